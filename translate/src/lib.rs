@@ -1,1 +1,4 @@
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+pub mod judge;
+mod moment;
+pub mod pair;
+pub use moment::Moment;
