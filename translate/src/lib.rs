@@ -8,5 +8,6 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod jid_escape;
 pub mod stanza_id;
 pub mod text;
