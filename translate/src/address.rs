@@ -66,11 +66,11 @@ pub enum JidRefusal {
 }
 
 impl SipUser {
-    /// The user a SIP URI names. Parameters, headers and password have no part in it (ADR-10, ADR-19).
+    /// The user a SIP URI names. Parameters, headers and password have no part in it (ADR-10, ADR-19). A sender may
+    /// write himself `sips:`; only a recipient may not (ARC-05).
     ///
     /// # Errors
-    /// [`UriRefusal`]; a `sips:` address names its user here all the same only if `secure` lets it: see
-    /// [`UriRefusal::Secure`].
+    /// [`UriRefusal`], never [`UriRefusal::Secure`].
     pub fn from_uri(uri: &Uri<'_>) -> Result<Self, UriRefusal> {
         bare_jid(uri).map(Self)
     }
@@ -120,6 +120,9 @@ impl Contact {
     /// # Errors
     /// [`UriRefusal`].
     pub fn from_uri(uri: &Uri<'_>) -> Result<Self, UriRefusal> {
+        if uri.scheme() == Scheme::Sips {
+            return Err(UriRefusal::Secure);
+        }
         bare_jid(uri).map(Self)
     }
 
@@ -245,10 +248,8 @@ impl fmt::Debug for Contact {
 }
 
 fn bare_jid(uri: &Uri<'_>) -> Result<BareJid, UriRefusal> {
-    match uri.scheme() {
-        Scheme::Sip => {}
-        Scheme::Sips => return Err(UriRefusal::Secure),
-        Scheme::Tel | Scheme::Other(_) => return Err(UriRefusal::Scheme),
+    if !uri.is_sip() {
+        return Err(UriRefusal::Scheme);
     }
     let user = uri.user().ok_or(UriRefusal::NoUser)?;
     if !matches!(uri.port(), None | Some(5060 | 5061)) {

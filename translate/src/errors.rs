@@ -49,8 +49,7 @@ pub struct XmppTrouble<'a> {
 impl<'a> XmppTrouble<'a> {
     /// An error that consists of its condition only.
     pub fn new(condition: Condition, about: About) -> Self {
-        let kind = default_type(condition);
-        Self { condition, kind, about, new_address: None, text: None, no_such_domain: false }
+        Self { condition, kind: condition.default_type(), about, new_address: None, text: None, no_such_domain: false }
     }
 
     /// With the text of the other side.
@@ -130,7 +129,7 @@ pub const UNIFORM_REFUSAL: XmppFailure = XmppFailure {
 impl XmppFailure {
     /// A condition with its usual type and a text of ours.
     pub fn new(condition: Condition, text: &'static str) -> Self {
-        Self { kind: default_type(condition), condition, new_address: None, text: Some(Cow::Borrowed(text)) }
+        Self { kind: condition.default_type(), condition, new_address: None, text: Some(Cow::Borrowed(text)) }
     }
 }
 
@@ -163,39 +162,11 @@ pub fn to_xmpp(trouble: &SipTrouble<'_>, authorised_watcher: bool) -> Option<Xmp
     }
     let carries_address = matches!((condition, status), (Condition::Gone, 301) | (Condition::Redirect, _));
     Some(XmppFailure {
-        kind: default_type(condition),
+        kind: condition.default_type(),
         condition,
         new_address: new_address.filter(|_| carries_address).map(str::to_owned),
         text: Some(text),
     })
-}
-
-/// The error type that goes with a condition (RFC 6120 §8.3.3.1–8.3.3.22; the first where it names two).
-pub fn default_type(condition: Condition) -> ErrorType {
-    match condition {
-        Condition::BadRequest
-        | Condition::JidMalformed
-        | Condition::NotAcceptable
-        | Condition::PolicyViolation
-        | Condition::Redirect => ErrorType::Modify,
-        Condition::Forbidden
-        | Condition::NotAuthorized
-        | Condition::RegistrationRequired
-        | Condition::SubscriptionRequired => ErrorType::Auth,
-        Condition::RecipientUnavailable
-        | Condition::RemoteServerTimeout
-        | Condition::ResourceConstraint
-        | Condition::UnexpectedRequest => ErrorType::Wait,
-        Condition::Conflict
-        | Condition::FeatureNotImplemented
-        | Condition::Gone
-        | Condition::InternalServerError
-        | Condition::ItemNotFound
-        | Condition::NotAllowed
-        | Condition::RemoteServerNotFound
-        | Condition::ServiceUnavailable
-        | Condition::UndefinedCondition => ErrorType::Cancel,
-    }
 }
 
 const MAY_HAVE_ARRIVED: &str = "The recipient's server did not answer. The message may or may not have arrived.";
@@ -208,7 +179,7 @@ fn sip_status(trouble: &XmppTrouble<'_>, answering: Answering) -> u16 {
         | Condition::Conflict
         | Condition::JidMalformed
         | Condition::SubscriptionRequired
-        | Condition::UndefinedCondition => 400,
+        | Condition::Undefined => 400,
         Condition::FeatureNotImplemented => by_scope(405, 501),
         Condition::Forbidden => by_scope(403, 603),
         Condition::Gone if trouble.new_address.is_some() => 301,

@@ -8,6 +8,8 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod address;
+pub mod errors;
 pub mod jid_escape;
 pub mod stanza_id;
 pub mod text;
