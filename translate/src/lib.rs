@@ -11,5 +11,10 @@
 pub mod address;
 pub mod errors;
 pub mod jid_escape;
+pub mod judge;
+mod moment;
+pub mod pair;
 pub mod stanza_id;
 pub mod text;
+
+pub use moment::Moment;

@@ -9,10 +9,11 @@
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
-#![warn(missing_docs)]
+
 
 pub mod conditions;
 pub mod jid;
+pub mod lane;
 pub mod stanza;
 pub mod xml;
 
