@@ -24,10 +24,10 @@ impl<'a> Host<'a> {
         if let Some(inner) = text.strip_prefix('[') {
             return inner.strip_suffix(']')?.parse().ok().map(Self::V6);
         }
-        if text.as_bytes().last().is_some_and(u8::is_ascii_digit) {
-            if let Ok(v4) = text.parse() {
-                return Some(Self::V4(v4));
-            }
+        if text.as_bytes().last().is_some_and(u8::is_ascii_digit)
+            && let Ok(v4) = text.parse()
+        {
+            return Some(Self::V4(v4));
         }
         lex::is_host_name(text).then_some(Self::Name(text))
     }
