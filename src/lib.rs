@@ -1,1 +1,5 @@
+pub mod cli;
+pub mod config;
+mod run;
 
+pub use run::run;
