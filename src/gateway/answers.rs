@@ -66,7 +66,7 @@ impl Gateway {
         Answers { gateway: self, connection: None, batch: Vec::new(), now: None }
     }
 
-    fn connection(&self, id: ConnectionId) -> Option<Arc<SipPort>> {
+    pub(super) fn connection(&self, id: ConnectionId) -> Option<Arc<SipPort>> {
         self.connections.get(&id).map(|port| Arc::clone(&port))
     }
 }
