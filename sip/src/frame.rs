@@ -7,6 +7,10 @@ use crate::{Defect, Limits, Message, ParseError};
 
 /// What stands on a connection.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "messages are the rule; a box for each would cost an allocation"
+)]
 pub enum Frame {
     /// One message. Look at [`check_request`](crate::check_request) or
     /// [`check_response`](crate::check_response) before using it.
@@ -29,7 +33,7 @@ pub struct FrameError {
     /// What happened, in words; fit for a reason phrase.
     pub reason: &'static str,
     /// The head as far as it was read, without body, if it says enough to be answered.
-    pub head: Option<Message>,
+    pub head: Option<Box<Message>>,
 }
 
 /// Why a stream cannot be cut.
@@ -61,7 +65,7 @@ impl FrameError {
             ParseError::LengthRepeated => "Repeated Content-Length",
             _ => "Invalid Content-Length",
         };
-        Self { kind: FrameErrorKind::Length(why), status: 400, reason, head: Some(head) }
+        Self { kind: FrameErrorKind::Length(why), status: 400, reason, head: Some(Box::new(head)) }
     }
 }
 
@@ -224,7 +228,7 @@ impl Framer {
                         kind: FrameErrorKind::BodyTooLarge,
                         status: 413,
                         reason: "Request Entity Too Large",
-                        head: Some(message),
+                        head: Some(Box::new(message)),
                     });
                 }
                 self.skip = length;
@@ -249,7 +253,7 @@ impl Framer {
                     Reading::Head(head) => head,
                     Reading::Folded => read_folded(&mut raw, &self.limits).ok()?,
                 };
-                Some(Message::new(raw.freeze(), head))
+                Some(Box::new(Message::new(raw.freeze(), head)))
             });
         FrameError { kind: FrameErrorKind::HeadTooLarge, status: 513, reason: "Message Too Large", head }
     }

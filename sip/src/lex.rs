@@ -12,6 +12,7 @@ const VALUE: u8 = 1 << 7;
 
 const CLASS: [u8; 256] = classes();
 
+#[allow(clippy::indexing_slicing, reason = "runs at compile time")]
 const fn contains(set: &[u8], byte: u8) -> bool {
     let mut i = 0;
     while i < set.len() {
@@ -23,6 +24,7 @@ const fn contains(set: &[u8], byte: u8) -> bool {
     false
 }
 
+#[allow(clippy::indexing_slicing, reason = "runs at compile time")]
 const fn classes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut i = 0;

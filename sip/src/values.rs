@@ -220,10 +220,8 @@ impl<'a> WarningValue<'a> {
     pub fn parse(value: &'a str) -> Result<Self, HeaderError> {
         let malformed = HeaderError::Malformed(HeaderName::Warning);
         let (code, rest) = lex::trim(value).split_once(lex::LWS).ok_or(malformed)?;
-        let code = match (code.len(), lex::number_u32(code).and_then(|n| u16::try_from(n).ok())) {
-            (3, Some(code)) => code,
-            _ => return Err(HeaderError::Number(HeaderName::Warning)),
-        };
+        let code = lex::number_u32(code).filter(|_| code.len() == 3).and_then(|n| u16::try_from(n).ok());
+        let code = code.ok_or(HeaderError::Number(HeaderName::Warning))?;
         let (agent, text) = lex::trim(rest).split_once(lex::LWS).ok_or(malformed)?;
         match lex::quoted(lex::trim(text)) {
             Some((inside, "")) => Ok(Self { code, agent, text: params::unescape(inside) }),

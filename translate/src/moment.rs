@@ -1,6 +1,6 @@
 //! A reading of both clocks, taken once per event by whoever owns the clocks and passed down.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Now: the monotonic clock for deadlines, the wall clock for what people and other systems read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,16 @@ impl Moment {
     /// Seconds of Unix time.
     pub fn unix(self) -> u64 {
         self.unix_ms / 1000
+    }
+
+    /// The wall clock.
+    pub fn wall(self) -> SystemTime {
+        Self::wall_at(self.unix_ms)
+    }
+
+    /// The wall clock at so many milliseconds of Unix time.
+    pub fn wall_at(unix_ms: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(unix_ms)
     }
 
     /// The wall-clock reading, in milliseconds of Unix time, that belonged to an earlier `instant`.
@@ -31,5 +41,18 @@ impl std::ops::Add<Duration> for Moment {
             instant: self.instant + duration,
             unix_ms: self.unix_ms.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wall_clock_of_an_earlier_instant() {
+        let now = Moment { instant: Instant::now() + Duration::from_secs(10), unix_ms: 50_000 };
+        assert_eq!(now.unix_ms_at(now.instant - Duration::from_secs(3)), 47_000);
+        assert_eq!(Moment::wall_at(now.unix_ms), now.wall());
+        assert_eq!((now + Duration::from_millis(1500)).unix(), 51);
     }
 }

@@ -120,6 +120,7 @@ pub(crate) struct Head {
     pub(crate) end: usize,
 }
 
+#[allow(clippy::large_enum_variant, reason = "the large one is the rule")]
 pub(crate) enum Reading {
     Head(Head),
     /// A header field is continued on the next line: [`unfold`], then read again.

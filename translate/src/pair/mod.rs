@@ -119,9 +119,9 @@ impl Pair {
         stanza: Element,
         config: &PairConfig,
         now: Moment,
-    ) -> Result<(), Element> {
+    ) -> Result<(), Box<Element>> {
         if self.waiting.len() >= config.queue {
-            return Err(stanza);
+            return Err(Box::new(stanza));
         }
         self.waiting.push_back(Waiting { stanza, arrival: now.instant });
         Ok(())

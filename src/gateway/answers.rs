@@ -1,0 +1,120 @@
+//! Answers to SIP requests: what they say, and how a batch of them finds its connections.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use nuncio_sip::ServerTxn;
+use nuncio_translate::Moment;
+use nuncio_translate::diagnostics::{self, Diagnostic};
+use nuncio_translate::errors::SipFailure;
+use smallvec::SmallVec;
+
+use super::{ConnectionId, Gateway, ReplyTo, SipPort};
+
+/// What the front ends may send us.
+pub(super) const ALLOW: &str = "MESSAGE, OPTIONS, CANCEL, ACK";
+
+/// A final answer other than 200.
+#[derive(Debug, Clone)]
+pub(super) struct SipAnswer {
+    pub(super) status: u16,
+    pub(super) reason: Cow<'static, str>,
+    pub(super) headers: SmallVec<[(&'static str, String); 2]>,
+}
+
+impl SipAnswer {
+    pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into(), headers: SmallVec::new() }
+    }
+
+    pub(super) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((header, value.into()));
+        self
+    }
+
+    /// Says to our own side why (`ms-diagnostics`, mission: it explains itself).
+    pub(super) fn because(self, gateway: &Gateway, diagnostic: Diagnostic, why: &str) -> Self {
+        let value = diagnostics::header(diagnostic, &gateway.settings.sip_name, why);
+        self.with("ms-diagnostics", value)
+    }
+}
+
+impl From<SipFailure> for SipAnswer {
+    fn from(failure: SipFailure) -> Self {
+        let allow = failure.needs_allow();
+        let mut answer = Self::new(failure.status, failure.reason);
+        if allow {
+            answer = answer.with("Allow", ALLOW);
+        }
+        match failure.contact {
+            Some(uri) => answer.with("Contact", format!("<{uri}>")),
+            None => answer,
+        }
+    }
+}
+
+/// Collects answers that belong to the same connection, so that it is locked and woken once for all.
+pub(super) struct Answers<'a> {
+    gateway: &'a Gateway,
+    connection: Option<(ConnectionId, Arc<SipPort>)>,
+    batch: Vec<(ServerTxn, Option<SipAnswer>)>,
+    now: Option<Moment>,
+}
+
+impl Gateway {
+    pub(super) fn answers(&self) -> Answers<'_> {
+        Answers { gateway: self, connection: None, batch: Vec::new(), now: None }
+    }
+
+    fn connection(&self, id: ConnectionId) -> Option<Arc<SipPort>> {
+        self.connections.get(&id).map(|port| Arc::clone(&port))
+    }
+}
+
+impl Answers<'_> {
+    pub(super) fn accepted(&mut self, reply: ReplyTo, now: Moment) {
+        self.answer(reply, None, now);
+    }
+
+    pub(super) fn refused(&mut self, reply: ReplyTo, answer: SipAnswer, now: Moment) {
+        self.answer(reply, Some(answer), now);
+    }
+
+    fn answer(&mut self, reply: ReplyTo, answer: Option<SipAnswer>, now: Moment) {
+        if self.connection.as_ref().is_none_or(|(id, _)| *id != reply.connection) {
+            self.flush();
+            // A connection that is gone took its sender with it: there is nobody to answer.
+            self.connection = self.gateway.connection(reply.connection).map(|port| (reply.connection, port));
+        }
+        self.now = Some(now);
+        self.batch.push((reply.transaction, answer));
+    }
+
+    fn flush(&mut self) {
+        let (Some((_, port)), Some(now)) = (&self.connection, self.now) else {
+            self.batch.clear();
+            return;
+        };
+        if self.batch.is_empty() {
+            return;
+        }
+        port.feed(|connection| {
+            for (transaction, answer) in self.batch.drain(..) {
+                match answer {
+                    None => connection.respond(transaction, 200, "OK", &[], None, now.instant),
+                    Some(answer) => {
+                        let headers: SmallVec<[(&str, &str); 4]> =
+                            answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                        connection.respond(transaction, answer.status, &answer.reason, &headers, None, now.instant);
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Answers<'_> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
