@@ -164,7 +164,8 @@ pub fn full_jid(bare: &BareJid, resource: Option<&str>) -> Jid {
 /// The SIP URI for an address of an XMPP error (`<gone/>`, `<redirect/>`): `xmpp:` IRIs only, those that name a user.
 pub fn uri_from_iri(iri: &str) -> Option<CompactString> {
     let iri = iri.trim();
-    let address = iri.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case("xmpp:")).and_then(|_| iri.get(5..))?;
+    let address =
+        iri.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case("xmpp:")).and_then(|_| iri.get(5..))?;
     // An authority (`xmpp://…`) names the account that acts, not the address.
     if address.starts_with("//") {
         return None;

@@ -49,7 +49,14 @@ pub struct XmppTrouble<'a> {
 impl<'a> XmppTrouble<'a> {
     /// An error that consists of its condition only.
     pub fn new(condition: Condition, about: About) -> Self {
-        Self { condition, kind: condition.default_type(), about, new_address: None, text: None, no_such_domain: false }
+        Self {
+            condition,
+            kind: condition.default_type(),
+            about,
+            new_address: None,
+            text: None,
+            no_such_domain: false,
+        }
     }
 
     /// With the text of the other side.
@@ -139,7 +146,8 @@ pub fn to_sip(trouble: &XmppTrouble<'_>, answering: Answering) -> SipFailure {
     let reason = trouble.text.map(|text| text::one_line(text, REASON_CAP)).filter(|text| !text.is_empty());
     SipFailure {
         status,
-        reason: reason.map_or(Cow::Borrowed(StatusCode(status).phrase()), |text| Cow::Owned(text.into_owned())),
+        reason: reason
+            .map_or(Cow::Borrowed(StatusCode(status).phrase()), |text| Cow::Owned(text.into_owned())),
         contact: trouble.new_address.filter(|_| matches!(status, 301 | 302)).map(str::to_owned),
     }
 }
@@ -147,14 +155,20 @@ pub fn to_sip(trouble: &XmppTrouble<'_>, answering: Answering) -> SipFailure {
 /// Translates the end of a SIP request into a stanza error (ESX-01…ESX-48, ERR-06, ERR-07).
 ///
 /// `authorised_watcher`: the XMPP user may see the SIP user's presence anyway. Everybody else gets [`UNIFORM_REFUSAL`]
-/// for whatever would tell him about the SIP user (DEC-03). `None` for 1xx and 2xx, which are no errors.
+/// for whatever would tell him about the SIP user, and no word of the SIP side's own (DEC-03). `None` for 1xx and 2xx,
+/// which are no errors.
 pub fn to_xmpp(trouble: &SipTrouble<'_>, authorised_watcher: bool) -> Option<XmppFailure> {
     let (status, text, new_address) = match *trouble {
         SipTrouble::Answered { status: 0..300, .. } => return None,
-        SipTrouble::Answered { status, reason, new_address } => (status, answer_text(status, reason), new_address),
+        SipTrouble::Answered { status, reason, new_address } => {
+            let reason = if authorised_watcher { reason } else { "" };
+            (status, answer_text(status, reason), new_address)
+        }
         SipTrouble::Timeout => (408, MAY_HAVE_ARRIVED.into(), None),
         SipTrouble::Transport { written: true } => (503, MAY_HAVE_ARRIVED.into(), None),
-        SipTrouble::Transport { written: false } => (503, "The recipient's server cannot be reached.".into(), None),
+        SipTrouble::Transport { written: false } => {
+            (503, "The recipient's server cannot be reached.".into(), None)
+        }
     };
     let condition = xmpp_condition(status, new_address.is_some());
     if discloses(condition) && !authorised_watcher {
@@ -169,7 +183,8 @@ pub fn to_xmpp(trouble: &SipTrouble<'_>, authorised_watcher: bool) -> Option<Xmp
     })
 }
 
-const MAY_HAVE_ARRIVED: &str = "The recipient's server did not answer. The message may or may not have arrived.";
+const MAY_HAVE_ARRIVED: &str =
+    "The recipient's server did not answer. The message may or may not have arrived.";
 
 fn sip_status(trouble: &XmppTrouble<'_>, answering: Answering) -> u16 {
     let by_scope = |full, bare| if trouble.about == About::FullJid { full } else { bare };

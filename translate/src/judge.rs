@@ -218,12 +218,16 @@ mod tests {
     const DAY: u64 = 24 * 3600;
 
     fn snapshot() -> Snapshot {
-        let partner = |domain: &str, partner_type, enabled| Partner { domain: domain.into(), partner_type, enabled };
+        let partner =
+            |domain: &str, partner_type, enabled| Partner { domain: domain.into(), partner_type, enabled };
         Snapshot::new(
             7,
             ["contoso.example".into()],
             [
-                (partner("fabrikam.example", PartnerType::Federated, true), vec!["it.fabrikam.example".into()]),
+                (
+                    partner("fabrikam.example", PartnerType::Federated, true),
+                    vec!["it.fabrikam.example".into()],
+                ),
                 (partner("verified.example", PartnerType::PublicVerified, true), vec![]),
                 (partner("public.example", PartnerType::PublicUnverified, true), vec![]),
                 (partner("off.example", PartnerType::Federated, false), vec![]),

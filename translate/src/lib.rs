@@ -9,12 +9,16 @@
 )]
 
 pub mod address;
+pub mod diagnostics;
 pub mod errors;
 pub mod jid_escape;
 pub mod judge;
+pub mod message;
 mod moment;
+pub mod notice;
 pub mod pair;
 pub mod stanza_id;
 pub mod text;
+pub mod time;
 
 pub use moment::Moment;

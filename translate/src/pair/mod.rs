@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use nuncio_xmpp::Element;
 
 pub use key::PairKey;
-pub use notices::{Cause, Notice};
 use notices::Notices;
+pub use notices::{Cause, Notice};
 
 use crate::Moment;
 use crate::judge::{Consent, Permit, REPLY_WINDOW, Rule};
