@@ -14,6 +14,7 @@
 pub mod conditions;
 pub mod jid;
 pub mod stanza;
+pub mod stream;
 pub mod xml;
 
 pub use conditions::{StreamCondition, StreamError};
