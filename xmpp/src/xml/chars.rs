@@ -61,6 +61,18 @@ pub(super) fn is_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
+/// Checks that a whole piece is made of XML characters. One pass without branches; the second look is for text with
+/// characters from U+F000 up, which is rare.
+pub(super) fn all_chars(text: &str) -> bool {
+    let mut control = false;
+    let mut maybe = false;
+    for &byte in text.as_bytes() {
+        control |= byte < 0x20 && byte != b'\t' && byte != b'\n' && byte != b'\r';
+        maybe |= byte == 0xEF;
+    }
+    !control && (!maybe || text.chars().all(is_char))
+}
+
 /// XML 1.0 `S`.
 #[inline]
 pub(super) fn is_space(byte: u8) -> bool {

@@ -175,10 +175,6 @@ impl Element {
         &mut self.attrs
     }
 
-    pub(super) fn namespace(&self) -> &Namespace {
-        &self.ns
-    }
-
     pub(super) fn push_element(&mut self, child: Self) {
         self.children.push(Node::Element(Box::new(child)));
     }

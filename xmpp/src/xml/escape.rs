@@ -103,7 +103,7 @@ mod tests {
         for byte in 0..128u8 {
             let s = char::from(byte).to_string();
             for out in [as_text(&s), as_attr(&s)] {
-                assert!(out.chars().all(super::super::chars::is_char), "{byte}: {out:?}");
+                assert!(out.chars().all(chars::is_char), "{byte}: {out:?}");
             }
         }
     }

@@ -16,6 +16,7 @@ mod namespace;
 pub mod ns;
 mod parse;
 mod reader;
+mod scope;
 mod tag;
 mod write;
 
