@@ -2,21 +2,25 @@
 
 use std::sync::Arc;
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use nuncio_sip::connection;
 use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing};
 use nuncio_sip::{Message, StatusCode};
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
 use nuncio_translate::judge::{Direction, Kind, judge};
-use nuncio_translate::message::{self, RequestIds};
-use nuncio_translate::pair::{NextForSip, Pair, PairKey, ToSip};
-use nuncio_translate::{Moment, notice, text::Redacted};
-use nuncio_xmpp::{Addresses, Condition, Element, ErrorType, Jid};
+use nuncio_translate::address::{Contact, SipUser};
+use nuncio_translate::message::to_sip::{self, Instant, Languages, Reading, Request, RequestError};
+use nuncio_translate::pair::{NextForSip, Notice, Pair, PairKey, ToSip};
+use nuncio_translate::{Moment, notice};
+use nuncio_xmpp::{Addresses, BareJid, Condition, Element, ErrorType, Jid};
 use tracing::{info, warn};
 
 use super::from_xmpp::{reply_error, took};
 use super::port::Port;
 use super::{ConnectionId, Gateway, LanePort, ToSipEnvelope};
+
+/// Room for everything of a MESSAGE but its body, so that writing it allocates once.
+const REQUEST_OVERHEAD: usize = 768;
 
 /// The machine in front of one front end.
 pub type HopPort = Port<HopGroup<ToSipEnvelope>>;
@@ -98,11 +102,10 @@ impl Gateway {
                 NextForSip::Nothing => return,
                 NextForSip::Notice => {
                     let Some((serial, notice)) = pair.release_notice() else { return };
-                    let ids = self.request_ids();
-                    let request = notice::to_sip(notice, &self.pair_addresses(key), &ids);
-                    if !self.push_request(key, serial, request, &ids, now) {
+                    if let Err(failure) = self.send_notice(key, serial, notice, now) {
                         pair.settled(serial);
                         self.counters.notices_lost.add(1);
+                        warn!(contact = %self.shown(key.contact()), ?failure, "a failure notice could not be sent");
                     }
                 }
                 NextForSip::Message => {
@@ -112,20 +115,13 @@ impl Gateway {
                     match judged {
                         Err(refusal) => {
                             self.counters.xmpp_to_sip_refused.add(1);
-                            info!(rule = refusal.name(), pair = %Redacted(key.as_str()), "refused when its turn came");
+                            info!(rule = refusal.name(), contact = %self.shown(key.contact()), "refused when its turn came");
                             let Some(stanza) = pair.refuse() else { return };
                             self.reply_uniform_to(lane, &stanza, now);
                         }
                         Ok(permit) => {
-                            let ids = self.request_ids();
                             let Some((serial, stanza)) = pair.release(permit) else { return };
-                            let request = message::to_sip(stanza, &ids);
-                            let refused = match request {
-                                Ok(request) if self.push_request(key, serial, Some(request), &ids, now) => None,
-                                Ok(_) => Some(busy()),
-                                Err(failure) => Some(failure),
-                            };
-                            if let Some(failure) = refused
+                            if let Err(failure) = self.send_message(key, serial, stanza, now)
                                 && let Some(ToSip::Message(stanza)) = pair.settled(serial)
                             {
                                 self.counters.xmpp_to_sip_failed.add(1);
@@ -138,23 +134,71 @@ impl Gateway {
         }
     }
 
-    /// Hands a request to the front end that serves the pair's SIP user. `false`: it was not taken.
-    fn push_request(
+    fn send_message(
         &self,
         key: &PairKey,
         serial: u64,
-        request: Option<Vec<u8>>,
-        ids: &RequestIds,
+        stanza: &Element,
         now: Moment,
-    ) -> bool {
-        let Some(front_end) = self.front_ends.iter().find(|front_end| front_end.speaks_for(key.local_domain()))
-        else {
-            return false;
+    ) -> Result<(), XmppFailure> {
+        let instant = match to_sip::read(stanza, Languages::default()) {
+            Reading::Instant(instant) => instant,
+            Reading::Refuse(failure) => return Err(failure),
+            // It was an instant message when it was queued, and nobody has changed it.
+            Reading::Nothing | Reading::Error(_) => return Err(internal()),
         };
-        let Some(Ok(request)) = request.map(|bytes| OutRequest::new(bytes, &ids.branch)) else { return false };
+        let sender = stanza.attr("from").and_then(|from| Jid::parse(from).ok());
+        let resource = sender.as_ref().and_then(Jid::resource);
+        self.send_instant(key, serial, resource, &instant, now)
+    }
+
+    fn send_notice(
+        &self,
+        key: &PairKey,
+        serial: u64,
+        notice: &Notice,
+        now: Moment,
+    ) -> Result<(), XmppFailure> {
+        let contact = BareJid::parse(key.contact()).ok().and_then(|jid| Contact::from_jid(&jid).ok());
+        let instant = notice::instant(notice, &contact.ok_or_else(internal)?);
+        self.send_instant(key, serial, None, &instant, now)
+    }
+
+    /// Writes a MESSAGE and hands it to the front end that serves the pair's SIP user.
+    fn send_instant(
+        &self,
+        key: &PairKey,
+        serial: u64,
+        resource: Option<&str>,
+        instant: &Instant<'_>,
+        now: Moment,
+    ) -> Result<(), XmppFailure> {
+        let bare = |address| BareJid::parse(address).map_err(|_| internal());
+        let sender = Contact::from_jid(&bare(key.contact())?).map_err(|_| internal())?;
+        let recipient = SipUser::from_jid(&bare(key.sip_user())?).map_err(|_| internal())?;
+        let ids = self.request_ids();
+        let request = Request {
+            sender: &sender,
+            resource,
+            recipient: &recipient,
+            sent_by: &self.settings.sip_name,
+            branch: &ids.branch,
+            tag: &ids.tag,
+            call_token: &ids.call_token,
+            extra: &[],
+            cap: None,
+        };
+        let mut bytes = Vec::with_capacity(instant.body.len() + REQUEST_OVERHEAD);
+        to_sip::write(instant, &request, &mut bytes).map_err(|error| match error {
+            RequestError::TooLarge { .. } => error.failure(),
+            RequestError::Build(_) | RequestError::Uri(_) => internal(),
+        })?;
+        let front_end = self.front_ends.iter().find(|front_end| front_end.speaks_for(key.local_domain()));
+        let Some(front_end) = front_end else { return Err(internal()) };
+        let request = OutRequest::new(bytes, &ids.branch).map_err(|_| internal())?;
         let envelope = ToSipEnvelope { pair: key.clone(), serial, sent_ms: now.unix_ms };
         // The group's own task sees to what it wants: nothing else is locked under the pair's guard.
-        front_end.hops.feed(|group| group.push(request, envelope, now.instant)).is_ok()
+        front_end.hops.feed(|group| group.push(request, envelope, now.instant)).map_err(|_| busy())
     }
 
     /// A request of ours has its final answer, or never will.
@@ -183,7 +227,7 @@ impl Gateway {
         // No presence yet, so nobody is authorised to learn more about the SIP user (DEC-03).
         let authorised = false;
         let trouble = match outcome {
-            Ok(response) => SipTrouble::Response {
+            Ok(response) => SipTrouble::Answered {
                 status: response.status().map_or(500, |StatusCode(status)| status),
                 reason: response.reason(),
                 new_address: None,
@@ -217,7 +261,7 @@ impl Gateway {
             self.counters.notices_delivered.add(1);
         } else {
             self.counters.notices_lost.add(1);
-            warn!(pair = %Redacted(key.as_str()), "a failure notice reached no front end");
+            warn!(contact = %self.shown(key.contact()), "a failure notice reached no front end");
         }
     }
 
@@ -232,14 +276,23 @@ impl Gateway {
     /// Fresh branch, tag and Call-ID, 128 bits each, with the node's label (a pool finds its node by it).
     fn request_ids(&self) -> RequestIds {
         let label = &self.settings.node_label;
-        let mut random = || format!("{:016x}{:016x}", self.random(), self.random());
+        let random = || format_compact!("{:016x}{:016x}", self.random(), self.random());
         RequestIds {
-            sent_by: self.settings.sip_name.clone(),
-            branch: format!("z9hG4bK{label}.{}", random()).into(),
-            from_tag: format!("{label}.{}", random()).into(),
-            call_id: format!("{}@{label}", random()).into(),
+            branch: format_compact!("z9hG4bK{label}.{}", random()),
+            tag: format_compact!("{label}.{}", random()),
+            call_token: format_compact!("{label}.{}", random()),
         }
     }
+}
+
+struct RequestIds {
+    branch: CompactString,
+    tag: CompactString,
+    call_token: CompactString,
+}
+
+fn internal() -> XmppFailure {
+    XmppFailure::new(Condition::InternalServerError, "the gateway could not translate the message")
 }
 
 fn busy() -> XmppFailure {
