@@ -1,5 +1,6 @@
 //! What only shows between values: overlaps, contradictions, gaps.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use super::pem::{self, Holds};
 use super::problem::{Problem, Severity};
 use super::read::{At, OneOrMore, Sections, Slot};
 use super::source::{Part, PlaceId, Places};
-use super::value::{Family, duration_text};
+use super::value::{Family, duration_text, nearest};
 
 pub(super) struct Checker<'a> {
     pub(super) places: &'a Places,
@@ -54,7 +55,10 @@ impl Checker<'_> {
                     let first = self.places.name(*first);
                     self.error(
                         domain.place,
-                        format!("[sip] domains: {} is listed twice, first at {first}", domain.value),
+                        format!(
+                            "[sip] domains: {} is listed twice, first at {first}",
+                            domain.value.to_unicode()
+                        ),
                     );
                 }
                 None => {
@@ -71,14 +75,20 @@ impl Checker<'_> {
         if !served.sound || served.domains.contains_key(&domain.value) {
             return;
         }
-        let known = served.order.iter().map(|(domain, _)| domain.as_str());
-        let advice = match super::value::nearest(domain.value.as_str(), known.clone()) {
+        let known: Vec<Cow<'_, str>> = served.order.iter().map(|(domain, _)| domain.to_unicode()).collect();
+        let advice = match nearest(&domain.value.to_unicode(), known.iter().map(AsRef::as_ref)) {
             Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => format!("served are: {}", known.take(5).collect::<Vec<_>>().join(", ")),
+            None => format!(
+                "served are: {}",
+                known.iter().take(5).map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
+            ),
         };
         self.error(
             domain.place,
-            format!("{label}: {} is not a served domain ([sip] domains); {advice}", domain.value),
+            format!(
+                "{label}: {} is not a served domain ([sip] domains); {advice}",
+                domain.value.to_unicode()
+            ),
         );
     }
 
@@ -130,7 +140,10 @@ impl Checker<'_> {
             if !has.contains_key(domain) {
                 self.error(
                     *place,
-                    format!("[sip] domains: no front end serves {domain}; add it to the domains of a [[sip.front_end]]"),
+                    format!(
+                        "[sip] domains: no front end serves {}; add it to the domains of a [[sip.front_end]]",
+                        domain.to_unicode()
+                    ),
                 );
             }
         }
@@ -165,7 +178,7 @@ impl Checker<'_> {
                         domain.place,
                         format!(
                             "{label}: {} has a certificate already, at {first}; it can have only one",
-                            domain.value
+                            domain.value.to_unicode()
                         ),
                     );
                 }
@@ -179,8 +192,9 @@ impl Checker<'_> {
                 self.error(
                     *place,
                     format!(
-                        "[sip] domains: {domain} has no certificate for the XMPP side; \
-                         add it to the domains of a [[certificate]]"
+                        "[sip] domains: {} has no certificate for the XMPP side; \
+                         add it to the domains of a [[certificate]]",
+                        domain.to_unicode()
                     ),
                 );
             }
@@ -197,12 +211,13 @@ impl Checker<'_> {
             let additional = partner.additional_domains.value.iter().flatten();
             let additional = additional.map(|domain| ("additional_domains", &domain.value, domain.place));
             for (key, domain, place) in primary.chain(additional) {
+                let shown = domain.to_unicode();
                 if let Some(served) = served.domains.get(domain) {
                     let served = self.places.name(*served);
                     self.error(
                         place,
                         format!(
-                            "{label} {key}: {domain} is served by this gateway itself ([sip] domains, {served}); \
+                            "{label} {key}: {shown} is served by this gateway itself ([sip] domains, {served}); \
                              a partner's domain is somebody else's"
                         ),
                     );
@@ -211,7 +226,7 @@ impl Checker<'_> {
                     let whose = if *owner == index { "this partner" } else { "another partner" };
                     self.error(
                         place,
-                        format!("{label} {key}: {domain} belongs to {whose} already, at {first}; list each domain once"),
+                        format!("{label} {key}: {shown} belongs to {whose} already, at {first}; list each domain once"),
                     );
                 } else {
                     known.insert(domain, (index, place));
@@ -422,7 +437,7 @@ fn front_end_label(front_end: &FrontEndSection) -> String {
 
 fn partner_label(partner: &PartnerSection, index: usize) -> String {
     match &partner.domain.value {
-        Some(domain) => format!("[[partner]] {domain}:"),
+        Some(domain) => format!("[[partner]] {}:", domain.to_unicode()),
         None => format!("[[partner]] number {}:", index + 1),
     }
 }

@@ -46,7 +46,7 @@ macro_rules! section {
             }
 
             fn read(section: &mut Sectioned<'_, '_>) -> Self {
-                Self { $($field: section.slot($key, &presence!($presence $($default)?)),)+ }
+                Self { $($field: section.slot($key, concat!($($doc, "\n"),+), &presence!($presence $($default)?)),)+ }
             }
         }
 

@@ -99,7 +99,7 @@ impl Limit for Duration {
     }
 
     fn read(node: Node<'_>, reader: &mut Reader<'_>, _unit: &str, min: Self, max: Self) -> Option<Self> {
-        let text = reader.text(node, "a duration with its unit, such as \"10s\"")?;
+        let text = reader.text::<Self>(node)?;
         match <Self as Text>::parse(text) {
             Ok(duration) if (min..=max).contains(&duration) => Some(duration),
             Ok(_) => {

@@ -111,7 +111,13 @@ impl<'a> Reader<'a> {
         self.refuse(node, format!("expected {expected}, found {}{advice}", node.describe()));
     }
 
-    pub(super) fn text<'n>(&mut self, node: Node<'n>, expected: &str) -> Option<&'n str> {
+    /// The text of a `T`.
+    pub(super) fn text<'n, T: Text>(&mut self, node: Node<'n>) -> Option<&'n str> {
+        let advice = "; text is written in quotes";
+        self.text_or(node, T::WHAT, T::AS_NUMBER.unwrap_or(advice))
+    }
+
+    fn text_or<'n>(&mut self, node: Node<'n>, expected: &str, advice: &str) -> Option<&'n str> {
         match &node.0.kind {
             ValueKind::String(text) => Some(text),
             ValueKind::Array(_) => {
@@ -122,8 +128,8 @@ impl<'a> Reader<'a> {
                 );
                 None
             }
-            ValueKind::I64(number) => {
-                self.wrong_type(node, expected, &format!("; text is written in quotes: \"{number}\""));
+            ValueKind::I64(_) => {
+                self.wrong_type(node, expected, advice);
                 None
             }
             _ => {
@@ -229,6 +235,15 @@ impl<'a> Reader<'a> {
         Some(sections)
     }
 
+    /// The section as the beginning of a sentence about it as a whole.
+    fn section_prefix(&self) -> String {
+        match self.section.as_str() {
+            "" => String::new(),
+            label if label.ends_with(':') => format!("{label} "),
+            label => format!("{label}: "),
+        }
+    }
+
     /// The dotted path of the current key.
     fn below(&self) -> String {
         self.path.iter().copied().chain([self.key]).collect::<Vec<_>>().join(".")
@@ -264,6 +279,8 @@ pub(super) struct Sectioned<'r, 'a> {
     values: &'r Map<String, Value>,
     place: Option<PlaceId>,
     complete: bool,
+    /// Keys that are there, but misspelt: they are not missing besides.
+    meant: Vec<&'static str>,
 }
 
 impl<'r, 'a> Sectioned<'r, 'a> {
@@ -273,7 +290,7 @@ impl<'r, 'a> Sectioned<'r, 'a> {
         place: Option<PlaceId>,
         complete: bool,
     ) -> T {
-        let mut section = Sectioned { reader, values, place, complete };
+        let mut section = Sectioned { reader, values, place, complete, meant: Vec::new() };
         section.refuse_unknown(&T::keys());
         T::read(&mut section)
     }
@@ -287,8 +304,11 @@ impl<'r, 'a> Sectioned<'r, 'a> {
             let outermost = self.reader.path.is_empty();
             let kind = if is_section || outermost { "section" } else { "key" };
             let advice = match nearest(name, keys.iter().map(|key| key.name)) {
-                Some(meant) => format!("did you mean \"{meant}\"?"),
-                None => match elsewhere(name) {
+                Some(meant) => {
+                    self.meant.push(meant);
+                    format!("did you mean \"{meant}\"?")
+                }
+                None => match elsewhere(name, &self.reader.path.join(".")) {
                     Some(section) => format!("it belongs into {section}"),
                     None => {
                         let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
@@ -296,11 +316,7 @@ impl<'r, 'a> Sectioned<'r, 'a> {
                     }
                 },
             };
-            let section = match self.reader.section.as_str() {
-                "" => String::new(),
-                label if label.ends_with(':') => format!("{label} "),
-                label => format!("{label}: "),
-            };
+            let section = self.reader.section_prefix();
             let text = format!("{section}unknown {kind} {}; {advice}", quoted(name));
             let problem = self.reader.places.problem(Severity::Error, PlaceId::of(value), Part::Key, text);
             self.reader.problems.push(problem);
@@ -316,7 +332,7 @@ impl<'r, 'a> Sectioned<'r, 'a> {
     }
 
     /// Reads the key `name`; its default if it is absent.
-    pub(super) fn slot<T: Read>(&mut self, name: &'static str, presence: &Presence) -> Slot<T> {
+    pub(super) fn slot<T: Read>(&mut self, name: &'static str, doc: &str, presence: &Presence) -> Slot<T> {
         let problems = self.reader.problems.len();
         self.reader.key = name;
         let empty;
@@ -328,8 +344,8 @@ impl<'r, 'a> Sectioned<'r, 'a> {
                 (T::read(Node(&empty), self.reader), None)
             }
             (None, Presence::Required) => {
-                if self.complete {
-                    self.missing::<T>(name);
+                if self.complete && !self.meant.contains(&name) {
+                    self.missing::<T>(name, doc);
                 }
                 (None, None)
             }
@@ -341,21 +357,26 @@ impl<'r, 'a> Sectioned<'r, 'a> {
         }
     }
 
-    fn missing<T: Read>(&mut self, name: &'static str) {
+    fn missing<T: Read>(&mut self, name: &'static str, doc: &str) {
         let path = self.reader.below();
-        let section = match self.reader.section.as_str() {
-            "" => String::new(),
-            label if label.ends_with(':') => format!("{label} "),
-            label => format!("{label}: "),
-        };
+        let section = self.reader.section_prefix();
         let required = |keys: Vec<Key>| {
-            let names: Vec<&str> =
-                keys.iter().filter(|k| k.presence == Presence::Required).map(|k| k.name).collect();
+            let keys = keys.iter().filter(|key| key.presence == Presence::Required);
+            let names: Vec<String> = keys
+                .map(|key| match key.shape {
+                    Shape::Tables(_) => format!("[[{path}.{}]]", key.name),
+                    _ => key.name.to_owned(),
+                })
+                .collect();
             names.join(", ")
         };
         let text = match T::shape() {
             Shape::Value(allowed) => {
-                format!("{section}the key \"{name}\" is missing; expected {}", allowed.replace('`', ""))
+                let allowed = allowed.replace('`', "");
+                format!(
+                    "{section}the key \"{name}\" is missing (expected: {allowed}). {}",
+                    first_sentence(doc)
+                )
             }
             Shape::Table(keys) => format!("the section [{path}] is missing; it needs {}", required(keys())),
             Shape::Tables(keys) => {
@@ -367,23 +388,32 @@ impl<'r, 'a> Sectioned<'r, 'a> {
     }
 }
 
+fn first_sentence(doc: &str) -> String {
+    let doc = doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "");
+    match doc.split_once(". ") {
+        Some((first, _)) => format!("{first}."),
+        None => doc,
+    }
+}
+
 /// An absent required key of an incomplete layer allows no conclusions.
 fn value_needed(presence: &Presence, complete: bool) -> bool {
     complete || *presence != Presence::Required
 }
 
-/// The section in which a key of this name is known, if it is in exactly one.
-fn elsewhere(name: &str) -> Option<String> {
+/// The section in which a key of this name is known: below the section `path`, or the only one anywhere.
+fn elsewhere(name: &str, path: &str) -> Option<String> {
     let mut found = Vec::new();
-    let keys = super::file::Root::keys();
-    super::schema::walk(&keys, "", &mut |header, _, key| {
+    super::schema::walk(&super::file::Root::keys(), "", &mut |header, _, key| {
         if key.name == name && !header.is_empty() {
             found.push(header.to_owned());
         }
     });
+    let below =
+        |header: &&String| !path.is_empty() && header.trim_matches('[').starts_with(&format!("{path}."));
     match found.as_slice() {
         [one] => Some(one.clone()),
-        _ => None,
+        several => several.iter().find(below).cloned(),
     }
 }
 
@@ -408,7 +438,7 @@ impl<T: Text> Read for T {
     }
 
     fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let text = reader.text(node, T::WHAT)?;
+        let text = reader.text::<T>(node)?;
         T::parse(text).map_err(|error| reader.refuse(node, error.to_string())).ok()
     }
 }
@@ -443,7 +473,7 @@ impl Read for String {
     }
 
     fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        reader.text(node, "text").map(str::to_owned)
+        reader.text_or(node, "text", "; text is written in quotes").map(str::to_owned)
     }
 }
 
@@ -454,7 +484,7 @@ impl Read for PathBuf {
     }
 
     fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let text = reader.text(node, "a path")?;
+        let text = reader.text_or(node, "a path", "; text is written in quotes")?;
         if text.is_empty() {
             reader.refuse(node, "a path is expected, this is empty");
             return None;

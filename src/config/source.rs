@@ -165,22 +165,17 @@ impl Places {
             problems.push(self.about_file(index, sentence));
             return None;
         }
-        let (document, errors) = DeTable::parse_recoverable(&text);
-        if !errors.is_empty() {
-            // One slip makes several messages; in each line the first says most.
-            let mut seen = Vec::new();
-            for error in errors {
+        // Only the first syntax error: behind it the parser has to guess, and most of what it says is its consequence.
+        let document = match DeTable::parse(&text) {
+            Ok(document) => document,
+            Err(error) => {
                 let span = error.span().unwrap_or(0..0);
-                let (line, _) = self.files.get(index).map_or((1, 1), |(_, lines)| lines.position(span.start));
-                if !seen.contains(&line) {
-                    seen.push(line);
-                    let place = self.add(Place::File { file: index, key: span.clone(), value: span });
-                    let text = format!("this is not TOML: {}", error.message());
-                    problems.push(self.problem(Severity::Error, Some(place), Part::Value, text));
-                }
+                let place = self.add(Place::File { file: index, key: span.clone(), value: span });
+                let text = format!("not valid TOML: {}", error.message());
+                problems.push(self.problem(Severity::Error, Some(place), Part::Value, text));
+                return None;
             }
-            return None;
-        }
+        };
         let values = self.table(index, document.get_ref(), &mut Vec::new(), problems);
         Some(Layer { values, is_file: true })
     }
@@ -224,7 +219,7 @@ impl Places {
                 match i64::from_str_radix(&digits, integer.radix()) {
                     Ok(number) => ValueKind::I64(number),
                     Err(_) => {
-                        let text = format!("{}: this number is too large for any setting", path.join("."));
+                        let text = format!("{}: this number is too large for any setting", label(path));
                         problems.push(self.problem(Severity::Error, Some(place), Part::Value, text));
                         return None;
                     }
@@ -234,7 +229,7 @@ impl Places {
                 ValueKind::Float(float.as_str().replace('_', "").parse().unwrap_or(f64::NAN))
             }
             DeValue::Datetime(_) => {
-                let text = format!("{}: no setting is a date or time", path.join("."));
+                let text = format!("{}: no setting is a date or time", label(path));
                 problems.push(self.problem(Severity::Error, Some(place), Part::Value, text));
                 return None;
             }
@@ -385,52 +380,49 @@ fn read_text(path: &Path) -> Result<String, String> {
     })
 }
 
-/// Whether a variable or flag can set the key at `path`.
+/// Whether a variable can set the key at `path`.
 fn settable(path: &[String], keys: &[Key]) -> Result<(), String> {
     let mut keys = keys.to_vec();
-    let mut before: Vec<&str> = Vec::new();
+    let mut before: Vec<&'static str> = Vec::new();
     let mut rest = path.iter();
     while let Some(name) = rest.next() {
         let Some(key) = keys.iter().find(|key| key.name == name) else {
-            let meant = nearest(name, keys.iter().map(|key| key.name));
-            let variable = |name: &str| {
-                let path: Vec<String> =
-                    before.iter().chain(&[name]).map(|s| s.to_ascii_uppercase()).collect();
-                format!("NUNCIO_{}", path.join("__"))
+            let whole = match before.as_slice() {
+                [] => "there is no section".to_owned(),
+                sections => format!("[{}] has no key", sections.join(".")),
             };
-            let section = if before.is_empty() {
-                "there is no section".to_owned()
-            } else {
-                format!("[{}] has no key", before.join("."))
-            };
-            let advice =
-                meant.map(|meant| format!("; did you mean {}?", variable(meant))).unwrap_or_default();
-            return Err(format!("{section} {}{advice}", quoted(name)));
+            let advice = nearest(name, keys.iter().map(|key| key.name))
+                .map(|meant| format!("; did you mean {}?", variable(&before, meant)))
+                .unwrap_or_default();
+            return Err(format!("{whole} {}{advice}", quoted(name)));
         };
+        before.push(key.name);
+        let so_far = before.join(".");
         match key.shape {
             Shape::Value(_) if rest.len() == 0 => return Ok(()),
-            Shape::Value(_) => {
-                return Err(format!("{} is a value, there is nothing below it", path_text(&before, name)));
-            }
-            Shape::Table(below) => {
-                before.push(key.name);
-                keys = below();
-            }
+            Shape::Value(_) => return Err(format!("{so_far} is a value, there is nothing below it")),
+            Shape::Table(below) => keys = below(),
             Shape::Tables(_) => {
-                let path = path_text(&before, name);
-                return Err(format!("[[{path}]] cannot be set from the environment, only in the file"));
+                return Err(format!("[[{so_far}]] cannot be set from the environment, only in the file"));
             }
         }
     }
-    Err(format!(
-        "[{}] is a section; name a key in it, such as {}",
-        before.join("."),
-        keys.first().map_or("", |key| key.name)
-    ))
+    let example = variable(&before, keys.first().map_or("", |key| key.name));
+    Err(format!("[{}] is a section; name a key in it, such as {example}", before.join(".")))
 }
 
-fn path_text(before: &[&str], name: &str) -> String {
-    before.iter().copied().chain([name]).collect::<Vec<_>>().join(".")
+/// The variable that sets the key `name` of the section `path`.
+fn variable(path: &[&str], name: &str) -> String {
+    let path: Vec<String> = path.iter().chain([&name]).map(|part| part.to_ascii_uppercase()).collect();
+    format!("NUNCIO_{}", path.join("__"))
+}
+
+fn label(path: &[String]) -> String {
+    match path {
+        [key] => key.clone(),
+        [sections @ .., key] => format!("[{}] {key}", sections.join(".")),
+        [] => String::new(),
+    }
 }
 
 fn insert(values: &mut Map<String, Value>, path: &[String], value: Value) {

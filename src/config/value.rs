@@ -24,6 +24,8 @@ impl ValueError {
 pub trait Text: Sized {
     /// What the value is, with its article: "a domain", "a log format".
     const WHAT: &'static str;
+    /// What to say when a number stands there instead of text.
+    const AS_NUMBER: Option<&'static str> = None;
     /// What may be written, for the documentation: "`\"human\"` or `\"json\"`".
     fn allowed() -> String {
         Self::WHAT.trim_start_matches("a ").trim_start_matches("an ").to_owned()
@@ -160,6 +162,7 @@ pub(crate) fn printable(c: char) -> char {
 
 impl Text for Duration {
     const WHAT: &'static str = "a duration";
+    const AS_NUMBER: Option<&'static str> = Some("; write it with its unit and in quotes, such as \"10s\"");
 
     fn allowed() -> String {
         "duration: `\"500ms\"`, `\"10s\"`, `\"5m\"`, `\"1h\"`".to_owned()
