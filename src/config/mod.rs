@@ -16,6 +16,7 @@
 mod address;
 mod check;
 mod file;
+mod leaf;
 mod limits;
 mod pem;
 mod problem;
