@@ -89,3 +89,12 @@ proptest! {
         load(&pieces.concat());
     }
 }
+
+#[test]
+fn no_text_of_the_file_commands_the_terminal() {
+    let escape = "\\u001b[2J\\u202e";
+    load(&format!("\"{escape}\" = 99999999999999999999\n"));
+    load(&format!("[\"{escape}\"]\nx = 1\n"));
+    load(&format!("[[partner]]\ndomain = \"{escape}\"\n\"{escape}\" = 1\n"));
+    load(&format!("[log]\nlevel = \"info,x[{escape}=debug\"\nformat = \"{escape}\"\n"));
+}
