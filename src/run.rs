@@ -4,12 +4,11 @@ mod node_key;
 mod setup;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep_until, timeout};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::config::{Config, Listener};
 use crate::context::Context;

@@ -86,8 +86,9 @@ impl ConfigArguments {
 }
 
 fn load(sources: &Sources) -> Result<(Config, Report), Report> {
-    // Whether a certificate and its key belong together is for the TLS module to say.
-    Config::load(sources, &|_certificate, _key| Ok(()))
+    Config::load(sources, &|certificate, key| {
+        crate::tls::Identity::load(certificate, key).map(drop).map_err(|error| error.to_string())
+    })
 }
 
 /// Tells on standard error what is wrong with the configuration.

@@ -209,17 +209,16 @@ fn xmpp_side(config: &Config) -> anyhow::Result<XmppSide> {
     }
     let identities = Arc::new(IdentityStore::new(identities)?);
     let served: Vec<Domain> = config.sip.domains.iter().map(domain).collect::<anyhow::Result<_>>()?;
-    let read = |base: ReadLimits, stanza| ReadLimits {
-        stanza,
-        depth: limits.depth,
-        attributes: limits.attributes,
-        children: limits.children,
-        ..base
-    };
     let stream_limits = StreamLimits {
         pre_auth_total: limits.pre_auth_stanza,
-        pre_auth: read(ReadLimits::BEFORE_AUTHENTICATION, limits.pre_auth_stanza),
-        established: read(ReadLimits::AUTHENTICATED, limits.stanza),
+        pre_auth: ReadLimits { stanza: limits.pre_auth_stanza, ..ReadLimits::BEFORE_AUTHENTICATION },
+        established: ReadLimits {
+            stanza: limits.stanza,
+            depth: limits.depth,
+            attributes: limits.attributes,
+            elements: limits.elements,
+            ..ReadLimits::AUTHENTICATED
+        },
     };
     let timeouts = Timeouts {
         tls: limits.handshake,

@@ -94,8 +94,8 @@ async fn candidates(context: &Context, key: &LaneKey) -> Result<Vec<Candidate>, 
 
 fn dns_failure(error: &DnsError) -> Failure {
     let kind = match error.kind() {
-        DnsErrorKind::NoSuchDomain => FailureKind::DomainNotFound,
-        DnsErrorKind::Unresolvable => FailureKind::Unresolvable,
+        DnsErrorKind::DoesNotExist => FailureKind::DomainNotFound,
+        DnsErrorKind::Unresolvable | DnsErrorKind::Timeout => FailureKind::Unresolvable,
     };
     Failure::new(kind, error.to_string())
 }
