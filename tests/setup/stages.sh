@@ -9,7 +9,7 @@ stage_fmt() { cargo fmt --all --check; }
 stage_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
 stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items; }
 # Advisories need the network's index; what is checked here does not.
-stage_deny() { cargo deny --offline check bans licenses sources; }
+stage_deny() { cargo fetch --quiet && cargo deny --offline check bans licenses sources; }
 stage_unit() { counted cargo test --workspace --exclude nuncio-world && counted cargo test -p nuncio-world --lib; }
 stage_interop() { counted cargo test -p nuncio-world --test interop; }
 
