@@ -103,14 +103,20 @@ async fn exs_16_a_server_that_does_not_listen_is_unresolvable() {
 
 #[tokio::test]
 async fn one_family_that_fails_does_not_hide_the_other() {
-    let zone =
-        Zone::new().record("half.example", a("192.0.2.1")).silent_for("half.example", RecordType::AAAA);
+    let zone = Zone::new()
+        .record("four.example", a("192.0.2.1"))
+        .silent_for("four.example", RecordType::AAAA)
+        .record("six.example", aaaa("2001:db8::1"))
+        .silent_for("six.example", RecordType::A)
+        .empty("none.example")
+        .silent_for("none.example", RecordType::A);
     let server = Server::start(zone).await;
     let dns = server.dns_with_timeout(Duration::from_millis(200));
-    assert_eq!(
-        dns.addresses("half.example", Family::Any).await.unwrap(),
-        ["192.0.2.1".parse::<IpAddr>().unwrap()]
-    );
+    for (host, address) in [("four.example", "192.0.2.1"), ("six.example", "2001:db8::1")] {
+        assert_eq!(dns.addresses(host, Family::Any).await.unwrap(), [address.parse::<IpAddr>().unwrap()]);
+    }
+    // Nothing is known to exist, and something may.
+    assert_eq!(dns.addresses("none.example", Family::Any).await.unwrap_err().kind(), DnsErrorKind::Timeout);
 }
 
 #[tokio::test]

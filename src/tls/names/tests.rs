@@ -104,8 +104,12 @@ fn tls_12_international_names_compare_as_a_labels() {
         // Cyrillic “с”.
         assert_eq!(xmpp_kind(&certificate, "bü\u{441}her.example"), None);
     }
-    // A dNSName is an IA5String: U-labels in it are invalid, and ignored.
-    assert_eq!(xmpp_kind(&certificate("", &[San::Dns("bücher.example")]), "bücher.example"), None);
+    // A dNSName is an IA5String: U-labels in it are invalid.
+    let sloppy = certificate("", &[San::Dns("bücher.example")]);
+    assert_eq!(
+        xmpp_mismatch(&sloppy, "bücher.example").remark.as_deref(),
+        Some("bücher.example should stand in it as xn--bcher-kva.example")
+    );
 }
 
 #[test]
