@@ -203,9 +203,7 @@ fn other_name_text(value: &[u8]) -> Option<&str> {
     const UTF8_STRING: u8 = 0x0c;
     const IA5_STRING: u8 = 0x16;
     let inner = der_value(value, &[EXPLICIT_0])?;
-    let text = std::str::from_utf8(der_value(inner, &[UTF8_STRING, IA5_STRING])?).ok()?;
-    let is_ia5 = inner.first() == Some(&IA5_STRING);
-    (!is_ia5 || text.is_ascii()).then_some(text)
+    std::str::from_utf8(der_value(inner, &[UTF8_STRING, IA5_STRING])?).ok()
 }
 
 /// The content of a DER value with one of these tags that fills `der` to the end.

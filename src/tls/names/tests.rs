@@ -144,12 +144,14 @@ fn tls_11_hidden_characters_neither_match_nor_reach_the_log() {
 
 #[test]
 fn tls_11_broken_other_names_are_no_names() {
-    let cases: [&[u8]; 6] = [
+    let cases: [&[u8]; 8] = [
         b"",
         b"\xa0\x0e\x0c\x0cfabrikam.co",
         b"\xa0\x0e\x0c\x0dfabrikam.com",
         b"\xa0\x0e\x04\x0cfabrikam.com",
         b"\xa0\x04\x0c\x02\xff\xfe",
+        b"\xa0\x0f\x0c\x0cfabrikam.comx",
+        b"\xa0\x0e\x0c\x0cfabrikam.comx",
         b"\xa0\x80\x0c\x0cfabrikam.com",
     ];
     for content in cases {
