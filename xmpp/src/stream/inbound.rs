@@ -358,15 +358,15 @@ impl Inbound {
     }
 
     fn established(&mut self, now: Instant) {
-        let (Some(remote), Some(local), Some(tls)) = (&self.from, &self.to, &self.tls) else { return };
+        let (Some(remote), Some(local), Some(tls)) = (&self.from, &self.to, self.tls.take()) else { return };
         let established = Established {
             local: local.clone(),
             remote: remote.clone(),
             stream_id: self.stream_id().map(CompactString::from),
             method: Method::SaslExternal,
-            tls: tls.clone(),
+            tls,
             features: Default::default(),
-            lang: self.lang.clone(),
+            lang: self.lang.take(),
         };
         self.wire.enter(Step::Established, now);
         self.wire.emit(Output::Established(Box::new(established)));

@@ -292,7 +292,7 @@ impl Outbound {
                 now,
             );
         }
-        let Some(tls) = self.tls.clone() else { return };
+        let Some(tls) = self.tls.take() else { return };
         self.wire.enter(Step::Established, now);
         self.wire.emit(Output::Established(Box::new(Established {
             local: self.config.local.clone(),

@@ -364,6 +364,16 @@ fn s2s_29_the_closing_handshake_both_ways() {
 }
 
 #[test]
+fn s2s_29_a_fault_while_we_close_ends_the_listening() {
+    let mut side = In::open();
+    side.close(None);
+    assert_eq!(side.send(&format!("{}{MESSAGE}", MESSAGE.replace("fabrikam.com", "example.net"))), "");
+    assert!(matches!(side.outputs[..], [Output::Closed(_)]), "{:?}", side.outputs);
+    side.send("</stream:stream>");
+    side.ended();
+}
+
+#[test]
 fn s2s_29_after_a_stream_error_nothing_counts() {
     let mut side = In::open();
     let written = side.send("<foo xmlns='urn:foo'/>");

@@ -60,10 +60,7 @@ fn a_stranger() {
     let mut side = In::fresh();
     side.send(HEADER);
     side.verdict(PartnerVerdict::Refused { why: Refusal::NotPartner, text: String::new() });
-    assert_eq!(
-        said(&side),
-        "partner fabrikam.com: is no partner; refused; add it as a partner to let it in"
-    );
+    assert_eq!(said(&side), "partner fabrikam.com: is no partner; refused; add it as a partner to let it in");
 }
 
 #[test]
