@@ -80,7 +80,7 @@ const MORE: &[(&str, &[u8], K)] = &[
     ("prefix out of scope", b"<message><a xmlns:x='urn:x'/><x:b/></message>", K::UnboundPrefix),
     ("attribute without value", b"<message a/>", K::Markup),
     ("attribute without name", b"<message ='1'/>", K::Name),
-    ("slash in mid-tag", b"<message / a='1'/>", K::Name),
+    ("slash in mid-tag", b"<message / a='1'/>", K::Markup),
     ("attribute in an end tag", b"<message></message a='1'>", K::EndTag),
     ("end tag of another case", b"<message></Message>", K::EndTag),
     ("space before the name of an end tag", b"<message></ message>", K::EndTag),
