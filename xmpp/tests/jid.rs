@@ -274,7 +274,7 @@ proptest! {
             prop_assert!(domain.is_ok());
             if let Ok(domain) = domain {
                 prop_assert!(domain.to_ascii().is_ascii() && !domain.to_ascii().is_empty());
-                prop_assert_eq!(Domain::parse(&domain.to_ascii()), Ok(domain.clone()));
+                prop_assert_eq!(Domain::parse(&domain.to_ascii()), Ok(domain));
             }
         }
     }

@@ -74,7 +74,8 @@ pub(super) fn declaration(bytes: &[u8]) -> Result<Option<usize>, ReadError> {
     tag::attributes(text, &ReadLimits::BEFORE_AUTHENTICATION, &mut attributes)?;
     let mut attributes = attributes.iter().map(|(name, value)| (name.prefix, name.local, *value)).peekable();
     match attributes.next() {
-        Some(("", "version", version)) if is_version(version) => {}
+        // XMPP is XML 1.0; a document that says 1.1 may mean other line ends and characters.
+        Some(("", "version", "1.0")) => {}
         _ => return Err(ReadErrorKind::Markup.into()),
     }
     if let Some((_, _, encoding)) =
@@ -91,12 +92,6 @@ pub(super) fn declaration(bytes: &[u8]) -> Result<Option<usize>, ReadError> {
         (_, None) => Ok(Some(end + 2)),
         _ => Err(ReadErrorKind::Markup.into()),
     }
-}
-
-fn is_version(version: &str) -> bool {
-    version
-        .strip_prefix("1.")
-        .is_some_and(|minor| !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn after_root(tail: &[u8]) -> ReadErrorKind {
