@@ -40,7 +40,7 @@ fn certificates() {
     side.send("</stream:stream>");
     assert_eq!(
         said(&side),
-        "partner fabrikam.com: its certificate is not acceptable: it expired on 2026-01-01; it is for \
+        "a peer calling itself fabrikam.com: its certificate is not acceptable: it expired on 2026-01-01; it is for \
          fabrikam.com; ask them to renew it, or add the root that signed it"
     );
 }
@@ -60,7 +60,10 @@ fn a_stranger() {
     let mut side = In::fresh();
     side.send(HEADER);
     side.verdict(PartnerVerdict::Refused { why: Refusal::NotPartner, text: String::new() });
-    assert_eq!(said(&side), "partner fabrikam.com: is no partner; refused; add it as a partner to let it in");
+    assert_eq!(
+        said(&side),
+        "a peer calling itself fabrikam.com: no such partner; refused; add it as a partner to let it in"
+    );
 }
 
 #[test]
@@ -89,8 +92,12 @@ fn every_end_has_words() {
     side.wait();
     assert_eq!(
         said(&side),
-        "partner fabrikam.com: no answer in time while we waited for the stream header after TLS"
+        "a peer calling itself fabrikam.com: no answer in time while we waited for the stream header after TLS"
     );
+    let mut side = In::open();
+    side.machine.disconnected("");
+    side.written();
+    assert_eq!(said(&side), "partner fabrikam.com: the connection broke");
     let mut side = In::fresh();
     side.machine.disconnected("");
     side.written();
