@@ -192,10 +192,9 @@ impl Framer {
             return Err(self.head_too_large(buf));
         }
         if end.is_none() {
-            // A first line without CR will not get better, and a peer that never writes CRLF would never end.
-            if let Some(lf) = memchr::memchr(b'\n', fresh).map(|at| self.scanned + at)
-                && (lf == 0 || buf.get(lf - 1) != Some(&b'\r'))
-            {
+            // A line without CR will not get better, and a peer that never writes CRLF would never end.
+            let cr_before = |lf: usize| lf > 0 && buf.get(lf - 1) == Some(&b'\r');
+            if !memchr::memchr_iter(b'\n', fresh).all(|at| cr_before(self.scanned + at)) {
                 return Err(FrameError::not_sip(ParseError::LineEnd));
             }
             self.scanned = buf.len().saturating_sub(3);
