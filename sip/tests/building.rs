@@ -327,7 +327,7 @@ proptest! {
         let from = m.from_header().unwrap();
         prop_assert_eq!(from.uri.as_str(), &target);
         prop_assert_eq!(from.params.iter().count(), 1);
-        let shown = nuncio_sip::display_name(&display);
+        let shown = display_name(&display);
         prop_assert_eq!(from.display.is_some(), !shown.is_empty());
     }
 

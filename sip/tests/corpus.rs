@@ -1,6 +1,7 @@
 //! The fuzzers' corpus and arbitrary input, through the functions the fuzzers call.
 
 #[path = "../../tests/fuzz/src/sip.rs"]
+#[allow(unreachable_pub, reason = "it is the library of the fuzzers")]
 mod sip;
 
 use std::path::Path;

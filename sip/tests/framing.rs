@@ -93,7 +93,7 @@ fn sip_11_12_keep_alive() {
     assert_eq!(drip(&after("\r\n")), [Pong, message.clone()]);
     // A pong, a message, a pong: not a ping.
     let stream = [&after("\r\n")[..], b"\r\n"].concat();
-    assert_eq!(drip(&stream), [Pong, message.clone(), Pong]);
+    assert_eq!(drip(&stream), [Pong, message, Pong]);
     assert_eq!(frames_of(Limits::default(), [&b"\r"[..]]), (vec![], true));
     // Inside a body CRLFs are content.
     let body = wire(&format!("{SMALL}\r\n\r\n"));
