@@ -1,0 +1,142 @@
+//! The part of a response that is copied from its request.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use super::text;
+use crate::{HeaderError, HeaderName, Message, NameAddr, Via, lex};
+
+/// Via, From, To, Call-ID and CSeq of the responses to one request (RFC 3261 §8.2.6.2), rendered once. Keeping
+/// it instead of the request lets the request's buffer go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseHead(Bytes);
+
+impl ResponseHead {
+    /// Copies what responses need: every Via — the top one with `received` and `rport` filled in (SIP-08) —,
+    /// From, To with `to_tag` unless it has a tag (no tag is added if `to_tag` is no token), Call-ID, CSeq.
+    ///
+    /// Works for requests that are to be refused, too: a field that is missing is left out, a malformed one is
+    /// copied as it is, of repeated ones the first counts.
+    ///
+    /// # Errors
+    /// [`HeaderError`] if the top Via is missing or malformed: then nobody can be answered.
+    pub fn from_request(request: &Message, to_tag: &str, source: SocketAddr) -> Result<Self, HeaderError> {
+        let top = request.top_via()?;
+        let mut out = Vec::with_capacity(512);
+        let mut rows = request.headers_bytes(HeaderName::Via);
+        if let Some(first) = rows.next() {
+            out.extend_from_slice(b"Via: ");
+            write_top_via(&mut out, &top, source);
+            // What follows the top element in its own row is not ours to change.
+            out.extend_from_slice(first.get(element_len(first)..).unwrap_or_default());
+            out.extend_from_slice(b"\r\n");
+        }
+        for row in rows {
+            copy(&mut out, "Via", row);
+        }
+        if let Some(from) = request.header_bytes(HeaderName::From) {
+            copy(&mut out, "From", from);
+        }
+        if let Some(to) = request.header_bytes(HeaderName::To) {
+            copy_to(&mut out, to, to_tag);
+        }
+        for name in [HeaderName::CallId, HeaderName::CSeq] {
+            if let Some(value) = request.header_bytes(name) {
+                copy(&mut out, name.as_str(), value);
+            }
+        }
+        Ok(Self(out.into()))
+    }
+
+    /// Appends a whole response. Names that are no tokens, and the fields written here anyway, are left out of
+    /// `extra`; values are cleaned; an empty `reason` becomes the registered phrase.
+    pub fn write(
+        &self,
+        out: &mut Vec<u8>,
+        status: u16,
+        reason: &str,
+        extra: &[(&str, &str)],
+        body: Option<(&str, &[u8])>,
+    ) {
+        text::status_line(out, status, reason);
+        out.extend_from_slice(&self.0);
+        for (name, value) in extra {
+            if !text::is_framing(name) {
+                text::field(out, name, value);
+            }
+        }
+        text::body(out, body);
+    }
+
+    /// The rendered fields.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn copy(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn copy_to(out: &mut Vec<u8>, to: &[u8], tag: &str) {
+    out.extend_from_slice(b"To: ");
+    out.extend_from_slice(to);
+    let address = std::str::from_utf8(to).ok().and_then(|text| NameAddr::parse(text).ok());
+    if address.is_some_and(|a| a.tag().is_none()) && lex::is_token(tag) {
+        out.extend_from_slice(b";tag=");
+        out.extend_from_slice(tag.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Bytes of the first element of a Via row.
+fn element_len(row: &[u8]) -> usize {
+    let text = std::str::from_utf8(row).unwrap_or_default();
+    lex::find_outside(text, b',', true).unwrap_or(row.len())
+}
+
+fn write_top_via(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
+    // A socket of the other family reports IPv4 inside IPv6.
+    let ip = source.ip().to_canonical();
+    let claimed = via.params.get("received");
+    let wants_received = via.host.ip() != Some(ip) && via.received() != Some(ip);
+    let wants_port = via.rport() == Some(None);
+    if !wants_port && (!wants_received || claimed.is_none()) {
+        out.extend_from_slice(via.as_str().as_bytes());
+        if wants_received {
+            write_received(out, ip);
+        }
+        return;
+    }
+    let before_params = via.as_str().len() - via.params.as_str().len();
+    out.extend_from_slice(via.as_str().as_bytes().get(..before_params).unwrap_or_default());
+    for (name, value) in via.params {
+        // Ours replaces what the peer may have claimed about itself.
+        if name.eq_ignore_ascii_case("received") && wants_received {
+            continue;
+        }
+        out.push(b';');
+        out.extend_from_slice(name.as_bytes());
+        if name.eq_ignore_ascii_case("rport") && wants_port {
+            out.push(b'=');
+            text::decimal(out, u64::from(source.port()));
+        } else if let Some(value) = value {
+            out.push(b'=');
+            out.extend_from_slice(value.as_bytes());
+        }
+    }
+    if wants_received {
+        write_received(out, ip);
+    }
+}
+
+/// Without brackets (RFC 5118 §4.5).
+fn write_received(out: &mut Vec<u8>, ip: IpAddr) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, ";received={ip}");
+}

@@ -1,0 +1,162 @@
+//! `;name=value` lists, of URIs and of header fields, kept as they came.
+
+use std::borrow::Cow;
+
+use crate::lex;
+
+/// Parameters as received, byte for byte: empty, or beginning with `;`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Params<'a> {
+    raw: &'a str,
+}
+
+impl<'a> Params<'a> {
+    /// Parameters of a URI (RFC 3261 §19.1.1): no blanks, no quotes, no empty names.
+    pub(crate) fn of_uri(raw: &'a str) -> Option<Self> {
+        let bytes = raw.as_bytes();
+        let begins_ok = matches!(bytes, [] | [b';', ..]) && lex::is_uri_tail(raw);
+        let names_ok = || {
+            memchr::memchr_iter(b';', bytes).all(|at| !matches!(bytes.get(at + 1), None | Some(b';' | b'=')))
+        };
+        (begins_ok && names_ok()).then_some(Self { raw })
+    }
+
+    /// Parameters of a header field: blanks around `;` and `=` allowed, values token-like or quoted.
+    pub(crate) fn of_header(raw: &'a str) -> Option<Self> {
+        let raw = lex::trim(raw);
+        let mut rest = raw.as_bytes();
+        while let [b';', tail @ ..] = rest {
+            rest = skip(tail, lex::is_blank);
+            let after_name = skip(rest, lex::is_token_char);
+            if after_name.len() == rest.len() {
+                return None;
+            }
+            rest = skip(after_name, lex::is_blank);
+            if let [b'=', value @ ..] = rest {
+                let value = skip(value, lex::is_blank);
+                rest = match value {
+                    [b'"', inside @ ..] => skip_quoted(inside)?,
+                    _ => skip(value, lex::is_value_char),
+                };
+                rest = skip(rest, lex::is_blank);
+            }
+        }
+        rest.is_empty().then_some(Self { raw })
+    }
+
+    /// The bytes as received.
+    pub fn as_str(&self) -> &'a str {
+        self.raw
+    }
+
+    /// No parameter at all.
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// `None`: not there; `Some(None)`: there without value. Names are case-insensitive; the first one counts;
+    /// the value is as received (quotes and escapes kept).
+    pub fn get(&self, name: &str) -> Option<Option<&'a str>> {
+        self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Whether a parameter of this name is there, with or without value.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// The value without quotes and backslashes; `None` if absent or without value.
+    pub fn value(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name).flatten().map(unquote)
+    }
+
+    /// All of them in order, values as received.
+    pub fn iter(&self) -> ParamIter<'a> {
+        ParamIter { rest: self.raw }
+    }
+}
+
+impl<'a> IntoIterator for Params<'a> {
+    type Item = (&'a str, Option<&'a str>);
+    type IntoIter = ParamIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// Iterator over the parameters of a [`Params`].
+#[derive(Clone, Debug)]
+pub struct ParamIter<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for ParamIter<'a> {
+    type Item = (&'a str, Option<&'a str>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let bytes = skip(self.rest.as_bytes(), lex::is_blank).strip_prefix(b";")?;
+        // Outside quotes `;` ends a parameter, and quotes stand only behind `=`.
+        let name_len = bytes.iter().position(|b| matches!(b, b'=' | b';')).unwrap_or(bytes.len());
+        let after_name = bytes.get(name_len..).unwrap_or_default();
+        let (has_value, after) = match after_name {
+            [b'=', value @ ..] => (true, value),
+            _ => (false, after_name),
+        };
+        let tail = match skip(after, lex::is_blank) {
+            [b'"', inside @ ..] if has_value => {
+                let rest = skip_quoted(inside).unwrap_or_default();
+                memchr::memchr(b';', rest).and_then(|at| rest.get(at..)).unwrap_or_default()
+            }
+            _ if has_value => memchr::memchr(b';', after).and_then(|at| after.get(at..)).unwrap_or_default(),
+            _ => after,
+        };
+        let at = |remaining: &[u8]| self.rest.len() - remaining.len();
+        let name = self.rest.get(at(bytes)..at(bytes) + name_len)?;
+        let value = self.rest.get(at(after)..at(tail))?;
+        let item = (lex::trim(name), has_value.then(|| lex::trim(value)));
+        self.rest = self.rest.get(at(tail)..)?;
+        Some(item)
+    }
+}
+
+fn skip(bytes: &[u8], over: impl Fn(u8) -> bool) -> &[u8] {
+    let end = bytes.iter().position(|b| !over(*b)).unwrap_or(bytes.len());
+    bytes.get(end..).unwrap_or_default()
+}
+
+/// `bytes` begin behind the opening quote; what follows the closing one.
+fn skip_quoted(mut bytes: &[u8]) -> Option<&[u8]> {
+    loop {
+        let at = memchr::memchr2(b'"', b'\\', bytes)?;
+        match bytes.get(at..)? {
+            [b'"', rest @ ..] => return Some(rest),
+            [_, _, rest @ ..] => bytes = rest,
+            _ => return None,
+        }
+    }
+}
+
+/// Content of a quoted string; any other text stays.
+pub(crate) fn unquote(value: &str) -> Cow<'_, str> {
+    match lex::quoted(value) {
+        Some((inside, "")) => unescape(inside),
+        _ => Cow::Borrowed(value),
+    }
+}
+
+/// Resolves quoted-pairs.
+pub(crate) fn unescape(inside: &str) -> Cow<'_, str> {
+    if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
+        return Cow::Borrowed(inside);
+    }
+    let mut out = String::with_capacity(inside.len());
+    let mut chars = inside.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.extend(chars.next()),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
