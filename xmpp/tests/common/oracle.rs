@@ -1,4 +1,9 @@
 //! rxml as an oracle: what it makes of a document, in a form that our trees can be compared with.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared by several tests and the fuzzers, each of which uses a part"
+)]
 
 use std::fmt::Write as _;
 
@@ -35,6 +40,28 @@ pub fn rxml(document: &[u8]) -> Result<String, rxml::Error> {
             None => return Ok(out),
         }
     }
+}
+
+/// Known differences, all of them things that XML 1.0 allows and rxml does not, are taken out for it.
+pub fn without_known_differences(document: &[u8]) -> Vec<u8> {
+    // A UTF-8 signature; we skip it on documents (on streams we refuse it as rxml does).
+    let document = document.strip_prefix("\u{feff}".as_bytes()).unwrap_or(document);
+    // White space before a root element without XML declaration.
+    let trimmed = document.trim_ascii_start();
+    let document = if trimmed.starts_with(b"<?") { document } else { trimmed };
+    // A CR without LF in an attribute value. It counts as an LF (XML 1.0 section 2.11).
+    let mut out = document.to_vec();
+    for at in 0..out.len() {
+        if out[at] == b'\r' && out.get(at + 1) != Some(&b'\n') {
+            out[at] = b'\n';
+        }
+    }
+    out
+}
+
+/// True when the document starts with `<?`, white space and a signature aside.
+pub fn has_declaration(document: &[u8]) -> bool {
+    document.strip_prefix("\u{feff}".as_bytes()).unwrap_or(document).trim_ascii_start().starts_with(b"<?")
 }
 
 /// Our tree in the same form.
