@@ -1,12 +1,17 @@
 //! Cutting a byte stream into messages (RFC 3261 §18.3, RFC 5626 §4.4.1), with limits enforced while reading.
 
 use bytes::{Buf, BytesMut};
+use memchr::memmem::Finder;
 
 use crate::message::{Head, Length, Reading, read, read_folded};
 use crate::{Defect, Limits, Message, ParseError};
 
 /// What stands on a connection.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "messages are the rule; a box for each would cost an allocation"
+)]
 pub enum Frame {
     /// One message. Look at [`check_request`](crate::check_request) or
     /// [`check_response`](crate::check_response) before using it.
@@ -29,7 +34,7 @@ pub struct FrameError {
     /// What happened, in words; fit for a reason phrase.
     pub reason: &'static str,
     /// The head as far as it was read, without body, if it says enough to be answered.
-    pub head: Option<Message>,
+    pub head: Option<Box<Message>>,
 }
 
 /// Why a stream cannot be cut.
@@ -61,7 +66,7 @@ impl FrameError {
             ParseError::LengthRepeated => "Repeated Content-Length",
             _ => "Invalid Content-Length",
         };
-        Self { kind: FrameErrorKind::Length(why), status: 400, reason, head: Some(head) }
+        Self { kind: FrameErrorKind::Length(why), status: 400, reason, head: Some(Box::new(head)) }
     }
 }
 
@@ -74,6 +79,7 @@ impl FrameError {
 #[derive(Debug)]
 pub struct Framer {
     limits: Limits,
+    head_end: Finder<'static>,
     /// Bytes at the start of the buffer known not to begin the end of a head.
     scanned: usize,
     /// A head whose body has not arrived completely, and the size of the whole.
@@ -93,6 +99,7 @@ impl Framer {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            head_end: Finder::new(b"\r\n\r\n"),
             scanned: 0,
             pending: None,
             skip: 0,
@@ -180,7 +187,7 @@ impl Framer {
 
     fn find_head_end(&mut self, buf: &BytesMut) -> Result<Option<usize>, FrameError> {
         let fresh = buf.get(self.scanned..).unwrap_or_default();
-        let end = memchr::memmem::find(fresh, b"\r\n\r\n").map(|at| self.scanned + at + 4);
+        let end = self.head_end.find(fresh).map(|at| self.scanned + at + 4);
         if end.unwrap_or(buf.len()) > self.limits.head {
             return Err(self.head_too_large(buf));
         }
@@ -224,7 +231,7 @@ impl Framer {
                         kind: FrameErrorKind::BodyTooLarge,
                         status: 413,
                         reason: "Request Entity Too Large",
-                        head: Some(message),
+                        head: Some(Box::new(message)),
                     });
                 }
                 self.skip = length;
@@ -249,7 +256,7 @@ impl Framer {
                     Reading::Head(head) => head,
                     Reading::Folded => read_folded(&mut raw, &self.limits).ok()?,
                 };
-                Some(Message::new(raw.freeze(), head))
+                Some(Box::new(Message::new(raw.freeze(), head)))
             });
         FrameError { kind: FrameErrorKind::HeadTooLarge, status: 513, reason: "Message Too Large", head }
     }

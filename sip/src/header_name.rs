@@ -170,6 +170,7 @@ const fn hash(first: u8, last: u8, len: usize) -> usize {
         ^ len.wrapping_mul(67)
 }
 
+#[allow(clippy::indexing_slicing, reason = "runs at compile time")]
 static TABLE: [Entry; SLOTS] = {
     let mut table = [Entry::Empty; SLOTS];
     let mut i = 0;
@@ -184,6 +185,7 @@ static TABLE: [Entry; SLOTS] = {
     table
 };
 
+#[allow(clippy::indexing_slicing, reason = "runs at compile time")]
 const fn insert(table: &mut [Entry; SLOTS], name: HeaderName, text: &str, is_compact: bool) {
     let bytes = text.as_bytes();
     let mut slot = hash(bytes[0], bytes[bytes.len() - 1], bytes.len());

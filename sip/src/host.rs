@@ -22,12 +22,15 @@ impl<'a> Host<'a> {
     /// A name, an IPv4 address, or an IPv6 address in brackets.
     pub fn parse(text: &'a str) -> Option<Self> {
         if let Some(inner) = text.strip_prefix('[') {
-            return inner.strip_suffix(']')?.parse().ok().map(Self::V6);
+            let address = inner.strip_suffix(']')?;
+            // The grammar of RFC 3261 lets a third colon slip in (RFC 5118 §4.10).
+            let parsed = address.parse().or_else(|_| address.replacen(":::", "::", 1).parse());
+            return parsed.ok().map(Self::V6);
         }
-        if text.as_bytes().last().is_some_and(u8::is_ascii_digit) {
-            if let Ok(v4) = text.parse() {
-                return Some(Self::V4(v4));
-            }
+        if text.as_bytes().last().is_some_and(u8::is_ascii_digit)
+            && let Ok(v4) = text.parse()
+        {
+            return Some(Self::V4(v4));
         }
         lex::is_host_name(text).then_some(Self::Name(text))
     }
@@ -39,7 +42,7 @@ impl<'a> Host<'a> {
             let rest = lex::trim(rest);
             (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
         } else {
-            match text.split_once(':') {
+            match lex::cut(text, b':') {
                 Some((host, port)) => (lex::trim(host), Some(port)),
                 None => (text, None),
             }

@@ -103,12 +103,14 @@ impl StatusCode {
             604 => "Does Not Exist Anywhere",
             606 => "Not Acceptable",
             607 => "Unwanted",
-            0..=199 => "Progress",
-            201..=299 => "Success",
-            301..=399 => "Redirection",
-            401..=499 => "Request Failure",
-            501..=599 => "Server Failure",
-            _ => "Global Failure",
+            other => match other / 100 {
+                0 | 1 => "Progress",
+                2 => "Success",
+                3 => "Redirection",
+                4 => "Request Failure",
+                5 => "Server Failure",
+                _ => "Global Failure",
+            },
         }
     }
 }

@@ -46,7 +46,7 @@ impl<'a> ContentType<'a> {
     pub fn parse(value: &'a str) -> Result<Self, HeaderError> {
         let malformed = HeaderError::Malformed(HeaderName::ContentType);
         let (media, params) = head_and_params(value)?;
-        let (main, sub) = media.split_once('/').ok_or(malformed)?;
+        let (main, sub) = lex::cut(media, b'/').ok_or(malformed)?;
         let (main, sub) = (lex::trim(main), lex::trim(sub));
         if !lex::is_token(main) || !lex::is_token(sub) {
             return Err(malformed);
@@ -220,10 +220,8 @@ impl<'a> WarningValue<'a> {
     pub fn parse(value: &'a str) -> Result<Self, HeaderError> {
         let malformed = HeaderError::Malformed(HeaderName::Warning);
         let (code, rest) = lex::trim(value).split_once(lex::LWS).ok_or(malformed)?;
-        let code = match (code.len(), lex::number_u32(code).and_then(|n| u16::try_from(n).ok())) {
-            (3, Some(code)) => code,
-            _ => return Err(HeaderError::Number(HeaderName::Warning)),
-        };
+        let code = lex::number_u32(code).filter(|_| code.len() == 3).and_then(|n| u16::try_from(n).ok());
+        let code = code.ok_or(HeaderError::Number(HeaderName::Warning))?;
         let (agent, text) = lex::trim(rest).split_once(lex::LWS).ok_or(malformed)?;
         match lex::quoted(lex::trim(text)) {
             Some((inside, "")) => Ok(Self { code, agent, text: params::unescape(inside) }),
@@ -234,6 +232,6 @@ impl<'a> WarningValue<'a> {
 
 /// `value;params` → trimmed value and parameters.
 fn head_and_params(value: &str) -> Result<(&str, Params<'_>), HeaderError> {
-    let (head, params) = value.find(';').and_then(|at| value.split_at_checked(at)).unwrap_or((value, ""));
+    let (head, params) = lex::cut_before(value, b';');
     Ok((lex::trim(head), Params::of_header(params).ok_or(HeaderError::Params)?))
 }

@@ -120,13 +120,14 @@ pub(crate) struct Head {
     pub(crate) end: usize,
 }
 
+#[allow(clippy::large_enum_variant, reason = "the large one is the rule")]
 pub(crate) enum Reading {
     Head(Head),
     /// A header field is continued on the next line: [`unfold`], then read again.
     Folded,
 }
 
-/// Reads a head that ends with CRLFCRLF.
+/// Reads a head up to the empty line that ends it.
 pub(crate) fn read(head: &[u8], limits: &Limits) -> Result<Reading, ParseError> {
     if u32::try_from(head.len()).is_err() {
         return Err(ParseError::HeadTooLarge);
