@@ -1,6 +1,7 @@
 //! Requests of the peer.
 
 use super::*;
+use crate::connection::receive::CANCELLABLE;
 
 /// Another transaction of the same peer.
 fn other(branch: &str, call_id: &str) -> String {
