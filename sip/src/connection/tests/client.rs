@@ -117,6 +117,7 @@ fn sip_20_timer_f_fires_after_32_s_each_in_its_turn() {
     assert_eq!(outcomes(&mut rig), [(2, Err(Failure::Timeout))]);
     assert_eq!((rig.counters().timeouts, rig.counters().stray_responses), (2, 1));
     assert_eq!(rig.connection.deadline(), None);
+    rig.send("z9hG4bK2", 3).unwrap();
 }
 
 #[test]

@@ -147,6 +147,18 @@ fn dec_27_a_request_answered_anew_outlives_its_older_memory() {
 }
 
 #[test]
+fn dec_27_a_request_pending_anew_outlives_its_older_memory() {
+    let mut rig = Rig::new();
+    rig.receive(REQ.text());
+    let (txn, _) = rig.request();
+    let _ = rig.respond(txn, 200);
+    rig.at(5_001).receive(REQ.text());
+    rig.request();
+    rig.tick(5_002).receive(REQ.text());
+    assert!(rig.poll().is_empty(), "a repeat was taken as new");
+}
+
+#[test]
 fn dec_27_the_memory_of_an_idle_connection_ends_with_the_next_timer() {
     let mut rig = Rig::new();
     rig.receive(REQ.text());

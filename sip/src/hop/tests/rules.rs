@@ -155,7 +155,8 @@ fn a_503_of_the_last_target_is_the_answer() {
     rig.response(1, 503);
     rig.connected(2);
     assert_eq!(rig.response(1, 503), [Response(1, 503)]);
-    assert_eq!(rig.push(2), [Send(2, 2)], "no flapping between two that refuse");
+    assert_eq!(rig.push(2), [Send(2, 2)]);
+    assert_eq!(rig.response(2, 503), [Response(2, 503)], "no flapping between two that refuse");
 }
 
 #[test]
