@@ -202,7 +202,7 @@ impl Server {
 
     fn forget_first(&mut self) {
         let Some(finished) = self.finished.pop_front() else { return };
-        // The request may have come again since, and been answered anew.
+        // The request may have come again since, and be pending.
         if let Some(Place::Finished(number)) = self.table.get(&finished.key)
             && *number == self.first_finished
         {
