@@ -14,11 +14,15 @@ impl<'a> Params<'a> {
     /// Parameters of a URI (RFC 3261 §19.1.1): no blanks, no quotes, no empty names.
     pub(crate) fn of_uri(raw: &'a str) -> Option<Self> {
         let bytes = raw.as_bytes();
-        let begins_ok = matches!(bytes, [] | [b';', ..]) && lex::is_uri_tail(raw);
-        let names_ok = || {
-            memchr::memchr_iter(b';', bytes).all(|at| !matches!(bytes.get(at + 1), None | Some(b';' | b'=')))
-        };
-        (begins_ok && names_ok()).then_some(Self { raw })
+        if bytes.is_empty() {
+            return Some(Self { raw });
+        }
+        let (mut names_ok, mut before) = (bytes.first() == Some(&b';'), b' ');
+        for &byte in bytes {
+            names_ok &= !(before == b';' && matches!(byte, b';' | b'='));
+            before = byte;
+        }
+        (names_ok && before != b';' && lex::is_uri_tail(raw)).then_some(Self { raw })
     }
 
     /// Parameters of a header field: blanks around `;` and `=` allowed, values token-like or quoted.
@@ -122,7 +126,7 @@ pub(crate) struct Piece<'a> {
 /// behind `=`.
 fn piece(text: &str) -> Option<(Piece<'_>, &str)> {
     let bytes = text.as_bytes();
-    let semicolon = bytes.iter().position(|b| *b == b';')?;
+    let semicolon = lex::position(bytes, b';')?;
     let name_at = semicolon + 1;
     let after_semicolon = bytes.get(name_at..)?;
     let name_len =
@@ -141,7 +145,7 @@ fn piece(text: &str) -> Option<(Piece<'_>, &str)> {
         [b'"', inside @ ..] => skip_quoted(inside).unwrap_or_default(),
         _ => value_bytes,
     };
-    let len = unquoted.iter().position(|b| *b == b';').unwrap_or(unquoted.len());
+    let len = lex::position(unquoted, b';').unwrap_or(unquoted.len());
     let end = bytes.len() - unquoted.len() + len;
     let name = lex::trim(text.get(name_at..name_end)?);
     let value = Some(lex::trim(text.get(value_at..end)?));
