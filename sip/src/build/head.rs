@@ -1,5 +1,6 @@
 //! The part of a response that is copied from its request.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
@@ -100,36 +101,33 @@ fn element_len(row: &[u8]) -> usize {
 }
 
 fn write_top_via(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
-    let wants_received = via.host.ip() != Some(source.ip()) && via.received() != Some(source.ip());
-    let wants_port = via.rport() == Some(None);
-    if !wants_received && !wants_port {
-        out.extend_from_slice(via.as_str().as_bytes());
-        return;
-    }
+    // A socket of the other family reports IPv4 inside IPv6.
+    let ip = source.ip().to_canonical();
+    let by_name = via.host.ip() != Some(ip);
     let before_params = via.as_str().len() - via.params.as_str().len();
     out.extend_from_slice(via.as_str().as_bytes().get(..before_params).unwrap_or_default());
-    for (name, value) in via.params {
-        // Ours replaces what the peer may have claimed about itself.
-        if name.eq_ignore_ascii_case("received") && wants_received {
-            continue;
+    let mut has_received = false;
+    for param in via.params.pieces() {
+        if param.name.eq_ignore_ascii_case("received") && by_name {
+            // Ours replaces what the peer may have claimed about itself.
+            has_received = via.received() == Some(ip);
+            if !has_received {
+                continue;
+            }
         }
-        out.push(b';');
-        out.extend_from_slice(name.as_bytes());
-        if name.eq_ignore_ascii_case("rport") && wants_port {
+        out.extend_from_slice(param.source.as_bytes());
+        if param.value.is_none() && param.name.eq_ignore_ascii_case("rport") {
             out.push(b'=');
             text::decimal(out, u64::from(source.port()));
-        } else if let Some(value) = value {
-            out.push(b'=');
-            out.extend_from_slice(value.as_bytes());
         }
     }
-    if wants_received {
-        out.extend_from_slice(b";received=");
-        out.extend_from_slice(bare_address(source.ip()).to_string().as_bytes());
+    if by_name && !has_received {
+        write_received(out, ip);
     }
 }
 
-/// Without brackets (RFC 5118 §4.5), and IPv4 as IPv4 even where a socket of the other family reports it.
-fn bare_address(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
+/// Without brackets (RFC 5118 §4.5).
+fn write_received(out: &mut Vec<u8>, ip: IpAddr) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, ";received={ip}");
 }
