@@ -66,7 +66,7 @@ pub const RING_AGE: Duration = Duration::from_secs(5);
 pub struct ConnectionConfig {
     /// The other end, for `received` and `rport`.
     pub peer: SocketAddr,
-    /// host[:port] in the Vias we send. Responses with another one are dropped (SIP-09).
+    /// `host[:port]` in the Vias we send. Responses with another one are dropped (SIP-09).
     pub sent_by: String,
     /// Requests of the peer that may wait for our answer; one more gets 503 (SIP-35, SIP-50).
     pub max_pending_in: usize,

@@ -105,7 +105,6 @@ pub struct HopGroup<E> {
 
 /// What a group wants of its driver.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "responses are the rule; boxing them would cost each of them")]
 pub enum HopOutput<E> {
     /// Connect to this next hop, then say [`HopGroup::connected`] or [`HopGroup::connect_failed`]. No second
     /// one comes before that.
