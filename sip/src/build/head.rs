@@ -103,34 +103,25 @@ fn element_len(row: &[u8]) -> usize {
 fn write_top_via(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
     // A socket of the other family reports IPv4 inside IPv6.
     let ip = source.ip().to_canonical();
-    let claimed = via.params.get("received");
-    let wants_received = via.host.ip() != Some(ip) && via.received() != Some(ip);
-    let wants_port = via.rport() == Some(None);
-    if !wants_port && (!wants_received || claimed.is_none()) {
-        out.extend_from_slice(via.as_str().as_bytes());
-        if wants_received {
-            write_received(out, ip);
-        }
-        return;
-    }
+    let by_name = via.host.ip() != Some(ip);
     let before_params = via.as_str().len() - via.params.as_str().len();
     out.extend_from_slice(via.as_str().as_bytes().get(..before_params).unwrap_or_default());
-    for (name, value) in via.params {
-        // Ours replaces what the peer may have claimed about itself.
-        if name.eq_ignore_ascii_case("received") && wants_received {
-            continue;
+    let mut has_received = false;
+    for param in via.params.pieces() {
+        if param.name.eq_ignore_ascii_case("received") && by_name {
+            // Ours replaces what the peer may have claimed about itself.
+            has_received = via.received() == Some(ip);
+            if !has_received {
+                continue;
+            }
         }
-        out.push(b';');
-        out.extend_from_slice(name.as_bytes());
-        if name.eq_ignore_ascii_case("rport") && wants_port {
+        out.extend_from_slice(param.source.as_bytes());
+        if param.value.is_none() && param.name.eq_ignore_ascii_case("rport") {
             out.push(b'=');
             text::decimal(out, u64::from(source.port()));
-        } else if let Some(value) = value {
-            out.push(b'=');
-            out.extend_from_slice(value.as_bytes());
         }
     }
-    if wants_received {
+    if by_name && !has_received {
         write_received(out, ip);
     }
 }
