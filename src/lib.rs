@@ -1,1 +1,15 @@
+//! The program: everything that touches the world. What it knows of SIP, XMPP and the translation between
+//! them lives in the crates `nuncio-sip`, `nuncio-xmpp` and `nuncio-translate`, which know no socket.
 
+pub mod cli;
+pub mod config;
+mod context;
+pub mod dns;
+pub mod gateway;
+pub mod net;
+mod run;
+pub mod sip_frontend;
+pub mod tls;
+pub mod xmpp_frontend;
+
+pub use run::run;

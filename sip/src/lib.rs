@@ -11,11 +11,13 @@
 
 mod build;
 mod check;
+pub mod connection;
 mod date;
 mod error;
 pub mod escape;
 mod frame;
 mod header_name;
+pub mod hop;
 mod host;
 mod lex;
 mod limits;

@@ -1,0 +1,686 @@
+//! The transactions of one reliable (TLS) connection, both roles, without IO.
+//!
+//! A driver owns the socket and moves bytes; this machine owns everything that can be lost, doubled or
+//! answered twice. The driver's part:
+//!
+//! 1. Feed it: [`receive`](Connection::receive), [`ping`](Connection::ping) and
+//!    [`pong`](Connection::pong) for what the framer yields, [`broken`](Connection::broken) for its
+//!    error, [`handle_timeout`](Connection::handle_timeout) at [`deadline`](Connection::deadline),
+//!    [`closed`](Connection::closed) once when the socket is gone.
+//! 2. After each input drain [`poll`](Connection::poll), then write what
+//!    [`transmit`](Connection::transmit) yields. What it has yielded counts as possibly sent.
+//! 3. Stop reading while [`is_congested`](Connection::is_congested): the peer does not take the
+//!    answers to its own requests.
+//!
+//! Other tasks put requests and answers in between ([`send_request`](Connection::send_request),
+//! [`respond`](Connection::respond)) and wake the driver. No method blocks, none walks the table except
+//! `closed`, so the machine may stand behind a plain mutex.
+//!
+//! INVITE gets the server transaction of the other methods for now, which is right as long as every
+//! INVITE is answered at once with 3xx–6xx; every ACK is absorbed.
+
+mod arena;
+mod client;
+mod counters;
+mod jitter;
+mod keep_alive;
+mod keys;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use compact_str::CompactString;
+
+pub use counters::Counters;
+pub(crate) use jitter::Jitter;
+pub use keep_alive::{KeepAliveInterval, PONG_WITHIN};
+
+use crate::{
+    DropReason, FrameError, Message, Method, ResponseHead, StatusCode, check_request_with, check_response,
+};
+use arena::Handle;
+use client::Client;
+use keep_alive::{Due, KeepAlive};
+use keys::{Key, Keys, MethodlessKey};
+use server::{Finished, Fired, Kind, Pending, Repeat, Server};
+
+/// RFC 3261 §17.1.1.1: the unit of all transaction timers.
+pub const T1: Duration = Duration::from_millis(500);
+/// Timer F (RFC 3261 §17.1.2.2): a client transaction without final response ends after 64·T1.
+pub const TIMER_F: Duration = Duration::from_secs(32);
+/// A non-INVITE request without answer gets 100 Trying when its client's Timer E has reached T2
+/// (RFC 4320 §4.1; SIP-27): 0.5 + 1 + 2 s.
+pub const TRYING_AFTER: Duration = Duration::from_millis(3500);
+/// The client of a request has given up by now (its Timer F); an answer would reach nobody.
+pub const ABANDONED_AFTER: Duration = TIMER_F;
+/// Answered requests remembered per connection (DEC-27).
+pub const RING: usize = 256;
+/// How long at most an answered request is remembered (DEC-27).
+pub const RING_AGE: Duration = Duration::from_secs(5);
+
+/// What a connection has to know.
+#[derive(Clone, Debug)]
+pub struct ConnectionConfig {
+    /// The other end, for `received` and `rport`.
+    pub peer: SocketAddr,
+    /// host[:port] in the Vias we send. Responses with another one are dropped (SIP-09).
+    pub sent_by: String,
+    /// Requests of the peer that may wait for our answer; one more gets 503 (SIP-35, SIP-50).
+    pub max_pending_in: usize,
+    /// Requests of ours that may wait for the peer's answer; one more is refused to the caller.
+    pub max_pending_out: usize,
+    /// Unwritten bytes at which [`Connection::is_congested`] begins.
+    pub max_backlog: usize,
+    /// Option tags that a request may require; another one gets 420 (SIP-25).
+    pub supported: &'static [&'static str],
+    /// Keep-alive pings (RFC 5626), only for connections we opened.
+    pub keep_alive: Option<KeepAliveInterval>,
+    /// Random bytes: they key the tables against chosen collisions and spread the pings.
+    pub secret: [u8; 16],
+}
+
+impl ConnectionConfig {
+    /// Defaults for everything that has one.
+    pub fn new(peer: SocketAddr, sent_by: impl Into<String>, secret: [u8; 16]) -> Self {
+        Self {
+            peer,
+            sent_by: sent_by.into(),
+            max_pending_in: 16 * 1024,
+            max_pending_out: 16 * 1024,
+            max_backlog: 4 * 1024 * 1024,
+            supported: &[],
+            keep_alive: None,
+            secret,
+        }
+    }
+}
+
+/// The machine. `E` is what the caller gets back with the outcome of a request it sent.
+#[derive(Debug)]
+pub struct Connection<E> {
+    config: ConnectionConfig,
+    keys: Keys,
+    server: Server,
+    client: Client<E>,
+    keep_alive: Option<KeepAlive>,
+    outputs: VecDeque<Output<E>>,
+    /// Bytes to be written.
+    out: Vec<u8>,
+    /// Bytes that [`Connection::transmit`] has yielded so far.
+    taken: u64,
+    counters: Counters,
+    phase: Phase,
+}
+
+/// A server transaction. It stays valid until answered; afterwards it names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServerTxn(Handle);
+
+/// What a connection wants of its caller.
+#[derive(Debug)]
+pub enum Output<E> {
+    /// A request, well formed and new. Answer it with [`Connection::respond`].
+    Request { txn: ServerTxn, message: Message },
+    /// The final response to a request.
+    Response { envelope: E, message: Message },
+    /// A request that gets no response.
+    Failed { envelope: E, why: Failure },
+    /// The peer does not answer pings: close the socket, then call [`Connection::closed`].
+    Dead,
+}
+
+/// Why a request of ours got no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// No final response in time. The peer may have processed the request.
+    #[error("no answer within 32 seconds")]
+    Timeout,
+    /// The connection ended first.
+    #[error("the connection was lost before the answer came")]
+    ConnectionLost {
+        /// Any of it may have been sent: the peer may have processed it. `false` is certain.
+        written: bool,
+    },
+}
+
+/// A request was not taken; nothing of it will be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SendRefused<E> {
+    pub why: Why,
+    pub envelope: E,
+}
+
+/// Why a request was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// [`ConnectionConfig::max_pending_out`] requests wait for their answer.
+    #[error("too many requests wait for an answer on this connection")]
+    Full,
+    /// The connection is closed.
+    #[error("the connection is closed")]
+    Closed,
+    /// Another request with this branch and method waits for its answer.
+    #[error("the branch is in use")]
+    BranchInUse,
+}
+
+/// What became of an answer.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "an orphaned answer is sent by nobody else"]
+pub enum Responded {
+    /// It stands in the output.
+    Sent,
+    /// This method gets no answer (BENOTIFY); the transaction has ended.
+    Silent,
+    /// The connection was closed meanwhile. This is the response; RFC 3261 §18.2.2 lets it go over a new
+    /// connection to the address in its top Via.
+    Orphaned(Bytes),
+    /// Not a status for this request, or a transaction that has ended: dropped and counted.
+    Dropped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Draining,
+    Closed,
+}
+
+impl<E> Connection<E> {
+    pub fn new(config: ConnectionConfig, now: Instant) -> Self {
+        let keys = Keys::new(&config.secret);
+        Self {
+            server: Server::new(config.max_pending_in),
+            client: Client::new(config.max_pending_out),
+            keep_alive: config.keep_alive.map(|interval| KeepAlive::new(interval, keys.seed(), now)),
+            outputs: VecDeque::new(),
+            out: Vec::new(),
+            taken: 0,
+            counters: Counters::default(),
+            phase: Phase::Open,
+            keys,
+            config,
+        }
+    }
+
+    /// A message has arrived. `to_tag` makes a fresh tag for the To header of our answers; it is asked
+    /// only for new requests.
+    pub fn receive<T: AsRef<str>>(&mut self, message: Message, to_tag: impl FnOnce() -> T, now: Instant) {
+        if self.phase == Phase::Closed {
+            self.counters.after_close += 1;
+            return;
+        }
+        self.heard(now);
+        if message.is_request() {
+            self.receive_request(message, to_tag, now);
+        } else {
+            self.receive_response(message);
+        }
+    }
+
+    /// A keep-alive ping (CRLFCRLF) has arrived: it is answered at once.
+    pub fn ping(&mut self, now: Instant) {
+        self.heard(now);
+        self.counters.pings += 1;
+        self.write(b"\r\n");
+    }
+
+    /// The answer to our ping (CRLF) has arrived.
+    pub fn pong(&mut self, now: Instant) {
+        self.heard(now);
+    }
+
+    /// What arrived cannot be framed any further. Answers as far as that is possible; the driver writes
+    /// it and closes.
+    pub fn broken<T: AsRef<str>>(&mut self, error: &FrameError, to_tag: impl FnOnce() -> T) {
+        let Some(head) = &error.head else { return };
+        let method = head.method();
+        if self.phase == Phase::Closed
+            || !head.is_request()
+            || matches!(method, Method::Ack | Method::Benotify)
+        {
+            return;
+        }
+        self.counters.rejected += 1;
+        match ResponseHead::from_request(head, to_tag().as_ref(), self.config.peer) {
+            Ok(response) => response.write(&mut self.out, error.status, error.reason, &[], None),
+            Err(_) => self.counters.unanswerable += 1,
+        }
+    }
+
+    /// Answers a request. Of provisional answers only 100 may go to a non-INVITE request, and 408 never
+    /// (RFC 4320 §4): it goes out as 504.
+    pub fn respond(
+        &mut self,
+        txn: ServerTxn,
+        status: u16,
+        reason: &str,
+        extra: &[(&str, &str)],
+        body: Option<(&str, &[u8])>,
+        now: Instant,
+    ) -> Responded {
+        let ServerTxn(handle) = txn;
+        let Some(pending) = self.server.get(handle) else {
+            self.counters.late_answers += 1;
+            return Responded::Dropped;
+        };
+        if status < 200 {
+            return self.respond_provisionally(handle, status, reason, extra);
+        }
+        let (status, reason) = match (status, pending.kind) {
+            (408, Kind::NonInvite) => {
+                self.counters.forbidden_answers += 1;
+                (504, StatusCode(504).phrase())
+            }
+            _ => (status, reason),
+        };
+        let Some(pending) = self.server.end(handle) else { return Responded::Dropped };
+        if self.phase == Phase::Closed {
+            if pending.kind == Kind::Silent {
+                return Responded::Silent;
+            }
+            let mut response = Vec::new();
+            pending.head.write(&mut response, status, reason, extra, body);
+            return Responded::Orphaned(response.into());
+        }
+        self.answer(
+            Some(pending.key),
+            &pending.head,
+            pending.tag,
+            pending.kind,
+            status,
+            reason,
+            extra,
+            body,
+            now,
+        )
+    }
+
+    /// Sends a request. `bytes` is the whole message; `branch` and `method` are what stands in it.
+    ///
+    /// # Errors
+    /// The envelope comes back at once when the request cannot be taken.
+    pub fn send_request(
+        &mut self,
+        bytes: &[u8],
+        branch: &str,
+        method: Method<'_>,
+        envelope: E,
+        now: Instant,
+    ) -> Result<(), SendRefused<E>> {
+        if self.phase == Phase::Closed {
+            return Err(SendRefused { why: Why::Closed, envelope });
+        }
+        let begins = self.taken + self.out.len() as u64;
+        self.client.begin(self.keys.client(branch, method), begins, envelope, now)?;
+        self.write(bytes);
+        Ok(())
+    }
+
+    /// Sends a response whose own connection is gone ([`Responded::Orphaned`]).
+    pub fn relay(&mut self, response: &[u8]) {
+        if self.phase != Phase::Closed {
+            self.write(response);
+        }
+    }
+
+    /// The socket is gone. Every request without response fails, in the order they were sent; requests
+    /// that wait for our answer stay until answered ([`Responded::Orphaned`]).
+    pub fn closed(&mut self) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.phase = Phase::Closed;
+        self.keep_alive = None;
+        self.out = Vec::new();
+        while let Some((envelope, written)) = self.client.lost(self.taken) {
+            self.counters.lost += 1;
+            self.outputs.push_back(Output::Failed { envelope, why: Failure::ConnectionLost { written } });
+        }
+    }
+
+    /// Shutdown has begun: new requests of the peer get 503, what is under way is finished.
+    pub fn drain(&mut self) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Draining;
+        }
+    }
+
+    /// Takes what is to be written: whole messages, in order.
+    pub fn transmit(&mut self, out: &mut Vec<u8>) {
+        self.taken += self.out.len() as u64;
+        if out.is_empty() {
+            // The two buffers change places: nothing is copied, and both keep their room.
+            std::mem::swap(out, &mut self.out);
+        } else {
+            out.append(&mut self.out);
+        }
+    }
+
+    /// The next thing to do; drain it after every input.
+    pub fn poll(&mut self) -> Option<Output<E>> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Connection::handle_timeout`] is to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        let keep_alive = self.keep_alive.as_ref().and_then(KeepAlive::deadline);
+        [self.server.deadline(), self.client.deadline(), keep_alive].into_iter().flatten().min()
+    }
+
+    /// Fires what is due; harmless when nothing is.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(envelope) = self.client.expired(now) {
+            self.counters.timeouts += 1;
+            self.outputs.push_back(Output::Failed { envelope, why: Failure::Timeout });
+        }
+        while let Some(fired) = self.server.fired(now) {
+            match fired {
+                Fired::Trying(pending) if pending.kind != Kind::Silent && self.phase != Phase::Closed => {
+                    self.counters.trying += 1;
+                    write_trying(&mut self.out, &pending.head);
+                }
+                Fired::Trying(_) => {}
+                Fired::Abandoned => self.counters.abandoned += 1,
+            }
+        }
+        self.server.forget_old(now);
+        match self.keep_alive.as_mut().and_then(|keep_alive| keep_alive.handle_timeout(now)) {
+            Some(Due::Ping) => self.write(b"\r\n\r\n"),
+            Some(Due::Dead) => self.outputs.push_back(Output::Dead),
+            None => {}
+        }
+    }
+
+    /// Nothing is under way in either direction, and nothing waits to be written.
+    pub fn is_idle(&self) -> bool {
+        self.server.len() == 0 && self.client.len() == 0 && self.out.is_empty() && self.outputs.is_empty()
+    }
+
+    /// The peer takes too little of what we write to it; reading more of it would only add to that.
+    pub fn is_congested(&self) -> bool {
+        self.out.len() >= self.config.max_backlog
+    }
+
+    /// Another request would be refused.
+    pub fn is_full(&self) -> bool {
+        self.phase == Phase::Closed || self.client.is_full()
+    }
+
+    /// Our To tag in the answers of this transaction, unless the request brought one.
+    pub fn to_tag(&self, txn: ServerTxn) -> Option<&str> {
+        self.server.get(txn.0).map(|pending| pending.tag.as_str())
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub fn config(&self) -> &ConnectionConfig {
+        &self.config
+    }
+
+    fn receive_request<T: AsRef<str>>(&mut self, message: Message, to_tag: impl FnOnce() -> T, now: Instant) {
+        let method = message.method();
+        let kind = match method {
+            Method::Ack => {
+                self.counters.acks += 1;
+                return;
+            }
+            Method::Invite => Kind::Invite,
+            Method::Benotify => Kind::Silent,
+            _ => Kind::NonInvite,
+        };
+        let methodless = self.keys.server(&message);
+        let key = methodless.as_ref().map(|methodless| methodless.with(method));
+        if let Some(repeat) = key.and_then(|key| self.server.find(key, now)) {
+            repeat_answer(repeat, &message, &self.config, &mut self.out, &mut self.counters);
+            return;
+        }
+        let tag = CompactString::new(to_tag().as_ref());
+        if let Err(rejection) = check_request_with(&message, self.config.supported) {
+            self.counters.rejected += 1;
+            let extra: Vec<_> =
+                rejection.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            self.refuse(&message, key, kind, tag, rejection.status, &rejection.reason, &extra, now);
+            return;
+        }
+        let Some((methodless, key)) = methodless.zip(key) else {
+            self.counters.unanswerable += 1;
+            return;
+        };
+        if method == Method::Cancel {
+            self.cancel(&message, &methodless, key, tag, now);
+            return;
+        }
+        let merged = self.keys.merged(&message);
+        let refusal = if self.phase == Phase::Draining {
+            Some((&mut self.counters.refused_draining, 503))
+        } else if self.server.is_full() {
+            Some((&mut self.counters.overloaded, 503))
+        } else if merged.is_some_and(|merged| self.server.is_merged(merged)) {
+            Some((&mut self.counters.merged, 482))
+        } else {
+            None
+        };
+        if let Some((counter, status)) = refusal {
+            *counter += 1;
+            self.refuse(&message, Some(key), kind, tag, status, StatusCode(status).phrase(), &[], now);
+            return;
+        }
+        let Ok(head) = ResponseHead::from_request(&message, &tag, self.config.peer) else {
+            self.counters.unanswerable += 1;
+            return;
+        };
+        let pending = Pending { key, merged, head, tag, kind, arrived: now, trying: false };
+        let txn = ServerTxn(self.server.begin(pending));
+        self.counters.requests += 1;
+        self.outputs.push_back(Output::Request { txn, message });
+    }
+
+    /// RFC 3261 §9.2: the match is by the transaction key with any method; a non-INVITE request goes on
+    /// as if nothing had happened (SIP-28), and so does INVITE as long as it is answered at once.
+    fn cancel(
+        &mut self,
+        message: &Message,
+        methodless: &MethodlessKey,
+        key: Key,
+        tag: CompactString,
+        now: Instant,
+    ) {
+        let found = CANCELLABLE.iter().find_map(|method| self.server.find(methodless.with(*method), now));
+        let (status, tag) = match found {
+            // §9.2: the same To tag as the answer to the request itself.
+            Some(Repeat::Pending(Pending { tag, .. }) | Repeat::Finished(Finished { tag, .. })) => {
+                self.counters.cancels += 1;
+                (200, tag.clone())
+            }
+            None => {
+                self.counters.stray_cancels += 1;
+                (481, tag)
+            }
+        };
+        self.refuse(message, Some(key), Kind::NonInvite, tag, status, StatusCode(status).phrase(), &[], now);
+    }
+
+    /// Answers a request that the caller never sees.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one response")]
+    fn refuse(
+        &mut self,
+        message: &Message,
+        key: Option<Key>,
+        kind: Kind,
+        tag: CompactString,
+        status: u16,
+        reason: &str,
+        extra: &[(&str, &str)],
+        now: Instant,
+    ) {
+        match ResponseHead::from_request(message, &tag, self.config.peer) {
+            Ok(head) => {
+                let _ = self.answer(key, &head, tag, kind, status, reason, extra, None, now);
+            }
+            Err(_) => self.counters.unanswerable += 1,
+        }
+    }
+
+    /// Writes a final answer and remembers it.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one response")]
+    fn answer(
+        &mut self,
+        key: Option<Key>,
+        head: &ResponseHead,
+        tag: CompactString,
+        kind: Kind,
+        status: u16,
+        reason: &str,
+        extra: &[(&str, &str)],
+        body: Option<(&str, &[u8])>,
+        now: Instant,
+    ) -> Responded {
+        let begins = self.out.len();
+        if kind != Kind::Silent {
+            head.write(&mut self.out, status, reason, extra, body);
+        }
+        if let Some(key) = key {
+            // Nearly every answer is a bare 200: status and tag bring it back, without a copy.
+            let plain = extra.is_empty() && body.is_none() && reason == StatusCode(status).phrase();
+            let response = match plain {
+                true => None,
+                false => self.out.get(begins..).map(Box::from),
+            };
+            self.server.remember(key, status, tag, response, now);
+        }
+        match kind {
+            Kind::Silent => Responded::Silent,
+            Kind::Invite | Kind::NonInvite => Responded::Sent,
+        }
+    }
+
+    fn respond_provisionally(
+        &mut self,
+        handle: Handle,
+        status: u16,
+        reason: &str,
+        extra: &[(&str, &str)],
+    ) -> Responded {
+        let Some(pending) = self.server.get(handle) else { return Responded::Dropped };
+        let allowed = match pending.kind {
+            Kind::Invite => true,
+            Kind::NonInvite => status == 100,
+            Kind::Silent => false,
+        };
+        if !allowed || self.phase == Phase::Closed {
+            self.counters.forbidden_answers += 1;
+            return Responded::Dropped;
+        }
+        match status {
+            100 => write_trying(&mut self.out, &pending.head),
+            _ => pending.head.write(&mut self.out, status, reason, extra, None),
+        }
+        self.server.proceed(handle);
+        Responded::Sent
+    }
+
+    fn receive_response(&mut self, message: Message) {
+        if let Err(reason) = check_response(&message, &self.config.sent_by) {
+            match reason {
+                DropReason::ForeignVia => self.counters.foreign_responses += 1,
+                DropReason::SeveralVias => self.counters.multi_via_responses += 1,
+                _ => self.counters.malformed_responses += 1,
+            }
+            return;
+        }
+        let branch = message.top_via().ok().and_then(|via| via.branch());
+        let (Some(branch), Some(status)) = (branch, message.status()) else {
+            self.counters.stray_responses += 1;
+            return;
+        };
+        let key = self.keys.client(branch, message.method());
+        if status.is_provisional() {
+            match self.client.knows(key) {
+                true => self.counters.provisional += 1,
+                false => self.counters.stray_responses += 1,
+            }
+            return;
+        }
+        match self.client.finish(key) {
+            Some(envelope) => {
+                self.counters.responses += 1;
+                self.outputs.push_back(Output::Response { envelope, message });
+            }
+            None => self.counters.stray_responses += 1,
+        }
+    }
+
+    fn heard(&mut self, now: Instant) {
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.heard(now);
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+}
+
+/// What a CANCEL may be meant for. Extension methods end at once with 501, so there is nothing left to
+/// cancel.
+const CANCELLABLE: [Method<'static>; 15] = [
+    Method::Message,
+    Method::Invite,
+    Method::Subscribe,
+    Method::Notify,
+    Method::Options,
+    Method::Bye,
+    Method::Info,
+    Method::Update,
+    Method::Refer,
+    Method::Publish,
+    Method::Register,
+    Method::Prack,
+    Method::Service,
+    Method::Benotify,
+    Method::Negotiate,
+];
+
+/// A request has come again: a pending one is absorbed — or gets 100 again, once that is its latest
+/// answer (RFC 3261 §17.2.2) —, a finished one gets its answer again (IM-17).
+fn repeat_answer(
+    repeat: Repeat<'_>,
+    message: &Message,
+    config: &ConnectionConfig,
+    out: &mut Vec<u8>,
+    counters: &mut Counters,
+) {
+    match repeat {
+        Repeat::Pending(pending) => {
+            counters.repeats_absorbed += 1;
+            if pending.trying && pending.kind != Kind::Silent {
+                counters.trying += 1;
+                write_trying(out, &pending.head);
+            }
+        }
+        Repeat::Finished(_) if message.method() == Method::Benotify => counters.repeats_absorbed += 1,
+        Repeat::Finished(Finished { response: Some(response), .. }) => {
+            counters.repeats_answered += 1;
+            out.extend_from_slice(response);
+        }
+        Repeat::Finished(finished) => match ResponseHead::from_request(message, &finished.tag, config.peer) {
+            Ok(head) => {
+                counters.repeats_answered += 1;
+                head.write(out, finished.status, StatusCode(finished.status).phrase(), &[], None);
+            }
+            Err(_) => counters.unanswerable += 1,
+        },
+    }
+}
+
+fn write_trying(out: &mut Vec<u8>, head: &ResponseHead) {
+    head.write(out, 100, StatusCode(100).phrase(), &[], None);
+}

@@ -1,0 +1,551 @@
+//! The machine in front of a front end: which next hop, when to connect, what waits, what is sent again.
+//!
+//! A [`HopGroup`] has an ordered list of next hops and at most one connection that it sends on. Its promises:
+//!
+//! * every envelope pushed comes back exactly once, as [`HopOutput::Response`] or [`HopOutput::Failed`];
+//! * requests leave in the order in which they were pushed;
+//! * nothing waits longer than [`HopConfig::hold`] to be sent;
+//! * nothing is sent twice unless it surely was not processed: nothing of it was written, or the answer was 503
+//!   and somebody else is there to ask.
+//!
+//! ## Together with the connections
+//!
+//! The driver keeps a [`Connection<Outgoing<E>>`](crate::connection::Connection) per connection. A
+//! [`HopOutput::Send`] goes to [`Connection::send`](crate::connection::Connection::send), what that refuses to
+//! [`HopGroup::refused`], and the outcomes of the connection to [`HopGroup::response`] and [`HopGroup::failed`].
+//!
+//! Group and connection stand behind one mutex each, taken in this order: group, then connection, and a task
+//! drains [`HopGroup::poll`] before it releases the group; otherwise two tasks could send in another order than
+//! they pushed. The connection's own task collects what its machine puts out, releases it, and only then locks
+//! the group.
+
+mod backoff;
+mod held;
+mod request;
+mod targets;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use request::{NoBranch, OutRequest, Outgoing};
+
+use crate::Message;
+use crate::connection::{Failure, SendRefused, Why};
+use backoff::Backoff;
+use held::Held;
+use request::Sent;
+use targets::Targets;
+
+/// Next hops of one group; further ones are never tried.
+pub const MAX_TARGETS: usize = 64;
+
+/// Names a connection; the driver chooses the number and never uses it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HopConnection(pub u64);
+
+/// What a group has to know.
+#[derive(Clone, Debug)]
+pub struct HopConfig {
+    /// How long a request may wait to be sent.
+    pub hold: Duration,
+    /// Requests that may wait for their answer on the connection; further ones are held. No more than
+    /// [`ConnectionConfig::max_pending_out`](crate::connection::ConnectionConfig::max_pending_out).
+    pub window: usize,
+    /// Requests the group takes, held and sent together.
+    pub max_requests: usize,
+    /// Bytes of all requests the group takes.
+    pub max_bytes: usize,
+    /// Wait after the first round in which every next hop failed; it doubles with each further one …
+    pub backoff_first: Duration,
+    /// … up to this.
+    pub backoff_cap: Duration,
+    /// A connection that ends sooner, and without any response, counts as a failed one.
+    pub stable_after: Duration,
+    /// How long a next hop that answered 503 without Retry-After is left alone while there are others.
+    pub avoid: Duration,
+    /// The longest Retry-After that is obeyed.
+    pub avoid_cap: Duration,
+}
+
+impl Default for HopConfig {
+    fn default() -> Self {
+        Self {
+            hold: Duration::from_secs(10),
+            window: 16 * 1024,
+            max_requests: 64 * 1024,
+            max_bytes: 64 * 1024 * 1024,
+            backoff_first: Duration::from_secs(1),
+            backoff_cap: Duration::from_secs(30),
+            stable_after: Duration::from_secs(5),
+            avoid: Duration::from_secs(5),
+            avoid_cap: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The machine. `E` is what the caller gets back with the outcome of a request.
+#[derive(Debug)]
+pub struct HopGroup<E> {
+    config: HopConfig,
+    targets: Targets,
+    backoff: Backoff,
+    state: State,
+    held: Held<E>,
+    outputs: VecDeque<HopOutput<E>>,
+    /// Requests taken and not yet given back, and their bytes.
+    load: usize,
+    load_bytes: usize,
+    next_number: u64,
+    last_failure: Option<Arc<ConnectFailure>>,
+    draining: bool,
+}
+
+/// What a group wants of its driver.
+#[derive(Debug)]
+pub enum HopOutput<E> {
+    /// Connect to this next hop, then say [`HopGroup::connected`] or [`HopGroup::connect_failed`]. No second
+    /// one comes before that.
+    Connect { target: usize },
+    /// Send this on that connection.
+    Send { connection: HopConnection, outgoing: Outgoing<E> },
+    /// Nothing more will be sent on that connection: close it when its transactions have ended.
+    Release { connection: HopConnection },
+    /// The final response to a request.
+    Response { envelope: E, message: Message },
+    /// A request that gets no response.
+    Failed { envelope: E, why: HopFailure },
+}
+
+/// Why a request gets no response.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HopFailure {
+    /// It was sent, and nobody answered. It may have been processed.
+    #[error("the front end did not answer")]
+    Timeout,
+    /// It was sent, and the connection ended. It may have been processed.
+    #[error("the connection to the front end was lost before the answer came")]
+    Lost,
+    /// It was not sent: no connection came about in time.
+    #[error("no front end could be reached{}", last.as_ref().map(|l| format!(": {l}")).unwrap_or_default())]
+    Unreachable {
+        /// What the last attempt ended with.
+        last: Option<Arc<ConnectFailure>>,
+    },
+    /// It was not sent: too many requests before it waited for their answer.
+    #[error("the front end answers too slowly")]
+    Congested,
+    /// It was not sent: another request with the same branch is under way, which is a fault of the caller.
+    #[error("the request carries the branch of another one")]
+    BranchInUse,
+    /// It was not sent: we are shutting down.
+    #[error("the gateway is shutting down")]
+    ShuttingDown,
+}
+
+impl HopFailure {
+    /// Whether the request may have been processed nevertheless.
+    pub fn may_have_arrived(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Lost)
+    }
+}
+
+/// How an attempt to connect ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{target}: {reason}")]
+pub struct ConnectFailure {
+    /// The next hop, as configured.
+    pub target: String,
+    /// For people.
+    pub reason: String,
+}
+
+/// A request was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PushRefused<E> {
+    pub why: PushRefusal,
+    pub envelope: E,
+}
+
+/// Why a request was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PushRefusal {
+    /// [`HopConfig::max_requests`] or [`HopConfig::max_bytes`].
+    #[error("too much waits for the front end already")]
+    Full,
+    /// [`HopGroup::drain`] was called.
+    #[error("the gateway is shutting down")]
+    ShuttingDown,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No connection; none is tried before `not_before`.
+    Down {
+        not_before: Option<Instant>,
+    },
+    Connecting {
+        target: usize,
+    },
+    Up(Active),
+}
+
+/// The connection that requests are sent on.
+#[derive(Debug)]
+struct Active {
+    connection: HopConnection,
+    target: usize,
+    since: Instant,
+    /// The last response; none came yet if `None`.
+    heard: Option<Instant>,
+    in_flight: usize,
+}
+
+impl<E> HopGroup<E> {
+    /// `targets` are the next hops in order of preference, `random` is the seed of the back-off's jitter.
+    pub fn new(config: HopConfig, targets: impl IntoIterator<Item = String>, random: u64) -> Self {
+        Self {
+            backoff: Backoff::new(config.backoff_first, config.backoff_cap, random),
+            config,
+            targets: Targets::new(targets),
+            state: State::Down { not_before: None },
+            held: Held::new(),
+            outputs: VecDeque::new(),
+            load: 0,
+            load_bytes: 0,
+            next_number: 0,
+            last_failure: None,
+            draining: false,
+        }
+    }
+
+    /// Takes a request.
+    ///
+    /// # Errors
+    /// The envelope comes back at once; nothing is sent.
+    pub fn push(&mut self, request: OutRequest, envelope: E, now: Instant) -> Result<(), PushRefused<E>> {
+        let bytes = self.load_bytes.saturating_add(request.bytes().len());
+        if self.draining {
+            return Err(PushRefused { why: PushRefusal::ShuttingDown, envelope });
+        }
+        if self.load >= self.config.max_requests || bytes > self.config.max_bytes {
+            return Err(PushRefused { why: PushRefusal::Full, envelope });
+        }
+        self.load += 1;
+        self.load_bytes = bytes;
+        let number = self.next_number;
+        self.next_number += 1;
+        self.held.push(Outgoing {
+            request,
+            envelope,
+            number,
+            pushed: now,
+            sent: None,
+            attempts: 0,
+            refusal: None,
+        });
+        self.advance(now);
+        Ok(())
+    }
+
+    /// The connection asked for is there and judged.
+    pub fn connected(&mut self, connection: HopConnection, now: Instant) {
+        match self.state {
+            State::Connecting { target } => {
+                self.state = State::Up(Active { connection, target, since: now, heard: None, in_flight: 0 });
+                self.advance(now);
+            }
+            // Nobody asked for it.
+            State::Down { .. } | State::Up(_) => self.outputs.push_back(HopOutput::Release { connection }),
+        }
+    }
+
+    /// The connection asked for did not come about: name not resolved, refused, timed out, wrong certificate.
+    pub fn connect_failed(&mut self, reason: impl Into<String>, now: Instant) {
+        if let State::Connecting { target } = self.state {
+            self.target_failed(target, reason.into(), now);
+            self.advance(now);
+        }
+    }
+
+    /// A connection has ended. Its unfinished requests come back through [`HopGroup::failed`], before or after.
+    pub fn connection_closed(&mut self, connection: HopConnection, now: Instant) {
+        self.lose(connection, now);
+        self.advance(now);
+    }
+
+    /// A request got its final response.
+    pub fn response(&mut self, outgoing: Outgoing<E>, message: Message, now: Instant) {
+        self.came_back(&outgoing, Some(now));
+        if message.status().is_some_and(|status| status.0 == 503)
+            && let Some(sent) = outgoing.sent
+            && self.may_ask_another(&outgoing, sent, now)
+        {
+            self.ask_another(outgoing, sent, message, now);
+        } else {
+            self.give_back(outgoing.request.bytes().len());
+            self.outputs.push_back(HopOutput::Response { envelope: outgoing.envelope, message });
+        }
+        self.advance(now);
+    }
+
+    /// A request got no response from its connection.
+    pub fn failed(&mut self, outgoing: Outgoing<E>, why: Failure, now: Instant) {
+        self.came_back(&outgoing, None);
+        match why {
+            Failure::Timeout => {
+                if let Some(sent) = outgoing.sent {
+                    self.retire_if_deaf(sent, now);
+                }
+                self.fail(outgoing, HopFailure::Timeout);
+            }
+            Failure::ConnectionLost { written: true } => {
+                self.lose_of(&outgoing, now);
+                self.fail(outgoing, HopFailure::Lost);
+            }
+            Failure::ConnectionLost { written: false } => {
+                self.lose_of(&outgoing, now);
+                self.held.put_back(outgoing);
+            }
+        }
+        self.advance(now);
+    }
+
+    /// A connection did not take a request; nothing of it was sent.
+    pub fn refused(&mut self, refused: SendRefused<Outgoing<E>>, now: Instant) {
+        let SendRefused { why, envelope: outgoing } = refused;
+        self.came_back(&outgoing, None);
+        match why {
+            Why::Closed => {
+                self.lose_of(&outgoing, now);
+                self.held.put_back(outgoing);
+                self.advance(now);
+            }
+            // It is sent when the next one has come back; the connection has no room before that.
+            Why::Full => self.held.put_back(outgoing),
+            // It could never be told apart from the other one's answer.
+            Why::BranchInUse => self.fail(outgoing, HopFailure::BranchInUse),
+        }
+    }
+
+    /// Connects at once, whatever failed before (the administrator knows better).
+    pub fn retry_now(&mut self, now: Instant) {
+        if let State::Down { .. } = self.state {
+            self.backoff.reset();
+            self.targets.forgive();
+            self.connect(now);
+        }
+    }
+
+    /// Shutdown has begun: takes no more requests, finishes those it has, then releases the connection.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        self.settle();
+    }
+
+    /// Gives back what was not sent yet: the time for draining is over.
+    pub fn abandon(&mut self) {
+        self.draining = true;
+        while let Some(outgoing) = self.held.pop() {
+            self.fail(outgoing, HopFailure::ShuttingDown);
+        }
+        self.settle();
+    }
+
+    /// The next thing to do; drain it after every input.
+    pub fn poll(&mut self) -> Option<HopOutput<E>> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`HopGroup::handle_timeout`] is to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        let hold = self.held.first()?.pushed + self.config.hold;
+        match self.state {
+            State::Down { not_before: Some(at) } => Some(hold.min(at)),
+            _ => Some(hold),
+        }
+    }
+
+    /// Fires what is due; harmless when nothing is.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+    }
+
+    /// Every envelope has been given back.
+    pub fn is_idle(&self) -> bool {
+        self.load == 0 && self.outputs.is_empty()
+    }
+
+    /// The connection in use, and the next hop it leads to.
+    pub fn active(&self) -> Option<(HopConnection, usize)> {
+        match &self.state {
+            State::Up(active) => Some((active.connection, active.target)),
+            _ => None,
+        }
+    }
+
+    /// How the last attempt to connect failed; `None` while a connection works.
+    pub fn last_failure(&self) -> Option<&ConnectFailure> {
+        self.last_failure.as_deref()
+    }
+
+    /// Requests taken and not yet given back.
+    pub fn load(&self) -> usize {
+        self.load
+    }
+
+    /// Does what has become possible or due: gives back what waited too long, sends, connects.
+    fn advance(&mut self, now: Instant) {
+        while self.held.first().is_some_and(|first| first.pushed + self.config.hold <= now) {
+            if let Some(outgoing) = self.held.pop() {
+                self.expire(outgoing);
+            }
+        }
+        match &mut self.state {
+            State::Up(active) => {
+                while active.in_flight < self.config.window
+                    && let Some(mut outgoing) = self.held.pop()
+                {
+                    active.in_flight += 1;
+                    let (connection, target) = (active.connection, active.target);
+                    outgoing.sent = Some(Sent { connection, target, at: now });
+                    self.outputs.push_back(HopOutput::Send { connection, outgoing });
+                }
+            }
+            State::Down { not_before } if not_before.is_none_or(|at| at <= now) => {
+                if !self.held.is_empty() {
+                    self.connect(now);
+                }
+            }
+            State::Down { .. } | State::Connecting { .. } => {}
+        }
+        self.settle();
+    }
+
+    fn connect(&mut self, now: Instant) {
+        match self.targets.next(now) {
+            Some(target) => {
+                self.state = State::Connecting { target };
+                self.outputs.push_back(HopOutput::Connect { target });
+            }
+            // Only without any next hop at all: requests then wait until their hold ends.
+            None => self.state = State::Down { not_before: None },
+        }
+    }
+
+    fn target_failed(&mut self, target: usize, reason: String, now: Instant) {
+        let target_label = self.targets.label(target).to_owned();
+        self.last_failure = Some(Arc::new(ConnectFailure { target: target_label, reason }));
+        let round_over = self.targets.fail(target);
+        let not_before = round_over.then(|| now + self.backoff.failed());
+        self.state = State::Down { not_before };
+    }
+
+    /// Takes a request off the count of its connection.
+    fn came_back(&mut self, outgoing: &Outgoing<E>, heard: Option<Instant>) {
+        let State::Up(active) = &mut self.state else { return };
+        if outgoing.sent.is_some_and(|sent| sent.connection == active.connection) {
+            active.in_flight = active.in_flight.saturating_sub(1);
+            if heard.is_some() {
+                active.heard = heard;
+                self.last_failure = None;
+                self.targets.succeed();
+                self.backoff.reset();
+            }
+        }
+    }
+
+    fn may_ask_another(&self, outgoing: &Outgoing<E>, sent: Sent, now: Instant) -> bool {
+        let attempts = usize::try_from(outgoing.attempts + 1).unwrap_or(usize::MAX);
+        attempts < self.targets.len()
+            && self.targets.has_other(sent.target, now)
+            && outgoing.pushed + self.config.hold > now
+    }
+
+    /// 503: this next hop takes nothing now. What it is working on, it may finish.
+    fn ask_another(&mut self, mut outgoing: Outgoing<E>, sent: Sent, message: Message, now: Instant) {
+        let retry_after = message.retry_after().ok().flatten();
+        let avoid = retry_after.map_or(self.config.avoid, |after| Duration::from_secs(after.seconds.into()));
+        self.targets.avoid(sent.target, now + avoid.clamp(self.config.avoid, self.config.avoid_cap));
+        if let State::Up(active) = &self.state
+            && active.target == sent.target
+        {
+            self.outputs.push_back(HopOutput::Release { connection: active.connection });
+            self.state = State::Down { not_before: None };
+        }
+        let before = outgoing.request.bytes().len();
+        outgoing.attempts += 1;
+        outgoing.request.renumber(outgoing.attempts + 1);
+        let after = outgoing.request.bytes().len();
+        self.load_bytes = self.load_bytes.saturating_sub(before).saturating_add(after);
+        outgoing.refusal = Some(Box::new(message));
+        self.held.put_back(outgoing);
+    }
+
+    /// A request timed out, and nothing was answered on its connection since it was sent: nobody is there.
+    fn retire_if_deaf(&mut self, sent: Sent, now: Instant) {
+        let State::Up(active) = &self.state else { return };
+        if active.connection == sent.connection && active.heard.is_none_or(|heard| heard < sent.at) {
+            let (connection, target) = (active.connection, active.target);
+            self.outputs.push_back(HopOutput::Release { connection });
+            self.target_failed(target, "it did not answer any request".to_owned(), now);
+        }
+    }
+
+    fn lose_of(&mut self, outgoing: &Outgoing<E>, now: Instant) {
+        if let Some(sent) = outgoing.sent {
+            self.lose(sent.connection, now);
+        }
+    }
+
+    fn lose(&mut self, connection: HopConnection, now: Instant) {
+        let State::Up(active) = &self.state else { return };
+        if active.connection != connection {
+            return;
+        }
+        let lived = now.saturating_duration_since(active.since);
+        if active.heard.is_some() || lived >= self.config.stable_after {
+            self.backoff.reset();
+            self.targets.succeed();
+            self.state = State::Down { not_before: None };
+        } else {
+            self.target_failed(active.target, "it closed the connection at once".to_owned(), now);
+        }
+    }
+
+    fn expire(&mut self, mut outgoing: Outgoing<E>) {
+        if let Some(message) = outgoing.refusal.take() {
+            self.give_back(outgoing.request.bytes().len());
+            self.outputs.push_back(HopOutput::Response { envelope: outgoing.envelope, message: *message });
+            return;
+        }
+        let why = match self.state {
+            State::Up(_) => HopFailure::Congested,
+            _ => HopFailure::Unreachable { last: self.last_failure.clone() },
+        };
+        self.fail(outgoing, why);
+    }
+
+    fn fail(&mut self, outgoing: Outgoing<E>, why: HopFailure) {
+        self.give_back(outgoing.request.bytes().len());
+        self.outputs.push_back(HopOutput::Failed { envelope: outgoing.envelope, why });
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        self.load = self.load.saturating_sub(1);
+        self.load_bytes = self.load_bytes.saturating_sub(bytes);
+    }
+
+    /// Ends a drained group.
+    fn settle(&mut self) {
+        if self.draining
+            && self.load == 0
+            && let State::Up(active) = &self.state
+        {
+            self.outputs.push_back(HopOutput::Release { connection: active.connection });
+            self.state = State::Down { not_before: None };
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A request on its way to a front end, and the token that stands for it.
+
+use std::fmt;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::HopConnection;
+use crate::connection::{Connection, SendRefused};
+use crate::{Message, Method};
+
+/// A whole request of ours, ready to be written, with the place of its Via branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutRequest {
+    bytes: Bytes,
+    /// Where the branch begins, where the branch that the caller chose ends, and where it ends now.
+    begins: usize,
+    base_ends: usize,
+    ends: usize,
+}
+
+/// The branch does not stand in the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the branch does not stand in the request")]
+pub struct NoBranch;
+
+impl OutRequest {
+    /// `branch` is the branch of its top Via.
+    ///
+    /// # Errors
+    /// [`NoBranch`]: the request could not be matched with its response.
+    pub fn new(bytes: impl Into<Bytes>, branch: &str) -> Result<Self, NoBranch> {
+        let bytes = bytes.into();
+        let begins = memchr::memmem::find_iter(&bytes, PARAMETER)
+            .map(|at| at + PARAMETER.len())
+            .find(|at| {
+                !branch.is_empty() && bytes.get(*at..).is_some_and(|b| b.starts_with(branch.as_bytes()))
+            })
+            .ok_or(NoBranch)?;
+        let ends = begins + branch.len();
+        Ok(Self { bytes, begins, base_ends: ends, ends })
+    }
+
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub fn branch(&self) -> &str {
+        self.bytes.get(self.begins..self.ends).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
+    }
+
+    pub fn method(&self) -> Method<'_> {
+        let name = self.bytes.split(|b| *b == b' ').next().unwrap_or_default();
+        Method::new(std::str::from_utf8(name).unwrap_or_default())
+    }
+
+    /// Makes it a new transaction (RFC 3263 §4.3): the branch gets the number of the attempt as suffix, so
+    /// that it is unique and still tells which request it belongs to.
+    pub(super) fn renumber(&mut self, attempt: u32) {
+        let suffix = format!(".{attempt}");
+        let head = self.bytes.get(..self.base_ends).unwrap_or_default();
+        let tail = self.bytes.get(self.ends..).unwrap_or_default();
+        let bytes = [head, suffix.as_bytes(), tail].concat();
+        self.ends = self.base_ends + suffix.len();
+        self.bytes = bytes.into();
+    }
+}
+
+const PARAMETER: &[u8] = b";branch=";
+
+/// One request that the group has taken. It is the only one of its kind: it goes out with
+/// [`HopOutput::Send`](super::HopOutput::Send), travels as the envelope of a [`Connection`], and must be
+/// handed back to the group with the outcome.
+#[must_use = "a request that is not handed back to its group is lost"]
+pub struct Outgoing<E> {
+    pub(super) request: OutRequest,
+    pub(super) envelope: E,
+    /// Place in the order of arrival.
+    pub(super) number: u64,
+    pub(super) pushed: Instant,
+    /// Where it was sent last.
+    pub(super) sent: Option<Sent>,
+    /// How often a connection has taken it and it came to an answer.
+    pub(super) attempts: u32,
+    /// The 503 it got, should nobody else take it.
+    pub(super) refusal: Option<Box<Message>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) connection: HopConnection,
+    pub(super) target: usize,
+    pub(super) at: Instant,
+}
+
+impl<E> Outgoing<E> {
+    pub fn request(&self) -> &OutRequest {
+        &self.request
+    }
+
+    pub fn envelope(&self) -> &E {
+        &self.envelope
+    }
+}
+
+impl<E> fmt::Debug for Outgoing<E> {
+    /// Without the bytes, which hold what people write to each other.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("number", &self.number)
+            .field("branch", &self.request.branch())
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<E> Connection<Outgoing<E>> {
+    /// Sends what a group has given out.
+    ///
+    /// # Errors
+    /// Hand it back with [`HopGroup::refused`](super::HopGroup::refused).
+    pub fn send(&mut self, outgoing: Outgoing<E>, now: Instant) -> Result<(), SendRefused<Outgoing<E>>> {
+        let request = outgoing.request.clone();
+        self.send_request(&request.bytes, request.branch(), request.method(), outgoing, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RAW: &str =
+        "MESSAGE sip:a@x SIP/2.0\r\nVia: SIP/2.0/TLS n;branch=z9hG4bKn1a\r\nTo: <sip:a@x>\r\n\r\n";
+
+    #[test]
+    fn finds_branch_and_method() {
+        let request = OutRequest::new(RAW, "z9hG4bKn1a").unwrap();
+        assert_eq!(request.branch(), "z9hG4bKn1a");
+        assert_eq!(request.method(), Method::Message);
+        assert_eq!(OutRequest::new(RAW, "z9hG4bKn1b"), Err(NoBranch));
+        assert_eq!(OutRequest::new(RAW, ""), Err(NoBranch));
+    }
+
+    #[test]
+    fn sip_13_a_new_attempt_changes_the_branch_and_nothing_else() {
+        let mut request = OutRequest::new(RAW, "z9hG4bKn1a").unwrap();
+        for attempt in [2, 3, 10] {
+            request.renumber(attempt);
+            let branch = format!("z9hG4bKn1a.{attempt}");
+            assert_eq!(request.branch(), branch);
+            assert_eq!(request.bytes(), &RAW.replace("z9hG4bKn1a", &branch));
+        }
+    }
+}

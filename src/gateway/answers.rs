@@ -1,0 +1,143 @@
+//! Answers to SIP requests: what they say, and how a batch of them finds its connections.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use nuncio_sip::connection::{Responded, ServerTxn};
+use nuncio_translate::Moment;
+use nuncio_translate::diagnostics::{self, Diagnostic};
+use nuncio_translate::errors::SipFailure;
+use smallvec::SmallVec;
+
+use super::{ConnectionId, Gateway, ReplyTo, SipPeer, SipPort};
+
+/// What the front ends may send us.
+pub(super) const ALLOW: &str = "MESSAGE, OPTIONS, CANCEL, ACK";
+
+/// A final answer other than 200.
+#[derive(Debug, Clone)]
+pub(super) struct SipAnswer {
+    pub(super) status: u16,
+    pub(super) reason: Cow<'static, str>,
+    pub(super) headers: SmallVec<[(&'static str, String); 2]>,
+}
+
+impl SipAnswer {
+    pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into(), headers: SmallVec::new() }
+    }
+
+    pub(super) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((header, value.into()));
+        self
+    }
+
+    /// Says to our own side why (`ms-diagnostics`, mission: it explains itself).
+    pub(super) fn because(self, gateway: &Gateway, diagnostic: Diagnostic, why: &str) -> Self {
+        self.with(diagnostics::FIELD, diagnostic.value(&gateway.settings.sip_name, why))
+    }
+}
+
+impl From<SipFailure> for SipAnswer {
+    fn from(failure: SipFailure) -> Self {
+        let allow = failure.needs_allow();
+        let mut answer = Self::new(failure.status, failure.reason);
+        if allow {
+            answer = answer.with("Allow", ALLOW);
+        }
+        match failure.contact {
+            Some(uri) => answer.with("Contact", format!("<{uri}>")),
+            None => answer,
+        }
+    }
+}
+
+/// Collects answers that belong to the same connection, so that it is locked and woken once for all.
+pub(super) struct Answers<'a> {
+    gateway: &'a Gateway,
+    connection: Option<(ConnectionId, Arc<SipPort>)>,
+    batch: Vec<(ServerTxn, Option<SipAnswer>)>,
+    now: Option<Moment>,
+}
+
+impl Gateway {
+    pub(super) fn answers(&self) -> Answers<'_> {
+        Answers { gateway: self, connection: None, batch: Vec::new(), now: None }
+    }
+
+    /// Answers whose connection is gone: they go over the connection we hold to the same front end, which
+    /// is the one its Via leads to (SIP-07). Without one, the sender's transaction times out.
+    fn send_orphans(&self, id: ConnectionId, responses: Vec<Bytes>) {
+        let peer = self.connections.get(&id).map(|link| link.peer.clone());
+        self.forget_connection(id);
+        let Some(SipPeer::FrontEnd(index)) = peer else { return };
+        let active = self.front_ends.get(index).and_then(|front_end| front_end.hops.step(|group| group.active()));
+        let Some(port) = active.and_then(|(connection, _)| self.connection(ConnectionId(connection.0))) else {
+            self.counters.answers_lost.add(responses.len() as u64);
+            return;
+        };
+        port.feed(|connection| responses.iter().for_each(|response| connection.relay(response)));
+    }
+
+    pub(super) fn connection(&self, id: ConnectionId) -> Option<Arc<SipPort>> {
+        self.connections.get(&id).map(|link| Arc::clone(&link.port))
+    }
+}
+
+impl Answers<'_> {
+    pub(super) fn accepted(&mut self, reply: ReplyTo, now: Moment) {
+        self.answer(reply, None, now);
+    }
+
+    pub(super) fn refused(&mut self, reply: ReplyTo, answer: SipAnswer, now: Moment) {
+        self.answer(reply, Some(answer), now);
+    }
+
+    fn answer(&mut self, reply: ReplyTo, answer: Option<SipAnswer>, now: Moment) {
+        if self.connection.as_ref().is_none_or(|(id, _)| *id != reply.connection) {
+            self.flush();
+            // A connection that is gone took its sender with it: there is nobody to answer.
+            self.connection = self.gateway.connection(reply.connection).map(|port| (reply.connection, port));
+        }
+        self.now = Some(now);
+        self.batch.push((reply.transaction, answer));
+    }
+
+    fn flush(&mut self) {
+        let (Some((_, port)), Some(now)) = (&self.connection, self.now) else {
+            self.batch.clear();
+            return;
+        };
+        if self.batch.is_empty() {
+            return;
+        }
+        let mut orphans = Vec::new();
+        port.feed(|connection| {
+            for (transaction, answer) in self.batch.drain(..) {
+                let responded = match answer {
+                    None => connection.respond(transaction, 200, "OK", &[], None, now.instant),
+                    Some(answer) => {
+                        let headers: SmallVec<[(&str, &str); 4]> =
+                            answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                        let (status, reason) = (answer.status, &answer.reason);
+                        connection.respond(transaction, status, reason, &headers, None, now.instant)
+                    }
+                };
+                if let Responded::Orphaned(response) = responded {
+                    orphans.push(response);
+                }
+            }
+        });
+        if let (false, Some((id, _))) = (orphans.is_empty(), &self.connection) {
+            self.gateway.send_orphans(*id, orphans);
+        }
+    }
+}
+
+impl Drop for Answers<'_> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

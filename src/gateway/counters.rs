@@ -1,0 +1,63 @@
+//! What happened, counted. (Exported as metrics by the control API.)
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters since the start of the process.
+        #[derive(Debug, Default)]
+        pub struct Counters { $($(#[$doc])* pub $name: Counter,)* }
+
+        impl Counters {
+            /// Every counter with its name.
+            pub fn list(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Messages of SIP users that were written to a partner's stream.
+    sip_to_xmpp_delivered,
+    /// Messages of SIP users refused or failed with a SIP error.
+    sip_to_xmpp_failed,
+    /// Messages of SIP users whose senders were told that they may not have arrived.
+    sip_to_xmpp_may_be_lost,
+    /// Messages of contacts answered with 2xx by a front end.
+    xmpp_to_sip_delivered,
+    /// Messages of contacts that came back to them as stanza errors.
+    xmpp_to_sip_failed,
+    /// Messages of contacts refused by trust or policy.
+    xmpp_to_sip_refused,
+    /// Failure notices delivered to SIP users.
+    notices_delivered,
+    /// Failure notices that no front end took.
+    notices_lost,
+    /// Stanza errors whose id was ours and led to a notice.
+    late_errors,
+    /// Stanza errors with an id we never made.
+    foreign_errors,
+    /// Stanza errors and answers whose id looks like ours but fails its check.
+    forged_ids,
+    /// Answers to SIP requests whose connection was gone, with none other to the same front end.
+    answers_lost,
+    /// Streams refused because the domain is no partner.
+    streams_refused,
+    /// SIP requests refused because the peer's certificate is no front end's.
+    unlisted_sip_peers,
+}
+
+/// One running number.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

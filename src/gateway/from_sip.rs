@@ -1,0 +1,220 @@
+//! Requests of front ends.
+
+use nuncio_sip::connection::ServerTxn;
+use nuncio_sip::{Message, Method};
+use nuncio_translate::diagnostics::Diagnostic;
+use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
+use nuncio_translate::judge::{Direction, Kind, Refusal, judge};
+use nuncio_translate::message::from_sip::{self, MessageRefusal};
+use nuncio_translate::message::{ACCEPT, ACCEPT_ENCODING};
+use nuncio_translate::pair::PairKey;
+use nuncio_translate::{Moment, stanza_id};
+use nuncio_xmpp::lane::{Failure, FailureKind, PushRefusal};
+use nuncio_xmpp::Condition;
+use tracing::{debug, info};
+
+use super::answers::{ALLOW, SipAnswer};
+use super::{ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
+
+/// How long a front end should wait before it tries a partner again whose queue is full, in seconds.
+const RETRY_AFTER: u32 = 5;
+/// Room for everything of a stanza but its body, so that writing it allocates once.
+const STANZA_OVERHEAD: usize = 512;
+
+/// Who is at the other end of a SIP connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SipPeer {
+    /// One of our front ends, by its place in the configuration.
+    FrontEnd(usize),
+    /// Anybody else; the text says what was presented and what was expected.
+    Unlisted(String),
+}
+
+impl Gateway {
+    /// Answers a request or sends it on its way.
+    pub fn sip_request(
+        &self,
+        peer: &SipPeer,
+        connection: ConnectionId,
+        transaction: ServerTxn,
+        request: &Message,
+        now: Moment,
+    ) {
+        let reply = ReplyTo { connection, transaction };
+        let SipPeer::FrontEnd(front_end) = *peer else {
+            self.refuse_stranger(peer, reply, now);
+            return;
+        };
+        let answer = match request.method() {
+            Method::Options => self.options(),
+            Method::Message => match self.sip_message(front_end, reply, request, now) {
+                Ok(()) => return,
+                Err(answer) => {
+                    self.counters.sip_to_xmpp_failed.add(1);
+                    debug!(status = answer.status, reason = %answer.reason, "MESSAGE refused");
+                    answer
+                }
+            },
+            // No dialogs yet, so whatever belongs to one belongs to none of ours (SIP-29, SIP-31, EV-05).
+            Method::Bye | Method::Info | Method::Update | Method::Notify | Method::Prack | Method::Refer => {
+                SipAnswer::new(481, "Call/Transaction Does Not Exist")
+            }
+            method if method.is_known() => {
+                SipAnswer::new(405, "Method Not Allowed").with("Allow", ALLOW)
+            }
+            _ => SipAnswer::new(501, "Not Implemented").with("Allow", ALLOW),
+        };
+        self.answers().refused(reply, answer, now);
+    }
+
+    /// The health probe of front ends and edges (SIP-32).
+    fn options(&self) -> SipAnswer {
+        SipAnswer::new(200, "OK")
+            .with("Allow", ALLOW)
+            .with("Accept", ACCEPT)
+            .with("Accept-Encoding", ACCEPT_ENCODING)
+            .with("Accept-Language", "*")
+    }
+
+    fn refuse_stranger(&self, peer: &SipPeer, reply: ReplyTo, now: Moment) {
+        let SipPeer::Unlisted(why) = peer else { return };
+        self.counters.unlisted_sip_peers.add(1);
+        info!(%why, "SIP request refused: the peer is no front end of ours");
+        let answer = SipAnswer::new(403, "Forbidden").because(self, Diagnostic::ForeignSender, why);
+        self.answers().refused(reply, answer, now);
+    }
+
+    fn sip_message(
+        &self,
+        front_end: usize,
+        reply: ReplyTo,
+        request: &Message,
+        now: Moment,
+    ) -> Result<(), SipAnswer> {
+        if request.to_header().is_ok_and(|to| to.tag().is_some()) {
+            return Err(SipAnswer::new(481, "Call/Transaction Does Not Exist"));
+        }
+        let policy = self.policy.load();
+        let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
+            .map_err(|refusal| self.refused_message(&refusal))?;
+        let remote_domain = ends.contact.domain();
+        let partner = policy
+            .open_partner(remote_domain)
+            .map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
+        let remote = self.remote(remote_domain);
+        let lane = self.lane_below(&remote, ends.sender.domain(), remote_domain);
+
+        let (from, to) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
+        let mut id = Vec::with_capacity(stanza_id::ID_MAX);
+        let (sequence, kind) = (self.next_sequence(), stanza_id::Kind::Message);
+        let Self { settings, .. } = self;
+        stanza_id::mint(&settings.node_key, &settings.node_label, kind, sequence, now.wall(), from, to, &mut id);
+        let id = std::str::from_utf8(&id).unwrap_or_default();
+        let mut stanza = Vec::with_capacity(request.body().len() + STANZA_OVERHEAD);
+        from_sip::write(request, &ends, id, &mut stanza).map_err(|refusal| self.refused_message(&refusal))?;
+
+        let mut composed = String::new();
+        PairKey::compose(from, to, &mut composed);
+        remote.with_pair(&composed, &settings.pair, &self.timers, now, |key, pair| {
+            let (direction, kind) = (Direction::SipToXmpp, Kind::Message);
+            let permit = judge(&policy, remote_domain, pair.consent(), direction, kind, now.unix())
+                .map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
+            let crossing = pair.sip_user_writes(permit, now);
+            let envelope = ToXmppEnvelope {
+                pair: key.clone(),
+                reply,
+                sent_ms: now.unix_ms,
+                generation: crossing.generation(),
+            };
+            // Under the pair's guard, so that messages enter the lane in the order they were judged.
+            lane.feed(|lane| lane.push(stanza, envelope, now.instant))
+                .map_err(|error| self.lane_refused(&partner.domain, &error.reason))
+        })
+    }
+
+    /// Whether the front end may send for users of `domain` (ADR-21, SEC-14).
+    fn speaks_for(&self, front_end: usize, domain: &str) -> bool {
+        self.policy.load().serves(domain)
+            && self.front_ends.get(front_end).is_some_and(|front_end| front_end.speaks_for(domain))
+    }
+
+    fn refused_by_rule(&self, refusal: Refusal, remote_domain: &str) -> SipAnswer {
+        let diagnostic = match refusal {
+            Refusal::UnlistedDomain => Diagnostic::NoRoute,
+            Refusal::PartnerDisabled | Refusal::SipUserFirst => Diagnostic::SenderNotAuthorised,
+        };
+        let why = format!("{remote_domain}: {refusal} ({})", refusal.name());
+        match refusal {
+            Refusal::UnlistedDomain if self.policy.load().serves(remote_domain) => {
+                let why = format!("{remote_domain} is a SIP domain; its users are not reached over XMPP");
+                SipAnswer::new(404, "Not Found").because(self, Diagnostic::NoRoute, &why)
+            }
+            _ => SipAnswer::new(403, "Forbidden").because(self, diagnostic, &why),
+        }
+    }
+
+    fn refused_message(&self, refusal: &MessageRefusal) -> SipAnswer {
+        let mut answer = SipAnswer::new(refusal.status(), refusal.reason());
+        for (name, value) in refusal.headers(&self.settings.sip_name) {
+            answer = answer.with(name, value);
+        }
+        answer.because(self, Diagnostic::from(refusal), &refusal.to_string())
+    }
+
+    fn lane_refused(&self, partner: &str, reason: &PushRefusal) -> SipAnswer {
+        match reason {
+            PushRefusal::Full => {
+                let why = format!("partner {partner}: its queue is full");
+                SipAnswer::new(480, "Temporarily Unavailable")
+                    .with("Retry-After", RETRY_AFTER.to_string())
+                    .because(self, Diagnostic::NoRouteNow, &why)
+            }
+            PushRefusal::Unreachable(failure) => self.unreachable(partner, Some(failure)),
+            PushRefusal::ShuttingDown => SipAnswer::new(503, "Service Unavailable"),
+        }
+    }
+
+    /// The answer to a message that never got, or may not have got, to the partner (ERR-04, EXS-16, EXS-17).
+    pub(super) fn undelivered(
+        &self,
+        envelope: &ToXmppEnvelope,
+        failure: Option<&Failure>,
+        may_have_arrived: bool,
+    ) -> SipAnswer {
+        self.counters.sip_to_xmpp_failed.add(1);
+        let remote = envelope.pair.remote_domain();
+        if may_have_arrived {
+            let why = format!(
+                "{}; the message may or may not have arrived",
+                Self::failure_text(remote, failure)
+            );
+            return SipAnswer::new(504, "Server Time-out").because(self, Diagnostic::NoRouteNow, &why);
+        }
+        self.unreachable(remote, failure)
+    }
+
+    pub(super) fn refused_while_waiting(&self, envelope: &ToXmppEnvelope) -> SipAnswer {
+        self.counters.sip_to_xmpp_failed.add(1);
+        let remote = envelope.pair.remote_domain();
+        let refusal = self.policy.load().open_partner(remote).err().unwrap_or(Refusal::PartnerDisabled);
+        self.refused_by_rule(refusal, remote)
+    }
+
+    fn unreachable(&self, partner: &str, failure: Option<&Failure>) -> SipAnswer {
+        let kind = failure.map(|failure| failure.kind);
+        let mut trouble = match kind {
+            Some(FailureKind::DomainNotFound | FailureKind::Unresolvable) => {
+                XmppTrouble::new(Condition::RemoteServerNotFound, About::BareJid)
+            }
+            _ => XmppTrouble::new(Condition::RemoteServerTimeout, About::BareJid),
+        };
+        trouble.no_such_domain = kind == Some(FailureKind::DomainNotFound);
+        let why = Self::failure_text(partner, failure);
+        let diagnostic = match kind {
+            Some(FailureKind::DomainNotFound | FailureKind::Unresolvable) => Diagnostic::NoDnsRecord,
+            Some(FailureKind::Shutdown) => Diagnostic::Shutdown,
+            _ => Diagnostic::NoRouteNow,
+        };
+        SipAnswer::from(errors::to_sip(&trouble, Answering::NonInvite)).because(self, diagnostic, &why)
+    }
+}

@@ -1,0 +1,262 @@
+//! Stanzas of partners.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nuncio_translate::address::{Contact, SipUser};
+use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
+use nuncio_translate::judge::{Direction, Kind, judge};
+use nuncio_translate::message::to_sip::{self, Languages, Reading};
+use nuncio_translate::pair::{Cause, Notice, Pair, PairKey};
+use nuncio_translate::stanza_id::{self, IdError};
+use nuncio_translate::Moment;
+use nuncio_xmpp::stanza::is_error;
+use nuncio_xmpp::{
+    Addresses, Condition, Element, ErrorType, IqVerdict, StanzaError, StanzaKind, check_iq, classify,
+    write_error_reply,
+};
+use tokio::sync::Notify;
+use tracing::{debug, info};
+
+use super::pairs::Remote;
+use super::timers::Due;
+use super::{Gateway, LanePort};
+
+impl Gateway {
+    /// Reserves the place for the answer to a stanza, on the lane back to its sender's domain. Without it
+    /// the stanza is not worked on: `wake` rings when there is room again, and until then the stream it
+    /// came on is not read.
+    pub fn reserve_answer(&self, addresses: &Addresses, wake: &Arc<Notify>) -> bool {
+        let remote = self.remote(addresses.from.domain());
+        let lane = self.lane_below(&remote, addresses.to.domain(), addresses.from.domain());
+        if lane.step(|lane| lane.reserve_reply()) {
+            return true;
+        }
+        remote.wait_for_room(Arc::clone(wake));
+        // It may have come free between the two steps.
+        lane.step(|lane| lane.reserve_reply())
+    }
+
+    /// Works on a stanza whose addresses the stream has vouched for, and for whose answer a place is
+    /// reserved ([`Gateway::reserve_answer`]).
+    pub fn xmpp_stanza(&self, stanza: Element, addresses: &Addresses, now: Moment) {
+        let remote = self.remote(addresses.from.domain());
+        let lane = self.lane_below(&remote, addresses.to.domain(), addresses.from.domain());
+        match classify(&stanza) {
+            Some(StanzaKind::Message) if is_error(&stanza) => {
+                lane.feed(|lane| lane.release_reply());
+                self.late_error(&stanza, addresses, now);
+            }
+            Some(StanzaKind::Message) => self.xmpp_message(stanza, addresses, &remote, &lane, now),
+            Some(StanzaKind::Iq) => self.xmpp_iq(&stanza, addresses, &lane, now),
+            // Presence says nothing to anybody yet: silence is the uniform answer (mission, rule 3).
+            Some(StanzaKind::Presence) | None => lane.feed(|lane| lane.release_reply()),
+        }
+    }
+
+    /// Answers a stanza with a bad local part or resource, which costs that stanza only.
+    pub fn xmpp_bad_address(&self, stanza: &Element, local: &str, remote: &str, now: Moment) {
+        let lane = self.lane(local, remote);
+        if !lane.step(|lane| lane.reserve_reply()) {
+            return;
+        }
+        let failure = XmppFailure::new(Condition::JidMalformed, "the address is malformed");
+        reply_error(&lane, stanza, &failure, now);
+    }
+
+    /// Acts on everything that is due, and says when it is to be called again.
+    pub fn handle_timeout(&self, now: Moment) {
+        for due in self.timers.take(now.instant) {
+            match due {
+                Due::Pair(key) => self.visit_pair(&key, now),
+                Due::Reply(key, bytes) => {
+                    let lane = self.lane(key.local_domain(), key.remote_domain());
+                    lane.feed(|lane| lane.push_reply(bytes, now.instant));
+                }
+            }
+        }
+    }
+
+    /// When [`Gateway::handle_timeout`] is due.
+    pub fn deadline(&self) -> Option<std::time::Instant> {
+        self.timers.deadline()
+    }
+
+    /// Rings when [`Gateway::deadline`] came closer.
+    pub fn timer_wake(&self) -> Arc<Notify> {
+        self.timers.wake()
+    }
+
+    fn xmpp_message(
+        &self,
+        stanza: Element,
+        addresses: &Addresses,
+        remote: &Remote,
+        lane: &LanePort,
+        now: Moment,
+    ) {
+        // Which messages are for SIP at all (IM-12, IM-13) is decided before any rule: an empty one gets the
+        // same silence from everybody.
+        match to_sip::read(&stanza, Languages::default()) {
+            Reading::Instant(_) => {}
+            Reading::Nothing | Reading::Error(_) => return lane.feed(|lane| lane.release_reply()),
+            Reading::Refuse(failure) if failure == UNIFORM_REFUSAL => {
+                return self.reply_uniform(lane, &stanza, addresses, now);
+            }
+            Reading::Refuse(failure) => return reply_error(lane, &stanza, &failure, now),
+        }
+        let (contact, user) = (addresses.from.bare(), addresses.to.bare());
+        if SipUser::from_jid(&user).is_err() || Contact::from_jid(&contact).is_err() {
+            let failure = XmppFailure::new(Condition::JidMalformed, "the address has no SIP counterpart");
+            return reply_error(lane, &stanza, &failure, now);
+        }
+        let policy = self.policy.load();
+        let mut composed = String::new();
+        PairKey::compose(user.as_str(), contact.as_str(), &mut composed);
+        remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
+            let (direction, kind) = (Direction::XmppToSip, Kind::Message);
+            match judge(&policy, contact.domain(), pair.consent(), direction, kind, now.unix()) {
+                Err(refusal) => {
+                    self.counters.xmpp_to_sip_refused.add(1);
+                    info!(rule = refusal.name(), contact = %self.shown(key.contact()), "message of a contact refused");
+                    self.reply_uniform(lane, &stanza, addresses, now);
+                }
+                Ok(permit) => match pair.contact_writes(permit, stanza, &self.settings.pair, now) {
+                    Ok(()) => self.run_pair(key, pair, lane, now),
+                    Err(stanza) => {
+                        self.counters.xmpp_to_sip_failed.add(1);
+                        let failure = XmppFailure {
+                            kind: ErrorType::Wait,
+                            ..XmppFailure::new(Condition::ResourceConstraint, "too many messages are waiting")
+                        };
+                        reply_error(lane, &stanza, &failure, now);
+                    }
+                },
+            }
+        });
+        self.serve_front_end_of(user.domain(), now);
+    }
+
+    /// The one answer for every refusal, sent after the time a front end takes to refuse.
+    pub(super) fn reply_uniform(&self, lane: &LanePort, stanza: &Element, addresses: &Addresses, now: Moment) {
+        let mut bytes = Vec::new();
+        if !write_failure(&mut bytes, stanza, &UNIFORM_REFUSAL) {
+            return lane.feed(|lane| lane.release_reply());
+        }
+        let delay = self.pace.lock().draw(self.environment.random());
+        let key = PairKey::new(addresses.to.bare_str(), addresses.from.bare_str());
+        self.timers.schedule(now.instant + delay, Due::Reply(key, bytes));
+    }
+
+    fn visit_pair(&self, key: &PairKey, now: Moment) {
+        let remote = self.remote(key.remote_domain());
+        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
+        remote.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
+            for stanza in pair.expired(&self.settings.pair, now) {
+                self.counters.xmpp_to_sip_failed.add(1);
+                let failure = XmppFailure {
+                    kind: ErrorType::Wait,
+                    ..XmppFailure::new(Condition::RemoteServerTimeout, "the message waited too long")
+                };
+                reply_error(&lane, &stanza, &failure, now);
+            }
+            self.run_pair(key, pair, &lane, now);
+        });
+        self.serve_front_end_of(key.local_domain(), now);
+    }
+
+    /// An error in answer to something we sent: the SIP user is told, if the id proves that it was ours.
+    fn late_error(&self, stanza: &Element, addresses: &Addresses, now: Moment) {
+        let Some(error) = StanzaError::from_element(stanza) else { return };
+        let (contact, user) = (addresses.from.bare_str(), addresses.to.bare_str());
+        let id = stanza.attr("id").unwrap_or_default();
+        match stanza_id::verify(&self.settings.node_key, id, user, contact) {
+            Ok(id) if id.kind == stanza_id::Kind::Message => {
+                self.counters.late_errors.add(1);
+                let by = error.by.as_deref().unwrap_or_else(|| addresses.from.as_str());
+                let cause = Cause::Error { condition: error.condition, by: by.into() };
+                let mut composed = String::new();
+                PairKey::compose(user, contact, &mut composed);
+                self.notify_sip_user(&composed, addresses.from.domain(), Notice::new(cause, id.sent), now);
+            }
+            Ok(_) => {}
+            Err(IdError::Foreign) => self.counters.foreign_errors.add(1),
+            Err(IdError::Forged) => {
+                self.counters.forged_ids.add(1);
+                info!(from = %self.shown(contact), "stanza error dropped: its id fails the check for these addresses");
+            }
+        }
+    }
+
+    /// Tells a SIP user about messages he sent.
+    pub(super) fn notify_sip_user(&self, composed: &str, remote_domain: &str, notice: Notice, now: Moment) {
+        let remote = self.remote(remote_domain);
+        remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair: &mut Pair| {
+            let lane = self.lane_below(&remote, key.local_domain(), remote_domain);
+            pair.notify(notice);
+            self.run_pair(key, pair, &lane, now);
+        });
+        let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
+        if let Some((_, local_domain)) = local_domain {
+            self.serve_front_end_of(local_domain, now);
+        }
+    }
+
+    fn xmpp_iq(&self, stanza: &Element, addresses: &Addresses, lane: &LanePort, now: Moment) {
+        match check_iq(stanza) {
+            IqVerdict::Result { id, .. } | IqVerdict::Error { id } => {
+                lane.feed(|lane| lane.release_reply());
+                self.iq_answered(id, addresses, lane);
+            }
+            IqVerdict::Request { kind, id, payload } => {
+                let mut bytes = Vec::new();
+                let answered = super::iq::answer(&mut bytes, kind, id, payload, addresses);
+                if answered {
+                    lane.feed(|lane| lane.push_reply(bytes, now.instant));
+                } else {
+                    self.reply_uniform(lane, stanza, addresses, now);
+                }
+            }
+            IqVerdict::Refuse(condition) => {
+                let failure = XmppFailure::new(condition, "the request is malformed");
+                reply_error(lane, stanza, &failure, now);
+            }
+            IqVerdict::Ignore => lane.feed(|lane| lane.release_reply()),
+        }
+    }
+
+    /// An answer to one of our pings proves that what was sent before it was processed.
+    fn iq_answered(&self, id: &str, addresses: &Addresses, lane: &LanePort) {
+        let (remote, local) = (addresses.from.as_str(), addresses.to.as_str());
+        match stanza_id::verify(&self.settings.node_key, id, local, remote) {
+            Ok(id) if id.kind == stanza_id::Kind::Ping => {
+                // A ping of the process before this one counts nothing of ours.
+                if id.sent >= Moment::wall_at(self.settings.started_ms) {
+                    lane.feed(|lane| lane.ping_answered(id.sequence));
+                }
+            }
+            Ok(_) => {}
+            Err(IdError::Foreign) => debug!(from = %self.shown(remote), "answer to a request we never made"),
+            Err(IdError::Forged) => self.counters.forged_ids.add(1),
+        }
+    }
+}
+
+/// How long a front end took, as far as it may model a refusal.
+pub(super) fn took(sent_ms: u64, now: Moment) -> Duration {
+    Duration::from_millis(now.unix_ms.saturating_sub(sent_ms))
+}
+
+/// Queues an error in answer to `stanza`, using up its reservation.
+pub(super) fn reply_error(lane: &LanePort, stanza: &Element, failure: &XmppFailure, now: Moment) {
+    let mut bytes = Vec::new();
+    if write_failure(&mut bytes, stanza, failure) {
+        lane.feed(|lane| lane.push_reply(bytes, now.instant));
+    } else {
+        lane.feed(|lane| lane.release_reply());
+    }
+}
+
+fn write_failure(out: &mut Vec<u8>, stanza: &Element, failure: &XmppFailure) -> bool {
+    write_error_reply(out, stanza, failure.kind, failure.condition, failure.text.as_deref(), None)
+}

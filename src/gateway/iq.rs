@@ -1,0 +1,91 @@
+//! What our domains answer for themselves: service discovery and ping.
+
+use nuncio_xmpp::stanza::IqKind;
+use nuncio_xmpp::{Addresses, Element, StartTag, ns};
+
+/// Features of a served domain (XEP-0030), exactly what is true (XE-01, XE-09, XE-10).
+const FEATURES: [&str; 4] = [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::PING, r"jid\20escaping"];
+
+/// Writes the answer to a request we understand. `false`: the uniform `service-unavailable` is due.
+///
+/// Only our domains answer. A request to a user gets the same refusal whether he exists or not (XE-02).
+pub(super) fn answer(out: &mut Vec<u8>, kind: IqKind, id: &str, payload: &Element, addresses: &Addresses) -> bool {
+    let to_domain = addresses.to.local().is_none() && addresses.to.resource().is_none();
+    if kind != IqKind::Get || !to_domain {
+        return false;
+    }
+    let node = payload.attr("node");
+    if payload.is("ping", ns::PING) {
+        open(out, id, addresses).empty();
+    } else if payload.is("query", ns::DISCO_INFO) && node.is_none() {
+        open(out, id, addresses).end();
+        StartTag::open(out, "query").ns(ns::DISCO_INFO).end();
+        identity(out, "server", "im");
+        identity(out, "gateway", "simple");
+        for feature in FEATURES {
+            StartTag::open(out, "feature").attr("var", feature).empty();
+        }
+        StartTag::close(out, "query");
+        StartTag::close(out, "iq");
+    } else if payload.is("query", ns::DISCO_ITEMS) {
+        open(out, id, addresses).end();
+        StartTag::open(out, "query").ns(ns::DISCO_ITEMS).opt_attr("node", node).empty();
+        StartTag::close(out, "iq");
+    } else {
+        return false;
+    }
+    true
+}
+
+fn open<'a>(out: &'a mut Vec<u8>, id: &str, addresses: &Addresses) -> StartTag<'a> {
+    StartTag::open(out, "iq")
+        .attr("type", "result")
+        .attr("id", id)
+        .attr("from", addresses.to.as_str())
+        .attr("to", addresses.from.as_str())
+}
+
+fn identity(out: &mut Vec<u8>, category: &str, kind: &str) {
+    StartTag::open(out, "identity").attr("category", category).attr("type", kind).attr("name", "Nuncio").empty();
+}
+
+#[cfg(test)]
+mod tests {
+    use nuncio_xmpp::Jid;
+
+    use super::*;
+
+    fn ask(to: &str, payload: &Element) -> Option<String> {
+        let addresses =
+            Addresses { from: Jid::parse("fabrikam.example").unwrap(), to: Jid::parse(to).unwrap() };
+        let mut out = Vec::new();
+        let answered = answer(&mut out, IqKind::Get, "i1", payload, &addresses);
+        answered.then(|| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn pg_01_ping_gets_an_empty_result() {
+        assert_eq!(
+            ask("contoso.example", &Element::new("ping", ns::PING)).unwrap(),
+            "<iq type='result' id='i1' from='contoso.example' to='fabrikam.example'/>"
+        );
+    }
+
+    #[test]
+    fn xe_01_disco_names_what_is_there() {
+        let info = ask("contoso.example", &Element::new("query", ns::DISCO_INFO)).unwrap();
+        assert!(info.contains("<identity category='gateway' type='simple' name='Nuncio'/>"), "{info}");
+        assert!(info.contains(r"<feature var='jid\20escaping'/>"), "{info}");
+        let items = ask("contoso.example", &Element::new("query", ns::DISCO_ITEMS)).unwrap();
+        assert!(items.contains("<query xmlns='http://jabber.org/protocol/disco#items'/>"), "{items}");
+    }
+
+    #[test]
+    fn xe_02_users_and_unknown_requests_get_no_answer_of_their_own() {
+        assert_eq!(ask("alice@contoso.example", &Element::new("query", ns::DISCO_INFO)), None);
+        assert_eq!(ask("alice@contoso.example", &Element::new("ping", ns::PING)), None);
+        assert_eq!(ask("contoso.example", &Element::new("query", "jabber:iq:register")), None);
+        let node = Element::new("query", ns::DISCO_INFO).with_attr("node", "http://nowhere.example#x");
+        assert_eq!(ask("contoso.example", &node), None);
+    }
+}

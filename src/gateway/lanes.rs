@@ -1,0 +1,150 @@
+//! Lanes: where they are found, what they carry, and what becomes of what they report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nuncio_translate::judge::{Consent, Direction, Kind, judge};
+use nuncio_translate::pair::{Cause, Notice};
+use nuncio_translate::{Moment, message, stanza_id};
+use nuncio_xmpp::lane::{Failure, Lane, Output, Outgoing, WriteHooks};
+use nuncio_xmpp::{StartTag, ns};
+use tracing::debug;
+
+use super::pairs::Remote;
+use super::port::Port;
+use super::{Gateway, LaneKey, LanePort, Receipt, ToXmppEnvelope};
+
+/// A message that waited longer carries the time it was sent (XEP-0203, IM-20).
+const DELAY_FROM: Duration = Duration::from_secs(2);
+
+/// What a lane wants of the task that serves it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LaneWants {
+    pub connect: bool,
+    pub abort: bool,
+    pub close: bool,
+}
+
+/// The gateway's part in a lane's writes.
+pub struct LaneHooks<'a> {
+    gateway: &'a Gateway,
+    key: &'a LaneKey,
+    now: Moment,
+}
+
+impl Gateway {
+    /// The lane between two domains, made and served from now on if there was none. Only for domains of
+    /// partners and our own, so that their number is bounded by the configuration.
+    pub(super) fn lane(&self, local: &str, remote: &str) -> Arc<LanePort> {
+        self.lane_below(&self.remote(remote), local, remote)
+    }
+
+    /// The same, for callers that have found what hangs below the remote domain.
+    pub(super) fn lane_below(&self, remote: &Remote, local: &str, remote_domain: &str) -> Arc<LanePort> {
+        remote.lane(local, || {
+            let lane = Arc::new(Port::new(Lane::new(self.settings.lane.clone())));
+            let key = LaneKey { local: local.into(), remote: remote_domain.into() };
+            self.environment.serve_lane(key, Arc::clone(&lane));
+            lane
+        })
+    }
+
+    /// What hangs below a remote domain.
+    pub(super) fn remote(&self, domain: &str) -> Arc<Remote> {
+        if let Some(remote) = self.remotes.get(domain) {
+            return Arc::clone(&remote);
+        }
+        Arc::clone(&self.remotes.entry(domain.into()).or_insert_with(|| Arc::new(Remote::new())))
+    }
+
+    /// Every lane there is.
+    pub fn lanes(&self) -> Vec<Arc<LanePort>> {
+        self.remotes.iter().flat_map(|remote| remote.lanes()).collect()
+    }
+
+    /// The last look and the ping for a write on the lane `key`.
+    pub fn lane_hooks<'a>(&'a self, key: &'a LaneKey, now: Moment) -> LaneHooks<'a> {
+        LaneHooks { gateway: self, key, now }
+    }
+
+    /// Acts on everything the lane reports, and says what it wants of its driver.
+    pub fn serve_lane_outputs(&self, key: &LaneKey, lane: &LanePort, now: Moment) -> LaneWants {
+        let mut wants = LaneWants::default();
+        // One lock for the whole batch; nothing below holds it, so pairs may be locked freely.
+        let outputs: Vec<_> = lane.step(|lane| std::iter::from_fn(|| lane.poll()).collect());
+        let mut answers = self.answers();
+        for output in outputs {
+            match output {
+                Output::Connect => wants.connect = true,
+                Output::Abort => wants.abort = true,
+                Output::Drained => wants.close = true,
+                Output::ReplyRoom => self.remote(&key.remote).room(),
+                Output::Written(envelope) => {
+                    self.counters.sip_to_xmpp_delivered.add(1);
+                    answers.accepted(envelope.reply, now);
+                }
+                Output::Expired { envelope, failure } => {
+                    let answer = self.undelivered(&envelope, failure.as_ref(), false);
+                    answers.refused(envelope.reply, answer, now);
+                }
+                Output::InFlight { envelope, failure } => {
+                    let answer = self.undelivered(&envelope, failure.as_ref(), true);
+                    answers.refused(envelope.reply, answer, now);
+                }
+                Output::Refused(envelope) => {
+                    let answer = self.refused_while_waiting(&envelope);
+                    answers.refused(envelope.reply, answer, now);
+                }
+                Output::MayBeLost(receipt) => self.may_be_lost(&receipt, now),
+            }
+        }
+        wants
+    }
+
+    fn may_be_lost(&self, receipt: &Receipt, now: Moment) {
+        self.counters.sip_to_xmpp_may_be_lost.add(1);
+        let notice = Notice::new(Cause::MayBeLost, Moment::wall_at(receipt.sent_ms));
+        self.notify_sip_user(receipt.pair.as_str(), receipt.pair.remote_domain(), notice, now);
+    }
+
+    /// The evidence behind the failure of a lane, in one line for logs and answers.
+    pub(super) fn failure_text(remote: &str, failure: Option<&Failure>) -> String {
+        match failure {
+            Some(failure) => format!("partner {remote}: {failure}"),
+            None => format!("partner {remote}: the connection took too long"),
+        }
+    }
+}
+
+impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
+    fn admit(&mut self, stanza: Outgoing<'_, ToXmppEnvelope>) -> bool {
+        let policy = self.gateway.policy.load();
+        if stanza.envelope.generation != policy.generation() {
+            let (direction, unix) = (Direction::SipToXmpp, self.now.unix());
+            let judged = judge(&policy, &self.key.remote, &Consent::default(), direction, Kind::Message, unix);
+            match judged {
+                Ok(permit) => stanza.envelope.generation = permit.generation(),
+                Err(refusal) => {
+                    debug!(contact = %self.gateway.shown(stanza.envelope.pair.contact()), rule = refusal.name(), "refused when it was about to leave");
+                    return false;
+                }
+            }
+        }
+        if self.now.instant.saturating_duration_since(stanza.arrival) > DELAY_FROM {
+            message::insert_delay(stanza.bytes, Moment::wall_at(stanza.envelope.sent_ms), &self.key.local);
+        }
+        true
+    }
+
+    fn ping(&mut self, sequence: u64, out: &mut Vec<u8>) {
+        let (local, remote) = (self.key.local.as_str(), self.key.remote.as_str());
+        let settings = &self.gateway.settings;
+        let mut id = Vec::with_capacity(stanza_id::ID_MAX);
+        let (sent, kind) = (self.now.wall(), stanza_id::Kind::Ping);
+        stanza_id::mint(&settings.node_key, &settings.node_label, kind, sequence, sent, local, remote, &mut id);
+        let id = String::from_utf8(id).unwrap_or_default();
+        StartTag::open(out, "iq").attr("type", "get").attr("id", &id).attr("from", local).attr("to", remote).end();
+        StartTag::open(out, "ping").ns(ns::PING).empty();
+        StartTag::close(out, "iq");
+    }
+}

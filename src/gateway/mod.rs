@@ -1,0 +1,240 @@
+//! The gateway itself: the glue between the SIP side, the rules, the translation and the XMPP side.
+//!
+//! Everything here is plain calls on shared state: no sockets, no clocks, no tasks. The task that read a
+//! message carries it all the way to the queue of its target:
+//!
+//! ```text
+//! policy snapshot → judge → pair (guard held) → translate → push to lane or next hop → guard released
+//! ```
+//!
+//! Locks are taken in one order only — pair, then next hop, then connection, or pair, then lane — each for
+//! a short step, and never across an await.
+
+mod answers;
+mod counters;
+mod from_sip;
+mod from_xmpp;
+mod hops;
+mod iq;
+mod lanes;
+mod pairs;
+pub mod port;
+mod refused;
+mod timers;
+mod uniform;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use compact_str::CompactString;
+use dashmap::DashMap;
+use nuncio_sip::connection::{Connection, ServerTxn};
+use nuncio_sip::hop::Outgoing;
+use nuncio_translate::judge::Snapshot;
+use nuncio_translate::pair::{PairConfig, PairKey};
+use nuncio_translate::stanza_id;
+use nuncio_translate::text::{LogAddress, Privacy};
+use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
+use parking_lot::Mutex;
+
+pub use counters::Counters;
+pub use from_sip::SipPeer;
+pub use hops::{FrontEnd, HopPort};
+pub use lanes::{LaneHooks, LaneWants};
+pub use refused::{Attempts, RefusedDomains};
+
+use pairs::Remote;
+use port::Port;
+use timers::Timers;
+use uniform::RefusalPace;
+
+/// A SIP connection of this process, in or out. Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// The transactions of one SIP connection.
+pub type SipPort = Port<Connection<Outgoing<ToSipEnvelope>>>;
+/// One lane.
+pub type LanePort = Port<Lane<ToXmppEnvelope>>;
+
+/// What a lane is called: from one of our domains to one of a partner's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LaneKey {
+    pub local: CompactString,
+    pub remote: CompactString,
+}
+
+/// Travels with a SIP user's message through the lane.
+#[derive(Debug)]
+pub struct ToXmppEnvelope {
+    pub pair: PairKey,
+    pub reply: ReplyTo,
+    /// Milliseconds of Unix time at which the message came in.
+    pub sent_ms: u64,
+    /// Policy generation of the permit it crosses under.
+    pub generation: u64,
+}
+
+/// Where the SIP sender waits for his answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyTo {
+    pub connection: ConnectionId,
+    pub transaction: ServerTxn,
+}
+
+/// What is kept of a written message until it is proved processed.
+#[derive(Debug)]
+pub struct Receipt {
+    pub pair: PairKey,
+    pub sent_ms: u64,
+}
+
+impl Envelope for ToXmppEnvelope {
+    type Receipt = Receipt;
+
+    fn receipt(&self) -> Receipt {
+        Receipt { pair: self.pair.clone(), sent_ms: self.sent_ms }
+    }
+}
+
+/// Travels with a MESSAGE to a front end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToSipEnvelope {
+    pub pair: PairKey,
+    pub serial: u64,
+    /// Milliseconds of Unix time at which it left the pair.
+    pub sent_ms: u64,
+}
+
+/// What the gateway needs from the world around it: the runtime in production, the simulation in tests.
+pub trait Environment: Send + Sync {
+    /// A new lane wants a task that serves it for the rest of the process.
+    fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>);
+
+    fn random(&self) -> u64;
+}
+
+/// A SIP connection as others find it.
+#[derive(Debug, Clone)]
+struct SipLink {
+    port: Arc<SipPort>,
+    peer: SipPeer,
+}
+
+/// What does not change while the gateway runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Goes into every id we make.
+    pub node_label: CompactString,
+    /// The key of the checks in stanza ids.
+    pub node_key: stanza_id::Key,
+    /// Our name in Via, Contact and `ms-diagnostics` (host, or host:port).
+    pub sip_name: CompactString,
+    pub pair: PairConfig,
+    pub lane: LaneConfig,
+    /// Entries in the list of refused domains.
+    pub refused_domains: usize,
+    /// How addresses of users appear in logs.
+    pub privacy: Privacy,
+    /// When this process started, in milliseconds of Unix time. Answers to older pings prove nothing.
+    pub started_ms: u64,
+}
+
+/// The gateway: shared by all connections.
+pub struct Gateway {
+    settings: Settings,
+    policy: ArcSwap<Snapshot>,
+    remotes: DashMap<CompactString, Arc<Remote>>,
+    connections: DashMap<ConnectionId, SipLink>,
+    front_ends: Vec<FrontEnd>,
+    refused: Mutex<RefusedDomains>,
+    pace: Mutex<RefusalPace>,
+    timers: Timers,
+    next_connection: AtomicU64,
+    sequence: AtomicU64,
+    counters: Counters,
+    environment: Box<dyn Environment>,
+}
+
+impl Gateway {
+    pub fn new(
+        settings: Settings,
+        policy: Snapshot,
+        front_ends: Vec<FrontEnd>,
+        environment: Box<dyn Environment>,
+    ) -> Self {
+        Self {
+            refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
+            settings,
+            policy: ArcSwap::from_pointee(policy),
+            remotes: DashMap::new(),
+            connections: DashMap::new(),
+            front_ends,
+            pace: Mutex::new(RefusalPace::default()),
+            timers: Timers::default(),
+            next_connection: AtomicU64::new(1),
+            sequence: AtomicU64::new(1),
+            counters: Counters::default(),
+            environment,
+        }
+    }
+
+    /// Makes a SIP connection known, so that answers find it.
+    pub fn register_connection(
+        &self,
+        peer: SipPeer,
+        connection: Connection<Outgoing<ToSipEnvelope>>,
+    ) -> (ConnectionId, Arc<SipPort>) {
+        let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        let port = Arc::new(Port::new(connection));
+        self.connections.insert(id, SipLink { port: Arc::clone(&port), peer });
+        (id, port)
+    }
+
+    /// A SIP connection ended. It is remembered while requests that came on it wait for their answer,
+    /// which then goes another way (RFC 3261 §18.2.2).
+    pub fn forget_connection(&self, id: ConnectionId) {
+        self.connections.remove_if(&id, |_, link| link.port.step(|connection| connection.is_idle()));
+    }
+
+    pub fn policy(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.policy.load()
+    }
+
+    /// Puts a new policy in force. What waits is judged under it when it leaves.
+    pub fn set_policy(&self, policy: Snapshot) {
+        self.policy.store(Arc::new(policy));
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub fn random(&self) -> u64 {
+        self.environment.random()
+    }
+
+    /// Records a stream header from a domain that is no partner.
+    pub fn record_refused_domain(&self, domain: &str, unix_ms: u64) -> Attempts {
+        self.refused.lock().record(domain, unix_ms)
+    }
+
+    /// The domains that knocked and are no partners, the latest first.
+    pub fn refused_domains(&self) -> Vec<(CompactString, Attempts)> {
+        self.refused.lock().list()
+    }
+
+    /// An address as it may stand in a log line.
+    fn shown<'a>(&self, address: &'a str) -> LogAddress<'a> {
+        LogAddress::new(address, self.settings.privacy)
+    }
+
+    fn next_sequence(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed)
+    }
+}

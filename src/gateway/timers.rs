@@ -1,0 +1,97 @@
+//! Deadlines of pairs, and refusals that wait for their time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Instant;
+
+use nuncio_translate::pair::PairKey;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Enough that two cores rarely meet at one lock.
+const SHARDS: usize = 8;
+
+/// A set of deadlines in shards. An entry whose pair is gone, or has moved its deadline, is harmless.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    shards: [Mutex<BinaryHeap<Reverse<Entry>>>; SHARDS],
+    wake: Arc<Notify>,
+}
+
+/// What is due.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// The pair wants to be looked at.
+    Pair(PairKey),
+    /// A refusal has waited long enough: this reply goes to the lane of the pair.
+    Reply(PairKey, Vec<u8>),
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    at: Instant,
+    due: Due,
+}
+
+impl Timers {
+    pub(super) fn schedule(&self, at: Instant, due: Due) {
+        let key = match &due {
+            Due::Pair(key) | Due::Reply(key, _) => key,
+        };
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default();
+        let Some(shard) = self.shards.get(index) else { return };
+        let mut heap = shard.lock();
+        let earliest = heap.peek().is_none_or(|Reverse(first)| at < first.at);
+        heap.push(Reverse(Entry { at, due }));
+        drop(heap);
+        if earliest {
+            self.wake.notify_one();
+        }
+    }
+
+    /// When something is due next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.shards.iter().filter_map(|shard| shard.lock().peek().map(|Reverse(entry)| entry.at)).min()
+    }
+
+    /// Takes out everything that is due at `now`.
+    pub(super) fn take(&self, now: Instant) -> Vec<Due> {
+        let mut due = Vec::new();
+        for shard in &self.shards {
+            let mut heap = shard.lock();
+            while heap.peek().is_some_and(|Reverse(entry)| entry.at <= now) {
+                due.extend(heap.pop().map(|Reverse(entry)| entry.due));
+            }
+        }
+        due
+    }
+
+    /// Rings when the next deadline came closer.
+    pub(super) fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn due_in_time_and_not_before() {
+        let (timers, start) = (Timers::default(), Instant::now());
+        for seconds in [3, 1, 2] {
+            let key = PairKey::new(&format!("{seconds}@contoso.example"), "x@fabrikam.example");
+            timers.schedule(start + Duration::from_secs(seconds), Due::Pair(key));
+        }
+        assert_eq!(timers.deadline(), Some(start + Duration::from_secs(1)));
+        assert!(timers.take(start).is_empty());
+        assert_eq!(timers.take(start + Duration::from_secs(2)).len(), 2);
+        assert_eq!(timers.deadline(), Some(start + Duration::from_secs(3)));
+    }
+}

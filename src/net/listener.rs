@@ -1,0 +1,98 @@
+//! Listening and connecting sockets.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+/// Connections that may wait to be accepted; a burst of a whole pool's servers fits.
+const BACKLOG: i32 = 1024;
+/// Pause after an accept error such as "too many open files", so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds a listening socket. `v6_only`: an IPv6 wildcard does not take IPv4 connections as well.
+///
+/// # Errors
+/// The operating system's, for example that the address is in use.
+pub fn bind(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(v6_only)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts connections until `stop`, each served in a task of its own. At most `limit` are open at a
+/// time; further ones are closed at once and logged.
+pub async fn serve<F, T>(
+    name: &'static str,
+    listener: TcpListener,
+    limit: usize,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    handler: F,
+) where
+    F: Fn(TcpStream, SocketAddr) -> T + Send + 'static,
+    T: Future<Output = ()> + Send + 'static,
+{
+    let slots = Arc::new(Semaphore::new(limit));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(connection) => connection,
+            Err(error) => {
+                warn!(listener = name, %error, "cannot accept a connection; trying again shortly");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            warn!(listener = name, %peer, limit, "connection closed: the listener's connection limit is reached");
+            continue;
+        };
+        prepare(&stream);
+        debug!(listener = name, %peer, "connection accepted");
+        let task = handler(stream, peer);
+        tasks.spawn(async move {
+            task.await;
+            drop(slot);
+        });
+    }
+}
+
+/// Opens a connection, from `source` if given.
+///
+/// # Errors
+/// The operating system's, or `TimedOut` after `timeout`.
+pub async fn connect(target: SocketAddr, source: Option<IpAddr>, timeout: Duration) -> io::Result<TcpStream> {
+    let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = source.filter(|source| source.is_ipv4() == target.is_ipv4()) {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    let stream = tokio::time::timeout(timeout, socket.connect(target))
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer to the connection attempt"))??;
+    prepare(&stream);
+    Ok(stream)
+}
+
+/// Small messages leave at once, and a peer that vanished is noticed by the operating system too.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(120));
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}

@@ -1,0 +1,220 @@
+//! The driver: one task per connection, moving bytes between a stream and its [`Session`].
+
+use std::future::pending;
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use nuncio_translate::Moment;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+use super::now;
+use super::session::{End, Next, Session};
+
+/// Bounds of one read. It starts small, so that idle connections cost little, and follows the traffic.
+const READ_MIN: usize = 4 * 1024;
+const READ_MAX: usize = 256 * 1024;
+/// Write buffers above this are given back when nothing is left to write.
+const WRITE_KEEP: usize = 16 * 1024;
+/// How long the closing of a stream (TLS close_notify, TCP FIN) may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why [`pump`] handed the stream back.
+#[derive(Debug)]
+pub enum Pumped<S> {
+    /// The session wants TLS on this stream; nothing of it was read past what the session took.
+    StartTls(S),
+    /// The connection is over, and the session has been told.
+    Ended,
+}
+
+/// Runs `session` on `stream` until the connection ends or TLS is to start. Once `stop` is set,
+/// `shut_down` is called, and the session goes on to its orderly end.
+pub async fn pump<S, P>(
+    stream: S,
+    session: &mut P,
+    mut stop: Option<&CancellationToken>,
+    shut_down: impl Fn(&mut P, Moment),
+) -> Pumped<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    P: Session,
+{
+    let (reader, writer) = tokio::io::split(stream);
+    let mut pump = Pump { reader, writer, input: BytesMut::new(), read_size: READ_MIN, output: Output::default() };
+    let end = match pump.run(session, &mut stop, &shut_down).await {
+        Ok(Next::StartTls) => {
+            // Plain-text bytes past the negotiation must not leak into the TLS side (RFC 6120 §5.4.3.3).
+            if pump.input.is_empty() {
+                return Pumped::StartTls(pump.reader.unsplit(pump.writer));
+            }
+            End::Broken("the peer sent plain text after the start of TLS".into())
+        }
+        Ok(Next::Close) => {
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, pump.close()).await;
+            End::Local
+        }
+        Ok(Next::Abort | Next::Run) => End::Local,
+        Err(Stopped::Peer) => End::Peer,
+        Err(Stopped::Io(error)) => End::Broken(error.to_string().into()),
+    };
+    session.closed(end, now());
+    Pumped::Ended
+}
+
+struct Pump<S> {
+    reader: ReadHalf<S>,
+    writer: WriteHalf<S>,
+    input: BytesMut,
+    read_size: usize,
+    output: Output,
+}
+
+/// Bytes on their way out.
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Everything is with the TLS layer, but perhaps not with the operating system.
+    flushing: bool,
+}
+
+enum Stopped {
+    Peer,
+    Io(io::Error),
+}
+
+enum Event {
+    Read(usize),
+    Written,
+    Woken,
+    Timeout,
+    Stop,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
+    async fn run<P: Session>(
+        &mut self,
+        session: &mut P,
+        stop: &mut Option<&CancellationToken>,
+        shut_down: &impl Fn(&mut P, Moment),
+    ) -> Result<Next, Stopped> {
+        let wake = session.wake();
+        loop {
+            if self.output.is_idle() {
+                session.transmit(&mut self.output.bytes, now());
+                if self.output.is_idle() {
+                    self.output.shrink();
+                }
+            }
+            match session.next() {
+                Next::Abort => return Ok(Next::Abort),
+                next @ (Next::StartTls | Next::Close) if self.output.is_idle() => return Ok(next),
+                _ => {}
+            }
+            let deadline = session.deadline();
+            let wants_read = session.wants_read();
+            let event = tokio::select! {
+                biased;
+                result = self.output.write(&mut self.writer), if !self.output.is_idle() => {
+                    result.map_err(Stopped::Io)?;
+                    Event::Written
+                }
+                result = read(&mut self.reader, &mut self.input, self.read_size), if wants_read => {
+                    Event::Read(result.map_err(Stopped::Io)?)
+                }
+                () = wake.notified() => Event::Woken,
+                () = cancelled(*stop) => Event::Stop,
+                () = wait_until(deadline) => Event::Timeout,
+            };
+            match event {
+                Event::Read(0) => return Err(Stopped::Peer),
+                Event::Read(size) => {
+                    self.adapt(size);
+                    session.receive(&mut self.input, now());
+                }
+                Event::Written if self.output.is_idle() => session.written(now()),
+                Event::Timeout => session.handle_timeout(now()),
+                Event::Stop => {
+                    *stop = None;
+                    shut_down(session, now());
+                }
+                Event::Written | Event::Woken => {}
+            }
+        }
+    }
+
+    /// Closes in order: close_notify and FIN, then the peer's last bytes are read and dropped, because
+    /// closing over unread bytes would reset the connection and could cost the peer our last words.
+    async fn close(&mut self) {
+        if self.writer.shutdown().await.is_err() {
+            return;
+        }
+        while read(&mut self.reader, &mut self.input, READ_MIN).await.is_ok_and(|size| size > 0) {
+            self.input.clear();
+        }
+    }
+
+    /// Reads grow while the peer fills them and shrink when it does not.
+    fn adapt(&mut self, size: usize) {
+        if size >= self.read_size {
+            self.read_size = (self.read_size * 2).min(READ_MAX);
+        } else if size < self.read_size / 4 {
+            self.read_size = (self.read_size / 2).max(READ_MIN);
+        }
+    }
+}
+
+impl Output {
+    fn is_idle(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// One step towards having everything written; safe to cancel.
+    async fn write<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) -> io::Result<()> {
+        if !self.flushing {
+            let rest = self.bytes.get(self.written..).unwrap_or_default();
+            let size = writer.write(rest).await?;
+            if size == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.written += size;
+            self.flushing = self.written == self.bytes.len();
+            if !self.flushing {
+                return Ok(());
+            }
+        }
+        writer.flush().await?;
+        self.bytes.clear();
+        self.written = 0;
+        self.flushing = false;
+        Ok(())
+    }
+
+    fn shrink(&mut self) {
+        if self.bytes.capacity() > WRITE_KEEP {
+            self.bytes.shrink_to(WRITE_KEEP);
+        }
+    }
+}
+
+async fn read<R: AsyncRead + Unpin>(reader: &mut R, input: &mut BytesMut, size: usize) -> io::Result<usize> {
+    input.reserve(size);
+    reader.read_buf(input).await
+}
+
+async fn cancelled(stop: Option<&CancellationToken>) {
+    match stop {
+        Some(stop) => stop.cancelled().await,
+        None => pending().await,
+    }
+}
+
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,170 @@
+//! Handshakes, and the facts they leave.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{CommonState, HandshakeKind};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use super::{
+    CertificateError, ChainStatus, ClientTls, Identity, PeerCertificate, Roots, ServerTls, TlsError,
+    TlsVersion, judge_chain,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// What a finished handshake established, as plain data. Whether to believe it is decided later.
+#[derive(Clone, Debug)]
+pub struct PeerFacts {
+    /// The version of TLS.
+    pub version: TlsVersion,
+    /// The cipher suite by its IANA-like name, for example `TLS13_AES_256_GCM_SHA384`.
+    pub cipher_suite: &'static str,
+    /// Whether an earlier session was resumed. The chain is then the one of that session.
+    pub resumed: bool,
+    /// The server's name that the client asked for (SNI). On our own connections: the one we asked for.
+    pub server_name: Option<String>,
+    /// What the peer presented.
+    pub presented: Presented,
+    /// The peer's chain as sent, its own certificate first; empty if it presented none.
+    pub chain: Vec<CertificateDer<'static>>,
+}
+
+/// The certificate that a peer presented.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Presented {
+    /// None: only clients can do that.
+    Nothing,
+    /// A certificate.
+    Certificate(Box<PeerCertificate>),
+    /// Something that cannot be read as one.
+    Unreadable(CertificateError),
+}
+
+/// Does the handshake of a connection that a peer opened. The certificate shown is chosen by SNI.
+///
+/// Bounding the time is the caller's part.
+///
+/// # Errors
+///
+/// In words that name the cause. With TLS 1.3 a client may finish its handshake before it learns that we refused its
+/// certificate's signature, and the other way round: such errors then come out of the first read; give them to
+/// [`TlsError::from`].
+pub async fn accept<S>(stream: S, tls: &ServerTls) -> Result<(TlsStream<S>, PeerFacts), TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    accept_with(stream, tls, None).await
+}
+
+/// As [`accept`], where the protocol has named the domain already (the stream header's `to`): its certificate is shown if
+/// there is one, whatever SNI says.
+///
+/// # Errors
+///
+/// As [`accept`].
+pub async fn accept_for<S>(
+    stream: S,
+    tls: &ServerTls,
+    domain: &str,
+) -> Result<(TlsStream<S>, PeerFacts), TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    accept_with(stream, tls, Some(domain)).await
+}
+
+/// Does the handshake of a connection that we opened. `server_name` goes out as SNI (an IP address does not); with an
+/// `identity` we present its certificate when asked.
+///
+/// Bounding the time is the caller's part.
+///
+/// # Errors
+///
+/// As [`accept`].
+pub async fn connect<S>(
+    stream: S,
+    tls: &ClientTls,
+    server_name: &str,
+    identity: Option<&Arc<Identity>>,
+) -> Result<(TlsStream<S>, PeerFacts), TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let name = sni(server_name)?;
+    let sent = match &name {
+        ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
+        _ => None,
+    };
+    let stream = TlsConnector::from(tls.config(identity)?).connect(name, stream).await?;
+    let facts = PeerFacts::from_connection(stream.get_ref().1, sent)?;
+    Ok((TlsStream::Client(stream), facts))
+}
+
+impl PeerFacts {
+    /// Whether the peer's chain leads to one of these roots now.
+    pub fn judge(&self, roots: &Roots, now: SystemTime) -> ChainStatus {
+        judge_chain(&self.chain, roots, now)
+    }
+
+    /// The peer's certificate, if it presented one that can be read.
+    pub fn certificate(&self) -> Option<&PeerCertificate> {
+        match &self.presented {
+            Presented::Certificate(certificate) => Some(certificate),
+            Presented::Nothing | Presented::Unreadable(_) => None,
+        }
+    }
+
+    fn from_connection(connection: &CommonState, server_name: Option<String>) -> Result<Self, TlsError> {
+        let unfinished = || TlsError::Setup("the handshake is not finished".to_owned());
+        let version =
+            connection.protocol_version().and_then(TlsVersion::from_rustls).ok_or_else(unfinished)?;
+        let suite = connection.negotiated_cipher_suite().ok_or_else(unfinished)?.suite();
+        let chain: Vec<_> = connection
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|certificate| certificate.clone().into_owned())
+            .collect();
+        let presented = match chain.first().map(|leaf| PeerCertificate::from_der(leaf)) {
+            None => Presented::Nothing,
+            Some(Ok(certificate)) => Presented::Certificate(Box::new(certificate)),
+            Some(Err(error)) => Presented::Unreadable(error),
+        };
+        Ok(Self {
+            version,
+            cipher_suite: suite.as_str().unwrap_or("unknown"),
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            server_name,
+            presented,
+            chain,
+        })
+    }
+}
+
+async fn accept_with<S>(
+    stream: S,
+    tls: &ServerTls,
+    domain: Option<&str>,
+) -> Result<(TlsStream<S>, PeerFacts), TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = TlsAcceptor::from(tls.config(domain)).accept(stream).await?;
+    let connection = stream.get_ref().1;
+    let facts = PeerFacts::from_connection(connection, connection.server_name().map(str::to_owned))?;
+    Ok((TlsStream::Server(stream), facts))
+}
+
+fn sni(name: &str) -> Result<ServerName<'static>, TlsError> {
+    let bad = || TlsError::ServerName(super::printable(name));
+    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    if let Ok(address) = bare.parse::<std::net::IpAddr>() {
+        return Ok(ServerName::IpAddress(address.into()));
+    }
+    let ascii = idna::domain_to_ascii(name.strip_suffix('.').unwrap_or(name)).map_err(|_| bad())?;
+    ServerName::try_from(ascii).map_err(|_| bad())
+}

@@ -1,0 +1,246 @@
+//! One of our certificates with its private key.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{Error as RustlsError, InconsistentKeys};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::pem::{self, PemError};
+use super::{CertificateError, PeerCertificate, Usage, date, printable};
+
+#[cfg(test)]
+mod tests;
+
+/// A certificate chain and the private key that belongs to it.
+pub struct Identity {
+    key: Arc<CertifiedKey>,
+    certificate: PeerCertificate,
+}
+
+/// Why a certificate and its key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file cannot be read, or is not what it should be.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// A certificate of the chain is unusable.
+    #[error("certificate {index} in {} is unusable: {why}", file.display())]
+    Certificate {
+        /// The file.
+        file: PathBuf,
+        /// Its number in the file, from 1.
+        index: usize,
+        /// What is wrong with it.
+        why: CertificateError,
+    },
+    /// The certificates are not in the order in which each is issued by the next.
+    #[error(
+        "certificate {index} in {} (“{subject}”) is not the issuer of the one before it (“{issuer}”): the file must have \
+         the server's certificate first, then its issuer's, and so on; leave out what does not belong there",
+        file.display()
+    )]
+    ChainOrder {
+        /// The file.
+        file: PathBuf,
+        /// The number of the certificate that does not fit, from 1.
+        index: usize,
+        /// Its subject.
+        subject: String,
+        /// The issuer that the one before it names.
+        issuer: String,
+    },
+    /// The private key is of a kind or length that cannot be used.
+    #[error("the private key in {} is unusable: {detail}", file.display())]
+    Key {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The private key belongs to another certificate.
+    #[error(
+        "the private key in {} does not belong to the first certificate in {} (“{subject}”)", key.display(),
+        certificate.display()
+    )]
+    KeyMismatch {
+        /// The file of the key.
+        key: PathBuf,
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The certificate's subject.
+        subject: String,
+    },
+}
+
+/// Something about a usable certificate that will make peers refuse it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum IdentityConcern {
+    /// It has expired.
+    Expired {
+        /// When.
+        since: SystemTime,
+    },
+    /// It is not valid yet.
+    NotYetValid {
+        /// From when on it is.
+        from: SystemTime,
+    },
+    /// The file has only the server's certificate. That is right only if every peer knows its issuer as a root.
+    IssuerNotIncluded {
+        /// The issuer.
+        issuer: String,
+    },
+    /// It is restricted to usages other than TLS servers.
+    NotForServers,
+}
+
+impl Identity {
+    /// Loads a chain (our certificate first) and its private key from PEM files.
+    ///
+    /// # Errors
+    ///
+    /// Each says which file is concerned and what to do.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
+        Self::from_pem(&pem::read(certificate)?, certificate, &pem::read(key)?, key)
+    }
+
+    /// As [`Self::load`], from texts; the files are only named in errors.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn from_pem(
+        certificate: &[u8],
+        certificate_file: &Path,
+        key: &[u8],
+        key_file: &Path,
+    ) -> Result<Self, IdentityError> {
+        let chain = pem::certificates(certificate, certificate_file)?;
+        let facts = check_chain(&chain, certificate_file)?;
+        let unusable = |error: &RustlsError| IdentityError::Key {
+            file: key_file.into(),
+            detail: match error {
+                RustlsError::General(detail) => printable(detail),
+                other => printable(&other.to_string()),
+            },
+        };
+        let key = pem::private_key(key, key_file)?;
+        let key = aws_lc_rs::sign::any_supported_type(&key).map_err(|error| unusable(&error))?;
+        let key = CertifiedKey::new(chain, key);
+        match key.keys_match() {
+            Ok(()) => Ok(Self { key: Arc::new(key), certificate: facts }),
+            Err(RustlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+                Err(IdentityError::KeyMismatch {
+                    key: key_file.into(),
+                    certificate: certificate_file.into(),
+                    subject: facts.subject,
+                })
+            }
+            Err(error) => Err(unusable(&error)),
+        }
+    }
+
+    /// What our certificate says.
+    pub fn certificate(&self) -> &PeerCertificate {
+        &self.certificate
+    }
+
+    /// The chain as it is sent, for [`super::judge_chain`].
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.key.cert
+    }
+
+    /// What will make peers refuse the certificate, as far as can be seen from here.
+    pub fn concerns(&self, now: SystemTime) -> Vec<IdentityConcern> {
+        let facts = &self.certificate;
+        let mut concerns = Vec::new();
+        if facts.not_after < now {
+            concerns.push(IdentityConcern::Expired { since: facts.not_after });
+        }
+        if facts.not_before > now {
+            concerns.push(IdentityConcern::NotYetValid { from: facts.not_before });
+        }
+        if self.key.cert.len() == 1 && !facts.self_signed {
+            concerns.push(IdentityConcern::IssuerNotIncluded { issuer: facts.issuer.clone() });
+        }
+        if facts.usages.as_ref().is_some_and(|usages| !usages.contains(&Usage::ServerAuth)) {
+            concerns.push(IdentityConcern::NotForServers);
+        }
+        concerns
+    }
+
+    pub(super) fn key(&self) -> &Arc<CertifiedKey> {
+        &self.key
+    }
+}
+
+impl fmt::Debug for Identity {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for IdentityConcern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired { since } => write!(f, "the certificate expired on {}", date(*since)),
+            Self::NotYetValid { from } => write!(f, "the certificate is not valid before {}", date(*from)),
+            Self::IssuerNotIncluded { issuer } => write!(
+                f,
+                "the file has only the server's certificate; unless its issuer “{issuer}” is a root that peers know, append \
+                 the issuer's certificate"
+            ),
+            Self::NotForServers => f.write_str(
+                "the certificate is restricted to usages other than serverAuth; peers will refuse it",
+            ),
+        }
+    }
+}
+
+/// Reads every certificate, and checks that each is issued by the next: peers with TLS 1.2 may insist on it.
+fn check_chain(chain: &[CertificateDer<'_>], file: &Path) -> Result<PeerCertificate, IdentityError> {
+    let unusable =
+        |index: usize, why| IdentityError::Certificate { file: file.into(), index: index + 1, why };
+    let mut leaf = None;
+    let mut issuer: Option<(Vec<u8>, String)> = None;
+    for (index, der) in chain.iter().enumerate() {
+        let facts = PeerCertificate::from_der(der).map_err(|why| unusable(index, why))?;
+        let (_, parsed) = X509Certificate::from_der(der)
+            .map_err(|error| unusable(index, CertificateError::Malformed(printable(&error.to_string()))))?;
+        if let Some((raw, name)) = issuer
+            && raw != parsed.subject().as_raw()
+        {
+            let subject = facts.subject;
+            return Err(IdentityError::ChainOrder {
+                file: file.into(),
+                index: index + 1,
+                subject,
+                issuer: name,
+            });
+        }
+        issuer = Some((parsed.issuer().as_raw().to_vec(), facts.issuer.clone()));
+        leaf.get_or_insert(facts);
+    }
+    leaf.ok_or_else(|| unusable(0, CertificateError::Malformed("there is none".to_owned())))
+}
+
+#[cfg(test)]
+impl Identity {
+    /// Without checking that the key belongs to the certificate, or that the certificate is readable: for impostors.
+    pub(super) fn unchecked(
+        chain: Vec<CertificateDer<'static>>,
+        key_pem: &str,
+        certificate: PeerCertificate,
+    ) -> Self {
+        let key = pem::private_key(key_pem.as_bytes(), Path::new("k.pem")).unwrap();
+        let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        Self { key: Arc::new(CertifiedKey::new(chain, key)), certificate }
+    }
+}

@@ -1,0 +1,68 @@
+//! TLS on both legs: our certificates, handshakes, and what the peer's certificate proves.
+//!
+//! The only place that knows rustls; a second implementation for old SIP front ends would stand beside it. Two rules shape it:
+//!
+//! * **Accept, then judge.** The handshake takes any certificate whose key the peer holds, and afterwards two separate facts
+//!   are established: whether the chain leads to a root we trust ([`judge_chain`]), and which names it carries
+//!   ([`xmpp_names_match`], [`sip_names_match`]). So a refusal can say what was presented and what was expected, and a peer
+//!   with an imperfect certificate can still prove itself in another way where policy allows it.
+//! * **A resumed session is judged like a new one.** The peer's chain comes back with the session, and time has passed: roots
+//!   may have been changed, certificates expired.
+
+pub use tokio_rustls::TlsStream;
+pub use tokio_rustls::rustls::pki_types::CertificateDer;
+
+pub use certificate::{CertificateError, PeerCertificate, SanName, Usage};
+pub use chain::{ChainStatus, judge_chain};
+pub use config::{ClientTls, ServerTls, TlsVersion};
+pub use error::TlsError;
+pub use handshake::{PeerFacts, Presented, accept, accept_for, connect};
+pub use identity::{Identity, IdentityConcern, IdentityError};
+pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names_match};
+pub use roots::{Roots, RootsError};
+pub use store::{IdentityStore, NoIdentity};
+
+mod certificate;
+mod chain;
+mod config;
+mod error;
+mod handshake;
+mod identity;
+mod names;
+mod pem;
+mod roots;
+mod store;
+#[cfg(test)]
+mod testing;
+mod verifier;
+
+/// Text of a foreign certificate made fit for logs and error messages: no control characters, no characters that change the
+/// direction of writing, and not longer than 200 characters (SEC-34, SEC-35).
+fn printable(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut printable: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|c| match c {
+            '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => '\u{fffd}',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        printable.push('…');
+    }
+    printable
+}
+
+/// A point in time for people, in UTC.
+fn date(time: std::time::SystemTime) -> String {
+    jiff::Timestamp::try_from(time).map_or_else(
+        |_| "a time beyond the calendar".to_owned(),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
+}

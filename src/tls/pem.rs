@@ -1,0 +1,133 @@
+//! Certificates and keys in PEM files, with errors that name the file and what is in it instead.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::printable;
+
+/// Why a PEM file is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum PemError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The PEM text is broken.
+    #[error("{} is broken PEM: {detail}", file.display())]
+    Broken {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// There is none of what was expected.
+    #[error("{} has no {expected}: {found}", file.display())]
+    Lacks {
+        /// The file.
+        file: PathBuf,
+        /// What was expected.
+        expected: &'static str,
+        /// What there is instead.
+        found: String,
+    },
+    /// The private key needs a password, and there is nobody to type it.
+    #[error(
+        "the private key in {} is encrypted; remove the password (for example with `openssl pkey`) and protect the file by \
+         its permissions", file.display()
+    )]
+    Encrypted {
+        /// The file.
+        file: PathBuf,
+    },
+    /// There are several private keys.
+    #[error("{} has {count} private keys; leave only the one that belongs to the certificate", file.display())]
+    SeveralKeys {
+        /// The file.
+        file: PathBuf,
+        /// How many.
+        count: usize,
+    },
+}
+
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, PemError> {
+    fs::read(file).map_err(|source| PemError::Read { file: file.into(), source })
+}
+
+/// All certificates of the text, at least one.
+pub(super) fn certificates(text: &[u8], file: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| broken(&error, file))?;
+    if certificates.is_empty() {
+        return Err(lacks("certificate", text, file));
+    }
+    Ok(certificates)
+}
+
+/// The one private key of the text.
+pub(super) fn private_key(text: &[u8], file: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
+    let encrypted =
+        contains(text, b"ENCRYPTED PRIVATE KEY-----") || contains(text, b"Proc-Type: 4,ENCRYPTED");
+    if encrypted {
+        return Err(PemError::Encrypted { file: file.into() });
+    }
+    let mut keys: Vec<_> = PrivateKeyDer::pem_slice_iter(text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| broken(&error, file))?;
+    match (keys.pop(), keys.len()) {
+        (Some(key), 0) => Ok(key),
+        (Some(_), others) => Err(PemError::SeveralKeys { file: file.into(), count: others + 1 }),
+        (None, _) => Err(lacks("private key", text, file)),
+    }
+}
+
+fn broken(error: &tokio_rustls::rustls::pki_types::pem::Error, file: &Path) -> PemError {
+    use tokio_rustls::rustls::pki_types::pem::Error;
+    let text = |bytes: &[u8]| printable(&String::from_utf8_lossy(bytes));
+    let detail = match error {
+        Error::MissingSectionEnd { end_marker } => {
+            // Depending on the library's version this is the label or the whole line.
+            let label = text(end_marker);
+            let label = label.trim().trim_matches('-').trim_start_matches("END ");
+            format!("the line “-----END {label}-----” is missing")
+        }
+        Error::IllegalSectionStart { line } => format!("the line “{}” is malformed", text(line).trim_end()),
+        Error::Base64Decode(_) => "a section is not base64 (was the file cut or edited?)".to_owned(),
+        other => printable(&other.to_string()),
+    };
+    PemError::Broken { file: file.into(), detail }
+}
+
+fn lacks(expected: &'static str, text: &[u8], file: &Path) -> PemError {
+    let mut labels: Vec<String> = Vec::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        let label =
+            line.strip_prefix(b"-----BEGIN ").and_then(|rest| rest.trim_ascii_end().strip_suffix(b"-----"));
+        if let Some(label) = label {
+            let label = printable(&String::from_utf8_lossy(label));
+            if !labels.contains(&label) {
+                labels.push(label);
+            }
+        }
+    }
+    let found = match (text, labels.as_slice()) {
+        ([], _) => "it is empty".to_owned(),
+        // A DER sequence.
+        ([0x30, ..], []) => "it seems to be DER, not PEM (convert it with `openssl`)".to_owned(),
+        (_, []) => "it is not PEM (there is no line “-----BEGIN …-----”)".to_owned(),
+        (_, labels) => format!("it has {}", labels.join(", ")),
+    };
+    PemError::Lacks { file: file.into(), expected, found }
+}
+
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    text.windows(wanted.len()).any(|window| window == wanted)
+}

@@ -1,0 +1,139 @@
+//! `ms-diagnostics`: why a request was refused, in the form front ends log and show (MS-OCER §2.2.1).
+//!
+//! A refusal without one reaches the administrator as 1034, "the previous hop reported nothing".
+
+use std::fmt::Write;
+
+use crate::judge::Refusal;
+use crate::message::from_sip::MessageRefusal;
+use crate::text;
+
+/// Name of the header field.
+pub const FIELD: &str = "ms-diagnostics";
+
+/// Longest reason written, in octets.
+const REASON_CAP: usize = 256;
+
+/// A refusal as the SIP side identifies it. Numbers below 29000 are those front ends know; 29000–29099 are ours, outside
+/// every range that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Diagnostic {
+    /// The sender may not talk to federated partners.
+    SenderNotAuthorised,
+    /// The recipient does not exist.
+    NoSuchUser,
+    /// The recipient's domain is no partner, or a disabled one.
+    NoRoute,
+    /// The partner cannot be reached now, or is too slow.
+    NoRouteNow,
+    /// The partner's domain has no `_xmpp-server` record and no address.
+    NoDnsRecord,
+    /// The partner's certificate is not trusted.
+    Certificate,
+    /// A kind of request that does not cross.
+    RequestKind,
+    /// An address that cannot be one on the other side.
+    Address,
+    /// A body that cannot be passed on.
+    Body,
+    /// Max-Forwards ran out.
+    TooManyHops,
+    /// A header field that cannot be read.
+    Malformed,
+    /// The sender's domain is not served by the gateway, or the peer may not speak for it.
+    ForeignSender,
+    /// A limit of the gateway.
+    Limit,
+    /// The other side refused.
+    RefusedByPartner,
+    /// The gateway is shutting down.
+    Shutdown,
+}
+
+impl Diagnostic {
+    /// The number.
+    pub const fn id(self) -> u32 {
+        match self {
+            Self::SenderNotAuthorised => 1002,
+            Self::NoSuchUser => 1003,
+            Self::NoRoute => 1005,
+            Self::NoRouteNow => 1007,
+            Self::NoDnsRecord => 1008,
+            Self::Certificate => 1010,
+            Self::RequestKind => 1027,
+            Self::Address => 29001,
+            Self::Body => 29002,
+            Self::TooManyHops => 29003,
+            Self::Malformed => 29004,
+            Self::ForeignSender => 29005,
+            Self::Limit => 29006,
+            Self::RefusedByPartner => 29007,
+            Self::Shutdown => 29008,
+        }
+    }
+
+    /// The field's value. `source` is our host name, `reason` a sentence for an administrator; both are made safe here.
+    pub fn value(self, source: &str, reason: &str) -> String {
+        let mut value = format!("{};source=", self.id());
+        quote(source, &mut value);
+        value.push_str(";reason=");
+        quote(reason, &mut value);
+        value
+    }
+}
+
+impl From<&MessageRefusal> for Diagnostic {
+    fn from(refusal: &MessageRefusal) -> Self {
+        match refusal {
+            MessageRefusal::RequestUri(_) | MessageRefusal::Recipient(_) | MessageRefusal::Sender(_) => {
+                Self::Address
+            }
+            MessageRefusal::Header(_) => Self::Malformed,
+            MessageRefusal::ForeignSender => Self::ForeignSender,
+            MessageRefusal::TooManyHops => Self::TooManyHops,
+            MessageRefusal::Body(_) => Self::Body,
+        }
+    }
+}
+
+impl From<Refusal> for Diagnostic {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::UnlistedDomain | Refusal::PartnerDisabled => Self::NoRoute,
+            Refusal::SipUserFirst => Self::SenderNotAuthorised,
+        }
+    }
+}
+
+fn quote(content: &str, out: &mut String) {
+    out.push('"');
+    for character in text::one_line(content, REASON_CAP).chars() {
+        match character {
+            '"' | '\\' => {
+                let _ = write!(out, "\\{character}");
+            }
+            plain => out.push(plain),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_value_has_the_form_front_ends_read() {
+        assert_eq!(
+            Diagnostic::NoRoute.value("edge.contoso.com", "the domain is in no partner entry"),
+            "1005;source=\"edge.contoso.com\";reason=\"the domain is in no partner entry\""
+        );
+    }
+
+    #[test]
+    fn sec_30_nothing_breaks_out_of_the_quotes() {
+        let value = Diagnostic::RefusedByPartner.value("x", "a\"b\\c\r\nRoute: <sip:evil>");
+        assert_eq!(value, "29007;source=\"x\";reason=\"a\\\"b\\\\c Route: <sip:evil>\"");
+        assert!(Diagnostic::Limit.value("x", &"\"".repeat(9999)).len() < 3 * REASON_CAP);
+    }
+}

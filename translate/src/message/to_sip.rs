@@ -1,0 +1,242 @@
+//! `<message/>` → SIP MESSAGE (RFC 7572 §4).
+
+use std::borrow::Cow;
+
+use nuncio_sip::{BuildError, CSeq, Method, RequestBuilder, Uri, UriError};
+use nuncio_xmpp::{Condition, Element, StanzaError, ns};
+
+use super::{HOPS, SHIM, SHIM_HOPS, body, language};
+use crate::address::{Contact, SipUser};
+use crate::errors::{UNIFORM_REFUSAL, XmppFailure};
+use crate::text::{self, SUBJECT_CAP};
+
+/// The cap RFC 3428 §8 sets on a MESSAGE outside a session, in octets of the whole request (DEC-11).
+pub const PAGER_CAP: usize = 1300;
+/// Longest thread taken into a Call-ID, in octets.
+const THREAD_MAX: usize = 128;
+/// The one media type we send: what XMPP says never chooses it (SEC-36).
+const MEDIA_TYPE: &str = "text/plain;charset=UTF-8";
+
+/// What a `<message/>` is, as far as SIP is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading<'a> {
+    /// Something to be sent.
+    Instant(Instant<'a>),
+    /// Nothing to be sent: no body (IM-13). No answer either.
+    Nothing,
+    /// An error about something we sent; never an instant message (IM-12, ERR-02).
+    Error(StanzaError),
+    /// To be answered with this error.
+    Refuse(XmppFailure),
+}
+
+/// An instant message on its way to SIP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instant<'a> {
+    /// The text, line ends as XML has them.
+    pub body: Cow<'a, str>,
+    /// Its language.
+    pub lang: Option<&'a str>,
+    /// The subject; made one line when it is written.
+    pub subject: Option<Cow<'a, str>>,
+    /// The thread.
+    pub thread: Option<Cow<'a, str>>,
+    /// Max-Forwards of the request (ARC-07).
+    pub hops: u8,
+}
+
+/// Languages that decide between several bodies (IM-13, IM-14).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Languages<'a> {
+    /// What the SIP user reads, if known.
+    pub recipient: Option<&'a str>,
+    /// `xml:lang` of the stream, which holds where the stanza names none.
+    pub stream: Option<&'a str>,
+}
+
+/// Everything about a request that is not the message itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The sender.
+    pub sender: &'a Contact,
+    /// His endpoint: the resource he wrote from.
+    pub resource: Option<&'a str>,
+    /// The recipient.
+    pub recipient: &'a SipUser,
+    /// `host[:port]` of our Via.
+    pub sent_by: &'a str,
+    /// Branch of our Via, with its magic cookie.
+    pub branch: &'a str,
+    /// Our From tag.
+    pub tag: &'a str,
+    /// Never used before: the Call-ID, or what makes it unique behind the thread. No `@`.
+    pub call_token: &'a str,
+    /// Further fields, `User-Agent` for one.
+    pub extra: &'a [(&'a str, &'a str)],
+    /// Longest request allowed, in octets; see [`PAGER_CAP`].
+    pub cap: Option<usize>,
+}
+
+/// Why no request was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Longer than allowed: the sender gets [`RequestError::failure`].
+    #[error("the request would be longer than {cap} octets")]
+    TooLarge {
+        /// The limit.
+        cap: usize,
+    },
+    /// One of our own parts is unusable.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// An address of ours is unusable.
+    #[error(transparent)]
+    Uri(#[from] UriError),
+}
+
+/// Reads a `<message/>`.
+pub fn read<'a>(stanza: &'a Element, languages: Languages<'a>) -> Reading<'a> {
+    // A type nobody defined is `normal` (RFC 6121 §5.2.2), and `chat`, `normal` and `headline` are all delivered.
+    match stanza.attr("type") {
+        Some("error") => {
+            return StanzaError::from_element(stanza).map_or(Reading::Nothing, Reading::Error);
+        }
+        Some("groupchat") => return Reading::Refuse(UNIFORM_REFUSAL),
+        _ => {}
+    }
+    let default = stanza.lang().or(languages.stream);
+    let Some((body, lang)) = choose(stanza, "body", default, languages.recipient) else {
+        return Reading::Nothing;
+    };
+    let Some(hops) = hops(stanza) else {
+        return Reading::Refuse(XmppFailure::new(
+            Condition::NotAcceptable,
+            "The message went round in a loop.",
+        ));
+    };
+    Reading::Instant(Instant {
+        body,
+        lang: lang.and_then(language),
+        subject: choose(stanza, "subject", default, languages.recipient).map(|(subject, _)| subject),
+        thread: stanza.child("thread", ns::SERVER).map(Element::text),
+        hops,
+    })
+}
+
+/// Appends the MESSAGE request to `out`; on an error `out` is as it was.
+///
+/// # Errors
+/// [`RequestError`].
+pub fn write(instant: &Instant<'_>, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), RequestError> {
+    let start = out.len();
+    let (from, to) = (request.sender.uri(request.resource), request.recipient.uri());
+    let (from, to) = (Uri::parse(&from)?, Uri::parse(&to)?);
+    let call_id = call_id(instant.thread.as_deref(), request.call_token);
+    let mut builder = RequestBuilder::new(out, Method::Message, &to)
+        .via("TLS", request.sent_by, request.branch)
+        .max_forwards(instant.hops)
+        .from(None, &from, request.tag)
+        .to(None, &to, None)
+        .call_id(&call_id)
+        .cseq(CSeq { number: 1, method: Method::Message });
+    let subject = instant.subject.as_deref().map(|subject| text::one_line(subject, SUBJECT_CAP));
+    if let Some(subject) = subject.filter(|subject| !subject.is_empty()) {
+        builder = builder.header("Subject", &subject);
+    }
+    if let Some(lang) = instant.lang {
+        builder = builder.token_header("Content-Language", lang);
+    }
+    for (name, value) in request.extra {
+        builder = builder.header(name, value);
+    }
+    builder.finish(Some((MEDIA_TYPE, plain(&instant.body).as_bytes())))?;
+    match request.cap {
+        Some(cap) if out.len() - start > cap => {
+            out.truncate(start);
+            Err(RequestError::TooLarge { cap })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl RequestError {
+    /// What the sender is told.
+    pub fn failure(&self) -> XmppFailure {
+        match self {
+            Self::TooLarge { .. } => XmppFailure::new(
+                Condition::PolicyViolation,
+                "The message is too long for the recipient's server.",
+            ),
+            Self::Build(_) | Self::Uri(_) => {
+                XmppFailure::new(Condition::InternalServerError, "The message could not be translated.")
+            }
+        }
+    }
+}
+
+/// The text of the child element of that name in the best language, and that language; `None` if there is none or it is
+/// empty.
+fn choose<'a>(
+    stanza: &'a Element,
+    name: &str,
+    default: Option<&'a str>,
+    wanted: Option<&str>,
+) -> Option<(Cow<'a, str>, Option<&'a str>)> {
+    let rank = |lang: Option<&str>| match (lang, wanted, default) {
+        (Some(lang), Some(wanted), _) if speaks(lang, wanted) => 2,
+        (Some(lang), _, Some(default)) if lang.eq_ignore_ascii_case(default) => 1,
+        (None, _, _) => 1,
+        _ => 0,
+    };
+    let mut best: Option<(u8, &Element, Option<&str>)> = None;
+    for child in stanza.elements().filter(|child| child.is(name, ns::SERVER)) {
+        let lang = child.lang().or(default);
+        let rank = rank(lang);
+        // The first of equals.
+        if best.is_none_or(|(so_far, ..)| rank > so_far) {
+            best = Some((rank, child, lang));
+        }
+    }
+    let (_, child, lang) = best?;
+    let text = child.text();
+    (!text.is_empty()).then_some((text, lang))
+}
+
+/// Basic filtering (RFC 4647 §3.3.1): `de` is spoken by `de` and `de-AT`.
+fn speaks(lang: &str, wanted: &str) -> bool {
+    lang.get(..wanted.len()).is_some_and(|head| head.eq_ignore_ascii_case(wanted))
+        && lang.as_bytes().get(wanted.len()).is_none_or(|&byte| byte == b'-')
+}
+
+/// Max-Forwards for a stanza; `None` if it has none left.
+fn hops(stanza: &Element) -> Option<u8> {
+    let Some(headers) = stanza.child("headers", SHIM) else { return Some(HOPS) };
+    let left = headers
+        .elements()
+        .filter(|header| header.is("header", SHIM) && header.attr("name") == Some(SHIM_HOPS))
+        .filter_map(|header| header.text().trim().parse::<u8>().ok())
+        .min();
+    left.map_or(Some(HOPS), |left| left.checked_sub(1).map(|left| left.min(HOPS)))
+}
+
+/// thread → Call-ID (DEC-24): `thread@token`, so that the thread can be read again out of the Call-ID and no two requests
+/// share one. A thread that is not plainly a word is left out.
+fn call_id<'a>(thread: Option<&str>, token: &'a str) -> Cow<'a, str> {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!*+".contains(&byte);
+    match thread {
+        Some(thread) if (1..=THREAD_MAX).contains(&thread.len()) && thread.bytes().all(is_word) => {
+            Cow::Owned([thread, "@", token].concat())
+        }
+        _ => Cow::Borrowed(token),
+    }
+}
+
+/// XML line ends → text/plain line ends.
+fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\r', '\n']) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    body::lines(text, &mut out, String::push_str, |out| out.push_str("\r\n"));
+    Cow::Owned(out)
+}

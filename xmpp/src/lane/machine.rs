@@ -1,0 +1,516 @@
+//! The lane's state machine. See the module above for the life of a stanza.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::{
+    Backoff, Envelope, Failure, FailureKind, LaneConfig, LaneCounters, Outgoing, Output, PushError,
+    PushRefusal, WriteHooks,
+};
+
+/// A stream that lived this long, or on which something was proved processed, was a working one: when
+/// it ends, the next attempt is made at once instead of after a back-off.
+const WORKING_STREAM: Duration = Duration::from_secs(10);
+
+/// The ordered way from one local domain to one remote domain.
+#[derive(Debug)]
+pub struct Lane<E: Envelope> {
+    config: LaneConfig,
+    state: State,
+    backoff: Backoff,
+    last_failure: Option<Failure>,
+    draining: bool,
+
+    queue: VecDeque<Entry<E>>,
+    queued_tracked: usize,
+    queued_bytes: usize,
+    /// The batch handed out by [`Lane::take`], until [`Lane::written`].
+    writing: Option<Batch<E>>,
+    unconfirmed: VecDeque<Unconfirmed<E::Receipt>>,
+    ping: Option<Ping>,
+    /// Sequence number of the last tracked stanza handed to a connection.
+    sequence: u64,
+    pings: u64,
+
+    /// Replies reserved but not yet pushed.
+    reserved: usize,
+    /// Replies queued or being written.
+    replies: usize,
+    reply_waiters: bool,
+
+    outputs: VecDeque<Output<E>>,
+    counters: LaneCounters,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No connection and none wanted.
+    Idle,
+    /// [`Output::Connect`] was given; the driver is at it.
+    Connecting,
+    /// A stream is established.
+    Open { since: Instant, proved: bool },
+    /// The last attempt failed; the next one is due at `until`.
+    BackOff { until: Instant },
+}
+
+#[derive(Debug)]
+struct Entry<E> {
+    bytes: Vec<u8>,
+    /// `None`: a reply, which nobody waits for.
+    envelope: Option<E>,
+    arrival: Instant,
+}
+
+#[derive(Debug)]
+struct Batch<E> {
+    tracked: VecDeque<(E, Instant)>,
+    replies: usize,
+    /// The ping at the end of the batch, which covers everything before it.
+    ping: Option<u64>,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Unconfirmed<R> {
+    sequence: u64,
+    receipt: R,
+}
+
+#[derive(Debug)]
+struct Ping {
+    id: u64,
+    covers: u64,
+    deadline: Instant,
+}
+
+impl<E: Envelope> Lane<E> {
+    pub fn new(config: LaneConfig) -> Self {
+        let backoff = Backoff::new(config.backoff_initial, config.backoff_max);
+        Self {
+            config,
+            state: State::Idle,
+            backoff,
+            last_failure: None,
+            draining: false,
+            queue: VecDeque::new(),
+            queued_tracked: 0,
+            queued_bytes: 0,
+            writing: None,
+            unconfirmed: VecDeque::new(),
+            ping: None,
+            sequence: 0,
+            pings: 0,
+            reserved: 0,
+            replies: 0,
+            reply_waiters: false,
+            outputs: VecDeque::new(),
+            counters: LaneCounters::default(),
+        }
+    }
+
+    // --- traffic in -----------------------------------------------------------------------------
+
+    /// Queues a stanza whose sender waits for the outcome; it is reported by exactly one of
+    /// [`Output::Written`], [`Output::Expired`], [`Output::Refused`] and [`Output::InFlight`].
+    ///
+    /// # Errors
+    /// The lane is full, out of reach for longer than the hold time, or shutting down; the envelope
+    /// comes back and nothing was queued.
+    pub fn push(&mut self, bytes: Vec<u8>, envelope: E, now: Instant) -> Result<(), PushError<E>> {
+        if let Some(reason) = self.refusal(bytes.len(), now) {
+            return Err(PushError { envelope, reason });
+        }
+        self.queued_tracked += 1;
+        self.queued_bytes += bytes.len();
+        self.queue.push_back(Entry { bytes, envelope: Some(envelope), arrival: now });
+        self.connect_if_idle();
+        Ok(())
+    }
+
+    /// Reserves room for one reply. Requests from the partner are only worked on with a reservation in
+    /// hand, so that their answer always has a place. On `false`, [`Output::ReplyRoom`] will follow.
+    pub fn reserve_reply(&mut self) -> bool {
+        if self.reserved + self.replies >= self.config.reply_capacity {
+            self.reply_waiters = true;
+            return false;
+        }
+        self.reserved += 1;
+        true
+    }
+
+    /// Gives back a reservation that was not needed.
+    pub fn release_reply(&mut self) {
+        self.reserved = self.reserved.saturating_sub(1);
+        self.offer_reply_room();
+    }
+
+    /// Queues a reply, using up a reservation.
+    pub fn push_reply(&mut self, bytes: Vec<u8>, now: Instant) {
+        self.reserved = self.reserved.saturating_sub(1);
+        if self.draining && !matches!(self.state, State::Open { .. }) {
+            self.drop_replies(1);
+            return;
+        }
+        self.replies += 1;
+        self.queue.push_back(Entry { bytes, envelope: None, arrival: now });
+        self.connect_if_idle();
+    }
+
+    // --- connection -----------------------------------------------------------------------------
+
+    /// The stream is established and may carry stanzas.
+    pub fn opened(&mut self, now: Instant) {
+        self.state = State::Open { since: now, proved: false };
+        self.drained_if_empty();
+    }
+
+    /// The attempt asked for by [`Output::Connect`] failed. `random` spreads the back-off.
+    pub fn connect_failed(&mut self, failure: Failure, random: u64, now: Instant) {
+        self.last_failure = Some(failure);
+        self.back_off(random, now);
+    }
+
+    /// The stream ended, whoever ended it.
+    pub fn closed(&mut self, failure: Option<Failure>, random: u64, now: Instant) {
+        self.fail_batch(failure.as_ref());
+        self.ping = None;
+        self.outputs.extend(self.unconfirmed.drain(..).map(|entry| Output::MayBeLost(entry.receipt)));
+
+        let worked = match self.state {
+            State::Open { since, proved } => proved || now.duration_since(since) >= WORKING_STREAM,
+            _ => false,
+        };
+        if failure.is_some() {
+            self.last_failure = failure;
+        }
+        if worked {
+            self.backoff.reset();
+            self.state = State::Idle;
+            if self.draining {
+                self.give_up_queue(now);
+            } else if !self.queue.is_empty() {
+                self.connect_if_idle();
+            }
+        } else {
+            self.back_off(random, now);
+        }
+    }
+
+    /// Forgets a back-off: the next stanza, or what is queued, is tried at once.
+    pub fn retry_now(&mut self) {
+        self.backoff.reset();
+        if matches!(self.state, State::BackOff { .. }) {
+            self.state = State::Idle;
+            if !self.queue.is_empty() {
+                self.connect_if_idle();
+            }
+        }
+    }
+
+    /// Takes nothing new any more and reports [`Output::Drained`] once all is delivered or reported.
+    pub fn drain(&mut self, now: Instant) {
+        self.draining = true;
+        if !matches!(self.state, State::Open { .. } | State::Connecting) {
+            self.give_up_queue(now);
+        }
+        self.drained_if_empty();
+    }
+
+    // --- writing --------------------------------------------------------------------------------
+
+    /// Whether [`Lane::take`] would hand out something.
+    pub fn wants_write(&self) -> bool {
+        self.may_write() && (self.has_writable() || self.wants_ping(0))
+    }
+
+    /// Appends queued stanzas to `out`, whole and in order, until about `budget` bytes. One batch is
+    /// out at a time: the next one comes after [`Lane::written`] or [`Lane::closed`].
+    pub fn take(&mut self, budget: usize, out: &mut Vec<u8>, hooks: &mut dyn WriteHooks<E>, now: Instant) {
+        if !self.wants_write() {
+            return;
+        }
+        let start = out.len();
+        let mut batch = Batch { tracked: VecDeque::new(), replies: 0, ping: None, since: now };
+        while out.len() - start < budget {
+            let room = self.unconfirmed.len() + batch.tracked.len() < self.config.unconfirmed;
+            match self.queue.front() {
+                Some(entry) if room || entry.envelope.is_none() => {}
+                _ => break,
+            }
+            let Some(mut entry) = self.queue.pop_front() else { break };
+            self.queued_bytes = self.queued_bytes.saturating_sub(entry.bytes_if_tracked());
+            match entry.envelope {
+                None => batch.replies += 1,
+                Some(mut envelope) => {
+                    self.queued_tracked -= 1;
+                    let (bytes, arrival) = (&mut entry.bytes, entry.arrival);
+                    if !hooks.admit(Outgoing { envelope: &mut envelope, bytes, arrival }) {
+                        self.outputs.push_back(Output::Refused(envelope));
+                        continue;
+                    }
+                    batch.tracked.push_back((envelope, entry.arrival));
+                }
+            }
+            out.extend_from_slice(&entry.bytes);
+        }
+        if self.wants_ping(batch.tracked.len()) {
+            self.pings += 1;
+            batch.ping = Some(self.pings);
+            hooks.ping(self.pings, out);
+        }
+        if out.len() > start {
+            self.writing = Some(batch);
+        }
+    }
+
+    /// The batch handed out by [`Lane::take`] was written completely.
+    pub fn written(&mut self, now: Instant) {
+        let Some(batch) = self.writing.take() else { return };
+        self.free_replies(batch.replies);
+        for (envelope, _) in batch.tracked {
+            self.sequence += 1;
+            self.unconfirmed.push_back(Unconfirmed { sequence: self.sequence, receipt: envelope.receipt() });
+            self.outputs.push_back(Output::Written(envelope));
+        }
+        if let Some(id) = batch.ping {
+            let deadline = now + self.config.ping_timeout;
+            self.ping = Some(Ping { id, covers: self.sequence, deadline });
+        }
+        self.drained_if_empty();
+    }
+
+    /// An answer to the ping `id` came, on whichever stream; an error answer counts as well.
+    pub fn ping_answered(&mut self, id: u64) {
+        let Some(ping) = self.ping.take_if(|ping| ping.id == id) else { return };
+        self.counters.confirmed += self.forget_unconfirmed(ping.covers);
+        if let State::Open { proved, .. } = &mut self.state {
+            *proved = true;
+        }
+        self.backoff.reset();
+        self.drained_if_empty();
+    }
+
+    // --- time and outputs -----------------------------------------------------------------------
+
+    pub fn poll(&mut self) -> Option<Output<E>> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Lane::handle_timeout`] is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let hold = self.config.hold;
+        let connection = match self.state {
+            State::BackOff { until } if !self.queue.is_empty() => Some(until),
+            _ => None,
+        };
+        [
+            connection,
+            self.queue.front().map(|entry| entry.arrival + hold),
+            self.writing.as_ref().map(|batch| batch.since + self.config.stall),
+            self.writing.as_ref().and_then(|b| b.tracked.front()).map(|(_, arrival)| *arrival + hold),
+            self.ping.as_ref().map(|ping| ping.deadline),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.expire_queue(now);
+        self.expire_batch(now);
+        if let Some(ping) = self.ping.take_if(|ping| ping.deadline <= now) {
+            self.counters.unconfirmed += self.forget_unconfirmed(ping.covers);
+            self.drained_if_empty();
+        }
+        if matches!(self.state, State::BackOff { until } if until <= now) {
+            self.state = State::Idle;
+            if !self.queue.is_empty() {
+                self.connect_if_idle();
+            }
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
+    }
+
+    /// Nothing is queued, being written, or waiting for proof.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.writing.is_none() && self.unconfirmed.is_empty()
+    }
+
+    /// Stanzas and replies queued or being written: never above the configured bounds.
+    pub fn occupancy(&self) -> (usize, usize) {
+        let writing = self.writing.as_ref().map_or(0, |batch| batch.tracked.len());
+        (self.queued_tracked + writing, self.replies + self.reserved)
+    }
+
+    pub fn counters(&self) -> LaneCounters {
+        self.counters
+    }
+
+    /// Why the last attempt or stream failed.
+    pub fn last_failure(&self) -> Option<&Failure> {
+        self.last_failure.as_ref()
+    }
+
+    // --- details --------------------------------------------------------------------------------
+
+    fn refusal(&self, size: usize, now: Instant) -> Option<PushRefusal> {
+        if self.draining {
+            return Some(PushRefusal::ShuttingDown);
+        }
+        if let (State::BackOff { until }, Some(failure)) = (&self.state, &self.last_failure)
+            && until.saturating_duration_since(now) > self.config.hold
+        {
+            return Some(PushRefusal::Unreachable(failure.clone()));
+        }
+        let full = self.occupancy().0 >= self.config.capacity
+            || (self.queued_bytes + size > self.config.capacity_bytes && self.queued_tracked > 0);
+        full.then_some(PushRefusal::Full)
+    }
+
+    fn connect_if_idle(&mut self) {
+        if matches!(self.state, State::Idle) {
+            self.state = State::Connecting;
+            self.outputs.push_back(Output::Connect);
+        }
+    }
+
+    fn back_off(&mut self, random: u64, now: Instant) {
+        if self.draining {
+            self.state = State::Idle;
+            self.give_up_queue(now);
+            return;
+        }
+        let until = now + self.backoff.next(random);
+        self.state = State::BackOff { until };
+        // Replies are not worth holding for a partner that cannot be reached: their own senders will
+        // see the same outage.
+        let before = self.queue.len();
+        self.queue.retain(|entry| entry.envelope.is_some());
+        self.drop_replies(before - self.queue.len());
+        // What cannot be sent within its hold time is not kept waiting for nothing.
+        let hold = self.config.hold;
+        while self.queue.front().is_some_and(|entry| entry.arrival + hold < until) {
+            self.expire_front();
+        }
+    }
+
+    fn may_write(&self) -> bool {
+        matches!(self.state, State::Open { .. }) && self.writing.is_none()
+    }
+
+    fn has_writable(&self) -> bool {
+        let room = self.unconfirmed.len() < self.config.unconfirmed;
+        self.queue.front().is_some_and(|entry| room || entry.envelope.is_none())
+    }
+
+    /// `written`: tracked stanzas in the batch at hand.
+    fn wants_ping(&self, written: usize) -> bool {
+        self.ping.is_none() && (written > 0 || !self.unconfirmed.is_empty())
+    }
+
+    fn forget_unconfirmed(&mut self, covers: u64) -> u64 {
+        let mut count = 0;
+        while self.unconfirmed.front().is_some_and(|entry| entry.sequence <= covers) {
+            self.unconfirmed.pop_front();
+            count += 1;
+        }
+        count
+    }
+
+    fn expire_queue(&mut self, now: Instant) {
+        let hold = self.config.hold;
+        while self.queue.front().is_some_and(|entry| entry.arrival + hold <= now) {
+            self.expire_front();
+        }
+        self.drained_if_empty();
+    }
+
+    fn expire_front(&mut self) {
+        let Some(entry) = self.queue.pop_front() else { return };
+        self.queued_bytes = self.queued_bytes.saturating_sub(entry.bytes_if_tracked());
+        match entry.envelope {
+            None => {
+                self.replies = self.replies.saturating_sub(1);
+                self.drop_replies_count(1);
+            }
+            Some(envelope) => {
+                self.queued_tracked -= 1;
+                self.outputs.push_back(Output::Expired { envelope, failure: self.last_failure.clone() });
+            }
+        }
+    }
+
+    /// The sender's answer is due even when the write stands still; the stanza may yet arrive.
+    fn expire_batch(&mut self, now: Instant) {
+        let hold = self.config.hold;
+        let Some(batch) = &mut self.writing else { return };
+        while batch.tracked.front().is_some_and(|(_, arrival)| *arrival + hold <= now) {
+            if let Some((envelope, _)) = batch.tracked.pop_front() {
+                self.outputs.push_back(Output::InFlight { envelope, failure: None });
+            }
+        }
+        if batch.since + self.config.stall <= now {
+            // Asked again only after another stall time, should the driver be slow to act.
+            batch.since = now;
+            self.outputs.push_back(Output::Abort);
+        }
+    }
+
+    fn fail_batch(&mut self, failure: Option<&Failure>) {
+        let Some(batch) = self.writing.take() else { return };
+        self.free_replies(batch.replies);
+        self.drop_replies_count(batch.replies);
+        for (envelope, _) in batch.tracked {
+            self.outputs.push_back(Output::InFlight { envelope, failure: failure.cloned() });
+        }
+    }
+
+    /// Draining without a connection: nothing will leave any more.
+    fn give_up_queue(&mut self, _now: Instant) {
+        if self.last_failure.is_none() && !self.queue.is_empty() {
+            self.last_failure = Some(Failure::new(FailureKind::Shutdown, "the gateway is stopping"));
+        }
+        while !self.queue.is_empty() {
+            self.expire_front();
+        }
+        self.drained_if_empty();
+    }
+
+    fn drained_if_empty(&mut self) {
+        if self.draining && self.is_empty() && !matches!(self.state, State::Connecting) {
+            self.outputs.push_back(Output::Drained);
+        }
+    }
+
+    fn drop_replies(&mut self, count: usize) {
+        self.free_replies(count);
+        self.drop_replies_count(count);
+    }
+
+    fn drop_replies_count(&mut self, count: usize) {
+        self.counters.replies_dropped += count as u64;
+        self.offer_reply_room();
+    }
+
+    fn free_replies(&mut self, count: usize) {
+        self.replies = self.replies.saturating_sub(count);
+        self.offer_reply_room();
+    }
+
+    fn offer_reply_room(&mut self) {
+        if self.reply_waiters && self.reserved + self.replies < self.config.reply_capacity {
+            self.reply_waiters = false;
+            self.outputs.push_back(Output::ReplyRoom);
+        }
+    }
+}
+
+impl<E> Entry<E> {
+    fn bytes_if_tracked(&self) -> usize {
+        if self.envelope.is_some() { self.bytes.len() } else { 0 }
+    }
+}

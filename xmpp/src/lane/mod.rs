@@ -1,0 +1,185 @@
+//! Lanes: the ordered way of stanzas from one local domain to one remote domain.
+//!
+//! A [`Lane`] decides everything that can lose, double, delay or reorder a stanza on its way out: it
+//! asks for a connection (one at a time), holds what waits for it, hands batches to be written, keeps
+//! what was written until the peer has proved that it was processed, and reports every tracked stanza
+//! exactly once. It does no IO: a driver feeds it events and drains [`Output`]s.
+//!
+//! What becomes of a tracked stanza:
+//!
+//! ```text
+//! push ──▶ queued ──take──▶ writing ──written──▶ unconfirmed ──ping answered──▶ (done)
+//!            │                 │                      │
+//!            ├ Expired         └ InFlight             ├ MayBeLost   stream ended first
+//!            └ Refused           (write cut off)      └ counted     no answer to the ping in time
+//! ```
+//!
+//! Proof of processing (RFC 6120 §10.1): a peer processes the stanzas of a stream in order, so any
+//! answer to an XEP-0199 ping that was written after a stanza shows that the stanza was processed.
+
+mod backoff;
+mod machine;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use backoff::Backoff;
+pub use machine::Lane;
+
+/// What the caller attaches to a tracked stanza: enough to answer, bounce and account for it.
+pub trait Envelope {
+    /// What is kept once the stanza was written and its sender has been answered: enough to tell the
+    /// sender later that the message may not have arrived. It holds no body.
+    type Receipt;
+
+    /// The part that outlives the answer to the sender.
+    fn receipt(&self) -> Self::Receipt;
+}
+
+/// Bounds and times of a lane.
+#[derive(Debug, Clone)]
+pub struct LaneConfig {
+    /// Most tracked stanzas queued or being written.
+    pub capacity: usize,
+    /// Most bytes of tracked stanzas queued.
+    pub capacity_bytes: usize,
+    /// Most replies (stanza errors, IQ answers) reserved, queued or being written.
+    pub reply_capacity: usize,
+    /// Most stanzas written but not yet proved processed. When full, writing pauses.
+    pub unconfirmed: usize,
+    /// How long a stanza may wait before its sender is told that it was not delivered.
+    pub hold: Duration,
+    /// How long an answer to a ping may take before what it covers is given up as unconfirmed.
+    pub ping_timeout: Duration,
+    /// How long a write may make no progress before the connection is given up.
+    pub stall: Duration,
+    /// Delay before the second connection attempt; doubled for each further one.
+    pub backoff_initial: Duration,
+    /// Longest delay between two connection attempts.
+    pub backoff_max: Duration,
+}
+
+impl Default for LaneConfig {
+    fn default() -> Self {
+        Self {
+            capacity: 4096,
+            capacity_bytes: 8 << 20,
+            reply_capacity: 4096,
+            unconfirmed: 16384,
+            hold: Duration::from_secs(10),
+            ping_timeout: Duration::from_secs(60),
+            stall: Duration::from_secs(60),
+            backoff_initial: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why the remote domain could not be reached or did not stay reachable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// The step, the evidence and the fix, for the administrator.
+    pub text: Arc<str>,
+}
+
+impl Failure {
+    pub fn new(kind: FailureKind, text: impl Into<Arc<str>>) -> Self {
+        Self { kind, text: text.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The class of a [`Failure`], which decides the error the sender gets (RFC 6120 §10.4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The domain does not exist or offers no XMPP service: `remote-server-not-found`.
+    DomainNotFound,
+    /// The domain could not be looked up just now: `remote-server-not-found`.
+    Unresolvable,
+    /// No address answered, or the connection broke: `remote-server-timeout`.
+    Unreachable,
+    /// A connection was made but no stream we may use came of it: `remote-server-timeout`.
+    Negotiation,
+    /// The gateway is stopping.
+    Shutdown,
+}
+
+/// A stanza about to be written, offered to the caller for a last look.
+#[derive(Debug)]
+pub struct Outgoing<'a, E> {
+    pub envelope: &'a mut E,
+    /// The serialised stanza; the caller may amend it, for example with a delay stamp (XEP-0203).
+    pub bytes: &'a mut Vec<u8>,
+    /// When the stanza entered the lane.
+    pub arrival: Instant,
+}
+
+/// The callers' part in a write: the last look at each stanza, and the ping that confirms them.
+pub trait WriteHooks<E> {
+    /// Whether the stanza may still leave. What had to wait is judged again under the rules of now.
+    fn admit(&mut self, stanza: Outgoing<'_, E>) -> bool;
+
+    /// Appends an XEP-0199 ping to the remote domain whose id carries `sequence`.
+    fn ping(&mut self, sequence: u64, out: &mut Vec<u8>);
+}
+
+/// Why [`Lane::push`] did not take a stanza. The envelope is handed back.
+#[derive(Debug)]
+pub struct PushError<E> {
+    pub envelope: E,
+    pub reason: PushRefusal,
+}
+
+/// The reason inside a [`PushError`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PushRefusal {
+    /// The lane holds as much as it may.
+    Full,
+    /// The partner is in back-off for longer than a stanza may be held.
+    Unreachable(Failure),
+    /// The gateway is stopping.
+    ShuttingDown,
+}
+
+/// What a lane asks of its driver or reports to its caller.
+#[derive(Debug)]
+pub enum Output<E: Envelope> {
+    /// Open a connection and report [`Lane::opened`] or [`Lane::connect_failed`].
+    Connect,
+    /// The write that carried the stanza is complete: its sender may be answered.
+    Written(E),
+    /// The stanza was never handed to a connection within the hold time; it was surely not delivered.
+    Expired { envelope: E, failure: Option<Failure> },
+    /// [`WriteHooks::admit`] refused it when it was about to leave.
+    Refused(E),
+    /// The stream ended, or stood still for the hold time, inside the write: it may or may not have arrived.
+    InFlight { envelope: E, failure: Option<Failure> },
+    /// It was written and its sender was answered, then the stream ended without proof of processing.
+    MayBeLost(E::Receipt),
+    /// Room for replies came free after [`Lane::reserve_reply`] had failed.
+    ReplyRoom,
+    /// The connection has not moved for too long: drop it and report [`Lane::closed`].
+    Abort,
+    /// Draining is complete: the stream may be closed.
+    Drained,
+}
+
+/// Counters of a lane since its creation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LaneCounters {
+    /// Tracked stanzas proved processed by the peer.
+    pub confirmed: u64,
+    /// Tracked stanzas given up because no ping answer came on a living stream.
+    pub unconfirmed: u64,
+    /// Replies dropped because the partner could not be reached.
+    pub replies_dropped: u64,
+}
