@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use nuncio_xmpp::{Element, Node};
+use nuncio_xmpp::{Element, Node, ReadError, ReadErrorKind, StreamCondition};
 use rxml::{Event, Parse, Parser};
 
 /// The document as rxml reads it, or that it refuses it.
@@ -40,6 +40,27 @@ pub fn rxml(document: &[u8]) -> Result<String, rxml::Error> {
             None => return Ok(out),
         }
     }
+}
+
+/// Known differences: where we refuse, rightly, what rxml takes.
+pub fn may_be_stricter(error: ReadError, document: &[u8]) -> bool {
+    let contains = |bytes: &[u8], needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    match error.kind {
+        // The two reserved namespaces stand for their own prefixes only (XML Namespaces section 3).
+        ReadErrorKind::Declaration => contains(document, b"http://www.w3.org/"),
+        // Behind the root element there is white space, but no reference to it (XML 1.0 section 2.8).
+        ReadErrorKind::Markup => {
+            let tail = document.rsplit(|&byte| byte == b'>').next().unwrap_or_default();
+            contains(tail, b"&#") || document.trim_ascii_start().starts_with(b"&#")
+        }
+        // Limits of this kind rxml has not.
+        _ => error.stream_condition() == StreamCondition::PolicyViolation,
+    }
+}
+
+/// Known differences: where rxml refuses, wrongly, what we take: its names lack U+FDF0 to U+FFFD (XML 1.0 section 2.3).
+pub fn may_be_milder(document: &[u8]) -> bool {
+    String::from_utf8_lossy(document).contains(|c| ('\u{fdf0}'..='\u{fffd}').contains(&c))
 }
 
 /// Known differences, all of them things that XML 1.0 allows and rxml does not, are taken out for it.
