@@ -70,11 +70,13 @@ pub fn without_known_differences(document: &[u8]) -> Vec<u8> {
     // White space before a root element without XML declaration.
     let trimmed = document.trim_ascii_start();
     let document = if trimmed.starts_with(b"<?") { document } else { trimmed };
-    // A CR without LF in an attribute value. It counts as an LF (XML 1.0 section 2.11).
-    let mut out = document.to_vec();
-    for at in 0..out.len() {
-        if out[at] == b'\r' && out.get(at + 1) != Some(&b'\n') {
-            out[at] = b'\n';
+    // Line ends (XML 1.0 section 2.11): a CR without LF in an attribute value, CR and LF behind a `]` in a CDATA section.
+    let mut out = Vec::with_capacity(document.len());
+    for (at, &byte) in document.iter().enumerate() {
+        match (byte, document.get(at + 1)) {
+            (b'\r', Some(b'\n')) if out.last() == Some(&b']') => {}
+            (b'\r', next) if next != Some(&b'\n') => out.push(b'\n'),
+            _ => out.push(byte),
         }
     }
     out
