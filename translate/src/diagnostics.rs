@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn sec_30_nothing_breaks_out_of_the_quotes() {
         let value = header(Diagnostic::RefusedByPartner, "x", "a\"b\\c\r\nRoute: <sip:evil>");
-        assert_eq!(value, "29007;source=\"x\";reason=\"a\\\"b\\\\c Route: <sip:evil>\"");
+        assert_eq!(value, "29009;source=\"x\";reason=\"a\\\"b\\\\c Route: <sip:evil>\"");
         assert!(header(Diagnostic::Body, "x", &"\"".repeat(9999)).len() < 3 * REASON_CAP);
     }
 }
