@@ -4,9 +4,13 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use futures_util::future::join_all;
-use rand::Rng;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 use super::{DnsError, Family, Resolve, SrvRecord, order_srv};
+
+#[cfg(test)]
+mod tests;
 
 /// SRV records of one domain that are looked at; those tried last are left out first (S2S-08).
 pub const MAX_SRV_RECORDS: usize = 16;
@@ -50,7 +54,8 @@ pub enum Origin {
 /// The addresses of an XMPP domain's server, in the order of trying (RFC 6120 §3.2).
 ///
 /// SRV records decide where there are any; only without an answer to the SRV question are the domain's own addresses
-/// used, with port 5269. `random` draws among SRV records of equal priority.
+/// used, with port 5269. `seed` is fresh
+/// randomness: it decides among SRV records of equal priority.
 ///
 /// # Errors
 ///
@@ -60,7 +65,7 @@ pub async fn xmpp_server_candidates(
     resolver: &dyn Resolve,
     domain: &str,
     family: Family,
-    random: &mut (dyn Rng + Send),
+    seed: u64,
 ) -> Result<Vec<Candidate>, DnsError> {
     if let Some(address) = literal(domain) {
         return given_address(address, XMPP_SERVER_PORT, domain, family);
@@ -69,7 +74,7 @@ pub async fn xmpp_server_candidates(
     let service = format!("_xmpp-server._tcp.{domain}");
     let origin = match resolver.srv(&service).await {
         Ok(records) if !records.is_empty() => {
-            return srv_candidates(resolver, &domain, records, family, random).await;
+            return srv_candidates(resolver, &domain, records, family, seed).await;
         }
         Ok(_) | Err(DnsError::NoSuchDomain { .. } | DnsError::BadName { .. }) => Origin::NoSrv,
         Err(_) => Origin::SrvUnanswered,
@@ -102,14 +107,14 @@ async fn srv_candidates(
     domain: &str,
     mut records: Vec<SrvRecord>,
     family: Family,
-    random: &mut (dyn Rng + Send),
+    seed: u64,
 ) -> Result<Vec<Candidate>, DnsError> {
     // “.” means “no service” only when it stands alone; beside others it is an error of the zone, and no host.
     records.retain(|record| !record.target.is_empty());
     if records.is_empty() {
         return Err(DnsError::NoService { domain: domain.to_owned() });
     }
-    let mut records = order_srv(records, random);
+    let mut records = order_srv(records, &mut StdRng::seed_from_u64(seed));
     records.truncate(MAX_SRV_RECORDS);
     // All targets at once: a target whose DNS is dead must not delay the others.
     let answers =

@@ -14,6 +14,9 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::{DnsError, Family, Resolve, SrvRecord};
 
+#[cfg(test)]
+mod tests;
+
 /// Answers kept at most.
 const CACHED_ANSWERS: u64 = 16_384;
 /// Questions that may be under way at once over one connection to a DNS server.

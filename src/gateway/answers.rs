@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use nuncio_sip::ServerTxn;
+use bytes::Bytes;
+
+use nuncio_sip::connection::{Responded, ServerTxn};
 use nuncio_translate::Moment;
 use nuncio_translate::diagnostics::{self, Diagnostic};
 use nuncio_translate::errors::SipFailure;
 use smallvec::SmallVec;
 
-use super::{ConnectionId, Gateway, ReplyTo, SipPort};
+use super::{ConnectionId, Gateway, ReplyTo, SipPeer, SipPort};
 
 /// What the front ends may send us.
 pub(super) const ALLOW: &str = "MESSAGE, OPTIONS, CANCEL, ACK";
@@ -34,8 +36,7 @@ impl SipAnswer {
 
     /// Says to our own side why (`ms-diagnostics`, mission: it explains itself).
     pub(super) fn because(self, gateway: &Gateway, diagnostic: Diagnostic, why: &str) -> Self {
-        let value = diagnostics::header(diagnostic, &gateway.settings.sip_name, why);
-        self.with("ms-diagnostics", value)
+        self.with(diagnostics::FIELD, diagnostic.value(&gateway.settings.sip_name, why))
     }
 }
 
@@ -66,8 +67,22 @@ impl Gateway {
         Answers { gateway: self, connection: None, batch: Vec::new(), now: None }
     }
 
-    fn connection(&self, id: ConnectionId) -> Option<Arc<SipPort>> {
-        self.connections.get(&id).map(|port| Arc::clone(&port))
+    /// Answers whose connection is gone: they go over the connection we hold to the same front end, which
+    /// is the one its Via leads to (SIP-07). Without one, the sender's transaction times out.
+    fn send_orphans(&self, id: ConnectionId, responses: Vec<Bytes>) {
+        let peer = self.connections.get(&id).map(|link| link.peer.clone());
+        self.forget_connection(id);
+        let Some(SipPeer::FrontEnd(index)) = peer else { return };
+        let active = self.front_ends.get(index).and_then(|front_end| front_end.hops.step(|group| group.active()));
+        let Some(port) = active.and_then(|(connection, _)| self.connection(ConnectionId(connection.0))) else {
+            self.counters.answers_lost.add(responses.len() as u64);
+            return;
+        };
+        port.feed(|connection| responses.iter().for_each(|response| connection.relay(response)));
+    }
+
+    pub(super) fn connection(&self, id: ConnectionId) -> Option<Arc<SipPort>> {
+        self.connections.get(&id).map(|link| Arc::clone(&link.port))
     }
 }
 
@@ -98,18 +113,26 @@ impl Answers<'_> {
         if self.batch.is_empty() {
             return;
         }
+        let mut orphans = Vec::new();
         port.feed(|connection| {
             for (transaction, answer) in self.batch.drain(..) {
-                match answer {
+                let responded = match answer {
                     None => connection.respond(transaction, 200, "OK", &[], None, now.instant),
                     Some(answer) => {
                         let headers: SmallVec<[(&str, &str); 4]> =
                             answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                        connection.respond(transaction, answer.status, &answer.reason, &headers, None, now.instant);
+                        let (status, reason) = (answer.status, &answer.reason);
+                        connection.respond(transaction, status, reason, &headers, None, now.instant)
                     }
+                };
+                if let Responded::Orphaned(response) = responded {
+                    orphans.push(response);
                 }
             }
         });
+        if let (false, Some((id, _))) = (orphans.is_empty(), &self.connection) {
+            self.gateway.send_orphans(*id, orphans);
+        }
     }
 }
 

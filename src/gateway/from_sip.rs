@@ -1,11 +1,12 @@
 //! Requests of front ends.
 
-use nuncio_sip::{HeaderName, Message, Method, ServerTxn};
-use nuncio_translate::address::{Contact, SipUser, UriRefusal};
+use nuncio_sip::connection::ServerTxn;
+use nuncio_sip::{Message, Method};
 use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
 use nuncio_translate::judge::{Direction, Kind, Refusal, judge};
-use nuncio_translate::message::{self, Outbound};
+use nuncio_translate::message::from_sip::{self, MessageRefusal};
+use nuncio_translate::message::{ACCEPT, ACCEPT_ENCODING};
 use nuncio_translate::pair::PairKey;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_xmpp::lane::{Failure, FailureKind, PushRefusal};
@@ -17,6 +18,8 @@ use super::{ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
 
 /// How long a front end should wait before it tries a partner again whose queue is full, in seconds.
 const RETRY_AFTER: u32 = 5;
+/// Room for everything of a stanza but its body, so that writing it allocates once.
+const STANZA_OVERHEAD: usize = 512;
 
 /// Who is at the other end of a SIP connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +71,8 @@ impl Gateway {
     fn options(&self) -> SipAnswer {
         SipAnswer::new(200, "OK")
             .with("Allow", ALLOW)
-            .with("Accept", message::ACCEPT)
-            .with("Accept-Encoding", "identity")
+            .with("Accept", ACCEPT)
+            .with("Accept-Encoding", ACCEPT_ENCODING)
             .with("Accept-Language", "*")
     }
 
@@ -77,7 +80,7 @@ impl Gateway {
         let SipPeer::Unlisted(why) = peer else { return };
         self.counters.unlisted_sip_peers.add(1);
         info!(%why, "SIP request refused: the peer is no front end of ours");
-        let answer = SipAnswer::new(403, "Forbidden").because(self, Diagnostic::PeerNotListed, why);
+        let answer = SipAnswer::new(403, "Forbidden").because(self, Diagnostic::ForeignSender, why);
         self.answers().refused(reply, answer, now);
     }
 
@@ -91,26 +94,24 @@ impl Gateway {
         if request.to_header().is_ok_and(|to| to.tag().is_some()) {
             return Err(SipAnswer::new(481, "Call/Transaction Does Not Exist"));
         }
-        let sender = self.sip_sender(front_end, request)?;
-        let contact = self.sip_recipient(request)?;
-
         let policy = self.policy.load();
-        let remote_domain = contact.domain();
+        let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
+            .map_err(|refusal| self.refused_message(&refusal))?;
+        let remote_domain = ends.contact.domain();
         let partner = policy
             .open_partner(remote_domain)
             .map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
         let remote = self.remote(remote_domain);
-        let lane = self.lane_below(&remote, sender.domain(), remote_domain);
+        let lane = self.lane_below(&remote, ends.sender.domain(), remote_domain);
 
-        // One allocation for the stanza, one for a pair seen for the first time.
-        let mut stanza = Vec::with_capacity(request.body().len() + 512);
+        let (from, to) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let mut id = Vec::with_capacity(stanza_id::ID_MAX);
-        let (from, to) = (sender.jid().as_str(), contact.jid().as_str());
         let (sequence, kind) = (self.next_sequence(), stanza_id::Kind::Message);
         let Self { settings, .. } = self;
         stanza_id::mint(&settings.node_key, &settings.node_label, kind, sequence, now.wall(), from, to, &mut id);
-        let outbound = Outbound { from: &sender, to: &contact, id: std::str::from_utf8(&id).unwrap_or_default() };
-        message::to_xmpp(request, &outbound, &mut stanza).map_err(|refusal| self.refused_message(refusal))?;
+        let id = std::str::from_utf8(&id).unwrap_or_default();
+        let mut stanza = Vec::with_capacity(request.body().len() + STANZA_OVERHEAD);
+        from_sip::write(request, &ends, id, &mut stanza).map_err(|refusal| self.refused_message(&refusal))?;
 
         let mut composed = String::new();
         PairKey::compose(from, to, &mut composed);
@@ -131,51 +132,16 @@ impl Gateway {
         })
     }
 
-    /// Who asks: the asserted identity of an authenticated front end, else From (SIP-38).
-    fn sip_sender(&self, front_end: usize, request: &Message) -> Result<SipUser, SipAnswer> {
-        let malformed = |name: HeaderName| SipAnswer::new(400, format!("Malformed {name} Header Field"));
-        let asserted = request.asserted_identities().flatten().find(|identity| identity.uri.is_sip());
-        let identity = match asserted {
-            Some(identity) => identity,
-            None => request.from_header().map_err(|_| malformed(HeaderName::From))?,
-        };
-        let sender = SipUser::from_uri(&identity.uri).map_err(|refusal| {
-            let why = format!("From names no user of ours: {refusal}");
-            SipAnswer::new(403, "Forbidden").because(self, Diagnostic::SenderNotOurs, &why)
-        })?;
-        let domain = sender.domain();
-        let allowed = self.policy.load().serves(domain)
-            && self.front_ends.get(front_end).is_some_and(|front_end| front_end.speaks_for(domain));
-        if allowed {
-            Ok(sender)
-        } else {
-            let why = format!("{domain} is not a domain this front end speaks for");
-            Err(SipAnswer::new(403, "Forbidden").because(self, Diagnostic::SenderNotOurs, &why))
-        }
-    }
-
-    /// Whom the request is for (ARC-05, ADR-09, SIP-34).
-    fn sip_recipient(&self, request: &Message) -> Result<Contact, SipAnswer> {
-        let refused = |refusal: UriRefusal| {
-            let answer = SipAnswer::new(refusal.status(), refusal.reason());
-            match refusal.warning(&self.settings.sip_name) {
-                Some(warning) => answer.with("Warning", warning),
-                None => answer,
-            }
-        };
-        let uri = request.uri().map_err(|_| SipAnswer::new(400, "Malformed Request-URI"))?;
-        // A `sips:` To asks for a promise XMPP cannot keep even when the Request-URI is `sip:`.
-        let to = request.to_header().map_err(|_| SipAnswer::new(400, "Malformed To Header Field"))?;
-        if to.uri.scheme() == nuncio_sip::Scheme::Sips {
-            return Err(refused(UriRefusal::Secure));
-        }
-        Contact::from_uri(&uri).map_err(refused)
+    /// Whether the front end may send for users of `domain` (ADR-21, SEC-14).
+    fn speaks_for(&self, front_end: usize, domain: &str) -> bool {
+        self.policy.load().serves(domain)
+            && self.front_ends.get(front_end).is_some_and(|front_end| front_end.speaks_for(domain))
     }
 
     fn refused_by_rule(&self, refusal: Refusal, remote_domain: &str) -> SipAnswer {
         let diagnostic = match refusal {
             Refusal::UnlistedDomain => Diagnostic::NoRoute,
-            Refusal::PartnerDisabled | Refusal::SipUserFirst => Diagnostic::NotAuthorized,
+            Refusal::PartnerDisabled | Refusal::SipUserFirst => Diagnostic::SenderNotAuthorised,
         };
         let why = format!("{remote_domain}: {refusal} ({})", refusal.name());
         match refusal {
@@ -187,12 +153,12 @@ impl Gateway {
         }
     }
 
-    fn refused_message(&self, refusal: message::MessageRefusal) -> SipAnswer {
+    fn refused_message(&self, refusal: &MessageRefusal) -> SipAnswer {
         let mut answer = SipAnswer::new(refusal.status(), refusal.reason());
-        for (name, value) in refusal.headers() {
+        for (name, value) in refusal.headers(&self.settings.sip_name) {
             answer = answer.with(name, value);
         }
-        answer
+        answer.because(self, Diagnostic::from(refusal), &refusal.to_string())
     }
 
     fn lane_refused(&self, partner: &str, reason: &PushRefusal) -> SipAnswer {
@@ -201,7 +167,7 @@ impl Gateway {
                 let why = format!("partner {partner}: its queue is full");
                 SipAnswer::new(480, "Temporarily Unavailable")
                     .with("Retry-After", RETRY_AFTER.to_string())
-                    .because(self, Diagnostic::PartnerBusy, &why)
+                    .because(self, Diagnostic::NoRouteNow, &why)
             }
             PushRefusal::Unreachable(failure) => self.unreachable(partner, Some(failure)),
             PushRefusal::ShuttingDown => SipAnswer::new(503, "Service Unavailable"),
@@ -222,7 +188,7 @@ impl Gateway {
                 "{}; the message may or may not have arrived",
                 Self::failure_text(remote, failure)
             );
-            return SipAnswer::new(504, "Server Time-out").because(self, Diagnostic::MayHaveArrived, &why);
+            return SipAnswer::new(504, "Server Time-out").because(self, Diagnostic::NoRouteNow, &why);
         }
         self.unreachable(remote, failure)
     }
@@ -238,12 +204,17 @@ impl Gateway {
         let kind = failure.map(|failure| failure.kind);
         let mut trouble = match kind {
             Some(FailureKind::DomainNotFound | FailureKind::Unresolvable) => {
-                XmppTrouble::new(Condition::RemoteServerNotFound, About::Bare)
+                XmppTrouble::new(Condition::RemoteServerNotFound, About::BareJid)
             }
-            _ => XmppTrouble::new(Condition::RemoteServerTimeout, About::Bare),
+            _ => XmppTrouble::new(Condition::RemoteServerTimeout, About::BareJid),
         };
         trouble.no_such_domain = kind == Some(FailureKind::DomainNotFound);
         let why = Self::failure_text(partner, failure);
-        SipAnswer::from(errors::to_sip(&trouble, Answering::NonInvite)).because(self, Diagnostic::Unreachable, &why)
+        let diagnostic = match kind {
+            Some(FailureKind::DomainNotFound | FailureKind::Unresolvable) => Diagnostic::NoDnsRecord,
+            Some(FailureKind::Shutdown) => Diagnostic::Shutdown,
+            _ => Diagnostic::NoRouteNow,
+        };
+        SipAnswer::from(errors::to_sip(&trouble, Answering::NonInvite)).because(self, diagnostic, &why)
     }
 }

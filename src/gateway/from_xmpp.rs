@@ -6,10 +6,10 @@ use std::time::Duration;
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
 use nuncio_translate::judge::{Direction, Kind, judge};
-use nuncio_translate::message::{self, Inbound};
+use nuncio_translate::message::to_sip::{self, Languages, Reading};
 use nuncio_translate::pair::{Cause, Notice, Pair, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
-use nuncio_translate::{Moment, text::Redacted};
+use nuncio_translate::Moment;
 use nuncio_xmpp::stanza::is_error;
 use nuncio_xmpp::{
     Addresses, Condition, Element, ErrorType, IqVerdict, StanzaError, StanzaKind, check_iq, classify,
@@ -97,10 +97,13 @@ impl Gateway {
     ) {
         // Which messages are for SIP at all (IM-12, IM-13) is decided before any rule: an empty one gets the
         // same silence from everybody.
-        match message::inbound_kind(&stanza) {
-            Inbound::Deliver => {}
-            Inbound::Ignore => return lane.feed(|lane| lane.release_reply()),
-            Inbound::Refuse => return self.reply_uniform(lane, &stanza, addresses, now),
+        match to_sip::read(&stanza, Languages::default()) {
+            Reading::Instant(_) => {}
+            Reading::Nothing | Reading::Error(_) => return lane.feed(|lane| lane.release_reply()),
+            Reading::Refuse(failure) if failure == UNIFORM_REFUSAL => {
+                return self.reply_uniform(lane, &stanza, addresses, now);
+            }
+            Reading::Refuse(failure) => return reply_error(lane, &stanza, &failure, now),
         }
         let (contact, user) = (addresses.from.bare(), addresses.to.bare());
         if SipUser::from_jid(&user).is_err() || Contact::from_jid(&contact).is_err() {
@@ -115,7 +118,7 @@ impl Gateway {
             match judge(&policy, contact.domain(), pair.consent(), direction, kind, now.unix()) {
                 Err(refusal) => {
                     self.counters.xmpp_to_sip_refused.add(1);
-                    info!(rule = refusal.name(), pair = %Redacted(key.as_str()), "message of a contact refused");
+                    info!(rule = refusal.name(), contact = %self.shown(key.contact()), "message of a contact refused");
                     self.reply_uniform(lane, &stanza, addresses, now);
                 }
                 Ok(permit) => match pair.contact_writes(permit, stanza, &self.settings.pair, now) {
@@ -178,7 +181,7 @@ impl Gateway {
             Err(IdError::Foreign) => self.counters.foreign_errors.add(1),
             Err(IdError::Forged) => {
                 self.counters.forged_ids.add(1);
-                info!(from = %Redacted(contact), "stanza error dropped: its id fails the check for these addresses");
+                info!(from = %self.shown(contact), "stanza error dropped: its id fails the check for these addresses");
             }
         }
     }
@@ -212,7 +215,7 @@ impl Gateway {
                 let failure = XmppFailure::new(condition, "the request is malformed");
                 reply_error(lane, stanza, &failure, now);
             }
-            IqVerdict::Drop => lane.feed(|lane| lane.release_reply()),
+            IqVerdict::Ignore => lane.feed(|lane| lane.release_reply()),
         }
     }
 
@@ -227,7 +230,7 @@ impl Gateway {
                 }
             }
             Ok(_) => {}
-            Err(IdError::Foreign) => debug!(from = %Redacted(remote), "answer to a request we never made"),
+            Err(IdError::Foreign) => debug!(from = %self.shown(remote), "answer to a request we never made"),
             Err(IdError::Forged) => self.counters.forged_ids.add(1),
         }
     }

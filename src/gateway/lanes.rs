@@ -125,13 +125,13 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
             match judged {
                 Ok(permit) => stanza.envelope.generation = permit.generation(),
                 Err(refusal) => {
-                    debug!(pair = ?stanza.envelope.pair, rule = refusal.name(), "refused when it was about to leave");
+                    debug!(contact = %self.gateway.shown(stanza.envelope.pair.contact()), rule = refusal.name(), "refused when it was about to leave");
                     return false;
                 }
             }
         }
         if self.now.instant.saturating_duration_since(stanza.arrival) > DELAY_FROM {
-            message::insert_delay(stanza.bytes, &self.key.local, Moment::wall_at(stanza.envelope.sent_ms));
+            message::insert_delay(stanza.bytes, Moment::wall_at(stanza.envelope.sent_ms), &self.key.local);
         }
         true
     }

@@ -10,6 +10,7 @@
 //! Locks are taken in one order only — pair, then next hop, then connection, or pair, then lane — each for
 //! a short step, and never across an await.
 
+mod answers;
 mod counters;
 mod from_sip;
 mod from_xmpp;
@@ -28,17 +29,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use compact_str::CompactString;
 use dashmap::DashMap;
-use nuncio_sip::{ClientTxn, Connection, ServerTxn};
+use nuncio_sip::connection::{Connection, ServerTxn};
+use nuncio_sip::hop::Outgoing;
 use nuncio_translate::judge::Snapshot;
 use nuncio_translate::pair::{PairConfig, PairKey};
 use nuncio_translate::stanza_id;
+use nuncio_translate::text::{LogAddress, Privacy};
 use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
 use parking_lot::Mutex;
 
 pub use counters::Counters;
 pub use from_sip::SipPeer;
-pub use hops::FrontEnd;
-pub use lanes::LaneHooks;
+pub use hops::{FrontEnd, HopPort, HopWants};
+pub use lanes::{LaneHooks, LaneWants};
 pub use refused::{Attempts, RefusedDomains};
 
 use pairs::Remote;
@@ -51,7 +54,7 @@ use uniform::RefusalPace;
 pub struct ConnectionId(pub u64);
 
 /// The transactions of one SIP connection.
-pub type SipPort = Port<Connection<ToSipEnvelope>>;
+pub type SipPort = Port<Connection<Outgoing<ToSipEnvelope>>>;
 /// One lane.
 pub type LanePort = Port<Lane<ToXmppEnvelope>>;
 
@@ -112,6 +115,13 @@ pub trait Environment: Send + Sync {
     fn random(&self) -> u64;
 }
 
+/// A SIP connection as others find it.
+#[derive(Debug, Clone)]
+struct SipLink {
+    port: Arc<SipPort>,
+    peer: SipPeer,
+}
+
 /// What does not change while the gateway runs.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -125,6 +135,8 @@ pub struct Settings {
     pub lane: LaneConfig,
     /// Entries in the list of refused domains.
     pub refused_domains: usize,
+    /// How addresses of users appear in logs.
+    pub privacy: Privacy,
     /// When this process started, in milliseconds of Unix time. Answers to older pings prove nothing.
     pub started_ms: u64,
 }
@@ -134,7 +146,7 @@ pub struct Gateway {
     settings: Settings,
     policy: ArcSwap<Snapshot>,
     remotes: DashMap<CompactString, Arc<Remote>>,
-    connections: DashMap<ConnectionId, Arc<SipPort>>,
+    connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
     refused: Mutex<RefusedDomains>,
     pace: Mutex<RefusalPace>,
@@ -169,16 +181,21 @@ impl Gateway {
     }
 
     /// Makes a SIP connection known, so that answers find it.
-    pub fn register_connection(&self, connection: Connection<ToSipEnvelope>) -> (ConnectionId, Arc<SipPort>) {
+    pub fn register_connection(
+        &self,
+        peer: SipPeer,
+        connection: Connection<Outgoing<ToSipEnvelope>>,
+    ) -> (ConnectionId, Arc<SipPort>) {
         let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
         let port = Arc::new(Port::new(connection));
-        self.connections.insert(id, Arc::clone(&port));
+        self.connections.insert(id, SipLink { port: Arc::clone(&port), peer });
         (id, port)
     }
 
-    /// Forgets a SIP connection that ended.
+    /// A SIP connection ended. It is remembered while requests that came on it wait for their answer,
+    /// which then goes another way (RFC 3261 §18.2.2).
     pub fn forget_connection(&self, id: ConnectionId) {
-        self.connections.remove(&id);
+        self.connections.remove_if(&id, |_, link| link.port.step(|connection| connection.is_idle()));
     }
 
     pub fn policy(&self) -> arc_swap::Guard<Arc<Snapshot>> {
@@ -210,6 +227,11 @@ impl Gateway {
     /// The domains that knocked and are no partners, the latest first.
     pub fn refused_domains(&self) -> Vec<(CompactString, Attempts)> {
         self.refused.lock().list()
+    }
+
+    /// An address as it may stand in a log line.
+    fn shown<'a>(&self, address: &'a str) -> LogAddress<'a> {
+        LogAddress::new(address, self.settings.privacy)
     }
 
     fn next_sequence(&self) -> u64 {

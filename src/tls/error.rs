@@ -10,8 +10,8 @@ use super::printable;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The peer closed the connection in the middle of the handshake.
-    #[error("the peer closed the connection during the TLS handshake, without saying why")]
+    /// The peer closed the connection in the middle of the handshake, or later without ending TLS.
+    #[error("the peer closed the connection in the middle of TLS, without saying why")]
     Closed,
     /// The connection below failed.
     #[error("the connection failed during TLS: {0}")]
@@ -60,7 +60,7 @@ impl From<io::Error> for TlsError {
             return Self::from(error);
         }
         match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Closed,
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Self::Closed,
             _ => Self::Io(error),
         }
     }

@@ -13,6 +13,9 @@ use super::{
     TlsVersion, judge_chain,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// What a finished handshake established, as plain data. Whether to believe it is decided later.
 #[derive(Clone, Debug)]
 pub struct PeerFacts {

@@ -30,6 +30,8 @@ mod identity;
 mod names;
 mod pem;
 mod store;
+#[cfg(test)]
+mod testing;
 mod verifier;
 
 /// Text of a foreign certificate made fit for logs and error messages: no control characters, no characters that change the

@@ -94,7 +94,10 @@ fn broken(error: &tokio_rustls::rustls::pki_types::pem::Error, file: &Path) -> P
     let text = |bytes: &[u8]| printable(&String::from_utf8_lossy(bytes));
     let detail = match error {
         Error::MissingSectionEnd { end_marker } => {
-            format!("the line “{}” is missing", text(end_marker).trim_end())
+            // Depending on the library's version this is the label or the whole line.
+            let label = text(end_marker);
+            let label = label.trim().trim_matches('-').trim_start_matches("END ");
+            format!("the line “-----END {label}-----” is missing")
         }
         Error::IllegalSectionStart { line } => format!("the line “{}” is malformed", text(line).trim_end()),
         Error::Base64Decode(_) => "a section is not base64 (was the file cut or edited?)".to_owned(),

@@ -322,6 +322,13 @@ impl<E> Connection<E> {
         Ok(())
     }
 
+    /// Sends a response whose own connection is gone ([`Responded::Orphaned`]).
+    pub fn relay(&mut self, response: &[u8]) {
+        if self.phase != Phase::Closed {
+            self.write(response);
+        }
+    }
+
     /// The socket is gone. Every request without response fails, in the order they were sent; requests
     /// that wait for our answer stay until answered ([`Responded::Orphaned`]).
     pub fn closed(&mut self) {

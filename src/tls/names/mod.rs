@@ -6,6 +6,8 @@ pub use sip::sip_names_match;
 pub use xmpp::xmpp_names_match;
 
 mod sip;
+#[cfg(test)]
+mod tests;
 mod xmpp;
 
 /// How many of the presented names an error message lists.
@@ -92,6 +94,6 @@ impl fmt::Display for NameMismatch {
 fn normalise(domain: &str) -> Option<String> {
     let domain = domain.strip_suffix('.').unwrap_or(domain);
     let ascii = idna::domain_to_ascii(domain).ok()?;
-    let named = !ascii.is_empty() && ascii.parse::<std::net::IpAddr>().is_err() && !ascii.contains('*');
-    named.then_some(ascii)
+    let labels = ascii.split('.').all(|label| !label.is_empty()) && !ascii.contains('*');
+    (labels && ascii.parse::<std::net::IpAddr>().is_err()).then_some(ascii)
 }

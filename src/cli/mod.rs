@@ -1,0 +1,146 @@
+//! The command line.
+//!
+//! Exit codes: 0 done; 1 the configuration is wrong or the gateway failed; 2 the command line is wrong.
+
+mod check;
+mod log;
+mod run;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, DEFAULT_FILE, LogFormat, Report, Sources};
+
+/// Runs the program with these arguments and this environment.
+pub fn main(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come as errors too; they go to standard output with code 0, misuse to standard error
+            // with code 2. A closed pipe is no reason to complain.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let environment = environment.into_iter().collect();
+    match cli.command {
+        Command::Run(arguments) => run::run(arguments, environment),
+        Command::Check(Check::Config(arguments)) => check::config(&arguments, environment),
+    }
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "nuncio", version, about = ABOUT, long_about = LONG_ABOUT, after_long_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway in the foreground
+    #[command(long_about = RUN_ABOUT)]
+    Run(RunArguments),
+    /// Check things without changing anything
+    #[command(subcommand)]
+    Check(Check),
+}
+
+#[derive(Debug, Subcommand)]
+enum Check {
+    /// Check the configuration, and show what it amounts to
+    #[command(long_about = CHECK_CONFIG_ABOUT)]
+    Config(ConfigArguments),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArguments {
+    /// Configuration file; give it again to lay another file over it, the later one wins
+    #[arg(long, value_name = "FILE", env = "NUNCIO_CONFIG", default_value = DEFAULT_FILE)]
+    config: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// What to log: off, error, warn, info, debug, trace, or a list such as info,nuncio::dns=debug
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(LogFormat::ALL.iter().map(|f| f.as_str())))]
+    log_format: Option<String>,
+}
+
+impl ConfigArguments {
+    fn sources(&self, environment: Vec<(OsString, OsString)>) -> Sources {
+        self.config.iter().fold(Sources::new(), Sources::file).environment(environment)
+    }
+}
+
+fn load(sources: &Sources) -> Result<(Config, Report), Report> {
+    // Whether a certificate and its key belong together is for the TLS module to say.
+    Config::load(sources, &|_certificate, _key| Ok(()))
+}
+
+/// Tells on standard error what is wrong with the configuration.
+fn complain(report: &Report) {
+    let errors = match report.errors() {
+        1 => "1 error".to_owned(),
+        n => format!("{n} errors"),
+    };
+    eprint!("{report}");
+    eprintln!("\nThe configuration has {errors}.");
+}
+
+const ABOUT: &str = "SIP-to-XMPP translating edge proxy";
+
+const LONG_ABOUT: &str = "\
+Nuncio stands at the network edge between SIP front ends in the style of Lync or Skype for Business and the XMPP \
+federation, and translates between them: a SIP user and an XMPP user chat, each with the client they already have.";
+
+const AFTER_HELP: &str = "\
+First steps:
+  1. Write /etc/nuncio/nuncio.toml; docs/configuration.md explains every key, examples/nuncio.toml is a start.
+  2. nuncio check config    tells what is wrong with it, line by line, or what it amounts to.
+  3. nuncio run             runs the gateway; the log says \"ready\" with the addresses it listens on.
+
+Every single value of the file can be overridden by the environment: NUNCIO_SECTION__KEY,
+for example NUNCIO_LOG__LEVEL=debug or NUNCIO_SIP__CONNECT__FAMILY=ipv4. Lists are separated by commas.
+
+Exit codes:
+  0  done
+  1  the configuration is wrong, or the gateway failed
+  2  the command line is wrong";
+
+const RUN_ABOUT: &str = "\
+Run the gateway in the foreground.
+
+The log goes to standard error. Once all listeners are up it says \"ready\" with their addresses. SIGTERM and SIGINT \
+let it drain: no new streams, queues are emptied, streams closed, exit code 0. A second signal ends it at once.";
+
+const CHECK_CONFIG_ABOUT: &str = "\
+Check the configuration, and show what it amounts to.
+
+Reads the files and the environment exactly as \"nuncio run\" does, and opens the certificates, keys and roots that \
+they name; connects to nothing. Errors go to standard error, each with file, line and column, and the exit code is 1. \
+Without errors a summary goes to standard output, and the exit code is 0.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,42 @@
+//! `nuncio run`
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use super::{RunArguments, complain, load, log};
+
+pub(super) fn run(arguments: RunArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    let sources = arguments
+        .config
+        .sources(environment)
+        .flag("--log-level", "log.level", arguments.log_level)
+        .flag("--log-format", "log.format", arguments.log_format);
+    let (config, report) = match load(&sources) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            complain(&report);
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Err(error) = log::init(&config.log) {
+        eprintln!("nuncio: the log cannot be set up: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    for problem in report.problems() {
+        tracing::warn!(place = %problem.place, "{}", problem.text);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(crate::run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("stopped: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The sections of the file: every key with its type, default and meaning.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::{Bind, CertificateName, DnsServer, Domain, HostPort, SentBy, SourceAddress};
+use super::limits::Limits;
+use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
+use super::schema::{Key, Presence, Shape};
+use super::value::{Family, LogFilter, LogFormat, NodeLabel, PartnerType};
+
+macro_rules! presence {
+    (required) => {
+        Presence::Required
+    };
+    (optional) => {
+        Presence::Optional
+    };
+    (default $text:literal) => {
+        Presence::Default($text.to_owned())
+    };
+}
+
+/// A section: `"key" => field: Type, required | optional | default "as in the file";`
+macro_rules! section {
+    (
+        $(#[$meta:meta])*
+        struct $name:ident $(named by $named_by:literal)? {
+            $($(#[doc = $doc:literal])+ $key:literal => $field:ident: $ty:ty, $presence:ident $($default:literal)?;)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub(super) struct $name { $($(#[doc = $doc])+ pub(super) $field: Slot<$ty>,)+ }
+
+        impl Section for $name {
+            $(const NAMED_BY: Option<&'static str> = Some($named_by);)?
+
+            fn keys() -> Vec<Key> {
+                vec![$(Key {
+                    name: $key,
+                    doc: concat!($($doc, "\n"),+),
+                    presence: presence!($presence $($default)?),
+                    shape: <$ty as Read>::shape(),
+                },)+]
+            }
+
+            fn read(section: &mut Sectioned<'_, '_>) -> Self {
+                Self { $($field: section.slot($key, concat!($($doc, "\n"),+), &presence!($presence $($default)?)),)+ }
+            }
+        }
+
+        impl Read for $name {
+            fn shape() -> Shape {
+                Shape::Table(<Self as Section>::keys)
+            }
+
+            fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+                reader.section(node)
+            }
+        }
+    };
+}
+
+section! {
+    /// The whole file.
+    struct Root {
+        /// This node.
+        "node" => node: NodeSection, default "{}";
+        /// Logging, to standard error.
+        "log" => log: LogSection, default "{}";
+        /// Name resolution.
+        "dns" => dns: DnsSection, default "{}";
+        /// The SIP side: who we are there, and which front ends we serve.
+        "sip" => sip: SipSection, required;
+        /// The XMPP side.
+        "xmpp" => xmpp: XmppSection, required;
+        /// Certificates of the XMPP side, each for one or more served domains. Which one a partner sees is decided by
+        /// the domain he asks for (stream `to`, SNI); if he asks for none, the first one.
+        "certificate" => certificates: Sections<CertificateSection>, required;
+        /// Limits. Every one has a default that suits most.
+        "limits" => limits: Limits, default "{}";
+        /// Partners: the XMPP domains that we talk to. A domain that is not listed is refused.
+        "partner" => partners: Sections<PartnerSection>, default "[]";
+    }
+}
+
+section! {
+    struct NodeSection {
+        /// Name of this node in every identifier that it generates. Different on each node of a pool.
+        "label" => label: NodeLabel, default "\"n1\"";
+        /// Folder for what must survive a restart.
+        "state_dir" => state_dir: PathBuf, default "\"/var/lib/nuncio\"";
+    }
+}
+
+section! {
+    struct LogSection {
+        /// Text for people or JSON for machines.
+        "format" => format: LogFormat, default "\"human\"";
+        /// What is logged.
+        "level" => level: LogFilter, default "\"info\"";
+    }
+}
+
+section! {
+    struct DnsSection {
+        /// DNS servers, asked in this order. Absent: those of the system (`/etc/resolv.conf`).
+        "servers" => servers: OneOrMore<DnsServer>, optional;
+        /// Time for one query.
+        "timeout" => timeout: Duration, default "\"5s\"";
+    }
+}
+
+section! {
+    struct SipSection {
+        /// The SIP domains served. They are our XMPP domains too.
+        "domains" => domains: OneOrMore<Domain>, required;
+        /// What we call ourselves in Via and Contact; front ends must be able to resolve and reach it.
+        "name" => name: SentBy, required;
+        /// Certificate chain in PEM, own certificate first. Shown to front ends, both when they connect and when we do.
+        "certificate" => certificate: PathBuf, required;
+        /// Private key of `certificate` in PEM, without passphrase.
+        "key" => key: PathBuf, required;
+        /// Root certificates in PEM that the certificates of front ends must chain to.
+        "roots" => roots: PathBuf, required;
+        /// Connections to front ends.
+        "connect" => connect: ConnectSection, default "{}";
+        /// Where front ends connect to. At least one.
+        "listener" => listeners: Sections<ListenerSection>, required;
+        /// Front ends, or pools of them. At least one. When several serve a domain, they are tried in this order.
+        "front_end" => front_ends: Sections<FrontEndSection>, required;
+    }
+}
+
+section! {
+    struct ConnectSection {
+        /// Local address that connections leave from. Absent: the system chooses.
+        "source_address" => source_address: SourceAddress, optional;
+        /// Internet protocols used.
+        "family" => family: Family, default "\"any\"";
+    }
+}
+
+section! {
+    struct ListenerSection named by "bind" {
+        /// Address and port to listen on.
+        "bind" => bind: Bind, required;
+        /// Only with `[::]`: `"any"` takes IPv4 connections too (the default), `"ipv6"` does not.
+        "family" => family: Family, optional;
+    }
+}
+
+section! {
+    struct FrontEndSection named by "name" {
+        /// Its name in logs.
+        "name" => name: String, required;
+        /// The names of which its certificate must carry one, as SAN URI `sip:name` or dNSName. Compared in full.
+        "certificate_names" => certificate_names: OneOrMore<CertificateName>, required;
+        /// Where requests for its users are sent, tried in this order.
+        "next_hops" => next_hops: OneOrMore<HostPort>, required;
+        /// Which of the served domains its users are in. Absent: all.
+        "domains" => domains: OneOrMore<Domain>, optional;
+    }
+}
+
+section! {
+    struct XmppSection {
+        /// Root certificates in PEM that the certificates of partners must chain to. Absent: those of the system.
+        "roots" => roots: PathBuf, optional;
+        /// Connections to partners.
+        "connect" => connect: ConnectSection, default "{}";
+        /// Where partners connect to. At least one.
+        "listener" => listeners: Sections<ListenerSection>, required;
+    }
+}
+
+section! {
+    struct CertificateSection {
+        /// The served domains that it speaks for.
+        "domains" => domains: OneOrMore<Domain>, required;
+        /// Certificate chain in PEM, own certificate first.
+        "certificate" => certificate: PathBuf, required;
+        /// Private key of `certificate` in PEM, without passphrase.
+        "key" => key: PathBuf, required;
+    }
+}
+
+section! {
+    struct PartnerSection named by "domain" {
+        /// Primary domain.
+        "domain" => domain: Domain, required;
+        /// Further domains of the same partner. Subdomains are not included by themselves.
+        "additional_domains" => additional_domains: Vec<At<Domain>>, default "[]";
+        /// Free text.
+        "description" => description: String, default "\"\"";
+        /// `false`: refused like a domain that is not listed.
+        "enabled" => enabled: bool, default "true";
+        /// Trust level: an organisation trusted like our own users, a public provider that verifies its users, or one
+        /// where anybody can call himself anything. Contacts at the last may not write to a SIP user before he wrote
+        /// to them.
+        "type" => partner_type: PartnerType, required;
+    }
+}

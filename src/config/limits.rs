@@ -1,0 +1,282 @@
+//! Every limit, with its unit, its default and the range in which it may be set.
+//!
+//! A limit stands in the file under `[limits.sip]`, `[limits.xmpp]`, `[limits.pair]` or `[limits]`.
+
+use std::time::Duration;
+
+use super::read::{Node, Read, Reader, Section, Sectioned};
+use super::schema::{Key, Presence, Shape};
+use super::value::{Text, duration_text, quoted};
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// A struct of limits: the fields, their defaults, and how they are read from the file.
+macro_rules! limits {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $($(#[doc = $doc:literal])+ $field:ident: $ty:ty, $unit:literal = $default:expr, $min:expr => $max:expr;)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name { $($(#[doc = $doc])+ pub $field: $ty,)+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl Section for $name {
+            fn keys() -> Vec<Key> {
+                vec![$(Key {
+                    name: stringify!($field),
+                    doc: concat!($($doc, "\n"),+),
+                    presence: Presence::Default(<$ty as Limit>::toml($default)),
+                    shape: Shape::Value(format!("{}, {} to {}", $unit, <$ty as Limit>::text($min), <$ty as Limit>::text($max))),
+                },)+]
+            }
+
+            fn read(section: &mut Sectioned<'_, '_>) -> Self {
+                let mut limits = Self::default();
+                $(section.each(stringify!($field), |node, reader| {
+                    if let Some(value) = <$ty as Limit>::read(node, reader, $unit, $min, $max) {
+                        limits.$field = value;
+                    }
+                });)+
+                limits
+            }
+        }
+    };
+}
+
+/// What a limit can be: a number or a duration.
+trait Limit: Sized + Copy + PartialOrd {
+    fn text(self) -> String;
+    fn toml(self) -> String;
+    fn read(node: Node<'_>, reader: &mut Reader<'_>, unit: &str, min: Self, max: Self) -> Option<Self>;
+}
+
+impl Limit for usize {
+    fn text(self) -> String {
+        self.to_string()
+    }
+
+    fn toml(self) -> String {
+        self.to_string()
+    }
+
+    fn read(node: Node<'_>, reader: &mut Reader<'_>, unit: &str, min: Self, max: Self) -> Option<Self> {
+        let expected = format!("expected a whole number of {unit} from {min} to {max}");
+        let number = reader.integer(node, &expected)?;
+        match Self::try_from(number) {
+            Ok(number) if (min..=max).contains(&number) => Some(number),
+            _ => {
+                reader.refuse(node, format!("{number} is out of range; {expected}"));
+                None
+            }
+        }
+    }
+}
+
+impl Limit for Duration {
+    fn text(self) -> String {
+        duration_text(self)
+    }
+
+    fn toml(self) -> String {
+        format!("\"{}\"", duration_text(self))
+    }
+
+    fn read(node: Node<'_>, reader: &mut Reader<'_>, _unit: &str, min: Self, max: Self) -> Option<Self> {
+        let text = reader.text::<Self>(node)?;
+        match <Self as Text>::parse(text) {
+            Ok(duration) if (min..=max).contains(&duration) => Some(duration),
+            Ok(_) => {
+                reader.refuse(
+                    node,
+                    format!(
+                        "{} is out of range; expected a duration from \"{}\" to \"{}\"",
+                        quoted(text),
+                        min.text(),
+                        max.text()
+                    ),
+                );
+                None
+            }
+            Err(error) => {
+                reader.refuse(node, error.to_string());
+                None
+            }
+        }
+    }
+}
+
+limits! {
+    /// Limits of the SIP side.
+    pub struct SipLimits {
+        /// Longest start line with all headers. Longer: 400 and the connection ends.
+        head: usize, "bytes" = 64 * KIB, 8 * KIB => MIB;
+        /// Longest single header field.
+        header: usize, "bytes" = 16 * KIB, 4 * KIB => MIB;
+        /// Most header fields in one message.
+        headers: usize, "headers" = 256, 32 => 4096;
+        /// Longest body. Longer: 513.
+        body: usize, "bytes" = 256 * KIB, 4 * KIB => 16 * MIB;
+        /// Most inbound connections at a time.
+        connections: usize, "connections" = 1000, 1 => 100_000;
+        /// Most inbound connections at a time that have not shown a certificate yet.
+        unauthenticated: usize, "connections" = 256, 1 => 100_000;
+        /// Most requests of one connection that wait for their final answer. More: 503.
+        pending_per_connection: usize, "requests" = 16_384, 1 => 1_000_000;
+        /// Most requests that wait for a connection to one next hop.
+        queue: usize, "requests" = 4096, 1 => 1_000_000;
+        /// How long a request may wait for a connection to its next hop, or for the evidence that its message was taken.
+        hold: Duration, "duration" = secs(10), secs(1) => secs(30);
+        /// Time for one TCP connect.
+        connect: Duration, "duration" = secs(5), ms(100) => secs(60);
+        /// Time for one TLS handshake.
+        handshake: Duration, "duration" = secs(10), ms(100) => secs(60);
+        /// First pause before a failed next hop is tried again; doubles with each failure.
+        backoff_initial: Duration, "duration" = secs(1), ms(10) => secs(3600);
+        /// Longest pause before a failed next hop is tried again.
+        backoff_max: Duration, "duration" = secs(60), ms(10) => secs(24 * 3600);
+    }
+}
+
+limits! {
+    /// Limits of the XMPP side.
+    pub struct XmppLimits {
+        /// Longest stanza on an authenticated stream. Longer: `policy-violation` with `stanza-too-big`.
+        stanza: usize, "bytes" = 512 * KIB, 10_000 => 16 * MIB;
+        /// Longest stream header or element before authentication.
+        pre_auth_stanza: usize, "bytes" = 16 * KIB, 10_000 => 16 * MIB;
+        /// Deepest nesting of elements in a stanza.
+        depth: usize, "levels" = 32, 8 => 256;
+        /// Most attributes of one element.
+        attributes: usize, "attributes" = 64, 16 => 1024;
+        /// Most children of one element.
+        children: usize, "children" = 1024, 64 => 65_536;
+        /// Most inbound connections at a time, over all partners.
+        connections: usize, "connections" = 1000, 1 => 100_000;
+        /// Most connections at a time with one partner domain.
+        connections_per_partner: usize, "connections" = 20, 1 => 100_000;
+        /// Most inbound connections at a time that are not authenticated yet.
+        unauthenticated: usize, "connections" = 256, 1 => 100_000;
+        /// Most stanzas that wait for one lane (our domain, their domain).
+        lane_queue: usize, "stanzas" = 2048, 1 => 1_000_000;
+        /// Most bytes of stanzas that wait for one lane.
+        lane_bytes: usize, "bytes" = 4 * MIB, 64 * KIB => 1024 * MIB;
+        /// Most sent stanzas of one stream that the partner has not confirmed yet.
+        unconfirmed: usize, "stanzas" = 4096, 1 => 1_000_000;
+        /// How long a message may wait in a lane before its sender is told that it was not delivered.
+        hold: Duration, "duration" = secs(10), secs(1) => secs(30);
+        /// Time for one TCP connect.
+        connect: Duration, "duration" = secs(5), ms(100) => secs(60);
+        /// Time for one TLS handshake.
+        handshake: Duration, "duration" = secs(10), ms(100) => secs(60);
+        /// Time from the first byte of a connection to an authenticated stream.
+        establishment: Duration, "duration" = secs(60), secs(1) => secs(600);
+        /// How long a stream may leave our ping unanswered before what was sent counts as unconfirmed.
+        ping_timeout: Duration, "duration" = secs(60), secs(1) => secs(600);
+        /// How long we wait for the partner's closing tag after ours.
+        close: Duration, "duration" = secs(5), ms(100) => secs(60);
+        /// First pause before a failed partner is tried again; doubles with each failure.
+        backoff_initial: Duration, "duration" = secs(1), ms(10) => secs(3600);
+        /// Longest pause before a failed partner is tried again.
+        backoff_max: Duration, "duration" = secs(300), ms(10) => secs(24 * 3600);
+        /// Most domains in the record of strangers that were refused.
+        refused_domains: usize, "domains" = 1000, 1 => 1_000_000;
+    }
+}
+
+limits! {
+    /// Limits of one pair (SIP user, XMPP user).
+    pub struct PairLimits {
+        /// Most messages of one pair that wait, in each direction.
+        queue: usize, "messages" = 256, 1 => 65_536;
+    }
+}
+
+/// All limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `limits.sip`
+    pub sip: SipLimits,
+    /// `limits.xmpp`
+    pub xmpp: XmppLimits,
+    /// `limits.pair`
+    pub pair: PairLimits,
+    /// How long a stopping node waits for its queues to empty and its streams to close.
+    pub drain: Duration,
+}
+
+impl Limits {
+    /// Default of [`Limits::drain`].
+    pub const DRAIN: Duration = secs(20);
+    pub(super) const DRAIN_RANGE: (Duration, Duration) = (secs(1), secs(600));
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sip: SipLimits::default(),
+            xmpp: XmppLimits::default(),
+            pair: PairLimits::default(),
+            drain: Self::DRAIN,
+        }
+    }
+}
+
+impl Section for Limits {
+    fn keys() -> Vec<Key> {
+        let section =
+            |name, doc, table| Key { name, doc, presence: Presence::Default("{}".to_owned()), shape: table };
+        let (min, max) = Self::DRAIN_RANGE;
+        vec![
+            Key {
+                name: "drain",
+                doc: "How long a stopping node waits for its queues to empty and its streams to close.",
+                presence: Presence::Default(Self::DRAIN.toml()),
+                shape: Shape::Value(format!("duration, {} to {}", min.text(), max.text())),
+            },
+            section("sip", "Limits of the SIP side.", Shape::Table(SipLimits::keys)),
+            section("xmpp", "Limits of the XMPP side.", Shape::Table(XmppLimits::keys)),
+            section("pair", "Limits of one pair (SIP user, XMPP user).", Shape::Table(PairLimits::keys)),
+        ]
+    }
+
+    fn read(section: &mut Sectioned<'_, '_>) -> Self {
+        let mut limits = Self::default();
+        let (min, max) = Self::DRAIN_RANGE;
+        section.each("drain", |node, reader| {
+            if let Some(drain) = Limit::read(node, reader, "duration", min, max) {
+                limits.drain = drain;
+            }
+        });
+        section.each("sip", |node, reader| limits.sip = reader.section(node).unwrap_or_default());
+        section.each("xmpp", |node, reader| limits.xmpp = reader.section(node).unwrap_or_default());
+        section.each("pair", |node, reader| limits.pair = reader.section(node).unwrap_or_default());
+        limits
+    }
+}
+
+impl Read for Limits {
+    fn shape() -> Shape {
+        Shape::Table(<Self as Section>::keys)
+    }
+
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.section(node)
+    }
+}

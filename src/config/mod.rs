@@ -1,0 +1,269 @@
+//! The configuration: one TOML file, overridden by environment and flags.
+//!
+//! The way of a value:
+//!
+//! 1. [`source`] reads each TOML file and notes where every value stands;
+//! 2. [`read`] checks each file by itself, strictly, against the sections of [`file`]: unknown keys, wrong types and
+//!    impossible values are all reported, not only the first;
+//! 3. the crate `config` lays files, environment (`NUNCIO_SECTION__KEY`) and flags over each other, each value still
+//!    knowing where it came from;
+//! 4. the result is read again, now complete, and [`check`] judges what only shows between values;
+//! 5. [`resolve`] makes the [`Config`], in which nothing is wrong or missing any more.
+//!
+//! The sections are declared once, in [`file`] and [`limits`]: types, defaults, suggestions for misspelt keys and the
+//! tables of `docs/configuration.md` come from that declaration.
+
+mod address;
+mod check;
+mod file;
+mod limits;
+mod pem;
+mod problem;
+mod read;
+pub mod reference;
+mod resolve;
+mod schema;
+mod source;
+mod value;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use address::{
+    Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, SentBy, SourceAddress,
+};
+pub use limits::{Limits, PairLimits, SipLimits, XmppLimits};
+pub use problem::{Problem, Report, Severity};
+pub use source::Sources;
+pub use value::{Family, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError};
+
+/// Where the configuration is looked for unless `--config` says otherwise.
+pub const DEFAULT_FILE: &str = "/etc/nuncio/nuncio.toml";
+
+/// A configuration in which every value is right by itself and all fit together.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[log]`
+    pub log: Log,
+    /// `[dns]`
+    pub dns: Dns,
+    /// `[sip]`
+    pub sip: Sip,
+    /// `[xmpp]`
+    pub xmpp: Xmpp,
+    /// `[[certificate]]`
+    pub certificates: Certificates,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[[partner]]`
+    pub partners: Partners,
+}
+
+impl Config {
+    /// Loads and checks the configuration. `identity` judges whether a certificate and a key belong together; it gets
+    /// files that exist, can be read and look like what they should be, and answers with a sentence.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its place; see [`Report`]. Warnings come with the configuration.
+    pub fn load(
+        sources: &Sources,
+        identity: &dyn Fn(&Path, &Path) -> Result<(), String>,
+    ) -> Result<(Self, Report), Report> {
+        resolve::load(sources, identity)
+    }
+
+    /// Whether `domain` is a SIP domain that we serve.
+    pub fn serves(&self, domain: &Domain) -> bool {
+        self.sip.routes.contains_key(domain)
+    }
+}
+
+/// This node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Goes into every identifier that we generate.
+    pub label: NodeLabel,
+    /// Where what must survive a restart is kept.
+    pub state_dir: PathBuf,
+}
+
+/// Logging.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// What is logged.
+    pub level: LogFilter,
+}
+
+/// DNS.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// The servers asked, in this order; `None`: those of the system.
+    pub servers: Option<Vec<SocketAddr>>,
+    /// Time for one query.
+    pub timeout: Duration,
+}
+
+/// Certificate chain and key, both PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The chain, own certificate first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// How outbound connections leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// Their local address; `None`: the system chooses.
+    pub source_address: Option<IpAddr>,
+    /// The protocols used. Never contradicts `source_address`.
+    pub family: Family,
+}
+
+/// A socket that listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Address and port.
+    pub bind: SocketAddr,
+    /// For `[::]` only: take IPv6 connections only (`IPV6_V6ONLY`), or IPv4 too.
+    pub only_v6: bool,
+}
+
+/// The SIP side.
+#[derive(Clone, Debug)]
+pub struct Sip {
+    /// The SIP domains served, in the order of the file; never empty. They are our XMPP domains too.
+    pub domains: Vec<Domain>,
+    /// What we call ourselves in Via and Contact.
+    pub name: SentBy,
+    /// Used on the listeners and towards front ends.
+    pub identity: Identity,
+    /// The roots that front ends' certificates must chain to, a PEM file.
+    pub roots: PathBuf,
+    /// Towards front ends.
+    pub connect: Connect,
+    /// Never empty.
+    pub listeners: Vec<Listener>,
+    /// Never empty.
+    pub front_ends: Vec<FrontEnd>,
+    routes: HashMap<Domain, Vec<usize>>,
+}
+
+impl Sip {
+    /// The front ends that serve `domain`, in the order in which they are tried; none if `domain` is not served,
+    /// at least one if it is.
+    pub fn front_ends_of(&self, domain: &Domain) -> impl Iterator<Item = &FrontEnd> {
+        self.routes.get(domain).into_iter().flatten().filter_map(|index| self.front_ends.get(*index))
+    }
+}
+
+/// A front end or pool of them.
+#[derive(Clone, Debug)]
+pub struct FrontEnd {
+    /// Its name in logs.
+    pub name: String,
+    /// The names that its certificates may carry; never empty.
+    pub certificate_names: Vec<CertificateName>,
+    /// Where requests are sent, tried in this order; never empty.
+    pub next_hops: Vec<HostPort>,
+    /// The served domains whose users it has; never empty.
+    pub domains: Vec<Domain>,
+}
+
+/// The XMPP side.
+#[derive(Clone, Debug)]
+pub struct Xmpp {
+    /// The roots that partners' certificates must chain to, a PEM file; `None`: those of the system.
+    pub roots: Option<PathBuf>,
+    /// Towards partners.
+    pub connect: Connect,
+    /// Never empty.
+    pub listeners: Vec<Listener>,
+}
+
+/// The certificates of the XMPP side.
+#[derive(Clone, Debug)]
+pub struct Certificates {
+    identities: Vec<Identity>,
+    of_domain: HashMap<Domain, usize>,
+}
+
+impl Certificates {
+    /// Which certificate speaks for `domain`; every served domain has one.
+    pub fn of(&self, domain: &Domain) -> Option<&Identity> {
+        self.of_domain.get(domain).and_then(|index| self.identities.get(*index))
+    }
+
+    /// The certificate for those who do not say which domain they want: the first one.
+    pub fn default_identity(&self) -> Option<&Identity> {
+        self.identities.first()
+    }
+
+    /// All certificates, in the order of the file, each with the domains that it speaks for.
+    pub fn iter(&self) -> impl Iterator<Item = (&Identity, Vec<&Domain>)> {
+        self.identities.iter().enumerate().map(|(index, identity)| {
+            let mut domains: Vec<&Domain> =
+                self.of_domain.iter().filter(|(_, i)| **i == index).map(|(d, _)| d).collect();
+            domains.sort_unstable();
+            (identity, domains)
+        })
+    }
+}
+
+/// A federated organisation or provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partner {
+    /// Its primary domain.
+    pub domain: Domain,
+    /// Its further domains; subdomains are not included by themselves.
+    pub additional_domains: Vec<Domain>,
+    /// Free text for administrators.
+    pub description: String,
+    /// Off: treated like a domain that is not listed, but says so in the log.
+    pub enabled: bool,
+    /// The trust level.
+    pub partner_type: PartnerType,
+}
+
+impl Partner {
+    /// The primary domain and the additional ones.
+    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
+        std::iter::once(&self.domain).chain(&self.additional_domains)
+    }
+}
+
+/// The partners, enabled or not. A domain belongs to one partner at most, and never is a served domain.
+#[derive(Clone, Debug, Default)]
+pub struct Partners {
+    list: Vec<Partner>,
+    of_domain: HashMap<Domain, usize>,
+}
+
+impl Partners {
+    /// The partner to which `domain` belongs, enabled or not.
+    pub fn of(&self, domain: &Domain) -> Option<&Partner> {
+        self.of_domain.get(domain).and_then(|index| self.list.get(*index))
+    }
+
+    /// All partners in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Partner> {
+        self.list.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}

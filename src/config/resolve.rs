@@ -1,0 +1,175 @@
+//! From sources to the [`Config`].
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use ::config::{ConfigError, Map, Value, ValueKind};
+
+use super::address::Domain;
+use super::check::Checker;
+use super::file::{ConnectSection, ListenerSection, PartnerSection, Root, SipSection, XmppSection};
+use super::problem::{Report, Severity};
+use super::read::{At, OneOrMore, Reader, Sections};
+use super::source::{Layer, Part, Sources};
+use super::value::Family;
+use super::{
+    Certificates, Config, Connect, Dns, FrontEnd, Identity, Listener, Log, Node, Partner, Partners, Sip, Xmpp,
+};
+
+/// See [`Config::load`].
+pub(super) fn load(
+    sources: &Sources,
+    identity: &dyn Fn(&Path, &Path) -> Result<(), String>,
+) -> Result<(Config, Report), Report> {
+    let mut problems = Vec::new();
+    let (places, layers) = sources.read(&mut problems);
+    // Each file by itself: what is wrong is wrong even if a later layer covers it.
+    let files = layers.iter().filter(|layer| layer.is_file);
+    for layer in files.clone() {
+        let _: Root = Reader::new(&places, &mut problems, false).root(&layer.values);
+    }
+    if files.count() < sources.files() {
+        // What the unreadable file says is not known, so nothing can be called missing.
+        return Err(Report::new(problems));
+    }
+    let merged = match merge(layers) {
+        Ok(merged) => merged,
+        Err(error) => {
+            let text = format!("the sources cannot be laid over each other: {error}");
+            problems.push(places.problem(Severity::Error, None, Part::Value, text));
+            return Err(Report::new(problems));
+        }
+    };
+    let empty = Map::new();
+    let values = if let ValueKind::Table(values) = &merged.kind { values } else { &empty };
+    let root: Root = Reader::new(&places, &mut problems, true).root(values);
+    Checker { places: &places, problems: &mut problems }.check(&root, &merged, sources, identity);
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(Report::new(problems));
+    }
+    match config(root) {
+        Some(config) => Ok((config, Report::new(problems))),
+        None => {
+            let text =
+                "a value is missing and its check does not say which: this is a defect of nuncio".to_owned();
+            problems.push(places.problem(Severity::Error, None, Part::Value, text));
+            Err(Report::new(problems))
+        }
+    }
+}
+
+fn merge(layers: Vec<Layer>) -> Result<Value, ConfigError> {
+    let mut builder = ::config::Config::builder();
+    for layer in layers {
+        builder = builder.add_source(layer);
+    }
+    Ok(builder.build()?.cache)
+}
+
+/// `None` if something required is missing; the reader has reported that before.
+fn config(root: Root) -> Option<Config> {
+    let (node, log, dns) = (root.node.value?, root.log.value?, root.dns.value?);
+    Some(Config {
+        node: Node { label: node.label.value?, state_dir: node.state_dir.value? },
+        log: Log { format: log.format.value?, level: log.level.value? },
+        dns: Dns {
+            servers: dns.servers.value.map(|list| list.0.into_iter().map(|server| server.value.0).collect()),
+            timeout: dns.timeout.value?,
+        },
+        sip: sip(root.sip.value?)?,
+        xmpp: xmpp(root.xmpp.value?)?,
+        certificates: {
+            let mut certificates = Certificates { identities: Vec::new(), of_domain: HashMap::new() };
+            for (index, section) in root.certificates.value?.0.into_iter().enumerate() {
+                let section = section.value;
+                certificates
+                    .identities
+                    .push(Identity { certificate: section.certificate.value?, key: section.key.value? });
+                certificates
+                    .of_domain
+                    .extend(plain(section.domains.value?).into_iter().map(|domain| (domain, index)));
+            }
+            certificates
+        },
+        limits: root.limits.value?,
+        partners: partners(root.partners.value?.0)?,
+    })
+}
+
+fn sip(sip: SipSection) -> Option<Sip> {
+    let domains = plain(sip.domains.value?);
+    let mut front_ends = Vec::new();
+    let mut routes: HashMap<Domain, Vec<usize>> = HashMap::new();
+    for section in sip.front_ends.value?.0 {
+        let section = section.value;
+        let front_end = FrontEnd {
+            name: section.name.value?,
+            certificate_names: plain(section.certificate_names.value?),
+            next_hops: plain(section.next_hops.value?),
+            domains: section.domains.value.map_or_else(|| domains.clone(), plain),
+        };
+        for domain in &front_end.domains {
+            routes.entry(domain.clone()).or_default().push(front_ends.len());
+        }
+        front_ends.push(front_end);
+    }
+    Some(Sip {
+        domains,
+        name: sip.name.value?,
+        identity: Identity { certificate: sip.certificate.value?, key: sip.key.value? },
+        roots: sip.roots.value?,
+        connect: connect(sip.connect.value?)?,
+        listeners: listeners(sip.listeners.value?)?,
+        front_ends,
+        routes,
+    })
+}
+
+fn xmpp(xmpp: XmppSection) -> Option<Xmpp> {
+    Some(Xmpp {
+        roots: xmpp.roots.value,
+        connect: connect(xmpp.connect.value?)?,
+        listeners: listeners(xmpp.listeners.value?)?,
+    })
+}
+
+fn connect(connect: ConnectSection) -> Option<Connect> {
+    Some(Connect {
+        source_address: connect.source_address.value.map(|source| source.0),
+        family: connect.family.value?,
+    })
+}
+
+fn listeners(listeners: Sections<ListenerSection>) -> Option<Vec<Listener>> {
+    let listener = |section: At<ListenerSection>| {
+        let bind = section.value.bind.value?.0;
+        Some(Listener { bind, only_v6: section.value.family.value == Some(Family::Ipv6) })
+    };
+    listeners.0.into_iter().map(listener).collect()
+}
+
+fn partners(sections: Vec<At<PartnerSection>>) -> Option<Partners> {
+    let mut partners = Partners::default();
+    for (index, section) in sections.into_iter().enumerate() {
+        let section = section.value;
+        let partner = Partner {
+            domain: section.domain.value?,
+            additional_domains: section
+                .additional_domains
+                .value?
+                .into_iter()
+                .map(|domain| domain.value)
+                .collect(),
+            description: section.description.value?,
+            enabled: section.enabled.value?,
+            partner_type: section.partner_type.value?,
+        };
+        partners.of_domain.extend(partner.domains().map(|domain| (domain.clone(), index)));
+        partners.list.push(partner);
+    }
+    Some(partners)
+}
+
+fn plain<T>(list: OneOrMore<T>) -> Vec<T> {
+    list.0.into_iter().map(|element| element.value).collect()
+}

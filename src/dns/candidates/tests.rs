@@ -1,0 +1,247 @@
+use super::*;
+use crate::dns::DnsErrorKind;
+use crate::dns::fake::FakeDns;
+
+const SRV: &str = "_xmpp-server._tcp.fabrikam.com";
+
+#[tokio::test]
+async fn s2s_01_srv_records_lead_to_their_hosts_in_order() {
+    let dns = FakeDns::new()
+        .srv(SRV, (20, 0, 5270, "backup.example"))
+        .srv(SRV, (10, 0, 5269, "main.example"))
+        .host("main.example", &["2001:db8::1", "192.0.2.1"])
+        .host("backup.example", &["192.0.2.2"])
+        .host("fabrikam.com", &["192.0.2.99"]);
+    let candidates = find(&dns, "fabrikam.com").await.unwrap();
+    let main = Origin::Srv { priority: 10, weight: 0 };
+    let backup = Origin::Srv { priority: 20, weight: 0 };
+    assert_eq!(
+        candidates,
+        [
+            candidate("[2001:db8::1]:5269", "main.example", main),
+            candidate("192.0.2.1:5269", "main.example", main),
+            candidate("192.0.2.2:5270", "backup.example", backup),
+        ]
+    );
+    assert_eq!(dns.asked()[0], format!("SRV {SRV}"));
+    assert!(!dns.asked().contains(&"fabrikam.com".to_owned()), "{:?}", dns.asked());
+}
+
+#[tokio::test]
+async fn s2s_01_the_seed_decides_among_equals() {
+    let mut dns = FakeDns::new();
+    for n in 0..4 {
+        let name = format!("h{n}.example");
+        dns = dns.srv(SRV, (1, 1, 5269, &name)).host(&name, &[&format!("192.0.2.{n}")]);
+    }
+    let first = async |seed| {
+        xmpp_server_candidates(&dns, "fabrikam.com", Family::Any, seed).await.unwrap().swap_remove(0)
+    };
+    let mut seen = HashSet::new();
+    for seed in 0..100 {
+        let once = first(seed).await;
+        assert_eq!(once, first(seed).await);
+        seen.insert(once.address);
+    }
+    assert_eq!(seen.len(), 4);
+}
+
+#[tokio::test]
+async fn s2s_01_a_single_dot_means_no_service() {
+    let dns = FakeDns::new().srv(SRV, (0, 0, 0, "")).host("fabrikam.com", &["192.0.2.99"]);
+    let error = find(&dns, "fabrikam.com").await.unwrap_err();
+    assert_eq!(error, DnsError::NoService { domain: "fabrikam.com".to_owned() });
+    assert_eq!(error.kind(), DnsErrorKind::DoesNotExist);
+    assert_eq!(dns.asked().len(), 1, "no fallback");
+}
+
+#[tokio::test]
+async fn s2s_01_a_dot_beside_other_records_is_left_out() {
+    let dns = FakeDns::new()
+        .srv(SRV, (0, 0, 0, ""))
+        .srv(SRV, (1, 0, 5269, "a.example"))
+        .host("a.example", &["192.0.2.1"]);
+    assert_eq!(addresses(&find(&dns, "fabrikam.com").await.unwrap()), ["192.0.2.1:5269"]);
+}
+
+#[tokio::test]
+async fn s2s_02_all_addresses_of_a_target_come_before_the_next_target() {
+    let dns = FakeDns::new()
+        .srv(SRV, (1, 0, 5269, "a.example"))
+        .srv(SRV, (2, 0, 5269, "b.example"))
+        .host("a.example", &["192.0.2.1", "192.0.2.2", "192.0.2.1"])
+        .host("b.example", &["192.0.2.3", "192.0.2.2"]);
+    // What was listed before is not tried twice.
+    let found = find(&dns, "fabrikam.com").await.unwrap();
+    assert_eq!(addresses(&found), ["192.0.2.1:5269", "192.0.2.2:5269", "192.0.2.3:5269"]);
+}
+
+#[tokio::test]
+async fn s2s_03_without_srv_answer_the_domain_itself_is_tried_on_5269() {
+    let host = || FakeDns::new().host("fabrikam.com", &["2001:db8::1", "192.0.2.1"]);
+    let timeout = DnsError::Timeout { name: SRV.to_owned() };
+    let servfail = DnsError::Failed { name: SRV.to_owned(), detail: "SERVFAIL".to_owned() };
+    let cases = [
+        (host(), Origin::NoSrv),
+        (host().srv_answer(SRV, Ok(Vec::new())), Origin::NoSrv),
+        (host().srv_answer(SRV, Err(timeout)), Origin::SrvUnanswered),
+        (host().srv_answer(SRV, Err(servfail)), Origin::SrvUnanswered),
+    ];
+    for (dns, origin) in cases {
+        assert_eq!(
+            find(&dns, "fabrikam.com").await.unwrap(),
+            [
+                candidate("[2001:db8::1]:5269", "fabrikam.com", origin),
+                candidate("192.0.2.1:5269", "fabrikam.com", origin),
+            ]
+        );
+    }
+}
+
+#[tokio::test]
+async fn s2s_03_no_fallback_when_srv_targets_lead_nowhere() {
+    let dns = FakeDns::new().srv(SRV, (1, 0, 5269, "gone.example")).host("fabrikam.com", &["192.0.2.1"]);
+    let error = find(&dns, "fabrikam.com").await.unwrap_err();
+    assert_eq!(error, DnsError::NoSuchDomain { name: "gone.example".to_owned() });
+    assert!(!dns.asked().contains(&"fabrikam.com".to_owned()));
+}
+
+#[tokio::test]
+async fn s2s_02_a_dead_target_does_not_hide_the_others() {
+    let dns = FakeDns::new()
+        .srv(SRV, (1, 0, 5269, "gone.example"))
+        .srv(SRV, (2, 0, 5269, "bad name.example"))
+        .srv(SRV, (3, 0, 5269, "here.example"))
+        .host("here.example", &["192.0.2.1"]);
+    assert_eq!(addresses(&find(&dns, "fabrikam.com").await.unwrap()), ["192.0.2.1:5269"]);
+}
+
+#[tokio::test]
+async fn exs_16_what_does_not_exist_is_told_from_what_cannot_be_resolved() {
+    use DnsErrorKind::{DoesNotExist, Timeout, Unresolvable};
+    let timeout = |name: &str| DnsError::Timeout { name: name.to_owned() };
+    let failed = |name: &str| DnsError::Failed { name: name.to_owned(), detail: "SERVFAIL".to_owned() };
+    let one = |error| FakeDns::new().srv(SRV, (1, 0, 5269, "a.example")).host_error("a.example", error);
+    let cases = [
+        (FakeDns::new(), DoesNotExist),
+        (FakeDns::new().host("fabrikam.com", &[]), DoesNotExist),
+        (FakeDns::new().host_error("fabrikam.com", timeout("fabrikam.com")), Timeout),
+        (FakeDns::new().host_error("fabrikam.com", failed("fabrikam.com")), Unresolvable),
+        // The SRV question timed out, but then the domain turned out not to exist.
+        (FakeDns::new().srv_answer(SRV, Err(timeout(SRV))), DoesNotExist),
+        (one(timeout("a.example")), Timeout),
+        // Of several targets the one that may come back counts.
+        (one(timeout("a.example")).srv(SRV, (2, 0, 5269, "gone.example")), Timeout),
+        (one(failed("a.example")).srv(SRV, (0, 0, 5269, "gone.example")), Unresolvable),
+    ];
+    for (dns, kind) in cases {
+        let error = find(&dns, "fabrikam.com").await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn s2s_08_a_foreign_zone_cannot_blow_up_the_list() {
+    // One more record than is looked at: the one tried last is not even resolved.
+    let mut dns = FakeDns::new();
+    for n in 0..=MAX_SRV_RECORDS {
+        let name = format!("h{n}.example");
+        let address = format!("192.0.2.{n}");
+        dns = dns.srv(SRV, (n as u16, 0, 5269, &name)).host(&name, &[&address]);
+    }
+    assert_eq!(find(&dns, "fabrikam.com").await.unwrap().len(), MAX_SRV_RECORDS);
+    assert!(!dns.asked().contains(&format!("h{MAX_SRV_RECORDS}.example")));
+
+    // One more address than is tried of one host, and in all.
+    let many: Vec<_> = (0..=MAX_ADDRESSES_PER_HOST).map(|n| format!("192.0.2.{n}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let dns = FakeDns::new().host("fabrikam.com", &many);
+    assert_eq!(find(&dns, "fabrikam.com").await.unwrap().len(), MAX_ADDRESSES_PER_HOST);
+
+    let mut dns = FakeDns::new();
+    for host in 0..=MAX_CANDIDATES / MAX_ADDRESSES_PER_HOST {
+        let name = format!("h{host}.example");
+        let addresses: Vec<_> = (0..MAX_ADDRESSES_PER_HOST).map(|n| format!("192.0.{host}.{n}")).collect();
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        dns = dns.srv(SRV, (host as u16, 0, 5269, &name)).host(&name, &addresses);
+    }
+    assert_eq!(find(&dns, "fabrikam.com").await.unwrap().len(), MAX_CANDIDATES);
+}
+
+#[tokio::test]
+async fn the_family_decides_which_addresses_are_candidates() {
+    let dns = FakeDns::new()
+        .srv(SRV, (1, 0, 5269, "both.example"))
+        .srv(SRV, (2, 0, 5269, "six.example"))
+        .host("both.example", &["2001:db8::1", "192.0.2.1"])
+        .host("six.example", &["2001:db8::2"]);
+    let find = async |family| xmpp_server_candidates(&dns, "fabrikam.com", family, 1).await.unwrap();
+    assert_eq!(addresses(&find(Family::Ipv4).await), ["192.0.2.1:5269"]);
+    assert_eq!(addresses(&find(Family::Ipv6).await), ["[2001:db8::1]:5269", "[2001:db8::2]:5269"]);
+    assert_eq!(find(Family::Any).await.len(), 3);
+}
+
+#[tokio::test]
+async fn domains_are_asked_for_as_a_labels_and_nonsense_is_not_asked_for() {
+    let dns = FakeDns::new().host("xn--bcher-kva.example", &["192.0.2.1"]);
+    assert_eq!(addresses(&find(&dns, "BÜCHER.example.").await.unwrap()), ["192.0.2.1:5269"]);
+    assert_eq!(dns.asked(), ["SRV _xmpp-server._tcp.xn--bcher-kva.example", "xn--bcher-kva.example"]);
+
+    let dns = FakeDns::new();
+    let long_label = format!("{}.ex", "a".repeat(64));
+    let long_name = vec!["a".repeat(63); 4].join(".");
+    for domain in
+        ["", ".", "a..ex", ".ex", "a b.ex", "a\\.b", "a\n.ex", "a/b", "*.ex", &long_label, &long_name]
+    {
+        let error = find(&dns, domain).await.unwrap_err();
+        assert!(matches!(error, DnsError::BadName { .. }), "{domain:?}: {error}");
+        assert!(!error.to_string().contains(char::is_control));
+    }
+    assert!(dns.asked().is_empty());
+    // The longest label that fits.
+    let label = format!("{}.ex", "a".repeat(63));
+    assert!(matches!(find(&dns, &label).await, Err(DnsError::NoSuchDomain { .. })));
+}
+
+#[tokio::test]
+async fn s2s_06_configured_hosts_and_addresses_need_no_srv() {
+    let dns = FakeDns::new().host("fe.contoso.com", &["2001:db8::1", "192.0.2.1"]);
+    let find = async |host, family| host_candidates(&dns, host, 5061, family).await;
+    assert_eq!(
+        find("FE.contoso.com", Family::Any).await.unwrap(),
+        [
+            candidate("[2001:db8::1]:5061", "fe.contoso.com", Origin::Given),
+            candidate("192.0.2.1:5061", "fe.contoso.com", Origin::Given),
+        ]
+    );
+    assert_eq!(addresses(&find("fe.contoso.com", Family::Ipv4).await.unwrap()), ["192.0.2.1:5061"]);
+    assert_eq!(dns.asked(), ["fe.contoso.com", "fe.contoso.com"]);
+
+    assert_eq!(addresses(&find("192.0.2.7", Family::Any).await.unwrap()), ["192.0.2.7:5061"]);
+    for host in ["[2001:db8::7]", "2001:db8::7"] {
+        assert_eq!(addresses(&find(host, Family::Any).await.unwrap()), ["[2001:db8::7]:5061"]);
+    }
+    let error = find("192.0.2.7", Family::Ipv6).await.unwrap_err();
+    assert_eq!(error.to_string(), "192.0.2.7 has no IPv6 address in DNS");
+    assert!(matches!(find("nowhere.example", Family::Any).await, Err(DnsError::NoSuchDomain { .. })));
+}
+
+#[tokio::test]
+async fn an_xmpp_domain_that_is_an_address_is_connected_to_directly() {
+    let dns = FakeDns::new();
+    assert_eq!(addresses(&find(&dns, "[::1]").await.unwrap()), ["[::1]:5269"]);
+    assert_eq!(addresses(&find(&dns, "127.0.0.1").await.unwrap()), ["127.0.0.1:5269"]);
+    assert!(dns.asked().is_empty());
+}
+
+async fn find(dns: &FakeDns, domain: &str) -> Result<Vec<Candidate>, DnsError> {
+    xmpp_server_candidates(dns, domain, Family::Any, 1).await
+}
+
+fn candidate(address: &str, host: &str, origin: Origin) -> Candidate {
+    Candidate { address: address.parse().unwrap(), host: host.to_owned(), origin }
+}
+
+fn addresses(candidates: &[Candidate]) -> Vec<String> {
+    candidates.iter().map(|candidate| candidate.address.to_string()).collect()
+}

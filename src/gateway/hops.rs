@@ -1,0 +1,303 @@
+//! What goes to the front ends: released by its pair, sent by the group of next hops, settled by the answer.
+
+use std::sync::Arc;
+
+use compact_str::{CompactString, format_compact};
+use nuncio_sip::connection;
+use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing};
+use nuncio_sip::{Message, StatusCode};
+use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
+use nuncio_translate::judge::{Direction, Kind, judge};
+use nuncio_translate::address::{Contact, SipUser};
+use nuncio_translate::message::to_sip::{self, Instant, Languages, Reading, Request, RequestError};
+use nuncio_translate::pair::{NextForSip, Notice, Pair, PairKey, ToSip};
+use nuncio_translate::{Moment, notice};
+use nuncio_xmpp::{Addresses, BareJid, Condition, Element, ErrorType, Jid};
+use tracing::{info, warn};
+
+use super::from_xmpp::{reply_error, took};
+use super::port::Port;
+use super::{ConnectionId, Gateway, LanePort, ToSipEnvelope};
+
+/// Room for everything of a MESSAGE but its body, so that writing it allocates once.
+const REQUEST_OVERHEAD: usize = 768;
+
+/// The machine in front of one front end.
+pub type HopPort = Port<HopGroup<ToSipEnvelope>>;
+
+/// One front end: the next hops behind one name, and the domains it serves.
+#[derive(Debug, Clone)]
+pub struct FrontEnd {
+    pub name: CompactString,
+    /// The served domains it speaks for and is responsible for.
+    pub domains: Vec<CompactString>,
+    pub hops: Arc<HopPort>,
+}
+
+impl FrontEnd {
+    pub(super) fn speaks_for(&self, domain: &str) -> bool {
+        self.domains.iter().any(|served| served == domain)
+    }
+}
+
+/// What a group of next hops wants of the task that serves it.
+#[derive(Debug, Default)]
+pub struct HopWants {
+    /// Connect to the next hop with this number.
+    pub connect: Option<usize>,
+}
+
+impl Gateway {
+    pub fn front_ends(&self) -> &[FrontEnd] {
+        &self.front_ends
+    }
+
+    /// Acts on everything the group wants or reports; says what is left for its driver.
+    pub fn serve_hops(&self, hops: &HopPort, now: Moment) -> HopWants {
+        let mut wants = HopWants::default();
+        let mut settled = Vec::new();
+        hops.step(|group| {
+            while let Some(output) = group.poll() {
+                match output {
+                    HopOutput::Connect { target } => wants.connect = Some(target),
+                    HopOutput::Send { connection, outgoing } => self.send(group, connection, outgoing, now),
+                    HopOutput::Release { connection } => {
+                        if let Some(port) = self.connection(ConnectionId(connection.0)) {
+                            port.feed(connection::Connection::drain);
+                        }
+                    }
+                    HopOutput::Response { envelope, message } => settled.push((envelope, Ok(message))),
+                    HopOutput::Failed { envelope, why } => settled.push((envelope, Err(why))),
+                }
+            }
+        });
+        // The group is released: settling locks pairs, and pairs lock groups.
+        for (envelope, outcome) in settled {
+            self.settle(&envelope, outcome, now);
+        }
+        wants
+    }
+
+    /// The group stays locked while it sends, so that requests leave in the order it gave them out.
+    fn send(
+        &self,
+        group: &mut HopGroup<ToSipEnvelope>,
+        connection: nuncio_sip::hop::HopConnection,
+        outgoing: Outgoing<ToSipEnvelope>,
+        now: Moment,
+    ) {
+        let Some(port) = self.connection(ConnectionId(connection.0)) else {
+            group.failed(outgoing, connection::Failure::ConnectionLost { written: false }, now.instant);
+            return;
+        };
+        if let Err(refused) = port.feed(|connection| connection.send(outgoing, now.instant)) {
+            group.refused(refused, now.instant);
+        }
+    }
+
+    /// Lets everything leave that may leave. Called under the pair's guard.
+    pub(super) fn run_pair(&self, key: &PairKey, pair: &mut Pair, lane: &LanePort, now: Moment) {
+        loop {
+            match pair.next_for_sip() {
+                NextForSip::Nothing => return,
+                NextForSip::Notice => {
+                    let Some((serial, notice)) = pair.release_notice() else { return };
+                    if let Err(failure) = self.send_notice(key, serial, notice, now) {
+                        pair.settled(serial);
+                        self.counters.notices_lost.add(1);
+                        warn!(contact = %self.shown(key.contact()), ?failure, "a failure notice could not be sent");
+                    }
+                }
+                NextForSip::Message => {
+                    let policy = self.policy.load();
+                    let (direction, kind) = (Direction::XmppToSip, Kind::Message);
+                    let judged = judge(&policy, key.remote_domain(), pair.consent(), direction, kind, now.unix());
+                    match judged {
+                        Err(refusal) => {
+                            self.counters.xmpp_to_sip_refused.add(1);
+                            info!(rule = refusal.name(), contact = %self.shown(key.contact()), "refused when its turn came");
+                            let Some(stanza) = pair.refuse() else { return };
+                            self.reply_uniform_to(lane, &stanza, now);
+                        }
+                        Ok(permit) => {
+                            let Some((serial, stanza)) = pair.release(permit) else { return };
+                            if let Err(failure) = self.send_message(key, serial, stanza, now)
+                                && let Some(ToSip::Message(stanza)) = pair.settled(serial)
+                            {
+                                self.counters.xmpp_to_sip_failed.add(1);
+                                reply_error(lane, &stanza, &failure, now);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn send_message(
+        &self,
+        key: &PairKey,
+        serial: u64,
+        stanza: &Element,
+        now: Moment,
+    ) -> Result<(), XmppFailure> {
+        let instant = match to_sip::read(stanza, Languages::default()) {
+            Reading::Instant(instant) => instant,
+            Reading::Refuse(failure) => return Err(failure),
+            // It was an instant message when it was queued, and nobody has changed it.
+            Reading::Nothing | Reading::Error(_) => return Err(internal()),
+        };
+        let sender = stanza.attr("from").and_then(|from| Jid::parse(from).ok());
+        let resource = sender.as_ref().and_then(Jid::resource);
+        self.send_instant(key, serial, resource, &instant, now)
+    }
+
+    fn send_notice(
+        &self,
+        key: &PairKey,
+        serial: u64,
+        notice: &Notice,
+        now: Moment,
+    ) -> Result<(), XmppFailure> {
+        let contact = BareJid::parse(key.contact()).ok().and_then(|jid| Contact::from_jid(&jid).ok());
+        let instant = notice::instant(notice, &contact.ok_or_else(internal)?);
+        self.send_instant(key, serial, None, &instant, now)
+    }
+
+    /// Writes a MESSAGE and hands it to the front end that serves the pair's SIP user.
+    fn send_instant(
+        &self,
+        key: &PairKey,
+        serial: u64,
+        resource: Option<&str>,
+        instant: &Instant<'_>,
+        now: Moment,
+    ) -> Result<(), XmppFailure> {
+        let bare = |address| BareJid::parse(address).map_err(|_| internal());
+        let sender = Contact::from_jid(&bare(key.contact())?).map_err(|_| internal())?;
+        let recipient = SipUser::from_jid(&bare(key.sip_user())?).map_err(|_| internal())?;
+        let ids = self.request_ids();
+        let request = Request {
+            sender: &sender,
+            resource,
+            recipient: &recipient,
+            sent_by: &self.settings.sip_name,
+            branch: &ids.branch,
+            tag: &ids.tag,
+            call_token: &ids.call_token,
+            extra: &[],
+            cap: None,
+        };
+        let mut bytes = Vec::with_capacity(instant.body.len() + REQUEST_OVERHEAD);
+        to_sip::write(instant, &request, &mut bytes).map_err(|error| match error {
+            RequestError::TooLarge { .. } => error.failure(),
+            RequestError::Build(_) | RequestError::Uri(_) => internal(),
+        })?;
+        let front_end = self.front_ends.iter().find(|front_end| front_end.speaks_for(key.local_domain()));
+        let Some(front_end) = front_end else { return Err(internal()) };
+        let request = OutRequest::new(bytes, &ids.branch).map_err(|_| internal())?;
+        let envelope = ToSipEnvelope { pair: key.clone(), serial, sent_ms: now.unix_ms };
+        // The group's own task sees to what it wants: nothing else is locked under the pair's guard.
+        front_end.hops.feed(|group| group.push(request, envelope, now.instant)).map_err(|_| busy())
+    }
+
+    /// A request of ours has its final answer, or never will.
+    fn settle(&self, envelope: &ToSipEnvelope, outcome: Result<Message, HopFailure>, now: Moment) {
+        let key = &envelope.pair;
+        let remote = self.remote(key.remote_domain());
+        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
+        remote.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
+            match pair.settled(envelope.serial) {
+                Some(ToSip::Message(stanza)) => self.settle_message(&stanza, &outcome, envelope, &lane, now),
+                Some(ToSip::Notice(_)) => self.settle_notice(key, &outcome),
+                None => {}
+            }
+            self.run_pair(key, pair, &lane, now);
+        });
+    }
+
+    fn settle_message(
+        &self,
+        stanza: &Element,
+        outcome: &Result<Message, HopFailure>,
+        envelope: &ToSipEnvelope,
+        lane: &LanePort,
+        now: Moment,
+    ) {
+        // No presence yet, so nobody is authorised to learn more about the SIP user (DEC-03).
+        let authorised = false;
+        let trouble = match outcome {
+            Ok(response) => SipTrouble::Answered {
+                status: response.status().map_or(500, |StatusCode(status)| status),
+                reason: response.reason(),
+                new_address: None,
+            },
+            Err(HopFailure::Timeout) => SipTrouble::Timeout,
+            Err(HopFailure::Lost) => SipTrouble::Transport { written: true },
+            Err(_) => SipTrouble::Transport { written: false },
+        };
+        match errors::to_xmpp(&trouble, authorised) {
+            None => {
+                self.counters.xmpp_to_sip_delivered.add(1);
+                lane.feed(|lane| lane.release_reply());
+            }
+            Some(failure) => {
+                self.counters.xmpp_to_sip_failed.add(1);
+                if outcome.is_ok() && failure == errors::UNIFORM_REFUSAL {
+                    self.pace.lock().observe(took(envelope.sent_ms, now));
+                }
+                if let Err(why) = outcome {
+                    warn!(%why, "message of a contact did not reach a front end");
+                }
+                reply_error(lane, stanza, &failure, now);
+            }
+        }
+    }
+
+    fn settle_notice(&self, key: &PairKey, outcome: &Result<Message, HopFailure>) {
+        let delivered =
+            outcome.as_ref().is_ok_and(|response| response.status().is_some_and(|status| status.0 < 300));
+        if delivered {
+            self.counters.notices_delivered.add(1);
+        } else {
+            self.counters.notices_lost.add(1);
+            warn!(contact = %self.shown(key.contact()), "a failure notice reached no front end");
+        }
+    }
+
+    fn reply_uniform_to(&self, lane: &LanePort, stanza: &Element, now: Moment) {
+        let address = |name| stanza.attr(name).and_then(|address| Jid::parse(address).ok());
+        match (address("from"), address("to")) {
+            (Some(from), Some(to)) => self.reply_uniform(lane, stanza, &Addresses { from, to }, now),
+            _ => lane.feed(|lane| lane.release_reply()),
+        }
+    }
+
+    /// Fresh branch, tag and Call-ID, 128 bits each, with the node's label (a pool finds its node by it).
+    fn request_ids(&self) -> RequestIds {
+        let label = &self.settings.node_label;
+        let random = || format_compact!("{:016x}{:016x}", self.random(), self.random());
+        RequestIds {
+            branch: format_compact!("z9hG4bK{label}.{}", random()),
+            tag: format_compact!("{label}.{}", random()),
+            call_token: format_compact!("{label}.{}", random()),
+        }
+    }
+}
+
+struct RequestIds {
+    branch: CompactString,
+    tag: CompactString,
+    call_token: CompactString,
+}
+
+fn internal() -> XmppFailure {
+    XmppFailure::new(Condition::InternalServerError, "the gateway could not translate the message")
+}
+
+fn busy() -> XmppFailure {
+    XmppFailure {
+        kind: ErrorType::Wait,
+        ..XmppFailure::new(Condition::ResourceConstraint, "too many messages are waiting")
+    }
+}

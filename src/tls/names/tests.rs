@@ -1,0 +1,310 @@
+use rcgen::{CertificateParams, KeyPair};
+
+use super::{NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names_match};
+use crate::tls::testing::{Ca, San, raw_san, san};
+use crate::tls::{PeerCertificate, SanName};
+
+#[test]
+fn tls_11_each_kind_of_name_speaks_for_its_domain() {
+    let cases = [
+        (San::XmppAddr("fabrikam.com"), NameKind::XmppAddr),
+        (San::Srv("_xmpp-server.fabrikam.com"), NameKind::SrvName),
+        (San::SrvUtf8("_xmpp-server.fabrikam.com"), NameKind::SrvName),
+        (San::Dns("fabrikam.com"), NameKind::Dns),
+        (San::Dns("FABRIKAM.Com"), NameKind::Dns),
+        (San::Srv("_XMPP-Server.Fabrikam.com"), NameKind::SrvName),
+        (San::XmppAddr("Fabrikam.COM"), NameKind::XmppAddr),
+    ];
+    for (name, kind) in cases {
+        let certificate = certificate("", &[San::Uri("https://other.example"), name]);
+        assert_eq!(xmpp_kind(&certificate, "fabrikam.com"), Some(kind), "{:?}", certificate.names());
+        assert_eq!(xmpp_kind(&certificate, "Fabrikam.com."), Some(kind));
+        for other in ["mail.fabrikam.com", "fabrikam.net", "com", "xfabrikam.com", "", "*.com", "192.0.2.1"] {
+            assert_eq!(xmpp_kind(&certificate, other), None, "{other}");
+        }
+    }
+}
+
+#[test]
+fn tls_11_the_most_specific_kind_is_reported_wherever_it_stands() {
+    let all = [San::Dns("*.ex"), San::Dns("a.ex"), San::Srv("_xmpp-server.a.ex"), San::XmppAddr("a.ex")];
+    assert_eq!(xmpp_kind(&certificate("", &all), "a.ex"), Some(NameKind::XmppAddr));
+    assert_eq!(xmpp_kind(&certificate("", &all[..3]), "a.ex"), Some(NameKind::SrvName));
+    assert_eq!(xmpp_kind(&certificate("", &all[..2]), "a.ex"), Some(NameKind::Dns));
+    assert_eq!(xmpp_kind(&certificate("", &all[..1]), "a.ex"), Some(NameKind::DnsWildcard));
+}
+
+#[test]
+fn tls_11_the_common_name_never_counts_on_the_xmpp_side() {
+    let without_san = {
+        let issued = Ca::new("CA").issue("fabrikam.com", |_| ());
+        assert_eq!(issued.facts().alternative_names, None);
+        issued.facts()
+    };
+    let with_other_san = certificate("fabrikam.com", &[San::Dns("mail.fabrikam.com")]);
+    assert_eq!(
+        xmpp_mismatch(&without_san, "fabrikam.com").to_string(),
+        "certificate has no name that counts, expected fabrikam.com (SAN dNSName, SRVName or xmppAddr); the common \
+         name does not count"
+    );
+    assert_eq!(
+        xmpp_mismatch(&with_other_san, "fabrikam.com").to_string(),
+        "certificate is for mail.fabrikam.com, expected fabrikam.com (SAN dNSName, SRVName or xmppAddr); the common name \
+         does not count"
+    );
+}
+
+#[test]
+fn tls_12_a_wildcard_is_one_whole_left_most_label() {
+    let cases = [
+        ("*.ex", "a.ex", true),
+        ("*.EX", "A.ex", true),
+        ("*.ex", "xn--bcher-kva.ex", true),
+        ("*.ex", "a.b.ex", false),
+        ("*.ex", "ex", false),
+        ("*.ex", ".ex", false),
+        ("f*.ex", "foo.ex", false),
+        ("*f.ex", "of.ex", false),
+        ("*.*.ex", "a.b.ex", false),
+        ("a.*.ex", "a.b.ex", false),
+        ("*", "ex", false),
+        ("*.", "ex", false),
+        ("**.ex", "a.ex", false),
+        ("*.a.ex", "b.a.ex", true),
+        ("*.a.ex", "b.ex", false),
+    ];
+    for (presented, domain, expected) in cases {
+        let certificate = certificate("", &[San::Dns(presented)]);
+        assert_eq!(xmpp_kind(&certificate, domain).is_some(), expected, "{presented} for {domain}");
+    }
+}
+
+#[test]
+fn tls_12_wildcards_stand_only_in_dns_names() {
+    for name in [San::Srv("_xmpp-server.*.ex"), San::XmppAddr("*.ex"), San::Uri("xmpp:*.ex")] {
+        assert_eq!(xmpp_kind(&certificate("", &[name]), "a.ex"), None);
+    }
+}
+
+#[test]
+fn tls_12_international_names_compare_as_a_labels() {
+    for (name, kind) in [
+        (San::Dns("xn--bcher-kva.example"), NameKind::Dns),
+        (San::Dns("XN--Bcher-KVA.example"), NameKind::Dns),
+        (San::Srv("_xmpp-server.xn--bcher-kva.example"), NameKind::SrvName),
+        (San::XmppAddr("bücher.example"), NameKind::XmppAddr),
+        (San::XmppAddr("xn--bcher-kva.example"), NameKind::XmppAddr),
+    ] {
+        let certificate = certificate("", &[name]);
+        for domain in ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example", "bu\u{308}cher.example"]
+        {
+            assert_eq!(xmpp_kind(&certificate, domain), Some(kind), "{domain}");
+        }
+        assert_eq!(xmpp_kind(&certificate, "bucher.example"), None);
+        // Cyrillic “с”.
+        assert_eq!(xmpp_kind(&certificate, "bü\u{441}her.example"), None);
+    }
+    // A dNSName is an IA5String: U-labels in it are invalid, and ignored.
+    assert_eq!(xmpp_kind(&certificate("", &[San::Dns("bücher.example")]), "bücher.example"), None);
+}
+
+#[test]
+fn tls_13_a_name_of_another_service_does_not_count() {
+    let certificate =
+        certificate("", &[San::Srv("_xmpp-client.fabrikam.com"), San::Srv("_sip.fabrikam.com")]);
+    assert_eq!(
+        xmpp_mismatch(&certificate, "fabrikam.com").to_string(),
+        "certificate is for _xmpp-client.fabrikam.com, _sip.fabrikam.com, expected fabrikam.com (SAN dNSName, SRVName or \
+         xmppAddr); _xmpp-client.fabrikam.com is for another service"
+    );
+    for name in ["_xmpp-server", "_xmpp-server.", "xmpp-server.fabrikam.com", "_xmpp-serverfabrikam.com", "é"]
+    {
+        assert_eq!(xmpp_kind(&self::certificate("", &[San::Srv(name)]), "fabrikam.com"), None, "{name}");
+    }
+}
+
+#[test]
+fn tls_11_an_address_of_a_user_is_no_server() {
+    for jid in ["root@fabrikam.com", "fabrikam.com/x", "@fabrikam.com", "fabrikam.com@"] {
+        assert_eq!(xmpp_kind(&certificate("", &[San::XmppAddr(jid)]), "fabrikam.com"), None, "{jid}");
+    }
+}
+
+#[test]
+fn tls_11_hidden_characters_neither_match_nor_reach_the_log() {
+    let certificate =
+        certificate("", &[San::Dns("fabrikam.com\0.evil.example"), San::XmppAddr("fabrikam.com\n\u{202e}x")]);
+    let text = xmpp_mismatch(&certificate, "fabrikam.com").to_string();
+    assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "{text:?}");
+}
+
+#[test]
+fn tls_11_broken_other_names_are_no_names() {
+    let cases: [&[u8]; 6] = [
+        b"",
+        b"\xa0\x0e\x0c\x0cfabrikam.co",
+        b"\xa0\x0e\x0c\x0dfabrikam.com",
+        b"\xa0\x0e\x04\x0cfabrikam.com",
+        b"\xa0\x04\x0c\x02\xff\xfe",
+        b"\xa0\x80\x0c\x0cfabrikam.com",
+    ];
+    for content in cases {
+        let certificate = certificate("", &[San::XmppAddrRaw(content)]);
+        assert!(matches!(certificate.names(), [SanName::Other(_)]), "{content:?}: {:?}", certificate.names());
+        assert_eq!(xmpp_kind(&certificate, "fabrikam.com"), None);
+    }
+    // The control: the same bytes unbroken.
+    let good = certificate("", &[San::XmppAddrRaw(b"\xa0\x0e\x0c\x0cfabrikam.com")]);
+    assert_eq!(xmpp_kind(&good, "fabrikam.com"), Some(NameKind::XmppAddr));
+}
+
+#[test]
+fn tls_12_a_mismatch_says_what_was_presented_and_what_was_expected() {
+    let many: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"].map(San::Dns).into_iter().collect();
+    assert_eq!(
+        xmpp_mismatch(&certificate("", &many), "fabrikam.com").to_string(),
+        "certificate is for a, b, c, d, e and 2 more, expected fabrikam.com (SAN dNSName, SRVName or xmppAddr)"
+    );
+    assert_eq!(
+        xmpp_mismatch(&certificate("", &[San::Dns("*.fabrikam.com")]), "fabrikam.com").to_string(),
+        "certificate is for *.fabrikam.com, expected fabrikam.com (SAN dNSName, SRVName or xmppAddr); *.fabrikam.com covers \
+         one label below, not the domain itself"
+    );
+}
+
+#[test]
+fn sip_02_a_uri_without_user_is_the_identity() {
+    for uri in [
+        "sip:fe.contoso.com",
+        "SIP:FE.contoso.com",
+        "sip:fe.contoso.com:5061",
+        "sip:fe.contoso.com;transport=tls",
+    ] {
+        let certificate = certificate("", &[San::Uri(uri)]);
+        assert_eq!(
+            sip_kind(&certificate, &["other.contoso.com", "fe.contoso.com"]),
+            Some(NameKind::SipUri),
+            "{uri}"
+        );
+        assert_eq!(sip_kind(&certificate, &["contoso.com"]), None);
+    }
+    for uri in [
+        "sips:fe.contoso.com",
+        "sip:user@fe.contoso.com",
+        "sip:@fe.contoso.com",
+        "https:fe.contoso.com",
+        "sip:",
+    ] {
+        assert_eq!(sip_kind(&certificate("", &[San::Uri(uri)]), &["fe.contoso.com"]), None, "{uri}");
+    }
+}
+
+#[test]
+fn sip_02_dns_names_count_only_without_a_sip_uri() {
+    let both = certificate("", &[San::Dns("fe.contoso.com"), San::Uri("sip:contoso.com")]);
+    assert_eq!(sip_kind(&both, &["contoso.com"]), Some(NameKind::SipUri));
+    assert_eq!(
+        sip_mismatch(&both, &["fe.contoso.com"]).to_string(),
+        "certificate is for contoso.com, expected fe.contoso.com (SAN URI sip:host); its DNS names do not count because it \
+         has a SIP URI"
+    );
+    // A URI with user, or of another scheme, is no identity, so that the DNS name counts.
+    for uri in ["sip:user@contoso.com", "https://contoso.com"] {
+        let certificate = certificate("", &[San::Uri(uri), San::Dns("fe.contoso.com")]);
+        assert_eq!(sip_kind(&certificate, &["fe.contoso.com"]), Some(NameKind::Dns), "{uri}");
+    }
+}
+
+#[test]
+fn sip_02_the_common_name_counts_only_without_any_alternative_name() {
+    let bare = Ca::new("CA").issue("FE.contoso.com", |_| ()).facts();
+    assert_eq!(sip_kind(&bare, &["fe.contoso.com"]), Some(NameKind::CommonName));
+    for san in [vec![], vec![San::Ip([192, 0, 2, 1])], vec![San::Dns("other.contoso.com")]] {
+        let certificate = certificate("fe.contoso.com", &san);
+        let mismatch = sip_mismatch(&certificate, &["fe.contoso.com"]).to_string();
+        assert!(
+            mismatch.ends_with("its common name does not count because it has alternative names"),
+            "{mismatch}"
+        );
+    }
+}
+
+#[test]
+fn sip_02_an_unreadable_extension_is_not_an_absent_one() {
+    let issued = Ca::new("CA").issue("fe.contoso.com", |params| raw_san(params, vec![0x30, 0x05, 0x82]));
+    let error = PeerCertificate::from_der(&issued.chain[0]).unwrap_err();
+    assert!(error.to_string().contains("not a well-formed"), "{error}");
+}
+
+#[test]
+fn sip_03_wildcards_and_suffixes_do_not_match() {
+    let cases = [
+        ("*.pool.example", "fe.pool.example"),
+        (".pool.example", "fe.pool.example"),
+        ("pool.example", "fe.pool.example"),
+        ("fe.pool.example", "pool.example"),
+    ];
+    for (presented, expected) in cases {
+        assert_eq!(sip_kind(&certificate("", &[San::Dns(presented)]), &[expected]), None, "{presented}");
+        let uri = format!("sip:{presented}");
+        assert_eq!(sip_kind(&certificate("", &[San::Uri(&uri)]), &[expected]), None, "{uri}");
+    }
+    let wildcard = certificate("", &[San::Dns("*.pool.example")]);
+    assert_eq!(
+        sip_mismatch(&wildcard, &["fe.pool.example", "fe2.pool.example"]).to_string(),
+        "certificate is for *.pool.example, expected fe.pool.example or fe2.pool.example (SAN dNSName or URI sip:host); \
+         wildcards do not count for SIP"
+    );
+    assert_eq!(sip_kind(&wildcard, &["*.pool.example"]), None);
+    assert_eq!(sip_kind(&wildcard, &[]), None);
+}
+
+#[test]
+fn sip_03_international_names_compare_as_a_labels() {
+    let certificate = certificate("", &[San::Uri("sip:xn--bcher-kva.example")]);
+    assert_eq!(sip_kind(&certificate, &["Bücher.example"]), Some(NameKind::SipUri));
+}
+
+fn certificate(common_name: &str, names: &[San<'_>]) -> PeerCertificate {
+    // Signed by itself, because only the names matter here.
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    if !common_name.is_empty() {
+        params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+    }
+    san(&mut params, names);
+    let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    PeerCertificate::from_der(certificate.der()).unwrap()
+}
+
+fn xmpp_kind(certificate: &PeerCertificate, domain: &str) -> Option<NameKind> {
+    match xmpp_names_match(certificate, domain) {
+        NameMatch::Matched(name) => Some(name.kind),
+        NameMatch::Mismatch(_) => None,
+    }
+}
+
+fn xmpp_mismatch(certificate: &PeerCertificate, domain: &str) -> NameMismatch {
+    match xmpp_names_match(certificate, domain) {
+        NameMatch::Matched(name) => panic!("{name:?} matched"),
+        NameMatch::Mismatch(mismatch) => mismatch,
+    }
+}
+
+fn sip_kind(certificate: &PeerCertificate, names: &[&str]) -> Option<NameKind> {
+    match sip_names_match(certificate, &owned(names)) {
+        NameMatch::Matched(name) => Some(name.kind),
+        NameMatch::Mismatch(_) => None,
+    }
+}
+
+fn sip_mismatch(certificate: &PeerCertificate, names: &[&str]) -> NameMismatch {
+    match sip_names_match(certificate, &owned(names)) {
+        NameMatch::Matched(name) => panic!("{name:?} matched"),
+        NameMatch::Mismatch(mismatch) => mismatch,
+    }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}

@@ -1,0 +1,158 @@
+//! `nuncio check config` on wrong and right files, run as an administrator runs it.
+//!
+//! `tests/config/wrong/NAME.toml` has the exact text on standard error beside it in `NAME.txt`. After a deliberate
+//! change, `BLESS=1 cargo test --test config_files` writes the texts anew; read the difference before committing it.
+
+mod config_support;
+
+use std::path::Path;
+
+use config_support::{Run, Workspace};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config");
+
+#[test]
+fn every_wrong_file_gets_an_error_to_act_on() {
+    let workspace = Workspace::new();
+    let mut names: Vec<String> = std::fs::read_dir(Path::new(FOLDER).join("wrong"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter_map(|name| name.strip_suffix(".toml").map(str::to_owned))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 10, "only {} wrong files", names.len());
+    let mut differences = Vec::new();
+    for name in names {
+        let file = format!("{name}.toml");
+        std::fs::copy(Path::new(FOLDER).join("wrong").join(&file), workspace.path().join(&file)).unwrap();
+        let Run { code, stdout, stderr } = workspace.nuncio(&["check", "config", "--config", &file], &[]);
+        assert_eq!(code, Some(1), "{name}: {stderr}");
+        assert_eq!(stdout, "", "{name}");
+        let snapshot = Path::new(FOLDER).join("wrong").join(format!("{name}.txt"));
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&snapshot, &stderr).unwrap();
+        }
+        let expected = std::fs::read_to_string(&snapshot).unwrap_or_default();
+        if stderr != expected {
+            differences.push(format!("=== {name}: expected\n{expected}=== {name}: found\n{stderr}"));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn the_minimal_file_is_right_and_summed_up() {
+    let workspace = Workspace::new();
+    std::fs::copy(Path::new(FOLDER).join("right/minimal.toml"), workspace.path().join("nuncio.toml"))
+        .unwrap();
+    let run = workspace.nuncio(&["check", "config", "--config", "nuncio.toml"], &[]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    let expected = "\
+The configuration is right.
+
+node           n1, state in /var/lib/nuncio
+domains        contoso.com
+SIP            listens on 0.0.0.0:5061, calls itself nuncio.contoso.com
+  front end    pool1: fe.contoso.com:5061 for contoso.com, certificate fe.contoso.com
+XMPP           listens on 0.0.0.0:5269
+  certificate  pki/contoso.pem for contoso.com
+  roots        pki/roots.pem
+DNS            those of the system
+partners       1
+  partner      fabrikam.com: federated
+";
+    assert_eq!(run.stdout, expected);
+}
+
+#[test]
+fn relative_paths_begin_at_the_folder_of_their_file() {
+    let workspace = Workspace::new();
+    std::fs::copy(Path::new(FOLDER).join("right/minimal.toml"), workspace.path().join("nuncio.toml"))
+        .unwrap();
+    std::fs::create_dir(workspace.path().join("elsewhere")).unwrap();
+    let run = workspace.nuncio_in("elsewhere", &["check", "config", "--config", "../nuncio.toml"], &[]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_key_that_everybody_may_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = Workspace::new();
+    std::fs::copy(Path::new(FOLDER).join("right/minimal.toml"), workspace.path().join("nuncio.toml"))
+        .unwrap();
+    let key = workspace.path().join("pki/sip.key");
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let run = workspace.nuncio(&["check", "config", "--config", "nuncio.toml"], &[]);
+    assert_eq!(run.code, Some(0));
+    let first = run.stderr.lines().next().unwrap();
+    assert_eq!(
+        first,
+        "nuncio.toml:7:7: warning: [sip] key: every user of this machine may read pki/sip.key; remove that permission"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_text_is_named() {
+    let workspace = Workspace::new();
+    let run = workspace.nuncio(&["check", "config", "--config", "absent.toml"], &[]);
+    assert_eq!(run.code, Some(1));
+    assert_eq!(
+        run.stderr,
+        "absent.toml: there is no such file; name the configuration file with --config FILE\n\n\
+         The configuration has 1 error.\n"
+    );
+    std::fs::write(workspace.path().join("latin1.toml"), b"# fine\n[node]\nlabel = \"\xFC\"\n").unwrap();
+    let run = workspace.nuncio(&["check", "config", "--config", "latin1.toml"], &[]);
+    assert_eq!(run.code, Some(1));
+    assert_eq!(
+        run.stderr,
+        "latin1.toml: the file is not UTF-8 text (line 3); save it as UTF-8\n\nThe configuration has 1 error.\n"
+    );
+}
+
+#[test]
+fn run_refuses_a_wrong_file_with_the_same_words() {
+    let workspace = Workspace::new();
+    std::fs::copy(
+        Path::new(FOLDER).join("wrong/partner_type.toml"),
+        workspace.path().join("partner_type.toml"),
+    )
+    .unwrap();
+    let run = workspace.nuncio(&["run", "--config", "partner_type.toml"], &[]);
+    assert_eq!(run.code, Some(1));
+    let expected = std::fs::read_to_string(Path::new(FOLDER).join("wrong/partner_type.txt")).unwrap();
+    assert_eq!(run.stderr, expected);
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    let workspace = Workspace::new();
+    for arguments in
+        [&["check"][..], &["run", "--log-format", "xml"], &["walk"], &["run", "--conf", "x"], &[]]
+    {
+        let run = workspace.nuncio(arguments, &[]);
+        assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn help_and_version_are_worth_asking_for() {
+    let workspace = Workspace::new();
+    let run = workspace.nuncio(&["--version"], &[]);
+    assert_eq!((run.code, run.stdout), (Some(0), format!("nuncio {}\n", env!("CARGO_PKG_VERSION"))));
+    let help = workspace.nuncio(&["--help"], &[]).stdout;
+    for part in ["run", "check", "Exit codes:", "NUNCIO_SECTION__KEY", "docs/configuration.md"] {
+        assert!(help.contains(part), "{part} is missing in\n{help}");
+    }
+    let help = workspace.nuncio(&["run", "--help"], &[]).stdout;
+    for part in [
+        "--config <FILE>",
+        "--log-level",
+        "--log-format",
+        "SIGTERM",
+        "/etc/nuncio/nuncio.toml",
+        "human, json",
+    ] {
+        assert!(help.contains(part), "{part} is missing in\n{help}");
+    }
+}

@@ -1,0 +1,163 @@
+//! The program under test, as a process with a configuration file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command as BlockingCommand, ExitStatus};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
+
+use crate::pki::Usage;
+use crate::process::{Log, Process};
+use crate::sandbox::DNS_SERVER;
+use crate::template::fill;
+use crate::world::{GATEWAY, GATEWAY_SIP, GATEWAY_XMPP, World};
+
+/// Names the program to test; set for the processes inside a world.
+pub const BINARY: &str = "NUNCIO_BIN";
+
+/// A partner entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Partner<'a> {
+    /// The primary domain.
+    pub domain: &'a str,
+    /// `federated`, `public-verified` or `public-unverified`.
+    pub kind: &'a str,
+}
+
+/// What a gateway is told besides the defaults of `tests/interop/nuncio.toml`.
+#[derive(Debug, Clone)]
+pub struct Settings<'a> {
+    /// The partners.
+    pub partners: Vec<Partner<'a>>,
+    /// The lines of `[limits]`.
+    pub limits: &'a str,
+    /// `tracing` filter.
+    pub log_level: &'a str,
+}
+
+impl Default for Settings<'_> {
+    fn default() -> Self {
+        let partners = ["fabrikam.com", "wingtip.com"].map(|domain| Partner { domain, kind: "federated" });
+        Self { partners: partners.to_vec(), limits: "", log_level: "info" }
+    }
+}
+
+/// A running gateway for `contoso.com`.
+#[derive(Debug)]
+pub struct Gateway {
+    world: World,
+    config: PathBuf,
+    process: Option<Process>,
+}
+
+impl Gateway {
+    /// Writes the configuration, starts the gateway and waits until it is ready.
+    pub async fn start(world: &World, settings: &Settings<'_>) -> Result<Self> {
+        let sip =
+            world.pki().good("nuncio-sip", &["nuncio.contoso.com", "contoso.com", "sip.contoso.com"])?;
+        // Both usages: Debian's ejabberd does not take a client's certificate with serverAuth only.
+        let xmpp = world.pki().issue("nuncio-xmpp", &["contoso.com"], Usage::Both, crate::pki::Flaw::None)?;
+        let folder = world.folder().join("nuncio");
+        let state = folder.join("state");
+        fs::create_dir_all(&state)?;
+        let partners: String = settings
+            .partners
+            .iter()
+            .map(|partner| {
+                format!("[[partner]]\ndomain = {:?}\ntype = {:?}\n\n", partner.domain, partner.kind)
+            })
+            .collect();
+        let text = fill(
+            include_str!("../../interop/nuncio.toml"),
+            &[
+                ("state", &state.display().to_string()),
+                ("log_level", settings.log_level),
+                ("dns", DNS_SERVER),
+                ("address", &GATEWAY.to_string()),
+                ("sip_bind", &GATEWAY_SIP.to_string()),
+                ("sip_certificate", &sip.certificate_file.display().to_string()),
+                ("sip_key", &sip.key_file.display().to_string()),
+                ("xmpp_bind", &GATEWAY_XMPP.to_string()),
+                ("xmpp_certificate", &xmpp.certificate_file.display().to_string()),
+                ("xmpp_key", &xmpp.key_file.display().to_string()),
+                ("roots", &world.pki().roots_file().display().to_string()),
+                ("limits", settings.limits),
+                ("partners", &partners),
+            ],
+        )?;
+        let config = folder.join("nuncio.toml");
+        fs::write(&config, text)?;
+        let mut gateway = Self { world: world.clone(), config, process: None };
+        gateway.start_again().await?;
+        Ok(gateway)
+    }
+
+    /// Starts the stopped gateway again, with the same configuration and state.
+    pub async fn start_again(&mut self) -> Result<()> {
+        let program = std::env::var_os(BINARY).with_context(|| format!("{BINARY} is not set"))?;
+        let mut command = Command::new(program);
+        command.arg("run").arg("--config").arg(&self.config).env("RUST_BACKTRACE", "1").env_remove(BINARY);
+        let mut process = self.world.spawn("nuncio", &mut command)?;
+        process.says("ready").await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// SIGTERM: the gateway must drain and end with success.
+    pub async fn terminate(&mut self) -> Result<()> {
+        let status: ExitStatus = self.running()?.stop().await?;
+        self.process = None;
+        ensure!(status.success(), "the gateway ended with {status}");
+        Ok(())
+    }
+
+    /// `kill -9`.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.running()?.kill().await?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// Fails when the gateway is no longer there.
+    pub fn still_runs(&mut self) -> Result<()> {
+        self.running()?.still_runs()
+    }
+
+    /// The gateway's process id.
+    pub fn pid(&mut self) -> Result<u32> {
+        Ok(self.running()?.pid())
+    }
+
+    /// What the gateway logs.
+    pub fn log(&self) -> Arc<Log> {
+        self.world.log("nuncio")
+    }
+
+    fn running(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().context("the gateway does not run")
+    }
+}
+
+/// Builds the gateway as this program was built, unless [`BINARY`] names one, and returns its path.
+pub fn build() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(BINARY) {
+        return Ok(fs::canonicalize(path)?);
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut command = BlockingCommand::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).args(["build", "--quiet", "--package", "nuncio", "--bin", "nuncio"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    ensure!(command.status().context("cannot start cargo")?.success(), "the gateway does not build");
+    let own = std::env::current_exe()?;
+    // <target>/<profile>/demo or <target>/<profile>/deps/interop-<hash>
+    own.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("nuncio"))
+        .find(|path| path.is_file())
+        .with_context(|| format!("no nuncio beside {}", own.display()))
+}

@@ -1,0 +1,130 @@
+//! Certificate authorities and certificates, good and bad.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// Which extended key usages a certificate carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// clientAuth and serverAuth, as older authorities issued them.
+    Both,
+    /// serverAuth only: what public authorities issue since 2026.
+    ServerOnly,
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Nothing.
+    None,
+    /// Its own issuer.
+    SelfSigned,
+    /// Its time is over.
+    Expired,
+    /// Issued by an authority that nobody here knows.
+    OtherAuthority,
+}
+
+/// A certificate with its key, in memory and on disk.
+#[derive(Debug)]
+pub struct Credential {
+    /// The certificate, PEM.
+    pub certificate_file: PathBuf,
+    /// The private key, PEM (PKCS #8).
+    pub key_file: PathBuf,
+    /// Certificate and key in one file, as ejabberd wants them.
+    pub bundle_file: PathBuf,
+    /// The certificate, DER.
+    pub certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+}
+
+impl Credential {
+    /// The private key.
+    pub fn key(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.clone()).into()
+    }
+}
+
+/// The authorities of a world.
+#[derive(Debug)]
+pub struct Pki {
+    folder: PathBuf,
+    trusted: CertifiedIssuer<'static, KeyPair>,
+    unknown: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Pki {
+    /// Makes the authorities; their files go to the folder.
+    pub fn new(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let trusted = authority("World Root")?;
+        let unknown = authority("Nobody's Root")?;
+        let pki = Self { folder: folder.to_owned(), trusted, unknown };
+        fs::write(pki.roots_file(), pki.trusted.pem())?;
+        Ok(pki)
+    }
+
+    /// The root that everybody in the world trusts, PEM.
+    pub fn roots_file(&self) -> PathBuf {
+        self.folder.join("roots.pem")
+    }
+
+    /// The same root, DER.
+    pub fn root(&self) -> CertificateDer<'static> {
+        self.trusted.der().clone()
+    }
+
+    /// A good certificate for these names.
+    pub fn good(&self, label: &str, names: &[&str]) -> Result<Credential> {
+        self.issue(label, names, Usage::Both, Flaw::None)
+    }
+
+    /// A certificate for these names (dNSName), with usages and a flaw.
+    pub fn issue(&self, label: &str, names: &[&str], usage: Usage, flaw: Flaw) -> Result<Credential> {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name.push(DnType::CommonName, label);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        if usage == Usage::Both {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        }
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(if flaw == Flaw::Expired { 2021 } else { 2120 }, 1, 1);
+        let key = KeyPair::generate()?;
+        let certificate = match flaw {
+            Flaw::None | Flaw::Expired => params.signed_by(&key, &self.trusted)?,
+            Flaw::OtherAuthority => params.signed_by(&key, &self.unknown)?,
+            Flaw::SelfSigned => params.self_signed(&key)?,
+        };
+        let credential = Credential {
+            certificate_file: self.folder.join(format!("{label}.pem")),
+            key_file: self.folder.join(format!("{label}.key")),
+            bundle_file: self.folder.join(format!("{label}.bundle.pem")),
+            certificate: certificate.der().clone(),
+            key: key.serialize_der(),
+        };
+        fs::write(&credential.certificate_file, certificate.pem())?;
+        fs::write(&credential.key_file, key.serialize_pem())?;
+        fs::write(&credential.bundle_file, certificate.pem() + &key.serialize_pem())?;
+        Ok(credential)
+    }
+}
+
+fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2120, 1, 1);
+    Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+}

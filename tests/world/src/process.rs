@@ -1,0 +1,190 @@
+//! The processes of the world: their output is kept line by line and can be waited for.
+
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::wait::{PATIENCE, within};
+
+/// How long a process may take to stop by itself before it is killed.
+const STOP_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Everything a process printed, through all its restarts.
+#[derive(Debug)]
+pub struct Log {
+    name: String,
+    lines: Mutex<Vec<String>>,
+    grown: watch::Sender<usize>,
+}
+
+impl Log {
+    /// An empty log.
+    pub fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), lines: Mutex::default(), grown: watch::Sender::new(0) })
+    }
+
+    /// Adds a line.
+    pub fn push(&self, line: String) {
+        let count = {
+            let mut lines = self.lines();
+            lines.push(line);
+            lines.len()
+        };
+        self.grown.send_replace(count);
+    }
+
+    /// Waits for a line after the mark that contains the text, and returns it.
+    pub async fn line_after(&self, mark: usize, text: &str) -> Result<String> {
+        let mut grown = self.grown.subscribe();
+        within(&format!("{:?} in the log of {}", text, self.name), async {
+            loop {
+                let found = self.lines().iter().skip(mark).find(|line| line.contains(text)).cloned();
+                if let Some(line) = found {
+                    return Ok(line);
+                }
+                grown.changed().await.with_context(|| format!("the log of {} has ended", self.name))?;
+            }
+        })
+        .await?
+    }
+
+    /// Whose log this is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of lines so far: what comes later is after this mark.
+    pub fn mark(&self) -> usize {
+        self.lines().len()
+    }
+
+    /// All lines so far.
+    pub fn text(&self) -> String {
+        self.lines().join("\n")
+    }
+
+    /// The last lines.
+    pub fn tail(&self, count: usize) -> Vec<String> {
+        let lines = self.lines();
+        lines.iter().skip(lines.len().saturating_sub(count)).cloned().collect()
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running process.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    pid: u32,
+    log: Arc<Log>,
+    started_at: usize,
+}
+
+impl Process {
+    /// Starts a process without standard input; its output goes to the log.
+    pub fn spawn(name: &str, command: &mut Command, log: &Arc<Log>) -> Result<Self> {
+        let started_at = log.mark();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {name} ({:?})", command.as_std().get_program()))?;
+        if let Some(output) = child.stdout.take() {
+            tokio::spawn(copy_lines(output, Arc::clone(log)));
+        }
+        if let Some(output) = child.stderr.take() {
+            tokio::spawn(copy_lines(output, Arc::clone(log)));
+        }
+        let pid = child.id().with_context(|| format!("{name} has no process id"))?;
+        Ok(Self { name: name.to_owned(), child, pid, log: Arc::clone(log), started_at })
+    }
+
+    /// Waits for a line of this run that contains the text. Fails at once when the process ends first.
+    pub async fn says(&mut self, text: &str) -> Result<String> {
+        let log = Arc::clone(&self.log);
+        tokio::select! {
+            biased;
+            line = log.line_after(self.started_at, text) => line,
+            status = self.child.wait() => {
+                bail!("{} ended ({}) before it said {text:?}", self.name, status?)
+            }
+        }
+    }
+
+    /// Fails when the process has ended.
+    pub fn still_runs(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("{} has ended ({status})", self.name),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the process ends by itself.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        Ok(within(&format!("{} to end", self.name), self.child.wait()).await??)
+    }
+
+    /// As [`Self::ended`], with another patience.
+    pub async fn ended_within(&mut self, patience: Duration) -> Result<ExitStatus> {
+        Ok(crate::wait::within_time(&format!("{} to end", self.name), patience, self.child.wait()).await??)
+    }
+
+    /// SIGTERM, then SIGKILL when that did not help.
+    pub async fn stop(&mut self) -> Result<ExitStatus> {
+        self.signal("TERM").await?;
+        match timeout(STOP_PATIENCE.min(PATIENCE), self.child.wait()).await {
+            Ok(status) => Ok(status?),
+            Err(_) => {
+                self.kill().await?;
+                bail!("{} did not stop within {STOP_PATIENCE:?} of SIGTERM and was killed", self.name)
+            }
+        }
+    }
+
+    /// SIGKILL.
+    pub async fn kill(&mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// Sends any signal, by name (`TERM`, `STOP`, `CONT`).
+    pub async fn signal(&self, signal: &str) -> Result<()> {
+        // The shell's own `kill`: no package has to be there for it, and no unsafe code here.
+        let status =
+            Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.pid)]).status().await?;
+        if !status.success() {
+            bail!("cannot send SIG{signal} to {}", self.name);
+        }
+        Ok(())
+    }
+
+    /// The process id, in the world's own process tree.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What the process prints.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+}
+
+async fn copy_lines(output: impl AsyncRead + Unpin, log: Arc<Log>) {
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    while matches!(reader.read_until(b'\n', &mut line).await, Ok(1..)) {
+        log.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+        line.clear();
+    }
+}

@@ -1,0 +1,114 @@
+//! SIPp: many conversations at a known pace, and a front end that answers whatever it is told to.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::process::Command;
+
+use crate::process::Process;
+use crate::template::fill;
+use crate::wait::listening;
+use crate::world::{CALLER, FRONT_END, World};
+
+/// Where SIPp, as the called front end, takes plain SIP from stunnel.
+pub const ANSWERING: SocketAddr = SocketAddr::new(FRONT_END, 5060);
+/// Where stunnel takes plain SIP from SIPp.
+pub const OUTGOING: SocketAddr = SocketAddr::new(CALLER, 5060);
+
+/// A running SIPp.
+#[derive(Debug)]
+pub struct Sipp {
+    process: Process,
+}
+
+impl Sipp {
+    /// Sends `each` numbered MESSAGEs in each of the conversations, all conversations at a time, one pending in each.
+    ///
+    /// Conversation *c* is between `user<c>@contoso.com` and `to`; the body of message *n* is `<c> <n> …`.
+    pub fn send_messages(world: &World, conversations: usize, each: usize, to: &str) -> Result<Self> {
+        let users = world.folder().join("sipp-users.csv");
+        let lines: String = (0..conversations).map(|number| format!("{number};\n")).collect();
+        fs::write(&users, format!("SEQUENTIAL\n{lines}"))?;
+        let (to_user, to_host) = to.split_once('@').unwrap_or((to, ""));
+        let scenario = fill(
+            include_str!("../../interop/sipp/send-messages.xml"),
+            &[("each", &each.to_string()), ("to_user", to_user), ("to_host", to_host)],
+        )?;
+        let file = world.folder().join("send-messages.xml");
+        fs::write(&file, scenario)?;
+        let count = conversations.to_string();
+        let mut command = Command::new("sipp");
+        command
+            .arg(OUTGOING.to_string())
+            .arg("-sf")
+            .arg(&file)
+            .arg("-inf")
+            .arg(&users)
+            .args(["-i", &CALLER.to_string(), "-p", "5090", "-t", "t1"])
+            .args(["-m", &count, "-l", &count, "-r", &count])
+            .args(common(world, "sipp-caller"));
+        Ok(Self { process: spawn(world, "sipp-caller", &mut command)? })
+    }
+
+    /// Answers every MESSAGE with the status.
+    pub async fn answer_messages(world: &World, status: u16, reason: &str) -> Result<Self> {
+        let scenario = fill(
+            include_str!("../../interop/sipp/answer-messages.xml"),
+            &[("status", &status.to_string()), ("reason", reason)],
+        )?;
+        let file = world.folder().join("answer-messages.xml");
+        fs::write(&file, scenario)?;
+        let mut command = Command::new("sipp");
+        command
+            .arg("-sf")
+            .arg(&file)
+            .args(["-i", &FRONT_END.to_string(), "-p", "5060", "-t", "t1"])
+            .args(["-trace_msg", "-message_file", "/dev/stderr"])
+            .args(common(world, "sipp-front-end"));
+        let process = spawn(world, "sipp-front-end", &mut command)?;
+        listening("sipp", ANSWERING).await?;
+        Ok(Self { process })
+    }
+
+    /// Asks once with OPTIONS; succeeds when the answer is 200.
+    pub fn ask_options(world: &World) -> Result<Self> {
+        let file = world.folder().join("ask-options.xml");
+        fs::write(&file, include_str!("../../interop/sipp/ask-options.xml"))?;
+        let mut command = Command::new("sipp");
+        command
+            .arg(OUTGOING.to_string())
+            .arg("-sf")
+            .arg(&file)
+            .args(["-i", &CALLER.to_string(), "-p", "5091", "-t", "t1", "-m", "1"])
+            .args(common(world, "sipp-options"));
+        Ok(Self { process: spawn(world, "sipp-options", &mut command)? })
+    }
+
+    /// Waits for its end; success means that every call went as its scenario says.
+    pub async fn ended(&mut self, patience: Duration) -> Result<ExitStatus> {
+        self.process.ended_within(patience).await
+    }
+
+    /// Waits until SIPp has seen or sent a message with the text (only where messages are traced).
+    pub async fn says(&mut self, text: &str) -> Result<String> {
+        self.process.says(text).await
+    }
+
+    /// Stops it.
+    pub async fn stop(&mut self) -> Result<()> {
+        self.process.kill().await
+    }
+}
+
+fn common(world: &World, name: &str) -> [String; 5] {
+    let errors = world.folder().join(format!("{name}.errors")).display().to_string();
+    ["-nostdin", "-nd", "-trace_err", "-error_file", &errors].map(str::to_owned)
+}
+
+fn spawn(world: &World, name: &str, command: &mut Command) -> Result<Process> {
+    // SIPp draws a screen; it needs to know on what.
+    world.spawn(name, command.env("TERM", "dumb").current_dir(world.folder()))
+}

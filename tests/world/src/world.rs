@@ -1,0 +1,110 @@
+//! A world: its files, its certificates, its addresses, the logs of its processes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use tokio::process::Command;
+
+use crate::pki::Pki;
+use crate::process::{Log, Process};
+use crate::{dns, sandbox};
+
+/// The gateway, `nuncio.contoso.com`: SIP on 5061, XMPP for `contoso.com` on 5269.
+pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 10));
+/// The front end of contoso.com that the gateway connects to, `fe.contoso.com`.
+pub const FRONT_END: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 20));
+/// Where SIPp calls from.
+pub const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 21));
+/// The partner `fabrikam.com`, served by ejabberd.
+pub const FABRIKAM: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 30));
+/// The partner `wingtip.com`, played by a peer of our own.
+pub const WINGTIP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 40));
+/// `tailspin.com`: in DNS, with a good certificate, and nobody's partner.
+pub const TAILSPIN: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 50));
+
+/// Where the gateway listens for front ends.
+pub const GATEWAY_SIP: SocketAddr = SocketAddr::new(GATEWAY, 5061);
+/// Where the gateway listens for XMPP servers.
+pub const GATEWAY_XMPP: SocketAddr = SocketAddr::new(GATEWAY, 5269);
+
+/// The closed world. Clones are the same world.
+#[derive(Debug, Clone)]
+pub struct World {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    folder: PathBuf,
+    pki: Pki,
+    logs: Mutex<Vec<Arc<Log>>>,
+    dns: Mutex<Option<Process>>,
+}
+
+impl World {
+    /// Furnishes the namespaces of this process and starts DNS in there.
+    pub async fn start() -> Result<Self> {
+        let folder = sandbox::furnish()?;
+        let pki = Pki::new(&folder.join("pki"))?;
+        let inner = Inner { folder, pki, logs: Mutex::default(), dns: Mutex::default() };
+        let world = Self { inner: Arc::new(inner) };
+        let dns = dns::start(&world).await?;
+        *world.inner.dns.lock().unwrap_or_else(PoisonError::into_inner) = Some(dns);
+        Ok(world)
+    }
+
+    /// Starts a process whose output goes to the log of that name.
+    pub fn spawn(&self, name: &str, command: &mut Command) -> Result<Process> {
+        Process::spawn(name, command, &self.log(name))
+    }
+
+    /// The log of that name, made if it is new.
+    pub fn log(&self, name: &str) -> Arc<Log> {
+        let mut logs = self.logs();
+        match logs.iter().find(|log| log.name() == name) {
+            Some(log) => Arc::clone(log),
+            None => {
+                let log = Log::new(name);
+                logs.push(Arc::clone(&log));
+                log
+            }
+        }
+    }
+
+    /// The end of every log, for a test that has failed.
+    pub fn report(&self, lines: usize) -> String {
+        let mut report = String::new();
+        for log in self.logs().iter() {
+            report += &format!("---- the last of {} ({} lines)\n", log.name(), log.mark());
+            for line in log.tail(lines) {
+                report += &format!("{line}\n");
+            }
+        }
+        report
+    }
+
+    /// Writes every log to a folder outside of the world.
+    pub fn keep_logs(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder)?;
+        for log in self.logs().iter() {
+            std::fs::write(folder.join(format!("{}.log", log.name())), log.text())?;
+        }
+        Ok(())
+    }
+
+    /// The authorities.
+    pub fn pki(&self) -> &Pki {
+        &self.inner.pki
+    }
+
+    /// The folder of the world's files.
+    pub fn folder(&self) -> &Path {
+        &self.inner.folder
+    }
+
+    fn logs(&self) -> MutexGuard<'_, Vec<Arc<Log>>> {
+        self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

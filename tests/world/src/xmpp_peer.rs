@@ -1,0 +1,269 @@
+//! An XMPP server of our own that presents any certificate and says any bytes: the partner from hell.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::pki::{Credential, Pki};
+use crate::tls;
+use crate::wait::within;
+use crate::xml::{Element, Item, Splitter};
+
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// How a dialled stream stands after the negotiation.
+#[derive(Debug)]
+pub enum Outcome {
+    /// SASL EXTERNAL succeeded: stanzas may flow.
+    Authenticated,
+    /// The gateway ended the stream with this `<stream:error/>`, or refused SASL with this `<failure/>`.
+    Refused(Element),
+}
+
+/// One s2s stream between this peer and the gateway.
+pub struct XmppPeer {
+    wire: Box<dyn Wire>,
+    splitter: Splitter,
+    transcript: String,
+}
+
+impl XmppPeer {
+    /// Connects to the gateway in plain TCP and says nothing yet.
+    pub async fn dial(address: SocketAddr) -> Result<Self> {
+        let tcp =
+            TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        Ok(Self::over(tcp))
+    }
+
+    fn over(wire: impl Wire + 'static) -> Self {
+        Self { wire: Box::new(wire), splitter: Splitter::default(), transcript: String::new() }
+    }
+
+    /// Connects as `from`, starts TLS with the certificate and asks for SASL EXTERNAL.
+    pub async fn negotiate(
+        pki: &Pki,
+        presents: Option<&Credential>,
+        address: SocketAddr,
+        from: &str,
+        to: &str,
+    ) -> Result<(Self, Outcome)> {
+        let tcp =
+            TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        let mut plain = PlainStart { tcp, splitter: Splitter::default() };
+        if let Some(refusal) = plain.start_tls(from, to).await? {
+            let peer = Self::over(plain.tcp);
+            return Ok((peer, Outcome::Refused(refusal)));
+        }
+        let stream = tls::connect(pki, presents, to, plain.tcp).await?;
+        let mut peer = Self::over(stream);
+        let features = match peer.open(from, to).await? {
+            Item::Element(element) if element.name == "stream:features" => element,
+            Item::Element(element) => return Ok((peer, Outcome::Refused(element))),
+            other => bail!("{other:?} instead of features"),
+        };
+        let offered = features.child("mechanisms").is_some_and(|mechanisms| {
+            mechanisms.children.iter().any(|mechanism| mechanism.text == "EXTERNAL")
+        });
+        if !offered {
+            // Nothing that this peer could use: what it does then is up to the caller; the gateway may end the stream.
+            return Ok((peer, Outcome::Refused(features)));
+        }
+        peer.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>").await?;
+        match peer.element().await? {
+            success if success.name == "success" => {}
+            refusal => return Ok((peer, Outcome::Refused(refusal))),
+        }
+        peer.splitter.restart();
+        match peer.open(from, to).await? {
+            Item::Element(element) if element.name == "stream:features" => Ok((peer, Outcome::Authenticated)),
+            Item::Element(element) => Ok((peer, Outcome::Refused(element))),
+            other => bail!("{other:?} instead of features"),
+        }
+    }
+
+    /// As [`Self::negotiate`], for a peer that must be let in.
+    pub async fn authenticated(
+        pki: &Pki,
+        presents: &Credential,
+        address: SocketAddr,
+        from: &str,
+        to: &str,
+    ) -> Result<Self> {
+        match Self::negotiate(pki, Some(presents), address, from, to).await? {
+            (peer, Outcome::Authenticated) => Ok(peer),
+            (_, Outcome::Refused(element)) => bail!("{from} was refused: {element}"),
+        }
+    }
+
+    /// Sends a stream header and returns what comes after the gateway's own header.
+    pub async fn open(&mut self, from: &str, to: &str) -> Result<Item> {
+        self.say(&header(from, to)).await?;
+        let Item::Header(_) = self.item().await? else { bail!("no stream header") };
+        self.item().await
+    }
+
+    /// Sends any bytes.
+    pub async fn say(&mut self, text: &str) -> Result<()> {
+        self.transcript.push_str(&format!("> {text}\n"));
+        self.wire.write_all(text.as_bytes()).await?;
+        Ok(self.wire.flush().await?)
+    }
+
+    /// The next item of the stream.
+    pub async fn item(&mut self) -> Result<Item> {
+        self.next()
+            .await?
+            .with_context(|| format!("the gateway closed the connection after\n{}", self.transcript))
+    }
+
+    /// The next element.
+    pub async fn element(&mut self) -> Result<Element> {
+        match self.item().await? {
+            Item::Element(element) => Ok(element),
+            other => bail!("{other:?} instead of an element after\n{}", self.transcript),
+        }
+    }
+
+    /// The gateway must end the stream now: returns the condition of its `<stream:error/>`, after the connection has
+    /// closed. Stanzas and features that come before it are skipped.
+    pub async fn stream_error(&mut self) -> Result<Element> {
+        let mut error = None;
+        while let Some(item) = self.next().await? {
+            match item {
+                Item::Element(element) if element.name == "stream:error" => error = Some(element),
+                Item::Close => {
+                    // An answer to the closing tag; the gateway may have gone already.
+                    self.say("</stream:stream>").await.ok();
+                }
+                Item::Header(_) | Item::Element(_) => {}
+            }
+        }
+        error.with_context(|| format!("the stream ended without an error\n{}", self.transcript))
+    }
+
+    /// Everything said on this stream, for a test's message.
+    pub fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
+    async fn next(&mut self) -> Result<Option<Item>> {
+        let mut chunk = vec![0; 16 * 1024];
+        loop {
+            if let Some(item) = self.splitter.next()? {
+                self.transcript.push_str(&format!("< {item:?}\n"));
+                return Ok(Some(item));
+            }
+            match within("the gateway on the XMPP stream", self.wire.read(&mut chunk)).await? {
+                Ok(count @ 1..) => self.splitter.push(&chunk[..count]),
+                Ok(0) | Err(_) => return Ok(None),
+            }
+        }
+    }
+}
+
+/// The part of a stream before TLS.
+struct PlainStart {
+    tcp: TcpStream,
+    splitter: Splitter,
+}
+
+impl PlainStart {
+    /// Gets as far as `<proceed/>`; otherwise returns what came instead.
+    async fn start_tls(&mut self, from: &str, to: &str) -> Result<Option<Element>> {
+        self.tcp.write_all(header(from, to).as_bytes()).await?;
+        let Item::Header(_) = self.item().await? else { bail!("no stream header") };
+        match self.item().await? {
+            Item::Element(element) if element.name == "stream:features" => {
+                ensure!(element.child("starttls").is_some(), "no STARTTLS offered: {element}");
+            }
+            Item::Element(element) => return Ok(Some(element)),
+            other => bail!("{other:?} instead of features"),
+        }
+        self.tcp.write_all(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+        match self.item().await? {
+            Item::Element(element) if element.name == "proceed" => Ok(None),
+            Item::Element(element) => Ok(Some(element)),
+            other => bail!("{other:?} instead of <proceed/>"),
+        }
+    }
+
+    async fn item(&mut self) -> Result<Item> {
+        let mut chunk = vec![0; 16 * 1024];
+        loop {
+            if let Some(item) = self.splitter.next()? {
+                return Ok(item);
+            }
+            let count = within("the gateway before TLS", self.tcp.read(&mut chunk)).await??;
+            ensure!(count > 0, "the gateway closed the connection before TLS");
+            self.splitter.push(&chunk[..count]);
+        }
+    }
+}
+
+/// An XMPP domain that the gateway connects to.
+#[derive(Debug)]
+pub struct XmppListener {
+    listener: TcpListener,
+}
+
+impl XmppListener {
+    /// Listens.
+    pub async fn bind(address: SocketAddr) -> Result<Self> {
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        Ok(Self { listener })
+    }
+
+    /// Takes a connection of the gateway through STARTTLS and SASL EXTERNAL with the certificate.
+    ///
+    /// Fails where the gateway gives up, which for a bad certificate is what must happen.
+    pub async fn accept(&self, pki: &Pki, presents: &Credential, domain: &str) -> Result<XmppPeer> {
+        let (tcp, _) = within("the gateway to connect", self.listener.accept()).await??;
+        let mut plain = PlainStart { tcp, splitter: Splitter::default() };
+        let Item::Header(opened) = plain.item().await? else { bail!("no stream header") };
+        let remote = opened.attribute("from").unwrap_or_default().to_owned();
+        plain
+            .tcp
+            .write_all(header(domain, &remote).replace(" version", " id='p1' version").as_bytes())
+            .await?;
+        plain
+            .tcp
+            .write_all(
+                b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>\
+                  </stream:features>",
+            )
+            .await?;
+        let Item::Element(start) = plain.item().await? else { bail!("no STARTTLS") };
+        ensure!(start.name == "starttls", "{start}");
+        plain.tcp.write_all(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+        let acceptor = tls::acceptor(pki, presents)?;
+        let stream = within("a TLS handshake", acceptor.accept(plain.tcp)).await??;
+
+        let mut peer = XmppPeer::over(stream);
+        let Item::Header(_) = peer.item().await? else { bail!("no stream header after TLS") };
+        peer.say(&header(domain, &remote).replace(" version", " id='p2' version")).await?;
+        peer.say(
+            "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
+             <mechanism>EXTERNAL</mechanism></mechanisms></stream:features>",
+        )
+        .await?;
+        let auth = peer.element().await?;
+        ensure!(auth.name == "auth", "{auth}");
+        peer.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").await?;
+        peer.splitter.restart();
+        let Item::Header(_) = peer.item().await? else { bail!("no stream header after SASL") };
+        peer.say(&header(domain, &remote).replace(" version", " id='p3' version")).await?;
+        peer.say("<stream:features/>").await?;
+        Ok(peer)
+    }
+}
+
+fn header(from: &str, to: &str) -> String {
+    format!(
+        "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
+         xmlns:stream='http://etherx.jabber.org/streams' from='{from}' to='{to}' version='1.0'>"
+    )
+}

@@ -1,0 +1,97 @@
+//! The world without the gateway: what the other scenarios take for granted.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use nuncio_world::World;
+use nuncio_world::ejabberd::Ejabberd;
+use nuncio_world::pki::{Flaw, Usage};
+use nuncio_world::sip_agent::{Reply, SipConnection, SipServer};
+use nuncio_world::sipp::{ANSWERING, OUTGOING, Sipp};
+use nuncio_world::stunnel;
+use nuncio_world::world::{FABRIKAM, FRONT_END, GATEWAY_SIP, WINGTIP};
+
+/// Two servers find each other by SRV records and believe each other's certificates.
+pub(crate) async fn two_ejabberd_domains_federate(world: World) -> Result<()> {
+    let fabrikam = world.pki().good("fabrikam", &["fabrikam.com"])?;
+    let wingtip = world.pki().good("wingtip", &["wingtip.com"])?;
+    let mut first = Ejabberd::start(&world, "fabrikam", FABRIKAM, &[("fabrikam.com", &fabrikam)]).await?;
+    let second = Ejabberd::start(&world, "wingtip", WINGTIP, &[("wingtip.com", &wingtip)]).await?;
+    let mut bob = first.user("bob", "fabrikam.com").await?;
+    let mut carol = second.user("carol", "wingtip.com").await?;
+
+    bob.send_message("carol@wingtip.com", "there <&> back").await?;
+    let there = carol.next_message().await?;
+    ensure!(there.body() == Some("there <&> back") && there.attribute("from") == Some(bob.jid()), "{there}");
+
+    let id = bob.send_message("nobody@wingtip.com", "to nobody").await?;
+    let error = bob.next_message().await?;
+    ensure!(error.attribute("id") == Some(&id), "{error}");
+    ensure!(error.condition() == Some("service-unavailable"), "{error}");
+
+    // A restart keeps the users; the other server finds its way back.
+    first.stop().await?;
+    first.start_again().await?;
+    let mut bob = first.login("bob", "fabrikam.com").await?;
+    carol.send_message("bob@fabrikam.com", "after the restart").await?;
+    let message = bob.next_message().await?;
+    ensure!(message.body() == Some("after the restart"), "{message}");
+
+    first.freeze().await?;
+    carol.send_message("bob@fabrikam.com", "while frozen").await?;
+    first.thaw().await?;
+    ensure!(bob.next_message().await?.body() == Some("while frozen"));
+    Ok(())
+}
+
+/// SIPp → stunnel → TLS with a client certificate, and TLS with a client certificate → stunnel → SIPp.
+pub(crate) async fn sipp_speaks_through_stunnel(world: World) -> Result<()> {
+    let front_end = world.pki().good("fe", &["fe.contoso.com"])?;
+    let gateway = world.pki().good("nuncio", &["nuncio.contoso.com"])?;
+    let mut server =
+        SipServer::listen(world.pki(), &gateway, GATEWAY_SIP, |_| Reply::Status(200, "OK")).await?;
+    let _out = stunnel::towards_gateway(&world, OUTGOING, &front_end).await?;
+    let mut caller = Sipp::send_messages(&world, 3, 4, "bob@fabrikam.com")?;
+    for _ in 0..12 {
+        let message = server.next_message().await?;
+        ensure!(message.address("To")? == "sip:bob@fabrikam.com", "{message}");
+        ensure!(message.body.ends_with("a numbered message of a conversation"), "{message}");
+    }
+    let status = caller.ended(Duration::from_secs(30)).await?;
+    ensure!(status.success(), "{status}");
+
+    let accept = SocketAddr::new(FRONT_END, 5061);
+    let _in = stunnel::from_gateway(&world, accept, ANSWERING, &front_end).await?;
+    let _answering = Sipp::answer_messages(&world, 404, "Not Found").await?;
+    let mut connection =
+        SipConnection::connect(world.pki(), Some(&gateway), "fe.contoso.com", accept).await?;
+    for body in ["one", "two"] {
+        let call = connection.send_message("bob@fabrikam.com", "alice@contoso.com", body).await?;
+        let answer = connection.final_answer(&call).await?;
+        ensure!(answer.status() == Some(404), "{answer}");
+    }
+    Ok(())
+}
+
+/// stunnel as a front end lets nobody through whose certificate nobody vouches for.
+pub(crate) async fn refuses_unknown_authorities(world: World) -> Result<()> {
+    let front_end = world.pki().good("fe", &["fe.contoso.com"])?;
+    let accept = SocketAddr::new(FRONT_END, 5061);
+    let _in = stunnel::from_gateway(&world, accept, ANSWERING, &front_end).await?;
+    let _answering = Sipp::answer_messages(&world, 200, "OK").await?;
+    let names = &["nuncio.contoso.com"];
+    let stranger = world.pki().issue("stranger", names, Usage::Both, Flaw::OtherAuthority)?;
+    let expired = world.pki().issue("expired", names, Usage::Both, Flaw::Expired)?;
+    for presents in [None, Some(&stranger), Some(&expired)] {
+        // With TLS 1.3 the client hears of the refusal only after its handshake.
+        if let Ok(mut connection) =
+            SipConnection::connect(world.pki(), presents, "fe.contoso.com", accept).await
+        {
+            connection.send_message("bob@fabrikam.com", "alice@contoso.com", "let me in").await.ok();
+            let answer = connection.next().await?;
+            ensure!(answer.is_none(), "an answer: {answer:?}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! Why a stream ended: the step it had reached, what was seen, and what can be done about it.
+
+use std::fmt;
+
+use compact_str::CompactString;
+
+use super::identity::{ChainStatus, PresentedName};
+use super::sasl::SaslCondition;
+use crate::conditions::{StreamCondition, StreamError};
+use crate::jid::{Domain, JidError};
+use crate::stanza::{AddressError, Attr};
+use crate::xml::ReadErrorKind;
+
+/// Everything there is to say about the end of a stream, for programs; `Display` says it to people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// Who opened the stream.
+    pub direction: Direction,
+    /// The domain of ours, once it is known.
+    pub local: Option<Domain>,
+    /// The peer's domain: the one we wanted to reach, or the one it claimed or proved to be.
+    pub remote: Option<Domain>,
+    /// How far the stream had come.
+    pub step: Step,
+    /// What ended it.
+    pub cause: Cause,
+}
+
+/// Who opened a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The peer.
+    Inbound,
+    /// We.
+    Outbound,
+}
+
+/// The steps of a stream in their order; each is named after what it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// The peer's first header, before TLS.
+    Header,
+    /// The caller's word whether the peer may come in. Inbound only.
+    Partner,
+    /// The features before TLS. Outbound only.
+    Features,
+    /// `<starttls/>` (inbound) or the answer to it (outbound).
+    StartTls,
+    /// The handshake.
+    TlsHandshake,
+    /// The peer's header under TLS.
+    SecureHeader,
+    /// The features under TLS. Outbound only.
+    SecureFeatures,
+    /// SASL: the peer's `<auth/>`, or the answer to ours.
+    Authentication,
+    /// The peer's header after authentication.
+    FinalHeader,
+    /// The features after authentication. Outbound only.
+    FinalFeatures,
+    /// Nothing: stanzas flow.
+    Established,
+}
+
+/// What ended a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The peer closed in good order.
+    PeerClosed,
+    /// We closed: the caller asked for it, with this stream error if any.
+    WeClosed(Option<StreamCondition>),
+    /// The connection ended without a closing tag.
+    Disconnected(Option<PeerText>),
+    /// The peer sent a stream error.
+    PeerError {
+        /// Its condition.
+        condition: StreamCondition,
+        /// Its text.
+        text: Option<PeerText>,
+        /// Where `see-other-host` points to.
+        other_host: Option<PeerText>,
+        /// The name of its application-specific condition.
+        application: Option<PeerText>,
+    },
+    /// The peer broke a rule; we told it so with this stream error.
+    Fault {
+        /// The stream error we sent.
+        condition: StreamCondition,
+        /// The rule.
+        fault: Fault,
+    },
+    /// Nothing came in time.
+    Timeout(Waiting),
+    /// The caller did not let the peer in.
+    Refused(Refusal),
+    /// The peer cannot do TLS: it does not offer STARTTLS (and answered our attempt as said), or it
+    /// speaks XMPP 0.9, which has none.
+    NoStartTls {
+        /// What it answered to `<starttls/>` all the same.
+        answer: NoStartTlsAnswer,
+    },
+    /// The peer offers STARTTLS and answered `<failure/>`.
+    StartTlsFailed,
+    /// Bytes in clear where the TLS handshake had to begin: an attempt at injection, or a broken
+    /// peer (TLS-03).
+    PlaintextAfterStartTls,
+    /// The handshake failed, with the TLS layer's own words.
+    TlsFailed(PeerText),
+    /// The certificate does not prove that the peer is `wanted`.
+    Certificate {
+        /// The name that had to be proved.
+        wanted: Domain,
+        /// Whether the chain holds.
+        chain: ChainStatus,
+        /// The names the certificate carries.
+        names: Vec<PresentedName>,
+    },
+    /// The peer does not offer SASL EXTERNAL.
+    NoExternal {
+        /// What it offers instead.
+        mechanisms: Vec<PeerText>,
+        /// Whether it offers server dialback.
+        dialback: bool,
+    },
+    /// SASL failed: the peer refused us, or we refused the peer for the last time.
+    SaslFailed {
+        /// The condition.
+        condition: SaslCondition,
+        /// The text that came with it.
+        text: Option<PeerText>,
+    },
+    /// The peer demands a feature of which we know nothing.
+    UnknownFeature(PeerText),
+}
+
+/// What a peer without STARTTLS did with our attempt at it (TLS-02).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoStartTlsAnswer {
+    /// It was not attempted: the peer speaks XMPP 0.9.
+    OldVersion,
+    /// `<failure/>`.
+    Failure,
+    /// A stream error.
+    StreamError(StreamCondition),
+    /// It closed the stream or the connection.
+    Closed,
+    /// Nothing.
+    Silence,
+    /// Some other element, by name.
+    Other(PeerText),
+}
+
+/// Which time ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// That of the step.
+    Step,
+    /// That of the whole establishment.
+    Establishment,
+}
+
+/// A rule the peer broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// What it sent is no XML we accept.
+    Xml(ReadErrorKind),
+    /// Its header is not that of a server-to-server stream.
+    Namespace,
+    /// It speaks XMPP 0.9 (sent no version), which knows no TLS.
+    Version,
+    /// An address in its header is missing.
+    HeaderMissing(Attr),
+    /// An address in its header is no domain.
+    HeaderAddress(Attr, JidError),
+    /// It asked for a domain that is not served.
+    HostUnknown(PeerText),
+    /// An address in its header changed across a restart (SASL-06).
+    HeaderChanged(Attr, PeerText),
+    /// More bytes before establishment than allowed.
+    TooMuchBeforeAuth,
+    /// Bytes before the restart that follows SASL (SEC-06).
+    Pipelined,
+    /// A stanza before establishment.
+    EarlyStanza,
+    /// It wanted to authenticate otherwise than by what was offered, or not at all.
+    Unauthenticated(PeerText),
+    /// It asked for TLS twice.
+    SecondStartTls,
+    /// A first-level element that is no stanza and belongs to no negotiation.
+    UnknownElement(PeerText),
+    /// A stanza whose addresses are missing or unusable.
+    Addressing(AddressError),
+    /// A stanza to a domain that is not this stream's.
+    StanzaTo(PeerText),
+    /// A stanza from a domain that is not authenticated on this stream.
+    StanzaFrom(PeerText),
+}
+
+/// Why a peer was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// It is no partner.
+    NotPartner,
+    /// It is one, switched off.
+    Disabled,
+    /// It is one with too many connections.
+    TooManyConnections,
+}
+
+/// Text a peer chose: shortened to [`PeerText::MAX`] characters and without anything that could
+/// forge a line of a log or turn the direction of its text (SEC-35).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PeerText(CompactString);
+
+impl PeerText {
+    /// Characters that are kept.
+    pub const MAX: usize = 200;
+
+    /// Takes the harmless beginning of a text.
+    pub fn new(text: &str) -> Self {
+        let mut characters = text.trim().chars();
+        let mut kept: CompactString = characters.by_ref().take(Self::MAX).map(harmless).collect();
+        if characters.next().is_some() {
+            kept.push('…');
+        }
+        Self(kept)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn harmless(character: char) -> char {
+    match character {
+        // Line and paragraph separators, bidirectional and zero-width controls.
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+            '\u{fffd}'
+        }
+        '\n' | '\r' | '\t' => ' ',
+        other if other.is_control() => '\u{fffd}',
+        other => other,
+    }
+}
+
+impl From<&StreamError> for Cause {
+    fn from(error: &StreamError) -> Self {
+        let kept = |text: &Option<CompactString>| text.as_deref().map(PeerText::new);
+        Self::PeerError {
+            condition: error.condition,
+            text: kept(&error.text),
+            other_host: kept(&error.other_host),
+            application: kept(&error.application),
+        }
+    }
+}
+
+impl fmt::Debug for PeerText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for PeerText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "“{}”", self.as_str())
+    }
+}

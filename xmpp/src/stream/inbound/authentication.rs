@@ -1,0 +1,112 @@
+//! SASL EXTERNAL as the responder (XEP-0178 §3), and the place of dialback.
+
+use std::time::Instant;
+
+use super::{CERTIFICATE_REQUIRED, Inbound, Phase};
+use crate::conditions::StreamCondition;
+use crate::stream::evidence::{Cause, Fault, Step};
+use crate::stream::sasl::{EXTERNAL, Response, SaslCondition, read_response, write_failure};
+use crate::stream::screen::Pair;
+use crate::stream::words::element_name;
+use crate::xml::{Element, StartTag, ns};
+
+impl Inbound {
+    pub(super) fn sasl(&mut self, element: &Element, now: Instant) {
+        if self.wire.step() == Step::StartTls {
+            return self.sasl_failed(SaslCondition::EncryptionRequired, now);
+        }
+        match element.name() {
+            // A second one before the first is answered replaces it (SASL-09).
+            "auth" => {
+                self.challenged = false;
+                self.auth(element, now);
+            }
+            "response" if self.challenged => {
+                self.challenged = false;
+                match read_response(element) {
+                    Ok(Response::Absent) => self.identified(Response::Empty, now),
+                    Ok(response) => self.identified(response, now),
+                    Err(condition) => self.sasl_failed(condition, now),
+                }
+            }
+            "response" => self.sasl_failed(SaslCondition::MalformedRequest, now),
+            "abort" => {
+                self.challenged = false;
+                self.sasl_failed(SaslCondition::Aborted, now);
+            }
+            _ => {
+                let fault = Fault::UnknownElement(element_name(element));
+                self.fault(StreamCondition::UnsupportedStanzaType, None, fault, now);
+            }
+        }
+    }
+
+    /// Dialback has its place here: when it comes, a verified pair joins `pairs`. Until then a peer
+    /// that tries it instead of SASL EXTERNAL cannot get in.
+    pub(super) fn dialback(&mut self, element: &Element, now: Instant) {
+        let text = match self.phase {
+            Phase::Clear => "TLS is required.",
+            _ => CERTIFICATE_REQUIRED,
+        };
+        let condition = StreamCondition::PolicyViolation;
+        let fault = Fault::Unauthenticated(element_name(element));
+        let cause = self.unless_unproved(Cause::Fault { condition, fault });
+        self.fail(condition, Some(text), cause, now);
+    }
+
+    fn auth(&mut self, auth: &Element, now: Instant) {
+        if auth.attr("mechanism") != Some(EXTERNAL) {
+            return self.sasl_failed(SaslCondition::InvalidMechanism, now);
+        }
+        if !self.external {
+            // It was not offered, and trying again will not change the certificate (XEP-0178 §3).
+            let condition = SaslCondition::NotAuthorized;
+            write_failure(&mut self.wire.out, condition, Some(CERTIFICATE_REQUIRED));
+            let cause = self.unless_unproved(Cause::SaslFailed { condition, text: None });
+            return self.wire.give_up(cause, now);
+        }
+        match read_response(auth) {
+            Ok(Response::Absent) => {
+                self.challenged = true;
+                StartTag::open(&mut self.wire.out, "challenge").ns(ns::SASL).empty();
+                self.wire.enter(Step::Authentication, now);
+            }
+            Ok(response) => self.identified(response, now),
+            Err(condition) => self.sasl_failed(condition, now),
+        }
+    }
+
+    /// The certificate proves `from`; no other identity may be asked for (SASL-03, SASL-06).
+    fn identified(&mut self, response: Response, now: Instant) {
+        let (Some(from), Some(to)) = (self.from.clone(), self.to.clone()) else { return };
+        if let Response::Domain(authzid) = response
+            && authzid != from
+        {
+            return self.sasl_failed(SaslCondition::InvalidAuthzid, now);
+        }
+        if !self.wire.nothing_pipelined() {
+            return self.fault(StreamCondition::PolicyViolation, None, Fault::Pipelined, now);
+        }
+        StartTag::open(&mut self.wire.out, "success").ns(ns::SASL).empty();
+        self.wire.restart();
+        self.pairs.push(Pair { from, to });
+        self.phase = Phase::Authenticated;
+        self.wire.enter(Step::FinalHeader, now);
+    }
+
+    fn sasl_failed(&mut self, condition: SaslCondition, now: Instant) {
+        write_failure(&mut self.wire.out, condition, None);
+        self.failures = self.failures.saturating_add(1);
+        // SASL-08.
+        if self.failures > self.config.sasl_retries.clamp(2, 5) {
+            let cause = self.unless_unproved(Cause::SaslFailed { condition, text: None });
+            let text = "Too many failures to authenticate.";
+            return self.fail(StreamCondition::PolicyViolation, Some(text), cause, now);
+        }
+        let step = self.wire.step();
+        self.wire.enter(step, now);
+        if self.phase == Phase::Secure && !self.external {
+            self.wire.wait_without_step_deadline();
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The peer's header and ours.
+
+use std::time::Instant;
+
+use compact_str::CompactString;
+
+use super::{Inbound, Phase};
+use crate::conditions::StreamCondition;
+use crate::jid::Domain;
+use crate::stanza::Attr;
+use crate::stream::Output;
+use crate::stream::evidence::{Fault, PeerText, Step};
+use crate::xml::StreamHeader;
+
+/// Stream error, text for the peer, and the rule.
+type Verdict<T> = Result<T, (StreamCondition, Option<&'static str>, Fault)>;
+
+impl Inbound {
+    pub(super) fn header(&mut self, header: StreamHeader, now: Instant) {
+        self.answer.from = self.served(header.to.as_deref());
+        self.answer.to = parse(header.from.as_deref()).and_then(Result::ok);
+        // Ours is 1.0, the lower of any two that have features; a peer of 0.9 must not see one.
+        self.answer.version = header.has_features();
+        if self.wire.remote.is_none() {
+            self.wire.remote.clone_from(&self.answer.to);
+        }
+        let (from, to) = match self.judge(&header) {
+            Ok(domains) => domains,
+            Err((condition, text, fault)) => return self.fault(condition, text, fault, now),
+        };
+        self.answer.from = to.clone();
+        self.wire.local.clone_from(&to);
+        self.wire.remote.clone_from(&from);
+        self.lang = header.lang;
+        (self.from, self.to) = (from, to);
+        match (&self.from, &self.to) {
+            (Some(from), Some(to)) if !self.admitted => {
+                let question = Output::AskPartner { from: from.clone(), to: to.clone() };
+                self.wire.enter(Step::Partner, now);
+                self.wire.emit(question);
+            }
+            _ => self.welcome(now),
+        }
+    }
+
+    /// Writes our header unless it is out already.
+    pub(super) fn open_header(&mut self) {
+        if self.wire.header_sent() || !self.wire.is_open() {
+            return;
+        }
+        let id = self.ids.0.get(self.headers).cloned();
+        self.headers += 1;
+        let from = self.answer.from.as_ref().or(self.config.served.first()).map_or("", Domain::as_str);
+        let to = self.answer.to.as_ref().map(Domain::as_str);
+        self.wire.write_header(from, to, id.as_deref(), self.answer.version);
+    }
+
+    fn judge(&self, header: &StreamHeader) -> Verdict<(Option<Domain>, Option<Domain>)> {
+        if let Err(condition) = header.check() {
+            return Err((condition, None, Fault::Namespace));
+        }
+        if !header.has_features() {
+            let text = "XMPP 1.0 is required: streams have to be encrypted here.";
+            return Err((StreamCondition::UnsupportedVersion, Some(text), Fault::Version));
+        }
+        let to = self.judge_to(header.to.as_ref())?;
+        let from = self.judge_from(header.from.as_ref())?;
+        Ok((from, Some(to)))
+    }
+
+    fn judge_to(&self, sent: Option<&CompactString>) -> Verdict<Domain> {
+        let missing = || (StreamCondition::ImproperAddressing, None, Fault::HeaderMissing(Attr::To));
+        let Some(to) = address(sent, Attr::To)? else {
+            // What an authenticated peer said under TLS need not be said again.
+            return self.known(&self.to).ok_or_else(missing);
+        };
+        if !self.config.served.contains(&to) {
+            let fault = Fault::HostUnknown(PeerText::new(to.as_str()));
+            return Err((StreamCondition::HostUnknown, None, fault));
+        }
+        match &self.to {
+            Some(before) if *before != to => {
+                let fault = Fault::HeaderChanged(Attr::To, PeerText::new(to.as_str()));
+                Err((StreamCondition::HostUnknown, None, fault))
+            }
+            _ => Ok(to),
+        }
+    }
+
+    /// SASL-06. Before TLS `from` may be missing (RFC 6120 §4.7.1); under TLS it is what the
+    /// certificate is compared with.
+    fn judge_from(&self, sent: Option<&CompactString>) -> Verdict<Option<Domain>> {
+        match (address(sent, Attr::From)?, &self.from) {
+            (Some(from), Some(before)) if from != *before => {
+                let fault = Fault::HeaderChanged(Attr::From, PeerText::new(from.as_str()));
+                Err((StreamCondition::InvalidFrom, None, fault))
+            }
+            (None, _) if self.phase == Phase::Secure => {
+                Err((StreamCondition::ImproperAddressing, None, Fault::HeaderMissing(Attr::From)))
+            }
+            (None, before) => Ok(self.known(before)),
+            (from, _) => Ok(from),
+        }
+    }
+
+    fn known(&self, before: &Option<Domain>) -> Option<Domain> {
+        before.clone().filter(|_| self.phase == Phase::Authenticated)
+    }
+
+    fn served(&self, to: Option<&str>) -> Option<Domain> {
+        parse(to)?.ok().filter(|to| self.config.served.contains(to))
+    }
+}
+
+/// A domain in a header; an empty one is a missing one.
+fn parse(sent: Option<&str>) -> Option<Result<Domain, crate::jid::JidError>> {
+    sent.filter(|sent| !sent.is_empty()).map(Domain::parse)
+}
+
+fn address(sent: Option<&CompactString>, attr: Attr) -> Verdict<Option<Domain>> {
+    parse(sent.map(CompactString::as_str))
+        .transpose()
+        .map_err(|error| (StreamCondition::ImproperAddressing, None, Fault::HeaderAddress(attr, error)))
+}

@@ -1,0 +1,172 @@
+//! Which stanzas a stream lets through: the right two domains, and two addresses (RFC 6120 §8.1).
+
+use super::Stanza;
+use super::evidence::{Fault, PeerText};
+use super::words::element_name;
+use crate::conditions::StreamCondition;
+use crate::jid::{Domain, JidError};
+use crate::stanza::{AddressError, Attr, addresses, classify};
+use crate::xml::Element;
+
+/// A sender and a receiver, both domains, that a stream was authenticated for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pair {
+    pub(super) from: Domain,
+    pub(super) to: Domain,
+}
+
+/// The verdict on a first-level element of an established stream.
+#[derive(Debug)]
+pub(super) enum Screened {
+    Stanza(Box<Stanza>),
+    /// It has an unusable localpart or resource, and nothing worse.
+    BadAddress {
+        element: Element,
+        which: Attr,
+        error: JidError,
+    },
+    /// It ends the stream.
+    Fault(StreamCondition, Fault),
+}
+
+pub(super) fn screen(element: Element, pairs: &[Pair]) -> Screened {
+    let Some(kind) = classify(&element) else {
+        let fault = Fault::UnknownElement(element_name(&element));
+        return Screened::Fault(StreamCondition::UnsupportedStanzaType, fault);
+    };
+    match addresses(&element) {
+        Ok(addresses) => match foreign(addresses.from.domain(), addresses.to.domain(), pairs) {
+            None => Screened::Stanza(Box::new(Stanza { kind, addresses, element })),
+            Some((condition, fault)) => Screened::Fault(condition, fault),
+        },
+        Err(error) => bad_addresses(element, error, pairs),
+    }
+}
+
+/// A bad localpart or resource costs one stanza, but not before the domains of that stanza are known
+/// to be right: a peer must not buy itself an answer to a foreign address with a bad localpart.
+fn bad_addresses(element: Element, error: AddressError, pairs: &[Pair]) -> Screened {
+    if let (AddressError::Bad { attr, error }, None) = (error, error.ends_stream()) {
+        let domain = |attr: Attr| element.attr(attr.as_str()).and_then(domain_of);
+        if let (Some(from), Some(to)) = (domain(Attr::From), domain(Attr::To)) {
+            return match foreign(from.as_str(), to.as_str(), pairs) {
+                None => Screened::BadAddress { element, which: attr, error },
+                Some((condition, fault)) => Screened::Fault(condition, fault),
+            };
+        }
+    }
+    Screened::Fault(StreamCondition::ImproperAddressing, Fault::Addressing(error))
+}
+
+/// S2S-20, DB-17: the pair as a whole counts, not each half of it.
+fn foreign(from: &str, to: &str, pairs: &[Pair]) -> Option<(StreamCondition, Fault)> {
+    if pairs.iter().any(|pair| pair.from.as_str() == from && pair.to.as_str() == to) {
+        None
+    } else if pairs.iter().any(|pair| pair.from.as_str() == from) {
+        Some((StreamCondition::HostUnknown, Fault::StanzaTo(PeerText::new(to))))
+    } else {
+        Some((StreamCondition::InvalidFrom, Fault::StanzaFrom(PeerText::new(from))))
+    }
+}
+
+/// The domain of an address whose other parts may be anything (RFC 7622 §3.1).
+fn domain_of(address: &str) -> Option<Domain> {
+    let bare = address.split_once('/').map_or(address, |(bare, _)| bare);
+    let domain = bare.split_once('@').map_or(bare, |(_, domain)| domain);
+    Domain::parse(domain).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::ns;
+
+    fn domain(name: &str) -> Domain {
+        Domain::parse(name).unwrap()
+    }
+
+    fn verdict(from: &str, to: &str) -> Result<Screened, StreamCondition> {
+        let pairs = [
+            Pair { from: domain("fabrikam.com"), to: domain("contoso.com") },
+            Pair { from: domain("it.fabrikam.com"), to: domain("sales.contoso.com") },
+        ];
+        let message = Element::new("message", ns::SERVER).with_attr("from", from).with_attr("to", to);
+        match screen(message, &pairs) {
+            Screened::Fault(condition, _) => Err(condition),
+            good => Ok(good),
+        }
+    }
+
+    #[test]
+    fn s2s_20_the_pair_of_domains_decides() {
+        use StreamCondition::{HostUnknown, ImproperAddressing, InvalidFrom};
+        for (from, to, expected) in [
+            ("a@fabrikam.com/x", "b@contoso.com", None),
+            ("fabrikam.com", "contoso.com", None),
+            ("a@Fabrikam.COM", "b@contoso.com.", None),
+            ("a@it.fabrikam.com", "b@sales.contoso.com", None),
+            ("a@fabrikam.com", "b@sales.contoso.com", Some(HostUnknown)),
+            ("a@fabrikam.com", "b@example.net", Some(HostUnknown)),
+            ("a@example.net", "b@contoso.com", Some(InvalidFrom)),
+            ("a@sub.fabrikam.com", "b@contoso.com", Some(InvalidFrom)),
+            ("a@contoso.com", "b@contoso.com", Some(InvalidFrom)),
+            ("a@example.net", "b@example.org", Some(InvalidFrom)),
+            ("", "b@contoso.com", Some(ImproperAddressing)),
+            ("a@fabrikam.com", "", Some(ImproperAddressing)),
+            ("a@", "b@contoso.com", Some(ImproperAddressing)),
+            ("a@fabrikam.com", "b@con toso.com", Some(ImproperAddressing)),
+            ("a@-", "b@contoso.com", Some(ImproperAddressing)),
+        ] {
+            let verdict = verdict(from, to);
+            assert_eq!(verdict.as_ref().err(), expected.as_ref(), "{from:?} to {to:?}: {verdict:?}");
+            assert!(matches!(verdict, Err(_) | Ok(Screened::Stanza(_))));
+        }
+    }
+
+    #[test]
+    fn s2s_20_a_bad_localpart_costs_its_stanza_only_between_the_right_domains() {
+        for (from, to, which) in [
+            ("a b@fabrikam.com", "b@contoso.com", Attr::From),
+            ("a@fabrikam.com", "@contoso.com", Attr::To),
+            ("a@fabrikam.com/", "b@contoso.com", Attr::From),
+        ] {
+            match verdict(from, to) {
+                Ok(Screened::BadAddress { which: bad, .. }) => assert_eq!(bad, which, "{from:?} to {to:?}"),
+                other => panic!("{from:?} to {to:?}: {other:?}"),
+            }
+        }
+        assert_eq!(verdict("a b@example.net", "b@contoso.com").err(), Some(StreamCondition::InvalidFrom));
+        assert_eq!(verdict("a@fabrikam.com", "b c@example.net").err(), Some(StreamCondition::HostUnknown));
+        assert_eq!(verdict("a b@fabrikam.com", "b@-").err(), Some(StreamCondition::ImproperAddressing));
+    }
+
+    #[test]
+    fn s2s_20_a_missing_address_ends_the_stream() {
+        let message = Element::new("message", ns::SERVER).with_attr("to", "b@contoso.com");
+        let pairs = [Pair { from: domain("fabrikam.com"), to: domain("contoso.com") }];
+        let verdict = screen(message, &pairs);
+        assert!(
+            matches!(verdict, Screened::Fault(StreamCondition::ImproperAddressing, Fault::Addressing(_))),
+            "{verdict:?}"
+        );
+    }
+
+    #[test]
+    fn s2s_21_and_cmp_01_what_is_no_stanza_is_never_routed() {
+        let pairs = [Pair { from: domain("fabrikam.com"), to: domain("contoso.com") }];
+        for element in [
+            Element::new("foo", "urn:foo"),
+            Element::new("message", ns::CLIENT),
+            Element::new("message", ""),
+            Element::new("mess", ns::SERVER),
+            Element::new("compress", "http://jabber.org/protocol/compress"),
+        ] {
+            let element = element.with_attr("from", "a@fabrikam.com").with_attr("to", "b@contoso.com");
+            let verdict = screen(element, &pairs);
+            assert!(
+                matches!(verdict, Screened::Fault(StreamCondition::UnsupportedStanzaType, _)),
+                "{verdict:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! What both machines share: the two byte streams, the clocks, and the ways to end.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::Output;
+use super::evidence::{Cause, Direction, Evidence, Fault, PeerText, Step, Waiting};
+use super::settings::{StreamLimits, Timeouts};
+use crate::conditions::{StreamCondition, StreamError};
+use crate::jid::Domain;
+use crate::xml::{ReadError, ReadLimits, StartTag, StreamItem, StreamReader, ns};
+
+/// The stanza size below which RFC 6120 §13.12 does not let anybody go.
+const SMALLEST_STANZA_LIMIT: usize = 10_000;
+
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) direction: Direction,
+    pub(super) local: Option<Domain>,
+    pub(super) remote: Option<Domain>,
+    pub(super) out: Vec<u8>,
+    step: Step,
+    ending: Ending,
+    /// Our opening tag is on the wire, and no restart came after it.
+    header_sent: bool,
+    reader: StreamReader,
+    outputs: VecDeque<Output>,
+    limits: StreamLimits,
+    timeouts: Timeouts,
+    /// Bytes that arrived before establishment.
+    received: usize,
+    step_deadline: Option<Instant>,
+    establish_deadline: Option<Instant>,
+    close_deadline: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Nobody closed.
+    No,
+    /// We closed in good order: what the peer still sends counts (RFC 6120 §4.4 rule 2).
+    Draining,
+    /// The stream is in error: what the peer still sends is nothing.
+    Discarding,
+    /// The connection is the driver's to close.
+    Over,
+}
+
+/// Which deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expired {
+    Close,
+    Waiting(Waiting),
+}
+
+impl Wire {
+    pub(super) fn new(direction: Direction, limits: StreamLimits, timeouts: Timeouts, now: Instant) -> Self {
+        Self {
+            direction,
+            local: None,
+            remote: None,
+            out: Vec::new(),
+            step: Step::Header,
+            ending: Ending::No,
+            header_sent: false,
+            reader: StreamReader::new(limits.pre_auth),
+            outputs: VecDeque::new(),
+            limits,
+            timeouts,
+            received: 0,
+            step_deadline: Some(now + timeouts.header),
+            establish_deadline: Some(now + timeouts.establishment),
+            close_deadline: None,
+        }
+    }
+
+    /// Goes on to the next step, with its time.
+    pub(super) fn enter(&mut self, step: Step, now: Instant) {
+        self.step = step;
+        let time = match step {
+            Step::Header | Step::SecureHeader | Step::FinalHeader => self.timeouts.header,
+            Step::TlsHandshake => self.timeouts.tls,
+            Step::Established => {
+                self.step_deadline = None;
+                self.establish_deadline = None;
+                let stanza = self.max_stanza();
+                self.reader.set_limits(ReadLimits { stanza, ..self.limits.established });
+                return;
+            }
+            _ => self.timeouts.step,
+        };
+        self.step_deadline = Some(now + time);
+    }
+
+    /// Lets the present step take as long as the whole establishment may.
+    pub(super) fn wait_without_step_deadline(&mut self) {
+        self.step_deadline = None;
+    }
+
+    /// Takes bytes that arrived. False when they are more than a peer that has not proved itself may
+    /// send; they are dropped then.
+    #[must_use]
+    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
+        if self.ending == Ending::No && self.step != Step::Established {
+            self.received = self.received.saturating_add(bytes.len());
+            if self.received > self.limits.pre_auth_total {
+                return false;
+            }
+        }
+        self.reader.push(bytes);
+        true
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<StreamItem>, ReadError> {
+        self.reader.next()
+    }
+
+    /// Begins a new stream on the same connection. Returns whether nothing had arrived that belongs
+    /// to neither the old nor the new one (SEC-06).
+    pub(super) fn restart(&mut self) -> bool {
+        self.header_sent = false;
+        self.reader.reset() == 0
+    }
+
+    /// Whether nothing but white space arrived that was not read yet. Reads on: to be asked right
+    /// before a restart, where whatever it might swallow is discarded anyway.
+    pub(super) fn nothing_pipelined(&mut self) -> bool {
+        matches!(self.reader.next(), Ok(None)) && self.reader.buffered() == 0
+    }
+
+    /// Writes our opening tag (S2S-13, S2S-26).
+    pub(super) fn write_header(&mut self, from: &str, to: Option<&str>, id: Option<&str>, version: bool) {
+        self.header_sent = true;
+        self.out.extend_from_slice(b"<?xml version='1.0'?>");
+        StartTag::open(&mut self.out, "stream:stream")
+            .ns(ns::SERVER)
+            .attr("xmlns:stream", ns::STREAMS)
+            .attr("from", from)
+            .opt_attr("to", to)
+            .opt_attr("id", id)
+            .opt_attr("version", version.then_some("1.0"))
+            .attr("xml:lang", "en")
+            .end();
+    }
+
+    pub(super) fn emit(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    // === ways to end
+
+    /// The peer broke a rule: stream error, closing tag. What it sends from now on is nothing.
+    pub(super) fn fault(
+        &mut self,
+        condition: StreamCondition,
+        text: Option<&str>,
+        fault: Fault,
+        now: Instant,
+    ) {
+        self.fail(condition, text, Cause::Fault { condition, fault }, now);
+    }
+
+    /// What arrived is no XML we accept. Nothing after it can be read, so nothing is waited for.
+    pub(super) fn unreadable(&mut self, error: ReadError, now: Instant) {
+        if self.ending == Ending::No {
+            let condition = error.stream_condition();
+            let application = error.is_too_big().then_some("stanza-too-big");
+            StreamError::write(&mut self.out, condition, None, application);
+            self.say_closed(Cause::Fault { condition, fault: Fault::Xml(error.kind) });
+            self.closing_tag(Ending::Discarding, now);
+        }
+        self.finish();
+    }
+
+    /// Stream error, closing tag, for any cause.
+    pub(super) fn fail(
+        &mut self,
+        condition: StreamCondition,
+        text: Option<&str>,
+        cause: Cause,
+        now: Instant,
+    ) {
+        if self.ending == Ending::No {
+            StreamError::write(&mut self.out, condition, text, None);
+            self.say_closed(cause);
+            self.closing_tag(Ending::Discarding, now);
+        }
+    }
+
+    /// Closing tag without stream error: negotiation failed and both sides know why.
+    pub(super) fn give_up(&mut self, cause: Cause, now: Instant) {
+        if self.ending == Ending::No {
+            self.say_closed(cause);
+            self.closing_tag(Ending::Discarding, now);
+        }
+    }
+
+    /// We close because the caller wants to; the peer may finish what it is sending.
+    pub(super) fn close(&mut self, error: Option<(StreamCondition, &str)>, now: Instant) {
+        if self.ending == Ending::No {
+            if let Some((condition, text)) = error {
+                let text = (!text.is_empty()).then_some(text);
+                StreamError::write(&mut self.out, condition, text, None);
+            }
+            self.say_closed(Cause::WeClosed(error.map(|(condition, _)| condition)));
+            self.closing_tag(Ending::Draining, now);
+        }
+    }
+
+    /// The peer's closing tag: answered with ours, unless ours went first (S2S-29).
+    pub(super) fn peer_closed(&mut self, cause: Cause, now: Instant) {
+        if self.ending == Ending::No {
+            self.say_closed(cause);
+            self.closing_tag(Ending::Discarding, now);
+        }
+        self.finish();
+    }
+
+    /// The last thing: the driver writes what there is and shuts the connection down.
+    pub(super) fn finish(&mut self) {
+        self.over(Output::ShutdownTls);
+    }
+
+    /// The end without another word on the XML level, and with the TLS level in good order.
+    pub(super) fn finish_silently(&mut self, cause: Cause) {
+        self.out.clear();
+        self.say_closed(cause);
+        self.finish();
+    }
+
+    /// The end without another byte.
+    pub(super) fn abort(&mut self, cause: Cause) {
+        self.out.clear();
+        self.say_closed(cause);
+        self.over(Output::Abort);
+    }
+
+    fn say_closed(&mut self, cause: Cause) {
+        if self.ending == Ending::No {
+            let evidence = Evidence {
+                direction: self.direction,
+                local: self.local.clone(),
+                remote: self.remote.clone(),
+                step: self.step,
+                cause,
+            };
+            self.ending = Ending::Discarding;
+            self.emit(Output::Closed(Box::new(evidence)));
+        }
+    }
+
+    fn closing_tag(&mut self, ending: Ending, now: Instant) {
+        if self.header_sent {
+            StartTag::close(&mut self.out, "stream:stream");
+        }
+        self.ending = ending;
+        self.step_deadline = None;
+        self.establish_deadline = None;
+        self.close_deadline = Some(now + self.timeouts.close);
+    }
+
+    fn over(&mut self, last: Output) {
+        if self.ending != Ending::Over {
+            self.ending = Ending::Over;
+            self.step_deadline = None;
+            self.establish_deadline = None;
+            self.close_deadline = None;
+            self.reader.reset();
+            self.emit(last);
+        }
+    }
+
+    // === the driver's side
+
+    pub(super) fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub(super) fn transmit(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.out);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.step_deadline, self.establish_deadline, self.close_deadline].into_iter().flatten().min()
+    }
+
+    pub(super) fn expired(&self, now: Instant) -> Option<Expired> {
+        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if passed(self.close_deadline) {
+            Some(Expired::Close)
+        } else if passed(self.establish_deadline) {
+            Some(Expired::Waiting(Waiting::Establishment))
+        } else if passed(self.step_deadline) {
+            Some(Expired::Waiting(Waiting::Step))
+        } else {
+            None
+        }
+    }
+
+    // === questions
+
+    pub(super) fn step(&self) -> Step {
+        self.step
+    }
+
+    /// Nobody closed yet.
+    pub(super) fn is_open(&self) -> bool {
+        self.ending == Ending::No
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.ending == Ending::Over
+    }
+
+    /// Whether elements still mean something.
+    pub(super) fn listens(&self) -> bool {
+        match self.ending {
+            Ending::No => true,
+            Ending::Draining => self.step == Step::Established,
+            Ending::Discarding | Ending::Over => false,
+        }
+    }
+
+    pub(super) fn header_sent(&self) -> bool {
+        self.header_sent
+    }
+
+    /// Bytes that arrived and were not read yet.
+    pub(super) fn has_unread(&self) -> bool {
+        self.reader.buffered() > 0
+    }
+
+    /// Octets of the largest stanza an established stream takes.
+    pub(super) fn max_stanza(&self) -> usize {
+        self.limits.established.stanza.max(SMALLEST_STANZA_LIMIT)
+    }
+}
+
+/// What a disconnection is, in words that are safe to keep.
+pub(super) fn disconnection(why: &str) -> Option<PeerText> {
+    (!why.is_empty()).then(|| PeerText::new(why))
+}
