@@ -46,7 +46,7 @@ fn names(message: &Message) -> Vec<String> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(debug_assertions) { 1_000 } else { 100_000 },
+        cases: if cfg!(debug_assertions) { 1_000 } else { 30_000 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

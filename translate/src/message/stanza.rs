@@ -55,8 +55,8 @@ pub fn to_xmpp(request: &Message, outbound: &Outbound<'_>, out: &mut Vec<u8>) ->
     let (from, to) = (sender_endpoint(request, outbound.from), recipient_endpoint(request, outbound.to));
     let lang = request.content_language().next().and_then(Result::ok).and_then(|tag| language(tag.token));
     StartTag::open(out, "message")
-        .attr("from", from.as_ref().map_or(outbound.from.jid().as_str(), Jid::as_str))
-        .attr("to", to.as_ref().map_or(outbound.to.jid().as_str(), Jid::as_str))
+        .attr("from", from.as_ref().map_or_else(|| outbound.from.jid().as_str(), Jid::as_str))
+        .attr("to", to.as_ref().map_or_else(|| outbound.to.jid().as_str(), Jid::as_str))
         .attr("id", outbound.id)
         .opt_attr("xml:lang", lang)
         .end();
