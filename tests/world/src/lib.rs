@@ -17,6 +17,7 @@ pub mod pki;
 pub mod process;
 pub mod runner;
 pub mod sandbox;
+pub mod screen;
 pub mod sip_agent;
 pub mod sip_text;
 pub mod sipp;

@@ -117,10 +117,10 @@ where
         };
         let Err(error) = outcome else { return ExitCode::SUCCESS };
         print!("{}", world.report(LOG_LINES));
-        if let Some(folder) = std::env::var_os(KEEP_LOGS) {
-            if let Err(error) = world.keep_logs(Path::new(&folder)) {
-                eprintln!("cannot keep the logs: {error:#}");
-            }
+        if let Some(folder) = std::env::var_os(KEEP_LOGS)
+            && let Err(error) = world.keep_logs(Path::new(&folder))
+        {
+            eprintln!("cannot keep the logs: {error:#}");
         }
         fail(&error)
     });

@@ -76,7 +76,7 @@ impl Splitter {
     }
 
     /// The next complete item, if there is one.
-    pub fn next(&mut self) -> Result<Option<Item>> {
+    pub fn take(&mut self) -> Result<Option<Item>> {
         let text = match std::str::from_utf8(&self.buffer) {
             Ok(text) => text,
             Err(error) => std::str::from_utf8(&self.buffer[..error.valid_up_to()])?,
@@ -87,7 +87,7 @@ impl Splitter {
         let (item, used) = match first.kind {
             TagKind::Declaration => {
                 self.buffer.drain(..skipped + first.length);
-                return self.next();
+                return self.take();
             }
             TagKind::Close => (Item::Close, first.length),
             TagKind::Open if !self.opened => {
@@ -223,7 +223,7 @@ mod tests {
     fn reads_the_same_however_it_is_cut() {
         let mut whole = Splitter::default();
         whole.push(STREAM.as_bytes());
-        let items: Vec<Item> = std::iter::from_fn(|| whole.next().unwrap()).collect();
+        let items: Vec<Item> = std::iter::from_fn(|| whole.take().unwrap()).collect();
         assert_eq!(items.len(), 4);
         let Item::Header(header) = &items[0] else { panic!("{items:?}") };
         assert_eq!(header.attribute("id"), Some("a>b"));
@@ -237,7 +237,7 @@ mod tests {
         let mut again = Vec::new();
         for byte in STREAM.bytes() {
             cut.push(&[byte]);
-            again.extend(std::iter::from_fn(|| cut.next().unwrap()));
+            again.extend(std::iter::from_fn(|| cut.take().unwrap()));
         }
         assert_eq!(again, items);
     }
@@ -246,8 +246,8 @@ mod tests {
     fn refuses_text_between_elements_and_crossed_tags() {
         let mut splitter = Splitter::default();
         splitter.push(b"<a>text");
-        splitter.next().unwrap();
-        assert!(splitter.next().is_err());
+        splitter.take().unwrap();
+        assert!(splitter.take().is_err());
         assert!(super::complete("<a><b></a></b>").is_err());
     }
 }

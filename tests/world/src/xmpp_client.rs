@@ -69,7 +69,7 @@ impl XmppClient {
         tokio::spawn(async move {
             let mut chunk = vec![0; 64 * 1024];
             loop {
-                while let Ok(Some(Item::Element(element))) = splitter.next() {
+                while let Ok(Some(Item::Element(element))) = splitter.take() {
                     if arrived.send(element).is_err() {
                         return;
                     }
@@ -217,7 +217,7 @@ impl Connection {
     async fn item(&mut self) -> Result<Item> {
         let mut chunk = vec![0; 16 * 1024];
         loop {
-            if let Some(item) = self.splitter.next()? {
+            if let Some(item) = self.splitter.take()? {
                 return Ok(item);
             }
             let count = within("the XMPP server's answer", self.reader.read(&mut chunk)).await??;

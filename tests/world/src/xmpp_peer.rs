@@ -50,15 +50,10 @@ impl XmppPeer {
         from: &str,
         to: &str,
     ) -> Result<(Self, Outcome)> {
-        let tcp =
-            TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
-        let mut plain = PlainStart { tcp, splitter: Splitter::default() };
-        if let Some(refusal) = plain.start_tls(from, to).await? {
-            let peer = Self::over(plain.tcp);
-            return Ok((peer, Outcome::Refused(refusal)));
-        }
-        let stream = tls::connect(pki, presents, to, plain.tcp).await?;
-        let mut peer = Self::over(stream);
+        let mut peer = match Self::start_tls(pki, presents, address, from, to).await? {
+            (peer, None) => peer,
+            (peer, Some(refusal)) => return Ok((peer, Outcome::Refused(refusal))),
+        };
         let features = match peer.open(from, to).await? {
             Item::Element(element) if element.name == "stream:features" => element,
             Item::Element(element) => return Ok((peer, Outcome::Refused(element))),
@@ -96,6 +91,44 @@ impl XmppPeer {
             (peer, Outcome::Authenticated) => Ok(peer),
             (_, Outcome::Refused(element)) => bail!("{from} was refused: {element}"),
         }
+    }
+
+    /// Goes as far as the features of the stream inside TLS, where SASL would begin.
+    pub async fn secured(
+        pki: &Pki,
+        presents: Option<&Credential>,
+        address: SocketAddr,
+        from: &str,
+        to: &str,
+    ) -> Result<Self> {
+        match Self::start_tls(pki, presents, address, from, to).await? {
+            (mut peer, None) => {
+                peer.open(from, to).await?;
+                Ok(peer)
+            }
+            (_, Some(refusal)) => bail!("{from} was refused before TLS: {refusal}"),
+        }
+    }
+
+    async fn start_tls(
+        pki: &Pki,
+        presents: Option<&Credential>,
+        address: SocketAddr,
+        from: &str,
+        to: &str,
+    ) -> Result<(Self, Option<Element>)> {
+        let tcp =
+            TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        let mut plain = PlainStart { tcp, splitter: Splitter::default() };
+        match plain.start_tls(from, to).await? {
+            Some(refusal) => Ok((Self::over(plain.tcp), Some(refusal))),
+            None => Ok((Self::over(tls::connect(pki, presents, to, plain.tcp).await?), None)),
+        }
+    }
+
+    /// Sends a stream header.
+    pub async fn say_header(&mut self, from: &str, to: &str) -> Result<()> {
+        self.say(&header(from, to)).await
     }
 
     /// Sends a stream header and returns what comes after the gateway's own header.
@@ -144,6 +177,16 @@ impl XmppPeer {
         error.with_context(|| format!("the stream ended without an error\n{}", self.transcript))
     }
 
+    /// The gateway must close the connection now, without a further stanza.
+    pub async fn until_closed(&mut self) -> Result<()> {
+        while let Some(item) = self.next().await? {
+            if let Item::Element(element) = &item {
+                ensure!(element.name == "stream:error", "sent to a peer that is not let in: {element}");
+            }
+        }
+        Ok(())
+    }
+
     /// Everything said on this stream, for a test's message.
     pub fn transcript(&self) -> &str {
         &self.transcript
@@ -152,7 +195,7 @@ impl XmppPeer {
     async fn next(&mut self) -> Result<Option<Item>> {
         let mut chunk = vec![0; 16 * 1024];
         loop {
-            if let Some(item) = self.splitter.next()? {
+            if let Some(item) = self.splitter.take()? {
                 self.transcript.push_str(&format!("< {item:?}\n"));
                 return Ok(Some(item));
             }
@@ -193,7 +236,7 @@ impl PlainStart {
     async fn item(&mut self) -> Result<Item> {
         let mut chunk = vec![0; 16 * 1024];
         loop {
-            if let Some(item) = self.splitter.next()? {
+            if let Some(item) = self.splitter.take()? {
                 return Ok(item);
             }
             let count = within("the gateway before TLS", self.tcp.read(&mut chunk)).await??;

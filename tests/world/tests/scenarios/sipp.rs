@@ -1,0 +1,67 @@
+//! SIPp, behind stunnel, as the front end.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nuncio_world::World;
+use nuncio_world::sipp::{ANSWERING, OUTGOING, Sipp};
+use nuncio_world::stunnel;
+
+use super::scene::{ALICE, BOB, FRONT_END_SIP, Scene};
+
+const CONVERSATIONS: usize = 20;
+const EACH: usize = 500;
+
+/// Done when: SIPp sends 10,000 MESSAGEs through stunnel and the gateway; ejabberd's user receives 10,000, in order per
+/// conversation.
+pub(crate) async fn ten_thousand_arrive_in_order(world: World) -> Result<()> {
+    let mut scene = Scene::set(&world).await?;
+    let _stunnel = stunnel::towards_gateway(&world, OUTGOING, &scene.front_end).await?;
+    let mut caller = Sipp::send_messages(&world, CONVERSATIONS, EACH, BOB)?;
+    let mut received = vec![0_usize; CONVERSATIONS];
+    for count in 0..CONVERSATIONS * EACH {
+        let message = scene.bob.next_message().await.with_context(|| format!("after {count} messages"))?;
+        let body = message.body().with_context(|| format!("no body: {message}"))?;
+        let mut words = body.split(' ');
+        let conversation: usize = words.next().context("no conversation")?.parse()?;
+        // SIPp counts in floating point.
+        let number: f64 = words.next().context("no number")?.parse()?;
+        let from = message.attribute("from").unwrap_or_default();
+        ensure!(from.starts_with(&format!("user{conversation}@contoso.com")), "{message}");
+        ensure!(
+            number == received[conversation] as f64,
+            "number {} was due: {message}",
+            received[conversation]
+        );
+        received[conversation] += 1;
+    }
+    ensure!(received.iter().all(|&count| count == EACH), "{received:?}");
+    let status = caller.ended(Duration::from_secs(60)).await?;
+    ensure!(status.success(), "not every MESSAGE was answered with 200: SIPp ended with {status}");
+    let rest = scene.bob.stanzas_before_ping("end").await?;
+    ensure!(rest.is_empty(), "more than were sent: {rest:?}");
+    scene.gateway.still_runs()
+}
+
+/// SIPp takes a message, and then refuses one; it also asks with OPTIONS.
+pub(crate) async fn sipp_front_end_answers(world: World) -> Result<()> {
+    let mut scene = Scene::set(&world).await?;
+    let _in = stunnel::from_gateway(&world, FRONT_END_SIP, ANSWERING, &scene.front_end).await?;
+    let mut sipp = Sipp::answer_messages(&world, 200, "OK").await?;
+    scene.bob.send_message(ALICE, "take this").await?;
+    sipp.says("take this").await?;
+    sipp.says("SIP/2.0 200 OK").await?;
+    sipp.stop().await?;
+
+    // The gateway finds out that its connection has ended, or the message fails and is reported; the next one arrives.
+    let mut sipp = Sipp::answer_messages(&world, 500, "Server Internal Error").await?;
+    let id = scene.bob.send_message(ALICE, "refuse this").await?;
+    let error = scene.bob.next_message().await?;
+    ensure!(error.attribute("id") == Some(&id) && error.attribute("type") == Some("error"), "{error}");
+    sipp.stop().await?;
+
+    let _out = stunnel::towards_gateway(&world, OUTGOING, &scene.front_end).await?;
+    let status = Sipp::ask_options(&world)?.ended(Duration::from_secs(30)).await?;
+    ensure!(status.success(), "OPTIONS: SIPp ended with {status}");
+    Ok(())
+}
