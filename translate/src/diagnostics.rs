@@ -4,7 +4,8 @@
 
 use std::fmt::Write;
 
-use crate::message::MessageRefusal;
+use crate::judge::Refusal;
+use crate::message::from_sip::MessageRefusal;
 use crate::text;
 
 /// Name of the header field.
@@ -17,15 +18,15 @@ const REASON_CAP: usize = 256;
 /// every range that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Diagnostic {
-    /// The sender may not write to this contact, or not to this partner.
-    NotAuthorized,
+    /// The sender may not talk to federated partners.
+    SenderNotAuthorised,
     /// The recipient does not exist.
     NoSuchUser,
-    /// The recipient's domain is no partner.
+    /// The recipient's domain is no partner, or a disabled one.
     NoRoute,
-    /// The partner cannot be reached.
-    Unreachable,
-    /// The partner's domain has neither an `_xmpp-server` record nor an address.
+    /// The partner cannot be reached now, or is too slow.
+    NoRouteNow,
+    /// The partner's domain has no `_xmpp-server` record and no address.
     NoDnsRecord,
     /// The partner's certificate is not trusted.
     Certificate,
@@ -39,14 +40,10 @@ pub enum Diagnostic {
     TooManyHops,
     /// A header field that cannot be read.
     Malformed,
-    /// The sender is of a domain this peer does not speak for.
-    SenderNotOurs,
-    /// The peer is no front end of ours.
-    PeerNotListed,
-    /// The partner's queue is full.
-    PartnerBusy,
-    /// Handed over, but never confirmed: it may have arrived.
-    MayHaveArrived,
+    /// The sender's domain is not served by the gateway, or the peer may not speak for it.
+    ForeignSender,
+    /// A limit of the gateway.
+    Limit,
     /// The other side refused.
     RefusedByPartner,
     /// The gateway is shutting down.
@@ -57,10 +54,10 @@ impl Diagnostic {
     /// The number.
     pub const fn id(self) -> u32 {
         match self {
-            Self::NotAuthorized => 1002,
+            Self::SenderNotAuthorised => 1002,
             Self::NoSuchUser => 1003,
             Self::NoRoute => 1005,
-            Self::Unreachable => 1007,
+            Self::NoRouteNow => 1007,
             Self::NoDnsRecord => 1008,
             Self::Certificate => 1010,
             Self::RequestKind => 1027,
@@ -68,33 +65,44 @@ impl Diagnostic {
             Self::Body => 29002,
             Self::TooManyHops => 29003,
             Self::Malformed => 29004,
-            Self::SenderNotOurs => 29005,
-            Self::PeerNotListed => 29006,
-            Self::PartnerBusy => 29007,
-            Self::MayHaveArrived => 29008,
-            Self::RefusedByPartner => 29009,
-            Self::Shutdown => 29010,
+            Self::ForeignSender => 29005,
+            Self::Limit => 29006,
+            Self::RefusedByPartner => 29007,
+            Self::Shutdown => 29008,
         }
+    }
+
+    /// The field's value. `source` is our host name, `reason` a sentence for an administrator; both are made safe here.
+    pub fn value(self, source: &str, reason: &str) -> String {
+        let mut value = format!("{};source=", self.id());
+        quote(source, &mut value);
+        value.push_str(";reason=");
+        quote(reason, &mut value);
+        value
     }
 }
 
 impl From<&MessageRefusal> for Diagnostic {
     fn from(refusal: &MessageRefusal) -> Self {
         match refusal {
+            MessageRefusal::RequestUri(_) | MessageRefusal::Recipient(_) | MessageRefusal::Sender(_) => {
+                Self::Address
+            }
             MessageRefusal::Header(_) => Self::Malformed,
+            MessageRefusal::ForeignSender => Self::ForeignSender,
             MessageRefusal::TooManyHops => Self::TooManyHops,
             MessageRefusal::Body(_) => Self::Body,
         }
     }
 }
 
-/// The field's value. `source` is our host name, `reason` a sentence for an administrator; both are made safe here.
-pub fn header(diagnostic: Diagnostic, source: &str, reason: &str) -> String {
-    let mut value = format!("{};source=", diagnostic.id());
-    quote(source, &mut value);
-    value.push_str(";reason=");
-    quote(reason, &mut value);
-    value
+impl From<Refusal> for Diagnostic {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::UnlistedDomain | Refusal::PartnerDisabled => Self::NoRoute,
+            Refusal::SipUserFirst => Self::SenderNotAuthorised,
+        }
+    }
 }
 
 fn quote(content: &str, out: &mut String) {
@@ -117,15 +125,15 @@ mod tests {
     #[test]
     fn the_value_has_the_form_front_ends_read() {
         assert_eq!(
-            header(Diagnostic::NoRoute, "edge.contoso.com", "the domain is in no partner entry"),
+            Diagnostic::NoRoute.value("edge.contoso.com", "the domain is in no partner entry"),
             "1005;source=\"edge.contoso.com\";reason=\"the domain is in no partner entry\""
         );
     }
 
     #[test]
     fn sec_30_nothing_breaks_out_of_the_quotes() {
-        let value = header(Diagnostic::RefusedByPartner, "x", "a\"b\\c\r\nRoute: <sip:evil>");
-        assert_eq!(value, "29009;source=\"x\";reason=\"a\\\"b\\\\c Route: <sip:evil>\"");
-        assert!(header(Diagnostic::Body, "x", &"\"".repeat(9999)).len() < 3 * REASON_CAP);
+        let value = Diagnostic::RefusedByPartner.value("x", "a\"b\\c\r\nRoute: <sip:evil>");
+        assert_eq!(value, "29007;source=\"x\";reason=\"a\\\"b\\\\c Route: <sip:evil>\"");
+        assert!(Diagnostic::Limit.value("x", &"\"".repeat(9999)).len() < 3 * REASON_CAP);
     }
 }

@@ -15,9 +15,9 @@ use crate::text::{self, REASON_CAP};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
     /// One endpoint: the request went to a full JID.
-    Full,
+    FullJid,
     /// The user with all his endpoints, or a domain.
-    Bare,
+    BareJid,
 }
 
 /// The SIP request that is to be answered: some codes are not for all of them.
@@ -187,7 +187,7 @@ const MAY_HAVE_ARRIVED: &str =
     "The recipient's server did not answer. The message may or may not have arrived.";
 
 fn sip_status(trouble: &XmppTrouble<'_>, answering: Answering) -> u16 {
-    let by_scope = |full, bare| if trouble.about == About::Full { full } else { bare };
+    let by_scope = |full, bare| if trouble.about == About::FullJid { full } else { bare };
     let timeout = if answering == Answering::Invite { 408 } else { 504 };
     match trouble.condition {
         Condition::BadRequest

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use nuncio_xmpp::Condition;
 
 use crate::address::Contact;
-use crate::message::{self, HOPS, Instant, Request, RequestError};
+use crate::message::{HOPS, to_sip::Instant};
 use crate::pair::{Cause, Notice};
 use crate::text;
 use crate::time::readable;
@@ -16,14 +16,15 @@ use crate::time::readable;
 /// Longest name of a reporter shown, in octets.
 const BY_CAP: usize = 128;
 
-/// Appends the notice as a MESSAGE from the contact (`request.sender`) to `out`; on an error `out` is as it was.
-///
-/// # Errors
-/// [`RequestError`].
-pub fn to_sip(notice: &Notice, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), RequestError> {
-    let body = Cow::Owned(line(notice, request.sender));
-    let instant = Instant { body, lang: Some("en"), subject: None, thread: None, hops: HOPS };
-    message::write(&instant, request, out)
+/// The notice as an instant message from `contact`, for [`to_sip::write`](crate::message::to_sip::write).
+pub fn instant(notice: &Notice, contact: &Contact) -> Instant<'static> {
+    Instant {
+        body: Cow::Owned(line(notice, contact)),
+        lang: Some("en"),
+        subject: None,
+        thread: None,
+        hops: HOPS,
+    }
 }
 
 /// The text: one line, printable.

@@ -4,7 +4,7 @@
 //!
 //! - [`one_line`] for SIP header values: one line, no control characters.
 //! - [`displayable`] for display names and status notes: one line, and nothing invisible or direction-changing in it.
-//! - [`LogSafe`], [`LogAddress`] and [`Redacted`] for logs: escaped, capped, and without secrets.
+//! - [`LogSafe`] and [`LogAddress`] for logs: escaped, capped, and without secrets.
 //!
 //! Text going *into XML* needs no function here: the writer of `nuncio_xmpp` lets only XML 1.0 characters out (SEC-32).
 //! Bodies are never touched by [`displayable`]: what a user wrote arrives as he wrote it.
@@ -57,11 +57,6 @@ pub fn is_control(character: char) -> bool {
 /// Written through `Display`; nothing is allocated.
 #[derive(Clone, Copy)]
 pub struct LogSafe<'a>(pub &'a str);
-
-/// An address, or the two of a pair with a NUL between, shortened for ordinary log lines: domains in full, of a user the
-/// first two characters (SEC-35). Enough to follow a report, not enough to collect names.
-#[derive(Clone, Copy)]
-pub struct Redacted<'a>(pub &'a str);
 
 /// How addresses of users appear in logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,28 +173,6 @@ impl fmt::Display for LogSafe<'_> {
 }
 
 impl fmt::Debug for LogSafe<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for Redacted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, address) in self.0.split('\0').enumerate() {
-            let parts = AddressParts::split(address);
-            f.write_str(if place > 0 { " ~ " } else { "" })?;
-            if let Some(user) = parts.user {
-                let shown =
-                    user.char_indices().nth(2).map_or(user, |(end, _)| user.get(..end).unwrap_or_default());
-                write!(f, "{}…@", LogSafe(shown))?;
-            }
-            LogSafe(parts.domain).fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -350,18 +323,6 @@ mod tests {
     }
 
     #[test]
-    fn sec_35_redacted_addresses_keep_the_domain_and_two_characters() {
-        assert_eq!(Redacted("juliet@fabrikam.com/balcony").to_string(), "ju…@fabrikam.com");
-        assert_eq!(Redacted("sip:romeo:pw@contoso.com;gr=x").to_string(), "ro…@contoso.com");
-        assert_eq!(
-            Redacted("romeo@contoso.com\0ü@fabrikam.com").to_string(),
-            "ro…@contoso.com ~ ü…@fabrikam.com"
-        );
-        assert_eq!(Redacted("fabrikam.com").to_string(), "fabrikam.com");
-        assert_eq!(Redacted("\na@x\n").to_string(), "\\u{a}a…@x\\u{a}");
-    }
-
-    #[test]
     fn sec_35_hidden_addresses_keep_only_domain_and_a_stable_tag() {
         let hidden = |address, key| LogAddress::new(address, Privacy::Hidden([key; 16])).to_string();
         let first = hidden("sip:alice:secret@example.com;gr=x?a=b", 1);
@@ -388,7 +349,6 @@ mod tests {
         fn log_text_never_holds_a_control(text: String) {
             prop_assert!(!LogSafe(&text).to_string().chars().any(is_control));
             prop_assert!(!LogAddress::new(&text, Privacy::Clear).to_string().chars().any(is_control));
-            prop_assert!(!Redacted(&text).to_string().chars().any(is_control));
         }
     }
 }

@@ -38,8 +38,8 @@ const EXS: [(C, u16, u16); 22] = [
 fn exs_01_to_23_every_condition_has_its_answer() {
     assert_eq!(EXS.len(), C::ALL.len());
     for (condition, full, bare) in EXS {
-        assert_eq!(status(condition, About::Full), full, "{condition}");
-        assert_eq!(status(condition, About::Bare), bare, "{condition}");
+        assert_eq!(status(condition, About::FullJid), full, "{condition}");
+        assert_eq!(status(condition, About::BareJid), bare, "{condition}");
     }
 }
 
@@ -48,7 +48,7 @@ fn exs_05_and_14_a_new_address_is_named() {
     for (condition, status) in [(C::Gone, 301), (C::Redirect, 302)] {
         let trouble = XmppTrouble {
             new_address: Some("sip:romeo@elsewhere.example"),
-            ..XmppTrouble::new(condition, About::Bare)
+            ..XmppTrouble::new(condition, About::BareJid)
         };
         let failure = to_sip(&trouble, Answering::NonInvite);
         assert_eq!(
@@ -57,32 +57,32 @@ fn exs_05_and_14_a_new_address_is_named() {
         );
     }
     let stray =
-        XmppTrouble { new_address: Some("sip:a@b"), ..XmppTrouble::new(C::ItemNotFound, About::Bare) };
+        XmppTrouble { new_address: Some("sip:a@b"), ..XmppTrouble::new(C::ItemNotFound, About::BareJid) };
     assert_eq!(to_sip(&stray, Answering::NonInvite).contact, None);
 }
 
 #[test]
 fn exs_16_17_and_sip_27_408_answers_an_invite_only() {
     for condition in [C::RemoteServerNotFound, C::RemoteServerTimeout] {
-        let trouble = XmppTrouble::new(condition, About::Bare);
+        let trouble = XmppTrouble::new(condition, About::BareJid);
         assert_eq!(to_sip(&trouble, Answering::Invite).status, 408);
         assert_eq!(to_sip(&trouble, Answering::NonInvite).status, 504);
     }
     let no_such =
-        XmppTrouble { no_such_domain: true, ..XmppTrouble::new(C::RemoteServerNotFound, About::Bare) };
+        XmppTrouble { no_such_domain: true, ..XmppTrouble::new(C::RemoteServerNotFound, About::BareJid) };
     assert_eq!(to_sip(&no_such, Answering::NonInvite).status, 404);
 }
 
 #[test]
 fn exs_22_the_type_decides_about_unexpected_request() {
-    let trouble = XmppTrouble { kind: T::Modify, ..XmppTrouble::new(C::UnexpectedRequest, About::Bare) };
+    let trouble = XmppTrouble { kind: T::Modify, ..XmppTrouble::new(C::UnexpectedRequest, About::BareJid) };
     assert_eq!(to_sip(&trouble, Answering::NonInvite).status, 400);
 }
 
 #[test]
 fn exs_19_and_23_some_codes_are_never_sent() {
     for condition in C::ALL.iter().copied() {
-        for about in [About::Full, About::Bare] {
+        for about in [About::FullJid, About::BareJid] {
             for kind in [T::Auth, T::Cancel, T::Continue, T::Modify, T::Wait] {
                 let trouble = XmppTrouble { kind, ..XmppTrouble::new(condition, about) };
                 let failure = to_sip(&trouble, Answering::NonInvite);
@@ -97,7 +97,7 @@ fn exs_19_and_23_some_codes_are_never_sent() {
 #[test]
 fn arc_08_the_text_becomes_the_phrase_on_one_line() {
     let with = |text| {
-        to_sip(&XmppTrouble::new(C::Forbidden, About::Full).with_text(Some(text)), Answering::NonInvite)
+        to_sip(&XmppTrouble::new(C::Forbidden, About::FullJid).with_text(Some(text)), Answering::NonInvite)
             .reason
     };
     assert_eq!(with("Not today\r\nRoute: <sip:evil>"), "Not today Route: <sip:evil>");

@@ -1,7 +1,7 @@
 //! Pager-mode messages: SIP MESSAGE ⇄ `<message/>` (RFC 7572, RFC 3428; IM-01…IM-20).
 //!
-//! [`to_xmpp`] makes a stanza of a MESSAGE, [`to_sip`] a MESSAGE of a stanza; both write bytes straight into the caller's
-//! buffer.
+//! [`from_sip`] reads a MESSAGE and writes a stanza; [`to_sip`] reads a stanza and writes a MESSAGE. Both write bytes
+//! straight into the caller's buffer.
 //!
 //! Loops (ARC-07): XMPP has no hop counter, so two gateways with crossed domains could send one message round for ever.
 //! A MESSAGE of ours starts with [`HOPS`]. One that arrives with that few hops left may have been through a gateway
@@ -10,16 +10,11 @@
 
 mod body;
 mod delay;
+pub mod from_sip;
 mod multipart;
-mod request;
-mod stanza;
+pub mod to_sip;
 
-pub use body::BodyRefusal;
 pub use delay::{insert_delay, write_delay};
-pub use request::{
-    Inbound, Instant, Languages, PAGER_CAP, Request, RequestError, inbound_kind, read, to_sip, write,
-};
-pub use stanza::{MessageRefusal, Outbound, to_xmpp};
 
 /// Max-Forwards of a MESSAGE that begins with us; see the loop guard above.
 pub const HOPS: u8 = 60;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use nuncio_sip::{BuildError, CSeq, Method, RequestBuilder, Uri, UriError};
-use nuncio_xmpp::{Condition, Element, Node, ns};
+use nuncio_xmpp::{Condition, Element, Node, StanzaError, ns};
 
 use super::{HOPS, SHIM, SHIM_HOPS, body, language};
 use crate::address::{Contact, SipUser};
@@ -17,15 +17,17 @@ const THREAD_MAX: usize = 128;
 /// The one media type we send: what XMPP says never chooses it (SEC-36).
 const MEDIA_TYPE: &str = "text/plain;charset=UTF-8";
 
-/// What is to be done with a `<message/>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inbound {
-    /// It is an instant message: [`to_sip`] writes it.
-    Deliver,
-    /// There is nothing in it for SIP: no body (IM-13), or an error, which never becomes an instant message (IM-12).
-    Ignore,
-    /// It is to be answered with [`UNIFORM_REFUSAL`](crate::errors::UNIFORM_REFUSAL): groupchat (IM-12).
-    Refuse,
+/// What a `<message/>` is, as far as SIP is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading<'a> {
+    /// Something to be sent.
+    Instant(Instant<'a>),
+    /// Nothing to be sent: no body (IM-13). No answer either.
+    Nothing,
+    /// An error about something we sent; never an instant message (IM-12, ERR-02).
+    Error(StanzaError),
+    /// To be answered with this error.
+    Refuse(XmppFailure),
 }
 
 /// An instant message on its way to SIP.
@@ -78,12 +80,6 @@ pub struct Request<'a> {
 /// Why no request was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// Nothing in the stanza is for SIP: see [`inbound_kind`].
-    #[error("the stanza holds no instant message")]
-    NoInstant,
-    /// The stanza has been through too many gateways (ARC-07).
-    #[error("the message went round in a loop")]
-    Loop,
     /// Longer than allowed: the sender gets [`RequestError::failure`].
     #[error("the request would be longer than {cap} octets")]
     TooLarge {
@@ -98,47 +94,33 @@ pub enum RequestError {
     Uri(#[from] UriError),
 }
 
-/// Tells what is to be done with a `<message/>` by its type and whether it has a body. A type nobody defined is `normal`
-/// (RFC 6121 §5.2.2); `normal`, `chat` and `headline` are all delivered.
-pub fn inbound_kind(stanza: &Element) -> Inbound {
+/// Reads a `<message/>`.
+pub fn read<'a>(stanza: &'a Element, languages: Languages<'a>) -> Reading<'a> {
+    // A type nobody defined is `normal` (RFC 6121 §5.2.2), and `chat`, `normal` and `headline` are all delivered.
     match stanza.attr("type") {
-        Some("error") => Inbound::Ignore,
-        Some("groupchat") => Inbound::Refuse,
-        _ if texts(stanza, "body").next().is_some() => Inbound::Deliver,
-        _ => Inbound::Ignore,
-    }
-}
-
-/// Reads a `<message/>` that is to be delivered.
-///
-/// # Errors
-/// [`RequestError::NoInstant`], [`RequestError::Loop`].
-pub fn read<'a>(stanza: &'a Element, languages: Languages<'a>) -> Result<Instant<'a>, RequestError> {
-    if inbound_kind(stanza) != Inbound::Deliver {
-        return Err(RequestError::NoInstant);
+        Some("error") => {
+            return StanzaError::from_element(stanza).map_or(Reading::Nothing, Reading::Error);
+        }
+        Some("groupchat") => return Reading::Refuse(UNIFORM_REFUSAL),
+        _ => {}
     }
     let default = stanza.lang().or(languages.stream);
-    let (body, lang) = choose(stanza, "body", default, languages.recipient).ok_or(RequestError::NoInstant)?;
-    Ok(Instant {
+    let Some((body, lang)) = choose(stanza, "body", default, languages.recipient) else {
+        return Reading::Nothing;
+    };
+    let Some(hops) = hops(stanza) else {
+        return Reading::Refuse(XmppFailure::new(
+            Condition::NotAcceptable,
+            "The message went round in a loop.",
+        ));
+    };
+    Reading::Instant(Instant {
         body,
         lang: lang.and_then(language),
         subject: choose(stanza, "subject", default, languages.recipient).map(|(subject, _)| subject),
         thread: stanza.child("thread", ns::SERVER).map(Element::text),
-        hops: hops(stanza).ok_or(RequestError::Loop)?,
+        hops,
     })
-}
-
-/// Appends the MESSAGE request for a stanza to `out`; on an error `out` is as it was.
-///
-/// # Errors
-/// [`RequestError`].
-pub fn to_sip(
-    stanza: &Element,
-    languages: Languages<'_>,
-    request: &Request<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), RequestError> {
-    write(&read(stanza, languages)?, request, out)
 }
 
 /// Appends the MESSAGE request to `out`; on an error `out` is as it was.
@@ -181,8 +163,6 @@ impl RequestError {
     /// What the sender is told.
     pub fn failure(&self) -> XmppFailure {
         match self {
-            Self::NoInstant => UNIFORM_REFUSAL,
-            Self::Loop => XmppFailure::new(Condition::NotAcceptable, "The message went round in a loop."),
             Self::TooLarge { .. } => XmppFailure::new(
                 Condition::PolicyViolation,
                 "The message is too long for the recipient's server.",

@@ -1,0 +1,190 @@
+//! SIP MESSAGE → `<message/>` (RFC 7572 §5).
+
+use std::borrow::Cow;
+
+use nuncio_sip::{HeaderError, HeaderName, Message, Scheme, Uri, UriError};
+use nuncio_xmpp::{Jid, StartTag, escape};
+use smallvec::SmallVec;
+
+use super::{ACCEPT, ACCEPT_ENCODING, HOPS, SHIM, SHIM_HOPS, body, language};
+use crate::address::{self, Contact, SipUser, UriRefusal};
+use crate::text::{self, SUBJECT_CAP};
+
+pub use super::body::BodyRefusal;
+
+/// Longest `<thread/>` made of a Call-ID, in octets.
+const THREAD_MAX: usize = 256;
+
+/// Who writes to whom: read first, because policy is asked before anything else is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The sender.
+    pub sender: SipUser,
+    /// The recipient.
+    pub contact: Contact,
+    /// The sender's endpoint, if he named it by a public GRUU (RFC 7572 Table 2 note 1).
+    pub from: Option<Jid>,
+    /// The recipient's endpoint, if the request went to one.
+    pub to: Option<Jid>,
+    /// Max-Forwards as received; 70 if the field is missing.
+    pub hops: u8,
+}
+
+/// Why a MESSAGE does not become a stanza. Knows the whole answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageRefusal {
+    /// The Request-URI cannot be read.
+    #[error("the Request-URI is malformed: {0}")]
+    RequestUri(UriError),
+    /// The Request-URI names nobody on the XMPP side.
+    #[error("{0}")]
+    Recipient(UriRefusal),
+    /// From, To or another field cannot be read.
+    #[error("{0}")]
+    Header(HeaderError),
+    /// The sender's address has no XMPP form.
+    #[error("the sender has no XMPP address: {0}")]
+    Sender(UriRefusal),
+    /// The sender is of a domain we do not speak for (ADR-21).
+    #[error("the sender's domain is not served here")]
+    ForeignSender,
+    /// Max-Forwards ran out (SIP-33, ARC-07).
+    #[error("the message passed too many hops")]
+    TooManyHops,
+    /// The body cannot be passed on.
+    #[error("{0}")]
+    Body(#[from] BodyRefusal),
+}
+
+/// Reads sender and recipient.
+///
+/// The sender is P-Asserted-Identity if it holds a SIP address, else From (SIP-38): call it for authenticated front ends
+/// only. `serves` tells whether a domain (U-labels) is one of ours.
+///
+/// # Errors
+/// [`MessageRefusal`].
+pub fn ends(message: &Message, serves: impl FnOnce(&str) -> bool) -> Result<Ends, MessageRefusal> {
+    let target = message.uri().map_err(MessageRefusal::RequestUri)?;
+    let contact = Contact::from_uri(&target).map_err(MessageRefusal::Recipient)?;
+    if addressed_securely(message)? {
+        return Err(MessageRefusal::Recipient(UriRefusal::Secure));
+    }
+    let asserted = message.asserted_identities().filter_map(Result::ok).map(|id| id.uri).find(Uri::is_sip);
+    let source = match asserted {
+        Some(uri) => uri,
+        None => message.from_header().map_err(MessageRefusal::Header)?.uri,
+    };
+    let sender = SipUser::from_uri(&source).map_err(MessageRefusal::Sender)?;
+    if !serves(sender.domain()) {
+        return Err(MessageRefusal::ForeignSender);
+    }
+    let hops = message.max_forwards().map_err(MessageRefusal::Header)?.unwrap_or(70);
+    if hops == 0 {
+        return Err(MessageRefusal::TooManyHops);
+    }
+    let full = |uri: &Uri<'_>, bare| address::resource(uri).map(|r| address::full_jid(bare, Some(&r)));
+    let (from, to) = (full(&source, sender.jid()), full(&target, contact.jid()));
+    Ok(Ends { sender, contact, from, to, hops })
+}
+
+/// Appends the stanza to `out`; on an error `out` is as it was.
+///
+/// `id` is ours (see [`stanza_id`](crate::stanza_id)). The default namespace of the stream is `jabber:server`, so the
+/// stanza declares none. No `type`: a pager-mode message is `normal` (RFC 7572 §5).
+///
+/// # Errors
+/// [`MessageRefusal::Body`].
+pub fn write(message: &Message, ends: &Ends, id: &str, out: &mut Vec<u8>) -> Result<(), MessageRefusal> {
+    let bytes = message.body();
+    let text = body::read(message, &bytes)?;
+    let lang = message.content_language().next().and_then(Result::ok).and_then(|tag| language(tag.token));
+    StartTag::open(out, "message")
+        .attr("from", ends.from.as_ref().map_or_else(|| ends.sender.jid().as_str(), Jid::as_str))
+        .attr("to", ends.to.as_ref().map_or_else(|| ends.contact.jid().as_str(), Jid::as_str))
+        .attr("id", id)
+        .opt_attr("xml:lang", lang)
+        .end();
+    let subject = message.header(HeaderName::Subject).map(|subject| text::one_line(subject, SUBJECT_CAP));
+    if let Some(subject) = subject.filter(|subject| !subject.is_empty()) {
+        StartTag::text_element(out, "subject", &subject);
+    }
+    StartTag::open(out, "body").end();
+    body::lines(&text, out, escape::text, |out| out.push(b'\n'));
+    StartTag::close(out, "body");
+    if let Some(thread) = thread(message) {
+        StartTag::text_element(out, "thread", thread);
+    }
+    if ends.hops <= HOPS {
+        StartTag::open(out, "headers").ns(SHIM).end();
+        StartTag::open(out, "header").attr("name", SHIM_HOPS).end();
+        out.extend_from_slice((ends.hops - 1).to_string().as_bytes());
+        StartTag::close(out, "header");
+        StartTag::close(out, "headers");
+    }
+    StartTag::close(out, "message");
+    Ok(())
+}
+
+impl MessageRefusal {
+    /// The status of the answer.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::RequestUri(_) | Self::Header(_) => 400,
+            Self::Recipient(refusal) => refusal.status(),
+            // Whatever is wrong with it, such a sender has no business here.
+            Self::Sender(_) | Self::ForeignSender => 403,
+            Self::TooManyHops => 483,
+            Self::Body(BodyRefusal::ContentType | BodyRefusal::Text) => 400,
+            Self::Body(_) => 415,
+        }
+    }
+
+    /// Its reason phrase.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::RequestUri(_) => "Malformed Request-URI",
+            Self::Recipient(refusal) => refusal.reason(),
+            Self::Header(_) => "Malformed Header Field",
+            Self::Sender(_) => "Sender Has No XMPP Address",
+            Self::ForeignSender => "Sender's Domain Not Served Here",
+            Self::TooManyHops => "Too Many Hops",
+            Self::Body(BodyRefusal::ContentType) => "Missing or Malformed Content-Type",
+            Self::Body(BodyRefusal::Text) => "Body Is Not Text in Its Character Set",
+            Self::Body(BodyRefusal::MediaType) => "Unsupported Media Type",
+            Self::Body(BodyRefusal::Charset) => "Unsupported Character Set",
+            Self::Body(BodyRefusal::Encoding) => "Unsupported Content Encoding",
+        }
+    }
+
+    /// The header fields the answer must carry (RFC 3261 §21.4.13, RFC 5630 §5.1.1.2). `agent` is our name.
+    pub fn headers(&self, agent: &str) -> SmallVec<[(&'static str, Cow<'static, str>); 1]> {
+        let field = match self {
+            Self::Recipient(refusal) => {
+                refusal.warning(agent).map(|warning| ("Warning", Cow::Owned(warning)))
+            }
+            Self::Body(BodyRefusal::MediaType | BodyRefusal::Charset) => {
+                Some(("Accept", Cow::Borrowed(ACCEPT)))
+            }
+            Self::Body(BodyRefusal::Encoding) => Some(("Accept-Encoding", Cow::Borrowed(ACCEPT_ENCODING))),
+            _ => None,
+        };
+        field.into_iter().collect()
+    }
+}
+
+/// To is `sips:` (ARC-05). Reading To costs more than looking whether it can be.
+fn addressed_securely(message: &Message) -> Result<bool, MessageRefusal> {
+    let to = message.required(HeaderName::To).map_err(MessageRefusal::Header)?;
+    if !to.as_bytes().windows(5).any(|five| five.eq_ignore_ascii_case(b"sips:")) {
+        return Ok(false);
+    }
+    Ok(message.to_header().map_err(MessageRefusal::Header)?.uri.scheme() == Scheme::Sips)
+}
+
+/// Call-ID → thread (DEC-24). What follows an `@` names a machine inside, and stays there; for a Call-ID of ours, which
+/// is `thread@token`, what remains is the thread itself.
+fn thread(message: &Message) -> Option<&str> {
+    let call_id = message.call_id().ok()?;
+    let word = call_id.split_once('@').map_or(call_id, |(word, _)| word);
+    (word.len() <= THREAD_MAX).then_some(word)
+}
