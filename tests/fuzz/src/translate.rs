@@ -1,4 +1,4 @@
-// The laws of the address mapping, for one input: used by the fuzz target and by the replay of its corpus.
+//! Translation: whatever address crosses comes back.
 
 use nuncio_sip::Uri;
 use nuncio_translate::address::{Contact, SipUser, full_jid, iri_from_uri, resource, uri_from_iri};
@@ -8,7 +8,7 @@ use nuncio_xmpp::{BareJid, Jid};
 ///
 /// # Panics
 /// If an address does not come back as it went.
-pub(crate) fn check(data: &[u8]) {
+pub fn uri_jid(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(uri) = Uri::parse(text) {
         from_sip(&uri);
