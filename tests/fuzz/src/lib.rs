@@ -2,4 +2,5 @@
 //! files and replay the corpus through the same functions.
 
 pub mod sip;
+pub mod translate;
 pub mod xmpp;
