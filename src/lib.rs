@@ -3,10 +3,13 @@
 
 pub mod cli;
 pub mod config;
+mod context;
 pub mod dns;
 pub mod gateway;
 pub mod net;
 mod run;
+pub mod sip_frontend;
 pub mod tls;
+pub mod xmpp_frontend;
 
 pub use run::run;

@@ -1,11 +1,121 @@
-//! Running the gateway.
+//! Running the gateway: from a checked configuration to listening sockets, and down again.
 
-use crate::config::Config;
+mod node_key;
+mod setup;
 
-/// Runs the gateway until it is told to stop.
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep_until, timeout};
+use tracing::info;
+
+use crate::config::{Config, Listener};
+use crate::context::Context;
+use crate::net::listener::{bind, serve};
+use crate::net::now;
+use crate::{sip_frontend, xmpp_frontend};
+
+/// Runs the gateway until it is told to stop by SIGTERM or SIGINT. The first signal drains: nothing new is
+/// taken, queues are flushed, streams are closed properly. A second one stops at once.
 ///
 /// # Errors
-/// Always, for now: the sides are not connected to each other yet.
+/// What kept it from starting, or that it was stopped before it had drained.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    anyhow::bail!("node {}: the gateway is not wired yet", config.node.label)
+    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let limits = config.limits.clone();
+    let context = setup::context(&config)?;
+
+    let mut bound = Vec::new();
+    for listener in &config.sip.listeners {
+        let (socket, name) = (listen(listener, "SIP")?, "sip");
+        bound.push(format!("sip {}", socket.local_addr()?));
+        let shared = Arc::clone(&context);
+        let handler = move |stream, peer| sip_frontend::accept::serve(Arc::clone(&shared), stream, peer);
+        let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
+        context.tasks.spawn(serve(name, socket, limits.sip.connections, tasks, stop, handler));
+    }
+    for listener in &config.xmpp.listeners {
+        let (socket, name) = (listen(listener, "XMPP")?, "xmpp");
+        bound.push(format!("xmpp {}", socket.local_addr()?));
+        let shared = Arc::clone(&context);
+        let handler = move |stream, peer| xmpp_frontend::accept::serve(Arc::clone(&shared), stream, peer);
+        let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
+        context.tasks.spawn(serve(name, socket, limits.xmpp.connections, tasks, stop, handler));
+    }
+
+    // These end with the process, not with its connections.
+    let mut services = tokio::task::JoinSet::new();
+    for index in 0..context.gateway.front_ends().len() {
+        services.spawn(sip_frontend::next_hop::serve(Arc::clone(&context), index));
+    }
+    services.spawn(keep_time(Arc::clone(&context)));
+
+    info!(listening = bound.join(", "), domains = %setup::domains(&config), partners = config.partners.len(), "ready");
+    let reason = signals.next().await;
+    info!("{reason}: finishing what is under way; a second signal stops at once");
+    let drained = tokio::select! {
+        drained = timeout(limits.drain, drain(&context)) => drained.is_ok(),
+        reason = signals.next() => anyhow::bail!("{reason} again: stopped before everything was finished"),
+    };
+    for (name, count) in context.gateway.counters().list() {
+        if count > 0 {
+            info!(counter = name, count, "since the start");
+        }
+    }
+    anyhow::ensure!(drained, "stopped after {:?}: not everything could be finished", limits.drain);
+    info!("stopped");
+    Ok(())
+}
+
+fn listen(listener: &Listener, side: &str) -> anyhow::Result<tokio::net::TcpListener> {
+    let address = listener.bind;
+    bind(address, listener.only_v6).with_context(|| format!("cannot listen on {address} for {side}"))
+}
+
+/// Nothing new, everything under way to its end, then the streams.
+async fn drain(context: &Context) {
+    let now = now();
+    context.stop.cancel();
+    for front_end in context.gateway.front_ends() {
+        front_end.hops.feed(|group| group.drain());
+    }
+    for lane in context.gateway.lanes() {
+        lane.feed(|lane| lane.drain(now.instant));
+    }
+    context.tasks.close();
+    context.tasks.wait().await;
+}
+
+/// Calls the gateway when one of its deadlines has come.
+async fn keep_time(context: Arc<Context>) {
+    let wake = context.gateway.timer_wake();
+    loop {
+        match context.gateway.deadline() {
+            None => wake.notified().await,
+            Some(deadline) => tokio::select! {
+                () = wake.notified() => {}
+                () = sleep_until(deadline.into()) => context.gateway.handle_timeout(now()),
+            },
+        }
+    }
+}
+
+/// The signals that stop the program.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }

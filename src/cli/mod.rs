@@ -86,8 +86,9 @@ impl ConfigArguments {
 }
 
 fn load(sources: &Sources) -> Result<(Config, Report), Report> {
-    // Whether a certificate and its key belong together is for the TLS module to say.
-    Config::load(sources, &|_certificate, _key| Ok(()))
+    Config::load(sources, &|certificate, key| {
+        crate::tls::Identity::load(certificate, key).map(drop).map_err(|error| error.to_string())
+    })
 }
 
 /// Tells on standard error what is wrong with the configuration.
@@ -108,12 +109,16 @@ federation, and translates between them: a SIP user and an XMPP user chat, each 
 
 const AFTER_HELP: &str = "\
 First steps:
-  1. Write /etc/nuncio/nuncio.toml; docs/configuration.md explains every key, examples/nuncio.toml is a start.
-  2. nuncio check config    tells what is wrong with it, line by line, or what it amounts to.
-  3. nuncio run             runs the gateway; the log says \"ready\" with the addresses it listens on.
+  1. Write /etc/nuncio/nuncio.toml, from examples/nuncio.toml;
+     docs/configuration.md explains every key.
+  2. nuncio check config
+     tells line by line what is wrong with it, or what it amounts to.
+  3. nuncio run
+     The log says \"ready\" with the addresses that it listens on.
 
-Every single value of the file can be overridden by the environment: NUNCIO_SECTION__KEY,
-for example NUNCIO_LOG__LEVEL=debug or NUNCIO_SIP__CONNECT__FAMILY=ipv4. Lists are separated by commas.
+Every single value of the file can be overridden by the environment,
+NUNCIO_SECTION__KEY: NUNCIO_LOG__LEVEL=debug, NUNCIO_SIP__CONNECT__FAMILY=ipv4.
+Lists are separated by commas.
 
 Exit codes:
   0  done

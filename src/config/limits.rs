@@ -165,8 +165,8 @@ limits! {
         depth: usize, "levels" = 32, 8 => 256;
         /// Most attributes of one element.
         attributes: usize, "attributes" = 64, 16 => 1024;
-        /// Most children of one element.
-        children: usize, "children" = 1024, 64 => 65_536;
+        /// Most elements in a stanza, itself included.
+        elements: usize, "elements" = 4096, 64 => 65_536;
         /// Most inbound connections at a time, over all partners.
         connections: usize, "connections" = 1000, 1 => 100_000;
         /// Most connections at a time with one partner domain.

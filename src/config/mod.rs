@@ -2,20 +2,21 @@
 //!
 //! The way of a value:
 //!
-//! 1. [`source`] reads each TOML file and notes where every value stands;
-//! 2. [`read`] checks each file by itself, strictly, against the sections of [`file`]: unknown keys, wrong types and
+//! 1. `source` reads each TOML file and notes where every value stands;
+//! 2. `read` checks each file by itself, strictly, against the sections of `file`: unknown keys, wrong types and
 //!    impossible values are all reported, not only the first;
 //! 3. the crate `config` lays files, environment (`NUNCIO_SECTION__KEY`) and flags over each other, each value still
 //!    knowing where it came from;
-//! 4. the result is read again, now complete, and [`check`] judges what only shows between values;
-//! 5. [`resolve`] makes the [`Config`], in which nothing is wrong or missing any more.
+//! 4. the result is read again, now complete, and `check` judges what only shows between values;
+//! 5. `resolve` makes the [`Config`], in which nothing is wrong or missing any more.
 //!
-//! The sections are declared once, in [`file`] and [`limits`]: types, defaults, suggestions for misspelt keys and the
+//! The sections are declared once, in `file` and `limits`: types, defaults, suggestions for misspelt keys and the
 //! tables of `docs/configuration.md` come from that declaration.
 
 mod address;
 mod check;
 mod file;
+mod leaf;
 mod limits;
 mod pem;
 mod problem;

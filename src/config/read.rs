@@ -4,7 +4,7 @@
 //! empty [`Slot`], and reading goes on.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::Path;
 
 use ::config::{Map, Value, ValueKind};
 
@@ -41,6 +41,10 @@ impl<'a> Node<'a> {
         PlaceId::of(self.0)
     }
 
+    pub(super) fn kind(self) -> &'a ValueKind {
+        &self.0.kind
+    }
+
     fn describe(self) -> String {
         match &self.0.kind {
             ValueKind::Nil => "nothing".to_owned(),
@@ -75,6 +79,14 @@ pub(super) struct At<T> {
     pub(super) place: Option<PlaceId>,
 }
 
+/// A list with at least one element.
+#[derive(Debug)]
+pub(super) struct OneOrMore<T>(pub(super) Vec<At<T>>);
+
+/// Several sections of one kind, `[[name]]`.
+#[derive(Debug)]
+pub(super) struct Sections<T>(pub(super) Vec<At<T>>);
+
 /// Reads values, knows where in the file it is, and notes problems.
 pub(super) struct Reader<'a> {
     places: &'a Places,
@@ -99,6 +111,16 @@ impl<'a> Reader<'a> {
         Sectioned::read(self, values, None, self.complete)
     }
 
+    /// Whether the value came as text from the environment or a flag, where everything is text.
+    pub(super) fn is_untyped(&self, node: Node<'_>) -> bool {
+        self.places.is_untyped(node.place())
+    }
+
+    /// The folder of the file in which the value stands.
+    pub(super) fn folder(&self, node: Node<'_>) -> Option<&Path> {
+        self.places.folder(node.place())
+    }
+
     /// Notes that the value of the current key is wrong.
     pub(super) fn refuse(&mut self, node: Node<'_>, sentence: impl AsRef<str>) {
         let label =
@@ -107,7 +129,7 @@ impl<'a> Reader<'a> {
         self.problems.push(self.places.problem(Severity::Error, node.place(), Part::Value, text));
     }
 
-    fn wrong_type(&mut self, node: Node<'_>, expected: &str, advice: &str) {
+    pub(super) fn wrong_type(&mut self, node: Node<'_>, expected: &str, advice: &str) {
         self.refuse(node, format!("expected {expected}, found {}{advice}", node.describe()));
     }
 
@@ -117,7 +139,7 @@ impl<'a> Reader<'a> {
         self.text_or(node, T::WHAT, T::AS_NUMBER.unwrap_or(advice))
     }
 
-    fn text_or<'n>(&mut self, node: Node<'n>, expected: &str, advice: &str) -> Option<&'n str> {
+    pub(super) fn text_or<'n>(&mut self, node: Node<'n>, expected: &str, advice: &str) -> Option<&'n str> {
         match &node.0.kind {
             ValueKind::String(text) => Some(text),
             ValueKind::Array(_) => {
@@ -143,7 +165,7 @@ impl<'a> Reader<'a> {
     pub(super) fn integer(&mut self, node: Node<'_>, expected: &str) -> Option<i64> {
         match &node.0.kind {
             ValueKind::I64(number) => return Some(*number),
-            ValueKind::String(text) if self.places.is_untyped(node.place()) => {
+            ValueKind::String(text) if self.is_untyped(node) => {
                 if let Ok(number) = text.parse() {
                     return Some(number);
                 }
@@ -151,7 +173,7 @@ impl<'a> Reader<'a> {
             _ => {}
         }
         let advice = match &node.0.kind {
-            ValueKind::String(_) if !self.places.is_untyped(node.place()) => {
+            ValueKind::String(_) if !self.is_untyped(node) => {
                 "; numbers are written without quotes and without unit"
             }
             _ => "",
@@ -160,10 +182,10 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn list<'n>(&mut self, node: Node<'n>, expected: &str) -> Option<Cow<'n, [Value]>> {
+    pub(super) fn list<'n>(&mut self, node: Node<'n>, expected: &str) -> Option<Cow<'n, [Value]>> {
         match &node.0.kind {
             ValueKind::Array(values) => Some(Cow::Borrowed(values)),
-            ValueKind::String(text) if self.places.is_untyped(node.place()) => {
+            ValueKind::String(text) if self.is_untyped(node) => {
                 let origin = node.0.origin().map(str::to_owned);
                 Some(text.split(',').map(|item| Value::new(origin.as_ref(), item.trim())).collect())
             }
@@ -191,10 +213,8 @@ impl<'a> Reader<'a> {
             }
             ValueKind::Array(values) if values.iter().all(|v| matches!(v.kind, ValueKind::Table(_))) => {
                 let place = values.first().map(Node::new).map_or(node, |first| first);
-                self.refuse(
-                    place,
-                    format!("there is only one such section; write [{path}] instead of [[{path}]]"),
-                );
+                let text = format!("[[{path}]]: there is only one such section; write it as [{path}]");
+                self.problems.push(self.places.problem(Severity::Error, place.place(), Part::Value, text));
                 None
             }
             _ => {
@@ -204,7 +224,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn sections<T: Section>(&mut self, node: Node<'_>) -> Option<Vec<At<T>>> {
+    pub(super) fn sections<T: Section>(&mut self, node: Node<'_>) -> Option<Vec<At<T>>> {
         let path = self.below();
         let ValueKind::Array(values) = &node.0.kind else {
             let advice = format!("each is written under its own [[{path}]]");
@@ -430,117 +450,4 @@ fn default_value(text: &str) -> Value {
     }
     let table: toml::Table = toml::from_str(&format!("it = {text}")).unwrap_or_default();
     table.get("it").map_or_else(|| Value::new(None, ValueKind::Nil), convert)
-}
-
-impl<T: Text> Read for T {
-    fn shape() -> Shape {
-        Shape::Value(T::allowed())
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let text = reader.text::<T>(node)?;
-        T::parse(text).map_err(|error| reader.refuse(node, error.to_string())).ok()
-    }
-}
-
-impl Read for bool {
-    fn shape() -> Shape {
-        Shape::Value("`true` or `false`".to_owned())
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        match &node.0.kind {
-            ValueKind::Boolean(boolean) => Some(*boolean),
-            ValueKind::String(text) if reader.places.is_untyped(node.place()) && text == "true" => Some(true),
-            ValueKind::String(text) if reader.places.is_untyped(node.place()) && text == "false" => {
-                Some(false)
-            }
-            ValueKind::String(text) if text == "true" || text == "false" => {
-                reader.wrong_type(node, "true or false", "; it is written without quotes");
-                None
-            }
-            _ => {
-                reader.wrong_type(node, "true or false", "");
-                None
-            }
-        }
-    }
-}
-
-impl Read for String {
-    fn shape() -> Shape {
-        Shape::Value("text".to_owned())
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        reader.text_or(node, "text", "; text is written in quotes").map(str::to_owned)
-    }
-}
-
-/// A path; a relative one starts at the folder of the file in which it is written.
-impl Read for PathBuf {
-    fn shape() -> Shape {
-        Shape::Value("path".to_owned())
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let text = reader.text_or(node, "a path", "; text is written in quotes")?;
-        if text.is_empty() {
-            reader.refuse(node, "a path is expected, this is empty");
-            return None;
-        }
-        match reader.places.folder(node.place()) {
-            Some(folder) => Some(folder.join(text)),
-            None => Some(Self::from(text)),
-        }
-    }
-}
-
-/// A list that may be empty.
-impl<T: Text> Read for Vec<At<T>> {
-    fn shape() -> Shape {
-        Shape::Value(format!("list of: {}", T::allowed()))
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let values = reader.list(node, "a list")?;
-        let mut list = Self::with_capacity(values.len());
-        for value in values.iter() {
-            let node = Node(value);
-            list.extend(T::read(node, reader).map(|value| At { value, place: node.place() }));
-        }
-        Some(list)
-    }
-}
-
-/// A list with at least one element.
-#[derive(Debug)]
-pub(super) struct OneOrMore<T>(pub(super) Vec<At<T>>);
-
-impl<T: Text> Read for OneOrMore<T> {
-    fn shape() -> Shape {
-        Shape::Value(format!("list of one or more: {}", T::allowed()))
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        if matches!(&node.0.kind, ValueKind::Array(values) if values.is_empty()) {
-            reader.refuse(node, format!("the list is empty; expected at least one entry, each {}", T::WHAT));
-            return None;
-        }
-        Vec::read(node, reader).map(Self)
-    }
-}
-
-/// Several sections of one kind, `[[name]]`.
-#[derive(Debug)]
-pub(super) struct Sections<T>(pub(super) Vec<At<T>>);
-
-impl<T: Section> Read for Sections<T> {
-    fn shape() -> Shape {
-        Shape::Tables(T::keys)
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        reader.sections(node).map(Self)
-    }
 }

@@ -14,7 +14,7 @@ use super::file::Root;
 use super::problem::{Lines, Problem, Severity};
 use super::read::Section;
 use super::schema::{Key, Shape};
-use super::value::{nearest, quoted};
+use super::value::{nearest, printable, quoted};
 
 /// What a configuration is made from; later sources win over earlier ones, flags over the environment over files.
 #[derive(Clone, Debug, Default)]
@@ -165,17 +165,15 @@ impl Places {
             problems.push(self.about_file(index, sentence));
             return None;
         }
-        // Only the first syntax error: behind it the parser has to guess, and most of what it says is its consequence.
-        let document = match DeTable::parse(&text) {
-            Ok(document) => document,
-            Err(error) => {
-                let span = error.span().unwrap_or(0..0);
-                let place = self.add(Place::File { file: index, key: span.clone(), value: span });
-                let text = format!("not valid TOML: {}", error.message());
-                problems.push(self.problem(Severity::Error, Some(place), Part::Value, text));
-                return None;
-            }
-        };
+        let (document, errors) = DeTable::parse_recoverable(&text);
+        // Only the first syntax error: behind it the parser has to guess, and most of what it says is a consequence.
+        if let Some(error) = errors.iter().min_by_key(|error| error.span().map_or(0, |span| span.start)) {
+            let span = error.span().unwrap_or(0..0);
+            let place = self.add(Place::File { file: index, key: span.clone(), value: span });
+            let text = format!("not valid TOML: {}", error.message());
+            problems.push(self.problem(Severity::Error, Some(place), Part::Value, text));
+            return None;
+        }
         let values = self.table(index, document.get_ref(), &mut Vec::new(), problems);
         Some(Layer { values, is_file: true })
     }
@@ -354,6 +352,8 @@ impl Places {
         text: String,
     ) -> Problem {
         let (place, excerpt, order) = self.locate(id, part);
+        // Keys and messages of others get in here; none of them commands a terminal.
+        let text = text.chars().map(printable).collect();
         Problem { severity, place, text, excerpt, order }
     }
 

@@ -134,6 +134,7 @@ impl Gateway {
                 },
             }
         });
+        self.serve_front_end_of(user.domain(), now);
     }
 
     /// The one answer for every refusal, sent after the time a front end takes to refuse.
@@ -161,6 +162,7 @@ impl Gateway {
             }
             self.run_pair(key, pair, &lane, now);
         });
+        self.serve_front_end_of(key.local_domain(), now);
     }
 
     /// An error in answer to something we sent: the SIP user is told, if the id proves that it was ours.
@@ -194,6 +196,10 @@ impl Gateway {
             pair.notify(notice);
             self.run_pair(key, pair, &lane, now);
         });
+        let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
+        if let Some((_, local_domain)) = local_domain {
+            self.serve_front_end_of(local_domain, now);
+        }
     }
 
     fn xmpp_iq(&self, stanza: &Element, addresses: &Addresses, lane: &LanePort, now: Moment) {

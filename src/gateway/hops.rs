@@ -12,6 +12,7 @@ use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::message::to_sip::{self, Instant, Languages, Reading, Request, RequestError};
 use nuncio_translate::pair::{NextForSip, Notice, Pair, PairKey, ToSip};
 use nuncio_translate::{Moment, notice};
+use parking_lot::Mutex;
 use nuncio_xmpp::{Addresses, BareJid, Condition, Element, ErrorType, Jid};
 use tracing::{info, warn};
 
@@ -32,19 +33,23 @@ pub struct FrontEnd {
     /// The served domains it speaks for and is responsible for.
     pub domains: Vec<CompactString>,
     pub hops: Arc<HopPort>,
+    /// The next hop the group wants a connection to, until its driver takes the order.
+    connect: Arc<Mutex<Option<usize>>>,
 }
 
 impl FrontEnd {
+    pub fn new(name: &str, domains: Vec<CompactString>, hops: HopGroup<ToSipEnvelope>) -> Self {
+        Self { name: name.into(), domains, hops: Arc::new(Port::new(hops)), connect: Arc::default() }
+    }
+
+    /// For the group's driver: the number of the next hop to connect to, if one is wanted.
+    pub fn take_connect_order(&self) -> Option<usize> {
+        self.connect.lock().take()
+    }
+
     pub(super) fn speaks_for(&self, domain: &str) -> bool {
         self.domains.iter().any(|served| served == domain)
     }
-}
-
-/// What a group of next hops wants of the task that serves it.
-#[derive(Debug, Default)]
-pub struct HopWants {
-    /// Connect to the next hop with this number.
-    pub connect: Option<usize>,
 }
 
 impl Gateway {
@@ -52,14 +57,45 @@ impl Gateway {
         &self.front_ends
     }
 
-    /// Acts on everything the group wants or reports; says what is left for its driver.
-    pub fn serve_hops(&self, hops: &HopPort, now: Moment) -> HopWants {
-        let mut wants = HopWants::default();
+    /// Acts on everything the group of a front end wants or reports. Whoever has given it something to do
+    /// calls this, with no other lock held; only connecting is left to its driver.
+    pub fn serve_front_end(&self, front_end: &FrontEnd, now: Moment) {
+        loop {
+            let settled = self.serve_group(front_end, now);
+            if settled.is_empty() {
+                return;
+            }
+            // The group is released: settling locks pairs, and pairs lock groups.
+            for (envelope, outcome) in settled {
+                self.settle(&envelope, outcome, now);
+            }
+        }
+    }
+
+    /// The same for the front end that is responsible for a served domain.
+    pub(super) fn serve_front_end_of(&self, local_domain: &str, now: Moment) {
+        if let Some(front_end) = self.front_end_of(local_domain) {
+            self.serve_front_end(front_end, now);
+        }
+    }
+
+    fn front_end_of(&self, local_domain: &str) -> Option<&FrontEnd> {
+        self.front_ends.iter().find(|front_end| front_end.speaks_for(local_domain))
+    }
+
+    fn serve_group(
+        &self,
+        front_end: &FrontEnd,
+        now: Moment,
+    ) -> Vec<(ToSipEnvelope, Result<Message, HopFailure>)> {
         let mut settled = Vec::new();
-        hops.step(|group| {
+        front_end.hops.step(|group| {
             while let Some(output) = group.poll() {
                 match output {
-                    HopOutput::Connect { target } => wants.connect = Some(target),
+                    HopOutput::Connect { target } => {
+                        *front_end.connect.lock() = Some(target);
+                        front_end.hops.notify();
+                    }
                     HopOutput::Send { connection, outgoing } => self.send(group, connection, outgoing, now),
                     HopOutput::Release { connection } => {
                         if let Some(port) = self.connection(ConnectionId(connection.0)) {
@@ -71,11 +107,7 @@ impl Gateway {
                 }
             }
         });
-        // The group is released: settling locks pairs, and pairs lock groups.
-        for (envelope, outcome) in settled {
-            self.settle(&envelope, outcome, now);
-        }
-        wants
+        settled
     }
 
     /// The group stays locked while it sends, so that requests leave in the order it gave them out.
@@ -95,7 +127,8 @@ impl Gateway {
         }
     }
 
-    /// Lets everything leave that may leave. Called under the pair's guard.
+    /// Lets everything leave that may leave. Called under the pair's guard; once that is released, the caller
+    /// serves the front end ([`Gateway::serve_front_end_of`]).
     pub(super) fn run_pair(&self, key: &PairKey, pair: &mut Pair, lane: &LanePort, now: Moment) {
         loop {
             match pair.next_for_sip() {
@@ -193,12 +226,11 @@ impl Gateway {
             RequestError::TooLarge { .. } => error.failure(),
             RequestError::Build(_) | RequestError::Uri(_) => internal(),
         })?;
-        let front_end = self.front_ends.iter().find(|front_end| front_end.speaks_for(key.local_domain()));
-        let Some(front_end) = front_end else { return Err(internal()) };
+        let front_end = self.front_end_of(key.local_domain()).ok_or_else(internal)?;
         let request = OutRequest::new(bytes, &ids.branch).map_err(|_| internal())?;
         let envelope = ToSipEnvelope { pair: key.clone(), serial, sent_ms: now.unix_ms };
-        // The group's own task sees to what it wants: nothing else is locked under the pair's guard.
-        front_end.hops.feed(|group| group.push(request, envelope, now.instant)).map_err(|_| busy())
+        // What the group then wants is seen to when the pair's guard is released.
+        front_end.hops.step(|group| group.push(request, envelope, now.instant)).map_err(|_| busy())
     }
 
     /// A request of ours has its final answer, or never will.

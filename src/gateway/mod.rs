@@ -40,7 +40,7 @@ use parking_lot::Mutex;
 
 pub use counters::Counters;
 pub use from_sip::SipPeer;
-pub use hops::{FrontEnd, HopPort, HopWants};
+pub use hops::{FrontEnd, HopPort};
 pub use lanes::{LaneHooks, LaneWants};
 pub use refused::{Attempts, RefusedDomains};
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use nuncio_translate::Moment;
 use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
 
 use super::now;
 use super::session::{End, Next, Session};
@@ -28,14 +30,21 @@ pub enum Pumped<S> {
     Ended,
 }
 
-/// Runs `session` on `stream` until the connection ends or TLS is to start.
-pub async fn pump<S>(stream: S, session: &mut dyn Session) -> Pumped<S>
+/// Runs `session` on `stream` until the connection ends or TLS is to start. Once `stop` is set,
+/// `shut_down` is called, and the session goes on to its orderly end.
+pub async fn pump<S, P>(
+    stream: S,
+    session: &mut P,
+    mut stop: Option<&CancellationToken>,
+    shut_down: impl Fn(&mut P, Moment),
+) -> Pumped<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
+    P: Session,
 {
     let (reader, writer) = tokio::io::split(stream);
     let mut pump = Pump { reader, writer, input: BytesMut::new(), read_size: READ_MIN, output: Output::default() };
-    let end = match pump.run(session).await {
+    let end = match pump.run(session, &mut stop, &shut_down).await {
         Ok(Next::StartTls) => {
             // Plain-text bytes past the negotiation must not leak into the TLS side (RFC 6120 §5.4.3.3).
             if pump.input.is_empty() {
@@ -44,7 +53,7 @@ where
             End::Broken("the peer sent plain text after the start of TLS".into())
         }
         Ok(Next::Close) => {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, pump.writer.shutdown()).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, pump.close()).await;
             End::Local
         }
         Ok(Next::Abort | Next::Run) => End::Local,
@@ -82,10 +91,16 @@ enum Event {
     Written,
     Woken,
     Timeout,
+    Stop,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
-    async fn run(&mut self, session: &mut dyn Session) -> Result<Next, Stopped> {
+    async fn run<P: Session>(
+        &mut self,
+        session: &mut P,
+        stop: &mut Option<&CancellationToken>,
+        shut_down: &impl Fn(&mut P, Moment),
+    ) -> Result<Next, Stopped> {
         let wake = session.wake();
         loop {
             if self.output.is_idle() {
@@ -111,6 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                     Event::Read(result.map_err(Stopped::Io)?)
                 }
                 () = wake.notified() => Event::Woken,
+                () = cancelled(*stop) => Event::Stop,
                 () = wait_until(deadline) => Event::Timeout,
             };
             match event {
@@ -121,8 +137,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 }
                 Event::Written if self.output.is_idle() => session.written(now()),
                 Event::Timeout => session.handle_timeout(now()),
+                Event::Stop => {
+                    *stop = None;
+                    shut_down(session, now());
+                }
                 Event::Written | Event::Woken => {}
             }
+        }
+    }
+
+    /// Closes in order: close_notify and FIN, then the peer's last bytes are read and dropped, because
+    /// closing over unread bytes would reset the connection and could cost the peer our last words.
+    async fn close(&mut self) {
+        if self.writer.shutdown().await.is_err() {
+            return;
+        }
+        while read(&mut self.reader, &mut self.input, READ_MIN).await.is_ok_and(|size| size > 0) {
+            self.input.clear();
         }
     }
 
@@ -172,6 +203,13 @@ impl Output {
 async fn read<R: AsyncRead + Unpin>(reader: &mut R, input: &mut BytesMut, size: usize) -> io::Result<usize> {
     input.reserve(size);
     reader.read_buf(input).await
+}
+
+async fn cancelled(stop: Option<&CancellationToken>) {
+    match stop {
+        Some(stop) => stop.cancelled().await,
+        None => pending().await,
+    }
 }
 
 async fn wait_until(deadline: Option<Instant>) {

@@ -1,0 +1,102 @@
+//! What every connection task shares: the gateway and the means to reach the world.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use nuncio_sip::Limits as SipLimits;
+use nuncio_xmpp::Domain;
+use nuncio_xmpp::stream::{ChainStatus, InboundConfig, PresentedName, StreamLimits, TlsFacts, Timeouts};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::HostPort;
+use crate::dns::{Dns, Family};
+use crate::gateway::Gateway;
+use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Roots, SanName, ServerTls};
+
+/// Shared by all tasks of the running program.
+pub struct Context {
+    pub gateway: Arc<Gateway>,
+    pub dns: Dns,
+    pub sip: SipSide,
+    pub xmpp: XmppSide,
+    /// Set once the gateway is told to stop: no new connections, finish what is under way.
+    pub stop: CancellationToken,
+    /// The tasks of all connections.
+    pub tasks: TaskTracker,
+}
+
+/// The means of the SIP side.
+pub struct SipSide {
+    pub name: String,
+    pub identities: Arc<IdentityStore>,
+    pub server: ServerTls,
+    pub client: ClientTls,
+    pub roots: Roots,
+    pub leave: Leave,
+    pub limits: SipLimits,
+    pub max_pending: usize,
+    pub handshake: Duration,
+    pub front_ends: Vec<FrontEndTargets>,
+}
+
+/// How a front end is recognised and reached; same order as in the gateway.
+pub struct FrontEndTargets {
+    pub name: String,
+    pub certificate_names: Vec<String>,
+    pub next_hops: Vec<HostPort>,
+}
+
+/// The means of the XMPP side.
+pub struct XmppSide {
+    pub identities: Arc<IdentityStore>,
+    pub server: ServerTls,
+    pub client: ClientTls,
+    pub roots: Roots,
+    pub leave: Leave,
+    pub inbound: InboundConfig,
+    pub limits: StreamLimits,
+    pub timeouts: Timeouts,
+    pub handshake: Duration,
+}
+
+/// How outbound connections leave this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Leave {
+    pub source: Option<IpAddr>,
+    pub family: Family,
+    pub timeout: Duration,
+}
+
+impl XmppSide {
+    /// What TLS showed about a partner, judged against our roots now (resumed sessions as well).
+    pub fn facts(&self, peer: &PeerFacts) -> TlsFacts {
+        let chain = match peer.judge(&self.roots, SystemTime::now()) {
+            tls::ChainStatus::Valid => ChainStatus::Trusted,
+            tls::ChainStatus::Missing => ChainStatus::Absent,
+            other => ChainStatus::Untrusted(other.to_string().into()),
+        };
+        let names = peer.certificate().map(|certificate| certificate.names().iter().filter_map(name).collect());
+        TlsFacts {
+            chain,
+            names: names.unwrap_or_default(),
+            protocol: peer.version.to_string().into(),
+            cipher: peer.cipher_suite.into(),
+        }
+    }
+
+    /// Our domains, for stream headers.
+    pub fn served(&self) -> &[Domain] {
+        &self.inbound.served
+    }
+}
+
+fn name(name: &SanName) -> Option<PresentedName> {
+    match name {
+        SanName::Dns(name) => Some(PresentedName::Dns(name.into())),
+        SanName::SrvName(name) => Some(PresentedName::Srv(name.into())),
+        SanName::XmppAddr(name) => Some(PresentedName::XmppAddr(name.into())),
+        SanName::Uri(_) | SanName::Other(_) => None,
+    }
+}

@@ -1,0 +1,83 @@
+//! The key of the checks in our stanza ids. It outlives the process, so that an error in answer to a
+//! message sent before a restart is still recognised.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use nuncio_translate::stanza_id::Key;
+
+const FILE: &str = "node.key";
+const LENGTH: usize = 16;
+
+/// Reads the key from the state directory, or makes one there.
+///
+/// # Errors
+/// The directory or the file cannot be used; the text says what to do.
+pub(super) fn load(state_dir: &Path) -> anyhow::Result<Key> {
+    let path = state_dir.join(FILE);
+    match fs::File::open(&path) {
+        Ok(mut file) => {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+            match <[u8; LENGTH]>::try_from(bytes.as_slice()) {
+                Ok(key) => Ok(Key::new(key)),
+                Err(_) => bail!(
+                    "{} has {} bytes instead of {LENGTH}: it is damaged; delete it and a new one is made \
+                     (late errors to messages sent before are then not recognised)",
+                    path.display(),
+                    bytes.len()
+                ),
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => make(state_dir, &path),
+        Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
+    }
+}
+
+/// Written aside and renamed, so that a crash leaves a whole file or none.
+fn make(state_dir: &Path, path: &Path) -> anyhow::Result<Key> {
+    fs::create_dir_all(state_dir).with_context(|| {
+        format!("cannot make the state directory {}; set node.state_dir to one we may write", state_dir.display())
+    })?;
+    let key: [u8; LENGTH] = rand::random();
+    let aside = path.with_extension("key.new");
+    let _ = fs::remove_file(&aside);
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        file.write_all(&key)?;
+        file.sync_all()?;
+        fs::rename(&aside, path)
+    };
+    write().with_context(|| format!("cannot write {}; may this user write the state directory?", path.display()))?;
+    Ok(Key::new(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn made_once_private_and_the_same_ever_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        load(&state).unwrap();
+        let bytes = fs::read(state.join(FILE)).unwrap();
+        assert_eq!(bytes.len(), LENGTH);
+        assert_eq!(fs::metadata(state.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
+        load(&state).unwrap();
+        assert_eq!(fs::read(state.join(FILE)).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_damaged_file_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), b"short").unwrap();
+        let error = load(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("5 bytes instead of 16") && error.contains("delete it"), "{error}");
+    }
+}

@@ -1,0 +1,240 @@
+//! From the configuration to what the running program needs.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock, Weak};
+
+use anyhow::{Context as _, anyhow};
+use compact_str::CompactString;
+use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_translate::judge::{self, Snapshot};
+use nuncio_translate::pair::PairConfig;
+use nuncio_translate::text::Privacy;
+use nuncio_xmpp::lane::LaneConfig;
+use nuncio_xmpp::stream::{InboundConfig, StreamLimits, Timeouts};
+use nuncio_xmpp::{Domain, ReadLimits};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::node_key;
+use crate::config::{self, Config, PartnerType};
+use crate::context::{Context, FrontEndTargets, Leave, SipSide, XmppSide};
+use crate::dns::{Dns, DnsConfig, Family};
+use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Settings};
+use crate::net::now;
+use crate::tls::{ClientTls, Identity, IdentityStore, Roots, ServerTls};
+use crate::xmpp_frontend;
+
+/// Everything the tasks share, ready to run.
+///
+/// # Errors
+/// A file that cannot be used, with what to do about it.
+pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
+    let environment = Arc::new(Runtime::default());
+    let gateway = Gateway::new(
+        settings(config)?,
+        snapshot(config)?,
+        front_ends(config)?,
+        Box::new(Arc::clone(&environment)),
+    );
+    let dns = DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
+    let context = Arc::new(Context {
+        gateway: Arc::new(gateway),
+        dns: Dns::new(&dns)?,
+        sip: sip_side(config)?,
+        xmpp: xmpp_side(config)?,
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    let _ = environment.context.set(Arc::downgrade(&context));
+    Ok(context)
+}
+
+/// The served domains, for the log.
+pub(super) fn domains(config: &Config) -> String {
+    config.sip.domains.iter().map(config::Domain::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The tokio runtime as the gateway sees it.
+#[derive(Default)]
+struct Runtime {
+    context: OnceLock<Weak<Context>>,
+}
+
+impl Environment for Arc<Runtime> {
+    fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>) {
+        if let Some(context) = self.context.get().and_then(Weak::upgrade) {
+            let tasks = context.tasks.clone();
+            tasks.spawn(xmpp_frontend::connect::serve(context, key, lane));
+        }
+    }
+
+    fn random(&self) -> u64 {
+        rand::random()
+    }
+}
+
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let limits = &config.limits;
+    Ok(Settings {
+        node_label: config.node.label.as_str().into(),
+        node_key: node_key::load(&config.node.state_dir)?,
+        sip_name: config.sip.name.to_string().into(),
+        pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
+        lane: LaneConfig {
+            capacity: limits.xmpp.lane_queue,
+            capacity_bytes: limits.xmpp.lane_bytes,
+            reply_capacity: limits.xmpp.lane_queue,
+            unconfirmed: limits.xmpp.unconfirmed,
+            hold: limits.xmpp.hold,
+            ping_timeout: limits.xmpp.ping_timeout,
+            backoff_initial: limits.xmpp.backoff_initial,
+            backoff_max: limits.xmpp.backoff_max,
+            ..LaneConfig::default()
+        },
+        refused_domains: limits.xmpp.refused_domains,
+        privacy: Privacy::Clear,
+        started_ms: now().unix_ms,
+    })
+}
+
+/// The normalised form of a configured domain, as it stands in JIDs.
+fn domain(configured: &config::Domain) -> anyhow::Result<Domain> {
+    Domain::parse(configured.as_str()).map_err(|error| anyhow!("{}: {error}", configured.as_str()))
+}
+
+fn names<'a>(configured: impl IntoIterator<Item = &'a config::Domain>) -> anyhow::Result<Vec<CompactString>> {
+    configured.into_iter().map(|name| Ok(domain(name)?.as_str().into())).collect()
+}
+
+fn snapshot(config: &Config) -> anyhow::Result<Snapshot> {
+    let mut partners = Vec::with_capacity(config.partners.len());
+    for partner in config.partners.iter() {
+        let entry = judge::Partner {
+            domain: domain(&partner.domain)?.as_str().into(),
+            partner_type: match partner.partner_type {
+                PartnerType::Federated => judge::PartnerType::Federated,
+                PartnerType::PublicVerified => judge::PartnerType::PublicVerified,
+                PartnerType::PublicUnverified => judge::PartnerType::PublicUnverified,
+            },
+            enabled: partner.enabled,
+        };
+        partners.push((entry, names(&partner.additional_domains)?));
+    }
+    Ok(Snapshot::new(1, names(&config.sip.domains)?, partners))
+}
+
+fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
+    let limits = &config.limits.sip;
+    let hop_config = HopConfig {
+        hold: limits.hold,
+        max_requests: limits.queue + limits.pending_per_connection,
+        window: limits.pending_per_connection,
+        backoff_first: limits.backoff_initial,
+        backoff_cap: limits.backoff_max,
+        ..HopConfig::default()
+    };
+    config
+        .sip
+        .front_ends
+        .iter()
+        .map(|front_end| {
+            let targets = front_end.next_hops.iter().map(ToString::to_string);
+            let group = HopGroup::new(hop_config.clone(), targets, rand::random());
+            Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?, group))
+        })
+        .collect()
+}
+
+fn leave(connect: &config::Connect, timeout: std::time::Duration) -> Leave {
+    let family = match connect.family {
+        config::Family::Any => Family::Any,
+        config::Family::Ipv4 => Family::Ipv4,
+        config::Family::Ipv6 => Family::Ipv6,
+    };
+    Leave { source: connect.source_address, family, timeout }
+}
+
+fn identity(files: &config::Identity) -> anyhow::Result<Arc<Identity>> {
+    let identity = Identity::load(&files.certificate, &files.key)?;
+    for concern in identity.concerns(std::time::SystemTime::now()) {
+        warn!(certificate = %files.certificate.display(), "{concern}");
+    }
+    Ok(Arc::new(identity))
+}
+
+fn roots(file: Option<&Path>) -> anyhow::Result<Roots> {
+    Ok(match file {
+        Some(file) => Roots::from_pem_file(file)?,
+        None => Roots::system()?,
+    })
+}
+
+fn sip_side(config: &Config) -> anyhow::Result<SipSide> {
+    let (sip, limits) = (&config.sip, &config.limits.sip);
+    let identities = Arc::new(IdentityStore::single(identity(&sip.identity).context("sip.certificate")?));
+    Ok(SipSide {
+        name: sip.name.to_string(),
+        server: ServerTls::new(Arc::clone(&identities))?,
+        identities,
+        client: ClientTls::new()?,
+        roots: roots(Some(&sip.roots)).context("sip.roots")?,
+        leave: leave(&sip.connect, limits.connect),
+        limits: nuncio_sip::Limits {
+            head: limits.head,
+            header: limits.header,
+            header_count: limits.headers,
+            body: limits.body,
+        },
+        max_pending: limits.pending_per_connection,
+        handshake: limits.handshake,
+        front_ends: sip
+            .front_ends
+            .iter()
+            .map(|front_end| FrontEndTargets {
+                name: front_end.name.clone(),
+                certificate_names: front_end.certificate_names.iter().map(|name| name.as_str().to_owned()).collect(),
+                next_hops: front_end.next_hops.clone(),
+            })
+            .collect(),
+    })
+}
+
+fn xmpp_side(config: &Config) -> anyhow::Result<XmppSide> {
+    let limits = &config.limits.xmpp;
+    let mut identities = Vec::new();
+    for (files, domains) in config.certificates.iter() {
+        let domains = domains.into_iter().map(|domain| domain.as_str().to_owned()).collect();
+        identities.push((domains, identity(files).context("[[certificate]]")?));
+    }
+    let identities = Arc::new(IdentityStore::new(identities)?);
+    let served: Vec<Domain> = config.sip.domains.iter().map(domain).collect::<anyhow::Result<_>>()?;
+    let stream_limits = StreamLimits {
+        pre_auth_total: limits.pre_auth_stanza,
+        pre_auth: ReadLimits { stanza: limits.pre_auth_stanza, ..ReadLimits::BEFORE_AUTHENTICATION },
+        established: ReadLimits {
+            stanza: limits.stanza,
+            depth: limits.depth,
+            attributes: limits.attributes,
+            elements: limits.elements,
+            ..ReadLimits::AUTHENTICATED
+        },
+    };
+    let timeouts = Timeouts {
+        tls: limits.handshake,
+        establishment: limits.establishment,
+        close: limits.close,
+        ..Timeouts::default()
+    };
+    Ok(XmppSide {
+        server: ServerTls::new(Arc::clone(&identities))?,
+        identities,
+        client: ClientTls::new()?,
+        roots: roots(config.xmpp.roots.as_deref()).context("xmpp.roots")?,
+        leave: leave(&config.xmpp.connect, limits.connect),
+        inbound: InboundConfig { limits: stream_limits, timeouts, ..InboundConfig::new(served.into()) },
+        limits: stream_limits,
+        timeouts,
+        handshake: limits.handshake,
+    })
+}

@@ -1,0 +1,5 @@
+//! The SIP side: connections with front ends, and the tasks that serve them.
+
+pub mod accept;
+pub mod next_hop;
+pub mod session;

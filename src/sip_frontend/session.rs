@@ -1,0 +1,194 @@
+//! SIP connections, accepted or opened.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use compact_str::{CompactString, format_compact};
+use nuncio_sip::connection::{Connection, ConnectionConfig, Output};
+use nuncio_sip::hop::HopConnection;
+use nuncio_sip::{Frame, Framer, Limits};
+use nuncio_translate::Moment;
+use tokio::sync::Notify;
+use tracing::{debug, info};
+
+use crate::gateway::{ConnectionId, Gateway, SipPeer, SipPort};
+use crate::net::session::{End, Next, Session};
+
+/// The session of one SIP connection. Both sides may send requests on it.
+pub struct SipSession {
+    gateway: Arc<Gateway>,
+    id: ConnectionId,
+    port: Arc<SipPort>,
+    peer: SipPeer,
+    framer: Framer,
+    next: Next,
+    /// Nothing more is read: the peer is being shown out.
+    deaf: bool,
+    draining: bool,
+}
+
+impl SipSession {
+    pub fn new(
+        gateway: Arc<Gateway>,
+        peer: SipPeer,
+        config: ConnectionConfig,
+        limits: Limits,
+        now: Moment,
+    ) -> Self {
+        let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
+        Self { gateway, id, port, peer, framer: Framer::new(limits), next: Next::Run, deaf: false, draining: false }
+    }
+
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The gateway is stopping: what is under way is finished, then the connection closes.
+    pub fn shut_down(&mut self) {
+        self.draining = true;
+        self.port.feed(Connection::drain);
+    }
+
+    /// A new connection of ours is ready to carry what waits for it.
+    pub fn serves_hops(&self, now: Moment) {
+        if let Some(front_end) = self.front_end() {
+            let connection = HopConnection(self.id.0);
+            front_end.hops.step(|group| group.connected(connection, now.instant));
+            self.gateway.serve_front_end(front_end, now);
+        }
+    }
+
+    fn front_end(&self) -> Option<&crate::gateway::FrontEnd> {
+        match self.peer {
+            SipPeer::FrontEnd(index) => self.gateway.front_ends().get(index),
+            SipPeer::Unlisted(_) => None,
+        }
+    }
+
+    /// Acts on what the transactions put out, until nothing is left.
+    fn run(&mut self, now: Moment) {
+        loop {
+            let outputs: Vec<_> = self.port.step(|connection| std::iter::from_fn(|| connection.poll()).collect());
+            if outputs.is_empty() {
+                break;
+            }
+            let mut answered = false;
+            for output in outputs {
+                match output {
+                    Output::Request { txn, message } => {
+                        if self.deaf {
+                            continue;
+                        }
+                        self.gateway.sip_request(&self.peer, self.id, txn, &message, now);
+                        // A stranger gets one answer, which says what is wrong, and is shown out.
+                        if matches!(self.peer, SipPeer::Unlisted(_)) {
+                            self.show_out();
+                        }
+                    }
+                    Output::Response { envelope, message } => {
+                        answered = true;
+                        if let Some(front_end) = self.front_end() {
+                            front_end.hops.step(|group| group.response(envelope, message, now.instant));
+                        }
+                    }
+                    Output::Failed { envelope, why } => {
+                        answered = true;
+                        if let Some(front_end) = self.front_end() {
+                            front_end.hops.step(|group| group.failed(envelope, why, now.instant));
+                        }
+                    }
+                    Output::Dead => {
+                        info!(connection = self.id.0, "SIP connection dropped: no answer to the keep-alive ping");
+                        self.next = Next::Abort;
+                    }
+                }
+            }
+            if answered && let Some(front_end) = self.front_end() {
+                self.gateway.serve_front_end(front_end, now);
+            }
+        }
+        if self.draining && self.port.step(|connection| connection.is_idle()) {
+            self.show_out();
+        }
+    }
+
+    fn show_out(&mut self) {
+        self.deaf = true;
+        if self.next == Next::Run {
+            self.next = Next::Close;
+        }
+    }
+
+    fn tag(&self) -> CompactString {
+        let label = &self.gateway.settings().node_label;
+        format_compact!("{label}.{:016x}{:016x}", self.gateway.random(), self.gateway.random())
+    }
+}
+
+impl Session for SipSession {
+    fn receive(&mut self, input: &mut BytesMut, now: Moment) {
+        while !self.deaf {
+            match self.framer.next(input) {
+                Ok(Some(Frame::Message(message))) => {
+                    let (port, tag) = (Arc::clone(&self.port), || self.tag());
+                    port.step(|connection| connection.receive(message, tag, now.instant));
+                }
+                Ok(Some(Frame::Ping)) => self.port.step(|connection| connection.ping(now.instant)),
+                Ok(Some(Frame::Pong)) => self.port.step(|connection| connection.pong(now.instant)),
+                Ok(None) => break,
+                Err(error) => {
+                    debug!(connection = self.id.0, %error, "SIP connection closed: it cannot be framed any further");
+                    self.port.step(|connection| connection.broken(&error, || self.tag()));
+                    self.run(now);
+                    self.show_out();
+                }
+            }
+        }
+        if self.deaf {
+            input.clear();
+        }
+        self.run(now);
+    }
+
+    fn transmit(&mut self, output: &mut Vec<u8>, now: Moment) {
+        self.run(now);
+        self.port.step(|connection| connection.transmit(output));
+    }
+
+    fn written(&mut self, _now: Moment) {}
+
+    fn closed(&mut self, end: End, now: Moment) {
+        debug!(connection = self.id.0, ?end, "SIP connection closed");
+        self.deaf = true;
+        self.port.step(Connection::closed);
+        self.run(now);
+        if let Some(front_end) = self.front_end() {
+            let connection = HopConnection(self.id.0);
+            front_end.hops.step(|group| group.connection_closed(connection, now.instant));
+            self.gateway.serve_front_end(front_end, now);
+        }
+        self.gateway.forget_connection(self.id);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.port.step(|connection| connection.deadline())
+    }
+
+    fn handle_timeout(&mut self, now: Moment) {
+        self.port.step(|connection| connection.handle_timeout(now.instant));
+        self.run(now);
+    }
+
+    fn wants_read(&self) -> bool {
+        !self.deaf && self.port.step(|connection| !connection.is_congested())
+    }
+
+    fn next(&self) -> Next {
+        self.next
+    }
+
+    fn wake(&self) -> Arc<Notify> {
+        self.port.wake()
+    }
+}

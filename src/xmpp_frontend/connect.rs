@@ -1,0 +1,169 @@
+//! Serving a lane: finding the partner, opening a stream, and running it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nuncio_xmpp::Domain;
+use nuncio_xmpp::lane::{Failure, FailureKind};
+use nuncio_xmpp::stream::OutboundConfig;
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
+use tracing::{debug, warn};
+
+use super::outbound::LaneSession;
+use crate::context::Context;
+use crate::dns::{Candidate, DnsError, DnsErrorKind, xmpp_server_candidates};
+use crate::gateway::{LaneKey, LanePort};
+use crate::net::listener::connect;
+use crate::net::now;
+use crate::net::pump::{Pumped, pump};
+use crate::net::session::{End, Session};
+use crate::tls;
+
+/// Serves a lane until the gateway has stopped.
+pub async fn serve(context: Arc<Context>, key: LaneKey, lane: Arc<LanePort>) {
+    let mut connect = false;
+    loop {
+        let wants = context.gateway.serve_lane_outputs(&key, &lane, now());
+        connect |= wants.connect;
+        if std::mem::take(&mut connect) {
+            connect = open(&context, &key, &lane).await;
+            continue;
+        }
+        if wants.close {
+            return;
+        }
+        idle(&lane).await;
+    }
+}
+
+/// Waits until the lane has something to say or its time has come.
+async fn idle(lane: &LanePort) {
+    let wake = lane.wake();
+    match lane.step(|lane| lane.deadline()) {
+        None => wake.notified().await,
+        Some(deadline) => tokio::select! {
+            () = wake.notified() => {}
+            () = sleep_until(deadline.into()) => lane.step(|lane| lane.handle_timeout(now().instant)),
+        },
+    }
+}
+
+/// Runs `work` while the lane's own clock goes on: what waits too long is reported meanwhile.
+async fn meanwhile<T>(context: &Context, key: &LaneKey, lane: &LanePort, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            () = idle(lane) => {
+                context.gateway.serve_lane_outputs(key, lane, now());
+            }
+        }
+    }
+}
+
+/// Opens a stream to the partner and runs it to its end. Says whether the lane wants another one.
+async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> bool {
+    let mut failure = match meanwhile(context, key, lane, candidates(context, key)).await {
+        Err(failure) => failure,
+        Ok(candidates) => {
+            let mut last = None;
+            for candidate in candidates {
+                match attempt(context, key, lane, &candidate).await {
+                    Attempt::Ran { reconnect } => return reconnect,
+                    Attempt::Failed(failure) => last = Some(failure),
+                }
+            }
+            last.unwrap_or_else(|| Failure::new(FailureKind::Unresolvable, "DNS gave no address to connect to"))
+        }
+    };
+    if context.stop.is_cancelled() {
+        failure.kind = FailureKind::Shutdown;
+    }
+    warn!(partner = %key.remote, local = %key.local, "no stream to partner {}: {failure}", key.remote);
+    let random = context.gateway.random();
+    lane.step(|lane| lane.connect_failed(failure, random, now().instant));
+    false
+}
+
+async fn candidates(context: &Context, key: &LaneKey) -> Result<Vec<Candidate>, Failure> {
+    let seed = context.gateway.random();
+    let found = xmpp_server_candidates(&context.dns, &key.remote, context.xmpp.leave.family, seed).await;
+    found.map_err(|error| dns_failure(&error))
+}
+
+fn dns_failure(error: &DnsError) -> Failure {
+    let kind = match error.kind() {
+        DnsErrorKind::DoesNotExist => FailureKind::DomainNotFound,
+        DnsErrorKind::Unresolvable | DnsErrorKind::Timeout => FailureKind::Unresolvable,
+    };
+    Failure::new(kind, error.to_string())
+}
+
+enum Attempt {
+    /// A stream was established and has ended.
+    Ran { reconnect: bool },
+    Failed(Failure),
+}
+
+/// Tries one address, up to the end of the stream that comes of it.
+async fn attempt(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>, candidate: &Candidate) -> Attempt {
+    let (Ok(local), Ok(remote)) = (Domain::parse(&key.local), Domain::parse(&key.remote)) else {
+        return Attempt::Failed(Failure::new(FailureKind::DomainNotFound, "the lane's domain is malformed"));
+    };
+    let leave = context.xmpp.leave;
+    let address = candidate.address;
+    let tcp = connect(address, leave.source, leave.timeout);
+    let stream = match meanwhile(context, key, lane, tcp).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let text = format!("{} ({address}): {error}", candidate.host);
+            return Attempt::Failed(Failure::new(FailureKind::Unreachable, text));
+        }
+    };
+    debug!(partner = %key.remote, %address, host = %candidate.host, "connected");
+    let config = OutboundConfig {
+        limits: context.xmpp.limits,
+        timeouts: context.xmpp.timeouts,
+        ..OutboundConfig::new(local, remote)
+    };
+    let gateway = Arc::clone(&context.gateway);
+    let mut session = LaneSession::new(gateway, key.clone(), Arc::clone(lane), config, now());
+    run(context, key, lane, stream, &mut session).await;
+    if session.was_open() {
+        return Attempt::Ran { reconnect: session.wants_reconnect() };
+    }
+    let why = session.failure().map_or("the connection ended", |failure| &failure.text);
+    let text = format!("{} ({address}): {why}", candidate.host);
+    Attempt::Failed(Failure::new(FailureKind::Negotiation, text))
+}
+
+/// Plain text up to STARTTLS, the handshake, then the stream inside TLS.
+async fn run(
+    context: &Context,
+    key: &LaneKey,
+    lane: &LanePort,
+    stream: TcpStream,
+    session: &mut LaneSession,
+) {
+    let Pumped::StartTls(stream) = pump(stream, session, None, |_, _| {}).await else { return };
+    let (to, from) = (ascii(&key.remote), ascii(&key.local));
+    let identity = context.xmpp.identities.choose(Some(&from));
+    let handshake = tls::connect(stream, &context.xmpp.client, &to, Some(&identity));
+    let limit: Duration = context.xmpp.handshake;
+    let why = match meanwhile(context, key, lane, timeout(limit, handshake)).await {
+        Ok(Ok((stream, facts))) => {
+            session.tls_established(context.xmpp.facts(&facts), now());
+            pump(stream, session, None, |_, _| {}).await;
+            return;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the TLS handshake took longer than {limit:?}"),
+    };
+    session.tls_failed(&why, now());
+    session.closed(End::Local, now());
+}
+
+fn ascii(domain: &str) -> String {
+    Domain::parse(domain).map_or_else(|_| domain.to_owned(), |domain| domain.to_ascii().into_owned())
+}
