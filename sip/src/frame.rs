@@ -1,6 +1,7 @@
 //! Cutting a byte stream into messages (RFC 3261 §18.3, RFC 5626 §4.4.1), with limits enforced while reading.
 
 use bytes::{Buf, BytesMut};
+use memchr::memmem::Finder;
 
 use crate::message::{Head, Length, Reading, read, read_folded};
 use crate::{Defect, Limits, Message, ParseError};
@@ -78,6 +79,7 @@ impl FrameError {
 #[derive(Debug)]
 pub struct Framer {
     limits: Limits,
+    head_end: Finder<'static>,
     /// Bytes at the start of the buffer known not to begin the end of a head.
     scanned: usize,
     /// A head whose body has not arrived completely, and the size of the whole.
@@ -97,6 +99,7 @@ impl Framer {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            head_end: Finder::new(b"\r\n\r\n"),
             scanned: 0,
             pending: None,
             skip: 0,
@@ -184,15 +187,14 @@ impl Framer {
 
     fn find_head_end(&mut self, buf: &BytesMut) -> Result<Option<usize>, FrameError> {
         let fresh = buf.get(self.scanned..).unwrap_or_default();
-        let end = memchr::memmem::find(fresh, b"\r\n\r\n").map(|at| self.scanned + at + 4);
+        let end = self.head_end.find(fresh).map(|at| self.scanned + at + 4);
         if end.unwrap_or(buf.len()) > self.limits.head {
             return Err(self.head_too_large(buf));
         }
         if end.is_none() {
-            // A first line without CR will not get better, and a peer that never writes CRLF would never end.
-            if let Some(lf) = memchr::memchr(b'\n', fresh).map(|at| self.scanned + at)
-                && (lf == 0 || buf.get(lf - 1) != Some(&b'\r'))
-            {
+            // A line without CR will not get better, and a peer that never writes CRLF would never end.
+            let cr_before = |lf: usize| lf > 0 && buf.get(lf - 1) == Some(&b'\r');
+            if !memchr::memchr_iter(b'\n', fresh).all(|at| cr_before(self.scanned + at)) {
                 return Err(FrameError::not_sip(ParseError::LineEnd));
             }
             self.scanned = buf.len().saturating_sub(3);

@@ -1,16 +1,17 @@
 //! Character classes of the SIP grammar (RFC 3261 §25.1) and the two scanners that everything else is
 //! built on: find a delimiter outside quotes, and step over a quoted string.
 
-const TOKEN: u8 = 1;
-const WORD: u8 = 1 << 1;
-const USER: u8 = 1 << 2;
-const PARAM: u8 = 1 << 3;
-const HOST: u8 = 1 << 4;
-const USER_SEEN: u8 = 1 << 5;
-const DISPLAY: u8 = 1 << 6;
-const VALUE: u8 = 1 << 7;
+const TOKEN: u16 = 1;
+const WORD: u16 = 1 << 1;
+const USER: u16 = 1 << 2;
+const PARAM: u16 = 1 << 3;
+const HOST: u16 = 1 << 4;
+const USER_SEEN: u16 = 1 << 5;
+const DISPLAY: u16 = 1 << 6;
+const VALUE: u16 = 1 << 7;
+const TAIL: u16 = 1 << 8;
 
-const CLASS: [u8; 256] = classes();
+const CLASS: [u16; 256] = classes();
 
 #[allow(clippy::indexing_slicing, reason = "runs at compile time")]
 const fn contains(set: &[u8], byte: u8) -> bool {
@@ -25,7 +26,7 @@ const fn contains(set: &[u8], byte: u8) -> bool {
 }
 
 #[allow(clippy::indexing_slicing, reason = "runs at compile time")]
-const fn classes() -> [u8; 256] {
+const fn classes() -> [u16; 256] {
     let mut table = [0; 256];
     let mut i = 0;
     while i < 256 {
@@ -50,13 +51,19 @@ const fn classes() -> [u8; 256] {
             class |= HOST;
         }
         // What a received user part may hold: all that cannot end a URI where URIs stand.
-        if b > b' ' && b != 0x7f && !contains(b"\"<>@#%:", b) {
+        if b > b' ' && b != 0x7f && !contains(b"\"<>@#:", b) {
             class |= USER_SEEN;
+        }
+        // Parameters and headers of a URI.
+        if b > b' ' && b != 0x7f && !contains(b"\"<>@#", b) {
+            class |= TAIL;
         }
         // An unquoted display name: tokens and blanks by the grammar, raw UTF-8 by custom.
         if alnum || contains(b"-.!%*_+`'~ \t", b) || b >= 0x80 {
             class |= DISPLAY;
         }
+        // An unquoted parameter value. Wider than the grammar: `received` carries bare IPv6 (RFC 5118 §4.5), Lync
+        // writes base64 with its `=`.
         if b > b' ' && b != 0x7f && !contains(b"\";,<>", b) {
             class |= VALUE;
         }
@@ -66,12 +73,21 @@ const fn classes() -> [u8; 256] {
     table
 }
 
-fn class(byte: u8) -> u8 {
+fn class(byte: u8) -> u16 {
     CLASS.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
-fn all(text: &str, wanted: u8) -> bool {
-    text.bytes().all(|b| class(b) & wanted != 0)
+fn all(text: &str, wanted: u16) -> bool {
+    // No early exit: the loop over a short text is cheaper without branches, and most texts pass.
+    text.bytes().fold(wanted, |so_far, b| so_far & class(b)) == wanted
+}
+
+pub(crate) fn is_token_char(byte: u8) -> bool {
+    class(byte) & TOKEN != 0
+}
+
+pub(crate) fn is_value_char(byte: u8) -> bool {
+    class(byte) & VALUE != 0
 }
 
 /// `token`: method names, tags, branches, parameter names.
@@ -108,19 +124,17 @@ pub(crate) fn is_user_part(text: &str) -> bool {
 
 /// URI parameters and headers as received. `%` must begin an escape there, too.
 pub(crate) fn is_uri_tail(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.iter().all(|&b| b > b' ' && b != 0x7f && !matches!(b, b'"' | b'<' | b'>' | b'@' | b'#'))
-        && escapes_ok(text)
+    all(text, TAIL) && escapes_ok(text)
 }
 
-fn escaped_run(text: &str, wanted: u8) -> bool {
-    text.bytes().all(|b| b == b'%' || class(b) & wanted != 0) && escapes_ok(text)
+fn escaped_run(text: &str, wanted: u16) -> bool {
+    all(text, wanted) && escapes_ok(text)
 }
 
 fn escapes_ok(text: &str) -> bool {
-    text.split('%').skip(1).all(|after| {
-        let mut bytes = after.bytes();
-        matches!((bytes.next(), bytes.next()), (Some(a), Some(b)) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
+    let bytes = text.as_bytes();
+    memchr::memchr_iter(b'%', bytes).all(|at| {
+        matches!(bytes.get(at + 1..at + 3), Some([a, b]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
     })
 }
 
@@ -128,17 +142,29 @@ pub(crate) fn is_display_text(text: &str) -> bool {
     all(text, DISPLAY)
 }
 
-/// An unquoted parameter value. Wider than the grammar: `received` carries bare IPv6 (RFC 5118 §4.5), Lync
-/// writes base64 with its `=`.
-pub(crate) fn is_param_value(text: &str) -> bool {
-    all(text, VALUE)
-}
-
 pub(crate) const LWS: [char; 2] = [' ', '\t'];
 
 /// Without blanks at both ends. Folds are blanks already: reading replaces them.
 pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches(LWS)
+    let bytes = text.as_bytes();
+    let start = bytes.iter().position(|b| !is_blank(*b)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|b| !is_blank(*b)).map_or(start, |last| last + 1);
+    text.get(start..end).unwrap_or_default()
+}
+
+pub(crate) fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// What stands before and after the first `byte`, an ASCII character.
+pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(byte, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// What stands before the first `byte`, and from it on.
+pub(crate) fn cut_before(text: &str, byte: u8) -> (&str, &str) {
+    memchr::memchr(byte, text.as_bytes()).and_then(|at| text.split_at_checked(at)).unwrap_or((text, ""))
 }
 
 pub(crate) fn trim_bytes(mut text: &[u8]) -> &[u8] {
@@ -172,6 +198,11 @@ pub(crate) fn quoted(text: &str) -> Option<(&str, &str)> {
 
 /// Position of the first `delimiter` that stands outside quoted strings and, if `angles`, outside `<…>`.
 pub(crate) fn find_outside(text: &str, delimiter: u8, angles: bool) -> Option<usize> {
+    let first = memchr::memchr(delimiter, text.as_bytes())?;
+    let before = text.as_bytes().get(..first).unwrap_or_default();
+    if memchr::memchr2(b'"', if angles { b'<' } else { b'"' }, before).is_none() {
+        return Some(first);
+    }
     let mut bytes = text.bytes().enumerate();
     let mut in_quotes = false;
     let mut in_angles = false;

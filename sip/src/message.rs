@@ -34,18 +34,19 @@ impl Message {
     /// # Errors
     /// [`ParseError`].
     pub fn parse_with(raw: Bytes, limits: &Limits) -> Result<Self, ParseError> {
-        let end = memchr::memmem::find(&raw, b"\r\n\r\n").ok_or(ParseError::Incomplete)? + 4;
-        if end > limits.head {
-            return Err(ParseError::HeadTooLarge);
-        }
-        let (raw, head) = match read(raw.get(..end).unwrap_or_default(), limits)? {
+        let (raw, head) = match read(&raw, limits)? {
             Reading::Head(head) => (raw, head),
             Reading::Folded => {
+                let end = memchr::memmem::find(&raw, b"\r\n\r\n").ok_or(ParseError::Incomplete)? + 4;
                 let mut copy = raw.to_vec();
                 let head = read_folded(copy.get_mut(..end).unwrap_or_default(), limits)?;
                 (Bytes::from(copy), head)
             }
         };
+        let end = head.end;
+        if end > limits.head {
+            return Err(ParseError::HeadTooLarge);
+        }
         match head.length {
             Length::Missing => Err(ParseError::LengthMissing),
             Length::Invalid => Err(ParseError::LengthInvalid),

@@ -13,41 +13,35 @@ pub struct Params<'a> {
 impl<'a> Params<'a> {
     /// Parameters of a URI (RFC 3261 §19.1.1): no blanks, no quotes, no empty names.
     pub(crate) fn of_uri(raw: &'a str) -> Option<Self> {
-        let params = Self { raw };
-        if raw.is_empty() {
-            return Some(params);
-        }
-        let names_ok = raw.strip_prefix(';')?.split(';').all(|p| !p.is_empty() && !p.starts_with('='));
-        (names_ok && lex::is_uri_tail(raw)).then_some(params)
+        let bytes = raw.as_bytes();
+        let begins_ok = matches!(bytes, [] | [b';', ..]) && lex::is_uri_tail(raw);
+        let names_ok = || {
+            memchr::memchr_iter(b';', bytes).all(|at| !matches!(bytes.get(at + 1), None | Some(b';' | b'=')))
+        };
+        (begins_ok && names_ok()).then_some(Self { raw })
     }
 
     /// Parameters of a header field: blanks around `;` and `=` allowed, values token-like or quoted.
     pub(crate) fn of_header(raw: &'a str) -> Option<Self> {
         let raw = lex::trim(raw);
-        let mut rest = raw;
-        while !rest.is_empty() {
-            rest = rest.strip_prefix(';')?.trim_start_matches(lex::LWS);
-            let (one, tail) = match lex::find_outside(rest, b';', false) {
-                Some(at) => rest.split_at_checked(at)?,
-                None => (rest, ""),
-            };
-            let (name, value) = match one.split_once('=') {
-                Some((name, value)) => (name, Some(lex::trim(value))),
-                None => (one, None),
-            };
-            if !lex::is_token(lex::trim(name)) {
+        let mut rest = raw.as_bytes();
+        while let [b';', tail @ ..] = rest {
+            rest = skip(tail, lex::is_blank);
+            let after_name = skip(rest, lex::is_token_char);
+            if after_name.len() == rest.len() {
                 return None;
             }
-            let value_ok = value.is_none_or(|v| match v.starts_with('"') {
-                true => lex::quoted(v).is_some_and(|(_, after)| after.is_empty()),
-                false => lex::is_param_value(v),
-            });
-            if !value_ok {
-                return None;
+            rest = skip(after_name, lex::is_blank);
+            if let [b'=', value @ ..] = rest {
+                let value = skip(value, lex::is_blank);
+                rest = match value {
+                    [b'"', inside @ ..] => skip_quoted(inside)?,
+                    _ => skip(value, lex::is_value_char),
+                };
+                rest = skip(rest, lex::is_blank);
             }
-            rest = tail;
         }
-        Some(Self { raw })
+        rest.is_empty().then_some(Self { raw })
     }
 
     /// The bytes as received.
@@ -101,17 +95,45 @@ impl<'a> Iterator for ParamIter<'a> {
     type Item = (&'a str, Option<&'a str>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.rest.trim_start_matches(lex::LWS).strip_prefix(';')?;
-        let (one, tail) = match lex::find_outside(rest, b';', false).and_then(|at| rest.split_at_checked(at))
-        {
-            Some(parts) => parts,
-            None => (rest, ""),
+        let bytes = skip(self.rest.as_bytes(), lex::is_blank).strip_prefix(b";")?;
+        // Outside quotes `;` ends a parameter, and quotes stand only behind `=`.
+        let name_len = bytes.iter().position(|b| matches!(b, b'=' | b';')).unwrap_or(bytes.len());
+        let after_name = bytes.get(name_len..).unwrap_or_default();
+        let (has_value, after) = match after_name {
+            [b'=', value @ ..] => (true, value),
+            _ => (false, after_name),
         };
-        self.rest = tail;
-        Some(match one.split_once('=') {
-            Some((name, value)) => (lex::trim(name), Some(lex::trim(value))),
-            None => (lex::trim(one), None),
-        })
+        let tail = match skip(after, lex::is_blank) {
+            [b'"', inside @ ..] if has_value => {
+                let rest = skip_quoted(inside).unwrap_or_default();
+                memchr::memchr(b';', rest).and_then(|at| rest.get(at..)).unwrap_or_default()
+            }
+            _ if has_value => memchr::memchr(b';', after).and_then(|at| after.get(at..)).unwrap_or_default(),
+            _ => after,
+        };
+        let at = |remaining: &[u8]| self.rest.len() - remaining.len();
+        let name = self.rest.get(at(bytes)..at(bytes) + name_len)?;
+        let value = self.rest.get(at(after)..at(tail))?;
+        let item = (lex::trim(name), has_value.then(|| lex::trim(value)));
+        self.rest = self.rest.get(at(tail)..)?;
+        Some(item)
+    }
+}
+
+fn skip(bytes: &[u8], over: impl Fn(u8) -> bool) -> &[u8] {
+    let end = bytes.iter().position(|b| !over(*b)).unwrap_or(bytes.len());
+    bytes.get(end..).unwrap_or_default()
+}
+
+/// `bytes` begin behind the opening quote; what follows the closing one.
+fn skip_quoted(mut bytes: &[u8]) -> Option<&[u8]> {
+    loop {
+        let at = memchr::memchr2(b'"', b'\\', bytes)?;
+        match bytes.get(at..)? {
+            [b'"', rest @ ..] => return Some(rest),
+            [_, _, rest @ ..] => bytes = rest,
+            _ => return None,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod domain;
 mod local;
+mod plain;
 mod resource;
 
 use std::fmt;
@@ -73,6 +74,13 @@ pub enum JidProblem {
 impl Jid {
     /// Parses and normalises (ADR-17): cut at the first `/`, then at the first `@`.
     pub fn parse(address: &str) -> Result<Self, JidError> {
+        if let Some((local, bare)) = plain::split(address) {
+            return Ok(Self { text: address.into(), local, bare });
+        }
+        Self::parse_any(address)
+    }
+
+    fn parse_any(address: &str) -> Result<Self, JidError> {
         let (bare, resource) = match address.split_once('/') {
             Some((bare, resource)) => (bare, Some(resource)),
             None => (address, None),
@@ -248,5 +256,23 @@ impl fmt::Display for JidPart {
             Self::Domain => "the domain",
             Self::Resource => "the resource",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_short_cut_changes_nothing(address in "([a-cA-C.\\\\20'&-]{0,4}@)?[a-bA\\[:.\\-]{0,6}([.][a-b]{1,64})?(/[ -~\t]{0,5})?") {
+            let short = Jid::parse(&address);
+            let long = Jid::parse_any(&address);
+            prop_assert_eq!(&short, &long);
+            if let (Ok(short), Ok(long)) = (short, long) {
+                prop_assert_eq!((short.local(), short.domain(), short.resource()), (long.local(), long.domain(), long.resource()));
+            }
+        }
     }
 }

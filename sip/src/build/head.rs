@@ -1,5 +1,6 @@
 //! The part of a response that is copied from its request.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
@@ -100,10 +101,16 @@ fn element_len(row: &[u8]) -> usize {
 }
 
 fn write_top_via(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
-    let wants_received = via.host.ip() != Some(source.ip()) && via.received() != Some(source.ip());
+    // A socket of the other family reports IPv4 inside IPv6.
+    let ip = source.ip().to_canonical();
+    let claimed = via.params.get("received");
+    let wants_received = via.host.ip() != Some(ip) && via.received() != Some(ip);
     let wants_port = via.rport() == Some(None);
-    if !wants_received && !wants_port {
+    if !wants_port && (!wants_received || claimed.is_none()) {
         out.extend_from_slice(via.as_str().as_bytes());
+        if wants_received {
+            write_received(out, ip);
+        }
         return;
     }
     let before_params = via.as_str().len() - via.params.as_str().len();
@@ -124,12 +131,12 @@ fn write_top_via(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
         }
     }
     if wants_received {
-        out.extend_from_slice(b";received=");
-        out.extend_from_slice(bare_address(source.ip()).to_string().as_bytes());
+        write_received(out, ip);
     }
 }
 
-/// Without brackets (RFC 5118 §4.5), and IPv4 as IPv4 even where a socket of the other family reports it.
-fn bare_address(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
+/// Without brackets (RFC 5118 §4.5).
+fn write_received(out: &mut Vec<u8>, ip: IpAddr) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, ";received={ip}");
 }

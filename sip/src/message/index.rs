@@ -127,7 +127,7 @@ pub(crate) enum Reading {
     Folded,
 }
 
-/// Reads a head that ends with CRLFCRLF.
+/// Reads a head up to the empty line that ends it.
 pub(crate) fn read(head: &[u8], limits: &Limits) -> Result<Reading, ParseError> {
     if u32::try_from(head.len()).is_err() {
         return Err(ParseError::HeadTooLarge);

@@ -68,7 +68,7 @@ impl Element {
     /// Adds a child element.
     #[must_use]
     pub fn with_child(mut self, child: Self) -> Self {
-        self.push_element(child);
+        self.push_boxed(Box::new(child));
         self
     }
 
@@ -175,8 +175,12 @@ impl Element {
         &mut self.attrs
     }
 
-    pub(super) fn push_element(&mut self, child: Self) {
-        self.children.push(Node::Element(Box::new(child)));
+    pub(super) fn push_boxed(&mut self, child: Box<Self>) {
+        if self.children.len() == 1 {
+            // Who has two children has four.
+            self.children.reserve_exact(3);
+        }
+        self.children.push(Node::Element(child));
     }
 
     pub(super) fn push_text(&mut self, text: &str) {
