@@ -106,11 +106,12 @@ fn check_uri(message: &Message) -> Result<(), Rejection> {
 /// Fields that need not be there, but steer where answers and later requests go if they are.
 fn check_optional(message: &Message) -> Result<(), Rejection> {
     let bad = |name| move |error| Rejection::field(name, error);
-    // A route set is learned only where a dialog can begin.
+    // A route set is learned where a dialog can begin, a remote target in these and in target refreshes.
     let steering: &[HeaderName] = match message.method() {
         Method::Invite | Method::Subscribe | Method::Notify | Method::Refer => {
             &[HeaderName::Contact, HeaderName::RecordRoute]
         }
+        Method::Message | Method::Info | Method::Benotify | Method::Bye | Method::Cancel | Method::Ack => &[],
         _ => &[HeaderName::Contact],
     };
     for &name in steering {

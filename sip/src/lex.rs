@@ -101,7 +101,7 @@ pub(crate) fn is_token_bytes(text: &[u8]) -> bool {
 
 /// `callid = word [ "@" word ]`.
 pub(crate) fn is_call_id(text: &str) -> bool {
-    let (local, host) = text.split_once('@').unwrap_or((text, "x"));
+    let (local, host) = cut(text, b'@').unwrap_or((text, "x"));
     !local.is_empty() && !host.is_empty() && all(local, WORD) && all(host, WORD)
 }
 
@@ -124,11 +124,13 @@ pub(crate) fn is_user_part(text: &str) -> bool {
 
 /// URI parameters and headers as received. `%` must begin an escape there, too.
 pub(crate) fn is_uri_tail(text: &str) -> bool {
-    all(text, TAIL) && escapes_ok(text)
+    escaped_run(text, TAIL)
 }
 
 fn escaped_run(text: &str, wanted: u16) -> bool {
-    all(text, wanted) && escapes_ok(text)
+    let (so_far, percent) =
+        text.bytes().fold((wanted, false), |(so_far, percent), b| (so_far & class(b), percent | (b == b'%')));
+    so_far == wanted && (!percent || escapes_ok(text))
 }
 
 fn escapes_ok(text: &str) -> bool {
@@ -158,13 +160,33 @@ pub(crate) fn is_blank(byte: u8) -> bool {
 
 /// What stands before and after the first `byte`, an ASCII character.
 pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
-    let at = memchr::memchr(byte, text.as_bytes())?;
+    let at = position(text.as_bytes(), byte)?;
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// What stands before the first `byte`, and from it on.
 pub(crate) fn cut_before(text: &str, byte: u8) -> (&str, &str) {
-    memchr::memchr(byte, text.as_bytes()).and_then(|at| text.split_at_checked(at)).unwrap_or((text, ""))
+    position(text.as_bytes(), byte).and_then(|at| text.split_at_checked(at)).unwrap_or((text, ""))
+}
+
+/// Like `memchr`, for texts so short that its set-up costs more than the search: eight bytes at a time, the
+/// classic test for a zero byte in a word.
+pub(crate) fn position(bytes: &[u8], byte: u8) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let wanted = LOW.wrapping_mul(u64::from(byte));
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let zero_where_equal = u64::from_le_bytes(*word) ^ wanted;
+        // Bytes above the first hit may be marked wrongly, the first one never is.
+        let hits = zero_where_equal.wrapping_sub(LOW) & !zero_where_equal & HIGH;
+        if hits != 0 {
+            return Some(at + usize::try_from(hits.trailing_zeros() / 8).unwrap_or(0));
+        }
+        at += 8;
+    }
+    rest.iter().position(|b| *b == byte).map(|found| at + found)
 }
 
 pub(crate) fn trim_bytes(mut text: &[u8]) -> &[u8] {
@@ -245,4 +267,25 @@ pub(crate) fn number(text: &str) -> Option<u64> {
 
 pub(crate) fn number_u32(text: &str) -> Option<u32> {
     number(text).and_then(|n| u32::try_from(n).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn position_is_that_of_the_first() {
+        for len in 0..40 {
+            for at in 0..len {
+                // Neighbours in value and repeated hits are what the word test could stumble over.
+                for filler in [b':' - 1, b':' + 1, 0, 0x80, 0xff, b':' ^ 0x80] {
+                    let mut bytes = vec![filler; len];
+                    assert_eq!(position(&bytes, b':'), None);
+                    bytes[at] = b':';
+                    bytes[len - 1] = b':';
+                    assert_eq!(position(&bytes, b':'), Some(at), "{at} of {len}, filler {filler}");
+                }
+            }
+        }
+    }
 }

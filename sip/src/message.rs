@@ -3,6 +3,8 @@
 mod index;
 mod typed;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 pub use index::{Defect, ParseError};
@@ -10,11 +12,11 @@ pub(crate) use index::{Head, Length, Reading, Span, Start, read, unfold};
 
 use crate::{HeaderName, Limits, Method, StatusCode, lex};
 
-/// A SIP message over its receive buffer. Cloning copies the index and shares the bytes.
+/// A SIP message over its receive buffer. Moving and cloning are cheap: bytes and index are shared.
 #[derive(Clone, Debug)]
 pub struct Message {
     raw: Bytes,
-    head: Head,
+    head: Arc<Head>,
 }
 
 impl Message {
@@ -51,12 +53,12 @@ impl Message {
             Length::Missing => Err(ParseError::LengthMissing),
             Length::Invalid => Err(ParseError::LengthInvalid),
             Length::Repeated => Err(ParseError::LengthRepeated),
-            Length::Bytes(n) if u64::try_from(raw.len() - end) == Ok(n) => Ok(Self::new(raw, head)),
+            Length::Bytes(n) if u64::try_from(raw.len() - end) == Ok(n) => Ok(Self::new(raw, Arc::new(head))),
             Length::Bytes(_) => Err(ParseError::BodyLength),
         }
     }
 
-    pub(crate) fn new(raw: Bytes, head: Head) -> Self {
+    pub(crate) fn new(raw: Bytes, head: Arc<Head>) -> Self {
         Self { raw, head }
     }
 

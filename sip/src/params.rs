@@ -14,11 +14,15 @@ impl<'a> Params<'a> {
     /// Parameters of a URI (RFC 3261 §19.1.1): no blanks, no quotes, no empty names.
     pub(crate) fn of_uri(raw: &'a str) -> Option<Self> {
         let bytes = raw.as_bytes();
-        let begins_ok = matches!(bytes, [] | [b';', ..]) && lex::is_uri_tail(raw);
-        let names_ok = || {
-            memchr::memchr_iter(b';', bytes).all(|at| !matches!(bytes.get(at + 1), None | Some(b';' | b'=')))
-        };
-        (begins_ok && names_ok()).then_some(Self { raw })
+        if bytes.is_empty() {
+            return Some(Self { raw });
+        }
+        let (mut names_ok, mut before) = (bytes.first() == Some(&b';'), b' ');
+        for &byte in bytes {
+            names_ok &= !(before == b';' && matches!(byte, b';' | b'='));
+            before = byte;
+        }
+        (names_ok && before != b';' && lex::is_uri_tail(raw)).then_some(Self { raw })
     }
 
     /// Parameters of a header field: blanks around `;` and `=` allowed, values token-like or quoted.
@@ -74,6 +78,16 @@ impl<'a> Params<'a> {
     pub fn iter(&self) -> ParamIter<'a> {
         ParamIter { rest: self.raw }
     }
+
+    /// All of them with their source text, for changing one and copying the others.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece<'a>> {
+        let mut rest = self.raw;
+        std::iter::from_fn(move || {
+            let (piece, tail) = piece(rest)?;
+            rest = tail;
+            Some(piece)
+        })
+    }
 }
 
 impl<'a> IntoIterator for Params<'a> {
@@ -95,29 +109,48 @@ impl<'a> Iterator for ParamIter<'a> {
     type Item = (&'a str, Option<&'a str>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let bytes = skip(self.rest.as_bytes(), lex::is_blank).strip_prefix(b";")?;
-        // Outside quotes `;` ends a parameter, and quotes stand only behind `=`.
-        let name_len = bytes.iter().position(|b| matches!(b, b'=' | b';')).unwrap_or(bytes.len());
-        let after_name = bytes.get(name_len..).unwrap_or_default();
-        let (has_value, after) = match after_name {
-            [b'=', value @ ..] => (true, value),
-            _ => (false, after_name),
-        };
-        let tail = match skip(after, lex::is_blank) {
-            [b'"', inside @ ..] if has_value => {
-                let rest = skip_quoted(inside).unwrap_or_default();
-                memchr::memchr(b';', rest).and_then(|at| rest.get(at..)).unwrap_or_default()
-            }
-            _ if has_value => memchr::memchr(b';', after).and_then(|at| after.get(at..)).unwrap_or_default(),
-            _ => after,
-        };
-        let at = |remaining: &[u8]| self.rest.len() - remaining.len();
-        let name = self.rest.get(at(bytes)..at(bytes) + name_len)?;
-        let value = self.rest.get(at(after)..at(tail))?;
-        let item = (lex::trim(name), has_value.then(|| lex::trim(value)));
-        self.rest = self.rest.get(at(tail)..)?;
-        Some(item)
+        let (piece, tail) = piece(self.rest)?;
+        self.rest = tail;
+        Some((piece.name, piece.value))
     }
+}
+
+pub(crate) struct Piece<'a> {
+    /// From `;` to the end of the value.
+    pub(crate) source: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) value: Option<&'a str>,
+}
+
+/// The first parameter of valid `text`, and the rest. Outside quotes `;` ends a parameter, and quotes stand only
+/// behind `=`.
+fn piece(text: &str) -> Option<(Piece<'_>, &str)> {
+    let bytes = text.as_bytes();
+    let semicolon = lex::position(bytes, b';')?;
+    let name_at = semicolon + 1;
+    let after_semicolon = bytes.get(name_at..)?;
+    let name_len =
+        after_semicolon.iter().position(|b| matches!(b, b'=' | b';')).unwrap_or(after_semicolon.len());
+    let name_end = name_at + name_len;
+    let value_at = match bytes.get(name_end) {
+        Some(b'=') => name_end + 1,
+        _ => {
+            let name = lex::trim(text.get(name_at..name_end)?);
+            let (source, rest) = text.split_at_checked(name_end)?;
+            return Some((Piece { source, name, value: None }, rest));
+        }
+    };
+    let value_bytes = bytes.get(value_at..)?;
+    let unquoted = match skip(value_bytes, lex::is_blank) {
+        [b'"', inside @ ..] => skip_quoted(inside).unwrap_or_default(),
+        _ => value_bytes,
+    };
+    let len = lex::position(unquoted, b';').unwrap_or(unquoted.len());
+    let end = bytes.len() - unquoted.len() + len;
+    let name = lex::trim(text.get(name_at..name_end)?);
+    let value = Some(lex::trim(text.get(value_at..end)?));
+    let (source, rest) = text.split_at_checked(end)?;
+    Some((Piece { source, name, value }, rest))
 }
 
 fn skip(bytes: &[u8], over: impl Fn(u8) -> bool) -> &[u8] {

@@ -7,6 +7,7 @@ mod resource;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::str::FromStr;
 
 use compact_str::CompactString;
 use thiserror::Error;
@@ -102,6 +103,11 @@ impl Jid {
         domain_of(self.bare_str(), self.local)
     }
 
+    /// Domain, as a value of its own.
+    pub fn to_domain(&self) -> Domain {
+        Domain::from_normalised(self.domain())
+    }
+
     /// Resource.
     pub fn resource(&self) -> Option<&str> {
         self.text.get(usize::from(self.bare) + 1..)
@@ -167,6 +173,11 @@ impl BareJid {
     /// Domain, U-labels.
     pub fn domain(&self) -> &str {
         domain_of(&self.text, self.local)
+    }
+
+    /// Domain, as a value of its own.
+    pub fn to_domain(&self) -> Domain {
+        Domain::from_normalised(self.domain())
     }
 
     /// The whole address.
@@ -246,6 +257,22 @@ impl fmt::Display for BareJid {
 impl fmt::Debug for BareJid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BareJid({})", self.text)
+    }
+}
+
+impl FromStr for Jid {
+    type Err = JidError;
+
+    fn from_str(address: &str) -> Result<Self, JidError> {
+        Self::parse(address)
+    }
+}
+
+impl FromStr for BareJid {
+    type Err = JidError;
+
+    fn from_str(address: &str) -> Result<Self, JidError> {
+        Self::parse(address)
     }
 }
 

@@ -194,6 +194,9 @@ fn parts_put_together_are_the_address() {
     let full = bare.with_resource("a/b").expect("an address");
     assert_eq!(parts(&full), (Some("romeo"), "example.com", Some("a/b")));
     assert_eq!(full.bare(), bare);
+    assert_eq!((full.to_domain(), bare.to_domain()), (domain.clone(), domain.clone()));
+    let map = std::collections::HashMap::from([(domain.clone(), 1)]);
+    assert_eq!(map.get(full.domain()), Some(&1));
     assert_eq!(Jid::from(domain.clone()), Jid::parse("example.com").expect("an address"));
     assert!(BareJid::new(Some(""), &domain).is_err());
     assert!(BareJid::parse("a@b/c").is_err_and(|error| error.part == JidPart::Resource));

@@ -2,3 +2,4 @@
 //! files and replay the corpus through the same functions.
 
 pub mod sip;
+pub mod xmpp;

@@ -219,3 +219,25 @@ impl Attribute {
         &self.value
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_small() {
+        assert!(size_of::<Element>() <= 256, "{}", size_of::<Element>());
+        assert_eq!(size_of::<Node>(), 24);
+    }
+
+    #[test]
+    fn the_builder_replaces_attributes_and_joins_text() {
+        let element = Element::new("a", "u").with_attr("b", "1").with_attr("b", "2").with_opt_attr("c", None);
+        let element = element.with_lang("en").with_lang("de").with_text("x").with_text("").with_text("y");
+        assert_eq!((element.attr("b"), element.attr("c"), element.lang()), (Some("2"), None, Some("de")));
+        assert_eq!((element.attrs().len(), element.children().len()), (2, 1));
+        let element = element.with_child(Element::new("c", "u")).with_text("z");
+        assert_eq!((element.text().as_ref(), element.children().len()), ("xyz", 3));
+        assert!(element.is("a", "u") && !element.is("a", "") && !element.is("b", "u"));
+    }
+}

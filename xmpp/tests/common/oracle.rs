@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use nuncio_xmpp::{Element, Node};
+use nuncio_xmpp::{Element, Node, ReadError, ReadErrorKind, StreamCondition};
 use rxml::{Event, Parse, Parser};
 
 /// The document as rxml reads it, or that it refuses it.
@@ -42,6 +42,27 @@ pub fn rxml(document: &[u8]) -> Result<String, rxml::Error> {
     }
 }
 
+/// Known differences: where we refuse, rightly, what rxml takes.
+pub fn may_be_stricter(error: ReadError, document: &[u8]) -> bool {
+    let contains = |bytes: &[u8], needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    match error.kind {
+        // The two reserved namespaces stand for their own prefixes only (XML Namespaces section 3).
+        ReadErrorKind::Declaration => contains(document, b"http://www.w3.org/"),
+        // Behind the root element there is white space, but no reference to it (XML 1.0 section 2.8).
+        ReadErrorKind::Markup => {
+            let tail = document.rsplit(|&byte| byte == b'>').next().unwrap_or_default();
+            contains(tail, b"&#") || document.trim_ascii_start().starts_with(b"&#")
+        }
+        // Limits of this kind rxml has not.
+        _ => error.stream_condition() == StreamCondition::PolicyViolation,
+    }
+}
+
+/// Known differences: where rxml refuses, wrongly, what we take: its names lack U+FDF0 to U+FFFD (XML 1.0 section 2.3).
+pub fn may_be_milder(document: &[u8]) -> bool {
+    String::from_utf8_lossy(document).contains(|c| ('\u{fdf0}'..='\u{fffd}').contains(&c))
+}
+
 /// Known differences, all of them things that XML 1.0 allows and rxml does not, are taken out for it.
 pub fn without_known_differences(document: &[u8]) -> Vec<u8> {
     // A UTF-8 signature; we skip it on documents (on streams we refuse it as rxml does).
@@ -49,11 +70,13 @@ pub fn without_known_differences(document: &[u8]) -> Vec<u8> {
     // White space before a root element without XML declaration.
     let trimmed = document.trim_ascii_start();
     let document = if trimmed.starts_with(b"<?") { document } else { trimmed };
-    // A CR without LF in an attribute value. It counts as an LF (XML 1.0 section 2.11).
-    let mut out = document.to_vec();
-    for at in 0..out.len() {
-        if out[at] == b'\r' && out.get(at + 1) != Some(&b'\n') {
-            out[at] = b'\n';
+    // Line ends (XML 1.0 section 2.11): a CR without LF in an attribute value, CR and LF behind a `]` in a CDATA section.
+    let mut out = Vec::with_capacity(document.len());
+    for (at, &byte) in document.iter().enumerate() {
+        match (byte, document.get(at + 1)) {
+            (b'\r', Some(b'\n')) if out.last() == Some(&b']') => {}
+            (b'\r', next) if next != Some(&b'\n') => out.push(b'\n'),
+            _ => out.push(byte),
         }
     }
     out
