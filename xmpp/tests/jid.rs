@@ -58,6 +58,8 @@ fn tv_29_adr_17_illegal_strings_of_rfc_7622_and_which_part_is_bad() {
         (0, "a@b@example.com", error(JidPart::Domain, JidProblem::Character)),
         (0, "juliet@example.com/a\u{7}", error(JidPart::Resource, JidProblem::Character)),
         (0, "juliet@example.com/a\u{200b}", error(JidPart::Resource, JidProblem::Character)),
+        // Allowed as it is, but not as what it is normalised to.
+        (0, "juliet@example.com/x\u{387}y", error(JidPart::Resource, JidProblem::Character)),
         (0, "jul\0iet@example.com", error(JidPart::Local, JidProblem::Character)),
     ] {
         assert_eq!(Jid::parse(text), expected, "example {number}: {text}");

@@ -72,6 +72,8 @@ const MORE: &[(&str, &[u8], K)] = &[
         K::Declaration,
     ),
     ("xml namespace as default", b"<message xmlns='http://www.w3.org/XML/1998/namespace'/>", K::Declaration),
+    ("default namespace twice", b"<message xmlns='a' xmlns='b'/>", K::DuplicateAttribute),
+    ("prefix declared twice", b"<message xmlns:a='a' xmlns:a='a'/>", K::DuplicateAttribute),
     ("xmlns as element prefix", b"<xmlns:message/>", K::UnboundPrefix),
     ("two colons", b"<a:b:c/>", K::Name),
     ("leading colon", b"<:a/>", K::Name),

@@ -48,6 +48,8 @@ pub fn may_be_stricter(error: ReadError, document: &[u8]) -> bool {
     match error.kind {
         // The two reserved namespaces stand for their own prefixes only (XML Namespaces section 3).
         ReadErrorKind::Declaration => contains(document, b"http://www.w3.org/"),
+        // The same declaration twice is the same attribute twice (XML 1.0 section 3.1).
+        ReadErrorKind::DuplicateAttribute => contains(document, b"xmlns"),
         // Behind the root element there is white space, but no reference to it (XML 1.0 section 2.8).
         ReadErrorKind::Markup => {
             let tail = document.rsplit(|&byte| byte == b'>').next().unwrap_or_default();
