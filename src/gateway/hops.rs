@@ -242,7 +242,7 @@ impl Gateway {
             tag: &ids.tag,
             call_token: &ids.call_token,
             extra: &[],
-            cap: None,
+            cap: self.settings.message_cap,
         };
         let mut bytes = Vec::with_capacity(instant.body.len() + REQUEST_OVERHEAD);
         to_sip::write(instant, &request, &mut bytes).map_err(|error| match error {

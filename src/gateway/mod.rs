@@ -132,6 +132,8 @@ pub struct Settings {
     pub node_key: stanza_id::Key,
     /// Our name in Via, Contact and `ms-diagnostics` (host, or host:port).
     pub sip_name: CompactString,
+    /// Longest MESSAGE we send, in octets (DEC-11).
+    pub message_cap: Option<usize>,
     pub pair: PairConfig,
     pub lane: LaneConfig,
     /// Most inbound streams of one remote domain at a time.

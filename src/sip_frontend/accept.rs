@@ -66,7 +66,7 @@ pub(super) fn session(
         keep_alive,
         ..ConnectionConfig::new(peer, &context.sip.name, secret)
     };
-    SipSession::new(gateway, who, config, context.sip.limits, now())
+    SipSession::new(gateway, who, config, context.sip.limits, context.sip.arrival, now())
 }
 
 /// Which front end a certificate belongs to. Chain and names are judged apart, so that the refusal can say

@@ -1,7 +1,7 @@
 //! SIP connections, accepted or opened.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use compact_str::{CompactString, format_compact};
@@ -22,6 +22,10 @@ pub struct SipSession {
     port: Arc<SipPort>,
     peer: SipPeer,
     framer: Framer,
+    /// How long a message may take to arrive whole.
+    arrival: Duration,
+    /// By when the message under way must be whole, or a stranger must have asked something.
+    patience: Option<Instant>,
     next: Next,
     /// Nothing more is read: the peer is being shown out.
     deaf: bool,
@@ -34,8 +38,10 @@ impl SipSession {
         peer: SipPeer,
         config: ConnectionConfig,
         limits: Limits,
+        arrival: Duration,
         now: Moment,
     ) -> Self {
+        let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {
             gateway,
@@ -43,6 +49,8 @@ impl SipSession {
             port,
             peer,
             framer: Framer::new(limits),
+            arrival,
+            patience,
             next: Next::Run,
             deaf: false,
             draining: false,
@@ -133,6 +141,20 @@ impl SipSession {
         }
     }
 
+    /// A message that has begun must end in time (SIP-10, SIP-14); the clock runs from its first bytes.
+    fn mind_unfinished(&mut self, whole: bool, now: Moment) {
+        if matches!(self.peer, SipPeer::Unlisted(_)) {
+            return;
+        }
+        // After a whole message what is unfinished is another one.
+        if whole || !self.framer.mid_message() {
+            self.patience = None;
+        }
+        if self.framer.mid_message() && self.patience.is_none() {
+            self.patience = Some(now.instant + self.arrival);
+        }
+    }
+
     fn tag(&self) -> CompactString {
         let label = &self.gateway.settings().node_label;
         format_compact!("{label}.{:016x}{:016x}", self.gateway.random(), self.gateway.random())
@@ -141,9 +163,11 @@ impl SipSession {
 
 impl Session for SipSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
+        let mut whole = false;
         while !self.deaf {
             match self.framer.next(input) {
                 Ok(Some(Frame::Message(message))) => {
+                    whole = true;
                     let (port, tag) = (Arc::clone(&self.port), || self.tag());
                     port.step(|connection| connection.receive(message, tag, now.instant));
                 }
@@ -161,6 +185,7 @@ impl Session for SipSession {
         if self.deaf {
             input.clear();
         }
+        self.mind_unfinished(whole, now);
         self.run(now);
     }
 
@@ -185,10 +210,16 @@ impl Session for SipSession {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.port.step(|connection| connection.deadline())
+        let connection = self.port.step(|connection| connection.deadline());
+        [connection, self.patience].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
+        if self.patience.is_some_and(|end| end <= now.instant) {
+            info!(connection = self.id.0, limit = ?self.arrival, "SIP connection closed: nothing whole arrived in time");
+            self.patience = None;
+            self.show_out();
+        }
         self.port.step(|connection| connection.handle_timeout(now.instant));
         self.run(now);
     }
