@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::{Defect, HeaderError, HeaderName, Message, Method, NameAddr, Scheme, Via, lex};
+use crate::{Defect, HeaderError, HeaderName, Message, Method, NameAddr, Scheme, lex};
 
 /// The answer a request deserves instead of being processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,15 +77,10 @@ fn defect_rejection(defect: Defect) -> Rejection {
 }
 
 /// RFC 3261 §8.1.1: without these nothing can be matched, answered or attributed. Max-Forwards is the one that
-/// RFC 2543 agents do not write.
+/// RFC 2543 agents do not write. Vias below the top one are the affair of those who wrote them.
 fn check_mandatory(message: &Message) -> Result<(), Rejection> {
     let bad = |name| move |error| Rejection::field(name, error);
     let cseq = message.cseq().map_err(bad(HeaderName::CSeq))?;
-    for via in message.headers_bytes(HeaderName::Via) {
-        let text = std::str::from_utf8(via).map_err(|_| HeaderError::NotUtf8(HeaderName::Via));
-        text.and_then(|text| check_list(text, |element| Via::parse(element).map(drop)))
-            .map_err(bad(HeaderName::Via))?;
-    }
     message.top_via().map_err(bad(HeaderName::Via))?;
     message.from_header().map_err(bad(HeaderName::From))?;
     message.to_header().map_err(bad(HeaderName::To))?;
@@ -111,7 +106,15 @@ fn check_uri(message: &Message) -> Result<(), Rejection> {
 /// Fields that need not be there, but steer where answers and later requests go if they are.
 fn check_optional(message: &Message) -> Result<(), Rejection> {
     let bad = |name| move |error| Rejection::field(name, error);
-    for name in [HeaderName::Contact, HeaderName::RecordRoute, HeaderName::Route] {
+    // A route set is learned where a dialog can begin, a remote target in these and in target refreshes.
+    let steering: &[HeaderName] = match message.method() {
+        Method::Invite | Method::Subscribe | Method::Notify | Method::Refer => {
+            &[HeaderName::Contact, HeaderName::RecordRoute]
+        }
+        Method::Message | Method::Info | Method::Benotify | Method::Bye | Method::Cancel | Method::Ack => &[],
+        _ => &[HeaderName::Contact],
+    };
+    for &name in steering {
         for value in message.headers_bytes(name) {
             let text = std::str::from_utf8(value).map_err(|_| HeaderError::NotUtf8(name));
             text.and_then(|text| check_list(text, |element| check_address(name, element)))

@@ -1,16 +1,15 @@
 //! Cutting a byte stream into messages (RFC 3261 §18.3, RFC 5626 §4.4.1), with limits enforced while reading.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BytesMut};
+use memchr::memmem::Finder;
 
 use crate::message::{Head, Length, Reading, read, read_folded};
 use crate::{Defect, Limits, Message, ParseError};
 
 /// What stands on a connection.
 #[derive(Clone, Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "messages are the rule; a box for each would cost an allocation"
-)]
 pub enum Frame {
     /// One message. Look at [`check_request`](crate::check_request) or
     /// [`check_response`](crate::check_response) before using it.
@@ -33,7 +32,7 @@ pub struct FrameError {
     /// What happened, in words; fit for a reason phrase.
     pub reason: &'static str,
     /// The head as far as it was read, without body, if it says enough to be answered.
-    pub head: Option<Box<Message>>,
+    pub head: Option<Message>,
 }
 
 /// Why a stream cannot be cut.
@@ -65,7 +64,7 @@ impl FrameError {
             ParseError::LengthRepeated => "Repeated Content-Length",
             _ => "Invalid Content-Length",
         };
-        Self { kind: FrameErrorKind::Length(why), status: 400, reason, head: Some(Box::new(head)) }
+        Self { kind: FrameErrorKind::Length(why), status: 400, reason, head: Some(head) }
     }
 }
 
@@ -78,10 +77,11 @@ impl FrameError {
 #[derive(Debug)]
 pub struct Framer {
     limits: Limits,
+    head_end: Finder<'static>,
     /// Bytes at the start of the buffer known not to begin the end of a head.
     scanned: usize,
     /// A head whose body has not arrived completely, and the size of the whole.
-    pending: Option<(Head, usize)>,
+    pending: Option<(Arc<Head>, usize)>,
     skip: u64,
     /// The last thing read was a CRLF handed out as `Pong`.
     half_ping: bool,
@@ -97,6 +97,7 @@ impl Framer {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            head_end: Finder::new(b"\r\n\r\n"),
             scanned: 0,
             pending: None,
             skip: 0,
@@ -184,15 +185,14 @@ impl Framer {
 
     fn find_head_end(&mut self, buf: &BytesMut) -> Result<Option<usize>, FrameError> {
         let fresh = buf.get(self.scanned..).unwrap_or_default();
-        let end = memchr::memmem::find(fresh, b"\r\n\r\n").map(|at| self.scanned + at + 4);
+        let end = self.head_end.find(fresh).map(|at| self.scanned + at + 4);
         if end.unwrap_or(buf.len()) > self.limits.head {
             return Err(self.head_too_large(buf));
         }
         if end.is_none() {
-            // A first line without CR will not get better, and a peer that never writes CRLF would never end.
-            if let Some(lf) = memchr::memchr(b'\n', fresh).map(|at| self.scanned + at)
-                && (lf == 0 || buf.get(lf - 1) != Some(&b'\r'))
-            {
+            // A line without CR will not get better, and a peer that never writes CRLF would never end.
+            let cr_before = |lf: usize| lf > 0 && buf.get(lf - 1) == Some(&b'\r');
+            if !memchr::memchr_iter(b'\n', fresh).all(|at| cr_before(self.scanned + at)) {
                 return Err(FrameError::not_sip(ParseError::LineEnd));
             }
             self.scanned = buf.len().saturating_sub(3);
@@ -217,18 +217,18 @@ impl Framer {
         };
         match usize::try_from(length) {
             Ok(body) if body <= self.limits.body => {
-                self.pending = Some((head, end + body));
+                self.pending = Some((Arc::new(head), end + body));
                 Ok(None)
             }
             _ => {
                 head.defect = head.defect.or(Some(Defect::BodyTooLarge));
-                let message = Message::new(buf.split_to(end).freeze(), head);
+                let message = Message::new(buf.split_to(end).freeze(), Arc::new(head));
                 if length > Self::MAX_SKIPPED {
                     return Err(FrameError {
                         kind: FrameErrorKind::BodyTooLarge,
                         status: 413,
                         reason: "Request Entity Too Large",
-                        head: Some(Box::new(message)),
+                        head: Some(message),
                     });
                 }
                 self.skip = length;
@@ -238,7 +238,8 @@ impl Framer {
     }
 
     fn bad_length(&self, buf: &mut BytesMut, head: Head, why: ParseError) -> FrameError {
-        FrameError::length(why, Message::new(buf.split_to(head.end).freeze(), head))
+        let raw = buf.split_to(head.end).freeze();
+        FrameError::length(why, Message::new(raw, Arc::new(head)))
     }
 
     /// What was read up to the limit may already name the transaction: then it can be answered.
@@ -253,7 +254,7 @@ impl Framer {
                     Reading::Head(head) => head,
                     Reading::Folded => read_folded(&mut raw, &self.limits).ok()?,
                 };
-                Some(Box::new(Message::new(raw.freeze(), head)))
+                Some(Message::new(raw.freeze(), Arc::new(head)))
             });
         FrameError { kind: FrameErrorKind::HeadTooLarge, status: 513, reason: "Message Too Large", head }
     }

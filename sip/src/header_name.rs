@@ -132,9 +132,9 @@ impl HeaderName {
         let mut slot = hash(first, last, name.len());
         loop {
             let Some(&entry) = TABLE.get(slot & MASK) else { return Self::Other };
-            let Entry::Known(known, is_compact) = entry else { return Self::Other };
-            let text = if is_compact { known.compact().unwrap_or("") } else { known.as_str() };
-            if text.as_bytes().eq_ignore_ascii_case(name) {
+            let Some((text, known)) = entry else { return Self::Other };
+            // Most peers write names as we do; comparing bytes first is the faster way.
+            if text == name || text.eq_ignore_ascii_case(name) {
                 return known;
             }
             slot += 1;
@@ -154,11 +154,7 @@ impl fmt::Display for HeaderName {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Entry {
-    Empty,
-    Known(HeaderName, bool),
-}
+type Entry = Option<(&'static [u8], HeaderName)>;
 
 /// Slots of the open-addressed table; four times the number of names, so that probing almost never steps.
 const SLOTS: usize = 512;
@@ -172,13 +168,13 @@ const fn hash(first: u8, last: u8, len: usize) -> usize {
 
 #[allow(clippy::indexing_slicing, reason = "runs at compile time")]
 static TABLE: [Entry; SLOTS] = {
-    let mut table = [Entry::Empty; SLOTS];
+    let mut table = [None; SLOTS];
     let mut i = 0;
     while i < HeaderName::ALL.len() {
         let name = HeaderName::ALL[i];
-        insert(&mut table, name, name.as_str(), false);
+        insert(&mut table, name, name.as_str().as_bytes());
         if let Some(compact) = name.compact() {
-            insert(&mut table, name, compact, true);
+            insert(&mut table, name, compact.as_bytes());
         }
         i += 1;
     }
@@ -186,13 +182,12 @@ static TABLE: [Entry; SLOTS] = {
 };
 
 #[allow(clippy::indexing_slicing, reason = "runs at compile time")]
-const fn insert(table: &mut [Entry; SLOTS], name: HeaderName, text: &str, is_compact: bool) {
-    let bytes = text.as_bytes();
-    let mut slot = hash(bytes[0], bytes[bytes.len() - 1], bytes.len());
-    while !matches!(table[slot & MASK], Entry::Empty) {
+const fn insert(table: &mut [Entry; SLOTS], name: HeaderName, text: &'static [u8]) {
+    let mut slot = hash(text[0], text[text.len() - 1], text.len());
+    while table[slot & MASK].is_some() {
         slot += 1;
     }
-    table[slot & MASK] = Entry::Known(name, is_compact);
+    table[slot & MASK] = Some((text, name));
 }
 
 #[cfg(test)]

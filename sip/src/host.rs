@@ -42,7 +42,7 @@ impl<'a> Host<'a> {
             let rest = lex::trim(rest);
             (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
         } else {
-            match text.split_once(':') {
+            match lex::cut(text, b':') {
                 Some((host, port)) => (lex::trim(host), Some(port)),
                 None => (text, None),
             }

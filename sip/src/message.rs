@@ -3,6 +3,8 @@
 mod index;
 mod typed;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 pub use index::{Defect, ParseError};
@@ -10,11 +12,11 @@ pub(crate) use index::{Head, Length, Reading, Span, Start, read, unfold};
 
 use crate::{HeaderName, Limits, Method, StatusCode, lex};
 
-/// A SIP message over its receive buffer. Cloning copies the index and shares the bytes.
+/// A SIP message over its receive buffer. Moving and cloning are cheap: bytes and index are shared.
 #[derive(Clone, Debug)]
 pub struct Message {
     raw: Bytes,
-    head: Head,
+    head: Arc<Head>,
 }
 
 impl Message {
@@ -34,28 +36,29 @@ impl Message {
     /// # Errors
     /// [`ParseError`].
     pub fn parse_with(raw: Bytes, limits: &Limits) -> Result<Self, ParseError> {
-        let end = memchr::memmem::find(&raw, b"\r\n\r\n").ok_or(ParseError::Incomplete)? + 4;
-        if end > limits.head {
-            return Err(ParseError::HeadTooLarge);
-        }
-        let (raw, head) = match read(raw.get(..end).unwrap_or_default(), limits)? {
+        let (raw, head) = match read(&raw, limits)? {
             Reading::Head(head) => (raw, head),
             Reading::Folded => {
+                let end = memchr::memmem::find(&raw, b"\r\n\r\n").ok_or(ParseError::Incomplete)? + 4;
                 let mut copy = raw.to_vec();
                 let head = read_folded(copy.get_mut(..end).unwrap_or_default(), limits)?;
                 (Bytes::from(copy), head)
             }
         };
+        let end = head.end;
+        if end > limits.head {
+            return Err(ParseError::HeadTooLarge);
+        }
         match head.length {
             Length::Missing => Err(ParseError::LengthMissing),
             Length::Invalid => Err(ParseError::LengthInvalid),
             Length::Repeated => Err(ParseError::LengthRepeated),
-            Length::Bytes(n) if u64::try_from(raw.len() - end) == Ok(n) => Ok(Self::new(raw, head)),
+            Length::Bytes(n) if u64::try_from(raw.len() - end) == Ok(n) => Ok(Self::new(raw, Arc::new(head))),
             Length::Bytes(_) => Err(ParseError::BodyLength),
         }
     }
 
-    pub(crate) fn new(raw: Bytes, head: Head) -> Self {
+    pub(crate) fn new(raw: Bytes, head: Arc<Head>) -> Self {
         Self { raw, head }
     }
 

@@ -30,21 +30,20 @@ impl<'a> NameAddr<'a> {
             let rest = rest.trim_start_matches(lex::LWS);
             return Self::in_angles(source, params::unescape(inside), rest);
         }
-        match source.find('<').and_then(|at| source.split_at_checked(at)) {
-            // A `<` behind `:` or `;` belongs to a parameter or to nothing: let the other form judge it.
-            Some((display, rest)) if !display.contains([':', ';', '"']) => {
-                if !lex::is_display_text(display) {
-                    return Err(HeaderError::Address);
-                }
-                Self::in_angles(source, Cow::Borrowed(lex::trim(display)), rest)
-            }
-            _ => Self::bare(source),
+        let (display, rest) = lex::cut_before(source, b'<');
+        if rest.is_empty() {
+            return Self::bare(source);
         }
+        if lex::is_display_text(display) {
+            return Self::in_angles(source, Cow::Borrowed(lex::trim(display)), rest);
+        }
+        // A `<` behind `:` or `;` belongs to a parameter or to nothing: let the other form judge it.
+        if display.contains([':', ';', '"']) { Self::bare(source) } else { Err(HeaderError::Address) }
     }
 
     fn in_angles(source: &'a str, display: Cow<'a, str>, rest: &'a str) -> Result<Self, HeaderError> {
         let (uri, rest) =
-            rest.strip_prefix('<').and_then(|r| r.split_once('>')).ok_or(HeaderError::Address)?;
+            rest.strip_prefix('<').and_then(|r| lex::cut(r, b'>')).ok_or(HeaderError::Address)?;
         Ok(Self {
             source,
             display: (!display.is_empty()).then_some(display),
@@ -56,12 +55,9 @@ impl<'a> NameAddr<'a> {
     /// Without angle brackets everything behind `;` belongs to the header field, and `,` and `?` may not stand
     /// in the URI at all (RFC 3261 §20).
     fn bare(source: &'a str) -> Result<Self, HeaderError> {
-        let (uri, params) = match source.find(';').and_then(|at| source.split_at_checked(at)) {
-            Some(parts) => parts,
-            None => (source, ""),
-        };
+        let (uri, params) = lex::cut_before(source, b';');
         let uri = lex::trim(uri);
-        if uri.contains([',', '?']) {
+        if memchr::memchr2(b',', b'?', uri.as_bytes()).is_some() {
             return Err(HeaderError::Address);
         }
         Ok(Self {

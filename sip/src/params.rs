@@ -13,41 +13,39 @@ pub struct Params<'a> {
 impl<'a> Params<'a> {
     /// Parameters of a URI (RFC 3261 §19.1.1): no blanks, no quotes, no empty names.
     pub(crate) fn of_uri(raw: &'a str) -> Option<Self> {
-        let params = Self { raw };
-        if raw.is_empty() {
-            return Some(params);
+        let bytes = raw.as_bytes();
+        if bytes.is_empty() {
+            return Some(Self { raw });
         }
-        let names_ok = raw.strip_prefix(';')?.split(';').all(|p| !p.is_empty() && !p.starts_with('='));
-        (names_ok && lex::is_uri_tail(raw)).then_some(params)
+        let (mut names_ok, mut before) = (bytes.first() == Some(&b';'), b' ');
+        for &byte in bytes {
+            names_ok &= !(before == b';' && matches!(byte, b';' | b'='));
+            before = byte;
+        }
+        (names_ok && before != b';' && lex::is_uri_tail(raw)).then_some(Self { raw })
     }
 
     /// Parameters of a header field: blanks around `;` and `=` allowed, values token-like or quoted.
     pub(crate) fn of_header(raw: &'a str) -> Option<Self> {
         let raw = lex::trim(raw);
-        let mut rest = raw;
-        while !rest.is_empty() {
-            rest = rest.strip_prefix(';')?.trim_start_matches(lex::LWS);
-            let (one, tail) = match lex::find_outside(rest, b';', false) {
-                Some(at) => rest.split_at_checked(at)?,
-                None => (rest, ""),
-            };
-            let (name, value) = match one.split_once('=') {
-                Some((name, value)) => (name, Some(lex::trim(value))),
-                None => (one, None),
-            };
-            if !lex::is_token(lex::trim(name)) {
+        let mut rest = raw.as_bytes();
+        while let [b';', tail @ ..] = rest {
+            rest = skip(tail, lex::is_blank);
+            let after_name = skip(rest, lex::is_token_char);
+            if after_name.len() == rest.len() {
                 return None;
             }
-            let value_ok = value.is_none_or(|v| match v.starts_with('"') {
-                true => lex::quoted(v).is_some_and(|(_, after)| after.is_empty()),
-                false => lex::is_param_value(v),
-            });
-            if !value_ok {
-                return None;
+            rest = skip(after_name, lex::is_blank);
+            if let [b'=', value @ ..] = rest {
+                let value = skip(value, lex::is_blank);
+                rest = match value {
+                    [b'"', inside @ ..] => skip_quoted(inside)?,
+                    _ => skip(value, lex::is_value_char),
+                };
+                rest = skip(rest, lex::is_blank);
             }
-            rest = tail;
         }
-        Some(Self { raw })
+        rest.is_empty().then_some(Self { raw })
     }
 
     /// The bytes as received.
@@ -80,6 +78,16 @@ impl<'a> Params<'a> {
     pub fn iter(&self) -> ParamIter<'a> {
         ParamIter { rest: self.raw }
     }
+
+    /// All of them with their source text, for changing one and copying the others.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece<'a>> {
+        let mut rest = self.raw;
+        std::iter::from_fn(move || {
+            let (piece, tail) = piece(rest)?;
+            rest = tail;
+            Some(piece)
+        })
+    }
 }
 
 impl<'a> IntoIterator for Params<'a> {
@@ -101,17 +109,64 @@ impl<'a> Iterator for ParamIter<'a> {
     type Item = (&'a str, Option<&'a str>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.rest.trim_start_matches(lex::LWS).strip_prefix(';')?;
-        let (one, tail) = match lex::find_outside(rest, b';', false).and_then(|at| rest.split_at_checked(at))
-        {
-            Some(parts) => parts,
-            None => (rest, ""),
-        };
+        let (piece, tail) = piece(self.rest)?;
         self.rest = tail;
-        Some(match one.split_once('=') {
-            Some((name, value)) => (lex::trim(name), Some(lex::trim(value))),
-            None => (lex::trim(one), None),
-        })
+        Some((piece.name, piece.value))
+    }
+}
+
+pub(crate) struct Piece<'a> {
+    /// From `;` to the end of the value.
+    pub(crate) source: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) value: Option<&'a str>,
+}
+
+/// The first parameter of valid `text`, and the rest. Outside quotes `;` ends a parameter, and quotes stand only
+/// behind `=`.
+fn piece(text: &str) -> Option<(Piece<'_>, &str)> {
+    let bytes = text.as_bytes();
+    let semicolon = lex::position(bytes, b';')?;
+    let name_at = semicolon + 1;
+    let after_semicolon = bytes.get(name_at..)?;
+    let name_len =
+        after_semicolon.iter().position(|b| matches!(b, b'=' | b';')).unwrap_or(after_semicolon.len());
+    let name_end = name_at + name_len;
+    let value_at = match bytes.get(name_end) {
+        Some(b'=') => name_end + 1,
+        _ => {
+            let name = lex::trim(text.get(name_at..name_end)?);
+            let (source, rest) = text.split_at_checked(name_end)?;
+            return Some((Piece { source, name, value: None }, rest));
+        }
+    };
+    let value_bytes = bytes.get(value_at..)?;
+    let unquoted = match skip(value_bytes, lex::is_blank) {
+        [b'"', inside @ ..] => skip_quoted(inside).unwrap_or_default(),
+        _ => value_bytes,
+    };
+    let len = lex::position(unquoted, b';').unwrap_or(unquoted.len());
+    let end = bytes.len() - unquoted.len() + len;
+    let name = lex::trim(text.get(name_at..name_end)?);
+    let value = Some(lex::trim(text.get(value_at..end)?));
+    let (source, rest) = text.split_at_checked(end)?;
+    Some((Piece { source, name, value }, rest))
+}
+
+fn skip(bytes: &[u8], over: impl Fn(u8) -> bool) -> &[u8] {
+    let end = bytes.iter().position(|b| !over(*b)).unwrap_or(bytes.len());
+    bytes.get(end..).unwrap_or_default()
+}
+
+/// `bytes` begin behind the opening quote; what follows the closing one.
+fn skip_quoted(mut bytes: &[u8]) -> Option<&[u8]> {
+    loop {
+        let at = memchr::memchr2(b'"', b'\\', bytes)?;
+        match bytes.get(at..)? {
+            [b'"', rest @ ..] => return Some(rest),
+            [_, _, rest @ ..] => bytes = rest,
+            _ => return None,
+        }
     }
 }
 

@@ -71,7 +71,7 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// [`UriError`]. Unknown schemes are no error: they are a [`Scheme::Other`].
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
-        let (scheme, rest) = text.split_once(':').ok_or(UriError::Scheme)?;
+        let (scheme, rest) = lex::cut(text, b':').ok_or(UriError::Scheme)?;
         let scheme = if scheme.eq_ignore_ascii_case("sip") {
             Scheme::Sip
         } else if scheme.eq_ignore_ascii_case("sips") {
@@ -108,9 +108,9 @@ impl<'a> Uri<'a> {
 
     fn parse_sip(mut self, rest: &'a str) -> Result<Self, UriError> {
         // `@` must be escaped everywhere else, so there is one at most; two would let two parsers disagree.
-        let rest = match rest.split_once('@') {
+        let rest = match lex::cut(rest, b'@') {
             Some((user_info, rest)) => {
-                let (user, password) = match user_info.split_once(':') {
+                let (user, password) = match lex::cut(user_info, b':') {
                     Some((user, password)) => (user, Some(password)),
                     None => (user_info, None),
                 };
@@ -126,7 +126,7 @@ impl<'a> Uri<'a> {
             }
             None => rest,
         };
-        let (rest, headers) = match rest.split_once('?') {
+        let (rest, headers) = match lex::cut(rest, b'?') {
             Some((rest, headers)) => (rest, Some(headers)),
             None => (rest, None),
         };
@@ -134,11 +134,8 @@ impl<'a> Uri<'a> {
             return Err(UriError::Headers);
         }
         self.headers = headers;
-        let (host_port, params) = match rest.find(';').and_then(|at| rest.split_at_checked(at)) {
-            Some(parts) => parts,
-            None => (rest, ""),
-        };
-        if host_port.contains(lex::LWS) {
+        let (host_port, params) = lex::cut_before(rest, b';');
+        if host_port.bytes().any(lex::is_blank) {
             return Err(UriError::Characters);
         }
         (self.host, self.port) = Host::parse_with_port(host_port).ok_or(UriError::Host)?;
@@ -147,10 +144,7 @@ impl<'a> Uri<'a> {
     }
 
     fn parse_tel(mut self, rest: &'a str) -> Result<Self, UriError> {
-        let (number, params) = match rest.find(';').and_then(|at| rest.split_at_checked(at)) {
-            Some(parts) => parts,
-            None => (rest, ""),
-        };
+        let (number, params) = lex::cut_before(rest, b';');
         let digits = number.strip_prefix('+').unwrap_or(number);
         let legal = |b: u8| b.is_ascii_hexdigit() || matches!(b, b'*' | b'#' | b'-' | b'.' | b'(' | b')');
         if digits.is_empty() || !digits.bytes().all(legal) {

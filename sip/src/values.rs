@@ -46,7 +46,7 @@ impl<'a> ContentType<'a> {
     pub fn parse(value: &'a str) -> Result<Self, HeaderError> {
         let malformed = HeaderError::Malformed(HeaderName::ContentType);
         let (media, params) = head_and_params(value)?;
-        let (main, sub) = media.split_once('/').ok_or(malformed)?;
+        let (main, sub) = lex::cut(media, b'/').ok_or(malformed)?;
         let (main, sub) = (lex::trim(main), lex::trim(sub));
         if !lex::is_token(main) || !lex::is_token(sub) {
             return Err(malformed);
@@ -232,6 +232,6 @@ impl<'a> WarningValue<'a> {
 
 /// `value;params` → trimmed value and parameters.
 fn head_and_params(value: &str) -> Result<(&str, Params<'_>), HeaderError> {
-    let (head, params) = value.find(';').and_then(|at| value.split_at_checked(at)).unwrap_or((value, ""));
+    let (head, params) = lex::cut_before(value, b';');
     Ok((lex::trim(head), Params::of_header(params).ok_or(HeaderError::Params)?))
 }

@@ -32,17 +32,14 @@ impl<'a> Via<'a> {
     }
 
     fn read(source: &'a str) -> Option<Self> {
-        let (protocol, rest) = source.split_once('/')?;
-        let (version, rest) = rest.split_once('/')?;
+        let (protocol, rest) = lex::cut(source, b'/')?;
+        let (version, rest) = lex::cut(rest, b'/')?;
         if !lex::trim(protocol).eq_ignore_ascii_case("SIP") || !lex::is_token(lex::trim(version)) {
             return None;
         }
         let rest = lex::trim(rest);
-        let (transport, rest) = rest.split_at_checked(rest.find(lex::LWS)?)?;
-        let (sent_by, params) = match rest.find(';').and_then(|at| rest.split_at_checked(at)) {
-            Some(parts) => parts,
-            None => (rest, ""),
-        };
+        let (transport, rest) = rest.split_at_checked(rest.bytes().position(lex::is_blank)?)?;
+        let (sent_by, params) = lex::cut_before(rest, b';');
         let sent_by = lex::trim(sent_by);
         let (host, port) = Host::parse_with_port(sent_by)?;
         let params = Params::of_header(params)?;

@@ -54,8 +54,8 @@ pub enum Origin {
 /// The addresses of an XMPP domain's server, in the order of trying (RFC 6120 §3.2).
 ///
 /// SRV records decide where there are any; only without an answer to the SRV question are the domain's own addresses
-/// used, with port 5269. `seed` is fresh
-/// randomness: it decides among SRV records of equal priority.
+/// used, with port 5269. `seed` is fresh randomness: it decides among SRV records of equal priority. All targets are
+/// resolved at once, so that the whole takes as long as two questions to the resolver.
 ///
 /// # Errors
 ///

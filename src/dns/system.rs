@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
-use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError as HickoryDnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
@@ -75,12 +74,13 @@ impl Dns {
         Ok(Self { resolver: builder.build().map_err(setup)?, timeout: config.timeout })
     }
 
+    /// The data of the answer, which may have other kinds of records (aliases) beside those asked for.
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, DnsError> {
         // Absolute, so that no search list of the system is tried.
         let query =
             Name::from_ascii(format!("{name}.")).map_err(|_| DnsError::BadName { name: name.to_owned() })?;
         match tokio::time::timeout(self.timeout, self.resolver.lookup(query, kind)).await {
-            Ok(Ok(answer)) => Ok(data(&answer, kind)),
+            Ok(Ok(answer)) => Ok(answer.answers().iter().map(|record| record.data.clone()).collect()),
             Ok(Err(error)) if error.is_no_records_found() && !error.is_nx_domain() => Ok(Vec::new()),
             Ok(Err(error)) => Err(translate(name, &error)),
             Err(_) => Err(DnsError::Timeout { name: name.to_owned() }),
@@ -161,15 +161,6 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
         })
         .collect();
     NameServerConfig::new(address.ip(), true, connections)
-}
-
-fn data(answer: &Lookup, kind: RecordType) -> Vec<RData> {
-    answer
-        .answers()
-        .iter()
-        .filter(|record| record.record_type() == kind)
-        .map(|record| record.data.clone())
-        .collect()
 }
 
 fn translate(name: &str, error: &NetError) -> DnsError {

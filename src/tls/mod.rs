@@ -13,12 +13,13 @@ pub use tokio_rustls::TlsStream;
 pub use tokio_rustls::rustls::pki_types::CertificateDer;
 
 pub use certificate::{CertificateError, PeerCertificate, SanName, Usage};
-pub use chain::{ChainStatus, Roots, RootsError, judge_chain};
+pub use chain::{ChainStatus, judge_chain};
 pub use config::{ClientTls, ServerTls, TlsVersion};
 pub use error::TlsError;
 pub use handshake::{PeerFacts, Presented, accept, accept_for, connect};
 pub use identity::{Identity, IdentityConcern, IdentityError};
 pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names_match};
+pub use roots::{Roots, RootsError};
 pub use store::{IdentityStore, NoIdentity};
 
 mod certificate;
@@ -29,6 +30,7 @@ mod handshake;
 mod identity;
 mod names;
 mod pem;
+mod roots;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -42,9 +44,11 @@ fn printable(text: &str) -> String {
         .chars()
         .take(LONGEST)
         .map(|c| match c {
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
-                '\u{fffd}'
-            }
+            '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' => '\u{fffd}',
             c if c.is_control() => '\u{fffd}',
             c => c,
         })

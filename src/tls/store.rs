@@ -21,7 +21,8 @@ pub struct IdentityStore {
 pub struct NoIdentity;
 
 impl IdentityStore {
-    /// Identities with the domains each is for; the first is also for everything else.
+    /// Identities with the domains each is for; the first is also for everything else. Of several for one domain the first
+    /// counts.
     ///
     /// # Errors
     ///

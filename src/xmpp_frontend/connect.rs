@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use super::outbound::LaneSession;
 use crate::context::Context;
 use crate::dns::{Candidate, DnsError, DnsErrorKind, xmpp_server_candidates};
-use crate::gateway::{LaneKey, LanePort};
+use crate::gateway::{LaneKey, LanePort, LaneWants};
 use crate::net::listener::connect;
 use crate::net::now;
 use crate::net::pump::{Pumped, pump};
@@ -22,18 +22,16 @@ use crate::tls;
 
 /// Serves a lane until the gateway has stopped.
 pub async fn serve(context: Arc<Context>, key: LaneKey, lane: Arc<LanePort>) {
-    let mut connect = false;
+    let mut wants = LaneWants::default();
     loop {
-        let wants = context.gateway.serve_lane_outputs(&key, &lane, now());
-        connect |= wants.connect;
-        if std::mem::take(&mut connect) {
-            connect = open(&context, &key, &lane).await;
-            continue;
-        }
-        if wants.close {
+        wants |= context.gateway.serve_lane_outputs(&key, &lane, now());
+        if wants.connect {
+            wants = open(&context, &key, &lane).await;
+        } else if wants.close {
             return;
+        } else {
+            idle(&lane).await;
         }
-        idle(&lane).await;
     }
 }
 
@@ -62,15 +60,15 @@ async fn meanwhile<T>(context: &Context, key: &LaneKey, lane: &LanePort, work: i
     }
 }
 
-/// Opens a stream to the partner and runs it to its end. Says whether the lane wants another one.
-async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> bool {
+/// Opens a stream to the partner and runs it to its end. Says what the lane wanted when it ended.
+async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> LaneWants {
     let mut failure = match meanwhile(context, key, lane, candidates(context, key)).await {
         Err(failure) => failure,
         Ok(candidates) => {
             let mut last = None;
             for candidate in candidates {
                 match attempt(context, key, lane, &candidate).await {
-                    Attempt::Ran { reconnect } => return reconnect,
+                    Attempt::Ran(wants) => return wants,
                     Attempt::Failed(failure) => last = Some(failure),
                 }
             }
@@ -83,7 +81,7 @@ async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> bo
     warn!(partner = %key.remote, local = %key.local, "no stream to partner {}: {failure}", key.remote);
     let random = context.gateway.random();
     lane.step(|lane| lane.connect_failed(failure, random, now().instant));
-    false
+    LaneWants::default()
 }
 
 async fn candidates(context: &Context, key: &LaneKey) -> Result<Vec<Candidate>, Failure> {
@@ -101,8 +99,8 @@ fn dns_failure(error: &DnsError) -> Failure {
 }
 
 enum Attempt {
-    /// A stream was established and has ended.
-    Ran { reconnect: bool },
+    /// A stream was established and has ended; this is what the lane wants now.
+    Ran(LaneWants),
     Failed(Failure),
 }
 
@@ -131,7 +129,7 @@ async fn attempt(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>, ca
     let mut session = LaneSession::new(gateway, key.clone(), Arc::clone(lane), config, now());
     run(context, key, lane, stream, &mut session).await;
     if session.was_open() {
-        return Attempt::Ran { reconnect: session.wants_reconnect() };
+        return Attempt::Ran(session.wants());
     }
     let why = session.failure().map_or("the connection ended", |failure| &failure.text);
     let text = format!("{} ({address}): {why}", candidate.host);

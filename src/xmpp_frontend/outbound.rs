@@ -66,9 +66,9 @@ impl LaneSession {
         self.failure.as_ref()
     }
 
-    /// Whether the lane asked for a new connection when it lost this one.
-    pub fn wants_reconnect(&self) -> bool {
-        self.wants.connect
+    /// What the lane wanted when it lost this connection.
+    pub fn wants(&self) -> LaneWants {
+        self.wants
     }
 
     fn run(&mut self, now: Moment) {
@@ -103,13 +103,13 @@ impl LaneSession {
 
     fn serve_lane(&mut self, now: Moment) {
         let wants = self.gateway.serve_lane_outputs(&self.key, &self.lane, now);
-        self.wants.connect |= wants.connect;
+        let closing = self.wants.close;
+        self.wants |= wants;
         if wants.abort {
             self.failure = Some(Failure::new(FailureKind::Unreachable, "the partner stopped reading from the stream"));
             self.next = Next::Abort;
         }
-        if wants.close && !self.wants.close {
-            self.wants.close = true;
+        if wants.close && !closing {
             let error = (StreamCondition::SystemShutdown, "the server is being shut down");
             self.stream.close(now.instant, Some(error));
             self.run(now);

@@ -258,7 +258,8 @@ fn bare_jid(uri: &Uri<'_>) -> Result<BareJid, UriRefusal> {
     }
     let Host::Name(host) = uri.host() else { return Err(UriRefusal::AddressLiteral) };
     let domain = Domain::parse(host).map_err(UriRefusal::Host)?;
-    if domain.is_address_literal() {
+    // `192.0.2.1.` is a name to SIP and an address to XMPP, which drops the last dot.
+    if domain.as_str().ends_with(|c: char| c.is_ascii_digit()) && domain.is_address_literal() {
         return Err(UriRefusal::AddressLiteral);
     }
     if user.bytes().all(is_plain) {

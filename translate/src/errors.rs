@@ -147,7 +147,7 @@ pub fn to_sip(trouble: &XmppTrouble<'_>, answering: Answering) -> SipFailure {
     SipFailure {
         status,
         reason: reason
-            .map_or(Cow::Borrowed(StatusCode(status).phrase()), |text| Cow::Owned(text.into_owned())),
+            .map_or_else(|| Cow::Borrowed(StatusCode(status).phrase()), |text| Cow::Owned(text.into_owned())),
         contact: trouble.new_address.filter(|_| matches!(status, 301 | 302)).map(str::to_owned),
     }
 }

@@ -1,6 +1,6 @@
 //! Text that changes sides: made safe for the place it goes to (SEC-30…SEC-36).
 //!
-//! Three places, three functions:
+//! Three places:
 //!
 //! - [`one_line`] for SIP header values: one line, no control characters.
 //! - [`displayable`] for display names and status notes: one line, and nothing invisible or direction-changing in it.

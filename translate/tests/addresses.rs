@@ -99,7 +99,7 @@ fn adr_one_way_what_sip_may_write_otherwise() {
 
 #[test]
 fn a16_what_names_nobody_is_refused_with_its_status() {
-    let cases: [(&str, u16); 17] = [
+    let cases: [(&str, u16); 18] = [
         ("sip:%00a@d", 400),
         ("sip:a%0D%0Ab@d", 400),
         ("sip:%C3%28@d", 400),
@@ -109,6 +109,7 @@ fn a16_what_names_nobody_is_refused_with_its_status() {
         ("sip:%20@d", 404),
         ("sip:d", 404),
         ("sip:a@192.0.2.1", 404),
+        ("sip:a@192.0.2.1.", 404),
         ("sip:a@[2001:db8::1]", 404),
         ("sip:a@example.com:8080", 404),
         ("sip:a@under_score.example", 404),

@@ -2,10 +2,12 @@
 
 mod domain;
 mod local;
+mod plain;
 mod resource;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::str::FromStr;
 
 use compact_str::CompactString;
 use thiserror::Error;
@@ -73,6 +75,13 @@ pub enum JidProblem {
 impl Jid {
     /// Parses and normalises (ADR-17): cut at the first `/`, then at the first `@`.
     pub fn parse(address: &str) -> Result<Self, JidError> {
+        if let Some((local, bare)) = plain::split(address) {
+            return Ok(Self { text: address.into(), local, bare });
+        }
+        Self::parse_any(address)
+    }
+
+    fn parse_any(address: &str) -> Result<Self, JidError> {
         let (bare, resource) = match address.split_once('/') {
             Some((bare, resource)) => (bare, Some(resource)),
             None => (address, None),
@@ -92,6 +101,11 @@ impl Jid {
     /// Domain, U-labels.
     pub fn domain(&self) -> &str {
         domain_of(self.bare_str(), self.local)
+    }
+
+    /// Domain, as a value of its own.
+    pub fn to_domain(&self) -> Domain {
+        Domain::from_normalised(self.domain())
     }
 
     /// Resource.
@@ -159,6 +173,11 @@ impl BareJid {
     /// Domain, U-labels.
     pub fn domain(&self) -> &str {
         domain_of(&self.text, self.local)
+    }
+
+    /// Domain, as a value of its own.
+    pub fn to_domain(&self) -> Domain {
+        Domain::from_normalised(self.domain())
     }
 
     /// The whole address.
@@ -241,6 +260,22 @@ impl fmt::Debug for BareJid {
     }
 }
 
+impl FromStr for Jid {
+    type Err = JidError;
+
+    fn from_str(address: &str) -> Result<Self, JidError> {
+        Self::parse(address)
+    }
+}
+
+impl FromStr for BareJid {
+    type Err = JidError;
+
+    fn from_str(address: &str) -> Result<Self, JidError> {
+        Self::parse(address)
+    }
+}
+
 impl fmt::Display for JidPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -248,5 +283,23 @@ impl fmt::Display for JidPart {
             Self::Domain => "the domain",
             Self::Resource => "the resource",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_short_cut_changes_nothing(address in "([a-cA-C.\\\\20'&-]{0,4}@)?[a-bA\\[:.\\-]{0,6}([.][a-b]{1,64})?(/[ -~\t]{0,5})?") {
+            let short = Jid::parse(&address);
+            let long = Jid::parse_any(&address);
+            prop_assert_eq!(&short, &long);
+            if let (Ok(short), Ok(long)) = (short, long) {
+                prop_assert_eq!((short.local(), short.domain(), short.resource()), (long.local(), long.domain(), long.resource()));
+            }
+        }
     }
 }

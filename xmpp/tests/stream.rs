@@ -187,8 +187,9 @@ fn s2s_22_namespaces_of_the_header_are_declared_again_on_output() {
 /// Any tree, from a small vocabulary so that names meet.
 fn tree() -> impl Strategy<Value = Element> {
     let name = prop::sample::select(&["message", "body", "x", "é", "a.b-c_d"][..]);
-    let namespace =
-        prop::sample::select(&["", ns::SERVER, ns::CHAT_STATES, "urn:example:'\"<&>", ns::CLIENT][..]);
+    let namespace = prop::sample::select(
+        &["", ns::SERVER, ns::CHAT_STATES, "urn:example:'\"<&>", ns::CLIENT, ns::XML][..],
+    );
     let text = prop_oneof![
         any::<String>().prop_map(|text| text.chars().filter(|c| is_char(*c)).collect::<String>()),
         "[ -~\t\r\n]{0,20}",

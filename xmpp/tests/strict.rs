@@ -72,6 +72,8 @@ const MORE: &[(&str, &[u8], K)] = &[
         K::Declaration,
     ),
     ("xml namespace as default", b"<message xmlns='http://www.w3.org/XML/1998/namespace'/>", K::Declaration),
+    ("default namespace twice", b"<message xmlns='a' xmlns='b'/>", K::DuplicateAttribute),
+    ("prefix declared twice", b"<message xmlns:a='a' xmlns:a='a'/>", K::DuplicateAttribute),
     ("xmlns as element prefix", b"<xmlns:message/>", K::UnboundPrefix),
     ("two colons", b"<a:b:c/>", K::Name),
     ("leading colon", b"<:a/>", K::Name),
@@ -80,7 +82,7 @@ const MORE: &[(&str, &[u8], K)] = &[
     ("prefix out of scope", b"<message><a xmlns:x='urn:x'/><x:b/></message>", K::UnboundPrefix),
     ("attribute without value", b"<message a/>", K::Markup),
     ("attribute without name", b"<message ='1'/>", K::Name),
-    ("slash in mid-tag", b"<message / a='1'/>", K::Name),
+    ("slash in mid-tag", b"<message / a='1'/>", K::Markup),
     ("attribute in an end tag", b"<message></message a='1'>", K::EndTag),
     ("end tag of another case", b"<message></Message>", K::EndTag),
     ("space before the name of an end tag", b"<message></ message>", K::EndTag),
@@ -169,8 +171,9 @@ fn s2s_25_s2s_26_the_start_of_a_stream_is_judged() {
         "",
         "\n ",
         "<?xml version='1.0'?>",
+        "<?xml version='1.0' standalone='no'?>",
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n",
-        "<?xml version = '1.1' encoding = 'utf-8' standalone='no' ?>",
+        "<?xml version = '1.0' encoding = 'utf-8' standalone='no' ?>",
     ] {
         let (items, error) = read(format!("{declaration}{rest}").as_bytes());
         assert_eq!((items.len(), error), (1, None), "{declaration}");
@@ -179,6 +182,7 @@ fn s2s_25_s2s_26_the_start_of_a_stream_is_judged() {
         ("<?xml version='1.0' encoding='ISO-8859-1'?>", K::Encoding, C::UnsupportedEncoding),
         ("<?xml version='1.0' encoding='UTF-16'?>", K::Encoding, C::UnsupportedEncoding),
         ("<?xml version='2.0'?>", K::Markup, C::NotWellFormed),
+        ("<?xml version='1.1'?>", K::Markup, C::NotWellFormed),
         ("<?xml encoding='UTF-8'?>", K::Markup, C::NotWellFormed),
         ("<?xml encoding='UTF-8' version='1.0'?>", K::Markup, C::NotWellFormed),
         ("<?xml version='1.0' version='1.0'?>", K::DuplicateAttribute, C::NotWellFormed),

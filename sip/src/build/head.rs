@@ -1,8 +1,7 @@
 //! The part of a response that is copied from its request.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-
-use bytes::Bytes;
 
 use super::text;
 use crate::{HeaderError, HeaderName, Message, NameAddr, Via, lex};
@@ -10,7 +9,7 @@ use crate::{HeaderError, HeaderName, Message, NameAddr, Via, lex};
 /// Via, From, To, Call-ID and CSeq of the responses to one request (RFC 3261 §8.2.6.2), rendered once. Keeping
 /// it instead of the request lets the request's buffer go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResponseHead(Bytes);
+pub struct ResponseHead(Box<[u8]>);
 
 impl ResponseHead {
     /// Copies what responses need: every Via — the top one with `received` and `rport` filled in (SIP-08) —,
@@ -23,7 +22,11 @@ impl ResponseHead {
     /// [`HeaderError`] if the top Via is missing or malformed: then nobody can be answered.
     pub fn from_request(request: &Message, to_tag: &str, source: SocketAddr) -> Result<Self, HeaderError> {
         let top = request.top_via()?;
-        let mut out = Vec::with_capacity(512);
+        // Names, separators, tag, received and rport on top of what is copied.
+        let copied =
+            [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
+        let copied = copied.into_iter().flat_map(|name| request.headers_bytes(name)).map(|v| v.len() + 12);
+        let mut out = Vec::with_capacity(copied.sum::<usize>() + to_tag.len() + 80);
         let mut rows = request.headers_bytes(HeaderName::Via);
         if let Some(first) = rows.next() {
             out.extend_from_slice(b"Via: ");
@@ -46,7 +49,7 @@ impl ResponseHead {
                 copy(&mut out, name.as_str(), value);
             }
         }
-        Ok(Self(out.into()))
+        Ok(Self(out.into_boxed_slice()))
     }
 
     /// Appends a whole response. Names that are no tokens, and the fields written here anyway, are left out of
@@ -100,36 +103,33 @@ fn element_len(row: &[u8]) -> usize {
 }
 
 fn write_top_via(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
-    let wants_received = via.host.ip() != Some(source.ip()) && via.received() != Some(source.ip());
-    let wants_port = via.rport() == Some(None);
-    if !wants_received && !wants_port {
-        out.extend_from_slice(via.as_str().as_bytes());
-        return;
-    }
+    // A socket of the other family reports IPv4 inside IPv6.
+    let ip = source.ip().to_canonical();
+    let by_name = via.host.ip() != Some(ip);
     let before_params = via.as_str().len() - via.params.as_str().len();
     out.extend_from_slice(via.as_str().as_bytes().get(..before_params).unwrap_or_default());
-    for (name, value) in via.params {
-        // Ours replaces what the peer may have claimed about itself.
-        if name.eq_ignore_ascii_case("received") && wants_received {
-            continue;
+    let mut has_received = false;
+    for param in via.params.pieces() {
+        if param.name.eq_ignore_ascii_case("received") && by_name {
+            // Ours replaces what the peer may have claimed about itself.
+            has_received = via.received() == Some(ip);
+            if !has_received {
+                continue;
+            }
         }
-        out.push(b';');
-        out.extend_from_slice(name.as_bytes());
-        if name.eq_ignore_ascii_case("rport") && wants_port {
+        out.extend_from_slice(param.source.as_bytes());
+        if param.value.is_none() && param.name.eq_ignore_ascii_case("rport") {
             out.push(b'=');
             text::decimal(out, u64::from(source.port()));
-        } else if let Some(value) = value {
-            out.push(b'=');
-            out.extend_from_slice(value.as_bytes());
         }
     }
-    if wants_received {
-        out.extend_from_slice(b";received=");
-        out.extend_from_slice(bare_address(source.ip()).to_string().as_bytes());
+    if by_name && !has_received {
+        write_received(out, ip);
     }
 }
 
-/// Without brackets (RFC 5118 §4.5), and IPv4 as IPv4 even where a socket of the other family reports it.
-fn bare_address(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
+/// Without brackets (RFC 5118 §4.5).
+fn write_received(out: &mut Vec<u8>, ip: IpAddr) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, ";received={ip}");
 }

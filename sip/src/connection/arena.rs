@@ -213,8 +213,8 @@ mod tests {
                     }
                     _ => {}
                 }
-                for lane in 0..2 {
-                    prop_assert_eq!(arena.first(lane).map(|(h, v)| (h, *v)), model[lane].front().copied());
+                for (lane, model) in model.iter().enumerate() {
+                    prop_assert_eq!(arena.first(lane).map(|(h, v)| (h, *v)), model.front().copied());
                 }
                 prop_assert_eq!(arena.len(), model[0].len() + model[1].len());
             }

@@ -25,6 +25,7 @@ mod counters;
 mod jitter;
 mod keep_alive;
 mod keys;
+mod receive;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -34,20 +35,17 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use compact_str::CompactString;
 
 pub use counters::Counters;
 pub(crate) use jitter::Jitter;
 pub use keep_alive::{KeepAliveInterval, PONG_WITHIN};
 
-use crate::{
-    DropReason, FrameError, Message, Method, ResponseHead, StatusCode, check_request_with, check_response,
-};
+use crate::{FrameError, Message, Method, ResponseHead, StatusCode};
 use arena::Handle;
 use client::Client;
 use keep_alive::{Due, KeepAlive};
-use keys::{Key, Keys, MethodlessKey};
-use server::{Finished, Fired, Kind, Pending, Repeat, Server};
+use keys::Keys;
+use server::{Fired, Kind, Server};
 
 /// RFC 3261 §17.1.1.1: the unit of all transaction timers.
 pub const T1: Duration = Duration::from_millis(500);
@@ -68,7 +66,7 @@ pub const RING_AGE: Duration = Duration::from_secs(5);
 pub struct ConnectionConfig {
     /// The other end, for `received` and `rport`.
     pub peer: SocketAddr,
-    /// host[:port] in the Vias we send. Responses with another one are dropped (SIP-09).
+    /// `host[:port]` in the Vias we send. Responses with another one are dropped (SIP-09).
     pub sent_by: String,
     /// Requests of the peer that may wait for our answer; one more gets 503 (SIP-35, SIP-50).
     pub max_pending_in: usize,
@@ -425,143 +423,6 @@ impl<E> Connection<E> {
         &self.config
     }
 
-    fn receive_request<T: AsRef<str>>(&mut self, message: Message, to_tag: impl FnOnce() -> T, now: Instant) {
-        let method = message.method();
-        let kind = match method {
-            Method::Ack => {
-                self.counters.acks += 1;
-                return;
-            }
-            Method::Invite => Kind::Invite,
-            Method::Benotify => Kind::Silent,
-            _ => Kind::NonInvite,
-        };
-        let methodless = self.keys.server(&message);
-        let key = methodless.as_ref().map(|methodless| methodless.with(method));
-        if let Some(repeat) = key.and_then(|key| self.server.find(key, now)) {
-            repeat_answer(repeat, &message, &self.config, &mut self.out, &mut self.counters);
-            return;
-        }
-        let tag = CompactString::new(to_tag().as_ref());
-        if let Err(rejection) = check_request_with(&message, self.config.supported) {
-            self.counters.rejected += 1;
-            let extra: Vec<_> =
-                rejection.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            self.refuse(&message, key, kind, tag, rejection.status, &rejection.reason, &extra, now);
-            return;
-        }
-        let Some((methodless, key)) = methodless.zip(key) else {
-            self.counters.unanswerable += 1;
-            return;
-        };
-        if method == Method::Cancel {
-            self.cancel(&message, &methodless, key, tag, now);
-            return;
-        }
-        let merged = self.keys.merged(&message);
-        let refusal = if self.phase == Phase::Draining {
-            Some((&mut self.counters.refused_draining, 503))
-        } else if self.server.is_full() {
-            Some((&mut self.counters.overloaded, 503))
-        } else if merged.is_some_and(|merged| self.server.is_merged(merged)) {
-            Some((&mut self.counters.merged, 482))
-        } else {
-            None
-        };
-        if let Some((counter, status)) = refusal {
-            *counter += 1;
-            self.refuse(&message, Some(key), kind, tag, status, StatusCode(status).phrase(), &[], now);
-            return;
-        }
-        let Ok(head) = ResponseHead::from_request(&message, &tag, self.config.peer) else {
-            self.counters.unanswerable += 1;
-            return;
-        };
-        let pending = Pending { key, merged, head, tag, kind, arrived: now, trying: false };
-        let txn = ServerTxn(self.server.begin(pending));
-        self.counters.requests += 1;
-        self.outputs.push_back(Output::Request { txn, message });
-    }
-
-    /// RFC 3261 §9.2: the match is by the transaction key with any method; a non-INVITE request goes on
-    /// as if nothing had happened (SIP-28), and so does INVITE as long as it is answered at once.
-    fn cancel(
-        &mut self,
-        message: &Message,
-        methodless: &MethodlessKey,
-        key: Key,
-        tag: CompactString,
-        now: Instant,
-    ) {
-        let found = CANCELLABLE.iter().find_map(|method| self.server.find(methodless.with(*method), now));
-        let (status, tag) = match found {
-            // §9.2: the same To tag as the answer to the request itself.
-            Some(Repeat::Pending(Pending { tag, .. }) | Repeat::Finished(Finished { tag, .. })) => {
-                self.counters.cancels += 1;
-                (200, tag.clone())
-            }
-            None => {
-                self.counters.stray_cancels += 1;
-                (481, tag)
-            }
-        };
-        self.refuse(message, Some(key), Kind::NonInvite, tag, status, StatusCode(status).phrase(), &[], now);
-    }
-
-    /// Answers a request that the caller never sees.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one response")]
-    fn refuse(
-        &mut self,
-        message: &Message,
-        key: Option<Key>,
-        kind: Kind,
-        tag: CompactString,
-        status: u16,
-        reason: &str,
-        extra: &[(&str, &str)],
-        now: Instant,
-    ) {
-        match ResponseHead::from_request(message, &tag, self.config.peer) {
-            Ok(head) => {
-                let _ = self.answer(key, &head, tag, kind, status, reason, extra, None, now);
-            }
-            Err(_) => self.counters.unanswerable += 1,
-        }
-    }
-
-    /// Writes a final answer and remembers it.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one response")]
-    fn answer(
-        &mut self,
-        key: Option<Key>,
-        head: &ResponseHead,
-        tag: CompactString,
-        kind: Kind,
-        status: u16,
-        reason: &str,
-        extra: &[(&str, &str)],
-        body: Option<(&str, &[u8])>,
-        now: Instant,
-    ) -> Responded {
-        let begins = self.out.len();
-        if kind != Kind::Silent {
-            head.write(&mut self.out, status, reason, extra, body);
-        }
-        if let Some(key) = key {
-            // Nearly every answer is a bare 200: status and tag bring it back, without a copy.
-            let plain = extra.is_empty() && body.is_none() && reason == StatusCode(status).phrase();
-            let response = match plain {
-                true => None,
-                false => self.out.get(begins..).map(Box::from),
-            };
-            self.server.remember(key, status, tag, response, now);
-        }
-        match kind {
-            Kind::Silent => Responded::Silent,
-            Kind::Invite | Kind::NonInvite => Responded::Sent,
-        }
-    }
-
     fn respond_provisionally(
         &mut self,
         handle: Handle,
@@ -587,37 +448,6 @@ impl<E> Connection<E> {
         Responded::Sent
     }
 
-    fn receive_response(&mut self, message: Message) {
-        if let Err(reason) = check_response(&message, &self.config.sent_by) {
-            match reason {
-                DropReason::ForeignVia => self.counters.foreign_responses += 1,
-                DropReason::SeveralVias => self.counters.multi_via_responses += 1,
-                _ => self.counters.malformed_responses += 1,
-            }
-            return;
-        }
-        let branch = message.top_via().ok().and_then(|via| via.branch());
-        let (Some(branch), Some(status)) = (branch, message.status()) else {
-            self.counters.stray_responses += 1;
-            return;
-        };
-        let key = self.keys.client(branch, message.method());
-        if status.is_provisional() {
-            match self.client.knows(key) {
-                true => self.counters.provisional += 1,
-                false => self.counters.stray_responses += 1,
-            }
-            return;
-        }
-        match self.client.finish(key) {
-            Some(envelope) => {
-                self.counters.responses += 1;
-                self.outputs.push_back(Output::Response { envelope, message });
-            }
-            None => self.counters.stray_responses += 1,
-        }
-    }
-
     fn heard(&mut self, now: Instant) {
         if let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.heard(now);
@@ -626,58 +456,6 @@ impl<E> Connection<E> {
 
     fn write(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
-    }
-}
-
-/// What a CANCEL may be meant for. Extension methods end at once with 501, so there is nothing left to
-/// cancel.
-const CANCELLABLE: [Method<'static>; 15] = [
-    Method::Message,
-    Method::Invite,
-    Method::Subscribe,
-    Method::Notify,
-    Method::Options,
-    Method::Bye,
-    Method::Info,
-    Method::Update,
-    Method::Refer,
-    Method::Publish,
-    Method::Register,
-    Method::Prack,
-    Method::Service,
-    Method::Benotify,
-    Method::Negotiate,
-];
-
-/// A request has come again: a pending one is absorbed — or gets 100 again, once that is its latest
-/// answer (RFC 3261 §17.2.2) —, a finished one gets its answer again (IM-17).
-fn repeat_answer(
-    repeat: Repeat<'_>,
-    message: &Message,
-    config: &ConnectionConfig,
-    out: &mut Vec<u8>,
-    counters: &mut Counters,
-) {
-    match repeat {
-        Repeat::Pending(pending) => {
-            counters.repeats_absorbed += 1;
-            if pending.trying && pending.kind != Kind::Silent {
-                counters.trying += 1;
-                write_trying(out, &pending.head);
-            }
-        }
-        Repeat::Finished(_) if message.method() == Method::Benotify => counters.repeats_absorbed += 1,
-        Repeat::Finished(Finished { response: Some(response), .. }) => {
-            counters.repeats_answered += 1;
-            out.extend_from_slice(response);
-        }
-        Repeat::Finished(finished) => match ResponseHead::from_request(message, &finished.tag, config.peer) {
-            Ok(head) => {
-                counters.repeats_answered += 1;
-                head.write(out, finished.status, StatusCode(finished.status).phrase(), &[], None);
-            }
-            Err(_) => counters.unanswerable += 1,
-        },
     }
 }
 

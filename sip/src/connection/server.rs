@@ -195,9 +195,14 @@ impl Server {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.finished.len()
+    }
+
     fn forget_first(&mut self) {
         let Some(finished) = self.finished.pop_front() else { return };
-        // The request may have come again since, and been answered anew.
+        // The request may have come again since, and be pending.
         if let Some(Place::Finished(number)) = self.table.get(&finished.key)
             && *number == self.first_finished
         {

@@ -254,6 +254,8 @@ impl<E> HopGroup<E> {
     pub fn connected(&mut self, connection: HopConnection, now: Instant) {
         match self.state {
             State::Connecting { target } => {
+                // What waited too long waited for this connection: said before the state changes.
+                self.expire_due(now);
                 self.state = State::Up(Active { connection, target, since: now, heard: None, in_flight: 0 });
                 self.advance(now);
             }
@@ -398,11 +400,7 @@ impl<E> HopGroup<E> {
 
     /// Does what has become possible or due: gives back what waited too long, sends, connects.
     fn advance(&mut self, now: Instant) {
-        while self.held.first().is_some_and(|first| first.pushed + self.config.hold <= now) {
-            if let Some(outgoing) = self.held.pop() {
-                self.expire(outgoing);
-            }
-        }
+        self.expire_due(now);
         match &mut self.state {
             State::Up(active) => {
                 while active.in_flight < self.config.window
@@ -512,6 +510,14 @@ impl<E> HopGroup<E> {
             self.state = State::Down { not_before: None };
         } else {
             self.target_failed(active.target, "it closed the connection at once".to_owned(), now);
+        }
+    }
+
+    fn expire_due(&mut self, now: Instant) {
+        while self.held.first().is_some_and(|first| first.pushed + self.config.hold <= now)
+            && let Some(outgoing) = self.held.pop()
+        {
+            self.expire(outgoing);
         }
     }
 

@@ -127,7 +127,7 @@ pub(crate) enum Reading {
     Folded,
 }
 
-/// Reads a head that ends with CRLFCRLF.
+/// Reads a head up to the empty line that ends it.
 pub(crate) fn read(head: &[u8], limits: &Limits) -> Result<Reading, ParseError> {
     if u32::try_from(head.len()).is_err() {
         return Err(ParseError::HeadTooLarge);
@@ -151,13 +151,11 @@ pub(crate) fn read(head: &[u8], limits: &Limits) -> Result<Reading, ParseError> 
         if line.len() > limits.header {
             defect = defect.or(Some(Defect::HeaderTooLarge));
         }
-        let Some((raw_name, raw_value)) =
-            memchr::memchr(b':', line).and_then(|colon| Some((line.get(..colon)?, line.get(colon + 1..)?)))
-        else {
+        let Some(colon) = lex::position(line, b':') else {
             defect = defect.or(Some(Defect::HeaderLine));
             continue;
         };
-        let name_bytes = lex::trim_bytes(raw_name);
+        let name_bytes = trim_end(line.get(..colon).unwrap_or_default());
         let name = HeaderName::from_bytes(name_bytes);
         let name_len = u8::try_from(name_bytes.len()).ok();
         let (Some(name_len), true) = (name_len, name != HeaderName::Other || lex::is_token_bytes(name_bytes))
@@ -165,7 +163,8 @@ pub(crate) fn read(head: &[u8], limits: &Limits) -> Result<Reading, ParseError> 
             defect = defect.or(Some(Defect::HeaderLine));
             continue;
         };
-        let value = lex::trim_bytes(raw_value);
+        let value_at = colon + 1 + leading_blanks(line.get(colon + 1..).unwrap_or_default());
+        let value = trim_end(line.get(value_at..).unwrap_or_default());
         if name.is_single() {
             let bit = 1u128 << (name as u8);
             if seen & bit != 0 {
@@ -183,12 +182,11 @@ pub(crate) fn read(head: &[u8], limits: &Limits) -> Result<Reading, ParseError> 
             defect = defect.or(Some(Defect::TooManyHeaders));
             continue;
         }
-        let value_at = at + raw_name.len() + 1 + leading_blanks(raw_value);
         fields.push(Field {
             name,
             name_len,
             line: u32::try_from(at).unwrap_or(u32::MAX),
-            value: Span::new(value_at, value_at + value.len()),
+            value: Span::new(at + value_at, at + value_at + value.len()),
         });
     }
     let end = lines.at;
@@ -277,6 +275,11 @@ fn status_line_of(line: &[u8], at: usize) -> Result<Start, ParseError> {
         status,
         reason: Span::new(at + reason_at, at + line.len()),
     })
+}
+
+fn trim_end(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|b| !lex::is_blank(*b)).map_or(0, |last| last + 1);
+    bytes.get(..end).unwrap_or_default()
 }
 
 fn leading_blanks(bytes: &[u8]) -> usize {

@@ -3,11 +3,11 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use bytes::BytesMut;
-use nuncio_sip::{Frame, FrameError, Framer, Limits, Message};
+use nuncio_sip::{Frame, FrameError, Framer, HeaderName, Limits, Message};
 
 /// What one frame looks like from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     Message(Vec<u8>),
     Ping,
     Pong,
@@ -15,7 +15,7 @@ pub enum Seen {
 }
 
 /// Feeds `chunks` one after the other and collects everything that comes out.
-pub fn frames_of<'a>(limits: Limits, chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Seen>, bool) {
+pub(crate) fn frames_of<'a>(limits: Limits, chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Seen>, bool) {
     let mut framer = Framer::new(limits);
     let mut buf = BytesMut::new();
     let mut seen = Vec::new();
@@ -35,12 +35,12 @@ pub fn frames_of<'a>(limits: Limits, chunks: impl IntoIterator<Item = &'a [u8]>)
 }
 
 /// A ping in two pieces is a pong and a ping; everything else comes out alike however it is cut.
-pub fn without_keep_alive(seen: Vec<Seen>) -> Vec<Seen> {
+pub(crate) fn without_keep_alive(seen: Vec<Seen>) -> Vec<Seen> {
     seen.into_iter().filter(|s| !matches!(s, Seen::Ping | Seen::Pong)).collect()
 }
 
 /// The messages of a stream, and the error it ends with.
-pub fn messages(bytes: &[u8]) -> (Vec<Message>, Option<FrameError>) {
+pub(crate) fn messages(bytes: &[u8]) -> (Vec<Message>, Option<FrameError>) {
     let mut framer = Framer::new(Limits::default());
     let mut buf = BytesMut::from(bytes);
     let mut out = Vec::new();
@@ -55,19 +55,23 @@ pub fn messages(bytes: &[u8]) -> (Vec<Message>, Option<FrameError>) {
 }
 
 /// The one message in `text`, whose lines end with LF for legibility. Content-Length is added.
-pub fn message(text: &str) -> Message {
+pub(crate) fn message(text: &str) -> Message {
     try_message(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-pub fn try_message(text: &str) -> Result<Message, nuncio_sip::ParseError> {
+pub(crate) fn try_message(text: &str) -> Result<Message, nuncio_sip::ParseError> {
     Message::parse(wire(text).into())
 }
 
 /// LF → CRLF in the head, Content-Length added unless it is there.
-pub fn wire(text: &str) -> Vec<u8> {
-    let (head, body) = text.split_once("\n\n").unwrap_or((text.trim_end_matches('\n'), ""));
+pub(crate) fn wire(text: &str) -> Vec<u8> {
+    let (head, body) = text.split_once("\n\n").unwrap_or_else(|| (text.trim_end_matches('\n'), ""));
     let mut out = head.replace('\n', "\r\n");
-    if !head.to_ascii_lowercase().contains("\ncontent-length") {
+    let is_length = |line: &str| {
+        line.split_once(':')
+            .is_some_and(|(name, _)| HeaderName::from(name.trim()) == HeaderName::ContentLength)
+    };
+    if !head.lines().skip(1).any(is_length) {
         out.push_str(&format!("\r\nContent-Length: {}", body.len()));
     }
     out.push_str("\r\n\r\n");
@@ -76,7 +80,7 @@ pub fn wire(text: &str) -> Vec<u8> {
 }
 
 /// A MESSAGE as a Lync front end sends it: no branch, GRUU, signed routes, repeated Supported.
-pub const LYNC_MESSAGE: &str = "\
+pub(crate) const LYNC_MESSAGE: &str = "\
 MESSAGE sip:romeo@example.net;opaque=user:epid:Xk3-QwErTyUiOpAsDfGh;gruu SIP/2.0
 Record-Route: <sip:fe1.contoso.com:5061;transport=tls;ms-fe=fe1.contoso.com;opaque=state:T:F:Ci.R3f4;lr;ms-route-sig=aa1b>;ms-rrsig=bbzQ;tag=9F8E
 Content-Length: 7

@@ -5,8 +5,11 @@ use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::rustls::client::ResolvesClientCert;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{ALL_VERSIONS, ClientConfig, SignatureScheme, version};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio_rustls::rustls::{
+    ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SignatureScheme, version,
+};
 
 use super::*;
 use crate::tls::testing::{Ca, Issued, eku, now, self_signed, validity, version_1};
@@ -183,6 +186,45 @@ async fn tls_06_no_common_cipher_suite_says_so() {
     assert!(text.starts_with("the peer and we have no common cipher suite"), "{text}");
 }
 
+/// Peers that judge our client certificate themselves refuse it with an alert.
+#[tokio::test]
+async fn tls_14_a_peer_that_refuses_our_certificate_is_quoted() {
+    let ca = Ca::new("Root");
+    let (theirs, open, server_only) =
+        (ca.server(&["a.ex"]), ca.issue("x", |_| ()), ca.server(&["contoso.com"]));
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(Ca::new("Elsewhere").der()).unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(ALL_VERSIONS)
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(theirs.identity().key().clone())));
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    for version in VERSIONS {
+        for (identity, alert, hint) in [
+            (Some(open.identity()), "unknown_ca", "does not know the issuer of our certificate"),
+            (Some(server_only.identity()), "unsupported_certificate", "its key usage is not for TLS clients"),
+            (None, "certificate_required", "it wants a certificate from us"),
+        ] {
+            let (near, far) = duplex(1 << 16);
+            let client = ClientTls::only(version).unwrap();
+            let (accepted, connected) =
+                tokio::join!(acceptor.accept(near), connect(far, &client, "a.ex", identity.as_ref()));
+            assert!(accepted.is_err());
+            let error = match connected {
+                Ok((mut stream, _)) => TlsError::from(stream.read_u8().await.unwrap_err()),
+                Err(error) => error,
+            };
+            let TlsError::Alert { alert: seen, meaning } = &error else { panic!("{error}") };
+            assert_eq!(seen, alert, "{version}");
+            assert!(meaning.contains(hint), "{meaning}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn tls_04_plain_text_and_a_closed_connection_are_named() {
     let server = ServerTls::new(single(&Ca::new("Root").server(&["a.ex"]))).unwrap();
@@ -220,7 +262,8 @@ async fn tls_04_a_name_that_is_none_is_refused_before_anything_is_sent() {
 async fn tls_05_the_certificate_is_chosen_by_domain_then_sni_then_default() {
     let ca = Ca::new("Root");
     let issued = ["contoso.com", "tailspin.com", "xn--bcher-kva.example"].map(|name| ca.server(&[name]));
-    let domains = [vec!["contoso.com"], vec!["Tailspin.com", "wingtip.com"], vec!["bücher.example"]];
+    let domains =
+        [vec!["contoso.com"], vec!["Tailspin.com", "wingtip.com", "contoso.com"], vec!["bücher.example"]];
     let identities = issued
         .iter()
         .zip(domains)
@@ -276,7 +319,8 @@ async fn tls_05_a_client_is_asked_for_a_certificate_without_a_list_of_cas() {
         let asked = Arc::new(Asked::default());
         let config = foreign_client(aws_lc_rs::default_provider()).with_client_cert_resolver(asked.clone());
         let (accepted, connected) = against(&server, config).await;
-        (accepted.unwrap(), connected.unwrap());
+        accepted.unwrap();
+        connected.unwrap();
         assert_eq!(*asked.0.lock().unwrap(), [0], "{version}");
     }
 }

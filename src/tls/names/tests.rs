@@ -104,8 +104,12 @@ fn tls_12_international_names_compare_as_a_labels() {
         // Cyrillic “с”.
         assert_eq!(xmpp_kind(&certificate, "bü\u{441}her.example"), None);
     }
-    // A dNSName is an IA5String: U-labels in it are invalid, and ignored.
-    assert_eq!(xmpp_kind(&certificate("", &[San::Dns("bücher.example")]), "bücher.example"), None);
+    // A dNSName is an IA5String: U-labels in it are invalid.
+    let sloppy = certificate("", &[San::Dns("bücher.example")]);
+    assert_eq!(
+        xmpp_mismatch(&sloppy, "bücher.example").remark.as_deref(),
+        Some("bücher.example should stand in it as xn--bcher-kva.example")
+    );
 }
 
 #[test]
@@ -140,12 +144,14 @@ fn tls_11_hidden_characters_neither_match_nor_reach_the_log() {
 
 #[test]
 fn tls_11_broken_other_names_are_no_names() {
-    let cases: [&[u8]; 6] = [
+    let cases: [&[u8]; 8] = [
         b"",
         b"\xa0\x0e\x0c\x0cfabrikam.co",
         b"\xa0\x0e\x0c\x0dfabrikam.com",
         b"\xa0\x0e\x04\x0cfabrikam.com",
         b"\xa0\x04\x0c\x02\xff\xfe",
+        b"\xa0\x0f\x0c\x0cfabrikam.comx",
+        b"\xa0\x0e\x0c\x0cfabrikam.comx",
         b"\xa0\x80\x0c\x0cfabrikam.com",
     ];
     for content in cases {

@@ -26,10 +26,8 @@ pub fn xmpp_names_match(certificate: &PeerCertificate, domain: &str) -> NameMatc
 
 fn speaks_for(name: &SanName, kind: NameKind, wanted: &str) -> bool {
     match (kind, name) {
-        (NameKind::XmppAddr, SanName::XmppAddr(jid)) => {
-            // A JID with local or resource part is a user's, not a server's.
-            !jid.contains(['@', '/']) && normalise(jid).as_deref() == Some(wanted)
-        }
+        // A JID with local or resource part is a user's; as a whole it equals no domain.
+        (NameKind::XmppAddr, SanName::XmppAddr(jid)) => normalise(jid).as_deref() == Some(wanted),
         (NameKind::SrvName, SanName::SrvName(name)) => {
             srv_domain(name).is_some_and(|name| same(name, wanted))
         }
@@ -39,8 +37,8 @@ fn speaks_for(name: &SanName, kind: NameKind, wanted: &str) -> bool {
     }
 }
 
-/// An exact name. Presented names are A-labels already (RFC 5280 §7.2, RFC 4985 §2); a `*` equals nothing here, because no
-/// domain that we expect has one.
+/// An exact name. Presented names must be A-labels already (RFC 5280 §7.2, RFC 4985 §2); a `*` equals nothing here, because
+/// no domain that we expect has one.
 fn same(presented: &str, wanted: &str) -> bool {
     presented.eq_ignore_ascii_case(wanted)
 }
@@ -51,7 +49,7 @@ fn wildcard_covers(presented: &str, wanted: &str) -> bool {
     let (Some(suffix), Some((_, parent))) = (presented.strip_prefix("*."), wanted.split_once('.')) else {
         return false;
     };
-    !suffix.contains('*') && suffix.eq_ignore_ascii_case(parent)
+    suffix.eq_ignore_ascii_case(parent)
 }
 
 fn srv_domain(name: &str) -> Option<&str> {
@@ -85,6 +83,9 @@ fn remark(certificate: &PeerCertificate, wanted: &str) -> Option<String> {
     certificate.names().iter().find_map(|name| match name {
         SanName::Dns(name) if name.to_ascii_lowercase().strip_prefix("*.") == Some(wanted) => {
             Some(format!("{} covers one label below, not the domain itself", printable(name)))
+        }
+        SanName::Dns(name) if normalise(name).as_deref() == Some(wanted) => {
+            Some(format!("{} should stand in it as {wanted}", printable(name)))
         }
         SanName::SrvName(name)
             if name

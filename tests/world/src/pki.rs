@@ -1,6 +1,8 @@
 //! Certificate authorities and certificates, good and bad.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -113,10 +115,17 @@ impl Pki {
             key: key.serialize_der(),
         };
         fs::write(&credential.certificate_file, certificate.pem())?;
-        fs::write(&credential.key_file, key.serialize_pem())?;
-        fs::write(&credential.bundle_file, certificate.pem() + &key.serialize_pem())?;
+        write_secret(&credential.key_file, &key.serialize_pem())?;
+        write_secret(&credential.bundle_file, &(certificate.pem() + &key.serialize_pem()))?;
         Ok(credential)
     }
+}
+
+/// Everybody in a world is the same user; servers warn of keys that others may read.
+fn write_secret(file: &Path, text: &str) -> Result<()> {
+    // A label may be issued again, and the mode is for new files only.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    Ok(file.write_all(text.as_bytes())?)
 }
 
 fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>> {

@@ -10,10 +10,10 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::wait::{PATIENCE, within};
+use crate::wait::within;
 
 /// How long a process may take to stop by itself before it is killed.
-const STOP_PATIENCE: Duration = Duration::from_secs(15);
+const STOP_PATIENCE: Duration = Duration::from_secs(40);
 
 /// Everything a process printed, through all its restarts.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ impl Process {
     /// SIGTERM, then SIGKILL when that did not help.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
         self.signal("TERM").await?;
-        match timeout(STOP_PATIENCE.min(PATIENCE), self.child.wait()).await {
+        match timeout(STOP_PATIENCE, self.child.wait()).await {
             Ok(status) => Ok(status?),
             Err(_) => {
                 self.kill().await?;

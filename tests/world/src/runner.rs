@@ -145,7 +145,10 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    println!("error: {error:?}");
+    println!("error: {error}");
+    for cause in error.chain().skip(1) {
+        println!("  because: {cause}");
+    }
     ExitCode::FAILURE
 }
 

@@ -88,7 +88,12 @@ impl SipConnection {
 
     /// The next message; `None` when the gateway has closed the connection.
     pub async fn next(&mut self) -> Result<Option<SipMessage>> {
-        within("a SIP message", read_message(&mut self.reader, &mut self.buffer)).await?
+        let message = within("a SIP message", read_message(&mut self.reader, &mut self.buffer)).await??;
+        if message.is_none() {
+            // As a front end does: the end is answered with the end.
+            self.writer.shutdown().await.ok();
+        }
+        Ok(message)
     }
 
     /// The final answer to the request with that Call-ID.

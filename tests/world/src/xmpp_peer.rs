@@ -180,8 +180,12 @@ impl XmppPeer {
     /// The gateway must close the connection now, without a further stanza.
     pub async fn until_closed(&mut self) -> Result<()> {
         while let Some(item) = self.next().await? {
-            if let Item::Element(element) = &item {
-                ensure!(element.name == "stream:error", "sent to a peer that is not let in: {element}");
+            match item {
+                Item::Element(element) => {
+                    ensure!(element.name == "stream:error", "sent to a peer that is not let in: {element}");
+                }
+                Item::Close => self.say("</stream:stream>").await.unwrap_or_default(),
+                Item::Header(_) => {}
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use nuncio_sip::{ContentType, Message};
+use nuncio_sip::{ContentType, HeaderName, Message};
 
 use super::multipart;
 
@@ -34,6 +34,9 @@ pub(super) fn read<'a>(message: &Message, bytes: &'a [u8]) -> Result<Cow<'a, str
     if message.content_encoding().any(coded) {
         return Err(BodyRefusal::Encoding);
     }
+    if message.header(HeaderName::ContentType).is_some_and(is_plain_utf8) {
+        return utf8(bytes);
+    }
     let kind = message.content_type().map_err(|_| BodyRefusal::ContentType)?;
     let Some(kind) = kind else {
         return if bytes.is_empty() { Ok(Cow::Borrowed("")) } else { Err(BodyRefusal::ContentType) };
@@ -49,13 +52,25 @@ pub(super) fn read<'a>(message: &Message, bytes: &'a [u8]) -> Result<Cow<'a, str
     Err(BodyRefusal::MediaType)
 }
 
+/// The two spellings nearly everybody uses, told apart from all others without reading parameters.
+fn is_plain_utf8(value: &str) -> bool {
+    let Some((media, rest)) = value.split_at_checked("text/plain".len()) else { return false };
+    let charset = rest.strip_prefix(';').map(|parameter| parameter.trim_start_matches(' '));
+    media.eq_ignore_ascii_case("text/plain")
+        && (rest.is_empty() || charset.is_some_and(|charset| charset.eq_ignore_ascii_case("charset=utf-8")))
+}
+
+fn utf8(bytes: &[u8]) -> Result<Cow<'_, str>, BodyRefusal> {
+    std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| BodyRefusal::Text)
+}
+
 fn decode<'a>(bytes: &'a [u8], kind: Option<ContentType<'_>>) -> Result<Cow<'a, str>, BodyRefusal> {
     let charset = kind.and_then(|kind| kind.charset());
     let is = |names: &[&str]| {
         charset.as_deref().is_some_and(|c| names.iter().any(|name| c.eq_ignore_ascii_case(name)))
     };
     if charset.is_none() || is(&["utf-8", "utf8"]) {
-        return std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| BodyRefusal::Text);
+        return utf8(bytes);
     }
     if is(&["us-ascii", "ascii"]) {
         return std::str::from_utf8(bytes)

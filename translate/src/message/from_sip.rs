@@ -99,8 +99,8 @@ pub fn write(message: &Message, ends: &Ends, id: &str, out: &mut Vec<u8>) -> Res
     let text = body::read(message, &bytes)?;
     let lang = message.content_language().next().and_then(Result::ok).and_then(|tag| language(tag.token));
     StartTag::open(out, "message")
-        .attr("from", ends.from.as_ref().map_or(ends.sender.jid().as_str(), Jid::as_str))
-        .attr("to", ends.to.as_ref().map_or(ends.contact.jid().as_str(), Jid::as_str))
+        .attr("from", ends.from.as_ref().map_or_else(|| ends.sender.jid().as_str(), Jid::as_str))
+        .attr("to", ends.to.as_ref().map_or_else(|| ends.contact.jid().as_str(), Jid::as_str))
         .attr("id", id)
         .opt_attr("xml:lang", lang)
         .end();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use nuncio_sip::{BuildError, CSeq, Method, RequestBuilder, Uri, UriError};
-use nuncio_xmpp::{Condition, Element, StanzaError, ns};
+use nuncio_xmpp::{Condition, Element, Node, StanzaError, ns};
 
 use super::{HOPS, SHIM, SHIM_HOPS, body, language};
 use crate::address::{Contact, SipUser};
@@ -174,22 +174,26 @@ impl RequestError {
     }
 }
 
-/// The text of the child element of that name in the best language, and that language; `None` if there is none or it is
-/// empty.
+/// Child elements of that name that hold text.
+fn texts<'a>(stanza: &'a Element, name: &str) -> impl Iterator<Item = &'a Element> {
+    let has_text = |child: &Element| child.children().any(|node| matches!(node, Node::Text(_)));
+    stanza.elements().filter(move |child| child.is(name, ns::SERVER) && has_text(child))
+}
+
+/// The text of the child element of that name in the best language, and that language: the recipient's, else the
+/// stanza's own, else whatever comes first.
 fn choose<'a>(
     stanza: &'a Element,
     name: &str,
     default: Option<&'a str>,
     wanted: Option<&str>,
 ) -> Option<(Cow<'a, str>, Option<&'a str>)> {
-    let rank = |lang: Option<&str>| match (lang, wanted, default) {
-        (Some(lang), Some(wanted), _) if speaks(lang, wanted) => 2,
-        (Some(lang), _, Some(default)) if lang.eq_ignore_ascii_case(default) => 1,
-        (None, _, _) => 1,
-        _ => 0,
+    let rank = |lang: Option<&str>| match (lang, wanted) {
+        (Some(lang), Some(wanted)) if speaks(lang, wanted) => 2,
+        _ => u8::from(lang == default),
     };
     let mut best: Option<(u8, &Element, Option<&str>)> = None;
-    for child in stanza.elements().filter(|child| child.is(name, ns::SERVER)) {
+    for child in texts(stanza, name) {
         let lang = child.lang().or(default);
         let rank = rank(lang);
         // The first of equals.
@@ -197,9 +201,7 @@ fn choose<'a>(
             best = Some((rank, child, lang));
         }
     }
-    let (_, child, lang) = best?;
-    let text = child.text();
-    (!text.is_empty()).then_some((text, lang))
+    best.map(|(_, child, lang)| (child.text(), lang))
 }
 
 /// Basic filtering (RFC 4647 §3.3.1): `de` is spoken by `de` and `de-AT`.

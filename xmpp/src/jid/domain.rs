@@ -1,6 +1,7 @@
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use compact_str::{CompactString, ToCompactString};
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
@@ -46,6 +47,11 @@ impl Domain {
     /// True for IPv4 and IPv6 addresses, which no certificate or partner list can speak for.
     pub fn is_address_literal(&self) -> bool {
         self.0.starts_with('[') || self.0.parse::<Ipv4Addr>().is_ok()
+    }
+
+    /// The domain of an address that is normalised already.
+    pub(super) fn from_normalised(domain: &str) -> Self {
+        Self(domain.into())
     }
 
     pub(super) fn into_inner(self) -> CompactString {
@@ -130,6 +136,21 @@ fn fits_dns(ascii: &str) -> Result<(), JidProblem> {
         return Err(JidProblem::TooLong);
     }
     Ok(())
+}
+
+/// So that maps keyed by domains can be asked with text that is normalised already, such as [`Jid::domain`](super::Jid).
+impl Borrow<str> for Domain {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Domain {
+    type Err = JidError;
+
+    fn from_str(domain: &str) -> Result<Self, JidError> {
+        Self::parse(domain)
+    }
 }
 
 impl fmt::Display for Domain {

@@ -16,7 +16,7 @@ pub(super) fn normalise(resource: &str) -> Result<Cow<'_, str>, JidProblem> {
         }
         Cow::Borrowed(resource)
     } else {
-        OpaqueString::enforce(resource).map_err(|_| JidProblem::Character)?
+        unicode(resource)?
     };
     if normalised.len() > MAX_PART {
         return Err(JidProblem::TooLong);
@@ -25,4 +25,14 @@ pub(super) fn normalise(resource: &str) -> Result<Cow<'_, str>, JidProblem> {
         return Err(JidProblem::Character);
     }
     Ok(normalised)
+}
+
+fn unicode(resource: &str) -> Result<Cow<'_, str>, JidProblem> {
+    let once = OpaqueString::enforce(resource).map_err(|_| JidProblem::Character)?;
+    // Normalisation can make a character that is not allowed where it stands (U+0387 becomes U+00B7): then the result
+    // would be no address to the next who reads it (RFC 8264 section 7).
+    match OpaqueString::enforce(once.as_ref()) {
+        Ok(twice) if twice == once => Ok(once),
+        _ => Err(JidProblem::Character),
+    }
 }

@@ -9,7 +9,7 @@ use compact_str::CompactString;
 
 use super::evidence::{Cause, Direction, Fault, PeerText, Refusal, Step};
 use super::identity::TlsFacts;
-use super::screen::{Pair, Screened, screen};
+use super::screen::{Pair, screen};
 use super::settings::{InboundConfig, StreamIds};
 use super::wire::{Expired, Wire, disconnection};
 use super::words::element_name;
@@ -288,11 +288,8 @@ impl Inbound {
 
     fn stanza(&mut self, element: Element, now: Instant) {
         match screen(element, &self.pairs) {
-            Screened::Stanza(stanza) => self.wire.emit(Output::Stanza(stanza)),
-            Screened::BadAddress { element, which, error } => {
-                self.wire.emit(Output::BadAddress { element, which, error });
-            }
-            Screened::Fault(condition, fault) => self.fault(condition, None, fault, now),
+            Ok(output) => self.wire.emit(output),
+            Err((condition, fault)) => self.fault(condition, None, fault, now),
         }
     }
 
@@ -361,15 +358,15 @@ impl Inbound {
     }
 
     fn established(&mut self, now: Instant) {
-        let (Some(remote), Some(local), Some(tls)) = (&self.from, &self.to, &self.tls) else { return };
+        let (Some(remote), Some(local), Some(tls)) = (&self.from, &self.to, self.tls.take()) else { return };
         let established = Established {
             local: local.clone(),
             remote: remote.clone(),
             stream_id: self.stream_id().map(CompactString::from),
             method: Method::SaslExternal,
-            tls: tls.clone(),
+            tls,
             features: Default::default(),
-            lang: self.lang.clone(),
+            lang: self.lang.take(),
         };
         self.wire.enter(Step::Established, now);
         self.wire.emit(Output::Established(Box::new(established)));

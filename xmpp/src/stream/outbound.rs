@@ -238,10 +238,8 @@ impl Outbound {
 
     fn proceed(&mut self, now: Instant) {
         self.wire.enter(Step::TlsHandshake, now);
-        // Everything the peer said in clear is forgotten, and what it said too early is a reason not
+        // What the peer said in clear is replaced by what it says under TLS, and what it said too early is a reason not
         // to go on at all (TLS-03).
-        self.stream_id = None;
-        self.lang = None;
         if self.wire.restart() {
             self.wire.emit(Output::StartTls);
         } else {
@@ -292,7 +290,7 @@ impl Outbound {
                 now,
             );
         }
-        let Some(tls) = self.tls.clone() else { return };
+        let Some(tls) = self.tls.take() else { return };
         self.wire.enter(Step::Established, now);
         self.wire.emit(Output::Established(Box::new(Established {
             local: self.config.local.clone(),

@@ -1,10 +1,10 @@
 //! Which stanzas a stream lets through: the right two domains, and two addresses (RFC 6120 §8.1).
 
-use super::Stanza;
 use super::evidence::{Fault, PeerText};
 use super::words::element_name;
+use super::{Output, Stanza};
 use crate::conditions::StreamCondition;
-use crate::jid::{Domain, JidError};
+use crate::jid::Domain;
 use crate::stanza::{AddressError, Attr, addresses, classify};
 use crate::xml::Element;
 
@@ -15,57 +15,47 @@ pub(super) struct Pair {
     pub(super) to: Domain,
 }
 
-/// The verdict on a first-level element of an established stream.
-#[derive(Debug)]
-pub(super) enum Screened {
-    Stanza(Box<Stanza>),
-    /// It has an unusable localpart or resource, and nothing worse.
-    BadAddress {
-        element: Element,
-        which: Attr,
-        error: JidError,
-    },
-    /// It ends the stream.
-    Fault(StreamCondition, Fault),
-}
-
-pub(super) fn screen(element: Element, pairs: &[Pair]) -> Screened {
+/// Judges a first-level element of an established stream: what the caller gets of it, or the stream error and the
+/// rule it broke.
+pub(super) fn screen(element: Element, pairs: &[Pair]) -> Result<Output, (StreamCondition, Fault)> {
     let Some(kind) = classify(&element) else {
         let fault = Fault::UnknownElement(element_name(&element));
-        return Screened::Fault(StreamCondition::UnsupportedStanzaType, fault);
+        return Err((StreamCondition::UnsupportedStanzaType, fault));
     };
     match addresses(&element) {
-        Ok(addresses) => match foreign(addresses.from.domain(), addresses.to.domain(), pairs) {
-            None => Screened::Stanza(Box::new(Stanza { kind, addresses, element })),
-            Some((condition, fault)) => Screened::Fault(condition, fault),
-        },
+        Ok(addresses) => {
+            known(addresses.from.domain(), addresses.to.domain(), pairs)?;
+            Ok(Output::Stanza(Box::new(Stanza { kind, addresses, element })))
+        }
         Err(error) => bad_addresses(element, error, pairs),
     }
 }
 
-/// A bad localpart or resource costs one stanza, but not before the domains of that stanza are known
-/// to be right: a peer must not buy itself an answer to a foreign address with a bad localpart.
-fn bad_addresses(element: Element, error: AddressError, pairs: &[Pair]) -> Screened {
-    if let (AddressError::Bad { attr, error }, None) = (error, error.ends_stream()) {
+/// A bad localpart or resource costs one stanza, but not before the domains of that stanza are known to be right: a peer
+/// must not buy itself an answer to a foreign address with a bad localpart.
+fn bad_addresses(
+    element: Element,
+    bad: AddressError,
+    pairs: &[Pair],
+) -> Result<Output, (StreamCondition, Fault)> {
+    if let (AddressError::Bad { attr: which, error }, None) = (bad, bad.ends_stream()) {
         let domain = |attr: Attr| element.attr(attr.as_str()).and_then(domain_of);
         if let (Some(from), Some(to)) = (domain(Attr::From), domain(Attr::To)) {
-            return match foreign(from.as_str(), to.as_str(), pairs) {
-                None => Screened::BadAddress { element, which: attr, error },
-                Some((condition, fault)) => Screened::Fault(condition, fault),
-            };
+            known(from.as_str(), to.as_str(), pairs)?;
+            return Ok(Output::BadAddress { element, which, error });
         }
     }
-    Screened::Fault(StreamCondition::ImproperAddressing, Fault::Addressing(error))
+    Err((StreamCondition::ImproperAddressing, Fault::Addressing(bad)))
 }
 
 /// S2S-20, DB-17: the pair as a whole counts, not each half of it.
-fn foreign(from: &str, to: &str, pairs: &[Pair]) -> Option<(StreamCondition, Fault)> {
+fn known(from: &str, to: &str, pairs: &[Pair]) -> Result<(), (StreamCondition, Fault)> {
     if pairs.iter().any(|pair| pair.from.as_str() == from && pair.to.as_str() == to) {
-        None
+        Ok(())
     } else if pairs.iter().any(|pair| pair.from.as_str() == from) {
-        Some((StreamCondition::HostUnknown, Fault::StanzaTo(PeerText::new(to))))
+        Err((StreamCondition::HostUnknown, Fault::StanzaTo(PeerText::new(to))))
     } else {
-        Some((StreamCondition::InvalidFrom, Fault::StanzaFrom(PeerText::new(from))))
+        Err((StreamCondition::InvalidFrom, Fault::StanzaFrom(PeerText::new(from))))
     }
 }
 
@@ -85,16 +75,13 @@ mod tests {
         Domain::parse(name).unwrap()
     }
 
-    fn verdict(from: &str, to: &str) -> Result<Screened, StreamCondition> {
+    fn verdict(from: &str, to: &str) -> Result<Output, StreamCondition> {
         let pairs = [
             Pair { from: domain("fabrikam.com"), to: domain("contoso.com") },
             Pair { from: domain("it.fabrikam.com"), to: domain("sales.contoso.com") },
         ];
         let message = Element::new("message", ns::SERVER).with_attr("from", from).with_attr("to", to);
-        match screen(message, &pairs) {
-            Screened::Fault(condition, _) => Err(condition),
-            good => Ok(good),
-        }
+        screen(message, &pairs).map_err(|(condition, _)| condition)
     }
 
     #[test]
@@ -119,7 +106,7 @@ mod tests {
         ] {
             let verdict = verdict(from, to);
             assert_eq!(verdict.as_ref().err(), expected.as_ref(), "{from:?} to {to:?}: {verdict:?}");
-            assert!(matches!(verdict, Err(_) | Ok(Screened::Stanza(_))));
+            assert!(matches!(verdict, Err(_) | Ok(Output::Stanza(_))));
         }
     }
 
@@ -131,7 +118,7 @@ mod tests {
             ("a@fabrikam.com/", "b@contoso.com", Attr::From),
         ] {
             match verdict(from, to) {
-                Ok(Screened::BadAddress { which: bad, .. }) => assert_eq!(bad, which, "{from:?} to {to:?}"),
+                Ok(Output::BadAddress { which: bad, .. }) => assert_eq!(bad, which, "{from:?} to {to:?}"),
                 other => panic!("{from:?} to {to:?}: {other:?}"),
             }
         }
@@ -146,7 +133,7 @@ mod tests {
         let pairs = [Pair { from: domain("fabrikam.com"), to: domain("contoso.com") }];
         let verdict = screen(message, &pairs);
         assert!(
-            matches!(verdict, Screened::Fault(StreamCondition::ImproperAddressing, Fault::Addressing(_))),
+            matches!(verdict, Err((StreamCondition::ImproperAddressing, Fault::Addressing(_)))),
             "{verdict:?}"
         );
     }
@@ -163,10 +150,7 @@ mod tests {
         ] {
             let element = element.with_attr("from", "a@fabrikam.com").with_attr("to", "b@contoso.com");
             let verdict = screen(element, &pairs);
-            assert!(
-                matches!(verdict, Screened::Fault(StreamCondition::UnsupportedStanzaType, _)),
-                "{verdict:?}"
-            );
+            assert!(matches!(verdict, Err((StreamCondition::UnsupportedStanzaType, _))), "{verdict:?}");
         }
     }
 }

@@ -180,10 +180,15 @@ impl Wire {
         cause: Cause,
         now: Instant,
     ) {
-        if self.ending == Ending::No {
-            StreamError::write(&mut self.out, condition, text, None);
-            self.say_closed(cause);
-            self.closing_tag(Ending::Discarding, now);
+        match self.ending {
+            Ending::No => {
+                StreamError::write(&mut self.out, condition, text, None);
+                self.say_closed(cause);
+                self.closing_tag(Ending::Discarding, now);
+            }
+            // Our closing tag is out, so it cannot be told; but it is not to be trusted any further either.
+            Ending::Draining => self.ending = Ending::Discarding,
+            Ending::Discarding | Ending::Over => {}
         }
     }
 

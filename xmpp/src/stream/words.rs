@@ -10,9 +10,13 @@ use crate::conditions::StreamCondition;
 
 impl Display for Evidence {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match (&self.remote, self.direction) {
-            (Some(remote), _) => write!(f, "partner {remote}: ")?,
-            (None, _) => f.write_str("a peer that did not say who it is: ")?,
+        match &self.remote {
+            None => f.write_str("a peer that did not say who it is: ")?,
+            // Not proved yet: anybody can put a name into a header.
+            Some(remote) if self.direction == Direction::Inbound && self.step < Step::FinalHeader => {
+                write!(f, "a peer calling itself {remote}: ")?;
+            }
+            Some(remote) => write!(f, "partner {remote}: ")?,
         }
         match &self.cause {
             Cause::PeerClosed if self.step == Step::Established => f.write_str("closed the stream"),
@@ -181,9 +185,9 @@ impl Display for NoStartTlsAnswer {
 impl Display for Refusal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotPartner => "is no partner; refused; add it as a partner to let it in",
-            Self::Disabled => "is a partner that is switched off; refused",
-            Self::TooManyConnections => "has more connections than its partner entry allows; refused",
+            Self::NotPartner => "no such partner; refused; add it as a partner to let it in",
+            Self::Disabled => "this partner is switched off; refused",
+            Self::TooManyConnections => "this partner has more connections than its entry allows; refused",
         })
     }
 }

@@ -81,12 +81,22 @@ pub(super) fn is_space(byte: u8) -> bool {
 
 /// A name without a colon (XML Namespaces `NCName`).
 pub(super) fn is_ncname(name: &str) -> bool {
-    let Some((&first, rest)) = name.as_bytes().split_first() else { return false };
-    if class(first) & NAME_START != 0 && rest.iter().all(|&byte| class(byte) & NAME != 0) {
+    if !name.is_empty() && ascii_ncname(name.as_bytes()) == name.len() {
         return true;
     }
     let mut chars = name.chars();
     chars.next().is_some_and(is_name_start) && chars.all(is_name_char)
+}
+
+/// Octets at the start that are an ASCII `NCName`; 0 when none is there.
+#[inline]
+pub(super) fn ascii_ncname(bytes: &[u8]) -> usize {
+    match bytes.split_first() {
+        Some((&first, rest)) if class(first) & NAME_START != 0 => {
+            1 + rest.iter().take_while(|&&byte| class(byte) & NAME != 0).count()
+        }
+        _ => 0,
+    }
 }
 
 /// The first byte of a tag's name can be this one; everything beyond ASCII is judged when the tag is complete.

@@ -68,7 +68,7 @@ impl Element {
     /// Adds a child element.
     #[must_use]
     pub fn with_child(mut self, child: Self) -> Self {
-        self.push_element(child);
+        self.push_boxed(Box::new(child));
         self
     }
 
@@ -175,8 +175,12 @@ impl Element {
         &mut self.attrs
     }
 
-    pub(super) fn push_element(&mut self, child: Self) {
-        self.children.push(Node::Element(Box::new(child)));
+    pub(super) fn push_boxed(&mut self, child: Box<Self>) {
+        if self.children.len() == 1 {
+            // Who has two children has four.
+            self.children.reserve_exact(3);
+        }
+        self.children.push(Node::Element(child));
     }
 
     pub(super) fn push_text(&mut self, text: &str) {
@@ -213,5 +217,27 @@ impl Attribute {
     /// Normalised value.
     pub fn value(&self) -> &str {
         &self.value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_small() {
+        assert!(size_of::<Element>() <= 256, "{}", size_of::<Element>());
+        assert_eq!(size_of::<Node>(), 24);
+    }
+
+    #[test]
+    fn the_builder_replaces_attributes_and_joins_text() {
+        let element = Element::new("a", "u").with_attr("b", "1").with_attr("b", "2").with_opt_attr("c", None);
+        let element = element.with_lang("en").with_lang("de").with_text("x").with_text("").with_text("y");
+        assert_eq!((element.attr("b"), element.attr("c"), element.lang()), (Some("2"), None, Some("de")));
+        assert_eq!((element.attrs().len(), element.children().len()), (2, 1));
+        let element = element.with_child(Element::new("c", "u")).with_text("z");
+        assert_eq!((element.text().as_ref(), element.children().len()), ("xyz", 3));
+        assert!(element.is("a", "u") && !element.is("a", "") && !element.is("b", "u"));
     }
 }

@@ -36,7 +36,13 @@ pub fn attr(out: &mut Vec<u8>, value: &str) {
 }
 
 /// Copies runs of harmless bytes; `care` tells where a run ends, `replace` what stands for the byte there (`None`: itself).
-fn append(out: &mut Vec<u8>, s: &str, care: fn(u8) -> bool, replace: impl Fn(u8) -> Option<&'static [u8]>) {
+#[inline]
+fn append(
+    out: &mut Vec<u8>,
+    s: &str,
+    care: impl Fn(u8) -> bool,
+    replace: impl Fn(u8) -> Option<&'static [u8]>,
+) {
     out.reserve(s.len());
     let mut rest = s.as_bytes();
     while let Some(at) = rest.iter().position(|&byte| care(byte)) {

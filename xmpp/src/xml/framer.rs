@@ -334,4 +334,18 @@ mod tests {
         assert_eq!(dripped(&endless[..99], &limits), Ok(None));
         assert_eq!(dripped(&endless, &limits), Err(ReadErrorKind::StanzaTooBig));
     }
+
+    #[test]
+    fn sec_02_nothing_is_looked_at_twice_however_slowly_it_comes() {
+        let long = "x".repeat(3000);
+        let input =
+            format!("<a b='{long}'><![CDATA[{long}]>{long}]]>{long}<c/>{long}</a{}>", " ".repeat(3000));
+        let mut framer = Framer::default();
+        for end in 0..input.len() {
+            let (sent, _) = input.as_bytes().split_at(end);
+            assert_eq!(framer.next(sent, &ReadLimits::default()), Ok(None));
+            // What decides whether `<!` starts a CDATA section is the most that is kept for a second look.
+            assert!(framer.at + CDATA_START.len() > end, "{} of {end}", framer.at);
+        }
+    }
 }

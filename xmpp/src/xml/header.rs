@@ -5,7 +5,7 @@ use super::limits::ReadLimits;
 use super::namespace::Namespace;
 use super::ns;
 use super::scope::{self, Scope};
-use super::tag::{self, QName};
+use super::tag::{self, QName, RawAttributes};
 use crate::conditions::StreamCondition;
 
 /// The opening tag of a stream, as facts. Well-formedness is settled; whether it is the header of *our* kind of stream is
@@ -66,9 +66,10 @@ pub(super) fn read(
     let inner = scope::decode(bytes)?.strip_prefix('<').and_then(|tag| tag.strip_suffix('>'));
     let inner = inner.ok_or(ReadErrorKind::Markup)?;
     let inner = inner.strip_suffix('/').unwrap_or(inner);
-    let (written, attributes) = inner.split_at(inner.find([' ', '\t', '\n', '\r']).unwrap_or(inner.len()));
+    let (written, raw) = inner.split_at(inner.find([' ', '\t', '\n', '\r']).unwrap_or(inner.len()));
     let name = QName::parse(written, limits)?;
-    let attributes = tag::attributes(attributes, limits)?;
+    let mut attributes = RawAttributes::new();
+    tag::attributes(raw, limits, &mut attributes)?;
     scope.declare(&attributes, limits)?;
     let stream_ns = scope.element(name)?;
     let mut header = StreamHeader {
@@ -85,7 +86,7 @@ pub(super) fn read(
     };
     let mut seen: smallvec::SmallVec<[(&str, Namespace); 8]> = smallvec::SmallVec::new();
     for (name, raw) in &attributes {
-        if scope::is_declaration(*name) {
+        if name.declared().is_some() {
             continue;
         }
         let attribute = (name.local, scope.attribute(*name)?);

@@ -8,7 +8,8 @@ pub struct ReadLimits {
     pub stanza: usize,
     /// Octets of one tag, from `<` to `>`.
     pub tag: usize,
-    /// Depth of nesting; a first-level element without children has depth 1.
+    /// Depth of nesting; a first-level element without children has depth 1. Trees are written and dropped by recursion:
+    /// nothing above a few hundred is sensible.
     pub depth: usize,
     /// Elements in one first-level element, itself included.
     pub elements: usize,

@@ -1,7 +1,7 @@
 //! Strict XML for XMPP: what arrives is framed, checked and turned into [`Element`]s; what leaves is escaped and declares
 //! its own namespaces.
 //!
-//! The way in is: [`framer`](self) (finds the end of a first-level element, enforces sizes and depth while bytes arrive)
+//! The way in is: `framer` (finds the end of a first-level element, enforces sizes and depth while bytes arrive)
 //! → quick-xml as tokeniser over the complete element → strict filter → [`Element`]. quick-xml alone is not a
 //! well-formedness checker; everything RFC 6120 section 11 and XML Namespaces ask for beyond it is in `parse`.
 

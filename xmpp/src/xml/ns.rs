@@ -1,4 +1,4 @@
-//! Namespace names. Those listed in [`KNOWN`] cost nothing to keep in an [`Element`](super::Element).
+//! Namespace names. Those listed in `KNOWN` cost nothing to keep in an [`Element`](super::Element).
 
 /// Content namespace of a server-to-server stream (RFC 6120 section 4.8.2).
 pub const SERVER: &str = "jabber:server";

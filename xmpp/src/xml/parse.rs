@@ -7,7 +7,7 @@ use super::error::{ReadError, ReadErrorKind};
 use super::framer::{Framer, Piece};
 use super::limits::ReadLimits;
 use super::scope::{self, Scope};
-use super::tag::{self, QName};
+use super::tag::{self, QName, RawAttributes};
 
 /// Reads one complete element, as the framer cut it out. `scope` holds what the stream header declared, and holds the
 /// same afterwards.
@@ -70,10 +70,12 @@ pub(super) fn declaration(bytes: &[u8]) -> Result<Option<usize>, ReadError> {
         return Err(kind.into());
     };
     let text = scope::decode(window.get(START.len()..end).unwrap_or_default())?;
-    let attributes = tag::attributes(text, &ReadLimits::BEFORE_AUTHENTICATION)?;
+    let mut attributes = RawAttributes::new();
+    tag::attributes(text, &ReadLimits::BEFORE_AUTHENTICATION, &mut attributes)?;
     let mut attributes = attributes.iter().map(|(name, value)| (name.prefix, name.local, *value)).peekable();
     match attributes.next() {
-        Some(("", "version", version)) if is_version(version) => {}
+        // XMPP is XML 1.0; a document that says 1.1 may mean other line ends and characters.
+        Some(("", "version", "1.0")) => {}
         _ => return Err(ReadErrorKind::Markup.into()),
     }
     if let Some((_, _, encoding)) =
@@ -92,12 +94,6 @@ pub(super) fn declaration(bytes: &[u8]) -> Result<Option<usize>, ReadError> {
     }
 }
 
-fn is_version(version: &str) -> bool {
-    version
-        .strip_prefix("1.")
-        .is_some_and(|minor| !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
 fn after_root(tail: &[u8]) -> ReadErrorKind {
     match tail.trim_ascii_start() {
         [b'<', b'!', b'-', ..] => ReadErrorKind::Comment,
@@ -107,7 +103,7 @@ fn after_root(tail: &[u8]) -> ReadErrorKind {
 }
 
 /// An element whose end tag has not come yet, and where its declarations begin.
-type Open = (Element, usize);
+type Open = (Box<Element>, usize);
 
 fn tree(text: &str, scope: &mut Scope, limits: &ReadLimits) -> Result<Element, ReadError> {
     let mut reader = Reader::from_str(text);
@@ -154,11 +150,11 @@ fn tree(text: &str, scope: &mut Scope, limits: &ReadLimits) -> Result<Element, R
             Event::Eof => return Err(ReadErrorKind::Incomplete.into()),
         };
         match open.last_mut() {
-            Some((parent, _)) => parent.push_element(closed),
+            Some((parent, _)) => parent.push_boxed(closed),
             None => {
                 // The framer cut here, so nothing can follow; that both see the same end is worth making sure of.
                 return match reader.read_event() {
-                    Ok(Event::Eof) => Ok(closed),
+                    Ok(Event::Eof) => Ok(*closed),
                     _ => Err(ReadErrorKind::Markup.into()),
                 };
             }
@@ -172,17 +168,24 @@ fn append(open: &mut [Open], text: &str) -> Result<(), ReadError> {
     Ok(())
 }
 
-fn start_tag(start: &BytesStart<'_>, scope: &mut Scope, limits: &ReadLimits) -> Result<Element, ReadError> {
+/// Boxed at once, so that what is open is moved by pointer.
+fn start_tag(
+    start: &BytesStart<'_>,
+    scope: &mut Scope,
+    limits: &ReadLimits,
+) -> Result<Box<Element>, ReadError> {
     let name = QName::parse(start.name().0, limits)?;
     let raw = start.attributes_raw();
     if raw.is_empty() {
-        return Ok(Element::from_parts(name.local.into(), scope.element(name)?));
+        return Ok(Box::new(Element::from_parts(name.local.into(), scope.element(name)?)));
     }
-    let attributes = tag::attributes(raw, limits)?;
+    let mut attributes = RawAttributes::new();
+    tag::attributes(raw, limits, &mut attributes)?;
     scope.declare(&attributes, limits)?;
-    let mut element = Element::from_parts(name.local.into(), scope.element(name)?);
+    let mut element = Box::new(Element::from_parts(name.local.into(), scope.element(name)?));
+    element.attrs_mut().reserve_exact(attributes.len());
     for (name, raw) in &attributes {
-        if scope::is_declaration(*name) {
+        if name.declared().is_some() {
             continue;
         }
         let ns = scope.attribute(*name)?;

@@ -38,11 +38,7 @@ impl Scope {
         limits: &ReadLimits,
     ) -> Result<(), ReadError> {
         for (name, raw) in attributes {
-            let prefix = match (name.prefix, name.local) {
-                ("", "xmlns") => "",
-                ("xmlns", prefix) => prefix,
-                _ => continue,
-            };
+            let Some(prefix) = name.declared() else { continue };
             let namespace = value(raw)?;
             if namespace.len() > limits.namespace {
                 return Err(ReadErrorKind::NameTooLong.into());
@@ -86,7 +82,10 @@ impl Scope {
     }
 
     fn lookup(&self, prefix: &str) -> Result<Namespace, ReadError> {
-        if let Some(binding) = self.bindings.iter().rev().find(|binding| binding.prefix == prefix) {
+        let same = |binding: &&Binding| {
+            binding.prefix.len() == prefix.len() && (prefix.is_empty() || binding.prefix == prefix)
+        };
+        if let Some(binding) = self.bindings.iter().rev().find(same) {
             return Ok(binding.ns.clone());
         }
         match prefix {
@@ -94,11 +93,6 @@ impl Scope {
             _ => Err(ReadErrorKind::UnboundPrefix.into()),
         }
     }
-}
-
-/// True for `xmlns` and `xmlns:…`.
-pub(super) fn is_declaration(name: QName<'_>) -> bool {
-    name.prefix == "xmlns" || name.prefix.is_empty() && name.local == "xmlns"
 }
 
 /// The bytes of one piece as text (SEC-05): UTF-8 without overlong forms and surrogates, XML characters only. Checked

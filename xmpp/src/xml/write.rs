@@ -79,10 +79,14 @@ impl<'a> StartTag<'a> {
 /// See [`Element::write`]. Recursion is bounded by [`ReadLimits::depth`](super::ReadLimits::depth) for what was read, and
 /// by the program for what it built.
 pub(super) fn element(out: &mut Vec<u8>, element: &Element, parent_ns: &str) {
+    // The one namespace that must not be declared as the default (XML Namespaces section 3); nobody uses it for elements,
+    // which does not keep anybody from sending one.
+    let (prefix, inner_ns) = if element.ns() == ns::XML { ("xml:", parent_ns) } else { ("", element.ns()) };
     out.push(b'<');
+    out.extend_from_slice(prefix.as_bytes());
     out.extend_from_slice(element.name().as_bytes());
-    if element.ns() != parent_ns {
-        attribute(out, &["xmlns"], element.ns());
+    if inner_ns != parent_ns {
+        attribute(out, &["xmlns"], inner_ns);
     }
     let mut prefixes = 0usize;
     for attr in element.attrs() {
@@ -106,11 +110,12 @@ pub(super) fn element(out: &mut Vec<u8>, element: &Element, parent_ns: &str) {
     out.push(b'>');
     for node in children {
         match node {
-            Node::Element(child) => self::element(out, child, element.ns()),
+            Node::Element(child) => self::element(out, child, inner_ns),
             Node::Text(text) => escape::text(out, text),
         }
     }
     out.extend_from_slice(b"</");
+    out.extend_from_slice(prefix.as_bytes());
     out.extend_from_slice(element.name().as_bytes());
     out.push(b'>');
 }

@@ -1,6 +1,8 @@
 //! Shared by the tests of the reader.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod oracle;
+
 use nuncio_xmpp::{Element, ReadError, ReadLimits, StreamHeader, StreamItem, StreamReader};
 
 /// A header as ejabberd and Prosody send it: content namespace as default, streams by prefix.

@@ -52,7 +52,9 @@ async fn demonstrate(world: World) -> Result<()> {
     cast.unlisted_front_end(&world, &mut screen).await?;
 
     screen.step("The gateway is told to go (SIGTERM)");
-    cast.gateway.terminate().await?;
+    let (ended, last) = tokio::join!(cast.gateway.terminate(), cast.alice.next());
+    ensure!(last?.is_none(), "the front end's connection is still used");
+    ended?;
     screen.done("it drained, closed its streams and ended with exit code 0");
     screen.end("Every step happened. Nothing of this world is left when this program ends.");
     Ok(())

@@ -1,5 +1,6 @@
 //! The world without the gateway: what the other scenarios take for granted.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -53,8 +54,15 @@ pub(crate) async fn sipp_speaks_through_stunnel(world: World) -> Result<()> {
         SipServer::listen(world.pki(), &gateway, GATEWAY_SIP, |_| Reply::Status(200, "OK")).await?;
     let _out = stunnel::towards_gateway(&world, OUTGOING, &front_end).await?;
     let mut caller = Sipp::send_messages(&world, 3, 4, "bob@fabrikam.com")?;
+    let (mut requests, mut counts) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..12 {
         let message = server.next_message().await?;
+        ensure!(
+            requests.insert(message.must("Via")?.to_owned()),
+            "a branch that was there before:\n{message}"
+        );
+        let count = (message.must("Call-ID")?.to_owned(), message.must("CSeq")?.to_owned());
+        ensure!(counts.insert(count), "a CSeq that was there before:\n{message}");
         ensure!(message.address("To")? == "sip:bob@fabrikam.com", "{message}");
         ensure!(message.body.ends_with("a numbered message of a conversation"), "{message}");
     }

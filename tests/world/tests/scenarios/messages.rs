@@ -23,7 +23,8 @@ pub(crate) async fn messages_go_both_ways(world: World) -> Result<()> {
         ensure!(answer.header("Contact").is_none() && answer.body.is_empty(), "{answer}");
 
         scene.bob.send_message(ALICE, text).await?;
-        check_request(&front_end.next_message().await?, BOB, ALICE, text)?;
+        // The lines of text/plain end in CRLF (RFC 2046 s4.1.1).
+        check_request(&front_end.next_message().await?, BOB, ALICE, &text.replace('\n', "\r\n"))?;
     }
     let options = alice.send_options("contoso.com").await?;
     ensure!(alice.final_answer(&options).await?.status() == Some(200));
@@ -79,6 +80,7 @@ pub(crate) async fn absent_front_end_is_reported(world: World) -> Result<()> {
     let error = scene.bob.next_message().await?;
     ensure!(error.attribute("type") == Some("error") && error.attribute("id") == Some(&id), "{error}");
     ensure!(error.condition().is_some(), "{error}");
+    world.log("scenario").push(format!("the first is reported: {error}"));
 
     // The front end comes up: the next message that is not refused arrives, and only that.
     let mut front_end = scene.answers(&world, takes_all).await?;

@@ -150,9 +150,10 @@ pub(crate) async fn sigterm_drains(world: World) -> Result<()> {
     let mut front_end = scene.calls(&world).await?;
     let call = front_end.send_message(ALICE, BOB, "before the end").await?;
     ensure!(front_end.final_answer(&call).await?.status() == Some(200));
-    scene.gateway.terminate().await?;
+    let (ended, last) = tokio::join!(scene.gateway.terminate(), front_end.next());
+    ended?;
+    ensure!(last?.is_none(), "the front end's connection was used after the end");
     ensure!(scene.bob.next_message().await?.body() == Some("before the end"));
-    ensure!(front_end.next().await?.is_none(), "the front end's connection stays open");
     // Nothing is doubled by the next run.
     scene.gateway.start_again().await?;
     let mut front_end = scene.calls(&world).await?;

@@ -28,12 +28,12 @@ pub(crate) async fn ten_thousand_arrive_in_order(world: World) -> Result<()> {
         let number: f64 = words.next().context("no number")?.parse()?;
         let from = message.attribute("from").unwrap_or_default();
         ensure!(from.starts_with(&format!("user{conversation}@contoso.com")), "{message}");
+        received[conversation] += 1;
         ensure!(
             number == received[conversation] as f64,
             "number {} was due: {message}",
             received[conversation]
         );
-        received[conversation] += 1;
     }
     ensure!(received.iter().all(|&count| count == EACH), "{received:?}");
     let status = caller.ended(Duration::from_secs(60)).await?;

@@ -50,7 +50,8 @@ impl Inbound {
         }
         let id = self.ids.0.get(self.headers).cloned();
         self.headers += 1;
-        let from = self.answer.from.as_ref().or(self.config.served.first()).map_or("", Domain::as_str);
+        let from =
+            self.answer.from.as_ref().or_else(|| self.config.served.first()).map_or("", Domain::as_str);
         let to = self.answer.to.as_ref().map(Domain::as_str);
         self.wire.write_header(from, to, id.as_deref(), self.answer.version);
     }

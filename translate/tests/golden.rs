@@ -1,0 +1,185 @@
+//! Golden pairs: SIP beside XMPP, both directions.
+//!
+//! Each file of `golden/` holds one case: a line that says what it shows, options, then sections. Lines of SIP end with
+//! CRLF, and the Content-Length of a request that comes in is added here. Lines of XMPP are joined. `⏎` stands for
+//! a line feed in XML text, `{{hh}}` for a byte.
+
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use bytes::Bytes;
+use nuncio_sip::Message;
+use nuncio_translate::address::{Contact, SipUser};
+use nuncio_translate::message::to_sip::{self, Languages, Reading, Request};
+use nuncio_translate::message::{from_sip, insert_delay};
+use nuncio_xmpp::{Element, Jid, ReadLimits};
+
+/// A case file, taken apart.
+struct Case {
+    name: String,
+    options: Vec<(String, String)>,
+    sections: Vec<(String, String)>,
+}
+
+impl Case {
+    fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut parts = text.split("\n=== ");
+        let options = parts.next().unwrap().lines().skip(1).filter_map(|line| line.split_once(": "));
+        Self {
+            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+            options: options.map(|(key, value)| (key.into(), value.into())).collect(),
+            sections: parts
+                .map(|part| {
+                    let (name, content) = part.split_once('\n').unwrap_or((part, ""));
+                    (name.trim().into(), content.trim_end_matches('\n').into())
+                })
+                .collect(),
+        }
+    }
+
+    fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn section(&self, name: &str) -> Option<&str> {
+        self.sections.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn expected(&self) -> (&str, &str) {
+        assert_eq!(self.sections.len(), 2, "{}: two sections", self.name);
+        (&self.sections[1].0, &self.sections[1].1)
+    }
+}
+
+/// Resolves `{{hh}}`.
+fn bytes(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some((plain, more)) = rest.split_once("{{") {
+        out.extend_from_slice(plain.as_bytes());
+        let (hex, after) = more.split_once("}}").unwrap();
+        out.push(u8::from_str_radix(hex, 16).unwrap());
+        rest = after;
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out
+}
+
+fn request(section: &str) -> Message {
+    let (head, body) = section.split_once("\n\n").unwrap();
+    let body = bytes(&body.replace('\n', "\r\n"));
+    let mut raw = bytes(&head.replace('\n', "\r\n"));
+    raw.extend_from_slice(format!("\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes());
+    raw.extend_from_slice(&body);
+    Message::parse(Bytes::from(raw)).unwrap()
+}
+
+fn joined(section: &str) -> String {
+    section.replace('\n', "").replace('⏎', "\n")
+}
+
+fn stanza(text: &str) -> Element {
+    Element::parse_document(text.as_bytes(), &ReadLimits::default())
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn check_from_sip(case: &Case) {
+    let request = request(case.section("sip").unwrap());
+    let mut out = b"before".to_vec();
+    let outcome = from_sip::ends(&request, |domain| domain == "example.net")
+        .and_then(|ends| from_sip::write(&request, &ends, "ID", &mut out));
+    match case.expected() {
+        ("xmpp", expected) => {
+            outcome.unwrap_or_else(|refusal| panic!("{}: {refusal}", case.name));
+            let written = String::from_utf8(out.split_off("before".len())).unwrap();
+            assert_eq!(written, joined(expected), "{}", case.name);
+            // What we write, we can read.
+            stanza(&written.replacen("<message ", "<message xmlns='jabber:server' ", 1));
+            let mut delayed = written.into_bytes();
+            assert!(insert_delay(&mut delayed, UNIX_EPOCH, "example.net"));
+        }
+        ("answer", expected) => {
+            let refusal = outcome.expect_err(&case.name);
+            let mut answer = format!("{} {}", refusal.status(), refusal.reason());
+            for (name, value) in refusal.headers("edge.example.net") {
+                answer.push_str(&format!("\n{name}: {value}"));
+            }
+            assert_eq!(answer, expected, "{}", case.name);
+            assert_eq!(out, b"before", "{}: nothing is left behind", case.name);
+        }
+        (other, _) => panic!("{}: unknown section {other}", case.name),
+    }
+}
+
+fn check_from_xmpp(case: &Case) {
+    let stanza = stanza(&joined(case.section("xmpp").unwrap()));
+    let (kind, expected) = case.expected();
+    let from = match Jid::parse(stanza.attr("from").unwrap()) {
+        Ok(from) => from,
+        Err(error) => {
+            assert_eq!(
+                (kind, error.to_string().replace(" of the address", "")),
+                ("refused", expected.into())
+            );
+            return;
+        }
+    };
+    let sender = Contact::from_jid(&from.bare()).unwrap();
+    let recipient = SipUser::from_jid(&Jid::parse(stanza.attr("to").unwrap()).unwrap().bare()).unwrap();
+    let request = Request {
+        sender: &sender,
+        resource: from.resource(),
+        recipient: &recipient,
+        sent_by: "x2s.example.com",
+        branch: "z9hG4bKbranch",
+        tag: "TAG",
+        call_token: "TOKEN",
+        extra: &[],
+        cap: None,
+    };
+    let languages =
+        Languages { recipient: case.option("recipient-language"), stream: case.option("stream-language") };
+    match (kind, to_sip::read(&stanza, languages)) {
+        ("sip", Reading::Instant(instant)) => {
+            let mut out = b"before".to_vec();
+            to_sip::write(&instant, &request, &mut out)
+                .unwrap_or_else(|error| panic!("{}: {error}", case.name));
+            let written = out.split_off("before".len());
+            let (head, body) = expected.split_once("\n\n").unwrap();
+            let length = head.rsplit_once("Content-Length: ").unwrap().1.parse().unwrap();
+            // The file's end cannot hold the last line end of a body; Content-Length tells whether there is one.
+            let mut body = body.to_owned();
+            while body.replace('\n', "\r\n").len() < length {
+                body.push('\n');
+            }
+            let expected = format!("{head}\n\n{body}").replace('\n', "\r\n");
+            assert_eq!(String::from_utf8(written.clone()).unwrap(), expected, "{}", case.name);
+            let read = Message::parse(Bytes::from(written)).unwrap();
+            nuncio_sip::check_request(&read).unwrap();
+        }
+        ("error", Reading::Refuse(failure)) => {
+            assert_eq!(format!("{} {}", failure.kind, failure.condition), expected, "{}", case.name);
+        }
+        ("nothing", Reading::Nothing | Reading::Error(_)) => {}
+        (kind, reading) => panic!("{}: {kind} expected, {reading:?} found", case.name),
+    }
+}
+
+#[test]
+fn golden_pairs() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut cases = [0, 0];
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let case = Case::read(&entry.unwrap().path());
+        if case.name.starts_with("from-sip-") {
+            check_from_sip(&case);
+            cases[0] += 1;
+        } else {
+            assert!(case.name.starts_with("from-xmpp-"), "{}", case.name);
+            check_from_xmpp(&case);
+            cases[1] += 1;
+        }
+    }
+    assert!(cases[0] >= 29 && cases[1] >= 17, "{cases:?}");
+}

@@ -1,0 +1,111 @@
+//! What evidence says to people.
+
+use nuncio_xmpp::stream::{ChainStatus, Output, PartnerVerdict, Refusal};
+
+use crate::support::{ANSWER, HEADER, In, Machine, Out, PROCEED, STARTTLS, Side, facts, proof};
+
+fn said<M: Machine>(side: &Side<M>) -> String {
+    match side.outputs.iter().find(|output| matches!(output, Output::Closed(_))) {
+        Some(Output::Closed(evidence)) => evidence.to_string(),
+        _ => panic!("{:?}", side.outputs),
+    }
+}
+
+#[test]
+fn no_starttls() {
+    let mut side = Out::fresh();
+    side.send(ANSWER);
+    side.send("<stream:features/>");
+    side.send("<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+    assert_eq!(
+        said(&side),
+        "partner fabrikam.com: offers no STARTTLS and refused it when asked; TLS is required for this partner; ask \
+         them to enable encryption for s2s"
+    );
+}
+
+#[test]
+fn certificates() {
+    let mut side = Out::asking();
+    side.send(PROCEED);
+    side.tls(facts(ChainStatus::Trusted, "*.example.net"));
+    assert_eq!(
+        said(&side),
+        "partner fabrikam.com: its certificate is valid but not for fabrikam.com; it is for *.example.net; check \
+         the domain of the partner entry and its DNS records, or ask them for a certificate with that name"
+    );
+
+    let mut side =
+        In::secure(facts(ChainStatus::Untrusted("it expired on 2026-01-01".into()), "fabrikam.com"));
+    side.send("</stream:stream>");
+    assert_eq!(
+        said(&side),
+        "a peer calling itself fabrikam.com: its certificate is not acceptable: it expired on 2026-01-01; it is for \
+         fabrikam.com; ask them to renew it, or add the root that signed it"
+    );
+}
+
+#[test]
+fn no_external() {
+    let mut side = Out::secure();
+    side.send(ANSWER);
+    side.send("<stream:features><dialback xmlns='urn:xmpp:features:dialback'/></stream:features>");
+    let said = said(&side);
+    assert!(said.starts_with("partner fabrikam.com: does not offer to accept our certificate"), "{said}");
+    assert!(said.contains("server dialback"), "{said}");
+}
+
+#[test]
+fn a_stranger() {
+    let mut side = In::fresh();
+    side.send(HEADER);
+    side.verdict(PartnerVerdict::Refused { why: Refusal::NotPartner, text: String::new() });
+    assert_eq!(
+        said(&side),
+        "a peer calling itself fabrikam.com: no such partner; refused; add it as a partner to let it in"
+    );
+}
+
+#[test]
+fn sec_35_a_peer_cannot_write_into_our_log() {
+    let mut side = Out::open();
+    side.send(
+        "<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>\
+         <text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>no\nINFO all is well \u{9b}31m \u{202e}</text>\
+         </stream:error>",
+    );
+    let said = said(&side);
+    assert!(!said.contains(|character: char| character.is_control() || character == '\u{202e}'), "{said:?}");
+    assert!(said.contains("ended the stream with policy-violation, saying “no INFO all is well"), "{said}");
+
+    let mut side = In::fresh();
+    side.send(&HEADER.replace("contoso.com", "contoso.com&#xA;INFO"));
+    assert!(!self::said(&side).contains('\n'));
+    let mut side = In::open();
+    side.send("<x xmlns='a&#xA;b'/>");
+    assert!(!self::said(&side).contains('\n'));
+}
+
+#[test]
+fn every_end_has_words() {
+    let mut side = In::handshaken(proof("fabrikam.com"));
+    side.wait();
+    assert_eq!(
+        said(&side),
+        "a peer calling itself fabrikam.com: no answer in time while we waited for the stream header after TLS"
+    );
+    let mut side = In::open();
+    side.machine.disconnected("");
+    side.written();
+    assert_eq!(said(&side), "partner fabrikam.com: the connection broke");
+    let mut side = In::fresh();
+    side.machine.disconnected("");
+    side.written();
+    assert_eq!(
+        said(&side),
+        "a peer that did not say who it is: the connection broke while we waited for the stream header"
+    );
+    let mut side = In::clear();
+    side.send(&format!("{STARTTLS}x"));
+    assert!(said(&side).contains("in clear where TLS had to begin"));
+}
