@@ -1,6 +1,8 @@
 //! A root and the certificates of everybody in the measurement, as files.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::Result;
@@ -41,7 +43,8 @@ fn issue(folder: &Path, file: &str, names: Vec<String>, root: &CertifiedIssuer<'
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, root)?;
     fs::write(folder.join(format!("{file}.pem")), certificate.pem())?;
-    fs::write(folder.join(format!("{file}.key")), key.serialize_pem())?;
+    let private = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(format!("{file}.key")));
+    private?.write_all(key.serialize_pem().as_bytes())?;
     Ok(())
 }
 

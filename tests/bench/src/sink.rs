@@ -186,7 +186,7 @@ struct Answers<'a> {
     sink: &'a Sink,
     gateway: std::net::SocketAddr,
     local: String,
-    writer: Option<WriteHalf<TlsStream<TcpStream>>>,
+    writer: Option<Rc<Mutex<WriteHalf<TlsStream<TcpStream>>>>>,
 }
 
 impl Answers<'_> {
@@ -194,10 +194,12 @@ impl Answers<'_> {
         if self.writer.is_none() {
             let stream = partner::dial(&self.sink.tls, self.gateway, &self.local).await?;
             let (reader, writer) = split(stream.tls);
-            self.writer = Some(writer);
-            spawn_local(until_closed(reader));
+            let writer = Rc::new(Mutex::new(writer));
+            self.writer = Some(Rc::clone(&writer));
+            spawn_local(until_closed(reader, writer));
         }
-        if let Some(writer) = &mut self.writer {
+        if let Some(writer) = &self.writer {
+            let mut writer = writer.lock().await;
             writer.write_all(stanza).await?;
             writer.flush().await?;
         }
@@ -205,9 +207,16 @@ impl Answers<'_> {
     }
 }
 
-async fn until_closed(mut reader: ReadHalf<TlsStream<TcpStream>>) {
+/// The gateway says nothing on such a stream but that it closes it.
+async fn until_closed(
+    mut reader: ReadHalf<TlsStream<TcpStream>>,
+    writer: Rc<Mutex<WriteHalf<TlsStream<TcpStream>>>>,
+) -> Result<()> {
     let mut chunk = [0; 1024];
-    while matches!(reader.read(&mut chunk).await, Ok(1..)) {}
+    let _ = reader.read(&mut chunk).await;
+    let mut writer = writer.lock().await;
+    writer.write_all(b"</stream:stream>").await?;
+    Ok(writer.shutdown().await?)
 }
 
 /// Finds the stanzas in a stream that is known to be well-formed and free of surprises.
