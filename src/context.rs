@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use nuncio_sip::Limits as SipLimits;
 use nuncio_xmpp::Domain;
-use nuncio_xmpp::stream::{ChainStatus, InboundConfig, PresentedName, StreamLimits, TlsFacts, Timeouts};
+use nuncio_xmpp::stream::{ChainStatus, InboundConfig, PresentedName, StreamLimits, Timeouts, TlsFacts};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -77,7 +77,8 @@ impl XmppSide {
             tls::ChainStatus::Missing => ChainStatus::Absent,
             other => ChainStatus::Untrusted(other.to_string().into()),
         };
-        let names = peer.certificate().map(|certificate| certificate.names().iter().filter_map(name).collect());
+        let names =
+            peer.certificate().map(|certificate| certificate.names().iter().filter_map(name).collect());
         TlsFacts {
             chain,
             names: names.unwrap_or_default(),

@@ -75,13 +75,12 @@ fn listen(listener: &Listener, side: &str) -> anyhow::Result<tokio::net::TcpList
 
 /// Nothing new, everything under way to its end, then the streams.
 async fn drain(context: &Context) {
-    let now = now();
     context.stop.cancel();
     for front_end in context.gateway.front_ends() {
         front_end.hops.feed(|group| group.drain());
     }
     for lane in context.gateway.lanes() {
-        lane.feed(|lane| lane.drain(now.instant));
+        lane.feed(|lane| lane.drain());
     }
     context.tasks.close();
     context.tasks.wait().await;

@@ -9,8 +9,8 @@ use nuncio_translate::message::from_sip::{self, MessageRefusal};
 use nuncio_translate::message::{ACCEPT, ACCEPT_ENCODING};
 use nuncio_translate::pair::PairKey;
 use nuncio_translate::{Moment, stanza_id};
-use nuncio_xmpp::lane::{Failure, FailureKind, PushRefusal};
 use nuncio_xmpp::Condition;
+use nuncio_xmpp::lane::{Failure, FailureKind, PushRefusal};
 use tracing::{debug, info};
 
 use super::answers::{ALLOW, SipAnswer};
@@ -59,9 +59,7 @@ impl Gateway {
             Method::Bye | Method::Info | Method::Update | Method::Notify | Method::Prack | Method::Refer => {
                 SipAnswer::new(481, "Call/Transaction Does Not Exist")
             }
-            method if method.is_known() => {
-                SipAnswer::new(405, "Method Not Allowed").with("Allow", ALLOW)
-            }
+            method if method.is_known() => SipAnswer::new(405, "Method Not Allowed").with("Allow", ALLOW),
             _ => SipAnswer::new(501, "Not Implemented").with("Allow", ALLOW),
         };
         self.answers().refused(reply, answer, now);
@@ -108,7 +106,16 @@ impl Gateway {
         let mut id = Vec::with_capacity(stanza_id::ID_MAX);
         let (sequence, kind) = (self.next_sequence(), stanza_id::Kind::Message);
         let Self { settings, .. } = self;
-        stanza_id::mint(&settings.node_key, &settings.node_label, kind, sequence, now.wall(), from, to, &mut id);
+        stanza_id::mint(
+            &settings.node_key,
+            &settings.node_label,
+            kind,
+            sequence,
+            now.wall(),
+            from,
+            to,
+            &mut id,
+        );
         let id = std::str::from_utf8(&id).unwrap_or_default();
         let mut stanza = Vec::with_capacity(request.body().len() + STANZA_OVERHEAD);
         from_sip::write(request, &ends, id, &mut stanza).map_err(|refusal| self.refused_message(&refusal))?;
@@ -184,10 +191,8 @@ impl Gateway {
         self.counters.sip_to_xmpp_failed.add(1);
         let remote = envelope.pair.remote_domain();
         if may_have_arrived {
-            let why = format!(
-                "{}; the message may or may not have arrived",
-                Self::failure_text(remote, failure)
-            );
+            let why =
+                format!("{}; the message may or may not have arrived", Self::failure_text(remote, failure));
             return SipAnswer::new(504, "Server Time-out").because(self, Diagnostic::NoRouteNow, &why);
         }
         self.unreachable(remote, failure)

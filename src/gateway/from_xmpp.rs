@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nuncio_translate::Moment;
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
 use nuncio_translate::judge::{Direction, Kind, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
 use nuncio_translate::pair::{Cause, Notice, Pair, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
-use nuncio_translate::Moment;
 use nuncio_xmpp::stanza::is_error;
 use nuncio_xmpp::{
     Addresses, Condition, Element, ErrorType, IqVerdict, StanzaError, StanzaKind, check_iq, classify,
@@ -138,7 +138,13 @@ impl Gateway {
     }
 
     /// The one answer for every refusal, sent after the time a front end takes to refuse.
-    pub(super) fn reply_uniform(&self, lane: &LanePort, stanza: &Element, addresses: &Addresses, now: Moment) {
+    pub(super) fn reply_uniform(
+        &self,
+        lane: &LanePort,
+        stanza: &Element,
+        addresses: &Addresses,
+        now: Moment,
+    ) {
         let mut bytes = Vec::new();
         if !write_failure(&mut bytes, stanza, &UNIFORM_REFUSAL) {
             return lane.feed(|lane| lane.release_reply());

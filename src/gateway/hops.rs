@@ -1,19 +1,20 @@
 //! What goes to the front ends: released by its pair, sent by the group of next hops, settled by the answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use compact_str::{CompactString, format_compact};
 use nuncio_sip::connection;
 use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing};
 use nuncio_sip::{Message, StatusCode};
+use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
 use nuncio_translate::judge::{Direction, Kind, judge};
-use nuncio_translate::address::{Contact, SipUser};
-use nuncio_translate::message::to_sip::{self, Instant, Languages, Reading, Request, RequestError};
+use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, RequestError};
 use nuncio_translate::pair::{NextForSip, Notice, Pair, PairKey, ToSip};
 use nuncio_translate::{Moment, notice};
-use parking_lot::Mutex;
 use nuncio_xmpp::{Addresses, BareJid, Condition, Element, ErrorType, Jid};
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::from_xmpp::{reply_error, took};
@@ -35,16 +36,31 @@ pub struct FrontEnd {
     pub hops: Arc<HopPort>,
     /// The next hop the group wants a connection to, until its driver takes the order.
     connect: Arc<Mutex<Option<usize>>>,
+    /// The deadline its driver sleeps towards.
+    armed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl FrontEnd {
     pub fn new(name: &str, domains: Vec<CompactString>, hops: HopGroup<ToSipEnvelope>) -> Self {
-        Self { name: name.into(), domains, hops: Arc::new(Port::new(hops)), connect: Arc::default() }
+        Self {
+            name: name.into(),
+            domains,
+            hops: Arc::new(Port::new(hops)),
+            connect: Arc::default(),
+            armed: Arc::default(),
+        }
     }
 
     /// For the group's driver: the number of the next hop to connect to, if one is wanted.
     pub fn take_connect_order(&self) -> Option<usize> {
         self.connect.lock().take()
+    }
+
+    /// For the group's driver: when it has to wake by itself. It is woken if that becomes earlier.
+    pub fn arm(&self) -> Option<Instant> {
+        let deadline = self.hops.step(|group| group.deadline());
+        *self.armed.lock() = deadline;
+        deadline
     }
 
     pub(super) fn speaks_for(&self, domain: &str) -> bool {
@@ -106,6 +122,11 @@ impl Gateway {
                     HopOutput::Failed { envelope, why } => settled.push((envelope, Err(why))),
                 }
             }
+            if let Some(deadline) = group.deadline()
+                && front_end.armed.lock().is_none_or(|armed| deadline < armed)
+            {
+                front_end.hops.notify();
+            }
         });
         settled
     }
@@ -144,7 +165,8 @@ impl Gateway {
                 NextForSip::Message => {
                     let policy = self.policy.load();
                     let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-                    let judged = judge(&policy, key.remote_domain(), pair.consent(), direction, kind, now.unix());
+                    let judged =
+                        judge(&policy, key.remote_domain(), pair.consent(), direction, kind, now.unix());
                     match judged {
                         Err(refusal) => {
                             self.counters.xmpp_to_sip_refused.add(1);
@@ -203,7 +225,7 @@ impl Gateway {
         key: &PairKey,
         serial: u64,
         resource: Option<&str>,
-        instant: &Instant<'_>,
+        instant: &to_sip::Instant<'_>,
         now: Moment,
     ) -> Result<(), XmppFailure> {
         let bare = |address| BareJid::parse(address).map_err(|_| internal());

@@ -9,7 +9,13 @@ const FEATURES: [&str; 4] = [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::PING, r"jid\20
 /// Writes the answer to a request we understand. `false`: the uniform `service-unavailable` is due.
 ///
 /// Only our domains answer. A request to a user gets the same refusal whether he exists or not (XE-02).
-pub(super) fn answer(out: &mut Vec<u8>, kind: IqKind, id: &str, payload: &Element, addresses: &Addresses) -> bool {
+pub(super) fn answer(
+    out: &mut Vec<u8>,
+    kind: IqKind,
+    id: &str,
+    payload: &Element,
+    addresses: &Addresses,
+) -> bool {
     let to_domain = addresses.to.local().is_none() && addresses.to.resource().is_none();
     if kind != IqKind::Get || !to_domain {
         return false;
@@ -46,7 +52,11 @@ fn open<'a>(out: &'a mut Vec<u8>, id: &str, addresses: &Addresses) -> StartTag<'
 }
 
 fn identity(out: &mut Vec<u8>, category: &str, kind: &str) {
-    StartTag::open(out, "identity").attr("category", category).attr("type", kind).attr("name", "Nuncio").empty();
+    StartTag::open(out, "identity")
+        .attr("category", category)
+        .attr("type", kind)
+        .attr("name", "Nuncio")
+        .empty();
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nuncio_translate::judge::{Consent, Direction, Kind, judge};
 use nuncio_translate::pair::{Cause, Notice};
 use nuncio_translate::{Moment, message, stanza_id};
-use nuncio_xmpp::lane::{Failure, Lane, Output, Outgoing, WriteHooks};
+use nuncio_xmpp::lane::{Failure, Lane, Outgoing, Output, WriteHooks};
 use nuncio_xmpp::{StartTag, ns};
 use tracing::debug;
 
@@ -129,7 +129,8 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
         let policy = self.gateway.policy.load();
         if stanza.envelope.generation != policy.generation() {
             let (direction, unix) = (Direction::SipToXmpp, self.now.unix());
-            let judged = judge(&policy, &self.key.remote, &Consent::default(), direction, Kind::Message, unix);
+            let judged =
+                judge(&policy, &self.key.remote, &Consent::default(), direction, Kind::Message, unix);
             match judged {
                 Ok(permit) => stanza.envelope.generation = permit.generation(),
                 Err(refusal) => {
@@ -149,9 +150,23 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
         let settings = &self.gateway.settings;
         let mut id = Vec::with_capacity(stanza_id::ID_MAX);
         let (sent, kind) = (self.now.wall(), stanza_id::Kind::Ping);
-        stanza_id::mint(&settings.node_key, &settings.node_label, kind, sequence, sent, local, remote, &mut id);
+        stanza_id::mint(
+            &settings.node_key,
+            &settings.node_label,
+            kind,
+            sequence,
+            sent,
+            local,
+            remote,
+            &mut id,
+        );
         let id = String::from_utf8(id).unwrap_or_default();
-        StartTag::open(out, "iq").attr("type", "get").attr("id", &id).attr("from", local).attr("to", remote).end();
+        StartTag::open(out, "iq")
+            .attr("type", "get")
+            .attr("id", &id)
+            .attr("from", local)
+            .attr("to", remote)
+            .end();
         StartTag::open(out, "ping").ns(ns::PING).empty();
         StartTag::close(out, "iq");
     }

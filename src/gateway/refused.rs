@@ -43,14 +43,16 @@ impl RefusedDomains {
 
     /// The recorded domains, the latest attempt first.
     pub fn list(&self) -> Vec<(CompactString, Attempts)> {
-        let mut list: Vec<_> = self.domains.iter().map(|(domain, attempts)| (domain.clone(), *attempts)).collect();
+        let mut list: Vec<_> =
+            self.domains.iter().map(|(domain, attempts)| (domain.clone(), *attempts)).collect();
         list.sort_by(|(a, x), (b, y)| y.last.cmp(&x.last).then_with(|| a.cmp(b)));
         list
     }
 
     /// Linear, over at most `capacity` short entries, and only when a new name comes to a full list.
     fn evict(&mut self) {
-        let oldest = self.domains.iter().min_by_key(|(_, attempts)| attempts.last).map(|(domain, _)| domain.clone());
+        let oldest =
+            self.domains.iter().min_by_key(|(_, attempts)| attempts.last).map(|(domain, _)| domain.clone());
         if let Some(domain) = oldest {
             self.domains.remove(&domain);
         }
@@ -66,7 +68,10 @@ mod tests {
         let mut refused = RefusedDomains::new(10);
         refused.record("stranger.example", 100);
         refused.record("stranger.example", 300);
-        assert_eq!(refused.list(), [("stranger.example".into(), Attempts { count: 2, first: 100, last: 300 })]);
+        assert_eq!(
+            refused.list(),
+            [("stranger.example".into(), Attempts { count: 2, first: 100, last: 300 })]
+        );
     }
 
     #[test]

@@ -54,7 +54,8 @@ mod tests {
             pace.observe(Duration::from_millis(millis));
         }
         pace.observe(Duration::from_secs(30));
-        let drawn: std::collections::BTreeSet<_> = (0..100).map(|random| pace.draw(random).as_millis()).collect();
+        let drawn: std::collections::BTreeSet<_> =
+            (0..100).map(|random| pace.draw(random).as_millis()).collect();
         assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [3, 8]);
     }
 

@@ -5,8 +5,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use nuncio_translate::Moment;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,8 @@ where
     P: Session,
 {
     let (reader, writer) = tokio::io::split(stream);
-    let mut pump = Pump { reader, writer, input: BytesMut::new(), read_size: READ_MIN, output: Output::default() };
+    let mut pump =
+        Pump { reader, writer, input: BytesMut::new(), read_size: READ_MIN, output: Output::default() };
     let end = match pump.run(session, &mut stop, &shut_down).await {
         Ok(Next::StartTls) => {
             // Plain-text bytes past the negotiation must not leak into the TLS side (RFC 6120 §5.4.3.3).

@@ -40,7 +40,10 @@ pub(super) fn load(state_dir: &Path) -> anyhow::Result<Key> {
 /// Written aside and renamed, so that a crash leaves a whole file or none.
 fn make(state_dir: &Path, path: &Path) -> anyhow::Result<Key> {
     fs::create_dir_all(state_dir).with_context(|| {
-        format!("cannot make the state directory {}; set node.state_dir to one we may write", state_dir.display())
+        format!(
+            "cannot make the state directory {}; set node.state_dir to one we may write",
+            state_dir.display()
+        )
     })?;
     let key: [u8; LENGTH] = rand::random();
     let aside = path.with_extension("key.new");
@@ -51,7 +54,9 @@ fn make(state_dir: &Path, path: &Path) -> anyhow::Result<Key> {
         file.sync_all()?;
         fs::rename(&aside, path)
     };
-    write().with_context(|| format!("cannot write {}; may this user write the state directory?", path.display()))?;
+    write().with_context(|| {
+        format!("cannot write {}; may this user write the state directory?", path.display())
+    })?;
     Ok(Key::new(key))
 }
 

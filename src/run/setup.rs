@@ -37,7 +37,8 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         front_ends(config)?,
         Box::new(Arc::clone(&environment)),
     );
-    let dns = DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
+    let dns =
+        DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
     let context = Arc::new(Context {
         gateway: Arc::new(gateway),
         dns: Dns::new(&dns)?,
@@ -193,7 +194,11 @@ fn sip_side(config: &Config) -> anyhow::Result<SipSide> {
             .iter()
             .map(|front_end| FrontEndTargets {
                 name: front_end.name.clone(),
-                certificate_names: front_end.certificate_names.iter().map(|name| name.as_str().to_owned()).collect(),
+                certificate_names: front_end
+                    .certificate_names
+                    .iter()
+                    .map(|name| name.as_str().to_owned())
+                    .collect(),
                 next_hops: front_end.next_hops.clone(),
             })
             .collect(),

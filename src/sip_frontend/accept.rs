@@ -18,7 +18,8 @@ use crate::tls::{self, ChainStatus, NameMatch, PeerFacts, sip_names_match};
 
 /// Serves one connection on the SIP listener until it ends.
 pub async fn serve(context: Arc<Context>, stream: TcpStream, peer: SocketAddr) {
-    let (stream, facts) = match timeout(context.sip.handshake, tls::accept(stream, &context.sip.server)).await {
+    let (stream, facts) = match timeout(context.sip.handshake, tls::accept(stream, &context.sip.server)).await
+    {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(error)) => {
             info!(%peer, "SIP connection closed: TLS handshake failed: {error}");

@@ -28,7 +28,7 @@ pub async fn serve(context: Arc<Context>, index: usize) {
             context.tasks.spawn(open(Arc::clone(&context), index, target));
             continue;
         }
-        match front_end.hops.step(|group| group.deadline()) {
+        match front_end.arm() {
             None => wake.notified().await,
             Some(deadline) => tokio::select! {
                 () = wake.notified() => {}

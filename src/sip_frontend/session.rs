@@ -37,7 +37,16 @@ impl SipSession {
         now: Moment,
     ) -> Self {
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
-        Self { gateway, id, port, peer, framer: Framer::new(limits), next: Next::Run, deaf: false, draining: false }
+        Self {
+            gateway,
+            id,
+            port,
+            peer,
+            framer: Framer::new(limits),
+            next: Next::Run,
+            deaf: false,
+            draining: false,
+        }
     }
 
     pub fn id(&self) -> ConnectionId {
@@ -69,7 +78,8 @@ impl SipSession {
     /// Acts on what the transactions put out, until nothing is left.
     fn run(&mut self, now: Moment) {
         loop {
-            let outputs: Vec<_> = self.port.step(|connection| std::iter::from_fn(|| connection.poll()).collect());
+            let outputs: Vec<_> =
+                self.port.step(|connection| std::iter::from_fn(|| connection.poll()).collect());
             if outputs.is_empty() {
                 break;
             }
@@ -99,7 +109,10 @@ impl SipSession {
                         }
                     }
                     Output::Dead => {
-                        info!(connection = self.id.0, "SIP connection dropped: no answer to the keep-alive ping");
+                        info!(
+                            connection = self.id.0,
+                            "SIP connection dropped: no answer to the keep-alive ping"
+                        );
                         self.next = Next::Abort;
                     }
                 }

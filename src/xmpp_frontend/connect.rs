@@ -72,7 +72,9 @@ async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> La
                     Attempt::Failed(failure) => last = Some(failure),
                 }
             }
-            last.unwrap_or_else(|| Failure::new(FailureKind::Unresolvable, "DNS gave no address to connect to"))
+            last.unwrap_or_else(|| {
+                Failure::new(FailureKind::Unresolvable, "DNS gave no address to connect to")
+            })
         }
     };
     if context.stop.is_cancelled() {
@@ -105,7 +107,12 @@ enum Attempt {
 }
 
 /// Tries one address, up to the end of the stream that comes of it.
-async fn attempt(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>, candidate: &Candidate) -> Attempt {
+async fn attempt(
+    context: &Arc<Context>,
+    key: &LaneKey,
+    lane: &Arc<LanePort>,
+    candidate: &Candidate,
+) -> Attempt {
     let (Ok(local), Ok(remote)) = (Domain::parse(&key.local), Domain::parse(&key.remote)) else {
         return Attempt::Failed(Failure::new(FailureKind::DomainNotFound, "the lane's domain is malformed"));
     };

@@ -19,7 +19,8 @@ use crate::gateway::Gateway;
 use crate::net::session::{End, Next, Session};
 
 /// What a peer is told whose domain is no partner of ours.
-const NOT_A_PARTNER: &str = "this domain does not federate with yours; ask its administrator to add it as a partner";
+const NOT_A_PARTNER: &str =
+    "this domain does not federate with yours; ask its administrator to add it as a partner";
 
 /// The session of one stream opened by a partner.
 pub struct InboundSession {

@@ -41,7 +41,16 @@ impl LaneSession {
         now: Moment,
     ) -> Self {
         let stream = Outbound::new(config, now.instant);
-        Self { gateway, key, lane, stream, opened: false, failure: None, wants: LaneWants::default(), next: Next::Run }
+        Self {
+            gateway,
+            key,
+            lane,
+            stream,
+            opened: false,
+            failure: None,
+            wants: LaneWants::default(),
+            next: Next::Run,
+        }
     }
 
     pub fn tls_established(&mut self, facts: TlsFacts, now: Moment) {
@@ -106,7 +115,8 @@ impl LaneSession {
         let closing = self.wants.close;
         self.wants |= wants;
         if wants.abort {
-            self.failure = Some(Failure::new(FailureKind::Unreachable, "the partner stopped reading from the stream"));
+            self.failure =
+                Some(Failure::new(FailureKind::Unreachable, "the partner stopped reading from the stream"));
             self.next = Next::Abort;
         }
         if wants.close && !closing {
@@ -148,7 +158,13 @@ impl Session for LaneSession {
         self.run(now);
         if self.opened {
             let (failure, random) = (self.failure.clone(), self.gateway.random());
-            self.lane.step(|lane| lane.closed(failure, random, now.instant));
+            let answered = self.stream.close_answered();
+            self.lane.step(|lane| {
+                if answered {
+                    lane.close_answered();
+                }
+                lane.closed(failure, random, now.instant);
+            });
             self.serve_lane(now);
         }
     }

@@ -10,7 +10,6 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
-
 pub mod conditions;
 pub mod jid;
 pub mod lane;

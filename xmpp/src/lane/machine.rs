@@ -68,6 +68,8 @@ struct Batch<E> {
     replies: usize,
     /// The ping at the end of the batch, which covers everything before it.
     ping: Option<u64>,
+    /// The answer to that ping came before the write was over.
+    answered: bool,
     since: Instant,
 }
 
@@ -162,7 +164,7 @@ impl<E: Envelope> Lane<E> {
     /// The stream is established and may carry stanzas.
     pub fn opened(&mut self, now: Instant) {
         self.state = State::Open { since: now, proved: false };
-        self.drained_if_empty();
+        self.drained_if_written();
     }
 
     /// The attempt asked for by [`Output::Connect`] failed. `random` spreads the back-off.
@@ -188,12 +190,21 @@ impl<E: Envelope> Lane<E> {
             self.backoff.reset();
             self.state = State::Idle;
             if self.draining {
-                self.give_up_queue(now);
+                self.give_up_queue();
             } else if !self.queue.is_empty() {
                 self.connect_if_idle();
             }
         } else {
             self.back_off(random, now);
+        }
+    }
+
+    /// The peer answered the closing of the stream: it has taken all that was written. [`Lane::closed`]
+    /// follows.
+    pub fn close_answered(&mut self) {
+        self.counters.confirmed += self.forget_unconfirmed(self.sequence);
+        if let State::Open { proved, .. } = &mut self.state {
+            *proved = true;
         }
     }
 
@@ -208,13 +219,15 @@ impl<E: Envelope> Lane<E> {
         }
     }
 
-    /// Takes nothing new any more and reports [`Output::Drained`] once all is delivered or reported.
-    pub fn drain(&mut self, now: Instant) {
+    /// Takes nothing new any more. [`Output::Drained`] says that the stream may be closed, because all is
+    /// written, and again, after [`Lane::closed`], that nothing is left. What is not proved processed by
+    /// then is proved by the peer's answer to the closing ([`Lane::close_answered`]).
+    pub fn drain(&mut self) {
         self.draining = true;
         if !matches!(self.state, State::Open { .. } | State::Connecting) {
-            self.give_up_queue(now);
+            self.give_up_queue();
         }
-        self.drained_if_empty();
+        self.drained_if_written();
     }
 
     // --- writing --------------------------------------------------------------------------------
@@ -231,7 +244,8 @@ impl<E: Envelope> Lane<E> {
             return;
         }
         let start = out.len();
-        let mut batch = Batch { tracked: VecDeque::new(), replies: 0, ping: None, since: now };
+        let mut batch =
+            Batch { tracked: VecDeque::new(), replies: 0, ping: None, answered: false, since: now };
         while out.len() - start < budget {
             let room = self.unconfirmed.len() + batch.tracked.len() < self.config.unconfirmed;
             match self.queue.front() {
@@ -276,19 +290,26 @@ impl<E: Envelope> Lane<E> {
         if let Some(id) = batch.ping {
             let deadline = now + self.config.ping_timeout;
             self.ping = Some(Ping { id, covers: self.sequence, deadline });
+            if batch.answered {
+                self.ping_answered(id);
+            }
         }
-        self.drained_if_empty();
+        self.drained_if_written();
     }
 
     /// An answer to the ping `id` came, on whichever stream; an error answer counts as well.
     pub fn ping_answered(&mut self, id: u64) {
+        // The peer can be quicker than the write that carries the ping returns here.
+        if let Some(batch) = self.writing.as_mut().filter(|batch| batch.ping == Some(id)) {
+            batch.answered = true;
+            return;
+        }
         let Some(ping) = self.ping.take_if(|ping| ping.id == id) else { return };
         self.counters.confirmed += self.forget_unconfirmed(ping.covers);
         if let State::Open { proved, .. } = &mut self.state {
             *proved = true;
         }
         self.backoff.reset();
-        self.drained_if_empty();
     }
 
     // --- time and outputs -----------------------------------------------------------------------
@@ -321,7 +342,6 @@ impl<E: Envelope> Lane<E> {
         self.expire_batch(now);
         if let Some(ping) = self.ping.take_if(|ping| ping.deadline <= now) {
             self.counters.unconfirmed += self.forget_unconfirmed(ping.covers);
-            self.drained_if_empty();
         }
         if matches!(self.state, State::BackOff { until } if until <= now) {
             self.state = State::Idle;
@@ -381,7 +401,7 @@ impl<E: Envelope> Lane<E> {
     fn back_off(&mut self, random: u64, now: Instant) {
         if self.draining {
             self.state = State::Idle;
-            self.give_up_queue(now);
+            self.give_up_queue();
             return;
         }
         let until = now + self.backoff.next(random);
@@ -426,7 +446,7 @@ impl<E: Envelope> Lane<E> {
         while self.queue.front().is_some_and(|entry| entry.arrival + hold <= now) {
             self.expire_front();
         }
-        self.drained_if_empty();
+        self.drained_if_written();
     }
 
     fn expire_front(&mut self) {
@@ -470,18 +490,19 @@ impl<E: Envelope> Lane<E> {
     }
 
     /// Draining without a connection: nothing will leave any more.
-    fn give_up_queue(&mut self, _now: Instant) {
+    fn give_up_queue(&mut self) {
         if self.last_failure.is_none() && !self.queue.is_empty() {
             self.last_failure = Some(Failure::new(FailureKind::Shutdown, "the gateway is stopping"));
         }
         while !self.queue.is_empty() {
             self.expire_front();
         }
-        self.drained_if_empty();
+        self.drained_if_written();
     }
 
-    fn drained_if_empty(&mut self) {
-        if self.draining && self.is_empty() && !matches!(self.state, State::Connecting) {
+    fn drained_if_written(&mut self) {
+        let written = self.queue.is_empty() && self.writing.is_none();
+        if self.draining && written && !matches!(self.state, State::Connecting) {
             self.outputs.push_back(Output::Drained);
         }
     }

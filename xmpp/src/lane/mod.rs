@@ -169,7 +169,7 @@ pub enum Output<E: Envelope> {
     ReplyRoom,
     /// The connection has not moved for too long: drop it and report [`Lane::closed`].
     Abort,
-    /// Draining is complete: the stream may be closed.
+    /// Draining: everything is written, the stream may be closed; without a stream, nothing is left.
     Drained,
 }
 

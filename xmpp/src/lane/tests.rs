@@ -280,18 +280,46 @@ fn replies_are_dropped_and_counted_when_the_partner_is_out_of_reach() {
 }
 
 #[test]
-fn draining_refuses_new_work_and_ends_when_all_is_proved() {
+fn draining_refuses_new_work_and_ends_when_the_peer_answers_the_closing() {
     let mut world = World::small();
     world.push(1).unwrap();
     world.open();
     world.outputs();
-    world.lane.drain(world.now);
+    world.lane.drain();
     assert_eq!(world.push(2), Err(PushRefusal::ShuttingDown));
+    assert_eq!(world.outputs(), [""; 0], "one is still to be written");
     assert_eq!(world.take(), "<m1/><ping 1/>");
     world.written();
-    assert_eq!(world.outputs(), ["written 1"]);
-    world.lane.ping_answered(1);
+    assert_eq!(world.outputs(), ["written 1", "drained"]);
+    world.lane.close_answered();
+    world.lane.closed(None, 512, world.now);
     assert_eq!(world.outputs(), ["drained"]);
+    assert_eq!(world.lane.counters().confirmed, 1);
+}
+
+#[test]
+fn draining_reports_what_is_unproved_when_the_peer_does_not_answer_the_closing() {
+    let mut world = World::small();
+    world.push(1).unwrap();
+    world.open();
+    world.take();
+    world.written();
+    world.lane.drain();
+    world.outputs();
+    world.close();
+    assert_eq!(world.outputs(), ["may be lost 1", "drained"]);
+}
+
+#[test]
+fn the_answer_to_a_ping_may_come_before_the_write_returns() {
+    let mut world = World::small();
+    world.push(1).unwrap();
+    world.open();
+    world.take();
+    world.lane.ping_answered(1);
+    world.written();
+    assert_eq!(world.lane.counters().confirmed, 1);
+    assert!(!world.lane.wants_write(), "nothing is left to be proved");
 }
 
 #[test]
@@ -299,7 +327,7 @@ fn draining_without_a_connection_reports_what_is_queued() {
     let mut world = World::small();
     world.push(1).unwrap();
     world.outputs();
-    world.lane.drain(world.now);
+    world.lane.drain();
     assert_eq!(world.outputs(), [""; 0], "the attempt under way may still succeed");
     world.lane.connect_failed(unreachable(), 512, world.now);
     assert_eq!(world.outputs(), ["expired 1", "drained"]);

@@ -163,6 +163,12 @@ impl Outbound {
         self.wire.step() == Step::Established && self.wire.is_open()
     }
 
+    /// Whether the peer answered our [`close`](Self::close) with its closing tag. It reads a stream in order
+    /// (RFC 6120 §10.1), so then it has taken everything that was sent before.
+    pub fn close_answered(&self) -> bool {
+        self.wire.close_answered()
+    }
+
     /// How far the stream has come.
     pub fn step(&self) -> Step {
         self.wire.step()

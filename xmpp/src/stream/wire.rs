@@ -21,6 +21,8 @@ pub(super) struct Wire {
     pub(super) out: Vec<u8>,
     step: Step,
     ending: Ending,
+    /// The peer answered our closing tag with its own.
+    close_answered: bool,
     /// Our opening tag is on the wire, and no restart came after it.
     header_sent: bool,
     reader: StreamReader,
@@ -62,6 +64,7 @@ impl Wire {
             out: Vec::new(),
             step: Step::Header,
             ending: Ending::No,
+            close_answered: false,
             header_sent: false,
             reader: StreamReader::new(limits.pre_auth),
             outputs: VecDeque::new(),
@@ -218,7 +221,13 @@ impl Wire {
             self.say_closed(cause);
             self.closing_tag(Ending::Discarding, now);
         }
+        self.close_answered |= self.ending == Ending::Draining;
         self.finish();
+    }
+
+    /// Whether the peer answered our closing tag, sent in good order, with its own.
+    pub(super) fn close_answered(&self) -> bool {
+        self.close_answered
     }
 
     /// The last thing: the driver writes what there is and shuts the connection down.
