@@ -93,6 +93,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             backoff_max: limits.xmpp.backoff_max,
             ..LaneConfig::default()
         },
+        streams_per_domain: limits.xmpp.connections_per_partner,
         refused_domains: limits.xmpp.refused_domains,
         privacy: Privacy::Clear,
         started_ms: now().unix_ms,
