@@ -90,7 +90,6 @@ impl Remote {
         self.pairs.remove_if(key.as_str(), |_, slot| slot.pair.is_idle(now));
     }
 
-
     /// The lane from `local`, made by `make` if it is the first time.
     pub(super) fn lane(&self, local: &str, make: impl FnOnce() -> Arc<LanePort>) -> Arc<LanePort> {
         let mut lanes = self.lanes.lock();

@@ -1,7 +1,7 @@
 //! SIP connections, accepted or opened.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use compact_str::{CompactString, format_compact};
@@ -15,6 +15,10 @@ use tracing::{debug, info};
 use crate::gateway::{ConnectionId, Gateway, SipPeer, SipPort};
 use crate::net::session::{End, Next, Session};
 
+/// How long one message may take to arrive from its first byte to its last (SIP-10), and how long a peer that
+/// is no front end may keep its connection without asking anything.
+const UNFINISHED: Duration = Duration::from_secs(32);
+
 /// The session of one SIP connection. Both sides may send requests on it.
 pub struct SipSession {
     gateway: Arc<Gateway>,
@@ -22,6 +26,8 @@ pub struct SipSession {
     port: Arc<SipPort>,
     peer: SipPeer,
     framer: Framer,
+    /// When the connection is closed because the peer does not go on.
+    patience: Option<Instant>,
     next: Next,
     /// Nothing more is read: the peer is being shown out.
     deaf: bool,
@@ -36,6 +42,7 @@ impl SipSession {
         limits: Limits,
         now: Moment,
     ) -> Self {
+        let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + UNFINISHED);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {
             gateway,
@@ -43,6 +50,7 @@ impl SipSession {
             port,
             peer,
             framer: Framer::new(limits),
+            patience,
             next: Next::Run,
             deaf: false,
             draining: false,
@@ -133,6 +141,32 @@ impl SipSession {
         }
     }
 
+    /// The clock of an unfinished message starts with its first byte: neither dripping it nor putting it
+    /// behind others changes how long it may take.
+    fn watch(&mut self, whole_frame: bool, now: Moment) {
+        if matches!(self.peer, SipPeer::Unlisted(_)) {
+            return;
+        }
+        match self.framer.mid_message() {
+            false => self.patience = None,
+            true if whole_frame || self.patience.is_none() => self.patience = Some(now.instant + UNFINISHED),
+            true => {}
+        }
+    }
+
+    fn lose_patience(&mut self, now: Moment) {
+        if self.deaf || self.patience.is_none_or(|until| now.instant < until) {
+            return;
+        }
+        if self.wants_read() {
+            info!(connection = self.id.0, "SIP connection closed: no whole message within {UNFINISHED:?}");
+            self.show_out();
+        } else {
+            // It was us who did not read.
+            self.patience = Some(now.instant + UNFINISHED);
+        }
+    }
+
     fn tag(&self) -> CompactString {
         let label = &self.gateway.settings().node_label;
         format_compact!("{label}.{:016x}{:016x}", self.gateway.random(), self.gateway.random())
@@ -141,8 +175,11 @@ impl SipSession {
 
 impl Session for SipSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
+        let mut whole_frame = false;
         while !self.deaf {
-            match self.framer.next(input) {
+            let frame = self.framer.next(input);
+            whole_frame |= matches!(frame, Ok(Some(_)));
+            match frame {
                 Ok(Some(Frame::Message(message))) => {
                     let (port, tag) = (Arc::clone(&self.port), || self.tag());
                     port.step(|connection| connection.receive(message, tag, now.instant));
@@ -161,6 +198,7 @@ impl Session for SipSession {
         if self.deaf {
             input.clear();
         }
+        self.watch(whole_frame, now);
         self.run(now);
     }
 
@@ -185,11 +223,14 @@ impl Session for SipSession {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.port.step(|connection| connection.deadline())
+        let transactions = self.port.step(|connection| connection.deadline());
+        let patience = self.patience.filter(|_| !self.deaf);
+        [transactions, patience].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
         self.port.step(|connection| connection.handle_timeout(now.instant));
+        self.lose_patience(now);
         self.run(now);
     }
 
