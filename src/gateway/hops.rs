@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use compact_str::{CompactString, format_compact};
+use compact_str::CompactString;
 use nuncio_sip::connection;
 use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing};
 use nuncio_sip::{Message, StatusCode};
@@ -331,15 +331,11 @@ impl Gateway {
         }
     }
 
-    /// Fresh branch, tag and Call-ID, 128 bits each, with the node's label (a pool finds its node by it).
+    /// Fresh branch, tag and Call-ID.
     fn request_ids(&self) -> RequestIds {
-        let label = &self.settings.node_label;
-        let random = || format_compact!("{:016x}{:016x}", self.random(), self.random());
-        RequestIds {
-            branch: format_compact!("z9hG4bK{label}.{}", random()),
-            tag: format_compact!("{label}.{}", random()),
-            call_token: format_compact!("{label}.{}", random()),
-        }
+        let mut branch = CompactString::const_new("z9hG4bK");
+        branch.push_str(&self.token());
+        RequestIds { branch, tag: self.token(), call_token: self.token() }
     }
 }
 

@@ -224,6 +224,21 @@ impl Gateway {
         self.environment.random()
     }
 
+    /// A fresh name that nobody can guess: the node's label and 128 random bits. For tags, branches, Call-IDs
+    /// and stream ids; a pool finds the node by its label.
+    pub fn token(&self) -> CompactString {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut token = self.settings.node_label.clone();
+        token.push('.');
+        for random in [self.random(), self.random()] {
+            for shift in (0..64).step_by(4).rev() {
+                let digit = usize::try_from((random >> shift) & 15).unwrap_or_default();
+                token.push(DIGITS.get(digit).map_or('0', |digit| char::from(*digit)));
+            }
+        }
+        token
+    }
+
     /// Counts an inbound stream of a remote domain. `false`: it is one too many.
     pub fn stream_established(&self, remote: &str) -> bool {
         self.remote(remote).enter_stream(self.settings.streams_per_domain)

@@ -16,9 +16,11 @@ use tracing::error;
 use super::now;
 use super::session::{End, Next, Session};
 
-/// Bounds of one read. It starts small, so that idle connections cost little, and follows the traffic.
+/// Bounds of one read. It starts small, so that idle connections cost little, and follows the traffic; it
+/// stays below what allocators get from the operating system page by page (128 KiB), because messages keep
+/// a buffer alive and most reads need a new one.
 const READ_MIN: usize = 4 * 1024;
-const READ_MAX: usize = 256 * 1024;
+const READ_MAX: usize = 64 * 1024;
 /// Write buffers above this are given back when nothing is left to write.
 const WRITE_KEEP: usize = 16 * 1024;
 /// How long the closing of a stream (TLS close_notify, TCP FIN) may take.

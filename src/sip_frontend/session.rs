@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use compact_str::{CompactString, format_compact};
+use compact_str::CompactString;
 use nuncio_sip::connection::{Connection, ConnectionConfig, Output};
 use nuncio_sip::hop::HopConnection;
 use nuncio_sip::{Frame, Framer, Limits};
@@ -173,8 +173,7 @@ impl SipSession {
     }
 
     fn tag(&self) -> CompactString {
-        let label = &self.gateway.settings().node_label;
-        format_compact!("{label}.{:016x}{:016x}", self.gateway.random(), self.gateway.random())
+        self.gateway.token()
     }
 }
 

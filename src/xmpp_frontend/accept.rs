@@ -24,10 +24,8 @@ pub async fn serve(
     unauthenticated: Unauthenticated,
 ) {
     let gateway = Arc::clone(&context.gateway);
-    let label = &gateway.settings().node_label;
-    // 128 random bits each, fresh for every header of the stream (RFC 6120 §4.7.3).
-    let id = || format!("{label}.{:016x}{:016x}", gateway.random(), gateway.random()).into();
-    let ids = StreamIds([id(), id(), id()]);
+    // Fresh for every header of the stream (RFC 6120 §4.7.3).
+    let ids = StreamIds([gateway.token(), gateway.token(), gateway.token()]);
     let mut session =
         InboundSession::new(Arc::clone(&gateway), context.xmpp.inbound.clone(), ids, peer, now());
     // Given back as soon as the stream is established, or with the session.
