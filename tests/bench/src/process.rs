@@ -75,7 +75,7 @@ impl Role {
         Usage::of(self.child.id())
     }
 
-    fn answer<T: DeserializeOwned>(&mut self) -> Result<T> {
+    fn answer<T: DeserializeOwned>(&self) -> Result<T> {
         match self.answers.recv_timeout(PATIENCE) {
             Ok(line) => Ok(serde_json::from_str(&line)?),
             Err(_) => bail!("the {} does not answer; what it said last stands above", self.name),
