@@ -55,7 +55,7 @@ impl Role {
                 format!("cannot start the {name}; is taskset (package util-linux) installed?")
             })?;
         let (orders, out) = (child.stdin.take(), child.stdout.take());
-        let mut role = Self { name, child, orders, answers: lines(out) };
+        let role = Self { name, child, orders, answers: lines(out) };
         role.answer::<String>()?;
         Ok(role)
     }
