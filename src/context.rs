@@ -38,6 +38,8 @@ pub struct SipSide {
     pub limits: SipLimits,
     pub max_pending: usize,
     pub handshake: Duration,
+    /// Time for a message to arrive whole, and for a stranger's first request.
+    pub arrival: Duration,
     pub front_ends: Vec<FrontEndTargets>,
 }
 

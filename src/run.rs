@@ -12,7 +12,7 @@ use tracing::info;
 
 use crate::config::{Config, Listener};
 use crate::context::Context;
-use crate::net::listener::{bind, serve};
+use crate::net::listener::{ListenLimits, bind, serve};
 use crate::net::now;
 use crate::{sip_frontend, xmpp_frontend};
 
@@ -26,22 +26,28 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let limits = config.limits.clone();
     let context = setup::context(&config)?;
 
+    let sip_limits =
+        ListenLimits { open: limits.sip.connections, unauthenticated: limits.sip.unauthenticated };
+    let xmpp_limits =
+        ListenLimits { open: limits.xmpp.connections, unauthenticated: limits.xmpp.unauthenticated };
     let mut bound = Vec::new();
     for listener in &config.sip.listeners {
         let (socket, name) = (listen(listener, "SIP")?, "sip");
         bound.push(format!("sip {}", socket.local_addr()?));
         let shared = Arc::clone(&context);
-        let handler = move |stream, peer| sip_frontend::accept::serve(Arc::clone(&shared), stream, peer);
+        let handler =
+            move |stream, peer, new| sip_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
-        context.tasks.spawn(serve(name, socket, limits.sip.connections, tasks, stop, handler));
+        context.tasks.spawn(serve(name, socket, sip_limits, tasks, stop, handler));
     }
     for listener in &config.xmpp.listeners {
         let (socket, name) = (listen(listener, "XMPP")?, "xmpp");
         bound.push(format!("xmpp {}", socket.local_addr()?));
         let shared = Arc::clone(&context);
-        let handler = move |stream, peer| xmpp_frontend::accept::serve(Arc::clone(&shared), stream, peer);
+        let handler =
+            move |stream, peer, new| xmpp_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
-        context.tasks.spawn(serve(name, socket, limits.xmpp.connections, tasks, stop, handler));
+        context.tasks.spawn(serve(name, socket, xmpp_limits, tasks, stop, handler));
     }
 
     // These end with the process, not with its connections.

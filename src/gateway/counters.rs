@@ -40,6 +40,8 @@ counters! {
     foreign_errors,
     /// Stanza errors and answers whose id looks like ours but fails its check.
     forged_ids,
+    /// Pairs dropped after an internal error.
+    pairs_lost,
     /// Answers to SIP requests whose connection was gone, with none other to the same front end.
     answers_lost,
     /// Streams refused because the domain is no partner.

@@ -113,7 +113,7 @@ impl Gateway {
         let policy = self.policy.load();
         let mut composed = String::new();
         PairKey::compose(user.as_str(), contact.as_str(), &mut composed);
-        remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
+        let done = remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
             let (direction, kind) = (Direction::XmppToSip, Kind::Message);
             match judge(&policy, contact.domain(), pair.consent(), direction, kind, now.unix()) {
                 Err(refusal) => {
@@ -134,6 +134,9 @@ impl Gateway {
                 },
             }
         });
+        if let Err(lost) = done {
+            self.pair_lost(&composed, lost, Some(lane));
+        }
         self.serve_front_end_of(user.domain(), now);
     }
 
@@ -157,7 +160,7 @@ impl Gateway {
     fn visit_pair(&self, key: &PairKey, now: Moment) {
         let remote = self.remote(key.remote_domain());
         let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
-        remote.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
+        let done = remote.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
             for stanza in pair.expired(&self.settings.pair, now) {
                 self.counters.xmpp_to_sip_failed.add(1);
                 let failure = XmppFailure {
@@ -168,6 +171,9 @@ impl Gateway {
             }
             self.run_pair(key, pair, &lane, now);
         });
+        if let Err(lost) = done {
+            self.pair_lost(key.as_str(), lost, Some(&lane));
+        }
         self.serve_front_end_of(key.local_domain(), now);
     }
 
@@ -197,11 +203,15 @@ impl Gateway {
     /// Tells a SIP user about messages he sent.
     pub(super) fn notify_sip_user(&self, composed: &str, remote_domain: &str, notice: Notice, now: Moment) {
         let remote = self.remote(remote_domain);
-        remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair: &mut Pair| {
-            let lane = self.lane_below(&remote, key.local_domain(), remote_domain);
-            pair.notify(notice);
-            self.run_pair(key, pair, &lane, now);
-        });
+        let done =
+            remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair: &mut Pair| {
+                let lane = self.lane_below(&remote, key.local_domain(), remote_domain);
+                pair.notify(notice);
+                self.run_pair(key, pair, &lane, now);
+            });
+        if let Err(lost) = done {
+            self.pair_lost(composed, lost, None);
+        }
         let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
         if let Some((_, local_domain)) = local_domain {
             self.serve_front_end_of(local_domain, now);

@@ -143,7 +143,8 @@ impl Gateway {
             group.failed(outgoing, connection::Failure::ConnectionLost { written: false }, now.instant);
             return;
         };
-        if let Err(refused) = port.feed(|connection| connection.send(outgoing, now.instant)) {
+        let refused = port.feed(|connection| connection.send(outgoing, now.instant).err());
+        if let Some(refused) = refused {
             group.refused(refused, now.instant);
         }
     }
@@ -241,7 +242,7 @@ impl Gateway {
             tag: &ids.tag,
             call_token: &ids.call_token,
             extra: &[],
-            cap: None,
+            cap: self.settings.message_cap,
         };
         let mut bytes = Vec::with_capacity(instant.body.len() + REQUEST_OVERHEAD);
         to_sip::write(instant, &request, &mut bytes).map_err(|error| match error {
@@ -260,7 +261,7 @@ impl Gateway {
         let key = &envelope.pair;
         let remote = self.remote(key.remote_domain());
         let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
-        remote.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
+        let done = remote.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
             match pair.settled(envelope.serial) {
                 Some(ToSip::Message(stanza)) => self.settle_message(&stanza, &outcome, envelope, &lane, now),
                 Some(ToSip::Notice(_)) => self.settle_notice(key, &outcome),
@@ -268,6 +269,9 @@ impl Gateway {
             }
             self.run_pair(key, pair, &lane, now);
         });
+        if let Err(lost) = done {
+            self.pair_lost(key.as_str(), lost, Some(&lane));
+        }
     }
 
     fn settle_message(

@@ -37,6 +37,7 @@ use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
 use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
 use parking_lot::Mutex;
+use tracing::error;
 
 pub use counters::Counters;
 pub use from_sip::SipPeer;
@@ -44,7 +45,7 @@ pub use hops::{FrontEnd, HopPort};
 pub use lanes::{LaneHooks, LaneWants};
 pub use refused::{Attempts, RefusedDomains};
 
-use pairs::Remote;
+use pairs::{PairLost, Remote};
 use port::Port;
 use timers::Timers;
 use uniform::RefusalPace;
@@ -131,8 +132,12 @@ pub struct Settings {
     pub node_key: stanza_id::Key,
     /// Our name in Via, Contact and `ms-diagnostics` (host, or host:port).
     pub sip_name: CompactString,
+    /// Longest MESSAGE we send, in octets (DEC-11).
+    pub message_cap: Option<usize>,
     pub pair: PairConfig,
     pub lane: LaneConfig,
+    /// Most inbound streams of one remote domain at a time.
+    pub streams_per_domain: usize,
     /// Entries in the list of refused domains.
     pub refused_domains: usize,
     /// How addresses of users appear in logs.
@@ -219,6 +224,16 @@ impl Gateway {
         self.environment.random()
     }
 
+    /// Counts an inbound stream of a remote domain. `false`: it is one too many.
+    pub fn stream_established(&self, remote: &str) -> bool {
+        self.remote(remote).enter_stream(self.settings.streams_per_domain)
+    }
+
+    /// A stream that was counted has ended.
+    pub fn stream_ended(&self, remote: &str) {
+        self.remote(remote).leave_stream();
+    }
+
     /// Records a stream header from a domain that is no partner.
     pub fn record_refused_domain(&self, domain: &str, unix_ms: u64) -> Attempts {
         self.refused.lock().record(domain, unix_ms)
@@ -232,6 +247,18 @@ impl Gateway {
     /// An address as it may stand in a log line.
     fn shown<'a>(&self, address: &'a str) -> LogAddress<'a> {
         LogAddress::new(address, self.settings.privacy)
+    }
+
+    /// A step on a pair panicked: the pair is gone, what it held is accounted for, and nothing else stops.
+    fn pair_lost(&self, composed: &str, lost: PairLost, lane: Option<&LanePort>) {
+        self.counters.pairs_lost.add(1);
+        self.counters.xmpp_to_sip_failed.add(lost.waiting as u64);
+        let contact = composed.split_once('\0').map_or("", |(_, contact)| contact);
+        error!(contact = %self.shown(contact), messages = lost.waiting,
+            "a pair was dropped after an internal error (see the panic above); messages it held are lost");
+        if let Some(lane) = lane {
+            lane.feed(|lane| (0..lost.waiting).for_each(|_| lane.release_reply()));
+        }
     }
 
     fn next_sequence(&self) -> u64 {

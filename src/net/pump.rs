@@ -2,13 +2,16 @@
 
 use std::future::pending;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use nuncio_translate::Moment;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use super::now;
 use super::session::{End, Next, Session};
@@ -45,7 +48,8 @@ where
     let (reader, writer) = tokio::io::split(stream);
     let mut pump =
         Pump { reader, writer, input: BytesMut::new(), read_size: READ_MIN, output: Output::default() };
-    let end = match pump.run(session, &mut stop, &shut_down).await {
+    let run = AssertUnwindSafe(pump.run(session, &mut stop, &shut_down)).catch_unwind().await;
+    let end = match run.unwrap_or(Err(Stopped::Panic)) {
         Ok(Next::StartTls) => {
             // Plain-text bytes past the negotiation must not leak into the TLS side (RFC 6120 §5.4.3.3).
             if pump.input.is_empty() {
@@ -60,8 +64,15 @@ where
         Ok(Next::Abort | Next::Run) => End::Local,
         Err(Stopped::Peer) => End::Peer,
         Err(Stopped::Io(error)) => End::Broken(error.to_string().into()),
+        Err(Stopped::Panic) => {
+            error!("a connection was dropped after an internal error (see the panic above)");
+            End::Broken("an internal error".into())
+        }
     };
-    session.closed(end, now());
+    // A session that panicked may do so again; its connection ends all the same, and only that.
+    if catch_unwind(AssertUnwindSafe(|| session.closed(end, now()))).is_err() {
+        error!("the end of a connection met another internal error");
+    }
     Pumped::Ended
 }
 
@@ -85,6 +96,7 @@ struct Output {
 enum Stopped {
     Peer,
     Io(io::Error),
+    Panic,
 }
 
 enum Event {

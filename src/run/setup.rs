@@ -81,6 +81,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         node_label: config.node.label.as_str().into(),
         node_key: node_key::load(&config.node.state_dir)?,
         sip_name: config.sip.name.to_string().into(),
+        message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
         lane: LaneConfig {
             capacity: limits.xmpp.lane_queue,
@@ -93,6 +94,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             backoff_max: limits.xmpp.backoff_max,
             ..LaneConfig::default()
         },
+        streams_per_domain: limits.xmpp.connections_per_partner,
         refused_domains: limits.xmpp.refused_domains,
         privacy: Privacy::Clear,
         started_ms: now().unix_ms,
@@ -189,6 +191,7 @@ fn sip_side(config: &Config) -> anyhow::Result<SipSide> {
         },
         max_pending: limits.pending_per_connection,
         handshake: limits.handshake,
+        arrival: limits.arrival,
         front_ends: sip
             .front_ends
             .iter()

@@ -1,7 +1,7 @@
 //! SIP connections, accepted or opened.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use compact_str::{CompactString, format_compact};
@@ -22,6 +22,10 @@ pub struct SipSession {
     port: Arc<SipPort>,
     peer: SipPeer,
     framer: Framer,
+    /// How long a message may take to arrive whole.
+    arrival: Duration,
+    /// When the connection is closed because the peer does not go on.
+    patience: Option<Instant>,
     next: Next,
     /// Nothing more is read: the peer is being shown out.
     deaf: bool,
@@ -34,8 +38,10 @@ impl SipSession {
         peer: SipPeer,
         config: ConnectionConfig,
         limits: Limits,
+        arrival: Duration,
         now: Moment,
     ) -> Self {
+        let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {
             gateway,
@@ -43,6 +49,8 @@ impl SipSession {
             port,
             peer,
             framer: Framer::new(limits),
+            arrival,
+            patience,
             next: Next::Run,
             deaf: false,
             draining: false,
@@ -133,6 +141,37 @@ impl SipSession {
         }
     }
 
+    /// The clock of an unfinished message starts with its first byte: neither dripping it nor putting it
+    /// behind others changes how long it may take.
+    fn watch(&mut self, whole_frame: bool, now: Moment) {
+        if matches!(self.peer, SipPeer::Unlisted(_)) {
+            return;
+        }
+        match self.framer.mid_message() {
+            false => self.patience = None,
+            true if whole_frame || self.patience.is_none() => {
+                self.patience = Some(now.instant + self.arrival)
+            }
+            true => {}
+        }
+    }
+
+    fn lose_patience(&mut self, now: Moment) {
+        if self.deaf || self.patience.is_none_or(|until| now.instant < until) {
+            return;
+        }
+        if self.wants_read() {
+            info!(
+                connection = self.id.0,
+                "SIP connection closed: no whole message within {:?}", self.arrival
+            );
+            self.show_out();
+        } else {
+            // It was us who did not read.
+            self.patience = Some(now.instant + self.arrival);
+        }
+    }
+
     fn tag(&self) -> CompactString {
         let label = &self.gateway.settings().node_label;
         format_compact!("{label}.{:016x}{:016x}", self.gateway.random(), self.gateway.random())
@@ -141,8 +180,11 @@ impl SipSession {
 
 impl Session for SipSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
+        let mut whole_frame = false;
         while !self.deaf {
-            match self.framer.next(input) {
+            let frame = self.framer.next(input);
+            whole_frame |= matches!(frame, Ok(Some(_)));
+            match frame {
                 Ok(Some(Frame::Message(message))) => {
                     let (port, tag) = (Arc::clone(&self.port), || self.tag());
                     port.step(|connection| connection.receive(message, tag, now.instant));
@@ -161,6 +203,7 @@ impl Session for SipSession {
         if self.deaf {
             input.clear();
         }
+        self.watch(whole_frame, now);
         self.run(now);
     }
 
@@ -185,11 +228,14 @@ impl Session for SipSession {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.port.step(|connection| connection.deadline())
+        let transactions = self.port.step(|connection| connection.deadline());
+        let patience = self.patience.filter(|_| !self.deaf);
+        [transactions, patience].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
         self.port.step(|connection| connection.handle_timeout(now.instant));
+        self.lose_patience(now);
         self.run(now);
     }
 

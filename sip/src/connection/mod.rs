@@ -230,7 +230,9 @@ impl<E> Connection<E> {
 
     /// The answer to our ping (CRLF) has arrived.
     pub fn pong(&mut self, now: Instant) {
-        self.heard(now);
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.pong(now);
+        }
     }
 
     /// What arrived cannot be framed any further. Answers as far as that is possible; the driver writes

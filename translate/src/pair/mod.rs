@@ -211,6 +211,12 @@ impl Pair {
         self.waiting.len()
     }
 
+    /// Messages of the contact it holds, waiting or pending.
+    pub fn holds(&self) -> usize {
+        let pending = matches!(&self.pending, Some(Pending { item: ToSip::Message(_), .. }));
+        self.waiting.len() + usize::from(pending)
+    }
+
     fn pend(&mut self, item: ToSip) -> (u64, &ToSip) {
         self.serial += 1;
         let pending = self.pending.insert(Pending { serial: self.serial, item });
