@@ -55,7 +55,7 @@ impl Role {
                 format!("cannot start the {name}; is taskset (package util-linux) installed?")
             })?;
         let (orders, out) = (child.stdin.take(), child.stdout.take());
-        let mut role = Self { name, child, orders, answers: lines(out) };
+        let role = Self { name, child, orders, answers: lines(out) };
         role.answer::<String>()?;
         Ok(role)
     }
@@ -75,7 +75,7 @@ impl Role {
         Usage::of(self.child.id())
     }
 
-    fn answer<T: DeserializeOwned>(&mut self) -> Result<T> {
+    fn answer<T: DeserializeOwned>(&self) -> Result<T> {
         match self.answers.recv_timeout(PATIENCE) {
             Ok(line) => Ok(serde_json::from_str(&line)?),
             Err(_) => bail!("the {} does not answer; what it said last stands above", self.name),

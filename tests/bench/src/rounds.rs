@@ -87,7 +87,7 @@ impl Record {
             let index = (self.nanoseconds.len() as f64 * part) as usize;
             self.nanoseconds
                 .get(index)
-                .or(self.nanoseconds.last())
+                .or_else(|| self.nanoseconds.last())
                 .map_or(0.0, |&nanoseconds| nanoseconds as f64 / 1e3)
         };
         Outcome {
