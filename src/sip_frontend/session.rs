@@ -24,7 +24,7 @@ pub struct SipSession {
     framer: Framer,
     /// How long a message may take to arrive whole.
     arrival: Duration,
-    /// By when the message under way must be whole, or a stranger must have asked something.
+    /// When the connection is closed because the peer does not go on.
     patience: Option<Instant>,
     next: Next,
     /// Nothing more is read: the peer is being shown out.
@@ -141,16 +141,33 @@ impl SipSession {
         }
     }
 
-    /// A message that has begun must end in time (SIP-10, SIP-14); the clock runs from its first bytes.
-    fn mind_unfinished(&mut self, whole: bool, now: Moment) {
+    /// The clock of an unfinished message starts with its first byte: neither dripping it nor putting it
+    /// behind others changes how long it may take.
+    fn watch(&mut self, whole_frame: bool, now: Moment) {
         if matches!(self.peer, SipPeer::Unlisted(_)) {
             return;
         }
-        // After a whole message what is unfinished is another one.
-        if whole || !self.framer.mid_message() {
-            self.patience = None;
+        match self.framer.mid_message() {
+            false => self.patience = None,
+            true if whole_frame || self.patience.is_none() => {
+                self.patience = Some(now.instant + self.arrival)
+            }
+            true => {}
         }
-        if self.framer.mid_message() && self.patience.is_none() {
+    }
+
+    fn lose_patience(&mut self, now: Moment) {
+        if self.deaf || self.patience.is_none_or(|until| now.instant < until) {
+            return;
+        }
+        if self.wants_read() {
+            info!(
+                connection = self.id.0,
+                "SIP connection closed: no whole message within {:?}", self.arrival
+            );
+            self.show_out();
+        } else {
+            // It was us who did not read.
             self.patience = Some(now.instant + self.arrival);
         }
     }
@@ -163,11 +180,12 @@ impl SipSession {
 
 impl Session for SipSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
-        let mut whole = false;
+        let mut whole_frame = false;
         while !self.deaf {
-            match self.framer.next(input) {
+            let frame = self.framer.next(input);
+            whole_frame |= matches!(frame, Ok(Some(_)));
+            match frame {
                 Ok(Some(Frame::Message(message))) => {
-                    whole = true;
                     let (port, tag) = (Arc::clone(&self.port), || self.tag());
                     port.step(|connection| connection.receive(message, tag, now.instant));
                 }
@@ -185,7 +203,7 @@ impl Session for SipSession {
         if self.deaf {
             input.clear();
         }
-        self.mind_unfinished(whole, now);
+        self.watch(whole_frame, now);
         self.run(now);
     }
 
@@ -210,17 +228,14 @@ impl Session for SipSession {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let connection = self.port.step(|connection| connection.deadline());
-        [connection, self.patience].into_iter().flatten().min()
+        let transactions = self.port.step(|connection| connection.deadline());
+        let patience = self.patience.filter(|_| !self.deaf);
+        [transactions, patience].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
-        if self.patience.is_some_and(|end| end <= now.instant) {
-            info!(connection = self.id.0, limit = ?self.arrival, "SIP connection closed: nothing whole arrived in time");
-            self.patience = None;
-            self.show_out();
-        }
         self.port.step(|connection| connection.handle_timeout(now.instant));
+        self.lose_patience(now);
         self.run(now);
     }
 

@@ -16,19 +16,25 @@ impl ResponseHead {
     /// From, To with `to_tag` unless it has a tag (no tag is added if `to_tag` is no token), Call-ID, CSeq.
     ///
     /// Works for requests that are to be refused, too: a field that is missing is left out, a malformed one is
-    /// copied as it is, of repeated ones the first counts.
+    /// copied as it is, of repeated ones the first counts. That goes for Via as well: the answer takes the
+    /// connection the request came on, and needs no Via to find it (RFC 4475 §3.1.2.1).
     ///
     /// # Errors
-    /// [`HeaderError`] if the top Via is missing or malformed: then nobody can be answered.
+    /// [`HeaderError`] if there is no Via: nothing could match the answer.
     pub fn from_request(request: &Message, to_tag: &str, source: SocketAddr) -> Result<Self, HeaderError> {
-        let top = request.top_via()?;
+        let top = match request.top_via() {
+            Err(missing @ HeaderError::Missing(_)) => return Err(missing),
+            top => top.ok(),
+        };
         // Names, separators, tag, received and rport on top of what is copied.
         let copied =
             [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
         let copied = copied.into_iter().flat_map(|name| request.headers_bytes(name)).map(|v| v.len() + 12);
         let mut out = Vec::with_capacity(copied.sum::<usize>() + to_tag.len() + 80);
         let mut rows = request.headers_bytes(HeaderName::Via);
-        if let Some(first) = rows.next() {
+        if let Some(top) = top
+            && let Some(first) = rows.next()
+        {
             out.extend_from_slice(b"Via: ");
             write_top_via(&mut out, &top, source);
             // What follows the top element in its own row is not ours to change.

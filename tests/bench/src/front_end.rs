@@ -16,7 +16,11 @@ pub(crate) struct Answer {
 }
 
 /// Reads the answer at the beginning of `bytes`; `None` if it is not all there yet.
-pub(crate) fn answer(bytes: &[u8], end: &memmem::Finder<'_>, branch: &memmem::Finder<'_>) -> Result<Option<Answer>> {
+pub(crate) fn answer(
+    bytes: &[u8],
+    end: &memmem::Finder<'_>,
+    branch: &memmem::Finder<'_>,
+) -> Result<Option<Answer>> {
     let Some(at) = end.find(bytes) else { return Ok(None) };
     let head = bytes.get(..at).unwrap_or_default();
     let status = head
@@ -68,7 +72,8 @@ pub(crate) fn accept(head: &[u8], out: &mut Vec<u8>) {
 pub(crate) fn body_length(head: &[u8]) -> Result<usize> {
     const NAME: &[u8] = b"Content-Length: ";
     // It is the last field or nearly so in what everybody here writes.
-    let at = memmem::rfind(head, NAME).with_context(|| format!("no length: {}", String::from_utf8_lossy(head)))?;
+    let at =
+        memmem::rfind(head, NAME).with_context(|| format!("no length: {}", String::from_utf8_lossy(head)))?;
     let digits = head.get(at + NAME.len()..).unwrap_or_default();
     Ok(digits
         .iter()

@@ -118,7 +118,11 @@ impl Gateway {
                 bail!("the gateway counted {count} × {name}:\n{}", self.text());
             }
         }
-        ensure!(delivered == expected, "the gateway counted {delivered} × {counter} instead of {expected}:\n{}", self.text());
+        ensure!(
+            delivered == expected,
+            "the gateway counted {delivered} × {counter} instead of {expected}:\n{}",
+            self.text()
+        );
         Ok(())
     }
 

@@ -15,7 +15,9 @@ use tokio_rustls::TlsStream;
 
 use crate::child::Orders;
 use crate::front_end;
-use crate::job::{Direction, GATEWAY, GeneratorJob, Matching, Order, Pace, Round, SIP_CONNECTIONS, partner_domain};
+use crate::job::{
+    Direction, GATEWAY, GeneratorJob, Matching, Order, Pace, Round, SIP_CONNECTIONS, partner_domain,
+};
 use crate::partner;
 use crate::pki;
 use crate::rounds::{Pairs, Record};
@@ -39,7 +41,9 @@ async fn requests(job: GeneratorJob, mut orders: Orders) -> Result<()> {
     let template = template::request(job.set);
     let mut lines = Vec::new();
     for number in 0..SIP_CONNECTIONS {
-        let tcp = TcpStream::connect(job.target).await.with_context(|| format!("cannot connect to {}", job.target))?;
+        let tcp = TcpStream::connect(job.target)
+            .await
+            .with_context(|| format!("cannot connect to {}", job.target))?;
         tcp.set_nodelay(true)?;
         lines.push(Line {
             number,
@@ -56,7 +60,9 @@ async fn requests(job: GeneratorJob, mut orders: Orders) -> Result<()> {
         let record = RefCell::new(Record::new(round));
         let limit = record.borrow().limit();
         let work = try_join_all(lines.iter_mut().map(|line| line.round(&job, &template, round, &record)));
-        if let Err(error) = timeout(limit, work).await.context("answers are missing").and_then(|result| result) {
+        if let Err(error) =
+            timeout(limit, work).await.context("answers are missing").and_then(|result| result)
+        {
             record.borrow_mut().trouble(format!("{error:#}"));
         }
         orders.answer(&record.into_inner().outcome())?;
@@ -173,7 +179,9 @@ async fn stanzas(job: GeneratorJob, mut orders: Orders) -> Result<()> {
         tls: Tls::load(&job.folder, pki::PARTNER)?,
         template: template::stanza(job.set),
         streams: Vec::new(),
-        feedback: UnixStream::connect(&job.feedback).await.context("the sink does not listen for feedback")?,
+        feedback: UnixStream::connect(&job.feedback)
+            .await
+            .context("the sink does not listen for feedback")?,
         input: BytesMut::new(),
         pairs: Pairs::new(job.pairs),
         job,

@@ -27,7 +27,8 @@ pub(crate) struct Stream {
 pub(crate) async fn dial(tls: &Tls, gateway: SocketAddr, local: &str) -> Result<Stream> {
     let (local, remote) = (Domain::parse(local)?, Domain::parse(SIP_DOMAIN)?);
     let mut machine = Outbound::new(OutboundConfig::new(local.clone(), remote), Instant::now());
-    let mut tcp = TcpStream::connect(gateway).await.with_context(|| format!("cannot connect to {gateway}"))?;
+    let mut tcp =
+        TcpStream::connect(gateway).await.with_context(|| format!("cannot connect to {gateway}"))?;
     tcp.set_nodelay(true)?;
     ensure!(negotiate(&mut tcp, &mut machine).await?.is_none(), "no TLS on a stream");
     let mut stream = tls.connect(tcp, SIP_DOMAIN).await?;

@@ -35,15 +35,22 @@ pub(crate) fn make(folder: &Path) -> Result<()> {
     issue(folder, PARTNER, vec!["*.bench.example".to_owned()], &root)
 }
 
-fn issue(folder: &Path, file: &str, names: Vec<String>, root: &CertifiedIssuer<'static, KeyPair>) -> Result<()> {
+fn issue(
+    folder: &Path,
+    file: &str,
+    names: Vec<String>,
+    root: &CertifiedIssuer<'static, KeyPair>,
+) -> Result<()> {
     let mut params = CertificateParams::new(names)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     valid(&mut params);
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, root)?;
     fs::write(folder.join(format!("{file}.pem")), certificate.pem())?;
-    let private = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(format!("{file}.key")));
+    let private =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(format!("{file}.key")));
     private?.write_all(key.serialize_pem().as_bytes())?;
     Ok(())
 }

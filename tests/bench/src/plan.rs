@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::Arguments;
 use crate::gateway::{Gateway, Place, build};
 use crate::job::{
-    Count, Direction, GeneratorJob, Matching, Order, Outcome, Pace, Plays, RelayJob, Round, Set, SinkJob, Until,
+    Count, Direction, GeneratorJob, Matching, Order, Outcome, Pace, Plays, RelayJob, Round, Set, SinkJob,
+    Until,
 };
 use crate::process::{Role, Usage};
 use crate::report::{self, Line, Memory, Report, Run, Subject};
@@ -103,11 +104,23 @@ fn groups(quick: bool) -> Vec<Group> {
         };
         for subject in relays {
             let direction = Direction::SipToXmpp;
-            groups.push(Group { subject, direction, set, streams: 1, paces: if quick { windows.clone() } else { paces(1) } });
+            groups.push(Group {
+                subject,
+                direction,
+                set,
+                streams: 1,
+                paces: if quick { windows.clone() } else { paces(1) },
+            });
         }
         for direction in [Direction::SipToXmpp, Direction::XmppToSip] {
             for &streams in &streams {
-                groups.push(Group { subject: Subject::Gateway, direction, set, streams, paces: paces(streams) });
+                groups.push(Group {
+                    subject: Subject::Gateway,
+                    direction,
+                    set,
+                    streams,
+                    paces: paces(streams),
+                });
             }
         }
     }
@@ -195,7 +208,9 @@ impl Bench<'_> {
         let feedback = self.folder.join("feedback");
         let _ = fs::remove_file(&feedback);
         let (plays, listen) = match (group.subject, group.direction) {
-            (Subject::Gateway, Direction::SipToXmpp) => (Plays::Partner { gateway: place.xmpp() }, place.partner()),
+            (Subject::Gateway, Direction::SipToXmpp) => {
+                (Plays::Partner { gateway: place.xmpp() }, place.partner())
+            }
             (Subject::Gateway, Direction::XmppToSip) => {
                 (Plays::FrontEnd { feedback: feedback.clone() }, place.front_end())
             }
@@ -244,7 +259,8 @@ impl Bench<'_> {
         let from_sip = Group { streams: 1, ..group(Direction::SipToXmpp) };
         let mut stage = self.set_up(&from_sip, MEMORY_PAIRS)?;
         let few = MEMORY_PAIRS / 50;
-        let round = |messages, pairs| Round { pace: Pace::Window(64), until: Until::Messages(messages), pairs };
+        let round =
+            |messages, pairs| Round { pace: Pace::Window(64), until: Until::Messages(messages), pairs };
         stage.round(round(u64::from(MEMORY_PAIRS), few))?;
         let before = stage.tested.usage()?.bytes;
         // Half as many again, so that the slowest of the four connections comes round too.
@@ -262,7 +278,8 @@ impl Stage {
         let (tested, generator, sink) = (self.tested.usage()?, self.generator.usage()?, self.sink.usage()?);
         let outcome: Outcome = self.generator.ask(Order::Round(round))?;
         let used = self.tested.usage()?.seconds - tested.seconds;
-        let load = self.generator.usage()?.seconds - generator.seconds + self.sink.usage()?.seconds - sink.seconds;
+        let load =
+            self.generator.usage()?.seconds - generator.seconds + self.sink.usage()?.seconds - sink.seconds;
         let before = self.sent;
         self.sent += outcome.sent;
         let count = self.drained()?;
@@ -336,4 +353,3 @@ fn default_json() -> Result<PathBuf> {
     ensure!(folder.is_dir(), "{} is no folder", folder.display());
     Ok(folder.join(format!("{}.json", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"))))
 }
-

@@ -51,7 +51,9 @@ impl Role {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start the {name}; is taskset (package util-linux) installed?"))?;
+            .with_context(|| {
+                format!("cannot start the {name}; is taskset (package util-linux) installed?")
+            })?;
         let (orders, out) = (child.stdin.take(), child.stdout.take());
         let mut role = Self { name, child, orders, answers: lines(out) };
         role.answer::<String>()?;
@@ -124,7 +126,8 @@ impl Usage {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the process has ended")?;
         // The name, in parentheses, may hold anything; the fields after it do not (proc(5)).
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-        let ticks = |field: usize| fields.split_whitespace().nth(field).and_then(|field| field.parse::<u64>().ok());
+        let ticks =
+            |field: usize| fields.split_whitespace().nth(field).and_then(|field| field.parse::<u64>().ok());
         let (user, system) = (ticks(11).context("utime")?, ticks(12).context("stime")?);
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -139,5 +142,10 @@ impl Usage {
 /// Starts a program whose standard error goes to a file.
 pub(crate) fn spawn_logged(command: &mut Command, log: &Path) -> Result<Child> {
     let file = File::create(log)?;
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().context("cannot start the gateway")
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(file)
+        .spawn()
+        .context("cannot start the gateway")
 }

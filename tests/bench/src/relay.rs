@@ -28,8 +28,7 @@ const READ: usize = 64 * 1024;
 pub(crate) async fn run(job: RelayJob, mut orders: Orders) -> Result<()> {
     let tcp = TcpStream::connect(job.sink).await.context("the sink does not listen")?;
     tcp.set_nodelay(true)?;
-    let (reader, writer) =
-        split(Tls::load(&job.folder, pki::XMPP)?.connect(tcp, &partner_domain(0)).await?);
+    let (reader, writer) = split(Tls::load(&job.folder, pki::XMPP)?.connect(tcp, &partner_domain(0)).await?);
     let relay = Arc::new(Relay {
         stanza: constant_stanza(job.set),
         answer: constant_answer(),

@@ -140,7 +140,10 @@ impl Report {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         Self {
             date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
-            command: format!("cargo run --release -p nuncio-bench -- {}", arguments.join(" ")).trim_end_matches("-- ").trim().to_owned(),
+            command: format!("cargo run --release -p nuncio-bench -- {}", arguments.join(" "))
+                .trim_end_matches("-- ")
+                .trim()
+                .to_owned(),
             machine: machine(),
             runs,
             seconds,
@@ -152,11 +155,14 @@ impl Report {
 
     /// Fills in the ratios.
     pub(crate) fn compare(&mut self) {
-        let relays: Vec<Line> = self.lines.iter().filter(|line| line.subject != Subject::Gateway).cloned().collect();
+        let relays: Vec<Line> =
+            self.lines.iter().filter(|line| line.subject != Subject::Gateway).cloned().collect();
         for line in self.lines.iter_mut().filter(|line| line.subject == Subject::Gateway) {
             let Pace::Window(_) = line.pace else { continue };
             let of = |subject| {
-                let same = |relay: &&Line| relay.subject == subject && relay.set == line.set && relay.pace == line.pace;
+                let same = |relay: &&Line| {
+                    relay.subject == subject && relay.set == line.set && relay.pace == line.pace
+                };
                 relays.iter().find(same).map(|relay| line.per_second.median / relay.per_second.median)
             };
             line.to_relay_written = of(Subject::RelayWritten);
@@ -169,8 +175,20 @@ impl Report {
 pub(crate) fn table(report: &Report) -> String {
     let mut rows = vec![
         [
-            "under test", "messages", "streams", "in flight", "delivered/s", "(least–most)", "CPU µs", "(least–most)",
-            "load CPU µs", "p50 µs", "p99 µs", "p99.9 µs", "÷ relay, written", "÷ relay, ack",
+            "under test",
+            "messages",
+            "streams",
+            "in flight",
+            "delivered/s",
+            "(least–most)",
+            "CPU µs",
+            "(least–most)",
+            "load CPU µs",
+            "p50 µs",
+            "p99 µs",
+            "p99.9 µs",
+            "÷ relay, written",
+            "÷ relay, ack",
         ]
         .map(str::to_owned),
     ];

@@ -24,7 +24,16 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn new(round: Round) -> Self {
         let begin = Instant::now();
-        Self { round, begin, last: begin, sent: 0, answered: 0, refused: 0, trouble: None, nanoseconds: Vec::new() }
+        Self {
+            round,
+            begin,
+            last: begin,
+            sent: 0,
+            answered: 0,
+            refused: 0,
+            trouble: None,
+            nanoseconds: Vec::new(),
+        }
     }
 
     /// Whether one more message is to be sent; counts it if so.
@@ -76,7 +85,10 @@ impl Record {
         self.nanoseconds.sort_unstable();
         let quantile = |part: f64| {
             let index = (self.nanoseconds.len() as f64 * part) as usize;
-            self.nanoseconds.get(index).or(self.nanoseconds.last()).map_or(0.0, |&nanoseconds| nanoseconds as f64 / 1e3)
+            self.nanoseconds
+                .get(index)
+                .or(self.nanoseconds.last())
+                .map_or(0.0, |&nanoseconds| nanoseconds as f64 / 1e3)
         };
         Outcome {
             sent: self.sent,

@@ -31,7 +31,8 @@ pub(crate) async fn run(job: SinkJob, mut orders: Orders) -> Result<()> {
         Plays::FrontEnd { .. } => pki::FRONT,
         Plays::Partner { .. } | Plays::RelayEnd { .. } => pki::PARTNER,
     };
-    let served: Result<Vec<_>, _> = (0..PARTNERS).map(|number| Domain::parse(&partner_domain(number))).collect();
+    let served: Result<Vec<_>, _> =
+        (0..PARTNERS).map(|number| Domain::parse(&partner_domain(number))).collect();
     let sink = Rc::new(Sink {
         tls: Tls::load(&job.folder, name)?,
         tally: RefCell::new(Tally::new(job.pairs)),
@@ -91,7 +92,9 @@ impl Sink {
                 self.stanzas(stream.tls, answers).await
             }
             Plays::FrontEnd { .. } => self.requests(self.tls.accept(tcp).await?).await,
-            Plays::RelayEnd { acknowledges } => self.relayed(self.tls.accept(tcp).await?, *acknowledges).await,
+            Plays::RelayEnd { acknowledges } => {
+                self.relayed(self.tls.accept(tcp).await?, *acknowledges).await
+            }
         }
     }
 
@@ -236,7 +239,11 @@ enum Seen<'a> {
 
 impl Scanner {
     fn new() -> Self {
-        Self { message_end: Finder::new(b"</message>"), iq_end: Finder::new(b"</iq>"), body: Finder::new(b"<body>") }
+        Self {
+            message_end: Finder::new(b"</message>"),
+            iq_end: Finder::new(b"</iq>"),
+            body: Finder::new(b"<body>"),
+        }
     }
 
     /// What comes next and its size; `None` if it is not all there yet.
@@ -271,6 +278,7 @@ fn pong(iq: &[u8]) -> Result<Vec<u8>> {
         let (_, rest) = text.split_once(&format!(" {name}='"))?;
         rest.split_once('\'').map(|(value, _)| value)
     };
-    let (id, to) = (attribute("id").context("a ping without id")?, attribute("to").context("a ping to nobody")?);
+    let (id, to) =
+        (attribute("id").context("a ping without id")?, attribute("to").context("a ping to nobody")?);
     Ok(format!("<iq type='result' id='{id}' from='{to}' to='{SIP_DOMAIN}'/>").into_bytes())
 }

@@ -149,7 +149,9 @@ pub(crate) fn stanza(set: Set) -> Template {
     let ends = format!("from='c{{pair}}@p{{partner}}.bench.example/desk' to='u{{pair}}@{SIP_DOMAIN}'");
     Template::new(&match set {
         Set::Small => {
-            format!("<message {ends} id='{{pair}}{{sequence}}' type='chat'><body>{{pair}}{{sequence}}{text}</body></message>")
+            format!(
+                "<message {ends} id='{{pair}}{{sequence}}' type='chat'><body>{{pair}}{{sequence}}{text}</body></message>"
+            )
         }
         // What clients add today: the text once more as XHTML, states, receipts, ids.
         Set::Lync => format!(

@@ -448,8 +448,10 @@ fn what_the_check_refuses_never_reaches_the_caller() {
 fn a_request_nobody_can_answer_is_dropped_and_counted() {
     let mut rig = Rig::new();
     rig.receive(Req { via: "garbage", ..REQ }.text());
+    assert_eq!(rig.statuses(), [400], "a malformed Via comes back as it was");
+    rig.receive(Req { via: "garbage", ..REQ }.text().replace("Via: ", "Not-Via: "));
     assert!(rig.poll().is_empty() && rig.written().is_empty());
-    assert_eq!((rig.counters().rejected, rig.counters().unanswerable), (1, 1));
+    assert_eq!((rig.counters().rejected, rig.counters().unanswerable), (2, 1));
 }
 
 #[test]

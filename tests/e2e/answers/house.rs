@@ -1,0 +1,436 @@
+//! The gateway with its real sessions, and everybody around it, on a virtual clock and without a socket.
+//!
+//! Bytes go in as a peer would send them and come out as it would read them. SIP connections are
+//! [`SipSession`]s, streams are [`InboundSession`]s and [`LaneSession`]s; what a driver would do for them — carry
+//! bytes, report writes, keep time, connect when asked — is done here, one step after the other, until nothing moves.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Settings, SipPeer};
+use nuncio::net::session::{End, Next, Session};
+use nuncio::sip_frontend::session::SipSession;
+use nuncio_sip::Limits;
+use nuncio_sip::connection::ConnectionConfig;
+use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+use nuncio_translate::pair::PairConfig;
+use nuncio_translate::text::Privacy;
+use nuncio_translate::{Moment, stanza_id};
+use nuncio_world::sip_text::SipMessage;
+use nuncio_world::xml::Element;
+use nuncio_xmpp::lane::{Failure, FailureKind, LaneConfig};
+
+use crate::partner::{Line, Stream};
+
+/// The name in our Vias.
+pub(crate) const NAME: &str = "nuncio.contoso.com";
+/// The connection on which the front end calls.
+pub(crate) const FRONT_END: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9)), 50123);
+
+/// What the house is furnished with.
+pub(crate) struct Plan {
+    pub(crate) served: &'static [&'static str],
+    pub(crate) partners: &'static [(&'static str, PartnerType, bool)],
+    pub(crate) label: &'static str,
+    pub(crate) key: [u8; 16],
+    pub(crate) unix_ms: u64,
+    pub(crate) pair_queue: usize,
+    pub(crate) lane: LaneConfig,
+    pub(crate) limits: Limits,
+    pub(crate) next_hops: &'static [&'static str],
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            served: &["contoso.com"],
+            partners: &[
+                ("fabrikam.com", PartnerType::Federated, true),
+                ("public.example", PartnerType::PublicUnverified, true),
+                ("off.example", PartnerType::Federated, false),
+                ("bücher.example", PartnerType::Federated, true),
+            ],
+            label: "n1",
+            key: *b"sixteen byte key",
+            unix_ms: 1_795_184_285_000,
+            pair_queue: 256,
+            lane: LaneConfig::default(),
+            limits: Limits::default(),
+            next_hops: &["fe.contoso.com:5061"],
+        }
+    }
+}
+
+/// Whether a side can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Up,
+    /// Every attempt fails at once, for this reason.
+    Down(FailureKind),
+    /// The attempt takes for ever.
+    Pending,
+}
+
+/// What the front end answers to a request of ours.
+pub(crate) enum Reply {
+    Status(u16, &'static str),
+    With(u16, &'static str, Vec<(&'static str, String)>),
+    Silence,
+}
+
+type Rule = Box<dyn FnMut(&SipMessage) -> Reply>;
+
+pub(crate) struct House {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) now: Moment,
+    stage: Arc<Stage>,
+    pub(crate) wires: Vec<Wire>,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) served: &'static [&'static str],
+    limits: Limits,
+    /// How remote domains are reached; those not named are up.
+    pub(crate) reach: HashMap<&'static str, Reach>,
+    pub(crate) front_end_reach: Reach,
+    /// How long after its request an answer of the front end leaves.
+    pub(crate) front_end_takes: Duration,
+    pub(crate) rule: Rule,
+    /// Requests that the front end got, in order.
+    pub(crate) requests: VecDeque<SipMessage>,
+    /// Answers of the front end on their way: when, on which wire.
+    answers: VecDeque<(Instant, usize, Vec<u8>)>,
+    /// Whether partners answer pings at once.
+    pub(crate) pings_answered: bool,
+    /// Number of the connection attempt to a next hop that the gateway made last.
+    pub(crate) connects: Vec<usize>,
+}
+
+/// One SIP connection with the gateway.
+pub(crate) struct Wire {
+    pub(crate) session: SipSession,
+    input: BytesMut,
+    /// Everything that came, in order, not yet looked at.
+    pub(crate) bytes: Vec<u8>,
+    /// Opened by the gateway towards a next hop.
+    pub(crate) hop: bool,
+    pub(crate) open: bool,
+}
+
+/// The runtime, as far as the gateway needs one.
+#[derive(Default)]
+struct Stage {
+    new_lanes: std::sync::Mutex<Vec<(LaneKey, Arc<LanePort>)>>,
+    randoms: AtomicU64,
+}
+
+struct Runtime(Arc<Stage>);
+
+impl Environment for Runtime {
+    fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>) {
+        self.0.new_lanes.lock().unwrap().push((key, lane));
+    }
+
+    fn random(&self) -> u64 {
+        // SplitMix64: different every time, the same in every run.
+        let mut z = self.0.randoms.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl House {
+    pub(crate) fn new() -> Self {
+        Self::planned(Plan::default())
+    }
+
+    pub(crate) fn planned(plan: Plan) -> Self {
+        let partners = plan.partners.iter().map(|&(domain, partner_type, enabled)| {
+            (Partner { domain: domain.into(), partner_type, enabled }, Vec::new())
+        });
+        let policy = Snapshot::new(1, plan.served.iter().map(|&domain| domain.into()), partners);
+        let targets = plan.next_hops.iter().map(|&hop| hop.to_owned());
+        let group = HopGroup::new(HopConfig::default(), targets, 7);
+        let domains = plan.served.iter().map(|&domain| domain.into()).collect();
+        let settings = Settings {
+            node_label: plan.label.into(),
+            node_key: stanza_id::Key::new(plan.key),
+            sip_name: NAME.into(),
+            pair: PairConfig { queue: plan.pair_queue, ..PairConfig::default() },
+            lane: plan.lane,
+            refused_domains: 1000,
+            privacy: Privacy::Clear,
+            started_ms: plan.unix_ms,
+        };
+        let stage = Arc::new(Stage { randoms: AtomicU64::new(1), ..Stage::default() });
+        let environment = Box::new(Runtime(Arc::clone(&stage)));
+        let front_ends = vec![FrontEnd::new("pool1", domains, group)];
+        Self {
+            gateway: Arc::new(Gateway::new(settings, policy, front_ends, environment)),
+            now: Moment { instant: Instant::now(), unix_ms: plan.unix_ms },
+            stage,
+            wires: Vec::new(),
+            lines: Vec::new(),
+            streams: Vec::new(),
+            served: plan.served,
+            limits: plan.limits,
+            reach: HashMap::new(),
+            front_end_reach: Reach::Up,
+            front_end_takes: Duration::ZERO,
+            rule: Box::new(|_| Reply::Status(200, "OK")),
+            requests: VecDeque::new(),
+            answers: VecDeque::new(),
+            pings_answered: true,
+            connects: Vec::new(),
+        }
+    }
+
+    /// The front end opens a connection to the gateway.
+    pub(crate) fn front_end(&mut self) -> usize {
+        self.connect_as(SipPeer::FrontEnd(0), false)
+    }
+
+    /// Somebody opens a connection to the gateway.
+    pub(crate) fn connect_as(&mut self, peer: SipPeer, hop: bool) -> usize {
+        let address = if hop { SocketAddr::new(FRONT_END.ip(), 5061) } else { FRONT_END };
+        let config = ConnectionConfig::new(address, NAME, [3; 16]);
+        let gateway = Arc::clone(&self.gateway);
+        let session = SipSession::new(gateway, peer, config, self.limits.clone(), self.now);
+        self.wires.push(Wire { session, input: BytesMut::new(), bytes: Vec::new(), hop, open: true });
+        self.wires.len() - 1
+    }
+
+    /// Bytes arrive on a SIP connection.
+    pub(crate) fn send(&mut self, wire: usize, bytes: impl AsRef<[u8]>) {
+        let now = self.now;
+        let wire = &mut self.wires[wire];
+        assert!(wire.open, "the gateway has closed this connection");
+        wire.input.extend_from_slice(bytes.as_ref());
+        let Wire { session, input, .. } = wire;
+        session.receive(input, now);
+        self.run();
+    }
+
+    /// A SIP connection breaks.
+    pub(crate) fn cut(&mut self, wire: usize) {
+        let now = self.now;
+        self.wires[wire].open = false;
+        self.wires[wire].session.closed(End::Peer, now);
+        self.run();
+    }
+
+    /// What has come on a SIP connection since it was last asked: whole messages.
+    pub(crate) fn taken(&mut self, wire: usize) -> Vec<SipMessage> {
+        let bytes = &mut self.wires[wire].bytes;
+        let messages: Vec<_> =
+            std::iter::from_fn(|| SipMessage::take(bytes).expect("the gateway writes proper SIP")).collect();
+        assert!(bytes.is_empty(), "half a message: {:?}", String::from_utf8_lossy(bytes));
+        messages
+    }
+
+    /// Sends a request and returns the one answer to it.
+    pub(crate) fn ask(&mut self, wire: usize, request: impl AsRef<[u8]>) -> SipMessage {
+        self.send(wire, request);
+        let mut answers = self.taken(wire);
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        answers.remove(0)
+    }
+
+    /// The requests that reached the front end since it was last asked.
+    pub(crate) fn requests(&mut self) -> Vec<SipMessage> {
+        self.requests.drain(..).collect()
+    }
+
+    /// The stanzas that reached a partner since it was last asked, without pings.
+    pub(crate) fn stanzas(&mut self, remote: &str) -> Vec<Element> {
+        let mine = self.lines.iter_mut().filter(|line| line.key.remote == remote);
+        mine.flat_map(|line| line.received.drain(..)).collect()
+    }
+
+    /// A partner sends stanzas to `contoso.com`, or whatever is served first.
+    pub(crate) fn partner_says(&mut self, remote: &str, xml: &str) {
+        let local = self.served[0];
+        let index = match self.streams.iter().position(|stream| stream.is(remote, local)) {
+            Some(index) => index,
+            None => {
+                let stream = Stream::open(&self.gateway, self.served, remote, local, None, self.now);
+                self.streams.push(stream);
+                self.streams.len() - 1
+            }
+        };
+        self.streams[index].say(xml, self.now);
+        self.run();
+    }
+
+    /// Lets time pass, and everything that is due in it happen when it is due.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        loop {
+            self.run();
+            let Some(next) = self.deadline().filter(|next| *next <= end.instant) else { break };
+            self.now = self.now + next.saturating_duration_since(self.now.instant);
+            self.handle_timeouts();
+        }
+        self.now = end;
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let wires = self.wires.iter().filter(|wire| wire.open).filter_map(|wire| wire.session.deadline());
+        let lines = self.lines.iter().filter_map(Line::deadline);
+        let streams = self.streams.iter().filter_map(Stream::deadline);
+        let hops = self.gateway.front_ends().iter().filter_map(FrontEnd::arm);
+        let answers = self.answers.iter().map(|(at, ..)| *at);
+        let deadlines = wires.chain(lines).chain(streams).chain(hops).chain(answers);
+        deadlines.chain(self.gateway.deadline()).min()
+    }
+
+    fn handle_timeouts(&mut self) {
+        let now = self.now;
+        for wire in self.wires.iter_mut().filter(|wire| wire.open) {
+            wire.session.handle_timeout(now);
+        }
+        self.lines.iter_mut().for_each(|line| line.handle_timeout(now));
+        self.streams.iter_mut().for_each(|stream| stream.handle_timeout(now));
+        for front_end in self.gateway.front_ends() {
+            front_end.hops.step(|group| group.handle_timeout(now.instant));
+        }
+        self.gateway.handle_timeout(now);
+    }
+
+    /// Moves bytes until none move.
+    pub(crate) fn run(&mut self) {
+        for _ in 0..100_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the house does not come to rest");
+    }
+
+    fn step(&mut self) -> bool {
+        let mut moved = false;
+        for (key, lane) in self.stage.new_lanes.lock().unwrap().drain(..) {
+            self.lines.push(Line::new(key, lane));
+            moved = true;
+        }
+        for index in 0..self.wires.len() {
+            moved |= self.step_wire(index);
+        }
+        let (at, answers) = (self.now.instant, std::mem::take(&mut self.answers));
+        let (due, later): (VecDeque<_>, _) = answers.into_iter().partition(|(when, ..)| *when <= at);
+        self.answers = later;
+        for (_, wire, bytes) in due {
+            if self.wires[wire].open {
+                let Wire { session, input, .. } = &mut self.wires[wire];
+                input.extend_from_slice(&bytes);
+                session.receive(input, self.now);
+            }
+            moved = true;
+        }
+        let mut ping_answers = Vec::new();
+        for line in &mut self.lines {
+            let reach = self.reach.get(line.key.remote.as_str()).unwrap_or(&Reach::Up);
+            moved |= line.step(&self.gateway, reach, self.now);
+            let pings = line.pings.drain(..).map(|id| (line.key.clone(), id));
+            ping_answers.extend(pings.filter(|_| self.pings_answered));
+        }
+        for (key, id) in ping_answers {
+            self.answer_ping(&key, &id);
+            moved = true;
+        }
+        for stream in &mut self.streams {
+            moved |= stream.step(self.now);
+        }
+        moved | self.step_front_ends()
+    }
+
+    fn step_wire(&mut self, index: usize) -> bool {
+        let now = self.now;
+        let wire = &mut self.wires[index];
+        if !wire.open {
+            return false;
+        }
+        let mut out = Vec::new();
+        wire.session.transmit(&mut out, now);
+        if !out.is_empty() {
+            wire.session.written(now);
+        }
+        if wire.session.next() != Next::Run {
+            wire.open = false;
+            wire.session.closed(End::Local, now);
+        }
+        let moved = !out.is_empty();
+        wire.bytes.extend_from_slice(&out);
+        if wire.hop {
+            while let Some(message) = SipMessage::take(&mut wire.bytes).unwrap() {
+                if message.status().is_some() {
+                    continue;
+                }
+                let at = now.instant + self.front_end_takes;
+                let answer = match (self.rule)(&message) {
+                    Reply::Silence => None,
+                    Reply::Status(status, reason) => Some(message.answer(status, reason, &[]).unwrap()),
+                    Reply::With(status, reason, more) => {
+                        let more: Vec<_> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                        Some(message.answer(status, reason, &more).unwrap())
+                    }
+                };
+                self.answers.extend(answer.map(|answer| (at, index, answer.into_bytes())));
+                self.requests.push_back(message);
+            }
+        }
+        moved
+    }
+
+    fn step_front_ends(&mut self) -> bool {
+        let (gateway, now) = (Arc::clone(&self.gateway), self.now);
+        let mut moved = false;
+        for front_end in gateway.front_ends() {
+            gateway.serve_front_end(front_end, now);
+            let Some(target) = front_end.take_connect_order() else { continue };
+            moved = true;
+            self.connects.push(target);
+            match &self.front_end_reach {
+                Reach::Pending => {}
+                Reach::Down(_) => {
+                    front_end
+                        .hops
+                        .step(|group| group.connect_failed("nobody listens there".to_owned(), now.instant));
+                }
+                Reach::Up => {
+                    let index = self.connect_as(SipPeer::FrontEnd(0), true);
+                    self.wires[index].session.serves_hops(now);
+                }
+            }
+        }
+        moved
+    }
+
+    fn answer_ping(&mut self, key: &LaneKey, id: &str) {
+        let answer = format!("<iq type='result' id='{id}' from='{}' to='{}'/>", key.remote, key.local);
+        let at = self.streams.iter().position(|stream| stream.is(&key.remote, &key.local));
+        let index = at.unwrap_or_else(|| {
+            let stream = Stream::open(&self.gateway, self.served, &key.remote, &key.local, None, self.now);
+            self.streams.push(stream);
+            self.streams.len() - 1
+        });
+        self.streams[index].say(&answer, self.now);
+    }
+
+    /// A counter of the gateway.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        let list = self.gateway.counters().list();
+        list.iter().find(|(counter, _)| *counter == name).unwrap_or_else(|| panic!("no counter {name}")).1
+    }
+}
+
+/// Why a lane's attempt failed, in words.
+pub(crate) fn failure(kind: FailureKind) -> Failure {
+    Failure::new(kind, format!("{kind:?}, says the test"))
+}

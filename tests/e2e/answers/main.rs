@@ -1,0 +1,7 @@
+//! What the gateway answers: its real sessions and machines, fed with bytes, without a socket and on a virtual clock.
+
+mod house;
+mod partner;
+mod text;
+
+mod torture;
