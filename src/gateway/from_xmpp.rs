@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
@@ -12,7 +13,7 @@ use nuncio_translate::pair::{Cause, Notice, Pair, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
 use nuncio_xmpp::stanza::is_error;
 use nuncio_xmpp::{
-    Addresses, Condition, Element, ErrorType, IqVerdict, StanzaError, StanzaKind, check_iq, classify,
+    Addresses, Condition, Element, ErrorType, IqVerdict, Jid, StanzaError, StanzaKind, check_iq, classify,
     write_error_reply,
 };
 use tokio::sync::Notify;
@@ -49,6 +50,10 @@ impl Gateway {
             }
             Some(StanzaKind::Message) => self.xmpp_message(stanza, addresses, &remote, &lane, now),
             Some(StanzaKind::Iq) => self.xmpp_iq(&stanza, addresses, &lane, now),
+            Some(StanzaKind::Presence) if !is_presence_type(stanza.attr("type")) => {
+                let failure = XmppFailure::new(Condition::BadRequest, "the type of presence is unknown");
+                reply_error(&lane, &stanza, &failure, now);
+            }
             // Presence says nothing to anybody yet: silence is the uniform answer (mission, rule 3).
             Some(StanzaKind::Presence) | None => lane.feed(|lane| lane.release_reply()),
         }
@@ -185,8 +190,7 @@ impl Gateway {
         match stanza_id::verify(&self.settings.node_key, id, user, contact) {
             Ok(id) if id.kind == stanza_id::Kind::Message => {
                 self.counters.late_errors.add(1);
-                let by = error.by.as_deref().unwrap_or_else(|| addresses.from.as_str());
-                let cause = Cause::Error { condition: error.condition, by: by.into() };
+                let cause = Cause::Error { condition: error.condition, by: reporter(&error, addresses) };
                 let mut composed = String::new();
                 PairKey::compose(user, contact, &mut composed);
                 self.notify_sip_user(&composed, addresses.from.domain(), Notice::new(cause, id.sent), now);
@@ -256,6 +260,21 @@ impl Gateway {
             Err(IdError::Forged) => self.counters.forged_ids.add(1),
         }
     }
+}
+
+/// Who reports an error. The claim in it counts as far as the stream vouches for it, and without a resource: else
+/// a contact could put any words before the eyes of a SIP user, whether he may write to him or not.
+fn reporter(error: &StanzaError, addresses: &Addresses) -> CompactString {
+    let claimed = error.by.as_deref().and_then(|by| Jid::parse(by).ok());
+    let credible = claimed.filter(|by| by.domain() == addresses.from.domain());
+    credible.as_ref().map_or_else(|| addresses.from.bare_str(), Jid::bare_str).into()
+}
+
+/// The types of presence (RFC 6121 §4.7.1); no type is one too.
+fn is_presence_type(name: Option<&str>) -> bool {
+    const TYPES: [&str; 7] =
+        ["error", "probe", "subscribe", "subscribed", "unavailable", "unsubscribe", "unsubscribed"];
+    name.is_none_or(|name| TYPES.contains(&name))
 }
 
 /// How long a front end took, as far as it may model a refusal.
