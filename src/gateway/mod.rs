@@ -116,6 +116,20 @@ pub trait Environment: Send + Sync {
     fn random(&self) -> u64;
 }
 
+/// What the gateway holds at a moment, for metrics and tests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// SIP connections, living or remembered for the answers they are owed.
+    pub connections: usize,
+    pub pairs: usize,
+    /// Messages of contacts waiting for their turn, in all pairs.
+    pub waiting: usize,
+    /// The same, in the pair that has most of them.
+    pub waiting_most: usize,
+    /// Inbound streams, established and counted.
+    pub streams: usize,
+}
+
 /// A SIP connection as others find it.
 #[derive(Debug, Clone)]
 struct SipLink {
@@ -257,6 +271,13 @@ impl Gateway {
     /// The domains that knocked and are no partners, the latest first.
     pub fn refused_domains(&self) -> Vec<(CompactString, Attempts)> {
         self.refused.lock().list()
+    }
+
+    /// What is held now. Walks all pairs.
+    pub fn holdings(&self) -> Holdings {
+        let mut holdings = Holdings { connections: self.connections.len(), ..Holdings::default() };
+        self.remotes.iter().for_each(|remote| remote.add_to(&mut holdings));
+        holdings
     }
 
     /// An address as it may stand in a log line.

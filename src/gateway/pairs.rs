@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::LanePort;
+use super::{Holdings, LanePort};
 use super::timers::{Due, Timers};
 
 /// How soon after its last use a pair that holds nothing is looked at and dropped.
@@ -159,6 +159,17 @@ impl Remote {
         let lane = make();
         lanes.push((local.into(), Arc::clone(&lane)));
         lane
+    }
+
+    /// Adds what is held here.
+    pub(super) fn add_to(&self, holdings: &mut Holdings) {
+        holdings.streams += self.streams.load(Ordering::Acquire);
+        for slot in &self.pairs {
+            let waiting = slot.pair.waiting();
+            holdings.pairs += 1;
+            holdings.waiting += waiting;
+            holdings.waiting_most = holdings.waiting_most.max(waiting);
+        }
     }
 
     pub(super) fn lanes(&self) -> Vec<Arc<LanePort>> {
