@@ -1,6 +1,7 @@
 //! What `xmpp_frontend::connect` and `sip_frontend::next_hop` do, on the virtual clock: connect, run, report.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nuncio::gateway::{LaneKey, LanePort, LaneWants, SipPeer};
 use nuncio::sip_frontend::session::SipSession;
@@ -16,6 +17,9 @@ use crate::world::{Event, Task, World};
 
 /// As configured by default.
 pub(crate) const CONNECT_TIMEOUT: Micros = 5 * SECOND;
+
+/// How long a SIP message may take to arrive whole.
+const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// How an attempt to reach somebody ends, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +226,7 @@ impl World {
             ..ConnectionConfig::new("192.0.2.1:5061".parse().unwrap(), "gw.contoso.example", secret)
         };
         let now = self.moment();
-        SipSession::new(Arc::clone(&self.gateway), peer, config, nuncio_sip::Limits::default(), now)
+        SipSession::new(Arc::clone(&self.gateway), peer, config, nuncio_sip::Limits::default(), ARRIVAL, now)
     }
 
     /// A connection that somebody opens to the gateway's SIP listener.

@@ -3,7 +3,7 @@
 use nuncio_translate::judge::PartnerType;
 
 use crate::net::{ConnId, MILLI, Micros, SECOND};
-use crate::world::{Event, World};
+use crate::world::World;
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

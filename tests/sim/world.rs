@@ -183,6 +183,7 @@ impl World {
             node_label: "n1".into(),
             node_key: Key::new([7; 16]),
             sip_name: "gw.contoso.example".into(),
+            message_cap: None,
             pair: scale.pair.clone(),
             lane: scale.lane.clone(),
             streams_per_domain: 20,
