@@ -24,6 +24,18 @@ use super::timers::Due;
 use super::{Gateway, LanePort};
 
 impl Gateway {
+    /// Whether a stanza may have to be answered, so that it needs a reservation. What only brings an answer
+    /// itself never waits for room: proof of delivery and late errors come in however full the way back is.
+    pub fn may_be_answered(stanza: &Element) -> bool {
+        let kind = stanza.attr("type");
+        match classify(stanza) {
+            Some(StanzaKind::Message) => !is_error(stanza),
+            Some(StanzaKind::Iq) => !matches!(kind, Some("result" | "error")),
+            Some(StanzaKind::Presence) => !is_presence_type(kind),
+            None => false,
+        }
+    }
+
     /// Reserves the place for the answer to a stanza, on the lane back to its sender's domain. Without it
     /// the stanza is not worked on: `wake` rings when there is room again, and until then the stream it
     /// came on is not read.
@@ -38,16 +50,13 @@ impl Gateway {
         lane.step(|lane| lane.reserve_reply())
     }
 
-    /// Works on a stanza whose addresses the stream has vouched for, and for whose answer a place is
-    /// reserved ([`Gateway::reserve_answer`]).
+    /// Works on a stanza whose addresses the stream has vouched for. If it [may be
+    /// answered](Gateway::may_be_answered), a place for that is [reserved](Gateway::reserve_answer).
     pub fn xmpp_stanza(&self, stanza: Element, addresses: &Addresses, now: Moment) {
         let remote = self.remote(addresses.from.domain());
         let lane = self.lane_below(&remote, addresses.to.domain(), addresses.from.domain());
         match classify(&stanza) {
-            Some(StanzaKind::Message) if is_error(&stanza) => {
-                lane.feed(|lane| lane.release_reply());
-                self.late_error(&stanza, addresses, now);
-            }
+            Some(StanzaKind::Message) if is_error(&stanza) => self.late_error(&stanza, addresses, now),
             Some(StanzaKind::Message) => self.xmpp_message(stanza, addresses, &remote, &lane, now),
             Some(StanzaKind::Iq) => self.xmpp_iq(&stanza, addresses, &lane, now),
             Some(StanzaKind::Presence) if !is_presence_type(stanza.attr("type")) => {
@@ -55,7 +64,7 @@ impl Gateway {
                 reply_error(&lane, &stanza, &failure, now);
             }
             // Presence says nothing to anybody yet: silence is the uniform answer (mission, rule 3).
-            Some(StanzaKind::Presence) | None => lane.feed(|lane| lane.release_reply()),
+            Some(StanzaKind::Presence) | None => {}
         }
     }
 
@@ -182,6 +191,25 @@ impl Gateway {
         self.serve_front_end_of(key.local_domain(), now);
     }
 
+    /// The messages of a pair that still wait go back to their sender.
+    pub(super) fn give_up_pair(&self, key: &PairKey, now: Moment) {
+        let remote = self.remote(key.remote_domain());
+        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
+        let done = remote.visit(key, &self.settings.pair, &self.timers, now, |_, pair| {
+            for stanza in pair.give_up() {
+                self.counters.xmpp_to_sip_failed.add(1);
+                let failure = XmppFailure {
+                    kind: ErrorType::Wait,
+                    ..XmppFailure::new(Condition::RemoteServerTimeout, "the gateway is being shut down")
+                };
+                reply_error(&lane, &stanza, &failure, now);
+            }
+        });
+        if let Err(lost) = done {
+            self.pair_lost(key.as_str(), lost, Some(&lane));
+        }
+    }
+
     /// An error in answer to something we sent: the SIP user is told, if the id proves that it was ours.
     fn late_error(&self, stanza: &Element, addresses: &Addresses, now: Moment) {
         let Some(error) = StanzaError::from_element(stanza) else { return };
@@ -214,7 +242,9 @@ impl Gateway {
                 self.run_pair(key, pair, &lane, now);
             });
         if let Err(lost) = done {
-            self.pair_lost(composed, lost, None);
+            let local = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
+            let lane = local.map(|(_, local)| self.lane_below(&remote, local, remote_domain));
+            self.pair_lost(composed, lost, lane.as_deref());
         }
         let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
         if let Some((_, local_domain)) = local_domain {
@@ -224,10 +254,7 @@ impl Gateway {
 
     fn xmpp_iq(&self, stanza: &Element, addresses: &Addresses, lane: &LanePort, now: Moment) {
         match check_iq(stanza) {
-            IqVerdict::Result { id, .. } | IqVerdict::Error { id } => {
-                lane.feed(|lane| lane.release_reply());
-                self.iq_answered(id, addresses, lane);
-            }
+            IqVerdict::Result { id, .. } | IqVerdict::Error { id } => self.iq_answered(id, addresses, lane),
             IqVerdict::Request { kind, id, payload } => {
                 let mut bytes = Vec::new();
                 let answered = super::iq::answer(&mut bytes, kind, id, payload, addresses);
@@ -241,7 +268,8 @@ impl Gateway {
                 let failure = XmppFailure::new(condition, "the request is malformed");
                 reply_error(lane, stanza, &failure, now);
             }
-            IqVerdict::Ignore => lane.feed(|lane| lane.release_reply()),
+            IqVerdict::Ignore if Self::may_be_answered(stanza) => lane.feed(|lane| lane.release_reply()),
+            IqVerdict::Ignore => {}
         }
     }
 

@@ -135,9 +135,7 @@ impl World {
                 self.lanes[index].step = Step::Running { pump };
                 return;
             }
-            Reach::Connected | Reach::Refused => {
-                Failure::new(FailureKind::Unreachable, "connection refused")
-            }
+            Reach::Connected | Reach::Refused => Failure::new(FailureKind::Unreachable, "connection refused"),
             Reach::NoName => Failure::new(FailureKind::Unresolvable, "DNS did not answer"),
         };
         self.lane_failed(index, failure);
