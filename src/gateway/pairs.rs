@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::{Holdings, LanePort};
 use super::timers::{Due, Timers};
+use super::{Holdings, LanePort};
 
 /// How soon after its last use a pair that holds nothing is looked at and dropped.
 const LINGER: Duration = Duration::from_secs(60);

@@ -34,7 +34,11 @@ impl Fault {
     pub(crate) fn draw(world: &mut World) -> (Self, Micros) {
         let partner = world.rng.index(world.partners.len());
         let node = world.rng.index(2);
-        let span = world.rng.pick(&[(300 * MILLI, 3 * SECOND), (3 * SECOND, 15 * SECOND), (30 * SECOND, 100 * SECOND)]);
+        let span = world.rng.pick(&[
+            (300 * MILLI, 3 * SECOND),
+            (3 * SECOND, 15 * SECOND),
+            (30 * SECOND, 100 * SECOND),
+        ]);
         let duration = world.rng.range(span.0, span.1);
         let fault = match world.rng.range(0, 20) {
             0..4 => Self::Reset,

@@ -184,8 +184,7 @@ impl Ledger {
         let mut bounced = vec![0u64; self.pairs.len()];
         for (id, message) in self.from_sip.iter().enumerate() {
             if message.finals.len() > message.copies as usize {
-                problems
-                    .push(format!("s{id} got {:?} for {} requests", message.finals, message.copies));
+                problems.push(format!("s{id} got {:?} for {} requests", message.finals, message.copies));
             }
             let status = message.finals.first().map(|(_, status)| *status);
             match status {

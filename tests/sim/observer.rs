@@ -18,7 +18,9 @@ impl World {
         let (conn, side) = (self.pumps[pump].conn, self.pumps[pump].side);
         let read = self.conns[conn].dirs[1 - side].read;
         self.pumps[pump].last_read.clear();
-        while let Some(sent) = self.conns[conn].book.pop_front_if(|(end, _)| *end <= read).map(|(_, sent)| sent) {
+        while let Some(sent) =
+            self.conns[conn].book.pop_front_if(|(end, _)| *end <= read).map(|(_, sent)| sent)
+        {
             if self.pumps[pump].poisoned {
                 continue;
             }
@@ -65,7 +67,9 @@ impl World {
             let message = &mut self.ledger.from_sip[id];
             message.left += 1;
             if message.evil || !enabled {
-                self.ledger.violation(format!("no unauthorised from: s{id} left for partner {partner} against the policy"));
+                self.ledger.violation(format!(
+                    "no unauthorised from: s{id} left for partner {partner} against the policy"
+                ));
             }
         }
         for id in numbers(bytes, b" id='c") {
@@ -125,12 +129,15 @@ impl World {
             record.left_after = since;
             let (pair, evil) = (record.pair, record.evil);
             let partner = self.ledger.pairs[pair].partner;
-            let wrote = self.ledger.from_sip.iter().any(|other| other.pair == pair && other.arrived.is_some());
+            let wrote =
+                self.ledger.from_sip.iter().any(|other| other.pair == pair && other.arrived.is_some());
             if evil || !self.was_enabled_since(partner, since) {
                 self.ledger.violation(format!("no unauthorised from: c{id} left against the policy"));
             }
             if !wrote && !self.was_trusted_since(partner, since) {
-                self.ledger.violation(format!("no unauthorised from: c{id} left though its user was to be written to first"));
+                self.ledger.violation(format!(
+                    "no unauthorised from: c{id} left though its user was to be written to first"
+                ));
             }
             return;
         }

@@ -173,7 +173,8 @@ impl World {
             return;
         }
         self.partners[index].outbox.push_back((item, bytes));
-        let out = self.partners[index].streams.iter().find(|stream| matches!(stream.machine, Machine::Out(_)));
+        let out =
+            self.partners[index].streams.iter().find(|stream| matches!(stream.machine, Machine::Out(_)));
         match out.map(|stream| stream.conn) {
             Some(conn) => self.partner_poke(index, conn),
             None => {
@@ -286,7 +287,8 @@ impl World {
             (StanzaKind::Message, Some("error")) => self.note("partner got error", index as u64, 0),
             (StanzaKind::Message, _) => {
                 let body = element.child("body", ns::SERVER).map(|body| body.text().into_owned());
-                let id = body.as_deref().and_then(|body| body.strip_prefix('s')).and_then(|id| id.parse().ok());
+                let id =
+                    body.as_deref().and_then(|body| body.strip_prefix('s')).and_then(|id| id.parse().ok());
                 let Some(id) = id else {
                     return self.ledger.violation(format!("a partner got a message nobody sent: {body:?}"));
                 };
@@ -323,7 +325,10 @@ impl World {
         if let Some(stream) = self.partners[index].streams.iter_mut().find(|stream| stream.conn == conn) {
             both!(&mut stream.machine, machine => machine.tls_established(ours, now));
         }
-        self.poke(conn, self.conns[conn].ends.iter().position(|end| !matches!(end, Owner::Gateway { .. })).unwrap_or(0));
+        self.poke(
+            conn,
+            self.conns[conn].ends.iter().position(|end| !matches!(end, Owner::Gateway { .. })).unwrap_or(0),
+        );
     }
 
     /// Closes all its streams in good order.
@@ -369,7 +374,8 @@ impl World {
             let other = self.partners[(partner + 1) % self.partners.len()].domain.clone();
             from = format!("c0@{}", other.as_str());
         }
-        let bytes = format!("<message from='{from}/r' to='{to}' id='c{id}' type='chat'><body>c{id}</body></message>");
+        let bytes =
+            format!("<message from='{from}/r' to='{to}' id='c{id}' type='chat'><body>c{id}</body></message>");
         let item = if evil { Item::Poison(id) } else { Item::Message(id) };
         self.note("contact writes", id as u64, pair as u64);
         self.partner_says(partner, item, bytes.into_bytes());

@@ -63,7 +63,10 @@ pub(crate) enum Event {
     PartnerConnects(usize),
     FrontEndConnects(usize),
     /// A connection attempt of the gateway comes to its end.
-    HopConnected { target: usize, ok: bool },
+    HopConnected {
+        target: usize,
+        ok: bool,
+    },
     /// A stranger tries his luck.
     Stranger,
     /// The user agent gives up waiting (Timer F).
@@ -191,7 +194,8 @@ impl World {
             privacy: Privacy::Clear,
             started_ms: EPOCH_MS,
         };
-        let hops = HopGroup::new(scale.hop.clone(), ["fe0:5061".to_owned(), "fe1:5061".to_owned()], rng.next());
+        let hops =
+            HopGroup::new(scale.hop.clone(), ["fe0:5061".to_owned(), "fe1:5061".to_owned()], rng.next());
         let front_ends = vec![FrontEnd::new("pool", vec![LOCAL.into()], hops)];
         let types = partners.iter().map(|_| vec![(0, PartnerType::Federated)]).collect::<Vec<_>>();
         let enabled = partners.iter().map(|_| vec![(0, true)]).collect::<Vec<_>>();
