@@ -23,7 +23,11 @@ pub struct Context {
     pub xmpp: XmppSide,
     /// Set once the gateway is told to stop: no new connections, finish what is under way.
     pub stop: CancellationToken,
-    /// The tasks of all connections.
+    /// Set last: nothing more goes to front ends.
+    pub release: CancellationToken,
+    /// The tasks of all lanes.
+    pub lanes: TaskTracker,
+    /// The tasks of all other connections.
     pub tasks: TaskTracker,
 }
 

@@ -72,6 +72,8 @@ impl Gateway {
             .with("Accept", ACCEPT)
             .with("Accept-Encoding", ACCEPT_ENCODING)
             .with("Accept-Language", "*")
+            // Empty: no extension (RFC 3261 §20.37).
+            .with("Supported", "")
     }
 
     fn refuse_stranger(&self, peer: &SipPeer, reply: ReplyTo, now: Moment) {

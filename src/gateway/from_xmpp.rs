@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
@@ -12,7 +13,7 @@ use nuncio_translate::pair::{Cause, Notice, Pair, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
 use nuncio_xmpp::stanza::is_error;
 use nuncio_xmpp::{
-    Addresses, Condition, Element, ErrorType, IqVerdict, StanzaError, StanzaKind, check_iq, classify,
+    Addresses, Condition, Element, ErrorType, IqVerdict, Jid, StanzaError, StanzaKind, check_iq, classify,
     write_error_reply,
 };
 use tokio::sync::Notify;
@@ -23,6 +24,18 @@ use super::timers::Due;
 use super::{Gateway, LanePort};
 
 impl Gateway {
+    /// Whether a stanza may have to be answered, so that it needs a reservation. What only brings an answer
+    /// itself never waits for room: proof of delivery and late errors come in however full the way back is.
+    pub fn may_be_answered(stanza: &Element) -> bool {
+        let kind = stanza.attr("type");
+        match classify(stanza) {
+            Some(StanzaKind::Message) => !is_error(stanza),
+            Some(StanzaKind::Iq) => !matches!(kind, Some("result" | "error")),
+            Some(StanzaKind::Presence) => !is_presence_type(kind),
+            None => false,
+        }
+    }
+
     /// Reserves the place for the answer to a stanza, on the lane back to its sender's domain. Without it
     /// the stanza is not worked on: `wake` rings when there is room again, and until then the stream it
     /// came on is not read.
@@ -37,20 +50,21 @@ impl Gateway {
         lane.step(|lane| lane.reserve_reply())
     }
 
-    /// Works on a stanza whose addresses the stream has vouched for, and for whose answer a place is
-    /// reserved ([`Gateway::reserve_answer`]).
+    /// Works on a stanza whose addresses the stream has vouched for. If it [may be
+    /// answered](Gateway::may_be_answered), a place for that is [reserved](Gateway::reserve_answer).
     pub fn xmpp_stanza(&self, stanza: Element, addresses: &Addresses, now: Moment) {
         let remote = self.remote(addresses.from.domain());
         let lane = self.lane_below(&remote, addresses.to.domain(), addresses.from.domain());
         match classify(&stanza) {
-            Some(StanzaKind::Message) if is_error(&stanza) => {
-                lane.feed(|lane| lane.release_reply());
-                self.late_error(&stanza, addresses, now);
-            }
+            Some(StanzaKind::Message) if is_error(&stanza) => self.late_error(&stanza, addresses, now),
             Some(StanzaKind::Message) => self.xmpp_message(stanza, addresses, &remote, &lane, now),
             Some(StanzaKind::Iq) => self.xmpp_iq(&stanza, addresses, &lane, now),
+            Some(StanzaKind::Presence) if !is_presence_type(stanza.attr("type")) => {
+                let failure = XmppFailure::new(Condition::BadRequest, "the type of presence is unknown");
+                reply_error(&lane, &stanza, &failure, now);
+            }
             // Presence says nothing to anybody yet: silence is the uniform answer (mission, rule 3).
-            Some(StanzaKind::Presence) | None => lane.feed(|lane| lane.release_reply()),
+            Some(StanzaKind::Presence) | None => {}
         }
     }
 
@@ -177,6 +191,25 @@ impl Gateway {
         self.serve_front_end_of(key.local_domain(), now);
     }
 
+    /// The messages of a pair that still wait go back to their sender.
+    pub(super) fn give_up_pair(&self, key: &PairKey, now: Moment) {
+        let remote = self.remote(key.remote_domain());
+        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
+        let done = remote.visit(key, &self.settings.pair, &self.timers, now, |_, pair| {
+            for stanza in pair.give_up() {
+                self.counters.xmpp_to_sip_failed.add(1);
+                let failure = XmppFailure {
+                    kind: ErrorType::Wait,
+                    ..XmppFailure::new(Condition::RemoteServerTimeout, "the gateway is being shut down")
+                };
+                reply_error(&lane, &stanza, &failure, now);
+            }
+        });
+        if let Err(lost) = done {
+            self.pair_lost(key.as_str(), lost, Some(&lane));
+        }
+    }
+
     /// An error in answer to something we sent: the SIP user is told, if the id proves that it was ours.
     fn late_error(&self, stanza: &Element, addresses: &Addresses, now: Moment) {
         let Some(error) = StanzaError::from_element(stanza) else { return };
@@ -185,8 +218,7 @@ impl Gateway {
         match stanza_id::verify(&self.settings.node_key, id, user, contact) {
             Ok(id) if id.kind == stanza_id::Kind::Message => {
                 self.counters.late_errors.add(1);
-                let by = error.by.as_deref().unwrap_or_else(|| addresses.from.as_str());
-                let cause = Cause::Error { condition: error.condition, by: by.into() };
+                let cause = Cause::Error { condition: error.condition, by: reporter(&error, addresses) };
                 let mut composed = String::new();
                 PairKey::compose(user, contact, &mut composed);
                 self.notify_sip_user(&composed, addresses.from.domain(), Notice::new(cause, id.sent), now);
@@ -210,7 +242,9 @@ impl Gateway {
                 self.run_pair(key, pair, &lane, now);
             });
         if let Err(lost) = done {
-            self.pair_lost(composed, lost, None);
+            let local = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
+            let lane = local.map(|(_, local)| self.lane_below(&remote, local, remote_domain));
+            self.pair_lost(composed, lost, lane.as_deref());
         }
         let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
         if let Some((_, local_domain)) = local_domain {
@@ -220,10 +254,7 @@ impl Gateway {
 
     fn xmpp_iq(&self, stanza: &Element, addresses: &Addresses, lane: &LanePort, now: Moment) {
         match check_iq(stanza) {
-            IqVerdict::Result { id, .. } | IqVerdict::Error { id } => {
-                lane.feed(|lane| lane.release_reply());
-                self.iq_answered(id, addresses, lane);
-            }
+            IqVerdict::Result { id, .. } | IqVerdict::Error { id } => self.iq_answered(id, addresses, lane),
             IqVerdict::Request { kind, id, payload } => {
                 let mut bytes = Vec::new();
                 let answered = super::iq::answer(&mut bytes, kind, id, payload, addresses);
@@ -237,7 +268,8 @@ impl Gateway {
                 let failure = XmppFailure::new(condition, "the request is malformed");
                 reply_error(lane, stanza, &failure, now);
             }
-            IqVerdict::Ignore => lane.feed(|lane| lane.release_reply()),
+            IqVerdict::Ignore if Self::may_be_answered(stanza) => lane.feed(|lane| lane.release_reply()),
+            IqVerdict::Ignore => {}
         }
     }
 
@@ -256,6 +288,21 @@ impl Gateway {
             Err(IdError::Forged) => self.counters.forged_ids.add(1),
         }
     }
+}
+
+/// Who reports an error. The claim in it counts as far as the stream vouches for it, and without a resource: else
+/// a contact could put any words before the eyes of a SIP user, whether he may write to him or not.
+fn reporter(error: &StanzaError, addresses: &Addresses) -> CompactString {
+    let claimed = error.by.as_deref().and_then(|by| Jid::parse(by).ok());
+    let credible = claimed.filter(|by| by.domain() == addresses.from.domain());
+    credible.as_ref().map_or_else(|| addresses.from.bare_str(), Jid::bare_str).into()
+}
+
+/// The types of presence (RFC 6121 §4.7.1); no type is one too.
+fn is_presence_type(name: Option<&str>) -> bool {
+    const TYPES: [&str; 7] =
+        ["error", "probe", "subscribe", "subscribed", "unavailable", "unsubscribe", "unsubscribed"];
+    name.is_none_or(|name| TYPES.contains(&name))
 }
 
 /// How long a front end took, as far as it may model a refusal.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 use nuncio_sip::connection;
-use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing};
+use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing, PushRefusal};
 use nuncio_sip::{Message, StatusCode};
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
@@ -115,7 +115,7 @@ impl Gateway {
                     HopOutput::Send { connection, outgoing } => self.send(group, connection, outgoing, now),
                     HopOutput::Release { connection } => {
                         if let Some(port) = self.connection(ConnectionId(connection.0)) {
-                            port.feed(connection::Connection::drain);
+                            port.feed(connection::Connection::retire);
                         }
                     }
                     HopOutput::Response { envelope, message } => settled.push((envelope, Ok(message))),
@@ -253,7 +253,10 @@ impl Gateway {
         let request = OutRequest::new(bytes, &ids.branch).map_err(|_| internal())?;
         let envelope = ToSipEnvelope { pair: key.clone(), serial, sent_ms: now.unix_ms };
         // What the group then wants is seen to when the pair's guard is released.
-        front_end.hops.step(|group| group.push(request, envelope, now.instant)).map_err(|_| busy())
+        front_end
+            .hops
+            .step(|group| group.push(request, envelope, now.instant))
+            .map_err(|refused| not_taken(refused.why))
     }
 
     /// A request of ours has its final answer, or never will.
@@ -347,6 +350,16 @@ struct RequestIds {
 
 fn internal() -> XmppFailure {
     XmppFailure::new(Condition::InternalServerError, "the gateway could not translate the message")
+}
+
+fn not_taken(why: PushRefusal) -> XmppFailure {
+    match why {
+        PushRefusal::Full => busy(),
+        PushRefusal::ShuttingDown => XmppFailure {
+            kind: ErrorType::Wait,
+            ..XmppFailure::new(Condition::RemoteServerTimeout, "the gateway is being shut down")
+        },
+    }
 }
 
 fn busy() -> XmppFailure {

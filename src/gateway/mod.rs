@@ -24,13 +24,14 @@ mod timers;
 mod uniform;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use compact_str::CompactString;
 use dashmap::DashMap;
 use nuncio_sip::connection::{Connection, ServerTxn};
 use nuncio_sip::hop::Outgoing;
+use nuncio_translate::Moment;
 use nuncio_translate::judge::Snapshot;
 use nuncio_translate::pair::{PairConfig, PairKey};
 use nuncio_translate::stanza_id;
@@ -116,6 +117,22 @@ pub trait Environment: Send + Sync {
     fn random(&self) -> u64;
 }
 
+/// What the gateway holds at a moment, for metrics and tests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// SIP connections, living or remembered for the answers they are owed.
+    pub connections: usize,
+    pub pairs: usize,
+    /// Messages of contacts waiting for their turn, in all pairs.
+    pub waiting: usize,
+    /// The same, in the pair that has most of them.
+    pub waiting_most: usize,
+    /// Inbound streams, established and counted.
+    pub streams: usize,
+    /// What pairs still have to do for somebody.
+    pub owed: usize,
+}
+
 /// A SIP connection as others find it.
 #[derive(Debug, Clone)]
 struct SipLink {
@@ -160,6 +177,7 @@ pub struct Gateway {
     sequence: AtomicU64,
     counters: Counters,
     environment: Box<dyn Environment>,
+    draining: AtomicBool,
 }
 
 impl Gateway {
@@ -182,6 +200,7 @@ impl Gateway {
             sequence: AtomicU64::new(1),
             counters: Counters::default(),
             environment,
+            draining: AtomicBool::new(false),
         }
     }
 
@@ -257,6 +276,40 @@ impl Gateway {
     /// The domains that knocked and are no partners, the latest first.
     pub fn refused_domains(&self) -> Vec<(CompactString, Attempts)> {
         self.refused.lock().list()
+    }
+
+    /// What is held now. Walks all pairs.
+    pub fn holdings(&self) -> Holdings {
+        let mut holdings = Holdings { connections: self.connections.len(), ..Holdings::default() };
+        self.remotes.iter().for_each(|remote| remote.add_to(&mut holdings));
+        holdings
+    }
+
+    /// How much has been taken on and is not finished: messages and notices in pairs and next hops, and
+    /// answers that partners are owed.
+    pub fn owes(&self) -> usize {
+        let hops: usize =
+            self.front_ends.iter().map(|front_end| front_end.hops.step(|group| group.load())).sum();
+        let answers: usize = self.lanes().iter().map(|lane| lane.step(|lane| lane.occupancy().1)).sum();
+        self.holdings().owed + hops + answers
+    }
+
+    /// Lanes empty themselves and end, those made from now on as well.
+    pub fn drain_lanes(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        for lane in self.lanes() {
+            lane.feed(|lane| lane.drain());
+        }
+    }
+
+    /// The time is over: what has not been sent to front ends comes back to its senders as errors.
+    pub fn give_up(&self, now: Moment) {
+        for front_end in &self.front_ends {
+            front_end.hops.step(|group| group.abandon());
+            self.serve_front_end(front_end, now);
+        }
+        let remotes: Vec<_> = self.remotes.iter().map(|remote| Arc::clone(&remote)).collect();
+        remotes.iter().flat_map(|remote| remote.keys()).for_each(|key| self.give_up_pair(&key, now));
     }
 
     /// An address as it may stand in a log line.

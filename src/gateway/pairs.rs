@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::LanePort;
 use super::timers::{Due, Timers};
+use super::{Holdings, LanePort};
 
 /// How soon after its last use a pair that holds nothing is looked at and dropped.
 const LINGER: Duration = Duration::from_secs(60);
@@ -150,6 +150,11 @@ impl Remote {
         self.pairs.remove_if(key.as_str(), |_, slot| slot.pair.is_idle(now));
     }
 
+    /// The pairs there are.
+    pub(super) fn keys(&self) -> Vec<PairKey> {
+        self.pairs.iter().map(|slot| slot.key().clone()).collect()
+    }
+
     /// The lane from `local`, made by `make` if it is the first time.
     pub(super) fn lane(&self, local: &str, make: impl FnOnce() -> Arc<LanePort>) -> Arc<LanePort> {
         let mut lanes = self.lanes.lock();
@@ -161,13 +166,28 @@ impl Remote {
         lane
     }
 
+    /// Adds what is held here.
+    pub(super) fn add_to(&self, holdings: &mut Holdings) {
+        holdings.streams += self.streams.load(Ordering::Acquire);
+        for slot in &self.pairs {
+            holdings.owed += slot.pair.owes();
+            let waiting = slot.pair.waiting();
+            holdings.pairs += 1;
+            holdings.waiting += waiting;
+            holdings.waiting_most = holdings.waiting_most.max(waiting);
+        }
+    }
+
     pub(super) fn lanes(&self) -> Vec<Arc<LanePort>> {
         self.lanes.lock().iter().map(|(_, lane)| Arc::clone(lane)).collect()
     }
 
     /// An inbound stream waits for room.
     pub(super) fn wait_for_room(&self, wake: Arc<Notify>) {
-        self.waiting.lock().push(wake);
+        let mut waiting = self.waiting.lock();
+        if !waiting.iter().any(|known| Arc::ptr_eq(known, &wake)) {
+            waiting.push(wake);
+        }
     }
 
     /// There is room: every waiting inbound stream may try again.

@@ -45,6 +45,8 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         sip: sip_side(config)?,
         xmpp: xmpp_side(config)?,
         stop: CancellationToken::new(),
+        release: CancellationToken::new(),
+        lanes: TaskTracker::new(),
         tasks: TaskTracker::new(),
     });
     let _ = environment.context.set(Arc::downgrade(&context));
@@ -65,8 +67,8 @@ struct Runtime {
 impl Environment for Arc<Runtime> {
     fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>) {
         if let Some(context) = self.context.get().and_then(Weak::upgrade) {
-            let tasks = context.tasks.clone();
-            tasks.spawn(xmpp_frontend::connect::serve(context, key, lane));
+            let lanes = context.lanes.clone();
+            lanes.spawn(xmpp_frontend::connect::serve(context, key, lane));
         }
     }
 

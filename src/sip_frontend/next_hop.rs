@@ -50,7 +50,7 @@ async fn open(context: Arc<Context>, index: usize, target: usize) {
                 session(&context, SipPeer::FrontEnd(index), peer, Some(KeepAliveInterval::default()));
             info!(front_end = %front_end.name, %peer, "connected to front end");
             session.serves_hops(now());
-            pump(stream, &mut session, Some(&context.stop), |session, _| session.shut_down()).await;
+            pump(stream, &mut session, Some(&context.release), |session, _| session.shut_down()).await;
         }
         Err(why) => {
             warn!(front_end = %front_end.name, "no connection to front end {}: {why}", front_end.name);

@@ -29,7 +29,6 @@ pub struct SipSession {
     next: Next,
     /// Nothing more is read: the peer is being shown out.
     deaf: bool,
-    draining: bool,
 }
 
 impl SipSession {
@@ -53,7 +52,6 @@ impl SipSession {
             patience,
             next: Next::Run,
             deaf: false,
-            draining: false,
         }
     }
 
@@ -63,7 +61,6 @@ impl SipSession {
 
     /// The gateway is stopping: what is under way is finished, then the connection closes.
     pub fn shut_down(&mut self) {
-        self.draining = true;
         self.port.feed(Connection::drain);
     }
 
@@ -129,7 +126,7 @@ impl SipSession {
                 self.gateway.serve_front_end(front_end, now);
             }
         }
-        if self.draining && self.port.step(|connection| connection.is_idle()) {
+        if self.port.step(|connection| connection.is_done()) {
             self.show_out();
         }
     }

@@ -34,7 +34,9 @@ pub async fn serve(
     let Pumped::StartTls(stream) = until_stop(&context, stream, &mut session).await else { return };
     let local = session.local().map(|domain| domain.to_ascii().into_owned()).unwrap_or_default();
     let handshake = tls::accept_for(stream, &context.xmpp.server, &local);
-    let why = match timeout(context.xmpp.handshake, handshake).await {
+    let handshake = context.stop.run_until_cancelled(timeout(context.xmpp.handshake, handshake)).await;
+    let Some(handshake) = handshake else { return };
+    let why = match handshake {
         Ok(Ok((stream, facts))) => {
             session.tls_established(context.xmpp.facts(&facts), now());
             until_stop(&context, stream, &mut session).await;

@@ -40,6 +40,8 @@ pub struct InboundSession {
     until_established: Option<Unauthenticated>,
     /// This stream's place among those of its domain.
     counted: bool,
+    /// The connection is gone: nothing can wait any more.
+    over: bool,
 }
 
 impl InboundSession {
@@ -61,6 +63,7 @@ impl InboundSession {
             wake: Arc::new(Notify::new()),
             until_established: None,
             counted: false,
+            over: false,
         }
     }
 
@@ -88,6 +91,11 @@ impl InboundSession {
 
     /// The gateway is stopping.
     pub fn shut_down(&mut self, now: Moment) {
+        // Nothing is owed to a peer that has not proved yet who it is.
+        if self.domains.is_none() {
+            self.next = Next::Abort;
+            return;
+        }
         let error = (StreamCondition::SystemShutdown, "the server is being shut down");
         self.stream.close(now.instant, Some(error));
         self.run(now);
@@ -138,7 +146,16 @@ impl InboundSession {
     }
 
     fn stanza(&mut self, mut stanza: Box<Stanza>, now: Moment) {
-        if !self.gateway.reserve_answer(&stanza.addresses, &self.wake) {
+        let answerable = Gateway::may_be_answered(&stanza.element);
+        if answerable && !self.gateway.reserve_answer(&stanza.addresses, &self.wake) {
+            if self.over {
+                self.gateway.counters().stanzas_dropped.add(1);
+                warn!(
+                    partner = stanza.addresses.from.domain(),
+                    "a stanza was dropped: its stream ended while too many answers to the partner were under way"
+                );
+                return;
+            }
             self.held = Some(stanza);
             return;
         }
@@ -196,6 +213,7 @@ impl Session for InboundSession {
             End::Broken(why) => why,
             End::Peer | End::Local => "",
         };
+        self.over = true;
         self.stream.disconnected(why);
         // What had arrived whole is still worked on, if there is room for its answer.
         self.run(now);

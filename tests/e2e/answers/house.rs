@@ -106,6 +106,8 @@ pub(crate) struct House {
     pub(crate) rule: Rule,
     /// Requests that the front end got, in order.
     pub(crate) requests: VecDeque<SipMessage>,
+    /// Responses that reached the front end on connections the gateway opened.
+    pub(crate) relayed: Vec<SipMessage>,
     /// Answers of the front end on their way: when, on which wire.
     answers: VecDeque<(Instant, usize, Vec<u8>)>,
     /// Whether partners answer pings at once.
@@ -190,6 +192,7 @@ impl House {
             front_end_takes: Duration::ZERO,
             rule: Box::new(|_| Reply::Status(200, "OK")),
             requests: VecDeque::new(),
+            relayed: Vec::new(),
             answers: VecDeque::new(),
             pings_answered: true,
             connects: Vec::new(),
@@ -310,8 +313,11 @@ impl House {
 
     /// Moves bytes until none move.
     pub(crate) fn run(&mut self) {
+        // What one step puts out may be for a connection that had its turn before.
+        let mut quiet = 0;
         for _ in 0..100_000 {
-            if !self.step() {
+            quiet = if self.step() { 0 } else { quiet + 1 };
+            if quiet == 2 {
                 return;
             }
         }
@@ -375,6 +381,7 @@ impl House {
         if wire.hop {
             while let Some(message) = SipMessage::take(&mut wire.bytes).unwrap() {
                 if message.status().is_some() {
+                    self.relayed.push(message);
                     continue;
                 }
                 let at = now.instant + self.front_end_takes;
@@ -426,6 +433,16 @@ impl House {
             self.streams.len() - 1
         });
         self.streams[index].say(&answer, self.now);
+    }
+
+    /// The connection the gateway opened last.
+    pub(crate) fn hop(&self) -> usize {
+        self.wires.iter().rposition(|wire| wire.hop).expect("the gateway has not connected")
+    }
+
+    /// The lane to a remote domain.
+    pub(crate) fn line(&mut self, remote: &str) -> &mut Line {
+        self.lines.iter_mut().find(|line| line.key.remote == remote).expect("no such lane")
     }
 
     /// A counter of the gateway.

@@ -4,4 +4,10 @@ mod house;
 mod partner;
 mod text;
 
+mod errors;
+mod late;
+mod messages;
+mod refusals;
 mod torture;
+mod transactions;
+mod transport;
