@@ -52,7 +52,7 @@ pub(super) fn session(context: &Context, who: SipPeer, peer: SocketAddr) -> SipS
         max_pending_in: context.sip.max_pending,
         ..ConnectionConfig::new(peer, &context.sip.name, secret)
     };
-    SipSession::new(gateway, who, config, context.sip.limits.clone(), now())
+    SipSession::new(gateway, who, config, context.sip.limits, now())
 }
 
 /// Which front end a certificate belongs to. Chain and names are judged apart, so that the refusal can say

@@ -204,7 +204,7 @@ impl House {
         let address = if hop { SocketAddr::new(FRONT_END.ip(), 5061) } else { FRONT_END };
         let config = ConnectionConfig::new(address, NAME, [3; 16]);
         let gateway = Arc::clone(&self.gateway);
-        let session = SipSession::new(gateway, peer, config, self.limits.clone(), self.now);
+        let session = SipSession::new(gateway, peer, config, self.limits, self.now);
         self.wires.push(Wire { session, input: BytesMut::new(), bytes: Vec::new(), hop, open: true });
         self.wires.len() - 1
     }
