@@ -44,6 +44,14 @@ async fn sigterm_drains_what_is_in_flight_and_ends_with_success() -> Result<()> 
             gateway.signal("TERM").await?;
         }
     }
+    // Carol's server answers the end of her stream, too.
+    tokio::spawn(async move {
+        while let Ok(item) = carol.item().await {
+            if item == Item::Close {
+                carol.say("</stream:stream>").await.ok();
+            }
+        }
+    });
     let (mut accepted, mut refused) = (vec!["first".to_owned()], 0);
     while let Some(answer) = alice.next().await? {
         let number = calls.iter().position(|call| Some(call.as_str()) == answer.header("Call-ID"));
