@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use super::from_xmpp::{reply_error, took};
 use super::port::Port;
-use super::{ConnectionId, Gateway, LanePort, ToSipEnvelope};
+use super::{ConnectionId, Gateway, Judged, LanePort, ToSipEnvelope};
 
 /// Room for everything of a MESSAGE but its body, so that writing it allocates once.
 const REQUEST_OVERHEAD: usize = 768;
@@ -112,6 +112,9 @@ impl Gateway {
                         *front_end.connect.lock() = Some(target);
                         front_end.hops.notify();
                     }
+                    HopOutput::Send { outgoing, .. } if !self.may_still_leave(outgoing.envelope(), now) => {
+                        group.withdraw(outgoing, now.instant);
+                    }
                     HopOutput::Send { connection, outgoing } => self.send(group, connection, outgoing, now),
                     HopOutput::Release { connection } => {
                         if let Some(port) = self.connection(ConnectionId(connection.0)) {
@@ -129,6 +132,23 @@ impl Gateway {
             }
         });
         settled
+    }
+
+    /// What had to wait for its connection is judged again if the policy has changed since.
+    fn may_still_leave(&self, envelope: &ToSipEnvelope, now: Moment) -> bool {
+        let Some(Judged { generation, consent }) = envelope.judged else { return true };
+        let policy = self.policy.load();
+        if generation == policy.generation() {
+            return true;
+        }
+        let (direction, kind) = (Direction::XmppToSip, Kind::Message);
+        match judge(&policy, envelope.pair.remote_domain(), &consent, direction, kind, now.unix()) {
+            Ok(_) => true,
+            Err(refusal) => {
+                info!(rule = refusal.name(), contact = %self.shown(envelope.pair.contact()), "refused when it was about to leave");
+                false
+            }
+        }
     }
 
     /// The group stays locked while it sends, so that requests leave in the order it gave them out.
@@ -157,7 +177,9 @@ impl Gateway {
                 NextForSip::Nothing => return,
                 NextForSip::Notice => {
                     let Some((serial, notice)) = pair.release_notice() else { return };
-                    if let Err(failure) = self.send_notice(key, serial, notice, now) {
+                    let envelope =
+                        ToSipEnvelope { pair: key.clone(), serial, sent_ms: now.unix_ms, judged: None };
+                    if let Err(failure) = self.send_notice(envelope, notice, now) {
                         pair.settled(serial);
                         self.counters.notices_lost.add(1);
                         warn!(contact = %self.shown(key.contact()), ?failure, "a failure notice could not be sent");
@@ -176,8 +198,12 @@ impl Gateway {
                             self.reply_uniform_to(lane, &stanza, now);
                         }
                         Ok(permit) => {
+                            let judged = Judged { generation: permit.generation(), consent: *pair.consent() };
                             let Some((serial, stanza)) = pair.release(permit) else { return };
-                            if let Err(failure) = self.send_message(key, serial, stanza, now)
+                            let (pair_key, sent_ms) = (key.clone(), now.unix_ms);
+                            let envelope =
+                                ToSipEnvelope { pair: pair_key, serial, sent_ms, judged: Some(judged) };
+                            if let Err(failure) = self.send_message(envelope, stanza, now)
                                 && let Some(ToSip::Message(stanza)) = pair.settled(serial)
                             {
                                 self.counters.xmpp_to_sip_failed.add(1);
@@ -192,8 +218,7 @@ impl Gateway {
 
     fn send_message(
         &self,
-        key: &PairKey,
-        serial: u64,
+        envelope: ToSipEnvelope,
         stanza: &Element,
         now: Moment,
     ) -> Result<(), XmppFailure> {
@@ -205,30 +230,25 @@ impl Gateway {
         };
         let sender = stanza.attr("from").and_then(|from| Jid::parse(from).ok());
         let resource = sender.as_ref().and_then(Jid::resource);
-        self.send_instant(key, serial, resource, &instant, now)
+        self.send_instant(envelope, resource, &instant, now)
     }
 
-    fn send_notice(
-        &self,
-        key: &PairKey,
-        serial: u64,
-        notice: &Notice,
-        now: Moment,
-    ) -> Result<(), XmppFailure> {
+    fn send_notice(&self, envelope: ToSipEnvelope, notice: &Notice, now: Moment) -> Result<(), XmppFailure> {
+        let key = &envelope.pair;
         let contact = BareJid::parse(key.contact()).ok().and_then(|jid| Contact::from_jid(&jid).ok());
         let instant = notice::instant(notice, &contact.ok_or_else(internal)?);
-        self.send_instant(key, serial, None, &instant, now)
+        self.send_instant(envelope, None, &instant, now)
     }
 
     /// Writes a MESSAGE and hands it to the front end that serves the pair's SIP user.
     fn send_instant(
         &self,
-        key: &PairKey,
-        serial: u64,
+        envelope: ToSipEnvelope,
         resource: Option<&str>,
         instant: &to_sip::Instant<'_>,
         now: Moment,
     ) -> Result<(), XmppFailure> {
+        let key = &envelope.pair;
         let bare = |address| BareJid::parse(address).map_err(|_| internal());
         let sender = Contact::from_jid(&bare(key.contact())?).map_err(|_| internal())?;
         let recipient = SipUser::from_jid(&bare(key.sip_user())?).map_err(|_| internal())?;
@@ -251,7 +271,6 @@ impl Gateway {
         })?;
         let front_end = self.front_end_of(key.local_domain()).ok_or_else(internal)?;
         let request = OutRequest::new(bytes, &ids.branch).map_err(|_| internal())?;
-        let envelope = ToSipEnvelope { pair: key.clone(), serial, sent_ms: now.unix_ms };
         // What the group then wants is seen to when the pair's guard is released.
         front_end
             .hops
@@ -285,6 +304,10 @@ impl Gateway {
         lane: &LanePort,
         now: Moment,
     ) {
+        if matches!(outcome, Err(HopFailure::Withdrawn)) {
+            self.counters.xmpp_to_sip_refused.add(1);
+            return self.reply_uniform_to(lane, stanza, now);
+        }
         // No presence yet, so nobody is authorised to learn more about the SIP user (DEC-03).
         let authorised = false;
         let trouble = match outcome {

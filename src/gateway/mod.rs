@@ -32,7 +32,7 @@ use dashmap::DashMap;
 use nuncio_sip::connection::{Connection, ServerTxn};
 use nuncio_sip::hop::Outgoing;
 use nuncio_translate::Moment;
-use nuncio_translate::judge::Snapshot;
+use nuncio_translate::judge::{Consent, Snapshot};
 use nuncio_translate::pair::{PairConfig, PairKey};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
@@ -107,6 +107,17 @@ pub struct ToSipEnvelope {
     pub serial: u64,
     /// Milliseconds of Unix time at which it left the pair.
     pub sent_ms: u64,
+    /// What it was judged by; a notice needs no permit.
+    pub judged: Option<Judged>,
+}
+
+/// What is needed to judge a message again that had to wait for its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    /// Policy generation of the permit it left the pair under.
+    pub generation: u64,
+    /// The pair's consent at that time.
+    pub consent: Consent,
 }
 
 /// What the gateway needs from the world around it: the runtime in production, the simulation in tests.

@@ -19,7 +19,7 @@ use crate::world::{Event, Task, World};
 pub(crate) const CONNECT_TIMEOUT: Micros = 5 * SECOND;
 
 /// How long a SIP message may take to arrive whole.
-const ARRIVAL: Duration = Duration::from_secs(10);
+const ARRIVAL: Duration = Duration::from_secs(30);
 
 /// How an attempt to reach somebody ends, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

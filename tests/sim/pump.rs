@@ -88,7 +88,7 @@ pub(crate) struct Pump {
 impl Pump {
     /// Whether the session's bell wakes this pump.
     pub(crate) fn listens(&self) -> bool {
-        self.state == State::Running
+        matches!(self.state, State::Running | State::Closing { .. })
     }
 }
 
@@ -288,8 +288,15 @@ impl World {
         // The peer's last bytes are read and dropped.
         let _ = self.conns[conn].read(1 - side, usize::MAX);
         if self.conns[conn].broken || self.conns[conn].at_end(1 - side) || until <= self.now {
-            self.end_pump(index, End::Local);
+            return self.end_pump(index, End::Local);
         }
+        let now = self.moment();
+        let session = self.pumps[index].kind.session();
+        if session.deadline().is_some_and(|deadline| deadline <= now.instant) {
+            session.handle_timeout(now);
+        }
+        let deadline = self.pumps[index].kind.session().deadline();
+        self.run_at_deadline(deadline, Task::Pump(index));
     }
 
     fn end_pump(&mut self, index: usize, end: End) {
