@@ -207,7 +207,7 @@ impl World {
     }
 
     /// A session as `sip_frontend::accept` makes it.
-    pub(crate) fn sip_session(&mut self, peer: SipPeer, keep_alive: Option<KeepAliveInterval>) -> SipSession {
+    pub(crate) fn sip_session(&self, peer: SipPeer, keep_alive: Option<KeepAliveInterval>) -> SipSession {
         let mut secret = [0; 16];
         let halves = [self.gateway.random().to_le_bytes(), self.gateway.random().to_le_bytes()];
         secret.copy_from_slice(halves.as_flattened());

@@ -562,7 +562,7 @@ impl World {
         if load > self.scale.hop.max_requests {
             self.ledger.violations.push(format!("bound: the hop group holds {load}"));
         }
-        if self.events % 64 == 0 {
+        if self.events.is_multiple_of(64) {
             let most = self.gateway.holdings().waiting_most;
             if most > self.scale.pair.queue {
                 self.ledger.violations.push(format!("bound: a pair holds {most}"));
