@@ -23,7 +23,11 @@ pub struct Context {
     pub xmpp: XmppSide,
     /// Set once the gateway is told to stop: no new connections, finish what is under way.
     pub stop: CancellationToken,
-    /// The tasks of all connections.
+    /// Set last: nothing more goes to front ends.
+    pub release: CancellationToken,
+    /// The tasks of all lanes.
+    pub lanes: TaskTracker,
+    /// The tasks of all other connections.
     pub tasks: TaskTracker,
 }
 
@@ -38,6 +42,8 @@ pub struct SipSide {
     pub limits: SipLimits,
     pub max_pending: usize,
     pub handshake: Duration,
+    /// Time for a message to arrive whole, and for a stranger's first request.
+    pub arrival: Duration,
     pub front_ends: Vec<FrontEndTargets>,
 }
 

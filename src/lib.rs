@@ -1,6 +1,11 @@
 //! The program: everything that touches the world. What it knows of SIP, XMPP and the translation between
 //! them lives in the crates `nuncio-sip`, `nuncio-xmpp` and `nuncio-translate`, which know no socket.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
 pub mod cli;
 pub mod config;
 mod context;

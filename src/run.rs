@@ -4,15 +4,16 @@ mod node_key;
 mod setup;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep_until, timeout};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::{Config, Listener};
 use crate::context::Context;
-use crate::net::listener::{bind, serve};
+use crate::net::listener::{ListenLimits, bind, serve};
 use crate::net::now;
 use crate::{sip_frontend, xmpp_frontend};
 
@@ -26,22 +27,28 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let limits = config.limits.clone();
     let context = setup::context(&config)?;
 
+    let sip_limits =
+        ListenLimits { open: limits.sip.connections, unauthenticated: limits.sip.unauthenticated };
+    let xmpp_limits =
+        ListenLimits { open: limits.xmpp.connections, unauthenticated: limits.xmpp.unauthenticated };
     let mut bound = Vec::new();
     for listener in &config.sip.listeners {
         let (socket, name) = (listen(listener, "SIP")?, "sip");
         bound.push(format!("sip {}", socket.local_addr()?));
         let shared = Arc::clone(&context);
-        let handler = move |stream, peer| sip_frontend::accept::serve(Arc::clone(&shared), stream, peer);
+        let handler =
+            move |stream, peer, new| sip_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
-        context.tasks.spawn(serve(name, socket, limits.sip.connections, tasks, stop, handler));
+        context.tasks.spawn(serve(name, socket, sip_limits, tasks, stop, handler));
     }
     for listener in &config.xmpp.listeners {
         let (socket, name) = (listen(listener, "XMPP")?, "xmpp");
         bound.push(format!("xmpp {}", socket.local_addr()?));
         let shared = Arc::clone(&context);
-        let handler = move |stream, peer| xmpp_frontend::accept::serve(Arc::clone(&shared), stream, peer);
+        let handler =
+            move |stream, peer, new| xmpp_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
-        context.tasks.spawn(serve(name, socket, limits.xmpp.connections, tasks, stop, handler));
+        context.tasks.spawn(serve(name, socket, xmpp_limits, tasks, stop, handler));
     }
 
     // These end with the process, not with its connections.
@@ -52,10 +59,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     services.spawn(keep_time(Arc::clone(&context)));
 
     info!(listening = bound.join(", "), domains = %setup::domains(&config), partners = config.partners.len(), "ready");
-    let reason = signals.next().await;
+    let reason = tokio::select! {
+        reason = signals.next() => reason,
+        () = ended(&mut services) => anyhow::bail!("a service of the gateway ended after an internal error"),
+    };
     info!("{reason}: finishing what is under way; a second signal stops at once");
     let drained = tokio::select! {
-        drained = timeout(limits.drain, drain(&context)) => drained.is_ok(),
+        drained = timeout(limits.drain, drain(&context, limits.drain)) => drained.is_ok(),
         reason = signals.next() => anyhow::bail!("{reason} again: stopped before everything was finished"),
     };
     for (name, count) in context.gateway.counters().list() {
@@ -68,22 +78,46 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Until one of the tasks that never end has ended.
+async fn ended(services: &mut tokio::task::JoinSet<()>) {
+    if services.join_next().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
 fn listen(listener: &Listener, side: &str) -> anyhow::Result<tokio::net::TcpListener> {
     let address = listener.bind;
     bind(address, listener.only_v6).with_context(|| format!("cannot listen on {address} for {side}"))
 }
 
-/// Nothing new, everything under way to its end, then the streams.
-async fn drain(context: &Context) {
+/// Nothing new; everything under way to its end, or back to its sender when more than half of the time is
+/// over; then the streams to partners; last the connections to front ends, which still carry what the end
+/// of a stream has to be told.
+async fn drain(context: &Context, time: Duration) {
+    let gateway = &context.gateway;
     context.stop.cancel();
-    for front_end in context.gateway.front_ends() {
+    if timeout(time.mul_f64(0.6), settled(context)).await.is_err() {
+        warn!(unfinished = gateway.owes(), "giving back what could not be finished in time");
+        gateway.give_up(now());
+    }
+    gateway.drain_lanes();
+    context.lanes.close();
+    context.lanes.wait().await;
+    let _ = timeout(time.mul_f64(0.2), settled(context)).await;
+    for front_end in gateway.front_ends() {
         front_end.hops.feed(|group| group.drain());
     }
-    for lane in context.gateway.lanes() {
-        lane.feed(|lane| lane.drain());
-    }
+    context.release.cancel();
     context.tasks.close();
     context.tasks.wait().await;
+}
+
+/// Until the gateway owes nobody anything.
+async fn settled(context: &Context) {
+    let mut glance = tokio::time::interval(Duration::from_millis(20));
+    while context.gateway.owes() > 0 {
+        glance.tick().await;
+    }
 }
 
 /// Calls the gateway when one of its deadlines has come.

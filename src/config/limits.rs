@@ -125,14 +125,17 @@ impl Limit for Duration {
 limits! {
     /// Limits of the SIP side.
     pub struct SipLimits {
-        /// Longest start line with all headers. Longer: 400 and the connection ends.
+        /// Longest start line with all headers. Longer: 513 and the connection ends.
         head: usize, "bytes" = 64 * KIB, 8 * KIB => MIB;
         /// Longest single header field.
         header: usize, "bytes" = 16 * KIB, 4 * KIB => MIB;
         /// Most header fields in one message.
         headers: usize, "headers" = 256, 32 => 4096;
-        /// Longest body. Longer: 513.
+        /// Longest body. Longer: 413.
         body: usize, "bytes" = 256 * KIB, 4 * KIB => 16 * MIB;
+        /// Longest MESSAGE that we send, all of it; 0: any length. RFC 3428 wants 1300 where not every hop is
+        /// congestion-controlled; over TLS every hop is. Longer: `policy-violation` to the contact.
+        message: usize, "bytes" = 0, 0 => MIB;
         /// Most inbound connections at a time.
         connections: usize, "connections" = 1000, 1 => 100_000;
         /// Most inbound connections at a time that have not shown a certificate yet.
@@ -147,6 +150,9 @@ limits! {
         connect: Duration, "duration" = secs(5), ms(100) => secs(60);
         /// Time for one TLS handshake.
         handshake: Duration, "duration" = secs(10), ms(100) => secs(60);
+        /// Time for a message to arrive whole once it has begun, and for the first request of a peer that is no
+        /// front end of ours.
+        arrival: Duration, "duration" = secs(30), ms(100) => secs(600);
         /// First pause before a failed next hop is tried again; doubles with each failure.
         backoff_initial: Duration, "duration" = secs(1), ms(10) => secs(3600);
         /// Longest pause before a failed next hop is tried again.

@@ -40,6 +40,10 @@ counters! {
     foreign_errors,
     /// Stanza errors and answers whose id looks like ours but fails its check.
     forged_ids,
+    /// Stanzas dropped because their stream ended while too many answers were under way.
+    stanzas_dropped,
+    /// Pairs dropped after an internal error.
+    pairs_lost,
     /// Answers to SIP requests whose connection was gone, with none other to the same front end.
     answers_lost,
     /// Streams refused because the domain is no partner.

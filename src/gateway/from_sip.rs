@@ -124,7 +124,7 @@ impl Gateway {
 
         let mut composed = String::new();
         PairKey::compose(from, to, &mut composed);
-        remote.with_pair(&composed, &settings.pair, &self.timers, now, |key, pair| {
+        let crossed = remote.with_pair(&composed, &settings.pair, &self.timers, now, |key, pair| {
             let (direction, kind) = (Direction::SipToXmpp, Kind::Message);
             let permit = judge(&policy, remote_domain, pair.consent(), direction, kind, now.unix())
                 .map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
@@ -138,6 +138,10 @@ impl Gateway {
             // Under the pair's guard, so that messages enter the lane in the order they were judged.
             lane.feed(|lane| lane.push(stanza, envelope, now.instant))
                 .map_err(|error| self.lane_refused(&partner.domain, &error.reason))
+        });
+        crossed.unwrap_or_else(|lost| {
+            self.pair_lost(&composed, lost, Some(&lane));
+            Err(SipAnswer::new(500, "Server Internal Error"))
         })
     }
 

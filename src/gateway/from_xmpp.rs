@@ -24,6 +24,18 @@ use super::timers::Due;
 use super::{Gateway, LanePort};
 
 impl Gateway {
+    /// Whether a stanza may have to be answered, so that it needs a reservation. What only brings an answer
+    /// itself never waits for room: proof of delivery and late errors come in however full the way back is.
+    pub fn may_be_answered(stanza: &Element) -> bool {
+        let kind = stanza.attr("type");
+        match classify(stanza) {
+            Some(StanzaKind::Message) => !is_error(stanza),
+            Some(StanzaKind::Iq) => !matches!(kind, Some("result" | "error")),
+            Some(StanzaKind::Presence) => !is_presence_type(kind),
+            None => false,
+        }
+    }
+
     /// Reserves the place for the answer to a stanza, on the lane back to its sender's domain. Without it
     /// the stanza is not worked on: `wake` rings when there is room again, and until then the stream it
     /// came on is not read.
@@ -38,16 +50,13 @@ impl Gateway {
         lane.step(|lane| lane.reserve_reply())
     }
 
-    /// Works on a stanza whose addresses the stream has vouched for, and for whose answer a place is
-    /// reserved ([`Gateway::reserve_answer`]).
+    /// Works on a stanza whose addresses the stream has vouched for. If it [may be
+    /// answered](Gateway::may_be_answered), a place for that is [reserved](Gateway::reserve_answer).
     pub fn xmpp_stanza(&self, stanza: Element, addresses: &Addresses, now: Moment) {
         let remote = self.remote(addresses.from.domain());
         let lane = self.lane_below(&remote, addresses.to.domain(), addresses.from.domain());
         match classify(&stanza) {
-            Some(StanzaKind::Message) if is_error(&stanza) => {
-                lane.feed(|lane| lane.release_reply());
-                self.late_error(&stanza, addresses, now);
-            }
+            Some(StanzaKind::Message) if is_error(&stanza) => self.late_error(&stanza, addresses, now),
             Some(StanzaKind::Message) => self.xmpp_message(stanza, addresses, &remote, &lane, now),
             Some(StanzaKind::Iq) => self.xmpp_iq(&stanza, addresses, &lane, now),
             Some(StanzaKind::Presence) if !is_presence_type(stanza.attr("type")) => {
@@ -55,7 +64,7 @@ impl Gateway {
                 reply_error(&lane, &stanza, &failure, now);
             }
             // Presence says nothing to anybody yet: silence is the uniform answer (mission, rule 3).
-            Some(StanzaKind::Presence) | None => lane.feed(|lane| lane.release_reply()),
+            Some(StanzaKind::Presence) | None => {}
         }
     }
 
@@ -118,7 +127,7 @@ impl Gateway {
         let policy = self.policy.load();
         let mut composed = String::new();
         PairKey::compose(user.as_str(), contact.as_str(), &mut composed);
-        remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
+        let done = remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
             let (direction, kind) = (Direction::XmppToSip, Kind::Message);
             match judge(&policy, contact.domain(), pair.consent(), direction, kind, now.unix()) {
                 Err(refusal) => {
@@ -139,6 +148,9 @@ impl Gateway {
                 },
             }
         });
+        if let Err(lost) = done {
+            self.pair_lost(&composed, lost, Some(lane));
+        }
         self.serve_front_end_of(user.domain(), now);
     }
 
@@ -162,7 +174,7 @@ impl Gateway {
     fn visit_pair(&self, key: &PairKey, now: Moment) {
         let remote = self.remote(key.remote_domain());
         let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
-        remote.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
+        let done = remote.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
             for stanza in pair.expired(&self.settings.pair, now) {
                 self.counters.xmpp_to_sip_failed.add(1);
                 let failure = XmppFailure {
@@ -173,7 +185,29 @@ impl Gateway {
             }
             self.run_pair(key, pair, &lane, now);
         });
+        if let Err(lost) = done {
+            self.pair_lost(key.as_str(), lost, Some(&lane));
+        }
         self.serve_front_end_of(key.local_domain(), now);
+    }
+
+    /// The messages of a pair that still wait go back to their sender.
+    pub(super) fn give_up_pair(&self, key: &PairKey, now: Moment) {
+        let remote = self.remote(key.remote_domain());
+        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
+        let done = remote.visit(key, &self.settings.pair, &self.timers, now, |_, pair| {
+            for stanza in pair.give_up() {
+                self.counters.xmpp_to_sip_failed.add(1);
+                let failure = XmppFailure {
+                    kind: ErrorType::Wait,
+                    ..XmppFailure::new(Condition::RemoteServerTimeout, "the gateway is being shut down")
+                };
+                reply_error(&lane, &stanza, &failure, now);
+            }
+        });
+        if let Err(lost) = done {
+            self.pair_lost(key.as_str(), lost, Some(&lane));
+        }
     }
 
     /// An error in answer to something we sent: the SIP user is told, if the id proves that it was ours.
@@ -201,11 +235,17 @@ impl Gateway {
     /// Tells a SIP user about messages he sent.
     pub(super) fn notify_sip_user(&self, composed: &str, remote_domain: &str, notice: Notice, now: Moment) {
         let remote = self.remote(remote_domain);
-        remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair: &mut Pair| {
-            let lane = self.lane_below(&remote, key.local_domain(), remote_domain);
-            pair.notify(notice);
-            self.run_pair(key, pair, &lane, now);
-        });
+        let done =
+            remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair: &mut Pair| {
+                let lane = self.lane_below(&remote, key.local_domain(), remote_domain);
+                pair.notify(notice);
+                self.run_pair(key, pair, &lane, now);
+            });
+        if let Err(lost) = done {
+            let local = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
+            let lane = local.map(|(_, local)| self.lane_below(&remote, local, remote_domain));
+            self.pair_lost(composed, lost, lane.as_deref());
+        }
         let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
         if let Some((_, local_domain)) = local_domain {
             self.serve_front_end_of(local_domain, now);
@@ -214,10 +254,7 @@ impl Gateway {
 
     fn xmpp_iq(&self, stanza: &Element, addresses: &Addresses, lane: &LanePort, now: Moment) {
         match check_iq(stanza) {
-            IqVerdict::Result { id, .. } | IqVerdict::Error { id } => {
-                lane.feed(|lane| lane.release_reply());
-                self.iq_answered(id, addresses, lane);
-            }
+            IqVerdict::Result { id, .. } | IqVerdict::Error { id } => self.iq_answered(id, addresses, lane),
             IqVerdict::Request { kind, id, payload } => {
                 let mut bytes = Vec::new();
                 let answered = super::iq::answer(&mut bytes, kind, id, payload, addresses);
@@ -231,7 +268,8 @@ impl Gateway {
                 let failure = XmppFailure::new(condition, "the request is malformed");
                 reply_error(lane, stanza, &failure, now);
             }
-            IqVerdict::Ignore => lane.feed(|lane| lane.release_reply()),
+            IqVerdict::Ignore if Self::may_be_answered(stanza) => lane.feed(|lane| lane.release_reply()),
+            IqVerdict::Ignore => {}
         }
     }
 

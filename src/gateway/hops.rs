@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use compact_str::{CompactString, format_compact};
+use compact_str::CompactString;
 use nuncio_sip::connection;
-use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing};
+use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing, PushRefusal};
 use nuncio_sip::{Message, StatusCode};
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use super::from_xmpp::{reply_error, took};
 use super::port::Port;
-use super::{ConnectionId, Gateway, LanePort, ToSipEnvelope};
+use super::{ConnectionId, Gateway, Judged, LanePort, ToSipEnvelope};
 
 /// Room for everything of a MESSAGE but its body, so that writing it allocates once.
 const REQUEST_OVERHEAD: usize = 768;
@@ -112,10 +112,13 @@ impl Gateway {
                         *front_end.connect.lock() = Some(target);
                         front_end.hops.notify();
                     }
+                    HopOutput::Send { outgoing, .. } if !self.may_still_leave(outgoing.envelope(), now) => {
+                        group.withdraw(outgoing, now.instant);
+                    }
                     HopOutput::Send { connection, outgoing } => self.send(group, connection, outgoing, now),
                     HopOutput::Release { connection } => {
                         if let Some(port) = self.connection(ConnectionId(connection.0)) {
-                            port.feed(connection::Connection::drain);
+                            port.feed(connection::Connection::retire);
                         }
                     }
                     HopOutput::Response { envelope, message } => settled.push((envelope, Ok(message))),
@@ -131,6 +134,23 @@ impl Gateway {
         settled
     }
 
+    /// What had to wait for its connection is judged again if the policy has changed since.
+    fn may_still_leave(&self, envelope: &ToSipEnvelope, now: Moment) -> bool {
+        let Some(Judged { generation, consent }) = envelope.judged else { return true };
+        let policy = self.policy.load();
+        if generation == policy.generation() {
+            return true;
+        }
+        let (direction, kind) = (Direction::XmppToSip, Kind::Message);
+        match judge(&policy, envelope.pair.remote_domain(), &consent, direction, kind, now.unix()) {
+            Ok(_) => true,
+            Err(refusal) => {
+                info!(rule = refusal.name(), contact = %self.shown(envelope.pair.contact()), "refused when it was about to leave");
+                false
+            }
+        }
+    }
+
     /// The group stays locked while it sends, so that requests leave in the order it gave them out.
     fn send(
         &self,
@@ -143,7 +163,8 @@ impl Gateway {
             group.failed(outgoing, connection::Failure::ConnectionLost { written: false }, now.instant);
             return;
         };
-        if let Err(refused) = port.feed(|connection| connection.send(outgoing, now.instant)) {
+        let refused = port.feed(|connection| connection.send(outgoing, now.instant).err());
+        if let Some(refused) = refused {
             group.refused(refused, now.instant);
         }
     }
@@ -156,7 +177,9 @@ impl Gateway {
                 NextForSip::Nothing => return,
                 NextForSip::Notice => {
                     let Some((serial, notice)) = pair.release_notice() else { return };
-                    if let Err(failure) = self.send_notice(key, serial, notice, now) {
+                    let envelope =
+                        ToSipEnvelope { pair: key.clone(), serial, sent_ms: now.unix_ms, judged: None };
+                    if let Err(failure) = self.send_notice(envelope, notice, now) {
                         pair.settled(serial);
                         self.counters.notices_lost.add(1);
                         warn!(contact = %self.shown(key.contact()), ?failure, "a failure notice could not be sent");
@@ -175,8 +198,12 @@ impl Gateway {
                             self.reply_uniform_to(lane, &stanza, now);
                         }
                         Ok(permit) => {
+                            let judged = Judged { generation: permit.generation(), consent: *pair.consent() };
                             let Some((serial, stanza)) = pair.release(permit) else { return };
-                            if let Err(failure) = self.send_message(key, serial, stanza, now)
+                            let (pair_key, sent_ms) = (key.clone(), now.unix_ms);
+                            let envelope =
+                                ToSipEnvelope { pair: pair_key, serial, sent_ms, judged: Some(judged) };
+                            if let Err(failure) = self.send_message(envelope, stanza, now)
                                 && let Some(ToSip::Message(stanza)) = pair.settled(serial)
                             {
                                 self.counters.xmpp_to_sip_failed.add(1);
@@ -191,8 +218,7 @@ impl Gateway {
 
     fn send_message(
         &self,
-        key: &PairKey,
-        serial: u64,
+        envelope: ToSipEnvelope,
         stanza: &Element,
         now: Moment,
     ) -> Result<(), XmppFailure> {
@@ -204,30 +230,25 @@ impl Gateway {
         };
         let sender = stanza.attr("from").and_then(|from| Jid::parse(from).ok());
         let resource = sender.as_ref().and_then(Jid::resource);
-        self.send_instant(key, serial, resource, &instant, now)
+        self.send_instant(envelope, resource, &instant, now)
     }
 
-    fn send_notice(
-        &self,
-        key: &PairKey,
-        serial: u64,
-        notice: &Notice,
-        now: Moment,
-    ) -> Result<(), XmppFailure> {
+    fn send_notice(&self, envelope: ToSipEnvelope, notice: &Notice, now: Moment) -> Result<(), XmppFailure> {
+        let key = &envelope.pair;
         let contact = BareJid::parse(key.contact()).ok().and_then(|jid| Contact::from_jid(&jid).ok());
         let instant = notice::instant(notice, &contact.ok_or_else(internal)?);
-        self.send_instant(key, serial, None, &instant, now)
+        self.send_instant(envelope, None, &instant, now)
     }
 
     /// Writes a MESSAGE and hands it to the front end that serves the pair's SIP user.
     fn send_instant(
         &self,
-        key: &PairKey,
-        serial: u64,
+        envelope: ToSipEnvelope,
         resource: Option<&str>,
         instant: &to_sip::Instant<'_>,
         now: Moment,
     ) -> Result<(), XmppFailure> {
+        let key = &envelope.pair;
         let bare = |address| BareJid::parse(address).map_err(|_| internal());
         let sender = Contact::from_jid(&bare(key.contact())?).map_err(|_| internal())?;
         let recipient = SipUser::from_jid(&bare(key.sip_user())?).map_err(|_| internal())?;
@@ -241,7 +262,7 @@ impl Gateway {
             tag: &ids.tag,
             call_token: &ids.call_token,
             extra: &[],
-            cap: None,
+            cap: self.settings.message_cap,
         };
         let mut bytes = Vec::with_capacity(instant.body.len() + REQUEST_OVERHEAD);
         to_sip::write(instant, &request, &mut bytes).map_err(|error| match error {
@@ -250,9 +271,11 @@ impl Gateway {
         })?;
         let front_end = self.front_end_of(key.local_domain()).ok_or_else(internal)?;
         let request = OutRequest::new(bytes, &ids.branch).map_err(|_| internal())?;
-        let envelope = ToSipEnvelope { pair: key.clone(), serial, sent_ms: now.unix_ms };
         // What the group then wants is seen to when the pair's guard is released.
-        front_end.hops.step(|group| group.push(request, envelope, now.instant)).map_err(|_| busy())
+        front_end
+            .hops
+            .step(|group| group.push(request, envelope, now.instant))
+            .map_err(|refused| not_taken(refused.why))
     }
 
     /// A request of ours has its final answer, or never will.
@@ -260,7 +283,7 @@ impl Gateway {
         let key = &envelope.pair;
         let remote = self.remote(key.remote_domain());
         let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
-        remote.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
+        let done = remote.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
             match pair.settled(envelope.serial) {
                 Some(ToSip::Message(stanza)) => self.settle_message(&stanza, &outcome, envelope, &lane, now),
                 Some(ToSip::Notice(_)) => self.settle_notice(key, &outcome),
@@ -268,6 +291,9 @@ impl Gateway {
             }
             self.run_pair(key, pair, &lane, now);
         });
+        if let Err(lost) = done {
+            self.pair_lost(key.as_str(), lost, Some(&lane));
+        }
     }
 
     fn settle_message(
@@ -278,6 +304,10 @@ impl Gateway {
         lane: &LanePort,
         now: Moment,
     ) {
+        if matches!(outcome, Err(HopFailure::Withdrawn)) {
+            self.counters.xmpp_to_sip_refused.add(1);
+            return self.reply_uniform_to(lane, stanza, now);
+        }
         // No presence yet, so nobody is authorised to learn more about the SIP user (DEC-03).
         let authorised = false;
         let trouble = match outcome {
@@ -327,15 +357,11 @@ impl Gateway {
         }
     }
 
-    /// Fresh branch, tag and Call-ID, 128 bits each, with the node's label (a pool finds its node by it).
+    /// Fresh branch, tag and Call-ID.
     fn request_ids(&self) -> RequestIds {
-        let label = &self.settings.node_label;
-        let random = || format_compact!("{:016x}{:016x}", self.random(), self.random());
-        RequestIds {
-            branch: format_compact!("z9hG4bK{label}.{}", random()),
-            tag: format_compact!("{label}.{}", random()),
-            call_token: format_compact!("{label}.{}", random()),
-        }
+        let mut branch = CompactString::const_new("z9hG4bK");
+        branch.push_str(&self.token());
+        RequestIds { branch, tag: self.token(), call_token: self.token() }
     }
 }
 
@@ -347,6 +373,16 @@ struct RequestIds {
 
 fn internal() -> XmppFailure {
     XmppFailure::new(Condition::InternalServerError, "the gateway could not translate the message")
+}
+
+fn not_taken(why: PushRefusal) -> XmppFailure {
+    match why {
+        PushRefusal::Full => busy(),
+        PushRefusal::ShuttingDown => XmppFailure {
+            kind: ErrorType::Wait,
+            ..XmppFailure::new(Condition::RemoteServerTimeout, "the gateway is being shut down")
+        },
+    }
 }
 
 fn busy() -> XmppFailure {

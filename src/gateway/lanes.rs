@@ -1,6 +1,7 @@
 //! Lanes: where they are found, what they carry, and what becomes of what they report.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nuncio_translate::judge::{Consent, Direction, Kind, judge};
@@ -50,7 +51,11 @@ impl Gateway {
     /// The same, for callers that have found what hangs below the remote domain.
     pub(super) fn lane_below(&self, remote: &Remote, local: &str, remote_domain: &str) -> Arc<LanePort> {
         remote.lane(local, || {
-            let lane = Arc::new(Port::new(Lane::new(self.settings.lane.clone())));
+            let mut lane = Lane::new(self.settings.lane.clone());
+            if self.draining.load(Ordering::SeqCst) {
+                lane.drain();
+            }
+            let lane = Arc::new(Port::new(lane));
             let key = LaneKey { local: local.into(), remote: remote_domain.into() };
             self.environment.serve_lane(key, Arc::clone(&lane));
             lane

@@ -24,19 +24,21 @@ mod timers;
 mod uniform;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use compact_str::CompactString;
 use dashmap::DashMap;
 use nuncio_sip::connection::{Connection, ServerTxn};
 use nuncio_sip::hop::Outgoing;
-use nuncio_translate::judge::Snapshot;
+use nuncio_translate::Moment;
+use nuncio_translate::judge::{Consent, Snapshot};
 use nuncio_translate::pair::{PairConfig, PairKey};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
 use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
 use parking_lot::Mutex;
+use tracing::error;
 
 pub use counters::Counters;
 pub use from_sip::SipPeer;
@@ -44,7 +46,7 @@ pub use hops::{FrontEnd, HopPort};
 pub use lanes::{LaneHooks, LaneWants};
 pub use refused::{Attempts, RefusedDomains};
 
-use pairs::Remote;
+use pairs::{PairLost, Remote};
 use port::Port;
 use timers::Timers;
 use uniform::RefusalPace;
@@ -105,6 +107,17 @@ pub struct ToSipEnvelope {
     pub serial: u64,
     /// Milliseconds of Unix time at which it left the pair.
     pub sent_ms: u64,
+    /// What it was judged by; a notice needs no permit.
+    pub judged: Option<Judged>,
+}
+
+/// What is needed to judge a message again that had to wait for its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    /// Policy generation of the permit it left the pair under.
+    pub generation: u64,
+    /// The pair's consent at that time.
+    pub consent: Consent,
 }
 
 /// What the gateway needs from the world around it: the runtime in production, the simulation in tests.
@@ -113,6 +126,22 @@ pub trait Environment: Send + Sync {
     fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>);
 
     fn random(&self) -> u64;
+}
+
+/// What the gateway holds at a moment, for metrics and tests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// SIP connections, living or remembered for the answers they are owed.
+    pub connections: usize,
+    pub pairs: usize,
+    /// Messages of contacts waiting for their turn, in all pairs.
+    pub waiting: usize,
+    /// The same, in the pair that has most of them.
+    pub waiting_most: usize,
+    /// Inbound streams, established and counted.
+    pub streams: usize,
+    /// What pairs still have to do for somebody.
+    pub owed: usize,
 }
 
 /// A SIP connection as others find it.
@@ -131,8 +160,12 @@ pub struct Settings {
     pub node_key: stanza_id::Key,
     /// Our name in Via, Contact and `ms-diagnostics` (host, or host:port).
     pub sip_name: CompactString,
+    /// Longest MESSAGE we send, in octets (DEC-11).
+    pub message_cap: Option<usize>,
     pub pair: PairConfig,
     pub lane: LaneConfig,
+    /// Most inbound streams of one remote domain at a time.
+    pub streams_per_domain: usize,
     /// Entries in the list of refused domains.
     pub refused_domains: usize,
     /// How addresses of users appear in logs.
@@ -155,6 +188,7 @@ pub struct Gateway {
     sequence: AtomicU64,
     counters: Counters,
     environment: Box<dyn Environment>,
+    draining: AtomicBool,
 }
 
 impl Gateway {
@@ -177,6 +211,7 @@ impl Gateway {
             sequence: AtomicU64::new(1),
             counters: Counters::default(),
             environment,
+            draining: AtomicBool::new(false),
         }
     }
 
@@ -219,6 +254,31 @@ impl Gateway {
         self.environment.random()
     }
 
+    /// A fresh name that nobody can guess: the node's label and 128 random bits. For tags, branches, Call-IDs
+    /// and stream ids; a pool finds the node by its label.
+    pub fn token(&self) -> CompactString {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut token = self.settings.node_label.clone();
+        token.push('.');
+        for random in [self.random(), self.random()] {
+            for shift in (0..64).step_by(4).rev() {
+                let digit = usize::try_from((random >> shift) & 15).unwrap_or_default();
+                token.push(DIGITS.get(digit).map_or('0', |digit| char::from(*digit)));
+            }
+        }
+        token
+    }
+
+    /// Counts an inbound stream of a remote domain. `false`: it is one too many.
+    pub fn stream_established(&self, remote: &str) -> bool {
+        self.remote(remote).enter_stream(self.settings.streams_per_domain)
+    }
+
+    /// A stream that was counted has ended.
+    pub fn stream_ended(&self, remote: &str) {
+        self.remote(remote).leave_stream();
+    }
+
     /// Records a stream header from a domain that is no partner.
     pub fn record_refused_domain(&self, domain: &str, unix_ms: u64) -> Attempts {
         self.refused.lock().record(domain, unix_ms)
@@ -229,9 +289,55 @@ impl Gateway {
         self.refused.lock().list()
     }
 
+    /// What is held now. Walks all pairs.
+    pub fn holdings(&self) -> Holdings {
+        let mut holdings = Holdings { connections: self.connections.len(), ..Holdings::default() };
+        self.remotes.iter().for_each(|remote| remote.add_to(&mut holdings));
+        holdings
+    }
+
+    /// How much has been taken on and is not finished: messages and notices in pairs and next hops, and
+    /// answers that partners are owed.
+    pub fn owes(&self) -> usize {
+        let hops: usize =
+            self.front_ends.iter().map(|front_end| front_end.hops.step(|group| group.load())).sum();
+        let answers: usize = self.lanes().iter().map(|lane| lane.step(|lane| lane.occupancy().1)).sum();
+        self.holdings().owed + hops + answers
+    }
+
+    /// Lanes empty themselves and end, those made from now on as well.
+    pub fn drain_lanes(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        for lane in self.lanes() {
+            lane.feed(|lane| lane.drain());
+        }
+    }
+
+    /// The time is over: what has not been sent to front ends comes back to its senders as errors.
+    pub fn give_up(&self, now: Moment) {
+        for front_end in &self.front_ends {
+            front_end.hops.step(|group| group.abandon());
+            self.serve_front_end(front_end, now);
+        }
+        let remotes: Vec<_> = self.remotes.iter().map(|remote| Arc::clone(&remote)).collect();
+        remotes.iter().flat_map(|remote| remote.keys()).for_each(|key| self.give_up_pair(&key, now));
+    }
+
     /// An address as it may stand in a log line.
     fn shown<'a>(&self, address: &'a str) -> LogAddress<'a> {
         LogAddress::new(address, self.settings.privacy)
+    }
+
+    /// A step on a pair panicked: the pair is gone, what it held is accounted for, and nothing else stops.
+    fn pair_lost(&self, composed: &str, lost: PairLost, lane: Option<&LanePort>) {
+        self.counters.pairs_lost.add(1);
+        self.counters.xmpp_to_sip_failed.add(lost.waiting as u64);
+        let contact = composed.split_once('\0').map_or("", |(_, contact)| contact);
+        error!(contact = %self.shown(contact), messages = lost.waiting,
+            "a pair was dropped after an internal error (see the panic above); messages it held are lost");
+        if let Some(lane) = lane {
+            lane.feed(|lane| (0..lost.waiting).for_each(|_| lane.release_reply()));
+        }
     }
 
     fn next_sequence(&self) -> u64 {

@@ -1,6 +1,8 @@
 //! The pairs of one remote domain, and its lanes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
@@ -11,22 +13,33 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::LanePort;
 use super::timers::{Due, Timers};
+use super::{Holdings, LanePort};
 
 /// How soon after its last use a pair that holds nothing is looked at and dropped.
 const LINGER: Duration = Duration::from_secs(60);
 /// Shards of a domain's pair map: a partner with one user pays little, a large one still spreads.
 const PAIR_SHARDS: usize = 8;
 
+type Lanes = SmallVec<[(CompactString, Arc<LanePort>); 1]>;
+
 /// Everything that hangs below one remote domain, so that one partner's trouble never walks another's.
 #[derive(Debug)]
 pub(super) struct Remote {
     pairs: DashMap<PairKey, Slot>,
     /// One per served domain that talks to this one: a handful.
-    lanes: Mutex<SmallVec<[(CompactString, Arc<LanePort>); 1]>>,
+    lanes: Mutex<Lanes>,
     /// Inbound streams that stopped reading until a lane has room for replies again.
     waiting: Mutex<Vec<Arc<Notify>>>,
+    /// Inbound streams of the domain.
+    streams: AtomicUsize,
+}
+
+/// A pair was dropped because a step on it panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PairLost {
+    /// Messages of the contact it held, each with a reply reserved.
+    pub(super) waiting: usize,
 }
 
 #[derive(Debug)]
@@ -42,11 +55,37 @@ impl Remote {
             pairs: DashMap::with_shard_amount(PAIR_SHARDS),
             lanes: Mutex::new(SmallVec::new()),
             waiting: Mutex::new(Vec::new()),
+            streams: AtomicUsize::new(0),
         }
     }
 
+    /// Counts an inbound stream, unless there are `most` already.
+    pub(super) fn enter_stream(&self, most: usize) -> bool {
+        let enter = |count: usize| (count < most).then_some(count + 1);
+        self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
+    }
+
+    pub(super) fn leave_stream(&self) {
+        self.streams.fetch_sub(1, Ordering::AcqRel);
+    }
+
     /// Runs `step` under the guard of the pair called `composed`, which is made if need be.
+    ///
+    /// # Errors
+    /// The step panicked: the pair is dropped with what it held, and nothing else is.
     pub(super) fn with_pair<R>(
+        &self,
+        composed: &str,
+        config: &PairConfig,
+        timers: &Timers,
+        now: Moment,
+        step: impl FnOnce(&PairKey, &mut Pair) -> R,
+    ) -> Result<R, PairLost> {
+        let contained = catch_unwind(AssertUnwindSafe(|| self.enter(composed, config, timers, now, step)));
+        contained.map_err(|_| self.lose(composed))
+    }
+
+    fn enter<R>(
         &self,
         composed: &str,
         config: &PairConfig,
@@ -67,8 +106,29 @@ impl Remote {
         result
     }
 
-    /// Looks at a pair whose time has come: `expire` sees it, and it is dropped when it holds nothing.
+    fn lose(&self, composed: &str) -> PairLost {
+        let waiting = self.pairs.remove(composed).map_or(0, |(_, slot)| slot.pair.holds());
+        PairLost { waiting }
+    }
+
+    /// Looks at a pair whose time has come; it is dropped when it holds nothing.
+    ///
+    /// # Errors
+    /// As [`Remote::with_pair`].
     pub(super) fn visit(
+        &self,
+        key: &PairKey,
+        config: &PairConfig,
+        timers: &Timers,
+        now: Moment,
+        visit: impl FnOnce(&PairKey, &mut Pair),
+    ) -> Result<(), PairLost> {
+        let contained =
+            catch_unwind(AssertUnwindSafe(|| self.enter_existing(key, config, timers, now, visit)));
+        contained.map_err(|_| self.lose(key.as_str()))
+    }
+
+    fn enter_existing(
         &self,
         key: &PairKey,
         config: &PairConfig,
@@ -90,6 +150,11 @@ impl Remote {
         self.pairs.remove_if(key.as_str(), |_, slot| slot.pair.is_idle(now));
     }
 
+    /// The pairs there are.
+    pub(super) fn keys(&self) -> Vec<PairKey> {
+        self.pairs.iter().map(|slot| slot.key().clone()).collect()
+    }
+
     /// The lane from `local`, made by `make` if it is the first time.
     pub(super) fn lane(&self, local: &str, make: impl FnOnce() -> Arc<LanePort>) -> Arc<LanePort> {
         let mut lanes = self.lanes.lock();
@@ -101,13 +166,28 @@ impl Remote {
         lane
     }
 
+    /// Adds what is held here.
+    pub(super) fn add_to(&self, holdings: &mut Holdings) {
+        holdings.streams += self.streams.load(Ordering::Acquire);
+        for slot in &self.pairs {
+            holdings.owed += slot.pair.owes();
+            let waiting = slot.pair.waiting();
+            holdings.pairs += 1;
+            holdings.waiting += waiting;
+            holdings.waiting_most = holdings.waiting_most.max(waiting);
+        }
+    }
+
     pub(super) fn lanes(&self) -> Vec<Arc<LanePort>> {
         self.lanes.lock().iter().map(|(_, lane)| Arc::clone(lane)).collect()
     }
 
     /// An inbound stream waits for room.
     pub(super) fn wait_for_room(&self, wake: Arc<Notify>) {
-        self.waiting.lock().push(wake);
+        let mut waiting = self.waiting.lock();
+        if !waiting.iter().any(|known| Arc::ptr_eq(known, &wake)) {
+            waiting.push(wake);
+        }
     }
 
     /// There is room: every waiting inbound stream may try again.

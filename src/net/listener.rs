@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -33,20 +33,34 @@ pub fn bind(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts connections until `stop`, each served in a task of its own. At most `limit` are open at a
-/// time; further ones are closed at once and logged.
+/// How many connections a listener takes at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenLimits {
+    /// All of them.
+    pub open: usize,
+    /// Those whose peer has not proved yet who it is.
+    pub unauthenticated: usize,
+}
+
+/// The place of a connection among those not authenticated yet; dropped when it is.
+#[derive(Debug)]
+pub struct Unauthenticated(#[expect(dead_code, reason = "held, and freed by dropping")] OwnedSemaphorePermit);
+
+/// Accepts connections until `stop`, each served in a task of its own. What exceeds the limits is closed
+/// at once, without a word that would cost anything, and logged (SEC-40).
 pub async fn serve<F, T>(
     name: &'static str,
     listener: TcpListener,
-    limit: usize,
+    limits: ListenLimits,
     tasks: TaskTracker,
     stop: CancellationToken,
     handler: F,
 ) where
-    F: Fn(TcpStream, SocketAddr) -> T + Send + 'static,
+    F: Fn(TcpStream, SocketAddr, Unauthenticated) -> T + Send + 'static,
     T: Future<Output = ()> + Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(limit));
+    let slots = Arc::new(Semaphore::new(limits.open));
+    let strangers = Arc::new(Semaphore::new(limits.unauthenticated));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -61,12 +75,17 @@ pub async fn serve<F, T>(
             }
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            warn!(listener = name, %peer, limit, "connection closed: the listener's connection limit is reached");
+            warn!(listener = name, %peer, limit = limits.open, "connection closed: too many are open");
+            continue;
+        };
+        let Ok(stranger) = Arc::clone(&strangers).try_acquire_owned() else {
+            warn!(listener = name, %peer, limit = limits.unauthenticated,
+                "connection closed: too many have not proved yet who they are");
             continue;
         };
         prepare(&stream);
         debug!(listener = name, %peer, "connection accepted");
-        let task = handler(stream, peer);
+        let task = handler(stream, peer, Unauthenticated(stranger));
         tasks.spawn(async move {
             task.await;
             drop(slot);

@@ -2,20 +2,25 @@
 
 use std::future::pending;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use nuncio_translate::Moment;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use super::now;
 use super::session::{End, Next, Session};
 
-/// Bounds of one read. It starts small, so that idle connections cost little, and follows the traffic.
+/// Bounds of one read. It starts small, so that idle connections cost little, and follows the traffic; it
+/// stays below what allocators get from the operating system page by page (128 KiB), because messages keep
+/// a buffer alive and most reads need a new one.
 const READ_MIN: usize = 4 * 1024;
-const READ_MAX: usize = 256 * 1024;
+const READ_MAX: usize = 64 * 1024;
 /// Write buffers above this are given back when nothing is left to write.
 const WRITE_KEEP: usize = 16 * 1024;
 /// How long the closing of a stream (TLS close_notify, TCP FIN) may take.
@@ -45,7 +50,8 @@ where
     let (reader, writer) = tokio::io::split(stream);
     let mut pump =
         Pump { reader, writer, input: BytesMut::new(), read_size: READ_MIN, output: Output::default() };
-    let end = match pump.run(session, &mut stop, &shut_down).await {
+    let run = AssertUnwindSafe(pump.run(session, &mut stop, &shut_down)).catch_unwind().await;
+    let end = match run.unwrap_or(Err(Stopped::Panic)) {
         Ok(Next::StartTls) => {
             // Plain-text bytes past the negotiation must not leak into the TLS side (RFC 6120 §5.4.3.3).
             if pump.input.is_empty() {
@@ -54,14 +60,21 @@ where
             End::Broken("the peer sent plain text after the start of TLS".into())
         }
         Ok(Next::Close) => {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, pump.close()).await;
+            pump.close(session).await;
             End::Local
         }
         Ok(Next::Abort | Next::Run) => End::Local,
         Err(Stopped::Peer) => End::Peer,
         Err(Stopped::Io(error)) => End::Broken(error.to_string().into()),
+        Err(Stopped::Panic) => {
+            error!("a connection was dropped after an internal error (see the panic above)");
+            End::Broken("an internal error".into())
+        }
     };
-    session.closed(end, now());
+    // A session that panicked may do so again; its connection ends all the same, and only that.
+    if catch_unwind(AssertUnwindSafe(|| session.closed(end, now()))).is_err() {
+        error!("the end of a connection met another internal error");
+    }
     Pumped::Ended
 }
 
@@ -85,6 +98,7 @@ struct Output {
 enum Stopped {
     Peer,
     Io(io::Error),
+    Panic,
 }
 
 enum Event {
@@ -147,9 +161,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         }
     }
 
-    /// Closes in order: close_notify and FIN, then the peer's last bytes are read and dropped, because
-    /// closing over unread bytes would reset the connection and could cost the peer our last words.
-    async fn close(&mut self) {
+    /// Closes in order, while the session's clock goes on: what waits behind it must still expire in time.
+    async fn close<P: Session>(&mut self, session: &mut P) {
+        let wake = session.wake();
+        let closing = tokio::time::timeout(CLOSE_TIMEOUT, self.say_goodbye());
+        tokio::pin!(closing);
+        loop {
+            tokio::select! {
+                _ = &mut closing => return,
+                () = wake.notified() => {}
+                () = wait_until(session.deadline()) => session.handle_timeout(now()),
+            }
+        }
+    }
+
+    /// close_notify and FIN, then the peer's last bytes are read and dropped, because closing over unread
+    /// bytes would reset the connection and could cost the peer our last words.
+    async fn say_goodbye(&mut self) {
         if self.writer.shutdown().await.is_err() {
             return;
         }
@@ -217,5 +245,81 @@ async fn wait_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// Wants to be closed at once, and to be called a little later.
+    struct Leaving {
+        deadline: Option<Instant>,
+        called: Arc<Notify>,
+        closed: Option<End>,
+        wake: Arc<Notify>,
+    }
+
+    impl Session for Leaving {
+        fn receive(&mut self, input: &mut BytesMut, _now: Moment) {
+            input.clear();
+        }
+
+        fn transmit(&mut self, _output: &mut Vec<u8>, _now: Moment) {}
+
+        fn written(&mut self, _now: Moment) {}
+
+        fn closed(&mut self, end: End, _now: Moment) {
+            self.closed = Some(end);
+        }
+
+        fn deadline(&self) -> Option<Instant> {
+            self.deadline
+        }
+
+        fn handle_timeout(&mut self, _now: Moment) {
+            assert_eq!(self.closed, None);
+            self.deadline = None;
+            self.called.notify_one();
+        }
+
+        fn wants_read(&self) -> bool {
+            true
+        }
+
+        fn next(&self) -> Next {
+            Next::Close
+        }
+
+        fn wake(&self) -> Arc<Notify> {
+            Arc::clone(&self.wake)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_clock_of_a_session_goes_on_while_its_peer_lets_the_closing_wait() {
+        let (ours, theirs) = tokio::io::duplex(64);
+        let called = Arc::new(Notify::new());
+        let mut session = Leaving {
+            deadline: Some(Instant::now() + Duration::from_millis(5)),
+            called: Arc::clone(&called),
+            closed: None,
+            wake: Arc::default(),
+        };
+        let peer = async {
+            // The peer goes only after the session was called: without that, the pump gives up first.
+            called.notified().await;
+            drop(theirs);
+        };
+        let pumping = pump(ours, &mut session, None, |_, _| {});
+        let (pumped, ()) = tokio::time::timeout(CLOSE_TIMEOUT / 2, async { tokio::join!(pumping, peer) })
+            .await
+            .expect("the session was called while closing");
+        assert!(matches!(pumped, Pumped::Ended));
+        assert_eq!(session.closed, Some(End::Local));
     }
 }

@@ -45,6 +45,8 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         sip: sip_side(config)?,
         xmpp: xmpp_side(config)?,
         stop: CancellationToken::new(),
+        release: CancellationToken::new(),
+        lanes: TaskTracker::new(),
         tasks: TaskTracker::new(),
     });
     let _ = environment.context.set(Arc::downgrade(&context));
@@ -65,8 +67,8 @@ struct Runtime {
 impl Environment for Arc<Runtime> {
     fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>) {
         if let Some(context) = self.context.get().and_then(Weak::upgrade) {
-            let tasks = context.tasks.clone();
-            tasks.spawn(xmpp_frontend::connect::serve(context, key, lane));
+            let lanes = context.lanes.clone();
+            lanes.spawn(xmpp_frontend::connect::serve(context, key, lane));
         }
     }
 
@@ -81,6 +83,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         node_label: config.node.label.as_str().into(),
         node_key: node_key::load(&config.node.state_dir)?,
         sip_name: config.sip.name.to_string().into(),
+        message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
         lane: LaneConfig {
             capacity: limits.xmpp.lane_queue,
@@ -93,6 +96,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             backoff_max: limits.xmpp.backoff_max,
             ..LaneConfig::default()
         },
+        streams_per_domain: limits.xmpp.connections_per_partner,
         refused_domains: limits.xmpp.refused_domains,
         privacy: Privacy::Clear,
         started_ms: now().unix_ms,
@@ -189,6 +193,7 @@ fn sip_side(config: &Config) -> anyhow::Result<SipSide> {
         },
         max_pending: limits.pending_per_connection,
         handshake: limits.handshake,
+        arrival: limits.arrival,
         front_ends: sip
             .front_ends
             .iter()

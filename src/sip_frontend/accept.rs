@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use nuncio_sip::connection::ConnectionConfig;
+use nuncio_sip::connection::{ConnectionConfig, KeepAliveInterval};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -12,12 +12,18 @@ use tracing::{info, warn};
 use super::session::SipSession;
 use crate::context::Context;
 use crate::gateway::SipPeer;
+use crate::net::listener::Unauthenticated;
 use crate::net::now;
 use crate::net::pump::pump;
 use crate::tls::{self, ChainStatus, NameMatch, PeerFacts, sip_names_match};
 
 /// Serves one connection on the SIP listener until it ends.
-pub async fn serve(context: Arc<Context>, stream: TcpStream, peer: SocketAddr) {
+pub async fn serve(
+    context: Arc<Context>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    unauthenticated: Unauthenticated,
+) {
     let (stream, facts) = match timeout(context.sip.handshake, tls::accept(stream, &context.sip.server)).await
     {
         Ok(Ok(accepted)) => accepted,
@@ -33,26 +39,34 @@ pub async fn serve(context: Arc<Context>, stream: TcpStream, peer: SocketAddr) {
     let who = recognise(&context, &facts);
     match &who {
         SipPeer::FrontEnd(index) => {
+            drop(unauthenticated);
             let name = context.sip.front_ends.get(*index).map_or("", |front_end| front_end.name.as_str());
             info!(%peer, front_end = name, tls = %facts.version, "front end connected");
         }
         SipPeer::Unlisted(why) => warn!(%peer, "SIP peer is no front end of ours: {why}"),
     }
-    let mut session = session(&context, who, peer);
+    let mut session = session(&context, who, peer, None);
     pump(stream, &mut session, Some(&context.stop), |session, _| session.shut_down()).await;
 }
 
 /// The session of a SIP connection, in or out.
-pub(super) fn session(context: &Context, who: SipPeer, peer: SocketAddr) -> SipSession {
+pub(super) fn session(
+    context: &Context,
+    who: SipPeer,
+    peer: SocketAddr,
+    keep_alive: Option<KeepAliveInterval>,
+) -> SipSession {
     let gateway = Arc::clone(&context.gateway);
     let mut secret = [0; 16];
     let halves = [gateway.random().to_le_bytes(), gateway.random().to_le_bytes()];
     secret.iter_mut().zip(halves.as_flattened()).for_each(|(byte, random)| *byte = *random);
     let config = ConnectionConfig {
         max_pending_in: context.sip.max_pending,
+        max_pending_out: context.sip.max_pending,
+        keep_alive,
         ..ConnectionConfig::new(peer, &context.sip.name, secret)
     };
-    SipSession::new(gateway, who, config, context.sip.limits, now())
+    SipSession::new(gateway, who, config, context.sip.limits, context.sip.arrival, now())
 }
 
 /// Which front end a certificate belongs to. Chain and names are judged apart, so that the refusal can say

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use nuncio_sip::connection::KeepAliveInterval;
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
@@ -45,10 +46,11 @@ async fn open(context: Arc<Context>, index: usize, target: usize) {
     let Some(front_end) = context.gateway.front_ends().get(index) else { return };
     match attempt(&context, index, target).await {
         Ok((stream, peer)) => {
-            let mut session = session(&context, SipPeer::FrontEnd(index), peer);
+            let mut session =
+                session(&context, SipPeer::FrontEnd(index), peer, Some(KeepAliveInterval::default()));
             info!(front_end = %front_end.name, %peer, "connected to front end");
             session.serves_hops(now());
-            pump(stream, &mut session, Some(&context.stop), |session, _| session.shut_down()).await;
+            pump(stream, &mut session, Some(&context.release), |session, _| session.shut_down()).await;
         }
         Err(why) => {
             warn!(front_end = %front_end.name, "no connection to front end {}: {why}", front_end.name);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use compact_str::{CompactString, format_compact};
+use compact_str::CompactString;
 use nuncio_sip::connection::{Connection, ConnectionConfig, Output};
 use nuncio_sip::hop::HopConnection;
 use nuncio_sip::{Frame, Framer, Limits};
@@ -15,10 +15,6 @@ use tracing::{debug, info};
 use crate::gateway::{ConnectionId, Gateway, SipPeer, SipPort};
 use crate::net::session::{End, Next, Session};
 
-/// How long one message may take to arrive from its first byte to its last (SIP-10), and how long a peer that
-/// is no front end may keep its connection without asking anything.
-const UNFINISHED: Duration = Duration::from_secs(32);
-
 /// The session of one SIP connection. Both sides may send requests on it.
 pub struct SipSession {
     gateway: Arc<Gateway>,
@@ -26,12 +22,13 @@ pub struct SipSession {
     port: Arc<SipPort>,
     peer: SipPeer,
     framer: Framer,
+    /// How long a message may take to arrive whole.
+    arrival: Duration,
     /// When the connection is closed because the peer does not go on.
     patience: Option<Instant>,
     next: Next,
     /// Nothing more is read: the peer is being shown out.
     deaf: bool,
-    draining: bool,
 }
 
 impl SipSession {
@@ -40,9 +37,10 @@ impl SipSession {
         peer: SipPeer,
         config: ConnectionConfig,
         limits: Limits,
+        arrival: Duration,
         now: Moment,
     ) -> Self {
-        let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + UNFINISHED);
+        let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {
             gateway,
@@ -50,10 +48,10 @@ impl SipSession {
             port,
             peer,
             framer: Framer::new(limits),
+            arrival,
             patience,
             next: Next::Run,
             deaf: false,
-            draining: false,
         }
     }
 
@@ -63,7 +61,6 @@ impl SipSession {
 
     /// The gateway is stopping: what is under way is finished, then the connection closes.
     pub fn shut_down(&mut self) {
-        self.draining = true;
         self.port.feed(Connection::drain);
     }
 
@@ -129,7 +126,7 @@ impl SipSession {
                 self.gateway.serve_front_end(front_end, now);
             }
         }
-        if self.draining && self.port.step(|connection| connection.is_idle()) {
+        if self.port.step(|connection| connection.is_done()) {
             self.show_out();
         }
     }
@@ -149,7 +146,9 @@ impl SipSession {
         }
         match self.framer.mid_message() {
             false => self.patience = None,
-            true if whole_frame || self.patience.is_none() => self.patience = Some(now.instant + UNFINISHED),
+            true if whole_frame || self.patience.is_none() => {
+                self.patience = Some(now.instant + self.arrival)
+            }
             true => {}
         }
     }
@@ -159,17 +158,19 @@ impl SipSession {
             return;
         }
         if self.wants_read() {
-            info!(connection = self.id.0, "SIP connection closed: no whole message within {UNFINISHED:?}");
+            info!(
+                connection = self.id.0,
+                "SIP connection closed: no whole message within {:?}", self.arrival
+            );
             self.show_out();
         } else {
             // It was us who did not read.
-            self.patience = Some(now.instant + UNFINISHED);
+            self.patience = Some(now.instant + self.arrival);
         }
     }
 
     fn tag(&self) -> CompactString {
-        let label = &self.gateway.settings().node_label;
-        format_compact!("{label}.{:016x}{:016x}", self.gateway.random(), self.gateway.random())
+        self.gateway.token()
     }
 }
 

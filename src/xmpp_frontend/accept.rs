@@ -10,25 +10,33 @@ use tracing::debug;
 
 use super::inbound::InboundSession;
 use crate::context::Context;
+use crate::net::listener::Unauthenticated;
 use crate::net::now;
 use crate::net::pump::{Pumped, pump};
 use crate::net::session::Session;
 use crate::tls;
 
 /// Serves one connection on the XMPP listener until it ends.
-pub async fn serve(context: Arc<Context>, stream: TcpStream, peer: SocketAddr) {
+pub async fn serve(
+    context: Arc<Context>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    unauthenticated: Unauthenticated,
+) {
     let gateway = Arc::clone(&context.gateway);
-    let label = &gateway.settings().node_label;
-    // 128 random bits each, fresh for every header of the stream (RFC 6120 §4.7.3).
-    let id = || format!("{label}.{:016x}{:016x}", gateway.random(), gateway.random()).into();
-    let ids = StreamIds([id(), id(), id()]);
+    // Fresh for every header of the stream (RFC 6120 §4.7.3).
+    let ids = StreamIds([gateway.token(), gateway.token(), gateway.token()]);
     let mut session =
         InboundSession::new(Arc::clone(&gateway), context.xmpp.inbound.clone(), ids, peer, now());
+    // Given back as soon as the stream is established, or with the session.
+    session.on_established(unauthenticated);
 
     let Pumped::StartTls(stream) = until_stop(&context, stream, &mut session).await else { return };
     let local = session.local().map(|domain| domain.to_ascii().into_owned()).unwrap_or_default();
     let handshake = tls::accept_for(stream, &context.xmpp.server, &local);
-    let why = match timeout(context.xmpp.handshake, handshake).await {
+    let handshake = context.stop.run_until_cancelled(timeout(context.xmpp.handshake, handshake)).await;
+    let Some(handshake) = handshake else { return };
+    let why = match handshake {
         Ok(Ok((stream, facts))) => {
             session.tls_established(context.xmpp.facts(&facts), now());
             until_stop(&context, stream, &mut session).await;

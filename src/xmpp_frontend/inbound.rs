@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::gateway::Gateway;
+use crate::net::listener::Unauthenticated;
 use crate::net::session::{End, Next, Session};
 
 /// What a peer is told whose domain is no partner of ours.
@@ -35,6 +36,12 @@ pub struct InboundSession {
     held: Option<Box<Stanza>>,
     next: Next,
     wake: Arc<Notify>,
+    /// Held until the stream is established.
+    until_established: Option<Unauthenticated>,
+    /// This stream's place among those of its domain.
+    counted: bool,
+    /// The connection is gone: nothing can wait any more.
+    over: bool,
 }
 
 impl InboundSession {
@@ -54,7 +61,15 @@ impl InboundSession {
             held: None,
             next: Next::Run,
             wake: Arc::new(Notify::new()),
+            until_established: None,
+            counted: false,
+            over: false,
         }
+    }
+
+    /// Keeps `place` until the peer has proved who it is.
+    pub fn on_established(&mut self, place: Unauthenticated) {
+        self.until_established = Some(place);
     }
 
     /// The domain of ours the peer asked for: its certificate is shown.
@@ -76,6 +91,11 @@ impl InboundSession {
 
     /// The gateway is stopping.
     pub fn shut_down(&mut self, now: Moment) {
+        // Nothing is owed to a peer that has not proved yet who it is.
+        if self.domains.is_none() {
+            self.next = Next::Abort;
+            return;
+        }
         let error = (StreamCondition::SystemShutdown, "the server is being shut down");
         self.stream.close(now.instant, Some(error));
         self.run(now);
@@ -98,8 +118,17 @@ impl InboundSession {
                         partner = established.remote.as_str(), local = established.local.as_str(),
                         peer = %self.peer, tls = %established.tls.protocol, "inbound stream established"
                     );
+                    self.until_established = None;
                     self.lang = established.lang.map(Into::into);
-                    self.domains = Some((established.local, established.remote));
+                    self.counted = self.gateway.stream_established(established.remote.as_str());
+                    let remote = established.remote;
+                    if !self.counted {
+                        warn!(partner = remote.as_str(), peer = %self.peer,
+                            "stream closed: the partner has as many as limits.xmpp.connections_per_partner allows");
+                        let error = (StreamCondition::PolicyViolation, "too many streams of your domain");
+                        self.stream.close(now.instant, Some(error));
+                    }
+                    self.domains = Some((established.local, remote));
                 }
                 Output::Stanza(stanza) => self.stanza(stanza, now),
                 Output::BadAddress { element, .. } => self.bad_address(&element, now),
@@ -117,7 +146,16 @@ impl InboundSession {
     }
 
     fn stanza(&mut self, mut stanza: Box<Stanza>, now: Moment) {
-        if !self.gateway.reserve_answer(&stanza.addresses, &self.wake) {
+        let answerable = Gateway::may_be_answered(&stanza.element);
+        if answerable && !self.gateway.reserve_answer(&stanza.addresses, &self.wake) {
+            if self.over {
+                self.gateway.counters().stanzas_dropped.add(1);
+                warn!(
+                    partner = stanza.addresses.from.domain(),
+                    "a stanza was dropped: its stream ended while too many answers to the partner were under way"
+                );
+                return;
+            }
             self.held = Some(stanza);
             return;
         }
@@ -135,9 +173,8 @@ impl InboundSession {
     }
 
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
-        let refused = match self.gateway.policy().open_partner(from.as_str()) {
-            Ok(_) => return PartnerVerdict::Allowed,
-            Err(refusal) => refusal,
+        let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
+            return PartnerVerdict::Allowed;
         };
         self.gateway.counters().streams_refused.add(1);
         // A disabled partner learns no more than a stranger (mission, rule 3).
@@ -176,9 +213,13 @@ impl Session for InboundSession {
             End::Broken(why) => why,
             End::Peer | End::Local => "",
         };
+        self.over = true;
         self.stream.disconnected(why);
         // What had arrived whole is still worked on, if there is room for its answer.
         self.run(now);
+        if let (true, Some((_, remote))) = (self.counted, &self.domains) {
+            self.gateway.stream_ended(remote.as_str());
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

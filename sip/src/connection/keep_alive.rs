@@ -26,13 +26,17 @@ pub(super) struct KeepAlive {
     interval: KeepAliveInterval,
     jitter: Jitter,
     state: State,
+    /// The peer has answered a ping with a pong before. Keep-alive is not negotiated on these
+    /// connections, so silence means something only from a peer that knows how to answer.
+    ponged: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
     PingAt(Instant),
     PongBy(Instant),
-    Dead,
+    /// Dead, or a peer that does not know keep-alive: nothing is sent any more.
+    Over,
 }
 
 /// What is to be done now.
@@ -44,9 +48,16 @@ pub(super) enum Due {
 
 impl KeepAlive {
     pub(super) fn new(interval: KeepAliveInterval, seed: u64, now: Instant) -> Self {
-        let mut keep_alive = Self { interval, jitter: Jitter::new(seed), state: State::PingAt(now) };
+        let mut keep_alive =
+            Self { interval, jitter: Jitter::new(seed), state: State::PingAt(now), ponged: false };
         keep_alive.rest(now);
         keep_alive
+    }
+
+    /// A pong arrived.
+    pub(super) fn pong(&mut self, now: Instant) {
+        self.ponged |= matches!(self.state, State::PongBy(_));
+        self.heard(now);
     }
 
     /// Something complete arrived. A pong is what RFC 5626 asks for; a whole message behind our ping
@@ -61,7 +72,7 @@ impl KeepAlive {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::PingAt(at) | State::PongBy(at) => Some(at),
-            State::Dead => None,
+            State::Over => None,
         }
     }
 
@@ -72,8 +83,8 @@ impl KeepAlive {
                 Some(Due::Ping)
             }
             State::PongBy(by) if by <= now => {
-                self.state = State::Dead;
-                Some(Due::Dead)
+                self.state = State::Over;
+                self.ponged.then_some(Due::Dead)
             }
             _ => None,
         }

@@ -113,6 +113,8 @@ pub struct Connection<E> {
     taken: u64,
     counters: Counters,
     phase: Phase,
+    /// See [`Connection::retire`].
+    retiring: bool,
 }
 
 /// A server transaction. It stays valid until answered; afterwards it names nothing.
@@ -201,6 +203,7 @@ impl<E> Connection<E> {
             taken: 0,
             counters: Counters::default(),
             phase: Phase::Open,
+            retiring: false,
             keys,
             config,
         }
@@ -230,7 +233,9 @@ impl<E> Connection<E> {
 
     /// The answer to our ping (CRLF) has arrived.
     pub fn pong(&mut self, now: Instant) {
-        self.heard(now);
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.pong(now);
+        }
     }
 
     /// What arrived cannot be framed any further. Answers as far as that is possible; the driver writes
@@ -347,6 +352,17 @@ impl<E> Connection<E> {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
         }
+    }
+
+    /// Nothing more of ours is sent on it: it is to be closed once nothing is under way. Requests of the peer
+    /// are served until then.
+    pub fn retire(&mut self) {
+        self.retiring = true;
+    }
+
+    /// It was to end, and nothing keeps it any more.
+    pub fn is_done(&self) -> bool {
+        (self.retiring || self.phase == Phase::Draining) && self.is_idle()
     }
 
     /// Takes what is to be written: whole messages, in order.

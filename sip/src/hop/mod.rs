@@ -143,6 +143,9 @@ pub enum HopFailure {
     /// It was not sent: we are shutting down.
     #[error("the gateway is shutting down")]
     ShuttingDown,
+    /// It was not sent: the caller took it back ([`HopGroup::withdraw`]).
+    #[error("it was taken back when it was about to be sent")]
+    Withdrawn,
 }
 
 impl HopFailure {
@@ -330,6 +333,13 @@ impl<E> HopGroup<E> {
             // It could never be told apart from the other one's answer.
             Why::BranchInUse => self.fail(outgoing, HopFailure::BranchInUse),
         }
+    }
+
+    /// The caller does not want this sent any more, now that its turn has come: what had to wait is judged again.
+    pub fn withdraw(&mut self, outgoing: Outgoing<E>, now: Instant) {
+        self.came_back(&outgoing, None);
+        self.fail(outgoing, HopFailure::Withdrawn);
+        self.advance(now);
     }
 
     /// Connects at once, whatever failed before (the administrator knows better).

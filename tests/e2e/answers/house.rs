@@ -27,6 +27,9 @@ use nuncio_xmpp::lane::{Failure, FailureKind, LaneConfig};
 
 use crate::partner::{Line, Stream};
 
+/// How long a message may take to arrive whole.
+const ARRIVAL: Duration = Duration::from_secs(32);
+
 /// The name in our Vias.
 pub(crate) const NAME: &str = "nuncio.contoso.com";
 /// The connection on which the front end calls.
@@ -161,6 +164,8 @@ impl House {
         let group = HopGroup::new(HopConfig::default(), targets, 7);
         let domains = plan.served.iter().map(|&domain| domain.into()).collect();
         let settings = Settings {
+            message_cap: None,
+            streams_per_domain: 20,
             node_label: plan.label.into(),
             node_key: stanza_id::Key::new(plan.key),
             sip_name: NAME.into(),
@@ -204,7 +209,7 @@ impl House {
         let address = if hop { SocketAddr::new(FRONT_END.ip(), 5061) } else { FRONT_END };
         let config = ConnectionConfig::new(address, NAME, [3; 16]);
         let gateway = Arc::clone(&self.gateway);
-        let session = SipSession::new(gateway, peer, config, self.limits, self.now);
+        let session = SipSession::new(gateway, peer, config, self.limits, ARRIVAL, self.now);
         self.wires.push(Wire { session, input: BytesMut::new(), bytes: Vec::new(), hop, open: true });
         self.wires.len() - 1
     }

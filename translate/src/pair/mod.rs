@@ -211,6 +211,23 @@ impl Pair {
         self.waiting.len()
     }
 
+    /// Messages of the contact it holds, waiting or pending.
+    pub fn holds(&self) -> usize {
+        let pending = matches!(&self.pending, Some(Pending { item: ToSip::Message(_), .. }));
+        self.waiting.len() + usize::from(pending)
+    }
+
+    /// What it still has to do for somebody: messages and notices, waiting or pending.
+    pub fn owes(&self) -> usize {
+        let pending = usize::from(self.pending.is_some());
+        self.waiting.len() + pending + usize::from(!self.notices.is_empty())
+    }
+
+    /// Takes out all messages that wait, because they will not leave any more.
+    pub fn give_up(&mut self) -> Vec<Element> {
+        self.waiting.drain(..).map(|waiting| waiting.stanza).collect()
+    }
+
     fn pend(&mut self, item: ToSip) -> (u64, &ToSip) {
         self.serial += 1;
         let pending = self.pending.insert(Pending { serial: self.serial, item });

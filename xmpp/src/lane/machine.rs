@@ -151,7 +151,7 @@ impl<E: Envelope> Lane<E> {
     pub fn push_reply(&mut self, bytes: Vec<u8>, now: Instant) {
         self.reserved = self.reserved.saturating_sub(1);
         if self.draining && !matches!(self.state, State::Open { .. }) {
-            self.drop_replies(1);
+            self.drop_replies_count(1);
             return;
         }
         self.replies += 1;

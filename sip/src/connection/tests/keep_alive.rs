@@ -46,8 +46,22 @@ fn sip_12_pings_come_95_to_120_s_apart_and_not_evenly() {
 }
 
 #[test]
+fn sip_12_a_peer_that_never_answered_a_ping_is_left_in_peace() {
+    let mut rig = pinging();
+    rig.now = rig.connection.deadline().unwrap();
+    rig.connection.handle_timeout(rig.now);
+    assert_eq!(rig.written(), b"\r\n\r\n");
+    rig.connection.handle_timeout(rig.now + PONG_WITHIN);
+    assert!(rig.poll().is_empty(), "it may not know keep-alive, which was never negotiated");
+    assert_eq!(rig.connection.deadline(), None);
+}
+
+#[test]
 fn sip_12_no_pong_in_10_s_means_dead_said_once() {
     let mut rig = pinging();
+    rig.now = rig.connection.deadline().unwrap();
+    rig.connection.handle_timeout(rig.now);
+    rig.connection.pong(rig.now);
     rig.now = rig.connection.deadline().unwrap();
     rig.connection.handle_timeout(rig.now);
     rig.connection.handle_timeout(rig.now + Duration::from_millis(9_999));

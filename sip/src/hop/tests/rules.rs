@@ -393,6 +393,21 @@ fn abandoning_gives_back_what_was_not_sent() {
 }
 
 #[test]
+fn what_is_taken_back_when_its_turn_comes_is_given_back_and_the_rest_goes_on() {
+    let mut rig = Rig::with(ONE, |config| config.window = 1);
+    rig.push(1);
+    rig.push(2);
+    rig.push(3);
+    assert_eq!(rig.connected(1), [Send(1, 1)]);
+    assert_eq!(rig.response(1, 200), [Response(1, 200), Send(1, 2)]);
+    let outgoing = rig.take(2);
+    rig.group.withdraw(outgoing, rig.now);
+    assert_eq!(rig.poll(), [Failed(2, HopFailure::Withdrawn), Send(1, 3)]);
+    assert_eq!(rig.response(3, 200), [Response(3, 200)]);
+    assert!(rig.group.is_idle());
+}
+
+#[test]
 fn a_group_without_targets_refuses_after_the_hold() {
     let mut rig = Rig::new(&[]);
     assert_eq!(rig.push(1), []);

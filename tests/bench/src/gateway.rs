@@ -1,0 +1,199 @@
+//! The gateway under test: built, configured, started, and asked for its own counters at the end.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::dns::{self, Zone};
+use crate::job::{FRONT_END, GATEWAY, SIP_DOMAIN, partner_domain};
+use crate::pki;
+use crate::process::{Usage, spawn_logged};
+
+/// Names the program to measure; without it the workspace's is built.
+const BINARY: &str = "NUNCIO_BIN";
+/// Partners in its configuration.
+pub(crate) const PARTNERS: usize = 600;
+const START: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(30);
+
+/// Addresses of a measurement: loopback, and different in every process, so that two at a time do not meet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    net: [u8; 2],
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let pid = std::process::id();
+        // 127.0.x and 127.x.0 are for others.
+        Self { net: [64 + (pid >> 8) as u8 % 128, 1 + (pid % 254) as u8] }
+    }
+
+    fn host(self, number: u8) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.net[0], self.net[1], number)
+    }
+
+    /// Where the process under test takes SIP.
+    pub(crate) fn sip(self) -> SocketAddr {
+        (self.host(1), 5061).into()
+    }
+
+    /// Where it takes XMPP.
+    pub(crate) fn xmpp(self) -> SocketAddr {
+        (self.host(1), 5269).into()
+    }
+
+    /// Where the sink listens as a front end.
+    pub(crate) fn front_end(self) -> SocketAddr {
+        (self.host(2), 5061).into()
+    }
+
+    /// Where the sink listens as partner, or as the relay's end.
+    pub(crate) fn partner(self) -> SocketAddr {
+        (self.host(3), 5269).into()
+    }
+
+    fn dns(self) -> SocketAddr {
+        (self.host(4), 5353).into()
+    }
+
+    /// Starts the name server.
+    pub(crate) fn serve_names(self) -> Result<()> {
+        let zone = Zone { front_end: self.host(2), partner: self.host(3), port: self.partner().port() };
+        dns::serve(self.dns(), zone).with_context(|| format!("cannot listen on {}", self.dns()))
+    }
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Gateway {
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(program: &Path, place: Place, folder: &Path) -> Result<Self> {
+        let (config, log) = (folder.join("nuncio.toml"), folder.join("nuncio.log"));
+        fs::write(&config, configuration(place, folder))?;
+        let child = spawn_logged(Command::new(program).arg("run").arg("--config").arg(&config), &log)?;
+        let mut gateway = Self { child, log };
+        let deadline = Instant::now() + START;
+        while !gateway.said("ready") {
+            let ended = gateway.child.try_wait()?.is_some();
+            ensure!(!ended && Instant::now() < deadline, "the gateway does not start:\n{}", gateway.text());
+            sleep(Duration::from_millis(20));
+        }
+        Ok(gateway)
+    }
+
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        Usage::of(self.child.id())
+    }
+
+    /// Tells it to stop. Its own count of delivered messages must be `expected`, and nothing may have failed.
+    pub(crate) fn stop(mut self, counter: &str, expected: u64) -> Result<()> {
+        let told = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
+        ensure!(told.success(), "cannot stop the gateway");
+        let deadline = Instant::now() + STOP;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            ensure!(Instant::now() < deadline, "the gateway does not stop:\n{}", self.text());
+            sleep(Duration::from_millis(20));
+        };
+        ensure!(status.success(), "the gateway ended with {status}:\n{}", self.text());
+        let mut delivered = 0;
+        for (name, count) in self.counters() {
+            if name == counter {
+                delivered = count;
+            } else if name != "streams_refused" {
+                bail!("the gateway counted {count} × {name}:\n{}", self.text());
+            }
+        }
+        ensure!(
+            delivered == expected,
+            "the gateway counted {delivered} × {counter} instead of {expected}:\n{}",
+            self.text()
+        );
+        Ok(())
+    }
+
+    /// Its last words, for an error message.
+    pub(crate) fn text(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+    }
+
+    fn said(&self, message: &str) -> bool {
+        self.events().iter().any(|event| event["message"] == message)
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        let counter = |event: &Value| Some((event["counter"].as_str()?.to_owned(), event["count"].as_u64()?));
+        self.events().iter().filter_map(counter).collect()
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn configuration(place: Place, folder: &Path) -> String {
+    let dir = folder.display();
+    let (sip, xmpp, root) = (pki::SIP, pki::XMPP, pki::ROOT);
+    let mut text = format!(
+        "[node]\nstate_dir = '{dir}/state'\n\n\
+         [log]\nformat = 'json'\nlevel = 'info'\n\n\
+         [dns]\nservers = ['{}']\n\n\
+         [sip]\ndomains = ['{SIP_DOMAIN}']\nname = '{GATEWAY}'\n\
+         certificate = '{dir}/{sip}.pem'\nkey = '{dir}/{sip}.key'\nroots = '{dir}/{root}'\n\n\
+         [[sip.listener]]\nbind = '{}'\n\n\
+         [[sip.front_end]]\nname = 'front'\ncertificate_names = ['{FRONT_END}']\nnext_hops = ['{FRONT_END}:{}']\n\n\
+         [xmpp]\nroots = '{dir}/{root}'\n\n\
+         [[xmpp.listener]]\nbind = '{}'\n\n\
+         [[certificate]]\ndomains = ['{SIP_DOMAIN}']\ncertificate = '{dir}/{xmpp}.pem'\nkey = '{dir}/{xmpp}.key'\n\n",
+        place.dns(),
+        place.sip(),
+        place.front_end().port(),
+        place.xmpp(),
+    );
+    for number in 0..PARTNERS {
+        text.push_str(&format!("[[partner]]\ndomain = '{}'\ntype = 'federated'\n", partner_domain(number)));
+    }
+    text
+}
+
+/// Builds the gateway as this program was built, unless [`BINARY`] names one, and returns its path.
+pub(crate) fn build() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(BINARY) {
+        return Ok(fs::canonicalize(path)?);
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).args(["build", "--quiet", "--package", "nuncio", "--bin", "nuncio"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    ensure!(command.status().context("cannot start cargo")?.success(), "the gateway does not build");
+    let own = std::env::current_exe()?;
+    let program = own.with_file_name("nuncio");
+    ensure!(program.is_file(), "no nuncio beside {}", own.display());
+    Ok(program)
+}

@@ -1,0 +1,51 @@
+//! A short run of everything: what is sent is answered and arrives. Times are not looked at.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Messages of each measurement in quick mode.
+const MESSAGES: u64 = 400;
+
+#[test]
+fn every_message_is_answered_and_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("quick.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_nuncio-bench"))
+        .args(["--quick", "--json"])
+        .arg(&json)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let lines = report["lines"].as_array().unwrap();
+    for line in lines {
+        let runs = line["runs"].as_array().unwrap();
+        assert_eq!(runs.len(), 1, "{line}");
+        for count in ["sent", "answered", "arrived"] {
+            assert_eq!(runs[0][count], MESSAGES, "{count}: {line}");
+        }
+    }
+    // Two relays and two directions, each with small and with large messages.
+    let mut measured: Vec<String> = lines
+        .iter()
+        .map(|line| format!("{} {} {}", line["subject"], line["direction"], line["set"]).replace('"', ""))
+        .collect();
+    measured.sort();
+    assert_eq!(
+        measured,
+        [
+            "gateway sip-to-xmpp lync",
+            "gateway sip-to-xmpp small",
+            "gateway xmpp-to-sip lync",
+            "gateway xmpp-to-sip small",
+            "relay-acknowledged sip-to-xmpp lync",
+            "relay-acknowledged sip-to-xmpp small",
+            "relay-written sip-to-xmpp lync",
+            "relay-written sip-to-xmpp small",
+        ]
+    );
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(table.matches("SIP → XMPP").count(), 2, "{table}");
+}

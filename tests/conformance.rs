@@ -1,0 +1,180 @@
+//! `docs/conformance.md` is true: every requirement stands in it once, every test it names exists, its sums are right.
+//!
+//! Whether a test really exercises its requirement is for people to judge. Here it can only be kept from naming one that
+//! was renamed, moved or removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const STATUSES: [&str; 4] = ["met", "partly", "not yet", "not applicable"];
+/// With what something comes that is not there yet.
+const SUBJECTS: [&str; 5] = ["presence", "federation", "session IM", "administration", "not planned"];
+const HEADER: &str = "| Id | Requirement | Source | Priority | Status | Evidence |";
+/// Cases that one test goes through, and that test.
+const GOLDEN: (&str, &str) = ("translate/tests/golden/", "translate/tests/golden.rs::golden_pairs");
+/// Tests of a runner of its own, and the list it runs.
+const SCENARIOS: (&str, &str) =
+    ("tests/world/tests/scenarios/", include_str!("world/tests/scenarios/mod.rs"));
+
+struct Row {
+    id: String,
+    priority: u8,
+    status: String,
+    evidence: String,
+}
+
+impl Row {
+    fn tests(&self) -> Vec<&str> {
+        let quoted = self.evidence.split('`').skip(1).step_by(2);
+        quoted.filter(|quoted| quoted.contains(".rs::") || quoted.starts_with(GOLDEN.0)).collect()
+    }
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The cells of each row of the tables with this header.
+fn cells<'a>(document: &'a str, header: &str) -> Vec<Vec<&'a str>> {
+    let mut cells = Vec::new();
+    let mut inside = false;
+    for line in document.lines() {
+        inside = line == header || (inside && line.starts_with('|'));
+        if inside && line != header && !line.starts_with("|---") {
+            let line = line.strip_prefix('|').and_then(|line| line.strip_suffix('|')).expect(line);
+            cells.push(line.split('|').map(str::trim).collect());
+        }
+    }
+    cells
+}
+
+fn rows() -> Vec<Row> {
+    let document = read("docs/conformance.md");
+    let row = |cells: Vec<&str>| {
+        let [id, requirement, source, priority, status, evidence] = cells[..] else {
+            panic!("not six cells: {cells:?}")
+        };
+        assert!(!requirement.is_empty() && !source.is_empty(), "{id}: an empty cell");
+        let priority = priority.parse().unwrap_or_else(|_| panic!("{id}: priority {priority:?}"));
+        Row { id: id.into(), priority, status: status.into(), evidence: evidence.into() }
+    };
+    cells(&document, HEADER).into_iter().map(row).collect()
+}
+
+#[test]
+fn every_requirement_stands_there_once() {
+    let list = read("tests/conformance/ids.txt");
+    let mut known = BTreeMap::new();
+    for line in list.lines().filter(|line| !line.starts_with('#')) {
+        let (id, priority) = line.split_once(' ').expect(line);
+        assert!(known.insert(id, priority.parse().expect(line)).is_none(), "{id} is listed twice");
+    }
+    let rows = rows();
+    let mut found = BTreeMap::new();
+    for row in &rows {
+        assert!(found.insert(row.id.as_str(), row.priority).is_none(), "{} stands there twice", row.id);
+    }
+    let differences: Vec<_> =
+        known.keys().chain(found.keys()).filter(|id| known.get(*id) != found.get(*id)).collect();
+    assert!(differences.is_empty(), "not in both with the same priority: {differences:?}");
+}
+
+#[test]
+fn every_status_has_its_evidence() {
+    for Row { id, status, evidence, .. } in &rows() {
+        assert!(STATUSES.contains(&status.as_str()), "{id}: {status:?} is no status");
+        assert!(!evidence.is_empty(), "{id} has no evidence");
+    }
+    for row in &rows() {
+        let (id, tests, evidence) = (&row.id, row.tests(), row.evidence.as_str());
+        // Behind the semicolon stands what is missing.
+        let missing = evidence.split_once("; ").map(|(_, missing)| missing.trim());
+        match row.status.as_str() {
+            "met" => {
+                assert!(!tests.is_empty(), "{id} is met without a test");
+                assert_eq!(missing, None, "{id} is met and something is missing");
+            }
+            "partly" => {
+                assert!(!tests.is_empty(), "{id} is partly met without a test");
+                assert!(missing.is_some_and(|missing| !missing.is_empty()), "{id}: what is missing?");
+            }
+            "not yet" => {
+                assert!(
+                    SUBJECTS.iter().any(|subject| evidence.starts_with(subject)),
+                    "{id}: {evidence:?} is no subject it could come with"
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether the source holds a test function of that name that is run.
+fn holds_test(source: &str, name: &str) -> bool {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let is_it = |line: &str| {
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        line.strip_prefix("fn ")
+            .and_then(|line| line.strip_prefix(name))
+            .is_some_and(|rest| rest.starts_with('('))
+    };
+    lines.iter().enumerate().filter(|(_, line)| is_it(line)).any(|(at, _)| {
+        let above =
+            lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+        let attributes: Vec<_> = above.filter(|line| line.starts_with("#[")).collect();
+        attributes.iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+            && !attributes.iter().any(|line| line.starts_with("#[ignore"))
+    })
+}
+
+#[test]
+fn only_functions_that_are_run_are_tests() {
+    let run = "#[test]\nfn a() {}\n\n    /// What it is for.\n    #[tokio::test]\n    async fn b() {}\n";
+    assert!(holds_test(run, "a") && holds_test(run, "b"));
+    let not_run =
+        "fn a() {}\n#[test]\n#[ignore]\nfn b() {}\n#[test]\nfn abc() {}\n// fn c()\nfn d() { a() }\n";
+    for name in ["a", "b", "ab", "c", "d", ""] {
+        assert!(!holds_test(not_run, name), "{name}");
+    }
+}
+
+#[test]
+fn every_test_named_exists() {
+    let rows = rows();
+    let named: BTreeSet<&str> = rows.iter().flat_map(Row::tests).chain([GOLDEN.1]).collect();
+    let mut missing = Vec::new();
+    for named in named {
+        let exists = match named.split_once("::") {
+            None => Path::new(ROOT).join(named).is_file(),
+            Some((path, name)) => {
+                let source = std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_default();
+                if path.starts_with(SCENARIOS.0) {
+                    source.contains(&format!("async fn {name}("))
+                        && SCENARIOS.1.contains(&format!("scenario!({name})"))
+                } else {
+                    holds_test(&source, name)
+                }
+            }
+        };
+        if !exists {
+            missing.push(named);
+        }
+    }
+    assert!(missing.is_empty(), "named, but not there: {missing:#?}");
+}
+
+#[test]
+fn the_sums_are_right() {
+    let (document, rows) = (read("docs/conformance.md"), rows());
+    let header = format!("| Priority | {} | all |", STATUSES.join(" | "));
+    let table = cells(&document, &header);
+    assert_eq!(table.len(), 5, "four priorities and all of them");
+    for line in table {
+        let of_priority = |row: &&Row| line[0] == "all" || line[0] == row.priority.to_string();
+        let of_status = |status| rows.iter().filter(of_priority).filter(|row| row.status == status).count();
+        let sums = STATUSES.map(|status| of_status(status).to_string());
+        assert_eq!(line[1..5], sums, "priority {}", line[0]);
+        assert_eq!(line[5], rows.iter().filter(of_priority).count().to_string(), "priority {}", line[0]);
+    }
+}

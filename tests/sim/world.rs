@@ -1,0 +1,574 @@
+//! The virtual clock, the queue of events, and the gateway with everything around it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Settings};
+use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_translate::Moment;
+use nuncio_translate::judge::{Partner as PartnerEntry, PartnerType, Snapshot};
+use nuncio_translate::pair::PairConfig;
+use nuncio_translate::stanza_id::Key;
+use nuncio_translate::text::Privacy;
+use nuncio_xmpp::lane::LaneConfig;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::drivers::{HopDriver, LaneDriver};
+use crate::faults::Fault;
+use crate::front_end::Pool;
+use crate::ledger::Ledger;
+use crate::net::{Conn, ConnId, MILLI, Micros, Owner, SECOND, Side};
+use crate::partner::Partner;
+use crate::pump::Pump;
+use crate::rng::Rng;
+
+/// The domain the gateway speaks for.
+pub(crate) const LOCAL: &str = "contoso.example";
+/// Wall clock at the beginning of every run.
+const EPOCH_MS: u64 = 1_800_000_000_000;
+/// More events than any sound run has.
+const MOST_EVENTS: u64 = 400_000;
+/// Entries of the trace kept for a failing seed.
+const KEPT: usize = 120;
+
+/// A task of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Task {
+    Pump(usize),
+    Lane(usize),
+    Hop,
+    Clock,
+}
+
+#[derive(Debug)]
+pub(crate) enum Event {
+    Run(Task),
+    Deliver(ConnId, Side),
+    /// An end of a connection outside the gateway has something to look at.
+    Poke(ConnId, Side),
+    /// Both ends are ready for the handshake.
+    Tls(ConnId),
+    /// The user of the pair may write his next message.
+    SipUserWrites(usize),
+    ContactWrites(usize),
+    /// The front end answers on that connection.
+    Answer(ConnId, Vec<u8>),
+    Fault(Fault),
+    Repair(Fault),
+    PartnerConnects(usize),
+    FrontEndConnects(usize),
+    /// A connection attempt of the gateway comes to its end.
+    HopConnected {
+        target: usize,
+        ok: bool,
+    },
+    /// A stranger tries his luck.
+    Stranger,
+    /// The user agent gives up waiting (Timer F).
+    GiveUp(usize),
+    Heal,
+    CloseAll,
+}
+
+struct Entry {
+    at: Micros,
+    number: u64,
+    event: Event,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// The runtime, as the gateway sees it.
+struct Runtime {
+    lanes: Mutex<Vec<(LaneKey, Arc<LanePort>)>>,
+    rng: Mutex<Rng>,
+}
+
+struct RuntimeHandle(Arc<Runtime>);
+
+impl Environment for RuntimeHandle {
+    fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>) {
+        self.0.lanes.lock().push((key, lane));
+    }
+
+    fn random(&self) -> u64 {
+        self.0.rng.lock().next()
+    }
+}
+
+/// Sizes of this run, small ones in many seeds, so that bounds are met.
+#[derive(Debug, Clone)]
+pub(crate) struct Scale {
+    pub(crate) lane: LaneConfig,
+    pub(crate) pair: PairConfig,
+    pub(crate) hop: HopConfig,
+    pub(crate) max_pending: usize,
+    pub(crate) capacity: usize,
+}
+
+impl Scale {
+    fn draw(rng: &mut Rng) -> Self {
+        let lane = LaneConfig {
+            capacity: rng.pick(&[4, 30, 2048]),
+            capacity_bytes: rng.pick(&[3000, 4 << 20]),
+            reply_capacity: rng.pick(&[3, 30, 2048]),
+            unconfirmed: rng.pick(&[4, 4096]),
+            ..LaneConfig::default()
+        };
+        let pair = PairConfig { queue: rng.pick(&[3, 256]), hold: Duration::from_secs(10) };
+        let window = rng.pick(&[2, 16 * 1024]);
+        let max_requests = rng.pick(&[6, 64 * 1024]);
+        let hop = HopConfig { window, max_requests, ..HopConfig::default() };
+        let max_pending = rng.pick(&[4, 16 * 1024]).max(window);
+        Self { lane, pair, hop, max_pending, capacity: rng.pick(&[300, 4096, 200_000]) }
+    }
+}
+
+/// One run.
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) now: Micros,
+    start: Instant,
+    queue: BinaryHeap<Reverse<Entry>>,
+    number: u64,
+    pub(crate) rng: Rng,
+    pub(crate) scale: Scale,
+    pub(crate) gateway: Arc<Gateway>,
+    runtime: Arc<Runtime>,
+    pub(crate) conns: Vec<Conn>,
+    pub(crate) pumps: Vec<Pump>,
+    pub(crate) lanes: Vec<LaneDriver>,
+    pub(crate) hop: HopDriver,
+    pub(crate) partners: Vec<Partner>,
+    pub(crate) pool: Pool,
+    pub(crate) ledger: Ledger,
+    pub(crate) policy_generation: u64,
+    /// When the partner's entry was last switched, and to what.
+    pub(crate) enabled: Vec<Vec<(Micros, bool)>>,
+    pub(crate) types: Vec<Vec<(Micros, PartnerType)>>,
+    pub(crate) over: bool,
+    pub(crate) hash: u64,
+    pub(crate) trace: VecDeque<String>,
+    pub(crate) print: bool,
+    pub(crate) keep_trace: bool,
+    armed: HashMap<Task, Micros>,
+    events: u64,
+    pub(crate) faults: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, partners: Vec<Partner>) -> Self {
+        let mut rng = Rng::new(seed);
+        let scale = Scale::draw(&mut rng);
+        let runtime =
+            Arc::new(Runtime { lanes: Mutex::new(Vec::new()), rng: Mutex::new(Rng::new(rng.next())) });
+        let settings = Settings {
+            node_label: "n1".into(),
+            node_key: Key::new([7; 16]),
+            sip_name: "gw.contoso.example".into(),
+            message_cap: None,
+            pair: scale.pair.clone(),
+            lane: scale.lane.clone(),
+            streams_per_domain: 20,
+            refused_domains: 10,
+            privacy: Privacy::Clear,
+            started_ms: EPOCH_MS,
+        };
+        let hops =
+            HopGroup::new(scale.hop.clone(), ["fe0:5061".to_owned(), "fe1:5061".to_owned()], rng.next());
+        let front_ends = vec![FrontEnd::new("pool", vec![LOCAL.into()], hops)];
+        let types = partners.iter().map(|_| vec![(0, PartnerType::Federated)]).collect::<Vec<_>>();
+        let enabled = partners.iter().map(|_| vec![(0, true)]).collect::<Vec<_>>();
+        let handle = Box::new(RuntimeHandle(Arc::clone(&runtime)));
+        let gateway = Arc::new(Gateway::new(settings, Snapshot::new(0, [], []), front_ends, handle));
+        let mut world = Self {
+            seed,
+            now: 0,
+            start: Instant::now(),
+            queue: BinaryHeap::new(),
+            number: 0,
+            rng,
+            scale,
+            gateway,
+            runtime,
+            conns: Vec::new(),
+            pumps: Vec::new(),
+            lanes: Vec::new(),
+            hop: HopDriver::default(),
+            partners,
+            pool: Pool::default(),
+            ledger: Ledger::default(),
+            policy_generation: 0,
+            enabled,
+            types,
+            over: false,
+            hash: 0xcbf2_9ce4_8422_2325,
+            trace: VecDeque::new(),
+            print: false,
+            keep_trace: false,
+            armed: HashMap::new(),
+            events: 0,
+            faults: 0,
+        };
+        world.publish_policy();
+        world
+    }
+
+    // === time
+
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { instant: self.start + Duration::from_micros(self.now), unix_ms: EPOCH_MS + self.now / MILLI }
+    }
+
+    pub(crate) fn micros(&self, at: Instant) -> Micros {
+        // Rounded up, so that a deadline has really passed when its event comes.
+        let nanos = at.saturating_duration_since(self.start).as_nanos();
+        u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn at(&mut self, at: Micros, event: Event) {
+        self.number += 1;
+        self.queue.push(Reverse(Entry { at: at.max(self.now), number: self.number, event }));
+    }
+
+    pub(crate) fn after(&mut self, delay: Micros, event: Event) {
+        self.at(self.now + delay, event);
+    }
+
+    pub(crate) fn run_at_deadline(&mut self, deadline: Option<Instant>, task: Task) {
+        let Some(at) = deadline.map(|deadline| self.micros(deadline)) else { return };
+        // One alarm per task is enough: whoever is woken looks at the deadline anew.
+        let armed = self.armed.entry(task).or_insert(0);
+        if *armed <= self.now || at < *armed {
+            *armed = at;
+            self.at(at, Event::Run(task));
+        }
+    }
+
+    // === the trace
+
+    /// Goes into the hash, and into the trace if there is one.
+    pub(crate) fn note(&mut self, what: &'static str, a: u64, b: u64) {
+        for word in [self.now, what.len() as u64, a, b] {
+            self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        for byte in what.bytes() {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        if self.keep_trace {
+            let seconds = self.now / SECOND;
+            let micros = self.now % SECOND;
+            let line = format!("{seconds:>6}.{micros:06} {what} {a} {b}");
+            if self.print {
+                println!("{line}");
+            }
+            self.trace.push_back(line);
+            if self.trace.len() > KEPT {
+                self.trace.pop_front();
+            }
+        }
+    }
+
+    // === policy
+
+    pub(crate) fn publish_policy(&mut self) {
+        self.policy_generation += 1;
+        let entries = self.partners.iter().enumerate().map(|(index, partner)| {
+            let entry = PartnerEntry {
+                domain: partner.domain.as_str().into(),
+                partner_type: self.types[index].last().map_or(PartnerType::Federated, |(_, kind)| *kind),
+                enabled: self.is_enabled(index),
+            };
+            (entry, vec![])
+        });
+        let snapshot = Snapshot::new(self.policy_generation, [LOCAL.into()], entries);
+        self.gateway.set_policy(snapshot);
+    }
+
+    pub(crate) fn is_enabled(&self, partner: usize) -> bool {
+        self.enabled[partner].last().is_some_and(|(_, enabled)| *enabled)
+    }
+
+    /// Whether the partner was enabled at any time since.
+    pub(crate) fn was_enabled_since(&self, partner: usize, since: Micros) -> bool {
+        was_ever(&self.enabled[partner], since, |enabled| *enabled)
+    }
+
+    /// Whether its users could write without having been written to, at any time since.
+    pub(crate) fn was_trusted_since(&self, partner: usize, since: Micros) -> bool {
+        was_ever(&self.types[partner], since, |kind| *kind != PartnerType::PublicUnverified)
+    }
+
+    // === connections
+
+    pub(crate) fn connect(&mut self, opener: Owner, acceptor: Owner) -> ConnId {
+        let capacity = self.scale.capacity;
+        let conn = Conn::new(opener, acceptor, capacity, &mut self.rng);
+        self.conns.push(conn);
+        self.conns.len() - 1
+    }
+
+    pub(crate) fn write(&mut self, conn: ConnId, side: Side, bytes: &[u8]) {
+        self.conns[conn].write(side, bytes);
+        self.schedule_delivery(conn, side);
+    }
+
+    pub(crate) fn schedule_delivery(&mut self, id: ConnId, side: Side) {
+        let conn = &mut self.conns[id];
+        if conn.dirs[side].scheduled || conn.broken {
+            return;
+        }
+        conn.dirs[side].scheduled = true;
+        let delay = conn.delay(&mut self.rng);
+        let at = (self.now + delay).max(conn.dirs[side].stalled_until);
+        self.at(at, Event::Deliver(id, side));
+    }
+
+    /// The end writes nothing more; the other one reads what is on its way first.
+    pub(crate) fn fin(&mut self, conn: ConnId, side: Side) {
+        self.conns[conn].dirs[side].fin = true;
+        self.schedule_delivery(conn, side);
+    }
+
+    /// The end has let go of the connection.
+    pub(crate) fn let_go(&mut self, id: ConnId, side: Side) {
+        let conn = &mut self.conns[id];
+        conn.gone[side] = true;
+        let towards = &mut conn.dirs[1 - side];
+        towards.flight.clear();
+        towards.arrived.clear();
+        self.fin(id, side);
+        // A writer that waits for room must learn of it.
+        self.poke(id, 1 - side);
+    }
+
+    pub(crate) fn reset(&mut self, id: ConnId) {
+        if self.conns[id].broken {
+            return;
+        }
+        self.note("reset", id as u64, 0);
+        self.conns[id].reset();
+        for side in [0, 1] {
+            if !self.conns[id].gone[side] {
+                let delay = self.rng.range(0, 40 * MILLI);
+                self.poke_after(delay, id, side);
+            }
+        }
+    }
+
+    pub(crate) fn poke(&mut self, conn: ConnId, side: Side) {
+        self.poke_after(0, conn, side);
+    }
+
+    fn poke_after(&mut self, delay: Micros, conn: ConnId, side: Side) {
+        let event = match self.conns[conn].ends[side] {
+            Owner::Gateway { pump } => Event::Run(Task::Pump(pump)),
+            _ => Event::Poke(conn, side),
+        };
+        self.after(delay, event);
+    }
+
+    fn deliver(&mut self, id: ConnId, side: Side) {
+        let now = self.now;
+        let conn = &mut self.conns[id];
+        conn.dirs[side].scheduled = false;
+        if conn.broken {
+            return;
+        }
+        if conn.dirs[side].stalled_until > now {
+            return self.schedule_delivery(id, side);
+        }
+        conn.deliver(side, &mut self.rng);
+        if conn.gone[1 - side] {
+            conn.dirs[side].flight.clear();
+            conn.dirs[side].arrived.clear();
+        }
+        let more = !conn.dirs[side].flight.is_empty();
+        self.poke(id, 1 - side);
+        if more {
+            self.schedule_delivery(id, side);
+        }
+    }
+
+    /// The end is ready for TLS.
+    pub(crate) fn ready_for_tls(&mut self, id: ConnId, side: Side) {
+        let conn = &mut self.conns[id];
+        conn.tls[side] = true;
+        if conn.tls == [true; 2] {
+            let delay = conn.delay(&mut self.rng);
+            self.after(delay, Event::Tls(id));
+        }
+    }
+
+    fn tls(&mut self, id: ConnId) {
+        let conn = &self.conns[id];
+        let stalled = conn.dirs.iter().map(|dir| dir.stalled_until).max().unwrap_or(0);
+        if conn.broken || conn.gone != [false; 2] {
+            return;
+        }
+        if stalled > self.now {
+            return self.at(stalled, Event::Tls(id));
+        }
+        for side in [0, 1] {
+            match self.conns[id].ends[side] {
+                Owner::Gateway { pump } => self.pump_tls(pump),
+                Owner::PartnerOut { partner } | Owner::PartnerIn { partner } => {
+                    self.partner_tls(partner, id);
+                }
+                Owner::FrontEnd => {}
+            }
+        }
+    }
+
+    // === the loop
+
+    /// Runs until nothing is left to happen, or something went wrong.
+    pub(crate) fn run(&mut self) {
+        while let Some(Reverse(entry)) = self.queue.pop() {
+            self.now = entry.at;
+            self.events += 1;
+            if self.events > MOST_EVENTS {
+                self.ledger.violation("the run does not come to rest".to_owned());
+            }
+            self.dispatch(entry.event);
+            self.take_lanes();
+            self.ring();
+            self.check_bounds();
+            if !self.ledger.violations.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        match event {
+            Event::Run(Task::Pump(pump)) => self.run_pump(pump),
+            Event::Run(Task::Lane(lane)) => self.run_lane(lane),
+            Event::Run(Task::Hop) => self.run_hop(),
+            Event::Run(Task::Clock) => self.run_clock(),
+            Event::Deliver(conn, side) => self.deliver(conn, side),
+            Event::Poke(conn, side) => match self.conns[conn].ends[side] {
+                Owner::PartnerOut { partner } | Owner::PartnerIn { partner } => {
+                    self.partner_poke(partner, conn);
+                }
+                Owner::FrontEnd => self.front_end_poke(conn),
+                Owner::Gateway { .. } => {}
+            },
+            Event::Tls(conn) => self.tls(conn),
+            Event::SipUserWrites(pair) => self.sip_user_writes(pair),
+            Event::ContactWrites(pair) => self.contact_writes(pair),
+            Event::Answer(conn, bytes) => self.front_end_answers(conn, &bytes),
+            Event::Fault(fault) => self.fault(fault),
+            Event::Repair(fault) => self.repair(fault),
+            Event::PartnerConnects(partner) => self.partner_connects(partner),
+            Event::FrontEndConnects(node) => self.front_end_connects(node),
+            Event::HopConnected { target, ok } => self.hop_connected(target, ok),
+            Event::Stranger => self.stranger(),
+            Event::GiveUp(id) => self.give_up(id),
+            Event::Heal => self.heal(),
+            Event::CloseAll => self.close_all(),
+        }
+    }
+
+    /// New lanes get their driver.
+    fn take_lanes(&mut self) {
+        let new: Vec<_> = self.runtime.lanes.lock().drain(..).collect();
+        for (key, lane) in new {
+            let partner = self.partners.iter().position(|partner| partner.domain.as_str() == key.remote);
+            let Some(partner) = partner else {
+                self.ledger.violation(format!("a lane to {}, who is no partner", key.remote));
+                continue;
+            };
+            self.lanes.push(LaneDriver::new(key, lane, partner));
+            let task = Task::Lane(self.lanes.len() - 1);
+            self.after(0, Event::Run(task));
+        }
+    }
+
+    /// Wakes every task whose bell has rung.
+    fn ring(&mut self) {
+        for pump in 0..self.pumps.len() {
+            if self.pumps[pump].listens() && rung(&self.pumps[pump].wake) {
+                self.wake(Task::Pump(pump));
+            }
+        }
+        for lane in 0..self.lanes.len() {
+            if self.lane_listens(lane) && rung(&self.lanes[lane].lane.wake()) {
+                self.wake(Task::Lane(lane));
+            }
+        }
+        if rung(&self.gateway.front_ends()[0].hops.wake()) {
+            self.wake(Task::Hop);
+        }
+        if rung(&self.gateway.timer_wake()) {
+            self.wake(Task::Clock);
+        }
+    }
+
+    fn wake(&mut self, task: Task) {
+        // Mostly at once; now and then the scheduler has other things to do.
+        let delay = if self.rng.chance(5) { self.rng.range(0, 20 * MILLI) } else { 0 };
+        self.after(delay, Event::Run(task));
+    }
+
+    fn run_clock(&mut self) {
+        let now = self.moment();
+        if self.gateway.deadline().is_some_and(|deadline| deadline <= now.instant) {
+            self.gateway.handle_timeout(now);
+        }
+        let deadline = self.gateway.deadline();
+        self.run_at_deadline(deadline, Task::Clock);
+    }
+
+    fn check_bounds(&mut self) {
+        for driver in &self.lanes {
+            let (tracked, replies) = driver.lane.step(|lane| lane.occupancy());
+            if tracked > self.scale.lane.capacity || replies > self.scale.lane.reply_capacity {
+                self.ledger.violations.push(format!("bound: a lane holds {tracked} and {replies}"));
+            }
+        }
+        let load = self.gateway.front_ends()[0].hops.step(|group| group.load());
+        if load > self.scale.hop.max_requests {
+            self.ledger.violations.push(format!("bound: the hop group holds {load}"));
+        }
+        if self.events % 64 == 0 {
+            let most = self.gateway.holdings().waiting_most;
+            if most > self.scale.pair.queue {
+                self.ledger.violations.push(format!("bound: a pair holds {most}"));
+            }
+        }
+    }
+}
+
+fn was_ever<T>(list: &[(Micros, T)], since: Micros, is: impl Fn(&T) -> bool) -> bool {
+    list.iter().enumerate().any(|(index, (_, value))| {
+        let until = list.get(index + 1).map_or(Micros::MAX, |(at, _)| *at);
+        is(value) && until >= since
+    })
+}
+
+/// Whether the bell has rung since it was last asked.
+pub(crate) fn rung(bell: &Notify) -> bool {
+    let notified = pin!(bell.notified());
+    matches!(notified.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()))
+}
