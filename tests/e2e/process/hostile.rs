@@ -149,7 +149,10 @@ async fn sec_03_who_drips_is_shown_out() -> Result<()> {
     within("the slow header to be shown out", header.read_to_string(&mut said)).await?.ok();
     ensure!(said.contains("<connection-timeout ") || said.contains("<policy-violation "), "{said}");
     let error = secured.stream_error().await?;
-    ensure!(error.child("connection-timeout").or(error.child("policy-violation")).is_some(), "{error}");
+    ensure!(
+        error.child("connection-timeout").or_else(|| error.child("policy-violation")).is_some(),
+        "{error}"
+    );
     serves(&town, &mut gateway).await
 }
 
@@ -259,7 +262,7 @@ async fn xi_14_nothing_is_relayed() -> Result<()> {
         carol.say(&format!("<message from='{CAROL}' to='{to}'><body>x</body></message>")).await?;
         let error = carol.stream_error().await?;
         ensure!(
-            error.child("host-unknown").or(error.child("improper-addressing")).is_some(),
+            error.child("host-unknown").or_else(|| error.child("improper-addressing")).is_some(),
             "{to}: {error}"
         );
     }
