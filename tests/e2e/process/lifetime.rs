@@ -36,11 +36,13 @@ async fn sigterm_drains_what_is_in_flight_and_ends_with_success() -> Result<()> 
             }
         }
     });
-    let mut calls = Vec::new();
+    let (mut calls, mut answers) = (Vec::new(), Vec::new());
     for number in 0..MESSAGES {
         calls.push(alice.send_message(ALICE, CAROL, &format!("out {number}")).await?);
         carol.say(&from_carol(&format!("in{number}"), &format!("in {number}"))).await.ok();
         if number == MESSAGES / 2 {
+            // It is at work, and most of what was sent is still in front of it or in it.
+            answers.extend(alice.next().await?);
             gateway.signal("TERM").await?;
         }
     }
@@ -54,6 +56,9 @@ async fn sigterm_drains_what_is_in_flight_and_ends_with_success() -> Result<()> 
     });
     let (mut accepted, mut refused) = (vec!["first".to_owned()], 0);
     while let Some(answer) = alice.next().await? {
+        answers.push(answer);
+    }
+    for answer in answers {
         let number = calls.iter().position(|call| Some(call.as_str()) == answer.header("Call-ID"));
         let number = number.context("an answer to nothing")?;
         match answer.status() {
