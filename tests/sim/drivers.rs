@@ -50,10 +50,6 @@ impl LaneDriver {
     pub(crate) fn new(key: LaneKey, lane: Arc<LanePort>, partner: usize) -> Self {
         Self { key, lane, partner, step: Step::Idle, wants: LaneWants::default() }
     }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.step == Step::Over
-    }
 }
 
 impl World {
@@ -172,11 +168,8 @@ impl World {
     }
 }
 
-/// Serves the group of next hops.
-#[derive(Debug, Default)]
-pub(crate) struct HopDriver {}
-
 impl World {
+    /// Serves the group of next hops.
     pub(crate) fn run_hop(&mut self) {
         let gateway = Arc::clone(&self.gateway);
         let front_end = &gateway.front_ends()[0];

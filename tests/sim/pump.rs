@@ -98,6 +98,7 @@ impl World {
         let wake = kind.session().wake();
         let pump = self.pumps.len();
         self.conns[conn].ends[side] = Owner::Gateway { pump };
+        self.living.push(pump);
         self.pumps.push(Pump {
             conn,
             side,
