@@ -205,7 +205,11 @@ impl World {
         self.note("partner stream over", index as u64, stream.conn as u64);
         self.let_go(stream.conn, stream.side);
         if !self.partners[index].outbox.is_empty() {
-            let delay = self.rng.range(50 * MILLI, 3 * SECOND);
+            // Who was never let in tries less often.
+            let delay = match stream.established {
+                true => self.rng.range(50 * MILLI, 3 * SECOND),
+                false => self.rng.range(SECOND, 20 * SECOND),
+            };
             self.partner_wants_stream(index, delay);
         }
     }
