@@ -33,7 +33,9 @@ pub(super) fn load(state_dir: &Path) -> anyhow::Result<Key> {
             }
         }
         Err(error) if error.kind() == ErrorKind::NotFound => make(state_dir, &path),
-        Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
+        Err(error) => Err(error).with_context(|| {
+            format!("cannot open {}; set node.state_dir to a directory we may use", path.display())
+        }),
     }
 }
 

@@ -50,10 +50,6 @@ impl LaneDriver {
     pub(crate) fn new(key: LaneKey, lane: Arc<LanePort>, partner: usize) -> Self {
         Self { key, lane, partner, step: Step::Idle, wants: LaneWants::default() }
     }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.step == Step::Over
-    }
 }
 
 impl World {
@@ -166,17 +162,15 @@ impl World {
             self.lanes[index].wants = session.wants();
             self.lanes[index].step = Step::Idle;
         } else {
-            let why = session.failure().map_or("the connection ended".into(), |f| Arc::clone(&f.text));
+            let why =
+                session.failure().map_or_else(|| "the connection ended".into(), |f| Arc::clone(&f.text));
             self.lane_failed(index, Failure::new(FailureKind::Negotiation, why));
         }
     }
 }
 
-/// Serves the group of next hops.
-#[derive(Debug, Default)]
-pub(crate) struct HopDriver {}
-
 impl World {
+    /// Serves the group of next hops.
     pub(crate) fn run_hop(&mut self) {
         let gateway = Arc::clone(&self.gateway);
         let front_end = &gateway.front_ends()[0];
@@ -209,11 +203,11 @@ impl World {
         let session = self.sip_session(SipPeer::FrontEnd(0), Some(KeepAliveInterval::default()));
         session.serves_hops(now);
         self.front_end_accepts(conn, target);
-        self.add_pump(conn, 0, Kind::Sip(session));
+        self.add_pump(conn, 0, Kind::Sip(Box::new(session)));
     }
 
     /// A session as `sip_frontend::accept` makes it.
-    pub(crate) fn sip_session(&mut self, peer: SipPeer, keep_alive: Option<KeepAliveInterval>) -> SipSession {
+    pub(crate) fn sip_session(&self, peer: SipPeer, keep_alive: Option<KeepAliveInterval>) -> SipSession {
         let mut secret = [0; 16];
         let halves = [self.gateway.random().to_le_bytes(), self.gateway.random().to_le_bytes()];
         secret.copy_from_slice(halves.as_flattened());
@@ -231,7 +225,7 @@ impl World {
     pub(crate) fn accept_sip(&mut self, conn: ConnId, side: Side, peer: SipPeer) -> usize {
         let listed = matches!(peer, SipPeer::FrontEnd(_));
         let session = self.sip_session(peer, None);
-        let pump = self.add_pump(conn, side, Kind::Sip(session));
+        let pump = self.add_pump(conn, side, Kind::Sip(Box::new(session)));
         self.pumps[pump].peer_listed = listed;
         pump
     }

@@ -130,8 +130,7 @@ impl World {
     fn request(&mut self, conn: ConnId, side: Side, pair: usize, evil: bool) -> usize {
         let id = self.ledger.from_sip.len();
         let Owner::Gateway { pump } = self.conns[conn].ends[1 - side] else { return id };
-        let now = self.now;
-        self.ledger.from_sip.push(FromSip { pair, evil, pump, sent_at: now, ..FromSip::default() });
+        self.ledger.from_sip.push(FromSip { pair, evil, pump, ..FromSip::default() });
         self.note("sip user writes", id as u64, pair as u64);
         let record = &self.ledger.pairs[pair];
         let (from, to, body) = (&record.sip_user, &record.contact, format!("s{id}"));
@@ -257,7 +256,7 @@ impl World {
         };
         self.note("front end got", id.map_or(u64::MAX, |id| id as u64), status);
         if let (Some(id), 200) = (id, status) {
-            self.ledger.front_end_processed(id, &to, &from);
+            self.ledger.front_end_processed(id, &to, &from, self.now);
         }
         let Some(delay) = delay else { return };
         let Ok(head) = ResponseHead::from_request(message, "fe", "192.0.2.7:5061".parse().unwrap()) else {

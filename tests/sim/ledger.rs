@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::net::Micros;
+use crate::net::{Micros, SECOND};
+
+/// For so long the gateway waits for an answer of the front end (Timer F).
+pub(crate) const PATIENCE: Micros = 32 * SECOND;
 
 /// Names one of the pairs of a run.
 pub(crate) type PairId = usize;
@@ -32,7 +35,6 @@ pub(crate) struct FromSip {
     pub(crate) evil: bool,
     /// The gateway session it was sent to.
     pub(crate) pump: usize,
-    pub(crate) sent_at: Micros,
     /// Its last byte was read by the gateway.
     pub(crate) arrived: Option<Micros>,
     /// Copies that arrived.
@@ -98,7 +100,7 @@ impl Ledger {
     }
 
     /// The partner processed a message of a SIP user.
-    pub(crate) fn partner_processed(&mut self, id: usize, to: &str, from: &str) {
+    pub(crate) fn partner_processed(&mut self, id: usize, to: &str, from: &str, now: Micros) {
         let Some(message) = self.from_sip.get_mut(id) else {
             return self.violation(format!("a partner got s{id}, which nobody sent"));
         };
@@ -114,7 +116,10 @@ impl Ledger {
         }
         // Order counts from the gateway on: what overtook another on its way there is not its doing.
         let came_first = |other: &usize| self.from_sip[*other].arrived < self.from_sip[id].arrived;
-        let late = |id: &usize| self.from_sip[*id].finals.iter().any(|(_, status)| *status == 504);
+        let late = |id: &usize| match self.from_sip[*id].finals.first() {
+            Some((_, status)) => *status == 504,
+            None => now >= self.from_sip[*id].arrived.unwrap_or(0) + 10 * SECOND,
+        };
         let lost = record.noticed_lost + record.noticed_mixed > 0;
         if let Some(after) = record.at_partner.iter().find(|other| **other > id && !came_first(other))
             && !late(&id)
@@ -126,7 +131,7 @@ impl Ledger {
     }
 
     /// The front end processed a message of a contact.
-    pub(crate) fn front_end_processed(&mut self, id: usize, to: &str, from: &str) {
+    pub(crate) fn front_end_processed(&mut self, id: usize, to: &str, from: &str, now: Micros) {
         let Some(message) = self.from_xmpp.get_mut(id) else {
             return self.violation(format!("the front end got c{id}, which nobody sent"));
         };
@@ -140,9 +145,10 @@ impl Ledger {
             self.violation(format!("no unauthorised from: c{id} reached {to} as from {from}"));
             return;
         }
-        // One that was reported to its sender before it came may come whenever it likes.
+        // One that was given up, and reported as in doubt, may come whenever it likes.
         let came_first = |other: &usize| self.from_xmpp[*other].arrived < self.from_xmpp[id].arrived;
-        let reported = !self.from_xmpp[id].errors.is_empty();
+        let reported =
+            !self.from_xmpp[id].errors.is_empty() || now >= self.from_xmpp[id].left_after + PATIENCE;
         if let Some(after) = record.at_front_end.iter().find(|other| **other > id && !came_first(other))
             && !reported
         {

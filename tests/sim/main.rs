@@ -79,7 +79,11 @@ fn simulate(seed: u64, trace: bool, print: bool) -> Outcome {
 fn scene(seed: u64) -> World {
     let partners = vec![
         Partner::new("a.example", "a.example", Pings::Answers),
-        Partner::new("b.example", "b.example", if seed % 3 == 0 { Pings::Ignores } else { Pings::Refuses }),
+        Partner::new(
+            "b.example",
+            "b.example",
+            if seed.is_multiple_of(3) { Pings::Ignores } else { Pings::Refuses },
+        ),
         Partner::new("c.example", "c.example", Pings::Answers),
         // Its certificate is somebody else's.
         Partner::new("mallory.example", "a.example", Pings::Answers),

@@ -2,6 +2,7 @@
 
 use nuncio_sip::{Frame, Framer, Message, Method, StatusCode};
 
+use crate::ledger::PATIENCE;
 use crate::net::{Micros, SECOND, Sent};
 use crate::partner::Item;
 use crate::pump::Kind;
@@ -9,8 +10,6 @@ use crate::world::World;
 
 /// A SIP user's answer comes after this at the latest, and what waking up costs.
 const ANSWERED_WITHIN: Micros = 10 * SECOND + SECOND / 4;
-/// For so long the gateway waits for an answer of the front end (Timer F).
-const PATIENCE: Micros = 32 * SECOND;
 
 impl World {
     /// The gateway's end has read some bytes.
@@ -61,7 +60,10 @@ impl World {
     }
 
     fn observe_stanzas(&mut self, partner: usize, bytes: &[u8]) {
-        for id in numbers(bytes, b"<body>s") {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return self.ledger.violation("the gateway wrote half a character".to_owned());
+        };
+        for id in numbers(text, "<body>s") {
             self.note("left s", id as u64, partner as u64);
             let enabled = self.is_enabled(partner);
             let message = &mut self.ledger.from_sip[id];
@@ -72,7 +74,7 @@ impl World {
                 ));
             }
         }
-        for id in numbers(bytes, b" id='c") {
+        for id in numbers(text, " id='c") {
             self.note("reported c", id as u64, partner as u64);
             let now = self.now;
             self.ledger.from_xmpp[id].errors.push(now);
@@ -181,13 +183,10 @@ pub(crate) fn address(header: Result<nuncio_sip::NameAddr<'_>, nuncio_sip::Heade
 }
 
 /// The numbers that stand behind `mark`.
-fn numbers(bytes: &[u8], mark: &[u8]) -> Vec<usize> {
-    let mut found = Vec::new();
-    let mut rest = bytes;
-    while let Some(at) = rest.windows(mark.len()).position(|window| window == mark) {
-        rest = &rest[at + mark.len()..];
-        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        found.extend(std::str::from_utf8(&rest[..digits]).unwrap().parse::<usize>());
-    }
-    found
+fn numbers(text: &str, mark: &str) -> Vec<usize> {
+    let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_digit).count();
+    text.match_indices(mark)
+        .map(|(at, _)| &text[at + mark.len()..])
+        .filter_map(|rest| rest[..digits(rest)].parse().ok())
+        .collect()
 }

@@ -293,7 +293,7 @@ impl World {
                     return self.ledger.violation(format!("a partner got a message nobody sent: {body:?}"));
                 };
                 self.note("partner got s", id as u64, index as u64);
-                self.ledger.partner_processed(id, to, from);
+                self.ledger.partner_processed(id, to, from, self.now);
                 let unknown = self.ledger.pairs[self.ledger.from_sip[id].pair].unknown_contact;
                 if unknown {
                     let mut out = Vec::new();

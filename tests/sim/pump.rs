@@ -23,7 +23,7 @@ const MOST_ROUNDS: usize = 20_000;
 
 /// Any of the gateway's sessions.
 pub(crate) enum Kind {
-    Sip(SipSession),
+    Sip(Box<SipSession>),
     In(Box<InboundSession>, usize),
     /// With the number of its lane driver.
     Lane(Box<LaneSession>, usize),
@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) fn session(&mut self) -> &mut dyn Session {
         match self {
-            Self::Sip(session) => session,
+            Self::Sip(session) => session.as_mut(),
             Self::In(session, _) => session.as_mut(),
             Self::Lane(session, _) => session.as_mut(),
         }
@@ -98,6 +98,7 @@ impl World {
         let wake = kind.session().wake();
         let pump = self.pumps.len();
         self.conns[conn].ends[side] = Owner::Gateway { pump };
+        self.living.push(pump);
         self.pumps.push(Pump {
             conn,
             side,

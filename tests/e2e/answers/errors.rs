@@ -1,4 +1,4 @@
-//! Errors through the whole gateway, both ways (standards.md §2.3–2.4).
+//! Errors through the whole gateway, both ways (EXS, ESX and ERR of docs/conformance.md).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Pager messages through the whole gateway (standards.md §2.1–2.2, §4.1), both ways.
+//! Pager messages through the whole gateway (ARC, ADR and IM of docs/conformance.md), both ways.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The messages of RFC 4475 and RFC 5118 at a whole gateway (standards.md §7.5, column "GW expected", except that a
+//! The messages of RFC 4475 and RFC 5118 at a whole gateway, with the answers expected of a gateway (except that a
 //! well-formed INVITE gets 405 until there are sessions).
 //!
 //! Their top Via names UDP mostly; over TLS it names TLS, as the vectors' notes ask (TV-50).

@@ -1,4 +1,4 @@
-//! Transactions, dialogs and methods (standards.md §7.2).
+//! Transactions, dialogs and methods (SIP-20 to SIP-45 of docs/conformance.md).
 
 use std::collections::BTreeSet;
 use std::time::Duration;

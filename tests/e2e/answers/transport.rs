@@ -1,4 +1,4 @@
-//! Connections and framing (standards.md §7.1).
+//! Connections and framing (SIP-01 to SIP-15 of docs/conformance.md).
 
 use std::time::Duration;
 

@@ -92,7 +92,19 @@ impl Pki {
     /// A certificate for these names (dNSName), with usages and a flaw.
     pub fn issue(&self, label: &str, names: &[&str], usage: Usage, flaw: Flaw) -> Result<Credential> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names)?;
+        let names = CertificateParams::new(names)?.subject_alt_names;
+        self.issue_as(label, usage, flaw, |params| params.subject_alt_names = names)
+    }
+
+    /// A certificate with whatever names the caller puts into it.
+    pub fn issue_as(
+        &self,
+        label: &str,
+        usage: Usage,
+        flaw: Flaw,
+        name: impl FnOnce(&mut CertificateParams),
+    ) -> Result<Credential> {
+        let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, label);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -101,6 +113,7 @@ impl Pki {
         }
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(if flaw == Flaw::Expired { 2021 } else { 2120 }, 1, 1);
+        name(&mut params);
         let key = KeyPair::generate()?;
         let certificate = match flaw {
             Flaw::None | Flaw::Expired => params.signed_by(&key, &self.trusted)?,

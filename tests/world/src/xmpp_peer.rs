@@ -272,10 +272,7 @@ impl XmppListener {
         let mut plain = PlainStart { tcp, splitter: Splitter::default() };
         let Item::Header(opened) = plain.item().await? else { bail!("no stream header") };
         let remote = opened.attribute("from").unwrap_or_default().to_owned();
-        plain
-            .tcp
-            .write_all(header(domain, &remote).replace(" version", " id='p1' version").as_bytes())
-            .await?;
+        plain.tcp.write_all(answer_header(domain, &remote, "p1").as_bytes()).await?;
         plain
             .tcp
             .write_all(
@@ -291,7 +288,7 @@ impl XmppListener {
 
         let mut peer = XmppPeer::over(stream);
         let Item::Header(_) = peer.item().await? else { bail!("no stream header after TLS") };
-        peer.say(&header(domain, &remote).replace(" version", " id='p2' version")).await?;
+        peer.say(&answer_header(domain, &remote, "p2")).await?;
         peer.say(
             "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
              <mechanism>EXTERNAL</mechanism></mechanisms></stream:features>",
@@ -302,10 +299,17 @@ impl XmppListener {
         peer.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").await?;
         peer.splitter.restart();
         let Item::Header(_) = peer.item().await? else { bail!("no stream header after SASL") };
-        peer.say(&header(domain, &remote).replace(" version", " id='p3' version")).await?;
+        peer.say(&answer_header(domain, &remote, "p3")).await?;
         peer.say("<stream:features/>").await?;
         Ok(peer)
     }
+}
+
+/// The header of whoever is called, which names the stream.
+fn answer_header(from: &str, to: &str, id: &str) -> String {
+    let header = header(from, to);
+    let (start, rest) = header.split_once(" from=").unwrap_or((&header, ""));
+    format!("{start} id='{id}' from={rest}")
 }
 
 fn header(from: &str, to: &str) -> String {

@@ -1,0 +1,89 @@
+//! A DNS server for one test: a few records over UDP.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::Result;
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+const A: u16 = 1;
+const SRV: u16 = 33;
+
+/// The records of a test.
+#[derive(Default)]
+pub(crate) struct Zone(HashMap<(String, u16), Vec<u8>>);
+
+impl Zone {
+    pub(crate) fn host(mut self, name: &str, address: Ipv4Addr) -> Self {
+        self.0.insert((name.to_owned(), A), address.octets().to_vec());
+        self
+    }
+
+    /// An XMPP service for `domain` on `host`.
+    pub(crate) fn xmpp(mut self, domain: &str, host: &str, port: u16) -> Self {
+        let mut data = vec![0, 0, 0, 0];
+        data.extend(port.to_be_bytes());
+        for label in host.split('.') {
+            data.push(u8::try_from(label.len()).unwrap());
+            data.extend_from_slice(label.as_bytes());
+        }
+        data.push(0);
+        self.0.insert((format!("_xmpp-server._tcp.{domain}"), SRV), data);
+        self
+    }
+}
+
+pub(crate) struct Dns(JoinHandle<()>);
+
+impl Dns {
+    pub(crate) async fn serve(zone: Zone, address: SocketAddr) -> Result<Self> {
+        let socket = UdpSocket::bind(address).await?;
+        Ok(Self(tokio::spawn(async move {
+            let mut packet = [0; 1500];
+            while let Ok((size, client)) = socket.recv_from(&mut packet).await {
+                if let Some(answer) = answer(&zone, &packet[..size]) {
+                    let _ = socket.send_to(&answer, client).await;
+                }
+            }
+        })))
+    }
+}
+
+impl Drop for Dns {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn answer(zone: &Zone, query: &[u8]) -> Option<Vec<u8>> {
+    let mut name = String::new();
+    let mut at = 12;
+    loop {
+        let length = usize::from(*query.get(at)?);
+        let label = query.get(at + 1..at + 1 + length)?;
+        at += 1 + length;
+        if length == 0 {
+            break;
+        }
+        if !name.is_empty() {
+            name.push('.');
+        }
+        name.push_str(&std::str::from_utf8(label).ok()?.to_ascii_lowercase());
+    }
+    let question = query.get(12..at + 4)?;
+    let kind = u16::from_be_bytes([*query.get(at)?, *query.get(at + 1)?]);
+    let data = zone.0.get(&(name.clone(), kind));
+    let known = zone.0.keys().any(|(owner, _)| *owner == name);
+    let mut out = query.get(..2)?.to_vec();
+    out.extend([0x85, if known { 0x80 } else { 0x83 }, 0, 1, 0, u8::from(data.is_some()), 0, 0, 0, 0]);
+    out.extend_from_slice(question);
+    if let Some(data) = data {
+        out.extend([0xc0, 12]);
+        out.extend(kind.to_be_bytes());
+        out.extend([0, 1, 0, 0, 0, 60]);
+        out.extend(u16::try_from(data.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(data);
+    }
+    Some(out)
+}

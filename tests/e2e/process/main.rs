@@ -1,0 +1,11 @@
+//! The real program over loopback, with TLS on both sides and peers of our own.
+//!
+//! What needs real servers is in the closed world (`tests/world`); here are the peers that mean no good, and the process
+//! itself. Every test has addresses of its own in 127.0.0.0/8.
+
+mod dns;
+mod town;
+
+mod certificates;
+mod hostile;
+mod lifetime;

@@ -1,0 +1,201 @@
+//! Everything around one gateway process: addresses of its own on loopback, DNS, certificates, a configuration.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use anyhow::{Result, ensure};
+use nuncio_world::pki::{Credential, Pki};
+use nuncio_world::process::{Log, Process};
+use nuncio_world::sip_agent::{Reply, SipConnection, SipServer};
+use nuncio_world::sip_text::SipMessage;
+use nuncio_world::wait::until;
+use nuncio_world::xmpp_peer::{XmppListener, XmppPeer};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+use crate::dns::{Dns, Zone};
+
+pub(crate) const ALICE: &str = "alice@contoso.com";
+pub(crate) const CAROL: &str = "carol@wingtip.com";
+
+/// Towns of this process so far.
+static TOWNS: AtomicU8 = AtomicU8::new(1);
+
+pub(crate) struct Town {
+    pub(crate) pki: Pki,
+    folder: tempfile::TempDir,
+    network: [u8; 2],
+    _dns: Dns,
+    /// What the gateway logs.
+    pub(crate) log: Arc<Log>,
+}
+
+impl Town {
+    pub(crate) async fn found() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let pki = Pki::new(&folder.path().join("pki"))?;
+        // Other runs on this machine have other numbers, other towns of this run another third octet.
+        let run = 32 + u8::try_from(std::process::id() % 192)?;
+        let network = [run, TOWNS.fetch_add(1, Ordering::Relaxed)];
+        let at = |host| Ipv4Addr::new(127, network[0], network[1], host);
+        let zone = Zone::default()
+            .host("fe.contoso.com", at(2))
+            .host("xmpp.wingtip.com", at(3))
+            .xmpp("wingtip.com", "xmpp.wingtip.com", 5269)
+            .xmpp("chat.wingtip.com", "xmpp.wingtip.com", 5269);
+        let dns = Dns::serve(zone, SocketAddr::new(at(4).into(), 5353)).await?;
+        pki.good("gateway-sip", &["nuncio.contoso.com"])?;
+        pki.good("gateway-contoso", &["contoso.com"])?;
+        pki.good("gateway-litware", &["litware.com"])?;
+        Ok(Self { pki, folder, network, _dns: dns, log: Log::new("nuncio") })
+    }
+
+    fn at(&self, host: u8, port: u16) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, self.network[0], self.network[1], host)), port)
+    }
+
+    /// The gateway, for front ends.
+    pub(crate) fn sip(&self) -> SocketAddr {
+        self.at(1, 5061)
+    }
+
+    /// The gateway, for partners.
+    pub(crate) fn xmpp(&self) -> SocketAddr {
+        self.at(1, 5269)
+    }
+
+    /// The partner wingtip.com.
+    pub(crate) fn wingtip(&self) -> SocketAddr {
+        self.at(3, 5269)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts the gateway and waits until it is ready. `limits` are lines below `[limits]`.
+    pub(crate) async fn gateway(&self, limits: &str) -> Result<Process> {
+        let mut gateway = self.start(limits, &self.folder().join("state"))?;
+        gateway.says("ready").await?;
+        Ok(gateway)
+    }
+
+    pub(crate) fn start(&self, limits: &str, state: &Path) -> Result<Process> {
+        let pki = self.folder().join("pki");
+        let text = format!(
+            r#"
+node.state_dir = {state:?}
+dns.servers = ["{dns}"]
+[sip]
+domains = ["contoso.com", "litware.com"]
+name = "nuncio.contoso.com"
+certificate = "{pki}/gateway-sip.pem"
+key = "{pki}/gateway-sip.key"
+roots = "{pki}/roots.pem"
+[[sip.listener]]
+bind = "{sip}"
+[[sip.front_end]]
+name = "pool1"
+certificate_names = ["fe.contoso.com"]
+next_hops = ["fe.contoso.com:5061"]
+[xmpp]
+roots = "{pki}/roots.pem"
+[[xmpp.listener]]
+bind = "{xmpp}"
+[[certificate]]
+domains = ["contoso.com"]
+certificate = "{pki}/gateway-contoso.pem"
+key = "{pki}/gateway-contoso.key"
+[[certificate]]
+domains = ["litware.com"]
+certificate = "{pki}/gateway-litware.pem"
+key = "{pki}/gateway-litware.key"
+[[partner]]
+domain = "wingtip.com"
+additional_domains = ["chat.wingtip.com"]
+type = "federated"
+[limits]
+{limits}
+"#,
+            dns = self.at(4, 5353),
+            pki = pki.display(),
+            sip = self.sip(),
+            xmpp = self.xmpp(),
+        );
+        let file = self.folder().join("nuncio.toml");
+        std::fs::write(&file, text)?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(file)
+            .env("RUST_BACKTRACE", "1")
+            .arg("--log-level")
+            .arg("debug");
+        Process::spawn("nuncio", &mut command, &self.log)
+    }
+
+    pub(crate) fn good_front_end(&self) -> Result<Credential> {
+        self.pki.good("fe", &["fe.contoso.com"])
+    }
+
+    pub(crate) fn good_wingtip(&self) -> Result<Credential> {
+        self.pki.good("wingtip", &["wingtip.com"])
+    }
+
+    /// The front end calls, presenting this.
+    pub(crate) async fn calls(&self, presents: Option<&Credential>) -> Result<SipConnection> {
+        SipConnection::connect(&self.pki, presents, "nuncio.contoso.com", self.sip()).await
+    }
+
+    /// The front end answers calls, presenting this.
+    pub(crate) async fn answers(
+        &self,
+        presents: &Credential,
+        rule: impl Fn(&SipMessage) -> Reply + Send + Sync + 'static,
+    ) -> Result<SipServer> {
+        // One that has just been dropped may still hold the address.
+        let address = self.at(2, 5061);
+        until(
+            "the front end's address to be free",
+            || async move { TcpListener::bind(address).await.is_ok() },
+        )
+        .await?;
+        SipServer::listen(&self.pki, presents, address, rule).await
+    }
+
+    /// wingtip.com opens a stream to us.
+    pub(crate) async fn wingtip_speaks(&self) -> Result<XmppPeer> {
+        let good = self.good_wingtip()?;
+        XmppPeer::authenticated(&self.pki, &good, self.xmpp(), "wingtip.com", "contoso.com").await
+    }
+
+    /// wingtip.com takes streams from us.
+    pub(crate) async fn wingtip_listens(&self) -> Result<XmppListener> {
+        XmppListener::bind(self.wingtip()).await
+    }
+}
+
+pub(crate) fn takes_all(_: &SipMessage) -> Reply {
+    Reply::Status(200, "OK")
+}
+
+pub(crate) fn from_carol(id: &str, body: &str) -> String {
+    format!("<message from='{CAROL}' to='{ALICE}' id='{id}' type='chat'><body>{body}</body></message>")
+}
+
+/// The gateway writes lines that people read in a terminal: nothing in them may act or pretend to be another line.
+pub(crate) fn check_log(log: &Log) -> Result<()> {
+    let text = log.text();
+    let bad = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    for line in text.lines() {
+        ensure!(!line.contains(bad), "a control in a log line: {line:?}");
+        ensure!(!line.trim_start().starts_with("FORGED"), "a forged log line: {line:?}");
+    }
+    Ok(())
+}
