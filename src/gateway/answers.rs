@@ -34,6 +34,11 @@ impl SipAnswer {
         self
     }
 
+    /// What [`SipAnswer::because`] said.
+    pub(super) fn why(&self) -> Option<&str> {
+        self.headers.iter().find(|(name, _)| *name == diagnostics::FIELD).map(|(_, value)| value.as_str())
+    }
+
     /// Says to our own side why (`ms-diagnostics`, mission: it explains itself).
     pub(super) fn because(self, gateway: &Gateway, diagnostic: Diagnostic, why: &str) -> Self {
         self.with(diagnostics::FIELD, diagnostic.value(&gateway.settings.sip_name, why))

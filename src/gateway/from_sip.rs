@@ -11,7 +11,7 @@ use nuncio_translate::pair::PairKey;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_xmpp::Condition;
 use nuncio_xmpp::lane::{Failure, FailureKind, PushRefusal};
-use tracing::{debug, info};
+use tracing::info;
 
 use super::answers::{ALLOW, SipAnswer};
 use super::{ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
@@ -51,7 +51,8 @@ impl Gateway {
                 Ok(()) => return,
                 Err(answer) => {
                     self.counters.sip_to_xmpp_failed.add(1);
-                    debug!(status = answer.status, reason = %answer.reason, "MESSAGE refused");
+                    let why = answer.why().unwrap_or(&answer.reason);
+                    info!(status = answer.status, %why, "MESSAGE refused");
                     answer
                 }
             },

@@ -23,6 +23,9 @@ use super::pairs::Remote;
 use super::timers::Due;
 use super::{Gateway, LanePort};
 
+/// How long after a message an error about it still reaches its sender.
+const LATEST_ERROR: Duration = Duration::from_secs(24 * 3600);
+
 impl Gateway {
     /// Whether a stanza may have to be answered, so that it needs a reservation. What only brings an answer
     /// itself never waits for room: proof of delivery and late errors come in however full the way back is.
@@ -216,6 +219,10 @@ impl Gateway {
         let (contact, user) = (addresses.from.bare_str(), addresses.to.bare_str());
         let id = stanza.attr("id").unwrap_or_default();
         match stanza_id::verify(&self.settings.node_key, id, user, contact) {
+            // Nothing is remembered per message, so an old id must not be good for ever.
+            Ok(id) if now.wall().duration_since(id.sent).is_ok_and(|age| age > LATEST_ERROR) => {
+                self.counters.foreign_errors.add(1);
+            }
             Ok(id) if id.kind == stanza_id::Kind::Message => {
                 self.counters.late_errors.add(1);
                 let cause = Cause::Error { condition: error.condition, by: reporter(&error, addresses) };
