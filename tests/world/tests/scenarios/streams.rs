@@ -1,5 +1,6 @@
 //! Partners that are not what they say: refused, each with the right error, and nothing crosses.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
@@ -113,10 +114,13 @@ pub(crate) async fn bad_certificates_get_no_message(world: World) -> Result<()> 
         // A server cannot do TLS without a certificate.
         let Some(presents) = presents else { continue };
         let call = alice.send_message(ALICE, CAROL, "this must not cross").await?;
+        let attempts = Cell::new(0);
         let accepting = async {
             loop {
                 // Every attempt of the gateway must end before it sends a stanza or believes in SASL's success.
-                if let Ok(mut peer) = listener.accept(world.pki(), &presents, "wingtip.com").await
+                let peer = listener.accept(world.pki(), &presents, "wingtip.com").await;
+                attempts.set(attempts.get() + 1);
+                if let Ok(mut peer) = peer
                     && let Ok(element) = peer.element().await
                 {
                     return format!("{which}: was sent {element}");
@@ -128,6 +132,7 @@ pub(crate) async fn bad_certificates_get_no_message(world: World) -> Result<()> 
             sent = accepting => anyhow::bail!(sent),
         };
         ensure!(answer.status().is_some_and(|status| status >= 400), "{which}: {answer}");
+        ensure!(attempts.get() > 0, "{which}: the gateway never saw this certificate");
     }
     Ok(())
 }
