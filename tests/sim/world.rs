@@ -450,7 +450,11 @@ impl World {
             // What only concerns the network or somebody outside gives the gateway nothing to do.
             let concerns_gateway = !matches!(
                 entry.event,
-                Event::Deliver(..) | Event::Poke(..) | Event::Answer(..) | Event::GiveUp(_) | Event::SipUserWrites(_)
+                Event::Deliver(..)
+                    | Event::Poke(..)
+                    | Event::Answer(..)
+                    | Event::GiveUp(_)
+                    | Event::SipUserWrites(_)
             );
             self.dispatch(entry.event);
             if concerns_gateway {
