@@ -24,11 +24,15 @@ impl World {
                 continue;
             }
             let now = self.now;
+            if let Sent::Stanza(item) = sent {
+                self.pumps[pump].last_read.push(item);
+            }
             match sent {
                 Sent::Stanza(Item::Message(id)) => {
                     self.note("arrived c", id as u64, pump as u64);
-                    self.ledger.from_xmpp[id].arrived = Some(now);
-                    self.pumps[pump].last_read.push(id);
+                    let message = &mut self.ledger.from_xmpp[id];
+                    message.arrived = Some(now);
+                    message.stream = pump;
                 }
                 Sent::Stanza(Item::Bounce(id)) => self.ledger.from_sip[id].bounce_arrived = true,
                 Sent::Stanza(Item::Poison(_)) => self.pumps[pump].poisoned = true,

@@ -13,6 +13,7 @@ use nuncio_xmpp::stream::{ChainStatus, PresentedName, TlsFacts};
 use tokio::sync::Notify;
 
 use crate::net::{ConnId, Micros, Owner, SECOND, Side};
+use crate::partner::Item;
 use crate::world::{Event, Task, World};
 
 /// As in the driver.
@@ -79,8 +80,8 @@ pub(crate) struct Pump {
     pub(crate) ended_at: Option<Micros>,
     /// For the observer, who reads along.
     pub(crate) observed: (Framer, BytesMut),
-    /// Messages that came with the last read.
-    pub(crate) last_read: Vec<usize>,
+    /// What came with the last read.
+    pub(crate) last_read: Vec<Item>,
     /// What comes now is not worked on.
     pub(crate) poisoned: bool,
 }
@@ -178,6 +179,13 @@ impl World {
                     let pump = &mut self.pumps[index];
                     pump.input.extend_from_slice(&bytes);
                     pump.kind.session().receive(&mut pump.input, now);
+                    if !pump.kind.session().wants_read() {
+                        for item in &pump.last_read {
+                            if let Item::Message(id) = item {
+                                self.ledger.from_xmpp[*id].waited_for_room = true;
+                            }
+                        }
+                    }
                     continue;
                 }
                 if self.conns[conn].at_end(1 - side) {
@@ -307,8 +315,12 @@ impl World {
         pump.state = State::Ended;
         pump.ended_at = Some(pump.busy_since.unwrap_or(self.now));
         if !pump.kind.session().wants_read() && matches!(pump.kind, Kind::In(..)) {
-            for id in pump.last_read.drain(..) {
-                self.ledger.from_xmpp[id].excused = true;
+            for item in pump.last_read.drain(..) {
+                match item {
+                    Item::Message(id) => self.ledger.from_xmpp[id].excused = true,
+                    Item::Bounce(id) => self.ledger.from_sip[id].bounce_excused = true,
+                    Item::Poison(_) | Item::Other => {}
+                }
             }
         }
         pump.kind.session().closed(end, now);
