@@ -4,7 +4,7 @@
 //!
 //! * **Accept, then judge.** The handshake takes any certificate whose key the peer holds, and afterwards two separate facts
 //!   are established: whether the chain leads to a root we trust ([`judge_chain`]), and which names it carries
-//!   ([`xmpp_names_match`], [`sip_names_match`]). So a refusal can say what was presented and what was expected, and a peer
+//!   ([`xmpp_names`], [`sip_names_match`]). So a refusal can say what was presented and what was expected, and a peer
 //!   with an imperfect certificate can still prove itself in another way where policy allows it.
 //! * **A resumed session is judged like a new one.** The peer's chain comes back with the session, and time has passed: roots
 //!   may have been changed, certificates expired.
@@ -18,7 +18,7 @@ pub use config::{ClientTls, ServerTls, TlsVersion};
 pub use error::TlsError;
 pub use handshake::{PeerFacts, Presented, accept, accept_for, connect};
 pub use identity::{Identity, IdentityConcern, IdentityError};
-pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names_match};
+pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names, xmpp_remark};
 pub use roots::{Roots, RootsError};
 pub use store::{IdentityStore, NoIdentity};
 
