@@ -44,14 +44,23 @@ pub struct SipSide {
     pub handshake: Duration,
     /// Time for a message to arrive whole, and for a stranger's first request.
     pub arrival: Duration,
-    pub front_ends: Vec<FrontEndTargets>,
+    /// Same order as in the gateway.
+    pub front_ends: Vec<FrontEndNames>,
+    /// Where the targets of each route are; same order as in the gateway.
+    pub routes: Vec<Vec<NextHop>>,
 }
 
-/// How a front end is recognised and reached; same order as in the gateway.
-pub struct FrontEndTargets {
+/// How a front end is recognised.
+pub struct FrontEndNames {
     pub name: String,
     pub certificate_names: Vec<String>,
-    pub next_hops: Vec<HostPort>,
+}
+
+/// Where one next hop is, and whose.
+pub struct NextHop {
+    /// The front end's place in [`SipSide::front_ends`].
+    pub front_end: usize,
+    pub address: HostPort,
 }
 
 /// The means of the XMPP side.

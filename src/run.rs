@@ -53,7 +53,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     // These end with the process, not with its connections.
     let mut services = tokio::task::JoinSet::new();
-    for index in 0..context.gateway.front_ends().len() {
+    for index in 0..context.gateway.routes().len() {
         services.spawn(sip_frontend::next_hop::serve(Arc::clone(&context), index));
     }
     services.spawn(keep_time(Arc::clone(&context)));
@@ -104,8 +104,8 @@ async fn drain(context: &Context, time: Duration) {
     context.lanes.close();
     context.lanes.wait().await;
     let _ = timeout(time.mul_f64(0.2), settled(context)).await;
-    for front_end in gateway.front_ends() {
-        front_end.hops.feed(|group| group.drain());
+    for route in gateway.routes() {
+        route.hops.feed(|group| group.drain());
     }
     context.release.cancel();
     context.tasks.close();

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ::config::{Value, ValueKind};
+use nuncio_sip::hop::MAX_TARGETS;
 
 use super::Sources;
 use super::address::Domain;
@@ -133,6 +134,9 @@ impl Checker<'_> {
                 has.insert(&domain.value, ());
             }
         }
+        for (domain, place) in &served.order {
+            self.next_hops(domain, *place, front_ends);
+        }
         if all || !sound || front_ends.is_empty() {
             return;
         }
@@ -146,6 +150,24 @@ impl Checker<'_> {
                     ),
                 );
             }
+        }
+    }
+
+    fn next_hops(&mut self, domain: &Domain, place: Option<PlaceId>, front_ends: &[At<FrontEndSection>]) {
+        let of = |front_end: &FrontEndSection| {
+            front_end.domains.place.is_none() || elements(&front_end.domains).any(|own| own.value == *domain)
+        };
+        let theirs = front_ends.iter().map(|front_end| &front_end.value).filter(|front_end| of(front_end));
+        let count = theirs.map(|front_end| elements(&front_end.next_hops).count()).sum::<usize>();
+        if count > MAX_TARGETS {
+            let domain = domain.to_unicode();
+            self.error(
+                place,
+                format!(
+                    "[sip] domains: the front ends of {domain} have {count} next hops; only {MAX_TARGETS} would ever be \
+                     tried, list fewer"
+                ),
+            );
         }
     }
 

@@ -128,7 +128,8 @@ section! {
         "connect" => connect: ConnectSection, default "{}";
         /// Where front ends connect to. At least one.
         "listener" => listeners: Sections<ListenerSection>, required;
-        /// Front ends, or pools of them. At least one. When several serve a domain, they are tried in this order.
+        /// Front ends, or pools of them. At least one. When several serve a domain, they are tried in this order: the next
+        /// one when no connection can be made, or the answer is 503.
         "front_end" => front_ends: Sections<FrontEndSection>, required;
     }
 }

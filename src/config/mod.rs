@@ -163,6 +163,36 @@ impl Sip {
     pub fn front_ends_of(&self, domain: &Domain) -> impl Iterator<Item = &FrontEnd> {
         self.routes.get(domain).into_iter().flatten().filter_map(|index| self.front_ends.get(*index))
     }
+
+    /// The ways to all served domains: those with the same front ends in the same order share one.
+    pub fn routes(&self) -> Vec<Route<'_>> {
+        let mut routes: Vec<(&[usize], Route<'_>)> = Vec::new();
+        for domain in &self.domains {
+            let order = self.routes.get(domain).map_or(&[][..], Vec::as_slice);
+            if let Some((_, route)) = routes.iter_mut().find(|(other, _)| *other == order) {
+                route.domains.push(domain);
+                continue;
+            }
+            let front_ends = order
+                .iter()
+                .filter_map(|index| self.front_ends.get(*index).map(|front_end| (*index, front_end)));
+            let next_hops = front_ends
+                .flat_map(|(index, front_end)| front_end.next_hops.iter().map(move |hop| (index, hop)))
+                .collect();
+            routes.push((order, Route { domains: vec![domain], next_hops }));
+        }
+        routes.into_iter().map(|(_, route)| route).collect()
+    }
+}
+
+/// The way to the users of some served domains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route<'a> {
+    /// The domains; never empty.
+    pub domains: Vec<&'a Domain>,
+    /// The next hops of their front ends in the order in which they are tried, each with its front end's place in
+    /// [`Sip::front_ends`].
+    pub next_hops: Vec<(usize, &'a HostPort)>,
 }
 
 /// A front end or pool of them.

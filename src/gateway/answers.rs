@@ -78,10 +78,7 @@ impl Gateway {
         let peer = self.connections.get(&id).map(|link| link.peer.clone());
         self.forget_connection(id);
         let Some(SipPeer::FrontEnd(index)) = peer else { return };
-        let active =
-            self.front_ends.get(index).and_then(|front_end| front_end.hops.step(|group| group.active()));
-        let Some(port) = active.and_then(|(connection, _)| self.connection(ConnectionId(connection.0)))
-        else {
+        let Some(port) = self.connection_to(index) else {
             self.counters.answers_lost.add(responses.len() as u64);
             return;
         };

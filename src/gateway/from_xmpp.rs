@@ -154,7 +154,7 @@ impl Gateway {
         if let Err(lost) = done {
             self.pair_lost(&composed, lost, Some(lane));
         }
-        self.serve_front_end_of(user.domain(), now);
+        self.serve_route_of(user.domain(), now);
     }
 
     /// The one answer for every refusal, sent after the time a front end takes to refuse.
@@ -191,7 +191,7 @@ impl Gateway {
         if let Err(lost) = done {
             self.pair_lost(key.as_str(), lost, Some(&lane));
         }
-        self.serve_front_end_of(key.local_domain(), now);
+        self.serve_route_of(key.local_domain(), now);
     }
 
     /// The messages of a pair that still wait go back to their sender.
@@ -255,7 +255,7 @@ impl Gateway {
         }
         let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
         if let Some((_, local_domain)) = local_domain {
-            self.serve_front_end_of(local_domain, now);
+            self.serve_route_of(local_domain, now);
         }
     }
 

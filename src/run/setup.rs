@@ -18,9 +18,9 @@ use tracing::warn;
 
 use super::node_key;
 use crate::config::{self, Config, PartnerType};
-use crate::context::{Context, FrontEndTargets, Leave, SipSide, XmppSide};
+use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family};
-use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Settings};
+use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings};
 use crate::net::now;
 use crate::tls::{ClientTls, Identity, IdentityStore, Roots, ServerTls};
 use crate::xmpp_frontend;
@@ -35,6 +35,7 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         settings(config)?,
         snapshot(config)?,
         front_ends(config)?,
+        routes(config)?,
         Box::new(Arc::clone(&environment)),
     );
     let dns =
@@ -130,6 +131,11 @@ fn snapshot(config: &Config) -> anyhow::Result<Snapshot> {
 }
 
 fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
+    let front_ends = config.sip.front_ends.iter();
+    front_ends.map(|front_end| Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?))).collect()
+}
+
+fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
     let limits = &config.limits.sip;
     let hop_config = HopConfig {
         hold: limits.hold,
@@ -139,16 +145,14 @@ fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
         backoff_cap: limits.backoff_max,
         ..HopConfig::default()
     };
-    config
-        .sip
-        .front_ends
-        .iter()
-        .map(|front_end| {
-            let targets = front_end.next_hops.iter().map(ToString::to_string);
-            let group = HopGroup::new(hop_config.clone(), targets, rand::random());
-            Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?, group))
-        })
-        .collect()
+    let routes = config.sip.routes().into_iter();
+    let route = |route: config::Route<'_>| {
+        let labels = route.next_hops.iter().map(|(_, address)| address.to_string());
+        let group = HopGroup::new(hop_config.clone(), labels, rand::random());
+        let targets: Vec<usize> = route.next_hops.iter().map(|(front_end, _)| *front_end).collect();
+        Ok(Route::new(names(route.domains)?, &targets, group))
+    };
+    routes.map(route).collect()
 }
 
 fn leave(connect: &config::Connect, timeout: std::time::Duration) -> Leave {
@@ -197,14 +201,21 @@ fn sip_side(config: &Config) -> anyhow::Result<SipSide> {
         front_ends: sip
             .front_ends
             .iter()
-            .map(|front_end| FrontEndTargets {
+            .map(|front_end| FrontEndNames {
                 name: front_end.name.clone(),
                 certificate_names: front_end
                     .certificate_names
                     .iter()
                     .map(|name| name.as_str().to_owned())
                     .collect(),
-                next_hops: front_end.next_hops.clone(),
+            })
+            .collect(),
+        routes: sip
+            .routes()
+            .into_iter()
+            .map(|route| {
+                let hops = route.next_hops.into_iter();
+                hops.map(|(front_end, address)| NextHop { front_end, address: address.clone() }).collect()
             })
             .collect(),
     })

@@ -123,7 +123,7 @@ fn err_07_transport_trouble_and_what_may_have_arrived() {
 #[test]
 fn never_twice_a_second_front_end_is_tried_only_where_the_first_surely_did_not_take_it() {
     let hops = crate::house::Plan {
-        next_hops: &["fe1.contoso.com:5061", "fe2.contoso.com:5061"],
+        next_hops: &[(0, "fe1.contoso.com:5061"), (0, "fe2.contoso.com:5061")],
         ..crate::house::Plan::default()
     };
     let mut house = House::planned(hops);
