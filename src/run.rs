@@ -1,16 +1,17 @@
 //! Running the gateway: from a checked configuration to listening sockets, and down again.
 
-mod node_key;
+pub(crate) mod node_key;
 mod setup;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep_until, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::checks::{self, Level};
 use crate::config::{Config, Listener};
 use crate::context::Context;
 use crate::net::listener::{ListenLimits, bind, serve};
@@ -23,6 +24,14 @@ use crate::{sip_frontend, xmpp_frontend};
 /// # Errors
 /// What kept it from starting, or that it was stopped before it had drained.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    for finding in checks::all(&config, SystemTime::now()) {
+        let (subject, fix) = (&finding.subject, finding.fix.as_deref().unwrap_or_default());
+        match finding.level {
+            Level::Good | Level::Note => {}
+            Level::Warning => warn!("{subject}: {}; {fix}", finding.text),
+            Level::Wrong => error!("{subject}: {}; {fix}", finding.text),
+        }
+    }
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let limits = config.limits.clone();
     let context = setup::context(&config)?;

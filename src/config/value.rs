@@ -276,6 +276,19 @@ impl Text for LogFilter {
                 None => directive,
             };
             let level = level.trim();
+            if level.is_empty() {
+                let directive = directive.trim();
+                let known = Self::LEVELS.map(quoted).join(", ");
+                return Err(ValueError::new(match directive.strip_suffix('=') {
+                    Some(part) if !part.is_empty() => format!(
+                        "{} says for which part and not how much; a level has to follow the \"=\", for example \
+                         \"{}=debug\"; levels are {known}",
+                        quoted(directive),
+                        part.chars().take(40).map(printable).collect::<String>(),
+                    ),
+                    _ => format!("a level is missing in {}; levels are {known}", quoted(text)),
+                }));
+            }
             if !Self::LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known)) {
                 return Err(not_a_word(level, Self::WHAT, Self::LEVELS.into_iter()));
             }
@@ -337,7 +350,18 @@ mod tests {
         let error = LogFilter::parse("inof").unwrap_err().to_string();
         assert!(error.ends_with("did you mean \"info\"?"), "{error}");
         assert!(LogFilter::parse("nuncio=loud").is_err());
-        assert!(LogFilter::parse("").is_err());
+        for (text, expected) in [
+            ("", "a level is missing in \"\"; levels are \"off\""),
+            ("info,", "a level is missing in \"info,\"; levels are \"off\""),
+            (
+                "nonsense=",
+                "\"nonsense=\" says for which part and not how much; a level has to follow the \"=\", for \
+              example \"nonsense=debug\"; levels are",
+            ),
+        ] {
+            let error = LogFilter::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 
     #[test]

@@ -9,14 +9,16 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use nuncio_translate::stanza_id::Key;
 
-const FILE: &str = "node.key";
-const LENGTH: usize = 16;
+/// Its name in the state directory.
+pub(crate) const FILE: &str = "node.key";
+/// In octets.
+pub(crate) const LENGTH: usize = 16;
 
 /// Reads the key from the state directory, or makes one there.
 ///
 /// # Errors
 /// The directory or the file cannot be used; the text says what to do.
-pub(super) fn load(state_dir: &Path) -> anyhow::Result<Key> {
+pub(crate) fn load(state_dir: &Path) -> anyhow::Result<Key> {
     let path = state_dir.join(FILE);
     match fs::File::open(&path) {
         Ok(mut file) => {

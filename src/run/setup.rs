@@ -14,7 +14,6 @@ use nuncio_xmpp::stream::{InboundConfig, StreamLimits, Timeouts};
 use nuncio_xmpp::{Domain, ReadLimits};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
 
 use super::node_key;
 use crate::config::{self, Config, PartnerType};
@@ -165,11 +164,7 @@ fn leave(connect: &config::Connect, timeout: std::time::Duration) -> Leave {
 }
 
 fn identity(files: &config::Identity) -> anyhow::Result<Arc<Identity>> {
-    let identity = Identity::load(&files.certificate, &files.key)?;
-    for concern in identity.concerns(std::time::SystemTime::now()) {
-        warn!(certificate = %files.certificate.display(), "{concern}");
-    }
-    Ok(Arc::new(identity))
+    Ok(Arc::new(Identity::load(&files.certificate, &files.key)?))
 }
 
 fn roots(file: Option<&Path>) -> anyhow::Result<Roots> {

@@ -78,7 +78,7 @@ pub enum IdentityError {
     },
 }
 
-/// Something about a usable certificate that will make peers refuse it.
+/// Something about a usable certificate that peers may object to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum IdentityConcern {
     /// It has expired.
@@ -95,6 +95,11 @@ pub enum IdentityConcern {
     IssuerNotIncluded {
         /// The issuer.
         issuer: String,
+    },
+    /// The file ends with a root, which peers have already or do not believe.
+    RootIncluded {
+        /// The root.
+        root: String,
     },
     /// It is restricted to usages other than TLS servers.
     NotForServers,
@@ -169,6 +174,12 @@ impl Identity {
         if self.key.cert.len() == 1 && !facts.self_signed {
             concerns.push(IdentityConcern::IssuerNotIncluded { issuer: facts.issuer.clone() });
         }
+        if let [_, .., last] = self.key.cert.as_slice()
+            && let Ok(last) = PeerCertificate::from_der(last)
+            && last.self_signed
+        {
+            concerns.push(IdentityConcern::RootIncluded { root: last.subject });
+        }
         if facts.usages.as_ref().is_some_and(|usages| !usages.contains(&Usage::ServerAuth)) {
             concerns.push(IdentityConcern::NotForServers);
         }
@@ -197,6 +208,9 @@ impl fmt::Display for IdentityConcern {
                 "the file has only the server's certificate; unless its issuer “{issuer}” is a root that peers know, append \
                  the issuer's certificate"
             ),
+            Self::RootIncluded { root } => {
+                write!(f, "the file ends with the root “{root}”, which peers do not need; leave it out")
+            }
             Self::NotForServers => f.write_str(
                 "the certificate is restricted to usages other than serverAuth; peers will refuse it",
             ),

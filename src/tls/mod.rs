@@ -33,7 +33,7 @@ mod pem;
 mod roots;
 mod store;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verifier;
 
 /// Text of a foreign certificate made fit for logs and error messages: no control characters, no characters that change the
@@ -60,7 +60,7 @@ fn printable(text: &str) -> String {
 }
 
 /// A point in time for people, in UTC.
-fn date(time: std::time::SystemTime) -> String {
+pub(crate) fn date(time: std::time::SystemTime) -> String {
     jiff::Timestamp::try_from(time).map_or_else(
         |_| "a time beyond the calendar".to_owned(),
         |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
