@@ -18,7 +18,8 @@ pub(super) fn check(state_dir: &Path, findings: &mut Findings) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return absent(state_dir, findings),
         Err(error) => {
-            return findings.wrong(format!("it cannot be opened: {error}"), owner_fix(state_dir));
+            let fix = "set node.state_dir to a directory we may use, and check as the user of the service";
+            return findings.wrong(format!("it cannot be opened: {error}"), fix.to_owned());
         }
     };
     if access(state_dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_ok() {

@@ -21,6 +21,7 @@ mod pairs;
 pub mod port;
 mod refused;
 mod routes;
+mod status;
 mod timers;
 mod uniform;
 
@@ -46,6 +47,7 @@ pub use from_sip::SipPeer;
 pub use lanes::{LaneHooks, LaneWants};
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
+pub use status::{LaneStatus, RouteStatus};
 
 use pairs::{PairLost, Remote};
 use port::Port;
