@@ -280,3 +280,17 @@ fn a_domain_has_at_most_64_next_hops() {
         problems(&report)
     );
 }
+
+#[test]
+fn dec_11_a_cap_on_messages_is_0_or_at_least_1300() {
+    let with = |cap: usize| {
+        let text = format!("{BASE}\n[limits]\nsip.message = {cap}\n");
+        load(Sources::new().toml("nuncio.toml", text)).map(|config| config.limits.sip.message)
+    };
+    assert_eq!(with(0).unwrap(), 0);
+    assert_eq!(with(1300).unwrap(), 1300);
+    for cap in [1, 1299] {
+        let report = with(cap).unwrap_err();
+        assert!(problems(&report)[0].contains("1300 (RFC 3428) is the least"), "{:?}", problems(&report));
+    }
+}

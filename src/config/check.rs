@@ -330,6 +330,17 @@ impl Checker<'_> {
     fn limits(&mut self, root: &Root, merged: &Value) {
         let Some(limits) = &root.limits.value else { return };
         let (sip, xmpp) = (&limits.sip, &limits.xmpp);
+        // What RFC 3428 §8 allows everywhere: no network asks for less, and the header fields alone take several
+        // hundred.
+        const SMALLEST_CAP: usize = 1300;
+        if (1..SMALLEST_CAP).contains(&sip.message) {
+            let text = format!(
+                "[limits.sip] message: {} is too small: the header fields count as well, and hardly a message would pass; \
+                 {SMALLEST_CAP} (RFC 3428) is the least, 0 means any length",
+                sip.message
+            );
+            self.error(find(merged, &["limits", "sip", "message"]), text);
+        }
         let bytes = |n: usize| n.to_string();
         let rules = [
             ("sip", "header", bytes(sip.header), "head", bytes(sip.head), sip.header <= sip.head),

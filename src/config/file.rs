@@ -7,7 +7,7 @@ use super::address::{Bind, CertificateName, DnsServer, Domain, HostPort, SentBy,
 use super::limits::Limits;
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
 use super::schema::{Key, Presence, Shape};
-use super::value::{Family, LogFilter, LogFormat, NodeLabel, PartnerType};
+use super::value::{Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType};
 
 macro_rules! presence {
     (required) => {
@@ -100,6 +100,9 @@ section! {
         "format" => format: LogFormat, default "\"human\"";
         /// What is logged.
         "level" => level: LogFilter, default "\"info\"";
+        /// How addresses of users appear: as they are; the domain only; or with a hash in place of the user part, the same
+        /// for the same user as long as `node.key` in the state directory is the same.
+        "addresses" => addresses: LogAddresses, default "\"full\"";
     }
 }
 

@@ -38,7 +38,7 @@ pub use address::{
 pub use limits::{Limits, PairLimits, SipLimits, XmppLimits};
 pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
-pub use value::{Family, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError};
+pub use value::{Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError};
 
 /// Where the configuration is looked for unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/nuncio/nuncio.toml";
@@ -99,6 +99,8 @@ pub struct Log {
     pub format: LogFormat,
     /// What is logged.
     pub level: LogFilter,
+    /// How addresses of users appear.
+    pub addresses: LogAddresses,
 }
 
 /// DNS.

@@ -71,7 +71,7 @@ fn config(root: Root) -> Option<Config> {
     let (node, log, dns) = (root.node.value?, root.log.value?, root.dns.value?);
     Some(Config {
         node: Node { label: node.label.value?, state_dir: node.state_dir.value? },
-        log: Log { format: log.format.value?, level: log.level.value? },
+        log: Log { format: log.format.value?, level: log.level.value?, addresses: log.addresses.value? },
         dns: Dns {
             servers: dns.servers.value.map(|list| list.0.into_iter().map(|server| server.value.0).collect()),
             timeout: dns.timeout.value?,

@@ -90,6 +90,18 @@ words! {
 }
 
 words! {
+    /// `log.addresses`
+    pub enum LogAddresses: "a way to log addresses" {
+        /// As they are.
+        Full = "full",
+        /// The domain only.
+        Domain = "domain",
+        /// A keyed hash in place of the user part.
+        Hashed = "hashed",
+    }
+}
+
+words! {
     /// Which internet protocols an outbound connection, or a listener on `[::]`, uses.
     pub enum Family: "an address family" {
         /// IPv6 and IPv4.

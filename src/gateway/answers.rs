@@ -22,11 +22,13 @@ pub(super) struct SipAnswer {
     pub(super) status: u16,
     pub(super) reason: Cow<'static, str>,
     pub(super) headers: SmallVec<[(&'static str, String); 2]>,
+    /// The reason as it goes into the log.
+    why: Option<String>,
 }
 
 impl SipAnswer {
     pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: SmallVec::new() }
+        Self { status, reason: reason.into(), headers: SmallVec::new(), why: None }
     }
 
     pub(super) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
@@ -34,13 +36,14 @@ impl SipAnswer {
         self
     }
 
-    /// What [`SipAnswer::because`] said.
-    pub(super) fn why(&self) -> Option<&str> {
-        self.headers.iter().find(|(name, _)| *name == diagnostics::FIELD).map(|(_, value)| value.as_str())
+    /// What [`SipAnswer::because`] said, else the reason phrase.
+    pub(super) fn why(&self) -> &str {
+        self.why.as_deref().unwrap_or(&self.reason)
     }
 
     /// Says to our own side why (`ms-diagnostics`, mission: it explains itself).
-    pub(super) fn because(self, gateway: &Gateway, diagnostic: Diagnostic, why: &str) -> Self {
+    pub(super) fn because(mut self, gateway: &Gateway, diagnostic: Diagnostic, why: &str) -> Self {
+        self.why = Some(why.to_owned());
         self.with(diagnostics::FIELD, diagnostic.value(&gateway.settings.sip_name, why))
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node_key;
-use crate::config::{self, Config, PartnerType};
+use crate::config::{self, Config, LogAddresses, PartnerType};
 use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family};
 use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings};
@@ -79,9 +79,10 @@ impl Environment for Arc<Runtime> {
 
 fn settings(config: &Config) -> anyhow::Result<Settings> {
     let limits = &config.limits;
+    let key = node_key::load(&config.node.state_dir)?;
     Ok(Settings {
         node_label: config.node.label.as_str().into(),
-        node_key: node_key::load(&config.node.state_dir)?,
+        node_key: key.of_ids(),
         sip_name: config.sip.name.to_string().into(),
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
@@ -98,7 +99,11 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         },
         streams_per_domain: limits.xmpp.connections_per_partner,
         refused_domains: limits.xmpp.refused_domains,
-        privacy: Privacy::Clear,
+        privacy: match config.log.addresses {
+            LogAddresses::Full => Privacy::Clear,
+            LogAddresses::Domain => Privacy::Domain,
+            LogAddresses::Hashed => Privacy::Hidden(key.of_log()),
+        },
         started_ms: now().unix_ms,
     })
 }

@@ -212,7 +212,7 @@ impl Session for SipSession {
     fn written(&mut self, _now: Moment) {}
 
     fn closed(&mut self, end: End, now: Moment) {
-        debug!(connection = self.id.0, ?end, "SIP connection closed");
+        debug!(connection = self.id.0, why = %end, "SIP connection closed");
         self.deaf = true;
         self.port.step(Connection::closed);
         self.run(now);

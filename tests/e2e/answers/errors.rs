@@ -262,3 +262,21 @@ fn xe_01_what_the_domain_says_of_itself() {
         );
     }
 }
+
+#[test]
+fn im_10_beyond_the_cap_the_sender_gets_policy_violation() {
+    let mut house = House::planned(crate::house::Plan { message_cap: Some(1300), ..Default::default() });
+    let body = |length: usize| hello("b1").replace("secret words", &"x".repeat(length));
+    house.partner_says("fabrikam.com", &body(1));
+    // Everything but the body.
+    let overhead = house.requests().remove(0).raw.len() - 1;
+    // One digit of Content-Length becomes three.
+    let fits = 1300 - overhead - 2;
+    house.partner_says("fabrikam.com", &body(fits));
+    assert_eq!(house.requests().remove(0).raw.len(), 1300);
+    house.partner_says("fabrikam.com", &body(fits + 1));
+    assert!(house.requests().is_empty());
+    let errors = house.stanzas("fabrikam.com");
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].condition(), Some("policy-violation"));
+}

@@ -45,6 +45,7 @@ pub(crate) struct Plan {
     pub(crate) key: [u8; 16],
     pub(crate) unix_ms: u64,
     pub(crate) pair_queue: usize,
+    pub(crate) message_cap: Option<usize>,
     pub(crate) lane: LaneConfig,
     pub(crate) limits: Limits,
     /// Each with the number of its front end.
@@ -65,6 +66,7 @@ impl Default for Plan {
             key: *b"sixteen byte key",
             unix_ms: 1_795_184_285_000,
             pair_queue: 256,
+            message_cap: None,
             lane: LaneConfig::default(),
             limits: Limits::default(),
             next_hops: &[(0, "fe.contoso.com:5061")],
@@ -169,7 +171,7 @@ impl House {
         let targets: Vec<usize> = plan.next_hops.iter().map(|&(front_end, _)| front_end).collect();
         let domains: Vec<CompactString> = plan.served.iter().map(|&domain| domain.into()).collect();
         let settings = Settings {
-            message_cap: None,
+            message_cap: plan.message_cap,
             streams_per_domain: 20,
             node_label: plan.label.into(),
             node_key: stanza_id::Key::new(plan.key),

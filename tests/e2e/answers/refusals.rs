@@ -216,3 +216,23 @@ fn trust_what_waits_when_a_partner_is_disabled_does_not_leave() {
     assert_eq!(answers[0].status(), Some(403));
     assert!(answers[0].must("ms-diagnostics").unwrap().contains("partner-disabled"), "{}", answers[0]);
 }
+
+#[test]
+fn what_does_not_cross_is_refused_with_a_reason_and_counted() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let mut count = 0;
+    for (method, status, why) in [
+        ("INVITE", 405, "do not cross"),
+        ("SUBSCRIBE", 405, "do not cross"),
+        ("BYE", 481, "a dialog that the gateway does not know"),
+        ("NONSENSE", 501, "does not know this method"),
+    ] {
+        let answer = house.ask(wire, Request::new(method, "bob@fabrikam.com").bytes());
+        assert_eq!(answer.status(), Some(status), "{method}");
+        let diagnostics = answer.must("ms-diagnostics").unwrap();
+        assert!(diagnostics.starts_with("1027;") && diagnostics.contains(why), "{method}: {diagnostics}");
+        count += 1;
+        assert_eq!(house.count("sip_requests_not_for_us"), count);
+    }
+}
