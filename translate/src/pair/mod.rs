@@ -6,6 +6,7 @@
 
 mod key;
 mod notices;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use nuncio_xmpp::Element;
 pub use key::PairKey;
 use notices::Notices;
 pub use notices::{Cause, Notice};
+pub use record::{Added, From, NotifierRecord, PairRecord, SubscriberRecord, To};
 
 use crate::Moment;
 use crate::judge::{Consent, Permit, REPLY_WINDOW, Rule};
