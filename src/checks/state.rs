@@ -44,7 +44,7 @@ pub(super) fn check(state_dir: &Path, findings: &mut Findings) {
 fn absent(state_dir: &Path, findings: &mut Findings) {
     let parent =
         state_dir.ancestors().skip(1).find(|parent| parent.as_os_str().is_empty() || parent.exists());
-    let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     if access(parent, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
         findings.note("it does not exist yet; the gateway makes it when it starts first".to_owned());
     } else {

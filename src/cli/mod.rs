@@ -130,9 +130,8 @@ The environment overrides the file, NUNCIO_SECTION__KEY, with two underscores
 between section and key: NUNCIO_LOG__LEVEL=debug,
 NUNCIO_SIP__CONNECT__FAMILY=ipv4. Items of a list are separated by commas:
 NUNCIO_SIP__DOMAINS=contoso.com,litware.com. That goes for every key but those
-of the sections that may stand more than once: [[sip.listener]],
-[[sip.front_end]], [[xmpp.listener]], [[certificate]] and [[partner]] are in the
-file only.
+of sections in double brackets, such as [[partner]] and [[certificate]], which
+may stand more than once: they are in the file only.
 
 Exit codes:
   0  done

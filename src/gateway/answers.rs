@@ -21,7 +21,7 @@ pub(super) const ALLOW: &str = "MESSAGE, OPTIONS, CANCEL, ACK";
 pub(super) struct SipAnswer {
     pub(super) status: u16,
     pub(super) reason: Cow<'static, str>,
-    pub(super) headers: SmallVec<[(&'static str, String); 2]>,
+    pub(super) headers: SmallVec<[(&'static str, String); 1]>,
     /// The reason as it goes into the log.
     why: Option<String>,
 }

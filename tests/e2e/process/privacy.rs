@@ -46,9 +46,9 @@ async fn log_of_a_run(addresses: &str) -> Result<String> {
     carol.say(&from_carol("c", SECRET).replace("to='alice", "to='ali ce")).await?;
     error_for(&mut wingtip, "c").await?;
     let mark = town.log.mark();
-    let forged = "n1.m.1.1.AAAAAAAAAAAAAAAA";
+    // An id of ours with another check at its end.
     let id = wingtip_id(&mut alice, &mut wingtip).await?;
-    let id = id.split_at_checked(id.len() - 3).map_or(forged.to_owned(), |(head, _)| format!("{head}AAA"));
+    let id = format!("{}AAA", &id[..id.len() - 3]);
     carol
         .say(&format!(
             "<message type='error' from='{CAROL}' to='{ALICE}' id='{id}'><body>{SECRET}</body><error type='cancel'>\
