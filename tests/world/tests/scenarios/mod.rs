@@ -8,6 +8,7 @@ mod outage;
 mod restarts;
 mod scene;
 mod sipp;
+mod sipp_presence;
 mod stage;
 mod states;
 mod strangers;
@@ -35,6 +36,7 @@ use restarts::{
     planned_stop_sends_deactivated,
 };
 use sipp::{sipp_front_end_answers, ten_thousand_arrive_in_order};
+use sipp_presence::{sipp_is_subscribed_to, sipp_subscribes_and_refreshes};
 use states::{presence_follows_both_ways, resources_are_tuples};
 use strangers::{
     unlisted_partner_is_not_written_to, unlisted_partner_is_refused, unlisted_sip_certificates_are_refused,
@@ -51,6 +53,8 @@ use user_adds::{user_adds_contact_and_is_accepted, user_adds_contact_and_is_deni
 pub(crate) const ALL: &[Scenario] = &[
     scenario!(ten_thousand_arrive_in_order),
     scenario!(ejabberd_stops_and_starts),
+    scenario!(sipp_is_subscribed_to),
+    scenario!(sipp_subscribes_and_refreshes),
     scenario!(gateway_killed_and_everything_is_as_before),
     scenario!(gateway_killed_and_front_end_has_forgotten),
     scenario!(gateway_killed_before_they_decide),
