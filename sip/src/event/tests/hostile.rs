@@ -71,7 +71,7 @@ fn damaged(world: &mut World, original: &Message) -> Option<Message> {
 fn a_notify_that_is_refused_changes_nothing() {
     let mut world = World::new(11);
     let (mut refused, mut taken) = (0, 0);
-    for round in 0..10_000 {
+    for round in 0..6_000 {
         let mut rig = if round % 2 == 0 { SubRig::live() } else { SubRig::trying() };
         let extra = ["Contact: <sip:romeo@fe.example>", "Record-Route: <sip:p.example;lr>"];
         let notify = Notify { cseq: 2, body: "<presence/>", extra: &extra, ..Notify::default() };
@@ -98,7 +98,7 @@ fn a_notify_that_is_refused_changes_nothing() {
 fn a_subscribe_that_is_refused_changes_nothing() {
     let mut world = World::new(12);
     let (mut refused, mut taken) = (0, 0);
-    for _ in 0..8_000 {
+    for _ in 0..4_000 {
         let mut rig = NotRig::active();
         let original = subscribe(2, "ours", &["Expires: 600", "Accept: application/pidf+xml"]);
         let Some(request) = damaged(&mut world, &original) else { continue };
@@ -115,14 +115,14 @@ fn a_subscribe_that_is_refused_changes_nothing() {
             assert_eq!(rig.machine.record().map(|(record, at)| (record.clone(), at)), before);
         }
     }
-    assert!(refused > 200 && taken > 200, "{refused} refused, {taken} taken");
+    assert!(refused > 100 && taken > 100, "{refused} refused, {taken} taken");
 }
 
 #[test]
 fn a_first_subscribe_makes_a_dialog_or_an_answer() {
     let mut world = World::new(13);
     let (mut refused, mut taken) = (0, 0);
-    for _ in 0..8_000 {
+    for _ in 0..4_000 {
         let original = subscribe(1, "", &["Expires: 600", "Record-Route: <sip:p.example;lr>"]);
         let Some(request) = damaged(&mut world, &original) else { continue };
         let accepted = check_subscribe(&request, &world.config, |_| true)
@@ -146,5 +146,5 @@ fn a_first_subscribe_makes_a_dialog_or_an_answer() {
             }
         }
     }
-    assert!(refused > 200 && taken > 200, "{refused} refused, {taken} taken");
+    assert!(refused > 100 && taken > 100, "{refused} refused, {taken} taken");
 }

@@ -435,3 +435,10 @@ impl NotRig {
 pub(super) fn notify(state: &str, body: &str) -> Told {
     Told::Notify(state.into(), body.into())
 }
+
+/// Beyond the bytes that are kept verbatim a pair has at most 1 KiB for both halves.
+#[test]
+fn the_machines_are_small() {
+    let (subscriber, notifier) = (size_of::<Subscriber>(), size_of::<Notifier>());
+    assert!(subscriber <= 384 && notifier <= 384, "{subscriber} and {notifier} bytes");
+}
