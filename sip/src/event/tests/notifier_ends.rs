@@ -171,3 +171,12 @@ fn an_outcome_of_something_older_does_nothing() {
     assert_eq!(rig.told(), []);
     assert!(!rig.machine.has_ended());
 }
+
+#[test]
+fn the_end_does_not_wait_for_what_stalled() {
+    let mut rig = NotRig::active();
+    rig.change("two");
+    rig.answer(503, &[("Retry-After", "300")]);
+    let last = notify("terminated;reason=rejected", "two");
+    assert_eq!(rig.terminate(TerminateReason::Rejected)[1], last);
+}

@@ -122,6 +122,16 @@ fn a_refresh_stays_in_the_dialog() {
 }
 
 #[test]
+fn a_refresh_that_a_notify_overtakes_is_the_only_one() {
+    let mut rig = SubRig::live();
+    assert_eq!(rig.to_deadline(), [Did::Send(3600)]);
+    rig.notify("active;expires=3600");
+    rig.ok();
+    let next = rig.machine.deadline().unwrap() - rig.world.now;
+    assert!(secs(2520) <= next && next <= secs(3060), "{next:?}");
+}
+
+#[test]
 fn pr_07_min_expires_is_followed() {
     let mut rig = SubRig::trying();
     let first = rig.sent().clone();

@@ -273,3 +273,18 @@ fn dec_28_eight_tries_with_growing_waits() {
     retry.succeeded();
     assert_eq!(retry.failed(Some(secs(500)), &mut world.cx()), Some(secs(500)));
 }
+
+#[test]
+fn after_an_end_everything_begins_anew() {
+    let mut rig = SubRig::live();
+    rig.machine.unsubscribe(&mut rig.world.cx());
+    rig.did();
+    rig.ok();
+    rig.notify("terminated");
+    rig.machine.subscribe(&mut rig.world.cx());
+    assert_eq!(rig.did(), [Did::Bound, Did::Send(3600)]);
+    rig.ok();
+    rig.cseq = 0;
+    assert_eq!(rig.notify("active"), (200, vec![Did::Active(None)]));
+    assert!(rig.machine.is_live());
+}
