@@ -146,7 +146,8 @@ fn only_functions_that_are_run_are_tests() {
 #[test]
 fn every_test_named_exists() {
     let rows = rows();
-    let named: BTreeSet<&str> = rows.iter().flat_map(Row::tests).chain(GOLDEN.map(|(_, test)| test)).collect();
+    let named: BTreeSet<&str> =
+        rows.iter().flat_map(Row::tests).chain(GOLDEN.map(|(_, test)| test)).collect();
     let mut missing = Vec::new();
     for named in named {
         let exists = match named.split_once("::") {
