@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
-use nuncio_translate::judge::{Direction, Kind, judge};
+use nuncio_translate::judge::judge;
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
 use nuncio_translate::pair::{Cause, Notice, Pair, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
@@ -19,6 +19,7 @@ use nuncio_xmpp::{
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
+use super::hops::message_of;
 use super::pairs::Remote;
 use super::timers::Due;
 use super::{Gateway, LanePort};
@@ -131,8 +132,7 @@ impl Gateway {
         let mut composed = String::new();
         PairKey::compose(user.as_str(), contact.as_str(), &mut composed);
         let done = remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
-            let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-            match judge(&policy, contact.domain(), pair.consent(), direction, kind, now.unix()) {
+            match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
                 Err(refusal) => {
                     self.counters.xmpp_to_sip_refused.add(1);
                     info!(rule = refusal.name(), contact = %self.shown(key.contact()), "message of a contact refused");
@@ -154,7 +154,7 @@ impl Gateway {
         if let Err(lost) = done {
             self.pair_lost(&composed, lost, Some(lane));
         }
-        self.serve_front_end_of(user.domain(), now);
+        self.serve_route_of(user.domain(), now);
     }
 
     /// The one answer for every refusal, sent after the time a front end takes to refuse.
@@ -191,7 +191,7 @@ impl Gateway {
         if let Err(lost) = done {
             self.pair_lost(key.as_str(), lost, Some(&lane));
         }
-        self.serve_front_end_of(key.local_domain(), now);
+        self.serve_route_of(key.local_domain(), now);
     }
 
     /// The messages of a pair that still wait go back to their sender.
@@ -255,7 +255,7 @@ impl Gateway {
         }
         let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
         if let Some((_, local_domain)) = local_domain {
-            self.serve_front_end_of(local_domain, now);
+            self.serve_route_of(local_domain, now);
         }
     }
 
