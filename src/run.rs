@@ -27,10 +27,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let limits = config.limits.clone();
     let context = setup::context(&config)?;
 
-    let sip_limits =
-        ListenLimits { open: limits.sip.connections, unauthenticated: limits.sip.unauthenticated };
-    let xmpp_limits =
-        ListenLimits { open: limits.xmpp.connections, unauthenticated: limits.xmpp.unauthenticated };
+    let sip_limits = ListenLimits {
+        open: limits.sip.connections,
+        unauthenticated: limits.sip.unauthenticated,
+        unauthenticated_per_address: limits.sip.unauthenticated_per_address,
+    };
+    let xmpp_limits = ListenLimits {
+        open: limits.xmpp.connections,
+        unauthenticated: limits.xmpp.unauthenticated,
+        unauthenticated_per_address: limits.xmpp.unauthenticated_per_address,
+    };
     let mut bound = Vec::new();
     for listener in &config.sip.listeners {
         let (socket, name) = (listen(listener, "SIP")?, "sip");
@@ -39,7 +45,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let handler =
             move |stream, peer, new| sip_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
-        context.tasks.spawn(serve(name, socket, sip_limits, tasks, stop, handler));
+        let log = Arc::clone(context.gateway.log_budget());
+        context.tasks.spawn(serve(name, socket, sip_limits, log, tasks, stop, handler));
     }
     for listener in &config.xmpp.listeners {
         let (socket, name) = (listen(listener, "XMPP")?, "xmpp");
@@ -48,7 +55,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let handler =
             move |stream, peer, new| xmpp_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
-        context.tasks.spawn(serve(name, socket, xmpp_limits, tasks, stop, handler));
+        let log = Arc::clone(context.gateway.log_budget());
+        context.tasks.spawn(serve(name, socket, xmpp_limits, log, tasks, stop, handler));
     }
 
     // These end with the process, not with its connections.
@@ -68,6 +76,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         drained = timeout(limits.drain, drain(&context, limits.drain)) => drained.is_ok(),
         reason = signals.next() => anyhow::bail!("{reason} again: stopped before everything was finished"),
     };
+    context.gateway.log_budget().finish();
     for (name, count) in context.gateway.counters().list() {
         if count > 0 {
             info!(counter = name, count, "since the start");

@@ -11,7 +11,7 @@ use nuncio_translate::pair::PairKey;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_xmpp::Condition;
 use nuncio_xmpp::lane::{Failure, FailureKind, PushRefusal};
-use tracing::info;
+use tracing::{debug, info};
 
 use super::answers::{ALLOW, SipAnswer};
 use super::{ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
@@ -80,7 +80,8 @@ impl Gateway {
     fn refuse_stranger(&self, peer: &SipPeer, reply: ReplyTo, now: Moment) {
         let SipPeer::Unlisted(why) = peer else { return };
         self.counters.unlisted_sip_peers.add(1);
-        info!(%why, "SIP request refused: the peer is no front end of ours");
+        // That this peer is a stranger was logged when it connected.
+        debug!(%why, "SIP request refused: the peer is no front end of ours");
         let answer = SipAnswer::new(403, "Forbidden").because(self, Diagnostic::ForeignSender, why);
         self.answers().refused(reply, answer, now);
     }
@@ -141,7 +142,7 @@ impl Gateway {
                 .map_err(|error| self.lane_refused(&partner.domain, &error.reason))
         });
         crossed.unwrap_or_else(|lost| {
-            self.pair_lost(&composed, lost, Some(&lane));
+            self.pair_lost(&composed, lost, now);
             Err(SipAnswer::new(500, "Server Internal Error"))
         })
     }

@@ -4,8 +4,10 @@
 //! simulation runs the same sessions over streams of its own.
 
 pub mod listener;
+pub mod origin;
 pub mod pump;
 pub mod session;
+pub mod shares;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,6 @@
 //! SIP connections, accepted or opened.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use crate::gateway::{ConnectionId, Gateway, SipPeer, SipPort};
+use crate::log_limit::Cause;
 use crate::net::session::{End, Next, Session};
 
 /// The session of one SIP connection. Both sides may send requests on it.
@@ -21,6 +23,7 @@ pub struct SipSession {
     id: ConnectionId,
     port: Arc<SipPort>,
     peer: SipPeer,
+    address: IpAddr,
     framer: Framer,
     /// How long a message may take to arrive whole.
     arrival: Duration,
@@ -40,6 +43,7 @@ impl SipSession {
         arrival: Duration,
         now: Moment,
     ) -> Self {
+        let address = config.peer.ip();
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {
@@ -47,6 +51,7 @@ impl SipSession {
             id,
             port,
             peer,
+            address,
             framer: Framer::new(limits),
             arrival,
             patience,
@@ -158,10 +163,12 @@ impl SipSession {
             return;
         }
         if self.wants_read() {
-            info!(
-                connection = self.id.0,
-                "SIP connection closed: no whole message within {:?}", self.arrival
-            );
+            if self.gateway.log_budget().allows(Cause::SipSlow, self.address, now.instant) {
+                info!(
+                    connection = self.id.0, peer = %self.address,
+                    "SIP connection closed: no whole message within {:?}", self.arrival
+                );
+            }
             self.show_out();
         } else {
             // It was us who did not read.

@@ -132,6 +132,8 @@ pub(crate) struct Wire {
 struct Stage {
     new_lanes: std::sync::Mutex<Vec<(LaneKey, Arc<LanePort>)>>,
     randoms: AtomicU64,
+    /// The next so many draws panic.
+    panics: AtomicU64,
 }
 
 struct Runtime(Arc<Stage>);
@@ -142,6 +144,10 @@ impl Environment for Runtime {
     }
 
     fn random(&self) -> u64 {
+        let one_less = |panics: u64| panics.checked_sub(1);
+        if self.0.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+            panic!("on purpose: a test wants to see what becomes of it");
+        }
         // SplitMix64: different every time, the same in every run.
         let mut z = self.0.randoms.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -274,6 +280,11 @@ impl House {
         };
         self.streams[index].say(xml, self.now);
         self.run();
+    }
+
+    /// The next step that draws a random number panics.
+    pub(crate) fn panic_once(&mut self) {
+        self.stage.panics.store(1, Ordering::Relaxed);
     }
 
     /// Lets time pass, and everything that is due in it happen when it is due.

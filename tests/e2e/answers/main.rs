@@ -5,6 +5,7 @@ mod partner;
 mod text;
 
 mod errors;
+mod faults;
 mod late;
 mod messages;
 mod refusals;

@@ -261,6 +261,16 @@ impl Stream {
         self.step(now);
     }
 
+    /// The gateway stops.
+    pub(crate) fn shut_down(&mut self, now: Moment) {
+        self.session.shut_down(now);
+    }
+
+    /// Whether the gateway reads from it.
+    pub(crate) fn reads(&self) -> bool {
+        self.session.wants_read()
+    }
+
     pub(crate) fn transcript(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
