@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::config::{Config, Listener};
@@ -104,6 +104,8 @@ fn listen(listener: &Listener, side: &str) -> anyhow::Result<tokio::net::TcpList
 /// of a stream has to be told.
 async fn drain(context: &Context, time: Duration) {
     let gateway = &context.gateway;
+    let begin = Instant::now();
+    let (lanes_end, notices_end) = (begin + time.mul_f64(0.8), begin + time.mul_f64(0.9));
     context.stop.cancel();
     if timeout(time.mul_f64(0.6), settled(context)).await.is_err() {
         warn!(unfinished = gateway.owes(), "giving back what could not be finished in time");
@@ -111,8 +113,12 @@ async fn drain(context: &Context, time: Duration) {
     }
     gateway.drain_lanes();
     context.lanes.close();
-    context.lanes.wait().await;
-    let _ = timeout(time.mul_f64(0.2), settled(context)).await;
+    if timeout_at(lanes_end, context.lanes.wait()).await.is_err() {
+        warn!("giving up the streams to partners that did not end in time");
+        context.hurry.cancel();
+        context.lanes.wait().await;
+    }
+    let _ = timeout_at(notices_end, settled(context)).await;
     for front_end in gateway.front_ends() {
         front_end.hops.feed(|group| group.drain());
     }

@@ -44,6 +44,8 @@ counters! {
     forged_ids,
     /// Stanzas dropped because their stream ended while too many answers were under way.
     stanzas_dropped,
+    /// Attempts to connect, and steps of tasks, that an internal error ended.
+    tasks_panicked,
     /// Pairs emptied after an internal error.
     pairs_lost,
     /// Answers to SIP requests whose connection was gone, with none other to the same front end.

@@ -21,6 +21,8 @@ mod lanes;
 mod pairs;
 pub mod port;
 mod refused;
+#[cfg(test)]
+pub(crate) mod testing;
 mod timers;
 mod uniform;
 
@@ -41,7 +43,7 @@ use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
 use parking_lot::Mutex;
 use tracing::error;
 
-pub use counters::Counters;
+pub use counters::{Counter, Counters};
 pub use from_sip::SipPeer;
 pub use hops::{FrontEnd, HopPort};
 pub use incoming::ReplySlot;

@@ -10,23 +10,33 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::accept::session;
+use super::session::SipSession;
 use crate::context::{Context, FrontEndTargets};
 use crate::dns::host_candidates;
-use crate::gateway::SipPeer;
+use crate::gateway::{FrontEnd, Gateway, SipPeer};
+use crate::net::contain::{INTERNAL_ERROR, contained, contained_now};
 use crate::net::listener::connect;
 use crate::net::now;
 use crate::net::pump::pump;
+use crate::net::session::{End, Session};
 use crate::tls::{self, ChainStatus, NameMatch, TlsStream, sip_names_match};
 
 /// Serves the front end with this number until the program ends.
 pub async fn serve(context: Arc<Context>, index: usize) {
     let Some(front_end) = context.gateway.front_ends().get(index) else { return };
+    // In a task of its own: what waits meanwhile must still expire in time.
+    let connect = |target| drop(context.tasks.spawn(open(Arc::clone(&context), index, target)));
+    keep(&context.gateway, front_end, connect).await;
+}
+
+/// Keeps the clock of a group, and passes on its orders to connect.
+async fn keep(gateway: &Gateway, front_end: &FrontEnd, connect: impl Fn(usize)) {
+    let panics = &gateway.counters().tasks_panicked;
     let wake = front_end.hops.wake();
     loop {
-        context.gateway.serve_front_end(front_end, now());
+        let _ = contained_now("a step of a front end", panics, || gateway.serve_front_end(front_end, now()));
         if let Some(target) = front_end.take_connect_order() {
-            // In a task of its own: what waits meanwhile must still expire in time.
-            context.tasks.spawn(open(Arc::clone(&context), index, target));
+            connect(target);
             continue;
         }
         match front_end.arm() {
@@ -44,19 +54,42 @@ pub async fn serve(context: Arc<Context>, index: usize) {
 /// Connects to one next hop and runs the connection to its end.
 async fn open(context: Arc<Context>, index: usize, target: usize) {
     let Some(front_end) = context.gateway.front_ends().get(index) else { return };
-    match attempt(&context, index, target).await {
-        Ok((stream, peer)) => {
-            let mut session =
-                session(&context, SipPeer::FrontEnd(index), peer, Some(KeepAliveInterval::default()));
-            info!(front_end = %front_end.name, %peer, "connected to front end");
-            session.serves_hops(now());
-            pump(stream, &mut session, Some(&context.release), |session, _| session.shut_down()).await;
-        }
-        Err(why) => {
-            warn!(front_end = %front_end.name, "no connection to front end {}: {why}", front_end.name);
-            front_end.hops.feed(|group| group.connect_failed(why, now().instant));
-        }
+    let attempt = async {
+        let (stream, peer) = attempt(&context, index, target).await?;
+        let session = session(&context, SipPeer::FrontEnd(index), peer, Some(KeepAliveInterval::default()));
+        info!(front_end = %front_end.name, %peer, "connected to front end");
+        Ok((stream, session))
+    };
+    if let Some((stream, mut session)) = attempted(&context.gateway, front_end, attempt).await {
+        pump(stream, &mut session, Some(&context.release), |session, _| session.shut_down()).await;
     }
+}
+
+/// Sees an attempt to connect to its end, whatever that is: the group waits for word of it.
+async fn attempted<S>(
+    gateway: &Gateway,
+    front_end: &FrontEnd,
+    attempt: impl Future<Output = Result<(S, SipSession), String>>,
+) -> Option<(S, SipSession)> {
+    let panics = &gateway.counters().tasks_panicked;
+    let attempt = contained("an attempt to reach a front end", panics, attempt).await;
+    let why = match attempt.unwrap_or_else(|_| Err(INTERNAL_ERROR.to_owned())) {
+        Ok((stream, mut session)) => {
+            let taken = contained_now("a new connection", panics, || session.serves_hops(now()));
+            if taken.is_ok() {
+                return Some((stream, session));
+            }
+            // If the group has it already, it hears here that it is gone; if not, below.
+            let _ = contained_now("the end of a new connection", panics, || {
+                session.closed(End::Broken(INTERNAL_ERROR.into()), now());
+            });
+            INTERNAL_ERROR.to_owned()
+        }
+        Err(why) => why,
+    };
+    warn!(front_end = %front_end.name, "no connection to front end {}: {why}", front_end.name);
+    front_end.hops.feed(|group| group.connect_failed(why, now().instant));
+    None
 }
 
 async fn attempt(
@@ -106,5 +139,48 @@ async fn handshake(
     match sip_names_match(certificate, &targets.certificate_names) {
         NameMatch::Matched(_) => Ok(stream),
         NameMatch::Mismatch(mismatch) => Err(mismatch.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nuncio_sip::hop::OutRequest;
+
+    use super::*;
+    use crate::gateway::testing::{envelope, gateway_of};
+
+    fn request() -> OutRequest {
+        let text = "MESSAGE sip:alice@contoso.example SIP/2.0\r\nVia: SIP/2.0/TLS gw;branch=z9hG4bKa\r\n\
+                    Content-Length: 0\r\n\r\n";
+        OutRequest::new(text.as_bytes().to_vec(), "z9hG4bKa").unwrap()
+    }
+
+    /// The group has something to send and has ordered a connection.
+    fn ordered(gateway: &Gateway) -> &FrontEnd {
+        let front_end = &gateway.front_ends()[0];
+        front_end.hops.step(|group| group.push(request(), envelope(), now().instant)).unwrap();
+        gateway.serve_front_end(front_end, now());
+        assert_eq!(front_end.take_connect_order(), Some(0));
+        front_end
+    }
+
+    /// The attempt has failed: after the back-off there is another order.
+    fn tries_again(gateway: &Gateway, front_end: &FrontEnd) {
+        let failure = front_end.hops.step(|group| group.last_failure().map(|failure| failure.reason.clone()));
+        assert!(failure.is_some(), "the group was not told");
+        let later = now() + std::time::Duration::from_secs(3);
+        front_end.hops.step(|group| group.handle_timeout(later.instant));
+        gateway.serve_front_end(front_end, later);
+        assert_eq!(front_end.take_connect_order(), Some(0), "the group waits for an attempt that is no more");
+        assert_eq!(gateway.counters().tasks_panicked.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_connecting_counts_as_a_failed_attempt() {
+        let gateway = gateway_of("contoso.example", "fabrikam.example");
+        let front_end = ordered(&gateway);
+        let panics = async { panic!("on purpose") };
+        assert!(attempted::<()>(&gateway, front_end, panics).await.is_none());
+        tries_again(&gateway, front_end);
     }
 }
