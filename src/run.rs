@@ -105,7 +105,8 @@ fn listen(listener: &Listener, side: &str) -> anyhow::Result<tokio::net::TcpList
 async fn drain(context: &Context, time: Duration) {
     let gateway = &context.gateway;
     let begin = Instant::now();
-    let (lanes_end, notices_end) = (begin + time.mul_f64(0.8), begin + time.mul_f64(0.9));
+    let share = |part| begin + time.mul_f64(part);
+    let (lanes_end, notices_end, closed_by) = (share(0.8), share(0.9), share(0.95));
     context.stop.cancel();
     if timeout(time.mul_f64(0.6), settled(context)).await.is_err() {
         warn!(unfinished = gateway.owes(), "giving back what could not be finished in time");
@@ -124,7 +125,13 @@ async fn drain(context: &Context, time: Duration) {
     }
     context.release.cancel();
     context.tasks.close();
-    context.tasks.wait().await;
+    // Nothing is owed to a peer that lets the end of its connection wait.
+    if timeout_at(closed_by, context.tasks.wait()).await.is_err() {
+        warn!(
+            connections = context.tasks.len(),
+            "not waiting any longer for peers to close their connections"
+        );
+    }
 }
 
 /// Until the gateway owes nobody anything.

@@ -15,7 +15,7 @@ use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Setting
 use nuncio::net::session::{End, Next, Session};
 use nuncio::sip_frontend::session::SipSession;
 use nuncio_sip::Limits;
-use nuncio_sip::connection::ConnectionConfig;
+use nuncio_sip::connection::{ConnectionConfig, KeepAliveInterval};
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::pair::PairConfig;
@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) lane: LaneConfig,
     pub(crate) limits: Limits,
     pub(crate) next_hops: &'static [&'static str],
+    /// Requests of one connection that may wait for their answer.
+    pub(crate) pending: usize,
 }
 
 impl Default for Plan {
@@ -66,6 +68,7 @@ impl Default for Plan {
             lane: LaneConfig::default(),
             limits: Limits::default(),
             next_hops: &["fe.contoso.com:5061"],
+            pending: 16 * 1024,
         }
     }
 }
@@ -98,6 +101,7 @@ pub(crate) struct House {
     pub(crate) streams: Vec<Stream>,
     pub(crate) served: &'static [&'static str],
     limits: Limits,
+    pending: usize,
     /// How remote domains are reached; those not named are up.
     pub(crate) reach: HashMap<&'static str, Reach>,
     pub(crate) front_end_reach: Reach,
@@ -125,6 +129,8 @@ pub(crate) struct Wire {
     /// Opened by the gateway towards a next hop.
     pub(crate) hop: bool,
     pub(crate) open: bool,
+    /// Keep-alive pings of the gateway.
+    pub(crate) pings: usize,
 }
 
 /// The runtime, as far as the gateway needs one.
@@ -193,6 +199,7 @@ impl House {
             streams: Vec::new(),
             served: plan.served,
             limits: plan.limits,
+            pending: plan.pending,
             reach: HashMap::new(),
             front_end_reach: Reach::Up,
             front_end_takes: Duration::ZERO,
@@ -213,10 +220,21 @@ impl House {
     /// Somebody opens a connection to the gateway.
     pub(crate) fn connect_as(&mut self, peer: SipPeer, hop: bool) -> usize {
         let address = if hop { SocketAddr::new(FRONT_END.ip(), 5061) } else { FRONT_END };
-        let config = ConnectionConfig::new(address, NAME, [3; 16]);
+        let config = ConnectionConfig {
+            max_pending_in: self.pending,
+            keep_alive: hop.then(KeepAliveInterval::default),
+            ..ConnectionConfig::new(address, NAME, [3; 16])
+        };
         let gateway = Arc::clone(&self.gateway);
         let session = SipSession::new(gateway, peer, config, self.limits, ARRIVAL, self.now);
-        self.wires.push(Wire { session, input: BytesMut::new(), bytes: Vec::new(), hop, open: true });
+        self.wires.push(Wire {
+            session,
+            input: BytesMut::new(),
+            bytes: Vec::new(),
+            hop,
+            open: true,
+            pings: 0,
+        });
         self.wires.len() - 1
     }
 
@@ -388,6 +406,7 @@ impl House {
             wire.session.closed(End::Local, now);
         }
         let moved = !out.is_empty();
+        wire.pings += usize::from(out == b"\r\n\r\n");
         wire.bytes.extend_from_slice(&out);
         if wire.hop {
             while let Some(message) = SipMessage::take(&mut wire.bytes).unwrap() {
@@ -454,6 +473,11 @@ impl House {
     /// The lane to a remote domain.
     pub(crate) fn line(&mut self, remote: &str) -> &mut Line {
         self.lines.iter_mut().find(|line| line.key.remote == remote).expect("no such lane")
+    }
+
+    /// The id of the ping that a partner got last.
+    pub(crate) fn ping_of(&mut self, remote: &str) -> String {
+        self.line(remote).last_ping.clone().expect("no ping came")
     }
 
     /// A counter of the gateway.

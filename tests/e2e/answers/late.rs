@@ -242,6 +242,27 @@ fn what_a_ping_has_proved_is_not_doubtful() {
 }
 
 #[test]
+fn pg_01_an_error_answer_to_a_ping_proves_as_much_as_a_result() {
+    let mut house = House::new();
+    house.pings_answered = false;
+    alice_writes(&mut house, "bob@fabrikam.com");
+    // The lane sends one ping, and the next one only when that is answered.
+    let ping = house.ping_of("fabrikam.com");
+    house.partner_says(
+        "fabrikam.com",
+        &format!(
+            "<iq type='error' id='{ping}' from='fabrikam.com' to='contoso.com'><error type='cancel'>\
+             <service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
+        ),
+    );
+    let now = house.now;
+    house.line("fabrikam.com").cut(now);
+    house.run();
+    assert!(house.requests().is_empty(), "still in doubt");
+    assert_eq!(house.count("sip_to_xmpp_may_be_lost"), 0);
+}
+
+#[test]
 fn a_forged_ping_answer_proves_nothing() {
     let mut house = House::new();
     house.pings_answered = false;

@@ -6,6 +6,7 @@ mod text;
 
 mod errors;
 mod faults;
+mod floods;
 mod late;
 mod messages;
 mod refusals;

@@ -9,3 +9,5 @@ mod town;
 mod certificates;
 mod hostile;
 mod lifetime;
+mod limits;
+mod network;
