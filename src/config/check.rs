@@ -10,6 +10,7 @@ use ::config::{Value, ValueKind};
 use super::Sources;
 use super::address::Domain;
 use super::file::{ConnectSection, FrontEndSection, ListenerSection, PartnerSection, Root};
+use super::limits::SipLimits;
 use super::pem::{self, Holds};
 use super::problem::{Problem, Severity};
 use super::read::{At, OneOrMore, Sections, Slot};
@@ -308,6 +309,16 @@ impl Checker<'_> {
     fn limits(&mut self, root: &Root, merged: &Value) {
         let Some(limits) = &root.limits.value else { return };
         let (sip, xmpp) = (&limits.sip, &limits.xmpp);
+        if (1..SipLimits::LEAST_MESSAGE).contains(&sip.message) {
+            self.error(
+                find(merged, &["limits", "sip", "message"]),
+                format!(
+                    "[limits.sip] message ({}) leaves no room for a message; write 0 for no cap, or at least {}",
+                    sip.message,
+                    SipLimits::LEAST_MESSAGE
+                ),
+            );
+        }
         let bytes = |n: usize| n.to_string();
         let rules = [
             ("sip", "header", bytes(sip.header), "head", bytes(sip.head), sip.header <= sip.head),

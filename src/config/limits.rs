@@ -133,8 +133,8 @@ limits! {
         headers: usize, "headers" = 256, 32 => 4096;
         /// Longest body. Longer: 413.
         body: usize, "bytes" = 256 * KIB, 4 * KIB => 16 * MIB;
-        /// Longest MESSAGE that we send, all of it; 0: any length. RFC 3428 wants 1300 where not every hop is
-        /// congestion-controlled; over TLS every hop is. Longer: `policy-violation` to the contact.
+        /// Longest MESSAGE that we send, all of it, at least 1300; 0: any length. RFC 3428 wants 1300 where not every hop
+        /// is congestion-controlled; over TLS every hop is. Longer: `policy-violation` to the contact.
         message: usize, "bytes" = 0, 0 => MIB;
         /// Most inbound connections at a time.
         connections: usize, "connections" = 1000, 1 => 100_000;
@@ -229,6 +229,11 @@ pub struct Limits {
     pub pair: PairLimits,
     /// How long a stopping node waits for its queues to empty and its streams to close.
     pub drain: Duration,
+}
+
+impl SipLimits {
+    /// Least cap on a MESSAGE: what RFC 3428 §8 lets everybody send. With much less, nothing would fit at all.
+    pub(super) const LEAST_MESSAGE: usize = 1300;
 }
 
 impl Limits {
