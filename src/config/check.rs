@@ -1,5 +1,7 @@
 //! What only shows between values: overlaps, contradictions, gaps.
 
+mod policy;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +37,7 @@ impl Checker<'_> {
         self.front_ends(root, &served);
         self.certificates(root, &served);
         self.partners(root, &served);
+        self.policy(root, &served);
         self.listeners(root);
         self.limits(root, merged);
         if !sources.trust_paths {

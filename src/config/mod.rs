@@ -19,6 +19,7 @@ mod file;
 mod leaf;
 mod limits;
 mod pem;
+mod policy;
 mod problem;
 mod read;
 pub mod reference;
@@ -36,9 +37,10 @@ pub use address::{
     Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, SentBy, SourceAddress,
 };
 pub use limits::{Limits, PairLimits, SipLimits, XmppLimits};
+pub use policy::SipUsers;
 pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
-pub use value::{Family, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError};
+pub use value::{Family, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError, Verdict};
 
 /// Where the configuration is looked for unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/nuncio/nuncio.toml";
@@ -60,6 +62,8 @@ pub struct Config {
     pub certificates: Certificates,
     /// `[limits]`
     pub limits: Limits,
+    /// `[policy]`
+    pub policy: Policy,
     /// `[[partner]]`
     pub partners: Partners,
 }
@@ -216,6 +220,30 @@ impl Certificates {
             (identity, domains)
         })
     }
+}
+
+/// Which SIP users may talk to partners, and for how long a contact counts as added.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The global switch; off refuses everybody.
+    pub enabled: bool,
+    /// For users no rule speaks of.
+    pub default: Verdict,
+    /// How long a SIP user who added a contact counts as having added him after his last SUBSCRIBE.
+    pub consent: Duration,
+    /// In the order of the file; a rule that denies wins.
+    pub rules: Vec<PolicyRule>,
+}
+
+/// One rule about SIP users.
+#[derive(Clone, Debug)]
+pub struct PolicyRule {
+    /// Never empty.
+    pub users: Vec<SipUsers>,
+    /// Domains of partners; empty: all partners.
+    pub partners: Vec<Domain>,
+    /// What it says.
+    pub verdict: Verdict,
 }
 
 /// A federated organisation or provider.

@@ -113,6 +113,16 @@ words! {
     }
 }
 
+words! {
+    /// What a policy rule says.
+    pub enum Verdict: "a verdict" {
+        /// They may.
+        Allow = "allow",
+        /// They may not, whatever other rules say.
+        Deny = "deny",
+    }
+}
+
 fn not_a_word(text: &str, what: &str, words: impl Iterator<Item = &'static str> + Clone) -> ValueError {
     let list: Vec<String> = words.clone().map(|w| format!("\"{w}\"")).collect();
     let expected = match list.as_slice() {
@@ -165,13 +175,13 @@ impl Text for Duration {
     const AS_NUMBER: Option<&'static str> = Some("; write it with its unit and in quotes, such as \"10s\"");
 
     fn allowed() -> String {
-        "duration: `\"500ms\"`, `\"10s\"`, `\"5m\"`, `\"1h\"`".to_owned()
+        "duration: `\"500ms\"`, `\"10s\"`, `\"5m\"`, `\"1h\"`, `\"45d\"`".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         let refused = || {
             ValueError::new(format!(
-                "{} is not a duration; expected a whole number with its unit (ms, s, m or h), such as \"10s\"",
+                "{} is not a duration; expected a whole number with its unit (ms, s, m, h or d), such as \"10s\"",
                 quoted(text)
             ))
         };
@@ -183,6 +193,7 @@ impl Text for Duration {
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
+            "d" => 86_400_000,
             _ => return Err(refused()),
         };
         number.checked_mul(millis).map(Self::from_millis).ok_or_else(refused)
@@ -192,7 +203,7 @@ impl Text for Duration {
 /// A duration as it is written in the file: in the largest unit that divides it.
 pub(crate) fn duration_text(duration: Duration) -> String {
     let millis = duration.as_millis();
-    for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
+    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
         if millis != 0 && millis.is_multiple_of(size) {
             return format!("{}{unit}", millis / size);
         }

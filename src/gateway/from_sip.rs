@@ -4,7 +4,7 @@ use nuncio_sip::connection::ServerTxn;
 use nuncio_sip::{Message, Method};
 use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
-use nuncio_translate::judge::{Direction, Kind, Refusal, judge};
+use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::from_sip::{self, MessageRefusal};
 use nuncio_translate::message::{ACCEPT, ACCEPT_ENCODING};
 use nuncio_translate::pair::PairKey;
@@ -127,8 +127,13 @@ impl Gateway {
         let mut composed = String::new();
         PairKey::compose(from, to, &mut composed);
         let crossed = remote.with_pair(&composed, &settings.pair, &self.timers, now, |key, pair| {
-            let (direction, kind) = (Direction::SipToXmpp, Kind::Message);
-            let permit = judge(&policy, remote_domain, pair.consent(), direction, kind, now.unix())
+            let question = Question {
+                sip_user: from,
+                contact_domain: remote_domain,
+                direction: Direction::SipToXmpp,
+                kind: Kind::Message,
+            };
+            let permit = judge(&policy, &question, pair.consent(), now.unix())
                 .map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
             let crossing = pair.sip_user_writes(permit, now);
             let envelope = ToXmppEnvelope {
@@ -156,7 +161,7 @@ impl Gateway {
     fn refused_by_rule(&self, refusal: Refusal, remote_domain: &str) -> SipAnswer {
         let diagnostic = match refusal {
             Refusal::UnlistedDomain => Diagnostic::NoRoute,
-            Refusal::PartnerDisabled | Refusal::SipUserFirst => Diagnostic::SenderNotAuthorised,
+            _ => Diagnostic::SenderNotAuthorised,
         };
         let why = format!("{remote_domain}: {refusal} ({})", refusal.name());
         match refusal {

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
-use nuncio_translate::judge::{Direction, Kind, Refusal, judge};
+use nuncio_translate::judge::{Refusal, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
 use nuncio_translate::pair::{Cause, LATEST_ERROR, Notice, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
@@ -20,6 +20,7 @@ use tracing::{debug, info};
 
 use crate::log_limit::{self, Source};
 
+use super::hops::message_of;
 use super::incoming::{Incoming, ReplySlot};
 use super::timers::Due;
 use super::{Gateway, LanePort, Pair};
@@ -121,27 +122,30 @@ impl Gateway {
         let remote = self.remote(contact.domain());
         let mut composed = String::new();
         PairKey::compose(user.as_str(), contact.as_str(), &mut composed);
-        let done = remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
-            let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-            match judge(&policy, contact.domain(), pair.consent(), direction, kind, now.unix()) {
-                Err(refusal) => {
-                    self.counters.xmpp_to_sip_refused.add(1);
-                    self.log_contact_refused(key, refusal, "message of a contact refused", now);
-                    self.reply_uniform(message, now);
-                }
-                Ok(permit) => match pair.contact_writes(permit, message, &self.settings.pair, now) {
-                    Ok(()) => self.run_pair(key, pair, now),
-                    Err(message) => {
-                        self.counters.xmpp_to_sip_failed.add(1);
-                        let failure = XmppFailure {
-                            kind: ErrorType::Wait,
-                            ..XmppFailure::new(Condition::ResourceConstraint, "too many messages are waiting")
-                        };
-                        message.fail(&failure, now);
+        let done =
+            remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
+                match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
+                    Err(refusal) => {
+                        self.counters.xmpp_to_sip_refused.add(1);
+                        self.log_contact_refused(key, refusal, "message of a contact refused", now);
+                        self.reply_uniform(message, now);
                     }
-                },
-            }
-        });
+                    Ok(permit) => match pair.contact_writes(permit, message, &self.settings.pair, now) {
+                        Ok(()) => self.run_pair(key, pair, now),
+                        Err(message) => {
+                            self.counters.xmpp_to_sip_failed.add(1);
+                            let failure = XmppFailure {
+                                kind: ErrorType::Wait,
+                                ..XmppFailure::new(
+                                    Condition::ResourceConstraint,
+                                    "too many messages are waiting",
+                                )
+                            };
+                            message.fail(&failure, now);
+                        }
+                    },
+                }
+            });
         if let Err(lost) = done {
             self.pair_lost(&composed, lost, now);
         }

@@ -9,7 +9,7 @@ use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing, Pus
 use nuncio_sip::{Message, StatusCode};
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
-use nuncio_translate::judge::{Direction, Kind, judge};
+use nuncio_translate::judge::{Direction, Kind, Question, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, RequestError};
 use nuncio_translate::pair::{NextForSip, Notice, PairKey, ToSip};
 use nuncio_translate::{Moment, notice};
@@ -144,8 +144,7 @@ impl Gateway {
         if generation == policy.generation() {
             return true;
         }
-        let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-        match judge(&policy, envelope.pair.remote_domain(), &consent, direction, kind, now.unix()) {
+        match judge(&policy, &message_of(&envelope.pair), &consent, now.unix()) {
             Ok(_) => true,
             Err(refusal) => {
                 self.log_contact_refused(&envelope.pair, refusal, "refused when it was about to leave", now);
@@ -192,10 +191,7 @@ impl Gateway {
                 }
                 NextForSip::Message => {
                     let policy = self.policy.load();
-                    let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-                    let judged =
-                        judge(&policy, key.remote_domain(), pair.consent(), direction, kind, now.unix());
-                    match judged {
+                    match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
                         Err(refusal) => {
                             self.counters.xmpp_to_sip_refused.add(1);
                             self.log_contact_refused(key, refusal, "refused when its turn came", now);
@@ -372,6 +368,16 @@ struct RequestIds {
     branch: CompactString,
     tag: CompactString,
     call_token: CompactString,
+}
+
+/// The question whether a message of the contact may cross.
+pub(super) fn message_of(pair: &PairKey) -> Question<'_> {
+    Question {
+        sip_user: pair.sip_user(),
+        contact_domain: pair.remote_domain(),
+        direction: Direction::XmppToSip,
+        kind: Kind::Message,
+    }
 }
 
 fn internal() -> XmppFailure {

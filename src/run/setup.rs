@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use anyhow::{Context as _, anyhow};
 use compact_str::CompactString;
 use nuncio_sip::hop::{HopConfig, HopGroup};
-use nuncio_translate::judge::{self, Snapshot};
+use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::pair::PairConfig;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::lane::LaneConfig;
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::node_key;
-use crate::config::{self, Config, PartnerType};
+use crate::config::{self, Config, PartnerType, SipUsers};
 use crate::context::{Context, FrontEndTargets, Leave, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family};
 use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Settings};
@@ -127,7 +127,31 @@ fn snapshot(config: &Config) -> anyhow::Result<Snapshot> {
         };
         partners.push((entry, names(&partner.additional_domains)?));
     }
-    Ok(Snapshot::new(1, names(&config.sip.domains)?, partners))
+    let snapshot = Snapshot::new(1, names(&config.sip.domains)?, partners);
+    Ok(snapshot.with_users(users(&config.policy)?).with_consent_lifetime(config.policy.consent))
+}
+
+fn users(policy: &config::Policy) -> anyhow::Result<UserPolicy> {
+    let verdict = |verdict| match verdict {
+        config::Verdict::Allow => Verdict::Allow,
+        config::Verdict::Deny => Verdict::Deny,
+    };
+    let who = |users: &SipUsers| -> anyhow::Result<Who> {
+        Ok(match users {
+            SipUsers::One(user) => Who::User(user.clone()),
+            SipUsers::Domain(name) => Who::Domain(domain(name)?.as_str().into()),
+            SipUsers::Matching(pattern) => Who::Pattern(pattern.clone()),
+        })
+    };
+    let mut rules = Vec::with_capacity(policy.rules.len());
+    for rule in &policy.rules {
+        rules.push(UserRule {
+            who: rule.users.iter().map(who).collect::<anyhow::Result<_>>()?,
+            partners: names(&rule.partners)?,
+            verdict: verdict(rule.verdict),
+        });
+    }
+    Ok(UserPolicy::new(policy.enabled, verdict(policy.default), rules))
 }
 
 fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {

@@ -6,7 +6,9 @@
 
 mod key;
 mod notices;
+mod record;
 mod reported;
+pub mod roster;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +17,11 @@ use std::time::{Duration, Instant};
 
 use nuncio_xmpp::Element;
 
+pub use crate::judge::Added;
 pub use key::PairKey;
 use notices::Notices;
 pub use notices::{Cause, Notice};
+pub use record::{From, NotifierRecord, PairRecord, SubscriberRecord, To};
 pub use reported::LATEST_ERROR;
 use reported::Reported;
 

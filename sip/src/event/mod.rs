@@ -1,0 +1,5 @@
+//! Event subscriptions (RFC 6665), without IO: the dialogs of both roles.
+
+mod record;
+
+pub use record::DialogRecord;
