@@ -40,8 +40,8 @@ impl Gateway {
 
     /// The same for a stanza with a bad address, whatever it wants.
     pub fn bad_address_may_be_answered(stanza: &Element) -> bool {
-        !is_error(stanza)
-            && !(classify(stanza) == Some(StanzaKind::Iq) && stanza.attr("type") == Some("result"))
+        let is_result = classify(stanza) == Some(StanzaKind::Iq) && stanza.attr("type") == Some("result");
+        !is_error(stanza) && !is_result
     }
 
     /// Reserves the place for the answer to a stanza that goes back from one of our domains to a partner's. Without

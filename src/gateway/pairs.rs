@@ -37,7 +37,7 @@ pub(super) struct Remote {
 }
 
 /// A pair was emptied because a step on it panicked; this is what it held.
-pub(super) type PairLost = Box<Salvage<Incoming>>;
+pub(super) type PairLost = Salvage<Incoming>;
 
 #[derive(Debug)]
 struct Slot {
@@ -106,14 +106,14 @@ impl Remote {
     /// Empties a pair on which a step panicked. It stays, with its serials, and is looked at again soon.
     fn salvage(&self, composed: &str, config: &PairConfig, timers: &Timers, now: Moment) -> PairLost {
         let Some(mut entry) = self.pairs.get_mut(composed) else {
-            return Box::new(Salvage { messages: Vec::new(), notices: 0 });
+            return Salvage { messages: Vec::new(), notices: 0 };
         };
         let (key, slot) = entry.pair_mut();
         let salvage = slot.pair.salvage();
         // The step may have taken its timer and not set the next.
         slot.timer = None;
         slot.schedule(key, config, timers, now);
-        Box::new(salvage)
+        salvage
     }
 
     /// Looks at a pair whose time has come; it is dropped when it holds nothing.

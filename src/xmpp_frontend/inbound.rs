@@ -31,7 +31,7 @@ const ROOM_GRACE: Duration = Duration::from_secs(5);
 /// Something that may have to be answered, and waits for room for its answer.
 enum Held {
     Stanza(Box<Stanza>),
-    BadAddress(Element),
+    BadAddress(Box<Element>),
 }
 
 /// The session of one stream opened by a partner.
@@ -149,7 +149,7 @@ impl InboundSession {
                     self.domains = Some((established.local, remote));
                 }
                 Output::Stanza(stanza) => self.take(Held::Stanza(stanza), now),
-                Output::BadAddress { element, .. } => self.take(Held::BadAddress(element), now),
+                Output::BadAddress { element, .. } => self.take(Held::BadAddress(Box::new(element)), now),
                 Output::Unasked(element) => {
                     debug!(peer = %self.peer, element = element.name(), "element ignored on an inbound stream");
                 }
@@ -221,7 +221,7 @@ impl InboundSession {
     }
 
     /// Hands it on, with room for its answer if it may get one; without that room it comes back.
-    fn work_on(&mut self, came: Held, now: Moment) -> Result<(), Held> {
+    fn work_on(&self, came: Held, now: Moment) -> Result<(), Held> {
         let slot = match (may_be_answered(&came), &self.domains) {
             (true, Some((local, remote))) => {
                 let slot = self.gateway.reserve_answer(local.as_str(), remote.as_str(), &self.wake);
@@ -233,7 +233,7 @@ impl InboundSession {
             _ => None,
         };
         match came {
-            Held::BadAddress(element) => self.gateway.xmpp_bad_address(element, slot, now),
+            Held::BadAddress(element) => self.gateway.xmpp_bad_address(*element, slot, now),
             Held::Stanza(mut stanza) => {
                 // The stream's default language becomes the stanza's own, which outlives the stream (IM-14).
                 if let (Some(lang), None) = (&self.lang, stanza.element.lang()) {

@@ -301,7 +301,7 @@ impl House {
     }
 
     /// The next step that draws a random number panics.
-    pub(crate) fn panic_once(&mut self) {
+    pub(crate) fn panic_once(&self) {
         self.stage.panics.store(1, Ordering::Relaxed);
     }
 
