@@ -4,8 +4,12 @@
 //! the rest waits here as events and is judged again when it leaves. What goes to the contact keeps its
 //! order in the lane. No pair ever needs the state of another.
 
+mod config;
+mod context;
 mod key;
 mod notices;
+mod output;
+mod presence;
 mod record;
 pub mod roster;
 #[cfg(test)]
@@ -17,9 +21,13 @@ use std::time::{Duration, Instant};
 use nuncio_xmpp::Element;
 
 pub use crate::judge::Added;
+pub use config::PresenceConfig;
+pub use context::{Budget, Context, Place};
 pub use key::PairKey;
 use notices::Notices;
 pub use notices::{Cause, Notice};
+pub use output::{AddedEnd, Asked, Attempt, Ended, Fact, Half, Judged, Output, Request, Sent, ToXmpp};
+pub use presence::{Arrived, Routable, Subscribing};
 pub use record::{From, NotifierRecord, PairRecord, SubscriberRecord, To};
 
 use crate::Moment;
