@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use smallvec::SmallVec;
-
 use crate::StatusCode;
 
 /// The final answer to a request; Via, From, To, Call-ID and CSeq are the connection's affair.
@@ -14,12 +12,12 @@ pub struct Answer {
     /// Fit for the wire.
     pub reason: Cow<'static, str>,
     /// In the order in which they are written. A Record-Route stands here byte for byte as it came.
-    pub headers: SmallVec<[(&'static str, String); 4]>,
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Answer {
     pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: SmallVec::new() }
+        Self { status, reason: reason.into(), headers: Vec::new() }
     }
 
     /// With the registered phrase.

@@ -26,19 +26,22 @@ mod config;
 mod dialog;
 mod notifier;
 mod record;
+mod report;
 mod retry;
 mod subscriber;
 
 pub use answer::Answer;
-pub use check::{Wanted, check_notify, check_subscribe};
+pub use check::{Wanted, check_notify, check_subscribe, dialog_sharing_refused};
 pub use config::{Context, EventConfig, Tokens};
-pub use dialog::{Dialog, Order, RESTORE_JUMP};
+pub use dialog::{Dialog, MAX_KEPT, NoDialog, Order, RESTORE_JUMP};
 pub use notifier::{
-    Document, Notifier, NotifierEnd, NotifierOutput, NotifyState, Terminate, TerminateReason,
+    Document, LAST_TRIES, MAX_REFUSALS, Notifier, NotifierEnd, NotifierOutput, NotifyState, Terminate,
+    TerminateReason,
 };
 pub use record::DialogRecord;
-pub use retry::Retry;
-pub use subscriber::{Again, EndReason, SubscribeFailure, Subscriber, SubscriberOutput, SubscriberReport};
+pub use report::{Again, EndReason, SubscribeFailure, SubscriberOutput, SubscriberReport};
+pub use retry::{Retry, TRIES};
+pub use subscriber::{OUTCOME_WITHIN, SHORTEST_GRANT, Subscriber};
 
 use crate::hop::HopFailure;
 

@@ -89,4 +89,49 @@ impl Activity {
             _ => None,
         }
     }
+
+    /// Calendars make it of their entries (RFC 4480 §3.2): words that stand beside it may be the subject of a meeting or an
+    /// out-of-office note, and go nowhere.
+    pub fn may_be_planned(self) -> bool {
+        self.is_out_of_office()
+            || matches!(
+                self,
+                Self::Appointment
+                    | Self::Breakfast
+                    | Self::Dinner
+                    | Self::Lunch
+                    | Self::Meal
+                    | Self::Meeting
+                    | Self::Performance
+                    | Self::Presentation
+            )
+    }
+
+    /// He is gone for days.
+    pub fn is_out_of_office(self) -> bool {
+        matches!(self, Self::Holiday | Self::PermanentAbsence | Self::Travel | Self::Vacation)
+    }
+
+    /// Of several, the one that most tells others not to write counts.
+    pub(super) fn weight(self) -> u8 {
+        match self.show() {
+            Some(Show::Dnd) => 3,
+            Some(Show::Xa) => 2,
+            Some(Show::Away) => 1,
+            Some(Show::Chat) | None => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pd_08_every_activity_comes_back_from_its_name() {
+        for (activity, name) in Activity::NAMES {
+            assert_eq!((activity.as_str(), Activity::from_name(name)), (name, Some(activity)));
+        }
+        assert_eq!(Activity::from_name("Away"), None);
+    }
 }

@@ -167,3 +167,25 @@ impl Show {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_is_small() {
+        assert!(size_of::<Resource>() <= 48, "{}", size_of::<Resource>());
+        assert_eq!(size_of::<Presentity>(), 24);
+    }
+
+    #[test]
+    fn what_is_taken_away_again_leaves_nothing() {
+        let mut resource = Resource::new("a", Availability::Open);
+        resource.set_idle_since(Some(1));
+        resource.set_activity(Some(Activity::Away), Some(" text "));
+        assert_eq!((resource.idle_since(), resource.activity_text()), (Some(1), Some("text")));
+        resource.set_idle_since(None);
+        resource.set_activity(None, Some("\r\n"));
+        assert_eq!(resource, Resource::new("a", Availability::Open));
+    }
+}

@@ -40,6 +40,10 @@ impl Notes {
         self.0.iter()
     }
 
+    pub(super) fn as_slice(&self) -> &[Note] {
+        &self.0
+    }
+
     /// There are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -61,4 +65,58 @@ pub(super) fn clean(text: &str) -> Option<CompactString> {
         shown.char_indices().nth(MAX_NOTE).map_or(&*shown, |(at, _)| shown.get(..at).unwrap_or_default());
     let cut = cut.trim_end();
     (!cut.is_empty()).then(|| cut.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(notes: &Notes) -> Vec<(Option<&str>, &str)> {
+        notes.iter().map(|note| (note.lang.as_deref(), note.text.as_str())).collect()
+    }
+
+    #[test]
+    fn pm_23_there_is_one_note_for_a_language() {
+        let mut notes = Notes::default();
+        for (lang, text) in
+            [(None, "a"), (Some("de"), "b"), (Some("DE"), "c"), (None, "d"), (Some("en"), "e")]
+        {
+            notes.add(lang, text);
+        }
+        assert_eq!(texts(&notes), [(None, "a"), (Some("de"), "b"), (Some("en"), "e")]);
+    }
+
+    #[test]
+    fn sec_30_a_language_that_is_none_is_dropped() {
+        let mut notes = Notes::default();
+        notes.add(Some("de\r\nX: y"), "a");
+        assert_eq!(texts(&notes), [(None, "a")]);
+    }
+
+    #[test]
+    fn sec_34_notes_are_one_line_without_tricks() {
+        let mut notes = Notes::default();
+        notes.add(None, " a\r\nb\u{202e}c\0 ");
+        assert_eq!(texts(&notes), [(None, "a bc")]);
+        notes.add(Some("de"), "\u{200b}\r\n");
+        assert_eq!(notes.iter().len(), 1, "nothing remains of the second");
+    }
+
+    #[test]
+    fn notes_are_cut_at_the_limit() {
+        let mut notes = Notes::default();
+        notes.add(Some("de"), &"ä".repeat(MAX_NOTE));
+        notes.add(Some("en"), &"ä".repeat(MAX_NOTE + 1));
+        let lengths: Vec<_> = notes.iter().map(|note| note.text.chars().count()).collect();
+        assert_eq!(lengths, [MAX_NOTE, MAX_NOTE]);
+    }
+
+    #[test]
+    fn there_are_no_more_notes_than_the_limit() {
+        let mut notes = Notes::default();
+        for number in 0..=MAX_NOTES {
+            notes.add(Some(&format!("x-{number}")), "a");
+        }
+        assert_eq!(notes.iter().len(), MAX_NOTES);
+    }
 }

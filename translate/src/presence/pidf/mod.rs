@@ -1,7 +1,18 @@
 //! `application/pidf+xml` (RFC 3863) with the data model (RFC 4479) and RPID (RFC 4480).
 
+mod priority;
+mod read;
+mod rpid;
+mod tuple_id;
+mod write;
+
+use nuncio_xmpp::ReadErrorKind;
+
 use super::model::Presentity;
 use crate::address::Contact;
+
+pub use read::LIMITS;
+pub(super) use tuple_id::opaque;
 
 /// What reading depends on beside the document.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,7 +48,12 @@ impl PidfError {
     /// The status of the answer to the NOTIFY.
     pub fn status(&self) -> u16 {
         match self {
-            Self::Xml(_) | Self::Root => 400,
+            Self::Xml(error) => match error.kind {
+                ReadErrorKind::Encoding => 415,
+                ReadErrorKind::StanzaTooBig => 413,
+                _ => 400,
+            },
+            Self::Root => 400,
             Self::Charset => 415,
             Self::TooManyTuples => 413,
         }
@@ -49,15 +65,14 @@ impl PidfError {
 /// # Errors
 /// [`PidfError`].
 pub fn read(document: &[u8], context: Context<'_>) -> Result<Presentity, PidfError> {
-    let _ = (document, context);
-    Ok(Presentity::default())
+    read::document(document, &context)
 }
 
 /// Appends the document that tells SIP watchers about a contact.
 ///
 /// `stamp_ms`: milliseconds of Unix time, never the same twice for one watcher; see [`next_stamp`].
 pub fn write(contact: &Contact, state: &Presentity, stamp_ms: u64, out: &mut Vec<u8>) {
-    let _ = (contact, state, stamp_ms, out);
+    write::document(contact, state, stamp_ms, out);
 }
 
 /// The timestamp of the next document: now, but never the same or an earlier one than `last` (PD-05).
