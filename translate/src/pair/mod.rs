@@ -4,7 +4,9 @@
 //! the rest waits here as events and is judged again when it leaves. What goes to the contact keeps its
 //! order in the lane. No pair ever needs the state of another.
 
+mod backoff;
 mod config;
+mod contact_watches;
 mod context;
 mod key;
 mod notices;
@@ -12,8 +14,11 @@ mod output;
 mod presence;
 mod record;
 pub mod roster;
+mod saved;
+mod step;
 #[cfg(test)]
 mod tests;
+mod user_watches;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -27,11 +32,13 @@ pub use key::PairKey;
 use notices::Notices;
 pub use notices::{Cause, Notice};
 pub use output::{AddedEnd, Asked, Attempt, Ended, Fact, Half, Judged, Output, Request, Sent, ToXmpp};
+use presence::Presence;
 pub use presence::{Arrived, Routable, Subscribing};
 pub use record::{From, NotifierRecord, PairRecord, SubscriberRecord, To};
+use saved::Saved;
 
 use crate::Moment;
-use crate::judge::{Consent, Permit, REPLY_WINDOW, Rule};
+use crate::judge::{Consent, PartnerType, Permit, REPLY_WINDOW, Rule};
 
 /// Bounds of a pair.
 #[derive(Debug, Clone)]
@@ -56,6 +63,8 @@ pub struct Pair {
     notices: Notices,
     pending: Option<Pending>,
     serial: u64,
+    saved: Saved,
+    presence: Option<Box<Presence>>,
 }
 
 /// A message of the contact that waits for its turn.
@@ -118,6 +127,10 @@ impl Pair {
     /// A message of the SIP user crosses: from now on the contact may answer for a while.
     pub fn sip_user_writes(&mut self, permit: Permit, now: Moment) -> Crossing {
         self.consent.sip_user_wrote = Some(now.unix());
+        // Nobody else needs it to be remembered.
+        if permit.partner_type() == PartnerType::PublicUnverified && self.saved.wrote_lags(now.unix()) {
+            self.saved.touch();
+        }
         Crossing { rule: permit.rule(), generation: permit.generation() }
     }
 
@@ -200,22 +213,26 @@ impl Pair {
         expired
     }
 
-    /// When [`Pair::expired`] or [`Pair::is_idle`] is worth asking again.
+    /// When [`Pair::handle_timeout`], [`Pair::expired`] or [`Pair::is_idle`] is worth calling again.
     pub fn deadline(&self, config: &PairConfig, now: Moment) -> Option<Instant> {
         let hold = self.waiting.front().map(|waiting| waiting.arrival + config.hold);
-        hold.or_else(|| {
+        let messages = hold.or_else(|| {
             let wrote = self.consent.sip_user_wrote?;
             let left = wrote.saturating_add(REPLY_WINDOW.as_secs()).saturating_sub(now.unix());
-            Some(now.instant + Duration::from_secs(left.min(REPLY_WINDOW.as_secs())))
-        })
+            (left > 0).then(|| now.instant + Duration::from_secs(left.min(REPLY_WINDOW.as_secs())))
+        });
+        let presence = self.presence.as_ref().and_then(|presence| presence.deadline());
+        messages.into_iter().chain(presence).min()
     }
 
-    /// Nothing would be lost with this pair.
+    /// Nothing would be lost with this pair, and nothing of it is stored.
     pub fn is_idle(&self, now: Moment) -> bool {
         self.pending.is_none()
             && self.waiting.is_empty()
             && self.notices.is_empty()
             && !self.consent.replies_open(now.unix())
+            && self.saved.is_nothing()
+            && self.presence.as_ref().is_none_or(|presence| presence.is_nothing(&self.consent))
     }
 
     /// Messages waiting for the SIP user, without the one pending.

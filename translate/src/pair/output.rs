@@ -18,6 +18,8 @@ pub enum Output {
     Request(Request),
     /// Answer a request.
     Answer { asked: Asked, answer: Answer },
+    /// Answer a request with 403 and the rule.
+    Refuse { asked: Asked, refusal: Refusal },
     /// Requests inside a dialog with this local tag are for this pair, from now on.
     Bound(CompactString),
     /// … and no more.
@@ -33,7 +35,8 @@ pub enum Output {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToXmpp {
     pub stanza: Vec<u8>,
-    /// What it is. A stanza in the lane may be replaced by a newer one with the same `sent` of the same pair.
+    /// What it is. While an older stanza of the same pair with the same [`Sent::Presence`] waits in the lane, it may be
+    /// taken out; this one goes to the end all the same.
     pub sent: Sent,
     /// The judgement it crosses under, to be renewed if it has to wait; `None`: it only takes something back.
     pub judged: Option<Judged>,
@@ -47,6 +50,9 @@ pub enum Sent {
     Presence {
         resource: CompactString,
     },
+    /// The answer to one of the contact's resources that asked. It takes no other one's place, and may be lost: who
+    /// asked asks again.
+    Reply,
 }
 
 /// What has to be asked again when something had to wait and the policy has another generation by then.
