@@ -50,6 +50,9 @@ pub enum NoDialog {
     /// No Contact, several, or one that is no SIP URI.
     #[error("the Contact header field does not hold exactly one SIP address")]
     Contact,
+    /// A Record-Route that is no SIP URI.
+    #[error("a Record-Route header field does not hold a SIP address")]
+    Route,
     /// More than [`MAX_KEPT`].
     #[error("route set, Contact and addresses are longer than {MAX_KEPT} bytes")]
     TooLarge,
@@ -65,6 +68,7 @@ impl NoDialog {
             Self::Header(_) => Answer::plain(400),
             Self::NoTag => Answer::new(400, "Missing From Tag"),
             Self::Contact => Answer::new(400, "Missing or Unusable Contact Header Field"),
+            Self::Route => Answer::new(400, "Unusable Record-Route Header Field"),
             Self::TooLarge => Answer::plain(513),
         }
     }
@@ -151,8 +155,11 @@ impl Dialog {
     /// [`NoDialog`]; nothing has changed then.
     pub fn establish(&mut self, request: &Message) -> Result<(), NoDialog> {
         let tag = request.from_header()?.tag().ok_or(NoDialog::NoTag)?;
-        let routes = request.record_routes().map(|route| Ok(route?.as_str().into()));
-        let routes = routes.collect::<Result<Box<[Box<str>]>, HeaderError>>()?;
+        let routes = request.record_routes().map(|route| {
+            let route = route?;
+            if route.uri.is_sip() { Ok(route.as_str().into()) } else { Err(NoDialog::Route) }
+        });
+        let routes = routes.collect::<Result<Box<[Box<str>]>, NoDialog>>()?;
         let target = contact(request)?;
         let kept = tag.len()
             + self.0.call_id.len()

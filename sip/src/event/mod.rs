@@ -29,6 +29,8 @@ mod record;
 mod report;
 mod retry;
 mod subscriber;
+#[cfg(test)]
+mod tests;
 
 pub use answer::Answer;
 pub use check::{Wanted, check_notify, check_subscribe, dialog_sharing_refused};

@@ -1,6 +1,6 @@
 use super::Show;
 
-/// What somebody does (RFC 4480 §3.2).
+/// What somebody does; the names are those of RFC 4480 §3.2, where they are explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Activity {

@@ -1,5 +1,9 @@
 use nuncio_sip::{CommaList, ContentType};
 
+use super::model::Presentity;
+use super::pidf::{self, PidfError};
+use crate::address::Contact;
+
 /// The formats of presence documents that we read and write. All of one model; each has its module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -28,6 +32,23 @@ impl Format {
     /// The format of a document that came in; `None`: 415.
     pub fn of(content_type: &ContentType<'_>) -> Option<Self> {
         content_type.is("application", "pidf+xml").then_some(Self::Pidf)
+    }
+
+    /// Reads a document of this format.
+    ///
+    /// # Errors
+    /// [`PidfError`].
+    pub fn read(self, document: &[u8], context: pidf::Context<'_>) -> Result<Presentity, PidfError> {
+        match self {
+            Self::Pidf => pidf::read(document, context),
+        }
+    }
+
+    /// Appends a document of this format; see [`pidf::write`].
+    pub fn write(self, contact: &Contact, state: &Presentity, stamp_ms: u64, out: &mut Vec<u8>) {
+        match self {
+            Self::Pidf => pidf::write(contact, state, stamp_ms, out),
+        }
     }
 
     /// The best format a watcher takes. `accept`: all values of the Accept field, joined by commas; `None` without the

@@ -107,3 +107,98 @@ fn children(visible: Visible<'_>, lang: Option<&str>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"'/>");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::{Availability, Notes, Resource, Show};
+
+    fn written(write: impl FnOnce(Ends<'_>, &mut Vec<u8>)) -> String {
+        let from = BareJid::parse("romeo@contoso.com").unwrap();
+        let to = Jid::parse("juliet@fabrikam.com/balcony").unwrap();
+        let mut out = Vec::new();
+        write(Ends { from: &from, to: &to, id: "i1" }, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn xi_01_subscriptions_go_from_bare_to_bare() {
+        for (kind, name) in [
+            (Subscription::Subscribe, "subscribe"),
+            (Subscription::Subscribed, "subscribed"),
+            (Subscription::Unsubscribe, "unsubscribe"),
+            (Subscription::Unsubscribed, "unsubscribed"),
+            (Subscription::Probe, "probe"),
+        ] {
+            assert_eq!(
+                written(|ends, out| write_subscription(kind, ends, out)),
+                format!(
+                    "<presence from='romeo@contoso.com' to='juliet@fabrikam.com' id='i1' type='{name}'/>"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn pr_14_a_probe_is_answered_with_its_id_and_the_time_of_leaving() {
+        assert_eq!(
+            written(|ends, out| write_unavailable(ends, Some(1_795_184_285_042), out)),
+            "<presence from='romeo@contoso.com' to='juliet@fabrikam.com/balcony' id='i1' type='unavailable'>\
+             <delay xmlns='urn:xmpp:delay' from='contoso.com' stamp='2026-11-20T14:18:05.042Z'/></presence>"
+        );
+        assert_eq!(
+            written(|ends, out| write_unavailable(ends, None, out)),
+            "<presence from='romeo@contoso.com' to='juliet@fabrikam.com/balcony' id='i1' type='unavailable'/>"
+        );
+    }
+
+    fn busy(availability: Availability) -> Resource {
+        let mut resource = Resource::new("desk", availability);
+        resource.show = Some(Show::Dnd);
+        resource.priority = Some(-1);
+        resource.set_idle_since(Some(1_795_184_285));
+        let mut notes = Notes::default();
+        notes.add(Some("de"), "Bin <weg>");
+        resource.set_notes(notes);
+        resource
+    }
+
+    #[test]
+    fn an_available_resource_has_everything_it_may_have() {
+        let resource = busy(Availability::Open);
+        let update = Update::Available { name: "desk".into(), resource: &resource };
+        assert_eq!(
+            written(|ends, out| write_update(&update, ends, Disclosure::Full, out)),
+            "<presence from='romeo@contoso.com/desk' to='juliet@fabrikam.com/balcony' id='i1' xml:lang='de'>\
+             <show>dnd</show><status>Bin &lt;weg&gt;</status><priority>-1</priority>\
+             <idle xmlns='urn:xmpp:idle:1' since='2026-11-20T14:18:05.000Z'/></presence>"
+        );
+        assert_eq!(
+            written(|ends, out| write_update(&update, ends, Disclosure::BasicOnly, out)),
+            "<presence from='romeo@contoso.com/desk' to='juliet@fabrikam.com/balcony' id='i1'>\
+             <show>dnd</show><priority>-1</priority></presence>"
+        );
+    }
+
+    #[test]
+    fn pm_22_unavailable_has_neither_show_nor_priority() {
+        let resource = busy(Availability::Closed);
+        let update = Update::AllUnavailable { resource: Some(&resource) };
+        assert_eq!(
+            written(|ends, out| write_update(&update, ends, Disclosure::Full, out)),
+            "<presence from='romeo@contoso.com' to='juliet@fabrikam.com/balcony' id='i1' type='unavailable' \
+             xml:lang='de'><status>Bin &lt;weg&gt;</status></presence>"
+        );
+        for update in [update, Update::AllUnavailable { resource: None }] {
+            assert_eq!(
+                written(|ends, out| write_update(&update, ends, Disclosure::BasicOnly, out)),
+                "<presence from='romeo@contoso.com' to='juliet@fabrikam.com/balcony' id='i1' type='unavailable'/>"
+            );
+        }
+        let update = Update::Unavailable { name: "desk".into() };
+        assert_eq!(
+            written(|ends, out| write_update(&update, ends, Disclosure::Full, out)),
+            "<presence from='romeo@contoso.com/desk' to='juliet@fabrikam.com/balcony' id='i1' type='unavailable'/>"
+        );
+    }
+}

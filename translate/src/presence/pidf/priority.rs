@@ -26,7 +26,8 @@ pub(super) fn write(thousandths: u16, out: &mut Vec<u8>) {
 /// Reads a contact priority; `None` if it is no decimal number between 0 and 1 with at most three decimals, which then is
 /// as if it were not there.
 pub(super) fn parse(text: &str) -> Option<i8> {
-    let (whole, decimals) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let text = text.trim();
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
