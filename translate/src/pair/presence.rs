@@ -26,6 +26,8 @@ pub type Routable<'a> = &'a dyn Fn(&Uri<'_>) -> bool;
 pub struct Subscribing<'a> {
     pub request: &'a Message,
     pub wanted: &'a Wanted,
+    /// The To tag that the answer gets: the connection has chosen it, and it becomes the dialog's.
+    pub tag: &'a str,
     /// Which endpoint of the SIP user it is: its instance, epid or Contact.
     pub endpoint: &'a str,
     /// The front end it came from, by name.

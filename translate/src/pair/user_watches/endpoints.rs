@@ -33,10 +33,9 @@ impl UserWatches {
         subscribing: Subscribing<'_>,
         step: &mut Step<'_, '_>,
     ) -> (Answer, bool) {
-        let Subscribing { request, wanted, endpoint, front_end } = subscribing;
-        let tag = step.context.tokens.token();
+        let Subscribing { request, wanted, tag, endpoint, front_end } = subscribing;
         let active = step.roster.to == To::Yes;
-        let accepted = Notifier::accept(request, wanted, &tag, active, &mut step.event());
+        let accepted = Notifier::accept(request, wanted, tag, active, &mut step.event());
         let (notifier, answer) = match accepted {
             Ok(accepted) => accepted,
             Err(answer) => return (answer, false),
