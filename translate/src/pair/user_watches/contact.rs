@@ -172,11 +172,7 @@ impl UserWatches {
     }
 
     /// The contact would show himself, and a rule forbids it.
-    pub(in crate::pair) fn may_not_appear(
-        &self,
-        refusal: crate::judge::Refusal,
-        step: &mut Step<'_, '_>,
-    ) {
+    pub(in crate::pair) fn may_not_appear(&self, refusal: crate::judge::Refusal, step: &mut Step<'_, '_>) {
         if self.is_watched() {
             step.refused(Attempt::ContactAppears, refusal);
         }
