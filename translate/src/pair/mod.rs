@@ -4,13 +4,22 @@
 //! the rest waits here as events and is judged again when it leaves. What goes to the contact keeps its
 //! order in the lane. No pair ever needs the state of another.
 
+mod backoff;
+mod config;
+mod contact_watches;
+mod context;
 mod key;
 mod notices;
+mod output;
+mod presence;
 mod record;
 mod reported;
 pub mod roster;
+mod saved;
+mod step;
 #[cfg(test)]
 mod tests;
+mod user_watches;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -18,15 +27,21 @@ use std::time::{Duration, Instant};
 use nuncio_xmpp::Element;
 
 pub use crate::judge::Added;
+pub use config::PresenceConfig;
+pub use context::{Budget, Context, Place};
 pub use key::PairKey;
 use notices::Notices;
 pub use notices::{Cause, Notice};
+pub use output::{AddedEnd, Asked, Attempt, Ended, Fact, Half, Judged, Output, Request, Sent, ToXmpp};
+use presence::Presence;
+pub use presence::{Arrived, Routable, Subscribing};
 pub use record::{From, NotifierRecord, PairRecord, SubscriberRecord, To};
 pub use reported::LATEST_ERROR;
 use reported::Reported;
+use saved::Saved;
 
 use crate::Moment;
-use crate::judge::{Consent, Permit, REPLY_WINDOW, Rule};
+use crate::judge::{Consent, PartnerType, Permit, REPLY_WINDOW, Rule};
 use crate::stanza_id::StanzaId;
 
 /// Bounds of a pair.
@@ -54,6 +69,8 @@ pub struct Pair<M = Element> {
     reported: Reported,
     pending: Option<Pending<M>>,
     serial: u64,
+    saved: Saved,
+    presence: Option<Box<Presence>>,
 }
 
 /// A message of the contact that waits for its turn.
@@ -127,6 +144,8 @@ impl<M> Default for Pair<M> {
             reported: Reported::default(),
             pending: None,
             serial: 0,
+            saved: Saved::default(),
+            presence: None,
         }
     }
 }
@@ -139,6 +158,10 @@ impl<M> Pair<M> {
     /// A message of the SIP user crosses: from now on the contact may answer for a while.
     pub fn sip_user_writes(&mut self, permit: Permit, now: Moment) -> Crossing {
         self.consent.sip_user_wrote = Some(now.unix());
+        // Nobody else needs it to be remembered.
+        if permit.partner_type() == PartnerType::PublicUnverified && self.saved.wrote_lags(now.unix()) {
+            self.saved.touch();
+        }
         Crossing { rule: permit.rule(), generation: permit.generation() }
     }
 
@@ -231,25 +254,30 @@ impl<M> Pair<M> {
         expired
     }
 
-    /// When [`Pair::expired`] or [`Pair::is_idle`] is worth asking again.
+    /// When [`Pair::handle_timeout`], [`Pair::expired`] or [`Pair::is_idle`] is worth calling again.
     pub fn deadline(&self, config: &PairConfig, now: Moment) -> Option<Instant> {
         let hold = self.waiting.front().map(|waiting| waiting.arrival + config.hold);
-        hold.or_else(|| {
+        let messages = hold.or_else(|| {
             let replies = self.consent.sip_user_wrote.map(|wrote| {
                 let left = wrote.saturating_add(REPLY_WINDOW.as_secs()).saturating_sub(now.unix());
                 Duration::from_secs(left.min(REPLY_WINDOW.as_secs()))
             });
-            replies.max(self.reported.needed_for(now)).map(|left| now.instant + left)
-        })
+            let left = replies.max(self.reported.needed_for(now)).filter(|left| !left.is_zero());
+            left.map(|left| now.instant + left)
+        });
+        let presence = self.presence.as_ref().and_then(|presence| presence.deadline());
+        messages.into_iter().chain(presence).min()
     }
 
-    /// Nothing would be lost with this pair.
+    /// Nothing would be lost with this pair, and nothing of it is stored.
     pub fn is_idle(&self, now: Moment) -> bool {
         self.pending.is_none()
             && self.waiting.is_empty()
             && self.notices.is_empty()
             && self.reported.needed_for(now).is_none()
             && !self.consent.replies_open(now.unix())
+            && self.saved.is_nothing()
+            && self.presence.as_ref().is_none_or(|presence| presence.is_nothing(&self.consent))
     }
 
     /// Messages waiting for the SIP user, without the one pending.
@@ -269,7 +297,8 @@ impl<M> Pair<M> {
     }
 
     /// Empties a pair that a failed step may have left in any state. Who wrote to whom, what was reported and the
-    /// count of serials stay, so that an answer to what was pending settles nothing that comes later.
+    /// count of serials stay, so that an answer to what was pending settles nothing that comes later. Presence is
+    /// given up: endpoints subscribe again when their refresh is refused, and the record in the store is left as it is.
     pub fn salvage(&mut self) -> Salvage<M> {
         let (consent, serial) = (self.consent, self.serial);
         let reported = std::mem::take(&mut self.reported);
