@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod net;
 mod run;
 pub mod sip_frontend;
+pub mod store;
 pub mod tls;
 pub mod xmpp_frontend;
 

@@ -38,6 +38,7 @@ pub use address::{
 pub use limits::{Limits, PairLimits, SipLimits, XmppLimits};
 pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
+pub(crate) use value::printable;
 pub use value::{Family, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError};
 
 /// Where the configuration is looked for unless `--config` says otherwise.
