@@ -17,6 +17,9 @@ use crate::net::listener::{ListenLimits, bind, serve};
 use crate::net::now;
 use crate::{sip_frontend, xmpp_frontend};
 
+/// How long a stopping gateway waits for the disk to take the last changes.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Runs the gateway until it is told to stop by SIGTERM or SIGINT. The first signal drains: nothing new is
 /// taken, queues are flushed, streams are closed properly. A second one stops at once.
 ///
@@ -26,6 +29,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let limits = config.limits.clone();
     let context = setup::context(&config)?;
+    context.store.start(Arc::new(setup::NobodyWaits)).context("cannot start the store's thread")?;
 
     let sip_limits =
         ListenLimits { open: limits.sip.connections, unauthenticated: limits.sip.unauthenticated };
@@ -68,11 +72,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         drained = timeout(limits.drain, drain(&context, limits.drain)) => drained.is_ok(),
         reason = signals.next() => anyhow::bail!("{reason} again: stopped before everything was finished"),
     };
+    let store = Arc::clone(&context.store);
+    let closed = tokio::task::spawn_blocking(move || store.close(STORE_PATIENCE)).await;
     for (name, count) in context.gateway.counters().list() {
         if count > 0 {
             info!(counter = name, count, "since the start");
         }
     }
+    closed.context("the store ended with an internal error")??;
     anyhow::ensure!(drained, "stopped after {:?}: not everything could be finished", limits.drain);
     info!("stopped");
     Ok(())

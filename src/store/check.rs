@@ -32,7 +32,11 @@ pub fn check(state_dir: &Path) -> Result<Checked, StoreError> {
     }
     let connection = file::open_to_read(&path)?;
     let schema = schema::identify(&path, &connection)?;
-    let mut findings = file::examine(&path, &connection, true)?;
+    // Damage may be such that SQLite's own check cannot run: then that is the finding.
+    let mut findings = match file::examine(&path, &connection, true) {
+        Err(error) if error.fault == Fault::Damaged => vec![error.evidence],
+        findings => findings?,
+    };
     match foreign_keys(&connection) {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(error.to_string()),

@@ -1,5 +1,6 @@
 //! What can be wrong with the database, and what an administrator does about it.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -124,11 +125,10 @@ impl StoreError {
             | Error::Utf8Error(..) => Fault::Damaged,
             error => match error.sqlite_error_code() {
                 Some(ErrorCode::DiskFull) => Fault::Full,
-                Some(ErrorCode::ReadOnly) => Fault::ReadOnly,
+                Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => why_not(path),
                 Some(ErrorCode::PermissionDenied) => Fault::Denied,
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Fault::Damaged,
                 Some(ErrorCode::DatabaseBusy | ErrorCode::FileLockingProtocolFailed) => Fault::Locked,
-                Some(ErrorCode::CannotOpen) => cannot_open(path),
                 // The shared-memory file could not grow: SQLite calls a full disk by this name there.
                 Some(ErrorCode::SystemIoFailure)
                     if error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
@@ -143,12 +143,15 @@ impl StoreError {
 }
 
 /// SQLite only says that it cannot: the file system may say why.
-fn cannot_open(path: &Path) -> Fault {
-    match std::fs::OpenOptions::new().read(true).write(true).open(path) {
-        Err(error) => StoreError::io(path, &error).fault,
+pub(super) fn why_not(path: &Path) -> Fault {
+    let probe = path.with_extension("db.probe");
+    let write = || {
+        OpenOptions::new().read(true).write(true).open(path)?;
         // Then it was the companions it could not make.
-        Ok(_) => Fault::Denied,
-    }
+        OpenOptions::new().write(true).create_new(true).open(&probe)?;
+        std::fs::remove_file(&probe)
+    };
+    write().map_or_else(|error| StoreError::io(path, &error).fault, |()| Fault::ReadOnly)
 }
 
 /// The record itself was refused, not the disk's fault.

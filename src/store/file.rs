@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::error::why_not;
 use super::schema::{self, APPLICATION_ID};
 use super::{Fault, StoreError};
 
@@ -97,25 +98,24 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all()).map_err(io)
 }
 
-/// Opens it for the gateway.
+/// Opens it for the gateway, if it is ours to write.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
-    let open = || {
-        let connection = Connection::open_with_flags(path, flags(true))?;
-        careful(&connection)?;
+    let sqlite = |error| StoreError::sqlite(path, &error);
+    let connection = Connection::open_with_flags(path, flags(true)).map_err(sqlite)?;
+    careful(&connection).map_err(sqlite)?;
+    // What follows changes the file: not before it is known whose it is.
+    schema::identify(path, &connection)?;
+    let prepare = || {
         // A commit is on the disk when it returns, not only with the operating system: tickets promise it.
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update_and_check(None, "journal_size_limit", LOG_SIZE, |_| Ok(()))?;
-        Ok(connection)
+        connection.pragma_update_and_check(None, "journal_size_limit", LOG_SIZE, |_| Ok(()))
     };
-    let connection = open().map_err(|error| StoreError::sqlite(path, &error))?;
+    prepare().map_err(sqlite)?;
     match connection.is_readonly("main") {
         Ok(false) => Ok(connection),
-        // SQLite settles for reading when it may not write. The file system may say why it may not.
-        _ => match OpenOptions::new().write(true).open(path) {
-            Err(error) => Err(StoreError::io(path, &error)),
-            Ok(_) => Err(StoreError::new(path, Fault::ReadOnly, "")),
-        },
+        // SQLite settles for reading when it may not write.
+        _ => Err(StoreError::new(path, why_not(path), "it can only be read")),
     }
 }
 
@@ -124,7 +124,6 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let open = || {
         let connection = Connection::open_with_flags(path, flags(false))?;
         careful(&connection)?;
-        connection.pragma_update(None, "query_only", true)?;
         Ok(connection)
     };
     open().map_err(|error| StoreError::sqlite(path, &error))

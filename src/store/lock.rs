@@ -11,7 +11,14 @@ const LOCK: &str = "nuncio.lock";
 
 /// Held as long as this lives; the kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough while a process that is just being started still has a copy of the descriptor.
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock {
     pub(super) fn take(state_dir: &Path) -> Result<Self, StoreError> {

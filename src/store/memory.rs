@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use nuncio_translate::pair::{PairKey, PairRecord};
 use parking_lot::Mutex;
 
-use super::queue::{Change, Queue};
+use super::queue::{Change, Queue, Sealed};
 use super::{AuditEntry, Failing, Fault, Health, Keep, Outcome, StoreError, Ticket};
 
 /// Keeps what it is told to in memory, in two parts: what waits, and what has been committed. A crash loses the first.
@@ -30,7 +30,7 @@ struct Inner {
 #[derive(Debug, Default, Clone)]
 struct Disk {
     pairs: HashMap<PairKey, PairRecord>,
-    secrets: HashMap<CompactString, Box<[u8]>>,
+    secrets: HashMap<CompactString, Sealed>,
     audit: Vec<AuditEntry>,
 }
 
@@ -118,11 +118,11 @@ impl Keep for Memory {
     }
 
     fn secret(&self, name: &str) -> Option<Box<[u8]>> {
-        self.inner.lock().disk.secrets.get(name).cloned()
+        self.inner.lock().disk.secrets.get(name).map(|secret| secret.0.clone())
     }
 
     fn set_secret(&self, name: &str, value: &[u8]) -> Ticket {
-        self.inner.lock().queue.push(Change::Secret(name.into(), value.into()))
+        self.inner.lock().queue.push(Change::Secret(name.into(), Sealed(value.into())))
     }
 
     fn health(&self) -> Health {

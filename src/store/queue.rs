@@ -15,8 +15,18 @@ pub(super) const AUDIT_QUEUE: usize = 16_384;
 pub(super) enum Change {
     /// `None`: forget it.
     Pair(PairKey, Option<Box<PairRecord>>),
-    Secret(CompactString, Box<[u8]>),
+    Secret(CompactString, Sealed),
     Audit(AuditEntry),
+}
+
+/// A secret: not to be seen in debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Sealed(pub(super) Box<[u8]>);
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(sealed)")
+    }
 }
 
 /// What a later change replaces an earlier one of.

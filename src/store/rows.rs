@@ -62,7 +62,7 @@ impl<'t> Writer<'t> {
             Change::Pair(key, Some(record)) => self.pair(key, record),
             Change::Pair(key, None) => self.forget.execute((key.sip_user(), key.contact())).map(drop),
             Change::Secret(name, value) => {
-                self.secret.execute((name.as_str(), &value[..], self.now)).map(drop)
+                self.secret.execute((name.as_str(), &value.0[..], self.now)).map(drop)
             }
             Change::Audit(entry) => self.audit(entry),
         }

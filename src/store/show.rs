@@ -85,14 +85,14 @@ const PAIR_TEXT: &str = "sip_user, contact, datetime(added_since, 'unixepoch'), 
 const PAIR_JSON: &str = "json_object('sip_user', sip_user, 'contact', contact, 'added_since', added_since, \
     'last_subscribe', last_subscribe, 'sip_user_wrote', sip_user_wrote, 'to', to_state, 'from', from_state, \
     'from_since', from_since, 'saved_at', saved_at, \
-    'shown', (SELECT json_group_array(resource) FROM shown WHERE shown.pair = pair.id), \
-    'dialogs', (SELECT json_group_array(json_object('role', role, 'call_id', call_id, 'local_tag', local_tag, \
+    'shown', json((SELECT json_group_array(resource) FROM shown WHERE shown.pair = pair.id)), \
+    'dialogs', json((SELECT json_group_array(json_object('role', role, 'call_id', call_id, 'local_tag', local_tag, \
         'remote_tag', remote_tag, 'local_uri', local_uri, 'remote_uri', remote_uri, \
         'remote_target', remote_target, 'local_cseq', local_cseq, 'remote_cseq', remote_cseq, \
         'event_id', event_id, 'expires_at', expires_at, 'endpoint', endpoint, 'accept', accept, \
-        'front_end', front_end, 'routes', (SELECT json_group_array(route) FROM route \
-            WHERE route.pair = dialog.pair AND route.role = dialog.role AND route.dialog = dialog.position))) \
-        FROM dialog WHERE dialog.pair = pair.id))";
+        'front_end', front_end, 'routes', json((SELECT json_group_array(route) FROM route \
+            WHERE route.pair = dialog.pair AND route.role = dialog.role AND route.dialog = dialog.position)))) \
+        FROM dialog WHERE dialog.pair = pair.id)))";
 
 const AUDIT_TEXT: &str = "datetime(at, 'unixepoch'), actor, what, subject, was, became";
 

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::file::{self, Found};
 use super::lock::Lock;
-use super::queue::{Change, Queue};
+use super::queue::{Change, Queue, Sealed};
 use super::{
     AuditEntry, Committed, FILE, Failing, Fault, Health, Keep, StoreError, Ticket, load, schema, writer,
 };
@@ -55,14 +55,12 @@ pub struct Opened {
 
 /// The database in the state directory. It takes what it is told to keep from the beginning, and writes once it is
 /// [started](Store::start).
-#[derive(Debug)]
 pub struct Store {
     idle: Mutex<Option<Connection>>,
     shared: Arc<Shared>,
 }
 
 /// What the verbs and the writer share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) path: PathBuf,
     pub(super) options: StoreOptions,
@@ -71,10 +69,11 @@ pub(super) struct Shared {
     pub(super) bell: Condvar,
     /// Rung when the writer has ended.
     pub(super) over: Condvar,
-    _lock: Lock,
+    /// Let go of when the database is closed.
+    pub(super) lock: Mutex<Option<Lock>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct State {
     pub(super) queue: Queue,
     /// How many changes the writer has in hand.
@@ -85,7 +84,7 @@ pub(super) struct State {
     pub(super) refused: u64,
     pub(super) stop: bool,
     pub(super) running: bool,
-    secrets: HashMap<CompactString, Box<[u8]>>,
+    secrets: HashMap<CompactString, Sealed>,
 }
 
 impl Store {
@@ -104,7 +103,6 @@ impl Store {
             file::create(&path)?;
         }
         let mut connection = file::open(&path)?;
-        schema::identify(&path, &connection)?;
         // Before anything is changed. It takes about a second for a million pairs.
         if let Some(finding) = file::examine(&path, &connection, false)?.into_iter().next() {
             return Err(StoreError::new(&path, Fault::Damaged, finding));
@@ -112,7 +110,14 @@ impl Store {
         let version = schema::migrate(&path, &mut connection)?;
         let secrets = secrets(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
         let state = Mutex::new(State { secrets, ..State::default() });
-        let shared = Shared { path, options, state, bell: Condvar::new(), over: Condvar::new(), _lock: lock };
+        let shared = Shared {
+            path,
+            options,
+            state,
+            bell: Condvar::new(),
+            over: Condvar::new(),
+            lock: Mutex::new(Some(lock)),
+        };
         Ok(Opened {
             store: Self { idle: Mutex::new(Some(connection)), shared: Arc::new(shared) },
             created: found == Found::Nothing,
@@ -196,11 +201,11 @@ impl Keep for Store {
     }
 
     fn secret(&self, name: &str) -> Option<Box<[u8]>> {
-        self.shared.state.lock().secrets.get(name).cloned()
+        self.shared.state.lock().secrets.get(name).map(|secret| secret.0.clone())
     }
 
     fn set_secret(&self, name: &str, value: &[u8]) -> Ticket {
-        self.push(Change::Secret(name.into(), value.into()))
+        self.push(Change::Secret(name.into(), Sealed(value.into())))
     }
 
     fn health(&self) -> Health {
@@ -213,6 +218,12 @@ impl Keep for Store {
             audit_lost: state.queue.audit_lost(),
             refused: state.refused,
         }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.shared.path).finish_non_exhaustive()
     }
 }
 
@@ -239,9 +250,10 @@ impl Opened {
     }
 }
 
-fn secrets(connection: &Connection) -> rusqlite::Result<HashMap<CompactString, Box<[u8]>>> {
+fn secrets(connection: &Connection) -> rusqlite::Result<HashMap<CompactString, Sealed>> {
     let mut statement = connection.prepare("SELECT name, value FROM secret")?;
-    let rows = statement
-        .query_map((), |row| Ok((row.get_ref(0)?.as_str()?.into(), row.get_ref(1)?.as_blob()?.into())))?;
+    let rows = statement.query_map((), |row| {
+        Ok((row.get_ref(0)?.as_str()?.into(), Sealed(row.get_ref(1)?.as_blob()?.into())))
+    })?;
     rows.collect()
 }

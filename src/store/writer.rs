@@ -50,6 +50,7 @@ pub(super) fn run(shared: &Shared, connection: Connection, hook: &dyn Committed)
     }
     // Closed before anybody hears that it is over, so that the next one finds it closed.
     drop(writer.connection.take());
+    drop(shared.lock.lock().take());
     shared.state.lock().running = false;
     shared.over.notify_all();
 }
