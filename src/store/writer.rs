@@ -40,6 +40,7 @@ pub(super) fn run(shared: &Shared, connection: Connection, hook: &dyn Committed)
         reminded: Instant::now(),
         audit_lost: 0,
         singly: 0,
+        last_attempt: false,
     };
     writer.write(Vec::new());
     while let Some(step) = writer.next() {
@@ -81,6 +82,7 @@ struct Writer<'s> {
     audit_lost: u64,
     /// So many changes are to be written one by one, to find the one that is refused.
     singly: usize,
+    last_attempt: bool,
 }
 
 impl Writer<'_> {
@@ -93,17 +95,14 @@ impl Writer<'_> {
                 if last > self.reported {
                     return Some(Step::LetGo(last));
                 }
-                if state.stop {
+                // Told to stop while it fails: one last attempt, now.
+                if state.stop && std::mem::replace(&mut self.last_attempt, true) {
                     return None;
                 }
-                if Instant::now() >= self.retry_at {
+                if state.stop || Instant::now() >= self.retry_at {
                     break;
                 }
                 self.shared.bell.wait_until(&mut state, self.retry_at);
-                // Told to stop while it fails: one last attempt, now.
-                if state.stop {
-                    break;
-                }
             } else if !state.queue.is_empty() {
                 break;
             } else if state.stop {
@@ -148,8 +147,8 @@ impl Writer<'_> {
             Some(connection) => connection,
             none => none.insert(file::open(path).map_err(Failure::Store)?),
         };
-        let mut news = lost - self.audit_lost;
-        transact(connection, &self.shared.options, changes, &mut news).map_err(|error| {
+        let news = lost - self.audit_lost;
+        transact(connection, &self.shared.options, changes, news).map_err(|error| {
             if refuses_record(&error) {
                 Failure::Record(error)
             } else {
@@ -237,19 +236,19 @@ fn transact(
     connection: &mut Connection,
     options: &StoreOptions,
     changes: &[(u64, Change)],
-    lost: &mut u64,
+    lost: u64,
 ) -> rusqlite::Result<()> {
     let now = now().unix();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut writer = rows::Writer::new(&transaction, now)?;
-    if *lost > 0 {
-        writer.audit(&gap(now, *lost))?;
+    if lost > 0 {
+        writer.audit(&gap(now, lost))?;
     }
     for (_, change) in changes {
         writer.write(change)?;
     }
     drop(writer);
-    if *lost > 0 || changes.is_empty() || changes.iter().any(|(_, change)| matches!(change, Change::Audit(_)))
+    if lost > 0 || changes.is_empty() || changes.iter().any(|(_, change)| matches!(change, Change::Audit(_)))
     {
         prune(&transaction, options, now)?;
     }

@@ -138,7 +138,7 @@ pub(crate) fn dialog(n: u64, routes: usize) -> DialogRecord {
             .map(|hop| format!("<sip:edge{hop}.contoso.example;lr>;x=\"a, b\"").into())
             .collect(),
         local_cseq: u32::try_from(n).unwrap(),
-        remote_cseq: (n % 2 == 0).then_some(u32::MAX),
-        event_id: (n % 2 == 1).then(|| "17".into()),
+        remote_cseq: n.is_multiple_of(2).then_some(u32::MAX),
+        event_id: (!n.is_multiple_of(2)).then(|| "17".into()),
     }
 }

@@ -9,3 +9,4 @@ mod town;
 mod certificates;
 mod hostile;
 mod lifetime;
+mod store;
