@@ -13,11 +13,13 @@ use tokio_util::task::TaskTracker;
 use crate::config::HostPort;
 use crate::dns::{Dns, Family};
 use crate::gateway::Gateway;
+use crate::store::Store;
 use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Roots, ServerTls};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
     pub gateway: Arc<Gateway>,
+    pub store: Arc<Store>,
     pub dns: Dns,
     pub sip: SipSide,
     pub xmpp: XmppSide,

@@ -16,6 +16,7 @@ pub mod log_limit;
 pub mod net;
 mod run;
 pub mod sip_frontend;
+pub mod store;
 pub mod tls;
 pub mod xmpp_frontend;
 

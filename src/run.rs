@@ -20,6 +20,9 @@ use crate::net::listener::{ListenLimits, bind, serve};
 use crate::net::now;
 use crate::{sip_frontend, xmpp_frontend};
 
+/// How long a stopping gateway waits for the disk to take the last changes.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Runs the gateway until it is told to stop by SIGTERM or SIGINT. The first signal drains: nothing new is
 /// taken, queues are flushed, streams are closed properly. A second one stops at once.
 ///
@@ -37,6 +40,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let limits = config.limits.clone();
     let context = setup::context(&config)?;
+    context.store.start(Arc::new(setup::NobodyWaits)).context("cannot start the store's thread")?;
 
     // All are bound before the first connection is taken: a gateway that cannot start serves nobody.
     let sip_listeners = listen(&config.sip.listeners, "SIP")?;
@@ -91,6 +95,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     context.gateway.log_budget().finish();
     status::counters(&context.gateway, "since the start");
+    let store = Arc::clone(&context.store);
+    let closed = tokio::task::spawn_blocking(move || store.close(STORE_PATIENCE)).await;
+    closed.context("the store ended with an internal error")??;
     anyhow::ensure!(drained, "stopped after {:?}: not everything could be finished", limits.drain);
     info!("stopped");
     Ok(())

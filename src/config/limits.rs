@@ -1,6 +1,7 @@
 //! Every limit, with its unit, its default and the range in which it may be set.
 //!
-//! A limit stands in the file under `[limits.sip]`, `[limits.xmpp]`, `[limits.pair]` or `[limits]`.
+//! A limit stands in the file under `[limits.sip]`, `[limits.xmpp]`, `[limits.pair]`, `[limits.store]` or
+//! `[limits]`.
 
 use std::time::Duration;
 
@@ -221,6 +222,16 @@ limits! {
     }
 }
 
+limits! {
+    /// Limits of the store.
+    pub struct StoreLimits {
+        /// How long entries of the audit trail are kept.
+        audit_age: Duration, "duration" = secs(365 * 24 * 3600), secs(3600) => secs(3650 * 24 * 3600);
+        /// Most entries of the audit trail that are kept; the oldest go.
+        audit_entries: usize, "entries" = 1_000_000, 1000 => 100_000_000;
+    }
+}
+
 /// All limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -230,6 +241,8 @@ pub struct Limits {
     pub xmpp: XmppLimits,
     /// `limits.pair`
     pub pair: PairLimits,
+    /// `limits.store`
+    pub store: StoreLimits,
     /// How long a stopping node waits for its queues to empty and its streams to close.
     pub drain: Duration,
 }
@@ -246,6 +259,7 @@ impl Default for Limits {
             sip: SipLimits::default(),
             xmpp: XmppLimits::default(),
             pair: PairLimits::default(),
+            store: StoreLimits::default(),
             drain: Self::DRAIN,
         }
     }
@@ -266,6 +280,7 @@ impl Section for Limits {
             section("sip", "Limits of the SIP side.", Shape::Table(SipLimits::keys)),
             section("xmpp", "Limits of the XMPP side.", Shape::Table(XmppLimits::keys)),
             section("pair", "Limits of one pair (SIP user, XMPP user).", Shape::Table(PairLimits::keys)),
+            section("store", "Limits of the store (`nuncio.db`).", Shape::Table(StoreLimits::keys)),
         ]
     }
 
@@ -280,6 +295,7 @@ impl Section for Limits {
         section.each("sip", |node, reader| limits.sip = reader.section(node).unwrap_or_default());
         section.each("xmpp", |node, reader| limits.xmpp = reader.section(node).unwrap_or_default());
         section.each("pair", |node, reader| limits.pair = reader.section(node).unwrap_or_default());
+        section.each("store", |node, reader| limits.store = reader.section(node).unwrap_or_default());
         limits
     }
 }

@@ -13,3 +13,4 @@ mod lifetime;
 mod limits;
 mod network;
 mod privacy;
+mod store;
