@@ -13,16 +13,20 @@ use tokio_util::task::TaskTracker;
 use crate::config::HostPort;
 use crate::dns::{Dns, Family};
 use crate::gateway::Gateway;
+use crate::store::Store;
 use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Roots, ServerTls};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
     pub gateway: Arc<Gateway>,
+    pub store: Arc<Store>,
     pub dns: Dns,
     pub sip: SipSide,
     pub xmpp: XmppSide,
     /// Set once the gateway is told to stop: no new connections, finish what is under way.
     pub stop: CancellationToken,
+    /// Set when a stopping gateway has waited long enough for streams to partners.
+    pub hurry: CancellationToken,
     /// Set last: nothing more goes to front ends.
     pub release: CancellationToken,
     /// The tasks of all lanes.

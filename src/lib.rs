@@ -12,9 +12,11 @@ pub mod config;
 mod context;
 pub mod dns;
 pub mod gateway;
+pub mod log_limit;
 pub mod net;
 mod run;
 pub mod sip_frontend;
+pub mod store;
 pub mod tls;
 pub mod xmpp_frontend;
 

@@ -5,6 +5,7 @@
 mod check;
 mod log;
 mod run;
+mod store;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ pub fn main(
     match cli.command {
         Command::Run(arguments) => run::run(arguments, environment),
         Command::Check(Check::Config(arguments)) => check::config(&arguments, environment),
+        Command::Store(arguments) => store::run(&arguments, environment),
     }
 }
 
@@ -51,6 +53,9 @@ enum Command {
     /// Check things without changing anything
     #[command(subcommand)]
     Check(Check),
+    /// Look after the database of what survives a restart
+    #[command(long_about = store::ABOUT)]
+    Store(store::StoreArguments),
 }
 
 #[derive(Debug, Subcommand)]

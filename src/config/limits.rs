@@ -1,6 +1,7 @@
 //! Every limit, with its unit, its default and the range in which it may be set.
 //!
-//! A limit stands in the file under `[limits.sip]`, `[limits.xmpp]`, `[limits.pair]` or `[limits]`.
+//! A limit stands in the file under `[limits.sip]`, `[limits.xmpp]`, `[limits.pair]`, `[limits.store]` or
+//! `[limits]`.
 
 use std::time::Duration;
 
@@ -140,6 +141,8 @@ limits! {
         connections: usize, "connections" = 1000, 1 => 100_000;
         /// Most inbound connections at a time that have not shown a certificate yet, of each listener.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
+        /// Most of these from one address, or from one /64 network of IPv6.
+        unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
         /// Most requests of one connection that wait for their final answer. More: 503.
         pending_per_connection: usize, "requests" = 16_384, 1 => 1_000_000;
         /// Most requests that wait for a connection to the front ends of a domain, beyond `pending_per_connection`. More:
@@ -181,6 +184,8 @@ limits! {
         connections_per_partner: usize, "connections" = 20, 1 => 100_000;
         /// Most inbound connections at a time that are not authenticated yet, of each listener.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
+        /// Most of these from one address, or from one /64 network of IPv6.
+        unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
         /// Most stanzas that wait for one lane (our domain, their domain).
         lane_queue: usize, "stanzas" = 2048, 1 => 1_000_000;
         /// Most bytes of stanzas that wait for one lane.
@@ -217,6 +222,16 @@ limits! {
     }
 }
 
+limits! {
+    /// Limits of the store.
+    pub struct StoreLimits {
+        /// How long entries of the audit trail are kept.
+        audit_age: Duration, "duration" = secs(365 * 24 * 3600), secs(3600) => secs(3650 * 24 * 3600);
+        /// Most entries of the audit trail that are kept; the oldest go.
+        audit_entries: usize, "entries" = 1_000_000, 1000 => 100_000_000;
+    }
+}
+
 /// All limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -226,6 +241,8 @@ pub struct Limits {
     pub xmpp: XmppLimits,
     /// `limits.pair`
     pub pair: PairLimits,
+    /// `limits.store`
+    pub store: StoreLimits,
     /// How long a stopping node waits for its queues to empty and its streams to close.
     pub drain: Duration,
 }
@@ -242,6 +259,7 @@ impl Default for Limits {
             sip: SipLimits::default(),
             xmpp: XmppLimits::default(),
             pair: PairLimits::default(),
+            store: StoreLimits::default(),
             drain: Self::DRAIN,
         }
     }
@@ -262,6 +280,7 @@ impl Section for Limits {
             section("sip", "Limits of the SIP side.", Shape::Table(SipLimits::keys)),
             section("xmpp", "Limits of the XMPP side.", Shape::Table(XmppLimits::keys)),
             section("pair", "Limits of one pair (SIP user, XMPP user).", Shape::Table(PairLimits::keys)),
+            section("store", "Limits of the store (`nuncio.db`).", Shape::Table(StoreLimits::keys)),
         ]
     }
 
@@ -276,6 +295,7 @@ impl Section for Limits {
         section.each("sip", |node, reader| limits.sip = reader.section(node).unwrap_or_default());
         section.each("xmpp", |node, reader| limits.xmpp = reader.section(node).unwrap_or_default());
         section.each("pair", |node, reader| limits.pair = reader.section(node).unwrap_or_default());
+        section.each("store", |node, reader| limits.store = reader.section(node).unwrap_or_default());
         limits
     }
 }

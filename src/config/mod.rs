@@ -36,10 +36,11 @@ use std::time::Duration;
 pub use address::{
     Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, SentBy, SourceAddress,
 };
-pub use limits::{Limits, PairLimits, SipLimits, XmppLimits};
+pub use limits::{Limits, PairLimits, SipLimits, StoreLimits, XmppLimits};
 pub use policy::SipUsers;
 pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
+pub(crate) use value::printable;
 pub use value::{
     Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError, Verdict,
 };

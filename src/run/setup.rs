@@ -21,6 +21,7 @@ use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family};
 use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings};
 use crate::net::now;
+use crate::store::{Committed, Outcome, Store, StoreOptions, Ticket};
 use crate::tls::{ClientTls, Identity, IdentityStore, Roots, ServerTls};
 use crate::xmpp_frontend;
 
@@ -41,16 +42,38 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
     let context = Arc::new(Context {
         gateway: Arc::new(gateway),
+        store: Arc::new(store(config)?),
         dns: Dns::new(&dns)?,
         sip: sip_side(config)?,
         xmpp: xmpp_side(config)?,
         stop: CancellationToken::new(),
+        hurry: CancellationToken::new(),
         release: CancellationToken::new(),
         lanes: TaskTracker::new(),
         tasks: TaskTracker::new(),
     });
     let _ = environment.context.set(Arc::downgrade(&context));
     Ok(context)
+}
+
+/// The store, opened and checked. It writes once it is started with whoever waits for tickets.
+fn store(config: &Config) -> anyhow::Result<Store> {
+    let limits = &config.limits.store;
+    let options = StoreOptions {
+        audit_age: limits.audit_age,
+        audit_entries: limits.audit_entries,
+        ..StoreOptions::default()
+    };
+    let opened = Store::open(&config.node.state_dir, options)?;
+    opened.log();
+    Ok(opened.store)
+}
+
+/// Hears of tickets as long as nothing in the gateway waits for one.
+pub(super) struct NobodyWaits;
+
+impl Committed for NobodyWaits {
+    fn committed(&self, _: Ticket, _: Outcome) {}
 }
 
 /// The served domains, for the log.

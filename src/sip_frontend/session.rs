@@ -1,5 +1,6 @@
 //! SIP connections, accepted or opened.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use crate::gateway::{ConnectionId, Gateway, Route, SipPeer, SipPort};
+use crate::log_limit::Cause;
 use crate::net::session::{End, Next, Session};
 
 /// The session of one SIP connection. Both sides may send requests on it.
@@ -23,6 +25,7 @@ pub struct SipSession {
     peer: SipPeer,
     /// The route whose requests this connection carries; only one that we opened carries any.
     route: Option<usize>,
+    address: IpAddr,
     framer: Framer,
     /// How long a message may take to arrive whole.
     arrival: Duration,
@@ -42,6 +45,7 @@ impl SipSession {
         arrival: Duration,
         now: Moment,
     ) -> Self {
+        let address = config.peer.ip();
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {
@@ -50,6 +54,7 @@ impl SipSession {
             port,
             peer,
             route: None,
+            address,
             framer: Framer::new(limits),
             arrival,
             patience,
@@ -159,10 +164,12 @@ impl SipSession {
             return;
         }
         if self.wants_read() {
-            info!(
-                connection = self.id.0,
-                "SIP connection closed: no whole message within {:?}", self.arrival
-            );
+            if self.gateway.log_budget().allows(Cause::SipSlow, self.address, now.instant) {
+                info!(
+                    connection = self.id.0, peer = %self.address,
+                    "SIP connection closed: no whole message within {:?}", self.arrival
+                );
+            }
             self.show_out();
         } else {
             // It was us who did not read.

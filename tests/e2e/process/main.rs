@@ -10,4 +10,7 @@ mod certificates;
 mod front_ends;
 mod hostile;
 mod lifetime;
+mod limits;
+mod network;
 mod privacy;
+mod store;
