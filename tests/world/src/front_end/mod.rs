@@ -29,8 +29,8 @@ use crate::world::FRONT_END;
 
 use line::Line;
 pub use watch::{Notice, Watch};
-use watched::Watched;
 pub use watched::{Decision, Watcher};
+use watched::{Reply, Watched, user_of};
 
 /// Where it listens.
 pub const LISTENS: SocketAddr = SocketAddr::new(FRONT_END, 5061);
@@ -51,6 +51,7 @@ struct Inner {
     /// The connection to the gateway; replaced when it has ended.
     line: tokio::sync::Mutex<Option<Line>>,
     count: AtomicU64,
+    last_sent: Mutex<String>,
     arrivals: mpsc::UnboundedSender<Arrival>,
     inbox: tokio::sync::Mutex<mpsc::UnboundedReceiver<Arrival>>,
 }
@@ -84,6 +85,7 @@ impl FrontEnd {
             book: Mutex::default(),
             line: tokio::sync::Mutex::default(),
             count: AtomicU64::new(0),
+            last_sent: Mutex::default(),
             arrivals,
             inbox: tokio::sync::Mutex::new(inbox),
         };
@@ -158,12 +160,18 @@ impl FrontEnd {
             }
             let line = line.as_mut().context("no connection")?;
             let request = make()?;
+            request.clone_into(&mut self.inner.last_sent.lock().unwrap_or_else(PoisonError::into_inner));
             let answer = line.send(&request).await?;
             (request, answer)
         };
         within("the answer of the gateway", answer)
             .await?
             .with_context(|| format!("the connection ended before the answer to\n{request}"))
+    }
+
+    /// The request sent last.
+    pub fn last_sent(&self) -> String {
+        self.inner.last_sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A request with the header fields that every one has.
@@ -193,7 +201,7 @@ impl FrontEnd {
             let (status, answer, notify) = match request.method() {
                 Some("SUBSCRIBE") => self.take_subscribe(&request)?,
                 Some("NOTIFY") => self.take_notify(&request)?,
-                _ => (200, request.answer(200, "OK", &[])?, None),
+                _ => self.take_message(&request)?,
             };
             writer.write_all(answer.as_bytes()).await?;
             writer.flush().await?;
@@ -212,6 +220,15 @@ impl FrontEnd {
         }
         writer.shutdown().await.ok();
         Ok(())
+    }
+
+    /// The answer to any other request: 200 to users who exist.
+    fn take_message(&self, request: &SipMessage) -> Result<Reply> {
+        let user = user_of(request)?;
+        Ok(match self.book().watched.knows(&user) {
+            true => (200, request.answer(200, "OK", &[])?, None),
+            false => (404, request.answer(404, "Not Found", &[])?, None),
+        })
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {

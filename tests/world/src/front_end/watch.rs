@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use tokio::sync::mpsc;
 
+use super::watched::Reply;
 use super::{FrontEnd, NAME};
 use crate::pidf::Document;
 use crate::sip_text::SipMessage;
@@ -74,7 +75,7 @@ impl FrontEnd {
     }
 
     /// The answer to a NOTIFY: 200 where somebody waits for it.
-    pub(super) fn take_notify(&self, request: &SipMessage) -> Result<super::watched::Reply> {
+    pub(super) fn take_notify(&self, request: &SipMessage) -> Result<Reply> {
         let to = request.must("To")?;
         let tag = to.split_once(";tag=").map_or("", |(_, tag)| tag.split(';').next().unwrap_or_default());
         let key = (request.must("Call-ID")?.to_owned(), tag.to_owned());

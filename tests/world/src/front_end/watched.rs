@@ -29,6 +29,12 @@ pub(super) struct Watched {
     watchers: Vec<Dialog>,
 }
 
+impl Watched {
+    pub(super) fn knows(&self, user: &str) -> bool {
+        self.users.contains_key(user)
+    }
+}
+
 #[derive(Debug)]
 struct User {
     decision: Decision,
@@ -63,7 +69,7 @@ pub(super) struct NotifyOrder {
 }
 
 impl FrontEnd {
-    /// From now on new subscriptions to the user are treated like this. Users never named here get 404.
+    /// From now on new subscriptions to the user are treated like this. Who is never named here does not exist: 404.
     pub fn decide(&self, user: &str, decision: Decision) {
         let mut book = self.book();
         let document = book.watched.users.remove(user).and_then(|user| user.document);
@@ -245,7 +251,8 @@ impl Dialog {
     }
 }
 
-fn user_of(request: &SipMessage) -> Result<String> {
+/// The user that a request is for.
+pub(super) fn user_of(request: &SipMessage) -> Result<String> {
     let uri = request.start.split(' ').nth(1).context("no Request-URI")?;
     let address = uri.strip_prefix("sip:").with_context(|| format!("not for a SIP user:\n{request}"))?;
     Ok(address.split(';').next().unwrap_or_default().to_owned())

@@ -12,7 +12,7 @@ use nuncio_world::xmpp_presence::kind;
 
 use super::scene::{ALICE, BOB, Scene};
 
-/// [`Scene`] with a front end that has presence.
+/// [`Scene`] with a front end that has presence; Alice accepts everybody unless told otherwise.
 pub(crate) struct Stage {
     pub(crate) scene: Scene,
     pub(crate) front_end: FrontEnd,
@@ -26,12 +26,12 @@ impl Stage {
     pub(crate) async fn set_with(world: &World, settings: &Settings<'_>) -> Result<Self> {
         let scene = Scene::set_with(world, settings).await?;
         let front_end = FrontEnd::start(world, &scene.front_end).await?;
+        front_end.decide(ALICE, Decision::Accept);
         Ok(Self { scene, front_end })
     }
 
     /// Bob adds Alice, and she accepts. What Bob sees of her is not looked at.
     pub(crate) async fn bob_sees_alice(&mut self, tuples: &[Tuple]) -> Result<Watcher> {
-        self.front_end.decide(ALICE, Decision::Accept);
         self.front_end.set_presence(ALICE, tuples)?;
         self.scene.bob.add_contact(ALICE).await?;
         let watcher = new_watcher(&self.front_end).await?;

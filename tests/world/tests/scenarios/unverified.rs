@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use nuncio_world::World;
-use nuncio_world::front_end::Decision;
 use nuncio_world::gateway::{Partner, Settings};
 use nuncio_world::pidf::Tuple;
 use nuncio_world::xmpp_presence::{kind, text};
@@ -16,7 +15,6 @@ pub(crate) async fn public_unverified_contact_waits_for_the_user(world: World) -
     let partners = vec![Partner { domain: "fabrikam.com", kind: "public-unverified" }];
     let mut stage = Stage::set_with(&world, &Settings { partners, ..Settings::default() }).await?;
     let (front_end, bob) = (&stage.front_end, &mut stage.scene.bob);
-    front_end.decide(ALICE, Decision::Accept);
     front_end.set_presence(ALICE, &[Tuple::open("secret-desk").show("dnd").note("for friends only")])?;
 
     bob.add_contact(ALICE).await?;
