@@ -155,6 +155,11 @@ impl Remote {
         self.pairs.remove_if(key.as_str(), |_, slot| slot.pair.is_idle(now));
     }
 
+    /// Puts a restored pair in its place.
+    pub(super) fn insert(&self, key: &PairKey, pair: Pair) {
+        self.pairs.insert(key.clone(), Slot { pair, timer: None });
+    }
+
     /// The pairs there are.
     pub(super) fn keys(&self) -> Vec<PairKey> {
         self.pairs.iter().map(|slot| slot.key().clone()).collect()

@@ -277,6 +277,11 @@ impl<M> Pair<M> {
         self.saved.is_dirty() || self.presence.as_ref().is_some_and(|presence| !presence.orders.is_empty())
     }
 
+    /// There is more between the two than messages.
+    pub fn has_presence(&self) -> bool {
+        self.presence.is_some()
+    }
+
     /// What has to outlive the process.
     pub fn record(&self, now: Moment) -> PairRecord {
         let mut record = PairRecord {
