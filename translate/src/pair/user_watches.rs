@@ -248,6 +248,7 @@ impl UserWatches {
     fn not_answered(&mut self, step: &mut Step<'_, '_>) {
         self.ask_again = false;
         self.forget_state();
+        self.probe_at = self.is_watched().then(|| step.context.now.instant + step.context.config.silence);
         self.changed(step);
     }
 }
