@@ -236,6 +236,10 @@ impl World {
         }
         self.rig.answers.clear();
         self.rig.crash();
+        // When he last wrote is stored once an hour, and only where it matters: it may be forgotten, never invented.
+        let wrote = self.rig.pair.consent().sip_user_wrote;
+        assert!(wrote <= self.rules.wrote, "a message was invented");
+        self.rules.wrote = wrote;
         self.collect();
     }
 
@@ -303,7 +307,7 @@ impl World {
         let text = String::from_utf8_lossy(&stanza.stanza);
         if !self.rules.contact_may_read_notes() {
             assert!(!text.contains(SECRET), "free text to a public partner: {text}");
-// A name that he saw when he might is taken back by that name.
+            // A name that he saw when he might is taken back by that name.
             let named = DEVICES.iter().any(|device| what.contains(device));
             assert!(!named || what.starts_with("unavailable"), "{text}");
         }

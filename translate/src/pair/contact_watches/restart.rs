@@ -57,7 +57,7 @@ impl ContactWatches {
     pub(in crate::pair) fn resume(&mut self, step: &mut Step<'_, '_>) {
         match step.roster.from {
             From::Kept => {}
-            From::No if step.roster.from_since != 0 => self.say_farewell_again(step),
+            From::No if self.owes.farewell => self.say_farewell_again(step),
             From::No => {}
             From::Pending | From::Yes => {
                 let young = step.roster.from_since.saturating_add(YOUNG.as_secs()) > step.unix();

@@ -187,7 +187,7 @@ impl ContactWatches {
     /// Either he knows by now, or he never will.
     pub(super) fn farewell_ends(&mut self, step: &mut Step<'_, '_>) {
         let most = step.roster.from_since.saturating_add(FAREWELL_MOST);
-        if self.owes.farewell && step.unix() < most {
+        if self.owes.farewell && (step.unix() < most || step.context.partner_is_disabled()) {
             self.farewell_until = Some(step.context.now.instant + FAREWELL);
             return;
         }
