@@ -6,14 +6,17 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod checks;
 pub mod cli;
 pub mod config;
 mod context;
 pub mod dns;
 pub mod gateway;
+pub mod log_limit;
 pub mod net;
 mod run;
 pub mod sip_frontend;
+pub mod store;
 pub mod tls;
 pub mod xmpp_frontend;
 

@@ -1,6 +1,7 @@
 //! Every limit, with its unit, its default and the range in which it may be set.
 //!
-//! A limit stands in the file under `[limits.sip]`, `[limits.xmpp]`, `[limits.pair]` or `[limits]`.
+//! A limit stands in the file under `[limits.sip]`, `[limits.xmpp]`, `[limits.pair]`, `[limits.store]` or
+//! `[limits]`.
 
 use std::time::Duration;
 
@@ -133,18 +134,22 @@ limits! {
         headers: usize, "headers" = 256, 32 => 4096;
         /// Longest body. Longer: 413.
         body: usize, "bytes" = 256 * KIB, 4 * KIB => 16 * MIB;
-        /// Longest MESSAGE that we send, all of it; 0: any length. RFC 3428 wants 1300 where not every hop is
-        /// congestion-controlled; over TLS every hop is. Longer: `policy-violation` to the contact.
+        /// Longest MESSAGE that we send, all of it; 0: any length, else 1300 or more. RFC 3428 wants 1300 where not every
+        /// hop is congestion-controlled; over TLS every hop is. Longer: `policy-violation` to the contact.
         message: usize, "bytes" = 0, 0 => MIB;
-        /// Most inbound connections at a time.
+        /// Most inbound connections at a time, of each listener.
         connections: usize, "connections" = 1000, 1 => 100_000;
-        /// Most inbound connections at a time that have not shown a certificate yet.
+        /// Most inbound connections at a time that have not shown a certificate yet, of each listener.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
+        /// Most of these from one address, or from one /64 network of IPv6.
+        unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
         /// Most requests of one connection that wait for their final answer. More: 503.
         pending_per_connection: usize, "requests" = 16_384, 1 => 1_000_000;
-        /// Most requests that wait for a connection to one next hop.
+        /// Most requests that wait for a connection to the front ends of a domain, beyond `pending_per_connection`. More:
+        /// `resource-constraint` to the contact.
         queue: usize, "requests" = 4096, 1 => 1_000_000;
-        /// How long a request may wait for a connection to its next hop, or for the evidence that its message was taken.
+        /// How long a message of a contact may wait for its turn, and then for a connection to a front end, before its
+        /// sender is told that it was not delivered.
         hold: Duration, "duration" = secs(10), secs(1) => secs(30);
         /// Time for one TCP connect.
         connect: Duration, "duration" = secs(5), ms(100) => secs(60);
@@ -173,12 +178,14 @@ limits! {
         attributes: usize, "attributes" = 64, 16 => 1024;
         /// Most elements in a stanza, itself included.
         elements: usize, "elements" = 4096, 64 => 65_536;
-        /// Most inbound connections at a time, over all partners.
+        /// Most inbound connections at a time, over all partners, of each listener.
         connections: usize, "connections" = 1000, 1 => 100_000;
-        /// Most connections at a time with one partner domain.
+        /// Most inbound streams at a time of one partner domain, over all listeners.
         connections_per_partner: usize, "connections" = 20, 1 => 100_000;
-        /// Most inbound connections at a time that are not authenticated yet.
+        /// Most inbound connections at a time that are not authenticated yet, of each listener.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
+        /// Most of these from one address, or from one /64 network of IPv6.
+        unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
         /// Most stanzas that wait for one lane (our domain, their domain).
         lane_queue: usize, "stanzas" = 2048, 1 => 1_000_000;
         /// Most bytes of stanzas that wait for one lane.
@@ -209,8 +216,19 @@ limits! {
 limits! {
     /// Limits of one pair (SIP user, XMPP user).
     pub struct PairLimits {
-        /// Most messages of one pair that wait, in each direction.
+        /// Most messages of one contact that wait for one SIP user. More: `resource-constraint` to the contact. (The other
+        /// direction waits in the lane.)
         queue: usize, "messages" = 256, 1 => 65_536;
+    }
+}
+
+limits! {
+    /// Limits of the store.
+    pub struct StoreLimits {
+        /// How long entries of the audit trail are kept.
+        audit_age: Duration, "duration" = secs(365 * 24 * 3600), secs(3600) => secs(3650 * 24 * 3600);
+        /// Most entries of the audit trail that are kept; the oldest go.
+        audit_entries: usize, "entries" = 1_000_000, 1000 => 100_000_000;
     }
 }
 
@@ -223,6 +241,8 @@ pub struct Limits {
     pub xmpp: XmppLimits,
     /// `limits.pair`
     pub pair: PairLimits,
+    /// `limits.store`
+    pub store: StoreLimits,
     /// How long a stopping node waits for its queues to empty and its streams to close.
     pub drain: Duration,
 }
@@ -239,6 +259,7 @@ impl Default for Limits {
             sip: SipLimits::default(),
             xmpp: XmppLimits::default(),
             pair: PairLimits::default(),
+            store: StoreLimits::default(),
             drain: Self::DRAIN,
         }
     }
@@ -259,6 +280,7 @@ impl Section for Limits {
             section("sip", "Limits of the SIP side.", Shape::Table(SipLimits::keys)),
             section("xmpp", "Limits of the XMPP side.", Shape::Table(XmppLimits::keys)),
             section("pair", "Limits of one pair (SIP user, XMPP user).", Shape::Table(PairLimits::keys)),
+            section("store", "Limits of the store (`nuncio.db`).", Shape::Table(StoreLimits::keys)),
         ]
     }
 
@@ -273,6 +295,7 @@ impl Section for Limits {
         section.each("sip", |node, reader| limits.sip = reader.section(node).unwrap_or_default());
         section.each("xmpp", |node, reader| limits.xmpp = reader.section(node).unwrap_or_default());
         section.each("pair", |node, reader| limits.pair = reader.section(node).unwrap_or_default());
+        section.each("store", |node, reader| limits.store = reader.section(node).unwrap_or_default());
         limits
     }
 }

@@ -100,6 +100,7 @@ fn rows() -> Vec<(&'static str, Vec<String>, &'static str)> {
                         person(&format!("{}<dm:note>MARK</dm:note>", activities(&gone))),
                         document("t", "", "", &activities(&gone), "<note>MARK</note>"),
                         tuple(&format!("{}<note>MARK</note>", activities(&gone))),
+                        person(&(activities("<rpid:note>MARK</rpid:note><rpid:away/>") + &activities(&gone))),
                     ]
                 })
                 .collect(),

@@ -12,6 +12,9 @@ use crate::{
 /// How far the `CSeq` of a restored dialog jumps ahead. A record may lag behind what was sent: requests are not
 /// worth a write to disk each. No subscription sends as many requests as this between two saves of its record — at
 /// one NOTIFY in 5 s it takes 3.8 days —, and the numbers last for 32,767 restarts of one dialog.
+///
+/// Who restores a dialog saves its record again before the next restart: otherwise that one would jump to the same
+/// numbers.
 pub const RESTORE_JUMP: u32 = 1 << 16;
 /// The other side's bytes that one dialog keeps: route set, remote target, addresses, Call-ID, tag. Above it there is
 /// no dialog (513). Route sets that Lync signs reach 4 KiB.

@@ -66,7 +66,11 @@ impl From<&HopFailure> for Undelivered {
         match failure {
             HopFailure::Timeout => Self::Timeout,
             HopFailure::Lost => Self::Lost,
-            _ => Self::NotSent,
+            HopFailure::Unreachable { .. }
+            | HopFailure::Congested
+            | HopFailure::BranchInUse
+            | HopFailure::ShuttingDown
+            | HopFailure::Withdrawn => Self::NotSent,
         }
     }
 }

@@ -81,7 +81,8 @@ impl Notifier {
     }
 
     /// A subscription of an earlier process. It is `Bound` at once, and sends nothing before
-    /// [`changed`](Self::changed), its end or a refresh.
+    /// [`changed`](Self::changed), its end or a refresh. Save its record again: see
+    /// [`RESTORE_JUMP`](super::RESTORE_JUMP).
     pub fn restore(record: DialogRecord, expires_at: Instant, active: bool) -> Self {
         Self::with(Dialog::restore(record), expires_at, active)
     }

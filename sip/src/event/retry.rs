@@ -8,6 +8,8 @@ use super::Context;
 pub const TRIES: u8 = 8;
 const FIRST: Duration = Duration::from_secs(30);
 const CAP: Duration = Duration::from_secs(3600);
+/// The longest wait asked for that is obeyed.
+const ASKED_CAP: Duration = Duration::from_secs(24 * 3600);
 
 /// Counts failures in a row and says how long to wait: capped exponential back-off with equal jitter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +26,7 @@ impl Retry {
         }
         let step = FIRST.saturating_mul(1 << self.failures.min(16)).min(CAP);
         self.failures += 1;
-        let asked = retry_after.unwrap_or_default().min(Duration::from_secs(86_400));
+        let asked = retry_after.unwrap_or_default().min(ASKED_CAP);
         Some(asked.max(context.between(step / 2, step)))
     }
 

@@ -95,6 +95,7 @@ impl Subscriber {
 
     /// A subscription of an earlier process. It is `Bound` at once, and does nothing but answer until it is told to
     /// [`refresh`](Self::refresh): restarts are staggered. Left alone it fails as expired at `expires_at`.
+    /// Save its record again: see [`RESTORE_JUMP`](super::RESTORE_JUMP).
     pub fn restore(record: DialogRecord, expires_at: Instant) -> Self {
         let dialog = Dialog::restore(record);
         let tag = dialog.local_tag().clone();
@@ -225,6 +226,12 @@ impl Subscriber {
         self.expires_at.filter(|_| live).map(|at| (self.dialog.record(), at))
     }
 
+    /// The tag it is bound to.
+    pub fn local_tag(&self) -> Option<&CompactString> {
+        let bound = !matches!(self.phase, Phase::Idle | Phase::Waiting(_));
+        bound.then(|| self.dialog.local_tag())
+    }
+
     /// There is a subscription, wanted and confirmed by a NOTIFY.
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live { .. }) && !self.close_wanted
@@ -314,15 +321,11 @@ impl Subscriber {
     }
 
     fn release(&mut self) {
-        self.outputs.push_back(SubscriberOutput::Released(self.take_tag()));
+        self.outputs.push_back(SubscriberOutput::Released(self.dialog.local_tag().clone()));
         self.in_flight = None;
         self.expires_at = None;
         self.notify_until = None;
         self.close_wanted = false;
-    }
-
-    fn take_tag(&self) -> CompactString {
-        self.dialog.local_tag().clone()
     }
 
     fn report(&mut self, report: SubscriberReport) {

@@ -56,7 +56,7 @@ pub(super) struct Presence {
     lapse_at: Option<Instant>,
 }
 
-impl Pair {
+impl<M> Pair<M> {
     /// The SIP user subscribes to the contact, or asks for his presence once (PR-30, PR-31, PR-37).
     pub fn sip_subscribes(&mut self, asked: Asked, subscribing: Subscribing<'_>, context: &mut Context<'_>) {
         self.step(context, |contact, user, step| match step.user_may_ask() {

@@ -11,7 +11,7 @@ use crate::{HeaderName, Message, Uri};
 
 impl Notifier {
     /// Takes a SUBSCRIBE outside of any dialog that [`check_subscribe`](crate::event::check_subscribe) has passed.
-    /// `local_tag` is the To tag its answer gets. Expires 0 makes a fetch: one NOTIFY, and the end. `active` says
+    /// `local_tag` is the To tag its answer gets ([`Connection::to_tag`](crate::connection::Connection::to_tag)). Expires 0 makes a fetch: one NOTIFY, and the end. `active` says
     /// whether the watcher may see the state already.
     ///
     /// # Errors

@@ -238,6 +238,7 @@ impl Link {
 
     fn drain(&mut self) {
         self.drain_subscriber();
+        assert_eq!(self.subscriber.local_tag(), self.bound.first(), "seed {}", self.seed);
         self.drain_watches();
     }
 

@@ -159,7 +159,7 @@ fn what_was_never_sent_is_sent_as_it_is_by_then() {
     rig.change("two");
     assert_eq!(rig.fail(Undelivered::NotSent), [Told::Stalled(Undelivered::NotSent)]);
     assert_eq!(rig.change("three"), []);
-    let did = rig.to_deadline();
+    let did = rig.until_deadline();
     let after = rig.world.now - rig.world.start;
     assert!(secs(10) < after && after <= secs(11), "{after:?}");
     let Told::Notify(_, body) = &did[0] else { panic!("{did:?}") };
@@ -172,7 +172,7 @@ fn a_stalled_notify_leaves_when_the_way_is_free() {
     rig.change("two");
     for _ in 0..8 {
         rig.fail(Undelivered::NotSent);
-        rig.to_deadline();
+        rig.until_deadline();
     }
     rig.fail(Undelivered::NotSent);
     let wait = rig.machine.deadline().unwrap() - rig.world.now;
@@ -195,7 +195,7 @@ fn what_may_have_arrived_is_sent_again() {
     rig.change("two");
     let first = cseq(rig.sent.as_ref().unwrap());
     assert_eq!(rig.fail(Undelivered::Lost), [Told::Stalled(Undelivered::Lost)]);
-    assert!(matches!(&rig.to_deadline()[..], [Told::Notify(_, body)] if body == "two"));
+    assert!(matches!(&rig.until_deadline()[..], [Told::Notify(_, body)] if body == "two"));
     assert_eq!(cseq(rig.sent.as_ref().unwrap()), first + 1);
 }
 

@@ -101,7 +101,7 @@ fn ev_18_other_refusals_remove_it_after_eight() {
         rig.change("two");
         for _ in 1..MAX_REFUSALS {
             assert_eq!(rig.answer(status, &[]), [], "{status}");
-            assert!(matches!(&rig.to_deadline()[..], [Told::Notify(_, body)] if body == "two"));
+            assert!(matches!(&rig.until_deadline()[..], [Told::Notify(_, body)] if body == "two"));
         }
         let told = rig.answer(status, &[]);
         assert_eq!(told, [Told::Ended(NotifierEnd::Refused(status)), Told::Released]);
@@ -114,11 +114,11 @@ fn ev_18_one_success_forgives() {
     rig.change("two");
     for _ in 1..MAX_REFUSALS {
         rig.answer(500, &[]);
-        rig.to_deadline();
+        rig.until_deadline();
     }
     assert_eq!(rig.answer(200, &[]), []);
     rig.change("three");
-    rig.to_deadline();
+    rig.until_deadline();
     assert_eq!(rig.answer(500, &[]), []);
     assert!(!rig.machine.has_ended());
 }
@@ -147,7 +147,7 @@ fn the_last_notify_is_tried_three_times() {
     rig.terminate(TerminateReason::Rejected);
     for _ in 1..LAST_TRIES {
         assert_eq!(rig.fail(Undelivered::NotSent), [Told::Stalled(Undelivered::NotSent)]);
-        assert_eq!(rig.to_deadline(), [notify("terminated;reason=rejected", "one")]);
+        assert_eq!(rig.until_deadline(), [notify("terminated;reason=rejected", "one")]);
     }
     assert_eq!(rig.fail(Undelivered::NotSent), [Told::Released]);
 }

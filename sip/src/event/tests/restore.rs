@@ -29,7 +29,7 @@ fn a_restored_subscription_left_alone_expires() {
     let mut rig = SubRig { machine: Subscriber::restore(record.clone(), expires_at), ..SubRig::idle() };
     rig.did();
     let failed = Did::Failed(SubscribeFailure::Expired);
-    assert_eq!(rig.to_deadline(), [Did::Released, failed]);
+    assert_eq!(rig.until_deadline(), [Did::Released, failed]);
     assert_eq!(rig.world.now, expires_at);
 }
 
@@ -75,6 +75,6 @@ fn a_restored_watcher_expires_in_time() {
     let machine = Notifier::restore(record.clone(), expires_at, true);
     let mut rig = NotRig { machine, ..old };
     rig.told();
-    assert_eq!(rig.to_deadline()[0], Told::Ended(NotifierEnd::Expired));
+    assert_eq!(rig.until_deadline()[0], Told::Ended(NotifierEnd::Expired));
     assert_eq!(rig.world.now, expires_at);
 }

@@ -43,7 +43,7 @@ fn pr_05_refreshes_well_before_the_end() {
         rig.world.tokens.state = seed;
         rig.answer(200, &[("Expires", "60")]);
         rig.notify("active;expires=60");
-        assert_eq!(rig.to_deadline(), [Did::Send(3600)]);
+        assert_eq!(rig.until_deadline(), [Did::Send(3600)]);
         let after = rig.world.now - rig.world.start;
         assert!(secs(42) <= after && after <= secs(51), "after {after:?}");
     }
@@ -98,7 +98,7 @@ fn no_grant_makes_us_refresh_all_the_time() {
     while rig.world.now - rig.world.start < secs(600) {
         rig.answer(200, &[("Expires", "0")]);
         rig.notify("active;expires=0");
-        if rig.to_deadline() == [Did::Send(3600)] {
+        if rig.until_deadline() == [Did::Send(3600)] {
             refreshes += 1;
         }
     }
@@ -109,7 +109,7 @@ fn no_grant_makes_us_refresh_all_the_time() {
 fn a_refresh_stays_in_the_dialog() {
     let mut rig = SubRig::live();
     let first = rig.sent().clone();
-    assert_eq!(rig.to_deadline(), [Did::Send(3600)]);
+    assert_eq!(rig.until_deadline(), [Did::Send(3600)]);
     let refresh = rig.sent();
     assert_eq!(refresh.call_id().unwrap(), first.call_id().unwrap());
     assert_eq!(refresh.from_header().unwrap().tag(), first.from_header().unwrap().tag());
@@ -124,7 +124,7 @@ fn a_refresh_stays_in_the_dialog() {
 #[test]
 fn a_refresh_that_a_notify_overtakes_is_the_only_one() {
     let mut rig = SubRig::live();
-    assert_eq!(rig.to_deadline(), [Did::Send(3600)]);
+    assert_eq!(rig.until_deadline(), [Did::Send(3600)]);
     rig.notify("active;expires=3600");
     rig.ok();
     let next = rig.machine.deadline().unwrap() - rig.world.now;
@@ -141,7 +141,7 @@ fn pr_07_min_expires_is_followed() {
     // And remembered.
     rig.ok();
     rig.notify("active");
-    assert_eq!(rig.to_deadline(), [Did::Send(7200)]);
+    assert_eq!(rig.until_deadline(), [Did::Send(7200)]);
     assert_eq!(rig.answer(423, &[("Min-Expires", "9000")]), [Did::Send(9000)]);
 }
 

@@ -86,7 +86,7 @@ fn ev_07_and_dec_09_failures_of_a_refresh() {
         // It is tried again, as long as it lasts, and then it is over.
         let mut tries = 0;
         let end = loop {
-            match rig.to_deadline() {
+            match rig.until_deadline() {
                 did if did == [Did::Send(3600)] => tries += 1,
                 did => break did,
             }
@@ -102,7 +102,7 @@ fn ev_07_and_dec_09_failures_of_a_refresh() {
 fn retry_after_puts_the_next_refresh_off() {
     let mut rig = SubRig::refreshing();
     rig.answer(503, &[("Retry-After", "3000")]);
-    assert_eq!(rig.to_deadline(), [Did::Send(3600)]);
+    assert_eq!(rig.until_deadline(), [Did::Send(3600)]);
     assert_eq!(rig.world.now - rig.world.start, secs(3000));
 }
 
@@ -272,6 +272,10 @@ fn dec_28_eight_tries_with_growing_waits() {
     assert_eq!(retry.failed(None, &mut world.cx()), None);
     retry.succeeded();
     assert_eq!(retry.failed(Some(secs(500)), &mut world.cx()), Some(secs(500)));
+    let day = 24 * 3600;
+    for asked in [day, day + 1] {
+        assert_eq!(retry.failed(Some(secs(asked)), &mut world.cx()), Some(secs(day)));
+    }
 }
 
 #[test]
@@ -287,4 +291,21 @@ fn after_an_end_everything_begins_anew() {
     rig.cseq = 0;
     assert_eq!(rig.notify("active"), (200, vec![Did::Active(None)]));
     assert!(rig.machine.is_live());
+}
+
+#[test]
+fn what_the_next_hop_could_not_do() {
+    use crate::hop::HopFailure;
+    for failure in [
+        HopFailure::Timeout,
+        HopFailure::Lost,
+        HopFailure::Unreachable { last: None },
+        HopFailure::Congested,
+        HopFailure::BranchInUse,
+        HopFailure::ShuttingDown,
+        HopFailure::Withdrawn,
+    ] {
+        let may_have_arrived = Undelivered::from(&failure) != Undelivered::NotSent;
+        assert_eq!(may_have_arrived, failure.may_have_arrived(), "{failure}");
+    }
 }

@@ -16,7 +16,7 @@ fn ev_04_a_notify_before_the_2xx_makes_the_dialog() {
     ];
     assert_eq!(rig.answer(200, &other), []);
     assert_eq!(rig.machine.record().unwrap().0.remote_tag, "early");
-    rig.to_deadline();
+    rig.until_deadline();
     let refresh = rig.sent();
     let routes: Vec<_> = refresh.headers(HeaderName::Route).collect();
     assert_eq!(routes, ["<sip:a.example;lr>", "<sip:b.example;lr>"]);
@@ -30,7 +30,7 @@ fn ev_04_after_a_notify_the_lost_2xx_is_not_missed() {
     rig.notify("active;expires=600");
     assert_eq!(rig.fail(Undelivered::Lost), []);
     assert!(rig.machine.is_live());
-    assert_eq!(rig.to_deadline(), [Did::Send(3600)]);
+    assert_eq!(rig.until_deadline(), [Did::Send(3600)]);
 }
 
 #[test]

@@ -122,7 +122,8 @@ impl<'a> Around<'a> {
         }
         resource.set_notes(if notes.is_empty() && !own.out_of_office { self.notes.clone() } else { notes });
         let doing = if own.activity.is_some() { &own } else { &self.person };
-        resource.set_activity(doing.activity, doing.text.as_deref());
+        let words = doing.text.as_deref().filter(|_| !doing.out_of_office);
+        resource.set_activity(doing.activity, words);
         if availability == Availability::Closed {
             return Some(resource);
         }

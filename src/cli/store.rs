@@ -1,0 +1,154 @@
+//! `nuncio store`
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{ConfigArguments, complain, load};
+use crate::store::{self, Shown, StoreError, Table};
+
+#[derive(Debug, Args)]
+pub(super) struct StoreArguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Args)]
+struct Place {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// The state directory; then no configuration is read
+    #[arg(long, value_name = "FOLDER")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Read everything and say whether it is whole
+    Check {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Write a copy to a file that does not exist yet
+    #[command(long_about = BACKUP_ABOUT)]
+    Backup {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show what is in it; secrets are never shown
+    Show {
+        #[arg(value_enum, default_value = "pairs")]
+        what: What,
+        /// One JSON object per line, times in seconds of Unix time
+        #[arg(long)]
+        json: bool,
+        /// Only what has TEXT in one of its addresses
+        #[arg(long, value_name = "TEXT")]
+        with: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "NUMBER")]
+        most: Option<usize>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum What {
+    /// Who added whom, who watches whom, and the SIP dialogs
+    #[value(alias = "pair")]
+    Pairs,
+    /// Who changed what, the latest first
+    Audit,
+}
+
+pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    let (Verb::Check { place } | Verb::Backup { place, .. } | Verb::Show { place, .. }) = &arguments.verb;
+    let state_dir = match &place.state_dir {
+        Some(folder) => folder.clone(),
+        None => match load(&place.config.sources(environment)) {
+            Ok((config, _)) => config.node.state_dir,
+            Err(report) => {
+                complain(&report);
+                eprintln!("With --state-dir FOLDER this command needs no configuration.");
+                return ExitCode::FAILURE;
+            }
+        },
+    };
+    let done = match &arguments.verb {
+        Verb::Check { .. } => check(&state_dir),
+        Verb::Backup { file, .. } => backup(&state_dir, file),
+        Verb::Show { what, json, with, most, .. } => {
+            let table = match what {
+                What::Pairs => Table::Pairs,
+                What::Audit => Table::Audit,
+            };
+            let most = most.unwrap_or(usize::MAX);
+            show(&state_dir, Shown { table, json: *json, with: with.as_deref(), most })
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("nuncio: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn check(state_dir: &Path) -> Result<ExitCode, StoreError> {
+    let checked = store::check(state_dir)?;
+    let mut text =
+        format!("{}: schema {}, {} KiB\n", checked.path.display(), checked.schema, checked.bytes / 1024);
+    for (table, rows) in &checked.tables {
+        text.push_str(&format!("  {table:<8} {rows:>9}\n"));
+    }
+    if checked.findings.is_empty() {
+        text.push_str("It is whole.\n");
+        return Ok(say(&text));
+    }
+    say(&text);
+    for finding in &checked.findings {
+        eprintln!("damaged: {finding}");
+    }
+    eprintln!(
+        "\nStop the gateway, keep a copy of the three files nuncio.db*, and restore the last backup. What can still be \
+         read comes out with \"nuncio store show --json\"."
+    );
+    Ok(ExitCode::FAILURE)
+}
+
+fn backup(state_dir: &Path, file: &Path) -> Result<ExitCode, StoreError> {
+    let bytes = store::backup(state_dir, file)?;
+    Ok(say(&format!(
+        "{}: {} KiB, whole. It contains secrets of this node: keep it as safe as its keys.\n",
+        file.display(),
+        bytes / 1024
+    )))
+}
+
+fn show(state_dir: &Path, what: Shown<'_>) -> Result<ExitCode, StoreError> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    store::show(state_dir, what, &mut |line| writeln!(out, "{line}"))?;
+    // Whoever closed the pipe has seen enough.
+    Ok(out.flush().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
+}
+
+fn say(text: &str) -> ExitCode {
+    io::stdout().write_all(text.as_bytes()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+}
+
+pub(super) const ABOUT: &str = "\
+Look after nuncio.db, the database in node.state_dir of what survives a restart: who added whom, subscriptions, the \
+audit trail.
+
+All of this may be done while the gateway runs, and changes nothing in the database.";
+
+const BACKUP_ABOUT: &str = "\
+Write a copy to a file that does not exist yet.
+
+The copy is whole and of one moment, also while the gateway runs; copying nuncio.db by other means while it runs is not. \
+To restore: stop the gateway, move nuncio.db, nuncio.db-wal and nuncio.db-shm away, put the copy in the place of \
+nuncio.db, owned by the user of the service, and start.";

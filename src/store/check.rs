@@ -1,0 +1,65 @@
+//! Whether the database is whole.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::{FILE, Fault, StoreError, file, load, schema};
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    pub path: PathBuf,
+    pub schema: u32,
+    /// Tables with the number of their rows.
+    pub tables: Vec<(&'static str, u64)>,
+    /// Of the database and its log.
+    pub bytes: u64,
+    /// What is wrong; empty: nothing.
+    pub findings: Vec<String>,
+}
+
+const TABLES: [&str; 6] = ["pair", "dialog", "route", "shown", "audit", "secret"];
+
+/// Reads everything, changes nothing. The gateway may run.
+///
+/// # Errors
+/// There is no database, or one that cannot even be opened.
+pub fn check(state_dir: &Path) -> Result<Checked, StoreError> {
+    let path = state_dir.join(FILE);
+    if file::look(&path)? == file::Found::Nothing {
+        return Err(StoreError::new(&path, Fault::Absent, ""));
+    }
+    let connection = file::open_to_read(&path)?;
+    let schema = schema::identify(&path, &connection)?;
+    // Damage may be such that SQLite's own check cannot run: then that is the finding.
+    let mut findings = match file::examine(&path, &connection, true) {
+        Err(error) if error.fault == Fault::Damaged => vec![error.evidence],
+        findings => findings?,
+    };
+    match foreign_keys(&connection) {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(error.to_string()),
+    }
+    if let Err(error) = load::pairs(&connection, &mut |_, _| {}) {
+        findings.push(format!("a record cannot be read: {error}"));
+    }
+    let mut tables = Vec::new();
+    for table in TABLES {
+        match connection.query_one(&format!("SELECT count(*) FROM {table}"), (), |row| row.get::<_, i64>(0)) {
+            Ok(count) => tables.push((table, u64::try_from(count).unwrap_or_default())),
+            Err(error) => findings.push(format!("table {table}: {error}")),
+        }
+    }
+    let size = |suffix| std::fs::metadata(file::with_suffix(&path, suffix)).map_or(0, |meta| meta.len());
+    Ok(Checked { schema, tables, bytes: size("") + size("-wal"), findings, path })
+}
+
+fn foreign_keys(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
+    let found = statement.query_map((), |row| {
+        let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+        Ok(format!("a row of {table} belongs to no row of {parent}"))
+    })?;
+    found.take(20).collect()
+}

@@ -1,0 +1,119 @@
+//! The store: what must survive the process, behind verbs of the domain.
+//!
+//! Memory is served first. Everything here that a caller of the message path or of a pair can reach returns at once:
+//! what is to be kept goes into a queue, and one thread of the store's own writes it, as much as there is in one
+//! transaction. A caller whose promise depends on the disk keeps the [`Ticket`] and waits until [`Committed`] reports it.
+
+mod backup;
+mod check;
+mod error;
+mod file;
+mod load;
+mod lock;
+mod memory;
+mod queue;
+mod rows;
+mod schema;
+mod show;
+mod sqlite;
+mod writer;
+
+use compact_str::CompactString;
+use nuncio_translate::pair::{PairKey, PairRecord};
+
+pub use backup::backup;
+pub use check::{Checked, check};
+pub use error::{Fault, StoreError};
+pub use memory::Memory;
+pub use show::{Shown, Table, show};
+pub use sqlite::{Opened, Store, StoreOptions};
+
+/// The name of the database in the state directory.
+pub const FILE: &str = "nuncio.db";
+
+/// The number of something that was given to the store to keep. Later ones are larger; the first is 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// How it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is on the disk, and survives a power cut.
+    Saved,
+    /// It could not be written now. It is kept in memory, and tried again until it can: whoever waited goes on without.
+    Unsaved,
+}
+
+/// Hears what became of tickets. Called on the store's thread, never from inside a verb of [`Keep`].
+pub trait Committed: Send + Sync {
+    /// All tickets up to this one are done. Within one process it only grows.
+    fn committed(&self, up_to: Ticket, outcome: Outcome);
+}
+
+/// The verbs. [`Store`] keeps things on disk, [`Memory`] for tests that decide themselves what reaches it.
+///
+/// None of those that return a [`Ticket`] blocks, whatever state the disk is in.
+pub trait Keep: Send + Sync {
+    /// Every pair on record, in no particular order; how many there were.
+    ///
+    /// # Errors
+    /// They cannot be read; the text says what to do. Some may have been given to `each` before.
+    fn load_pairs(&self, each: &mut dyn FnMut(PairKey, PairRecord)) -> Result<u64, StoreError>;
+
+    /// Keeps the record in place of what was kept of that pair. An empty record is the same as [`Keep::forget_pair`].
+    fn save_pair(&self, key: &PairKey, record: PairRecord) -> Ticket;
+
+    /// Nothing of the pair is to survive.
+    fn forget_pair(&self, key: &PairKey) -> Ticket;
+
+    /// Adds to the audit trail.
+    fn audit(&self, entry: AuditEntry) -> Ticket;
+
+    /// A secret of this node by its name, as last set.
+    fn secret(&self, name: &str) -> Option<Box<[u8]>>;
+
+    fn set_secret(&self, name: &str, value: &[u8]) -> Ticket;
+
+    fn health(&self) -> Health;
+}
+
+/// Who changed what, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Seconds of Unix time.
+    pub at: u64,
+    /// Who did it: a user's address, an administrator, `nuncio` itself.
+    pub actor: CompactString,
+    /// What was done, as a word of the domain: `pair.added`.
+    pub what: CompactString,
+    /// What it was done to.
+    pub subject: CompactString,
+    pub from: Option<Box<str>>,
+    pub to: Option<Box<str>>,
+}
+
+/// The state of the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Why nothing can be saved at the moment; `None`: all is well.
+    pub failing: Option<Failing>,
+    /// Pairs, audit entries and secrets that are not on the disk yet.
+    pub waiting: usize,
+    /// Transactions since the start, those that worked and those that did not.
+    pub commits: u64,
+    pub failures: u64,
+    /// Audit entries that were given up because too many waited, since the start.
+    pub audit_lost: u64,
+    /// Records that the database refused for what is in them, since the start. Always a bug.
+    pub refused: u64,
+}
+
+/// Something is wrong with the disk or the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    pub fault: Fault,
+    /// What is wrong and what to do, for people.
+    pub text: String,
+    /// Seconds of Unix time.
+    pub since: u64,
+}

@@ -1,0 +1,225 @@
+//! What waits to be written: one entry per pair, however often the pair changes.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use compact_str::CompactString;
+use nuncio_translate::pair::{PairKey, PairRecord};
+
+use super::{AuditEntry, Ticket};
+
+/// Most audit entries that wait. They cannot be merged; at the bound the oldest goes, and the trail says so.
+pub(super) const AUDIT_QUEUE: usize = 16_384;
+
+/// Something to write.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Change {
+    /// `None`: forget it.
+    Pair(PairKey, Option<Box<PairRecord>>),
+    Secret(CompactString, Sealed),
+    Audit(AuditEntry),
+}
+
+/// A secret: not to be seen in debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Sealed(pub(super) Box<[u8]>);
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(sealed)")
+    }
+}
+
+/// What a later change replaces an earlier one of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Subject {
+    Pair(PairKey),
+    Secret(CompactString),
+}
+
+impl Change {
+    fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::Pair(key, _) => Some(Subject::Pair(key.clone())),
+            Self::Secret(name, _) => Some(Subject::Secret(name.clone())),
+            Self::Audit(_) => None,
+        }
+    }
+}
+
+/// Changes in the order of their tickets. A change that replaces one that waits takes over its place, so nothing is put
+/// off by changing often, and the ticket of the one replaced is done when the new one is.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    last: u64,
+    /// By the oldest ticket that the change stands for.
+    changes: BTreeMap<u64, Change>,
+    places: HashMap<Subject, u64>,
+    audit: VecDeque<u64>,
+    audit_lost: u64,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, change: Change) -> Ticket {
+        self.last += 1;
+        match change.subject() {
+            Some(subject) => {
+                let place = *self.places.entry(subject).or_insert(self.last);
+                self.changes.insert(place, change);
+            }
+            None => {
+                if self.audit.len() >= AUDIT_QUEUE
+                    && let Some(oldest) = self.audit.pop_front()
+                {
+                    self.changes.remove(&oldest);
+                    self.audit_lost += 1;
+                }
+                self.audit.push_back(self.last);
+                self.changes.insert(self.last, change);
+            }
+        }
+        Ticket(self.last)
+    }
+
+    /// Takes the oldest changes. What is taken counts as not waiting any more.
+    pub(super) fn take(&mut self, most: usize) -> Vec<(u64, Change)> {
+        let mut taken = Vec::with_capacity(most.min(self.changes.len()));
+        while taken.len() < most
+            && let Some((place, change)) = self.changes.pop_first()
+        {
+            match change.subject() {
+                Some(subject) => drop(self.places.remove(&subject)),
+                None => drop(self.audit.pop_front()),
+            }
+            taken.push((place, change));
+        }
+        taken
+    }
+
+    /// Gives back what was taken and could not be written. What has changed meanwhile stays as it is now, at the older
+    /// place.
+    pub(super) fn put_back(&mut self, taken: Vec<(u64, Change)>) {
+        for (place, change) in taken.into_iter().rev() {
+            let Some(subject) = change.subject() else {
+                if self.audit.len() < AUDIT_QUEUE {
+                    self.audit.push_front(place);
+                    self.changes.insert(place, change);
+                } else {
+                    self.audit_lost += 1;
+                }
+                continue;
+            };
+            let newer = self.places.insert(subject, place).and_then(|newer| self.changes.remove(&newer));
+            self.changes.insert(place, newer.unwrap_or(change));
+        }
+    }
+
+    /// The last ticket given out.
+    pub(super) fn last(&self) -> Ticket {
+        Ticket(self.last)
+    }
+
+    /// The last ticket up to which nothing waits; of what was taken, the caller knows.
+    pub(super) fn done(&self) -> Ticket {
+        Ticket(self.changes.first_key_value().map_or(self.last, |(place, _)| place - 1))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Audit entries given up since the start.
+    pub(super) fn audit_lost(&self) -> u64 {
+        self.audit_lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(name: &str, from_since: u64) -> Change {
+        let record = PairRecord { from_since, ..PairRecord::default() };
+        Change::Pair(PairKey::new(name, "contact@partner.example"), Some(Box::new(record)))
+    }
+
+    fn audit(at: u64) -> Change {
+        Change::Audit(AuditEntry { at, ..AuditEntry::default() })
+    }
+
+    #[test]
+    fn a_newer_record_takes_the_place_of_the_one_that_waits() {
+        let mut queue = Queue::default();
+        assert_eq!([queue.push(pair("a", 1)), queue.push(pair("b", 2))], [Ticket(1), Ticket(2)]);
+        assert_eq!(queue.push(pair("a", 3)), Ticket(3));
+        assert_eq!(queue.take(9), [(1, pair("a", 3)), (2, pair("b", 2))]);
+        assert_eq!(queue.done(), Ticket(3));
+    }
+
+    #[test]
+    fn what_waits_holds_up_the_tickets_behind_it_and_no_others() {
+        let mut queue = Queue::default();
+        for change in [pair("a", 1), pair("b", 2), pair("a", 3)] {
+            queue.push(change);
+        }
+        assert_eq!(queue.done(), Ticket(0));
+        queue.take(1);
+        assert_eq!(queue.done(), Ticket(1), "b waits, and with it whatever came later");
+    }
+
+    #[test]
+    fn what_comes_back_does_not_undo_what_came_since() {
+        let mut queue = Queue::default();
+        queue.push(pair("a", 1));
+        queue.push(pair("b", 2));
+        let taken = queue.take(2);
+        queue.push(pair("b", 3));
+        queue.push(pair("c", 4));
+        queue.put_back(taken);
+        assert_eq!(queue.done(), Ticket(0));
+        assert_eq!(queue.take(9), [(1, pair("a", 1)), (2, pair("b", 3)), (4, pair("c", 4))]);
+    }
+
+    #[test]
+    fn one_pair_is_one_entry_however_often_it_changes() {
+        let mut queue = Queue::default();
+        for n in 0..10_000 {
+            queue.push(pair("a", n));
+        }
+        assert_eq!((queue.len(), queue.last()), (1, Ticket(10_000)));
+    }
+
+    #[test]
+    fn at_the_bound_the_oldest_audit_entry_goes_and_is_counted() {
+        let mut queue = Queue::default();
+        queue.push(pair("a", 1));
+        for n in 0..AUDIT_QUEUE as u64 {
+            queue.push(audit(n));
+        }
+        assert_eq!((queue.len(), queue.audit_lost()), (AUDIT_QUEUE + 1, 0));
+        queue.push(audit(99));
+        assert_eq!((queue.len(), queue.audit_lost()), (AUDIT_QUEUE + 1, 1));
+        assert_eq!(queue.take(2), [(1, pair("a", 1)), (3, audit(1))]);
+    }
+
+    #[test]
+    fn audit_entries_that_come_back_stay_in_order_and_within_the_bound() {
+        let mut queue = Queue::default();
+        queue.push(audit(1));
+        queue.push(audit(2));
+        let taken = queue.take(2);
+        queue.push(audit(3));
+        queue.put_back(taken);
+        assert_eq!(queue.take(1), [(1, audit(1))]);
+        let taken = queue.take(1);
+        for n in 0..AUDIT_QUEUE as u64 {
+            queue.push(audit(n));
+        }
+        assert_eq!(queue.audit_lost(), 1);
+        queue.put_back(taken);
+        assert_eq!((queue.len(), queue.audit_lost()), (AUDIT_QUEUE, 2));
+    }
+}

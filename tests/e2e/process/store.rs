@@ -1,0 +1,73 @@
+//! The database of the process: made, closed, refused.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use nuncio::store::FILE;
+
+use crate::town::Town;
+
+#[tokio::test]
+async fn a_planned_stop_closes_the_database() -> Result<()> {
+    let town = Town::found().await?;
+    let database = town.folder().join("state").join(FILE);
+    let mut gateway = town.gateway("").await?;
+    town.log.line_after(0, "made: it keeps what must survive a restart").await?;
+    ensure!(database.with_extension("db-wal").exists());
+    ensure!(gateway.stop().await?.success());
+    ensure!(database.exists() && !database.with_extension("db-wal").exists());
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_kill_9_the_database_is_checked_and_used() -> Result<()> {
+    let town = Town::found().await?;
+    let state = town.folder().join("state");
+    fs::create_dir(&state)?;
+    // Something in the log that the process leaves behind.
+    let mut gateway = town.gateway("").await?;
+    rusqlite::Connection::open(state.join(FILE))?.execute("INSERT INTO secret VALUES ('x', x'00', 1)", ())?;
+    gateway.kill().await?;
+    let mark = town.log.mark();
+    let _gateway = town.gateway("").await?;
+    town.log.line_after(mark, "had not been closed: it was checked, and is whole").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_damaged_database_stops_the_start_and_is_left_alone() -> Result<()> {
+    let town = Town::found().await?;
+    let state = town.folder().join("state");
+    let database = state.join(FILE);
+    ensure!(town.gateway("").await?.stop().await?.success());
+    let mut bytes = fs::read(&database)?;
+    bytes.truncate(bytes.len() / 2);
+    fs::write(&database, &bytes)?;
+    let mark = town.log.mark();
+    let mut gateway = town.start("", &state)?;
+    ensure!(gateway.ended().await?.code() == Some(1));
+    let said = town.log.line_after(mark, "stopped: ").await?;
+    let path = state.display();
+    ensure!(
+        said.contains(&format!("{path}/nuncio.db is damaged (it has {} bytes of ", bytes.len())),
+        "{said}"
+    );
+    ensure!(
+        said.contains(&format!("See what is wrong with \"nuncio store check --state-dir {path}\"")),
+        "{said}"
+    );
+    ensure!(fs::read(&database)? == bytes, "it was changed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_gateway_in_the_same_place_does_not_start() -> Result<()> {
+    let town = Town::found().await?;
+    let first = town.gateway("").await?;
+    let mark = town.log.mark();
+    let mut second = town.start("", &town.folder().join("state"))?;
+    ensure!(second.ended().await?.code() == Some(1));
+    let said = town.log.line_after(mark, "stopped: ").await?;
+    ensure!(said.contains(&format!("is in use by another gateway (process {} holds", first.pid())), "{said}");
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! `nuncio store`
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use nuncio::store::{AuditEntry, FILE, Keep};
+use nuncio_translate::pair::{PairKey, PairRecord};
+
+use crate::support::{furnish, key, open, pairs, record, start};
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn nuncio(folder: &Path, arguments: &[&str]) -> Said {
+    let output = Command::new(env!("CARGO_BIN_EXE_nuncio"))
+        .arg("store")
+        .args(arguments)
+        .arg("--state-dir")
+        .arg(folder)
+        .output()
+        .unwrap();
+    let text =
+        |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&folder.display().to_string(), "DIR");
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+#[test]
+fn check_counts_what_is_there_while_the_gateway_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ear) = start(folder.path());
+    ear.hears(store.save_pair(&key(1), record(1)));
+    let said = nuncio(folder.path(), &["check"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    assert!(said.out.starts_with("DIR/nuncio.db: schema 1, "), "{}", said.out);
+    assert!(
+        said.out.contains("  dialog           3\n") && said.out.ends_with("It is whole.\n"),
+        "{}",
+        said.out
+    );
+    assert_eq!(ear.hears(store.save_pair(&key(2), record(2))), nuncio::store::Outcome::Saved);
+}
+
+#[test]
+fn check_says_what_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    furnish(folder.path(), 200);
+    let path = folder.path().join(FILE);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 4096 / 2 * 4096;
+    bytes[middle..middle + 4096].fill(0x5a);
+    fs::write(&path, &bytes).unwrap();
+    let said = nuncio(folder.path(), &["check"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("damaged: ") && said.err.contains("restore the last backup"), "{}", said.err);
+    assert!(fs::read(&path).unwrap() == bytes, "nothing was changed");
+}
+
+#[test]
+fn check_of_nothing_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = nuncio(folder.path(), &["check"]);
+    assert_eq!(said.code, Some(1));
+    assert_eq!(
+        said.err,
+        "nuncio: DIR/nuncio.db does not exist; the gateway makes it at its first start; is this its node.state_dir?\n"
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_backup_made_while_the_gateway_runs_can_be_started_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let (store, ear) = start(&state);
+    for n in 1..=100 {
+        store.save_pair(&key(n), record(n));
+    }
+    ear.hears(store.set_secret("dialback", b"secret"));
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let copy = other.join(FILE);
+    let said = nuncio(&state, &["backup", copy.to_str().unwrap()]);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    assert!(said.out.contains("keep it as safe as its keys"), "{}", said.out);
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    // It is one file, and what comes later is not in it.
+    ear.hears(store.save_pair(&key(101), record(101)));
+    let restored = open(&other).unwrap();
+    assert!(!restored.recovered && !restored.created);
+    let expected: Vec<_> = (1..=100).map(|n| (key(n), record(n))).collect();
+    assert_eq!(pairs(&restored.store), expected);
+    assert_eq!(restored.store.secret("dialback").as_deref(), Some(&b"secret"[..]));
+}
+
+#[test]
+fn a_backup_overwrites_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    furnish(folder.path(), 1);
+    let target = folder.path().join("precious");
+    for content in ["", "precious"] {
+        fs::write(&target, content).unwrap();
+        let said = nuncio(folder.path(), &["backup", target.to_str().unwrap()]);
+        assert_eq!(said.code, Some(1));
+        assert!(
+            said.err.contains("DIR/precious already exists") && said.err.contains("choose another name"),
+            "{}",
+            said.err
+        );
+        assert_eq!(fs::read_to_string(&target).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_backup_that_fails_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    furnish(folder.path(), 1);
+    let said = nuncio(folder.path(), &["backup", "/nonexistent/folder/copy"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("/nonexistent/folder/copy does not exist"), "{}", said.err);
+}
+
+#[test]
+fn show_speaks_to_people() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ear) = start(folder.path());
+    store.save_pair(&key(1), record(1));
+    ear.hears(store.save_pair(&key(2), PairRecord { sip_user_wrote: Some(1), ..PairRecord::default() }));
+    let said = nuncio(folder.path(), &["show"]);
+    assert_eq!(
+        said.out,
+        "user000001@contoso.example ⇄ contact1@partner.example: added 1970-01-01 00:00:01 UTC, last SUBSCRIBE \
+         1970-01-01 00:00:02 UTC; user watches: yes; contact watches: yes since 1970-01-01 00:00:04 UTC; 3 SIP \
+         dialogs; seen available as phone, laptop-1\n\
+         user000002@contoso.example ⇄ contact2@partner.example: not added; user watches: no; contact does not watch; \
+         0 SIP dialogs\n"
+    );
+    let one = nuncio(folder.path(), &["show", "pair", "--with", "user000002"]);
+    assert_eq!(one.out.lines().count(), 1);
+    assert_eq!(nuncio(folder.path(), &["show", "--most", "1"]).out.lines().count(), 1);
+}
+
+#[test]
+fn show_speaks_to_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ear) = start(folder.path());
+    let record = PairRecord { shown: vec!["a \"b\"\n".into()], ..PairRecord::default() };
+    ear.hears(store.save_pair(&key(1), record));
+    let said = nuncio(folder.path(), &["show", "pairs", "--json"]);
+    let (_, saved_at) = said.out.split_once("\"saved_at\":").unwrap();
+    let (saved_at, _) = saved_at.split_once(',').unwrap();
+    assert_eq!(
+        said.out.replace(saved_at, "NOW"),
+        "{\"sip_user\":\"user000001@contoso.example\",\"contact\":\"contact1@partner.example\",\"added_since\":null,\
+         \"last_subscribe\":null,\"sip_user_wrote\":null,\"to\":\"no\",\"from\":\"no\",\"from_since\":0,\
+         \"saved_at\":NOW,\"shown\":[\"a \\\"b\\\"\\n\"],\"dialogs\":[]}\n"
+    );
+}
+
+#[test]
+fn nothing_shown_can_act_on_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ear) = start(folder.path());
+    store.audit(AuditEntry {
+        at: u64::from(u32::MAX),
+        subject: "a\u{1b}[31m\nFORGED".into(),
+        ..AuditEntry::default()
+    });
+    let nasty = PairKey::new("a\u{1b}[2J\u{202e}@x", "b\u{9b}\r@y");
+    ear.hears(store.save_pair(&nasty, record(1)));
+    for arguments in [
+        &["show", "pairs"][..],
+        &["show", "pairs", "--json"],
+        &["show", "audit"],
+        &["show", "audit", "--json"],
+    ] {
+        let said = nuncio(folder.path(), arguments);
+        assert_eq!(said.out.lines().count(), 1, "{arguments:?}");
+        assert!(
+            !said.out.trim_end().contains(char::is_control) && !said.out.contains('\u{202e}'),
+            "{}",
+            said.out
+        );
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ear) = start(folder.path());
+    store.save_pair(&key(1), record(1));
+    ear.hears(store.set_secret("dialback", b"TopSecret"));
+    for arguments in [&["check"][..], &["show", "pairs", "--json"], &["show", "audit", "--json"]] {
+        let said = nuncio(folder.path(), arguments);
+        assert_eq!(said.code, Some(0));
+        assert!(!said.out.contains("TopSecret") && !said.err.contains("TopSecret"), "{arguments:?}");
+    }
+}
