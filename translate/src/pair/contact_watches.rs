@@ -115,7 +115,7 @@ impl ContactWatches {
             Inbound::Deliver => match step.contact_may_ask() {
                 Ok(permit) => {
                     step.set_from(From::Pending);
-                    self.begin_anew();
+                    self.begin_anew(step);
                     self.want(permit, step);
                 }
                 // What he is being told ends this request as well; he may ask again.
@@ -206,7 +206,7 @@ impl ContactWatches {
                     // The SIP user added the contact: what was kept is acted on.
                     Self::give_kept_place_back(step);
                     step.set_from(From::Pending);
-                    self.begin_anew();
+                    self.begin_anew(step);
                     self.want(permit, step);
                 }
                 Err(Refusal::UnlistedDomain) => self.forget(step),
@@ -336,12 +336,14 @@ impl ContactWatches {
         self.begun.is_none_or(|begun| begun + step.context.config.fetch_interval <= now)
     }
 
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, step: &mut Step<'_, '_>) {
         self.rest = Rest::No;
         self.retry.succeeded();
         let owed = std::mem::take(&mut self.owes).farewell;
         if self.farewell_until.take().is_some() || owed {
-            // He was told that he sees no more, and it may be lost: that comes before whatever he is told next.
+            // He was told that he sees no more, and it may be lost. `unsubscribed` would refuse what he asks for now; that
+            // he sees nobody he can be told.
+            step.unavailable();
             self.shown.lost("");
         }
     }

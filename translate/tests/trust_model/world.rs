@@ -24,8 +24,8 @@ pub(crate) struct World {
     sip: FrontEnd,
     to_xmpp: VecDeque<ToXmpp>,
     to_sip: VecDeque<Request>,
-    /// Endpoints asked for the contact since he last answered: so he may be asked.
-    may_prompt: bool,
+    /// An endpoint asked for the contact since he last refused: so he may be asked, again and again until he answers.
+    may_ask: bool,
     lossy: bool,
 }
 
@@ -46,7 +46,7 @@ impl World {
             sip: FrontEnd::new(),
             to_xmpp: VecDeque::new(),
             to_sip: VecDeque::new(),
-            may_prompt: false,
+            may_ask: false,
             lossy: true,
         }
     }
@@ -275,9 +275,8 @@ impl World {
         for stanza in std::mem::take(&mut self.rig.stanzas) {
             self.say(format!("  → XMPP {}", told(&stanza)));
             self.check_stanza(&stanza);
-            // A request that is repeated may cross with his answer to the first one.
-            let crosses = self.contact.out.iter().any(|text| text.contains("'unsubscribed'"));
-            self.may_prompt |= crosses && told(&stanza) == "subscribe";
+            let asks = told(&stanza) == "subscribe";
+            assert!(!asks || self.may_ask, "the contact is asked for consent twice");
             self.to_xmpp.push_back(stanza);
         }
         for request in std::mem::take(&mut self.rig.requests) {
@@ -381,6 +380,10 @@ impl World {
                     let kind = text.split("type='").nth(1).and_then(|rest| rest.split('\'').next());
                     self.say(format!("  ← XMPP {}", kind.unwrap_or("available")));
                     self.rig.element(&text);
+                    if kind == Some("unsubscribed") {
+                        self.collect();
+                        self.may_ask = self.rig.pair.to() == To::Pending;
+                    }
                 }
             }
             3 if !self.sip.out.is_empty() => {
@@ -393,13 +396,7 @@ impl World {
     }
 
     fn contact_receives(&mut self, stanza: &ToXmpp) {
-        let prompts = self.contact.prompts;
         self.contact.receive(stanza);
-        if self.contact.prompts != prompts {
-            self.say("  the contact is asked for consent");
-            let may = std::mem::take(&mut self.may_prompt);
-            assert!(may, "the contact is asked for consent twice");
-        }
     }
 
     fn sip_receives(&mut self, request: &Request) -> u16 {
@@ -429,7 +426,7 @@ impl World {
                         assert!(allowed && answer.status == 200, "{answer:?}");
                         if request.expires().unwrap() != Some(0) {
                             self.rules.added = Some(now);
-                            self.may_prompt = true;
+                            self.may_ask = true;
                         }
                         let last = self.rig.newest_tag();
                         dialog.gateway_tag = last;
@@ -443,8 +440,7 @@ impl World {
                     Answered::With(answer) if answer.status == 200 => {
                         if request.expires().unwrap() != Some(0) {
                             self.rules.added = Some(now);
-                            // The request may be repeated to somebody who has not answered it.
-                            self.may_prompt = true;
+                            self.may_ask = true;
                         }
                     }
                     _ => {
@@ -488,19 +484,23 @@ impl World {
         self.say(format!("at rest: {:?} {:?}, pair {to:?} {from:?}", self.contact.to, self.contact.from));
         let shown: Vec<&str> = self.sip.devices.iter().filter_map(|device| *device).collect();
         let may = self.rules.contact_may_see(now);
+        let mut sees: Vec<&str> = self.contact.sees.values().map(String::as_str).collect();
         if self.contact.to == To::Yes {
             assert!(may, "the contact thinks that he may see");
-            assert_eq!(from, From::Yes, "the contact thinks that he may see");
-            let mut sees: Vec<&str> = self.contact.sees.values().map(String::as_str).collect();
-            let mut is = if self.sip.decision == Decision::Allowed { shown } else { Vec::new() };
+            // If he has not heard that he did not, and the SIP user has not decided anew, he goes on thinking so.
+            let undecided = from == From::Pending && self.sip.decision == Decision::Asked;
+            assert!(from == From::Yes || undecided, "the contact thinks that he may see, and {from:?}");
             sees.sort_unstable();
+            let mut is = shown;
             is.sort_unstable();
-            // Who is asked anew by the front end keeps what he saw; it has said nothing else.
-            if self.sip.decision == Decision::Allowed {
+            if undecided {
+                assert_eq!(sees.len(), 0, "the contact sees what nobody has shown him");
+            } else if self.sip.decision == Decision::Allowed {
+                // Who is asked anew by the front end keeps what he saw; it has said nothing else.
                 assert_eq!(sees, is, "what the contact sees");
             }
         } else if !may {
-            assert_eq!(self.contact.sees.len(), 0, "the contact sees what he may not");
+            assert_eq!(sees.len(), 0, "the contact sees what he may not");
         }
         if may && self.contact.to == To::Pending {
             assert_ne!(self.sip.decision, Decision::Allowed, "the contact waits for nothing");
