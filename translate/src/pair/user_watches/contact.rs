@@ -128,6 +128,9 @@ impl UserWatches {
     pub(in crate::pair) fn lost(&mut self, sent: &Sent, step: &mut Step<'_, '_>) -> bool {
         if *sent == Sent::Subscription(Subscription::Probe) {
             self.stray_until = None;
+            if !self.is_watched() {
+                self.answer_until = None;
+            }
         }
         match sent {
             Sent::Subscription(Subscription::Subscribe) if step.roster.to == To::Pending => {
