@@ -364,3 +364,20 @@ fn lapse(contact: &mut ContactWatches, step: &mut Step<'_, '_>) {
         contact.reconsider(step);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nuncio_sip::event::Subscriber;
+
+    use super::*;
+
+    /// With the short texts that stand inside (tags, Call-IDs), without the long ones and the contents of resources.
+    #[test]
+    fn a_pair_is_small_and_one_without_presence_is_smaller() {
+        let pair = size_of::<Pair>();
+        assert!(pair <= 456, "{pair}");
+        let (presence, subscriber) = (size_of::<Presence>(), size_of::<Subscriber>());
+        assert!(presence + subscriber <= 1024, "{presence} {subscriber}");
+        assert!(presence + UserWatches::WATCHER <= 1088, "{presence} {}", UserWatches::WATCHER);
+    }
+}
