@@ -222,7 +222,7 @@ impl Gateway {
         step: impl FnOnce(&mut Pair, &mut pair::Context<'_>),
     ) {
         let Some(remote) = self.known_remote(key.remote_domain()) else { return };
-        let done = remote.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
+        let done = remote.with_existing(key, &self.settings.pair, &self.timers, now, |key, pair| {
             self.in_context(key, now, |context| {
                 step(pair, context);
                 self.run_presence(pair, context);
