@@ -40,7 +40,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let limits = config.limits.clone();
     let context = setup::context(&config)?;
-    context.store.start(Arc::new(setup::NobodyWaits)).context("cannot start the store's thread")?;
+    let waiters = setup::Waiters(Arc::downgrade(&context.gateway));
+    context.store.start(Arc::new(waiters)).context("cannot start the store's thread")?;
+    let restored = context.gateway.restore(now())?;
+    if restored > 0 {
+        info!(pairs = restored, "restored what the process before this one kept");
+    }
 
     // All are bound before the first connection is taken: a gateway that cannot start serves nobody.
     let sip_listeners = listen(&config.sip.listeners, "SIP")?;
@@ -128,6 +133,7 @@ async fn drain(context: &Context, time: Duration) {
     let share = |part| begin + time.mul_f64(part);
     let (lanes_end, notices_end, closed_by) = (share(0.8), share(0.9), share(0.95));
     context.stop.cancel();
+    gateway.end_subscriptions(now());
     if timeout(time.mul_f64(0.6), settled(context)).await.is_err() {
         warn!(unfinished = gateway.owes(), "giving back what could not be finished in time");
         gateway.give_up(now());

@@ -203,6 +203,8 @@ section! {
         /// How long a SIP user who added a contact counts as having added him, after his front end last subscribed to
         /// that contact for him.
         "consent" => consent: ConsentLifetime, default "\"45d\"";
+        /// Whether it crosses since when somebody has not touched his device. Public partners are never told.
+        "idle_times" => idle_times: bool, default "false";
         /// Rules about SIP users. One that denies wins over all that allow, and any rule over `default`.
         "rule" => rules: Sections<RuleSection>, default "[]";
     }

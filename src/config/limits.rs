@@ -223,6 +223,42 @@ limits! {
 }
 
 limits! {
+    /// Times and bounds of presence.
+    pub struct PresenceLimits {
+        /// At most one NOTIFY about a contact to an endpoint in this time; the last state is never lost.
+        notify_interval: Duration, "duration" = secs(5), ms(0) => secs(300);
+        /// How long a subscription lasts that we ask front ends for; it is refreshed before it ends.
+        subscribe: Duration, "duration" = secs(3600), secs(60) => secs(24 * 3600);
+        /// Longest subscription granted to an endpoint.
+        longest: Duration, "duration" = secs(8 * 3600), secs(60) => secs(24 * 3600);
+        /// Shortest subscription granted to an endpoint. Shorter, and under an hour: 423.
+        shortest: Duration, "duration" = secs(60), secs(1) => secs(3600);
+        /// How long a subscription at a front end is kept without a sign that the contact still wants it.
+        interest: Duration, "duration" = secs(24 * 3600), secs(600) => secs(365 * 24 * 3600);
+        /// How long a request of a contact is kept for the SIP user to add him (public-unverified partners).
+        kept: Duration, "duration" = secs(30 * 24 * 3600), secs(3600) => secs(365 * 24 * 3600);
+        /// How long a request of a SIP user may find no way to the partner before his endpoints are told to give up.
+        give_up: Duration, "duration" = secs(3600), secs(10) => secs(7 * 24 * 3600);
+        /// How long a subscription at a front end may be gone before the contact sees the SIP user as unavailable.
+        grace: Duration, "duration" = secs(300), secs(1) => secs(24 * 3600);
+        /// How long an available contact may be silent before he is asked again.
+        silence: Duration, "duration" = secs(12 * 3600), secs(600) => secs(30 * 24 * 3600);
+        /// Most subscriptions that endpoints of one SIP user hold to one contact. One more ends the oldest.
+        endpoints: usize, "subscriptions" = 8, 1 => 64;
+        /// Most subscriptions at front ends for one contact.
+        subscriptions_per_contact: usize, "subscriptions" = 500, 1 => 1_000_000;
+        /// Most subscriptions at front ends for the contacts of one partner domain.
+        subscriptions_per_partner: usize, "subscriptions" = 100_000, 1 => 10_000_000;
+        /// Most subscriptions at front ends in all.
+        subscriptions: usize, "subscriptions" = 1_000_000, 1 => 10_000_000;
+        /// Most requests of the contacts of one partner domain that are kept.
+        kept_per_partner: usize, "requests" = 10_000, 1 => 10_000_000;
+        /// After a restart, so many pairs take up their subscriptions in a second.
+        restart_rate: usize, "pairs" = 200, 1 => 100_000;
+    }
+}
+
+limits! {
     /// Limits of the store.
     pub struct StoreLimits {
         /// How long entries of the audit trail are kept.
@@ -241,6 +277,8 @@ pub struct Limits {
     pub xmpp: XmppLimits,
     /// `limits.pair`
     pub pair: PairLimits,
+    /// `limits.presence`
+    pub presence: PresenceLimits,
     /// `limits.store`
     pub store: StoreLimits,
     /// How long a stopping node waits for its queues to empty and its streams to close.
@@ -259,6 +297,7 @@ impl Default for Limits {
             sip: SipLimits::default(),
             xmpp: XmppLimits::default(),
             pair: PairLimits::default(),
+            presence: PresenceLimits::default(),
             store: StoreLimits::default(),
             drain: Self::DRAIN,
         }
@@ -280,6 +319,7 @@ impl Section for Limits {
             section("sip", "Limits of the SIP side.", Shape::Table(SipLimits::keys)),
             section("xmpp", "Limits of the XMPP side.", Shape::Table(XmppLimits::keys)),
             section("pair", "Limits of one pair (SIP user, XMPP user).", Shape::Table(PairLimits::keys)),
+            section("presence", "Times and bounds of presence.", Shape::Table(PresenceLimits::keys)),
             section("store", "Limits of the store (`nuncio.db`).", Shape::Table(StoreLimits::keys)),
         ]
     }
@@ -295,6 +335,7 @@ impl Section for Limits {
         section.each("sip", |node, reader| limits.sip = reader.section(node).unwrap_or_default());
         section.each("xmpp", |node, reader| limits.xmpp = reader.section(node).unwrap_or_default());
         section.each("pair", |node, reader| limits.pair = reader.section(node).unwrap_or_default());
+        section.each("presence", |node, reader| limits.presence = reader.section(node).unwrap_or_default());
         section.each("store", |node, reader| limits.store = reader.section(node).unwrap_or_default());
         limits
     }

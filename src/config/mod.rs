@@ -36,7 +36,7 @@ use std::time::Duration;
 pub use address::{
     Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, SentBy, SourceAddress,
 };
-pub use limits::{Limits, PairLimits, SipLimits, StoreLimits, XmppLimits};
+pub use limits::{Limits, PairLimits, PresenceLimits, SipLimits, StoreLimits, XmppLimits};
 pub use policy::SipUsers;
 pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
@@ -266,6 +266,8 @@ pub struct Policy {
     pub default: Verdict,
     /// How long a SIP user who added a contact counts as having added him after his last SUBSCRIBE.
     pub consent: Duration,
+    /// Whether idle times cross.
+    pub idle_times: bool,
     /// In the order of the file; a rule that denies wins.
     pub rules: Vec<PolicyRule>,
 }

@@ -166,6 +166,7 @@ fn policy(policy: PolicySection) -> Option<Policy> {
         enabled: policy.enabled.value?,
         default: policy.default.value?,
         consent: policy.consent.value?.0,
+        idle_times: policy.idle_times.value?,
         rules: policy.rules.value?.0.into_iter().map(rule).collect::<Option<_>>()?,
     })
 }

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::{ConnectionId, Gateway, ReplyTo, SipPeer, SipPort};
 
 /// What the front ends may send us.
-pub(super) const ALLOW: &str = "MESSAGE, OPTIONS, CANCEL, ACK";
+pub(super) const ALLOW: &str = "MESSAGE, SUBSCRIBE, NOTIFY, OPTIONS, CANCEL, ACK";
 
 /// A final answer other than 200.
 #[derive(Debug, Clone)]

@@ -30,6 +30,16 @@ counters! {
     xmpp_to_sip_failed,
     /// Messages of contacts refused by trust or policy.
     xmpp_to_sip_refused,
+    /// Stanzas of presence and subscriptions written to partners' streams.
+    presence_to_xmpp,
+    /// Stanzas of presence and subscriptions that did not arrive for sure; they are sent again.
+    presence_undelivered,
+    /// Requests of subscriptions answered by a front end.
+    events_to_sip,
+    /// Requests of subscriptions that no front end answered.
+    events_undelivered,
+    /// Times that the store could not save.
+    store_unsaved,
     /// Failure notices delivered to SIP users.
     notices_delivered,
     /// Failure notices that no front end took.

@@ -15,7 +15,7 @@ use nuncio_xmpp::lane::{Failure, FailureKind, PushRefusal};
 use tracing::{debug, info};
 
 use super::answers::{ALLOW, SipAnswer};
-use super::{ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
+use super::{Cargo, ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
 
 /// How long a front end should wait before it tries a partner again whose queue is full, in seconds.
 const RETRY_AFTER: u32 = 5;
@@ -56,8 +56,18 @@ impl Gateway {
                     answer
                 }
             },
-            // No dialogs yet, so whatever belongs to one belongs to none of ours (SIP-29, SIP-31, EV-05).
-            Method::Bye | Method::Info | Method::Update | Method::Notify | Method::Prack | Method::Refer => {
+            Method::Subscribe | Method::Notify | Method::Benotify => {
+                match self.sip_event(front_end, reply, request, now) {
+                    Ok(()) => return,
+                    Err(answer) => {
+                        let why = answer.why();
+                        debug!(status = answer.status, %why, method = %request.method().as_str(), "refused");
+                        answer
+                    }
+                }
+            }
+            // No sessions yet, so whatever belongs to one belongs to none of ours (SIP-29, SIP-31).
+            Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Refer => {
                 let answer = SipAnswer::new(481, "Call/Transaction Does Not Exist");
                 self.not_for_us(answer, request, "it belongs to a dialog that the gateway does not know")
             }
@@ -88,6 +98,7 @@ impl Gateway {
             .with("Accept", ACCEPT)
             .with("Accept-Encoding", ACCEPT_ENCODING)
             .with("Accept-Language", "*")
+            .with("Allow-Events", self.settings.events.package)
             // Empty: no extension (RFC 3261 §20.37).
             .with("Supported", "")
     }
@@ -155,10 +166,13 @@ impl Gateway {
             let crossing = pair.sip_user_writes(permit, now);
             let envelope = ToXmppEnvelope {
                 pair: key.clone(),
-                reply,
+                cargo: Cargo::Message(reply),
                 sent_ms: now.unix_ms,
                 generation: crossing.generation(),
             };
+            if pair.has_output() {
+                self.in_context(key, now, |context| self.run_presence(pair, context));
+            }
             // Under the pair's guard, so that messages enter the lane in the order they were judged.
             lane.feed(|lane| lane.push(stanza, envelope, now.instant))
                 .map_err(|error| self.lane_refused(&partner.domain, &error.reason))
@@ -170,12 +184,12 @@ impl Gateway {
     }
 
     /// Whether the front end may send for users of `domain` (ADR-21, SEC-14).
-    fn speaks_for(&self, front_end: usize, domain: &str) -> bool {
+    pub(super) fn speaks_for(&self, front_end: usize, domain: &str) -> bool {
         self.policy.load().serves(domain)
             && self.front_ends.get(front_end).is_some_and(|front_end| front_end.speaks_for(domain))
     }
 
-    fn refused_by_rule(&self, refusal: Refusal, remote_domain: &str) -> SipAnswer {
+    pub(super) fn refused_by_rule(&self, refusal: Refusal, remote_domain: &str) -> SipAnswer {
         let diagnostic = match refusal {
             Refusal::UnlistedDomain => Diagnostic::NoRoute,
             _ => Diagnostic::SenderNotAuthorised,
@@ -190,7 +204,7 @@ impl Gateway {
         }
     }
 
-    fn refused_message(&self, refusal: &MessageRefusal) -> SipAnswer {
+    pub(super) fn refused_message(&self, refusal: &MessageRefusal) -> SipAnswer {
         let mut answer = SipAnswer::new(refusal.status(), refusal.reason());
         for (name, value) in refusal.headers(&self.settings.sip_name) {
             answer = answer.with(name, value);
@@ -218,12 +232,12 @@ impl Gateway {
     /// The answer to a message that never got, or may not have got, to the partner (ERR-04, EXS-16, EXS-17).
     pub(super) fn undelivered(
         &self,
-        envelope: &ToXmppEnvelope,
+        pair: &PairKey,
         failure: Option<&Failure>,
         may_have_arrived: bool,
     ) -> SipAnswer {
         self.counters.sip_to_xmpp_failed.add(1);
-        let remote = envelope.pair.remote_domain();
+        let remote = pair.remote_domain();
         if may_have_arrived {
             let why =
                 format!("{}; the message may or may not have arrived", Self::failure_text(remote, failure));
@@ -232,9 +246,9 @@ impl Gateway {
         self.unreachable(remote, failure)
     }
 
-    pub(super) fn refused_while_waiting(&self, envelope: &ToXmppEnvelope) -> SipAnswer {
+    pub(super) fn refused_while_waiting(&self, pair: &PairKey) -> SipAnswer {
         self.counters.sip_to_xmpp_failed.add(1);
-        let remote = envelope.pair.remote_domain();
+        let remote = pair.remote_domain();
         let refusal = self.policy.load().open_partner(remote).err().unwrap_or(Refusal::PartnerDisabled);
         self.refused_by_rule(refusal, remote)
     }

@@ -66,12 +66,10 @@ impl Gateway {
                 self.xmpp_message(Incoming::new(stanza, slot, now), addresses, now);
             }
             Some(StanzaKind::Iq) => self.xmpp_iq(Incoming::new(stanza, slot, now), addresses, now),
-            Some(StanzaKind::Presence) if !is_presence_type(stanza.attr("type")) => {
-                let failure = XmppFailure::new(Condition::BadRequest, "the type of presence is unknown");
-                Incoming::new(stanza, slot, now).fail(&failure, now);
+            Some(StanzaKind::Presence) => {
+                self.xmpp_presence(Incoming::new(stanza, slot, now), addresses, now);
             }
-            // Presence says nothing to anybody yet: silence is the uniform answer (mission, rule 3).
-            Some(StanzaKind::Presence) | None => {}
+            None => {}
         }
     }
 
@@ -87,6 +85,7 @@ impl Gateway {
         for due in self.timers.take(now.instant) {
             match due {
                 Due::Pair(key) => self.visit_pair(&key, now),
+                Due::Resume(key) => self.resume(&key, now),
                 Due::Reply(slot, bytes) => slot.send(bytes, now),
             }
         }
@@ -131,7 +130,15 @@ impl Gateway {
                         self.reply_uniform(message, now);
                     }
                     Ok(permit) => match pair.contact_writes(permit, message, &self.settings.pair, now) {
-                        Ok(()) => self.run_pair(key, pair, now),
+                        Ok(()) => {
+                            self.run_pair(key, pair, now);
+                            if pair.has_presence() {
+                                self.in_context(key, now, |context| {
+                                    pair.contact_is_there(context);
+                                    self.run_presence(pair, context);
+                                });
+                            }
+                        }
                         Err(message) => {
                             self.counters.xmpp_to_sip_failed.add(1);
                             let failure = XmppFailure {
@@ -179,6 +186,12 @@ impl Gateway {
                 message.fail(&failure, now);
             }
             self.run_pair(key, pair, now);
+            if pair.has_presence() || pair.has_output() {
+                self.in_context(key, now, |context| {
+                    pair.handle_timeout(context);
+                    self.run_presence(pair, context);
+                });
+            }
         });
         if let Err(lost) = done {
             self.pair_lost(key.as_str(), lost, now);

@@ -8,7 +8,7 @@ use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
 use nuncio_translate::judge::{Direction, Kind, Question, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, RequestError};
-use nuncio_translate::pair::{NextForSip, Notice, PairKey, ToSip};
+use nuncio_translate::pair::{From, NextForSip, Notice, PairKey, ToSip};
 use nuncio_translate::{Moment, notice};
 use nuncio_xmpp::{BareJid, Condition, Element, ErrorType, Jid};
 use tracing::warn;
@@ -79,12 +79,13 @@ impl Gateway {
 
     /// What had to wait for its connection is judged again if the policy has changed since.
     fn may_still_leave(&self, envelope: &ToSipEnvelope, now: Moment) -> bool {
-        let Some(Judged { generation, consent }) = envelope.judged else { return true };
+        let Some(Judged { generation, consent, kind }) = envelope.judged else { return true };
         let policy = self.policy.load();
         if generation == policy.generation() {
             return true;
         }
-        match judge(&policy, &message_of(&envelope.pair), &consent, now.unix()) {
+        let question = Question { kind, ..message_of(&envelope.pair) };
+        match judge(&policy, &question, &consent, now.unix()) {
             Ok(_) => true,
             Err(refusal) => {
                 self.log_contact_refused(&envelope.pair, refusal, "refused when it was about to leave", now);
@@ -119,8 +120,13 @@ impl Gateway {
                 NextForSip::Nothing => return,
                 NextForSip::Notice => {
                     let Some((serial, notice)) = pair.release_notice() else { return };
-                    let envelope =
-                        ToSipEnvelope { pair: key.clone(), serial, sent_ms: now.unix_ms, judged: None };
+                    let envelope = ToSipEnvelope {
+                        pair: key.clone(),
+                        serial,
+                        event: None,
+                        sent_ms: now.unix_ms,
+                        judged: None,
+                    };
                     if let Err(failure) = self.send_notice(envelope, notice, now) {
                         pair.settled(serial);
                         self.counters.notices_lost.add(1);
@@ -139,11 +145,20 @@ impl Gateway {
                             self.reply_uniform(message, now);
                         }
                         Ok(permit) => {
-                            let judged = Judged { generation: permit.generation(), consent: *pair.consent() };
+                            let judged = Judged {
+                                generation: permit.generation(),
+                                consent: *pair.consent(),
+                                kind: Kind::Message,
+                            };
                             let Some((serial, message)) = pair.release(permit) else { return };
                             let (pair_key, sent_ms) = (key.clone(), now.unix_ms);
-                            let envelope =
-                                ToSipEnvelope { pair: pair_key, serial, sent_ms, judged: Some(judged) };
+                            let envelope = ToSipEnvelope {
+                                pair: pair_key,
+                                serial,
+                                event: None,
+                                sent_ms,
+                                judged: Some(judged),
+                            };
                             if let Err(failure) = self.send_message(envelope, message.stanza(), now)
                                 && let Some(ToSip::Message(message)) = pair.settled(serial)
                             {
@@ -222,10 +237,17 @@ impl Gateway {
     /// A request of ours has its final answer, or never will.
     fn settle(&self, envelope: &ToSipEnvelope, outcome: Result<Message, HopFailure>, now: Moment) {
         let key = &envelope.pair;
+        if let Some(half) = &envelope.event {
+            return self.event_settled(key, half, envelope.serial, &outcome, now);
+        }
         let remote = self.remote(key.remote_domain());
         let done = remote.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
             match pair.settled(envelope.serial) {
-                Some(ToSip::Message(message)) => self.settle_message(message, &outcome, envelope, now),
+                Some(ToSip::Message(message)) => {
+                    // Who may see the SIP user may learn what became of him (DEC-03).
+                    let authorised = pair.from() == From::Yes;
+                    self.settle_message(message, &outcome, envelope, authorised, now);
+                }
                 Some(ToSip::Notice(_)) => self.settle_notice(key, &outcome, now),
                 None => {}
             }
@@ -241,14 +263,13 @@ impl Gateway {
         message: Incoming,
         outcome: &Result<Message, HopFailure>,
         envelope: &ToSipEnvelope,
+        authorised: bool,
         now: Moment,
     ) {
         if matches!(outcome, Err(HopFailure::Withdrawn)) {
             self.counters.xmpp_to_sip_refused.add(1);
             return self.reply_uniform(message, now);
         }
-        // No presence yet, so nobody is authorised to learn more about the SIP user (DEC-03).
-        let authorised = false;
         let trouble = match outcome {
             Ok(response) => SipTrouble::Answered {
                 status: response.status().map_or(500, |StatusCode(status)| status),

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::pairs::Remote;
 use super::port::Port;
-use super::{Gateway, LaneKey, LanePort, Receipt, ToXmppEnvelope};
+use super::{Cargo, Gateway, LaneKey, LanePort, Receipt, ToXmppEnvelope};
 
 /// A message that waited longer carries the time it was sent (XEP-0203, IM-20).
 const DELAY_FROM: Duration = Duration::from_secs(2);
@@ -70,6 +70,11 @@ impl Gateway {
         Arc::clone(&self.remotes.entry(domain.into()).or_insert_with(|| Arc::new(Remote::new())))
     }
 
+    /// The same, if there is anything below it.
+    pub(super) fn known_remote(&self, domain: &str) -> Option<Arc<Remote>> {
+        self.remotes.get(domain).map(|remote| Arc::clone(&remote))
+    }
+
     /// Every lane there is.
     pub fn lanes(&self) -> Vec<Arc<LanePort>> {
         self.remotes.iter().flat_map(|remote| remote.lanes()).collect()
@@ -92,22 +97,34 @@ impl Gateway {
                 Output::Abort => wants.abort = true,
                 Output::Drained => wants.close = true,
                 Output::ReplyRoom => self.remote(&key.remote).room(),
-                Output::Written(envelope) => {
-                    self.counters.sip_to_xmpp_delivered.add(1);
-                    answers.accepted(envelope.reply, now);
-                }
-                Output::Expired { envelope, failure } => {
-                    let answer = self.undelivered(&envelope, failure.as_ref(), false);
-                    answers.refused(envelope.reply, answer, now);
-                }
-                Output::InFlight { envelope, failure } => {
-                    let answer = self.undelivered(&envelope, failure.as_ref(), true);
-                    answers.refused(envelope.reply, answer, now);
-                }
-                Output::Refused(envelope) => {
-                    let answer = self.refused_while_waiting(&envelope);
-                    answers.refused(envelope.reply, answer, now);
-                }
+                Output::Written(envelope) => match envelope.cargo {
+                    Cargo::Message(reply) => {
+                        self.counters.sip_to_xmpp_delivered.add(1);
+                        answers.accepted(reply, now);
+                    }
+                    Cargo::Presence(_) => self.counters.presence_to_xmpp.add(1),
+                },
+                Output::Expired { envelope, failure } => match &envelope.cargo {
+                    Cargo::Message(reply) => {
+                        let answer = self.undelivered(&envelope.pair, failure.as_ref(), false);
+                        answers.refused(*reply, answer, now);
+                    }
+                    Cargo::Presence(cargo) => self.presence_lost(&envelope.pair, &cargo.sent, now),
+                },
+                Output::InFlight { envelope, failure } => match &envelope.cargo {
+                    Cargo::Message(reply) => {
+                        let answer = self.undelivered(&envelope.pair, failure.as_ref(), true);
+                        answers.refused(*reply, answer, now);
+                    }
+                    Cargo::Presence(cargo) => self.presence_lost(&envelope.pair, &cargo.sent, now),
+                },
+                Output::Refused(envelope) => match &envelope.cargo {
+                    Cargo::Message(reply) => {
+                        let answer = self.refused_while_waiting(&envelope.pair);
+                        answers.refused(*reply, answer, now);
+                    }
+                    Cargo::Presence(cargo) => self.presence_lost(&envelope.pair, &cargo.sent, now),
+                },
                 Output::MayBeLost(receipt) => self.may_be_lost(&receipt, now),
             }
         }
@@ -115,6 +132,9 @@ impl Gateway {
     }
 
     fn may_be_lost(&self, receipt: &Receipt, now: Moment) {
+        if let Some(cargo) = &receipt.presence {
+            return self.presence_lost(&receipt.pair, &cargo.sent, now);
+        }
         self.counters.sip_to_xmpp_may_be_lost.add(1);
         let notice = Notice::new(Cause::MayBeLost, Moment::wall_at(receipt.sent_ms));
         self.notify_sip_user(receipt.pair.as_str(), receipt.pair.remote_domain(), notice, now);
@@ -132,14 +152,21 @@ impl Gateway {
 impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
     fn admit(&mut self, stanza: Outgoing<'_, ToXmppEnvelope>) -> bool {
         let policy = self.gateway.policy.load();
+        let (kind, consent) = match &stanza.envelope.cargo {
+            Cargo::Message(_) => (Kind::Message, Consent::default()),
+            Cargo::Presence(cargo) => match cargo.judged {
+                Some(judged) => judged,
+                None => return true,
+            },
+        };
         if stanza.envelope.generation != policy.generation() {
             let question = Question {
                 sip_user: stanza.envelope.pair.sip_user(),
                 contact_domain: &self.key.remote,
                 direction: Direction::SipToXmpp,
-                kind: Kind::Message,
+                kind,
             };
-            match judge(&policy, &question, &Consent::default(), self.now.unix()) {
+            match judge(&policy, &question, &consent, self.now.unix()) {
                 Ok(permit) => stanza.envelope.generation = permit.generation(),
                 Err(refusal) => {
                     debug!(contact = %self.gateway.shown(stanza.envelope.pair.contact()), rule = refusal.name(), "refused when it was about to leave");
@@ -147,7 +174,8 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
                 }
             }
         }
-        if self.now.instant.saturating_duration_since(stanza.arrival) > DELAY_FROM {
+        let late = self.now.instant.saturating_duration_since(stanza.arrival) > DELAY_FROM;
+        if late && matches!(stanza.envelope.cargo, Cargo::Message(_)) {
             message::insert_delay(stanza.bytes, Moment::wall_at(stanza.envelope.sent_ms), &self.key.local);
         }
         true

@@ -17,9 +17,12 @@ mod from_xmpp;
 mod hops;
 mod incoming;
 mod iq;
+mod keeping;
 mod lanes;
 mod pairs;
+mod places;
 pub mod port;
+mod presence;
 mod refused;
 mod routes;
 mod status;
@@ -35,10 +38,11 @@ use arc_swap::ArcSwap;
 use compact_str::CompactString;
 use dashmap::DashMap;
 use nuncio_sip::connection::{Connection, ServerTxn};
+use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::Outgoing;
 use nuncio_translate::Moment;
-use nuncio_translate::judge::{Consent, Snapshot};
-use nuncio_translate::pair::{PairConfig, PairKey};
+use nuncio_translate::judge::{Consent, Kind, Snapshot};
+use nuncio_translate::pair::{Half, PairConfig, PairKey, PresenceConfig, Sent};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
 use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
@@ -49,13 +53,17 @@ pub use counters::{Counter, Counters};
 pub use from_sip::SipPeer;
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
+pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
 pub use status::{LaneStatus, RouteStatus};
 
 use crate::log_limit::LogBudget;
+use crate::store::Keep;
 use incoming::Incoming;
+use keeping::Keeping;
 use pairs::{PairLost, Remote};
+use places::Places;
 use port::Port;
 use timers::Timers;
 use uniform::RefusalPace;
@@ -78,15 +86,32 @@ pub struct LaneKey {
     pub remote: CompactString,
 }
 
-/// Travels with a SIP user's message through the lane.
+/// Travels with what a pair sends through the lane.
 #[derive(Debug)]
 pub struct ToXmppEnvelope {
     pub pair: PairKey,
-    pub reply: ReplyTo,
+    pub cargo: Cargo,
     /// Milliseconds of Unix time at which the message came in.
     pub sent_ms: u64,
     /// Policy generation of the permit it crosses under.
     pub generation: u64,
+}
+
+/// What it is.
+#[derive(Debug)]
+pub enum Cargo {
+    /// A message of the SIP user, who waits for his answer.
+    Message(ReplyTo),
+    /// Presence, or a stanza of a subscription: if it is lost, the pair sends what is true then.
+    Presence(Box<PresenceCargo>),
+}
+
+/// Presence on its way to a contact.
+#[derive(Debug)]
+pub struct PresenceCargo {
+    pub sent: Sent,
+    /// What it was judged by; `None`: it only takes something back, and always may.
+    pub judged: Option<(Kind, Consent)>,
 }
 
 /// Where the SIP sender waits for his answer.
@@ -96,26 +121,36 @@ pub struct ReplyTo {
     pub transaction: ServerTxn,
 }
 
-/// What is kept of a written message until it is proved processed.
+/// What is kept of a written stanza until it is proved processed.
 #[derive(Debug)]
 pub struct Receipt {
     pub pair: PairKey,
     pub sent_ms: u64,
+    /// `None`: a message.
+    pub presence: Option<Box<PresenceCargo>>,
 }
 
 impl Envelope for ToXmppEnvelope {
     type Receipt = Receipt;
 
     fn receipt(&self) -> Receipt {
-        Receipt { pair: self.pair.clone(), sent_ms: self.sent_ms }
+        let presence = match &self.cargo {
+            Cargo::Message(_) => None,
+            Cargo::Presence(cargo) => {
+                Some(Box::new(PresenceCargo { sent: cargo.sent.clone(), judged: cargo.judged }))
+            }
+        };
+        Receipt { pair: self.pair.clone(), sent_ms: self.sent_ms, presence }
     }
 }
 
-/// Travels with a MESSAGE to a front end.
+/// Travels with a request to a front end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToSipEnvelope {
     pub pair: PairKey,
     pub serial: u64,
+    /// Which machine of the pair sent it; `None`: it is a MESSAGE.
+    pub event: Option<Half>,
     /// Milliseconds of Unix time at which it left the pair.
     pub sent_ms: u64,
     /// What it was judged by; a notice needs no permit.
@@ -129,6 +164,7 @@ pub struct Judged {
     pub generation: u64,
     /// The pair's consent at that time.
     pub consent: Consent,
+    pub kind: Kind,
 }
 
 /// What the gateway needs from the world around it: the runtime in production, the simulation in tests.
@@ -153,6 +189,10 @@ pub struct Holdings {
     pub streams: usize,
     /// What pairs still have to do for somebody.
     pub owed: usize,
+    /// Subscriptions of ours at front ends.
+    pub subscriptions: usize,
+    /// Dialogs, in both roles.
+    pub dialogs: usize,
 }
 
 /// A SIP connection as others find it.
@@ -174,6 +214,12 @@ pub struct Settings {
     /// Longest MESSAGE we send, in octets (DEC-11).
     pub message_cap: Option<usize>,
     pub pair: PairConfig,
+    pub presence: PresenceConfig,
+    /// Subscriptions on the SIP side, in both roles.
+    pub events: EventConfig,
+    pub places: PlaceLimits,
+    /// Pairs of the process before this one that take up their work in a second.
+    pub restart_rate: u32,
     pub lane: LaneConfig,
     /// Most inbound streams of one remote domain at a time.
     pub streams_per_domain: usize,
@@ -196,12 +242,19 @@ pub struct Gateway {
     refused: Mutex<RefusedDomains>,
     pace: Mutex<RefusalPace>,
     timers: Timers,
+    /// Our tag in a dialog, and the pair it belongs to.
+    dialogs: DashMap<CompactString, PairKey>,
+    places: Places,
+    store: Arc<dyn Keep>,
+    keeping: Keeping,
     next_connection: AtomicU64,
     sequence: AtomicU64,
     counters: Counters,
     log_budget: Arc<LogBudget>,
     environment: Box<dyn Environment>,
     draining: AtomicBool,
+    /// Subscriptions have been told that the process is going to end.
+    ending: AtomicBool,
 }
 
 impl Gateway {
@@ -210,12 +263,18 @@ impl Gateway {
         policy: Snapshot,
         front_ends: Vec<FrontEnd>,
         routes: Vec<Route>,
+        store: Arc<dyn Keep>,
         environment: Box<dyn Environment>,
     ) -> Self {
         let timers = Timers::default();
         Self {
             log_budget: Arc::new(LogBudget::new(timers.wake())),
             refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
+            places: Places::new(settings.places.clone()),
+            dialogs: DashMap::new(),
+            store,
+            keeping: Keeping::default(),
+            ending: AtomicBool::new(false),
             settings,
             policy: ArcSwap::from_pointee(policy),
             remotes: DashMap::new(),
@@ -254,9 +313,10 @@ impl Gateway {
         self.policy.load()
     }
 
-    /// Puts a new policy in force. What waits is judged under it when it leaves.
-    pub fn set_policy(&self, policy: Snapshot) {
+    /// Puts a new policy in force. What waits is judged under it when it leaves; subscriptions that it forbids end.
+    pub fn set_policy(&self, policy: Snapshot, now: Moment) {
         self.policy.store(Arc::new(policy));
+        self.apply_policy(now);
     }
 
     pub fn settings(&self) -> &Settings {
@@ -313,7 +373,12 @@ impl Gateway {
 
     /// What is held now. Walks all pairs.
     pub fn holdings(&self) -> Holdings {
-        let mut holdings = Holdings { connections: self.connections.len(), ..Holdings::default() };
+        let mut holdings = Holdings {
+            connections: self.connections.len(),
+            subscriptions: self.places.subscriptions(),
+            dialogs: self.dialogs.len(),
+            ..Holdings::default()
+        };
         self.remotes.iter().for_each(|remote| remote.add_to(&mut holdings));
         holdings
     }

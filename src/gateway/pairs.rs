@@ -116,6 +116,28 @@ impl Remote {
         salvage
     }
 
+    /// Runs `step` under the guard of a pair that is there already; nothing happens if it is not.
+    ///
+    /// # Errors
+    /// As [`Remote::with_pair`].
+    pub(super) fn with_existing(
+        &self,
+        key: &PairKey,
+        config: &PairConfig,
+        timers: &Timers,
+        now: Moment,
+        step: impl FnOnce(&PairKey, &mut Pair),
+    ) -> Result<(), PairLost> {
+        let contained = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(mut entry) = self.pairs.get_mut(key.as_str()) {
+                let (key, slot) = entry.pair_mut();
+                step(key, &mut slot.pair);
+                slot.schedule(key, config, timers, now);
+            }
+        }));
+        contained.map_err(|_| self.salvage(key.as_str(), config, timers, now))
+    }
+
     /// Looks at a pair whose time has come; it is dropped when it holds nothing.
     ///
     /// # Errors
@@ -153,6 +175,11 @@ impl Remote {
             }
         }
         self.pairs.remove_if(key.as_str(), |_, slot| slot.pair.is_idle(now));
+    }
+
+    /// Puts a restored pair in its place.
+    pub(super) fn insert(&self, key: &PairKey, pair: Pair) {
+        self.pairs.insert(key.clone(), Slot { pair, timer: None });
     }
 
     /// The pairs there are.

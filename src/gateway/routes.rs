@@ -19,11 +19,20 @@ pub struct FrontEnd {
     pub name: CompactString,
     /// The served domains it speaks for.
     pub domains: Vec<CompactString>,
+    /// Names of its hosts.
+    pub hosts: Vec<CompactString>,
 }
 
 impl FrontEnd {
     pub fn new(name: &str, domains: Vec<CompactString>) -> Self {
-        Self { name: name.into(), domains }
+        Self { name: name.into(), domains, hosts: Vec::new() }
+    }
+
+    /// With the names its hosts go by.
+    #[must_use]
+    pub fn with_hosts(mut self, hosts: impl IntoIterator<Item = CompactString>) -> Self {
+        self.hosts = hosts.into_iter().collect();
+        self
     }
 
     pub(super) fn speaks_for(&self, domain: &str) -> bool {

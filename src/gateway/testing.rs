@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
-use nuncio_translate::pair::{PairConfig, PairKey};
+use nuncio_translate::pair::{PairConfig, PairKey, PresenceConfig};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::lane::{Lane, LaneConfig};
 
 use super::port::Port;
-use super::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings, ToSipEnvelope};
+use super::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope};
+use crate::store::Memory;
 
 /// Serves no lane, and draws no luck.
 struct Nobody;
@@ -31,6 +33,10 @@ pub(crate) fn gateway_of(local: &str, remote: &str) -> Gateway {
         sip_name: "gw".into(),
         message_cap: None,
         pair: PairConfig::default(),
+        presence: PresenceConfig::default(),
+        events: EventConfig::presence("gw", "gw"),
+        places: PlaceLimits::default(),
+        restart_rate: 100,
         lane: LaneConfig::default(),
         streams_per_domain: 20,
         refused_domains: 10,
@@ -42,7 +48,7 @@ pub(crate) fn gateway_of(local: &str, remote: &str) -> Gateway {
     let group = HopGroup::new(HopConfig::default(), ["fe:5061".to_owned()], 4);
     let front_ends = vec![FrontEnd::new("pool", vec![local.into()])];
     let routes = vec![Route::new(vec![local.into()], &[0], group)];
-    Gateway::new(settings, policy, front_ends, routes, Box::new(Nobody))
+    Gateway::new(settings, policy, front_ends, routes, Arc::new(Memory::new()), Box::new(Nobody))
 }
 
 /// A lane that nobody serves yet.
@@ -54,5 +60,5 @@ pub(crate) fn lane(local: &str, remote: &str) -> (LaneKey, LanePort) {
 /// Of a message of some pair, which no pair knows of.
 pub(crate) fn envelope() -> ToSipEnvelope {
     let pair = PairKey::new("alice@contoso.example", "bob@fabrikam.example");
-    ToSipEnvelope { pair, serial: 1, sent_ms: 0, judged: None }
+    ToSipEnvelope { pair, serial: 1, event: None, sent_ms: 0, judged: None }
 }

@@ -27,6 +27,8 @@ pub(super) struct Timers {
 pub(super) enum Due {
     /// The pair wants to be looked at.
     Pair(PairKey),
+    /// A pair of the process before this one takes up its work.
+    Resume(PairKey),
     /// A refusal has waited long enough: it takes its place.
     Reply(ReplySlot, Vec<u8>),
 }
@@ -62,7 +64,7 @@ impl Timers {
     pub(super) fn schedule(&self, at: Instant, due: Due) {
         let mut hasher = DefaultHasher::new();
         match &due {
-            Due::Pair(key) => key.hash(&mut hasher),
+            Due::Pair(key) | Due::Resume(key) => key.hash(&mut hasher),
             Due::Reply(_, bytes) => bytes.hash(&mut hasher),
         }
         let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default();

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use compact_str::CompactString;
+use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
-use nuncio_translate::pair::PairConfig;
+use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::lane::LaneConfig;
 use nuncio_xmpp::stream::{InboundConfig, StreamLimits, Timeouts};
@@ -19,9 +21,9 @@ use super::node_key;
 use crate::config::{self, Config, LogAddresses, PartnerType, SipUsers};
 use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family};
-use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings};
+use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings};
 use crate::net::now;
-use crate::store::{Committed, Outcome, Store, StoreOptions, Ticket};
+use crate::store::{Committed, Keep, Outcome, Store, StoreOptions, Ticket};
 use crate::tls::{ClientTls, Identity, IdentityStore, Roots, ServerTls};
 use crate::xmpp_frontend;
 
@@ -31,18 +33,20 @@ use crate::xmpp_frontend;
 /// A file that cannot be used, with what to do about it.
 pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
     let environment = Arc::new(Runtime::default());
+    let store = Arc::new(store(config)?);
     let gateway = Gateway::new(
         settings(config)?,
         snapshot(config)?,
         front_ends(config)?,
         routes(config)?,
+        Arc::clone(&store) as Arc<dyn Keep>,
         Box::new(Arc::clone(&environment)),
     );
     let dns =
         DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
     let context = Arc::new(Context {
         gateway: Arc::new(gateway),
-        store: Arc::new(store(config)?),
+        store,
         dns: Dns::new(&dns)?,
         sip: sip_side(config)?,
         xmpp: xmpp_side(config)?,
@@ -69,11 +73,42 @@ fn store(config: &Config) -> anyhow::Result<Store> {
     Ok(opened.store)
 }
 
-/// Hears of tickets as long as nothing in the gateway waits for one.
-pub(super) struct NobodyWaits;
+/// Brings word from the store to the pairs that wait for it.
+pub(super) struct Waiters(pub(super) Weak<Gateway>);
 
-impl Committed for NobodyWaits {
-    fn committed(&self, _: Ticket, _: Outcome) {}
+impl Committed for Waiters {
+    fn committed(&self, up_to: Ticket, outcome: Outcome) {
+        if let Some(gateway) = self.0.upgrade() {
+            gateway.committed(up_to, outcome, now());
+        }
+    }
+}
+
+/// Subscriptions on the SIP side, in both roles.
+fn events(config: &Config) -> EventConfig {
+    let (name, limits) = (config.sip.name.to_string(), &config.limits.presence);
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    EventConfig {
+        expires: seconds(limits.subscribe),
+        min_expires: seconds(limits.shortest),
+        max_expires: seconds(limits.longest),
+        notify_interval: limits.notify_interval,
+        ..EventConfig::presence(name.clone(), name)
+    }
+}
+
+fn presence(config: &Config) -> PresenceConfig {
+    let limits = &config.limits.presence;
+    PresenceConfig {
+        interest: limits.interest,
+        kept: limits.kept,
+        endpoints: limits.endpoints,
+        give_up: limits.give_up,
+        grace: limits.grace,
+        silence: limits.silence,
+        idle: config.policy.idle_times,
+        ..PresenceConfig::default()
+    }
 }
 
 /// The served domains, for the log.
@@ -109,6 +144,15 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         sip_name: config.sip.name.to_string().into(),
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
+        presence: presence(config),
+        events: events(config),
+        places: PlaceLimits {
+            subscriptions_per_contact: limits.presence.subscriptions_per_contact,
+            subscriptions_per_domain: limits.presence.subscriptions_per_partner,
+            subscriptions: limits.presence.subscriptions,
+            kept_per_domain: limits.presence.kept_per_partner,
+        },
+        restart_rate: u32::try_from(limits.presence.restart_rate).unwrap_or(u32::MAX),
         lane: LaneConfig {
             capacity: limits.xmpp.lane_queue,
             capacity_bytes: limits.xmpp.lane_bytes,
@@ -181,9 +225,19 @@ fn users(policy: &config::Policy) -> anyhow::Result<UserPolicy> {
     Ok(UserPolicy::new(policy.enabled, verdict(policy.default), rules))
 }
 
+/// The names the hosts of a front end go by.
+fn hosts(front_end: &config::FrontEnd) -> Vec<CompactString> {
+    let certified = front_end.certificate_names.iter().map(|name| name.as_str().into());
+    certified.chain(front_end.next_hops.iter().map(|hop| hop.host.to_string().into())).collect()
+}
+
 fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
     let front_ends = config.sip.front_ends.iter();
-    front_ends.map(|front_end| Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?))).collect()
+    front_ends
+        .map(|front_end| {
+            Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?).with_hosts(hosts(front_end)))
+        })
+        .collect()
 }
 
 fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
@@ -206,7 +260,7 @@ fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
     routes.map(route).collect()
 }
 
-fn leave(connect: &config::Connect, timeout: std::time::Duration) -> Leave {
+fn leave(connect: &config::Connect, timeout: Duration) -> Leave {
     let family = match connect.family {
         config::Family::Any => Family::Any,
         config::Family::Ipv4 => Family::Ipv4,

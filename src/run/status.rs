@@ -16,6 +16,8 @@ pub(super) fn log(gateway: &Gateway) {
         messages_waiting = holds.waiting,
         most_of_one_pair = holds.waiting_most,
         owed = gateway.owes(),
+        subscriptions = holds.subscriptions,
+        dialogs = holds.dialogs,
         sip_connections = holds.connections,
         inbound_streams = holds.streams,
         "status: held now"

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings};
+use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings};
+use nuncio::store::{Keep, Memory};
+use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Partner as PartnerEntry, PartnerType, Snapshot};
-use nuncio_translate::pair::PairConfig;
+use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::stanza_id::Key;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::lane::LaneConfig;
@@ -188,6 +190,10 @@ impl World {
             sip_name: "gw.contoso.example".into(),
             message_cap: None,
             pair: scale.pair.clone(),
+            presence: PresenceConfig::default(),
+            events: EventConfig::presence("gw.contoso.example", "gw.contoso.example"),
+            places: PlaceLimits::default(),
+            restart_rate: 100,
             lane: scale.lane.clone(),
             streams_per_domain: 20,
             refused_domains: 10,
@@ -201,7 +207,9 @@ impl World {
         let types = partners.iter().map(|_| vec![(0, PartnerType::Federated)]).collect::<Vec<_>>();
         let enabled = partners.iter().map(|_| vec![(0, true)]).collect::<Vec<_>>();
         let handle = Box::new(RuntimeHandle(Arc::clone(&runtime)));
-        let gateway = Arc::new(Gateway::new(settings, Snapshot::new(0, [], []), front_ends, routes, handle));
+        let keep: Arc<dyn Keep> = Arc::new(Memory::new());
+        let policy = Snapshot::new(0, [], []);
+        let gateway = Arc::new(Gateway::new(settings, policy, front_ends, routes, keep, handle));
         let mut world = Self {
             now: 0,
             start: Instant::now(),
@@ -300,7 +308,7 @@ impl World {
             (entry, vec![])
         });
         let snapshot = Snapshot::new(self.policy_generation, [LOCAL.into()], entries);
-        self.gateway.set_policy(snapshot);
+        self.gateway.set_policy(snapshot, self.moment());
     }
 
     pub(crate) fn is_enabled(&self, partner: usize) -> bool {

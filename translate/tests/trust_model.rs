@@ -16,12 +16,19 @@ use trust_model::world::World;
 
 const HISTORIES: u64 = 10_000;
 
+/// Another ten thousand: `TRUST_FROM=10000 cargo test -p nuncio-translate --test trust_model`.
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 #[test]
 fn whatever_happens_the_trust_table_holds_and_both_sides_agree_in_the_end() {
+    let from = from_environment("TRUST_FROM").unwrap_or(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     std::thread::scope(|scope| {
         for thread in 0..threads {
-            scope.spawn(move || (thread..HISTORIES).step_by(threads as usize).for_each(history));
+            scope
+                .spawn(move || (from + thread..from + HISTORIES).step_by(threads as usize).for_each(history));
         }
     });
 }
@@ -29,8 +36,7 @@ fn whatever_happens_the_trust_table_holds_and_both_sides_agree_in_the_end() {
 /// For one history that failed: `TRUST_SEED=17 cargo test --test trust_model one -- --nocapture`.
 #[test]
 fn one_history_by_its_number() {
-    let seed = std::env::var("TRUST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    history(seed);
+    history(from_environment("TRUST_SEED").unwrap_or(0));
 }
 
 fn history(seed: u64) {

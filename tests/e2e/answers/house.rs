@@ -12,14 +12,18 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use compact_str::CompactString;
-use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings, SipPeer};
+use nuncio::gateway::{
+    Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, SipPeer,
+};
 use nuncio::net::session::{End, Next, Session};
 use nuncio::sip_frontend::session::SipSession;
+use nuncio::store::{Keep, Memory};
 use nuncio_sip::Limits;
 use nuncio_sip::connection::{ConnectionConfig, KeepAliveInterval};
+use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
-use nuncio_translate::pair::PairConfig;
+use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::text::Privacy;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_world::sip_text::SipMessage;
@@ -46,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) unix_ms: u64,
     pub(crate) pair_queue: usize,
     pub(crate) message_cap: Option<usize>,
+    /// What the process before this one left.
+    pub(crate) store: Arc<Memory>,
     pub(crate) lane: LaneConfig,
     pub(crate) limits: Limits,
     /// Each with the number of its front end.
@@ -69,6 +75,7 @@ impl Default for Plan {
             unix_ms: 1_795_184_285_000,
             pair_queue: 256,
             message_cap: None,
+            store: Arc::default(),
             lane: LaneConfig::default(),
             limits: Limits::default(),
             next_hops: &[(0, "fe.contoso.com:5061")],
@@ -97,6 +104,7 @@ pub(crate) enum Reply {
 type Rule = Box<dyn FnMut(&SipMessage) -> Reply>;
 
 pub(crate) struct House {
+    pub(crate) store: Arc<Memory>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) now: Moment,
     stage: Arc<Stage>,
@@ -189,6 +197,10 @@ impl House {
             node_key: stanza_id::Key::new(plan.key),
             sip_name: NAME.into(),
             pair: PairConfig { queue: plan.pair_queue, ..PairConfig::default() },
+            presence: PresenceConfig::default(),
+            events: EventConfig::presence(NAME, NAME),
+            places: PlaceLimits::default(),
+            restart_rate: 100,
             lane: plan.lane,
             refused_domains: 1000,
             privacy: Privacy::Clear,
@@ -196,10 +208,13 @@ impl House {
         };
         let stage = Arc::new(Stage { randoms: AtomicU64::new(1), ..Stage::default() });
         let environment = Box::new(Runtime(Arc::clone(&stage)));
+        let store = plan.store;
+        let keep = Arc::clone(&store) as Arc<dyn Keep>;
         let front_ends = ["pool1", "pool2"].map(|name| FrontEnd::new(name, domains.clone())).into();
         let routes = vec![Route::new(domains, &targets, group)];
         Self {
-            gateway: Arc::new(Gateway::new(settings, policy, front_ends, routes, environment)),
+            gateway: Arc::new(Gateway::new(settings, policy, front_ends, routes, keep, environment)),
+            store,
             now: Moment { instant: Instant::now(), unix_ms: plan.unix_ms },
             stage,
             wires: Vec::new(),
@@ -364,6 +379,10 @@ impl House {
 
     fn step(&mut self) -> bool {
         let mut moved = false;
+        if let Some((ticket, outcome)) = self.store.commit(usize::MAX) {
+            self.gateway.committed(ticket, outcome, self.now);
+            moved = true;
+        }
         for (key, lane) in self.stage.new_lanes.lock().unwrap().drain(..) {
             self.lines.push(Line::new(key, lane));
             moved = true;

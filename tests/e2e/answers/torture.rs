@@ -146,7 +146,12 @@ fn check(set: &str, name: &str, expected: Answer) {
         Silence => assert_eq!((&statuses[..], open), (&[][..], true), "{}", shown()),
         Allow(status) => {
             assert_eq!((&statuses[..], open), (&[status][..], true), "{}", shown());
-            assert_eq!(answers[0].header("Allow"), Some("MESSAGE, OPTIONS, CANCEL, ACK"), "{}", shown());
+            assert_eq!(
+                answers[0].header("Allow"),
+                Some("MESSAGE, SUBSCRIBE, NOTIFY, OPTIONS, CANCEL, ACK"),
+                "{}",
+                shown()
+            );
         }
         Wait => {
             assert_eq!((&statuses[..], open), (&[][..], true), "{}", shown());

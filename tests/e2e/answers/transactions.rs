@@ -96,7 +96,6 @@ fn sip_24_methods_that_are_known_or_not() {
     for (method, status) in [
         ("INVITE", 405),
         ("REGISTER", 405),
-        ("SUBSCRIBE", 405),
         ("PUBLISH", 405),
         ("SERVICE", 405),
         ("NEGOTIATE", 405),
@@ -105,7 +104,11 @@ fn sip_24_methods_that_are_known_or_not() {
     ] {
         let answer = house.ask(wire, Request::new(method, BOB).with("Event: presence").bytes());
         assert_eq!(answer.status(), Some(status), "{method}");
-        assert_eq!(answer.header("Allow"), Some("MESSAGE, OPTIONS, CANCEL, ACK"), "{method}");
+        assert_eq!(
+            answer.header("Allow"),
+            Some("MESSAGE, SUBSCRIBE, NOTIFY, OPTIONS, CANCEL, ACK"),
+            "{method}"
+        );
     }
     // Neither is answered.
     for method in ["ACK", "BENOTIFY"] {
@@ -192,7 +195,7 @@ fn sip_32_options_says_what_is_served() {
     for to in ["contoso.com", "alice@contoso.com", BOB] {
         let answer = house.ask(wire, Request::new("OPTIONS", to).bytes());
         assert_eq!(answer.status(), Some(200));
-        assert_eq!(answer.header("Allow"), Some("MESSAGE, OPTIONS, CANCEL, ACK"));
+        assert_eq!(answer.header("Allow"), Some("MESSAGE, SUBSCRIBE, NOTIFY, OPTIONS, CANCEL, ACK"));
         assert!(answer.header("Accept").unwrap().contains("text/plain"));
         assert_eq!(answer.header("Accept-Encoding"), Some("identity"));
         assert!(answer.header("Accept-Language").is_some());

@@ -51,6 +51,9 @@ pub(super) struct ContactWatches {
     /// What is known of the SIP user; `None`: nothing.
     document: Option<Presentity>,
     shown: Shown,
+    /// What was taken back a moment ago stays on record until then: a crash may swallow that, too.
+    leaving: Vec<CompactString>,
+    leaving_until: Option<Instant>,
     /// After a restart: what the contact saw last may not be on record.
     unsure: bool,
     /// The contact asked, and is answered when something is known.
@@ -112,9 +115,11 @@ impl ContactWatches {
             Inbound::Deliver => match step.contact_may_ask() {
                 Ok(permit) => {
                     step.set_from(From::Pending);
-                    self.begin_anew();
+                    self.begin_anew(step);
                     self.want(permit, step);
                 }
+                // What he is being told ends this request as well; he may ask again.
+                Err(Refusal::SipUserFirst) if self.farewell_until.is_some() => {}
                 Err(Refusal::SipUserFirst) => Self::keep(step),
                 Err(refusal) => step.refused(Attempt::ContactSubscribes, refusal),
             },
@@ -192,13 +197,16 @@ impl ContactWatches {
                 if self.asks.is_some() && step.contact_may_ask().is_err() {
                     self.asks = None;
                 }
+                if self.owes.farewell {
+                    self.say_farewell_again(step);
+                }
             }
             From::Kept => match step.contact_may_ask() {
                 Ok(permit) => {
                     // The SIP user added the contact: what was kept is acted on.
                     Self::give_kept_place_back(step);
                     step.set_from(From::Pending);
-                    self.begin_anew();
+                    self.begin_anew(step);
                     self.want(permit, step);
                 }
                 Err(Refusal::UnlistedDomain) => self.forget(step),
@@ -206,6 +214,9 @@ impl ContactWatches {
             },
             From::Pending => match step.contact_may_ask() {
                 Ok(permit) => self.wake(permit, step),
+                Err(refusal) if self.is_shown() && refusal != Refusal::PartnerDisabled => {
+                    self.farewell(Ended::ByRule(refusal), step);
+                }
                 Err(Refusal::SipUserFirst) => {
                     self.forget(step);
                     Self::keep(step);
@@ -243,6 +254,7 @@ impl ContactWatches {
             asks,
             self.interest_until,
             self.grace_until,
+            self.leaving_until,
             self.farewell_until,
             self.backoff.deadline(),
         ]
@@ -262,8 +274,10 @@ impl ContactWatches {
             self.lose_sight(step);
         }
         if self.farewell_until.take_if(due).is_some() && step.roster.from == From::No {
-            // He knows: nothing is left to be remembered.
-            step.roster.from_since = 0;
+            self.farewell_ends(step);
+        }
+        if self.leaving_until.take_if(due).is_some() {
+            self.leaving = Vec::new();
             step.saved.touch();
         }
         if self.interest_until.take_if(due).is_some() {
@@ -322,11 +336,16 @@ impl ContactWatches {
         self.begun.is_none_or(|begun| begun + step.context.config.fetch_interval <= now)
     }
 
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, step: &mut Step<'_, '_>) {
         self.rest = Rest::No;
         self.retry.succeeded();
-        self.farewell_until = None;
-        self.owes = Owes::default();
+        let owed = std::mem::take(&mut self.owes).farewell;
+        if self.farewell_until.take().is_some() || owed {
+            // He was told that he sees no more, and it may be lost. `unsubscribed` would refuse what he asks for now; that
+            // he sees nobody he can be told.
+            step.unavailable();
+            self.shown.lost("");
+        }
     }
 
     /// There shall be a subscription at the front end.

@@ -63,6 +63,11 @@ impl Context<'_> {
         judge(self.snapshot, &question, consent, self.now.unix())
     }
 
+    /// Whether the administrator has disabled the partner, perhaps for a while.
+    pub(super) fn partner_is_disabled(&self) -> bool {
+        self.snapshot.partner(self.key.remote_domain()).is_some_and(|partner| !partner.enabled)
+    }
+
     /// Whether anything at all may be sent to the partner.
     pub(super) fn partner_is_open(&self) -> bool {
         self.snapshot.open_partner(self.key.remote_domain()).is_ok()

@@ -277,6 +277,11 @@ impl<M> Pair<M> {
         self.saved.is_dirty() || self.presence.as_ref().is_some_and(|presence| !presence.orders.is_empty())
     }
 
+    /// There is more between the two than messages.
+    pub fn has_presence(&self) -> bool {
+        self.presence.is_some()
+    }
+
     /// What has to outlive the process.
     pub fn record(&self, now: Moment) -> PairRecord {
         let mut record = PairRecord {
@@ -357,5 +362,22 @@ fn lapse(contact: &mut ContactWatches, step: &mut Step<'_, '_>) {
         step.saved.touch();
         step.fact(Fact::AddedEnded(AddedEnd::Lapsed));
         contact.reconsider(step);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nuncio_sip::event::Subscriber;
+
+    use super::*;
+
+    /// With the short texts that stand inside (tags, Call-IDs), without the long ones and the contents of resources.
+    #[test]
+    fn a_pair_is_small_and_one_without_presence_is_smaller() {
+        let pair = size_of::<Pair>();
+        assert!(pair <= 456, "{pair}");
+        let (presence, subscriber) = (size_of::<Presence>(), size_of::<Subscriber>());
+        assert!(presence + subscriber <= 1024, "{presence} {subscriber}");
+        assert!(presence + UserWatches::WATCHER <= 1088, "{presence} {}", UserWatches::WATCHER);
     }
 }

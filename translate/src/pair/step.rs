@@ -182,7 +182,11 @@ impl Step<'_, '_> {
         }
     }
 
+    /// `None` if nothing at all may be sent to the partner: permits are not given then, but taking back needs none.
     fn stanza(&self, reply: Reply<'_>, write: impl FnOnce(Ends<'_>, &mut Vec<u8>)) -> Option<Vec<u8>> {
+        if !self.context.partner_is_open() {
+            return None;
+        }
         // Both were parsed when the key was made.
         let from = BareJid::parse(self.context.key.sip_user()).ok()?;
         let contact = BareJid::parse(self.context.key.contact()).ok()?;

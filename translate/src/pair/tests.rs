@@ -114,7 +114,7 @@ fn an_unverified_contact_may_answer_for_a_day_after_the_last_message() {
 fn a_pair_is_idle_once_nothing_waits_and_no_answer_is_expected() {
     let (mut pair, now) = (Pair::default(), start());
     assert!(pair.is_idle(now));
-    let write = permit(&pair, "public.example", Direction::SipToXmpp, now).unwrap();
+    let write = permit(&pair, "fabrikam.example", Direction::SipToXmpp, now).unwrap();
     let _ = pair.sip_user_writes(write, now);
     assert!(!pair.is_idle(now));
     let end = now + REPLY_WINDOW;

@@ -83,6 +83,10 @@ struct Owes {
 }
 
 impl UserWatches {
+    /// Bytes of one endpoint's subscription.
+    #[cfg(test)]
+    pub(super) const WATCHER: usize = size_of::<Watcher>();
+
     /// Makes what is so agree with what the rules say now: what the SIP user may not ask for he does not see.
     pub(super) fn reconsider(&mut self, step: &mut Step<'_, '_>) {
         let Err(refusal) = step.user_may_ask() else { return };
@@ -248,6 +252,7 @@ impl UserWatches {
     fn not_answered(&mut self, step: &mut Step<'_, '_>) {
         self.ask_again = false;
         self.forget_state();
+        self.probe_at = self.is_watched().then(|| step.context.now.instant + step.context.config.silence);
         self.changed(step);
     }
 }

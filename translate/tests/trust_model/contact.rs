@@ -16,8 +16,6 @@ pub(crate) struct Contact {
     pub(crate) online: BTreeMap<&'static str, &'static str>,
     /// What he sees of the SIP user.
     pub(crate) sees: BTreeMap<String, String>,
-    /// How often he was asked for consent.
-    pub(crate) prompts: usize,
     pub(crate) out: Vec<String>,
 }
 
@@ -114,10 +112,7 @@ impl Contact {
             Some("subscribe") => match self.from {
                 From::Yes => self.send("", "subscribed", ""),
                 From::Pending | From::Kept => {}
-                From::No => {
-                    self.prompts += 1;
-                    self.from = From::Pending;
-                }
+                From::No => self.from = From::Pending,
             },
             Some("subscribed") if self.to == To::Pending => self.to = To::Yes,
             Some("unsubscribed") => {

@@ -159,7 +159,7 @@ impl ContactWatches {
         match (status, step.roster.from) {
             (403 | 489 | 603, From::Yes | From::Pending) => self.farewell(Ended::ByFrontEnd, step),
             // Nobody of that name: what the contact asked for leads nowhere, and he is not told so.
-            (404 | 410 | 485 | 604, From::Pending) if !refresh => {
+            (404 | 410 | 485 | 604, From::Pending) if !refresh && !self.is_shown() => {
                 self.forget(step);
                 step.fact(Fact::Silent { status: Some(status) });
             }

@@ -47,6 +47,7 @@ impl ContactWatches {
         }
         if record.from == From::No && record.from_since != 0 {
             half.farewell_until = Some(step.context.now.instant + FAREWELL);
+            half.owes.farewell = true;
         }
         half.pump(None, step);
         half
@@ -56,7 +57,8 @@ impl ContactWatches {
     pub(in crate::pair) fn resume(&mut self, step: &mut Step<'_, '_>) {
         match step.roster.from {
             From::Kept => {}
-            From::No => self.say_farewell_again(step),
+            From::No if self.owes.farewell => self.say_farewell_again(step),
+            From::No => {}
             From::Pending | From::Yes => {
                 let young = step.roster.from_since.saturating_add(YOUNG.as_secs()) > step.unix();
                 if step.roster.from == From::Yes
@@ -82,7 +84,8 @@ impl ContactWatches {
     }
 
     pub(in crate::pair) fn record(&self, record: &mut PairRecord, now: Moment) {
-        record.shown = self.shown.names().cloned().collect();
+        let leaving = self.leaving.iter().filter(|name| !self.shown.has(name));
+        record.shown = self.shown.names().chain(leaving).cloned().collect();
         let subscription = self.subscriber.as_ref().and_then(|subscriber| subscriber.record());
         record.subscriber = subscription.map(|(dialog, expires)| SubscriberRecord {
             dialog: dialog.clone(),

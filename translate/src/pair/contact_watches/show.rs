@@ -1,15 +1,14 @@
 //! What the contact is shown.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use compact_str::CompactString;
+use smallvec::SmallVec;
 
 use super::{Asks, ContactWatches, FAREWELL, FAREWELL_MOST, Rest};
 use crate::pair::From;
 use crate::pair::output::Sent;
 use crate::pair::step::{Reply, Step};
 use crate::presence::to_xmpp::Subscription;
-use crate::presence::{Disclosure, Presentity, Shown};
+use crate::presence::{Disclosure, MAX_RESOURCES, Presentity, Shown};
 
 impl ContactWatches {
     /// The contact is told what he has not seen yet, as far as the rules of this moment let him.
@@ -28,22 +27,27 @@ impl ContactWatches {
             return;
         }
         let Ok(permit) = step.contact_may_see() else { return };
-        let (before, was_shown) = (names(&self.shown), !self.shown.is_empty());
+        let before: Names = self.shown.names().cloned().collect();
         let disclosure = Disclosure::to(permit.partner_type());
         let updates = if everything {
             self.shown.all(document, disclosure)
         } else {
             self.shown.update(document, disclosure)
         };
-        if names(&self.shown) != before {
+        let shown = &self.shown;
+        let was_shown = !before.is_empty();
+        if shown.names().any(|name| !before.contains(name)) {
             step.saved.touch();
         }
+        let gone = before.into_iter().filter(|name| !shown.has(name)).collect();
         // After a restart the record may lag behind what he saw: then "unavailable" is said once more.
         let say_so = std::mem::take(&mut self.unsure) && updates.is_empty() && self.shown.is_empty();
         step.show(permit, &updates, Reply::default());
+        drop(updates);
         if say_so {
             step.unavailable();
         }
+        self.leave(gone, step);
         if self.shown.is_empty() && (was_shown || self.unavailable_since.is_none()) {
             self.unavailable_since = Some(step.context.now.unix_ms);
         } else if !self.shown.is_empty() {
@@ -98,13 +102,27 @@ impl ContactWatches {
     pub(super) fn lose_sight(&mut self, step: &mut Step<'_, '_>) {
         self.document = None;
         self.grace_until = None;
-        if step.roster.from != From::Yes || self.shown.is_empty() {
+        // Whoever cannot be told goes on seeing what he saw: it is taken back, or shown anew, when he can be.
+        if step.roster.from != From::Yes || self.shown.is_empty() || !step.context.partner_is_open() {
             return;
         }
         self.unavailable_since.get_or_insert(step.context.now.unix_ms);
-        step.saved.touch();
+        let names = self.shown.names().cloned().collect();
         let updates = self.shown.withdraw();
         step.hide(&updates);
+        self.leave(names, step);
+    }
+
+    /// The contact is being told that these are gone.
+    fn leave(&mut self, names: Names, step: &mut Step<'_, '_>) {
+        if !names.is_empty() {
+            self.leaving.extend(names);
+            self.leaving.sort_unstable();
+            self.leaving.dedup();
+            self.leaving.truncate(MAX_RESOURCES);
+            self.leaving_until = Some(step.context.now.instant + FAREWELL);
+            step.saved.touch();
+        }
     }
 
     /// A stanza to the contact was lost. True if it was one of this half.
@@ -150,32 +168,36 @@ impl ContactWatches {
                 self.lose_sight(step);
             }
         }
-        if owes.farewell && step.roster.from == From::No && step.context.partner_is_open() {
+        if owes.farewell && step.roster.from == From::No {
             self.say_farewell_again(step);
         }
     }
 
     /// `unsubscribed` once more. Who subscribes again meanwhile is not told: his state is another one then.
     pub(super) fn say_farewell_again(&mut self, step: &mut Step<'_, '_>) {
-        let since = step.roster.from_since;
-        if since == 0 || since.saturating_add(FAREWELL_MOST) <= step.unix() {
+        self.farewell_until = Some(step.context.now.instant + FAREWELL);
+        // A disabled partner is told when he is enabled again.
+        self.owes.farewell = !step.context.partner_is_open();
+        if !self.owes.farewell {
+            step.unavailable();
+            step.take_back();
+        }
+    }
+
+    /// Either he knows by now, or he never will.
+    pub(super) fn farewell_ends(&mut self, step: &mut Step<'_, '_>) {
+        let most = step.roster.from_since.saturating_add(FAREWELL_MOST);
+        if self.owes.farewell && (step.unix() < most || step.context.partner_is_disabled()) {
+            self.farewell_until = Some(step.context.now.instant + FAREWELL);
             return;
         }
-        step.unavailable();
-        step.take_back();
-        self.farewell_until = Some(step.context.now.instant + FAREWELL);
+        self.owes.farewell = false;
+        step.roster.from_since = 0;
+        step.saved.touch();
     }
 }
 
-/// A fingerprint of the names the contact sees, in whatever order.
-fn names(shown: &Shown) -> u64 {
-    let print = |name: &CompactString| {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        hasher.finish()
-    };
-    shown.names().map(print).fold(0, u64::wrapping_add)
-}
+type Names = SmallVec<[CompactString; 2]>;
 
 /// Longest id of a probe that is repeated in the answer.
 const MAX_ID: usize = 1024;

@@ -30,7 +30,9 @@ impl UserWatches {
         for watcher in &mut self.watchers {
             watcher.notifier.set_active(true, &mut step.event());
         }
-        if self.is_watched() && !self.known {
+        // What he showed before was meant for the moment (PM-27).
+        self.forget_state();
+        if self.is_watched() {
             // His server may have agreed for him, and then it says no more (DEC-22).
             self.probe_at = Some(step.context.now.instant + SHOWS_HIMSELF);
         }
@@ -82,7 +84,9 @@ impl UserWatches {
         self.ask_again = false;
         // A contact who says nothing for long is asked whether he is still there (XI-10).
         let silence = step.context.config.silence;
-        self.probe_at = (self.is_watched() && self.state.is_open()).then(|| now + silence);
+        if self.probe_at.is_none_or(|at| at > now + SHOWS_HIMSELF) {
+            self.probe_at = (self.is_watched() && self.state.is_open()).then(|| now + silence);
+        }
         if let Some(at) = &mut self.show_at {
             // After a restart the picture is completed before it is shown.
             *at = (*at).min(now + GATHER);
@@ -122,6 +126,12 @@ impl UserWatches {
 
     /// A stanza to the contact was lost. True if it was one of this half.
     pub(in crate::pair) fn lost(&mut self, sent: &Sent, step: &mut Step<'_, '_>) -> bool {
+        if *sent == Sent::Subscription(Subscription::Probe) {
+            self.stray_until = None;
+            if !self.is_watched() {
+                self.answer_until = None;
+            }
+        }
         match sent {
             Sent::Subscription(Subscription::Subscribe) if step.roster.to == To::Pending => {
                 self.owes.ask = true;
@@ -151,8 +161,10 @@ impl UserWatches {
             && let Ok(permit) = step.user_may_ask()
         {
             match step.roster.to {
-                To::Pending => self.ask(permit, Subscription::Subscribe, step),
-                To::Yes if self.is_watched() && !self.known => self.ask(permit, Subscription::Probe, step),
+                To::Pending if self.is_watched() => self.ask(permit, Subscription::Subscribe, step),
+                // The next endpoint asks.
+                To::Pending => self.asked = None,
+                To::Yes if self.is_watched() => self.ask(permit, Subscription::Probe, step),
                 To::Yes | To::No => {}
             }
         }

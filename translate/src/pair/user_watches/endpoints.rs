@@ -51,11 +51,13 @@ impl UserWatches {
             stored_expiry: None,
         };
         if fetches {
+            self.watchers.reserve_exact(1);
             self.watchers.push(watcher);
             self.poll_contact(permit, step);
             return (answer, false);
         }
         self.make_room(endpoint, step);
+        self.watchers.reserve_exact(1);
         self.watchers.push(watcher);
         let rule = permit.rule();
         let first = step.consent.added.is_none();

@@ -53,7 +53,11 @@ impl UserWatches {
         let Ok(permit) = step.user_may_ask() else { return };
         match step.roster.to {
             To::No => {}
-            To::Pending => self.ask(permit, Subscription::Subscribe, step),
+            To::Pending => {
+                // Not at once: his answer may be on its way.
+                self.owes.ask = true;
+                self.backoff.lost(step.context);
+            }
             To::Yes => {
                 self.ask(permit, Subscription::Probe, step);
                 self.show_at = self.answer_until;

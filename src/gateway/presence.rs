@@ -1,0 +1,424 @@
+//! Presence: what comes in for a pair, and what the pair then wants.
+
+use std::sync::atomic::Ordering;
+
+use compact_str::CompactString;
+use nuncio_sip::event::{self, Answer, Undelivered, check_notify, check_subscribe};
+use nuncio_sip::hop::HopFailure;
+use nuncio_sip::{Message, Method, Uri};
+use nuncio_translate::Moment;
+use nuncio_translate::judge::{Consent, Direction, Kind, Question, judge};
+use nuncio_translate::message::from_sip;
+use nuncio_translate::pair::{
+    self, Arrived, Asked, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
+};
+use nuncio_translate::presence::from_xmpp::{self, Reading};
+use nuncio_xmpp::Addresses;
+
+use super::answers::SipAnswer;
+use super::incoming::Incoming;
+use super::{
+    Cargo, ConnectionId, Gateway, Judged, Pair, PresenceCargo, ReplyTo, ToSipEnvelope, ToXmppEnvelope,
+};
+
+impl Gateway {
+    /// A SUBSCRIBE or NOTIFY of a front end.
+    pub(super) fn sip_event(
+        &self,
+        front_end: usize,
+        reply: ReplyTo,
+        request: &Message,
+        now: Moment,
+    ) -> Result<(), SipAnswer> {
+        let tag = request.to_header().ok().and_then(|to| to.tag().map(CompactString::from));
+        match tag {
+            Some(tag) => self.sip_in_dialog(front_end, reply, &tag, request, now),
+            // A NOTIFY outside of any dialog belongs to no subscription of ours (EV-05).
+            None if matches!(request.method(), Method::Notify | Method::Benotify) => {
+                Err(SipAnswer::from(check_notify(request, &self.settings.events)))
+            }
+            None if self.ending.load(Ordering::SeqCst) => Err(SipAnswer::new(503, "Service Unavailable")),
+            None => self.sip_subscribe(front_end, reply, request, now),
+        }
+    }
+
+    fn sip_subscribe(
+        &self,
+        front_end: usize,
+        reply: ReplyTo,
+        request: &Message,
+        now: Moment,
+    ) -> Result<(), SipAnswer> {
+        let routable = |uri: &Uri<'_>| self.leads_inside(front_end, reply.connection, uri);
+        let wanted = check_subscribe(request, &self.settings.events, routable).map_err(SipAnswer::from)?;
+        let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
+            .map_err(|refusal| self.refused_message(&refusal))?;
+        let (user, contact) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
+        let remote_domain = ends.contact.domain();
+        // Refused here, it makes no pair, and the reason reaches the SIP user.
+        let question = Question {
+            sip_user: user,
+            contact_domain: remote_domain,
+            direction: Direction::SipToXmpp,
+            kind: Kind::Subscribe,
+        };
+        let judged = judge(&self.policy.load(), &question, &Consent::default(), now.unix());
+        // The pair asks for its own permit.
+        judged.map(drop).map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
+        let endpoint = endpoint(request);
+        let name = self.front_ends.get(front_end).map(|front_end| front_end.name.clone()).unwrap_or_default();
+        // The connection has chosen the tag of its answers: it becomes ours in the dialog.
+        let port = self.connection(reply.connection);
+        let tag = port.and_then(|port| {
+            port.step(|connection| connection.to_tag(reply.transaction).map(CompactString::from))
+        });
+        let Some(tag) = tag else { return Ok(()) };
+        let subscribing =
+            Subscribing { request, wanted: &wanted, tag: &tag, endpoint: &endpoint, front_end: &name };
+        let mut composed = String::new();
+        PairKey::compose(user, contact, &mut composed);
+        let done = self.with_presence(&composed, remote_domain, now, |pair, context| {
+            pair.sip_subscribes(asked(reply), subscribing, context);
+        });
+        done.ok_or_else(|| SipAnswer::new(500, "Server Internal Error"))
+    }
+
+    /// A request inside a dialog is found by our tag, whoever its From says it is from.
+    fn sip_in_dialog(
+        &self,
+        front_end: usize,
+        reply: ReplyTo,
+        tag: &str,
+        request: &Message,
+        now: Moment,
+    ) -> Result<(), SipAnswer> {
+        let routable = |uri: &Uri<'_>| self.leads_inside(front_end, reply.connection, uri);
+        let found = self.dialogs.get(tag).map(|key| key.clone());
+        // The tag alone is not proof: the peer has to speak for the user's domain.
+        let found = found.filter(|key| self.speaks_for(front_end, key.local_domain()));
+        let Some(key) = found else {
+            return Err(match request.method() {
+                Method::Notify | Method::Benotify => {
+                    SipAnswer::from(check_notify(request, &self.settings.events))
+                }
+                _ => SipAnswer::new(481, "Subscription does not exist"),
+            });
+        };
+        let done = self.with_presence(key.as_str(), key.remote_domain(), now, |pair, context| {
+            pair.in_dialog(asked(reply), tag, request, &routable, context);
+        });
+        done.ok_or_else(|| SipAnswer::new(500, "Server Internal Error"))
+    }
+
+    /// Whether a Contact leads to users or front ends of ours, and not to somebody else (PS-06).
+    fn leads_inside(&self, front_end: usize, connection: ConnectionId, uri: &Uri<'_>) -> bool {
+        let host = uri.host().to_string();
+        let host = host.trim_matches(['[', ']']);
+        let below = |domain: &str| {
+            host.len() >= domain.len()
+                && host.get(host.len() - domain.len()..).is_some_and(|tail| tail.eq_ignore_ascii_case(domain))
+                && host
+                    .get(..host.len() - domain.len())
+                    .is_some_and(|head| head.is_empty() || head.ends_with('.'))
+        };
+        let front_end = self.front_ends.get(front_end);
+        front_end.is_some_and(|front_end| {
+            front_end.domains.iter().any(|domain| below(domain))
+                || front_end.hosts.iter().any(|known| below(known))
+        }) || self
+            .connection(connection)
+            .is_some_and(|port| port.step(|connection| connection.config().peer.ip().to_string() == host))
+    }
+
+    /// A presence stanza of a contact.
+    pub(super) fn xmpp_presence(&self, stanza: Incoming, addresses: &Addresses, now: Moment) {
+        let context = from_xmpp::Context {
+            idle: self.settings.presence.idle,
+            now_ms: now.unix_ms,
+            ..from_xmpp::Context::default()
+        };
+        let reading = match from_xmpp::read(stanza.stanza(), addresses.from.resource(), context) {
+            Reading::Refuse(failure) => return stanza.fail(&failure, now),
+            Reading::Nothing => return stanza.done(),
+            reading => reading,
+        };
+        let (user, contact) = (addresses.to.bare(), addresses.from.bare());
+        let mut composed = String::new();
+        PairKey::compose(user.as_str(), contact.as_str(), &mut composed);
+        // Only who asks for something is worth a pair of his own; everything else is about one that is there.
+        let asks = matches!(reading, Reading::Subscribe | Reading::Probe);
+        let usable = nuncio_translate::address::SipUser::from_jid(&user).is_ok()
+            && nuncio_translate::address::Contact::from_jid(&contact).is_ok();
+        let arrived = Arrived {
+            from: addresses.from.resource(),
+            to: addresses.to.resource(),
+            id: stanza.stanza().attr("id"),
+            reading,
+        };
+        if !usable {
+            // Nobody of ours can be meant: the silence that unknown users get (PR-15).
+        } else if asks {
+            self.with_presence(&composed, contact.domain(), now, |pair, context| {
+                pair.contact_presence(arrived, context);
+            });
+        } else {
+            self.visit_presence(&PairKey::from_composed(&composed), now, |pair, context| {
+                pair.contact_presence(arrived, context);
+            });
+        }
+        stanza.done();
+    }
+
+    /// A stanza of presence surely or possibly did not arrive.
+    pub(super) fn presence_lost(&self, key: &PairKey, sent: &Sent, now: Moment) {
+        self.counters.presence_undelivered.add(1);
+        self.visit_presence(key, now, |pair, context| pair.lost(sent, context));
+    }
+
+    /// A SUBSCRIBE or NOTIFY of ours has its final answer, or never will. Called under no lock.
+    pub(super) fn event_settled(
+        &self,
+        key: &PairKey,
+        half: &Half,
+        serial: u64,
+        outcome: &Result<Message, HopFailure>,
+        now: Moment,
+    ) {
+        let serial = u32::try_from(serial).unwrap_or_default();
+        self.visit_presence(key, now, |pair, context| match outcome {
+            Ok(response) => pair.response(half, serial, response, context),
+            Err(why) => pair.request_failed(half, serial, Undelivered::from(why), context),
+        });
+    }
+
+    /// Runs a step on the presence of a pair, made if need be, and carries out what it wants. `None`: it panicked.
+    pub(super) fn with_presence<R>(
+        &self,
+        composed: &str,
+        remote_domain: &str,
+        now: Moment,
+        step: impl FnOnce(&mut Pair, &mut pair::Context<'_>) -> R,
+    ) -> Option<R> {
+        let remote = self.remote(remote_domain);
+        let done = remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair| {
+            self.in_context(key, now, |context| {
+                let result = step(pair, context);
+                self.run_presence(pair, context);
+                result
+            })
+        });
+        let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
+        if let Some((_, local_domain)) = local_domain {
+            self.serve_route_of(local_domain, now);
+        }
+        done.map_err(|lost| self.pair_lost(composed, lost, now)).ok()
+    }
+
+    /// The same for a pair that has to be there already.
+    pub(super) fn visit_presence(
+        &self,
+        key: &PairKey,
+        now: Moment,
+        step: impl FnOnce(&mut Pair, &mut pair::Context<'_>),
+    ) {
+        let Some(remote) = self.known_remote(key.remote_domain()) else { return };
+        let done = remote.with_existing(key, &self.settings.pair, &self.timers, now, |key, pair| {
+            self.in_context(key, now, |context| {
+                step(pair, context);
+                self.run_presence(pair, context);
+            });
+        });
+        self.serve_route_of(key.local_domain(), now);
+        if let Err(lost) = done {
+            self.pair_lost(key.as_str(), lost, now);
+        }
+    }
+
+    /// Calls `step` with the surroundings of a pair.
+    pub(super) fn in_context<R>(
+        &self,
+        key: &PairKey,
+        now: Moment,
+        step: impl FnOnce(&mut pair::Context<'_>) -> R,
+    ) -> R {
+        let snapshot = self.policy.load();
+        let (mut tokens, mut budget) = (Tokens(self), &self.places);
+        step(&mut pair::Context {
+            key,
+            snapshot: &snapshot,
+            config: &self.settings.presence,
+            events: &self.settings.events,
+            tokens: &mut tokens,
+            budget: &mut budget,
+            now,
+        })
+    }
+
+    /// Carries out what the pair's presence wants. Called under the pair's guard; once that is released, the caller
+    /// serves the route.
+    pub(super) fn run_presence(&self, pair: &mut Pair, context: &mut pair::Context<'_>) {
+        let (key, now) = (context.key, context.now);
+        while let Some(output) = pair.poll(context) {
+            match output {
+                Output::ToXmpp(item) => {
+                    let sent = item.sent.clone();
+                    if !self.push_presence(key, pair.consent(), item, now) {
+                        self.counters.presence_undelivered.add(1);
+                        pair.lost(&sent, context);
+                    }
+                }
+                Output::Request(request) => {
+                    let (half, serial) = (request.half.clone(), request.serial);
+                    if !self.push_event(key, pair.consent(), request, now) {
+                        pair.request_failed(&half, serial, Undelivered::NotSent, context);
+                    }
+                }
+                Output::Answer { asked, answer } => {
+                    self.answers().refused(reply_to(asked), answer.into(), now)
+                }
+                Output::Refuse { asked, refusal } => {
+                    let answer = self.refused_by_rule(refusal, key.remote_domain());
+                    self.answers().refused(reply_to(asked), answer, now);
+                }
+                Output::Bound(tag) => drop(self.dialogs.insert(tag, key.clone())),
+                Output::Released(tag) => drop(self.dialogs.remove(&tag)),
+                Output::Save { ticket, record } => self.save(key, ticket, record),
+                Output::Fact(fact) => self.note(key, fact, now),
+            }
+        }
+    }
+
+    /// Puts a stanza on the lane to the partner. `false`: it was not taken.
+    fn push_presence(&self, key: &PairKey, consent: &Consent, item: ToXmpp, now: Moment) -> bool {
+        // No lane, and nothing in one, for a domain that is no partner any more.
+        if self.policy.load().partner(key.remote_domain()).is_none() {
+            return true;
+        }
+        let remote = self.remote(key.remote_domain());
+        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
+        let judged = item.judged.map(|judged| (judged.kind, *consent));
+        let envelope = ToXmppEnvelope {
+            pair: key.clone(),
+            cargo: Cargo::Presence(Box::new(PresenceCargo { sent: item.sent, judged })),
+            sent_ms: now.unix_ms,
+            generation: item.judged.map_or(0, |judged| judged.generation),
+        };
+        lane.feed(|lane| lane.push(item.stanza, envelope, now.instant)).is_ok()
+    }
+
+    /// Hands a request to the front ends of the SIP user's domain. `false`: it was not taken.
+    fn push_event(&self, key: &PairKey, consent: &Consent, request: Request, now: Moment) -> bool {
+        let Some(route) = self.route_of(key.local_domain()) else { return false };
+        let envelope = ToSipEnvelope {
+            pair: key.clone(),
+            serial: u64::from(request.serial),
+            event: Some(request.half),
+            sent_ms: now.unix_ms,
+            judged: request.judged.map(|judged| Judged {
+                generation: judged.generation,
+                consent: *consent,
+                kind: judged.kind,
+            }),
+        };
+        route.hops.step(|group| group.push(request.request, envelope, now.instant)).is_ok()
+    }
+
+    /// Restores the pairs of the process before this one. They take up their work one after the other.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn restore(&self, now: Moment) -> Result<u64, crate::store::StoreError> {
+        let spread = std::time::Duration::from_secs(1) / self.settings.restart_rate.max(1);
+        let mut number = 0u32;
+        self.store.load_pairs(&mut |key, record| {
+            let remote = self.remote(key.remote_domain());
+            let pair = self.in_context(&key, now, |context| {
+                let mut pair = Pair::restored(record, context);
+                self.run_presence(&mut pair, context);
+                pair
+            });
+            remote.insert(&key, pair);
+            // Up to one place earlier or later, so that nothing beats in step.
+            let jitter = spread.mul_f64(self.environment.random() as f64 / u64::MAX as f64);
+            self.timers.schedule(now.instant + spread * number + jitter, super::timers::Due::Resume(key));
+            number = number.saturating_add(1);
+        })
+    }
+
+    /// A restored pair takes up its work.
+    pub(super) fn resume(&self, key: &PairKey, now: Moment) {
+        self.visit_presence(key, now, |pair, context| pair.resume(context));
+    }
+
+    /// The process is going to end: endpoints are told to subscribe elsewhere (EV-15).
+    pub fn end_subscriptions(&self, now: Moment) {
+        if self.ending.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        for key in self.pairs() {
+            self.visit_presence(&key, now, |pair, context| pair.shutdown(context));
+        }
+    }
+
+    /// The policy is another one: what it forbids from now on ends.
+    pub(super) fn apply_policy(&self, now: Moment) {
+        for key in self.pairs() {
+            self.visit_presence(&key, now, |pair, context| pair.policy_changed(context));
+        }
+    }
+
+    /// The SIP user does not count as having added the contact any more, because an administrator says so.
+    pub fn remove_consent(&self, key: &PairKey, now: Moment) {
+        self.visit_presence(key, now, |pair, context| pair.consent_removed(context));
+    }
+
+    fn pairs(&self) -> Vec<PairKey> {
+        let remotes: Vec<_> = self.remotes.iter().map(|remote| std::sync::Arc::clone(&remote)).collect();
+        remotes.iter().flat_map(|remote| remote.keys()).collect()
+    }
+}
+
+/// Fresh tokens and chance for the pairs.
+struct Tokens<'a>(&'a Gateway);
+
+impl event::Tokens for Tokens<'_> {
+    fn token(&mut self) -> CompactString {
+        self.0.token()
+    }
+
+    fn random(&mut self) -> u64 {
+        self.0.random()
+    }
+}
+
+fn asked(reply: ReplyTo) -> Asked {
+    Asked { connection: reply.connection.0, transaction: reply.transaction }
+}
+
+fn reply_to(asked: Asked) -> ReplyTo {
+    ReplyTo { connection: ConnectionId(asked.connection), transaction: asked.transaction }
+}
+
+/// Which endpoint of the user a SUBSCRIBE comes from: the instance or epid it names, else its Contact.
+fn endpoint(request: &Message) -> CompactString {
+    let epid = request
+        .from_header()
+        .ok()
+        .and_then(|from| from.params.get("epid").flatten().map(CompactString::from));
+    epid.or_else(|| {
+        let contact = request.contacts().next()?.ok()?;
+        let instance = contact.params.get("+sip.instance").flatten();
+        Some(instance.map_or_else(|| contact.uri.as_str().into(), CompactString::from))
+    })
+    .unwrap_or_default()
+}
+
+impl From<Answer> for SipAnswer {
+    fn from(answer: Answer) -> Self {
+        let mut converted = Self::new(answer.status, answer.reason);
+        for (name, value) in answer.headers {
+            converted = converted.with(name, value);
+        }
+        converted
+    }
+}
