@@ -86,7 +86,7 @@ impl Jid {
             Some((bare, resource)) => (bare, Some(resource)),
             None => (address, None),
         };
-        let bare = BareJid::parse_bare(bare)?;
+        let bare = BareJid::parse_any(bare)?;
         match resource {
             Some(resource) => bare.with_resource(resource),
             None => Ok(bare.into()),
@@ -186,6 +186,15 @@ impl BareJid {
     }
 
     fn parse_bare(address: &str) -> Result<Self, JidError> {
+        if let Some((local, bare)) = plain::split(address)
+            && usize::from(bare) == address.len()
+        {
+            return Ok(Self { text: address.into(), local });
+        }
+        Self::parse_any(address)
+    }
+
+    fn parse_any(address: &str) -> Result<Self, JidError> {
         let (local, domain) = match address.split_once('@') {
             Some((local, domain)) => (Some(local), domain),
             None => (None, address),
