@@ -80,8 +80,7 @@ impl SipUser {
     /// # Errors
     /// [`JidRefusal`].
     pub fn from_jid(jid: &BareJid) -> Result<Self, JidRefusal> {
-        comes_back(jid.local())?;
-        Ok(Self(jid.clone()))
+        jid.clone().try_into()
     }
 
     /// The address as XMPP writes it.
@@ -96,7 +95,7 @@ impl SipUser {
 
     /// Appends `sip:user@domain`.
     pub fn write_uri(&self, out: &mut Vec<u8>) {
-        write_uri(&self.0, None, out);
+        write_uri(&self.0, None, &mut |part| out.extend_from_slice(part.as_bytes()));
     }
 
     /// The URI as text.
@@ -111,8 +110,7 @@ impl Contact {
     /// # Errors
     /// [`JidRefusal`].
     pub fn from_jid(jid: &BareJid) -> Result<Self, JidRefusal> {
-        comes_back(jid.local())?;
-        Ok(Self(jid.clone()))
+        jid.clone().try_into()
     }
 
     /// The contact a SIP URI names.
@@ -138,12 +136,30 @@ impl Contact {
 
     /// Appends `sip:user@domain`, with the resource as `;gr=` if there is one (ADR-12).
     pub fn write_uri(&self, resource: Option<&str>, out: &mut Vec<u8>) {
-        write_uri(&self.0, resource, out);
+        write_uri(&self.0, resource, &mut |part| out.extend_from_slice(part.as_bytes()));
     }
 
     /// The URI as text.
     pub fn uri(&self, resource: Option<&str>) -> CompactString {
         uri_text(&self.0, resource)
+    }
+}
+
+impl TryFrom<BareJid> for SipUser {
+    type Error = JidRefusal;
+
+    fn try_from(jid: BareJid) -> Result<Self, JidRefusal> {
+        comes_back(jid.local())?;
+        Ok(Self(jid))
+    }
+}
+
+impl TryFrom<BareJid> for Contact {
+    type Error = JidRefusal;
+
+    fn try_from(jid: BareJid) -> Result<Self, JidRefusal> {
+        comes_back(jid.local())?;
+        Ok(Self(jid))
     }
 }
 
@@ -301,6 +317,11 @@ fn fold(text: &str) -> Option<Cow<'_, str>> {
     profile.normalization_rule(lower).ok()
 }
 
+/// Whether the user a JID names has an address in SIP: a [`SipUser`] or [`Contact`] can be made of it.
+pub fn has_uri(jid: &Jid) -> bool {
+    comes_back(jid.local()).is_ok()
+}
+
 /// The guard of ADR-23.
 fn comes_back(local: Option<&str>) -> Result<(), JidRefusal> {
     let local = local.ok_or(JidRefusal::NoLocalpart)?;
@@ -311,22 +332,25 @@ fn comes_back(local: Option<&str>) -> Result<(), JidRefusal> {
     if back == local { Ok(()) } else { Err(JidRefusal::Ambiguous) }
 }
 
-fn write_uri(jid: &BareJid, resource: Option<&str>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"sip:");
+/// Hands the parts of the URI to `out`, in order.
+fn write_uri(jid: &BareJid, resource: Option<&str>, out: &mut impl FnMut(&str)) {
+    out("sip:");
     let user = jid_escape::unescape(jid.local().unwrap_or_default());
-    out.extend_from_slice(escape::encode_user(&user).as_bytes());
-    out.push(b'@');
-    out.extend_from_slice(ascii_domain(jid.domain()).as_bytes());
+    out(&escape::encode_user(&user));
+    out("@");
+    out(&ascii_domain(jid.domain()));
     if let Some(resource) = resource {
-        out.extend_from_slice(b";gr=");
-        out.extend_from_slice(escape::encode_param(resource).as_bytes());
+        out(";gr=");
+        out(&escape::encode_param(resource));
     }
 }
 
 fn uri_text(jid: &BareJid, resource: Option<&str>) -> CompactString {
-    let mut out = Vec::with_capacity(64);
-    write_uri(jid, resource, &mut out);
-    CompactString::from_utf8_lossy(&out)
+    let length =
+        "sip:".len() + jid.as_str().len() + resource.map_or(0, |resource| ";gr=".len() + resource.len());
+    let mut out = CompactString::with_capacity(length);
+    write_uri(jid, resource, &mut |part| out.push_str(part));
+    out
 }
 
 /// U-labels → A-labels (ADR-08).
