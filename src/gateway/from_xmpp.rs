@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
-use nuncio_translate::address::{Contact, SipUser};
+use nuncio_translate::address;
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
 use nuncio_translate::judge::{Direction, Kind, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
@@ -19,6 +19,7 @@ use nuncio_xmpp::{
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
+use super::lanes::Route;
 use super::pairs::Remote;
 use super::timers::Due;
 use super::{Gateway, LanePort};
@@ -41,10 +42,14 @@ impl Gateway {
 
     /// Reserves the place for the answer to a stanza, on the lane back to its sender's domain. Without it
     /// the stanza is not worked on: `wake` rings when there is room again, and until then the stream it
-    /// came on is not read.
-    pub fn reserve_answer(&self, addresses: &Addresses, wake: &Arc<Notify>) -> bool {
-        let remote = self.remote(addresses.from.domain());
-        let lane = self.lane_below(&remote, addresses.to.domain(), addresses.from.domain());
+    /// came on is not read. `last` is the route the stream used last.
+    pub fn reserve_answer(
+        &self,
+        addresses: &Addresses,
+        last: &mut Option<Route>,
+        wake: &Arc<Notify>,
+    ) -> bool {
+        let Route { remote, lane, .. } = self.route(last, addresses.to.domain(), addresses.from.domain());
         if lane.step(|lane| lane.reserve_reply()) {
             return true;
         }
@@ -55,16 +60,18 @@ impl Gateway {
 
     /// Works on a stanza whose addresses the stream has vouched for. If it [may be
     /// answered](Gateway::may_be_answered), a place for that is [reserved](Gateway::reserve_answer).
-    pub fn xmpp_stanza(&self, stanza: Element, addresses: &Addresses, now: Moment) {
-        let remote = self.remote(addresses.from.domain());
-        let lane = self.lane_below(&remote, addresses.to.domain(), addresses.from.domain());
+    ///
+    /// Messages are queued only. When all that one read brought is worked on, the caller sends them
+    /// ([`Gateway::serve_front_end_of`]).
+    pub fn xmpp_stanza(&self, stanza: Element, addresses: &Addresses, last: &mut Option<Route>, now: Moment) {
+        let Route { remote, lane, .. } = self.route(last, addresses.to.domain(), addresses.from.domain());
         match classify(&stanza) {
             Some(StanzaKind::Message) if is_error(&stanza) => self.late_error(&stanza, addresses, now),
-            Some(StanzaKind::Message) => self.xmpp_message(stanza, addresses, &remote, &lane, now),
-            Some(StanzaKind::Iq) => self.xmpp_iq(&stanza, addresses, &lane, now),
+            Some(StanzaKind::Message) => self.xmpp_message(stanza, addresses, remote, lane, now),
+            Some(StanzaKind::Iq) => self.xmpp_iq(&stanza, addresses, lane, now),
             Some(StanzaKind::Presence) if !is_presence_type(stanza.attr("type")) => {
                 let failure = XmppFailure::new(Condition::BadRequest, "the type of presence is unknown");
-                reply_error(&lane, &stanza, &failure, now);
+                reply_error(lane, &stanza, &failure, now);
             }
             // Presence says nothing to anybody yet: silence is the uniform answer (mission, rule 3).
             Some(StanzaKind::Presence) | None => {}
@@ -116,23 +123,22 @@ impl Gateway {
         // same silence from everybody.
         match to_sip::read(&stanza, Languages::default()) {
             Reading::Instant(_) => {}
-            Reading::Nothing | Reading::Error(_) => return lane.feed(|lane| lane.release_reply()),
+            Reading::Nothing | Reading::Error(_) => return Self::release_reply(lane),
             Reading::Refuse(failure) if failure == UNIFORM_REFUSAL => {
                 return self.reply_uniform(lane, &stanza, addresses, now);
             }
             Reading::Refuse(failure) => return reply_error(lane, &stanza, &failure, now),
         }
-        let (contact, user) = (addresses.from.bare(), addresses.to.bare());
-        if SipUser::from_jid(&user).is_err() || Contact::from_jid(&contact).is_err() {
+        if !address::has_uri(&addresses.to) || !address::has_uri(&addresses.from) {
             let failure = XmppFailure::new(Condition::JidMalformed, "the address has no SIP counterpart");
             return reply_error(lane, &stanza, &failure, now);
         }
         let policy = self.policy.load();
         let mut composed = String::new();
-        PairKey::compose(user.as_str(), contact.as_str(), &mut composed);
+        PairKey::compose(addresses.to.bare_str(), addresses.from.bare_str(), &mut composed);
         let done = remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
             let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-            match judge(&policy, contact.domain(), pair.consent(), direction, kind, now.unix()) {
+            match judge(&policy, addresses.from.domain(), pair.consent(), direction, kind, now.unix()) {
                 Err(refusal) => {
                     self.counters.xmpp_to_sip_refused.add(1);
                     info!(rule = refusal.name(), contact = %self.shown(key.contact()), "message of a contact refused");
@@ -154,7 +160,6 @@ impl Gateway {
         if let Err(lost) = done {
             self.pair_lost(&composed, lost, Some(lane));
         }
-        self.serve_front_end_of(user.domain(), now);
     }
 
     /// The one answer for every refusal, sent after the time a front end takes to refuse.
@@ -167,7 +172,7 @@ impl Gateway {
     ) {
         let mut bytes = Vec::new();
         if !write_failure(&mut bytes, stanza, &UNIFORM_REFUSAL) {
-            return lane.feed(|lane| lane.release_reply());
+            return Self::release_reply(lane);
         }
         let delay = self.pace.lock().draw(self.environment.random());
         let key = PairKey::new(addresses.to.bare_str(), addresses.from.bare_str());
@@ -275,7 +280,7 @@ impl Gateway {
                 let failure = XmppFailure::new(condition, "the request is malformed");
                 reply_error(lane, stanza, &failure, now);
             }
-            IqVerdict::Ignore if Self::may_be_answered(stanza) => lane.feed(|lane| lane.release_reply()),
+            IqVerdict::Ignore if Self::may_be_answered(stanza) => Self::release_reply(lane),
             IqVerdict::Ignore => {}
         }
     }
@@ -323,7 +328,7 @@ pub(super) fn reply_error(lane: &LanePort, stanza: &Element, failure: &XmppFailu
     if write_failure(&mut bytes, stanza, failure) {
         lane.feed(|lane| lane.push_reply(bytes, now.instant));
     } else {
-        lane.feed(|lane| lane.release_reply());
+        Gateway::release_reply(lane);
     }
 }
 

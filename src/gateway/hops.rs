@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 use nuncio_sip::connection;
-use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing, PushRefusal};
-use nuncio_sip::{Message, StatusCode};
+use nuncio_sip::hop::{HopConnection, HopFailure, HopGroup, HopOutput, OutRequest, Outgoing, PushRefusal};
+use nuncio_sip::{Message, StatusCode, Via};
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
 use nuncio_translate::judge::{Direction, Kind, judge};
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::from_xmpp::{reply_error, took};
+use super::lanes::Route;
 use super::port::Port;
 use super::{ConnectionId, Gateway, Judged, LanePort, ToSipEnvelope};
 
@@ -68,6 +69,12 @@ impl FrontEnd {
     }
 }
 
+/// Requests on their way to one connection.
+struct Batch {
+    connection: HopConnection,
+    requests: Vec<Outgoing<ToSipEnvelope>>,
+}
+
 impl Gateway {
     pub fn front_ends(&self) -> &[FrontEnd] {
         &self.front_ends
@@ -76,6 +83,7 @@ impl Gateway {
     /// Acts on everything the group of a front end wants or reports. Whoever has given it something to do
     /// calls this, with no other lock held; only connecting is left to its driver.
     pub fn serve_front_end(&self, front_end: &FrontEnd, now: Moment) {
+        let mut last = None;
         loop {
             let settled = self.serve_group(front_end, now);
             if settled.is_empty() {
@@ -83,13 +91,13 @@ impl Gateway {
             }
             // The group is released: settling locks pairs, and pairs lock groups.
             for (envelope, outcome) in settled {
-                self.settle(&envelope, outcome, now);
+                self.settle(&envelope, outcome, &mut last, now);
             }
         }
     }
 
     /// The same for the front end that is responsible for a served domain.
-    pub(super) fn serve_front_end_of(&self, local_domain: &str, now: Moment) {
+    pub fn serve_front_end_of(&self, local_domain: &str, now: Moment) {
         if let Some(front_end) = self.front_end_of(local_domain) {
             self.serve_front_end(front_end, now);
         }
@@ -105,8 +113,18 @@ impl Gateway {
         now: Moment,
     ) -> Vec<(ToSipEnvelope, Result<Message, HopFailure>)> {
         let mut settled = Vec::new();
+        // Requests in a row for the same connection, which is locked and woken once for all of them.
+        let mut batch = Batch { connection: HopConnection(0), requests: Vec::new() };
         front_end.hops.step(|group| {
-            while let Some(output) = group.poll() {
+            let room = group.outputs();
+            loop {
+                let Some(output) = group.poll() else {
+                    if batch.requests.is_empty() {
+                        break;
+                    }
+                    self.send(group, &mut batch, now);
+                    continue;
+                };
                 match output {
                     HopOutput::Connect { target } => {
                         *front_end.connect.lock() = Some(target);
@@ -115,13 +133,29 @@ impl Gateway {
                     HopOutput::Send { outgoing, .. } if !self.may_still_leave(outgoing.envelope(), now) => {
                         group.withdraw(outgoing, now.instant);
                     }
-                    HopOutput::Send { connection, outgoing } => self.send(group, connection, outgoing, now),
+                    HopOutput::Send { connection, outgoing } => {
+                        if connection != batch.connection {
+                            self.send(group, &mut batch, now);
+                            batch.connection = connection;
+                        }
+                        if batch.requests.is_empty() {
+                            batch.requests.reserve(room);
+                        }
+                        batch.requests.push(outgoing);
+                    }
                     HopOutput::Release { connection } => {
+                        // What was to leave on it before still does.
+                        self.send(group, &mut batch, now);
                         if let Some(port) = self.connection(ConnectionId(connection.0)) {
                             port.feed(connection::Connection::retire);
                         }
                     }
-                    HopOutput::Response { envelope, message } => settled.push((envelope, Ok(message))),
+                    HopOutput::Response { envelope, message } => {
+                        if settled.is_empty() {
+                            settled.reserve(room);
+                        }
+                        settled.push((envelope, Ok(message)));
+                    }
                     HopOutput::Failed { envelope, why } => settled.push((envelope, Err(why))),
                 }
             }
@@ -152,21 +186,24 @@ impl Gateway {
     }
 
     /// The group stays locked while it sends, so that requests leave in the order it gave them out.
-    fn send(
-        &self,
-        group: &mut HopGroup<ToSipEnvelope>,
-        connection: nuncio_sip::hop::HopConnection,
-        outgoing: Outgoing<ToSipEnvelope>,
-        now: Moment,
-    ) {
-        let Some(port) = self.connection(ConnectionId(connection.0)) else {
-            group.failed(outgoing, connection::Failure::ConnectionLost { written: false }, now.instant);
+    fn send(&self, group: &mut HopGroup<ToSipEnvelope>, batch: &mut Batch, now: Moment) {
+        if batch.requests.is_empty() {
+            return;
+        }
+        let Some(port) = self.connection(ConnectionId(batch.connection.0)) else {
+            for outgoing in batch.requests.drain(..) {
+                let lost = connection::Failure::ConnectionLost { written: false };
+                group.failed(outgoing, lost, now.instant);
+            }
             return;
         };
-        let refused = port.feed(|connection| connection.send(outgoing, now.instant).err());
-        if let Some(refused) = refused {
-            group.refused(refused, now.instant);
-        }
+        port.feed(|connection| {
+            for outgoing in batch.requests.drain(..) {
+                if let Err(refused) = connection.send(outgoing, now.instant) {
+                    group.refused(refused, now.instant);
+                }
+            }
+        });
     }
 
     /// Lets everything leave that may leave. Called under the pair's guard; once that is released, the caller
@@ -235,7 +272,7 @@ impl Gateway {
 
     fn send_notice(&self, envelope: ToSipEnvelope, notice: &Notice, now: Moment) -> Result<(), XmppFailure> {
         let key = &envelope.pair;
-        let contact = BareJid::parse(key.contact()).ok().and_then(|jid| Contact::from_jid(&jid).ok());
+        let contact = BareJid::parse(key.contact()).ok().and_then(|jid| Contact::try_from(jid).ok());
         let instant = notice::instant(notice, &contact.ok_or_else(internal)?);
         self.send_instant(envelope, None, &instant, now)
     }
@@ -250,17 +287,18 @@ impl Gateway {
     ) -> Result<(), XmppFailure> {
         let key = &envelope.pair;
         let bare = |address| BareJid::parse(address).map_err(|_| internal());
-        let sender = Contact::from_jid(&bare(key.contact())?).map_err(|_| internal())?;
-        let recipient = SipUser::from_jid(&bare(key.sip_user())?).map_err(|_| internal())?;
-        let ids = self.request_ids();
+        let sender = Contact::try_from(bare(key.contact())?).map_err(|_| internal())?;
+        let recipient = SipUser::try_from(bare(key.sip_user())?).map_err(|_| internal())?;
+        let (tag, call_token) = (self.token(), self.token());
+        let branch = branch(&call_token);
         let request = Request {
             sender: &sender,
             resource,
             recipient: &recipient,
             sent_by: &self.settings.sip_name,
-            branch: &ids.branch,
-            tag: &ids.tag,
-            call_token: &ids.call_token,
+            branch: &branch,
+            tag: &tag,
+            call_token: &call_token,
             extra: &[],
             cap: self.settings.message_cap,
         };
@@ -270,7 +308,7 @@ impl Gateway {
             RequestError::Build(_) | RequestError::Uri(_) => internal(),
         })?;
         let front_end = self.front_end_of(key.local_domain()).ok_or_else(internal)?;
-        let request = OutRequest::new(bytes, &ids.branch).map_err(|_| internal())?;
+        let request = OutRequest::new(bytes, &branch).map_err(|_| internal())?;
         // What the group then wants is seen to when the pair's guard is released.
         front_end
             .hops
@@ -279,20 +317,25 @@ impl Gateway {
     }
 
     /// A request of ours has its final answer, or never will.
-    fn settle(&self, envelope: &ToSipEnvelope, outcome: Result<Message, HopFailure>, now: Moment) {
+    fn settle(
+        &self,
+        envelope: &ToSipEnvelope,
+        outcome: Result<Message, HopFailure>,
+        last: &mut Option<Route>,
+        now: Moment,
+    ) {
         let key = &envelope.pair;
-        let remote = self.remote(key.remote_domain());
-        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
+        let Route { remote, lane, .. } = self.route(last, key.local_domain(), key.remote_domain());
         let done = remote.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
             match pair.settled(envelope.serial) {
-                Some(ToSip::Message(stanza)) => self.settle_message(&stanza, &outcome, envelope, &lane, now),
+                Some(ToSip::Message(stanza)) => self.settle_message(&stanza, &outcome, envelope, lane, now),
                 Some(ToSip::Notice(_)) => self.settle_notice(key, &outcome),
                 None => {}
             }
-            self.run_pair(key, pair, &lane, now);
+            self.run_pair(key, pair, lane, now);
         });
         if let Err(lost) = done {
-            self.pair_lost(key.as_str(), lost, Some(&lane));
+            self.pair_lost(key.as_str(), lost, Some(lane));
         }
     }
 
@@ -323,7 +366,7 @@ impl Gateway {
         match errors::to_xmpp(&trouble, authorised) {
             None => {
                 self.counters.xmpp_to_sip_delivered.add(1);
-                lane.feed(|lane| lane.release_reply());
+                Self::release_reply(lane);
             }
             Some(failure) => {
                 self.counters.xmpp_to_sip_failed.add(1);
@@ -353,22 +396,17 @@ impl Gateway {
         let address = |name| stanza.attr(name).and_then(|address| Jid::parse(address).ok());
         match (address("from"), address("to")) {
             (Some(from), Some(to)) => self.reply_uniform(lane, stanza, &Addresses { from, to }, now),
-            _ => lane.feed(|lane| lane.release_reply()),
+            _ => Self::release_reply(lane),
         }
-    }
-
-    /// Fresh branch, tag and Call-ID.
-    fn request_ids(&self) -> RequestIds {
-        let mut branch = CompactString::const_new("z9hG4bK");
-        branch.push_str(&self.token());
-        RequestIds { branch, tag: self.token(), call_token: self.token() }
     }
 }
 
-struct RequestIds {
-    branch: CompactString,
-    tag: CompactString,
-    call_token: CompactString,
+/// A branch with the token of the Call-ID: who sees one sees the other, so two secrets would be worth no more than one.
+fn branch(token: &str) -> CompactString {
+    let mut branch = CompactString::with_capacity(Via::COOKIE.len() + token.len());
+    branch.push_str(Via::COOKIE);
+    branch.push_str(token);
+    branch
 }
 
 fn internal() -> XmppFailure {

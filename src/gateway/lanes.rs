@@ -41,7 +41,28 @@ pub struct LaneHooks<'a> {
     now: Moment,
 }
 
+/// Where everything between two domains meets: found once, then kept by who works on one message after the other.
+/// Neither half is ever replaced while the process runs.
+#[derive(Debug)]
+pub struct Route {
+    key: LaneKey,
+    pub(super) remote: Arc<Remote>,
+    pub(super) lane: Arc<LanePort>,
+}
+
 impl Gateway {
+    /// The route between two domains: the one that was used last, or another one in its place.
+    pub(super) fn route<'a>(&self, last: &'a mut Option<Route>, local: &str, remote: &str) -> &'a Route {
+        if last.as_ref().is_some_and(|route| route.key.local != local || route.key.remote != remote) {
+            *last = None;
+        }
+        last.get_or_insert_with(|| {
+            let below = self.remote(remote);
+            let lane = self.lane_below(&below, local, remote);
+            Route { key: LaneKey { local: local.into(), remote: remote.into() }, remote: below, lane }
+        })
+    }
+
     /// The lane between two domains, made and served from now on if there was none. Only for domains of
     /// partners and our own, so that their number is bounded by the configuration.
     pub(super) fn lane(&self, local: &str, remote: &str) -> Arc<LanePort> {
@@ -80,11 +101,19 @@ impl Gateway {
         LaneHooks { gateway: self, key, now }
     }
 
+    /// Gives back the place for an answer that is not needed.
+    pub(super) fn release_reply(lane: &LanePort) {
+        lane.feed_if(|lane| {
+            lane.release_reply();
+            lane.has_outputs()
+        });
+    }
+
     /// Acts on everything the lane reports, and says what it wants of its driver.
     pub fn serve_lane_outputs(&self, key: &LaneKey, lane: &LanePort, now: Moment) -> LaneWants {
         let mut wants = LaneWants::default();
         // One lock for the whole batch; nothing below holds it, so pairs may be locked freely.
-        let outputs: Vec<_> = lane.step(|lane| std::iter::from_fn(|| lane.poll()).collect());
+        let outputs = lane.step(Lane::poll_all);
         let mut answers = self.answers();
         for output in outputs {
             match output {

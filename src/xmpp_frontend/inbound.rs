@@ -15,7 +15,7 @@ use nuncio_xmpp::{Domain, Element, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Route};
 use crate::net::listener::Unauthenticated;
 use crate::net::session::{End, Next, Session};
 
@@ -34,6 +34,10 @@ pub struct InboundSession {
     lang: Option<String>,
     /// A stanza that waits for room for its answer; until then nothing is read.
     held: Option<Box<Stanza>>,
+    /// Messages may have been queued for the front end that it was not given yet.
+    queued: bool,
+    /// Where the last stanza belonged, and most likely the next.
+    route: Option<Route>,
     next: Next,
     wake: Arc<Notify>,
     /// Held until the stream is established.
@@ -59,6 +63,8 @@ impl InboundSession {
             domains: None,
             lang: None,
             held: None,
+            queued: false,
+            route: None,
             next: Next::Run,
             wake: Arc::new(Notify::new()),
             until_established: None,
@@ -102,6 +108,16 @@ impl InboundSession {
     }
 
     fn run(&mut self, now: Moment) {
+        self.work(now);
+        if std::mem::take(&mut self.queued)
+            && let Some((local, _)) = &self.domains
+        {
+            self.gateway.serve_front_end_of(local.as_str(), now);
+        }
+    }
+
+    /// Takes what the stream puts out, until there is nothing more, or no room for the next answer.
+    fn work(&mut self, now: Moment) {
         if let Some(stanza) = self.held.take() {
             self.stanza(stanza, now);
         }
@@ -147,7 +163,7 @@ impl InboundSession {
 
     fn stanza(&mut self, mut stanza: Box<Stanza>, now: Moment) {
         let answerable = Gateway::may_be_answered(&stanza.element);
-        if answerable && !self.gateway.reserve_answer(&stanza.addresses, &self.wake) {
+        if answerable && !self.gateway.reserve_answer(&stanza.addresses, &mut self.route, &self.wake) {
             if self.over {
                 self.gateway.counters().stanzas_dropped.add(1);
                 warn!(
@@ -163,7 +179,8 @@ impl InboundSession {
         if let (Some(lang), None) = (&self.lang, stanza.element.lang()) {
             stanza.element = stanza.element.with_lang(lang);
         }
-        self.gateway.xmpp_stanza(stanza.element, &stanza.addresses, now);
+        self.gateway.xmpp_stanza(stanza.element, &stanza.addresses, &mut self.route, now);
+        self.queued = true;
     }
 
     fn bad_address(&self, element: &Element, now: Moment) {
