@@ -292,7 +292,11 @@ impl Gateway {
             Ok(id) if id.kind == stanza_id::Kind::Ping => {
                 // A ping of the process before this one counts nothing of ours.
                 if id.sent >= Moment::wall_at(self.settings.started_ms) {
-                    lane.feed(|lane| lane.ping_answered(id.sequence));
+                    lane.feed_if(|lane| {
+                        lane.ping_answered(id.sequence);
+                        // Its list was full, or the next ping is due.
+                        lane.wants_write() || lane.has_outputs()
+                    });
                 }
             }
             Ok(_) => {}

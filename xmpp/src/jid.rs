@@ -154,6 +154,19 @@ impl BareJid {
         Ok(Self { text, local: index(local.len()) })
     }
 
+    /// Puts together two parts that are plainly normal already: ASCII, lower case, nothing that PRECIS or IDNA would want
+    /// to look at. `None` says nothing about the address.
+    pub fn plain(local: &str, domain: &str) -> Option<Self> {
+        if !plain::is_local(local.as_bytes()) || !plain::is_domain(domain.as_bytes()) {
+            return None;
+        }
+        let mut text = CompactString::with_capacity(local.len() + 1 + domain.len());
+        text.push_str(local);
+        text.push('@');
+        text.push_str(domain);
+        Some(Self { text, local: index(local.len()) })
+    }
+
     /// Adds a resource, which is normalised here.
     pub fn with_resource(&self, resource: &str) -> Result<Jid, JidError> {
         let resource =

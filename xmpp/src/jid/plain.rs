@@ -14,7 +14,7 @@ pub(super) fn split(address: &str) -> Option<(u16, u16)> {
     let (local, domain) = match memchr::memchr(b'@', bare) {
         Some(at) => {
             let local = bare.get(..at)?;
-            if local.is_empty() || local.len() > MAX_PART || !all(local, LOCAL) {
+            if !is_local(local) {
                 return None;
             }
             (local, bare.get(at + 1..)?)
@@ -31,6 +31,11 @@ pub(super) fn split(address: &str) -> Option<(u16, u16)> {
         }
     }
     Some((u16::try_from(local.len()).ok()?, u16::try_from(bare.len()).ok()?))
+}
+
+/// The same for a local part alone.
+pub(super) fn is_local(local: &[u8]) -> bool {
+    (1..=MAX_PART).contains(&local.len()) && all(local, LOCAL)
 }
 
 /// The same for a domain alone: labels of lower-case letters, digits and inner hyphens, none of them in the form of an
