@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use nuncio_sip::Limits as SipLimits;
 use nuncio_xmpp::Domain;
-use nuncio_xmpp::stream::{ChainStatus, InboundConfig, PresentedName, StreamLimits, Timeouts, TlsFacts};
+use nuncio_xmpp::stream::{ChainStatus, InboundConfig, StreamLimits, Timeouts, TlsFacts};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::HostPort;
 use crate::dns::{Dns, Family};
 use crate::gateway::Gateway;
-use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Roots, SanName, ServerTls};
+use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Roots, ServerTls};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
@@ -44,14 +44,23 @@ pub struct SipSide {
     pub handshake: Duration,
     /// Time for a message to arrive whole, and for a stranger's first request.
     pub arrival: Duration,
-    pub front_ends: Vec<FrontEndTargets>,
+    /// Same order as in the gateway.
+    pub front_ends: Vec<FrontEndNames>,
+    /// Where the targets of each route are; same order as in the gateway.
+    pub routes: Vec<Vec<NextHop>>,
 }
 
-/// How a front end is recognised and reached; same order as in the gateway.
-pub struct FrontEndTargets {
+/// How a front end is recognised.
+pub struct FrontEndNames {
     pub name: String,
     pub certificate_names: Vec<String>,
-    pub next_hops: Vec<HostPort>,
+}
+
+/// Where one next hop is, and whose.
+pub struct NextHop {
+    /// The front end's place in [`SipSide::front_ends`].
+    pub front_end: usize,
+    pub address: HostPort,
 }
 
 /// The means of the XMPP side.
@@ -83,8 +92,7 @@ impl XmppSide {
             tls::ChainStatus::Missing => ChainStatus::Absent,
             other => ChainStatus::Untrusted(other.to_string().into()),
         };
-        let names =
-            peer.certificate().map(|certificate| certificate.names().iter().filter_map(name).collect());
+        let names = peer.certificate().map(tls::xmpp_names);
         TlsFacts {
             chain,
             names: names.unwrap_or_default(),
@@ -96,14 +104,5 @@ impl XmppSide {
     /// Our domains, for stream headers.
     pub fn served(&self) -> &[Domain] {
         &self.inbound.served
-    }
-}
-
-fn name(name: &SanName) -> Option<PresentedName> {
-    match name {
-        SanName::Dns(name) => Some(PresentedName::Dns(name.into())),
-        SanName::SrvName(name) => Some(PresentedName::Srv(name.into())),
-        SanName::XmppAddr(name) => Some(PresentedName::XmppAddr(name.into())),
-        SanName::Uri(_) | SanName::Other(_) => None,
     }
 }

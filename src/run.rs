@@ -1,16 +1,19 @@
 //! Running the gateway: from a checked configuration to listening sockets, and down again.
 
-mod node_key;
+pub(crate) mod node_key;
 mod setup;
+mod status;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep_until, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::checks::{self, Level};
 use crate::config::{Config, Listener};
 use crate::context::Context;
 use crate::net::listener::{ListenLimits, bind, serve};
@@ -23,56 +26,62 @@ use crate::{sip_frontend, xmpp_frontend};
 /// # Errors
 /// What kept it from starting, or that it was stopped before it had drained.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    for finding in checks::all(&config, SystemTime::now()) {
+        let (subject, fix) = (&finding.subject, finding.fix.as_deref().unwrap_or_default());
+        match finding.level {
+            Level::Good | Level::Note => {}
+            Level::Warning => warn!("{subject}: {}; {fix}", finding.text),
+            Level::Wrong => error!("{subject}: {}; {fix}", finding.text),
+        }
+    }
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let limits = config.limits.clone();
     let context = setup::context(&config)?;
 
+    // All are bound before the first connection is taken: a gateway that cannot start serves nobody.
+    let sip_listeners = listen(&config.sip.listeners, "SIP")?;
+    let xmpp_listeners = listen(&config.xmpp.listeners, "XMPP")?;
+    let named = |name: &'static str, sockets: &[TcpListener]| -> std::io::Result<Vec<String>> {
+        sockets.iter().map(|socket| Ok(format!("{name} {}", socket.local_addr()?))).collect()
+    };
+    let bound = [named("sip", &sip_listeners)?, named("xmpp", &xmpp_listeners)?].concat();
     let sip_limits =
         ListenLimits { open: limits.sip.connections, unauthenticated: limits.sip.unauthenticated };
     let xmpp_limits =
         ListenLimits { open: limits.xmpp.connections, unauthenticated: limits.xmpp.unauthenticated };
-    let mut bound = Vec::new();
-    for listener in &config.sip.listeners {
-        let (socket, name) = (listen(listener, "SIP")?, "sip");
-        bound.push(format!("sip {}", socket.local_addr()?));
+    for socket in sip_listeners {
         let shared = Arc::clone(&context);
         let handler =
             move |stream, peer, new| sip_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
-        context.tasks.spawn(serve(name, socket, sip_limits, tasks, stop, handler));
+        context.tasks.spawn(serve("sip", socket, sip_limits, tasks, stop, handler));
     }
-    for listener in &config.xmpp.listeners {
-        let (socket, name) = (listen(listener, "XMPP")?, "xmpp");
-        bound.push(format!("xmpp {}", socket.local_addr()?));
+    for socket in xmpp_listeners {
         let shared = Arc::clone(&context);
         let handler =
             move |stream, peer, new| xmpp_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
-        context.tasks.spawn(serve(name, socket, xmpp_limits, tasks, stop, handler));
+        context.tasks.spawn(serve("xmpp", socket, xmpp_limits, tasks, stop, handler));
     }
 
     // These end with the process, not with its connections.
     let mut services = tokio::task::JoinSet::new();
-    for index in 0..context.gateway.front_ends().len() {
+    for index in 0..context.gateway.routes().len() {
         services.spawn(sip_frontend::next_hop::serve(Arc::clone(&context), index));
     }
     services.spawn(keep_time(Arc::clone(&context)));
 
     info!(listening = bound.join(", "), domains = %setup::domains(&config), partners = config.partners.len(), "ready");
     let reason = tokio::select! {
-        reason = signals.next() => reason,
+        reason = signals.next(&context) => reason,
         () = ended(&mut services) => anyhow::bail!("a service of the gateway ended after an internal error"),
     };
     info!("{reason}: finishing what is under way; a second signal stops at once");
     let drained = tokio::select! {
         drained = timeout(limits.drain, drain(&context, limits.drain)) => drained.is_ok(),
-        reason = signals.next() => anyhow::bail!("{reason} again: stopped before everything was finished"),
+        reason = signals.next(&context) => anyhow::bail!("{reason} again: stopped before everything was finished"),
     };
-    for (name, count) in context.gateway.counters().list() {
-        if count > 0 {
-            info!(counter = name, count, "since the start");
-        }
-    }
+    status::counters(&context.gateway, "since the start");
     anyhow::ensure!(drained, "stopped after {:?}: not everything could be finished", limits.drain);
     info!("stopped");
     Ok(())
@@ -85,9 +94,13 @@ async fn ended(services: &mut tokio::task::JoinSet<()>) {
     }
 }
 
-fn listen(listener: &Listener, side: &str) -> anyhow::Result<tokio::net::TcpListener> {
-    let address = listener.bind;
-    bind(address, listener.only_v6).with_context(|| format!("cannot listen on {address} for {side}"))
+/// Binds all listeners of one side.
+fn listen(listeners: &[Listener], side: &str) -> anyhow::Result<Vec<TcpListener>> {
+    let one = |listener: &Listener| {
+        let address = listener.bind;
+        bind(address, listener.only_v6).with_context(|| format!("cannot listen on {address} for {side}"))
+    };
+    listeners.iter().map(one).collect()
 }
 
 /// Nothing new; everything under way to its end, or back to its sender when more than half of the time is
@@ -104,8 +117,8 @@ async fn drain(context: &Context, time: Duration) {
     context.lanes.close();
     context.lanes.wait().await;
     let _ = timeout(time.mul_f64(0.2), settled(context)).await;
-    for front_end in gateway.front_ends() {
-        front_end.hops.feed(|group| group.drain());
+    for route in gateway.routes() {
+        route.hops.feed(|group| group.drain());
     }
     context.release.cancel();
     context.tasks.close();
@@ -134,21 +147,36 @@ async fn keep_time(context: Arc<Context>) {
     }
 }
 
-/// The signals that stop the program.
+/// The signals that stop the program, and those that do not.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+    status: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            status: signal(SignalKind::user_defined1())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// The next one that means to stop; the others are answered on the spot.
+    async fn next(&mut self, context: &Context) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.status.recv() => status::log(&context.gateway),
+                _ = self.hang_up.recv() => info!(
+                    "SIGHUP: nothing is reloaded, the configuration is read at start only; to put a change in force: \
+                     nuncio check config, then restart"
+                ),
+            }
         }
     }
 }

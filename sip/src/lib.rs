@@ -15,6 +15,7 @@ pub mod connection;
 mod date;
 mod error;
 pub mod escape;
+pub mod event;
 mod frame;
 mod header_name;
 pub mod hop;

@@ -48,6 +48,8 @@ counters! {
     answers_lost,
     /// Streams refused because the domain is no partner.
     streams_refused,
+    /// Requests of front ends that do not cross: another method than MESSAGE, or a dialog that is not known.
+    sip_requests_not_for_us,
     /// SIP requests refused because the peer's certificate is no front end's.
     unlisted_sip_peers,
 }

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::address;
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
-use nuncio_translate::judge::{Direction, Kind, judge};
+use nuncio_translate::judge::judge;
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
 use nuncio_translate::pair::{Cause, Notice, Pair, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
@@ -19,7 +19,8 @@ use nuncio_xmpp::{
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
-use super::lanes::Route;
+use super::hops::message_of;
+use super::lanes::Way;
 use super::pairs::Remote;
 use super::timers::Due;
 use super::{Gateway, LanePort};
@@ -42,14 +43,9 @@ impl Gateway {
 
     /// Reserves the place for the answer to a stanza, on the lane back to its sender's domain. Without it
     /// the stanza is not worked on: `wake` rings when there is room again, and until then the stream it
-    /// came on is not read. `last` is the route the stream used last.
-    pub fn reserve_answer(
-        &self,
-        addresses: &Addresses,
-        last: &mut Option<Route>,
-        wake: &Arc<Notify>,
-    ) -> bool {
-        let Route { remote, lane, .. } = self.route(last, addresses.to.domain(), addresses.from.domain());
+    /// came on is not read. `last` is the way the stream used last.
+    pub fn reserve_answer(&self, addresses: &Addresses, last: &mut Option<Way>, wake: &Arc<Notify>) -> bool {
+        let Way { remote, lane, .. } = self.way(last, addresses.to.domain(), addresses.from.domain());
         if lane.step(|lane| lane.reserve_reply()) {
             return true;
         }
@@ -62,9 +58,9 @@ impl Gateway {
     /// answered](Gateway::may_be_answered), a place for that is [reserved](Gateway::reserve_answer).
     ///
     /// Messages are queued only. When all that one read brought is worked on, the caller sends them
-    /// ([`Gateway::serve_front_end_of`]).
-    pub fn xmpp_stanza(&self, stanza: Element, addresses: &Addresses, last: &mut Option<Route>, now: Moment) {
-        let Route { remote, lane, .. } = self.route(last, addresses.to.domain(), addresses.from.domain());
+    /// ([`Gateway::serve_route_of`]).
+    pub fn xmpp_stanza(&self, stanza: Element, addresses: &Addresses, last: &mut Option<Way>, now: Moment) {
+        let Way { remote, lane, .. } = self.way(last, addresses.to.domain(), addresses.from.domain());
         match classify(&stanza) {
             Some(StanzaKind::Message) if is_error(&stanza) => self.late_error(&stanza, addresses, now),
             Some(StanzaKind::Message) => self.xmpp_message(stanza, addresses, remote, lane, now),
@@ -137,8 +133,7 @@ impl Gateway {
         let mut composed = String::new();
         PairKey::compose(addresses.to.bare_str(), addresses.from.bare_str(), &mut composed);
         let done = remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
-            let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-            match judge(&policy, addresses.from.domain(), pair.consent(), direction, kind, now.unix()) {
+            match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
                 Err(refusal) => {
                     self.counters.xmpp_to_sip_refused.add(1);
                     info!(rule = refusal.name(), contact = %self.shown(key.contact()), "message of a contact refused");
@@ -196,7 +191,7 @@ impl Gateway {
         if let Err(lost) = done {
             self.pair_lost(key.as_str(), lost, Some(&lane));
         }
-        self.serve_front_end_of(key.local_domain(), now);
+        self.serve_route_of(key.local_domain(), now);
     }
 
     /// The messages of a pair that still wait go back to their sender.
@@ -260,7 +255,7 @@ impl Gateway {
         }
         let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
         if let Some((_, local_domain)) = local_domain {
-            self.serve_front_end_of(local_domain, now);
+            self.serve_route_of(local_domain, now);
         }
     }
 

@@ -1,73 +1,25 @@
 //! What goes to the front ends: released by its pair, sent by the group of next hops, settled by the answer.
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use compact_str::CompactString;
 use nuncio_sip::connection;
 use nuncio_sip::hop::{HopConnection, HopFailure, HopGroup, HopOutput, OutRequest, Outgoing, PushRefusal};
 use nuncio_sip::{Message, StatusCode, Via};
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
-use nuncio_translate::judge::{Direction, Kind, judge};
+use nuncio_translate::judge::{Direction, Kind, Question, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, RequestError};
 use nuncio_translate::pair::{NextForSip, Notice, Pair, PairKey, ToSip};
 use nuncio_translate::{Moment, notice};
 use nuncio_xmpp::{Addresses, BareJid, Condition, Element, ErrorType, Jid};
-use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::from_xmpp::{reply_error, took};
-use super::lanes::Route;
-use super::port::Port;
+use super::lanes::Way;
+use super::routes::Route;
 use super::{ConnectionId, Gateway, Judged, LanePort, ToSipEnvelope};
 
 /// Room for everything of a MESSAGE but its body, so that writing it allocates once.
 const REQUEST_OVERHEAD: usize = 768;
-
-/// The machine in front of one front end.
-pub type HopPort = Port<HopGroup<ToSipEnvelope>>;
-
-/// One front end: the next hops behind one name, and the domains it serves.
-#[derive(Debug, Clone)]
-pub struct FrontEnd {
-    pub name: CompactString,
-    /// The served domains it speaks for and is responsible for.
-    pub domains: Vec<CompactString>,
-    pub hops: Arc<HopPort>,
-    /// The next hop the group wants a connection to, until its driver takes the order.
-    connect: Arc<Mutex<Option<usize>>>,
-    /// The deadline its driver sleeps towards.
-    armed: Arc<Mutex<Option<Instant>>>,
-}
-
-impl FrontEnd {
-    pub fn new(name: &str, domains: Vec<CompactString>, hops: HopGroup<ToSipEnvelope>) -> Self {
-        Self {
-            name: name.into(),
-            domains,
-            hops: Arc::new(Port::new(hops)),
-            connect: Arc::default(),
-            armed: Arc::default(),
-        }
-    }
-
-    /// For the group's driver: the number of the next hop to connect to, if one is wanted.
-    pub fn take_connect_order(&self) -> Option<usize> {
-        self.connect.lock().take()
-    }
-
-    /// For the group's driver: when it has to wake by itself. It is woken if that becomes earlier.
-    pub fn arm(&self) -> Option<Instant> {
-        let deadline = self.hops.step(|group| group.deadline());
-        *self.armed.lock() = deadline;
-        deadline
-    }
-
-    pub(super) fn speaks_for(&self, domain: &str) -> bool {
-        self.domains.iter().any(|served| served == domain)
-    }
-}
 
 /// Requests on their way to one connection.
 struct Batch {
@@ -76,16 +28,12 @@ struct Batch {
 }
 
 impl Gateway {
-    pub fn front_ends(&self) -> &[FrontEnd] {
-        &self.front_ends
-    }
-
-    /// Acts on everything the group of a front end wants or reports. Whoever has given it something to do
+    /// Acts on everything the group of a route wants or reports. Whoever has given it something to do
     /// calls this, with no other lock held; only connecting is left to its driver.
-    pub fn serve_front_end(&self, front_end: &FrontEnd, now: Moment) {
+    pub fn serve_route(&self, route: &Route, now: Moment) {
         let mut last = None;
         loop {
-            let settled = self.serve_group(front_end, now);
+            let settled = self.serve_group(route, now);
             if settled.is_empty() {
                 return;
             }
@@ -96,26 +44,18 @@ impl Gateway {
         }
     }
 
-    /// The same for the front end that is responsible for a served domain.
-    pub fn serve_front_end_of(&self, local_domain: &str, now: Moment) {
-        if let Some(front_end) = self.front_end_of(local_domain) {
-            self.serve_front_end(front_end, now);
+    /// The same for the route to a served domain.
+    pub fn serve_route_of(&self, local_domain: &str, now: Moment) {
+        if let Some(route) = self.route_of(local_domain) {
+            self.serve_route(route, now);
         }
     }
 
-    fn front_end_of(&self, local_domain: &str) -> Option<&FrontEnd> {
-        self.front_ends.iter().find(|front_end| front_end.speaks_for(local_domain))
-    }
-
-    fn serve_group(
-        &self,
-        front_end: &FrontEnd,
-        now: Moment,
-    ) -> Vec<(ToSipEnvelope, Result<Message, HopFailure>)> {
+    fn serve_group(&self, route: &Route, now: Moment) -> Vec<(ToSipEnvelope, Result<Message, HopFailure>)> {
         let mut settled = Vec::new();
         // Requests in a row for the same connection, which is locked and woken once for all of them.
         let mut batch = Batch { connection: HopConnection(0), requests: Vec::new() };
-        front_end.hops.step(|group| {
+        route.hops.step(|group| {
             let room = group.outputs();
             loop {
                 let Some(output) = group.poll() else {
@@ -127,8 +67,8 @@ impl Gateway {
                 };
                 match output {
                     HopOutput::Connect { target } => {
-                        *front_end.connect.lock() = Some(target);
-                        front_end.hops.notify();
+                        *route.connect.lock() = Some(target);
+                        route.hops.notify();
                     }
                     HopOutput::Send { outgoing, .. } if !self.may_still_leave(outgoing.envelope(), now) => {
                         group.withdraw(outgoing, now.instant);
@@ -160,9 +100,9 @@ impl Gateway {
                 }
             }
             if let Some(deadline) = group.deadline()
-                && front_end.armed.lock().is_none_or(|armed| deadline < armed)
+                && route.armed.lock().is_none_or(|armed| deadline < armed)
             {
-                front_end.hops.notify();
+                route.hops.notify();
             }
         });
         settled
@@ -175,8 +115,7 @@ impl Gateway {
         if generation == policy.generation() {
             return true;
         }
-        let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-        match judge(&policy, envelope.pair.remote_domain(), &consent, direction, kind, now.unix()) {
+        match judge(&policy, &message_of(&envelope.pair), &consent, now.unix()) {
             Ok(_) => true,
             Err(refusal) => {
                 info!(rule = refusal.name(), contact = %self.shown(envelope.pair.contact()), "refused when it was about to leave");
@@ -207,7 +146,7 @@ impl Gateway {
     }
 
     /// Lets everything leave that may leave. Called under the pair's guard; once that is released, the caller
-    /// serves the front end ([`Gateway::serve_front_end_of`]).
+    /// serves the route ([`Gateway::serve_route_of`]).
     pub(super) fn run_pair(&self, key: &PairKey, pair: &mut Pair, lane: &LanePort, now: Moment) {
         loop {
             match pair.next_for_sip() {
@@ -224,10 +163,7 @@ impl Gateway {
                 }
                 NextForSip::Message => {
                     let policy = self.policy.load();
-                    let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-                    let judged =
-                        judge(&policy, key.remote_domain(), pair.consent(), direction, kind, now.unix());
-                    match judged {
+                    match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
                         Err(refusal) => {
                             self.counters.xmpp_to_sip_refused.add(1);
                             info!(rule = refusal.name(), contact = %self.shown(key.contact()), "refused when its turn came");
@@ -307,10 +243,10 @@ impl Gateway {
             RequestError::TooLarge { .. } => error.failure(),
             RequestError::Build(_) | RequestError::Uri(_) => internal(),
         })?;
-        let front_end = self.front_end_of(key.local_domain()).ok_or_else(internal)?;
+        let route = self.route_of(key.local_domain()).ok_or_else(internal)?;
         let request = OutRequest::new(bytes, &branch).map_err(|_| internal())?;
         // What the group then wants is seen to when the pair's guard is released.
-        front_end
+        route
             .hops
             .step(|group| group.push(request, envelope, now.instant))
             .map_err(|refused| not_taken(refused.why))
@@ -321,11 +257,11 @@ impl Gateway {
         &self,
         envelope: &ToSipEnvelope,
         outcome: Result<Message, HopFailure>,
-        last: &mut Option<Route>,
+        last: &mut Option<Way>,
         now: Moment,
     ) {
         let key = &envelope.pair;
-        let Route { remote, lane, .. } = self.route(last, key.local_domain(), key.remote_domain());
+        let Way { remote, lane, .. } = self.way(last, key.local_domain(), key.remote_domain());
         let done = remote.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
             match pair.settled(envelope.serial) {
                 Some(ToSip::Message(stanza)) => self.settle_message(&stanza, &outcome, envelope, lane, now),
@@ -407,6 +343,16 @@ fn branch(token: &str) -> CompactString {
     branch.push_str(Via::COOKIE);
     branch.push_str(token);
     branch
+}
+
+/// The question whether a message of the contact may cross.
+pub(super) fn message_of(pair: &PairKey) -> Question<'_> {
+    Question {
+        sip_user: pair.sip_user(),
+        contact_domain: pair.remote_domain(),
+        direction: Direction::XmppToSip,
+        kind: Kind::Message,
+    }
 }
 
 fn internal() -> XmppFailure {

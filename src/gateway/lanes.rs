@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nuncio_translate::judge::{Consent, Direction, Kind, judge};
+use nuncio_translate::judge::{Consent, Direction, Kind, Question, judge};
 use nuncio_translate::pair::{Cause, Notice};
 use nuncio_translate::{Moment, message, stanza_id};
 use nuncio_xmpp::lane::{Failure, Lane, Outgoing, Output, WriteHooks};
@@ -44,22 +44,22 @@ pub struct LaneHooks<'a> {
 /// Where everything between two domains meets: found once, then kept by who works on one message after the other.
 /// Neither half is ever replaced while the process runs.
 #[derive(Debug)]
-pub struct Route {
+pub struct Way {
     key: LaneKey,
     pub(super) remote: Arc<Remote>,
     pub(super) lane: Arc<LanePort>,
 }
 
 impl Gateway {
-    /// The route between two domains: the one that was used last, or another one in its place.
-    pub(super) fn route<'a>(&self, last: &'a mut Option<Route>, local: &str, remote: &str) -> &'a Route {
-        if last.as_ref().is_some_and(|route| route.key.local != local || route.key.remote != remote) {
+    /// The way between two domains: the one that was used last, or another one in its place.
+    pub(super) fn way<'a>(&self, last: &'a mut Option<Way>, local: &str, remote: &str) -> &'a Way {
+        if last.as_ref().is_some_and(|way| way.key.local != local || way.key.remote != remote) {
             *last = None;
         }
         last.get_or_insert_with(|| {
             let below = self.remote(remote);
             let lane = self.lane_below(&below, local, remote);
-            Route { key: LaneKey { local: local.into(), remote: remote.into() }, remote: below, lane }
+            Way { key: LaneKey { local: local.into(), remote: remote.into() }, remote: below, lane }
         })
     }
 
@@ -162,10 +162,13 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
     fn admit(&mut self, stanza: Outgoing<'_, ToXmppEnvelope>) -> bool {
         let policy = self.gateway.policy.load();
         if stanza.envelope.generation != policy.generation() {
-            let (direction, unix) = (Direction::SipToXmpp, self.now.unix());
-            let judged =
-                judge(&policy, &self.key.remote, &Consent::default(), direction, Kind::Message, unix);
-            match judged {
+            let question = Question {
+                sip_user: stanza.envelope.pair.sip_user(),
+                contact_domain: &self.key.remote,
+                direction: Direction::SipToXmpp,
+                kind: Kind::Message,
+            };
+            match judge(&policy, &question, &Consent::default(), self.now.unix()) {
                 Ok(permit) => stanza.envelope.generation = permit.generation(),
                 Err(refusal) => {
                     debug!(contact = %self.gateway.shown(stanza.envelope.pair.contact()), rule = refusal.name(), "refused when it was about to leave");

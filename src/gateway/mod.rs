@@ -20,6 +20,8 @@ mod lanes;
 mod pairs;
 pub mod port;
 mod refused;
+mod routes;
+mod status;
 mod timers;
 mod uniform;
 
@@ -42,9 +44,10 @@ use tracing::error;
 
 pub use counters::Counters;
 pub use from_sip::SipPeer;
-pub use hops::{FrontEnd, HopPort};
-pub use lanes::{LaneHooks, LaneWants, Route};
+pub use lanes::{LaneHooks, LaneWants, Way};
 pub use refused::{Attempts, RefusedDomains};
+pub use routes::{FrontEnd, HopPort, Route};
+pub use status::{LaneStatus, RouteStatus};
 
 use pairs::{PairLost, Remote};
 use port::Port;
@@ -181,6 +184,7 @@ pub struct Gateway {
     remotes: DashMap<CompactString, Arc<Remote>>,
     connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
+    routes: Vec<Route>,
     refused: Mutex<RefusedDomains>,
     pace: Mutex<RefusalPace>,
     timers: Timers,
@@ -196,6 +200,7 @@ impl Gateway {
         settings: Settings,
         policy: Snapshot,
         front_ends: Vec<FrontEnd>,
+        routes: Vec<Route>,
         environment: Box<dyn Environment>,
     ) -> Self {
         Self {
@@ -205,6 +210,7 @@ impl Gateway {
             remotes: DashMap::new(),
             connections: DashMap::new(),
             front_ends,
+            routes,
             pace: Mutex::new(RefusalPace::default()),
             timers: Timers::default(),
             next_connection: AtomicU64::new(1),
@@ -297,8 +303,7 @@ impl Gateway {
     /// How much has been taken on and is not finished: messages and notices in pairs and next hops, and
     /// answers that partners are owed.
     pub fn owes(&self) -> usize {
-        let hops: usize =
-            self.front_ends.iter().map(|front_end| front_end.hops.step(|group| group.load())).sum();
+        let hops: usize = self.routes.iter().map(|route| route.hops.step(|group| group.load())).sum();
         let answers: usize = self.lanes().iter().map(|lane| lane.step(|lane| lane.occupancy().1)).sum();
         self.holdings().owed + hops + answers
     }
@@ -313,9 +318,9 @@ impl Gateway {
 
     /// The time is over: what has not been sent to front ends comes back to its senders as errors.
     pub fn give_up(&self, now: Moment) {
-        for front_end in &self.front_ends {
-            front_end.hops.step(|group| group.abandon());
-            self.serve_front_end(front_end, now);
+        for route in &self.routes {
+            route.hops.step(|group| group.abandon());
+            self.serve_route(route, now);
         }
         let remotes: Vec<_> = self.remotes.iter().map(|remote| Arc::clone(&remote)).collect();
         remotes.iter().flat_map(|remote| remote.keys()).for_each(|key| self.give_up_pair(&key, now));

@@ -182,6 +182,11 @@ impl Remote {
         self.lanes.lock().iter().map(|(_, lane)| Arc::clone(lane)).collect()
     }
 
+    /// The lanes with the local domain of each.
+    pub(super) fn named_lanes(&self) -> Vec<(CompactString, Arc<LanePort>)> {
+        self.lanes.lock().iter().map(|(local, lane)| (local.clone(), Arc::clone(lane))).collect()
+    }
+
     /// An inbound stream waits for room.
     pub(super) fn wait_for_room(&self, wake: Arc<Notify>) {
         let mut waiting = self.waiting.lock();

@@ -1,4 +1,4 @@
-//! Serving the group of next hops in front of one front end: connecting, and keeping its clock.
+//! Serving the group of next hops of one route: connecting, and keeping its clock.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::accept::session;
-use crate::context::{Context, FrontEndTargets};
+use crate::config::HostPort;
+use crate::context::{Context, FrontEndNames};
 use crate::dns::host_candidates;
 use crate::gateway::SipPeer;
 use crate::net::listener::connect;
@@ -18,23 +19,23 @@ use crate::net::now;
 use crate::net::pump::pump;
 use crate::tls::{self, ChainStatus, NameMatch, TlsStream, sip_names_match};
 
-/// Serves the front end with this number until the program ends.
+/// Serves the route with this number until the program ends.
 pub async fn serve(context: Arc<Context>, index: usize) {
-    let Some(front_end) = context.gateway.front_ends().get(index) else { return };
-    let wake = front_end.hops.wake();
+    let Some(route) = context.gateway.routes().get(index) else { return };
+    let wake = route.hops.wake();
     loop {
-        context.gateway.serve_front_end(front_end, now());
-        if let Some(target) = front_end.take_connect_order() {
+        context.gateway.serve_route(route, now());
+        if let Some(target) = route.take_connect_order() {
             // In a task of its own: what waits meanwhile must still expire in time.
             context.tasks.spawn(open(Arc::clone(&context), index, target));
             continue;
         }
-        match front_end.arm() {
+        match route.arm() {
             None => wake.notified().await,
             Some(deadline) => tokio::select! {
                 () = wake.notified() => {}
                 () = sleep_until(deadline.into()) => {
-                    front_end.hops.step(|group| group.handle_timeout(now().instant));
+                    route.hops.step(|group| group.handle_timeout(now().instant));
                 }
             },
         }
@@ -43,29 +44,29 @@ pub async fn serve(context: Arc<Context>, index: usize) {
 
 /// Connects to one next hop and runs the connection to its end.
 async fn open(context: Arc<Context>, index: usize, target: usize) {
-    let Some(front_end) = context.gateway.front_ends().get(index) else { return };
-    match attempt(&context, index, target).await {
+    let Some(route) = context.gateway.routes().get(index) else { return };
+    let Some(hop) = context.sip.routes.get(index).and_then(|hops| hops.get(target)) else { return };
+    let Some(front_end) = context.sip.front_ends.get(hop.front_end) else { return };
+    match attempt(&context, front_end, &hop.address).await {
         Ok((stream, peer)) => {
-            let mut session =
-                session(&context, SipPeer::FrontEnd(index), peer, Some(KeepAliveInterval::default()));
+            let who = SipPeer::FrontEnd(hop.front_end);
+            let mut session = session(&context, who, peer, Some(KeepAliveInterval::default()));
             info!(front_end = %front_end.name, %peer, "connected to front end");
-            session.serves_hops(now());
+            session.serves_route(index, now());
             pump(stream, &mut session, Some(&context.release), |session, _| session.shut_down()).await;
         }
         Err(why) => {
             warn!(front_end = %front_end.name, "no connection to front end {}: {why}", front_end.name);
-            front_end.hops.feed(|group| group.connect_failed(why, now().instant));
+            route.hops.feed(|group| group.connect_failed(why, now().instant));
         }
     }
 }
 
 async fn attempt(
     context: &Context,
-    index: usize,
-    target: usize,
+    front_end: &FrontEndNames,
+    hop: &HostPort,
 ) -> Result<(TlsStream<TcpStream>, SocketAddr), String> {
-    let targets = context.sip.front_ends.get(index).ok_or("no such front end")?;
-    let hop = targets.next_hops.get(target).ok_or("no such next hop")?;
     let (host, port) = (hop.host.to_string(), hop.port);
     let candidates = host_candidates(&context.dns, &host, port, context.sip.leave.family)
         .await
@@ -75,7 +76,7 @@ async fn attempt(
         let address = candidate.address;
         match connect(address, context.sip.leave.source, context.sip.leave.timeout).await {
             Err(error) => why = format!("{host} ({address}): {error}"),
-            Ok(stream) => match handshake(context, targets, &host, stream).await {
+            Ok(stream) => match handshake(context, front_end, &host, stream).await {
                 Ok(stream) => return Ok((stream, address)),
                 Err(error) => why = format!("{host} ({address}): {error}"),
             },
@@ -88,7 +89,7 @@ async fn attempt(
 /// count, never what DNS led to).
 async fn handshake(
     context: &Context,
-    targets: &FrontEndTargets,
+    front_end: &FrontEndNames,
     host: &str,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, String> {
@@ -103,7 +104,7 @@ async fn handshake(
         status => return Err(format!("its certificate is not trusted: {status}")),
     }
     let certificate = facts.certificate().ok_or("it presented no readable certificate")?;
-    match sip_names_match(certificate, &targets.certificate_names) {
+    match sip_names_match(certificate, &front_end.certificate_names) {
         NameMatch::Matched(_) => Ok(stream),
         NameMatch::Mismatch(mismatch) => Err(mismatch.to_string()),
     }

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use crate::gateway::port::Bells;
-use crate::gateway::{ConnectionId, Gateway, SipPeer, SipPort, ToSipEnvelope};
+use crate::gateway::{ConnectionId, Gateway, Route, SipPeer, SipPort, ToSipEnvelope};
 use crate::net::session::{End, Next, Session};
 
 /// The session of one SIP connection. Both sides may send requests on it.
@@ -23,6 +23,8 @@ pub struct SipSession {
     id: ConnectionId,
     port: Arc<SipPort>,
     peer: SipPeer,
+    /// The route whose requests this connection carries; only one that we opened carries any.
+    route: Option<usize>,
     framer: Framer,
     /// How long a message may take to arrive whole.
     arrival: Duration,
@@ -51,6 +53,7 @@ impl SipSession {
             id,
             port,
             peer,
+            route: None,
             framer: Framer::new(limits),
             arrival,
             patience,
@@ -69,20 +72,18 @@ impl SipSession {
         self.port.feed(Connection::drain);
     }
 
-    /// A new connection of ours is ready to carry what waits for it.
-    pub fn serves_hops(&self, now: Moment) {
-        if let Some(front_end) = self.front_end() {
+    /// A new connection of ours is ready to carry what waits for it on the route with this number.
+    pub fn serves_route(&mut self, route: usize, now: Moment) {
+        self.route = Some(route);
+        if let Some(route) = self.route() {
             let connection = HopConnection(self.id.0);
-            front_end.hops.step(|group| group.connected(connection, now.instant));
-            self.gateway.serve_front_end(front_end, now);
+            route.hops.step(|group| group.connected(connection, now.instant));
+            self.gateway.serve_route(route, now);
         }
     }
 
-    fn front_end(&self) -> Option<&crate::gateway::FrontEnd> {
-        match self.peer {
-            SipPeer::FrontEnd(index) => self.gateway.front_ends().get(index),
-            SipPeer::Unlisted(_) => None,
-        }
+    fn route(&self) -> Option<&Route> {
+        self.gateway.routes().get(self.route?)
     }
 
     /// Acts on what the transactions put out, until nothing is left.
@@ -108,14 +109,14 @@ impl SipSession {
                     }
                     Output::Response { envelope, message } => {
                         answered = true;
-                        if let Some(front_end) = self.front_end() {
-                            front_end.hops.step(|group| group.response(envelope, message, now.instant));
+                        if let Some(route) = self.route() {
+                            route.hops.step(|group| group.response(envelope, message, now.instant));
                         }
                     }
                     Output::Failed { envelope, why } => {
                         answered = true;
-                        if let Some(front_end) = self.front_end() {
-                            front_end.hops.step(|group| group.failed(envelope, why, now.instant));
+                        if let Some(route) = self.route() {
+                            route.hops.step(|group| group.failed(envelope, why, now.instant));
                         }
                     }
                     Output::Dead => {
@@ -127,8 +128,8 @@ impl SipSession {
                     }
                 }
             }
-            if answered && let Some(front_end) = self.front_end() {
-                self.gateway.serve_front_end(front_end, now);
+            if answered && let Some(route) = self.route() {
+                self.gateway.serve_route(route, now);
             }
         }
         self.outputs = outputs;
@@ -217,14 +218,14 @@ impl Session for SipSession {
     fn written(&mut self, _now: Moment) {}
 
     fn closed(&mut self, end: End, now: Moment) {
-        debug!(connection = self.id.0, ?end, "SIP connection closed");
+        debug!(connection = self.id.0, why = %end, "SIP connection closed");
         self.deaf = true;
         self.port.step(Connection::closed);
         self.run(now);
-        if let Some(front_end) = self.front_end() {
+        if let Some(route) = self.route() {
             let connection = HopConnection(self.id.0);
-            front_end.hops.step(|group| group.connection_closed(connection, now.instant));
-            self.gateway.serve_front_end(front_end, now);
+            route.hops.step(|group| group.connection_closed(connection, now.instant));
+            self.gateway.serve_route(route, now);
         }
         self.gateway.forget_connection(self.id);
     }

@@ -15,7 +15,7 @@ use nuncio_xmpp::{Domain, Element, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
-use crate::gateway::{Gateway, Route};
+use crate::gateway::{Gateway, Way};
 use crate::net::listener::Unauthenticated;
 use crate::net::session::{End, Next, Session};
 
@@ -37,7 +37,7 @@ pub struct InboundSession {
     /// Messages may have been queued for the front end that it was not given yet.
     queued: bool,
     /// Where the last stanza belonged, and most likely the next.
-    route: Option<Route>,
+    way: Option<Way>,
     next: Next,
     wake: Arc<Notify>,
     /// Held until the stream is established.
@@ -64,7 +64,7 @@ impl InboundSession {
             lang: None,
             held: None,
             queued: false,
-            route: None,
+            way: None,
             next: Next::Run,
             wake: Arc::new(Notify::new()),
             until_established: None,
@@ -112,7 +112,7 @@ impl InboundSession {
         if std::mem::take(&mut self.queued)
             && let Some((local, _)) = &self.domains
         {
-            self.gateway.serve_front_end_of(local.as_str(), now);
+            self.gateway.serve_route_of(local.as_str(), now);
         }
     }
 
@@ -163,7 +163,7 @@ impl InboundSession {
 
     fn stanza(&mut self, mut stanza: Box<Stanza>, now: Moment) {
         let answerable = Gateway::may_be_answered(&stanza.element);
-        if answerable && !self.gateway.reserve_answer(&stanza.addresses, &mut self.route, &self.wake) {
+        if answerable && !self.gateway.reserve_answer(&stanza.addresses, &mut self.way, &self.wake) {
             if self.over {
                 self.gateway.counters().stanzas_dropped.add(1);
                 warn!(
@@ -179,7 +179,7 @@ impl InboundSession {
         if let (Some(lang), None) = (&self.lang, stanza.element.lang()) {
             stanza.element = stanza.element.with_lang(lang);
         }
-        self.gateway.xmpp_stanza(stanza.element, &stanza.addresses, &mut self.route, now);
+        self.gateway.xmpp_stanza(stanza.element, &stanza.addresses, &mut self.way, now);
         self.queued = true;
     }
 

@@ -89,7 +89,7 @@ fn tls_09_no_changed_certificate_is_valid() {
             let mut changed = good.clone();
             changed[position] ^= change;
             if let Ok(facts) = PeerCertificate::from_der(&changed) {
-                let names = crate::tls::xmpp_names_match(&facts, "a.ex");
+                let names = crate::tls::xmpp_names(&facts);
                 let names = (names, crate::tls::sip_names_match(&facts, &["a.ex".to_owned()]));
                 assert!(!format!("{facts} {names:?}").is_empty());
             }

@@ -123,7 +123,7 @@ fn err_07_transport_trouble_and_what_may_have_arrived() {
 #[test]
 fn never_twice_a_second_front_end_is_tried_only_where_the_first_surely_did_not_take_it() {
     let hops = crate::house::Plan {
-        next_hops: &["fe1.contoso.com:5061", "fe2.contoso.com:5061"],
+        next_hops: &[(0, "fe1.contoso.com:5061"), (0, "fe2.contoso.com:5061")],
         ..crate::house::Plan::default()
     };
     let mut house = House::planned(hops);
@@ -261,4 +261,22 @@ fn xe_01_what_the_domain_says_of_itself() {
             query == "items" || features.contains(&"urn:xmpp:ping") && features.contains(&r"jid\20escaping")
         );
     }
+}
+
+#[test]
+fn im_10_beyond_the_cap_the_sender_gets_policy_violation() {
+    let mut house = House::planned(crate::house::Plan { message_cap: Some(1300), ..Default::default() });
+    let body = |length: usize| hello("b1").replace("secret words", &"x".repeat(length));
+    house.partner_says("fabrikam.com", &body(1));
+    // Everything but the body.
+    let overhead = house.requests().remove(0).raw.len() - 1;
+    // One digit of Content-Length becomes three.
+    let fits = 1300 - overhead - 2;
+    house.partner_says("fabrikam.com", &body(fits));
+    assert_eq!(house.requests().remove(0).raw.len(), 1300);
+    house.partner_says("fabrikam.com", &body(fits + 1));
+    assert!(house.requests().is_empty());
+    let errors = house.stanzas("fabrikam.com");
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].condition(), Some("policy-violation"));
 }

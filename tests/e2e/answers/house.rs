@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Settings, SipPeer};
+use compact_str::CompactString;
+use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings, SipPeer};
 use nuncio::net::session::{End, Next, Session};
 use nuncio::sip_frontend::session::SipSession;
 use nuncio_sip::Limits;
@@ -44,9 +45,11 @@ pub(crate) struct Plan {
     pub(crate) key: [u8; 16],
     pub(crate) unix_ms: u64,
     pub(crate) pair_queue: usize,
+    pub(crate) message_cap: Option<usize>,
     pub(crate) lane: LaneConfig,
     pub(crate) limits: Limits,
-    pub(crate) next_hops: &'static [&'static str],
+    /// Each with the number of its front end.
+    pub(crate) next_hops: &'static [(usize, &'static str)],
 }
 
 impl Default for Plan {
@@ -63,9 +66,10 @@ impl Default for Plan {
             key: *b"sixteen byte key",
             unix_ms: 1_795_184_285_000,
             pair_queue: 256,
+            message_cap: None,
             lane: LaneConfig::default(),
             limits: Limits::default(),
-            next_hops: &["fe.contoso.com:5061"],
+            next_hops: &[(0, "fe.contoso.com:5061")],
         }
     }
 }
@@ -101,6 +105,8 @@ pub(crate) struct House {
     /// How remote domains are reached; those not named are up.
     pub(crate) reach: HashMap<&'static str, Reach>,
     pub(crate) front_end_reach: Reach,
+    /// How single next hops are reached; the others as the front end.
+    pub(crate) next_hop_reach: HashMap<usize, Reach>,
     /// How long after its request an answer of the front end leaves.
     pub(crate) front_end_takes: Duration,
     pub(crate) rule: Rule,
@@ -160,11 +166,12 @@ impl House {
             (Partner { domain: domain.into(), partner_type, enabled }, Vec::new())
         });
         let policy = Snapshot::new(1, plan.served.iter().map(|&domain| domain.into()), partners);
-        let targets = plan.next_hops.iter().map(|&hop| hop.to_owned());
-        let group = HopGroup::new(HopConfig::default(), targets, 7);
-        let domains = plan.served.iter().map(|&domain| domain.into()).collect();
+        let labels = plan.next_hops.iter().map(|&(_, hop)| hop.to_owned());
+        let group = HopGroup::new(HopConfig::default(), labels, 7);
+        let targets: Vec<usize> = plan.next_hops.iter().map(|&(front_end, _)| front_end).collect();
+        let domains: Vec<CompactString> = plan.served.iter().map(|&domain| domain.into()).collect();
         let settings = Settings {
-            message_cap: None,
+            message_cap: plan.message_cap,
             streams_per_domain: 20,
             node_label: plan.label.into(),
             node_key: stanza_id::Key::new(plan.key),
@@ -177,9 +184,10 @@ impl House {
         };
         let stage = Arc::new(Stage { randoms: AtomicU64::new(1), ..Stage::default() });
         let environment = Box::new(Runtime(Arc::clone(&stage)));
-        let front_ends = vec![FrontEnd::new("pool1", domains, group)];
+        let front_ends = ["pool1", "pool2"].map(|name| FrontEnd::new(name, domains.clone())).into();
+        let routes = vec![Route::new(domains, &targets, group)];
         Self {
-            gateway: Arc::new(Gateway::new(settings, policy, front_ends, environment)),
+            gateway: Arc::new(Gateway::new(settings, policy, front_ends, routes, environment)),
             now: Moment { instant: Instant::now(), unix_ms: plan.unix_ms },
             stage,
             wires: Vec::new(),
@@ -189,6 +197,7 @@ impl House {
             limits: plan.limits,
             reach: HashMap::new(),
             front_end_reach: Reach::Up,
+            next_hop_reach: HashMap::new(),
             front_end_takes: Duration::ZERO,
             rule: Box::new(|_| Reply::Status(200, "OK")),
             requests: VecDeque::new(),
@@ -292,7 +301,7 @@ impl House {
         let wires = self.wires.iter().filter(|wire| wire.open).filter_map(|wire| wire.session.deadline());
         let lines = self.lines.iter().filter_map(Line::deadline);
         let streams = self.streams.iter().filter_map(Stream::deadline);
-        let hops = self.gateway.front_ends().iter().filter_map(FrontEnd::arm);
+        let hops = self.gateway.routes().iter().filter_map(Route::arm);
         let answers = self.answers.iter().map(|(at, ..)| *at);
         let deadlines = wires.chain(lines).chain(streams).chain(hops).chain(answers);
         deadlines.chain(self.gateway.deadline()).min()
@@ -305,8 +314,8 @@ impl House {
         }
         self.lines.iter_mut().for_each(|line| line.handle_timeout(now));
         self.streams.iter_mut().for_each(|stream| stream.handle_timeout(now));
-        for front_end in self.gateway.front_ends() {
-            front_end.hops.step(|group| group.handle_timeout(now.instant));
+        for route in self.gateway.routes() {
+            route.hops.step(|group| group.handle_timeout(now.instant));
         }
         self.gateway.handle_timeout(now);
     }
@@ -403,21 +412,23 @@ impl House {
     fn step_front_ends(&mut self) -> bool {
         let (gateway, now) = (Arc::clone(&self.gateway), self.now);
         let mut moved = false;
-        for front_end in gateway.front_ends() {
-            gateway.serve_front_end(front_end, now);
-            let Some(target) = front_end.take_connect_order() else { continue };
+        for (number, route) in gateway.routes().iter().enumerate() {
+            gateway.serve_route(route, now);
+            let Some(target) = route.take_connect_order() else { continue };
             moved = true;
             self.connects.push(target);
-            match &self.front_end_reach {
+            let reach = self.next_hop_reach.get(&target).unwrap_or(&self.front_end_reach);
+            match reach {
                 Reach::Pending => {}
                 Reach::Down(_) => {
-                    front_end
+                    route
                         .hops
                         .step(|group| group.connect_failed("nobody listens there".to_owned(), now.instant));
                 }
                 Reach::Up => {
-                    let index = self.connect_as(SipPeer::FrontEnd(0), true);
-                    self.wires[index].session.serves_hops(now);
+                    let whose = route.front_end_of(target).unwrap();
+                    let index = self.connect_as(SipPeer::FrontEnd(whose), true);
+                    self.wires[index].session.serves_route(number, now);
                 }
             }
         }

@@ -5,6 +5,7 @@ mod partner;
 mod text;
 
 mod errors;
+mod front_ends;
 mod late;
 mod messages;
 mod refusals;

@@ -7,5 +7,7 @@ mod dns;
 mod town;
 
 mod certificates;
+mod front_ends;
 mod hostile;
 mod lifetime;
+mod privacy;

@@ -42,6 +42,7 @@ impl Town {
         let at = |host| Ipv4Addr::new(127, network[0], network[1], host);
         let zone = Zone::default()
             .host("fe.contoso.com", at(2))
+            .host("spare.contoso.com", at(5))
             .host("xmpp.wingtip.com", at(3))
             .xmpp("wingtip.com", "xmpp.wingtip.com", 5269)
             .xmpp("chat.wingtip.com", "xmpp.wingtip.com", 5269);
@@ -156,8 +157,22 @@ type = "federated"
         presents: &Credential,
         rule: impl Fn(&SipMessage) -> Reply + Send + Sync + 'static,
     ) -> Result<SipServer> {
+        self.answers_at(self.at(2, 5061), presents, rule).await
+    }
+
+    /// Where spare.contoso.com is.
+    pub(crate) fn spare(&self) -> SocketAddr {
+        self.at(5, 5061)
+    }
+
+    /// The same at another address.
+    pub(crate) async fn answers_at(
+        &self,
+        address: SocketAddr,
+        presents: &Credential,
+        rule: impl Fn(&SipMessage) -> Reply + Send + Sync + 'static,
+    ) -> Result<SipServer> {
         // One that has just been dropped may still hold the address.
-        let address = self.at(2, 5061);
         until(
             "the front end's address to be free",
             || async move { TcpListener::bind(address).await.is_ok() },

@@ -6,6 +6,8 @@
 
 mod key;
 mod notices;
+mod record;
+pub mod roster;
 #[cfg(test)]
 mod tests;
 
@@ -14,9 +16,11 @@ use std::time::{Duration, Instant};
 
 use nuncio_xmpp::Element;
 
+pub use crate::judge::Added;
 pub use key::PairKey;
 use notices::Notices;
 pub use notices::{Cause, Notice};
+pub use record::{From, NotifierRecord, PairRecord, SubscriberRecord, To};
 
 use crate::Moment;
 use crate::judge::{Consent, Permit, REPLY_WINDOW, Rule};

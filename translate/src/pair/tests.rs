@@ -1,7 +1,7 @@
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::judge::{Direction, Kind, Partner, PartnerType, Refusal, Snapshot, judge};
+use crate::judge::{Direction, Kind, Partner, PartnerType, Question, Refusal, Snapshot, judge};
 
 fn start() -> Moment {
     Moment { instant: Instant::now(), unix_ms: 1_800_000_000_000 }
@@ -21,7 +21,13 @@ fn stanza(body: &str) -> Element {
 }
 
 fn permit(pair: &Pair, domain: &str, direction: Direction, now: Moment) -> Result<Permit, Refusal> {
-    judge(&snapshot(), domain, pair.consent(), direction, Kind::Message, now.unix())
+    let question = Question {
+        sip_user: "alice@contoso.example",
+        contact_domain: domain,
+        direction,
+        kind: Kind::Message,
+    };
+    judge(&snapshot(), &question, pair.consent(), now.unix())
 }
 
 fn inbound(pair: &Pair, now: Moment) -> Permit {
