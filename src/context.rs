@@ -23,6 +23,8 @@ pub struct Context {
     pub xmpp: XmppSide,
     /// Set once the gateway is told to stop: no new connections, finish what is under way.
     pub stop: CancellationToken,
+    /// Set when a stopping gateway has waited long enough for streams to partners.
+    pub hurry: CancellationToken,
     /// Set last: nothing more goes to front ends.
     pub release: CancellationToken,
     /// The tasks of all lanes.

@@ -12,6 +12,7 @@ pub mod config;
 mod context;
 pub mod dns;
 pub mod gateway;
+pub mod log_limit;
 pub mod net;
 mod run;
 pub mod sip_frontend;

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::checks::{self, Level};
@@ -45,23 +45,31 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         sockets.iter().map(|socket| Ok(format!("{name} {}", socket.local_addr()?))).collect()
     };
     let bound = [named("sip", &sip_listeners)?, named("xmpp", &xmpp_listeners)?].concat();
-    let sip_limits =
-        ListenLimits { open: limits.sip.connections, unauthenticated: limits.sip.unauthenticated };
-    let xmpp_limits =
-        ListenLimits { open: limits.xmpp.connections, unauthenticated: limits.xmpp.unauthenticated };
+    let sip_limits = ListenLimits {
+        open: limits.sip.connections,
+        unauthenticated: limits.sip.unauthenticated,
+        unauthenticated_per_address: limits.sip.unauthenticated_per_address,
+    };
+    let xmpp_limits = ListenLimits {
+        open: limits.xmpp.connections,
+        unauthenticated: limits.xmpp.unauthenticated,
+        unauthenticated_per_address: limits.xmpp.unauthenticated_per_address,
+    };
     for socket in sip_listeners {
         let shared = Arc::clone(&context);
         let handler =
             move |stream, peer, new| sip_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
-        context.tasks.spawn(serve("sip", socket, sip_limits, tasks, stop, handler));
+        let log = Arc::clone(context.gateway.log_budget());
+        context.tasks.spawn(serve("sip", socket, sip_limits, log, tasks, stop, handler));
     }
     for socket in xmpp_listeners {
         let shared = Arc::clone(&context);
         let handler =
             move |stream, peer, new| xmpp_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
-        context.tasks.spawn(serve("xmpp", socket, xmpp_limits, tasks, stop, handler));
+        let log = Arc::clone(context.gateway.log_budget());
+        context.tasks.spawn(serve("xmpp", socket, xmpp_limits, log, tasks, stop, handler));
     }
 
     // These end with the process, not with its connections.
@@ -81,6 +89,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         drained = timeout(limits.drain, drain(&context, limits.drain)) => drained.is_ok(),
         reason = signals.next(&context) => anyhow::bail!("{reason} again: stopped before everything was finished"),
     };
+    context.gateway.log_budget().finish();
     status::counters(&context.gateway, "since the start");
     anyhow::ensure!(drained, "stopped after {:?}: not everything could be finished", limits.drain);
     info!("stopped");
@@ -108,6 +117,9 @@ fn listen(listeners: &[Listener], side: &str) -> anyhow::Result<Vec<TcpListener>
 /// of a stream has to be told.
 async fn drain(context: &Context, time: Duration) {
     let gateway = &context.gateway;
+    let begin = Instant::now();
+    let share = |part| begin + time.mul_f64(part);
+    let (lanes_end, notices_end, closed_by) = (share(0.8), share(0.9), share(0.95));
     context.stop.cancel();
     if timeout(time.mul_f64(0.6), settled(context)).await.is_err() {
         warn!(unfinished = gateway.owes(), "giving back what could not be finished in time");
@@ -115,14 +127,24 @@ async fn drain(context: &Context, time: Duration) {
     }
     gateway.drain_lanes();
     context.lanes.close();
-    context.lanes.wait().await;
-    let _ = timeout(time.mul_f64(0.2), settled(context)).await;
+    if timeout_at(lanes_end, context.lanes.wait()).await.is_err() {
+        warn!("giving up the streams to partners that did not end in time");
+        context.hurry.cancel();
+        context.lanes.wait().await;
+    }
+    let _ = timeout_at(notices_end, settled(context)).await;
     for route in gateway.routes() {
         route.hops.feed(|group| group.drain());
     }
     context.release.cancel();
     context.tasks.close();
-    context.tasks.wait().await;
+    // Nothing is owed to a peer that lets the end of its connection wait.
+    if timeout_at(closed_by, context.tasks.wait()).await.is_err() {
+        warn!(
+            connections = context.tasks.len(),
+            "not waiting any longer for peers to close their connections"
+        );
+    }
 }
 
 /// Until the gateway owes nobody anything.

@@ -140,6 +140,8 @@ limits! {
         connections: usize, "connections" = 1000, 1 => 100_000;
         /// Most inbound connections at a time that have not shown a certificate yet, of each listener.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
+        /// Most of these from one address, or from one /64 network of IPv6.
+        unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
         /// Most requests of one connection that wait for their final answer. More: 503.
         pending_per_connection: usize, "requests" = 16_384, 1 => 1_000_000;
         /// Most requests that wait for a connection to the front ends of a domain, beyond `pending_per_connection`. More:
@@ -181,6 +183,8 @@ limits! {
         connections_per_partner: usize, "connections" = 20, 1 => 100_000;
         /// Most inbound connections at a time that are not authenticated yet, of each listener.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
+        /// Most of these from one address, or from one /64 network of IPv6.
+        unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
         /// Most stanzas that wait for one lane (our domain, their domain).
         lane_queue: usize, "stanzas" = 2048, 1 => 1_000_000;
         /// Most bytes of stanzas that wait for one lane.

@@ -97,7 +97,8 @@ impl Gateway {
     fn refuse_stranger(&self, peer: &SipPeer, reply: ReplyTo, now: Moment) {
         let SipPeer::Unlisted(why) = peer else { return };
         self.counters.unlisted_sip_peers.add(1);
-        info!(%why, "SIP request refused: the peer is no front end of ours");
+        // That this peer is a stranger was logged when it connected.
+        debug!(%why, "SIP request refused: the peer is no front end of ours");
         let answer = SipAnswer::new(403, "Forbidden").because(self, Diagnostic::ForeignSender, why);
         self.answers().refused(reply, answer, now);
     }
@@ -169,7 +170,7 @@ impl Gateway {
             lane.feed_later(bells, push).map_err(|error| self.lane_refused(&partner.domain, &error.reason))
         });
         crossed.unwrap_or_else(|lost| {
-            self.pair_lost(&composed, lost, Some(&lane));
+            self.pair_lost(&composed, lost, now);
             Err(SipAnswer::new(500, "Server Internal Error"))
         })
     }

@@ -8,15 +8,17 @@ use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
 use nuncio_translate::judge::{Direction, Kind, Question, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, RequestError};
-use nuncio_translate::pair::{NextForSip, Notice, Pair, PairKey, ToSip};
+use nuncio_translate::pair::{NextForSip, Notice, PairKey, ToSip};
 use nuncio_translate::{Moment, notice};
-use nuncio_xmpp::{Addresses, BareJid, Condition, Element, ErrorType, Jid};
-use tracing::{info, warn};
+use nuncio_xmpp::{BareJid, Condition, Element, ErrorType, Jid};
+use tracing::warn;
 
-use super::from_xmpp::{reply_error, took};
-use super::lanes::Way;
+use crate::log_limit::{Cause, Source};
+
+use super::from_xmpp::took;
+use super::incoming::Incoming;
 use super::routes::Route;
-use super::{ConnectionId, Gateway, Judged, LanePort, ToSipEnvelope};
+use super::{ConnectionId, Gateway, Judged, Pair, ToSipEnvelope};
 
 /// Room for everything of a MESSAGE but its body, so that writing it allocates once.
 const REQUEST_OVERHEAD: usize = 768;
@@ -31,7 +33,6 @@ impl Gateway {
     /// Acts on everything the group of a route wants or reports. Whoever has given it something to do
     /// calls this, with no other lock held; only connecting is left to its driver.
     pub fn serve_route(&self, route: &Route, now: Moment) {
-        let mut last = None;
         loop {
             let settled = self.serve_group(route, now);
             if settled.is_empty() {
@@ -39,7 +40,7 @@ impl Gateway {
             }
             // The group is released: settling locks pairs, and pairs lock groups.
             for (envelope, outcome) in settled {
-                self.settle(&envelope, outcome, &mut last, now);
+                self.settle(&envelope, outcome, now);
             }
         }
     }
@@ -118,7 +119,7 @@ impl Gateway {
         match judge(&policy, &message_of(&envelope.pair), &consent, now.unix()) {
             Ok(_) => true,
             Err(refusal) => {
-                info!(rule = refusal.name(), contact = %self.shown(envelope.pair.contact()), "refused when it was about to leave");
+                self.log_contact_refused(&envelope.pair, refusal, "refused when it was about to leave", now);
                 false
             }
         }
@@ -147,7 +148,7 @@ impl Gateway {
 
     /// Lets everything leave that may leave. Called under the pair's guard; once that is released, the caller
     /// serves the route ([`Gateway::serve_route_of`]).
-    pub(super) fn run_pair(&self, key: &PairKey, pair: &mut Pair, lane: &LanePort, now: Moment) {
+    pub(super) fn run_pair(&self, key: &PairKey, pair: &mut Pair, now: Moment) {
         loop {
             match pair.next_for_sip() {
                 NextForSip::Nothing => return,
@@ -158,7 +159,9 @@ impl Gateway {
                     if let Err(failure) = self.send_notice(envelope, notice, now) {
                         pair.settled(serial);
                         self.counters.notices_lost.add(1);
-                        warn!(contact = %self.shown(key.contact()), ?failure, "a failure notice could not be sent");
+                        if self.may_log(Cause::NoticeFailed, key, now) {
+                            warn!(contact = %self.shown(key.contact()), ?failure, "a failure notice could not be sent");
+                        }
                     }
                 }
                 NextForSip::Message => {
@@ -166,21 +169,21 @@ impl Gateway {
                     match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
                         Err(refusal) => {
                             self.counters.xmpp_to_sip_refused.add(1);
-                            info!(rule = refusal.name(), contact = %self.shown(key.contact()), "refused when its turn came");
-                            let Some(stanza) = pair.refuse() else { return };
-                            self.reply_uniform_to(lane, &stanza, now);
+                            self.log_contact_refused(key, refusal, "refused when its turn came", now);
+                            let Some(message) = pair.refuse() else { return };
+                            self.reply_uniform(message, now);
                         }
                         Ok(permit) => {
                             let judged = Judged { generation: permit.generation(), consent: *pair.consent() };
-                            let Some((serial, stanza)) = pair.release(permit) else { return };
+                            let Some((serial, message)) = pair.release(permit) else { return };
                             let (pair_key, sent_ms) = (key.clone(), now.unix_ms);
                             let envelope =
                                 ToSipEnvelope { pair: pair_key, serial, sent_ms, judged: Some(judged) };
-                            if let Err(failure) = self.send_message(envelope, stanza, now)
-                                && let Some(ToSip::Message(stanza)) = pair.settled(serial)
+                            if let Err(failure) = self.send_message(envelope, message.stanza(), now)
+                                && let Some(ToSip::Message(message)) = pair.settled(serial)
                             {
                                 self.counters.xmpp_to_sip_failed.add(1);
-                                reply_error(lane, &stanza, &failure, now);
+                                message.fail(&failure, now);
                             }
                         }
                     }
@@ -253,39 +256,32 @@ impl Gateway {
     }
 
     /// A request of ours has its final answer, or never will.
-    fn settle(
-        &self,
-        envelope: &ToSipEnvelope,
-        outcome: Result<Message, HopFailure>,
-        last: &mut Option<Way>,
-        now: Moment,
-    ) {
+    fn settle(&self, envelope: &ToSipEnvelope, outcome: Result<Message, HopFailure>, now: Moment) {
         let key = &envelope.pair;
-        let Way { remote, lane, .. } = self.way(last, key.local_domain(), key.remote_domain());
+        let remote = self.remote(key.remote_domain());
         let done = remote.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
             match pair.settled(envelope.serial) {
-                Some(ToSip::Message(stanza)) => self.settle_message(&stanza, &outcome, envelope, lane, now),
-                Some(ToSip::Notice(_)) => self.settle_notice(key, &outcome),
+                Some(ToSip::Message(message)) => self.settle_message(message, &outcome, envelope, now),
+                Some(ToSip::Notice(_)) => self.settle_notice(key, &outcome, now),
                 None => {}
             }
-            self.run_pair(key, pair, lane, now);
+            self.run_pair(key, pair, now);
         });
         if let Err(lost) = done {
-            self.pair_lost(key.as_str(), lost, Some(lane));
+            self.pair_lost(key.as_str(), lost, now);
         }
     }
 
     fn settle_message(
         &self,
-        stanza: &Element,
+        message: Incoming,
         outcome: &Result<Message, HopFailure>,
         envelope: &ToSipEnvelope,
-        lane: &LanePort,
         now: Moment,
     ) {
         if matches!(outcome, Err(HopFailure::Withdrawn)) {
             self.counters.xmpp_to_sip_refused.add(1);
-            return self.reply_uniform_to(lane, stanza, now);
+            return self.reply_uniform(message, now);
         }
         // No presence yet, so nobody is authorised to learn more about the SIP user (DEC-03).
         let authorised = false;
@@ -302,38 +298,38 @@ impl Gateway {
         match errors::to_xmpp(&trouble, authorised) {
             None => {
                 self.counters.xmpp_to_sip_delivered.add(1);
-                Self::release_reply(lane);
+                message.done();
             }
             Some(failure) => {
                 self.counters.xmpp_to_sip_failed.add(1);
                 if outcome.is_ok() && failure == errors::UNIFORM_REFUSAL {
                     self.pace.lock().observe(took(envelope.sent_ms, now));
                 }
-                if let Err(why) = outcome {
+                if let Err(why) = outcome
+                    && self.may_log(Cause::ContactFailed, &envelope.pair, now)
+                {
                     warn!(%why, "message of a contact did not reach a front end");
                 }
-                reply_error(lane, stanza, &failure, now);
+                message.fail(&failure, now);
             }
         }
     }
 
-    fn settle_notice(&self, key: &PairKey, outcome: &Result<Message, HopFailure>) {
+    fn settle_notice(&self, key: &PairKey, outcome: &Result<Message, HopFailure>, now: Moment) {
         let delivered =
             outcome.as_ref().is_ok_and(|response| response.status().is_some_and(|status| status.0 < 300));
         if delivered {
             self.counters.notices_delivered.add(1);
         } else {
             self.counters.notices_lost.add(1);
-            warn!(contact = %self.shown(key.contact()), "a failure notice reached no front end");
+            if self.may_log(Cause::NoticeFailed, key, now) {
+                warn!(contact = %self.shown(key.contact()), "a failure notice reached no front end");
+            }
         }
     }
 
-    fn reply_uniform_to(&self, lane: &LanePort, stanza: &Element, now: Moment) {
-        let address = |name| stanza.attr(name).and_then(|address| Jid::parse(address).ok());
-        match (address("from"), address("to")) {
-            (Some(from), Some(to)) => self.reply_uniform(lane, stanza, &Addresses { from, to }, now),
-            _ => Self::release_reply(lane),
-        }
+    fn may_log(&self, cause: Cause, key: &PairKey, now: Moment) -> bool {
+        self.log_budget.allows(cause, Source::Domain(key.remote_domain()), now.instant)
     }
 }
 

@@ -41,28 +41,7 @@ pub struct LaneHooks<'a> {
     now: Moment,
 }
 
-/// Where everything between two domains meets: found once, then kept by who works on one message after the other.
-/// Neither half is ever replaced while the process runs.
-#[derive(Debug)]
-pub struct Way {
-    key: LaneKey,
-    pub(super) remote: Arc<Remote>,
-    pub(super) lane: Arc<LanePort>,
-}
-
 impl Gateway {
-    /// The way between two domains: the one that was used last, or another one in its place.
-    pub(super) fn way<'a>(&self, last: &'a mut Option<Way>, local: &str, remote: &str) -> &'a Way {
-        if last.as_ref().is_some_and(|way| way.key.local != local || way.key.remote != remote) {
-            *last = None;
-        }
-        last.get_or_insert_with(|| {
-            let below = self.remote(remote);
-            let lane = self.lane_below(&below, local, remote);
-            Way { key: LaneKey { local: local.into(), remote: remote.into() }, remote: below, lane }
-        })
-    }
-
     /// The lane between two domains, made and served from now on if there was none. Only for domains of
     /// partners and our own, so that their number is bounded by the configuration.
     pub(super) fn lane(&self, local: &str, remote: &str) -> Arc<LanePort> {
@@ -99,14 +78,6 @@ impl Gateway {
     /// The last look and the ping for a write on the lane `key`.
     pub fn lane_hooks<'a>(&'a self, key: &'a LaneKey, now: Moment) -> LaneHooks<'a> {
         LaneHooks { gateway: self, key, now }
-    }
-
-    /// Gives back the place for an answer that is not needed.
-    pub(super) fn release_reply(lane: &LanePort) {
-        lane.feed_if(|lane| {
-            lane.release_reply();
-            lane.has_outputs()
-        });
     }
 
     /// Acts on everything the lane reports, and says what it wants of its driver.

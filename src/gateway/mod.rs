@@ -15,6 +15,7 @@ mod counters;
 mod from_sip;
 mod from_xmpp;
 mod hops;
+mod incoming;
 mod iq;
 mod lanes;
 mod pairs;
@@ -22,6 +23,8 @@ pub mod port;
 mod refused;
 mod routes;
 mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 mod timers;
 mod uniform;
 
@@ -42,13 +45,16 @@ use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
 use parking_lot::Mutex;
 use tracing::error;
 
-pub use counters::Counters;
+pub use counters::{Counter, Counters};
 pub use from_sip::SipPeer;
-pub use lanes::{LaneHooks, LaneWants, Way};
+pub use incoming::ReplySlot;
+pub use lanes::{LaneHooks, LaneWants};
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
 pub use status::{LaneStatus, RouteStatus};
 
+use crate::log_limit::LogBudget;
+use incoming::Incoming;
 use pairs::{PairLost, Remote};
 use port::Port;
 use timers::Timers;
@@ -60,6 +66,8 @@ pub struct ConnectionId(pub u64);
 
 /// The transactions of one SIP connection.
 pub type SipPort = Port<Connection<Outgoing<ToSipEnvelope>>>;
+/// One pair, whose messages carry what their senders are owed.
+type Pair = nuncio_translate::pair::Pair<Incoming>;
 /// One lane.
 pub type LanePort = Port<Lane<ToXmppEnvelope>>;
 
@@ -191,6 +199,7 @@ pub struct Gateway {
     next_connection: AtomicU64,
     sequence: AtomicU64,
     counters: Counters,
+    log_budget: Arc<LogBudget>,
     environment: Box<dyn Environment>,
     draining: AtomicBool,
 }
@@ -203,7 +212,9 @@ impl Gateway {
         routes: Vec<Route>,
         environment: Box<dyn Environment>,
     ) -> Self {
+        let timers = Timers::default();
         Self {
+            log_budget: Arc::new(LogBudget::new(timers.wake())),
             refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
             settings,
             policy: ArcSwap::from_pointee(policy),
@@ -212,7 +223,7 @@ impl Gateway {
             front_ends,
             routes,
             pace: Mutex::new(RefusalPace::default()),
-            timers: Timers::default(),
+            timers,
             next_connection: AtomicU64::new(1),
             sequence: AtomicU64::new(1),
             counters: Counters::default(),
@@ -250,6 +261,11 @@ impl Gateway {
 
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Asked before others' doings become lines of the log.
+    pub fn log_budget(&self) -> &Arc<LogBudget> {
+        &self.log_budget
     }
 
     pub fn counters(&self) -> &Counters {
@@ -331,19 +347,16 @@ impl Gateway {
         LogAddress::new(address, self.settings.privacy)
     }
 
-    /// A step on a pair panicked: the pair is gone, what it held is accounted for, and nothing else stops.
-    fn pair_lost(&self, composed: &str, lost: PairLost, lane: Option<&LanePort>) {
+    /// A step on a pair panicked: the senders of what it held are told, and nothing else stops.
+    fn pair_lost(&self, composed: &str, lost: PairLost, now: Moment) {
+        let messages = lost.messages.len() as u64;
         self.counters.pairs_lost.add(1);
-        self.counters.xmpp_to_sip_failed.add(lost.waiting as u64);
+        self.counters.xmpp_to_sip_failed.add(messages);
+        self.counters.notices_lost.add(lost.notices);
         let contact = composed.split_once('\0').map_or("", |(_, contact)| contact);
-        error!(contact = %self.shown(contact), messages = lost.waiting,
-            "a pair was dropped after an internal error (see the panic above); messages it held are lost");
-        if let Some(lane) = lane {
-            lane.feed_if(|lane| {
-                (0..lost.waiting).for_each(|_| lane.release_reply());
-                lane.has_outputs()
-            });
-        }
+        error!(contact = %self.shown(contact), messages, notices = lost.notices,
+            "a pair was emptied after an internal error (see the panic above); the senders of its messages are told");
+        lost.messages.into_iter().for_each(|message| message.fail(&incoming::lost(), now));
     }
 
     fn next_sequence(&self) -> u64 {

@@ -45,6 +45,7 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         sip: sip_side(config)?,
         xmpp: xmpp_side(config)?,
         stop: CancellationToken::new(),
+        hurry: CancellationToken::new(),
         release: CancellationToken::new(),
         lanes: TaskTracker::new(),
         tasks: TaskTracker::new(),

@@ -1,6 +1,7 @@
 //! SIP connections, accepted or opened.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tracing::{debug, info};
 
 use crate::gateway::port::Bells;
 use crate::gateway::{ConnectionId, Gateway, Route, SipPeer, SipPort, ToSipEnvelope};
+use crate::log_limit::Cause;
 use crate::net::session::{End, Next, Session};
 
 /// The session of one SIP connection. Both sides may send requests on it.
@@ -25,6 +27,7 @@ pub struct SipSession {
     peer: SipPeer,
     /// The route whose requests this connection carries; only one that we opened carries any.
     route: Option<usize>,
+    address: IpAddr,
     framer: Framer,
     /// How long a message may take to arrive whole.
     arrival: Duration,
@@ -46,6 +49,7 @@ impl SipSession {
         arrival: Duration,
         now: Moment,
     ) -> Self {
+        let address = config.peer.ip();
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {
@@ -54,6 +58,7 @@ impl SipSession {
             port,
             peer,
             route: None,
+            address,
             framer: Framer::new(limits),
             arrival,
             patience,
@@ -165,10 +170,12 @@ impl SipSession {
             return;
         }
         if self.wants_read() {
-            info!(
-                connection = self.id.0,
-                "SIP connection closed: no whole message within {:?}", self.arrival
-            );
+            if self.gateway.log_budget().allows(Cause::SipSlow, self.address, now.instant) {
+                info!(
+                    connection = self.id.0, peer = %self.address,
+                    "SIP connection closed: no whole message within {:?}", self.arrival
+                );
+            }
             self.show_out();
         } else {
             // It was us who did not read.

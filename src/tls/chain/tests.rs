@@ -129,6 +129,15 @@ fn dec_25_an_empty_subject_does_not_matter() {
 }
 
 #[test]
+fn dec_25_the_key_usage_of_a_ca_need_not_hold_digital_signature() {
+    use rcgen::KeyUsagePurpose::{CrlSign, DigitalSignature, KeyCertSign};
+    for usages in [vec![KeyCertSign, CrlSign], vec![KeyCertSign, CrlSign, DigitalSignature], Vec::new()] {
+        let ca = Ca::with("Root", |params| params.key_usages = usages.clone());
+        assert_eq!(judge(&ca.server(&["a.ex"]), &ca), ChainStatus::Valid, "{usages:?}");
+    }
+}
+
+#[test]
 fn tls_09_a_leaf_cannot_issue_and_a_wrong_signature_does_not_pass() {
     let ca = Ca::new("Root");
     let mut forged = ca.server(&["a.ex"]);

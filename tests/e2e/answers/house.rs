@@ -16,7 +16,7 @@ use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, 
 use nuncio::net::session::{End, Next, Session};
 use nuncio::sip_frontend::session::SipSession;
 use nuncio_sip::Limits;
-use nuncio_sip::connection::ConnectionConfig;
+use nuncio_sip::connection::{ConnectionConfig, KeepAliveInterval};
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::pair::PairConfig;
@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     /// Each with the number of its front end.
     pub(crate) next_hops: &'static [(usize, &'static str)],
+    /// Requests of one connection that may wait for their answer.
+    pub(crate) pending: usize,
 }
 
 impl Default for Plan {
@@ -70,6 +72,7 @@ impl Default for Plan {
             lane: LaneConfig::default(),
             limits: Limits::default(),
             next_hops: &[(0, "fe.contoso.com:5061")],
+            pending: 16 * 1024,
         }
     }
 }
@@ -102,6 +105,7 @@ pub(crate) struct House {
     pub(crate) streams: Vec<Stream>,
     pub(crate) served: &'static [&'static str],
     limits: Limits,
+    pending: usize,
     /// How remote domains are reached; those not named are up.
     pub(crate) reach: HashMap<&'static str, Reach>,
     pub(crate) front_end_reach: Reach,
@@ -131,6 +135,8 @@ pub(crate) struct Wire {
     /// Opened by the gateway towards a next hop.
     pub(crate) hop: bool,
     pub(crate) open: bool,
+    /// Keep-alive pings of the gateway.
+    pub(crate) pings: usize,
 }
 
 /// The runtime, as far as the gateway needs one.
@@ -138,6 +144,8 @@ pub(crate) struct Wire {
 struct Stage {
     new_lanes: std::sync::Mutex<Vec<(LaneKey, Arc<LanePort>)>>,
     randoms: AtomicU64,
+    /// The next so many draws panic.
+    panics: AtomicU64,
 }
 
 struct Runtime(Arc<Stage>);
@@ -148,6 +156,10 @@ impl Environment for Runtime {
     }
 
     fn random(&self) -> u64 {
+        let one_less = |panics: u64| panics.checked_sub(1);
+        if self.0.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+            panic!("on purpose: a test wants to see what becomes of it");
+        }
         // SplitMix64: different every time, the same in every run.
         let mut z = self.0.randoms.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -195,6 +207,7 @@ impl House {
             streams: Vec::new(),
             served: plan.served,
             limits: plan.limits,
+            pending: plan.pending,
             reach: HashMap::new(),
             front_end_reach: Reach::Up,
             next_hop_reach: HashMap::new(),
@@ -216,10 +229,21 @@ impl House {
     /// Somebody opens a connection to the gateway.
     pub(crate) fn connect_as(&mut self, peer: SipPeer, hop: bool) -> usize {
         let address = if hop { SocketAddr::new(FRONT_END.ip(), 5061) } else { FRONT_END };
-        let config = ConnectionConfig::new(address, NAME, [3; 16]);
+        let config = ConnectionConfig {
+            max_pending_in: self.pending,
+            keep_alive: hop.then(KeepAliveInterval::default),
+            ..ConnectionConfig::new(address, NAME, [3; 16])
+        };
         let gateway = Arc::clone(&self.gateway);
         let session = SipSession::new(gateway, peer, config, self.limits, ARRIVAL, self.now);
-        self.wires.push(Wire { session, input: BytesMut::new(), bytes: Vec::new(), hop, open: true });
+        self.wires.push(Wire {
+            session,
+            input: BytesMut::new(),
+            bytes: Vec::new(),
+            hop,
+            open: true,
+            pings: 0,
+        });
         self.wires.len() - 1
     }
 
@@ -283,6 +307,11 @@ impl House {
         };
         self.streams[index].say(xml, self.now);
         self.run();
+    }
+
+    /// The next step that draws a random number panics.
+    pub(crate) fn panic_once(&self) {
+        self.stage.panics.store(1, Ordering::Relaxed);
     }
 
     /// Lets time pass, and everything that is due in it happen when it is due.
@@ -386,6 +415,7 @@ impl House {
             wire.session.closed(End::Local, now);
         }
         let moved = !out.is_empty();
+        wire.pings += usize::from(out == b"\r\n\r\n");
         wire.bytes.extend_from_slice(&out);
         if wire.hop {
             while let Some(message) = SipMessage::take(&mut wire.bytes).unwrap() {
@@ -454,6 +484,11 @@ impl House {
     /// The lane to a remote domain.
     pub(crate) fn line(&mut self, remote: &str) -> &mut Line {
         self.lines.iter_mut().find(|line| line.key.remote == remote).expect("no such lane")
+    }
+
+    /// The id of the ping that a partner got last.
+    pub(crate) fn ping_of(&mut self, remote: &str) -> String {
+        self.line(remote).last_ping.clone().expect("no ping came")
     }
 
     /// A counter of the gateway.

@@ -10,4 +10,6 @@ mod certificates;
 mod front_ends;
 mod hostile;
 mod lifetime;
+mod limits;
+mod network;
 mod privacy;
