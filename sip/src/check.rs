@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::{Defect, HeaderError, HeaderName, Message, Method, NameAddr, Scheme, lex};
+use crate::{CSeq, Defect, HeaderError, HeaderName, Message, Method, NameAddr, Scheme, Via, lex};
 
 /// The answer a request deserves instead of being processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,16 +54,35 @@ pub fn check_request(message: &Message) -> Result<(), Rejection> {
 /// # Errors
 /// [`Rejection`], for the first reason found. It is in the order in which a later answer would mislead.
 pub fn check_request_with(message: &Message, supported: &[&str]) -> Result<(), Rejection> {
+    read_request(message, message.top_via(), supported).map(drop)
+}
+
+/// What the check of a request has read of it, for those who go on with it.
+#[derive(Debug)]
+pub(crate) struct Checked<'a> {
+    pub(crate) to: NameAddr<'a>,
+}
+
+/// The same, for callers that have read the top Via and want what the check reads besides.
+///
+/// # Errors
+/// [`Rejection`].
+pub(crate) fn read_request<'a>(
+    message: &'a Message,
+    top: Result<Via<'a>, HeaderError>,
+    supported: &[&str],
+) -> Result<Checked<'a>, Rejection> {
     if !message.version().eq_ignore_ascii_case("SIP/2.0") {
         return Err(Rejection::new(505, "Version Not Supported"));
     }
     if let Some(defect) = message.defect() {
         return Err(defect_rejection(defect));
     }
-    check_mandatory(message)?;
+    let checked = check_mandatory(message, top)?;
     check_uri(message)?;
     check_optional(message)?;
-    check_require(message, supported)
+    check_require(message, supported)?;
+    Ok(checked)
 }
 
 fn defect_rejection(defect: Defect) -> Rejection {
@@ -78,18 +97,21 @@ fn defect_rejection(defect: Defect) -> Rejection {
 
 /// RFC 3261 §8.1.1: without these nothing can be matched, answered or attributed. Max-Forwards is the one that
 /// RFC 2543 agents do not write. Vias below the top one are the affair of those who wrote them.
-fn check_mandatory(message: &Message) -> Result<(), Rejection> {
+fn check_mandatory<'a>(
+    message: &'a Message,
+    top: Result<Via<'a>, HeaderError>,
+) -> Result<Checked<'a>, Rejection> {
     let bad = |name| move |error| Rejection::field(name, error);
     let cseq = message.cseq().map_err(bad(HeaderName::CSeq))?;
-    message.top_via().map_err(bad(HeaderName::Via))?;
+    top.map_err(bad(HeaderName::Via))?;
     message.from_header().map_err(bad(HeaderName::From))?;
-    message.to_header().map_err(bad(HeaderName::To))?;
+    let to = message.to_header().map_err(bad(HeaderName::To))?;
     message.call_id().map_err(bad(HeaderName::CallId))?;
     message.max_forwards().map_err(bad(HeaderName::MaxForwards))?;
     if message.method().is_known() && cseq.method != message.method() {
         return Err(Rejection::bad("CSeq Method Does Not Match Request Method"));
     }
-    Ok(())
+    Ok(Checked { to })
 }
 
 fn check_uri(message: &Message) -> Result<(), Rejection> {
@@ -201,6 +223,17 @@ impl From<HeaderError> for DropReason {
 /// # Errors
 /// [`DropReason`].
 pub fn check_response(message: &Message, sent_by: &str) -> Result<(), DropReason> {
+    read_response(message, sent_by).map(drop)
+}
+
+/// The same, for callers that go on with what it reads: the Via, which is ours, and CSeq.
+///
+/// # Errors
+/// [`DropReason`].
+pub(crate) fn read_response<'a>(
+    message: &'a Message,
+    sent_by: &str,
+) -> Result<(Via<'a>, CSeq<'a>), DropReason> {
     if !message.version().eq_ignore_ascii_case("SIP/2.0") {
         return Err(DropReason::Version);
     }
@@ -219,14 +252,14 @@ pub fn check_response(message: &Message, sent_by: &str) -> Result<(), DropReason
     if !top.is_sent_by(sent_by) {
         return Err(DropReason::ForeignVia);
     }
-    message.cseq()?;
+    let cseq = message.cseq()?;
     message.call_id()?;
     message.from_header()?;
     message.to_header()?;
     message.retry_after()?;
     message.expires()?;
     message.min_expires()?;
-    Ok(())
+    Ok((top, cseq))
 }
 
 /// For callers that take a Request-URI apart before or without [`check_request`].

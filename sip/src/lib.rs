@@ -37,6 +37,7 @@ pub use build::{
     display_name, header_text,
 };
 pub use check::{DropReason, Rejection, check_request, check_request_with, check_response};
+pub(crate) use check::{read_request, read_response};
 pub use date::{format_date, parse_date};
 pub use error::HeaderError;
 pub use escape::EscapeError;

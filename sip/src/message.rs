@@ -6,6 +6,7 @@ mod typed;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 pub use index::{Defect, ParseError};
 pub(crate) use index::{Head, Length, Reading, Span, Start, read, unfold};
@@ -15,8 +16,40 @@ use crate::{HeaderName, Limits, Method, StatusCode, lex};
 /// A SIP message over its receive buffer. Moving and cloning are cheap: bytes and index are shared.
 #[derive(Clone, Debug)]
 pub struct Message {
-    raw: Bytes,
+    raw: Raw,
     head: Arc<Head>,
+}
+
+/// The bytes of a message. They are looked at once for being text: each field would have to be, each time it is asked
+/// for, otherwise.
+#[derive(Clone, Debug)]
+enum Raw {
+    /// All of it is UTF-8, the body included: the rule.
+    Text(ByteString),
+    /// Something in it is not; the rest is read all the same.
+    Mixed(Bytes),
+}
+
+impl Raw {
+    fn new(raw: Bytes) -> Self {
+        ByteString::try_from(raw.clone()).map_or(Self::Mixed(raw), Self::Text)
+    }
+
+    fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Mixed(bytes) => bytes,
+        }
+    }
+
+    /// The text of a span, unless it is none.
+    fn text(&self, span: Span) -> Option<&str> {
+        match self {
+            // Spans begin and end at ASCII characters, so a part of text is text.
+            Self::Text(text) => text.get(span.range()),
+            Self::Mixed(bytes) => std::str::from_utf8(span.of(bytes)).ok(),
+        }
+    }
 }
 
 impl Message {
@@ -59,7 +92,7 @@ impl Message {
     }
 
     pub(crate) fn new(raw: Bytes, head: Arc<Head>) -> Self {
-        Self { raw, head }
+        Self { raw: Raw::new(raw), head }
     }
 
     /// Request, not response.
@@ -108,12 +141,13 @@ impl Message {
 
     /// The whole message.
     pub fn raw(&self) -> &Bytes {
-        &self.raw
+        self.raw.bytes()
     }
 
     /// The body; empty if it was skipped for its size ([`Defect::BodyTooLarge`]).
     pub fn body(&self) -> Bytes {
-        self.raw.slice(self.head.end.min(self.raw.len())..)
+        let raw = self.raw();
+        raw.slice(self.head.end.min(raw.len())..)
     }
 
     /// The first thing wrong with the structure, if anything is.
@@ -124,23 +158,23 @@ impl Message {
     /// Value of the first field of this name, without blanks around it. `None` also for bytes that are not
     /// UTF-8: [`Message::header_bytes`] tells the two apart.
     pub fn header(&self, name: HeaderName) -> Option<&str> {
-        self.header_bytes(name).and_then(|bytes| std::str::from_utf8(bytes).ok())
+        self.field(name).and_then(|field| self.raw.text(field.value))
     }
 
     /// As [`Message::header`], as bytes.
     pub fn header_bytes(&self, name: HeaderName) -> Option<&[u8]> {
-        self.head.fields.iter().find(|f| f.name == name).map(|f| f.value.of(&self.raw))
+        self.field(name).map(|f| f.value.of(self.raw()))
     }
 
     /// Values of all fields of this name in order; comma lists are not split. Values that are not UTF-8 are
     /// left out.
     pub fn headers(&self, name: HeaderName) -> impl Iterator<Item = &str> + Clone {
-        self.headers_bytes(name).filter_map(|bytes| std::str::from_utf8(bytes).ok())
+        self.head.fields.iter().filter(move |f| f.name == name).filter_map(|f| self.raw.text(f.value))
     }
 
     /// As [`Message::headers`], as bytes.
     pub fn headers_bytes(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> + Clone {
-        self.head.fields.iter().filter(move |f| f.name == name).map(|f| f.value.of(&self.raw))
+        self.head.fields.iter().filter(move |f| f.name == name).map(|f| f.value.of(self.raw()))
     }
 
     /// Value of the first field with this name, known to [`HeaderName`] or not.
@@ -150,9 +184,9 @@ impl Message {
             return self.header(known);
         }
         let is_it = |f: &&index::Field| {
-            f.name == HeaderName::Other && f.name_span().of(&self.raw).eq_ignore_ascii_case(name.as_bytes())
+            f.name == HeaderName::Other && f.name_span().of(self.raw()).eq_ignore_ascii_case(name.as_bytes())
         };
-        self.head.fields.iter().find(is_it).and_then(|f| std::str::from_utf8(f.value.of(&self.raw)).ok())
+        self.head.fields.iter().find(is_it).and_then(|f| self.raw.text(f.value))
     }
 
     /// Every field in order: table entry, name as received, value.
@@ -160,21 +194,25 @@ impl Message {
         self.head
             .fields
             .iter()
-            .map(|f| (f.name, lex::trim_bytes(f.name_span().of(&self.raw)), f.value.of(&self.raw)))
+            .map(|f| (f.name, lex::trim_bytes(f.name_span().of(self.raw())), f.value.of(self.raw())))
     }
 
     /// The bytes behind a value of this message, for keeping without copying. `value` must be a part of this
     /// message; a copy is made of anything else.
     pub fn share(&self, value: &str) -> Bytes {
-        let start = value.as_ptr().addr().wrapping_sub(self.raw.as_ptr().addr());
+        let start = value.as_ptr().addr().wrapping_sub(self.raw().as_ptr().addr());
         match start.checked_add(value.len()) {
-            Some(end) if end <= self.raw.len() => self.raw.slice(start..end),
+            Some(end) if end <= self.raw().len() => self.raw().slice(start..end),
             _ => Bytes::copy_from_slice(value.as_bytes()),
         }
     }
 
     fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(span.of(&self.raw)).unwrap_or_default()
+        self.raw.text(span).unwrap_or_default()
+    }
+
+    fn field(&self, name: HeaderName) -> Option<&index::Field> {
+        self.head.fields.iter().find(|f| f.name == name)
     }
 }
 

@@ -18,8 +18,9 @@ impl<'a> CSeq<'a> {
     /// # Errors
     /// [`HeaderError::Number`], [`HeaderError::Malformed`].
     pub fn parse(value: &'a str) -> Result<Self, HeaderError> {
-        let (number, method) =
-            lex::trim(value).split_once(lex::LWS).ok_or(HeaderError::Malformed(HeaderName::CSeq))?;
+        let value = lex::trim(value);
+        let blank = value.bytes().position(lex::is_blank).ok_or(HeaderError::Malformed(HeaderName::CSeq))?;
+        let (number, method) = value.split_at_checked(blank).unwrap_or_default();
         let number = lex::number_u32(number).ok_or(HeaderError::Number(HeaderName::CSeq))?;
         let method = Method::new(lex::trim(method));
         if !method.is_token() {

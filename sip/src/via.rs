@@ -58,6 +58,9 @@ impl<'a> Via<'a> {
 
     /// Whether sent-by names `host[:port]`: names without regard to case, addresses as addresses (SIP-09).
     pub fn is_sent_by(&self, host_port: &str) -> bool {
+        if self.sent_by == host_port {
+            return true;
+        }
         Host::parse_with_port(host_port)
             .is_some_and(|(host, port)| self.host.is_same(&host) && self.port == port)
     }

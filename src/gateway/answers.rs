@@ -66,7 +66,7 @@ impl From<SipFailure> for SipAnswer {
 pub(super) struct Answers<'a> {
     gateway: &'a Gateway,
     connection: Option<(ConnectionId, Arc<SipPort>)>,
-    batch: Vec<(ServerTxn, Option<SipAnswer>)>,
+    batch: Vec<(ServerTxn, Option<Box<SipAnswer>>)>,
     now: Option<Moment>,
 }
 
@@ -99,10 +99,10 @@ impl Answers<'_> {
     }
 
     pub(super) fn refused(&mut self, reply: ReplyTo, answer: SipAnswer, now: Moment) {
-        self.answer(reply, Some(answer), now);
+        self.answer(reply, Some(Box::new(answer)), now);
     }
 
-    fn answer(&mut self, reply: ReplyTo, answer: Option<SipAnswer>, now: Moment) {
+    fn answer(&mut self, reply: ReplyTo, answer: Option<Box<SipAnswer>>, now: Moment) {
         if self.connection.as_ref().is_none_or(|(id, _)| *id != reply.connection) {
             self.flush();
             // A connection that is gone took its sender with it: there is nobody to answer.

@@ -11,10 +11,11 @@ use nuncio_translate::pair::PairKey;
 use nuncio_translate::text::LogSafe;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_xmpp::Condition;
-use nuncio_xmpp::lane::{Failure, FailureKind, PushRefusal};
+use nuncio_xmpp::lane::{Failure, FailureKind, Lane, PushRefusal};
 use tracing::{debug, info};
 
 use super::answers::{ALLOW, SipAnswer};
+use super::port::Bells;
 use super::{Cargo, ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
 
 /// How long a front end should wait before it tries a partner again whose queue is full, in seconds.
@@ -32,13 +33,14 @@ pub enum SipPeer {
 }
 
 impl Gateway {
-    /// Answers a request or sends it on its way.
+    /// Answers a request or sends it on its way; `bells` wake who has to carry it.
     pub fn sip_request(
         &self,
         peer: &SipPeer,
         connection: ConnectionId,
         transaction: ServerTxn,
         request: &Message,
+        bells: &mut Bells,
         now: Moment,
     ) {
         let reply = ReplyTo { connection, transaction };
@@ -48,7 +50,7 @@ impl Gateway {
         };
         let answer = match request.method() {
             Method::Options => self.options(),
-            Method::Message => match self.sip_message(front_end, reply, request, now) {
+            Method::Message => match self.sip_message(front_end, reply, request, bells, now) {
                 Ok(()) => return,
                 Err(answer) => {
                     self.counters.sip_to_xmpp_failed.add(1);
@@ -117,9 +119,10 @@ impl Gateway {
         front_end: usize,
         reply: ReplyTo,
         request: &Message,
+        bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
-        if request.to_header().is_ok_and(|to| to.tag().is_some()) {
+        if request.to_tag().is_some() {
             let why = "it belongs to a dialog that the gateway does not know";
             let answer = SipAnswer::new(481, "Call/Transaction Does Not Exist");
             return Err(answer.because(self, Diagnostic::RequestKind, why));
@@ -174,8 +177,11 @@ impl Gateway {
                 self.in_context(key, now, |context| self.run_presence(pair, context));
             }
             // Under the pair's guard, so that messages enter the lane in the order they were judged.
-            lane.feed(|lane| lane.push(stanza, envelope, now.instant))
-                .map_err(|error| self.lane_refused(&partner.domain, &error.reason))
+            let push = |lane: &mut Lane<_>| {
+                let first = !lane.has_queue();
+                (lane.push(stanza, envelope, now.instant), first)
+            };
+            lane.feed_later(bells, push).map_err(|error| self.lane_refused(&partner.domain, &error.reason))
         });
         crossed.unwrap_or_else(|lost| {
             self.pair_lost(&composed, lost, now);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
-use nuncio_translate::address::{Contact, SipUser};
+use nuncio_translate::address;
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
 use nuncio_translate::judge::{Refusal, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
@@ -59,6 +59,9 @@ impl Gateway {
 
     /// Works on a stanza whose addresses the stream has vouched for. If it [may be
     /// answered](Gateway::may_be_answered), a place for that is [reserved](Gateway::reserve_answer).
+    ///
+    /// Messages are queued only. When all that one read brought is worked on, the caller sends them
+    /// ([`Gateway::serve_route_of`]).
     pub fn xmpp_stanza(&self, stanza: Element, addresses: &Addresses, slot: Option<ReplySlot>, now: Moment) {
         match classify(&stanza) {
             Some(StanzaKind::Message) if is_error(&stanza) => self.late_error(&stanza, addresses, now),
@@ -112,15 +115,14 @@ impl Gateway {
             }
             Reading::Refuse(failure) => return message.fail(&failure, now),
         }
-        let (contact, user) = (addresses.from.bare(), addresses.to.bare());
-        if SipUser::from_jid(&user).is_err() || Contact::from_jid(&contact).is_err() {
+        if !address::has_uri(&addresses.to) || !address::has_uri(&addresses.from) {
             let failure = XmppFailure::new(Condition::JidMalformed, "the address has no SIP counterpart");
             return message.fail(&failure, now);
         }
         let policy = self.policy.load();
-        let remote = self.remote(contact.domain());
+        let remote = self.remote(addresses.from.domain());
         let mut composed = String::new();
-        PairKey::compose(user.as_str(), contact.as_str(), &mut composed);
+        PairKey::compose(addresses.to.bare_str(), addresses.from.bare_str(), &mut composed);
         let done =
             remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
                 match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
@@ -156,7 +158,6 @@ impl Gateway {
         if let Err(lost) = done {
             self.pair_lost(&composed, lost, now);
         }
-        self.serve_route_of(user.domain(), now);
     }
 
     pub(super) fn log_contact_refused(&self, key: &PairKey, refusal: Refusal, what: &str, now: Moment) {
@@ -298,7 +299,11 @@ impl Gateway {
             Ok(id) if id.kind == stanza_id::Kind::Ping => {
                 // A ping of the process before this one counts nothing of ours.
                 if id.sent >= Moment::wall_at(self.settings.started_ms) {
-                    lane.feed(|lane| lane.ping_answered(id.sequence));
+                    lane.feed_if(|lane| {
+                        lane.ping_answered(id.sequence);
+                        // Its list was full, or the next ping is due.
+                        lane.wants_write() || lane.has_outputs()
+                    });
                 }
             }
             Ok(_) => {}

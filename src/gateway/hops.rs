@@ -2,8 +2,8 @@
 
 use compact_str::CompactString;
 use nuncio_sip::connection;
-use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing, PushRefusal};
-use nuncio_sip::{Message, StatusCode};
+use nuncio_sip::hop::{HopConnection, HopFailure, HopGroup, HopOutput, OutRequest, Outgoing, PushRefusal};
+use nuncio_sip::{Message, StatusCode, Via};
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
 use nuncio_translate::judge::{Direction, Kind, Question, judge};
@@ -23,6 +23,12 @@ use super::{ConnectionId, Gateway, Judged, Pair, ToSipEnvelope};
 /// Room for everything of a MESSAGE but its body, so that writing it allocates once.
 const REQUEST_OVERHEAD: usize = 768;
 
+/// Requests on their way to one connection.
+struct Batch {
+    connection: HopConnection,
+    requests: Vec<Outgoing<ToSipEnvelope>>,
+}
+
 impl Gateway {
     /// Acts on everything the group of a route wants or reports. Whoever has given it something to do
     /// calls this, with no other lock held; only connecting is left to its driver.
@@ -40,7 +46,7 @@ impl Gateway {
     }
 
     /// The same for the route to a served domain.
-    pub(super) fn serve_route_of(&self, local_domain: &str, now: Moment) {
+    pub fn serve_route_of(&self, local_domain: &str, now: Moment) {
         if let Some(route) = self.route_of(local_domain) {
             self.serve_route(route, now);
         }
@@ -48,8 +54,18 @@ impl Gateway {
 
     fn serve_group(&self, route: &Route, now: Moment) -> Vec<(ToSipEnvelope, Result<Message, HopFailure>)> {
         let mut settled = Vec::new();
+        // Requests in a row for the same connection, which is locked and woken once for all of them.
+        let mut batch = Batch { connection: HopConnection(0), requests: Vec::new() };
         route.hops.step(|group| {
-            while let Some(output) = group.poll() {
+            let room = group.outputs();
+            loop {
+                let Some(output) = group.poll() else {
+                    if batch.requests.is_empty() {
+                        break;
+                    }
+                    self.send(group, &mut batch, now);
+                    continue;
+                };
                 match output {
                     HopOutput::Connect { target } => {
                         *route.connect.lock() = Some(target);
@@ -58,13 +74,29 @@ impl Gateway {
                     HopOutput::Send { outgoing, .. } if !self.may_still_leave(outgoing.envelope(), now) => {
                         group.withdraw(outgoing, now.instant);
                     }
-                    HopOutput::Send { connection, outgoing } => self.send(group, connection, outgoing, now),
+                    HopOutput::Send { connection, outgoing } => {
+                        if connection != batch.connection {
+                            self.send(group, &mut batch, now);
+                            batch.connection = connection;
+                        }
+                        if batch.requests.is_empty() {
+                            batch.requests.reserve(room);
+                        }
+                        batch.requests.push(outgoing);
+                    }
                     HopOutput::Release { connection } => {
+                        // What was to leave on it before still does.
+                        self.send(group, &mut batch, now);
                         if let Some(port) = self.connection(ConnectionId(connection.0)) {
                             port.feed(connection::Connection::retire);
                         }
                     }
-                    HopOutput::Response { envelope, message } => settled.push((envelope, Ok(message))),
+                    HopOutput::Response { envelope, message } => {
+                        if settled.is_empty() {
+                            settled.reserve(room);
+                        }
+                        settled.push((envelope, Ok(message)));
+                    }
                     HopOutput::Failed { envelope, why } => settled.push((envelope, Err(why))),
                 }
             }
@@ -95,21 +127,24 @@ impl Gateway {
     }
 
     /// The group stays locked while it sends, so that requests leave in the order it gave them out.
-    fn send(
-        &self,
-        group: &mut HopGroup<ToSipEnvelope>,
-        connection: nuncio_sip::hop::HopConnection,
-        outgoing: Outgoing<ToSipEnvelope>,
-        now: Moment,
-    ) {
-        let Some(port) = self.connection(ConnectionId(connection.0)) else {
-            group.failed(outgoing, connection::Failure::ConnectionLost { written: false }, now.instant);
+    fn send(&self, group: &mut HopGroup<ToSipEnvelope>, batch: &mut Batch, now: Moment) {
+        if batch.requests.is_empty() {
+            return;
+        }
+        let Some(port) = self.connection(ConnectionId(batch.connection.0)) else {
+            for outgoing in batch.requests.drain(..) {
+                let lost = connection::Failure::ConnectionLost { written: false };
+                group.failed(outgoing, lost, now.instant);
+            }
             return;
         };
-        let refused = port.feed(|connection| connection.send(outgoing, now.instant).err());
-        if let Some(refused) = refused {
-            group.refused(refused, now.instant);
-        }
+        port.feed(|connection| {
+            for outgoing in batch.requests.drain(..) {
+                if let Err(refused) = connection.send(outgoing, now.instant) {
+                    group.refused(refused, now.instant);
+                }
+            }
+        });
     }
 
     /// Lets everything leave that may leave. Called under the pair's guard; once that is released, the caller
@@ -191,7 +226,7 @@ impl Gateway {
 
     fn send_notice(&self, envelope: ToSipEnvelope, notice: &Notice, now: Moment) -> Result<(), XmppFailure> {
         let key = &envelope.pair;
-        let contact = BareJid::parse(key.contact()).ok().and_then(|jid| Contact::from_jid(&jid).ok());
+        let contact = BareJid::parse(key.contact()).ok().and_then(|jid| Contact::try_from(jid).ok());
         let instant = notice::instant(notice, &contact.ok_or_else(internal)?);
         self.send_instant(envelope, None, &instant, now)
     }
@@ -206,17 +241,18 @@ impl Gateway {
     ) -> Result<(), XmppFailure> {
         let key = &envelope.pair;
         let bare = |address| BareJid::parse(address).map_err(|_| internal());
-        let sender = Contact::from_jid(&bare(key.contact())?).map_err(|_| internal())?;
-        let recipient = SipUser::from_jid(&bare(key.sip_user())?).map_err(|_| internal())?;
-        let ids = self.request_ids();
+        let sender = Contact::try_from(bare(key.contact())?).map_err(|_| internal())?;
+        let recipient = SipUser::try_from(bare(key.sip_user())?).map_err(|_| internal())?;
+        let (tag, call_token) = (self.token(), self.token());
+        let branch = branch(&call_token);
         let request = Request {
             sender: &sender,
             resource,
             recipient: &recipient,
             sent_by: &self.settings.sip_name,
-            branch: &ids.branch,
-            tag: &ids.tag,
-            call_token: &ids.call_token,
+            branch: &branch,
+            tag: &tag,
+            call_token: &call_token,
             extra: &[],
             cap: self.settings.message_cap,
         };
@@ -226,7 +262,7 @@ impl Gateway {
             RequestError::Build(_) | RequestError::Uri(_) => internal(),
         })?;
         let route = self.route_of(key.local_domain()).ok_or_else(internal)?;
-        let request = OutRequest::new(bytes, &ids.branch).map_err(|_| internal())?;
+        let request = OutRequest::new(bytes, &branch).map_err(|_| internal())?;
         // What the group then wants is seen to when the pair's guard is released.
         route
             .hops
@@ -316,19 +352,14 @@ impl Gateway {
     fn may_log(&self, cause: Cause, key: &PairKey, now: Moment) -> bool {
         self.log_budget.allows(cause, Source::Domain(key.remote_domain()), now.instant)
     }
-
-    /// Fresh branch, tag and Call-ID.
-    fn request_ids(&self) -> RequestIds {
-        let mut branch = CompactString::const_new("z9hG4bK");
-        branch.push_str(&self.token());
-        RequestIds { branch, tag: self.token(), call_token: self.token() }
-    }
 }
 
-struct RequestIds {
-    branch: CompactString,
-    tag: CompactString,
-    call_token: CompactString,
+/// A branch with the token of the Call-ID: who sees one sees the other, so two secrets would be worth no more than one.
+fn branch(token: &str) -> CompactString {
+    let mut branch = CompactString::with_capacity(Via::COOKIE.len() + token.len());
+    branch.push_str(Via::COOKIE);
+    branch.push_str(token);
+    branch
 }
 
 /// The question whether a message of the contact may cross.

@@ -35,7 +35,10 @@ impl ReplySlot {
 impl Drop for ReplySlot {
     fn drop(&mut self) {
         if let Some(lane) = self.lane.take() {
-            lane.feed(|lane| lane.release_reply());
+            lane.feed_if(|lane| {
+                lane.release_reply();
+                lane.has_outputs()
+            });
         }
     }
 }

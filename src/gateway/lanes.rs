@@ -89,7 +89,7 @@ impl Gateway {
     pub fn serve_lane_outputs(&self, key: &LaneKey, lane: &LanePort, now: Moment) -> LaneWants {
         let mut wants = LaneWants::default();
         // One lock for the whole batch; nothing below holds it, so pairs may be locked freely.
-        let outputs: Vec<_> = lane.step(|lane| std::iter::from_fn(|| lane.poll()).collect());
+        let outputs = lane.step(Lane::poll_all);
         let mut answers = self.answers();
         for output in outputs {
             match output {

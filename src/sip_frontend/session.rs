@@ -1,5 +1,6 @@
 //! SIP connections, accepted or opened.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,13 +8,14 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use compact_str::CompactString;
 use nuncio_sip::connection::{Connection, ConnectionConfig, Output};
-use nuncio_sip::hop::HopConnection;
+use nuncio_sip::hop::{HopConnection, Outgoing};
 use nuncio_sip::{Frame, Framer, Limits};
 use nuncio_translate::Moment;
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
-use crate::gateway::{ConnectionId, Gateway, Route, SipPeer, SipPort};
+use crate::gateway::port::Bells;
+use crate::gateway::{ConnectionId, Gateway, Route, SipPeer, SipPort, ToSipEnvelope};
 use crate::log_limit::Cause;
 use crate::net::session::{End, Next, Session};
 
@@ -34,6 +36,8 @@ pub struct SipSession {
     next: Next,
     /// Nothing more is read: the peer is being shown out.
     deaf: bool,
+    /// Empty between two steps; kept for its room.
+    outputs: VecDeque<Output<Outgoing<ToSipEnvelope>>>,
 }
 
 impl SipSession {
@@ -60,6 +64,7 @@ impl SipSession {
             patience,
             next: Next::Run,
             deaf: false,
+            outputs: VecDeque::new(),
         }
     }
 
@@ -88,20 +93,20 @@ impl SipSession {
 
     /// Acts on what the transactions put out, until nothing is left.
     fn run(&mut self, now: Moment) {
+        let mut outputs = std::mem::take(&mut self.outputs);
         loop {
-            let outputs: Vec<_> =
-                self.port.step(|connection| std::iter::from_fn(|| connection.poll()).collect());
+            self.port.step(|connection| connection.poll_all(&mut outputs));
             if outputs.is_empty() {
                 break;
             }
-            let mut answered = false;
-            for output in outputs {
+            let (mut answered, mut bells) = (false, Bells::default());
+            for output in outputs.drain(..) {
                 match output {
                     Output::Request { txn, message } => {
                         if self.deaf {
                             continue;
                         }
-                        self.gateway.sip_request(&self.peer, self.id, txn, &message, now);
+                        self.gateway.sip_request(&self.peer, self.id, txn, &message, &mut bells, now);
                         // A stranger gets one answer, which says what is wrong, and is shown out.
                         if matches!(self.peer, SipPeer::Unlisted(_)) {
                             self.show_out();
@@ -132,6 +137,7 @@ impl SipSession {
                 self.gateway.serve_route(route, now);
             }
         }
+        self.outputs = outputs;
         if self.port.step(|connection| connection.is_done()) {
             self.show_out();
         }

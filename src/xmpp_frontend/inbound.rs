@@ -45,6 +45,8 @@ pub struct InboundSession {
     lang: Option<String>,
     /// What waits for room for answers, in order; until then nothing is read, so this is what one read brought.
     held: VecDeque<Held>,
+    /// Messages may have been queued for a front end that was not given them yet.
+    queued: bool,
     /// The stream has ended; what is held then has this long.
     room_until: Option<Instant>,
     /// The connection is to be closed as soon as nothing is held.
@@ -72,6 +74,7 @@ impl InboundSession {
             domains: None,
             lang: None,
             held: VecDeque::new(),
+            queued: false,
             room_until: None,
             leaving: false,
             next: Next::Run,
@@ -116,6 +119,16 @@ impl InboundSession {
     }
 
     fn run(&mut self, now: Moment) {
+        self.work(now);
+        if std::mem::take(&mut self.queued)
+            && let Some((local, _)) = &self.domains
+        {
+            self.gateway.serve_route_of(local.as_str(), now);
+        }
+    }
+
+    /// Takes what waits, and what the stream puts out.
+    fn work(&mut self, now: Moment) {
         self.retry_held(now);
         // Whatever waits for room, the stream's own affairs do not.
         while let Some(output) = self.stream.poll() {
@@ -221,7 +234,7 @@ impl InboundSession {
     }
 
     /// Hands it on, with room for its answer if it may get one; without that room it comes back.
-    fn work_on(&self, came: Held, now: Moment) -> Result<(), Held> {
+    fn work_on(&mut self, came: Held, now: Moment) -> Result<(), Held> {
         let slot = match (may_be_answered(&came), &self.domains) {
             (true, Some((local, remote))) => {
                 let slot = self.gateway.reserve_answer(local.as_str(), remote.as_str(), &self.wake);
@@ -240,6 +253,7 @@ impl InboundSession {
                     stanza.element = stanza.element.with_lang(lang);
                 }
                 self.gateway.xmpp_stanza(stanza.element, &stanza.addresses, slot, now);
+                self.queued = true;
             }
         }
         Ok(())

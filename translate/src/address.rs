@@ -80,8 +80,7 @@ impl SipUser {
     /// # Errors
     /// [`JidRefusal`].
     pub fn from_jid(jid: &BareJid) -> Result<Self, JidRefusal> {
-        comes_back(jid.local())?;
-        Ok(Self(jid.clone()))
+        jid.clone().try_into()
     }
 
     /// The address as XMPP writes it.
@@ -96,7 +95,7 @@ impl SipUser {
 
     /// Appends `sip:user@domain`.
     pub fn write_uri(&self, out: &mut Vec<u8>) {
-        write_uri(&self.0, None, out);
+        write_uri(&self.0, None, &mut |part| out.extend_from_slice(part.as_bytes()));
     }
 
     /// The URI as text.
@@ -111,8 +110,7 @@ impl Contact {
     /// # Errors
     /// [`JidRefusal`].
     pub fn from_jid(jid: &BareJid) -> Result<Self, JidRefusal> {
-        comes_back(jid.local())?;
-        Ok(Self(jid.clone()))
+        jid.clone().try_into()
     }
 
     /// The contact a SIP URI names.
@@ -138,12 +136,30 @@ impl Contact {
 
     /// Appends `sip:user@domain`, with the resource as `;gr=` if there is one (ADR-12).
     pub fn write_uri(&self, resource: Option<&str>, out: &mut Vec<u8>) {
-        write_uri(&self.0, resource, out);
+        write_uri(&self.0, resource, &mut |part| out.extend_from_slice(part.as_bytes()));
     }
 
     /// The URI as text.
     pub fn uri(&self, resource: Option<&str>) -> CompactString {
         uri_text(&self.0, resource)
+    }
+}
+
+impl TryFrom<BareJid> for SipUser {
+    type Error = JidRefusal;
+
+    fn try_from(jid: BareJid) -> Result<Self, JidRefusal> {
+        comes_back(jid.local())?;
+        Ok(Self(jid))
+    }
+}
+
+impl TryFrom<BareJid> for Contact {
+    type Error = JidRefusal;
+
+    fn try_from(jid: BareJid) -> Result<Self, JidRefusal> {
+        comes_back(jid.local())?;
+        Ok(Self(jid))
     }
 }
 
@@ -257,6 +273,18 @@ fn bare_jid(uri: &Uri<'_>) -> Result<BareJid, UriRefusal> {
         return Err(UriRefusal::Port);
     }
     let Host::Name(host) = uri.host() else { return Err(UriRefusal::AddressLiteral) };
+    // Of four digits and dots an address could be made; who ends otherwise is a name.
+    if !host.ends_with(|c: char| c.is_ascii_digit())
+        && user.bytes().all(is_plain)
+        && let Some(jid) = BareJid::plain(user, host)
+    {
+        return Ok(jid);
+    }
+    any_bare_jid(user, host)
+}
+
+/// [`bare_jid`] without the short cut.
+fn any_bare_jid(user: &str, host: &str) -> Result<BareJid, UriRefusal> {
     let domain = Domain::parse(host).map_err(UriRefusal::Host)?;
     // `192.0.2.1.` is a name to SIP and an address to XMPP, which drops the last dot.
     if domain.as_str().ends_with(|c: char| c.is_ascii_digit()) && domain.is_address_literal() {
@@ -301,6 +329,11 @@ fn fold(text: &str) -> Option<Cow<'_, str>> {
     profile.normalization_rule(lower).ok()
 }
 
+/// Whether the user a JID names has an address in SIP: a [`SipUser`] or [`Contact`] can be made of it.
+pub fn has_uri(jid: &Jid) -> bool {
+    comes_back(jid.local()).is_ok()
+}
+
 /// The guard of ADR-23.
 fn comes_back(local: Option<&str>) -> Result<(), JidRefusal> {
     let local = local.ok_or(JidRefusal::NoLocalpart)?;
@@ -311,22 +344,25 @@ fn comes_back(local: Option<&str>) -> Result<(), JidRefusal> {
     if back == local { Ok(()) } else { Err(JidRefusal::Ambiguous) }
 }
 
-fn write_uri(jid: &BareJid, resource: Option<&str>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"sip:");
+/// Hands the parts of the URI to `out`, in order.
+fn write_uri(jid: &BareJid, resource: Option<&str>, out: &mut impl FnMut(&str)) {
+    out("sip:");
     let user = jid_escape::unescape(jid.local().unwrap_or_default());
-    out.extend_from_slice(escape::encode_user(&user).as_bytes());
-    out.push(b'@');
-    out.extend_from_slice(ascii_domain(jid.domain()).as_bytes());
+    out(&escape::encode_user(&user));
+    out("@");
+    out(&ascii_domain(jid.domain()));
     if let Some(resource) = resource {
-        out.extend_from_slice(b";gr=");
-        out.extend_from_slice(escape::encode_param(resource).as_bytes());
+        out(";gr=");
+        out(&escape::encode_param(resource));
     }
 }
 
 fn uri_text(jid: &BareJid, resource: Option<&str>) -> CompactString {
-    let mut out = Vec::with_capacity(64);
-    write_uri(jid, resource, &mut out);
-    CompactString::from_utf8_lossy(&out)
+    let length =
+        "sip:".len() + jid.as_str().len() + resource.map_or(0, |resource| ";gr=".len() + resource.len());
+    let mut out = CompactString::with_capacity(length);
+    write_uri(jid, resource, &mut |part| out.push_str(part));
+    out
 }
 
 /// U-labels → A-labels (ADR-08).
@@ -336,4 +372,23 @@ fn ascii_domain(domain: &str) -> Cow<'_, str> {
     }
     // A domain out of a JID always converts: reading it did so already.
     Domain::parse(domain).map_or(Cow::Borrowed(""), |domain| Cow::Owned(domain.to_ascii().into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_short_cut_changes_nothing(
+            user in "[a-cB0-1%2540.!'&_-]{1,6}",
+            host in "([a-c1B-]{1,4}[.]){0,3}([a-b1-]{1,3}|[a-b]{60,66}|192[.]0[.]2[.]1)[.]?",
+        ) {
+            let text = format!("sip:{user}@{host}");
+            let Ok(uri) = Uri::parse(&text) else { return Ok(()) };
+            prop_assume!(matches!(uri.host(), Host::Name(_)));
+            prop_assert_eq!(bare_jid(&uri), any_bare_jid(&user, &host));
+        }
+    }
 }

@@ -86,7 +86,7 @@ impl Jid {
             Some((bare, resource)) => (bare, Some(resource)),
             None => (address, None),
         };
-        let bare = BareJid::parse_bare(bare)?;
+        let bare = BareJid::parse_any(bare)?;
         match resource {
             Some(resource) => bare.with_resource(resource),
             None => Ok(bare.into()),
@@ -154,6 +154,19 @@ impl BareJid {
         Ok(Self { text, local: index(local.len()) })
     }
 
+    /// Puts together two parts that are plainly normal already: ASCII, lower case, nothing that PRECIS or IDNA would want
+    /// to look at. `None` says nothing about the address.
+    pub fn plain(local: &str, domain: &str) -> Option<Self> {
+        if !plain::is_local(local.as_bytes()) || !plain::is_domain(domain.as_bytes()) {
+            return None;
+        }
+        let mut text = CompactString::with_capacity(local.len() + 1 + domain.len());
+        text.push_str(local);
+        text.push('@');
+        text.push_str(domain);
+        Some(Self { text, local: index(local.len()) })
+    }
+
     /// Adds a resource, which is normalised here.
     pub fn with_resource(&self, resource: &str) -> Result<Jid, JidError> {
         let resource =
@@ -186,6 +199,15 @@ impl BareJid {
     }
 
     fn parse_bare(address: &str) -> Result<Self, JidError> {
+        if let Some((local, bare)) = plain::split(address)
+            && usize::from(bare) == address.len()
+        {
+            return Ok(Self { text: address.into(), local });
+        }
+        Self::parse_any(address)
+    }
+
+    fn parse_any(address: &str) -> Result<Self, JidError> {
         let (local, domain) = match address.split_once('@') {
             Some((local, domain)) => (Some(local), domain),
             None => (None, address),

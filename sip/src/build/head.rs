@@ -22,7 +22,19 @@ impl ResponseHead {
     /// # Errors
     /// [`HeaderError`] if there is no Via: nothing could match the answer.
     pub fn from_request(request: &Message, to_tag: &str, source: SocketAddr) -> Result<Self, HeaderError> {
-        let top = match request.top_via() {
+        let to = request.header(HeaderName::To).and_then(|to| NameAddr::parse(to).ok());
+        Self::render(request, request.top_via(), to.as_ref(), to_tag, source)
+    }
+
+    /// [`ResponseHead::from_request`] for callers that have read top Via and To; `to` is `None` if it is malformed.
+    pub(crate) fn render(
+        request: &Message,
+        top: Result<Via<'_>, HeaderError>,
+        to: Option<&NameAddr<'_>>,
+        to_tag: &str,
+        source: SocketAddr,
+    ) -> Result<Self, HeaderError> {
+        let top = match top {
             Err(missing @ HeaderError::Missing(_)) => return Err(missing),
             top => top.ok(),
         };
@@ -38,7 +50,7 @@ impl ResponseHead {
             out.extend_from_slice(b"Via: ");
             write_top_via(&mut out, &top, source);
             // What follows the top element in its own row is not ours to change.
-            out.extend_from_slice(first.get(element_len(first)..).unwrap_or_default());
+            out.extend_from_slice(after_first_element(first));
             out.extend_from_slice(b"\r\n");
         }
         for row in rows {
@@ -47,8 +59,8 @@ impl ResponseHead {
         if let Some(from) = request.header_bytes(HeaderName::From) {
             copy(&mut out, "From", from);
         }
-        if let Some(to) = request.header_bytes(HeaderName::To) {
-            copy_to(&mut out, to, to_tag);
+        if let Some(value) = request.header_bytes(HeaderName::To) {
+            copy_to(&mut out, value, to, to_tag);
         }
         for name in [HeaderName::CallId, HeaderName::CSeq] {
             if let Some(value) = request.header_bytes(name) {
@@ -94,10 +106,9 @@ fn copy(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn copy_to(out: &mut Vec<u8>, to: &[u8], tag: &str) {
+fn copy_to(out: &mut Vec<u8>, value: &[u8], address: Option<&NameAddr<'_>>, tag: &str) {
     out.extend_from_slice(b"To: ");
-    out.extend_from_slice(to);
-    let address = std::str::from_utf8(to).ok().and_then(|text| NameAddr::parse(text).ok());
+    out.extend_from_slice(value);
     if address.is_some_and(|a| a.tag().is_none()) && lex::is_token(tag) {
         out.extend_from_slice(b";tag=");
         out.extend_from_slice(tag.as_bytes());
@@ -105,10 +116,13 @@ fn copy_to(out: &mut Vec<u8>, to: &[u8], tag: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Bytes of the first element of a Via row.
-fn element_len(row: &[u8]) -> usize {
+/// What follows the first element of a Via row: nearly always nothing.
+fn after_first_element(row: &[u8]) -> &[u8] {
+    if memchr::memchr(b',', row).is_none() {
+        return &[];
+    }
     let text = std::str::from_utf8(row).unwrap_or_default();
-    lex::find_outside(text, b',', true).unwrap_or(row.len())
+    lex::find_outside(text, b',', true).and_then(|at| row.get(at..)).unwrap_or_default()
 }
 
 fn write_top_via(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
@@ -139,6 +153,17 @@ fn write_top_via(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
 
 /// Without brackets (RFC 5118 §4.5).
 fn write_received(out: &mut Vec<u8>, ip: IpAddr) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, ";received={ip}");
+    out.extend_from_slice(b";received=");
+    match ip {
+        IpAddr::V4(v4) => {
+            for (place, octet) in v4.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push(b'.');
+                }
+                text::decimal(out, u64::from(octet));
+            }
+        }
+        // Writing to a Vec cannot fail.
+        IpAddr::V6(v6) => drop(write!(out, "{v6}")),
+    }
 }

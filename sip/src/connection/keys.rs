@@ -9,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::{HeaderName, Message, Method};
+use crate::{HeaderName, Message, Method, Via};
 
 /// Names one transaction on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,7 @@ impl Keys {
 
     /// The key of the server transaction a request belongs to. `None`: the request lacks what a
     /// transaction is known by, so it cannot be one.
-    pub(super) fn server(&self, request: &Message) -> Option<MethodlessKey> {
-        let via = request.top_via().ok()?;
+    pub(super) fn server(&self, request: &Message, via: &Via<'_>) -> Option<MethodlessKey> {
         let mut hasher = self.hasher;
         match via.transaction_branch() {
             Some(branch) => {
@@ -59,12 +58,12 @@ impl Keys {
     /// What merged copies of one request have in common (RFC 3261 §8.2.2.2). `None`: the request is
     /// inside a dialog, where there is nothing to merge. The request must have passed the check.
     pub(super) fn merged(&self, request: &Message) -> Option<Key> {
-        if tag(request.header(HeaderName::To)?).is_some() {
+        if request.to_tag().is_some() {
             return None;
         }
         let mut hasher = self.hasher;
         hasher.write_u8(Domain::Merged as u8);
-        write(&mut hasher, tag(request.header(HeaderName::From)?).unwrap_or_default());
+        write(&mut hasher, request.from_tag().unwrap_or_default());
         write(&mut hasher, request.header(HeaderName::CallId)?);
         // Blanks between number and method could differ only where somebody rewrote the field.
         write(&mut hasher, request.header(HeaderName::CSeq)?);
@@ -78,17 +77,7 @@ impl Keys {
         finish(&hasher).0 as u64
     }
 
-    /// The key of the client transaction a response belongs to, which must have passed the check.
-    pub(super) fn response(&self, response: &Message) -> Option<Key> {
-        let via = response.header(HeaderName::Via)?;
-        let branch = match branch(via) {
-            Some(branch) => branch,
-            None => response.top_via().ok()?.branch()?,
-        };
-        Some(self.client(branch, response.method()))
-    }
-
-    /// The key of our own client transaction.
+    /// The key of a client transaction: ours, or the one a response names.
     pub(super) fn client(&self, branch: &str, method: Method<'_>) -> Key {
         let mut hasher = self.hasher;
         hasher.write_u8(Domain::Client as u8);
@@ -111,25 +100,6 @@ impl MethodlessKey {
         write(&mut hasher, method.as_str());
         finish(&hasher)
     }
-}
-
-/// The branch as we write it ourselves; anything unusual is left to the parser of Via.
-fn branch(via: &str) -> Option<&str> {
-    let (before, value) = via.split_once(BRANCH)?;
-    let end = value.find([';', ',', ' ', '\t', '"']).unwrap_or(value.len());
-    (!before.contains(['"', ','])).then(|| value.get(..end)).flatten()
-}
-
-const BRANCH: &str = ";branch=";
-
-/// The tag of a From or To that has been checked, without reading the address again: parameters of the field
-/// stand behind the last `>`, or behind the first `;` of an address without brackets.
-fn tag(field: &str) -> Option<&str> {
-    let params = field.get(memchr::memrchr(b'>', field.as_bytes()).map_or(0, |at| at + 1)..)?;
-    params.split(';').skip(1).find_map(|param| {
-        let (name, value) = param.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("tag").then(|| value.trim())
-    })
 }
 
 /// Keeps the kinds of key apart within one secret.
@@ -176,40 +146,5 @@ impl Hasher for Take {
 
     fn write_u64(&mut self, number: u64) {
         self.0 = number;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tag_is_found_where_a_parser_finds_it() {
-        for (field, expected) in [
-            ("<sip:a@b>;tag=1", Some("1")),
-            ("\"x>;tag=0\" <sip:a@b;tag=2>;q=1 ; Tag = 1", Some("1")),
-            ("sip:a@b;tag=1", Some("1")),
-            ("<sip:a@b;tag=2>", None),
-            ("<sip:a@b>;stag=2", None),
-            ("sip:a@b", None),
-        ] {
-            assert_eq!(tag(field), expected, "{field}");
-            assert_eq!(crate::NameAddr::parse(field).unwrap().tag(), expected, "{field}");
-        }
-    }
-
-    #[test]
-    fn a_branch_is_found_where_a_parser_finds_it() {
-        for (via, shortcut) in [
-            ("SIP/2.0/TLS a;branch=z9hG4bK1", true),
-            ("SIP/2.0/TLS a;branch=z9hG4bK1;received=::1", true),
-            ("SIP/2.0/TLS a;rport;branch=z9hG4bK1 ;x", true),
-            ("SIP/2.0/TLS a; branch = z9hG4bK1", false),
-            ("SIP/2.0/TLS a;BRANCH=z9hG4bK1", false),
-            ("SIP/2.0/TLS a;x=\";branch=z9hG4bK2\";branch=z9hG4bK1", false),
-        ] {
-            assert_eq!(branch(via), shortcut.then_some("z9hG4bK1"), "{via}");
-            assert_eq!(crate::Via::parse(via).unwrap().branch(), Some("z9hG4bK1"), "{via}");
-        }
     }
 }

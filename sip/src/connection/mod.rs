@@ -381,6 +381,13 @@ impl<E> Connection<E> {
         self.outputs.pop_front()
     }
 
+    /// All there is to do, in place of what `outputs` held: the two queues change places, so that neither grows anew
+    /// each time.
+    pub fn poll_all(&mut self, outputs: &mut VecDeque<Output<E>>) {
+        outputs.clear();
+        std::mem::swap(outputs, &mut self.outputs);
+    }
+
     /// When [`Connection::handle_timeout`] is to be called.
     pub fn deadline(&self) -> Option<Instant> {
         let keep_alive = self.keep_alive.as_ref().and_then(KeepAlive::deadline);

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use super::keys::{Key, MethodlessKey};
 use super::server::{Finished, Kind, Pending, Repeat};
 use super::{Connection, ConnectionConfig, Counters, Output, Phase, Responded, ServerTxn, write_trying};
-use crate::{DropReason, Message, Method, ResponseHead, StatusCode, check_request_with, check_response};
+use crate::{DropReason, Message, Method, ResponseHead, StatusCode, read_request, read_response};
 
 impl<E> Connection<E> {
     pub(super) fn receive_request<T: AsRef<str>>(
@@ -26,20 +26,24 @@ impl<E> Connection<E> {
             Method::Benotify => Kind::Silent,
             _ => Kind::NonInvite,
         };
-        let methodless = self.keys.server(&message);
+        let via = message.top_via();
+        let methodless = via.as_ref().ok().and_then(|via| self.keys.server(&message, via));
         let key = methodless.as_ref().map(|methodless| methodless.with(method));
         if let Some(repeat) = key.and_then(|key| self.server.find(key, now)) {
             repeat_answer(repeat, &message, &self.config, &mut self.out, &mut self.counters);
             return;
         }
         let tag = CompactString::new(to_tag().as_ref());
-        if let Err(rejection) = check_request_with(&message, self.config.supported) {
-            self.counters.rejected += 1;
-            let extra: Vec<_> =
-                rejection.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            self.refuse(&message, key, kind, tag, rejection.status, &rejection.reason, &extra, now);
-            return;
-        }
+        let checked = match read_request(&message, via, self.config.supported) {
+            Ok(checked) => checked,
+            Err(rejection) => {
+                self.counters.rejected += 1;
+                let extra: Vec<_> =
+                    rejection.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                self.refuse(&message, key, kind, tag, rejection.status, &rejection.reason, &extra, now);
+                return;
+            }
+        };
         let Some((methodless, key)) = methodless.zip(key) else {
             self.counters.unanswerable += 1;
             return;
@@ -63,7 +67,8 @@ impl<E> Connection<E> {
             self.refuse(&message, Some(key), kind, tag, status, StatusCode(status).phrase(), &[], now);
             return;
         }
-        let Ok(head) = ResponseHead::from_request(&message, &tag, self.config.peer) else {
+        let head = ResponseHead::render(&message, via, Some(&checked.to), &tag, self.config.peer);
+        let Ok(head) = head else {
             self.counters.unanswerable += 1;
             return;
         };
@@ -153,15 +158,19 @@ impl<E> Connection<E> {
     }
 
     pub(super) fn receive_response(&mut self, message: Message) {
-        if let Err(reason) = check_response(&message, &self.config.sent_by) {
-            match reason {
-                DropReason::ForeignVia => self.counters.foreign_responses += 1,
-                DropReason::SeveralVias => self.counters.multi_via_responses += 1,
-                _ => self.counters.malformed_responses += 1,
+        let (via, cseq) = match read_response(&message, &self.config.sent_by) {
+            Ok(read) => read,
+            Err(reason) => {
+                match reason {
+                    DropReason::ForeignVia => self.counters.foreign_responses += 1,
+                    DropReason::SeveralVias => self.counters.multi_via_responses += 1,
+                    _ => self.counters.malformed_responses += 1,
+                }
+                return;
             }
-            return;
-        }
-        let (Some(key), Some(status)) = (self.keys.response(&message), message.status()) else {
+        };
+        let key = via.branch().map(|branch| self.keys.client(branch, cseq.method));
+        let (Some(key), Some(status)) = (key, message.status()) else {
             self.counters.stray_responses += 1;
             return;
         };

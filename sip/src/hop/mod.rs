@@ -371,6 +371,11 @@ impl<E> HopGroup<E> {
         self.outputs.pop_front()
     }
 
+    /// How often [`HopGroup::poll`] would give something.
+    pub fn outputs(&self) -> usize {
+        self.outputs.len()
+    }
+
     /// When [`HopGroup::handle_timeout`] is to be called.
     pub fn deadline(&self) -> Option<Instant> {
         let hold = self.held.first()?.pushed + self.config.hold;

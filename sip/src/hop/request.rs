@@ -31,12 +31,12 @@ impl OutRequest {
     /// [`NoBranch`]: the request could not be matched with its response.
     pub fn new(bytes: impl Into<Bytes>, branch: &str) -> Result<Self, NoBranch> {
         let bytes = bytes.into();
-        let begins = memchr::memmem::find_iter(&bytes, PARAMETER)
-            .map(|at| at + PARAMETER.len())
-            .find(|at| {
-                !branch.is_empty() && bytes.get(*at..).is_some_and(|b| b.starts_with(branch.as_bytes()))
-            })
-            .ok_or(NoBranch)?;
+        let is_it = |at: &usize| {
+            let parameter = bytes.get(*at..).and_then(|rest| rest.strip_prefix(PARAMETER));
+            parameter.is_some_and(|value| value.starts_with(branch.as_bytes())) && !branch.is_empty()
+        };
+        let found = memchr::memchr_iter(b';', &bytes).find(is_it).ok_or(NoBranch)?;
+        let begins = found + PARAMETER.len();
         let ends = begins + branch.len();
         Ok(Self { bytes, begins, base_ends: ends, ends })
     }

@@ -74,8 +74,11 @@ impl Span {
     }
 
     pub(crate) fn of(self, bytes: &[u8]) -> &[u8] {
-        let range = usize::try_from(self.start).unwrap_or(usize::MAX)..usize::try_from(self.end).unwrap_or(0);
-        bytes.get(range).unwrap_or_default()
+        bytes.get(self.range()).unwrap_or_default()
+    }
+
+    pub(crate) fn range(self) -> std::ops::Range<usize> {
+        usize::try_from(self.start).unwrap_or(usize::MAX)..usize::try_from(self.end).unwrap_or(0)
     }
 }
 

@@ -22,9 +22,9 @@ impl Message {
     /// # Errors
     /// [`HeaderError::NotUtf8`].
     pub fn optional(&self, name: HeaderName) -> Result<Option<&str>, HeaderError> {
-        match self.header_bytes(name) {
+        match self.field(name) {
             None => Ok(None),
-            Some(bytes) => std::str::from_utf8(bytes).map(Some).map_err(|_| HeaderError::NotUtf8(name)),
+            Some(field) => self.raw.text(field.value).map(Some).ok_or(HeaderError::NotUtf8(name)),
         }
     }
 
@@ -69,6 +69,16 @@ impl Message {
     /// [`HeaderError`].
     pub fn to_header(&self) -> Result<NameAddr<'_>, HeaderError> {
         NameAddr::parse(self.required(HeaderName::To)?)
+    }
+
+    /// The tag of From, if the message passed its check: found behind the address, which is not read again.
+    pub fn from_tag(&self) -> Option<&str> {
+        self.header(HeaderName::From).and_then(tag)
+    }
+
+    /// The tag of To; as [`Message::from_tag`].
+    pub fn to_tag(&self) -> Option<&str> {
+        self.header(HeaderName::To).and_then(tag)
     }
 
     /// Call-ID, compared byte by byte.
@@ -216,5 +226,41 @@ impl Message {
     /// Warnings.
     pub fn warnings(&self) -> impl Iterator<Item = Result<WarningValue<'_>, HeaderError>> {
         self.list(HeaderName::Warning).map(WarningValue::parse)
+    }
+}
+
+/// The tag of a From or To that has been checked: parameters of the field stand behind the last `>`, or behind the first
+/// `;` of an address without brackets.
+fn tag(field: &str) -> Option<&str> {
+    let mut params = field.get(memchr::memrchr(b'>', field.as_bytes()).map_or(0, |at| at + 1)..)?;
+    loop {
+        let (_, rest) = lex::cut(params, b';')?;
+        let (param, _) = lex::cut_before(rest, b';');
+        if let Some((name, value)) = lex::cut(param, b'=')
+            && lex::trim(name).eq_ignore_ascii_case("tag")
+        {
+            return Some(lex::trim(value));
+        }
+        params = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_where_a_parser_finds_it() {
+        for (field, expected) in [
+            ("<sip:a@b>;tag=1", Some("1")),
+            ("\"x>;tag=0\" <sip:a@b;tag=2>;q=1 ; Tag = 1", Some("1")),
+            ("sip:a@b;tag=1", Some("1")),
+            ("<sip:a@b;tag=2>", None),
+            ("<sip:a@b>;stag=2", None),
+            ("sip:a@b", None),
+        ] {
+            assert_eq!(tag(field), expected, "{field}");
+            assert_eq!(NameAddr::parse(field).unwrap().tag(), expected, "{field}");
+        }
     }
 }

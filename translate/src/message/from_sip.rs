@@ -175,7 +175,11 @@ impl MessageRefusal {
 /// To is `sips:` (ARC-05). Reading To costs more than looking whether it can be.
 fn addressed_securely(message: &Message) -> Result<bool, MessageRefusal> {
     let to = message.required(HeaderName::To).map_err(MessageRefusal::Header)?;
-    if !to.as_bytes().windows(5).any(|five| five.eq_ignore_ascii_case(b"sips:")) {
+    let is_sips = |colon: usize| {
+        let scheme = colon.checked_sub(4).and_then(|start| to.as_bytes().get(start..colon));
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips"))
+    };
+    if !memchr::memchr_iter(b':', to.as_bytes()).any(is_sips) {
         return Ok(false);
     }
     Ok(message.to_header().map_err(MessageRefusal::Header)?.uri.scheme() == Scheme::Sips)

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Stands between the two halves; it cannot occur in a JID (RFC 7622 §3).
-const SEPARATOR: char = '\0';
+const SEPARATOR: u8 = 0;
 
 /// The two users of a pair, both as normalised bare JIDs: the SIP user first, then the XMPP contact.
 /// Cheap to clone and to look up by a borrowed string made with [`PairKey::compose`].
@@ -24,7 +24,7 @@ impl PairKey {
         buffer.clear();
         buffer.reserve(sip_user.len() + contact.len() + 1);
         buffer.push_str(sip_user);
-        buffer.push(SEPARATOR);
+        buffer.push(char::from(SEPARATOR));
         buffer.push_str(contact);
     }
 
@@ -58,12 +58,14 @@ impl PairKey {
     }
 
     fn halves(&self) -> (&str, &str) {
-        self.0.split_once(SEPARATOR).unwrap_or((&self.0, ""))
+        let at = memchr::memchr(SEPARATOR, self.0.as_bytes()).unwrap_or(self.0.len());
+        (self.0.get(..at).unwrap_or_default(), self.0.get(at + 1..).unwrap_or_default())
     }
 }
 
 fn domain(bare_jid: &str) -> &str {
-    bare_jid.rsplit_once('@').map_or(bare_jid, |(_, domain)| domain)
+    let after = memchr::memrchr(b'@', bare_jid.as_bytes()).map_or(0, |at| at + 1);
+    bare_jid.get(after..).unwrap_or_default()
 }
 
 impl Borrow<str> for PairKey {

@@ -12,6 +12,9 @@ use super::{
 /// it ends, the next attempt is made at once instead of after a back-off.
 const WORKING_STREAM: Duration = Duration::from_secs(10);
 
+/// Octets of a short message: only for guessing how many make a batch.
+const TYPICAL_STANZA: usize = 256;
+
 /// The ordered way from one local domain to one remote domain.
 #[derive(Debug)]
 pub struct Lane<E: Envelope> {
@@ -244,8 +247,9 @@ impl<E: Envelope> Lane<E> {
             return;
         }
         let start = out.len();
-        let mut batch =
-            Batch { tracked: VecDeque::new(), replies: 0, ping: None, answered: false, since: now };
+        out.reserve(self.queued_bytes.min(budget));
+        let tracked = VecDeque::with_capacity(self.queued_tracked.min(budget / TYPICAL_STANZA));
+        let mut batch = Batch { tracked, replies: 0, ping: None, answered: false, since: now };
         while out.len() - start < budget {
             let room = self.unconfirmed.len() + batch.tracked.len() < self.config.unconfirmed;
             match self.queue.front() {
@@ -282,6 +286,7 @@ impl<E: Envelope> Lane<E> {
     pub fn written(&mut self, now: Instant) {
         let Some(batch) = self.writing.take() else { return };
         self.free_replies(batch.replies);
+        self.outputs.reserve(batch.tracked.len());
         for (envelope, _) in batch.tracked {
             self.sequence += 1;
             self.unconfirmed.push_back(Unconfirmed { sequence: self.sequence, receipt: envelope.receipt() });
@@ -349,6 +354,21 @@ impl<E: Envelope> Lane<E> {
                 self.connect_if_idle();
             }
         }
+    }
+
+    /// Everything [`Lane::poll`] would give, at once.
+    pub fn poll_all(&mut self) -> VecDeque<Output<E>> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Whether [`Lane::poll`] would give something.
+    pub fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// Whether stanzas or replies wait to be written. While some do, the driver needs no word of another.
+    pub fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     pub fn is_open(&self) -> bool {

@@ -123,12 +123,12 @@ impl Element {
 
     /// Value of the attribute of that name in no namespace.
     pub fn attr(&self, name: &str) -> Option<&str> {
-        self.attr_ns(name, "")
+        self.attrs.iter().find(|attr| attr.ns.is_none() && attr.name == name).map(Attribute::value)
     }
 
     /// Value of the attribute of that local name in that namespace.
     pub fn attr_ns(&self, name: &str, ns: &str) -> Option<&str> {
-        self.attrs.iter().find(|attr| attr.name == name && attr.ns == *ns).map(Attribute::value)
+        self.attrs.iter().find(|attr| attr.ns == *ns && attr.name == name).map(Attribute::value)
     }
 
     /// `xml:lang` of this very element.

@@ -43,6 +43,10 @@ fn append(
     care: impl Fn(u8) -> bool,
     replace: impl Fn(u8) -> Option<&'static [u8]>,
 ) {
+    // Nearly always there is nothing to escape, and without branches that is soon known.
+    if !s.bytes().fold(false, |found, byte| found | care(byte)) {
+        return out.extend_from_slice(s.as_bytes());
+    }
     out.reserve(s.len());
     let mut rest = s.as_bytes();
     while let Some(at) = rest.iter().position(|&byte| care(byte)) {

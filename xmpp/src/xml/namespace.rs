@@ -52,7 +52,7 @@ impl PartialEq for Namespace {
     fn eq(&self, other: &Self) -> bool {
         // Interned names meet at the same address far more often than not.
         let (a, b) = (self.as_str(), other.as_str());
-        std::ptr::eq(a, b) || a == b
+        a.len() == b.len() && (std::ptr::eq(a, b) || a == b)
     }
 }
 
@@ -60,7 +60,9 @@ impl Eq for Namespace {}
 
 impl PartialEq<str> for Namespace {
     fn eq(&self, other: &str) -> bool {
-        std::ptr::eq(self.as_str(), other) || self.as_str() == other
+        // Lengths tell most of them apart.
+        let name = self.as_str();
+        name.len() == other.len() && (std::ptr::eq(name, other) || name == other)
     }
 }
 
