@@ -12,6 +12,7 @@ use tokio_rustls::TlsStream;
 
 use crate::World;
 use crate::pki::Credential;
+use crate::process::Log;
 use crate::sip_agent::read_message;
 use crate::sip_text::SipMessage;
 use crate::tls;
@@ -23,6 +24,7 @@ type Waiting = Arc<Mutex<HashMap<(String, String), oneshot::Sender<SipMessage>>>
 #[derive(Debug)]
 pub(super) struct Line {
     writer: WriteHalf<TlsStream<TcpStream>>,
+    log: Arc<Log>,
     /// Who waits for the answer to which Call-ID and CSeq.
     waiting: Waiting,
     reading: JoinHandle<()>,
@@ -33,21 +35,23 @@ impl Line {
         let stream = tls::dial(world.pki(), Some(credential), "nuncio.contoso.com", GATEWAY_SIP).await?;
         let (mut reader, writer) = split(stream);
         let waiting = Waiting::default();
-        let (answers, log) = (Arc::clone(&waiting), world.log("front-end"));
+        let log = world.log("front-end");
+        let (answers, heard) = (Arc::clone(&waiting), Arc::clone(&log));
         let reading = tokio::spawn(async move {
             let mut buffer = Vec::new();
             while let Ok(Some(message)) = read_message(&mut reader, &mut buffer).await {
+                heard.push(format!("< {message}"));
                 let final_answer = message.status().is_some_and(|status| status >= 200);
                 match final_answer.then(|| take(&answers, &message)).flatten() {
                     Some(waits) => drop(waits.send(message)),
                     None if message.status().is_some_and(|status| status < 200) => {}
-                    None => log.push(format!("nobody waits for this:\n{message}")),
+                    None => heard.push(format!("nobody waits for this:\n{message}")),
                 }
             }
             // Who still waits is told by this.
             answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         });
-        Ok(Self { writer, waiting, reading })
+        Ok(Self { writer, log, waiting, reading })
     }
 
     /// Sends a request; the answer comes by the receiver.
@@ -57,6 +61,7 @@ impl Line {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.insert(key(&message), tell);
         }
+        self.log.push(format!("> {request}"));
         self.writer.write_all(request.as_bytes()).await?;
         self.writer.flush().await?;
         Ok(answer)

@@ -195,14 +195,17 @@ impl FrontEnd {
     /// Reads requests of the gateway's and answers each at once.
     async fn serve(&self, stream: TlsStream<tokio::net::TcpStream>) -> Result<()> {
         let (mut reader, mut writer) = split(stream);
+        let log = self.inner.world.log("front-end");
         let mut buffer = Vec::new();
         while let Some(request) = read_message(&mut reader, &mut buffer).await? {
             ensure!(request.status().is_none(), "an answer to nothing:\n{request}");
+            log.push(format!("< {request}"));
             let (status, answer, notify) = match request.method() {
                 Some("SUBSCRIBE") => self.take_subscribe(&request)?,
                 Some("NOTIFY") => self.take_notify(&request)?,
                 _ => self.take_message(&request)?,
             };
+            log.push(format!("> {answer}"));
             writer.write_all(answer.as_bytes()).await?;
             writer.flush().await?;
             // The NOTIFY follows the answer it belongs to (RFC 6665 s4.2.1.2), on the connection of our own.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use super::{FrontEnd, NAME};
 use crate::pidf::{Document, Tuple};
 use crate::sip_text::SipMessage;
+use crate::wait::until;
 
 /// What a front end does with a new subscription to a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +131,12 @@ impl FrontEnd {
         let book = self.book();
         let of_user = book.watched.watchers.iter().filter(|dialog| dialog.user == user);
         of_user.map(|dialog| dialog.watcher.clone()).collect()
+    }
+
+    /// Waits until the subscription has ended, and its last NOTIFY is on its way.
+    pub async fn ended(&self, watcher: &Watcher) -> Result<()> {
+        let known = || self.dialog(watcher, |_| ()).is_ok();
+        until(&format!("the end of {watcher:?}"), || async { !known() }).await
     }
 
     /// The answer to a SUBSCRIBE, and the NOTIFY that has to follow.
