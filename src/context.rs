@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use nuncio_sip::Limits as SipLimits;
 use nuncio_xmpp::Domain;
-use nuncio_xmpp::stream::{ChainStatus, InboundConfig, PresentedName, StreamLimits, Timeouts, TlsFacts};
+use nuncio_xmpp::stream::{ChainStatus, InboundConfig, StreamLimits, Timeouts, TlsFacts};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,7 +14,7 @@ use crate::config::HostPort;
 use crate::dns::{Dns, Family};
 use crate::gateway::Gateway;
 use crate::store::Store;
-use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Roots, SanName, ServerTls};
+use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Roots, ServerTls};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
@@ -25,6 +25,8 @@ pub struct Context {
     pub xmpp: XmppSide,
     /// Set once the gateway is told to stop: no new connections, finish what is under way.
     pub stop: CancellationToken,
+    /// Set when a stopping gateway has waited long enough for streams to partners.
+    pub hurry: CancellationToken,
     /// Set last: nothing more goes to front ends.
     pub release: CancellationToken,
     /// The tasks of all lanes.
@@ -46,14 +48,23 @@ pub struct SipSide {
     pub handshake: Duration,
     /// Time for a message to arrive whole, and for a stranger's first request.
     pub arrival: Duration,
-    pub front_ends: Vec<FrontEndTargets>,
+    /// Same order as in the gateway.
+    pub front_ends: Vec<FrontEndNames>,
+    /// Where the targets of each route are; same order as in the gateway.
+    pub routes: Vec<Vec<NextHop>>,
 }
 
-/// How a front end is recognised and reached; same order as in the gateway.
-pub struct FrontEndTargets {
+/// How a front end is recognised.
+pub struct FrontEndNames {
     pub name: String,
     pub certificate_names: Vec<String>,
-    pub next_hops: Vec<HostPort>,
+}
+
+/// Where one next hop is, and whose.
+pub struct NextHop {
+    /// The front end's place in [`SipSide::front_ends`].
+    pub front_end: usize,
+    pub address: HostPort,
 }
 
 /// The means of the XMPP side.
@@ -85,8 +96,7 @@ impl XmppSide {
             tls::ChainStatus::Missing => ChainStatus::Absent,
             other => ChainStatus::Untrusted(other.to_string().into()),
         };
-        let names =
-            peer.certificate().map(|certificate| certificate.names().iter().filter_map(name).collect());
+        let names = peer.certificate().map(tls::xmpp_names);
         TlsFacts {
             chain,
             names: names.unwrap_or_default(),
@@ -98,14 +108,5 @@ impl XmppSide {
     /// Our domains, for stream headers.
     pub fn served(&self) -> &[Domain] {
         &self.inbound.served
-    }
-}
-
-fn name(name: &SanName) -> Option<PresentedName> {
-    match name {
-        SanName::Dns(name) => Some(PresentedName::Dns(name.into())),
-        SanName::SrvName(name) => Some(PresentedName::Srv(name.into())),
-        SanName::XmppAddr(name) => Some(PresentedName::XmppAddr(name.into())),
-        SanName::Uri(_) | SanName::Other(_) => None,
     }
 }

@@ -6,11 +6,13 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod checks;
 pub mod cli;
 pub mod config;
 mod context;
 pub mod dns;
 pub mod gateway;
+pub mod log_limit;
 pub mod net;
 mod run;
 pub mod sip_frontend;

@@ -9,6 +9,9 @@ use std::path::Path;
 
 use config_support::{Run, Workspace};
 
+/// A state directory in the workspace, not the machine's.
+const STATE: (&str, &str) = ("NUNCIO_NODE__STATE_DIR", "state");
+
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config");
 
 #[test]
@@ -45,12 +48,12 @@ fn the_minimal_file_is_right_and_summed_up() {
     let workspace = Workspace::new();
     std::fs::copy(Path::new(FOLDER).join("right/minimal.toml"), workspace.path().join("nuncio.toml"))
         .unwrap();
-    let run = workspace.nuncio(&["check", "config", "--config", "nuncio.toml"], &[]);
+    let run = workspace.nuncio(&["check", "config", "--config", "nuncio.toml"], &[STATE]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
     let expected = "\
-The configuration is right.
+The configuration can be used. It says:
 
-node           n1, state in /var/lib/nuncio
+node           n1, state in state
 domains        contoso.com
 SIP            listens on 0.0.0.0:5061, calls itself nuncio.contoso.com
   front end    pool1: fe.contoso.com:5061 for contoso.com, certificate fe.contoso.com
@@ -60,8 +63,91 @@ XMPP           listens on 0.0.0.0:5269
 DNS            those of the system
 partners       1
   partner      fabrikam.com: federated
+
+What it names was looked at, as user UID:
+
+[sip] certificate pki/sip.pem
+  good     it is for nuncio.contoso.com (sip.name)
+  good     it is valid until 4096-01-01 00:00:00 UTC, DAYS days from now
+  good     its chain is complete, and leads to one of sip.roots
+
+[[certificate]] pki/contoso.pem
+  good     it is for contoso.com
+  good     it is valid until 4096-01-01 00:00:00 UTC, DAYS days from now
+  good     its chain is complete, and leads to a root that this machine knows
+
+[node] state_dir state
+  note     it does not exist yet; the gateway makes it when it starts first
+
+Everything is right.
 ";
-    assert_eq!(run.stdout, expected);
+    // These depend on who looks, and when.
+    let known = |line: &str| match (line.split_once("as user "), line.split_once(" UTC, ")) {
+        (Some((before, _)), _) => format!("{before}as user UID:"),
+        (_, Some((before, _))) => format!("{before} UTC, DAYS days from now"),
+        _ => line.to_owned(),
+    };
+    let found: Vec<_> = run.stdout.lines().map(known).collect();
+    assert_eq!(found.join("\n") + "\n", expected);
+    assert!(!workspace.path().join("state").exists(), "checking changes nothing");
+}
+
+#[test]
+fn what_peers_would_refuse_is_an_error_with_its_fix() {
+    let workspace = Workspace::new();
+    let text = std::fs::read_to_string(Path::new(FOLDER).join("right/minimal.toml")).unwrap();
+    // The certificate is for contoso.com only, and the gateway's name is another.
+    let text = text
+        .replace("domains = [\"contoso.com\"]", "domains = [\"contoso.com\", \"litware.com\"]")
+        .replace("name = \"nuncio.contoso.com\"", "name = \"gw.contoso.com\"");
+    workspace.write("nuncio.toml", &text);
+    let run = workspace.nuncio(&["check", "config", "nuncio.toml"], &[STATE]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(1), ""));
+    for part in [
+        "\n  ERROR    it is not for litware.com: it is for contoso.com\n           fix: have it issued for the domain itself",
+        "\n  ERROR    it is not for gw.contoso.com (sip.name): it is for nuncio.contoso.com\n           fix: ",
+        "\n  good     it is for contoso.com\n",
+        "\n2 errors: what is named there will not work.\n",
+    ] {
+        assert!(run.stdout.contains(part), "{part} is missing in\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn a_state_directory_that_anybody_may_write_is_an_error() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = Workspace::new();
+    std::fs::copy(Path::new(FOLDER).join("right/minimal.toml"), workspace.path().join("nuncio.toml"))
+        .unwrap();
+    let state = workspace.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let run = workspace.nuncio(&["check", "config", "nuncio.toml"], &[STATE]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stdout.contains("(mode 777)\n           fix: chmod 700 state\n"), "{}", run.stdout);
+}
+
+#[test]
+fn the_file_is_given_by_flag_or_by_place_or_by_the_environment() {
+    let workspace = Workspace::new();
+    std::fs::copy(Path::new(FOLDER).join("right/minimal.toml"), workspace.path().join("nuncio.toml"))
+        .unwrap();
+    workspace.write("label.toml", "[node]\nlabel = \"n7\"\n");
+    let named = ("NUNCIO_CONFIG", "nuncio.toml");
+    for (arguments, environment, label) in [
+        (&["--config", "nuncio.toml", "--config", "label.toml"][..], &[STATE][..], "n7"),
+        (&["nuncio.toml", "label.toml"], &[STATE], "n7"),
+        (&["nuncio.toml"], &[STATE, ("NUNCIO_CONFIG", "absent.toml")], "n1"),
+        (&[], &[STATE, named], "n1"),
+    ] {
+        let run = workspace.nuncio(&[&["check", "config"][..], arguments].concat(), environment);
+        assert_eq!(run.code, Some(0), "{arguments:?}: {}", run.stderr);
+        assert!(run.stdout.contains(&format!("\nnode           {label}, ")), "{arguments:?}: {}", run.stdout);
+    }
+    let run = workspace.nuncio(&["check", "config", "--config", "nuncio.toml", "label.toml"], &[STATE]);
+    assert_eq!(run.code, Some(2), "which one wins would be a guess");
+    let run = workspace.nuncio(&["check", "config"], &[]);
+    assert!(run.stderr.starts_with("/etc/nuncio/nuncio.toml: "), "{}", run.stderr);
 }
 
 #[test]
@@ -70,7 +156,7 @@ fn relative_paths_begin_at_the_folder_of_their_file() {
     std::fs::copy(Path::new(FOLDER).join("right/minimal.toml"), workspace.path().join("nuncio.toml"))
         .unwrap();
     std::fs::create_dir(workspace.path().join("elsewhere")).unwrap();
-    let run = workspace.nuncio_in("elsewhere", &["check", "config", "--config", "../nuncio.toml"], &[]);
+    let run = workspace.nuncio_in("elsewhere", &["check", "config", "--config", "../nuncio.toml"], &[STATE]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
 }
 
@@ -82,8 +168,9 @@ fn a_key_that_everybody_may_read_is_a_warning() {
         .unwrap();
     let key = workspace.path().join("pki/sip.key");
     std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let run = workspace.nuncio(&["check", "config", "--config", "nuncio.toml"], &[]);
+    let run = workspace.nuncio(&["check", "config", "--config", "nuncio.toml"], &[STATE]);
     assert_eq!(run.code, Some(0));
+    assert!(run.stdout.ends_with("\nIt works, with 1 warning.\n"), "{}", run.stdout);
     let first = run.stderr.lines().next().unwrap();
     assert_eq!(
         first,

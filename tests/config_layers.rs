@@ -232,3 +232,65 @@ fn the_program_reads_environment_and_flags() {
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.starts_with("flag --log-level: [log] level: \"inof\""), "{}", run.stderr);
 }
+
+#[test]
+fn front_ends_of_one_domain_make_one_route_in_their_order() {
+    let more = "
+[[sip.front_end]]
+name = \"spare\"
+certificate_names = [\"spare.contoso.com\"]
+next_hops = [\"spare.contoso.com:5061\", \"fe.contoso.com:5061\"]
+domains = [\"contoso.com\"]
+";
+    let base = BASE
+        .replace("domains = [\"contoso.com\"]", "domains = [\"contoso.com\", \"a.example\", \"b.example\"]");
+    let config = load(Sources::new().toml("nuncio.toml", base + more)).unwrap();
+    let routes: Vec<_> = config
+        .sip
+        .routes()
+        .into_iter()
+        .map(|route| {
+            let domains: Vec<_> = route.domains.iter().map(|domain| domain.as_str()).collect();
+            let hops: Vec<_> =
+                route.next_hops.iter().map(|(front_end, hop)| format!("{front_end} {hop}")).collect();
+            (domains.join(" "), hops.join(", "))
+        })
+        .collect();
+    let expected = [
+        ("contoso.com", "0 fe.contoso.com:5061, 1 spare.contoso.com:5061, 1 fe.contoso.com:5061"),
+        ("a.example b.example", "0 fe.contoso.com:5061"),
+    ];
+    assert_eq!(routes, expected.map(|(domains, hops)| (domains.to_owned(), hops.to_owned())));
+}
+
+#[test]
+fn a_domain_has_at_most_64_next_hops() {
+    let with = |count: usize| {
+        let hops: Vec<_> = (0..count).map(|n| format!("\"fe{n}.contoso.com:5061\"")).collect();
+        load(Sources::new().toml(
+            "nuncio.toml",
+            BASE.replace("[\"fe.contoso.com:5061\"]", &format!("[{}]", hops.join(", "))),
+        ))
+    };
+    assert!(with(64).is_ok());
+    let report = with(65).unwrap_err();
+    assert!(
+        problems(&report)[0].contains("65 next hops; only 64 would ever be tried"),
+        "{:?}",
+        problems(&report)
+    );
+}
+
+#[test]
+fn dec_11_a_cap_on_messages_is_0_or_at_least_1300() {
+    let with = |cap: usize| {
+        let text = format!("{BASE}\n[limits]\nsip.message = {cap}\n");
+        load(Sources::new().toml("nuncio.toml", text)).map(|config| config.limits.sip.message)
+    };
+    assert_eq!(with(0).unwrap(), 0);
+    assert_eq!(with(1300).unwrap(), 1300);
+    for cap in [1, 1299] {
+        let report = with(cap).unwrap_err();
+        assert!(problems(&report)[0].contains("1300 (RFC 3428) is the least"), "{:?}", problems(&report));
+    }
+}

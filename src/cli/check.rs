@@ -4,17 +4,23 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use super::{ConfigArguments, complain, load};
+use crate::checks::{self, Finding, Level};
 use crate::config::{Config, Listener};
 
 pub(super) fn config(arguments: &ConfigArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     match load(&arguments.sources(environment)) {
         Ok((config, report)) => {
             eprint!("{report}");
-            match std::io::stdout().write_all(summary(&config).as_bytes()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::FAILURE,
+            let findings = checks::all(&config, SystemTime::now());
+            let warnings = report.problems().len();
+            let text = format!("{}\n{}", summary(&config), findings_text(&findings, warnings));
+            let wrong = findings.iter().any(|finding| finding.level == Level::Wrong);
+            match std::io::stdout().write_all(text.as_bytes()) {
+                Ok(()) if !wrong => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
             }
         }
         Err(report) => {
@@ -26,7 +32,7 @@ pub(super) fn config(arguments: &ConfigArguments, environment: Vec<(OsString, Os
 
 /// What the configuration amounts to, for people.
 fn summary(config: &Config) -> String {
-    let mut text = String::from("The configuration is right.\n\n");
+    let mut text = String::from("The configuration can be used. It says:\n\n");
     let mut line = |name: &str, value: String| {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<14} {value}");
@@ -73,6 +79,48 @@ fn summary(config: &Config) -> String {
     if let Some(more @ 1..) = config.partners.len().checked_sub(SHOWN) {
         line("  partner", format!("… and {more} more"));
     }
+    text
+}
+
+/// What was looked at, and how it is; `warnings` were given before.
+fn findings_text(findings: &[Finding], warnings: usize) -> String {
+    let mut text = String::from("What it names was looked at");
+    // Who looks decides what may be read and written.
+    let _ = writeln!(text, ", as user {}:", rustix::process::geteuid().as_raw());
+    let mut subject = "";
+    for finding in findings {
+        if subject != finding.subject {
+            subject = &finding.subject;
+            let _ = writeln!(text, "\n{subject}");
+        }
+        let level = match finding.level {
+            Level::Good => "good",
+            Level::Note => "note",
+            Level::Warning => "WARNING",
+            Level::Wrong => "ERROR",
+        };
+        let _ = writeln!(text, "  {level:<8} {}", finding.text);
+        if let Some(fix) = &finding.fix {
+            let _ = writeln!(text, "  {:<8} fix: {fix}", "");
+        }
+    }
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let plural = |count: usize, word: &str| match count {
+        1 => format!("1 {word}"),
+        _ => format!("{count} {word}s"),
+    };
+    let (wrong, warnings) = (count(Level::Wrong), count(Level::Warning) + warnings);
+    let verdict = match (wrong, warnings) {
+        (0, 0) => "Everything is right.".to_owned(),
+        (0, _) => format!("It works, with {}.", plural(warnings, "warning")),
+        (_, 0) => format!("{}: what is named there will not work.", plural(wrong, "error")),
+        _ => format!(
+            "{} and {}: what is named there will not work.",
+            plural(wrong, "error"),
+            plural(warnings, "warning")
+        ),
+    };
+    let _ = writeln!(text, "\n{verdict}");
     text
 }
 

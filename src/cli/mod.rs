@@ -67,9 +67,13 @@ enum Check {
 
 #[derive(Debug, Args)]
 struct ConfigArguments {
-    /// Configuration file; give it again to lay another file over it, the later one wins
-    #[arg(long, value_name = "FILE", env = "NUNCIO_CONFIG", default_value = DEFAULT_FILE)]
+    /// Configuration file; give it again to lay another file over it, the later one wins. Without any: the file that the
+    /// environment variable NUNCIO_CONFIG names, else /etc/nuncio/nuncio.toml
+    #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
+    /// The same as --config FILE
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -86,7 +90,12 @@ struct RunArguments {
 
 impl ConfigArguments {
     fn sources(&self, environment: Vec<(OsString, OsString)>) -> Sources {
-        self.config.iter().fold(Sources::new(), Sources::file).environment(environment)
+        let named = environment.iter().find(|(name, value)| name == "NUNCIO_CONFIG" && !value.is_empty());
+        let fallback = [named.map_or_else(|| DEFAULT_FILE.into(), |(_, value)| value.into())];
+        // Only one of the two was given.
+        let given: Vec<&PathBuf> = self.config.iter().chain(&self.files).collect();
+        let files = if given.is_empty() { fallback.iter().collect() } else { given };
+        files.into_iter().fold(Sources::new(), Sources::file).environment(environment)
     }
 }
 
@@ -117,13 +126,17 @@ First steps:
   1. Write /etc/nuncio/nuncio.toml, from examples/nuncio.toml;
      docs/configuration.md explains every key.
   2. nuncio check config
-     tells line by line what is wrong with it, or what it amounts to.
+     tells line by line what is wrong with it, or what it amounts to; then
+     looks at certificates and the state directory, and says what will not work.
   3. nuncio run
      The log says \"ready\" with the addresses that it listens on.
 
-Every single value of the file can be overridden by the environment,
-NUNCIO_SECTION__KEY: NUNCIO_LOG__LEVEL=debug, NUNCIO_SIP__CONNECT__FAMILY=ipv4.
-Lists are separated by commas.
+The environment overrides the file, NUNCIO_SECTION__KEY, with two underscores
+between section and key: NUNCIO_LOG__LEVEL=debug,
+NUNCIO_SIP__CONNECT__FAMILY=ipv4. Items of a list are separated by commas:
+NUNCIO_SIP__DOMAINS=contoso.com,litware.com. That goes for every key but those
+of sections in double brackets, such as [[partner]] and [[certificate]], which
+may stand more than once: they are in the file only.
 
 Exit codes:
   0  done
@@ -133,15 +146,27 @@ Exit codes:
 const RUN_ABOUT: &str = "\
 Run the gateway in the foreground.
 
-The log goes to standard error. Once all listeners are up it says \"ready\" with their addresses. SIGTERM and SIGINT \
-let it drain: no new streams, queues are emptied, streams closed, exit code 0. A second signal ends it at once.";
+The log goes to standard error. Once all listeners are up it says \"ready\" with their addresses.
+
+Signals:
+  SIGTERM, SIGINT  drain: no new streams, queues are emptied, streams closed,
+                   exit code 0; a second one ends it at once
+  SIGUSR1          write into the log what it holds and has counted
+  SIGHUP           says in the log that nothing is reloaded: the configuration
+                   is read at start only";
 
 const CHECK_CONFIG_ABOUT: &str = "\
 Check the configuration, and show what it amounts to.
 
-Reads the files and the environment exactly as \"nuncio run\" does, and opens the certificates, keys and roots that \
-they name; connects to nothing. Errors go to standard error, each with file, line and column, and the exit code is 1. \
-Without errors a summary goes to standard output, and the exit code is 0.";
+Reads the files and the environment exactly as \"nuncio run\" does; changes nothing, connects to nothing. Errors go to \
+standard error, each with file, line and column, and the exit code is 1.
+
+If there are none, a summary goes to standard output, and then what it names is looked at: whether each certificate is \
+for the domains or the name it is shown for, is valid, for servers, and has its chain; whether the state directory and \
+the key in it can be used, and by nobody else. Anything that will not work is an ERROR, with the fix, and the exit code \
+is 1; warnings leave it 0.
+
+Run it as the user of the service, who may not read or write what you may: \"sudo -u nuncio nuncio check config\".";
 
 #[cfg(test)]
 mod tests {

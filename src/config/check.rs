@@ -1,11 +1,14 @@
 //! What only shows between values: overlaps, contradictions, gaps.
 
+mod policy;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ::config::{Value, ValueKind};
+use nuncio_sip::hop::MAX_TARGETS;
 
 use super::Sources;
 use super::address::Domain;
@@ -34,6 +37,7 @@ impl Checker<'_> {
         self.front_ends(root, &served);
         self.certificates(root, &served);
         self.partners(root, &served);
+        self.policy(root, &served);
         self.listeners(root);
         self.limits(root, merged);
         if !sources.trust_paths {
@@ -133,6 +137,9 @@ impl Checker<'_> {
                 has.insert(&domain.value, ());
             }
         }
+        for (domain, place) in &served.order {
+            self.next_hops(domain, *place, front_ends);
+        }
         if all || !sound || front_ends.is_empty() {
             return;
         }
@@ -146,6 +153,24 @@ impl Checker<'_> {
                     ),
                 );
             }
+        }
+    }
+
+    fn next_hops(&mut self, domain: &Domain, place: Option<PlaceId>, front_ends: &[At<FrontEndSection>]) {
+        let of = |front_end: &FrontEndSection| {
+            front_end.domains.place.is_none() || elements(&front_end.domains).any(|own| own.value == *domain)
+        };
+        let theirs = front_ends.iter().map(|front_end| &front_end.value).filter(|front_end| of(front_end));
+        let count = theirs.map(|front_end| elements(&front_end.next_hops).count()).sum::<usize>();
+        if count > MAX_TARGETS {
+            let domain = domain.to_unicode();
+            self.error(
+                place,
+                format!(
+                    "[sip] domains: the front ends of {domain} have {count} next hops; only {MAX_TARGETS} would ever be \
+                     tried, list fewer"
+                ),
+            );
         }
     }
 
@@ -308,6 +333,17 @@ impl Checker<'_> {
     fn limits(&mut self, root: &Root, merged: &Value) {
         let Some(limits) = &root.limits.value else { return };
         let (sip, xmpp) = (&limits.sip, &limits.xmpp);
+        // What RFC 3428 §8 allows everywhere: no network asks for less, and the header fields alone take several
+        // hundred.
+        const SMALLEST_CAP: usize = 1300;
+        if (1..SMALLEST_CAP).contains(&sip.message) {
+            let text = format!(
+                "[limits.sip] message: {} is too small: the header fields count as well, and hardly a message would pass; \
+                 {SMALLEST_CAP} (RFC 3428) is the least, 0 means any length",
+                sip.message
+            );
+            self.error(find(merged, &["limits", "sip", "message"]), text);
+        }
         let bytes = |n: usize| n.to_string();
         let rules = [
             ("sip", "header", bytes(sip.header), "head", bytes(sip.head), sip.header <= sip.head),

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::address::{Bind, CertificateName, DnsServer, Domain, HostPort, SentBy, SourceAddress};
 use super::limits::Limits;
+use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
 use super::schema::{Key, Presence, Shape};
-use super::value::{Family, LogFilter, LogFormat, NodeLabel, PartnerType};
+use super::value::{Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Verdict};
 
 macro_rules! presence {
     (required) => {
@@ -80,6 +81,8 @@ section! {
         "certificate" => certificates: Sections<CertificateSection>, required;
         /// Limits. Every one has a default that suits most.
         "limits" => limits: Limits, default "{}";
+        /// Which SIP users may talk to partners.
+        "policy" => policy: PolicySection, default "{}";
         /// Partners: the XMPP domains that we talk to. A domain that is not listed is refused.
         "partner" => partners: Sections<PartnerSection>, default "[]";
     }
@@ -100,6 +103,9 @@ section! {
         "format" => format: LogFormat, default "\"human\"";
         /// What is logged.
         "level" => level: LogFilter, default "\"info\"";
+        /// How addresses of users appear: as they are; the domain only; or with a hash in place of the user part, the same
+        /// for the same user as long as `node.key` in the state directory is the same.
+        "addresses" => addresses: LogAddresses, default "\"full\"";
     }
 }
 
@@ -128,7 +134,8 @@ section! {
         "connect" => connect: ConnectSection, default "{}";
         /// Where front ends connect to. At least one.
         "listener" => listeners: Sections<ListenerSection>, required;
-        /// Front ends, or pools of them. At least one. When several serve a domain, they are tried in this order.
+        /// Front ends, or pools of them. At least one. When several serve a domain, they are tried in this order: the next
+        /// one when no connection can be made, or the answer is 503.
         "front_end" => front_ends: Sections<FrontEndSection>, required;
     }
 }
@@ -183,6 +190,32 @@ section! {
         "certificate" => certificate: PathBuf, required;
         /// Private key of `certificate` in PEM, without passphrase.
         "key" => key: PathBuf, required;
+    }
+}
+
+section! {
+    struct PolicySection {
+        /// The global switch: `false` refuses messages and subscriptions of all SIP users, and nothing of them is
+        /// visible outside.
+        "enabled" => enabled: bool, default "true";
+        /// What holds for SIP users no rule speaks of.
+        "default" => default: Verdict, default "\"allow\"";
+        /// How long a SIP user who added a contact counts as having added him, after his front end last subscribed to
+        /// that contact for him.
+        "consent" => consent: ConsentLifetime, default "\"45d\"";
+        /// Rules about SIP users. One that denies wins over all that allow, and any rule over `default`.
+        "rule" => rules: Sections<RuleSection>, default "[]";
+    }
+}
+
+section! {
+    struct RuleSection {
+        /// Whom it is about: addresses, served domains, or patterns in which `*` stands for any text.
+        "users" => users: OneOrMore<SipUsers>, required;
+        /// Partners it is about, by any of their domains; the primary domain stands for all of them. Absent: all partners.
+        "partners" => partners: Vec<At<Domain>>, default "[]";
+        /// Whether they may talk to these partners.
+        "verdict" => verdict: Verdict, required;
     }
 }
 

@@ -134,18 +134,22 @@ limits! {
         headers: usize, "headers" = 256, 32 => 4096;
         /// Longest body. Longer: 413.
         body: usize, "bytes" = 256 * KIB, 4 * KIB => 16 * MIB;
-        /// Longest MESSAGE that we send, all of it; 0: any length. RFC 3428 wants 1300 where not every hop is
-        /// congestion-controlled; over TLS every hop is. Longer: `policy-violation` to the contact.
+        /// Longest MESSAGE that we send, all of it; 0: any length, else 1300 or more. RFC 3428 wants 1300 where not every
+        /// hop is congestion-controlled; over TLS every hop is. Longer: `policy-violation` to the contact.
         message: usize, "bytes" = 0, 0 => MIB;
-        /// Most inbound connections at a time.
+        /// Most inbound connections at a time, of each listener.
         connections: usize, "connections" = 1000, 1 => 100_000;
-        /// Most inbound connections at a time that have not shown a certificate yet.
+        /// Most inbound connections at a time that have not shown a certificate yet, of each listener.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
+        /// Most of these from one address, or from one /64 network of IPv6.
+        unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
         /// Most requests of one connection that wait for their final answer. More: 503.
         pending_per_connection: usize, "requests" = 16_384, 1 => 1_000_000;
-        /// Most requests that wait for a connection to one next hop.
+        /// Most requests that wait for a connection to the front ends of a domain, beyond `pending_per_connection`. More:
+        /// `resource-constraint` to the contact.
         queue: usize, "requests" = 4096, 1 => 1_000_000;
-        /// How long a request may wait for a connection to its next hop, or for the evidence that its message was taken.
+        /// How long a message of a contact may wait for its turn, and then for a connection to a front end, before its
+        /// sender is told that it was not delivered.
         hold: Duration, "duration" = secs(10), secs(1) => secs(30);
         /// Time for one TCP connect.
         connect: Duration, "duration" = secs(5), ms(100) => secs(60);
@@ -174,12 +178,14 @@ limits! {
         attributes: usize, "attributes" = 64, 16 => 1024;
         /// Most elements in a stanza, itself included.
         elements: usize, "elements" = 4096, 64 => 65_536;
-        /// Most inbound connections at a time, over all partners.
+        /// Most inbound connections at a time, over all partners, of each listener.
         connections: usize, "connections" = 1000, 1 => 100_000;
-        /// Most connections at a time with one partner domain.
+        /// Most inbound streams at a time of one partner domain, over all listeners.
         connections_per_partner: usize, "connections" = 20, 1 => 100_000;
-        /// Most inbound connections at a time that are not authenticated yet.
+        /// Most inbound connections at a time that are not authenticated yet, of each listener.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
+        /// Most of these from one address, or from one /64 network of IPv6.
+        unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
         /// Most stanzas that wait for one lane (our domain, their domain).
         lane_queue: usize, "stanzas" = 2048, 1 => 1_000_000;
         /// Most bytes of stanzas that wait for one lane.
@@ -210,7 +216,8 @@ limits! {
 limits! {
     /// Limits of one pair (SIP user, XMPP user).
     pub struct PairLimits {
-        /// Most messages of one pair that wait, in each direction.
+        /// Most messages of one contact that wait for one SIP user. More: `resource-constraint` to the contact. (The other
+        /// direction waits in the lane.)
         queue: usize, "messages" = 256, 1 => 65_536;
     }
 }

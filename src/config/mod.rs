@@ -19,6 +19,7 @@ mod file;
 mod leaf;
 mod limits;
 mod pem;
+mod policy;
 mod problem;
 mod read;
 pub mod reference;
@@ -36,10 +37,13 @@ pub use address::{
     Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, SentBy, SourceAddress,
 };
 pub use limits::{Limits, PairLimits, SipLimits, StoreLimits, XmppLimits};
+pub use policy::SipUsers;
 pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
 pub(crate) use value::printable;
-pub use value::{Family, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError};
+pub use value::{
+    Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError, Verdict,
+};
 
 /// Where the configuration is looked for unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/nuncio/nuncio.toml";
@@ -61,6 +65,8 @@ pub struct Config {
     pub certificates: Certificates,
     /// `[limits]`
     pub limits: Limits,
+    /// `[policy]`
+    pub policy: Policy,
     /// `[[partner]]`
     pub partners: Partners,
 }
@@ -100,6 +106,8 @@ pub struct Log {
     pub format: LogFormat,
     /// What is logged.
     pub level: LogFilter,
+    /// How addresses of users appear.
+    pub addresses: LogAddresses,
 }
 
 /// DNS.
@@ -164,6 +172,36 @@ impl Sip {
     pub fn front_ends_of(&self, domain: &Domain) -> impl Iterator<Item = &FrontEnd> {
         self.routes.get(domain).into_iter().flatten().filter_map(|index| self.front_ends.get(*index))
     }
+
+    /// The ways to all served domains: those with the same front ends in the same order share one.
+    pub fn routes(&self) -> Vec<Route<'_>> {
+        let mut routes: Vec<(&[usize], Route<'_>)> = Vec::new();
+        for domain in &self.domains {
+            let order = self.routes.get(domain).map_or(&[][..], Vec::as_slice);
+            if let Some((_, route)) = routes.iter_mut().find(|(other, _)| *other == order) {
+                route.domains.push(domain);
+                continue;
+            }
+            let front_ends = order
+                .iter()
+                .filter_map(|index| self.front_ends.get(*index).map(|front_end| (*index, front_end)));
+            let next_hops = front_ends
+                .flat_map(|(index, front_end)| front_end.next_hops.iter().map(move |hop| (index, hop)))
+                .collect();
+            routes.push((order, Route { domains: vec![domain], next_hops }));
+        }
+        routes.into_iter().map(|(_, route)| route).collect()
+    }
+}
+
+/// The way to the users of some served domains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route<'a> {
+    /// The domains; never empty.
+    pub domains: Vec<&'a Domain>,
+    /// The next hops of their front ends in the order in which they are tried, each with its front end's place in
+    /// [`Sip::front_ends`].
+    pub next_hops: Vec<(usize, &'a HostPort)>,
 }
 
 /// A front end or pool of them.
@@ -217,6 +255,30 @@ impl Certificates {
             (identity, domains)
         })
     }
+}
+
+/// Which SIP users may talk to partners, and for how long a contact counts as added.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The global switch; off refuses everybody.
+    pub enabled: bool,
+    /// For users no rule speaks of.
+    pub default: Verdict,
+    /// How long a SIP user who added a contact counts as having added him after his last SUBSCRIBE.
+    pub consent: Duration,
+    /// In the order of the file; a rule that denies wins.
+    pub rules: Vec<PolicyRule>,
+}
+
+/// One rule about SIP users.
+#[derive(Clone, Debug)]
+pub struct PolicyRule {
+    /// Never empty.
+    pub users: Vec<SipUsers>,
+    /// Domains of partners; empty: all partners.
+    pub partners: Vec<Domain>,
+    /// What it says.
+    pub verdict: Verdict,
 }
 
 /// A federated organisation or provider.

@@ -7,13 +7,17 @@ use ::config::{ConfigError, Map, Value, ValueKind};
 
 use super::address::Domain;
 use super::check::Checker;
-use super::file::{ConnectSection, ListenerSection, PartnerSection, Root, SipSection, XmppSection};
+use super::file::{
+    ConnectSection, ListenerSection, PartnerSection, PolicySection, Root, RuleSection, SipSection,
+    XmppSection,
+};
 use super::problem::{Report, Severity};
 use super::read::{At, OneOrMore, Reader, Sections};
 use super::source::{Layer, Part, Sources};
 use super::value::Family;
 use super::{
-    Certificates, Config, Connect, Dns, FrontEnd, Identity, Listener, Log, Node, Partner, Partners, Sip, Xmpp,
+    Certificates, Config, Connect, Dns, FrontEnd, Identity, Listener, Log, Node, Partner, Partners, Policy,
+    PolicyRule, Sip, Xmpp,
 };
 
 /// See [`Config::load`].
@@ -71,7 +75,7 @@ fn config(root: Root) -> Option<Config> {
     let (node, log, dns) = (root.node.value?, root.log.value?, root.dns.value?);
     Some(Config {
         node: Node { label: node.label.value?, state_dir: node.state_dir.value? },
-        log: Log { format: log.format.value?, level: log.level.value? },
+        log: Log { format: log.format.value?, level: log.level.value?, addresses: log.addresses.value? },
         dns: Dns {
             servers: dns.servers.value.map(|list| list.0.into_iter().map(|server| server.value.0).collect()),
             timeout: dns.timeout.value?,
@@ -92,6 +96,7 @@ fn config(root: Root) -> Option<Config> {
             certificates
         },
         limits: root.limits.value?,
+        policy: policy(root.policy.value?)?,
         partners: partners(root.partners.value?.0)?,
     })
 }
@@ -146,6 +151,23 @@ fn listeners(listeners: Sections<ListenerSection>) -> Option<Vec<Listener>> {
         Some(Listener { bind, only_v6: section.value.family.value == Some(Family::Ipv6) })
     };
     listeners.0.into_iter().map(listener).collect()
+}
+
+fn policy(policy: PolicySection) -> Option<Policy> {
+    let rule = |section: At<RuleSection>| {
+        let section = section.value;
+        Some(PolicyRule {
+            users: plain(section.users.value?),
+            partners: section.partners.value?.into_iter().map(|domain| domain.value).collect(),
+            verdict: section.verdict.value?,
+        })
+    };
+    Some(Policy {
+        enabled: policy.enabled.value?,
+        default: policy.default.value?,
+        consent: policy.consent.value?.0,
+        rules: policy.rules.value?.0.into_iter().map(rule).collect::<Option<_>>()?,
+    })
 }
 
 fn partners(sections: Vec<At<PartnerSection>>) -> Option<Partners> {

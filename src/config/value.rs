@@ -90,6 +90,18 @@ words! {
 }
 
 words! {
+    /// `log.addresses`
+    pub enum LogAddresses: "a way to log addresses" {
+        /// As they are.
+        Full = "full",
+        /// The domain only.
+        Domain = "domain",
+        /// A keyed hash in place of the user part.
+        Hashed = "hashed",
+    }
+}
+
+words! {
     /// Which internet protocols an outbound connection, or a listener on `[::]`, uses.
     pub enum Family: "an address family" {
         /// IPv6 and IPv4.
@@ -110,6 +122,16 @@ words! {
         PublicVerified = "public-verified",
         /// A public provider where anybody can call himself anything.
         PublicUnverified = "public-unverified",
+    }
+}
+
+words! {
+    /// What a policy rule says.
+    pub enum Verdict: "a verdict" {
+        /// They may.
+        Allow = "allow",
+        /// They may not, whatever other rules say.
+        Deny = "deny",
     }
 }
 
@@ -165,13 +187,13 @@ impl Text for Duration {
     const AS_NUMBER: Option<&'static str> = Some("; write it with its unit and in quotes, such as \"10s\"");
 
     fn allowed() -> String {
-        "duration: `\"500ms\"`, `\"10s\"`, `\"5m\"`, `\"1h\"`".to_owned()
+        "duration: `\"500ms\"`, `\"10s\"`, `\"5m\"`, `\"1h\"`, `\"45d\"`".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         let refused = || {
             ValueError::new(format!(
-                "{} is not a duration; expected a whole number with its unit (ms, s, m or h), such as \"10s\"",
+                "{} is not a duration; expected a whole number with its unit (ms, s, m, h or d), such as \"10s\"",
                 quoted(text)
             ))
         };
@@ -183,6 +205,7 @@ impl Text for Duration {
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
+            "d" => 86_400_000,
             _ => return Err(refused()),
         };
         number.checked_mul(millis).map(Self::from_millis).ok_or_else(refused)
@@ -192,7 +215,7 @@ impl Text for Duration {
 /// A duration as it is written in the file: in the largest unit that divides it.
 pub(crate) fn duration_text(duration: Duration) -> String {
     let millis = duration.as_millis();
-    for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
+    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
         if millis != 0 && millis.is_multiple_of(size) {
             return format!("{}{unit}", millis / size);
         }
@@ -276,6 +299,19 @@ impl Text for LogFilter {
                 None => directive,
             };
             let level = level.trim();
+            if level.is_empty() {
+                let directive = directive.trim();
+                let known = Self::LEVELS.map(quoted).join(", ");
+                return Err(ValueError::new(match directive.strip_suffix('=') {
+                    Some(part) if !part.is_empty() => format!(
+                        "{} says for which part and not how much; a level has to follow the \"=\", for example \
+                         \"{}=debug\"; levels are {known}",
+                        quoted(directive),
+                        part.chars().take(40).map(printable).collect::<String>(),
+                    ),
+                    _ => format!("a level is missing in {}; levels are {known}", quoted(text)),
+                }));
+            }
             if !Self::LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known)) {
                 return Err(not_a_word(level, Self::WHAT, Self::LEVELS.into_iter()));
             }
@@ -337,7 +373,18 @@ mod tests {
         let error = LogFilter::parse("inof").unwrap_err().to_string();
         assert!(error.ends_with("did you mean \"info\"?"), "{error}");
         assert!(LogFilter::parse("nuncio=loud").is_err());
-        assert!(LogFilter::parse("").is_err());
+        for (text, expected) in [
+            ("", "a level is missing in \"\"; levels are \"off\""),
+            ("info,", "a level is missing in \"info,\"; levels are \"off\""),
+            (
+                "nonsense=",
+                "\"nonsense=\" says for which part and not how much; a level has to follow the \"=\", for \
+              example \"nonsense=debug\"; levels are",
+            ),
+        ] {
+            let error = LogFilter::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 
     #[test]

@@ -21,12 +21,14 @@ pub(super) const ALLOW: &str = "MESSAGE, OPTIONS, CANCEL, ACK";
 pub(super) struct SipAnswer {
     pub(super) status: u16,
     pub(super) reason: Cow<'static, str>,
-    pub(super) headers: SmallVec<[(&'static str, String); 2]>,
+    pub(super) headers: SmallVec<[(&'static str, String); 1]>,
+    /// The reason as it goes into the log.
+    why: Option<String>,
 }
 
 impl SipAnswer {
     pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: SmallVec::new() }
+        Self { status, reason: reason.into(), headers: SmallVec::new(), why: None }
     }
 
     pub(super) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
@@ -34,13 +36,14 @@ impl SipAnswer {
         self
     }
 
-    /// What [`SipAnswer::because`] said.
-    pub(super) fn why(&self) -> Option<&str> {
-        self.headers.iter().find(|(name, _)| *name == diagnostics::FIELD).map(|(_, value)| value.as_str())
+    /// What [`SipAnswer::because`] said, else the reason phrase.
+    pub(super) fn why(&self) -> &str {
+        self.why.as_deref().unwrap_or(&self.reason)
     }
 
     /// Says to our own side why (`ms-diagnostics`, mission: it explains itself).
-    pub(super) fn because(self, gateway: &Gateway, diagnostic: Diagnostic, why: &str) -> Self {
+    pub(super) fn because(mut self, gateway: &Gateway, diagnostic: Diagnostic, why: &str) -> Self {
+        self.why = Some(why.to_owned());
         self.with(diagnostics::FIELD, diagnostic.value(&gateway.settings.sip_name, why))
     }
 }
@@ -78,10 +81,7 @@ impl Gateway {
         let peer = self.connections.get(&id).map(|link| link.peer.clone());
         self.forget_connection(id);
         let Some(SipPeer::FrontEnd(index)) = peer else { return };
-        let active =
-            self.front_ends.get(index).and_then(|front_end| front_end.hops.step(|group| group.active()));
-        let Some(port) = active.and_then(|(connection, _)| self.connection(ConnectionId(connection.0)))
-        else {
+        let Some(port) = self.connection_to(index) else {
             self.counters.answers_lost.add(responses.len() as u64);
             return;
         };

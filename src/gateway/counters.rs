@@ -36,18 +36,24 @@ counters! {
     notices_lost,
     /// Stanza errors whose id was ours and led to a notice.
     late_errors,
+    /// Stanza errors about messages whose senders had been told already.
+    late_errors_repeated,
     /// Stanza errors with an id we never made.
     foreign_errors,
     /// Stanza errors and answers whose id looks like ours but fails its check.
     forged_ids,
     /// Stanzas dropped because their stream ended while too many answers were under way.
     stanzas_dropped,
-    /// Pairs dropped after an internal error.
+    /// Attempts to connect, and steps of tasks, that an internal error ended.
+    tasks_panicked,
+    /// Pairs emptied after an internal error.
     pairs_lost,
     /// Answers to SIP requests whose connection was gone, with none other to the same front end.
     answers_lost,
     /// Streams refused because the domain is no partner.
     streams_refused,
+    /// Requests of front ends that do not cross: another method than MESSAGE, or a dialog that is not known.
+    sip_requests_not_for_us,
     /// SIP requests refused because the peer's certificate is no front end's.
     unlisted_sip_peers,
 }

@@ -4,14 +4,15 @@ use nuncio_sip::connection::ServerTxn;
 use nuncio_sip::{Message, Method};
 use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
-use nuncio_translate::judge::{Direction, Kind, Refusal, judge};
+use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::from_sip::{self, MessageRefusal};
 use nuncio_translate::message::{ACCEPT, ACCEPT_ENCODING};
 use nuncio_translate::pair::PairKey;
+use nuncio_translate::text::LogSafe;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_xmpp::Condition;
 use nuncio_xmpp::lane::{Failure, FailureKind, PushRefusal};
-use tracing::info;
+use tracing::{debug, info};
 
 use super::answers::{ALLOW, SipAnswer};
 use super::{ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
@@ -51,19 +52,33 @@ impl Gateway {
                 Ok(()) => return,
                 Err(answer) => {
                     self.counters.sip_to_xmpp_failed.add(1);
-                    let why = answer.why().unwrap_or(&answer.reason);
-                    info!(status = answer.status, %why, "MESSAGE refused");
+                    info!(status = answer.status, why = %LogSafe(answer.why()), "MESSAGE refused");
                     answer
                 }
             },
             // No dialogs yet, so whatever belongs to one belongs to none of ours (SIP-29, SIP-31, EV-05).
             Method::Bye | Method::Info | Method::Update | Method::Notify | Method::Prack | Method::Refer => {
-                SipAnswer::new(481, "Call/Transaction Does Not Exist")
+                let answer = SipAnswer::new(481, "Call/Transaction Does Not Exist");
+                self.not_for_us(answer, request, "it belongs to a dialog that the gateway does not know")
             }
-            method if method.is_known() => SipAnswer::new(405, "Method Not Allowed").with("Allow", ALLOW),
-            _ => SipAnswer::new(501, "Not Implemented").with("Allow", ALLOW),
+            method if method.is_known() => {
+                let answer = SipAnswer::new(405, "Method Not Allowed").with("Allow", ALLOW);
+                self.not_for_us(answer, request, "requests of this method do not cross to XMPP")
+            }
+            _ => {
+                let answer = SipAnswer::new(501, "Not Implemented").with("Allow", ALLOW);
+                self.not_for_us(answer, request, "the gateway does not know this method")
+            }
         };
         self.answers().refused(reply, answer, now);
+    }
+
+    /// The refusal of a request that no user is told about: counted, and logged for whoever looks for it.
+    fn not_for_us(&self, answer: SipAnswer, request: &Message, why: &str) -> SipAnswer {
+        self.counters.sip_requests_not_for_us.add(1);
+        let method = LogSafe(request.method().as_str());
+        debug!(%method, status = answer.status, why, "request of a front end refused");
+        answer.because(self, Diagnostic::RequestKind, why)
     }
 
     /// The health probe of front ends and edges (SIP-32).
@@ -80,7 +95,8 @@ impl Gateway {
     fn refuse_stranger(&self, peer: &SipPeer, reply: ReplyTo, now: Moment) {
         let SipPeer::Unlisted(why) = peer else { return };
         self.counters.unlisted_sip_peers.add(1);
-        info!(%why, "SIP request refused: the peer is no front end of ours");
+        // That this peer is a stranger was logged when it connected.
+        debug!(%why, "SIP request refused: the peer is no front end of ours");
         let answer = SipAnswer::new(403, "Forbidden").because(self, Diagnostic::ForeignSender, why);
         self.answers().refused(reply, answer, now);
     }
@@ -93,7 +109,9 @@ impl Gateway {
         now: Moment,
     ) -> Result<(), SipAnswer> {
         if request.to_header().is_ok_and(|to| to.tag().is_some()) {
-            return Err(SipAnswer::new(481, "Call/Transaction Does Not Exist"));
+            let why = "it belongs to a dialog that the gateway does not know";
+            let answer = SipAnswer::new(481, "Call/Transaction Does Not Exist");
+            return Err(answer.because(self, Diagnostic::RequestKind, why));
         }
         let policy = self.policy.load();
         let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
@@ -126,8 +144,13 @@ impl Gateway {
         let mut composed = String::new();
         PairKey::compose(from, to, &mut composed);
         let crossed = remote.with_pair(&composed, &settings.pair, &self.timers, now, |key, pair| {
-            let (direction, kind) = (Direction::SipToXmpp, Kind::Message);
-            let permit = judge(&policy, remote_domain, pair.consent(), direction, kind, now.unix())
+            let question = Question {
+                sip_user: from,
+                contact_domain: remote_domain,
+                direction: Direction::SipToXmpp,
+                kind: Kind::Message,
+            };
+            let permit = judge(&policy, &question, pair.consent(), now.unix())
                 .map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
             let crossing = pair.sip_user_writes(permit, now);
             let envelope = ToXmppEnvelope {
@@ -141,7 +164,7 @@ impl Gateway {
                 .map_err(|error| self.lane_refused(&partner.domain, &error.reason))
         });
         crossed.unwrap_or_else(|lost| {
-            self.pair_lost(&composed, lost, Some(&lane));
+            self.pair_lost(&composed, lost, now);
             Err(SipAnswer::new(500, "Server Internal Error"))
         })
     }
@@ -155,7 +178,7 @@ impl Gateway {
     fn refused_by_rule(&self, refusal: Refusal, remote_domain: &str) -> SipAnswer {
         let diagnostic = match refusal {
             Refusal::UnlistedDomain => Diagnostic::NoRoute,
-            Refusal::PartnerDisabled | Refusal::SipUserFirst => Diagnostic::SenderNotAuthorised,
+            _ => Diagnostic::SenderNotAuthorised,
         };
         let why = format!("{remote_domain}: {refusal} ({})", refusal.name());
         match refusal {
@@ -184,7 +207,11 @@ impl Gateway {
                     .because(self, Diagnostic::NoRouteNow, &why)
             }
             PushRefusal::Unreachable(failure) => self.unreachable(partner, Some(failure)),
-            PushRefusal::ShuttingDown => SipAnswer::new(503, "Service Unavailable"),
+            PushRefusal::ShuttingDown => SipAnswer::new(503, "Service Unavailable").because(
+                self,
+                Diagnostic::Shutdown,
+                "the gateway is shutting down",
+            ),
         }
     }
 

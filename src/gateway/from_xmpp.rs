@@ -7,24 +7,23 @@ use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
-use nuncio_translate::judge::{Direction, Kind, judge};
+use nuncio_translate::judge::{Refusal, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
-use nuncio_translate::pair::{Cause, Notice, Pair, PairKey};
+use nuncio_translate::pair::{Cause, LATEST_ERROR, Notice, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
 use nuncio_xmpp::stanza::is_error;
 use nuncio_xmpp::{
     Addresses, Condition, Element, ErrorType, IqVerdict, Jid, StanzaError, StanzaKind, check_iq, classify,
-    write_error_reply,
 };
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
-use super::pairs::Remote;
-use super::timers::Due;
-use super::{Gateway, LanePort};
+use crate::log_limit::{self, Source};
 
-/// How long after a message an error about it still reaches its sender.
-const LATEST_ERROR: Duration = Duration::from_secs(24 * 3600);
+use super::hops::message_of;
+use super::incoming::{Incoming, ReplySlot};
+use super::timers::Due;
+use super::{Gateway, LanePort, Pair};
 
 impl Gateway {
     /// Whether a stanza may have to be answered, so that it needs a reservation. What only brings an answer
@@ -39,32 +38,37 @@ impl Gateway {
         }
     }
 
-    /// Reserves the place for the answer to a stanza, on the lane back to its sender's domain. Without it
-    /// the stanza is not worked on: `wake` rings when there is room again, and until then the stream it
+    /// The same for a stanza with a bad address, whatever it wants.
+    pub fn bad_address_may_be_answered(stanza: &Element) -> bool {
+        let is_result = classify(stanza) == Some(StanzaKind::Iq) && stanza.attr("type") == Some("result");
+        !is_error(stanza) && !is_result
+    }
+
+    /// Reserves the place for the answer to a stanza that goes back from one of our domains to a partner's. Without
+    /// it the stanza is not worked on: `wake` rings when there is room again, and until then the stream it
     /// came on is not read.
-    pub fn reserve_answer(&self, addresses: &Addresses, wake: &Arc<Notify>) -> bool {
-        let remote = self.remote(addresses.from.domain());
-        let lane = self.lane_below(&remote, addresses.to.domain(), addresses.from.domain());
-        if lane.step(|lane| lane.reserve_reply()) {
-            return true;
-        }
-        remote.wait_for_room(Arc::clone(wake));
-        // It may have come free between the two steps.
-        lane.step(|lane| lane.reserve_reply())
+    pub fn reserve_answer(&self, local: &str, remote_domain: &str, wake: &Arc<Notify>) -> Option<ReplySlot> {
+        let remote = self.remote(remote_domain);
+        let lane = self.lane_below(&remote, local, remote_domain);
+        ReplySlot::reserve(&lane).or_else(|| {
+            remote.wait_for_room(Arc::clone(wake));
+            // It may have come free between the two steps.
+            ReplySlot::reserve(&lane)
+        })
     }
 
     /// Works on a stanza whose addresses the stream has vouched for. If it [may be
     /// answered](Gateway::may_be_answered), a place for that is [reserved](Gateway::reserve_answer).
-    pub fn xmpp_stanza(&self, stanza: Element, addresses: &Addresses, now: Moment) {
-        let remote = self.remote(addresses.from.domain());
-        let lane = self.lane_below(&remote, addresses.to.domain(), addresses.from.domain());
+    pub fn xmpp_stanza(&self, stanza: Element, addresses: &Addresses, slot: Option<ReplySlot>, now: Moment) {
         match classify(&stanza) {
             Some(StanzaKind::Message) if is_error(&stanza) => self.late_error(&stanza, addresses, now),
-            Some(StanzaKind::Message) => self.xmpp_message(stanza, addresses, &remote, &lane, now),
-            Some(StanzaKind::Iq) => self.xmpp_iq(&stanza, addresses, &lane, now),
+            Some(StanzaKind::Message) => {
+                self.xmpp_message(Incoming::new(stanza, slot, now), addresses, now);
+            }
+            Some(StanzaKind::Iq) => self.xmpp_iq(Incoming::new(stanza, slot, now), addresses, now),
             Some(StanzaKind::Presence) if !is_presence_type(stanza.attr("type")) => {
                 let failure = XmppFailure::new(Condition::BadRequest, "the type of presence is unknown");
-                reply_error(&lane, &stanza, &failure, now);
+                Incoming::new(stanza, slot, now).fail(&failure, now);
             }
             // Presence says nothing to anybody yet: silence is the uniform answer (mission, rule 3).
             Some(StanzaKind::Presence) | None => {}
@@ -72,31 +76,25 @@ impl Gateway {
     }
 
     /// Answers a stanza with a bad local part or resource, which costs that stanza only.
-    pub fn xmpp_bad_address(&self, stanza: &Element, local: &str, remote: &str, now: Moment) {
-        let lane = self.lane(local, remote);
-        if !lane.step(|lane| lane.reserve_reply()) {
-            return;
-        }
+    pub fn xmpp_bad_address(&self, stanza: Element, slot: Option<ReplySlot>, now: Moment) {
         let failure = XmppFailure::new(Condition::JidMalformed, "the address is malformed");
-        reply_error(&lane, stanza, &failure, now);
+        Incoming::new(stanza, slot, now).fail(&failure, now);
     }
 
     /// Acts on everything that is due, and says when it is to be called again.
     pub fn handle_timeout(&self, now: Moment) {
+        self.log_budget.handle_timeout(now.instant);
         for due in self.timers.take(now.instant) {
             match due {
                 Due::Pair(key) => self.visit_pair(&key, now),
-                Due::Reply(key, bytes) => {
-                    let lane = self.lane(key.local_domain(), key.remote_domain());
-                    lane.feed(|lane| lane.push_reply(bytes, now.instant));
-                }
+                Due::Reply(slot, bytes) => slot.send(bytes, now),
             }
         }
     }
 
     /// When [`Gateway::handle_timeout`] is due.
     pub fn deadline(&self) -> Option<std::time::Instant> {
-        self.timers.deadline()
+        [self.timers.deadline(), self.log_budget.deadline()].into_iter().flatten().min()
     }
 
     /// Rings when [`Gateway::deadline`] came closer.
@@ -104,112 +102,105 @@ impl Gateway {
         self.timers.wake()
     }
 
-    fn xmpp_message(
-        &self,
-        stanza: Element,
-        addresses: &Addresses,
-        remote: &Remote,
-        lane: &LanePort,
-        now: Moment,
-    ) {
+    fn xmpp_message(&self, message: Incoming, addresses: &Addresses, now: Moment) {
         // Which messages are for SIP at all (IM-12, IM-13) is decided before any rule: an empty one gets the
         // same silence from everybody.
-        match to_sip::read(&stanza, Languages::default()) {
+        match to_sip::read(message.stanza(), Languages::default()) {
             Reading::Instant(_) => {}
-            Reading::Nothing | Reading::Error(_) => return lane.feed(|lane| lane.release_reply()),
+            Reading::Nothing | Reading::Error(_) => return message.done(),
             Reading::Refuse(failure) if failure == UNIFORM_REFUSAL => {
-                return self.reply_uniform(lane, &stanza, addresses, now);
+                return self.reply_uniform(message, now);
             }
-            Reading::Refuse(failure) => return reply_error(lane, &stanza, &failure, now),
+            Reading::Refuse(failure) => return message.fail(&failure, now),
         }
         let (contact, user) = (addresses.from.bare(), addresses.to.bare());
         if SipUser::from_jid(&user).is_err() || Contact::from_jid(&contact).is_err() {
             let failure = XmppFailure::new(Condition::JidMalformed, "the address has no SIP counterpart");
-            return reply_error(lane, &stanza, &failure, now);
+            return message.fail(&failure, now);
         }
         let policy = self.policy.load();
+        let remote = self.remote(contact.domain());
         let mut composed = String::new();
         PairKey::compose(user.as_str(), contact.as_str(), &mut composed);
-        let done = remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
-            let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-            match judge(&policy, contact.domain(), pair.consent(), direction, kind, now.unix()) {
-                Err(refusal) => {
-                    self.counters.xmpp_to_sip_refused.add(1);
-                    info!(rule = refusal.name(), contact = %self.shown(key.contact()), "message of a contact refused");
-                    self.reply_uniform(lane, &stanza, addresses, now);
-                }
-                Ok(permit) => match pair.contact_writes(permit, stanza, &self.settings.pair, now) {
-                    Ok(()) => self.run_pair(key, pair, lane, now),
-                    Err(stanza) => {
-                        self.counters.xmpp_to_sip_failed.add(1);
-                        let failure = XmppFailure {
-                            kind: ErrorType::Wait,
-                            ..XmppFailure::new(Condition::ResourceConstraint, "too many messages are waiting")
-                        };
-                        reply_error(lane, &stanza, &failure, now);
+        let done =
+            remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
+                match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
+                    Err(refusal) => {
+                        self.counters.xmpp_to_sip_refused.add(1);
+                        self.log_contact_refused(key, refusal, "message of a contact refused", now);
+                        self.reply_uniform(message, now);
                     }
-                },
-            }
-        });
+                    Ok(permit) => match pair.contact_writes(permit, message, &self.settings.pair, now) {
+                        Ok(()) => self.run_pair(key, pair, now),
+                        Err(message) => {
+                            self.counters.xmpp_to_sip_failed.add(1);
+                            let failure = XmppFailure {
+                                kind: ErrorType::Wait,
+                                ..XmppFailure::new(
+                                    Condition::ResourceConstraint,
+                                    "too many messages are waiting",
+                                )
+                            };
+                            message.fail(&failure, now);
+                        }
+                    },
+                }
+            });
         if let Err(lost) = done {
-            self.pair_lost(&composed, lost, Some(lane));
+            self.pair_lost(&composed, lost, now);
         }
-        self.serve_front_end_of(user.domain(), now);
+        self.serve_route_of(user.domain(), now);
+    }
+
+    pub(super) fn log_contact_refused(&self, key: &PairKey, refusal: Refusal, what: &str, now: Moment) {
+        let source = Source::Domain(key.remote_domain());
+        if self.log_budget.allows(log_limit::Cause::ContactRefused, source, now.instant) {
+            info!(rule = refusal.name(), contact = %self.shown(key.contact()), "{what}");
+        }
     }
 
     /// The one answer for every refusal, sent after the time a front end takes to refuse.
-    pub(super) fn reply_uniform(
-        &self,
-        lane: &LanePort,
-        stanza: &Element,
-        addresses: &Addresses,
-        now: Moment,
-    ) {
-        let mut bytes = Vec::new();
-        if !write_failure(&mut bytes, stanza, &UNIFORM_REFUSAL) {
-            return lane.feed(|lane| lane.release_reply());
-        }
+    pub(super) fn reply_uniform(&self, stanza: Incoming, now: Moment) {
         let delay = self.pace.lock().draw(self.environment.random());
-        let key = PairKey::new(addresses.to.bare_str(), addresses.from.bare_str());
-        self.timers.schedule(now.instant + delay, Due::Reply(key, bytes));
+        if let Some((slot, bytes)) = stanza.fail_later(&UNIFORM_REFUSAL) {
+            self.timers.schedule(now.instant + delay, Due::Reply(slot, bytes));
+        }
     }
 
     fn visit_pair(&self, key: &PairKey, now: Moment) {
         let remote = self.remote(key.remote_domain());
-        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
         let done = remote.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
-            for stanza in pair.expired(&self.settings.pair, now) {
+            for message in pair.expired(&self.settings.pair, now) {
                 self.counters.xmpp_to_sip_failed.add(1);
                 let failure = XmppFailure {
                     kind: ErrorType::Wait,
                     ..XmppFailure::new(Condition::RemoteServerTimeout, "the message waited too long")
                 };
-                reply_error(&lane, &stanza, &failure, now);
+                message.fail(&failure, now);
             }
-            self.run_pair(key, pair, &lane, now);
+            self.run_pair(key, pair, now);
         });
         if let Err(lost) = done {
-            self.pair_lost(key.as_str(), lost, Some(&lane));
+            self.pair_lost(key.as_str(), lost, now);
         }
-        self.serve_front_end_of(key.local_domain(), now);
+        self.serve_route_of(key.local_domain(), now);
     }
 
     /// The messages of a pair that still wait go back to their sender.
     pub(super) fn give_up_pair(&self, key: &PairKey, now: Moment) {
         let remote = self.remote(key.remote_domain());
-        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
         let done = remote.visit(key, &self.settings.pair, &self.timers, now, |_, pair| {
-            for stanza in pair.give_up() {
+            for message in pair.give_up() {
                 self.counters.xmpp_to_sip_failed.add(1);
                 let failure = XmppFailure {
                     kind: ErrorType::Wait,
                     ..XmppFailure::new(Condition::RemoteServerTimeout, "the gateway is being shut down")
                 };
-                reply_error(&lane, &stanza, &failure, now);
+                message.fail(&failure, now);
             }
         });
         if let Err(lost) = done {
-            self.pair_lost(key.as_str(), lost, Some(&lane));
+            self.pair_lost(key.as_str(), lost, now);
         }
     }
 
@@ -220,63 +211,70 @@ impl Gateway {
         let id = stanza.attr("id").unwrap_or_default();
         match stanza_id::verify(&self.settings.node_key, id, user, contact) {
             // Nothing is remembered per message, so an old id must not be good for ever.
-            Ok(id) if now.wall().duration_since(id.sent).is_ok_and(|age| age > LATEST_ERROR) => {
+            Ok(id) if now.wall().duration_since(id.sent).is_ok_and(|age| age >= LATEST_ERROR) => {
                 self.counters.foreign_errors.add(1);
             }
             Ok(id) if id.kind == stanza_id::Kind::Message => {
-                self.counters.late_errors.add(1);
                 let cause = Cause::Error { condition: error.condition, by: reporter(&error, addresses) };
                 let mut composed = String::new();
                 PairKey::compose(user, contact, &mut composed);
-                self.notify_sip_user(&composed, addresses.from.domain(), Notice::new(cause, id.sent), now);
+                self.tell_sip_user(&composed, addresses.from.domain(), now, |pair| {
+                    let first = pair.late_error(&id, cause);
+                    if first { &self.counters.late_errors } else { &self.counters.late_errors_repeated }
+                        .add(1);
+                });
             }
             Ok(_) => {}
             Err(IdError::Foreign) => self.counters.foreign_errors.add(1),
             Err(IdError::Forged) => {
                 self.counters.forged_ids.add(1);
-                info!(from = %self.shown(contact), "stanza error dropped: its id fails the check for these addresses");
+                let source = Source::Domain(addresses.from.domain());
+                if self.log_budget.allows(log_limit::Cause::ForgedId, source, now.instant) {
+                    info!(from = %self.shown(contact), "stanza error dropped: its id fails the check for these addresses");
+                }
             }
         }
     }
 
     /// Tells a SIP user about messages he sent.
     pub(super) fn notify_sip_user(&self, composed: &str, remote_domain: &str, notice: Notice, now: Moment) {
+        self.tell_sip_user(composed, remote_domain, now, |pair| pair.notify(notice));
+    }
+
+    fn tell_sip_user(&self, composed: &str, remote_domain: &str, now: Moment, tell: impl FnOnce(&mut Pair)) {
         let remote = self.remote(remote_domain);
-        let done =
-            remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair: &mut Pair| {
-                let lane = self.lane_below(&remote, key.local_domain(), remote_domain);
-                pair.notify(notice);
-                self.run_pair(key, pair, &lane, now);
-            });
+        let done = remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair| {
+            tell(pair);
+            self.run_pair(key, pair, now);
+        });
         if let Err(lost) = done {
-            let local = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
-            let lane = local.map(|(_, local)| self.lane_below(&remote, local, remote_domain));
-            self.pair_lost(composed, lost, lane.as_deref());
+            self.pair_lost(composed, lost, now);
         }
         let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
         if let Some((_, local_domain)) = local_domain {
-            self.serve_front_end_of(local_domain, now);
+            self.serve_route_of(local_domain, now);
         }
     }
 
-    fn xmpp_iq(&self, stanza: &Element, addresses: &Addresses, lane: &LanePort, now: Moment) {
-        match check_iq(stanza) {
-            IqVerdict::Result { id, .. } | IqVerdict::Error { id } => self.iq_answered(id, addresses, lane),
+    fn xmpp_iq(&self, iq: Incoming, addresses: &Addresses, now: Moment) {
+        match check_iq(iq.stanza()) {
+            IqVerdict::Result { id, .. } | IqVerdict::Error { id } => {
+                let lane = self.lane(addresses.to.domain(), addresses.from.domain());
+                self.iq_answered(id, addresses, &lane);
+                iq.done();
+            }
             IqVerdict::Request { kind, id, payload } => {
                 let mut bytes = Vec::new();
-                let answered = super::iq::answer(&mut bytes, kind, id, payload, addresses);
-                if answered {
-                    lane.feed(|lane| lane.push_reply(bytes, now.instant));
+                if super::iq::answer(&mut bytes, kind, id, payload, addresses) {
+                    iq.answer(bytes, now);
                 } else {
-                    self.reply_uniform(lane, stanza, addresses, now);
+                    self.reply_uniform(iq, now);
                 }
             }
             IqVerdict::Refuse(condition) => {
-                let failure = XmppFailure::new(condition, "the request is malformed");
-                reply_error(lane, stanza, &failure, now);
+                iq.fail(&XmppFailure::new(condition, "the request is malformed"), now);
             }
-            IqVerdict::Ignore if Self::may_be_answered(stanza) => lane.feed(|lane| lane.release_reply()),
-            IqVerdict::Ignore => {}
+            IqVerdict::Ignore => iq.done(),
         }
     }
 
@@ -315,18 +313,4 @@ fn is_presence_type(name: Option<&str>) -> bool {
 /// How long a front end took, as far as it may model a refusal.
 pub(super) fn took(sent_ms: u64, now: Moment) -> Duration {
     Duration::from_millis(now.unix_ms.saturating_sub(sent_ms))
-}
-
-/// Queues an error in answer to `stanza`, using up its reservation.
-pub(super) fn reply_error(lane: &LanePort, stanza: &Element, failure: &XmppFailure, now: Moment) {
-    let mut bytes = Vec::new();
-    if write_failure(&mut bytes, stanza, failure) {
-        lane.feed(|lane| lane.push_reply(bytes, now.instant));
-    } else {
-        lane.feed(|lane| lane.release_reply());
-    }
-}
-
-fn write_failure(out: &mut Vec<u8>, stanza: &Element, failure: &XmppFailure) -> bool {
-    write_error_reply(out, stanza, failure.kind, failure.condition, failure.text.as_deref(), None)
 }

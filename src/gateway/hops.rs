@@ -1,83 +1,34 @@
 //! What goes to the front ends: released by its pair, sent by the group of next hops, settled by the answer.
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use compact_str::CompactString;
 use nuncio_sip::connection;
 use nuncio_sip::hop::{HopFailure, HopGroup, HopOutput, OutRequest, Outgoing, PushRefusal};
 use nuncio_sip::{Message, StatusCode};
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
-use nuncio_translate::judge::{Direction, Kind, judge};
+use nuncio_translate::judge::{Direction, Kind, Question, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, RequestError};
-use nuncio_translate::pair::{NextForSip, Notice, Pair, PairKey, ToSip};
+use nuncio_translate::pair::{NextForSip, Notice, PairKey, ToSip};
 use nuncio_translate::{Moment, notice};
-use nuncio_xmpp::{Addresses, BareJid, Condition, Element, ErrorType, Jid};
-use parking_lot::Mutex;
-use tracing::{info, warn};
+use nuncio_xmpp::{BareJid, Condition, Element, ErrorType, Jid};
+use tracing::warn;
 
-use super::from_xmpp::{reply_error, took};
-use super::port::Port;
-use super::{ConnectionId, Gateway, Judged, LanePort, ToSipEnvelope};
+use crate::log_limit::{Cause, Source};
+
+use super::from_xmpp::took;
+use super::incoming::Incoming;
+use super::routes::Route;
+use super::{ConnectionId, Gateway, Judged, Pair, ToSipEnvelope};
 
 /// Room for everything of a MESSAGE but its body, so that writing it allocates once.
 const REQUEST_OVERHEAD: usize = 768;
 
-/// The machine in front of one front end.
-pub type HopPort = Port<HopGroup<ToSipEnvelope>>;
-
-/// One front end: the next hops behind one name, and the domains it serves.
-#[derive(Debug, Clone)]
-pub struct FrontEnd {
-    pub name: CompactString,
-    /// The served domains it speaks for and is responsible for.
-    pub domains: Vec<CompactString>,
-    pub hops: Arc<HopPort>,
-    /// The next hop the group wants a connection to, until its driver takes the order.
-    connect: Arc<Mutex<Option<usize>>>,
-    /// The deadline its driver sleeps towards.
-    armed: Arc<Mutex<Option<Instant>>>,
-}
-
-impl FrontEnd {
-    pub fn new(name: &str, domains: Vec<CompactString>, hops: HopGroup<ToSipEnvelope>) -> Self {
-        Self {
-            name: name.into(),
-            domains,
-            hops: Arc::new(Port::new(hops)),
-            connect: Arc::default(),
-            armed: Arc::default(),
-        }
-    }
-
-    /// For the group's driver: the number of the next hop to connect to, if one is wanted.
-    pub fn take_connect_order(&self) -> Option<usize> {
-        self.connect.lock().take()
-    }
-
-    /// For the group's driver: when it has to wake by itself. It is woken if that becomes earlier.
-    pub fn arm(&self) -> Option<Instant> {
-        let deadline = self.hops.step(|group| group.deadline());
-        *self.armed.lock() = deadline;
-        deadline
-    }
-
-    pub(super) fn speaks_for(&self, domain: &str) -> bool {
-        self.domains.iter().any(|served| served == domain)
-    }
-}
-
 impl Gateway {
-    pub fn front_ends(&self) -> &[FrontEnd] {
-        &self.front_ends
-    }
-
-    /// Acts on everything the group of a front end wants or reports. Whoever has given it something to do
+    /// Acts on everything the group of a route wants or reports. Whoever has given it something to do
     /// calls this, with no other lock held; only connecting is left to its driver.
-    pub fn serve_front_end(&self, front_end: &FrontEnd, now: Moment) {
+    pub fn serve_route(&self, route: &Route, now: Moment) {
         loop {
-            let settled = self.serve_group(front_end, now);
+            let settled = self.serve_group(route, now);
             if settled.is_empty() {
                 return;
             }
@@ -88,29 +39,21 @@ impl Gateway {
         }
     }
 
-    /// The same for the front end that is responsible for a served domain.
-    pub(super) fn serve_front_end_of(&self, local_domain: &str, now: Moment) {
-        if let Some(front_end) = self.front_end_of(local_domain) {
-            self.serve_front_end(front_end, now);
+    /// The same for the route to a served domain.
+    pub(super) fn serve_route_of(&self, local_domain: &str, now: Moment) {
+        if let Some(route) = self.route_of(local_domain) {
+            self.serve_route(route, now);
         }
     }
 
-    fn front_end_of(&self, local_domain: &str) -> Option<&FrontEnd> {
-        self.front_ends.iter().find(|front_end| front_end.speaks_for(local_domain))
-    }
-
-    fn serve_group(
-        &self,
-        front_end: &FrontEnd,
-        now: Moment,
-    ) -> Vec<(ToSipEnvelope, Result<Message, HopFailure>)> {
+    fn serve_group(&self, route: &Route, now: Moment) -> Vec<(ToSipEnvelope, Result<Message, HopFailure>)> {
         let mut settled = Vec::new();
-        front_end.hops.step(|group| {
+        route.hops.step(|group| {
             while let Some(output) = group.poll() {
                 match output {
                     HopOutput::Connect { target } => {
-                        *front_end.connect.lock() = Some(target);
-                        front_end.hops.notify();
+                        *route.connect.lock() = Some(target);
+                        route.hops.notify();
                     }
                     HopOutput::Send { outgoing, .. } if !self.may_still_leave(outgoing.envelope(), now) => {
                         group.withdraw(outgoing, now.instant);
@@ -126,9 +69,9 @@ impl Gateway {
                 }
             }
             if let Some(deadline) = group.deadline()
-                && front_end.armed.lock().is_none_or(|armed| deadline < armed)
+                && route.armed.lock().is_none_or(|armed| deadline < armed)
             {
-                front_end.hops.notify();
+                route.hops.notify();
             }
         });
         settled
@@ -141,11 +84,10 @@ impl Gateway {
         if generation == policy.generation() {
             return true;
         }
-        let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-        match judge(&policy, envelope.pair.remote_domain(), &consent, direction, kind, now.unix()) {
+        match judge(&policy, &message_of(&envelope.pair), &consent, now.unix()) {
             Ok(_) => true,
             Err(refusal) => {
-                info!(rule = refusal.name(), contact = %self.shown(envelope.pair.contact()), "refused when it was about to leave");
+                self.log_contact_refused(&envelope.pair, refusal, "refused when it was about to leave", now);
                 false
             }
         }
@@ -170,8 +112,8 @@ impl Gateway {
     }
 
     /// Lets everything leave that may leave. Called under the pair's guard; once that is released, the caller
-    /// serves the front end ([`Gateway::serve_front_end_of`]).
-    pub(super) fn run_pair(&self, key: &PairKey, pair: &mut Pair, lane: &LanePort, now: Moment) {
+    /// serves the route ([`Gateway::serve_route_of`]).
+    pub(super) fn run_pair(&self, key: &PairKey, pair: &mut Pair, now: Moment) {
         loop {
             match pair.next_for_sip() {
                 NextForSip::Nothing => return,
@@ -182,32 +124,31 @@ impl Gateway {
                     if let Err(failure) = self.send_notice(envelope, notice, now) {
                         pair.settled(serial);
                         self.counters.notices_lost.add(1);
-                        warn!(contact = %self.shown(key.contact()), ?failure, "a failure notice could not be sent");
+                        if self.may_log(Cause::NoticeFailed, key, now) {
+                            warn!(contact = %self.shown(key.contact()), ?failure, "a failure notice could not be sent");
+                        }
                     }
                 }
                 NextForSip::Message => {
                     let policy = self.policy.load();
-                    let (direction, kind) = (Direction::XmppToSip, Kind::Message);
-                    let judged =
-                        judge(&policy, key.remote_domain(), pair.consent(), direction, kind, now.unix());
-                    match judged {
+                    match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
                         Err(refusal) => {
                             self.counters.xmpp_to_sip_refused.add(1);
-                            info!(rule = refusal.name(), contact = %self.shown(key.contact()), "refused when its turn came");
-                            let Some(stanza) = pair.refuse() else { return };
-                            self.reply_uniform_to(lane, &stanza, now);
+                            self.log_contact_refused(key, refusal, "refused when its turn came", now);
+                            let Some(message) = pair.refuse() else { return };
+                            self.reply_uniform(message, now);
                         }
                         Ok(permit) => {
                             let judged = Judged { generation: permit.generation(), consent: *pair.consent() };
-                            let Some((serial, stanza)) = pair.release(permit) else { return };
+                            let Some((serial, message)) = pair.release(permit) else { return };
                             let (pair_key, sent_ms) = (key.clone(), now.unix_ms);
                             let envelope =
                                 ToSipEnvelope { pair: pair_key, serial, sent_ms, judged: Some(judged) };
-                            if let Err(failure) = self.send_message(envelope, stanza, now)
-                                && let Some(ToSip::Message(stanza)) = pair.settled(serial)
+                            if let Err(failure) = self.send_message(envelope, message.stanza(), now)
+                                && let Some(ToSip::Message(message)) = pair.settled(serial)
                             {
                                 self.counters.xmpp_to_sip_failed.add(1);
-                                reply_error(lane, &stanza, &failure, now);
+                                message.fail(&failure, now);
                             }
                         }
                     }
@@ -269,10 +210,10 @@ impl Gateway {
             RequestError::TooLarge { .. } => error.failure(),
             RequestError::Build(_) | RequestError::Uri(_) => internal(),
         })?;
-        let front_end = self.front_end_of(key.local_domain()).ok_or_else(internal)?;
+        let route = self.route_of(key.local_domain()).ok_or_else(internal)?;
         let request = OutRequest::new(bytes, &ids.branch).map_err(|_| internal())?;
         // What the group then wants is seen to when the pair's guard is released.
-        front_end
+        route
             .hops
             .step(|group| group.push(request, envelope, now.instant))
             .map_err(|refused| not_taken(refused.why))
@@ -282,31 +223,29 @@ impl Gateway {
     fn settle(&self, envelope: &ToSipEnvelope, outcome: Result<Message, HopFailure>, now: Moment) {
         let key = &envelope.pair;
         let remote = self.remote(key.remote_domain());
-        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
         let done = remote.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
             match pair.settled(envelope.serial) {
-                Some(ToSip::Message(stanza)) => self.settle_message(&stanza, &outcome, envelope, &lane, now),
-                Some(ToSip::Notice(_)) => self.settle_notice(key, &outcome),
+                Some(ToSip::Message(message)) => self.settle_message(message, &outcome, envelope, now),
+                Some(ToSip::Notice(_)) => self.settle_notice(key, &outcome, now),
                 None => {}
             }
-            self.run_pair(key, pair, &lane, now);
+            self.run_pair(key, pair, now);
         });
         if let Err(lost) = done {
-            self.pair_lost(key.as_str(), lost, Some(&lane));
+            self.pair_lost(key.as_str(), lost, now);
         }
     }
 
     fn settle_message(
         &self,
-        stanza: &Element,
+        message: Incoming,
         outcome: &Result<Message, HopFailure>,
         envelope: &ToSipEnvelope,
-        lane: &LanePort,
         now: Moment,
     ) {
         if matches!(outcome, Err(HopFailure::Withdrawn)) {
             self.counters.xmpp_to_sip_refused.add(1);
-            return self.reply_uniform_to(lane, stanza, now);
+            return self.reply_uniform(message, now);
         }
         // No presence yet, so nobody is authorised to learn more about the SIP user (DEC-03).
         let authorised = false;
@@ -323,38 +262,38 @@ impl Gateway {
         match errors::to_xmpp(&trouble, authorised) {
             None => {
                 self.counters.xmpp_to_sip_delivered.add(1);
-                lane.feed(|lane| lane.release_reply());
+                message.done();
             }
             Some(failure) => {
                 self.counters.xmpp_to_sip_failed.add(1);
                 if outcome.is_ok() && failure == errors::UNIFORM_REFUSAL {
                     self.pace.lock().observe(took(envelope.sent_ms, now));
                 }
-                if let Err(why) = outcome {
+                if let Err(why) = outcome
+                    && self.may_log(Cause::ContactFailed, &envelope.pair, now)
+                {
                     warn!(%why, "message of a contact did not reach a front end");
                 }
-                reply_error(lane, stanza, &failure, now);
+                message.fail(&failure, now);
             }
         }
     }
 
-    fn settle_notice(&self, key: &PairKey, outcome: &Result<Message, HopFailure>) {
+    fn settle_notice(&self, key: &PairKey, outcome: &Result<Message, HopFailure>, now: Moment) {
         let delivered =
             outcome.as_ref().is_ok_and(|response| response.status().is_some_and(|status| status.0 < 300));
         if delivered {
             self.counters.notices_delivered.add(1);
         } else {
             self.counters.notices_lost.add(1);
-            warn!(contact = %self.shown(key.contact()), "a failure notice reached no front end");
+            if self.may_log(Cause::NoticeFailed, key, now) {
+                warn!(contact = %self.shown(key.contact()), "a failure notice reached no front end");
+            }
         }
     }
 
-    fn reply_uniform_to(&self, lane: &LanePort, stanza: &Element, now: Moment) {
-        let address = |name| stanza.attr(name).and_then(|address| Jid::parse(address).ok());
-        match (address("from"), address("to")) {
-            (Some(from), Some(to)) => self.reply_uniform(lane, stanza, &Addresses { from, to }, now),
-            _ => lane.feed(|lane| lane.release_reply()),
-        }
+    fn may_log(&self, cause: Cause, key: &PairKey, now: Moment) -> bool {
+        self.log_budget.allows(cause, Source::Domain(key.remote_domain()), now.instant)
     }
 
     /// Fresh branch, tag and Call-ID.
@@ -369,6 +308,16 @@ struct RequestIds {
     branch: CompactString,
     tag: CompactString,
     call_token: CompactString,
+}
+
+/// The question whether a message of the contact may cross.
+pub(super) fn message_of(pair: &PairKey) -> Question<'_> {
+    Question {
+        sip_user: pair.sip_user(),
+        contact_domain: pair.remote_domain(),
+        direction: Direction::XmppToSip,
+        kind: Kind::Message,
+    }
 }
 
 fn internal() -> XmppFailure {

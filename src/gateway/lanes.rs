@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nuncio_translate::judge::{Consent, Direction, Kind, judge};
+use nuncio_translate::judge::{Consent, Direction, Kind, Question, judge};
 use nuncio_translate::pair::{Cause, Notice};
 use nuncio_translate::{Moment, message, stanza_id};
 use nuncio_xmpp::lane::{Failure, Lane, Outgoing, Output, WriteHooks};
@@ -133,10 +133,13 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
     fn admit(&mut self, stanza: Outgoing<'_, ToXmppEnvelope>) -> bool {
         let policy = self.gateway.policy.load();
         if stanza.envelope.generation != policy.generation() {
-            let (direction, unix) = (Direction::SipToXmpp, self.now.unix());
-            let judged =
-                judge(&policy, &self.key.remote, &Consent::default(), direction, Kind::Message, unix);
-            match judged {
+            let question = Question {
+                sip_user: stanza.envelope.pair.sip_user(),
+                contact_domain: &self.key.remote,
+                direction: Direction::SipToXmpp,
+                kind: Kind::Message,
+            };
+            match judge(&policy, &question, &Consent::default(), self.now.unix()) {
                 Ok(permit) => stanza.envelope.generation = permit.generation(),
                 Err(refusal) => {
                     debug!(contact = %self.gateway.shown(stanza.envelope.pair.contact()), rule = refusal.name(), "refused when it was about to leave");

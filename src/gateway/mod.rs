@@ -15,11 +15,16 @@ mod counters;
 mod from_sip;
 mod from_xmpp;
 mod hops;
+mod incoming;
 mod iq;
 mod lanes;
 mod pairs;
 pub mod port;
 mod refused;
+mod routes;
+mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 mod timers;
 mod uniform;
 
@@ -40,12 +45,16 @@ use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
 use parking_lot::Mutex;
 use tracing::error;
 
-pub use counters::Counters;
+pub use counters::{Counter, Counters};
 pub use from_sip::SipPeer;
-pub use hops::{FrontEnd, HopPort};
+pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
 pub use refused::{Attempts, RefusedDomains};
+pub use routes::{FrontEnd, HopPort, Route};
+pub use status::{LaneStatus, RouteStatus};
 
+use crate::log_limit::LogBudget;
+use incoming::Incoming;
 use pairs::{PairLost, Remote};
 use port::Port;
 use timers::Timers;
@@ -57,6 +66,8 @@ pub struct ConnectionId(pub u64);
 
 /// The transactions of one SIP connection.
 pub type SipPort = Port<Connection<Outgoing<ToSipEnvelope>>>;
+/// One pair, whose messages carry what their senders are owed.
+type Pair = nuncio_translate::pair::Pair<Incoming>;
 /// One lane.
 pub type LanePort = Port<Lane<ToXmppEnvelope>>;
 
@@ -181,12 +192,14 @@ pub struct Gateway {
     remotes: DashMap<CompactString, Arc<Remote>>,
     connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
+    routes: Vec<Route>,
     refused: Mutex<RefusedDomains>,
     pace: Mutex<RefusalPace>,
     timers: Timers,
     next_connection: AtomicU64,
     sequence: AtomicU64,
     counters: Counters,
+    log_budget: Arc<LogBudget>,
     environment: Box<dyn Environment>,
     draining: AtomicBool,
 }
@@ -196,17 +209,21 @@ impl Gateway {
         settings: Settings,
         policy: Snapshot,
         front_ends: Vec<FrontEnd>,
+        routes: Vec<Route>,
         environment: Box<dyn Environment>,
     ) -> Self {
+        let timers = Timers::default();
         Self {
+            log_budget: Arc::new(LogBudget::new(timers.wake())),
             refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
             settings,
             policy: ArcSwap::from_pointee(policy),
             remotes: DashMap::new(),
             connections: DashMap::new(),
             front_ends,
+            routes,
             pace: Mutex::new(RefusalPace::default()),
-            timers: Timers::default(),
+            timers,
             next_connection: AtomicU64::new(1),
             sequence: AtomicU64::new(1),
             counters: Counters::default(),
@@ -244,6 +261,11 @@ impl Gateway {
 
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Asked before others' doings become lines of the log.
+    pub fn log_budget(&self) -> &Arc<LogBudget> {
+        &self.log_budget
     }
 
     pub fn counters(&self) -> &Counters {
@@ -299,8 +321,7 @@ impl Gateway {
     /// How much has been taken on and is not finished: messages and notices in pairs and next hops, and
     /// answers that partners are owed.
     pub fn owes(&self) -> usize {
-        let hops: usize =
-            self.front_ends.iter().map(|front_end| front_end.hops.step(|group| group.load())).sum();
+        let hops: usize = self.routes.iter().map(|route| route.hops.step(|group| group.load())).sum();
         let answers: usize = self.lanes().iter().map(|lane| lane.step(|lane| lane.occupancy().1)).sum();
         self.holdings().owed + hops + answers
     }
@@ -315,9 +336,9 @@ impl Gateway {
 
     /// The time is over: what has not been sent to front ends comes back to its senders as errors.
     pub fn give_up(&self, now: Moment) {
-        for front_end in &self.front_ends {
-            front_end.hops.step(|group| group.abandon());
-            self.serve_front_end(front_end, now);
+        for route in &self.routes {
+            route.hops.step(|group| group.abandon());
+            self.serve_route(route, now);
         }
         let remotes: Vec<_> = self.remotes.iter().map(|remote| Arc::clone(&remote)).collect();
         remotes.iter().flat_map(|remote| remote.keys()).for_each(|key| self.give_up_pair(&key, now));
@@ -328,16 +349,16 @@ impl Gateway {
         LogAddress::new(address, self.settings.privacy)
     }
 
-    /// A step on a pair panicked: the pair is gone, what it held is accounted for, and nothing else stops.
-    fn pair_lost(&self, composed: &str, lost: PairLost, lane: Option<&LanePort>) {
+    /// A step on a pair panicked: the senders of what it held are told, and nothing else stops.
+    fn pair_lost(&self, composed: &str, lost: PairLost, now: Moment) {
+        let messages = lost.messages.len() as u64;
         self.counters.pairs_lost.add(1);
-        self.counters.xmpp_to_sip_failed.add(lost.waiting as u64);
+        self.counters.xmpp_to_sip_failed.add(messages);
+        self.counters.notices_lost.add(lost.notices);
         let contact = composed.split_once('\0').map_or("", |(_, contact)| contact);
-        error!(contact = %self.shown(contact), messages = lost.waiting,
-            "a pair was dropped after an internal error (see the panic above); messages it held are lost");
-        if let Some(lane) = lane {
-            lane.feed(|lane| (0..lost.waiting).for_each(|_| lane.release_reply()));
-        }
+        error!(contact = %self.shown(contact), messages, notices = lost.notices,
+            "a pair was emptied after an internal error (see the panic above); the senders of its messages are told");
+        lost.messages.into_iter().for_each(|message| message.fail(&incoming::lost(), now));
     }
 
     fn next_sequence(&self) -> u64 {

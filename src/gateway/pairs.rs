@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use dashmap::DashMap;
 use nuncio_translate::Moment;
-use nuncio_translate::pair::{Pair, PairConfig, PairKey};
+use nuncio_translate::pair::{PairConfig, PairKey, Salvage};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::incoming::Incoming;
 use super::timers::{Due, Timers};
-use super::{Holdings, LanePort};
+use super::{Holdings, LanePort, Pair};
 
 /// How soon after its last use a pair that holds nothing is looked at and dropped.
 const LINGER: Duration = Duration::from_secs(60);
@@ -35,12 +36,8 @@ pub(super) struct Remote {
     streams: AtomicUsize,
 }
 
-/// A pair was dropped because a step on it panicked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PairLost {
-    /// Messages of the contact it held, each with a reply reserved.
-    pub(super) waiting: usize,
-}
+/// A pair was emptied because a step on it panicked; this is what it held.
+pub(super) type PairLost = Salvage<Incoming>;
 
 #[derive(Debug)]
 struct Slot {
@@ -72,7 +69,7 @@ impl Remote {
     /// Runs `step` under the guard of the pair called `composed`, which is made if need be.
     ///
     /// # Errors
-    /// The step panicked: the pair is dropped with what it held, and nothing else is.
+    /// The step panicked: the pair is emptied of what it held, and nothing else is touched.
     pub(super) fn with_pair<R>(
         &self,
         composed: &str,
@@ -82,7 +79,7 @@ impl Remote {
         step: impl FnOnce(&PairKey, &mut Pair) -> R,
     ) -> Result<R, PairLost> {
         let contained = catch_unwind(AssertUnwindSafe(|| self.enter(composed, config, timers, now, step)));
-        contained.map_err(|_| self.lose(composed))
+        contained.map_err(|_| self.salvage(composed, config, timers, now))
     }
 
     fn enter<R>(
@@ -106,9 +103,17 @@ impl Remote {
         result
     }
 
-    fn lose(&self, composed: &str) -> PairLost {
-        let waiting = self.pairs.remove(composed).map_or(0, |(_, slot)| slot.pair.holds());
-        PairLost { waiting }
+    /// Empties a pair on which a step panicked. It stays, with its serials, and is looked at again soon.
+    fn salvage(&self, composed: &str, config: &PairConfig, timers: &Timers, now: Moment) -> PairLost {
+        let Some(mut entry) = self.pairs.get_mut(composed) else {
+            return Salvage { messages: Vec::new(), notices: 0 };
+        };
+        let (key, slot) = entry.pair_mut();
+        let salvage = slot.pair.salvage();
+        // The step may have taken its timer and not set the next.
+        slot.timer = None;
+        slot.schedule(key, config, timers, now);
+        salvage
     }
 
     /// Looks at a pair whose time has come; it is dropped when it holds nothing.
@@ -125,7 +130,7 @@ impl Remote {
     ) -> Result<(), PairLost> {
         let contained =
             catch_unwind(AssertUnwindSafe(|| self.enter_existing(key, config, timers, now, visit)));
-        contained.map_err(|_| self.lose(key.as_str()))
+        contained.map_err(|_| self.salvage(key.as_str(), config, timers, now))
     }
 
     fn enter_existing(
@@ -180,6 +185,11 @@ impl Remote {
 
     pub(super) fn lanes(&self) -> Vec<Arc<LanePort>> {
         self.lanes.lock().iter().map(|(_, lane)| Arc::clone(lane)).collect()
+    }
+
+    /// The lanes with the local domain of each.
+    pub(super) fn named_lanes(&self) -> Vec<(CompactString, Arc<LanePort>)> {
+        self.lanes.lock().iter().map(|(local, lane)| (local.clone(), Arc::clone(lane))).collect()
     }
 
     /// An inbound stream waits for room.

@@ -10,6 +10,8 @@ use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::incoming::ReplySlot;
+
 /// Enough that two cores rarely meet at one lock.
 const SHARDS: usize = 8;
 
@@ -21,27 +23,48 @@ pub(super) struct Timers {
 }
 
 /// What is due.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 pub(super) enum Due {
     /// The pair wants to be looked at.
     Pair(PairKey),
-    /// A refusal has waited long enough: this reply goes to the lane of the pair.
-    Reply(PairKey, Vec<u8>),
+    /// A refusal has waited long enough: it takes its place.
+    Reply(ReplySlot, Vec<u8>),
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 struct Entry {
     at: Instant,
     due: Due,
 }
 
+/// By time only.
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Entry {}
+
 impl Timers {
     pub(super) fn schedule(&self, at: Instant, due: Due) {
-        let key = match &due {
-            Due::Pair(key) | Due::Reply(key, _) => key,
-        };
         let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
+        match &due {
+            Due::Pair(key) => key.hash(&mut hasher),
+            Due::Reply(_, bytes) => bytes.hash(&mut hasher),
+        }
         let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default();
         let Some(shard) = self.shards.get(index) else { return };
         let mut heap = shard.lock();

@@ -12,6 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::now;
+use super::shares::{Share, Shares};
+use crate::log_limit::{Cause, LogBudget, Source};
+
 /// Connections that may wait to be accepted; a burst of a whole pool's servers fits.
 const BACKLOG: i32 = 1024;
 /// Pause after an accept error such as "too many open files", so that the loop does not spin.
@@ -40,11 +44,14 @@ pub struct ListenLimits {
     pub open: usize,
     /// Those whose peer has not proved yet who it is.
     pub unauthenticated: usize,
+    /// … from one address, or one /64 network of IPv6 (SEC-40).
+    pub unauthenticated_per_address: usize,
 }
 
 /// The place of a connection among those not authenticated yet; dropped when it is.
 #[derive(Debug)]
-pub struct Unauthenticated(#[expect(dead_code, reason = "held, and freed by dropping")] OwnedSemaphorePermit);
+#[expect(dead_code, reason = "held, and freed by dropping")]
+pub struct Unauthenticated(OwnedSemaphorePermit, Share);
 
 /// Accepts connections until `stop`, each served in a task of its own. What exceeds the limits is closed
 /// at once, without a word that would cost anything, and logged (SEC-40).
@@ -52,6 +59,7 @@ pub async fn serve<F, T>(
     name: &'static str,
     listener: TcpListener,
     limits: ListenLimits,
+    log: Arc<LogBudget>,
     tasks: TaskTracker,
     stop: CancellationToken,
     handler: F,
@@ -61,6 +69,12 @@ pub async fn serve<F, T>(
 {
     let slots = Arc::new(Semaphore::new(limits.open));
     let strangers = Arc::new(Semaphore::new(limits.unauthenticated));
+    let shares = Arc::new(Shares::new(limits.unauthenticated_per_address));
+    let refuse = |peer: SocketAddr, limit: usize, why: &str| {
+        if log.allows(Cause::ListenerFull, peer.ip(), now().instant) {
+            warn!(listener = name, %peer, limit, "connection closed: {why}");
+        }
+    };
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -69,23 +83,29 @@ pub async fn serve<F, T>(
         let (stream, peer) = match accepted {
             Ok(connection) => connection,
             Err(error) => {
-                warn!(listener = name, %error, "cannot accept a connection; trying again shortly");
+                if log.allows(Cause::AcceptFailed, Source::Listener(name), now().instant) {
+                    warn!(listener = name, %error, "cannot accept a connection; trying again shortly");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            warn!(listener = name, %peer, limit = limits.open, "connection closed: too many are open");
+            refuse(peer, limits.open, "too many are open");
             continue;
         };
         let Ok(stranger) = Arc::clone(&strangers).try_acquire_owned() else {
-            warn!(listener = name, %peer, limit = limits.unauthenticated,
-                "connection closed: too many have not proved yet who they are");
+            refuse(peer, limits.unauthenticated, "too many have not proved yet who they are");
+            continue;
+        };
+        let Some(share) = shares.take(peer.ip()) else {
+            let most = limits.unauthenticated_per_address;
+            refuse(peer, most, "too many from its address have not proved yet who they are");
             continue;
         };
         prepare(&stream);
         debug!(listener = name, %peer, "connection accepted");
-        let task = handler(stream, peer, Unauthenticated(stranger));
+        let task = handler(stream, peer, Unauthenticated(stranger, share));
         tasks.spawn(async move {
             task.await;
             drop(slot);

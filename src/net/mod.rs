@@ -3,9 +3,12 @@
 //! Nothing in here queues, judges or decides: sessions do, and they do it without IO, so that the
 //! simulation runs the same sessions over streams of its own.
 
+pub mod contain;
 pub mod listener;
+pub mod origin;
 pub mod pump;
 pub mod session;
+pub mod shares;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

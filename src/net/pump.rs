@@ -15,6 +15,7 @@ use tracing::error;
 
 use super::now;
 use super::session::{End, Next, Session};
+use crate::tls::TlsError;
 
 /// Bounds of one read. It starts small, so that idle connections cost little, and follows the traffic; it
 /// stays below what allocators get from the operating system page by page (128 KiB), because messages keep
@@ -65,7 +66,7 @@ where
         }
         Ok(Next::Abort | Next::Run) => End::Local,
         Err(Stopped::Peer) => End::Peer,
-        Err(Stopped::Io(error)) => End::Broken(error.to_string().into()),
+        Err(Stopped::Io(error)) => End::Broken(broken(error).into()),
         Err(Stopped::Panic) => {
             error!("a connection was dropped after an internal error (see the panic above)");
             End::Broken("an internal error".into())
@@ -76,6 +77,16 @@ where
         error!("the end of a connection met another internal error");
     }
     Pumped::Ended
+}
+
+/// Why a stream broke, for people.
+fn broken(error: io::Error) -> String {
+    match error.kind() {
+        // Only TLS says this: the end of a plain stream is no error.
+        io::ErrorKind::UnexpectedEof => "the peer closed the connection without ending TLS".to_owned(),
+        _ if error.get_ref().is_some() => TlsError::from(error).to_string(),
+        _ => error.to_string(),
+    }
 }
 
 struct Pump<S> {

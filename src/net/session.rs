@@ -62,3 +62,13 @@ pub enum End {
     /// It broke.
     Broken(Arc<str>),
 }
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Peer => "the peer closed it",
+            Self::Local => "we closed it",
+            Self::Broken(why) => why,
+        })
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use anyhow::{Context as _, anyhow};
 use compact_str::CompactString;
 use nuncio_sip::hop::{HopConfig, HopGroup};
-use nuncio_translate::judge::{self, Snapshot};
+use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::pair::PairConfig;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::lane::LaneConfig;
@@ -14,13 +14,12 @@ use nuncio_xmpp::stream::{InboundConfig, StreamLimits, Timeouts};
 use nuncio_xmpp::{Domain, ReadLimits};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
 
 use super::node_key;
-use crate::config::{self, Config, PartnerType};
-use crate::context::{Context, FrontEndTargets, Leave, SipSide, XmppSide};
+use crate::config::{self, Config, LogAddresses, PartnerType, SipUsers};
+use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family};
-use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Settings};
+use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings};
 use crate::net::now;
 use crate::store::{Committed, Outcome, Store, StoreOptions, Ticket};
 use crate::tls::{ClientTls, Identity, IdentityStore, Roots, ServerTls};
@@ -36,6 +35,7 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         settings(config)?,
         snapshot(config)?,
         front_ends(config)?,
+        routes(config)?,
         Box::new(Arc::clone(&environment)),
     );
     let dns =
@@ -47,6 +47,7 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         sip: sip_side(config)?,
         xmpp: xmpp_side(config)?,
         stop: CancellationToken::new(),
+        hurry: CancellationToken::new(),
         release: CancellationToken::new(),
         lanes: TaskTracker::new(),
         tasks: TaskTracker::new(),
@@ -101,9 +102,10 @@ impl Environment for Arc<Runtime> {
 
 fn settings(config: &Config) -> anyhow::Result<Settings> {
     let limits = &config.limits;
+    let key = node_key::load(&config.node.state_dir)?;
     Ok(Settings {
         node_label: config.node.label.as_str().into(),
-        node_key: node_key::load(&config.node.state_dir)?,
+        node_key: key.of_ids(),
         sip_name: config.sip.name.to_string().into(),
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
@@ -120,7 +122,11 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         },
         streams_per_domain: limits.xmpp.connections_per_partner,
         refused_domains: limits.xmpp.refused_domains,
-        privacy: Privacy::Clear,
+        privacy: match config.log.addresses {
+            LogAddresses::Full => Privacy::Clear,
+            LogAddresses::Domain => Privacy::Domain,
+            LogAddresses::Hashed => Privacy::Hidden(key.of_log()),
+        },
         started_ms: now().unix_ms,
     })
 }
@@ -148,10 +154,39 @@ fn snapshot(config: &Config) -> anyhow::Result<Snapshot> {
         };
         partners.push((entry, names(&partner.additional_domains)?));
     }
-    Ok(Snapshot::new(1, names(&config.sip.domains)?, partners))
+    let snapshot = Snapshot::new(1, names(&config.sip.domains)?, partners);
+    Ok(snapshot.with_users(users(&config.policy)?).with_consent_lifetime(config.policy.consent))
+}
+
+fn users(policy: &config::Policy) -> anyhow::Result<UserPolicy> {
+    let verdict = |verdict| match verdict {
+        config::Verdict::Allow => Verdict::Allow,
+        config::Verdict::Deny => Verdict::Deny,
+    };
+    let who = |users: &SipUsers| -> anyhow::Result<Who> {
+        Ok(match users {
+            SipUsers::One(user) => Who::User(user.clone()),
+            SipUsers::Domain(name) => Who::Domain(domain(name)?.as_str().into()),
+            SipUsers::Matching(pattern) => Who::Pattern(pattern.clone()),
+        })
+    };
+    let mut rules = Vec::with_capacity(policy.rules.len());
+    for rule in &policy.rules {
+        rules.push(UserRule {
+            who: rule.users.iter().map(who).collect::<anyhow::Result<_>>()?,
+            partners: names(&rule.partners)?,
+            verdict: verdict(rule.verdict),
+        });
+    }
+    Ok(UserPolicy::new(policy.enabled, verdict(policy.default), rules))
 }
 
 fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
+    let front_ends = config.sip.front_ends.iter();
+    front_ends.map(|front_end| Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?))).collect()
+}
+
+fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
     let limits = &config.limits.sip;
     let hop_config = HopConfig {
         hold: limits.hold,
@@ -161,16 +196,14 @@ fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
         backoff_cap: limits.backoff_max,
         ..HopConfig::default()
     };
-    config
-        .sip
-        .front_ends
-        .iter()
-        .map(|front_end| {
-            let targets = front_end.next_hops.iter().map(ToString::to_string);
-            let group = HopGroup::new(hop_config.clone(), targets, rand::random());
-            Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?, group))
-        })
-        .collect()
+    let routes = config.sip.routes().into_iter();
+    let route = |route: config::Route<'_>| {
+        let labels = route.next_hops.iter().map(|(_, address)| address.to_string());
+        let group = HopGroup::new(hop_config.clone(), labels, rand::random());
+        let targets: Vec<usize> = route.next_hops.iter().map(|(front_end, _)| *front_end).collect();
+        Ok(Route::new(names(route.domains)?, &targets, group))
+    };
+    routes.map(route).collect()
 }
 
 fn leave(connect: &config::Connect, timeout: std::time::Duration) -> Leave {
@@ -183,11 +216,7 @@ fn leave(connect: &config::Connect, timeout: std::time::Duration) -> Leave {
 }
 
 fn identity(files: &config::Identity) -> anyhow::Result<Arc<Identity>> {
-    let identity = Identity::load(&files.certificate, &files.key)?;
-    for concern in identity.concerns(std::time::SystemTime::now()) {
-        warn!(certificate = %files.certificate.display(), "{concern}");
-    }
-    Ok(Arc::new(identity))
+    Ok(Arc::new(Identity::load(&files.certificate, &files.key)?))
 }
 
 fn roots(file: Option<&Path>) -> anyhow::Result<Roots> {
@@ -219,14 +248,21 @@ fn sip_side(config: &Config) -> anyhow::Result<SipSide> {
         front_ends: sip
             .front_ends
             .iter()
-            .map(|front_end| FrontEndTargets {
+            .map(|front_end| FrontEndNames {
                 name: front_end.name.clone(),
                 certificate_names: front_end
                     .certificate_names
                     .iter()
                     .map(|name| name.as_str().to_owned())
                     .collect(),
-                next_hops: front_end.next_hops.clone(),
+            })
+            .collect(),
+        routes: sip
+            .routes()
+            .into_iter()
+            .map(|route| {
+                let hops = route.next_hops.into_iter();
+                hops.map(|(front_end, address)| NextHop { front_end, address: address.clone() }).collect()
             })
             .collect(),
     })

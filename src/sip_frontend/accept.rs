@@ -7,11 +7,12 @@ use std::time::SystemTime;
 use nuncio_sip::connection::{ConnectionConfig, KeepAliveInterval};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::session::SipSession;
 use crate::context::Context;
 use crate::gateway::SipPeer;
+use crate::log_limit::Cause;
 use crate::net::listener::Unauthenticated;
 use crate::net::now;
 use crate::net::pump::pump;
@@ -24,15 +25,18 @@ pub async fn serve(
     peer: SocketAddr,
     unauthenticated: Unauthenticated,
 ) {
+    let log = context.gateway.log_budget();
     let (stream, facts) = match timeout(context.sip.handshake, tls::accept(stream, &context.sip.server)).await
     {
         Ok(Ok(accepted)) => accepted,
-        Ok(Err(error)) => {
-            info!(%peer, "SIP connection closed: TLS handshake failed: {error}");
-            return;
-        }
-        Err(_) => {
-            info!(%peer, "SIP connection closed: TLS handshake took longer than {:?}", context.sip.handshake);
+        failed => {
+            if log.allows(Cause::SipHandshake, peer.ip(), now().instant) {
+                let why = match failed {
+                    Ok(Err(error)) => format!("failed: {error}"),
+                    _ => format!("took longer than {:?}", context.sip.handshake),
+                };
+                info!(%peer, "SIP connection closed: TLS handshake {why}");
+            }
             return;
         }
     };
@@ -42,6 +46,9 @@ pub async fn serve(
             drop(unauthenticated);
             let name = context.sip.front_ends.get(*index).map_or("", |front_end| front_end.name.as_str());
             info!(%peer, front_end = name, tls = %facts.version, "front end connected");
+        }
+        SipPeer::Unlisted(why) if !log.allows(Cause::SipStranger, peer.ip(), now().instant) => {
+            debug!(%peer, "SIP peer is no front end of ours: {why}");
         }
         SipPeer::Unlisted(why) => warn!(%peer, "SIP peer is no front end of ours: {why}"),
     }

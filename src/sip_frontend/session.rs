@@ -1,5 +1,6 @@
 //! SIP connections, accepted or opened.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use nuncio_translate::Moment;
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
-use crate::gateway::{ConnectionId, Gateway, SipPeer, SipPort};
+use crate::gateway::{ConnectionId, Gateway, Route, SipPeer, SipPort};
+use crate::log_limit::Cause;
 use crate::net::session::{End, Next, Session};
 
 /// The session of one SIP connection. Both sides may send requests on it.
@@ -21,6 +23,9 @@ pub struct SipSession {
     id: ConnectionId,
     port: Arc<SipPort>,
     peer: SipPeer,
+    /// The route whose requests this connection carries; only one that we opened carries any.
+    route: Option<usize>,
+    address: IpAddr,
     framer: Framer,
     /// How long a message may take to arrive whole.
     arrival: Duration,
@@ -40,6 +45,7 @@ impl SipSession {
         arrival: Duration,
         now: Moment,
     ) -> Self {
+        let address = config.peer.ip();
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {
@@ -47,6 +53,8 @@ impl SipSession {
             id,
             port,
             peer,
+            route: None,
+            address,
             framer: Framer::new(limits),
             arrival,
             patience,
@@ -64,20 +72,18 @@ impl SipSession {
         self.port.feed(Connection::drain);
     }
 
-    /// A new connection of ours is ready to carry what waits for it.
-    pub fn serves_hops(&self, now: Moment) {
-        if let Some(front_end) = self.front_end() {
+    /// A new connection of ours is ready to carry what waits for it on the route with this number.
+    pub fn serves_route(&mut self, route: usize, now: Moment) {
+        self.route = Some(route);
+        if let Some(route) = self.route() {
             let connection = HopConnection(self.id.0);
-            front_end.hops.step(|group| group.connected(connection, now.instant));
-            self.gateway.serve_front_end(front_end, now);
+            route.hops.step(|group| group.connected(connection, now.instant));
+            self.gateway.serve_route(route, now);
         }
     }
 
-    fn front_end(&self) -> Option<&crate::gateway::FrontEnd> {
-        match self.peer {
-            SipPeer::FrontEnd(index) => self.gateway.front_ends().get(index),
-            SipPeer::Unlisted(_) => None,
-        }
+    fn route(&self) -> Option<&Route> {
+        self.gateway.routes().get(self.route?)
     }
 
     /// Acts on what the transactions put out, until nothing is left.
@@ -103,14 +109,14 @@ impl SipSession {
                     }
                     Output::Response { envelope, message } => {
                         answered = true;
-                        if let Some(front_end) = self.front_end() {
-                            front_end.hops.step(|group| group.response(envelope, message, now.instant));
+                        if let Some(route) = self.route() {
+                            route.hops.step(|group| group.response(envelope, message, now.instant));
                         }
                     }
                     Output::Failed { envelope, why } => {
                         answered = true;
-                        if let Some(front_end) = self.front_end() {
-                            front_end.hops.step(|group| group.failed(envelope, why, now.instant));
+                        if let Some(route) = self.route() {
+                            route.hops.step(|group| group.failed(envelope, why, now.instant));
                         }
                     }
                     Output::Dead => {
@@ -122,8 +128,8 @@ impl SipSession {
                     }
                 }
             }
-            if answered && let Some(front_end) = self.front_end() {
-                self.gateway.serve_front_end(front_end, now);
+            if answered && let Some(route) = self.route() {
+                self.gateway.serve_route(route, now);
             }
         }
         if self.port.step(|connection| connection.is_done()) {
@@ -158,10 +164,12 @@ impl SipSession {
             return;
         }
         if self.wants_read() {
-            info!(
-                connection = self.id.0,
-                "SIP connection closed: no whole message within {:?}", self.arrival
-            );
+            if self.gateway.log_budget().allows(Cause::SipSlow, self.address, now.instant) {
+                info!(
+                    connection = self.id.0, peer = %self.address,
+                    "SIP connection closed: no whole message within {:?}", self.arrival
+                );
+            }
             self.show_out();
         } else {
             // It was us who did not read.
@@ -211,14 +219,14 @@ impl Session for SipSession {
     fn written(&mut self, _now: Moment) {}
 
     fn closed(&mut self, end: End, now: Moment) {
-        debug!(connection = self.id.0, ?end, "SIP connection closed");
+        debug!(connection = self.id.0, why = %end, "SIP connection closed");
         self.deaf = true;
         self.port.step(Connection::closed);
         self.run(now);
-        if let Some(front_end) = self.front_end() {
+        if let Some(route) = self.route() {
             let connection = HopConnection(self.id.0);
-            front_end.hops.step(|group| group.connection_closed(connection, now.instant));
-            self.gateway.serve_front_end(front_end, now);
+            route.hops.step(|group| group.connection_closed(connection, now.instant));
+            self.gateway.serve_route(route, now);
         }
         self.gateway.forget_connection(self.id);
     }

@@ -10,12 +10,16 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{Error as RustlsError, InconsistentKeys};
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 use super::pem::{self, PemError};
 use super::{CertificateError, PeerCertificate, Usage, date, printable};
 
 #[cfg(test)]
 mod tests;
+
+/// Shorter RSA keys are not accepted, in bits (RFC 9325 §4.5).
+const RSA_MIN: usize = 2048;
 
 /// A certificate chain and the private key that belongs to it.
 pub struct Identity {
@@ -78,7 +82,7 @@ pub enum IdentityError {
     },
 }
 
-/// Something about a usable certificate that will make peers refuse it.
+/// Something about a usable certificate that peers may object to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum IdentityConcern {
     /// It has expired.
@@ -95,6 +99,11 @@ pub enum IdentityConcern {
     IssuerNotIncluded {
         /// The issuer.
         issuer: String,
+    },
+    /// The file ends with a root, which peers have already or do not believe.
+    RootIncluded {
+        /// The root.
+        root: String,
     },
     /// It is restricted to usages other than TLS servers.
     NotForServers,
@@ -123,11 +132,16 @@ impl Identity {
     ) -> Result<Self, IdentityError> {
         let chain = pem::certificates(certificate, certificate_file)?;
         let facts = check_chain(&chain, certificate_file)?;
+        let short = chain.first().and_then(|leaf| short_rsa_key(leaf));
         let unusable = |error: &RustlsError| IdentityError::Key {
             file: key_file.into(),
-            detail: match error {
-                RustlsError::General(detail) => printable(detail),
-                other => printable(&other.to_string()),
+            detail: match (short, error) {
+                (Some(bits), _) => format!(
+                    "an RSA key of {bits} bits is too short, {RSA_MIN} is the least; make a new key, and have a \
+                     certificate issued for it"
+                ),
+                (None, RustlsError::General(detail)) => printable(detail),
+                (None, other) => printable(&other.to_string()),
             },
         };
         let key = pem::private_key(key, key_file)?;
@@ -169,6 +183,12 @@ impl Identity {
         if self.key.cert.len() == 1 && !facts.self_signed {
             concerns.push(IdentityConcern::IssuerNotIncluded { issuer: facts.issuer.clone() });
         }
+        if let [_, .., last] = self.key.cert.as_slice()
+            && let Ok(last) = PeerCertificate::from_der(last)
+            && last.self_signed
+        {
+            concerns.push(IdentityConcern::RootIncluded { root: last.subject });
+        }
         if facts.usages.as_ref().is_some_and(|usages| !usages.contains(&Usage::ServerAuth)) {
             concerns.push(IdentityConcern::NotForServers);
         }
@@ -197,6 +217,9 @@ impl fmt::Display for IdentityConcern {
                 "the file has only the server's certificate; unless its issuer “{issuer}” is a root that peers know, append \
                  the issuer's certificate"
             ),
+            Self::RootIncluded { root } => {
+                write!(f, "the file ends with the root “{root}”, which peers do not need; leave it out")
+            }
             Self::NotForServers => f.write_str(
                 "the certificate is restricted to usages other than serverAuth; peers will refuse it",
             ),
@@ -229,6 +252,15 @@ fn check_chain(chain: &[CertificateDer<'_>], file: &Path) -> Result<PeerCertific
         leaf.get_or_insert(facts);
     }
     leaf.ok_or_else(|| unusable(0, CertificateError::Malformed("there is none".to_owned())))
+}
+
+/// The bits of the certificate's RSA key, if they are too few.
+fn short_rsa_key(der: &[u8]) -> Option<usize> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    match certificate.public_key().parsed().ok()? {
+        PublicKey::RSA(key) => Some(key.key_size()).filter(|bits| *bits < RSA_MIN),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

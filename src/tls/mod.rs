@@ -4,7 +4,7 @@
 //!
 //! * **Accept, then judge.** The handshake takes any certificate whose key the peer holds, and afterwards two separate facts
 //!   are established: whether the chain leads to a root we trust ([`judge_chain`]), and which names it carries
-//!   ([`xmpp_names_match`], [`sip_names_match`]). So a refusal can say what was presented and what was expected, and a peer
+//!   ([`xmpp_names`], [`sip_names_match`]). So a refusal can say what was presented and what was expected, and a peer
 //!   with an imperfect certificate can still prove itself in another way where policy allows it.
 //! * **A resumed session is judged like a new one.** The peer's chain comes back with the session, and time has passed: roots
 //!   may have been changed, certificates expired.
@@ -18,7 +18,7 @@ pub use config::{ClientTls, ServerTls, TlsVersion};
 pub use error::TlsError;
 pub use handshake::{PeerFacts, Presented, accept, accept_for, connect};
 pub use identity::{Identity, IdentityConcern, IdentityError};
-pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names_match};
+pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names, xmpp_remark};
 pub use roots::{Roots, RootsError};
 pub use store::{IdentityStore, NoIdentity};
 
@@ -33,7 +33,7 @@ mod pem;
 mod roots;
 mod store;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verifier;
 
 /// Text of a foreign certificate made fit for logs and error messages: no control characters, no characters that change the
@@ -60,7 +60,7 @@ fn printable(text: &str) -> String {
 }
 
 /// A point in time for people, in UTC.
-fn date(time: std::time::SystemTime) -> String {
+pub(crate) fn date(time: std::time::SystemTime) -> String {
     jiff::Timestamp::try_from(time).map_or_else(
         |_| "a time beyond the calendar".to_owned(),
         |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),

@@ -13,12 +13,12 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use super::{Identity, PeerCertificate, Roots};
 
 /// When the tests take place: 2026-06-01. Certificates are valid 2020 to 2040 unless a test says otherwise.
-pub(super) fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_272_000)
 }
 
 /// A subject alternative name as DER.
-pub(super) enum San<'a> {
+pub(crate) enum San<'a> {
     Dns(&'a str),
     Uri(&'a str),
     Ip([u8; 4]),
@@ -33,22 +33,22 @@ pub(super) enum San<'a> {
 }
 
 /// A CA of the tests.
-pub(super) struct Ca {
+pub(crate) struct Ca {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A certificate with its key; the chain is sent as given.
-pub(super) struct Issued {
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    pub(super) key: KeyPair,
+pub(crate) struct Issued {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: KeyPair,
 }
 
 impl Ca {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self::with(name, |_| ())
     }
 
-    pub(super) fn with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+    pub(crate) fn with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = params(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         change(&mut params);
@@ -57,14 +57,14 @@ impl Ca {
     }
 
     /// A CA below this one.
-    pub(super) fn intermediate(&self, name: &str) -> Self {
+    pub(crate) fn intermediate(&self, name: &str) -> Self {
         let mut params = params(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.issuer).unwrap();
         Self { issuer }
     }
 
-    pub(super) fn issue(&self, common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+    pub(crate) fn issue(&self, common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let mut params = params(common_name);
         change(&mut params);
         let key = KeyPair::generate().unwrap();
@@ -73,7 +73,7 @@ impl Ca {
     }
 
     /// A server's certificate for DNS names.
-    pub(super) fn server(&self, names: &[&str]) -> Issued {
+    pub(crate) fn server(&self, names: &[&str]) -> Issued {
         let names: Vec<_> = names.iter().map(|name| San::Dns(name)).collect();
         self.issue("server", |params| {
             san(params, &names);
@@ -81,33 +81,33 @@ impl Ca {
         })
     }
 
-    pub(super) fn der(&self) -> CertificateDer<'static> {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         self.issuer.der().clone()
     }
 
-    pub(super) fn roots(&self) -> Roots {
+    pub(crate) fn roots(&self) -> Roots {
         Roots::from_pem(self.pem().as_bytes(), Path::new("roots.pem")).unwrap()
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         pem(&[self.der()])
     }
 }
 
 impl Issued {
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         pem(&self.chain)
     }
 
-    pub(super) fn key_pem(&self) -> String {
+    pub(crate) fn key_pem(&self) -> String {
         self.key.serialize_pem()
     }
 
-    pub(super) fn facts(&self) -> PeerCertificate {
+    pub(crate) fn facts(&self) -> PeerCertificate {
         PeerCertificate::from_der(&self.chain[0]).unwrap()
     }
 
-    pub(super) fn identity(&self) -> Arc<Identity> {
+    pub(crate) fn identity(&self) -> Arc<Identity> {
         let (certificate, key) = (self.pem(), self.key_pem());
         Arc::new(
             Identity::from_pem(
@@ -122,7 +122,7 @@ impl Issued {
 }
 
 /// A certificate signed by its own key.
-pub(super) fn self_signed(common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+pub(crate) fn self_signed(common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
     let mut params = params(common_name);
     change(&mut params);
     let key = KeyPair::generate().unwrap();
@@ -131,7 +131,7 @@ pub(super) fn self_signed(common_name: &str, change: impl FnOnce(&mut Certificat
 }
 
 /// An X.509 version 1 certificate: no version field, no extensions.
-pub(super) fn version_1() -> Issued {
+pub(crate) fn version_1() -> Issued {
     const ECDSA_WITH_SHA256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
     const COMMON_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x03];
     let key = KeyPair::generate().unwrap();
@@ -146,27 +146,27 @@ pub(super) fn version_1() -> Issued {
 }
 
 /// Adds a subjectAltName extension.
-pub(super) fn san(params: &mut CertificateParams, names: &[San<'_>]) {
+pub(crate) fn san(params: &mut CertificateParams, names: &[San<'_>]) {
     let names: Vec<_> = names.iter().map(general_name).collect();
     let names: Vec<_> = names.iter().map(Vec::as_slice).collect();
     raw_san(params, der(0x30, &names));
 }
 
 /// Adds a subjectAltName extension with this content, well-formed or not.
-pub(super) fn raw_san(params: &mut CertificateParams, content: Vec<u8>) {
+pub(crate) fn raw_san(params: &mut CertificateParams, content: Vec<u8>) {
     params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 17], content));
 }
 
-pub(super) fn eku(params: &mut CertificateParams, usages: &[ExtendedKeyUsagePurpose]) {
+pub(crate) fn eku(params: &mut CertificateParams, usages: &[ExtendedKeyUsagePurpose]) {
     params.extended_key_usages = usages.to_vec();
 }
 
-pub(super) fn validity(params: &mut CertificateParams, from: i32, until: i32) {
+pub(crate) fn validity(params: &mut CertificateParams, from: i32, until: i32) {
     params.not_before = date_time_ymd(from, 1, 1);
     params.not_after = date_time_ymd(until, 1, 1);
 }
 
-pub(super) fn pem(chain: &[CertificateDer<'_>]) -> String {
+pub(crate) fn pem(chain: &[CertificateDer<'_>]) -> String {
     use base64::Engine as _;
     let section = |der: &CertificateDer<'_>| {
         let text = base64::engine::general_purpose::STANDARD.encode(der);
@@ -178,7 +178,7 @@ pub(super) fn pem(chain: &[CertificateDer<'_>]) -> String {
 }
 
 /// One DER value.
-pub(super) fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
     let length = content.len();
     let mut value = vec![tag];

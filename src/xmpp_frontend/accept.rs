@@ -45,7 +45,7 @@ pub async fn serve(
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("the TLS handshake took longer than {:?}", context.xmpp.handshake),
     };
-    debug!(%peer, why, "TLS handshake with a partner failed");
+    debug!(%peer, %why, "TLS handshake with a partner failed");
     session.tls_failed(&why, now());
     session.closed(crate::net::session::End::Local, now());
 }

@@ -1,8 +1,9 @@
 //! Streams that partners open to us.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use nuncio_translate::Moment;
@@ -16,12 +17,22 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::gateway::Gateway;
+use crate::log_limit::{Cause, Source};
 use crate::net::listener::Unauthenticated;
 use crate::net::session::{End, Next, Session};
 
 /// What a peer is told whose domain is no partner of ours.
 const NOT_A_PARTNER: &str =
     "this domain does not federate with yours; ask its administrator to add it as a partner";
+
+/// How long a stream that has ended waits for room for the answers to its last stanzas.
+const ROOM_GRACE: Duration = Duration::from_secs(5);
+
+/// Something that may have to be answered, and waits for room for its answer.
+enum Held {
+    Stanza(Box<Stanza>),
+    BadAddress(Box<Element>),
+}
 
 /// The session of one stream opened by a partner.
 pub struct InboundSession {
@@ -32,16 +43,18 @@ pub struct InboundSession {
     domains: Option<(Domain, Domain)>,
     /// The default language of the peer's stanzas (IM-14).
     lang: Option<String>,
-    /// A stanza that waits for room for its answer; until then nothing is read.
-    held: Option<Box<Stanza>>,
+    /// What waits for room for answers, in order; until then nothing is read, so this is what one read brought.
+    held: VecDeque<Held>,
+    /// The stream has ended; what is held then has this long.
+    room_until: Option<Instant>,
+    /// The connection is to be closed as soon as nothing is held.
+    leaving: bool,
     next: Next,
     wake: Arc<Notify>,
     /// Held until the stream is established.
     until_established: Option<Unauthenticated>,
     /// This stream's place among those of its domain.
     counted: bool,
-    /// The connection is gone: nothing can wait any more.
-    over: bool,
 }
 
 impl InboundSession {
@@ -58,12 +71,13 @@ impl InboundSession {
             peer,
             domains: None,
             lang: None,
-            held: None,
+            held: VecDeque::new(),
+            room_until: None,
+            leaving: false,
             next: Next::Run,
             wake: Arc::new(Notify::new()),
             until_established: None,
             counted: false,
-            over: false,
         }
     }
 
@@ -102,11 +116,9 @@ impl InboundSession {
     }
 
     fn run(&mut self, now: Moment) {
-        if let Some(stanza) = self.held.take() {
-            self.stanza(stanza, now);
-        }
-        while self.held.is_none() {
-            let Some(output) = self.stream.poll() else { return };
+        self.retry_held(now);
+        // Whatever waits for room, the stream's own affairs do not.
+        while let Some(output) = self.stream.poll() {
             match output {
                 Output::StartTls => self.next = Next::StartTls,
                 Output::AskPartner { from, to: _ } => {
@@ -114,62 +126,123 @@ impl InboundSession {
                     self.stream.partner_verdict(verdict, now.instant);
                 }
                 Output::Established(established) => {
-                    info!(
-                        partner = established.remote.as_str(), local = established.local.as_str(),
-                        peer = %self.peer, tls = %established.tls.protocol, "inbound stream established"
-                    );
+                    let source = Source::Domain(established.remote.as_str());
+                    if self.gateway.log_budget().allows(Cause::StreamOpened, source, now.instant) {
+                        info!(
+                            partner = established.remote.as_str(), local = established.local.as_str(),
+                            peer = %self.peer, tls = %established.tls.protocol, "inbound stream established"
+                        );
+                    }
                     self.until_established = None;
                     self.lang = established.lang.map(Into::into);
                     self.counted = self.gateway.stream_established(established.remote.as_str());
                     let remote = established.remote;
                     if !self.counted {
-                        warn!(partner = remote.as_str(), peer = %self.peer,
-                            "stream closed: the partner has as many as limits.xmpp.connections_per_partner allows");
+                        let source = Source::Domain(remote.as_str());
+                        if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
+                            warn!(partner = remote.as_str(), peer = %self.peer,
+                                "stream closed: the partner has as many as limits.xmpp.connections_per_partner allows");
+                        }
                         let error = (StreamCondition::PolicyViolation, "too many streams of your domain");
                         self.stream.close(now.instant, Some(error));
                     }
                     self.domains = Some((established.local, remote));
                 }
-                Output::Stanza(stanza) => self.stanza(stanza, now),
-                Output::BadAddress { element, .. } => self.bad_address(&element, now),
+                Output::Stanza(stanza) => self.take(Held::Stanza(stanza), now),
+                Output::BadAddress { element, .. } => self.take(Held::BadAddress(Box::new(element)), now),
                 Output::Unasked(element) => {
                     debug!(peer = %self.peer, element = element.name(), "element ignored on an inbound stream");
                 }
                 Output::Closed(evidence) => {
-                    let who = self.domains.as_ref().map_or("", |(_, remote)| remote.as_str());
-                    info!(partner = who, peer = %self.peer, why = %LogSafe(&evidence.to_string()), "inbound stream closed");
+                    self.room_until = Some(now.instant + ROOM_GRACE);
+                    let (who, cause, source) = match &self.domains {
+                        Some((_, remote)) => {
+                            let remote = remote.as_str();
+                            (remote, Cause::StreamEnded, Source::Domain(remote))
+                        }
+                        None => ("", Cause::StrangerStreamEnded, Source::from(self.peer.ip())),
+                    };
+                    if self.gateway.log_budget().allows(cause, source, now.instant) {
+                        info!(partner = who, peer = %self.peer, why = %LogSafe(&evidence.to_string()), "inbound stream closed");
+                    }
                 }
-                Output::ShutdownTls => self.next = Next::Close,
+                Output::ShutdownTls => {
+                    self.leaving = true;
+                    self.leave(now);
+                }
                 Output::Abort => self.next = Next::Abort,
             }
         }
     }
 
-    fn stanza(&mut self, mut stanza: Box<Stanza>, now: Moment) {
-        let answerable = Gateway::may_be_answered(&stanza.element);
-        if answerable && !self.gateway.reserve_answer(&stanza.addresses, &self.wake) {
-            if self.over {
-                self.gateway.counters().stanzas_dropped.add(1);
-                warn!(
-                    partner = stanza.addresses.from.domain(),
-                    "a stanza was dropped: its stream ended while too many answers to the partner were under way"
-                );
-                return;
-            }
-            self.held = Some(stanza);
-            return;
+    /// Works on what came, or holds it. What needs no room for an answer overtakes what waits for it.
+    fn take(&mut self, came: Held, now: Moment) {
+        if !self.held.is_empty() && may_be_answered(&came) {
+            self.held.push_back(came);
+        } else if let Err(came) = self.work_on(came, now) {
+            self.held.push_back(came);
         }
-        // The stream's default language becomes the stanza's own, which outlives the stream (IM-14).
-        if let (Some(lang), None) = (&self.lang, stanza.element.lang()) {
-            stanza.element = stanza.element.with_lang(lang);
-        }
-        self.gateway.xmpp_stanza(stanza.element, &stanza.addresses, now);
     }
 
-    fn bad_address(&self, element: &Element, now: Moment) {
-        if let Some((local, remote)) = &self.domains {
-            self.gateway.xmpp_bad_address(element, local.as_str(), remote.as_str(), now);
+    fn retry_held(&mut self, now: Moment) {
+        while let Some(first) = self.held.pop_front() {
+            if let Err(first) = self.work_on(first, now) {
+                self.held.push_front(first);
+                break;
+            }
         }
+        self.leave(now);
+    }
+
+    /// Closes the connection of a stream that has ended, once nothing is held or the time for it is over.
+    fn leave(&mut self, now: Moment) {
+        let late = self.room_until.is_none_or(|until| until <= now.instant);
+        if self.leaving && (self.held.is_empty() || late) && self.next == Next::Run {
+            self.next = Next::Close;
+        }
+    }
+
+    /// The connection is gone: what has no room now will not get it any more.
+    fn drop_held(&mut self, now: Moment) {
+        let dropped = self.held.len();
+        self.held.clear();
+        if dropped == 0 {
+            return;
+        }
+        self.gateway.counters().stanzas_dropped.add(dropped as u64);
+        let partner = self.domains.as_ref().map_or("", |(_, remote)| remote.as_str());
+        if self.gateway.log_budget().allows(Cause::StanzaDropped, Source::Domain(partner), now.instant) {
+            warn!(
+                partner,
+                dropped,
+                "stanzas were dropped: their stream ended while too many answers to the partner were under way"
+            );
+        }
+    }
+
+    /// Hands it on, with room for its answer if it may get one; without that room it comes back.
+    fn work_on(&self, came: Held, now: Moment) -> Result<(), Held> {
+        let slot = match (may_be_answered(&came), &self.domains) {
+            (true, Some((local, remote))) => {
+                let slot = self.gateway.reserve_answer(local.as_str(), remote.as_str(), &self.wake);
+                if slot.is_none() {
+                    return Err(came);
+                }
+                slot
+            }
+            _ => None,
+        };
+        match came {
+            Held::BadAddress(element) => self.gateway.xmpp_bad_address(*element, slot, now),
+            Held::Stanza(mut stanza) => {
+                // The stream's default language becomes the stanza's own, which outlives the stream (IM-14).
+                if let (Some(lang), None) = (&self.lang, stanza.element.lang()) {
+                    stanza.element = stanza.element.with_lang(lang);
+                }
+                self.gateway.xmpp_stanza(stanza.element, &stanza.addresses, slot, now);
+            }
+        }
+        Ok(())
     }
 
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
@@ -183,14 +256,21 @@ impl InboundSession {
             _ => Refusal::NotPartner,
         };
         let attempts = self.gateway.record_refused_domain(from.as_str(), now.unix_ms);
-        // The first attempt, then ever more rarely: the log is not the stranger's to fill.
-        if attempts.count.is_power_of_two() {
+        let source = Source::Domain(from.as_str());
+        if self.gateway.log_budget().allows(Cause::StreamRefused, source, now.instant) {
             warn!(
                 domain = %LogSafe(from.as_str()), peer = %self.peer, attempts = attempts.count, rule = refused.name(),
                 "stream refused: {refused}; add a [[partner]] entry if the domain is to federate"
             );
         }
         PartnerVerdict::Refused { why, text: NOT_A_PARTNER.to_owned() }
+    }
+}
+
+fn may_be_answered(came: &Held) -> bool {
+    match came {
+        Held::Stanza(stanza) => Gateway::may_be_answered(&stanza.element),
+        Held::BadAddress(element) => Gateway::bad_address_may_be_answered(element),
     }
 }
 
@@ -213,17 +293,18 @@ impl Session for InboundSession {
             End::Broken(why) => why,
             End::Peer | End::Local => "",
         };
-        self.over = true;
         self.stream.disconnected(why);
         // What had arrived whole is still worked on, if there is room for its answer.
         self.run(now);
+        self.drop_held(now);
         if let (true, Some((_, remote))) = (self.counted, &self.domains) {
             self.gateway.stream_ended(remote.as_str());
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.stream.deadline()
+        let room = self.room_until.filter(|_| self.leaving && self.next == Next::Run);
+        [self.stream.deadline(), room].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
@@ -232,7 +313,7 @@ impl Session for InboundSession {
     }
 
     fn wants_read(&self) -> bool {
-        self.held.is_none()
+        self.held.is_empty()
     }
 
     fn next(&self) -> Next {

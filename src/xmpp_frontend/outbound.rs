@@ -65,6 +65,11 @@ impl LaneSession {
         self.run(now);
     }
 
+    /// The time that a stopping gateway has for its streams is over.
+    pub fn abandon(&mut self) {
+        self.next = Next::Abort;
+    }
+
     /// Whether the stream ever carried the lane.
     pub fn was_open(&self) -> bool {
         self.opened

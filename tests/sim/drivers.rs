@@ -173,19 +173,19 @@ impl World {
     /// Serves the group of next hops.
     pub(crate) fn run_hop(&mut self) {
         let gateway = Arc::clone(&self.gateway);
-        let front_end = &gateway.front_ends()[0];
+        let route = &gateway.routes()[0];
         loop {
             let now = self.moment();
-            gateway.serve_front_end(front_end, now);
-            if let Some(target) = front_end.take_connect_order() {
+            gateway.serve_route(route, now);
+            if let Some(target) = route.take_connect_order() {
                 let (delay, ok) = self.reach_node(target);
                 self.note("hop connects", target as u64, delay);
                 self.after(delay, Event::HopConnected { target, ok });
                 continue;
             }
-            let deadline = front_end.arm();
+            let deadline = route.arm();
             if deadline.is_some_and(|deadline| deadline <= now.instant) {
-                front_end.hops.step(|group| group.handle_timeout(now.instant));
+                route.hops.step(|group| group.handle_timeout(now.instant));
                 continue;
             }
             return self.run_at_deadline(deadline, Task::Hop);
@@ -196,12 +196,13 @@ impl World {
         let now = self.moment();
         if !ok || !self.pool.nodes[target].is_up() {
             let gateway = Arc::clone(&self.gateway);
-            gateway.front_ends()[0].hops.feed(|group| group.connect_failed("refused", now.instant));
+            gateway.routes()[0].hops.feed(|group| group.connect_failed("refused", now.instant));
             return;
         }
         let conn = self.connect(Owner::FrontEnd, Owner::FrontEnd);
-        let session = self.sip_session(SipPeer::FrontEnd(0), Some(KeepAliveInterval::default()));
-        session.serves_hops(now);
+        // Each node is a front end of its own.
+        let mut session = self.sip_session(SipPeer::FrontEnd(target), Some(KeepAliveInterval::default()));
+        session.serves_route(0, now);
         self.front_end_accepts(conn, target);
         self.add_pump(conn, 0, Kind::Sip(Box::new(session)));
     }

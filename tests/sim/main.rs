@@ -151,7 +151,7 @@ fn finish(world: &mut World) {
             }
         });
     }
-    let hops_idle = world.gateway.front_ends()[0].hops.step(|group| group.is_idle() && group.load() == 0);
+    let hops_idle = world.gateway.routes()[0].hops.step(|group| group.is_idle() && group.load() == 0);
     if !hops_idle {
         problems.push("leak: the hop group holds requests".to_owned());
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Settings};
+use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings};
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Partner as PartnerEntry, PartnerType, Snapshot};
@@ -196,11 +196,12 @@ impl World {
         };
         let hops =
             HopGroup::new(scale.hop.clone(), ["fe0:5061".to_owned(), "fe1:5061".to_owned()], rng.next());
-        let front_ends = vec![FrontEnd::new("pool", vec![LOCAL.into()], hops)];
+        let front_ends = ["pool0", "pool1"].map(|name| FrontEnd::new(name, vec![LOCAL.into()])).into();
+        let routes = vec![Route::new(vec![LOCAL.into()], &[0, 1], hops)];
         let types = partners.iter().map(|_| vec![(0, PartnerType::Federated)]).collect::<Vec<_>>();
         let enabled = partners.iter().map(|_| vec![(0, true)]).collect::<Vec<_>>();
         let handle = Box::new(RuntimeHandle(Arc::clone(&runtime)));
-        let gateway = Arc::new(Gateway::new(settings, Snapshot::new(0, [], []), front_ends, handle));
+        let gateway = Arc::new(Gateway::new(settings, Snapshot::new(0, [], []), front_ends, routes, handle));
         let mut world = Self {
             now: 0,
             start: Instant::now(),
@@ -528,7 +529,7 @@ impl World {
                 self.wake(Task::Lane(lane));
             }
         }
-        if rung(&self.gateway.front_ends()[0].hops.wake()) {
+        if rung(&self.gateway.routes()[0].hops.wake()) {
             self.wake(Task::Hop);
         }
         if rung(&self.gateway.timer_wake()) {
@@ -558,7 +559,7 @@ impl World {
                 self.ledger.violations.push(format!("bound: a lane holds {tracked} and {replies}"));
             }
         }
-        let load = self.gateway.front_ends()[0].hops.step(|group| group.load());
+        let load = self.gateway.routes()[0].hops.step(|group| group.load());
         if load > self.scale.hop.max_requests {
             self.ledger.violations.push(format!("bound: the hop group holds {load}"));
         }

@@ -100,7 +100,10 @@ impl From<Refusal> for Diagnostic {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::UnlistedDomain | Refusal::PartnerDisabled => Self::NoRoute,
-            Refusal::SipUserFirst => Self::SenderNotAuthorised,
+            Refusal::FederationOff
+            | Refusal::UserDenied
+            | Refusal::UserNotAllowed
+            | Refusal::SipUserFirst => Self::SenderNotAuthorised,
         }
     }
 }

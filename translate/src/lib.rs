@@ -17,6 +17,7 @@ pub mod message;
 mod moment;
 pub mod notice;
 pub mod pair;
+pub mod presence;
 pub mod stanza_id;
 pub mod text;
 pub mod time;

@@ -64,6 +64,8 @@ pub enum Privacy {
     /// As they are.
     #[default]
     Clear,
+    /// The domain only, behind a `*` if there is a user part.
+    Domain,
     /// The user part replaced by a short keyed tag: lines of one user can be found together, and no name stands there.
     /// The key lives as long as the operator wants the lines to be comparable.
     Hidden([u8; 16]),
@@ -72,7 +74,7 @@ pub enum Privacy {
 /// A JID or SIP URI as it may stand in a log line.
 ///
 /// A password in the user part and the headers of a SIP URI are never shown, whatever the privacy (ADR-19); a resource
-/// is dropped under [`Privacy::Hidden`].
+/// is dropped unless they are [clear](Privacy::Clear).
 #[derive(Clone, Copy)]
 pub struct LogAddress<'a> {
     address: &'a str,
@@ -187,8 +189,9 @@ impl fmt::Display for LogAddress<'_> {
             (Some(user), Privacy::Hidden(key)) => {
                 write!(f, "~{:08x}@{}", short_tag(&key, user, parts.domain), LogSafe(parts.domain))
             }
+            (Some(_), Privacy::Domain) => write!(f, "*@{}", LogSafe(parts.domain)),
             (None, Privacy::Clear) => LogSafe(parts.rest).fmt(f),
-            (None, Privacy::Hidden(_)) => LogSafe(parts.domain).fmt(f),
+            (None, Privacy::Domain | Privacy::Hidden(_)) => LogSafe(parts.domain).fmt(f),
         }
     }
 }
@@ -332,6 +335,16 @@ mod tests {
         assert_ne!(first, hidden("sip:bob@example.com", 1));
         assert_ne!(first, hidden("sip:alice@example.com", 2));
         assert_eq!(hidden("example.com/secret", 1), "example.com");
+    }
+
+    #[test]
+    fn sec_35_domain_only_shows_nothing_of_the_user() {
+        let shown = |address| LogAddress::new(address, Privacy::Domain).to_string();
+        for address in ["alice@example.com", "alice@example.com/phone", "bob@example.com"] {
+            assert_eq!(shown(address), "*@example.com");
+        }
+        assert_eq!(shown("sip:alice:secret@example.com;gr=x?a=b"), "sip:*@example.com");
+        assert_eq!(shown("example.com/secret"), "example.com");
     }
 
     proptest! {

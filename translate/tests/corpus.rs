@@ -8,11 +8,18 @@ use std::path::Path;
 
 #[test]
 fn uri_jid_corpus() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/uri_jid");
-    let mut count = 0;
-    for entry in std::fs::read_dir(dir).unwrap() {
-        fuzz::uri_jid(&std::fs::read(entry.unwrap().path()).unwrap());
-        count += 1;
-    }
+    let count = replay("uri_jid", fuzz::uri_jid);
     assert!(count >= 100, "{count} inputs");
+}
+
+#[test]
+fn pidf_corpus() {
+    let count = replay("pidf", fuzz::pidf);
+    assert!(count >= 80, "{count} inputs");
+}
+
+fn replay(target: &str, run: fn(&[u8])) -> usize {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(target);
+    let inputs = std::fs::read_dir(dir).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    inputs.map(|input| run(&input)).count()
 }

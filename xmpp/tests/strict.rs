@@ -165,6 +165,21 @@ fn documents_with_declaration_and_signature_are_read() {
 }
 
 #[test]
+fn pd_01_what_is_said_from_outside_counts_for_more_than_the_declaration() {
+    let document = "<?xml version='1.0' encoding='ISO-8859-1'?><a>ü</a>".as_bytes();
+    let limits = ReadLimits::default();
+    let declared = Element::parse_document(document, &limits).map_err(|error| error.kind);
+    assert_eq!(declared, Err(K::Encoding));
+    assert_eq!(
+        Element::parse_utf8_document(document, &limits).map(|a| a.text().into_owned()),
+        Ok("ü".into())
+    );
+    let latin =
+        Element::parse_utf8_document(b"<?xml version='1.0' encoding='ISO-8859-1'?><a>\xfc</a>", &limits);
+    assert_eq!(latin.map_err(|error| error.kind), Err(K::Encoding));
+}
+
+#[test]
 fn s2s_25_s2s_26_the_start_of_a_stream_is_judged() {
     let rest = PREFIXED.strip_prefix("<?xml version='1.0'?>").unwrap();
     for declaration in [

@@ -59,7 +59,8 @@ impl ResponseHead {
     }
 
     /// Appends a whole response. Names that are no tokens, and the fields written here anyway, are left out of
-    /// `extra`; values are cleaned; an empty `reason` becomes the registered phrase.
+    /// `extra`; values are cleaned, except that a Record-Route stays byte for byte; an empty `reason` becomes the
+    /// registered phrase.
     pub fn write(
         &self,
         out: &mut Vec<u8>,
@@ -71,7 +72,9 @@ impl ResponseHead {
         text::status_line(out, status, reason);
         out.extend_from_slice(&self.0);
         for (name, value) in extra {
-            if !text::is_framing(name) {
+            if HeaderName::from(*name) == HeaderName::RecordRoute {
+                text::field_verbatim(out, HeaderName::RecordRoute.as_str(), value);
+            } else if !text::is_framing(name) {
                 text::field(out, name, value);
             }
         }

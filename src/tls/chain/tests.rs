@@ -89,7 +89,7 @@ fn tls_09_no_changed_certificate_is_valid() {
             let mut changed = good.clone();
             changed[position] ^= change;
             if let Ok(facts) = PeerCertificate::from_der(&changed) {
-                let names = crate::tls::xmpp_names_match(&facts, "a.ex");
+                let names = crate::tls::xmpp_names(&facts);
                 let names = (names, crate::tls::sip_names_match(&facts, &["a.ex".to_owned()]));
                 assert!(!format!("{facts} {names:?}").is_empty());
             }
@@ -126,6 +126,15 @@ fn dec_25_an_empty_subject_does_not_matter() {
     let issued = ca.issue("", |params| san(params, &[San::Dns("a.ex")]));
     assert_eq!(issued.facts().subject, "");
     assert_eq!(judge(&issued, &ca), ChainStatus::Valid);
+}
+
+#[test]
+fn dec_25_the_key_usage_of_a_ca_need_not_hold_digital_signature() {
+    use rcgen::KeyUsagePurpose::{CrlSign, DigitalSignature, KeyCertSign};
+    for usages in [vec![KeyCertSign, CrlSign], vec![KeyCertSign, CrlSign, DigitalSignature], Vec::new()] {
+        let ca = Ca::with("Root", |params| params.key_usages = usages.clone());
+        assert_eq!(judge(&ca.server(&["a.ex"]), &ca), ChainStatus::Valid, "{usages:?}");
+    }
 }
 
 #[test]

@@ -138,3 +138,10 @@ fn load(certificate: &str, key: &str) -> Result<Identity, String> {
         error.to_string().replace(&plain(&certificate_file), "CERT").replace(&plain(&key_file), "KEY")
     })
 }
+
+/// Made by `openssl req -x509 -newkey rsa:1024 -nodes`: no library of ours makes such a key.
+#[test]
+fn an_rsa_key_that_is_too_short_is_called_so() {
+    let error = load(include_str!("samples/rsa1024.pem"), include_str!("samples/rsa1024.key")).unwrap_err();
+    assert!(error.contains("an RSA key of 1024 bits is too short, 2048 is the least"), "{error}");
+}

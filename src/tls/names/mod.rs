@@ -1,9 +1,10 @@
-//! Which names a certificate carries, compared with the names expected. Two sides, two sets of rules (DEC-13).
+//! Which names a certificate carries, compared with the names expected. Two sides, two sets of rules (DEC-13): those of SIP
+//! are here, those of XMPP in [`nuncio_xmpp::stream::PresentedName`].
 
 use std::fmt;
 
 pub use sip::sip_names_match;
-pub use xmpp::xmpp_names_match;
+pub use xmpp::{xmpp_names, xmpp_remark};
 
 mod sip;
 #[cfg(test)]
@@ -36,14 +37,8 @@ pub struct MatchedName {
 /// Where in a certificate a name stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NameKind {
-    /// id-on-xmppAddr.
-    XmppAddr,
-    /// SRVName.
-    SrvName,
     /// dNSName, letter by letter.
     Dns,
-    /// dNSName with a wildcard.
-    DnsWildcard,
     /// A SIP URI.
     SipUri,
     /// The common name, for want of any alternative name.

@@ -123,7 +123,7 @@ fn err_07_transport_trouble_and_what_may_have_arrived() {
 #[test]
 fn never_twice_a_second_front_end_is_tried_only_where_the_first_surely_did_not_take_it() {
     let hops = crate::house::Plan {
-        next_hops: &["fe1.contoso.com:5061", "fe2.contoso.com:5061"],
+        next_hops: &[(0, "fe1.contoso.com:5061"), (0, "fe2.contoso.com:5061")],
         ..crate::house::Plan::default()
     };
     let mut house = House::planned(hops);
@@ -243,22 +243,59 @@ fn xi_11_to_13_iqs_and_presence() {
 }
 
 #[test]
-fn xe_01_what_the_domain_says_of_itself() {
+fn xe_01_what_the_domain_says_of_itself_is_this_and_nothing_else() {
     let mut house = House::new();
-    for query in ["info", "items"] {
-        let iq = format!(
-            "<iq type='get' id='d' from='fabrikam.com' to='contoso.com'>\
-             <query xmlns='http://jabber.org/protocol/disco#{query}'/></iq>"
+    let mut ask = |query: &str, node: &str| {
+        house.partner_says(
+            "fabrikam.com",
+            &format!(
+                "<iq type='get' id='d' from='fabrikam.com' to='contoso.com'>\
+                 <query xmlns='http://jabber.org/protocol/disco#{query}'{node}/></iq>"
+            ),
         );
-        house.partner_says("fabrikam.com", &iq);
-        let answer = house.stanzas("fabrikam.com").remove(0);
-        assert_eq!(answer.attribute("type"), Some("result"), "{answer}");
-        let children = &answer.child("query").unwrap().children;
-        assert_eq!(children.is_empty(), query == "items");
-        let features = children.iter().filter(|child| child.name == "feature");
-        let features: Vec<_> = features.filter_map(|child| child.attribute("var")).collect();
-        assert!(
-            query == "items" || features.contains(&"urn:xmpp:ping") && features.contains(&r"jid\20escaping")
-        );
+        house.advance(Duration::from_secs(1));
+        house.stanzas("fabrikam.com").remove(0)
+    };
+    let info = ask("info", "");
+    assert_eq!(info.attribute("type"), Some("result"), "{info}");
+    let said: Vec<_> = info.child("query").unwrap().children.iter().map(|child| child.raw.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "<identity category='server' type='im' name='Nuncio'/>",
+            "<identity category='gateway' type='simple' name='Nuncio'/>",
+            "<feature var='http://jabber.org/protocol/disco#info'/>",
+            "<feature var='http://jabber.org/protocol/disco#items'/>",
+            "<feature var='urn:xmpp:ping'/>",
+            r"<feature var='jid\20escaping'/>",
+        ]
+    );
+    // There are no items, at no node, and no information about any node.
+    for node in ["", " node='http://jabber.org/protocol/commands'", " node='&lt;x&gt;'"] {
+        let items = ask("items", node);
+        let query = items.child("query").unwrap();
+        assert_eq!((items.attribute("type"), query.children.len()), (Some("result"), 0), "{items}");
+        let same = node.replace(" node='", "").replace('\'', "").replace("&lt;x&gt;", "<x>");
+        assert_eq!(query.attribute("node").unwrap_or_default(), same, "{items}");
     }
+    let about_node = ask("info", " node='x'");
+    assert_eq!(about_node.condition(), Some("service-unavailable"), "{about_node}");
+}
+
+#[test]
+fn im_10_beyond_the_cap_the_sender_gets_policy_violation() {
+    let mut house = House::planned(crate::house::Plan { message_cap: Some(1300), ..Default::default() });
+    let body = |length: usize| hello("b1").replace("secret words", &"x".repeat(length));
+    house.partner_says("fabrikam.com", &body(1));
+    // Everything but the body.
+    let overhead = house.requests().remove(0).raw.len() - 1;
+    // One digit of Content-Length becomes three.
+    let fits = 1300 - overhead - 2;
+    house.partner_says("fabrikam.com", &body(fits));
+    assert_eq!(house.requests().remove(0).raw.len(), 1300);
+    house.partner_says("fabrikam.com", &body(fits + 1));
+    assert!(house.requests().is_empty());
+    let errors = house.stanzas("fabrikam.com");
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].condition(), Some("policy-violation"));
 }

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Settings, SipPeer};
+use compact_str::CompactString;
+use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings, SipPeer};
 use nuncio::net::session::{End, Next, Session};
 use nuncio::sip_frontend::session::SipSession;
 use nuncio_sip::Limits;
-use nuncio_sip::connection::ConnectionConfig;
+use nuncio_sip::connection::{ConnectionConfig, KeepAliveInterval};
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::pair::PairConfig;
@@ -44,9 +45,13 @@ pub(crate) struct Plan {
     pub(crate) key: [u8; 16],
     pub(crate) unix_ms: u64,
     pub(crate) pair_queue: usize,
+    pub(crate) message_cap: Option<usize>,
     pub(crate) lane: LaneConfig,
     pub(crate) limits: Limits,
-    pub(crate) next_hops: &'static [&'static str],
+    /// Each with the number of its front end.
+    pub(crate) next_hops: &'static [(usize, &'static str)],
+    /// Requests of one connection that may wait for their answer.
+    pub(crate) pending: usize,
 }
 
 impl Default for Plan {
@@ -63,9 +68,11 @@ impl Default for Plan {
             key: *b"sixteen byte key",
             unix_ms: 1_795_184_285_000,
             pair_queue: 256,
+            message_cap: None,
             lane: LaneConfig::default(),
             limits: Limits::default(),
-            next_hops: &["fe.contoso.com:5061"],
+            next_hops: &[(0, "fe.contoso.com:5061")],
+            pending: 16 * 1024,
         }
     }
 }
@@ -98,9 +105,12 @@ pub(crate) struct House {
     pub(crate) streams: Vec<Stream>,
     pub(crate) served: &'static [&'static str],
     limits: Limits,
+    pending: usize,
     /// How remote domains are reached; those not named are up.
     pub(crate) reach: HashMap<&'static str, Reach>,
     pub(crate) front_end_reach: Reach,
+    /// How single next hops are reached; the others as the front end.
+    pub(crate) next_hop_reach: HashMap<usize, Reach>,
     /// How long after its request an answer of the front end leaves.
     pub(crate) front_end_takes: Duration,
     pub(crate) rule: Rule,
@@ -125,6 +135,8 @@ pub(crate) struct Wire {
     /// Opened by the gateway towards a next hop.
     pub(crate) hop: bool,
     pub(crate) open: bool,
+    /// Keep-alive pings of the gateway.
+    pub(crate) pings: usize,
 }
 
 /// The runtime, as far as the gateway needs one.
@@ -132,6 +144,8 @@ pub(crate) struct Wire {
 struct Stage {
     new_lanes: std::sync::Mutex<Vec<(LaneKey, Arc<LanePort>)>>,
     randoms: AtomicU64,
+    /// The next so many draws panic.
+    panics: AtomicU64,
 }
 
 struct Runtime(Arc<Stage>);
@@ -142,6 +156,10 @@ impl Environment for Runtime {
     }
 
     fn random(&self) -> u64 {
+        let one_less = |panics: u64| panics.checked_sub(1);
+        if self.0.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+            panic!("on purpose: a test wants to see what becomes of it");
+        }
         // SplitMix64: different every time, the same in every run.
         let mut z = self.0.randoms.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -160,11 +178,12 @@ impl House {
             (Partner { domain: domain.into(), partner_type, enabled }, Vec::new())
         });
         let policy = Snapshot::new(1, plan.served.iter().map(|&domain| domain.into()), partners);
-        let targets = plan.next_hops.iter().map(|&hop| hop.to_owned());
-        let group = HopGroup::new(HopConfig::default(), targets, 7);
-        let domains = plan.served.iter().map(|&domain| domain.into()).collect();
+        let labels = plan.next_hops.iter().map(|&(_, hop)| hop.to_owned());
+        let group = HopGroup::new(HopConfig::default(), labels, 7);
+        let targets: Vec<usize> = plan.next_hops.iter().map(|&(front_end, _)| front_end).collect();
+        let domains: Vec<CompactString> = plan.served.iter().map(|&domain| domain.into()).collect();
         let settings = Settings {
-            message_cap: None,
+            message_cap: plan.message_cap,
             streams_per_domain: 20,
             node_label: plan.label.into(),
             node_key: stanza_id::Key::new(plan.key),
@@ -177,9 +196,10 @@ impl House {
         };
         let stage = Arc::new(Stage { randoms: AtomicU64::new(1), ..Stage::default() });
         let environment = Box::new(Runtime(Arc::clone(&stage)));
-        let front_ends = vec![FrontEnd::new("pool1", domains, group)];
+        let front_ends = ["pool1", "pool2"].map(|name| FrontEnd::new(name, domains.clone())).into();
+        let routes = vec![Route::new(domains, &targets, group)];
         Self {
-            gateway: Arc::new(Gateway::new(settings, policy, front_ends, environment)),
+            gateway: Arc::new(Gateway::new(settings, policy, front_ends, routes, environment)),
             now: Moment { instant: Instant::now(), unix_ms: plan.unix_ms },
             stage,
             wires: Vec::new(),
@@ -187,8 +207,10 @@ impl House {
             streams: Vec::new(),
             served: plan.served,
             limits: plan.limits,
+            pending: plan.pending,
             reach: HashMap::new(),
             front_end_reach: Reach::Up,
+            next_hop_reach: HashMap::new(),
             front_end_takes: Duration::ZERO,
             rule: Box::new(|_| Reply::Status(200, "OK")),
             requests: VecDeque::new(),
@@ -207,10 +229,21 @@ impl House {
     /// Somebody opens a connection to the gateway.
     pub(crate) fn connect_as(&mut self, peer: SipPeer, hop: bool) -> usize {
         let address = if hop { SocketAddr::new(FRONT_END.ip(), 5061) } else { FRONT_END };
-        let config = ConnectionConfig::new(address, NAME, [3; 16]);
+        let config = ConnectionConfig {
+            max_pending_in: self.pending,
+            keep_alive: hop.then(KeepAliveInterval::default),
+            ..ConnectionConfig::new(address, NAME, [3; 16])
+        };
         let gateway = Arc::clone(&self.gateway);
         let session = SipSession::new(gateway, peer, config, self.limits, ARRIVAL, self.now);
-        self.wires.push(Wire { session, input: BytesMut::new(), bytes: Vec::new(), hop, open: true });
+        self.wires.push(Wire {
+            session,
+            input: BytesMut::new(),
+            bytes: Vec::new(),
+            hop,
+            open: true,
+            pings: 0,
+        });
         self.wires.len() - 1
     }
 
@@ -276,6 +309,11 @@ impl House {
         self.run();
     }
 
+    /// The next step that draws a random number panics.
+    pub(crate) fn panic_once(&self) {
+        self.stage.panics.store(1, Ordering::Relaxed);
+    }
+
     /// Lets time pass, and everything that is due in it happen when it is due.
     pub(crate) fn advance(&mut self, by: Duration) {
         let end = self.now + by;
@@ -292,7 +330,7 @@ impl House {
         let wires = self.wires.iter().filter(|wire| wire.open).filter_map(|wire| wire.session.deadline());
         let lines = self.lines.iter().filter_map(Line::deadline);
         let streams = self.streams.iter().filter_map(Stream::deadline);
-        let hops = self.gateway.front_ends().iter().filter_map(FrontEnd::arm);
+        let hops = self.gateway.routes().iter().filter_map(Route::arm);
         let answers = self.answers.iter().map(|(at, ..)| *at);
         let deadlines = wires.chain(lines).chain(streams).chain(hops).chain(answers);
         deadlines.chain(self.gateway.deadline()).min()
@@ -305,8 +343,8 @@ impl House {
         }
         self.lines.iter_mut().for_each(|line| line.handle_timeout(now));
         self.streams.iter_mut().for_each(|stream| stream.handle_timeout(now));
-        for front_end in self.gateway.front_ends() {
-            front_end.hops.step(|group| group.handle_timeout(now.instant));
+        for route in self.gateway.routes() {
+            route.hops.step(|group| group.handle_timeout(now.instant));
         }
         self.gateway.handle_timeout(now);
     }
@@ -377,6 +415,7 @@ impl House {
             wire.session.closed(End::Local, now);
         }
         let moved = !out.is_empty();
+        wire.pings += usize::from(out == b"\r\n\r\n");
         wire.bytes.extend_from_slice(&out);
         if wire.hop {
             while let Some(message) = SipMessage::take(&mut wire.bytes).unwrap() {
@@ -403,21 +442,23 @@ impl House {
     fn step_front_ends(&mut self) -> bool {
         let (gateway, now) = (Arc::clone(&self.gateway), self.now);
         let mut moved = false;
-        for front_end in gateway.front_ends() {
-            gateway.serve_front_end(front_end, now);
-            let Some(target) = front_end.take_connect_order() else { continue };
+        for (number, route) in gateway.routes().iter().enumerate() {
+            gateway.serve_route(route, now);
+            let Some(target) = route.take_connect_order() else { continue };
             moved = true;
             self.connects.push(target);
-            match &self.front_end_reach {
+            let reach = self.next_hop_reach.get(&target).unwrap_or(&self.front_end_reach);
+            match reach {
                 Reach::Pending => {}
                 Reach::Down(_) => {
-                    front_end
+                    route
                         .hops
                         .step(|group| group.connect_failed("nobody listens there".to_owned(), now.instant));
                 }
                 Reach::Up => {
-                    let index = self.connect_as(SipPeer::FrontEnd(0), true);
-                    self.wires[index].session.serves_hops(now);
+                    let whose = route.front_end_of(target).unwrap();
+                    let index = self.connect_as(SipPeer::FrontEnd(whose), true);
+                    self.wires[index].session.serves_route(number, now);
                 }
             }
         }
@@ -443,6 +484,11 @@ impl House {
     /// The lane to a remote domain.
     pub(crate) fn line(&mut self, remote: &str) -> &mut Line {
         self.lines.iter_mut().find(|line| line.key.remote == remote).expect("no such lane")
+    }
+
+    /// The id of the ping that a partner got last.
+    pub(crate) fn ping_of(&mut self, remote: &str) -> String {
+        self.line(remote).last_ping.clone().expect("no ping came")
     }
 
     /// A counter of the gateway.

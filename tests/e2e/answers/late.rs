@@ -48,6 +48,36 @@ fn a_late_error_becomes_a_notice_from_the_contact() {
     assert_eq!((house.count("late_errors"), house.count("notices_delivered")), (1, 1));
 }
 
+/// The id of a stanza is good for a day; whoever has it must not make the SIP user hear of it again and again.
+#[test]
+fn an_error_sent_again_is_not_told_again_for_as_long_as_its_id_is_good() {
+    let mut house = House::new();
+    let id = alice_writes(&mut house, "bob@fabrikam.com");
+    let stanza = error("bob@fabrikam.com/x", "alice@contoso.com", &id, "item-not-found", "");
+    for _ in 0..30 {
+        house.partner_says("fabrikam.com", &stanza);
+        house.advance(Duration::from_secs(3600));
+    }
+    assert_eq!(house.requests().len(), 1);
+    assert_eq!((house.count("late_errors"), house.count("late_errors_repeated")), (1, 23));
+    assert_eq!(house.count("foreign_errors"), 6, "a day old, or older");
+    assert_eq!(house.gateway.holdings().pairs, 0, "nothing is kept any longer");
+}
+
+/// After a restart nothing is known of the pair. What is learnt is kept all the same.
+#[test]
+fn an_error_sent_again_after_a_restart_is_told_once() {
+    let mut before = House::new();
+    let id = alice_writes(&mut before, "bob@fabrikam.com");
+    let mut after = House::planned(Plan { unix_ms: Plan::default().unix_ms + 3_600_000, ..Plan::default() });
+    let stanza = error("bob@fabrikam.com/x", "alice@contoso.com", &id, "item-not-found", "");
+    for _ in 0..10 {
+        after.partner_says("fabrikam.com", &stanza);
+        after.advance(Duration::from_secs(600));
+    }
+    assert_eq!(after.requests().len(), 1);
+}
+
 #[test]
 fn who_reports_is_said_only_as_far_as_the_stream_vouches_for_it() {
     for (by, shown) in [
@@ -208,6 +238,27 @@ fn what_a_ping_has_proved_is_not_doubtful() {
     house.line("fabrikam.com").cut(now);
     house.run();
     assert!(house.requests().is_empty());
+    assert_eq!(house.count("sip_to_xmpp_may_be_lost"), 0);
+}
+
+#[test]
+fn pg_01_an_error_answer_to_a_ping_proves_as_much_as_a_result() {
+    let mut house = House::new();
+    house.pings_answered = false;
+    alice_writes(&mut house, "bob@fabrikam.com");
+    // The lane sends one ping, and the next one only when that is answered.
+    let ping = house.ping_of("fabrikam.com");
+    house.partner_says(
+        "fabrikam.com",
+        &format!(
+            "<iq type='error' id='{ping}' from='fabrikam.com' to='contoso.com'><error type='cancel'>\
+             <service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
+        ),
+    );
+    let now = house.now;
+    house.line("fabrikam.com").cut(now);
+    house.run();
+    assert!(house.requests().is_empty(), "still in doubt");
     assert_eq!(house.count("sip_to_xmpp_may_be_lost"), 0);
 }
 

@@ -5,6 +5,9 @@ mod partner;
 mod text;
 
 mod errors;
+mod faults;
+mod floods;
+mod front_ends;
 mod late;
 mod messages;
 mod refusals;

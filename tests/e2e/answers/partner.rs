@@ -51,6 +51,8 @@ pub(crate) struct Line {
     pub(crate) received: VecDeque<Element>,
     /// Ids of pings the partner got.
     pub(crate) pings: Vec<String>,
+    /// The last of them, whether it was answered or not.
+    pub(crate) last_ping: Option<String>,
     /// Writes are taken from the gateway but not reported as complete.
     pub(crate) stalled: bool,
     /// A write waits to be reported.
@@ -68,6 +70,7 @@ impl Line {
             headers: 0,
             received: VecDeque::new(),
             pings: Vec::new(),
+            last_ping: None,
             stalled: false,
             unreported: false,
             connecting: false,
@@ -199,7 +202,9 @@ impl Line {
                 format!("<success xmlns='{SASL}'/>")
             }
             "iq" if element.child("ping").is_some() => {
-                self.pings.push(element.attribute("id").unwrap().to_owned());
+                let id = element.attribute("id").unwrap().to_owned();
+                self.last_ping = Some(id.clone());
+                self.pings.push(id);
                 String::new()
             }
             _ => {
@@ -259,6 +264,16 @@ impl Stream {
         self.input.extend_from_slice(text.as_bytes());
         self.session.receive(&mut self.input, now);
         self.step(now);
+    }
+
+    /// The gateway stops.
+    pub(crate) fn shut_down(&mut self, now: Moment) {
+        self.session.shut_down(now);
+    }
+
+    /// Whether the gateway reads from it.
+    pub(crate) fn reads(&self) -> bool {
+        self.session.wants_read()
     }
 
     pub(crate) fn transcript(&self) -> String {

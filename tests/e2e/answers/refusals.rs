@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+use nuncio_translate::judge::{Partner, PartnerType, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_world::xml::Element;
 
 use crate::house::{House, Reply};
@@ -112,11 +112,49 @@ fn uniform_refusals_are_the_same_bytes_and_take_the_same_time() {
     assert!(house.requests().is_empty());
     seen.push(("disabled".to_owned(), text));
 
+    // The administrator's policy denies it to the SIP user.
+    let mut house = refusing_house(404);
+    answered(&mut house, "fabrikam.com", &message("bob@fabrikam.com", "nobody@contoso.com", ""));
+    house.requests();
+    house.gateway.set_policy(denying("alice@contoso.com"));
+    let (text, took) =
+        answered(&mut house, "fabrikam.com", &message("bob@fabrikam.com", "alice@contoso.com", ""));
+    assert_eq!(took, TAKES);
+    assert!(house.requests().is_empty());
+    seen.push(("denied by policy".to_owned(), text));
+
     let (first, expected) = &seen[0];
     assert!(expected.contains("<service-unavailable ") && !expected.contains("text"), "{expected}");
     for (what, text) in &seen {
         assert_eq!(text, expected, "{what} differs from {first}");
     }
+}
+
+/// A policy that denies one SIP user everything.
+fn denying(user: &str) -> Snapshot {
+    let partner =
+        Partner { domain: "fabrikam.com".into(), partner_type: PartnerType::Federated, enabled: true };
+    let rule = UserRule { who: vec![Who::User(user.into())], partners: Vec::new(), verdict: Verdict::Deny };
+    Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]).with_users(UserPolicy::new(
+        true,
+        Verdict::Allow,
+        vec![rule],
+    ))
+}
+
+#[test]
+fn trust_a_sip_user_whom_policy_denies_is_told_so_and_others_are_not_affected() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    house.gateway.set_policy(denying("alice@contoso.com"));
+    let answer = house.ask(wire, Request::message("bob@fabrikam.com", "x").bytes());
+    assert_eq!(answer.status(), Some(403));
+    let why = answer.must("ms-diagnostics").unwrap();
+    assert!(why.starts_with("1002;") && why.contains("user-denied"), "{why}");
+    assert!(house.stanzas("fabrikam.com").is_empty());
+    let carol = Request::message("bob@fabrikam.com", "x")
+        .set(|request| request.from = "<sip:carol@contoso.com>;tag=1".to_owned());
+    assert_eq!(house.ask(wire, carol.bytes()).status(), Some(200));
 }
 
 #[test]
@@ -215,4 +253,24 @@ fn trust_what_waits_when_a_partner_is_disabled_does_not_leave() {
     assert_eq!(answers.len(), 1);
     assert_eq!(answers[0].status(), Some(403));
     assert!(answers[0].must("ms-diagnostics").unwrap().contains("partner-disabled"), "{}", answers[0]);
+}
+
+#[test]
+fn what_does_not_cross_is_refused_with_a_reason_and_counted() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let mut count = 0;
+    for (method, status, why) in [
+        ("INVITE", 405, "do not cross"),
+        ("SUBSCRIBE", 405, "do not cross"),
+        ("BYE", 481, "a dialog that the gateway does not know"),
+        ("NONSENSE", 501, "does not know this method"),
+    ] {
+        let answer = house.ask(wire, Request::new(method, "bob@fabrikam.com").bytes());
+        assert_eq!(answer.status(), Some(status), "{method}");
+        let diagnostics = answer.must("ms-diagnostics").unwrap();
+        assert!(diagnostics.starts_with("1027;") && diagnostics.contains(why), "{method}: {diagnostics}");
+        count += 1;
+        assert_eq!(house.count("sip_requests_not_for_us"), count);
+    }
 }

@@ -12,24 +12,26 @@ const SRV: u16 = 33;
 
 /// The records of a test.
 #[derive(Default)]
-pub(crate) struct Zone(HashMap<(String, u16), Vec<u8>>);
+pub(crate) struct Zone(HashMap<(String, u16), Vec<Vec<u8>>>);
 
 impl Zone {
+    /// One more address of a host.
     pub(crate) fn host(mut self, name: &str, address: Ipv4Addr) -> Self {
-        self.0.insert((name.to_owned(), A), address.octets().to_vec());
+        self.0.entry((name.to_owned(), A)).or_default().push(address.octets().to_vec());
         self
     }
 
-    /// An XMPP service for `domain` on `host`.
+    /// An XMPP service for `domain` on `host`, tried after those added before.
     pub(crate) fn xmpp(mut self, domain: &str, host: &str, port: u16) -> Self {
-        let mut data = vec![0, 0, 0, 0];
+        let services = self.0.entry((format!("_xmpp-server._tcp.{domain}"), SRV)).or_default();
+        let mut data = vec![0, u8::try_from(services.len()).unwrap(), 0, 0];
         data.extend(port.to_be_bytes());
         for label in host.split('.') {
             data.push(u8::try_from(label.len()).unwrap());
             data.extend_from_slice(label.as_bytes());
         }
         data.push(0);
-        self.0.insert((format!("_xmpp-server._tcp.{domain}"), SRV), data);
+        services.push(data);
         self
     }
 }
@@ -76,9 +78,10 @@ fn answer(zone: &Zone, query: &[u8]) -> Option<Vec<u8>> {
     let data = zone.0.get(&(name.clone(), kind));
     let known = zone.0.keys().any(|(owner, _)| *owner == name);
     let mut out = query.get(..2)?.to_vec();
-    out.extend([0x85, if known { 0x80 } else { 0x83 }, 0, 1, 0, u8::from(data.is_some()), 0, 0, 0, 0]);
+    let count = u8::try_from(data.map_or(0, Vec::len)).ok()?;
+    out.extend([0x85, if known { 0x80 } else { 0x83 }, 0, 1, 0, count, 0, 0, 0, 0]);
     out.extend_from_slice(question);
-    if let Some(data) = data {
+    for data in data.into_iter().flatten() {
         out.extend([0xc0, 12]);
         out.extend(kind.to_be_bytes());
         out.extend([0, 1, 0, 0, 0, 60]);

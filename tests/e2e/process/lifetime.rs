@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nuncio_world::sip_agent::Reply;
 use nuncio_world::xml::Item;
+use nuncio_world::xmpp_peer::XmppPeer;
 
 use crate::town::{ALICE, CAROL, Town, from_carol, takes_all};
 
@@ -139,6 +140,59 @@ async fn an_address_in_use_is_named() -> Result<()> {
     let mut gateway = town.gateway("").await?;
     ensure!(gateway.stop().await?.success());
     Ok(())
+}
+
+#[tokio::test]
+async fn sighup_changes_nothing_and_says_so() -> Result<()> {
+    let town = Town::found().await?;
+    let mut gateway = town.gateway("").await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    let said = town.log.line_after(mark, "SIGHUP").await?;
+    ensure!(said.contains("nothing is reloaded") && said.contains("restart"), "{said}");
+    // The connection that was there lives.
+    let call = alice.send_options("contoso.com").await?;
+    ensure!(alice.final_answer(&call).await?.status() == Some(200));
+    ensure!(gateway.stop().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn sigusr1_writes_what_is_held_and_counted_into_the_log() -> Result<()> {
+    let town = Town::found().await?;
+    let mut gateway = town.gateway("").await?;
+    let listener = town.wingtip_listens().await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_message(ALICE, CAROL, "secret words").await?;
+    let mut wingtip = listener.accept(&town.pki, &town.good_wingtip()?, "wingtip.com").await?;
+    wingtip.element().await?;
+    ensure!(alice.final_answer(&call).await?.status() == Some(200));
+    let mut stranger = XmppPeer::dial(town.xmpp()).await?;
+    stranger.say_header("stranger.example", "contoso.com").await?;
+    stranger.stream_error().await?;
+
+    let mark = town.log.mark();
+    gateway.signal("USR1").await?;
+    for (line, words) in [
+        ("status: held now", &["pairs=1", "inbound_streams=0", "sip_connections=1"][..]),
+        (
+            "status: way to front ends",
+            &["domains=\"contoso.com, litware.com\"", "requests=0", "connected_to=\"none\""],
+        ),
+        (
+            "status: lane to a partner",
+            &["from=contoso.com", "to=wingtip.com", "stream=\"open\"", "waiting=0", "unconfirmed=1"],
+        ),
+        ("status: refused domain", &["domain=stranger.example", "attempts=1"]),
+        ("status: counted since the start", &["counter=\"sip_to_xmpp_delivered\"", "count=1"]),
+    ] {
+        let said = town.log.line_after(mark, line).await?;
+        for word in words {
+            ensure!(said.contains(word), "{word} is missing in {said}");
+        }
+    }
+    gateway.still_runs()
 }
 
 /// An error to a message sent before a restart is still recognised: the key of the ids outlives the process.

@@ -7,6 +7,10 @@ mod dns;
 mod town;
 
 mod certificates;
+mod front_ends;
 mod hostile;
 mod lifetime;
+mod limits;
+mod network;
+mod privacy;
 mod store;

@@ -34,17 +34,25 @@ pub(crate) struct Town {
 
 impl Town {
     pub(crate) async fn found() -> Result<Self> {
+        let zone = |zone: Zone, at: &dyn Fn(u8) -> Ipv4Addr| {
+            zone.host("fe.contoso.com", at(2))
+                .host("spare.contoso.com", at(5))
+                .host("xmpp.wingtip.com", at(3))
+                .xmpp("wingtip.com", "xmpp.wingtip.com", 5269)
+                .xmpp("chat.wingtip.com", "xmpp.wingtip.com", 5269)
+        };
+        Self::with_zone(zone).await
+    }
+
+    /// A town whose DNS says something else.
+    pub(crate) async fn with_zone(zone: impl Fn(Zone, &dyn Fn(u8) -> Ipv4Addr) -> Zone) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let pki = Pki::new(&folder.path().join("pki"))?;
         // Other runs on this machine have other numbers, other towns of this run another third octet.
         let run = 32 + u8::try_from(std::process::id() % 192)?;
         let network = [run, TOWNS.fetch_add(1, Ordering::Relaxed)];
         let at = |host| Ipv4Addr::new(127, network[0], network[1], host);
-        let zone = Zone::default()
-            .host("fe.contoso.com", at(2))
-            .host("xmpp.wingtip.com", at(3))
-            .xmpp("wingtip.com", "xmpp.wingtip.com", 5269)
-            .xmpp("chat.wingtip.com", "xmpp.wingtip.com", 5269);
+        let zone = zone(Zone::default(), &at);
         let dns = Dns::serve(zone, SocketAddr::new(at(4).into(), 5353)).await?;
         pki.good("gateway-sip", &["nuncio.contoso.com"])?;
         pki.good("gateway-contoso", &["contoso.com"])?;
@@ -54,6 +62,11 @@ impl Town {
 
     fn at(&self, host: u8, port: u16) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, self.network[0], self.network[1], host)), port)
+    }
+
+    /// An address of the town that nobody has.
+    pub(crate) fn unused(&self, number: u8) -> IpAddr {
+        self.at(100 + number, 0).ip()
     }
 
     /// The gateway, for front ends.
@@ -156,8 +169,22 @@ type = "federated"
         presents: &Credential,
         rule: impl Fn(&SipMessage) -> Reply + Send + Sync + 'static,
     ) -> Result<SipServer> {
+        self.answers_at(self.at(2, 5061), presents, rule).await
+    }
+
+    /// Where spare.contoso.com is.
+    pub(crate) fn spare(&self) -> SocketAddr {
+        self.at(5, 5061)
+    }
+
+    /// The same at another address.
+    pub(crate) async fn answers_at(
+        &self,
+        address: SocketAddr,
+        presents: &Credential,
+        rule: impl Fn(&SipMessage) -> Reply + Send + Sync + 'static,
+    ) -> Result<SipServer> {
         // One that has just been dropped may still hold the address.
-        let address = self.at(2, 5061);
         until(
             "the front end's address to be free",
             || async move { TcpListener::bind(address).await.is_ok() },

@@ -1,8 +1,11 @@
-//! Translation: whatever address crosses comes back.
+//! Translation: whatever address crosses comes back, and of presence only what may be seen goes out.
 
 use nuncio_sip::Uri;
 use nuncio_translate::address::{Contact, SipUser, full_jid, iri_from_uri, resource, uri_from_iri};
-use nuncio_xmpp::{BareJid, Jid};
+use nuncio_translate::presence::{
+    Disclosure, MAX_NOTE, MAX_NOTES, MAX_RESOURCES, Presentity, Shown, from_xmpp, pidf, to_xmpp,
+};
+use nuncio_xmpp::{BareJid, Element, Jid, ReadLimits};
 
 /// Reads the input as SIP URI, as JID and as IRI of an error.
 ///
@@ -46,4 +49,51 @@ fn from_xmpp(jid: &Jid) {
         // Nobody's front end is at an IP address.
         Err(refusal) => assert_eq!(refusal.status(), 404, "{jid}"),
     }
+}
+
+/// Reads the input as a presence document, shows it to partners of both kinds, and writes it as a document of ours.
+///
+/// # Panics
+/// If a limit does not hold, if what is written cannot be read, or if a public partner gets text.
+pub fn pidf(data: &[u8]) {
+    const NOW_MS: u64 = 1_795_183_385_042;
+    let context = pidf::Context { idle: true, now_ms: NOW_MS, ..pidf::Context::default() };
+    let Ok(state) = pidf::read(data, context) else { return };
+    assert!(state.resources.len() <= MAX_RESOURCES);
+    for resource in &state.resources {
+        assert!(resource.notes().iter().len() <= MAX_NOTES);
+        assert!(resource.notes().iter().all(|note| note.text.chars().count() <= MAX_NOTE));
+        assert!(resource.idle_since().is_none_or(|since| since <= NOW_MS / 1000));
+    }
+    for disclosure in [Disclosure::Full, Disclosure::BasicOnly] {
+        shown(&state, disclosure);
+    }
+    let contact = Contact::from_jid(&BareJid::parse("j@f.example").expect("an address")).expect("a user");
+    let mut out = Vec::new();
+    pidf::write(&contact, &state, NOW_MS, &mut out);
+    let back = pidf::read(&out, context).expect("what we write, we read");
+    assert_eq!(back.open().count(), state.open().count());
+}
+
+fn shown(state: &Presentity, disclosure: Disclosure) {
+    let (from, to) = (BareJid::parse("r@c.example"), Jid::parse("j@f.example"));
+    let (from, to) = (from.expect("an address"), to.expect("an address"));
+    let mut shown = Shown::default();
+    for update in shown.update(state, disclosure) {
+        let mut out = Vec::new();
+        to_xmpp::write_update(&update, to_xmpp::Ends { from: &from, to: &to, id: "" }, disclosure, &mut out);
+        let text =
+            String::from_utf8(out).expect("text").replacen("<presence", "<presence xmlns='jabber:server'", 1);
+        let stanza = Element::parse_document(text.as_bytes(), &ReadLimits::default()).expect("a stanza");
+        let sender = Jid::parse(stanza.attr("from").expect("a sender")).expect("a legal sender");
+        assert_eq!(sender.bare_str(), "r@c.example");
+        let reading = from_xmpp::read(&stanza, sender.resource(), from_xmpp::Context::default());
+        assert!(matches!(reading, from_xmpp::Reading::Presence(_)));
+        if disclosure == Disclosure::BasicOnly {
+            assert!(stanza.elements().all(|child| matches!(child.name(), "show" | "priority")));
+            assert!(sender.resource().is_none_or(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit())));
+        }
+    }
+    assert_eq!(shown.names().len(), state.open().count());
+    assert!(shown.update(state, disclosure).is_empty(), "nothing changed");
 }

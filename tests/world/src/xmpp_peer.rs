@@ -191,6 +191,19 @@ impl XmppPeer {
         Ok(())
     }
 
+    /// Reads to the end of the connection. Whether TLS was closed in order, or just cut off.
+    pub async fn tls_is_closed_in_order(&mut self) -> Result<bool> {
+        let mut chunk = vec![0; 16 * 1024];
+        loop {
+            match within("the end of the connection", self.wire.read(&mut chunk)).await? {
+                Ok(0) => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Everything said on this stream, for a test's message.
     pub fn transcript(&self) -> &str {
         &self.transcript

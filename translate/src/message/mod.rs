@@ -32,7 +32,7 @@ const LANG_MAX: usize = 35;
 
 /// A language tag as both sides can carry it. Anything else is dropped: it is a hint, and no hint is worth a header that
 /// is not one line (SEC-30).
-fn language(tag: &str) -> Option<&str> {
+pub(crate) fn language(tag: &str) -> Option<&str> {
     let well_formed = !tag.is_empty()
         && tag.len() <= LANG_MAX
         && tag

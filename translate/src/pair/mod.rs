@@ -4,24 +4,45 @@
 //! the rest waits here as events and is judged again when it leaves. What goes to the contact keeps its
 //! order in the lane. No pair ever needs the state of another.
 
+mod backoff;
+mod config;
+mod contact_watches;
+mod context;
 mod key;
 mod notices;
+mod output;
+mod presence;
 mod record;
+mod reported;
+pub mod roster;
+mod saved;
+mod step;
 #[cfg(test)]
 mod tests;
+mod user_watches;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use nuncio_xmpp::Element;
 
+pub use crate::judge::Added;
+pub use config::PresenceConfig;
+pub use context::{Budget, Context, Place};
 pub use key::PairKey;
 use notices::Notices;
 pub use notices::{Cause, Notice};
-pub use record::{Added, From, NotifierRecord, PairRecord, SubscriberRecord, To};
+pub use output::{AddedEnd, Asked, Attempt, Ended, Fact, Half, Judged, Output, Request, Sent, ToXmpp};
+use presence::Presence;
+pub use presence::{Arrived, Routable, Subscribing};
+pub use record::{From, NotifierRecord, PairRecord, SubscriberRecord, To};
+pub use reported::LATEST_ERROR;
+use reported::Reported;
+use saved::Saved;
 
 use crate::Moment;
-use crate::judge::{Consent, Permit, REPLY_WINDOW, Rule};
+use crate::judge::{Consent, PartnerType, Permit, REPLY_WINDOW, Rule};
+use crate::stanza_id::StanzaId;
 
 /// Bounds of a pair.
 #[derive(Debug, Clone)]
@@ -38,34 +59,38 @@ impl Default for PairConfig {
     }
 }
 
-/// One SIP user and one XMPP contact.
-#[derive(Debug, Default)]
-pub struct Pair {
+/// One SIP user and one XMPP contact. `M` is a message of the contact, with whatever its caller ties to it.
+#[derive(Debug)]
+pub struct Pair<M = Element> {
     consent: Consent,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Waiting<M>>,
     notices: Notices,
-    pending: Option<Pending>,
+    /// Late errors that the SIP user was told of.
+    reported: Reported,
+    pending: Option<Pending<M>>,
     serial: u64,
+    saved: Saved,
+    presence: Option<Box<Presence>>,
 }
 
 /// A message of the contact that waits for its turn.
 #[derive(Debug)]
-struct Waiting {
-    stanza: Element,
+struct Waiting<M> {
+    stanza: M,
     arrival: Instant,
 }
 
 #[derive(Debug)]
-struct Pending {
+struct Pending<M> {
     serial: u64,
-    item: ToSip,
+    item: ToSip<M>,
 }
 
 /// Something on its way to the SIP user.
 #[derive(Debug)]
-pub enum ToSip {
+pub enum ToSip<M = Element> {
     /// A message of the contact.
-    Message(Element),
+    Message(M),
     /// Word from the gateway about messages the SIP user sent.
     Notice(Notice),
 }
@@ -100,7 +125,32 @@ pub enum NextForSip {
     Notice,
 }
 
-impl Pair {
+/// What a pair held that can be held no longer.
+#[derive(Debug)]
+pub struct Salvage<M> {
+    /// Messages of the contact: the one that was on its way to the SIP user, which may have arrived, then those
+    /// that waited.
+    pub messages: Vec<M>,
+    /// Messages of the SIP user that he was to be told of.
+    pub notices: u64,
+}
+
+impl<M> Default for Pair<M> {
+    fn default() -> Self {
+        Self {
+            consent: Consent::default(),
+            waiting: VecDeque::new(),
+            notices: Notices::default(),
+            reported: Reported::default(),
+            pending: None,
+            serial: 0,
+            saved: Saved::default(),
+            presence: None,
+        }
+    }
+}
+
+impl<M> Pair<M> {
     pub fn consent(&self) -> &Consent {
         &self.consent
     }
@@ -108,6 +158,10 @@ impl Pair {
     /// A message of the SIP user crosses: from now on the contact may answer for a while.
     pub fn sip_user_writes(&mut self, permit: Permit, now: Moment) -> Crossing {
         self.consent.sip_user_wrote = Some(now.unix());
+        // Nobody else needs it to be remembered.
+        if permit.partner_type() == PartnerType::PublicUnverified && self.saved.wrote_lags(now.unix()) {
+            self.saved.touch();
+        }
         Crossing { rule: permit.rule(), generation: permit.generation() }
     }
 
@@ -118,10 +172,10 @@ impl Pair {
     pub fn contact_writes(
         &mut self,
         _permit: Permit,
-        stanza: Element,
+        stanza: M,
         config: &PairConfig,
         now: Moment,
-    ) -> Result<(), Box<Element>> {
+    ) -> Result<(), Box<M>> {
         if self.waiting.len() >= config.queue {
             return Err(Box::new(stanza));
         }
@@ -132,6 +186,16 @@ impl Pair {
     /// The SIP user is to be told that something he sent did not arrive, or may not have arrived.
     pub fn notify(&mut self, notice: Notice) {
         self.notices.add(notice);
+    }
+
+    /// The partner reports that the message which the SIP user sent under `id` came to nothing. Only the first
+    /// report of a message becomes a notice; `false` says that this is a further one.
+    pub fn late_error(&mut self, id: &StanzaId, cause: Cause) -> bool {
+        let first = self.reported.first(id);
+        if first {
+            self.notices.add(Notice::new(cause, id.sent));
+        }
+        first
     }
 
     /// What leaves next. Notices go first: they speak of what happened before.
@@ -148,7 +212,7 @@ impl Pair {
     }
 
     /// Lets the next message leave under `permit`. It is pending until [`Pair::settled`] names its serial.
-    pub fn release(&mut self, _permit: Permit) -> Option<(u64, &Element)> {
+    pub fn release(&mut self, _permit: Permit) -> Option<(u64, &M)> {
         if self.pending.is_some() {
             return None;
         }
@@ -160,7 +224,7 @@ impl Pair {
     }
 
     /// Takes out the next message, which may not leave.
-    pub fn refuse(&mut self) -> Option<Element> {
+    pub fn refuse(&mut self) -> Option<M> {
         self.waiting.pop_front().map(|waiting| waiting.stanza)
     }
 
@@ -177,12 +241,12 @@ impl Pair {
     }
 
     /// The SIP side answered, or failed to: what was pending comes back so that its sender can be told.
-    pub fn settled(&mut self, serial: u64) -> Option<ToSip> {
+    pub fn settled(&mut self, serial: u64) -> Option<ToSip<M>> {
         self.pending.take_if(|pending| pending.serial == serial).map(|pending| pending.item)
     }
 
     /// Takes out the messages that have waited for longer than the hold time.
-    pub fn expired(&mut self, config: &PairConfig, now: Moment) -> Vec<Element> {
+    pub fn expired(&mut self, config: &PairConfig, now: Moment) -> Vec<M> {
         let mut expired = Vec::new();
         while self.waiting.front().is_some_and(|waiting| waiting.arrival + config.hold <= now.instant) {
             expired.extend(self.refuse());
@@ -190,33 +254,35 @@ impl Pair {
         expired
     }
 
-    /// When [`Pair::expired`] or [`Pair::is_idle`] is worth asking again.
+    /// When [`Pair::handle_timeout`], [`Pair::expired`] or [`Pair::is_idle`] is worth calling again.
     pub fn deadline(&self, config: &PairConfig, now: Moment) -> Option<Instant> {
         let hold = self.waiting.front().map(|waiting| waiting.arrival + config.hold);
-        hold.or_else(|| {
-            let wrote = self.consent.sip_user_wrote?;
-            let left = wrote.saturating_add(REPLY_WINDOW.as_secs()).saturating_sub(now.unix());
-            Some(now.instant + Duration::from_secs(left.min(REPLY_WINDOW.as_secs())))
-        })
+        let messages = hold.or_else(|| {
+            let replies = self.consent.sip_user_wrote.map(|wrote| {
+                let left = wrote.saturating_add(REPLY_WINDOW.as_secs()).saturating_sub(now.unix());
+                Duration::from_secs(left.min(REPLY_WINDOW.as_secs()))
+            });
+            let left = replies.max(self.reported.needed_for(now)).filter(|left| !left.is_zero());
+            left.map(|left| now.instant + left)
+        });
+        let presence = self.presence.as_ref().and_then(|presence| presence.deadline());
+        messages.into_iter().chain(presence).min()
     }
 
-    /// Nothing would be lost with this pair.
+    /// Nothing would be lost with this pair, and nothing of it is stored.
     pub fn is_idle(&self, now: Moment) -> bool {
         self.pending.is_none()
             && self.waiting.is_empty()
             && self.notices.is_empty()
+            && self.reported.needed_for(now).is_none()
             && !self.consent.replies_open(now.unix())
+            && self.saved.is_nothing()
+            && self.presence.as_ref().is_none_or(|presence| presence.is_nothing(&self.consent))
     }
 
     /// Messages waiting for the SIP user, without the one pending.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
-    }
-
-    /// Messages of the contact it holds, waiting or pending.
-    pub fn holds(&self) -> usize {
-        let pending = matches!(&self.pending, Some(Pending { item: ToSip::Message(_), .. }));
-        self.waiting.len() + usize::from(pending)
     }
 
     /// What it still has to do for somebody: messages and notices, waiting or pending.
@@ -226,11 +292,29 @@ impl Pair {
     }
 
     /// Takes out all messages that wait, because they will not leave any more.
-    pub fn give_up(&mut self) -> Vec<Element> {
+    pub fn give_up(&mut self) -> Vec<M> {
         self.waiting.drain(..).map(|waiting| waiting.stanza).collect()
     }
 
-    fn pend(&mut self, item: ToSip) -> (u64, &ToSip) {
+    /// Empties a pair that a failed step may have left in any state. Who wrote to whom, what was reported and the
+    /// count of serials stay, so that an answer to what was pending settles nothing that comes later. Presence is
+    /// given up: endpoints subscribe again when their refresh is refused, and the record in the store is left as it is.
+    pub fn salvage(&mut self) -> Salvage<M> {
+        let (consent, serial) = (self.consent, self.serial);
+        let reported = std::mem::take(&mut self.reported);
+        let old = std::mem::replace(self, Self { consent, serial, reported, ..Self::default() });
+        let mut notices = old.notices.count();
+        let mut messages = Vec::with_capacity(old.waiting.len() + 1);
+        match old.pending.map(|pending| pending.item) {
+            Some(ToSip::Message(message)) => messages.push(message),
+            Some(ToSip::Notice(notice)) => notices += u64::from(notice.count),
+            None => {}
+        }
+        messages.extend(old.waiting.into_iter().map(|waiting| waiting.stanza));
+        Salvage { messages, notices }
+    }
+
+    fn pend(&mut self, item: ToSip<M>) -> (u64, &ToSip<M>) {
         self.serial += 1;
         let pending = self.pending.insert(Pending { serial: self.serial, item });
         (pending.serial, &pending.item)

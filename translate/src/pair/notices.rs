@@ -70,6 +70,11 @@ impl Notices {
         self.0.pop_front()
     }
 
+    /// Messages they speak of.
+    pub(super) fn count(&self) -> u64 {
+        self.0.iter().map(|notice| u64::from(notice.count)).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -3,6 +3,8 @@
 use compact_str::CompactString;
 use nuncio_sip::event::DialogRecord;
 
+use crate::judge::Added;
+
 /// The SIP user's subscription to the contact's presence (RFC 6121 §2.1.2.5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum To {
@@ -23,14 +25,6 @@ pub enum From {
     /// Asked for, not answered by the SIP side.
     Pending,
     Yes,
-}
-
-/// The SIP user added the contact: a SUBSCRIBE with Expires above 0 was accepted by policy. Seconds of Unix time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Added {
-    pub since: u64,
-    /// The last such SUBSCRIBE; consent ends some time after it.
-    pub last_subscribe: u64,
 }
 
 /// A pair as plain data. Times are seconds of Unix time.

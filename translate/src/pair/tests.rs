@@ -1,7 +1,7 @@
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::judge::{Direction, Kind, Partner, PartnerType, Refusal, Snapshot, judge};
+use crate::judge::{Direction, Kind, Partner, PartnerType, Question, Refusal, Snapshot, judge};
 
 fn start() -> Moment {
     Moment { instant: Instant::now(), unix_ms: 1_800_000_000_000 }
@@ -21,7 +21,13 @@ fn stanza(body: &str) -> Element {
 }
 
 fn permit(pair: &Pair, domain: &str, direction: Direction, now: Moment) -> Result<Permit, Refusal> {
-    judge(&snapshot(), domain, pair.consent(), direction, Kind::Message, now.unix())
+    let question = Question {
+        sip_user: "alice@contoso.example",
+        contact_domain: domain,
+        direction,
+        kind: Kind::Message,
+    };
+    judge(&snapshot(), &question, pair.consent(), now.unix())
 }
 
 fn inbound(pair: &Pair, now: Moment) -> Permit {
@@ -114,4 +120,27 @@ fn a_pair_is_idle_once_nothing_waits_and_no_answer_is_expected() {
     let end = now + REPLY_WINDOW;
     assert_eq!(pair.deadline(&PairConfig::default(), now), Some(end.instant));
     assert!(pair.is_idle(end));
+}
+
+#[test]
+fn salvage_gives_back_what_was_held_and_keeps_what_must_not_start_again() {
+    let (mut pair, now) = (Pair::default(), start());
+    let write_out = permit(&pair, "public.example", Direction::SipToXmpp, now).unwrap();
+    let _ = pair.sip_user_writes(write_out, now);
+    for body in ["1", "2"] {
+        write(&mut pair, body, now);
+    }
+    let first = inbound(&pair, now);
+    let (serial, _) = pair.release(first).unwrap();
+    pair.notify(Notice::new(Cause::MayBeLost, UNIX_EPOCH));
+    let salvage = pair.salvage();
+    assert_eq!(salvage.messages.iter().map(Element::text).collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(salvage.notices, 1);
+    assert_eq!((pair.owes(), pair.next_for_sip()), (0, NextForSip::Nothing));
+    assert!(pair.consent().replies_open(now.unix()));
+
+    write(&mut pair, "3", now);
+    let next = inbound(&pair, now);
+    assert_ne!(pair.release(next).unwrap().0, serial);
+    assert!(pair.settled(serial).is_none(), "an answer to what was pending before settles nothing");
 }

@@ -366,6 +366,11 @@ impl<E: Envelope> Lane<E> {
         (self.queued_tracked + writing, self.replies + self.reserved)
     }
 
+    /// Tracked stanzas written and not proved processed.
+    pub fn unconfirmed(&self) -> usize {
+        self.unconfirmed.len()
+    }
+
     pub fn counters(&self) -> LaneCounters {
         self.counters
     }

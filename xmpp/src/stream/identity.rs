@@ -24,7 +24,7 @@ impl TlsFacts {
     /// Whether one of the names of the certificate is for `domain` (TLS-10…13).
     pub fn covers(&self, domain: &Domain) -> bool {
         let ascii = domain.to_ascii();
-        self.names.iter().any(|name| name.covers(&ascii))
+        self.names.iter().any(|name| name.covers_ascii(&ascii))
     }
 
     /// Whether the certificate proves that the peer is `domain`.
@@ -56,8 +56,13 @@ pub enum PresentedName {
 }
 
 impl PresentedName {
-    /// Whether this name is for the domain, given in ASCII (A-labels).
-    fn covers(&self, ascii: &str) -> bool {
+    /// Whether this name is for the domain (TLS-10…13).
+    pub fn covers(&self, domain: &Domain) -> bool {
+        self.covers_ascii(&domain.to_ascii())
+    }
+
+    /// The same for a domain in A-labels.
+    fn covers_ascii(&self, ascii: &str) -> bool {
         match self {
             Self::Dns(name) => dns_covers(name, ascii),
             // TLS-13: a name for another service of the domain is not ours to accept, and a service

@@ -99,7 +99,9 @@ fn certificate(
             return write!(f, "showed no certificate; ask them to present the one for {wanted}");
         }
         ChainStatus::Untrusted(why) => {
-            write!(f, "its certificate is not acceptable: {}", why.escape_debug())?
+            // Our own words about it; names in them are printable already, and quotes stay quotes.
+            f.write_str("its certificate is not acceptable: ")?;
+            why.chars().try_for_each(|c| f.write_char(if c.is_control() { '\u{fffd}' } else { c }))?;
         }
         ChainStatus::Trusted => write!(f, "its certificate is valid but not for {wanted}")?,
     }

@@ -58,6 +58,14 @@ pub const XHTML_IM: &str = "http://jabber.org/protocol/xhtml-im";
 pub const XHTML: &str = "http://www.w3.org/1999/xhtml";
 /// Presence Information Data Format (RFC 3863).
 pub const PIDF: &str = "urn:ietf:params:xml:ns:pidf";
+/// Persons and devices in PIDF (RFC 4479).
+pub const PIDF_DATA_MODEL: &str = "urn:ietf:params:xml:ns:pidf:data-model";
+/// Rich presence in PIDF (RFC 4480).
+pub const PIDF_RPID: &str = "urn:ietf:params:xml:ns:pidf:rpid";
+/// Idle time in presence (XEP-0319).
+pub const IDLE: &str = "urn:xmpp:idle:1";
+/// Last activity, idle time in old presence (XEP-0012, XEP-0256).
+pub const LAST_ACTIVITY: &str = "jabber:iq:last";
 /// What the prefix `xml` is bound to, always.
 pub const XML: &str = "http://www.w3.org/XML/1998/namespace";
 /// What the prefix `xmlns` is bound to; nothing may be declared with it.
@@ -94,6 +102,9 @@ pub(super) const KNOWN: &[&str] = &[
     XHTML_IM,
     XHTML,
     PIDF,
+    PIDF_DATA_MODEL,
+    PIDF_RPID,
+    IDLE,
     CLIENT,
     XML,
 ];

@@ -18,10 +18,23 @@ pub(super) fn element(bytes: &[u8], scope: &mut Scope, limits: &ReadLimits) -> R
     outcome
 }
 
-/// See [`Element::parse_document`].
-pub(super) fn document(document: &[u8], limits: &ReadLimits) -> Result<Element, ReadError> {
+/// What an XML declaration may say about the encoding. All that is read is UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// UTF-8 or nothing.
+    Declared,
+    /// Anything: who brought the document said that it is UTF-8, and counts.
+    Known,
+}
+
+/// See [`Element::parse_document`] and [`Element::parse_utf8_document`].
+pub(super) fn document(
+    document: &[u8],
+    encoding: Encoding,
+    limits: &ReadLimits,
+) -> Result<Element, ReadError> {
     let mut rest = document.strip_prefix("\u{feff}".as_bytes()).unwrap_or(document);
-    if let Some(end) = declaration(rest)? {
+    if let Some(end) = declaration(rest, encoding)? {
         rest = rest.get(end..).unwrap_or_default();
     }
     rest = rest.trim_ascii_start();
@@ -49,7 +62,7 @@ const MAX_DECLARATION: usize = 128;
 
 /// Reads the XML declaration that `bytes` may start with and says how long it is. What follows `<?xml` must be white
 /// space: `<?xml-stylesheet` is another thing. `Incomplete`: all of `bytes` may be the beginning of one.
-pub(super) fn declaration(bytes: &[u8]) -> Result<Option<usize>, ReadError> {
+pub(super) fn declaration(bytes: &[u8], trusted: Encoding) -> Result<Option<usize>, ReadError> {
     const START: &[u8] = b"<?xml";
     let known = bytes.len().min(START.len());
     if bytes.get(..known) != START.get(..known) {
@@ -80,6 +93,7 @@ pub(super) fn declaration(bytes: &[u8]) -> Result<Option<usize>, ReadError> {
     }
     if let Some((_, _, encoding)) =
         attributes.next_if(|(prefix, local, _)| (*prefix, *local) == ("", "encoding"))
+        && trusted == Encoding::Declared
         && !encoding.eq_ignore_ascii_case("UTF-8")
     {
         return Err(ReadErrorKind::Encoding.into());

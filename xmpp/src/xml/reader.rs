@@ -137,7 +137,7 @@ impl StreamReader {
         if waiting.is_empty() {
             return Ok(None);
         }
-        match parse::declaration(waiting) {
+        match parse::declaration(waiting, parse::Encoding::Declared) {
             Ok(length) => self.done += length.unwrap_or_default(),
             Err(ReadError { kind: ReadErrorKind::Incomplete }) => return Ok(None),
             Err(error) => return Err(error),

@@ -30,10 +30,15 @@ impl<'a> StartTag<'a> {
 
     /// Writes ` name='value'`, escaped. The name may carry a prefix that is in scope (`xml:lang`, `xmlns:stream`).
     pub fn attr(self, name: &'static str, value: &str) -> Self {
+        self.attr_pieces(name, &[value])
+    }
+
+    /// As [`StartTag::attr`], for a value in pieces that need not be joined first: `user@domain`, `/`, `resource`.
+    pub fn attr_pieces(self, name: &'static str, pieces: &[&str]) -> Self {
         self.out.push(b' ');
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"='");
-        escape::attr(self.out, value);
+        pieces.iter().for_each(|piece| escape::attr(self.out, piece));
         self.out.push(b'\'');
         self
     }

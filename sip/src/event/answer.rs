@@ -1,0 +1,41 @@
+//! Answers as data.
+
+use std::borrow::Cow;
+
+use crate::StatusCode;
+
+/// The final answer to a request; Via, From, To, Call-ID and CSeq are the connection's affair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "somebody waits for it"]
+pub struct Answer {
+    pub status: u16,
+    /// Fit for the wire.
+    pub reason: Cow<'static, str>,
+    /// In the order in which they are written. A Record-Route stands here byte for byte as it came.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Answer {
+    pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into(), headers: Vec::new() }
+    }
+
+    /// With the registered phrase.
+    pub(super) fn plain(status: u16) -> Self {
+        Self::new(status, StatusCode(status).phrase())
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The value of the first header field of that name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}

@@ -1,0 +1,152 @@
+//! Verdicts on SUBSCRIBE and NOTIFY that need no subscription.
+
+use compact_str::CompactString;
+
+use super::dialog::NoDialog;
+use super::{Answer, EventConfig};
+use crate::{ContentType, HeaderName, Message, Uri};
+
+/// 423 is for durations below an hour only (RFC 6665 §4.2.1.1; PR-39).
+const BRIEF: u32 = 3600;
+
+/// What a SUBSCRIBE that passed asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Seconds granted: never more than asked for; 0 is a fetch, or the end of a subscription.
+    pub expires: u32,
+    /// The media type chosen from its Accept: the first of [`EventConfig::writes`] that it accepts.
+    pub media: &'static str,
+    /// The `id` parameter of Event.
+    pub event_id: Option<CompactString>,
+}
+
+/// Judges a SUBSCRIBE. One with a To tag belongs to a dialog: if no machine is bound to the tag, it gets 481. For the
+/// dialog of an INVITE there is [`dialog_sharing_refused`]. `routable` says whether NOTIFY may go to that Contact
+/// (PS-06).
+///
+/// # Errors
+/// The answer it gets: 400, 403, 406, 423, 481, 489.
+pub fn check_subscribe(
+    request: &Message,
+    config: &EventConfig,
+    routable: impl FnOnce(&Uri<'_>) -> bool,
+) -> Result<Wanted, Answer> {
+    if request.to_header().is_ok_and(|to| to.tag().is_some()) {
+        return Err(Answer::plain(481));
+    }
+    if request.from_header().map_err(|error| NoDialog::from(error).answer())?.tag().is_none() {
+        return Err(NoDialog::NoTag.answer());
+    }
+    check_terms(request, config, routable, true)
+}
+
+/// What has to be right with every SUBSCRIBE, outside and inside a dialog.
+pub(super) fn check_terms(
+    request: &Message,
+    config: &EventConfig,
+    routable: impl FnOnce(&Uri<'_>) -> bool,
+    needs_contact: bool,
+) -> Result<Wanted, Answer> {
+    let event_id = check_event(request, config)?;
+    check_contact(request, routable, needs_contact)?;
+    let media = choose_media(request, config).ok_or_else(|| Answer::plain(406))?;
+    let asked = request.expires().map_err(|error| NoDialog::from(error).answer())?;
+    let expires = grant(asked, config)?;
+    Ok(Wanted { expires, media, event_id: event_id.map(CompactString::from) })
+}
+
+/// SUBSCRIBE inside the dialog of an INVITE (RFC 6665 §4.5.2; EV-12), or a second one beside another in its dialog.
+pub fn dialog_sharing_refused() -> Answer {
+    Answer::new(403, "Dialog Sharing Not Supported")
+}
+
+/// The answer to a NOTIFY under whose To tag no machine is bound (EV-05).
+pub fn check_notify(request: &Message, config: &EventConfig) -> Answer {
+    match check_event(request, config) {
+        Err(answer) => answer,
+        Ok(_) => Answer::plain(481),
+    }
+}
+
+/// The `id` of an Event of our package, which is compared byte by byte (EV-01, EV-02).
+pub(super) fn check_event<'a>(request: &'a Message, config: &EventConfig) -> Result<Option<&'a str>, Answer> {
+    let event = request.event().ok().flatten();
+    match event.filter(|event| event.package == config.package) {
+        Some(event) if request.headers_bytes(HeaderName::Event).count() == 1 => Ok(event.id()),
+        _ => Err(Answer::plain(489).with("Allow-Events", config.package)),
+    }
+}
+
+fn check_contact(
+    request: &Message,
+    routable: impl FnOnce(&Uri<'_>) -> bool,
+    needed: bool,
+) -> Result<(), Answer> {
+    let mut contacts = request.list(HeaderName::Contact);
+    let unusable = || NoDialog::Contact.answer();
+    match (contacts.next(), contacts.next()) {
+        (None, _) if !needed => Ok(()),
+        (Some(only), None) => {
+            let address = crate::NameAddr::parse(only).map_err(|_| unusable())?;
+            if !address.uri.is_sip() {
+                return Err(unusable());
+            }
+            if routable(&address.uri) { Ok(()) } else { Err(Answer::new(403, "Contact Leads Elsewhere")) }
+        }
+        _ => Err(unusable()),
+    }
+}
+
+/// The first media type of ours that the watcher accepts. Without Accept it is the package's (RFC 3856 §6.7).
+fn choose_media(request: &Message, config: &EventConfig) -> Option<&'static str> {
+    if request.header_bytes(HeaderName::Accept).is_none() {
+        return config.writes.iter().copied().find(|media| media.eq_ignore_ascii_case(config.default_media));
+    }
+    config.writes.iter().copied().find(|media| accepts(request, media))
+}
+
+/// The most specific range decides (RFC 3261 §20.1, RFC 9110 §12.5.1); `q=0` is a no.
+fn accepts(request: &Message, media: &str) -> bool {
+    let Ok(media) = ContentType::parse(media) else { return false };
+    let rank = |range: &ContentType<'_>| match (range.main, range.sub) {
+        ("*", "*") => Some(1),
+        (main, "*") if main.eq_ignore_ascii_case(media.main) => Some(2),
+        (main, sub) if media.is(main, sub) => Some(3),
+        _ => None,
+    };
+    let ranges = request.accept().filter_map(Result::ok);
+    let best = ranges.filter_map(|range| Some((rank(&range)?, wants(&range)))).max();
+    best.is_some_and(|(_, wanted)| wanted)
+}
+
+fn wants(range: &ContentType<'_>) -> bool {
+    range.param("q").is_none_or(|q| q.bytes().any(|b| (b'1'..=b'9').contains(&b)))
+}
+
+fn grant(asked: Option<u32>, config: &EventConfig) -> Result<u32, Answer> {
+    let asked = asked.unwrap_or(config.default_expires);
+    if asked > 0 && asked < config.min_expires.min(BRIEF) {
+        return Err(Answer::plain(423).with("Min-Expires", config.min_expires.min(BRIEF).to_string()));
+    }
+    Ok(asked.min(config.max_expires))
+}
+
+/// Whether the body of a NOTIFY is something we said we read; an empty one always is.
+pub(super) fn check_body(request: &Message, config: &EventConfig) -> Result<(), Answer> {
+    if request.body().is_empty() {
+        return Ok(());
+    }
+    let encoded = request.list(HeaderName::ContentEncoding).any(|c| !c.eq_ignore_ascii_case("identity"));
+    if encoded {
+        return Err(Answer::plain(415).with("Accept-Encoding", "identity"));
+    }
+    let readable = match request.content_type() {
+        Ok(Some(media)) => {
+            let is = |ours: &&str| ContentType::parse(ours).is_ok_and(|o| media.is(o.main, o.sub));
+            config.reads.iter().any(is)
+        }
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    if readable { Ok(()) } else { Err(Answer::plain(415).with("Accept", config.reads.join(", "))) }
+}

@@ -1,0 +1,86 @@
+//! What the machines have to be told.
+
+use std::time::{Duration, Instant};
+
+use compact_str::CompactString;
+
+/// Settings shared by all subscriptions; nothing of it is kept in any of them.
+#[derive(Clone, Debug)]
+pub struct EventConfig {
+    /// The event package.
+    pub package: &'static str,
+    /// `host[:port]` of our Via.
+    pub sent_by: String,
+    /// `host[:port]` of our Contact: it must lead to this node.
+    pub contact_host: String,
+    /// Further header fields of every request, `User-Agent` for one.
+    pub headers: Vec<(&'static str, String)>,
+    /// As subscriber: media types we read, in order of preference. They become our Accept.
+    pub reads: Vec<&'static str>,
+    /// As subscriber: seconds we ask for.
+    pub expires: u32,
+    /// As subscriber: the longest Min-Expires, in seconds, that we go along with.
+    pub longest_expires: u32,
+    /// As notifier: media types we write, in order of preference.
+    pub writes: Vec<&'static str>,
+    /// As notifier: the media type for a watcher that names none (RFC 3856 §6.7).
+    pub default_media: &'static str,
+    /// As notifier: seconds for a watcher that names none (RFC 3856 §6.4).
+    pub default_expires: u32,
+    /// As notifier: seconds below which we answer 423, where that is allowed (PR-39).
+    pub min_expires: u32,
+    /// As notifier: seconds we grant at most.
+    pub max_expires: u32,
+    /// As notifier: at most one NOTIFY per subscription in this time (PR-42). The first one, the one after a refresh
+    /// and the last one do not wait for it.
+    pub notify_interval: Duration,
+}
+
+impl EventConfig {
+    /// `presence` with the defaults of RFC 3856.
+    pub fn presence(sent_by: impl Into<String>, contact_host: impl Into<String>) -> Self {
+        const PIDF: &str = "application/pidf+xml";
+        Self {
+            package: "presence",
+            sent_by: sent_by.into(),
+            contact_host: contact_host.into(),
+            headers: Vec::new(),
+            reads: vec![PIDF],
+            expires: 3600,
+            longest_expires: 24 * 3600,
+            writes: vec![PIDF],
+            default_media: PIDF,
+            default_expires: 3600,
+            min_expires: 60,
+            max_expires: 8 * 3600,
+            notify_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Where fresh identifiers and chance come from.
+pub trait Tokens {
+    /// Never given before, not to be guessed, and a token by RFC 3261 §25.1: it becomes tag, Call-ID and branch.
+    fn token(&mut self) -> CompactString;
+    /// For jitter.
+    fn random(&mut self) -> u64;
+}
+
+/// What comes with every input.
+pub struct Context<'a> {
+    pub config: &'a EventConfig,
+    pub tokens: &'a mut dyn Tokens,
+    pub now: Instant,
+}
+
+impl Context<'_> {
+    /// A number in [0, 1).
+    pub(super) fn fraction(&mut self) -> f64 {
+        (self.tokens.random() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Evenly between the two.
+    pub(super) fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        least + most.saturating_sub(least).mul_f64(self.fraction())
+    }
+}

@@ -1,0 +1,228 @@
+//! Our own certificates, seen with the eyes of those who will be shown them.
+
+use std::time::{Duration, SystemTime};
+
+use nuncio_xmpp::Domain;
+
+use super::Findings;
+use crate::config::{self, Host};
+use crate::tls::{
+    ChainStatus, Identity, IdentityConcern, NameMatch, PeerCertificate, Roots, Usage, date, judge_chain,
+    sip_names_match, xmpp_names, xmpp_remark,
+};
+
+/// Shorter than this to go: time to renew.
+const RENEW_BEFORE: Duration = Duration::from_secs(30 * DAY);
+const DAY: u64 = 24 * 60 * 60;
+
+/// A certificate for partners, against the domains that it is configured for.
+pub(super) fn xmpp(
+    identity: &Identity,
+    domains: &[&config::Domain],
+    roots: &[&Roots],
+    findings: &mut Findings,
+    now: SystemTime,
+) {
+    let certificate = identity.certificate();
+    let names = xmpp_names(certificate);
+    let mut covered = Vec::new();
+    for domain in domains {
+        let shown = domain.to_unicode();
+        // The same rules as for the certificates of partners.
+        let parsed = Domain::parse(domain.as_str()).ok();
+        if parsed.as_ref().is_some_and(|domain| names.iter().any(|name| name.covers(domain))) {
+            covered.push(shown.into_owned());
+            continue;
+        }
+        let remark = parsed.as_ref().and_then(|domain| xmpp_remark(certificate, domain));
+        let listed = names.iter().map(ToString::to_string);
+        let text = format!(
+            "it is not for {shown}: {}{}",
+            its_names(listed),
+            remark.map(|r| format!(" ({r})")).unwrap_or_default()
+        );
+        let ascii = domain.as_str();
+        findings.wrong(text, format!("have it issued for the domain itself, SAN DNS:{ascii}, or give {shown} a [[certificate]] of its own"));
+    }
+    if !covered.is_empty() {
+        findings.good(format!("it is for {}", covered.join(", ")));
+    }
+    if !validity(certificate, findings, now) {
+        return;
+    }
+    usage(identity, findings, now);
+    if certificate
+        .usages
+        .as_ref()
+        .is_some_and(|usages| !usages.contains(&Usage::ClientAuth) && !usages.contains(&Usage::Any))
+    {
+        findings.note(
+            "it is not for TLS clients; some servers, ejabberd among them, then refuse it on streams that we open".to_owned(),
+        );
+    }
+    match best_status(identity, roots, now) {
+        ChainStatus::Valid => findings.good("its chain is complete, and leads to a root that this machine knows".to_owned()),
+        ChainStatus::SelfSigned => findings.warning(
+            "it is self-signed: no partner accepts it that has not been told to".to_owned(),
+            "have it signed by a CA that partners know".to_owned(),
+        ),
+        ChainStatus::UnknownIssuer { issuer } => match alone(identity, now) {
+            Some(concern) => findings.warning(
+                concern.to_string(),
+                format!("append the certificate of “{issuer}”, and those between it and the root"),
+            ),
+            None => findings.warning(
+                format!("its chain ends at “{issuer}”, a root that this machine does not know; partners may not either"),
+                "have it signed by a CA that partners know, or make sure that they trust this one".to_owned(),
+            ),
+        },
+        // Said before.
+        ChainStatus::WrongUsage { .. } => {}
+        status => findings.wrong(status.to_string(), "have it issued anew, and put the chain that comes with it into the file".to_owned()),
+    }
+}
+
+/// The certificate for front ends, against the name by which they call us.
+pub(super) fn sip(
+    identity: &Identity,
+    host: &Host,
+    domains: &[String],
+    roots: &Roots,
+    findings: &mut Findings,
+    now: SystemTime,
+) {
+    let certificate = identity.certificate();
+    let name = &host.to_string();
+    if let Host::Address(_) = host {
+        findings.note(format!("sip.name is an address, {name}: front ends have no name to look for in it"));
+    } else {
+        sip_names(certificate, name, domains, findings);
+    }
+    if !validity(certificate, findings, now) {
+        return;
+    }
+    usage(identity, findings, now);
+    // Which roots front ends know cannot be seen from here; those of their own certificates are a guess, and a private
+    // root is as it should be.
+    match best_status(identity, &[roots], now) {
+        ChainStatus::Valid => {
+            findings.good("its chain is complete, and leads to one of sip.roots".to_owned())
+        }
+        ChainStatus::SelfSigned => findings
+            .note("it is self-signed: every front end must have it among its trusted roots".to_owned()),
+        ChainStatus::UnknownIssuer { issuer } => {
+            findings.note(format!(
+                "its chain ends at “{issuer}”, which is none of sip.roots: front ends must trust that CA"
+            ));
+        }
+        ChainStatus::WrongUsage { .. } => {}
+        status => findings.wrong(
+            status.to_string(),
+            "have it issued anew, and put the chain that comes with it into the file".to_owned(),
+        ),
+    }
+}
+
+fn sip_names(certificate: &PeerCertificate, name: &str, domains: &[String], findings: &mut Findings) {
+    let fix = format!(
+        "have it issued for the name by which front ends call this gateway, SAN DNS:{name}, or correct sip.name"
+    );
+    match sip_names_match(certificate, &[name.to_owned()]) {
+        NameMatch::Matched(_) => findings.good(format!("it is for {name} (sip.name)")),
+        NameMatch::Mismatch(mismatch) => match sip_names_match(certificate, domains) {
+            NameMatch::Matched(domain) => findings.warning(
+                format!(
+                    "it is for {}, but not for {name} (sip.name), by which front ends look for it",
+                    domain.expected
+                ),
+                fix,
+            ),
+            NameMatch::Mismatch(_) => {
+                let remark = mismatch.remark.map(|remark| format!(" ({remark})")).unwrap_or_default();
+                let names = its_names(mismatch.presented.into_iter());
+                findings.wrong(format!("it is not for {name} (sip.name): {names}{remark}"), fix);
+            }
+        },
+    }
+}
+
+/// Whether it is valid now; if not, nothing else about its chain is worth saying.
+fn validity(certificate: &PeerCertificate, findings: &mut Findings, now: SystemTime) -> bool {
+    let until = date(certificate.not_after);
+    let renew = "renew it, and restart the gateway".to_owned();
+    match certificate.not_after.duration_since(now) {
+        Err(_) => {
+            findings.wrong(format!("it expired on {until}"), renew);
+            return false;
+        }
+        Ok(_) if certificate.not_before > now => {
+            let text = format!("it is not valid before {}", date(certificate.not_before));
+            findings.wrong(text, "wait until then, or look at the clock of this machine".to_owned());
+            return false;
+        }
+        Ok(left) if left < RENEW_BEFORE => {
+            let days = match left.as_secs() / DAY {
+                0 => "within a day".to_owned(),
+                1 => "in 1 day".to_owned(),
+                days => format!("in {days} days"),
+            };
+            findings.warning(format!("it expires {days}, on {until}"), renew);
+        }
+        Ok(left) => {
+            findings.good(format!("it is valid until {until}, {} days from now", left.as_secs() / DAY))
+        }
+    }
+    true
+}
+
+fn usage(identity: &Identity, findings: &mut Findings, now: SystemTime) {
+    for concern in identity.concerns(now) {
+        match concern {
+            IdentityConcern::NotForServers => {
+                findings.wrong(
+                    concern.to_string(),
+                    "have it issued for serverAuth, or without restriction".to_owned(),
+                );
+            }
+            IdentityConcern::RootIncluded { .. } => findings.note(concern.to_string()),
+            // Judged by whoever knows the roots.
+            IdentityConcern::IssuerNotIncluded { .. } => {}
+            // Said with the dates.
+            IdentityConcern::Expired { .. } | IdentityConcern::NotYetValid { .. } => {}
+        }
+    }
+}
+
+/// That the certificate stands alone in its file, if it does.
+fn alone(identity: &Identity, now: SystemTime) -> Option<IdentityConcern> {
+    identity
+        .concerns(now)
+        .into_iter()
+        .find(|concern| matches!(concern, IdentityConcern::IssuerNotIncluded { .. }))
+}
+
+/// The best that any of these roots make of the chain.
+fn best_status(identity: &Identity, roots: &[&Roots], now: SystemTime) -> ChainStatus {
+    let mut statuses = roots.iter().map(|roots| judge_chain(identity.chain(), roots, now));
+    let Some(first) = statuses.next() else {
+        return ChainStatus::UnknownIssuer { issuer: identity.certificate().issuer.clone() };
+    };
+    if first.is_valid() { first } else { statuses.find(ChainStatus::is_valid).unwrap_or(first) }
+}
+
+fn its_names(names: impl Iterator<Item = String>) -> String {
+    const LISTED: usize = 5;
+    let names: Vec<String> = names.collect();
+    match names.len() {
+        0 => "it carries no name that counts".to_owned(),
+        count if count > LISTED => format!(
+            "it is for {} and {} more",
+            names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", "),
+            count - LISTED
+        ),
+        _ => format!("it is for {}", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Whether what the configuration names will do its work: certificates, the state directory. For `nuncio check config`,
+//! which shows everything, and for `nuncio run`, which logs what is not well.
+
+mod certificates;
+mod state;
+
+use std::time::SystemTime;
+
+use crate::config::Config;
+use crate::tls::{Identity, Roots};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub level: Level,
+    /// What was looked at: `[sip] certificate /etc/nuncio/sip.pem`.
+    pub subject: String,
+    /// What was seen.
+    pub text: String,
+    /// What to do about it; nothing if it is well.
+    pub fix: Option<String>,
+}
+
+/// How good or bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Right, and worth knowing.
+    Note,
+    /// It works, perhaps not with everybody or not for long.
+    Warning,
+    /// It does not work.
+    Wrong,
+}
+
+/// Looks at everything the configuration names. Writes nothing, connects to nothing.
+pub fn all(config: &Config, now: SystemTime) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    sip_certificate(config, &mut findings, now);
+    xmpp_certificates(config, &mut findings, now);
+    state::check(&config.node.state_dir, &mut findings);
+    findings.list
+}
+
+fn sip_certificate(config: &Config, findings: &mut Findings, now: SystemTime) {
+    let files = &config.sip.identity;
+    findings.about(format!("[sip] certificate {}", files.certificate.display()));
+    let (identity, roots) =
+        match (Identity::load(&files.certificate, &files.key), Roots::from_pem_file(&config.sip.roots)) {
+            (Ok(identity), Ok(roots)) => (identity, roots),
+            (Err(error), _) => return findings.wrong(error.to_string(), "mend the file".to_owned()),
+            (_, Err(error)) => {
+                return findings.wrong(error.to_string(), "mend the file that sip.roots names".to_owned());
+            }
+        };
+    let domains: Vec<String> = config.sip.domains.iter().map(|domain| domain.as_str().to_owned()).collect();
+    certificates::sip(&identity, &config.sip.name.host, &domains, &roots, findings, now);
+}
+
+fn xmpp_certificates(config: &Config, findings: &mut Findings, now: SystemTime) {
+    // Partners judge us by their roots, not by ours: those of the system are the best guess at them.
+    let system = Roots::system().ok();
+    let ours = config.xmpp.roots.as_ref().and_then(|file| Roots::from_pem_file(file).ok());
+    let roots: Vec<&Roots> = ours.iter().chain(&system).collect();
+    for (files, domains) in config.certificates.iter() {
+        findings.about(format!("[[certificate]] {}", files.certificate.display()));
+        match Identity::load(&files.certificate, &files.key) {
+            Ok(identity) => certificates::xmpp(&identity, &domains, &roots, findings, now),
+            Err(error) => findings.wrong(error.to_string(), "mend the file".to_owned()),
+        }
+    }
+}
+
+/// Collects findings about one subject after the other.
+#[derive(Debug, Default)]
+struct Findings {
+    list: Vec<Finding>,
+    subject: String,
+}
+
+impl Findings {
+    fn about(&mut self, subject: String) {
+        self.subject = subject;
+    }
+
+    fn good(&mut self, text: String) {
+        self.add(Level::Good, text, None);
+    }
+
+    fn note(&mut self, text: String) {
+        self.add(Level::Note, text, None);
+    }
+
+    fn warning(&mut self, text: String, fix: String) {
+        self.add(Level::Warning, text, Some(fix));
+    }
+
+    fn wrong(&mut self, text: String, fix: String) {
+        self.add(Level::Wrong, text, Some(fix));
+    }
+
+    fn add(&mut self, level: Level, text: String, fix: Option<String>) {
+        self.list.push(Finding { level, subject: self.subject.clone(), text, fix });
+    }
+}

@@ -1,0 +1,100 @@
+//! Front ends, and the ways to the users behind them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use compact_str::CompactString;
+use nuncio_sip::hop::{HopConnection, HopGroup};
+use parking_lot::Mutex;
+
+use super::port::Port;
+use super::{ConnectionId, Gateway, SipPort, ToSipEnvelope};
+
+/// The machine that chooses among the next hops of one route.
+pub type HopPort = Port<HopGroup<ToSipEnvelope>>;
+
+/// One front end, as it is recognised.
+#[derive(Debug, Clone)]
+pub struct FrontEnd {
+    pub name: CompactString,
+    /// The served domains it speaks for.
+    pub domains: Vec<CompactString>,
+}
+
+impl FrontEnd {
+    pub fn new(name: &str, domains: Vec<CompactString>) -> Self {
+        Self { name: name.into(), domains }
+    }
+
+    pub(super) fn speaks_for(&self, domain: &str) -> bool {
+        self.domains.iter().any(|served| served == domain)
+    }
+}
+
+/// The way to the users of some served domains: the next hops of all front ends that serve them, in order. Domains with
+/// the same front ends in the same order share a route.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The served domains whose users are reached this way.
+    pub domains: Vec<CompactString>,
+    pub hops: Arc<HopPort>,
+    /// Whose each target of the group is, by the front end's place in the configuration.
+    targets: Arc<[usize]>,
+    /// The next hop the group wants a connection to, until its driver takes the order.
+    pub(super) connect: Arc<Mutex<Option<usize>>>,
+    /// The deadline its driver sleeps towards.
+    pub(super) armed: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Route {
+    /// `targets` says for each target of the group which front end it belongs to.
+    pub fn new(domains: Vec<CompactString>, targets: &[usize], hops: HopGroup<ToSipEnvelope>) -> Self {
+        let (connect, armed) = (Arc::default(), Arc::default());
+        Self { domains, hops: Arc::new(Port::new(hops)), targets: targets.into(), connect, armed }
+    }
+
+    /// For the group's driver: the number of the next hop to connect to, if one is wanted.
+    pub fn take_connect_order(&self) -> Option<usize> {
+        self.connect.lock().take()
+    }
+
+    /// For the group's driver: when it has to wake by itself. It is woken if that becomes earlier.
+    pub fn arm(&self) -> Option<Instant> {
+        let deadline = self.hops.step(|group| group.deadline());
+        *self.armed.lock() = deadline;
+        deadline
+    }
+
+    /// Which front end a target of the group belongs to.
+    pub fn front_end_of(&self, target: usize) -> Option<usize> {
+        self.targets.get(target).copied()
+    }
+
+    /// The connection in use, if it leads to this front end.
+    fn connection_to(&self, front_end: usize) -> Option<HopConnection> {
+        let (connection, target) = self.hops.step(|group| group.active())?;
+        (self.front_end_of(target) == Some(front_end)).then_some(connection)
+    }
+}
+
+impl Gateway {
+    /// The front ends in the order of the configuration.
+    pub fn front_ends(&self) -> &[FrontEnd] {
+        &self.front_ends
+    }
+
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// The way to the users of a served domain.
+    pub(super) fn route_of(&self, local_domain: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.domains.iter().any(|served| served == local_domain))
+    }
+
+    /// A connection that we hold to a front end, on whichever route.
+    pub(super) fn connection_to(&self, front_end: usize) -> Option<Arc<SipPort>> {
+        let connection = self.routes.iter().find_map(|route| route.connection_to(front_end))?;
+        self.connection(ConnectionId(connection.0))
+    }
+}

@@ -1,0 +1,58 @@
+//! A small gateway for tests of what stands around it.
+
+use std::sync::Arc;
+
+use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+use nuncio_translate::pair::{PairConfig, PairKey};
+use nuncio_translate::stanza_id;
+use nuncio_translate::text::Privacy;
+use nuncio_xmpp::lane::{Lane, LaneConfig};
+
+use super::port::Port;
+use super::{Environment, FrontEnd, Gateway, LaneKey, LanePort, Route, Settings, ToSipEnvelope};
+
+/// Serves no lane, and draws no luck.
+struct Nobody;
+
+impl Environment for Nobody {
+    fn serve_lane(&self, _key: LaneKey, _lane: Arc<LanePort>) {}
+
+    fn random(&self) -> u64 {
+        4
+    }
+}
+
+/// A gateway between one served domain, with one front end of one next hop, and one partner.
+pub(crate) fn gateway_of(local: &str, remote: &str) -> Gateway {
+    let settings = Settings {
+        node_label: "n1".into(),
+        node_key: stanza_id::Key::new([7; 16]),
+        sip_name: "gw".into(),
+        message_cap: None,
+        pair: PairConfig::default(),
+        lane: LaneConfig::default(),
+        streams_per_domain: 20,
+        refused_domains: 10,
+        privacy: Privacy::Clear,
+        started_ms: 0,
+    };
+    let partner = Partner { domain: remote.into(), partner_type: PartnerType::Federated, enabled: true };
+    let policy = Snapshot::new(1, [local.into()], [(partner, Vec::new())]);
+    let group = HopGroup::new(HopConfig::default(), ["fe:5061".to_owned()], 4);
+    let front_ends = vec![FrontEnd::new("pool", vec![local.into()])];
+    let routes = vec![Route::new(vec![local.into()], &[0], group)];
+    Gateway::new(settings, policy, front_ends, routes, Box::new(Nobody))
+}
+
+/// A lane that nobody serves yet.
+pub(crate) fn lane(local: &str, remote: &str) -> (LaneKey, LanePort) {
+    let key = LaneKey { local: local.into(), remote: remote.into() };
+    (key, Port::new(Lane::new(LaneConfig::default())))
+}
+
+/// Of a message of some pair, which no pair knows of.
+pub(crate) fn envelope() -> ToSipEnvelope {
+    let pair = PairKey::new("alice@contoso.example", "bob@fabrikam.example");
+    ToSipEnvelope { pair, serial: 1, sent_ms: 0, judged: None }
+}

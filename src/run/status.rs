@@ -1,0 +1,72 @@
+//! The state of the gateway, written into the log when somebody asks for it (SIGUSR1).
+
+use jiff::Timestamp;
+use tracing::info;
+
+use crate::gateway::Gateway;
+
+/// Lanes and refused domains listed; the rest is only counted.
+const LISTED: usize = 100;
+
+/// Writes what the gateway holds and has counted into the log, a line each.
+pub(super) fn log(gateway: &Gateway) {
+    let holds = gateway.holdings();
+    info!(
+        pairs = holds.pairs,
+        messages_waiting = holds.waiting,
+        most_of_one_pair = holds.waiting_most,
+        owed = gateway.owes(),
+        sip_connections = holds.connections,
+        inbound_streams = holds.streams,
+        "status: held now"
+    );
+    for route in gateway.route_statuses() {
+        let (domains, front_end) = (route.domains.join(", "), route.connected.as_deref().unwrap_or("none"));
+        let failure = route.failure.as_deref().unwrap_or("none");
+        info!(domains, requests = route.load, connected_to = front_end, failure, "status: way to front ends");
+    }
+    let lanes = gateway.lane_statuses();
+    for lane in lanes.iter().take(LISTED) {
+        info!(
+            from = %lane.key.local,
+            to = %lane.key.remote,
+            stream = if lane.open { "open" } else { "none" },
+            waiting = lane.waiting,
+            replies = lane.replies,
+            unconfirmed = lane.unconfirmed,
+            confirmed_since_start = lane.counters.confirmed,
+            given_up_unconfirmed = lane.counters.unconfirmed,
+            replies_dropped = lane.counters.replies_dropped,
+            failure = lane.failure.as_deref().unwrap_or("none"),
+            "status: lane to a partner"
+        );
+    }
+    more(lanes.len(), "lanes with less in them");
+    let refused = gateway.refused_domains();
+    for (domain, attempts) in refused.iter().take(LISTED) {
+        let (count, first, last) = (attempts.count, time(attempts.first), time(attempts.last));
+        info!(%domain, attempts = count, first, last, "status: refused domain");
+    }
+    more(refused.len(), "refused domains, silent for longer");
+    counters(gateway, "status: counted since the start");
+}
+
+/// Every counter that is not 0, a line each.
+pub(super) fn counters(gateway: &Gateway, text: &str) {
+    for (name, count) in gateway.counters().list() {
+        if count > 0 {
+            info!(counter = name, count, "{text}");
+        }
+    }
+}
+
+fn more(count: usize, what: &str) {
+    if let Some(more @ 1..) = count.checked_sub(LISTED) {
+        info!(more, "status: not listed: {what}");
+    }
+}
+
+fn time(unix_ms: u64) -> String {
+    let time = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| "?".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}

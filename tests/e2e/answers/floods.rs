@@ -1,0 +1,151 @@
+//! Peers that send too much, or take nothing: what it costs them, and that it costs nobody else anything.
+
+use std::time::Duration;
+
+use nuncio_xmpp::lane::LaneConfig;
+
+use crate::house::{House, Plan, Reach, Reply};
+use crate::text::Request;
+
+const BOB: &str = "bob@fabrikam.com";
+
+fn ping(id: usize) -> String {
+    format!(
+        "<iq type='get' id='p{id}' from='bob@fabrikam.com/x' to='contoso.com'><ping xmlns='urn:xmpp:ping'/></iq>"
+    )
+}
+
+/// Answers have their room; a partner that does not take them is read no further, and holds no more than that.
+#[test]
+fn sec_46_requests_without_end_are_answered_as_fast_as_their_answers_are_taken_and_no_faster() {
+    const ROOM: usize = 8;
+    let lane = LaneConfig { reply_capacity: ROOM, ..LaneConfig::default() };
+    let mut house = House::planned(Plan { lane, ..Plan::default() });
+    house.partner_says("fabrikam.com", &ping(0));
+    house.line("fabrikam.com").stalled = true;
+    // One answer is being written, which takes a place; the limit, and one past it.
+    for id in 1..=ROOM {
+        house.partner_says("fabrikam.com", &ping(id));
+    }
+    assert!(house.streams[0].reads(), "at the limit");
+    house.partner_says("fabrikam.com", &ping(ROOM + 1));
+    assert!(!house.streams[0].reads(), "one past it");
+    assert_eq!(house.gateway.owes(), ROOM);
+    // Another partner is served meanwhile.
+    let wire = house.front_end();
+    assert_eq!(house.ask(wire, Request::message("x@public.example", "x").bytes()).status(), Some(200));
+    // When the answers are taken again, each request has got its own, in order.
+    house.line("fabrikam.com").stalled = false;
+    house.run();
+    let ids: Vec<_> = house
+        .stanzas("fabrikam.com")
+        .iter()
+        .map(|answer| answer.attribute("id").unwrap().to_owned())
+        .collect();
+    assert_eq!(ids, (0..=ROOM + 1).map(|id| format!("p{id}")).collect::<Vec<_>>());
+    assert!(house.streams[0].reads());
+    assert_eq!(house.gateway.owes(), 0);
+}
+
+#[test]
+fn sec_46_ten_thousand_requests_leave_nothing_behind() {
+    let mut house = House::new();
+    for id in 0..10_000 {
+        house.partner_says("fabrikam.com", &ping(id));
+    }
+    assert_eq!(house.stanzas("fabrikam.com").len(), 10_000);
+    let holdings = house.gateway.holdings();
+    assert_eq!((house.gateway.owes(), holdings.pairs, house.requests().len()), (0, 0, 0));
+}
+
+/// SEC-15: as many answers as requests, and small ones.
+#[test]
+fn sec_50_a_burst_beyond_what_may_wait_gets_503_and_what_may_wait_is_delivered() {
+    const WAITING: usize = 100;
+    let mut house = House::planned(Plan { pending: WAITING, ..Plan::default() });
+    house.reach.insert("fabrikam.com", Reach::Pending);
+    let (burst, other) = (house.front_end(), house.front_end());
+    let requests: Vec<u8> = (0..3 * WAITING).flat_map(|_| Request::message(BOB, "x").bytes()).collect();
+    house.send(burst, requests);
+    let refused = house.taken(burst);
+    assert_eq!(refused.len(), 2 * WAITING);
+    assert!(refused.iter().all(|answer| answer.status() == Some(503)));
+    // Another connection of the same front end has its own room.
+    house.send(other, Request::message(BOB, "other").bytes());
+    assert!(house.taken(other).is_empty(), "it waits for the partner");
+    house.reach.insert("fabrikam.com", Reach::Up);
+    house.run();
+    let (first, second) = (house.taken(burst), house.taken(other));
+    assert_eq!((first.len(), second.len()), (WAITING, 1));
+    assert!(first.iter().chain(&second).all(|answer| answer.status() == Some(200)));
+    assert_eq!(house.stanzas("fabrikam.com").len(), WAITING + 1);
+}
+
+/// The measure is the clock of the others: it does not move.
+#[test]
+fn sec_45_a_partner_that_takes_nothing_delays_nobody_else() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    assert_eq!(house.ask(wire, Request::message(BOB, "first").bytes()).status(), Some(200));
+    house.line("fabrikam.com").stalled = true;
+    let begin = house.now.instant;
+    for number in 0..1000 {
+        house.send(wire, Request::message(BOB, "for the one that is stuck").bytes());
+        let to = format!("user{number}@public.example");
+        assert_eq!(house.ask(wire, Request::message(&to, "x").bytes()).status(), Some(200));
+        // The stuck one still speaks, and is heard.
+        let said =
+            format!("<message from='{BOB}' to='alice@contoso.com' id='{number}'><body>x</body></message>");
+        house.partner_says("fabrikam.com", &said);
+    }
+    assert_eq!(house.now.instant, begin);
+    assert_eq!(house.stanzas("public.example").len(), 1000);
+    assert_eq!(house.requests().len(), 1000);
+    // Those that wait for it get their answer in time.
+    house.advance(Duration::from_secs(10));
+    let answers = house.taken(wire);
+    let last = |status| answers.iter().filter(|answer| answer.status() == Some(status)).count();
+    assert_eq!((last(100), last(504)), (1000, 1000));
+}
+
+/// The other side of it: a front end that answers nothing delays no partner's way out.
+#[test]
+fn sec_45_a_front_end_that_answers_nothing_does_not_hold_up_messages_to_partners() {
+    let mut house = House::new();
+    house.rule = Box::new(|_| Reply::Silence);
+    for number in 0..100 {
+        let from = format!("user{number}@fabrikam.com");
+        let said =
+            format!("<message from='{from}' to='alice@contoso.com' id='{number}'><body>x</body></message>");
+        house.partner_says("fabrikam.com", &said);
+    }
+    let wire = house.front_end();
+    assert_eq!(house.ask(wire, Request::message(BOB, "x").bytes()).status(), Some(200));
+}
+
+#[test]
+fn sip_12_a_front_end_is_pinged_and_dropped_when_it_stops_answering() {
+    let mut house = House::new();
+    house.partner_says(
+        "fabrikam.com",
+        &format!("<message from='{BOB}' to='alice@contoso.com' id='1'><body>x</body></message>"),
+    );
+    let hop = house.hop();
+    let until_pinged = |house: &mut House, times: usize| {
+        for _ in 0..120 {
+            house.advance(Duration::from_secs(1));
+            if house.wires[hop].pings == times {
+                return;
+            }
+        }
+        panic!("no ping in 120 s");
+    };
+    until_pinged(&mut house, 1);
+    house.send(hop, b"\r\n");
+    until_pinged(&mut house, 2);
+    house.advance(Duration::from_secs(9));
+    assert!(house.wires[hop].open, "there is still time");
+    house.advance(Duration::from_secs(1));
+    assert!(!house.wires[hop].open, "no pong in 10 s");
+    assert_eq!(house.gateway.routes()[0].hops.step(|group| group.active()), None);
+}

@@ -1,0 +1,489 @@
+//! The contact watches the SIP user: we are the subscriber at a front end (RFC 8048 §5.2; standards table X2S).
+//!
+//! What the contact may see is in the roster: [`From`]. Whether there is a subscription at the front end is another
+//! matter: [`Rest`] says why there is none although the contact may see.
+
+mod front_end;
+mod restart;
+mod show;
+
+use std::time::{Duration, Instant};
+
+use compact_str::CompactString;
+use nuncio_sip::Message;
+use nuncio_sip::event::{Retry, Subscriber, Undelivered};
+use nuncio_xmpp::BareJid;
+
+pub(super) use front_end::answer;
+
+use super::From;
+use super::backoff::Backoff;
+use super::context::Place;
+use super::output::{Attempt, Ended, Fact};
+use super::roster::{self, Inbound, Stanza};
+use super::step::Step;
+use crate::address::{Contact, SipUser};
+use crate::judge::{Permit, Refusal};
+use crate::presence::to_xmpp::Subscription;
+use crate::presence::{Presentity, Shown};
+
+/// For how long after `unsubscribed` was lost for the last time the pair remembers that the contact has to be told.
+const FAREWELL: Duration = Duration::from_secs(120);
+/// The contact is told no more after this time, in seconds.
+const FAREWELL_MOST: u64 = 24 * 3600;
+
+/// The half of a pair in which the contact watches.
+#[derive(Debug, Default)]
+pub(super) struct ContactWatches {
+    subscriber: Option<Box<Subscriber>>,
+    /// Requests inside a dialog with this local tag are for it.
+    tag: Option<CompactString>,
+    /// Tells the requests of this subscriber from those of an earlier one.
+    epoch: u32,
+    /// It holds a place of the budget.
+    place: bool,
+    /// It asks once and does not subscribe.
+    fetching: bool,
+    rest: Rest,
+    retry: Retry,
+    /// When the front end was last asked anew.
+    begun: Option<Instant>,
+    /// What is known of the SIP user; `None`: nothing.
+    document: Option<Presentity>,
+    shown: Shown,
+    /// After a restart: what the contact saw last may not be on record.
+    unsure: bool,
+    /// The contact asked, and is answered when something is known.
+    asks: Option<Asks>,
+    /// Until then the contact is taken to be interested.
+    interest_until: Option<Instant>,
+    /// Then the contact is told that the SIP user cannot be seen any more.
+    grace_until: Option<Instant>,
+    /// Until then it is remembered that `unsubscribed` was sent.
+    farewell_until: Option<Instant>,
+    backoff: Backoff,
+    owes: Owes,
+    stored_expiry: Option<Instant>,
+    /// Milliseconds of Unix time.
+    unavailable_since: Option<u64>,
+}
+
+/// Why there is no subscription at the front end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Rest {
+    /// There is one, or one is on its way; or nobody wants one.
+    #[default]
+    No,
+    /// No evidence that the contact is there (DEC-07).
+    Dormant,
+    /// The front end says that nothing will change (PR-26).
+    Frozen,
+    /// The front end does not know the SIP user (DEC-28).
+    Gone,
+    /// It could not be had, again and again.
+    Exhausted,
+    /// The partner is disabled.
+    Suspended,
+    /// There are too many already.
+    NoPlace,
+}
+
+/// A probe that waits for its answer.
+#[derive(Debug)]
+struct Asks {
+    resource: Option<CompactString>,
+    id: CompactString,
+    until: Instant,
+}
+
+/// What was lost on its way to the contact.
+#[derive(Debug, Default)]
+struct Owes {
+    state: bool,
+    subscribed: bool,
+    farewell: bool,
+}
+
+impl ContactWatches {
+    /// `subscribe` of the contact.
+    pub(super) fn asks_to_see(&mut self, step: &mut Step<'_, '_>) {
+        let (mut to, mut from) = (step.roster.to, step.roster.from);
+        match roster::inbound(&mut to, &mut from, Stanza::Subscribe) {
+            Inbound::Deliver => match step.contact_may_ask() {
+                Ok(permit) => {
+                    step.set_from(From::Pending);
+                    self.begin_anew();
+                    self.want(permit, step);
+                }
+                Err(Refusal::SipUserFirst) => Self::keep(step),
+                Err(refusal) => step.refused(Attempt::ContactSubscribes, refusal),
+            },
+            // PR-11: it is asked again because nobody answered. A kept request goes on waiting.
+            Inbound::NotAgain if from == From::Pending => self.there(true, step),
+            // PR-10. What he sees follows as if he had just been accepted (XI-05).
+            Inbound::Confirm => {
+                if let Ok(permit) = step.contact_may_see() {
+                    step.cross(permit, Subscription::Subscribed, "", true);
+                    self.show_everything(step);
+                }
+                self.there(true, step);
+            }
+            Inbound::NotAgain | Inbound::Ignore => {}
+        }
+    }
+
+    /// `unsubscribe` of the contact. His word ends it, whatever the front end says to that, so `unsubscribed` does not
+    /// wait for the front end (PR-08). Only who was seen confirms it: to anybody else the same silence as for a user who
+    /// does not exist.
+    pub(super) fn gives_up(&mut self, step: &mut Step<'_, '_>) {
+        match step.roster.from {
+            From::Yes => self.farewell(Ended::ByContact, step),
+            From::Pending | From::Kept => self.forget(step),
+            From::No => {}
+        }
+    }
+
+    /// `probe` of the contact (PR-12…PR-14).
+    pub(super) fn probes(&mut self, resource: Option<&str>, id: Option<&str>, step: &mut Step<'_, '_>) {
+        match step.roster.from {
+            // Nothing was decided, so there is nothing to be said.
+            From::Kept | From::Pending => self.there(false, step),
+            From::No => match step.contact_may_ask() {
+                Ok(permit) => {
+                    self.ask_later(resource, id, step);
+                    self.fetch(permit, step);
+                }
+                Err(refusal) => step.refused(Attempt::ContactProbes, refusal),
+            },
+            From::Yes => {
+                let live = self.is_live() || self.rest == Rest::Frozen;
+                if live && self.document.is_some() {
+                    self.answer(resource, id.unwrap_or_default(), step);
+                } else {
+                    self.ask_later(resource, id, step);
+                }
+                self.there(true, step);
+            }
+        }
+    }
+
+    /// Evidence that the contact is there (DEC-07). `asked`: he asked to see the SIP user, so that what failed is tried
+    /// again.
+    pub(super) fn there(&mut self, asked: bool, step: &mut Step<'_, '_>) {
+        if !matches!(step.roster.from, From::Yes | From::Pending) {
+            return;
+        }
+        self.interested(step);
+        let again = match self.rest {
+            Rest::No => self.subscriber.as_ref().is_none_or(|subscriber| subscriber.is_idle()),
+            Rest::Dormant => true,
+            Rest::Gone | Rest::Exhausted | Rest::NoPlace => asked && self.may_ask_again(step),
+            Rest::Frozen | Rest::Suspended => false,
+        };
+        if again && let Ok(permit) = step.contact_may_ask() {
+            self.want(permit, step);
+        }
+    }
+
+    /// Makes what is so agree with what the rules say now.
+    pub(super) fn reconsider(&mut self, step: &mut Step<'_, '_>) {
+        match step.roster.from {
+            From::No => {
+                if self.asks.is_some() && step.contact_may_ask().is_err() {
+                    self.asks = None;
+                }
+            }
+            From::Kept => match step.contact_may_ask() {
+                Ok(permit) => {
+                    // The SIP user added the contact: what was kept is acted on.
+                    Self::give_kept_place_back(step);
+                    step.set_from(From::Pending);
+                    self.begin_anew();
+                    self.want(permit, step);
+                }
+                Err(Refusal::UnlistedDomain) => self.forget(step),
+                Err(_) => {}
+            },
+            From::Pending => match step.contact_may_ask() {
+                Ok(permit) => self.wake(permit, step),
+                Err(Refusal::SipUserFirst) => {
+                    self.forget(step);
+                    Self::keep(step);
+                }
+                Err(Refusal::PartnerDisabled) => self.suspend(step),
+                Err(refusal) => {
+                    self.forget(step);
+                    step.refused(Attempt::ContactSubscribes, refusal);
+                }
+            },
+            From::Yes => match step.contact_may_see() {
+                Ok(permit) => {
+                    // The partner may be of another type by now.
+                    self.show(step);
+                    self.wake(permit, step);
+                }
+                Err(Refusal::PartnerDisabled) => self.suspend(step),
+                Err(refusal @ Refusal::UnlistedDomain) => {
+                    // Nobody there can be told anything.
+                    self.forget(step);
+                    self.shown = Shown::default();
+                    step.fact(Fact::ContactSeesNoMore(Ended::ByRule(refusal)));
+                }
+                Err(refusal) => self.farewell(Ended::ByRule(refusal), step),
+            },
+        }
+    }
+
+    /// When [`ContactWatches::handle_timeout`] is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let subscriber = self.subscriber.as_ref().and_then(|subscriber| subscriber.deadline());
+        let asks = self.asks.as_ref().map(|asks| asks.until);
+        [
+            subscriber,
+            asks,
+            self.interest_until,
+            self.grace_until,
+            self.farewell_until,
+            self.backoff.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, step: &mut Step<'_, '_>) {
+        let now = step.context.now.instant;
+        let due = |at: &mut Instant| *at <= now;
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.handle_timeout(&mut step.event());
+        }
+        self.asks.take_if(|asks| asks.until <= now);
+        if self.grace_until.take_if(due).is_some() {
+            self.lose_sight(step);
+        }
+        if self.farewell_until.take_if(due).is_some() && step.roster.from == From::No {
+            // He knows: nothing is left to be remembered.
+            step.roster.from_since = 0;
+            step.saved.touch();
+        }
+        if self.interest_until.take_if(due).is_some() {
+            if step.contact_is_seen {
+                self.interested(step);
+            } else {
+                self.doze(step);
+            }
+        }
+        if self.backoff.is_due(now) {
+            self.send_again(step);
+        }
+        if step.roster.from == From::Kept {
+            self.kept_ends(step);
+        }
+    }
+
+    /// When a kept request has waited for long enough.
+    pub(super) fn kept_until(&self, step: &Step<'_, '_>) -> Option<u64> {
+        let kept = step.roster.from == From::Kept;
+        kept.then(|| step.roster.from_since.saturating_add(step.context.config.kept.as_secs()))
+    }
+
+    /// Whether a stanza of the contact to this resource is for anybody (PM-28).
+    pub(super) fn shows(&self, resource: &str) -> bool {
+        self.shown.has(resource)
+    }
+
+    /// The contact sees the SIP user as available somewhere.
+    pub(super) fn is_shown(&self) -> bool {
+        !self.shown.is_empty()
+    }
+
+    /// Nothing of this half would be lost.
+    pub(super) fn is_idle(&self) -> bool {
+        self.subscriber.as_ref().is_none_or(|subscriber| subscriber.is_idle())
+            && self.asks.is_none()
+            && self.farewell_until.is_none()
+    }
+
+    /// The partner was reached again.
+    pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
+        self.backoff.reachable(step.context);
+    }
+
+    fn is_live(&self) -> bool {
+        self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_live())
+    }
+
+    fn interested(&mut self, step: &Step<'_, '_>) {
+        self.interest_until = Some(step.context.now.instant + step.context.config.interest);
+    }
+
+    fn may_ask_again(&self, step: &Step<'_, '_>) -> bool {
+        let now = step.context.now.instant;
+        self.begun.is_none_or(|begun| begun + step.context.config.fetch_interval <= now)
+    }
+
+    fn begin_anew(&mut self) {
+        self.rest = Rest::No;
+        self.retry.succeeded();
+        self.farewell_until = None;
+        self.owes = Owes::default();
+    }
+
+    /// There shall be a subscription at the front end.
+    fn want(&mut self, permit: Permit, step: &mut Step<'_, '_>) {
+        if self.interest_until.is_none() {
+            self.interested(step);
+        }
+        if self.rest == Rest::Exhausted {
+            self.retry.succeeded();
+        }
+        if !self.take_place(step) {
+            return;
+        }
+        self.rest = Rest::No;
+        if let Some(subscriber) = self.subscriber(permit, step) {
+            subscriber.subscribe(&mut step.event());
+            self.begun = Some(step.context.now.instant);
+        }
+    }
+
+    /// Asks once (PR-12), unless that was done a moment ago.
+    fn fetch(&mut self, permit: Permit, step: &mut Step<'_, '_>) {
+        let idle = self.subscriber.as_ref().is_none_or(|subscriber| subscriber.is_idle());
+        if !idle || self.fetching || !self.may_ask_again(step) || !self.take_place(step) {
+            return;
+        }
+        self.fetching = true;
+        if let Some(subscriber) = self.subscriber(permit, step) {
+            subscriber.fetch(&mut step.event());
+            self.begun = Some(step.context.now.instant);
+        }
+    }
+
+    /// The machine that subscribes; nobody gets at it without a permit.
+    fn subscriber(&mut self, _permit: Permit, step: &mut Step<'_, '_>) -> Option<&mut Subscriber> {
+        if self.subscriber.is_none() {
+            let contact = Contact::from_jid(&BareJid::parse(step.context.key.contact()).ok()?).ok()?;
+            let user = SipUser::from_jid(&BareJid::parse(step.context.key.sip_user()).ok()?).ok()?;
+            self.subscriber = Subscriber::new(&contact.uri(None), &user.uri()).ok().map(Box::new);
+            self.epoch = step.context.tokens.random() as u32;
+        }
+        self.subscriber.as_deref_mut()
+    }
+
+    fn take_place(&mut self, step: &mut Step<'_, '_>) -> bool {
+        if !self.place {
+            self.place = step.context.budget.take(step.context.key, Place::Subscription);
+            if !self.place {
+                self.rest = Rest::NoPlace;
+                step.fact(Fact::NoPlace);
+            }
+        }
+        self.place
+    }
+
+    /// Gives the place back once nothing is left of the subscription.
+    fn settle(&mut self, step: &mut Step<'_, '_>) {
+        let idle = self.subscriber.as_ref().is_none_or(|subscriber| subscriber.is_idle());
+        if idle && std::mem::take(&mut self.place) {
+            step.context.budget.give_back(step.context.key, Place::Subscription);
+        }
+        let expiry =
+            self.subscriber.as_ref().and_then(|subscriber| subscriber.record()).map(|record| record.1);
+        if expiry != self.stored_expiry {
+            self.stored_expiry = expiry;
+            step.saved.touch();
+        }
+    }
+
+    /// Ends the subscription at the front end, silently.
+    fn close(&mut self, step: &mut Step<'_, '_>) {
+        self.grace_until = None;
+        self.asks = None;
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.unsubscribe(&mut step.event());
+        }
+        self.fetching = false;
+    }
+
+    fn keep(step: &mut Step<'_, '_>) {
+        if step.context.budget.take(step.context.key, Place::KeptRequest) {
+            step.set_from(From::Kept);
+            step.fact(Fact::Kept);
+        } else {
+            step.fact(Fact::NotKept);
+        }
+    }
+
+    fn kept_ends(&mut self, step: &mut Step<'_, '_>) {
+        if self.kept_until(step).is_some_and(|until| until <= step.unix()) {
+            self.forget(step);
+            step.fact(Fact::KeptEnded);
+        }
+    }
+
+    fn give_kept_place_back(step: &mut Step<'_, '_>) {
+        if step.roster.from == From::Kept {
+            step.context.budget.give_back(step.context.key, Place::KeptRequest);
+        }
+    }
+
+    /// The contact does not see the SIP user and does not wait for it any more; he is told nothing.
+    fn forget(&mut self, step: &mut Step<'_, '_>) {
+        Self::give_kept_place_back(step);
+        step.set_from(From::No);
+        self.close(step);
+        self.rest = Rest::No;
+        self.interest_until = None;
+        self.document = None;
+    }
+
+    /// What the contact saw is taken back, and he is told that he sees no more (XI-06, XI-07).
+    fn farewell(&mut self, ended: Ended, step: &mut Step<'_, '_>) {
+        self.forget(step);
+        let updates = self.shown.withdraw();
+        step.hide(&updates);
+        // A crash before `unsubscribed` is out is healed by the record: it says since when he is being told.
+        step.roster.from_since = step.unix();
+        step.take_back();
+        self.farewell_until = Some(step.context.now.instant + FAREWELL);
+        step.fact(Fact::ContactSeesNoMore(ended));
+    }
+
+    /// No evidence for a long time that the contact is there (DEC-07). What he may still see of it would become stale.
+    fn doze(&mut self, step: &mut Step<'_, '_>) {
+        if matches!(step.roster.from, From::Yes | From::Pending) && self.rest != Rest::Suspended {
+            self.close(step);
+            self.rest = Rest::Dormant;
+            self.lose_sight(step);
+        }
+    }
+
+    /// The partner is disabled: nothing crosses, and nothing is forgotten.
+    fn suspend(&mut self, step: &mut Step<'_, '_>) {
+        if self.rest != Rest::Suspended {
+            self.close(step);
+            self.rest = Rest::Suspended;
+            self.document = None;
+        }
+    }
+
+    fn wake(&mut self, permit: Permit, step: &mut Step<'_, '_>) {
+        if self.rest == Rest::Suspended {
+            self.unsure = true;
+            self.want(permit, step);
+        }
+    }
+
+    pub(super) fn response(&mut self, epoch: u32, serial: u32, response: &Message, step: &mut Step<'_, '_>) {
+        if let Some(subscriber) = self.subscriber.as_mut().filter(|_| epoch == self.epoch) {
+            subscriber.response(serial, response, &mut step.event());
+        }
+    }
+
+    pub(super) fn failed(&mut self, epoch: u32, serial: u32, why: Undelivered, step: &mut Step<'_, '_>) {
+        if let Some(subscriber) = self.subscriber.as_mut().filter(|_| epoch == self.epoch) {
+            subscriber.failed(serial, why, &mut step.event());
+        }
+    }
+}

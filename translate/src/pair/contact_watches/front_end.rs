@@ -1,0 +1,238 @@
+//! What the front end says to our subscription.
+
+use std::time::Duration;
+
+use nuncio_sip::Message;
+use nuncio_sip::event::{Again, Answer, EndReason, SubscriberOutput, SubscriberReport};
+
+use super::{ContactWatches, Rest};
+use crate::judge::{Direction, Kind};
+use crate::pair::From;
+use crate::pair::output::{Ended, Fact, Half, Judged, Output, Request};
+use crate::pair::step::Step;
+use crate::presence::to_xmpp::Subscription;
+use crate::presence::{Format, Presentity, pidf};
+
+/// A front end that ends subscriptions as soon as they are made is asked again at once only after this time.
+const AT_ONCE_EVERY: Duration = Duration::from_secs(60);
+
+impl ContactWatches {
+    /// A NOTIFY arrived. Its document is read first: what cannot be read is refused and changes nothing.
+    /// Pump the document afterwards.
+    pub(in crate::pair) fn notify(
+        &mut self,
+        request: &Message,
+        step: &mut Step<'_, '_>,
+    ) -> (Answer, Option<Presentity>) {
+        let document = match read(request, step) {
+            Ok(document) => document,
+            Err(_) if ends(request) => None,
+            Err(error) => return (answer(error.status()), None),
+        };
+        match &mut self.subscriber {
+            Some(subscriber) => (subscriber.notify(request, &mut step.event()), document),
+            None => (answer(481), None),
+        }
+    }
+
+    /// Whether a request with this tag in To is for this half.
+    pub(in crate::pair) fn is_bound_to(&self, tag: &str) -> bool {
+        self.tag.as_ref().is_some_and(|bound| bound == tag)
+    }
+
+    /// Carries out what the machine wants.
+    pub(in crate::pair) fn pump(&mut self, mut document: Option<Presentity>, step: &mut Step<'_, '_>) {
+        while let Some(output) = self.subscriber.as_mut().and_then(|subscriber| subscriber.poll()) {
+            match output {
+                SubscriberOutput::Bound(tag) => {
+                    self.tag = Some(tag.clone());
+                    step.push(Output::Bound(tag));
+                }
+                SubscriberOutput::Released(tag) => {
+                    self.tag.take_if(|bound| *bound == tag);
+                    step.push(Output::Released(tag));
+                }
+                SubscriberOutput::Send { serial, request } => {
+                    // The end of a subscription needs no permit, and everything else was judged when it was wanted.
+                    let permit = step.judge(Direction::XmppToSip, Kind::Subscribe).ok();
+                    let judged = permit.map(|permit| Judged::new(permit, Kind::Subscribe));
+                    let half = Half::Subscriber(self.epoch);
+                    step.push(Output::Request(Request { half, serial, request, front_end: None, judged }));
+                }
+                SubscriberOutput::Report(report) => self.report(report, document.take(), step),
+            }
+        }
+        self.settle(step);
+    }
+
+    fn report(&mut self, report: SubscriberReport, document: Option<Presentity>, step: &mut Step<'_, '_>) {
+        match report {
+            // PR-02: nothing is known, and nothing is said.
+            SubscriberReport::Pending => self.retry.succeeded(),
+            SubscriberReport::Active { .. } if self.fetching => self.fetched(document, step),
+            SubscriberReport::Active { .. } => self.active(document.unwrap_or_default(), step),
+            SubscriberReport::Ended { .. } if self.fetching => {
+                self.fetching = false;
+                self.fetched(document, step);
+                self.asks = None;
+            }
+            SubscriberReport::Refused { .. } | SubscriberReport::Failed { .. } if self.fetching => {
+                self.fetching = false;
+                self.asks = None;
+            }
+            SubscriberReport::Ended { reason, again, .. } => self.ended(reason, again, step),
+            SubscriberReport::Refused { status, retry_after, refresh } => {
+                self.refused(status, retry_after, refresh, step);
+            }
+            SubscriberReport::Failed { .. } => self.try_later(None, None, step),
+        }
+    }
+
+    fn active(&mut self, document: Presentity, step: &mut Step<'_, '_>) {
+        self.retry.succeeded();
+        self.grace_until = None;
+        match &mut self.document {
+            Some(known) => known.supersede(document),
+            None => self.document = Some(document),
+        }
+        if step.roster.from == From::Pending
+            && let Ok(permit) = step.contact_may_see()
+        {
+            step.set_from(From::Yes);
+            step.fact(Fact::ContactSees(permit.rule()));
+            // XI-05: then the presence. A crash between the two is healed at the restart, see `restart`.
+            step.cross(permit, Subscription::Subscribed, "", true);
+        }
+        if step.roster.from == From::Yes {
+            self.show(step);
+            self.answer_asks(step);
+        }
+    }
+
+    /// Who has got a subscription meanwhile is told by that.
+    fn fetched(&mut self, document: Option<Presentity>, step: &mut Step<'_, '_>) {
+        if let Some(document) = document.filter(|_| step.roster.from == From::No) {
+            self.answer_once(&document, step);
+        }
+    }
+
+    /// PR-20…PR-28.
+    fn ended(&mut self, reason: EndReason, again: Again, step: &mut Step<'_, '_>) {
+        if self.rest != Rest::No || !matches!(step.roster.from, From::Yes | From::Pending) {
+            return;
+        }
+        match reason {
+            // The machine begins anew by itself if that is wanted by now.
+            EndReason::Unsubscribed => return,
+            EndReason::Rejected | EndReason::NoResource => {
+                return self.farewell(Ended::ByFrontEnd, step);
+            }
+            EndReason::Invariant => {
+                self.rest = Rest::Frozen;
+                return self.answer_asks(step);
+            }
+            EndReason::Probation => self.lose_sight(step),
+            _ => {}
+        }
+        if let Some(document) = &mut self.document {
+            // The next subscription may be answered by another clock.
+            document.forget_timestamps();
+        }
+        match again {
+            Again::AtOnce if self.may_begin_at_once(step) => self.begin(step),
+            Again::After(wait) => self.try_later(None, Some(wait), step),
+            _ => self.try_later(None, None, step),
+        }
+    }
+
+    /// DEC-09, DEC-28.
+    fn refused(
+        &mut self,
+        status: u16,
+        retry_after: Option<Duration>,
+        refresh: bool,
+        step: &mut Step<'_, '_>,
+    ) {
+        if self.rest != Rest::No {
+            return;
+        }
+        match (status, step.roster.from) {
+            (403 | 489 | 603, From::Yes | From::Pending) => self.farewell(Ended::ByFrontEnd, step),
+            // Nobody of that name: what the contact asked for leads nowhere, and he is not told so.
+            (404 | 410 | 485 | 604, From::Pending) if !refresh => {
+                self.forget(step);
+                step.fact(Fact::Silent { status: Some(status) });
+            }
+            (404 | 410 | 485 | 604, From::Yes) if !refresh => {
+                if self.asks.is_some() {
+                    return self.farewell(Ended::ByFrontEnd, step);
+                }
+                self.rest = Rest::Gone;
+                self.lose_sight(step);
+                step.fact(Fact::Silent { status: Some(status) });
+            }
+            _ => self.try_later(Some(status), retry_after, step),
+        }
+    }
+
+    /// Tries again after a while, a few times. What the contact sees stays as it is for a moment (XI-09).
+    fn try_later(&mut self, status: Option<u16>, wait: Option<Duration>, step: &mut Step<'_, '_>) {
+        if !matches!(step.roster.from, From::Yes | From::Pending) {
+            return;
+        }
+        match self.retry.failed(wait, &mut step.event()) {
+            Some(wait) => {
+                if let Some(subscriber) = &mut self.subscriber {
+                    subscriber.subscribe_after(wait, &mut step.event());
+                }
+                if self.document.is_some() || self.is_shown() {
+                    let until = step.context.now.instant + step.context.config.grace;
+                    self.grace_until.get_or_insert(until);
+                }
+            }
+            None => {
+                self.rest = Rest::Exhausted;
+                self.lose_sight(step);
+                step.fact(Fact::Silent { status });
+            }
+        }
+    }
+
+    fn may_begin_at_once(&self, step: &Step<'_, '_>) -> bool {
+        self.begun.is_none_or(|begun| begun + AT_ONCE_EVERY <= step.context.now.instant)
+    }
+
+    fn begin(&mut self, step: &mut Step<'_, '_>) {
+        if let Ok(permit) = step.contact_may_ask() {
+            self.want(permit, step);
+        }
+    }
+}
+
+/// The document of a NOTIFY. A body of a type that we do not read is the machine's to refuse.
+fn read(request: &Message, step: &Step<'_, '_>) -> Result<Option<Presentity>, pidf::PidfError> {
+    let body = request.body();
+    let media = request.content_type().ok().flatten();
+    let ours = media.as_ref().is_none_or(|media| Format::of(media).is_some());
+    if body.is_empty() || !ours {
+        return Ok(None);
+    }
+    let language = request.content_language().find_map(Result::ok);
+    let charset = media.as_ref().and_then(|media| media.param("charset"));
+    let context = pidf::Context {
+        charset: charset.as_deref(),
+        language: language.as_ref().map(|language| language.token),
+        idle: step.context.config.idle,
+        now_ms: step.context.now.unix_ms,
+    };
+    pidf::read(&body, context).map(Some)
+}
+
+fn ends(request: &Message) -> bool {
+    request.subscription_state().ok().flatten().is_some_and(|state| state.is("terminated"))
+}
+
+pub(in crate::pair) fn answer(status: u16) -> Answer {
+    let reason = nuncio_sip::StatusCode(status).phrase();
+    Answer { status, reason: reason.into(), headers: Default::default() }
+}

@@ -1,0 +1,92 @@
+//! How this half outlives the process.
+//!
+//! Only what was stored survives, and a crash may come between any two orders. Each order heals in its own way:
+//!
+//! - `subscribed` leaves after [`From::Yes`] is stored, so it may be missing although the record says yes. A contact who
+//!   has it already ignores a second one (RFC 6121 §A.3), so a young yes is said again.
+//! - `unsubscribed` leaves after [`From::No`] and its time are stored, so it may be missing; it is said again as well,
+//!   with `unavailable` from the bare JID for all that he may have seen.
+//! - A subscription at the front end that is on record is refreshed; if the front end has forgotten it, it is made anew.
+//!   One that is not on record is refused its next NOTIFY (481) and made anew. Neither asks anybody for consent: that is
+//!   between the front end and its user, and he has given it.
+//! - What the contact saw is on record by name, so that what has gone meanwhile is taken back when the first document is
+//!   there; nothing is taken back before.
+
+use std::time::Duration;
+
+use nuncio_sip::event::Subscriber;
+
+use super::{ContactWatches, FAREWELL, Rest};
+use crate::Moment;
+use crate::pair::context::Place;
+use crate::pair::step::{Step, instant_at, unix_at};
+use crate::pair::{From, PairRecord, SubscriberRecord};
+use crate::presence::Shown;
+use crate::presence::to_xmpp::Subscription;
+
+/// A yes that is younger may not have left before the crash.
+const YOUNG: Duration = Duration::from_secs(3600);
+
+impl ContactWatches {
+    pub(in crate::pair) fn restore(record: &mut PairRecord, step: &mut Step<'_, '_>) -> Self {
+        let mut half = Self {
+            shown: Shown::from_names(std::mem::take(&mut record.shown)),
+            unsure: true,
+            epoch: step.context.tokens.random() as u32,
+            ..Self::default()
+        };
+        let key = step.context.key;
+        if let Some(SubscriberRecord { dialog, expires_at }) = record.subscriber.take() {
+            let expires = instant_at(expires_at, step.context.now);
+            half.subscriber = Some(Box::new(Subscriber::restore(dialog, expires)));
+            // Who had a place before has it still.
+            half.place = step.context.budget.take(key, Place::Subscription);
+        }
+        if record.from == From::Kept {
+            let _ = step.context.budget.take(key, Place::KeptRequest);
+        }
+        if record.from == From::No && record.from_since != 0 {
+            half.farewell_until = Some(step.context.now.instant + FAREWELL);
+        }
+        half.pump(None, step);
+        half
+    }
+
+    /// Takes up what was restored.
+    pub(in crate::pair) fn resume(&mut self, step: &mut Step<'_, '_>) {
+        match step.roster.from {
+            From::Kept => {}
+            From::No => self.say_farewell_again(step),
+            From::Pending | From::Yes => {
+                let young = step.roster.from_since.saturating_add(YOUNG.as_secs()) > step.unix();
+                if step.roster.from == From::Yes
+                    && young
+                    && let Ok(permit) = step.contact_may_see()
+                {
+                    step.cross(permit, Subscription::Subscribed, "", false);
+                }
+                // Whether he was interested is not on record: for the time being he is.
+                self.interested(step);
+                match &mut self.subscriber {
+                    Some(subscriber) if subscriber.is_live() => subscriber.refresh(&mut step.event()),
+                    _ => {
+                        if self.rest == Rest::No
+                            && let Ok(permit) = step.contact_may_ask()
+                        {
+                            self.want(permit, step);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    pub(in crate::pair) fn record(&self, record: &mut PairRecord, now: Moment) {
+        record.shown = self.shown.names().cloned().collect();
+        let subscription = self.subscriber.as_ref().and_then(|subscriber| subscriber.record());
+        record.subscriber = subscription.map(|(dialog, expires)| SubscriberRecord {
+            dialog: dialog.clone(),
+            expires_at: unix_at(expires, now),
+        });
+    }
+}

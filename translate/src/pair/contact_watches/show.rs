@@ -1,0 +1,181 @@
+//! What the contact is shown.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use compact_str::CompactString;
+
+use super::{Asks, ContactWatches, FAREWELL, FAREWELL_MOST, Rest};
+use crate::pair::From;
+use crate::pair::output::Sent;
+use crate::pair::step::{Reply, Step};
+use crate::presence::to_xmpp::Subscription;
+use crate::presence::{Disclosure, Presentity, Shown};
+
+impl ContactWatches {
+    /// The contact is told what he has not seen yet, as far as the rules of this moment let him.
+    pub(super) fn show(&mut self, step: &mut Step<'_, '_>) {
+        self.tell(false, step);
+    }
+
+    /// The contact is told everything, whether he has seen it or not (XI-05).
+    pub(super) fn show_everything(&mut self, step: &mut Step<'_, '_>) {
+        self.tell(true, step);
+    }
+
+    fn tell(&mut self, everything: bool, step: &mut Step<'_, '_>) {
+        let Some(document) = &self.document else { return };
+        if step.roster.from != From::Yes {
+            return;
+        }
+        let Ok(permit) = step.contact_may_see() else { return };
+        let (before, was_shown) = (names(&self.shown), !self.shown.is_empty());
+        let disclosure = Disclosure::to(permit.partner_type());
+        let updates = if everything {
+            self.shown.all(document, disclosure)
+        } else {
+            self.shown.update(document, disclosure)
+        };
+        if names(&self.shown) != before {
+            step.saved.touch();
+        }
+        // After a restart the record may lag behind what he saw: then "unavailable" is said once more.
+        let say_so = std::mem::take(&mut self.unsure) && updates.is_empty() && self.shown.is_empty();
+        step.show(permit, &updates, Reply::default());
+        if say_so {
+            step.unavailable();
+        }
+        if self.shown.is_empty() && (was_shown || self.unavailable_since.is_none()) {
+            self.unavailable_since = Some(step.context.now.unix_ms);
+        } else if !self.shown.is_empty() {
+            self.unavailable_since = None;
+        }
+    }
+
+    /// Answers a probe from what is known (PR-13, PR-14).
+    pub(super) fn answer(&mut self, resource: Option<&str>, id: &str, step: &mut Step<'_, '_>) {
+        // What the others of the contact's resources have not seen yet must not be lost on them.
+        self.show(step);
+        let Some(document) = &self.document else { return };
+        let Ok(permit) = step.contact_may_see() else { return };
+        let reply = Reply { resource, id };
+        let updates = self.shown.all(document, Disclosure::to(permit.partner_type()));
+        if updates.is_empty() {
+            step.nothing_to_see(permit, reply, self.unavailable_since);
+        } else {
+            step.show(permit, &updates, reply);
+        }
+    }
+
+    /// Answers the probe that waited.
+    pub(super) fn answer_asks(&mut self, step: &mut Step<'_, '_>) {
+        if let Some(asks) = self.asks.take() {
+            self.answer(asks.resource.as_deref(), &asks.id, step);
+        }
+    }
+
+    /// Answers a probe of somebody who has no subscription, with what the front end let us fetch (PR-12). It is not
+    /// kept: who has no subscription is not told of changes.
+    pub(super) fn answer_once(&mut self, document: &Presentity, step: &mut Step<'_, '_>) {
+        let Some(asks) = self.asks.take() else { return };
+        let Ok(permit) = step.contact_may_see() else { return };
+        let reply = Reply { resource: asks.resource.as_deref(), id: &asks.id };
+        let mut shown = Shown::default();
+        let updates = shown.update(document, Disclosure::to(permit.partner_type()));
+        if updates.is_empty() {
+            step.nothing_to_see(permit, reply, None);
+        } else {
+            step.show(permit, &updates, reply);
+        }
+    }
+
+    pub(super) fn ask_later(&mut self, resource: Option<&str>, id: Option<&str>, step: &Step<'_, '_>) {
+        let until = step.context.now.instant + step.context.config.answer;
+        let id: CompactString = id.filter(|id| id.len() <= MAX_ID).unwrap_or_default().into();
+        self.asks = Some(Asks { resource: resource.map(Into::into), id, until });
+    }
+
+    /// Nothing is known of the SIP user any more: the contact sees him as unavailable.
+    pub(super) fn lose_sight(&mut self, step: &mut Step<'_, '_>) {
+        self.document = None;
+        self.grace_until = None;
+        if step.roster.from != From::Yes || self.shown.is_empty() {
+            return;
+        }
+        self.unavailable_since.get_or_insert(step.context.now.unix_ms);
+        step.saved.touch();
+        let updates = self.shown.withdraw();
+        step.hide(&updates);
+    }
+
+    /// A stanza to the contact was lost. True if it was one of this half.
+    pub(in crate::pair) fn lost(&mut self, sent: &Sent, step: &mut Step<'_, '_>) -> bool {
+        match (sent, step.roster.from) {
+            (Sent::Presence { resource }, From::Yes) => {
+                self.shown.lost(resource);
+                self.owes.state = true;
+            }
+            (Sent::Subscription(Subscription::Subscribed), From::Yes) => {
+                (self.owes.subscribed, self.owes.state) = (true, true);
+            }
+            (Sent::Subscription(Subscription::Unsubscribed) | Sent::Presence { .. }, From::No)
+                if self.farewell_until.is_some() =>
+            {
+                self.owes.farewell = true;
+                self.farewell_until = None;
+            }
+            _ => return false,
+        }
+        self.backoff.lost(step.context);
+        if self.owes.farewell
+            && let Some(at) = self.backoff.deadline()
+        {
+            self.farewell_until = Some(at + FAREWELL);
+        }
+        true
+    }
+
+    /// Sends what was lost, as it is now.
+    pub(super) fn send_again(&mut self, step: &mut Step<'_, '_>) {
+        let owes = std::mem::take(&mut self.owes);
+        if owes.subscribed
+            && step.roster.from == From::Yes
+            && let Ok(permit) = step.contact_may_see()
+        {
+            step.cross(permit, Subscription::Subscribed, "", true);
+        }
+        if owes.state {
+            if self.document.is_some() {
+                self.show(step);
+            } else if self.rest != Rest::No {
+                self.lose_sight(step);
+            }
+        }
+        if owes.farewell && step.roster.from == From::No && step.context.partner_is_open() {
+            self.say_farewell_again(step);
+        }
+    }
+
+    /// `unsubscribed` once more. Who subscribes again meanwhile is not told: his state is another one then.
+    pub(super) fn say_farewell_again(&mut self, step: &mut Step<'_, '_>) {
+        let since = step.roster.from_since;
+        if since == 0 || since.saturating_add(FAREWELL_MOST) <= step.unix() {
+            return;
+        }
+        step.unavailable();
+        step.take_back();
+        self.farewell_until = Some(step.context.now.instant + FAREWELL);
+    }
+}
+
+/// A fingerprint of the names the contact sees, in whatever order.
+fn names(shown: &Shown) -> u64 {
+    let print = |name: &CompactString| {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        hasher.finish()
+    };
+    shown.names().map(print).fold(0, u64::wrapping_add)
+}
+
+/// Longest id of a probe that is repeated in the answer.
+const MAX_ID: usize = 1024;

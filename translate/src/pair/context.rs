@@ -1,0 +1,70 @@
+//! What comes with every input of a pair's presence.
+
+use nuncio_sip::event::{self, EventConfig, Tokens};
+
+use super::{PairKey, PresenceConfig};
+use crate::Moment;
+use crate::judge::{Consent, Direction, Kind, Permit, Question, Refusal, Snapshot, judge};
+
+/// The surroundings of a pair for one step. Nothing of it is kept.
+pub struct Context<'a> {
+    pub key: &'a PairKey,
+    pub snapshot: &'a Snapshot,
+    pub config: &'a PresenceConfig,
+    pub events: &'a EventConfig,
+    pub tokens: &'a mut dyn Tokens,
+    pub budget: &'a mut dyn Budget,
+    pub now: Moment,
+}
+
+/// Places that are counted beyond the single pair: by contact, by partner, in total (PS-03).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A subscription of ours at a front end for the contact of this pair.
+    Subscription,
+    /// A kept request of the contact of this pair.
+    KeptRequest,
+}
+
+/// Counts the places that pairs hold.
+pub trait Budget {
+    /// Takes a place for this pair; false: none is left.
+    fn take(&mut self, key: &PairKey, place: Place) -> bool;
+    /// Gives one back.
+    fn give_back(&mut self, key: &PairKey, place: Place);
+}
+
+/// No bounds.
+impl Budget for () {
+    fn take(&mut self, _key: &PairKey, _place: Place) -> bool {
+        true
+    }
+
+    fn give_back(&mut self, _key: &PairKey, _place: Place) {}
+}
+
+impl Context<'_> {
+    pub(super) fn event(&mut self) -> event::Context<'_> {
+        event::Context { config: self.events, tokens: self.tokens, now: self.now.instant }
+    }
+
+    pub(super) fn judge(
+        &self,
+        direction: Direction,
+        kind: Kind,
+        consent: &Consent,
+    ) -> Result<Permit, Refusal> {
+        let question = Question {
+            sip_user: self.key.sip_user(),
+            contact_domain: self.key.remote_domain(),
+            direction,
+            kind,
+        };
+        judge(self.snapshot, &question, consent, self.now.unix())
+    }
+
+    /// Whether anything at all may be sent to the partner.
+    pub(super) fn partner_is_open(&self) -> bool {
+        self.snapshot.open_partner(self.key.remote_domain()).is_ok()
+    }
+}

@@ -1,0 +1,361 @@
+//! Presence of a pair: what joins its two halves.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use nuncio_sip::event::{Undelivered, Wanted};
+use nuncio_sip::{Message, Uri};
+
+use super::contact_watches::{ContactWatches, answer};
+use super::output::{AddedEnd, Asked, Attempt, Fact, Half, Output, Sent};
+use super::saved::Saved;
+use super::step::{Orders, Roster, Step, instant_at};
+use super::user_watches::UserWatches;
+use super::{Context, From, Pair, PairRecord, To};
+use crate::Moment;
+use crate::judge::Consent;
+use crate::presence::Availability;
+use crate::presence::from_xmpp::Reading;
+
+/// Whether NOTIFY may go to a Contact (PS-06).
+pub type Routable<'a> = &'a dyn Fn(&Uri<'_>) -> bool;
+
+/// A SUBSCRIBE outside of any dialog, checked by
+/// [`check_subscribe`](nuncio_sip::event::check_subscribe).
+#[derive(Clone, Copy)]
+pub struct Subscribing<'a> {
+    pub request: &'a Message,
+    pub wanted: &'a Wanted,
+    /// The To tag that the answer gets: the connection has chosen it, and it becomes the dialog's.
+    pub tag: &'a str,
+    /// Which endpoint of the SIP user it is: its instance, epid or Contact.
+    pub endpoint: &'a str,
+    /// The front end it came from, by name.
+    pub front_end: &'a str,
+}
+
+/// A presence stanza of the contact. One that reads as [`Reading::Refuse`] is answered by the caller.
+#[derive(Debug, Clone)]
+pub struct Arrived<'a> {
+    /// The resource it came from.
+    pub from: Option<&'a str>,
+    /// The resource of the SIP user it is for.
+    pub to: Option<&'a str>,
+    pub id: Option<&'a str>,
+    pub reading: Reading,
+}
+
+/// Everything about presence that a pair has to remember; pairs that only exchange messages have none of it.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    roster: Roster,
+    contact: ContactWatches,
+    user: UserWatches,
+    orders: Orders,
+    /// When consent lapses, or a kept request has waited for long enough.
+    lapse_at: Option<Instant>,
+}
+
+impl<M> Pair<M> {
+    /// The SIP user subscribes to the contact, or asks for his presence once (PR-30, PR-31, PR-37).
+    pub fn sip_subscribes(&mut self, asked: Asked, subscribing: Subscribing<'_>, context: &mut Context<'_>) {
+        self.step(context, |contact, user, step| match step.user_may_ask() {
+            Err(refusal) => {
+                step.refused(Attempt::UserSubscribes, refusal);
+                step.push(Output::Refuse { asked, refusal });
+            }
+            Ok(permit) => {
+                let place = step.orders.len();
+                let (answer, waits) = user.subscribes(permit, subscribing, step);
+                let after = if waits { step.saved.awaited() } else { 0 };
+                // Before everything that follows from it, NOTIFY and `subscribe` alike.
+                step.orders.insert(place, (after, Output::Answer { asked, answer }));
+                // What was kept until the SIP user adds the contact is acted on.
+                contact.reconsider(step);
+            }
+        });
+    }
+
+    /// A request inside a dialog, found by its local tag: SUBSCRIBE or NOTIFY.
+    pub fn in_dialog(
+        &mut self,
+        asked: Asked,
+        tag: &str,
+        request: &Message,
+        routable: Routable<'_>,
+        context: &mut Context<'_>,
+    ) {
+        self.step(context, |contact, user, step| {
+            if contact.is_bound_to(tag) {
+                let (answer, document) = contact.notify(request, step);
+                step.push(Output::Answer { asked, answer });
+                return contact.pump(document, step);
+            }
+            if request.method() == nuncio_sip::Method::Subscribe
+                && let Err(refusal) = step.user_may_ask()
+            {
+                // The change of policy may be on its way here: it ends the subscription.
+                user.reconsider(step);
+                return step.push(Output::Refuse { asked, refusal });
+            }
+            let answer = user.in_dialog(tag, request, routable, step).unwrap_or_else(|| answer(481));
+            step.push(Output::Answer { asked, answer });
+            contact.reconsider(step);
+        });
+    }
+
+    /// The final response to a request.
+    pub fn response(&mut self, half: &Half, serial: u32, response: &Message, context: &mut Context<'_>) {
+        self.known_step(context, |contact, user, step| match half {
+            Half::Subscriber(epoch) => contact.response(*epoch, serial, response, step),
+            Half::Notifier(tag) => user.response(tag, serial, response, step),
+        });
+    }
+
+    /// A request that gets no response, or was not taken at all.
+    pub fn request_failed(&mut self, half: &Half, serial: u32, why: Undelivered, context: &mut Context<'_>) {
+        self.known_step(context, |contact, user, step| match half {
+            Half::Subscriber(epoch) => contact.failed(*epoch, serial, why, step),
+            Half::Notifier(tag) => user.failed(tag, serial, why, step),
+        });
+    }
+
+    /// A presence stanza of the contact. No rule ever makes it be answered with an error: silence is the answer that
+    /// everybody gets.
+    pub fn contact_presence(&mut self, arrived: Arrived<'_>, context: &mut Context<'_>) {
+        self.step(context, |contact, user, step| match arrived.reading {
+            Reading::Subscribe => contact.asks_to_see(step),
+            Reading::Unsubscribe => contact.gives_up(step),
+            Reading::Probe => contact.probes(arrived.from, arrived.id, step),
+            Reading::Subscribed => user.agreed(step),
+            Reading::Unsubscribed => user.refused(step),
+            Reading::Presence(report) => {
+                if arrived.to.is_some_and(|resource| !contact.shows(resource)) {
+                    return;
+                }
+                let available = report.state.availability == Availability::Open;
+                match step.user_may_see() {
+                    Ok(permit) => user.appears(permit, report, step),
+                    Err(refusal) => user.may_not_appear(refusal, step),
+                }
+                if available {
+                    contact.there(false, step);
+                }
+            }
+            Reading::Error(error) => user.returned(&error, arrived.id, step),
+            Reading::Nothing | Reading::Refuse(_) => {}
+        });
+    }
+
+    /// A message of the contact that may cross: evidence that he is there.
+    pub fn contact_is_there(&mut self, context: &mut Context<'_>) {
+        self.known_step(context, |contact, _, step| contact.there(false, step));
+    }
+
+    /// A stanza surely or possibly did not arrive. The state of then is sent after a while.
+    pub fn lost(&mut self, sent: &Sent, context: &mut Context<'_>) {
+        self.known_step(context, |contact, user, step| {
+            if !contact.lost(sent, step) {
+                user.lost(sent, step);
+            }
+        });
+    }
+
+    /// The partner can be reached again: what was lost is sent soon.
+    pub fn reachable(&mut self, context: &mut Context<'_>) {
+        self.known_step(context, |contact, user, step| {
+            contact.reachable(step);
+            user.reachable(step);
+        });
+    }
+
+    /// The policy is another one. Everything that it forbids from now on ends.
+    pub fn policy_changed(&mut self, context: &mut Context<'_>) {
+        self.known_step(context, |contact, user, step| {
+            contact.reconsider(step);
+            user.reconsider(step);
+        });
+    }
+
+    /// The administrator takes back that the SIP user added the contact.
+    pub fn consent_removed(&mut self, context: &mut Context<'_>) {
+        self.known_step(context, |contact, user, step| {
+            if step.consent.added.take().is_some() {
+                step.saved.touch();
+                step.fact(Fact::AddedEnded(AddedEnd::Removed));
+            }
+            contact.reconsider(step);
+            user.consent_removed(step);
+        });
+    }
+
+    /// The record with this ticket is stored, or cannot be. Poll afterwards.
+    pub fn committed(&mut self, ticket: u64) {
+        self.saved.committed(ticket);
+    }
+
+    /// A pair of an earlier process. Poll it for the tags it is bound to; it sends nothing before
+    /// [`Pair::resume`], but what falls due meanwhile.
+    pub fn restored(mut record: PairRecord, context: &mut Context<'_>) -> Self {
+        let mut pair = Self {
+            consent: Consent { added: record.added, sip_user_wrote: record.sip_user_wrote },
+            saved: Saved::restored(&record),
+            ..Self::default()
+        };
+        let only_wrote = PairRecord { sip_user_wrote: record.sip_user_wrote, ..PairRecord::default() };
+        if record != only_wrote {
+            let PairRecord { to, from, from_since, .. } = record;
+            let roster = Roster { to, from, from_since };
+            pair.presence = Some(Box::new(Presence { roster, ..Presence::default() }));
+            pair.step(context, |contact, user, step| {
+                *contact = ContactWatches::restore(&mut record, step);
+                *user = UserWatches::restore(&mut record, step);
+            });
+        }
+        pair
+    }
+
+    /// Takes up again what was restored. The rules may have changed meanwhile.
+    pub fn resume(&mut self, context: &mut Context<'_>) {
+        self.known_step(context, |contact, user, step| {
+            lapse(contact, step);
+            contact.reconsider(step);
+            user.reconsider(step);
+            contact.resume(step);
+            user.resume(step);
+        });
+    }
+
+    /// The process is going to end: tells the SIP user's endpoints to subscribe elsewhere (EV-15). Our own subscriptions
+    /// are left to the record.
+    pub fn shutdown(&mut self, context: &mut Context<'_>) {
+        self.known_step(context, |_, user, step| user.shutdown(step));
+    }
+
+    /// Fires what is due; harmless when nothing is.
+    pub fn handle_timeout(&mut self, context: &mut Context<'_>) {
+        if self.consent.sip_user_wrote.is_some() && !self.consent.replies_open(context.now.unix()) {
+            self.consent.sip_user_wrote = None;
+            if !self.saved.is_nothing() {
+                self.saved.touch();
+            }
+        }
+        self.known_step(context, |contact, user, step| {
+            lapse(contact, step);
+            step.contact_is_seen = user.sees_contact(step.roster.to);
+            contact.handle_timeout(step);
+            user.handle_timeout(step);
+        });
+    }
+
+    /// The next thing to do; drain it after every input of presence, after [`Pair::committed`], and when
+    /// [`Pair::has_output`].
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Option<Output> {
+        if self.saved.is_dirty() {
+            let record = self.record(context.now);
+            if let Some((ticket, record)) = self.saved.next(record) {
+                return Some(Output::Save { ticket, record });
+            }
+        }
+        let presence = self.presence.as_deref_mut()?;
+        match presence.orders.front() {
+            Some((after, _)) if !self.saved.has(*after) => None,
+            Some(_) => presence.orders.pop_front().map(|(_, output)| output),
+            None => {
+                // Hundreds of thousands of pairs have nothing to say at any one time.
+                presence.orders = VecDeque::new();
+                if presence.is_nothing(&self.consent) {
+                    self.presence = None;
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether [`Pair::poll`] has to be called after an input that belongs to messages.
+    pub fn has_output(&self) -> bool {
+        self.saved.is_dirty() || self.presence.as_ref().is_some_and(|presence| !presence.orders.is_empty())
+    }
+
+    /// What has to outlive the process.
+    pub fn record(&self, now: Moment) -> PairRecord {
+        let mut record = PairRecord {
+            added: self.consent.added,
+            sip_user_wrote: self.consent.sip_user_wrote,
+            ..PairRecord::default()
+        };
+        if let Some(presence) = &self.presence {
+            (record.to, record.from) = (presence.roster.to, presence.roster.from);
+            record.from_since = presence.roster.from_since;
+            presence.contact.record(&mut record, now);
+            presence.user.record(&mut record, now);
+        }
+        record
+    }
+
+    /// What the SIP user may see of the contact.
+    pub fn to(&self) -> To {
+        self.presence.as_ref().map_or(To::No, |presence| presence.roster.to)
+    }
+
+    /// What the contact may see of the SIP user.
+    pub fn from(&self) -> From {
+        self.presence.as_ref().map_or(From::No, |presence| presence.roster.from)
+    }
+
+    /// A step of a pair that has something to do with presence already.
+    fn known_step(
+        &mut self,
+        context: &mut Context<'_>,
+        work: impl FnOnce(&mut ContactWatches, &mut UserWatches, &mut Step<'_, '_>),
+    ) {
+        if self.presence.is_some() {
+            self.step(context, work);
+        }
+    }
+
+    fn step(
+        &mut self,
+        context: &mut Context<'_>,
+        work: impl FnOnce(&mut ContactWatches, &mut UserWatches, &mut Step<'_, '_>),
+    ) {
+        let Self { consent, saved, presence, .. } = self;
+        let Presence { roster, contact, user, orders, lapse_at } = &mut **presence.get_or_insert_default();
+        let contact_sees_user = contact.is_shown();
+        let mut step =
+            Step { consent, roster, saved, orders, context, contact_sees_user, contact_is_seen: false };
+        work(contact, user, &mut step);
+        contact.pump(None, &mut step);
+        user.pump(&mut step);
+        let lifetime = step.context.snapshot.consent_lifetime().as_secs();
+        let lapses = step.consent.added.map(|added| added.last_subscribe.saturating_add(lifetime));
+        let next = lapses.into_iter().chain(contact.kept_until(&step)).min();
+        *lapse_at = next.map(|unix| instant_at(unix, step.context.now));
+    }
+}
+
+impl Presence {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.contact.deadline(), self.user.deadline(), self.lapse_at].into_iter().flatten().min()
+    }
+
+    /// Nothing would be lost with it.
+    pub(super) fn is_nothing(&self, consent: &Consent) -> bool {
+        (self.roster.to, self.roster.from, self.roster.from_since) == (To::No, From::No, 0)
+            && consent.added.is_none()
+            && self.orders.is_empty()
+            && self.contact.is_idle()
+            && self.user.is_idle()
+    }
+}
+
+/// Consent lapses when no SUBSCRIBE came for long.
+fn lapse(contact: &mut ContactWatches, step: &mut Step<'_, '_>) {
+    let lifetime = step.context.snapshot.consent_lifetime();
+    if step.consent.added.is_some() && !step.consent.is_added(lifetime, step.unix()) {
+        step.consent.added = None;
+        step.saved.touch();
+        step.fact(Fact::AddedEnded(AddedEnd::Lapsed));
+        contact.reconsider(step);
+    }
+}

@@ -1,0 +1,253 @@
+//! The SIP user watches the contact: we are the notifier of his endpoints (RFC 8048 §5.3; standards table S2X).
+//!
+//! What the SIP user may see is in the roster: [`To`]. Each endpoint has a dialog of its own; all show the same.
+
+mod contact;
+mod endpoints;
+mod restart;
+
+use std::time::{Duration, Instant};
+
+use compact_str::CompactString;
+use nuncio_sip::event::{Notifier, NotifierEnd, Terminate, TerminateReason};
+
+use super::To;
+use super::backoff::Backoff;
+use super::output::{Attempt, Ended, Fact};
+use super::step::Step;
+use crate::judge::{Permit, Refusal};
+use crate::presence::Presentity;
+use crate::presence::to_xmpp::Subscription;
+
+/// How long after the contact agreed, or was heard again after a restart, his other resources may take to be heard.
+const GATHER: Duration = Duration::from_secs(1);
+/// How long the answer to somebody's single question is kept for his next one.
+const POLLED: Duration = Duration::from_secs(300);
+/// A request that nobody answered is repeated when an endpoint asks again after so long.
+const REPEAT: Duration = Duration::from_secs(3600);
+
+/// The half of a pair in which the SIP user watches.
+#[derive(Debug, Default)]
+pub(super) struct UserWatches {
+    watchers: Vec<Watcher>,
+    /// The contact's resources.
+    state: Presentity,
+    /// `state` says what is so; otherwise nothing is known of the contact.
+    known: bool,
+    /// Of the last document, in milliseconds of Unix time.
+    stamp: u64,
+    /// What the contact was asked last.
+    asked: Option<Asked>,
+    /// The contact's presence was asked for because an endpoint subscribed: if he does not know of it any more, he is
+    /// asked for consent again, once (PR-36).
+    ask_again: bool,
+    /// He is asked for his presence then, unless he is heard before (DEC-22, XI-10).
+    probe_at: Option<Instant>,
+    /// Who is silent until then is unknown.
+    answer_until: Option<Instant>,
+    /// Until then one `unsubscribed` may answer a probe that was sent before the contact was asked for consent.
+    stray_until: Option<Instant>,
+    /// What was heard after a restart is shown then, as a whole.
+    show_at: Option<Instant>,
+    /// Somebody asked once: what is heard is kept until then without a subscription.
+    polled_until: Option<Instant>,
+    backoff: Backoff,
+    owes: Owes,
+}
+
+/// One endpoint of the SIP user.
+#[derive(Debug)]
+struct Watcher {
+    notifier: Notifier,
+    endpoint: CompactString,
+    front_end: CompactString,
+    media: &'static str,
+    /// It only wanted to know once.
+    fetches: bool,
+    stored_expiry: Option<Instant>,
+}
+
+/// A stanza that asks the contact for something.
+#[derive(Debug)]
+struct Asked {
+    what: Subscription,
+    id: CompactString,
+    at: Instant,
+}
+
+/// What was lost on its way to the contact.
+#[derive(Debug, Default)]
+struct Owes {
+    ask: bool,
+    unavailable: bool,
+}
+
+impl UserWatches {
+    /// Makes what is so agree with what the rules say now: what the SIP user may not ask for he does not see.
+    pub(super) fn reconsider(&mut self, step: &mut Step<'_, '_>) {
+        let Err(refusal) = step.user_may_ask() else { return };
+        if self.is_watched() {
+            step.refused(Attempt::UserSubscribes, refusal);
+            self.end_all(TerminateReason::Rejected, None, step);
+            self.says_goodbye(step);
+        }
+        self.forget_state();
+        if refusal == Refusal::UnlistedDomain && step.roster.to != To::No {
+            step.set_to(To::No);
+            step.fact(Fact::UserSeesNoMore(Ended::ByRule(refusal)));
+        }
+    }
+
+    /// The administrator takes back that the SIP user added the contact. Left alone, his endpoints would add him again
+    /// with their next refresh.
+    pub(super) fn consent_removed(&mut self, step: &mut Step<'_, '_>) {
+        if self.is_watched() {
+            self.end_all(TerminateReason::Rejected, None, step);
+            self.says_goodbye(step);
+        }
+    }
+
+    /// When [`UserWatches::handle_timeout`] is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let notifiers = self.watchers.iter().filter_map(|watcher| watcher.notifier.deadline()).min();
+        [
+            notifiers,
+            self.probe_at,
+            self.answer_until,
+            self.show_at,
+            self.polled_until,
+            self.backoff.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, step: &mut Step<'_, '_>) {
+        let now = step.context.now.instant;
+        let due = |at: &mut Instant| *at <= now;
+        for watcher in &mut self.watchers {
+            watcher.notifier.handle_timeout(&mut step.event());
+        }
+        if self.show_at.take_if(due).is_some() {
+            self.changed(step);
+        }
+        if self.answer_until.take_if(due).is_some() {
+            self.not_answered(step);
+        }
+        if self.polled_until.take_if(due).is_some() && step.roster.to != To::Yes {
+            self.forget_state();
+        }
+        if self.probe_at.take_if(due).is_some() {
+            self.probe_now(step);
+        }
+        if self.backoff.is_due(now) {
+            self.send_again(step);
+        }
+    }
+
+    /// The contact is available somewhere, and we would hear it if he were not.
+    pub(super) fn sees_contact(&self, to: To) -> bool {
+        to == To::Yes && self.known && self.state.is_open()
+    }
+
+    /// Some endpoint watches.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watchers.iter().any(|watcher| !watcher.notifier.has_ended())
+    }
+
+    /// Nothing of this half would be lost.
+    pub(super) fn is_idle(&self) -> bool {
+        self.watchers.is_empty() && self.polled_until.is_none() && self.backoff.deadline().is_none()
+    }
+
+    /// The partner was reached again.
+    pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
+        self.backoff.reachable(step.context);
+    }
+
+    /// Ends every subscription.
+    pub(super) fn end_all(
+        &mut self,
+        reason: TerminateReason,
+        retry_after: Option<Duration>,
+        step: &mut Step<'_, '_>,
+    ) {
+        for watcher in &mut self.watchers {
+            watcher.notifier.terminate(Terminate { reason, retry_after }, &mut step.event());
+        }
+        (self.probe_at, self.answer_until, self.show_at) = (None, None, None);
+        self.ask_again = false;
+    }
+
+    /// The last endpoint is gone: so is, as far as anybody knows, the SIP user (PR-35, PR-40). Not `unsubscribe`: what the
+    /// contact agreed to lasts. While the other half shows him as available he is: its front end knows better.
+    fn says_goodbye(&mut self, step: &mut Step<'_, '_>) {
+        self.owes.unavailable = false;
+        if step.roster.to != To::No && !step.contact_sees_user && step.context.partner_is_open() {
+            step.unavailable();
+        }
+    }
+
+    fn forget_state(&mut self) {
+        self.state = Presentity::default();
+        self.known = false;
+    }
+
+    fn changed(&mut self, step: &mut Step<'_, '_>) {
+        for watcher in &mut self.watchers {
+            watcher.notifier.changed(&mut step.event());
+        }
+    }
+
+    /// A notifier has ended; `last`: no other one is left.
+    fn ended(&mut self, end: NotifierEnd, last: bool, step: &mut Step<'_, '_>) {
+        step.saved.touch();
+        let gone = match end {
+            NotifierEnd::Unsubscribed
+            | NotifierEnd::Expired
+            | NotifierEnd::Refused(_)
+            | NotifierEnd::Silent
+            | NotifierEnd::Unwritable => true,
+            // Whoever terminated it has said what there was to say.
+            NotifierEnd::Fetched | NotifierEnd::Terminated => false,
+        };
+        if gone && last {
+            (self.probe_at, self.answer_until, self.show_at) = (None, None, None);
+            self.says_goodbye(step);
+        }
+    }
+
+    /// Asks the contact for consent, or for his presence.
+    fn ask(&mut self, permit: Permit, what: Subscription, step: &mut Step<'_, '_>) {
+        let id = step.context.tokens.token();
+        let at = step.context.now.instant;
+        let stored = what == Subscription::Subscribe;
+        if stored {
+            // `unsubscribed` may be on its way that answers the probe and not this.
+            self.stray_until = self.answer_until.take();
+        }
+        step.cross(permit, what, &id, stored);
+        self.probe_at = None;
+        if what == Subscription::Probe {
+            self.answer_until = Some(at + step.context.config.answer);
+        }
+        self.asked = Some(Asked { what, id, at });
+    }
+
+    fn probe_now(&mut self, step: &mut Step<'_, '_>) {
+        if step.roster.to == To::Yes
+            && self.is_watched()
+            && let Ok(permit) = step.user_may_ask()
+        {
+            self.ask(permit, Subscription::Probe, step);
+        }
+    }
+
+    /// The contact did not say what he is. What was known before he was asked may be a ghost (XI-10).
+    fn not_answered(&mut self, step: &mut Step<'_, '_>) {
+        self.ask_again = false;
+        self.forget_state();
+        self.changed(step);
+    }
+}

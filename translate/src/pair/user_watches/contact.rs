@@ -1,0 +1,187 @@
+//! The contact: what he answers, and what he shows.
+
+use std::time::Duration;
+
+use nuncio_sip::event::{Terminate, TerminateReason};
+use nuncio_xmpp::{ErrorType, StanzaError};
+
+use super::{GATHER, UserWatches};
+use crate::judge::Permit;
+use crate::pair::To;
+use crate::pair::output::{Attempt, Ended, Fact, Sent};
+use crate::pair::roster::{self, Inbound, Stanza};
+use crate::pair::step::Step;
+use crate::presence::from_xmpp::Report;
+use crate::presence::to_xmpp::Subscription;
+
+/// How long a contact who has just agreed may take to show himself before he is asked to (DEC-22).
+const SHOWS_HIMSELF: Duration = Duration::from_secs(2);
+
+impl UserWatches {
+    /// `subscribed` of the contact.
+    pub(in crate::pair) fn agreed(&mut self, step: &mut Step<'_, '_>) {
+        let (mut to, mut from) = (step.roster.to, step.roster.from);
+        if roster::inbound(&mut to, &mut from, Stanza::Subscribed) != Inbound::Deliver {
+            return;
+        }
+        step.set_to(to);
+        step.fact(Fact::UserSees);
+        self.asked = None;
+        for watcher in &mut self.watchers {
+            watcher.notifier.set_active(true, &mut step.event());
+        }
+        if self.is_watched() && !self.known {
+            // His server may have agreed for him, and then it says no more (DEC-22).
+            self.probe_at = Some(step.context.now.instant + SHOWS_HIMSELF);
+        }
+    }
+
+    /// `unsubscribed` of the contact.
+    pub(in crate::pair) fn refused(&mut self, step: &mut Step<'_, '_>) {
+        let (mut to, mut from) = (step.roster.to, step.roster.from);
+        let had_agreed = to == To::Yes;
+        let now = step.context.now.instant;
+        if to == To::Pending && self.stray_until.take().is_some_and(|until| now < until) {
+            return;
+        }
+        if roster::inbound(&mut to, &mut from, Stanza::Unsubscribed) != Inbound::Deliver {
+            // The answer to somebody's single question.
+            self.answer_until = None;
+            return;
+        }
+        self.forget_state();
+        self.answer_until = None;
+        let again = std::mem::take(&mut self.ask_again) && had_agreed && self.is_watched();
+        if again && let Ok(permit) = step.user_may_ask() {
+            // PR-36: he does not remember; an endpoint asked for him just now, so he is asked once more.
+            step.set_to(To::Pending);
+            for watcher in &mut self.watchers {
+                watcher.notifier.set_active(false, &mut step.event());
+            }
+            self.ask(permit, Subscription::Subscribe, step);
+            return;
+        }
+        step.set_to(to);
+        self.asked = None;
+        step.fact(Fact::UserSeesNoMore(Ended::ByContact));
+        self.end_all(TerminateReason::Rejected, None, step);
+    }
+
+    /// Available or unavailable. The rules were asked by the caller's permit.
+    pub(in crate::pair) fn appears(&mut self, _permit: Permit, report: Report, step: &mut Step<'_, '_>) {
+        // Without a subscription it is directed presence (PM-27): of use to who waits or asked just now, and transient.
+        let wanted = step.roster.to == To::Yes || self.is_watched() || self.polled_until.is_some();
+        if !wanted {
+            return;
+        }
+        let now = step.context.now.instant;
+        // The answer to a probe after a long silence: what was known from before is replaced, not amended.
+        let first = !std::mem::replace(&mut self.known, true);
+        let changed = self.state.report(report);
+        let answered = self.answer_until.take().is_some();
+        self.ask_again = false;
+        // A contact who says nothing for long is asked whether he is still there (XI-10).
+        let silence = step.context.config.silence;
+        self.probe_at = (self.is_watched() && self.state.is_open()).then(|| now + silence);
+        if let Some(at) = &mut self.show_at {
+            // After a restart the picture is completed before it is shown.
+            *at = (*at).min(now + GATHER);
+        } else if first || changed || answered {
+            self.changed(step);
+        }
+    }
+
+    /// An error came back.
+    pub(in crate::pair) fn returned(
+        &mut self,
+        error: &StanzaError,
+        id: Option<&str>,
+        step: &mut Step<'_, '_>,
+    ) {
+        let ours = self.asked.as_ref().filter(|asked| id == Some(asked.id.as_str()));
+        let Some(what) = ours.map(|asked| asked.what) else { return };
+        self.asked = None;
+        match what {
+            Subscription::Subscribe if step.roster.to == To::Pending => {
+                // He has not got it. The next SUBSCRIBE asks him again.
+                step.set_to(To::No);
+                step.fact(Fact::UserSeesNoMore(Ended::Undeliverable));
+                let retry_after = step.context.config.retry_after;
+                let later = error.error_type == ErrorType::Wait;
+                let end = if later {
+                    (TerminateReason::Probation, Some(retry_after))
+                } else {
+                    (TerminateReason::NoResource, None)
+                };
+                self.end_all(end.0, end.1, step);
+            }
+            Subscription::Probe if self.answer_until.take().is_some() => self.not_answered(step),
+            _ => {}
+        }
+    }
+
+    /// A stanza to the contact was lost. True if it was one of this half.
+    pub(in crate::pair) fn lost(&mut self, sent: &Sent, step: &mut Step<'_, '_>) -> bool {
+        match sent {
+            Sent::Subscription(Subscription::Subscribe) if step.roster.to == To::Pending => {
+                self.owes.ask = true;
+            }
+            Sent::Subscription(Subscription::Probe) if self.is_watched() => {
+                self.owes.ask = true;
+                // Nobody was asked, so nobody is silent.
+                self.answer_until =
+                    self.answer_until.map(|_| step.context.now.instant + step.context.config.answer);
+            }
+            Sent::Presence { resource } if resource.is_empty() && !self.is_watched() => {
+                self.owes.unavailable = step.roster.to != To::No;
+            }
+            _ => return false,
+        }
+        let since = self.backoff.lost(step.context);
+        if self.owes.ask && step.roster.to == To::Pending && since >= step.context.config.give_up {
+            self.give_up(step);
+        }
+        true
+    }
+
+    /// Sends what was lost, as it is now.
+    pub(super) fn send_again(&mut self, step: &mut Step<'_, '_>) {
+        let owes = std::mem::take(&mut self.owes);
+        if owes.ask
+            && let Ok(permit) = step.user_may_ask()
+        {
+            match step.roster.to {
+                To::Pending => self.ask(permit, Subscription::Subscribe, step),
+                To::Yes if self.is_watched() && !self.known => self.ask(permit, Subscription::Probe, step),
+                To::Yes | To::No => {}
+            }
+        }
+        if owes.unavailable && !self.is_watched() {
+            self.says_goodbye(step);
+        }
+    }
+
+    /// The partner cannot be reached for too long.
+    fn give_up(&mut self, step: &mut Step<'_, '_>) {
+        self.owes.ask = false;
+        self.asked = None;
+        step.set_to(To::No);
+        step.fact(Fact::UserSeesNoMore(Ended::Undeliverable));
+        let retry_after = step.context.config.retry_after;
+        self.end_all(TerminateReason::GiveUp, Some(retry_after), step);
+    }
+
+    /// The contact would show himself, and a rule forbids it.
+    pub(in crate::pair) fn may_not_appear(&self, refusal: crate::judge::Refusal, step: &mut Step<'_, '_>) {
+        if self.is_watched() {
+            step.refused(Attempt::ContactAppears, refusal);
+        }
+    }
+
+    /// Tells the endpoints to subscribe elsewhere (EV-15). The contact is told nothing: they will be back.
+    pub(in crate::pair) fn shutdown(&mut self, step: &mut Step<'_, '_>) {
+        for watcher in &mut self.watchers {
+            watcher.notifier.terminate(Terminate::because(TerminateReason::Deactivated), &mut step.event());
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! How this half outlives the process.
+//!
+//! Only what was stored survives, and a crash may come between any two orders. Each order heals in its own way:
+//!
+//! - 200 to the SUBSCRIBE that adds the contact leaves after that is stored; without 200 the front end asks again. So
+//!   `subscribe` leaves after it, too, and may be missing: it is repeated as long as nobody answered. Repeating it does
+//!   not ask the contact twice, for his server shows it once (RFC 6121 §A.3: not again while it waits, and answered by the
+//!   server itself once he has agreed).
+//! - `subscribed` that was not stored before the crash comes again as the answer to the repeated `subscribe`.
+//! - `unsubscribed` that was not stored comes again as the answer to the probe. Then the endpoints' subscriptions end;
+//!   the contact is not asked again, for nobody but us has asked for him since.
+//! - A dialog that has ended without that being stored is answered 481 with its next NOTIFY, and ends.
+//!
+//! Until the contact is heard, or is silent for long enough, nothing is shown: whoever was seen as available before the
+//! crash goes on being seen so, and not as unknown in between.
+
+use super::{UserWatches, Watcher};
+use crate::Moment;
+use crate::pair::step::{Step, instant_at, unix_at};
+use crate::pair::{NotifierRecord, PairRecord, To};
+use crate::presence::to_xmpp::Subscription;
+use nuncio_sip::event::Notifier;
+
+impl UserWatches {
+    pub(in crate::pair) fn restore(record: &mut PairRecord, step: &mut Step<'_, '_>) -> Self {
+        let active = step.roster.to == To::Yes;
+        let (events, now) = (step.context.events, step.context.now);
+        let watcher = |record: NotifierRecord| {
+            let NotifierRecord { dialog, endpoint, accept, expires_at, front_end } = record;
+            let media = events.writes.iter().copied().find(|media| *media == accept);
+            let expires = instant_at(expires_at, now);
+            let notifier = Notifier::restore(dialog, expires, active);
+            Watcher {
+                notifier,
+                endpoint,
+                front_end,
+                media: media.unwrap_or(events.default_media),
+                fetches: false,
+                stored_expiry: Some(expires),
+            }
+        };
+        let watchers = std::mem::take(&mut record.notifiers).into_iter().map(watcher).collect();
+        let mut half = Self { watchers, ..Self::default() };
+        half.pump(step);
+        half
+    }
+
+    /// Takes up what was restored.
+    pub(in crate::pair) fn resume(&mut self, step: &mut Step<'_, '_>) {
+        if !self.is_watched() {
+            return;
+        }
+        let Ok(permit) = step.user_may_ask() else { return };
+        match step.roster.to {
+            To::No => {}
+            To::Pending => self.ask(permit, Subscription::Subscribe, step),
+            To::Yes => {
+                self.ask(permit, Subscription::Probe, step);
+                self.show_at = self.answer_until;
+            }
+        }
+    }
+
+    pub(in crate::pair) fn record(&self, record: &mut PairRecord, now: Moment) {
+        let notifier = |watcher: &Watcher| {
+            let (dialog, expires) = watcher.notifier.record()?;
+            Some(NotifierRecord {
+                dialog: dialog.clone(),
+                endpoint: watcher.endpoint.clone(),
+                accept: watcher.media.into(),
+                expires_at: unix_at(expires, now),
+                front_end: watcher.front_end.clone(),
+            })
+        };
+        record.notifiers = self.watchers.iter().filter_map(notifier).collect();
+    }
+}

@@ -1,0 +1,191 @@
+use compact_str::CompactString;
+
+use super::activity::Activity;
+use super::notes::Notes;
+
+/// What is known of one user: his resources, at most [`MAX_RESOURCES`](super::MAX_RESOURCES), ids all different.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Presentity {
+    /// In the order they became known.
+    pub resources: Vec<Resource>,
+}
+
+/// One resource of a user, or one tuple of a document.
+///
+/// Small, because there are several for each of hundreds of thousands of pairs: what most do not have is kept apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// The XMPP resource; a legal one, empty for a user without resources.
+    pub id: CompactString,
+    /// Whether he can be reached there.
+    pub availability: Availability,
+    /// How available; `None` is plainly available.
+    pub show: Option<Show>,
+    /// XMPP priority; `None` is 0.
+    pub priority: Option<i8>,
+    /// Milliseconds of Unix time; 0: unknown.
+    updated_ms: u64,
+    details: Option<Box<Details>>,
+}
+
+/// Whether a user can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Availability {
+    /// `<basic>open</basic>`, presence without type.
+    Open,
+    /// `<basic>closed</basic>`, presence of type `unavailable`.
+    Closed,
+}
+
+/// `<show/>` (RFC 6121 §4.7.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Show {
+    /// Temporarily away.
+    Away,
+    /// Wants to chat.
+    Chat,
+    /// Busy; not to be mistaken for a block (PM-08).
+    Dnd,
+    /// Away for long.
+    Xa,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Details {
+    notes: Notes,
+    activity: Option<Activity>,
+    activity_text: Option<CompactString>,
+    idle_since: Option<u64>,
+}
+
+impl Presentity {
+    /// Can he be reached anywhere?
+    pub fn is_open(&self) -> bool {
+        self.open().next().is_some()
+    }
+
+    /// Where he can be reached.
+    pub fn open(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.iter().filter(|resource| resource.availability == Availability::Open)
+    }
+
+    /// The resource of that id.
+    pub fn resource(&self, id: &str) -> Option<&Resource> {
+        self.resources.iter().find(|resource| resource.id == id)
+    }
+
+    /// The language of all notes, if they are of one: for `Content-Language` (PM-06).
+    pub fn language(&self) -> Option<&str> {
+        let mut languages =
+            self.resources.iter().flat_map(|r| r.notes().iter()).map(|note| note.lang.as_deref());
+        let first = languages.next()??;
+        languages.all(|lang| lang == Some(first)).then_some(first)
+    }
+}
+
+impl Resource {
+    /// A resource of which nothing else is known.
+    pub fn new(id: impl Into<CompactString>, availability: Availability) -> Self {
+        Self { id: id.into(), availability, show: None, priority: None, updated_ms: 0, details: None }
+    }
+
+    /// The user's own words, one per language.
+    pub fn notes(&self) -> &Notes {
+        static NONE: Notes = Notes::NONE;
+        self.details.as_ref().map_or(&NONE, |details| &details.notes)
+    }
+
+    /// What he does.
+    pub fn activity(&self) -> Option<Activity> {
+        self.details.as_ref()?.activity
+    }
+
+    /// What he does, in words.
+    pub fn activity_text(&self) -> Option<&str> {
+        self.details.as_ref()?.activity_text.as_deref()
+    }
+
+    /// Since when he has not touched the device, in seconds of Unix time.
+    pub fn idle_since(&self) -> Option<u64> {
+        self.details.as_ref()?.idle_since
+    }
+
+    /// When the state became so, in milliseconds of Unix time, if the document says it.
+    pub fn updated_ms(&self) -> Option<u64> {
+        (self.updated_ms != 0).then_some(self.updated_ms)
+    }
+
+    /// Replaces the notes.
+    pub fn set_notes(&mut self, notes: Notes) {
+        self.detail(|details| details.notes = notes);
+    }
+
+    /// Replaces the activity and its text; the text is cleaned and cut like a note.
+    pub fn set_activity(&mut self, activity: Option<Activity>, text: Option<&str>) {
+        let text = text.and_then(super::notes::clean);
+        self.detail(|details| (details.activity, details.activity_text) = (activity, text));
+    }
+
+    /// Replaces the idle time, in seconds of Unix time.
+    pub fn set_idle_since(&mut self, since: Option<u64>) {
+        self.detail(|details| details.idle_since = since);
+    }
+
+    /// Sets when the state became so, in milliseconds of Unix time.
+    pub fn set_updated_ms(&mut self, time: Option<u64>) {
+        self.updated_ms = time.unwrap_or(0);
+    }
+
+    fn detail(&mut self, change: impl FnOnce(&mut Details)) {
+        let details = self.details.get_or_insert_default();
+        change(details);
+        if **details == Details::default() {
+            self.details = None;
+        }
+    }
+}
+
+impl Show {
+    /// The word XMPP has for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Away => "away",
+            Self::Chat => "chat",
+            Self::Dnd => "dnd",
+            Self::Xa => "xa",
+        }
+    }
+
+    /// The value of a `<show/>`; `None` for a word that XMPP does not have, which is to be ignored (PM-24).
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "away" => Some(Self::Away),
+            "chat" => Some(Self::Chat),
+            "dnd" => Some(Self::Dnd),
+            "xa" => Some(Self::Xa),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_is_small() {
+        assert!(size_of::<Resource>() <= 48, "{}", size_of::<Resource>());
+        assert_eq!(size_of::<Presentity>(), 24);
+    }
+
+    #[test]
+    fn what_is_taken_away_again_leaves_nothing() {
+        let mut resource = Resource::new("a", Availability::Open);
+        resource.set_idle_since(Some(1));
+        resource.set_activity(Some(Activity::Away), Some(" text "));
+        assert_eq!((resource.idle_since(), resource.activity_text()), (Some(1), Some("text")));
+        resource.set_idle_since(None);
+        resource.set_activity(None, Some("\r\n"));
+        assert_eq!(resource, Resource::new("a", Availability::Open));
+    }
+}

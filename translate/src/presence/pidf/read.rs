@@ -1,0 +1,166 @@
+use compact_str::CompactString;
+use nuncio_xmpp::{Element, ReadLimits, ns};
+use smallvec::SmallVec;
+
+use super::rpid::{self, Doing, Input};
+use super::{Context, PidfError, priority, tuple_id};
+use crate::presence::{Availability, MAX_RESOURCES, MAX_TUPLES, Notes, Presentity, Resource, Show};
+use crate::time;
+
+/// What one document may cost. Real ones have some hundred octets; 32 tuples with eight long notes fit.
+pub const LIMITS: ReadLimits = ReadLimits {
+    stanza: 256 * 1024,
+    tag: 8 * 1024,
+    depth: 16,
+    elements: 1024,
+    attributes: 32,
+    name: 128,
+    namespace: 512,
+    declarations: 64,
+};
+
+/// See [`super::read`].
+pub(super) fn document(document: &[u8], context: &Context<'_>) -> Result<Presentity, PidfError> {
+    let root = match context.charset {
+        None => Element::parse_document(document, &LIMITS)?,
+        Some(charset) if is_utf8(charset) => Element::parse_utf8_document(document, &LIMITS)?,
+        Some(charset) if charset.eq_ignore_ascii_case("us-ascii") && document.is_ascii() => {
+            Element::parse_utf8_document(document, &LIMITS)?
+        }
+        Some(_) => return Err(PidfError::Charset),
+    };
+    if !root.is("presence", ns::PIDF) {
+        return Err(PidfError::Root);
+    }
+    let tuples = || root.elements().filter(|child| child.is("tuple", ns::PIDF));
+    if tuples().nth(MAX_TUPLES).is_some() {
+        return Err(PidfError::TooManyTuples);
+    }
+    let around = Around::read(&root, context);
+    let mut presentity = Presentity::default();
+    let mut seen: SmallVec<[&str; 4]> = SmallVec::new();
+    for tuple in tuples() {
+        let id = tuple.attr("id").unwrap_or_default();
+        // The id is there once, or it names nothing: the first one counts (PD-02).
+        if seen.contains(&id) {
+            continue;
+        }
+        seen.push(id);
+        if let Some(resource) = around.tuple(tuple, name(id, &presentity), context) {
+            presentity.resources.push(resource);
+        }
+    }
+    // Where he can be reached comes first when not all can be kept.
+    presentity.resources.sort_by_key(|resource| resource.availability == Availability::Closed);
+    presentity.resources.truncate(MAX_RESOURCES);
+    presentity.resources.shrink_to_fit();
+    Ok(presentity)
+}
+
+fn is_utf8(charset: &str) -> bool {
+    charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
+}
+
+/// The resource for a tuple id; two ids that stand for one resource do not share it.
+fn name(id: &str, known: &Presentity) -> CompactString {
+    let name = tuple_id::resource(id);
+    if known.resource(&name).is_some() { tuple_id::opaque(id) } else { name }
+}
+
+/// What a document says beside its tuples: about the person and his devices.
+struct Around<'a> {
+    root: &'a Element,
+    /// The language where nothing nearer says one.
+    lang: Option<&'a str>,
+    person: Doing,
+    /// Of the person, or of the document, which is the same (RFC 4479 §3.5).
+    notes: Notes,
+}
+
+impl<'a> Around<'a> {
+    fn read(root: &'a Element, context: &Context<'a>) -> Self {
+        let lang = root.lang().or(context.language);
+        let (mut person, mut notes) = (Doing::default(), Notes::NONE);
+        let persons = root.elements().filter(|child| child.is("person", ns::PIDF_DATA_MODEL));
+        for element in persons {
+            person.read(element, context);
+            if !rpid::is_from_calendar(element) {
+                rpid::notes(element, lang, &mut notes);
+            }
+        }
+        if notes.is_empty() {
+            rpid::notes(root, lang, &mut notes);
+        }
+        if person.out_of_office {
+            notes = Notes::NONE;
+        }
+        Self { root, lang, person, notes }
+    }
+
+    /// `None` for a tuple that says nothing about whether this user can be reached.
+    fn tuple(&self, tuple: &Element, id: CompactString, context: &Context<'_>) -> Option<Resource> {
+        if is_about_somebody_else(tuple) {
+            return None;
+        }
+        let status = tuple.child("status", ns::PIDF)?;
+        let availability = match &*status.child("basic", ns::PIDF)?.text() {
+            "open" => Availability::Open,
+            "closed" => Availability::Closed,
+            // Nobody knows (PD-03).
+            _ => return None,
+        };
+        let mut resource = Resource::new(id, availability);
+        let time = tuple.child("timestamp", ns::PIDF).and_then(|stamp| time::parse(stamp.text().trim()));
+        resource.set_updated_ms(time);
+        // Activities belong to persons; some put them into tuples nevertheless (PD-07).
+        let mut own = Doing::default();
+        own.read(tuple, context);
+        own.read(status, context);
+        let mut notes = Notes::NONE;
+        if !own.out_of_office && !rpid::is_from_calendar(tuple) {
+            rpid::notes(tuple, self.lang, &mut notes);
+        }
+        resource.set_notes(if notes.is_empty() && !own.out_of_office { self.notes.clone() } else { notes });
+        let doing = if own.activity.is_some() { &own } else { &self.person };
+        let words = doing.text.as_deref().filter(|_| !doing.out_of_office);
+        resource.set_activity(doing.activity, words);
+        if availability == Availability::Closed {
+            return Some(resource);
+        }
+        let input = own.input.or_else(|| self.device(tuple, context)).or(self.person.input);
+        if let Some(Input::Idle(since)) = input {
+            resource.set_idle_since(since);
+        }
+        resource.show = show(status)
+            .or_else(|| doing.activity?.show())
+            .or_else(|| matches!(input, Some(Input::Idle(_))).then_some(Show::Away));
+        let contact = tuple.child("contact", ns::PIDF);
+        resource.priority = contact.and_then(|contact| contact.attr("priority")).and_then(priority::parse);
+        Some(resource)
+    }
+
+    /// User input on the device that offers the service (RFC 4479 §3.3).
+    fn device(&self, tuple: &Element, context: &Context<'_>) -> Option<Input> {
+        let id = |element: &Element| {
+            element.child("deviceID", ns::PIDF_DATA_MODEL).map(|id| id.text().into_owned())
+        };
+        let wanted = id(tuple)?;
+        let mut devices = self.root.elements().filter(|child| child.is("device", ns::PIDF_DATA_MODEL));
+        let device = devices.find(|device| id(device).is_some_and(|id| id.trim() == wanted.trim()))?;
+        let mut doing = Doing::default();
+        doing.read(device, context);
+        doing.input
+    }
+}
+
+/// The tuple of an assistant, a friend or a supervisor (RFC 4480 §3.9).
+fn is_about_somebody_else(tuple: &Element) -> bool {
+    let relationship = tuple.child("relationship", ns::PIDF_RPID);
+    let mut kinds = relationship.into_iter().flat_map(Element::elements).filter(|kind| kind.name() != "note");
+    kinds.next().is_some_and(|kind| !matches!(kind.name(), "self" | "unknown"))
+}
+
+fn show(status: &Element) -> Option<Show> {
+    let show = status.child("show", ns::CLIENT).filter(|show| rpid::is_understood(show))?;
+    Show::from_word(show.text().trim())
+}

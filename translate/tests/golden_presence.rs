@@ -1,0 +1,161 @@
+//! Golden pairs of presence: documents beside stanzas, both directions.
+//!
+//! Each file of `golden_presence/` holds one case: a line that says what it shows, options, then steps. A step is a section
+//! with what comes in, and one with what goes out because of it. Lines are joined, but those of a document that comes in.
+//!
+//! The user is `romeo@contoso.com`, the contact `juliet@fabrikam.com`.
+
+use std::path::Path;
+
+use nuncio_translate::address::Contact;
+use nuncio_translate::presence::{Disclosure, Presentity, Shown, from_xmpp, pidf, to_xmpp};
+use nuncio_translate::time;
+use nuncio_xmpp::{BareJid, Element, Jid, ReadLimits};
+
+/// A case file, taken apart.
+struct Case {
+    name: String,
+    options: Vec<(String, String)>,
+    steps: Vec<[(String, String); 2]>,
+}
+
+impl Case {
+    fn read(path: &Path) -> Self {
+        let name: String = path.file_stem().unwrap().to_string_lossy().into();
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut parts = text.split("\n=== ");
+        let options = parts.next().unwrap().lines().skip(1).filter_map(|line| line.split_once(": "));
+        let options = options.map(|(key, value)| (key.into(), value.into())).collect();
+        let sections: Vec<(String, String)> = parts
+            .map(|part| {
+                let (name, content) = part.split_once('\n').unwrap_or((part, ""));
+                (name.trim().into(), content.trim_end_matches('\n').into())
+            })
+            .collect();
+        let (steps, rest) = sections.as_chunks::<2>();
+        assert!(rest.is_empty() && !steps.is_empty(), "{name}: sections in pairs");
+        Self { name, options, steps: steps.to_vec() }
+    }
+
+    fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.option("now").map_or(1_795_183_385_042, |now| time::parse(now).unwrap())
+    }
+}
+
+/// A line that begins with blanks goes on with the tag of the one before it, unless it begins an element.
+fn joined(section: &str) -> String {
+    let mut whole = String::new();
+    for line in section.lines() {
+        let content = line.trim_start();
+        if content.len() < line.len() && !content.starts_with('<') {
+            whole.push(' ');
+        }
+        whole.push_str(content);
+    }
+    whole
+}
+
+fn check_from_sip(case: &Case) {
+    let context = pidf::Context {
+        charset: case.option("charset"),
+        language: case.option("language"),
+        idle: case.option("idle") == Some("yes"),
+        now_ms: case.now_ms(),
+    };
+    let disclosure = match case.option("partner") {
+        None | Some("federated") => Disclosure::Full,
+        Some("public") => Disclosure::BasicOnly,
+        Some(other) => panic!("{}: partner {other}", case.name),
+    };
+    let from = BareJid::parse("romeo@contoso.com").unwrap();
+    let to = Jid::parse("juliet@fabrikam.com").unwrap();
+    let (mut known, mut shown) = (Presentity::default(), Shown::default());
+    for [(_, document), (kind, expected)] in &case.steps {
+        let mut out = Vec::new();
+        let read = pidf::read(document.as_bytes(), context);
+        if kind == "refused" {
+            let refusal = read.expect_err(&case.name);
+            assert_eq!(&format!("{} {refusal}", refusal.status()), expected, "{}", case.name);
+            continue;
+        }
+        known.supersede(read.unwrap_or_else(|error| panic!("{}: {error}", case.name)));
+        for update in shown.update(&known, disclosure) {
+            let ends = to_xmpp::Ends { from: &from, to: &to, id: "" };
+            to_xmpp::write_update(&update, ends, disclosure, &mut out);
+        }
+        let written = String::from_utf8(out).unwrap();
+        assert_eq!(written, joined(expected), "{}", case.name);
+        // What we write, we can read.
+        let stream = format!("<stream xmlns='jabber:server'>{written}</stream>");
+        for stanza in Element::parse_document(stream.as_bytes(), &ReadLimits::default()).unwrap().elements() {
+            let from = Jid::parse(stanza.attr("from").unwrap()).unwrap();
+            let reading = from_xmpp::read(stanza, from.resource(), from_xmpp::Context::default());
+            assert!(matches!(reading, from_xmpp::Reading::Presence(_)), "{}", case.name);
+        }
+    }
+}
+
+fn check_from_xmpp(case: &Case) {
+    let context = from_xmpp::Context {
+        language: case.option("language"),
+        idle: case.option("idle") == Some("yes"),
+        now_ms: case.now_ms(),
+    };
+    let mut known = Presentity::default();
+    let mut stamp = 0;
+    for [(_, stanza), (kind, expected)] in &case.steps {
+        let stanza = Element::parse_document(joined(stanza).as_bytes(), &ReadLimits::default()).unwrap();
+        let from = Jid::parse(stanza.attr("from").unwrap()).unwrap();
+        let contact = Contact::from_jid(&from.bare()).unwrap();
+        let reading = from_xmpp::read(&stanza, from.resource(), context);
+        let from_xmpp::Reading::Presence(report) = reading else { panic!("{}: {reading:?}", case.name) };
+        let changed = known.report(report);
+        if kind == "nothing" {
+            assert!(!changed, "{}", case.name);
+            continue;
+        }
+        assert!(changed, "{}", case.name);
+        stamp = pidf::next_stamp(stamp, case.now_ms());
+        let mut out = Vec::new();
+        pidf::write(&contact, &known, stamp, &mut out);
+        let written = String::from_utf8(out).unwrap();
+        assert_eq!(written, joined(expected), "{}", case.name);
+        // What we write, we can read; only what has no place in PIDF is lost.
+        let context = pidf::Context { idle: true, now_ms: case.now_ms(), ..pidf::Context::default() };
+        let read = pidf::read(written.as_bytes(), context).unwrap();
+        assert_eq!(read.open().count(), known.open().count(), "{}", case.name);
+        for (read, known) in read.open().zip(known.open()) {
+            assert_eq!((&read.id, read.show), (&known.id, known.show), "{}", case.name);
+            assert_eq!(read.priority, known.priority.filter(|priority| *priority >= 0), "{}", case.name);
+            assert_eq!(
+                (read.notes(), read.idle_since()),
+                (known.notes(), known.idle_since()),
+                "{}",
+                case.name
+            );
+            assert_eq!(read.updated_ms(), Some(stamp), "{}", case.name);
+        }
+    }
+}
+
+#[test]
+fn golden_presence() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_presence");
+    let mut cases = [0, 0];
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let case = Case::read(&entry.unwrap().path());
+        if case.name.starts_with("from-sip-") {
+            check_from_sip(&case);
+            cases[0] += 1;
+        } else {
+            assert!(case.name.starts_with("from-xmpp-"), "{}", case.name);
+            check_from_xmpp(&case);
+            cases[1] += 1;
+        }
+    }
+    assert!(cases[0] >= 30 && cases[1] >= 10, "{cases:?}");
+}

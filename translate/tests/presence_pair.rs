@@ -1,0 +1,10 @@
+//! Presence of a pair, requirement by requirement.
+
+mod pair_rig;
+
+#[path = "presence_pair"]
+mod presence_pair {
+    mod contact_watches;
+    mod crash;
+    mod user_watches;
+}

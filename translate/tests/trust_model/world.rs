@@ -1,0 +1,527 @@
+//! The pair between the two sides, a network that delays and loses, and what happens to them.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use nuncio_sip::event::{Tokens, Undelivered};
+use nuncio_translate::judge::{PartnerType, UserPolicy, Verdict};
+use nuncio_translate::pair::{From, Half, Request, To, ToXmpp};
+
+use super::contact::Contact;
+use super::front_end::{DEVICES, Decision, FromSip, FrontEnd, SECRET};
+use super::rules::Rules;
+use crate::pair_rig::{Answered, DAY, Numbers, Rig, START_MS, body, expires, message, state_of, told};
+
+const SHOWS: [&str; 3] = ["", "away", "dnd"];
+const RESOURCES: [&str; 2] = ["orchard", "balcony"];
+
+pub(crate) struct World {
+    pub(crate) log: Vec<String>,
+    rig: Rig,
+    dice: Numbers,
+    rules: Rules,
+    contact: Contact,
+    sip: FrontEnd,
+    to_xmpp: VecDeque<ToXmpp>,
+    to_sip: VecDeque<Request>,
+    /// Endpoints asked for the contact since he last answered: so he may be asked.
+    may_prompt: bool,
+    lossy: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut dice = Numbers(seed.wrapping_mul(1_000_003));
+        let partner = match dice.random() % 3 {
+            0 => PartnerType::Federated,
+            1 => PartnerType::PublicVerified,
+            _ => PartnerType::PublicUnverified,
+        };
+        Self {
+            log: Vec::new(),
+            rig: Rig::new(partner),
+            dice,
+            rules: Rules { partner, enabled: true, user: true, added: None, wrote: None },
+            contact: Contact::default(),
+            sip: FrontEnd::new(),
+            to_xmpp: VecDeque::new(),
+            to_sip: VecDeque::new(),
+            may_prompt: false,
+            lossy: true,
+        }
+    }
+
+    pub(crate) fn run(&mut self) {
+        for _ in 0..40 {
+            self.something_happens();
+            for _ in 0..self.dice.random() % 6 {
+                self.deliver_one();
+            }
+        }
+        self.come_to_rest();
+        self.agree();
+        self.everybody_leaves();
+    }
+
+    fn say(&mut self, what: impl Into<String>) {
+        let at = (self.rig.now.unix_ms - START_MS) / 1000;
+        self.log.push(format!("{at:>8} {}", what.into()));
+    }
+
+    fn chance(&mut self, in_so_many: u64) -> bool {
+        self.dice.random().is_multiple_of(in_so_many)
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[(self.dice.random() % from.len() as u64) as usize]
+    }
+
+    fn something_happens(&mut self) {
+        let endpoint = (self.dice.random() % 2) as usize;
+        match self.dice.random() % 26 {
+            0..=3 => {
+                self.say(format!("endpoint {endpoint} adds the contact"));
+                self.sip.add(endpoint, 3600);
+            }
+            4 => {
+                self.say(format!("endpoint {endpoint} refreshes"));
+                self.sip.refresh(endpoint, 3600);
+            }
+            5 => {
+                self.say(format!("endpoint {endpoint} signs out"));
+                self.sip.refresh(endpoint, 0);
+            }
+            6 => {
+                self.say("an endpoint asks once");
+                self.sip.add(endpoint, 0);
+            }
+            7 | 8 => {
+                self.say("the contact asks");
+                self.contact.asks();
+            }
+            9 => {
+                self.say("the contact gives up");
+                self.contact.gives_up();
+            }
+            10 | 11 => {
+                let yes = !self.chance(4);
+                self.say(format!("the contact agrees: {yes}"));
+                self.contact.agrees(yes);
+            }
+            12 | 13 => {
+                let (resource, show) = (self.pick(&RESOURCES), self.pick(&SHOWS));
+                self.say(format!("the contact is {resource} {show}"));
+                self.contact.set(resource, Some(show));
+            }
+            14 => {
+                let resource = self.pick(&RESOURCES);
+                self.say(format!("the contact leaves {resource}"));
+                self.contact.set(resource, None);
+            }
+            15 => {
+                self.say("the contact signs in");
+                self.contact.signs_in();
+            }
+            16 | 17 => {
+                let device = (self.dice.random() % 2) as usize;
+                let show = if self.chance(3) { None } else { Some(self.pick(&SHOWS)) };
+                self.say(format!("the SIP user is {show:?} at {}", DEVICES[device]));
+                self.sip.devices[device] = show;
+                self.sip.tell();
+            }
+            18 => {
+                let decision =
+                    self.pick(&[Decision::Asked, Decision::Allowed, Decision::Allowed, Decision::Refused]);
+                self.say(format!("the SIP user decides: {decision:?}"));
+                self.sip.decision = decision;
+                self.sip.tell();
+            }
+            19 => self.messages(),
+            20 => self.crash(),
+            21 | 22 => self.policy(),
+            23 => {
+                self.say("the administrator takes consent away");
+                self.rules.added = None;
+                self.rig.input(|pair, context| pair.consent_removed(context));
+            }
+            _ => {
+                let most = if self.chance(30) {
+                    46 * DAY
+                } else if self.chance(10) {
+                    26 * 3600
+                } else {
+                    600
+                };
+                let seconds = self.dice.random() % most;
+                self.say(format!("{seconds} s pass"));
+                self.pass(Duration::from_secs(seconds));
+            }
+        }
+        self.collect();
+    }
+
+    fn messages(&mut self) {
+        let now = self.rig.now.unix();
+        if self.chance(2) {
+            let writes = self.rig.message_of_contact().is_ok();
+            assert_eq!(writes, self.rules.contact_may_write(now), "a message of the contact");
+            if writes {
+                self.rig.input(|pair, context| pair.contact_is_there(context));
+            }
+        } else if self.rules.user_may_see() {
+            self.say("the SIP user writes");
+            self.rules.wrote = Some(now);
+            self.rig.user_writes();
+        }
+    }
+
+    fn policy(&mut self) {
+        match self.dice.random() % 4 {
+            0 => self.rules.enabled = !self.rules.enabled,
+            1 => self.rules.user = !self.rules.user,
+            _ => {
+                let types =
+                    [PartnerType::Federated, PartnerType::PublicVerified, PartnerType::PublicUnverified];
+                self.rules.partner = self.pick(&types);
+            }
+        }
+        self.apply_policy();
+    }
+
+    fn apply_policy(&mut self) {
+        let Rules { partner, enabled, user, .. } = self.rules;
+        self.say(format!("policy: {partner}, enabled {enabled}, user allowed {user}"));
+        let verdict = if user { Verdict::Allow } else { Verdict::Deny };
+        // What waits in lanes and queues is judged again before it leaves; here it is dropped and reported.
+        let (stanzas, requests) = (std::mem::take(&mut self.to_xmpp), std::mem::take(&mut self.to_sip));
+        self.rig.policy(partner, enabled, UserPolicy::new(true, verdict, vec![]));
+        self.collect();
+        let (newer, newer_requests) = (std::mem::take(&mut self.to_xmpp), std::mem::take(&mut self.to_sip));
+        self.to_xmpp = stanzas;
+        self.to_sip = requests;
+        let held = self.to_xmpp.iter().map(|stanza| self.may_cross(stanza)).collect::<Vec<_>>();
+        let mut held = held.into_iter();
+        let mut lost = Vec::new();
+        self.to_xmpp.retain(|stanza| {
+            let keep = held.next().unwrap_or(true);
+            if !keep {
+                lost.push(stanza.sent.clone());
+            }
+            keep
+        });
+        for sent in lost {
+            self.rig.input(|pair, context| pair.lost(&sent, context));
+        }
+        self.to_xmpp.extend(newer);
+        self.to_sip.extend(newer_requests);
+        if !enabled {
+            // The streams of a disabled partner are closed.
+            for stanza in std::mem::take(&mut self.to_xmpp) {
+                self.rig.input(|pair, context| pair.lost(&stanza.sent, context));
+            }
+            self.contact.out.clear();
+        }
+    }
+
+    fn crash(&mut self) {
+        self.say("kill -9");
+        // What was under way may have got there, or not.
+        let arrived = (self.dice.random() as usize) % (self.to_xmpp.len() + 1);
+        for stanza in std::mem::take(&mut self.to_xmpp).into_iter().take(arrived) {
+            self.contact_receives(&stanza);
+        }
+        let arrived = (self.dice.random() as usize) % (self.to_sip.len() + 1);
+        for request in std::mem::take(&mut self.to_sip).into_iter().take(arrived) {
+            self.sip_receives(&request);
+        }
+        self.rig.answers.clear();
+        self.rig.crash();
+        self.collect();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.rig.now + time;
+        let mut steps = 0;
+        while self.rig.now.instant < end.instant {
+            steps += 1;
+            assert!(steps < 60_000, "it never comes to rest");
+            let left = end.instant - self.rig.now.instant;
+            let due =
+                self.rig.deadline().map_or(left, |due| due.saturating_duration_since(self.rig.now.instant));
+            self.rig.pass(due.min(left).max(Duration::from_millis(1)));
+            self.collect();
+            // Over long times everything gets where it is going.
+            if time > Duration::from_secs(600) || !self.lossy {
+                self.deliver_all();
+            }
+        }
+    }
+
+    /// Takes what the pair wants to be sent, and asks the rules.
+    fn collect(&mut self) {
+        for stanza in std::mem::take(&mut self.rig.stanzas) {
+            self.say(format!("  → XMPP {}", told(&stanza)));
+            self.check_stanza(&stanza);
+            self.to_xmpp.push_back(stanza);
+        }
+        for request in std::mem::take(&mut self.rig.requests) {
+            let text = message(&request);
+            let line = text.method().as_str().to_owned();
+            let detail = expires(&request).map_or_else(|| state_of(&request), |seconds| seconds.to_string());
+            self.say(format!("  → SIP {line} {detail} {}", text.call_id().unwrap_or_default()));
+            self.check_request(&request);
+            self.to_sip.push_back(request);
+        }
+    }
+
+    fn may_cross(&self, stanza: &ToXmpp) -> bool {
+        let now = self.rig.now.unix();
+        match (&stanza.judged, told(stanza).split(' ').next().unwrap_or_default()) {
+            (_, "subscribe" | "probe") => self.rules.user_may_see(),
+            (_, "available" | "subscribed") => self.rules.contact_may_see(now),
+            (Some(_), "unavailable") => self.rules.contact_may_see(now),
+            (None, "unavailable" | "unsubscribed") => self.rules.enabled,
+            (_, other) => panic!("{other}"),
+        }
+    }
+
+    fn check_stanza(&self, stanza: &ToXmpp) {
+        let what = told(stanza);
+        assert!(self.may_cross(stanza), "forbidden to the contact: {what}");
+        let text = String::from_utf8_lossy(&stanza.stanza);
+        if !self.rules.contact_may_read_notes() {
+            assert!(!text.contains(SECRET), "free text to a public partner: {text}");
+            assert!(!DEVICES.iter().any(|device| text.contains(device)) || stanza.judged.is_none(), "{text}");
+        }
+    }
+
+    fn check_request(&self, request: &Request) {
+        let now = self.rig.now.unix();
+        match request.half {
+            Half::Subscriber(_) if message(request).to_header().unwrap().tag().is_none() => {
+                assert!(self.rules.contact_may_see(now), "asked for the contact without leave");
+            }
+            Half::Subscriber(_) if expires(request) != Some(0) => {
+                assert!(self.rules.contact_may_see(now), "refreshed for the contact without leave");
+            }
+            Half::Subscriber(_) => {}
+            Half::Notifier(_) => {
+                let open = body(request).contains("<basic>open");
+                assert!(!open || self.rules.user_may_see(), "the contact is shown without leave");
+                assert!(!state_of(request).starts_with("active") || self.rules.user_may_see());
+            }
+        }
+    }
+
+    fn deliver_all(&mut self) {
+        let mut steps = 0;
+        while !(self.to_xmpp.is_empty()
+            && self.to_sip.is_empty()
+            && self.contact.out.is_empty()
+            && self.sip.out.is_empty())
+        {
+            steps += 1;
+            assert!(steps < 2_000, "it goes round in circles");
+            self.deliver_one();
+        }
+    }
+
+    /// One of the four ways moves on.
+    fn deliver_one(&mut self) {
+        match self.dice.random() % 4 {
+            0 => {
+                let Some(stanza) = self.to_xmpp.pop_front() else { return };
+                if !self.rules.enabled || self.lossy && self.chance(6) {
+                    self.say(format!("  lost: {}", told(&stanza)));
+                    // It may have arrived all the same.
+                    if self.rules.enabled && self.chance(2) {
+                        self.contact_receives(&stanza);
+                    }
+                    self.rig.input(|pair, context| pair.lost(&stanza.sent, context));
+                } else {
+                    self.contact_receives(&stanza);
+                }
+            }
+            1 => {
+                let Some(request) = self.to_sip.pop_front() else { return };
+                if self.lossy && self.chance(8) {
+                    let why = self.pick(&[Undelivered::NotSent, Undelivered::Lost]);
+                    self.say(format!("  failed: {why:?}"));
+                    if why == Undelivered::Lost && self.chance(2) {
+                        self.sip_receives(&request);
+                    }
+                    self.rig.fail(&request, why);
+                } else {
+                    let status = self.sip_receives(&request);
+                    self.rig.respond(&request, status, "Expires: 3600\r\n");
+                }
+            }
+            2 if !self.contact.out.is_empty() => {
+                let text = self.contact.out.remove(0);
+                // Streams of a disabled partner are closed.
+                if self.rules.enabled {
+                    let kind = text.split("type='").nth(1).and_then(|rest| rest.split('\'').next());
+                    self.say(format!("  ← XMPP {}", kind.unwrap_or("available")));
+                    self.rig.element(&text);
+                }
+            }
+            3 if !self.sip.out.is_empty() => {
+                let request = self.sip.out.remove(0);
+                self.gateway_receives(request);
+            }
+            _ => return,
+        }
+        self.collect();
+    }
+
+    fn contact_receives(&mut self, stanza: &ToXmpp) {
+        let prompts = self.contact.prompts;
+        self.contact.receive(stanza);
+        if self.contact.prompts != prompts {
+            self.say("  the contact is asked for consent");
+            assert!(std::mem::take(&mut self.may_prompt), "the contact is asked for consent twice");
+        }
+    }
+
+    fn sip_receives(&mut self, request: &Request) -> u16 {
+        match request.half {
+            Half::Subscriber(_) => self.sip.subscribed(request),
+            Half::Notifier(_) => self.sip.notified(request),
+        }
+    }
+
+    fn gateway_receives(&mut self, request: FromSip) {
+        let now = self.rig.now.unix();
+        match request {
+            FromSip::Notify(dialog, request) => {
+                let number = self.rig.in_dialog(&request);
+                let status = self.rig.status(number);
+                if status != 200 {
+                    self.sip.dialogs.retain(|known| known.call_id != dialog.call_id);
+                }
+            }
+            FromSip::Subscribe { endpoint, request, mut dialog } => {
+                let number = self.rig.subscribe(&request, &format!("epid{endpoint}"));
+                let answer = self.rig.answer(number).expect("an answer at once");
+                let allowed = self.rules.user_may_see();
+                match answer {
+                    Answered::Refused(_) => assert!(!allowed, "refused without a rule"),
+                    Answered::With(answer) => {
+                        assert!(allowed && answer.status == 200, "{answer:?}");
+                        if request.expires().unwrap() != Some(0) {
+                            self.rules.added = Some(now);
+                            self.may_prompt = true;
+                        }
+                        let last = self.rig.newest_tag();
+                        dialog.gateway_tag = last;
+                        self.sip.endpoints[endpoint].dialog = Some(dialog);
+                    }
+                }
+            }
+            FromSip::InDialog { endpoint, request } => {
+                let number = self.rig.in_dialog(&request);
+                match self.rig.answer(number).expect("an answer at once") {
+                    Answered::With(answer) if answer.status == 200 => {
+                        if request.expires().unwrap() != Some(0) {
+                            self.rules.added = Some(now);
+                            // The request may be repeated to somebody who has not answered it.
+                            self.may_prompt = true;
+                        }
+                    }
+                    _ => {
+                        let dialog = &self.sip.endpoints[endpoint].dialog;
+                        let same = dialog
+                            .as_ref()
+                            .is_some_and(|dialog| dialog.call_id == request.call_id().unwrap());
+                        if same {
+                            self.sip.endpoints[endpoint].dialog = None;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing is lost any more, everybody may talk to everybody, and all sign in and refresh.
+    fn come_to_rest(&mut self) {
+        self.say("now everything works");
+        self.lossy = false;
+        self.rules.enabled = true;
+        self.apply_policy();
+        self.rig.input(|pair, context| pair.reachable(context));
+        self.deliver_all();
+        for _ in 0..3 {
+            self.pass(Duration::from_secs(1200));
+            self.sip.refresh(0, 3600);
+            self.sip.refresh(1, 3600);
+            self.contact.signs_in();
+            self.deliver_all();
+        }
+        self.sip.tell();
+        self.deliver_all();
+        self.pass(Duration::from_secs(60));
+    }
+
+    /// The last state has arrived on both sides.
+    fn agree(&mut self) {
+        let now = self.rig.now.unix();
+        let (to, from) = (self.rig.pair.to(), self.rig.pair.from());
+        self.say(format!("at rest: {:?} {:?}, pair {to:?} {from:?}", self.contact.to, self.contact.from));
+        let shown: Vec<&str> = self.sip.devices.iter().filter_map(|device| *device).collect();
+        let may = self.rules.contact_may_see(now);
+        if self.contact.to == To::Yes {
+            assert!(may, "the contact thinks that he may see");
+            assert_eq!(from, From::Yes, "the contact thinks that he may see");
+            let mut sees: Vec<&str> = self.contact.sees.values().map(String::as_str).collect();
+            let mut is = if self.sip.decision == Decision::Allowed { shown } else { Vec::new() };
+            sees.sort_unstable();
+            is.sort_unstable();
+            // Who is asked anew by the front end keeps what he saw; it has said nothing else.
+            if self.sip.decision == Decision::Allowed {
+                assert_eq!(sees, is, "what the contact sees");
+            }
+        } else if !may {
+            assert_eq!(self.contact.sees.len(), 0, "the contact sees what he may not");
+        }
+        if may && self.contact.to == To::Pending {
+            assert_ne!(self.sip.decision, Decision::Allowed, "the contact waits for nothing");
+        }
+        for endpoint in &self.sip.endpoints {
+            let Some(dialog) = &endpoint.dialog else { continue };
+            assert!(self.rules.user_may_see(), "an endpoint watches without leave");
+            assert!(self.rig.bound.contains(dialog.gateway_tag.as_str()), "a dialog that the pair forgot");
+            match self.contact.from {
+                From::Yes => {
+                    assert!(endpoint.state.starts_with("active"), "{}", endpoint.state);
+                    let open = endpoint.document.matches("<basic>open").count();
+                    assert_eq!(open, self.contact.online.len(), "{}", endpoint.document);
+                    for (resource, show) in &self.contact.online {
+                        assert!(endpoint.document.contains(resource), "{}", endpoint.document);
+                        assert!(show.is_empty() || endpoint.document.contains(show), "{}", endpoint.document);
+                    }
+                }
+                From::Pending => assert!(endpoint.state.starts_with("pending"), "{}", endpoint.state),
+                From::No | From::Kept => panic!("an endpoint watches somebody who does not know of it"),
+            }
+        }
+    }
+
+    /// No dialog is left behind.
+    fn everybody_leaves(&mut self) {
+        self.say("everybody leaves");
+        self.sip.refresh(0, 0);
+        self.sip.refresh(1, 0);
+        self.contact.gives_up();
+        self.deliver_all();
+        self.pass(Duration::from_secs(7200));
+        assert!(self.rig.bound.is_empty(), "dialogs are left: {:?}", self.rig.bound);
+        assert!(self.sip.dialogs.is_empty(), "the front end has dialogs left");
+        assert!(self.rig.places.held.values().all(|held| *held == 0), "{:?}", self.rig.places);
+        self.pass(Duration::from_secs(46 * DAY));
+        let record = &self.rig.stored;
+        let only_to = record.as_ref().is_none_or(|record| {
+            record.added.is_none() && record.from == From::No && record.notifiers.is_empty()
+        });
+        assert!(only_to, "{record:?}");
+    }
+}
