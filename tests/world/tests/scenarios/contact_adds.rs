@@ -108,6 +108,9 @@ pub(crate) async fn contact_takes_it_back(world: World) -> Result<()> {
     // What the front end put into Record-Route has come back as it was.
     ensure!(arrival.request.must("Route")?.contains("ms-key-info=AAEAAw==;ms-route-sig=a%2Fb~c"));
     front_end.ended(&watcher).await?;
+    let gone = bob.next_presence_from(ALICE).await?;
+    ensure!(kind(&gone) == "unavailable", "{gone}");
+    ensure!(gone.attribute("from") == Some("alice@contoso.com/desk"), "{gone}");
     ensure!(bob.subscription_with(ALICE).await? == ("none".to_owned(), false));
     front_end.publish(ALICE, &[Tuple::open("desk").note("not for Bob")]).await?;
     let late = until_a_message(front_end, bob).await?;
