@@ -114,7 +114,7 @@ pub(crate) async fn contact_takes_it_back(world: World) -> Result<()> {
     ensure!(bob.subscription_with(ALICE).await? == ("none".to_owned(), false));
     front_end.publish(ALICE, &[Tuple::open("desk").note("not for Bob")]).await?;
     let late = until_a_message(front_end, bob).await?;
-    ensure!(late.iter().all(|stanza| kind(stanza) != "" || stanza.name != "presence"), "{late:?}");
+    ensure!(late.iter().all(|stanza| !kind(stanza).is_empty() || stanza.name != "presence"), "{late:?}");
 
     front_end.decide(ALICE, Decision::Pending);
     bob.add_contact(ALICE).await?;

@@ -115,21 +115,27 @@ pub(crate) async fn gateway_killed_before_they_decide(world: World) -> Result<()
     goes_on(front_end, bob, &mut watch, "both decided").await
 }
 
-/// The partner's server goes and comes back: the contact's client probes, nobody is asked again, and both see each other.
+/// The partner's server stops, or is killed, and comes back: the contact's client probes, nobody is asked again, and both see each other.
 pub(crate) async fn ejabberd_restarts_and_everything_is_as_before(world: World) -> Result<()> {
     let mut stage = Stage::set(&world).await?;
     let mut watch = friends(&mut stage).await?;
-    stage.scene.ejabberd.stop().await?;
-    stage.scene.ejabberd.start_again().await?;
-    let mut bob = stage.scene.ejabberd.login("bob", "fabrikam.com").await?;
-    bob.presence_until(ALICE, "her presence", PROMPTS_AND_FLAPS, |seen| text(seen, "status") == "before")
-        .await?;
-    bob.show("", "back", 0).await?;
-    let notice = watch.until("Bob being back", |notice| notice.notes("back")).await?;
-    ensure!(notice.state == "active", "{}", notice.request);
-    let again = stage.front_end.waiting().await;
-    ensure!(again.is_empty(), "the front end was asked again: {again:?}");
-    goes_on(&stage.front_end, &mut bob, &mut watch, "after the restart").await
+    for (word, crash) in [("back", false), ("back from the dead", true)] {
+        if crash {
+            stage.scene.ejabberd.kill().await?;
+        } else {
+            stage.scene.ejabberd.stop().await?;
+        }
+        stage.scene.ejabberd.start_again().await?;
+        let mut bob = stage.scene.ejabberd.login("bob", "fabrikam.com").await?;
+        bob.presence_until(ALICE, "her presence", PROMPTS_AND_FLAPS, |seen| kind(seen).is_empty()).await?;
+        bob.show("", word, 0).await?;
+        let notice = watch.until("Bob being back", |notice| notice.notes(word)).await?;
+        ensure!(notice.state == "active", "{}", notice.request);
+        let again = stage.front_end.waiting().await;
+        ensure!(again.is_empty(), "the front end was asked again: {again:?}");
+        goes_on(&stage.front_end, &mut bob, &mut watch, word).await?;
+    }
+    stage.scene.gateway.still_runs()
 }
 
 /// SIGTERM: endpoints are told to subscribe again (EV-15), the contact sees nothing of it; then all is as before.

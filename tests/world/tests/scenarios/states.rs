@@ -23,7 +23,7 @@ pub(crate) async fn presence_follows_both_ways(world: World) -> Result<()> {
         now.notes.extend((!note.is_empty()).then(|| note.to_owned()));
         front_end.publish(ALICE, &[now]).await?;
         let seen = bob.next_presence_from(ALICE).await?;
-        ensure!(seen.attribute("from") == Some("alice@contoso.com/desk") && kind(&seen) == "", "{seen}");
+        ensure!(seen.attribute("from") == Some("alice@contoso.com/desk") && kind(&seen).is_empty(), "{seen}");
         ensure!(text(&seen, "show") == show && text(&seen, "status") == note, "{show} {note}: {seen}");
 
         bob.show(show, note, 5).await?;

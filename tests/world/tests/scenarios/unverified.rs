@@ -26,12 +26,19 @@ pub(crate) async fn public_unverified_contact_waits_for_the_user(world: World) -
     ensure!(crossed.is_empty(), "before she added him: {crossed:?}");
     ensure!(bob.subscription_with(ALICE).await? == ("none".to_owned(), true));
 
+    // The request is kept through a crash as well.
+    stage.scene.gateway.stores(BOB, r#""from":"kept""#).await?;
+    stage.scene.gateway.kill().await?;
+    stage.scene.gateway.start_again().await?;
     let (mut watch, answer) = front_end.watch(ALICE, BOB, "e1", 3600).await?;
     ensure!(answer.status() == Some(200), "{answer}");
     new_watcher(front_end).await?;
+    let request = bob.next_presence_from(ALICE).await?;
+    ensure!(kind(&request) == "subscribe", "{request}");
     bob.approve(ALICE).await?;
     watch.until("Bob being there", |notice| notice.state == "active" && notice.is_open()).await?;
-    let seen = bob.presence_until(ALICE, "her presence", &["unsubscribed"], |seen| kind(seen) == "").await?;
+    let seen =
+        bob.presence_until(ALICE, "her presence", &["unsubscribed"], |seen| kind(seen).is_empty()).await?;
     ensure!(text(&seen, "show") == "dnd", "{seen}");
     ensure!(seen.child("status").is_none() && !seen.raw.contains("friends"), "a word of hers: {seen}");
     ensure!(!seen.raw.contains("secret"), "the name of her device: {seen}");

@@ -115,6 +115,9 @@ impl Cast {
         );
         ensure!(request.address("From")? == format!("sip:{DAVE}"), "{request}");
         screen.done("the request that was kept is there now, and Alice may answer it");
+        let asked = self.dave.next_presence_from(ALICE).await?;
+        ensure!(kind(&asked) == "subscribe", "{asked}");
+        screen.done("Dave is asked whether she may see him");
 
         let watcher = self.watcher(2)?;
         self.front_end.accept(&watcher).await?;
