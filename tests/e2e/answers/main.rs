@@ -2,6 +2,9 @@
 
 mod house;
 mod partner;
+mod presence_contact;
+mod presence_hostile;
+mod presence_user;
 mod text;
 
 mod errors;
@@ -14,3 +17,4 @@ mod refusals;
 mod torture;
 mod transactions;
 mod transport;
+mod watching;
