@@ -4,6 +4,8 @@ mod house;
 mod partner;
 mod presence_contact;
 mod presence_hostile;
+mod presence_restart;
+mod presence_trust;
 mod presence_user;
 mod text;
 

@@ -8,13 +8,13 @@ fn desk(show_of_it: &str) -> String {
 }
 
 #[test]
-fn ev_05_and_400_a_notify_without_subscription_state_changes_nothing() {
+fn ev_01_and_400_a_notify_without_subscription_state_changes_nothing() {
     let mut house = house();
     let (wire, mut dialog) = house.seen_by(BOB);
     let mut without = dialog.notify(OPEN, &desk("dnd"));
     without.more.retain(|line| !line.starts_with("Subscription-State"));
     assert_eq!(house.status(wire, &without), 400);
-    let mut odd = dialog.notify("", &desk("dnd"));
+    let mut odd = dialog.notify(OPEN, &desk("dnd"));
     odd.more.retain(|line| !line.starts_with("Event"));
     assert_eq!(house.status(wire, &odd), 489, "EV-01");
     assert!(house.told(PARTNER).is_empty());
@@ -109,14 +109,31 @@ fn ps_06_and_ev_18_a_contact_that_leads_elsewhere_is_refused() {
 }
 
 #[test]
-fn pd_a_huge_document_is_413_and_changes_nothing() {
+fn ps_05_a_document_of_the_largest_size_is_read_and_one_octet_more_is_413() {
     let mut house = house();
     let (wire, mut dialog) = house.seen_by(BOB);
-    let huge = pidf(&[("desk", true, &show("dnd"), &format!("<note>{}</note>", "x".repeat(70_000)))]);
-    assert!(huge.len() > 65_536);
-    assert_eq!(house.status(wire, &dialog.notify(OPEN, &huge)), 413);
+    let most = nuncio_translate::presence::pidf::LIMITS.stanza;
+    let sized = |size: usize, text: &str| {
+        let empty = pidf(&[("desk", true, &show(text), "<!---->")]).replace("<!---->", "<note></note>");
+        pidf(&[("desk", true, &show(text), &format!("<note>{}</note>", "x".repeat(size - empty.len())))])
+    };
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &sized(most + 1, "dnd"))), 413);
     assert!(house.told(PARTNER).is_empty());
-    assert_eq!(house.status(wire, &dialog.notify(OPEN, &desk("away"))), 200, "the subscription lives");
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &sized(most, "away"))), 200);
+    assert!(house.told(PARTNER)[0].starts_with("available desk away"));
+}
+
+#[test]
+fn ps_03_one_tuple_too_many_is_413() {
+    let mut house = house();
+    let (wire, mut dialog) = house.seen_by(BOB);
+    let names: Vec<_> = (0..33).map(|number| format!("t{number}")).collect();
+    let tuples: Vec<_> = names.iter().map(|name| (name.as_str(), true, "", "")).collect();
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &pidf(&tuples))), 413);
+    assert!(house.told(PARTNER).is_empty());
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &pidf(&tuples[..32]))), 200);
+    let shown = house.told(PARTNER).iter().filter(|told| told.starts_with("available")).count();
+    assert_eq!(shown, nuncio_translate::presence::MAX_RESOURCES);
 }
 
 #[test]
