@@ -187,6 +187,12 @@ impl Remote {
         self.pairs.iter().map(|slot| slot.key().clone()).collect()
     }
 
+    /// The pairs of a served domain with presence that did not arrive.
+    pub(super) fn waiting_for_partner(&self, local: &str) -> Vec<PairKey> {
+        let waits = |slot: &Slot, key: &PairKey| key.local_domain() == local && slot.pair.waits_for_partner();
+        self.pairs.iter().filter(|slot| waits(slot, slot.key())).map(|slot| slot.key().clone()).collect()
+    }
+
     /// The lane from `local`, made by `make` if it is the first time.
     pub(super) fn lane(&self, local: &str, make: impl FnOnce() -> Arc<LanePort>) -> Arc<LanePort> {
         let mut lanes = self.lanes.lock();
