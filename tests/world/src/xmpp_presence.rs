@@ -14,13 +14,6 @@ impl XmppClient {
         self.send_presence_type("subscribe", contact).await
     }
 
-    /// Takes a contact off the list: the server ends both subscriptions (RFC 6121 s2.5).
-    pub async fn remove_contact(&mut self, contact: &str) -> Result<()> {
-        let id = format!("remove-{contact}");
-        let item = format!("<item jid='{}' subscription='remove'/>", escape(contact));
-        self.roster_set(&id, &item).await
-    }
-
     /// Lets the contact see us.
     pub async fn approve(&mut self, contact: &str) -> Result<()> {
         self.send_presence_type("subscribed", contact).await

@@ -131,7 +131,7 @@ impl Cast {
         Ok(())
     }
 
-    async fn unknown_xmpp_user(&mut self, screen: &mut Screen) -> Result<()> {
+    async fn unknown_xmpp_user(&self, screen: &mut Screen) -> Result<()> {
         screen.step("Alice writes to somebody at fabrikam.com who does not exist");
         let to = "nobody@fabrikam.com";
         let answer = self.front_end.send_message(ALICE, to, "Are you there?").await?;
