@@ -190,12 +190,11 @@ impl Gateway {
                 message.fail(&failure, now);
             }
             self.run_pair(key, pair, now);
-            if pair.has_presence() || pair.has_output() {
-                self.in_context(key, now, |context| {
-                    pair.handle_timeout(context);
-                    self.run_presence(pair, context);
-                });
-            }
+            // Also without presence: that a public contact may reply is on record, and ends.
+            self.in_context(key, now, |context| {
+                pair.handle_timeout(context);
+                self.run_presence(pair, context);
+            });
         });
         if let Err(lost) = done {
             self.pair_lost(key.as_str(), lost, now);

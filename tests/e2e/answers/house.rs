@@ -45,6 +45,8 @@ pub(crate) const FRONT_END: SocketAddr =
 pub(crate) struct Plan {
     pub(crate) served: &'static [&'static str],
     pub(crate) partners: &'static [(&'static str, PartnerType, bool)],
+    /// The domains that the second front end speaks for, if not all.
+    pub(crate) second_serves: Option<&'static [&'static str]>,
     pub(crate) label: &'static str,
     pub(crate) key: [u8; 16],
     pub(crate) unix_ms: u64,
@@ -67,9 +69,11 @@ impl Default for Plan {
             partners: &[
                 ("fabrikam.com", PartnerType::Federated, true),
                 ("public.example", PartnerType::PublicUnverified, true),
+                ("verified.example", PartnerType::PublicVerified, true),
                 ("off.example", PartnerType::Federated, false),
                 ("bücher.example", PartnerType::Federated, true),
             ],
+            second_serves: None,
             label: "n1",
             key: *b"sixteen byte key",
             unix_ms: 1_795_184_285_000,
@@ -210,7 +214,9 @@ impl House {
         let environment = Box::new(Runtime(Arc::clone(&stage)));
         let store = plan.store;
         let keep = Arc::clone(&store) as Arc<dyn Keep>;
-        let front_ends = ["pool1", "pool2"].map(|name| FrontEnd::new(name, domains.clone())).into();
+        let second = plan.second_serves.map(|served| served.iter().map(|&domain| domain.into()).collect());
+        let second = FrontEnd::new("pool2", second.unwrap_or_else(|| domains.clone()));
+        let front_ends = vec![FrontEnd::new("pool1", domains.clone()), second];
         let routes = vec![Route::new(domains, &targets, group)];
         Self {
             gateway: Arc::new(Gateway::new(settings, policy, front_ends, routes, keep, environment)),

@@ -2,6 +2,11 @@
 
 mod house;
 mod partner;
+mod presence_contact;
+mod presence_hostile;
+mod presence_restart;
+mod presence_trust;
+mod presence_user;
 mod text;
 
 mod errors;
@@ -14,3 +19,4 @@ mod refusals;
 mod torture;
 mod transactions;
 mod transport;
+mod watching;

@@ -314,6 +314,11 @@ impl ContactWatches {
             && self.farewell_until.is_none()
     }
 
+    /// Something was lost, and waits for its time to be sent again.
+    pub(super) fn waits(&self) -> bool {
+        self.backoff.deadline().is_some()
+    }
+
     /// The partner was reached again.
     pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
         self.backoff.reachable(step.context);

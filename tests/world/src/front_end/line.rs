@@ -18,12 +18,13 @@ use crate::sip_text::SipMessage;
 use crate::tls;
 use crate::world::GATEWAY_SIP;
 
+type Writer = Arc<tokio::sync::Mutex<WriteHalf<TlsStream<TcpStream>>>>;
 type Waiting = Arc<Mutex<HashMap<(String, String), oneshot::Sender<SipMessage>>>>;
 
 /// One connection to the gateway.
 #[derive(Debug)]
 pub(super) struct Line {
-    writer: WriteHalf<TlsStream<TcpStream>>,
+    writer: Writer,
     log: Arc<Log>,
     /// Who waits for the answer to which Call-ID and CSeq.
     waiting: Waiting,
@@ -34,9 +35,11 @@ impl Line {
     pub(super) async fn open(world: &World, credential: &Credential) -> Result<Self> {
         let stream = tls::dial(world.pki(), Some(credential), "nuncio.contoso.com", GATEWAY_SIP).await?;
         let (mut reader, writer) = split(stream);
+        let writer = Arc::new(tokio::sync::Mutex::new(writer));
         let waiting = Waiting::default();
         let log = world.log("front-end");
         let (answers, heard) = (Arc::clone(&waiting), Arc::clone(&log));
+        let end = Arc::clone(&writer);
         let reading = tokio::spawn(async move {
             let mut buffer = Vec::new();
             while let Ok(Some(message)) = read_message(&mut reader, &mut buffer).await {
@@ -50,20 +53,23 @@ impl Line {
             }
             // Who still waits is told by this.
             answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            // As a front end does: the end is answered with the end.
+            end.lock().await.shutdown().await.ok();
         });
         Ok(Self { writer, log, waiting, reading })
     }
 
     /// Sends a request; the answer comes by the receiver.
-    pub(super) async fn send(&mut self, request: &str) -> Result<oneshot::Receiver<SipMessage>> {
+    pub(super) async fn send(&self, request: &str) -> Result<oneshot::Receiver<SipMessage>> {
         let (tell, answer) = oneshot::channel();
         if let Some(message) = SipMessage::take(&mut request.as_bytes().to_vec())? {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.insert(key(&message), tell);
         }
         self.log.push(format!("> {request}"));
-        self.writer.write_all(request.as_bytes()).await?;
-        self.writer.flush().await?;
+        let mut writer = self.writer.lock().await;
+        writer.write_all(request.as_bytes()).await?;
+        writer.flush().await?;
         Ok(answer)
     }
 

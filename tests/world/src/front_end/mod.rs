@@ -158,7 +158,7 @@ impl FrontEnd {
             if line.as_ref().is_none_or(Line::has_ended) {
                 *line = Some(Line::open(&self.inner.world, &self.inner.credential).await?);
             }
-            let line = line.as_mut().context("no connection")?;
+            let line = line.as_ref().context("no connection")?;
             let request = make()?;
             request.clone_into(&mut self.inner.last_sent.lock().unwrap_or_else(PoisonError::into_inner));
             let answer = line.send(&request).await?;

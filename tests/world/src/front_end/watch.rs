@@ -96,7 +96,18 @@ impl Watch {
     /// The next NOTIFY.
     pub async fn next(&mut self) -> Result<Notice> {
         let request = within(&format!("a NOTIFY for {}", self.user), self.inbox.recv()).await?;
-        Notice::read(request.context("the front end has ended")?)
+        let request = request.context("the front end has ended")?;
+        // PM-03: it comes from the contact to the user, whatever the document says.
+        let contact = self.to.split(';').next().unwrap_or_default();
+        ensure!(request.must("From")?.starts_with(contact), "{request}");
+        ensure!(request.address("To")? == format!("sip:{}", self.user), "{request}");
+        let notice = Notice::read(request)?;
+        let entity = notice
+            .document
+            .as_ref()
+            .map(|document| format!("<sip:{}>", document.entity.trim_start_matches("pres:")));
+        ensure!(entity.is_none_or(|entity| entity == contact), "about somebody else:\n{}", notice.request);
+        Ok(notice)
     }
 
     /// Waits for a NOTIFY that fits; those before it are dropped, but a terminated one is the end.

@@ -45,24 +45,39 @@ pub(crate) async fn contact_adds_user_and_is_accepted(world: World) -> Result<()
     Ok(())
 }
 
-/// The front end refuses at once (403, PR-06), or the SIP user later (NOTIFY rejected, PR-22): `unsubscribed`.
+/// The front end refuses at once (403, 489, 603: PR-06), or the SIP user does later, or takes it back (NOTIFY rejected,
+/// PR-22): `unsubscribed`, after `unavailable` from wherever she was seen (XI-06).
 pub(crate) async fn contact_adds_user_and_is_denied(world: World) -> Result<()> {
     let mut stage = Stage::set(&world).await?;
     let (front_end, bob) = (&stage.front_end, &mut stage.scene.bob);
-    front_end.decide(ALICE, Decision::Refuse(403, "Forbidden"));
-    bob.add_contact(ALICE).await?;
-    let arrival = front_end.next_is("SUBSCRIBE").await?;
-    ensure!(arrival.status == 403, "{}", arrival.status);
-    check_subscribe(&arrival.request)?;
-    let answer = bob.presence_until(ALICE, "refusal", SEEN, |answer| kind(answer) == "unsubscribed").await?;
-    ensure!(answer.attribute("from") == Some(ALICE), "{answer}");
-    ensure!(bob.subscription_with(ALICE).await? == ("none".to_owned(), false));
+    for (status, reason) in [(403, "Forbidden"), (489, "Bad Event"), (603, "Decline")] {
+        front_end.decide(ALICE, Decision::Refuse(status, reason));
+        bob.add_contact(ALICE).await?;
+        let arrival = front_end.next_is("SUBSCRIBE").await?;
+        ensure!(arrival.status == status, "{}", arrival.status);
+        check_subscribe(&arrival.request)?;
+        let answer =
+            bob.presence_until(ALICE, "refusal", SEEN, |answer| kind(answer) == "unsubscribed").await?;
+        ensure!(answer.attribute("from") == Some(ALICE), "{answer}");
+        ensure!(bob.subscription_with(ALICE).await? == ("none".to_owned(), false));
+    }
 
     front_end.decide(ALICE, Decision::Pending);
     bob.add_contact(ALICE).await?;
     let watcher = new_watcher(front_end).await?;
     front_end.end(&watcher, "rejected").await?;
     bob.presence_until(ALICE, "refusal", SEEN, |answer| kind(answer) == "unsubscribed").await?;
+    ensure!(bob.subscription_with(ALICE).await? == ("none".to_owned(), false));
+
+    let watcher = stage.bob_sees_alice(&[Tuple::open("desk")]).await?;
+    let (front_end, bob) = (&stage.front_end, &mut stage.scene.bob);
+    bob.presence_until(ALICE, "presence", &[], |presence| kind(presence).is_empty()).await?;
+    front_end.end(&watcher, "rejected").await?;
+    let gone = bob.next_presence_from(ALICE).await?;
+    ensure!(kind(&gone) == "unavailable", "{gone}");
+    ensure!(gone.attribute("from") == Some("alice@contoso.com/desk"), "{gone}");
+    let end = bob.presence_until(ALICE, "the end", SEEN, |answer| kind(answer) == "unsubscribed").await?;
+    ensure!(end.attribute("from") == Some(ALICE), "{end}");
     ensure!(bob.subscription_with(ALICE).await? == ("none".to_owned(), false));
     Ok(())
 }
@@ -93,6 +108,9 @@ pub(crate) async fn contact_takes_it_back(world: World) -> Result<()> {
     // What the front end put into Record-Route has come back as it was.
     ensure!(arrival.request.must("Route")?.contains("ms-key-info=AAEAAw==;ms-route-sig=a%2Fb~c"));
     front_end.ended(&watcher).await?;
+    let gone = bob.next_presence_from(ALICE).await?;
+    ensure!(kind(&gone) == "unavailable", "{gone}");
+    ensure!(gone.attribute("from") == Some("alice@contoso.com/desk"), "{gone}");
     ensure!(bob.subscription_with(ALICE).await? == ("none".to_owned(), false));
     front_end.publish(ALICE, &[Tuple::open("desk").note("not for Bob")]).await?;
     let late = until_a_message(front_end, bob).await?;

@@ -93,12 +93,13 @@ pub(crate) async fn gateway_killed_before_they_decide(world: World) -> Result<()
     let (front_end, bob) = (&stage.front_end, &mut stage.scene.bob);
     front_end.decide(ALICE, Decision::Pending);
     front_end.set_presence(ALICE, &[Tuple::open("desk")])?;
+    bob.add_contact(ALICE).await?;
+    new_watcher(front_end).await?;
+    // The answer to this says that everything up to here is on disk.
     let (mut watch, answer) = front_end.watch(ALICE, BOB, "e1", 3600).await?;
     ensure!(answer.status() == Some(200), "{answer}");
     let request = bob.next_presence_from(ALICE).await?;
     ensure!(kind(&request) == "subscribe", "{request}");
-    bob.add_contact(ALICE).await?;
-    new_watcher(front_end).await?;
 
     stage.scene.gateway.kill().await?;
     stage.scene.gateway.start_again().await?;

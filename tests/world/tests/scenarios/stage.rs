@@ -32,6 +32,7 @@ impl Stage {
 
     /// Bob adds Alice, and she accepts. What Bob sees of her is not looked at.
     pub(crate) async fn bob_sees_alice(&mut self, tuples: &[Tuple]) -> Result<Watcher> {
+        self.front_end.decide(ALICE, Decision::Accept);
         self.front_end.set_presence(ALICE, tuples)?;
         self.scene.bob.add_contact(ALICE).await?;
         let watcher = new_watcher(&self.front_end).await?;

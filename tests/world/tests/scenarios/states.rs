@@ -78,6 +78,11 @@ pub(crate) async fn resources_are_tuples(world: World) -> Result<()> {
 
     let mut watch = stage.alice_sees_bob("e1").await?;
     let mut phone = stage.scene.ejabberd.login_at("bob", "fabrikam.com", "phone").await?;
+    // His server probes for it, and is answered without asking the front end again (PR-13, PR-14).
+    let known = phone.next_presence_from(ALICE).await?;
+    ensure!(text(&known, "status") == "at the desk", "{known}");
+    let asked = stage.front_end.waiting().await;
+    ensure!(asked.is_empty(), "{asked:?}");
     phone.show("dnd", "on the train", 1).await?;
     let both = watch
         .until("both of Bob's resources", |notice| {

@@ -1,0 +1,239 @@
+//! What outlives lost connections, crashes and planned stops.
+
+use std::sync::Arc;
+
+use nuncio_xmpp::lane::FailureKind;
+
+use crate::house::{House, Plan, Reach};
+use crate::watching::*;
+
+/// The process after this one, with what reached the disk; it has taken up its work.
+fn restarted(house: &House, later: std::time::Duration) -> House {
+    let mut next = asleep(house, later);
+    next.advance(SECOND / 4);
+    next
+}
+
+/// The same before that.
+fn asleep(house: &House, later: std::time::Duration) -> House {
+    let unix_ms = (house.now + later).unix_ms;
+    let next = planned(Plan { store: Arc::new(house.store.crash()), unix_ms, ..Plan::default() });
+    next.gateway.restore(next.now).unwrap();
+    next
+}
+
+fn cseq(request: &nuncio_world::sip_text::SipMessage) -> u32 {
+    request.must("CSeq").unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_subscribe_that_met_a_dead_partner_is_sent_again_when_he_lives() {
+    let mut house = house();
+    house.reach.insert(PARTNER, Reach::Down(FailureKind::Unreachable));
+    house.user_asks(BOB);
+    house.advance(3 * MINUTE);
+    assert_eq!(house.states(), ["pending;expires=3600"]);
+    assert!(house.stanzas(PARTNER).is_empty());
+    house.reach.remove(PARTNER);
+    house.advance(15 * MINUTE);
+    assert_eq!(house.told(PARTNER), ["subscribe"]);
+    house.advance(HOUR / 4);
+    assert!(house.told(PARTNER).is_empty(), "once");
+}
+
+#[test]
+fn presence_that_met_a_dead_partner_is_sent_as_it_is_then_and_never_as_it_was() {
+    let mut house = house();
+    let (wire, mut dialog) = house.seen_by(BOB);
+    house.reach.insert(PARTNER, Reach::Down(FailureKind::Unreachable));
+    let now = house.now;
+    house.line(PARTNER).cut(now);
+    for state in ["away", "dnd", "xa"] {
+        house.status(wire, &dialog.notify(OPEN, &pidf(&[("desk", true, &show(state), "")])));
+        house.advance(20 * SECOND);
+    }
+    house.reach.remove(PARTNER);
+    house.advance(12 * MINUTE);
+    let told = house.told(PARTNER);
+    assert_eq!(told.last().unwrap(), "available desk xa");
+    assert!(told.iter().all(|told| told == "available desk xa"), "{told:?}");
+}
+
+#[test]
+fn pr_24_a_partner_that_is_gone_for_an_hour_ends_the_request_with_giveup() {
+    let mut house = house();
+    house.reach.insert(PARTNER, Reach::Down(FailureKind::Unreachable));
+    let (wire, mut dialog) = house.user_asks(BOB);
+    house.requests();
+    for _ in 0..5 {
+        house.advance(HOUR / 4);
+        if house.status(wire, &dialog.subscribe(3600)) != 200 {
+            break;
+        }
+    }
+    let states = house.states();
+    assert_eq!(states.last().unwrap(), "terminated;reason=giveup;retry-after=3600", "{states:?}");
+    house.reach.remove(PARTNER);
+    house.advance(HOUR);
+    assert!(house.stanzas(PARTNER).is_empty(), "nobody waits for it any more");
+    assert_eq!(house.gateway.holdings().dialogs, 0);
+}
+
+#[test]
+fn restart_the_dialog_of_a_watching_contact_goes_on() {
+    let mut before = house();
+    let (_, mut dialog) = before.seen_by(BOB);
+    let mut house = restarted(&before, MINUTE);
+    let refresh = house.request();
+    assert_eq!(refresh.must("Call-ID").unwrap(), dialog.call_id);
+    assert_eq!(
+        (refresh.must("From").unwrap(), refresh.must("To").unwrap()),
+        (&*dialog.remote, &*dialog.local)
+    );
+    assert!(cseq(&refresh) > 1, "larger than any before: {refresh}");
+    let wire = house.front_end();
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &pidf(&[("desk", true, "", "")]))), 200);
+    let told = house.told(PARTNER);
+    assert!(
+        told.iter().all(|told| told == "subscribed" || told == "available desk"),
+        "no flapping: {told:?}"
+    );
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &pidf(&[("desk", true, &show("xa"), "")]))), 200);
+    assert_eq!(house.told(PARTNER), ["available desk xa"]);
+}
+
+#[test]
+fn restart_what_has_gone_meanwhile_is_taken_back() {
+    let mut before = house();
+    let (_, mut dialog) = before.seen_by(BOB);
+    let mut house = restarted(&before, MINUTE);
+    let wire = house.front_end();
+    house.requests();
+    house.told(PARTNER);
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &pidf(&[("phone", true, "", "")]))), 200);
+    let mut told = house.told(PARTNER);
+    told.sort_unstable();
+    assert_eq!(told, ["available phone", "unavailable desk"]);
+}
+
+#[test]
+fn restart_a_front_end_that_has_forgotten_gets_a_new_subscription_and_the_contact_no_prompt() {
+    let mut before = house();
+    before.seen_by(BOB);
+    let mut house = asleep(&before, MINUTE);
+    house.rule = Box::new(|request| match request.must("To").unwrap().contains("tag=") {
+        true => crate::house::Reply::Status(481, "Subscription does not exist"),
+        false => accepts(request),
+    });
+    house.advance(SECOND);
+    let requests = house.requests();
+    assert_eq!(requests.len(), 2, "{requests:?}");
+    let (wire, mut dialog) = (house.front_end(), Dialog::of(&requests[1]));
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &pidf(&[("desk", true, "", "")]))), 200);
+    let told = house.told(PARTNER);
+    assert!(told.iter().all(|told| told == "subscribed" || told == "available desk"), "{told:?}");
+}
+
+#[test]
+fn restart_the_dialog_of_a_watching_user_goes_on_and_the_contact_is_asked_for_presence_only() {
+    let mut before = house();
+    let (_, mut dialog) = before.user_sees(BOB);
+    let mut house = restarted(&before, MINUTE);
+    assert_eq!(house.told(PARTNER), ["probe"]);
+    assert!(house.requests().is_empty(), "no NOTIFY before the contact is heard");
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>away</show>"));
+    house.advance(3 * SECOND);
+    let notify = house.request();
+    assert_eq!(notify.must("Call-ID").unwrap(), dialog.call_id);
+    assert_eq!((notify.must("From").unwrap(), notify.must("To").unwrap()), (&*dialog.remote, &*dialog.local));
+    assert!(cseq(&notify) > 10, "larger than any before: {notify}");
+    assert!(notify.must("Subscription-State").unwrap().starts_with("active;expires=35"), "{notify}");
+    assert!(notify.body.contains("away"), "{notify}");
+    let wire = house.front_end();
+    assert_eq!(house.status(wire, &dialog.subscribe(3600)), 200, "and he refreshes it as ever");
+    assert!(house.told(PARTNER).is_empty(), "no prompt");
+}
+
+#[test]
+fn restart_a_contact_who_says_nothing_is_unknown_after_a_while_and_not_before() {
+    let mut before = house();
+    before.user_sees(BOB);
+    let mut house = restarted(&before, MINUTE);
+    house.advance(25 * SECOND);
+    assert!(house.requests().is_empty());
+    house.advance(20 * SECOND);
+    let notify = house.request();
+    assert!(notify.must("Subscription-State").unwrap().starts_with("active"), "{notify}");
+    assert!(!notify.body.contains("<basic>open"), "{notify}");
+}
+
+#[test]
+fn restart_a_kept_request_and_consent_outlive_it() {
+    let mut before = house();
+    before.partner_says("public.example", &stanza("eve@public.example", "type='subscribe'", ""));
+    let mut house = restarted(&before, DAY);
+    assert!(house.requests().is_empty() && house.stanzas("public.example").is_empty());
+    house.user_asks("eve@public.example");
+    assert!(house.requests().iter().any(|request| request.method() == Some("SUBSCRIBE")));
+    let mut house = restarted(&house, MINUTE);
+    let message = format!("<message from='eve@public.example/x' to='{ALICE}'><body>hi</body></message>");
+    house.partner_says("public.example", &message);
+    assert!(house.requests().iter().any(|request| request.body == "hi"), "she is added still");
+}
+
+#[test]
+fn restart_an_expired_subscription_ends_and_the_contact_is_told() {
+    let mut before = house();
+    before.user_sees(BOB);
+    let mut house = restarted(&before, 2 * HOUR);
+    house.advance(MINUTE);
+    assert_eq!(house.states(), ["terminated;reason=timeout"]);
+    assert!(house.told(PARTNER).contains(&"unavailable".to_owned()));
+    assert_eq!(house.gateway.holdings().dialogs, 0);
+}
+
+#[test]
+fn restart_200_to_the_subscribe_that_adds_waits_for_the_disk() {
+    let mut before = house();
+    before.user_asks(BOB);
+    let record = before.store.pair(&nuncio_translate::pair::PairKey::new(ALICE, BOB)).unwrap();
+    assert!(record.added.is_some() && record.notifiers.len() == 1, "{record:?}");
+}
+
+#[test]
+fn restart_pairs_take_up_their_work_one_after_the_other() {
+    let mut before = house();
+    for number in 0..200 {
+        before.partner_says(PARTNER, &stanza(&format!("bob{number}@fabrikam.com"), "type='subscribe'", ""));
+    }
+    let mut house = asleep(&before, MINUTE);
+    house.advance(SECOND);
+    let soon = house.requests().len();
+    assert!((80..=120).contains(&soon), "{soon} in the first second, at 100 per second");
+    house.advance(2 * SECOND);
+    assert_eq!(soon + house.requests().len(), 200);
+}
+
+#[test]
+fn ev_15_a_planned_stop_says_deactivated_and_takes_no_new_subscriptions() {
+    let mut house = house();
+    let (wire, mut dialog) = house.user_sees(BOB);
+    house.requests();
+    house.gateway.end_subscriptions(house.now);
+    house.run();
+    assert_eq!(house.states(), ["terminated;reason=deactivated"]);
+    assert!(house.told(PARTNER).is_empty(), "they will be back");
+    assert_eq!(house.status(wire, &subscribe(BOB, 3600)), 503);
+    assert_eq!(house.status(wire, &dialog.subscribe(3600)), 481);
+}
+
+#[test]
+fn ev_15_after_a_planned_stop_what_we_subscribed_to_goes_on() {
+    let mut before = house();
+    let (_, dialog) = before.seen_by(BOB);
+    before.gateway.end_subscriptions(before.now);
+    before.run();
+    assert!(before.requests().is_empty() && before.told(PARTNER).is_empty());
+    let mut house = restarted(&before, MINUTE);
+    assert_eq!(house.request().must("Call-ID").unwrap(), dialog.call_id);
+}

@@ -1,0 +1,328 @@
+//! Who may see whom: the trust levels, consent and the policy for SIP users, on the wire on both sides.
+
+use std::time::Duration;
+
+use nuncio_translate::judge::{Partner, PartnerType, Snapshot, UserPolicy, UserRule, Verdict, Who};
+use nuncio_world::xml::Element;
+
+use crate::house::{House, Reply};
+use crate::watching::*;
+
+const EVE: &str = "eve@public.example";
+const PUBLIC: &str = "public.example";
+const VERA: &str = "vera@verified.example";
+/// What a public partner sees of the tuple `desk`, whose name is free text as well.
+const DESK: &str = "e82f3f3578c1f2a8";
+const VERIFIED: &str = "verified.example";
+
+fn policy(generation: u64, partners: &[(&str, PartnerType, bool)]) -> Snapshot {
+    let partners = partners.iter().map(|&(domain, partner_type, enabled)| {
+        (Partner { domain: domain.into(), partner_type, enabled }, Vec::new())
+    });
+    Snapshot::new(generation, ["contoso.com".into()], partners)
+}
+
+fn with_note() -> String {
+    pidf(&[("desk", true, &show("dnd"), "<note>in a merger talk</note>")])
+}
+
+/// What a contact gets for a message to alice, within two seconds.
+fn answer_to_message(house: &mut House, contact: &str) -> Option<String> {
+    let (_, remote) = contact.split_once('@').unwrap();
+    let message = format!("<message from='{contact}/x' to='{ALICE}' id='m'><body>hi</body></message>");
+    house.partner_says(remote, &message);
+    house.advance(2 * SECOND);
+    let messages = house.stanzas(remote);
+    let error = messages.iter().find(|stanza| stanza.name == "message")?;
+    Some(error.condition().unwrap().to_owned())
+}
+
+#[test]
+fn trust_a_public_contact_meets_silence_and_uniform_refusals_until_he_is_added() {
+    let mut house = house();
+    for kind in ["subscribe", "probe", "unsubscribe", "subscribed", "unsubscribed"] {
+        house.partner_says(PUBLIC, &stanza(EVE, &format!("type='{kind}' id='x'"), ""));
+    }
+    house.partner_says(PUBLIC, &stanza("eve@public.example/x", "", "<status>hello</status>"));
+    house.advance(HOUR);
+    assert!(house.requests().is_empty(), "nothing reaches the SIP side");
+    assert!(house.stanzas(PUBLIC).is_empty(), "and nothing comes back");
+    assert_eq!(answer_to_message(&mut house, EVE).as_deref(), Some("service-unavailable"));
+    assert!(house.requests().is_empty());
+}
+
+#[test]
+fn trust_and_xi_04_a_kept_request_is_acted_on_when_the_sip_user_adds_the_contact() {
+    let mut house = house();
+    for _ in 0..3 {
+        house.partner_says(PUBLIC, &stanza(EVE, "type='subscribe'", ""));
+    }
+    house.advance(DAY);
+    assert!(house.requests().is_empty());
+    house.user_asks(EVE);
+    let requests = house.requests();
+    assert_eq!(requests.len(), 2, "the NOTIFY to the SIP user, and what was kept: {requests:?}");
+    let kept = requests.iter().find(|request| request.method() == Some("SUBSCRIBE")).unwrap();
+    assert_eq!(kept.address("From").unwrap(), "sip:eve@public.example");
+    assert_eq!(house.told(PUBLIC), ["subscribe"]);
+    // Both sides go on from there; the note stays at home.
+    let (wire, mut dialog) = (house.front_end(), Dialog::of(kept));
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &with_note())), 200);
+    let stanzas = house.stanzas(PUBLIC);
+    assert_eq!(
+        stanzas.iter().map(short).collect::<Vec<_>>(),
+        ["subscribed", &format!("available {DESK} dnd")]
+    );
+    assert!(stanzas.iter().all(|stanza| !stanza.raw.contains("merger")), "{stanzas:?}");
+    house.partner_says(PUBLIC, &stanza(EVE, "type='subscribed'", ""));
+    house.partner_says(PUBLIC, &stanza("eve@public.example/x", "", "<status>hello</status>"));
+    house.advance(6 * SECOND);
+    assert!(house.requests().last().unwrap().body.contains("hello"), "the contact's own note crosses");
+    assert_eq!(answer_to_message(&mut house, EVE), None);
+    assert_eq!(house.request().body, "hi");
+}
+
+#[test]
+fn trust_a_kept_request_is_forgotten_after_thirty_days() {
+    let mut house = house();
+    house.partner_says(PUBLIC, &stanza(EVE, "type='subscribe'", ""));
+    house.advance(30 * DAY + MINUTE);
+    assert_eq!(house.gateway.holdings().pairs, 0);
+    house.user_asks(EVE);
+    assert_eq!(house.states().len(), 1, "and no SUBSCRIBE");
+}
+
+#[test]
+fn trust_a_fetch_of_the_sip_user_adds_nobody() {
+    let mut house = house();
+    let wire = house.front_end();
+    house.partner_says(PUBLIC, &stanza(EVE, "type='subscribe'", ""));
+    assert_eq!(house.status(wire, &subscribe(EVE, 0)), 200);
+    assert_eq!(house.states().len(), 1, "no SUBSCRIBE for the contact");
+    assert_eq!(answer_to_message(&mut house, EVE).as_deref(), Some("service-unavailable"));
+}
+
+#[test]
+fn trust_a_verified_contact_needs_no_invitation_and_sees_no_note() {
+    let mut house = house();
+    let (wire, mut dialog) = house.contact_asks(VERA);
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &with_note())), 200);
+    let stanzas = house.stanzas(VERIFIED);
+    assert_eq!(
+        stanzas.iter().map(short).collect::<Vec<_>>(),
+        ["subscribed", &format!("available {DESK} dnd")]
+    );
+    house.partner_says(VERIFIED, &stanza("vera@verified.example/x", "type='probe' id='p'", ""));
+    let all: Vec<Element> = stanzas.into_iter().chain(house.stanzas(VERIFIED)).collect();
+    assert_eq!(all.len(), 3);
+    let silent = |stanza: &Element| !stanza.raw.contains("merger") && !stanza.raw.contains("desk");
+    assert!(all.iter().all(silent), "{all:?}");
+}
+
+#[test]
+fn trust_a_federated_contact_sees_the_note() {
+    let mut house = house();
+    let (wire, mut dialog) = house.contact_asks(BOB);
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &with_note())), 200);
+    assert_eq!(house.told(PARTNER), ["subscribed", "available desk dnd in a merger talk"]);
+}
+
+#[test]
+fn trust_consent_lapses_after_45_days_without_a_subscribe() {
+    let mut house = house();
+    let (wire, mut user) = house.user_asks(EVE);
+    house.requests();
+    house.told(PUBLIC);
+    house.partner_says(PUBLIC, &stanza(EVE, "type='subscribe'", ""));
+    let mut contact = Dialog::of(&house.request());
+    house.status(wire, &contact.notify(OPEN, &with_note()));
+    assert_eq!(house.told(PUBLIC), ["subscribed", &format!("available {DESK} dnd")]);
+    // Expires 0 does not end it (PR-35).
+    house.status(wire, &user.subscribe(0));
+    let begin = house.now.instant;
+    let mut told = Vec::new();
+    while !told.iter().any(|told: &String| told == "unsubscribed") {
+        assert!(house.now.instant < begin + 46 * DAY, "{told:?}");
+        house.advance(MINUTE / 2);
+        for request in house.requests() {
+            if request.must("Call-ID").unwrap() == contact.call_id && request.method() == Some("SUBSCRIBE") {
+                house.status(wire, &contact.notify(OPEN, &with_note()));
+                // He shows interest.
+                house.partner_says(PUBLIC, &stanza("eve@public.example/x", "type='probe' id='p'", ""));
+                house.advance(41 * MINUTE);
+            }
+        }
+        told.extend(house.told(PUBLIC));
+    }
+    let after = house.now.instant - begin;
+    assert!(after >= 45 * DAY - MINUTE && after <= 45 * DAY + HOUR, "{after:?}");
+    assert_eq!(told[told.len() - 2..], [format!("unavailable {DESK}"), "unsubscribed".into()], "XI-06");
+    assert_eq!(answer_to_message(&mut house, EVE).as_deref(), Some("service-unavailable"));
+}
+
+#[test]
+fn trust_a_partner_that_becomes_public_loses_the_note_and_the_consent_that_was_never_given() {
+    let mut house = house();
+    let (wire, mut dialog) = house.contact_asks(BOB);
+    house.status(wire, &dialog.notify(OPEN, &with_note()));
+    assert_eq!(house.told(PARTNER), ["subscribed", "available desk dnd in a merger talk"]);
+    house.gateway.set_policy(policy(2, &[(PARTNER, PartnerType::PublicVerified, true)]), house.now);
+    house.run();
+    assert_eq!(
+        house.told(PARTNER),
+        [format!("available {DESK} dnd"), "unavailable desk".into()],
+        "without the note"
+    );
+    house.gateway.set_policy(policy(3, &[(PARTNER, PartnerType::PublicUnverified, true)]), house.now);
+    house.run();
+    assert_eq!(house.told(PARTNER), [format!("unavailable {DESK}"), "unsubscribed".into()]);
+    assert_eq!(house.request().header("Expires"), Some("0"), "and the dialog is closed");
+}
+
+#[test]
+fn trust_a_disabled_partner_gets_nothing_and_goes_on_when_it_is_enabled_again() {
+    let mut house = house();
+    let (wire, mut dialog) = house.seen_by(BOB);
+    house.gateway.set_policy(policy(2, &[(PARTNER, PartnerType::Federated, false)]), house.now);
+    house.run();
+    let close = house.request();
+    assert_eq!(close.header("Expires"), Some("0"));
+    house.status(wire, &dialog.notify("terminated;reason=timeout", &with_note()));
+    house.advance(HOUR);
+    assert!(house.stanzas(PARTNER).is_empty(), "nothing at all");
+    assert_eq!(house.status(wire, &subscribe(BOB, 3600)), 403);
+    house.gateway.set_policy(policy(3, &[(PARTNER, PartnerType::Federated, true)]), house.now);
+    house.run();
+    let mut dialog = Dialog::of(&house.request());
+    house.status(wire, &dialog.notify(OPEN, &with_note()));
+    let told = house.told(PARTNER);
+    assert_eq!(told.last().unwrap(), "available desk dnd in a merger talk");
+    assert!(!told.contains(&"unsubscribed".to_owned()), "{told:?}");
+}
+
+#[test]
+fn trust_a_domain_that_is_no_partner_any_more_gets_nothing() {
+    let mut house = house();
+    house.seen_by(BOB);
+    house.user_asks(BOB);
+    house.requests();
+    house.told(PARTNER);
+    house.gateway.set_policy(policy(2, &[]), house.now);
+    house.advance(MINUTE);
+    assert!(house.stanzas(PARTNER).is_empty());
+    let requests = house.requests();
+    let ends: Vec<_> = requests
+        .iter()
+        .map(|request| request.header("Subscription-State").or(request.header("Expires")).unwrap())
+        .collect();
+    assert!(ends.contains(&"0") && ends.contains(&"terminated;reason=rejected"), "{ends:?}");
+}
+
+#[test]
+fn policy_a_denied_user_is_refused_with_a_reason_and_makes_no_pair() {
+    let mut house = house();
+    let rules = vec![UserRule {
+        who: vec![Who::User(ALICE.into())],
+        partners: vec![PARTNER.into()],
+        verdict: Verdict::Deny,
+    }];
+    let users = UserPolicy::new(true, Verdict::Allow, rules);
+    let all = [(PARTNER, PartnerType::Federated, true), (VERIFIED, PartnerType::PublicVerified, true)];
+    house.gateway.set_policy(policy(2, &all).with_users(users), house.now);
+    let wire = house.front_end();
+    let answer = house.ask(wire, subscribe(BOB, 3600).bytes());
+    assert_eq!(answer.status(), Some(403));
+    assert!(answer.must("ms-diagnostics").unwrap().contains("user-denied"), "{answer}");
+    assert!(house.stanzas(PARTNER).is_empty(), "silence outward");
+    assert_eq!(house.gateway.holdings().pairs, 0);
+    assert_eq!(house.status(wire, &subscribe(VERA, 3600)), 200, "only for that partner");
+    // Whoever asks for her meets what he meets who asks for nobody.
+    house.requests();
+    house.partner_says(PARTNER, &stanza(BOB, "type='subscribe'", ""));
+    house.partner_says(PARTNER, &stanza(BOB, "type='probe' id='p'", ""));
+    house.advance(HOUR / 4);
+    assert!(house.requests().is_empty() && house.stanzas(PARTNER).is_empty());
+    assert_eq!(answer_to_message(&mut house, BOB).as_deref(), Some("service-unavailable"));
+}
+
+#[test]
+fn policy_that_denies_a_user_from_now_on_ends_everything_in_order() {
+    let mut house = house();
+    let (wire, mut user) = house.user_sees(BOB);
+    house.partner_says(PARTNER, &stanza(BOB, "type='subscribe'", ""));
+    let mut contact = Dialog::of(&house.request());
+    house.status(wire, &contact.notify(OPEN, &with_note()));
+    house.told(PARTNER);
+    let off = policy(2, &[(PARTNER, PartnerType::Federated, true)]).with_users(UserPolicy::new(
+        false,
+        Verdict::Allow,
+        Vec::new(),
+    ));
+    house.gateway.set_policy(off, house.now);
+    house.run();
+    let told = house.told(PARTNER);
+    assert!(!told.contains(&"unsubscribe".to_owned()), "what the contact agreed to lasts: {told:?}");
+    assert_eq!(told[..2], ["unavailable desk", "unsubscribed"], "{told:?}");
+    let requests = house.requests();
+    let rejected = |request: &nuncio_world::sip_text::SipMessage| {
+        request.header("Subscription-State") == Some("terminated;reason=rejected")
+    };
+    assert!(requests.iter().any(rejected), "{requests:?}");
+    let closed = requests.iter().any(|request| request.header("Expires") == Some("0"));
+    assert!(closed, "{requests:?}");
+    assert_ne!(house.status(wire, &user.subscribe(3600)), 200);
+}
+
+#[test]
+fn remove_consent_ends_what_it_allowed() {
+    let mut house = house();
+    let (wire, _) = house.user_asks(EVE);
+    house.requests();
+    house.partner_says(PUBLIC, &stanza(EVE, "type='subscribe'", ""));
+    let mut contact = Dialog::of(&house.request());
+    house.status(wire, &contact.notify(OPEN, &with_note()));
+    house.told(PUBLIC);
+    house.gateway.remove_consent(&nuncio_translate::pair::PairKey::new(ALICE, EVE), house.now);
+    house.run();
+    assert_eq!(house.told(PUBLIC)[..2], [format!("unavailable {DESK}"), "unsubscribed".into()]);
+    assert_eq!(answer_to_message(&mut house, EVE).as_deref(), Some("service-unavailable"));
+    let trail = house.store.audit_trail();
+    assert!(trail.iter().any(|entry| entry.actor == ALICE), "it was recorded: {trail:?}");
+}
+
+#[test]
+fn trust_the_audit_trail_says_who_added_and_who_may_see() {
+    let mut house = house();
+    house.user_sees(BOB);
+    house.seen_by(BOB);
+    let trail = house.store.audit_trail();
+    let lines: Vec<_> = trail.iter().map(|entry| (entry.actor.as_str(), entry.what.as_str())).collect();
+    for expected in [(BOB, "the SIP user may see the contact"), (ALICE, "the contact may see the SIP user")] {
+        assert!(lines.contains(&expected), "{lines:?}");
+    }
+}
+
+#[test]
+fn dec_03_who_may_see_the_user_learns_why_a_message_failed_and_a_stranger_does_not() {
+    let mut house = house();
+    house.seen_by(BOB);
+    house.rule = Box::new(|_| Reply::Status(404, "Not Found"));
+    assert_eq!(answer_to_message(&mut house, BOB).as_deref(), Some("item-not-found"));
+    assert_eq!(answer_to_message(&mut house, "carol@fabrikam.com").as_deref(), Some("service-unavailable"));
+}
+
+#[test]
+fn sec_43_subscribe_and_probe_for_nobody_and_for_somebody_look_alike_from_outside() {
+    let mut seen = Vec::new();
+    for status in [Some(404), Some(480), None] {
+        let mut house = house();
+        if let Some(status) = status {
+            house.rule = Box::new(move |_| Reply::Status(status, "No"));
+        }
+        house.partner_says(PARTNER, &stanza(BOB, "type='subscribe' id='1'", ""));
+        house.partner_says(PARTNER, &stanza(BOB, "type='probe' id='2'", ""));
+        house.advance(Duration::from_secs(31));
+        seen.push(house.told(PARTNER));
+    }
+    assert!(seen.iter().all(Vec::is_empty), "{seen:?}");
+}
