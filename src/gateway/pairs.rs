@@ -106,10 +106,10 @@ impl Remote {
     /// Empties a pair on which a step panicked. It stays, with its serials, and is looked at again soon.
     fn salvage(&self, composed: &str, config: &PairConfig, timers: &Timers, now: Moment) -> PairLost {
         let Some(mut entry) = self.pairs.get_mut(composed) else {
-            return Salvage { messages: Vec::new(), notices: 0 };
+            return Salvage { messages: Vec::new(), notices: 0, presence: None };
         };
         let (key, slot) = entry.pair_mut();
-        let salvage = slot.pair.salvage();
+        let salvage = slot.pair.salvage(now);
         // The step may have taken its timer and not set the next.
         slot.timer = None;
         slot.schedule(key, config, timers, now);
