@@ -138,6 +138,11 @@ impl Remote {
         contained.map_err(|_| self.salvage(key.as_str(), config, timers, now))
     }
 
+    /// Asks a pair something; `None`: there is no such pair.
+    pub(super) fn look<R>(&self, composed: &str, ask: impl FnOnce(&Pair) -> R) -> Option<R> {
+        self.pairs.get(composed).map(|slot| ask(&slot.pair))
+    }
+
     /// Looks at a pair whose time has come; it is dropped when it holds nothing.
     ///
     /// # Errors
