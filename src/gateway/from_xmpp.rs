@@ -7,9 +7,9 @@ use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::address;
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
-use nuncio_translate::judge::{Refusal, judge};
+use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
-use nuncio_translate::pair::{Cause, LATEST_ERROR, Notice, PairKey};
+use nuncio_translate::pair::{Cause, From, LATEST_ERROR, Notice, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
 use nuncio_xmpp::stanza::is_error;
 use nuncio_xmpp::{
@@ -281,7 +281,8 @@ impl Gateway {
             }
             IqVerdict::Request { kind, id, payload } => {
                 let mut bytes = Vec::new();
-                if super::iq::answer(&mut bytes, kind, id, payload, addresses) {
+                let sees_user = || self.sees_user(addresses, now);
+                if super::iq::answer(&mut bytes, kind, id, payload, addresses, sees_user) {
                     iq.answer(bytes, now);
                 } else {
                     self.reply_uniform(iq, now);
@@ -292,6 +293,24 @@ impl Gateway {
             }
             IqVerdict::Ignore => iq.done(),
         }
+    }
+
+    /// Whether the sender may see the presence of the SIP user he addresses.
+    fn sees_user(&self, addresses: &Addresses, now: Moment) -> bool {
+        let Some(remote) = self.known_remote(addresses.from.domain()) else { return false };
+        let mut composed = String::new();
+        PairKey::compose(addresses.to.bare_str(), addresses.from.bare_str(), &mut composed);
+        let question = Question {
+            sip_user: addresses.to.bare_str(),
+            contact_domain: addresses.from.domain(),
+            direction: Direction::SipToXmpp,
+            kind: Kind::Presence,
+        };
+        let sees = |pair: &Pair| {
+            pair.from() == From::Yes
+                && judge(&self.policy.load(), &question, pair.consent(), now.unix()).is_ok()
+        };
+        remote.look(&composed, sees).unwrap_or(false)
     }
 
     /// An answer to one of our pings proves that what was sent before it was processed.

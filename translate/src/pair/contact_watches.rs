@@ -319,6 +319,16 @@ impl ContactWatches {
         self.backoff.deadline().is_some()
     }
 
+    /// The tag it is bound to.
+    pub(super) fn bound_tag(&self) -> Option<&CompactString> {
+        self.tag.as_ref()
+    }
+
+    /// The place of the budget that it holds.
+    pub(super) fn held_place(&self) -> Option<Place> {
+        self.place.then_some(Place::Subscription)
+    }
+
     /// The partner was reached again.
     pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
         self.backoff.reachable(step.context);
