@@ -56,7 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     // "presence" alone names the lines.
-    if !arguments.quick && arguments.only.as_deref() != Some("presence") && arguments.wants("presence-memory") {
+    if !arguments.quick && arguments.only.as_deref() != Some("presence") && arguments.wants("presence-memory")
+    {
         eprintln!("presence-memory");
         report.presence_memory = Some(presence.memory().context("presence-memory")?);
     }
