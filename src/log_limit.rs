@@ -52,6 +52,8 @@ causes! {
     ListenerFull: Warn, 2 of 10, "connections closed because a listener had no room for them";
     SipHandshake: Info, 5 of 20, "SIP connections whose TLS handshake failed";
     SipStranger: Warn, 5 of 20, "SIP connections of peers that are no front ends of ours";
+    MayBeLost: Info, 30 of 300, "messages that may not have arrived";
+    SipGarbage: Warn, 5 of 20, "SIP connections closed because what came was no SIP";
     SipSlow: Info, 5 of 20, "SIP connections closed because nothing arrived whole";
     StreamRefused: Warn, 1 of 20, "streams refused because the domain is no partner";
     StreamOpened: Info, 30 of 300, "inbound streams of partners";

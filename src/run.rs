@@ -99,7 +99,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         reason = signals.next(&context) => anyhow::bail!("{reason} again: stopped before everything was finished"),
     };
     let store = Arc::clone(&context.store);
-    let closed = tokio::task::spawn_blocking(move || store.close(STORE_PATIENCE)).await;
+    let closing = tokio::task::spawn_blocking(move || store.close(STORE_PATIENCE));
+    let closed = tokio::select! {
+        closed = closing => closed,
+        reason = signals.next(&context) => anyhow::bail!("{reason} again: stopped before everything was written"),
+    };
     context.gateway.log_budget().finish();
     status::counters(&context.gateway, "since the start");
     closed.context("the store ended with an internal error")??;

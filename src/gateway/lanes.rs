@@ -9,7 +9,9 @@ use nuncio_translate::pair::{Cause, Notice};
 use nuncio_translate::{Moment, message, stanza_id};
 use nuncio_xmpp::lane::{Failure, Lane, Outgoing, Output, WriteHooks};
 use nuncio_xmpp::{StartTag, ns};
-use tracing::debug;
+use tracing::{debug, info};
+
+use crate::log_limit::{self, Source};
 
 use super::pairs::Remote;
 use super::port::Port;
@@ -136,6 +138,11 @@ impl Gateway {
             return self.presence_lost(&receipt.pair, &cargo.sent, now);
         }
         self.counters.sip_to_xmpp_may_be_lost.add(1);
+        let source = Source::Domain(receipt.pair.remote_domain());
+        if self.log_budget.allows(log_limit::Cause::MayBeLost, source, now.instant) {
+            let (user, contact) = (self.shown(receipt.pair.sip_user()), self.shown(receipt.pair.contact()));
+            info!(%user, %contact, "a message may not have arrived: the stream ended before the partner confirmed it");
+        }
         let notice = Notice::new(Cause::MayBeLost, Moment::wall_at(receipt.sent_ms));
         self.notify_sip_user(receipt.pair.as_str(), receipt.pair.remote_domain(), notice, now);
     }

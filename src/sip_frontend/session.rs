@@ -12,11 +12,11 @@ use nuncio_sip::hop::{HopConnection, Outgoing};
 use nuncio_sip::{Frame, Framer, Limits};
 use nuncio_translate::Moment;
 use tokio::sync::Notify;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::gateway::port::Bells;
 use crate::gateway::{ConnectionId, Gateway, Route, SipPeer, SipPort, ToSipEnvelope};
-use crate::log_limit::Cause;
+use crate::log_limit::{Cause, Source};
 use crate::net::session::{End, Next, Session};
 
 /// The session of one SIP connection. Both sides may send requests on it.
@@ -203,7 +203,10 @@ impl Session for SipSession {
                 Ok(Some(Frame::Pong)) => self.port.step(|connection| connection.pong(now.instant)),
                 Ok(None) => break,
                 Err(error) => {
-                    debug!(connection = self.id.0, %error, "SIP connection closed: it cannot be framed any further");
+                    let source = Source::Address(self.address.into());
+                    if self.gateway.log_budget().allows(Cause::SipGarbage, source, now.instant) {
+                        warn!(peer = %self.address, %error, "SIP connection closed: what came is no SIP, or breaks a limit");
+                    }
                     self.port.step(|connection| connection.broken(&error, || self.tag()));
                     self.run(now);
                     self.show_out();

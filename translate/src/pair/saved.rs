@@ -25,9 +25,17 @@ pub(super) struct Saved {
 const WROTE_LAG: u64 = 3600;
 
 impl Saved {
-    /// The record of an earlier process, as it was read.
+    /// The record of an earlier process, as it was read. Restored dialogs jump ahead with their `CSeq`: that has to be
+    /// stored before the next restart, or the numbers after it would be the same again (RFC 3261 §12.2.1.1).
     pub(super) fn restored(record: &PairRecord) -> Self {
-        Self { print: print(record), wrote: record.sip_user_wrote, ..Self::default() }
+        let jumps = record.subscriber.is_some() || !record.notifiers.is_empty();
+        Self {
+            print: print(record),
+            wrote: record.sip_user_wrote,
+            dirty: jumps,
+            awaited: jumps,
+            ..Self::default()
+        }
     }
 
     pub(super) fn touch(&mut self) {
@@ -78,7 +86,7 @@ impl Saved {
     }
 }
 
-/// 0: an empty record. `CSeq` numbers do not count: restored dialogs jump ahead.
+/// 0: an empty record. `CSeq` numbers do not count: restored dialogs jump ahead, and the jump is stored.
 fn print(record: &PairRecord) -> u64 {
     if record.is_empty() {
         return 0;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use nuncio_sip::event::{Notifier, NotifierEnd, Terminate, TerminateReason};
 
-use super::To;
+use super::{NotifierRecord, To};
 use super::backoff::Backoff;
 use super::output::{Attempt, Ended, Fact};
 use super::step::Step;
@@ -30,6 +30,8 @@ const REPEAT: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub(super) struct UserWatches {
     watchers: Vec<Watcher>,
+    /// Dialogs that the end of the process ends, as they were: they stay on record until the endpoint has answered.
+    leaving: Vec<NotifierRecord>,
     /// The contact's resources.
     state: Presentity,
     /// `state` says what is so; otherwise nothing is known of the contact.

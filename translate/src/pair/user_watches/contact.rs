@@ -192,6 +192,8 @@ impl UserWatches {
 
     /// Tells the endpoints to subscribe elsewhere (EV-15). The contact is told nothing: they will be back.
     pub(in crate::pair) fn shutdown(&mut self, step: &mut Step<'_, '_>) {
+        let now = step.context.now;
+        self.leaving = self.watchers.iter().filter_map(|watcher| watcher.record(now)).collect();
         for watcher in &mut self.watchers {
             watcher.notifier.terminate(Terminate::because(TerminateReason::Deactivated), &mut step.event());
         }

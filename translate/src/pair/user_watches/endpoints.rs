@@ -104,7 +104,11 @@ impl UserWatches {
         step: &mut Step<'_, '_>,
     ) {
         if let Some(watcher) = self.watcher(tag) {
+            let ended = watcher.notifier.has_ended();
             watcher.notifier.response(serial, response, &mut step.event());
+            if ended {
+                self.leaving.retain(|record| record.dialog.local_tag != tag);
+            }
         }
     }
 

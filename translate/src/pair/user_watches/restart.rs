@@ -66,16 +66,20 @@ impl UserWatches {
     }
 
     pub(in crate::pair) fn record(&self, record: &mut PairRecord, now: Moment) {
-        let notifier = |watcher: &Watcher| {
-            let (dialog, expires) = watcher.notifier.record()?;
-            Some(NotifierRecord {
-                dialog: dialog.clone(),
-                endpoint: watcher.endpoint.clone(),
-                accept: watcher.media.into(),
-                expires_at: unix_at(expires, now),
-                front_end: watcher.front_end.clone(),
-            })
-        };
-        record.notifiers = self.watchers.iter().filter_map(notifier).collect();
+        let live = self.watchers.iter().filter_map(|watcher| watcher.record(now));
+        record.notifiers = live.chain(self.leaving.iter().cloned()).collect();
+    }
+}
+
+impl Watcher {
+    pub(super) fn record(&self, now: Moment) -> Option<NotifierRecord> {
+        let (dialog, expires) = self.notifier.record()?;
+        Some(NotifierRecord {
+            dialog: dialog.clone(),
+            endpoint: self.endpoint.clone(),
+            accept: self.media.into(),
+            expires_at: unix_at(expires, now),
+            front_end: self.front_end.clone(),
+        })
     }
 }
