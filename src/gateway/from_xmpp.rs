@@ -7,9 +7,9 @@ use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::address;
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
-use nuncio_translate::judge::{Refusal, judge};
+use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
-use nuncio_translate::pair::{Cause, LATEST_ERROR, Notice, PairKey};
+use nuncio_translate::pair::{Cause, From, LATEST_ERROR, Notice, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
 use nuncio_xmpp::stanza::is_error;
 use nuncio_xmpp::{
@@ -143,6 +143,7 @@ impl Gateway {
                         }
                         Err(message) => {
                             self.counters.xmpp_to_sip_failed.add(1);
+                            self.log_contact_failed("too many messages wait for the user", key, now);
                             let failure = XmppFailure {
                                 kind: ErrorType::Wait,
                                 ..XmppFailure::new(
@@ -163,7 +164,8 @@ impl Gateway {
     pub(super) fn log_contact_refused(&self, key: &PairKey, refusal: Refusal, what: &str, now: Moment) {
         let source = Source::Domain(key.remote_domain());
         if self.log_budget.allows(log_limit::Cause::ContactRefused, source, now.instant) {
-            info!(rule = refusal.name(), contact = %self.shown(key.contact()), "{what}");
+            let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
+            info!(rule = refusal.name(), %user, %contact, "{what}");
         }
     }
 
@@ -180,6 +182,7 @@ impl Gateway {
         let done = remote.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
             for message in pair.expired(&self.settings.pair, now) {
                 self.counters.xmpp_to_sip_failed.add(1);
+                self.log_contact_failed("it waited too long for its turn", key, now);
                 let failure = XmppFailure {
                     kind: ErrorType::Wait,
                     ..XmppFailure::new(Condition::RemoteServerTimeout, "the message waited too long")
@@ -278,7 +281,8 @@ impl Gateway {
             }
             IqVerdict::Request { kind, id, payload } => {
                 let mut bytes = Vec::new();
-                if super::iq::answer(&mut bytes, kind, id, payload, addresses) {
+                let sees_user = || self.sees_user(addresses, now);
+                if super::iq::answer(&mut bytes, kind, id, payload, addresses, sees_user) {
                     iq.answer(bytes, now);
                 } else {
                     self.reply_uniform(iq, now);
@@ -289,6 +293,24 @@ impl Gateway {
             }
             IqVerdict::Ignore => iq.done(),
         }
+    }
+
+    /// Whether the sender may see the presence of the SIP user he addresses.
+    fn sees_user(&self, addresses: &Addresses, now: Moment) -> bool {
+        let Some(remote) = self.known_remote(addresses.from.domain()) else { return false };
+        let mut composed = String::new();
+        PairKey::compose(addresses.to.bare_str(), addresses.from.bare_str(), &mut composed);
+        let question = Question {
+            sip_user: addresses.to.bare_str(),
+            contact_domain: addresses.from.domain(),
+            direction: Direction::SipToXmpp,
+            kind: Kind::Presence,
+        };
+        let sees = |pair: &Pair| {
+            pair.from() == From::Yes
+                && judge(&self.policy.load(), &question, pair.consent(), now.unix()).is_ok()
+        };
+        remote.look(&composed, sees).unwrap_or(false)
     }
 
     /// An answer to one of our pings proves that what was sent before it was processed.

@@ -24,6 +24,7 @@ mod places;
 pub mod port;
 mod presence;
 mod refused;
+mod revive;
 mod routes;
 mod status;
 #[cfg(test)]
@@ -422,6 +423,9 @@ impl Gateway {
         error!(contact = %self.shown(contact), messages, notices = lost.notices,
             "a pair was emptied after an internal error (see the panic above); the senders of its messages are told");
         lost.messages.into_iter().for_each(|message| message.fail(&incoming::lost(), now));
+        if let Some(presence) = lost.presence {
+            self.revive(composed, *presence, now);
+        }
     }
 
     fn next_sequence(&self) -> u64 {

@@ -106,10 +106,10 @@ impl Remote {
     /// Empties a pair on which a step panicked. It stays, with its serials, and is looked at again soon.
     fn salvage(&self, composed: &str, config: &PairConfig, timers: &Timers, now: Moment) -> PairLost {
         let Some(mut entry) = self.pairs.get_mut(composed) else {
-            return Salvage { messages: Vec::new(), notices: 0 };
+            return Salvage { messages: Vec::new(), notices: 0, presence: None };
         };
         let (key, slot) = entry.pair_mut();
-        let salvage = slot.pair.salvage();
+        let salvage = slot.pair.salvage(now);
         // The step may have taken its timer and not set the next.
         slot.timer = None;
         slot.schedule(key, config, timers, now);
@@ -136,6 +136,11 @@ impl Remote {
             }
         }));
         contained.map_err(|_| self.salvage(key.as_str(), config, timers, now))
+    }
+
+    /// Asks a pair something; `None`: there is no such pair.
+    pub(super) fn look<R>(&self, composed: &str, ask: impl FnOnce(&Pair) -> R) -> Option<R> {
+        self.pairs.get(composed).map(|slot| ask(&slot.pair))
     }
 
     /// Looks at a pair whose time has come; it is dropped when it holds nothing.

@@ -408,7 +408,7 @@ fn asked(reply: ReplyTo) -> Asked {
     Asked { connection: reply.connection.0, transaction: reply.transaction }
 }
 
-fn reply_to(asked: Asked) -> ReplyTo {
+pub(super) fn reply_to(asked: Asked) -> ReplyTo {
     ReplyTo { connection: ConnectionId(asked.connection), transaction: asked.transaction }
 }
 

@@ -55,7 +55,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             report.lines.extend(presence.throughput(line).context(name)?);
         }
     }
-    if !arguments.quick && arguments.wants("presence-memory") {
+    // "presence" alone names the lines.
+    if !arguments.quick && arguments.only.as_deref() != Some("presence") && arguments.wants("presence-memory")
+    {
         eprintln!("presence-memory");
         report.presence_memory = Some(presence.memory().context("presence-memory")?);
     }

@@ -319,7 +319,8 @@ pub(crate) fn table(report: &Report) -> String {
                 (restart.resident_bytes >> 20).to_string(),
             ]);
         }
-        let _ = write!(text, "\nStart after `kill -9`, and the subscriptions made again:\n\n{}", aligned(&rows));
+        let _ =
+            write!(text, "\nStart after `kill -9`, and the subscriptions made again:\n\n{}", aligned(&rows));
     }
     text
 }

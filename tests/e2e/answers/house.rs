@@ -52,6 +52,7 @@ pub(crate) struct Plan {
     pub(crate) unix_ms: u64,
     pub(crate) pair_queue: usize,
     pub(crate) message_cap: Option<usize>,
+    pub(crate) presence: PresenceConfig,
     /// What the process before this one left.
     pub(crate) store: Arc<Memory>,
     pub(crate) lane: LaneConfig,
@@ -79,6 +80,7 @@ impl Default for Plan {
             unix_ms: 1_795_184_285_000,
             pair_queue: 256,
             message_cap: None,
+            presence: PresenceConfig::default(),
             store: Arc::default(),
             lane: LaneConfig::default(),
             limits: Limits::default(),
@@ -156,7 +158,7 @@ pub(crate) struct Wire {
 struct Stage {
     new_lanes: std::sync::Mutex<Vec<(LaneKey, Arc<LanePort>)>>,
     randoms: AtomicU64,
-    /// The next so many draws panic.
+    /// Which of the next draws panics, from 1; 0: none.
     panics: AtomicU64,
 }
 
@@ -169,7 +171,7 @@ impl Environment for Runtime {
 
     fn random(&self) -> u64 {
         let one_less = |panics: u64| panics.checked_sub(1);
-        if self.0.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+        if self.0.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) == Ok(1) {
             panic!("on purpose: a test wants to see what becomes of it");
         }
         // SplitMix64: different every time, the same in every run.
@@ -201,7 +203,7 @@ impl House {
             node_key: stanza_id::Key::new(plan.key),
             sip_name: NAME.into(),
             pair: PairConfig { queue: plan.pair_queue, ..PairConfig::default() },
-            presence: PresenceConfig::default(),
+            presence: plan.presence,
             events: EventConfig::presence(NAME, NAME),
             places: PlaceLimits::default(),
             restart_rate: 100,
@@ -332,7 +334,12 @@ impl House {
 
     /// The next step that draws a random number panics.
     pub(crate) fn panic_once(&self) {
-        self.stage.panics.store(1, Ordering::Relaxed);
+        self.panic_at(1);
+    }
+
+    /// The step that draws the random number so many draws from now panics.
+    pub(crate) fn panic_at(&self, draw: u64) {
+        self.stage.panics.store(draw, Ordering::Relaxed);
     }
 
     /// Lets time pass, and everything that is due in it happen when it is due.

@@ -5,6 +5,7 @@ mod partner;
 mod presence_contact;
 mod presence_hostile;
 mod presence_restart;
+mod presence_show;
 mod presence_trust;
 mod presence_user;
 mod text;

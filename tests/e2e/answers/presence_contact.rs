@@ -305,3 +305,105 @@ fn xi_09_a_front_end_that_is_gone_makes_the_user_unavailable() {
     house.advance(HOUR + 10 * MINUTE);
     assert_eq!(house.told(PARTNER), ["unavailable desk"]);
 }
+
+#[test]
+fn pr_25_noresource_ends_it_and_pr_26_invariant_keeps_what_is_seen() {
+    let mut house = house();
+    let (wire, mut dialog) = house.seen_by(BOB);
+    house.status(wire, &dialog.notify("terminated;reason=noresource", ""));
+    assert_eq!(house.told(PARTNER), ["unavailable desk", "unsubscribed"]);
+    let (wire, mut dialog) = house.seen_by("carol@fabrikam.com");
+    house.status(wire, &dialog.notify("terminated;reason=invariant", ""));
+    house.advance(2 * HOUR);
+    assert!(house.told(PARTNER).is_empty() && house.requests().is_empty());
+    house.partner_says(PARTNER, &stanza("carol@fabrikam.com/x", "type='probe' id='p'", ""));
+    assert_eq!(house.told(PARTNER), ["available desk"]);
+}
+
+#[test]
+fn pr_21_probation_is_unavailable_until_it_may_be_tried_again() {
+    let mut house = house();
+    let (wire, mut dialog) = house.seen_by(BOB);
+    house.status(wire, &dialog.notify("terminated;reason=probation;retry-after=60", ""));
+    assert_eq!(house.told(PARTNER), ["unavailable desk"]);
+    house.advance(55 * SECOND);
+    assert!(house.requests().is_empty());
+    let mut dialog = Dialog::of(&house.wait_for_request(MINUTE));
+    house.status(wire, &dialog.notify(OPEN, &pidf(&[("desk", true, "", "")])));
+    assert_eq!(house.told(PARTNER), ["available desk"], "and no second subscribed");
+}
+
+#[test]
+fn pm_25_each_contact_has_a_dialog_of_his_own_and_hears_of_no_other() {
+    let mut house = house();
+    let (wire, mut bobs) = house.seen_by(BOB);
+    let (_, mut carols) = house.seen_by("carol@fabrikam.com");
+    assert_ne!(bobs.call_id, carols.call_id);
+    house.status(wire, &bobs.notify(OPEN, &pidf(&[("desk", true, &show("dnd"), "")])));
+    let stanzas = house.stanzas(PARTNER);
+    assert_eq!(stanzas.len(), 1);
+    assert_eq!(stanzas[0].attribute("to"), Some(BOB));
+    house.status(wire, &carols.notify(OPEN, &pidf(&[("desk", true, &show("away"), "")])));
+    let stanzas = house.stanzas(PARTNER);
+    assert_eq!(stanzas.len(), 1);
+    assert_eq!(stanzas[0].attribute("to"), Some("carol@fabrikam.com"));
+}
+
+#[test]
+fn pm_20_and_21_all_closed_is_unavailable_from_the_bare_address() {
+    let mut house = house();
+    let (wire, mut dialog) = house.contact_asks(BOB);
+    let document = pidf(&[("desk", true, "", ""), ("phone", true, "", "")]);
+    house.status(wire, &dialog.notify(OPEN, &document));
+    assert_eq!(house.told(PARTNER), ["subscribed", "available desk", "available phone"]);
+    house.status(wire, &dialog.notify(OPEN, &pidf(&[("desk", false, "", ""), ("phone", false, "", "")])));
+    assert_eq!(house.told(PARTNER), ["unavailable"]);
+}
+
+#[test]
+fn pr_27_and_pr_28_an_end_without_a_known_reason_is_begun_anew_and_its_expires_means_nothing() {
+    for state in ["terminated", "terminated;reason=unheard-of", "terminated;reason=deactivated;expires=3600"]
+    {
+        let mut house = house();
+        let (wire, mut dialog) = house.seen_by(BOB);
+        house.advance(2 * MINUTE);
+        house.status(wire, &dialog.notify(state, ""));
+        let again = house.wait_for_request(MINUTE);
+        assert_ne!(again.must("Call-ID").unwrap(), dialog.call_id, "{state}");
+        assert!(house.told(PARTNER).is_empty(), "{state}");
+    }
+}
+
+#[test]
+fn pr_11_who_asks_again_later_is_asked_for_again() {
+    let mut house = house();
+    house.rule = Box::new(|_| Reply::Status(503, "Service Unavailable"));
+    house.partner_says(PARTNER, &stanza(BOB, "type='subscribe'", ""));
+    house.advance(DAY);
+    let tries = house.requests().len();
+    assert!((2..=20).contains(&tries), "DEC-28: a bounded number of tries: {tries}");
+    house.rule = Box::new(accepts);
+    house.partner_says(PARTNER, &stanza(BOB, "type='subscribe'", ""));
+    let (wire, mut dialog) = (house.front_end(), Dialog::of(&house.request()));
+    house.status(wire, &dialog.notify(OPEN, &pidf(&[("desk", true, "", "")])));
+    assert_eq!(house.told(PARTNER), ["subscribed", "available desk"]);
+}
+
+#[test]
+fn ev_07_and_dec_09_failures_of_a_refresh_cost_the_dialog_and_not_the_consent() {
+    for (status, reason) in [(404, "Not Found"), (405, "Not Allowed"), (481, "Gone"), (480, "Away")] {
+        let mut house = house();
+        let (wire, dialog) = house.seen_by(BOB);
+        house.rule = Box::new(move |request| match request.must("To").unwrap().contains("tag=") {
+            true => Reply::Status(status, reason),
+            false => accepts(request),
+        });
+        let mut requests = house.wait_for_requests(HOUR);
+        while requests.iter().all(|request| request.must("Call-ID").unwrap() == dialog.call_id) {
+            requests.extend(house.wait_for_requests(10 * MINUTE));
+        }
+        let mut dialog = Dialog::of(requests.last().unwrap());
+        house.status(wire, &dialog.notify(OPEN, &pidf(&[("desk", true, &show("xa"), "")])));
+        assert_eq!(house.told(PARTNER), ["available desk xa"], "{status}: no second subscribed, no flapping");
+    }
+}

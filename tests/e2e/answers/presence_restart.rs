@@ -237,3 +237,72 @@ fn ev_15_after_a_planned_stop_what_we_subscribed_to_goes_on() {
     let mut house = restarted(&before, MINUTE);
     assert_eq!(house.request().must("Call-ID").unwrap(), dialog.call_id);
 }
+
+#[test]
+fn a_panic_in_a_pair_costs_neither_its_dialogs_nor_a_word_to_the_contact() {
+    let mut house = house();
+    let (wire, mut user) = house.user_sees(BOB);
+    house.partner_says(PARTNER, &stanza(BOB, "type='subscribe'", ""));
+    let mut contact = Dialog::of(&house.request());
+    house.status(wire, &contact.notify(OPEN, &pidf(&[("desk", true, "", "")])));
+    house.told(PARTNER);
+    let before = house.gateway.holdings();
+    house.panic_once();
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>away</show>"));
+    assert_eq!(house.count("pairs_lost"), 1);
+    assert_eq!(house.gateway.holdings(), before, "neither too few nor too many");
+    assert!(house.requests().is_empty() && house.told(PARTNER).is_empty());
+    // It goes on as after a restart.
+    house.advance(11 * SECOND);
+    let refresh = house.request();
+    assert_eq!(refresh.must("Call-ID").unwrap(), contact.call_id);
+    assert_eq!(house.status(wire, &contact.notify(OPEN, &pidf(&[("desk", true, "", "")]))), 200);
+    let told = house.told(PARTNER);
+    assert!(told.contains(&"probe".to_owned()), "{told:?}");
+    let fine = ["probe", "subscribed", "available desk"];
+    assert!(told.iter().all(|told| fine.contains(&told.as_str())), "{told:?}");
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>away</show>"));
+    house.advance(3 * SECOND);
+    let notify = house.request();
+    assert_eq!(notify.must("Call-ID").unwrap(), user.call_id);
+    assert!(notify.body.contains("away"), "{notify}");
+    assert_eq!(house.status(wire, &user.subscribe(3600)), 200);
+    assert_eq!(house.gateway.holdings(), before);
+}
+
+#[test]
+fn a_subscribe_whose_own_step_panics_is_answered_once_and_can_be_sent_again() {
+    let mut house = house();
+    let wire = house.front_end();
+    // The first two make the tag of the answer.
+    house.panic_at(3);
+    assert_eq!(house.status(wire, &subscribe(BOB, 3600)), 500);
+    assert_eq!(house.count("pairs_lost"), 1);
+    house.advance(MINUTE);
+    house.requests();
+    let (_, mut dialog) = house.user_asks(BOB);
+    house.partner_says(PARTNER, &stanza(BOB, "type='subscribed'", ""));
+    house.advance(MINUTE);
+    let states = house.states();
+    assert!(states.iter().any(|state| state.starts_with("active")), "{states:?}");
+    assert_eq!(house.status(wire, &dialog.subscribe(0)), 200);
+    house.advance(MINUTE);
+    assert_eq!(house.gateway.holdings().dialogs, 0, "nothing leaked");
+}
+
+#[test]
+fn a_panic_for_every_step_of_a_contact_leaks_no_place() {
+    let mut house = house();
+    for number in 0..20 {
+        house.panic_once();
+        house.partner_says(PARTNER, &stanza(&format!("bob{number}@fabrikam.com"), "type='subscribe'", ""));
+    }
+    assert_eq!(house.count("pairs_lost"), 20);
+    house.advance(HOUR / 4);
+    for number in 0..20 {
+        house.partner_says(PARTNER, &stanza(&format!("bob{number}@fabrikam.com"), "type='unsubscribe'", ""));
+    }
+    house.advance(HOUR);
+    let holdings = house.gateway.holdings();
+    assert_eq!((holdings.subscriptions, holdings.dialogs, holdings.pairs), (0, 0, 0));
+}

@@ -326,3 +326,46 @@ fn sec_43_subscribe_and_probe_for_nobody_and_for_somebody_look_alike_from_outsid
     }
     assert!(seen.iter().all(Vec::is_empty), "{seen:?}");
 }
+
+/// The answer to service discovery of alice.
+fn disco(house: &mut House, from: &str, to: &str, what: &str) -> Element {
+    let (_, remote) = from.split_once('@').unwrap();
+    let query = format!("<query xmlns='http://jabber.org/protocol/disco#{what}'/>");
+    house.partner_says(remote, &format!("<iq type='get' id='d' from='{from}/x' to='{to}'>{query}</iq>"));
+    house.advance(2 * SECOND);
+    let mut answers: Vec<_> =
+        house.stanzas(remote).into_iter().filter(|stanza| stanza.name == "iq").collect();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    answers.remove(0)
+}
+
+#[test]
+fn xe_02_service_discovery_of_a_user_is_for_those_who_see_him() {
+    let mut house = house();
+    let (wire, mut dialog) = house.seen_by(BOB);
+    let info = disco(&mut house, BOB, ALICE, "info");
+    assert_eq!((info.attribute("type"), info.attribute("from")), (Some("result"), Some(ALICE)));
+    assert!(info.raw.contains("<identity category='account' type='registered'/>"), "{}", info.raw);
+    assert!(info.raw.contains("<feature var='http://jabber.org/protocol/disco#info'/>"), "{}", info.raw);
+    let items = disco(&mut house, BOB, ALICE, "items");
+    assert_eq!(items.attribute("type"), Some("result"));
+    // Strangers, and he himself about others, get the same for users who are there and who are not.
+    for (from, to) in [
+        ("carol@fabrikam.com", ALICE),
+        ("carol@fabrikam.com", "nobody@contoso.com"),
+        (BOB, "nobody@contoso.com"),
+        (EVE, ALICE),
+    ] {
+        for what in ["info", "items"] {
+            assert_eq!(
+                disco(&mut house, from, to, what).condition(),
+                Some("service-unavailable"),
+                "{from} {to}"
+            );
+        }
+    }
+    assert_eq!(house.gateway.holdings().pairs, 1, "asking makes no pair");
+    // And he himself, once he sees her no more.
+    house.status(wire, &dialog.notify("terminated;reason=rejected", ""));
+    assert_eq!(disco(&mut house, BOB, ALICE, "info").condition(), Some("service-unavailable"));
+}

@@ -320,3 +320,88 @@ fn adr_21_a_notify_of_a_front_end_that_may_not_speak_for_the_domain_shows_nothin
     assert_eq!(house.status(wire, &dialog.notify(OPEN, &pidf(&[("desk", true, &show("dnd"), "")]))), 200);
     assert_eq!(house.told(PARTNER), ["available desk dnd"]);
 }
+
+#[test]
+fn pm_28_presence_for_a_resource_that_nobody_was_shown_is_ignored() {
+    let mut house = house();
+    house.user_sees(BOB);
+    let elsewhere =
+        format!("<presence from='bob@fabrikam.com/home' to='{ALICE}/nowhere'><show>xa</show></presence>");
+    house.partner_says(PARTNER, &elsewhere);
+    house.advance(MINUTE);
+    assert!(house.requests().is_empty() && house.stanzas(PARTNER).is_empty());
+}
+
+#[test]
+fn both_directions_interleave_and_neither_ends_the_other() {
+    let mut house = house();
+    let (wire, mut user) = house.user_sees(BOB);
+    house.partner_says(PARTNER, &stanza(BOB, "type='subscribe'", ""));
+    let mut contact = Dialog::of(&house.request());
+    house.status(wire, &contact.notify(OPEN, &pidf(&[("desk", true, "", "")])));
+    assert_eq!(house.told(PARTNER), ["subscribed", "available desk"]);
+    // The SIP user stops watching: he is still there, for his front end says so.
+    house.status(wire, &user.subscribe(0));
+    assert_eq!(house.states(), ["terminated;reason=timeout"]);
+    assert!(house.told(PARTNER).is_empty());
+    house.status(wire, &contact.notify(OPEN, &pidf(&[("desk", true, &show("xa"), "")])));
+    assert_eq!(house.told(PARTNER), ["available desk xa"]);
+    // The contact stops watching: what he agreed to lasts.
+    let (_, _) = house.user_asks(BOB);
+    assert_eq!(house.told(PARTNER), ["probe"]);
+    house.requests();
+    house.partner_says(PARTNER, &stanza(BOB, "type='unsubscribe'", ""));
+    assert_eq!(house.told(PARTNER), ["unavailable desk", "unsubscribed"]);
+    house.requests();
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>chat</show>"));
+    house.advance(6 * SECOND);
+    assert!(house.request().body.contains("chat"));
+}
+
+#[test]
+fn pr_30_pr_39_and_ev_10_how_long_is_granted() {
+    let mut house = house();
+    let wire = house.front_end();
+    let plain = || Request::new("SUBSCRIBE", BOB).with("Event: presence").with(format!("Contact: {HERE}"));
+    for (request, granted) in [
+        (plain(), "3600"),
+        (plain().with("Expires: 60"), "60"),
+        (plain().with("Expires: 28800"), "28800"),
+        (plain().with("Expires: 99999999"), "28800"),
+    ] {
+        let answer = house.ask(wire, request.bytes());
+        assert_eq!((answer.status(), answer.header("Expires")), (Some(200), Some(granted)), "{answer}");
+    }
+    let brief = house.ask(wire, plain().with("Expires: 59").bytes());
+    assert_eq!((brief.status(), brief.header("Min-Expires")), (Some(423), Some("60")));
+}
+
+#[test]
+fn pr_45_unavailable_from_the_bare_address_closes_every_resource() {
+    let mut house = house();
+    house.user_sees(BOB);
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/phone", "", ""));
+    house.advance(6 * SECOND);
+    house.requests();
+    house.partner_says(PARTNER, &stanza(BOB, "type='unavailable'", ""));
+    house.advance(6 * SECOND);
+    let notify = house.request();
+    assert!(notify.body.contains("<basic>closed") && !notify.body.contains("<basic>open"), "{notify}");
+}
+
+#[test]
+fn pr_36_a_contact_who_has_forgotten_is_asked_for_consent_again_once() {
+    let mut house = house();
+    let (wire, mut dialog) = house.user_sees(BOB);
+    house.status(wire, &dialog.subscribe(0));
+    house.advance(MINUTE);
+    house.told(PARTNER);
+    house.user_asks(BOB);
+    assert_eq!(house.told(PARTNER), ["probe"]);
+    house.partner_says(PARTNER, &stanza(BOB, "type='unsubscribed'", ""));
+    assert_eq!(house.told(PARTNER), ["subscribe"]);
+    house.requests();
+    house.partner_says(PARTNER, &stanza(BOB, "type='unsubscribed'", ""));
+    assert!(house.told(PARTNER).is_empty());
+    assert_eq!(house.states().last().unwrap(), "terminated;reason=rejected");
+}

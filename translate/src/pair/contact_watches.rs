@@ -7,6 +7,7 @@ mod endings;
 mod front_end;
 mod restart;
 mod show;
+mod stored;
 
 use std::time::Instant;
 
@@ -27,6 +28,7 @@ use crate::address::{Contact, SipUser};
 use crate::judge::{Permit, Refusal};
 use crate::presence::to_xmpp::Subscription;
 use crate::presence::{Presentity, Shown};
+use stored::Stored;
 
 /// The half of a pair in which the contact watches.
 #[derive(Debug, Default)]
@@ -62,7 +64,8 @@ pub(super) struct ContactWatches {
     farewell_until: Option<Instant>,
     backoff: Backoff,
     owes: Owes,
-    stored_expiry: Option<Instant>,
+    /// What is on record of the subscription.
+    stored: Option<Stored>,
     /// Milliseconds of Unix time.
     unavailable_since: Option<u64>,
 }
@@ -319,6 +322,16 @@ impl ContactWatches {
         self.backoff.deadline().is_some()
     }
 
+    /// The tag it is bound to.
+    pub(super) fn bound_tag(&self) -> Option<&CompactString> {
+        self.tag.as_ref()
+    }
+
+    /// The place of the budget that it holds.
+    pub(super) fn held_place(&self) -> Option<Place> {
+        self.place.then_some(Place::Subscription)
+    }
+
     /// The partner was reached again.
     pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
         self.backoff.reachable(step.context);
@@ -408,10 +421,10 @@ impl ContactWatches {
         if idle && std::mem::take(&mut self.place) {
             step.context.budget.give_back(step.context.key, Place::Subscription);
         }
-        let expiry =
-            self.subscriber.as_ref().and_then(|subscriber| subscriber.record()).map(|record| record.1);
-        if expiry != self.stored_expiry {
-            self.stored_expiry = expiry;
+        let record = self.subscriber.as_ref().and_then(|subscriber| subscriber.record());
+        let record = record.map(|(dialog, expires)| Stored::new(dialog, expires));
+        if !Stored::still_serves(self.stored, record) {
+            self.stored = record;
             step.saved.touch();
         }
     }

@@ -15,6 +15,7 @@ mod presence;
 mod record;
 mod reported;
 pub mod roster;
+mod salvage;
 mod saved;
 mod step;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use presence::{Arrived, Routable, Subscribing};
 pub use record::{From, NotifierRecord, PairRecord, SubscriberRecord, To};
 pub use reported::LATEST_ERROR;
 use reported::Reported;
+pub use salvage::{Rescued, Salvage};
 use saved::Saved;
 
 use crate::Moment;
@@ -123,16 +125,6 @@ pub enum NextForSip {
     Message,
     /// A notice, which needs no permit: call [`Pair::release_notice`].
     Notice,
-}
-
-/// What a pair held that can be held no longer.
-#[derive(Debug)]
-pub struct Salvage<M> {
-    /// Messages of the contact: the one that was on its way to the SIP user, which may have arrived, then those
-    /// that waited.
-    pub messages: Vec<M>,
-    /// Messages of the SIP user that he was to be told of.
-    pub notices: u64,
 }
 
 impl<M> Default for Pair<M> {
@@ -294,24 +286,6 @@ impl<M> Pair<M> {
     /// Takes out all messages that wait, because they will not leave any more.
     pub fn give_up(&mut self) -> Vec<M> {
         self.waiting.drain(..).map(|waiting| waiting.stanza).collect()
-    }
-
-    /// Empties a pair that a failed step may have left in any state. Who wrote to whom, what was reported and the
-    /// count of serials stay, so that an answer to what was pending settles nothing that comes later. Presence is
-    /// given up: endpoints subscribe again when their refresh is refused, and the record in the store is left as it is.
-    pub fn salvage(&mut self) -> Salvage<M> {
-        let (consent, serial) = (self.consent, self.serial);
-        let reported = std::mem::take(&mut self.reported);
-        let old = std::mem::replace(self, Self { consent, serial, reported, ..Self::default() });
-        let mut notices = old.notices.count();
-        let mut messages = Vec::with_capacity(old.waiting.len() + 1);
-        match old.pending.map(|pending| pending.item) {
-            Some(ToSip::Message(message)) => messages.push(message),
-            Some(ToSip::Notice(notice)) => notices += u64::from(notice.count),
-            None => {}
-        }
-        messages.extend(old.waiting.into_iter().map(|waiting| waiting.stanza));
-        Salvage { messages, notices }
     }
 
     fn pend(&mut self, item: ToSip<M>) -> (u64, &ToSip<M>) {

@@ -48,10 +48,10 @@ pub struct Arrived<'a> {
 /// Everything about presence that a pair has to remember; pairs that only exchange messages have none of it.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    roster: Roster,
-    contact: ContactWatches,
-    user: UserWatches,
-    orders: Orders,
+    pub(super) roster: Roster,
+    pub(super) contact: ContactWatches,
+    pub(super) user: UserWatches,
+    pub(super) orders: Orders,
     /// When consent lapses, or a kept request has waited for long enough.
     lapse_at: Option<Instant>,
 }

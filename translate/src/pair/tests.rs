@@ -133,7 +133,7 @@ fn salvage_gives_back_what_was_held_and_keeps_what_must_not_start_again() {
     let first = inbound(&pair, now);
     let (serial, _) = pair.release(first).unwrap();
     pair.notify(Notice::new(Cause::MayBeLost, UNIX_EPOCH));
-    let salvage = pair.salvage();
+    let salvage = pair.salvage(now);
     assert_eq!(salvage.messages.iter().map(Element::text).collect::<Vec<_>>(), ["1", "2"]);
     assert_eq!(salvage.notices, 1);
     assert_eq!((pair.owes(), pair.next_for_sip()), (0, NextForSip::Nothing));

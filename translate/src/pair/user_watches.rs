@@ -177,6 +177,11 @@ impl UserWatches {
         self.backoff.deadline().is_some()
     }
 
+    /// The tags that its endpoints are bound to.
+    pub(super) fn bound_tags(&self) -> impl Iterator<Item = &CompactString> {
+        self.watchers.iter().map(|watcher| watcher.notifier.local_tag())
+    }
+
     /// The partner was reached again.
     pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
         self.backoff.reachable(step.context);

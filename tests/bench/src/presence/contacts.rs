@@ -76,11 +76,10 @@ pub(crate) async fn run(job: PresenceJob, mut orders: Orders) -> Result<()> {
     while let Some(order) = orders.next().await? {
         match order {
             Order::Round(round) => {
-                let outcome =
-                    load.round(round, 0, &[Kind::Arrived], |pair, sequence| {
-                        contacts.write(pair, sequence, &presence);
-                        Ok(())
-                    });
+                let outcome = load.round(round, 0, &[Kind::Arrived], |pair, sequence| {
+                    contacts.write(pair, sequence, &presence);
+                    Ok(())
+                });
                 orders.answer(&outcome.await)?;
             }
             Order::Establish(range) => {
@@ -126,7 +125,8 @@ async fn accept(contacts: Rc<Contacts>, listener: TcpListener) {
             if let Err(error) = contacts.serve(tcp, number).await {
                 // A gateway that is killed says no goodbye.
                 let text = format!("{error:#}");
-                if !text.contains("close_notify") && !text.contains("reset") && !text.contains("Broken pipe") {
+                if !text.contains("close_notify") && !text.contains("reset") && !text.contains("Broken pipe")
+                {
                     contacts.tally.borrow_mut().complain(text);
                 }
             }

@@ -83,8 +83,9 @@ pub(crate) async fn run(job: PresenceJob, mut orders: Orders) -> Result<()> {
         match order {
             Order::Round(round) => {
                 let wanted = [Kind::Answered, Kind::Arrived];
-                let outcome =
-                    load.round(round, 0, &wanted, |pair, sequence| house.notify(pair, sequence, &notify)).await;
+                let outcome = load
+                    .round(round, 0, &wanted, |pair, sequence| house.notify(pair, sequence, &notify))
+                    .await;
                 orders.answer(&outcome)?;
             }
             Order::Establish(range) => {
@@ -148,7 +149,8 @@ async fn accept(house: Rc<House>, listener: TcpListener) {
             if let Err(error) = house.serve(tcp).await {
                 // A gateway that is killed says no goodbye.
                 let text = format!("{error:#}");
-                if !text.contains("close_notify") && !text.contains("reset") && !text.contains("Broken pipe") {
+                if !text.contains("close_notify") && !text.contains("reset") && !text.contains("Broken pipe")
+                {
                     house.tally.borrow_mut().complain(text);
                 }
             }
@@ -295,7 +297,8 @@ impl House {
             }
             let text = |name| Ok::<_, anyhow::Error>(std::str::from_utf8(field(head, name)?)?);
             let contact = text("Contact")?;
-            let target = contact.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(uri, _)| uri);
+            let target =
+                contact.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(uri, _)| uri);
             let (to, from, call_id) = (text("To")?, text("From")?, text("Call-ID")?);
             let tag = if to.contains(";tag=") { "" } else { ";tag=sink" };
             dialog.head = format!(

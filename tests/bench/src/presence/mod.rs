@@ -129,7 +129,8 @@ impl Presence<'_> {
             let gateway = self.start(&more)?;
             let listening = begin.elapsed().as_secs_f64();
             let mut curve = [0.0; 4];
-            for (part, time) in [STORED / 10, STORED / 2, STORED / 10 * 9, STORED].into_iter().zip(&mut curve) {
+            for (part, time) in [STORED / 10, STORED / 2, STORED / 10 * 9, STORED].into_iter().zip(&mut curve)
+            {
                 while house.ask::<Count>(Order::Count)?.subscriptions < u64::from(part) {
                     ensure!(
                         begin.elapsed() < RESTART,

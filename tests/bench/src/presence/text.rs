@@ -97,7 +97,11 @@ mod tests {
             template.write(&mut out, 42, 7, 9);
             let text = String::from_utf8(out).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{} bytes: {text}", body.len());
+            assert!(
+                head.ends_with(&format!("Content-Length: {}", body.len())),
+                "{} bytes: {text}",
+                body.len()
+            );
             assert!((400..=600).contains(&body.len()), "{}", body.len());
             assert!(!text.contains(['{', '}']), "{text}");
         }

@@ -1,0 +1,84 @@
+//! What remains of a pair when a step on it failed half way.
+
+use compact_str::CompactString;
+
+use super::output::{Asked, Output};
+use super::presence::Presence;
+use super::{Context, From, Pair, PairRecord, Place, ToSip};
+use crate::Moment;
+
+/// What a pair held that can be held no longer.
+#[derive(Debug)]
+pub struct Salvage<M> {
+    /// Messages of the contact: the one that was on its way to the SIP user, which may have arrived, then those
+    /// that waited.
+    pub messages: Vec<M>,
+    /// Messages of the SIP user that he was to be told of.
+    pub notices: u64,
+    /// Let go of what it names, then [`Pair::revive`] it.
+    pub presence: Option<Box<Rescued>>,
+}
+
+/// The presence of a pair, as far as a restart would bring it back.
+#[derive(Debug)]
+pub struct Rescued {
+    /// Its local tags. Some may be bound no more.
+    pub tags: Vec<CompactString>,
+    /// Places of the budget that it held.
+    pub places: Vec<Place>,
+    /// Requests whose answers it had not given out.
+    pub asked: Vec<Asked>,
+    pub record: Box<PairRecord>,
+}
+
+impl<M> Pair<M> {
+    /// Empties a pair that a failed step may have left in any state. Who wrote to whom, what was reported and the
+    /// count of serials stay, so that an answer to what was pending settles nothing that comes later; so does what is
+    /// known of the store.
+    pub fn salvage(&mut self, now: Moment) -> Salvage<M> {
+        let record = Box::new(self.record(now));
+        let presence = self.presence.take().map(|presence| Box::new(presence.rescue(record)));
+        let (consent, serial) = (self.consent, self.serial);
+        let (reported, saved) = (std::mem::take(&mut self.reported), std::mem::take(&mut self.saved));
+        let old = std::mem::replace(self, Self { consent, serial, reported, saved, ..Self::default() });
+        let mut notices = old.notices.count();
+        let mut messages = Vec::with_capacity(old.waiting.len() + 1);
+        match old.pending.map(|pending| pending.item) {
+            Some(ToSip::Message(message)) => messages.push(message),
+            Some(ToSip::Notice(notice)) => notices += u64::from(notice.count),
+            None => {}
+        }
+        messages.extend(old.waiting.into_iter().map(|waiting| waiting.stanza));
+        Salvage { messages, notices, presence }
+    }
+
+    /// Takes presence up again as after a restart: poll it, and call [`Pair::resume`] after a while. Nothing happens if
+    /// somebody has begun anew meanwhile.
+    pub fn revive(&mut self, record: PairRecord, context: &mut Context<'_>) {
+        if self.presence.is_none() {
+            self.presence = Self::restored(record, context).presence;
+            // What had changed may not be stored yet.
+            self.saved.touch();
+        }
+    }
+}
+
+impl Presence {
+    fn rescue(self, record: Box<PairRecord>) -> Rescued {
+        let tags = self.contact.bound_tag().into_iter().chain(self.user.bound_tags());
+        let mut tags: Vec<_> = tags.cloned().collect();
+        let kept = (self.roster.from == From::Kept).then_some(Place::KeptRequest);
+        let places = self.contact.held_place().into_iter().chain(kept).collect();
+        let mut asked = Vec::new();
+        for (_, output) in self.orders {
+            match output {
+                Output::Answer { asked: request, .. } | Output::Refuse { asked: request, .. } => {
+                    asked.push(request);
+                }
+                Output::Released(tag) => tags.push(tag),
+                _ => {}
+            }
+        }
+        Rescued { tags, places, asked, record }
+    }
+}
