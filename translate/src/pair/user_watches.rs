@@ -23,6 +23,11 @@ use crate::presence::to_xmpp::Subscription;
 const GATHER: Duration = Duration::from_secs(1);
 /// How long the answer to somebody's single question is kept for his next one.
 const POLLED: Duration = Duration::from_secs(300);
+/// A contact who was asked for his presence and is not heard is asked again after this time, then after four times as
+/// long, and so on: within half an hour, longer than servers put off trying again.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// So many times; then he counts as silent.
+const TRIES: u32 = 5;
 /// A request that nobody answered is repeated when an endpoint asks again after so long.
 const REPEAT: Duration = Duration::from_secs(3600);
 
@@ -45,6 +50,8 @@ pub(super) struct UserWatches {
     ask_again: bool,
     /// He is asked for his presence then, unless he is heard before (DEC-22, XI-10).
     probe_at: Option<Instant>,
+    /// So many times he was asked for it without being heard.
+    tries: u32,
     /// Who is silent until then is unknown.
     answer_until: Option<Instant>,
     /// Until then one `unsubscribed` may answer a probe that was sent before the contact was asked for consent.
@@ -246,9 +253,22 @@ impl UserWatches {
         step.cross(permit, what, &id, stored);
         self.probe_at = None;
         if what == Subscription::Probe {
-            self.answer_until = Some(at + step.context.config.answer);
+            if self.tries == 0 {
+                self.answer_until = Some(at + step.context.config.answer);
+            }
+            self.probe_at = self.is_watched().then(|| at + self.ask_again_after(step));
+            self.tries = self.tries.saturating_add(1);
         }
         self.asked = Some(Asked { what, id, at });
+    }
+
+    /// His answer may be lost where nobody notices: his server does not try to reach ours for a while after it failed to,
+    /// as it does while ours is restarted.
+    fn ask_again_after(&self, step: &Step<'_, '_>) -> Duration {
+        match self.tries < TRIES {
+            true => ASK_AGAIN * 4_u32.saturating_pow(self.tries),
+            false => step.context.config.silence,
+        }
     }
 
     fn probe_now(&mut self, step: &mut Step<'_, '_>) {
@@ -264,7 +284,6 @@ impl UserWatches {
     fn not_answered(&mut self, step: &mut Step<'_, '_>) {
         self.ask_again = false;
         self.forget_state();
-        self.probe_at = self.is_watched().then(|| step.context.now.instant + step.context.config.silence);
         self.changed(step);
     }
 }

@@ -292,10 +292,33 @@ fn xi_10_a_contact_who_is_silent_for_long_is_asked_and_then_unknown() {
         rig.in_dialog(&endpoint.subscribe(3600));
         notified(&mut rig);
     }
-    assert_eq!(rig.told(), ["probe"]);
+    assert_eq!(rig.told(), ["probe"; 6], "and again, but not for long");
     rig.pass(MINUTE);
     rig.in_dialog(&endpoint.subscribe(3600));
     assert_eq!(body(&answered(&mut rig, 200).pop().unwrap()), "");
+}
+
+#[test]
+fn xi_10_an_answer_that_was_lost_is_asked_for_again() {
+    let (mut rig, mut endpoint) = watching();
+    rig.in_dialog(&endpoint.subscribe(0));
+    add(&mut rig, "epid1", 3600);
+    notified(&mut rig);
+    assert_eq!(rig.told(), ["unavailable", "probe"]);
+    rig.pass(Duration::from_secs(4));
+    assert_eq!(rig.told(), [""; 0]);
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.told(), ["probe"]);
+    // Late, when the contact already counts as unknown.
+    rig.pass(MINUTE);
+    notified(&mut rig);
+    rig.stanza("/balcony", "", "<show>dnd</show>");
+    rig.pass(Duration::from_secs(6));
+    let last = answered(&mut rig, 200).pop().unwrap();
+    assert!(body(&last).contains("dnd"), "{}", body(&last));
+    rig.told();
+    rig.pass(MINUTE * 30);
+    assert_eq!(rig.told(), [""; 0], "he was heard");
 }
 
 #[test]

@@ -35,6 +35,7 @@ impl UserWatches {
         if self.is_watched() {
             // His server may have agreed for him, and then it says no more (DEC-22).
             self.probe_at = Some(step.context.now.instant + SHOWS_HIMSELF);
+            self.tries = 0;
         }
     }
 
@@ -81,6 +82,7 @@ impl UserWatches {
         let first = !std::mem::replace(&mut self.known, true);
         let changed = self.state.report(report);
         let answered = self.answer_until.take().is_some();
+        self.tries = 0;
         self.ask_again = false;
         // A contact who says nothing for long is asked whether he is still there (XI-10).
         let silence = step.context.config.silence;
@@ -139,6 +141,8 @@ impl UserWatches {
             Sent::Subscription(Subscription::Probe) if self.is_watched() => {
                 self.owes.ask = true;
                 // Nobody was asked, so nobody is silent.
+                self.probe_at = None;
+                self.tries = 0;
                 self.answer_until =
                     self.answer_until.map(|_| step.context.now.instant + step.context.config.answer);
             }

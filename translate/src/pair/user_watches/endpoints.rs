@@ -232,6 +232,7 @@ impl UserWatches {
             To::Yes => {
                 self.ask_again = true;
                 if self.answer_until.is_none() {
+                    self.tries = 0;
                     self.ask(permit, Subscription::Probe, step);
                 }
             }
