@@ -161,10 +161,10 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
         let policy = self.gateway.policy.load();
         let (kind, consent) = match &stanza.envelope.cargo {
             Cargo::Message(_) => (Kind::Message, Consent::default()),
-            Cargo::Presence(cargo) => match cargo.judged {
-                Some(judged) => judged,
-                None => return true,
-            },
+            // What waited over a change of the rules may say more than it may now: the pair says it anew.
+            Cargo::Presence(cargo) => {
+                return cargo.judged.is_none() || stanza.envelope.generation == policy.generation();
+            }
         };
         if stanza.envelope.generation != policy.generation() {
             let question = Question {

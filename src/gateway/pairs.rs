@@ -42,8 +42,8 @@ pub(super) type PairLost = Salvage<Incoming>;
 #[derive(Debug)]
 struct Slot {
     pair: Pair,
-    /// The earliest entry the timers hold for this pair.
-    timer: Option<Instant>,
+    /// The entries that the timers hold for this pair, each earlier than the ones before it.
+    timers: SmallVec<[Instant; 2]>,
 }
 
 impl Remote {
@@ -95,7 +95,7 @@ impl Remote {
             None => self
                 .pairs
                 .entry(PairKey::from_composed(composed))
-                .or_insert_with(|| Slot { pair: Pair::default(), timer: None }),
+                .or_insert_with(|| Slot { pair: Pair::default(), timers: SmallVec::new() }),
         };
         let (key, slot) = entry.pair_mut();
         let result = step(key, &mut slot.pair);
@@ -110,8 +110,6 @@ impl Remote {
         };
         let (key, slot) = entry.pair_mut();
         let salvage = slot.pair.salvage(now);
-        // The step may have taken its timer and not set the next.
-        slot.timer = None;
         slot.schedule(key, config, timers, now);
         salvage
     }
@@ -170,9 +168,7 @@ impl Remote {
     ) {
         if let Some(mut entry) = self.pairs.get_mut(key.as_str()) {
             let (key, slot) = entry.pair_mut();
-            if slot.timer.is_some_and(|timer| timer <= now.instant) {
-                slot.timer = None;
-            }
+            slot.timers.retain(|timer| *timer > now.instant);
             visit(key, &mut slot.pair);
             if !slot.pair.is_idle(now) {
                 slot.schedule(key, config, timers, now);
@@ -184,7 +180,7 @@ impl Remote {
 
     /// Puts a restored pair in its place.
     pub(super) fn insert(&self, key: &PairKey, pair: Pair) {
-        self.pairs.insert(key.clone(), Slot { pair, timer: None });
+        self.pairs.insert(key.clone(), Slot { pair, timers: SmallVec::new() });
     }
 
     /// The pairs there are.
@@ -255,8 +251,8 @@ impl Slot {
             None if self.pair.is_idle(now) => now.instant + LINGER,
             None => return,
         };
-        if self.timer.is_none_or(|timer| wanted < timer) {
-            self.timer = Some(wanted);
+        if self.timers.iter().all(|timer| wanted < *timer) {
+            self.timers.push(wanted);
             timers.schedule(wanted, Due::Pair(key.clone()));
         }
     }

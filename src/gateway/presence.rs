@@ -7,7 +7,7 @@ use nuncio_sip::event::{self, Answer, Undelivered, check_notify, check_subscribe
 use nuncio_sip::hop::HopFailure;
 use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::Moment;
-use nuncio_translate::judge::{Consent, Direction, Kind, Question, judge};
+use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::from_sip;
 use nuncio_translate::pair::{
     self, Arrived, Asked, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
@@ -158,16 +158,34 @@ impl Gateway {
         };
         if !usable {
             // Nobody of ours can be meant: the silence that unknown users get (PR-15).
-        } else if asks {
+        } else if asks && self.is_worth_a_pair(&composed, &arrived, now) {
             self.with_presence(&composed, contact.domain(), now, |pair, context| {
                 pair.contact_presence(arrived, context);
             });
         } else {
+            // Nothing happens if it is not there.
             self.visit_presence(&PairKey::from_composed(&composed), now, |pair, context| {
                 pair.contact_presence(arrived, context);
             });
         }
         stanza.done();
+    }
+
+    /// Whether a request of a contact may make a pair: what the rules refuse leaves nothing behind, but for a request
+    /// that is kept until the SIP user adds the contact.
+    fn is_worth_a_pair(&self, composed: &str, arrived: &Arrived<'_>, now: Moment) -> bool {
+        let key = PairKey::from_composed(composed);
+        let question = Question {
+            sip_user: key.sip_user(),
+            contact_domain: key.remote_domain(),
+            direction: Direction::XmppToSip,
+            kind: Kind::Subscribe,
+        };
+        match judge(&self.policy.load(), &question, &Consent::default(), now.unix()).map(drop) {
+            Ok(()) => true,
+            Err(Refusal::SipUserFirst) => matches!(arrived.reading, Reading::Subscribe),
+            Err(_) => false,
+        }
     }
 
     /// A stanza of presence surely or possibly did not arrive.
@@ -303,8 +321,9 @@ impl Gateway {
 
     /// Puts a stanza on the lane to the partner. `false`: it was not taken.
     fn push_presence(&self, key: &PairKey, consent: &Consent, item: ToXmpp, now: Moment) -> bool {
-        // No lane, and nothing in one, for a domain that is no partner any more.
-        if self.policy.load().partner(key.remote_domain()).is_none() {
+        // No lane, and nothing in one, for a domain that is no partner any more, or not ours.
+        let policy = self.policy.load();
+        if policy.partner(key.remote_domain()).is_none() || !policy.serves(key.local_domain()) {
             return true;
         }
         let remote = self.remote(key.remote_domain());

@@ -100,6 +100,7 @@ impl From<Refusal> for Diagnostic {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::UnlistedDomain | Refusal::PartnerDisabled => Self::NoRoute,
+            Refusal::DomainNotServed => Self::ForeignSender,
             Refusal::FederationOff
             | Refusal::UserDenied
             | Refusal::UserNotAllowed

@@ -102,6 +102,8 @@ impl Permit {
 /// The rule that kept something from crossing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
+    #[error("the SIP user's domain is not served here")]
+    DomainNotServed,
     #[error("the domain is in no partner entry")]
     UnlistedDomain,
     #[error("the partner entry is disabled")]
@@ -120,6 +122,7 @@ impl Refusal {
     /// A short stable name for logs, metrics and `ms-diagnostics`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::DomainNotServed => "domain-not-served",
             Self::UnlistedDomain => "unlisted-domain",
             Self::PartnerDisabled => "partner-disabled",
             Self::FederationOff => "federation-off",
@@ -140,6 +143,10 @@ pub fn judge(
     consent: &Consent,
     unix_now: u64,
 ) -> Result<Permit, Refusal> {
+    let domain = question.sip_user.rsplit_once('@').map_or(question.sip_user, |(_, domain)| domain);
+    if !snapshot.serves(domain) {
+        return Err(Refusal::DomainNotServed);
+    }
     let partner = snapshot.open_partner(question.contact_domain)?;
     snapshot.users().check(question.sip_user, &partner.domain, question.contact_domain)?;
     let added = || consent.is_added(snapshot.consent_lifetime(), unix_now);

@@ -157,3 +157,14 @@ fn a_permit_names_the_generation_it_was_given_under_and_the_partner_type() {
     let permit = judge(&snapshot(), &question, &Consent::default(), NOW).unwrap();
     assert_eq!((permit.generation(), permit.partner_type()), (7, PartnerType::PublicVerified));
 }
+
+#[test]
+fn nothing_crosses_for_a_user_of_a_domain_that_is_not_served() {
+    for direction in [Direction::SipToXmpp, Direction::XmppToSip] {
+        for kind in [Kind::Message, Kind::Subscribe, Kind::Presence] {
+            let sip_user = "alice@former.example";
+            let question = Question { sip_user, contact_domain: "fabrikam.example", direction, kind };
+            assert_eq!(judge(&snapshot(), &question, &added(NOW), NOW), Err(Refusal::DomainNotServed));
+        }
+    }
+}

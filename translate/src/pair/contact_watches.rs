@@ -112,11 +112,13 @@ impl ContactWatches {
         let (mut to, mut from) = (step.roster.to, step.roster.from);
         match roster::inbound(&mut to, &mut from, Stanza::Subscribe) {
             Inbound::Deliver => match step.contact_may_ask() {
-                Ok(permit) => {
+                // Without a place for the subscription the request is not taken on: nothing is stored of it (PS-03).
+                Ok(permit) if self.take_place(step) => {
                     step.set_from(From::Pending);
                     self.begin_anew(step);
                     self.want(permit, step);
                 }
+                Ok(_) => {}
                 // What he is being told ends this request as well; he may ask again.
                 Err(Refusal::SipUserFirst) if self.farewell_until.is_some() => {}
                 Err(Refusal::SipUserFirst) => Self::keep(step),
@@ -208,7 +210,7 @@ impl ContactWatches {
                     self.begin_anew(step);
                     self.want(permit, step);
                 }
-                Err(Refusal::UnlistedDomain) => self.forget(step),
+                Err(Refusal::UnlistedDomain | Refusal::DomainNotServed) => self.forget(step),
                 Err(_) => {}
             },
             From::Pending => match step.contact_may_ask() {
@@ -233,7 +235,7 @@ impl ContactWatches {
                     self.wake(permit, step);
                 }
                 Err(Refusal::PartnerDisabled) => self.suspend(step),
-                Err(refusal @ Refusal::UnlistedDomain) => {
+                Err(refusal @ (Refusal::UnlistedDomain | Refusal::DomainNotServed)) => {
                     // Nobody there can be told anything.
                     self.forget(step);
                     self.shown = Shown::default();
@@ -289,14 +291,18 @@ impl ContactWatches {
         if self.backoff.is_due(now) {
             self.send_again(step);
         }
-        if step.roster.from == From::Kept {
+        if matches!(step.roster.from, From::Kept | From::Pending) {
             self.kept_ends(step);
         }
     }
 
-    /// When a kept request has waited for long enough.
+    /// When a request has waited for long enough: one that is kept, or one that the front end is not asked for any more.
     pub(super) fn kept_until(&self, step: &Step<'_, '_>) -> Option<u64> {
-        let kept = step.roster.from == From::Kept;
+        let kept = match step.roster.from {
+            From::Kept => true,
+            From::Pending => !self.place,
+            From::No | From::Yes => false,
+        };
         kept.then(|| step.roster.from_since.saturating_add(step.context.config.kept.as_secs()))
     }
 

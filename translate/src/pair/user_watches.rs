@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use nuncio_sip::event::{Notifier, NotifierEnd, Terminate, TerminateReason};
 
-use super::{NotifierRecord, To};
 use super::backoff::Backoff;
 use super::output::{Attempt, Ended, Fact};
 use super::step::Step;
+use super::{NotifierRecord, To};
 use crate::judge::{Permit, Refusal};
 use crate::presence::Presentity;
 use crate::presence::to_xmpp::Subscription;
@@ -105,7 +105,7 @@ impl UserWatches {
             self.says_goodbye(step);
         }
         self.forget_state();
-        if refusal == Refusal::UnlistedDomain && step.roster.to != To::No {
+        if matches!(refusal, Refusal::UnlistedDomain | Refusal::DomainNotServed) && step.roster.to != To::No {
             step.set_to(To::No);
             step.fact(Fact::UserSeesNoMore(Ended::ByRule(refusal)));
         }
