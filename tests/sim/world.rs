@@ -520,7 +520,8 @@ impl World {
             Event::FrontEndConnects(node) => self.front_end_connects(node),
             Event::Commit => self.commit(),
             // What a process began ends with it.
-            Event::Committed(process, ..) | Event::HopConnected { process, .. } if process != self.process => {}
+            Event::Committed(process, ..) | Event::HopConnected { process, .. }
+                if process != self.process => {}
             Event::Committed(_, up_to, outcome) => self.gateway.committed(up_to, outcome, self.moment()),
             Event::HopConnected { target, ok, .. } => self.hop_connected(target, ok),
             Event::Stranger => self.stranger(),

@@ -40,9 +40,8 @@ impl World {
             (&self.presence.users[record.user].address, &record.address, record.partner);
         let slash = if resource.is_empty() { "" } else { "/" };
         let attribute = if kind.is_empty() { String::new() } else { format!(" type='{kind}'") };
-        let text = format!(
-            "<presence from='{contact}{slash}{resource}' to='{user}'{attribute}>{inside}</presence>"
-        );
+        let text =
+            format!("<presence from='{contact}{slash}{resource}' to='{user}'{attribute}>{inside}</presence>");
         self.contact_says(pair, partner, false, text);
     }
 

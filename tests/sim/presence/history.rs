@@ -156,10 +156,8 @@ impl World {
             }
             _ if self.down => {}
             _ => {
-                let key = nuncio_translate::pair::PairKey::new(
-                    &self.presence.users[user].address,
-                    &record.address,
-                );
+                let key =
+                    nuncio_translate::pair::PairKey::new(&self.presence.users[user].address, &record.address);
                 self.presence.pairs[pair].added.push((self.now, false));
                 self.gateway.remove_consent(&key, self.moment());
             }

@@ -30,11 +30,20 @@ pub(crate) enum Act {
     /// Somebody does something.
     Something,
     /// The front end tells the gateway what has changed.
-    Tell { pair: usize, call_id: String },
+    Tell {
+        pair: usize,
+        call_id: String,
+    },
     /// The gateway's subscription may have expired.
-    Expires { pair: usize, call_id: String },
+    Expires {
+        pair: usize,
+        call_id: String,
+    },
     /// An endpoint sends what it wants to.
-    Ask { pair: usize, endpoint: usize },
+    Ask {
+        pair: usize,
+        endpoint: usize,
+    },
     /// The request has no answer by now.
     Unanswered(usize),
     /// Nothing goes wrong any more, and everybody may talk to everybody.

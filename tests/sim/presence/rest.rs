@@ -49,7 +49,8 @@ impl World {
         }
         let held = self.gateway.holdings().dialogs;
         if held != dialogs {
-            problems.push(format!("no dialog leak: the gateway holds {held} dialogs, the front end {dialogs}"));
+            problems
+                .push(format!("no dialog leak: the gateway holds {held} dialogs, the front end {dialogs}"));
         }
         problems.into_iter().for_each(|problem| self.ledger.violation(problem));
     }
@@ -57,9 +58,7 @@ impl World {
     fn lapsed_endpoints(&mut self, pair: usize) {
         let now = self.now;
         for endpoint in &mut self.presence.pairs[pair].endpoints {
-            endpoint
-                .subscription
-                .take_if(|subscription| subscription.expires_at.is_some_and(|at| at <= now));
+            endpoint.subscription.take_if(|subscription| subscription.expires_at.is_some_and(|at| at <= now));
         }
     }
 

@@ -209,6 +209,9 @@ impl World {
                 format!("<tuple id='{device}'><status><basic>{basic}</basic>{show}</status>{note}</tuple>")
             })
             .collect();
-        format!("<presence xmlns='urn:ietf:params:xml:ns:pidf' entity='pres:{}'>{tuples}</presence>", user.address)
+        format!(
+            "<presence xmlns='urn:ietf:params:xml:ns:pidf' entity='pres:{}'>{tuples}</presence>",
+            user.address
+        )
     }
 }

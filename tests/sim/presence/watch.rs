@@ -92,7 +92,7 @@ impl World {
         }
         match kind {
             "subscribe" => {
-                drop(self.presence.watch.asks.insert(attribute(stanza, "id").to_owned(), self.now));
+                self.presence.watch.asks.insert(attribute(stanza, "id").to_owned(), self.now);
             }
             "" if stanza.starts_with("<presence") => self.presence.counts.shown_to_contacts += 1,
             _ => {}
