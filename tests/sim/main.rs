@@ -2,6 +2,9 @@
 //! clock between a SIP front end and XMPP partners that misbehave, over streams that split, coalesce, stall,
 //! close and reset at any byte.
 //!
+//! Users and contacts also watch each other's presence, while the process is killed and only its store survives: see
+//! `presence`.
+//!
 //! One seed is one run. `NUNCIO_SIM_SEEDS` says how many there are; `NUNCIO_SIM_SEED=n` replays one and prints
 //! its trace. What must hold is in `ledger` and `observer`.
 
