@@ -50,6 +50,11 @@ impl LaneDriver {
     pub(crate) fn new(key: LaneKey, lane: Arc<LanePort>, partner: usize) -> Self {
         Self { key, lane, partner, step: Step::Idle, wants: LaneWants::default() }
     }
+
+    /// The process is no more.
+    pub(crate) fn abandon(&mut self) {
+        self.step = Step::Over;
+    }
 }
 
 impl World {
@@ -180,7 +185,8 @@ impl World {
             if let Some(target) = route.take_connect_order() {
                 let (delay, ok) = self.reach_node(target);
                 self.note("hop connects", target as u64, delay);
-                self.after(delay, Event::HopConnected { target, ok });
+                let process = self.process;
+                self.after(delay, Event::HopConnected { process, target, ok });
                 continue;
             }
             let deadline = route.arm();

@@ -84,7 +84,7 @@ impl World {
         if self.over || has || state.down {
             return;
         }
-        if state.frozen || state.unreachable {
+        if state.frozen || state.unreachable || self.down {
             return self.front_end_reconnects(node, SECOND);
         }
         let conn = self.connect(Owner::FrontEnd, Owner::FrontEnd);
@@ -107,6 +107,17 @@ impl World {
         if self.over || self.pool.pending[pair].is_some() || self.pool.to_write[pair] == 0 {
             return;
         }
+        let Some((conn, side)) = self.some_link() else {
+            return self.after(SECOND / 2, Event::SipUserWrites(pair));
+        };
+        self.pool.to_write[pair] -= 1;
+        let id = self.request(conn, side, pair, false);
+        self.pool.pending[pair] = Some(id);
+        self.after(TIMER_F, Event::GiveUp(id));
+    }
+
+    /// A connection to the gateway, if there is one.
+    pub(crate) fn some_link(&mut self) -> Option<(ConnId, Side)> {
         let usable: Vec<_> = self
             .pool
             .links
@@ -117,14 +128,7 @@ impl World {
             })
             .map(|link| (link.conn, link.side))
             .collect();
-        if usable.is_empty() {
-            return self.after(SECOND / 2, Event::SipUserWrites(pair));
-        }
-        let (conn, side) = self.rng.pick(&usable);
-        self.pool.to_write[pair] -= 1;
-        let id = self.request(conn, side, pair, false);
-        self.pool.pending[pair] = Some(id);
-        self.after(TIMER_F, Event::GiveUp(id));
+        (!usable.is_empty()).then(|| self.rng.pick(&usable))
     }
 
     fn request(&mut self, conn: ConnId, side: Side, pair: usize, evil: bool) -> usize {
@@ -222,6 +226,10 @@ impl World {
     }
 
     fn front_end_gets(&mut self, link: &Link, message: &Message) {
+        if self.presence.is_on() {
+            let busy = self.pool.nodes[link.node].busy;
+            return self.watched_front_end_gets(link.conn, busy, message);
+        }
         match message.status() {
             Some(StatusCode(100..200)) => {}
             Some(StatusCode(status)) => {

@@ -2,9 +2,13 @@
 //! clock between a SIP front end and XMPP partners that misbehave, over streams that split, coalesce, stall,
 //! close and reset at any byte.
 //!
+//! Users and contacts also watch each other's presence, while the process is killed and only its store survives: see
+//! `presence`.
+//!
 //! One seed is one run. `NUNCIO_SIM_SEEDS` says how many there are; `NUNCIO_SIM_SEED=n` replays one and prints
 //! its trace. What must hold is in `ledger` and `observer`.
 
+mod crash;
 mod drivers;
 mod faults;
 mod front_end;
@@ -12,6 +16,7 @@ mod ledger;
 mod net;
 mod observer;
 mod partner;
+mod presence;
 mod pump;
 mod rng;
 mod world;
@@ -27,6 +32,8 @@ use world::{Event, LOCAL, World};
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 1000;
+/// Of a run with presence, which is shorter.
+const PRESENCE_SEEDS: u64 = 4000;
 /// Messages of a run, both directions together; a few more are lost on their way to the gateway.
 const MESSAGES: u64 = 200;
 /// Traffic and faults fall into this time.
@@ -57,6 +64,21 @@ struct Totals {
     resent: u64,
     excused: u64,
     refused: u64,
+    presence: presence::Counts,
+}
+
+/// Users and contacts who watch each other.
+fn simulate_presence(seed: u64, trace: bool, print: bool) -> Outcome {
+    let mut world = presence::scene(seed);
+    world.keep_trace = trace;
+    world.print = print;
+    world.run();
+    Outcome {
+        hash: world.hash,
+        totals: Totals { faults: world.faults, presence: world.presence.counts, ..Totals::default() },
+        violations: std::mem::take(&mut world.ledger.violations),
+        trace: world.trace.into(),
+    }
 }
 
 fn simulate(seed: u64, trace: bool, print: bool) -> Outcome {
@@ -192,6 +214,7 @@ fn totals(world: &World) -> Totals {
         resent: xmpp.iter().map(|m| count(m.left > 1)).sum(),
         excused: xmpp.iter().map(|m| count(m.excused)).sum(),
         refused: counters.xmpp_to_sip_refused.get(),
+        presence: world.presence.counts,
     }
 }
 
@@ -209,6 +232,7 @@ impl std::ops::AddAssign for Totals {
         self.resent += other.resent;
         self.excused += other.excused;
         self.refused += other.refused;
+        self.presence += other.presence;
     }
 }
 
@@ -218,25 +242,27 @@ fn from_environment(name: &str) -> Option<u64> {
         .map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
 }
 
+type Simulate = fn(u64, bool, bool) -> Outcome;
+
 /// Runs the seed again with its trace, and tells.
-fn report(seed: u64) -> String {
+fn report(simulate: Simulate, test: &str, seed: u64) -> String {
     let outcome = simulate(seed, true, false);
     format!(
-        "seed {seed} (replay: NUNCIO_SIM_SEED={seed} cargo test --test sim)\n{}\nlast events:\n{}",
+        "seed {seed} (replay: NUNCIO_SIM_SEED={seed} cargo test --test sim {test})\n{}\nlast events:\n{}",
         outcome.violations.join("\n"),
         outcome.trace.join("\n")
     )
 }
 
-#[test]
-fn every_message_is_delivered_or_reported_once_in_order_and_by_right() {
+/// Runs all seeds on two threads, or the one that the environment names.
+fn run_seeds(simulate: Simulate, test: &str, seeds: u64) {
     if let Some(seed) = from_environment("NUNCIO_SIM_SEED") {
         let outcome = simulate(seed, true, true);
         println!("{:#?}", outcome.totals);
         assert!(outcome.violations.is_empty(), "seed {seed}:\n{}", outcome.violations.join("\n"));
         return;
     }
-    let seeds = from_environment("NUNCIO_SIM_SEEDS").unwrap_or(SEEDS);
+    let seeds = from_environment("NUNCIO_SIM_SEEDS").unwrap_or(seeds);
     let next = AtomicU64::new(0);
     let work = || {
         let mut totals = Totals::default();
@@ -264,14 +290,28 @@ fn every_message_is_delivered_or_reported_once_in_order_and_by_right() {
         all
     });
     println!("{seeds} seeds: {totals:#?}");
-    let reports: Vec<_> = failed.iter().map(|seed| report(*seed)).collect();
+    let reports: Vec<_> = failed.iter().map(|seed| report(simulate, test, *seed)).collect();
     assert!(reports.is_empty(), "{}", reports.join("\n\n"));
+}
+
+#[test]
+fn every_message_is_delivered_or_reported_once_in_order_and_by_right() {
+    run_seeds(simulate, "every_message", SEEDS);
+}
+
+#[test]
+fn the_last_state_arrives_no_dialog_leaks_and_nothing_crosses_that_is_forbidden() {
+    run_seeds(simulate_presence, "the_last_state", PRESENCE_SEEDS);
 }
 
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in [3, 17, 271] {
         assert_eq!(simulate(seed, false, false).hash, simulate(seed, false, false).hash, "seed {seed}");
+    }
+    for seed in [5, 23] {
+        let hash = || simulate_presence(seed, false, false).hash;
+        assert_eq!(hash(), hash(), "seed {seed}");
     }
     assert_ne!(simulate(3, false, false).hash, simulate(4, false, false).hash);
 }

@@ -56,6 +56,8 @@ pub(crate) enum Sent {
     Request(usize),
     /// A 2xx for a message of a contact.
     Accepted(usize),
+    /// A SUBSCRIBE of an endpoint.
+    Subscribe(usize),
 }
 
 #[derive(Debug)]

@@ -36,7 +36,9 @@ impl World {
                 }
                 Sent::Stanza(Item::Bounce(id)) => self.ledger.from_sip[id].bounce_arrived = true,
                 Sent::Stanza(Item::Poison(_)) => self.pumps[pump].poisoned = true,
+                Sent::Stanza(Item::Presence(id)) => self.contact_was_heard(id),
                 Sent::Stanza(Item::Other) => {}
+                Sent::Subscribe(id) => self.endpoint_was_heard(id),
                 Sent::Request(id) => {
                     self.note("arrived s", id as u64, pump as u64);
                     let message = &mut self.ledger.from_sip[id];
@@ -57,6 +59,9 @@ impl World {
     /// A session of the gateway has put out some bytes; it could have done so since `since`.
     pub(crate) fn observe_output(&mut self, pump: usize, bytes: &[u8], since: Micros) {
         match self.pumps[pump].kind {
+            Kind::Lane(_, lane) if self.presence.is_on() => {
+                self.watch_stanzas(self.lanes[lane].partner, bytes, since);
+            }
             Kind::Lane(_, lane) => self.observe_stanzas(self.lanes[lane].partner, bytes),
             Kind::Sip(_) => self.observe_sip(pump, bytes, since),
             Kind::In(..) => {}
@@ -106,6 +111,9 @@ impl World {
     fn observe_message(&mut self, pump: usize, message: &Message, since: Micros) {
         if !self.pumps[pump].peer_listed && message.status() != Some(StatusCode(403)) {
             return self.ledger.violation("a stranger got more than a refusal".to_owned());
+        }
+        if self.presence.is_on() {
+            return self.watch_sip(message, since);
         }
         match message.status() {
             Some(StatusCode(100..200)) => {}

@@ -32,6 +32,8 @@ pub(crate) enum Item {
     Bounce(usize),
     /// What ends the stream, and everything behind it.
     Poison(usize),
+    /// Presence of a contact, or a message of one who is watched.
+    Presence(usize),
     Other,
 }
 
@@ -137,7 +139,7 @@ impl World {
         if self.over || partner.outbox.is_empty() || has {
             return;
         }
-        if partner.down || partner.unreachable || partner.frozen {
+        if partner.down || partner.unreachable || partner.frozen || self.down {
             return self.partner_wants_stream(index, SECOND);
         }
         let now = self.moment();
@@ -288,6 +290,9 @@ impl World {
             self.ledger.violation(format!("partner {index} got a stanza though it did not prove its name"));
         }
         match (stanza.kind, element.attr("type")) {
+            (StanzaKind::Presence | StanzaKind::Message, _) if self.presence.is_on() => {
+                self.contact_gets(element, from, to);
+            }
             (StanzaKind::Message, Some("error")) => self.note("partner got error", index as u64, 0),
             (StanzaKind::Message, _) => {
                 let body = element.child("body", ns::SERVER).map(|body| body.text().into_owned());

@@ -319,7 +319,7 @@ impl World {
                 match item {
                     Item::Message(id) => self.ledger.from_xmpp[id].excused = true,
                     Item::Bounce(id) => self.ledger.from_sip[id].bounce_excused = true,
-                    Item::Poison(_) | Item::Other => {}
+                    Item::Poison(_) | Item::Presence(_) | Item::Other => {}
                 }
             }
         }

@@ -7,25 +7,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings};
+use nuncio::gateway::{Environment, Gateway, LaneKey, LanePort};
 use nuncio::store::{Keep, Memory, Outcome, Ticket};
-use nuncio_sip::event::EventConfig;
-use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_sip::hop::HopConfig;
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Partner as PartnerEntry, PartnerType, Snapshot};
-use nuncio_translate::pair::{PairConfig, PresenceConfig};
-use nuncio_translate::stanza_id::Key;
-use nuncio_translate::text::Privacy;
+use nuncio_translate::pair::PairConfig;
 use nuncio_xmpp::lane::LaneConfig;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::crash;
 use crate::drivers::LaneDriver;
 use crate::faults::Fault;
 use crate::front_end::Pool;
 use crate::ledger::Ledger;
 use crate::net::{Conn, ConnId, MILLI, Micros, Owner, SECOND, Side};
 use crate::partner::Partner;
+use crate::presence::{Act, Presence};
 use crate::pump::{Pump, State};
 use crate::rng::Rng;
 
@@ -66,6 +65,7 @@ pub(crate) enum Event {
     FrontEndConnects(usize),
     /// A connection attempt of the gateway comes to its end.
     HopConnected {
+        process: u64,
         target: usize,
         ok: bool,
     },
@@ -76,7 +76,11 @@ pub(crate) enum Event {
     /// The store writes what waits in it.
     Commit,
     /// It says what it has done.
-    Committed(Ticket, Outcome),
+    Committed(u64, Ticket, Outcome),
+    /// Something in the lives of those who watch each other.
+    Presence(Act),
+    Crash,
+    Restart,
     Heal,
     CloseAll,
 }
@@ -105,12 +109,12 @@ impl Ord for Entry {
 }
 
 /// The runtime, as the gateway sees it.
-struct Runtime {
+pub(crate) struct Runtime {
     lanes: Mutex<Vec<(LaneKey, Arc<LanePort>)>>,
     rng: Mutex<Rng>,
 }
 
-struct RuntimeHandle(Arc<Runtime>);
+pub(crate) struct RuntimeHandle(pub(crate) Arc<Runtime>);
 
 impl Environment for RuntimeHandle {
     fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>) {
@@ -159,8 +163,8 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) scale: Scale,
     pub(crate) gateway: Arc<Gateway>,
-    runtime: Arc<Runtime>,
-    store: Arc<Memory>,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) store: Arc<Memory>,
     /// The store is going to write.
     commit_scheduled: bool,
     pub(crate) conns: Vec<Conn>,
@@ -183,6 +187,11 @@ pub(crate) struct World {
     armed: HashMap<Task, Micros>,
     events: u64,
     pub(crate) faults: u64,
+    /// Processes of the gateway before this one.
+    pub(crate) process: u64,
+    /// There is none at the moment.
+    pub(crate) down: bool,
+    pub(crate) presence: Presence,
 }
 
 impl World {
@@ -191,33 +200,10 @@ impl World {
         let scale = Scale::draw(&mut rng);
         let runtime =
             Arc::new(Runtime { lanes: Mutex::new(Vec::new()), rng: Mutex::new(Rng::new(rng.next())) });
-        let settings = Settings {
-            node_label: "n1".into(),
-            node_key: Key::new([7; 16]),
-            sip_name: "gw.contoso.example".into(),
-            message_cap: None,
-            pair: scale.pair.clone(),
-            presence: PresenceConfig::default(),
-            events: EventConfig::presence("gw.contoso.example", "gw.contoso.example"),
-            places: PlaceLimits::default(),
-            restart_rate: 100,
-            lane: scale.lane.clone(),
-            streams_per_domain: 20,
-            refused_domains: 10,
-            privacy: Privacy::Clear,
-            started_ms: EPOCH_MS,
-        };
-        let hops =
-            HopGroup::new(scale.hop.clone(), ["fe0:5061".to_owned(), "fe1:5061".to_owned()], rng.next());
-        let front_ends = ["pool0", "pool1"].map(|name| FrontEnd::new(name, vec![LOCAL.into()])).into();
-        let routes = vec![Route::new(vec![LOCAL.into()], &[0, 1], hops)];
         let types = partners.iter().map(|_| vec![(0, PartnerType::Federated)]).collect::<Vec<_>>();
         let enabled = partners.iter().map(|_| vec![(0, true)]).collect::<Vec<_>>();
-        let handle = Box::new(RuntimeHandle(Arc::clone(&runtime)));
         let store = Arc::new(Memory::new());
-        let keep: Arc<dyn Keep> = Arc::clone(&store) as _;
-        let policy = Snapshot::new(0, [], []);
-        let gateway = Arc::new(Gateway::new(settings, policy, front_ends, routes, keep, handle));
+        let gateway = crash::start(&scale, &runtime, &store, rng.next(), EPOCH_MS);
         let mut world = Self {
             now: 0,
             start: Instant::now(),
@@ -247,6 +233,9 @@ impl World {
             armed: HashMap::new(),
             events: 0,
             faults: 0,
+            process: 0,
+            down: false,
+            presence: Presence::default(),
         };
         world.publish_policy();
         world
@@ -305,6 +294,17 @@ impl World {
         }
     }
 
+    /// Goes into the trace only.
+    pub(crate) fn comment(&mut self, line: String) {
+        if self.print {
+            println!("{line}");
+        }
+        self.trace.push_back(line);
+        if self.trace.len() > KEPT {
+            self.trace.pop_front();
+        }
+    }
+
     // === policy
 
     pub(crate) fn publish_policy(&mut self) {
@@ -318,7 +318,11 @@ impl World {
             (entry, vec![])
         });
         let snapshot = Snapshot::new(self.policy_generation, [LOCAL.into()], entries);
-        self.gateway.set_policy(snapshot, self.moment());
+        let snapshot = snapshot.with_users(self.presence.user_policy());
+        // The next process reads it when it starts.
+        if !self.down {
+            self.gateway.set_policy(snapshot, self.moment());
+        }
     }
 
     pub(crate) fn is_enabled(&self, partner: usize) -> bool {
@@ -490,6 +494,10 @@ impl World {
 
     fn dispatch(&mut self, event: Event) {
         match event {
+            Event::Run(_) if self.down => {}
+            Event::Presence(act) => self.act(act),
+            Event::Crash => self.crash(),
+            Event::Restart => self.restart(),
             Event::Run(Task::Pump(pump)) => self.run_pump(pump),
             Event::Run(Task::Lane(lane)) => self.run_lane(lane),
             Event::Run(Task::Hop) => self.run_hop(),
@@ -510,9 +518,12 @@ impl World {
             Event::Repair(fault) => self.repair(fault),
             Event::PartnerConnects(partner) => self.partner_connects(partner),
             Event::FrontEndConnects(node) => self.front_end_connects(node),
-            Event::HopConnected { target, ok } => self.hop_connected(target, ok),
             Event::Commit => self.commit(),
-            Event::Committed(up_to, outcome) => self.gateway.committed(up_to, outcome, self.moment()),
+            // What a process began ends with it.
+            Event::Committed(process, ..) | Event::HopConnected { process, .. }
+                if process != self.process => {}
+            Event::Committed(_, up_to, outcome) => self.gateway.committed(up_to, outcome, self.moment()),
+            Event::HopConnected { target, ok, .. } => self.hop_connected(target, ok),
             Event::Stranger => self.stranger(),
             Event::GiveUp(id) => self.give_up(id),
             Event::Heal => self.heal(),
@@ -520,9 +531,23 @@ impl World {
         }
     }
 
+    pub(crate) fn new_lanes(&self) -> Vec<(LaneKey, Arc<LanePort>)> {
+        self.runtime.lanes.lock().drain(..).collect()
+    }
+
+    pub(crate) fn forget_alarms(&mut self) {
+        self.armed.clear();
+        self.commit_scheduled = false;
+    }
+
+    /// Nothing is left to happen.
+    pub(crate) fn finish(&mut self) {
+        self.queue.clear();
+    }
+
     /// New lanes get their driver.
     fn take_lanes(&mut self) {
-        let new: Vec<_> = self.runtime.lanes.lock().drain(..).collect();
+        let new = self.new_lanes();
         for (key, lane) in new {
             let partner = self.partners.iter().position(|partner| partner.domain.as_str() == key.remote);
             let Some(partner) = partner else {
@@ -592,7 +617,8 @@ impl World {
         if let Some((up_to, outcome)) = done {
             self.note("committed", up_to.0, (outcome == Outcome::Saved).into());
             let delay = self.rng.range(0, MILLI);
-            self.after(delay, Event::Committed(up_to, outcome));
+            let process = self.process;
+            self.after(delay, Event::Committed(process, up_to, outcome));
         }
     }
 
@@ -616,7 +642,7 @@ impl World {
     }
 }
 
-fn was_ever<T>(list: &[(Micros, T)], since: Micros, is: impl Fn(&T) -> bool) -> bool {
+pub(crate) fn was_ever<T>(list: &[(Micros, T)], since: Micros, is: impl Fn(&T) -> bool) -> bool {
     list.iter().enumerate().any(|(index, (_, value))| {
         let until = list.get(index + 1).map_or(Micros::MAX, |(at, _)| *at);
         is(value) && until >= since

@@ -222,6 +222,11 @@ impl<M> Pair<M> {
 
     /// Takes up again what was restored. The rules may have changed meanwhile.
     pub fn resume(&mut self, context: &mut Context<'_>) {
+        // Restored dialogs have jumped ahead with their CSeq: before that is seen it has to be on record, or the process
+        // after the next crash would jump to the same numbers.
+        let record = self.record(context.now);
+        let jumped = record.subscriber.is_some() || !record.notifiers.is_empty();
+        let ticket = if jumped { self.saved.awaited() } else { 0 };
         self.known_step(context, |contact, user, step| {
             lapse(contact, step);
             contact.reconsider(step);
@@ -229,6 +234,9 @@ impl<M> Pair<M> {
             contact.resume(step);
             user.resume(step);
         });
+        for (after, _) in self.presence.iter_mut().flat_map(|presence| &mut presence.orders) {
+            *after = (*after).max(ticket);
+        }
     }
 
     /// The process is going to end: tells the SIP user's endpoints to subscribe elsewhere (EV-15). Our own subscriptions

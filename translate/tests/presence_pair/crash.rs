@@ -177,3 +177,16 @@ fn the_rules_may_have_changed_while_nobody_was_there() {
     assert_eq!(rig.told(), ["unavailable desk", "unsubscribed"]);
     assert!(rig.requests.iter().any(|request| state_of(request) == "terminated;reason=rejected"));
 }
+
+#[test]
+fn ev_14_cseq_grows_through_one_crash_after_the_other() {
+    let (mut rig, ..) = both();
+    let mut last = 0;
+    for crash in 1..4 {
+        rig.crash();
+        let refresh = rig.request();
+        let cseq = message(&refresh).cseq().unwrap().number;
+        assert!(cseq > last, "{cseq} after {last} with crash {crash}");
+        last = cseq;
+    }
+}

@@ -1,0 +1,167 @@
+//! What happens in a run: who does what, and when.
+
+use nuncio_translate::judge::PartnerType;
+
+use super::server::{DEVICES, Decision};
+use super::{Act, Question, User, Watched};
+use crate::faults::Fault;
+use crate::net::{MILLI, SECOND};
+use crate::partner::{Partner, Pings};
+use crate::world::{Event, LOCAL, World};
+
+const SHOWS: [&str; 3] = ["", "away", "dnd"];
+const RESOURCES: [&str; 2] = ["orchard", "balcony"];
+const TYPES: [PartnerType; 3] =
+    [PartnerType::Federated, PartnerType::PublicVerified, PartnerType::PublicUnverified];
+/// Things that happen in a run.
+const ACTS: u64 = 45;
+
+/// Users, contacts, what happens to them, and how it ends.
+pub(crate) fn scene(seed: u64) -> World {
+    let partners = vec![
+        Partner::new("a.example", "a.example", Pings::Answers),
+        Partner::new(
+            "b.example",
+            "b.example",
+            if seed.is_multiple_of(3) { Pings::Ignores } else { Pings::Refuses },
+        ),
+    ];
+    let mut world = World::new(seed, partners);
+    for user in 0..2 {
+        let address = format!("u{user}@{LOCAL}");
+        let allowed = vec![(0, true)];
+        world.presence.users.push(User { address, devices: [None, None], version: 0, allowed });
+    }
+    for (user, contact, partner) in [(0, "c0@a.example", 0), (1, "c0@a.example", 0), (0, "c1@b.example", 1)] {
+        world.presence.pairs.push(Watched {
+            user,
+            address: contact.to_owned(),
+            partner,
+            contact: Default::default(),
+            decision: Decision::Allowed,
+            dialogs: Vec::new(),
+            endpoints: Default::default(),
+            added: vec![(0, false)],
+            asked_at: None,
+            refused_at: None,
+            wrote_at: None,
+        });
+    }
+    for partner in 0..2 {
+        let partner_type = world.rng.pick(&TYPES);
+        world.types[partner] = vec![(0, partner_type)];
+    }
+    world.publish_policy();
+    let span = world.rng.pick(&[200 * SECOND, 900 * SECOND, 7200 * SECOND]);
+    for _ in 0..ACTS {
+        let at = world.rng.range(0, span);
+        world.at(at, Event::Presence(Act::Something));
+    }
+    for _ in 0..world.rng.range(2, 6) {
+        let (fault, duration) = Fault::draw(&mut world);
+        let at = world.rng.range(SECOND, span);
+        world.at(at, Event::Fault(fault));
+        world.at(at + duration, Event::Repair(fault));
+    }
+    for _ in 0..world.rng.range(0, 4) {
+        let at = world.rng.range(SECOND, span);
+        world.at(at, Event::Crash);
+    }
+    world.at(0, Event::FrontEndConnects(0));
+    world.at(0, Event::FrontEndConnects(1));
+    // By then every fault is repaired.
+    let mut at = span + 200 * SECOND;
+    world.at(at, Event::Presence(Act::Heal));
+    for _ in 0..4 {
+        at += 100 * SECOND;
+        world.at(at, Event::Presence(Act::SignIn));
+        at += 1900 * SECOND;
+    }
+    world.at(at, Event::Presence(Act::Agree));
+    world.at(at + SECOND, Event::Presence(Act::Leave));
+    world.at(at + 1000 * SECOND, Event::Presence(Act::Empty));
+    world
+}
+
+impl World {
+    /// Somebody does something.
+    pub(super) fn something_happens(&mut self) {
+        let pair = self.rng.index(self.presence.pairs.len());
+        let endpoint = self.rng.index(2);
+        self.note("something", pair as u64, endpoint as u64);
+        match self.rng.range(0, 30) {
+            0..=3 => {
+                let seconds = self.rng.pick(&[120, 3600, 3600]);
+                self.endpoint_adds(pair, endpoint, seconds);
+            }
+            4 => self.endpoint_refreshes(pair, endpoint, 3600),
+            5 => self.endpoint_refreshes(pair, endpoint, 0),
+            6 => self.endpoint_adds(pair, endpoint, 0),
+            7..=9 => self.contact_asks(pair),
+            10 => self.contact_gives_up(pair),
+            11..=14 => {
+                let yes = !self.rng.chance(25);
+                self.contact_decides(pair, yes);
+            }
+            15..=17 => {
+                let (resource, show) = (self.rng.pick(&RESOURCES), self.rng.pick(&SHOWS));
+                self.contact_is(pair, resource, Some(show));
+            }
+            18 => {
+                let resource = self.rng.pick(&RESOURCES);
+                self.contact_is(pair, resource, None);
+            }
+            19 => self.contact_signs_in(pair),
+            20..=22 => {
+                let (user, device) = (self.rng.index(2), self.rng.index(DEVICES.len()));
+                let show = if self.rng.chance(30) { None } else { Some(self.rng.pick(&SHOWS)) };
+                self.presence.users[user].devices[device] = show;
+                self.presence.users[user].version += 1;
+                self.user_changes(user);
+            }
+            23 => {
+                let decisions = [Decision::Asked, Decision::Allowed, Decision::Allowed, Decision::Refused];
+                self.presence.pairs[pair].decision = self.rng.pick(&decisions);
+                self.pair_changes(pair);
+            }
+            24 | 25 => self.contact_writes_to_user(pair),
+            26 => self.user_writes_to_contact(pair),
+            27 | 28 => self.administrator(pair),
+            _ => {
+                let at = self.now + self.rng.range(0, 100 * MILLI);
+                self.at(at, Event::Crash);
+            }
+        }
+    }
+
+    fn user_writes_to_contact(&mut self, pair: usize) {
+        let call_id = format!("w{:x}", self.rng.next());
+        let question = Question::Message { pair };
+        let content = ("Content-Type: text/plain\r\n", "w");
+        self.front_end_sends(question, "MESSAGE", (&call_id, 1), ("w", None), content);
+    }
+
+    /// The rules change.
+    fn administrator(&mut self, pair: usize) {
+        let record = &self.presence.pairs[pair];
+        let (user, partner) = (record.user, record.partner);
+        match self.rng.range(0, 5) {
+            0 | 1 => {
+                let partner_type = self.rng.pick(&TYPES);
+                self.types[partner].push((self.now, partner_type));
+            }
+            2 => {
+                let allowed = !self.presence.users[user].allowed.last().is_some_and(|(_, allowed)| *allowed);
+                self.presence.users[user].allowed.push((self.now, allowed));
+            }
+            _ if self.down => {}
+            _ => {
+                let key =
+                    nuncio_translate::pair::PairKey::new(&self.presence.users[user].address, &record.address);
+                self.presence.pairs[pair].added.push((self.now, false));
+                self.gateway.remove_consent(&key, self.moment());
+            }
+        }
+        self.publish_policy();
+    }
+}
