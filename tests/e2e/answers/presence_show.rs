@@ -56,7 +56,7 @@ fn pr_44_and_ps_05_a_polite_block_of_the_front_end_is_a_user_who_is_offline() {
         assert_eq!(told[0], "subscribed");
         assert!(told.iter().all(|told| !told.starts_with("available")), "{told:?}");
         house.partner_says(PARTNER, &stanza("bob@fabrikam.com/x", "type='probe' id='p'", ""));
-        seen.push(house.stanzas(PARTNER).iter().map(|stanza| short(stanza)).collect::<Vec<_>>());
+        seen.push(house.stanzas(PARTNER).iter().map(short).collect::<Vec<_>>());
     }
     assert_eq!(seen[0], ["unavailable"]);
     assert_eq!(seen[0], seen[1]);

@@ -213,7 +213,7 @@ fn trust_a_domain_that_is_no_partner_any_more_gets_nothing() {
     let requests = house.requests();
     let ends: Vec<_> = requests
         .iter()
-        .map(|request| request.header("Subscription-State").or(request.header("Expires")).unwrap())
+        .map(|request| request.header("Subscription-State").or_else(|| request.header("Expires")).unwrap())
         .collect();
     assert!(ends.contains(&"0") && ends.contains(&"terminated;reason=rejected"), "{ends:?}");
 }
