@@ -130,7 +130,8 @@ fn tv_08_romeo_ends_the_dialog() {
     let mut dialog = Dialog::made(&request, &answer);
     juliet_says(&mut house, "subscribed", "");
     house.advance(10 * SECOND);
-    (house.requests(), house.told(XMPP));
+    house.requests();
+    house.told(XMPP);
     let close = dialog.subscribe(0).set(|request| request.more.retain(|line| !line.starts_with("Contact")));
     assert_eq!(house.status(wire, &close), 200);
     assert_eq!(house.states(), ["terminated;reason=timeout"]);
