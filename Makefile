@@ -3,7 +3,7 @@
 help: ## show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
-demo: ## bring up a closed world and show messages going both ways
+demo: ## bring up a closed world and show messages and presence going both ways
 	@tests/setup/install.sh
 	@cargo run --quiet -p nuncio-world --bin demo
 

@@ -59,6 +59,7 @@ causes! {
     StrangerStreamEnded: Info, 5 of 20, "ends of inbound streams that nobody had authenticated";
     TooManyStreams: Warn, 1 of 10, "streams refused because their partner has too many";
     ContactRefused: Info, 10 of 100, "messages of contacts that the rules refused";
+    ContactDeclined: Info, 10 of 100, "messages of contacts that front ends refused";
     ContactFailed: Warn, 10 of 100, "messages of contacts that reached no front end";
     NoticeFailed: Warn, 10 of 100, "failure notices that reached no front end";
     StanzaDropped: Warn, 1 of 10, "stanzas dropped because their stream ended while no answer had room";

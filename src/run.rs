@@ -98,10 +98,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         drained = timeout(limits.drain, drain(&context, limits.drain)) => drained.is_ok(),
         reason = signals.next(&context) => anyhow::bail!("{reason} again: stopped before everything was finished"),
     };
-    context.gateway.log_budget().finish();
-    status::counters(&context.gateway, "since the start");
     let store = Arc::clone(&context.store);
     let closed = tokio::task::spawn_blocking(move || store.close(STORE_PATIENCE)).await;
+    context.gateway.log_budget().finish();
+    status::counters(&context.gateway, "since the start");
     closed.context("the store ended with an internal error")??;
     anyhow::ensure!(drained, "stopped after {:?}: not everything could be finished", limits.drain);
     info!("stopped");

@@ -74,7 +74,7 @@ What it names was looked at, as user UID:
 [[certificate]] pki/contoso.pem
   good     it is for contoso.com
   good     it is valid until 4096-01-01 00:00:00 UTC, DAYS days from now
-  good     its chain is complete, and leads to a root that this machine knows
+  good     its chain is complete, and leads to a root of xmpp.roots or of this machine
 
 [node] state_dir state
   note     it does not exist yet; the gateway makes it when it starts first

@@ -9,6 +9,7 @@ use rustix::fs::{Access, access};
 
 use super::Findings;
 use crate::run::node_key;
+use crate::store;
 
 /// Looks, as the user this runs as, and writes nothing.
 pub(super) fn check(state_dir: &Path, findings: &mut Findings) {
@@ -39,6 +40,18 @@ pub(super) fn check(state_dir: &Path, findings: &mut Findings) {
         _ => {}
     }
     key(&state_dir.join(node_key::FILE), findings);
+    database(state_dir, findings);
+}
+
+fn database(state_dir: &Path, findings: &mut Findings) {
+    findings.about(format!("[node] state_dir, store {}", state_dir.join(store::FILE).display()));
+    match store::glance(state_dir) {
+        Ok(Some(schema)) => findings.good(format!("it can be opened, and has schema {schema}")),
+        Ok(None) => {
+            findings.note("it does not exist yet; the gateway makes it when it starts first".to_owned());
+        }
+        Err(error) => findings.wrong(error.found(), error.advice()),
+    }
 }
 
 fn absent(state_dir: &Path, findings: &mut Findings) {
@@ -124,13 +137,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         set(folder.path(), 0o700);
         node_key::load(folder.path()).unwrap();
+        drop(store::Store::open(folder.path(), store::StoreOptions::default()).unwrap());
         folder
     }
 
     #[test]
     fn what_the_gateway_makes_itself_is_good() {
         let levels: Vec<_> = found(state().path()).iter().map(|finding| finding.level).collect();
-        assert_eq!(levels, [Level::Good, Level::Good]);
+        assert_eq!(levels, [Level::Good; 3]);
     }
 
     #[test]
@@ -173,5 +187,15 @@ mod tests {
             assert_eq!(worst.level, Level::Wrong, "{length}");
             assert!(worst.text.contains(&format!("{length} bytes instead of 16")), "{}", worst.text);
         }
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_used_is_wrong_and_says_what_to_do() {
+        let folder = state();
+        fs::write(folder.path().join(store::FILE), b"this is no database").unwrap();
+        let worst = found(folder.path()).into_iter().max_by_key(|finding| finding.level).unwrap();
+        assert_eq!(worst.level, Level::Wrong, "{worst:?}");
+        assert!(worst.text.starts_with("it is damaged"), "{}", worst.text);
+        assert!(worst.fix.is_some_and(|fix| fix.contains("nuncio store check")));
     }
 }

@@ -169,8 +169,9 @@ impl Places {
         // Only the first syntax error: behind it the parser has to guess, and most of what it says is a consequence.
         if let Some(error) = errors.iter().min_by_key(|error| error.span().map_or(0, |span| span.start)) {
             let span = error.span().unwrap_or(0..0);
-            let place = self.add(Place::File { file: index, key: span.clone(), value: span });
-            let text = format!("not valid TOML: {}", error.message());
+            let place = self.add(Place::File { file: index, key: span.clone(), value: span.clone() });
+            let hint = if is_bare_text(&text, span.start) { "; text is written in quotes" } else { "" };
+            let text = format!("not valid TOML: {}{hint}", error.message());
             problems.push(self.problem(Severity::Error, Some(place), Part::Value, text));
             return None;
         }
@@ -439,4 +440,12 @@ fn insert(values: &mut Map<String, Value>, path: &[String], value: Value) {
             }
         }
     }
+}
+
+/// Whether what stands at `at` begins a value that is a word or a number: text somebody forgot to quote, most often.
+fn is_bare_text(text: &str, at: usize) -> bool {
+    text.split_at_checked(at).is_some_and(|(before, value)| {
+        before.trim_end_matches([' ', '\t']).ends_with('=')
+            && value.starts_with(|c: char| c.is_alphanumeric())
+    })
 }

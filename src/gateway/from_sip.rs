@@ -54,7 +54,8 @@ impl Gateway {
                 Ok(()) => return,
                 Err(answer) => {
                     self.counters.sip_to_xmpp_failed.add(1);
-                    info!(status = answer.status, why = %LogSafe(answer.why()), "MESSAGE refused");
+                    let user = request.from_header().map_or("", |from| from.uri.as_str());
+                    self.log_message_refused(user, request.request_uri(), &answer);
                     answer
                 }
             },
@@ -83,6 +84,14 @@ impl Gateway {
             }
         };
         self.answers().refused(reply, answer, now);
+    }
+
+    /// The line that says what became of a message a SIP user asks about.
+    fn log_message_refused(&self, user: &str, contact: &str, answer: &SipAnswer) {
+        info!(
+            user = %self.shown(user), contact = %self.shown(contact), status = answer.status,
+            why = %LogSafe(answer.why()), "MESSAGE refused"
+        );
     }
 
     /// The refusal of a request that no user is told about: counted, and logged for whoever looks for it.
@@ -242,21 +251,28 @@ impl Gateway {
         failure: Option<&Failure>,
         may_have_arrived: bool,
     ) -> SipAnswer {
-        self.counters.sip_to_xmpp_failed.add(1);
         let remote = pair.remote_domain();
-        if may_have_arrived {
+        let answer = if may_have_arrived {
             let why =
                 format!("{}; the message may or may not have arrived", Self::failure_text(remote, failure));
-            return SipAnswer::new(504, "Server Time-out").because(self, Diagnostic::NoRouteNow, &why);
-        }
-        self.unreachable(remote, failure)
+            SipAnswer::new(504, "Server Time-out").because(self, Diagnostic::NoRouteNow, &why)
+        } else {
+            self.unreachable(remote, failure)
+        };
+        self.failed(pair, answer)
     }
 
     pub(super) fn refused_while_waiting(&self, pair: &PairKey) -> SipAnswer {
-        self.counters.sip_to_xmpp_failed.add(1);
         let remote = pair.remote_domain();
         let refusal = self.policy.load().open_partner(remote).err().unwrap_or(Refusal::PartnerDisabled);
-        self.refused_by_rule(refusal, remote)
+        self.failed(pair, self.refused_by_rule(refusal, remote))
+    }
+
+    /// The final answer to a message that had been taken on, counted and logged.
+    fn failed(&self, pair: &PairKey, answer: SipAnswer) -> SipAnswer {
+        self.counters.sip_to_xmpp_failed.add(1);
+        self.log_message_refused(pair.sip_user(), pair.contact(), &answer);
+        answer
     }
 
     fn unreachable(&self, partner: &str, failure: Option<&Failure>) -> SipAnswer {

@@ -143,6 +143,7 @@ impl Gateway {
                         }
                         Err(message) => {
                             self.counters.xmpp_to_sip_failed.add(1);
+                            self.log_contact_failed("too many messages wait for the user", key, now);
                             let failure = XmppFailure {
                                 kind: ErrorType::Wait,
                                 ..XmppFailure::new(
@@ -163,7 +164,8 @@ impl Gateway {
     pub(super) fn log_contact_refused(&self, key: &PairKey, refusal: Refusal, what: &str, now: Moment) {
         let source = Source::Domain(key.remote_domain());
         if self.log_budget.allows(log_limit::Cause::ContactRefused, source, now.instant) {
-            info!(rule = refusal.name(), contact = %self.shown(key.contact()), "{what}");
+            let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
+            info!(rule = refusal.name(), %user, %contact, "{what}");
         }
     }
 
@@ -180,6 +182,7 @@ impl Gateway {
         let done = remote.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
             for message in pair.expired(&self.settings.pair, now) {
                 self.counters.xmpp_to_sip_failed.add(1);
+                self.log_contact_failed("it waited too long for its turn", key, now);
                 let failure = XmppFailure {
                     kind: ErrorType::Wait,
                     ..XmppFailure::new(Condition::RemoteServerTimeout, "the message waited too long")
@@ -187,12 +190,11 @@ impl Gateway {
                 message.fail(&failure, now);
             }
             self.run_pair(key, pair, now);
-            if pair.has_presence() || pair.has_output() {
-                self.in_context(key, now, |context| {
-                    pair.handle_timeout(context);
-                    self.run_presence(pair, context);
-                });
-            }
+            // Also without presence: that a public contact may reply is on record, and ends.
+            self.in_context(key, now, |context| {
+                pair.handle_timeout(context);
+                self.run_presence(pair, context);
+            });
         });
         if let Err(lost) = done {
             self.pair_lost(key.as_str(), lost, now);

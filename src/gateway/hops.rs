@@ -1,5 +1,7 @@
 //! What goes to the front ends: released by its pair, sent by the group of next hops, settled by the answer.
 
+use std::fmt;
+
 use compact_str::CompactString;
 use nuncio_sip::connection;
 use nuncio_sip::hop::{HopConnection, HopFailure, HopGroup, HopOutput, OutRequest, Outgoing, PushRefusal};
@@ -11,7 +13,7 @@ use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, Reque
 use nuncio_translate::pair::{From, NextForSip, Notice, PairKey, ToSip};
 use nuncio_translate::{Moment, notice};
 use nuncio_xmpp::{BareJid, Condition, Element, ErrorType, Jid};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::log_limit::{Cause, Source};
 
@@ -326,13 +328,28 @@ impl Gateway {
                 if outcome.is_ok() && failure == errors::UNIFORM_REFUSAL {
                     self.pace.lock().observe(took(envelope.sent_ms, now));
                 }
-                if let Err(why) = outcome
-                    && self.may_log(Cause::ContactFailed, &envelope.pair, now)
-                {
-                    warn!(%why, "message of a contact did not reach a front end");
+                match outcome {
+                    Ok(_) => self.log_contact_declined(&trouble, &envelope.pair, now),
+                    Err(why) => self.log_contact_failed(why, &envelope.pair, now),
                 }
                 message.fail(&failure, now);
             }
+        }
+    }
+
+    fn log_contact_declined(&self, trouble: &SipTrouble<'_>, key: &PairKey, now: Moment) {
+        if let SipTrouble::Answered { status, .. } = trouble
+            && self.may_log(Cause::ContactDeclined, key, now)
+        {
+            let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
+            info!(%user, %contact, status, "message of a contact refused by a front end");
+        }
+    }
+
+    pub(super) fn log_contact_failed(&self, why: impl fmt::Display, key: &PairKey, now: Moment) {
+        if self.may_log(Cause::ContactFailed, key, now) {
+            let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
+            warn!(%user, %contact, %why, "message of a contact did not reach a front end");
         }
     }
 

@@ -9,7 +9,7 @@ use tracing::{debug, info};
 
 use super::Gateway;
 use crate::log_limit::{Cause, Source};
-use crate::store::{AuditEntry, Outcome, Ticket};
+use crate::store::{AuditEntry, Health, Outcome, Ticket};
 
 /// Tickets of the store that pairs wait for, oldest first.
 #[derive(Debug, Default)]
@@ -44,6 +44,11 @@ impl Gateway {
         for (_, key, ticket) in done {
             self.visit_presence(&key, now, |pair, _| pair.committed(ticket));
         }
+    }
+
+    /// How the store is.
+    pub fn store_health(&self) -> Health {
+        self.store.health()
     }
 
     /// Something an administrator may want to know of a pair.

@@ -192,6 +192,12 @@ impl Remote {
         self.pairs.iter().map(|slot| slot.key().clone()).collect()
     }
 
+    /// The pairs of a served domain with presence that did not arrive.
+    pub(super) fn waiting_for_partner(&self, local: &str) -> Vec<PairKey> {
+        let waits = |slot: &Slot, key: &PairKey| key.local_domain() == local && slot.pair.waits_for_partner();
+        self.pairs.iter().filter(|slot| waits(slot, slot.key())).map(|slot| slot.key().clone()).collect()
+    }
+
     /// The lane from `local`, made by `make` if it is the first time.
     pub(super) fn lane(&self, local: &str, make: impl FnOnce() -> Arc<LanePort>) -> Arc<LanePort> {
         let mut lanes = self.lanes.lock();
@@ -241,13 +247,69 @@ impl Remote {
 }
 
 impl Slot {
-    /// Makes sure that the timers know a time not later than the pair's next deadline.
+    /// Makes sure that the timers know a time not later than the pair's next deadline. One that is on record and waits for
+    /// nothing has none: there may be hundreds of thousands of them.
     fn schedule(&mut self, key: &PairKey, config: &PairConfig, timers: &Timers, now: Moment) {
-        let linger = now.instant + LINGER;
-        let wanted = self.pair.deadline(config, now).unwrap_or(linger);
+        let wanted = match self.pair.deadline(config, now) {
+            Some(deadline) => deadline,
+            None if self.pair.is_idle(now) => now.instant + LINGER,
+            None => return,
+        };
         if self.timer.is_none_or(|timer| wanted < timer) {
             self.timer = Some(wanted);
             timers.schedule(wanted, Due::Pair(key.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nuncio_translate::pair::{PairRecord, To};
+
+    use super::super::{Gateway, testing};
+    use super::*;
+    use crate::store::{Keep, Memory};
+
+    const START: u64 = 1_800_000_000;
+
+    /// A gateway after a restart, with one pair on record.
+    fn restored(record: PairRecord, now: Moment) -> (Gateway, Arc<Memory>, PairKey) {
+        let key = PairKey::new("alice@contoso.example", "bob@fabrikam.example");
+        let before = Memory::new();
+        before.save_pair(&key, record);
+        before.commit(1);
+        let store = Arc::new(before.crash());
+        let gateway = testing::gateway_on(Arc::clone(&store), "contoso.example", "fabrikam.example");
+        gateway.restore(now).unwrap();
+        (gateway, store, key)
+    }
+
+    /// Lets all timers fire that are due within `time`.
+    fn pass(gateway: &Gateway, start: Moment, time: Duration) {
+        while let Some(due) = gateway.deadline().filter(|due| *due <= start.instant + time) {
+            let passed = due - start.instant;
+            let unix_ms = start.unix_ms + u64::try_from(passed.as_millis()).unwrap() + 1;
+            gateway.handle_timeout(Moment { instant: due, unix_ms });
+        }
+    }
+
+    #[test]
+    fn a_pair_on_record_only_for_replies_is_forgotten_when_their_time_is_over() {
+        let now = Moment { instant: Instant::now(), unix_ms: START * 1000 };
+        let record = PairRecord { sip_user_wrote: Some(START - 3600), ..PairRecord::default() };
+        let (gateway, store, key) = restored(record, now);
+        pass(&gateway, now, Duration::from_secs(22 * 3600));
+        assert_eq!(gateway.holdings().pairs, 1);
+        pass(&gateway, now, Duration::from_secs(24 * 3600));
+        store.commit(1);
+        assert_eq!((gateway.holdings().pairs, store.pair(&key)), (0, None));
+    }
+
+    #[test]
+    fn a_pair_on_record_that_waits_for_nothing_has_no_timer() {
+        let now = Moment { instant: Instant::now(), unix_ms: START * 1000 };
+        let (gateway, ..) = restored(PairRecord { to: To::Yes, ..PairRecord::default() }, now);
+        pass(&gateway, now, Duration::from_secs(1));
+        assert_eq!((gateway.holdings().pairs, gateway.deadline()), (1, None));
     }
 }

@@ -18,7 +18,8 @@ use nuncio_xmpp::Addresses;
 use super::answers::SipAnswer;
 use super::incoming::Incoming;
 use super::{
-    Cargo, ConnectionId, Gateway, Judged, Pair, PresenceCargo, ReplyTo, ToSipEnvelope, ToXmppEnvelope,
+    Cargo, ConnectionId, Gateway, Judged, LaneKey, Pair, PresenceCargo, ReplyTo, ToSipEnvelope,
+    ToXmppEnvelope,
 };
 
 impl Gateway {
@@ -176,6 +177,14 @@ impl Gateway {
         self.visit_presence(key, now, |pair, context| pair.lost(sent, context));
     }
 
+    /// A stream to the partner is established: what of presence did not arrive before is sent soon.
+    pub fn lane_opened(&self, lane: &LaneKey, now: Moment) {
+        let Some(remote) = self.known_remote(&lane.remote) else { return };
+        for key in remote.waiting_for_partner(&lane.local) {
+            self.visit_presence(&key, now, |pair, context| pair.reachable(context));
+        }
+    }
+
     /// A SUBSCRIBE or NOTIFY of ours has its final answer, or never will. Called under no lock.
     pub(super) fn event_settled(
         &self,
@@ -185,6 +194,10 @@ impl Gateway {
         outcome: &Result<Message, HopFailure>,
         now: Moment,
     ) {
+        match outcome {
+            Ok(_) => self.counters.events_to_sip.add(1),
+            Err(_) => self.counters.events_undelivered.add(1),
+        }
         let serial = u32::try_from(serial).unwrap_or_default();
         self.visit_presence(key, now, |pair, context| match outcome {
             Ok(response) => pair.response(half, serial, response, context),

@@ -27,6 +27,11 @@ impl Environment for Nobody {
 
 /// A gateway between one served domain, with one front end of one next hop, and one partner.
 pub(crate) fn gateway_of(local: &str, remote: &str) -> Gateway {
+    gateway_on(Arc::new(Memory::new()), local, remote)
+}
+
+/// The same on a store of the caller's.
+pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gateway {
     let settings = Settings {
         node_label: "n1".into(),
         node_key: stanza_id::Key::new([7; 16]),
@@ -48,7 +53,7 @@ pub(crate) fn gateway_of(local: &str, remote: &str) -> Gateway {
     let group = HopGroup::new(HopConfig::default(), ["fe:5061".to_owned()], 4);
     let front_ends = vec![FrontEnd::new("pool", vec![local.into()])];
     let routes = vec![Route::new(vec![local.into()], &[0], group)];
-    Gateway::new(settings, policy, front_ends, routes, Arc::new(Memory::new()), Box::new(Nobody))
+    Gateway::new(settings, policy, front_ends, routes, store, Box::new(Nobody))
 }
 
 /// A lane that nobody serves yet.

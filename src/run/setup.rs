@@ -14,6 +14,7 @@ use nuncio_translate::text::Privacy;
 use nuncio_xmpp::lane::LaneConfig;
 use nuncio_xmpp::stream::{InboundConfig, StreamLimits, Timeouts};
 use nuncio_xmpp::{Domain, ReadLimits};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,7 +33,7 @@ use crate::xmpp_frontend;
 /// # Errors
 /// A file that cannot be used, with what to do about it.
 pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
-    let environment = Arc::new(Runtime::default());
+    let environment = Arc::new(Runtime { context: OnceLock::new(), handle: Handle::current() });
     let store = Arc::new(store(config)?);
     let gateway = Gateway::new(
         settings(config)?,
@@ -117,16 +118,17 @@ pub(super) fn domains(config: &Config) -> String {
 }
 
 /// The tokio runtime as the gateway sees it.
-#[derive(Default)]
 struct Runtime {
     context: OnceLock<Weak<Context>>,
+    /// The store reports from a thread of its own, which knows no runtime.
+    handle: Handle,
 }
 
 impl Environment for Arc<Runtime> {
     fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>) {
         if let Some(context) = self.context.get().and_then(Weak::upgrade) {
             let lanes = context.lanes.clone();
-            lanes.spawn(xmpp_frontend::connect::serve(context, key, lane));
+            lanes.spawn_on(xmpp_frontend::connect::serve(context, key, lane), &self.handle);
         }
     }
 

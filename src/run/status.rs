@@ -22,6 +22,9 @@ pub(super) fn log(gateway: &Gateway) {
         inbound_streams = holds.streams,
         "status: held now"
     );
+    let store = gateway.store_health();
+    let failing = store.failing.as_ref().map_or("none", |failing| &failing.text);
+    info!(waiting = store.waiting, failing, "status: store");
     for route in gateway.route_statuses() {
         let (domains, front_end) = (route.domains.join(", "), route.connected.as_deref().unwrap_or("none"));
         let failure = route.failure.as_deref().unwrap_or("none");

@@ -55,6 +55,19 @@ pub fn check(state_dir: &Path) -> Result<Checked, StoreError> {
     Ok(Checked { schema, tables, bytes: size("") + size("-wal"), findings, path })
 }
 
+/// Looks whether there is a database that this version can use, without reading through it; its schema, `None`
+/// if there is none yet. Changes nothing. The gateway may run.
+///
+/// # Errors
+/// It cannot be used; the text says what to do.
+pub fn glance(state_dir: &Path) -> Result<Option<u32>, StoreError> {
+    let path = state_dir.join(FILE);
+    if file::look(&path)? == file::Found::Nothing {
+        return Ok(None);
+    }
+    schema::identify(&path, &file::open_to_read(&path)?).map(Some)
+}
+
 fn foreign_keys(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
     let found = statement.query_map((), |row| {

@@ -99,6 +99,16 @@ impl Fault {
 }
 
 impl StoreError {
+    /// What was seen, without what to do about it.
+    pub fn found(&self) -> String {
+        format!("it {}{}", self.fault, in_brackets(&self.evidence))
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> String {
+        self.fault.advice(&self.path)
+    }
+
     pub(super) fn new(path: &Path, fault: Fault, evidence: impl Into<String>) -> Self {
         Self { path: path.to_owned(), fault, evidence: evidence.into() }
     }

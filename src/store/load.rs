@@ -3,7 +3,8 @@
 
 use compact_str::CompactString;
 use nuncio_sip::event::DialogRecord;
-use nuncio_translate::pair::{Added, NotifierRecord, PairKey, PairRecord, SubscriberRecord};
+use nuncio_translate::judge::Added;
+use nuncio_translate::pair::{NotifierRecord, PairKey, PairRecord, SubscriberRecord};
 use rusqlite::types::{FromSql, Type};
 use rusqlite::{Connection, Error, Result, Row, Rows};
 

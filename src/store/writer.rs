@@ -282,10 +282,10 @@ fn gap(now: u64, lost: u64) -> AuditEntry {
     }
 }
 
-/// What it is, without what is in it.
+/// What it is, without what is in it and whose it is: users' addresses may not belong in the log.
 fn name(change: &Change) -> String {
     match change {
-        Change::Pair(key, _) => format!("the record of {key:?}"),
+        Change::Pair(..) => "the record of a pair".to_owned(),
         Change::Secret(name, _) => format!("the secret {name:?}"),
         Change::Audit(entry) => format!("an audit entry {:?}", entry.what),
     }

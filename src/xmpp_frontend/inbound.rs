@@ -10,7 +10,8 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::Refusal as RuleRefusal;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::stream::{
-    Inbound, InboundConfig, Output, PartnerVerdict, Refusal, Stanza, StreamIds, TlsFacts,
+    Cause as EndCause, Evidence, Inbound, InboundConfig, Output, PartnerVerdict, Refusal, Stanza, StreamIds,
+    TlsFacts,
 };
 use nuncio_xmpp::{Domain, Element, StreamCondition};
 use tokio::sync::Notify;
@@ -168,16 +169,7 @@ impl InboundSession {
                 }
                 Output::Closed(evidence) => {
                     self.room_until = Some(now.instant + ROOM_GRACE);
-                    let (who, cause, source) = match &self.domains {
-                        Some((_, remote)) => {
-                            let remote = remote.as_str();
-                            (remote, Cause::StreamEnded, Source::Domain(remote))
-                        }
-                        None => ("", Cause::StrangerStreamEnded, Source::from(self.peer.ip())),
-                    };
-                    if self.gateway.log_budget().allows(cause, source, now.instant) {
-                        info!(partner = who, peer = %self.peer, why = %LogSafe(&evidence.to_string()), "inbound stream closed");
-                    }
+                    self.log_end(&evidence, now);
                 }
                 Output::ShutdownTls => {
                     self.leaving = true;
@@ -185,6 +177,20 @@ impl InboundSession {
                 }
                 Output::Abort => self.next = Next::Abort,
             }
+        }
+    }
+
+    fn log_end(&self, evidence: &Evidence, now: Moment) {
+        let partner = self.domains.as_ref().map(|(_, remote)| remote.as_str());
+        let (cause, source) = match partner {
+            Some(partner) => (Cause::StreamEnded, Source::Domain(partner)),
+            // Its refusal has a line, or a budget, of its own.
+            None if matches!(evidence.cause, EndCause::Refused(_)) => return,
+            None => (Cause::StrangerStreamEnded, Source::from(self.peer.ip())),
+        };
+        if self.gateway.log_budget().allows(cause, source, now.instant) {
+            let why = evidence.to_string();
+            info!(partner, peer = %self.peer, why = %LogSafe(&why), "inbound stream closed");
         }
     }
 

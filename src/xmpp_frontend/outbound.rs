@@ -96,6 +96,7 @@ impl LaneSession {
                     );
                     self.opened = true;
                     self.lane.step(|lane| lane.opened(now.instant));
+                    self.gateway.lane_opened(&self.key, now);
                 }
                 Output::Closed(evidence) => {
                     let text = evidence.to_string();

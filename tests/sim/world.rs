@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use nuncio::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings};
-use nuncio::store::{Keep, Memory};
+use nuncio::store::{Keep, Memory, Outcome, Ticket};
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::Moment;
@@ -73,6 +73,10 @@ pub(crate) enum Event {
     Stranger,
     /// The user agent gives up waiting (Timer F).
     GiveUp(usize),
+    /// The store writes what waits in it.
+    Commit,
+    /// It says what it has done.
+    Committed(Ticket, Outcome),
     Heal,
     CloseAll,
 }
@@ -156,6 +160,9 @@ pub(crate) struct World {
     pub(crate) scale: Scale,
     pub(crate) gateway: Arc<Gateway>,
     runtime: Arc<Runtime>,
+    store: Arc<Memory>,
+    /// The store is going to write.
+    commit_scheduled: bool,
     pub(crate) conns: Vec<Conn>,
     pub(crate) pumps: Vec<Pump>,
     pub(crate) lanes: Vec<LaneDriver>,
@@ -207,7 +214,8 @@ impl World {
         let types = partners.iter().map(|_| vec![(0, PartnerType::Federated)]).collect::<Vec<_>>();
         let enabled = partners.iter().map(|_| vec![(0, true)]).collect::<Vec<_>>();
         let handle = Box::new(RuntimeHandle(Arc::clone(&runtime)));
-        let keep: Arc<dyn Keep> = Arc::new(Memory::new());
+        let store = Arc::new(Memory::new());
+        let keep: Arc<dyn Keep> = Arc::clone(&store) as _;
         let policy = Snapshot::new(0, [], []);
         let gateway = Arc::new(Gateway::new(settings, policy, front_ends, routes, keep, handle));
         let mut world = Self {
@@ -219,6 +227,8 @@ impl World {
             scale,
             gateway,
             runtime,
+            store,
+            commit_scheduled: false,
             conns: Vec::new(),
             pumps: Vec::new(),
             lanes: Vec::new(),
@@ -469,6 +479,7 @@ impl World {
             if concerns_gateway {
                 self.take_lanes();
                 self.ring();
+                self.serve_store();
                 self.check_bounds();
             }
             if !self.ledger.violations.is_empty() {
@@ -500,6 +511,8 @@ impl World {
             Event::PartnerConnects(partner) => self.partner_connects(partner),
             Event::FrontEndConnects(node) => self.front_end_connects(node),
             Event::HopConnected { target, ok } => self.hop_connected(target, ok),
+            Event::Commit => self.commit(),
+            Event::Committed(up_to, outcome) => self.gateway.committed(up_to, outcome, self.moment()),
             Event::Stranger => self.stranger(),
             Event::GiveUp(id) => self.give_up(id),
             Event::Heal => self.heal(),
@@ -558,6 +571,29 @@ impl World {
         }
         let deadline = self.gateway.deadline();
         self.run_at_deadline(deadline, Task::Clock);
+    }
+
+    /// What the gateway gave to the store is written some time later, as by its thread.
+    fn serve_store(&mut self) {
+        if !self.commit_scheduled && self.store.health().waiting > 0 {
+            self.commit_scheduled = true;
+            let delay = self.rng.pick(&[MILLI / 10, 3 * MILLI, 40 * MILLI]);
+            let delay = self.rng.range(0, delay);
+            self.after(delay, Event::Commit);
+        }
+    }
+
+    /// Writes some or all of it. Now and then the disk refuses, until the next time.
+    fn commit(&mut self) {
+        self.commit_scheduled = false;
+        let some = 1 + self.rng.index(3);
+        let most = self.rng.pick(&[usize::MAX, usize::MAX, some]);
+        let done = if self.rng.chance(3) { self.store.fail() } else { self.store.commit(most) };
+        if let Some((up_to, outcome)) = done {
+            self.note("committed", up_to.0, (outcome == Outcome::Saved).into());
+            let delay = self.rng.range(0, MILLI);
+            self.after(delay, Event::Committed(up_to, outcome));
+        }
     }
 
     fn check_bounds(&mut self) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use compact_str::CompactString;
 use nuncio::store::{AuditEntry, FILE, Keep, Outcome, Shown, StoreOptions, Table, Ticket, check, show};
 use nuncio_sip::event::DialogRecord;
-use nuncio_translate::pair::{Added, From, NotifierRecord, PairKey, PairRecord, SubscriberRecord, To};
+use nuncio_translate::judge::Added;
+use nuncio_translate::pair::{From, NotifierRecord, PairKey, PairRecord, SubscriberRecord, To};
 use proptest::prelude::*;
 
 use crate::support::{close, furnish, key, open, options, pairs, record, start, start_with};

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use nuncio::store::{Committed, FILE, Keep, Opened, Outcome, Store, StoreError, StoreOptions, Ticket};
 use nuncio_sip::event::DialogRecord;
-use nuncio_translate::pair::{Added, From, NotifierRecord, PairKey, PairRecord, SubscriberRecord, To};
+use nuncio_translate::judge::Added;
+use nuncio_translate::pair::{From, NotifierRecord, PairKey, PairRecord, SubscriberRecord, To};
 
 /// Only a store that hangs takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);

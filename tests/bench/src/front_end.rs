@@ -54,18 +54,31 @@ pub(crate) fn request<'a>(bytes: &'a [u8], end: &memmem::Finder<'_>) -> Result<O
 
 /// Appends `200 OK` to a request.
 pub(crate) fn accept(head: &[u8], out: &mut Vec<u8>) {
+    accept_with(head, "", out);
+}
+
+/// Appends `200 OK` with further header fields (whole lines) to a request.
+pub(crate) fn accept_with(head: &[u8], fields: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"SIP/2.0 200 OK\r\n");
     for line in lines(head) {
         let copied = [&b"Via:"[..], b"From:", b"To:", b"Call-ID:", b"CSeq:"];
         if copied.iter().any(|name| line.starts_with(name)) {
             out.extend_from_slice(line);
-            if line.starts_with(b"To:") {
+            if line.starts_with(b"To:") && memmem::find(line, b";tag=").is_none() {
                 out.extend_from_slice(b";tag=sink");
             }
             out.extend_from_slice(b"\r\n");
         }
     }
+    out.extend_from_slice(fields.as_bytes());
     out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+}
+
+/// The value of a header field, spelled as the gateway spells it.
+pub(crate) fn field<'a>(head: &'a [u8], name: &str) -> Result<&'a [u8]> {
+    lines(head)
+        .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b": "))
+        .with_context(|| format!("no {name}: {}", String::from_utf8_lossy(head)))
 }
 
 /// Length of the body after a head.
@@ -112,7 +125,7 @@ mod tests {
         let mut out = Vec::new();
         accept(request.head, &mut out);
         let text = String::from_utf8(out.clone()).unwrap();
-        assert!(text.contains("\r\nTo: <sip:c00005@p001.bench.example>;tag=sink\r\n"), "{text}");
+        assert!(text.contains("\r\nTo: <sip:c000005@p001.bench.example>;tag=sink\r\n"), "{text}");
         let branch = memmem::Finder::new("branch=z9hG4bK");
         let read = answer(&out, &end, &branch).unwrap().unwrap();
         assert_eq!(read, Answer { status: 200, pair: Some(5), size: out.len() });

@@ -80,9 +80,16 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(program: &Path, place: Place, folder: &Path) -> Result<Self> {
+        Self::start_with(program, place, folder, "")
+    }
+
+    /// The same with more in its configuration.
+    pub(crate) fn start_with(program: &Path, place: Place, folder: &Path, more: &str) -> Result<Self> {
         let (config, log) = (folder.join("nuncio.toml"), folder.join("nuncio.log"));
-        fs::write(&config, configuration(place, folder))?;
-        let child = spawn_logged(Command::new(program).arg("run").arg("--config").arg(&config), &log)?;
+        fs::write(&config, configuration(place, folder) + more)?;
+        let mut command = Command::new(program);
+        command.arg("run").arg("--config").arg(&config).env("MIMALLOC_SHOW_STATS", "1");
+        let child = spawn_logged(&mut command, &log)?;
         let mut gateway = Self { child, log };
         let deadline = Instant::now() + START;
         while !gateway.said("ready") {
@@ -98,7 +105,32 @@ impl Gateway {
     }
 
     /// Tells it to stop. Its own count of delivered messages must be `expected`, and nothing may have failed.
-    pub(crate) fn stop(mut self, counter: &str, expected: u64) -> Result<()> {
+    pub(crate) fn stop(self, counter: &str, expected: u64) -> Result<()> {
+        let mut delivered = 0;
+        let (counters, text) = self.end()?;
+        for (name, count) in counters {
+            if name == counter {
+                delivered = count;
+            } else if name != "streams_refused" {
+                bail!("the gateway counted {count} × {name}:\n{text}");
+            }
+        }
+        ensure!(
+            delivered == expected,
+            "the gateway counted {delivered} × {counter} instead of {expected}:\n{text}"
+        );
+        Ok(())
+    }
+
+    /// Ends it without a word, as a power failure would.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Tells it to stop and waits; returns its counters and the end of its log.
+    pub(crate) fn end(mut self) -> Result<(Vec<(String, u64)>, String)> {
         let told = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
         ensure!(told.success(), "cannot stop the gateway");
         let deadline = Instant::now() + STOP;
@@ -110,20 +142,7 @@ impl Gateway {
             sleep(Duration::from_millis(20));
         };
         ensure!(status.success(), "the gateway ended with {status}:\n{}", self.text());
-        let mut delivered = 0;
-        for (name, count) in self.counters() {
-            if name == counter {
-                delivered = count;
-            } else if name != "streams_refused" {
-                bail!("the gateway counted {count} × {name}:\n{}", self.text());
-            }
-        }
-        ensure!(
-            delivered == expected,
-            "the gateway counted {delivered} × {counter} instead of {expected}:\n{}",
-            self.text()
-        );
-        Ok(())
+        Ok((self.counters(), self.text()))
     }
 
     /// Its last words, for an error message.

@@ -202,7 +202,7 @@ async fn stanzas(job: GeneratorJob, mut orders: Orders) -> Result<()> {
                 }
                 orders.answer(&record.outcome())?;
             }
-            Order::Count => bail!("a generator counts nothing"),
+            order => bail!("{order:?} is nothing for a generator of stanzas"),
         }
     }
     Ok(())

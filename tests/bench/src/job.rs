@@ -85,6 +85,23 @@ pub(crate) enum Plays {
     RelayEnd { acknowledges: bool },
 }
 
+/// Work for the two who know each other's presence: the front end with its users, or the contacts with their servers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PresenceJob {
+    /// Who sends in the rounds. The other one is the sink.
+    pub(crate) direction: Direction,
+    pub(crate) pairs: u32,
+    /// Partner domains that the pairs are spread over, each with a stream.
+    pub(crate) streams: usize,
+    /// Where the gateway takes connections of this side.
+    pub(crate) target: SocketAddr,
+    /// Where it finds this side.
+    pub(crate) listen: SocketAddr,
+    pub(crate) folder: PathBuf,
+    /// The socket on which the sink tells whose presence has arrived.
+    pub(crate) feedback: PathBuf,
+}
+
 /// Work for the bare relay.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RelayJob {
@@ -106,6 +123,17 @@ pub(crate) enum Order {
     Dial(usize),
     /// To a sink: how many messages came?
     Count,
+    /// To one side of presence: subscribe for these pairs, and wait until it sees the other.
+    Establish(Range),
+    /// To a front end: count subscriptions from nought, because the gateway makes them anew.
+    Anew,
+}
+
+/// Pairs from the first up to, without, the last.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Range {
+    pub(crate) first: u32,
+    pub(crate) last: u32,
 }
 
 /// One load, until its end and the last answer.
@@ -162,4 +190,8 @@ pub(crate) struct Count {
     /// Messages that were not: doubled, out of order, unreadable.
     pub(crate) wrong: u64,
     pub(crate) trouble: Option<String>,
+    /// Presence: pairs that the gateway has subscribed for, since the last [`Order::Anew`].
+    pub(crate) subscriptions: u64,
+    /// Presence: all requests answered, or all stanzas of presence received.
+    pub(crate) everything: u64,
 }

@@ -12,6 +12,7 @@ mod job;
 mod partner;
 mod pki;
 mod plan;
+mod presence;
 mod process;
 mod relay;
 mod report;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use job::{GeneratorJob, RelayJob, SinkJob};
+use job::{GeneratorJob, PresenceJob, RelayJob, SinkJob};
 
 /// Measures the gateway and a bare relay on this machine.
 #[derive(Parser, Debug)]
@@ -44,7 +45,8 @@ struct Arguments {
     /// Pairs of a SIP user and a contact.
     #[arg(long, default_value_t = 10_000)]
     pairs: u32,
-    /// Measures only the lines whose name contains this ("relay", "sip", "xmpp", "memory", "lync").
+    /// Measures only the lines whose name contains this ("relay", "sip", "xmpp", "memory", "lync", "presence", "presence-memory",
+    /// "restart").
     #[arg(long)]
     only: Option<String>,
     /// Where the results go as JSON; absent: bench/ in the target folder.
@@ -66,6 +68,10 @@ enum Role {
     Sink { job: String },
     #[command(hide = true)]
     Relay { job: String },
+    #[command(hide = true)]
+    House { job: String },
+    #[command(hide = true)]
+    Contacts { job: String },
 }
 
 fn main() -> ExitCode {
@@ -75,6 +81,8 @@ fn main() -> ExitCode {
         Some(Role::Generator { job }) => child::run::<GeneratorJob, _>(job, false, generator::run),
         Some(Role::Sink { job }) => child::run::<SinkJob, _>(job, false, sink::run),
         Some(Role::Relay { job }) => child::run::<RelayJob, _>(job, true, relay::run),
+        Some(Role::House { job }) => child::run::<PresenceJob, _>(job, false, presence::house::run),
+        Some(Role::Contacts { job }) => child::run::<PresenceJob, _>(job, false, presence::contacts::run),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,6 +13,7 @@ use crate::job::{
     Count, Direction, GeneratorJob, Matching, Order, Outcome, Pace, Plays, RelayJob, Round, Set, SinkJob,
     Until,
 };
+use crate::presence::{self, Presence};
 use crate::process::{Role, Usage};
 use crate::report::{self, Line, Memory, Report, Run, Subject};
 
@@ -36,15 +37,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let mut report = Report::begin(arguments.runs(), arguments.duration(), arguments.pairs());
     for group in groups(arguments.quick) {
-        if arguments.only.as_ref().is_none_or(|only| group.name().contains(only.as_str())) {
+        if arguments.wants(&group.name()) {
             eprintln!("{}", group.name());
             let lines = bench.measure(&group).with_context(|| group.name())?;
             report.lines.extend(lines);
         }
     }
-    if !arguments.quick && arguments.only.as_ref().is_none_or(|only| "memory".contains(only.as_str())) {
+    if !arguments.quick && arguments.wants("memory") {
         eprintln!("memory");
         report.memory = Some(bench.memory().context("memory")?);
+    }
+    let presence = Presence { arguments, program: &bench.program, folder: folder.path(), place };
+    for line in presence::lines(arguments.quick) {
+        let name = presence::name(line);
+        if arguments.wants(&name) {
+            eprintln!("{name}");
+            report.lines.extend(presence.throughput(line).context(name)?);
+        }
+    }
+    // "presence" alone names the lines.
+    if !arguments.quick && arguments.only.as_deref() != Some("presence") && arguments.wants("presence-memory")
+    {
+        eprintln!("presence-memory");
+        report.presence_memory = Some(presence.memory().context("presence-memory")?);
+    }
+    if !arguments.quick && arguments.wants("restart") {
+        eprintln!("restart");
+        report.restarts = presence.restarts().context("restart")?;
     }
     report.compare();
 
@@ -62,19 +81,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 impl Arguments {
-    fn runs(&self) -> usize {
+    pub(crate) fn runs(&self) -> usize {
         if self.quick { 1 } else { self.runs.max(1) }
     }
 
-    fn duration(&self) -> f64 {
+    pub(crate) fn duration(&self) -> f64 {
         if self.quick { 0.0 } else { self.seconds }
     }
 
-    fn pairs(&self) -> u32 {
-        if self.quick { 100 } else { self.pairs.clamp(1, 99_999) }
+    pub(crate) fn pairs(&self) -> u32 {
+        if self.quick { 100 } else { self.pairs.clamp(1, 999_999) }
     }
 
-    fn until(&self) -> Until {
+    pub(crate) fn until(&self) -> Until {
         if self.quick { Until::Messages(400) } else { Until::Seconds(self.seconds) }
     }
 }

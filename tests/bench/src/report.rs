@@ -18,6 +18,25 @@ pub(crate) enum Subject {
     RelayAcknowledged,
 }
 
+/// What was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Messages {
+    Small,
+    Lync,
+    /// A document or stanza of presence.
+    Presence,
+}
+
+impl From<Set> for Messages {
+    fn from(set: Set) -> Self {
+        match set {
+            Set::Small => Self::Small,
+            Set::Lync => Self::Lync,
+        }
+    }
+}
+
 /// Everything that was measured.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
@@ -29,6 +48,8 @@ pub(crate) struct Report {
     pairs: u32,
     pub(crate) lines: Vec<Line>,
     pub(crate) memory: Option<Memory>,
+    pub(crate) presence_memory: Option<PresenceMemory>,
+    pub(crate) restarts: Vec<Restart>,
 }
 
 /// One run that counts.
@@ -53,7 +74,7 @@ pub(crate) struct Run {
 pub(crate) struct Line {
     subject: Subject,
     direction: Direction,
-    set: Set,
+    set: Messages,
     streams: usize,
     pace: Pace,
     runs: Vec<Run>,
@@ -85,6 +106,35 @@ pub(crate) struct Memory {
     pub(crate) pair_bytes: u64,
 }
 
+/// Memory of the gateway with live subscriptions.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct PresenceMemory {
+    pub(crate) pairs: u32,
+    /// Resident bytes per pair whose contact watches the SIP user.
+    pub(crate) watched_bytes: u64,
+    /// Resident bytes that are added when the SIP user watches the contact, too.
+    pub(crate) both_more_bytes: u64,
+    /// Resident bytes of the whole process with all of them.
+    pub(crate) resident_bytes: u64,
+    /// The same as the allocator counts it: committed at most, if it says so.
+    pub(crate) committed_bytes: Option<u64>,
+}
+
+/// One start with stored subscriptions.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Restart {
+    pub(crate) stored: u32,
+    /// `limits.presence.restart_rate`
+    pub(crate) rate: u32,
+    /// From the start of the process until it listens, in seconds.
+    pub(crate) listening: f64,
+    /// From the same moment until a tenth, a half, nine tenths and all subscriptions are there again, in seconds.
+    pub(crate) curve: [f64; 4],
+    /// Processor time up to then, in seconds.
+    pub(crate) cpu: f64,
+    pub(crate) resident_bytes: u64,
+}
+
 impl Spread {
     fn of(runs: &[Run], value: impl Fn(&Run) -> f64) -> Self {
         let mut values: Vec<f64> = runs.iter().map(value).collect();
@@ -100,7 +150,7 @@ impl Line {
     pub(crate) fn new(
         subject: Subject,
         direction: Direction,
-        set: Set,
+        set: impl Into<Messages>,
         streams: usize,
         pace: Pace,
         runs: Vec<Run>,
@@ -108,7 +158,7 @@ impl Line {
         Self {
             subject,
             direction,
-            set,
+            set: set.into(),
             streams,
             pace,
             per_second: Spread::of(&runs, |run| run.per_second),
@@ -150,6 +200,8 @@ impl Report {
             pairs,
             lines: Vec::new(),
             memory: None,
+            presence_memory: None,
+            restarts: Vec::new(),
         }
     }
 
@@ -196,12 +248,15 @@ pub(crate) fn table(report: &Report) -> String {
         let subject = match (line.subject, line.direction) {
             (Subject::RelayWritten, _) => "relay, written",
             (Subject::RelayAcknowledged, _) => "relay, ack",
+            (Subject::Gateway, Direction::SipToXmpp) if line.set == Messages::Presence => "NOTIFY → presence",
+            (Subject::Gateway, Direction::XmppToSip) if line.set == Messages::Presence => "presence → NOTIFY",
             (Subject::Gateway, Direction::SipToXmpp) => "SIP → XMPP",
             (Subject::Gateway, Direction::XmppToSip) => "XMPP → SIP",
         };
         let set = match line.set {
-            Set::Small => "small",
-            Set::Lync => "Lync-sized",
+            Messages::Small => "small",
+            Messages::Lync => "Lync-sized",
+            Messages::Presence => "PIDF",
         };
         let ratio = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
         rows.push([
@@ -221,7 +276,7 @@ pub(crate) fn table(report: &Report) -> String {
             ratio(line.to_relay_acknowledged),
         ]);
     }
-    let mut text = aligned(&rows);
+    let mut text = if report.lines.is_empty() { String::new() } else { aligned(&rows) };
     if let Some(memory) = &report.memory {
         let _ = writeln!(
             text,
@@ -229,6 +284,43 @@ pub(crate) fn table(report: &Report) -> String {
             memory.idle_stream_bytes as f64 / 1024.0,
             memory.pair_bytes
         );
+    }
+    if let Some(memory) = &report.presence_memory {
+        let _ = writeln!(
+            text,
+            "\nMemory of the gateway with {} live pairs: {} bytes resident per pair whose contact watches the SIP user, {} \
+             bytes more if he watches the contact too; {} MiB resident in all{}.",
+            thousands(f64::from(memory.pairs)),
+            memory.watched_bytes,
+            memory.both_more_bytes,
+            memory.resident_bytes >> 20,
+            memory.committed_bytes.map_or(String::new(), |bytes| format!(
+                ", {} MiB committed by the allocator at most",
+                bytes >> 20
+            )),
+        );
+    }
+    if !report.restarts.is_empty() {
+        let mut rows = vec![
+            ["stored", "restart_rate", "listening s", "10 % s", "50 % s", "90 % s", "all s", "CPU s", "MiB"]
+                .map(str::to_owned),
+        ];
+        for restart in &report.restarts {
+            let [tenth, half, most, all] = restart.curve.map(|seconds| format!("{seconds:.2}"));
+            rows.push([
+                thousands(f64::from(restart.stored)),
+                thousands(f64::from(restart.rate)),
+                format!("{:.2}", restart.listening),
+                tenth,
+                half,
+                most,
+                all,
+                format!("{:.2}", restart.cpu),
+                (restart.resident_bytes >> 20).to_string(),
+            ]);
+        }
+        let _ =
+            write!(text, "\nStart after `kill -9`, and the subscriptions made again:\n\n{}", aligned(&rows));
     }
     text
 }

@@ -56,7 +56,7 @@ pub(crate) async fn run(job: SinkJob, mut orders: Orders) -> Result<()> {
         let Order::Count = order else { bail!("{order:?} is nothing for a sink") };
         let tally = sink.tally.borrow();
         let (messages, wrong, trouble) = (tally.messages, tally.wrong, tally.trouble.clone());
-        orders.answer(&Count { messages, wrong, trouble })?;
+        orders.answer(&Count { messages, wrong, trouble, ..Count::default() })?;
     }
     Ok(())
 }
@@ -272,7 +272,7 @@ impl Scanner {
 }
 
 /// The answer to a ping (XEP-0199).
-fn pong(iq: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn pong(iq: &[u8]) -> Result<Vec<u8>> {
     let text = std::str::from_utf8(iq)?;
     let attribute = |name: &str| {
         let (_, rest) = text.split_once(&format!(" {name}='"))?;

@@ -1,7 +1,7 @@
 //! Counting messages as a sink: each pair's messages bear running numbers, and must come in order, each once.
 
 /// Digits of a pair's number.
-pub(crate) const PAIR_DIGITS: usize = 5;
+pub(crate) const PAIR_DIGITS: usize = 6;
 /// Digits of a running number.
 pub(crate) const SEQUENCE_DIGITS: usize = 8;
 /// Digits of both, as they stand at the beginning of each text.
@@ -72,15 +72,15 @@ mod tests {
     #[test]
     fn a_pairs_messages_come_in_order_and_once() {
         let mut tally = Tally::new(8);
-        assert_eq!(tally.message(b"0000700000001 Hello"), Some(7));
-        assert_eq!(tally.message(b"0000700000002"), Some(7));
+        assert_eq!(tally.message(b"00000700000001 Hello"), Some(7));
+        assert_eq!(tally.message(b"00000700000002"), Some(7));
         assert_eq!((tally.messages, tally.wrong), (2, 0));
         for wrong in [
-            &b"0000700000002 twice"[..],
-            b"0000700000004 one is missing",
-            b"0000800000001 nobody",
+            &b"00000700000002 twice"[..],
+            b"00000700000004 one is missing",
+            b"00000800000001 nobody",
             b"Hello",
-            b"00007000000",
+            b"00000700000",
         ] {
             let before = tally.wrong;
             tally.message(wrong);

@@ -168,6 +168,9 @@ async fn sec_35_strangers_get_a_few_lines_of_the_log_and_one_that_counts_the_res
         let mut peer = XmppPeer::dial(town.xmpp()).await?;
         peer.say_header("stranger.example", "contoso.com").await?;
         peer.stream_error().await?;
+        let mut lost = XmppPeer::dial(town.xmpp()).await?;
+        lost.say_header("wingtip.com", "nowhere.example").await?;
+        lost.stream_error().await?;
         let mut plain = TcpStream::connect(town.sip()).await?;
         plain.write_all(b"no TLS at all").await?;
         plain.read_to_end(&mut Vec::new()).await.ok();

@@ -19,7 +19,8 @@ async fn log_of_a_run(addresses: &str) -> Result<String> {
     let mut carol = town.wingtip_speaks().await?;
     let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
 
-    // Out: delivered, to a stranger, to an address that is none, from somebody else's user, of a kind that does not cross.
+    // Out: delivered, to a stranger, to an address that is none, from somebody else's user, to where
+    // nobody answers, of a kind that does not cross.
     let call = alice.send_message(ALICE, CAROL, SECRET).await?;
     let mut wingtip = listener.accept(&town.pki, &town.good_wingtip()?, "wingtip.com").await?;
     wingtip.element().await?;
@@ -28,6 +29,7 @@ async fn log_of_a_run(addresses: &str) -> Result<String> {
         (ALICE, "carol@unlisted.example"),
         (ALICE, "caro%FFl@wingtip.com"),
         ("alice@elsewhere.example", CAROL),
+        (ALICE, "carol@chat.wingtip.com"),
     ] {
         let call = alice.send_message(from, to, SECRET).await?;
         let status = alice.final_answer(&call).await?.status();
@@ -96,6 +98,25 @@ async fn sec_35_no_log_holds_what_users_wrote() -> Result<()> {
     let log = log_of_a_run("full").await?;
     ensure!(!log.contains(SECRET), "{:?}", log.lines().find(|line| line.contains(SECRET)));
     ensure!(names_users(&log).is_some(), "nobody is named: the tests below prove nothing");
+    Ok(())
+}
+
+/// Whoever asks what became of a message is found in the log by his name.
+#[tokio::test]
+async fn what_did_not_arrive_is_logged_with_both_users() -> Result<()> {
+    let log = log_of_a_run("full").await?;
+    for parts in [
+        ["MESSAGE refused", "user=sip:alice@contoso.com", "contact=sip:carol@unlisted.example", "status=403"],
+        ["refused by a front end", "user=alice@contoso.com", "contact=carol@wingtip.com", "status=404"],
+        [
+            "MESSAGE refused",
+            "user=alice@contoso.com",
+            "contact=carol@chat.wingtip.com",
+            "partner chat.wingtip.com: ",
+        ],
+    ] {
+        ensure!(log.lines().any(|line| parts.iter().all(|part| line.contains(part))), "{parts:?} in\n{log}");
+    }
     Ok(())
 }
 

@@ -125,7 +125,12 @@ impl Ejabberd {
 
     /// Logs a registered user in.
     pub async fn login(&self, user: &str, domain: &str) -> Result<XmppClient> {
-        XmppClient::login(self.clients(), user, domain, "desk").await
+        self.login_at(user, domain, "desk").await
+    }
+
+    /// As [`Self::login`], with a resource other than `desk`.
+    pub async fn login_at(&self, user: &str, domain: &str, resource: &str) -> Result<XmppClient> {
+        XmppClient::login(self.clients(), user, domain, resource).await
     }
 
     /// Where the server listens for clients.

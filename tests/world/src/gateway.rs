@@ -12,6 +12,7 @@ use crate::pki::Usage;
 use crate::process::{Log, Process};
 use crate::sandbox::DNS_SERVER;
 use crate::template::fill;
+use crate::wait::until;
 use crate::world::{GATEWAY, GATEWAY_SIP, GATEWAY_XMPP, World};
 
 /// Names the program to test; set for the processes inside a world.
@@ -118,6 +119,18 @@ impl Gateway {
         self.running()?.kill().await?;
         self.process = None;
         Ok(())
+    }
+
+    /// Waits until a line of what `nuncio store show` says about this contact has the text. The gateway may run meanwhile.
+    pub async fn stores(&self, contact: &str, text: &str) -> Result<()> {
+        let program = std::env::var_os(BINARY).with_context(|| format!("{BINARY} is not set"))?;
+        until(&format!("{text:?} in the store"), || async {
+            let mut command = Command::new(&program);
+            command.args(["store", "show", "--json", "--with", contact, "--config"]).arg(&self.config);
+            let shown = command.env_remove(BINARY).output().await;
+            shown.is_ok_and(|shown| String::from_utf8_lossy(&shown.stdout).contains(text))
+        })
+        .await
     }
 
     /// Fails when the gateway is no longer there.

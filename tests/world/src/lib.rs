@@ -12,7 +12,9 @@
 
 pub mod dns;
 pub mod ejabberd;
+pub mod front_end;
 pub mod gateway;
+pub mod pidf;
 pub mod pki;
 pub mod process;
 pub mod runner;
@@ -29,6 +31,7 @@ pub mod world;
 pub mod xml;
 pub mod xmpp_client;
 pub mod xmpp_peer;
+pub mod xmpp_presence;
 
 pub use wait::{PATIENCE, within};
 pub use world::World;

@@ -35,7 +35,7 @@ pub enum Flaw {
 }
 
 /// A certificate with its key, in memory and on disk.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Credential {
     /// The certificate, PEM.
     pub certificate_file: PathBuf,

@@ -217,7 +217,7 @@ async fn serve(
     Ok(())
 }
 
-async fn read_message(
+pub(crate) async fn read_message(
     reader: &mut ReadHalf<TlsStream<TcpStream>>,
     buffer: &mut Vec<u8>,
 ) -> Result<Option<SipMessage>> {

@@ -59,32 +59,54 @@ impl Sipp {
             include_str!("../../interop/sipp/answer-messages.xml"),
             &[("status", &status.to_string()), ("reason", reason)],
         )?;
-        let file = world.folder().join("answer-messages.xml");
-        fs::write(&file, scenario)?;
-        let mut command = Command::new("sipp");
-        command
-            .arg("-sf")
-            .arg(&file)
-            .args(["-i", &FRONT_END.to_string(), "-p", "5060", "-t", "t1"])
-            .args(["-trace_msg", "-message_file", "/dev/stderr"])
-            .args(common(world, "sipp-front-end"));
-        let process = spawn(world, "sipp-front-end", &mut command)?;
-        listening("sipp", ANSWERING).await?;
-        Ok(Self { process })
+        Self::listen(world, "answer-messages.xml", &scenario, &[]).await
     }
 
     /// Asks once with OPTIONS; succeeds when the answer is 200.
     pub fn ask_options(world: &World) -> Result<Self> {
-        let file = world.folder().join("ask-options.xml");
-        fs::write(&file, include_str!("../../interop/sipp/ask-options.xml"))?;
-        let mut command = Command::new("sipp");
-        command
-            .arg(OUTGOING.to_string())
-            .arg("-sf")
-            .arg(&file)
-            .args(["-i", &CALLER.to_string(), "-p", "5091", "-t", "t1", "-m", "1"])
-            .args(common(world, "sipp-options"));
-        Ok(Self { process: spawn(world, "sipp-options", &mut command)? })
+        Self::call_once(world, "sipp-options", include_str!("../../interop/sipp/ask-options.xml"))
+    }
+
+    /// An endpoint of the SIP user subscribes to the contact; succeeds when the answer has that status.
+    pub fn subscribe(
+        world: &World,
+        (from, to): (&str, &str),
+        endpoint: &str,
+        expires: u32,
+        status: u16,
+    ) -> Result<Self> {
+        let scenario = fill(
+            include_str!("../../interop/sipp/subscribe.xml"),
+            &[
+                ("from", from),
+                ("to", to),
+                ("endpoint", endpoint),
+                ("expires", &expires.to_string()),
+                ("status", &status.to_string()),
+            ],
+        )?;
+        Self::call_once(world, &format!("sipp-{endpoint}"), &scenario)
+    }
+
+    /// An endpoint subscribes, refreshes and ends it, and hears that it has ended; succeeds when all answers are right.
+    pub fn refresh(world: &World, (from, to): (&str, &str), endpoint: &str) -> Result<Self> {
+        let scenario = fill(
+            include_str!("../../interop/sipp/refresh.xml"),
+            &[("from", from), ("to", to), ("endpoint", endpoint)],
+        )?;
+        Self::call_once(world, &format!("sipp-{endpoint}"), &scenario)
+    }
+
+    /// Takes every NOTIFY.
+    pub async fn take_notify(world: &World) -> Result<Self> {
+        let scenario = include_str!("../../interop/sipp/take-notify.xml");
+        Self::listen(world, "take-notify.xml", scenario, &[]).await
+    }
+
+    /// The user is watched once: what is to happen then stands in the scenario; succeeds when it did.
+    pub async fn answer_subscribe(world: &World, user: &str) -> Result<Self> {
+        let scenario = fill(include_str!("../../interop/sipp/answer-subscribe.xml"), &[("user", user)])?;
+        Self::listen(world, "answer-subscribe.xml", &scenario, &["-m", "1"]).await
     }
 
     /// Waits for its end; success means that every call went as its scenario says.
@@ -97,9 +119,50 @@ impl Sipp {
         self.process.says(text).await
     }
 
+    /// What it has seen and sent so far is before this mark.
+    pub fn mark(&self) -> usize {
+        self.process.log().mark()
+    }
+
+    /// As [`Self::says`], after the mark.
+    pub async fn says_after(&self, mark: usize, text: &str) -> Result<String> {
+        self.process.log().line_after(mark, text).await
+    }
+
     /// Stops it.
     pub async fn stop(&mut self) -> Result<()> {
         self.process.kill().await
+    }
+
+    /// Calls the gateway once.
+    fn call_once(world: &World, name: &str, scenario: &str) -> Result<Self> {
+        let file = world.folder().join(format!("{name}.xml"));
+        fs::write(&file, scenario)?;
+        let mut command = Command::new("sipp");
+        command
+            .arg(OUTGOING.to_string())
+            .arg("-sf")
+            .arg(&file)
+            .args(["-i", &CALLER.to_string(), "-p", "5091", "-t", "t1", "-m", "1"])
+            .args(common(world, name));
+        Ok(Self { process: spawn(world, name, &mut command)? })
+    }
+
+    /// Is called by the gateway.
+    async fn listen(world: &World, name: &str, scenario: &str, more: &[&str]) -> Result<Self> {
+        let file = world.folder().join(name);
+        fs::write(&file, scenario)?;
+        let mut command = Command::new("sipp");
+        command
+            .arg("-sf")
+            .arg(&file)
+            .args(["-i", &FRONT_END.to_string(), "-p", "5060", "-t", "t1"])
+            .args(["-trace_msg", "-message_file", "/dev/stderr"])
+            .args(more)
+            .args(common(world, "sipp-front-end"));
+        let process = spawn(world, "sipp-front-end", &mut command)?;
+        listening("sipp", ANSWERING).await?;
+        Ok(Self { process })
     }
 }
 

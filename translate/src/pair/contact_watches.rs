@@ -3,11 +3,13 @@
 //! What the contact may see is in the roster: [`From`]. Whether there is a subscription at the front end is another
 //! matter: [`Rest`] says why there is none although the contact may see.
 
+mod endings;
 mod front_end;
 mod restart;
 mod show;
+mod stored;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use compact_str::CompactString;
 use nuncio_sip::Message;
@@ -26,11 +28,7 @@ use crate::address::{Contact, SipUser};
 use crate::judge::{Permit, Refusal};
 use crate::presence::to_xmpp::Subscription;
 use crate::presence::{Presentity, Shown};
-
-/// For how long after `unsubscribed` was lost for the last time the pair remembers that the contact has to be told.
-const FAREWELL: Duration = Duration::from_secs(120);
-/// The contact is told no more after this time, in seconds.
-const FAREWELL_MOST: u64 = 24 * 3600;
+use stored::Stored;
 
 /// The half of a pair in which the contact watches.
 #[derive(Debug, Default)]
@@ -66,7 +64,8 @@ pub(super) struct ContactWatches {
     farewell_until: Option<Instant>,
     backoff: Backoff,
     owes: Owes,
-    stored_expiry: Option<Instant>,
+    /// What is on record of the subscription.
+    stored: Option<Stored>,
     /// Milliseconds of Unix time.
     unavailable_since: Option<u64>,
 }
@@ -318,6 +317,11 @@ impl ContactWatches {
             && self.farewell_until.is_none()
     }
 
+    /// Something was lost, and waits for its time to be sent again.
+    pub(super) fn waits(&self) -> bool {
+        self.backoff.deadline().is_some()
+    }
+
     /// The tag it is bound to.
     pub(super) fn bound_tag(&self) -> Option<&CompactString> {
         self.tag.as_ref()
@@ -417,90 +421,11 @@ impl ContactWatches {
         if idle && std::mem::take(&mut self.place) {
             step.context.budget.give_back(step.context.key, Place::Subscription);
         }
-        let expiry =
-            self.subscriber.as_ref().and_then(|subscriber| subscriber.record()).map(|record| record.1);
-        if expiry != self.stored_expiry {
-            self.stored_expiry = expiry;
+        let record = self.subscriber.as_ref().and_then(|subscriber| subscriber.record());
+        let record = record.map(|(dialog, expires)| Stored::new(dialog, expires));
+        if !Stored::still_serves(self.stored, record) {
+            self.stored = record;
             step.saved.touch();
-        }
-    }
-
-    /// Ends the subscription at the front end, silently.
-    fn close(&mut self, step: &mut Step<'_, '_>) {
-        self.grace_until = None;
-        self.asks = None;
-        if let Some(subscriber) = &mut self.subscriber {
-            subscriber.unsubscribe(&mut step.event());
-        }
-        self.fetching = false;
-    }
-
-    fn keep(step: &mut Step<'_, '_>) {
-        if step.context.budget.take(step.context.key, Place::KeptRequest) {
-            step.set_from(From::Kept);
-            step.fact(Fact::Kept);
-        } else {
-            step.fact(Fact::NotKept);
-        }
-    }
-
-    fn kept_ends(&mut self, step: &mut Step<'_, '_>) {
-        if self.kept_until(step).is_some_and(|until| until <= step.unix()) {
-            self.forget(step);
-            step.fact(Fact::KeptEnded);
-        }
-    }
-
-    fn give_kept_place_back(step: &mut Step<'_, '_>) {
-        if step.roster.from == From::Kept {
-            step.context.budget.give_back(step.context.key, Place::KeptRequest);
-        }
-    }
-
-    /// The contact does not see the SIP user and does not wait for it any more; he is told nothing.
-    fn forget(&mut self, step: &mut Step<'_, '_>) {
-        Self::give_kept_place_back(step);
-        step.set_from(From::No);
-        self.close(step);
-        self.rest = Rest::No;
-        self.interest_until = None;
-        self.document = None;
-    }
-
-    /// What the contact saw is taken back, and he is told that he sees no more (XI-06, XI-07).
-    fn farewell(&mut self, ended: Ended, step: &mut Step<'_, '_>) {
-        self.forget(step);
-        let updates = self.shown.withdraw();
-        step.hide(&updates);
-        // A crash before `unsubscribed` is out is healed by the record: it says since when he is being told.
-        step.roster.from_since = step.unix();
-        step.take_back();
-        self.farewell_until = Some(step.context.now.instant + FAREWELL);
-        step.fact(Fact::ContactSeesNoMore(ended));
-    }
-
-    /// No evidence for a long time that the contact is there (DEC-07). What he may still see of it would become stale.
-    fn doze(&mut self, step: &mut Step<'_, '_>) {
-        if matches!(step.roster.from, From::Yes | From::Pending) && self.rest != Rest::Suspended {
-            self.close(step);
-            self.rest = Rest::Dormant;
-            self.lose_sight(step);
-        }
-    }
-
-    /// The partner is disabled: nothing crosses, and nothing is forgotten.
-    fn suspend(&mut self, step: &mut Step<'_, '_>) {
-        if self.rest != Rest::Suspended {
-            self.close(step);
-            self.rest = Rest::Suspended;
-            self.document = None;
-        }
-    }
-
-    fn wake(&mut self, permit: Permit, step: &mut Step<'_, '_>) {
-        if self.rest == Rest::Suspended {
-            self.unsure = true;
-            self.want(permit, step);
         }
     }
 

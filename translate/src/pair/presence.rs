@@ -169,6 +169,11 @@ impl<M> Pair<M> {
         });
     }
 
+    /// Something was lost, and waits for its time to be sent again.
+    pub fn waits_for_partner(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| presence.contact.waits() || presence.user.waits())
+    }
+
     /// The policy is another one. Everything that it forbids from now on ends.
     pub fn policy_changed(&mut self, context: &mut Context<'_>) {
         self.known_step(context, |contact, user, step| {

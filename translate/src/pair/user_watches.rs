@@ -165,6 +165,11 @@ impl UserWatches {
         self.watchers.is_empty() && self.polled_until.is_none() && self.backoff.deadline().is_none()
     }
 
+    /// Something was lost, and waits for its time to be sent again.
+    pub(super) fn waits(&self) -> bool {
+        self.backoff.deadline().is_some()
+    }
+
     /// The tags that its endpoints are bound to.
     pub(super) fn bound_tags(&self) -> impl Iterator<Item = &CompactString> {
         self.watchers.iter().map(|watcher| watcher.notifier.local_tag())

@@ -145,7 +145,7 @@ impl World {
                 self.rig.input(|pair, context| pair.consent_removed(context));
             }
             _ => {
-                let most = if self.chance(30) {
+                let most = if self.chance(60) {
                     46 * DAY
                 } else if self.chance(10) {
                     26 * 3600

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use nuncio_world::World;
+use nuncio_world::gateway::Settings;
 use nuncio_world::sip_agent::Reply;
 
 use super::scene::{ALICE, BOB, Scene, check_message, check_notice, check_request, takes_all};
@@ -75,7 +76,8 @@ pub(crate) async fn unknown_sip_user_is_reported(world: World) -> Result<()> {
 
 /// Nobody listens where the front end should be: the sender is told.
 pub(crate) async fn absent_front_end_is_reported(world: World) -> Result<()> {
-    let mut scene = Scene::set(&world).await?;
+    let limits = "sip.hold = \"2s\"";
+    let mut scene = Scene::set_with(&world, &Settings { limits, ..Settings::default() }).await?;
     let id = scene.bob.send_message(ALICE, "into the void").await?;
     let error = scene.bob.next_message().await?;
     ensure!(error.attribute("type") == Some("error") && error.attribute("id") == Some(&id), "{error}");
@@ -104,7 +106,8 @@ pub(crate) async fn absent_front_end_is_reported(world: World) -> Result<()> {
 
 /// A partner that is listed, whose server is not there: the SIP user is told by a final answer.
 pub(crate) async fn absent_partner_is_reported(world: World) -> Result<()> {
-    let scene = Scene::set(&world).await?;
+    let limits = "xmpp.hold = \"2s\"";
+    let scene = Scene::set_with(&world, &Settings { limits, ..Settings::default() }).await?;
     let mut alice = scene.calls(&world).await?;
     let call = alice.send_message(ALICE, "carol@wingtip.com", "into the void").await?;
     let answer = alice.final_answer(&call).await?;

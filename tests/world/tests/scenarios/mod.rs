@@ -1,25 +1,43 @@
 //! The scenarios, by subject.
 
 mod admission;
+mod contact_adds;
 mod harness;
 mod messages;
 mod outage;
+mod restarts;
 mod scene;
 mod sipp;
+mod sipp_presence;
+mod stage;
+mod states;
 mod strangers;
 mod streams;
+mod unverified;
+mod user_adds;
 
 use nuncio_world::runner::Scenario;
 use nuncio_world::scenario;
 
 use admission::{front_end_with_server_auth_only, partner_with_server_auth_only};
+use contact_adds::{
+    contact_adds_nobody, contact_adds_user_and_is_accepted, contact_adds_user_and_is_denied,
+    contact_takes_it_back,
+};
 use harness::{refuses_unknown_authorities, sipp_speaks_through_stunnel, two_ejabberd_domains_federate};
 use messages::{
     absent_front_end_is_reported, absent_partner_is_reported, messages_go_both_ways,
     unknown_sip_user_is_reported, unknown_xmpp_user_is_reported,
 };
 use outage::{ejabberd_stops_and_starts, sigterm_drains};
+use restarts::{
+    ejabberd_restarts_and_everything_is_as_before, gateway_killed_and_everything_is_as_before,
+    gateway_killed_and_front_end_has_forgotten, gateway_killed_before_they_decide,
+    planned_stop_sends_deactivated,
+};
 use sipp::{sipp_front_end_answers, ten_thousand_arrive_in_order};
+use sipp_presence::{sipp_is_subscribed_to, sipp_subscribes_and_refreshes};
+use states::{presence_follows_both_ways, resources_are_tuples};
 use strangers::{
     unlisted_partner_is_not_written_to, unlisted_partner_is_refused, unlisted_sip_certificates_are_refused,
 };
@@ -28,13 +46,33 @@ use streams::{
     stanza_before_authentication,
 };
 
+use unverified::public_unverified_contact_waits_for_the_user;
+use user_adds::{user_adds_contact_and_is_accepted, user_adds_contact_and_is_denied, user_takes_it_back};
+
 /// Every scenario; the long ones first, so that the others run beside them.
 pub(crate) const ALL: &[Scenario] = &[
     scenario!(ten_thousand_arrive_in_order),
     scenario!(ejabberd_stops_and_starts),
+    scenario!(sipp_is_subscribed_to),
+    scenario!(sipp_subscribes_and_refreshes),
+    scenario!(gateway_killed_and_everything_is_as_before),
+    scenario!(gateway_killed_and_front_end_has_forgotten),
+    scenario!(gateway_killed_before_they_decide),
+    scenario!(ejabberd_restarts_and_everything_is_as_before),
+    scenario!(planned_stop_sends_deactivated),
     scenario!(two_ejabberd_domains_federate),
     scenario!(sipp_speaks_through_stunnel),
     scenario!(refuses_unknown_authorities),
+    scenario!(contact_adds_user_and_is_accepted),
+    scenario!(contact_adds_user_and_is_denied),
+    scenario!(contact_adds_nobody),
+    scenario!(contact_takes_it_back),
+    scenario!(user_adds_contact_and_is_accepted),
+    scenario!(user_adds_contact_and_is_denied),
+    scenario!(user_takes_it_back),
+    scenario!(presence_follows_both_ways),
+    scenario!(resources_are_tuples),
+    scenario!(public_unverified_contact_waits_for_the_user),
     scenario!(messages_go_both_ways),
     scenario!(messages_go_both_ways_unprivileged as an ordinary user: messages_go_both_ways),
     scenario!(unknown_xmpp_user_is_reported),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use nuncio_world::World;
+use nuncio_world::gateway::Settings;
 use nuncio_world::pki::{Credential, Flaw, Usage};
 use nuncio_world::sip_agent::SipServer;
 use nuncio_world::world::{GATEWAY_XMPP, WINGTIP};
@@ -107,7 +108,9 @@ pub(crate) async fn bad_certificates_do_not_get_in(world: World) -> Result<()> {
 
 /// The same the other way: a server that cannot prove to be the partner is told nothing, and the sender gets an error.
 pub(crate) async fn bad_certificates_get_no_message(world: World) -> Result<()> {
-    let scene = Scene::set(&world).await?;
+    // Each attempt lasts as long as messages are held.
+    let limits = "xmpp.hold = \"2s\"";
+    let scene = Scene::set_with(&world, &Settings { limits, ..Settings::default() }).await?;
     let listener = XmppListener::bind(SocketAddr::new(WINGTIP, 5269)).await?;
     let mut alice = scene.calls(&world).await?;
     for (which, presents) in bad_certificates(&world)? {

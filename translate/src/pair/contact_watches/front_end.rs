@@ -53,8 +53,11 @@ impl ContactWatches {
                     step.push(Output::Released(tag));
                 }
                 SubscriberOutput::Send { serial, request } => {
-                    // The end of a subscription needs no permit, and everything else was judged when it was wanted.
-                    let permit = step.judge(Direction::XmppToSip, Kind::Subscribe).ok();
+                    // What ends a subscription needs no permit; everything else was judged when it was wanted.
+                    let watches =
+                        matches!(step.roster.from, From::Yes | From::Pending) && self.rest == Rest::No;
+                    let asks = watches || self.fetching;
+                    let permit = step.judge(Direction::XmppToSip, Kind::Subscribe).ok().filter(|_| asks);
                     let judged = permit.map(|permit| Judged::new(permit, Kind::Subscribe));
                     let half = Half::Subscriber(self.epoch);
                     step.push(Output::Request(Request { half, serial, request, front_end: None, judged }));

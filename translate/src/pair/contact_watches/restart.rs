@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use nuncio_sip::event::Subscriber;
 
-use super::{ContactWatches, FAREWELL, Rest};
+use super::endings::FAREWELL;
+use super::{ContactWatches, Rest};
 use crate::Moment;
 use crate::pair::context::Place;
 use crate::pair::step::{Step, instant_at, unix_at};

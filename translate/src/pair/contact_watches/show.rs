@@ -3,7 +3,8 @@
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
-use super::{Asks, ContactWatches, FAREWELL, FAREWELL_MOST, Rest};
+use super::endings::{FAREWELL, FAREWELL_MOST};
+use super::{Asks, ContactWatches, Rest};
 use crate::pair::From;
 use crate::pair::output::Sent;
 use crate::pair::step::{Reply, Step};

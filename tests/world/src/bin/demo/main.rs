@@ -1,23 +1,26 @@
-//! The demonstration: a closed world on this machine, messages through it both ways, and what becomes of those that may
-//! not or cannot arrive. Ends with success only if every step really happened.
+//! The demonstration: a closed world on this machine, messages and presence through it both ways, and what becomes of
+//! those that may not or cannot arrive. Ends with success only if every step really happened.
 
-use std::net::SocketAddr;
+mod presence;
+
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use nuncio_world::ejabberd::Ejabberd;
-use nuncio_world::gateway::{self, Gateway, Settings};
+use nuncio_world::front_end::{self, Decision, FrontEnd};
+use nuncio_world::gateway::{self, Gateway, Partner, Settings};
 use nuncio_world::sandbox::{self, Sandbox};
 use nuncio_world::screen::Screen;
-use nuncio_world::sip_agent::{Reply, SipConnection, SipServer};
-use nuncio_world::world::{FABRIKAM, FRONT_END, GATEWAY_SIP, GATEWAY_XMPP};
+use nuncio_world::sip_agent::SipConnection;
+use nuncio_world::world::{FABRIKAM, GATEWAY_SIP, GATEWAY_XMPP};
 use nuncio_world::xmpp_client::XmppClient;
 use nuncio_world::xmpp_peer::XmppPeer;
 use nuncio_world::{World, runner};
 
 const ALICE: &str = "alice@contoso.com";
 const BOB: &str = "bob@fabrikam.com";
+const DAVE: &str = "dave@litware.com";
 
 fn main() -> ExitCode {
     if sandbox::inside() {
@@ -51,24 +54,25 @@ async fn demonstrate(world: World) -> Result<()> {
     unlisted_partner(&mut screen).await?;
     cast.unlisted_front_end(&world, &mut screen).await?;
 
-    screen.step("The gateway is told to go (SIGTERM)");
-    let (ended, last) = tokio::join!(cast.gateway.terminate(), cast.alice.next());
-    ensure!(last?.is_none(), "the front end's connection is still used");
-    ended?;
-    screen.done("it drained, closed its streams and ended with exit code 0");
+    let mut watch = cast.sip_user_adds_xmpp_user(&mut screen).await?;
+    cast.xmpp_user_adds_sip_user(&mut screen).await?;
+    cast.presence_both_ways(&mut watch, &mut screen).await?;
+    cast.stranger_waits(&mut screen).await?;
+    cast.stranger_is_added(&mut screen).await?;
+    cast.crash(&mut watch, &mut screen).await?;
+    cast.leave(&mut watch, &mut screen).await?;
     screen.end("Every step happened. Nothing of this world is left when this program ends.");
     Ok(())
 }
 
 struct Cast {
     gateway: Gateway,
-    /// Keeps fabrikam.com alive.
+    /// Keeps fabrikam.com and litware.com alive.
     _ejabberd: Ejabberd,
     bob: XmppClient,
-    /// The front end as the gateway's client ...
-    alice: SipConnection,
-    /// ... and as its server.
-    front_end: SipServer,
+    /// Of a partner whose users are not trusted before they are added.
+    dave: XmppClient,
+    front_end: FrontEnd,
 }
 
 impl Cast {
@@ -76,41 +80,39 @@ impl Cast {
         screen.step("A closed world: a network with nothing but loopback");
         screen.done("DNS (dnsmasq) and a certificate authority");
         let fabrikam = world.pki().good("fabrikam", &["fabrikam.com"])?;
-        let ejabberd = Ejabberd::start(world, "ejabberd", FABRIKAM, &[("fabrikam.com", &fabrikam)]).await?;
-        screen.done(&format!("ejabberd for fabrikam.com on {FABRIKAM}"));
+        let litware = world.pki().good("litware", &["litware.com"])?;
+        let domains = [("fabrikam.com", &fabrikam), ("litware.com", &litware)];
+        let ejabberd = Ejabberd::start(world, "ejabberd", FABRIKAM, &domains).await?;
+        screen.done(&format!("ejabberd for fabrikam.com and litware.com on {FABRIKAM}"));
         let bob = ejabberd.user("bob", "fabrikam.com").await?;
-        screen.done(&format!("{} is logged in there", bob.jid()));
-        let gateway = Gateway::start(world, &Settings::default()).await?;
+        let dave = ejabberd.user("dave", "litware.com").await?;
+        screen.done(&format!("{} and {} are logged in there", bob.jid(), dave.jid()));
+        let partners = vec![
+            Partner { domain: "fabrikam.com", kind: "federated" },
+            Partner { domain: "litware.com", kind: "public-unverified" },
+        ];
+        let gateway = Gateway::start(world, &Settings { partners, ..Settings::default() }).await?;
         screen.done(&format!("nuncio for contoso.com: SIP on {GATEWAY_SIP}, XMPP on {GATEWAY_XMPP}"));
+        screen.done("its partners: fabrikam.com (federated) and litware.com (public-unverified)");
         let credential = world.pki().good("fe", &["fe.contoso.com"])?;
-        let listens = SocketAddr::new(FRONT_END, 5061);
-        let front_end = SipServer::listen(world.pki(), &credential, listens, |request| {
-            if request.start.contains("nobody@") {
-                Reply::Status(404, "Not Found")
-            } else {
-                Reply::Status(200, "OK")
-            }
-        })
-        .await?;
-        let alice =
-            SipConnection::connect(world.pki(), Some(&credential), "nuncio.contoso.com", GATEWAY_SIP).await?;
-        screen.done(&format!("a SIP front end with {ALICE} on {listens}, mutual TLS both ways"));
-        Ok(Self { gateway, _ejabberd: ejabberd, bob, alice, front_end })
+        let front_end = FrontEnd::start(world, &credential).await?;
+        front_end.decide(ALICE, Decision::Pending);
+        screen.done(&format!("a SIP front end with {ALICE} on {}, mutual TLS both ways", front_end::LISTENS));
+        Ok(Self { gateway, _ejabberd: ejabberd, bob, dave, front_end })
     }
 
     async fn sip_to_xmpp(&mut self, screen: &mut Screen) -> Result<()> {
         screen.step("Alice (SIP) writes to Bob (XMPP)");
         let text = "Hello Bob, is 1 < 2 & so on? 🦊";
-        let call = self.alice.send_message(ALICE, BOB, text).await?;
+        let answer = self.front_end.send_message(ALICE, BOB, text).await?;
         let message = self.bob.next_message().await?;
         screen.beside(
-            ("SIP: the front end sends", self.alice.last_sent()),
+            ("SIP: the front end sends", &self.front_end.last_sent()),
             ("XMPP: Bob receives", &message.raw),
         );
         ensure!(message.body() == Some(text), "another text: {message}");
         ensure!(message.attribute("from").is_some_and(|from| from.starts_with(ALICE)), "{message}");
         screen.done("the text arrived as it was sent, from Alice's own address");
-        let answer = self.alice.final_answer(&call).await?;
         ensure!(answer.status() == Some(200), "{answer}");
         screen.done(&format!("the front end's answer: {}", answer.start));
         Ok(())
@@ -120,7 +122,7 @@ impl Cast {
         screen.step("Bob (XMPP) answers Alice (SIP)");
         let text = "Hello Alice, yes. Grüße!";
         self.bob.send_message(ALICE, text).await?;
-        let request = self.front_end.next_message().await?;
+        let request = self.front_end.next_is("MESSAGE").await?.request;
         screen
             .beside(("SIP: the front end receives", &request.raw), ("XMPP: Bob sends", self.bob.last_sent()));
         ensure!(request.body == text, "another text:\n{request}");
@@ -129,19 +131,16 @@ impl Cast {
         Ok(())
     }
 
-    async fn unknown_xmpp_user(&mut self, screen: &mut Screen) -> Result<()> {
+    async fn unknown_xmpp_user(&self, screen: &mut Screen) -> Result<()> {
         screen.step("Alice writes to somebody at fabrikam.com who does not exist");
         let to = "nobody@fabrikam.com";
-        self.alice.send_message(ALICE, to, "Are you there?").await?;
-        let report = self.front_end.next_message().await?;
-        screen.beside(
-            ("SIP: the front end sends", self.alice.last_sent()),
-            ("SIP: and is told later", &report.raw),
-        );
+        let answer = self.front_end.send_message(ALICE, to, "Are you there?").await?;
+        let sent = self.front_end.last_sent();
+        let report = self.front_end.next_is("MESSAGE").await?.request;
+        screen.beside(("SIP: the front end sends", &sent), ("SIP: and is told later", &report.raw));
         ensure!(report.address("From")?.starts_with(&format!("sip:{to}")), "{report}");
         ensure!(report.address("To")?.starts_with(&format!("sip:{ALICE}")), "{report}");
         ensure!(!report.body.contains("Are you there"), "{report}");
-        let answer = self.alice.next().await?.context("no answer")?;
         ensure!(answer.status() == Some(200), "{answer}");
         screen.done("ejabberd's error came back to Alice as a message, without what she wrote");
         Ok(())
@@ -150,7 +149,7 @@ impl Cast {
     async fn unknown_sip_user(&mut self, screen: &mut Screen) -> Result<()> {
         screen.step("Bob writes to somebody at contoso.com who does not exist");
         let id = self.bob.send_message("nobody@contoso.com", "Are you there?").await?;
-        let request = self.front_end.next_message().await?;
+        let request = self.front_end.next_is("MESSAGE").await?.request;
         let error = self.bob.next_message().await?;
         let refusal = request.answer(404, "Not Found", &[])?;
         screen.beside(("SIP: the front end answers", &refusal), ("XMPP: Bob receives", &error.raw));

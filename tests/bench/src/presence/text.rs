@@ -1,0 +1,109 @@
+//! What users and contacts say about themselves, and how they ask for it.
+
+use crate::job::{FRONT_END, SIP_DOMAIN};
+use crate::template::Template;
+
+/// The rest of a note, after the numbers.
+const NOTE: &str = " In a meeting until four";
+
+/// The part of a NOTIFY between its dialog and its end, with a document whose note bears the numbers. It begins with the
+/// Via; request line, From, To, Call-ID and CSeq are the dialog's.
+pub(super) fn notify() -> Template {
+    rest(&pidf(&format!("<note>{{pair}}{{sequence}}{NOTE}</note>")))
+}
+
+/// The same without a note, as the answer to a SUBSCRIBE.
+pub(super) fn first_notify() -> Template {
+    rest(&pidf(""))
+}
+
+fn rest(body: &str) -> Template {
+    let mut written = Vec::new();
+    Template::new(body).write(&mut written, 0, 0, 0);
+    let length = written.len();
+    Template::new(&format!(
+        "Via: SIP/2.0/TLS {FRONT_END}:5061;branch=z9hG4bK{{pair}}{{sequence}}\r\n\
+         Max-Forwards: 70\r\n\
+         Contact: <sip:{FRONT_END}:5061;transport=tls>\r\n\
+         Event: presence\r\n\
+         Subscription-State: active;expires=3600\r\n\
+         Content-Type: application/pidf+xml\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    ))
+}
+
+/// A document with RPID, as phones write it.
+fn pidf(note: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <presence xmlns=\"urn:ietf:params:xml:ns:pidf\" xmlns:dm=\"urn:ietf:params:xml:ns:pidf:data-model\" \
+         xmlns:rpid=\"urn:ietf:params:xml:ns:pidf:rpid\" entity=\"sip:u{{pair}}@{SIP_DOMAIN}\">\n\
+         <tuple id=\"t5b3a\"><status><basic>open</basic></status>\
+         <contact priority=\"0.8\">sip:u{{pair}}@{SIP_DOMAIN}</contact>{note}</tuple>\n\
+         <dm:person id=\"p1\"><rpid:activities><rpid:meeting/></rpid:activities></dm:person>\n\
+         </presence>\n"
+    )
+}
+
+/// SUBSCRIBE of a user for a contact.
+pub(super) fn subscribe() -> Template {
+    Template::new(&format!(
+        "SUBSCRIBE sip:c{{pair}}@p{{partner}}.bench.example SIP/2.0\r\n\
+         Via: SIP/2.0/TLS {FRONT_END}:5061;branch=z9hG4bK{{pair}}{{sequence}}\r\n\
+         Max-Forwards: 70\r\n\
+         From: <sip:u{{pair}}@{SIP_DOMAIN}>;tag=w{{pair}}\r\n\
+         To: <sip:c{{pair}}@p{{partner}}.bench.example>\r\n\
+         Call-ID: w{{pair}}{{sequence}}@{FRONT_END}\r\n\
+         CSeq: 1 SUBSCRIBE\r\n\
+         Contact: <sip:u{{pair}}@{FRONT_END}:5061;transport=tls>\r\n\
+         Event: presence\r\n\
+         Accept: application/pidf+xml\r\n\
+         Expires: 28800\r\n\
+         Content-Length: 0\r\n\r\n"
+    ))
+}
+
+/// A contact shows himself, with a note that bears the numbers.
+pub(super) fn presence() -> Template {
+    let ends = format!("from='c{{pair}}@p{{partner}}.bench.example/desk' to='u{{pair}}@{SIP_DOMAIN}'");
+    Template::new(&format!(
+        "<presence {ends}><show>dnd</show><status>{{pair}}{{sequence}}{NOTE}</status><priority>5</priority>\
+         <c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='https://client.example' \
+         ver='QgayPKawpkPSDYmwT/WM94uAlu0='/></presence>"
+    ))
+}
+
+/// A contact shows himself for the first time.
+pub(super) fn first_presence() -> Template {
+    let ends = format!("from='c{{pair}}@p{{partner}}.bench.example/desk' to='u{{pair}}@{SIP_DOMAIN}'");
+    Template::new(&format!("<presence {ends}/>"))
+}
+
+/// A contact asks for a user's presence, or agrees.
+pub(super) fn subscription(kind: &str) -> Template {
+    Template::new(&format!(
+        "<presence from='c{{pair}}@p{{partner}}.bench.example' to='u{{pair}}@{SIP_DOMAIN}' type='{kind}'/>"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_as_long_as_their_length_says_and_no_longer_than_600_bytes() {
+        for template in [notify(), first_notify()] {
+            let mut out = Vec::new();
+            template.write(&mut out, 42, 7, 9);
+            let text = String::from_utf8(out).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(
+                head.ends_with(&format!("Content-Length: {}", body.len())),
+                "{} bytes: {text}",
+                body.len()
+            );
+            assert!((400..=600).contains(&body.len()), "{}", body.len());
+            assert!(!text.contains(['{', '}']), "{text}");
+        }
+    }
+}

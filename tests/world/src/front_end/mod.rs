@@ -1,0 +1,240 @@
+//! A front end with presence: it listens and it calls, its users are watched, and they watch.
+//!
+//! It keeps its subscriptions as RFC 6665 asks of both sides, and it outlives the gateway: what was agreed with a
+//! gateway that was killed is still known here when it comes back.
+
+mod line;
+mod watch;
+mod watched;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncWriteExt, split};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsStream;
+
+use crate::World;
+use crate::pki::Credential;
+use crate::sip_agent::read_message;
+use crate::sip_text::SipMessage;
+use crate::tls;
+use crate::wait::within;
+use crate::world::FRONT_END;
+
+use line::Line;
+pub use watch::{Notice, Watch};
+pub use watched::{Decision, Watcher};
+use watched::{Reply, Watched, user_of};
+
+/// Where it listens.
+pub const LISTENS: SocketAddr = SocketAddr::new(FRONT_END, 5061);
+/// Its name in Contact and Record-Route.
+const NAME: &str = "fe.contoso.com:5061;transport=tls";
+
+/// The front end. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct FrontEnd {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    world: World,
+    credential: Credential,
+    book: Mutex<Book>,
+    /// The connection to the gateway; replaced when it has ended.
+    line: tokio::sync::Mutex<Option<Line>>,
+    count: AtomicU64,
+    last_sent: Mutex<String>,
+    arrivals: mpsc::UnboundedSender<Arrival>,
+    inbox: tokio::sync::Mutex<mpsc::UnboundedReceiver<Arrival>>,
+}
+
+/// What is known of subscriptions.
+#[derive(Debug, Default)]
+struct Book {
+    watched: Watched,
+    /// Who waits for the NOTIFYs of a dialog, by Call-ID and our tag.
+    watches: HashMap<(String, String), mpsc::UnboundedSender<SipMessage>>,
+}
+
+/// A request that came, and how it was answered.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The request.
+    pub request: SipMessage,
+    /// The answer it got.
+    pub status: u16,
+}
+
+impl FrontEnd {
+    /// Listens at [`LISTENS`]; the first request of its own connects to the gateway.
+    pub async fn start(world: &World, credential: &Credential) -> Result<Self> {
+        let acceptor = tls::acceptor(world.pki(), credential)?;
+        let listener = TcpListener::bind(LISTENS).await.context("the front end cannot listen")?;
+        let (arrivals, inbox) = mpsc::unbounded_channel();
+        let inner = Inner {
+            world: world.clone(),
+            credential: credential.clone(),
+            book: Mutex::default(),
+            line: tokio::sync::Mutex::default(),
+            count: AtomicU64::new(0),
+            last_sent: Mutex::default(),
+            arrivals,
+            inbox: tokio::sync::Mutex::new(inbox),
+        };
+        let front_end = Self { inner: Arc::new(inner) };
+        let serving = front_end.clone();
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (acceptor, serving) = (acceptor.clone(), serving.clone());
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(tcp).await
+                        && let Err(error) = serving.serve(stream.into()).await
+                    {
+                        serving
+                            .inner
+                            .world
+                            .log("front-end")
+                            .push(format!("a connection has ended: {error:#}"));
+                    }
+                });
+            }
+        });
+        Ok(front_end)
+    }
+
+    /// The next SUBSCRIBE or MESSAGE (NOTIFYs go to their [`Watch`]).
+    pub async fn next(&self) -> Result<Arrival> {
+        let mut inbox = self.inner.inbox.lock().await;
+        within("a request at the front end", inbox.recv()).await?.context("the front end has ended")
+    }
+
+    /// The next request with that method, which must be the next of all.
+    pub async fn next_is(&self, method: &str) -> Result<Arrival> {
+        let arrival = self.next().await?;
+        ensure!(arrival.request.method() == Some(method), "not {method}:\n{}", arrival.request);
+        Ok(arrival)
+    }
+
+    /// What has come and was not looked at.
+    pub async fn waiting(&self) -> Vec<Arrival> {
+        let mut inbox = self.inner.inbox.lock().await;
+        std::iter::from_fn(|| inbox.try_recv().ok()).collect()
+    }
+
+    /// Sends a pager MESSAGE and returns the final answer.
+    pub async fn send_message(&self, from: &str, to: &str, body: &str) -> Result<SipMessage> {
+        let call_id = self.fresh("m");
+        let text = self.request(
+            ("MESSAGE", &format!("sip:{to}")),
+            &[
+                ("From", &format!("<sip:{from}>;tag=f{call_id}")),
+                ("To", &format!("<sip:{to}>")),
+                ("Call-ID", &call_id),
+                ("CSeq", "1 MESSAGE"),
+                ("Content-Type", "text/plain;charset=UTF-8"),
+            ],
+            body,
+        );
+        self.ask(&text).await
+    }
+
+    /// Sends a request and waits for the final answer.
+    pub async fn ask(&self, request: &str) -> Result<SipMessage> {
+        self.ask_with(|| Ok(request.to_owned())).await
+    }
+
+    /// As [`Self::ask`]; the request is made when it is its turn, so that the CSeqs of a dialog leave in their order.
+    async fn ask_with(&self, make: impl FnOnce() -> Result<String>) -> Result<SipMessage> {
+        let (request, answer) = {
+            let mut line = self.inner.line.lock().await;
+            if line.as_ref().is_none_or(Line::has_ended) {
+                *line = Some(Line::open(&self.inner.world, &self.inner.credential).await?);
+            }
+            let line = line.as_ref().context("no connection")?;
+            let request = make()?;
+            request.clone_into(&mut self.inner.last_sent.lock().unwrap_or_else(PoisonError::into_inner));
+            let answer = line.send(&request).await?;
+            (request, answer)
+        };
+        within("the answer of the gateway", answer)
+            .await?
+            .with_context(|| format!("the connection ended before the answer to\n{request}"))
+    }
+
+    /// The request sent last.
+    pub fn last_sent(&self) -> String {
+        self.inner.last_sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A request with the header fields that every one has.
+    fn request(&self, (method, uri): (&str, &str), headers: &[(&str, &str)], body: &str) -> String {
+        let branch = self.fresh("z9hG4bK-");
+        let mut text = format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/TLS fe.contoso.com:5061;branch={branch}\r\nMax-Forwards: 70\r\n"
+        );
+        for (name, value) in headers {
+            let _ = write!(text, "{name}: {value}\r\n");
+        }
+        let _ = write!(text, "Content-Length: {}\r\n\r\n{body}", body.len());
+        text
+    }
+
+    /// A text that was not used before.
+    fn fresh(&self, prefix: &str) -> String {
+        format!("{prefix}{}", self.inner.count.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Reads requests of the gateway's and answers each at once.
+    async fn serve(&self, stream: TlsStream<tokio::net::TcpStream>) -> Result<()> {
+        let (mut reader, mut writer) = split(stream);
+        let log = self.inner.world.log("front-end");
+        let mut buffer = Vec::new();
+        while let Some(request) = read_message(&mut reader, &mut buffer).await? {
+            ensure!(request.status().is_none(), "an answer to nothing:\n{request}");
+            log.push(format!("< {request}"));
+            let (status, answer, notify) = match request.method() {
+                Some("SUBSCRIBE") => self.take_subscribe(&request)?,
+                Some("NOTIFY") => self.take_notify(&request)?,
+                _ => self.take_message(&request)?,
+            };
+            log.push(format!("> {answer}"));
+            writer.write_all(answer.as_bytes()).await?;
+            writer.flush().await?;
+            // The NOTIFY follows the answer it belongs to (RFC 6665 s4.2.1.2), on the connection of our own.
+            if let Some(order) = notify {
+                let front_end = self.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = front_end.send_notify(order).await {
+                        front_end.inner.world.log("front-end").push(format!("a NOTIFY failed: {error:#}"));
+                    }
+                });
+            }
+            if request.method() != Some("NOTIFY") {
+                self.inner.arrivals.send(Arrival { request, status }).ok();
+            }
+        }
+        writer.shutdown().await.ok();
+        Ok(())
+    }
+
+    /// The answer to any other request: 200 to users who exist.
+    fn take_message(&self, request: &SipMessage) -> Result<Reply> {
+        let user = user_of(request)?;
+        Ok(match self.book().watched.knows(&user) {
+            true => (200, request.answer(200, "OK", &[])?, None),
+            false => (404, request.answer(404, "Not Found", &[])?, None),
+        })
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.inner.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

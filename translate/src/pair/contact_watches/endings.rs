@@ -1,0 +1,96 @@
+//! The ways in which it ends, or is put off.
+
+use std::time::Duration;
+
+use super::{ContactWatches, Rest};
+use crate::judge::Permit;
+use crate::pair::From;
+use crate::pair::context::Place;
+use crate::pair::output::{Ended, Fact};
+use crate::pair::step::Step;
+
+/// For how long after `unsubscribed` was lost for the last time the pair remembers that the contact has to be told.
+pub(super) const FAREWELL: Duration = Duration::from_secs(120);
+/// The contact is told no more after this time, in seconds.
+pub(super) const FAREWELL_MOST: u64 = 24 * 3600;
+
+impl ContactWatches {
+    /// Ends the subscription at the front end, silently.
+    pub(super) fn close(&mut self, step: &mut Step<'_, '_>) {
+        self.grace_until = None;
+        self.asks = None;
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.unsubscribe(&mut step.event());
+        }
+        self.fetching = false;
+    }
+
+    pub(super) fn keep(step: &mut Step<'_, '_>) {
+        if step.context.budget.take(step.context.key, Place::KeptRequest) {
+            step.set_from(From::Kept);
+            step.fact(Fact::Kept);
+        } else {
+            step.fact(Fact::NotKept);
+        }
+    }
+
+    pub(super) fn kept_ends(&mut self, step: &mut Step<'_, '_>) {
+        if self.kept_until(step).is_some_and(|until| until <= step.unix()) {
+            self.forget(step);
+            step.fact(Fact::KeptEnded);
+        }
+    }
+
+    pub(super) fn give_kept_place_back(step: &mut Step<'_, '_>) {
+        if step.roster.from == From::Kept {
+            step.context.budget.give_back(step.context.key, Place::KeptRequest);
+        }
+    }
+
+    /// The contact does not see the SIP user and does not wait for it any more; he is told nothing.
+    pub(super) fn forget(&mut self, step: &mut Step<'_, '_>) {
+        Self::give_kept_place_back(step);
+        step.set_from(From::No);
+        self.close(step);
+        self.rest = Rest::No;
+        self.interest_until = None;
+        self.document = None;
+    }
+
+    /// What the contact saw is taken back, and he is told that he sees no more (XI-06, XI-07).
+    pub(super) fn farewell(&mut self, ended: Ended, step: &mut Step<'_, '_>) {
+        self.forget(step);
+        let updates = self.shown.withdraw();
+        step.hide(&updates);
+        // A crash before `unsubscribed` is out is healed by the record: it says since when he is being told.
+        step.roster.from_since = step.unix();
+        step.take_back();
+        self.farewell_until = Some(step.context.now.instant + FAREWELL);
+        step.fact(Fact::ContactSeesNoMore(ended));
+    }
+
+    /// No evidence for a long time that the contact is there (DEC-07). What he may still see of it would become stale.
+    pub(super) fn doze(&mut self, step: &mut Step<'_, '_>) {
+        if matches!(step.roster.from, From::Yes | From::Pending) && self.rest != Rest::Suspended {
+            self.close(step);
+            self.rest = Rest::Dormant;
+            self.lose_sight(step);
+        }
+    }
+
+    /// The partner is disabled: nothing crosses, and nothing is forgotten.
+    pub(super) fn suspend(&mut self, step: &mut Step<'_, '_>) {
+        if self.rest != Rest::Suspended {
+            self.close(step);
+            self.rest = Rest::Suspended;
+            self.document = None;
+        }
+    }
+
+    pub(super) fn wake(&mut self, permit: Permit, step: &mut Step<'_, '_>) {
+        if self.rest == Rest::Suspended {
+            self.unsure = true;
+            self.want(permit, step);
+        }
+    }
+}
