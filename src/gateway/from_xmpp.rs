@@ -276,7 +276,7 @@ impl Gateway {
         match check_iq(iq.stanza()) {
             IqVerdict::Result { id, .. } | IqVerdict::Error { id } => {
                 let lane = self.lane(addresses.to.domain(), addresses.from.domain());
-                self.iq_answered(id, addresses, &lane, now);
+                self.iq_answered(id, addresses, &lane);
                 iq.done();
             }
             IqVerdict::Request { kind, id, payload } => {
@@ -314,7 +314,7 @@ impl Gateway {
     }
 
     /// An answer to one of our pings proves that what was sent before it was processed.
-    fn iq_answered(&self, id: &str, addresses: &Addresses, lane: &LanePort, now: Moment) {
+    fn iq_answered(&self, id: &str, addresses: &Addresses, lane: &LanePort) {
         let (remote, local) = (addresses.from.as_str(), addresses.to.as_str());
         match stanza_id::verify(&self.settings.node_key, id, local, remote) {
             Ok(id) if id.kind == stanza_id::Kind::Ping => {
@@ -325,7 +325,6 @@ impl Gateway {
                         // Its list was full, or the next ping is due.
                         lane.wants_write() || lane.has_outputs()
                     });
-                    self.reached(local, remote, now);
                 }
             }
             Ok(_) => {}

@@ -19,7 +19,6 @@ mod incoming;
 mod iq;
 mod keeping;
 mod lanes;
-mod lost;
 mod pairs;
 mod places;
 pub mod port;
@@ -64,7 +63,6 @@ use crate::log_limit::LogBudget;
 use crate::store::Keep;
 use incoming::Incoming;
 use keeping::Keeping;
-use lost::Lost;
 use pairs::{PairLost, Remote};
 use places::Places;
 use port::Port;
@@ -248,7 +246,6 @@ pub struct Gateway {
     /// Our tag in a dialog, and the pair it belongs to.
     dialogs: DashMap<CompactString, PairKey>,
     places: Places,
-    lost: Lost,
     store: Arc<dyn Keep>,
     keeping: Keeping,
     next_connection: AtomicU64,
@@ -276,7 +273,6 @@ impl Gateway {
             refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
             places: Places::new(settings.places.clone()),
             dialogs: DashMap::new(),
-            lost: Lost::default(),
             store,
             keeping: Keeping::default(),
             ending: AtomicBool::new(false),

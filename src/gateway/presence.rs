@@ -173,7 +173,6 @@ impl Gateway {
     /// A stanza of presence surely or possibly did not arrive.
     pub(super) fn presence_lost(&self, key: &PairKey, sent: &Sent, now: Moment) {
         self.counters.presence_undelivered.add(1);
-        self.remember_lost(key);
         self.visit_presence(key, now, |pair, context| pair.lost(sent, context));
     }
 
@@ -278,7 +277,6 @@ impl Gateway {
                     let sent = item.sent.clone();
                     if !self.push_presence(key, pair.consent(), item, now) {
                         self.counters.presence_undelivered.add(1);
-                        self.remember_lost(key);
                         pair.lost(&sent, context);
                     }
                 }

@@ -308,7 +308,7 @@ fn a_panic_for_every_step_of_a_contact_leaks_no_place() {
 }
 
 #[test]
-fn what_waited_for_a_dead_partner_does_not_wait_once_he_proves_that_he_lives() {
+fn what_waited_for_a_dead_partner_does_not_wait_once_he_is_reached() {
     let mut house = house();
     house.reach.insert(PARTNER, Reach::Down(FailureKind::Unreachable));
     let (wire, mut dialog) = house.user_asks(BOB);
@@ -327,7 +327,7 @@ fn what_waited_for_a_dead_partner_does_not_wait_once_he_proves_that_he_lives() {
         house.taken(wire);
         stanzas = house.stanzas(PARTNER);
     }
-    // He took a message of somebody else, and answered the ping after it.
+    // A stream stands again, and carried a message of somebody else.
     house.advance(6 * SECOND);
     stanzas.extend(house.stanzas(PARTNER));
     let asked = |stanza: &nuncio_world::xml::Element| stanza.attribute("type") == Some("subscribe");
