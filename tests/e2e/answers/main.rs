@@ -8,6 +8,7 @@ mod presence_restart;
 mod presence_show;
 mod presence_trust;
 mod presence_user;
+mod presence_vectors;
 mod text;
 
 mod errors;

@@ -306,3 +306,30 @@ fn a_panic_for_every_step_of_a_contact_leaks_no_place() {
     let holdings = house.gateway.holdings();
     assert_eq!((holdings.subscriptions, holdings.dialogs, holdings.pairs), (0, 0, 0));
 }
+
+#[test]
+fn what_waited_for_a_dead_partner_does_not_wait_once_he_is_reached() {
+    let mut house = house();
+    house.reach.insert(PARTNER, Reach::Down(FailureKind::Unreachable));
+    let (wire, mut dialog) = house.user_asks(BOB);
+    // By now it is tried every few minutes only.
+    for _ in 0..10 {
+        house.advance(5 * MINUTE);
+        house.status(wire, &dialog.subscribe(3600));
+    }
+    house.reach.remove(PARTNER);
+    let begin = house.now.instant;
+    let mut stanzas = Vec::new();
+    while !stanzas.iter().any(|stanza: &nuncio_world::xml::Element| stanza.name == "message") {
+        assert!(house.now.instant < begin + 15 * MINUTE);
+        house.send(wire, crate::text::Request::message("carol@fabrikam.com", "are you there?").bytes());
+        house.advance(SECOND);
+        house.taken(wire);
+        stanzas = house.stanzas(PARTNER);
+    }
+    // A stream stands again, and carried a message of somebody else.
+    house.advance(6 * SECOND);
+    stanzas.extend(house.stanzas(PARTNER));
+    let asked = |stanza: &nuncio_world::xml::Element| stanza.attribute("type") == Some("subscribe");
+    assert_eq!(stanzas.iter().filter(|stanza| asked(stanza)).count(), 1, "{stanzas:?}");
+}
