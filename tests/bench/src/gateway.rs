@@ -19,7 +19,8 @@ use crate::process::{Usage, spawn_logged};
 const BINARY: &str = "NUNCIO_BIN";
 /// Partners in its configuration.
 pub(crate) const PARTNERS: usize = 600;
-const START: Duration = Duration::from_secs(20);
+/// Longest start: with a large store it takes time.
+const START: Duration = Duration::from_secs(120);
 const STOP: Duration = Duration::from_secs(30);
 
 /// Addresses of a measurement: loopback, and different in every process, so that two at a time do not meet.

@@ -96,7 +96,7 @@ impl Presence<'_> {
     /// What live pairs weigh: first contacts watch users, then users watch the same contacts.
     pub(crate) fn memory(&self) -> Result<PresenceMemory> {
         let (pairs, few) = (MEMORY_PAIRS, MEMORY_PAIRS / 50);
-        let mut town = self.set_up(Direction::SipToXmpp, pairs, DOMAINS, "")?;
+        let mut town = self.set_up(Direction::SipToXmpp, pairs, DOMAINS, "notify_interval = '0ms'\n")?;
         town.establish(Watched::Users, 0, few)?;
         town.establish(Watched::Contacts, 0, few)?;
         let before = town.gateway.usage()?.bytes;
