@@ -128,8 +128,9 @@ pub(crate) struct Restart {
     pub(crate) rate: u32,
     /// From the start of the process until it listens, in seconds.
     pub(crate) listening: f64,
-    /// From the same moment until a tenth, a half, nine tenths and all subscriptions are there again, in seconds.
-    pub(crate) curve: [f64; 4],
+    /// From the same moment until a tenth, a half, nine tenths and all subscriptions are there again, in seconds; none: they
+    /// were not waited for any longer.
+    pub(crate) curve: [Option<f64>; 4],
     /// Processor time up to then, in seconds.
     pub(crate) cpu: f64,
     pub(crate) resident_bytes: u64,
@@ -306,7 +307,9 @@ pub(crate) fn table(report: &Report) -> String {
                 .map(str::to_owned),
         ];
         for restart in &report.restarts {
-            let [tenth, half, most, all] = restart.curve.map(|seconds| format!("{seconds:.2}"));
+            let [tenth, half, most, all] = restart
+                .curve
+                .map(|seconds| seconds.map_or_else(|| "—".to_owned(), |seconds| format!("{seconds:.2}")));
             rows.push([
                 thousands(f64::from(restart.stored)),
                 thousands(f64::from(restart.rate)),

@@ -31,8 +31,8 @@ const MEMORY_PAIRS: u32 = 200_000;
 const STORED: u32 = 100_000;
 /// Rates of taking them up again.
 const RESTART_RATES: [u32; 3] = [2_000, 10_000, 100_000];
-/// Longest time that all of them may take.
-const RESTART: Duration = Duration::from_secs(180);
+/// For so long all of them are waited for.
+const RESTART: Duration = Duration::from_secs(120);
 /// Partner domains of memory and restart.
 const DOMAINS: usize = 20;
 
@@ -128,18 +128,15 @@ impl Presence<'_> {
             let more = format!("restart_rate = {rate}\n");
             let gateway = self.start(&more)?;
             let listening = begin.elapsed().as_secs_f64();
-            let mut curve = [0.0; 4];
+            let mut curve = [None; 4];
             for (part, time) in [STORED / 10, STORED / 2, STORED / 10 * 9, STORED].into_iter().zip(&mut curve)
             {
-                while house.ask::<Count>(Order::Count)?.subscriptions < u64::from(part) {
-                    ensure!(
-                        begin.elapsed() < RESTART,
-                        "{part} subscriptions are not there again after {RESTART:?}\n{}",
-                        gateway.text()
-                    );
+                let mut there = false;
+                while !there && begin.elapsed() < RESTART {
                     sleep(Duration::from_millis(10));
+                    there = house.ask::<Count>(Order::Count)?.subscriptions >= u64::from(part);
                 }
-                *time = begin.elapsed().as_secs_f64();
+                *time = there.then(|| begin.elapsed().as_secs_f64());
             }
             let cpu = gateway.usage()?.seconds;
             sleep(SETTLE);
