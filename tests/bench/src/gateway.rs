@@ -89,7 +89,7 @@ impl Gateway {
         let (config, log) = (folder.join("nuncio.toml"), folder.join("nuncio.log"));
         fs::write(&config, configuration(place, folder) + more)?;
         let mut command = Command::new(program);
-        command.arg("run").arg("--config").arg(&config).env("MIMALLOC_SHOW_STATS", "1");
+        command.arg("run").arg("--config").arg(&config);
         let child = spawn_logged(&mut command, &log)?;
         let mut gateway = Self { child, log };
         let deadline = Instant::now() + START;

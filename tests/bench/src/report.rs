@@ -116,8 +116,6 @@ pub(crate) struct PresenceMemory {
     pub(crate) both_more_bytes: u64,
     /// Resident bytes of the whole process with all of them.
     pub(crate) resident_bytes: u64,
-    /// The same as the allocator counts it: committed at most, if it says so.
-    pub(crate) committed_bytes: Option<u64>,
 }
 
 /// One start with stored subscriptions.
@@ -290,15 +288,11 @@ pub(crate) fn table(report: &Report) -> String {
         let _ = writeln!(
             text,
             "\nMemory of the gateway with {} live pairs: {} bytes resident per pair whose contact watches the SIP user, {} \
-             bytes more if he watches the contact too; {} MiB resident in all{}.",
+             bytes more if he watches the contact too; {} MiB resident in all.",
             thousands(f64::from(memory.pairs)),
             memory.watched_bytes,
             memory.both_more_bytes,
             memory.resident_bytes >> 20,
-            memory.committed_bytes.map_or(String::new(), |bytes| format!(
-                ", {} MiB committed by the allocator at most",
-                bytes >> 20
-            )),
         );
     }
     if !report.restarts.is_empty() {

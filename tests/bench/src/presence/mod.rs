@@ -105,13 +105,13 @@ impl Presence<'_> {
         town.establish(Watched::Contacts, few, pairs)?;
         let both = town.gateway.usage()?.bytes;
         let each = |from: u64, to: u64| to.saturating_sub(from) / u64::from(pairs - few);
-        let text = town.tear_down()?;
+        // So many NOTIFYs of the end would take longer than a stop may.
+        town.gateway.kill()?;
         Ok(PresenceMemory {
             pairs,
             watched_bytes: each(before, watched),
             both_more_bytes: each(watched, both),
             resident_bytes: both,
-            committed_bytes: committed(&text),
         })
     }
 
@@ -286,8 +286,8 @@ impl Town {
         })
     }
 
-    /// Ends the processes; the gateway has to agree with everybody's count. Returns the end of its log.
-    fn tear_down(mut self) -> Result<String> {
+    /// Ends the processes; the gateway has to agree with everybody's count.
+    fn tear_down(mut self) -> Result<()> {
         sleep(SETTLE);
         let (counters, text) = self.gateway.end()?;
         let requests: Count = self.house.ask(Order::Count)?;
@@ -304,22 +304,8 @@ impl Town {
             };
             ensure!(count == expected, "the gateway counted {count} × {name} instead of {expected}:\n{text}");
         }
-        Ok(text)
+        Ok(())
     }
-}
-
-/// The most that mimalloc had committed, from what it says at its end.
-fn committed(text: &str) -> Option<u64> {
-    let line = text.lines().find(|line| line.trim_start().starts_with("committed"))?;
-    let mut words = line.split_once(':')?.1.split_whitespace();
-    let (number, unit) = (words.next()?.parse::<f64>().ok()?, words.next()?);
-    let factor = match unit {
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1_u64 << 30,
-        _ => return None,
-    };
-    Some((number * factor as f64) as u64)
 }
 
 impl Arguments {
