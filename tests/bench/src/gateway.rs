@@ -19,7 +19,8 @@ use crate::process::{Usage, spawn_logged};
 const BINARY: &str = "NUNCIO_BIN";
 /// Partners in its configuration.
 pub(crate) const PARTNERS: usize = 600;
-const START: Duration = Duration::from_secs(20);
+/// Longest start: with a large store it takes time.
+const START: Duration = Duration::from_secs(120);
 const STOP: Duration = Duration::from_secs(30);
 
 /// Addresses of a measurement: loopback, and different in every process, so that two at a time do not meet.
@@ -88,7 +89,7 @@ impl Gateway {
         let (config, log) = (folder.join("nuncio.toml"), folder.join("nuncio.log"));
         fs::write(&config, configuration(place, folder) + more)?;
         let mut command = Command::new(program);
-        command.arg("run").arg("--config").arg(&config).env("MIMALLOC_SHOW_STATS", "1");
+        command.arg("run").arg("--config").arg(&config);
         let child = spawn_logged(&mut command, &log)?;
         let mut gateway = Self { child, log };
         let deadline = Instant::now() + START;

@@ -116,8 +116,6 @@ pub(crate) struct PresenceMemory {
     pub(crate) both_more_bytes: u64,
     /// Resident bytes of the whole process with all of them.
     pub(crate) resident_bytes: u64,
-    /// The same as the allocator counts it: committed at most, if it says so.
-    pub(crate) committed_bytes: Option<u64>,
 }
 
 /// One start with stored subscriptions.
@@ -128,8 +126,9 @@ pub(crate) struct Restart {
     pub(crate) rate: u32,
     /// From the start of the process until it listens, in seconds.
     pub(crate) listening: f64,
-    /// From the same moment until a tenth, a half, nine tenths and all subscriptions are there again, in seconds.
-    pub(crate) curve: [f64; 4],
+    /// From the same moment until a tenth, a half, nine tenths and all subscriptions are there again, in seconds; none: they
+    /// were not waited for any longer.
+    pub(crate) curve: [Option<f64>; 4],
     /// Processor time up to then, in seconds.
     pub(crate) cpu: f64,
     pub(crate) resident_bytes: u64,
@@ -289,15 +288,11 @@ pub(crate) fn table(report: &Report) -> String {
         let _ = writeln!(
             text,
             "\nMemory of the gateway with {} live pairs: {} bytes resident per pair whose contact watches the SIP user, {} \
-             bytes more if he watches the contact too; {} MiB resident in all{}.",
+             bytes more if he watches the contact too; {} MiB resident in all.",
             thousands(f64::from(memory.pairs)),
             memory.watched_bytes,
             memory.both_more_bytes,
             memory.resident_bytes >> 20,
-            memory.committed_bytes.map_or(String::new(), |bytes| format!(
-                ", {} MiB committed by the allocator at most",
-                bytes >> 20
-            )),
         );
     }
     if !report.restarts.is_empty() {
@@ -306,7 +301,9 @@ pub(crate) fn table(report: &Report) -> String {
                 .map(str::to_owned),
         ];
         for restart in &report.restarts {
-            let [tenth, half, most, all] = restart.curve.map(|seconds| format!("{seconds:.2}"));
+            let [tenth, half, most, all] = restart
+                .curve
+                .map(|seconds| seconds.map_or_else(|| "—".to_owned(), |seconds| format!("{seconds:.2}")));
             rows.push([
                 thousands(f64::from(restart.stored)),
                 thousands(f64::from(restart.rate)),

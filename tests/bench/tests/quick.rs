@@ -27,7 +27,7 @@ fn every_message_is_answered_and_arrives() {
             assert_eq!(runs[0][count], MESSAGES, "{count}: {line}");
         }
     }
-    // Two relays and two directions, each with small and with large messages.
+    // Two relays and two directions, each with small and with large messages; and presence in both directions.
     let mut measured: Vec<String> = lines
         .iter()
         .map(|line| format!("{} {} {}", line["subject"], line["direction"], line["set"]).replace('"', ""))
@@ -37,8 +37,10 @@ fn every_message_is_answered_and_arrives() {
         measured,
         [
             "gateway sip-to-xmpp lync",
+            "gateway sip-to-xmpp presence",
             "gateway sip-to-xmpp small",
             "gateway xmpp-to-sip lync",
+            "gateway xmpp-to-sip presence",
             "gateway xmpp-to-sip small",
             "relay-acknowledged sip-to-xmpp lync",
             "relay-acknowledged sip-to-xmpp small",
@@ -48,4 +50,5 @@ fn every_message_is_answered_and_arrives() {
     );
     let table = String::from_utf8(output.stdout).unwrap();
     assert_eq!(table.matches("SIP → XMPP").count(), 2, "{table}");
+    assert_eq!(table.matches("NOTIFY → presence").count(), 1, "{table}");
 }

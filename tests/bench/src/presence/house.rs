@@ -288,7 +288,8 @@ impl House {
 
     /// The gateway subscribes for a contact.
     fn subscribed(&self, head: &[u8]) -> Result<()> {
-        let pair = user(head)?;
+        // Inside a dialog the request line names the front end.
+        let pair = user(field(head, "To")?)?;
         {
             let mut dialogs = self.dialogs.borrow_mut();
             let dialog = dialogs.get_mut(pair as usize).context("no such pair")?;
@@ -312,9 +313,9 @@ impl House {
     }
 }
 
-/// The user that a request is for.
-fn user(head: &[u8]) -> Result<u32> {
-    let at = memmem::find(head, b" sip:u").context("no user in the request line")? + " sip:u".len();
-    let digits = head.get(at..at + PAIR_DIGITS).context("no number in the request line")?;
+/// The first user in this text.
+fn user(text: &[u8]) -> Result<u32> {
+    let at = memmem::find(text, b"sip:u").context("no user is named")? + "sip:u".len();
+    let digits = text.get(at..at + PAIR_DIGITS).context("a user without a number")?;
     Ok(std::str::from_utf8(digits)?.parse()?)
 }
