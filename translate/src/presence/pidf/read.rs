@@ -19,7 +19,7 @@ pub const LIMITS: ReadLimits = ReadLimits {
     declarations: 64,
 };
 
-/// See [`super::read`].
+/// See [`super::read()`].
 pub(super) fn document(document: &[u8], context: &Context<'_>) -> Result<Presentity, PidfError> {
     let root = match context.charset {
         None => Element::parse_document(document, &LIMITS)?,

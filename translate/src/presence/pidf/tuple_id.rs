@@ -57,7 +57,7 @@ fn is_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '-' | '.')
 }
 
-/// `None`: not what [`write`] makes of any resource.
+/// `None`: not what [`write()`] makes of any resource.
 fn decode(name: &str) -> Option<CompactString> {
     let mut resource = CompactString::const_new("");
     let mut rest = name;

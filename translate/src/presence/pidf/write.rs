@@ -5,7 +5,7 @@ use crate::address::Contact;
 use crate::presence::{Activity, Availability, Presentity, Resource, Show};
 use crate::time;
 
-/// See [`super::write`].
+/// See [`super::write()`].
 pub(super) fn document(contact: &Contact, state: &Presentity, stamp_ms: u64, out: &mut Vec<u8>) {
     let uri = contact.uri(None);
     let address = uri.strip_prefix("sip:").unwrap_or(&uri);
