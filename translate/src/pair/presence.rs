@@ -391,6 +391,6 @@ mod tests {
         assert!(pair <= 456, "{pair}");
         let (presence, subscriber) = (size_of::<Presence>(), size_of::<Subscriber>());
         assert!(presence + subscriber <= 1024, "{presence} {subscriber}");
-        assert!(presence + UserWatches::WATCHER <= 1088, "{presence} {}", UserWatches::WATCHER);
+        assert!(presence + UserWatches::WATCHER <= 1096, "{presence} {}", UserWatches::WATCHER);
     }
 }

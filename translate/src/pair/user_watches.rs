@@ -36,7 +36,8 @@ const REPEAT: Duration = Duration::from_secs(3600);
 pub(super) struct UserWatches {
     watchers: Vec<Watcher>,
     /// Dialogs that the end of the process ends, as they were: they stay on record until the endpoint has answered.
-    leaving: Vec<NotifierRecord>,
+    /// Apart, because only a process that stops has any.
+    leaving: Option<Box<Leaving>>,
     /// The contact's resources.
     state: Presentity,
     /// `state` says what is so; otherwise nothing is known of the contact.
@@ -62,6 +63,12 @@ pub(super) struct UserWatches {
     polled_until: Option<Instant>,
     backoff: Backoff,
     owes: Owes,
+}
+
+/// The dialogs that a stop ends.
+#[derive(Debug)]
+struct Leaving {
+    records: Vec<NotifierRecord>,
 }
 
 /// One endpoint of the SIP user.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nuncio_sip::event::{Terminate, TerminateReason};
 use nuncio_xmpp::{ErrorType, StanzaError};
 
-use super::{GATHER, UserWatches};
+use super::{GATHER, Leaving, UserWatches};
 use crate::judge::Permit;
 use crate::pair::To;
 use crate::pair::output::{Attempt, Ended, Fact, Sent};
@@ -197,7 +197,8 @@ impl UserWatches {
     /// Tells the endpoints to subscribe elsewhere (EV-15). The contact is told nothing: they will be back.
     pub(in crate::pair) fn shutdown(&mut self, step: &mut Step<'_, '_>) {
         let now = step.context.now;
-        self.leaving = self.watchers.iter().filter_map(|watcher| watcher.record(now)).collect();
+        let records = self.watchers.iter().filter_map(|watcher| watcher.record(now)).collect();
+        self.leaving = Some(Box::new(Leaving { records }));
         for watcher in &mut self.watchers {
             watcher.notifier.terminate(Terminate::because(TerminateReason::Deactivated), &mut step.event());
         }

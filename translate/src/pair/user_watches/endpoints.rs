@@ -106,8 +106,8 @@ impl UserWatches {
         if let Some(watcher) = self.watcher(tag) {
             let ended = watcher.notifier.has_ended();
             watcher.notifier.response(serial, response, &mut step.event());
-            if ended {
-                self.leaving.retain(|record| record.dialog.local_tag != tag);
+            if let (true, Some(leaving)) = (ended, &mut self.leaving) {
+                leaving.records.retain(|record| record.dialog.local_tag != tag);
             }
         }
     }

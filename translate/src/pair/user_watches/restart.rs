@@ -67,7 +67,8 @@ impl UserWatches {
 
     pub(in crate::pair) fn record(&self, record: &mut PairRecord, now: Moment) {
         let live = self.watchers.iter().filter_map(|watcher| watcher.record(now));
-        record.notifiers = live.chain(self.leaving.iter().cloned()).collect();
+        let leaving = self.leaving.iter().flat_map(|leaving| &leaving.records).cloned();
+        record.notifiers = live.chain(leaving).collect();
     }
 }
 
