@@ -25,17 +25,10 @@ pub(super) struct Saved {
 const WROTE_LAG: u64 = 3600;
 
 impl Saved {
-    /// The record of an earlier process, as it was read. Restored dialogs jump ahead with their `CSeq`: that has to be
-    /// stored before the next restart, or the numbers after it would be the same again (RFC 3261 §12.2.1.1).
+    /// The record of an earlier process, as it was read. That its dialogs have jumped ahead with their `CSeq` is stored
+    /// when it takes up its work, before it says anything.
     pub(super) fn restored(record: &PairRecord) -> Self {
-        let jumps = record.subscriber.is_some() || !record.notifiers.is_empty();
-        Self {
-            print: print(record),
-            wrote: record.sip_user_wrote,
-            dirty: jumps,
-            awaited: jumps,
-            ..Self::default()
-        }
+        Self { print: print(record), wrote: record.sip_user_wrote, ..Self::default() }
     }
 
     pub(super) fn touch(&mut self) {
