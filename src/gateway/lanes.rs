@@ -104,28 +104,28 @@ impl Gateway {
                         self.counters.sip_to_xmpp_delivered.add(1);
                         answers.accepted(reply, now);
                     }
-                    Cargo::Presence(_) => self.counters.presence_to_xmpp.add(1),
+                    Cargo::Presence { .. } => self.counters.presence_to_xmpp.add(1),
                 },
                 Output::Expired { envelope, failure } => match &envelope.cargo {
                     Cargo::Message(reply) => {
                         let answer = self.undelivered(&envelope.pair, failure.as_ref(), false);
                         answers.refused(*reply, answer, now);
                     }
-                    Cargo::Presence(cargo) => self.presence_lost(&envelope.pair, &cargo.sent, now),
+                    Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
                 },
                 Output::InFlight { envelope, failure } => match &envelope.cargo {
                     Cargo::Message(reply) => {
                         let answer = self.undelivered(&envelope.pair, failure.as_ref(), true);
                         answers.refused(*reply, answer, now);
                     }
-                    Cargo::Presence(cargo) => self.presence_lost(&envelope.pair, &cargo.sent, now),
+                    Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
                 },
                 Output::Refused(envelope) => match &envelope.cargo {
                     Cargo::Message(reply) => {
                         let answer = self.refused_while_waiting(&envelope.pair);
                         answers.refused(*reply, answer, now);
                     }
-                    Cargo::Presence(cargo) => self.presence_lost(&envelope.pair, &cargo.sent, now),
+                    Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
                 },
                 Output::MayBeLost(receipt) => self.may_be_lost(&receipt, now),
             }
@@ -134,8 +134,8 @@ impl Gateway {
     }
 
     fn may_be_lost(&self, receipt: &Receipt, now: Moment) {
-        if let Some(cargo) = &receipt.presence {
-            return self.presence_lost(&receipt.pair, &cargo.sent, now);
+        if let Some(sent) = &receipt.presence {
+            return self.presence_lost(&receipt.pair, sent, now);
         }
         self.counters.sip_to_xmpp_may_be_lost.add(1);
         let source = Source::Domain(receipt.pair.remote_domain());
@@ -159,21 +159,18 @@ impl Gateway {
 impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
     fn admit(&mut self, stanza: Outgoing<'_, ToXmppEnvelope>) -> bool {
         let policy = self.gateway.policy.load();
-        let (kind, consent) = match &stanza.envelope.cargo {
-            Cargo::Message(_) => (Kind::Message, Consent::default()),
+        if let Cargo::Presence { takes_back, .. } = stanza.envelope.cargo {
             // What waited over a change of the rules may say more than it may now: the pair says it anew.
-            Cargo::Presence(cargo) => {
-                return cargo.judged.is_none() || stanza.envelope.generation == policy.generation();
-            }
-        };
+            return takes_back || stanza.envelope.generation == policy.generation();
+        }
         if stanza.envelope.generation != policy.generation() {
             let question = Question {
                 sip_user: stanza.envelope.pair.sip_user(),
                 contact_domain: &self.key.remote,
                 direction: Direction::SipToXmpp,
-                kind,
+                kind: Kind::Message,
             };
-            match judge(&policy, &question, &consent, self.now.unix()) {
+            match judge(&policy, &question, &Consent::default(), self.now.unix()) {
                 Ok(permit) => stanza.envelope.generation = permit.generation(),
                 Err(refusal) => {
                     debug!(contact = %self.gateway.shown(stanza.envelope.pair.contact()), rule = refusal.name(), "refused when it was about to leave");
@@ -181,8 +178,7 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
                 }
             }
         }
-        let late = self.now.instant.saturating_duration_since(stanza.arrival) > DELAY_FROM;
-        if late && matches!(stanza.envelope.cargo, Cargo::Message(_)) {
+        if self.now.instant.saturating_duration_since(stanza.arrival) > DELAY_FROM {
             message::insert_delay(stanza.bytes, Moment::wall_at(stanza.envelope.sent_ms), &self.key.local);
         }
         true

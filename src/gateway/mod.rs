@@ -104,15 +104,8 @@ pub enum Cargo {
     /// A message of the SIP user, who waits for his answer.
     Message(ReplyTo),
     /// Presence, or a stanza of a subscription: if it is lost, the pair sends what is true then.
-    Presence(Box<PresenceCargo>),
-}
-
-/// Presence on its way to a contact.
-#[derive(Debug)]
-pub struct PresenceCargo {
-    pub sent: Sent,
-    /// What it was judged by; `None`: it only takes something back, and always may.
-    pub judged: Option<(Kind, Consent)>,
+    /// `takes_back`: it only takes something back, and always may.
+    Presence { sent: Box<Sent>, takes_back: bool },
 }
 
 /// Where the SIP sender waits for his answer.
@@ -128,7 +121,7 @@ pub struct Receipt {
     pub pair: PairKey,
     pub sent_ms: u64,
     /// `None`: a message.
-    pub presence: Option<Box<PresenceCargo>>,
+    pub presence: Option<Box<Sent>>,
 }
 
 impl Envelope for ToXmppEnvelope {
@@ -137,9 +130,7 @@ impl Envelope for ToXmppEnvelope {
     fn receipt(&self) -> Receipt {
         let presence = match &self.cargo {
             Cargo::Message(_) => None,
-            Cargo::Presence(cargo) => {
-                Some(Box::new(PresenceCargo { sent: cargo.sent.clone(), judged: cargo.judged }))
-            }
+            Cargo::Presence { sent, .. } => Some(sent.clone()),
         };
         Receipt { pair: self.pair.clone(), sent_ms: self.sent_ms, presence }
     }

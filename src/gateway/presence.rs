@@ -17,10 +17,7 @@ use nuncio_xmpp::Addresses;
 
 use super::answers::SipAnswer;
 use super::incoming::Incoming;
-use super::{
-    Cargo, ConnectionId, Gateway, Judged, LaneKey, Pair, PresenceCargo, ReplyTo, ToSipEnvelope,
-    ToXmppEnvelope,
-};
+use super::{Cargo, ConnectionId, Gateway, Judged, LaneKey, Pair, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
 
 impl Gateway {
     /// A SUBSCRIBE or NOTIFY of a front end.
@@ -293,7 +290,7 @@ impl Gateway {
             match output {
                 Output::ToXmpp(item) => {
                     let sent = item.sent.clone();
-                    if !self.push_presence(key, pair.consent(), item, now) {
+                    if !self.push_presence(key, item, now) {
                         self.counters.presence_undelivered.add(1);
                         pair.lost(&sent, context);
                     }
@@ -320,7 +317,7 @@ impl Gateway {
     }
 
     /// Puts a stanza on the lane to the partner. `false`: it was not taken.
-    fn push_presence(&self, key: &PairKey, consent: &Consent, item: ToXmpp, now: Moment) -> bool {
+    fn push_presence(&self, key: &PairKey, item: ToXmpp, now: Moment) -> bool {
         // No lane, and nothing in one, for a domain that is no partner any more, or not ours.
         let policy = self.policy.load();
         if policy.partner(key.remote_domain()).is_none() || !policy.serves(key.local_domain()) {
@@ -328,10 +325,9 @@ impl Gateway {
         }
         let remote = self.remote(key.remote_domain());
         let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
-        let judged = item.judged.map(|judged| (judged.kind, *consent));
         let envelope = ToXmppEnvelope {
             pair: key.clone(),
-            cargo: Cargo::Presence(Box::new(PresenceCargo { sent: item.sent, judged })),
+            cargo: Cargo::Presence { sent: Box::new(item.sent), takes_back: item.judged.is_none() },
             sent_ms: now.unix_ms,
             generation: item.judged.map_or(0, |judged| judged.generation),
         };
