@@ -116,6 +116,14 @@ pub enum Method {
     SaslExternal,
 }
 
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::SaslExternal => "SASL EXTERNAL over TLS",
+        })
+    }
+}
+
 /// A stanza that passed the address rules of its stream.
 #[derive(Debug)]
 pub struct Stanza {
