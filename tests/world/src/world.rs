@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use crate::pki::Pki;
 use crate::process::{Log, Process};
+use crate::xmpp_server::Brand;
 use crate::{dns, sandbox};
 
 /// The gateway, `nuncio.contoso.com`: SIP on 5061, XMPP for `contoso.com` on 5269.
@@ -17,7 +18,7 @@ pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 10));
 pub const FRONT_END: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 20));
 /// Where SIPp calls from.
 pub const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 21));
-/// The partner `fabrikam.com`, served by ejabberd.
+/// The partner `fabrikam.com`, served by ejabberd or Prosody.
 pub const FABRIKAM: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 30));
 /// The partner `wingtip.com`, played by a peer of our own.
 pub const WINGTIP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 40));
@@ -38,17 +39,19 @@ pub struct World {
 #[derive(Debug)]
 struct Inner {
     folder: PathBuf,
+    brand: Brand,
     pki: Pki,
     logs: Mutex<Vec<Arc<Log>>>,
     dns: Mutex<Option<Process>>,
 }
 
 impl World {
-    /// Furnishes the namespaces of this process and starts DNS in there.
-    pub async fn start() -> Result<Self> {
+    /// Furnishes the namespaces of this process and starts DNS in there. The partner's server is of that brand, where a
+    /// scenario has no reason to choose.
+    pub async fn start(brand: Brand) -> Result<Self> {
         let folder = sandbox::furnish()?;
         let pki = Pki::new(&folder.join("pki"))?;
-        let inner = Inner { folder, pki, logs: Mutex::default(), dns: Mutex::default() };
+        let inner = Inner { folder, brand, pki, logs: Mutex::default(), dns: Mutex::default() };
         let world = Self { inner: Arc::new(inner) };
         let dns = dns::start(&world).await?;
         *world.inner.dns.lock().unwrap_or_else(PoisonError::into_inner) = Some(dns);
@@ -97,6 +100,11 @@ impl World {
     /// The authorities.
     pub fn pki(&self) -> &Pki {
         &self.inner.pki
+    }
+
+    /// The brand of the partner's server.
+    pub fn brand(&self) -> Brand {
+        self.inner.brand
     }
 
     /// The folder of the world's files.

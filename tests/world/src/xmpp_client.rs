@@ -44,7 +44,7 @@ impl XmppClient {
         Ok(())
     }
 
-    /// Logs in with SASL PLAIN, binds the resource and becomes available.
+    /// Logs in with SASL PLAIN, binds the resource, asks for the contact list and becomes available.
     pub async fn login(server: SocketAddr, user: &str, domain: &str, resource: &str) -> Result<Self> {
         let mut connection = Connection::open(server, domain).await?;
         let plain = BASE64_STANDARD.encode(format!("\0{user}\0{PASSWORD}"));
@@ -62,6 +62,10 @@ impl XmppClient {
             .await?;
         let jid = bound.child("bind").and_then(|bind| bind.child("jid")).map(|jid| jid.text.clone());
         let jid = jid.with_context(|| format!("no address bound: {bound}"))?;
+        // Who has not asked for the contact list is not told of consent either (RFC 6121 s2.1.6, s3.1.6).
+        let roster =
+            connection.ask("<iq type='get' id='list'><query xmlns='jabber:iq:roster'/></iq>").await?;
+        ensure!(roster.attribute("type") == Some("result"), "no contact list: {roster}");
         connection.writer.write_all(b"<presence/>").await?;
 
         let Connection { mut reader, writer, mut splitter } = connection;

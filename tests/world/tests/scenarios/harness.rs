@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nuncio_world::World;
-use nuncio_world::ejabberd::Ejabberd;
 use nuncio_world::pki::{Flaw, Usage};
 use nuncio_world::sip_agent::{Reply, SipConnection, SipServer};
 use nuncio_world::sipp::{ANSWERING, OUTGOING, Sipp};
 use nuncio_world::stunnel;
 use nuncio_world::world::{FABRIKAM, FRONT_END, GATEWAY_SIP, WINGTIP};
+use nuncio_world::xmpp_server::XmppServer;
 
 /// Two servers find each other by SRV records and believe each other's certificates.
 pub(crate) async fn two_ejabberd_domains_federate(world: World) -> Result<()> {
     let fabrikam = world.pki().good("fabrikam", &["fabrikam.com"])?;
     let wingtip = world.pki().good("wingtip", &["wingtip.com"])?;
-    let mut first = Ejabberd::start(&world, "fabrikam", FABRIKAM, &[("fabrikam.com", &fabrikam)]).await?;
-    let second = Ejabberd::start(&world, "wingtip", WINGTIP, &[("wingtip.com", &wingtip)]).await?;
+    let mut first =
+        XmppServer::ejabberd(&world, "fabrikam", FABRIKAM, &[("fabrikam.com", &fabrikam)]).await?;
+    let second = XmppServer::ejabberd(&world, "wingtip", WINGTIP, &[("wingtip.com", &wingtip)]).await?;
     let mut bob = first.user("bob", "fabrikam.com").await?;
     let mut carol = second.user("carol", "wingtip.com").await?;
 

@@ -90,7 +90,7 @@ pub(crate) async fn ejabberd_stops_and_starts(world: World) -> Result<()> {
     // Fifty under way while the server goes; ten more while it is gone.
     ledger.send(&mut front_end, 50..100).await?;
     // What reached Bob until then is read from the connection that ends with the server.
-    scene.ejabberd.stop().await?;
+    scene.server.stop().await?;
     while let Ok(Ok(message)) = within("the end", scene.bob.next_message()).await {
         let number = message.body().and_then(|body| body.strip_prefix("number ")).context("what is this?")?;
         *ledger.delivered.entry(number.parse()?).or_default() += 1;
@@ -100,8 +100,8 @@ pub(crate) async fn ejabberd_stops_and_starts(world: World) -> Result<()> {
     let while_down: Vec<_> = (100..110).filter_map(|number| ledger.status_of.get(&number)).collect();
     ensure!(while_down.iter().all(|&&status| status >= 400), "positive answers while down: {while_down:?}");
 
-    scene.ejabberd.start_again().await?;
-    let mut bob = scene.ejabberd.login("bob", "fabrikam.com").await?;
+    scene.server.start_again().await?;
+    let mut bob = scene.server.login("bob", "fabrikam.com").await?;
     ledger.send(&mut front_end, 110..130).await?;
     ledger.answers(&mut front_end).await?;
 
