@@ -14,6 +14,7 @@ pub mod dns;
 mod ejabberd;
 pub mod front_end;
 pub mod gateway;
+pub mod network;
 pub mod pidf;
 pub mod pki;
 pub mod process;

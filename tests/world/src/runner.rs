@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::gateway;
 use crate::sandbox::{self, Sandbox};
 use crate::wait::within_time;
-use crate::world::World;
+use crate::world::{NOTE, World};
 use crate::xmpp_server::Brand;
 
 /// Nothing in a world takes longer.
@@ -204,7 +204,8 @@ impl Options {
 
 #[derive(Debug)]
 enum Verdict {
-    Passed,
+    /// With what it has noted.
+    Passed(Vec<String>),
     Failed(String),
     Ignored(String),
 }
@@ -233,7 +234,7 @@ fn run_all(chosen: VecDeque<Scenario>, known: usize, threads: Option<usize>) -> 
                         .run(&scenario)
                         .unwrap_or_else(|error| Verdict::Failed(format!("it could not be run: {error:#}")));
                     let word = match &verdict {
-                        Verdict::Passed => "ok",
+                        Verdict::Passed(_) => "ok",
                         Verdict::Failed(_) => "FAILED",
                         Verdict::Ignored(_) => "ignored",
                     };
@@ -247,7 +248,12 @@ fn run_all(chosen: VecDeque<Scenario>, known: usize, threads: Option<usize>) -> 
     let (mut passed, mut failed, mut ignored) = (0, 0, 0);
     for (name, verdict) in &verdicts {
         match verdict {
-            Verdict::Passed => passed += 1,
+            Verdict::Passed(notes) => {
+                passed += 1;
+                for note in notes {
+                    println!("{name}: {note}");
+                }
+            }
             Verdict::Failed(output) => {
                 failed += 1;
                 println!("\n---- {name} ----\n{output}");
@@ -315,7 +321,9 @@ impl Stage {
         }
         let output = command.arg(scenario.name).stdin(std::process::Stdio::null()).output()?;
         if output.status.success() {
-            return Ok(Verdict::Passed);
+            let output = String::from_utf8_lossy(&output.stdout);
+            let notes = output.lines().filter_map(|line| line.strip_prefix(NOTE)).map(str::to_owned);
+            return Ok(Verdict::Passed(notes.collect()));
         }
         Ok(Verdict::Failed(format!(
             "{}{}ended with {}",

@@ -11,6 +11,7 @@ use crate::pki::Pki;
 use crate::process::{Log, Process};
 use crate::xmpp_server::Brand;
 use crate::{dns, sandbox};
+use dns::Changes;
 
 /// The gateway, `nuncio.contoso.com`: SIP on 5061, XMPP for `contoso.com` on 5269.
 pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 10));
@@ -20,6 +21,8 @@ pub const FRONT_END: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 20));
 pub const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 21));
 /// The partner `fabrikam.com`, served by ejabberd or Prosody.
 pub const FABRIKAM: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 30));
+/// The partner `northwind.com`, served by Prosody.
+pub const NORTHWIND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 60));
 /// The partner `wingtip.com`, played by a peer of our own.
 pub const WINGTIP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 40));
 /// `tailspin.com`: in DNS, with a good certificate, and nobody's partner.
@@ -29,6 +32,9 @@ pub const TAILSPIN: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 50));
 pub const GATEWAY_SIP: SocketAddr = SocketAddr::new(GATEWAY, 5061);
 /// Where the gateway listens for XMPP servers.
 pub const GATEWAY_XMPP: SocketAddr = SocketAddr::new(GATEWAY, 5269);
+
+/// What the lines of [`World::note`] begin with.
+pub const NOTE: &str = "note: ";
 
 /// The closed world. Clones are the same world.
 #[derive(Debug, Clone)]
@@ -53,9 +59,24 @@ impl World {
         let pki = Pki::new(&folder.join("pki"))?;
         let inner = Inner { folder, brand, pki, logs: Mutex::default(), dns: Mutex::default() };
         let world = Self { inner: Arc::new(inner) };
-        let dns = dns::start(&world).await?;
-        *world.inner.dns.lock().unwrap_or_else(PoisonError::into_inner) = Some(dns);
+        world.change_dns(Changes::default()).await?;
         Ok(world)
+    }
+
+    /// From now on DNS says this, whatever it said before.
+    pub async fn change_dns(&self, changes: Changes<'_>) -> Result<()> {
+        let before = self.dns().take();
+        if let Some(mut before) = before {
+            before.kill().await?;
+        }
+        let now = dns::start(self, changes).await?;
+        *self.dns() = Some(now);
+        Ok(())
+    }
+
+    /// Prints a line, also where the scenario passes: what was measured, not what was judged.
+    pub fn note(&self, text: &str) {
+        println!("{NOTE}{text}");
     }
 
     /// Starts a process whose output goes to the log of that name.
@@ -110,6 +131,10 @@ impl World {
     /// The folder of the world's files.
     pub fn folder(&self) -> &Path {
         &self.inner.folder
+    }
+
+    fn dns(&self) -> MutexGuard<'_, Option<Process>> {
+        self.inner.dns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn logs(&self) -> MutexGuard<'_, Vec<Arc<Log>>> {

@@ -1,8 +1,11 @@
 //! The scenarios, by subject.
 
 mod admission;
+mod bystander;
 mod contact_adds;
+mod failing;
 mod harness;
+mod ledger;
 mod messages;
 mod outage;
 mod restarts;
@@ -23,6 +26,10 @@ use admission::{front_end_with_server_auth_only, partner_with_server_auth_only};
 use contact_adds::{
     contact_adds_nobody, contact_adds_user_and_is_accepted, contact_adds_user_and_is_denied,
     contact_takes_it_back,
+};
+use failing::{
+    partner_is_black_holed, partner_is_frozen, partner_is_killed, partner_is_removed_from_dns,
+    partner_reads_slowly,
 };
 use harness::{refuses_unknown_authorities, sipp_speaks_through_stunnel, two_ejabberd_domains_federate};
 use messages::{
@@ -54,6 +61,13 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(ten_thousand_arrive_in_order),
     scenario!(ejabberd_stops_and_starts),
     scenario!(partner_stops_and_starts_prosody with Prosody: ejabberd_stops_and_starts),
+    scenario!(partner_reads_slowly with Prosody: partner_reads_slowly),
+    scenario!(partner_is_killed),
+    scenario!(partner_is_killed_prosody with Prosody: partner_is_killed),
+    scenario!(partner_is_frozen),
+    scenario!(partner_is_frozen_prosody with Prosody: partner_is_frozen),
+    scenario!(partner_is_black_holed),
+    scenario!(partner_is_removed_from_dns),
     scenario!(sipp_is_subscribed_to),
     scenario!(sipp_subscribes_and_refreshes),
     scenario!(gateway_killed_and_everything_is_as_before),
