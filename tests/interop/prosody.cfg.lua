@@ -27,6 +27,5 @@ allow_registration = true
 -- Servers
 s2s_require_encryption = {{require_encryption}}
 s2s_secure_auth = {{secure_auth}}
-s2s_direct_tls_ports = { {{direct_tls}} }
-ssl = { cafile = "{{roots}}"; capath = false }
+{{direct_tls}}ssl = { cafile = "{{roots}}"; capath = false }
 {{hosts}}

@@ -29,6 +29,7 @@ pub mod stunnel;
 pub mod template;
 pub mod tls;
 pub mod wait;
+pub mod witness;
 pub mod world;
 pub mod xml;
 pub mod xmpp_client;

@@ -7,7 +7,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::process::Command;
 
 use crate::pki::Credential;
@@ -44,7 +44,18 @@ pub(crate) fn configure(
             credential.key_file.display()
         );
     }
-    let direct_tls = if setup.direct_tls { DIRECT_TLS.to_string() } else { String::new() };
+    let mut direct_tls = String::new();
+    if setup.direct_tls {
+        // The first certificate is for those who do not say whom they want (ejabberd does not).
+        let (_, first) = domains.first().context("a server without a domain")?;
+        let _ = write!(
+            direct_tls,
+            "s2s_direct_tls_ports = {{ {DIRECT_TLS} }}\n\
+             s2s_direct_tls_ssl = {{ certificate = \"{}\"; key = \"{}\" }}\n",
+            first.certificate_file.display(),
+            first.key_file.display()
+        );
+    }
     let config = fill(
         include_str!("../../interop/prosody.cfg.lua"),
         &[

@@ -166,6 +166,21 @@ impl XmppClient {
         }
     }
 
+    /// What the user's server calls itself, and its version (XEP-0092).
+    pub async fn server_version(&mut self) -> Result<(String, String)> {
+        let domain = self.jid.split(['@', '/']).nth(1).unwrap_or_default().to_owned();
+        self.send_raw(&format!(
+            "<iq type='get' to='{domain}' id='version'><query xmlns='jabber:iq:version'/></iq>"
+        ))
+        .await?;
+        let answer = self.expect("version", |stanza| stanza.attribute("id") == Some("version")).await?;
+        let text = |name| {
+            let child = answer.child("query").and_then(|query| query.child(name));
+            child.map(|child| child.text.clone()).with_context(|| format!("no {name}: {answer}"))
+        };
+        Ok((text("name")?, text("version")?))
+    }
+
     /// The full address.
     pub fn jid(&self) -> &str {
         &self.jid

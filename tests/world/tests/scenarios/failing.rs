@@ -54,8 +54,7 @@ impl Play {
         let fabrikam = world.pki().good("fabrikam", &["fabrikam.com"])?;
         let northwind = world.pki().good("northwind", &["northwind.com"])?;
         let front_end = world.pki().good("fe", &["fe.contoso.com"])?;
-        let partners = ["fabrikam.com", "northwind.com"];
-        let partners = partners.map(|domain| Partner { domain, kind: "federated" }).to_vec();
+        let partners = ["fabrikam.com", "northwind.com"].map(Partner::federated).to_vec();
         let limits = "xmpp.hold = \"2s\"";
         let gateway = Gateway::start(&world, &Settings { partners, limits, ..Settings::default() }).await?;
         let domains = [("fabrikam.com", &fabrikam)];

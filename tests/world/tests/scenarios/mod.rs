@@ -6,6 +6,7 @@ mod contact_adds;
 mod failing;
 mod harness;
 mod ledger;
+mod matrix;
 mod messages;
 mod outage;
 mod restarts;
@@ -31,7 +32,11 @@ use failing::{
     partner_is_black_holed, partner_is_frozen, partner_is_killed, partner_is_removed_from_dns,
     partner_reads_slowly,
 };
-use harness::{refuses_unknown_authorities, sipp_speaks_through_stunnel, two_ejabberd_domains_federate};
+use harness::{
+    refuses_unknown_authorities, servers_authenticate_each_other, sipp_speaks_through_stunnel,
+    two_ejabberd_domains_federate,
+};
+use matrix::{matrix_ejabberd, matrix_prosody};
 use messages::{
     absent_front_end_is_reported, absent_partner_is_reported, messages_go_both_ways,
     unknown_sip_user_is_reported, unknown_xmpp_user_is_reported,
@@ -58,6 +63,8 @@ use user_adds::{user_adds_contact_and_is_accepted, user_adds_contact_and_is_deni
 
 /// Every scenario; the long ones first, so that the others run beside them.
 pub(crate) const ALL: &[Scenario] = &[
+    scenario!(matrix_ejabberd),
+    scenario!(matrix_prosody),
     scenario!(ten_thousand_arrive_in_order),
     scenario!(ejabberd_stops_and_starts),
     scenario!(partner_stops_and_starts_prosody with Prosody: ejabberd_stops_and_starts),
@@ -77,6 +84,7 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(planned_stop_sends_deactivated),
     scenario!(partner_restarts_prosody with Prosody: ejabberd_restarts_and_everything_is_as_before),
     scenario!(two_ejabberd_domains_federate),
+    scenario!(servers_authenticate_each_other),
     scenario!(sipp_speaks_through_stunnel),
     scenario!(refuses_unknown_authorities),
     scenario!(contact_adds_user_and_is_accepted),

@@ -88,8 +88,8 @@ impl Cast {
         let dave = ejabberd.user("dave", "litware.com").await?;
         screen.done(&format!("{} and {} are logged in there", bob.jid(), dave.jid()));
         let partners = vec![
-            Partner { domain: "fabrikam.com", kind: "federated" },
-            Partner { domain: "litware.com", kind: "public-unverified" },
+            Partner::federated("fabrikam.com"),
+            Partner { domain: "litware.com", kind: "public-unverified", keys: "" },
         ];
         let gateway = Gateway::start(world, &Settings { partners, ..Settings::default() }).await?;
         screen.done(&format!("nuncio for contoso.com: SIP on {GATEWAY_SIP}, XMPP on {GATEWAY_XMPP}"));
