@@ -38,12 +38,13 @@ pub(crate) fn configure(
     } else {
         String::new()
     };
+    let roots = if setup.knows_us { world.pki().roots_file() } else { world.pki().other_roots_file() };
     let config = fill(
         include_str!("../../interop/ejabberd.yml"),
         &[
             ("hosts", &hosts),
             ("certificates", &bundles),
-            ("roots", &world.pki().roots_file().display().to_string()),
+            ("roots", &roots.display().to_string()),
             ("address", &address.to_string()),
             ("direct_tls", &direct_tls),
             (

@@ -56,12 +56,13 @@ pub(crate) fn configure(
             first.key_file.display()
         );
     }
+    let roots = if setup.knows_us { world.pki().roots_file() } else { world.pki().other_roots_file() };
     let config = fill(
         include_str!("../../interop/prosody.cfg.lua"),
         &[
             ("folder", &folder.display().to_string()),
             ("address", &address.to_string()),
-            ("roots", &world.pki().roots_file().display().to_string()),
+            ("roots", &roots.display().to_string()),
             ("modules", &modules),
             ("direct_tls", &direct_tls),
             ("require_encryption", if setup.tls == Tls::Required { "true" } else { "false" }),

@@ -56,6 +56,8 @@ pub struct Setup {
     pub tls: Tls,
     /// Whether other servers may prove who they are by dialback (XEP-0220).
     pub dialback: bool,
+    /// Whether it trusts the authority of the gateway's certificate.
+    pub knows_us: bool,
     /// Whether it also listens for Direct TLS (XEP-0368), on [`DIRECT_TLS`].
     pub direct_tls: bool,
     /// Streams both ways (XEP-0288). Prosody only.
@@ -71,6 +73,7 @@ impl Default for Setup {
         Self {
             tls: Tls::Required,
             dialback: false,
+            knows_us: true,
             direct_tls: false,
             bidi: false,
             acks: false,

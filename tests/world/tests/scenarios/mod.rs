@@ -23,6 +23,7 @@ mod user_adds;
 use nuncio_world::runner::Scenario;
 use nuncio_world::scenario;
 
+use self::matrix::matrix;
 use admission::{front_end_with_server_auth_only, partner_with_server_auth_only};
 use contact_adds::{
     contact_adds_nobody, contact_adds_user_and_is_accepted, contact_adds_user_and_is_denied,
@@ -36,7 +37,6 @@ use harness::{
     refuses_unknown_authorities, servers_authenticate_each_other, sipp_speaks_through_stunnel,
     two_ejabberd_domains_federate,
 };
-use matrix::{matrix_ejabberd, matrix_prosody};
 use messages::{
     absent_front_end_is_reported, absent_partner_is_reported, messages_go_both_ways,
     unknown_sip_user_is_reported, unknown_xmpp_user_is_reported,
@@ -63,8 +63,8 @@ use user_adds::{user_adds_contact_and_is_accepted, user_adds_contact_and_is_deni
 
 /// Every scenario; the long ones first, so that the others run beside them.
 pub(crate) const ALL: &[Scenario] = &[
-    scenario!(matrix_ejabberd),
-    scenario!(matrix_prosody),
+    scenario!(matrix),
+    scenario!(matrix_prosody with Prosody: matrix),
     scenario!(ten_thousand_arrive_in_order),
     scenario!(ejabberd_stops_and_starts),
     scenario!(partner_stops_and_starts_prosody with Prosody: ejabberd_stops_and_starts),

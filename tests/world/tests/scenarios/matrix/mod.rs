@@ -20,26 +20,16 @@ use nuncio_world::sip_text::SipMessage;
 use nuncio_world::within;
 use nuncio_world::witness::{Method, Way};
 use nuncio_world::xmpp_client::XmppClient;
-use nuncio_world::xmpp_server::{Brand, SERVERS, XmppServer};
+use nuncio_world::xmpp_server::{SERVERS, XmppServer};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::scene::{FRONT_END_SIP, calls_with, check_message, check_request, takes_all};
-use page::{Line, Versions};
+use page::Line;
 use table::{Certificate, Expected, Row, Stance, TABLE};
 
 const OURS: &str = "contoso.com";
 const TEXT: &str = "does this arrive?";
-
-/// The lines of ejabberd.
-pub(crate) async fn matrix_ejabberd(world: World) -> Result<()> {
-    run(world, "ejabberd", |row| row.brand == Brand::Ejabberd).await
-}
-
-/// The lines of Prosody.
-pub(crate) async fn matrix_prosody(world: World) -> Result<()> {
-    run(world, "prosody", |row| row.brand == Brand::Prosody).await
-}
 
 /// Which way a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,17 +74,19 @@ struct Cast {
     requests: mpsc::UnboundedReceiver<SipMessage>,
 }
 
-async fn run(world: World, section: &str, chosen: impl Fn(&Row) -> bool) -> Result<()> {
-    let rows: Vec<Row> = TABLE.iter().filter(|row| chosen(row)).copied().collect();
+/// The lines of the world's server.
+pub(crate) async fn matrix(world: World) -> Result<()> {
+    let brand = world.brand();
+    let rows: Vec<Row> = TABLE.iter().filter(|row| row.brands.contains(&brand)).copied().collect();
     let trials: Vec<Trial> = rows.iter().enumerate().flat_map(|(number, row)| trials(number, *row)).collect();
-    let mut houses: BTreeMap<(Brand, Stance), IpAddr> = BTreeMap::new();
+    let mut houses = Houses::new();
     for row in &rows {
         let next = u8::try_from(houses.len() + 1)?;
-        houses.entry((row.brand, row.stance)).or_insert_with(|| IpAddr::from([127, 0, 1, next]));
+        houses.entry(row.stance).or_insert_with(|| IpAddr::from([127, 0, 1, next]));
     }
     let mut zone = String::new();
     for trial in &trials {
-        let (domain, address) = (&trial.domain, houses[&(trial.row.brand, trial.row.stance)]);
+        let (domain, address) = (&trial.domain, houses[&trial.row.stance]);
         zone += &format!("host-record=xmpp.{domain},{address}\n");
         zone += &format!("srv-host=_xmpp-server._tcp.{domain},xmpp.{domain},{SERVERS},0,0\n");
     }
@@ -102,14 +94,14 @@ async fn run(world: World, section: &str, chosen: impl Fn(&Row) -> bool) -> Resu
 
     let mut gateway = start_gateway(&world, &trials).await?;
     let servers = start_servers(&world, &trials, &houses).await?;
-    let mut versions = Versions::new();
+    let mut version = String::new();
     let front_end = world.pki().good("fe", &["fe.contoso.com"])?;
     let mut doors = BTreeMap::new();
     let mut casts = Vec::new();
     for trial in trials {
-        let server = Arc::clone(&servers[&(trial.row.brand, trial.row.stance)]);
+        let server = Arc::clone(&servers[&trial.row.stance]);
         let mut bob = server.user("bob", &trial.domain).await?;
-        versions.insert(trial.row.brand, bob.server_version().await?.1);
+        version = format!("{brand} {}", bob.server_version().await?.1);
         let (door, requests) = mpsc::unbounded_channel();
         doors.insert(format!("sip:{}", trial.user), door);
         let calls = calls_with(&world, Some(&front_end)).await?;
@@ -144,8 +136,9 @@ async fn run(world: World, section: &str, chosen: impl Fn(&Row) -> bool) -> Resu
         cast.nothing_more(&observed).await?;
     }
     gateway.still_runs()?;
-    let lines = rows.iter().zip(results.chunks(2)).map(|(row, results)| Line { row, results }).collect();
-    page::compare(section, &versions, lines)
+    let lines: Vec<Line<'_>> =
+        rows.iter().zip(results.chunks(2)).map(|(row, results)| Line { row, results }).collect();
+    page::compare(&brand.to_string(), &version, &lines)
 }
 
 fn trials(number: usize, row: Row) -> [Trial; 2] {
@@ -169,17 +162,16 @@ async fn start_gateway(world: &World, trials: &[Trial]) -> Result<Gateway> {
     Gateway::start(world, &Settings { partners, limits, log_level: "info,nuncio::xmpp_frontend=debug" }).await
 }
 
-type Servers = BTreeMap<(Brand, Stance), Arc<XmppServer>>;
+/// Where the servers are.
+type Houses = BTreeMap<Stance, IpAddr>;
+type Servers = BTreeMap<Stance, Arc<XmppServer>>;
 
-async fn start_servers(
-    world: &World,
-    trials: &[Trial],
-    houses: &BTreeMap<(Brand, Stance), IpAddr>,
-) -> Result<Servers> {
+async fn start_servers(world: &World, trials: &[Trial], houses: &Houses) -> Result<Servers> {
     let mut starting = JoinSet::new();
-    for (&(brand, stance), &address) in houses {
+    let brand = world.brand();
+    for (&stance, &address) in houses {
         let mut domains: Vec<(String, Credential)> = Vec::new();
-        for trial in trials.iter().filter(|trial| (trial.row.brand, trial.row.stance) == (brand, stance)) {
+        for trial in trials.iter().filter(|trial| trial.row.stance == stance) {
             let (domain, certificate) = (&trial.domain, trial.row.certificate);
             let elsewhere = format!("not-{domain}");
             let name = if certificate == Certificate::WrongName { &elsewhere } else { domain };
@@ -193,13 +185,13 @@ async fn start_servers(
             let name = format!("{brand}-{stance:?}").to_lowercase();
             let server =
                 XmppServer::start(&world, brand, (&name, address), &domains, &stance.setup()).await?;
-            anyhow::Ok(((brand, stance), Arc::new(server)))
+            anyhow::Ok((stance, Arc::new(server)))
         });
     }
     let mut servers = BTreeMap::new();
     while let Some(started) = starting.join_next().await {
-        let (house, server) = started??;
-        servers.insert(house, server);
+        let (stance, server) = started??;
+        servers.insert(stance, server);
     }
     Ok(servers)
 }

@@ -3,19 +3,14 @@
 //! `BLESS=1 cargo test -p nuncio-world --test interop -- matrix` writes it. Versions are not compared: another server
 //! with the same results is no reason to fail.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use nuncio_world::xmpp_server::Brand;
 
 use super::Observed;
 use super::table::{Expected, Row};
-
-/// The servers' versions.
-pub(super) type Versions = BTreeMap<Brand, String>;
 
 /// A line with what came of it: to the server, and from it.
 pub(super) struct Line<'a> {
@@ -24,7 +19,7 @@ pub(super) struct Line<'a> {
 }
 
 /// Compares the section of the page with what was seen, or writes it.
-pub(super) fn compare(section: &str, versions: &Versions, lines: Vec<Line<'_>>) -> Result<()> {
+pub(super) fn compare(section: &str, version: &str, lines: &[Line<'_>]) -> Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/interop.md");
     let (begin, end) = (format!("<!-- matrix {section} -->\n"), format!("<!-- end {section} -->"));
     // Another section may be written at the same time.
@@ -34,15 +29,14 @@ pub(super) fn compare(section: &str, versions: &Versions, lines: Vec<Line<'_>>) 
     let split = page.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?)));
     let (before, (committed, after)) =
         split.with_context(|| format!("no section {section} in {}", path.display()))?;
-    let versions_line = versions.iter().map(|(brand, version)| format!("{brand} {version}"));
-    let seen = format!("{}\n\n{}", versions_line.collect::<Vec<_>>().join(", "), table(&lines));
+    let seen = format!("{version}:\n\n{}", table(lines));
     if std::env::var_os("BLESS").is_some() {
         fs::write(&path, format!("{before}{begin}{seen}{end}{after}"))?;
         return Ok(());
     }
-    let without_versions = |text: &str| text.split_once("\n\n").map(|(_, table)| table.to_owned());
+    let without_version = |text: &str| text.split_once("\n\n").map(|(_, table)| table.to_owned());
     ensure!(
-        without_versions(committed) == without_versions(&seen),
+        without_version(committed) == without_version(&seen),
         "docs/interop.md says something else than this run (BLESS=1 writes it):\n{seen}"
     );
     Ok(())
@@ -60,14 +54,12 @@ fn table(lines: &[Line<'_>]) -> String {
             (Some(Observed::Refused(_)), Expected::Refused(why)) => format!("refused: “{why}”"),
             (Some(Observed::Refused(_)) | None, _) => String::new(),
         };
-        let dialback = if row.entry.dialback { "yes" } else { "no" };
         let _ = writeln!(
             text,
-            "| {} | {} | {}, {}, {dialback} | {} | {} |",
+            "| {} | {} | {} | {} | {} |",
             row.stance,
             row.certificate,
-            row.entry.tls,
-            row.entry.sasl,
+            row.entry,
             cell(results.first(), row.to_server),
             cell(results.get(1), row.from_server),
         );

@@ -11,25 +11,30 @@ use Brand::{Ejabberd, Prosody};
 use Certificate::{Expired, SelfSigned, ServerAuthOnly, Valid, WrongName};
 use Expected::{By, Refused};
 use Method::External;
+use Stance::{Acks, Bidi, CertificatesOnly, Everything};
 
 /// How a server is set up for other servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stance {
     /// TLS and a certificate, or nothing.
     CertificatesOnly,
-    /// The same, with streams both ways.
+    /// Whatever the other server can.
+    Everything,
+    /// TLS and a certificate, or nothing; streams both ways.
     Bidi,
-    /// The same, with stream management.
+    /// TLS and a certificate, or nothing; stream management.
     Acks,
 }
 
 impl Stance {
     pub(super) fn setup(self) -> Setup {
-        let setup = Setup { tls: Tls::Required, dialback: false, ..Setup::default() };
+        let certificates = Setup { tls: Tls::Required, dialback: false, ..Setup::default() };
+        let everything = Setup { tls: Tls::Optional, dialback: true, ..certificates };
         match self {
-            Self::CertificatesOnly => setup,
-            Self::Bidi => Setup { bidi: true, ..setup },
-            Self::Acks => Setup { acks: true, ..setup },
+            Self::CertificatesOnly => certificates,
+            Self::Everything => everything,
+            Self::Bidi => Setup { bidi: true, ..certificates },
+            Self::Acks => Setup { acks: true, ..certificates },
         }
     }
 }
@@ -37,9 +42,10 @@ impl Stance {
 impl fmt::Display for Stance {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::CertificatesOnly => "TLS required, EXTERNAL only",
-            Self::Bidi => "TLS required, EXTERNAL only; `s2s_bidi`",
-            Self::Acks => "TLS required, EXTERNAL only; `smacks`",
+            Self::CertificatesOnly => "TLS required, EXTERNAL",
+            Self::Everything => "TLS optional, EXTERNAL, dialback",
+            Self::Bidi => "TLS required, EXTERNAL; `s2s_bidi`",
+            Self::Acks => "TLS required, EXTERNAL; `smacks`",
         })
     }
 }
@@ -80,18 +86,46 @@ impl fmt::Display for Certificate {
     }
 }
 
-/// What the gateway's partner entry says.
+/// What the gateway's partner entry says: TLS and SASL by the first letter (required, optional, not-supported).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) tls: &'static str,
-    pub(super) sasl: &'static str,
-    pub(super) dialback: bool,
+    tls: char,
+    sasl: char,
+    dialback: bool,
+    compat: bool,
 }
 
 impl Entry {
     /// Its lines in the configuration.
     pub(super) fn keys(self) -> String {
-        String::new()
+        let Self { tls, sasl, dialback, compat } = self;
+        let (tls_word, sasl_word) = (word(tls), word(sasl));
+        let mut keys = format!("tls = \"{tls_word}\"\nsasl = \"{sasl_word}\"\ndialback = {dialback}\n");
+        if compat {
+            keys += "negotiation_rules = \"compat\"\n";
+        }
+        // Everybody here is federated.
+        if dialback && tls != 'R' && (compat || sasl != 'R') {
+            keys += "accept_spoofable = true\n";
+        }
+        keys
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tls, sasl, dialback, compat } = *self;
+        let dialback = if dialback { "on" } else { "off" };
+        write!(formatter, "{}, {}, {dialback}", word(tls), word(sasl))?;
+        if compat { formatter.write_str(" (compat)") } else { Ok(()) }
+    }
+}
+
+fn word(letter: char) -> &'static str {
+    match letter {
+        'R' => "required",
+        'O' => "optional",
+        _ => "not-supported",
     }
 }
 
@@ -107,7 +141,7 @@ pub(super) enum Expected {
 /// One line of the matrix: two tests, one in each direction.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
-    pub(super) brand: Brand,
+    pub(super) brands: &'static [Brand],
     pub(super) stance: Stance,
     pub(super) certificate: Certificate,
     pub(super) entry: Entry,
@@ -117,42 +151,60 @@ pub(super) struct Row {
     pub(super) from_server: Expected,
 }
 
-const SASL_ONLY: Entry = Entry { tls: "required", sasl: "required", dialback: false };
+const fn on(tls: char, sasl: char) -> Entry {
+    Entry { tls, sasl, dialback: true, compat: false }
+}
+
+const fn off(tls: char, sasl: char) -> Entry {
+    Entry { tls, sasl, dialback: false, compat: false }
+}
+
+const fn compat(tls: char, sasl: char) -> Entry {
+    Entry { tls, sasl, dialback: true, compat: true }
+}
+
+const S: Expected = By(External);
+const SELF_SIGNED: Expected = Refused("is self-signed");
+const EXPIRED: Expected = Refused("expired on 2021-01-01");
+const OTHER_NAME: Expected = Refused("is valid but not for");
+
+const BOTH: &[Brand] = &[Ejabberd, Prosody];
+const PROSODY: &[Brand] = &[Prosody];
 
 const fn row(
-    brand: Brand,
+    brands: &'static [Brand],
     stance: Stance,
     certificate: Certificate,
     entry: Entry,
-    (to_server, from_server): (Expected, Expected),
+    to_server: Expected,
+    from_server: Expected,
 ) -> Row {
-    Row { brand, stance, certificate, entry, to_server, from_server }
+    Row { brands, stance, certificate, entry, to_server, from_server }
 }
-
-const SELF_SIGNED: (Expected, Expected) = both(Refused("is self-signed"));
-const EXPIRED: (Expected, Expected) = both(Refused("expired on 2021-01-01"));
-const OTHER_NAME: (Expected, Expected) = both(Refused("is valid but not for"));
-const BY_EXTERNAL: (Expected, Expected) = both(By(External));
-
-const fn both(expected: Expected) -> (Expected, Expected) {
-    (expected, expected)
-}
-
-use Stance::{Acks, Bidi, CertificatesOnly};
 
 /// The whole matrix.
 #[rustfmt::skip]
 pub(super) const TABLE: &[Row] = &[
-    row(Ejabberd, CertificatesOnly, Valid,          SASL_ONLY, BY_EXTERNAL),
-    row(Ejabberd, CertificatesOnly, ServerAuthOnly, SASL_ONLY, BY_EXTERNAL),
-    row(Ejabberd, CertificatesOnly, SelfSigned,     SASL_ONLY, SELF_SIGNED),
-    row(Ejabberd, CertificatesOnly, Expired,        SASL_ONLY, EXPIRED),
-    row(Ejabberd, CertificatesOnly, WrongName,      SASL_ONLY, OTHER_NAME),
-    row(Prosody,  CertificatesOnly, Valid,          SASL_ONLY, BY_EXTERNAL),
-    row(Prosody,  CertificatesOnly, ServerAuthOnly, SASL_ONLY, BY_EXTERNAL),
-    row(Prosody,  CertificatesOnly, SelfSigned,     SASL_ONLY, SELF_SIGNED),
-    row(Prosody,  CertificatesOnly, Expired,        SASL_ONLY, EXPIRED),
-    row(Prosody,  CertificatesOnly, WrongName,      SASL_ONLY, OTHER_NAME),
-    row(Prosody,  Bidi,             Valid,          SASL_ONLY, BY_EXTERNAL),
-    row(Prosody,  Acks,             Valid,          SASL_ONLY, BY_EXTERNAL),
+    // Every entry that can be loaded, with a server that can do everything.
+    row(BOTH, Everything, Valid, off('R', 'R'), S, S),
+    row(BOTH, Everything, Valid, on ('R', 'R'), S, S),
+    row(BOTH, Everything, Valid, off('O', 'R'), S, S),
+    row(BOTH, Everything, Valid, on ('O', 'R'), S, S),
+    row(BOTH, Everything, Valid, off('R', 'O'), S, S),
+    row(BOTH, Everything, Valid, on ('R', 'O'), S, S),
+    row(BOTH, Everything, Valid, off('O', 'O'), S, S),
+    row(BOTH, Everything, Valid, on ('O', 'O'), S, S),
+    row(BOTH, Everything, Valid, compat('O', 'R'), S, S),
+    // What its certificate is good for.
+    row(BOTH, CertificatesOnly, ServerAuthOnly, off('R', 'R'), S, S),
+    row(BOTH, CertificatesOnly, SelfSigned, off('R', 'R'), SELF_SIGNED, SELF_SIGNED),
+    row(BOTH, CertificatesOnly, Expired,    off('R', 'R'), EXPIRED, EXPIRED),
+    row(BOTH, CertificatesOnly, WrongName,  off('R', 'R'), OTHER_NAME, OTHER_NAME),
+    row(BOTH, Everything, ServerAuthOnly, on ('R', 'O'), S, S),
+    // It can do less than we ask for.
+    row(BOTH, CertificatesOnly, Valid, off('R', 'R'), S, S),
+    row(BOTH, CertificatesOnly, Valid, on ('O', 'O'), S, S),
+    // What Prosody has besides.
+    row(PROSODY, Bidi, Valid, off('R', 'R'), S, S),
+    row(PROSODY, Acks, Valid, off('R', 'R'), S, S),
 ];
