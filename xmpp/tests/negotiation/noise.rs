@@ -79,6 +79,10 @@ fn survive<M: Machine>(
                 Output::Stanza(_) | Output::BadAddress { .. } | Output::Unasked(_) => {
                     assert!(established, "a stanza on a stream that is not established");
                 }
+                Output::Unsolicited(_) | Output::DialbackRefused { .. } | Output::KeyAnswered { .. } => {}
+                Output::Verify(_) | Output::Verified(_) | Output::PairAuthorized(_) | Output::PairRefused { .. } => {
+                    panic!("{output:?} where dialback is off");
+                }
             }
         }
         let mut out = Vec::new();
@@ -100,9 +104,9 @@ proptest! {
     #[test]
     fn inbound(input in prop::collection::vec(bytes(), 0..30), allow in any::<bool>()) {
         survive(In::fresh(), &input, |machine, now| {
-            use nuncio_xmpp::stream::{PartnerVerdict, Refusal};
+            use nuncio_xmpp::stream::{PartnerVerdict, Refusal, Terms};
             let verdict = if allow {
-                PartnerVerdict::Allowed
+                PartnerVerdict::Allowed(Terms::default())
             } else {
                 PartnerVerdict::Refused { why: Refusal::Disabled, text: "no".into() }
             };

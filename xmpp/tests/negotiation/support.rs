@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nuncio_xmpp::stream::{
     Cause, ChainStatus, Evidence, Fault, Inbound, InboundConfig, Outbound, OutboundConfig, Output,
-    PartnerVerdict, PresentedName, StreamIds, TlsFacts,
+    PartnerVerdict, PresentedName, StreamIds, Terms, TlsFacts,
 };
 use nuncio_xmpp::{Domain, StreamCondition};
 
@@ -181,7 +181,7 @@ impl In {
 
     /// The caller lets the peer in.
     pub(crate) fn allow(&mut self) -> String {
-        self.verdict(PartnerVerdict::Allowed)
+        self.verdict(PartnerVerdict::Allowed(Terms::default()))
     }
 
     pub(crate) fn verdict(&mut self, verdict: PartnerVerdict) -> String {
