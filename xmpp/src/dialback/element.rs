@@ -180,9 +180,8 @@ mod tests {
         use DialbackKind::{Result, Verify};
         let (capulet, montague) = ("capulet.example", "montague.example");
         let key = || Content::Key(DialbackKey::parse("b4835385"));
-        let error = || {
-            Content::Error(DialbackError { condition: DialbackCondition::ItemNotFound, text: None })
-        };
+        let error =
+            || Content::Error(DialbackError { condition: DialbackCondition::ItemNotFound, text: None });
         for (text, expected) in [
             (
                 "<db:result from='capulet.example' to='montague.example'>\n  b4835385\n</db:result>",

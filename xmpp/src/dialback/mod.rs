@@ -16,7 +16,9 @@ mod element;
 mod secret;
 
 pub use condition::{DialbackCondition, DialbackError};
-pub(crate) use element::{Content, DialbackElement, DialbackKind, MalformedDialback, write_answer, write_key};
+pub(crate) use element::{
+    Content, DialbackElement, DialbackKind, MalformedDialback, write_answer, write_key,
+};
 pub use secret::{DialbackKey, DialbackSecret};
 
 use compact_str::CompactString;
@@ -71,9 +73,9 @@ impl VerifyOutcome {
         Self::Failed(match &evidence.cause {
             // XEP-0220 §2.4.2: whatever error the authoritative server answered.
             Cause::DialbackError(_)
-            | Cause::PeerError { condition: StreamCondition::HostUnknown | StreamCondition::HostGone, .. } => {
-                DialbackCondition::RemoteServerNotFound
-            }
+            | Cause::PeerError {
+                condition: StreamCondition::HostUnknown | StreamCondition::HostGone, ..
+            } => DialbackCondition::RemoteServerNotFound,
             Cause::NoStartTls { .. }
             | Cause::StartTlsFailed
             | Cause::TlsFailed(_)

@@ -35,7 +35,8 @@ mod wire;
 mod words;
 
 pub use evidence::{
-    Cause, DialbackRefusal, Direction, Evidence, Fault, NoStartTlsAnswer, Note, PeerText, Refusal, Retry, Step, Waiting,
+    Cause, DialbackRefusal, Direction, Evidence, Fault, NoStartTlsAnswer, Note, PeerText, Refusal, Retry,
+    Step, Waiting,
 };
 pub use features::{PeerFeatures, PeerLimits};
 pub use identity::{ChainStatus, PresentedName, TlsFacts};

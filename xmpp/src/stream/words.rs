@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::evidence::{
-    Cause, DialbackRefusal, Direction, Evidence, Fault, NoStartTlsAnswer, Note, PeerText, Refusal, Retry, Step,
-    Waiting,
+    Cause, DialbackRefusal, Direction, Evidence, Fault, NoStartTlsAnswer, Note, PeerText, Refusal, Retry,
+    Step, Waiting,
 };
 use super::identity::{ChainStatus, PresentedName};
 use crate::conditions::StreamCondition;
@@ -170,13 +170,21 @@ fn dialback(f: &mut Formatter<'_>, cause: &Cause, direction: Direction) -> fmt::
 
 fn dialback_advice(condition: DialbackCondition) -> Option<&'static str> {
     Some(match condition {
-        DialbackCondition::ItemNotFound => "that server does not serve the domain: check the DNS records of both domains",
+        DialbackCondition::ItemNotFound => {
+            "that server does not serve the domain: check the DNS records of both domains"
+        }
         DialbackCondition::RemoteConnectionFailed | DialbackCondition::RemoteServerTimeout => {
             "they do not get through to us to verify our key: check that they can connect to the hosts our SRV records name"
         }
-        DialbackCondition::RemoteServerNotFound => "they do not find our server: check the SRV records of our domain",
-        DialbackCondition::PolicyViolation => "they want TLS before dialback: set tls to \"required\" or \"optional\"",
-        DialbackCondition::NotAuthorized => "they want a valid certificate: check ours, and set sasl to \"optional\"",
+        DialbackCondition::RemoteServerNotFound => {
+            "they do not find our server: check the SRV records of our domain"
+        }
+        DialbackCondition::PolicyViolation => {
+            "they want TLS before dialback: set tls to \"required\" or \"optional\""
+        }
+        DialbackCondition::NotAuthorized => {
+            "they want a valid certificate: check ours, and set sasl to \"optional\""
+        }
         DialbackCondition::Forbidden => {
             "they found our key invalid: check that our SRV records lead here and nowhere else, and that all our servers \
              have the same dialback secret"

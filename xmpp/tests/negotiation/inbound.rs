@@ -3,7 +3,8 @@
 use nuncio_xmpp::StreamCondition;
 use nuncio_xmpp::stanza::Attr;
 use nuncio_xmpp::stream::{
-    Cause, ChainStatus, DialbackRefusal, Fault, Output, PartnerVerdict, Refusal, Step, StreamLimits, Terms, Waiting,
+    Cause, ChainStatus, DialbackRefusal, Fault, Output, PartnerVerdict, Refusal, Step, StreamLimits, Terms,
+    Waiting,
 };
 
 use crate::support::{AUTH, HEADER, In, MESSAGE, PROCEED, STARTTLS, SUCCESS, facts, proof};
@@ -466,10 +467,7 @@ fn db_14_dialback_cannot_replace_tls_or_the_certificate() {
         "<db:result xmlns:db='jabber:server:dialback' from='fabrikam.com' to='contoso.com'>key</db:result>";
     for mut side in [In::clear(), In::secure(proof("fabrikam.com")), In::open()] {
         assert_eq!(side.send(result), "", "dialback is off: not a word");
-        assert!(matches!(
-            &side.outputs[..],
-            [Output::DialbackRefused { why: DialbackRefusal::Off, .. }]
-        ));
+        assert!(matches!(&side.outputs[..], [Output::DialbackRefused { why: DialbackRefusal::Off, .. }]));
         assert_eq!(side.machine.pairs().len(), usize::from(side.machine.step() == Step::Established));
     }
 }

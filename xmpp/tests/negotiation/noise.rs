@@ -80,7 +80,10 @@ fn survive<M: Machine>(
                     assert!(established, "a stanza on a stream that is not established");
                 }
                 Output::Unsolicited(_) | Output::DialbackRefused { .. } | Output::KeyAnswered { .. } => {}
-                Output::Verify(_) | Output::Verified(_) | Output::PairAuthorized(_) | Output::PairRefused { .. } => {
+                Output::Verify(_)
+                | Output::Verified(_)
+                | Output::PairAuthorized(_)
+                | Output::PairRefused { .. } => {
                     panic!("{output:?} where dialback is off");
                 }
             }

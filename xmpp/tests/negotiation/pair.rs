@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nuncio_xmpp::stream::{
-    Cause, ChainStatus, Inbound, InboundConfig, Outbound, OutboundConfig, Output, PartnerVerdict, StreamIds, Terms,
-    TlsFacts,
+    Cause, ChainStatus, Inbound, InboundConfig, Outbound, OutboundConfig, Output, PartnerVerdict, StreamIds,
+    Terms, TlsFacts,
 };
 use proptest::prelude::*;
 

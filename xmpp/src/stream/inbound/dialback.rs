@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use super::{CERTIFICATE_REQUIRED, Inbound, NO_DIALBACK, PartnerVerdict, Phase, TLS_REQUIRED, TLS_SWITCHED_OFF};
+use super::{
+    CERTIFICATE_REQUIRED, Inbound, NO_DIALBACK, PartnerVerdict, Phase, TLS_REQUIRED, TLS_SWITCHED_OFF,
+};
 use crate::conditions::StreamCondition;
 use crate::dialback::{
     Content, DialbackCondition, DialbackElement, DialbackKey, DialbackKind, MalformedDialback, Pair,
