@@ -4,6 +4,7 @@
 mod authentication;
 mod dialback;
 mod header;
+mod security;
 mod welcome;
 
 use std::time::Instant;
@@ -22,7 +23,7 @@ use crate::conditions::{StreamCondition, StreamError};
 use crate::dialback::Pair;
 use crate::jid::Domain;
 use crate::stanza::classify;
-use crate::xml::{Element, StartTag, StreamItem, ns};
+use crate::xml::{Element, StreamItem, ns};
 
 /// A stream a peer opens, from the accepted socket to its end (RFC 6120 §9.2).
 ///
@@ -331,40 +332,6 @@ impl Inbound {
             Ok(output) => self.wire.emit(output),
             Err((condition, fault)) => self.fault(condition, None, fault, now),
         }
-    }
-
-    fn starttls(&mut self, now: Instant) {
-        // The answer to bytes that came along with the command is that of RFC 6120 §5.4.2.2: they
-        // would otherwise be taken for something said under TLS (TLS-03).
-        if self.wire.has_unread() {
-            StartTag::open(&mut self.wire.out, "failure").ns(ns::TLS).empty();
-            self.wire.give_up(Cause::PlaintextAfterStartTls, now);
-            return self.wire.finish();
-        }
-        StartTag::open(&mut self.wire.out, "proceed").ns(ns::TLS).empty();
-        self.restart();
-        self.wire.enter(Step::TlsHandshake, now);
-        self.wire.emit(Output::StartTls);
-    }
-
-    /// It was not offered: the stream is under TLS, or the entry switches TLS off.
-    fn no_starttls(&mut self, now: Instant) {
-        StartTag::open(&mut self.wire.out, "failure").ns(ns::TLS).empty();
-        let cause = match self.phase {
-            Phase::Clear => Cause::TlsSwitchedOff,
-            _ => {
-                Cause::Fault { condition: StreamCondition::UnsupportedFeature, fault: Fault::SecondStartTls }
-            }
-        };
-        self.wire.give_up(cause, now);
-    }
-
-    /// What was asked and learned on the stream so far does not count for the one that begins (TLS-03).
-    fn restart(&mut self) {
-        self.wire.restart();
-        self.lang = None;
-        self.verifying.clear();
-        self.turned_down = None;
     }
 
     fn established(&mut self, pair: Pair, method: Method, now: Instant) {

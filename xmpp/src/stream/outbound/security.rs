@@ -36,12 +36,13 @@ impl Outbound {
     /// on its way (S2S-15, TLS-02).
     pub(super) fn no_features(&mut self, now: Instant) {
         self.features = PeerFeatures::default();
-        if !self.config.terms.clear() {
-            let cause = Cause::NoStartTls { answer: NoStartTlsAnswer::OldVersion };
-            return self.wire.give_up(cause, now);
-        }
-        if self.config.terms.tls() {
-            self.wire.note(Note::InClear);
+        match (self.config.terms.tls(), self.config.terms.clear()) {
+            (true, false) => {
+                let cause = Cause::NoStartTls { answer: NoStartTlsAnswer::OldVersion };
+                return self.wire.give_up(cause, now);
+            }
+            (true, true) => self.wire.note(Note::InClear),
+            (false, _) => {}
         }
         self.in_clear(now);
     }
