@@ -10,8 +10,8 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::Refusal as RuleRefusal;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::stream::{
-    Cause as EndCause, Evidence, Inbound, InboundConfig, Method, Output, PartnerVerdict, Refusal, Stanza,
-    StreamIds, Terms, TlsFacts,
+    Cause as EndCause, Evidence, Inbound, InboundConfig, Output, PartnerVerdict, Refusal, Stanza, StreamIds,
+    Terms, TlsFacts,
 };
 use nuncio_xmpp::{Domain, Element, StreamCondition};
 use tokio::sync::Notify;
@@ -170,8 +170,8 @@ impl InboundSession {
                     self.lang = established.lang.map(Into::into);
                     self.place = self.gateway.stream_established(established.remote.as_str());
                     let remote = established.remote;
-                    // Dialback takes the place of the certificate, so it need not prove anything then.
-                    if established.method == Method::SaslExternal {
+                    // Where dialback takes the place of the certificate, it need not prove anything.
+                    if established.by_certificate {
                         self.disprove(&remote, now);
                     }
                     if self.place.is_none() && !self.disproved {

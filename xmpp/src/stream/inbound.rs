@@ -48,8 +48,8 @@ pub struct Inbound {
     /// Whom the caller was asked about and did not answer yet.
     asking: Option<dialback::Asking>,
     tls: Option<TlsFacts>,
-    /// When the handshake was over, and what it showed was judged.
-    tls_at: Option<Instant>,
+    /// The certificate proves `from`. It was judged for that domain, so it says nothing about any other.
+    certified: bool,
     /// SASL EXTERNAL was offered: the certificate proves `from`.
     external: bool,
     /// An empty challenge is out.
@@ -114,7 +114,7 @@ impl Inbound {
             terms: None,
             asking: None,
             tls: None,
-            tls_at: None,
+            certified: false,
             external: false,
             challenged: false,
             failures: 0,
@@ -171,7 +171,6 @@ impl Inbound {
             return;
         }
         self.tls = Some(facts);
-        self.tls_at = Some(now);
         self.phase = Phase::Secure;
         self.wire.enter(Step::SecureHeader, now);
     }
@@ -334,14 +333,14 @@ impl Inbound {
         }
     }
 
-    fn established(&mut self, pair: Pair, method: Method, now: Instant) {
+    fn established(&mut self, pair: Pair, method: Method, by_certificate: bool, now: Instant) {
         let established = Established {
             local: pair.to.clone(),
             remote: pair.from.clone(),
             stream_id: self.stream_id().map(CompactString::from),
             method,
-            // Kept only where further domains may have to be judged by it.
-            tls: if self.config.dialback.is_some() { self.tls.clone() } else { self.tls.take() },
+            tls: self.tls.take(),
+            by_certificate,
             features: Default::default(),
             notes: self.wire.take_notes(),
             lang: self.lang.take(),

@@ -149,6 +149,9 @@ pub struct Established {
     pub method: Method,
     /// What TLS showed; `None` on a stream in clear.
     pub tls: Option<TlsFacts>,
+    /// The peer is who it is because its certificate says so, whatever the method. If more is asked of the certificate
+    /// than [`TlsFacts`] could tell when they were made, it has to be judged again. Always false in clear.
+    pub by_certificate: bool,
     /// What the peer offered last. Empty on an inbound stream: only responders announce features.
     pub features: PeerFeatures,
     /// What is worth knowing about the way that led here.

@@ -286,6 +286,8 @@ impl Outbound {
             return self.wire.give_up(Cause::NoDialback { mechanisms: Vec::new() }, now);
         }
         let notes = self.wire.take_notes();
+        let terms = &self.config.terms;
+        let by_certificate = self.certified && (terms.methods.external || terms.external_proved);
         self.wire.enter(Step::Established, now);
         self.pairs.push(Pair { from: self.config.local.clone(), to: self.config.remote.clone() });
         self.wire.emit(Output::Established(Box::new(Established {
@@ -294,6 +296,7 @@ impl Outbound {
             stream_id: self.stream_id.clone(),
             method,
             tls: self.tls.take(),
+            by_certificate,
             features: self.features.clone(),
             notes,
             lang: self.lang.take(),

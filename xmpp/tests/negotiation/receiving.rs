@@ -367,20 +367,34 @@ fn db_15_a_verification_has_its_time_and_the_same_key_is_verified_once() {
 fn db_16_a_certificate_that_proves_the_sender_is_proof_enough_while_it_is_fresh() {
     let mut side = In::on_tls(terms("R/O/on"), proof("fabrikam.com"));
     assert_eq!(side.send(&their_key()), VALID);
-    side.established();
-    // A domain that it does not name has to be verified.
-    side.send(&key_of("it.fabrikam.com", "contoso.com"));
-    side.verdict(PartnerVerdict::Allowed(terms("R/O/on")));
-    side.take_request();
-    // One that it names as well, when the judgement is an hour old.
-    side.now += std::time::Duration::from_secs(3600);
+    let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
+    assert!(established.by_certificate && established.method == Method::DialbackTls);
+    // On the established stream, the judgement of it may be days old.
     side.send(&key_of("fabrikam.com", "sales.contoso.com"));
     side.take_request();
 
     // Where certificates are not for this partner, none is looked at.
     let mut side = In::on_tls(terms("R/N/on"), proof("fabrikam.com"));
     side.send(&their_key());
+    let request = side.take_request();
+    side.verified(&request, VerifyOutcome::Valid);
+    let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
+    assert!(!established.by_certificate);
+}
+
+#[test]
+fn db_16_a_certificate_is_judged_for_the_domain_of_the_header_and_proves_no_other() {
+    let mut facts = proof("fabrikam.com");
+    facts.names.extend(proof("tailspin.com").names);
+    let mut side = In::on_tls(terms("R/O/on"), facts);
+    side.send(&key_of("tailspin.com", "contoso.com"));
+    // Roots and pins of the one partner may have made it good, and are not for the other.
+    side.verdict(PartnerVerdict::Allowed(terms("R/O/on")));
     side.take_request();
+    assert!(side.machine.pairs().is_empty());
+    side.send(&key_of("northwind.com", "contoso.com"));
+    side.verdict(PartnerVerdict::Allowed(proved("R/O/on")));
+    assert_eq!(side.refused(), DialbackRefusal::Downgrade);
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Inbound {
             return;
         }
         match outcome {
-            VerifyOutcome::Valid => self.authorized(request, now),
+            VerifyOutcome::Valid => self.authorized(request, false, now),
             // DB-10: a stream that serves others does not end over it.
             VerifyOutcome::Invalid if self.pairs.is_empty() => {
                 self.answer_key(request, Ok(false), None);
@@ -168,7 +168,7 @@ impl Inbound {
 
     /// By what the entry of the sender's domain allows on such a stream (DB-14).
     fn judge_key(&mut self, request: VerifyRequest, terms: &Terms, now: Instant) {
-        let certified = self.tls.as_ref().is_some_and(|facts| facts.proves(&request.from));
+        let certified = self.certified && self.from.as_ref() == Some(&request.from);
         let why = match self.phase {
             _ if !terms.negotiation.dialback => DialbackRefusal::Off,
             Phase::Clear if !terms.methods.dialback_tcp => DialbackRefusal::TlsRequired,
@@ -177,18 +177,14 @@ impl Inbound {
             _ if !terms.tls() => DialbackRefusal::TlsSwitchedOff,
             _ if !terms.methods.dialback_tls => DialbackRefusal::CertificateRequired,
             _ if !terms.dialback_over_tls(certified) => DialbackRefusal::Downgrade,
-            _ if certified && terms.methods.external && self.certificate_is_fresh(now) => {
-                return self.authorized(&request, now);
+            // DEC-16, DB-16: the certificate says all that the authoritative server could say, and more, as long as the
+            // judgement of it is no older than the establishment of the stream.
+            _ if certified && terms.methods.external && self.wire.step() != Step::Established => {
+                return self.authorized(&request, true, now);
             }
             _ => return self.have_verified(request, now),
         };
         self.turn_down(&request, why);
-    }
-
-    /// DEC-16, DB-16: the certificate says all that the authoritative server could say, and more. Only as long as the
-    /// judgement of it is as young as the establishment of a stream; later it may have expired or been withdrawn.
-    fn certificate_is_fresh(&self, now: Instant) -> bool {
-        self.tls_at.is_some_and(|at| now.saturating_duration_since(at) <= self.config.timeouts.establishment)
     }
 
     fn have_verified(&mut self, request: VerifyRequest, now: Instant) {
@@ -198,7 +194,7 @@ impl Inbound {
         self.settle();
     }
 
-    fn authorized(&mut self, request: &VerifyRequest, now: Instant) {
+    fn authorized(&mut self, request: &VerifyRequest, by_certificate: bool, now: Instant) {
         self.answer_key(request, Ok(true), None);
         let pair = request.pair();
         if self.wire.step() == Step::Established {
@@ -206,7 +202,9 @@ impl Inbound {
             self.wire.emit(Output::PairAuthorized(pair));
         } else {
             let method = if self.phase == Phase::Clear { Method::DialbackTcp } else { Method::DialbackTls };
-            self.established(pair, method, now);
+            // A partner that proved itself before got this far because its certificate does so again.
+            let by_certificate = by_certificate || self.terms.is_some_and(|terms| terms.external_proved);
+            self.established(pair, method, by_certificate, now);
         }
     }
 

@@ -54,6 +54,7 @@ impl Inbound {
     fn welcome_under_tls(&mut self, now: Instant) {
         let (Some(facts), Some(from), Some(terms)) = (&self.tls, &self.from, self.terms) else { return };
         let certified = facts.proves(from);
+        self.certified = certified;
         self.external = terms.methods.external && certified;
         if !certified && terms.methods.external && terms.methods.dialback_tls {
             let (chain, names) = (facts.chain.clone(), facts.names.clone());
@@ -83,7 +84,7 @@ impl Inbound {
         }
         self.write_limits();
         StartTag::close(&mut self.wire.out, "stream:features");
-        self.established(Pair { from, to }, Method::SaslExternal, now);
+        self.established(Pair { from, to }, Method::SaslExternal, true, now);
     }
 
     /// A peer that cannot do what is asked of it, or whose way depends on others, has the whole time of the establishment.
@@ -106,10 +107,10 @@ impl Inbound {
 
     /// Whether the domain of the header may still get in by dialback.
     pub(super) fn dialback_is_offered(&self) -> bool {
-        match (self.phase, &self.terms, &self.tls, &self.from) {
-            (Phase::Clear, ..) => self.may_stay_in_clear(),
-            (_, Some(terms), Some(facts), Some(from)) => self.dialback_over_tls(terms, facts.proves(from)),
-            _ => false,
+        match (self.phase, &self.terms) {
+            (Phase::Clear, _) => self.may_stay_in_clear(),
+            (_, Some(terms)) => self.dialback_over_tls(terms, self.certified),
+            (_, None) => false,
         }
     }
 
