@@ -2,6 +2,7 @@
 
 mod authority;
 mod federation;
+mod google_talk;
 mod inbound;
 mod initiating;
 mod noise;
