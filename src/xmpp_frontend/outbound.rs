@@ -131,8 +131,19 @@ impl LaneSession {
                     debug!(partner = %self.key.remote, element = element.name(), stanza = stanza::classify(&element).is_some(),
                         "element ignored: the partner may not send on a stream we opened");
                 }
-                // Only inbound streams ask these.
-                Output::AskPartner { .. } | Output::Stanza(_) | Output::BadAddress { .. } => {}
+                Output::Unsolicited(element) => {
+                    debug!(partner = %self.key.remote, element = element.name(), "an answer to nothing we asked was dropped");
+                }
+                // Only inbound streams say these, and streams that ask about keys or for more pairs.
+                Output::AskPartner { .. }
+                | Output::Stanza(_)
+                | Output::BadAddress { .. }
+                | Output::Verify(_)
+                | Output::DialbackRefused { .. }
+                | Output::KeyAnswered { .. }
+                | Output::PairAuthorized(_)
+                | Output::PairRefused { .. }
+                | Output::Verified(_) => {}
             }
         }
         self.serve_lane(now);
@@ -149,7 +160,9 @@ impl LaneSession {
         let took = self.recorder.as_ref().map_or(Duration::ZERO, |recorder| recorder.took(now.instant));
         info!(
             partner = established.remote.as_str(), local = established.local.as_str(), at = %LogSafe(&self.address),
-            tls = %established.tls.protocol, cipher = %established.tls.cipher, by = %established.method, ?took,
+            method = %established.method,
+            tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
+            cipher = established.tls.as_ref().map_or("none", |tls| tls.cipher.as_str()), ?took,
             "outbound stream established"
         );
         if let Some(recorder) = self.recorder.take() {
