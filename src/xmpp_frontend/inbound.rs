@@ -11,7 +11,7 @@ use nuncio_translate::judge::Refusal as RuleRefusal;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::stream::{
     Cause as EndCause, Established, Evidence, Inbound, InboundConfig, Method, Output, PartnerVerdict,
-    Refusal, Stanza, StreamIds, Terms, TlsFacts,
+    Refusal, Stanza, StreamIds, TlsFacts,
 };
 use nuncio_xmpp::{Domain, Element, StreamCondition};
 use tokio::sync::Notify;
@@ -215,7 +215,7 @@ impl InboundSession {
                 Output::Unsolicited(element) => {
                     debug!(peer = %self.peer, element = element.name(), "an answer to nothing we asked was dropped");
                 }
-                // The terms given above allow no dialback, and inbound streams neither ask about keys nor for pairs.
+                // Without a secret nothing is proved by dialback, and inbound streams neither ask about keys nor for pairs.
                 Output::Verify(_)
                 | Output::KeyAnswered { .. }
                 | Output::PairAuthorized(_)
@@ -362,7 +362,7 @@ impl InboundSession {
 
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
         let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
-            return PartnerVerdict::Allowed(Terms::CERTIFICATES);
+            return PartnerVerdict::Allowed(self.gateway.partner_streams(from.as_str()).terms());
         };
         self.gateway.counters().streams_refused.add(1);
         // A disabled partner learns no more than a stranger (mission, rule 3).
