@@ -158,11 +158,11 @@ impl LaneSession {
     /// One line for the log, and all of it for who asks.
     fn established(&mut self, established: &Established, now: Moment) {
         let took = self.recorder.as_ref().map_or(Duration::ZERO, |recorder| recorder.took(now.instant));
+        let tls = established.tls.as_ref();
         info!(
             partner = established.remote.as_str(), local = established.local.as_str(), at = %LogSafe(&self.address),
-            method = %established.method,
-            tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
-            cipher = established.tls.as_ref().map_or("none", |tls| tls.cipher.as_str()), ?took,
+            tls = tls.map_or("none", |tls| tls.protocol.as_str()), cipher = tls.map_or("none", |tls| tls.cipher.as_str()),
+            method = %established.method, ?took,
             "outbound stream established"
         );
         if let Some(recorder) = self.recorder.take() {
