@@ -88,7 +88,8 @@ impl Gateway {
         for due in self.timers.take(now.instant) {
             match due {
                 Due::Pair(key) => self.visit_pair(&key, now),
-                Due::Resume(key) => self.resume(&key, now),
+                Due::Resume(key) => self.resume(key, now),
+                Due::Room(route) => self.resume_waiting(route, now),
                 Due::Reply(slot, bytes) => slot.send(bytes, now),
             }
         }

@@ -24,6 +24,7 @@ mod places;
 pub mod port;
 mod presence;
 mod refused;
+mod restart;
 mod revive;
 mod routes;
 mod status;

@@ -351,33 +351,6 @@ impl Gateway {
         route.hops.step(|group| group.push(request.request, envelope, now.instant)).is_ok()
     }
 
-    /// Restores the pairs of the process before this one. They take up their work one after the other.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn restore(&self, now: Moment) -> Result<u64, crate::store::StoreError> {
-        let spread = std::time::Duration::from_secs(1) / self.settings.restart_rate.max(1);
-        let mut number = 0u32;
-        self.store.load_pairs(&mut |key, record| {
-            let remote = self.remote(key.remote_domain());
-            let pair = self.in_context(&key, now, |context| {
-                let mut pair = Pair::restored(record, context);
-                self.run_presence(&mut pair, context);
-                pair
-            });
-            remote.insert(&key, pair);
-            // Up to one place earlier or later, so that nothing beats in step.
-            let jitter = spread.mul_f64(self.environment.random() as f64 / u64::MAX as f64);
-            self.timers.schedule(now.instant + spread * number + jitter, super::timers::Due::Resume(key));
-            number = number.saturating_add(1);
-        })
-    }
-
-    /// A restored pair takes up its work.
-    pub(super) fn resume(&self, key: &PairKey, now: Moment) {
-        self.visit_presence(key, now, |pair, context| pair.resume(context));
-    }
-
     /// The process is going to end: endpoints are told to subscribe elsewhere (EV-15).
     pub fn end_subscriptions(&self, now: Moment) {
         if self.ending.swap(true, Ordering::SeqCst) {

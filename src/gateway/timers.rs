@@ -29,6 +29,8 @@ pub(super) enum Due {
     Pair(PairKey),
     /// A pair of the process before this one takes up its work.
     Resume(PairKey),
+    /// Pairs wait for room on the route of this number, to take up theirs.
+    Room(usize),
     /// A refusal has waited long enough: it takes its place.
     Reply(ReplySlot, Vec<u8>),
 }
@@ -65,6 +67,7 @@ impl Timers {
         let mut hasher = DefaultHasher::new();
         match &due {
             Due::Pair(key) | Due::Resume(key) => key.hash(&mut hasher),
+            Due::Room(route) => route.hash(&mut hasher),
             Due::Reply(_, bytes) => bytes.hash(&mut hasher),
         }
         let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default();
