@@ -62,7 +62,7 @@ struct InFlight {
 
 impl Notifier {
     fn with(dialog: Dialog, expires_at: Instant, active: bool) -> Self {
-        let bound = NotifierOutput::Bound(dialog.local_tag().clone());
+        let bound = NotifierOutput::Bound(dialog.local_tag().into());
         Self {
             dialog,
             outputs: VecDeque::from([bound]),
@@ -153,12 +153,17 @@ impl Notifier {
     }
 
     /// What has to outlive the process, and when it expires; `None` once it has ended.
-    pub fn record(&self) -> Option<(&DialogRecord, Instant)> {
+    pub fn record(&self) -> Option<(DialogRecord, Instant)> {
         (!self.has_ended()).then(|| (self.dialog.record(), self.expires_at))
     }
 
+    /// When it expires; `None` once it has ended.
+    pub fn expires_at(&self) -> Option<Instant> {
+        (!self.has_ended()).then_some(self.expires_at)
+    }
+
     /// The tag that requests inside the dialog carry in To.
-    pub fn local_tag(&self) -> &CompactString {
+    pub fn local_tag(&self) -> &str {
         self.dialog.local_tag()
     }
 
@@ -211,7 +216,7 @@ impl Notifier {
         self.due = None;
         self.in_flight = None;
         if !std::mem::replace(&mut self.released, true) {
-            self.outputs.push_back(NotifierOutput::Released(self.dialog.local_tag().clone()));
+            self.outputs.push_back(NotifierOutput::Released(self.dialog.local_tag().into()));
         }
     }
 
