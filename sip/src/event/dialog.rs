@@ -338,7 +338,8 @@ impl Dialog {
         }
     }
 
-    pub(super) fn local_tag(&self) -> &str {
+    /// Our tag.
+    pub fn local_tag(&self) -> &str {
         self.text(LOCAL_TAG)
     }
 

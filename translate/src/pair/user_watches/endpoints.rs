@@ -162,7 +162,7 @@ impl UserWatches {
             let output = watcher.notifier.poll(&mut step.context.event(), &mut document);
             match output {
                 None => {
-                    let expiry = watcher.notifier.record().map(|record| record.1);
+                    let expiry = watcher.notifier.expires_at();
                     if expiry != watcher.stored_expiry {
                         watcher.stored_expiry = expiry;
                         step.saved.touch();
@@ -175,7 +175,7 @@ impl UserWatches {
                     return true;
                 }
                 Some(NotifierOutput::Send { serial, request }) => {
-                    let half = Half::Notifier(watcher.notifier.local_tag().clone());
+                    let half = Half::Notifier(watcher.notifier.local_tag().into());
                     let front_end = Some(watcher.front_end.clone());
                     // The end of a subscription shows nothing.
                     let judged = judged.filter(|_| !watcher.notifier.has_ended());
@@ -202,7 +202,7 @@ impl UserWatches {
             watcher.notifier.terminate(end, &mut step.event());
         }
         if self.watchers.iter_mut().filter(live).count() >= step.context.config.endpoints {
-            let expiry = |watcher: &&mut Watcher| watcher.notifier.record().map(|record| record.1);
+            let expiry = |watcher: &&mut Watcher| watcher.notifier.expires_at();
             if let Some(watcher) = self.watchers.iter_mut().filter(live).min_by_key(expiry) {
                 watcher.notifier.terminate(end, &mut step.event());
             }
@@ -214,7 +214,7 @@ impl UserWatches {
                 return;
             };
             let watcher = self.watchers.remove(at);
-            step.push(Output::Released(watcher.notifier.local_tag().clone()));
+            step.push(Output::Released(watcher.notifier.local_tag().into()));
         }
     }
 
@@ -231,7 +231,7 @@ impl UserWatches {
             To::Yes if others && self.known => {}
             To::Yes => {
                 self.ask_again = true;
-                if self.answer_until.is_none() {
+                if self.passing.answer_until.is_none() {
                     self.tries = 0;
                     self.ask(permit, Subscription::Probe, step);
                 }
@@ -255,7 +255,7 @@ impl UserWatches {
         });
         if !self.known && !lately && step.roster.to != To::Pending {
             self.ask(permit, Subscription::Probe, step);
-            self.polled_until = Some(now + super::POLLED);
+            self.passing.polled_until = Some(now + super::POLLED);
         }
     }
 }

@@ -55,12 +55,12 @@ impl UserWatches {
             To::No => {}
             To::Pending => {
                 // Not at once: his answer may be on its way.
-                self.owes.ask = true;
-                self.backoff.lost(step.context);
+                self.passing.owes.ask = true;
+                self.passing.backoff.lost(step.context);
             }
             To::Yes => {
                 self.ask(permit, Subscription::Probe, step);
-                self.show_at = self.answer_until;
+                self.passing.show_at = self.passing.answer_until;
             }
         }
     }
@@ -76,7 +76,7 @@ impl Watcher {
     pub(super) fn record(&self, now: Moment) -> Option<NotifierRecord> {
         let (dialog, expires) = self.notifier.record()?;
         Some(NotifierRecord {
-            dialog: dialog.clone(),
+            dialog,
             endpoint: self.endpoint.clone(),
             accept: self.media.into(),
             expires_at: unix_at(expires, now),
