@@ -90,7 +90,10 @@ impl Gateway {
                 Due::Pair(key) => self.visit_pair(&key, now),
                 Due::Resume(key) => self.resume(key, now),
                 Due::Room(route) => self.resume_waiting(route, now),
-                Due::Reply(slot, bytes) => slot.send(bytes, now),
+                Due::Reply(reply) => {
+                    let (slot, bytes) = *reply;
+                    slot.send(bytes, now);
+                }
             }
         }
     }
@@ -174,7 +177,7 @@ impl Gateway {
     pub(super) fn reply_uniform(&self, stanza: Incoming, now: Moment) {
         let delay = self.pace.lock().draw(self.environment.random());
         if let Some((slot, bytes)) = stanza.fail_later(&UNIFORM_REFUSAL) {
-            self.timers.schedule(now.instant + delay, Due::Reply(slot, bytes));
+            self.timers.schedule(now.instant + delay, Due::Reply(Box::new((slot, bytes))));
         }
     }
 

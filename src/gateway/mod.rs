@@ -12,6 +12,7 @@
 
 mod answers;
 mod counters;
+mod dialogs;
 mod from_sip;
 mod from_xmpp;
 mod hops;
@@ -23,6 +24,7 @@ mod pairs;
 mod places;
 pub mod port;
 mod presence;
+mod prints;
 mod refused;
 mod restart;
 mod revive;
@@ -62,6 +64,7 @@ pub use status::{LaneStatus, RouteStatus};
 
 use crate::log_limit::LogBudget;
 use crate::store::Keep;
+use dialogs::Dialogs;
 use incoming::Incoming;
 use keeping::Keeping;
 use pairs::{PairLost, Remote};
@@ -235,8 +238,7 @@ pub struct Gateway {
     refused: Mutex<RefusedDomains>,
     pace: Mutex<RefusalPace>,
     timers: Timers,
-    /// Our tag in a dialog, and the pair it belongs to.
-    dialogs: DashMap<CompactString, PairKey>,
+    dialogs: Dialogs,
     places: Places,
     store: Arc<dyn Keep>,
     keeping: Keeping,
@@ -264,7 +266,7 @@ impl Gateway {
             log_budget: Arc::new(LogBudget::new(timers.wake())),
             refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
             places: Places::new(settings.places.clone()),
-            dialogs: DashMap::new(),
+            dialogs: Dialogs::default(),
             store,
             keeping: Keeping::default(),
             ending: AtomicBool::new(false),

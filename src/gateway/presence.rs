@@ -91,7 +91,7 @@ impl Gateway {
         now: Moment,
     ) -> Result<(), SipAnswer> {
         let routable = |uri: &Uri<'_>| self.leads_inside(front_end, reply.connection, uri);
-        let found = self.dialogs.get(tag).map(|key| key.clone());
+        let found = self.dialogs.pair_of(tag);
         // The tag alone is not proof: the peer has to speak for the user's domain.
         let found = found.filter(|key| self.speaks_for(front_end, key.local_domain()));
         let Some(key) = found else {
@@ -308,8 +308,8 @@ impl Gateway {
                     let answer = self.refused_by_rule(refusal, key.remote_domain());
                     self.answers().refused(reply_to(asked), answer, now);
                 }
-                Output::Bound(tag) => drop(self.dialogs.insert(tag, key.clone())),
-                Output::Released(tag) => drop(self.dialogs.remove(&tag)),
+                Output::Bound(tag) => self.dialogs.bind(&tag, key),
+                Output::Released(tag) => self.dialogs.release(&tag),
                 Output::Save { ticket, record } => self.save(key, ticket, record),
                 Output::Fact(fact) => self.note(key, fact, now),
             }

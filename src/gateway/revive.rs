@@ -40,7 +40,7 @@ impl Gateway {
     /// What it held beyond itself is free again, and nobody waits for it.
     fn let_go(&self, key: &PairKey, rescued: &mut Rescued, now: Moment) {
         for tag in rescued.tags.drain(..) {
-            self.dialogs.remove(&tag);
+            self.dialogs.release(&tag);
         }
         for place in rescued.places.drain(..) {
             (&self.places).give_back(key, place);

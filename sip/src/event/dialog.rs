@@ -216,11 +216,7 @@ impl Dialog {
             event_id.as_deref().unwrap_or_default(),
         ];
         let texts = fixed.into_iter().chain(record.routes.iter().map(|route| &**route));
-        Self {
-            texts: Texts::of(texts),
-            local_cseq: record.local_cseq,
-            remote_cseq: record.remote_cseq,
-        }
+        Self { texts: Texts::of(texts), local_cseq: record.local_cseq, remote_cseq: record.remote_cseq }
     }
 
     /// What is worth keeping.

@@ -28,7 +28,8 @@ pub struct Notifier {
     outputs: VecDeque<NotifierOutput>,
     expires_at: Instant,
     state: NotifyState,
-    retry_after: Option<Duration>,
+    /// Seconds.
+    retry_after: Option<u32>,
     /// What has to go out, and since when.
     due: Option<(Due, Instant)>,
     in_flight: Option<InFlight>,
@@ -200,7 +201,7 @@ impl Notifier {
             return;
         }
         self.state = NotifyState::Terminated(reason);
-        self.retry_after = retry_after;
+        self.retry_after = retry_after.map(|after| u32::try_from(after.as_secs()).unwrap_or(u32::MAX));
         self.want(Due::Now, now);
         self.stalled_until = None;
         self.failures = 0;
@@ -252,9 +253,7 @@ impl Notifier {
             NotifyState::Pending => format!("pending;expires={left}").into(),
             NotifyState::Active => format!("active;expires={left}").into(),
             NotifyState::Terminated(reason) => match self.retry_after {
-                Some(after) => {
-                    format!("terminated;reason={};retry-after={}", reason.as_str(), after.as_secs()).into()
-                }
+                Some(after) => format!("terminated;reason={};retry-after={after}", reason.as_str()).into(),
                 None => ["terminated;reason=", reason.as_str()].concat().to_compact_string(),
             },
         }

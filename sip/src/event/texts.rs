@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out_at_every_length_at_which_the_length_grows() {
-        let long: Vec<String> = [0, 1, 63, 64, 65, 4095, 4096, 4097, 300_000].map(|len| "ü".repeat(len)).into();
+        let long: Vec<String> =
+            [0, 1, 63, 64, 65, 4095, 4096, 4097, 300_000].map(|len| "ü".repeat(len)).into();
         let texts = Texts::of(long.iter().map(String::as_str));
         assert!(texts.iter().eq(long.iter().map(String::as_str)));
         assert_eq!((texts.get(2), texts.get(9)), (&*long[2], ""));

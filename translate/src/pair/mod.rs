@@ -137,13 +137,7 @@ pub enum NextForSip {
 
 impl<M> Default for Pair<M> {
     fn default() -> Self {
-        Self {
-            consent: Consent::default(),
-            serial: 0,
-            saved: Saved::default(),
-            talk: None,
-            presence: None,
-        }
+        Self { consent: Consent::default(), serial: 0, saved: Saved::default(), talk: None, presence: None }
     }
 }
 

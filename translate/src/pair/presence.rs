@@ -415,6 +415,6 @@ mod tests {
         let contact = size_of::<ContactWatches>() + size_of::<Subscriber>();
         let user = size_of::<UserWatches>() + UserWatches::WATCHER;
         assert!(both + contact <= 480, "the contact watches: {both} + {contact}");
-        assert!(both + user <= 592, "the user watches: {both} + {user}");
+        assert!(both + user <= 576, "the user watches: {both} + {user}");
     }
 }

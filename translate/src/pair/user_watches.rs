@@ -94,7 +94,7 @@ struct Leaving {
 #[derive(Debug)]
 struct Watcher {
     notifier: Notifier,
-    endpoint: CompactString,
+    endpoint: Box<str>,
     front_end: CompactString,
     media: &'static str,
     /// It only wanted to know once.
@@ -217,7 +217,9 @@ impl UserWatches {
 
     /// Nothing of this half would be lost.
     pub(super) fn is_idle(&self) -> bool {
-        self.watchers.is_empty() && self.passing.polled_until.is_none() && self.passing.backoff.deadline().is_none()
+        self.watchers.is_empty()
+            && self.passing.polled_until.is_none()
+            && self.passing.backoff.deadline().is_none()
     }
 
     /// Something was lost, and waits for its time to be sent again.

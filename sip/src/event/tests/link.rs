@@ -238,7 +238,12 @@ impl Link {
 
     fn drain(&mut self) {
         self.drain_subscriber();
-        assert_eq!(self.subscriber.local_tag(), self.bound.first().map(|tag| tag.as_str()), "seed {}", self.seed);
+        assert_eq!(
+            self.subscriber.local_tag(),
+            self.bound.first().map(|tag| tag.as_str()),
+            "seed {}",
+            self.seed
+        );
         self.drain_watches();
     }
 

@@ -88,9 +88,7 @@ impl ContactWatches {
         let leaving = self.passing.leaving.iter().filter(|name| !self.shown.has(name));
         record.shown = self.shown.names().chain(leaving).cloned().collect();
         let subscription = self.subscriber.as_ref().and_then(|subscriber| subscriber.record());
-        record.subscriber = subscription.map(|(dialog, expires)| SubscriberRecord {
-            dialog,
-            expires_at: unix_at(expires, now),
-        });
+        record.subscriber = subscription
+            .map(|(dialog, expires)| SubscriberRecord { dialog, expires_at: unix_at(expires, now) });
     }
 }

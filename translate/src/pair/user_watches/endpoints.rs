@@ -198,7 +198,8 @@ impl UserWatches {
     fn make_room(&mut self, endpoint: &str, step: &mut Step<'_, '_>) {
         let end = Terminate { reason: TerminateReason::Probation, retry_after: Some(REPLACED) };
         let live = |watcher: &&mut Watcher| !watcher.notifier.has_ended();
-        for watcher in self.watchers.iter_mut().filter(live).filter(|watcher| watcher.endpoint == endpoint) {
+        for watcher in self.watchers.iter_mut().filter(live).filter(|watcher| *watcher.endpoint == *endpoint)
+        {
             watcher.notifier.terminate(end, &mut step.event());
         }
         if self.watchers.iter_mut().filter(live).count() >= step.context.config.endpoints {

@@ -32,7 +32,7 @@ impl UserWatches {
             let notifier = Notifier::restore(dialog, expires, active);
             Watcher {
                 notifier,
-                endpoint,
+                endpoint: endpoint.as_str().into(),
                 front_end,
                 media: media.unwrap_or(events.default_media),
                 fetches: false,
@@ -77,7 +77,7 @@ impl Watcher {
         let (dialog, expires) = self.notifier.record()?;
         Some(NotifierRecord {
             dialog,
-            endpoint: self.endpoint.clone(),
+            endpoint: (&*self.endpoint).into(),
             accept: self.media.into(),
             expires_at: unix_at(expires, now),
             front_end: self.front_end.clone(),
