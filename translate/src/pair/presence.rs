@@ -344,10 +344,9 @@ impl<M> Pair<M> {
     ) {
         let Self { consent, saved, presence, .. } = self;
         let Presence { roster, contact, user, orders, lapse_at } = &mut **presence.get_or_insert_default();
-        // A half of which nothing is to be remembered is made for the step, and thrown away if that is still so.
-        let (mut new_contact, mut new_user) = (ContactWatches::default(), UserWatches::default());
-        let contact_half = contact.as_deref_mut().unwrap_or(&mut new_contact);
-        let user_half = user.as_deref_mut().unwrap_or(&mut new_user);
+        // A half of which nothing is to be remembered is made for the step. It stands in its place, so that a step that
+        // fails leaves behind what it has taken.
+        let (contact_half, user_half) = (contact.get_or_insert_default(), user.get_or_insert_default());
         let contact_sees_user = contact_half.is_shown();
         let mut step =
             Step { consent, roster, saved, orders, context, contact_sees_user, contact_is_seen: false };
@@ -360,16 +359,8 @@ impl<M> Pair<M> {
         let lapses = step.consent.added.map(|added| added.last_subscribe.saturating_add(lifetime));
         let next = lapses.into_iter().chain(contact_half.kept_until(&step)).min();
         *lapse_at = next.map(|unix| instant_at(unix, step.context.now));
-        if !new_contact.is_nothing() {
-            *contact = Some(Box::new(new_contact));
-        } else if contact.as_ref().is_some_and(|contact| contact.is_nothing()) {
-            *contact = None;
-        }
-        if !new_user.is_nothing() {
-            *user = Some(Box::new(new_user));
-        } else if user.as_ref().is_some_and(|user| user.is_nothing()) {
-            *user = None;
-        }
+        contact.take_if(|contact| contact.is_nothing());
+        user.take_if(|user| user.is_nothing());
     }
 }
 
