@@ -22,6 +22,7 @@ use crate::log_limit::{self, Source};
 
 use super::hops::message_of;
 use super::incoming::{Incoming, ReplySlot};
+use super::port::Bells;
 use super::timers::Due;
 use super::{Gateway, LanePort, Pair};
 
@@ -141,7 +142,7 @@ impl Gateway {
                             if pair.has_presence() {
                                 self.in_context(key, now, |context| {
                                     pair.contact_is_there(context);
-                                    self.run_presence(pair, context);
+                                    self.run_presence(pair, context, &mut Bells::default());
                                 });
                             }
                         }
@@ -197,7 +198,7 @@ impl Gateway {
             // Also without presence: that a public contact may reply is on record, and ends.
             self.in_context(key, now, |context| {
                 pair.handle_timeout(context);
-                self.run_presence(pair, context);
+                self.run_presence(pair, context, &mut Bells::default());
             });
         });
         if let Err(lost) = done {

@@ -121,20 +121,20 @@ impl Remote {
     /// As [`Remote::with_pair`].
     pub(super) fn with_existing(
         &self,
-        key: &PairKey,
+        composed: &str,
         config: &PairConfig,
         timers: &Timers,
         now: Moment,
         step: impl FnOnce(&PairKey, &mut Pair),
     ) -> Result<(), PairLost> {
         let contained = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(mut entry) = self.pairs.get_mut(key.as_str()) {
+            if let Some(mut entry) = self.pairs.get_mut(composed) {
                 let (key, slot) = entry.pair_mut();
                 step(key, &mut slot.pair);
                 slot.schedule(key, config, timers, now);
             }
         }));
-        contained.map_err(|_| self.salvage(key.as_str(), config, timers, now))
+        contained.map_err(|_| self.salvage(composed, config, timers, now))
     }
 
     /// Asks a pair something; `None`: there is no such pair.

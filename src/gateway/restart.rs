@@ -9,6 +9,7 @@ use nuncio_translate::Moment;
 use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
 
+use super::port::Bells;
 use super::routes::Route;
 use super::timers::Due;
 use super::{Gateway, Pair};
@@ -36,7 +37,7 @@ impl Gateway {
             let remote = self.remote(key.remote_domain());
             let pair = self.in_context(&key, now, |context| {
                 let mut pair = Pair::restored(record, context);
-                self.run_presence(&mut pair, context);
+                self.run_presence(&mut pair, context, &mut Bells::default());
                 pair
             });
             remote.insert(&key, pair);
