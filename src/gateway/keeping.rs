@@ -48,9 +48,8 @@ impl Gateway {
                 done.extend(waiting.pop_front());
             }
         }
-        for (_, key, ticket) in done {
-            self.visit_presence(&key, now, |pair, _| pair.committed(ticket));
-        }
+        let keys = done.iter().map(|(_, key, ticket)| (key, *ticket));
+        self.visit_all(keys, now, |pair, _, ticket| pair.committed(ticket));
     }
 
     /// How the store is.

@@ -31,8 +31,7 @@ impl Gateway {
         bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
-        let to = request.to_header().ok();
-        match to.as_ref().and_then(|to| to.tag()) {
+        match request.to_tag() {
             Some(tag) => self.sip_in_dialog(front_end, reply, tag, request, bells, now),
             // A NOTIFY outside of any dialog belongs to no subscription of ours (EV-05).
             None if matches!(request.method(), Method::Notify | Method::Benotify) => {
@@ -290,6 +289,25 @@ impl Gateway {
         let mut bells = Bells::default();
         if self.with_known_presence(key.as_str(), key.remote_domain(), &mut bells, now, step) {
             self.serve_route_of(key.local_domain(), now);
+        }
+    }
+
+    /// The same for many pairs, whose requests and stanzas leave when all steps are done.
+    pub(super) fn visit_all<'k, T>(
+        &self,
+        pairs: impl Iterator<Item = (&'k PairKey, T)>,
+        now: Moment,
+        mut step: impl FnMut(&mut Pair, &mut pair::Context<'_>, T),
+    ) {
+        let (mut bells, mut sends) = (Bells::default(), false);
+        for (key, with) in pairs {
+            let (composed, remote_domain) = (key.as_str(), key.remote_domain());
+            sends |= self.with_known_presence(composed, remote_domain, &mut bells, now, |pair, context| {
+                step(pair, context, with);
+            });
+        }
+        if sends {
+            self.routes.iter().for_each(|route| self.serve_route(route, now));
         }
     }
 

@@ -76,7 +76,8 @@ impl Gateway {
             self.timers.schedule(now.instant + LOOK, Due::Room(number));
         }
         drop(waiting);
-        next.iter().for_each(|key| self.take_up(key, now));
+        let next = next.iter().map(|key| (key, ()));
+        self.visit_all(next, now, |pair, context, ()| pair.resume(context));
     }
 
     /// How many pairs may take up their work now. What they send leaves once their records are stored, so these count as

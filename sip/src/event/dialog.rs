@@ -276,8 +276,8 @@ impl Dialog {
         let fixed = self.fixed();
         let same_tag = |tag: &str| fixed[REMOTE_TAG].is_empty() || fixed[REMOTE_TAG] == tag;
         request.call_id().is_ok_and(|call_id| fixed[CALL_ID] == call_id)
-            && request.to_header().is_ok_and(|to| to.tag().is_some_and(|tag| fixed[LOCAL_TAG] == tag))
-            && request.from_header().is_ok_and(|from| same_tag(from.tag().unwrap_or_default()))
+            && request.to_tag().is_some_and(|tag| fixed[LOCAL_TAG] == tag)
+            && same_tag(request.from_tag().unwrap_or_default())
     }
 
     /// Where a request of the other side stands.

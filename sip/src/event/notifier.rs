@@ -125,11 +125,16 @@ impl Notifier {
             self.notify(context, document);
         }
         let output = self.outputs.pop_front();
-        if output.is_none() {
+        if self.outputs.is_empty() {
             // Hundreds of thousands of subscriptions have nothing to say at any one time.
             self.outputs = VecDeque::new();
         }
         output
+    }
+
+    /// [`Notifier::poll`] would say `None`.
+    pub fn is_quiet(&self, now: Instant) -> bool {
+        self.outputs.is_empty() && self.leaves_at().is_none_or(|at| at > now)
     }
 
     /// When [`Notifier::handle_timeout`] is to be called, and `poll` after it.

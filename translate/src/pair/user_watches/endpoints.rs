@@ -142,6 +142,12 @@ impl UserWatches {
     /// True once it is done with.
     fn pump_one(&mut self, at: usize, step: &mut Step<'_, '_>) -> bool {
         loop {
+            let Some(watcher) = self.watchers.get_mut(at) else { return true };
+            // Most steps are not about this endpoint: no rule has to be asked.
+            if watcher.notifier.is_quiet(step.context.now.instant) {
+                watcher.keep_expiry(step);
+                return false;
+            }
             let permit = step.user_may_see().ok();
             let judged = permit.as_ref().map(|permit| crate::pair::output::Judged {
                 rule: permit.rule(),
@@ -162,11 +168,7 @@ impl UserWatches {
             let output = watcher.notifier.poll(&mut step.context.event(), &mut document);
             match output {
                 None => {
-                    let expiry = watcher.notifier.expires_at();
-                    if expiry != watcher.stored_expiry {
-                        watcher.stored_expiry = expiry;
-                        step.saved.touch();
-                    }
+                    watcher.keep_expiry(step);
                     return false;
                 }
                 Some(NotifierOutput::Bound(tag)) => step.push(Output::Bound(tag)),
@@ -257,6 +259,17 @@ impl UserWatches {
         if !self.known && !lately && step.roster.to != To::Pending {
             self.ask(permit, Subscription::Probe, step);
             self.passing.polled_until = Some(now + super::POLLED);
+        }
+    }
+}
+
+impl Watcher {
+    /// The time of its end is on record.
+    fn keep_expiry(&mut self, step: &mut Step<'_, '_>) {
+        let expiry = self.notifier.expires_at();
+        if expiry != self.stored_expiry {
+            self.stored_expiry = expiry;
+            step.saved.touch();
         }
     }
 }
