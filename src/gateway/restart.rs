@@ -16,7 +16,7 @@ use super::{Gateway, Pair};
 
 /// Requests that a route may have under way for one more pair to take up its work. A request that is refused for want of
 /// room, or waits for too long, is tried again only after a good part of the subscription's time.
-const UNDER_WAY: usize = 4096;
+const UNDER_WAY: usize = 8192;
 /// Pairs that take up their work at a time while there is no connection: what they send makes the route ask for one.
 const KNOCKS: usize = 1;
 /// How often it is looked whether there is room again.

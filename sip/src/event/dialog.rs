@@ -187,8 +187,12 @@ impl Dialog {
             fixed[REMOTE_TARGET] = target;
         }
         fixed[REMOTE_TAG] = tag;
-        let kept = [CALL_ID, REMOTE_TAG, LOCAL_URI, REMOTE_URI, REMOTE_TARGET].map(|kept| fixed[kept].len());
-        let kept = kept.into_iter().chain(routes.iter().map(|route| route.len())).sum::<usize>();
+        let kept = fixed[CALL_ID].len()
+            + fixed[REMOTE_TAG].len()
+            + fixed[LOCAL_URI].len()
+            + fixed[REMOTE_URI].len()
+            + fixed[REMOTE_TARGET].len()
+            + routes.iter().map(|route| route.len()).sum::<usize>();
         if kept > MAX_KEPT {
             return Err(NoDialog::TooLarge);
         }

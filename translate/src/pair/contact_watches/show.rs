@@ -109,7 +109,7 @@ impl ContactWatches {
         if step.roster.from != From::Yes || self.shown.is_empty() || !step.context.partner_is_open() {
             return;
         }
-        self.unavailable_since = self.unavailable_since.or(NonZeroU64::new(step.context.now.unix_ms));
+        self.unavailable_since = self.unavailable_since.or_else(|| NonZeroU64::new(step.context.now.unix_ms));
         let names = self.shown.names().cloned().collect();
         let updates = self.shown.withdraw();
         step.hide(&updates);
