@@ -14,6 +14,7 @@ pub mod conditions;
 pub mod jid;
 pub mod lane;
 pub mod negotiation;
+pub mod sm;
 pub mod stanza;
 pub mod stream;
 pub mod xml;
