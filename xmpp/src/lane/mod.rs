@@ -217,7 +217,7 @@ pub struct LaneCounters {
     pub unconfirmed: u64,
     /// Replies dropped because the partner could not be reached, or takes none as large.
     pub replies_dropped: u64,
-    /// Stanzas given to a connection, those sent again as well.
+    /// Messages and presence given to a connection, those sent again as well.
     pub sent: u64,
     /// Answers to pings, and acknowledgements: each shows that the partner lives.
     pub proofs: u64,

@@ -36,7 +36,8 @@ impl<E: Envelope> Lane<E> {
             let Some((entry, again)) = self.next_entry(&mut batch) else { break };
             let Some(entry) = self.last_look(entry, again, hooks) else { continue };
             out.extend_from_slice(&entry.bytes);
-            self.counters.sent += 1;
+            // What answers an IQ keeps a stream, and not a conversation.
+            self.counters.sent += u64::from(!entry.bytes.starts_with(b"<iq"));
             if managed {
                 self.managed.sent(entry, now);
             } else if let Some(envelope) = entry.envelope {

@@ -43,6 +43,12 @@ pub enum Misuse {
     Unasked,
 }
 
+impl From<Malformed> for Misuse {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
 impl Misuse {
     /// The stream error the peer gets.
     pub fn condition(&self) -> StreamCondition {

@@ -60,6 +60,14 @@ impl Responder {
         Ok(())
     }
 
+    /// The same, before authentication, when nothing of it can be had (XEP-0198 §3).
+    ///
+    /// # Errors
+    /// The peer must be told, and the stream ended.
+    pub fn refuse(&mut self, out: &mut Vec<u8>) -> Result<(), Misuse> {
+        self.fail(Condition::UnexpectedRequest, out)
+    }
+
     /// A stanza came. Its number goes into [`settle`](Self::settle); `None` while nothing is acknowledged here.
     pub fn begin(&mut self) -> Option<u64> {
         self.stanzas.as_mut().map(Settled::begin)
@@ -70,6 +78,11 @@ impl Responder {
         if let Some(stanzas) = &mut self.stanzas {
             stanzas.settle(number);
         }
+    }
+
+    /// Whether a stanza came that is not settled.
+    pub fn has_unsettled(&self) -> bool {
+        self.stanzas.as_ref().is_some_and(|stanzas| stanzas.settled() < stanzas.begun())
     }
 
     /// Whether [`write`](Self::write) would say something.

@@ -8,6 +8,7 @@ use super::identity::{ChainStatus, PresentedName};
 use super::sasl::SaslCondition;
 use crate::conditions::{StreamCondition, StreamError};
 use crate::jid::{Domain, JidError};
+use crate::sm::Misuse;
 use crate::stanza::{AddressError, Attr};
 use crate::xml::ReadErrorKind;
 
@@ -196,6 +197,8 @@ pub enum Fault {
     StanzaTo(PeerText),
     /// A stanza from a domain that is not authenticated on this stream.
     StanzaFrom(PeerText),
+    /// It misused stream management.
+    Management(Misuse),
 }
 
 /// Why a peer was not let in.

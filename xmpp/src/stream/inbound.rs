@@ -2,6 +2,7 @@
 
 mod authentication;
 mod header;
+mod management;
 
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use super::words::element_name;
 use super::{Established, Method, Output};
 use crate::conditions::{StreamCondition, StreamError};
 use crate::jid::Domain;
+use crate::sm::Responder;
 use crate::stanza::classify;
 use crate::xml::{Element, StartTag, StreamItem, ns};
 
@@ -47,6 +49,7 @@ pub struct Inbound {
     failures: u8,
     /// What this stream was authenticated for. One pair by SASL; dialback can add more.
     pairs: Vec<Pair>,
+    management: Responder,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +103,7 @@ impl Inbound {
             challenged: false,
             failures: 0,
             pairs: Vec::new(),
+            management: Responder::default(),
         }
     }
 
@@ -167,12 +171,14 @@ impl Inbound {
             return self.wire.abort(Cause::WeClosed(error.map(|(condition, _)| condition)));
         }
         self.open_header();
+        self.acknowledge_last();
         self.wire.close(error, now);
         self.read(now);
     }
 
     /// Moves everything that is to be written to the end of `out`.
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
+        self.acknowledge();
         self.wire.transmit(out);
     }
 
@@ -245,6 +251,7 @@ impl Inbound {
         match item {
             StreamItem::Close => {
                 let cause = self.unless_unproved(Cause::PeerClosed);
+                self.acknowledge_last();
                 self.wire.peer_closed(cause, now);
             }
             StreamItem::Header(header) if self.wire.listens() => self.header(header, now),
@@ -263,6 +270,7 @@ impl Inbound {
 
     fn element(&mut self, element: Element, now: Instant) {
         match (self.wire.step(), element.name(), element.ns()) {
+            (_, _, ns::STREAM_MANAGEMENT) => self.manage(&element, now),
             (Step::Established, _, ns::DIALBACK) => self.wire.emit(Output::Unasked(element)),
             (Step::Established, _, _) => self.stanza(element, now),
             (Step::StartTls, "starttls", ns::TLS) => self.starttls(now),
@@ -288,7 +296,10 @@ impl Inbound {
 
     fn stanza(&mut self, element: Element, now: Instant) {
         match screen(element, &self.pairs) {
-            Ok(output) => self.wire.emit(output),
+            Ok(output) => {
+                let output = self.numbered(output);
+                self.wire.emit(output);
+            }
             Err((condition, fault)) => self.fault(condition, None, fault, now),
         }
     }
@@ -330,7 +341,10 @@ impl Inbound {
                     StartTag::close(out, "mechanisms");
                 }
             }
-            Phase::Authenticated => self.write_limits(),
+            Phase::Authenticated => {
+                self.write_management_feature();
+                self.write_limits();
+            }
         }
         StartTag::close(&mut self.wire.out, "stream:features");
         match self.phase {
