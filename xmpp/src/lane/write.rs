@@ -81,7 +81,7 @@ impl<E: Envelope> Lane<E> {
         if self.managed.is_on() {
             return self.managed.has_room(&self.config);
         }
-        let next = self.managed.again.front().or(self.queue.front());
+        let next = self.managed.again.front().or_else(|| self.queue.front());
         let room = self.unconfirmed.len() + tracked < self.config.unconfirmed;
         room || next.is_some_and(|entry| entry.envelope.is_none())
     }

@@ -152,7 +152,7 @@ mod tests {
 
     fn element(name: &'static str, attributes: &[(&'static str, &str)]) -> Element {
         let element = Element::new(name, ns::STREAM_MANAGEMENT);
-        attributes.iter().fold(element, |element, (name, value)| element.with_attr(name, *value))
+        attributes.iter().fold(element, |element, (name, value)| element.with_attr(name, value))
     }
 
     fn read(name: &'static str, attributes: &[(&'static str, &str)]) -> Result<Management, Malformed> {
