@@ -87,6 +87,11 @@ impl Alive {
         self.idle = now + self.quiet.inactivity;
     }
 
+    /// Whether a sign of life is awaited.
+    pub fn is_probed(&self) -> bool {
+        self.probed.is_some()
+    }
+
     /// When there is something to do.
     pub fn deadline(&self) -> Instant {
         let keep_alive = self.quiet.keep_alive.map(|keep_alive| match self.probed {
