@@ -2,7 +2,7 @@
 
 use nuncio_xmpp::stream::{Cause, Fault, Output};
 
-use crate::support::{HEADER, In, MESSAGE, Out, proof};
+use crate::support::{AUTH, HEADER, In, MESSAGE, Out, STARTTLS, proof};
 
 const ENABLE: &str = "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
 const REQUEST: &str = "<r xmlns='urn:xmpp:sm:3'/>";
@@ -125,6 +125,21 @@ fn sm_01_before_authentication_nothing_is_enabled() {
     // Nor is it offered.
     let written = In::handshaken(proof("fabrikam.com")).send(HEADER);
     assert!(!written.contains("urn:xmpp:sm:3"), "{written}");
+}
+
+#[test]
+fn what_is_not_offered_cannot_be_enabled() {
+    let mut side = In::with(|config| config.management = false);
+    side.send(HEADER);
+    side.allow();
+    side.send(STARTTLS);
+    side.tls(proof("fabrikam.com"));
+    side.send(HEADER);
+    side.send(AUTH);
+    let written = side.send(HEADER);
+    assert!(!written.contains("urn:xmpp:sm:3"), "{written}");
+    side.established();
+    assert!(side.send(ENABLE).contains("<unexpected-request "));
 }
 
 #[test]

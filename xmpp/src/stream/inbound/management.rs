@@ -28,8 +28,11 @@ impl Inbound {
         self.wire.step() == Step::Established && self.wire.is_open()
     }
 
-    /// The feature, after authentication only.
+    /// The feature, after authentication only, if it is to be offered.
     pub(super) fn write_management_feature(&mut self) {
+        if !self.config.management {
+            return;
+        }
         StartTag::open(&mut self.wire.out, "sm").ns(ns::STREAM_MANAGEMENT).empty();
     }
 
@@ -38,10 +41,10 @@ impl Inbound {
         if !self.wire.is_open() {
             return;
         }
-        let established = self.wire.step() == Step::Established;
+        let offered = self.config.management && self.wire.step() == Step::Established;
         let out = &mut self.wire.out;
         let done = match Management::read(element) {
-            Some(Ok(_)) if !established => self.management.refuse(out),
+            Some(Ok(_)) if !offered => self.management.refuse(out),
             Some(Ok(element)) => self.management.handle(&element, out),
             Some(Err(malformed)) => Err(malformed.into()),
             None => {
