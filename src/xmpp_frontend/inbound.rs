@@ -11,7 +11,7 @@ use nuncio_translate::judge::Refusal as RuleRefusal;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::stream::{
     Cause as EndCause, Evidence, Inbound, InboundConfig, Output, PartnerVerdict, Refusal, Stanza, StreamIds,
-    TlsFacts,
+    Terms, TlsFacts,
 };
 use nuncio_xmpp::{Domain, Element, StanzaKind, StreamCondition};
 use tokio::sync::Notify;
@@ -172,7 +172,9 @@ impl InboundSession {
                     if self.gateway.log_budget().allows(Cause::StreamOpened, source, now.instant) {
                         info!(
                             partner = established.remote.as_str(), local = established.local.as_str(),
-                            peer = %self.peer, tls = %established.tls.protocol, "inbound stream established"
+                            peer = %self.peer, method = %established.method,
+                            tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
+                            "inbound stream established"
                         );
                     }
                     self.until_established = None;
@@ -181,7 +183,10 @@ impl InboundSession {
                     self.watch = Some(Watch::new(quiet, None, now.instant));
                     self.place = self.gateway.stream_established(established.remote.as_str());
                     let remote = established.remote;
-                    self.disprove(&remote, now);
+                    // Where dialback takes the place of the certificate, it need not prove anything.
+                    if established.by_certificate {
+                        self.disprove(&remote, now);
+                    }
                     if self.place.is_none() && !self.disproved {
                         let source = Source::Domain(remote.as_str());
                         if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
@@ -206,6 +211,21 @@ impl InboundSession {
                 Output::Unasked(element) => {
                     debug!(peer = %self.peer, element = element.name(), "element ignored on an inbound stream");
                 }
+                Output::DialbackRefused { from, why, .. } => {
+                    let source = Source::from(self.peer.ip());
+                    if self.gateway.log_budget().allows(Cause::StreamRefused, source, now.instant) {
+                        info!(domain = %LogSafe(from.as_str()), peer = %self.peer, "dialback refused: {why}");
+                    }
+                }
+                Output::Unsolicited(element) => {
+                    debug!(peer = %self.peer, element = element.name(), "an answer to nothing we asked was dropped");
+                }
+                // The terms given above allow no dialback, and inbound streams neither ask about keys nor for pairs.
+                Output::Verify(_)
+                | Output::KeyAnswered { .. }
+                | Output::PairAuthorized(_)
+                | Output::PairRefused { .. }
+                | Output::Verified(_) => {}
                 Output::Closed(evidence) => {
                     self.room_until = Some(now.instant + ROOM_GRACE);
                     self.log_end(&evidence, now);
@@ -365,7 +385,7 @@ impl InboundSession {
 
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
         let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
-            return PartnerVerdict::Allowed;
+            return PartnerVerdict::Allowed(Terms::CERTIFICATES);
         };
         self.gateway.counters().streams_refused.add(1);
         // A disabled partner learns no more than a stranger (mission, rule 3).

@@ -11,6 +11,7 @@
 )]
 
 pub mod conditions;
+pub mod dialback;
 pub mod jid;
 pub mod lane;
 pub mod negotiation;
