@@ -5,7 +5,7 @@ use std::time::Duration;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_world::xml::Element;
 
-use crate::house::{House, Reply};
+use crate::house::{House, Plan, Reply};
 use crate::watching::*;
 
 const EVE: &str = "eve@public.example";
@@ -243,6 +243,21 @@ fn policy_a_denied_user_is_refused_with_a_reason_and_makes_no_pair() {
     house.advance(HOUR / 4);
     assert!(house.requests().is_empty() && house.stanzas(PARTNER).is_empty());
     assert_eq!(answer_to_message(&mut house, BOB).as_deref(), Some("service-unavailable"));
+}
+
+#[test]
+fn policy_of_a_restart_holds_before_a_pair_has_taken_up_its_work() {
+    let mut before = house();
+    before.user_asks(BOB);
+    let store = std::sync::Arc::new(before.store.crash());
+    let mut house = planned(Plan { store, unix_ms: (before.now + MINUTE).unix_ms, ..Plan::default() });
+    let off = UserPolicy::new(false, Verdict::Allow, Vec::new());
+    let partners = [(PARTNER, PartnerType::Federated, true)];
+    house.gateway.set_policy(policy(2, &partners).with_users(off), house.now);
+    house.gateway.restore(house.now).unwrap();
+    house.partner_says(PARTNER, &stanza(BOB, "type='subscribed'", ""));
+    house.advance(MINUTE);
+    assert_eq!(house.states(), ["terminated;reason=rejected"], "never active");
 }
 
 #[test]

@@ -20,6 +20,8 @@ const SHOWS_HIMSELF: Duration = Duration::from_secs(2);
 impl UserWatches {
     /// `subscribed` of the contact.
     pub(in crate::pair) fn agreed(&mut self, step: &mut Step<'_, '_>) {
+        // A restored pair may hear of him before it has taken up its work under the rules of now.
+        self.reconsider(step);
         let (mut to, mut from) = (step.roster.to, step.roster.from);
         if roster::inbound(&mut to, &mut from, Stanza::Subscribed) != Inbound::Deliver {
             return;
