@@ -56,7 +56,7 @@ impl UserWatches {
             To::Pending => {
                 // Not at once: his answer may be on its way.
                 self.owes.ask = true;
-                self.backoff.lost(step.context);
+                self.backoff.later(step.context);
             }
             To::Yes => {
                 self.ask(permit, Subscription::Probe, step);
