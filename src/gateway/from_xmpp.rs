@@ -82,7 +82,7 @@ impl Gateway {
         Incoming::new(stanza, slot, now).fail(&failure, now);
     }
 
-    /// Acts on everything that is due, and says when it is to be called again.
+    /// Acts on what is due. If that is much, on a part of it: [`Gateway::deadline`] has passed then still.
     pub fn handle_timeout(&self, now: Moment) {
         self.log_budget.handle_timeout(now.instant);
         for due in self.timers.take(now.instant) {
@@ -90,6 +90,7 @@ impl Gateway {
                 Due::Pair(key) => self.visit_pair(&key, now),
                 Due::Resume(key) => self.resume(&key, now),
                 Due::Reply(slot, bytes) => slot.send(bytes, now),
+                Due::Store => self.watch_store(now),
             }
         }
     }

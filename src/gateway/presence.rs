@@ -17,7 +17,7 @@ use nuncio_xmpp::Addresses;
 
 use super::answers::SipAnswer;
 use super::incoming::Incoming;
-use super::{Cargo, ConnectionId, Gateway, Judged, LaneKey, Pair, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
+use super::{Cargo, ConnectionId, Gateway, Judged, Pair, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
 
 impl Gateway {
     /// A SUBSCRIBE or NOTIFY of a front end.
@@ -191,14 +191,6 @@ impl Gateway {
         self.visit_presence(key, now, |pair, context| pair.lost(sent, context));
     }
 
-    /// A stream to the partner is established: what of presence did not arrive before is sent soon.
-    pub fn lane_opened(&self, lane: &LaneKey, now: Moment) {
-        let Some(remote) = self.known_remote(&lane.remote) else { return };
-        for key in remote.waiting_for_partner(&lane.local) {
-            self.visit_presence(&key, now, |pair, context| pair.reachable(context));
-        }
-    }
-
     /// A SUBSCRIBE or NOTIFY of ours has its final answer, or never will. Called under no lock.
     pub(super) fn event_settled(
         &self,
@@ -311,7 +303,11 @@ impl Gateway {
                 }
                 Output::Bound(tag) => drop(self.dialogs.insert(tag, key.clone())),
                 Output::Released(tag) => drop(self.dialogs.remove(&tag)),
-                Output::Save { ticket, record } => self.save(key, ticket, record),
+                Output::Save { ticket, record } => {
+                    if !self.save(key, ticket, record, now) {
+                        pair.committed(ticket);
+                    }
+                }
                 Output::Fact(fact) => self.note(key, fact, now),
             }
         }
@@ -366,7 +362,13 @@ impl Gateway {
                 kind: judged.kind,
             }),
         };
-        route.hops.step(|group| group.push(request.request, envelope, now.instant)).is_ok()
+        // Counted before it can come back.
+        route.events.fetch_add(1, Ordering::Relaxed);
+        let taken = route.hops.step(|group| group.push(request.request, envelope, now.instant)).is_ok();
+        if !taken {
+            route.events.fetch_sub(1, Ordering::Relaxed);
+        }
+        taken
     }
 
     /// Restores the pairs of the process before this one. They take up their work one after the other.
@@ -396,31 +398,9 @@ impl Gateway {
         self.visit_presence(key, now, |pair, context| pair.resume(context));
     }
 
-    /// The process is going to end: endpoints are told to subscribe elsewhere (EV-15).
-    pub fn end_subscriptions(&self, now: Moment) {
-        if self.ending.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        for key in self.pairs() {
-            self.visit_presence(&key, now, |pair, context| pair.shutdown(context));
-        }
-    }
-
-    /// The policy is another one: what it forbids from now on ends.
-    pub(super) fn apply_policy(&self, now: Moment) {
-        for key in self.pairs() {
-            self.visit_presence(&key, now, |pair, context| pair.policy_changed(context));
-        }
-    }
-
     /// The SIP user does not count as having added the contact any more, because an administrator says so.
     pub fn remove_consent(&self, key: &PairKey, now: Moment) {
         self.visit_presence(key, now, |pair, context| pair.consent_removed(context));
-    }
-
-    fn pairs(&self) -> Vec<PairKey> {
-        let remotes: Vec<_> = self.remotes.iter().map(|remote| std::sync::Arc::clone(&remote)).collect();
-        remotes.iter().flat_map(|remote| remote.keys()).collect()
     }
 }
 

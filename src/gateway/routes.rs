@@ -1,6 +1,7 @@
 //! Front ends, and the ways to the users behind them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use compact_str::CompactString;
@@ -53,13 +54,15 @@ pub struct Route {
     pub(super) connect: Arc<Mutex<Option<usize>>>,
     /// The deadline its driver sleeps towards.
     pub(super) armed: Arc<Mutex<Option<Instant>>>,
+    /// Of the group's load, the requests of subscriptions. Nobody is owed their outcome.
+    pub(super) events: Arc<AtomicUsize>,
 }
 
 impl Route {
     /// `targets` says for each target of the group which front end it belongs to.
     pub fn new(domains: Vec<CompactString>, targets: &[usize], hops: HopGroup<ToSipEnvelope>) -> Self {
-        let (connect, armed) = (Arc::default(), Arc::default());
-        Self { domains, hops: Arc::new(Port::new(hops)), targets: targets.into(), connect, armed }
+        let (connect, armed, events) = (Arc::default(), Arc::default(), Arc::default());
+        Self { domains, hops: Arc::new(Port::new(hops)), targets: targets.into(), connect, armed, events }
     }
 
     /// For the group's driver: the number of the next hop to connect to, if one is wanted.
@@ -77,6 +80,11 @@ impl Route {
     /// Which front end a target of the group belongs to.
     pub fn front_end_of(&self, target: usize) -> Option<usize> {
         self.targets.get(target).copied()
+    }
+
+    /// Messages and notices taken and not yet given back.
+    pub(super) fn owes(&self) -> usize {
+        self.hops.step(|group| group.load()).saturating_sub(self.events.load(Ordering::Relaxed))
     }
 
     /// The connection in use, if it leads to this front end.

@@ -1,6 +1,7 @@
 //! A small gateway for tests of what stands around it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
@@ -42,6 +43,7 @@ pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gatew
         events: EventConfig::presence("gw", "gw"),
         places: PlaceLimits::default(),
         restart_rate: 100,
+        store_patience: Duration::from_secs(3),
         lane: LaneConfig::default(),
         streams_per_domain: 20,
         refused_domains: 10,

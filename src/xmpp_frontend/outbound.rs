@@ -98,7 +98,7 @@ impl LaneSession {
                     );
                     self.opened = true;
                     self.lane.step(|lane| lane.opened(now.instant));
-                    self.gateway.lane_opened(&self.key, now);
+                    self.gateway.lane_opened(&self.key);
                 }
                 Output::Closed(evidence) => {
                     let text = evidence.to_string();

@@ -61,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) next_hops: &'static [(usize, &'static str)],
     /// Requests of one connection that may wait for their answer.
     pub(crate) pending: usize,
+    /// How long the disk may say nothing.
+    pub(crate) store_patience: Duration,
 }
 
 impl Default for Plan {
@@ -86,6 +88,7 @@ impl Default for Plan {
             limits: Limits::default(),
             next_hops: &[(0, "fe.contoso.com:5061")],
             pending: 16 * 1024,
+            store_patience: Duration::from_secs(3),
         }
     }
 }
@@ -114,6 +117,8 @@ pub(crate) struct House {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) now: Moment,
     stage: Arc<Stage>,
+    /// The disk does not answer: nothing is written, and nothing is said about it.
+    pub(crate) disk_hangs: bool,
     pub(crate) wires: Vec<Wire>,
     pub(crate) lines: Vec<Line>,
     pub(crate) streams: Vec<Stream>,
@@ -207,6 +212,7 @@ impl House {
             events: EventConfig::presence(NAME, NAME),
             places: PlaceLimits::default(),
             restart_rate: 100,
+            store_patience: plan.store_patience,
             lane: plan.lane,
             refused_domains: 1000,
             privacy: Privacy::Clear,
@@ -225,6 +231,7 @@ impl House {
             store,
             now: Moment { instant: Instant::now(), unix_ms: plan.unix_ms },
             stage,
+            disk_hangs: false,
             wires: Vec::new(),
             lines: Vec::new(),
             streams: Vec::new(),
@@ -304,6 +311,11 @@ impl House {
         let mut answers = self.taken(wire);
         assert_eq!(answers.len(), 1, "{answers:?}");
         answers.remove(0)
+    }
+
+    /// Answers of the front end that are on their way.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.answers.len()
     }
 
     /// The requests that reached the front end since it was last asked.
@@ -392,10 +404,13 @@ impl House {
 
     fn step(&mut self) -> bool {
         let mut moved = false;
-        if let Some((ticket, outcome)) = self.store.commit(usize::MAX) {
+        if !self.disk_hangs
+            && let Some((ticket, outcome)) = self.store.commit(usize::MAX)
+        {
             self.gateway.committed(ticket, outcome, self.now);
             moved = true;
         }
+        moved |= self.gateway.run_errands(self.now);
         for (key, lane) in self.stage.new_lanes.lock().unwrap().drain(..) {
             self.lines.push(Line::new(key, lane));
             moved = true;

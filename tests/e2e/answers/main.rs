@@ -11,11 +11,13 @@ mod presence_user;
 mod presence_vectors;
 mod text;
 
+mod disk;
 mod errors;
 mod faults;
 mod floods;
 mod front_ends;
 mod late;
+mod many;
 mod messages;
 mod refusals;
 mod torture;
