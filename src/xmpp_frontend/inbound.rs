@@ -10,14 +10,15 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::Refusal as RuleRefusal;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::stream::{
-    Cause as EndCause, Evidence, Inbound, InboundConfig, Output, PartnerVerdict, Refusal, Stanza, StreamIds,
-    Terms, TlsFacts,
+    Cause as EndCause, Established, Evidence, Inbound, InboundConfig, Output, PartnerVerdict, Refusal,
+    Stanza, StreamIds, Terms, TlsFacts,
 };
 use nuncio_xmpp::{Domain, Element, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::context::XmppSide;
+use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
 use crate::gateway::{Gateway, StreamPlace};
 use crate::log_limit::{Cause, Source};
 use crate::net::listener::Unauthenticated;
@@ -64,6 +65,10 @@ pub struct InboundSession {
     presented: Option<Presented>,
     /// Its certificate does not prove what it is after all: nothing it sends is taken.
     disproved: bool,
+    /// Notes what happens until the stream is established.
+    recorder: Option<Recorder>,
+    /// What was noted, afterwards.
+    attempt: Option<AttemptId>,
     /// This stream's place among those of its partner.
     place: Option<StreamPlace>,
 }
@@ -91,6 +96,8 @@ impl InboundSession {
             until_established: None,
             presented: None,
             disproved: false,
+            recorder: Some(Recorder::inbound(peer, now)),
+            attempt: None,
             place: None,
         }
     }
@@ -114,12 +121,14 @@ impl InboundSession {
 
     pub fn tls_established(&mut self, facts: TlsFacts, now: Moment) {
         self.next = Next::Run;
+        self.note(Step::tls(&facts), now);
         self.stream.tls_established(facts, now.instant);
         self.run(now);
     }
 
     pub fn tls_failed(&mut self, why: &str, now: Moment) {
         self.next = Next::Run;
+        self.note(Step::NoTls(why.to_owned()), now);
         self.stream.tls_failed(why);
         self.run(now);
     }
@@ -166,6 +175,7 @@ impl InboundSession {
                             "inbound stream established"
                         );
                     }
+                    self.keep_success(&established, now);
                     self.until_established = None;
                     self.lang = established.lang.map(Into::into);
                     self.place = self.gateway.stream_established(established.remote.as_str());
@@ -208,6 +218,7 @@ impl InboundSession {
                 | Output::Verified(_) => {}
                 Output::Closed(evidence) => {
                     self.room_until = Some(now.instant + ROOM_GRACE);
+                    self.keep_end(&evidence, now);
                     self.log_end(&evidence, now);
                 }
                 Output::ShutdownTls => {
@@ -233,6 +244,30 @@ impl InboundSession {
         self.disproved = true;
         self.stream
             .close(now.instant, Some((StreamCondition::PolicyViolation, "your certificate is not accepted")));
+    }
+
+    fn note(&mut self, step: Step, now: Moment) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.step(step, now.instant);
+        }
+    }
+
+    fn keep_success(&mut self, established: &Established, now: Moment) {
+        let Some(mut recorder) = self.recorder.take() else { return };
+        let remote = established.remote.as_str();
+        recorder.between(established.local.as_str(), remote);
+        let outcome = Outcome::established(established.method, &established.features);
+        self.attempt = self.gateway.keep_attempt(remote, recorder.finish(outcome, now.instant));
+    }
+
+    /// How the stream ended, or why none came about, if it claimed to be a partner's.
+    fn keep_end(&mut self, evidence: &Evidence, now: Moment) {
+        let why = evidence.to_string();
+        self.gateway.attempt_ended(self.attempt.take(), &why);
+        if let (Some(mut recorder), Some(remote)) = (self.recorder.take(), &evidence.remote) {
+            recorder.between(evidence.local.as_ref().map_or("", Domain::as_str), remote.as_str());
+            self.gateway.keep_attempt(remote.as_str(), recorder.finish(Outcome::Failed(why), now.instant));
+        }
     }
 
     fn log_end(&self, evidence: &Evidence, now: Moment) {
