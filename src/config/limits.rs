@@ -271,6 +271,8 @@ limits! {
 limits! {
     /// Limits of the store.
     pub struct StoreLimits {
+        /// How long the disk may not answer before what waits for it goes on from memory, as when it refuses.
+        patience: Duration, "duration" = secs(3), ms(100) => secs(600);
         /// How long entries of the audit trail are kept.
         audit_age: Duration, "duration" = secs(365 * 24 * 3600), secs(3600) => secs(3650 * 24 * 3600);
         /// Most entries of the audit trail that are kept; the oldest go.

@@ -105,7 +105,7 @@ impl Gateway {
         Incoming::new(stanza, slot, now).fail(&failure, now);
     }
 
-    /// Acts on everything that is due, and says when it is to be called again.
+    /// Acts on what is due. If that is much, on a part of it: [`Gateway::deadline`] has passed then still.
     pub fn handle_timeout(&self, now: Moment) {
         self.log_budget.handle_timeout(now.instant);
         for due in self.timers.take(now.instant) {
@@ -117,6 +117,7 @@ impl Gateway {
                     let (slot, bytes) = *reply;
                     slot.send(bytes, now);
                 }
+                Due::Store => self.watch_store(now),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A small gateway for tests of what stands around it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
@@ -43,6 +44,7 @@ pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gatew
         events: EventConfig::presence("gw", "gw"),
         places: PlaceLimits::default(),
         restart_rate: 100,
+        store_patience: Duration::from_secs(3),
         lane: LaneConfig::default(),
         quiet: Quiet::default(),
         streams_per_domain: 20,

@@ -159,6 +159,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             subscriptions: limits.presence.subscriptions,
             kept_per_domain: limits.presence.kept_per_partner,
         },
+        store_patience: limits.store.patience,
         restart_rate: u32::try_from(limits.presence.restart_rate).unwrap_or(u32::MAX),
         lane: LaneConfig {
             capacity: limits.xmpp.lane_queue,

@@ -130,7 +130,7 @@ impl LaneSession {
                     let quiet = self.gateway.quiet(&self.key.remote);
                     self.watch = Some(Watch::new(quiet, limits.idle_seconds, now.instant));
                     self.lane.step(|lane| lane.opened(offer, now.instant));
-                    self.gateway.lane_opened(&self.key, now);
+                    self.gateway.lane_opened(&self.key);
                 }
                 Output::Closed(evidence) => {
                     let text = evidence.to_string();

@@ -34,6 +34,7 @@ pub(crate) fn start(
         events: EventConfig::presence("gw.contoso.example", "gw.contoso.example"),
         places: PlaceLimits::default(),
         restart_rate: 100,
+        store_patience: PresenceConfig::default().answer,
         lane: scale.lane.clone(),
         streams_per_domain: 20,
         quiet: Quiet::default(),

@@ -63,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) next_hops: &'static [(usize, &'static str)],
     /// Requests of one connection that may wait for their answer.
     pub(crate) pending: usize,
+    /// How long the disk may say nothing.
+    pub(crate) store_patience: Duration,
 }
 
 impl Default for Plan {
@@ -89,6 +91,7 @@ impl Default for Plan {
             limits: Limits::default(),
             next_hops: &[(0, "fe.contoso.com:5061")],
             pending: 16 * 1024,
+            store_patience: Duration::from_secs(3),
         }
     }
 }
@@ -117,6 +120,8 @@ pub(crate) struct House {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) now: Moment,
     stage: Arc<Stage>,
+    /// The disk does not answer: nothing is written, and nothing is said about it.
+    pub(crate) disk_hangs: bool,
     pub(crate) wires: Vec<Wire>,
     pub(crate) lines: Vec<Line>,
     pub(crate) streams: Vec<Stream>,
@@ -213,6 +218,7 @@ impl House {
             events: EventConfig::presence(NAME, NAME),
             places: PlaceLimits::default(),
             restart_rate: 100,
+            store_patience: plan.store_patience,
             lane: plan.lane,
             refused_domains: 1000,
             privacy: Privacy::Clear,
@@ -231,6 +237,7 @@ impl House {
             store,
             now: Moment { instant: Instant::now(), unix_ms: plan.unix_ms },
             stage,
+            disk_hangs: false,
             wires: Vec::new(),
             lines: Vec::new(),
             streams: Vec::new(),
@@ -311,6 +318,11 @@ impl House {
         let mut answers = self.taken(wire);
         assert_eq!(answers.len(), 1, "{answers:?}");
         answers.remove(0)
+    }
+
+    /// Answers of the front end that are on their way.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.answers.len()
     }
 
     /// The requests that reached the front end since it was last asked.
@@ -399,10 +411,13 @@ impl House {
 
     fn step(&mut self) -> bool {
         let mut moved = false;
-        if let Some((ticket, outcome)) = self.store.commit(usize::MAX) {
+        if !self.disk_hangs
+            && let Some((ticket, outcome)) = self.store.commit(usize::MAX)
+        {
             self.gateway.committed(ticket, outcome, self.now);
             moved = true;
         }
+        moved |= self.gateway.run_errands(self.now);
         for (key, lane) in self.stage.new_lanes.lock().unwrap().drain(..) {
             let features = self.features.get(key.remote.as_str()).copied().unwrap_or_default();
             let mut line = Line::new(key, lane);
