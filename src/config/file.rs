@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::{Bind, CertificateName, DnsServer, Domain, HostPort, SentBy, SourceAddress};
+use super::contact::ContactUri;
 use super::limits::Limits;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
@@ -179,6 +180,29 @@ section! {
         "connect" => connect: ConnectSection, default "{}";
         /// Where partners connect to. At least one.
         "listener" => listeners: Sections<ListenerSection>, required;
+        /// Whether everybody who asks is told which version of the gateway this is. The operating system is never named.
+        "tell_version" => tell_version: bool, default "false";
+        /// Whom people turn to about this gateway. Everybody may read it.
+        "contacts" => contacts: ContactsSection, default "{}";
+    }
+}
+
+section! {
+    struct ContactsSection {
+        /// About spam and other abuse by users here.
+        "abuse" => abuse: Vec<At<ContactUri>>, default "[]";
+        /// Whoever runs the gateway.
+        "admin" => admin: Vec<At<ContactUri>>, default "[]";
+        /// For praise and complaint.
+        "feedback" => feedback: Vec<At<ContactUri>>, default "[]";
+        /// For sales.
+        "sales" => sales: Vec<At<ContactUri>>, default "[]";
+        /// About vulnerabilities and incidents.
+        "security" => security: Vec<At<ContactUri>>, default "[]";
+        /// Where disturbances are announced.
+        "status" => status: Vec<At<ContactUri>>, default "[]";
+        /// For users who need help.
+        "support" => support: Vec<At<ContactUri>>, default "[]";
     }
 }
 

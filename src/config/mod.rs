@@ -15,6 +15,7 @@
 
 mod address;
 mod check;
+mod contact;
 mod file;
 mod leaf;
 mod limits;
@@ -36,6 +37,7 @@ use std::time::Duration;
 pub use address::{
     Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, SentBy, SourceAddress,
 };
+pub use contact::ContactUri;
 pub use limits::{Limits, PairLimits, PresenceLimits, SipLimits, StoreLimits, XmppLimits};
 pub use policy::SipUsers;
 pub use problem::{Problem, Report, Severity};
@@ -226,6 +228,29 @@ pub struct Xmpp {
     pub connect: Connect,
     /// Never empty.
     pub listeners: Vec<Listener>,
+    /// Whether who asks is told which version this is.
+    pub tell_version: bool,
+    /// Whom people turn to.
+    pub contacts: Contacts,
+}
+
+/// Whom people turn to about this gateway (XEP-0157).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contacts {
+    /// `xmpp.contacts.abuse`
+    pub abuse: Vec<ContactUri>,
+    /// `xmpp.contacts.admin`
+    pub admin: Vec<ContactUri>,
+    /// `xmpp.contacts.feedback`
+    pub feedback: Vec<ContactUri>,
+    /// `xmpp.contacts.sales`
+    pub sales: Vec<ContactUri>,
+    /// `xmpp.contacts.security`
+    pub security: Vec<ContactUri>,
+    /// `xmpp.contacts.status`
+    pub status: Vec<ContactUri>,
+    /// `xmpp.contacts.support`
+    pub support: Vec<ContactUri>,
 }
 
 /// The certificates of the XMPP side.

@@ -7,17 +7,18 @@ use ::config::{ConfigError, Map, Value, ValueKind};
 
 use super::address::Domain;
 use super::check::Checker;
+use super::contact::ContactUri;
 use super::file::{
-    ConnectSection, ListenerSection, PartnerSection, PolicySection, Root, RuleSection, SipSection,
-    XmppSection,
+    ConnectSection, ContactsSection, ListenerSection, PartnerSection, PolicySection, Root, RuleSection,
+    SipSection, XmppSection,
 };
 use super::problem::{Report, Severity};
 use super::read::{At, OneOrMore, Reader, Sections};
 use super::source::{Layer, Part, Sources};
 use super::value::Family;
 use super::{
-    Certificates, Config, Connect, Dns, FrontEnd, Identity, Listener, Log, Node, Partner, Partners, Policy,
-    PolicyRule, Sip, Xmpp,
+    Certificates, Config, Connect, Contacts, Dns, FrontEnd, Identity, Listener, Log, Node, Partner, Partners,
+    Policy, PolicyRule, Sip, Xmpp,
 };
 
 /// See [`Config::load`].
@@ -135,6 +136,21 @@ fn xmpp(xmpp: XmppSection) -> Option<Xmpp> {
         roots: xmpp.roots.value,
         connect: connect(xmpp.connect.value?)?,
         listeners: listeners(xmpp.listeners.value?)?,
+        tell_version: xmpp.tell_version.value?,
+        contacts: contacts(xmpp.contacts.value?)?,
+    })
+}
+
+fn contacts(contacts: ContactsSection) -> Option<Contacts> {
+    let plain = |list: Vec<At<ContactUri>>| list.into_iter().map(|uri| uri.value).collect();
+    Some(Contacts {
+        abuse: plain(contacts.abuse.value?),
+        admin: plain(contacts.admin.value?),
+        feedback: plain(contacts.feedback.value?),
+        sales: plain(contacts.sales.value?),
+        security: plain(contacts.security.value?),
+        status: plain(contacts.status.value?),
+        support: plain(contacts.support.value?),
     })
 }
 

@@ -11,6 +11,7 @@ use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::text::Privacy;
+use nuncio_xmpp::about::{About, ContactKind};
 use nuncio_xmpp::lane::LaneConfig;
 use nuncio_xmpp::stream::{InboundConfig, StreamLimits, Timeouts};
 use nuncio_xmpp::{Domain, ReadLimits};
@@ -98,6 +99,25 @@ fn events(config: &Config) -> EventConfig {
     }
 }
 
+/// What our domains say of themselves.
+fn about(xmpp: &config::Xmpp) -> About {
+    let uris = |kind| match kind {
+        ContactKind::Abuse => &xmpp.contacts.abuse,
+        ContactKind::Admin => &xmpp.contacts.admin,
+        ContactKind::Feedback => &xmpp.contacts.feedback,
+        ContactKind::Sales => &xmpp.contacts.sales,
+        ContactKind::Security => &xmpp.contacts.security,
+        ContactKind::Status => &xmpp.contacts.status,
+        ContactKind::Support => &xmpp.contacts.support,
+    };
+    let contact = |kind| (kind, uris(kind).iter().map(|uri| uri.as_str().into()).collect());
+    About {
+        name: "Nuncio".into(),
+        version: xmpp.tell_version.then(|| env!("CARGO_PKG_VERSION").into()),
+        contacts: ContactKind::ALL.map(contact).into(),
+    }
+}
+
 fn presence(config: &Config) -> PresenceConfig {
     let limits = &config.limits.presence;
     PresenceConfig {
@@ -144,6 +164,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         node_label: config.node.label.as_str().into(),
         node_key: key.of_ids(),
         sip_name: config.sip.name.to_string().into(),
+        about: about(&config.xmpp),
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
         presence: presence(config),

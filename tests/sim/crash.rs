@@ -10,6 +10,7 @@ use nuncio_translate::judge::Snapshot;
 use nuncio_translate::pair::PresenceConfig;
 use nuncio_translate::stanza_id::Key;
 use nuncio_translate::text::Privacy;
+use nuncio_xmpp::about::About;
 
 use crate::net::{MILLI, SECOND};
 use crate::pump::State;
@@ -27,6 +28,7 @@ pub(crate) fn start(
         node_label: "n1".into(),
         node_key: Key::new([7; 16]),
         sip_name: "gw.contoso.example".into(),
+        about: About::default(),
         message_cap: None,
         pair: scale.pair.clone(),
         presence: PresenceConfig::default(),

@@ -10,6 +10,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod about;
 pub mod conditions;
 pub mod jid;
 pub mod lane;
