@@ -20,7 +20,7 @@ pub use handshake::{PeerFacts, Presented, accept, accept_for, connect};
 pub use identity::{Identity, IdentityConcern, IdentityError};
 pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names, xmpp_remark};
 pub use roots::{Roots, RootsError};
-pub use store::{IdentityStore, NoIdentity};
+pub use store::{IdentityStore, NoIdentity, RootsStore};
 
 mod certificate;
 mod chain;
@@ -34,6 +34,7 @@ mod roots;
 mod store;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tickets;
 mod verifier;
 
 /// Text of a foreign certificate made fit for logs and error messages: no control characters, no characters that change the
