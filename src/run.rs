@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{error, info, warn};
 
@@ -18,6 +19,7 @@ use crate::config::{Config, Listener};
 use crate::context::Context;
 use crate::net::listener::{ListenLimits, bind, serve};
 use crate::net::now;
+use crate::renew::{self, Renewal};
 use crate::{sip_frontend, xmpp_frontend};
 
 /// How long a stopping gateway waits for the disk to take the last changes.
@@ -39,7 +41,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let limits = config.limits.clone();
-    let context = setup::context(&config)?;
+    let renewal = Renewal::open(&config, SystemTime::now())?;
+    let in_use = renewal.in_use()?;
+    let context = setup::context(&config, &in_use)?;
     let waiters = setup::Waiters(Arc::downgrade(&context.gateway));
     context.store.start(Arc::new(waiters)).context("cannot start the store's thread")?;
     let restored = context.gateway.restore(now())?;
@@ -87,6 +91,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         services.spawn(sip_frontend::next_hop::serve(Arc::clone(&context), index));
     }
     services.spawn(keep_time(Arc::clone(&context)));
+    let (gateway, order) = (Arc::clone(&context.gateway), Arc::clone(&signals.renew));
+    services.spawn(renew::serve(renewal, in_use, gateway, limits.file_check, order));
 
     info!(listening = bound.join(", "), domains = %setup::domains(&config), partners = config.partners.len(), "ready");
     let reason = tokio::select! {
@@ -192,6 +198,8 @@ struct Signals {
     interrupt: Signal,
     hang_up: Signal,
     status: Signal,
+    /// Rings when certificates and roots are to be looked at.
+    renew: Arc<Notify>,
 }
 
 impl Signals {
@@ -201,6 +209,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             status: signal(SignalKind::user_defined1())?,
+            renew: Arc::default(),
         })
     }
 
@@ -211,10 +220,7 @@ impl Signals {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.status.recv() => status::log(&context.gateway),
-                _ = self.hang_up.recv() => info!(
-                    "SIGHUP: nothing is reloaded, the configuration is read at start only; to put a change in force: \
-                     nuncio check config, then restart"
-                ),
+                _ = self.hang_up.recv() => self.renew.notify_one(),
             }
         }
     }

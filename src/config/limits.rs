@@ -283,12 +283,17 @@ pub struct Limits {
     pub store: StoreLimits,
     /// How long a stopping node waits for its queues to empty and its streams to close.
     pub drain: Duration,
+    /// How often files with certificates, keys and roots are looked at.
+    pub file_check: Duration,
 }
 
 impl Limits {
     /// Default of [`Limits::drain`].
     pub const DRAIN: Duration = secs(20);
     pub(super) const DRAIN_RANGE: (Duration, Duration) = (secs(1), secs(600));
+    /// Default of [`Limits::file_check`].
+    pub const FILE_CHECK: Duration = secs(10);
+    pub(super) const FILE_CHECK_RANGE: (Duration, Duration) = (ms(100), secs(24 * 3600));
 }
 
 impl Default for Limits {
@@ -300,6 +305,7 @@ impl Default for Limits {
             presence: PresenceLimits::default(),
             store: StoreLimits::default(),
             drain: Self::DRAIN,
+            file_check: Self::FILE_CHECK,
         }
     }
 }
@@ -308,14 +314,26 @@ impl Section for Limits {
     fn keys() -> Vec<Key> {
         let section =
             |name, doc, table| Key { name, doc, presence: Presence::Default("{}".to_owned()), shape: table };
-        let (min, max) = Self::DRAIN_RANGE;
+        let duration = |name, doc, default: Duration, (min, max): (Duration, Duration)| Key {
+            name,
+            doc,
+            presence: Presence::Default(default.toml()),
+            shape: Shape::Value(format!("duration, {} to {}", min.text(), max.text())),
+        };
         vec![
-            Key {
-                name: "drain",
-                doc: "How long a stopping node waits for its queues to empty and its streams to close.",
-                presence: Presence::Default(Self::DRAIN.toml()),
-                shape: Shape::Value(format!("duration, {} to {}", min.text(), max.text())),
-            },
+            duration(
+                "drain",
+                "How long a stopping node waits for its queues to empty and its streams to close.",
+                Self::DRAIN,
+                Self::DRAIN_RANGE,
+            ),
+            duration(
+                "file_check",
+                "How often the files with certificates, keys and roots are looked at. What is new is used for new \
+                 connections; SIGHUP has them looked at at once.",
+                Self::FILE_CHECK,
+                Self::FILE_CHECK_RANGE,
+            ),
             section("sip", "Limits of the SIP side.", Shape::Table(SipLimits::keys)),
             section("xmpp", "Limits of the XMPP side.", Shape::Table(XmppLimits::keys)),
             section("pair", "Limits of one pair (SIP user, XMPP user).", Shape::Table(PairLimits::keys)),
@@ -326,12 +344,16 @@ impl Section for Limits {
 
     fn read(section: &mut Sectioned<'_, '_>) -> Self {
         let mut limits = Self::default();
-        let (min, max) = Self::DRAIN_RANGE;
-        section.each("drain", |node, reader| {
-            if let Some(drain) = Limit::read(node, reader, "duration", min, max) {
-                limits.drain = drain;
-            }
-        });
+        for (name, field, (min, max)) in [
+            ("drain", &mut limits.drain, Self::DRAIN_RANGE),
+            ("file_check", &mut limits.file_check, Self::FILE_CHECK_RANGE),
+        ] {
+            section.each(name, |node, reader| {
+                if let Some(duration) = Limit::read(node, reader, "duration", min, max) {
+                    *field = duration;
+                }
+            });
+        }
         section.each("sip", |node, reader| limits.sip = reader.section(node).unwrap_or_default());
         section.each("xmpp", |node, reader| limits.xmpp = reader.section(node).unwrap_or_default());
         section.each("pair", |node, reader| limits.pair = reader.section(node).unwrap_or_default());

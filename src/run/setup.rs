@@ -1,10 +1,9 @@
 //! From the configuration to what the running program needs.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use compact_str::CompactString;
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
@@ -25,15 +24,16 @@ use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family};
 use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings};
 use crate::net::now;
+use crate::renew::InUse;
 use crate::store::{Committed, Keep, Outcome, Store, StoreOptions, Ticket};
-use crate::tls::{ClientTls, Identity, IdentityStore, Roots, ServerTls};
+use crate::tls::{ClientTls, ServerTls};
 use crate::xmpp_frontend;
 
 /// Everything the tasks share, ready to run.
 ///
 /// # Errors
 /// A file that cannot be used, with what to do about it.
-pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
+pub(super) fn context(config: &Config, in_use: &InUse) -> anyhow::Result<Arc<Context>> {
     let environment = Arc::new(Runtime { context: OnceLock::new(), handle: Handle::current() });
     let store = Arc::new(store(config)?);
     let gateway = Gateway::new(
@@ -50,8 +50,8 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         gateway: Arc::new(gateway),
         store,
         dns: Dns::new(&dns)?,
-        sip: sip_side(config)?,
-        xmpp: xmpp_side(config)?,
+        sip: sip_side(config, in_use)?,
+        xmpp: xmpp_side(config, in_use)?,
         stop: CancellationToken::new(),
         hurry: CancellationToken::new(),
         release: CancellationToken::new(),
@@ -292,26 +292,15 @@ fn leave(connect: &config::Connect, timeout: Duration) -> Leave {
     Leave { source: connect.source_address, family, timeout }
 }
 
-fn identity(files: &config::Identity) -> anyhow::Result<Arc<Identity>> {
-    Ok(Arc::new(Identity::load(&files.certificate, &files.key)?))
-}
-
-fn roots(file: Option<&Path>) -> anyhow::Result<Roots> {
-    Ok(match file {
-        Some(file) => Roots::from_pem_file(file)?,
-        None => Roots::system()?,
-    })
-}
-
-fn sip_side(config: &Config) -> anyhow::Result<SipSide> {
+fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
     let (sip, limits) = (&config.sip, &config.limits.sip);
-    let identities = Arc::new(IdentityStore::single(identity(&sip.identity).context("sip.certificate")?));
+    let identities = Arc::clone(&in_use.sip_identities);
     Ok(SipSide {
         name: sip.name.to_string(),
         server: ServerTls::new(Arc::clone(&identities))?,
         identities,
         client: ClientTls::new()?,
-        roots: roots(Some(&sip.roots)).context("sip.roots")?,
+        roots: Arc::clone(&in_use.sip_roots),
         leave: leave(&sip.connect, limits.connect),
         limits: nuncio_sip::Limits {
             head: limits.head,
@@ -345,14 +334,9 @@ fn sip_side(config: &Config) -> anyhow::Result<SipSide> {
     })
 }
 
-fn xmpp_side(config: &Config) -> anyhow::Result<XmppSide> {
+fn xmpp_side(config: &Config, in_use: &InUse) -> anyhow::Result<XmppSide> {
     let limits = &config.limits.xmpp;
-    let mut identities = Vec::new();
-    for (files, domains) in config.certificates.iter() {
-        let domains = domains.into_iter().map(|domain| domain.as_str().to_owned()).collect();
-        identities.push((domains, identity(files).context("[[certificate]]")?));
-    }
-    let identities = Arc::new(IdentityStore::new(identities)?);
+    let identities = Arc::clone(&in_use.xmpp_identities);
     let served: Vec<Domain> = config.sip.domains.iter().map(domain).collect::<anyhow::Result<_>>()?;
     let stream_limits = StreamLimits {
         pre_auth_total: limits.pre_auth_stanza,
@@ -375,7 +359,7 @@ fn xmpp_side(config: &Config) -> anyhow::Result<XmppSide> {
         server: ServerTls::new(Arc::clone(&identities))?,
         identities,
         client: ClientTls::new()?,
-        roots: roots(config.xmpp.roots.as_deref()).context("xmpp.roots")?,
+        roots: Arc::clone(&in_use.xmpp_roots),
         leave: leave(&config.xmpp.connect, limits.connect),
         inbound: InboundConfig { limits: stream_limits, timeouts, ..InboundConfig::new(served.into()) },
         limits: stream_limits,

@@ -85,7 +85,7 @@ pub(super) fn recognise(context: &Context, facts: &PeerFacts) -> SipPeer {
             expected_names(context).join(", ")
         ));
     };
-    match facts.judge(&context.sip.roots, SystemTime::now()) {
+    match facts.judge(&context.sip.roots.current(), SystemTime::now()) {
         ChainStatus::Valid => {}
         status => return SipPeer::Unlisted(format!("its certificate is not trusted: {status}")),
     }

@@ -12,6 +12,7 @@
 pub use tokio_rustls::TlsStream;
 pub use tokio_rustls::rustls::pki_types::CertificateDer;
 
+pub(crate) use certificate::digest;
 pub use certificate::{CertificateError, PeerCertificate, SanName, Usage};
 pub use chain::{ChainStatus, judge_chain};
 pub use config::{ClientTls, ServerTls, TlsVersion};

@@ -57,7 +57,7 @@ impl IdentityStore {
     /// When there is none; the old ones then stay.
     pub fn replace(&self, identities: Vec<(Vec<String>, Arc<Identity>)>) -> Result<(), NoIdentity> {
         self.current.store(Arc::new(Identities::new(identities)?));
-        // After the identities: a ticket made meanwhile is of the old keys, and so only refused too often.
+        // After the identities: a session begun under the old ones in between gets a ticket of the old keys.
         self.generation.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
