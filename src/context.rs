@@ -14,7 +14,7 @@ use crate::config::HostPort;
 use crate::dns::{Dns, Family};
 use crate::gateway::Gateway;
 use crate::store::Store;
-use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, RootsStore, ServerTls};
+use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Proof, RootsStore, ServerTls};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
@@ -89,9 +89,9 @@ pub struct Leave {
 }
 
 impl XmppSide {
-    /// What TLS showed about a partner, judged against our roots now (resumed sessions as well).
-    pub fn facts(&self, peer: &PeerFacts) -> TlsFacts {
-        let chain = match peer.judge(&self.roots.current(), SystemTime::now()) {
+    /// What TLS showed about a partner, judged now against what is asked of him (resumed sessions as well).
+    pub fn facts(&self, peer: &PeerFacts, proof: &Proof) -> TlsFacts {
+        let chain = match proof.judge(peer, &self.roots.current(), SystemTime::now()) {
             tls::ChainStatus::Valid => ChainStatus::Trusted,
             tls::ChainStatus::Missing => ChainStatus::Absent,
             other => ChainStatus::Untrusted(other.to_string().into()),

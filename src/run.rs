@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::net::listener::{ListenLimits, bind, serve};
 use crate::net::now;
 use crate::renew::{self, Renewal};
+use crate::tls::Proof;
 use crate::{sip_frontend, xmpp_frontend};
 
 /// How long a stopping gateway waits for the disk to take the last changes.
@@ -92,7 +93,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     services.spawn(keep_time(Arc::clone(&context)));
     let (gateway, order) = (Arc::clone(&context.gateway), Arc::clone(&signals.renew));
-    services.spawn(renew::serve(renewal, in_use, gateway, limits.file_check, order));
+    let federate = {
+        let (config, gateway) = (Arc::new(config.clone()), Arc::clone(&gateway));
+        move |proofs: &[Arc<Proof>]| match setup::federation(&config, proofs) {
+            Ok(federation) => gateway.set_federation(federation),
+            Err(error) => error!("what partners' certificates are held against stays as it was: {error:#}"),
+        }
+    };
+    services.spawn(renew::serve(renewal, in_use, gateway, limits.file_check, order, federate));
 
     info!(listening = bound.join(", "), domains = %setup::domains(&config), partners = config.partners.len(), "ready");
     let reason = tokio::select! {

@@ -12,6 +12,7 @@
 
 mod answers;
 mod counters;
+mod federation;
 mod from_sip;
 mod from_xmpp;
 mod hops;
@@ -52,6 +53,7 @@ use parking_lot::Mutex;
 use tracing::error;
 
 pub use counters::{Counter, Counters};
+pub use federation::{Federation, PartnerStreams, StreamPlace};
 pub use from_sip::SipPeer;
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
@@ -216,7 +218,7 @@ pub struct Settings {
     /// Pairs of the process before this one that take up their work in a second.
     pub restart_rate: u32,
     pub lane: LaneConfig,
-    /// Most inbound streams of one remote domain at a time.
+    /// Most inbound streams at a time of a partner of whom nothing else is said.
     pub streams_per_domain: usize,
     /// Entries in the list of refused domains.
     pub refused_domains: usize,
@@ -230,6 +232,7 @@ pub struct Settings {
 pub struct Gateway {
     settings: Settings,
     policy: ArcSwap<Snapshot>,
+    federation: ArcSwap<Federation>,
     remotes: DashMap<CompactString, Arc<Remote>>,
     connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
@@ -272,6 +275,7 @@ impl Gateway {
             ending: AtomicBool::new(false),
             settings,
             policy: ArcSwap::from_pointee(policy),
+            federation: ArcSwap::from_pointee(Federation::default()),
             remotes: DashMap::new(),
             connections: DashMap::new(),
             front_ends,
@@ -342,16 +346,6 @@ impl Gateway {
             token.push_str(std::str::from_utf8(&digits).unwrap_or_default());
         }
         token
-    }
-
-    /// Counts an inbound stream of a remote domain. `false`: it is one too many.
-    pub fn stream_established(&self, remote: &str) -> bool {
-        self.remote(remote).enter_stream(self.settings.streams_per_domain)
-    }
-
-    /// A stream that was counted has ended.
-    pub fn stream_ended(&self, remote: &str) {
-        self.remote(remote).leave_stream();
     }
 
     /// Records a stream header from a domain that is no partner.

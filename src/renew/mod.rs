@@ -1,4 +1,4 @@
-//! Certificates, keys and roots that are replaced on disk while the gateway runs (TLS-19).
+//! Certificates, keys, roots and revocation lists that are replaced on disk while the gateway runs (TLS-19).
 //!
 //! The files are looked at from time to time, and at once when somebody says so (SIGHUP). What they hold is put in use for
 //! new handshakes; connections go on as they are. What cannot be used is refused, loudly, and what was in use stays.
@@ -18,9 +18,9 @@ use crate::checks::Level;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::net::contain::contained_now;
-use crate::tls::{Identity, IdentityStore, NoIdentity, RootsStore, date};
+use crate::tls::{Identity, IdentityStore, NoIdentity, Proof, RootsStore, date};
 use slot::{Occasion, Slot, Step};
-use sources::{IdentityFiles, RootsFile, said};
+use sources::{IdentityFiles, ProofFiles, RootsFile, said};
 
 /// Identities with the domains they are for.
 type Identities = Vec<(Vec<String>, Arc<Identity>)>;
@@ -31,6 +31,8 @@ pub struct Renewal {
     xmpp_identities: Vec<Slot<IdentityFiles>>,
     sip_roots: Slot<RootsFile>,
     xmpp_roots: Slot<RootsFile>,
+    /// In the order of the partners.
+    proofs: Vec<Slot<ProofFiles>>,
 }
 
 /// What is in use, for handshakes.
@@ -44,6 +46,8 @@ pub struct InUse {
     pub sip_roots: Arc<RootsStore>,
     /// For partners.
     pub xmpp_roots: Arc<RootsStore>,
+    /// What was loaded for each partner, in their order.
+    pub proofs: Vec<Arc<Proof>>,
 }
 
 impl Renewal {
@@ -64,6 +68,11 @@ impl Renewal {
             xmpp_identities,
             sip_roots: open(RootsFile::new(Some(&config.sip.roots)), now, "sip.roots")?,
             xmpp_roots: open(RootsFile::new(config.xmpp.roots.as_ref()), now, "xmpp.roots")?,
+            proofs: config
+                .partners
+                .iter()
+                .map(|partner| open(ProofFiles::of(partner), now, "[[partner]]"))
+                .collect::<anyhow::Result<_>>()?,
         })
     }
 
@@ -77,6 +86,7 @@ impl Renewal {
             xmpp_identities: Arc::new(IdentityStore::new(self.identities())?),
             sip_roots: Arc::new(RootsStore::new(Arc::clone(self.sip_roots.current()))),
             xmpp_roots: Arc::new(RootsStore::new(Arc::clone(self.xmpp_roots.current()))),
+            proofs: self.proofs(),
         })
     }
 
@@ -85,14 +95,20 @@ impl Renewal {
         slots.map(|slot| (names(slot.source()), Arc::clone(slot.current()))).collect()
     }
 
+    fn proofs(&self) -> Vec<Arc<Proof>> {
+        self.proofs.iter().map(|slot| Arc::clone(slot.current())).collect()
+    }
+
     /// Looks at everything, puts in use what is new, and then says so in the log.
-    fn step(&mut self, occasion: Occasion, in_use: &InUse) {
+    fn step(&mut self, occasion: Occasion, in_use: &InUse, federate: &impl Fn(&[Arc<Proof>])) {
         let (instant, now) = (Instant::now(), SystemTime::now());
         let sip = self.sip_identity.step(occasion, instant, now);
         let each = self.xmpp_identities.iter_mut().map(|slot| slot.step(occasion, instant, now));
         let xmpp: Vec<Step> = each.collect();
         let sip_roots = self.sip_roots.step(occasion, instant, now);
         let xmpp_roots = self.xmpp_roots.step(occasion, instant, now);
+        let each = self.proofs.iter_mut().map(|slot| slot.step(occasion, instant, now));
+        let proofs: Vec<Step> = each.collect();
 
         if sip == Step::Renewed {
             put_in_use(&in_use.sip_identities, vec![(Vec::new(), Arc::clone(self.sip_identity.current()))]);
@@ -106,6 +122,9 @@ impl Renewal {
         if xmpp_roots == Step::Renewed {
             in_use.xmpp_roots.replace(Arc::clone(self.xmpp_roots.current()));
         }
+        if proofs.contains(&Step::Renewed) {
+            federate(&self.proofs());
+        }
 
         tell_of_identity(&self.sip_identity, &sip, now);
         for (slot, step) in self.xmpp_identities.iter().zip(&xmpp) {
@@ -113,6 +132,15 @@ impl Renewal {
         }
         tell_of_roots(&self.sip_roots, &sip_roots, "sip.roots");
         tell_of_roots(&self.xmpp_roots, &xmpp_roots, "xmpp.roots");
+        for (slot, step) in self.proofs.iter().zip(&proofs) {
+            tell(
+                step,
+                || slot.source().name(),
+                |name| {
+                    info!("{name}: renewed; new connections are judged by it");
+                },
+            );
+        }
     }
 }
 
@@ -123,17 +151,18 @@ pub async fn serve(
     gateway: Arc<Gateway>,
     every: Duration,
     order: Arc<Notify>,
+    federate: impl Fn(&[Arc<Proof>]) + Clone + Send + 'static,
 ) {
     loop {
         let occasion = tokio::select! {
             () = order.notified() => Occasion::Order,
             () = tokio::time::sleep(every) => Occasion::Interval,
         };
-        let (in_use, gateway) = (in_use.clone(), Arc::clone(&gateway));
+        let (in_use, gateway, federate) = (in_use.clone(), Arc::clone(&gateway), federate.clone());
         // A file may be on a disk that does not answer.
         let looked = tokio::task::spawn_blocking(move || {
             let panics = &gateway.counters().tasks_panicked;
-            let step = || renewal.step(occasion, &in_use);
+            let step = || renewal.step(occasion, &in_use, &federate);
             let _ = contained_now("a look at certificates and roots", panics, step);
             renewal
         });
@@ -144,7 +173,7 @@ pub async fn serve(
         };
         if occasion == Occasion::Order {
             info!(
-                "SIGHUP: certificates, keys and roots were looked at; the configuration itself is read at start only"
+                "SIGHUP: certificates, keys, roots and revocation lists were looked at; the configuration itself is read at start only"
             );
         }
     }
@@ -165,18 +194,11 @@ fn put_in_use(store: &IdentityStore, identities: Identities) {
 }
 
 fn tell_of_identity(slot: &Slot<IdentityFiles>, step: &Step, now: SystemTime) {
-    let (name, certificate) = (slot.source().name(), slot.current().certificate());
-    match step {
-        Step::Same => {}
-        Step::Refused(why) => {
-            let in_use = certificate.to_string();
-            error!(
-                in_use,
-                "{name}: what is on disk now is not used: {why}; what was used before stays in use"
-            );
-        }
-        Step::Recovered => info!("{name}: the files hold again what is in use"),
-        Step::Renewed => {
+    let certificate = slot.current().certificate();
+    tell(
+        step,
+        || slot.source().name(),
+        |name| {
             let (serial, sha256) = (&certificate.serial, hex(&certificate.sha256));
             let until = date(certificate.not_after);
             info!(serial, sha256, until, "{name}: renewed; new connections are shown it");
@@ -187,21 +209,32 @@ fn tell_of_identity(slot: &Slot<IdentityFiles>, step: &Step, now: SystemTime) {
                     Level::Wrong => error!("{name}: {}", said(&finding)),
                 }
             }
-        }
+        },
+    );
+    if matches!(step, Step::Refused(_)) {
+        info!("in use stays {certificate}");
     }
 }
 
 fn tell_of_roots(slot: &Slot<RootsFile>, step: &Step, key: &str) {
+    tell(
+        step,
+        || key.to_owned(),
+        |name| {
+            let (roots, source) = (slot.current().len(), slot.current().source());
+            info!(roots, source, "{name}: renewed; new connections are judged by it");
+        },
+    );
+}
+
+fn tell(step: &Step, name: impl Fn() -> String, renewed: impl FnOnce(&str)) {
     match step {
         Step::Same => {}
         Step::Refused(why) => {
-            error!("{key}: what is there now is not used: {why}; what was used before stays in use");
+            error!("{}: what is on disk now is not used: {why}; what was used before stays in use", name());
         }
-        Step::Recovered => info!("{key}: the file holds again what is in use"),
-        Step::Renewed => {
-            let (roots, source) = (slot.current().len(), slot.current().source());
-            info!(roots, source, "{key}: renewed; new connections are judged by it");
-        }
+        Step::Recovered => info!("{}: the files hold again what is in use", name()),
+        Step::Renewed => renewed(&name()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is made anew when its files change: certificates with their keys, and roots.
+//! What is made anew when its files change: certificates with their keys, roots, revocation lists.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use super::slot::{Contents, Source};
 use crate::checks::{self, Finding, Level};
-use crate::config::{self, Config, Domain};
-use crate::tls::{CertificateDer, Identity, Roots};
+use crate::config::{self, Config, Domain, Partner};
+use crate::tls::{CertificateDer, Identity, Proof, Roots};
 
 /// A certificate of ours with its key.
 pub(super) struct IdentityFiles {
@@ -99,6 +99,55 @@ impl Source for IdentityFiles {
     }
 }
 
+/// What the certificates of one partner are held against.
+pub(super) struct ProofFiles {
+    partner: Partner,
+    files: Vec<PathBuf>,
+}
+
+impl ProofFiles {
+    pub(super) fn of(partner: &Partner) -> Self {
+        let files = [&partner.roots, &partner.crls].into_iter().flatten().cloned().collect();
+        Self { partner: partner.clone(), files }
+    }
+
+    /// What it is called, for people.
+    pub(super) fn name(&self) -> String {
+        format!("[[partner]] {}, roots and crls", self.partner.domain.to_unicode())
+    }
+}
+
+impl Source for ProofFiles {
+    type Thing = Proof;
+
+    fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    fn read(&self) -> Result<Contents, String> {
+        read(&self.files)
+    }
+
+    fn make(&self, contents: &[Vec<u8>], _: Option<&Proof>, _: SystemTime) -> Result<Proof, String> {
+        let partner = &self.partner;
+        let mut contents = contents.iter();
+        let mut proof =
+            Proof::default().with_pins(partner.pins.iter().map(|pin| pin.0), partner.pins_replace_roots);
+        if let Some(file) = &partner.roots
+            && let Some(text) = contents.next()
+        {
+            let roots = Roots::from_pem(text, file).map_err(|error| error.to_string())?;
+            proof = proof.with_roots(roots);
+        }
+        if let Some(file) = &partner.crls
+            && let Some(text) = contents.next()
+        {
+            proof = proof.with_crls(text, file).map_err(|error| error.to_string())?;
+        }
+        Ok(proof)
+    }
+}
+
 impl RootsFile {
     /// `None`: those of the system, which are read again only when somebody says so.
     pub(super) fn new(file: Option<&PathBuf>) -> Self {
@@ -146,4 +195,116 @@ fn read(files: &[PathBuf]) -> Result<Contents, String> {
     let one =
         |file: &PathBuf| fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()));
     files.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::config::Sources;
+    use crate::renew::slot::{Occasion, Slot, Step};
+    use crate::tls::testing::{Ca, Issued, San, now, san, validity};
+    use crate::tls::{ChainStatus, judge_chain};
+
+    /// The least that a gateway needs, all files in one folder.
+    fn config(folder: &Path, partner: &str) -> Arc<Config> {
+        let text = include_str!("../../tests/config/right/minimal.toml");
+        let text = text.replace("pki/", &format!("{}/", folder.display())) + partner;
+        let sources = Sources::new().toml("nuncio.toml", &text).trusting_paths();
+        Arc::new(Config::load(&sources, &|_, _| Ok(())).unwrap().0)
+    }
+
+    fn put(folder: &Path, issued: &Issued) {
+        fs::write(folder.join("contoso.pem"), issued.pem()).unwrap();
+        fs::write(folder.join("contoso.key"), issued.key_pem()).unwrap();
+    }
+
+    fn expired(ca: &Ca) -> Issued {
+        ca.issue("contoso.com", |params| {
+            san(params, &[San::Dns("contoso.com")]);
+            validity(params, 2020, 2025);
+        })
+    }
+
+    fn opened(folder: &Path) -> Slot<IdentityFiles> {
+        let config = config(folder, "");
+        let (files, domains) = config.certificates.iter().next().unwrap();
+        let domains = domains.into_iter().cloned().collect();
+        Slot::open(IdentityFiles::of_domains(&config, files, domains), now()).unwrap()
+    }
+
+    #[test]
+    fn tls_19_an_expired_certificate_replaces_only_one_that_peers_refuse_already() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = Ca::new("Root");
+        fs::write(folder.path().join("roots.pem"), ca.pem()).unwrap();
+        put(folder.path(), &ca.server(&["contoso.com"]));
+        let mut slot = opened(folder.path());
+        put(folder.path(), &expired(&ca));
+        let step = slot.step(Occasion::Order, Instant::now(), now());
+        assert!(matches!(&step, Step::Refused(why) if why.contains("it expired on 2025-01-01")), "{step:?}");
+
+        let mut slot = opened(folder.path());
+        put(folder.path(), &expired(&ca));
+        assert_eq!(slot.step(Occasion::Order, Instant::now(), now()), Step::Renewed);
+    }
+
+    #[test]
+    fn tls_19_a_certificate_of_tomorrow_is_taken_tomorrow() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = Ca::new("Root");
+        fs::write(folder.path().join("roots.pem"), ca.pem()).unwrap();
+        put(folder.path(), &ca.server(&["contoso.com"]));
+        let mut slot = opened(folder.path());
+        let early = ca.issue("contoso.com", |params| {
+            san(params, &[San::Dns("contoso.com")]);
+            validity(params, 2030, 2035);
+        });
+        put(folder.path(), &early);
+        let (instant, begins) = (Instant::now(), early.facts().not_before);
+        assert!(matches!(slot.step(Occasion::Order, instant, now()), Step::Refused(_)));
+        let before = begins - Duration::from_secs(1);
+        assert_eq!(slot.step(Occasion::Interval, instant, before), Step::Same);
+        assert_eq!(slot.step(Occasion::Interval, instant, begins), Step::Renewed);
+    }
+
+    #[test]
+    fn tls_15_and_tls_19_roots_of_a_partner_are_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (Ca::new("One"), Ca::new("Two"));
+        let file = folder.path().join("partner.pem");
+        fs::write(&file, one.pem()).unwrap();
+        let config = config(folder.path(), &format!("roots = {file:?}\n"));
+        let mut slot = Slot::open(ProofFiles::of(config.partners.iter().next().unwrap()), now()).unwrap();
+        let judged = |slot: &Slot<ProofFiles>, ca: &Ca| {
+            let chain = ca.server(&["fabrikam.com"]).chain;
+            let roots = slot.current().own_roots().unwrap();
+            judge_chain(&chain, roots, now())
+        };
+        assert_eq!(judged(&slot, &one), ChainStatus::Valid);
+        fs::write(&file, two.pem()).unwrap();
+        assert_eq!(slot.step(Occasion::Order, Instant::now(), now()), Step::Renewed);
+        assert_eq!(judged(&slot, &two), ChainStatus::Valid);
+        assert!(!judged(&slot, &one).is_valid());
+        fs::write(&file, "").unwrap();
+        assert!(matches!(slot.step(Occasion::Order, Instant::now(), now()), Step::Refused(_)));
+        assert_eq!(judged(&slot, &two), ChainStatus::Valid, "what was in use stays");
+    }
+
+    #[test]
+    fn tls_09_revocation_lists_are_taken_with_and_without_roots() {
+        let folder = tempfile::tempdir().unwrap();
+        let (roots, lists) = (folder.path().join("partner.pem"), folder.path().join("lists.pem"));
+        fs::write(&roots, Ca::new("Own").pem()).unwrap();
+        fs::write(&lists, "no list").unwrap();
+        // Whether they are read shows in that they are refused.
+        for partner in [format!("crls = {lists:?}\n"), format!("roots = {roots:?}\ncrls = {lists:?}\n")] {
+            let config = config(folder.path(), &partner);
+            let opened = Slot::open(ProofFiles::of(config.partners.iter().next().unwrap()), now());
+            let error = opened.err().unwrap();
+            assert!(error.contains("lists.pem has no revocation list"), "{error}");
+        }
+    }
 }

@@ -22,11 +22,14 @@ use super::node_key;
 use crate::config::{self, Config, LogAddresses, PartnerType, SipUsers};
 use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family};
-use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings};
+use crate::gateway::{
+    Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits, Route,
+    Settings,
+};
 use crate::net::now;
 use crate::renew::InUse;
 use crate::store::{Committed, Keep, Outcome, Store, StoreOptions, Ticket};
-use crate::tls::{ClientTls, ServerTls};
+use crate::tls::{ClientTls, Proof, ServerTls};
 use crate::xmpp_frontend;
 
 /// Everything the tasks share, ready to run.
@@ -44,6 +47,7 @@ pub(super) fn context(config: &Config, in_use: &InUse) -> anyhow::Result<Arc<Con
         Arc::clone(&store) as Arc<dyn Keep>,
         Box::new(Arc::clone(&environment)),
     );
+    gateway.set_federation(federation(config, &in_use.proofs)?);
     let dns =
         DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
     let context = Arc::new(Context {
@@ -225,6 +229,24 @@ fn snapshot(config: &Config) -> anyhow::Result<Snapshot> {
     Ok(snapshot.with_users(users(&config.policy)?).with_consent_lifetime(config.policy.consent))
 }
 
+/// How streams with each partner are made; the proofs are in the order of the partners.
+pub(super) fn federation(config: &Config, proofs: &[Arc<Proof>]) -> anyhow::Result<Federation> {
+    let mut partners = Vec::with_capacity(config.partners.len());
+    for (partner, proof) in config.partners.iter().zip(proofs) {
+        let streams = PartnerStreams {
+            partner: domain(&partner.domain)?.as_str().into(),
+            negotiation: partner.negotiation,
+            rules: partner.rules,
+            keep_alive: partner.keep_alive,
+            connection_limit: partner.connection_limit,
+            proxy: partner.proxy.clone(),
+            proof: Arc::clone(proof),
+        };
+        partners.push((streams, names(partner.domains())?));
+    }
+    Ok(Federation::new(partners))
+}
+
 fn users(policy: &config::Policy) -> anyhow::Result<UserPolicy> {
     let verdict = |verdict| match verdict {
         config::Verdict::Allow => Verdict::Allow,
@@ -360,7 +382,7 @@ fn xmpp_side(config: &Config, in_use: &InUse) -> anyhow::Result<XmppSide> {
         identities,
         client: ClientTls::new()?,
         roots: Arc::clone(&in_use.xmpp_roots),
-        leave: leave(&config.xmpp.connect, limits.connect),
+        leave: leave(&config.xmpp.connect.connect, limits.connect),
         inbound: InboundConfig { limits: stream_limits, timeouts, ..InboundConfig::new(served.into()) },
         limits: stream_limits,
         timeouts,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
 use nuncio_translate::Moment;
@@ -17,10 +17,14 @@ use nuncio_xmpp::{Domain, Element, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
-use crate::gateway::Gateway;
+use crate::context::XmppSide;
+use crate::gateway::{Gateway, StreamPlace};
 use crate::log_limit::{Cause, Source};
 use crate::net::listener::Unauthenticated;
 use crate::net::session::{End, Next, Session};
+use crate::tls::PeerFacts;
+
+use super::presented::Presented;
 
 /// What a peer is told whose domain is no partner of ours.
 const NOT_A_PARTNER: &str =
@@ -56,8 +60,12 @@ pub struct InboundSession {
     wake: Arc<Notify>,
     /// Held until the stream is established.
     until_established: Option<Unauthenticated>,
-    /// This stream's place among those of its domain.
-    counted: bool,
+    /// Held until the stream is established.
+    presented: Option<Presented>,
+    /// Its certificate does not prove what it is after all: nothing it sends is taken.
+    disproved: bool,
+    /// This stream's place among those of its partner.
+    place: Option<StreamPlace>,
 }
 
 impl InboundSession {
@@ -81,7 +89,9 @@ impl InboundSession {
             next: Next::Run,
             wake: Arc::new(Notify::new()),
             until_established: None,
-            counted: false,
+            presented: None,
+            disproved: false,
+            place: None,
         }
     }
 
@@ -93,6 +103,13 @@ impl InboundSession {
     /// The domain of ours the peer asked for: its certificate is shown.
     pub fn local(&self) -> Option<&Domain> {
         self.stream.local()
+    }
+
+    /// What TLS shows of the peer, as far as it is known who it should be. It is judged again when that is known.
+    pub fn judge(&mut self, xmpp: &XmppSide, peer: PeerFacts) -> TlsFacts {
+        let (facts, presented) = Presented::judge(xmpp, &self.gateway, peer, self.stream.claimed());
+        self.presented = Some(presented);
+        facts
     }
 
     pub fn tls_established(&mut self, facts: TlsFacts, now: Moment) {
@@ -149,19 +166,21 @@ impl InboundSession {
                     }
                     self.until_established = None;
                     self.lang = established.lang.map(Into::into);
-                    self.counted = self.gateway.stream_established(established.remote.as_str());
+                    self.place = self.gateway.stream_established(established.remote.as_str());
                     let remote = established.remote;
-                    if !self.counted {
+                    self.disprove(&remote, now);
+                    if self.place.is_none() && !self.disproved {
                         let source = Source::Domain(remote.as_str());
                         if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
                             warn!(partner = remote.as_str(), peer = %self.peer,
-                                "stream closed: the partner has as many as limits.xmpp.connections_per_partner allows");
+                                "stream closed: the partner has as many as his connection_limit allows");
                         }
                         let error = (StreamCondition::PolicyViolation, "too many streams of your domain");
                         self.stream.close(now.instant, Some(error));
                     }
                     self.domains = Some((established.local, remote));
                 }
+                Output::Stanza(_) | Output::BadAddress { .. } if self.disproved => {}
                 Output::Stanza(stanza) => self.take(Held::Stanza(stanza), now),
                 Output::BadAddress { element, .. } => self.take(Held::BadAddress(Box::new(element)), now),
                 Output::Unasked(element) => {
@@ -178,6 +197,22 @@ impl InboundSession {
                 Output::Abort => self.next = Next::Abort,
             }
         }
+    }
+
+    /// Ends the stream if the certificate does not prove `remote` by what is asked of that partner.
+    fn disprove(&mut self, remote: &Domain, now: Moment) {
+        let Some(presented) = self.presented.take() else { return };
+        let Some(status) = presented.disproves(&self.gateway, remote, SystemTime::now()) else { return };
+        if self.gateway.log_budget().allows(
+            Cause::StreamRefused,
+            Source::Domain(remote.as_str()),
+            now.instant,
+        ) {
+            warn!(partner = remote.as_str(), peer = %self.peer, "stream refused: {status}");
+        }
+        self.disproved = true;
+        self.stream
+            .close(now.instant, Some((StreamCondition::PolicyViolation, "your certificate is not accepted")));
     }
 
     fn log_end(&self, evidence: &Evidence, now: Moment) {
@@ -317,9 +352,7 @@ impl Session for InboundSession {
         // What had arrived whole is still worked on, if there is room for its answer.
         self.run(now);
         self.drop_held(now);
-        if let (true, Some((_, remote))) = (self.counted, &self.domains) {
-            self.gateway.stream_ended(remote.as_str());
-        }
+        self.place = None;
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -165,7 +165,7 @@ async fn tls_15_and_tls_19_new_roots_judge_new_connections_and_let_old_ones_be()
     let mark = town.log.mark();
     fs::write(&file, "")?;
     gateway.signal("HUP").await?;
-    let said = town.log.line_after(mark, "xmpp.roots: what is there now is not used").await?;
+    let said = town.log.line_after(mark, "xmpp.roots: what is on disk now is not used").await?;
     ensure!(said.contains("it is empty"), "{said}");
     town.wingtip_speaks().await?;
 

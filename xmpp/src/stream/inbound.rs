@@ -213,6 +213,11 @@ impl Inbound {
         self.to.as_ref()
     }
 
+    /// The domain the peer claims in its header, authenticated or not.
+    pub fn claimed(&self) -> Option<&Domain> {
+        self.from.as_ref()
+    }
+
     /// The id of the header we sent last. Dialback keys are made for it (XEP-0220 §2.1.2).
     pub fn stream_id(&self) -> Option<&str> {
         self.ids.0.get(self.headers.checked_sub(1)?).map(CompactString::as_str)
