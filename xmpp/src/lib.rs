@@ -15,6 +15,7 @@ pub mod conditions;
 pub mod jid;
 pub mod lane;
 pub mod negotiation;
+pub mod rate;
 pub mod stanza;
 pub mod stream;
 pub mod xml;
