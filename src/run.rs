@@ -19,6 +19,7 @@ use crate::config::{Config, Listener};
 use crate::context::Context;
 use crate::net::listener::{ListenLimits, bind, serve};
 use crate::net::now;
+use crate::net::strangers::StrangerLimits;
 use crate::renew::{self, Renewal};
 use crate::tls::Proof;
 use crate::{sip_frontend, xmpp_frontend};
@@ -61,13 +62,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let bound = [named("sip", &sip_listeners)?, named("xmpp", &xmpp_listeners)?].concat();
     let sip_limits = ListenLimits {
         open: limits.sip.connections,
-        unauthenticated: limits.sip.unauthenticated,
-        unauthenticated_per_address: limits.sip.unauthenticated_per_address,
+        strangers: StrangerLimits {
+            most: limits.sip.unauthenticated,
+            per_address: limits.sip.unauthenticated_per_address,
+            failures_per_address: limits.sip.failures_per_address,
+        },
     };
     let xmpp_limits = ListenLimits {
         open: limits.xmpp.connections,
-        unauthenticated: limits.xmpp.unauthenticated,
-        unauthenticated_per_address: limits.xmpp.unauthenticated_per_address,
+        strangers: StrangerLimits {
+            most: limits.xmpp.unauthenticated,
+            per_address: limits.xmpp.unauthenticated_per_address,
+            failures_per_address: limits.xmpp.failures_per_address,
+        },
     };
     for socket in sip_listeners {
         let shared = Arc::clone(&context);

@@ -7,7 +7,7 @@ use nuncio_xmpp::{NegotiationRules, SaslUse, TlsUse};
 
 use super::address::{Bind, CertificateName, DnsServer, Domain, HostPort, SentBy, SourceAddress};
 use super::contact::ContactUri;
-use super::federation::{ConnectionLimit, Proxy, SpkiPin};
+use super::federation::{ByteRate, ConnectionLimit, Proxy, SpkiPin, StanzaRate};
 use super::limits::Limits;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
@@ -298,6 +298,10 @@ section! {
         "keep_alive" => keep_alive: bool, default "true";
         /// Most inbound streams of all his domains at a time. Absent: `limits.xmpp.connections_per_partner`.
         "connection_limit" => connection_limit: ConnectionLimit, optional;
+        /// Most stanzas of this partner in a second. Absent: `limits.xmpp.stanzas_per_second`.
+        "stanzas_per_second" => stanzas_per_second: StanzaRate, optional;
+        /// Most bytes of this partner in a second. Absent: `limits.xmpp.bytes_per_second`.
+        "bytes_per_second" => bytes_per_second: ByteRate, optional;
         /// Connect here instead of asking DNS; port 5269 unless given. His certificate still has to be for his domain.
         "proxy" => proxy: Proxy, optional;
         /// Root certificates in PEM that his certificates must chain to, instead of those of `xmpp.roots`: no other CA can

@@ -139,10 +139,14 @@ limits! {
         message: usize, "bytes" = 0, 0 => MIB;
         /// Most inbound connections at a time, of each listener.
         connections: usize, "connections" = 1000, 1 => 100_000;
-        /// Most inbound connections at a time that have not shown a certificate yet, of each listener.
+        /// Most inbound connections at a time that have not shown a certificate yet, of each listener. One more takes the
+        /// place of the oldest of the address that has most of them.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
         /// Most of these from one address, or from one /64 network of IPv6.
         unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
+        /// Most inbound connections from one such address in a minute that end without having shown who it is. More are
+        /// closed at once; who proves it may come as often as he likes.
+        failures_per_address: usize, "connections" = 300, 1 => 1_000_000;
         /// Most requests of one connection that wait for their final answer. More: 503.
         pending_per_connection: usize, "requests" = 16_384, 1 => 1_000_000;
         /// Most requests that wait for a connection to the front ends of a domain, beyond `pending_per_connection`. More:
@@ -182,10 +186,19 @@ limits! {
         connections: usize, "connections" = 1000, 1 => 100_000;
         /// Most inbound streams at a time of one partner, over all his domains and all listeners.
         connections_per_partner: usize, "connections" = 20, 1 => 100_000;
-        /// Most inbound connections at a time that are not authenticated yet, of each listener.
+        /// Most stanzas of one partner in a second, over all streams of his domains; 0: any number, else 10 or more. Five
+        /// seconds' worth may come at once. Beyond it his streams are read more slowly; a partner's own setting goes before.
+        stanzas_per_second: usize, "stanzas" = 5000, 0 => 10_000_000;
+        /// Most bytes of one partner in a second, in the same way; 0: any number, else 10000 or more.
+        bytes_per_second: usize, "bytes" = 4 * MIB, 0 => 1024 * MIB;
+        /// Most inbound connections at a time that are not authenticated yet, of each listener. One more takes the place of
+        /// the oldest of the address that has most of them.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
         /// Most of these from one address, or from one /64 network of IPv6.
         unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
+        /// Most inbound connections from one such address in a minute that end without having shown who it is. More are
+        /// closed at once; who proves it may come as often as he likes.
+        failures_per_address: usize, "connections" = 300, 1 => 1_000_000;
         /// Most stanzas that wait for one lane (our domain, their domain).
         lane_queue: usize, "stanzas" = 2048, 1 => 1_000_000;
         /// Most bytes of stanzas that wait for one lane.

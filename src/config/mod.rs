@@ -344,6 +344,10 @@ pub struct Partner {
     pub keep_alive: bool,
     /// Most inbound streams of all his domains at a time.
     pub connection_limit: usize,
+    /// Most of his stanzas in a second; 0: any number.
+    pub stanzas_per_second: usize,
+    /// Most of his bytes in a second; 0: any number.
+    pub bytes_per_second: usize,
     /// Where to connect instead of asking DNS.
     pub proxy: Option<HostPort>,
     /// Roots instead of those of all, a PEM file.

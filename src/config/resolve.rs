@@ -226,6 +226,14 @@ fn partners(sections: Vec<At<PartnerSection>>, rules: NegotiationRules, limits: 
                 .connection_limit
                 .value
                 .map_or(limits.xmpp.connections_per_partner, |limit| limit.0),
+            stanzas_per_second: section
+                .stanzas_per_second
+                .value
+                .map_or(limits.xmpp.stanzas_per_second, |rate| rate.0),
+            bytes_per_second: section
+                .bytes_per_second
+                .value
+                .map_or(limits.xmpp.bytes_per_second, |rate| rate.0),
             proxy: section.proxy.value.map(|proxy| proxy.0),
             roots: section.roots.value,
             pins: section.pins.value.map(plain).unwrap_or_default(),

@@ -53,7 +53,7 @@ use parking_lot::Mutex;
 use tracing::error;
 
 pub use counters::{Counter, Counters};
-pub use federation::{Federation, PartnerStreams, StreamPlace};
+pub use federation::{Federation, PartnerStreams, StreamPlace, StreamRates};
 pub use from_sip::SipPeer;
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::federation::Meters;
 use super::incoming::Incoming;
 use super::timers::{Due, Timers};
 use super::{Holdings, LanePort, Pair};
@@ -34,6 +35,8 @@ pub(super) struct Remote {
     waiting: Mutex<Vec<Arc<Notify>>>,
     /// Inbound streams of the domain.
     streams: AtomicUsize,
+    /// What came on them.
+    meters: Mutex<Meters>,
 }
 
 /// A pair was emptied because a step on it panicked; this is what it held.
@@ -53,6 +56,7 @@ impl Remote {
             lanes: Mutex::new(SmallVec::new()),
             waiting: Mutex::new(Vec::new()),
             streams: AtomicUsize::new(0),
+            meters: Mutex::default(),
         }
     }
 
@@ -60,6 +64,10 @@ impl Remote {
     pub(super) fn enter_stream(&self, most: usize) -> bool {
         let enter = |count: usize| (count < most).then_some(count + 1);
         self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
+    }
+
+    pub(super) fn meters(&self) -> &Mutex<Meters> {
+        &self.meters
     }
 
     pub(super) fn leave_stream(&self) {

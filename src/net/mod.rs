@@ -8,7 +8,7 @@ pub mod listener;
 pub mod origin;
 pub mod pump;
 pub mod session;
-pub mod shares;
+pub mod strangers;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

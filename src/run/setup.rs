@@ -12,6 +12,7 @@ use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::{About, ContactKind};
 use nuncio_xmpp::lane::LaneConfig;
+use nuncio_xmpp::rate::Rate;
 use nuncio_xmpp::stream::{InboundConfig, StreamLimits, Timeouts};
 use nuncio_xmpp::{Domain, ReadLimits};
 use tokio::runtime::Handle;
@@ -24,7 +25,7 @@ use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family};
 use crate::gateway::{
     Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits, Route,
-    Settings,
+    Settings, StreamRates,
 };
 use crate::net::now;
 use crate::renew::InUse;
@@ -229,6 +230,12 @@ fn snapshot(config: &Config) -> anyhow::Result<Snapshot> {
     Ok(snapshot.with_users(users(&config.policy)?).with_consent_lifetime(config.policy.consent))
 }
 
+/// What a partner may send: after a quiet time five seconds' worth may come at once.
+fn rate(per_second: usize) -> Rate {
+    const SECONDS_AT_ONCE: u64 = 5;
+    Rate::new(u64::try_from(per_second).unwrap_or(u64::MAX), SECONDS_AT_ONCE)
+}
+
 /// How streams with each partner are made; the proofs are in the order of the partners.
 pub(super) fn federation(config: &Config, proofs: &[Arc<Proof>]) -> anyhow::Result<Federation> {
     let mut partners = Vec::with_capacity(config.partners.len());
@@ -239,6 +246,10 @@ pub(super) fn federation(config: &Config, proofs: &[Arc<Proof>]) -> anyhow::Resu
             rules: partner.rules,
             keep_alive: partner.keep_alive,
             connection_limit: partner.connection_limit,
+            rates: StreamRates {
+                stanzas: rate(partner.stanzas_per_second),
+                bytes: rate(partner.bytes_per_second),
+            },
             proxy: partner.proxy.clone(),
             proof: Arc::clone(proof),
         };

@@ -20,8 +20,8 @@ use tracing::{debug, info, warn};
 use crate::context::XmppSide;
 use crate::gateway::{Gateway, StreamPlace};
 use crate::log_limit::{Cause, Source};
-use crate::net::listener::Unauthenticated;
 use crate::net::session::{End, Next, Session};
+use crate::net::strangers::Unauthenticated;
 use crate::tls::PeerFacts;
 
 use super::presented::Presented;
@@ -66,6 +66,10 @@ pub struct InboundSession {
     disproved: bool,
     /// This stream's place among those of its partner.
     place: Option<StreamPlace>,
+    /// Stanzas that came and are not charged to the partner yet.
+    uncharged: u64,
+    /// The partner has sent more than he may: nothing is read before this.
+    slowed_until: Option<Instant>,
 }
 
 impl InboundSession {
@@ -92,6 +96,8 @@ impl InboundSession {
             presented: None,
             disproved: false,
             place: None,
+            uncharged: 0,
+            slowed_until: None,
         }
     }
 
@@ -164,7 +170,9 @@ impl InboundSession {
                             peer = %self.peer, tls = %established.tls.protocol, "inbound stream established"
                         );
                     }
-                    self.until_established = None;
+                    if let Some(place) = self.until_established.take() {
+                        place.proved();
+                    }
                     self.lang = established.lang.map(Into::into);
                     self.place = self.gateway.stream_established(established.remote.as_str());
                     let remote = established.remote;
@@ -229,8 +237,28 @@ impl InboundSession {
         }
     }
 
+    /// Charges what a read brought to the partner, who is then perhaps not read for a while.
+    fn charge(&mut self, bytes: usize, now: Moment) {
+        let stanzas = std::mem::take(&mut self.uncharged);
+        let Some(place) = &self.place else { return };
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.slowed_until = place.charge(bytes, stanzas, now.instant);
+        if self.slowed_until.is_none() {
+            return;
+        }
+        self.gateway.counters().streams_slowed.add(1);
+        let partner = self.domains.as_ref().map_or("", |(_, remote)| remote.as_str());
+        if self.gateway.log_budget().allows(Cause::PartnerSlowed, Source::Domain(partner), now.instant) {
+            warn!(
+                partner,
+                "the partner sends more than stanzas_per_second or bytes_per_second allow: he is read more slowly"
+            );
+        }
+    }
+
     /// Works on what came, or holds it. What needs no room for an answer overtakes what waits for it.
     fn take(&mut self, came: Held, now: Moment) {
+        self.uncharged += 1;
         if !self.held.is_empty() && may_be_answered(&came) {
             self.held.push_back(came);
         } else if let Err(came) = self.work_on(came, now) {
@@ -331,9 +359,12 @@ fn may_be_answered(came: &Held) -> bool {
 
 impl Session for InboundSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
+        // What establishes the stream is not charged: it has limits of its own.
+        let bytes = if self.place.is_some() { input.len() } else { 0 };
         self.stream.receive(input, now.instant);
         input.clear();
         self.run(now);
+        self.charge(bytes, now);
     }
 
     fn transmit(&mut self, output: &mut Vec<u8>, now: Moment) {
@@ -357,16 +388,17 @@ impl Session for InboundSession {
 
     fn deadline(&self) -> Option<Instant> {
         let room = self.room_until.filter(|_| self.leaving && self.next == Next::Run);
-        [self.stream.deadline(), room].into_iter().flatten().min()
+        [self.stream.deadline(), room, self.slowed_until].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
+        self.slowed_until = self.slowed_until.filter(|until| *until > now.instant);
         self.stream.handle_timeout(now.instant);
         self.run(now);
     }
 
     fn wants_read(&self) -> bool {
-        self.held.is_empty()
+        self.held.is_empty() && self.slowed_until.is_none()
     }
 
     fn next(&self) -> Next {
