@@ -11,6 +11,7 @@
 //! a short step, and never across an await.
 
 mod answers;
+pub mod attempts;
 mod counters;
 mod federation;
 mod from_sip;
@@ -238,6 +239,7 @@ pub struct Gateway {
     front_ends: Vec<FrontEnd>,
     routes: Vec<Route>,
     refused: Mutex<RefusedDomains>,
+    attempts: Mutex<attempts::Attempts>,
     pace: Mutex<RefusalPace>,
     timers: Timers,
     /// Our tag in a dialog, and the pair it belongs to.
@@ -268,6 +270,7 @@ impl Gateway {
         Self {
             log_budget: Arc::new(LogBudget::new(timers.wake())),
             refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
+            attempts: Mutex::new(attempts::Attempts::new(attempts::BYTES)),
             places: Places::new(settings.places.clone()),
             dialogs: DashMap::new(),
             store,

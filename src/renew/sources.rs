@@ -142,7 +142,7 @@ impl Source for ProofFiles {
         if let Some(file) = &partner.crls
             && let Some(text) = contents.next()
         {
-            proof = proof.with_crls(text, file).map_err(|error| error.to_string())?;
+            proof = proof.with_crls_of(text, file).map_err(|error| error.to_string())?;
         }
         Ok(proof)
     }

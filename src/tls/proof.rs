@@ -59,12 +59,21 @@ impl Proof {
         self
     }
 
-    /// Looks the chain up in the lists of PEM text; `file` is only named in errors.
+    /// Looks the chain up in the lists of a PEM file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or holds no list or one that cannot be used.
+    pub fn with_crls(self, file: &Path) -> Result<Self, CrlError> {
+        self.with_crls_of(&pem::read(file)?, file)
+    }
+
+    /// As [`Self::with_crls`], from text; `file` is only named in errors.
     ///
     /// # Errors
     ///
     /// When the text holds no list or one that cannot be used.
-    pub fn with_crls(mut self, text: &[u8], file: &Path) -> Result<Self, CrlError> {
+    pub fn with_crls_of(mut self, text: &[u8], file: &Path) -> Result<Self, CrlError> {
         self.crls = crls(text, file)?;
         Ok(self)
     }

@@ -5,3 +5,4 @@ pub mod connect;
 pub mod inbound;
 pub mod outbound;
 pub mod presented;
+mod reach;

@@ -12,6 +12,7 @@
 
 pub mod about;
 pub mod conditions;
+pub mod dialback;
 pub mod jid;
 pub mod lane;
 pub mod negotiation;

@@ -13,5 +13,6 @@ mod lifetime;
 mod limits;
 mod network;
 mod privacy;
+mod reach;
 mod renewal;
 mod store;
