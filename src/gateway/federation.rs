@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 use nuncio_xmpp::rate::{Meter, Rate};
+use nuncio_xmpp::stream::Terms;
 use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
 
 use super::Gateway;
@@ -47,6 +48,11 @@ impl PartnerStreams {
             proxy: None,
             proof: Arc::default(),
         }
+    }
+
+    /// What is allowed on one stream with him.
+    pub fn terms(&self) -> Terms {
+        Terms::new(self.negotiation, self.rules)
     }
 
     /// The ways to authenticate his streams.

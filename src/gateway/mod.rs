@@ -13,6 +13,7 @@
 mod answers;
 pub mod attempts;
 mod counters;
+mod dialogs;
 mod federation;
 mod from_sip;
 mod from_xmpp;
@@ -25,7 +26,9 @@ mod pairs;
 mod places;
 pub mod port;
 mod presence;
+mod prints;
 mod refused;
+mod restart;
 mod revive;
 mod routes;
 mod status;
@@ -65,6 +68,7 @@ pub use status::{LaneStatus, RouteStatus};
 
 use crate::log_limit::LogBudget;
 use crate::store::Keep;
+use dialogs::Dialogs;
 use incoming::Incoming;
 use keeping::Keeping;
 use pairs::{PairLost, Remote};
@@ -242,8 +246,7 @@ pub struct Gateway {
     attempts: Mutex<attempts::Attempts>,
     pace: Mutex<RefusalPace>,
     timers: Timers,
-    /// Our tag in a dialog, and the pair it belongs to.
-    dialogs: DashMap<CompactString, PairKey>,
+    dialogs: Dialogs,
     places: Places,
     store: Arc<dyn Keep>,
     keeping: Keeping,
@@ -272,7 +275,7 @@ impl Gateway {
             refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
             attempts: Mutex::new(attempts::Attempts::new(attempts::BYTES)),
             places: Places::new(settings.places.clone()),
-            dialogs: DashMap::new(),
+            dialogs: Dialogs::default(),
             store,
             keeping: Keeping::default(),
             ending: AtomicBool::new(false),

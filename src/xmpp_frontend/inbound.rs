@@ -10,8 +10,8 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::Refusal as RuleRefusal;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::stream::{
-    Cause as EndCause, Established, Evidence, Inbound, InboundConfig, Output, PartnerVerdict, Refusal,
-    Stanza, StreamIds, Terms, TlsFacts,
+    Cause as EndCause, Established, Evidence, Inbound, InboundConfig, Method, Output, PartnerVerdict,
+    Refusal, Stanza, StreamIds, TlsFacts,
 };
 use nuncio_xmpp::{Domain, Element, StreamCondition};
 use tokio::sync::Notify;
@@ -178,6 +178,7 @@ impl InboundSession {
                             partner = established.remote.as_str(), local = established.local.as_str(),
                             peer = %self.peer, method = %established.method,
                             tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
+                            cipher = established.tls.as_ref().map_or("none", |tls| tls.cipher.as_str()),
                             "inbound stream established"
                         );
                     }
@@ -190,7 +191,11 @@ impl InboundSession {
                     let remote = established.remote;
                     // Where dialback takes the place of the certificate, it need not prove anything.
                     if established.by_certificate {
-                        self.disprove(&remote, now);
+                        // Dialback does not rest on the certificate.
+                        if established.method == Method::SaslExternal {
+                            self.disprove(&remote, now);
+                        }
+                        self.presented = None;
                     }
                     if self.place.is_none() && !self.disproved {
                         let source = Source::Domain(remote.as_str());
@@ -218,7 +223,7 @@ impl InboundSession {
                 Output::Unsolicited(element) => {
                     debug!(peer = %self.peer, element = element.name(), "an answer to nothing we asked was dropped");
                 }
-                // The terms given above allow no dialback, and inbound streams neither ask about keys nor for pairs.
+                // Without a secret nothing is proved by dialback, and inbound streams neither ask about keys nor for pairs.
                 Output::Verify(_)
                 | Output::KeyAnswered { .. }
                 | Output::PairAuthorized(_)
@@ -385,7 +390,7 @@ impl InboundSession {
 
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
         let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
-            return PartnerVerdict::Allowed(Terms::CERTIFICATES);
+            return PartnerVerdict::Allowed(self.gateway.partner_streams(from.as_str()).terms());
         };
         self.gateway.counters().streams_refused.add(1);
         // A disabled partner learns no more than a stranger (mission, rule 3).
