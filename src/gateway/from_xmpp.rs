@@ -11,6 +11,7 @@ use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
 use nuncio_translate::pair::{Cause, From, LATEST_ERROR, Notice, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
+use nuncio_xmpp::lane::LaneCounters;
 use nuncio_xmpp::stanza::is_error;
 use nuncio_xmpp::{
     Addresses, Condition, Element, ErrorType, IqVerdict, Jid, StanzaError, StanzaKind, check_iq, classify,
@@ -57,6 +58,27 @@ impl Gateway {
             // It may have come free between the two steps.
             ReplySlot::reserve(&lane)
         })
+    }
+
+    /// Asks a partner for a sign of life, on the lane to him. `false`: that is not open.
+    pub fn probe_lane(&self, local: &str, remote_domain: &str) -> bool {
+        let Some(lane) = self.known_lane(local, remote_domain) else { return false };
+        let open = lane.step(|lane| {
+            let open = lane.is_open();
+            if open {
+                lane.probe();
+            }
+            open
+        });
+        if open {
+            lane.notify();
+        }
+        open
+    }
+
+    /// What the lane between two domains has counted, if there is one.
+    pub fn lane_counters(&self, local: &str, remote_domain: &str) -> Option<LaneCounters> {
+        self.known_lane(local, remote_domain).map(|lane| lane.step(|lane| lane.counters()))
     }
 
     /// Works on a stanza whose addresses the stream has vouched for. If it [may be

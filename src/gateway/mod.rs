@@ -31,6 +31,7 @@ mod refused;
 mod restart;
 mod revive;
 mod routes;
+mod settling;
 mod status;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -53,6 +54,7 @@ use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
 use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
+use nuncio_xmpp::stream::Quiet;
 use parking_lot::Mutex;
 use tracing::error;
 
@@ -64,6 +66,7 @@ pub use lanes::{LaneHooks, LaneWants};
 pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
+pub use settling::{Settling, Unsettled};
 pub use status::{LaneStatus, RouteStatus};
 
 use crate::log_limit::LogBudget;
@@ -223,6 +226,8 @@ pub struct Settings {
     /// Pairs of the process before this one that take up their work in a second.
     pub restart_rate: u32,
     pub lane: LaneConfig,
+    /// When quiet streams are probed, given up and closed. `keep_alive` is for partners that have it on.
+    pub quiet: Quiet,
     /// Most inbound streams at a time of a partner of whom nothing else is said.
     pub streams_per_domain: usize,
     /// Entries in the list of refused domains.

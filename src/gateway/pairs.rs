@@ -203,6 +203,11 @@ impl Remote {
         self.pairs.iter().filter(|slot| waits(slot, slot.key())).map(|slot| slot.key().clone()).collect()
     }
 
+    /// The lane from `local`, if there is one.
+    pub(super) fn known_lane(&self, local: &str) -> Option<Arc<LanePort>> {
+        self.lanes.lock().iter().find(|(name, _)| name == local).map(|(_, lane)| Arc::clone(lane))
+    }
+
     /// The lane from `local`, made by `make` if it is the first time.
     pub(super) fn lane(&self, local: &str, make: impl FnOnce() -> Arc<LanePort>) -> Arc<LanePort> {
         let mut lanes = self.lanes.lock();

@@ -17,6 +17,7 @@ pub mod jid;
 pub mod lane;
 pub mod negotiation;
 pub mod rate;
+pub mod sm;
 pub mod stanza;
 pub mod stream;
 pub mod xml;
