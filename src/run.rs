@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{error, info, warn};
@@ -20,6 +21,9 @@ use crate::context::Context;
 use crate::gateway::Gateway;
 use crate::net::listener::{ListenLimits, bind, serve};
 use crate::net::now;
+use crate::net::strangers::StrangerLimits;
+use crate::renew::{self, Renewal};
+use crate::tls::Proof;
 use crate::{sip_frontend, xmpp_frontend};
 
 /// How long a stopping gateway waits for the disk to take the last changes.
@@ -41,7 +45,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let limits = config.limits.clone();
-    let context = setup::context(&config)?;
+    let renewal = Renewal::open(&config, SystemTime::now())?;
+    let in_use = renewal.in_use()?;
+    let context = setup::context(&config, &in_use)?;
     let waiters = setup::Waiters(Arc::downgrade(&context.gateway));
     // Nothing is written before all is read.
     let restored = context.gateway.restore(now())?;
@@ -59,13 +65,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let bound = [named("sip", &sip_listeners)?, named("xmpp", &xmpp_listeners)?].concat();
     let sip_limits = ListenLimits {
         open: limits.sip.connections,
-        unauthenticated: limits.sip.unauthenticated,
-        unauthenticated_per_address: limits.sip.unauthenticated_per_address,
+        strangers: StrangerLimits {
+            most: limits.sip.unauthenticated,
+            per_address: limits.sip.unauthenticated_per_address,
+            failures_per_address: limits.sip.failures_per_address,
+        },
     };
     let xmpp_limits = ListenLimits {
         open: limits.xmpp.connections,
-        unauthenticated: limits.xmpp.unauthenticated,
-        unauthenticated_per_address: limits.xmpp.unauthenticated_per_address,
+        strangers: StrangerLimits {
+            most: limits.xmpp.unauthenticated,
+            per_address: limits.xmpp.unauthenticated_per_address,
+            failures_per_address: limits.xmpp.failures_per_address,
+        },
     };
     for socket in sip_listeners {
         let shared = Arc::clone(&context);
@@ -91,6 +103,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     services.spawn(keep_time(Arc::clone(&context)));
     services.spawn(run_errands(Arc::clone(&context)));
+    let (gateway, order) = (Arc::clone(&context.gateway), Arc::clone(&signals.renew));
+    let federate = {
+        let (config, gateway) = (Arc::new(config.clone()), Arc::clone(&gateway));
+        move |proofs: &[Arc<Proof>]| match setup::federation(&config, proofs) {
+            Ok(federation) => gateway.set_federation(federation),
+            Err(error) => error!("what partners' certificates are held against stays as it was: {error:#}"),
+        }
+    };
+    services.spawn(renew::serve(renewal, in_use, gateway, limits.file_check, order, federate));
 
     info!(listening = bound.join(", "), domains = %setup::domains(&config), partners = config.partners.len(), "ready");
     let reason = tokio::select! {
@@ -236,6 +257,8 @@ struct Signals {
     interrupt: Signal,
     hang_up: Signal,
     status: Signal,
+    /// Rings when certificates and roots are to be looked at.
+    renew: Arc<Notify>,
 }
 
 impl Signals {
@@ -245,6 +268,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             status: signal(SignalKind::user_defined1())?,
+            renew: Arc::default(),
         })
     }
 
@@ -255,10 +279,7 @@ impl Signals {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.status.recv() => status::log(&context.gateway),
-                _ = self.hang_up.recv() => info!(
-                    "SIGHUP: nothing is reloaded, the configuration is read at start only; to put a change in force: \
-                     nuncio check config, then restart"
-                ),
+                _ = self.hang_up.recv() => self.renew.notify_one(),
             }
         }
     }

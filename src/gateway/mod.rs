@@ -54,6 +54,7 @@ use nuncio_translate::judge::{Consent, Kind, Snapshot};
 use nuncio_translate::pair::{Half, PairConfig, PairKey, PresenceConfig, Sent};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
+use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
 use nuncio_xmpp::stream::Quiet;
 use parking_lot::Mutex;
@@ -61,7 +62,7 @@ use tracing::error;
 
 pub use counters::{Counter, Counters};
 pub use errands::GOODBYES_AHEAD;
-pub use federation::{Federation, PartnerStreams, StreamPlace};
+pub use federation::{Federation, PartnerStreams, StreamPlace, StreamRates};
 pub use from_sip::SipPeer;
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
@@ -217,6 +218,8 @@ pub struct Settings {
     pub node_key: stanza_id::Key,
     /// Our name in Via, Contact and `ms-diagnostics` (host, or host:port).
     pub sip_name: CompactString,
+    /// What our domains say of themselves.
+    pub about: About,
     /// Longest MESSAGE we send, in octets (DEC-11).
     pub message_cap: Option<usize>,
     pub pair: PairConfig,

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::federation::Meters;
 use super::incoming::Incoming;
 use super::timers::{Due, Timers};
 use super::{Holdings, LanePort, Pair};
@@ -37,6 +38,8 @@ pub(super) struct Remote {
     streams: AtomicUsize,
     /// Pairs made since the start.
     made: AtomicU64,
+    /// What came on them.
+    meters: Mutex<Meters>,
 }
 
 /// A pair was emptied because a step on it panicked; this is what it held.
@@ -57,6 +60,7 @@ impl Remote {
             waiting: Mutex::new(Vec::new()),
             streams: AtomicUsize::new(0),
             made: AtomicU64::new(0),
+            meters: Mutex::default(),
         }
     }
 
@@ -64,6 +68,10 @@ impl Remote {
     pub(super) fn enter_stream(&self, most: usize) -> bool {
         let enter = |count: usize| (count < most).then_some(count + 1);
         self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
+    }
+
+    pub(super) fn meters(&self) -> &Mutex<Meters> {
+        &self.meters
     }
 
     pub(super) fn leave_stream(&self) {

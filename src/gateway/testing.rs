@@ -9,6 +9,7 @@ use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::pair::{PairConfig, PairKey, PresenceConfig};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
+use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::{Lane, LaneConfig};
 use nuncio_xmpp::stream::Quiet;
 
@@ -38,6 +39,7 @@ pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gatew
         node_label: "n1".into(),
         node_key: stanza_id::Key::new([7; 16]),
         sip_name: "gw".into(),
+        about: About::default(),
         message_cap: None,
         pair: PairConfig::default(),
         presence: PresenceConfig::default(),

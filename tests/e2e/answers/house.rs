@@ -28,6 +28,7 @@ use nuncio_translate::text::Privacy;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_world::sip_text::SipMessage;
 use nuncio_world::xml::Element;
+use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::{Failure, FailureKind, LaneConfig};
 use nuncio_xmpp::stream::Quiet;
 
@@ -52,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) key: [u8; 16],
     pub(crate) unix_ms: u64,
     pub(crate) pair_queue: usize,
+    /// What the domains say of themselves.
+    pub(crate) about: About,
     pub(crate) message_cap: Option<usize>,
     pub(crate) presence: PresenceConfig,
     /// What the process before this one left.
@@ -83,6 +86,7 @@ impl Default for Plan {
             key: *b"sixteen byte key",
             unix_ms: 1_795_184_285_000,
             pair_queue: 256,
+            about: About { name: "Nuncio".into(), ..About::default() },
             message_cap: None,
             presence: PresenceConfig::default(),
             store: Arc::default(),
@@ -207,6 +211,7 @@ impl House {
         let targets: Vec<usize> = plan.next_hops.iter().map(|&(front_end, _)| front_end).collect();
         let domains: Vec<CompactString> = plan.served.iter().map(|&domain| domain.into()).collect();
         let settings = Settings {
+            about: plan.about,
             message_cap: plan.message_cap,
             streams_per_domain: 20,
             quiet: plan.quiet.clone(),

@@ -340,6 +340,22 @@ fn disco(house: &mut House, from: &str, to: &str, what: &str) -> Element {
 }
 
 #[test]
+fn xe_06_the_vcard_of_a_user_is_for_those_who_see_him() {
+    let mut house = house();
+    let _ = house.seen_by(BOB);
+    let mut ask = |from: &str| {
+        let iq = format!("<iq type='get' id='v' from='{from}' to='{ALICE}'><vCard xmlns='vcard-temp'/></iq>");
+        house.partner_says("fabrikam.com", &iq);
+        house.advance(Duration::from_secs(1));
+        house.stanzas("fabrikam.com").remove(0)
+    };
+    let vcard = ask(BOB);
+    let said = "<vCard xmlns='vcard-temp'><FN>alice</FN><JABBERID>alice@contoso.com</JABBERID></vCard>";
+    assert!(vcard.raw.contains(said), "{}", vcard.raw);
+    assert_eq!(ask("carol@fabrikam.com").condition(), Some("service-unavailable"));
+}
+
+#[test]
 fn xe_02_service_discovery_of_a_user_is_for_those_who_see_him() {
     let mut house = house();
     let (wire, mut dialog) = house.seen_by(BOB);

@@ -198,22 +198,6 @@ async fn an_address_in_use_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn sighup_changes_nothing_and_says_so() -> Result<()> {
-    let town = Town::found().await?;
-    let mut gateway = town.gateway("").await?;
-    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
-    let mark = town.log.mark();
-    gateway.signal("HUP").await?;
-    let said = town.log.line_after(mark, "SIGHUP").await?;
-    ensure!(said.contains("nothing is reloaded") && said.contains("restart"), "{said}");
-    // The connection that was there lives.
-    let call = alice.send_options("contoso.com").await?;
-    ensure!(alice.final_answer(&call).await?.status() == Some(200));
-    ensure!(gateway.stop().await?.success());
-    Ok(())
-}
-
-#[tokio::test]
 async fn sigusr1_writes_what_is_held_and_counted_into_the_log() -> Result<()> {
     let town = Town::found().await?;
     let mut gateway = town.gateway("").await?;
