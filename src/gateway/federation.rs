@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use nuncio_xmpp::stream::Quiet;
+use nuncio_xmpp::stream::{Quiet, Terms};
 use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
 
 use super::Gateway;
@@ -43,6 +43,11 @@ impl PartnerStreams {
             proxy: None,
             proof: Proof::default(),
         }
+    }
+
+    /// What is allowed on one stream with him.
+    pub fn terms(&self) -> Terms {
+        Terms::new(self.negotiation, self.rules)
     }
 
     /// The ways to authenticate his streams.

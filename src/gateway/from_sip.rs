@@ -60,7 +60,7 @@ impl Gateway {
                 }
             },
             Method::Subscribe | Method::Notify | Method::Benotify => {
-                match self.sip_event(front_end, reply, request, now) {
+                match self.sip_event(front_end, reply, request, bells, now) {
                     Ok(()) => return,
                     Err(answer) => {
                         let why = answer.why();
@@ -183,7 +183,7 @@ impl Gateway {
                 generation: crossing.generation(),
             };
             if pair.has_output() {
-                self.in_context(key, now, |context| self.run_presence(pair, context));
+                self.in_context(key, now, |context| self.run_presence(pair, context, bells));
             }
             // Under the pair's guard, so that messages enter the lane in the order they were judged.
             let push = |lane: &mut Lane<_>| {

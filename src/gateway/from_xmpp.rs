@@ -23,6 +23,7 @@ use crate::log_limit::{self, Source};
 
 use super::hops::message_of;
 use super::incoming::{Incoming, ReplySlot};
+use super::port::Bells;
 use super::timers::Due;
 use super::{Gateway, LanePort, Pair};
 
@@ -110,8 +111,12 @@ impl Gateway {
         for due in self.timers.take(now.instant) {
             match due {
                 Due::Pair(key) => self.visit_pair(&key, now),
-                Due::Resume(key) => self.resume(&key, now),
-                Due::Reply(slot, bytes) => slot.send(bytes, now),
+                Due::Resume(key) => self.resume(key, now),
+                Due::Room(route) => self.resume_waiting(route, now),
+                Due::Reply(reply) => {
+                    let (slot, bytes) = *reply;
+                    slot.send(bytes, now);
+                }
             }
         }
     }
@@ -159,7 +164,7 @@ impl Gateway {
                             if pair.has_presence() {
                                 self.in_context(key, now, |context| {
                                     pair.contact_is_there(context);
-                                    self.run_presence(pair, context);
+                                    self.run_presence(pair, context, &mut Bells::default());
                                 });
                             }
                         }
@@ -195,7 +200,7 @@ impl Gateway {
     pub(super) fn reply_uniform(&self, stanza: Incoming, now: Moment) {
         let delay = self.pace.lock().draw(self.environment.random());
         if let Some((slot, bytes)) = stanza.fail_later(&UNIFORM_REFUSAL) {
-            self.timers.schedule(now.instant + delay, Due::Reply(slot, bytes));
+            self.timers.schedule(now.instant + delay, Due::Reply(Box::new((slot, bytes))));
         }
     }
 
@@ -215,7 +220,7 @@ impl Gateway {
             // Also without presence: that a public contact may reply is on record, and ends.
             self.in_context(key, now, |context| {
                 pair.handle_timeout(context);
-                self.run_presence(pair, context);
+                self.run_presence(pair, context, &mut Bells::default());
             });
         });
         if let Err(lost) = done {

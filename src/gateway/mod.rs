@@ -11,7 +11,9 @@
 //! a short step, and never across an await.
 
 mod answers;
+pub mod attempts;
 mod counters;
+mod dialogs;
 mod federation;
 mod from_sip;
 mod from_xmpp;
@@ -24,7 +26,9 @@ mod pairs;
 mod places;
 pub mod port;
 mod presence;
+mod prints;
 mod refused;
+mod restart;
 mod revive;
 mod routes;
 mod settling;
@@ -66,6 +70,7 @@ pub use status::{LaneStatus, RouteStatus};
 
 use crate::log_limit::LogBudget;
 use crate::store::Keep;
+use dialogs::Dialogs;
 use incoming::Incoming;
 use keeping::Keeping;
 use pairs::{PairLost, Remote};
@@ -240,10 +245,10 @@ pub struct Gateway {
     front_ends: Vec<FrontEnd>,
     routes: Vec<Route>,
     refused: Mutex<RefusedDomains>,
+    attempts: Mutex<attempts::Attempts>,
     pace: Mutex<RefusalPace>,
     timers: Timers,
-    /// Our tag in a dialog, and the pair it belongs to.
-    dialogs: DashMap<CompactString, PairKey>,
+    dialogs: Dialogs,
     places: Places,
     store: Arc<dyn Keep>,
     keeping: Keeping,
@@ -270,8 +275,9 @@ impl Gateway {
         Self {
             log_budget: Arc::new(LogBudget::new(timers.wake())),
             refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
+            attempts: Mutex::new(attempts::Attempts::new(attempts::BYTES)),
             places: Places::new(settings.places.clone()),
-            dialogs: DashMap::new(),
+            dialogs: Dialogs::default(),
             store,
             keeping: Keeping::default(),
             ending: AtomicBool::new(false),

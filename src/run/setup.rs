@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::node_key;
 use crate::config::{self, Config, LogAddresses, PartnerType, SipUsers};
 use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
-use crate::dns::{Dns, DnsConfig, Family};
+use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
     Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits, Route,
     Settings,
@@ -302,13 +302,16 @@ fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
     routes.map(route).collect()
 }
 
-fn leave(connect: &config::Connect, timeout: Duration) -> Leave {
-    let family = match connect.family {
+fn family(configured: config::Family) -> Family {
+    match configured {
         config::Family::Any => Family::Any,
         config::Family::Ipv4 => Family::Ipv4,
         config::Family::Ipv6 => Family::Ipv6,
-    };
-    Leave { source: connect.source_address, family, timeout }
+    }
+}
+
+fn leave(connect: &config::Connect, timeout: Duration) -> Leave {
+    Leave { source: connect.source_address, family: family(connect.family), timeout }
 }
 
 fn identity(files: &config::Identity) -> anyhow::Result<Arc<Identity>> {
@@ -400,5 +403,10 @@ fn xmpp_side(config: &Config) -> anyhow::Result<XmppSide> {
         limits: stream_limits,
         timeouts,
         handshake: limits.handshake,
+        reach: Reach {
+            family: family(config.xmpp.connect.connect.family),
+            private: config.xmpp.connect.private_addresses,
+        },
+        reach_time: limits.reach,
     })
 }

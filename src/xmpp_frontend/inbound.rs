@@ -10,14 +10,15 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::Refusal as RuleRefusal;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::stream::{
-    Cause as EndCause, Evidence, Inbound, InboundConfig, Output, PartnerVerdict, Refusal, Stanza, StreamIds,
-    Terms, TlsFacts,
+    Cause as EndCause, Established, Evidence, Inbound, InboundConfig, Method, Output, PartnerVerdict,
+    Refusal, Stanza, StreamIds, TlsFacts,
 };
 use nuncio_xmpp::{Domain, Element, StanzaKind, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::context::XmppSide;
+use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
 use crate::gateway::{Gateway, Settling, StreamPlace, Unsettled};
 use crate::log_limit::{Cause, Source};
 use crate::net::listener::Unauthenticated;
@@ -66,6 +67,10 @@ pub struct InboundSession {
     presented: Option<Presented>,
     /// Its certificate does not prove what it is after all: nothing it sends is taken.
     disproved: bool,
+    /// Notes what happens until the stream is established.
+    recorder: Option<Recorder>,
+    /// What was noted, afterwards.
+    attempt: Option<AttemptId>,
     /// This stream's place among those of its partner.
     place: Option<StreamPlace>,
     /// Stanzas that are done with, once some are to be acknowledged.
@@ -97,6 +102,8 @@ impl InboundSession {
             until_established: None,
             presented: None,
             disproved: false,
+            recorder: Some(Recorder::inbound(peer, now)),
+            attempt: None,
             place: None,
             settling: None,
             watch: None,
@@ -122,12 +129,14 @@ impl InboundSession {
 
     pub fn tls_established(&mut self, facts: TlsFacts, now: Moment) {
         self.next = Next::Run;
+        self.note(Step::tls(&facts), now);
         self.stream.tls_established(facts, now.instant);
         self.run(now);
     }
 
     pub fn tls_failed(&mut self, why: &str, now: Moment) {
         self.next = Next::Run;
+        self.note(Step::NoTls(why.to_owned()), now);
         self.stream.tls_failed(why);
         self.run(now);
     }
@@ -174,9 +183,11 @@ impl InboundSession {
                             partner = established.remote.as_str(), local = established.local.as_str(),
                             peer = %self.peer, method = %established.method,
                             tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
+                            cipher = established.tls.as_ref().map_or("none", |tls| tls.cipher.as_str()),
                             "inbound stream established"
                         );
                     }
+                    self.keep_success(&established, now);
                     self.until_established = None;
                     self.lang = established.lang.map(Into::into);
                     let quiet = self.gateway.quiet(established.remote.as_str());
@@ -185,7 +196,11 @@ impl InboundSession {
                     let remote = established.remote;
                     // Where dialback takes the place of the certificate, it need not prove anything.
                     if established.by_certificate {
-                        self.disprove(&remote, now);
+                        // Dialback does not rest on the certificate.
+                        if established.method == Method::SaslExternal {
+                            self.disprove(&remote, now);
+                        }
+                        self.presented = None;
                     }
                     if self.place.is_none() && !self.disproved {
                         let source = Source::Domain(remote.as_str());
@@ -220,7 +235,7 @@ impl InboundSession {
                 Output::Unsolicited(element) => {
                     debug!(peer = %self.peer, element = element.name(), "an answer to nothing we asked was dropped");
                 }
-                // The terms given above allow no dialback, and inbound streams neither ask about keys nor for pairs.
+                // Without a secret nothing is proved by dialback, and inbound streams neither ask about keys nor for pairs.
                 Output::Verify(_)
                 | Output::KeyAnswered { .. }
                 | Output::PairAuthorized(_)
@@ -228,6 +243,7 @@ impl InboundSession {
                 | Output::Verified(_) => {}
                 Output::Closed(evidence) => {
                     self.room_until = Some(now.instant + ROOM_GRACE);
+                    self.keep_end(&evidence, now);
                     self.log_end(&evidence, now);
                 }
                 Output::ShutdownTls => {
@@ -253,6 +269,30 @@ impl InboundSession {
         self.disproved = true;
         self.stream
             .close(now.instant, Some((StreamCondition::PolicyViolation, "your certificate is not accepted")));
+    }
+
+    fn note(&mut self, step: Step, now: Moment) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.step(step, now.instant);
+        }
+    }
+
+    fn keep_success(&mut self, established: &Established, now: Moment) {
+        let Some(mut recorder) = self.recorder.take() else { return };
+        let remote = established.remote.as_str();
+        recorder.between(established.local.as_str(), remote);
+        let outcome = Outcome::established(established.method, &established.features);
+        self.attempt = self.gateway.keep_attempt(remote, recorder.finish(outcome, now.instant));
+    }
+
+    /// How the stream ended, or why none came about, if it claimed to be a partner's.
+    fn keep_end(&mut self, evidence: &Evidence, now: Moment) {
+        let why = evidence.to_string();
+        self.gateway.attempt_ended(self.attempt.take(), &why);
+        if let (Some(mut recorder), Some(remote)) = (self.recorder.take(), &evidence.remote) {
+            recorder.between(evidence.local.as_ref().map_or("", Domain::as_str), remote.as_str());
+            self.gateway.keep_attempt(remote.as_str(), recorder.finish(Outcome::Failed(why), now.instant));
+        }
     }
 
     fn log_end(&self, evidence: &Evidence, now: Moment) {
@@ -385,7 +425,7 @@ impl InboundSession {
 
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
         let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
-            return PartnerVerdict::Allowed(Terms::CERTIFICATES);
+            return PartnerVerdict::Allowed(self.gateway.partner_streams(from.as_str()).terms());
         };
         self.gateway.counters().streams_refused.add(1);
         // A disabled partner learns no more than a stranger (mission, rule 3).

@@ -1,19 +1,21 @@
 //! Streams that we open, each carrying one lane.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use nuncio_translate::Moment;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::lane::{Failure, FailureKind, Offer};
 use nuncio_xmpp::sm::{Management, Misuse};
-use nuncio_xmpp::stream::{Outbound, OutboundConfig, Output, TlsFacts};
+use nuncio_xmpp::stream::{Established, Outbound, OutboundConfig, Output, TlsFacts};
 use nuncio_xmpp::{Element, StreamCondition, stanza};
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD, Watch};
+use crate::dns::Candidate;
+use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
 use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants};
 use crate::net::session::{End, Next, Session};
 
@@ -34,6 +36,12 @@ pub struct LaneSession {
     watch: Option<Watch>,
     wants: LaneWants,
     next: Next,
+    /// Where the connection leads, for people.
+    address: String,
+    /// Notes what happens until the stream is established.
+    recorder: Option<Recorder>,
+    /// What was noted, afterwards.
+    attempt: Option<AttemptId>,
 }
 
 impl LaneSession {
@@ -55,17 +63,33 @@ impl LaneSession {
             watch: None,
             wants: LaneWants::default(),
             next: Next::Run,
+            address: String::new(),
+            recorder: None,
+            attempt: None,
         }
+    }
+
+    /// Notes what happens on the connection to this candidate.
+    pub fn record(&mut self, candidate: &Candidate, recorder: Option<Recorder>) {
+        self.address = candidate.to_string();
+        self.recorder = recorder;
+    }
+
+    /// What was noted, if no stream came of it.
+    pub fn recorder(&mut self) -> Option<Recorder> {
+        self.recorder.take()
     }
 
     pub fn tls_established(&mut self, facts: TlsFacts, now: Moment) {
         self.next = Next::Run;
+        self.note(Step::tls(&facts), now);
         self.stream.tls_established(facts, now.instant);
         self.run(now);
     }
 
     pub fn tls_failed(&mut self, why: &str, now: Moment) {
         self.next = Next::Run;
+        self.note(Step::NoTls(why.to_owned()), now);
         self.stream.tls_failed(why);
         self.run(now);
     }
@@ -95,12 +119,7 @@ impl LaneSession {
             match output {
                 Output::StartTls => self.next = Next::StartTls,
                 Output::Established(established) => {
-                    info!(
-                        partner = established.remote.as_str(), local = established.local.as_str(),
-                        method = %established.method,
-                        tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
-                        "outbound stream established"
-                    );
+                    self.established(&established, now);
                     self.opened = true;
                     let features = &established.features;
                     let limits = features.limits;
@@ -115,6 +134,7 @@ impl LaneSession {
                 }
                 Output::Closed(evidence) => {
                     let text = evidence.to_string();
+                    self.gateway.attempt_ended(self.attempt.take(), &text);
                     debug!(partner = %self.key.remote, why = %LogSafe(&text), "outbound stream closed");
                     self.failure.get_or_insert_with(|| Failure::new(FailureKind::Negotiation, text));
                 }
@@ -141,6 +161,28 @@ impl LaneSession {
             }
         }
         self.serve_lane(now);
+    }
+
+    fn note(&mut self, step: Step, now: Moment) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.step(step, now.instant);
+        }
+    }
+
+    /// One line for the log, and all of it for who asks.
+    fn established(&mut self, established: &Established, now: Moment) {
+        let took = self.recorder.as_ref().map_or(Duration::ZERO, |recorder| recorder.took(now.instant));
+        let tls = established.tls.as_ref();
+        info!(
+            partner = established.remote.as_str(), local = established.local.as_str(), at = %LogSafe(&self.address),
+            tls = tls.map_or("none", |tls| tls.protocol.as_str()), cipher = tls.map_or("none", |tls| tls.cipher.as_str()),
+            method = %established.method, ?took,
+            "outbound stream established"
+        );
+        if let Some(recorder) = self.recorder.take() {
+            let outcome = Outcome::established(established.method, &established.features);
+            self.attempt = self.gateway.keep_attempt(&self.key.remote, recorder.finish(outcome, now.instant));
+        }
     }
 
     /// Whether it is an element of stream management, which is the lane's.
