@@ -44,13 +44,11 @@ pub(crate) struct LaneDriver {
     pub(crate) partner: usize,
     step: Step,
     wants: LaneWants,
-    /// Since when there has been something in its queue all the time.
-    pub(crate) queued_since: Option<Micros>,
 }
 
 impl LaneDriver {
     pub(crate) fn new(key: LaneKey, lane: Arc<LanePort>, partner: usize) -> Self {
-        Self { key, lane, partner, step: Step::Idle, wants: LaneWants::default(), queued_since: None }
+        Self { key, lane, partner, step: Step::Idle, wants: LaneWants::default() }
     }
 
     /// The process is no more.

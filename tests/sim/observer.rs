@@ -60,9 +60,7 @@ impl World {
     pub(crate) fn observe_output(&mut self, pump: usize, bytes: &[u8], since: Micros) {
         match self.pumps[pump].kind {
             Kind::Lane(_, lane) if self.presence.is_on() => {
-                let driver = &self.lanes[lane];
-                let queued_since = driver.queued_since.unwrap_or(self.now);
-                self.watch_stanzas(driver.partner, bytes, since, queued_since);
+                self.watch_stanzas(self.lanes[lane].partner, bytes, since);
             }
             Kind::Lane(_, lane) => self.observe_stanzas(self.lanes[lane].partner, bytes),
             Kind::Sip(_) => self.observe_sip(pump, bytes, since),

@@ -576,9 +576,6 @@ impl World {
         }
         self.living = living;
         for lane in 0..self.lanes.len() {
-            let driver = &mut self.lanes[lane];
-            let queued = driver.lane.step(|lane| lane.has_queue());
-            driver.queued_since = queued.then(|| driver.queued_since.unwrap_or(self.now));
             if self.lane_listens(lane) && rung(&self.lanes[lane].lane.wake()) {
                 self.wake(Task::Lane(lane));
             }

@@ -22,7 +22,7 @@ pub(super) struct Watch {
     cseqs: HashMap<(String, String), (u32, u64)>,
     /// When a subscription ends at the latest, by what its endpoint asked for.
     pub(super) bounds: HashMap<String, Micros>,
-    /// When a `subscribe` left the gateway, or could have been put into the queue that it waited in, by its id.
+    /// When a `subscribe` left, by its id.
     pub(super) asks: HashMap<String, Micros>,
 }
 
@@ -48,14 +48,8 @@ impl World {
         self.ledger.violation(text);
     }
 
-    /// Stanzas leave for a partner; they could have left since `since`, and waited for it since `queued_since`.
-    pub(crate) fn watch_stanzas(
-        &mut self,
-        partner: usize,
-        bytes: &[u8],
-        since: Micros,
-        queued_since: Micros,
-    ) {
+    /// Stanzas leave for a partner; they could have left since `since`.
+    pub(crate) fn watch_stanzas(&mut self, partner: usize, bytes: &[u8], since: Micros) {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return self.ledger.violation("the gateway wrote half a character".to_owned());
         };
@@ -72,11 +66,11 @@ impl World {
             if self.presence.pairs[pair].partner != partner {
                 self.ledger.violation(format!("{to} is no user of partner {partner}"));
             }
-            self.watch_stanza(pair, stanza, since, queued_since);
+            self.watch_stanza(pair, stanza, since);
         }
     }
 
-    fn watch_stanza(&mut self, pair: usize, stanza: &str, since: Micros, queued_since: Micros) {
+    fn watch_stanza(&mut self, pair: usize, stanza: &str, since: Micros) {
         let partner = self.presence.pairs[pair].partner;
         let kind = attribute(stanza, "type");
         let allowed = match kind {
@@ -98,7 +92,7 @@ impl World {
         }
         match kind {
             "subscribe" => {
-                self.presence.watch.asks.insert(attribute(stanza, "id").to_owned(), queued_since);
+                self.presence.watch.asks.insert(attribute(stanza, "id").to_owned(), self.now);
             }
             "" if stanza.starts_with("<presence") => self.presence.counts.shown_to_contacts += 1,
             _ => {}
