@@ -177,7 +177,11 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
         let policy = self.gateway.policy.load();
         if let Cargo::Presence { takes_back, .. } = stanza.envelope.cargo {
             // What waited over a change of the rules may say more than it may now: the pair says it anew.
-            return takes_back || stanza.envelope.generation == policy.generation();
+            // What takes something back may always leave, only not to a partner who has been disabled meanwhile.
+            return match takes_back {
+                true => policy.open_partner(&self.key.remote).is_ok(),
+                false => stanza.envelope.generation == policy.generation(),
+            };
         }
         if stanza.envelope.generation != policy.generation() {
             let question = Question {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_world::xml::Element;
 
-use crate::house::{House, Reply};
+use crate::house::{House, Plan, Reach, Reply};
 use crate::watching::*;
 
 const EVE: &str = "eve@public.example";
@@ -201,6 +201,24 @@ fn trust_a_disabled_partner_gets_nothing_and_goes_on_when_it_is_enabled_again() 
 }
 
 #[test]
+fn trust_what_waits_for_a_partner_who_is_disabled_meanwhile_waits_until_he_is_enabled() {
+    let mut house = house();
+    let (wire, mut dialog) = house.seen_by(BOB);
+    house.reach.insert(PARTNER, Reach::Pending);
+    let now = house.now;
+    house.line(PARTNER).cut(now);
+    house.status(wire, &dialog.notify("terminated;reason=rejected", ""));
+    house.gateway.set_policy(policy(2, &[(PARTNER, PartnerType::Federated, false)]));
+    house.reach.remove(PARTNER);
+    house.advance(MINUTE);
+    assert!(house.stanzas(PARTNER).is_empty(), "not even what takes something back");
+    house.gateway.set_policy(policy(3, &[(PARTNER, PartnerType::Federated, true)]));
+    house.advance(HOUR / 4);
+    let told = house.told(PARTNER);
+    assert_eq!(told.last().map(String::as_str), Some("unsubscribed"), "{told:?}");
+}
+
+#[test]
 fn trust_a_domain_that_is_no_partner_any_more_gets_nothing() {
     let mut house = house();
     house.seen_by(BOB);
@@ -243,6 +261,21 @@ fn policy_a_denied_user_is_refused_with_a_reason_and_makes_no_pair() {
     house.advance(HOUR / 4);
     assert!(house.requests().is_empty() && house.stanzas(PARTNER).is_empty());
     assert_eq!(answer_to_message(&mut house, BOB).as_deref(), Some("service-unavailable"));
+}
+
+#[test]
+fn policy_of_a_restart_holds_before_a_pair_has_taken_up_its_work() {
+    let mut before = house();
+    before.user_asks(BOB);
+    let store = std::sync::Arc::new(before.store.crash());
+    let mut house = planned(Plan { store, unix_ms: (before.now + MINUTE).unix_ms, ..Plan::default() });
+    let off = UserPolicy::new(false, Verdict::Allow, Vec::new());
+    let partners = [(PARTNER, PartnerType::Federated, true)];
+    house.gateway.set_policy(policy(2, &partners).with_users(off));
+    house.gateway.restore(house.now).unwrap();
+    house.partner_says(PARTNER, &stanza(BOB, "type='subscribed'", ""));
+    house.advance(MINUTE);
+    assert_eq!(house.states(), ["terminated;reason=rejected"], "never active");
 }
 
 #[test]

@@ -144,6 +144,22 @@ fn pr_36_who_agreed_before_is_probed_and_asked_again_only_if_he_forgot() {
 }
 
 #[test]
+fn pr_36_a_refusal_that_cannot_answer_the_probe_counts() {
+    let (mut rig, mut endpoint) = watching();
+    rig.in_dialog(&endpoint.subscribe(0));
+    notified(&mut rig);
+    rig.told();
+    add(&mut rig, "epid1", 3600);
+    notified(&mut rig);
+    rig.told();
+    rig.input(|pair, context| pair.lost(&Sent::Subscription(Subscription::Probe), context));
+    rig.stanza("", "type='unsubscribed'", "");
+    assert_eq!(rig.told(), [""; 0], "the probe did not get to him, so he means it");
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(notified(&mut rig), ["terminated;reason=rejected"]);
+}
+
+#[test]
 fn pr_37_a_fetch_says_at_once_what_is_known() {
     let mut stranger = Rig::new(PartnerType::Federated);
     add(&mut stranger, "epid1", 0);

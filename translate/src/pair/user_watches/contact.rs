@@ -20,6 +20,8 @@ const SHOWS_HIMSELF: Duration = Duration::from_secs(2);
 impl UserWatches {
     /// `subscribed` of the contact.
     pub(in crate::pair) fn agreed(&mut self, step: &mut Step<'_, '_>) {
+        // A restored pair may hear of him before it has taken up its work under the rules of now.
+        self.reconsider(step);
         let (mut to, mut from) = (step.roster.to, step.roster.from);
         if roster::inbound(&mut to, &mut from, Stanza::Subscribed) != Inbound::Deliver {
             return;
@@ -56,8 +58,9 @@ impl UserWatches {
         self.passing.answer_until = None;
         // One that still waits, because it was repeated, would ask him again.
         step.recall(Subscription::Subscribe);
-        self.passing.owes.ask = false;
-        let again = std::mem::take(&mut self.ask_again) && had_agreed && self.is_watched();
+        // What did not get to him is not what he answers: he means it.
+        let answers = !std::mem::take(&mut self.passing.owes.ask);
+        let again = std::mem::take(&mut self.ask_again) && answers && had_agreed && self.is_watched();
         if again && let Ok(permit) = step.user_may_ask() {
             // PR-36: he does not remember; an endpoint asked for him just now, so he is asked once more.
             step.set_to(To::Pending);
