@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use nuncio_xmpp::Domain;
 use nuncio_xmpp::lane::{Failure, FailureKind};
-use nuncio_xmpp::stream::OutboundConfig;
+use nuncio_xmpp::stream::{OutboundConfig, Terms};
+use nuncio_xmpp::{Domain, TlsUse};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 use tracing::{debug, warn};
@@ -155,7 +155,8 @@ impl Attempt<'_> {
             }
         };
         self.note(Step::found(&found));
-        let candidates = self.usable(found.candidates);
+        let terms = self.context.gateway.partner_streams(&self.key.remote).terms();
+        let candidates = self.usable(found.candidates, &terms);
         let mut race = Race::new(targets(&candidates), self.context.xmpp.reach_time, now().instant);
         loop {
             let connection = self.connection(&mut race, &candidates);
@@ -175,16 +176,19 @@ impl Attempt<'_> {
     }
 
     /// Without those at which nothing could come about.
-    fn usable(&mut self, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    fn usable(&mut self, mut candidates: Vec<Candidate>, terms: &Terms) -> Vec<Candidate> {
+        if terms.negotiation.tls != TlsUse::NotSupported {
+            return candidates;
+        }
         candidates.retain(|candidate| {
             if candidate.direct_tls {
-                let why = "Direct TLS is not used";
+                let why = "TLS is switched off for this partner";
                 self.note(Step::Skipped { address: candidate.to_string(), why: why.to_owned() });
             }
             !candidate.direct_tls
         });
         if candidates.is_empty() {
-            let text = "DNS offers Direct TLS only (_xmpps-server), which is not used with this partner";
+            let text = "DNS offers Direct TLS only (_xmpps-server), and TLS is switched off for this partner";
             self.failures.add(FailureKind::Negotiation, text.to_owned());
         }
         candidates
@@ -259,12 +263,14 @@ impl Attempt<'_> {
         let config = OutboundConfig {
             limits: context.xmpp.limits,
             timeouts: context.xmpp.timeouts,
+            terms: context.gateway.partner_streams(&key.remote).terms(),
+            direct_tls: candidate.direct_tls,
             ..OutboundConfig::new(local, remote)
         };
         let gateway = Arc::clone(&context.gateway);
         let mut session = LaneSession::new(gateway, key.clone(), Arc::clone(self.lane), config, now());
         session.record(candidate, self.recorder.take());
-        run(context, key, self.lane, stream, &mut session).await;
+        run(context, key, self.lane, candidate, stream, &mut session).await;
         if session.was_open() {
             return Ok(Some(session.wants()));
         }
@@ -276,11 +282,12 @@ impl Attempt<'_> {
     }
 }
 
-/// Plain text up to STARTTLS, the handshake, then the stream inside TLS.
+/// Plain text up to STARTTLS (nothing at all with Direct TLS), the handshake, then the stream inside TLS.
 async fn run(
     context: &Context,
     key: &LaneKey,
     lane: &LanePort,
+    candidate: &Candidate,
     stream: TcpStream,
     session: &mut LaneSession,
 ) {
@@ -289,7 +296,14 @@ async fn run(
     let Pumped::StartTls(stream) = pump(stream, session, hurry, abandon).await else { return };
     let (to, from) = (ascii(&key.remote), ascii(&key.local));
     let identity = context.xmpp.identities.choose(Some(&from));
-    let handshake = tls::connect(stream, &context.xmpp.client, &to, Some(&identity));
+    let client = &context.xmpp.client;
+    let handshake = async {
+        if candidate.direct_tls {
+            tls::connect_direct(stream, client, &to, Some(&identity)).await
+        } else {
+            tls::connect(stream, client, &to, Some(&identity)).await
+        }
+    };
     let limit: Duration = context.xmpp.handshake;
     let why = match meanwhile(context, key, lane, timeout(limit, handshake)).await {
         Ok(Ok(Ok((stream, facts)))) => {

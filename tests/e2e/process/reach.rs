@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use nuncio_world::sip_agent::SipConnection;
+use nuncio_world::xmpp_peer::XmppListener;
 use socket2::{Domain, Socket, Type};
 
 use crate::town::{ALICE, CAROL, Town};
@@ -148,6 +149,57 @@ fn in_order(line: &str, parts: &[&str]) -> Result<()> {
         (_, rest) = rest
             .split_once(part)
             .with_context(|| format!("{part:?} is missing, or too early, in\n{line}"))?;
+    }
+    Ok(())
+}
+
+/// Of the two services of wingtip.com, at the same priority, Direct TLS is tried first (XEP-0368, DEC-15).
+#[tokio::test]
+async fn s2s_04_direct_tls_is_spoken_where_dns_offers_it() -> Result<()> {
+    let town = Town::with_zone(|zone, at| {
+        zone.host("fe.contoso.com", at(2))
+            .host("xmpp.wingtip.com", at(3))
+            .xmpps("wingtip.com", "xmpp.wingtip.com", 5270)
+            .xmpp("wingtip.com", "xmpp.wingtip.com", 5269)
+    })
+    .await?;
+    let _gateway = town.gateway("").await?;
+    let direct = XmppListener::bind(town.somewhere(3, 5270)).await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_message(ALICE, CAROL, "hello").await?;
+    let (mut wingtip, name, protocol) =
+        direct.accept_direct(&town.pki, &town.good_wingtip()?, "wingtip.com").await?;
+    ensure!(name.as_deref() == Some("wingtip.com"), "SNI is {name:?}, not the domain");
+    ensure!(protocol.as_deref() == Some("xmpp-server"), "ALPN is {protocol:?}");
+    ensure!(wingtip.element().await?.body() == Some("hello"));
+    ensure!(alice.final_answer(&call).await?.status() == Some(200));
+    let line = town.log.line_after(0, "outbound stream established").await?;
+    ensure!(line.contains("Direct TLS)"), "{line}");
+    Ok(())
+}
+
+/// Where nobody speaks Direct TLS, the other service is next.
+#[tokio::test]
+async fn s2s_04_starttls_follows_where_direct_tls_fails() -> Result<()> {
+    let town = Town::with_zone(|zone, at| {
+        zone.host("fe.contoso.com", at(2))
+            .host("xmpp.wingtip.com", at(3))
+            .xmpps("wingtip.com", "xmpp.wingtip.com", 5270)
+            .xmpp("wingtip.com", "xmpp.wingtip.com", 5269)
+    })
+    .await?;
+    let _gateway = town.gateway("").await?;
+    // It takes the connection and ends it.
+    let direct = tokio::net::TcpListener::bind(town.somewhere(3, 5270)).await?;
+    let deaf = async {
+        loop {
+            drop(direct.accept().await);
+        }
+    };
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    tokio::select! {
+        status = status_of_a_message(&town, &mut alice) => ensure!(status? == 200),
+        () = deaf => {}
     }
     Ok(())
 }
