@@ -60,6 +60,7 @@ causes! {
     StreamEnded: Info, 30 of 300, "ends of inbound streams of partners";
     StrangerStreamEnded: Info, 5 of 20, "ends of inbound streams that nobody had authenticated";
     TooManyStreams: Warn, 1 of 10, "streams refused because their partner has too many";
+    PartnerSlowed: Warn, 1 of 10, "times that a partner sent more than he may and was read more slowly";
     ContactRefused: Info, 10 of 100, "messages of contacts that the rules refused";
     ContactDeclined: Info, 10 of 100, "messages of contacts that front ends refused";
     ContactFailed: Warn, 10 of 100, "messages of contacts that reached no front end";

@@ -9,11 +9,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::Arguments;
 use crate::gateway::{Gateway, Place, build};
+use crate::handshakes::{self, Acquaintance};
 use crate::job::{
     Count, Direction, GeneratorJob, Matching, Order, Outcome, Pace, Plays, RelayJob, Round, Set, SinkJob,
     Until,
 };
-use crate::handshakes::{self, Acquaintance};
 use crate::pki::{self, Keys};
 use crate::presence::{self, Presence};
 use crate::process::{Role, Usage};

@@ -6,8 +6,8 @@ use std::fs;
 use serde::Serialize;
 
 use crate::handshakes::{self, Compared, IdleStreams, Opened};
-use crate::pki::Keys;
 use crate::job::{Direction, Pace, SIP_CONNECTIONS, Set};
+use crate::pki::Keys;
 
 /// The process under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -346,8 +346,16 @@ pub(crate) fn table(report: &Report) -> String {
 }
 
 fn handshakes(lines: &[Compared]) -> Vec<[String; 8]> {
-    let head =
-        ["opened by", "keys", "gateway/s", "bare/s", "÷ bare", "gateway CPU µs", "bare CPU µs", "bare ÷ gateway"];
+    let head = [
+        "opened by",
+        "keys",
+        "gateway/s",
+        "bare/s",
+        "÷ bare",
+        "gateway CPU µs",
+        "bare CPU µs",
+        "bare ÷ gateway",
+    ];
     let mut rows = vec![head.map(str::to_owned)];
     for line in lines {
         let median = |runs: &[handshakes::Run], value: fn(&handshakes::Run) -> f64| {

@@ -175,7 +175,8 @@ async fn until_closed_by(stream: &mut TlsStream<TcpStream>) {
 
 /// Streams of the gateway; what it sends on them is not looked at.
 async fn take_streams(listener: TcpListener, party: Rc<Party>) {
-    let served: Result<Vec<Domain>, _> = (0..SERVED).map(|number| Domain::parse(&partner_domain(number))).collect();
+    let served: Result<Vec<Domain>, _> =
+        (0..SERVED).map(|number| Domain::parse(&partner_domain(number))).collect();
     let Ok(served) = served else { return };
     let served: Rc<[Domain]> = served.into();
     for number in 0.. {
@@ -199,6 +200,7 @@ fn names(stream: &TlsStream<TcpStream>) -> Result<usize> {
     let chain = session.peer_certificates().context("no certificate")?;
     let (_, certificate) = X509Certificate::from_der(chain.first().context("an empty chain")?)?;
     let names = certificate.subject_alternative_name()?.context("no names")?;
-    let counts = |name: &&GeneralName<'_>| matches!(name, GeneralName::DNSName(_) | GeneralName::OtherName(..));
+    let counts =
+        |name: &&GeneralName<'_>| matches!(name, GeneralName::DNSName(_) | GeneralName::OtherName(..));
     Ok(names.value.general_names.iter().filter(counts).count())
 }

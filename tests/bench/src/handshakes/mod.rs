@@ -144,7 +144,12 @@ impl Acquaintance<'_> {
         let after = gateway.usage()?.bytes;
         // All of them are still there, or the figure means nothing.
         let alive: Count = dialler.ask(Order::Count)?;
-        ensure!(alive.everything == partners as u64, "only {} streams are open\n{}", alive.everything, gateway.text());
+        ensure!(
+            alive.everything == partners as u64,
+            "only {} streams are open\n{}",
+            alive.everything,
+            gateway.text()
+        );
         gateway.kill()?;
         let bytes = after.saturating_sub(before) / u64::from(open - first);
         Ok(IdleStreams { partners, bytes, resident_bytes: after })
@@ -157,7 +162,9 @@ impl Acquaintance<'_> {
     /// Partners open streams, until stanzas could flow, and close the connection.
     fn inbound(&self, folder: &Path) -> Result<Run> {
         let more = "\n[limits.xmpp]\nconnections = 10000\nunauthenticated_per_address = 256\n";
-        let gateway = Gateway::start_with(self.program, self.place, folder, more, self.count() as usize)?;
+        // Warm-up included, each stream is of another partner.
+        let partners = 2 * self.count() as usize;
+        let gateway = Gateway::start_with(self.program, self.place, folder, more, partners)?;
         let mut dialler = self.end(End::OpensStreams { keeps: false }, folder, false)?;
         self.warm_up(&mut dialler)?;
         let run = measured(|| gateway.usage(), || dialler.ask(order(self.count())));
@@ -168,8 +175,7 @@ impl Acquaintance<'_> {
 
     fn bare_inbound(&self, folder: &Path) -> Result<Run> {
         let bare = self.end(End::TakesTls { certificate: pki::XMPP.into() }, folder, true)?;
-        let opens =
-            End::OpensTls { certificate: pki::PARTNER.into(), peer: SIP_DOMAIN.into() };
+        let opens = End::OpensTls { certificate: pki::PARTNER.into(), peer: SIP_DOMAIN.into() };
         let mut dialler = self.end(opens, folder, false)?;
         self.warm_up(&mut dialler)?;
         measured(|| bare.usage(), || dialler.ask(order(self.count())))
@@ -199,10 +205,20 @@ impl Acquaintance<'_> {
         let before = gateway.usage()?;
         let outcome: Outcome = generator.ask(Order::Round(round))?;
         let after = gateway.usage()?;
-        ensure!(outcome.answered == outcome.sent, "{}\n{}", outcome.trouble.unwrap_or_default(), gateway.text());
+        ensure!(
+            outcome.answered == outcome.sent,
+            "{}\n{}",
+            outcome.trouble.unwrap_or_default(),
+            gateway.text()
+        );
         // A connection of the front end that is ahead of the others comes to its first partners again.
         let taken: Count = partners.ask(Order::Count)?;
-        ensure!(taken.messages > 0, "no stream came: {}\n{}", taken.trouble.unwrap_or_default(), gateway.text());
+        ensure!(
+            taken.messages > 0,
+            "no stream came: {}\n{}",
+            taken.trouble.unwrap_or_default(),
+            gateway.text()
+        );
         gateway.kill()?;
         Ok(Run::new(taken.messages, outcome.seconds, before, after))
     }
@@ -259,6 +275,11 @@ fn measured(usage: impl Fn() -> Result<Usage>, work: impl FnOnce() -> Result<Out
 /// A run counts only if every handshake came to its end.
 fn checked(outcome: &Outcome) -> Result<()> {
     let trouble = outcome.trouble.as_deref().unwrap_or_default();
-    ensure!(outcome.answered == outcome.sent, "{} of {} handshakes: {trouble}", outcome.answered, outcome.sent);
+    ensure!(
+        outcome.answered == outcome.sent,
+        "{} of {} handshakes: {trouble}",
+        outcome.answered,
+        outcome.sent
+    );
     Ok(())
 }
