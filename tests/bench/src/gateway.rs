@@ -81,13 +81,19 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(program: &Path, place: Place, folder: &Path) -> Result<Self> {
-        Self::start_with(program, place, folder, "")
+        Self::start_with(program, place, folder, "", PARTNERS)
     }
 
-    /// The same with more in its configuration.
-    pub(crate) fn start_with(program: &Path, place: Place, folder: &Path, more: &str) -> Result<Self> {
+    /// The same with more in its configuration, and with so many partners.
+    pub(crate) fn start_with(
+        program: &Path,
+        place: Place,
+        folder: &Path,
+        more: &str,
+        partners: usize,
+    ) -> Result<Self> {
         let (config, log) = (folder.join("nuncio.toml"), folder.join("nuncio.log"));
-        fs::write(&config, configuration(place, folder) + more)?;
+        fs::write(&config, configuration(place, folder, partners) + more)?;
         let mut command = Command::new(program);
         command.arg("run").arg("--config").arg(&config);
         let child = spawn_logged(&mut command, &log)?;
@@ -175,7 +181,7 @@ impl Drop for Gateway {
     }
 }
 
-fn configuration(place: Place, folder: &Path) -> String {
+fn configuration(place: Place, folder: &Path, partners: usize) -> String {
     let dir = folder.display();
     let (sip, xmpp, root) = (pki::SIP, pki::XMPP, pki::ROOT);
     let mut text = format!(
@@ -194,7 +200,7 @@ fn configuration(place: Place, folder: &Path) -> String {
         place.front_end().port(),
         place.xmpp(),
     );
-    for number in 0..PARTNERS {
+    for number in 0..partners {
         text.push_str(&format!(
             "[[partner]]\ndomain = '{}'\ntype = 'federated'\nstanzas_per_second = 0\nbytes_per_second = 0\n",
             partner_domain(number)

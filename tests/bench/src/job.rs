@@ -113,6 +113,37 @@ pub(crate) struct RelayJob {
     pub(crate) waits_for_acknowledgement: bool,
 }
 
+/// Work for one end of connections that are only opened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HandshakeJob {
+    pub(crate) end: End,
+    /// Where it listens, or connects to.
+    pub(crate) address: SocketAddr,
+    pub(crate) folder: PathBuf,
+}
+
+/// What an end of connections does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum End {
+    /// As partners, one after the other, opens streams to the gateway, and closes them unless it `keeps` them.
+    OpensStreams { keeps: bool },
+    /// As all partners, takes streams of the gateway.
+    TakesStreams,
+    /// With this certificate, opens connections to a `peer`, and closes them when TLS is there.
+    OpensTls { certificate: String, peer: String },
+    /// Takes these.
+    TakesTls { certificate: String },
+}
+
+/// Connections to open.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Handshakes {
+    pub(crate) count: u32,
+    /// At most so many at a time.
+    pub(crate) window: u32,
+}
+
 /// An order to a running child.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -121,7 +152,9 @@ pub(crate) enum Order {
     Round(Round),
     /// To a generator of stanzas: open this many further streams and leave them idle.
     Dial(usize),
-    /// To a sink: how many messages came?
+    /// To an end that opens connections: open so many.
+    Handshakes(Handshakes),
+    /// To a sink: how many messages came? To an end of connections: how many came, and how many are open?
     Count,
     /// To one side of presence: subscribe for these pairs, and wait until it sees the other.
     Establish(Range),
@@ -192,6 +225,6 @@ pub(crate) struct Count {
     pub(crate) trouble: Option<String>,
     /// Presence: pairs that the gateway has subscribed for, since the last [`Order::Anew`].
     pub(crate) subscriptions: u64,
-    /// Presence: all requests answered, or all stanzas of presence received.
+    /// Presence: all requests answered, or all stanzas of presence received. Handshakes: streams that are open.
     pub(crate) everything: u64,
 }

@@ -8,6 +8,7 @@ mod dns;
 mod front_end;
 mod gateway;
 mod generator;
+mod handshakes;
 mod job;
 mod partner;
 mod pki;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use job::{GeneratorJob, PresenceJob, RelayJob, SinkJob};
+use job::{GeneratorJob, HandshakeJob, PresenceJob, RelayJob, SinkJob};
 
 /// Measures the gateway and a bare relay on this machine.
 #[derive(Parser, Debug)]
@@ -46,7 +47,7 @@ struct Arguments {
     #[arg(long, default_value_t = 10_000)]
     pairs: u32,
     /// Measures only the lines whose name contains this ("relay", "sip", "xmpp", "memory", "lync", "presence", "presence-memory",
-    /// "restart").
+    /// "restart", "handshakes", "idle streams").
     #[arg(long)]
     only: Option<String>,
     /// Where the results go as JSON; absent: bench/ in the target folder.
@@ -69,6 +70,8 @@ enum Role {
     #[command(hide = true)]
     Relay { job: String },
     #[command(hide = true)]
+    End { job: String },
+    #[command(hide = true)]
     House { job: String },
     #[command(hide = true)]
     Contacts { job: String },
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Some(Role::Generator { job }) => child::run::<GeneratorJob, _>(job, false, generator::run),
         Some(Role::Sink { job }) => child::run::<SinkJob, _>(job, false, sink::run),
         Some(Role::Relay { job }) => child::run::<RelayJob, _>(job, true, relay::run),
+        Some(Role::End { job }) => child::run::<HandshakeJob, _>(job, true, handshakes::end::run),
         Some(Role::House { job }) => child::run::<PresenceJob, _>(job, false, presence::house::run),
         Some(Role::Contacts { job }) => child::run::<PresenceJob, _>(job, false, presence::contacts::run),
     };

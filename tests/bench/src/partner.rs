@@ -41,7 +41,8 @@ pub(crate) async fn dial(tls: &Tls, gateway: SocketAddr, local: &str) -> Result<
 pub(crate) async fn accept(tls: &Tls, mut tcp: TcpStream, served: &[Domain], number: u64) -> Result<Stream> {
     tcp.set_nodelay(true)?;
     let id = |step: u8| format!("bench{number}.{step}").into();
-    let config = InboundConfig::new(served.into());
+    // What follows on the stream is looked at as bytes: pings, and no acknowledgements.
+    let config = InboundConfig { management: false, ..InboundConfig::new(served.into()) };
     let mut machine = Inbound::new(config, StreamIds([id(0), id(1), id(2)]), Instant::now());
     ensure!(negotiate(&mut tcp, &mut machine).await?.is_none(), "no TLS on a stream");
     let mut stream = tls.accept(tcp).await?;

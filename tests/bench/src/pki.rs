@@ -8,8 +8,9 @@ use std::path::Path;
 use anyhow::Result;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd,
 };
+use serde::Serialize;
 
 use crate::job::{FRONT_END, SIP_DOMAIN};
 use crate::template::gateway_names;
@@ -21,24 +22,44 @@ pub(crate) const XMPP: &str = "xmpp";
 pub(crate) const FRONT: &str = "front";
 pub(crate) const PARTNER: &str = "partner";
 
+/// The kind of all keys of a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Keys {
+    #[serde(rename = "P-256")]
+    P256,
+    #[serde(rename = "RSA-2048")]
+    Rsa2048,
+}
+
+impl Keys {
+    fn generate(self) -> Result<KeyPair> {
+        Ok(match self {
+            Self::P256 => KeyPair::generate()?,
+            Self::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?,
+        })
+    }
+}
+
 /// Makes them all.
-pub(crate) fn make(folder: &Path) -> Result<()> {
+pub(crate) fn make(folder: &Path, keys: Keys) -> Result<()> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     valid(&mut params);
-    let root = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let root = CertifiedIssuer::self_signed(params, keys.generate()?)?;
     fs::write(folder.join(ROOT), root.pem())?;
-    issue(folder, SIP, gateway_names(), &root)?;
-    issue(folder, XMPP, vec![SIP_DOMAIN.to_owned()], &root)?;
-    issue(folder, FRONT, vec![FRONT_END.to_owned()], &root)?;
-    issue(folder, PARTNER, vec!["*.bench.example".to_owned()], &root)
+    let issue = |file, names| issue(folder, file, names, keys.generate()?, &root);
+    issue(SIP, gateway_names())?;
+    issue(XMPP, vec![SIP_DOMAIN.to_owned()])?;
+    issue(FRONT, vec![FRONT_END.to_owned()])?;
+    issue(PARTNER, vec!["*.bench.example".to_owned()])
 }
 
 fn issue(
     folder: &Path,
     file: &str,
     names: Vec<String>,
+    key: KeyPair,
     root: &CertifiedIssuer<'static, KeyPair>,
 ) -> Result<()> {
     let mut params = CertificateParams::new(names)?;
@@ -46,7 +67,6 @@ fn issue(
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     valid(&mut params);
-    let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, root)?;
     fs::write(folder.join(format!("{file}.pem")), certificate.pem())?;
     let private =

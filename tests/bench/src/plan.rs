@@ -9,10 +9,12 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::Arguments;
 use crate::gateway::{Gateway, Place, build};
+use crate::handshakes::{self, Acquaintance};
 use crate::job::{
     Count, Direction, GeneratorJob, Matching, Order, Outcome, Pace, Plays, RelayJob, Round, Set, SinkJob,
     Until,
 };
+use crate::pki::{self, Keys};
 use crate::presence::{self, Presence};
 use crate::process::{Role, Usage};
 use crate::report::{self, Line, Memory, Report, Run, Subject};
@@ -30,7 +32,7 @@ const MEMORY_STREAMS: usize = 500;
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let program = build()?;
     let folder = tempfile::tempdir()?;
-    crate::pki::make(folder.path())?;
+    pki::make(folder.path(), Keys::P256)?;
     let place = Place::new();
     place.serve_names()?;
     let bench = Bench { arguments, program, folder: folder.path(), place };
@@ -64,6 +66,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.quick && arguments.wants("restart") {
         eprintln!("restart");
         report.restarts = presence.restarts().context("restart")?;
+    }
+    let acquaintance = Acquaintance { arguments, program: &bench.program, folder: folder.path(), place };
+    for line in handshakes::lines() {
+        let name = handshakes::name(line);
+        if arguments.wants(&name) {
+            eprintln!("{name}");
+            report.handshakes.push(acquaintance.compare(line).context(name)?);
+        }
+    }
+    if arguments.wants("idle streams") {
+        eprintln!("idle streams");
+        report.idle_streams = Some(acquaintance.idle().context("idle streams")?);
     }
     report.compare();
 

@@ -5,7 +5,9 @@ use std::fs;
 
 use serde::Serialize;
 
+use crate::handshakes::{self, Compared, IdleStreams, Opened};
 use crate::job::{Direction, Pace, SIP_CONNECTIONS, Set};
+use crate::pki::Keys;
 
 /// The process under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -50,6 +52,8 @@ pub(crate) struct Report {
     pub(crate) memory: Option<Memory>,
     pub(crate) presence_memory: Option<PresenceMemory>,
     pub(crate) restarts: Vec<Restart>,
+    pub(crate) handshakes: Vec<Compared>,
+    pub(crate) idle_streams: Option<IdleStreams>,
 }
 
 /// One run that counts.
@@ -201,6 +205,8 @@ impl Report {
             memory: None,
             presence_memory: None,
             restarts: Vec::new(),
+            handshakes: Vec::new(),
+            idle_streams: None,
         }
     }
 
@@ -319,7 +325,66 @@ pub(crate) fn table(report: &Report) -> String {
         let _ =
             write!(text, "\nStart after `kill -9`, and the subscriptions made again:\n\n{}", aligned(&rows));
     }
+    if !report.handshakes.is_empty() {
+        let _ = write!(
+            text,
+            "\nStreams opened, beside TLS and nothing else (medians; ratios above 1: the gateway does better):\n\n{}",
+            aligned(&handshakes(&report.handshakes))
+        );
+    }
+    if let Some(idle) = &report.idle_streams {
+        let _ = writeln!(
+            text,
+            "\nMemory of the gateway with {} partner domains that keep a TLS stream open: {:.1} KiB resident per idle stream, \
+             {} MiB in all.",
+            thousands(idle.partners as f64),
+            idle.bytes as f64 / 1024.0,
+            idle.resident_bytes >> 20,
+        );
+    }
     text
+}
+
+fn handshakes(lines: &[Compared]) -> Vec<[String; 8]> {
+    let head = [
+        "opened by",
+        "keys",
+        "gateway/s",
+        "bare/s",
+        "÷ bare",
+        "gateway CPU µs",
+        "bare CPU µs",
+        "bare ÷ gateway",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    for line in lines {
+        let median = |runs: &[handshakes::Run], value: fn(&handshakes::Run) -> f64| {
+            let mut values: Vec<f64> = runs.iter().map(value).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or_default()
+        };
+        let per_second = [&line.gateway, &line.bare].map(|runs| median(runs, |run| run.per_second));
+        let cpu = [&line.gateway, &line.bare].map(|runs| median(runs, |run| run.cpu_us));
+        rows.push([
+            match line.opened {
+                Opened::Inbound => "partners",
+                Opened::Outbound => "gateway",
+            }
+            .to_owned(),
+            match line.keys {
+                Keys::P256 => "P-256",
+                Keys::Rsa2048 => "RSA-2048",
+            }
+            .to_owned(),
+            thousands(per_second[0]),
+            thousands(per_second[1]),
+            format!("{:.2}", per_second[0] / per_second[1]),
+            format!("{:.0}", cpu[0]),
+            format!("{:.0}", cpu[1]),
+            format!("{:.2}", cpu[1] / cpu[0]),
+        ]);
+    }
+    rows
 }
 
 /// The section of `docs/benchmarks.md`.

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 /// Messages of each measurement in quick mode.
 const MESSAGES: u64 = 400;
+/// Partners with idle streams in quick mode.
+const IDLE: u64 = 40;
 
 #[test]
 fn every_message_is_answered_and_arrives() {
@@ -48,6 +50,20 @@ fn every_message_is_answered_and_arrives() {
             "relay-written sip-to-xmpp small",
         ]
     );
+    // Streams are opened both ways, with keys of both kinds, and a run counts only if all of them were.
+    let handshakes: Vec<String> = report["handshakes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| {
+            for run in [&line["gateway"][0], &line["bare"][0]] {
+                assert!(run["handshakes"].as_u64() > Some(0), "{line}");
+            }
+            format!("{} {}", line["opened"], line["keys"]).replace('"', "")
+        })
+        .collect();
+    assert_eq!(handshakes, ["inbound P-256", "outbound P-256", "inbound RSA-2048", "outbound RSA-2048"]);
+    assert_eq!(report["idle_streams"]["partners"], IDLE);
     let table = String::from_utf8(output.stdout).unwrap();
     assert_eq!(table.matches("SIP → XMPP").count(), 2, "{table}");
     assert_eq!(table.matches("NOTIFY → presence").count(), 1, "{table}");

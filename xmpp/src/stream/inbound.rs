@@ -267,6 +267,12 @@ impl Inbound {
         &self.pairs
     }
 
+    /// Octets that the stream keeps: those that arrived and were not read yet, or are part of something unfinished, and
+    /// those that wait for [`transmit`](Self::transmit).
+    pub fn held(&self) -> usize {
+        self.wire.held()
+    }
+
     /// How far the stream has come.
     pub fn step(&self) -> Step {
         self.wire.step()

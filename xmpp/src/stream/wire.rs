@@ -399,6 +399,11 @@ impl Wire {
         self.reader.buffered() > 0
     }
 
+    /// Octets that are kept: arrived and not read, or written and not taken.
+    pub(super) fn held(&self) -> usize {
+        self.reader.buffered() + self.out.len()
+    }
+
     /// Octets of the largest stanza an established stream takes.
     pub(super) fn max_stanza(&self) -> usize {
         self.limits.established.stanza.max(SMALLEST_STANZA_LIMIT)

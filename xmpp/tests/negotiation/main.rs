@@ -3,6 +3,7 @@
 mod authority;
 mod federation;
 mod google_talk;
+mod hostile;
 mod inbound;
 mod initiating;
 mod management;

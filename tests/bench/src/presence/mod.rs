@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use crate::Arguments;
-use crate::gateway::{Gateway, Place};
+use crate::gateway::{Gateway, PARTNERS, Place};
 use crate::job::{Count, Direction, Order, Outcome, Pace, PresenceJob, Range, Round, Until};
 use crate::process::Role;
 use crate::report::{Line, Messages, PresenceMemory, Restart, Run, Subject};
@@ -154,7 +154,7 @@ impl Presence<'_> {
 
     fn start(&self, more: &str) -> Result<Gateway> {
         let more = format!("\n[limits.presence]\n{more}");
-        Gateway::start_with(self.program, self.place, self.folder, &more)
+        Gateway::start_with(self.program, self.place, self.folder, &more, PARTNERS)
     }
 
     fn set_up(&self, direction: Direction, pairs: u32, streams: usize, more: &str) -> Result<Town> {

@@ -1,0 +1,215 @@
+//! A peer without any will to cooperate, at every stage of a stream: what it sends ends the stream with the error that is
+//! due, gets no stanza across, and leaves nothing behind that is larger than what was configured.
+
+use nuncio_xmpp::stream::{ChainStatus, InboundConfig, Output, StreamLimits};
+
+use crate::support::{
+    ANSWER, AUTH, HEADER, In, MESSAGE, Machine, OFFER_DIALBACK, OFFER_EXTERNAL, OFFER_TLS, Out, STARTTLS,
+    Side, db, facts, proof, terms, their_key,
+};
+
+/// Where a peer can be on a stream that it opens.
+fn inbound() -> Vec<(&'static str, In)> {
+    let untrusted = facts(ChainStatus::Untrusted("self-signed".into()), "fabrikam.com");
+    let mut verifying = In::on(terms("N/N/on"));
+    verifying.send(&their_key());
+    verifying.take_request();
+    vec![
+        ("before TLS", In::clear()),
+        ("under TLS", In::secure(proof("fabrikam.com"))),
+        ("with a certificate of its own making", In::secure(untrusted)),
+        ("while its key is verified", verifying),
+        ("after SASL, before the header", {
+            let mut side = In::secure(proof("fabrikam.com"));
+            side.send(AUTH);
+            side.send(HEADER.split_at(HEADER.len() - 1).0);
+            // Whatever comes next closes the tag first.
+            side.send(">");
+            side
+        }),
+    ]
+}
+
+/// And on one that we open.
+fn outbound() -> Vec<(&'static str, Out)> {
+    let mut header = Out::fresh();
+    header.send(ANSWER);
+    vec![
+        ("instead of features", header),
+        ("instead of <proceed/>", Out::asking()),
+        ("instead of <success/>", Out::authenticating()),
+        ("instead of a result", Out::asking_in_clear()),
+    ]
+}
+
+/// What is no XML of a stream, and the error for it. Each is an attack of its own (SEC-01 to SEC-05).
+fn poison() -> Vec<(String, &'static str)> {
+    let laughs = "<!DOCTYPE lolz [<!ENTITY a 'lol'><!ENTITY b '&a;&a;&a;&a;'>]><x>&b;</x>";
+    let external = "<!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><x>&e;</x>";
+    let deep = "<a>".repeat(200);
+    let attributes: String = (0..200).map(|number| format!(" a{number}=''")).collect();
+    let prefixes: String = (0..200).map(|number| format!(" xmlns:p{number}='urn:{number}'")).collect();
+    let children = "<b/>".repeat(1000);
+    vec![
+        (laughs.to_owned(), "restricted-xml"),
+        (external.to_owned(), "restricted-xml"),
+        ("<x>&e;</x>".to_owned(), "restricted-xml"),
+        ("<!-- -->".to_owned(), "restricted-xml"),
+        ("<?php ?>".to_owned(), "restricted-xml"),
+        ("<x></y>".to_owned(), "not-well-formed"),
+        ("<x a='1' a='2'/>".to_owned(), "not-well-formed"),
+        ("<x>\u{1}</x>".to_owned(), "not-well-formed"),
+        ("<p:x/>".to_owned(), "not-well-formed"),
+        (format!("<x xmlns='urn:x'>{deep}"), "policy-violation"),
+        (format!("<x xmlns='urn:x'{attributes}/>"), "policy-violation"),
+        (format!("<x xmlns='urn:x'{prefixes}/>"), "policy-violation"),
+        (format!("<x xmlns='urn:x'>{children}</x>"), "policy-violation"),
+        (format!("<{}/>", "x".repeat(1000)), "policy-violation"),
+        (format!("<x xmlns='{}'/>", "x".repeat(2000)), "policy-violation"),
+        (format!("<x xmlns='urn:x' a='{}'/>", "x".repeat(20_000)), "policy-violation"),
+        (format!("<x xmlns='urn:x'>{}", "x".repeat(20_000)), "policy-violation"),
+    ]
+}
+
+fn ends_with<M: Machine>(mut side: Side<M>, attack: &str, condition: &str, stage: &str) {
+    let shown: String = attack.chars().take(60).collect();
+    side.outputs.clear();
+    let written = side.send(attack);
+    let error = format!("<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>");
+    assert!(written.contains(&error), "{stage}: {shown}: {written}");
+    assert!(written.ends_with("</stream:stream>"), "{stage}: {shown}: {written}");
+    // Even if it goes on with what would have been right.
+    side.send(&[MESSAGE, STARTTLS, AUTH, HEADER, MESSAGE].concat());
+    let crossed =
+        |output: &Output| matches!(output, Output::Stanza(_) | Output::Established(_) | Output::StartTls);
+    assert!(!side.outputs.iter().any(crossed), "{stage}: {shown}: {:?}", side.outputs);
+    let closed = side.outputs.iter().filter(|output| matches!(output, Output::Closed(_))).count();
+    assert_eq!(closed, 1, "{stage}: {shown}: {:?}", side.outputs);
+}
+
+#[test]
+fn sec_01_to_05_poison_ends_a_stream_that_a_peer_opens_at_every_stage() {
+    for (attack, condition) in poison() {
+        for (stage, side) in inbound() {
+            ends_with(side, &attack, condition, stage);
+        }
+    }
+}
+
+#[test]
+fn sec_01_to_05_poison_ends_a_stream_that_we_open_at_every_stage() {
+    for (attack, condition) in poison() {
+        for (stage, side) in outbound() {
+            ends_with(side, &attack, condition, stage);
+        }
+    }
+}
+
+#[test]
+fn s2s_19_a_stanza_before_its_time_is_not_authorized_at_any_stage() {
+    for stanza in [MESSAGE, "<presence/>", "<iq type='get' id='1'/>"] {
+        for (stage, side) in inbound().into_iter().filter(|(stage, _)| !stage.starts_with("after SASL")) {
+            ends_with(side, stanza, "not-authorized", stage);
+        }
+        for (stage, side) in outbound().into_iter().filter(|(stage, _)| *stage != "instead of <proceed/>") {
+            ends_with(side, stanza, "not-authorized", stage);
+        }
+    }
+}
+
+/// So much may wait in a stream whose peer did not prove itself.
+fn most() -> usize {
+    StreamLimits::default().pre_auth_total
+}
+
+#[test]
+fn sec_02_and_03_what_comes_drop_by_drop_is_kept_up_to_the_limit_and_no_further() {
+    let beginnings = ["<x xmlns='urn:x' a='", "<x xmlns='urn:x'>", "<x xmlns='urn:x'><![CDATA[", " "];
+    for beginning in beginnings {
+        for (stage, mut side) in inbound() {
+            side.outputs.clear();
+            side.send(beginning);
+            let mut sent = 0;
+            while !side.outputs.iter().any(|output| matches!(output, Output::Closed(_))) {
+                side.send(&"y".repeat(97).replace('y', if beginning == " " { " " } else { "y" }));
+                sent += 97;
+                assert!(
+                    side.machine.held() <= most(),
+                    "{stage}: {beginning}: {} octets",
+                    side.machine.held()
+                );
+                assert!(
+                    sent <= StreamLimits::default().established.stanza + 97,
+                    "{stage}: {beginning}: no end"
+                );
+                if stage.starts_with("after SASL") && beginning == " " && sent > most() {
+                    // An authenticated peer may send white space for ever, and nothing of it is kept.
+                    assert_eq!(side.machine.held(), 0);
+                    break;
+                }
+                if stage.starts_with("after SASL") && beginning != " " && sent > most() / 2 {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sec_03_nothing_is_kept_of_a_stream_that_is_over() {
+    for (attack, _) in poison() {
+        for (stage, mut side) in inbound() {
+            side.send(&attack);
+            while side.machine.deadline().is_some() {
+                side.wait();
+            }
+            side.send(&attack);
+            assert_eq!(side.machine.held(), 0, "{stage}");
+        }
+    }
+}
+
+#[test]
+fn sec_03_questions_without_end_are_answered_within_what_may_come_before_authentication() {
+    let mut side = In::on(terms("N/N/on"));
+    let question = db("verify", "from='fabrikam.com' to='contoso.com' id='1'", "key");
+    let (mut asked, mut answered) = (0, 0);
+    while !side.outputs.iter().any(|output| matches!(output, Output::Closed(_))) {
+        asked += question.len();
+        answered += side.send(&question).matches("<db:verify ").count();
+        assert!(asked <= most() + question.len(), "no end");
+        side.outputs.retain(|output| matches!(output, Output::Closed(_)));
+    }
+    assert!(answered > 0 && answered <= most() / question.len());
+}
+
+#[test]
+fn tls_01_proceed_success_and_results_that_nobody_asked_for_lead_nowhere() {
+    for early in [
+        "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+        "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+        "<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+    ] {
+        let mut header = Out::fresh();
+        header.send(ANSWER);
+        ends_with(header, early, "unsupported-stanza-type", "instead of features");
+        ends_with(Out::asking_in_clear(), early, "unsupported-stanza-type", "instead of a result");
+    }
+    // Features that come twice begin nothing anew.
+    for offer in [OFFER_TLS, OFFER_EXTERNAL, OFFER_DIALBACK] {
+        ends_with(Out::asking(), offer, "unsupported-stanza-type", "instead of <proceed/>");
+        ends_with(Out::authenticating(), offer, "unsupported-stanza-type", "instead of <success/>");
+    }
+}
+
+#[test]
+fn sec_02_the_limits_of_the_configuration_are_the_limits_of_the_stream() {
+    let small = |config: &mut InboundConfig| config.limits.pre_auth_total = 600;
+    let mut side = In::with(small);
+    side.send(HEADER);
+    side.allow();
+    side.send(&" ".repeat(600 - HEADER.len()));
+    assert!(side.outputs.is_empty(), "at the limit: {:?}", side.outputs);
+    let written = side.send(" ");
+    assert!(written.contains("<policy-violation "), "one past it: {written}");
+}
