@@ -19,6 +19,7 @@ mod incoming;
 mod iq;
 mod keeping;
 mod lanes;
+mod outage;
 mod pairs;
 mod places;
 pub mod port;
@@ -54,6 +55,7 @@ pub use counters::{Counter, Counters};
 pub use from_sip::SipPeer;
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
+pub use outage::was_lost;
 pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
@@ -210,7 +212,8 @@ pub struct Settings {
     /// Subscriptions on the SIP side, in both roles.
     pub events: EventConfig,
     pub places: PlaceLimits,
-    /// Pairs of the process before this one that take up their work in a second.
+    /// So many pairs do something in a second that many pairs have to do: those of the process before this one take up
+    /// their work, or the contacts of a partner that was lost are asked anew.
     pub restart_rate: u32,
     pub lane: LaneConfig,
     /// Most inbound streams of one remote domain at a time.
@@ -339,16 +342,6 @@ impl Gateway {
             token.push_str(std::str::from_utf8(&digits).unwrap_or_default());
         }
         token
-    }
-
-    /// Counts an inbound stream of a remote domain. `false`: it is one too many.
-    pub fn stream_established(&self, remote: &str) -> bool {
-        self.remote(remote).enter_stream(self.settings.streams_per_domain)
-    }
-
-    /// A stream that was counted has ended.
-    pub fn stream_ended(&self, remote: &str) {
-        self.remote(remote).leave_stream();
     }
 
     /// Records a stream header from a domain that is no partner.

@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
@@ -32,8 +31,8 @@ pub(super) struct Remote {
     lanes: Mutex<Lanes>,
     /// Inbound streams that stopped reading until a lane has room for replies again.
     waiting: Mutex<Vec<Arc<Notify>>>,
-    /// Inbound streams of the domain.
-    streams: AtomicUsize,
+    /// Inbound streams of the domain, by the domain of ours that they are for.
+    streams: Mutex<SmallVec<[(CompactString, usize); 1]>>,
 }
 
 /// A pair was emptied because a step on it panicked; this is what it held.
@@ -52,18 +51,34 @@ impl Remote {
             pairs: DashMap::with_shard_amount(PAIR_SHARDS),
             lanes: Mutex::new(SmallVec::new()),
             waiting: Mutex::new(Vec::new()),
-            streams: AtomicUsize::new(0),
+            streams: Mutex::default(),
         }
     }
 
-    /// Counts an inbound stream, unless there are `most` already.
-    pub(super) fn enter_stream(&self, most: usize) -> bool {
-        let enter = |count: usize| (count < most).then_some(count + 1);
-        self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
+    /// Counts an inbound stream, unless there are `most` of the domain already.
+    pub(super) fn enter_stream(&self, local: &str, most: usize) -> bool {
+        let mut streams = self.streams.lock();
+        if streams.iter().map(|(_, count)| count).sum::<usize>() >= most {
+            return false;
+        }
+        match streams.iter_mut().find(|(name, _)| name == local) {
+            Some((_, count)) => *count += 1,
+            None => streams.push((local.into(), 1)),
+        }
+        true
     }
 
-    pub(super) fn leave_stream(&self) {
-        self.streams.fetch_sub(1, Ordering::AcqRel);
+    /// An inbound stream that was counted has ended. How many there still are for that domain of ours.
+    pub(super) fn leave_stream(&self, local: &str) -> usize {
+        let mut streams = self.streams.lock();
+        let Some((_, count)) = streams.iter_mut().find(|(name, _)| name == local) else { return 0 };
+        *count = count.saturating_sub(1);
+        *count
+    }
+
+    /// Inbound streams for this domain of ours.
+    pub(super) fn streams(&self, local: &str) -> usize {
+        self.streams.lock().iter().find(|(name, _)| name == local).map_or(0, |(_, count)| *count)
     }
 
     /// Runs `step` under the guard of the pair called `composed`, which is made if need be.
@@ -188,10 +203,10 @@ impl Remote {
         self.pairs.iter().map(|slot| slot.key().clone()).collect()
     }
 
-    /// The pairs of a served domain with presence that did not arrive.
-    pub(super) fn waiting_for_partner(&self, local: &str) -> Vec<PairKey> {
-        let waits = |slot: &Slot, key: &PairKey| key.local_domain() == local && slot.pair.waits_for_partner();
-        self.pairs.iter().filter(|slot| waits(slot, slot.key())).map(|slot| slot.key().clone()).collect()
+    /// The pairs of a served domain of which this holds.
+    pub(super) fn pairs_of(&self, local: &str, holds: impl Fn(&Pair) -> bool) -> Vec<PairKey> {
+        let ours = |slot: &Slot, key: &PairKey| key.local_domain() == local && holds(&slot.pair);
+        self.pairs.iter().filter(|slot| ours(slot, slot.key())).map(|slot| slot.key().clone()).collect()
     }
 
     /// The lane from `local`, made by `make` if it is the first time.
@@ -207,7 +222,7 @@ impl Remote {
 
     /// Adds what is held here.
     pub(super) fn add_to(&self, holdings: &mut Holdings) {
-        holdings.streams += self.streams.load(Ordering::Acquire);
+        holdings.streams += self.streams.lock().iter().map(|(_, count)| count).sum::<usize>();
         for slot in &self.pairs {
             holdings.owed += slot.pair.owes();
             let waiting = slot.pair.waiting();

@@ -17,7 +17,7 @@ use nuncio_xmpp::Addresses;
 
 use super::answers::SipAnswer;
 use super::incoming::Incoming;
-use super::{Cargo, ConnectionId, Gateway, Judged, LaneKey, Pair, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
+use super::{Cargo, ConnectionId, Gateway, Judged, Pair, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
 
 impl Gateway {
     /// A SUBSCRIBE or NOTIFY of a front end.
@@ -189,14 +189,6 @@ impl Gateway {
     pub(super) fn presence_lost(&self, key: &PairKey, sent: &Sent, now: Moment) {
         self.counters.presence_undelivered.add(1);
         self.visit_presence(key, now, |pair, context| pair.lost(sent, context));
-    }
-
-    /// A stream to the partner is established: what of presence did not arrive before is sent soon.
-    pub fn lane_opened(&self, lane: &LaneKey, now: Moment) {
-        let Some(remote) = self.known_remote(&lane.remote) else { return };
-        for key in remote.waiting_for_partner(&lane.local) {
-            self.visit_presence(&key, now, |pair, context| pair.reachable(context));
-        }
     }
 
     /// A SUBSCRIBE or NOTIFY of ours has its final answer, or never will. Called under no lock.

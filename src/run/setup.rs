@@ -107,6 +107,7 @@ fn presence(config: &Config) -> PresenceConfig {
         give_up: limits.give_up,
         grace: limits.grace,
         silence: limits.silence,
+        outage: limits.outage,
         idle: config.policy.idle_times,
         ..PresenceConfig::default()
     }

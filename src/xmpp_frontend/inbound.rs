@@ -17,7 +17,7 @@ use nuncio_xmpp::{Domain, Element, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, was_lost};
 use crate::log_limit::{Cause, Source};
 use crate::net::listener::Unauthenticated;
 use crate::net::session::{End, Next, Session};
@@ -58,6 +58,8 @@ pub struct InboundSession {
     until_established: Option<Unauthenticated>,
     /// This stream's place among those of its domain.
     counted: bool,
+    /// It ended though nobody closed it.
+    lost: bool,
 }
 
 impl InboundSession {
@@ -82,6 +84,7 @@ impl InboundSession {
             wake: Arc::new(Notify::new()),
             until_established: None,
             counted: false,
+            lost: false,
         }
     }
 
@@ -149,8 +152,8 @@ impl InboundSession {
                     }
                     self.until_established = None;
                     self.lang = established.lang.map(Into::into);
-                    self.counted = self.gateway.stream_established(established.remote.as_str());
-                    let remote = established.remote;
+                    let (local, remote) = (established.local, established.remote);
+                    self.counted = self.gateway.stream_established(local.as_str(), remote.as_str());
                     if !self.counted {
                         let source = Source::Domain(remote.as_str());
                         if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
@@ -160,7 +163,7 @@ impl InboundSession {
                         let error = (StreamCondition::PolicyViolation, "too many streams of your domain");
                         self.stream.close(now.instant, Some(error));
                     }
-                    self.domains = Some((established.local, remote));
+                    self.domains = Some((local, remote));
                 }
                 Output::Stanza(stanza) => self.take(Held::Stanza(stanza), now),
                 Output::BadAddress { element, .. } => self.take(Held::BadAddress(Box::new(element)), now),
@@ -169,6 +172,7 @@ impl InboundSession {
                 }
                 Output::Closed(evidence) => {
                     self.room_until = Some(now.instant + ROOM_GRACE);
+                    self.lost = was_lost(&evidence.cause);
                     self.log_end(&evidence, now);
                 }
                 Output::ShutdownTls => {
@@ -317,8 +321,8 @@ impl Session for InboundSession {
         // What had arrived whole is still worked on, if there is room for its answer.
         self.run(now);
         self.drop_held(now);
-        if let (true, Some((_, remote))) = (self.counted, &self.domains) {
-            self.gateway.stream_ended(remote.as_str());
+        if let (true, Some((local, remote))) = (self.counted, &self.domains) {
+            self.gateway.stream_ended(local.as_str(), remote.as_str(), self.lost, now);
         }
     }
 

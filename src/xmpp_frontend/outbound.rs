@@ -12,7 +12,7 @@ use nuncio_xmpp::{StreamCondition, stanza};
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
-use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants};
+use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants, was_lost};
 use crate::net::session::{End, Next, Session};
 
 /// Bytes handed to the connection at a time: large enough to be cheap, small enough that what is in a
@@ -27,6 +27,8 @@ pub struct LaneSession {
     stream: Outbound,
     /// The stream was established and the lane was told so.
     opened: bool,
+    /// It ended though nobody closed it.
+    lost: bool,
     failure: Option<Failure>,
     wants: LaneWants,
     next: Next,
@@ -47,6 +49,7 @@ impl LaneSession {
             lane,
             stream,
             opened: false,
+            lost: false,
             failure: None,
             wants: LaneWants::default(),
             next: Next::Run,
@@ -101,6 +104,7 @@ impl LaneSession {
                 Output::Closed(evidence) => {
                     let text = evidence.to_string();
                     debug!(partner = %self.key.remote, why = %LogSafe(&text), "outbound stream closed");
+                    self.lost = was_lost(&evidence.cause);
                     self.failure = Some(Failure::new(FailureKind::Negotiation, text));
                 }
                 Output::ShutdownTls => self.next = Next::Close,
@@ -172,6 +176,9 @@ impl Session for LaneSession {
                 lane.closed(failure, random, now.instant);
             });
             self.serve_lane(now);
+            if self.lost {
+                self.gateway.lane_lost(&self.key, now);
+            }
         }
     }
 

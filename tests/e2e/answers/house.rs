@@ -317,16 +317,41 @@ impl House {
         mine.flat_map(|line| line.received.drain(..)).collect()
     }
 
+    /// The partner's server dies: everything to and from it breaks off, and it is out of reach.
+    pub(crate) fn partner_dies(&mut self, remote: &'static str) {
+        self.reach.insert(remote, Reach::Down(FailureKind::Unreachable));
+        let now = self.now;
+        self.streams.iter_mut().filter(|stream| stream.is_from(remote)).for_each(|stream| stream.cut(now));
+        self.lines.iter_mut().filter(|line| line.key.remote == remote).for_each(|line| line.cut(now));
+        self.run();
+    }
+
+    /// A partner opens one more stream.
+    pub(crate) fn another_stream(&mut self, remote: &str) -> usize {
+        let stream = Stream::open(&self.gateway, self.served, remote, self.served[0], None, self.now);
+        self.streams.push(stream);
+        self.streams.len() - 1
+    }
+
+    /// A stream of a partner breaks.
+    pub(crate) fn cut_stream(&mut self, index: usize) {
+        self.streams[index].cut(self.now);
+        self.run();
+    }
+
+    /// A partner closes the stream that we opened.
+    pub(crate) fn partner_closes_idle(&mut self, remote: &str) {
+        let now = self.now;
+        self.line(remote).close_idle(now);
+        self.run();
+    }
+
     /// A partner sends stanzas to `contoso.com`, or whatever is served first.
     pub(crate) fn partner_says(&mut self, remote: &str, xml: &str) {
         let local = self.served[0];
         let index = match self.streams.iter().position(|stream| stream.is(remote, local)) {
             Some(index) => index,
-            None => {
-                let stream = Stream::open(&self.gateway, self.served, remote, local, None, self.now);
-                self.streams.push(stream);
-                self.streams.len() - 1
-            }
+            None => self.another_stream(remote),
         };
         self.streams[index].say(xml, self.now);
         self.run();

@@ -9,7 +9,7 @@ mod restart;
 mod show;
 mod stored;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use nuncio_sip::Message;
@@ -54,8 +54,8 @@ pub(super) struct ContactWatches {
     leaving_until: Option<Instant>,
     /// After a restart: what the contact saw last may not be on record.
     unsure: bool,
-    /// The contact asked, and is answered when something is known.
-    asks: Option<Asks>,
+    /// The contact asked, and is answered when something is known. Apart, because few wait at any one time.
+    asks: Option<Box<Asks>>,
     /// Until then the contact is taken to be interested.
     interest_until: Option<Instant>,
     /// Then the contact is told that the SIP user cannot be seen any more.
@@ -339,8 +339,8 @@ impl ContactWatches {
     }
 
     /// The partner was reached again.
-    pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
-        self.backoff.reachable(step.context);
+    pub(super) fn reachable(&mut self, within: Duration, step: &mut Step<'_, '_>) {
+        self.backoff.reachable(within, step.context);
     }
 
     fn is_live(&self) -> bool {

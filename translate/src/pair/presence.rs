@@ -1,7 +1,7 @@
 //! Presence of a pair: what joins its two halves.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nuncio_sip::event::{Undelivered, Wanted};
 use nuncio_sip::{Message, Uri};
@@ -161,12 +161,23 @@ impl<M> Pair<M> {
         });
     }
 
-    /// The partner can be reached again: what was lost is sent soon.
-    pub fn reachable(&mut self, context: &mut Context<'_>) {
+    /// The partner can be reached again: what was lost is sent within this time.
+    pub fn reachable(&mut self, within: Duration, context: &mut Context<'_>) {
         self.known_step(context, |contact, user, step| {
-            contact.reachable(step);
-            user.reachable(step);
+            contact.reachable(within, step);
+            user.reachable(within, step);
         });
+    }
+
+    /// The streams of the partner were lost, and with them perhaps what the contact is by now: he is asked after this
+    /// time (XI-10).
+    pub fn partner_lost(&mut self, after: Duration, context: &mut Context<'_>) {
+        self.known_step(context, |_, user, step| user.partner_lost(after, step));
+    }
+
+    /// The contact is taken to be available, and nobody has begun to doubt it.
+    pub fn may_be_ghost(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| presence.user.may_be_ghost())
     }
 
     /// Something was lost, and waits for its time to be sent again.

@@ -63,6 +63,17 @@ pub(super) struct UserWatches {
     polled_until: Option<Instant>,
     backoff: Backoff,
     owes: Owes,
+    /// Apart, because only an outage of the partner makes any.
+    doubt: Option<Box<Doubt>>,
+}
+
+/// The partner's streams were lost, so what the contact is known to be may be so no more (XI-10).
+#[derive(Debug)]
+struct Doubt {
+    /// Then he counts as unknown, if nobody could ask him before.
+    until: Instant,
+    /// He is being asked: his answer takes the place of what was known.
+    asked: bool,
 }
 
 /// The dialogs that a stop ends.
@@ -137,6 +148,7 @@ impl UserWatches {
             self.show_at,
             self.polled_until,
             self.backoff.deadline(),
+            self.doubt.as_ref().and_then(|doubt| doubt.until()),
         ]
         .into_iter()
         .flatten()
@@ -152,7 +164,9 @@ impl UserWatches {
         if self.show_at.take_if(due).is_some() {
             self.changed(step);
         }
-        if self.answer_until.take_if(due).is_some() {
+        let unreachable =
+            self.doubt.as_ref().and_then(|doubt| doubt.until()).is_some_and(|until| until <= now);
+        if self.answer_until.take_if(due).is_some() || unreachable {
             self.not_answered(step);
         }
         if self.polled_until.take_if(due).is_some() && step.roster.to != To::Yes {
@@ -168,7 +182,12 @@ impl UserWatches {
 
     /// The contact is available somewhere, and we would hear it if he were not.
     pub(super) fn sees_contact(&self, to: To) -> bool {
-        to == To::Yes && self.known && self.state.is_open()
+        to == To::Yes && self.may_be_ghost()
+    }
+
+    /// The contact is taken to be available, and nobody has begun to doubt it.
+    pub(super) fn may_be_ghost(&self) -> bool {
+        self.known && self.state.is_open() && self.doubt.is_none()
     }
 
     /// Some endpoint watches.
@@ -192,8 +211,24 @@ impl UserWatches {
     }
 
     /// The partner was reached again.
-    pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
-        self.backoff.reachable(step.context);
+    pub(super) fn reachable(&mut self, within: Duration, step: &mut Step<'_, '_>) {
+        self.backoff.reachable(within, step.context);
+    }
+
+    /// The partner's streams were lost. Who is seen as available goes on being seen so, and is asked; nobody shall seem to
+    /// go and come back because a server was started anew.
+    pub(super) fn partner_lost(&mut self, after: Duration, step: &Step<'_, '_>) {
+        if !self.may_be_ghost() {
+            return;
+        }
+        if !self.is_watched() {
+            // The next endpoint asks.
+            return self.forget_state();
+        }
+        let at = step.context.now.instant + after;
+        self.doubt = Some(Box::new(Doubt { until: at + step.context.config.outage, asked: false }));
+        self.tries = 0;
+        self.probe_at = Some(at);
     }
 
     /// Ends every subscription.
@@ -206,8 +241,16 @@ impl UserWatches {
         for watcher in &mut self.watchers {
             watcher.notifier.terminate(Terminate { reason, retry_after }, &mut step.event());
         }
-        (self.probe_at, self.answer_until, self.show_at) = (None, None, None);
+        self.stop_asking();
         self.ask_again = false;
+    }
+
+    /// Nobody watches any more.
+    fn stop_asking(&mut self) {
+        (self.probe_at, self.answer_until, self.show_at) = (None, None, None);
+        if self.doubt.is_some() {
+            self.forget_state();
+        }
     }
 
     /// The last endpoint is gone: so is, as far as anybody knows, the SIP user (PR-35, PR-40). Not `unsubscribe`: what the
@@ -222,6 +265,7 @@ impl UserWatches {
     fn forget_state(&mut self) {
         self.state = Presentity::default();
         self.known = false;
+        self.doubt = None;
     }
 
     fn changed(&mut self, step: &mut Step<'_, '_>) {
@@ -243,7 +287,7 @@ impl UserWatches {
             NotifierEnd::Fetched | NotifierEnd::Terminated => false,
         };
         if gone && last {
-            (self.probe_at, self.answer_until, self.show_at) = (None, None, None);
+            self.stop_asking();
             self.says_goodbye(step);
         }
     }
@@ -265,6 +309,9 @@ impl UserWatches {
             }
             self.probe_at = self.is_watched().then(|| at + self.ask_again_after(step));
             self.tries = self.tries.saturating_add(1);
+            if let Some(doubt) = &mut self.doubt {
+                doubt.asked = true;
+            }
         }
         self.asked = Some(Asked { what, id, at });
     }
@@ -290,7 +337,17 @@ impl UserWatches {
     /// The contact did not say what he is. What was known before he was asked may be a ghost (XI-10).
     fn not_answered(&mut self, step: &mut Step<'_, '_>) {
         self.ask_again = false;
+        let news = self.known;
         self.forget_state();
-        self.changed(step);
+        if news {
+            self.changed(step);
+        }
+    }
+}
+
+impl Doubt {
+    /// Once he is asked, it is his silence that makes him unknown.
+    fn until(&self) -> Option<Instant> {
+        (!self.asked).then_some(self.until)
     }
 }

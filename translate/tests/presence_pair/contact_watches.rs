@@ -472,7 +472,7 @@ fn losses_are_repeated_more_and_more_slowly() {
         rig.pass(Duration::from_secs(3));
     }
     assert!((8..=14).contains(&sent), "{sent} times in half an hour");
-    rig.input(|pair, context| pair.reachable(context));
+    rig.input(|pair, context| pair.reachable(Duration::from_secs(5), context));
     rig.pass(Duration::from_secs(6));
     assert_eq!(rig.told(), ["available desk dnd"]);
 }

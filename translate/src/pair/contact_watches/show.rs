@@ -96,7 +96,7 @@ impl ContactWatches {
     pub(super) fn ask_later(&mut self, resource: Option<&str>, id: Option<&str>, step: &Step<'_, '_>) {
         let until = step.context.now.instant + step.context.config.answer;
         let id: CompactString = id.filter(|id| id.len() <= MAX_ID).unwrap_or_default().into();
-        self.asks = Some(Asks { resource: resource.map(Into::into), id, until });
+        self.asks = Some(Box::new(Asks { resource: resource.map(Into::into), id, until }));
     }
 
     /// Nothing is known of the SIP user any more: the contact sees him as unavailable.

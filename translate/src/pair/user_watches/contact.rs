@@ -78,6 +78,16 @@ impl UserWatches {
             return;
         }
         let now = step.context.now.instant;
+        match &mut self.doubt {
+            // His other resources may follow: the picture is completed before it is shown.
+            Some(doubt) if doubt.asked => {
+                self.forget_state();
+                self.show_at = Some(now + GATHER);
+            }
+            // The partner can reach us, so this much is no ghost. What else there is he has yet to be asked.
+            Some(doubt) => doubt.until = now + step.context.config.outage,
+            None => {}
+        }
         // The answer to a probe after a long silence: what was known from before is replaced, not amended.
         let first = !std::mem::replace(&mut self.known, true);
         let changed = self.state.report(report);
@@ -86,11 +96,11 @@ impl UserWatches {
         self.ask_again = false;
         // A contact who says nothing for long is asked whether he is still there (XI-10).
         let silence = step.context.config.silence;
-        if self.probe_at.is_none_or(|at| at > now + SHOWS_HIMSELF) {
+        if self.doubt.is_none() && self.probe_at.is_none_or(|at| at > now + SHOWS_HIMSELF) {
             self.probe_at = (self.is_watched() && self.state.is_open()).then(|| now + silence);
         }
         if let Some(at) = &mut self.show_at {
-            // After a restart the picture is completed before it is shown.
+            // Also after a restart.
             *at = (*at).min(now + GATHER);
         } else if first || changed || answered {
             self.changed(step);
@@ -143,8 +153,13 @@ impl UserWatches {
                 // Nobody was asked, so nobody is silent.
                 self.probe_at = None;
                 self.tries = 0;
-                self.answer_until =
-                    self.answer_until.map(|_| step.context.now.instant + step.context.config.answer);
+                self.answer_until = match &mut self.doubt {
+                    Some(doubt) => {
+                        doubt.asked = false;
+                        None
+                    }
+                    None => self.answer_until.map(|_| step.context.now.instant + step.context.config.answer),
+                };
             }
             Sent::Presence { resource } if resource.is_empty() && !self.is_watched() => {
                 self.owes.unavailable = step.roster.to != To::No;

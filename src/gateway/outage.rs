@@ -1,0 +1,130 @@
+//! Streams that come and go, and what that says about the contacts of a partner (XI-10).
+//!
+//! A server that dies takes its users with it and tells nobody. All that is seen of it here is that its streams end without
+//! having been closed. So the loss of the last stream in one direction is taken as a sign that what its contacts are known
+//! to be may be true no more: whoever is seen as available is asked, and goes on being seen so until he answers, is silent,
+//! or the partner is out of reach for too long. The pairs do that; this is when they are told.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nuncio_translate::Moment;
+use nuncio_translate::pair::PairKey;
+use nuncio_xmpp::StreamCondition;
+use nuncio_xmpp::stream::Cause;
+use tracing::info;
+
+use super::{Gateway, LaneKey, Pair};
+use crate::log_limit::{self, Source};
+
+/// A server that was restarted, or lost its way to us for a moment, has so long to be there again before it is asked.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Over this time at least everybody is asked, or comes back who waited for a partner.
+const RETURN: Duration = Duration::from_secs(5);
+
+/// Whether a stream that was established and ended so was lost: something may have been under way on it, or can be sent no
+/// more. Whoever closes it in good order, or because it was idle, has nothing to say and is still there.
+pub fn was_lost(cause: &Cause) -> bool {
+    match cause {
+        Cause::PeerClosed | Cause::WeClosed(_) => false,
+        // Servers say so of a stream on which nothing came for long.
+        Cause::PeerError { condition, .. } => *condition != StreamCondition::ConnectionTimeout,
+        _ => true,
+    }
+}
+
+impl Gateway {
+    /// Counts an inbound stream. `false`: it is one too many for the remote domain.
+    pub fn stream_established(&self, local: &str, remote: &str) -> bool {
+        self.remote(remote).enter_stream(local, self.settings.streams_per_domain)
+    }
+
+    /// An inbound stream that was counted has ended.
+    pub fn stream_ended(&self, local: &str, remote: &str, lost: bool, now: Moment) {
+        if self.remote(remote).leave_stream(local) == 0 && lost {
+            self.partner_lost(local, remote, now);
+        }
+    }
+
+    /// A stream to the partner is established: what of presence did not arrive before is sent soon.
+    pub fn lane_opened(&self, lane: &LaneKey, now: Moment) {
+        let waiting = self.pairs_below(lane, Pair::waits_for_partner);
+        let within = self.spread_over(waiting.len());
+        for key in waiting {
+            self.visit_presence(&key, now, |pair, context| pair.reachable(within, context));
+        }
+    }
+
+    /// The stream to the partner has ended, though nobody closed it.
+    pub fn lane_lost(&self, lane: &LaneKey, now: Moment) {
+        self.partner_lost(&lane.local, &lane.remote, now);
+    }
+
+    /// An attempt to reach the partner has failed. While it reaches us it is there.
+    pub fn lane_unreachable(&self, lane: &LaneKey, now: Moment) {
+        if self.known_remote(&lane.remote).is_some_and(|remote| remote.streams(&lane.local) == 0) {
+            self.partner_lost(&lane.local, &lane.remote, now);
+        }
+    }
+
+    fn partner_lost(&self, local: &str, remote: &str, now: Moment) {
+        if self.draining.load(Ordering::SeqCst) || self.ending.load(Ordering::SeqCst) {
+            return;
+        }
+        let lane = LaneKey { local: local.into(), remote: remote.into() };
+        let seen = self.pairs_below(&lane, Pair::may_be_ghost);
+        if seen.is_empty() {
+            return;
+        }
+        if self.log_budget.allows(log_limit::Cause::PartnerLost, Source::Domain(remote), now.instant) {
+            info!(
+                partner = remote,
+                local,
+                contacts = seen.len(),
+                "the streams of the partner were lost; its available contacts are asked whether they still are"
+            );
+        }
+        let within = self.spread_over(seen.len());
+        for key in seen {
+            let share = self.environment.random() as f64 / u64::MAX as f64;
+            let after = SETTLE + within.mul_f64(share);
+            self.visit_presence(&key, now, |pair, context| pair.partner_lost(after, context));
+        }
+    }
+
+    fn pairs_below(&self, lane: &LaneKey, holds: impl Fn(&Pair) -> bool) -> Vec<PairKey> {
+        self.known_remote(&lane.remote).map_or_else(Vec::new, |remote| remote.pairs_of(&lane.local, holds))
+    }
+
+    /// The time over which so many pairs do something.
+    fn spread_over(&self, pairs: usize) -> Duration {
+        let each = Duration::from_secs(1) / self.settings.restart_rate.max(1);
+        RETURN.max(each.saturating_mul(u32::try_from(pairs).unwrap_or(u32::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nuncio_xmpp::stream::Fault;
+
+    use super::*;
+
+    fn said(condition: StreamCondition) -> Cause {
+        Cause::PeerError { condition, text: None, other_host: None, application: None }
+    }
+
+    #[test]
+    fn xi_10_a_stream_is_lost_unless_it_was_closed() {
+        for cause in [
+            Cause::Disconnected(None),
+            said(StreamCondition::SystemShutdown),
+            said(StreamCondition::Reset),
+            Cause::Fault { condition: StreamCondition::PolicyViolation, fault: Fault::Pipelined },
+        ] {
+            assert!(was_lost(&cause), "{cause:?}");
+        }
+        for cause in [Cause::PeerClosed, Cause::WeClosed(None), said(StreamCondition::ConnectionTimeout)] {
+            assert!(!was_lost(&cause), "{cause:?}");
+        }
+    }
+}
