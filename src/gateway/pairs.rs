@@ -220,6 +220,11 @@ impl Remote {
         lane
     }
 
+    /// The lane from `local`, if there is one.
+    pub(super) fn find_lane(&self, local: &str) -> Option<Arc<LanePort>> {
+        self.lanes.lock().iter().find(|(name, _)| name == local).map(|(_, lane)| Arc::clone(lane))
+    }
+
     /// Adds what is held here.
     pub(super) fn add_to(&self, holdings: &mut Holdings) {
         holdings.streams += self.streams.lock().iter().map(|(_, count)| count).sum::<usize>();

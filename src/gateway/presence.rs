@@ -287,6 +287,7 @@ impl Gateway {
                         pair.lost(&sent, context);
                     }
                 }
+                Output::Recall(sent) => self.recall_presence(key, &sent),
                 Output::Request(request) => {
                     let (half, serial) = (request.half.clone(), request.serial);
                     if !self.push_event(key, pair.consent(), request, now) {
@@ -324,6 +325,23 @@ impl Gateway {
             generation: item.judged.map_or(0, |judged| judged.generation),
         };
         lane.feed(|lane| lane.push(item.stanza, envelope, now.instant)).is_ok()
+    }
+
+    /// Takes out of the lane to the partner what of this pair waits there.
+    fn recall_presence(&self, key: &PairKey, unwanted: &Sent) {
+        let lane =
+            self.known_remote(key.remote_domain()).and_then(|remote| remote.find_lane(key.local_domain()));
+        let of_pair = |envelope: &ToXmppEnvelope| {
+            envelope.pair == *key
+                && matches!(&envelope.cargo, Cargo::Presence { sent, .. } if **sent == *unwanted)
+        };
+        if let Some(lane) = lane {
+            lane.feed_if(|lane| {
+                // Nobody waits for word of them.
+                drop(lane.recall(of_pair));
+                lane.has_outputs()
+            });
+        }
     }
 
     /// Hands a request to the front ends of the SIP user's domain. `false`: it was not taken.

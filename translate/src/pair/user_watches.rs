@@ -49,8 +49,11 @@ pub(super) struct UserWatches {
     /// The contact's presence was asked for because an endpoint subscribed: if he does not know of it any more, he is
     /// asked for consent again, once (PR-36).
     ask_again: bool,
-    /// He is asked for his presence then, unless he is heard before (DEC-22, XI-10).
+    /// He is asked for his presence then.
     probe_at: Option<Instant>,
+    /// He has agreed, and neither shown himself as available since nor been asked: his server may have agreed for him, and
+    /// then it says no more (DEC-22).
+    unheard: bool,
     /// So many times he was asked for it without being heard.
     tries: u32,
     /// Who is silent until then is unknown.
@@ -248,6 +251,7 @@ impl UserWatches {
     /// Nobody watches any more.
     fn stop_asking(&mut self) {
         (self.probe_at, self.answer_until, self.show_at) = (None, None, None);
+        self.unheard = false;
         if self.doubt.is_some() {
             self.forget_state();
         }
@@ -302,7 +306,7 @@ impl UserWatches {
             self.stray_until = self.answer_until.take();
         }
         step.cross(permit, what, &id, stored);
-        self.probe_at = None;
+        (self.probe_at, self.unheard) = (None, false);
         if what == Subscription::Probe {
             if self.tries == 0 {
                 self.answer_until = Some(at + step.context.config.answer);

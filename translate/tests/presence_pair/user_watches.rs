@@ -44,7 +44,6 @@ fn watching() -> (Rig, Remote) {
     rig.stanza("", "type='subscribed'", "");
     rig.stanza("/garden", "", "<show>away</show><status>reading</status>");
     rig.pass(MINUTE);
-    rig.stanza("/garden", "", "<show>away</show><status>reading</status>");
     notified(&mut rig);
     rig.told();
     rig.take_facts();
@@ -319,6 +318,40 @@ fn xi_10_an_answer_that_was_lost_is_asked_for_again() {
     rig.told();
     rig.pass(MINUTE * 30);
     assert_eq!(rig.told(), [""; 0], "he was heard");
+}
+
+#[test]
+fn a_request_that_still_waits_when_the_contact_agrees_is_not_sent() {
+    let mut rig = Rig::new(PartnerType::Federated);
+    let mut endpoint = add(&mut rig, "epid1", 7200);
+    notified(&mut rig);
+    rig.told();
+    // An hour later it is repeated, and waits for the store.
+    rig.pass(MINUTE * 61);
+    rig.commits = false;
+    rig.in_dialog(&endpoint.subscribe(7200));
+    rig.stanza("", "type='subscribed'", "");
+    assert_eq!(rig.recalled, [Sent::Subscription(Subscription::Subscribe)]);
+    rig.commits = true;
+    for ticket in std::mem::take(&mut rig.uncommitted) {
+        rig.pair.committed(ticket);
+    }
+    rig.drain();
+    assert_eq!(rig.told(), [""; 0]);
+}
+
+#[test]
+fn dec_22_who_agrees_and_shows_himself_is_not_asked_what_he_is() {
+    for (inside, probes) in [("", 0), ("type='unavailable'", 1)] {
+        let mut rig = Rig::new(PartnerType::Federated);
+        add(&mut rig, "epid1", 3600);
+        notified(&mut rig);
+        rig.told();
+        rig.stanza("", "type='subscribed'", "");
+        rig.stanza("/garden", inside, "");
+        rig.pass(Duration::from_secs(5));
+        assert_eq!(rig.told(), vec!["probe"; probes], "{inside}: gone somewhere, he may be elsewhere");
+    }
 }
 
 /// The partner's streams are lost, and his contacts are to be asked after 10 s.

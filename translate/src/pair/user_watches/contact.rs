@@ -11,6 +11,7 @@ use crate::pair::To;
 use crate::pair::output::{Attempt, Ended, Fact, Sent};
 use crate::pair::roster::{self, Inbound, Stanza};
 use crate::pair::step::Step;
+use crate::presence::Availability;
 use crate::presence::from_xmpp::Report;
 use crate::presence::to_xmpp::Subscription;
 
@@ -27,15 +28,17 @@ impl UserWatches {
         step.set_to(to);
         step.fact(Fact::UserSees);
         self.asked = None;
+        // One that still waits, because it was repeated, would ask him again.
+        step.recall(Subscription::Subscribe);
+        self.owes.ask = false;
         for watcher in &mut self.watchers {
             watcher.notifier.set_active(true, &mut step.event());
         }
         // What he showed before was meant for the moment (PM-27).
         self.forget_state();
         if self.is_watched() {
-            // His server may have agreed for him, and then it says no more (DEC-22).
             self.probe_at = Some(step.context.now.instant + SHOWS_HIMSELF);
-            self.tries = 0;
+            (self.unheard, self.tries) = (true, 0);
         }
     }
 
@@ -90,13 +93,17 @@ impl UserWatches {
         }
         // The answer to a probe after a long silence: what was known from before is replaced, not amended.
         let first = !std::mem::replace(&mut self.known, true);
+        let available = report.state.availability == Availability::Open;
         let changed = self.state.report(report);
         let answered = self.answer_until.take().is_some();
         self.tries = 0;
         self.ask_again = false;
-        // A contact who says nothing for long is asked whether he is still there (XI-10).
-        let silence = step.context.config.silence;
-        if self.doubt.is_none() && self.probe_at.is_none_or(|at| at > now + SHOWS_HIMSELF) {
+        // Whoever has agreed himself is shown by his server everywhere he is, at once (RFC 6121 §3.1.5): nothing is left to be
+        // asked. That he is gone somewhere may be a coincidence.
+        self.unheard &= !available;
+        if !self.unheard && self.doubt.is_none() {
+            // A contact who says nothing for long is asked whether he is still there (XI-10).
+            let silence = step.context.config.silence;
             self.probe_at = (self.is_watched() && self.state.is_open()).then(|| now + silence);
         }
         if let Some(at) = &mut self.show_at {
