@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use compact_str::CompactString;
 use nuncio_sip::event::{self, Answer, Undelivered, check_notify, check_subscribe};
-use nuncio_sip::hop::HopFailure;
+use nuncio_sip::hop::{HopFailure, HopGroup};
 use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge};
@@ -64,7 +64,7 @@ impl Gateway {
         // The pair asks for its own permit.
         judged.map(drop).map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
         let endpoint = endpoint(request);
-        let name = self.front_ends.get(front_end).map(|front_end| front_end.name.clone()).unwrap_or_default();
+        let name = self.front_ends.get(front_end).map_or("", |front_end| &front_end.name);
         // The connection has chosen the tag of its answers: it becomes ours in the dialog.
         let port = self.connection(reply.connection);
         let tag = port.and_then(|port| {
@@ -72,7 +72,7 @@ impl Gateway {
         });
         let Some(tag) = tag else { return Ok(()) };
         let subscribing =
-            Subscribing { request, wanted: &wanted, tag: &tag, endpoint: &endpoint, front_end: &name };
+            Subscribing { request, wanted: &wanted, tag: &tag, endpoint: &endpoint, front_end: name };
         let mut composed = String::new();
         PairKey::compose(user, contact, &mut composed);
         let done = self.with_presence(&composed, remote_domain, now, |pair, context| {
@@ -102,8 +102,9 @@ impl Gateway {
                 _ => SipAnswer::new(481, "Subscription does not exist"),
             });
         };
+        let name = self.front_ends.get(front_end).map_or("", |front_end| &front_end.name);
         let done = self.with_presence(key.as_str(), key.remote_domain(), now, |pair, context| {
-            pair.in_dialog(asked(reply), tag, request, &routable, context);
+            pair.in_dialog(asked(reply), tag, request, name, &routable, context);
         });
         done.ok_or_else(|| SipAnswer::new(500, "Server Internal Error"))
     }
@@ -346,7 +347,9 @@ impl Gateway {
 
     /// Hands a request to the front ends of the SIP user's domain. `false`: it was not taken.
     fn push_event(&self, key: &PairKey, consent: &Consent, request: Request, now: Moment) -> bool {
-        let Some(route) = self.route_of(key.local_domain()) else { return false };
+        let local_domain = key.local_domain();
+        let holder = request.front_end.as_deref().and_then(|name| self.dialog_route(local_domain, name));
+        let Some(route) = holder.or_else(|| self.route_of(local_domain)) else { return false };
         let envelope = ToSipEnvelope {
             pair: key.clone(),
             serial: u64::from(request.serial),
@@ -358,7 +361,9 @@ impl Gateway {
                 kind: judged.kind,
             }),
         };
-        route.hops.step(|group| group.push(request.request, envelope, now.instant)).is_ok()
+        let push = |group: &mut HopGroup<_>| group.push(request.request, envelope, now.instant).is_ok();
+        // The callers serve the way to the domain, and no other one.
+        if holder.is_some() { route.hops.feed(push) } else { route.hops.step(push) }
     }
 
     /// Restores the pairs of the process before this one. They take up their work one after the other.

@@ -102,10 +102,20 @@ impl<'t> Writer<'t> {
         self.clear_dialogs.execute([id])?;
         self.clear_shown.execute([id])?;
         if let Some(subscriber) = &record.subscriber {
-            self.dialog(id, SUBSCRIBER, 0, &subscriber.dialog, subscriber.expires_at, None)?;
+            let front_end = Some(subscriber.front_end.as_str()).filter(|name| !name.is_empty());
+            self.dialog(id, SUBSCRIBER, 0, &subscriber.dialog, subscriber.expires_at, front_end, None)?;
         }
         for (position, notifier) in (0i64..).zip(&record.notifiers) {
-            self.dialog(id, NOTIFIER, position, &notifier.dialog, notifier.expires_at, Some(notifier))?;
+            let front_end = Some(notifier.front_end.as_str());
+            self.dialog(
+                id,
+                NOTIFIER,
+                position,
+                &notifier.dialog,
+                notifier.expires_at,
+                front_end,
+                Some(notifier),
+            )?;
         }
         for (position, resource) in (0i64..).zip(&record.shown) {
             self.shown.execute((id, position, resource.as_str()))?;
@@ -120,6 +130,7 @@ impl<'t> Writer<'t> {
         position: i64,
         dialog: &DialogRecord,
         expires_at: u64,
+        front_end: Option<&str>,
         notifier: Option<&NotifierRecord>,
     ) -> Result<()> {
         self.dialog.execute((
@@ -138,7 +149,7 @@ impl<'t> Writer<'t> {
             integer(expires_at),
             notifier.map(|notifier| notifier.endpoint.as_str()),
             notifier.map(|notifier| notifier.accept.as_str()),
-            notifier.map(|notifier| notifier.front_end.as_str()),
+            front_end,
         ))?;
         for (hop, route) in (0i64..).zip(&dialog.routes) {
             self.route.execute((pair, role, position, hop, &**route))?;

@@ -136,8 +136,12 @@ pub(crate) struct House {
     answers: VecDeque<(Instant, usize, Vec<u8>)>,
     /// Whether partners answer pings at once.
     pub(crate) pings_answered: bool,
-    /// Number of the connection attempt to a next hop that the gateway made last.
+    /// The next hops that the gateway tried to connect to, in order.
     pub(crate) connects: Vec<usize>,
+    /// The next hops of each of the gateway's routes, in order.
+    route_hops: Vec<Vec<usize>>,
+    /// Which front end each request reached since that was last asked: its number and the request's method.
+    pub(crate) asked: Vec<(usize, String)>,
 }
 
 /// One SIP connection with the gateway.
@@ -148,6 +152,8 @@ pub(crate) struct Wire {
     pub(crate) bytes: Vec<u8>,
     /// Opened by the gateway towards a next hop.
     pub(crate) hop: bool,
+    /// The number of the front end.
+    front_end: usize,
     pub(crate) open: bool,
     /// Keep-alive pings of the gateway.
     pub(crate) pings: usize,
@@ -219,7 +225,17 @@ impl House {
         let second = plan.second_serves.map(|served| served.iter().map(|&domain| domain.into()).collect());
         let second = FrontEnd::new("pool2", second.unwrap_or_else(|| domains.clone()));
         let front_ends = vec![FrontEnd::new("pool1", domains.clone()), second];
-        let routes = vec![Route::new(domains, &targets, group)];
+        let mut routes = vec![Route::new(domains, &targets, group)];
+        let mut route_hops = vec![(0..targets.len()).collect::<Vec<_>>()];
+        if targets.iter().any(|front_end| *front_end != targets[0]) {
+            for front_end in [0, 1] {
+                let hops: Vec<_> = (0..targets.len()).filter(|hop| targets[*hop] == front_end).collect();
+                let labels = hops.iter().map(|hop| plan.next_hops[*hop].1.to_owned());
+                let group = HopGroup::new(HopConfig::default(), labels, 8);
+                routes.push(Route::of_dialogs(front_end, hops.len(), group));
+                route_hops.push(hops);
+            }
+        }
         Self {
             gateway: Arc::new(Gateway::new(settings, policy, front_ends, routes, keep, environment)),
             store,
@@ -241,6 +257,8 @@ impl House {
             answers: VecDeque::new(),
             pings_answered: true,
             connects: Vec::new(),
+            route_hops,
+            asked: Vec::new(),
         }
     }
 
@@ -258,12 +276,14 @@ impl House {
             ..ConnectionConfig::new(address, NAME, [3; 16])
         };
         let gateway = Arc::clone(&self.gateway);
+        let front_end = if let SipPeer::FrontEnd(number) = peer { number } else { usize::MAX };
         let session = SipSession::new(gateway, peer, config, self.limits, ARRIVAL, self.now);
         self.wires.push(Wire {
             session,
             input: BytesMut::new(),
             bytes: Vec::new(),
             hop,
+            front_end,
             open: true,
             pings: 0,
         });
@@ -490,6 +510,7 @@ impl House {
                     }
                 };
                 self.answers.extend(answer.map(|answer| (at, index, answer.into_bytes())));
+                self.asked.push((wire.front_end, message.method().unwrap_or_default().to_owned()));
                 self.requests.push_back(message);
             }
         }
@@ -503,8 +524,9 @@ impl House {
             gateway.serve_route(route, now);
             let Some(target) = route.take_connect_order() else { continue };
             moved = true;
-            self.connects.push(target);
-            let reach = self.next_hop_reach.get(&target).unwrap_or(&self.front_end_reach);
+            let hop = self.route_hops[number][target];
+            self.connects.push(hop);
+            let reach = self.next_hop_reach.get(&hop).unwrap_or(&self.front_end_reach);
             match reach {
                 Reach::Pending => {}
                 Reach::Down(_) => {

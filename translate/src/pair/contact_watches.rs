@@ -36,6 +36,8 @@ pub(super) struct ContactWatches {
     subscriber: Option<Box<Subscriber>>,
     /// Requests inside a dialog with this local tag are for it.
     tag: Option<CompactString>,
+    /// The front end that holds its dialog, by name; empty: there is none yet.
+    front_end: CompactString,
     /// Tells the requests of this subscriber from those of an earlier one.
     epoch: u32,
     /// It holds a place of the budget.
@@ -428,7 +430,7 @@ impl ContactWatches {
             step.context.budget.give_back(step.context.key, Place::Subscription);
         }
         let record = self.subscriber.as_ref().and_then(|subscriber| subscriber.record());
-        let record = record.map(|(dialog, expires)| Stored::new(dialog, expires));
+        let record = record.map(|(dialog, expires)| Stored::new(dialog, &self.front_end, expires));
         if !Stored::still_serves(self.stored, record) {
             self.stored = record;
             step.saved.touch();

@@ -79,7 +79,8 @@ pub struct Request {
     pub half: Half,
     pub serial: u32,
     pub request: OutRequest,
-    /// The front end it has to go to, by name; `None`: the one that serves the SIP user's domain.
+    /// The front end that holds its dialog, by name: no other one knows of it. `None`: any that serves the SIP user's
+    /// domain.
     pub front_end: Option<CompactString>,
     /// As for [`ToXmpp::judged`], in the direction to SIP.
     pub judged: Option<Judged>,

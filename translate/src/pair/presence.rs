@@ -76,18 +76,20 @@ impl<M> Pair<M> {
         });
     }
 
-    /// A request inside a dialog, found by its local tag: SUBSCRIBE or NOTIFY.
+    /// A request inside a dialog, found by its local tag: SUBSCRIBE or NOTIFY. The front end it came from, by name, is
+    /// where requests in the other direction go.
     pub fn in_dialog(
         &mut self,
         asked: Asked,
         tag: &str,
         request: &Message,
+        front_end: &str,
         routable: Routable<'_>,
         context: &mut Context<'_>,
     ) {
         self.step(context, |contact, user, step| {
             if contact.is_bound_to(tag) {
-                let (answer, document) = contact.notify(request, step);
+                let (answer, document) = contact.notify(request, front_end, step);
                 step.push(Output::Answer { asked, answer });
                 return contact.pump(document, step);
             }
@@ -98,7 +100,8 @@ impl<M> Pair<M> {
                 user.reconsider(step);
                 return step.push(Output::Refuse { asked, refusal });
             }
-            let answer = user.in_dialog(tag, request, routable, step).unwrap_or_else(|| answer(481));
+            let answer =
+                user.in_dialog(tag, request, front_end, routable, step).unwrap_or_else(|| answer(481));
             step.push(Output::Answer { asked, answer });
             contact.reconsider(step);
         });

@@ -91,10 +91,12 @@ fn print(record: &PairRecord) -> u64 {
     if let Some(subscriber) = &record.subscriber {
         (&subscriber.dialog.local_tag, &subscriber.dialog.remote_tag, &subscriber.dialog.remote_target)
             .hash(&mut hasher);
-        subscriber.expires_at.hash(&mut hasher);
+        (subscriber.expires_at, &subscriber.front_end).hash(&mut hasher);
     }
     for notifier in &record.notifiers {
-        (&notifier.dialog.local_tag, &notifier.dialog.remote_target, notifier.expires_at).hash(&mut hasher);
+        let dialog = &notifier.dialog;
+        (&dialog.local_tag, &dialog.remote_target, notifier.expires_at, &notifier.front_end)
+            .hash(&mut hasher);
     }
     hasher.finish() | 1
 }

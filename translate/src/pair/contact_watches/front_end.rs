@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use compact_str::CompactString;
 use nuncio_sip::Message;
 use nuncio_sip::event::{Again, Answer, EndReason, SubscriberOutput, SubscriberReport};
 
@@ -22,6 +23,7 @@ impl ContactWatches {
     pub(in crate::pair) fn notify(
         &mut self,
         request: &Message,
+        front_end: &str,
         step: &mut Step<'_, '_>,
     ) -> (Answer, Option<Presentity>) {
         let document = match read(request, step) {
@@ -30,7 +32,13 @@ impl ContactWatches {
             Err(error) => return (answer(error.status()), None),
         };
         match &mut self.subscriber {
-            Some(subscriber) => (subscriber.notify(request, &mut step.event()), document),
+            Some(subscriber) => {
+                let answer = subscriber.notify(request, &mut step.event());
+                if answer.is_success() && self.front_end != front_end {
+                    self.front_end = front_end.into();
+                }
+                (answer, document)
+            }
             None => (answer(481), None),
         }
     }
@@ -50,6 +58,8 @@ impl ContactWatches {
                 }
                 SubscriberOutput::Released(tag) => {
                     self.tag.take_if(|bound| *bound == tag);
+                    // What comes next begins elsewhere, if need be.
+                    self.front_end = CompactString::default();
                     step.push(Output::Released(tag));
                 }
                 SubscriberOutput::Send { serial, request } => {
@@ -60,7 +70,8 @@ impl ContactWatches {
                     let permit = step.judge(Direction::XmppToSip, Kind::Subscribe).ok().filter(|_| asks);
                     let judged = permit.map(|permit| Judged::new(permit, Kind::Subscribe));
                     let half = Half::Subscriber(self.epoch);
-                    step.push(Output::Request(Request { half, serial, request, front_end: None, judged }));
+                    let front_end = (!self.front_end.is_empty()).then(|| self.front_end.clone());
+                    step.push(Output::Request(Request { half, serial, request, front_end, judged }));
                 }
                 SubscriberOutput::Report(report) => self.report(report, document.take(), step),
             }

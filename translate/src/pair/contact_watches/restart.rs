@@ -37,7 +37,8 @@ impl ContactWatches {
             ..Self::default()
         };
         let key = step.context.key;
-        if let Some(SubscriberRecord { dialog, expires_at }) = record.subscriber.take() {
+        if let Some(SubscriberRecord { dialog, expires_at, front_end }) = record.subscriber.take() {
+            half.front_end = front_end;
             let expires = instant_at(expires_at, step.context.now);
             half.subscriber = Some(Box::new(Subscriber::restore(dialog, expires)));
             // Who had a place before has it still.
@@ -91,6 +92,7 @@ impl ContactWatches {
         record.subscriber = subscription.map(|(dialog, expires)| SubscriberRecord {
             dialog: dialog.clone(),
             expires_at: unix_at(expires, now),
+            front_end: self.front_end.clone(),
         });
     }
 }
