@@ -93,6 +93,10 @@ impl<M> Pair<M> {
                 step.push(Output::Answer { asked, answer });
                 return contact.pump(document, step);
             }
+            if step.consent.added.is_none() {
+                // It was taken away while nobody was there to end this.
+                user.consent_removed(step);
+            }
             if request.method() == nuncio_sip::Method::Subscribe
                 && let Err(refusal) = step.user_may_ask()
             {
@@ -245,6 +249,10 @@ impl<M> Pair<M> {
             lapse(contact, step);
             contact.reconsider(step);
             user.reconsider(step);
+            if step.consent.added.is_none() {
+                // It was taken away between the two processes. As long as there is an endpoint, nothing else ends it.
+                user.consent_removed(step);
+            }
             contact.resume(step);
             user.resume(step);
         });
