@@ -314,7 +314,7 @@ fn dec_03_who_may_see_the_user_learns_why_a_message_failed_and_a_stranger_does_n
 #[test]
 fn sec_43_subscribe_and_probe_for_nobody_and_for_somebody_look_alike_from_outside() {
     let mut seen = Vec::new();
-    for status in [Some(404), Some(480), None] {
+    for status in [Some(404), Some(403), Some(603), Some(480), None] {
         let mut house = house();
         if let Some(status) = status {
             house.rule = Box::new(move |_| Reply::Status(status, "No"));

@@ -82,8 +82,6 @@ enum Rest {
     Dormant,
     /// The front end says that nothing will change (PR-26).
     Frozen,
-    /// The front end does not know the SIP user (DEC-28).
-    Gone,
     /// It could not be had, again and again.
     Exhausted,
     /// The partner is disabled.
@@ -185,7 +183,7 @@ impl ContactWatches {
         let again = match self.rest {
             Rest::No => self.subscriber.as_ref().is_none_or(|subscriber| subscriber.is_idle()),
             Rest::Dormant => true,
-            Rest::Gone | Rest::Exhausted | Rest::NoPlace => asked && self.may_ask_again(step),
+            Rest::Exhausted | Rest::NoPlace => asked && self.may_ask_again(step),
             Rest::Frozen | Rest::Suspended => false,
         };
         if again && let Ok(permit) = step.contact_may_ask() {

@@ -128,6 +128,9 @@ pub enum Fact {
     UserSeesNoMore(Ended),
     /// A subscription at a front end was not begun, because there are too many.
     NoPlace,
+    /// A front end refused what the contact asked for, or knows nobody of that name; he is not told. `None`: it said so in a
+    /// NOTIFY.
+    TurnedAway { status: Option<u16> },
     /// A front end cannot be asked for the SIP user's presence; no more tries for now.
     Silent { status: Option<u16> },
 }

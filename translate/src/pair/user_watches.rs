@@ -51,9 +51,9 @@ pub(super) struct UserWatches {
     ask_again: bool,
     /// He is asked for his presence then.
     probe_at: Option<Instant>,
-    /// He has agreed, and neither shown himself as available since nor been asked: his server may have agreed for him, and
-    /// then it says no more (DEC-22).
-    unheard: bool,
+    /// He has agreed, and has not been asked since. His server may have agreed for him, and then it says no more (DEC-22);
+    /// so what is heard of him meanwhile need not be all there is.
+    unasked: bool,
     /// So many times he was asked for it without being heard.
     tries: u32,
     /// Who is silent until then is unknown.
@@ -251,7 +251,7 @@ impl UserWatches {
     /// Nobody watches any more.
     fn stop_asking(&mut self) {
         (self.probe_at, self.answer_until, self.show_at) = (None, None, None);
-        self.unheard = false;
+        self.unasked = false;
         if self.doubt.is_some() {
             self.forget_state();
         }
@@ -306,7 +306,7 @@ impl UserWatches {
             self.stray_until = self.answer_until.take();
         }
         step.cross(permit, what, &id, stored);
-        (self.probe_at, self.unheard) = (None, false);
+        (self.probe_at, self.unasked) = (None, false);
         if what == Subscription::Probe {
             if self.tries == 0 {
                 self.answer_until = Some(at + step.context.config.answer);

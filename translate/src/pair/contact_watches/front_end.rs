@@ -138,9 +138,7 @@ impl ContactWatches {
         match reason {
             // The machine begins anew by itself if that is wanted by now.
             EndReason::Unsubscribed => return,
-            EndReason::Rejected | EndReason::NoResource => {
-                return self.farewell(Ended::ByFrontEnd, step);
-            }
+            EndReason::Rejected | EndReason::NoResource => return self.turned_away(None, step),
             EndReason::Invariant => {
                 self.rest = Rest::Frozen;
                 return self.answer_asks(step);
@@ -159,7 +157,7 @@ impl ContactWatches {
         }
     }
 
-    /// DEC-09, DEC-28.
+    /// DEC-28, and DEC-09 but for one thing: see [`ContactWatches::turned_away`].
     fn refused(
         &mut self,
         status: u16,
@@ -171,22 +169,24 @@ impl ContactWatches {
             return;
         }
         match (status, step.roster.from) {
-            (403 | 489 | 603, From::Yes | From::Pending) => self.farewell(Ended::ByFrontEnd, step),
-            // Nobody of that name: what the contact asked for leads nowhere, and he is not told so.
-            (404 | 410 | 485 | 604, From::Pending) if !refresh && !self.is_shown() => {
-                self.forget(step);
-                step.fact(Fact::Silent { status: Some(status) });
-            }
-            (404 | 410 | 485 | 604, From::Yes) if !refresh => {
-                if self.asks.is_some() {
-                    return self.farewell(Ended::ByFrontEnd, step);
-                }
-                self.rest = Rest::Gone;
-                self.lose_sight(step);
-                step.fact(Fact::Silent { status: Some(status) });
+            (403 | 489 | 603, From::Yes | From::Pending) => self.turned_away(Some(status), step),
+            // Nobody of that name. In a dialog it may be that nobody remembers the dialog.
+            (404 | 410 | 485 | 604, From::Yes | From::Pending) if !refresh => {
+                self.turned_away(Some(status), step);
             }
             _ => self.try_later(Some(status), retry_after, step),
         }
+    }
+
+    /// The front end does not let the contact see the SIP user, or knows of none. Nobody outside may tell the two apart, and
+    /// nobody may tell them from a rule of ours (mission, rule 3). So who has seen nobody yet is told nothing, and who has
+    /// is told that it is over, in either case.
+    fn turned_away(&mut self, status: Option<u16>, step: &mut Step<'_, '_>) {
+        if step.roster.from == From::Yes || self.is_shown() {
+            return self.farewell(Ended::ByFrontEnd, step);
+        }
+        self.forget(step);
+        step.fact(Fact::TurnedAway { status });
     }
 
     /// Tries again after a while, a few times. What the contact sees stays as it is for a moment (XI-09).

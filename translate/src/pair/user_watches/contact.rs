@@ -11,11 +11,10 @@ use crate::pair::To;
 use crate::pair::output::{Attempt, Ended, Fact, Sent};
 use crate::pair::roster::{self, Inbound, Stanza};
 use crate::pair::step::Step;
-use crate::presence::Availability;
 use crate::presence::from_xmpp::Report;
 use crate::presence::to_xmpp::Subscription;
 
-/// How long a contact who has just agreed may take to show himself before he is asked to (DEC-22).
+/// How long after a contact has agreed he is asked what he is (DEC-22): when his server has shown him, if it does.
 const SHOWS_HIMSELF: Duration = Duration::from_secs(2);
 
 impl UserWatches {
@@ -38,7 +37,7 @@ impl UserWatches {
         self.forget_state();
         if self.is_watched() {
             self.probe_at = Some(step.context.now.instant + SHOWS_HIMSELF);
-            (self.unheard, self.tries) = (true, 0);
+            (self.unasked, self.tries) = (true, 0);
         }
     }
 
@@ -93,15 +92,11 @@ impl UserWatches {
         }
         // The answer to a probe after a long silence: what was known from before is replaced, not amended.
         let first = !std::mem::replace(&mut self.known, true);
-        let available = report.state.availability == Availability::Open;
         let changed = self.state.report(report);
         let answered = self.answer_until.take().is_some();
         self.tries = 0;
         self.ask_again = false;
-        // Whoever has agreed himself is shown by his server everywhere he is, at once (RFC 6121 §3.1.5): nothing is left to be
-        // asked. That he is gone somewhere may be a coincidence.
-        self.unheard &= !available;
-        if !self.unheard && self.doubt.is_none() {
+        if !self.unasked && self.doubt.is_none() {
             // A contact who says nothing for long is asked whether he is still there (XI-10).
             let silence = step.context.config.silence;
             self.probe_at = (self.is_watched() && self.state.is_open()).then(|| now + silence);
