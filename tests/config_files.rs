@@ -8,6 +8,7 @@ mod config_support;
 use std::path::Path;
 
 use config_support::{Run, Workspace};
+use nuncio_xmpp::{Negotiation, NegotiationRules, SaslUse, TlsUse, Verdict};
 
 /// A state directory in the workspace, not the machine's.
 const STATE: (&str, &str) = ("NUNCIO_NODE__STATE_DIR", "state");
@@ -62,7 +63,7 @@ XMPP           listens on 0.0.0.0:5269
   roots        pki/roots.pem
 DNS            those of the system
 partners       1
-  partner      fabrikam.com: federated
+  partner      fabrikam.com: federated, SASL EXTERNAL over TLS
 
 What it names was looked at, as user UID:
 
@@ -90,6 +91,120 @@ Everything is right.
     let found: Vec<_> = run.stdout.lines().map(known).collect();
     assert_eq!(found.join("\n") + "\n", expected);
     assert!(!workspace.path().join("state").exists(), "checking changes nothing");
+}
+
+/// The blocks of `docs/federation.md` that an administrator would copy.
+fn documented_partners() -> Vec<String> {
+    let text = std::fs::read_to_string(Path::new(FOLDER).join("../../docs/federation.md")).unwrap();
+    let blocks = text.split("```toml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// What `check config` says when the partner of the minimal file is replaced by this one.
+fn checked_with(partner: &str) -> Run {
+    let workspace = Workspace::new();
+    let minimal = std::fs::read_to_string(Path::new(FOLDER).join("right/minimal.toml")).unwrap();
+    let (before, _) = minimal.split_once("[[partner]]").unwrap();
+    workspace.write("nuncio.toml", &format!("{before}{partner}"));
+    workspace.nuncio(&["check", "config", "nuncio.toml"], &[STATE])
+}
+
+#[test]
+fn the_documented_partners_are_right_without_a_warning() {
+    let ways: Vec<String> = documented_partners()
+        .iter()
+        .map(|partner| {
+            let run = checked_with(partner);
+            assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{partner}");
+            let line = run.stdout.lines().find_map(|line| line.strip_prefix("  partner      "));
+            line.unwrap_or_default().to_owned()
+        })
+        .collect();
+    assert_eq!(
+        ways,
+        [
+            "fabrikam.com: federated, SASL EXTERNAL over TLS",
+            "fabrikam.com: federated, SASL EXTERNAL over TLS, dialback over TLS",
+            "fabrikam.com: federated, SASL EXTERNAL over TLS",
+            // Google Talk.
+            "gmail.com: public-unverified, dialback over plain TCP",
+        ]
+    );
+}
+
+#[test]
+fn the_documented_table_is_what_the_rules_say() {
+    let text = std::fs::read_to_string(Path::new(FOLDER).join("../../docs/federation.md")).unwrap();
+    let rows: Vec<&str> =
+        text.lines().filter(|line| line.contains("| on |") || line.contains("| off |")).collect();
+    let mut expected = Vec::new();
+    for sasl in SaslUse::ALL {
+        for tls in TlsUse::ALL {
+            for dialback in [true, false] {
+                let negotiation = Negotiation { tls: *tls, sasl: *sasl, dialback };
+                let result = |rules| match negotiation.verdict(rules) {
+                    Verdict::Clean(methods) => methods.to_string(),
+                    Verdict::Warned(methods, _) => format!("{methods}, warning"),
+                    Verdict::Refused(_) => "refused".to_owned(),
+                };
+                let on = if dialback { "on" } else { "off" };
+                let (strict, compat) = (result(NegotiationRules::Strict), result(NegotiationRules::Compat));
+                expected.push(format!("| {tls} | {sasl} | {on} | {strict} | {compat} |"));
+            }
+        }
+    }
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn a_combination_that_is_hardly_meant_is_a_warning_with_what_results() {
+    let run = checked_with("[[partner]]\ndomain = \"a.example\"\ntype = \"federated\"\ndialback = true\n");
+    assert_eq!(run.code, Some(0));
+    let expected = "nuncio.toml:32:12: warning: [[partner]] a.example: tls = \"required\", sasl = \"required\", \
+                    dialback = true: dialback never runs when TLS and SASL are both required; ";
+    assert!(run.stderr.starts_with(expected), "{}", run.stderr);
+    assert!(run.stderr.contains("what can result is S: SASL EXTERNAL over TLS\n"), "{}", run.stderr);
+    assert!(run.stdout.ends_with("It works, with 1 warning.\n"), "{}", run.stdout);
+}
+
+#[test]
+fn plain_dialback_of_a_federated_partner_has_to_be_accepted() {
+    let partner = |kind: &str, accept: &str| {
+        format!(
+            "[[partner]]\ndomain = \"a.example\"\ntype = \"{kind}\"\ntls = \"not-supported\"\n\
+             sasl = \"not-supported\"\n{accept}"
+        )
+    };
+    let accept = "accept_spoofable = true\n";
+    let refused = checked_with(&partner("federated", ""));
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("or accept_spoofable = true"), "{}", refused.stderr);
+    assert_eq!(checked_with(&partner("federated", accept)).stderr, "");
+    assert_eq!(checked_with(&partner("public-verified", "")).stderr, "");
+    let needless = checked_with(&partner("public-verified", accept));
+    assert_eq!(needless.code, Some(0));
+    assert!(needless.stderr.contains("accept_spoofable: has nothing to accept"), "{}", needless.stderr);
+}
+
+#[test]
+fn sec_35_the_dialback_secret_is_judged_and_not_shown() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = Workspace::new();
+    let text = std::fs::read_to_string(Path::new(FOLDER).join("right/minimal.toml")).unwrap();
+    workspace.write("nuncio.toml", &text.replace("[xmpp]\n", "[xmpp]\ndialback_secret = \"secret\"\n"));
+    let path = workspace.path().join("secret");
+    let check = |content: &str, mode: u32| {
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let run = workspace.nuncio(&["check", "config", "nuncio.toml"], &[STATE]);
+        assert!(!format!("{}{}", run.stdout, run.stderr).contains("hush"), "{}", run.stderr);
+        (run.code, run.stderr)
+    };
+    assert_eq!(check("hush-hush-hush-1", 0o600), (Some(0), String::new()));
+    let (code, short) = check("hush-hush-hush-", 0o600);
+    assert!(code == Some(1) && short.contains("has 15 bytes; 16 to 1024 are expected"), "{short}");
+    let (code, open) = check("hush-hush-hush-1", 0o644);
+    assert!(code == Some(0) && open.contains("every user of this machine may read secret"), "{open}");
 }
 
 #[test]

@@ -74,7 +74,8 @@ fn summary(config: &Config) -> String {
     for partner in config.partners.iter().take(SHOWN) {
         let domains = join(partner.domains().map(|domain| domain.to_unicode()));
         let disabled = if partner.enabled { "" } else { ", disabled" };
-        line("  partner", format!("{domains}: {}{disabled}", partner.partner_type));
+        let methods = partner.methods();
+        line("  partner", format!("{domains}: {}, {}{disabled}", partner.partner_type, methods.in_words()));
     }
     if let Some(more @ 1..) = config.partners.len().checked_sub(SHOWN) {
         line("  partner", format!("… and {more} more"));

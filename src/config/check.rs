@@ -1,5 +1,6 @@
 //! What only shows between values: overlaps, contradictions, gaps.
 
+mod partners;
 mod policy;
 
 use std::borrow::Cow;
@@ -11,8 +12,9 @@ use ::config::{Value, ValueKind};
 use nuncio_sip::hop::MAX_TARGETS;
 
 use super::Sources;
-use super::address::Domain;
-use super::file::{ConnectSection, FrontEndSection, ListenerSection, PartnerSection, Root};
+use super::address::{Domain, SourceAddress};
+use super::federation::Secret;
+use super::file::{FrontEndSection, ListenerSection, PartnerSection, Root};
 use super::pem::{self, Holds};
 use super::problem::{Problem, Severity};
 use super::read::{At, OneOrMore, Sections, Slot};
@@ -98,7 +100,9 @@ impl Checker<'_> {
 
     fn front_ends(&mut self, root: &Root, served: &Served) {
         let Some(sip) = &root.sip.value else { return };
-        self.connect("[sip.connect]", &sip.connect);
+        if let Some(connect) = &sip.connect.value {
+            self.connect("[sip.connect]", &connect.source_address, &connect.family);
+        }
         let Some(Sections(front_ends)) = &sip.front_ends.value else { return };
         if front_ends.is_empty() {
             self.error(
@@ -226,46 +230,12 @@ impl Checker<'_> {
         }
     }
 
-    fn partners(&mut self, root: &Root, served: &Served) {
-        let Some(Sections(partners)) = &root.partners.value else { return };
-        let mut known: HashMap<&Domain, (usize, Option<PlaceId>)> = HashMap::new();
-        for (index, partner) in partners.iter().enumerate() {
-            let partner = &partner.value;
-            let label = partner_label(partner, index);
-            let primary = partner.domain.value.iter().map(|domain| ("domain", domain, partner.domain.place));
-            let additional = partner.additional_domains.value.iter().flatten();
-            let additional = additional.map(|domain| ("additional_domains", &domain.value, domain.place));
-            for (key, domain, place) in primary.chain(additional) {
-                let shown = domain.to_unicode();
-                if let Some(served) = served.domains.get(domain) {
-                    let served = self.places.name(*served);
-                    self.error(
-                        place,
-                        format!(
-                            "{label} {key}: {shown} is served by this gateway itself ([sip] domains, {served}); \
-                             a partner's domain is somebody else's"
-                        ),
-                    );
-                } else if let Some((owner, first)) = known.get(domain) {
-                    let first = self.places.name(*first);
-                    let whose = if *owner == index { "this partner" } else { "another partner" };
-                    self.error(
-                        place,
-                        format!("{label} {key}: {shown} belongs to {whose} already, at {first}; list each domain once"),
-                    );
-                } else {
-                    known.insert(domain, (index, place));
-                }
-            }
-        }
-    }
-
     fn listeners(&mut self, root: &Root) {
         let mut bound: Vec<(SocketAddr, bool, Option<PlaceId>)> = Vec::new();
         let sip = root.sip.value.as_ref().map(|sip| ("[[sip.listener]]", &sip.listeners));
         let xmpp = root.xmpp.value.as_ref().map(|xmpp| ("[[xmpp.listener]]", &xmpp.listeners));
-        if let Some(xmpp) = &root.xmpp.value {
-            self.connect("[xmpp.connect]", &xmpp.connect);
+        if let Some(connect) = root.xmpp.value.as_ref().and_then(|xmpp| xmpp.connect.value.as_ref()) {
+            self.connect("[xmpp.connect]", &connect.source_address, &connect.family);
         }
         for (header, slot) in sip.into_iter().chain(xmpp) {
             let Some(Sections(listeners)) = &slot.value else { continue };
@@ -315,11 +285,9 @@ impl Checker<'_> {
         bound.push((bind, both, listener.bind.place));
     }
 
-    fn connect(&mut self, header: &str, connect: &Slot<ConnectSection>) {
-        let Some(connect) = &connect.value else { return };
-        let (Some(source), Some(family)) = (connect.source_address.value, connect.family.value) else {
-            return;
-        };
+    fn connect(&mut self, header: &str, source: &Slot<SourceAddress>, family: &Slot<Family>) {
+        let place = source.place;
+        let (Some(source), Some(family)) = (source.value, family.value) else { return };
         let contradiction = match (source.0, family) {
             (IpAddr::V4(_), Family::Ipv6) => "an IPv4 address",
             (IpAddr::V6(_), Family::Ipv4) => "an IPv6 address",
@@ -327,7 +295,7 @@ impl Checker<'_> {
         };
         let text =
             format!("{header} source_address: {} is {contradiction}, but family is \"{family}\"", source.0);
-        self.error(connect.source_address.place, text);
+        self.error(place, text);
     }
 
     fn limits(&mut self, root: &Root, merged: &Value) {
@@ -413,7 +381,9 @@ impl Checker<'_> {
         }
         if let Some(xmpp) = &root.xmpp.value {
             self.file("[xmpp] roots", &xmpp.roots, Holds::Roots);
+            self.secret("[xmpp] dialback_secret", &xmpp.dialback_secret);
         }
+        self.partner_files(root);
         for (index, certificate) in root.certificates.value.iter().flat_map(|list| &list.0).enumerate() {
             let label = format!("[[certificate]] number {}:", index + 1);
             self.identity(&label, &certificate.value.certificate, &certificate.value.key, identity);
@@ -433,12 +403,27 @@ impl Checker<'_> {
         if right && let Err(sentence) = identity(chain, secret) {
             self.error(certificate.place, format!("{label} certificate: {sentence}"));
         }
-        if right && pem::readable_by_all(secret) {
+        if right {
+            self.keep_private(&format!("{label} key"), key);
+        }
+    }
+
+    fn secret(&mut self, label: &str, path: &Slot<PathBuf>) {
+        let Some(file) = &path.value else { return };
+        if let Err(sentence) = Secret::from_file(file) {
+            self.error(path.place, format!("{label}: {sentence}"));
+        }
+        self.keep_private(label, path);
+    }
+
+    /// Warns if everybody on the machine may read the file.
+    fn keep_private(&mut self, label: &str, path: &Slot<PathBuf>) {
+        if let Some(file) = path.value.as_deref().filter(|file| pem::readable_by_all(file)) {
             let text = format!(
-                "{label} key: every user of this machine may read {}; remove that permission",
-                secret.display()
+                "{label}: every user of this machine may read {}; remove that permission",
+                file.display()
             );
-            self.problems.push(self.places.problem(Severity::Warning, key.place, Part::Value, text));
+            self.problems.push(self.places.problem(Severity::Warning, path.place, Part::Value, text));
         }
     }
 

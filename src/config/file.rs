@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nuncio_xmpp::{NegotiationRules, SaslUse, TlsUse};
+
 use super::address::{Bind, CertificateName, DnsServer, Domain, HostPort, SentBy, SourceAddress};
+use super::federation::{ConnectionLimit, Proxy, SpkiPin};
 use super::limits::Limits;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
@@ -150,6 +153,18 @@ section! {
 }
 
 section! {
+    struct XmppConnectSection {
+        /// Local address that connections leave from. Absent: the system chooses.
+        "source_address" => source_address: SourceAddress, optional;
+        /// Internet protocols used.
+        "family" => family: Family, default "\"any\"";
+        /// Whether DNS may lead to private, loopback and link-local addresses. By default it may not: a stranger's zone
+        /// could point into our own network. The `proxy` of a partner may be anywhere.
+        "private_addresses" => private_addresses: bool, default "false";
+    }
+}
+
+section! {
     struct ListenerSection named by "bind" {
         /// Address and port to listen on.
         "bind" => bind: Bind, required;
@@ -175,8 +190,14 @@ section! {
     struct XmppSection {
         /// Root certificates in PEM that the certificates of partners must chain to. Absent: those of the system.
         "roots" => roots: PathBuf, optional;
+        /// By which rules the negotiation settings of partners are judged: `"strict"`, or `"compat"` as in Lync Server 2013,
+        /// where a partner whose SASL is required may still come in by dialback. A partner's own setting goes before.
+        "negotiation_rules" => negotiation_rules: NegotiationRules, default "\"strict\"";
+        /// File with the secret that dialback keys are made from: one line, 16 characters or more. Nodes of a pool need the
+        /// same. Absent: one is generated and kept in the state directory.
+        "dialback_secret" => dialback_secret: PathBuf, optional;
         /// Connections to partners.
-        "connect" => connect: ConnectSection, default "{}";
+        "connect" => connect: XmppConnectSection, default "{}";
         /// Where partners connect to. At least one.
         "listener" => listeners: Sections<ListenerSection>, required;
     }
@@ -235,5 +256,36 @@ section! {
         /// where anybody can call himself anything. Contacts at the last may not write to a SIP user before he wrote
         /// to them.
         "type" => partner_type: PartnerType, required;
+        /// TLS on the streams of this partner: required, used whenever he can (`"optional"`), or never.
+        /// [federation.md](federation.md) tells which combinations of `tls`, `sasl` and `dialback` there are, and what comes
+        /// of each.
+        "tls" => tls: TlsUse, default "\"required\"";
+        /// SASL EXTERNAL, authentication by certificate: required, used whenever he can, or never. It needs TLS.
+        "sasl" => sasl: SaslUse, default "\"required\"";
+        /// Server dialback, authentication by a call back to his domain. `false`: his requests for it are ignored.
+        "dialback" => dialback: bool, default "true";
+        /// By which rules these three are judged. Absent: by `xmpp.negotiation_rules`.
+        "negotiation_rules" => negotiation_rules: NegotiationRules, optional;
+        /// Has to be `true` where a federated partner may come in by dialback over plain TCP: whoever controls the network
+        /// or DNS can then pose as him, and is trusted like our own users.
+        "accept_spoofable" => accept_spoofable: bool, default "false";
+        /// Whether silence on his streams is looked into (`limits.xmpp.keep_alive`). `false`: keep-alives are neither sent
+        /// nor expected.
+        "keep_alive" => keep_alive: bool, default "true";
+        /// Most inbound streams of all his domains at a time. Absent: `limits.xmpp.connections_per_partner`.
+        "connection_limit" => connection_limit: ConnectionLimit, optional;
+        /// Connect here instead of asking DNS; port 5269 unless given. His certificate still has to be for his domain.
+        "proxy" => proxy: Proxy, optional;
+        /// Root certificates in PEM that his certificates may chain to, beside those of `xmpp.roots`.
+        "roots" => roots: PathBuf, optional;
+        /// Keys that his certificates may have, by SHA-256; any other is not believed, even if its chain is good. List a
+        /// spare one, or the next change of his key ends the federation.
+        "pins" => pins: OneOrMore<SpkiPin>, optional;
+        /// Whether a pinned key is believed without a chain to a root: for partners whose certificates are self-signed or
+        /// expire unnoticed.
+        "pins_replace_roots" => pins_replace_roots: bool, default "false";
+        /// Revocation lists in PEM. His certificates are looked up in them: a revoked one is not believed, nor one of an
+        /// issuer whose list has run out. Issuers without a list here are not looked up.
+        "crls" => crls: PathBuf, optional;
     }
 }

@@ -180,7 +180,7 @@ limits! {
         elements: usize, "elements" = 4096, 64 => 65_536;
         /// Most inbound connections at a time, over all partners, of each listener.
         connections: usize, "connections" = 1000, 1 => 100_000;
-        /// Most inbound streams at a time of one partner domain, over all listeners.
+        /// Most inbound streams at a time of one partner, over all his domains and all listeners.
         connections_per_partner: usize, "connections" = 20, 1 => 100_000;
         /// Most inbound connections at a time that are not authenticated yet, of each listener.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
@@ -198,8 +198,18 @@ limits! {
         connect: Duration, "duration" = secs(5), ms(100) => secs(60);
         /// Time for one TLS handshake.
         handshake: Duration, "duration" = secs(10), ms(100) => secs(60);
+        /// Time for one attempt to reach a partner, over all addresses that DNS gives. What has not been tried then is
+        /// left out.
+        reach: Duration, "duration" = secs(120), secs(1) => secs(3600);
         /// Time from the first byte of a connection to an authenticated stream.
         establishment: Duration, "duration" = secs(60), secs(1) => secs(600);
+        /// With nothing received for so long, a partner whose `keep_alive` is on is sent a space and a ping.
+        keep_alive: Duration, "duration" = secs(300), secs(1) => secs(24 * 3600);
+        /// With nothing received for so long after that, the stream is closed with `connection-timeout`. Any byte counts as
+        /// a sign of life.
+        keep_alive_answer: Duration, "duration" = secs(60), secs(1) => secs(3600);
+        /// A stream on which no stanza went either way for so long, and nothing is unconfirmed, is closed in good order.
+        inactivity: Duration, "duration" = secs(600), secs(1) => secs(30 * 24 * 3600);
         /// How long a stream may leave our ping unanswered before what was sent counts as unconfirmed.
         ping_timeout: Duration, "duration" = secs(60), secs(1) => secs(600);
         /// How long we wait for the partner's closing tag after ours.

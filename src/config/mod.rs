@@ -15,6 +15,7 @@
 
 mod address;
 mod check;
+mod federation;
 mod file;
 mod leaf;
 mod limits;
@@ -33,9 +34,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
+
 pub use address::{
     Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, SentBy, SourceAddress,
 };
+pub use federation::{Proxy, Secret, SpkiPin};
 pub use limits::{Limits, PairLimits, PresenceLimits, SipLimits, StoreLimits, XmppLimits};
 pub use policy::SipUsers;
 pub use problem::{Problem, Report, Severity};
@@ -137,6 +141,15 @@ pub struct Connect {
     pub family: Family,
 }
 
+/// How connections to partners leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XmppConnect {
+    /// As for any other connection.
+    pub connect: Connect,
+    /// DNS may lead to private, loopback and link-local addresses.
+    pub private_addresses: bool,
+}
+
 /// A socket that listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -231,8 +244,10 @@ pub struct FrontEnd {
 pub struct Xmpp {
     /// The roots that partners' certificates must chain to, a PEM file; `None`: those of the system.
     pub roots: Option<PathBuf>,
+    /// The file with the secret of dialback keys; `None`: it is generated. [`Secret::from_file`] reads it.
+    pub dialback_secret: Option<PathBuf>,
     /// Towards partners.
-    pub connect: Connect,
+    pub connect: XmppConnect,
     /// Never empty.
     pub listeners: Vec<Listener>,
 }
@@ -305,12 +320,35 @@ pub struct Partner {
     pub enabled: bool,
     /// The trust level.
     pub partner_type: PartnerType,
+    /// How his streams are negotiated. [`Negotiation::verdict`] by `rules` is never a refusal.
+    pub negotiation: Negotiation,
+    /// His own rules, or those of all.
+    pub rules: NegotiationRules,
+    /// Whether silence on his streams is looked into.
+    pub keep_alive: bool,
+    /// Most inbound streams of all his domains at a time.
+    pub connection_limit: usize,
+    /// Where to connect instead of asking DNS.
+    pub proxy: Option<HostPort>,
+    /// Roots beside those of all, a PEM file.
+    pub roots: Option<PathBuf>,
+    /// The keys his certificates may have; empty: any.
+    pub pins: Vec<SpkiPin>,
+    /// A pinned key is believed without a chain.
+    pub pins_replace_roots: bool,
+    /// Revocation lists, a PEM file.
+    pub crls: Option<PathBuf>,
 }
 
 impl Partner {
     /// The primary domain and the additional ones.
     pub fn domains(&self) -> impl Iterator<Item = &Domain> {
         std::iter::once(&self.domain).chain(&self.additional_domains)
+    }
+
+    /// The ways to authenticate his streams; never none.
+    pub fn methods(&self) -> Methods {
+        self.negotiation.verdict(self.rules).methods()
     }
 }
 

@@ -9,6 +9,7 @@ pub(super) enum Holds {
     Chain,
     Key,
     Roots,
+    Crls,
 }
 
 impl Holds {
@@ -17,6 +18,7 @@ impl Holds {
             Self::Chain => "a certificate chain",
             Self::Key => "a private key",
             Self::Roots => "root certificates",
+            Self::Crls => "revocation lists",
         }
     }
 }
@@ -48,8 +50,10 @@ pub(super) fn check(path: &Path, holds: Holds) -> Result<(), String> {
     let has = |needle: &str| contains(&bytes, needle.as_bytes());
     let certificate = has("-----BEGIN CERTIFICATE-----");
     let key = has("PRIVATE KEY-----");
+    let list = has("-----BEGIN X509 CRL-----");
     match holds {
         Holds::Chain | Holds::Roots if certificate => Ok(()),
+        Holds::Crls if list => Ok(()),
         Holds::Key if has("-----BEGIN ENCRYPTED PRIVATE KEY-----") || has("Proc-Type: 4,ENCRYPTED") => {
             Err(format!(
                 "{shown} is protected by a passphrase, and nobody is there to type it; \
@@ -65,7 +69,11 @@ pub(super) fn check(path: &Path, holds: Holds) -> Result<(), String> {
         }
         // An ASN.1 SEQUENCE.
         _ if bytes.first() == Some(&0x30) => {
-            let command = if holds == Holds::Key { "pkey" } else { "x509" };
+            let command = match holds {
+                Holds::Key => "pkey",
+                Holds::Crls => "crl",
+                Holds::Chain | Holds::Roots => "x509",
+            };
             Err(format!(
                 "{shown} looks like DER; expected {what} in PEM, convert it with: \
                  openssl {command} -inform der -in FILE -out NEWFILE"
@@ -74,7 +82,11 @@ pub(super) fn check(path: &Path, holds: Holds) -> Result<(), String> {
         _ if bytes.is_empty() => Err(format!("{shown} is empty; expected {what} in PEM")),
         _ => Err(format!(
             "{shown} holds no {}; expected {what} in PEM",
-            if holds == Holds::Key { "private key" } else { "certificate" }
+            match holds {
+                Holds::Key => "private key",
+                Holds::Crls => "revocation list (X509 CRL)",
+                Holds::Chain | Holds::Roots => "certificate",
+            }
         )),
     }
 }
@@ -117,6 +129,9 @@ mod tests {
             ),
             (file("der", b"\x30\x82\x01\x01"), Holds::Chain, Some("openssl x509 -inform der")),
             (file("der1", b"\x30\x82\x01\x01"), Holds::Key, Some("openssl pkey -inform der")),
+            (file("crl", b"-----BEGIN X509 CRL-----\n"), Holds::Crls, None),
+            (file("der2", b"\x30\x82\x01\x01"), Holds::Crls, Some("openssl crl -inform der")),
+            (file("root", b"-----BEGIN CERTIFICATE-----\n"), Holds::Crls, Some("holds no revocation list")),
             (file("empty", b""), Holds::Chain, Some("is empty")),
             (file("text", b"hello"), Holds::Roots, Some("holds no certificate")),
             (folder.path().join("absent"), Holds::Roots, Some("does not exist")),

@@ -5,19 +5,22 @@ use std::path::Path;
 
 use ::config::{ConfigError, Map, Value, ValueKind};
 
+use nuncio_xmpp::{Negotiation, NegotiationRules};
+
 use super::address::Domain;
 use super::check::Checker;
 use super::file::{
     ConnectSection, ListenerSection, PartnerSection, PolicySection, Root, RuleSection, SipSection,
-    XmppSection,
+    XmppConnectSection, XmppSection,
 };
+use super::limits::Limits;
 use super::problem::{Report, Severity};
 use super::read::{At, OneOrMore, Reader, Sections};
 use super::source::{Layer, Part, Sources};
 use super::value::Family;
 use super::{
     Certificates, Config, Connect, Dns, FrontEnd, Identity, Listener, Log, Node, Partner, Partners, Policy,
-    PolicyRule, Sip, Xmpp,
+    PolicyRule, Sip, Xmpp, XmppConnect,
 };
 
 /// See [`Config::load`].
@@ -73,6 +76,8 @@ fn merge(layers: Vec<Layer>) -> Result<Value, ConfigError> {
 /// `None` if something required is missing; the reader has reported that before.
 fn config(root: Root) -> Option<Config> {
     let (node, log, dns) = (root.node.value?, root.log.value?, root.dns.value?);
+    let (xmpp_section, limits) = (root.xmpp.value?, root.limits.value?);
+    let rules = xmpp_section.negotiation_rules.value?;
     Some(Config {
         node: Node { label: node.label.value?, state_dir: node.state_dir.value? },
         log: Log { format: log.format.value?, level: log.level.value?, addresses: log.addresses.value? },
@@ -81,7 +86,7 @@ fn config(root: Root) -> Option<Config> {
             timeout: dns.timeout.value?,
         },
         sip: sip(root.sip.value?)?,
-        xmpp: xmpp(root.xmpp.value?)?,
+        xmpp: xmpp(xmpp_section)?,
         certificates: {
             let mut certificates = Certificates { identities: Vec::new(), of_domain: HashMap::new() };
             for (index, section) in root.certificates.value?.0.into_iter().enumerate() {
@@ -95,9 +100,9 @@ fn config(root: Root) -> Option<Config> {
             }
             certificates
         },
-        limits: root.limits.value?,
         policy: policy(root.policy.value?)?,
-        partners: partners(root.partners.value?.0)?,
+        partners: partners(root.partners.value?.0, rules, &limits)?,
+        limits,
     })
 }
 
@@ -133,7 +138,8 @@ fn sip(sip: SipSection) -> Option<Sip> {
 fn xmpp(xmpp: XmppSection) -> Option<Xmpp> {
     Some(Xmpp {
         roots: xmpp.roots.value,
-        connect: connect(xmpp.connect.value?)?,
+        dialback_secret: xmpp.dialback_secret.value,
+        connect: xmpp_connect(xmpp.connect.value?)?,
         listeners: listeners(xmpp.listeners.value?)?,
     })
 }
@@ -142,6 +148,13 @@ fn connect(connect: ConnectSection) -> Option<Connect> {
     Some(Connect {
         source_address: connect.source_address.value.map(|source| source.0),
         family: connect.family.value?,
+    })
+}
+
+fn xmpp_connect(section: XmppConnectSection) -> Option<XmppConnect> {
+    Some(XmppConnect {
+        private_addresses: section.private_addresses.value?,
+        connect: connect(ConnectSection { source_address: section.source_address, family: section.family })?,
     })
 }
 
@@ -171,7 +184,7 @@ fn policy(policy: PolicySection) -> Option<Policy> {
     })
 }
 
-fn partners(sections: Vec<At<PartnerSection>>) -> Option<Partners> {
+fn partners(sections: Vec<At<PartnerSection>>, rules: NegotiationRules, limits: &Limits) -> Option<Partners> {
     let mut partners = Partners::default();
     for (index, section) in sections.into_iter().enumerate() {
         let section = section.value;
@@ -186,6 +199,22 @@ fn partners(sections: Vec<At<PartnerSection>>) -> Option<Partners> {
             description: section.description.value?,
             enabled: section.enabled.value?,
             partner_type: section.partner_type.value?,
+            negotiation: Negotiation {
+                tls: section.tls.value?,
+                sasl: section.sasl.value?,
+                dialback: section.dialback.value?,
+            },
+            rules: section.negotiation_rules.value.unwrap_or(rules),
+            keep_alive: section.keep_alive.value?,
+            connection_limit: section
+                .connection_limit
+                .value
+                .map_or(limits.xmpp.connections_per_partner, |limit| limit.0),
+            proxy: section.proxy.value.map(|proxy| proxy.0),
+            roots: section.roots.value,
+            pins: section.pins.value.map(plain).unwrap_or_default(),
+            pins_replace_roots: section.pins_replace_roots.value?,
+            crls: section.crls.value,
         };
         partners.of_domain.extend(partner.domains().map(|domain| (domain.clone(), index)));
         partners.list.push(partner);

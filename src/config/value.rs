@@ -135,7 +135,11 @@ words! {
     }
 }
 
-fn not_a_word(text: &str, what: &str, words: impl Iterator<Item = &'static str> + Clone) -> ValueError {
+pub(crate) fn not_a_word(
+    text: &str,
+    what: &str,
+    words: impl Iterator<Item = &'static str> + Clone,
+) -> ValueError {
     let list: Vec<String> = words.clone().map(|w| format!("\"{w}\"")).collect();
     let expected = match list.as_slice() {
         [head @ .., last] if !head.is_empty() => format!("{} or {last}", head.join(", ")),

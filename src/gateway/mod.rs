@@ -12,6 +12,7 @@
 
 mod answers;
 mod counters;
+mod federation;
 mod from_sip;
 mod from_xmpp;
 mod hops;
@@ -52,6 +53,7 @@ use parking_lot::Mutex;
 use tracing::error;
 
 pub use counters::{Counter, Counters};
+pub use federation::{Federation, PartnerStreams, StreamPlace};
 pub use from_sip::SipPeer;
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
@@ -216,7 +218,7 @@ pub struct Settings {
     /// their work, or the contacts of a partner that was lost are asked anew.
     pub restart_rate: u32,
     pub lane: LaneConfig,
-    /// Most inbound streams of one remote domain at a time.
+    /// Most inbound streams at a time of a partner of whom nothing else is said.
     pub streams_per_domain: usize,
     /// Entries in the list of refused domains.
     pub refused_domains: usize,
@@ -230,6 +232,7 @@ pub struct Settings {
 pub struct Gateway {
     settings: Settings,
     policy: ArcSwap<Snapshot>,
+    federation: ArcSwap<Federation>,
     remotes: DashMap<CompactString, Arc<Remote>>,
     connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
@@ -272,6 +275,7 @@ impl Gateway {
             ending: AtomicBool::new(false),
             settings,
             policy: ArcSwap::from_pointee(policy),
+            federation: ArcSwap::from_pointee(Federation::default()),
             remotes: DashMap::new(),
             connections: DashMap::new(),
             front_ends,

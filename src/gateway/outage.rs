@@ -34,14 +34,14 @@ pub fn was_lost(cause: &Cause) -> bool {
 }
 
 impl Gateway {
-    /// Counts an inbound stream. `false`: it is one too many for the remote domain.
-    pub fn stream_established(&self, local: &str, remote: &str) -> bool {
-        self.remote(remote).enter_stream(local, self.settings.streams_per_domain)
+    /// The partner has a stream to us on which its stanzas are taken.
+    pub fn partner_reaches(&self, local: &str, remote: &str) {
+        self.remote(remote).reached(local);
     }
 
-    /// An inbound stream that was counted has ended.
-    pub fn stream_ended(&self, local: &str, remote: &str, lost: bool, now: Moment) {
-        if self.remote(remote).leave_stream(local) == 0 && lost {
+    /// Such a stream has ended.
+    pub fn partner_reaches_no_more(&self, local: &str, remote: &str, lost: bool, now: Moment) {
+        if self.remote(remote).reached_no_more(local) == 0 && lost {
             self.partner_lost(local, remote, now);
         }
     }
@@ -62,7 +62,7 @@ impl Gateway {
 
     /// An attempt to reach the partner has failed. While it reaches us it is there.
     pub fn lane_unreachable(&self, lane: &LaneKey, now: Moment) {
-        if self.known_remote(&lane.remote).is_some_and(|remote| remote.streams(&lane.local) == 0) {
+        if self.known_remote(&lane.remote).is_some_and(|remote| remote.reaching(&lane.local) == 0) {
             self.partner_lost(&lane.local, &lane.remote, now);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
@@ -31,8 +32,10 @@ pub(super) struct Remote {
     lanes: Mutex<Lanes>,
     /// Inbound streams that stopped reading until a lane has room for replies again.
     waiting: Mutex<Vec<Arc<Notify>>>,
-    /// Inbound streams of the domain, by the domain of ours that they are for.
-    streams: Mutex<SmallVec<[(CompactString, usize); 1]>>,
+    /// Inbound streams of the partner whose primary domain this is.
+    streams: AtomicUsize,
+    /// Inbound streams of this domain, by the domain of ours that they are for.
+    reaching: Mutex<SmallVec<[(CompactString, usize); 1]>>,
 }
 
 /// A pair was emptied because a step on it panicked; this is what it held.
@@ -51,34 +54,41 @@ impl Remote {
             pairs: DashMap::with_shard_amount(PAIR_SHARDS),
             lanes: Mutex::new(SmallVec::new()),
             waiting: Mutex::new(Vec::new()),
-            streams: Mutex::default(),
+            streams: AtomicUsize::new(0),
+            reaching: Mutex::default(),
         }
     }
 
-    /// Counts an inbound stream, unless there are `most` of the domain already.
-    pub(super) fn enter_stream(&self, local: &str, most: usize) -> bool {
-        let mut streams = self.streams.lock();
-        if streams.iter().map(|(_, count)| count).sum::<usize>() >= most {
-            return false;
-        }
-        match streams.iter_mut().find(|(name, _)| name == local) {
+    /// Counts an inbound stream, unless there are `most` already.
+    pub(super) fn enter_stream(&self, most: usize) -> bool {
+        let enter = |count: usize| (count < most).then_some(count + 1);
+        self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
+    }
+
+    pub(super) fn leave_stream(&self) {
+        self.streams.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// One more inbound stream for this domain of ours.
+    pub(super) fn reached(&self, local: &str) {
+        let mut reaching = self.reaching.lock();
+        match reaching.iter_mut().find(|(name, _)| name == local) {
             Some((_, count)) => *count += 1,
-            None => streams.push((local.into(), 1)),
+            None => reaching.push((local.into(), 1)),
         }
-        true
     }
 
-    /// An inbound stream that was counted has ended. How many there still are for that domain of ours.
-    pub(super) fn leave_stream(&self, local: &str) -> usize {
-        let mut streams = self.streams.lock();
-        let Some((_, count)) = streams.iter_mut().find(|(name, _)| name == local) else { return 0 };
+    /// … one less; how many there still are.
+    pub(super) fn reached_no_more(&self, local: &str) -> usize {
+        let mut reaching = self.reaching.lock();
+        let Some((_, count)) = reaching.iter_mut().find(|(name, _)| name == local) else { return 0 };
         *count = count.saturating_sub(1);
         *count
     }
 
     /// Inbound streams for this domain of ours.
-    pub(super) fn streams(&self, local: &str) -> usize {
-        self.streams.lock().iter().find(|(name, _)| name == local).map_or(0, |(_, count)| *count)
+    pub(super) fn reaching(&self, local: &str) -> usize {
+        self.reaching.lock().iter().find(|(name, _)| name == local).map_or(0, |(_, count)| *count)
     }
 
     /// Runs `step` under the guard of the pair called `composed`, which is made if need be.
@@ -227,7 +237,7 @@ impl Remote {
 
     /// Adds what is held here.
     pub(super) fn add_to(&self, holdings: &mut Holdings) {
-        holdings.streams += self.streams.lock().iter().map(|(_, count)| count).sum::<usize>();
+        holdings.streams += self.streams.load(Ordering::Acquire);
         for slot in &self.pairs {
             holdings.owed += slot.pair.owes();
             let waiting = slot.pair.waiting();

@@ -22,10 +22,13 @@ use super::node_key;
 use crate::config::{self, Config, LogAddresses, PartnerType, SipUsers};
 use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family};
-use crate::gateway::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings};
+use crate::gateway::{
+    Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits, Route,
+    Settings,
+};
 use crate::net::now;
 use crate::store::{Committed, Keep, Outcome, Store, StoreOptions, Ticket};
-use crate::tls::{ClientTls, Identity, IdentityStore, Roots, ServerTls};
+use crate::tls::{ClientTls, Identity, IdentityStore, Proof, Roots, ServerTls};
 use crate::xmpp_frontend;
 
 /// Everything the tasks share, ready to run.
@@ -43,6 +46,8 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         Arc::clone(&store) as Arc<dyn Keep>,
         Box::new(Arc::clone(&environment)),
     );
+    let xmpp = xmpp_side(config)?;
+    gateway.set_federation(federation(config, &xmpp.roots)?);
     let dns =
         DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
     let context = Arc::new(Context {
@@ -50,7 +55,7 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         store,
         dns: Dns::new(&dns)?,
         sip: sip_side(config)?,
-        xmpp: xmpp_side(config)?,
+        xmpp,
         stop: CancellationToken::new(),
         hurry: CancellationToken::new(),
         release: CancellationToken::new(),
@@ -203,6 +208,34 @@ fn snapshot(config: &Config) -> anyhow::Result<Snapshot> {
     }
     let snapshot = Snapshot::new(1, names(&config.sip.domains)?, partners);
     Ok(snapshot.with_users(users(&config.policy)?).with_consent_lifetime(config.policy.consent))
+}
+
+/// How streams with each partner are made; `common` are the roots that all may chain to.
+fn federation(config: &Config, common: &Roots) -> anyhow::Result<Federation> {
+    let mut partners = Vec::with_capacity(config.partners.len());
+    for partner in config.partners.iter() {
+        let mut proof =
+            Proof::default().with_pins(partner.pins.iter().map(|pin| pin.0), partner.pins_replace_roots);
+        let of = |key: &str| format!("[[partner]] {}: {key}", partner.domain);
+        if let Some(file) = &partner.roots {
+            let own = Roots::from_pem_file(file).with_context(|| of("roots"))?;
+            proof = proof.with_roots(common.and(&own));
+        }
+        if let Some(file) = &partner.crls {
+            proof = proof.with_crls(file).with_context(|| of("crls"))?;
+        }
+        let streams = PartnerStreams {
+            partner: domain(&partner.domain)?.as_str().into(),
+            negotiation: partner.negotiation,
+            rules: partner.rules,
+            keep_alive: partner.keep_alive,
+            connection_limit: partner.connection_limit,
+            proxy: partner.proxy.clone(),
+            proof,
+        };
+        partners.push((streams, names(partner.domains())?));
+    }
+    Ok(Federation::new(partners))
 }
 
 fn users(policy: &config::Policy) -> anyhow::Result<UserPolicy> {
@@ -365,8 +398,8 @@ fn xmpp_side(config: &Config) -> anyhow::Result<XmppSide> {
         server: ServerTls::new(Arc::clone(&identities))?,
         identities,
         client: ClientTls::new()?,
-        roots: roots(config.xmpp.roots.as_deref()).context("xmpp.roots")?,
-        leave: leave(&config.xmpp.connect, limits.connect),
+        roots: Arc::new(roots(config.xmpp.roots.as_deref()).context("xmpp.roots")?),
+        leave: leave(&config.xmpp.connect.connect, limits.connect),
         inbound: InboundConfig { limits: stream_limits, timeouts, ..InboundConfig::new(served.into()) },
         limits: stream_limits,
         timeouts,

@@ -4,7 +4,10 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{
+    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth,
+    RevocationOptionsBuilder, UnknownStatusPolicy,
+};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::roots::{Roots, anchor};
@@ -42,6 +45,18 @@ pub enum ChainStatus {
         /// The usages that it names.
         has: String,
     },
+    /// The certificate or one of its issuers has been revoked.
+    Revoked,
+    /// The revocation list of one of its issuers cannot be relied on.
+    RevocationUnknown {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// It is none of those whose keys were configured for this peer.
+    NotPinned {
+        /// Its key: SHA-256 of the SubjectPublicKeyInfo in base64, as it would be configured.
+        key: String,
+    },
     /// Anything else that is wrong with it.
     Other(String),
 }
@@ -52,6 +67,16 @@ pub enum ChainStatus {
 /// issue certificates for TLS clients, and those of SIP edges never were (DEC-14, TLS-18). Neither a subject nor certain key
 /// usages of CAs are required (DEC-25). Revocation is not looked at.
 pub fn judge_chain(chain: &[CertificateDer<'_>], roots: &Roots, now: SystemTime) -> ChainStatus {
+    judge_with(chain, roots, &[], now)
+}
+
+/// As [`judge_chain`], and looks the chain up in revocation lists, as far as there are any of its issuers.
+pub(super) fn judge_with(
+    chain: &[CertificateDer<'_>],
+    roots: &Roots,
+    crls: &[&CertRevocationList<'_>],
+    now: SystemTime,
+) -> ChainStatus {
     let Some((leaf, intermediates)) = chain.split_first() else {
         return ChainStatus::Missing;
     };
@@ -61,13 +86,18 @@ pub fn judge_chain(chain: &[CertificateDer<'_>], roots: &Roots, now: SystemTime)
     };
     let now =
         UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO));
+    let revocation = RevocationOptionsBuilder::new(crls).ok().map(|options| {
+        let options = options.with_depth(RevocationCheckDepth::Chain);
+        let options = options.with_status_policy(UnknownStatusPolicy::Allow);
+        options.with_expiration_policy(ExpirationPolicy::Enforce).build()
+    });
     let verdict = end_entity.verify_for_usage(
         webpki::ALL_VERIFICATION_ALGS,
         roots.anchors(),
         intermediates,
         now,
         KeyUsage::server_auth(),
-        None,
+        revocation,
         None,
     );
     match verdict {
@@ -104,6 +134,16 @@ impl fmt::Display for ChainStatus {
             Self::WrongUsage { has } => {
                 write!(f, "the certificate is restricted to {has}; serverAuth (or no restriction) is needed")
             }
+            Self::Revoked => f.write_str("the certificate or one of its issuers has been revoked"),
+            Self::RevocationUnknown { detail } => write!(
+                f,
+                "whether the certificate has been revoked cannot be known: {detail}; put a new list into the partner's crls"
+            ),
+            Self::NotPinned { key } => write!(
+                f,
+                "the certificate's key is none of the partner's pins; add \"{key}\" to them only if the partner confirms \
+                 that it is his"
+            ),
             Self::Other(detail) => write!(f, "the certificate cannot be verified: {detail}"),
         }
     }
@@ -134,6 +174,13 @@ fn status(
                 has: if names.is_empty() { "no usage".into() } else { names.join(", ") },
             }
         }
+        Error::CertRevoked => ChainStatus::Revoked,
+        Error::CrlExpired { next_update, .. } => ChainStatus::RevocationUnknown {
+            detail: format!("the list of its issuer ran out on {}", date(system_time(next_update))),
+        },
+        Error::InvalidCrlSignatureForPublicKey => ChainStatus::RevocationUnknown {
+            detail: "the list of its issuer is not signed by that issuer".to_owned(),
+        },
         error => ChainStatus::Other(words(&error)),
     }
 }

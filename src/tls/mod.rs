@@ -19,6 +19,7 @@ pub use error::TlsError;
 pub use handshake::{PeerFacts, Presented, accept, accept_for, connect};
 pub use identity::{Identity, IdentityConcern, IdentityError};
 pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names, xmpp_remark};
+pub use proof::{CrlError, Proof};
 pub use roots::{Roots, RootsError};
 pub use store::{IdentityStore, NoIdentity};
 
@@ -30,6 +31,7 @@ mod handshake;
 mod identity;
 mod names;
 mod pem;
+mod proof;
 mod roots;
 mod store;
 #[cfg(test)]

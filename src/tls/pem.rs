@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::printable;
 
@@ -70,6 +70,20 @@ pub(super) fn certificates(text: &[u8], file: &Path) -> Result<Vec<CertificateDe
         return Err(lacks("certificate", text, file));
     }
     Ok(certificates)
+}
+
+/// All revocation lists of the text, at least one.
+pub(super) fn revocation_lists(
+    text: &[u8],
+    file: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, PemError> {
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| broken(&error, file))?;
+    if lists.is_empty() {
+        return Err(lacks("revocation list", text, file));
+    }
+    Ok(lists)
 }
 
 /// The one private key of the text.

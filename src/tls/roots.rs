@@ -82,6 +82,14 @@ impl Roots {
         Ok(Self { anchors, source: "the system's roots".to_owned() })
     }
 
+    /// These and others.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        let mut anchors = self.anchors.clone();
+        anchors.extend(others.anchors.iter().filter(|anchor| !self.anchors.contains(anchor)).cloned());
+        Self { anchors, source: format!("{} and {}", self.source, others.source) }
+    }
+
     /// How many roots there are.
     pub fn len(&self) -> usize {
         self.anchors.len()

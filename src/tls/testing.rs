@@ -85,6 +85,11 @@ impl Ca {
         self.issuer.der().clone()
     }
 
+    /// What signs in its name.
+    pub(crate) fn issuer(&self) -> &CertifiedIssuer<'static, KeyPair> {
+        &self.issuer
+    }
+
     pub(crate) fn roots(&self) -> Roots {
         Roots::from_pem(self.pem().as_bytes(), Path::new("roots.pem")).unwrap()
     }

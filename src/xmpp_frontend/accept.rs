@@ -38,7 +38,8 @@ pub async fn serve(
     let Some(handshake) = handshake else { return };
     let why = match handshake {
         Ok(Ok((stream, facts))) => {
-            session.tls_established(context.xmpp.facts(&facts), now());
+            let facts = session.judge(&context.xmpp, facts);
+            session.tls_established(facts, now());
             until_stop(&context, stream, &mut session).await;
             return;
         }

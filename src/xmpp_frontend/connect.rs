@@ -203,7 +203,8 @@ async fn run(
     let limit: Duration = context.xmpp.handshake;
     let why = match meanwhile(context, key, lane, timeout(limit, handshake)).await {
         Ok(Ok(Ok((stream, facts)))) => {
-            session.tls_established(context.xmpp.facts(&facts), now());
+            let partner = context.gateway.partner_streams(&key.remote);
+            session.tls_established(context.xmpp.facts(&facts, &partner.proof), now());
             pump(stream, session, hurry, abandon).await;
             return;
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
 use nuncio_translate::Moment;
@@ -11,16 +11,20 @@ use nuncio_translate::judge::Refusal as RuleRefusal;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::stream::{
     Cause as EndCause, Evidence, Inbound, InboundConfig, Output, PartnerVerdict, Refusal, Stanza, StreamIds,
-    TlsFacts,
+    Terms, TlsFacts,
 };
 use nuncio_xmpp::{Domain, Element, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
-use crate::gateway::{Gateway, was_lost};
+use crate::context::XmppSide;
+use crate::gateway::{Gateway, StreamPlace, was_lost};
 use crate::log_limit::{Cause, Source};
 use crate::net::listener::Unauthenticated;
 use crate::net::session::{End, Next, Session};
+use crate::tls::PeerFacts;
+
+use super::presented::Presented;
 
 /// What a peer is told whose domain is no partner of ours.
 const NOT_A_PARTNER: &str =
@@ -56,8 +60,14 @@ pub struct InboundSession {
     wake: Arc<Notify>,
     /// Held until the stream is established.
     until_established: Option<Unauthenticated>,
-    /// This stream's place among those of its domain.
-    counted: bool,
+    /// Held until the stream is established.
+    presented: Option<Presented>,
+    /// Its certificate does not prove what it is after all: nothing it sends is taken.
+    disproved: bool,
+    /// This stream's place among those of its partner.
+    place: Option<StreamPlace>,
+    /// What it brings is taken: the partner reaches us by it.
+    reaches: bool,
     /// It ended though nobody closed it.
     lost: bool,
 }
@@ -83,7 +93,10 @@ impl InboundSession {
             next: Next::Run,
             wake: Arc::new(Notify::new()),
             until_established: None,
-            counted: false,
+            presented: None,
+            disproved: false,
+            place: None,
+            reaches: false,
             lost: false,
         }
     }
@@ -96,6 +109,13 @@ impl InboundSession {
     /// The domain of ours the peer asked for: its certificate is shown.
     pub fn local(&self) -> Option<&Domain> {
         self.stream.local()
+    }
+
+    /// What TLS shows of the peer, as far as it is known who it should be. It is judged again when that is known.
+    pub fn judge(&mut self, xmpp: &XmppSide, peer: PeerFacts) -> TlsFacts {
+        let (facts, presented) = Presented::judge(xmpp, &self.gateway, peer, self.stream.claimed());
+        self.presented = Some(presented);
+        facts
     }
 
     pub fn tls_established(&mut self, facts: TlsFacts, now: Moment) {
@@ -147,29 +167,55 @@ impl InboundSession {
                     if self.gateway.log_budget().allows(Cause::StreamOpened, source, now.instant) {
                         info!(
                             partner = established.remote.as_str(), local = established.local.as_str(),
-                            peer = %self.peer, tls = %established.tls.protocol, "inbound stream established"
+                            peer = %self.peer, method = %established.method,
+                            tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
+                            "inbound stream established"
                         );
                     }
                     self.until_established = None;
                     self.lang = established.lang.map(Into::into);
                     let (local, remote) = (established.local, established.remote);
-                    self.counted = self.gateway.stream_established(local.as_str(), remote.as_str());
-                    if !self.counted {
+                    self.place = self.gateway.stream_established(remote.as_str());
+                    // Where dialback takes the place of the certificate, it need not prove anything.
+                    if established.by_certificate {
+                        self.disprove(&remote, now);
+                    }
+                    self.reaches = self.place.is_some() && !self.disproved;
+                    if self.reaches {
+                        self.gateway.partner_reaches(local.as_str(), remote.as_str());
+                    }
+                    if self.place.is_none() && !self.disproved {
                         let source = Source::Domain(remote.as_str());
                         if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
                             warn!(partner = remote.as_str(), peer = %self.peer,
-                                "stream closed: the partner has as many as limits.xmpp.connections_per_partner allows");
+                                "stream closed: the partner has as many as his connection_limit allows");
                         }
                         let error = (StreamCondition::PolicyViolation, "too many streams of your domain");
                         self.stream.close(now.instant, Some(error));
                     }
                     self.domains = Some((local, remote));
                 }
+                Output::Stanza(_) | Output::BadAddress { .. } if self.disproved => {}
                 Output::Stanza(stanza) => self.take(Held::Stanza(stanza), now),
                 Output::BadAddress { element, .. } => self.take(Held::BadAddress(Box::new(element)), now),
                 Output::Unasked(element) => {
                     debug!(peer = %self.peer, element = element.name(), "element ignored on an inbound stream");
                 }
+                Output::DialbackRefused { from, why, .. } => {
+                    let source = Source::from(self.peer.ip());
+                    if self.gateway.log_budget().allows(Cause::StreamRefused, source, now.instant) {
+                        info!(domain = %LogSafe(from.as_str()), peer = %self.peer, "dialback refused: {why}");
+                    }
+                }
+                Output::Unsolicited(element) => {
+                    debug!(peer = %self.peer, element = element.name(), "an answer to nothing we asked was dropped");
+                }
+                // The terms given above allow no dialback, and inbound streams neither ask about keys nor for pairs.
+                Output::Verify(_)
+                | Output::KeyAnswered { .. }
+                | Output::PairAuthorized(_)
+                | Output::PairRefused { .. }
+                | Output::Verified(_) => {}
                 Output::Closed(evidence) => {
                     self.room_until = Some(now.instant + ROOM_GRACE);
                     self.lost = was_lost(&evidence.cause);
@@ -182,6 +228,22 @@ impl InboundSession {
                 Output::Abort => self.next = Next::Abort,
             }
         }
+    }
+
+    /// Ends the stream if the certificate does not prove `remote` by what is asked of that partner.
+    fn disprove(&mut self, remote: &Domain, now: Moment) {
+        let Some(presented) = self.presented.take() else { return };
+        let Some(status) = presented.disproves(&self.gateway, remote, SystemTime::now()) else { return };
+        if self.gateway.log_budget().allows(
+            Cause::StreamRefused,
+            Source::Domain(remote.as_str()),
+            now.instant,
+        ) {
+            warn!(partner = remote.as_str(), peer = %self.peer, "stream refused: {status}");
+        }
+        self.disproved = true;
+        self.stream
+            .close(now.instant, Some((StreamCondition::PolicyViolation, "your certificate is not accepted")));
     }
 
     fn log_end(&self, evidence: &Evidence, now: Moment) {
@@ -271,7 +333,7 @@ impl InboundSession {
 
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
         let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
-            return PartnerVerdict::Allowed;
+            return PartnerVerdict::Allowed(Terms::CERTIFICATES);
         };
         self.gateway.counters().streams_refused.add(1);
         // A disabled partner learns no more than a stranger (mission, rule 3).
@@ -321,8 +383,9 @@ impl Session for InboundSession {
         // What had arrived whole is still worked on, if there is room for its answer.
         self.run(now);
         self.drop_held(now);
-        if let (true, Some((local, remote))) = (self.counted, &self.domains) {
-            self.gateway.stream_ended(local.as_str(), remote.as_str(), self.lost, now);
+        self.place = None;
+        if let (true, Some((local, remote))) = (std::mem::take(&mut self.reaches), &self.domains) {
+            self.gateway.partner_reaches_no_more(local.as_str(), remote.as_str(), self.lost, now);
         }
     }
 

@@ -4,3 +4,4 @@ pub mod accept;
 pub mod connect;
 pub mod inbound;
 pub mod outbound;
+pub mod presented;

@@ -95,7 +95,9 @@ impl LaneSession {
                 Output::Established(established) => {
                     info!(
                         partner = established.remote.as_str(), local = established.local.as_str(),
-                        tls = %established.tls.protocol, "outbound stream established"
+                        method = %established.method,
+                        tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
+                        "outbound stream established"
                     );
                     self.opened = true;
                     self.lane.step(|lane| lane.opened(now.instant));
@@ -113,8 +115,19 @@ impl LaneSession {
                     debug!(partner = %self.key.remote, element = element.name(), stanza = stanza::classify(&element).is_some(),
                         "element ignored: the partner may not send on a stream we opened");
                 }
-                // Only inbound streams ask these.
-                Output::AskPartner { .. } | Output::Stanza(_) | Output::BadAddress { .. } => {}
+                Output::Unsolicited(element) => {
+                    debug!(partner = %self.key.remote, element = element.name(), "an answer to nothing we asked was dropped");
+                }
+                // Only inbound streams say these, and streams that ask about keys or for more pairs.
+                Output::AskPartner { .. }
+                | Output::Stanza(_)
+                | Output::BadAddress { .. }
+                | Output::Verify(_)
+                | Output::DialbackRefused { .. }
+                | Output::KeyAnswered { .. }
+                | Output::PairAuthorized(_)
+                | Output::PairRefused { .. }
+                | Output::Verified(_) => {}
             }
         }
         self.serve_lane(now);

@@ -17,6 +17,7 @@ need nft nftables
 need dnsmasq dnsmasq-base
 need ejabberdctl ejabberd
 need erl erlang-base
+need prosody prosody
 need sipp sip-tester
 need stunnel stunnel4
 
@@ -60,7 +61,7 @@ fi
 if [ -d /run/systemd/system ]; then
     for package in $missing; do
         case $package in
-            ejabberd | stunnel4) systemctl --quiet disable "$package" 2>/dev/null || true ;;
+            ejabberd | prosody | stunnel4) systemctl --quiet disable "$package" 2>/dev/null || true ;;
         esac
     done
 fi

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use nuncio::xmpp_frontend::inbound::InboundSession;
 use nuncio_xmpp::stream::{
-    Inbound, InboundConfig, Outbound, OutboundConfig, Output, PartnerVerdict, Stanza, StreamIds, TlsFacts,
+    Inbound, InboundConfig, Outbound, OutboundConfig, Output, PartnerVerdict, Stanza, StreamIds, Terms,
+    TlsFacts,
 };
 use nuncio_xmpp::{Condition, Domain, ErrorType, StanzaKind, ns, write_error_reply};
 
@@ -239,7 +240,7 @@ impl World {
                 }
                 Output::AskPartner { .. } => {
                     if let Machine::In(machine) = &mut stream.machine {
-                        machine.partner_verdict(PartnerVerdict::Allowed, now.instant);
+                        machine.partner_verdict(PartnerVerdict::Allowed(Terms::CERTIFICATES), now.instant);
                     }
                 }
                 Output::Established(_) => {
@@ -250,6 +251,16 @@ impl World {
                 Output::ShutdownTls | Output::Abort => over = true,
                 Output::BadAddress { .. } => self.ledger.violation("a stanza with a bad address".to_owned()),
                 Output::Unasked(_) | Output::Closed(_) => {}
+                // What comes of dialback, which the terms above do not allow.
+                Output::Unsolicited(_)
+                | Output::Verify(_)
+                | Output::Verified(_)
+                | Output::KeyAnswered { .. }
+                | Output::DialbackRefused { .. }
+                | Output::PairAuthorized(_)
+                | Output::PairRefused { .. } => {
+                    self.ledger.violation("dialback with a partner that has a certificate".to_owned());
+                }
             }
         }
         self.partner_flush(stream);

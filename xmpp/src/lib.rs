@@ -11,14 +11,17 @@
 )]
 
 pub mod conditions;
+pub mod dialback;
 pub mod jid;
 pub mod lane;
+pub mod negotiation;
 pub mod stanza;
 pub mod stream;
 pub mod xml;
 
 pub use conditions::{StreamCondition, StreamError};
 pub use jid::{BareJid, Domain, Jid, JidError, JidPart};
+pub use negotiation::{Methods, Negotiation, NegotiationRules, Reason, SaslUse, TlsUse, Verdict};
 pub use stanza::{
     AddressError, Addresses, Condition, ErrorType, IqVerdict, StanzaError, StanzaKind, addresses, check_iq,
     classify, write_error_reply,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::stream::{
     ChainStatus, Inbound, InboundConfig, Outbound, OutboundConfig, Output, PartnerVerdict, PresentedName,
-    StreamIds, TlsFacts,
+    StreamIds, Terms, TlsFacts,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -119,7 +119,7 @@ impl Machine for Inbound {
     }
 
     fn welcome(&mut self) {
-        self.partner_verdict(PartnerVerdict::Allowed, Instant::now());
+        self.partner_verdict(PartnerVerdict::Allowed(Terms::CERTIFICATES), Instant::now());
     }
 }
 

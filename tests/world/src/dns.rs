@@ -1,4 +1,4 @@
-//! DNS: dnsmasq with the zone of `tests/interop/zone.conf`, and no name beyond it.
+//! DNS: dnsmasq with the zone of `tests/interop/zone.conf`, and no name beyond it but those a scenario adds.
 
 use std::fs;
 
@@ -9,10 +9,19 @@ use crate::process::Process;
 use crate::sandbox::DNS_SERVER;
 use crate::template::fill;
 use crate::wait::listening;
-use crate::world::{FABRIKAM, FRONT_END, GATEWAY, TAILSPIN, WINGTIP, World};
+use crate::world::{FABRIKAM, FRONT_END, GATEWAY, NORTHWIND, TAILSPIN, WINGTIP, World};
+
+/// What a scenario changes in the zone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Changes<'a> {
+    /// Lines of dnsmasq's configuration.
+    pub more: &'a str,
+    /// Lines with one of these names are left out.
+    pub without: &'a [&'a str],
+}
 
 /// Starts the server and waits until it answers.
-pub async fn start(world: &World) -> Result<Process> {
+pub async fn start(world: &World, changes: Changes<'_>) -> Result<Process> {
     let zone = fill(
         include_str!("../../interop/zone.conf"),
         &[
@@ -20,10 +29,17 @@ pub async fn start(world: &World) -> Result<Process> {
             ("gateway", &GATEWAY.to_string()),
             ("front_end", &FRONT_END.to_string()),
             ("fabrikam", &FABRIKAM.to_string()),
+            ("northwind", &NORTHWIND.to_string()),
             ("wingtip", &WINGTIP.to_string()),
             ("tailspin", &TAILSPIN.to_string()),
         ],
     )?;
+    let mut zone: String = zone
+        .lines()
+        .filter(|line| !changes.without.iter().any(|name| line.contains(name)))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    zone += changes.more;
     let file = world.folder().join("zone.conf");
     fs::write(&file, zone)?;
     let mut command = Command::new("dnsmasq");

@@ -25,6 +25,15 @@ pub struct Partner<'a> {
     pub domain: &'a str,
     /// `federated`, `public-verified` or `public-unverified`.
     pub kind: &'a str,
+    /// Further lines.
+    pub keys: &'a str,
+}
+
+impl<'a> Partner<'a> {
+    /// A partner trusted like our own users.
+    pub fn federated(domain: &'a str) -> Self {
+        Self { domain, kind: "federated", keys: "" }
+    }
 }
 
 /// What a gateway is told besides the defaults of `tests/interop/nuncio.toml`.
@@ -40,7 +49,7 @@ pub struct Settings<'a> {
 
 impl Default for Settings<'_> {
     fn default() -> Self {
-        let partners = ["fabrikam.com", "wingtip.com"].map(|domain| Partner { domain, kind: "federated" });
+        let partners = ["fabrikam.com", "wingtip.com"].map(Partner::federated);
         Self { partners: partners.to_vec(), limits: "", log_level: "info" }
     }
 }
@@ -67,7 +76,8 @@ impl Gateway {
             .partners
             .iter()
             .map(|partner| {
-                format!("[[partner]]\ndomain = {:?}\ntype = {:?}\n\n", partner.domain, partner.kind)
+                let Partner { domain, kind, keys } = partner;
+                format!("[[partner]]\ndomain = {domain:?}\ntype = {kind:?}\n{keys}\n\n")
             })
             .collect();
         let text = fill(

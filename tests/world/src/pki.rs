@@ -71,6 +71,7 @@ impl Pki {
         let unknown = authority("Nobody's Root")?;
         let pki = Self { folder: folder.to_owned(), trusted, unknown };
         fs::write(pki.roots_file(), pki.trusted.pem())?;
+        fs::write(pki.other_roots_file(), pki.unknown.pem())?;
         Ok(pki)
     }
 
@@ -79,7 +80,12 @@ impl Pki {
         self.folder.join("roots.pem")
     }
 
-    /// The same root, DER.
+    /// The root that nobody trusts but who wants to trust nobody else, PEM.
+    pub fn other_roots_file(&self) -> PathBuf {
+        self.folder.join("other-roots.pem")
+    }
+
+    /// The same root as in [`Self::roots_file`], DER.
     pub fn root(&self) -> CertificateDer<'static> {
         self.trusted.der().clone()
     }

@@ -54,6 +54,22 @@ impl Log {
         .await?
     }
 
+    /// Waits for a line that contains all of the texts, and returns it.
+    pub async fn line_with(&self, texts: &[&str]) -> Result<String> {
+        let mut grown = self.grown.subscribe();
+        within(&format!("{texts:?} in one line of the log of {}", self.name), async {
+            loop {
+                let fits = |line: &&String| texts.iter().all(|text| line.contains(text));
+                let found = self.lines().iter().find(fits).cloned();
+                if let Some(line) = found {
+                    return Ok(line);
+                }
+                grown.changed().await.with_context(|| format!("the log of {} has ended", self.name))?;
+            }
+        })
+        .await?
+    }
+
     /// Whose log this is.
     pub fn name(&self) -> &str {
         &self.name

@@ -21,7 +21,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::gateway;
 use crate::sandbox::{self, Sandbox};
 use crate::wait::within_time;
-use crate::world::World;
+use crate::world::{NOTE, World};
+use crate::xmpp_server::Brand;
 
 /// Nothing in a world takes longer.
 const SCENARIO_PATIENCE: Duration = Duration::from_secs(300);
@@ -40,6 +41,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// Run as an ordinary user even when the tests run as root.
     pub ordinary_user: bool,
+    /// The server of the partner, where the scenario does not choose it itself.
+    pub brand: Brand,
     /// What to do.
     pub run: Run,
 }
@@ -51,13 +54,23 @@ macro_rules! scenario {
         $crate::runner::Scenario {
             name: stringify!($name),
             ordinary_user: false,
+            brand: $crate::xmpp_server::Brand::Ejabberd,
             run: |world| Box::pin($name(world)),
+        }
+    };
+    ($name:ident with Prosody: $function:ident) => {
+        $crate::runner::Scenario {
+            name: stringify!($name),
+            ordinary_user: false,
+            brand: $crate::xmpp_server::Brand::Prosody,
+            run: |world| Box::pin($function(world)),
         }
     };
     ($name:ident as an ordinary user: $function:ident) => {
         $crate::runner::Scenario {
             name: stringify!($name),
             ordinary_user: true,
+            brand: $crate::xmpp_server::Brand::Ejabberd,
             run: |world| Box::pin($function(world)),
         }
     };
@@ -68,7 +81,7 @@ pub fn main(scenarios: &[Scenario]) -> ExitCode {
     if sandbox::inside() {
         let name = std::env::args().nth(1).unwrap_or_default();
         return match scenarios.iter().find(|scenario| scenario.name == name) {
-            Some(scenario) => run_inside(|world| (scenario.run)(world)),
+            Some(scenario) => run_inside(scenario.brand, |world| (scenario.run)(world)),
             None => fail(&anyhow!("no scenario {name:?}")),
         };
     }
@@ -91,7 +104,7 @@ pub fn main(scenarios: &[Scenario]) -> ExitCode {
 }
 
 /// Starts a world in the namespaces of this process, runs in it, and reports a failure with all logs.
-pub fn run_inside<F>(run: impl FnOnce(World) -> F) -> ExitCode
+pub fn run_inside<F>(brand: Brand, run: impl FnOnce(World) -> F) -> ExitCode
 where
     F: Future<Output = Result<()>>,
 {
@@ -106,7 +119,7 @@ where
         else {
             return fail(&anyhow!("cannot listen for signals"));
         };
-        let world = match World::start().await {
+        let world = match World::start(brand).await {
             Ok(world) => world,
             Err(error) => return fail(&error.context("the world does not come up")),
         };
@@ -191,7 +204,8 @@ impl Options {
 
 #[derive(Debug)]
 enum Verdict {
-    Passed,
+    /// With what it has noted.
+    Passed(Vec<String>),
     Failed(String),
     Ignored(String),
 }
@@ -220,7 +234,7 @@ fn run_all(chosen: VecDeque<Scenario>, known: usize, threads: Option<usize>) -> 
                         .run(&scenario)
                         .unwrap_or_else(|error| Verdict::Failed(format!("it could not be run: {error:#}")));
                     let word = match &verdict {
-                        Verdict::Passed => "ok",
+                        Verdict::Passed(_) => "ok",
                         Verdict::Failed(_) => "FAILED",
                         Verdict::Ignored(_) => "ignored",
                     };
@@ -234,7 +248,12 @@ fn run_all(chosen: VecDeque<Scenario>, known: usize, threads: Option<usize>) -> 
     let (mut passed, mut failed, mut ignored) = (0, 0, 0);
     for (name, verdict) in &verdicts {
         match verdict {
-            Verdict::Passed => passed += 1,
+            Verdict::Passed(notes) => {
+                passed += 1;
+                for note in notes {
+                    println!("{name}: {note}");
+                }
+            }
             Verdict::Failed(output) => {
                 failed += 1;
                 println!("\n---- {name} ----\n{output}");
@@ -302,7 +321,9 @@ impl Stage {
         }
         let output = command.arg(scenario.name).stdin(std::process::Stdio::null()).output()?;
         if output.status.success() {
-            return Ok(Verdict::Passed);
+            let output = String::from_utf8_lossy(&output.stdout);
+            let notes = output.lines().filter_map(|line| line.strip_prefix(NOTE)).map(str::to_owned);
+            return Ok(Verdict::Passed(notes.collect()));
         }
         Ok(Verdict::Failed(format!(
             "{}{}ended with {}",

@@ -9,7 +9,9 @@ use tokio::process::Command;
 
 use crate::pki::Pki;
 use crate::process::{Log, Process};
+use crate::xmpp_server::Brand;
 use crate::{dns, sandbox};
+use dns::Changes;
 
 /// The gateway, `nuncio.contoso.com`: SIP on 5061, XMPP for `contoso.com` on 5269.
 pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 10));
@@ -17,8 +19,10 @@ pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 10));
 pub const FRONT_END: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 20));
 /// Where SIPp calls from.
 pub const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 21));
-/// The partner `fabrikam.com`, served by ejabberd.
+/// The partner `fabrikam.com`, served by ejabberd or Prosody.
 pub const FABRIKAM: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 30));
+/// The partner `northwind.com`, served by Prosody.
+pub const NORTHWIND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 60));
 /// The partner `wingtip.com`, played by a peer of our own.
 pub const WINGTIP: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 40));
 /// `tailspin.com`: in DNS, with a good certificate, and nobody's partner.
@@ -29,6 +33,9 @@ pub const GATEWAY_SIP: SocketAddr = SocketAddr::new(GATEWAY, 5061);
 /// Where the gateway listens for XMPP servers.
 pub const GATEWAY_XMPP: SocketAddr = SocketAddr::new(GATEWAY, 5269);
 
+/// What the lines of [`World::note`] begin with.
+pub const NOTE: &str = "note: ";
+
 /// The closed world. Clones are the same world.
 #[derive(Debug, Clone)]
 pub struct World {
@@ -38,21 +45,38 @@ pub struct World {
 #[derive(Debug)]
 struct Inner {
     folder: PathBuf,
+    brand: Brand,
     pki: Pki,
     logs: Mutex<Vec<Arc<Log>>>,
     dns: Mutex<Option<Process>>,
 }
 
 impl World {
-    /// Furnishes the namespaces of this process and starts DNS in there.
-    pub async fn start() -> Result<Self> {
+    /// Furnishes the namespaces of this process and starts DNS in there. The partner's server is of that brand, where a
+    /// scenario has no reason to choose.
+    pub async fn start(brand: Brand) -> Result<Self> {
         let folder = sandbox::furnish()?;
         let pki = Pki::new(&folder.join("pki"))?;
-        let inner = Inner { folder, pki, logs: Mutex::default(), dns: Mutex::default() };
+        let inner = Inner { folder, brand, pki, logs: Mutex::default(), dns: Mutex::default() };
         let world = Self { inner: Arc::new(inner) };
-        let dns = dns::start(&world).await?;
-        *world.inner.dns.lock().unwrap_or_else(PoisonError::into_inner) = Some(dns);
+        world.change_dns(Changes::default()).await?;
         Ok(world)
+    }
+
+    /// From now on DNS says this, whatever it said before.
+    pub async fn change_dns(&self, changes: Changes<'_>) -> Result<()> {
+        let before = self.dns().take();
+        if let Some(mut before) = before {
+            before.kill().await?;
+        }
+        let now = dns::start(self, changes).await?;
+        *self.dns() = Some(now);
+        Ok(())
+    }
+
+    /// Prints a line, also where the scenario passes: what was measured, not what was judged.
+    pub fn note(&self, text: &str) {
+        println!("{NOTE}{text}");
     }
 
     /// Starts a process whose output goes to the log of that name.
@@ -99,9 +123,18 @@ impl World {
         &self.inner.pki
     }
 
+    /// The brand of the partner's server.
+    pub fn brand(&self) -> Brand {
+        self.inner.brand
+    }
+
     /// The folder of the world's files.
     pub fn folder(&self) -> &Path {
         &self.inner.folder
+    }
+
+    fn dns(&self) -> MutexGuard<'_, Option<Process>> {
+        self.inner.dns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn logs(&self) -> MutexGuard<'_, Vec<Arc<Log>>> {

@@ -44,7 +44,7 @@ impl XmppClient {
         Ok(())
     }
 
-    /// Logs in with SASL PLAIN, binds the resource and becomes available.
+    /// Logs in with SASL PLAIN, binds the resource, asks for the contact list and becomes available.
     pub async fn login(server: SocketAddr, user: &str, domain: &str, resource: &str) -> Result<Self> {
         let mut connection = Connection::open(server, domain).await?;
         let plain = BASE64_STANDARD.encode(format!("\0{user}\0{PASSWORD}"));
@@ -62,6 +62,10 @@ impl XmppClient {
             .await?;
         let jid = bound.child("bind").and_then(|bind| bind.child("jid")).map(|jid| jid.text.clone());
         let jid = jid.with_context(|| format!("no address bound: {bound}"))?;
+        // Who has not asked for the contact list is not told of consent either (RFC 6121 s2.1.6, s3.1.6).
+        let roster =
+            connection.ask("<iq type='get' id='list'><query xmlns='jabber:iq:roster'/></iq>").await?;
+        ensure!(roster.attribute("type") == Some("result"), "no contact list: {roster}");
         connection.writer.write_all(b"<presence/>").await?;
 
         let Connection { mut reader, writer, mut splitter } = connection;
@@ -160,6 +164,21 @@ impl XmppClient {
             }
             before.push(element);
         }
+    }
+
+    /// What the user's server calls itself, and its version (XEP-0092).
+    pub async fn server_version(&mut self) -> Result<(String, String)> {
+        let domain = self.jid.split(['@', '/']).nth(1).unwrap_or_default().to_owned();
+        self.send_raw(&format!(
+            "<iq type='get' to='{domain}' id='version'><query xmlns='jabber:iq:version'/></iq>"
+        ))
+        .await?;
+        let answer = self.expect("version", |stanza| stanza.attribute("id") == Some("version")).await?;
+        let text = |name| {
+            let child = answer.child("query").and_then(|query| query.child(name));
+            child.map(|child| child.text.clone()).with_context(|| format!("no {name}: {answer}"))
+        };
+        Ok((text("name")?, text("version")?))
     }
 
     /// The full address.

@@ -1,4 +1,4 @@
-//! Interoperability with the real world: ejabberd, SIPp behind stunnel, and peers that mean no good.
+//! Interoperability with the real world: ejabberd, Prosody, SIPp behind stunnel, and peers that mean no good.
 //!
 //! `cargo test -p nuncio-world --test interop [NAME…] [-- --list]`. Every scenario has a world of its own.
 

@@ -7,6 +7,7 @@ use compact_str::CompactString;
 use super::identity::{ChainStatus, PresentedName};
 use super::sasl::SaslCondition;
 use crate::conditions::{StreamCondition, StreamError};
+use crate::dialback::{DialbackCondition, DialbackError};
 use crate::jid::{Domain, JidError};
 use crate::stanza::{AddressError, Attr};
 use crate::xml::ReadErrorKind;
@@ -24,6 +25,25 @@ pub struct Evidence {
     pub step: Step,
     /// What ended it.
     pub cause: Cause,
+    /// What happened before that explains it.
+    pub notes: Vec<Note>,
+    /// What may be tried at once on a new connection, by setting [`OutboundConfig::retry`](super::OutboundConfig).
+    pub retry: Option<Retry>,
+}
+
+impl Evidence {
+    /// Notes that are kept.
+    pub const NOTES: usize = 8;
+}
+
+/// How a stream that failed may be tried again, as the entry allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Retry {
+    /// The peer neither offered STARTTLS nor took it, and dialback over plain TCP is allowed: STARTTLS is not tried
+    /// without an offer then.
+    WithoutStartTls,
+    /// The peer offered EXTERNAL, refused our certificate and ended the stream, and dialback over TLS is allowed.
+    WithoutExternal,
 }
 
 /// Who opened a stream.
@@ -52,8 +72,12 @@ pub enum Step {
     SecureHeader,
     /// The features under TLS. Outbound only.
     SecureFeatures,
-    /// SASL: the peer's `<auth/>`, or the answer to ours.
+    /// The peer's `<auth/>` or dialback key, or the answer to our `<auth/>`.
     Authentication,
+    /// The answer to our dialback key. Outbound only.
+    Dialback,
+    /// The answer to our question about a peer's dialback key. Outbound only.
+    Verify,
     /// The peer's header after authentication.
     FinalHeader,
     /// The features after authentication. Outbound only.
@@ -132,6 +156,98 @@ pub enum Cause {
     },
     /// The peer demands a feature of which we know nothing.
     UnknownFeature(PeerText),
+    /// The peer demands TLS, or began with it, which the entry switches off.
+    TlsSwitchedOff,
+    /// Dialback is what the entry leaves, and the peer does not offer it.
+    NoDialback {
+        /// What it offers instead.
+        mechanisms: Vec<PeerText>,
+    },
+    /// The peer gave its stream no id, for which a dialback key could be made.
+    NoStreamId,
+    /// We have no dialback secret.
+    NoSecret,
+    /// Outbound: the peer says that our dialback key is not valid. Inbound: the server that is authoritative for the
+    /// peer's domain says so of the peer's.
+    DialbackInvalid,
+    /// The peer answered our dialback key, or our question about its own, with an error.
+    DialbackError(DialbackError),
+    /// The peer did not authenticate but by dialback, which it may not.
+    DialbackRefused(DialbackRefusal),
+    /// The partner, which proved its domain by certificate before, now could do nothing but dialback (SEC-11).
+    Downgrade,
+}
+
+/// Why a request to be let in by dialback was turned down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DialbackRefusal {
+    /// Dialback is off for the partner: ignored.
+    Off,
+    /// It came in clear, and TLS is required.
+    TlsRequired,
+    /// Dialback does not replace the certificate for this partner.
+    CertificateRequired,
+    /// The partner proved its domain by certificate before and does not do so now (SEC-11).
+    Downgrade,
+    /// The stream is under TLS, which is switched off for that domain.
+    TlsSwitchedOff,
+    /// The sender domain may not come in.
+    Refused(Refusal),
+    /// The sender domain is one of ours.
+    OurOwn,
+    /// The target domain is not served here.
+    UnknownTarget,
+    /// There is no key, or one that is too long.
+    BadKey,
+    /// The stream has as many pairs, or as many that wait, as it may have.
+    TooMany,
+    /// Our caller did not say in time whether the domain may come in.
+    NoVerdict,
+    /// The authoritative server says that the key is not its own.
+    Invalid,
+    /// The key could not be verified.
+    Unverified(DialbackCondition),
+}
+
+impl DialbackRefusal {
+    /// Whether somebody may be posing as the partner.
+    pub fn is_alarm(self) -> bool {
+        matches!(self, Self::Downgrade | Self::Invalid | Self::OurOwn)
+    }
+}
+
+/// What happened on the way of a stream without ending it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// The certificate does not prove the peer's domain, so it had to be dialback.
+    Certificate {
+        /// Whether the chain holds.
+        chain: ChainStatus,
+        /// The names the certificate carries.
+        names: Vec<PresentedName>,
+    },
+    /// The peer did not offer EXTERNAL, so it had to be dialback.
+    NoExternal,
+    /// SASL failed, so it had to be dialback.
+    SaslFailed {
+        /// The condition.
+        condition: SaslCondition,
+        /// The text that came with it.
+        text: Option<PeerText>,
+    },
+    /// TLS did not come about, so it had to be plain TCP.
+    InClear,
+    /// TLS was offered and failed: plain TCP is not tried though the entry allows it.
+    NotInClear,
+    /// A request to be let in by dialback was turned down.
+    DialbackRefused(DialbackRefusal),
+    /// We were asked about a key, and said whether it is ours.
+    KeyAnswered {
+        /// The answer.
+        valid: bool,
+    },
 }
 
 /// What a peer without STARTTLS did with our attempt at it (TLS-02).
@@ -188,6 +304,8 @@ pub enum Fault {
     Unauthenticated(PeerText),
     /// It asked for TLS twice.
     SecondStartTls,
+    /// A dialback element without the addresses it needs.
+    Dialback(PeerText),
     /// A first-level element that is no stanza and belongs to no negotiation.
     UnknownElement(PeerText),
     /// A stanza whose addresses are missing or unusable.

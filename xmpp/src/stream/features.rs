@@ -9,6 +9,8 @@ use crate::xml::{Element, ns};
 pub struct PeerFeatures {
     /// STARTTLS.
     pub starttls: bool,
+    /// STARTTLS is mandatory.
+    pub starttls_required: bool,
     /// SASL mechanisms in the peer's order, [`PeerFeatures::MECHANISMS`] at most.
     pub mechanisms: Vec<PeerText>,
     /// Server dialback (XEP-0220).
@@ -43,7 +45,10 @@ impl PeerFeatures {
         let mut read = Self::default();
         for feature in features.elements() {
             match (feature.name(), feature.ns()) {
-                ("starttls", ns::TLS) => read.starttls = true,
+                ("starttls", ns::TLS) => {
+                    read.starttls = true;
+                    read.starttls_required = feature.child("required", ns::TLS).is_some();
+                }
                 ("mechanisms", ns::SASL) => {
                     let names = feature.elements().filter(|child| child.is("mechanism", ns::SASL));
                     read.mechanisms
@@ -113,6 +118,7 @@ mod tests {
             read,
             PeerFeatures {
                 starttls: true,
+                starttls_required: true,
                 mechanisms: vec![PeerText::new("EXTERNAL"), PeerText::new("PLAIN")],
                 dialback: true,
                 dialback_errors: true,

@@ -1,28 +1,34 @@
-//! The stream a peer opens: our header, the partner check, STARTTLS, SASL EXTERNAL, and then stanzas.
+//! The stream a peer opens: our header, the partner check, STARTTLS or Direct TLS, SASL EXTERNAL or dialback, and then
+//! stanzas.
 
 mod authentication;
+mod dialback;
 mod header;
+mod security;
+mod welcome;
 
 use std::time::Instant;
 
 use compact_str::CompactString;
 
-use super::evidence::{Cause, Direction, Fault, PeerText, Refusal, Step};
+use super::evidence::{Cause, DialbackRefusal, Direction, Fault, Note, PeerText, Refusal, Step};
 use super::identity::TlsFacts;
-use super::screen::{Pair, screen};
+use super::screen::screen;
 use super::settings::{InboundConfig, StreamIds};
+use super::terms::Terms;
 use super::wire::{Expired, Wire, disconnection};
 use super::words::element_name;
 use super::{Established, Method, Output};
 use crate::conditions::{StreamCondition, StreamError};
+use crate::dialback::Pair;
 use crate::jid::Domain;
 use crate::stanza::classify;
-use crate::xml::{Element, StartTag, StreamItem, ns};
+use crate::xml::{Element, StreamItem, ns};
 
 /// A stream a peer opens, from the accepted socket to its end (RFC 6120 §9.2).
 ///
-/// TLS and a certificate for the domain in `from` are required. Stanzas of ours never go out here
-/// (RFC 6120 §4.5); errors about the stream do.
+/// What is offered, demanded and taken follows from the [`Terms`] that the caller gives for the domain in `from`.
+/// Stanzas of ours never go out here (RFC 6120 §4.5); errors about the stream and dialback's answers do.
 #[derive(Debug)]
 pub struct Inbound {
     wire: Wire,
@@ -37,14 +43,22 @@ pub struct Inbound {
     from: Option<Domain>,
     to: Option<Domain>,
     lang: Option<CompactString>,
-    /// The caller let the peer in.
-    admitted: bool,
+    /// On which terms the caller let `from` in.
+    terms: Option<Terms>,
+    /// Whom the caller was asked about and did not answer yet.
+    asking: Option<dialback::Asking>,
     tls: Option<TlsFacts>,
+    /// The certificate proves `from`. It was judged for that domain, so it says nothing about any other.
+    certified: bool,
     /// SASL EXTERNAL was offered: the certificate proves `from`.
     external: bool,
     /// An empty challenge is out.
     challenged: bool,
     failures: u8,
+    /// Keys that are being verified.
+    verifying: Vec<dialback::Verifying>,
+    /// Why dialback alone did not let the peer in, if it was tried.
+    turned_down: Option<DialbackRefusal>,
     /// What this stream was authenticated for. One pair by SASL; dialback can add more.
     pairs: Vec<Pair>,
 }
@@ -66,9 +80,9 @@ struct Answer {
 /// The answer to [`Output::AskPartner`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartnerVerdict {
-    /// Go on.
-    Allowed,
-    /// End it with `policy-violation`.
+    /// Go on, on these terms.
+    Allowed(Terms),
+    /// Do not let it in: the stream ends with `policy-violation`, or goes on for other domains without this one.
     Refused {
         /// Why, for our side.
         why: Refusal,
@@ -79,6 +93,9 @@ pub enum PartnerVerdict {
 
 /// What a peer without a usable certificate is told, whatever the reason.
 const CERTIFICATE_REQUIRED: &str = "A valid certificate for the domain of this stream is required.";
+const TLS_REQUIRED: &str = "TLS is required.";
+const NO_DIALBACK: &str = "Server dialback is not accepted here.";
+const TLS_SWITCHED_OFF: &str = "TLS is not used with this domain.";
 
 impl Inbound {
     /// Begins on a connection that was just accepted.
@@ -94,13 +111,26 @@ impl Inbound {
             from: None,
             to: None,
             lang: None,
-            admitted: false,
+            terms: None,
+            asking: None,
             tls: None,
+            certified: false,
             external: false,
             challenged: false,
             failures: 0,
+            verifying: Vec::new(),
+            turned_down: None,
             pairs: Vec::new(),
         }
+    }
+
+    /// Begins on a connection that was just accepted and starts with the TLS handshake (XEP-0368), which is asked for at
+    /// once. The domain of ours that the peer wants is in its SNI then.
+    pub fn direct_tls(config: InboundConfig, ids: StreamIds, now: Instant) -> Self {
+        let mut stream = Self::new(config, ids, now);
+        stream.wire.enter(Step::TlsHandshake, now);
+        stream.wire.emit(Output::StartTls);
+        stream
     }
 
     /// Takes bytes from the connection.
@@ -118,21 +148,19 @@ impl Inbound {
         self.read(now);
     }
 
-    /// The answer to [`Output::AskPartner`]. Refused peers get our header, the stream error with the
-    /// text, and the closing tag.
+    /// The answer to [`Output::AskPartner`]. Peers refused at the header get our header, the stream error with the
+    /// text, and the closing tag; further domains get a dialback error.
     pub fn partner_verdict(&mut self, verdict: PartnerVerdict, now: Instant) {
-        if self.wire.step() != Step::Partner || !self.wire.is_open() {
-            return;
-        }
-        match verdict {
-            PartnerVerdict::Allowed => {
-                self.admitted = true;
+        let Some(asking) = self.asking.take().filter(|_| self.wire.is_open()) else { return };
+        match (asking, verdict) {
+            (dialback::Asking::Header, PartnerVerdict::Allowed(terms)) => {
+                self.terms = Some(terms);
                 self.welcome(now);
             }
-            PartnerVerdict::Refused { why, text } => {
-                let text = Some(text.as_str()).filter(|text| !text.is_empty());
-                self.fail(StreamCondition::PolicyViolation, text, Cause::Refused(why), now);
+            (dialback::Asking::Header, PartnerVerdict::Refused { why, text }) => {
+                self.refuse(why, &text, now);
             }
+            (dialback::Asking::Key { request, .. }, verdict) => self.key_verdict(request, verdict, now),
         }
         self.read(now);
     }
@@ -156,7 +184,7 @@ impl Inbound {
 
     /// The connection ended. `why` is what the transport says; empty for an ordinary end of file.
     pub fn disconnected(&mut self, why: &str) {
-        let cause = self.unless_unproved(Cause::Disconnected(disconnection(why)));
+        let cause = self.explain(Cause::Disconnected(disconnection(why)));
         self.wire.abort(cause);
     }
 
@@ -183,28 +211,33 @@ impl Inbound {
 
     /// Acts on deadlines that passed; harmless if none did.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.expire_keys(now);
         match self.wire.expired(now) {
             None => {}
             Some(Expired::Close) => self.wire.finish(),
             Some(Expired::Waiting(waiting)) => {
-                let cause = self.unless_unproved(Cause::Timeout(waiting));
-                match (self.wire.step(), &cause) {
-                    (Step::TlsHandshake, _) => self.wire.abort(cause),
-                    (_, Cause::Certificate { .. }) => {
-                        self.fail(StreamCondition::PolicyViolation, Some(CERTIFICATE_REQUIRED), cause, now);
+                let cause = self.explain(Cause::Timeout(waiting));
+                let (condition, text) = match (self.wire.step(), &cause) {
+                    (Step::TlsHandshake, _) => return self.wire.abort(cause),
+                    (_, Cause::Certificate { .. } | Cause::Downgrade) => {
+                        (StreamCondition::PolicyViolation, Some(CERTIFICATE_REQUIRED))
+                    }
+                    (_, Cause::DialbackRefused(why)) => {
+                        (StreamCondition::PolicyViolation, dialback::words_for_peer(*why))
                     }
                     // It was our side that did not answer.
-                    (Step::Partner, _) => self.fail(StreamCondition::ResourceConstraint, None, cause, now),
-                    _ => self.fail(StreamCondition::ConnectionTimeout, None, cause, now),
-                }
+                    (Step::Partner, _) => (StreamCondition::ResourceConstraint, None),
+                    _ => (StreamCondition::ConnectionTimeout, None),
+                };
+                self.fail(condition, text, cause, now);
             }
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called. `None`: the stream is
-    /// established, or over.
+    /// established and waits for nothing, or over.
     pub fn deadline(&self) -> Option<Instant> {
-        self.wire.deadline()
+        [self.wire.deadline(), self.key_deadline()].into_iter().flatten().min()
     }
 
     /// The domain of ours that the peer asked for, once its header is accepted: the one whose
@@ -213,9 +246,19 @@ impl Inbound {
         self.to.as_ref()
     }
 
+    /// The domain the peer claims in its header, authenticated or not.
+    pub fn claimed(&self) -> Option<&Domain> {
+        self.from.as_ref()
+    }
+
     /// The id of the header we sent last. Dialback keys are made for it (XEP-0220 §2.1.2).
     pub fn stream_id(&self) -> Option<&str> {
         self.ids.0.get(self.headers.checked_sub(1)?).map(CompactString::as_str)
+    }
+
+    /// The pairs of domains that this stream is authenticated for.
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
     }
 
     /// How far the stream has come.
@@ -238,20 +281,20 @@ impl Inbound {
     }
 
     fn is_suspended(&self) -> bool {
-        self.wire.is_open() && matches!(self.wire.step(), Step::Partner | Step::TlsHandshake)
+        self.wire.is_open() && (self.asking.is_some() || self.wire.step() == Step::TlsHandshake)
     }
 
     fn item(&mut self, item: StreamItem, now: Instant) {
         match item {
             StreamItem::Close => {
-                let cause = self.unless_unproved(Cause::PeerClosed);
+                let cause = self.explain(Cause::PeerClosed);
                 self.wire.peer_closed(cause, now);
             }
             StreamItem::Header(header) if self.wire.listens() => self.header(header, now),
             StreamItem::Element(element) if self.wire.listens() => {
                 match StreamError::from_element(&element) {
                     Some(error) => {
-                        let cause = self.unless_unproved(Cause::from(&error));
+                        let cause = self.explain(Cause::from(&error));
                         self.wire.give_up(cause, now);
                     }
                     None => self.element(element, now),
@@ -263,16 +306,13 @@ impl Inbound {
 
     fn element(&mut self, element: Element, now: Instant) {
         match (self.wire.step(), element.name(), element.ns()) {
-            (Step::Established, _, ns::DIALBACK) => self.wire.emit(Output::Unasked(element)),
+            (Step::StartTls | Step::Authentication | Step::Established, _, ns::DIALBACK) => {
+                self.dialback(element, now);
+            }
             (Step::Established, _, _) => self.stanza(element, now),
             (Step::StartTls, "starttls", ns::TLS) => self.starttls(now),
-            (Step::Authentication, "starttls", ns::TLS) => {
-                StartTag::open(&mut self.wire.out, "failure").ns(ns::TLS).empty();
-                let condition = StreamCondition::UnsupportedFeature;
-                self.wire.give_up(Cause::Fault { condition, fault: Fault::SecondStartTls }, now);
-            }
+            (Step::Authentication, "starttls", ns::TLS) => self.no_starttls(now),
             (Step::StartTls | Step::Authentication, _, ns::SASL) => self.sasl(&element, now),
-            (_, _, ns::DIALBACK) => self.dialback(&element, now),
             _ => {
                 let (condition, fault) = match classify(&element) {
                     Some(_) => (StreamCondition::NotAuthorized, Fault::EarlyStanza),
@@ -293,98 +333,57 @@ impl Inbound {
         }
     }
 
-    fn starttls(&mut self, now: Instant) {
-        // The answer to bytes that came along with the command is that of RFC 6120 §5.4.2.2: they
-        // would otherwise be taken for something said under TLS (TLS-03).
-        if self.wire.has_unread() {
-            StartTag::open(&mut self.wire.out, "failure").ns(ns::TLS).empty();
-            self.wire.give_up(Cause::PlaintextAfterStartTls, now);
-            return self.wire.finish();
-        }
-        StartTag::open(&mut self.wire.out, "proceed").ns(ns::TLS).empty();
-        self.wire.restart();
-        self.lang = None;
-        self.wire.enter(Step::TlsHandshake, now);
-        self.wire.emit(Output::StartTls);
-    }
-
-    /// Our header and features: the peer's header is accepted and the peer is let in.
-    fn welcome(&mut self, now: Instant) {
-        self.open_header();
-        let out = &mut self.wire.out;
-        StartTag::open(out, "stream:features").end();
-        match self.phase {
-            Phase::Clear => {
-                StartTag::open(out, "starttls").ns(ns::TLS).end();
-                StartTag::open(out, "required").empty();
-                StartTag::close(out, "starttls");
-            }
-            Phase::Secure => {
-                self.external = match (&self.tls, &self.from) {
-                    (Some(facts), Some(from)) => facts.proves(from),
-                    _ => false,
-                };
-                if self.external {
-                    StartTag::open(out, "mechanisms").ns(ns::SASL).end();
-                    StartTag::text_element(out, "mechanism", super::sasl::EXTERNAL);
-                    StartTag::close(out, "mechanisms");
-                }
-            }
-            Phase::Authenticated => self.write_limits(),
-        }
-        StartTag::close(&mut self.wire.out, "stream:features");
-        match self.phase {
-            Phase::Clear => self.wire.enter(Step::StartTls, now),
-            Phase::Secure => {
-                self.wire.enter(Step::Authentication, now);
-                if !self.external {
-                    self.wire.wait_without_step_deadline();
-                }
-            }
-            Phase::Authenticated => self.established(now),
-        }
-    }
-
-    /// XEP-0478.
-    fn write_limits(&mut self) {
-        let max_bytes = self.wire.max_stanza().to_string();
-        let out = &mut self.wire.out;
-        StartTag::open(out, "limits").ns(ns::STREAM_LIMITS).end();
-        StartTag::text_element(out, "max-bytes", &max_bytes);
-        if let Some(seconds) = self.config.idle_seconds {
-            StartTag::text_element(out, "idle-seconds", &seconds.to_string());
-        }
-        StartTag::close(out, "limits");
-    }
-
-    fn established(&mut self, now: Instant) {
-        let (Some(remote), Some(local), Some(tls)) = (&self.from, &self.to, self.tls.take()) else { return };
+    fn established(&mut self, pair: Pair, method: Method, by_certificate: bool, now: Instant) {
         let established = Established {
-            local: local.clone(),
-            remote: remote.clone(),
+            local: pair.to.clone(),
+            remote: pair.from.clone(),
             stream_id: self.stream_id().map(CompactString::from),
-            method: Method::SaslExternal,
-            tls,
+            method,
+            tls: self.tls.take(),
+            by_certificate,
             features: Default::default(),
+            notes: self.wire.take_notes(),
             lang: self.lang.take(),
         };
+        (self.wire.local, self.wire.remote) = (Some(pair.to.clone()), Some(pair.from.clone()));
+        if !self.pairs.contains(&pair) {
+            self.pairs.push(pair);
+        }
         self.wire.enter(Step::Established, now);
         self.wire.emit(Output::Established(Box::new(established)));
     }
 
-    /// What becomes of a peer whose certificate does not prove its domain is the certificate's doing,
-    /// however the stream ends.
-    fn unless_unproved(&self, cause: Cause) -> Cause {
-        match (&self.tls, &self.from) {
-            (Some(facts), Some(from)) if self.wire.step() == Step::Authentication && !self.external => {
-                Cause::Certificate {
-                    wanted: from.clone(),
-                    chain: facts.chain.clone(),
-                    names: facts.names.clone(),
-                }
-            }
-            _ => cause,
+    /// What becomes of a peer that could not authenticate in any way that is allowed is the doing of its certificate, or of
+    /// its trying dialback, however the stream ends.
+    fn explain(&self, cause: Cause) -> Cause {
+        let waits = matches!(self.wire.step(), Step::StartTls | Step::Authentication);
+        let asked_only = self.wire.has_note(|note| matches!(note, Note::KeyAnswered { .. }));
+        if !waits || asked_only && self.turned_down.is_none() {
+            return cause;
         }
+        if self.turned_down == Some(DialbackRefusal::Downgrade) {
+            return Cause::Downgrade;
+        }
+        match (&self.tls, &self.from, &self.terms) {
+            (Some(facts), Some(from), Some(terms))
+                if self.phase == Phase::Secure
+                    && terms.methods.external
+                    && !self.external
+                    && !self.dialback_over_tls(terms, false) =>
+            {
+                let (chain, names) = (facts.chain.clone(), facts.names.clone());
+                Cause::Certificate { wanted: from.clone(), chain, names }
+            }
+            _ => match self.turned_down {
+                Some(why) => Cause::DialbackRefused(why),
+                None => cause,
+            },
+        }
+    }
+
+    fn refuse(&mut self, why: Refusal, text: &str, now: Instant) {
+        let text = Some(text).filter(|text| !text.is_empty());
+        self.fail(StreamCondition::PolicyViolation, text, Cause::Refused(why), now);
     }
 
     fn fault(&mut self, condition: StreamCondition, text: Option<&str>, fault: Fault, now: Instant) {

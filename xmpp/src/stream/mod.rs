@@ -1,4 +1,4 @@
-//! Negotiation of server-to-server streams (RFC 6120 §4–6, XEP-0178), without IO.
+//! Negotiation of server-to-server streams (RFC 6120 §4–6, XEP-0178, XEP-0220), without IO.
 //!
 //! Two machines: [`Outbound`] for a stream we open, [`Inbound`] for one a peer opens. Both take
 //! bytes and time, and give bytes, outputs and a deadline:
@@ -16,6 +16,9 @@
 //!   say [`tls_established`](Outbound::tls_established) or [`tls_failed`](Outbound::tls_failed);
 //! * end the connection when, and only when, [`Output::ShutdownTls`] or [`Output::Abort`] says so.
 //!
+//! How a stream may be authenticated is what its [`Terms`] say; the caller makes them of the partner's entry. The weaker
+//! ways are used only where the terms allow them, and the [`Evidence`] says which were taken and why.
+//!
 //! Nothing is decided by text: why a stream ended is an [`Evidence`], which has words for people in
 //! its `Display` and types for programs.
 
@@ -27,19 +30,25 @@ mod outbound;
 mod sasl;
 mod screen;
 mod settings;
+mod terms;
 mod wire;
 mod words;
 
-pub use evidence::{Cause, Direction, Evidence, Fault, NoStartTlsAnswer, PeerText, Refusal, Step, Waiting};
+pub use evidence::{
+    Cause, DialbackRefusal, Direction, Evidence, Fault, NoStartTlsAnswer, Note, PeerText, Refusal, Retry,
+    Step, Waiting,
+};
 pub use features::{PeerFeatures, PeerLimits};
 pub use identity::{ChainStatus, PresentedName, TlsFacts};
 pub use inbound::{Inbound, PartnerVerdict};
-pub use outbound::Outbound;
+pub use outbound::{Outbound, PairError};
 pub use sasl::SaslCondition;
-pub use settings::{Authzid, InboundConfig, OutboundConfig, StreamIds, StreamLimits, Timeouts};
+pub use settings::{Authzid, InboundConfig, OutboundConfig, Purpose, StreamIds, StreamLimits, Timeouts};
+pub use terms::Terms;
 
 use compact_str::CompactString;
 
+use crate::dialback::{DialbackError, Pair, VerifyOutcome, VerifyRequest};
 use crate::jid::{Domain, JidError};
 use crate::stanza::{Addresses, Attr, StanzaKind};
 use crate::xml::Element;
@@ -50,8 +59,9 @@ pub enum Output {
     /// Write what `transmit` gives, then do the TLS handshake: as client on an [`Outbound`], as
     /// server (asking for a certificate) on an [`Inbound`].
     StartTls,
-    /// May this peer speak to this domain of ours? Answer with [`Inbound::partner_verdict`].
-    /// Nothing more of the stream is read until then.
+    /// May this peer speak to this domain of ours, and on which terms? Answer with [`Inbound::partner_verdict`].
+    /// Nothing more of the stream is read until then. Asked about the domain of the header, and about every further one
+    /// that a peer wants to speak for on the same stream.
     AskPartner {
         /// The domain the peer claims, not authenticated yet.
         from: Domain,
@@ -60,6 +70,43 @@ pub enum Output {
     },
     /// Negotiation is complete: stanzas may flow in the stream's one direction.
     Established(Box<Established>),
+    /// Stanzas of one more pair of domains may flow on the established stream.
+    PairAuthorized(Pair),
+    /// A pair that [`Outbound::authorize`] asked for was not authorized; the stream goes on for the others. Outbound only.
+    PairRefused {
+        /// The pair.
+        pair: Pair,
+        /// Why.
+        why: PairRefusal,
+    },
+    /// Have a dialback key verified, on a new connection to the server of its sender domain (DB-07, DB-12), and answer with
+    /// [`Inbound::verified`]. If it takes longer than [`Timeouts::verification`] the peer is told so without an answer.
+    Verify(Box<VerifyRequest>),
+    /// The answer to the question of a stream with [`Purpose::Verify`]; the stream closes. A stream that ends without it
+    /// has failed to get one.
+    Verified(VerifyOutcome),
+    /// A peer wanted to be let in by dialback, or to know whether a key is ours, and was turned down. Worth counting, and
+    /// an alarm where the reason [is one](DialbackRefusal::is_alarm).
+    DialbackRefused {
+        /// The `from` of its request.
+        from: Domain,
+        /// The `to` of its request.
+        to: Domain,
+        /// Why not.
+        why: DialbackRefusal,
+    },
+    /// We were asked whether a key is ours, and answered. `false` means that somebody posed as us, or that our servers
+    /// do not share their secret.
+    KeyAnswered {
+        /// Who was given the key.
+        from: Domain,
+        /// The domain of ours that it speaks for.
+        to: Domain,
+        /// The answer.
+        valid: bool,
+    },
+    /// An answer that belongs to no question asked on this stream: dropped, and worth counting (DB-06).
+    Unsolicited(Element),
     /// A stanza whose two addresses are good, whose sender's domain is authenticated on this
     /// stream and whose receiver's domain is served (RFC 6120 §8.1). Inbound only.
     Stanza(Box<Stanza>),
@@ -74,9 +121,9 @@ pub enum Output {
         error: JidError,
     },
     /// An element that came where it must not be acted upon: anything on an established stream that
-    /// we opened (that direction is not authenticated, RFC 6120 §4.5; XEP-0288 is not negotiated), or
-    /// dialback on a stream that was authenticated otherwise. It must not be routed. It is handed
-    /// over because nothing is to vanish uncounted, and because it may be the answer to a ping.
+    /// we opened (that direction is not authenticated, RFC 6120 §4.5; XEP-0288 is not negotiated). It must
+    /// not be routed. It is handed over because nothing is to vanish uncounted, and because it may be the
+    /// answer to a ping.
     Unasked(Element),
     /// The stream is over: nothing more can be sent, and this is why. Said exactly once. Stanzas
     /// may still follow if it was us who closed in good order. The connection is still up.
@@ -98,22 +145,52 @@ pub struct Established {
     pub remote: Domain,
     /// The id of the stream, chosen by the responder. Some old responders send none.
     pub stream_id: Option<CompactString>,
-    /// How each side proved itself.
+    /// How the initiator proved itself.
     pub method: Method,
-    /// What TLS showed.
-    pub tls: TlsFacts,
+    /// What TLS showed; `None` on a stream in clear.
+    pub tls: Option<TlsFacts>,
+    /// The peer is who it is because its certificate says so, whatever the method. If more is asked of the certificate
+    /// than [`TlsFacts`] could tell when they were made, it has to be judged again. Always false in clear.
+    pub by_certificate: bool,
     /// What the peer offered last. Empty on an inbound stream: only responders announce features.
     pub features: PeerFeatures,
+    /// What is worth knowing about the way that led here.
+    pub notes: Vec<Note>,
     /// The `xml:lang` of the peer's header, default of its stanzas (RFC 6120 §4.7.4).
     pub lang: Option<CompactString>,
 }
 
 /// How a stream's initiator was authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
     /// SASL EXTERNAL over TLS (XEP-0178).
     SaslExternal,
+    /// Server dialback over TLS (XEP-0220).
+    DialbackTls,
+    /// Server dialback over plain TCP. Whoever controls the network or DNS can pose as the partner.
+    DialbackTcp,
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::SaslExternal => "SASL EXTERNAL over TLS",
+            Self::DialbackTls => "dialback over TLS",
+            Self::DialbackTcp => "dialback over plain TCP",
+        })
+    }
+}
+
+/// Why a further pair was not authorized on a stream we opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PairRefusal {
+    /// The peer says that our key is not valid; the stream is not used for new pairs any more (DB-05).
+    Invalid,
+    /// The peer sent a dialback error.
+    Error(DialbackError),
+    /// The peer did not answer in time.
+    Timeout,
 }
 
 /// A stanza that passed the address rules of its stream.

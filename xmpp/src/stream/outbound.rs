@@ -1,4 +1,8 @@
-//! The stream we open: header, STARTTLS, certificate, SASL EXTERNAL, and then stanzas.
+//! The stream we open: header, STARTTLS or Direct TLS, SASL EXTERNAL or dialback, and then stanzas.
+
+mod authentication;
+mod dialback;
+mod security;
 
 use std::time::Instant;
 
@@ -7,26 +11,28 @@ use compact_str::CompactString;
 use super::evidence::{Cause, Direction, Fault, NoStartTlsAnswer, PeerText, Step};
 use super::features::PeerFeatures;
 use super::identity::TlsFacts;
-use super::sasl::{read_failure, write_identity};
-use super::settings::{Authzid, OutboundConfig};
-use super::wire::{Expired, Wire, disconnection};
+use super::settings::OutboundConfig;
+use super::wire::{Expired, OurHeader, Wire, disconnection};
 use super::words::element_name;
 use super::{Established, Method, Output};
 use crate::conditions::{StreamCondition, StreamError};
+use crate::dialback::Pair;
 use crate::stanza::classify;
-use crate::xml::{Element, StartTag, StreamHeader, StreamItem, ns};
+use crate::xml::{Element, StreamHeader, StreamItem, ns};
+
+pub use dialback::PairError;
 
 /// A stream we open, from the connected socket to its end (RFC 6120 §9.2).
 ///
-/// TLS and a certificate for the remote domain are required; what is missing ends the stream with an
-/// [`Evidence`](super::Evidence) that says so.
+/// It is authenticated in the best way that the [`Terms`](super::Terms) allow and the peer offers; what is missing ends
+/// the stream with an [`Evidence`](super::Evidence) that says so.
 ///
 /// Once [`Output::Established`] came, the driver writes stanzas itself: while
 /// [`write_allowed`](Self::write_allowed), append whole stanzas (and white space to keep the
 /// connection alive) to the same buffer that [`transmit`](Self::transmit) filled before. The machine
-/// writes nothing of its own in that time except to end the stream, so whatever was appended before
-/// [`close`](Self::close) stands before the closing tag. Nothing else may be written, ever: white
-/// space between `<starttls/>` and `<proceed/>` is forbidden (S2S-27).
+/// writes nothing of its own in that time except keys that [`authorize`](Self::authorize) asked for, and to
+/// end the stream, so whatever was appended before [`close`](Self::close) stands before the closing tag.
+/// Nothing else may be written, ever: white space between `<starttls/>` and `<proceed/>` is forbidden (S2S-27).
 #[derive(Debug)]
 pub struct Outbound {
     wire: Wire,
@@ -34,14 +40,28 @@ pub struct Outbound {
     /// The peer offered STARTTLS; from before TLS, used for nothing but evidence.
     starttls_offered: bool,
     tls: Option<TlsFacts>,
+    /// The stream is under TLS.
+    secure: bool,
+    /// The certificate proves the remote domain.
+    certified: bool,
     /// A challenge was answered; EXTERNAL has one at most.
     challenged: bool,
+    /// What the peer offered last, and what its header says of dialback.
+    features: PeerFeatures,
+    dialback_declared: bool,
     stream_id: Option<CompactString>,
     lang: Option<CompactString>,
+    /// The pairs that were asked for and not answered yet.
+    asked: Vec<dialback::Asked>,
+    /// The pairs that may be used.
+    pairs: Vec<Pair>,
+    /// The peer found a key of ours invalid.
+    no_more_pairs: bool,
 }
 
 impl Outbound {
-    /// Begins on a connection that was just opened: our header is ready to be transmitted.
+    /// Begins on a connection that was just opened: our header is ready to be transmitted, or the handshake of
+    /// Direct TLS is asked for.
     pub fn new(config: OutboundConfig, now: Instant) -> Self {
         let mut wire = Wire::new(Direction::Outbound, config.limits, config.timeouts, now);
         wire.local = Some(config.local.clone());
@@ -51,11 +71,25 @@ impl Outbound {
             config,
             starttls_offered: false,
             tls: None,
+            secure: false,
+            certified: false,
             challenged: false,
+            features: PeerFeatures::default(),
+            dialback_declared: false,
             stream_id: None,
             lang: None,
+            asked: Vec::new(),
+            pairs: Vec::new(),
+            no_more_pairs: false,
         };
-        stream.write_header();
+        match (stream.config.direct_tls, stream.config.terms.tls()) {
+            (false, _) => stream.write_header(),
+            (true, true) => {
+                stream.wire.enter(Step::TlsHandshake, now);
+                stream.wire.emit(Output::StartTls);
+            }
+            (true, false) => stream.wire.abort(Cause::TlsSwitchedOff),
+        }
         stream
     }
 
@@ -85,35 +119,25 @@ impl Outbound {
         }
     }
 
-    /// The handshake that [`Output::StartTls`] asked for is done. If the certificate does not prove
-    /// the remote domain, not one byte follows (TLS-10, TLS-14).
+    /// The handshake that [`Output::StartTls`] asked for is done. If the certificate does not prove the remote domain,
+    /// and dialback may not take its place, not one byte follows (TLS-10, TLS-14).
     pub fn tls_established(&mut self, facts: TlsFacts, now: Instant) {
-        if self.wire.is_over() || self.wire.step() != Step::TlsHandshake {
-            return;
+        if !self.wire.is_over() && self.wire.step() == Step::TlsHandshake {
+            self.secured(facts, now);
         }
-        if !facts.proves(&self.config.remote) {
-            return self.wire.finish_silently(Cause::Certificate {
-                wanted: self.config.remote.clone(),
-                chain: facts.chain,
-                names: facts.names,
-            });
-        }
-        self.tls = Some(facts);
-        self.wire.enter(Step::SecureHeader, now);
-        self.write_header();
     }
 
     /// The handshake failed; `why` is what the TLS layer says.
     pub fn tls_failed(&mut self, why: &str) {
         if !self.wire.is_over() {
+            self.not_secured();
             self.wire.abort(Cause::TlsFailed(PeerText::new(why)));
         }
     }
 
     /// The connection ended. `why` is what the transport says; empty for an ordinary end of file.
     pub fn disconnected(&mut self, why: &str) {
-        let cause =
-            self.unless_starttls_missing(NoStartTlsAnswer::Closed, Cause::Disconnected(disconnection(why)));
+        let cause = self.explain(NoStartTlsAnswer::Closed, Cause::Disconnected(disconnection(why)));
         self.wire.abort(cause);
     }
 
@@ -138,29 +162,36 @@ impl Outbound {
 
     /// Acts on deadlines that passed; harmless if none did.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.expire_pairs(now);
         match self.wire.expired(now) {
             None => {}
             Some(Expired::Close) => self.wire.finish(),
             Some(Expired::Waiting(waiting)) => {
                 let cause = Cause::Timeout(waiting);
                 if self.wire.step() == Step::TlsHandshake {
+                    self.not_secured();
                     return self.wire.abort(cause);
                 }
-                let cause = self.unless_starttls_missing(NoStartTlsAnswer::Silence, cause);
+                let cause = self.explain(NoStartTlsAnswer::Silence, cause);
                 self.wire.fail(StreamCondition::ConnectionTimeout, None, cause, now);
             }
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called. `None`: the stream is
-    /// established, or over.
+    /// established and waits for nothing, or over.
     pub fn deadline(&self) -> Option<Instant> {
-        self.wire.deadline()
+        [self.wire.deadline(), self.pair_deadline()].into_iter().flatten().min()
     }
 
     /// Whether the driver may append stanzas now.
     pub fn write_allowed(&self) -> bool {
         self.wire.step() == Step::Established && self.wire.is_open()
+    }
+
+    /// The pairs of domains between which stanzas may be written.
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
     }
 
     /// Whether the peer answered our [`close`](Self::close) with its closing tag. It reads a stream in order
@@ -177,7 +208,7 @@ impl Outbound {
     fn item(&mut self, item: StreamItem, now: Instant) {
         match item {
             StreamItem::Close => {
-                let cause = self.unless_starttls_missing(NoStartTlsAnswer::Closed, Cause::PeerClosed);
+                let cause = self.explain(NoStartTlsAnswer::Closed, Cause::PeerClosed);
                 self.wire.peer_closed(cause, now);
             }
             StreamItem::Header(header) if self.wire.listens() => self.header(header, now),
@@ -185,7 +216,7 @@ impl Outbound {
                 match StreamError::from_element(&element) {
                     Some(error) => {
                         let answer = NoStartTlsAnswer::StreamError(error.condition);
-                        let cause = self.unless_starttls_missing(answer, Cause::from(&error));
+                        let cause = self.explain(answer, Cause::from(&error));
                         self.wire.give_up(cause, now);
                     }
                     None => self.element(element, now),
@@ -199,112 +230,75 @@ impl Outbound {
         if let Err(condition) = header.check() {
             return self.wire.fault(condition, None, Fault::Namespace, now);
         }
+        let old = !header.has_features();
         let next = match self.wire.step() {
-            // A peer without features cannot be asked for TLS, whether it is old or somebody took
-            // the version away on its way (TLS-02).
-            Step::Header if !header.has_features() => {
-                return self.wire.give_up(Cause::NoStartTls { answer: NoStartTlsAnswer::OldVersion }, now);
-            }
-            _ if !header.has_features() => {
+            Step::Header => Step::Features,
+            _ if old => {
                 return self.wire.fault(StreamCondition::UnsupportedVersion, None, Fault::Version, now);
             }
-            Step::Header => Step::Features,
             Step::SecureHeader => Step::SecureFeatures,
             _ => Step::FinalFeatures,
         };
-        self.stream_id = header.id;
+        self.stream_id = header.id.filter(|id| !id.is_empty());
         self.lang = header.lang;
+        self.dialback_declared = header.dialback_ns;
         self.wire.enter(next, now);
+        if old {
+            self.no_features(now);
+        }
     }
 
     fn element(&mut self, element: Element, now: Instant) {
         match (self.wire.step(), element.name(), element.ns()) {
-            (Step::Features, "features", ns::STREAMS) => {
-                self.starttls_offered = PeerFeatures::read(&element).starttls;
-                // Also when it is not offered: the offer may have been taken away on its way (TLS-02).
-                StartTag::open(&mut self.wire.out, "starttls").ns(ns::TLS).empty();
-                self.wire.enter(Step::StartTls, now);
-            }
+            (Step::Features, "features", ns::STREAMS) => self.clear_features(&element, now),
             (Step::StartTls, "proceed", ns::TLS) => self.proceed(now),
             (Step::StartTls, "failure", ns::TLS) => {
-                let cause = self.unless_starttls_missing(NoStartTlsAnswer::Failure, Cause::StartTlsFailed);
+                let cause = self.explain(NoStartTlsAnswer::Failure, Cause::StartTlsFailed);
+                self.not_secured();
                 self.wire.give_up(cause, now);
             }
             (Step::SecureFeatures, "features", ns::STREAMS) => {
-                self.authenticate(PeerFeatures::read(&element), now);
+                self.features = PeerFeatures::read(&element);
+                self.authenticate(now);
             }
             (Step::Authentication, _, ns::SASL) => self.sasl(&element, now),
             (Step::FinalFeatures, "features", ns::STREAMS) => {
-                self.established(PeerFeatures::read(&element), now);
+                self.features = PeerFeatures::read(&element);
+                self.established(Method::SaslExternal, now);
             }
+            // They say what the peer can do, and ask for nothing any more.
+            (Step::Dialback | Step::Verify, "features", ns::STREAMS) => {
+                self.features = PeerFeatures::read(&element);
+            }
+            (_, _, ns::DIALBACK) => self.dialback(element, now),
             (Step::Established, _, _) => self.wire.emit(Output::Unasked(element)),
             _ => self.unexpected(&element, now),
         }
     }
 
-    fn proceed(&mut self, now: Instant) {
-        self.wire.enter(Step::TlsHandshake, now);
-        // What the peer said in clear is replaced by what it says under TLS, and what it said too early is a reason not
-        // to go on at all (TLS-03).
-        if self.wire.restart() {
-            self.wire.emit(Output::StartTls);
-        } else {
-            self.wire.abort(Cause::PlaintextAfterStartTls);
+    fn established(&mut self, method: Method, now: Instant) {
+        if let Some(feature) = self.features.unknown_required.take() {
+            let cause = Cause::UnknownFeature(feature);
+            return self.wire.fail(StreamCondition::UnsupportedFeature, None, cause, now);
         }
-    }
-
-    fn authenticate(&mut self, features: PeerFeatures, now: Instant) {
-        if !features.offers_external() {
-            let cause = Cause::NoExternal { dialback: features.dialback, mechanisms: features.mechanisms };
-            return self.wire.give_up(cause, now);
+        // The entry has the last word, whatever led here.
+        if !self.config.terms.allow(method) {
+            return self.wire.give_up(Cause::NoDialback { mechanisms: Vec::new() }, now);
         }
-        self.write_identity("auth");
-        self.wire.enter(Step::Authentication, now);
-    }
-
-    fn sasl(&mut self, element: &Element, now: Instant) {
-        match element.name() {
-            "success" => {
-                if !self.wire.nothing_pipelined() {
-                    return self.wire.fault(StreamCondition::PolicyViolation, None, Fault::Pipelined, now);
-                }
-                self.wire.restart();
-                self.wire.enter(Step::FinalHeader, now);
-                self.write_header();
-            }
-            // A peer that overlooked the initial response asks for it.
-            "challenge" if !self.challenged => {
-                self.challenged = true;
-                self.write_identity("response");
-                self.wire.enter(Step::Authentication, now);
-            }
-            "failure" => {
-                let (condition, text) = read_failure(element);
-                let text = text.as_deref().map(PeerText::new);
-                self.wire.give_up(Cause::SaslFailed { condition, text }, now);
-            }
-            _ => self.unexpected(element, now),
-        }
-    }
-
-    fn established(&mut self, features: PeerFeatures, now: Instant) {
-        if let Some(feature) = features.unknown_required {
-            return self.wire.fail(
-                StreamCondition::UnsupportedFeature,
-                None,
-                Cause::UnknownFeature(feature),
-                now,
-            );
-        }
-        let Some(tls) = self.tls.take() else { return };
+        let notes = self.wire.take_notes();
+        let terms = &self.config.terms;
+        let by_certificate = self.certified && (terms.methods.external || terms.external_proved);
         self.wire.enter(Step::Established, now);
+        self.pairs.push(Pair { from: self.config.local.clone(), to: self.config.remote.clone() });
         self.wire.emit(Output::Established(Box::new(Established {
             local: self.config.local.clone(),
             remote: self.config.remote.clone(),
             stream_id: self.stream_id.clone(),
-            method: Method::SaslExternal,
-            tls,
-            features,
+            method,
+            tls: self.tls.take(),
+            by_certificate,
+            features: self.features.clone(),
+            notes,
             lang: self.lang.take(),
         })));
     }
@@ -312,8 +306,8 @@ impl Outbound {
     fn unexpected(&mut self, element: &Element, now: Instant) {
         let name = element_name(element);
         if self.wire.step() == Step::StartTls && !self.starttls_offered {
-            let answer = NoStartTlsAnswer::Other(name);
-            return self.wire.give_up(Cause::NoStartTls { answer }, now);
+            let cause = self.explain(NoStartTlsAnswer::Other(name), Cause::StartTlsFailed);
+            return self.wire.give_up(cause, now);
         }
         let (condition, fault) = match classify(element) {
             Some(_) => (StreamCondition::NotAuthorized, Fault::EarlyStanza),
@@ -322,26 +316,13 @@ impl Outbound {
         self.wire.fault(condition, None, fault, now);
     }
 
-    /// Whatever a peer that offers no STARTTLS does when asked for it all the same, the missing offer
-    /// is the reason worth telling.
-    fn unless_starttls_missing(&self, answer: NoStartTlsAnswer, cause: Cause) -> Cause {
-        if self.wire.step() == Step::StartTls && !self.starttls_offered {
-            Cause::NoStartTls { answer }
-        } else {
-            cause
-        }
-    }
-
     fn write_header(&mut self) {
-        let (from, to) = (self.config.local.as_str(), self.config.remote.as_str());
-        self.wire.write_header(from, Some(to), None, true);
-    }
-
-    fn write_identity(&mut self, name: &'static str) {
-        let identity = match self.config.authzid {
-            Authzid::Domain => Some(&self.config.local),
-            Authzid::Empty => None,
-        };
-        write_identity(&mut self.wire.out, name, identity);
+        self.wire.write_header(OurHeader {
+            from: self.config.local.as_str(),
+            to: Some(self.config.remote.as_str()),
+            id: None,
+            version: true,
+            dialback: self.config.terms.methods.dialback(),
+        });
     }
 }

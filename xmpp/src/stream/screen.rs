@@ -4,16 +4,10 @@ use super::evidence::{Fault, PeerText};
 use super::words::element_name;
 use super::{Output, Stanza};
 use crate::conditions::StreamCondition;
+use crate::dialback::Pair;
 use crate::jid::Domain;
 use crate::stanza::{AddressError, Attr, addresses, classify};
 use crate::xml::Element;
-
-/// A sender and a receiver, both domains, that a stream was authenticated for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pair {
-    pub(super) from: Domain,
-    pub(super) to: Domain,
-}
 
 /// Judges a first-level element of an established stream: what the caller gets of it, or the stream error and the
 /// rule it broke.

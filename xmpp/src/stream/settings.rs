@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 
+use super::evidence::Retry;
+use super::terms::Terms;
+use crate::dialback::{DialbackSecret, VerifyRequest};
 use crate::jid::Domain;
 use crate::xml::ReadLimits;
 
@@ -13,8 +16,19 @@ use crate::xml::ReadLimits;
 pub struct OutboundConfig {
     /// The served domain that speaks.
     pub local: Domain,
-    /// The domain to reach; the peer's certificate has to be for it (TLS-10).
+    /// The domain to reach; the peer's certificate has to be for it (TLS-10), where a certificate counts.
     pub remote: Domain,
+    /// What the partner's entry allows.
+    pub terms: Terms,
+    /// Our secret; without one, dialback cannot be used to prove ourselves.
+    pub dialback: Option<Arc<DialbackSecret>>,
+    /// The connection begins with the TLS handshake (XEP-0368): the machine asks for it at once. Not for a partner whose
+    /// entry switches TLS off.
+    pub direct_tls: bool,
+    /// What the stream is for.
+    pub purpose: Purpose,
+    /// What the evidence of an attempt right before this one advised.
+    pub retry: Option<Retry>,
     /// How SASL EXTERNAL names us.
     pub authzid: Authzid,
     /// Sizes.
@@ -29,6 +43,8 @@ pub struct InboundConfig {
     /// The domains served here. The first one stands in the header of an answer to a peer that
     /// asked for none of them.
     pub served: Arc<[Domain]>,
+    /// Our secret, with which keys are recognised. `None`: dialback is switched off altogether, whatever the terms say.
+    pub dialback: Option<Arc<DialbackSecret>>,
     /// How often a peer may try SASL again after a failure; RFC 6120 §6.4.5 wants 2 to 5.
     pub sasl_retries: u8,
     /// Told to the peer as `idle-seconds` (XEP-0478), if set.
@@ -44,6 +60,7 @@ impl InboundConfig {
     pub fn new(served: Arc<[Domain]>) -> Self {
         Self {
             served,
+            dialback: None,
             sasl_retries: 3,
             idle_seconds: None,
             limits: StreamLimits::default(),
@@ -53,16 +70,38 @@ impl InboundConfig {
 }
 
 impl OutboundConfig {
-    /// Settings with the defaults for everything but the two domains.
+    /// Settings of a stream that asks about a key, on the terms of the key's sender domain.
+    pub fn verify(request: VerifyRequest, terms: Terms) -> Self {
+        let purpose = Purpose::Verify(request.clone());
+        Self { purpose, terms, ..Self::new(request.to, request.from) }
+    }
+
+    /// Settings with the defaults for everything but the two domains: certificates only.
     pub fn new(local: Domain, remote: Domain) -> Self {
         Self {
             local,
             remote,
+            terms: Terms::default(),
+            dialback: None,
+            direct_tls: false,
+            purpose: Purpose::Carry,
+            retry: None,
             authzid: Authzid::default(),
             limits: StreamLimits::default(),
             timeouts: Timeouts::default(),
         }
     }
+}
+
+/// What a stream we open is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To carry stanzas.
+    #[default]
+    Carry,
+    /// To ask the server whether it knows this key, and nothing else: no authentication, no stanzas. The stream goes
+    /// from the request's target to its sender domain.
+    Verify(VerifyRequest),
 }
 
 /// The authorization identity in our SASL EXTERNAL (SASL-02).
@@ -110,8 +149,10 @@ pub struct Timeouts {
     pub step: Duration,
     /// For the TLS handshake.
     pub tls: Duration,
-    /// For the whole of it.
+    /// For the whole of it. The answer to a dialback key has all of it, and as much again on an established stream.
     pub establishment: Duration,
+    /// For the caller to have a dialback key verified.
+    pub verification: Duration,
     /// From our `</stream>` to the peer's.
     pub close: Duration,
 }
@@ -123,6 +164,7 @@ impl Default for Timeouts {
             step: Duration::from_secs(20),
             tls: Duration::from_secs(20),
             establishment: Duration::from_secs(60),
+            verification: Duration::from_secs(30),
             close: Duration::from_secs(5),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Output;
-use super::evidence::{Cause, Direction, Evidence, Fault, PeerText, Step, Waiting};
+use super::evidence::{Cause, Direction, Evidence, Fault, Note, PeerText, Retry, Step, Waiting};
 use super::settings::{StreamLimits, Timeouts};
 use crate::conditions::{StreamCondition, StreamError};
 use crate::jid::Domain;
@@ -25,6 +25,11 @@ pub(super) struct Wire {
     close_answered: bool,
     /// Our opening tag is on the wire, and no restart came after it.
     header_sent: bool,
+    /// It declared the prefix of dialback.
+    dialback_declared: bool,
+    notes: Vec<Note>,
+    /// What is advised if the stream ends now.
+    pub(super) retry: Option<Retry>,
     reader: StreamReader,
     outputs: VecDeque<Output>,
     limits: StreamLimits,
@@ -34,6 +39,16 @@ pub(super) struct Wire {
     step_deadline: Option<Instant>,
     establish_deadline: Option<Instant>,
     close_deadline: Option<Instant>,
+}
+
+/// What stands in a header of ours.
+pub(super) struct OurHeader<'a> {
+    pub(super) from: &'a str,
+    pub(super) to: Option<&'a str>,
+    pub(super) id: Option<&'a str>,
+    pub(super) version: bool,
+    /// Whether dialback is announced (DB-01).
+    pub(super) dialback: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +81,9 @@ impl Wire {
             ending: Ending::No,
             close_answered: false,
             header_sent: false,
+            dialback_declared: false,
+            notes: Vec::new(),
+            retry: None,
             reader: StreamReader::new(limits.pre_auth),
             outputs: VecDeque::new(),
             limits,
@@ -132,18 +150,42 @@ impl Wire {
     }
 
     /// Writes our opening tag (S2S-13, S2S-26).
-    pub(super) fn write_header(&mut self, from: &str, to: Option<&str>, id: Option<&str>, version: bool) {
+    pub(super) fn write_header(&mut self, header: OurHeader<'_>) {
         self.header_sent = true;
+        self.dialback_declared = header.dialback;
         self.out.extend_from_slice(b"<?xml version='1.0'?>");
         StartTag::open(&mut self.out, "stream:stream")
             .ns(ns::SERVER)
             .attr("xmlns:stream", ns::STREAMS)
-            .attr("from", from)
-            .opt_attr("to", to)
-            .opt_attr("id", id)
-            .opt_attr("version", version.then_some("1.0"))
+            .opt_attr("xmlns:db", header.dialback.then_some(ns::DIALBACK))
+            .attr("from", header.from)
+            .opt_attr("to", header.to)
+            .opt_attr("id", header.id)
+            .opt_attr("version", header.version.then_some("1.0"))
             .attr("xml:lang", "en")
             .end();
+    }
+
+    /// Whether a dialback element has to declare its prefix itself.
+    pub(super) fn declare_dialback(&self) -> bool {
+        !self.dialback_declared
+    }
+
+    /// Keeps what explains how the negotiation may end, once.
+    pub(super) fn note(&mut self, note: Note) {
+        let room = self.notes.len() < Evidence::NOTES && self.step != Step::Established;
+        if room && !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    pub(super) fn has_note(&self, which: impl FnMut(&Note) -> bool) -> bool {
+        self.notes.iter().any(which)
+    }
+
+    /// What was noted, for the one who is told that the stream is established.
+    pub(super) fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
     }
 
     pub(super) fn emit(&mut self, output: Output) {
@@ -257,6 +299,8 @@ impl Wire {
                 remote: self.remote.clone(),
                 step: self.step,
                 cause,
+                notes: std::mem::take(&mut self.notes),
+                retry: self.retry,
             };
             self.ending = Ending::Discarding;
             self.emit(Output::Closed(Box::new(evidence)));

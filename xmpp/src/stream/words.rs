@@ -1,23 +1,56 @@
 //! The words of an [`Evidence`]: who, what was seen, what it means, what to do.
 
+mod dialback;
+
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::evidence::{
-    Cause, Direction, Evidence, Fault, NoStartTlsAnswer, PeerText, Refusal, Step, Waiting,
+    Cause, DialbackRefusal, Direction, Evidence, Fault, NoStartTlsAnswer, Note, PeerText, Refusal, Retry,
+    Step, Waiting,
 };
 use super::identity::{ChainStatus, PresentedName};
 use crate::conditions::StreamCondition;
 
 impl Display for Evidence {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.who(f)?;
+        self.what(f)?;
+        for note in self.notes.iter().filter(|note| !self.cause_says(note)) {
+            write!(f, "; {note}")?;
+        }
+        match self.retry {
+            None => Ok(()),
+            Some(Retry::WithoutStartTls) => f.write_str("; tried again without TLS, as the entry allows"),
+            Some(Retry::WithoutExternal) => f.write_str("; tried again by dialback, as the entry allows"),
+        }
+    }
+}
+
+impl Evidence {
+    /// What stands in the cause need not be said twice.
+    fn cause_says(&self, note: &Note) -> bool {
+        match (&self.cause, note) {
+            (Cause::DialbackInvalid, Note::DialbackRefused(DialbackRefusal::Invalid))
+            | (Cause::Downgrade, Note::DialbackRefused(DialbackRefusal::Downgrade))
+            | (Cause::Certificate { .. }, Note::Certificate { .. })
+            | (Cause::Refused(_), Note::DialbackRefused(DialbackRefusal::Refused(_))) => true,
+            (Cause::DialbackRefused(why), Note::DialbackRefused(noted)) => why == noted,
+            _ => false,
+        }
+    }
+
+    fn who(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.remote {
-            None => f.write_str("a peer that did not say who it is: ")?,
+            None => f.write_str("a peer that did not say who it is: "),
             // Not proved yet: anybody can put a name into a header.
             Some(remote) if self.direction == Direction::Inbound && self.step < Step::FinalHeader => {
-                write!(f, "a peer calling itself {remote}: ")?;
+                write!(f, "a peer calling itself {remote}: ")
             }
-            Some(remote) => write!(f, "partner {remote}: ")?,
+            Some(remote) => write!(f, "partner {remote}: "),
         }
+    }
+
+    fn what(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Cause::PeerClosed if self.step == Step::Established => f.write_str("closed the stream"),
             Cause::PeerClosed => write!(f, "closed the stream without a reason while we waited for {}", self.step),
@@ -47,10 +80,15 @@ impl Display for Evidence {
             Cause::Timeout(Waiting::Step) => {
                 write!(f, "no answer in time while we waited for {}", self.step)
             }
+            Cause::Timeout(_) if self.step == Step::Dialback => f.write_str(
+                "did not answer our dialback key in time; they may not get through to us to verify it: check that the SRV \
+                 records of our domain lead here and that they can connect",
+            ),
             Cause::Timeout(Waiting::Establishment) => {
                 write!(f, "the stream was not established in time; it still waited for {}", self.step)
             }
             Cause::Refused(refusal) => write!(f, "{refusal}"),
+            Cause::NoStartTls { answer } if self.retry.is_some() => write!(f, "offers no STARTTLS{answer}"),
             Cause::NoStartTls { answer } => write!(
                 f,
                 "offers no STARTTLS{answer}; TLS is required for this partner; ask them to enable encryption for s2s"
@@ -83,6 +121,7 @@ impl Display for Evidence {
                 suffix(f, ", saying ", text.as_ref())
             }
             Cause::UnknownFeature(name) => write!(f, "demands the stream feature {name}, which is not supported"),
+            _ => dialback::cause(f, &self.cause, self.direction),
         }
     }
 }
@@ -101,7 +140,7 @@ fn certificate(
         ChainStatus::Untrusted(why) => {
             // Our own words about it; names in them are printable already, and quotes stay quotes.
             f.write_str("its certificate is not acceptable: ")?;
-            why.chars().try_for_each(|c| f.write_char(if c.is_control() { '\u{fffd}' } else { c }))?;
+            printable(f, why)?;
         }
         ChainStatus::Trusted => write!(f, "its certificate is valid but not for {wanted}")?,
     }
@@ -130,6 +169,10 @@ fn peer_error_advice(condition: StreamCondition, direction: Direction) -> Option
         (StreamCondition::SystemShutdown, _) => Some("their server is going down"),
         _ => None,
     }
+}
+
+fn printable(f: &mut Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| f.write_char(if c.is_control() { '\u{fffd}' } else { c }))
 }
 
 fn suffix(f: &mut Formatter<'_>, before: &str, text: Option<&PeerText>) -> fmt::Result {
@@ -164,6 +207,8 @@ impl Display for Step {
             Self::SecureHeader => "the stream header after TLS",
             Self::SecureFeatures => "the stream features after TLS",
             Self::Authentication => "authentication",
+            Self::Dialback => "the answer to our dialback key",
+            Self::Verify => "the answer to our question about a dialback key",
             Self::FinalHeader => "the stream header after authentication",
             Self::FinalFeatures => "the stream features after authentication",
             Self::Established => "nothing more",
@@ -212,6 +257,7 @@ impl Display for Fault {
             Self::Pipelined => f.write_str("went on before its authentication was answered"),
             Self::EarlyStanza => f.write_str("sent a stanza before it was authenticated"),
             Self::Unauthenticated(what) => write!(f, "did not authenticate by certificate but sent {what}"),
+            Self::Dialback(name) => write!(f, "sent {name} without the domains it has to name"),
             Self::SecondStartTls => f.write_str("asked for TLS a second time"),
             Self::UnknownElement(name) => write!(f, "sent {name}, which has no place in this stream"),
             Self::Addressing(error) => write!(f, "sent {error}"),

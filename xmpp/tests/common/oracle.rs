@@ -50,10 +50,12 @@ pub fn may_be_stricter(error: ReadError, document: &[u8]) -> bool {
         ReadErrorKind::Declaration => contains(document, b"http://www.w3.org/"),
         // The same declaration twice is the same attribute twice (XML 1.0 section 3.1).
         ReadErrorKind::DuplicateAttribute => contains(document, b"xmlns"),
-        // Behind the root element there is white space, but no reference to it (XML 1.0 section 2.8).
+        // Behind the root element there is white space, but no reference to it, and no CDATA section, not even an empty one
+        // (XML 1.0 section 2.8).
         ReadErrorKind::Markup => {
             let tail = document.rsplit(|&byte| byte == b'>').next().unwrap_or_default();
-            contains(tail, b"&#") || document.trim_ascii_start().starts_with(b"&#")
+            let empty = contains(document, b"<![CDATA[]]>");
+            empty || contains(tail, b"&#") || document.trim_ascii_start().starts_with(b"&#")
         }
         // Limits of this kind rxml has not.
         _ => error.stream_condition() == StreamCondition::PolicyViolation,

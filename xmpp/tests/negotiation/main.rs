@@ -1,10 +1,17 @@
 //! The stream machines against scripts, against each other, and against noise.
 
+mod authority;
+mod federation;
+mod google_talk;
 mod inbound;
+mod initiating;
 mod noise;
 mod outbound;
 mod pair;
+mod receiving;
 mod sasl;
+mod spoofing;
 mod support;
+mod tls;
 mod transcripts;
 mod words;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use nuncio_xmpp::stream::{
     Cause, ChainStatus, Inbound, InboundConfig, Outbound, OutboundConfig, Output, PartnerVerdict, StreamIds,
-    TlsFacts,
+    Terms, TlsFacts,
 };
 use proptest::prelude::*;
 
@@ -73,7 +73,7 @@ impl Link {
                 match output {
                     Output::StartTls => self.handshakes.1 = true,
                     Output::AskPartner { .. } => {
-                        self.inbound.partner_verdict(PartnerVerdict::Allowed, self.now)
+                        self.inbound.partner_verdict(PartnerVerdict::Allowed(Terms::default()), self.now)
                     }
                     Output::Established(_) => self.events.push("in established".into()),
                     Output::Stanza(stanza) => self.stanzas.push(stanza.element.attr("id").unwrap().into()),

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nuncio_xmpp::dialback::{DialbackSecret, VerifyOutcome, VerifyRequest};
 use nuncio_xmpp::stream::{
-    Cause, ChainStatus, Evidence, Fault, Inbound, InboundConfig, Outbound, OutboundConfig, Output,
-    PartnerVerdict, PresentedName, StreamIds, TlsFacts,
+    Cause, ChainStatus, DialbackRefusal, Evidence, Fault, Inbound, InboundConfig, Outbound, OutboundConfig,
+    Output, PartnerVerdict, PresentedName, StreamIds, Terms, TlsFacts,
 };
-use nuncio_xmpp::{Domain, StreamCondition};
+use nuncio_xmpp::{Domain, Negotiation, NegotiationRules, SaslUse, StreamCondition, TlsUse};
 
 /// What both machines have in common.
 pub(crate) trait Machine {
@@ -181,7 +182,7 @@ impl In {
 
     /// The caller lets the peer in.
     pub(crate) fn allow(&mut self) -> String {
-        self.verdict(PartnerVerdict::Allowed)
+        self.verdict(PartnerVerdict::Allowed(Terms::default()))
     }
 
     pub(crate) fn verdict(&mut self, verdict: PartnerVerdict) -> String {
@@ -273,6 +274,137 @@ impl Out {
     }
 }
 
+impl In {
+    /// Header accepted, peer let in on these terms, features out.
+    pub(crate) fn on(terms: Terms) -> Self {
+        Self::on_with(terms, |_| {})
+    }
+
+    pub(crate) fn on_with(terms: Terms, change: impl FnOnce(&mut InboundConfig)) -> Self {
+        let mut side = Self::with(|config| {
+            config.dialback = Some(secret());
+            change(config);
+        });
+        side.send(HEADER);
+        side.verdict(PartnerVerdict::Allowed(terms));
+        side
+    }
+
+    /// The same under TLS.
+    pub(crate) fn on_tls(terms: Terms, facts: TlsFacts) -> Self {
+        let mut side = Self::on(terms);
+        assert_eq!(side.send(STARTTLS), PROCEED);
+        side.tls(facts);
+        side.send(HEADER);
+        side
+    }
+
+    /// Takes the key that is to be verified.
+    pub(crate) fn take_request(&mut self) -> VerifyRequest {
+        match self.outputs.pop() {
+            Some(Output::Verify(request)) => *request,
+            other => panic!("nothing to verify: {other:?}"),
+        }
+    }
+
+    /// What is written when the verification is over.
+    pub(crate) fn verified(&mut self, request: &VerifyRequest, outcome: VerifyOutcome) -> String {
+        self.machine.verified(request, outcome, self.now);
+        self.written()
+    }
+
+    /// Takes the one output, which says why dialback was turned down.
+    pub(crate) fn refused(&mut self) -> DialbackRefusal {
+        match (self.outputs.pop(), self.outputs.len()) {
+            (Some(Output::DialbackRefused { why, .. }), 0) => why,
+            other => panic!("not one refusal: {other:?}"),
+        }
+    }
+}
+
+impl Out {
+    /// Our header is out.
+    pub(crate) fn on(terms: Terms) -> Self {
+        Self::with(|config| {
+            config.terms = terms;
+            config.dialback = Some(secret());
+        })
+    }
+
+    /// Under TLS, the peer's header read.
+    pub(crate) fn on_tls(terms: Terms, facts: TlsFacts) -> Self {
+        let mut side = Self::on(terms);
+        side.send(ANSWER);
+        assert_eq!(side.send(OFFER_TLS), STARTTLS);
+        side.send(PROCEED);
+        side.tls(facts);
+        side.send(ANSWER);
+        side
+    }
+
+    /// Our key is out, in clear.
+    pub(crate) fn asking_in_clear() -> Self {
+        let mut side = Self::on(terms("N/N/on"));
+        side.send(ANSWER);
+        assert_eq!(side.send(OFFER_DIALBACK), our_key("x"));
+        side
+    }
+}
+
+/// The terms of an entry by strict rules: `R/O/on` is TLS required, SASL optional, dialback on.
+pub(crate) fn terms(entry: &str) -> Terms {
+    terms_by(entry, NegotiationRules::Strict)
+}
+
+pub(crate) fn terms_by(entry: &str, rules: NegotiationRules) -> Terms {
+    let [tls, sasl, dialback] = entry.split('/').collect::<Vec<_>>()[..] else { panic!("{entry}") };
+    let tls = match tls {
+        "R" => TlsUse::Required,
+        "O" => TlsUse::Optional,
+        _ => TlsUse::NotSupported,
+    };
+    let sasl = match sasl {
+        "R" => SaslUse::Required,
+        "O" => SaslUse::Optional,
+        _ => SaslUse::NotSupported,
+    };
+    Terms::new(Negotiation { tls, sasl, dialback: dialback == "on" }, rules)
+}
+
+/// The terms of a partner that proved itself by certificate before.
+pub(crate) fn proved(entry: &str) -> Terms {
+    Terms { external_proved: true, ..terms(entry) }
+}
+
+pub(crate) fn secret() -> Arc<DialbackSecret> {
+    Arc::new(DialbackSecret::new(b"s3cr3tf0rd14lb4ck"))
+}
+
+/// The element with which we as contoso.com ask fabrikam.com to let us in, on the stream of that id.
+pub(crate) fn our_key(id: &str) -> String {
+    let key = secret().key(&domain("fabrikam.com"), &domain("contoso.com"), id);
+    format!("<db:result from='contoso.com' to='fabrikam.com'>{}</db:result>", key.as_str())
+}
+
+/// A dialback element with its prefix declared.
+pub(crate) fn db(name: &str, attributes: &str, content: &str) -> String {
+    format!("<db:{name} xmlns:db='jabber:server:dialback' {attributes}>{content}</db:{name}>")
+}
+
+/// The key with which fabrikam.com asks contoso.com to let it in.
+pub(crate) fn their_key() -> String {
+    db("result", "from='fabrikam.com' to='contoso.com'", "key")
+}
+
+/// Takes the condition out of the one dialback error that was written as the answer to `from` for `to`.
+pub(crate) fn error_condition(written: &str, from: &str, to: &str) -> String {
+    let begin = format!("<db:result from='{to}' to='{from}' type='error'><error type='");
+    let rest = written.strip_prefix(&begin).unwrap_or_else(|| panic!("no error: {written}"));
+    assert!(rest.ends_with("</error></db:result>"), "{written}");
+    let condition = rest.split_once('<').unwrap().1.split_once(' ').unwrap().0;
+    condition.to_owned()
+}
+
 /// The header of fabrikam.com to contoso.com.
 pub(crate) const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
      xmlns:stream='http://etherx.jabber.org/streams' from='fabrikam.com' to='contoso.com' version='1.0'>";
@@ -285,6 +417,12 @@ pub(crate) const OFFER_TLS: &str = "<stream:features><starttls xmlns='urn:ietf:p
      </stream:features>";
 pub(crate) const OFFER_EXTERNAL: &str = "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
      <mechanism>EXTERNAL</mechanism></mechanisms></stream:features>";
+pub(crate) const OFFER_DIALBACK: &str = "<stream:features><dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>\
+     </stream:features>";
+/// Both ways under TLS.
+pub(crate) const OFFER_BOTH: &str = "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
+     <mechanism>EXTERNAL</mechanism></mechanisms><dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>\
+     </stream:features>";
 /// EXTERNAL without an identity.
 pub(crate) const AUTH: &str = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
 /// EXTERNAL as contoso.com.

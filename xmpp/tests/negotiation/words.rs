@@ -1,8 +1,12 @@
 //! What evidence says to people.
 
+use nuncio_xmpp::dialback::{DialbackCondition, VerifyOutcome};
 use nuncio_xmpp::stream::{ChainStatus, Output, PartnerVerdict, Refusal};
 
-use crate::support::{ANSWER, HEADER, In, Machine, Out, PROCEED, STARTTLS, Side, facts, proof};
+use crate::support::{
+    ANSWER, HEADER, In, Machine, OFFER_EXTERNAL, Out, PROCEED, STARTTLS, Side, db, facts, proof, proved,
+    terms, their_key,
+};
 
 fn said<M: Machine>(side: &Side<M>) -> String {
     match side.outputs.iter().find(|output| matches!(output, Output::Closed(_))) {
@@ -64,6 +68,69 @@ fn a_stranger() {
         said(&side),
         "a peer calling itself fabrikam.com: no such partner; refused; add it as a partner to let it in"
     );
+}
+
+#[test]
+fn dialback_we_asked_for() {
+    let back = "from='fabrikam.com' to='contoso.com'";
+    let mut side = Out::asking_in_clear();
+    let error = "<error type='cancel'><remote-connection-failed xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    side.send(&db("result", &format!("{back} type='error'"), error));
+    assert_eq!(
+        said(&side),
+        "partner fabrikam.com: answered our dialback request with remote-connection-failed; they do not get through to \
+         us to verify our key: check that they can connect to the hosts our SRV records name"
+    );
+    let mut side =
+        Out::on_tls(terms("R/O/on"), facts(ChainStatus::Untrusted("self-signed".into()), "fabrikam.com"));
+    side.send(OFFER_EXTERNAL);
+    assert_eq!(
+        said(&side),
+        "partner fabrikam.com: does not offer server dialback, the only way that is left; it offers “EXTERNAL”; ask them \
+         to switch dialback on, or to take our certificate; its certificate is not acceptable: self-signed"
+    );
+}
+
+#[test]
+fn dialback_they_asked_for() {
+    let mut side =
+        In::on_tls(terms("R/R/off"), facts(ChainStatus::Untrusted("self-signed".into()), "fabrikam.com"));
+    side.send(&their_key());
+    side.wait();
+    assert_eq!(
+        said(&side),
+        "a peer calling itself fabrikam.com: its certificate is not acceptable: self-signed; it is for fabrikam.com; ask \
+         them to renew it, or add the root that signed it; it tried server dialback: it is off for this partner and was \
+         ignored; switch dialback on in its entry to let it in that way"
+    );
+    let mut side = In::on(terms("N/N/on"));
+    side.send(&their_key());
+    let request = side.take_request();
+    let failed = VerifyOutcome::Failed(DialbackCondition::RemoteServerNotFound);
+    side.verified(&request, failed);
+    side.send("</stream:stream>");
+    assert_eq!(
+        said(&side),
+        "a peer calling itself fabrikam.com: tried server dialback: the key could not be verified with the server of that \
+         domain (remote-server-not-found); check their SRV records and that we can connect there"
+    );
+    let mut side = In::on_tls(proved("R/O/on"), facts(ChainStatus::Absent, "fabrikam.com"));
+    side.send(&their_key());
+    side.send("</stream:stream>");
+    assert_eq!(
+        said(&side),
+        "a peer calling itself fabrikam.com: proved its domain by certificate before and now could only use dialback; \
+         refused; somebody may be posing as this partner: if they gave their certificate up, confirm it for the partner; \
+         it showed no certificate"
+    );
+}
+
+#[test]
+fn keys_never_show_in_evidence_or_debug_output() {
+    let mut side = In::on(terms("N/N/on"));
+    side.send(&db("result", "from='fabrikam.com' to='contoso.com'", "s3cr3tk3y"));
+    assert!(!format!("{:?}", side.outputs).contains("s3cr3tk3y"));
+    assert!(!format!("{:?}", side.machine).contains("s3cr3tk3y"));
 }
 
 #[test]

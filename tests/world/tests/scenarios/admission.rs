@@ -2,12 +2,12 @@
 
 use anyhow::{Result, ensure};
 use nuncio_world::World;
-use nuncio_world::ejabberd::Ejabberd;
 use nuncio_world::gateway::{Gateway, Settings};
 use nuncio_world::pki::{Flaw, Usage};
 use nuncio_world::sip_agent::SipServer;
 use nuncio_world::world::{FABRIKAM, GATEWAY_XMPP};
 use nuncio_world::xmpp_peer::XmppPeer;
+use nuncio_world::xmpp_server::XmppServer;
 
 use super::scene::{ALICE, BOB, FRONT_END_SIP, Scene, calls_with, check_message, check_request, takes_all};
 
@@ -37,7 +37,7 @@ pub(crate) async fn partner_with_server_auth_only(world: World) -> Result<()> {
     peer.say("<message from='carol@wingtip.com' to='alice@contoso.com'><body>one</body></message>").await?;
     check_request(&server.next_message().await?, "carol@wingtip.com", ALICE, "one")?;
 
-    let ejabberd = Ejabberd::start(&world, "ejabberd", FABRIKAM, &[("fabrikam.com", &fabrikam)]).await?;
+    let ejabberd = XmppServer::ejabberd(&world, "ejabberd", FABRIKAM, &[("fabrikam.com", &fabrikam)]).await?;
     let mut bob = ejabberd.user("bob", "fabrikam.com").await?;
     bob.send_message(ALICE, "two").await?;
     check_request(&server.next_message().await?, BOB, ALICE, "two")?;

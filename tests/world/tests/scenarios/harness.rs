@@ -1,24 +1,28 @@
 //! The world without the gateway: what the other scenarios take for granted.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nuncio_world::World;
-use nuncio_world::ejabberd::Ejabberd;
+use nuncio_world::dns::Changes;
 use nuncio_world::pki::{Flaw, Usage};
 use nuncio_world::sip_agent::{Reply, SipConnection, SipServer};
 use nuncio_world::sipp::{ANSWERING, OUTGOING, Sipp};
 use nuncio_world::stunnel;
+use nuncio_world::witness::{Method, Way};
 use nuncio_world::world::{FABRIKAM, FRONT_END, GATEWAY_SIP, WINGTIP};
+use nuncio_world::xmpp_server::{Brand, DIRECT_TLS, SERVERS, Setup, Tls, XmppServer};
+use tokio::task::JoinSet;
 
 /// Two servers find each other by SRV records and believe each other's certificates.
 pub(crate) async fn two_ejabberd_domains_federate(world: World) -> Result<()> {
     let fabrikam = world.pki().good("fabrikam", &["fabrikam.com"])?;
     let wingtip = world.pki().good("wingtip", &["wingtip.com"])?;
-    let mut first = Ejabberd::start(&world, "fabrikam", FABRIKAM, &[("fabrikam.com", &fabrikam)]).await?;
-    let second = Ejabberd::start(&world, "wingtip", WINGTIP, &[("wingtip.com", &wingtip)]).await?;
+    let mut first =
+        XmppServer::ejabberd(&world, "fabrikam", FABRIKAM, &[("fabrikam.com", &fabrikam)]).await?;
+    let second = XmppServer::ejabberd(&world, "wingtip", WINGTIP, &[("wingtip.com", &wingtip)]).await?;
     let mut bob = first.user("bob", "fabrikam.com").await?;
     let mut carol = second.user("carol", "wingtip.com").await?;
 
@@ -43,6 +47,80 @@ pub(crate) async fn two_ejabberd_domains_federate(world: World) -> Result<()> {
     carol.send_message("bob@fabrikam.com", "while frozen").await?;
     first.thaw().await?;
     ensure!(bob.next_message().await?.body() == Some("while frozen"));
+    Ok(())
+}
+
+/// ejabberd and Prosody by every method there is, in both directions, and each of them says which it was.
+pub(crate) async fn servers_authenticate_each_other(world: World) -> Result<()> {
+    let certificates = Setup::default();
+    let dialback = Setup { dialback: true, ..certificates };
+    let cases = [
+        (certificates, Flaw::None, Method::External),
+        (dialback, Flaw::SelfSigned, Method::DialbackTls),
+        (Setup { tls: Tls::Off, ..dialback }, Flaw::None, Method::DialbackTcp),
+        (Setup { direct_tls: true, ..certificates }, Flaw::None, Method::External),
+        (Setup { direct_tls: true, ..dialback }, Flaw::Expired, Method::DialbackTls),
+    ];
+    let mut number = 0;
+    let zone: String = cases
+        .iter()
+        .flat_map(|(setup, ..)| {
+            number += 1;
+            let (service, port) =
+                if setup.direct_tls { ("xmpps-server", DIRECT_TLS) } else { ("xmpp-server", SERVERS) };
+            [("e", 1), ("p", 2)].map(|(name, network)| {
+                format!(
+                    "host-record=xmpp.{name}{number}.example,127.0.{network}.{number}\n\
+                     srv-host=_{service}._tcp.{name}{number}.example,xmpp.{name}{number}.example,{port},0,0\n"
+                )
+            })
+        })
+        .collect();
+    world.change_dns(Changes { more: &zone, ..Changes::default() }).await?;
+    let mut playing = JoinSet::new();
+    for (number, (setup, flaw, method)) in (1..).zip(cases) {
+        let world = world.clone();
+        playing.spawn(async move {
+            let outcome = authenticate_each_other(&world, number, &setup, flaw, method).await;
+            outcome.with_context(|| format!("{setup:?} {flaw:?}"))
+        });
+    }
+    while let Some(outcome) = playing.join_next().await {
+        outcome??;
+    }
+    Ok(())
+}
+
+async fn authenticate_each_other(
+    world: &World,
+    number: u8,
+    setup: &Setup,
+    flaw: Flaw,
+    expected: Method,
+) -> Result<()> {
+    let mut servers = Vec::new();
+    for (brand, name, network) in [(Brand::Ejabberd, "e", 1), (Brand::Prosody, "p", 2)] {
+        let domain = format!("{name}{number}.example");
+        let credential = world.pki().issue(&domain, &[&domain], Usage::Both, flaw)?;
+        let place = (domain.as_str(), IpAddr::from([127, 0, network, number]));
+        let server = XmppServer::start(world, brand, place, &[(&domain, &credential)], setup).await?;
+        let user = server.user("user", &domain).await?;
+        servers.push((server, user, domain));
+    }
+    for _ in 0..2 {
+        // The one who says it, and the one who hears it.
+        let [(sender, from, ours), (receiver, to, theirs)] = servers.as_mut_slice() else {
+            bail!("two servers")
+        };
+        from.send_message(&format!("user@{theirs}"), "by every method").await?;
+        let message = to.next_message().await?;
+        ensure!(message.body() == Some("by every method") && message.condition().is_none(), "{message}");
+        for (server, outbound) in [(sender, true), (receiver, false)] {
+            let method = server.authenticated(Way { from: ours, to: theirs, outbound }).await?;
+            ensure!(method == expected, "{} says {method} for {ours} → {theirs}", server.brand());
+        }
+        servers.reverse();
+    }
     Ok(())
 }
 

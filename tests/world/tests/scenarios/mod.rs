@@ -1,8 +1,12 @@
 //! The scenarios, by subject.
 
 mod admission;
+mod bystander;
 mod contact_adds;
+mod failing;
 mod harness;
+mod ledger;
+mod matrix;
 mod messages;
 mod outage;
 mod restarts;
@@ -19,12 +23,20 @@ mod user_adds;
 use nuncio_world::runner::Scenario;
 use nuncio_world::scenario;
 
+use self::matrix::matrix;
 use admission::{front_end_with_server_auth_only, partner_with_server_auth_only};
 use contact_adds::{
     contact_adds_nobody, contact_adds_user_and_is_accepted, contact_adds_user_and_is_denied,
     contact_takes_it_back,
 };
-use harness::{refuses_unknown_authorities, sipp_speaks_through_stunnel, two_ejabberd_domains_federate};
+use failing::{
+    partner_is_black_holed, partner_is_frozen, partner_is_killed, partner_is_removed_from_dns,
+    partner_reads_slowly,
+};
+use harness::{
+    refuses_unknown_authorities, servers_authenticate_each_other, sipp_speaks_through_stunnel,
+    two_ejabberd_domains_federate,
+};
 use messages::{
     absent_front_end_is_reported, absent_partner_is_reported, messages_go_both_ways,
     unknown_sip_user_is_reported, unknown_xmpp_user_is_reported,
@@ -51,8 +63,18 @@ use user_adds::{user_adds_contact_and_is_accepted, user_adds_contact_and_is_deni
 
 /// Every scenario; the long ones first, so that the others run beside them.
 pub(crate) const ALL: &[Scenario] = &[
+    scenario!(matrix),
+    scenario!(matrix_prosody with Prosody: matrix),
     scenario!(ten_thousand_arrive_in_order),
     scenario!(ejabberd_stops_and_starts),
+    scenario!(partner_stops_and_starts_prosody with Prosody: ejabberd_stops_and_starts),
+    scenario!(partner_reads_slowly with Prosody: partner_reads_slowly),
+    scenario!(partner_is_killed),
+    scenario!(partner_is_killed_prosody with Prosody: partner_is_killed),
+    scenario!(partner_is_frozen),
+    scenario!(partner_is_frozen_prosody with Prosody: partner_is_frozen),
+    scenario!(partner_is_black_holed),
+    scenario!(partner_is_removed_from_dns),
     scenario!(sipp_is_subscribed_to),
     scenario!(sipp_subscribes_and_refreshes),
     scenario!(gateway_killed_and_everything_is_as_before),
@@ -60,7 +82,9 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(gateway_killed_before_they_decide),
     scenario!(ejabberd_restarts_and_everything_is_as_before),
     scenario!(planned_stop_sends_deactivated),
+    scenario!(partner_restarts_prosody with Prosody: ejabberd_restarts_and_everything_is_as_before),
     scenario!(two_ejabberd_domains_federate),
+    scenario!(servers_authenticate_each_other),
     scenario!(sipp_speaks_through_stunnel),
     scenario!(refuses_unknown_authorities),
     scenario!(contact_adds_user_and_is_accepted),
@@ -72,15 +96,24 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(user_takes_it_back),
     scenario!(presence_follows_both_ways),
     scenario!(resources_are_tuples),
+    scenario!(contact_adds_user_prosody with Prosody: contact_adds_user_and_is_accepted),
+    scenario!(contact_takes_it_back_prosody with Prosody: contact_takes_it_back),
+    scenario!(user_adds_contact_prosody with Prosody: user_adds_contact_and_is_accepted),
+    scenario!(user_takes_it_back_prosody with Prosody: user_takes_it_back),
+    scenario!(presence_follows_both_ways_prosody with Prosody: presence_follows_both_ways),
+    scenario!(resources_are_tuples_prosody with Prosody: resources_are_tuples),
     scenario!(public_unverified_contact_waits_for_the_user),
     scenario!(messages_go_both_ways),
     scenario!(messages_go_both_ways_unprivileged as an ordinary user: messages_go_both_ways),
+    scenario!(messages_go_both_ways_prosody with Prosody: messages_go_both_ways),
     scenario!(unknown_xmpp_user_is_reported),
+    scenario!(unknown_xmpp_user_is_reported_prosody with Prosody: unknown_xmpp_user_is_reported),
     scenario!(unknown_sip_user_is_reported),
     scenario!(absent_front_end_is_reported),
     scenario!(absent_partner_is_reported),
     scenario!(sipp_front_end_answers),
     scenario!(sigterm_drains),
+    scenario!(sigterm_drains_prosody with Prosody: sigterm_drains),
     scenario!(front_end_with_server_auth_only),
     scenario!(partner_with_server_auth_only),
     scenario!(foreign_from_ends_the_stream),

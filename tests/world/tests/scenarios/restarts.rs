@@ -121,12 +121,12 @@ pub(crate) async fn ejabberd_restarts_and_everything_is_as_before(world: World) 
     let mut watch = friends(&mut stage).await?;
     for (word, crash) in [("back", false), ("back from the dead", true)] {
         if crash {
-            stage.scene.ejabberd.kill().await?;
+            stage.scene.server.kill().await?;
         } else {
-            stage.scene.ejabberd.stop().await?;
+            stage.scene.server.stop().await?;
         }
-        stage.scene.ejabberd.start_again().await?;
-        let mut bob = stage.scene.ejabberd.login("bob", "fabrikam.com").await?;
+        stage.scene.server.start_again().await?;
+        let mut bob = stage.scene.server.login("bob", "fabrikam.com").await?;
         bob.presence_until(ALICE, "her presence", PROMPTS_AND_FLAPS, |seen| kind(seen).is_empty()).await?;
         bob.show("", word, 0).await?;
         let notice = watch.until("Bob being back", |notice| notice.notes(word)).await?;

@@ -1,10 +1,9 @@
-//! What most scenarios begin with: the gateway, ejabberd with Bob, and a front end with Alice.
+//! What most scenarios begin with: the gateway, the partner's server with Bob, and a front end with Alice.
 
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use nuncio_world::World;
-use nuncio_world::ejabberd::Ejabberd;
 use nuncio_world::gateway::{Gateway, Settings};
 use nuncio_world::pki::Credential;
 use nuncio_world::sip_agent::{Reply, SipConnection, SipServer};
@@ -12,6 +11,7 @@ use nuncio_world::sip_text::SipMessage;
 use nuncio_world::world::{FABRIKAM, FRONT_END, GATEWAY_SIP};
 use nuncio_world::xml::Element;
 use nuncio_world::xmpp_client::XmppClient;
+use nuncio_world::xmpp_server::{Brand, Setup, XmppServer};
 
 pub(crate) const ALICE: &str = "alice@contoso.com";
 pub(crate) const BOB: &str = "bob@fabrikam.com";
@@ -19,10 +19,11 @@ pub(crate) const BOB: &str = "bob@fabrikam.com";
 /// Where the gateway finds the front end.
 pub(crate) const FRONT_END_SIP: SocketAddr = SocketAddr::new(FRONT_END, 5061);
 
-/// The gateway between a front end and ejabberd.
+/// The gateway between a front end and the partner's server.
 pub(crate) struct Scene {
     pub(crate) gateway: Gateway,
-    pub(crate) ejabberd: Ejabberd,
+    /// For fabrikam.com.
+    pub(crate) server: XmppServer,
     /// Logged in at fabrikam.com.
     pub(crate) bob: XmppClient,
     /// The front end's certificate.
@@ -35,12 +36,24 @@ impl Scene {
     }
 
     pub(crate) async fn set_with(world: &World, settings: &Settings<'_>) -> Result<Self> {
+        Self::set_at(world, world.brand(), &Setup::default(), settings).await
+    }
+
+    /// With a certain server and setup.
+    pub(crate) async fn set_at(
+        world: &World,
+        brand: Brand,
+        setup: &Setup,
+        settings: &Settings<'_>,
+    ) -> Result<Self> {
         let fabrikam = world.pki().good("fabrikam", &["fabrikam.com"])?;
         let front_end = world.pki().good("fe", &["fe.contoso.com"])?;
         let gateway = Gateway::start(world, settings).await?;
-        let ejabberd = Ejabberd::start(world, "ejabberd", FABRIKAM, &[("fabrikam.com", &fabrikam)]).await?;
-        let bob = ejabberd.user("bob", "fabrikam.com").await?;
-        Ok(Self { gateway, ejabberd, bob, front_end })
+        let name = brand.to_string().to_lowercase();
+        let domains = [("fabrikam.com", &fabrikam)];
+        let server = XmppServer::start(world, brand, (&name, FABRIKAM), &domains, setup).await?;
+        let bob = server.user("bob", "fabrikam.com").await?;
+        Ok(Self { gateway, server, bob, front_end })
     }
 
     /// The front end listens and gives every request the answer of the rule.

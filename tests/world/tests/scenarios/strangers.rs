@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nuncio_world::World;
-use nuncio_world::ejabberd::Ejabberd;
 use nuncio_world::pki::{Flaw, Usage};
 use nuncio_world::world::{FABRIKAM, GATEWAY_XMPP, TAILSPIN};
 use nuncio_world::xmpp_peer::{XmppListener, XmppPeer};
+use nuncio_world::xmpp_server::XmppServer;
 use tokio::time::timeout;
 
 use super::scene::{ALICE, BOB, Scene, calls_with, check_message, check_request, takes_all};
@@ -59,7 +59,7 @@ pub(crate) async fn unlisted_partner_is_refused(world: World) -> Result<()> {
     ensure!(error.child("text").is_some_and(|text| !text.text.is_empty()), "{error}");
 
     let tailspin = world.pki().good("tailspin", &["tailspin.com"])?;
-    let second = Ejabberd::start(&world, "tailspin", TAILSPIN, &[("tailspin.com", &tailspin)]).await?;
+    let second = XmppServer::ejabberd(&world, "tailspin", TAILSPIN, &[("tailspin.com", &tailspin)]).await?;
     let mut dave = second.user("dave", "tailspin.com").await?;
     let id = dave.send_message(ALICE, "this must not cross").await?;
     let error = dave.next_message().await?;
@@ -84,7 +84,7 @@ pub(crate) async fn unlisted_partner_is_not_written_to(world: World) -> Result<(
     let attempt = timeout(Duration::ZERO, listener.accept(world.pki(), &tailspin, "tailspin.com")).await;
     ensure!(attempt.is_err(), "the gateway connected to a stranger");
     // And it was no accident: FABRIKAM is written to.
-    ensure!(scene.ejabberd.clients().ip() == FABRIKAM);
+    ensure!(scene.server.clients().ip() == FABRIKAM);
     let call = alice.send_message(ALICE, BOB, "this may cross").await?;
     ensure!(alice.final_answer(&call).await?.status() == Some(200));
     Ok(())

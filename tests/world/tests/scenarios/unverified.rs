@@ -12,7 +12,7 @@ use super::stage::{Stage, new_watcher, until_a_message};
 /// Before the SIP user has added the contact nothing of his crosses, and his request is kept; once she has, it is acted
 /// on, and he sees that she is there and no word of hers.
 pub(crate) async fn public_unverified_contact_waits_for_the_user(world: World) -> Result<()> {
-    let partners = vec![Partner { domain: "fabrikam.com", kind: "public-unverified" }];
+    let partners = vec![Partner { domain: "fabrikam.com", kind: "public-unverified", keys: "" }];
     let mut stage = Stage::set_with(&world, &Settings { partners, ..Settings::default() }).await?;
     let (front_end, bob) = (&stage.front_end, &mut stage.scene.bob);
     front_end.set_presence(ALICE, &[Tuple::open("secret-desk").show("dnd").note("for friends only")])?;

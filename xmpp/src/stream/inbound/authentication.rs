@@ -1,18 +1,18 @@
-//! SASL EXTERNAL as the responder (XEP-0178 §3), and the place of dialback.
+//! SASL EXTERNAL as the responder (XEP-0178 §3).
 
 use std::time::Instant;
 
 use super::{CERTIFICATE_REQUIRED, Inbound, Phase};
 use crate::conditions::StreamCondition;
+use crate::dialback::Pair;
 use crate::stream::evidence::{Cause, Fault, Step};
 use crate::stream::sasl::{EXTERNAL, Response, SaslCondition, read_response, write_failure};
-use crate::stream::screen::Pair;
 use crate::stream::words::element_name;
 use crate::xml::{Element, StartTag, ns};
 
 impl Inbound {
     pub(super) fn sasl(&mut self, element: &Element, now: Instant) {
-        if self.wire.step() == Step::StartTls {
+        if self.phase == Phase::Clear {
             return self.sasl_failed(SaslCondition::EncryptionRequired, now);
         }
         match element.name() {
@@ -41,28 +41,19 @@ impl Inbound {
         }
     }
 
-    /// Dialback has its place here: when it comes, a verified pair joins `pairs`. Until then a peer
-    /// that tries it instead of SASL EXTERNAL cannot get in.
-    pub(super) fn dialback(&mut self, element: &Element, now: Instant) {
-        let text = match self.phase {
-            Phase::Clear => "TLS is required.",
-            _ => CERTIFICATE_REQUIRED,
-        };
-        let condition = StreamCondition::PolicyViolation;
-        let fault = Fault::Unauthenticated(element_name(element));
-        let cause = self.unless_unproved(Cause::Fault { condition, fault });
-        self.fail(condition, Some(text), cause, now);
-    }
-
     fn auth(&mut self, auth: &Element, now: Instant) {
         if auth.attr("mechanism") != Some(EXTERNAL) {
             return self.sasl_failed(SaslCondition::InvalidMechanism, now);
         }
         if !self.external {
-            // It was not offered, and trying again will not change the certificate (XEP-0178 §3).
             let condition = SaslCondition::NotAuthorized;
+            // SASL-07: dialback may still do. It does not for ever: tries are counted.
+            if self.dialback_is_offered() {
+                return self.sasl_failed(condition, now);
+            }
+            // It was not offered, and trying again will not change the certificate (XEP-0178 §3).
             write_failure(&mut self.wire.out, condition, Some(CERTIFICATE_REQUIRED));
-            let cause = self.unless_unproved(Cause::SaslFailed { condition, text: None });
+            let cause = self.explain(Cause::SaslFailed { condition, text: None });
             return self.wire.give_up(cause, now);
         }
         match read_response(auth) {
@@ -88,7 +79,7 @@ impl Inbound {
             return self.fault(StreamCondition::PolicyViolation, None, Fault::Pipelined, now);
         }
         StartTag::open(&mut self.wire.out, "success").ns(ns::SASL).empty();
-        self.wire.restart();
+        self.restart();
         self.pairs.push(Pair { from, to });
         self.phase = Phase::Authenticated;
         self.wire.enter(Step::FinalHeader, now);
@@ -99,14 +90,12 @@ impl Inbound {
         self.failures = self.failures.saturating_add(1);
         // SASL-08.
         if self.failures > self.config.sasl_retries.clamp(2, 5) {
-            let cause = self.unless_unproved(Cause::SaslFailed { condition, text: None });
+            let cause = self.explain(Cause::SaslFailed { condition, text: None });
             let text = "Too many failures to authenticate.";
             return self.fail(StreamCondition::PolicyViolation, Some(text), cause, now);
         }
         let step = self.wire.step();
         self.wire.enter(step, now);
-        if self.phase == Phase::Secure && !self.external {
-            self.wire.wait_without_step_deadline();
-        }
+        self.settle();
     }
 }

@@ -4,13 +4,18 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 
+use super::dialback::Asking;
 use super::{Inbound, Phase};
 use crate::conditions::StreamCondition;
 use crate::jid::Domain;
 use crate::stanza::Attr;
 use crate::stream::Output;
 use crate::stream::evidence::{Fault, PeerText, Step};
+use crate::stream::wire::OurHeader;
 use crate::xml::StreamHeader;
+
+/// What a peer of XMPP 0.9 is told, which has no TLS, where it would need it.
+pub(super) const TOO_OLD: &str = "XMPP 1.0 is required: streams have to be encrypted here.";
 
 /// Stream error, text for the peer, and the rule.
 type Verdict<T> = Result<T, (StreamCondition, Option<&'static str>, Fault)>;
@@ -34,8 +39,9 @@ impl Inbound {
         self.lang = header.lang;
         (self.from, self.to) = (from, to);
         match (&self.from, &self.to) {
-            (Some(from), Some(to)) if !self.admitted => {
+            (Some(from), Some(to)) if self.terms.is_none() => {
                 let question = Output::AskPartner { from: from.clone(), to: to.clone() };
+                self.asking = Some(Asking::Header);
                 self.wire.enter(Step::Partner, now);
                 self.wire.emit(question);
             }
@@ -50,23 +56,31 @@ impl Inbound {
         }
         let id = self.ids.0.get(self.headers).cloned();
         self.headers += 1;
-        let from =
-            self.answer.from.as_ref().or_else(|| self.config.served.first()).map_or("", Domain::as_str);
-        let to = self.answer.to.as_ref().map(Domain::as_str);
-        self.wire.write_header(from, to, id.as_deref(), self.answer.version);
+        let from = self.answer.from.as_ref().or_else(|| self.config.served.first());
+        self.wire.write_header(OurHeader {
+            from: from.map_or("", Domain::as_str),
+            to: self.answer.to.as_ref().map(Domain::as_str),
+            id: id.as_deref(),
+            version: self.answer.version,
+            dialback: self.dialback_is_on(),
+        });
     }
 
     fn judge(&self, header: &StreamHeader) -> Verdict<(Option<Domain>, Option<Domain>)> {
         if let Err(condition) = header.check() {
             return Err((condition, None, Fault::Namespace));
         }
-        if !header.has_features() {
-            let text = "XMPP 1.0 is required: streams have to be encrypted here.";
-            return Err((StreamCondition::UnsupportedVersion, Some(text), Fault::Version));
+        let old = !header.has_features();
+        if old && (self.config.dialback.is_none() || self.phase != Phase::Clear) {
+            return Err((StreamCondition::UnsupportedVersion, Some(TOO_OLD), Fault::Version));
         }
-        let to = self.judge_to(header.to.as_ref())?;
+        // Who speaks to whom may come with the dialback key only (RFC 3920 §8.3).
+        let to = match header.to.as_deref() {
+            None | Some("") if old => None,
+            _ => Some(self.judge_to(header.to.as_ref())?),
+        };
         let from = self.judge_from(header.from.as_ref())?;
-        Ok((from, Some(to)))
+        Ok((from, to))
     }
 
     fn judge_to(&self, sent: Option<&CompactString>) -> Verdict<Domain> {

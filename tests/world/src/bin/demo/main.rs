@@ -7,7 +7,6 @@ use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use nuncio_world::ejabberd::Ejabberd;
 use nuncio_world::front_end::{self, Decision, FrontEnd};
 use nuncio_world::gateway::{self, Gateway, Partner, Settings};
 use nuncio_world::sandbox::{self, Sandbox};
@@ -16,6 +15,7 @@ use nuncio_world::sip_agent::SipConnection;
 use nuncio_world::world::{FABRIKAM, GATEWAY_SIP, GATEWAY_XMPP};
 use nuncio_world::xmpp_client::XmppClient;
 use nuncio_world::xmpp_peer::XmppPeer;
+use nuncio_world::xmpp_server::{Brand, XmppServer};
 use nuncio_world::{World, runner};
 
 const ALICE: &str = "alice@contoso.com";
@@ -24,7 +24,7 @@ const DAVE: &str = "dave@litware.com";
 
 fn main() -> ExitCode {
     if sandbox::inside() {
-        return runner::run_inside(demonstrate);
+        return runner::run_inside(Brand::Ejabberd, demonstrate);
     }
     match enter() {
         Ok(never) => match never {},
@@ -68,7 +68,7 @@ async fn demonstrate(world: World) -> Result<()> {
 struct Cast {
     gateway: Gateway,
     /// Keeps fabrikam.com and litware.com alive.
-    _ejabberd: Ejabberd,
+    _ejabberd: XmppServer,
     bob: XmppClient,
     /// Of a partner whose users are not trusted before they are added.
     dave: XmppClient,
@@ -82,14 +82,14 @@ impl Cast {
         let fabrikam = world.pki().good("fabrikam", &["fabrikam.com"])?;
         let litware = world.pki().good("litware", &["litware.com"])?;
         let domains = [("fabrikam.com", &fabrikam), ("litware.com", &litware)];
-        let ejabberd = Ejabberd::start(world, "ejabberd", FABRIKAM, &domains).await?;
+        let ejabberd = XmppServer::ejabberd(world, "ejabberd", FABRIKAM, &domains).await?;
         screen.done(&format!("ejabberd for fabrikam.com and litware.com on {FABRIKAM}"));
         let bob = ejabberd.user("bob", "fabrikam.com").await?;
         let dave = ejabberd.user("dave", "litware.com").await?;
         screen.done(&format!("{} and {} are logged in there", bob.jid(), dave.jid()));
         let partners = vec![
-            Partner { domain: "fabrikam.com", kind: "federated" },
-            Partner { domain: "litware.com", kind: "public-unverified" },
+            Partner::federated("fabrikam.com"),
+            Partner { domain: "litware.com", kind: "public-unverified", keys: "" },
         ];
         let gateway = Gateway::start(world, &Settings { partners, ..Settings::default() }).await?;
         screen.done(&format!("nuncio for contoso.com: SIP on {GATEWAY_SIP}, XMPP on {GATEWAY_XMPP}"));

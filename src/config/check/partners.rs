@@ -1,0 +1,182 @@
+//! Partners: whose domains they are, and whether what is set for one goes together.
+
+use std::collections::HashMap;
+
+use nuncio_xmpp::{Methods, Negotiation, NegotiationRules, Verdict};
+
+use super::super::Domain;
+use super::super::federation::combination;
+use super::super::file::{PartnerSection, Root};
+use super::super::pem::Holds;
+use super::super::problem::Severity;
+use super::super::read::Sections;
+use super::super::source::{Part, PlaceId};
+use super::super::value::PartnerType;
+use super::{Checker, Served, elements, partner_label};
+
+impl Checker<'_> {
+    pub(super) fn partners(&mut self, root: &Root, served: &Served) {
+        let Some(Sections(partners)) = &root.partners.value else { return };
+        let rules = root.xmpp.value.as_ref().and_then(|xmpp| xmpp.negotiation_rules.value);
+        let mut known: HashMap<&Domain, (usize, Option<PlaceId>)> = HashMap::new();
+        for (index, partner) in partners.iter().enumerate() {
+            let partner = &partner.value;
+            let label = partner_label(partner, index);
+            self.domains_of(partner, &label, index, served, &mut known);
+            if let Some(rules) = partner.negotiation_rules.value.or(rules) {
+                self.negotiation(partner, &label, rules);
+            }
+            self.proof(partner, &label);
+        }
+    }
+
+    fn domains_of<'a>(
+        &mut self,
+        partner: &'a PartnerSection,
+        label: &str,
+        index: usize,
+        served: &Served,
+        known: &mut HashMap<&'a Domain, (usize, Option<PlaceId>)>,
+    ) {
+        let primary = partner.domain.value.iter().map(|domain| ("domain", domain, partner.domain.place));
+        let additional = partner.additional_domains.value.iter().flatten();
+        let additional = additional.map(|domain| ("additional_domains", &domain.value, domain.place));
+        for (key, domain, place) in primary.chain(additional) {
+            let shown = domain.to_unicode();
+            if let Some(served) = served.domains.get(domain) {
+                let served = self.places.name(*served);
+                self.error(
+                    place,
+                    format!(
+                        "{label} {key}: {shown} is served by this gateway itself ([sip] domains, {served}); \
+                         a partner's domain is somebody else's"
+                    ),
+                );
+            } else if let Some((owner, first)) = known.get(domain) {
+                let first = self.places.name(*first);
+                let whose = if *owner == index { "this partner" } else { "another partner" };
+                self.error(
+                    place,
+                    format!(
+                        "{label} {key}: {shown} belongs to {whose} already, at {first}; list each domain once"
+                    ),
+                );
+            } else {
+                known.insert(domain, (index, place));
+            }
+        }
+    }
+
+    /// Which ways to authenticate are left, and whether they go with his trust level.
+    fn negotiation(&mut self, partner: &PartnerSection, label: &str, rules: NegotiationRules) {
+        let (Some(tls), Some(sasl), Some(dialback)) =
+            (partner.tls.value, partner.sasl.value, partner.dialback.value)
+        else {
+            return;
+        };
+        let negotiation = Negotiation { tls, sasl, dialback };
+        // Where the administrator wrote something that makes it what it is.
+        let written = [partner.sasl.place, partner.tls.place, partner.dialback.place];
+        let place = written.into_iter().flatten().next().or(partner.domain.place);
+        let shown = combination(negotiation);
+        let methods = match negotiation.verdict(rules) {
+            Verdict::Clean(methods) => methods,
+            Verdict::Warned(methods, reason) => {
+                // The defaults are such a combination: they are no decision to warn about.
+                if written.iter().any(Option::is_some) {
+                    let (letters, ways) = (methods, methods.in_words());
+                    self.warning(
+                        place,
+                        format!("{label} {shown}: {reason}; what can result is {letters}: {ways}"),
+                    );
+                }
+                methods
+            }
+            Verdict::Refused(reason) => {
+                let compat = negotiation.verdict(NegotiationRules::Compat);
+                let otherwise = if compat.loads() {
+                    let ways = compat.methods().in_words();
+                    format!("; with negotiation_rules = \"compat\" it would mean: {ways}")
+                } else {
+                    String::new()
+                };
+                self.error(place, format!("{label} {shown} cannot be used: {reason}{otherwise}"));
+                return;
+            }
+        };
+        self.spoofable(partner, label, methods, place);
+    }
+
+    fn spoofable(&mut self, partner: &PartnerSection, label: &str, methods: Methods, place: Option<PlaceId>) {
+        let (Some(kind), Some(accepted)) = (partner.partner_type.value, partner.accept_spoofable.value)
+        else {
+            return;
+        };
+        let needed = kind == PartnerType::Federated && methods.dialback_tcp;
+        if needed && !accepted {
+            self.error(
+                place,
+                format!(
+                    "{label} type: \"{kind}\" means trusted like our own users, and by dialback over plain TCP, which tls, \
+                     sasl and dialback leave open, whoever controls the network or DNS can pose as this partner; set \
+                     tls = \"required\", or another type, or accept_spoofable = true if that risk is to be taken"
+                ),
+            );
+        } else if accepted && !needed && partner.accept_spoofable.place.is_some() {
+            let why = if methods.dialback_tcp {
+                format!("a \"{kind}\" partner is not trusted that much anyway")
+            } else {
+                "dialback over plain TCP is not open to this partner".to_owned()
+            };
+            self.warning(
+                partner.accept_spoofable.place,
+                format!("{label} accept_spoofable: has nothing to accept, {why}; remove it"),
+            );
+        }
+    }
+
+    /// What his certificates are held against.
+    fn proof(&mut self, partner: &PartnerSection, label: &str) {
+        self.no_repeats(&format!("{label} pins"), &partner.pins);
+        let pins = elements(&partner.pins).count();
+        if partner.pins_replace_roots.value == Some(true) && partner.pins.place.is_none() {
+            self.error(
+                partner.pins_replace_roots.place,
+                format!("{label} pins_replace_roots: there are no pins, so that nothing would be believed; list pins"),
+            );
+        }
+        if pins == 1 && partner.pins.sound {
+            self.warning(
+                partner.pins.place,
+                format!(
+                    "{label} pins: there is only one, and the federation ends when the partner changes his key; add the \
+                     key that he keeps in reserve"
+                ),
+            );
+        }
+        let only_tls =
+            [("roots", partner.roots.place), ("pins", partner.pins.place), ("crls", partner.crls.place)];
+        if partner.tls.value == Some(nuncio_xmpp::TlsUse::NotSupported) {
+            for (key, place) in only_tls.into_iter().filter(|(_, place)| place.is_some()) {
+                self.warning(
+                    place,
+                    format!("{label} {key}: says nothing here, without TLS there are no certificates"),
+                );
+            }
+        }
+    }
+
+    /// Whether the files a partner names hold what they should.
+    pub(super) fn partner_files(&mut self, root: &Root) {
+        for (index, partner) in root.partners.value.iter().flat_map(|list| &list.0).enumerate() {
+            let partner = &partner.value;
+            let label = partner_label(partner, index);
+            self.file(&format!("{label} roots"), &partner.roots, Holds::Roots);
+            self.file(&format!("{label} crls"), &partner.crls, Holds::Crls);
+        }
+    }
+
+    fn warning(&mut self, place: Option<PlaceId>, text: String) {
+        self.problems.push(self.places.problem(Severity::Warning, place, Part::Value, text));
+    }
+}

@@ -1,0 +1,136 @@
+//! How streams with each partner are made: what may be negotiated, where he is found, what his certificates are held
+//! against. Read when a stream is opened or accepted, never for a message.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
+
+use super::Gateway;
+use super::pairs::Remote;
+use crate::config::HostPort;
+use crate::tls::Proof;
+
+/// What holds for the streams with one partner.
+#[derive(Debug)]
+pub struct PartnerStreams {
+    /// His primary domain, which names him.
+    pub partner: CompactString,
+    /// What may be negotiated, by which rules.
+    pub negotiation: Negotiation,
+    pub rules: NegotiationRules,
+    /// Whether silence on his streams is looked into.
+    pub keep_alive: bool,
+    /// Most inbound streams of all his domains at a time.
+    pub connection_limit: usize,
+    /// Where to connect instead of asking DNS.
+    pub proxy: Option<HostPort>,
+    /// What his certificates are held against.
+    pub proof: Proof,
+}
+
+impl PartnerStreams {
+    /// What holds for a partner of whom nothing is said.
+    pub fn new(partner: &str, connection_limit: usize) -> Self {
+        Self {
+            partner: partner.into(),
+            negotiation: Negotiation::default(),
+            rules: NegotiationRules::default(),
+            keep_alive: true,
+            connection_limit,
+            proxy: None,
+            proof: Proof::default(),
+        }
+    }
+
+    /// The ways to authenticate his streams.
+    pub fn methods(&self) -> Methods {
+        self.negotiation.verdict(self.rules).methods()
+    }
+}
+
+/// The partners by each of their domains, normalised.
+#[derive(Debug, Default)]
+pub struct Federation {
+    by_domain: HashMap<CompactString, Arc<PartnerStreams>>,
+}
+
+impl Federation {
+    /// Each partner with all his domains.
+    pub fn new(partners: impl IntoIterator<Item = (PartnerStreams, Vec<CompactString>)>) -> Self {
+        let mut by_domain = HashMap::new();
+        for (partner, domains) in partners {
+            let partner = Arc::new(partner);
+            by_domain.extend(domains.into_iter().map(|domain| (domain, Arc::clone(&partner))));
+        }
+        Self { by_domain }
+    }
+}
+
+/// The place of an inbound stream among those of its partner; given back when it is dropped.
+#[derive(Debug)]
+pub struct StreamPlace(Arc<Remote>);
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.0.leave_stream();
+    }
+}
+
+impl Gateway {
+    /// What holds for streams with this domain. Whether it is a partner at all, the policy says.
+    pub fn partner_streams(&self, domain: &str) -> Arc<PartnerStreams> {
+        let known = self.federation.load().by_domain.get(domain).cloned();
+        known.unwrap_or_else(|| Arc::new(PartnerStreams::new(domain, self.settings.streams_per_domain)))
+    }
+
+    /// Puts other settings of partners in force, for streams from now on.
+    pub fn set_federation(&self, federation: Federation) {
+        self.federation.store(Arc::new(federation));
+    }
+
+    /// Counts an inbound stream of a remote domain, for as long as the place is kept. `None`: it is one too many.
+    pub fn stream_established(&self, remote: &str) -> Option<StreamPlace> {
+        let streams = self.partner_streams(remote);
+        let counter = self.remote(&streams.partner);
+        counter.enter_stream(streams.connection_limit).then(|| StreamPlace(counter))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::gateway_of;
+    use super::*;
+
+    fn two_domains(limit: usize) -> Gateway {
+        let gateway = gateway_of("contoso.example", "fabrikam.example");
+        let partner = PartnerStreams { keep_alive: false, ..PartnerStreams::new("fabrikam.example", limit) };
+        let domains = vec!["fabrikam.example".into(), "it.fabrikam.example".into()];
+        gateway.set_federation(Federation::new([(partner, domains)]));
+        gateway
+    }
+
+    #[test]
+    fn each_domain_of_a_partner_has_his_settings_and_others_the_defaults() {
+        let gateway = two_domains(3);
+        for domain in ["fabrikam.example", "it.fabrikam.example"] {
+            assert!(!gateway.partner_streams(domain).keep_alive, "{domain}");
+        }
+        let other = gateway.partner_streams("wingtip.example");
+        assert!(other.keep_alive && other.negotiation == Negotiation::default() && other.proof.is_plain());
+        assert_eq!(other.methods().to_string(), "S");
+    }
+
+    #[test]
+    fn the_streams_of_all_his_domains_count_together_up_to_his_limit() {
+        let gateway = two_domains(2);
+        let first = gateway.stream_established("fabrikam.example");
+        let second = gateway.stream_established("it.fabrikam.example");
+        assert!(first.is_some() && second.is_some());
+        assert!(gateway.stream_established("fabrikam.example").is_none(), "one past the limit");
+        assert_eq!(gateway.holdings().streams, 2);
+        drop(first);
+        assert!(gateway.stream_established("it.fabrikam.example").is_some());
+    }
+}

@@ -1,0 +1,271 @@
+//! Every way in which a real server may negotiate with the gateway, in both directions.
+//!
+//! Each line of the [table](table) has a partner domain of its own for each direction, so that no stream of one serves the
+//! other. How a stream was authenticated is the other server's word; why one was refused is the gateway's.
+
+mod page;
+mod table;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use nuncio_world::World;
+use nuncio_world::dns::Changes;
+use nuncio_world::gateway::{Gateway, Partner, Settings};
+use nuncio_world::pki::Credential;
+use nuncio_world::sip_agent::{SipConnection, SipServer};
+use nuncio_world::sip_text::SipMessage;
+use nuncio_world::within;
+use nuncio_world::witness::{Method, Way};
+use nuncio_world::xmpp_client::XmppClient;
+use nuncio_world::xmpp_server::{SERVERS, XmppServer};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::scene::{FRONT_END_SIP, calls_with, check_message, check_request, takes_all};
+use page::Line;
+use table::{Certificate, Expected, Row, Stance, TABLE};
+
+const OURS: &str = "contoso.com";
+const TEXT: &str = "does this arrive?";
+
+/// Which way a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    ToServer,
+    FromServer,
+}
+
+/// One direction of one line.
+struct Trial {
+    row: Row,
+    direction: Direction,
+    /// The partner domain.
+    domain: String,
+    /// The SIP user.
+    user: String,
+}
+
+impl Trial {
+    fn expected(&self) -> Expected {
+        match self.direction {
+            Direction::ToServer => self.row.to_server,
+            Direction::FromServer => self.row.from_server,
+        }
+    }
+}
+
+/// What came of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Observed {
+    By(Method),
+    Refused(String),
+}
+
+/// A trial with everybody who takes part.
+struct Cast {
+    trial: Trial,
+    gateway_log: Arc<nuncio_world::process::Log>,
+    server: Arc<XmppServer>,
+    bob: XmppClient,
+    calls: SipConnection,
+    requests: mpsc::UnboundedReceiver<SipMessage>,
+}
+
+/// The lines of the world's server.
+pub(crate) async fn matrix(world: World) -> Result<()> {
+    let brand = world.brand();
+    let rows: Vec<Row> = TABLE.iter().filter(|row| row.brands.contains(&brand)).copied().collect();
+    let trials: Vec<Trial> = rows.iter().enumerate().flat_map(|(number, row)| trials(number, *row)).collect();
+    let mut houses = Houses::new();
+    for row in &rows {
+        let next = u8::try_from(houses.len() + 1)?;
+        houses.entry(row.stance).or_insert_with(|| IpAddr::from([127, 0, 1, next]));
+    }
+    let mut zone = String::new();
+    for trial in &trials {
+        let (domain, address) = (&trial.domain, houses[&trial.row.stance]);
+        zone += &format!("host-record=xmpp.{domain},{address}\n");
+        zone += &format!("srv-host=_xmpp-server._tcp.{domain},xmpp.{domain},{SERVERS},0,0\n");
+    }
+    world.change_dns(Changes { more: &zone, ..Changes::default() }).await?;
+
+    let mut gateway = start_gateway(&world, &trials).await?;
+    let servers = start_servers(&world, &trials, &houses).await?;
+    let mut version = String::new();
+    let front_end = world.pki().good("fe", &["fe.contoso.com"])?;
+    let mut doors = BTreeMap::new();
+    let mut casts = Vec::new();
+    for trial in trials {
+        let server = Arc::clone(&servers[&trial.row.stance]);
+        let mut bob = server.user("bob", &trial.domain).await?;
+        version = format!("{brand} {}", bob.server_version().await?.1);
+        let (door, requests) = mpsc::unbounded_channel();
+        doors.insert(format!("sip:{}", trial.user), door);
+        let calls = calls_with(&world, Some(&front_end)).await?;
+        casts.push(Cast { trial, gateway_log: gateway.log(), server, bob, calls, requests });
+    }
+    let _front_end = SipServer::listen(world.pki(), &front_end, FRONT_END_SIP, move |request| {
+        let to = request.address("To").unwrap_or_default();
+        if let Some(door) = doors.get(to) {
+            door.send(request.clone()).ok();
+        }
+        takes_all(request)
+    })
+    .await?;
+
+    let mut playing = JoinSet::new();
+    for (number, cast) in casts.into_iter().enumerate() {
+        playing.spawn(async move { (number, play(cast).await) });
+    }
+    let mut outcomes = BTreeMap::new();
+    let mut wrong = Vec::new();
+    while let Some(played) = playing.join_next().await {
+        let (number, outcome) = played?;
+        match outcome {
+            Ok((cast, observed)) => _ = outcomes.insert(number, (cast, observed)),
+            Err(error) => wrong.push(format!("{error:#}")),
+        }
+    }
+    ensure!(wrong.is_empty(), "{} are not as expected:\n{}", wrong.len(), wrong.join("\n"));
+    let mut results = Vec::new();
+    for (cast, observed) in outcomes.into_values() {
+        results.push(observed.clone());
+        cast.nothing_more(&observed).await?;
+    }
+    gateway.still_runs()?;
+    let lines: Vec<Line<'_>> =
+        rows.iter().zip(results.chunks(2)).map(|(row, results)| Line { row, results }).collect();
+    page::compare(&brand.to_string(), &version, &lines)
+}
+
+fn trials(number: usize, row: Row) -> [Trial; 2] {
+    let trial = |direction, word: &str| {
+        let domain = format!("{word}-{number}.example");
+        Trial { row, direction, domain, user: format!("{word}-{number}@{OURS}") }
+    };
+    [trial(Direction::ToServer, "to"), trial(Direction::FromServer, "from")]
+}
+
+async fn start_gateway(world: &World, trials: &[Trial]) -> Result<Gateway> {
+    let keys: Vec<String> = trials.iter().map(|trial| trial.row.entry.keys()).collect();
+    let partners = trials
+        .iter()
+        .zip(&keys)
+        .map(|(trial, keys)| Partner { domain: &trial.domain, kind: "federated", keys })
+        .collect();
+    // Everybody comes from the same address at the same time, and a refusal need not take long.
+    let limits = "xmpp.hold = \"4s\"\nxmpp.establishment = \"5s\"\nxmpp.unauthenticated_per_address = 256\n\
+                  sip.unauthenticated_per_address = 256";
+    Gateway::start(world, &Settings { partners, limits, log_level: "info,nuncio::xmpp_frontend=debug" }).await
+}
+
+/// Where the servers are.
+type Houses = BTreeMap<Stance, IpAddr>;
+type Servers = BTreeMap<Stance, Arc<XmppServer>>;
+
+async fn start_servers(world: &World, trials: &[Trial], houses: &Houses) -> Result<Servers> {
+    let mut starting = JoinSet::new();
+    let brand = world.brand();
+    for (&stance, &address) in houses {
+        let mut domains: Vec<(String, Credential)> = Vec::new();
+        for trial in trials.iter().filter(|trial| trial.row.stance == stance) {
+            let (domain, certificate) = (&trial.domain, trial.row.certificate);
+            let elsewhere = format!("not-{domain}");
+            let name = if certificate == Certificate::WrongName { &elsewhere } else { domain };
+            let (usage, flaw) = (certificate.usage(), certificate.flaw());
+            domains.push((domain.clone(), world.pki().issue(domain, &[name], usage, flaw)?));
+        }
+        let world = world.clone();
+        starting.spawn(async move {
+            let domains: Vec<(&str, &Credential)> =
+                domains.iter().map(|(domain, credential)| (domain.as_str(), credential)).collect();
+            let name = format!("{brand}-{stance:?}").to_lowercase();
+            let server =
+                XmppServer::start(&world, brand, (&name, address), &domains, &stance.setup()).await?;
+            anyhow::Ok((stance, Arc::new(server)))
+        });
+    }
+    let mut servers = BTreeMap::new();
+    while let Some(started) = starting.join_next().await {
+        let (stance, server) = started??;
+        servers.insert(stance, server);
+    }
+    Ok(servers)
+}
+
+/// Sends the message of a trial, and finds out what came of it.
+async fn play(mut cast: Cast) -> Result<(Cast, Observed)> {
+    let observed = match cast.trial.direction {
+        Direction::ToServer => cast.sip_user_writes().await,
+        Direction::FromServer => cast.contact_writes().await,
+    };
+    let Trial { row, direction, domain, .. } = &cast.trial;
+    let observed = observed.with_context(|| format!("{domain} {direction:?} {row:?}"))?;
+    let as_expected = match (&observed, cast.trial.expected()) {
+        (Observed::By(method), Expected::By(expected)) => *method == expected,
+        (Observed::Refused(why), Expected::Refused(expected)) => why.contains(expected),
+        _ => false,
+    };
+    ensure!(as_expected, "{domain} {direction:?}: {observed:?} but {row:?}");
+    Ok((cast, observed))
+}
+
+impl Cast {
+    async fn sip_user_writes(&mut self) -> Result<Observed> {
+        let bob = format!("bob@{}", self.trial.domain);
+        let call = self.calls.send_message(&self.trial.user, &bob, TEXT).await?;
+        let answer = self.calls.final_answer(&call).await?;
+        if answer.status() == Some(200) {
+            check_message(&self.bob.next_message().await?, &self.trial.user, &bob, TEXT)?;
+            return Ok(Observed::By(self.server.authenticated(self.way()).await?));
+        }
+        let domain = self.trial.domain.as_str();
+        Ok(Observed::Refused(self.gateway_log.line_with(&[domain, "no stream to partner"]).await?))
+    }
+
+    async fn contact_writes(&mut self) -> Result<Observed> {
+        self.bob.send_message(&self.trial.user, TEXT).await?;
+        let (refused, why) = match self.trial.expected() {
+            Expected::By(_) => (false, ""),
+            Expected::Refused(why) => (true, why),
+        };
+        let (log, domain) = (Arc::clone(&self.gateway_log), self.trial.domain.clone());
+        let texts = [domain.as_str(), why];
+        tokio::select! {
+            request = within("the message at the front end", self.requests.recv()) => {
+                let request = request?.context("the front end has ended")?;
+                check_request(&request, &format!("bob@{}", self.trial.domain), &self.trial.user, TEXT)?;
+                Ok(Observed::By(self.server.authenticated(self.way()).await?))
+            }
+            says = log.line_with(&texts), if refused => Ok(Observed::Refused(says?)),
+        }
+    }
+
+    /// Whatever came of it, that was all.
+    async fn nothing_more(mut self, observed: &Observed) -> Result<()> {
+        let domain = &self.trial.domain;
+        ensure!(
+            self.requests.try_recv().is_err(),
+            "{domain}: more than one message, or one that was refused"
+        );
+        let more = self.bob.stanzas_before_ping("end").await?;
+        let crossed = more.iter().any(|stanza| stanza.body().is_some() && stanza.condition().is_none());
+        ensure!(!crossed, "{domain}: more than one message, or one that was refused: {more:?}");
+        if let Observed::Refused(_) = observed {
+            let method = self.server.has_authenticated(self.way());
+            ensure!(method.is_none(), "{domain}: a stream by {method:?} all the same");
+        }
+        Ok(())
+    }
+
+    fn way(&self) -> Way<'_> {
+        let domain = &self.trial.domain;
+        match self.trial.direction {
+            Direction::ToServer => Way { from: OURS, to: domain, outbound: false },
+            Direction::FromServer => Way { from: domain, to: OURS, outbound: true },
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The matrix as data: which server, set up how, with which certificate, under which partner entry; and what is to come of
+//! a message in each direction.
+
+use std::fmt;
+
+use nuncio_world::pki::{Flaw, Usage};
+use nuncio_world::witness::Method;
+use nuncio_world::xmpp_server::{Brand, Setup, Tls};
+
+use Brand::{Ejabberd, Prosody};
+use Certificate::{Expired, SelfSigned, ServerAuthOnly, Valid, WrongName};
+use Expected::{By, Refused};
+use Method::External;
+use Stance::{Acks, Bidi, CertificatesOnly, Everything};
+
+/// How a server is set up for other servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stance {
+    /// TLS and a certificate, or nothing.
+    CertificatesOnly,
+    /// Whatever the other server can.
+    Everything,
+    /// TLS and a certificate, or nothing; streams both ways.
+    Bidi,
+    /// TLS and a certificate, or nothing; stream management.
+    Acks,
+}
+
+impl Stance {
+    pub(super) fn setup(self) -> Setup {
+        let certificates = Setup { tls: Tls::Required, dialback: false, ..Setup::default() };
+        let everything = Setup { tls: Tls::Optional, dialback: true, ..certificates };
+        match self {
+            Self::CertificatesOnly => certificates,
+            Self::Everything => everything,
+            Self::Bidi => Setup { bidi: true, ..certificates },
+            Self::Acks => Setup { acks: true, ..certificates },
+        }
+    }
+}
+
+impl fmt::Display for Stance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::CertificatesOnly => "TLS required, EXTERNAL",
+            Self::Everything => "TLS optional, EXTERNAL, dialback",
+            Self::Bidi => "TLS required, EXTERNAL; `s2s_bidi`",
+            Self::Acks => "TLS required, EXTERNAL; `smacks`",
+        })
+    }
+}
+
+/// The server's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Certificate {
+    Valid,
+    ServerAuthOnly,
+    SelfSigned,
+    Expired,
+    WrongName,
+}
+
+impl Certificate {
+    pub(super) fn usage(self) -> Usage {
+        if self == ServerAuthOnly { Usage::ServerOnly } else { Usage::Both }
+    }
+
+    pub(super) fn flaw(self) -> Flaw {
+        match self {
+            Valid | ServerAuthOnly | WrongName => Flaw::None,
+            SelfSigned => Flaw::SelfSigned,
+            Expired => Flaw::Expired,
+        }
+    }
+}
+
+impl fmt::Display for Certificate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Valid => "valid",
+            ServerAuthOnly => "serverAuth only",
+            SelfSigned => "self-signed",
+            Expired => "expired",
+            WrongName => "wrong name",
+        })
+    }
+}
+
+/// What the gateway's partner entry says: TLS and SASL by the first letter (required, optional, not-supported).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    tls: char,
+    sasl: char,
+    dialback: bool,
+    compat: bool,
+}
+
+impl Entry {
+    /// Its lines in the configuration.
+    pub(super) fn keys(self) -> String {
+        let Self { tls, sasl, dialback, compat } = self;
+        let (tls_word, sasl_word) = (word(tls), word(sasl));
+        let mut keys = format!("tls = \"{tls_word}\"\nsasl = \"{sasl_word}\"\ndialback = {dialback}\n");
+        if compat {
+            keys += "negotiation_rules = \"compat\"\n";
+        }
+        // Everybody here is federated.
+        if dialback && tls != 'R' && (compat || sasl != 'R') {
+            keys += "accept_spoofable = true\n";
+        }
+        keys
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tls, sasl, dialback, compat } = *self;
+        let dialback = if dialback { "on" } else { "off" };
+        write!(formatter, "{}, {}, {dialback}", word(tls), word(sasl))?;
+        if compat { formatter.write_str(" (compat)") } else { Ok(()) }
+    }
+}
+
+fn word(letter: char) -> &'static str {
+    match letter {
+        'R' => "required",
+        'O' => "optional",
+        _ => "not-supported",
+    }
+}
+
+/// What is to become of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// It arrives, over a stream that was authenticated like this.
+    By(Method),
+    /// It does not, and the gateway's log says this about it.
+    Refused(&'static str),
+}
+
+/// One line of the matrix: two tests, one in each direction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    pub(super) brands: &'static [Brand],
+    pub(super) stance: Stance,
+    pub(super) certificate: Certificate,
+    pub(super) entry: Entry,
+    /// From a SIP user to the server's user.
+    pub(super) to_server: Expected,
+    /// From the server's user to a SIP user.
+    pub(super) from_server: Expected,
+}
+
+const fn on(tls: char, sasl: char) -> Entry {
+    Entry { tls, sasl, dialback: true, compat: false }
+}
+
+const fn off(tls: char, sasl: char) -> Entry {
+    Entry { tls, sasl, dialback: false, compat: false }
+}
+
+const fn compat(tls: char, sasl: char) -> Entry {
+    Entry { tls, sasl, dialback: true, compat: true }
+}
+
+const S: Expected = By(External);
+const SELF_SIGNED: Expected = Refused("is self-signed");
+const EXPIRED: Expected = Refused("expired on 2021-01-01");
+const OTHER_NAME: Expected = Refused("is valid but not for");
+
+const BOTH: &[Brand] = &[Ejabberd, Prosody];
+const PROSODY: &[Brand] = &[Prosody];
+
+const fn row(
+    brands: &'static [Brand],
+    stance: Stance,
+    certificate: Certificate,
+    entry: Entry,
+    to_server: Expected,
+    from_server: Expected,
+) -> Row {
+    Row { brands, stance, certificate, entry, to_server, from_server }
+}
+
+/// The whole matrix.
+#[rustfmt::skip]
+pub(super) const TABLE: &[Row] = &[
+    // Every entry that can be loaded, with a server that can do everything.
+    row(BOTH, Everything, Valid, off('R', 'R'), S, S),
+    row(BOTH, Everything, Valid, on ('R', 'R'), S, S),
+    row(BOTH, Everything, Valid, off('O', 'R'), S, S),
+    row(BOTH, Everything, Valid, on ('O', 'R'), S, S),
+    row(BOTH, Everything, Valid, off('R', 'O'), S, S),
+    row(BOTH, Everything, Valid, on ('R', 'O'), S, S),
+    row(BOTH, Everything, Valid, off('O', 'O'), S, S),
+    row(BOTH, Everything, Valid, on ('O', 'O'), S, S),
+    row(BOTH, Everything, Valid, compat('O', 'R'), S, S),
+    // What its certificate is good for.
+    row(BOTH, CertificatesOnly, ServerAuthOnly, off('R', 'R'), S, S),
+    row(BOTH, CertificatesOnly, SelfSigned, off('R', 'R'), SELF_SIGNED, SELF_SIGNED),
+    row(BOTH, CertificatesOnly, Expired,    off('R', 'R'), EXPIRED, EXPIRED),
+    row(BOTH, CertificatesOnly, WrongName,  off('R', 'R'), OTHER_NAME, OTHER_NAME),
+    row(BOTH, Everything, ServerAuthOnly, on ('R', 'O'), S, S),
+    // It can do less than we ask for.
+    row(BOTH, CertificatesOnly, Valid, off('R', 'R'), S, S),
+    row(BOTH, CertificatesOnly, Valid, on ('O', 'O'), S, S),
+    // What Prosody has besides.
+    row(PROSODY, Bidi, Valid, off('R', 'R'), S, S),
+    row(PROSODY, Acks, Valid, off('R', 'R'), S, S),
+];

@@ -1,0 +1,70 @@
+//! What a partner's entry allows on one stream.
+
+use super::Method;
+use crate::negotiation::{Methods, Negotiation, NegotiationRules, SaslUse, TlsUse};
+
+/// What the entry of a partner allows on a stream with it. A stream whose method is not among `methods` never carries
+/// a stanza.
+///
+/// *Optional* means used whenever both sides can, so a weaker way is taken only where the stronger one did not come
+/// about for want of the peer's offer, or of a certificate, and only if the weaker one is among `methods`:
+///
+/// * STARTTLS is tried even if it is not offered, for the offer may have been taken away on its way (RFC 7590 §3.1). If
+///   it was neither offered nor taken, and dialback over plain TCP is allowed, the evidence advises
+///   [`Retry::WithoutStartTls`](super::Retry::WithoutStartTls). A handshake that failed is never followed by plain text.
+/// * SASL EXTERNAL that is not offered, or that the peer refuses, is followed by dialback over TLS where that is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What the entry says.
+    pub negotiation: Negotiation,
+    /// What follows from it, by the rules in force.
+    pub methods: Methods,
+    /// The partner proved its domain by certificate before. Dialback alone is then refused (SEC-11): on a stream where
+    /// the partner's certificate does not prove its domain again. To be cleared when an administrator says so, and when
+    /// the entry does not allow EXTERNAL any more.
+    pub external_proved: bool,
+}
+
+impl Terms {
+    /// TLS and SASL EXTERNAL, nothing else.
+    pub const CERTIFICATES: Self = Self {
+        negotiation: Negotiation { tls: TlsUse::Required, sasl: SaslUse::Required, dialback: false },
+        methods: Methods { external: true, dialback_tls: false, dialback_tcp: false },
+        external_proved: false,
+    };
+
+    /// What an entry allows by these rules; nothing if it is one that is refused.
+    pub const fn new(negotiation: Negotiation, rules: NegotiationRules) -> Self {
+        Self { negotiation, methods: negotiation.verdict(rules).methods(), external_proved: false }
+    }
+
+    /// Whether a stream authenticated this way may carry stanzas.
+    pub const fn allow(&self, method: Method) -> bool {
+        match method {
+            Method::SaslExternal => self.methods.external,
+            Method::DialbackTls => self.methods.dialback_tls,
+            Method::DialbackTcp => self.methods.dialback_tcp,
+        }
+    }
+
+    pub(super) const fn tls(&self) -> bool {
+        !matches!(self.negotiation.tls, TlsUse::NotSupported)
+    }
+
+    /// Whether the stream may go on without TLS.
+    pub(super) const fn clear(&self) -> bool {
+        self.methods.dialback_tcp && !self.external_proved
+    }
+
+    /// Whether dialback may authenticate under TLS; `certified`: the certificate proves the domain.
+    pub(super) const fn dialback_over_tls(&self, certified: bool) -> bool {
+        self.methods.dialback_tls && (certified || !self.external_proved)
+    }
+}
+
+/// Certificates only.
+impl Default for Terms {
+    fn default() -> Self {
+        Self::CERTIFICATES
+    }
+}

@@ -1,0 +1,518 @@
+//! Dialback on a stream a peer opens: the receiving role.
+
+use nuncio_xmpp::dialback::{DialbackCondition, Pair, VerifyOutcome};
+use nuncio_xmpp::stream::{
+    Cause, ChainStatus, DialbackRefusal, Fault, Inbound, Method, Note, Output, PartnerVerdict, Refusal, Step,
+    TlsFacts,
+};
+
+use crate::support::{
+    AUTH, HEADER, In, MESSAGE, PROCEED, STARTTLS, SUCCESS, db, domain, error_condition, facts, proof, proved,
+    secret, terms, their_key,
+};
+
+const VALID: &str = "<db:result from='contoso.com' to='fabrikam.com' type='valid'/>";
+const INVALID: &str = "<db:result from='contoso.com' to='fabrikam.com' type='invalid'/>";
+
+fn untrusted() -> TlsFacts {
+    facts(ChainStatus::Untrusted("it expired on 2026-01-01".into()), "fabrikam.com")
+}
+
+fn key_of(from: &str, to: &str) -> String {
+    db("result", &format!("from='{from}' to='{to}'"), "key")
+}
+
+fn condition(written: &str) -> String {
+    error_condition(written, "fabrikam.com", "contoso.com")
+}
+
+/// Open by dialback in clear.
+fn open() -> In {
+    let mut side = In::on(terms("N/N/on"));
+    side.send(&their_key());
+    let request = side.take_request();
+    assert_eq!(side.verified(&request, VerifyOutcome::Valid), VALID);
+    side.established();
+    side
+}
+
+#[test]
+fn db_01_and_02_dialback_is_announced_where_it_may_be_used() {
+    let feature =
+        "<dialback xmlns='urn:xmpp:features:dialback'><errors></dialback>".replace("<errors>", "<errors/>");
+    for (entry, clear, secure) in [
+        ("R/R/off", false, false),
+        ("R/O/on", false, true),
+        ("R/N/on", false, true),
+        ("O/O/on", true, true),
+        ("O/N/on", true, true),
+        ("N/N/on", true, false),
+    ] {
+        let mut side = In::with(|config| config.dialback = Some(secret()));
+        side.send(HEADER);
+        let written = side.verdict(PartnerVerdict::Allowed(terms(entry)));
+        assert_eq!(
+            written.contains(" xmlns:db='jabber:server:dialback' "),
+            entry.ends_with("on"),
+            "{written}"
+        );
+        assert_eq!(written.contains(&feature), clear, "{entry}: {written}");
+        if !entry.starts_with('N') {
+            side.send(STARTTLS);
+            side.tls(untrusted());
+            let written = side.send(HEADER);
+            assert_eq!(written.contains(&feature), secure, "{entry}: {written}");
+        }
+    }
+}
+
+#[test]
+fn db_07_and_08_a_key_is_given_to_be_verified_with_the_id_of_our_own_header() {
+    let mut side = In::on(terms("N/N/on"));
+    assert_eq!(side.send(&db("result", "from='fabrikam.com' to='contoso.com'", "\n k&lt;y \n")), "");
+    let request = side.take_request();
+    assert_eq!((request.from.as_str(), request.to.as_str()), ("fabrikam.com", "contoso.com"));
+    assert_eq!((request.stream_id.as_str(), request.key.as_str()), ("id-one", "k<y"));
+
+    let mut side = In::on_tls(terms("R/N/on"), untrusted());
+    side.send(&their_key());
+    assert_eq!(side.take_request().stream_id, "id-two");
+}
+
+#[test]
+fn s2s_19_stanzas_flow_after_the_result_and_not_before() {
+    for mut side in [In::on(terms("N/N/on")), In::on_tls(terms("R/N/on"), untrusted())] {
+        side.send(&their_key());
+        let written = side.send(MESSAGE);
+        side.outputs.remove(0);
+        assert_eq!(side.fault(&written, "not-authorized"), Fault::EarlyStanza);
+    }
+    for (mut side, method) in [
+        (In::on(terms("N/N/on")), Method::DialbackTcp),
+        (In::on(terms("O/O/on")), Method::DialbackTcp),
+        (In::on_tls(terms("R/N/on"), untrusted()), Method::DialbackTls),
+        (In::on_tls(terms("R/O/on"), untrusted()), Method::DialbackTls),
+    ] {
+        side.send(&their_key());
+        let request = side.take_request();
+        assert_eq!(side.verified(&request, VerifyOutcome::Valid), VALID);
+        let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
+        assert_eq!(established.method, method);
+        assert_eq!(established.tls.is_some(), method == Method::DialbackTls);
+        side.send(MESSAGE);
+        assert!(matches!(side.outputs[..], [Output::Stanza(_)]));
+    }
+}
+
+#[test]
+fn db_07_a_target_that_is_not_served_costs_no_stream() {
+    let mut side = In::on(terms("N/N/on"));
+    let written = side.send(&key_of("fabrikam.com", "example.net"));
+    assert_eq!(error_condition(&written, "fabrikam.com", "example.net"), "item-not-found");
+    assert_eq!(side.refused(), DialbackRefusal::UnknownTarget);
+    side.send(&their_key());
+    side.take_request();
+}
+
+#[test]
+fn db_10_an_invalid_key_ends_a_stream_that_has_nothing_else() {
+    let mut side = In::on(terms("N/N/on"));
+    side.send(&their_key());
+    let request = side.take_request();
+    assert_eq!(side.verified(&request, VerifyOutcome::Invalid), format!("{INVALID}</stream:stream>"));
+    let Output::DialbackRefused { why, .. } = side.outputs.remove(0) else { panic!("{:?}", side.outputs) };
+    assert!(why.is_alarm());
+    let evidence = side.closed();
+    assert_eq!(evidence.cause, Cause::DialbackInvalid);
+    assert!(evidence.to_string().contains("somebody poses as this partner"), "{evidence}");
+}
+
+#[test]
+fn db_10_and_11_an_invalid_key_on_a_stream_that_serves_others_is_forbidden() {
+    let mut side = open();
+    side.send(&key_of("it.fabrikam.com", "contoso.com"));
+    side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
+    let request = side.take_request();
+    let written = side.verified(&request, VerifyOutcome::Invalid);
+    assert_eq!(error_condition(&written, "it.fabrikam.com", "contoso.com"), "forbidden");
+    assert_eq!(side.refused(), DialbackRefusal::Invalid);
+    side.send(MESSAGE);
+    assert!(matches!(side.outputs[..], [Output::Stanza(_)]), "the other pair goes on");
+}
+
+#[test]
+fn db_11_what_the_verification_came_to_is_what_the_peer_is_told() {
+    for failed in [
+        DialbackCondition::RemoteConnectionFailed,
+        DialbackCondition::RemoteServerNotFound,
+        DialbackCondition::RemoteServerTimeout,
+        DialbackCondition::NotAcceptable,
+        DialbackCondition::ResourceConstraint,
+    ] {
+        let mut side = In::on(terms("N/N/on"));
+        side.send(&their_key());
+        let request = side.take_request();
+        let written = side.verified(&request, VerifyOutcome::Failed(failed));
+        assert_eq!(condition(&written), failed.as_str());
+        assert_eq!(side.refused(), DialbackRefusal::Unverified(failed));
+        // The stream survives: the next try may be better.
+        side.send(&their_key());
+        let request = side.take_request();
+        assert_eq!(side.verified(&request, VerifyOutcome::Valid), VALID);
+        side.established();
+    }
+}
+
+#[test]
+fn db_11_and_14_dialback_in_clear_where_tls_is_required() {
+    for entry in ["R/O/on", "R/N/on", "R/R/on", "O/R/on"] {
+        let mut side = In::on(terms(entry));
+        assert_eq!(condition(&side.send(&their_key())), "policy-violation", "{entry}");
+        assert_eq!(side.refused(), DialbackRefusal::TlsRequired);
+        assert_eq!(side.send(STARTTLS), PROCEED, "it may still mend its ways");
+    }
+    let mut side = In::on(terms("R/N/on"));
+    side.send(&their_key());
+    side.outputs.clear();
+    assert!(side.wait().contains("<policy-violation "));
+    let evidence = side.closed();
+    assert_eq!(evidence.cause, Cause::DialbackRefused(DialbackRefusal::TlsRequired));
+    assert!(evidence.to_string().contains("TLS is required"), "{evidence}");
+}
+
+#[test]
+fn db_11_and_14_dialback_where_a_certificate_is_required() {
+    for facts in [proof("fabrikam.com"), untrusted()] {
+        let mut side = In::on_tls(terms("R/R/on"), facts);
+        assert_eq!(condition(&side.send(&their_key())), "not-authorized");
+        assert_eq!(side.refused(), DialbackRefusal::CertificateRequired);
+    }
+    let mut side = In::on_tls(terms("R/R/on"), proof("fabrikam.com"));
+    side.send(&their_key());
+    side.outputs.clear();
+    assert_eq!(side.send(AUTH), SUCCESS, "the certificate is as good as before");
+}
+
+#[test]
+fn dialback_that_is_off_is_ignored_until_the_time_is_over_and_the_evidence_says_why() {
+    for (mut side, cause) in [
+        (In::on_tls(terms("R/R/off"), proof("fabrikam.com")), "it is off for this partner and was ignored"),
+        (In::on_tls(terms("R/R/off"), untrusted()), "it is off for this partner and was ignored"),
+        (In::on(terms("O/O/off")), "it is off for this partner and was ignored"),
+    ] {
+        let begin = side.now;
+        assert_eq!(side.send(&their_key()), "");
+        assert_eq!(side.refused(), DialbackRefusal::Off);
+        let written = side.wait();
+        assert_eq!((side.now - begin).as_secs(), 60);
+        assert!(written.contains("<policy-violation "), "{written}");
+        let said = side.closed().to_string();
+        assert!(said.contains(cause), "{said}");
+    }
+    // With a bad certificate, that is the first thing to mend.
+    let mut side = In::on_tls(terms("R/R/off"), untrusted());
+    side.send(&their_key());
+    side.outputs.clear();
+    side.wait();
+    let evidence = side.closed();
+    assert!(matches!(evidence.cause, Cause::Certificate { .. }));
+    assert_eq!(evidence.notes, [Note::DialbackRefused(DialbackRefusal::Off)]);
+}
+
+#[test]
+fn sec_11_dialback_alone_is_refused_once_a_certificate_was_shown() {
+    let mut side = In::on_tls(proved("R/O/on"), untrusted());
+    assert_eq!(condition(&side.send(&their_key())), "not-authorized");
+    let why = side.refused();
+    assert!(why == DialbackRefusal::Downgrade && why.is_alarm());
+    side.wait();
+    let evidence = side.closed();
+    assert_eq!(evidence.cause, Cause::Downgrade);
+    assert!(evidence.to_string().contains("it expired on 2026-01-01"), "{evidence}");
+
+    for entry in ["O/O/on", "N/N/on"] {
+        let mut side = In::on(proved(entry));
+        assert_eq!(condition(&side.send(&their_key())), "not-authorized", "{entry}");
+        assert_eq!(side.refused(), DialbackRefusal::Downgrade);
+    }
+
+    let mut side = In::on_tls(proved("R/O/on"), proof("fabrikam.com"));
+    assert_eq!(side.send(&their_key()), VALID, "it shows one now, too");
+}
+
+#[test]
+fn db_13_several_domains_on_one_stream_each_on_its_own_terms() {
+    let mut side = open();
+    // A further target of the same sender, then a further sender: the caller is asked about the new sender only.
+    side.send(&key_of("fabrikam.com", "sales.contoso.com"));
+    let request = side.take_request();
+    assert_eq!(request.to.as_str(), "sales.contoso.com");
+    side.verified(&request, VerifyOutcome::Valid);
+    let pair = Pair { from: domain("fabrikam.com"), to: domain("sales.contoso.com") };
+    assert!(matches!(side.outputs.pop(), Some(Output::PairAuthorized(said)) if said == pair));
+
+    let key = key_of("it.fabrikam.com", "contoso.com");
+    assert_eq!(side.send(&format!("{key}{MESSAGE}")), "");
+    assert!(matches!(
+        &side.outputs[..],
+        [Output::AskPartner { from, to }] if from.as_str() == "it.fabrikam.com" && to.as_str() == "contoso.com"
+    ));
+    side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
+    assert!(matches!(side.outputs[..], [Output::Verify(_), Output::Stanza(_)]), "{:?}", side.outputs);
+    side.outputs.pop();
+    let request = side.take_request();
+    side.verified(&request, VerifyOutcome::Valid);
+    assert!(matches!(side.outputs.pop(), Some(Output::PairAuthorized(_))));
+    assert_eq!(side.machine.pairs().len(), 3);
+
+    for (entry, condition) in [("R/N/on", "policy-violation"), ("R/R/off", "")] {
+        let written = side.send(&key_of("hr.fabrikam.com", "contoso.com"));
+        assert_eq!(written, "");
+        let written = side.verdict(PartnerVerdict::Allowed(terms(entry)));
+        match condition {
+            "" => assert_eq!(written, "", "its dialback is off"),
+            expected => assert_eq!(error_condition(&written, "hr.fabrikam.com", "contoso.com"), expected),
+        }
+        side.refused();
+    }
+    side.send(&key_of("example.net", "contoso.com"));
+    let refused = PartnerVerdict::Refused { why: Refusal::NotPartner, text: "no".to_owned() };
+    let written = side.verdict(refused);
+    assert_eq!(error_condition(&written, "example.net", "contoso.com"), "not-acceptable");
+    assert_eq!(side.refused(), DialbackRefusal::Refused(Refusal::NotPartner));
+    side.send(MESSAGE);
+    assert!(matches!(side.outputs[..], [Output::Stanza(_)]), "and the stream lives");
+}
+
+#[test]
+fn db_13_a_caller_that_does_not_answer_costs_the_pair() {
+    let mut side = open();
+    side.send(&format!("{}{MESSAGE}", key_of("it.fabrikam.com", "contoso.com")));
+    side.outputs.clear();
+    let written = side.wait();
+    assert_eq!(error_condition(&written, "it.fabrikam.com", "contoso.com"), "resource-constraint");
+    assert!(matches!(
+        side.outputs[..],
+        [Output::DialbackRefused { why: DialbackRefusal::NoVerdict, .. }, Output::Stanza(_)]
+    ));
+    side.machine.partner_verdict(PartnerVerdict::Allowed(terms("N/N/on")), side.now);
+    assert_eq!(side.written(), "", "too late");
+    assert_eq!(side.machine.pairs().len(), 1);
+}
+
+#[test]
+fn db_15_keys_have_256_octets_at_most() {
+    for (length, taken) in [(256, true), (257, false), (0, false)] {
+        let mut side = In::on(terms("N/N/on"));
+        let written = side.send(&db("result", "from='fabrikam.com' to='contoso.com'", &"k".repeat(length)));
+        if taken {
+            assert_eq!(side.take_request().key.as_str().len(), length);
+        } else {
+            assert_eq!(condition(&written), "not-acceptable");
+            assert_eq!(side.refused(), DialbackRefusal::BadKey);
+        }
+    }
+}
+
+#[test]
+fn db_15_only_so_many_keys_of_a_stream_are_verified_at_a_time() {
+    let mut side = In::on(terms("N/N/on"));
+    for number in 0..=Inbound::VERIFYING {
+        let from = format!("d{number}.fabrikam.com");
+        let written = side.send(&key_of(&from, "contoso.com"));
+        if number < Inbound::VERIFYING {
+            side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
+            side.take_request();
+        } else {
+            assert_eq!(error_condition(&written, &from, "contoso.com"), "resource-constraint");
+            assert_eq!(side.refused(), DialbackRefusal::TooMany);
+        }
+    }
+}
+
+#[test]
+fn db_15_a_stream_has_only_so_many_pairs() {
+    let mut side = open();
+    for number in 1..=Inbound::PAIRS {
+        let from = format!("d{number}.fabrikam.com");
+        let written = side.send(&key_of(&from, "contoso.com"));
+        if number < Inbound::PAIRS {
+            side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
+            let request = side.take_request();
+            side.verified(&request, VerifyOutcome::Valid);
+            side.outputs.clear();
+        } else {
+            assert_eq!(error_condition(&written, &from, "contoso.com"), "resource-constraint");
+        }
+    }
+    assert_eq!(side.machine.pairs().len(), Inbound::PAIRS);
+}
+
+#[test]
+fn db_15_a_verification_has_its_time_and_the_same_key_is_verified_once() {
+    let mut side = In::on(terms("N/N/on"));
+    side.send(&their_key());
+    let request = side.take_request();
+    assert_eq!(side.send(&their_key()), "");
+    assert!(side.outputs.is_empty(), "its answer is under way");
+    let begin = side.now;
+    assert_eq!(condition(&side.wait()), "remote-server-timeout");
+    assert_eq!((side.now - begin).as_secs(), 30);
+    side.refused();
+    assert_eq!(side.verified(&request, VerifyOutcome::Valid), "", "too late");
+    assert!(side.outputs.is_empty() && side.machine.pairs().is_empty());
+}
+
+#[test]
+fn db_16_a_certificate_that_proves_the_sender_is_proof_enough_while_it_is_fresh() {
+    let mut side = In::on_tls(terms("R/O/on"), proof("fabrikam.com"));
+    assert_eq!(side.send(&their_key()), VALID);
+    let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
+    assert!(established.by_certificate && established.method == Method::DialbackTls);
+    // On the established stream, the judgement of it may be days old.
+    side.send(&key_of("fabrikam.com", "sales.contoso.com"));
+    side.take_request();
+
+    // Where certificates are not for this partner, none is looked at.
+    let mut side = In::on_tls(terms("R/N/on"), proof("fabrikam.com"));
+    side.send(&their_key());
+    let request = side.take_request();
+    side.verified(&request, VerifyOutcome::Valid);
+    let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
+    assert!(!established.by_certificate);
+}
+
+#[test]
+fn db_16_a_certificate_is_judged_for_the_domain_of_the_header_and_proves_no_other() {
+    let mut facts = proof("fabrikam.com");
+    facts.names.extend(proof("tailspin.com").names);
+    let mut side = In::on_tls(terms("R/O/on"), facts);
+    side.send(&key_of("tailspin.com", "contoso.com"));
+    // Roots and pins of the one partner may have made it good, and are not for the other.
+    side.verdict(PartnerVerdict::Allowed(terms("R/O/on")));
+    side.take_request();
+    assert!(side.machine.pairs().is_empty());
+    side.send(&key_of("northwind.com", "contoso.com"));
+    side.verdict(PartnerVerdict::Allowed(proved("R/O/on")));
+    assert_eq!(side.refused(), DialbackRefusal::Downgrade);
+}
+
+#[test]
+fn db_17_a_result_counts_for_its_pair_only() {
+    for (from, to, condition) in [
+        ("a@it.fabrikam.com", "b@contoso.com", "invalid-from"),
+        ("a@fabrikam.com", "b@sales.contoso.com", "host-unknown"),
+        ("a@contoso.com", "b@contoso.com", "invalid-from"),
+    ] {
+        let mut side = open();
+        let written = side.send(&format!("<message from='{from}' to='{to}'/>"));
+        side.fault(&written, condition);
+    }
+}
+
+#[test]
+fn tls_03_a_key_given_in_clear_does_not_count_under_tls() {
+    let mut side = In::on(terms("O/O/on"));
+    side.send(&their_key());
+    let request = side.take_request();
+    side.send(STARTTLS);
+    side.tls(untrusted());
+    side.send(HEADER);
+    assert_eq!(side.verified(&request, VerifyOutcome::Valid), "");
+    assert!(side.machine.pairs().is_empty());
+    // The same key again: it is another stream, with another id.
+    side.send(&their_key());
+    let again = side.take_request();
+    assert_ne!(again, request);
+    assert_eq!(side.verified(&request, VerifyOutcome::Valid), "", "the outcome of the other one");
+    assert_eq!(side.verified(&again, VerifyOutcome::Valid), VALID);
+}
+
+#[test]
+fn sasl_07_after_a_failure_dialback_may_be_tried() {
+    let mut side = In::on_tls(terms("R/O/on"), untrusted());
+    assert!(side.send(AUTH).contains("<not-authorized/>"));
+    side.send(&their_key());
+    let request = side.take_request();
+    side.verified(&request, VerifyOutcome::Valid);
+    let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
+    assert_eq!(established.method, Method::DialbackTls);
+    assert!(matches!(&established.notes[..], [Note::Certificate { .. }]), "{:?}", established.notes);
+}
+
+#[test]
+fn after_external_a_further_domain_may_come_by_dialback_if_its_entry_allows_it() {
+    let mut side = In::on_tls(terms("R/O/on"), proof("fabrikam.com"));
+    side.send(AUTH);
+    assert!(side.send(HEADER).contains("<dialback xmlns='urn:xmpp:features:dialback'>"));
+    side.established();
+    assert_eq!(side.send(&their_key()), VALID, "that pair has got it");
+    assert!(side.outputs.is_empty());
+    side.send(&key_of("it.fabrikam.com", "contoso.com"));
+    side.verdict(PartnerVerdict::Allowed(terms("R/N/on")));
+    let request = side.take_request();
+    side.verified(&request, VerifyOutcome::Valid);
+    assert!(matches!(side.outputs.pop(), Some(Output::PairAuthorized(_))));
+}
+
+const OLD_HEADER: &str = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+     xmlns:db='jabber:server:dialback'>";
+
+#[test]
+fn s2s_15_an_old_peer_gets_a_header_and_no_features() {
+    let with_names = OLD_HEADER.replace(" xmlns:db", " from='fabrikam.com' to='contoso.com' xmlns:db");
+    let mut side = In::with(|config| config.dialback = Some(secret()));
+    assert_eq!(side.send(&with_names), "");
+    let written = side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
+    assert!(written.contains(" id='id-one' xml:lang='en'>") && !written.contains("features"), "{written}");
+    side.send(&their_key());
+    let request = side.take_request();
+    assert_eq!(side.verified(&request, VerifyOutcome::Valid), VALID);
+    side.established();
+
+    let mut side = In::with(|config| config.dialback = Some(secret()));
+    side.send(&with_names);
+    let written = side.verdict(PartnerVerdict::Allowed(terms("R/O/on")));
+    assert_eq!(side.fault(&written, "unsupported-version"), Fault::Version);
+}
+
+#[test]
+fn s2s_15_an_old_peer_may_say_who_it_is_with_its_key() {
+    let mut side = In::with(|config| config.dialback = Some(secret()));
+    assert!(side.send(OLD_HEADER).contains(" id='id-one' xml:lang='en'>"));
+    assert_eq!(side.send(&their_key()), "");
+    side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
+    let request = side.take_request();
+    assert_eq!(side.verified(&request, VerifyOutcome::Valid), VALID);
+    let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
+    assert_eq!((established.local.as_str(), established.remote.as_str()), ("contoso.com", "fabrikam.com"));
+
+    let mut side = In::with(|config| config.dialback = Some(secret()));
+    side.send(OLD_HEADER);
+    side.send(&their_key());
+    let written = side.verdict(PartnerVerdict::Refused { why: Refusal::NotPartner, text: String::new() });
+    assert!(written.contains("<policy-violation "), "{written}");
+    assert!(matches!(side.outputs.remove(0), Output::DialbackRefused { .. }));
+    assert_eq!(side.closed().cause, Cause::Refused(Refusal::NotPartner));
+}
+
+#[test]
+fn s2s_20_a_dialback_element_needs_its_two_domains() {
+    for attributes in ["to='contoso.com'", "from='a@fabrikam.com' to='contoso.com'", "from='fabrikam.com'"] {
+        let mut side = In::on(terms("N/N/on"));
+        let written = side.send(&db("result", attributes, "key"));
+        assert!(matches!(side.fault(&written, "improper-addressing"), Fault::Dialback(_)));
+    }
+    let mut side = In::on(terms("N/N/on"));
+    let written = side.send(&db("results", "from='fabrikam.com' to='contoso.com'", "key"));
+    assert!(matches!(side.fault(&written, "unsupported-stanza-type"), Fault::UnknownElement(_)));
+}
+
+#[test]
+fn s2s_35_limits_are_told_where_no_later_features_come() {
+    let mut side = In::with(|config| config.dialback = Some(secret()));
+    side.send(HEADER);
+    let written = side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
+    assert!(written.contains("<max-bytes>524288</max-bytes>"), "{written}");
+    assert_eq!(side.machine.step(), Step::Authentication);
+}
