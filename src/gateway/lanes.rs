@@ -128,6 +128,13 @@ impl Gateway {
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
                 },
                 Output::MayBeLost(receipt) => self.may_be_lost(&receipt, now),
+                // Nothing speaks against delivery of a message. Presence may be said again, and must be if it was lost: the
+                // stream may be dead, and what it says stays.
+                Output::Unproved(receipt) => {
+                    if let Some(sent) = &receipt.presence {
+                        self.presence_lost(&receipt.pair, sent, now);
+                    }
+                }
             }
         }
         wants
