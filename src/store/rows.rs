@@ -103,19 +103,12 @@ impl<'t> Writer<'t> {
         self.clear_shown.execute([id])?;
         if let Some(subscriber) = &record.subscriber {
             let front_end = Some(subscriber.front_end.as_str()).filter(|name| !name.is_empty());
-            self.dialog(id, SUBSCRIBER, 0, &subscriber.dialog, subscriber.expires_at, front_end, None)?;
+            self.dialog(id, (SUBSCRIBER, 0), &subscriber.dialog, subscriber.expires_at, front_end, None)?;
         }
         for (position, notifier) in (0i64..).zip(&record.notifiers) {
             let front_end = Some(notifier.front_end.as_str());
-            self.dialog(
-                id,
-                NOTIFIER,
-                position,
-                &notifier.dialog,
-                notifier.expires_at,
-                front_end,
-                Some(notifier),
-            )?;
+            let place = (NOTIFIER, position);
+            self.dialog(id, place, &notifier.dialog, notifier.expires_at, front_end, Some(notifier))?;
         }
         for (position, resource) in (0i64..).zip(&record.shown) {
             self.shown.execute((id, position, resource.as_str()))?;
@@ -126,8 +119,7 @@ impl<'t> Writer<'t> {
     fn dialog(
         &mut self,
         pair: i64,
-        role: &str,
-        position: i64,
+        (role, position): (&str, i64),
         dialog: &DialogRecord,
         expires_at: u64,
         front_end: Option<&str>,

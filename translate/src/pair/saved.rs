@@ -151,7 +151,8 @@ mod tests {
         assert_eq!(saved.up_to_now(), first);
         assert!(!saved.is_dirty() && !saved.has(first));
         saved.committed(first);
-        assert!(saved.has(saved.up_to_now()));
+        let again = saved.up_to_now();
+        assert!(saved.has(again));
     }
 
     #[test]
