@@ -79,6 +79,8 @@ pub(crate) struct Watched {
     endpoints: [Endpoint; 2],
     /// Whether the SIP user has added the contact, and since when.
     added: Vec<(Micros, bool)>,
+    /// A crash came so soon after he did that the gateway may have forgotten it.
+    adding_lost: bool,
     /// When the gateway last read a SUBSCRIBE of an endpoint.
     asked_at: Option<Micros>,
     /// When it read the contact's last refusal that nobody could forget.
@@ -280,6 +282,7 @@ impl World {
                     let record = &mut self.presence.pairs[pair];
                     record.asked_at = Some(now);
                     record.added.push((now, true));
+                    record.adding_lost = false;
                 }
             }
             Question::Message { pair } => {
@@ -301,10 +304,10 @@ impl World {
             if pair.refused_at.take_if(lately).is_some() {
                 pair.contact.refusal_lost = pair.contact.has_refused();
             }
-            if let Some((at, false)) = pair.added.last()
-                && *at + SECOND > now
-            {
-                pair.added.pop();
+            match pair.added.last() {
+                Some((at, false)) if *at + SECOND > now => drop(pair.added.pop()),
+                Some((at, true)) if *at + SECOND > now => pair.adding_lost = true,
+                _ => {}
             }
         }
     }
