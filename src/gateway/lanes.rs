@@ -167,8 +167,10 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
     fn admit(&mut self, stanza: Outgoing<'_, ToXmppEnvelope>) -> bool {
         let policy = self.gateway.policy.load();
         if let Cargo::Presence { takes_back, .. } = stanza.envelope.cargo {
-            // What waited over a change of the rules may say more than it may now: the pair says it anew.
-            return takes_back || stanza.envelope.generation == policy.generation();
+            // What waited over a change of the rules may say more than it may now: the pair says it anew. What takes something
+            // back always may, but to a disabled partner nothing is sent.
+            let same = stanza.envelope.generation == policy.generation();
+            return same || (takes_back && policy.open_partner(&self.key.remote).is_ok());
         }
         if stanza.envelope.generation != policy.generation() {
             let question = Question {
