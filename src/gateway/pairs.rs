@@ -103,29 +103,40 @@ impl Remote {
         now: Moment,
         step: impl FnOnce(&PairKey, &mut Pair) -> R,
     ) -> Result<R, PairLost> {
-        let contained = catch_unwind(AssertUnwindSafe(|| self.enter(composed, config, timers, now, step)));
-        contained.map_err(|_| self.salvage(composed, config, timers, now))
+        self.with_pair_unless(composed, config, timers, now, |_| None, step)
     }
 
-    fn enter<R>(
+    /// The same, but a pair that is not there is not made if `unless` has a result without it.
+    ///
+    /// # Errors
+    /// As [`Remote::with_pair`].
+    pub(super) fn with_pair_unless<R>(
         &self,
         composed: &str,
         config: &PairConfig,
         timers: &Timers,
         now: Moment,
+        unless: impl FnOnce(&PairKey) -> Option<R>,
         step: impl FnOnce(&PairKey, &mut Pair) -> R,
-    ) -> R {
-        let mut entry = match self.pairs.get_mut(composed) {
-            Some(entry) => entry,
-            None => self
-                .pairs
-                .entry(PairKey::from_composed(composed))
-                .or_insert_with(|| Slot { pair: Pair::default(), timers: SmallVec::new() }),
+    ) -> Result<R, PairLost> {
+        let enter = || {
+            let mut entry = match self.pairs.get_mut(composed) {
+                Some(entry) => entry,
+                None => {
+                    let key = PairKey::from_composed(composed);
+                    if let Some(result) = unless(&key) {
+                        return result;
+                    }
+                    let slot = || Slot { pair: Pair::default(), timers: SmallVec::new() };
+                    self.pairs.entry(key).or_insert_with(slot)
+                }
+            };
+            let (key, slot) = entry.pair_mut();
+            let result = step(key, &mut slot.pair);
+            slot.schedule(key, config, timers, now);
+            result
         };
-        let (key, slot) = entry.pair_mut();
-        let result = step(key, &mut slot.pair);
-        slot.schedule(key, config, timers, now);
-        result
+        catch_unwind(AssertUnwindSafe(enter)).map_err(|_| self.salvage(composed, config, timers, now))
     }
 
     /// Empties a pair on which a step panicked. It stays, with its serials, and is looked at again soon.

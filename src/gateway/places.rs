@@ -53,6 +53,11 @@ impl Places {
         }
     }
 
+    /// Whether one more request of a remote domain could be kept at this moment.
+    pub(super) fn keeps_more(&self, remote_domain: &str) -> bool {
+        self.kept.get(remote_domain).is_none_or(|count| *count < self.limits.kept_per_domain)
+    }
+
     /// Subscriptions at front ends, for status and tests.
     pub(super) fn subscriptions(&self) -> usize {
         self.all.load(Ordering::Acquire)

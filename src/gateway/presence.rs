@@ -10,7 +10,7 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::from_sip;
 use nuncio_translate::pair::{
-    self, Arrived, Asked, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
+    self, Arrived, Asked, Fact, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
 };
 use nuncio_translate::presence::from_xmpp::{self, Reading};
 use nuncio_xmpp::Addresses;
@@ -170,7 +170,7 @@ impl Gateway {
     }
 
     /// Whether a request of a contact may make a pair: what the rules refuse leaves nothing behind, but for a request
-    /// that is kept until the SIP user adds the contact.
+    /// that is kept until the SIP user adds the contact, if there is room for one more.
     fn is_worth_a_pair(&self, composed: &str, arrived: &Arrived<'_>, now: Moment) -> bool {
         let key = PairKey::from_composed(composed);
         let question = Question {
@@ -181,9 +181,19 @@ impl Gateway {
         };
         match judge(&self.policy.load(), &question, &Consent::default(), now.unix()).map(drop) {
             Ok(()) => true,
-            Err(Refusal::SipUserFirst) => matches!(arrived.reading, Reading::Subscribe),
+            Err(Refusal::SipUserFirst) if matches!(arrived.reading, Reading::Subscribe) => {
+                let keeps = self.places.keeps_more(key.remote_domain());
+                if !keeps && !self.knows_pair(composed, key.remote_domain()) {
+                    self.note(&key, Fact::NotKept, now);
+                }
+                keeps
+            }
             Err(_) => false,
         }
+    }
+
+    fn knows_pair(&self, composed: &str, remote_domain: &str) -> bool {
+        self.known_remote(remote_domain).is_some_and(|remote| remote.look(composed, |_| ()).is_some())
     }
 
     /// A stanza of presence surely or possibly did not arrive.

@@ -61,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) next_hops: &'static [(usize, &'static str)],
     /// Requests of one connection that may wait for their answer.
     pub(crate) pending: usize,
+    /// Requests that are kept for the contacts of one domain.
+    pub(crate) kept_per_domain: usize,
 }
 
 impl Default for Plan {
@@ -86,6 +88,7 @@ impl Default for Plan {
             limits: Limits::default(),
             next_hops: &[(0, "fe.contoso.com:5061")],
             pending: 16 * 1024,
+            kept_per_domain: PlaceLimits::default().kept_per_domain,
         }
     }
 }
@@ -211,7 +214,7 @@ impl House {
             pair: PairConfig { queue: plan.pair_queue, ..PairConfig::default() },
             presence: plan.presence,
             events: EventConfig::presence(NAME, NAME),
-            places: PlaceLimits::default(),
+            places: PlaceLimits { kept_per_domain: plan.kept_per_domain, ..PlaceLimits::default() },
             restart_rate: 100,
             lane: plan.lane,
             refused_domains: 1000,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_world::xml::Element;
 
-use crate::house::{House, Reply};
+use crate::house::{House, Plan, Reach, Reply};
 use crate::watching::*;
 
 const EVE: &str = "eve@public.example";
@@ -198,6 +198,41 @@ fn trust_a_disabled_partner_gets_nothing_and_goes_on_when_it_is_enabled_again() 
     let told = house.told(PARTNER);
     assert_eq!(told.last().unwrap(), "available desk dnd in a merger talk");
     assert!(!told.contains(&"unsubscribed".to_owned()), "{told:?}");
+}
+
+#[test]
+fn trust_what_waits_for_a_partner_who_is_disabled_meanwhile_waits_until_he_is_enabled_again() {
+    let mut house = house();
+    let (wire, mut dialog) = house.seen_by(BOB);
+    let now = house.now;
+    house.line(PARTNER).cut(now);
+    house.reach.insert(PARTNER, Reach::Pending);
+    house.status(wire, &dialog.notify("terminated;reason=rejected", ""));
+    house.gateway.set_policy(policy(2, &[(PARTNER, PartnerType::Federated, false)]), house.now);
+    house.reach.insert(PARTNER, Reach::Up);
+    house.advance(HOUR);
+    assert_eq!(house.told(PARTNER), [""; 0], "not even what takes something back");
+    house.gateway.set_policy(policy(3, &[(PARTNER, PartnerType::Federated, true)]), house.now);
+    house.advance(HOUR);
+    assert!(house.told(PARTNER).contains(&"unsubscribed".to_owned()));
+}
+
+#[test]
+fn trust_what_nothing_comes_of_leaves_no_pair() {
+    let mut house = planned(Plan { kept_per_domain: 1, ..Plan::default() });
+    house.partner_says(PUBLIC, &stanza(EVE, "type='subscribe'", ""));
+    assert_eq!(house.gateway.holdings().pairs, 1, "it is kept");
+    for number in 0..50 {
+        let stranger = format!("stranger{number}@public.example");
+        house.partner_says(PUBLIC, &stanza(&stranger, "type='subscribe'", ""));
+        let message =
+            format!("<message from='{stranger}/x' to='{ALICE}' type='chat' id='m'><body>hi</body></message>");
+        house.partner_says(PUBLIC, &message);
+    }
+    assert_eq!(house.gateway.holdings().pairs, 1);
+    house.advance(SECOND);
+    assert_eq!(house.stanzas(PUBLIC).len(), 50, "each message is answered all the same");
+    assert_eq!(house.count("xmpp_to_sip_refused"), 50);
 }
 
 #[test]
