@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::HostPort;
-use crate::dns::{Dns, Family};
+use crate::dns::{Dns, Family, Reach};
 use crate::gateway::Gateway;
 use crate::store::Store;
 use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Proof, Roots, ServerTls};
@@ -78,6 +78,10 @@ pub struct XmppSide {
     pub limits: StreamLimits,
     pub timeouts: Timeouts,
     pub handshake: Duration,
+    /// Where DNS may lead.
+    pub reach: Reach,
+    /// Time for one attempt to reach a partner, over all addresses.
+    pub reach_time: Duration,
 }
 
 /// How outbound connections leave this machine.

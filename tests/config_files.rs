@@ -187,6 +187,18 @@ fn plain_dialback_of_a_federated_partner_has_to_be_accepted() {
 }
 
 #[test]
+fn files_of_a_partner_that_cannot_be_used_are_errors_with_their_fix() {
+    let workspace = Workspace::new();
+    let minimal = std::fs::read_to_string(Path::new(FOLDER).join("right/minimal.toml")).unwrap();
+    workspace.write("list.pem", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
+    workspace.write("nuncio.toml", &format!("{minimal}crls = \"list.pem\"\n"));
+    let run = workspace.nuncio(&["check", "config", "nuncio.toml"], &[STATE]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(1), ""));
+    let expected = "\n[[partner]] fabrikam.com\n  ERROR    revocation list 1 in list.pem cannot be used: ";
+    assert!(run.stdout.contains(expected), "{}", run.stdout);
+}
+
+#[test]
 fn sec_35_the_dialback_secret_is_judged_and_not_shown() {
     use std::os::unix::fs::PermissionsExt;
     let workspace = Workspace::new();

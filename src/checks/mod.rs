@@ -7,7 +7,7 @@ mod state;
 use std::time::SystemTime;
 
 use crate::config::Config;
-use crate::tls::{Identity, Roots};
+use crate::tls::{Identity, Proof, Roots};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub fn all(config: &Config, now: SystemTime) -> Vec<Finding> {
     let mut findings = Findings::default();
     sip_certificate(config, &mut findings, now);
     xmpp_certificates(config, &mut findings, now);
+    partners(config, &mut findings);
     state::check(&config.node.state_dir, &mut findings);
     findings.list
 }
@@ -68,6 +69,19 @@ fn xmpp_certificates(config: &Config, findings: &mut Findings, now: SystemTime) 
         match Identity::load(&files.certificate, &files.key) {
             Ok(identity) => certificates::xmpp(&identity, &domains, &roots, findings, now),
             Err(error) => findings.wrong(error.to_string(), "mend the file".to_owned()),
+        }
+    }
+}
+
+/// What the certificates of partners are held against; it is only spoken of if it cannot be used.
+fn partners(config: &Config, findings: &mut Findings) {
+    for partner in config.partners.iter() {
+        findings.about(format!("[[partner]] {}", partner.domain.to_unicode()));
+        if let Some(Err(error)) = partner.roots.as_deref().map(Roots::from_pem_file) {
+            findings.wrong(error.to_string(), "mend the file that roots names".to_owned());
+        }
+        if let Some(Err(error)) = partner.crls.as_deref().map(|file| Proof::default().with_crls(file)) {
+            findings.wrong(error.to_string(), "mend the file that crls names".to_owned());
         }
     }
 }

@@ -265,8 +265,8 @@ limits! {
         subscriptions: usize, "subscriptions" = 1_000_000, 1 => 10_000_000;
         /// Most requests of the contacts of one partner domain that are kept.
         kept_per_partner: usize, "requests" = 10_000, 1 => 10_000_000;
-        /// So many pairs take up their subscriptions in a second after a restart, and ask their contacts anew after the
-        /// streams of a partner were lost.
+        /// So many pairs take up their subscriptions in a second after a restart, or as many as the front ends take; and so
+        /// many ask their contacts anew after the streams of a partner were lost.
         restart_rate: usize, "pairs" = 200, 1 => 100_000;
     }
 }

@@ -1,18 +1,20 @@
 //! From a domain or a host to the addresses to try, in order.
 
+use std::borrow::Borrow;
 use std::collections::HashSet;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::{DnsError, Family, Resolve, SrvRecord, order_srv};
+use super::{DnsError, Family, Resolve, SrvRecord, is_private, order_srv};
 
 #[cfg(test)]
 mod tests;
 
-/// SRV records of one domain that are looked at; those tried last are left out first (S2S-08).
+/// SRV records of one domain, both services together, that are looked at; those tried last are left out first (S2S-08).
 pub const MAX_SRV_RECORDS: usize = 16;
 /// Addresses of one host that are tried (S2S-08).
 pub const MAX_ADDRESSES_PER_HOST: usize = 8;
@@ -31,6 +33,23 @@ pub struct Candidate {
     pub host: String,
     /// How the name was found.
     pub origin: Origin,
+    /// TLS begins with the first byte (XEP-0368); otherwise STARTTLS.
+    pub direct_tls: bool,
+}
+
+impl Candidate {
+    /// Whether both belong to the same target: only such addresses compete with each other.
+    pub fn same_target(&self, other: &Self) -> bool {
+        let target = |candidate: &Self| (candidate.address.port(), candidate.direct_tls, candidate.origin);
+        self.host == other.host && target(self) == target(other)
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direct = if self.direct_tls { ", Direct TLS" } else { "" };
+        write!(f, "{} ({}{direct})", self.host, self.address)
+    }
 }
 
 /// How a [`Candidate`] was found.
@@ -51,11 +70,55 @@ pub enum Origin {
     Given,
 }
 
-/// The addresses of an XMPP domain's server, in the order of trying (RFC 6120 §3.2).
+/// Which addresses DNS may lead to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reach {
+    /// The protocols.
+    pub family: Family,
+    /// Private, loopback and link-local ones as well.
+    pub private: bool,
+}
+
+/// What a search came to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Found {
+    /// In the order of trying; never empty.
+    pub candidates: Vec<Candidate>,
+    /// What DNS said and is not tried, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Something that DNS said, or did not say, that leads nowhere.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LeftOut {
+    /// The question for the SRV records of a service had no answer.
+    Unanswered(DnsError),
+    /// The target of an SRV record has no address.
+    Target(DnsError),
+    /// A private address, which DNS may not lead to.
+    Private(String, IpAddr),
+    /// So many records or addresses were more than are looked at.
+    TooMany(usize),
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unanswered(error) | Self::Target(error) => error.fmt(f),
+            Self::Private(host, address) => write!(
+                f,
+                "{host} has the private address {address}, which DNS may not lead to (xmpp.connect.private_addresses)"
+            ),
+            Self::TooMany(count) => write!(f, "{count} records or addresses more than are looked at"),
+        }
+    }
+}
+
+/// The addresses of an XMPP domain's server, in the order of trying (RFC 6120 §3.2, XEP-0368).
 ///
-/// SRV records decide where there are any; only without an answer to the SRV question are the domain's own addresses
-/// used, with port 5269. `seed` is fresh randomness: it decides among SRV records of equal priority. All targets are
-/// resolved at once, so that the whole takes as long as two questions to the resolver.
+/// SRV records decide where there are any, of both services together; only without an answer to the question for
+/// `_xmpp-server` are the domain's own addresses used, with port 5269. `seed` is fresh randomness: it decides among SRV
+/// records of equal priority. All questions of a kind are asked at once, so that the whole takes as long as two.
 ///
 /// # Errors
 ///
@@ -64,23 +127,45 @@ pub enum Origin {
 pub async fn xmpp_server_candidates(
     resolver: &dyn Resolve,
     domain: &str,
-    family: Family,
+    reach: Reach,
     seed: u64,
-) -> Result<Vec<Candidate>, DnsError> {
+) -> Result<Found, DnsError> {
     if let Some(address) = literal(domain) {
-        return given_address(address, XMPP_SERVER_PORT, domain, family);
+        let given = given_address(address, XMPP_SERVER_PORT, domain, reach.family)?;
+        return Found::default().admit(domain, reach, given).finish(domain, None);
     }
     let domain = ascii_name(domain)?;
-    let service = format!("_xmpp-server._tcp.{domain}");
-    let origin = match resolver.srv(&service).await {
+    let (service, direct) = (format!("_xmpp-server._tcp.{domain}"), format!("_xmpps-server._tcp.{domain}"));
+    let (service, direct) = join(resolver.srv(&service), resolver.srv(&direct)).await;
+    // “.” in the records for Direct TLS says that there is none, not that there is no service; but a zone that says so
+    // knows of XMPP, and means no more than its records.
+    let silent = direct.as_ref().map_or(true, Vec::is_empty);
+    let mut found = Found::default();
+    let mut offers = Vec::new();
+    let direct = direct.unwrap_or_else(|error| {
+        found.unanswered(error);
+        Vec::new()
+    });
+    offers.extend(direct.into_iter().map(|record| Offer { record, direct_tls: true }));
+    let origin = match service {
         Ok(records) if !records.is_empty() => {
-            return srv_candidates(resolver, &domain, records, family, seed).await;
+            offers.extend(records.into_iter().map(|record| Offer { record, direct_tls: false }));
+            None
         }
-        Ok(_) | Err(DnsError::NoSuchDomain { .. } | DnsError::BadName { .. }) => Origin::NoSrv,
-        Err(_) => Origin::SrvUnanswered,
+        Ok(_) | Err(DnsError::NoSuchDomain { .. } | DnsError::BadName { .. }) => Some(Origin::NoSrv),
+        Err(error) => {
+            found.unanswered(error);
+            Some(Origin::SrvUnanswered)
+        }
     };
-    let addresses = resolver.addresses(&domain, family).await?;
-    Ok(candidates_of(&domain, &addresses, XMPP_SERVER_PORT, origin))
+    match origin {
+        Some(origin) if silent => {
+            let addresses = resolver.addresses(&domain, reach.family).await?;
+            let own = candidates_of(&domain, &addresses, XMPP_SERVER_PORT, origin);
+            found.admit(&domain, reach, own).finish(&domain, None)
+        }
+        _ => srv_candidates(resolver, &domain, offers, found, reach, seed).await,
+    }
 }
 
 /// The addresses of a configured `host` (a name, or an IP address, with or without brackets) and port.
@@ -102,42 +187,115 @@ pub async fn host_candidates(
     Ok(candidates_of(&host, &addresses, port, Origin::Given))
 }
 
+/// A record of one of the two services.
+struct Offer {
+    record: SrvRecord,
+    direct_tls: bool,
+}
+
+impl Borrow<SrvRecord> for Offer {
+    fn borrow(&self) -> &SrvRecord {
+        &self.record
+    }
+}
+
 async fn srv_candidates(
     resolver: &dyn Resolve,
     domain: &str,
-    mut records: Vec<SrvRecord>,
-    family: Family,
+    mut offers: Vec<Offer>,
+    mut found: Found,
+    reach: Reach,
     seed: u64,
-) -> Result<Vec<Candidate>, DnsError> {
+) -> Result<Found, DnsError> {
     // “.” means “no service” only when it stands alone; beside others it is an error of the zone, and no host.
-    records.retain(|record| !record.target.is_empty());
-    if records.is_empty() {
+    offers.retain(|offer| !offer.record.target.is_empty());
+    if offers.is_empty() {
         return Err(DnsError::NoService { domain: domain.to_owned() });
     }
-    let mut records = order_srv(records, &mut StdRng::seed_from_u64(seed));
-    records.truncate(MAX_SRV_RECORDS);
+    let mut offers = order_srv(offers, &mut StdRng::seed_from_u64(seed));
+    direct_first(&mut offers);
+    found.too_many(offers.len().saturating_sub(MAX_SRV_RECORDS));
+    offers.truncate(MAX_SRV_RECORDS);
     // All targets at once: a target whose DNS is dead must not delay the others.
-    let answers =
-        join_all(records.iter().map(|record| resolve_target(resolver, &record.target, family))).await;
+    let resolved = offers.iter().map(|offer| resolve_target(resolver, &offer.record.target, reach.family));
+    let answers = join_all(resolved).await;
 
     let mut seen = HashSet::new();
-    let mut candidates = Vec::new();
     let mut failure: Option<DnsError> = None;
-    for (record, answer) in records.iter().zip(answers) {
+    for (Offer { record, direct_tls }, answer) in offers.iter().zip(answers) {
         let origin = Origin::Srv { priority: record.priority, weight: record.weight };
         match answer {
-            Ok(addresses) => candidates.extend(
-                candidates_of(&record.target, &addresses, record.port, origin)
-                    .into_iter()
-                    .filter(|candidate| seen.insert(candidate.address)),
-            ),
-            Err(error) => failure = Some(more_hopeful(failure, error)),
+            Ok(addresses) => {
+                let mut own = candidates_of(&record.target, &addresses, record.port, origin);
+                own.iter_mut().for_each(|candidate| candidate.direct_tls = *direct_tls);
+                own.retain(|candidate| seen.insert((candidate.address, *direct_tls)));
+                found = found.admit(&record.target, reach, own);
+            }
+            Err(error) => {
+                found.left_out.push(LeftOut::Target(error.clone()));
+                failure = Some(more_hopeful(failure, error));
+            }
         }
     }
-    candidates.truncate(MAX_CANDIDATES);
-    match failure {
-        Some(error) if candidates.is_empty() => Err(error),
-        _ => Ok(candidates),
+    found.finish(domain, failure)
+}
+
+/// Of records that are equal in priority and weight, those for Direct TLS come first (DEC-15); else the order stays.
+fn direct_first(offers: &mut [Offer]) {
+    let rank = |offer: &Offer| (offer.record.priority, offer.record.weight);
+    for at in 0..offers.len() {
+        let Some((here, rest)) = offers.get_mut(at..).and_then(<[Offer]>::split_first_mut) else { return };
+        if here.direct_tls {
+            continue;
+        }
+        if let Some(direct) = rest.iter_mut().find(|other| other.direct_tls && rank(other) == rank(here)) {
+            std::mem::swap(here, direct);
+        }
+    }
+}
+
+impl Found {
+    fn unanswered(&mut self, error: DnsError) {
+        // That there is no such service is an answer.
+        if !matches!(error, DnsError::NoSuchDomain { .. }) {
+            self.left_out.push(LeftOut::Unanswered(error));
+        }
+    }
+
+    fn too_many(&mut self, count: usize) {
+        if count > 0 {
+            self.left_out.push(LeftOut::TooMany(count));
+        }
+    }
+
+    /// Adds the addresses of a host that may be tried.
+    fn admit(mut self, host: &str, reach: Reach, candidates: Vec<Candidate>) -> Self {
+        for candidate in candidates {
+            let address = candidate.address.ip();
+            if reach.private || !is_private(address) {
+                self.candidates.push(candidate);
+            } else {
+                self.left_out.push(LeftOut::Private(host.to_owned(), address));
+            }
+        }
+        self
+    }
+
+    /// Enough of it, or why there is nothing.
+    fn finish(mut self, domain: &str, failure: Option<DnsError>) -> Result<Self, DnsError> {
+        self.too_many(self.candidates.len().saturating_sub(MAX_CANDIDATES));
+        self.candidates.truncate(MAX_CANDIDATES);
+        if !self.candidates.is_empty() {
+            return Ok(self);
+        }
+        let private = self.left_out.iter().find_map(|left_out| match left_out {
+            LeftOut::Private(_, address) => {
+                Some(DnsError::Private { domain: domain.to_owned(), address: *address })
+            }
+            _ => None,
+        });
+        let none = || DnsError::NoAddress { name: domain.to_owned(), wanted: Family::Any.as_str() };
+        Err(private.or(failure).unwrap_or_else(none))
     }
 }
 
@@ -155,7 +313,12 @@ fn candidates_of(host: &str, addresses: &[IpAddr], port: u16, origin: Origin) ->
         .iter()
         .filter(|address| seen.insert(**address))
         .take(MAX_ADDRESSES_PER_HOST)
-        .map(|address| Candidate { address: SocketAddr::new(*address, port), host: host.to_owned(), origin })
+        .map(|address| Candidate {
+            address: SocketAddr::new(*address, port),
+            host: host.to_owned(),
+            origin,
+            direct_tls: false,
+        })
         .collect()
 }
 

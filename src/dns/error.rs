@@ -17,10 +17,21 @@ pub enum DnsError {
         name: String,
     },
     /// The domain says that it has no XMPP server: its only SRV record has the target “.” (RFC 2782).
-    #[error("{domain} says that it offers no XMPP service (its only SRV record has the target “.”)")]
+    #[error("{domain} says that it offers no XMPP service (its SRV record has the target “.”)")]
     NoService {
         /// The XMPP domain.
         domain: String,
+    },
+    /// Every address found is one of our own network, which DNS may not lead to.
+    #[error(
+        "DNS leads from {domain} to {address}, which is a private address: a server of a partner cannot be there, but ours may \
+         be; if his really is, set xmpp.connect.private_addresses = true, or name it as the partner's proxy"
+    )]
+    Private {
+        /// The domain asked for.
+        domain: String,
+        /// The first such address.
+        address: std::net::IpAddr,
     },
     /// The name exists, but has no address of the family asked for.
     #[error("{name} has no {wanted} address in DNS")]
@@ -57,7 +68,7 @@ pub enum DnsError {
 pub enum DnsErrorKind {
     /// DNS says with certainty that there is nothing: asking again soon is useless.
     DoesNotExist,
-    /// DNS could not say: it may work later.
+    /// DNS could not say, or what it said may not be followed: it may work later.
     Unresolvable,
     /// As [`Self::Unresolvable`], because nothing answered in time.
     Timeout,
@@ -72,7 +83,7 @@ impl DnsError {
             | Self::NoService { .. }
             | Self::NoAddress { .. } => DnsErrorKind::DoesNotExist,
             Self::Timeout { .. } => DnsErrorKind::Timeout,
-            Self::Failed { .. } | Self::Setup { .. } => DnsErrorKind::Unresolvable,
+            Self::Failed { .. } | Self::Setup { .. } | Self::Private { .. } => DnsErrorKind::Unresolvable,
         }
     }
 }

@@ -5,11 +5,12 @@
 //! decides where a connection goes, never who is at its end: that is the certificate's business (RFC 9525 §6.1.1).
 
 pub use candidates::{
-    Candidate, MAX_ADDRESSES_PER_HOST, MAX_CANDIDATES, MAX_SRV_RECORDS, Origin, host_candidates,
-    xmpp_server_candidates,
+    Candidate, Found, LeftOut, MAX_ADDRESSES_PER_HOST, MAX_CANDIDATES, MAX_SRV_RECORDS, Origin, Reach,
+    host_candidates, xmpp_server_candidates,
 };
 pub use error::{DnsError, DnsErrorKind};
 pub use order::order_srv;
+pub use private::is_private;
 pub use resolve::{Family, Resolve, SrvRecord};
 pub use system::{Dns, DnsConfig};
 
@@ -18,5 +19,6 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 mod order;
+mod private;
 mod resolve;
 mod system;

@@ -1,23 +1,25 @@
 //! The order in which SRV records are tried (RFC 2782, “Usage rules”).
 
+use std::borrow::Borrow;
+
 use rand::{Rng, RngExt};
 
 use super::SrvRecord;
 
 /// Puts records in the order of trying: by priority, within one priority by weighted chance.
-pub fn order_srv(mut records: Vec<SrvRecord>, random: &mut (impl Rng + ?Sized)) -> Vec<SrvRecord> {
+pub fn order_srv<R: Borrow<SrvRecord>>(mut records: Vec<R>, random: &mut (impl Rng + ?Sized)) -> Vec<R> {
     // Weight 0 goes to the front of its priority, so that it has its small chance: the draw below may be 0.
-    records.sort_by_key(|record| (record.priority, record.weight != 0));
+    records.sort_by_key(|record| (record.borrow().priority, record.borrow().weight != 0));
     let mut ordered = Vec::with_capacity(records.len());
     let mut rest = records.into_iter().peekable();
     while let Some(first) = rest.next() {
-        let priority = first.priority;
+        let priority = first.borrow().priority;
         let mut group = vec![first];
-        while let Some(next) = rest.next_if(|next| next.priority == priority) {
+        while let Some(next) = rest.next_if(|next| next.borrow().priority == priority) {
             group.push(next);
         }
         while !group.is_empty() {
-            let sum: u32 = group.iter().map(|record| u32::from(record.weight)).sum();
+            let sum: u32 = group.iter().map(|record| u32::from(record.borrow().weight)).sum();
             let chosen = pick(&group, random.random_range(0..=sum));
             ordered.push(group.remove(chosen));
         }
@@ -26,12 +28,12 @@ pub fn order_srv(mut records: Vec<SrvRecord>, random: &mut (impl Rng + ?Sized)) 
 }
 
 /// The first record whose running sum of weights reaches the draw.
-fn pick(group: &[SrvRecord], draw: u32) -> usize {
+fn pick(group: &[impl Borrow<SrvRecord>], draw: u32) -> usize {
     let mut running = 0u32;
     group
         .iter()
         .position(|record| {
-            running += u32::from(record.weight);
+            running += u32::from(record.borrow().weight);
             running >= draw
         })
         .unwrap_or(0)
@@ -89,7 +91,7 @@ mod tests {
         assert_eq!(order_srv(zeros, &mut random).len(), 5);
         let full: Vec<_> = (0..1000).map(|n| record(0, u16::MAX, &format!("h{n}"))).collect();
         assert_eq!(order_srv(full, &mut random).len(), 1000);
-        assert!(order_srv(Vec::new(), &mut random).is_empty());
+        assert!(order_srv(Vec::<SrvRecord>::new(), &mut random).is_empty());
     }
 
     fn record(priority: u16, weight: u16, target: &str) -> SrvRecord {

@@ -11,7 +11,9 @@
 //! a short step, and never across an await.
 
 mod answers;
+pub mod attempts;
 mod counters;
+mod dialogs;
 mod federation;
 mod from_sip;
 mod from_xmpp;
@@ -25,9 +27,12 @@ mod pairs;
 mod places;
 pub mod port;
 mod presence;
+mod prints;
 mod refused;
+mod restart;
 mod revive;
 mod routes;
+mod settling;
 mod status;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -49,6 +54,7 @@ use nuncio_translate::pair::{Half, PairConfig, PairKey, PresenceConfig, Sent};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
 use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
+use nuncio_xmpp::stream::Quiet;
 use parking_lot::Mutex;
 use tracing::error;
 
@@ -61,10 +67,12 @@ pub use outage::was_lost;
 pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
+pub use settling::{Settling, Unsettled};
 pub use status::{LaneStatus, RouteStatus};
 
 use crate::log_limit::LogBudget;
 use crate::store::Keep;
+use dialogs::Dialogs;
 use incoming::Incoming;
 use keeping::Keeping;
 use pairs::{PairLost, Remote};
@@ -218,6 +226,8 @@ pub struct Settings {
     /// their work, or the contacts of a partner that was lost are asked anew.
     pub restart_rate: u32,
     pub lane: LaneConfig,
+    /// When quiet streams are probed, given up and closed. `keep_alive` is for partners that have it on.
+    pub quiet: Quiet,
     /// Most inbound streams at a time of a partner of whom nothing else is said.
     pub streams_per_domain: usize,
     /// Entries in the list of refused domains.
@@ -238,10 +248,10 @@ pub struct Gateway {
     front_ends: Vec<FrontEnd>,
     routes: Vec<Route>,
     refused: Mutex<RefusedDomains>,
+    attempts: Mutex<attempts::Attempts>,
     pace: Mutex<RefusalPace>,
     timers: Timers,
-    /// Our tag in a dialog, and the pair it belongs to.
-    dialogs: DashMap<CompactString, PairKey>,
+    dialogs: Dialogs,
     places: Places,
     store: Arc<dyn Keep>,
     keeping: Keeping,
@@ -268,8 +278,9 @@ impl Gateway {
         Self {
             log_budget: Arc::new(LogBudget::new(timers.wake())),
             refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
+            attempts: Mutex::new(attempts::Attempts::new(attempts::BYTES)),
             places: Places::new(settings.places.clone()),
-            dialogs: DashMap::new(),
+            dialogs: Dialogs::default(),
             store,
             keeping: Keeping::default(),
             ending: AtomicBool::new(false),

@@ -26,7 +26,9 @@ const RETURN: Duration = Duration::from_secs(5);
 /// more. Whoever closes it in good order, or because it was idle, has nothing to say and is still there.
 pub fn was_lost(cause: &Cause) -> bool {
     match cause {
-        Cause::PeerClosed | Cause::WeClosed(_) => false,
+        // We say so to whoever gives no sign of life.
+        Cause::WeClosed(error) => *error == Some(StreamCondition::ConnectionTimeout),
+        Cause::PeerClosed => false,
         // Servers say so of a stream on which nothing came for long.
         Cause::PeerError { condition, .. } => *condition != StreamCondition::ConnectionTimeout,
         _ => true,
@@ -119,11 +121,15 @@ mod tests {
             Cause::Disconnected(None),
             said(StreamCondition::SystemShutdown),
             said(StreamCondition::Reset),
+            Cause::WeClosed(Some(StreamCondition::ConnectionTimeout)),
             Cause::Fault { condition: StreamCondition::PolicyViolation, fault: Fault::Pipelined },
         ] {
             assert!(was_lost(&cause), "{cause:?}");
         }
-        for cause in [Cause::PeerClosed, Cause::WeClosed(None), said(StreamCondition::ConnectionTimeout)] {
+        let shutdown = Cause::WeClosed(Some(StreamCondition::SystemShutdown));
+        for cause in
+            [Cause::PeerClosed, Cause::WeClosed(None), shutdown, said(StreamCondition::ConnectionTimeout)]
+        {
             assert!(!was_lost(&cause), "{cause:?}");
         }
     }

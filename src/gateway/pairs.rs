@@ -27,7 +27,8 @@ type Lanes = SmallVec<[(CompactString, Arc<LanePort>); 1]>;
 /// Everything that hangs below one remote domain, so that one partner's trouble never walks another's.
 #[derive(Debug)]
 pub(super) struct Remote {
-    pairs: DashMap<PairKey, Slot>,
+    /// Each in a box of its own: a table doubles when it is full, and its empty places would be as large as pairs.
+    pairs: DashMap<PairKey, Box<Slot>>,
     /// One per served domain that talks to this one: a handful.
     lanes: Mutex<Lanes>,
     /// Inbound streams that stopped reading until a lane has room for replies again.
@@ -127,7 +128,7 @@ impl Remote {
                     if let Some(result) = unless(&key) {
                         return result;
                     }
-                    let slot = || Slot { pair: Pair::default(), timers: SmallVec::new() };
+                    let slot = || Box::new(Slot { pair: Pair::default(), timers: SmallVec::new() });
                     self.pairs.entry(key).or_insert_with(slot)
                 }
             };
@@ -156,20 +157,20 @@ impl Remote {
     /// As [`Remote::with_pair`].
     pub(super) fn with_existing(
         &self,
-        key: &PairKey,
+        composed: &str,
         config: &PairConfig,
         timers: &Timers,
         now: Moment,
         step: impl FnOnce(&PairKey, &mut Pair),
     ) -> Result<(), PairLost> {
         let contained = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(mut entry) = self.pairs.get_mut(key.as_str()) {
+            if let Some(mut entry) = self.pairs.get_mut(composed) {
                 let (key, slot) = entry.pair_mut();
                 step(key, &mut slot.pair);
                 slot.schedule(key, config, timers, now);
             }
         }));
-        contained.map_err(|_| self.salvage(key.as_str(), config, timers, now))
+        contained.map_err(|_| self.salvage(composed, config, timers, now))
     }
 
     /// Asks a pair something; `None`: there is no such pair.
@@ -216,7 +217,7 @@ impl Remote {
 
     /// Puts a restored pair in its place.
     pub(super) fn insert(&self, key: &PairKey, pair: Pair) {
-        self.pairs.insert(key.clone(), Slot { pair, timers: SmallVec::new() });
+        self.pairs.insert(key.clone(), Box::new(Slot { pair, timers: SmallVec::new() }));
     }
 
     /// The pairs there are.
@@ -230,6 +231,11 @@ impl Remote {
         self.pairs.iter().filter(|slot| ours(slot, slot.key())).map(|slot| slot.key().clone()).collect()
     }
 
+    /// The lane from `local`, if there is one.
+    pub(super) fn known_lane(&self, local: &str) -> Option<Arc<LanePort>> {
+        self.lanes.lock().iter().find(|(name, _)| name == local).map(|(_, lane)| Arc::clone(lane))
+    }
+
     /// The lane from `local`, made by `make` if it is the first time.
     pub(super) fn lane(&self, local: &str, make: impl FnOnce() -> Arc<LanePort>) -> Arc<LanePort> {
         let mut lanes = self.lanes.lock();
@@ -239,11 +245,6 @@ impl Remote {
         let lane = make();
         lanes.push((local.into(), Arc::clone(&lane)));
         lane
-    }
-
-    /// The lane from `local`, if there is one.
-    pub(super) fn find_lane(&self, local: &str) -> Option<Arc<LanePort>> {
-        self.lanes.lock().iter().find(|(name, _)| name == local).map(|(_, lane)| Arc::clone(lane))
     }
 
     /// Adds what is held here.

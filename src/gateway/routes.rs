@@ -8,6 +8,7 @@ use nuncio_sip::hop::{HopConnection, HopGroup};
 use parking_lot::Mutex;
 
 use super::port::Port;
+use super::restart::Waiting;
 use super::{ConnectionId, Gateway, SipPort, ToSipEnvelope};
 
 /// The machine that chooses among the next hops of one route.
@@ -55,14 +56,22 @@ pub struct Route {
     pub(super) connect: Arc<Mutex<Option<usize>>>,
     /// The deadline its driver sleeps towards.
     pub(super) armed: Arc<Mutex<Option<Instant>>>,
+    /// Pairs of the process before this one that wait for room here.
+    pub(super) resuming: Waiting,
 }
 
 impl Route {
     /// `targets` says for each target of the group which front end it belongs to.
     pub fn new(domains: Vec<CompactString>, targets: &[usize], hops: HopGroup<ToSipEnvelope>) -> Self {
-        let (connect, armed) = (Arc::default(), Arc::default());
-        let hops = Arc::new(Port::new(hops));
-        Self { domains, dialogs_of: None, hops, targets: targets.into(), connect, armed }
+        Self {
+            domains,
+            dialogs_of: None,
+            hops: Arc::new(Port::new(hops)),
+            targets: targets.into(),
+            connect: Arc::default(),
+            armed: Arc::default(),
+            resuming: Waiting::default(),
+        }
     }
 
     /// The way to one front end among several of a domain, for requests inside the dialogs that it holds: the others know
@@ -116,6 +125,12 @@ impl Gateway {
         let known = |known: &FrontEnd| known.name == front_end && known.speaks_for(local_domain);
         let index = self.front_ends.iter().position(known)?;
         self.routes.iter().find(|route| route.dialogs_of == Some(index))
+    }
+
+    /// The name of a front end, if it matters which one holds a dialog.
+    pub(super) fn holder(&self, front_end: usize) -> &str {
+        let matters = self.routes.iter().any(|route| route.dialogs_of == Some(front_end));
+        self.front_ends.get(front_end).filter(|_| matters).map_or("", |front_end| &front_end.name)
     }
 
     /// A connection that we hold to a front end, on whichever route.

@@ -7,6 +7,7 @@ pub mod contain;
 pub mod listener;
 pub mod origin;
 pub mod pump;
+pub mod race;
 pub mod session;
 pub mod shares;
 

@@ -12,7 +12,7 @@ use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::lane::LaneConfig;
-use nuncio_xmpp::stream::{InboundConfig, StreamLimits, Timeouts};
+use nuncio_xmpp::stream::{InboundConfig, KeepAlive, Quiet, StreamLimits, Timeouts};
 use nuncio_xmpp::{Domain, ReadLimits};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::node_key;
 use crate::config::{self, Config, LogAddresses, PartnerType, SipUsers};
 use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
-use crate::dns::{Dns, DnsConfig, Family};
+use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
     Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits, Route,
     Settings,
@@ -172,6 +172,13 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             backoff_max: limits.xmpp.backoff_max,
             ..LaneConfig::default()
         },
+        quiet: Quiet {
+            keep_alive: Some(KeepAlive {
+                silence: limits.xmpp.keep_alive,
+                answer: limits.xmpp.keep_alive_answer,
+            }),
+            inactivity: limits.xmpp.inactivity,
+        },
         streams_per_domain: limits.xmpp.connections_per_partner,
         refused_domains: limits.xmpp.refused_domains,
         privacy: match config.log.addresses {
@@ -302,13 +309,16 @@ fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
     routes.map(route).chain(dialogs).collect()
 }
 
-fn leave(connect: &config::Connect, timeout: Duration) -> Leave {
-    let family = match connect.family {
+fn family(configured: config::Family) -> Family {
+    match configured {
         config::Family::Any => Family::Any,
         config::Family::Ipv4 => Family::Ipv4,
         config::Family::Ipv6 => Family::Ipv6,
-    };
-    Leave { source: connect.source_address, family, timeout }
+    }
+}
+
+fn leave(connect: &config::Connect, timeout: Duration) -> Leave {
+    Leave { source: connect.source_address, family: family(connect.family), timeout }
 }
 
 fn identity(files: &config::Identity) -> anyhow::Result<Arc<Identity>> {
@@ -404,5 +414,10 @@ fn xmpp_side(config: &Config) -> anyhow::Result<XmppSide> {
         limits: stream_limits,
         timeouts,
         handshake: limits.handshake,
+        reach: Reach {
+            family: family(config.xmpp.connect.connect.family),
+            private: config.xmpp.connect.private_addresses,
+        },
+        reach_time: limits.reach,
     })
 }

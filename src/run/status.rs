@@ -53,6 +53,7 @@ pub(super) fn log(gateway: &Gateway) {
         );
     }
     more(lanes.len(), "lanes with less in them");
+    attempts(gateway);
     let refused = gateway.refused_domains();
     for (domain, attempts) in refused.iter().take(LISTED) {
         let (count, first, last) = (attempts.count, time(attempts.first), time(attempts.last));
@@ -60,6 +61,17 @@ pub(super) fn log(gateway: &Gateway) {
     }
     more(refused.len(), "refused domains, silent for longer");
     counters(gateway, "status: counted since the start");
+}
+
+/// The latest attempts to open streams with partners, a line each, those of one partner together.
+fn attempts(gateway: &Gateway) {
+    let partners = gateway.attempted_partners();
+    for partner in partners.iter().take(LISTED) {
+        for attempt in gateway.attempts_with(partner) {
+            info!(%partner, "status: attempt: {attempt}");
+        }
+    }
+    more(partners.len(), "partners with attempts");
 }
 
 /// Every counter that is not 0, a line each.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{CommonState, HandshakeKind};
+use tokio_rustls::rustls::{ClientConfig, CommonState, HandshakeKind};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::{
@@ -94,12 +94,47 @@ pub async fn connect<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    connect_with(stream, tls.config(identity)?, server_name).await
+}
+
+/// The protocol of XMPP servers in ALPN, where TLS begins with the first byte (XEP-0368 §5).
+pub const XMPP_SERVER_ALPN: &[u8] = b"xmpp-server";
+
+/// As [`connect`], for Direct TLS: says in the handshake that XMPP follows. A peer that knows nothing of it need not
+/// confirm it.
+///
+/// # Errors
+///
+/// As [`accept`].
+pub async fn connect_direct<S>(
+    stream: S,
+    tls: &ClientTls,
+    server_name: &str,
+    identity: Option<&Arc<Identity>>,
+) -> Result<(TlsStream<S>, PeerFacts), TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // The copy shares the sessions to resume.
+    let mut config = ClientConfig::clone(&*tls.config(identity)?);
+    config.alpn_protocols = vec![XMPP_SERVER_ALPN.to_vec()];
+    connect_with(stream, Arc::new(config), server_name).await
+}
+
+async fn connect_with<S>(
+    stream: S,
+    config: Arc<ClientConfig>,
+    server_name: &str,
+) -> Result<(TlsStream<S>, PeerFacts), TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let name = sni(server_name)?;
     let sent = match &name {
         ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
         _ => None,
     };
-    let stream = TlsConnector::from(tls.config(identity)?).connect(name, stream).await?;
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
     let facts = PeerFacts::from_connection(stream.get_ref().1, sent)?;
     Ok((TlsStream::Client(stream), facts))
 }

@@ -3,21 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio_xmpp::Domain;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
 use nuncio_xmpp::lane::{Failure, FailureKind};
-use nuncio_xmpp::stream::OutboundConfig;
+use nuncio_xmpp::stream::{OutboundConfig, Terms};
+use nuncio_xmpp::{Domain, TlsUse};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::outbound::LaneSession;
+use super::reach::{Failures, dns_failure, search, targets, until};
 use crate::context::Context;
-use crate::dns::{Candidate, DnsError, DnsErrorKind, xmpp_server_candidates};
+use crate::dns::Candidate;
+use crate::gateway::attempts::{Outcome, Recorder, Step};
 use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants};
 use crate::net::contain::{INTERNAL_ERROR, contained, contained_now};
 use crate::net::listener::connect;
 use crate::net::now;
 use crate::net::pump::{Pumped, pump};
+use crate::net::race::{Move, Race};
 use crate::net::session::{End, Session};
 use crate::tls;
 
@@ -101,96 +107,188 @@ async fn meanwhile<T>(
 
 /// Opens a stream to the partner and runs it to its end. Says what the lane wanted when it ended.
 async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> LaneWants {
-    let found = meanwhile(context, key, lane, candidates(context, key)).await;
-    let mut failure = match found.unwrap_or_else(|given_up| Err(given_up.into())) {
+    let began = now();
+    let mut attempt = Attempt {
+        context,
+        key,
+        lane,
+        recorder: Some(Recorder::outbound(&key.local, &key.remote, began)),
+        failures: Failures::default(),
+    };
+    let mut failure = match attempt.run().await {
+        Ok(wants) => return wants,
         Err(failure) => failure,
-        Ok(candidates) => {
-            let mut last = None;
-            for candidate in candidates {
-                match attempt(context, key, lane, &candidate).await {
-                    Attempt::Ran(wants) => return wants,
-                    Attempt::Failed(failure) => last = Some(failure),
-                }
-            }
-            last.unwrap_or_else(|| {
-                Failure::new(FailureKind::Unresolvable, "DNS gave no address to connect to")
-            })
-        }
     };
     if context.stop.is_cancelled() {
         failure.kind = FailureKind::Shutdown;
     }
+    let now = now();
+    if let Some(recorder) = attempt.recorder.take() {
+        let record = recorder.finish(Outcome::Failed(failure.text.to_string()), now.instant);
+        context.gateway.keep_attempt(&key.remote, record);
+    }
     warn!(partner = %key.remote, local = %key.local, "no stream to partner {}: {failure}", key.remote);
     let random = context.gateway.random();
-    let now = now();
     lane.step(|lane| lane.connect_failed(failure, random, now.instant));
     context.gateway.lane_unreachable(key, now);
     LaneWants::default()
 }
 
-async fn candidates(context: &Context, key: &LaneKey) -> Result<Vec<Candidate>, Failure> {
-    let seed = context.gateway.random();
-    let found = xmpp_server_candidates(&context.dns, &key.remote, context.xmpp.leave.family, seed).await;
-    found.map_err(|error| dns_failure(&error))
+/// One search for a stream, over all addresses of the partner.
+struct Attempt<'a> {
+    context: &'a Arc<Context>,
+    key: &'a LaneKey,
+    lane: &'a Arc<LanePort>,
+    /// Notes what happens. A session has it while a stream is tried, and keeps it if it comes about.
+    recorder: Option<Recorder>,
+    failures: Failures,
 }
 
-fn dns_failure(error: &DnsError) -> Failure {
-    let kind = match error.kind() {
-        DnsErrorKind::DoesNotExist => FailureKind::DomainNotFound,
-        DnsErrorKind::Unresolvable | DnsErrorKind::Timeout => FailureKind::Unresolvable,
-    };
-    Failure::new(kind, error.to_string())
-}
-
-enum Attempt {
-    /// A stream was established and has ended; this is what the lane wants now.
-    Ran(LaneWants),
-    Failed(Failure),
-}
-
-/// Tries one address, up to the end of the stream that comes of it.
-async fn attempt(
-    context: &Arc<Context>,
-    key: &LaneKey,
-    lane: &Arc<LanePort>,
-    candidate: &Candidate,
-) -> Attempt {
-    let (Ok(local), Ok(remote)) = (Domain::parse(&key.local), Domain::parse(&key.remote)) else {
-        return Attempt::Failed(Failure::new(FailureKind::DomainNotFound, "the lane's domain is malformed"));
-    };
-    let leave = context.xmpp.leave;
-    let address = candidate.address;
-    let tcp = connect(address, leave.source, leave.timeout);
-    let stream = match meanwhile(context, key, lane, tcp).await {
-        Ok(Ok(stream)) => stream,
-        Err(given_up) => return Attempt::Failed(given_up.into()),
-        Ok(Err(error)) => {
-            let text = format!("{} ({address}): {error}", candidate.host);
-            return Attempt::Failed(Failure::new(FailureKind::Unreachable, text));
+impl Attempt<'_> {
+    /// Up to the end of the stream, or why there is none.
+    async fn run(&mut self) -> Result<LaneWants, Failure> {
+        let search = search(self.context, self.key);
+        let found = match meanwhile(self.context, self.key, self.lane, search).await? {
+            Ok(found) => found,
+            Err(error) => {
+                self.note(Step::NotFound(error.to_string()));
+                return Err(dns_failure(&error));
+            }
+        };
+        self.note(Step::found(&found));
+        let terms = self.context.gateway.partner_streams(&self.key.remote).terms();
+        let candidates = self.usable(found.candidates, &terms);
+        let mut race = Race::new(targets(&candidates), self.context.xmpp.reach_time, now().instant);
+        loop {
+            let connection = self.connection(&mut race, &candidates);
+            let Some((candidate, stream)) = connection.await? else { break };
+            if let Some(wants) = self.stream(candidate, stream).await? {
+                return Ok(wants);
+            }
+            race.lost(now().instant);
         }
-    };
-    debug!(partner = %key.remote, %address, host = %candidate.host, "connected");
-    let config = OutboundConfig {
-        limits: context.xmpp.limits,
-        timeouts: context.xmpp.timeouts,
-        ..OutboundConfig::new(local, remote)
-    };
-    let gateway = Arc::clone(&context.gateway);
-    let mut session = LaneSession::new(gateway, key.clone(), Arc::clone(lane), config, now());
-    run(context, key, lane, stream, &mut session).await;
-    if session.was_open() {
-        return Attempt::Ran(session.wants());
+        Err(std::mem::take(&mut self.failures).into_one())
     }
-    let why = session.failure().map_or("the connection ended", |failure| &failure.text);
-    let text = format!("{} ({address}): {why}", candidate.host);
-    Attempt::Failed(Failure::new(FailureKind::Negotiation, text))
+
+    fn note(&mut self, step: Step) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.step(step, now().instant);
+        }
+    }
+
+    /// Without those at which nothing could come about.
+    fn usable(&mut self, mut candidates: Vec<Candidate>, terms: &Terms) -> Vec<Candidate> {
+        if terms.negotiation.tls != TlsUse::NotSupported {
+            return candidates;
+        }
+        candidates.retain(|candidate| {
+            if candidate.direct_tls {
+                let why = "TLS is switched off for this partner";
+                self.note(Step::Skipped { address: candidate.to_string(), why: why.to_owned() });
+            }
+            !candidate.direct_tls
+        });
+        if candidates.is_empty() {
+            let text = "DNS offers Direct TLS only (_xmpps-server), and TLS is switched off for this partner";
+            self.failures.add(FailureKind::Negotiation, text.to_owned());
+        }
+        candidates
+    }
+
+    /// The next connection that comes about; `None`: there is no other.
+    async fn connection<'c>(
+        &mut self,
+        race: &mut Race,
+        candidates: &'c [Candidate],
+    ) -> Result<Option<(&'c Candidate, TcpStream)>, Failure> {
+        let (context, key, lane) = (self.context, self.key, self.lane);
+        let leave = context.xmpp.leave;
+        let mut running = FuturesUnordered::new();
+        loop {
+            while let Some(next) = race.poll() {
+                match next {
+                    Move::Start(number) => {
+                        let Some(candidate) = candidates.get(number) else { continue };
+                        running.push(async move {
+                            let began = now().instant;
+                            let result = connect(candidate.address, leave.source, leave.timeout).await;
+                            (number, candidate, now().instant.saturating_duration_since(began), result)
+                        });
+                    }
+                    Move::StopAll => running.clear(),
+                    Move::Exhausted => return Ok(None),
+                    Move::TimeOver(left) => {
+                        let limit = context.xmpp.reach_time;
+                        let text = format!(
+                            "the time for it, {limit:?} (limits.xmpp.reach), is over, {left} addresses not tried"
+                        );
+                        self.failures.add(FailureKind::Unreachable, text);
+                        return Ok(None);
+                    }
+                }
+            }
+            let deadline = race.deadline();
+            let next = async {
+                tokio::select! {
+                    Some(ended) = running.next(), if !running.is_empty() => Some(ended),
+                    () = until(deadline) => None,
+                }
+            };
+            match meanwhile(context, key, lane, next).await? {
+                None => race.handle_timeout(now().instant),
+                Some((number, candidate, took, Ok(stream))) => {
+                    race.connected(number);
+                    self.note(Step::connected(candidate, took));
+                    debug!(partner = %key.remote, %candidate, "connected");
+                    return Ok(Some((candidate, stream)));
+                }
+                Some((number, candidate, took, Err(error))) => {
+                    self.note(Step::not_connected(candidate, took, &error));
+                    self.failures.add(FailureKind::Unreachable, format!("{candidate}: {error}"));
+                    race.failed(number, now().instant);
+                }
+            }
+        }
+    }
+
+    /// Tries a stream on a connection, and runs it to its end. `None`: none came about.
+    async fn stream(
+        &mut self,
+        candidate: &Candidate,
+        stream: TcpStream,
+    ) -> Result<Option<LaneWants>, Failure> {
+        let (context, key) = (self.context, self.key);
+        let (Ok(local), Ok(remote)) = (Domain::parse(&key.local), Domain::parse(&key.remote)) else {
+            return Err(Failure::new(FailureKind::DomainNotFound, "the lane's domain is malformed"));
+        };
+        let config = OutboundConfig {
+            limits: context.xmpp.limits,
+            timeouts: context.xmpp.timeouts,
+            terms: context.gateway.partner_streams(&key.remote).terms(),
+            direct_tls: candidate.direct_tls,
+            ..OutboundConfig::new(local, remote)
+        };
+        let gateway = Arc::clone(&context.gateway);
+        let mut session = LaneSession::new(gateway, key.clone(), Arc::clone(self.lane), config, now());
+        session.record(candidate, self.recorder.take());
+        run(context, key, self.lane, candidate, stream, &mut session).await;
+        if session.was_open() {
+            return Ok(Some(session.wants()));
+        }
+        self.recorder = session.recorder();
+        let why = session.failure().map_or("the connection ended", |failure| &failure.text);
+        self.note(Step::NoStream { address: candidate.to_string(), why: why.to_owned() });
+        self.failures.add(FailureKind::Negotiation, format!("{candidate}: {why}"));
+        Ok(None)
+    }
 }
 
-/// Plain text up to STARTTLS, the handshake, then the stream inside TLS.
+/// Plain text up to STARTTLS (nothing at all with Direct TLS), the handshake, then the stream inside TLS.
 async fn run(
     context: &Context,
     key: &LaneKey,
     lane: &LanePort,
+    candidate: &Candidate,
     stream: TcpStream,
     session: &mut LaneSession,
 ) {
@@ -199,7 +297,14 @@ async fn run(
     let Pumped::StartTls(stream) = pump(stream, session, hurry, abandon).await else { return };
     let (to, from) = (ascii(&key.remote), ascii(&key.local));
     let identity = context.xmpp.identities.choose(Some(&from));
-    let handshake = tls::connect(stream, &context.xmpp.client, &to, Some(&identity));
+    let client = &context.xmpp.client;
+    let handshake = async {
+        if candidate.direct_tls {
+            tls::connect_direct(stream, client, &to, Some(&identity)).await
+        } else {
+            tls::connect(stream, client, &to, Some(&identity)).await
+        }
+    };
     let limit: Duration = context.xmpp.handshake;
     let why = match meanwhile(context, key, lane, timeout(limit, handshake)).await {
         Ok(Ok(Ok((stream, facts)))) => {

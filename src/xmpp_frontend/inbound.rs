@@ -10,21 +10,23 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::Refusal as RuleRefusal;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::stream::{
-    Cause as EndCause, Evidence, Inbound, InboundConfig, Output, PartnerVerdict, Refusal, Stanza, StreamIds,
-    Terms, TlsFacts,
+    Cause as EndCause, Established, Evidence, Inbound, InboundConfig, Method, Output, PartnerVerdict,
+    Refusal, Stanza, StreamIds, TlsFacts,
 };
-use nuncio_xmpp::{Domain, Element, StreamCondition};
+use nuncio_xmpp::{Domain, Element, StanzaKind, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::context::XmppSide;
-use crate::gateway::{Gateway, StreamPlace, was_lost};
+use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
+use crate::gateway::{Gateway, Settling, StreamPlace, Unsettled, was_lost};
 use crate::log_limit::{Cause, Source};
 use crate::net::listener::Unauthenticated;
 use crate::net::session::{End, Next, Session};
 use crate::tls::PeerFacts;
 
 use super::presented::Presented;
+use super::watch::{Ask, NO_LIFE_TOLD, Watch};
 
 /// What a peer is told whose domain is no partner of ours.
 const NOT_A_PARTNER: &str =
@@ -36,7 +38,8 @@ const ROOM_GRACE: Duration = Duration::from_secs(5);
 /// Something that may have to be answered, and waits for room for its answer.
 enum Held {
     Stanza(Box<Stanza>),
-    BadAddress(Box<Element>),
+    /// The second is its number, if it is to be acknowledged.
+    BadAddress(Box<Element>, Option<u64>),
 }
 
 /// The session of one stream opened by a partner.
@@ -64,8 +67,16 @@ pub struct InboundSession {
     presented: Option<Presented>,
     /// Its certificate does not prove what it is after all: nothing it sends is taken.
     disproved: bool,
+    /// Notes what happens until the stream is established.
+    recorder: Option<Recorder>,
+    /// What was noted, afterwards.
+    attempt: Option<AttemptId>,
     /// This stream's place among those of its partner.
     place: Option<StreamPlace>,
+    /// Stanzas that are done with, once some are to be acknowledged.
+    settling: Option<Arc<Settling>>,
+    /// Since the stream is established.
+    watch: Option<Watch>,
     /// What it brings is taken: the partner reaches us by it.
     reaches: bool,
     /// It ended though nobody closed it.
@@ -95,7 +106,11 @@ impl InboundSession {
             until_established: None,
             presented: None,
             disproved: false,
+            recorder: Some(Recorder::inbound(peer, now)),
+            attempt: None,
             place: None,
+            settling: None,
+            watch: None,
             reaches: false,
             lost: false,
         }
@@ -120,12 +135,14 @@ impl InboundSession {
 
     pub fn tls_established(&mut self, facts: TlsFacts, now: Moment) {
         self.next = Next::Run;
+        self.note(Step::tls(&facts), now);
         self.stream.tls_established(facts, now.instant);
         self.run(now);
     }
 
     pub fn tls_failed(&mut self, why: &str, now: Moment) {
         self.next = Next::Run;
+        self.note(Step::NoTls(why.to_owned()), now);
         self.stream.tls_failed(why);
         self.run(now);
     }
@@ -153,6 +170,9 @@ impl InboundSession {
 
     /// Takes what waits, and what the stream puts out.
     fn work(&mut self, now: Moment) {
+        if let Some(settling) = &self.settling {
+            settling.take().into_iter().for_each(|number| self.stream.settled(number));
+        }
         self.retry_held(now);
         // Whatever waits for room, the stream's own affairs do not.
         while let Some(output) = self.stream.poll() {
@@ -169,16 +189,24 @@ impl InboundSession {
                             partner = established.remote.as_str(), local = established.local.as_str(),
                             peer = %self.peer, method = %established.method,
                             tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
+                            cipher = established.tls.as_ref().map_or("none", |tls| tls.cipher.as_str()),
                             "inbound stream established"
                         );
                     }
+                    self.keep_success(&established, now);
                     self.until_established = None;
                     self.lang = established.lang.map(Into::into);
                     let (local, remote) = (established.local, established.remote);
+                    let quiet = self.gateway.quiet(remote.as_str());
+                    self.watch = Some(Watch::new(quiet, None, now.instant));
                     self.place = self.gateway.stream_established(remote.as_str());
                     // Where dialback takes the place of the certificate, it need not prove anything.
                     if established.by_certificate {
-                        self.disprove(&remote, now);
+                        // Dialback does not rest on the certificate.
+                        if established.method == Method::SaslExternal {
+                            self.disprove(&remote, now);
+                        }
+                        self.presented = None;
                     }
                     self.reaches = self.place.is_some() && !self.disproved;
                     if self.reaches {
@@ -196,8 +224,15 @@ impl InboundSession {
                     self.domains = Some((local, remote));
                 }
                 Output::Stanza(_) | Output::BadAddress { .. } if self.disproved => {}
-                Output::Stanza(stanza) => self.take(Held::Stanza(stanza), now),
-                Output::BadAddress { element, .. } => self.take(Held::BadAddress(Box::new(element)), now),
+                Output::Stanza(stanza) => {
+                    if let (Some(watch), false) = (&mut self.watch, stanza.kind == StanzaKind::Iq) {
+                        watch.active(now.instant);
+                    }
+                    self.take(Held::Stanza(stanza), now);
+                }
+                Output::BadAddress { element, number, .. } => {
+                    self.take(Held::BadAddress(Box::new(element), number), now);
+                }
                 Output::Unasked(element) => {
                     debug!(peer = %self.peer, element = element.name(), "element ignored on an inbound stream");
                 }
@@ -210,7 +245,7 @@ impl InboundSession {
                 Output::Unsolicited(element) => {
                     debug!(peer = %self.peer, element = element.name(), "an answer to nothing we asked was dropped");
                 }
-                // The terms given above allow no dialback, and inbound streams neither ask about keys nor for pairs.
+                // Without a secret nothing is proved by dialback, and inbound streams neither ask about keys nor for pairs.
                 Output::Verify(_)
                 | Output::KeyAnswered { .. }
                 | Output::PairAuthorized(_)
@@ -219,6 +254,7 @@ impl InboundSession {
                 Output::Closed(evidence) => {
                     self.room_until = Some(now.instant + ROOM_GRACE);
                     self.lost = was_lost(&evidence.cause);
+                    self.keep_end(&evidence, now);
                     self.log_end(&evidence, now);
                 }
                 Output::ShutdownTls => {
@@ -244,6 +280,30 @@ impl InboundSession {
         self.disproved = true;
         self.stream
             .close(now.instant, Some((StreamCondition::PolicyViolation, "your certificate is not accepted")));
+    }
+
+    fn note(&mut self, step: Step, now: Moment) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.step(step, now.instant);
+        }
+    }
+
+    fn keep_success(&mut self, established: &Established, now: Moment) {
+        let Some(mut recorder) = self.recorder.take() else { return };
+        let remote = established.remote.as_str();
+        recorder.between(established.local.as_str(), remote);
+        let outcome = Outcome::established(established.method, &established.features);
+        self.attempt = self.gateway.keep_attempt(remote, recorder.finish(outcome, now.instant));
+    }
+
+    /// How the stream ended, or why none came about, if it claimed to be a partner's.
+    fn keep_end(&mut self, evidence: &Evidence, now: Moment) {
+        let why = evidence.to_string();
+        self.gateway.attempt_ended(self.attempt.take(), &why);
+        if let (Some(mut recorder), Some(remote)) = (self.recorder.take(), &evidence.remote) {
+            recorder.between(evidence.local.as_ref().map_or("", Domain::as_str), remote.as_str());
+            self.gateway.keep_attempt(remote.as_str(), recorder.finish(Outcome::Failed(why), now.instant));
+        }
     }
 
     fn log_end(&self, evidence: &Evidence, now: Moment) {
@@ -317,8 +377,10 @@ impl InboundSession {
             }
             _ => None,
         };
+        let mut unsettled = self.unsettled(&came);
+        let slot = slot.map(|slot| slot.settles(unsettled.take()));
         match came {
-            Held::BadAddress(element) => self.gateway.xmpp_bad_address(*element, slot, now),
+            Held::BadAddress(element, _) => self.gateway.xmpp_bad_address(*element, slot, now),
             Held::Stanza(mut stanza) => {
                 // The stream's default language becomes the stanza's own, which outlives the stream (IM-14).
                 if let (Some(lang), None) = (&self.lang, stanza.element.lang()) {
@@ -328,12 +390,53 @@ impl InboundSession {
                 self.queued = true;
             }
         }
+        // Without a place for an answer it was settled as soon as it was worked on.
+        drop(unsettled);
         Ok(())
+    }
+
+    /// What settles it, if it is to be acknowledged.
+    fn unsettled(&mut self, came: &Held) -> Option<Unsettled> {
+        let number = match came {
+            Held::Stanza(stanza) => stanza.number,
+            Held::BadAddress(_, number) => *number,
+        }?;
+        let settling = self.settling.get_or_insert_with(|| Settling::new(Arc::clone(&self.wake)));
+        Some(Unsettled::new(settling, number))
+    }
+
+    /// Sees to it that a quiet stream stays alive, or ends.
+    fn watch(&mut self, now: Moment) {
+        let (Some(watch), Some((local, remote))) = (&mut self.watch, &self.domains) else { return };
+        if !self.stream.write_allowed() {
+            return;
+        }
+        let (local, remote) = (local.as_str(), remote.as_str());
+        if let Some(counters) = self.gateway.lane_counters(local, remote) {
+            watch.look_aside(counters, now.instant);
+        }
+        while let Some(ask) = watch.handle_timeout(now.instant) {
+            match ask {
+                // Nothing of ours may be asked on this stream (RFC 6120 §4.5). Without a lane nothing is expected: a
+                // partner who does not write has nothing to say.
+                Ask::Probe if !self.gateway.probe_lane(local, remote) => watch.heard(now.instant),
+                Ask::Probe => {}
+                Ask::GiveUp => {
+                    let error = (StreamCondition::ConnectionTimeout, NO_LIFE_TOLD);
+                    self.stream.close(now.instant, Some(error));
+                }
+                Ask::Abort => self.next = Next::Abort,
+                Ask::Close if self.held.is_empty() && !self.stream.has_unsettled() => {
+                    self.stream.close(now.instant, None);
+                }
+                Ask::Close => {}
+            }
+        }
     }
 
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
         let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
-            return PartnerVerdict::Allowed(Terms::CERTIFICATES);
+            return PartnerVerdict::Allowed(self.gateway.partner_streams(from.as_str()).terms());
         };
         self.gateway.counters().streams_refused.add(1);
         // A disabled partner learns no more than a stranger (mission, rule 3).
@@ -356,12 +459,15 @@ impl InboundSession {
 fn may_be_answered(came: &Held) -> bool {
     match came {
         Held::Stanza(stanza) => Gateway::may_be_answered(&stanza.element),
-        Held::BadAddress(element) => Gateway::bad_address_may_be_answered(element),
+        Held::BadAddress(element, _) => Gateway::bad_address_may_be_answered(element),
     }
 }
 
 impl Session for InboundSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
+        if let Some(watch) = &mut self.watch {
+            watch.heard(now.instant);
+        }
         self.stream.receive(input, now.instant);
         input.clear();
         self.run(now);
@@ -370,6 +476,9 @@ impl Session for InboundSession {
     fn transmit(&mut self, output: &mut Vec<u8>, now: Moment) {
         self.run(now);
         self.stream.transmit(output);
+        if let (Some(watch), true) = (&mut self.watch, self.stream.write_allowed()) {
+            watch.write(output);
+        }
     }
 
     fn written(&mut self, _now: Moment) {}
@@ -391,11 +500,13 @@ impl Session for InboundSession {
 
     fn deadline(&self) -> Option<Instant> {
         let room = self.room_until.filter(|_| self.leaving && self.next == Next::Run);
-        [self.stream.deadline(), room].into_iter().flatten().min()
+        let quiet = self.watch.as_ref().filter(|_| self.stream.write_allowed()).map(Watch::deadline);
+        [self.stream.deadline(), room, quiet].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
         self.stream.handle_timeout(now.instant);
+        self.watch(now);
         self.run(now);
     }
 

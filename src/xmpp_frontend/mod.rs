@@ -5,3 +5,5 @@ pub mod connect;
 pub mod inbound;
 pub mod outbound;
 pub mod presented;
+mod reach;
+mod watch;

@@ -3,6 +3,7 @@ use crate::dns::DnsErrorKind;
 use crate::dns::fake::FakeDns;
 
 const SRV: &str = "_xmpp-server._tcp.fabrikam.com";
+const DIRECT: &str = "_xmpps-server._tcp.fabrikam.com";
 
 #[tokio::test]
 async fn s2s_01_srv_records_lead_to_their_hosts_in_order() {
@@ -35,7 +36,11 @@ async fn s2s_01_the_seed_decides_among_equals() {
         dns = dns.srv(SRV, (1, 1, 5269, &name)).host(&name, &[&format!("192.0.2.{n}")]);
     }
     let first = async |seed| {
-        xmpp_server_candidates(&dns, "fabrikam.com", Family::Any, seed).await.unwrap().swap_remove(0)
+        xmpp_server_candidates(&dns, "fabrikam.com", Reach::default(), seed)
+            .await
+            .unwrap()
+            .candidates
+            .swap_remove(0)
     };
     let mut seen = HashSet::new();
     for seed in 0..100 {
@@ -52,7 +57,7 @@ async fn s2s_01_a_single_dot_means_no_service() {
     let error = find(&dns, "fabrikam.com").await.unwrap_err();
     assert_eq!(error, DnsError::NoService { domain: "fabrikam.com".to_owned() });
     assert_eq!(error.kind(), DnsErrorKind::DoesNotExist);
-    assert_eq!(dns.asked().len(), 1, "no fallback");
+    assert_eq!(dns.asked(), [format!("SRV {SRV}"), format!("SRV {DIRECT}")], "no fallback");
 }
 
 #[tokio::test]
@@ -175,7 +180,10 @@ async fn the_family_decides_which_addresses_are_candidates() {
         .srv(SRV, (2, 0, 5269, "six.example"))
         .host("both.example", &["2001:db8::1", "192.0.2.1"])
         .host("six.example", &["2001:db8::2"]);
-    let find = async |family| xmpp_server_candidates(&dns, "fabrikam.com", family, 1).await.unwrap();
+    let find = async |family| {
+        let reach = Reach { family, private: false };
+        xmpp_server_candidates(&dns, "fabrikam.com", reach, 1).await.unwrap().candidates
+    };
     assert_eq!(addresses(&find(Family::Ipv4).await), ["192.0.2.1:5269"]);
     assert_eq!(addresses(&find(Family::Ipv6).await), ["[2001:db8::1]:5269", "[2001:db8::2]:5269"]);
     assert_eq!(find(Family::Any).await.len(), 3);
@@ -185,7 +193,11 @@ async fn the_family_decides_which_addresses_are_candidates() {
 async fn domains_are_asked_for_as_a_labels_and_nonsense_is_not_asked_for() {
     let dns = FakeDns::new().host("xn--bcher-kva.example", &["192.0.2.1"]);
     assert_eq!(addresses(&find(&dns, "BÜCHER.example.").await.unwrap()), ["192.0.2.1:5269"]);
-    assert_eq!(dns.asked(), ["SRV _xmpp-server._tcp.xn--bcher-kva.example", "xn--bcher-kva.example"]);
+    let asked = |service: &str| format!("SRV {service}._tcp.xn--bcher-kva.example");
+    assert_eq!(
+        dns.asked(),
+        [asked("_xmpp-server"), asked("_xmpps-server"), "xn--bcher-kva.example".to_owned()]
+    );
 
     let dns = FakeDns::new();
     let long_label = format!("{}.ex", "a".repeat(64));
@@ -229,17 +241,145 @@ async fn s2s_06_configured_hosts_and_addresses_need_no_srv() {
 #[tokio::test]
 async fn an_xmpp_domain_that_is_an_address_is_connected_to_directly() {
     let dns = FakeDns::new();
-    assert_eq!(addresses(&find(&dns, "[::1]").await.unwrap()), ["[::1]:5269"]);
-    assert_eq!(addresses(&find(&dns, "127.0.0.1").await.unwrap()), ["127.0.0.1:5269"]);
+    assert_eq!(addresses(&find(&dns, "[2001:db8::1]").await.unwrap()), ["[2001:db8::1]:5269"]);
+    assert_eq!(addresses(&find(&dns, "192.0.2.1").await.unwrap()), ["192.0.2.1:5269"]);
     assert!(dns.asked().is_empty());
 }
 
+#[tokio::test]
+async fn s2s_04_both_services_are_mixed_by_priority() {
+    let dns = FakeDns::new()
+        .srv(SRV, (10, 0, 5269, "a.example"))
+        .srv(DIRECT, (20, 0, 5270, "b.example"))
+        .srv(SRV, (30, 0, 5269, "c.example"))
+        .host("a.example", &["192.0.2.1"])
+        .host("b.example", &["192.0.2.2"])
+        .host("c.example", &["192.0.2.3"]);
+    let found = find(&dns, "fabrikam.com").await.unwrap();
+    let tried: Vec<_> =
+        found.iter().map(|candidate| (candidate.host.as_str(), candidate.direct_tls)).collect();
+    assert_eq!(tried, [("a.example", false), ("b.example", true), ("c.example", false)]);
+}
+
+#[tokio::test]
+async fn s2s_04_dec_15_of_equal_records_direct_tls_goes_first() {
+    let dns = FakeDns::new()
+        .srv(SRV, (1, 5, 5269, "a.example"))
+        .srv(SRV, (1, 5, 5269, "b.example"))
+        .srv(DIRECT, (1, 5, 443, "a.example"))
+        .srv(DIRECT, (1, 5, 443, "b.example"))
+        .host("a.example", &["192.0.2.1"])
+        .host("b.example", &["192.0.2.2"]);
+    let mut first = HashSet::new();
+    for seed in 0..50 {
+        let found = xmpp_server_candidates(&dns, "fabrikam.com", Reach::default(), seed).await.unwrap();
+        let ports: Vec<_> = found.candidates.iter().map(|candidate| candidate.address.port()).collect();
+        assert_eq!(ports, [443, 443, 5269, 5269]);
+        first.insert(found.candidates[0].address);
+    }
+    assert_eq!(first.len(), 2, "among those of one service chance decides");
+}
+
+#[tokio::test]
+async fn s2s_04_the_same_address_is_tried_both_ways() {
+    let dns = FakeDns::new()
+        .srv(SRV, (1, 0, 5269, "a.example"))
+        .srv(DIRECT, (1, 0, 5269, "a.example"))
+        .host("a.example", &["192.0.2.1"]);
+    let found = find(&dns, "fabrikam.com").await.unwrap();
+    assert_eq!(found.iter().map(|candidate| candidate.direct_tls).collect::<Vec<_>>(), [true, false]);
+    assert!(!found[0].same_target(&found[1]));
+}
+
+#[tokio::test]
+async fn s2s_04_direct_tls_alone_is_enough() {
+    let timeout = DnsError::Timeout { name: SRV.to_owned() };
+    for dns in
+        [FakeDns::new(), FakeDns::new().srv(SRV, (0, 0, 0, "")), FakeDns::new().srv_answer(SRV, Err(timeout))]
+    {
+        let dns = dns
+            .srv(DIRECT, (1, 0, 5270, "a.example"))
+            .host("a.example", &["192.0.2.1"])
+            .host("fabrikam.com", &["192.0.2.9"]);
+        assert_eq!(addresses(&find(&dns, "fabrikam.com").await.unwrap()), ["192.0.2.1:5270"]);
+    }
+}
+
+#[tokio::test]
+async fn s2s_04_no_direct_tls_leaves_the_other_service() {
+    let failed = DnsError::Failed { name: DIRECT.to_owned(), detail: "SERVFAIL".to_owned() };
+    for dns in [FakeDns::new().srv(DIRECT, (0, 0, 0, "")), FakeDns::new().srv_answer(DIRECT, Err(failed))] {
+        let dns = dns.srv(SRV, (1, 0, 5269, "a.example")).host("a.example", &["192.0.2.1"]);
+        assert_eq!(addresses(&find(&dns, "fabrikam.com").await.unwrap()), ["192.0.2.1:5269"]);
+    }
+}
+
+#[tokio::test]
+async fn s2s_04_a_dot_for_direct_tls_and_nothing_else_is_no_reason_to_fall_back() {
+    let dns = FakeDns::new().srv(DIRECT, (0, 0, 0, "")).host("fabrikam.com", &["192.0.2.9"]);
+    let error = find(&dns, "fabrikam.com").await.unwrap_err();
+    assert_eq!(error, DnsError::NoService { domain: "fabrikam.com".to_owned() });
+}
+
+#[tokio::test]
+async fn s2s_08_sec_49_dns_does_not_lead_into_private_networks() {
+    let dns = FakeDns::new()
+        .srv(SRV, (1, 0, 5269, "inside.example"))
+        .srv(SRV, (2, 0, 5269, "outside.example"))
+        .host("inside.example", &["127.0.0.1", "fe80::1", "10.0.0.7"])
+        .host("outside.example", &["192.0.2.1"]);
+    let found = search(&dns, "fabrikam.com").await.unwrap();
+    assert_eq!(addresses(&found.candidates), ["192.0.2.1:5269"]);
+    assert_eq!(found.left_out.len(), 3);
+    assert_eq!(
+        found.left_out[0].to_string(),
+        "inside.example has the private address 127.0.0.1, which DNS may not lead to (xmpp.connect.private_addresses)"
+    );
+}
+
+#[tokio::test]
+async fn s2s_08_sec_49_only_private_addresses_are_an_error_that_says_how_to_allow_them() {
+    let by_srv = FakeDns::new().srv(SRV, (1, 0, 5269, "a.example")).host("a.example", &["10.0.0.7"]);
+    let own = FakeDns::new().host("fabrikam.com", &["10.0.0.7"]);
+    for dns in [by_srv, own] {
+        let error = find(&dns, "fabrikam.com").await.unwrap_err();
+        assert!(
+            error.to_string().contains("10.0.0.7") && error.to_string().contains("private_addresses = true")
+        );
+        assert_eq!(error.kind(), DnsErrorKind::Unresolvable);
+        let reach = Reach { family: Family::Any, private: true };
+        let found = xmpp_server_candidates(&dns, "fabrikam.com", reach, 1).await.unwrap();
+        assert_eq!(addresses(&found.candidates), ["10.0.0.7:5269"]);
+    }
+    assert!(find(&FakeDns::new(), "[::1]").await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_not_tried_is_remembered() {
+    let timeout = DnsError::Timeout { name: DIRECT.to_owned() };
+    let mut dns = FakeDns::new().srv_answer(DIRECT, Err(timeout.clone()));
+    for n in 0..=MAX_SRV_RECORDS {
+        let name = format!("h{n}.example");
+        dns = dns.srv(SRV, (n as u16, 0, 5269, &name));
+        if n > 0 {
+            dns = dns.host(&name, &[&format!("192.0.2.{n}")]);
+        }
+    }
+    let gone = DnsError::NoSuchDomain { name: "h0.example".to_owned() };
+    let found = search(&dns, "fabrikam.com").await.unwrap();
+    assert_eq!(found.left_out, [LeftOut::Unanswered(timeout), LeftOut::TooMany(1), LeftOut::Target(gone)]);
+}
+
 async fn find(dns: &FakeDns, domain: &str) -> Result<Vec<Candidate>, DnsError> {
-    xmpp_server_candidates(dns, domain, Family::Any, 1).await
+    search(dns, domain).await.map(|found| found.candidates)
+}
+
+async fn search(dns: &FakeDns, domain: &str) -> Result<Found, DnsError> {
+    xmpp_server_candidates(dns, domain, Reach::default(), 1).await
 }
 
 fn candidate(address: &str, host: &str, origin: Origin) -> Candidate {
-    Candidate { address: address.parse().unwrap(), host: host.to_owned(), origin }
+    Candidate { address: address.parse().unwrap(), host: host.to_owned(), origin, direct_tls: false }
 }
 
 fn addresses(candidates: &[Candidate]) -> Vec<String> {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::*;
-use crate::dns::{Candidate, DnsErrorKind, Origin, xmpp_server_candidates};
+use crate::dns::{Candidate, DnsErrorKind, Origin, Reach, xmpp_server_candidates};
 
 const SRV_NAME: &str = "_xmpp-server._tcp.fabrikam.com";
 
@@ -27,7 +27,8 @@ async fn s2s_01_srv_and_addresses_over_real_packets() {
             .record("xmpp.example", aaaa("2001:db8::3")),
     )
     .await;
-    let found = xmpp_server_candidates(&server.dns(), "fabrikam.com", Family::Any, 7).await.unwrap();
+    let found =
+        xmpp_server_candidates(&server.dns(), "fabrikam.com", Reach::default(), 7).await.unwrap().candidates;
     let origin = Origin::Srv { priority: 10, weight: 5 };
     // The server may shuffle within one family; families take turns, IPv6 first.
     let families: Vec<_> = found.iter().map(|candidate| candidate.address.is_ipv6()).collect();
@@ -39,6 +40,7 @@ async fn s2s_01_srv_and_addresses_over_real_packets() {
             address: SocketAddr::new(address.parse().unwrap(), 5270),
             host: "xmpp.example".to_owned(),
             origin,
+            direct_tls: false,
         });
     assert_eq!(found, expected);
 }
@@ -46,7 +48,7 @@ async fn s2s_01_srv_and_addresses_over_real_packets() {
 #[tokio::test]
 async fn s2s_01_the_target_dot_arrives_as_no_service() {
     let server = Server::start(Zone::new().record(SRV_NAME, srv(0, 0, 0, "."))).await;
-    let error = xmpp_server_candidates(&server.dns(), "fabrikam.com", Family::Any, 7).await.unwrap_err();
+    let error = xmpp_server_candidates(&server.dns(), "fabrikam.com", Reach::default(), 7).await.unwrap_err();
     assert_eq!(error, DnsError::NoService { domain: "fabrikam.com".to_owned() });
 }
 
@@ -54,7 +56,10 @@ async fn s2s_01_the_target_dot_arrives_as_no_service() {
 async fn s2s_03_no_srv_falls_back_whether_nxdomain_or_empty() {
     for zone in [Zone::new(), Zone::new().empty(SRV_NAME)] {
         let server = Server::start(zone.record("fabrikam.com", a("192.0.2.1"))).await;
-        let found = xmpp_server_candidates(&server.dns(), "fabrikam.com", Family::Any, 7).await.unwrap();
+        let found = xmpp_server_candidates(&server.dns(), "fabrikam.com", Reach::default(), 7)
+            .await
+            .unwrap()
+            .candidates;
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].address, "192.0.2.1:5269".parse().unwrap());
         assert_eq!(found[0].origin, Origin::NoSrv);

@@ -186,7 +186,7 @@ fn configuration(place: Place, folder: &Path) -> String {
          certificate = '{dir}/{sip}.pem'\nkey = '{dir}/{sip}.key'\nroots = '{dir}/{root}'\n\n\
          [[sip.listener]]\nbind = '{}'\n\n\
          [[sip.front_end]]\nname = 'front'\ncertificate_names = ['{FRONT_END}']\nnext_hops = ['{FRONT_END}:{}']\n\n\
-         [xmpp]\nroots = '{dir}/{root}'\n\n\
+         [xmpp]\nroots = '{dir}/{root}'\nconnect.private_addresses = true\n\n\
          [[xmpp.listener]]\nbind = '{}'\n\n\
          [[certificate]]\ndomains = ['{SIP_DOMAIN}']\ncertificate = '{dir}/{xmpp}.pem'\nkey = '{dir}/{xmpp}.key'\n\n",
         place.dns(),

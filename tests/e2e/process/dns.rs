@@ -22,8 +22,17 @@ impl Zone {
     }
 
     /// An XMPP service for `domain` on `host`, tried after those added before.
-    pub(crate) fn xmpp(mut self, domain: &str, host: &str, port: u16) -> Self {
-        let services = self.0.entry((format!("_xmpp-server._tcp.{domain}"), SRV)).or_default();
+    pub(crate) fn xmpp(self, domain: &str, host: &str, port: u16) -> Self {
+        self.service("_xmpp-server", domain, host, port)
+    }
+
+    /// The same with Direct TLS.
+    pub(crate) fn xmpps(self, domain: &str, host: &str, port: u16) -> Self {
+        self.service("_xmpps-server", domain, host, port)
+    }
+
+    fn service(mut self, service: &str, domain: &str, host: &str, port: u16) -> Self {
+        let services = self.0.entry((format!("{service}._tcp.{domain}"), SRV)).or_default();
         let mut data = vec![0, u8::try_from(services.len()).unwrap(), 0, 0];
         data.extend(port.to_be_bytes());
         for label in host.split('.') {

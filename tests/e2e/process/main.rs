@@ -13,4 +13,5 @@ mod lifetime;
 mod limits;
 mod network;
 mod privacy;
+mod reach;
 mod store;

@@ -30,6 +30,10 @@ pub(crate) struct Town {
     _dns: Dns,
     /// What the gateway logs.
     pub(crate) log: Arc<Log>,
+    /// Whether DNS may lead to loopback, where everything of the town is.
+    pub(crate) private_addresses: bool,
+    /// More lines of the partner's entry.
+    pub(crate) partner: String,
 }
 
 impl Town {
@@ -57,7 +61,15 @@ impl Town {
         pki.good("gateway-sip", &["nuncio.contoso.com"])?;
         pki.good("gateway-contoso", &["contoso.com"])?;
         pki.good("gateway-litware", &["litware.com"])?;
-        Ok(Self { pki, folder, network, _dns: dns, log: Log::new("nuncio") })
+        Ok(Self {
+            pki,
+            folder,
+            network,
+            _dns: dns,
+            log: Log::new("nuncio"),
+            private_addresses: true,
+            partner: String::new(),
+        })
     }
 
     fn at(&self, host: u8, port: u16) -> SocketAddr {
@@ -67,6 +79,11 @@ impl Town {
     /// An address of the town that nobody has.
     pub(crate) fn unused(&self, number: u8) -> IpAddr {
         self.at(100 + number, 0).ip()
+    }
+
+    /// The address of a host that has none of the others.
+    pub(crate) fn somewhere(&self, host: u8, port: u16) -> SocketAddr {
+        self.at(host, port)
     }
 
     /// The gateway, for front ends.
@@ -115,6 +132,7 @@ certificate_names = ["fe.contoso.com"]
 next_hops = ["fe.contoso.com:5061"]
 [xmpp]
 roots = "{pki}/roots.pem"
+connect.private_addresses = {private}
 [[xmpp.listener]]
 bind = "{xmpp}"
 [[certificate]]
@@ -129,10 +147,13 @@ key = "{pki}/gateway-litware.key"
 domain = "wingtip.com"
 additional_domains = ["chat.wingtip.com"]
 type = "federated"
+{partner}
 [limits]
 {limits}
 "#,
             dns = self.at(4, 5353),
+            private = self.private_addresses,
+            partner = self.partner,
             pki = pki.display(),
             sip = self.sip(),
             xmpp = self.xmpp(),

@@ -10,6 +10,7 @@ mod watch;
 
 use nuncio_sip::{Message, Method, StatusCode};
 use nuncio_translate::judge::{UserPolicy, UserRule, Verdict, Who};
+use nuncio_translate::pair::PairKey;
 
 use crate::net::{ConnId, MILLI, Micros, SECOND, Sent};
 use crate::world::{Event, LOCAL, World};
@@ -304,9 +305,13 @@ impl World {
             if pair.refused_at.take_if(lately).is_some() {
                 pair.contact.refusal_lost = pair.contact.has_refused();
             }
+            // That it was taken back is forgotten only if it was not stored.
+            let user = &self.presence.users[pair.user].address;
+            let stored = self.store.pair(&PairKey::new(user, &pair.address));
+            let added = stored.is_some_and(|record| record.added.is_some());
             match pair.added.last() {
-                Some((at, false)) if *at + SECOND > now => drop(pair.added.pop()),
-                Some((at, true)) if *at + SECOND > now => pair.adding_lost = true,
+                Some((_, false)) if added => drop(pair.added.pop()),
+                Some((_, true)) if !added => pair.adding_lost = true,
                 _ => {}
             }
         }

@@ -51,14 +51,20 @@ pub async fn dial(
 
 /// Accepts TLS as a server with the credential. The client must present a certificate that its root vouches for.
 pub fn acceptor(pki: &Pki, presents: &Credential) -> Result<TlsAcceptor> {
+    acceptor_for(pki, presents, &[])
+}
+
+/// The same for some protocols (ALPN); none: whatever the client wants.
+pub fn acceptor_for(pki: &Pki, presents: &Credential, protocols: &[&str]) -> Result<TlsAcceptor> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots(pki)?), Arc::clone(&provider)).build()?;
     // TLS 1.2 is left on: old front ends have nothing newer.
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![presents.certificate.clone()], presents.key())?;
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -298,9 +298,30 @@ impl XmppListener {
         plain.tcp.write_all(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
         let acceptor = tls::acceptor(pki, presents)?;
         let stream = within("a TLS handshake", acceptor.accept(plain.tcp)).await??;
+        Self::under_tls(XmppPeer::over(stream), domain).await
+    }
 
-        let mut peer = XmppPeer::over(stream);
-        let Item::Header(_) = peer.item().await? else { bail!("no stream header after TLS") };
+    /// The same with TLS from the first byte (XEP-0368). Also gives the domain and the protocol that the gateway asked for
+    /// in its handshake (SNI, ALPN).
+    pub async fn accept_direct(
+        &self,
+        pki: &Pki,
+        presents: &Credential,
+        domain: &str,
+    ) -> Result<(XmppPeer, Option<String>, Option<String>)> {
+        let (tcp, _) = within("the gateway to connect", self.listener.accept()).await??;
+        let acceptor = tls::acceptor_for(pki, presents, &["xmpp-server"])?;
+        let stream = within("a TLS handshake", acceptor.accept(tcp)).await??;
+        let session = stream.get_ref().1;
+        let name = session.server_name().map(str::to_owned);
+        let protocol = session.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned());
+        Ok((Self::under_tls(XmppPeer::over(stream), domain).await?, name, protocol))
+    }
+
+    /// The part of the negotiation that TLS protects.
+    async fn under_tls(mut peer: XmppPeer, domain: &str) -> Result<XmppPeer> {
+        let Item::Header(opened) = peer.item().await? else { bail!("no stream header after TLS") };
+        let remote = opened.attribute("from").unwrap_or_default().to_owned();
         peer.say(&answer_header(domain, &remote, "p2")).await?;
         peer.say(
             "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\

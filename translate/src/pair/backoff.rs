@@ -10,7 +10,7 @@ const CAP: Duration = Duration::from_secs(600);
 const QUIET: Duration = Duration::from_secs(1800);
 
 /// Counts losses in a row: capped exponential back-off with equal jitter.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Backoff {
     failures: u8,
     /// Of the first and of the last loss in a row.
@@ -19,6 +19,9 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
+    /// Nothing was lost.
+    pub(super) const NONE: Self = Self { failures: 0, since: None, at: None };
+
     /// Something was lost. Says for how long that has been so.
     pub(super) fn lost(&mut self, context: &mut Context<'_>) -> Duration {
         let now = context.now.instant;

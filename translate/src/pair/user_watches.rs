@@ -6,6 +6,7 @@ mod contact;
 mod endpoints;
 mod restart;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
@@ -13,6 +14,7 @@ use nuncio_sip::event::{Notifier, NotifierEnd, Terminate, TerminateReason};
 
 use super::backoff::Backoff;
 use super::output::{Attempt, Ended, Fact};
+use super::seldom::{Nothing, Seldom};
 use super::step::Step;
 use super::{NotifierRecord, To};
 use crate::judge::{Permit, Refusal};
@@ -56,6 +58,12 @@ pub(super) struct UserWatches {
     unasked: bool,
     /// So many times he was asked for it without being heard.
     tries: u32,
+    passing: Seldom<Passing>,
+}
+
+/// What lasts only for a while.
+#[derive(Debug, Default, PartialEq)]
+struct Passing {
     /// Who is silent until then is unknown.
     answer_until: Option<Instant>,
     /// Until then one `unsubscribed` may answer a probe that was sent before the contact was asked for consent.
@@ -66,17 +74,28 @@ pub(super) struct UserWatches {
     polled_until: Option<Instant>,
     backoff: Backoff,
     owes: Owes,
-    /// Apart, because only an outage of the partner makes any.
-    doubt: Option<Box<Doubt>>,
+    doubt: Option<Doubt>,
 }
 
 /// The partner's streams were lost, so what the contact is known to be may be so no more (XI-10).
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Doubt {
     /// Then he counts as unknown, if nobody could ask him before.
     until: Instant,
     /// He is being asked: his answer takes the place of what was known.
     asked: bool,
+}
+
+impl Nothing for Passing {
+    const NOTHING: &'static Self = &Self {
+        answer_until: None,
+        stray_until: None,
+        show_at: None,
+        polled_until: None,
+        backoff: Backoff::NONE,
+        owes: Owes { ask: false, unavailable: false },
+        doubt: None,
+    };
 }
 
 /// The dialogs that a stop ends.
@@ -89,7 +108,7 @@ struct Leaving {
 #[derive(Debug)]
 struct Watcher {
     notifier: Notifier,
-    endpoint: CompactString,
+    endpoint: Box<str>,
     front_end: CompactString,
     media: &'static str,
     /// It only wanted to know once.
@@ -101,12 +120,13 @@ struct Watcher {
 #[derive(Debug)]
 struct Asked {
     what: Subscription,
-    id: CompactString,
+    /// Fingerprint of its id.
+    id: u64,
     at: Instant,
 }
 
 /// What was lost on its way to the contact.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Owes {
     ask: bool,
     unavailable: bool,
@@ -147,11 +167,11 @@ impl UserWatches {
         [
             notifiers,
             self.probe_at,
-            self.answer_until,
-            self.show_at,
-            self.polled_until,
-            self.backoff.deadline(),
-            self.doubt.as_ref().and_then(|doubt| doubt.until()),
+            self.passing.answer_until,
+            self.passing.show_at,
+            self.passing.polled_until,
+            self.passing.backoff.deadline(),
+            self.passing.doubt.as_ref().and_then(Doubt::until),
         ]
         .into_iter()
         .flatten()
@@ -164,21 +184,21 @@ impl UserWatches {
         for watcher in &mut self.watchers {
             watcher.notifier.handle_timeout(&mut step.event());
         }
-        if self.show_at.take_if(due).is_some() {
+        if self.passing.show_at.take_if(due).is_some() {
             self.changed(step);
         }
         let unreachable =
-            self.doubt.as_ref().and_then(|doubt| doubt.until()).is_some_and(|until| until <= now);
-        if self.answer_until.take_if(due).is_some() || unreachable {
+            self.passing.doubt.as_ref().and_then(Doubt::until).is_some_and(|until| until <= now);
+        if self.passing.answer_until.take_if(due).is_some() || unreachable {
             self.not_answered(step);
         }
-        if self.polled_until.take_if(due).is_some() && step.roster.to != To::Yes {
+        if self.passing.polled_until.take_if(due).is_some() && step.roster.to != To::Yes {
             self.forget_state();
         }
         if self.probe_at.take_if(due).is_some() {
             self.probe_now(step);
         }
-        if self.backoff.is_due(now) {
+        if self.passing.backoff.is_due(now) {
             self.send_again(step);
         }
     }
@@ -190,7 +210,7 @@ impl UserWatches {
 
     /// The contact is taken to be available, and nobody has begun to doubt it.
     pub(super) fn may_be_ghost(&self) -> bool {
-        self.known && self.state.is_open() && self.doubt.is_none()
+        self.known && self.state.is_open() && self.passing.doubt.is_none()
     }
 
     /// Some endpoint watches.
@@ -198,24 +218,46 @@ impl UserWatches {
         self.watchers.iter().any(|watcher| !watcher.notifier.has_ended())
     }
 
+    /// There is nothing to be remembered.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.watchers.is_empty()
+            && self.leaving.is_none()
+            && self.state.resources.is_empty()
+            && !self.known
+            && self.stamp == 0
+            && self.asked.is_none()
+            && !self.ask_again
+            && !self.unasked
+            && self.probe_at.is_none()
+            && self.tries == 0
+            && self.passing.is_nothing()
+    }
+
+    /// Gives back room that is not needed any more.
+    pub(super) fn tidy(&mut self) {
+        self.passing.tidy();
+    }
+
     /// Nothing of this half would be lost.
     pub(super) fn is_idle(&self) -> bool {
-        self.watchers.is_empty() && self.polled_until.is_none() && self.backoff.deadline().is_none()
+        self.watchers.is_empty()
+            && self.passing.polled_until.is_none()
+            && self.passing.backoff.deadline().is_none()
     }
 
     /// Something was lost, and waits for its time to be sent again.
     pub(super) fn waits(&self) -> bool {
-        self.backoff.deadline().is_some()
+        self.passing.backoff.deadline().is_some()
     }
 
     /// The tags that its endpoints are bound to.
-    pub(super) fn bound_tags(&self) -> impl Iterator<Item = &CompactString> {
+    pub(super) fn bound_tags(&self) -> impl Iterator<Item = &str> {
         self.watchers.iter().map(|watcher| watcher.notifier.local_tag())
     }
 
     /// The partner was reached again.
     pub(super) fn reachable(&mut self, within: Duration, step: &mut Step<'_, '_>) {
-        self.backoff.reachable(within, step.context);
+        self.passing.backoff.reachable(within, step.context);
     }
 
     /// The partner's streams were lost. Who is seen as available goes on being seen so, and is asked; nobody shall seem to
@@ -229,7 +271,7 @@ impl UserWatches {
             return self.forget_state();
         }
         let at = step.context.now.instant + after;
-        self.doubt = Some(Box::new(Doubt { until: at + step.context.config.outage, asked: false }));
+        self.passing.doubt = Some(Doubt { until: at + step.context.config.outage, asked: false });
         self.tries = 0;
         self.probe_at = Some(at);
     }
@@ -244,32 +286,40 @@ impl UserWatches {
         for watcher in &mut self.watchers {
             watcher.notifier.terminate(Terminate { reason, retry_after }, &mut step.event());
         }
-        self.stop_asking();
+        self.wait_for_nothing();
         self.ask_again = false;
-    }
-
-    /// Nobody watches any more.
-    fn stop_asking(&mut self) {
-        (self.probe_at, self.answer_until, self.show_at) = (None, None, None);
-        self.unasked = false;
-        if self.doubt.is_some() {
-            self.forget_state();
-        }
     }
 
     /// The last endpoint is gone: so is, as far as anybody knows, the SIP user (PR-35, PR-40). Not `unsubscribe`: what the
     /// contact agreed to lasts. While the other half shows him as available he is: its front end knows better.
     fn says_goodbye(&mut self, step: &mut Step<'_, '_>) {
-        self.owes.unavailable = false;
+        self.passing.owes.unavailable = false;
         if step.roster.to != To::No && !step.contact_sees_user && step.context.partner_is_open() {
             step.unavailable();
+        }
+    }
+
+    /// Nobody watches any more.
+    fn wait_for_nothing(&mut self) {
+        (self.probe_at, self.unasked) = (None, false);
+        if let Some(passing) = self.passing.existing() {
+            (passing.answer_until, passing.show_at) = (None, None);
+        }
+        if self.passing.doubt.is_some() {
+            self.forget_state();
         }
     }
 
     fn forget_state(&mut self) {
         self.state = Presentity::default();
         self.known = false;
-        self.doubt = None;
+        if let Some(passing) = self.passing.existing() {
+            passing.doubt = None;
+        }
+    }
+
+    fn doubt(&mut self) -> Option<&mut Doubt> {
+        self.passing.existing().and_then(|passing| passing.doubt.as_mut())
     }
 
     fn changed(&mut self, step: &mut Step<'_, '_>) {
@@ -291,7 +341,7 @@ impl UserWatches {
             NotifierEnd::Fetched | NotifierEnd::Terminated => false,
         };
         if gone && last {
-            self.stop_asking();
+            self.wait_for_nothing();
             self.says_goodbye(step);
         }
     }
@@ -303,21 +353,21 @@ impl UserWatches {
         let stored = what == Subscription::Subscribe;
         if stored {
             // `unsubscribed` may be on its way that answers the probe and not this.
-            self.stray_until = self.answer_until.take();
+            self.passing.stray_until = self.passing.answer_until.take();
         }
         step.cross(permit, what, &id, stored);
         (self.probe_at, self.unasked) = (None, false);
         if what == Subscription::Probe {
             if self.tries == 0 {
-                self.answer_until = Some(at + step.context.config.answer);
+                self.passing.answer_until = Some(at + step.context.config.answer);
             }
             self.probe_at = self.is_watched().then(|| at + self.ask_again_after(step));
             self.tries = self.tries.saturating_add(1);
-            if let Some(doubt) = &mut self.doubt {
+            if let Some(doubt) = self.doubt() {
                 doubt.asked = true;
             }
         }
-        self.asked = Some(Asked { what, id, at });
+        self.asked = Some(Asked { what, id: print(&id), at });
     }
 
     /// His answer may be lost where nobody notices: his server does not try to reach ours for a while after it failed to,
@@ -354,4 +404,10 @@ impl Doubt {
     fn until(&self) -> Option<Instant> {
         (!self.asked).then_some(self.until)
     }
+}
+
+fn print(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }

@@ -34,8 +34,8 @@ impl ContactWatches {
         match &mut self.subscriber {
             Some(subscriber) => {
                 let answer = subscriber.notify(request, &mut step.event());
-                if answer.is_success() && self.front_end != front_end {
-                    self.front_end = front_end.into();
+                if answer.is_success() && self.front_end.as_deref().unwrap_or_default() != front_end {
+                    self.front_end = (!front_end.is_empty()).then(|| front_end.into());
                 }
                 (answer, document)
             }
@@ -45,21 +45,17 @@ impl ContactWatches {
 
     /// Whether a request with this tag in To is for this half.
     pub(in crate::pair) fn is_bound_to(&self, tag: &str) -> bool {
-        self.tag.as_ref().is_some_and(|bound| bound == tag)
+        self.bound_tag() == Some(tag)
     }
 
     /// Carries out what the machine wants.
     pub(in crate::pair) fn pump(&mut self, mut document: Option<Presentity>, step: &mut Step<'_, '_>) {
         while let Some(output) = self.subscriber.as_mut().and_then(|subscriber| subscriber.poll()) {
             match output {
-                SubscriberOutput::Bound(tag) => {
-                    self.tag = Some(tag.clone());
-                    step.push(Output::Bound(tag));
-                }
+                SubscriberOutput::Bound(tag) => step.push(Output::Bound(tag)),
                 SubscriberOutput::Released(tag) => {
-                    self.tag.take_if(|bound| *bound == tag);
                     // What comes next begins elsewhere, if need be.
-                    self.front_end = CompactString::default();
+                    self.front_end = None;
                     step.push(Output::Released(tag));
                 }
                 SubscriberOutput::Send { serial, request } => {
@@ -70,7 +66,7 @@ impl ContactWatches {
                     let permit = step.judge(Direction::XmppToSip, Kind::Subscribe).ok().filter(|_| asks);
                     let judged = permit.map(|permit| Judged::new(permit, Kind::Subscribe));
                     let half = Half::Subscriber(self.epoch);
-                    let front_end = (!self.front_end.is_empty()).then(|| self.front_end.clone());
+                    let front_end = self.front_end.as_deref().map(CompactString::from);
                     step.push(Output::Request(Request { half, serial, request, front_end, judged }));
                 }
                 SubscriberOutput::Report(report) => self.report(report, document.take(), step),
@@ -88,11 +84,11 @@ impl ContactWatches {
             SubscriberReport::Ended { .. } if self.fetching => {
                 self.fetching = false;
                 self.fetched(document, step);
-                self.asks = None;
+                self.passing.asks = None;
             }
             SubscriberReport::Refused { .. } | SubscriberReport::Failed { .. } if self.fetching => {
                 self.fetching = false;
-                self.asks = None;
+                self.passing.asks = None;
             }
             SubscriberReport::Ended { reason, again, .. } => self.ended(reason, again, step),
             SubscriberReport::Refused { status, retry_after, refresh } => {
@@ -104,7 +100,7 @@ impl ContactWatches {
 
     fn active(&mut self, document: Presentity, step: &mut Step<'_, '_>) {
         self.retry.succeeded();
-        self.grace_until = None;
+        self.passing.existing().map(|passing| passing.grace_until.take());
         match &mut self.document {
             Some(known) => known.supersede(document),
             None => self.document = Some(document),
@@ -201,7 +197,7 @@ impl ContactWatches {
                 }
                 if self.document.is_some() || self.is_shown() {
                     let until = step.context.now.instant + step.context.config.grace;
-                    self.grace_until.get_or_insert(until);
+                    self.passing.grace_until.get_or_insert(until);
                 }
             }
             None => {

@@ -1,0 +1,127 @@
+//! Where a partner is looked for, and what is said when he cannot be reached.
+
+use std::time::Instant;
+
+use nuncio_xmpp::lane::{Failure, FailureKind};
+use tokio::time::sleep_until;
+
+use crate::context::Context;
+use crate::dns::{Candidate, DnsError, DnsErrorKind, Found, host_candidates, xmpp_server_candidates};
+use crate::gateway::LaneKey;
+
+/// The addresses to try: those of the proxy, or what DNS says.
+pub(super) async fn search(context: &Context, key: &LaneKey) -> Result<Found, DnsError> {
+    let streams = context.gateway.partner_streams(&key.remote);
+    let reach = context.xmpp.reach;
+    match &streams.proxy {
+        Some(proxy) => {
+            let host = proxy.host.to_string();
+            let candidates = host_candidates(&context.dns, &host, proxy.port, reach.family).await?;
+            Ok(Found { candidates, ..Found::default() })
+        }
+        None => xmpp_server_candidates(&context.dns, &key.remote, reach, context.gateway.random()).await,
+    }
+}
+
+/// What a failed look-up means for a lane.
+pub(super) fn dns_failure(error: &DnsError) -> Failure {
+    let kind = match error.kind() {
+        DnsErrorKind::DoesNotExist => FailureKind::DomainNotFound,
+        DnsErrorKind::Unresolvable | DnsErrorKind::Timeout => FailureKind::Unresolvable,
+    };
+    Failure::new(kind, error.to_string())
+}
+
+/// How many addresses each target has, in order.
+pub(super) fn targets(candidates: &[Candidate]) -> Vec<usize> {
+    candidates.chunk_by(Candidate::same_target).map(<[Candidate]>::len).collect()
+}
+
+/// Until the time has come, if there is one.
+pub(super) async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Why nothing came of several addresses.
+#[derive(Default)]
+pub(super) struct Failures {
+    list: Vec<(FailureKind, String)>,
+}
+
+impl Failures {
+    /// Addresses whose failures are told; all of them are in the evidence.
+    const TOLD: usize = 3;
+
+    pub(super) fn add(&mut self, kind: FailureKind, text: String) {
+        self.list.push((kind, text));
+    }
+
+    /// The failure of the whole. That a stream was refused says more than that a connection was.
+    pub(super) fn into_one(self) -> Failure {
+        let Some((last, _)) = self.list.last() else {
+            return Failure::new(FailureKind::Unresolvable, "DNS gave no address to connect to");
+        };
+        let refused = self.list.iter().any(|(kind, _)| *kind == FailureKind::Negotiation);
+        let kind = if refused { FailureKind::Negotiation } else { *last };
+        // The last ones: they were tried most recently, and the only one, if there is only one.
+        let before = self.list.len().saturating_sub(Self::TOLD);
+        let told: Vec<&str> = self.list.iter().skip(before).map(|(_, text)| text.as_str()).collect();
+        let mut text = told.join("; ");
+        if before > 0 {
+            text = format!("{text}; and {before} more before");
+        }
+        Failure::new(kind, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::Origin;
+
+    fn one_of(failures: &[(FailureKind, &str)]) -> Failure {
+        let mut all = Failures::default();
+        failures.iter().for_each(|(kind, text)| all.add(*kind, (*text).to_owned()));
+        all.into_one()
+    }
+
+    #[test]
+    fn that_a_stream_was_refused_says_more_than_that_a_connection_was() {
+        let (unreachable, negotiation) = (FailureKind::Unreachable, FailureKind::Negotiation);
+        assert_eq!(one_of(&[(unreachable, "a")]).kind, unreachable);
+        assert_eq!(one_of(&[(negotiation, "a"), (unreachable, "b")]).kind, negotiation);
+        assert_eq!(one_of(&[]).kind, FailureKind::Unresolvable);
+    }
+
+    #[test]
+    fn three_failures_are_told_and_the_others_counted() {
+        let of = |texts: &[&str]| {
+            let failures: Vec<_> = texts.iter().map(|text| (FailureKind::Unreachable, *text)).collect();
+            one_of(&failures).text.to_string()
+        };
+        assert_eq!(of(&["a", "b", "c"]), "a; b; c");
+        assert_eq!(of(&["a", "b", "c", "d"]), "b; c; d; and 1 more before");
+    }
+
+    #[test]
+    fn only_addresses_of_one_target_compete() {
+        let candidate = |host: &str, address: &str, direct_tls| Candidate {
+            address: address.parse().unwrap(),
+            host: host.to_owned(),
+            origin: Origin::Srv { priority: 1, weight: 0 },
+            direct_tls,
+        };
+        let candidates = [
+            candidate("a.example", "192.0.2.1:5269", false),
+            candidate("a.example", "[2001:db8::1]:5269", false),
+            candidate("a.example", "192.0.2.1:5270", false),
+            candidate("a.example", "192.0.2.1:5270", true),
+            candidate("b.example", "192.0.2.2:5270", true),
+        ];
+        assert_eq!(targets(&candidates), [2, 1, 1, 1]);
+        assert_eq!(targets(&[]), [0; 0]);
+    }
+}

@@ -1,0 +1,205 @@
+//! How the gateway finds its partners, and what it remembers of it.
+
+use anyhow::{Context, Result, ensure};
+use nuncio_world::sip_agent::SipConnection;
+use nuncio_world::xmpp_peer::XmppListener;
+use socket2::{Domain, Socket, Type};
+
+use crate::town::{ALICE, CAROL, Town};
+
+/// wingtip.com has this many addresses at which nobody listens, and then the one where somebody does.
+async fn town_with_dead_addresses(dead: &'static [u8]) -> Result<Town> {
+    Town::with_zone(|zone, at| {
+        let zone = zone.host("fe.contoso.com", at(2)).xmpp("wingtip.com", "xmpp.wingtip.com", 5269);
+        let zone = dead.iter().fold(zone, |zone, host| zone.host("xmpp.wingtip.com", at(*host)));
+        zone.host("xmpp.wingtip.com", at(3)).host("proxy.example", at(3))
+    })
+    .await
+}
+
+async fn status_of_a_message(town: &Town, alice: &mut SipConnection) -> Result<u16> {
+    let listener = town.wingtip_listens().await?;
+    let call = alice.send_message(ALICE, CAROL, "hello").await?;
+    let peer = async {
+        let mut wingtip = listener.accept(&town.pki, &town.good_wingtip()?, "wingtip.com").await?;
+        ensure!(wingtip.element().await?.body() == Some("hello"));
+        std::future::pending::<()>().await;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        answer = alice.final_answer(&call) => answer?.status().context("no status"),
+        failed = peer => Err(failed.expect_err("it never ends")),
+    }
+}
+
+/// A socket whose backlog is full: the kernel drops what else knocks there, as a firewall would.
+fn black_hole(address: std::net::SocketAddr) -> Result<Vec<Socket>> {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    listener.set_reuse_address(true)?;
+    listener.bind(&address.into())?;
+    listener.listen(0)?;
+    let mut sockets = vec![listener];
+    // One more than the backlog holds, so that the next one waits for ever.
+    for _ in 0..2 {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        let _ = socket.connect(&address.into());
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+/// The first address swallows everything, and one connection attempt may take a minute; a message is held for ten
+/// seconds only. It arrives because the second address does not wait for the first (RFC 8305).
+#[tokio::test]
+async fn s2s_02_an_address_that_swallows_everything_does_not_delay_the_next_one() -> Result<()> {
+    let town = town_with_dead_addresses(&[60]).await?;
+    let _hole = black_hole(town.somewhere(60, 5269))?;
+    let _gateway = town.gateway("xmpp.connect = \"60s\"").await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    ensure!(status_of_a_message(&town, &mut alice).await? == 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn s2s_06_the_proxy_of_a_partner_counts_whatever_dns_says() -> Result<()> {
+    let mut town = Town::with_zone(|zone, at| {
+        zone.host("fe.contoso.com", at(2)).host("proxy.example", at(3)).host("xmpp.wingtip.com", at(61)).xmpp(
+            "wingtip.com",
+            "xmpp.wingtip.com",
+            5269,
+        )
+    })
+    .await?;
+    town.partner = "proxy = \"proxy.example\"".to_owned();
+    // Nor has DNS to be allowed what the administrator says himself.
+    town.private_addresses = false;
+    let _gateway = town.gateway("").await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    ensure!(status_of_a_message(&town, &mut alice).await? == 200);
+    let line = town.log.line_after(0, "outbound stream established").await?;
+    ensure!(line.contains("proxy.example (127."), "{line}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn s2s_08_sec_49_dns_cannot_send_the_gateway_into_its_own_network() -> Result<()> {
+    let mut town = Town::found().await?;
+    town.private_addresses = false;
+    let _gateway = town.gateway("").await?;
+    let listener = tokio::net::TcpListener::bind(town.wingtip()).await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_message(ALICE, CAROL, "hello").await?;
+    let answer = tokio::select! {
+        answer = alice.final_answer(&call) => answer?,
+        _ = listener.accept() => anyhow::bail!("it knocked at a private address"),
+    };
+    ensure!(answer.status() != Some(200));
+    let line = town.log.line_after(0, "no stream to partner wingtip.com").await?;
+    ensure!(line.contains("private_addresses = true"), "{line}");
+    Ok(())
+}
+
+/// Two addresses refuse, the third has a stream: what happened is told step by step, and so is how it ended.
+#[tokio::test]
+async fn what_became_of_attempts_is_remembered_step_by_step() -> Result<()> {
+    let town = town_with_dead_addresses(&[62, 63]).await?;
+    let gateway = town.gateway("").await?;
+    let listener = town.wingtip_listens().await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_message(ALICE, CAROL, "hello").await?;
+    let mut wingtip = listener.accept(&town.pki, &town.good_wingtip()?, "wingtip.com").await?;
+    ensure!(alice.final_answer(&call).await?.status() == Some(200));
+    wingtip
+        .say(
+            "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>\
+             <text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>moving house</text></stream:error></stream:stream>",
+        )
+        .await?;
+    town.log.line_after(0, "outbound stream closed").await?;
+    // One that comes in, and one that does not get far.
+    let _carol = town.wingtip_speaks().await?;
+    town.log.line_after(0, "inbound stream established").await?;
+
+    let mark = town.log.mark();
+    gateway.signal("USR1").await?;
+    let line = town.log.line_after(mark, "status: attempt:").await?;
+    let parts = ["wingtip.com at 127.", "to contoso.com: stream by SASL EXTERNAL over TLS", "TLS 1.3 with "];
+    in_order(&line, &parts)?;
+    let line = town.log.line_after(mark, "contoso.com to wingtip.com").await?;
+    let parts = [
+        "stream by SASL EXTERNAL over TLS after ",
+        "to try: xmpp.wingtip.com (127.",
+        "no connection to xmpp.wingtip.com (127.",
+        "Connection refused",
+        "no connection to xmpp.wingtip.com (127.",
+        "Connection refused",
+        "connected to xmpp.wingtip.com (127.",
+        "TLS 1.3 with ",
+        "the chain holds, names: wingtip.com",
+        "ended: ",
+        "moving house",
+    ];
+    in_order(&line, &parts)
+}
+
+fn in_order(line: &str, parts: &[&str]) -> Result<()> {
+    let mut rest = line;
+    for part in parts {
+        (_, rest) = rest
+            .split_once(part)
+            .with_context(|| format!("{part:?} is missing, or too early, in\n{line}"))?;
+    }
+    Ok(())
+}
+
+/// Of the two services of wingtip.com, at the same priority, Direct TLS is tried first (XEP-0368, DEC-15).
+#[tokio::test]
+async fn s2s_04_direct_tls_is_spoken_where_dns_offers_it() -> Result<()> {
+    let town = Town::with_zone(|zone, at| {
+        zone.host("fe.contoso.com", at(2))
+            .host("xmpp.wingtip.com", at(3))
+            .xmpps("wingtip.com", "xmpp.wingtip.com", 5270)
+            .xmpp("wingtip.com", "xmpp.wingtip.com", 5269)
+    })
+    .await?;
+    let _gateway = town.gateway("").await?;
+    let direct = XmppListener::bind(town.somewhere(3, 5270)).await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_message(ALICE, CAROL, "hello").await?;
+    let (mut wingtip, name, protocol) =
+        direct.accept_direct(&town.pki, &town.good_wingtip()?, "wingtip.com").await?;
+    ensure!(name.as_deref() == Some("wingtip.com"), "SNI is {name:?}, not the domain");
+    ensure!(protocol.as_deref() == Some("xmpp-server"), "ALPN is {protocol:?}");
+    ensure!(wingtip.element().await?.body() == Some("hello"));
+    ensure!(alice.final_answer(&call).await?.status() == Some(200));
+    let line = town.log.line_after(0, "outbound stream established").await?;
+    ensure!(line.contains("Direct TLS)"), "{line}");
+    Ok(())
+}
+
+/// Where nobody speaks Direct TLS, the other service is next.
+#[tokio::test]
+async fn s2s_04_starttls_follows_where_direct_tls_fails() -> Result<()> {
+    let town = Town::with_zone(|zone, at| {
+        zone.host("fe.contoso.com", at(2))
+            .host("xmpp.wingtip.com", at(3))
+            .xmpps("wingtip.com", "xmpp.wingtip.com", 5270)
+            .xmpp("wingtip.com", "xmpp.wingtip.com", 5269)
+    })
+    .await?;
+    let _gateway = town.gateway("").await?;
+    // It takes the connection and ends it.
+    let direct = tokio::net::TcpListener::bind(town.somewhere(3, 5270)).await?;
+    let deaf = async {
+        loop {
+            drop(direct.accept().await);
+        }
+    };
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    tokio::select! {
+        status = status_of_a_message(&town, &mut alice) => ensure!(status? == 200),
+        () = deaf => {}
+    }
+    Ok(())
+}
