@@ -14,7 +14,7 @@ use crate::config::HostPort;
 use crate::dns::{Dns, Family, Reach};
 use crate::gateway::Gateway;
 use crate::store::Store;
-use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Proof, Roots, ServerTls};
+use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Proof, RootsStore, ServerTls};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
@@ -41,7 +41,7 @@ pub struct SipSide {
     pub identities: Arc<IdentityStore>,
     pub server: ServerTls,
     pub client: ClientTls,
-    pub roots: Roots,
+    pub roots: Arc<RootsStore>,
     pub leave: Leave,
     pub limits: SipLimits,
     pub max_pending: usize,
@@ -72,7 +72,7 @@ pub struct XmppSide {
     pub identities: Arc<IdentityStore>,
     pub server: ServerTls,
     pub client: ClientTls,
-    pub roots: Arc<Roots>,
+    pub roots: Arc<RootsStore>,
     pub leave: Leave,
     pub inbound: InboundConfig,
     pub limits: StreamLimits,
@@ -95,7 +95,7 @@ pub struct Leave {
 impl XmppSide {
     /// What TLS showed about a partner, judged now against what is asked of him (resumed sessions as well).
     pub fn facts(&self, peer: &PeerFacts, proof: &Proof) -> TlsFacts {
-        let chain = match proof.judge(peer, &self.roots, SystemTime::now()) {
+        let chain = match proof.judge(peer, &self.roots.current(), SystemTime::now()) {
             tls::ChainStatus::Valid => ChainStatus::Trusted,
             tls::ChainStatus::Missing => ChainStatus::Absent,
             other => ChainStatus::Untrusted(other.to_string().into()),

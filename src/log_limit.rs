@@ -61,6 +61,7 @@ causes! {
     PartnerLost: Info, 5 of 100, "partners whose streams were lost";
     StrangerStreamEnded: Info, 5 of 20, "ends of inbound streams that nobody had authenticated";
     TooManyStreams: Warn, 1 of 10, "streams refused because their partner has too many";
+    PartnerSlowed: Warn, 1 of 10, "times that a partner sent more than he may and was read more slowly";
     ContactRefused: Info, 10 of 100, "messages of contacts that the rules refused";
     ContactDeclined: Info, 10 of 100, "messages of contacts that front ends refused";
     ContactFailed: Warn, 10 of 100, "messages of contacts that reached no front end";

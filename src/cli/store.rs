@@ -124,7 +124,14 @@ fn check(state_dir: &Path) -> Result<ExitCode, StoreError> {
     }
     if checked.findings.is_empty() {
         text.push_str("It is whole.\n");
-        return Ok(say(&text));
+        let done = say(&text);
+        if let Some(error) = &checked.unwritable {
+            eprintln!(
+                "\nBut {error}. A gateway serves with what is in it, and from memory; what it cannot write before it ends \
+                 is lost."
+            );
+        }
+        return Ok(done);
     }
     say(&text);
     for finding in &checked.findings {

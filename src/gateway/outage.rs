@@ -14,6 +14,7 @@ use nuncio_xmpp::StreamCondition;
 use nuncio_xmpp::stream::Cause;
 use tracing::info;
 
+use super::errands::Word;
 use super::{Gateway, LaneKey, Pair};
 use crate::log_limit::{self, Source};
 
@@ -42,64 +43,62 @@ impl Gateway {
     }
 
     /// Such a stream has ended.
-    pub fn partner_reaches_no_more(&self, local: &str, remote: &str, lost: bool, now: Moment) {
+    pub fn partner_reaches_no_more(&self, local: &str, remote: &str, lost: bool) {
         if self.remote(remote).reached_no_more(local) == 0 && lost {
-            self.partner_lost(local, remote, now);
+            self.lane_lost(&LaneKey { local: local.into(), remote: remote.into() });
         }
     }
 
     /// A stream to the partner is established: what of presence did not arrive before is sent soon.
-    pub fn lane_opened(&self, lane: &LaneKey, now: Moment) {
-        let waiting = self.pairs_below(lane, Pair::waits_for_partner);
-        let within = self.spread_over(waiting.len());
-        for key in waiting {
-            self.visit_presence(&key, now, |pair, context| pair.reachable(within, context));
-        }
+    pub fn lane_opened(&self, lane: &LaneKey) {
+        self.errands.tell(lane, Word::Reached);
     }
 
-    /// The stream to the partner has ended, though nobody closed it.
-    pub fn lane_lost(&self, lane: &LaneKey, now: Moment) {
-        self.partner_lost(&lane.local, &lane.remote, now);
+    /// A stream to or from the partner has ended, though nobody closed it.
+    pub fn lane_lost(&self, lane: &LaneKey) {
+        if !self.draining.load(Ordering::SeqCst) && !self.ending.load(Ordering::SeqCst) {
+            self.errands.tell(lane, Word::Lost);
+        }
     }
 
     /// An attempt to reach the partner has failed. While it reaches us it is there.
-    pub fn lane_unreachable(&self, lane: &LaneKey, now: Moment) {
+    pub fn lane_unreachable(&self, lane: &LaneKey) {
         if self.known_remote(&lane.remote).is_some_and(|remote| remote.reaching(&lane.local) == 0) {
-            self.partner_lost(&lane.local, &lane.remote, now);
+            self.lane_lost(lane);
         }
     }
 
-    fn partner_lost(&self, local: &str, remote: &str, now: Moment) {
-        if self.draining.load(Ordering::SeqCst) || self.ending.load(Ordering::SeqCst) {
-            return;
+    /// The pairs that have to hear it.
+    pub(super) fn concerned(&self, lane: &LaneKey, word: Word, now: Moment) -> Vec<PairKey> {
+        let Some(remote) = self.known_remote(&lane.remote) else { return Vec::new() };
+        if word == Word::Reached {
+            return remote.pairs_of(&lane.local, Pair::waits_for_partner);
         }
-        let lane = LaneKey { local: local.into(), remote: remote.into() };
-        let seen = self.pairs_below(&lane, Pair::may_be_ghost);
-        if seen.is_empty() {
-            return;
-        }
-        if self.log_budget.allows(log_limit::Cause::PartnerLost, Source::Domain(remote), now.instant) {
+        let seen = remote.pairs_of(&lane.local, Pair::may_be_ghost);
+        let source = Source::Domain(&lane.remote);
+        if !seen.is_empty() && self.log_budget.allows(log_limit::Cause::PartnerLost, source, now.instant) {
             info!(
-                partner = remote,
-                local,
+                partner = %lane.remote,
+                local = %lane.local,
                 contacts = seen.len(),
                 "the streams of the partner were lost; its available contacts are asked whether they still are"
             );
         }
-        let within = self.spread_over(seen.len());
-        for key in seen {
-            let share = self.environment.random() as f64 / u64::MAX as f64;
-            let after = SETTLE + within.mul_f64(share);
-            self.visit_presence(&key, now, |pair, context| pair.partner_lost(after, context));
-        }
+        seen
     }
 
-    fn pairs_below(&self, lane: &LaneKey, holds: impl Fn(&Pair) -> bool) -> Vec<PairKey> {
-        self.known_remote(&lane.remote).map_or_else(Vec::new, |remote| remote.pairs_of(&lane.local, holds))
+    pub(super) fn tell_pair(&self, key: &PairKey, word: Word, within: Duration, now: Moment) {
+        self.visit_presence(key, now, |pair, context| match word {
+            Word::Reached => pair.reachable(within, context),
+            Word::Lost => {
+                let share = self.environment.random() as f64 / u64::MAX as f64;
+                pair.partner_lost(SETTLE + within.mul_f64(share), context);
+            }
+        });
     }
 
     /// The time over which so many pairs do something.
-    fn spread_over(&self, pairs: usize) -> Duration {
+    pub(super) fn spread_over(&self, pairs: usize) -> Duration {
         let each = Duration::from_secs(1) / self.settings.restart_rate.max(1);
         RETURN.max(each.saturating_mul(u32::try_from(pairs).unwrap_or(u32::MAX)))
     }

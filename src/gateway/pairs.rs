@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::federation::Meters;
 use super::incoming::Incoming;
 use super::timers::{Due, Timers};
 use super::{Holdings, LanePort, Pair};
@@ -37,6 +38,10 @@ pub(super) struct Remote {
     streams: AtomicUsize,
     /// Inbound streams of this domain, by the domain of ours that they are for.
     reaching: Mutex<SmallVec<[(CompactString, usize); 1]>>,
+    /// Pairs made since the start.
+    made: AtomicU64,
+    /// What came on them.
+    meters: Mutex<Meters>,
 }
 
 /// A pair was emptied because a step on it panicked; this is what it held.
@@ -57,6 +62,8 @@ impl Remote {
             waiting: Mutex::new(Vec::new()),
             streams: AtomicUsize::new(0),
             reaching: Mutex::default(),
+            made: AtomicU64::new(0),
+            meters: Mutex::default(),
         }
     }
 
@@ -64,6 +71,10 @@ impl Remote {
     pub(super) fn enter_stream(&self, most: usize) -> bool {
         let enter = |count: usize| (count < most).then_some(count + 1);
         self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
+    }
+
+    pub(super) fn meters(&self) -> &Mutex<Meters> {
+        &self.meters
     }
 
     pub(super) fn leave_stream(&self) {
@@ -128,8 +139,11 @@ impl Remote {
                     if let Some(result) = unless(&key) {
                         return result;
                     }
-                    let slot = || Box::new(Slot { pair: Pair::default(), timers: SmallVec::new() });
-                    self.pairs.entry(key).or_insert_with(slot)
+                    self.pairs.entry(key).or_insert_with(|| {
+                        // Restored ones have number 0.
+                        let number = 1 + self.made.fetch_add(1, Ordering::Relaxed);
+                        Box::new(Slot { pair: Pair::numbered(number), timers: SmallVec::new() })
+                    })
                 }
             };
             let (key, slot) = entry.pair_mut();
@@ -223,6 +237,28 @@ impl Remote {
     /// The pairs there are.
     pub(super) fn keys(&self) -> Vec<PairKey> {
         self.pairs.iter().map(|slot| slot.key().clone()).collect()
+    }
+
+    /// The pairs with messages that wait for the SIP user.
+    pub(super) fn waiting(&self) -> Vec<PairKey> {
+        let waits = self.pairs.iter().filter(|slot| slot.pair.waiting() > 0);
+        waits.map(|slot| slot.key().clone()).collect()
+    }
+
+    /// The pairs that endpoints of the SIP user hold a subscription of.
+    pub(super) fn watched(&self) -> Vec<PairKey> {
+        let watched = self.pairs.iter().filter(|slot| slot.pair.endpoints() > 0);
+        watched.map(|slot| slot.key().clone()).collect()
+    }
+
+    /// Subscriptions of endpoints that have not ended, as far as their front ends have said.
+    pub(super) fn endpoints(&self) -> usize {
+        self.pairs.iter().map(|slot| slot.pair.endpoints()).sum()
+    }
+
+    /// Whether any pair says yes.
+    pub(super) fn any(&self, ask: impl Fn(&Pair) -> bool) -> bool {
+        self.pairs.iter().any(|slot| ask(&slot.pair))
     }
 
     /// The pairs of a served domain of which this holds.

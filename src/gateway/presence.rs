@@ -374,7 +374,11 @@ impl Gateway {
                 }
                 Output::Bound(tag) => self.dialogs.bind(&tag, key),
                 Output::Released(tag) => self.dialogs.release(&tag),
-                Output::Save { ticket, record } => self.save(key, ticket, record),
+                Output::Save { ticket, record } => {
+                    if !self.save(key, ticket, record, now) {
+                        pair.committed(ticket);
+                    }
+                }
                 Output::Fact(fact) => self.note(key, fact, now),
             }
         }
@@ -435,36 +439,20 @@ impl Gateway {
                 kind: judged.kind,
             }),
         };
+        // Counted before it can come back.
+        route.events.fetch_add(1, Ordering::Relaxed);
         let push = |group: &mut HopGroup<_>| group.push(request.request, envelope, now.instant).is_ok();
         // The callers serve the way to the domain, and no other one.
-        if holder.is_some() { route.hops.feed(push) } else { route.hops.step(push) }
-    }
-
-    /// The process is going to end: endpoints are told to subscribe elsewhere (EV-15).
-    pub fn end_subscriptions(&self, now: Moment) {
-        if self.ending.swap(true, Ordering::SeqCst) {
-            return;
+        let taken = if holder.is_some() { route.hops.feed(push) } else { route.hops.step(push) };
+        if !taken {
+            route.events.fetch_sub(1, Ordering::Relaxed);
         }
-        for key in self.pairs() {
-            self.visit_presence(&key, now, |pair, context| pair.shutdown(context));
-        }
-    }
-
-    /// The policy is another one: what it forbids from now on ends.
-    pub(super) fn apply_policy(&self, now: Moment) {
-        for key in self.pairs() {
-            self.visit_presence(&key, now, |pair, context| pair.policy_changed(context));
-        }
+        taken
     }
 
     /// The SIP user does not count as having added the contact any more, because an administrator says so.
     pub fn remove_consent(&self, key: &PairKey, now: Moment) {
         self.visit_presence(key, now, |pair, context| pair.consent_removed(context));
-    }
-
-    fn pairs(&self) -> Vec<PairKey> {
-        let remotes: Vec<_> = self.remotes.iter().map(|remote| std::sync::Arc::clone(&remote)).collect();
-        remotes.iter().flat_map(|remote| remote.keys()).collect()
     }
 }
 

@@ -23,7 +23,7 @@ use compact_str::CompactString;
 use nuncio_translate::pair::{PairKey, PairRecord};
 
 pub use backup::backup;
-pub use check::{Checked, check, glance};
+pub use check::{Checked, check, glance, obstacle};
 pub use consent::{Forgotten, forget_consent};
 pub use error::{Fault, StoreError};
 pub use memory::Memory;

@@ -12,6 +12,7 @@
 pub use tokio_rustls::TlsStream;
 pub use tokio_rustls::rustls::pki_types::CertificateDer;
 
+pub(crate) use certificate::digest;
 pub use certificate::{CertificateError, PeerCertificate, SanName, Usage};
 pub use chain::{ChainStatus, judge_chain};
 pub use config::{ClientTls, ServerTls, TlsVersion};
@@ -21,7 +22,7 @@ pub use identity::{Identity, IdentityConcern, IdentityError};
 pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names, xmpp_remark};
 pub use proof::{CrlError, Proof};
 pub use roots::{Roots, RootsError};
-pub use store::{IdentityStore, NoIdentity};
+pub use store::{IdentityStore, NoIdentity, RootsStore};
 
 mod certificate;
 mod chain;
@@ -36,6 +37,7 @@ mod roots;
 mod store;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tickets;
 mod verifier;
 
 /// Text of a foreign certificate made fit for logs and error messages: no control characters, no characters that change the

@@ -20,7 +20,7 @@ impl World {
         let snapshot = snapshot.with_users(self.presence.user_policy());
         // The next process reads it when it starts.
         if !self.down {
-            self.gateway.set_policy(snapshot, self.moment());
+            self.gateway.set_policy(snapshot);
         }
     }
 

@@ -28,6 +28,7 @@ use nuncio_translate::text::Privacy;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_world::sip_text::SipMessage;
 use nuncio_world::xml::Element;
+use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::{Failure, FailureKind, LaneConfig};
 use nuncio_xmpp::stream::Quiet;
 
@@ -52,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) key: [u8; 16],
     pub(crate) unix_ms: u64,
     pub(crate) pair_queue: usize,
+    /// What the domains say of themselves.
+    pub(crate) about: About,
     pub(crate) message_cap: Option<usize>,
     pub(crate) presence: PresenceConfig,
     /// What the process before this one left.
@@ -65,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) pending: usize,
     /// Requests that are kept for the contacts of one domain.
     pub(crate) kept_per_domain: usize,
+    /// How long the disk may say nothing.
+    pub(crate) store_patience: Duration,
 }
 
 impl Default for Plan {
@@ -83,6 +88,7 @@ impl Default for Plan {
             key: *b"sixteen byte key",
             unix_ms: 1_795_184_285_000,
             pair_queue: 256,
+            about: About { name: "Nuncio".into(), ..About::default() },
             message_cap: None,
             presence: PresenceConfig::default(),
             store: Arc::default(),
@@ -92,6 +98,7 @@ impl Default for Plan {
             next_hops: &[(0, "fe.contoso.com:5061")],
             pending: 16 * 1024,
             kept_per_domain: PlaceLimits::default().kept_per_domain,
+            store_patience: Duration::from_secs(3),
         }
     }
 }
@@ -120,6 +127,8 @@ pub(crate) struct House {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) now: Moment,
     stage: Arc<Stage>,
+    /// The disk does not answer: nothing is written, and nothing is said about it.
+    pub(crate) disk_hangs: bool,
     pub(crate) wires: Vec<Wire>,
     pub(crate) lines: Vec<Line>,
     pub(crate) streams: Vec<Stream>,
@@ -211,6 +220,7 @@ impl House {
         let targets: Vec<usize> = plan.next_hops.iter().map(|&(front_end, _)| front_end).collect();
         let domains: Vec<CompactString> = plan.served.iter().map(|&domain| domain.into()).collect();
         let settings = Settings {
+            about: plan.about,
             message_cap: plan.message_cap,
             streams_per_domain: 20,
             quiet: plan.quiet.clone(),
@@ -222,6 +232,7 @@ impl House {
             events: EventConfig::presence(NAME, NAME),
             places: PlaceLimits { kept_per_domain: plan.kept_per_domain, ..PlaceLimits::default() },
             restart_rate: 100,
+            store_patience: plan.store_patience,
             lane: plan.lane,
             refused_domains: 1000,
             privacy: Privacy::Clear,
@@ -250,6 +261,7 @@ impl House {
             store,
             now: Moment { instant: Instant::now(), unix_ms: plan.unix_ms },
             stage,
+            disk_hangs: false,
             wires: Vec::new(),
             lines: Vec::new(),
             streams: Vec::new(),
@@ -334,6 +346,11 @@ impl House {
         let mut answers = self.taken(wire);
         assert_eq!(answers.len(), 1, "{answers:?}");
         answers.remove(0)
+    }
+
+    /// Answers of the front end that are on their way.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.answers.len()
     }
 
     /// The requests that reached the front end since it was last asked.
@@ -447,10 +464,13 @@ impl House {
 
     fn step(&mut self) -> bool {
         let mut moved = false;
-        if let Some((ticket, outcome)) = self.store.commit(usize::MAX) {
+        if !self.disk_hangs
+            && let Some((ticket, outcome)) = self.store.commit(usize::MAX)
+        {
             self.gateway.committed(ticket, outcome, self.now);
             moved = true;
         }
+        moved |= self.gateway.run_errands(self.now);
         for (key, lane) in self.stage.new_lanes.lock().unwrap().drain(..) {
             let features = self.features.get(key.remote.as_str()).copied().unwrap_or_default();
             let mut line = Line::new(key, lane);

@@ -184,7 +184,7 @@ impl Line {
             Reach::Pending => return false,
             Reach::Down(kind) => {
                 self.lane.step(|lane| lane.connect_failed(failure(*kind), 0, now.instant));
-                gateway.lane_unreachable(&self.key, now);
+                gateway.lane_unreachable(&self.key);
             }
             Reach::Up => {
                 let (local, remote) = (Domain::parse(&self.key.local), Domain::parse(&self.key.remote));

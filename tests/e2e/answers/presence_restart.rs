@@ -247,7 +247,7 @@ fn ev_15_a_planned_stop_says_deactivated_and_takes_no_new_subscriptions() {
     let mut house = house();
     let (wire, mut dialog) = house.user_sees(BOB);
     house.requests();
-    house.gateway.end_subscriptions(house.now);
+    house.gateway.end_subscriptions();
     house.run();
     assert_eq!(house.states(), ["terminated;reason=deactivated"]);
     assert!(house.told(PARTNER).is_empty(), "they will be back");
@@ -259,7 +259,7 @@ fn ev_15_a_planned_stop_says_deactivated_and_takes_no_new_subscriptions() {
 fn ev_15_after_a_planned_stop_what_we_subscribed_to_goes_on() {
     let mut before = house();
     let (_, dialog) = before.seen_by(BOB);
-    before.gateway.end_subscriptions(before.now);
+    before.gateway.end_subscriptions();
     before.run();
     assert!(before.requests().is_empty() && before.told(PARTNER).is_empty());
     let mut house = restarted(&before, MINUTE);
@@ -413,4 +413,19 @@ fn a_refresh_before_the_pair_takes_up_its_work_does_not_bring_consent_back() {
     let key = PairKey::new(ALICE, EVE);
     assert_eq!(house.store.pair(&key).and_then(|record| record.added), None);
     assert!(house.told(PUBLIC).contains(&"unsubscribed".to_owned()));
+}
+
+#[test]
+fn restart_a_repeated_request_is_not_sent_after_the_contact_has_refused() {
+    let mut before = house();
+    before.user_asks(BOB);
+    let mut house = restarted(&before, MINUTE);
+    house.reach.insert(PARTNER, Reach::Pending);
+    house.advance(SECOND * 11);
+    assert_eq!(house.line(PARTNER).key.remote, PARTNER, "it waits in the lane");
+    house.partner_says(PARTNER, &stanza(BOB, "type='unsubscribed'", ""));
+    house.reach.remove(PARTNER);
+    house.advance(MINUTE);
+    assert!(house.told(PARTNER).is_empty(), "no second prompt");
+    assert_eq!(house.states().last().unwrap(), "terminated;reason=rejected");
 }
