@@ -58,6 +58,7 @@ causes! {
     StreamRefused: Warn, 1 of 20, "streams refused because the domain is no partner";
     StreamOpened: Info, 30 of 300, "inbound streams of partners";
     StreamEnded: Info, 30 of 300, "ends of inbound streams of partners";
+    PartnerLost: Info, 5 of 100, "partners whose streams were lost";
     StrangerStreamEnded: Info, 5 of 20, "ends of inbound streams that nobody had authenticated";
     TooManyStreams: Warn, 1 of 10, "streams refused because their partner has too many";
     PartnerSlowed: Warn, 1 of 10, "times that a partner sent more than he may and was read more slowly";

@@ -261,6 +261,13 @@ domains = [\"contoso.com\"]
         ("a.example b.example", "0 fe.contoso.com:5061"),
     ];
     assert_eq!(routes, expected.map(|(domains, hops)| (domains.to_owned(), hops.to_owned())));
+    let holders = config.sip.dialog_holders();
+    assert_eq!(
+        holders.iter().map(|(front_end, hops)| (*front_end, hops.len())).collect::<Vec<_>>(),
+        [(0, 1), (1, 2)]
+    );
+    let config = load(Sources::new().toml("nuncio.toml", BASE)).unwrap();
+    assert!(config.sip.dialog_holders().is_empty(), "it is alone");
 }
 
 #[test]

@@ -8,7 +8,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ConfigArguments, complain, load};
-use crate::store::{self, Shown, StoreError, Table};
+use nuncio_translate::pair::PairKey;
+use nuncio_xmpp::BareJid;
+
+use crate::store::{self, Forgotten, Shown, StoreError, Table};
 
 #[derive(Debug, Args)]
 pub(super) struct StoreArguments {
@@ -40,6 +43,16 @@ enum Verb {
         #[command(flatten)]
         place: Place,
     },
+    /// Take back that a SIP user has added a contact, while the gateway is stopped
+    #[command(long_about = FORGET_ABOUT)]
+    ForgetConsent {
+        /// The SIP user, as "store show" has it: alice@contoso.com
+        user: String,
+        /// The contact: bob@fabrikam.com
+        contact: String,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Show what is in it; secrets are never shown
     Show {
         #[arg(value_enum, default_value = "pairs")]
@@ -68,7 +81,10 @@ enum What {
 }
 
 pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
-    let (Verb::Check { place } | Verb::Backup { place, .. } | Verb::Show { place, .. }) = &arguments.verb;
+    let (Verb::Check { place }
+    | Verb::Backup { place, .. }
+    | Verb::ForgetConsent { place, .. }
+    | Verb::Show { place, .. }) = &arguments.verb;
     let state_dir = match &place.state_dir {
         Some(folder) => folder.clone(),
         None => match load(&place.config.sources(environment)) {
@@ -83,6 +99,7 @@ pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsStri
     let done = match &arguments.verb {
         Verb::Check { .. } => check(&state_dir),
         Verb::Backup { file, .. } => backup(&state_dir, file),
+        Verb::ForgetConsent { user, contact, .. } => forget_consent(&state_dir, user, contact),
         Verb::Show { what, json, with, most, .. } => {
             let table = match what {
                 What::Pairs => Table::Pairs,
@@ -138,9 +155,60 @@ fn backup(state_dir: &Path, file: &Path) -> Result<ExitCode, StoreError> {
 
 fn show(state_dir: &Path, what: Shown<'_>) -> Result<ExitCode, StoreError> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    store::show(state_dir, what, &mut |line| writeln!(out, "{line}"))?;
+    let count = store::show(state_dir, what, &mut |line| writeln!(out, "{line}"))?;
+    if count == 0 && what.most > 0 && !what.json {
+        let things = match what.table {
+            Table::Pairs => "pairs",
+            Table::Audit => "entries of the audit trail",
+        };
+        // Whoever reads the output with a program gets none; people learn that it was not forgotten.
+        match what.with {
+            None => eprintln!("There are no {things} on record."),
+            Some(text) => eprintln!("There are no {things} on record with {text:?} in an address."),
+        }
+    }
     // Whoever closed the pipe has seen enough.
     Ok(out.flush().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
+}
+
+fn forget_consent(state_dir: &Path, user: &str, contact: &str) -> Result<ExitCode, StoreError> {
+    let bare = |text: &str| match BareJid::parse(text.strip_prefix("sip:").unwrap_or(text)) {
+        Ok(address) if address.local().is_some() => Some(address),
+        _ => {
+            eprintln!("nuncio: {text:?} is no address of a user; it has to look like alice@contoso.com");
+            None
+        }
+    };
+    let (Some(user), Some(contact)) = (bare(user), bare(contact)) else { return Ok(ExitCode::FAILURE) };
+    let key = PairKey::new(user.as_str(), contact.as_str());
+    match store::forget_consent(state_dir, &key, "administrator")? {
+        Forgotten::Unknown => {
+            eprintln!(
+                "nuncio: nothing is on record of {user} and {contact}; nothing was changed. \"nuncio store show --with \
+                 {contact}\" shows with whom the contact is on record."
+            );
+            Ok(ExitCode::FAILURE)
+        }
+        Forgotten::NotAdded => {
+            eprintln!("nuncio: {user} has not added {contact}; nothing was changed.");
+            Ok(ExitCode::FAILURE)
+        }
+        Forgotten::Taken { endpoints, contact_watches } => {
+            let mut text = format!("{user} does not count as having added {contact} any more.\n");
+            if endpoints > 0 {
+                text.push_str(&format!(
+                    "When the gateway starts, the subscriptions of his endpoints ({endpoints}) to the contact end as rejected.\n"
+                ));
+            }
+            if contact_watches {
+                text.push_str(
+                    "If the partner is public-unverified, the contact is told then that he does not see the user any more.\n",
+                );
+            }
+            text.push_str("If the user subscribes to the contact again, he adds him again; a rule in [policy] keeps him from it.\n");
+            Ok(say(&text))
+        }
+    }
 }
 
 fn say(text: &str) -> ExitCode {
@@ -151,7 +219,15 @@ pub(super) const ABOUT: &str = "\
 Look after nuncio.db, the database in node.state_dir of what survives a restart: who added whom, subscriptions, the \
 audit trail.
 
-All of this may be done while the gateway runs, and changes nothing in the database.";
+All of this but forget-consent may be done while the gateway runs, and changes nothing in the database.";
+
+const FORGET_ABOUT: &str = "\
+Take back that a SIP user has added a contact, while the gateway is stopped.
+
+Run it as the user of the service. The audit trail gets an entry. What follows happens when the gateway starts: the \
+subscriptions of the user's endpoints to the contact end as rejected, and if the partner type asks for consent the contact \
+is told that he does not see the user any more. docs/trust.md says it in full. It refuses while a gateway runs on \
+the same state directory.";
 
 const BACKUP_ABOUT: &str = "\
 Write a copy to a file that does not exist yet.

@@ -266,6 +266,8 @@ limits! {
         grace: Duration, "duration" = secs(300), secs(1) => secs(24 * 3600);
         /// How long an available contact may be silent before he is asked again.
         silence: Duration, "duration" = secs(12 * 3600), secs(600) => secs(30 * 24 * 3600);
+        /// How long a partner whose streams were lost may be out of reach before its contacts are shown as unknown.
+        outage: Duration, "duration" = secs(300), secs(1) => secs(24 * 3600);
         /// Most subscriptions that endpoints of one SIP user hold to one contact. One more ends the oldest.
         endpoints: usize, "subscriptions" = 8, 1 => 64;
         /// Most subscriptions at front ends for one contact.
@@ -276,7 +278,8 @@ limits! {
         subscriptions: usize, "subscriptions" = 1_000_000, 1 => 10_000_000;
         /// Most requests of the contacts of one partner domain that are kept.
         kept_per_partner: usize, "requests" = 10_000, 1 => 10_000_000;
-        /// After a restart, so many pairs take up their subscriptions in a second, or as many as the front ends take.
+        /// So many pairs take up their subscriptions in a second after a restart, or as many as the front ends take; and so
+        /// many ask their contacts anew after the streams of a partner were lost.
         restart_rate: usize, "pairs" = 200, 1 => 100_000;
     }
 }

@@ -207,6 +207,15 @@ impl Sip {
         }
         routes.into_iter().map(|(_, route)| route).collect()
     }
+
+    /// The front ends that are not alone on some route, each with its next hops: there a request inside a dialog has to go
+    /// to the one that holds it.
+    pub fn dialog_holders(&self) -> Vec<(usize, &[HostPort])> {
+        let shares =
+            |index: usize| self.routes.values().any(|order| order.len() > 1 && order.contains(&index));
+        let front_ends = self.front_ends.iter().enumerate().filter(|(index, _)| shares(*index));
+        front_ends.map(|(index, front_end)| (index, front_end.next_hops.as_slice())).collect()
+    }
 }
 
 /// The way to the users of some served domains.

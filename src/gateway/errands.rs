@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use std::vec::IntoIter;
 
 use nuncio_translate::Moment;
@@ -35,9 +36,9 @@ pub(super) struct Errands {
 struct Todo {
     /// Records that are stored, or cannot be, by the ticket their pairs know them by.
     stored: VecDeque<(PairKey, u64)>,
-    /// Lanes whose stream stands again, and the walk to the pairs of the first of them that lost something.
-    opened: VecDeque<LaneKey>,
-    reached: IntoIter<PairKey>,
+    /// Word of partners, by lane, and the walk to the pairs that the first one concerns.
+    words: VecDeque<(LaneKey, Word)>,
+    telling: Option<Telling>,
     /// The policy is another one.
     policy: Option<Walk>,
     /// The process is going to end.
@@ -46,6 +47,24 @@ struct Todo {
     ending_is_over: bool,
     /// What a step has taken out and is working on.
     in_hand: usize,
+}
+
+/// What many pairs of a partner have to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// A stream stands again: what was lost may be sent.
+    Reached,
+    /// The streams were lost, and with them perhaps what contacts are by now.
+    Lost,
+}
+
+/// Pairs that are being told.
+#[derive(Debug)]
+struct Telling {
+    word: Word,
+    keys: IntoIter<PairKey>,
+    /// The time over which they act on it.
+    within: Duration,
 }
 
 /// A walk over all pairs, one partner after the other.
@@ -80,11 +99,11 @@ impl Errands {
         self.ring();
     }
 
-    /// The pairs of a lane that lost something are to send it. One that waits for its turn stands for later ones.
-    fn opened(&self, lane: &LaneKey) {
+    /// The pairs of a lane are to hear something. One word that waits for its turn stands for the same later.
+    pub(super) fn tell(&self, lane: &LaneKey, word: Word) {
         let mut todo = self.todo.lock();
-        if !todo.opened.contains(lane) {
-            todo.opened.push_back(lane.clone());
+        if !todo.words.iter().any(|(other, waits)| (other, *waits) == (lane, word)) {
+            todo.words.push_back((lane.clone(), word));
         }
         drop(todo);
         self.ring();
@@ -110,8 +129,8 @@ impl Errands {
         let todo = self.todo.lock();
         todo.in_hand == 0
             && todo.stored.is_empty()
-            && todo.opened.is_empty()
-            && todo.reached.as_slice().is_empty()
+            && todo.words.is_empty()
+            && todo.telling.is_none()
             && todo.policy.is_none()
             && todo.ending.is_none()
     }
@@ -134,7 +153,7 @@ impl Gateway {
     /// One step of the errands, short enough to be done between two messages. True: there is more to do now.
     pub fn run_errands(&self, now: Moment) -> bool {
         // All of them get their step: who waits for the disk is not to wait for a walk.
-        let more = [self.run_stored(now), self.run_opened(now), self.run_policy(now), self.run_ending(now)];
+        let more = [self.run_stored(now), self.run_words(now), self.run_policy(now), self.run_ending(now)];
         more.contains(&true)
     }
 
@@ -146,11 +165,6 @@ impl Gateway {
     /// Whether every errand is done.
     pub(super) fn errands_done(&self) -> bool {
         self.errands.is_idle()
-    }
-
-    /// A stream to the partner is established: what of presence did not arrive before is sent soon.
-    pub fn lane_opened(&self, lane: &LaneKey) {
-        self.errands.opened(lane);
     }
 
     /// The policy is another one: what it forbids from now on ends. What crosses is judged by it already.
@@ -185,23 +199,25 @@ impl Gateway {
         more
     }
 
-    fn run_opened(&self, now: Moment) -> bool {
-        let (keys, lane) = self.errands.take(|todo| {
-            let keys: Vec<_> = todo.reached.by_ref().take(STEP).collect();
-            let lane = if keys.is_empty() { todo.opened.pop_front() } else { None };
-            (keys, lane)
+    fn run_words(&self, now: Moment) -> bool {
+        let (telling, next) = self.errands.take(|todo| match todo.telling.take() {
+            Some(telling) => (Some(telling), None),
+            None => (None, todo.words.pop_front()),
         });
-        let found =
-            lane.and_then(|lane| Some(self.known_remote(&lane.remote)?.waiting_for_partner(&lane.local)));
-        for key in keys {
-            self.visit_presence(&key, now, |pair, context| pair.reachable(context));
+        let mut telling = telling.or_else(|| {
+            let (lane, word) = next?;
+            let keys = self.concerned(&lane, word, now);
+            Some(Telling { word, within: self.spread_over(keys.len()), keys: keys.into_iter() })
+        });
+        if let Some(Telling { word, keys, within }) = &mut telling {
+            for key in keys.take(STEP) {
+                self.tell_pair(&key, *word, *within, now);
+            }
         }
         let mut more = false;
         self.errands.put_down(|todo| {
-            if let Some(found) = found {
-                todo.reached = found.into_iter();
-            }
-            more = !todo.reached.as_slice().is_empty() || !todo.opened.is_empty();
+            todo.telling = telling.filter(|telling| !telling.keys.as_slice().is_empty());
+            more = todo.telling.is_some() || !todo.words.is_empty();
         });
         more
     }

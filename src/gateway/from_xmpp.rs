@@ -1,5 +1,6 @@
 //! Stanzas of partners.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::address;
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
-use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
+use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
 use nuncio_translate::pair::{Cause, From, LATEST_ERROR, Notice, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
@@ -152,39 +153,48 @@ impl Gateway {
         let remote = self.remote(addresses.from.domain());
         let mut composed = String::new();
         PairKey::compose(addresses.to.bare_str(), addresses.from.bare_str(), &mut composed);
-        let done =
-            remote.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
-                match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
-                    Err(refusal) => {
-                        self.counters.xmpp_to_sip_refused.add(1);
-                        self.log_contact_refused(key, refusal, "message of a contact refused", now);
-                        self.reply_uniform(message, now);
+        // Taken by whichever of the two ends it.
+        let message = Cell::new(Some(message));
+        let refuse = |key: &PairKey, refusal| {
+            self.counters.xmpp_to_sip_refused.add(1);
+            self.log_contact_refused(key, refusal, "message of a contact refused", now);
+            if let Some(message) = message.take() {
+                self.reply_uniform(message, now);
+            }
+        };
+        let allowed =
+            |key: &PairKey, consent: &Consent| judge(&policy, &message_of(key), consent, now.unix());
+        // A stranger whom the rules refuse leaves nothing behind.
+        let stranger =
+            |key: &PairKey| allowed(key, &Consent::default()).err().map(|refusal| refuse(key, refusal));
+        let settings = &self.settings.pair;
+        let done = remote.with_pair_unless(&composed, settings, &self.timers, now, stranger, |key, pair| {
+            let permit = match allowed(key, pair.consent()) {
+                Err(refusal) => return refuse(key, refusal),
+                Ok(permit) => permit,
+            };
+            let Some(message) = message.take() else { return };
+            match pair.contact_writes(permit, message, settings, now) {
+                Ok(()) => {
+                    self.run_pair(key, pair, now);
+                    if pair.has_presence() {
+                        self.in_context(key, now, |context| {
+                            pair.contact_is_there(context);
+                            self.run_presence(pair, context, &mut Bells::default());
+                        });
                     }
-                    Ok(permit) => match pair.contact_writes(permit, message, &self.settings.pair, now) {
-                        Ok(()) => {
-                            self.run_pair(key, pair, now);
-                            if pair.has_presence() {
-                                self.in_context(key, now, |context| {
-                                    pair.contact_is_there(context);
-                                    self.run_presence(pair, context, &mut Bells::default());
-                                });
-                            }
-                        }
-                        Err(message) => {
-                            self.counters.xmpp_to_sip_failed.add(1);
-                            self.log_contact_failed("too many messages wait for the user", key, now);
-                            let failure = XmppFailure {
-                                kind: ErrorType::Wait,
-                                ..XmppFailure::new(
-                                    Condition::ResourceConstraint,
-                                    "too many messages are waiting",
-                                )
-                            };
-                            message.fail(&failure, now);
-                        }
-                    },
                 }
-            });
+                Err(message) => {
+                    self.counters.xmpp_to_sip_failed.add(1);
+                    self.log_contact_failed("too many messages wait for the user", key, now);
+                    let failure = XmppFailure {
+                        kind: ErrorType::Wait,
+                        ..XmppFailure::new(Condition::ResourceConstraint, "too many messages are waiting")
+                    };
+                    message.fail(&failure, now);
+                }
+            }
+        });
         if let Err(lost) = done {
             self.pair_lost(&composed, lost, now);
         }

@@ -254,6 +254,10 @@ fn tell(fact: &Fact) -> Told {
             Some(by(ended, Actor::Contact)),
         ),
         Fact::NoPlace => told("no subscription at the front end: there are too many", None, None),
+        Fact::TurnedAway { status } => {
+            let said = status.map_or_else(|| "rejected".to_owned(), |status| format!("status {status}"));
+            told("request of a contact refused by a front end; he is not told:", Some(said), None)
+        }
         Fact::Silent { status } => {
             let status = status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
             told("the front end cannot be asked for the SIP user's presence:", Some(status), None)

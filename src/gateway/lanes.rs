@@ -144,6 +144,13 @@ impl Gateway {
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
                 },
                 Output::MayBeLost(receipt) => self.may_be_lost(&receipt, now),
+                // Nothing speaks against delivery of a message. Presence may be said again, and must be if it was lost: the
+                // stream may be dead, and what it says stays.
+                Output::Unproved(receipt) => {
+                    if let Some(sent) = &receipt.presence {
+                        self.presence_lost(&receipt.pair, sent, now);
+                    }
+                }
             }
         }
         wants
@@ -176,12 +183,10 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
     fn admit(&mut self, stanza: Outgoing<'_, ToXmppEnvelope>) -> bool {
         let policy = self.gateway.policy.load();
         if let Cargo::Presence { takes_back, .. } = stanza.envelope.cargo {
-            // What waited over a change of the rules may say more than it may now: the pair says it anew.
-            // What takes something back may always leave, only not to a partner who has been disabled meanwhile.
-            return match takes_back {
-                true => policy.open_partner(&self.key.remote).is_ok(),
-                false => stanza.envelope.generation == policy.generation(),
-            };
+            // What waited over a change of the rules may say more than it may now: the pair says it anew. What takes something
+            // back always may, but to a disabled partner nothing is sent.
+            let same = stanza.envelope.generation == policy.generation();
+            return same || (takes_back && policy.open_partner(&self.key.remote).is_ok());
         }
         if stanza.envelope.generation != policy.generation() {
             let question = Question {

@@ -23,6 +23,7 @@ mod incoming;
 mod iq;
 mod keeping;
 mod lanes;
+mod outage;
 mod pairs;
 mod places;
 pub mod port;
@@ -66,6 +67,7 @@ pub use federation::{Federation, PartnerStreams, StreamPlace, StreamRates};
 pub use from_sip::SipPeer;
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
+pub use outage::was_lost;
 pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
@@ -227,7 +229,8 @@ pub struct Settings {
     /// Subscriptions on the SIP side, in both roles.
     pub events: EventConfig,
     pub places: PlaceLimits,
-    /// Pairs of the process before this one that take up their work in a second.
+    /// So many pairs do something in a second that many pairs have to do: those of the process before this one take up
+    /// their work, or the contacts of a partner that was lost are asked anew.
     pub restart_rate: u32,
     /// How long the store may say nothing before those who wait for it go on without.
     pub store_patience: Duration,

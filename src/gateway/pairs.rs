@@ -34,8 +34,10 @@ pub(super) struct Remote {
     lanes: Mutex<Lanes>,
     /// Inbound streams that stopped reading until a lane has room for replies again.
     waiting: Mutex<Vec<Arc<Notify>>>,
-    /// Inbound streams of the domain.
+    /// Inbound streams of the partner whose primary domain this is.
     streams: AtomicUsize,
+    /// Inbound streams of this domain, by the domain of ours that they are for.
+    reaching: Mutex<SmallVec<[(CompactString, usize); 1]>>,
     /// Pairs made since the start.
     made: AtomicU64,
     /// What came on them.
@@ -59,6 +61,7 @@ impl Remote {
             lanes: Mutex::new(SmallVec::new()),
             waiting: Mutex::new(Vec::new()),
             streams: AtomicUsize::new(0),
+            reaching: Mutex::default(),
             made: AtomicU64::new(0),
             meters: Mutex::default(),
         }
@@ -78,6 +81,28 @@ impl Remote {
         self.streams.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// One more inbound stream for this domain of ours.
+    pub(super) fn reached(&self, local: &str) {
+        let mut reaching = self.reaching.lock();
+        match reaching.iter_mut().find(|(name, _)| name == local) {
+            Some((_, count)) => *count += 1,
+            None => reaching.push((local.into(), 1)),
+        }
+    }
+
+    /// … one less; how many there still are.
+    pub(super) fn reached_no_more(&self, local: &str) -> usize {
+        let mut reaching = self.reaching.lock();
+        let Some((_, count)) = reaching.iter_mut().find(|(name, _)| name == local) else { return 0 };
+        *count = count.saturating_sub(1);
+        *count
+    }
+
+    /// Inbound streams for this domain of ours.
+    pub(super) fn reaching(&self, local: &str) -> usize {
+        self.reaching.lock().iter().find(|(name, _)| name == local).map_or(0, |(_, count)| *count)
+    }
+
     /// Runs `step` under the guard of the pair called `composed`, which is made if need be.
     ///
     /// # Errors
@@ -90,30 +115,43 @@ impl Remote {
         now: Moment,
         step: impl FnOnce(&PairKey, &mut Pair) -> R,
     ) -> Result<R, PairLost> {
-        let contained = catch_unwind(AssertUnwindSafe(|| self.enter(composed, config, timers, now, step)));
-        contained.map_err(|_| self.salvage(composed, config, timers, now))
+        self.with_pair_unless(composed, config, timers, now, |_| None, step)
     }
 
-    fn enter<R>(
+    /// The same, but a pair that is not there is not made if `unless` has a result without it.
+    ///
+    /// # Errors
+    /// As [`Remote::with_pair`].
+    pub(super) fn with_pair_unless<R>(
         &self,
         composed: &str,
         config: &PairConfig,
         timers: &Timers,
         now: Moment,
+        unless: impl FnOnce(&PairKey) -> Option<R>,
         step: impl FnOnce(&PairKey, &mut Pair) -> R,
-    ) -> R {
-        let mut entry = match self.pairs.get_mut(composed) {
-            Some(entry) => entry,
-            None => self.pairs.entry(PairKey::from_composed(composed)).or_insert_with(|| {
-                // Restored ones have number 0.
-                let number = 1 + self.made.fetch_add(1, Ordering::Relaxed);
-                Box::new(Slot { pair: Pair::numbered(number), timers: SmallVec::new() })
-            }),
+    ) -> Result<R, PairLost> {
+        let enter = || {
+            let mut entry = match self.pairs.get_mut(composed) {
+                Some(entry) => entry,
+                None => {
+                    let key = PairKey::from_composed(composed);
+                    if let Some(result) = unless(&key) {
+                        return result;
+                    }
+                    self.pairs.entry(key).or_insert_with(|| {
+                        // Restored ones have number 0.
+                        let number = 1 + self.made.fetch_add(1, Ordering::Relaxed);
+                        Box::new(Slot { pair: Pair::numbered(number), timers: SmallVec::new() })
+                    })
+                }
+            };
+            let (key, slot) = entry.pair_mut();
+            let result = step(key, &mut slot.pair);
+            slot.schedule(key, config, timers, now);
+            result
         };
-        let (key, slot) = entry.pair_mut();
-        let result = step(key, &mut slot.pair);
-        slot.schedule(key, config, timers, now);
-        result
+        catch_unwind(AssertUnwindSafe(enter)).map_err(|_| self.salvage(composed, config, timers, now))
     }
 
     /// Empties a pair on which a step panicked. It stays, with its serials, and is looked at again soon.
@@ -223,10 +261,10 @@ impl Remote {
         self.pairs.iter().any(|slot| ask(&slot.pair))
     }
 
-    /// The pairs of a served domain with presence that did not arrive.
-    pub(super) fn waiting_for_partner(&self, local: &str) -> Vec<PairKey> {
-        let waits = |slot: &Slot, key: &PairKey| key.local_domain() == local && slot.pair.waits_for_partner();
-        self.pairs.iter().filter(|slot| waits(slot, slot.key())).map(|slot| slot.key().clone()).collect()
+    /// The pairs of a served domain of which this holds.
+    pub(super) fn pairs_of(&self, local: &str, holds: impl Fn(&Pair) -> bool) -> Vec<PairKey> {
+        let ours = |slot: &Slot, key: &PairKey| key.local_domain() == local && holds(&slot.pair);
+        self.pairs.iter().filter(|slot| ours(slot, slot.key())).map(|slot| slot.key().clone()).collect()
     }
 
     /// The lane from `local`, if there is one.
@@ -243,11 +281,6 @@ impl Remote {
         let lane = make();
         lanes.push((local.into(), Arc::clone(&lane)));
         lane
-    }
-
-    /// The lane from `local`, if there is one.
-    pub(super) fn find_lane(&self, local: &str) -> Option<Arc<LanePort>> {
-        self.lanes.lock().iter().find(|(name, _)| name == local).map(|(_, lane)| Arc::clone(lane))
     }
 
     /// Adds what is held here.

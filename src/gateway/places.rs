@@ -57,6 +57,11 @@ impl Places {
         }
     }
 
+    /// Whether one more request of a remote domain could be kept at this moment.
+    pub(super) fn keeps_more(&self, remote_domain: &str) -> bool {
+        self.kept.get(remote_domain).is_none_or(|count| *count < self.limits.kept_per_domain)
+    }
+
     fn enter_contact(&self, contact: &str) -> bool {
         let mut count = self.by_contact.entry(self.prints.of(contact)).or_insert(0);
         let free = usize::try_from(*count).is_ok_and(|count| count < self.limits.subscriptions_per_contact);

@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering;
 
 use compact_str::CompactString;
 use nuncio_sip::event::{self, Answer, Undelivered, check_notify, check_subscribe};
-use nuncio_sip::hop::HopFailure;
+use nuncio_sip::hop::{HopFailure, HopGroup};
 use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::from_sip;
 use nuncio_translate::pair::{
-    self, Arrived, Asked, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
+    self, Arrived, Asked, Fact, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
 };
 use nuncio_translate::presence::from_xmpp::{self, Reading};
 use nuncio_xmpp::lane::Lane;
@@ -67,7 +67,7 @@ impl Gateway {
         // The pair asks for its own permit.
         judged.map(drop).map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
         let endpoint = endpoint(request);
-        let name = self.front_ends.get(front_end).map(|front_end| front_end.name.clone()).unwrap_or_default();
+        let name = self.front_ends.get(front_end).map_or("", |front_end| &front_end.name);
         // The connection has chosen the tag of its answers: it becomes ours in the dialog.
         let port = self.connection(reply.connection);
         let tag = port.and_then(|port| {
@@ -75,7 +75,7 @@ impl Gateway {
         });
         let Some(tag) = tag else { return Ok(()) };
         let subscribing =
-            Subscribing { request, wanted: &wanted, tag: &tag, endpoint: &endpoint, front_end: &name };
+            Subscribing { request, wanted: &wanted, tag: &tag, endpoint: &endpoint, front_end: name };
         let mut composed = String::new();
         PairKey::compose(user, contact, &mut composed);
         let done = self.with_presence(&composed, remote_domain, bells, now, |pair, context| {
@@ -106,8 +106,13 @@ impl Gateway {
                 _ => SipAnswer::new(481, "Subscription does not exist"),
             });
         };
+        // Of the endpoints' dialogs it is kept in any case.
+        let front_end = match request.method() {
+            Method::Subscribe => self.front_ends.get(front_end).map_or("", |front_end| &front_end.name),
+            _ => self.holder(front_end),
+        };
         let done = self.with_presence(key.as_str(), key.remote_domain(), bells, now, |pair, context| {
-            pair.in_dialog(asked(reply), tag, request, &routable, context);
+            pair.in_dialog(asked(reply), tag, request, front_end, &routable, context);
         });
         self.after_request(done, key.local_domain(), now)
     }
@@ -183,7 +188,7 @@ impl Gateway {
     }
 
     /// Whether a request of a contact may make a pair: what the rules refuse leaves nothing behind, but for a request
-    /// that is kept until the SIP user adds the contact.
+    /// that is kept until the SIP user adds the contact, if there is room for one more.
     fn is_worth_a_pair(&self, composed: &str, arrived: &Arrived<'_>, now: Moment) -> bool {
         let key = PairKey::from_composed(composed);
         let question = Question {
@@ -194,9 +199,19 @@ impl Gateway {
         };
         match judge(&self.policy.load(), &question, &Consent::default(), now.unix()).map(drop) {
             Ok(()) => true,
-            Err(Refusal::SipUserFirst) => matches!(arrived.reading, Reading::Subscribe),
+            Err(Refusal::SipUserFirst) if matches!(arrived.reading, Reading::Subscribe) => {
+                let keeps = self.places.keeps_more(key.remote_domain());
+                if !keeps && !self.knows_pair(composed, key.remote_domain()) {
+                    self.note(&key, Fact::NotKept, now);
+                }
+                keeps
+            }
             Err(_) => false,
         }
+    }
+
+    fn knows_pair(&self, composed: &str, remote_domain: &str) -> bool {
+        self.known_remote(remote_domain).is_some_and(|remote| remote.look(composed, |_| ()).is_some())
     }
 
     /// A stanza of presence surely or possibly did not arrive.
@@ -394,8 +409,7 @@ impl Gateway {
 
     /// Takes out of the lane to the partner what of this pair waits there.
     fn recall_presence(&self, key: &PairKey, unwanted: &Sent) {
-        let lane =
-            self.known_remote(key.remote_domain()).and_then(|remote| remote.find_lane(key.local_domain()));
+        let lane = self.known_lane(key.local_domain(), key.remote_domain());
         let of_pair = |envelope: &ToXmppEnvelope| {
             envelope.pair == *key
                 && matches!(&envelope.cargo, Cargo::Presence { sent, .. } if **sent == *unwanted)
@@ -411,7 +425,9 @@ impl Gateway {
 
     /// Hands a request to the front ends of the SIP user's domain. `false`: it was not taken.
     fn push_event(&self, key: &PairKey, consent: &Consent, request: Request, now: Moment) -> bool {
-        let Some(route) = self.route_of(key.local_domain()) else { return false };
+        let local_domain = key.local_domain();
+        let holder = request.front_end.as_deref().and_then(|name| self.dialog_route(local_domain, name));
+        let Some(route) = holder.or_else(|| self.route_of(local_domain)) else { return false };
         let envelope = ToSipEnvelope {
             pair: key.clone(),
             serial: u64::from(request.serial),
@@ -425,7 +441,9 @@ impl Gateway {
         };
         // Counted before it can come back.
         route.events.fetch_add(1, Ordering::Relaxed);
-        let taken = route.hops.step(|group| group.push(request.request, envelope, now.instant)).is_ok();
+        let push = |group: &mut HopGroup<_>| group.push(request.request, envelope, now.instant).is_ok();
+        // The callers serve the way to the domain, and no other one.
+        let taken = if holder.is_some() { route.hops.feed(push) } else { route.hops.step(push) };
         if !taken {
             route.events.fetch_sub(1, Ordering::Relaxed);
         }

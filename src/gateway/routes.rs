@@ -46,8 +46,10 @@ impl FrontEnd {
 /// the same front ends in the same order share a route.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// The served domains whose users are reached this way.
+    /// The served domains whose users are reached this way; none if it is for dialogs only.
     pub domains: Vec<CompactString>,
+    /// The front end for whose dialogs it is, by its place in the configuration.
+    pub(super) dialogs_of: Option<usize>,
     pub hops: Arc<HopPort>,
     /// Whose each target of the group is, by the front end's place in the configuration.
     targets: Arc<[usize]>,
@@ -66,6 +68,7 @@ impl Route {
     pub fn new(domains: Vec<CompactString>, targets: &[usize], hops: HopGroup<ToSipEnvelope>) -> Self {
         Self {
             domains,
+            dialogs_of: None,
             hops: Arc::new(Port::new(hops)),
             targets: targets.into(),
             connect: Arc::default(),
@@ -73,6 +76,13 @@ impl Route {
             resuming: Waiting::default(),
             events: Arc::default(),
         }
+    }
+
+    /// The way to one front end among several of a domain, for requests inside the dialogs that it holds: the others know
+    /// nothing of them. The group has the next hops of this one only.
+    pub fn of_dialogs(front_end: usize, next_hops: usize, hops: HopGroup<ToSipEnvelope>) -> Self {
+        let targets = vec![front_end; next_hops];
+        Self { dialogs_of: Some(front_end), ..Self::new(Vec::new(), &targets, hops) }
     }
 
     /// For the group's driver: the number of the next hop to connect to, if one is wanted.
@@ -117,6 +127,19 @@ impl Gateway {
     /// The way to the users of a served domain.
     pub(super) fn route_of(&self, local_domain: &str) -> Option<&Route> {
         self.routes.iter().find(|route| route.domains.iter().any(|served| served == local_domain))
+    }
+
+    /// The way of a request inside a dialog that the front end of this name holds, if there are others beside it.
+    pub(super) fn dialog_route(&self, local_domain: &str, front_end: &str) -> Option<&Route> {
+        let known = |known: &FrontEnd| known.name == front_end && known.speaks_for(local_domain);
+        let index = self.front_ends.iter().position(known)?;
+        self.routes.iter().find(|route| route.dialogs_of == Some(index))
+    }
+
+    /// The name of a front end, if it matters which one holds a dialog.
+    pub(super) fn holder(&self, front_end: usize) -> &str {
+        let matters = self.routes.iter().any(|route| route.dialogs_of == Some(front_end));
+        self.front_ends.get(front_end).filter(|_| matters).map_or("", |front_end| &front_end.name)
     }
 
     /// A connection that we hold to a front end, on whichever route.

@@ -26,6 +26,8 @@ pub struct LaneStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteStatus {
     pub domains: Vec<CompactString>,
+    /// The front end for whose dialogs it is.
+    pub dialogs_of: Option<CompactString>,
     /// Requests waiting or under way.
     pub load: usize,
     /// The front end that a connection leads to.
@@ -71,8 +73,10 @@ impl Gateway {
                 .hops
                 .step(|group| (group.load(), group.active(), group.last_failure().map(ToString::to_string)));
             let front_end = active.and_then(|(_, target)| self.front_ends.get(route.front_end_of(target)?));
+            let holder = route.dialogs_of.and_then(|holder| self.front_ends.get(holder));
             RouteStatus {
                 domains: route.domains.clone(),
+                dialogs_of: holder.map(|holder| holder.name.clone()),
                 load,
                 connected: front_end.map(|front_end| front_end.name.clone()),
                 failure,

@@ -132,6 +132,7 @@ fn presence(config: &Config) -> PresenceConfig {
         give_up: limits.give_up,
         grace: limits.grace,
         silence: limits.silence,
+        outage: limits.outage,
         idle: config.policy.idle_times,
         ..PresenceConfig::default()
     }
@@ -321,7 +322,13 @@ fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
         let targets: Vec<usize> = route.next_hops.iter().map(|(front_end, _)| *front_end).collect();
         Ok(Route::new(names(route.domains)?, &targets, group))
     };
-    routes.map(route).collect()
+    let dialogs = config.sip.dialog_holders().into_iter().map(|(front_end, next_hops)| {
+        let labels = next_hops.iter().map(ToString::to_string);
+        let group = HopGroup::new(hop_config.clone(), labels, rand::random());
+        Ok(Route::of_dialogs(front_end, next_hops.len(), group))
+    });
+    // In the order of the next hops of `sip_side`.
+    routes.map(route).chain(dialogs).collect()
 }
 
 fn family(configured: config::Family) -> Family {
@@ -374,6 +381,10 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
                 let hops = route.next_hops.into_iter();
                 hops.map(|(front_end, address)| NextHop { front_end, address: address.clone() }).collect()
             })
+            .chain(sip.dialog_holders().into_iter().map(|(front_end, next_hops)| {
+                let hops = next_hops.iter();
+                hops.map(|address| NextHop { front_end, address: address.clone() }).collect()
+            }))
             .collect(),
     })
 }

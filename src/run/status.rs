@@ -29,7 +29,13 @@ pub(super) fn log(gateway: &Gateway) {
     for route in gateway.route_statuses() {
         let (domains, front_end) = (route.domains.join(", "), route.connected.as_deref().unwrap_or("none"));
         let failure = route.failure.as_deref().unwrap_or("none");
-        info!(domains, requests = route.load, connected_to = front_end, failure, "status: way to front ends");
+        let requests = route.load;
+        match route.dialogs_of {
+            Some(dialogs_of) => {
+                info!(%dialogs_of, requests, connected_to = front_end, failure, "status: way to the holder of dialogs");
+            }
+            None => info!(domains, requests, connected_to = front_end, failure, "status: way to front ends"),
+        }
     }
     let lanes = gateway.lane_statuses();
     for lane in lanes.iter().take(LISTED) {

@@ -102,7 +102,8 @@ impl FoundDialog {
     fn give(self, record: &mut PairRecord) -> Result<()> {
         let Self { name, dialog, expires_at, endpoint, accept, front_end } = self;
         if name.role == SUBSCRIBER {
-            record.subscriber = Some(SubscriberRecord { dialog, expires_at });
+            let front_end = front_end.unwrap_or_default();
+            record.subscriber = Some(SubscriberRecord { dialog, expires_at, front_end });
         } else {
             let (Some(endpoint), Some(accept), Some(front_end)) = (endpoint, accept, front_end) else {
                 return Err(wrong(13, "a notifier dialog without endpoint, accept or front_end"));

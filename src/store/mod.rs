@@ -6,6 +6,7 @@
 
 mod backup;
 mod check;
+mod consent;
 mod error;
 mod file;
 mod load;
@@ -23,6 +24,7 @@ use nuncio_translate::pair::{PairKey, PairRecord};
 
 pub use backup::backup;
 pub use check::{Checked, check, glance, obstacle};
+pub use consent::{Forgotten, forget_consent};
 pub use error::{Fault, StoreError};
 pub use memory::Memory;
 pub use show::{Shown, Table, show};

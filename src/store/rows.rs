@@ -102,10 +102,13 @@ impl<'t> Writer<'t> {
         self.clear_dialogs.execute([id])?;
         self.clear_shown.execute([id])?;
         if let Some(subscriber) = &record.subscriber {
-            self.dialog(id, SUBSCRIBER, 0, &subscriber.dialog, subscriber.expires_at, None)?;
+            let front_end = Some(subscriber.front_end.as_str()).filter(|name| !name.is_empty());
+            self.dialog(id, (SUBSCRIBER, 0), &subscriber.dialog, subscriber.expires_at, front_end, None)?;
         }
         for (position, notifier) in (0i64..).zip(&record.notifiers) {
-            self.dialog(id, NOTIFIER, position, &notifier.dialog, notifier.expires_at, Some(notifier))?;
+            let front_end = Some(notifier.front_end.as_str());
+            let place = (NOTIFIER, position);
+            self.dialog(id, place, &notifier.dialog, notifier.expires_at, front_end, Some(notifier))?;
         }
         for (position, resource) in (0i64..).zip(&record.shown) {
             self.shown.execute((id, position, resource.as_str()))?;
@@ -116,10 +119,10 @@ impl<'t> Writer<'t> {
     fn dialog(
         &mut self,
         pair: i64,
-        role: &str,
-        position: i64,
+        (role, position): (&str, i64),
         dialog: &DialogRecord,
         expires_at: u64,
+        front_end: Option<&str>,
         notifier: Option<&NotifierRecord>,
     ) -> Result<()> {
         self.dialog.execute((
@@ -138,7 +141,7 @@ impl<'t> Writer<'t> {
             integer(expires_at),
             notifier.map(|notifier| notifier.endpoint.as_str()),
             notifier.map(|notifier| notifier.accept.as_str()),
-            notifier.map(|notifier| notifier.front_end.as_str()),
+            front_end,
         ))?;
         for (hop, route) in (0i64..).zip(&dialog.routes) {
             self.route.execute((pair, role, position, hop, &**route))?;

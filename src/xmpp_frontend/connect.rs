@@ -130,6 +130,7 @@ async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> La
     warn!(partner = %key.remote, local = %key.local, "no stream to partner {}: {failure}", key.remote);
     let random = context.gateway.random();
     lane.step(|lane| lane.connect_failed(failure, random, now.instant));
+    context.gateway.lane_unreachable(key);
     LaneWants::default()
 }
 

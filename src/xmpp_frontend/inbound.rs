@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use crate::context::XmppSide;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
-use crate::gateway::{Gateway, Settling, StreamPlace, Unsettled};
+use crate::gateway::{Gateway, Settling, StreamPlace, Unsettled, was_lost};
 use crate::log_limit::{Cause, Source};
 use crate::net::session::{End, Next, Session};
 use crate::net::strangers::Unauthenticated;
@@ -81,6 +81,10 @@ pub struct InboundSession {
     settling: Option<Arc<Settling>>,
     /// Since the stream is established.
     watch: Option<Watch>,
+    /// What it brings is taken: the partner reaches us by it.
+    reaches: bool,
+    /// It ended though nobody closed it.
+    lost: bool,
 }
 
 impl InboundSession {
@@ -113,6 +117,8 @@ impl InboundSession {
             slowed_until: None,
             settling: None,
             watch: None,
+            reaches: false,
+            lost: false,
         }
     }
 
@@ -198,10 +204,10 @@ impl InboundSession {
                         place.proved();
                     }
                     self.lang = established.lang.map(Into::into);
-                    let quiet = self.gateway.quiet(established.remote.as_str());
+                    let (local, remote) = (established.local, established.remote);
+                    let quiet = self.gateway.quiet(remote.as_str());
                     self.watch = Some(Watch::new(quiet, None, now.instant));
-                    self.place = self.gateway.stream_established(established.remote.as_str());
-                    let remote = established.remote;
+                    self.place = self.gateway.stream_established(remote.as_str());
                     // Where dialback takes the place of the certificate, it need not prove anything.
                     if established.by_certificate {
                         // Dialback does not rest on the certificate.
@@ -209,6 +215,10 @@ impl InboundSession {
                             self.disprove(&remote, now);
                         }
                         self.presented = None;
+                    }
+                    self.reaches = self.place.is_some() && !self.disproved;
+                    if self.reaches {
+                        self.gateway.partner_reaches(local.as_str(), remote.as_str());
                     }
                     if self.place.is_none() && !self.disproved {
                         let source = Source::Domain(remote.as_str());
@@ -219,7 +229,7 @@ impl InboundSession {
                         let error = (StreamCondition::PolicyViolation, "too many streams of your domain");
                         self.stream.close(now.instant, Some(error));
                     }
-                    self.domains = Some((established.local, remote));
+                    self.domains = Some((local, remote));
                 }
                 Output::Stanza(_) | Output::BadAddress { .. } if self.disproved => {}
                 Output::Stanza(stanza) => {
@@ -251,6 +261,7 @@ impl InboundSession {
                 | Output::Verified(_) => {}
                 Output::Closed(evidence) => {
                     self.room_until = Some(now.instant + ROOM_GRACE);
+                    self.lost = was_lost(&evidence.cause);
                     self.keep_end(&evidence, now);
                     self.log_end(&evidence, now);
                 }
@@ -513,6 +524,9 @@ impl Session for InboundSession {
         self.run(now);
         self.drop_held(now);
         self.place = None;
+        if let (true, Some((local, remote))) = (std::mem::take(&mut self.reaches), &self.domains) {
+            self.gateway.partner_reaches_no_more(local.as_str(), remote.as_str(), self.lost);
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

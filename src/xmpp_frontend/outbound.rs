@@ -16,7 +16,7 @@ use tracing::{debug, info};
 use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD, Watch};
 use crate::dns::Candidate;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
-use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants};
+use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants, was_lost};
 use crate::net::session::{End, Next, Session};
 
 /// Bytes handed to the connection at a time: large enough to be cheap, small enough that what is in a
@@ -31,6 +31,8 @@ pub struct LaneSession {
     stream: Outbound,
     /// The stream was established and the lane was told so.
     opened: bool,
+    /// It ended though nobody closed it.
+    lost: bool,
     failure: Option<Failure>,
     /// Since the stream is established.
     watch: Option<Watch>,
@@ -59,6 +61,7 @@ impl LaneSession {
             lane,
             stream,
             opened: false,
+            lost: false,
             failure: None,
             watch: None,
             wants: LaneWants::default(),
@@ -136,6 +139,7 @@ impl LaneSession {
                     let text = evidence.to_string();
                     self.gateway.attempt_ended(self.attempt.take(), &text);
                     debug!(partner = %self.key.remote, why = %LogSafe(&text), "outbound stream closed");
+                    self.lost = was_lost(&evidence.cause);
                     self.failure.get_or_insert_with(|| Failure::new(FailureKind::Negotiation, text));
                 }
                 Output::ShutdownTls => self.next = Next::Close,
@@ -302,6 +306,9 @@ impl Session for LaneSession {
                 lane.closed(failure, random, now.instant);
             });
             self.serve_lane(now);
+            if self.lost {
+                self.gateway.lane_lost(&self.key);
+            }
         }
     }
 

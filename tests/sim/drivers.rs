@@ -159,6 +159,7 @@ impl World {
         let driver = &mut self.lanes[index];
         driver.step = Step::Idle;
         driver.lane.step(|lane| lane.connect_failed(failure, random, now.instant));
+        self.gateway.lane_unreachable(&self.lanes[index].key);
     }
 
     fn lane_ended(&mut self, index: usize, pump: usize) {

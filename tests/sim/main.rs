@@ -19,6 +19,8 @@ mod partner;
 mod presence;
 mod pump;
 mod rng;
+mod rules;
+mod wires;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};

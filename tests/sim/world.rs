@@ -11,7 +11,7 @@ use nuncio::gateway::{Environment, Gateway, LaneKey, LanePort};
 use nuncio::store::{Keep, Memory, Outcome, Ticket};
 use nuncio_sip::hop::HopConfig;
 use nuncio_translate::Moment;
-use nuncio_translate::judge::{Partner as PartnerEntry, PartnerType, Snapshot};
+use nuncio_translate::judge::PartnerType;
 use nuncio_translate::pair::PairConfig;
 use nuncio_xmpp::lane::LaneConfig;
 use parking_lot::Mutex;
@@ -308,161 +308,6 @@ impl World {
         }
     }
 
-    // === policy
-
-    pub(crate) fn publish_policy(&mut self) {
-        self.policy_generation += 1;
-        let entries = self.partners.iter().enumerate().map(|(index, partner)| {
-            let entry = PartnerEntry {
-                domain: partner.domain.as_str().into(),
-                partner_type: self.types[index].last().map_or(PartnerType::Federated, |(_, kind)| *kind),
-                enabled: self.is_enabled(index),
-            };
-            (entry, vec![])
-        });
-        let snapshot = Snapshot::new(self.policy_generation, [LOCAL.into()], entries);
-        let snapshot = snapshot.with_users(self.presence.user_policy());
-        // The next process reads it when it starts.
-        if !self.down {
-            self.gateway.set_policy(snapshot);
-        }
-    }
-
-    pub(crate) fn is_enabled(&self, partner: usize) -> bool {
-        self.enabled[partner].last().is_some_and(|(_, enabled)| *enabled)
-    }
-
-    /// Whether the partner was enabled at any time since.
-    pub(crate) fn was_enabled_since(&self, partner: usize, since: Micros) -> bool {
-        was_ever(&self.enabled[partner], since, |enabled| *enabled)
-    }
-
-    /// Whether its users could write without having been written to, at any time since.
-    pub(crate) fn was_trusted_since(&self, partner: usize, since: Micros) -> bool {
-        was_ever(&self.types[partner], since, |kind| *kind != PartnerType::PublicUnverified)
-    }
-
-    // === connections
-
-    pub(crate) fn connect(&mut self, opener: Owner, acceptor: Owner) -> ConnId {
-        let capacity = self.scale.capacity;
-        let conn = Conn::new(opener, acceptor, capacity, &mut self.rng);
-        self.conns.push(conn);
-        self.conns.len() - 1
-    }
-
-    pub(crate) fn write(&mut self, conn: ConnId, side: Side, bytes: &[u8]) {
-        self.conns[conn].write(side, bytes);
-        self.schedule_delivery(conn, side);
-    }
-
-    pub(crate) fn schedule_delivery(&mut self, id: ConnId, side: Side) {
-        let conn = &mut self.conns[id];
-        if conn.dirs[side].scheduled || conn.broken {
-            return;
-        }
-        conn.dirs[side].scheduled = true;
-        let delay = conn.delay(&mut self.rng);
-        let at = (self.now + delay).max(conn.dirs[side].stalled_until);
-        self.at(at, Event::Deliver(id, side));
-    }
-
-    /// The end writes nothing more; the other one reads what is on its way first.
-    pub(crate) fn fin(&mut self, conn: ConnId, side: Side) {
-        self.conns[conn].dirs[side].fin = true;
-        self.schedule_delivery(conn, side);
-    }
-
-    /// The end has let go of the connection.
-    pub(crate) fn let_go(&mut self, id: ConnId, side: Side) {
-        let conn = &mut self.conns[id];
-        conn.gone[side] = true;
-        let towards = &mut conn.dirs[1 - side];
-        towards.flight.clear();
-        towards.arrived.clear();
-        self.fin(id, side);
-        // A writer that waits for room must learn of it.
-        self.poke(id, 1 - side);
-    }
-
-    pub(crate) fn reset(&mut self, id: ConnId) {
-        if self.conns[id].broken {
-            return;
-        }
-        self.note("reset", id as u64, 0);
-        self.conns[id].reset();
-        for side in [0, 1] {
-            if !self.conns[id].gone[side] {
-                let delay = self.rng.range(0, 40 * MILLI);
-                self.poke_after(delay, id, side);
-            }
-        }
-    }
-
-    pub(crate) fn poke(&mut self, conn: ConnId, side: Side) {
-        self.poke_after(0, conn, side);
-    }
-
-    fn poke_after(&mut self, delay: Micros, conn: ConnId, side: Side) {
-        let event = match self.conns[conn].ends[side] {
-            Owner::Gateway { pump } => Event::Run(Task::Pump(pump)),
-            _ => Event::Poke(conn, side),
-        };
-        self.after(delay, event);
-    }
-
-    fn deliver(&mut self, id: ConnId, side: Side) {
-        let now = self.now;
-        let conn = &mut self.conns[id];
-        conn.dirs[side].scheduled = false;
-        if conn.broken {
-            return;
-        }
-        if conn.dirs[side].stalled_until > now {
-            return self.schedule_delivery(id, side);
-        }
-        conn.deliver(side, &mut self.rng);
-        if conn.gone[1 - side] {
-            conn.dirs[side].flight.clear();
-            conn.dirs[side].arrived.clear();
-        }
-        let more = !conn.dirs[side].flight.is_empty();
-        self.poke(id, 1 - side);
-        if more {
-            self.schedule_delivery(id, side);
-        }
-    }
-
-    /// The end is ready for TLS.
-    pub(crate) fn ready_for_tls(&mut self, id: ConnId, side: Side) {
-        let conn = &mut self.conns[id];
-        conn.tls[side] = true;
-        if conn.tls == [true; 2] {
-            let delay = conn.delay(&mut self.rng);
-            self.after(delay, Event::Tls(id));
-        }
-    }
-
-    fn tls(&mut self, id: ConnId) {
-        let conn = &self.conns[id];
-        let stalled = conn.dirs.iter().map(|dir| dir.stalled_until).max().unwrap_or(0);
-        if conn.broken || conn.gone != [false; 2] {
-            return;
-        }
-        if stalled > self.now {
-            return self.at(stalled, Event::Tls(id));
-        }
-        for side in [0, 1] {
-            match self.conns[id].ends[side] {
-                Owner::Gateway { pump } => self.pump_tls(pump),
-                Owner::PartnerOut { partner } | Owner::PartnerIn { partner } => {
-                    self.partner_tls(partner, id);
-                }
-                Owner::FrontEnd => {}
-            }
-        }
-    }
-
     // === the loop
 
     /// Runs until nothing is left to happen, or something went wrong.
@@ -655,13 +500,6 @@ impl World {
             }
         }
     }
-}
-
-pub(crate) fn was_ever<T>(list: &[(Micros, T)], since: Micros, is: impl Fn(&T) -> bool) -> bool {
-    list.iter().enumerate().any(|(index, (_, value))| {
-        let until = list.get(index + 1).map_or(Micros::MAX, |(at, _)| *at);
-        is(value) && until >= since
-    })
 }
 
 /// Whether the bell has rung since it was last asked.

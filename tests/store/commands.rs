@@ -8,7 +8,7 @@ use std::process::Command;
 use nuncio::store::{AuditEntry, FILE, Keep};
 use nuncio_translate::pair::{PairKey, PairRecord};
 
-use crate::support::{furnish, key, open, pairs, record, start};
+use crate::support::{close, furnish, key, open, pairs, record, start};
 
 struct Said {
     code: Option<i32>,
@@ -199,4 +199,88 @@ fn secrets_are_not_shown() {
         assert_eq!(said.code, Some(0));
         assert!(!said.out.contains("TopSecret") && !said.err.contains("TopSecret"), "{arguments:?}");
     }
+}
+
+const FORGET: [&str; 3] = ["forget-consent", "user000001@contoso.example", "contact1@partner.example"];
+
+#[test]
+fn forget_consent_takes_it_away_and_says_what_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    furnish(folder.path(), 2);
+    let said = nuncio(folder.path(), &FORGET);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    for part in [
+        "user000001@contoso.example does not count as having added contact1@partner.example any more.",
+        "subscriptions of his endpoints (2)",
+        "public-unverified",
+        "[policy]",
+    ] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
+    let expected = [(key(1), PairRecord { added: None, ..record(1) }), (key(2), record(2))];
+    assert_eq!(pairs(&open(folder.path()).unwrap().store), expected, "and nothing else");
+    let trail = nuncio(folder.path(), &["show", "audit"]).out;
+    assert!(
+        trail.contains("administrator")
+            && trail.contains("(removed)")
+            && trail.contains("user000001@contoso.example"),
+        "{trail}"
+    );
+    let again = nuncio(folder.path(), &FORGET);
+    assert_eq!(again.code, Some(1));
+    assert!(again.err.contains("has not added"), "{}", again.err);
+}
+
+#[test]
+fn forget_consent_leaves_no_empty_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ear) = start(folder.path());
+    ear.hears(store.save_pair(&key(1), PairRecord { added: record(1).added, ..PairRecord::default() }));
+    close(&store).unwrap();
+    assert_eq!(nuncio(folder.path(), &FORGET).code, Some(0));
+    assert_eq!(pairs(&open(folder.path()).unwrap().store), []);
+}
+
+#[test]
+fn forget_consent_refuses_while_the_gateway_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ear) = start(folder.path());
+    ear.hears(store.save_pair(&key(1), record(1)));
+    let said = nuncio(folder.path(), &FORGET);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("stop that one"), "{}", said.err);
+    assert_eq!(pairs(&store), [(key(1), record(1))]);
+}
+
+#[test]
+fn forget_consent_says_what_is_wrong_with_what_it_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = nuncio(folder.path(), &FORGET);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("DIR/nuncio.db does not exist"), "{}", said.err);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "and nothing was made");
+    furnish(folder.path(), 1);
+    let said =
+        nuncio(folder.path(), &["forget-consent", "user9@contoso.example", "contact1@partner.example"]);
+    assert!(said.code == Some(1) && said.err.contains("nothing is on record"), "{}", said.err);
+    let said = nuncio(folder.path(), &["forget-consent", "contoso.example", "contact1@partner.example"]);
+    assert!(said.code == Some(1) && said.err.contains("has to look like alice@contoso.com"), "{}", said.err);
+    let said = nuncio(folder.path(), &["forget-consent", "sip:USER000001@contoso.example", FORGET[2]]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+}
+
+#[test]
+fn show_says_that_there_is_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    furnish(folder.path(), 1);
+    let silent = nuncio(folder.path(), &["show", "pairs", "--with", "nobody", "--json"]);
+    assert_eq!((silent.code, silent.out.as_str(), silent.err.as_str()), (Some(0), "", ""));
+    let said = nuncio(folder.path(), &["show", "pairs", "--with", "nobody"]);
+    assert_eq!(said.code, Some(0));
+    assert_eq!(said.err, "There are no pairs on record with \"nobody\" in an address.\n");
+    let said = nuncio(folder.path(), &["show", "audit"]);
+    assert_eq!(
+        (said.out.as_str(), said.err.as_str()),
+        ("", "There are no entries of the audit trail on record.\n")
+    );
 }

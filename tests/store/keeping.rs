@@ -213,7 +213,12 @@ fn records() -> impl Strategy<Value = PairRecord> {
         prop::sample::select(vec![From::No, From::Kept, From::Pending, From::Yes]),
         time(),
         prop::option::of(
-            (dialogs(), time()).prop_map(|(dialog, expires_at)| SubscriberRecord { dialog, expires_at }),
+            // Nobody by no name is nobody.
+            (dialogs(), time(), text()).prop_map(|(dialog, expires_at, front_end)| SubscriberRecord {
+                dialog,
+                expires_at,
+                front_end,
+            }),
         ),
         prop::collection::vec(text(), 0..4),
         prop::collection::vec(notifier, 0..4),

@@ -108,7 +108,11 @@ pub(crate) fn record(n: u64) -> PairRecord {
         to: To::Yes,
         from: From::Yes,
         from_since: n + 3,
-        subscriber: Some(SubscriberRecord { dialog: dialog(n, 2), expires_at: n + 4 }),
+        subscriber: Some(SubscriberRecord {
+            dialog: dialog(n, 2),
+            expires_at: n + 4,
+            front_end: "pool2".into(),
+        }),
         shown: vec!["phone".into(), format!("laptop-{n}").into()],
         notifiers: vec![
             NotifierRecord {

@@ -36,9 +36,10 @@ CREATE TABLE dialog (
     remote_cseq   INTEGER,
     event_id      TEXT,
     expires_at    INTEGER NOT NULL,
-    -- Of notifiers only: which endpoint, what it accepts, the front end it came from.
+    -- Of notifiers only: which endpoint, what it accepts.
     endpoint      TEXT,
     accept        TEXT,
+    -- The front end that holds the dialog; of a subscriber NULL if that is not known.
     front_end     TEXT,
     PRIMARY KEY (pair, role, position),
     CHECK (role = 'notifier' OR position = 0),

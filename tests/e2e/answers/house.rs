@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) next_hops: &'static [(usize, &'static str)],
     /// Requests of one connection that may wait for their answer.
     pub(crate) pending: usize,
+    /// Requests that are kept for the contacts of one domain.
+    pub(crate) kept_per_domain: usize,
     /// How long the disk may say nothing.
     pub(crate) store_patience: Duration,
 }
@@ -95,6 +97,7 @@ impl Default for Plan {
             limits: Limits::default(),
             next_hops: &[(0, "fe.contoso.com:5061")],
             pending: 16 * 1024,
+            kept_per_domain: PlaceLimits::default().kept_per_domain,
             store_patience: Duration::from_secs(3),
         }
     }
@@ -150,8 +153,12 @@ pub(crate) struct House {
     pub(crate) pings_answered: bool,
     /// What partners offer after authentication on streams we open.
     pub(crate) features: HashMap<&'static str, &'static str>,
-    /// Number of the connection attempt to a next hop that the gateway made last.
+    /// The next hops that the gateway tried to connect to, in order.
     pub(crate) connects: Vec<usize>,
+    /// The next hops of each of the gateway's routes, in order.
+    route_hops: Vec<Vec<usize>>,
+    /// Which front end each request reached since that was last asked: its number and the request's method.
+    pub(crate) asked: Vec<(usize, String)>,
 }
 
 /// One SIP connection with the gateway.
@@ -162,6 +169,8 @@ pub(crate) struct Wire {
     pub(crate) bytes: Vec<u8>,
     /// Opened by the gateway towards a next hop.
     pub(crate) hop: bool,
+    /// The number of the front end.
+    front_end: usize,
     pub(crate) open: bool,
     /// Keep-alive pings of the gateway.
     pub(crate) pings: usize,
@@ -221,7 +230,7 @@ impl House {
             pair: PairConfig { queue: plan.pair_queue, ..PairConfig::default() },
             presence: plan.presence,
             events: EventConfig::presence(NAME, NAME),
-            places: PlaceLimits::default(),
+            places: PlaceLimits { kept_per_domain: plan.kept_per_domain, ..PlaceLimits::default() },
             restart_rate: 100,
             store_patience: plan.store_patience,
             lane: plan.lane,
@@ -236,7 +245,17 @@ impl House {
         let second = plan.second_serves.map(|served| served.iter().map(|&domain| domain.into()).collect());
         let second = FrontEnd::new("pool2", second.unwrap_or_else(|| domains.clone()));
         let front_ends = vec![FrontEnd::new("pool1", domains.clone()), second];
-        let routes = vec![Route::new(domains, &targets, group)];
+        let mut routes = vec![Route::new(domains, &targets, group)];
+        let mut route_hops = vec![(0..targets.len()).collect::<Vec<_>>()];
+        if targets.iter().any(|front_end| *front_end != targets[0]) {
+            for front_end in [0, 1] {
+                let hops: Vec<_> = (0..targets.len()).filter(|hop| targets[*hop] == front_end).collect();
+                let labels = hops.iter().map(|hop| plan.next_hops[*hop].1.to_owned());
+                let group = HopGroup::new(HopConfig::default(), labels, 8);
+                routes.push(Route::of_dialogs(front_end, hops.len(), group));
+                route_hops.push(hops);
+            }
+        }
         Self {
             gateway: Arc::new(Gateway::new(settings, policy, front_ends, routes, keep, environment)),
             store,
@@ -260,6 +279,8 @@ impl House {
             pings_answered: true,
             features: HashMap::new(),
             connects: Vec::new(),
+            route_hops,
+            asked: Vec::new(),
         }
     }
 
@@ -277,12 +298,14 @@ impl House {
             ..ConnectionConfig::new(address, NAME, [3; 16])
         };
         let gateway = Arc::clone(&self.gateway);
+        let front_end = if let SipPeer::FrontEnd(number) = peer { number } else { usize::MAX };
         let session = SipSession::new(gateway, peer, config, self.limits, ARRIVAL, self.now);
         self.wires.push(Wire {
             session,
             input: BytesMut::new(),
             bytes: Vec::new(),
             hop,
+            front_end,
             open: true,
             pings: 0,
         });
@@ -341,16 +364,41 @@ impl House {
         mine.flat_map(|line| line.received.drain(..)).collect()
     }
 
+    /// The partner's server dies: everything to and from it breaks off, and it is out of reach.
+    pub(crate) fn partner_dies(&mut self, remote: &'static str) {
+        self.reach.insert(remote, Reach::Down(FailureKind::Unreachable));
+        let now = self.now;
+        self.streams.iter_mut().filter(|stream| stream.is_from(remote)).for_each(|stream| stream.cut(now));
+        self.lines.iter_mut().filter(|line| line.key.remote == remote).for_each(|line| line.cut(now));
+        self.run();
+    }
+
+    /// A partner opens one more stream.
+    pub(crate) fn another_stream(&mut self, remote: &str) -> usize {
+        let stream = Stream::open(&self.gateway, self.served, remote, self.served[0], None, self.now);
+        self.streams.push(stream);
+        self.streams.len() - 1
+    }
+
+    /// A stream of a partner breaks.
+    pub(crate) fn cut_stream(&mut self, index: usize) {
+        self.streams[index].cut(self.now);
+        self.run();
+    }
+
+    /// A partner closes the stream that we opened.
+    pub(crate) fn partner_closes_idle(&mut self, remote: &str) {
+        let now = self.now;
+        self.line(remote).close_idle(now);
+        self.run();
+    }
+
     /// A partner sends stanzas to `contoso.com`, or whatever is served first.
     pub(crate) fn partner_says(&mut self, remote: &str, xml: &str) {
         let local = self.served[0];
         let index = match self.streams.iter().position(|stream| stream.is(remote, local)) {
             Some(index) => index,
-            None => {
-                let stream = Stream::open(&self.gateway, self.served, remote, local, None, self.now);
-                self.streams.push(stream);
-                self.streams.len() - 1
-            }
+            None => self.another_stream(remote),
         };
         self.streams[index].say(xml, self.now);
         self.run();
@@ -495,6 +543,7 @@ impl House {
                     }
                 };
                 self.answers.extend(answer.map(|answer| (at, index, answer.into_bytes())));
+                self.asked.push((wire.front_end, message.method().unwrap_or_default().to_owned()));
                 self.requests.push_back(message);
             }
         }
@@ -508,8 +557,9 @@ impl House {
             gateway.serve_route(route, now);
             let Some(target) = route.take_connect_order() else { continue };
             moved = true;
-            self.connects.push(target);
-            let reach = self.next_hop_reach.get(&target).unwrap_or(&self.front_end_reach);
+            let hop = self.route_hops[number][target];
+            self.connects.push(hop);
+            let reach = self.next_hop_reach.get(&hop).unwrap_or(&self.front_end_reach);
             match reach {
                 Reach::Pending => {}
                 Reach::Down(_) => {

@@ -4,6 +4,7 @@ mod house;
 mod partner;
 mod presence_contact;
 mod presence_hostile;
+mod presence_outage;
 mod presence_restart;
 mod presence_show;
 mod presence_trust;

@@ -103,6 +103,12 @@ impl Line {
         }
     }
 
+    /// The partner closes the stream in good order.
+    pub(crate) fn close_idle(&mut self, now: Moment) {
+        let session = self.session.as_mut().unwrap();
+        session.receive(&mut BytesMut::from(&b"</stream:stream>"[..]), now);
+    }
+
     /// The partner drops the connection.
     pub(crate) fn cut(&mut self, now: Moment) {
         if let Some(mut session) = self.session.take() {
@@ -178,6 +184,7 @@ impl Line {
             Reach::Pending => return false,
             Reach::Down(kind) => {
                 self.lane.step(|lane| lane.connect_failed(failure(*kind), 0, now.instant));
+                gateway.lane_unreachable(&self.key);
             }
             Reach::Up => {
                 let (local, remote) = (Domain::parse(&self.key.local), Domain::parse(&self.key.remote));
@@ -292,10 +299,20 @@ impl Stream {
         self.open && self.remote == remote && self.local == local
     }
 
+    pub(crate) fn is_from(&self, remote: &str) -> bool {
+        self.open && self.remote == remote
+    }
+
     pub(crate) fn say(&mut self, text: &str, now: Moment) {
         self.input.extend_from_slice(text.as_bytes());
         self.session.receive(&mut self.input, now);
         self.step(now);
+    }
+
+    /// The partner's server dies.
+    pub(crate) fn cut(&mut self, now: Moment) {
+        self.session.closed(End::Broken("reset by the test".into()), now);
+        self.open = false;
     }
 
     /// The gateway stops.

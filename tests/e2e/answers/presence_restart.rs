@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use nuncio::store::Keep;
+use nuncio_translate::pair::{PairKey, PairRecord};
 use nuncio_xmpp::lane::FailureKind;
 
 use crate::house::{House, Plan, Reach};
 use crate::watching::*;
+
+const EVE: &str = "eve@public.example";
+const PUBLIC: &str = "public.example";
 
 /// The process after this one, with what reached the disk; it has taken up its work.
 fn restarted(house: &House, later: std::time::Duration) -> House {
@@ -196,7 +201,7 @@ fn restart_an_expired_subscription_ends_and_the_contact_is_told() {
 fn restart_200_to_the_subscribe_that_adds_waits_for_the_disk() {
     let mut before = house();
     before.user_asks(BOB);
-    let record = before.store.pair(&nuncio_translate::pair::PairKey::new(ALICE, BOB)).unwrap();
+    let record = before.store.pair(&PairKey::new(ALICE, BOB)).unwrap();
     assert!(record.added.is_some() && record.notifiers.len() == 1, "{record:?}");
 }
 
@@ -355,6 +360,59 @@ fn what_waited_for_a_dead_partner_does_not_wait_once_he_is_reached() {
     stanzas.extend(house.stanzas(PARTNER));
     let asked = |stanza: &nuncio_world::xml::Element| stanza.attribute("type") == Some("subscribe");
     assert_eq!(stanzas.iter().filter(|stanza| asked(stanza)).count(), 1, "{stanzas:?}");
+}
+
+/// What an administrator does to the record while the gateway is stopped.
+fn forget_consent(house: &House, contact: &str) {
+    let key = PairKey::new(ALICE, contact);
+    let record = PairRecord { added: None, ..house.store.pair(&key).unwrap() };
+    house.store.save_pair(&key, record);
+    house.store.commit(usize::MAX);
+}
+
+/// Alice has added eve of a public-unverified partner, and each sees the other.
+fn both_see(house: &mut House) -> (usize, Dialog) {
+    let (wire, dialog) = house.user_asks(EVE);
+    house.partner_says(PUBLIC, &stanza(EVE, "type='subscribed'", ""));
+    house.partner_says(PUBLIC, &stanza("eve@public.example/home", "", ""));
+    house.advance(10 * SECOND);
+    house.requests();
+    house.partner_says(PUBLIC, &stanza(EVE, "type='subscribe'", ""));
+    let mut contact = Dialog::of(&house.request());
+    assert_eq!(house.status(wire, &contact.notify(OPEN, &pidf(&[("desk", true, "", "")]))), 200);
+    house.told(PUBLIC);
+    (wire, dialog)
+}
+
+#[test]
+fn consent_that_was_taken_away_while_the_gateway_was_stopped_ends_what_it_allowed_at_the_start() {
+    let mut house = house();
+    both_see(&mut house);
+    forget_consent(&house, EVE);
+    let mut house = restarted(&house, MINUTE);
+    house.advance(MINUTE);
+    let told = house.told(PUBLIC);
+    assert!(told[0].starts_with("unavailable ") && told.contains(&"unsubscribed".to_owned()), "{told:?}");
+    let requests = house.requests();
+    let notify = requests.iter().find(|request| request.method() == Some("NOTIFY")).unwrap();
+    assert_eq!(notify.header("Subscription-State"), Some("terminated;reason=rejected"));
+    let subscribe = requests.iter().find(|request| request.method() == Some("SUBSCRIBE")).unwrap();
+    assert_eq!(subscribe.header("Expires"), Some("0"));
+    assert_eq!(house.gateway.holdings().dialogs, 0);
+}
+
+#[test]
+fn a_refresh_before_the_pair_takes_up_its_work_does_not_bring_consent_back() {
+    let mut house = house();
+    let (_, mut dialog) = both_see(&mut house);
+    forget_consent(&house, EVE);
+    let mut house = asleep(&house, MINUTE);
+    let wire = house.front_end();
+    assert_eq!(house.status(wire, &dialog.subscribe(3600)), 481);
+    house.advance(MINUTE);
+    let key = PairKey::new(ALICE, EVE);
+    assert_eq!(house.store.pair(&key).and_then(|record| record.added), None);
+    assert!(house.told(PUBLIC).contains(&"unsubscribed".to_owned()));
 }
 
 #[test]

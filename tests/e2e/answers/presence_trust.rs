@@ -201,21 +201,38 @@ fn trust_a_disabled_partner_gets_nothing_and_goes_on_when_it_is_enabled_again() 
 }
 
 #[test]
-fn trust_what_waits_for_a_partner_who_is_disabled_meanwhile_waits_until_he_is_enabled() {
+fn trust_what_waits_for_a_partner_who_is_disabled_meanwhile_waits_until_he_is_enabled_again() {
     let mut house = house();
     let (wire, mut dialog) = house.seen_by(BOB);
-    house.reach.insert(PARTNER, Reach::Pending);
     let now = house.now;
     house.line(PARTNER).cut(now);
+    house.reach.insert(PARTNER, Reach::Pending);
     house.status(wire, &dialog.notify("terminated;reason=rejected", ""));
     house.gateway.set_policy(policy(2, &[(PARTNER, PartnerType::Federated, false)]));
-    house.reach.remove(PARTNER);
-    house.advance(MINUTE);
-    assert!(house.stanzas(PARTNER).is_empty(), "not even what takes something back");
+    house.reach.insert(PARTNER, Reach::Up);
+    house.advance(HOUR);
+    assert_eq!(house.told(PARTNER), [""; 0], "not even what takes something back");
     house.gateway.set_policy(policy(3, &[(PARTNER, PartnerType::Federated, true)]));
-    house.advance(HOUR / 4);
-    let told = house.told(PARTNER);
-    assert_eq!(told.last().map(String::as_str), Some("unsubscribed"), "{told:?}");
+    house.advance(HOUR);
+    assert!(house.told(PARTNER).contains(&"unsubscribed".to_owned()));
+}
+
+#[test]
+fn trust_what_nothing_comes_of_leaves_no_pair() {
+    let mut house = planned(Plan { kept_per_domain: 1, ..Plan::default() });
+    house.partner_says(PUBLIC, &stanza(EVE, "type='subscribe'", ""));
+    assert_eq!(house.gateway.holdings().pairs, 1, "it is kept");
+    for number in 0..50 {
+        let stranger = format!("stranger{number}@public.example");
+        house.partner_says(PUBLIC, &stanza(&stranger, "type='subscribe'", ""));
+        let message =
+            format!("<message from='{stranger}/x' to='{ALICE}' type='chat' id='m'><body>hi</body></message>");
+        house.partner_says(PUBLIC, &message);
+    }
+    assert_eq!(house.gateway.holdings().pairs, 1);
+    house.advance(SECOND);
+    assert_eq!(house.stanzas(PUBLIC).len(), 50, "each message is answered all the same");
+    assert_eq!(house.count("xmpp_to_sip_refused"), 50);
 }
 
 #[test]
@@ -347,7 +364,7 @@ fn dec_03_who_may_see_the_user_learns_why_a_message_failed_and_a_stranger_does_n
 #[test]
 fn sec_43_subscribe_and_probe_for_nobody_and_for_somebody_look_alike_from_outside() {
     let mut seen = Vec::new();
-    for status in [Some(404), Some(480), None] {
+    for status in [Some(404), Some(403), Some(603), Some(480), None] {
         let mut house = house();
         if let Some(status) = status {
             house.rule = Box::new(move |_| Reply::Status(status, "No"));

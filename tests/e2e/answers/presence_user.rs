@@ -2,7 +2,7 @@
 
 use nuncio::gateway::SipPeer;
 
-use crate::house::Plan;
+use crate::house::{Plan, Reach};
 use crate::text::Request;
 use crate::watching::*;
 
@@ -289,6 +289,22 @@ fn dec_22_a_contact_who_agrees_and_says_no_more_is_asked() {
     assert!(house.told(PARTNER).is_empty());
     house.advance(3 * SECOND);
     assert_eq!(house.told(PARTNER), ["probe"]);
+}
+
+#[test]
+fn a_request_that_waits_for_the_partner_when_the_contact_agrees_is_not_sent() {
+    let mut house = house();
+    house.reach.insert(PARTNER, Reach::Pending);
+    house.user_asks(BOB);
+    // Word of an earlier one, or his server knows better.
+    house.partner_says(PARTNER, &stanza(BOB, "type='subscribed'", ""));
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", ""));
+    house.reach.insert(PARTNER, Reach::Up);
+    house.advance(MINUTE);
+    assert!(
+        house.told(PARTNER).iter().all(|told| told == "probe"),
+        "he is asked what he is, and not again whether he may be seen"
+    );
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn sip_28_cancel_finds_its_request_and_does_not_touch_it() {
 }
 
 #[test]
-fn sip_29_and_31_there_are_no_dialogs_yet() {
+fn sip_29_and_31_a_request_in_a_dialog_that_nobody_knows_is_481() {
     let mut house = House::new();
     let wire = house.front_end();
     let inside = Request::message(BOB, "hi").set(|request| request.to += ";tag=never-ours");

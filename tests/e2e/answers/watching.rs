@@ -181,6 +181,19 @@ impl House {
         requests.remove(0)
     }
 
+    /// Lets time pass until presence reaches a partner.
+    pub(crate) fn wait_for_word(&mut self, remote: &str, most: Duration) -> Vec<String> {
+        let end = self.now.instant + most;
+        loop {
+            let told = self.told(remote);
+            if !told.is_empty() {
+                return told;
+            }
+            assert!(self.now.instant < end, "no word in {most:?}");
+            self.advance(SECOND);
+        }
+    }
+
     /// The same for as many as come at once.
     pub(crate) fn wait_for_requests(&mut self, most: Duration) -> Vec<SipMessage> {
         let end = self.now.instant + most;

@@ -80,6 +80,8 @@ pub(crate) struct Watched {
     endpoints: [Endpoint; 2],
     /// Whether the SIP user has added the contact, and since when.
     added: Vec<(Micros, bool)>,
+    /// A crash came so soon after he did that the gateway may have forgotten it.
+    adding_lost: bool,
     /// When the gateway last read a SUBSCRIBE of an endpoint.
     asked_at: Option<Micros>,
     /// When it read the contact's last refusal that nobody could forget.
@@ -281,6 +283,7 @@ impl World {
                     let record = &mut self.presence.pairs[pair];
                     record.asked_at = Some(now);
                     record.added.push((now, true));
+                    record.adding_lost = false;
                 }
             }
             Question::Message { pair } => {
@@ -305,10 +308,11 @@ impl World {
             // That it was taken back is forgotten only if it was not stored.
             let user = &self.presence.users[pair.user].address;
             let stored = self.store.pair(&PairKey::new(user, &pair.address));
-            if let Some((_, false)) = pair.added.last()
-                && stored.is_some_and(|record| record.added.is_some())
-            {
-                pair.added.pop();
+            let added = stored.is_some_and(|record| record.added.is_some());
+            match pair.added.last() {
+                Some((_, false)) if added => drop(pair.added.pop()),
+                Some((_, true)) if !added => pair.adding_lost = true,
+                _ => {}
             }
         }
     }

@@ -66,6 +66,10 @@ impl World {
     fn contact_sees(&mut self, pair: usize) -> Vec<String> {
         let may = self.contact_may_see_since(pair, self.now);
         let record = &self.presence.pairs[pair];
+        if record.adding_lost && !self.was_trusted_since(record.partner, self.now) {
+            // Nobody but the gateway knows whether the SIP user has added the contact.
+            return Vec::new();
+        }
         let (user, contact) = (&self.presence.users[record.user], &record.contact);
         let mut sees: Vec<_> = contact.sees.values().map(|(show, _)| show.as_str()).collect();
         let mut is: Vec<_> = user.devices.iter().filter_map(|device| *device).collect();

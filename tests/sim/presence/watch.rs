@@ -8,7 +8,8 @@ use nuncio_translate::judge::PartnerType;
 use super::{Question, SECRET, question_of};
 use crate::net::{Micros, SECOND};
 use crate::observer::address;
-use crate::world::{World, was_ever};
+use crate::rules::was_ever;
+use crate::world::World;
 
 /// What was allowed when it was put into a queue may leave it for so long, if only the pair's consent has changed.
 const QUEUED: Micros = 40 * SECOND;

@@ -111,31 +111,19 @@ impl UserPolicy {
     }
 }
 
-/// Whether `text` matches `pattern`, in which `*` stands for any text. Linear in time: only the last star
-/// is ever tried again.
+/// Whether `text` matches `pattern`, in which `*` stands for any text. Linear in time: each part between two stars is
+/// looked for once, behind the one before it.
 fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(byte) if Some(byte) == text.get(t) => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((at, from)) = star else { return false };
-                p = at + 1;
-                t = from + 1;
-                star = Some((at, t));
-            }
-        }
-    }
-    pattern.get(p..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
+    let mut parts = pattern.split('*');
+    let Some(rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    let Some(mut rest) = rest.strip_suffix(last) else { return false };
+    parts.all(|part| {
+        rest.split_once(part).is_some_and(|(_, behind)| {
+            rest = behind;
+            true
+        })
+    })
 }
 
 #[cfg(test)]

@@ -8,8 +8,6 @@ const FIRST: Duration = Duration::from_secs(5);
 const CAP: Duration = Duration::from_secs(600);
 /// A loss after more quiet than this is the first one.
 const QUIET: Duration = Duration::from_secs(1800);
-/// Over this time everybody comes back who waited for a partner.
-const RETURN: Duration = Duration::from_secs(5);
 
 /// Counts losses in a row: capped exponential back-off with equal jitter.
 #[derive(Debug, Default, PartialEq)]
@@ -51,13 +49,13 @@ impl Backoff {
         }
     }
 
-    /// The partner can be reached: what was lost is sent soon.
-    pub(super) fn reachable(&mut self, context: &mut Context<'_>) {
+    /// The partner can be reached: what was lost is sent. Everybody who waited for that comes back over this time.
+    pub(super) fn reachable(&mut self, within: Duration, context: &mut Context<'_>) {
         self.failures = 0;
         if self.since.take().is_some()
             && let Some(at) = self.at
         {
-            self.at = Some(at.min(context.now.instant + jitter(RETURN, context)));
+            self.at = Some(at.min(context.now.instant + jitter(within, context)));
         }
     }
 

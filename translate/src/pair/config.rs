@@ -25,6 +25,9 @@ pub struct PresenceConfig {
     pub fetch_interval: Duration,
     /// After which silence of an available contact he is asked again (XI-10).
     pub silence: Duration,
+    /// How long the partner may be out of reach after its streams were lost before its contacts count as unknown
+    /// (XI-10).
+    pub outage: Duration,
     /// Whether idle times cross (PM-26).
     pub idle: bool,
 }
@@ -42,6 +45,7 @@ impl Default for PresenceConfig {
             grace: Duration::from_secs(300),
             fetch_interval: Duration::from_secs(30),
             silence: Duration::from_secs(12 * HOUR),
+            outage: Duration::from_secs(300),
             idle: false,
         }
     }

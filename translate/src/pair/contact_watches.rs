@@ -10,7 +10,7 @@ mod show;
 mod stored;
 
 use std::num::NonZeroU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use nuncio_sip::Message;
@@ -36,6 +36,8 @@ use stored::Stored;
 #[derive(Debug, Default)]
 pub(super) struct ContactWatches {
     subscriber: Option<Box<Subscriber>>,
+    /// The front end that holds its dialog, by name; `None`: there is none yet, or no other one.
+    front_end: Option<Box<str>>,
     /// Tells the requests of this subscriber from those of an earlier one.
     epoch: u32,
     /// It holds a place of the budget.
@@ -98,8 +100,6 @@ enum Rest {
     Dormant,
     /// The front end says that nothing will change (PR-26).
     Frozen,
-    /// The front end does not know the SIP user (DEC-28).
-    Gone,
     /// It could not be had, again and again.
     Exhausted,
     /// The partner is disabled.
@@ -201,7 +201,7 @@ impl ContactWatches {
         let again = match self.rest {
             Rest::No => self.subscriber.as_ref().is_none_or(|subscriber| subscriber.is_idle()),
             Rest::Dormant => true,
-            Rest::Gone | Rest::Exhausted | Rest::NoPlace => asked && self.may_ask_again(step),
+            Rest::Exhausted | Rest::NoPlace => asked && self.may_ask_again(step),
             Rest::Frozen | Rest::Suspended => false,
         };
         if again && let Ok(permit) = step.contact_may_ask() {
@@ -379,8 +379,8 @@ impl ContactWatches {
     }
 
     /// The partner was reached again.
-    pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
-        self.passing.backoff.reachable(step.context);
+    pub(super) fn reachable(&mut self, within: Duration, step: &mut Step<'_, '_>) {
+        self.passing.backoff.reachable(within, step.context);
     }
 
     fn is_live(&self) -> bool {
@@ -468,7 +468,8 @@ impl ContactWatches {
             step.context.budget.give_back(step.context.key, Place::Subscription);
         }
         let record = self.subscriber.as_ref().and_then(|subscriber| subscriber.lasting());
-        let record = record.map(|(dialog, expires)| Stored::new(dialog, expires));
+        let front_end = self.front_end.as_deref();
+        let record = record.map(|(dialog, expires)| Stored::new(dialog, front_end, expires));
         if !Stored::still_serves(self.stored, record) {
             self.stored = record;
             step.saved.touch();

@@ -79,7 +79,8 @@ pub struct Request {
     pub half: Half,
     pub serial: u32,
     pub request: OutRequest,
-    /// The front end it has to go to, by name; `None`: the one that serves the SIP user's domain.
+    /// The front end that holds its dialog, by name: no other one knows of it. `None`: any that serves the SIP user's
+    /// domain.
     pub front_end: Option<CompactString>,
     /// As for [`ToXmpp::judged`], in the direction to SIP.
     pub judged: Option<Judged>,
@@ -127,6 +128,9 @@ pub enum Fact {
     UserSeesNoMore(Ended),
     /// A subscription at a front end was not begun, because there are too many.
     NoPlace,
+    /// A front end refused what the contact asked for, or knows nobody of that name; he is not told. `None`: it said so in a
+    /// NOTIFY.
+    TurnedAway { status: Option<u16> },
     /// A front end cannot be asked for the SIP user's presence; no more tries for now.
     Silent { status: Option<u16> },
 }

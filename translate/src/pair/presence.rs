@@ -1,7 +1,7 @@
 //! Presence of a pair: what joins its two halves.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nuncio_sip::event::{Undelivered, Wanted};
 use nuncio_sip::{Message, Uri};
@@ -77,20 +77,26 @@ impl<M> Pair<M> {
         });
     }
 
-    /// A request inside a dialog, found by its local tag: SUBSCRIBE or NOTIFY.
+    /// A request inside a dialog, found by its local tag: SUBSCRIBE or NOTIFY. The front end it came from, by name, is
+    /// where requests in the other direction go.
     pub fn in_dialog(
         &mut self,
         asked: Asked,
         tag: &str,
         request: &Message,
+        front_end: &str,
         routable: Routable<'_>,
         context: &mut Context<'_>,
     ) {
         self.step(context, |contact, user, step| {
             if contact.is_bound_to(tag) {
-                let (answer, document) = contact.notify(request, step);
+                let (answer, document) = contact.notify(request, front_end, step);
                 step.push(Output::Answer { asked, answer });
                 return contact.pump(document, step);
+            }
+            if step.consent.added.is_none() {
+                // It was taken away while nobody was there to end this.
+                user.consent_removed(step);
             }
             if request.method() == nuncio_sip::Method::Subscribe
                 && let Err(refusal) = step.user_may_ask()
@@ -99,7 +105,8 @@ impl<M> Pair<M> {
                 user.reconsider(step);
                 return step.push(Output::Refuse { asked, refusal });
             }
-            let answer = user.in_dialog(tag, request, routable, step).unwrap_or_else(|| answer(481));
+            let answer =
+                user.in_dialog(tag, request, front_end, routable, step).unwrap_or_else(|| answer(481));
             step.push(Output::Answer { asked, answer });
             contact.reconsider(step);
         });
@@ -162,12 +169,25 @@ impl<M> Pair<M> {
         });
     }
 
-    /// The partner can be reached again: what was lost is sent soon.
-    pub fn reachable(&mut self, context: &mut Context<'_>) {
+    /// The partner can be reached again: what was lost is sent within this time.
+    pub fn reachable(&mut self, within: Duration, context: &mut Context<'_>) {
         self.known_step(context, |contact, user, step| {
-            contact.reachable(step);
-            user.reachable(step);
+            contact.reachable(within, step);
+            user.reachable(within, step);
         });
+    }
+
+    /// The streams of the partner were lost, and with them perhaps what the contact is by now: he is asked after this
+    /// time (XI-10).
+    pub fn partner_lost(&mut self, after: Duration, context: &mut Context<'_>) {
+        self.known_step(context, |_, user, step| user.partner_lost(after, step));
+    }
+
+    /// The contact is taken to be available, and nobody has begun to doubt it.
+    pub fn may_be_ghost(&self) -> bool {
+        self.presence
+            .as_ref()
+            .is_some_and(|presence| presence.user.as_ref().is_some_and(|user| user.may_be_ghost()))
     }
 
     /// Something was lost, and waits for its time to be sent again.
@@ -236,6 +256,10 @@ impl<M> Pair<M> {
             lapse(contact, step);
             contact.reconsider(step);
             user.reconsider(step);
+            if step.consent.added.is_none() {
+                // It was taken away between the two processes. As long as there is an endpoint, nothing else ends it.
+                user.consent_removed(step);
+            }
             contact.resume(step);
             user.resume(step);
         });
@@ -418,7 +442,7 @@ mod tests {
         let both = size_of::<Pair>() + size_of::<Presence>();
         let contact = size_of::<ContactWatches>() + size_of::<Subscriber>();
         let user = size_of::<UserWatches>() + UserWatches::WATCHER;
-        assert!(both + contact <= 480, "the contact watches: {both} + {contact}");
+        assert!(both + contact <= 496, "the contact watches: {both} + {contact}");
         assert!(both + user <= 576, "the user watches: {both} + {user}");
     }
 }

@@ -50,6 +50,8 @@ pub struct PairRecord {
 pub struct SubscriberRecord {
     pub dialog: DialogRecord,
     pub expires_at: u64,
+    /// The front end that holds the dialog, by name; empty: not known.
+    pub front_end: CompactString,
 }
 
 /// A subscription an endpoint of the SIP user holds with us.
@@ -61,7 +63,7 @@ pub struct NotifierRecord {
     /// The document types it accepts, as its Accept field said.
     pub accept: CompactString,
     pub expires_at: u64,
-    /// The front end it came from, by name.
+    /// The front end that holds the dialog, by name.
     pub front_end: CompactString,
 }
 

@@ -52,6 +52,12 @@ impl Saved {
         self.ticket + 1
     }
 
+    /// The ticket of the last record that holds anything new; what has changed since is in the next one. Nothing is written
+    /// for its sake alone: who repeats himself costs no write.
+    pub(super) fn up_to_now(&mut self) -> u64 {
+        if self.dirty { self.awaited() } else { self.ticket }
+    }
+
     /// Whether an order may go that waits for `ticket`.
     pub(super) fn has(&self, ticket: u64) -> bool {
         ticket <= self.committed
@@ -101,10 +107,12 @@ fn print(record: &PairRecord) -> u64 {
     if let Some(subscriber) = &record.subscriber {
         (&subscriber.dialog.local_tag, &subscriber.dialog.remote_tag, &subscriber.dialog.remote_target)
             .hash(&mut hasher);
-        subscriber.expires_at.hash(&mut hasher);
+        (subscriber.expires_at, &subscriber.front_end).hash(&mut hasher);
     }
     for notifier in &record.notifiers {
-        (&notifier.dialog.local_tag, &notifier.dialog.remote_target, notifier.expires_at).hash(&mut hasher);
+        let dialog = &notifier.dialog;
+        (&dialog.local_tag, &dialog.remote_target, notifier.expires_at, &notifier.front_end)
+            .hash(&mut hasher);
     }
     hasher.finish() | 1
 }
@@ -142,6 +150,19 @@ mod tests {
         assert!(saved.next(wrote(5)).is_some(), "although it says the same");
         saved.committed(second);
         assert!(saved.has(second));
+    }
+
+    #[test]
+    fn what_changes_nothing_waits_for_what_is_under_way_and_writes_nothing() {
+        let mut saved = Saved::default();
+        saved.touch();
+        let first = saved.up_to_now();
+        assert!(saved.next(wrote(5)).is_some());
+        assert_eq!(saved.up_to_now(), first);
+        assert!(!saved.is_dirty() && !saved.has(first));
+        saved.committed(first);
+        let again = saved.up_to_now();
+        assert!(saved.has(again));
     }
 
     #[test]

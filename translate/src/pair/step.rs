@@ -167,7 +167,7 @@ impl Step<'_, '_> {
     }
 
     fn subscription(&mut self, kind: Subscription, id: &str, judged: Option<Judged>, stored: bool) {
-        let after = if stored { self.saved.awaited() } else { 0 };
+        let after = if stored { self.saved.up_to_now() } else { 0 };
         let write = |ends: Ends<'_>, out: &mut Vec<u8>| to_xmpp::write_subscription(kind, ends, out);
         if let Some(stanza) = self.stanza(Reply { resource: None, id }, write) {
             let sent = Sent::Subscription(kind);

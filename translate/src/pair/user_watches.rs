@@ -51,8 +51,11 @@ pub(super) struct UserWatches {
     /// The contact's presence was asked for because an endpoint subscribed: if he does not know of it any more, he is
     /// asked for consent again, once (PR-36).
     ask_again: bool,
-    /// He is asked for his presence then, unless he is heard before (DEC-22, XI-10).
+    /// He is asked for his presence then.
     probe_at: Option<Instant>,
+    /// He has agreed, and has not been asked since. His server may have agreed for him, and then it says no more (DEC-22);
+    /// so what is heard of him meanwhile need not be all there is.
+    unasked: bool,
     /// So many times he was asked for it without being heard.
     tries: u32,
     passing: Seldom<Passing>,
@@ -71,6 +74,16 @@ struct Passing {
     polled_until: Option<Instant>,
     backoff: Backoff,
     owes: Owes,
+    doubt: Option<Doubt>,
+}
+
+/// The partner's streams were lost, so what the contact is known to be may be so no more (XI-10).
+#[derive(Debug, PartialEq)]
+struct Doubt {
+    /// Then he counts as unknown, if nobody could ask him before.
+    until: Instant,
+    /// He is being asked: his answer takes the place of what was known.
+    asked: bool,
 }
 
 impl Nothing for Passing {
@@ -81,6 +94,7 @@ impl Nothing for Passing {
         polled_until: None,
         backoff: Backoff::NONE,
         owes: Owes { ask: false, unavailable: false },
+        doubt: None,
     };
 }
 
@@ -157,6 +171,7 @@ impl UserWatches {
             self.passing.show_at,
             self.passing.polled_until,
             self.passing.backoff.deadline(),
+            self.passing.doubt.as_ref().and_then(Doubt::until),
         ]
         .into_iter()
         .flatten()
@@ -172,7 +187,9 @@ impl UserWatches {
         if self.passing.show_at.take_if(due).is_some() {
             self.changed(step);
         }
-        if self.passing.answer_until.take_if(due).is_some() {
+        let unreachable =
+            self.passing.doubt.as_ref().and_then(Doubt::until).is_some_and(|until| until <= now);
+        if self.passing.answer_until.take_if(due).is_some() || unreachable {
             self.not_answered(step);
         }
         if self.passing.polled_until.take_if(due).is_some() && step.roster.to != To::Yes {
@@ -188,7 +205,12 @@ impl UserWatches {
 
     /// The contact is available somewhere, and we would hear it if he were not.
     pub(super) fn sees_contact(&self, to: To) -> bool {
-        to == To::Yes && self.known && self.state.is_open()
+        to == To::Yes && self.may_be_ghost()
+    }
+
+    /// The contact is taken to be available, and nobody has begun to doubt it.
+    pub(super) fn may_be_ghost(&self) -> bool {
+        self.known && self.state.is_open() && self.passing.doubt.is_none()
     }
 
     /// Some endpoint watches.
@@ -205,6 +227,7 @@ impl UserWatches {
             && self.stamp == 0
             && self.asked.is_none()
             && !self.ask_again
+            && !self.unasked
             && self.probe_at.is_none()
             && self.tries == 0
             && self.passing.is_nothing()
@@ -245,8 +268,24 @@ impl UserWatches {
     }
 
     /// The partner was reached again.
-    pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
-        self.passing.backoff.reachable(step.context);
+    pub(super) fn reachable(&mut self, within: Duration, step: &mut Step<'_, '_>) {
+        self.passing.backoff.reachable(within, step.context);
+    }
+
+    /// The partner's streams were lost. Who is seen as available goes on being seen so, and is asked; nobody shall seem to
+    /// go and come back because a server was started anew.
+    pub(super) fn partner_lost(&mut self, after: Duration, step: &Step<'_, '_>) {
+        if !self.may_be_ghost() {
+            return;
+        }
+        if !self.is_watched() {
+            // The next endpoint asks.
+            return self.forget_state();
+        }
+        let at = step.context.now.instant + after;
+        self.passing.doubt = Some(Doubt { until: at + step.context.config.outage, asked: false });
+        self.tries = 0;
+        self.probe_at = Some(at);
     }
 
     /// Ends every subscription.
@@ -272,16 +311,27 @@ impl UserWatches {
         }
     }
 
+    /// Nobody watches any more.
     fn wait_for_nothing(&mut self) {
-        self.probe_at = None;
+        (self.probe_at, self.unasked) = (None, false);
         if let Some(passing) = self.passing.existing() {
             (passing.answer_until, passing.show_at) = (None, None);
+        }
+        if self.passing.doubt.is_some() {
+            self.forget_state();
         }
     }
 
     fn forget_state(&mut self) {
         self.state = Presentity::default();
         self.known = false;
+        if let Some(passing) = self.passing.existing() {
+            passing.doubt = None;
+        }
+    }
+
+    fn doubt(&mut self) -> Option<&mut Doubt> {
+        self.passing.existing().and_then(|passing| passing.doubt.as_mut())
     }
 
     fn changed(&mut self, step: &mut Step<'_, '_>) {
@@ -318,13 +368,16 @@ impl UserWatches {
             self.passing.stray_until = self.passing.answer_until.take();
         }
         step.cross(permit, what, &id, stored);
-        self.probe_at = None;
+        (self.probe_at, self.unasked) = (None, false);
         if what == Subscription::Probe {
             if self.tries == 0 {
                 self.passing.answer_until = Some(at + step.context.config.answer);
             }
             self.probe_at = self.is_watched().then(|| at + self.ask_again_after(step));
             self.tries = self.tries.saturating_add(1);
+            if let Some(doubt) = self.doubt() {
+                doubt.asked = true;
+            }
         }
         self.asked = Some(Asked { what, id: print(&id), at });
     }
@@ -350,8 +403,18 @@ impl UserWatches {
     /// The contact did not say what he is. What was known before he was asked may be a ghost (XI-10).
     fn not_answered(&mut self, step: &mut Step<'_, '_>) {
         self.ask_again = false;
+        let news = self.known;
         self.forget_state();
-        self.changed(step);
+        if news {
+            self.changed(step);
+        }
+    }
+}
+
+impl Doubt {
+    /// Once he is asked, it is his silence that makes him unknown.
+    fn until(&self) -> Option<Instant> {
+        (!self.asked).then_some(self.until)
     }
 }
 

@@ -202,7 +202,7 @@ impl Rig {
         let asked = self.ask();
         let tag: CompactString = request.to_header().unwrap().tag().unwrap_or_default().into();
         if self.bound.contains(&tag) {
-            self.input(|pair, context| pair.in_dialog(asked, &tag, request, &|_| true, context));
+            self.input(|pair, context| pair.in_dialog(asked, &tag, request, "lync", &|_| true, context));
         } else {
             let answer = check_notify(request, &self.events);
             self.answers.push((asked.connection, Answered::With(answer)));

@@ -79,13 +79,32 @@ fn pr_04_active_without_a_document_shows_nobody() {
 }
 
 #[test]
-fn pr_06_a_refusal_ends_the_request() {
-    for status in [403, 489, 603] {
+fn pr_06_and_sec_43_a_refused_request_and_one_for_nobody_are_silence_alike() {
+    for status in [403, 489, 603, 404, 410, 485, 604] {
         let mut rig = Rig::new(PartnerType::Federated);
         rig.stanza("", "type='subscribe'", "");
         let subscribe = rig.request();
         rig.respond(&subscribe, status, "");
-        assert_eq!(rig.told(), ["unsubscribed"], "{status}");
+        assert_eq!(rig.take_facts(), [Fact::TurnedAway { status: Some(status) }]);
+        rig.pass(Duration::from_secs(DAY));
+        assert_eq!(rig.told(), [""; 0], "{status}");
+        assert!(rig.requests.is_empty(), "{status}: no further try");
+        assert!(rig.pair.is_idle(rig.now), "{status}: and nothing is remembered");
+        // He asks again: so do we.
+        rig.stanza("", "type='subscribe'", "");
+        rig.request();
+    }
+}
+
+#[test]
+fn pr_06_and_sec_43_who_saw_the_user_is_told_that_it_is_over_whoever_refuses() {
+    for status in [403, 489, 603, 404, 410, 485, 604] {
+        let (mut rig, mut dialog) = seen(PartnerType::Federated);
+        rig.pass(MINUTE * 2);
+        notify(&mut rig, &mut dialog, "terminated;reason=deactivated", "");
+        let anew = rig.request();
+        rig.respond(&anew, status, "");
+        assert_eq!(rig.told(), ["unavailable desk", "unsubscribed"], "{status}");
         assert_eq!(rig.pair.from(), From::No);
     }
 }
@@ -199,20 +218,6 @@ fn pr_14_nobody_to_be_seen_is_unavailable_since_then() {
 }
 
 #[test]
-fn dec_28_nobody_of_that_name_is_silence_and_no_retry() {
-    for status in [404, 410, 485, 604] {
-        let mut rig = Rig::new(PartnerType::Federated);
-        rig.stanza("", "type='subscribe'", "");
-        let subscribe = rig.request();
-        rig.respond(&subscribe, status, "");
-        rig.pass(Duration::from_secs(DAY));
-        assert_eq!(rig.told(), [""; 0], "{status}");
-        assert!(rig.requests.is_empty(), "{status}");
-        assert!(rig.pair.is_idle(rig.now), "{status}");
-    }
-}
-
-#[test]
 fn dec_28_what_may_pass_is_tried_eight_times_and_then_not() {
     let mut rig = Rig::new(PartnerType::Federated);
     rig.stanza("", "type='subscribe'", "");
@@ -263,10 +268,14 @@ fn pr_20_to_28_why_the_front_end_ended_it() {
 }
 
 #[test]
-fn pr_22_rejected_while_pending_is_a_refusal() {
-    let (mut rig, mut dialog) = asked(PartnerType::Federated);
-    notify(&mut rig, &mut dialog, "terminated;reason=rejected", "");
-    assert_eq!(rig.told(), ["unsubscribed"]);
+fn pr_22_and_pr_25_rejected_while_pending_is_silence() {
+    for reason in ["rejected", "noresource"] {
+        let (mut rig, mut dialog) = asked(PartnerType::Federated);
+        notify(&mut rig, &mut dialog, &format!("terminated;reason={reason}"), "");
+        rig.pass(Duration::from_secs(DAY));
+        assert_eq!(rig.told(), [""; 0], "{reason}");
+        assert!(rig.requests.is_empty() && rig.pair.is_idle(rig.now), "{reason}");
+    }
 }
 
 #[test]
@@ -472,7 +481,7 @@ fn losses_are_repeated_more_and_more_slowly() {
         rig.pass(Duration::from_secs(3));
     }
     assert!((8..=14).contains(&sent), "{sent} times in half an hour");
-    rig.input(|pair, context| pair.reachable(context));
+    rig.input(|pair, context| pair.reachable(Duration::from_secs(5), context));
     rig.pass(Duration::from_secs(6));
     assert_eq!(rig.told(), ["available desk dnd"]);
 }

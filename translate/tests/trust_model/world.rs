@@ -463,7 +463,7 @@ impl World {
         self.lossy = false;
         self.rules.enabled = true;
         self.apply_policy();
-        self.rig.input(|pair, context| pair.reachable(context));
+        self.rig.input(|pair, context| pair.reachable(Duration::from_secs(5), context));
         self.deliver_all();
         for _ in 0..3 {
             self.pass(Duration::from_secs(1200));

@@ -334,7 +334,7 @@ impl<E: Envelope> Lane<E> {
         self.expire_queue(now);
         self.expire_batch(now);
         if let Some(ping) = self.ping.take_if(|ping| ping.deadline <= now) {
-            self.counters.unconfirmed += self.forget_unconfirmed(ping.covers);
+            self.give_up_unconfirmed(ping.covers);
         }
         if matches!(self.state, State::BackOff { until } if until <= now) {
             self.state = State::Idle;
@@ -448,6 +448,17 @@ impl<E: Envelope> Lane<E> {
             count += 1;
         }
         count
+    }
+
+    /// No proof came in time. On a stream that has brought proof before, that says something.
+    fn give_up_unconfirmed(&mut self, covers: u64) {
+        let proved = matches!(self.state, State::Open { proved: true, .. });
+        while let Some(entry) = self.unconfirmed.pop_front_if(|entry| entry.sequence <= covers) {
+            self.counters.unconfirmed += 1;
+            if proved {
+                self.outputs.push_back(Output::Unproved(entry.receipt));
+            }
+        }
     }
 
     fn expire_queue(&mut self, now: Instant) {

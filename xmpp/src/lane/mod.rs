@@ -11,7 +11,8 @@
 //! push ──▶ queued ──take──▶ writing ──written──▶ unconfirmed ──ping answered──▶ (done)
 //!            │                 │                      │
 //!            ├ Expired         └ InFlight             ├ MayBeLost   stream ended first
-//!            └ Refused           (write cut off)      └ counted     no answer to the ping in time
+//!            └ Refused           (write cut off)      └ counted     no answer to the ping in time; Unproved, if
+//!                                                                   this stream has answered one before
 //! ```
 //!
 //! On a stream whose peer speaks stream management (XEP-0198) the acknowledgement is the proof, and the answer to the
@@ -198,6 +199,9 @@ pub enum Output<E: Envelope> {
     InFlight { envelope: E, failure: Option<Failure> },
     /// It was written and its sender was answered, then the stream ended without proof of processing.
     MayBeLost(E::Receipt),
+    /// It was written and its sender was answered, then proof of processing did not come in time, on a living stream that
+    /// has brought proof before. Nothing will be said of it any more.
+    Unproved(E::Receipt),
     /// Room for replies came free after [`Lane::reserve_reply`] had failed.
     ReplyRoom,
     /// The connection has not moved for too long: drop it and report [`Lane::closed`].

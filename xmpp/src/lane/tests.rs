@@ -65,6 +65,7 @@ impl World {
                 Output::Refused(id) => format!("refused {}", id.0),
                 Output::InFlight { envelope, .. } => format!("in flight {}", envelope.0),
                 Output::MayBeLost(id) => format!("may be lost {id}"),
+                Output::Unproved(id) => format!("unproved {id}"),
                 Output::ReplyRoom => "reply room".into(),
                 Output::Abort => "abort".into(),
                 Output::Unresponsive => "unresponsive".into(),
@@ -373,4 +374,22 @@ fn what_is_recalled_is_neither_written_nor_reported_and_leaves_its_room() {
     assert_eq!(world.lane.recall(|_| true), [], "what is being written is out of reach");
     world.written();
     assert_eq!(world.outputs(), ["connect", "written 1", "written 3", "written 5"]);
+}
+
+#[test]
+fn a_stream_that_falls_silent_after_it_has_brought_proof_leaves_what_follows_unproved() {
+    let mut world = World::small();
+    world.push(1).unwrap();
+    world.open();
+    world.take();
+    world.written();
+    world.lane.ping_answered(1);
+    world.push(2).unwrap();
+    world.take();
+    world.written();
+    world.outputs();
+    world.after(61.0);
+    assert_eq!(world.outputs(), ["unproved 2"]);
+    world.close();
+    assert_eq!(world.outputs(), [""; 0], "and nothing more is said of it");
 }

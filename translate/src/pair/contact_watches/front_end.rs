@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use compact_str::CompactString;
 use nuncio_sip::Message;
 use nuncio_sip::event::{Again, Answer, EndReason, SubscriberOutput, SubscriberReport};
 
@@ -22,6 +23,7 @@ impl ContactWatches {
     pub(in crate::pair) fn notify(
         &mut self,
         request: &Message,
+        front_end: &str,
         step: &mut Step<'_, '_>,
     ) -> (Answer, Option<Presentity>) {
         let document = match read(request, step) {
@@ -30,7 +32,13 @@ impl ContactWatches {
             Err(error) => return (answer(error.status()), None),
         };
         match &mut self.subscriber {
-            Some(subscriber) => (subscriber.notify(request, &mut step.event()), document),
+            Some(subscriber) => {
+                let answer = subscriber.notify(request, &mut step.event());
+                if answer.is_success() && self.front_end.as_deref().unwrap_or_default() != front_end {
+                    self.front_end = (!front_end.is_empty()).then(|| front_end.into());
+                }
+                (answer, document)
+            }
             None => (answer(481), None),
         }
     }
@@ -45,7 +53,11 @@ impl ContactWatches {
         while let Some(output) = self.subscriber.as_mut().and_then(|subscriber| subscriber.poll()) {
             match output {
                 SubscriberOutput::Bound(tag) => step.push(Output::Bound(tag)),
-                SubscriberOutput::Released(tag) => step.push(Output::Released(tag)),
+                SubscriberOutput::Released(tag) => {
+                    // What comes next begins elsewhere, if need be.
+                    self.front_end = None;
+                    step.push(Output::Released(tag));
+                }
                 SubscriberOutput::Send { serial, request } => {
                     // What ends a subscription needs no permit; everything else was judged when it was wanted.
                     let watches =
@@ -54,7 +66,8 @@ impl ContactWatches {
                     let permit = step.judge(Direction::XmppToSip, Kind::Subscribe).ok().filter(|_| asks);
                     let judged = permit.map(|permit| Judged::new(permit, Kind::Subscribe));
                     let half = Half::Subscriber(self.epoch);
-                    step.push(Output::Request(Request { half, serial, request, front_end: None, judged }));
+                    let front_end = self.front_end.as_deref().map(CompactString::from);
+                    step.push(Output::Request(Request { half, serial, request, front_end, judged }));
                 }
                 SubscriberOutput::Report(report) => self.report(report, document.take(), step),
             }
@@ -121,9 +134,7 @@ impl ContactWatches {
         match reason {
             // The machine begins anew by itself if that is wanted by now.
             EndReason::Unsubscribed => return,
-            EndReason::Rejected | EndReason::NoResource => {
-                return self.farewell(Ended::ByFrontEnd, step);
-            }
+            EndReason::Rejected | EndReason::NoResource => return self.turned_away(None, step),
             EndReason::Invariant => {
                 self.rest = Rest::Frozen;
                 return self.answer_asks(step);
@@ -142,7 +153,7 @@ impl ContactWatches {
         }
     }
 
-    /// DEC-09, DEC-28.
+    /// DEC-28, and DEC-09 but for one thing: see [`ContactWatches::turned_away`].
     fn refused(
         &mut self,
         status: u16,
@@ -154,22 +165,24 @@ impl ContactWatches {
             return;
         }
         match (status, step.roster.from) {
-            (403 | 489 | 603, From::Yes | From::Pending) => self.farewell(Ended::ByFrontEnd, step),
-            // Nobody of that name: what the contact asked for leads nowhere, and he is not told so.
-            (404 | 410 | 485 | 604, From::Pending) if !refresh && !self.is_shown() => {
-                self.forget(step);
-                step.fact(Fact::Silent { status: Some(status) });
-            }
-            (404 | 410 | 485 | 604, From::Yes) if !refresh => {
-                if self.passing.asks.is_some() {
-                    return self.farewell(Ended::ByFrontEnd, step);
-                }
-                self.rest = Rest::Gone;
-                self.lose_sight(step);
-                step.fact(Fact::Silent { status: Some(status) });
+            (403 | 489 | 603, From::Yes | From::Pending) => self.turned_away(Some(status), step),
+            // Nobody of that name. In a dialog it may be that nobody remembers the dialog.
+            (404 | 410 | 485 | 604, From::Yes | From::Pending) if !refresh => {
+                self.turned_away(Some(status), step);
             }
             _ => self.try_later(Some(status), retry_after, step),
         }
+    }
+
+    /// The front end does not let the contact see the SIP user, or knows of none. Nobody outside may tell the two apart, and
+    /// nobody may tell them from a rule of ours (mission, rule 3). So who has seen nobody yet is told nothing, and who has
+    /// is told that it is over, in either case.
+    fn turned_away(&mut self, status: Option<u16>, step: &mut Step<'_, '_>) {
+        if step.roster.from == From::Yes || self.is_shown() {
+            return self.farewell(Ended::ByFrontEnd, step);
+        }
+        self.forget(step);
+        step.fact(Fact::TurnedAway { status });
     }
 
     /// Tries again after a while, a few times. What the contact sees stays as it is for a moment (XI-09).

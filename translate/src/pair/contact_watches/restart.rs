@@ -37,7 +37,8 @@ impl ContactWatches {
             ..Self::default()
         };
         let key = step.context.key;
-        if let Some(SubscriberRecord { dialog, expires_at }) = record.subscriber.take() {
+        if let Some(SubscriberRecord { dialog, expires_at, front_end }) = record.subscriber.take() {
+            half.front_end = (!front_end.is_empty()).then(|| front_end.as_str().into());
             let expires = instant_at(expires_at, step.context.now);
             half.subscriber = Some(Box::new(Subscriber::restore(dialog, expires)));
             // Who had a place before has it still.
@@ -88,7 +89,10 @@ impl ContactWatches {
         let leaving = self.passing.leaving.iter().filter(|name| !self.shown.has(name));
         record.shown = self.shown.names().chain(leaving).cloned().collect();
         let subscription = self.subscriber.as_ref().and_then(|subscriber| subscriber.record());
-        record.subscriber = subscription
-            .map(|(dialog, expires)| SubscriberRecord { dialog, expires_at: unix_at(expires, now) });
+        record.subscriber = subscription.map(|(dialog, expires)| SubscriberRecord {
+            dialog,
+            expires_at: unix_at(expires, now),
+            front_end: self.front_end.as_deref().unwrap_or_default().into(),
+        });
     }
 }

@@ -18,9 +18,9 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) fn new(dialog: &Dialog, expires: Instant) -> Self {
+    pub(super) fn new(dialog: &Dialog, front_end: Option<&str>, expires: Instant) -> Self {
         let mut hasher = DefaultHasher::new();
-        (dialog.local_tag(), dialog.remote_tag(), dialog.remote_target()).hash(&mut hasher);
+        (dialog.local_tag(), dialog.remote_tag(), dialog.remote_target(), front_end).hash(&mut hasher);
         Self { dialog: hasher.finish(), expires }
     }
 

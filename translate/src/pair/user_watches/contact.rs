@@ -14,7 +14,7 @@ use crate::pair::step::Step;
 use crate::presence::from_xmpp::Report;
 use crate::presence::to_xmpp::Subscription;
 
-/// How long a contact who has just agreed may take to show himself before he is asked to (DEC-22).
+/// How long after a contact has agreed he is asked what he is (DEC-22): when his server has shown him, if it does.
 const SHOWS_HIMSELF: Duration = Duration::from_secs(2);
 
 impl UserWatches {
@@ -29,15 +29,19 @@ impl UserWatches {
         step.set_to(to);
         step.fact(Fact::UserSees);
         self.asked = None;
+        // One that still waits, because it was repeated, would ask him again.
+        step.recall(Subscription::Subscribe);
+        if let Some(passing) = self.passing.existing() {
+            passing.owes.ask = false;
+        }
         for watcher in &mut self.watchers {
             watcher.notifier.set_active(true, &mut step.event());
         }
         // What he showed before was meant for the moment (PM-27).
         self.forget_state();
         if self.is_watched() {
-            // His server may have agreed for him, and then it says no more (DEC-22).
             self.probe_at = Some(step.context.now.instant + SHOWS_HIMSELF);
-            self.tries = 0;
+            (self.unasked, self.tries) = (true, 0);
         }
     }
 
@@ -84,19 +88,29 @@ impl UserWatches {
             return;
         }
         let now = step.context.now.instant;
+        match self.doubt() {
+            // His other resources may follow: the picture is completed before it is shown.
+            Some(doubt) if doubt.asked => {
+                self.forget_state();
+                self.passing.show_at = Some(now + GATHER);
+            }
+            // The partner can reach us, so this much is no ghost. What else there is he has yet to be asked.
+            Some(doubt) => doubt.until = now + step.context.config.outage,
+            None => {}
+        }
         // The answer to a probe after a long silence: what was known from before is replaced, not amended.
         let first = !std::mem::replace(&mut self.known, true);
         let changed = self.state.report(report);
         let answered = self.passing.existing().and_then(|passing| passing.answer_until.take()).is_some();
         self.tries = 0;
         self.ask_again = false;
-        // A contact who says nothing for long is asked whether he is still there (XI-10).
-        let silence = step.context.config.silence;
-        if self.probe_at.is_none_or(|at| at > now + SHOWS_HIMSELF) {
+        if !self.unasked && self.passing.doubt.is_none() {
+            // A contact who says nothing for long is asked whether he is still there (XI-10).
+            let silence = step.context.config.silence;
             self.probe_at = (self.is_watched() && self.state.is_open()).then(|| now + silence);
         }
         if let Some(at) = self.passing.existing().and_then(|passing| passing.show_at.as_mut()) {
-            // After a restart the picture is completed before it is shown.
+            // Also after a restart.
             *at = (*at).min(now + GATHER);
         } else if first || changed || answered {
             self.changed(step);
@@ -149,8 +163,16 @@ impl UserWatches {
                 // Nobody was asked, so nobody is silent.
                 self.probe_at = None;
                 self.tries = 0;
-                self.passing.answer_until =
-                    self.passing.answer_until.map(|_| step.context.now.instant + step.context.config.answer);
+                self.passing.answer_until = match &mut self.passing.doubt {
+                    Some(doubt) => {
+                        doubt.asked = false;
+                        None
+                    }
+                    None => {
+                        let until = step.context.now.instant + step.context.config.answer;
+                        self.passing.answer_until.map(|_| until)
+                    }
+                };
             }
             Sent::Presence { resource } if resource.is_empty() && !self.is_watched() => {
                 self.passing.owes.unavailable = step.roster.to != To::No;

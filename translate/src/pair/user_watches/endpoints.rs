@@ -76,6 +76,7 @@ impl UserWatches {
         &mut self,
         tag: &str,
         request: &Message,
+        front_end: &str,
         routable: Routable<'_>,
         step: &mut Step<'_, '_>,
     ) -> Option<Answer> {
@@ -84,6 +85,10 @@ impl UserWatches {
             return Some(answer(481));
         }
         let answer = watcher.notifier.subscribe(request, routable, &mut step.event());
+        if answer.is_success() && watcher.front_end != front_end {
+            watcher.front_end = front_end.into();
+            step.saved.touch();
+        }
         if answer.is_success() && !watcher.notifier.has_ended() {
             step.consent.subscribed(step.context.now.unix());
             step.saved.touch();
