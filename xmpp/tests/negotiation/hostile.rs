@@ -8,7 +8,7 @@ use crate::support::{
     Side, db, facts, proof, terms, their_key,
 };
 
-/// Where a peer can be on a stream that it opens.
+/// Where a peer can be on a stream that it opens, before it is authenticated.
 fn inbound() -> Vec<(&'static str, In)> {
     let untrusted = facts(ChainStatus::Untrusted("self-signed".into()), "fabrikam.com");
     let mut verifying = In::on(terms("N/N/on"));
@@ -19,14 +19,6 @@ fn inbound() -> Vec<(&'static str, In)> {
         ("under TLS", In::secure(proof("fabrikam.com"))),
         ("with a certificate of its own making", In::secure(untrusted)),
         ("while its key is verified", verifying),
-        ("after SASL, before the header", {
-            let mut side = In::secure(proof("fabrikam.com"));
-            side.send(AUTH);
-            side.send(HEADER.split_at(HEADER.len() - 1).0);
-            // Whatever comes next closes the tag first.
-            side.send(">");
-            side
-        }),
     ]
 }
 
@@ -42,14 +34,15 @@ fn outbound() -> Vec<(&'static str, Out)> {
     ]
 }
 
-/// What is no XML of a stream, and the error for it. Each is an attack of its own (SEC-01 to SEC-05).
-fn poison() -> Vec<(String, &'static str)> {
+/// What is no XML of a stream, and the error for it. Each is an attack of its own (SEC-01 to SEC-05). What is too large for a
+/// peer that proved itself, too, is `times` as large.
+fn poison(times: usize) -> Vec<(String, &'static str)> {
     let laughs = "<!DOCTYPE lolz [<!ENTITY a 'lol'><!ENTITY b '&a;&a;&a;&a;'>]><x>&b;</x>";
     let external = "<!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><x>&e;</x>";
     let deep = "<a>".repeat(200);
     let attributes: String = (0..200).map(|number| format!(" a{number}=''")).collect();
     let prefixes: String = (0..200).map(|number| format!(" xmlns:p{number}='urn:{number}'")).collect();
-    let children = "<b/>".repeat(1000);
+    let children = "<b/>".repeat(200 * times);
     vec![
         (laughs.to_owned(), "restricted-xml"),
         (external.to_owned(), "restricted-xml"),
@@ -66,8 +59,8 @@ fn poison() -> Vec<(String, &'static str)> {
         (format!("<x xmlns='urn:x'>{children}</x>"), "policy-violation"),
         (format!("<{}/>", "x".repeat(1000)), "policy-violation"),
         (format!("<x xmlns='{}'/>", "x".repeat(2000)), "policy-violation"),
-        (format!("<x xmlns='urn:x' a='{}'/>", "x".repeat(20_000)), "policy-violation"),
-        (format!("<x xmlns='urn:x'>{}", "x".repeat(20_000)), "policy-violation"),
+        (format!("<x xmlns='urn:x' a='{}'/>", "x".repeat(20_000 * times)), "policy-violation"),
+        (format!("<x xmlns='urn:x'>{}", "x".repeat(20_000 * times)), "policy-violation"),
     ]
 }
 
@@ -88,8 +81,8 @@ fn ends_with<M: Machine>(mut side: Side<M>, attack: &str, condition: &str, stage
 }
 
 #[test]
-fn sec_01_to_05_poison_ends_a_stream_that_a_peer_opens_at_every_stage() {
-    for (attack, condition) in poison() {
+fn sec_01_to_sec_05_poison_ends_a_stream_that_a_peer_opens_at_every_stage() {
+    for (attack, condition) in poison(1) {
         for (stage, side) in inbound() {
             ends_with(side, &attack, condition, stage);
         }
@@ -97,8 +90,15 @@ fn sec_01_to_05_poison_ends_a_stream_that_a_peer_opens_at_every_stage() {
 }
 
 #[test]
-fn sec_01_to_05_poison_ends_a_stream_that_we_open_at_every_stage() {
-    for (attack, condition) in poison() {
+fn sec_01_to_sec_05_poison_ends_the_stream_of_an_authenticated_partner_too() {
+    for (attack, condition) in poison(30) {
+        ends_with(In::open(), &attack, condition, "authenticated");
+    }
+}
+
+#[test]
+fn sec_01_to_sec_05_poison_ends_a_stream_that_we_open_at_every_stage() {
+    for (attack, condition) in poison(1) {
         for (stage, side) in outbound() {
             ends_with(side, &attack, condition, stage);
         }
@@ -108,7 +108,7 @@ fn sec_01_to_05_poison_ends_a_stream_that_we_open_at_every_stage() {
 #[test]
 fn s2s_19_a_stanza_before_its_time_is_not_authorized_at_any_stage() {
     for stanza in [MESSAGE, "<presence/>", "<iq type='get' id='1'/>"] {
-        for (stage, side) in inbound().into_iter().filter(|(stage, _)| !stage.starts_with("after SASL")) {
+        for (stage, side) in inbound() {
             ends_with(side, stanza, "not-authorized", stage);
         }
         for (stage, side) in outbound().into_iter().filter(|(stage, _)| *stage != "instead of <proceed/>") {
@@ -123,7 +123,7 @@ fn most() -> usize {
 }
 
 #[test]
-fn sec_02_and_03_what_comes_drop_by_drop_is_kept_up_to_the_limit_and_no_further() {
+fn sec_02_and_sec_03_what_comes_drop_by_drop_is_kept_up_to_the_limit_and_no_further() {
     let beginnings = ["<x xmlns='urn:x' a='", "<x xmlns='urn:x'>", "<x xmlns='urn:x'><![CDATA[", " "];
     for beginning in beginnings {
         for (stage, mut side) in inbound() {
@@ -131,33 +131,35 @@ fn sec_02_and_03_what_comes_drop_by_drop_is_kept_up_to_the_limit_and_no_further(
             side.send(beginning);
             let mut sent = 0;
             while !side.outputs.iter().any(|output| matches!(output, Output::Closed(_))) {
-                side.send(&"y".repeat(97).replace('y', if beginning == " " { " " } else { "y" }));
+                side.send(&if beginning == " " { " " } else { "y" }.repeat(97));
                 sent += 97;
-                assert!(
-                    side.machine.held() <= most(),
-                    "{stage}: {beginning}: {} octets",
-                    side.machine.held()
-                );
-                assert!(
-                    sent <= StreamLimits::default().established.stanza + 97,
-                    "{stage}: {beginning}: no end"
-                );
-                if stage.starts_with("after SASL") && beginning == " " && sent > most() {
-                    // An authenticated peer may send white space for ever, and nothing of it is kept.
-                    assert_eq!(side.machine.held(), 0);
-                    break;
-                }
-                if stage.starts_with("after SASL") && beginning != " " && sent > most() / 2 {
-                    break;
-                }
+                let held = side.machine.held();
+                assert!(held <= most(), "{stage}: {beginning}: {held} octets");
+                assert!(sent <= most() + 97, "{stage}: {beginning}: no end");
             }
         }
     }
 }
 
 #[test]
+fn sec_02_of_an_authenticated_partner_one_stanza_is_kept_and_no_more() {
+    let most = StreamLimits::default().established.stanza;
+    let mut side = In::open();
+    side.send("<message from='a@fabrikam.com' to='b@contoso.com'><body>");
+    let mut sent = 0;
+    while side.outputs.is_empty() {
+        let written = side.send(&"y".repeat(9973));
+        sent += 9973;
+        assert!(side.machine.held() <= most, "{} octets", side.machine.held());
+        assert!(sent <= most + 9973, "no end");
+        assert!(side.outputs.is_empty() || written.contains("<stanza-too-big "), "{written}");
+    }
+    assert!(sent > most / 10 * 9, "ended after {sent} octets");
+}
+
+#[test]
 fn sec_03_nothing_is_kept_of_a_stream_that_is_over() {
-    for (attack, _) in poison() {
+    for (attack, _) in poison(1) {
         for (stage, mut side) in inbound() {
             side.send(&attack);
             while side.machine.deadline().is_some() {

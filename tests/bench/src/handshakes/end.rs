@@ -87,8 +87,8 @@ impl Party {
             match work.join_next().await {
                 None => break,
                 Some(Ok(Ok(()))) => outcome.answered += 1,
-                Some(Ok(Err(error))) => drop(outcome.trouble.get_or_insert(format!("{error:#}"))),
-                Some(Err(error)) => drop(outcome.trouble.get_or_insert(error.to_string())),
+                Some(Ok(Err(error))) => drop(outcome.trouble.get_or_insert_with(|| format!("{error:#}"))),
+                Some(Err(error)) => drop(outcome.trouble.get_or_insert_with(|| error.to_string())),
             }
         }
         outcome.seconds = begin.elapsed().as_secs_f64();
@@ -188,7 +188,7 @@ async fn take_streams(listener: TcpListener, party: Rc<Party>) {
                     party.taken.set(party.taken.get() + 1);
                     until_closed(stream.tls).await;
                 }
-                Err(error) => drop(party.trouble.borrow_mut().get_or_insert(format!("{error:#}"))),
+                Err(error) => drop(party.trouble.borrow_mut().get_or_insert_with(|| format!("{error:#}"))),
             }
         });
     }

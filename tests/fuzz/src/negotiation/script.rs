@@ -41,7 +41,7 @@ impl Settings {
         let at = |place: usize, table: &[u8]| {
             let byte = line.get(place).copied().unwrap_or_default();
             let known = table.iter().position(|&letter| letter == byte);
-            known.unwrap_or(usize::from(byte) % table.len())
+            known.unwrap_or_else(|| usize::from(byte) % table.len())
         };
         let terms = |place: usize| {
             let tls = [TlsUse::Required, TlsUse::Optional, TlsUse::NotSupported];
