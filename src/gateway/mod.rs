@@ -25,6 +25,7 @@ mod pairs;
 mod places;
 pub mod port;
 mod presence;
+mod proved;
 mod refused;
 mod revive;
 mod routes;
@@ -231,6 +232,7 @@ pub struct Gateway {
     settings: Settings,
     policy: ArcSwap<Snapshot>,
     federation: ArcSwap<Federation>,
+    proved: proved::Proved,
     remotes: DashMap<CompactString, Arc<Remote>>,
     connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
@@ -270,6 +272,7 @@ impl Gateway {
             attempts: Mutex::new(attempts::Attempts::new(attempts::BYTES)),
             places: Places::new(settings.places.clone()),
             dialogs: DashMap::new(),
+            proved: proved::Proved::new(store.proved()),
             store,
             keeping: Keeping::default(),
             ending: AtomicBool::new(false),

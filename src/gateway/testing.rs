@@ -1,9 +1,11 @@
 //! A small gateway for tests of what stands around it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_translate::Moment;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::pair::{PairConfig, PairKey, PresenceConfig};
 use nuncio_translate::stanza_id;
@@ -54,6 +56,11 @@ pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gatew
     let front_ends = vec![FrontEnd::new("pool", vec![local.into()])];
     let routes = vec![Route::new(vec![local.into()], &[0], group)];
     Gateway::new(settings, policy, front_ends, routes, store, Box::new(Nobody))
+}
+
+/// Some moment.
+pub(crate) fn moment() -> Moment {
+    Moment { instant: Instant::now(), unix_ms: 1_700_000_000_000 }
 }
 
 /// A lane that nobody serves yet.

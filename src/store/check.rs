@@ -19,7 +19,7 @@ pub struct Checked {
     pub findings: Vec<String>,
 }
 
-const TABLES: [&str; 6] = ["pair", "dialog", "route", "shown", "audit", "secret"];
+const TABLES: [&str; 7] = ["pair", "dialog", "route", "shown", "audit", "secret", "proved"];
 
 /// Reads everything, changes nothing. The gateway may run.
 ///

@@ -5,6 +5,7 @@
 //! transaction. A caller whose promise depends on the disk keeps the [`Ticket`] and waits until [`Committed`] reports it.
 
 mod backup;
+mod confirm;
 mod check;
 mod error;
 mod file;
@@ -22,6 +23,7 @@ use compact_str::CompactString;
 use nuncio_translate::pair::{PairKey, PairRecord};
 
 pub use backup::backup;
+pub use confirm::allow_dialback;
 pub use check::{Checked, check, glance};
 pub use error::{Fault, StoreError};
 pub use memory::Memory;
@@ -73,6 +75,11 @@ pub trait Keep: Send + Sync {
     fn secret(&self, name: &str) -> Option<Box<[u8]>>;
 
     fn set_secret(&self, name: &str, value: &[u8]) -> Ticket;
+
+    /// The domains of partners that have proved themselves by certificate (SEC-11), in order.
+    fn proved(&self) -> Vec<CompactString>;
+
+    fn set_proved(&self, domain: &str, proved: bool) -> Ticket;
 
     fn health(&self) -> Health;
 }
