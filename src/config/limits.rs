@@ -263,7 +263,7 @@ limits! {
         subscriptions: usize, "subscriptions" = 1_000_000, 1 => 10_000_000;
         /// Most requests of the contacts of one partner domain that are kept.
         kept_per_partner: usize, "requests" = 10_000, 1 => 10_000_000;
-        /// After a restart, so many pairs take up their subscriptions in a second.
+        /// After a restart, so many pairs take up their subscriptions in a second, or as many as the front ends take.
         restart_rate: usize, "pairs" = 200, 1 => 100_000;
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
-use nuncio_xmpp::stream::Terms;
+use nuncio_xmpp::stream::{Quiet, Terms};
 use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
 
 use super::Gateway;
@@ -94,6 +94,13 @@ impl Gateway {
         Terms { external_proved, ..Terms::new(streams.negotiation, streams.rules) }
     }
 
+    /// What becomes of quiet streams with this domain.
+    pub fn quiet(&self, domain: &str) -> Quiet {
+        let mut quiet = self.settings.quiet.clone();
+        quiet.keep_alive = quiet.keep_alive.filter(|_| self.partner_streams(domain).keep_alive);
+        quiet
+    }
+
     /// Puts other settings of partners in force, for streams from now on.
     pub fn set_federation(&self, federation: Federation) {
         self.federation.store(Arc::new(federation));
@@ -143,9 +150,11 @@ mod tests {
         let gateway = two_domains(3);
         for domain in ["fabrikam.example", "it.fabrikam.example"] {
             assert!(!gateway.partner_streams(domain).keep_alive, "{domain}");
+            assert_eq!(gateway.quiet(domain).keep_alive, None);
         }
         let other = gateway.partner_streams("wingtip.example");
         assert!(other.keep_alive && other.negotiation == Negotiation::default() && other.proof.is_plain());
+        assert!(gateway.quiet("wingtip.example").keep_alive.is_some());
         assert_eq!(other.methods().to_string(), "S");
     }
 

@@ -60,7 +60,7 @@ impl Gateway {
                 }
             },
             Method::Subscribe | Method::Notify | Method::Benotify => {
-                match self.sip_event(front_end, reply, request, now) {
+                match self.sip_event(front_end, reply, request, bells, now) {
                     Ok(()) => return,
                     Err(answer) => {
                         let why = answer.why();
@@ -183,7 +183,7 @@ impl Gateway {
                 generation: crossing.generation(),
             };
             if pair.has_output() {
-                self.in_context(key, now, |context| self.run_presence(pair, context));
+                self.in_context(key, now, |context| self.run_presence(pair, context, bells));
             }
             // Under the pair's guard, so that messages enter the lane in the order they were judged.
             let push = |lane: &mut Lane<_>| {
@@ -235,6 +235,7 @@ impl Gateway {
                     .with("Retry-After", RETRY_AFTER.to_string())
                     .because(self, Diagnostic::NoRouteNow, &why)
             }
+            PushRefusal::TooLarge(limit) => self.too_large(partner, *limit),
             PushRefusal::Unreachable(failure) => self.unreachable(partner, Some(failure)),
             PushRefusal::ShuttingDown => SipAnswer::new(503, "Service Unavailable").because(
                 self,
@@ -242,6 +243,12 @@ impl Gateway {
                 "the gateway is shutting down",
             ),
         }
+    }
+
+    /// The answer to a message above what the partner announced to take (S2S-35).
+    pub(super) fn too_large(&self, partner: &str, limit: usize) -> SipAnswer {
+        let why = format!("partner {partner} takes no stanza of more than {limit} bytes (XEP-0478)");
+        SipAnswer::new(513, "Message Too Large").because(self, Diagnostic::RefusedByPartner, &why)
     }
 
     /// The answer to a message that never got, or may not have got, to the partner (ERR-04, EXS-16, EXS-17).
@@ -269,7 +276,7 @@ impl Gateway {
     }
 
     /// The final answer to a message that had been taken on, counted and logged.
-    fn failed(&self, pair: &PairKey, answer: SipAnswer) -> SipAnswer {
+    pub(super) fn failed(&self, pair: &PairKey, answer: SipAnswer) -> SipAnswer {
         self.counters.sip_to_xmpp_failed.add(1);
         self.log_message_refused(pair.sip_user(), pair.contact(), &answer);
         answer

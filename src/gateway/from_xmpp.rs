@@ -11,6 +11,7 @@ use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
 use nuncio_translate::pair::{Cause, From, LATEST_ERROR, Notice, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
+use nuncio_xmpp::lane::LaneCounters;
 use nuncio_xmpp::stanza::is_error;
 use nuncio_xmpp::{
     Addresses, Condition, Element, ErrorType, IqVerdict, Jid, StanzaError, StanzaKind, check_iq, classify,
@@ -22,6 +23,7 @@ use crate::log_limit::{self, Source};
 
 use super::hops::message_of;
 use super::incoming::{Incoming, ReplySlot};
+use super::port::Bells;
 use super::timers::Due;
 use super::{Gateway, LanePort, Pair};
 
@@ -57,6 +59,27 @@ impl Gateway {
         })
     }
 
+    /// Asks a partner for a sign of life, on the lane to him. `false`: that is not open.
+    pub fn probe_lane(&self, local: &str, remote_domain: &str) -> bool {
+        let Some(lane) = self.known_lane(local, remote_domain) else { return false };
+        let open = lane.step(|lane| {
+            let open = lane.is_open();
+            if open {
+                lane.probe();
+            }
+            open
+        });
+        if open {
+            lane.notify();
+        }
+        open
+    }
+
+    /// What the lane between two domains has counted, if there is one.
+    pub fn lane_counters(&self, local: &str, remote_domain: &str) -> Option<LaneCounters> {
+        self.known_lane(local, remote_domain).map(|lane| lane.step(|lane| lane.counters()))
+    }
+
     /// Works on a stanza whose addresses the stream has vouched for. If it [may be
     /// answered](Gateway::may_be_answered), a place for that is [reserved](Gateway::reserve_answer).
     ///
@@ -88,8 +111,12 @@ impl Gateway {
         for due in self.timers.take(now.instant) {
             match due {
                 Due::Pair(key) => self.visit_pair(&key, now),
-                Due::Resume(key) => self.resume(&key, now),
-                Due::Reply(slot, bytes) => slot.send(bytes, now),
+                Due::Resume(key) => self.resume(key, now),
+                Due::Room(route) => self.resume_waiting(route, now),
+                Due::Reply(reply) => {
+                    let (slot, bytes) = *reply;
+                    slot.send(bytes, now);
+                }
             }
         }
     }
@@ -137,7 +164,7 @@ impl Gateway {
                             if pair.has_presence() {
                                 self.in_context(key, now, |context| {
                                     pair.contact_is_there(context);
-                                    self.run_presence(pair, context);
+                                    self.run_presence(pair, context, &mut Bells::default());
                                 });
                             }
                         }
@@ -173,7 +200,7 @@ impl Gateway {
     pub(super) fn reply_uniform(&self, stanza: Incoming, now: Moment) {
         let delay = self.pace.lock().draw(self.environment.random());
         if let Some((slot, bytes)) = stanza.fail_later(&UNIFORM_REFUSAL) {
-            self.timers.schedule(now.instant + delay, Due::Reply(slot, bytes));
+            self.timers.schedule(now.instant + delay, Due::Reply(Box::new((slot, bytes))));
         }
     }
 
@@ -193,7 +220,7 @@ impl Gateway {
             // Also without presence: that a public contact may reply is on record, and ends.
             self.in_context(key, now, |context| {
                 pair.handle_timeout(context);
-                self.run_presence(pair, context);
+                self.run_presence(pair, context, &mut Bells::default());
             });
         });
         if let Err(lost) = done {

@@ -11,18 +11,27 @@ use nuncio_translate::errors::XmppFailure;
 use nuncio_xmpp::{Condition, Element, write_error_reply};
 use tracing::error;
 
-use super::LanePort;
+use super::{LanePort, Unsettled};
 
 /// A reserved place for one reply in a lane. Dropped unused, it is free again.
 #[derive(Debug)]
 pub struct ReplySlot {
     /// Gone once the place is used.
     lane: Option<Arc<LanePort>>,
+    /// The stanza it is kept for is acknowledged when it is used or given back, and no sooner: that a refusal by rule
+    /// takes as long as one of a front end must not be told by the acknowledgement either.
+    unsettled: Option<Unsettled>,
 }
 
 impl ReplySlot {
     pub(super) fn reserve(lane: &Arc<LanePort>) -> Option<Self> {
-        lane.step(|lane| lane.reserve_reply()).then(|| Self { lane: Some(Arc::clone(lane)) })
+        lane.step(|lane| lane.reserve_reply()).then(|| Self { lane: Some(Arc::clone(lane)), unsettled: None })
+    }
+
+    /// The stanza that the place is kept for is to be acknowledged.
+    pub fn settles(mut self, unsettled: Option<Unsettled>) -> Self {
+        self.unsettled = unsettled;
+        self
     }
 
     pub(super) fn send(mut self, bytes: Vec<u8>, now: Moment) {
@@ -120,7 +129,7 @@ pub(super) fn lost() -> XmppFailure {
 mod tests {
     use std::time::Instant;
 
-    use nuncio_xmpp::lane::{Lane, LaneConfig};
+    use nuncio_xmpp::lane::{Lane, LaneConfig, Offer};
     use nuncio_xmpp::ns;
 
     use super::*;
@@ -167,7 +176,7 @@ mod tests {
             panic!("on purpose");
         }));
         assert!(panicked.is_err());
-        lane.step(|lane| lane.opened(Instant::now()));
+        lane.step(|lane| lane.opened(Offer::default(), Instant::now()));
         let mut written = Vec::new();
         struct Hooks;
         impl nuncio_xmpp::lane::WriteHooks<crate::gateway::ToXmppEnvelope> for Hooks {

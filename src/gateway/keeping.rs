@@ -17,6 +17,13 @@ pub(super) struct Keeping {
     waiting: Mutex<VecDeque<(Ticket, PairKey, u64)>>,
 }
 
+impl Keeping {
+    /// Records that are not stored yet.
+    pub(super) fn outstanding(&self) -> usize {
+        self.waiting.lock().len()
+    }
+}
+
 impl Gateway {
     /// Gives a pair's record to the store. Called under the pair's guard.
     pub(super) fn save(&self, key: &PairKey, ticket: u64, record: Option<Box<PairRecord>>) {
@@ -41,9 +48,8 @@ impl Gateway {
                 done.extend(waiting.pop_front());
             }
         }
-        for (_, key, ticket) in done {
-            self.visit_presence(&key, now, |pair, _| pair.committed(ticket));
-        }
+        let keys = done.iter().map(|(_, key, ticket)| (key, *ticket));
+        self.visit_all(keys, now, |pair, _, ticket| pair.committed(ticket));
     }
 
     /// How the store is.

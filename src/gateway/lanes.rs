@@ -25,6 +25,8 @@ const DELAY_FROM: Duration = Duration::from_secs(2);
 pub struct LaneWants {
     pub connect: bool,
     pub abort: bool,
+    /// Nothing is acknowledged: close with `connection-timeout`.
+    pub give_up: bool,
     pub close: bool,
 }
 
@@ -32,6 +34,7 @@ impl std::ops::BitOrAssign for LaneWants {
     fn bitor_assign(&mut self, other: Self) {
         self.connect |= other.connect;
         self.abort |= other.abort;
+        self.give_up |= other.give_up;
         self.close |= other.close;
     }
 }
@@ -62,6 +65,11 @@ impl Gateway {
             self.environment.serve_lane(key, Arc::clone(&lane));
             lane
         })
+    }
+
+    /// The lane between two domains, if there is one.
+    pub(super) fn known_lane(&self, local: &str, remote: &str) -> Option<Arc<LanePort>> {
+        self.known_remote(remote)?.known_lane(local)
     }
 
     /// What hangs below a remote domain.
@@ -97,6 +105,7 @@ impl Gateway {
             match output {
                 Output::Connect => wants.connect = true,
                 Output::Abort => wants.abort = true,
+                Output::Unresponsive => wants.give_up = true,
                 Output::Drained => wants.close = true,
                 Output::ReplyRoom => self.remote(&key.remote).room(),
                 Output::Written(envelope) => match envelope.cargo {
@@ -123,6 +132,13 @@ impl Gateway {
                 Output::Refused(envelope) => match &envelope.cargo {
                     Cargo::Message(reply) => {
                         let answer = self.refused_while_waiting(&envelope.pair);
+                        answers.refused(*reply, answer, now);
+                    }
+                    Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
+                },
+                Output::TooLarge { envelope, limit } => match &envelope.cargo {
+                    Cargo::Message(reply) => {
+                        let answer = self.failed(&envelope.pair, self.too_large(&key.remote, limit));
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
@@ -178,7 +194,9 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
                 }
             }
         }
-        if self.now.instant.saturating_duration_since(stanza.arrival) > DELAY_FROM {
+        // What leaves again may say already when it was sent.
+        let stamped = stanza.again && says_when(stanza.bytes);
+        if !stamped && self.now.instant.saturating_duration_since(stanza.arrival) > DELAY_FROM {
             message::insert_delay(stanza.bytes, Moment::wall_at(stanza.envelope.sent_ms), &self.key.local);
         }
         true
@@ -209,4 +227,9 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
         StartTag::open(out, "ping").ns(ns::PING).empty();
         StartTag::close(out, "iq");
     }
+}
+
+/// Whether a stanza carries the time it was sent.
+fn says_when(stanza: &[u8]) -> bool {
+    stanza.windows(ns::DELAY.len()).any(|window| window == ns::DELAY.as_bytes())
 }

@@ -13,6 +13,7 @@
 mod answers;
 pub mod attempts;
 mod counters;
+mod dialogs;
 mod federation;
 mod from_sip;
 mod from_xmpp;
@@ -25,10 +26,13 @@ mod pairs;
 mod places;
 pub mod port;
 mod presence;
+mod prints;
 mod proved;
 mod refused;
+mod restart;
 mod revive;
 mod routes;
+mod settling;
 mod status;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -50,6 +54,7 @@ use nuncio_translate::pair::{Half, PairConfig, PairKey, PresenceConfig, Sent};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
 use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
+use nuncio_xmpp::stream::Quiet;
 use parking_lot::Mutex;
 use tracing::error;
 
@@ -61,10 +66,12 @@ pub use lanes::{LaneHooks, LaneWants};
 pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
+pub use settling::{Settling, Unsettled};
 pub use status::{LaneStatus, RouteStatus};
 
 use crate::log_limit::LogBudget;
 use crate::store::Keep;
+use dialogs::Dialogs;
 use incoming::Incoming;
 use keeping::Keeping;
 use pairs::{PairLost, Remote};
@@ -217,6 +224,8 @@ pub struct Settings {
     /// Pairs of the process before this one that take up their work in a second.
     pub restart_rate: u32,
     pub lane: LaneConfig,
+    /// When quiet streams are probed, given up and closed. `keep_alive` is for partners that have it on.
+    pub quiet: Quiet,
     /// Most inbound streams at a time of a partner of whom nothing else is said.
     pub streams_per_domain: usize,
     /// Entries in the list of refused domains.
@@ -241,8 +250,7 @@ pub struct Gateway {
     attempts: Mutex<attempts::Attempts>,
     pace: Mutex<RefusalPace>,
     timers: Timers,
-    /// Our tag in a dialog, and the pair it belongs to.
-    dialogs: DashMap<CompactString, PairKey>,
+    dialogs: Dialogs,
     places: Places,
     store: Arc<dyn Keep>,
     keeping: Keeping,
@@ -271,7 +279,7 @@ impl Gateway {
             refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
             attempts: Mutex::new(attempts::Attempts::new(attempts::BYTES)),
             places: Places::new(settings.places.clone()),
-            dialogs: DashMap::new(),
+            dialogs: Dialogs::default(),
             proved: proved::Proved::new(store.proved()),
             store,
             keeping: Keeping::default(),

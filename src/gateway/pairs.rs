@@ -27,7 +27,8 @@ type Lanes = SmallVec<[(CompactString, Arc<LanePort>); 1]>;
 /// Everything that hangs below one remote domain, so that one partner's trouble never walks another's.
 #[derive(Debug)]
 pub(super) struct Remote {
-    pairs: DashMap<PairKey, Slot>,
+    /// Each in a box of its own: a table doubles when it is full, and its empty places would be as large as pairs.
+    pairs: DashMap<PairKey, Box<Slot>>,
     /// One per served domain that talks to this one: a handful.
     lanes: Mutex<Lanes>,
     /// Inbound streams that stopped reading until a lane has room for replies again.
@@ -100,7 +101,7 @@ impl Remote {
             None => self
                 .pairs
                 .entry(PairKey::from_composed(composed))
-                .or_insert_with(|| Slot { pair: Pair::default(), timers: SmallVec::new() }),
+                .or_insert_with(|| Box::new(Slot { pair: Pair::default(), timers: SmallVec::new() })),
         };
         let (key, slot) = entry.pair_mut();
         let result = step(key, &mut slot.pair);
@@ -125,20 +126,20 @@ impl Remote {
     /// As [`Remote::with_pair`].
     pub(super) fn with_existing(
         &self,
-        key: &PairKey,
+        composed: &str,
         config: &PairConfig,
         timers: &Timers,
         now: Moment,
         step: impl FnOnce(&PairKey, &mut Pair),
     ) -> Result<(), PairLost> {
         let contained = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(mut entry) = self.pairs.get_mut(key.as_str()) {
+            if let Some(mut entry) = self.pairs.get_mut(composed) {
                 let (key, slot) = entry.pair_mut();
                 step(key, &mut slot.pair);
                 slot.schedule(key, config, timers, now);
             }
         }));
-        contained.map_err(|_| self.salvage(key.as_str(), config, timers, now))
+        contained.map_err(|_| self.salvage(composed, config, timers, now))
     }
 
     /// Asks a pair something; `None`: there is no such pair.
@@ -185,7 +186,7 @@ impl Remote {
 
     /// Puts a restored pair in its place.
     pub(super) fn insert(&self, key: &PairKey, pair: Pair) {
-        self.pairs.insert(key.clone(), Slot { pair, timers: SmallVec::new() });
+        self.pairs.insert(key.clone(), Box::new(Slot { pair, timers: SmallVec::new() }));
     }
 
     /// The pairs there are.
@@ -197,6 +198,11 @@ impl Remote {
     pub(super) fn waiting_for_partner(&self, local: &str) -> Vec<PairKey> {
         let waits = |slot: &Slot, key: &PairKey| key.local_domain() == local && slot.pair.waits_for_partner();
         self.pairs.iter().filter(|slot| waits(slot, slot.key())).map(|slot| slot.key().clone()).collect()
+    }
+
+    /// The lane from `local`, if there is one.
+    pub(super) fn known_lane(&self, local: &str) -> Option<Arc<LanePort>> {
+        self.lanes.lock().iter().find(|(name, _)| name == local).map(|(_, lane)| Arc::clone(lane))
     }
 
     /// The lane from `local`, made by `make` if it is the first time.

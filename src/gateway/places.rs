@@ -5,8 +5,10 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use compact_str::CompactString;
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use nuncio_translate::pair::{Budget, PairKey, Place};
+
+use super::prints::{PrintMap, Prints};
 
 /// How many there may be.
 #[derive(Debug, Clone)]
@@ -36,7 +38,8 @@ impl Default for PlaceLimits {
 #[derive(Debug)]
 pub(super) struct Places {
     limits: PlaceLimits,
-    by_contact: DashMap<CompactString, usize>,
+    prints: Prints,
+    by_contact: PrintMap<u32>,
     by_domain: DashMap<CompactString, usize>,
     kept: DashMap<CompactString, usize>,
     all: AtomicUsize,
@@ -46,10 +49,27 @@ impl Places {
     pub(super) fn new(limits: PlaceLimits) -> Self {
         Self {
             limits,
-            by_contact: DashMap::new(),
+            prints: Prints::default(),
+            by_contact: PrintMap::default(),
             by_domain: DashMap::new(),
             kept: DashMap::new(),
             all: AtomicUsize::new(0),
+        }
+    }
+
+    fn enter_contact(&self, contact: &str) -> bool {
+        let mut count = self.by_contact.entry(self.prints.of(contact)).or_insert(0);
+        let free = usize::try_from(*count).is_ok_and(|count| count < self.limits.subscriptions_per_contact);
+        *count += u32::from(free);
+        free
+    }
+
+    fn leave_contact(&self, contact: &str) {
+        if let Entry::Occupied(mut entry) = self.by_contact.entry(self.prints.of(contact)) {
+            *entry.get_mut() = entry.get().saturating_sub(1);
+            if *entry.get() == 0 {
+                entry.remove();
+            }
         }
     }
 
@@ -70,7 +90,7 @@ impl Budget for &Places {
                     return false;
                 }
                 if enter(&self.by_domain, key.remote_domain(), limits.subscriptions_per_domain) {
-                    if enter(&self.by_contact, key.contact(), limits.subscriptions_per_contact) {
+                    if self.enter_contact(key.contact()) {
                         return true;
                     }
                     leave(&self.by_domain, key.remote_domain());
@@ -85,7 +105,7 @@ impl Budget for &Places {
         match place {
             Place::KeptRequest => leave(&self.kept, key.remote_domain()),
             Place::Subscription => {
-                leave(&self.by_contact, key.contact());
+                self.leave_contact(key.contact());
                 leave(&self.by_domain, key.remote_domain());
                 self.all.fetch_sub(1, Ordering::AcqRel);
             }

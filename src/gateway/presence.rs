@@ -13,10 +13,12 @@ use nuncio_translate::pair::{
     self, Arrived, Asked, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
 };
 use nuncio_translate::presence::from_xmpp::{self, Reading};
-use nuncio_xmpp::Addresses;
+use nuncio_xmpp::lane::Lane;
+use nuncio_xmpp::{Addresses, BareJid};
 
 use super::answers::SipAnswer;
 use super::incoming::Incoming;
+use super::port::Bells;
 use super::{Cargo, ConnectionId, Gateway, Judged, LaneKey, Pair, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
 
 impl Gateway {
@@ -26,17 +28,17 @@ impl Gateway {
         front_end: usize,
         reply: ReplyTo,
         request: &Message,
+        bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
-        let tag = request.to_header().ok().and_then(|to| to.tag().map(CompactString::from));
-        match tag {
-            Some(tag) => self.sip_in_dialog(front_end, reply, &tag, request, now),
+        match request.to_tag() {
+            Some(tag) => self.sip_in_dialog(front_end, reply, tag, request, bells, now),
             // A NOTIFY outside of any dialog belongs to no subscription of ours (EV-05).
             None if matches!(request.method(), Method::Notify | Method::Benotify) => {
                 Err(SipAnswer::from(check_notify(request, &self.settings.events)))
             }
             None if self.ending.load(Ordering::SeqCst) => Err(SipAnswer::new(503, "Service Unavailable")),
-            None => self.sip_subscribe(front_end, reply, request, now),
+            None => self.sip_subscribe(front_end, reply, request, bells, now),
         }
     }
 
@@ -45,6 +47,7 @@ impl Gateway {
         front_end: usize,
         reply: ReplyTo,
         request: &Message,
+        bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
         let routable = |uri: &Uri<'_>| self.leads_inside(front_end, reply.connection, uri);
@@ -75,10 +78,10 @@ impl Gateway {
             Subscribing { request, wanted: &wanted, tag: &tag, endpoint: &endpoint, front_end: &name };
         let mut composed = String::new();
         PairKey::compose(user, contact, &mut composed);
-        let done = self.with_presence(&composed, remote_domain, now, |pair, context| {
+        let done = self.with_presence(&composed, remote_domain, bells, now, |pair, context| {
             pair.sip_subscribes(asked(reply), subscribing, context);
         });
-        done.ok_or_else(|| SipAnswer::new(500, "Server Internal Error"))
+        self.after_request(done, ends.sender.domain(), now)
     }
 
     /// A request inside a dialog is found by our tag, whoever its From says it is from.
@@ -88,10 +91,11 @@ impl Gateway {
         reply: ReplyTo,
         tag: &str,
         request: &Message,
+        bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
         let routable = |uri: &Uri<'_>| self.leads_inside(front_end, reply.connection, uri);
-        let found = self.dialogs.get(tag).map(|key| key.clone());
+        let found = self.dialogs.pair_of(tag);
         // The tag alone is not proof: the peer has to speak for the user's domain.
         let found = found.filter(|key| self.speaks_for(front_end, key.local_domain()));
         let Some(key) = found else {
@@ -102,10 +106,23 @@ impl Gateway {
                 _ => SipAnswer::new(481, "Subscription does not exist"),
             });
         };
-        let done = self.with_presence(key.as_str(), key.remote_domain(), now, |pair, context| {
+        let done = self.with_presence(key.as_str(), key.remote_domain(), bells, now, |pair, context| {
             pair.in_dialog(asked(reply), tag, request, &routable, context);
         });
-        done.ok_or_else(|| SipAnswer::new(500, "Server Internal Error"))
+        self.after_request(done, key.local_domain(), now)
+    }
+
+    fn after_request(
+        &self,
+        done: Option<((), bool)>,
+        local_domain: &str,
+        now: Moment,
+    ) -> Result<(), SipAnswer> {
+        let ((), sends) = done.ok_or_else(|| SipAnswer::new(500, "Server Internal Error"))?;
+        if sends {
+            self.serve_route_of(local_domain, now);
+        }
+        Ok(())
     }
 
     /// Whether a Contact leads to users or front ends of ours, and not to somebody else (PS-06).
@@ -128,7 +145,7 @@ impl Gateway {
             .is_some_and(|port| port.step(|connection| connection.config().peer.ip().to_string() == host))
     }
 
-    /// A presence stanza of a contact.
+    /// A presence stanza of a contact. Requests that follow from it are queued only: see [`Gateway::xmpp_stanza`].
     pub(super) fn xmpp_presence(&self, stanza: Incoming, addresses: &Addresses, now: Moment) {
         let context = from_xmpp::Context {
             idle: self.settings.presence.idle,
@@ -145,23 +162,20 @@ impl Gateway {
         PairKey::compose(user.as_str(), contact.as_str(), &mut composed);
         // Only who asks for something is worth a pair of his own; everything else is about one that is there.
         let asks = matches!(reading, Reading::Subscribe | Reading::Probe);
-        let usable = nuncio_translate::address::SipUser::from_jid(&user).is_ok()
-            && nuncio_translate::address::Contact::from_jid(&contact).is_ok();
         let arrived = Arrived {
             from: addresses.from.resource(),
             to: addresses.to.resource(),
             id: stanza.stanza().attr("id"),
             reading,
         };
-        if !usable {
-            // Nobody of ours can be meant: the silence that unknown users get (PR-15).
-        } else if asks && self.is_worth_a_pair(&composed, &arrived, now) {
-            self.with_presence(&composed, contact.domain(), now, |pair, context| {
+        let mut bells = Bells::default();
+        if asks && is_usable(&user, &contact) && self.is_worth_a_pair(&composed, &arrived, now) {
+            self.with_presence(&composed, contact.domain(), &mut bells, now, |pair, context| {
                 pair.contact_presence(arrived, context);
             });
         } else {
             // Nothing happens if it is not there.
-            self.visit_presence(&PairKey::from_composed(&composed), now, |pair, context| {
+            self.with_known_presence(&composed, contact.domain(), &mut bells, now, |pair, context| {
                 pair.contact_presence(arrived, context);
             });
         }
@@ -213,52 +227,87 @@ impl Gateway {
             Err(_) => self.counters.events_undelivered.add(1),
         }
         let serial = u32::try_from(serial).unwrap_or_default();
-        self.visit_presence(key, now, |pair, context| match outcome {
+        let mut bells = Bells::default();
+        let (composed, remote_domain) = (key.as_str(), key.remote_domain());
+        // Whoever settles serves the route until nothing is to be settled any more.
+        self.with_known_presence(composed, remote_domain, &mut bells, now, |pair, context| match outcome {
             Ok(response) => pair.response(half, serial, response, context),
             Err(why) => pair.request_failed(half, serial, Undelivered::from(why), context),
         });
     }
 
-    /// Runs a step on the presence of a pair, made if need be, and carries out what it wants. `None`: it panicked.
+    /// Runs a step on the presence of a pair, made if need be, and carries out what it wants; also says whether the route
+    /// has to be served, because there is a request on it. `None`: it panicked.
     pub(super) fn with_presence<R>(
         &self,
         composed: &str,
         remote_domain: &str,
+        bells: &mut Bells,
         now: Moment,
         step: impl FnOnce(&mut Pair, &mut pair::Context<'_>) -> R,
-    ) -> Option<R> {
+    ) -> Option<(R, bool)> {
         let remote = self.remote(remote_domain);
         let done = remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair| {
             self.in_context(key, now, |context| {
                 let result = step(pair, context);
-                self.run_presence(pair, context);
-                result
+                (result, self.run_presence(pair, context, bells))
             })
         });
-        let local_domain = composed.split_once('\0').and_then(|(user, _)| user.rsplit_once('@'));
-        if let Some((_, local_domain)) = local_domain {
-            self.serve_route_of(local_domain, now);
-        }
         done.map_err(|lost| self.pair_lost(composed, lost, now)).ok()
     }
 
     /// The same for a pair that has to be there already.
+    pub(super) fn with_known_presence(
+        &self,
+        composed: &str,
+        remote_domain: &str,
+        bells: &mut Bells,
+        now: Moment,
+        step: impl FnOnce(&mut Pair, &mut pair::Context<'_>),
+    ) -> bool {
+        let Some(remote) = self.known_remote(remote_domain) else { return false };
+        let mut sends = false;
+        let done = remote.with_existing(composed, &self.settings.pair, &self.timers, now, |key, pair| {
+            self.in_context(key, now, |context| {
+                step(pair, context);
+                sends = self.run_presence(pair, context, bells);
+            });
+        });
+        if let Err(lost) = done {
+            self.pair_lost(composed, lost, now);
+        }
+        sends
+    }
+
+    /// The same where it is the only step: everything leaves at once.
     pub(super) fn visit_presence(
         &self,
         key: &PairKey,
         now: Moment,
         step: impl FnOnce(&mut Pair, &mut pair::Context<'_>),
     ) {
-        let Some(remote) = self.known_remote(key.remote_domain()) else { return };
-        let done = remote.with_existing(key, &self.settings.pair, &self.timers, now, |key, pair| {
-            self.in_context(key, now, |context| {
-                step(pair, context);
-                self.run_presence(pair, context);
+        let mut bells = Bells::default();
+        if self.with_known_presence(key.as_str(), key.remote_domain(), &mut bells, now, step) {
+            self.serve_route_of(key.local_domain(), now);
+        }
+    }
+
+    /// The same for many pairs, whose requests and stanzas leave when all steps are done.
+    pub(super) fn visit_all<'k, T>(
+        &self,
+        pairs: impl Iterator<Item = (&'k PairKey, T)>,
+        now: Moment,
+        mut step: impl FnMut(&mut Pair, &mut pair::Context<'_>, T),
+    ) {
+        let (mut bells, mut sends) = (Bells::default(), false);
+        for (key, with) in pairs {
+            let (composed, remote_domain) = (key.as_str(), key.remote_domain());
+            sends |= self.with_known_presence(composed, remote_domain, &mut bells, now, |pair, context| {
+                step(pair, context, with);
             });
-        });
-        self.serve_route_of(key.local_domain(), now);
-        if let Err(lost) = done {
-            self.pair_lost(key.as_str(), lost, now);
+        }
+        if sends {
+            self.routes.iter().for_each(|route| self.serve_route(route, now));
         }
     }
 
@@ -283,20 +332,27 @@ impl Gateway {
     }
 
     /// Carries out what the pair's presence wants. Called under the pair's guard; once that is released, the caller
-    /// serves the route.
-    pub(super) fn run_presence(&self, pair: &mut Pair, context: &mut pair::Context<'_>) {
+    /// serves the route, if this says that there is a request on it.
+    pub(super) fn run_presence(
+        &self,
+        pair: &mut Pair,
+        context: &mut pair::Context<'_>,
+        bells: &mut Bells,
+    ) -> bool {
         let (key, now) = (context.key, context.now);
+        let mut sends = false;
         while let Some(output) = pair.poll(context) {
             match output {
                 Output::ToXmpp(item) => {
                     let sent = item.sent.clone();
-                    if !self.push_presence(key, item, now) {
+                    if !self.push_presence(key, item, bells, now) {
                         self.counters.presence_undelivered.add(1);
                         pair.lost(&sent, context);
                     }
                 }
                 Output::Request(request) => {
                     let (half, serial) = (request.half.clone(), request.serial);
+                    sends = true;
                     if !self.push_event(key, pair.consent(), request, now) {
                         pair.request_failed(&half, serial, Undelivered::NotSent, context);
                     }
@@ -308,16 +364,17 @@ impl Gateway {
                     let answer = self.refused_by_rule(refusal, key.remote_domain());
                     self.answers().refused(reply_to(asked), answer, now);
                 }
-                Output::Bound(tag) => drop(self.dialogs.insert(tag, key.clone())),
-                Output::Released(tag) => drop(self.dialogs.remove(&tag)),
+                Output::Bound(tag) => self.dialogs.bind(&tag, key),
+                Output::Released(tag) => self.dialogs.release(&tag),
                 Output::Save { ticket, record } => self.save(key, ticket, record),
                 Output::Fact(fact) => self.note(key, fact, now),
             }
         }
+        sends
     }
 
     /// Puts a stanza on the lane to the partner. `false`: it was not taken.
-    fn push_presence(&self, key: &PairKey, item: ToXmpp, now: Moment) -> bool {
+    fn push_presence(&self, key: &PairKey, item: ToXmpp, bells: &mut Bells, now: Moment) -> bool {
         // No lane, and nothing in one, for a domain that is no partner any more, or not ours.
         let policy = self.policy.load();
         if policy.partner(key.remote_domain()).is_none() || !policy.serves(key.local_domain()) {
@@ -331,7 +388,11 @@ impl Gateway {
             sent_ms: now.unix_ms,
             generation: item.judged.map_or(0, |judged| judged.generation),
         };
-        lane.feed(|lane| lane.push(item.stanza, envelope, now.instant)).is_ok()
+        let push = |lane: &mut Lane<_>| {
+            let first = !lane.has_queue();
+            (lane.push(item.stanza, envelope, now.instant), first)
+        };
+        lane.feed_later(bells, push).is_ok()
     }
 
     /// Hands a request to the front ends of the SIP user's domain. `false`: it was not taken.
@@ -349,33 +410,6 @@ impl Gateway {
             }),
         };
         route.hops.step(|group| group.push(request.request, envelope, now.instant)).is_ok()
-    }
-
-    /// Restores the pairs of the process before this one. They take up their work one after the other.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn restore(&self, now: Moment) -> Result<u64, crate::store::StoreError> {
-        let spread = std::time::Duration::from_secs(1) / self.settings.restart_rate.max(1);
-        let mut number = 0u32;
-        self.store.load_pairs(&mut |key, record| {
-            let remote = self.remote(key.remote_domain());
-            let pair = self.in_context(&key, now, |context| {
-                let mut pair = Pair::restored(record, context);
-                self.run_presence(&mut pair, context);
-                pair
-            });
-            remote.insert(&key, pair);
-            // Up to one place earlier or later, so that nothing beats in step.
-            let jitter = spread.mul_f64(self.environment.random() as f64 / u64::MAX as f64);
-            self.timers.schedule(now.instant + spread * number + jitter, super::timers::Due::Resume(key));
-            number = number.saturating_add(1);
-        })
-    }
-
-    /// A restored pair takes up its work.
-    pub(super) fn resume(&self, key: &PairKey, now: Moment) {
-        self.visit_presence(key, now, |pair, context| pair.resume(context));
     }
 
     /// The process is going to end: endpoints are told to subscribe elsewhere (EV-15).
@@ -425,6 +459,13 @@ fn asked(reply: ReplyTo) -> Asked {
 
 pub(super) fn reply_to(asked: Asked) -> ReplyTo {
     ReplyTo { connection: ConnectionId(asked.connection), transaction: asked.transaction }
+}
+
+/// Whether both have a counterpart on the other side. Nobody of ours can be meant otherwise: the silence that unknown users
+/// get (PR-15).
+fn is_usable(user: &BareJid, contact: &BareJid) -> bool {
+    use nuncio_translate::address::{Contact, SipUser};
+    SipUser::from_jid(user).is_ok() && Contact::from_jid(contact).is_ok()
 }
 
 /// Which endpoint of the user a SUBSCRIBE comes from: the instance or epid it names, else its Contact.

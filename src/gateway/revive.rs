@@ -8,6 +8,7 @@ use tracing::error;
 
 use super::Gateway;
 use super::answers::SipAnswer;
+use super::port::Bells;
 use super::presence::reply_to;
 use super::timers::Due;
 
@@ -22,7 +23,7 @@ impl Gateway {
         let done = remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair| {
             self.in_context(key, now, |context| {
                 pair.revive(*rescued.record, context);
-                self.run_presence(pair, context);
+                self.run_presence(pair, context, &mut Bells::default());
             });
         });
         match done {
@@ -40,7 +41,7 @@ impl Gateway {
     /// What it held beyond itself is free again, and nobody waits for it.
     fn let_go(&self, key: &PairKey, rescued: &mut Rescued, now: Moment) {
         for tag in rescued.tags.drain(..) {
-            self.dialogs.remove(&tag);
+            self.dialogs.release(&tag);
         }
         for place in rescued.places.drain(..) {
             (&self.places).give_back(key, place);

@@ -8,6 +8,7 @@ use nuncio_sip::hop::{HopConnection, HopGroup};
 use parking_lot::Mutex;
 
 use super::port::Port;
+use super::restart::Waiting;
 use super::{ConnectionId, Gateway, SipPort, ToSipEnvelope};
 
 /// The machine that chooses among the next hops of one route.
@@ -53,13 +54,21 @@ pub struct Route {
     pub(super) connect: Arc<Mutex<Option<usize>>>,
     /// The deadline its driver sleeps towards.
     pub(super) armed: Arc<Mutex<Option<Instant>>>,
+    /// Pairs of the process before this one that wait for room here.
+    pub(super) resuming: Waiting,
 }
 
 impl Route {
     /// `targets` says for each target of the group which front end it belongs to.
     pub fn new(domains: Vec<CompactString>, targets: &[usize], hops: HopGroup<ToSipEnvelope>) -> Self {
-        let (connect, armed) = (Arc::default(), Arc::default());
-        Self { domains, hops: Arc::new(Port::new(hops)), targets: targets.into(), connect, armed }
+        Self {
+            domains,
+            hops: Arc::new(Port::new(hops)),
+            targets: targets.into(),
+            connect: Arc::default(),
+            armed: Arc::default(),
+            resuming: Waiting::default(),
+        }
     }
 
     /// For the group's driver: the number of the next hop to connect to, if one is wanted.

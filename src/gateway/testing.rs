@@ -11,6 +11,7 @@ use nuncio_translate::pair::{PairConfig, PairKey, PresenceConfig};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::lane::{Lane, LaneConfig};
+use nuncio_xmpp::stream::Quiet;
 
 use super::port::Port;
 use super::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope};
@@ -45,6 +46,7 @@ pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gatew
         places: PlaceLimits::default(),
         restart_rate: 100,
         lane: LaneConfig::default(),
+        quiet: Quiet::default(),
         streams_per_domain: 20,
         refused_domains: 10,
         privacy: Privacy::Clear,

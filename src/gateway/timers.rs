@@ -29,8 +29,10 @@ pub(super) enum Due {
     Pair(PairKey),
     /// A pair of the process before this one takes up its work.
     Resume(PairKey),
+    /// Pairs wait for room on the route of this number, to take up theirs.
+    Room(usize),
     /// A refusal has waited long enough: it takes its place.
-    Reply(ReplySlot, Vec<u8>),
+    Reply(Box<(ReplySlot, Vec<u8>)>),
 }
 
 #[derive(Debug)]
@@ -65,7 +67,8 @@ impl Timers {
         let mut hasher = DefaultHasher::new();
         match &due {
             Due::Pair(key) | Due::Resume(key) => key.hash(&mut hasher),
-            Due::Reply(_, bytes) => bytes.hash(&mut hasher),
+            Due::Room(route) => route.hash(&mut hasher),
+            Due::Reply(reply) => reply.1.hash(&mut hasher),
         }
         let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default();
         let Some(shard) = self.shards.get(index) else { return };

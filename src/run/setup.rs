@@ -12,7 +12,7 @@ use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::lane::LaneConfig;
-use nuncio_xmpp::stream::{InboundConfig, StreamLimits, Timeouts};
+use nuncio_xmpp::stream::{InboundConfig, KeepAlive, Quiet, StreamLimits, Timeouts};
 use nuncio_xmpp::{Domain, ReadLimits};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -170,6 +170,13 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             backoff_initial: limits.xmpp.backoff_initial,
             backoff_max: limits.xmpp.backoff_max,
             ..LaneConfig::default()
+        },
+        quiet: Quiet {
+            keep_alive: Some(KeepAlive {
+                silence: limits.xmpp.keep_alive,
+                answer: limits.xmpp.keep_alive_answer,
+            }),
+            inactivity: limits.xmpp.inactivity,
         },
         streams_per_domain: limits.xmpp.connections_per_partner,
         refused_domains: limits.xmpp.refused_domains,

@@ -13,19 +13,20 @@ use nuncio_xmpp::stream::{
     Cause as EndCause, Established, Evidence, Inbound, InboundConfig, Method, Output, PartnerVerdict,
     Refusal, Stanza, StreamIds, TlsFacts,
 };
-use nuncio_xmpp::{Domain, Element, StreamCondition};
+use nuncio_xmpp::{Domain, Element, StanzaKind, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::context::XmppSide;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
-use crate::gateway::{Gateway, StreamPlace};
+use crate::gateway::{Gateway, Settling, StreamPlace, Unsettled};
 use crate::log_limit::{Cause, Source};
 use crate::net::listener::Unauthenticated;
 use crate::net::session::{End, Next, Session};
 use crate::tls::PeerFacts;
 
 use super::presented::Presented;
+use super::watch::{Ask, NO_LIFE_TOLD, Watch};
 
 /// What a peer is told whose domain is no partner of ours.
 const NOT_A_PARTNER: &str =
@@ -37,7 +38,8 @@ const ROOM_GRACE: Duration = Duration::from_secs(5);
 /// Something that may have to be answered, and waits for room for its answer.
 enum Held {
     Stanza(Box<Stanza>),
-    BadAddress(Box<Element>),
+    /// The second is its number, if it is to be acknowledged.
+    BadAddress(Box<Element>, Option<u64>),
 }
 
 /// The session of one stream opened by a partner.
@@ -71,6 +73,10 @@ pub struct InboundSession {
     attempt: Option<AttemptId>,
     /// This stream's place among those of its partner.
     place: Option<StreamPlace>,
+    /// Stanzas that are done with, once some are to be acknowledged.
+    settling: Option<Arc<Settling>>,
+    /// Since the stream is established.
+    watch: Option<Watch>,
 }
 
 impl InboundSession {
@@ -99,6 +105,8 @@ impl InboundSession {
             recorder: Some(Recorder::inbound(peer, now)),
             attempt: None,
             place: None,
+            settling: None,
+            watch: None,
         }
     }
 
@@ -156,6 +164,9 @@ impl InboundSession {
 
     /// Takes what waits, and what the stream puts out.
     fn work(&mut self, now: Moment) {
+        if let Some(settling) = &self.settling {
+            settling.take().into_iter().for_each(|number| self.stream.settled(number));
+        }
         self.retry_held(now);
         // Whatever waits for room, the stream's own affairs do not.
         while let Some(output) = self.stream.poll() {
@@ -179,6 +190,8 @@ impl InboundSession {
                     self.keep_success(&established, now);
                     self.until_established = None;
                     self.lang = established.lang.map(Into::into);
+                    let quiet = self.gateway.quiet(established.remote.as_str());
+                    self.watch = Some(Watch::new(quiet, None, now.instant));
                     self.place = self.gateway.stream_established(established.remote.as_str());
                     let remote = established.remote;
                     // Where dialback takes the place of the certificate, it need not prove anything.
@@ -201,8 +214,15 @@ impl InboundSession {
                     self.domains = Some((established.local, remote));
                 }
                 Output::Stanza(_) | Output::BadAddress { .. } if self.disproved => {}
-                Output::Stanza(stanza) => self.take(Held::Stanza(stanza), now),
-                Output::BadAddress { element, .. } => self.take(Held::BadAddress(Box::new(element)), now),
+                Output::Stanza(stanza) => {
+                    if let (Some(watch), false) = (&mut self.watch, stanza.kind == StanzaKind::Iq) {
+                        watch.active(now.instant);
+                    }
+                    self.take(Held::Stanza(stanza), now);
+                }
+                Output::BadAddress { element, number, .. } => {
+                    self.take(Held::BadAddress(Box::new(element), number), now);
+                }
                 Output::Unasked(element) => {
                     debug!(peer = %self.peer, element = element.name(), "element ignored on an inbound stream");
                 }
@@ -346,8 +366,10 @@ impl InboundSession {
             }
             _ => None,
         };
+        let mut unsettled = self.unsettled(&came);
+        let slot = slot.map(|slot| slot.settles(unsettled.take()));
         match came {
-            Held::BadAddress(element) => self.gateway.xmpp_bad_address(*element, slot, now),
+            Held::BadAddress(element, _) => self.gateway.xmpp_bad_address(*element, slot, now),
             Held::Stanza(mut stanza) => {
                 // The stream's default language becomes the stanza's own, which outlives the stream (IM-14).
                 if let (Some(lang), None) = (&self.lang, stanza.element.lang()) {
@@ -357,7 +379,48 @@ impl InboundSession {
                 self.queued = true;
             }
         }
+        // Without a place for an answer it was settled as soon as it was worked on.
+        drop(unsettled);
         Ok(())
+    }
+
+    /// What settles it, if it is to be acknowledged.
+    fn unsettled(&mut self, came: &Held) -> Option<Unsettled> {
+        let number = match came {
+            Held::Stanza(stanza) => stanza.number,
+            Held::BadAddress(_, number) => *number,
+        }?;
+        let settling = self.settling.get_or_insert_with(|| Settling::new(Arc::clone(&self.wake)));
+        Some(Unsettled::new(settling, number))
+    }
+
+    /// Sees to it that a quiet stream stays alive, or ends.
+    fn watch(&mut self, now: Moment) {
+        let (Some(watch), Some((local, remote))) = (&mut self.watch, &self.domains) else { return };
+        if !self.stream.write_allowed() {
+            return;
+        }
+        let (local, remote) = (local.as_str(), remote.as_str());
+        if let Some(counters) = self.gateway.lane_counters(local, remote) {
+            watch.look_aside(counters, now.instant);
+        }
+        while let Some(ask) = watch.handle_timeout(now.instant) {
+            match ask {
+                // Nothing of ours may be asked on this stream (RFC 6120 §4.5). Without a lane nothing is expected: a
+                // partner who does not write has nothing to say.
+                Ask::Probe if !self.gateway.probe_lane(local, remote) => watch.heard(now.instant),
+                Ask::Probe => {}
+                Ask::GiveUp => {
+                    let error = (StreamCondition::ConnectionTimeout, NO_LIFE_TOLD);
+                    self.stream.close(now.instant, Some(error));
+                }
+                Ask::Abort => self.next = Next::Abort,
+                Ask::Close if self.held.is_empty() && !self.stream.has_unsettled() => {
+                    self.stream.close(now.instant, None);
+                }
+                Ask::Close => {}
+            }
+        }
     }
 
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
@@ -385,12 +448,15 @@ impl InboundSession {
 fn may_be_answered(came: &Held) -> bool {
     match came {
         Held::Stanza(stanza) => Gateway::may_be_answered(&stanza.element),
-        Held::BadAddress(element) => Gateway::bad_address_may_be_answered(element),
+        Held::BadAddress(element, _) => Gateway::bad_address_may_be_answered(element),
     }
 }
 
 impl Session for InboundSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
+        if let Some(watch) = &mut self.watch {
+            watch.heard(now.instant);
+        }
         self.stream.receive(input, now.instant);
         input.clear();
         self.run(now);
@@ -399,6 +465,9 @@ impl Session for InboundSession {
     fn transmit(&mut self, output: &mut Vec<u8>, now: Moment) {
         self.run(now);
         self.stream.transmit(output);
+        if let (Some(watch), true) = (&mut self.watch, self.stream.write_allowed()) {
+            watch.write(output);
+        }
     }
 
     fn written(&mut self, _now: Moment) {}
@@ -417,11 +486,13 @@ impl Session for InboundSession {
 
     fn deadline(&self) -> Option<Instant> {
         let room = self.room_until.filter(|_| self.leaving && self.next == Next::Run);
-        [self.stream.deadline(), room].into_iter().flatten().min()
+        let quiet = self.watch.as_ref().filter(|_| self.stream.write_allowed()).map(Watch::deadline);
+        [self.stream.deadline(), room, quiet].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
         self.stream.handle_timeout(now.instant);
+        self.watch(now);
         self.run(now);
     }
 

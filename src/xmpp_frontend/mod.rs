@@ -6,3 +6,4 @@ pub mod inbound;
 pub mod outbound;
 pub mod presented;
 mod reach;
+mod watch;

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use nuncio_translate::Moment;
 use nuncio_translate::text::LogSafe;
-use nuncio_xmpp::lane::{Failure, FailureKind};
+use nuncio_xmpp::lane::{Failure, FailureKind, Offer};
+use nuncio_xmpp::sm::{Management, Misuse};
 use nuncio_xmpp::stream::{Established, Outbound, OutboundConfig, Output, TlsFacts};
-use nuncio_xmpp::{StreamCondition, stanza};
+use nuncio_xmpp::{Element, StreamCondition, stanza};
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
+use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD, Watch};
 use crate::dns::Candidate;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
 use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants};
@@ -30,6 +32,8 @@ pub struct LaneSession {
     /// The stream was established and the lane was told so.
     opened: bool,
     failure: Option<Failure>,
+    /// Since the stream is established.
+    watch: Option<Watch>,
     wants: LaneWants,
     next: Next,
     /// Where the connection leads, for people.
@@ -56,6 +60,7 @@ impl LaneSession {
             stream,
             opened: false,
             failure: None,
+            watch: None,
             wants: LaneWants::default(),
             next: Next::Run,
             address: String::new(),
@@ -116,17 +121,26 @@ impl LaneSession {
                 Output::Established(established) => {
                     self.established(&established, now);
                     self.opened = true;
-                    self.lane.step(|lane| lane.opened(now.instant));
+                    let features = &established.features;
+                    let limits = features.limits;
+                    let offer = Offer {
+                        management: features.stream_management,
+                        max_bytes: limits.max_bytes.and_then(|max| max.try_into().ok()),
+                    };
+                    let quiet = self.gateway.quiet(&self.key.remote);
+                    self.watch = Some(Watch::new(quiet, limits.idle_seconds, now.instant));
+                    self.lane.step(|lane| lane.opened(offer, now.instant));
                     self.gateway.lane_opened(&self.key, now);
                 }
                 Output::Closed(evidence) => {
                     let text = evidence.to_string();
                     self.gateway.attempt_ended(self.attempt.take(), &text);
                     debug!(partner = %self.key.remote, why = %LogSafe(&text), "outbound stream closed");
-                    self.failure = Some(Failure::new(FailureKind::Negotiation, text));
+                    self.failure.get_or_insert_with(|| Failure::new(FailureKind::Negotiation, text));
                 }
                 Output::ShutdownTls => self.next = Next::Close,
                 Output::Abort => self.next = Next::Abort,
+                Output::Unasked(element) if self.managed(&element, now) => {}
                 Output::Unasked(element) => {
                     debug!(partner = %self.key.remote, element = element.name(), stanza = stanza::classify(&element).is_some(),
                         "element ignored: the partner may not send on a stream we opened");
@@ -171,6 +185,46 @@ impl LaneSession {
         }
     }
 
+    /// Whether it is an element of stream management, which is the lane's.
+    fn managed(&mut self, element: &Element, now: Moment) -> bool {
+        let Some(read) = Management::read(element) else { return false };
+        let step = |element| self.lane.step(|lane| lane.managed(&element, now.instant));
+        if let Err(misuse) = read.map_err(Misuse::from).and_then(step) {
+            self.stream.misused(misuse, now.instant);
+        }
+        true
+    }
+
+    /// Sees to it that a quiet stream stays alive, or ends.
+    fn watch(&mut self, now: Moment) {
+        let Some(watch) = &mut self.watch else { return };
+        if !self.stream.write_allowed() {
+            return;
+        }
+        let (counters, empty) = self.lane.step(|lane| (lane.counters(), lane.is_empty()));
+        watch.look(counters, now.instant);
+        let mut give_up = false;
+        while let Some(ask) = watch.handle_timeout(now.instant) {
+            match ask {
+                Ask::Probe => self.lane.step(|lane| lane.probe()),
+                Ask::GiveUp => give_up = true,
+                Ask::Abort => self.next = Next::Abort,
+                Ask::Close if empty => self.stream.close(now.instant, None),
+                Ask::Close => {}
+            }
+        }
+        if give_up {
+            self.give_up(NO_LIFE, now);
+        }
+    }
+
+    /// The partner does not answer: its stream ends.
+    fn give_up(&mut self, why: &str, now: Moment) {
+        self.failure = Some(Failure::new(FailureKind::Unreachable, why));
+        let error = (StreamCondition::ConnectionTimeout, NO_LIFE_TOLD);
+        self.stream.close(now.instant, Some(error));
+    }
+
     fn serve_lane(&mut self, now: Moment) {
         let wants = self.gateway.serve_lane_outputs(&self.key, &self.lane, now);
         let closing = self.wants.close;
@@ -179,6 +233,10 @@ impl LaneSession {
             self.failure =
                 Some(Failure::new(FailureKind::Unreachable, "the partner stopped reading from the stream"));
             self.next = Next::Abort;
+        }
+        if wants.give_up {
+            self.give_up("the partner acknowledges nothing of what it is sent", now);
+            self.run(now);
         }
         if wants.close && !closing {
             let error = (StreamCondition::SystemShutdown, "the server is being shut down");
@@ -190,6 +248,9 @@ impl LaneSession {
 
 impl Session for LaneSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
+        if let Some(watch) = &mut self.watch {
+            watch.heard(now.instant);
+        }
         self.stream.receive(input, now.instant);
         input.clear();
         self.run(now);
@@ -197,10 +258,23 @@ impl Session for LaneSession {
 
     fn transmit(&mut self, output: &mut Vec<u8>, now: Moment) {
         self.run(now);
+        let before = output.len();
         self.stream.transmit(output);
         if self.opened && self.stream.write_allowed() {
+            if let Some(watch) = &mut self.watch {
+                watch.write(output);
+            }
             let mut hooks = self.gateway.lane_hooks(&self.key, now);
-            self.lane.step(|lane| lane.take(WRITE_BATCH, output, &mut hooks, now.instant));
+            let counters = self.lane.step(|lane| {
+                lane.take(WRITE_BATCH, output, &mut hooks, now.instant);
+                lane.counters()
+            });
+            if let Some(watch) = &mut self.watch {
+                watch.look(counters, now.instant);
+                if output.len() > before {
+                    watch.wrote(now.instant);
+                }
+            }
             self.serve_lane(now);
         }
     }
@@ -232,12 +306,14 @@ impl Session for LaneSession {
 
     fn deadline(&self) -> Option<Instant> {
         let lane = self.lane.step(|lane| lane.deadline());
-        [self.stream.deadline(), lane].into_iter().flatten().min()
+        let quiet = self.watch.as_ref().filter(|_| self.stream.write_allowed()).map(Watch::deadline);
+        [self.stream.deadline(), lane, quiet].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
         self.stream.handle_timeout(now.instant);
         self.lane.step(|lane| lane.handle_timeout(now.instant));
+        self.watch(now);
         self.run(now);
     }
 

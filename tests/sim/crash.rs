@@ -10,6 +10,7 @@ use nuncio_translate::judge::Snapshot;
 use nuncio_translate::pair::PresenceConfig;
 use nuncio_translate::stanza_id::Key;
 use nuncio_translate::text::Privacy;
+use nuncio_xmpp::stream::Quiet;
 
 use crate::net::{MILLI, SECOND};
 use crate::pump::State;
@@ -35,6 +36,7 @@ pub(crate) fn start(
         restart_rate: 100,
         lane: scale.lane.clone(),
         streams_per_domain: 20,
+        quiet: Quiet::default(),
         refused_domains: 10,
         privacy: Privacy::Clear,
         started_ms,

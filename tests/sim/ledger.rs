@@ -71,6 +71,8 @@ pub(crate) struct FromXmpp {
     pub(crate) accepted_in_time: Option<Micros>,
     /// It had arrived when its stream ended, but waited for room for its answer.
     pub(crate) excused: bool,
+    /// The gateway acknowledged it.
+    pub(crate) acknowledged: Option<Micros>,
     /// The stanza error left the gateway.
     pub(crate) errors: Vec<Micros>,
 }
@@ -275,6 +277,13 @@ impl Ledger {
                 && accepted < *error
             {
                 problems.push(format!("c{id} was accepted by the front end and reported as failed"));
+            }
+            // What was reported may have been accepted all the same, later.
+            if let (Some(accepted), Some(acknowledged), true) =
+                (message.accepted_in_time, message.acknowledged, message.errors.is_empty())
+                && acknowledged < accepted
+            {
+                problems.push(format!("c{id} was acknowledged before the front end had accepted it"));
             }
             let settled = message.accepted || message.excused || !message.errors.is_empty();
             if message.arrived.is_some() && !message.evil && !settled {

@@ -27,7 +27,7 @@ use drivers::LaneDriver;
 use faults::Fault;
 use ledger::{Counted, PairRecord};
 use net::SECOND;
-use partner::{Partner, Pings};
+use partner::{Acks, Partner, Pings};
 use world::{Event, LOCAL, World};
 
 /// Seeds of an ordinary run.
@@ -64,6 +64,9 @@ struct Totals {
     resent: u64,
     excused: u64,
     refused: u64,
+    /// Messages of SIP users that partners acknowledged, and of contacts that the gateway did.
+    acknowledged_to_us: u64,
+    acknowledged_by_us: u64,
     presence: presence::Counts,
 }
 
@@ -111,6 +114,10 @@ fn scene(seed: u64) -> World {
         Partner::new("mallory.example", "a.example", Pings::Answers),
     ];
     let mut world = World::new(seed, partners);
+    // Two partners may speak stream management; the others never do.
+    for partner in 0..2 {
+        world.partners[partner].acks = world.rng.pick(&[Acks::None, Acks::Promptly, Acks::Late]);
+    }
     for partner in 0..4 {
         let domain = world.partners[partner].domain.as_str().to_owned();
         for contact in 0..3 {
@@ -214,6 +221,13 @@ fn totals(world: &World) -> Totals {
         resent: xmpp.iter().map(|m| count(m.left > 1)).sum(),
         excused: xmpp.iter().map(|m| count(m.excused)).sum(),
         refused: counters.xmpp_to_sip_refused.get(),
+        acknowledged_to_us: world
+            .lanes
+            .iter()
+            .filter(|driver| world.partners[driver.partner].acks != Acks::None)
+            .map(|driver| driver.lane.step(|lane| lane.counters().confirmed))
+            .sum(),
+        acknowledged_by_us: xmpp.iter().map(|m| count(m.acknowledged.is_some())).sum(),
         presence: world.presence.counts,
     }
 }
@@ -232,6 +246,8 @@ impl std::ops::AddAssign for Totals {
         self.resent += other.resent;
         self.excused += other.excused;
         self.refused += other.refused;
+        self.acknowledged_to_us += other.acknowledged_to_us;
+        self.acknowledged_by_us += other.acknowledged_by_us;
         self.presence += other.presence;
     }
 }

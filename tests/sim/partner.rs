@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use nuncio::xmpp_frontend::inbound::InboundSession;
+use nuncio_xmpp::sm::Management;
 use nuncio_xmpp::stream::{
     Inbound, InboundConfig, Outbound, OutboundConfig, Output, PartnerVerdict, Stanza, StreamIds, Terms,
     TlsFacts,
 };
-use nuncio_xmpp::{Condition, Domain, ErrorType, StanzaKind, ns, write_error_reply};
+use nuncio_xmpp::{Condition, Domain, Element, ErrorType, StanzaKind, ns, write_error_reply};
 
 use crate::drivers::{CONNECT_TIMEOUT, Reach};
 use crate::net::{ConnId, MILLI, Micros, Owner, SECOND, Sent};
@@ -22,6 +23,16 @@ pub(crate) enum Pings {
     /// An error is an answer, too.
     Refuses,
     Ignores,
+}
+
+/// Whether it speaks stream management, both ways, and how it acknowledges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acks {
+    /// It does not.
+    None,
+    Promptly,
+    /// Now and then so late that the gateway has told the sender something else.
+    Late,
 }
 
 /// Something on its way to the gateway.
@@ -43,6 +54,7 @@ pub(crate) struct Partner {
     /// What its certificate says it is.
     pub(crate) certificate: &'static str,
     pub(crate) pings: Pings,
+    pub(crate) acks: Acks,
     pub(crate) down: bool,
     pub(crate) frozen: bool,
     pub(crate) unreachable: bool,
@@ -58,6 +70,9 @@ struct Stream {
     side: usize,
     machine: Machine,
     established: bool,
+    /// What was sent on it and is not acknowledged; `None`: nothing is acknowledged on it.
+    unacked: Option<VecDeque<Item>>,
+    acked: u32,
 }
 
 enum Machine {
@@ -80,6 +95,7 @@ impl Partner {
             domain: Domain::parse(domain).unwrap(),
             certificate,
             pings,
+            acks: Acks::None,
             down: false,
             frozen: false,
             unreachable: false,
@@ -126,8 +142,10 @@ impl World {
         partner.serial += 1;
         let id = |n: u32| format!("p{index}.{}.{n}", partner.serial).into();
         let ids = StreamIds([id(0), id(1), id(2)]);
-        let machine = Machine::In(Box::new(Inbound::new(InboundConfig::new(served), ids, now)));
-        let stream = Stream { conn, side: 1, machine, established: false };
+        let management = partner.acks != Acks::None;
+        let config = InboundConfig { management, ..InboundConfig::new(served) };
+        let machine = Machine::In(Box::new(Inbound::new(config, ids, now)));
+        let stream = Stream { conn, side: 1, machine, established: false, unacked: None, acked: 0 };
         partner.streams.push(stream);
         self.partner_poke(index, conn);
     }
@@ -149,7 +167,7 @@ impl World {
         let owner = Owner::PartnerOut { partner: index };
         let conn = self.connect(owner, owner);
         let machine = Machine::Out(Box::new(Outbound::new(config, now.instant)));
-        let stream = Stream { conn, side: 0, machine, established: false };
+        let stream = Stream { conn, side: 0, machine, established: false, unacked: None, acked: 0 };
         self.partners[index].streams.push(stream);
         let gateway = Arc::clone(&self.gateway);
         let id = || format!("n1.{:016x}", gateway.random()).into();
@@ -246,11 +264,19 @@ impl World {
                 Output::Established(_) => {
                     self.note("partner stream", index as u64, side as u64);
                     stream.established = true;
+                    if side == 0 && self.partners[index].acks != Acks::None {
+                        self.write(conn, side, b"<enable xmlns='urn:xmpp:sm:3'/>");
+                        stream.unacked = Some(VecDeque::new());
+                    }
                 }
-                Output::Stanza(stanza) => self.partner_stanza(index, &stanza),
+                Output::Stanza(stanza) => {
+                    self.partner_stanza(index, &stanza);
+                    self.partner_settles_in_time(index, stream, stanza.number);
+                }
+                Output::Unasked(element) => self.partner_is_told(index, stream, &element),
                 Output::ShutdownTls | Output::Abort => over = true,
                 Output::BadAddress { .. } => self.ledger.violation("a stanza with a bad address".to_owned()),
-                Output::Unasked(_) | Output::Closed(_) => {}
+                Output::Closed(_) => {}
                 // What comes of dialback, which the terms above do not allow.
                 Output::Unsolicited(_)
                 | Output::Verify(_)
@@ -268,11 +294,16 @@ impl World {
             && machine.write_allowed()
             && !over
         {
+            let any = !self.partners[index].outbox.is_empty();
             while let Some((item, bytes)) = self.partners[index].outbox.pop_front() {
+                stream.unacked.iter_mut().for_each(|unacked| unacked.push_back(item));
                 self.write(conn, side, &bytes);
                 // The observer notes where in the byte stream it ends.
                 let end = self.conns[conn].dirs[side].written;
                 self.conns[conn].book.push_back((end, Sent::Stanza(item)));
+            }
+            if any && stream.unacked.is_some() {
+                self.write(conn, side, b"<r xmlns='urn:xmpp:sm:3'/>");
             }
         }
         if over || self.conns[conn].at_end(1 - side) {
@@ -283,6 +314,50 @@ impl World {
             self.at(at, Event::Poke(conn, side));
         }
         true
+    }
+
+    /// It has handled a stanza of the gateway, and lets it know, perhaps late.
+    fn partner_settles_in_time(&mut self, index: usize, stream: &mut Stream, number: Option<u64>) {
+        let (Some(number), Machine::In(machine)) = (number, &mut stream.machine) else { return };
+        let late = self.partners[index].acks == Acks::Late && self.rng.chance(30);
+        if late {
+            let delay = self.rng.range(MILLI, 15 * SECOND);
+            self.after(delay, Event::PartnerSettles(index, stream.conn, number));
+        } else {
+            machine.settled(number);
+        }
+    }
+
+    /// It lets the gateway know late.
+    pub(crate) fn partner_settles(&mut self, index: usize, conn: ConnId, number: u64) {
+        let mut streams = self.partners[index].streams.iter_mut();
+        if let Some(Stream { machine: Machine::In(machine), .. }) = streams.find(|stream| stream.conn == conn)
+        {
+            machine.settled(number);
+            self.partner_poke(index, conn);
+        }
+    }
+
+    /// The gateway says how far it is with what it was sent.
+    fn partner_is_told(&mut self, index: usize, stream: &mut Stream, element: &Element) {
+        let (Some(unacked), Some(Ok(Management::Answer { handled }))) =
+            (&mut stream.unacked, Management::read(element))
+        else {
+            return;
+        };
+        if handled < stream.acked || (handled - stream.acked) as usize > unacked.len() {
+            let (before, more) = (stream.acked, unacked.len());
+            return self.ledger.violation(format!(
+                "partner {index}: {handled} acknowledged after {before}, and {more} more were sent"
+            ));
+        }
+        for item in unacked.drain(..(handled - stream.acked) as usize) {
+            if let Item::Message(id) = item {
+                self.note("c acknowledged", id as u64, index as u64);
+                self.ledger.from_xmpp[id].acknowledged.get_or_insert(self.now);
+            }
+        }
+        stream.acked = handled;
     }
 
     fn partner_flush(&mut self, stream: &mut Stream) {

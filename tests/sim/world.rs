@@ -62,6 +62,8 @@ pub(crate) enum Event {
     Fault(Fault),
     Repair(Fault),
     PartnerConnects(usize),
+    /// A partner acknowledges late what it has handled.
+    PartnerSettles(usize, ConnId, u64),
     FrontEndConnects(usize),
     /// A connection attempt of the gateway comes to its end.
     HopConnected {
@@ -516,6 +518,7 @@ impl World {
             Event::Answer(conn, bytes) => self.front_end_answers(conn, &bytes),
             Event::Fault(fault) => self.fault(fault),
             Event::Repair(fault) => self.repair(fault),
+            Event::PartnerSettles(partner, conn, number) => self.partner_settles(partner, conn, number),
             Event::PartnerConnects(partner) => self.partner_connects(partner),
             Event::FrontEndConnects(node) => self.front_end_connects(node),
             Event::Commit => self.commit(),

@@ -15,6 +15,7 @@ pub mod dialback;
 pub mod jid;
 pub mod lane;
 pub mod negotiation;
+pub mod sm;
 pub mod stanza;
 pub mod stream;
 pub mod xml;

@@ -2,6 +2,9 @@
 
 use compact_str::CompactString;
 
+use smallvec::SmallVec;
+
+use super::texts::Texts;
 use super::{Answer, Context, DialogRecord, EventConfig, Tokens};
 use crate::hop::OutRequest;
 use crate::{
@@ -28,8 +31,26 @@ const COOKIE: &str = "z9hG4bK";
 const REQUEST_OVERHEAD: usize = 768;
 
 /// One dialog. What the other side chose is kept byte for byte.
+///
+/// Its texts hardly ever change, so they stand in one piece, by [the numbers below](CALL_ID).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dialog(DialogRecord);
+pub struct Dialog {
+    texts: Texts,
+    local_cseq: u32,
+    remote_cseq: Option<u32>,
+}
+
+const CALL_ID: usize = 0;
+const LOCAL_TAG: usize = 1;
+const REMOTE_TAG: usize = 2;
+const LOCAL_URI: usize = 3;
+const REMOTE_URI: usize = 4;
+const REMOTE_TARGET: usize = 5;
+/// Behind [`PRESENT`]; empty: there is none.
+const EVENT_ID: usize = 6;
+/// From here on.
+const ROUTES: usize = 7;
+const PRESENT: char = '=';
 
 /// Where a request stands in the order of its dialog (RFC 3261 §12.2.2; EV-14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +124,7 @@ impl Dialog {
                 return Err(UriError::Scheme);
             }
         }
-        Ok(Self(DialogRecord {
+        Ok(Self::of(&DialogRecord {
             call_id: CompactString::default(),
             local_tag: CompactString::default(),
             remote_tag: CompactString::default(),
@@ -119,14 +140,12 @@ impl Dialog {
 
     /// Takes new names, as for every request outside of a dialog: what was learned before is forgotten.
     pub fn begin(&mut self, tokens: &mut dyn Tokens) {
-        let record = &mut self.0;
-        record.call_id = tokens.token();
-        record.local_tag = tokens.token();
-        record.remote_tag = CompactString::default();
-        record.remote_target = record.remote_uri.clone();
-        record.routes = Box::default();
-        record.local_cseq = 0;
-        record.remote_cseq = None;
+        let (call_id, local_tag) = (tokens.token(), tokens.token());
+        let mut fixed = self.fixed();
+        (fixed[CALL_ID], fixed[LOCAL_TAG], fixed[REMOTE_TAG]) = (&call_id, &local_tag, "");
+        fixed[REMOTE_TARGET] = fixed[REMOTE_URI];
+        self.texts = Texts::of(fixed.into_iter());
+        (self.local_cseq, self.remote_cseq) = (0, None);
     }
 
     /// The dialog that a request of the other side begins (RFC 3261 §12.1.1).
@@ -135,7 +154,7 @@ impl Dialog {
     /// [`NoDialog`].
     pub fn incoming(request: &Message, local_tag: &str) -> Result<Self, NoDialog> {
         let (from, to) = (request.from_header()?, request.to_header()?);
-        let mut dialog = Self(DialogRecord {
+        let mut dialog = Self::of(&DialogRecord {
             call_id: request.call_id()?.into(),
             local_tag: local_tag.into(),
             remote_tag: CompactString::default(),
@@ -160,58 +179,115 @@ impl Dialog {
         let tag = request.from_header()?.tag().ok_or(NoDialog::NoTag)?;
         let routes = request.record_routes().map(|route| {
             let route = route?;
-            if route.uri.is_sip() { Ok(route.as_str().into()) } else { Err(NoDialog::Route) }
+            if route.uri.is_sip() { Ok(route.as_str()) } else { Err(NoDialog::Route) }
         });
-        let routes = routes.collect::<Result<Box<[Box<str>]>, NoDialog>>()?;
-        let target = contact(request)?;
-        let kept = tag.len()
-            + self.0.call_id.len()
-            + self.0.local_uri.len()
-            + self.0.remote_uri.len()
-            + target.unwrap_or(&self.0.remote_target).len()
+        let routes = routes.collect::<Result<Routes<'_>, NoDialog>>()?;
+        let mut fixed = self.fixed();
+        if let Some(target) = contact(request)? {
+            fixed[REMOTE_TARGET] = target;
+        }
+        fixed[REMOTE_TAG] = tag;
+        let kept = fixed[CALL_ID].len()
+            + fixed[REMOTE_TAG].len()
+            + fixed[LOCAL_URI].len()
+            + fixed[REMOTE_URI].len()
+            + fixed[REMOTE_TARGET].len()
             + routes.iter().map(|route| route.len()).sum::<usize>();
         if kept > MAX_KEPT {
             return Err(NoDialog::TooLarge);
         }
         let number = request.cseq()?.number;
-        if let Some(target) = target {
-            self.0.remote_target = target.into();
-        }
-        self.0.remote_tag = tag.into();
-        self.0.routes = routes;
-        self.0.remote_cseq = Some(number);
+        self.texts = Texts::of(fixed.into_iter().chain(routes.iter().copied()));
+        self.remote_cseq = Some(number);
         Ok(())
     }
 
     /// Goes on with a dialog of an earlier process; `CSeq` jumps ahead by [`RESTORE_JUMP`].
     pub fn restore(mut record: DialogRecord) -> Self {
         record.local_cseq = record.local_cseq.saturating_add(RESTORE_JUMP);
-        Self(record)
+        Self::of(&record)
+    }
+
+    fn of(record: &DialogRecord) -> Self {
+        let event_id = record.event_id.as_ref().map(|id| format!("{PRESENT}{id}"));
+        let fixed: [&str; ROUTES] = [
+            &record.call_id,
+            &record.local_tag,
+            &record.remote_tag,
+            &record.local_uri,
+            &record.remote_uri,
+            &record.remote_target,
+            event_id.as_deref().unwrap_or_default(),
+        ];
+        let texts = fixed.into_iter().chain(record.routes.iter().map(|route| &**route));
+        Self { texts: Texts::of(texts), local_cseq: record.local_cseq, remote_cseq: record.remote_cseq }
     }
 
     /// What is worth keeping.
-    pub fn record(&self) -> &DialogRecord {
-        &self.0
+    pub fn record(&self) -> DialogRecord {
+        DialogRecord {
+            call_id: self.text(CALL_ID).into(),
+            local_tag: self.text(LOCAL_TAG).into(),
+            remote_tag: self.text(REMOTE_TAG).into(),
+            local_uri: self.text(LOCAL_URI).into(),
+            remote_uri: self.text(REMOTE_URI).into(),
+            remote_target: self.text(REMOTE_TARGET).into(),
+            routes: self.routes().map(Into::into).collect(),
+            local_cseq: self.local_cseq,
+            remote_cseq: self.remote_cseq,
+            event_id: self.event_id().map(Into::into),
+        }
+    }
+
+    fn text(&self, number: usize) -> &str {
+        self.texts.get(number)
+    }
+
+    /// All texts but the routes.
+    fn fixed(&self) -> [&str; ROUTES] {
+        let mut fixed = [""; ROUTES];
+        fixed.iter_mut().zip(self.texts.iter()).for_each(|(fixed, text)| *fixed = text);
+        fixed
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &str> + Clone {
+        self.texts.iter().skip(ROUTES)
+    }
+
+    /// The `id` parameter of Event.
+    pub(super) fn event_id(&self) -> Option<&str> {
+        self.text(EVENT_ID).strip_prefix(PRESENT)
     }
 
     /// The other side has chosen its tag.
     pub fn is_established(&self) -> bool {
-        !self.0.remote_tag.is_empty()
+        !self.remote_tag().is_empty()
+    }
+
+    /// The tag of the other side; empty while it has not chosen one.
+    pub fn remote_tag(&self) -> &str {
+        self.text(REMOTE_TAG)
+    }
+
+    /// The other side's Contact URI.
+    pub fn remote_target(&self) -> &str {
+        self.text(REMOTE_TARGET)
     }
 
     /// Call-ID and tags of a request of the other side are those of this dialog. One that the other side has not
     /// answered yet takes any tag of theirs.
     pub fn owns(&self, request: &Message) -> bool {
-        let same_tag = |tag: &str| !self.is_established() || self.0.remote_tag == tag;
-        request.call_id().is_ok_and(|call_id| self.0.call_id == call_id)
-            && request.to_header().is_ok_and(|to| to.tag().is_some_and(|tag| self.0.local_tag == tag))
-            && request.from_header().is_ok_and(|from| same_tag(from.tag().unwrap_or_default()))
+        let fixed = self.fixed();
+        let same_tag = |tag: &str| fixed[REMOTE_TAG].is_empty() || fixed[REMOTE_TAG] == tag;
+        request.call_id().is_ok_and(|call_id| fixed[CALL_ID] == call_id)
+            && request.to_tag().is_some_and(|tag| fixed[LOCAL_TAG] == tag)
+            && same_tag(request.from_tag().unwrap_or_default())
     }
 
     /// Where a request of the other side stands.
     pub fn order(&self, request: &Message) -> Result<Order, HeaderError> {
         let number = request.cseq()?.number;
-        Ok(match self.0.remote_cseq {
+        Ok(match self.remote_cseq {
             Some(last) if number < last => Order::Old,
             Some(last) if number == last => Order::Repeat,
             _ => Order::New,
@@ -222,7 +298,7 @@ impl Dialog {
     /// §12.2.2). The route set stays.
     pub fn accepted(&mut self, request: &Message) {
         if let Ok(cseq) = request.cseq() {
-            self.0.remote_cseq = Some(cseq.number);
+            self.remote_cseq = Some(cseq.number);
         }
         self.retarget(request);
     }
@@ -230,7 +306,7 @@ impl Dialog {
     /// Takes the Contact of a response of 2xx as new remote target, unless it comes from another dialog.
     pub fn responded(&mut self, response: &Message) {
         let tag = response.to_header().ok().and_then(|to| to.tag());
-        if !self.is_established() || tag.is_some_and(|tag| self.0.remote_tag == tag) {
+        if !self.is_established() || tag.is_some_and(|tag| self.remote_tag() == tag) {
             self.retarget(response);
         }
     }
@@ -238,30 +314,33 @@ impl Dialog {
     /// An unusable Contact, or one that is too long, leaves the target as it was.
     fn retarget(&mut self, message: &Message) {
         let Ok(Some(target)) = contact(message) else { return };
-        let others = self.0.routes.iter().map(|route| route.len()).sum::<usize>();
-        if *self.0.remote_target != *target && others + target.len() <= MAX_KEPT {
-            self.0.remote_target = target.into();
+        let others = self.routes().map(str::len).sum::<usize>();
+        let mut fixed = self.fixed();
+        if fixed[REMOTE_TARGET] != target && others + target.len() <= MAX_KEPT {
+            fixed[REMOTE_TARGET] = target;
+            self.texts = Texts::of(fixed.into_iter().chain(self.routes()));
         }
     }
 
     /// Our Contact: it leads to this node and is that of no other dialog. `gr` says that it is a GRUU (EV-11).
     pub fn contact(&self, config: &EventConfig) -> String {
-        let user = Uri::parse(&self.0.local_uri).ok().and_then(|uri| uri.user());
+        let user = Uri::parse(self.text(LOCAL_URI)).ok().and_then(|uri| uri.user());
         let (user, at) = user.map_or(("", ""), |user| (user, "@"));
-        let gr = escape::encode_param(&self.0.local_tag);
+        let gr = escape::encode_param(self.local_tag());
         format!("sip:{user}{at}{};transport=tls;gr={gr}", config.contact_host)
     }
 
     /// The value of Event.
     pub(super) fn event(&self, config: &EventConfig) -> String {
-        match &self.0.event_id {
+        match self.event_id() {
             Some(id) => format!("{};id={id}", config.package),
             None => config.package.to_owned(),
         }
     }
 
-    pub(super) fn local_tag(&self) -> &CompactString {
-        &self.0.local_tag
+    /// Our tag.
+    pub fn local_tag(&self) -> &str {
+        self.text(LOCAL_TAG)
     }
 
     /// Writes the next request (RFC 3261 §12.2.1.1). `fields` stand behind those of the dialog, `Contact` and
@@ -273,30 +352,30 @@ impl Dialog {
         fields: &[(&str, &str)],
         body: Option<(&str, &[u8])>,
     ) -> Result<OutRequest, Unwritable> {
-        let number = self.0.local_cseq.saturating_add(1);
+        let number = self.local_cseq.saturating_add(1);
         if number >= CSEQ_END {
             return Err(Unwritable::Exhausted);
         }
-        self.0.local_cseq = number;
+        self.local_cseq = number;
         let config = context.config;
         let branch = [COOKIE, &context.tokens.token()].concat();
         let (contact, event) = (self.contact(config), self.event(config));
-        let record = &self.0;
-        let path = Path::of(record)?;
-        let tag = Some(record.remote_tag.as_str()).filter(|tag| !tag.is_empty());
-        let room = record.routes.iter().map(|route| route.len() + 9).sum::<usize>()
+        let fixed = self.fixed();
+        let path = Path::of(fixed[REMOTE_TARGET], self.routes())?;
+        let tag = Some(fixed[REMOTE_TAG]).filter(|tag| !tag.is_empty());
+        let room = self.routes().map(|route| route.len() + 9).sum::<usize>()
             + body.map_or(0, |(_, body)| body.len());
         let mut out = Vec::with_capacity(room + REQUEST_OVERHEAD);
         let mut builder = RequestBuilder::new(&mut out, method, &Uri::parse(&path.request_uri)?)
             .via("TLS", &config.sent_by, &branch)
             .max_forwards(HOPS)
-            .from(None, &Uri::parse(&record.local_uri)?, &record.local_tag)
-            .to(None, &Uri::parse(&record.remote_uri)?, tag)
-            .call_id(&record.call_id)
+            .from(None, &Uri::parse(fixed[LOCAL_URI])?, fixed[LOCAL_TAG])
+            .to(None, &Uri::parse(fixed[REMOTE_URI])?, tag)
+            .call_id(fixed[CALL_ID])
             .cseq(CSeq { number, method })
             .contact(&Uri::parse(&contact)?)
             .header(HeaderName::Event.as_str(), &event);
-        for route in path.routes.iter().map(|route| &**route).chain(path.last.as_deref()) {
+        for route in path.routes.iter().copied().chain(path.last.as_deref()) {
             builder = builder.route(&NameAddr::parse(route)?);
         }
         for (name, value) in fields {
@@ -310,20 +389,22 @@ impl Dialog {
     }
 }
 
+/// Route sets are short.
+type Routes<'a> = SmallVec<[&'a str; 4]>;
+
 /// Request-URI and Route of a request.
 struct Path<'a> {
     request_uri: String,
-    routes: &'a [Box<str>],
+    routes: Routes<'a>,
     last: Option<String>,
 }
 
 impl<'a> Path<'a> {
     /// Loose routing: the remote target, and all routes. Strict routing: the first route's URI, then the others, then
     /// the remote target.
-    fn of(record: &'a DialogRecord) -> Result<Self, HeaderError> {
-        let routes = &*record.routes;
-        let target = &*record.remote_target;
-        let Some((first, rest)) = routes.split_first() else {
+    fn of(target: &str, routes: impl Iterator<Item = &'a str>) -> Result<Self, HeaderError> {
+        let mut routes: Routes<'a> = routes.collect();
+        let Some(first) = routes.first() else {
             return Ok(Self { request_uri: request_uri(target), routes, last: None });
         };
         let first = NameAddr::parse(first)?.uri;
@@ -331,7 +412,8 @@ impl<'a> Path<'a> {
             return Ok(Self { request_uri: request_uri(target), routes, last: None });
         }
         let last = Some(["<", target, ">"].concat());
-        Ok(Self { request_uri: request_uri(first.as_str()), routes: rest, last })
+        routes.remove(0);
+        Ok(Self { request_uri: request_uri(first.as_str()), routes, last })
     }
 }
 

@@ -31,6 +31,7 @@ mod retry;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 pub use answer::Answer;
 pub use check::{Wanted, check_notify, check_subscribe, dialog_sharing_refused};

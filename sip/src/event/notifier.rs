@@ -28,7 +28,8 @@ pub struct Notifier {
     outputs: VecDeque<NotifierOutput>,
     expires_at: Instant,
     state: NotifyState,
-    retry_after: Option<Duration>,
+    /// Seconds.
+    retry_after: Option<u32>,
     /// What has to go out, and since when.
     due: Option<(Due, Instant)>,
     in_flight: Option<InFlight>,
@@ -62,7 +63,7 @@ struct InFlight {
 
 impl Notifier {
     fn with(dialog: Dialog, expires_at: Instant, active: bool) -> Self {
-        let bound = NotifierOutput::Bound(dialog.local_tag().clone());
+        let bound = NotifierOutput::Bound(dialog.local_tag().into());
         Self {
             dialog,
             outputs: VecDeque::from([bound]),
@@ -124,11 +125,16 @@ impl Notifier {
             self.notify(context, document);
         }
         let output = self.outputs.pop_front();
-        if output.is_none() {
+        if self.outputs.is_empty() {
             // Hundreds of thousands of subscriptions have nothing to say at any one time.
             self.outputs = VecDeque::new();
         }
         output
+    }
+
+    /// [`Notifier::poll`] would say `None`.
+    pub fn is_quiet(&self, now: Instant) -> bool {
+        self.outputs.is_empty() && self.leaves_at().is_none_or(|at| at > now)
     }
 
     /// When [`Notifier::handle_timeout`] is to be called, and `poll` after it.
@@ -153,12 +159,17 @@ impl Notifier {
     }
 
     /// What has to outlive the process, and when it expires; `None` once it has ended.
-    pub fn record(&self) -> Option<(&DialogRecord, Instant)> {
+    pub fn record(&self) -> Option<(DialogRecord, Instant)> {
         (!self.has_ended()).then(|| (self.dialog.record(), self.expires_at))
     }
 
+    /// When it expires; `None` once it has ended.
+    pub fn expires_at(&self) -> Option<Instant> {
+        (!self.has_ended()).then_some(self.expires_at)
+    }
+
     /// The tag that requests inside the dialog carry in To.
-    pub fn local_tag(&self) -> &CompactString {
+    pub fn local_tag(&self) -> &str {
         self.dialog.local_tag()
     }
 
@@ -195,7 +206,7 @@ impl Notifier {
             return;
         }
         self.state = NotifyState::Terminated(reason);
-        self.retry_after = retry_after;
+        self.retry_after = retry_after.map(|after| u32::try_from(after.as_secs()).unwrap_or(u32::MAX));
         self.want(Due::Now, now);
         self.stalled_until = None;
         self.failures = 0;
@@ -211,7 +222,7 @@ impl Notifier {
         self.due = None;
         self.in_flight = None;
         if !std::mem::replace(&mut self.released, true) {
-            self.outputs.push_back(NotifierOutput::Released(self.dialog.local_tag().clone()));
+            self.outputs.push_back(NotifierOutput::Released(self.dialog.local_tag().into()));
         }
     }
 
@@ -247,9 +258,7 @@ impl Notifier {
             NotifyState::Pending => format!("pending;expires={left}").into(),
             NotifyState::Active => format!("active;expires={left}").into(),
             NotifyState::Terminated(reason) => match self.retry_after {
-                Some(after) => {
-                    format!("terminated;reason={};retry-after={}", reason.as_str(), after.as_secs()).into()
-                }
+                Some(after) => format!("terminated;reason={};retry-after={after}", reason.as_str()).into(),
                 None => ["terminated;reason=", reason.as_str()].concat().to_compact_string(),
             },
         }

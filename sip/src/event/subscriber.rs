@@ -4,9 +4,10 @@ mod incoming;
 mod outcome;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use compact_str::{CompactString, ToCompactString};
+use compact_str::ToCompactString;
 
 use super::report::{Again, EndReason, SubscribeFailure, SubscriberOutput, SubscriberReport};
 use super::{Context, Dialog, DialogRecord, Undelivered};
@@ -30,7 +31,8 @@ const REFRESH_BETWEEN: (f64, f64) = (0.70, 0.85);
 pub struct Subscriber {
     dialog: Dialog,
     phase: Phase,
-    in_flight: Option<InFlight>,
+    /// Apart, for most of the time there is none.
+    in_flight: Option<Box<InFlight>>,
     outputs: VecDeque<SubscriberOutput>,
     /// When the subscription is over, as last granted.
     expires_at: Option<Instant>,
@@ -38,7 +40,7 @@ pub struct Subscriber {
     notify_until: Option<Instant>,
     serial: u32,
     /// Seconds asked for, if 423 has raised them above those of the configuration.
-    raised: Option<u32>,
+    raised: Option<NonZeroU32>,
     /// The request under way follows a 423: a second one is a refusal.
     raising: bool,
     /// To be ended as soon as that is possible.
@@ -98,7 +100,7 @@ impl Subscriber {
     /// Save its record again: see [`RESTORE_JUMP`](super::RESTORE_JUMP).
     pub fn restore(record: DialogRecord, expires_at: Instant) -> Self {
         let dialog = Dialog::restore(record);
-        let tag = dialog.local_tag().clone();
+        let tag = dialog.local_tag().into();
         let mut subscriber = Self::with(dialog, Phase::Live { refresh_at: None }, Some(expires_at));
         subscriber.outputs.push_back(SubscriberOutput::Bound(tag));
         subscriber
@@ -186,7 +188,7 @@ impl Subscriber {
 
     /// When [`Subscriber::handle_timeout`] is to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        let outcome = self.in_flight.map(|request| request.since + OUTCOME_WITHIN);
+        let outcome = self.in_flight.as_ref().map(|request| request.since + OUTCOME_WITHIN);
         let phase = match self.phase {
             Phase::Waiting(at) => Some(at),
             Phase::Live { refresh_at } if self.in_flight.is_none() => {
@@ -201,8 +203,9 @@ impl Subscriber {
     pub fn handle_timeout(&mut self, context: &mut Context<'_>) {
         let now = context.now;
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if let Some(request) = self.in_flight.filter(|request| due(Some(request.since + OUTCOME_WITHIN))) {
-            self.failed(request.serial, Undelivered::Lost, context);
+        let lost = self.in_flight.as_ref().filter(|request| due(Some(request.since + OUTCOME_WITHIN)));
+        if let Some(serial) = lost.map(|request| request.serial) {
+            self.failed(serial, Undelivered::Lost, context);
         }
         if due(self.notify_until) {
             self.notify_missing(context);
@@ -221,13 +224,17 @@ impl Subscriber {
     }
 
     /// What has to outlive the process, and when the subscription is over; `None` without one.
-    pub fn record(&self) -> Option<(&DialogRecord, Instant)> {
-        let live = matches!(self.phase, Phase::Live { .. }) && !self.close_wanted;
-        self.expires_at.filter(|_| live).map(|at| (self.dialog.record(), at))
+    pub fn record(&self) -> Option<(DialogRecord, Instant)> {
+        self.lasting().map(|(dialog, at)| (dialog.record(), at))
+    }
+
+    /// The dialog of the subscription, and when that is over; `None` without one.
+    pub fn lasting(&self) -> Option<(&Dialog, Instant)> {
+        self.expires_at.filter(|_| self.is_live()).map(|at| (&self.dialog, at))
     }
 
     /// The tag it is bound to.
-    pub fn local_tag(&self) -> Option<&CompactString> {
+    pub fn local_tag(&self) -> Option<&str> {
         let bound = !matches!(self.phase, Phase::Idle | Phase::Waiting(_));
         bound.then(|| self.dialog.local_tag())
     }
@@ -247,7 +254,7 @@ impl Subscriber {
         self.raising = false;
         self.dialog.begin(context.tokens);
         self.phase = phase;
-        self.outputs.push_back(SubscriberOutput::Bound(self.dialog.local_tag().clone()));
+        self.outputs.push_back(SubscriberOutput::Bound(self.dialog.local_tag().into()));
         self.send(Purpose::Initial, context);
     }
 
@@ -255,7 +262,7 @@ impl Subscriber {
         let config = context.config;
         let expires = match (purpose, self.phase) {
             (Purpose::Close, _) | (_, Phase::Fetching) => 0,
-            _ => self.raised.unwrap_or(config.expires),
+            _ => self.raised.map_or(config.expires, NonZeroU32::get),
         };
         let accept = config.reads.join(", ");
         let seconds = expires.to_compact_string();
@@ -267,14 +274,14 @@ impl Subscriber {
         match self.dialog.request(Method::Subscribe, context, &fields, None) {
             Ok(request) => {
                 self.serial = self.serial.wrapping_add(1);
-                self.in_flight = Some(InFlight {
+                self.in_flight = Some(Box::new(InFlight {
                     serial: self.serial,
                     purpose,
                     expires,
                     since: context.now,
                     notified: false,
                     notified_expires: false,
-                });
+                }));
                 self.outputs.push_back(SubscriberOutput::Send { serial: self.serial, request });
             }
             Err(_) => self.fail(SubscribeFailure::Unwritable, context),
@@ -321,7 +328,7 @@ impl Subscriber {
     }
 
     fn release(&mut self) {
-        self.outputs.push_back(SubscriberOutput::Released(self.dialog.local_tag().clone()));
+        self.outputs.push_back(SubscriberOutput::Released(self.dialog.local_tag().into()));
         self.in_flight = None;
         self.expires_at = None;
         self.notify_until = None;

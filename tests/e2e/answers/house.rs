@@ -29,6 +29,7 @@ use nuncio_translate::{Moment, stanza_id};
 use nuncio_world::sip_text::SipMessage;
 use nuncio_world::xml::Element;
 use nuncio_xmpp::lane::{Failure, FailureKind, LaneConfig};
+use nuncio_xmpp::stream::Quiet;
 
 use crate::partner::{Line, Stream};
 
@@ -56,6 +57,7 @@ pub(crate) struct Plan {
     /// What the process before this one left.
     pub(crate) store: Arc<Memory>,
     pub(crate) lane: LaneConfig,
+    pub(crate) quiet: Quiet,
     pub(crate) limits: Limits,
     /// Each with the number of its front end.
     pub(crate) next_hops: &'static [(usize, &'static str)],
@@ -83,6 +85,7 @@ impl Default for Plan {
             presence: PresenceConfig::default(),
             store: Arc::default(),
             lane: LaneConfig::default(),
+            quiet: Quiet::default(),
             limits: Limits::default(),
             next_hops: &[(0, "fe.contoso.com:5061")],
             pending: 16 * 1024,
@@ -136,6 +139,8 @@ pub(crate) struct House {
     answers: VecDeque<(Instant, usize, Vec<u8>)>,
     /// Whether partners answer pings at once.
     pub(crate) pings_answered: bool,
+    /// What partners offer after authentication on streams we open.
+    pub(crate) features: HashMap<&'static str, &'static str>,
     /// Number of the connection attempt to a next hop that the gateway made last.
     pub(crate) connects: Vec<usize>,
 }
@@ -199,6 +204,7 @@ impl House {
         let settings = Settings {
             message_cap: plan.message_cap,
             streams_per_domain: 20,
+            quiet: plan.quiet.clone(),
             node_label: plan.label.into(),
             node_key: stanza_id::Key::new(plan.key),
             sip_name: NAME.into(),
@@ -240,6 +246,7 @@ impl House {
             relayed: Vec::new(),
             answers: VecDeque::new(),
             pings_answered: true,
+            features: HashMap::new(),
             connects: Vec::new(),
         }
     }
@@ -397,7 +404,10 @@ impl House {
             moved = true;
         }
         for (key, lane) in self.stage.new_lanes.lock().unwrap().drain(..) {
-            self.lines.push(Line::new(key, lane));
+            let features = self.features.get(key.remote.as_str()).copied().unwrap_or_default();
+            let mut line = Line::new(key, lane);
+            line.features = features;
+            self.lines.push(line);
             moved = true;
         }
         for index in 0..self.wires.len() {
@@ -516,6 +526,20 @@ impl House {
     /// The lane to a remote domain.
     pub(crate) fn line(&mut self, remote: &str) -> &mut Line {
         self.lines.iter_mut().find(|line| line.key.remote == remote).expect("no such lane")
+    }
+
+    /// A partner says something on the stream that we opened to it.
+    pub(crate) fn line_says(&mut self, remote: &str, xml: &str) {
+        let now = self.now;
+        self.line(remote).say(xml, now);
+        self.run();
+    }
+
+    /// A partner's connection that we opened is lost.
+    pub(crate) fn cut_line(&mut self, remote: &str) {
+        let now = self.now;
+        self.line(remote).cut(now);
+        self.run();
     }
 
     /// The id of the ping that a partner got last.

@@ -11,12 +11,14 @@ mod presence_user;
 mod presence_vectors;
 mod text;
 
+mod acknowledged;
 mod errors;
 mod faults;
 mod floods;
 mod front_ends;
 mod late;
 mod messages;
+mod quiet;
 mod refusals;
 mod torture;
 mod transactions;

@@ -53,6 +53,14 @@ pub(crate) struct Line {
     pub(crate) pings: Vec<String>,
     /// The last of them, whether it was answered or not.
     pub(crate) last_ping: Option<String>,
+    /// What the partner offers after authentication.
+    pub(crate) features: &'static str,
+    /// Elements of stream management the partner got, as name and count.
+    pub(crate) managed: Vec<String>,
+    /// White space the partner got between stanzas.
+    pub(crate) spaces: usize,
+    /// The stream errors the partner got.
+    pub(crate) errors: Vec<Element>,
     /// Writes are taken from the gateway but not reported as complete.
     pub(crate) stalled: bool,
     /// A write waits to be reported.
@@ -71,6 +79,10 @@ impl Line {
             received: VecDeque::new(),
             pings: Vec::new(),
             last_ping: None,
+            features: "",
+            managed: Vec::new(),
+            spaces: 0,
+            errors: Vec::new(),
             stalled: false,
             unreported: false,
             connecting: false,
@@ -97,6 +109,16 @@ impl Line {
             session.closed(End::Broken("reset by the test".into()), now);
             self.connecting = session.wants().connect;
         }
+    }
+
+    /// The partner says something on the stream we opened.
+    pub(crate) fn say(&mut self, xml: &str, now: Moment) {
+        let session = self.session.as_mut().expect("there is no stream");
+        session.receive(&mut BytesMut::from(xml.as_bytes()), now);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.session.is_some()
     }
 
     /// One step; says whether anything moved.
@@ -128,6 +150,7 @@ impl Line {
         if out.is_empty() {
             return false;
         }
+        self.spaces += usize::from(out.starts_with(b" "));
         self.splitter.push(&out);
         let mut said = String::new();
         let mut secured = false;
@@ -185,7 +208,7 @@ impl Line {
                             "<stream:features><mechanisms xmlns='{SASL}'><mechanism>EXTERNAL</mechanism></mechanisms>\
                              </stream:features>"
                         ),
-                        _ => "<stream:features/>".to_owned(),
+                        _ => format!("<stream:features>{}</stream:features>", self.features),
                     };
             }
             Item::Close => return "</stream:stream>".to_owned(),
@@ -200,6 +223,15 @@ impl Line {
             "auth" => {
                 self.splitter.restart();
                 format!("<success xmlns='{SASL}'/>")
+            }
+            "enable" | "resume" | "r" | "a" => {
+                let count = element.attribute("h").map(|count| format!(" {count}")).unwrap_or_default();
+                self.managed.push(element.name.clone() + &count);
+                String::new()
+            }
+            "stream:error" => {
+                self.errors.push(element);
+                String::new()
             }
             "iq" if element.child("ping").is_some() => {
                 let id = element.attribute("id").unwrap().to_owned();

@@ -214,6 +214,29 @@ fn restart_pairs_take_up_their_work_one_after_the_other() {
     assert_eq!(soon + house.requests().len(), 200);
 }
 
+/// A refresh that fails is tried again after a good part of the time that the subscription has left, which is right for one
+/// and wrong for all of them: so they wait for the front end instead of failing.
+#[test]
+fn restart_pairs_wait_for_a_front_end_that_cannot_be_reached_yet() {
+    let mut before = house();
+    for number in 0..200 {
+        let contact = format!("bob{number}@fabrikam.com");
+        before.partner_says(PARTNER, &stanza(&contact, "type='subscribe'", ""));
+    }
+    let wire = before.front_end();
+    for subscribe in before.requests() {
+        assert_eq!(before.status(wire, &Dialog::of(&subscribe).notify(OPEN, "")), 200);
+    }
+    let mut house = asleep(&before, MINUTE);
+    house.front_end_reach = Reach::Down(FailureKind::Unreachable);
+    house.advance(15 * SECOND);
+    assert!(house.requests().is_empty());
+    house.front_end_reach = Reach::Up;
+    house.advance(30 * SECOND);
+    let there = house.requests().len();
+    assert!((197..=200).contains(&there), "{there} of 200, and those that knocked a little later");
+}
+
 #[test]
 fn ev_15_a_planned_stop_says_deactivated_and_takes_no_new_subscriptions() {
     let mut house = house();

@@ -6,7 +6,7 @@ use super::server::{DEVICES, Decision};
 use super::{Act, Question, User, Watched};
 use crate::faults::Fault;
 use crate::net::{MILLI, SECOND};
-use crate::partner::{Partner, Pings};
+use crate::partner::{Acks, Partner, Pings};
 use crate::world::{Event, LOCAL, World};
 
 const SHOWS: [&str; 3] = ["", "away", "dnd"];
@@ -50,6 +50,7 @@ pub(crate) fn scene(seed: u64) -> World {
     for partner in 0..2 {
         let partner_type = world.rng.pick(&TYPES);
         world.types[partner] = vec![(0, partner_type)];
+        world.partners[partner].acks = world.rng.pick(&[Acks::None, Acks::Promptly, Acks::Late]);
     }
     world.publish_policy();
     let span = world.rng.pick(&[200 * SECOND, 900 * SECOND, 7200 * SECOND]);

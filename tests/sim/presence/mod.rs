@@ -10,6 +10,7 @@ mod watch;
 
 use nuncio_sip::{Message, Method, StatusCode};
 use nuncio_translate::judge::{UserPolicy, UserRule, Verdict, Who};
+use nuncio_translate::pair::PairKey;
 
 use crate::net::{ConnId, MILLI, Micros, SECOND, Sent};
 use crate::world::{Event, LOCAL, World};
@@ -301,8 +302,11 @@ impl World {
             if pair.refused_at.take_if(lately).is_some() {
                 pair.contact.refusal_lost = pair.contact.has_refused();
             }
-            if let Some((at, false)) = pair.added.last()
-                && *at + SECOND > now
+            // That it was taken back is forgotten only if it was not stored.
+            let user = &self.presence.users[pair.user].address;
+            let stored = self.store.pair(&PairKey::new(user, &pair.address));
+            if let Some((_, false)) = pair.added.last()
+                && stored.is_some_and(|record| record.added.is_some())
             {
                 pair.added.pop();
             }

@@ -12,7 +12,7 @@ const QUIET: Duration = Duration::from_secs(1800);
 const RETURN: Duration = Duration::from_secs(5);
 
 /// Counts losses in a row: capped exponential back-off with equal jitter.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Backoff {
     failures: u8,
     /// Of the first and of the last loss in a row.
@@ -21,6 +21,9 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
+    /// Nothing was lost.
+    pub(super) const NONE: Self = Self { failures: 0, since: None, at: None };
+
     /// Something was lost. Says for how long that has been so.
     pub(super) fn lost(&mut self, context: &mut Context<'_>) -> Duration {
         let now = context.now.instant;

@@ -9,6 +9,7 @@ mod restart;
 mod show;
 mod stored;
 
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use compact_str::CompactString;
@@ -23,6 +24,7 @@ use super::backoff::Backoff;
 use super::context::Place;
 use super::output::{Attempt, Ended, Fact};
 use super::roster::{self, Inbound, Stanza};
+use super::seldom::{Nothing, Seldom};
 use super::step::Step;
 use crate::address::{Contact, SipUser};
 use crate::judge::{Permit, Refusal};
@@ -34,8 +36,6 @@ use stored::Stored;
 #[derive(Debug, Default)]
 pub(super) struct ContactWatches {
     subscriber: Option<Box<Subscriber>>,
-    /// Requests inside a dialog with this local tag are for it.
-    tag: Option<CompactString>,
     /// Tells the requests of this subscriber from those of an earlier one.
     epoch: u32,
     /// It holds a place of the budget.
@@ -49,25 +49,43 @@ pub(super) struct ContactWatches {
     /// What is known of the SIP user; `None`: nothing.
     document: Option<Presentity>,
     shown: Shown,
+    /// After a restart: what the contact saw last may not be on record.
+    unsure: bool,
+    /// Until then the contact is taken to be interested.
+    interest_until: Option<Instant>,
+    /// What is on record of the subscription.
+    stored: Option<Stored>,
+    /// Milliseconds of Unix time.
+    unavailable_since: Option<NonZeroU64>,
+    passing: Seldom<Passing>,
+}
+
+/// What lasts only for a while.
+#[derive(Debug, Default, PartialEq)]
+struct Passing {
     /// What was taken back a moment ago stays on record until then: a crash may swallow that, too.
     leaving: Vec<CompactString>,
     leaving_until: Option<Instant>,
-    /// After a restart: what the contact saw last may not be on record.
-    unsure: bool,
     /// The contact asked, and is answered when something is known.
     asks: Option<Asks>,
-    /// Until then the contact is taken to be interested.
-    interest_until: Option<Instant>,
     /// Then the contact is told that the SIP user cannot be seen any more.
     grace_until: Option<Instant>,
     /// Until then it is remembered that `unsubscribed` was sent.
     farewell_until: Option<Instant>,
     backoff: Backoff,
     owes: Owes,
-    /// What is on record of the subscription.
-    stored: Option<Stored>,
-    /// Milliseconds of Unix time.
-    unavailable_since: Option<u64>,
+}
+
+impl Nothing for Passing {
+    const NOTHING: &'static Self = &Self {
+        leaving: Vec::new(),
+        leaving_until: None,
+        asks: None,
+        grace_until: None,
+        farewell_until: None,
+        backoff: Backoff::NONE,
+        owes: Owes { state: false, subscribed: false, farewell: false },
+    };
 }
 
 /// Why there is no subscription at the front end.
@@ -91,7 +109,7 @@ enum Rest {
 }
 
 /// A probe that waits for its answer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Asks {
     resource: Option<CompactString>,
     id: CompactString,
@@ -99,7 +117,7 @@ struct Asks {
 }
 
 /// What was lost on its way to the contact.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Owes {
     state: bool,
     subscribed: bool,
@@ -120,7 +138,7 @@ impl ContactWatches {
                 }
                 Ok(_) => {}
                 // What he is being told ends this request as well; he may ask again.
-                Err(Refusal::SipUserFirst) if self.farewell_until.is_some() => {}
+                Err(Refusal::SipUserFirst) if self.passing.farewell_until.is_some() => {}
                 Err(Refusal::SipUserFirst) => Self::keep(step),
                 Err(refusal) => step.refused(Attempt::ContactSubscribes, refusal),
             },
@@ -195,10 +213,10 @@ impl ContactWatches {
     pub(super) fn reconsider(&mut self, step: &mut Step<'_, '_>) {
         match step.roster.from {
             From::No => {
-                if self.asks.is_some() && step.contact_may_ask().is_err() {
-                    self.asks = None;
+                if self.passing.asks.is_some() && step.contact_may_ask().is_err() {
+                    self.passing.asks = None;
                 }
-                if self.owes.farewell {
+                if self.passing.owes.farewell {
                     self.say_farewell_again(step);
                 }
             }
@@ -249,15 +267,15 @@ impl ContactWatches {
     /// When [`ContactWatches::handle_timeout`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let subscriber = self.subscriber.as_ref().and_then(|subscriber| subscriber.deadline());
-        let asks = self.asks.as_ref().map(|asks| asks.until);
+        let asks = self.passing.asks.as_ref().map(|asks| asks.until);
         [
             subscriber,
             asks,
             self.interest_until,
-            self.grace_until,
-            self.leaving_until,
-            self.farewell_until,
-            self.backoff.deadline(),
+            self.passing.grace_until,
+            self.passing.leaving_until,
+            self.passing.farewell_until,
+            self.passing.backoff.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -270,15 +288,15 @@ impl ContactWatches {
         if let Some(subscriber) = &mut self.subscriber {
             subscriber.handle_timeout(&mut step.event());
         }
-        self.asks.take_if(|asks| asks.until <= now);
-        if self.grace_until.take_if(due).is_some() {
+        self.passing.asks.take_if(|asks| asks.until <= now);
+        if self.passing.grace_until.take_if(due).is_some() {
             self.lose_sight(step);
         }
-        if self.farewell_until.take_if(due).is_some() && step.roster.from == From::No {
+        if self.passing.farewell_until.take_if(due).is_some() && step.roster.from == From::No {
             self.farewell_ends(step);
         }
-        if self.leaving_until.take_if(due).is_some() {
-            self.leaving = Vec::new();
+        if self.passing.leaving_until.take_if(due).is_some() {
+            self.passing.leaving = Vec::new();
             step.saved.touch();
         }
         if self.interest_until.take_if(due).is_some() {
@@ -288,7 +306,7 @@ impl ContactWatches {
                 self.doze(step);
             }
         }
-        if self.backoff.is_due(now) {
+        if self.passing.backoff.is_due(now) {
             self.send_again(step);
         }
         if matches!(step.roster.from, From::Kept | From::Pending) {
@@ -316,21 +334,43 @@ impl ContactWatches {
         !self.shown.is_empty()
     }
 
+    /// There is nothing to be remembered.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.subscriber.is_none()
+            && !self.place
+            && !self.fetching
+            && self.rest == Rest::No
+            && self.retry == Retry::default()
+            && self.begun.is_none()
+            && self.document.is_none()
+            && self.shown.is_empty()
+            && !self.unsure
+            && self.interest_until.is_none()
+            && self.stored.is_none()
+            && self.unavailable_since.is_none()
+            && self.passing.is_nothing()
+    }
+
+    /// Gives back room that is not needed any more.
+    pub(super) fn tidy(&mut self) {
+        self.passing.tidy();
+    }
+
     /// Nothing of this half would be lost.
     pub(super) fn is_idle(&self) -> bool {
         self.subscriber.as_ref().is_none_or(|subscriber| subscriber.is_idle())
-            && self.asks.is_none()
-            && self.farewell_until.is_none()
+            && self.passing.asks.is_none()
+            && self.passing.farewell_until.is_none()
     }
 
     /// Something was lost, and waits for its time to be sent again.
     pub(super) fn waits(&self) -> bool {
-        self.backoff.deadline().is_some()
+        self.passing.backoff.deadline().is_some()
     }
 
     /// The tag it is bound to.
-    pub(super) fn bound_tag(&self) -> Option<&CompactString> {
-        self.tag.as_ref()
+    pub(super) fn bound_tag(&self) -> Option<&str> {
+        self.subscriber.as_ref().and_then(|subscriber| subscriber.local_tag())
     }
 
     /// The place of the budget that it holds.
@@ -340,7 +380,7 @@ impl ContactWatches {
 
     /// The partner was reached again.
     pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
-        self.backoff.reachable(step.context);
+        self.passing.backoff.reachable(step.context);
     }
 
     fn is_live(&self) -> bool {
@@ -359,8 +399,8 @@ impl ContactWatches {
     fn begin_anew(&mut self, step: &mut Step<'_, '_>) {
         self.rest = Rest::No;
         self.retry.succeeded();
-        let owed = std::mem::take(&mut self.owes).farewell;
-        if self.farewell_until.take().is_some() || owed {
+        let owed = std::mem::take(&mut self.passing.owes).farewell;
+        if self.passing.farewell_until.take().is_some() || owed {
             // He was told that he sees no more, and it may be lost. `unsubscribed` would refuse what he asks for now; that
             // he sees nobody he can be told.
             step.unavailable();
@@ -427,7 +467,7 @@ impl ContactWatches {
         if idle && std::mem::take(&mut self.place) {
             step.context.budget.give_back(step.context.key, Place::Subscription);
         }
-        let record = self.subscriber.as_ref().and_then(|subscriber| subscriber.record());
+        let record = self.subscriber.as_ref().and_then(|subscriber| subscriber.lasting());
         let record = record.map(|(dialog, expires)| Stored::new(dialog, expires));
         if !Stored::still_serves(self.stored, record) {
             self.stored = record;

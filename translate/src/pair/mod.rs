@@ -17,6 +17,7 @@ mod reported;
 pub mod roster;
 mod salvage;
 mod saved;
+mod seldom;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -65,14 +66,21 @@ impl Default for PairConfig {
 #[derive(Debug)]
 pub struct Pair<M = Element> {
     consent: Consent,
+    serial: u64,
+    saved: Saved,
+    /// `None`: nothing is on its way to the SIP user. It stays for a while once there was something.
+    talk: Option<Box<Talk<M>>>,
+    presence: Option<Box<Presence>>,
+}
+
+/// Messages and notices for the SIP user.
+#[derive(Debug)]
+struct Talk<M> {
     waiting: VecDeque<Waiting<M>>,
     notices: Notices,
     /// Late errors that the SIP user was told of.
     reported: Reported,
     pending: Option<Pending<M>>,
-    serial: u64,
-    saved: Saved,
-    presence: Option<Box<Presence>>,
 }
 
 /// A message of the contact that waits for its turn.
@@ -129,16 +137,28 @@ pub enum NextForSip {
 
 impl<M> Default for Pair<M> {
     fn default() -> Self {
+        Self { consent: Consent::default(), serial: 0, saved: Saved::default(), talk: None, presence: None }
+    }
+}
+
+impl<M> Default for Talk<M> {
+    fn default() -> Self {
         Self {
-            consent: Consent::default(),
             waiting: VecDeque::new(),
             notices: Notices::default(),
             reported: Reported::default(),
             pending: None,
-            serial: 0,
-            saved: Saved::default(),
-            presence: None,
         }
+    }
+}
+
+impl<M> Talk<M> {
+    /// Nothing would be lost with it.
+    fn is_nothing(&self, now: Moment) -> bool {
+        self.pending.is_none()
+            && self.waiting.is_empty()
+            && self.notices.is_empty()
+            && self.reported.needed_for(now).is_none()
     }
 }
 
@@ -168,48 +188,44 @@ impl<M> Pair<M> {
         config: &PairConfig,
         now: Moment,
     ) -> Result<(), Box<M>> {
-        if self.waiting.len() >= config.queue {
+        let talk = self.talk.get_or_insert_default();
+        if talk.waiting.len() >= config.queue {
             return Err(Box::new(stanza));
         }
-        self.waiting.push_back(Waiting { stanza, arrival: now.instant });
+        talk.waiting.push_back(Waiting { stanza, arrival: now.instant });
         Ok(())
     }
 
     /// The SIP user is to be told that something he sent did not arrive, or may not have arrived.
     pub fn notify(&mut self, notice: Notice) {
-        self.notices.add(notice);
+        self.talk.get_or_insert_default().notices.add(notice);
     }
 
     /// The partner reports that the message which the SIP user sent under `id` came to nothing. Only the first
     /// report of a message becomes a notice; `false` says that this is a further one.
     pub fn late_error(&mut self, id: &StanzaId, cause: Cause) -> bool {
-        let first = self.reported.first(id);
+        let talk = self.talk.get_or_insert_default();
+        let first = talk.reported.first(id);
         if first {
-            self.notices.add(Notice::new(cause, id.sent));
+            talk.notices.add(Notice::new(cause, id.sent));
         }
         first
     }
 
     /// What leaves next. Notices go first: they speak of what happened before.
     pub fn next_for_sip(&self) -> NextForSip {
-        if self.pending.is_some() {
-            NextForSip::Nothing
-        } else if !self.notices.is_empty() {
-            NextForSip::Notice
-        } else if self.waiting.is_empty() {
-            NextForSip::Nothing
-        } else {
-            NextForSip::Message
+        match &self.talk {
+            Some(talk) if talk.pending.is_none() && !talk.notices.is_empty() => NextForSip::Notice,
+            Some(talk) if talk.pending.is_none() && !talk.waiting.is_empty() => NextForSip::Message,
+            _ => NextForSip::Nothing,
         }
     }
 
     /// Lets the next message leave under `permit`. It is pending until [`Pair::settled`] names its serial.
     pub fn release(&mut self, _permit: Permit) -> Option<(u64, &M)> {
-        if self.pending.is_some() {
-            return None;
-        }
-        let waiting = self.waiting.pop_front()?;
-        match self.pend(ToSip::Message(waiting.stanza)) {
+        let talk = self.talk.as_mut().filter(|talk| talk.pending.is_none())?;
+        let waiting = talk.waiting.pop_front()?;
+        match talk.pend(&mut self.serial, ToSip::Message(waiting.stanza)) {
             (serial, ToSip::Message(stanza)) => Some((serial, stanza)),
             (_, ToSip::Notice(_)) => None,
         }
@@ -217,16 +233,14 @@ impl<M> Pair<M> {
 
     /// Takes out the next message, which may not leave.
     pub fn refuse(&mut self) -> Option<M> {
-        self.waiting.pop_front().map(|waiting| waiting.stanza)
+        self.talk.as_mut()?.waiting.pop_front().map(|waiting| waiting.stanza)
     }
 
     /// Lets the next notice leave. It is pending until [`Pair::settled`] names its serial.
     pub fn release_notice(&mut self) -> Option<(u64, &Notice)> {
-        if self.pending.is_some() {
-            return None;
-        }
-        let notice = self.notices.take()?;
-        match self.pend(ToSip::Notice(notice)) {
+        let talk = self.talk.as_mut().filter(|talk| talk.pending.is_none())?;
+        let notice = talk.notices.take()?;
+        match talk.pend(&mut self.serial, ToSip::Notice(notice)) {
             (serial, ToSip::Notice(notice)) => Some((serial, notice)),
             (_, ToSip::Message(_)) => None,
         }
@@ -234,27 +248,33 @@ impl<M> Pair<M> {
 
     /// The SIP side answered, or failed to: what was pending comes back so that its sender can be told.
     pub fn settled(&mut self, serial: u64) -> Option<ToSip<M>> {
-        self.pending.take_if(|pending| pending.serial == serial).map(|pending| pending.item)
+        let talk = self.talk.as_mut()?;
+        talk.pending.take_if(|pending| pending.serial == serial).map(|pending| pending.item)
     }
 
     /// Takes out the messages that have waited for longer than the hold time.
     pub fn expired(&mut self, config: &PairConfig, now: Moment) -> Vec<M> {
         let mut expired = Vec::new();
-        while self.waiting.front().is_some_and(|waiting| waiting.arrival + config.hold <= now.instant) {
-            expired.extend(self.refuse());
+        let Some(talk) = &mut self.talk else { return expired };
+        while let Some(waiting) =
+            talk.waiting.pop_front_if(|waiting| waiting.arrival + config.hold <= now.instant)
+        {
+            expired.push(waiting.stanza);
         }
         expired
     }
 
     /// When [`Pair::handle_timeout`], [`Pair::expired`] or [`Pair::is_idle`] is worth calling again.
     pub fn deadline(&self, config: &PairConfig, now: Moment) -> Option<Instant> {
-        let hold = self.waiting.front().map(|waiting| waiting.arrival + config.hold);
+        let talk = self.talk.as_ref();
+        let hold = talk.and_then(|talk| talk.waiting.front()).map(|waiting| waiting.arrival + config.hold);
         let messages = hold.or_else(|| {
             let replies = self.consent.sip_user_wrote.map(|wrote| {
                 let left = wrote.saturating_add(REPLY_WINDOW.as_secs()).saturating_sub(now.unix());
                 Duration::from_secs(left.min(REPLY_WINDOW.as_secs()))
             });
-            let left = replies.max(self.reported.needed_for(now)).filter(|left| !left.is_zero());
+            let reported = talk.and_then(|talk| talk.reported.needed_for(now));
+            let left = replies.max(reported).filter(|left| !left.is_zero());
             left.map(|left| now.instant + left)
         });
         let presence = self.presence.as_ref().and_then(|presence| presence.deadline());
@@ -263,10 +283,7 @@ impl<M> Pair<M> {
 
     /// Nothing would be lost with this pair, and nothing of it is stored.
     pub fn is_idle(&self, now: Moment) -> bool {
-        self.pending.is_none()
-            && self.waiting.is_empty()
-            && self.notices.is_empty()
-            && self.reported.needed_for(now).is_none()
+        self.talk.as_ref().is_none_or(|talk| talk.is_nothing(now))
             && !self.consent.replies_open(now.unix())
             && self.saved.is_nothing()
             && self.presence.as_ref().is_none_or(|presence| presence.is_nothing(&self.consent))
@@ -274,23 +291,33 @@ impl<M> Pair<M> {
 
     /// Messages waiting for the SIP user, without the one pending.
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.talk.as_ref().map_or(0, |talk| talk.waiting.len())
     }
 
     /// What it still has to do for somebody: messages and notices, waiting or pending.
     pub fn owes(&self) -> usize {
-        let pending = usize::from(self.pending.is_some());
-        self.waiting.len() + pending + usize::from(!self.notices.is_empty())
+        self.talk.as_ref().map_or(0, |talk| {
+            let pending = usize::from(talk.pending.is_some());
+            talk.waiting.len() + pending + usize::from(!talk.notices.is_empty())
+        })
     }
 
     /// Takes out all messages that wait, because they will not leave any more.
     pub fn give_up(&mut self) -> Vec<M> {
-        self.waiting.drain(..).map(|waiting| waiting.stanza).collect()
+        let waiting = self.talk.iter_mut().flat_map(|talk| talk.waiting.drain(..));
+        waiting.map(|waiting| waiting.stanza).collect()
     }
 
-    fn pend(&mut self, item: ToSip<M>) -> (u64, &ToSip<M>) {
-        self.serial += 1;
-        let pending = self.pending.insert(Pending { serial: self.serial, item });
+    /// Gives back the room of what is over.
+    fn tidy(&mut self, now: Moment) {
+        self.talk.take_if(|talk| talk.is_nothing(now));
+    }
+}
+
+impl<M> Talk<M> {
+    fn pend(&mut self, serial: &mut u64, item: ToSip<M>) -> (u64, &ToSip<M>) {
+        *serial += 1;
+        let pending = self.pending.insert(Pending { serial: *serial, item });
         (pending.serial, &pending.item)
     }
 }

@@ -49,8 +49,9 @@ pub struct Arrived<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     pub(super) roster: Roster,
-    pub(super) contact: ContactWatches,
-    pub(super) user: UserWatches,
+    /// `None`: there is nothing to be remembered of that half. Most pairs have one.
+    pub(super) contact: Option<Box<ContactWatches>>,
+    pub(super) user: Option<Box<UserWatches>>,
     pub(super) orders: Orders,
     /// When consent lapses, or a kept request has waited for long enough.
     lapse_at: Option<Instant>,
@@ -171,7 +172,10 @@ impl<M> Pair<M> {
 
     /// Something was lost, and waits for its time to be sent again.
     pub fn waits_for_partner(&self) -> bool {
-        self.presence.as_ref().is_some_and(|presence| presence.contact.waits() || presence.user.waits())
+        self.presence.as_ref().is_some_and(|presence| {
+            presence.contact.as_ref().is_some_and(|contact| contact.waits())
+                || presence.user.as_ref().is_some_and(|user| user.waits())
+        })
     }
 
     /// The policy is another one. Everything that it forbids from now on ends.
@@ -247,6 +251,7 @@ impl<M> Pair<M> {
 
     /// Fires what is due; harmless when nothing is.
     pub fn handle_timeout(&mut self, context: &mut Context<'_>) {
+        self.tidy(context.now);
         if self.consent.sip_user_wrote.is_some() && !self.consent.replies_open(context.now.unix()) {
             self.consent.sip_user_wrote = None;
             if !self.saved.is_nothing() {
@@ -305,8 +310,8 @@ impl<M> Pair<M> {
         if let Some(presence) = &self.presence {
             (record.to, record.from) = (presence.roster.to, presence.roster.from);
             record.from_since = presence.roster.from_since;
-            presence.contact.record(&mut record, now);
-            presence.user.record(&mut record, now);
+            presence.contact.iter().for_each(|contact| contact.record(&mut record, now));
+            presence.user.iter().for_each(|user| user.record(&mut record, now));
         }
         record
     }
@@ -339,22 +344,31 @@ impl<M> Pair<M> {
     ) {
         let Self { consent, saved, presence, .. } = self;
         let Presence { roster, contact, user, orders, lapse_at } = &mut **presence.get_or_insert_default();
-        let contact_sees_user = contact.is_shown();
+        // A half of which nothing is to be remembered is made for the step. It stands in its place, so that a step that
+        // fails leaves behind what it has taken.
+        let (contact_half, user_half) = (contact.get_or_insert_default(), user.get_or_insert_default());
+        let contact_sees_user = contact_half.is_shown();
         let mut step =
             Step { consent, roster, saved, orders, context, contact_sees_user, contact_is_seen: false };
-        work(contact, user, &mut step);
-        contact.pump(None, &mut step);
-        user.pump(&mut step);
+        work(contact_half, user_half, &mut step);
+        contact_half.pump(None, &mut step);
+        user_half.pump(&mut step);
+        contact_half.tidy();
+        user_half.tidy();
         let lifetime = step.context.snapshot.consent_lifetime().as_secs();
         let lapses = step.consent.added.map(|added| added.last_subscribe.saturating_add(lifetime));
-        let next = lapses.into_iter().chain(contact.kept_until(&step)).min();
+        let next = lapses.into_iter().chain(contact_half.kept_until(&step)).min();
         *lapse_at = next.map(|unix| instant_at(unix, step.context.now));
+        contact.take_if(|contact| contact.is_nothing());
+        user.take_if(|user| user.is_nothing());
     }
 }
 
 impl Presence {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.contact.deadline(), self.user.deadline(), self.lapse_at].into_iter().flatten().min()
+        let contact = self.contact.as_ref().and_then(|contact| contact.deadline());
+        let user = self.user.as_ref().and_then(|user| user.deadline());
+        [contact, user, self.lapse_at].into_iter().flatten().min()
     }
 
     /// Nothing would be lost with it.
@@ -362,8 +376,8 @@ impl Presence {
         (self.roster.to, self.roster.from, self.roster.from_since) == (To::No, From::No, 0)
             && consent.added.is_none()
             && self.orders.is_empty()
-            && self.contact.is_idle()
-            && self.user.is_idle()
+            && self.contact.as_ref().is_none_or(|contact| contact.is_idle())
+            && self.user.as_ref().is_none_or(|user| user.is_idle())
     }
 }
 
@@ -384,13 +398,14 @@ mod tests {
 
     use super::*;
 
-    /// With the short texts that stand inside (tags, Call-IDs), without the long ones and the contents of resources.
+    /// Without texts and what is known of resources. A step beyond these numbers costs every pair there is.
     #[test]
     fn a_pair_is_small_and_one_without_presence_is_smaller() {
-        let pair = size_of::<Pair>();
-        assert!(pair <= 456, "{pair}");
-        let (presence, subscriber) = (size_of::<Presence>(), size_of::<Subscriber>());
-        assert!(presence + subscriber <= 1024, "{presence} {subscriber}");
-        assert!(presence + UserWatches::WATCHER <= 1096, "{presence} {}", UserWatches::WATCHER);
+        assert!(size_of::<Pair>() <= 112, "{}", size_of::<Pair>());
+        let both = size_of::<Pair>() + size_of::<Presence>();
+        let contact = size_of::<ContactWatches>() + size_of::<Subscriber>();
+        let user = size_of::<UserWatches>() + UserWatches::WATCHER;
+        assert!(both + contact <= 480, "the contact watches: {both} + {contact}");
+        assert!(both + user <= 576, "the user watches: {both} + {user}");
     }
 }

@@ -4,7 +4,7 @@ use compact_str::CompactString;
 
 use super::output::{Asked, Output};
 use super::presence::Presence;
-use super::{Context, From, Pair, PairRecord, Place, ToSip};
+use super::{Context, From, Pair, PairRecord, Place, Talk, ToSip};
 use crate::Moment;
 
 /// What a pair held that can be held no longer.
@@ -39,16 +39,20 @@ impl<M> Pair<M> {
         let record = Box::new(self.record(now));
         let presence = self.presence.take().map(|presence| Box::new(presence.rescue(record)));
         let (consent, serial) = (self.consent, self.serial);
-        let (reported, saved) = (std::mem::take(&mut self.reported), std::mem::take(&mut self.saved));
-        let old = std::mem::replace(self, Self { consent, serial, reported, saved, ..Self::default() });
-        let mut notices = old.notices.count();
-        let mut messages = Vec::with_capacity(old.waiting.len() + 1);
-        match old.pending.map(|pending| pending.item) {
-            Some(ToSip::Message(message)) => messages.push(message),
-            Some(ToSip::Notice(notice)) => notices += u64::from(notice.count),
-            None => {}
+        let (saved, talk) = (std::mem::take(&mut self.saved), self.talk.take());
+        *self = Self { consent, serial, saved, ..Self::default() };
+        let (mut messages, mut notices) = (Vec::new(), 0);
+        if let Some(talk) = talk {
+            let Talk { waiting, notices: told, reported, pending } = *talk;
+            notices = told.count();
+            match pending.map(|pending| pending.item) {
+                Some(ToSip::Message(message)) => messages.push(message),
+                Some(ToSip::Notice(notice)) => notices += u64::from(notice.count),
+                None => {}
+            }
+            messages.extend(waiting.into_iter().map(|waiting| waiting.stanza));
+            self.talk = Some(Box::new(Talk { reported, ..Talk::default() }));
         }
-        messages.extend(old.waiting.into_iter().map(|waiting| waiting.stanza));
         Salvage { messages, notices, presence }
     }
 
@@ -65,10 +69,12 @@ impl<M> Pair<M> {
 
 impl Presence {
     fn rescue(self, record: Box<PairRecord>) -> Rescued {
-        let tags = self.contact.bound_tag().into_iter().chain(self.user.bound_tags());
-        let mut tags: Vec<_> = tags.cloned().collect();
+        let contact = self.contact.as_deref();
+        let user = self.user.iter().flat_map(|user| user.bound_tags());
+        let tags = contact.and_then(|contact| contact.bound_tag()).into_iter().chain(user);
+        let mut tags: Vec<_> = tags.map(CompactString::from).collect();
         let kept = (self.roster.from == From::Kept).then_some(Place::KeptRequest);
-        let places = self.contact.held_place().into_iter().chain(kept).collect();
+        let places = contact.and_then(|contact| contact.held_place()).into_iter().chain(kept).collect();
         let mut asked = Vec::new();
         for (_, output) in self.orders {
             match output {

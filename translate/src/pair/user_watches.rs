@@ -6,6 +6,7 @@ mod contact;
 mod endpoints;
 mod restart;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
@@ -13,6 +14,7 @@ use nuncio_sip::event::{Notifier, NotifierEnd, Terminate, TerminateReason};
 
 use super::backoff::Backoff;
 use super::output::{Attempt, Ended, Fact};
+use super::seldom::{Nothing, Seldom};
 use super::step::Step;
 use super::{NotifierRecord, To};
 use crate::judge::{Permit, Refusal};
@@ -53,6 +55,12 @@ pub(super) struct UserWatches {
     probe_at: Option<Instant>,
     /// So many times he was asked for it without being heard.
     tries: u32,
+    passing: Seldom<Passing>,
+}
+
+/// What lasts only for a while.
+#[derive(Debug, Default, PartialEq)]
+struct Passing {
     /// Who is silent until then is unknown.
     answer_until: Option<Instant>,
     /// Until then one `unsubscribed` may answer a probe that was sent before the contact was asked for consent.
@@ -65,6 +73,17 @@ pub(super) struct UserWatches {
     owes: Owes,
 }
 
+impl Nothing for Passing {
+    const NOTHING: &'static Self = &Self {
+        answer_until: None,
+        stray_until: None,
+        show_at: None,
+        polled_until: None,
+        backoff: Backoff::NONE,
+        owes: Owes { ask: false, unavailable: false },
+    };
+}
+
 /// The dialogs that a stop ends.
 #[derive(Debug)]
 struct Leaving {
@@ -75,7 +94,7 @@ struct Leaving {
 #[derive(Debug)]
 struct Watcher {
     notifier: Notifier,
-    endpoint: CompactString,
+    endpoint: Box<str>,
     front_end: CompactString,
     media: &'static str,
     /// It only wanted to know once.
@@ -87,12 +106,13 @@ struct Watcher {
 #[derive(Debug)]
 struct Asked {
     what: Subscription,
-    id: CompactString,
+    /// Fingerprint of its id.
+    id: u64,
     at: Instant,
 }
 
 /// What was lost on its way to the contact.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Owes {
     ask: bool,
     unavailable: bool,
@@ -133,10 +153,10 @@ impl UserWatches {
         [
             notifiers,
             self.probe_at,
-            self.answer_until,
-            self.show_at,
-            self.polled_until,
-            self.backoff.deadline(),
+            self.passing.answer_until,
+            self.passing.show_at,
+            self.passing.polled_until,
+            self.passing.backoff.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -149,19 +169,19 @@ impl UserWatches {
         for watcher in &mut self.watchers {
             watcher.notifier.handle_timeout(&mut step.event());
         }
-        if self.show_at.take_if(due).is_some() {
+        if self.passing.show_at.take_if(due).is_some() {
             self.changed(step);
         }
-        if self.answer_until.take_if(due).is_some() {
+        if self.passing.answer_until.take_if(due).is_some() {
             self.not_answered(step);
         }
-        if self.polled_until.take_if(due).is_some() && step.roster.to != To::Yes {
+        if self.passing.polled_until.take_if(due).is_some() && step.roster.to != To::Yes {
             self.forget_state();
         }
         if self.probe_at.take_if(due).is_some() {
             self.probe_now(step);
         }
-        if self.backoff.is_due(now) {
+        if self.passing.backoff.is_due(now) {
             self.send_again(step);
         }
     }
@@ -176,24 +196,45 @@ impl UserWatches {
         self.watchers.iter().any(|watcher| !watcher.notifier.has_ended())
     }
 
+    /// There is nothing to be remembered.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.watchers.is_empty()
+            && self.leaving.is_none()
+            && self.state.resources.is_empty()
+            && !self.known
+            && self.stamp == 0
+            && self.asked.is_none()
+            && !self.ask_again
+            && self.probe_at.is_none()
+            && self.tries == 0
+            && self.passing.is_nothing()
+    }
+
+    /// Gives back room that is not needed any more.
+    pub(super) fn tidy(&mut self) {
+        self.passing.tidy();
+    }
+
     /// Nothing of this half would be lost.
     pub(super) fn is_idle(&self) -> bool {
-        self.watchers.is_empty() && self.polled_until.is_none() && self.backoff.deadline().is_none()
+        self.watchers.is_empty()
+            && self.passing.polled_until.is_none()
+            && self.passing.backoff.deadline().is_none()
     }
 
     /// Something was lost, and waits for its time to be sent again.
     pub(super) fn waits(&self) -> bool {
-        self.backoff.deadline().is_some()
+        self.passing.backoff.deadline().is_some()
     }
 
     /// The tags that its endpoints are bound to.
-    pub(super) fn bound_tags(&self) -> impl Iterator<Item = &CompactString> {
+    pub(super) fn bound_tags(&self) -> impl Iterator<Item = &str> {
         self.watchers.iter().map(|watcher| watcher.notifier.local_tag())
     }
 
     /// The partner was reached again.
     pub(super) fn reachable(&mut self, step: &mut Step<'_, '_>) {
-        self.backoff.reachable(step.context);
+        self.passing.backoff.reachable(step.context);
     }
 
     /// Ends every subscription.
@@ -206,16 +247,23 @@ impl UserWatches {
         for watcher in &mut self.watchers {
             watcher.notifier.terminate(Terminate { reason, retry_after }, &mut step.event());
         }
-        (self.probe_at, self.answer_until, self.show_at) = (None, None, None);
+        self.wait_for_nothing();
         self.ask_again = false;
     }
 
     /// The last endpoint is gone: so is, as far as anybody knows, the SIP user (PR-35, PR-40). Not `unsubscribe`: what the
     /// contact agreed to lasts. While the other half shows him as available he is: its front end knows better.
     fn says_goodbye(&mut self, step: &mut Step<'_, '_>) {
-        self.owes.unavailable = false;
+        self.passing.owes.unavailable = false;
         if step.roster.to != To::No && !step.contact_sees_user && step.context.partner_is_open() {
             step.unavailable();
+        }
+    }
+
+    fn wait_for_nothing(&mut self) {
+        self.probe_at = None;
+        if let Some(passing) = self.passing.existing() {
+            (passing.answer_until, passing.show_at) = (None, None);
         }
     }
 
@@ -243,7 +291,7 @@ impl UserWatches {
             NotifierEnd::Fetched | NotifierEnd::Terminated => false,
         };
         if gone && last {
-            (self.probe_at, self.answer_until, self.show_at) = (None, None, None);
+            self.wait_for_nothing();
             self.says_goodbye(step);
         }
     }
@@ -255,18 +303,18 @@ impl UserWatches {
         let stored = what == Subscription::Subscribe;
         if stored {
             // `unsubscribed` may be on its way that answers the probe and not this.
-            self.stray_until = self.answer_until.take();
+            self.passing.stray_until = self.passing.answer_until.take();
         }
         step.cross(permit, what, &id, stored);
         self.probe_at = None;
         if what == Subscription::Probe {
             if self.tries == 0 {
-                self.answer_until = Some(at + step.context.config.answer);
+                self.passing.answer_until = Some(at + step.context.config.answer);
             }
             self.probe_at = self.is_watched().then(|| at + self.ask_again_after(step));
             self.tries = self.tries.saturating_add(1);
         }
-        self.asked = Some(Asked { what, id, at });
+        self.asked = Some(Asked { what, id: print(&id), at });
     }
 
     /// His answer may be lost where nobody notices: his server does not try to reach ours for a while after it failed to,
@@ -293,4 +341,10 @@ impl UserWatches {
         self.forget_state();
         self.changed(step);
     }
+}
+
+fn print(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }

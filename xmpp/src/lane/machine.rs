@@ -3,37 +3,40 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::acknowledged::Managed;
 use super::{
-    Backoff, Envelope, Failure, FailureKind, LaneConfig, LaneCounters, Outgoing, Output, PushError,
-    PushRefusal, WriteHooks,
+    Backoff, Envelope, Failure, FailureKind, LaneConfig, LaneCounters, Offer, Output, PushError, PushRefusal,
 };
 
 /// A stream that lived this long, or on which something was proved processed, was a working one: when
 /// it ends, the next attempt is made at once instead of after a back-off.
 const WORKING_STREAM: Duration = Duration::from_secs(10);
 
-/// Octets of a short message: only for guessing how many make a batch.
-const TYPICAL_STANZA: usize = 256;
-
 /// The ordered way from one local domain to one remote domain.
 #[derive(Debug)]
 pub struct Lane<E: Envelope> {
-    config: LaneConfig,
-    state: State,
-    backoff: Backoff,
-    last_failure: Option<Failure>,
-    draining: bool,
+    pub(super) config: LaneConfig,
+    pub(super) state: State,
+    pub(super) backoff: Backoff,
+    pub(super) last_failure: Option<Failure>,
+    pub(super) draining: bool,
 
-    queue: VecDeque<Entry<E>>,
-    queued_tracked: usize,
-    queued_bytes: usize,
+    pub(super) queue: VecDeque<Entry<E>>,
+    pub(super) queued_tracked: usize,
+    pub(super) queued_bytes: usize,
     /// The batch handed out by [`Lane::take`], until [`Lane::written`].
-    writing: Option<Batch<E>>,
-    unconfirmed: VecDeque<Unconfirmed<E::Receipt>>,
-    ping: Option<Ping>,
+    pub(super) writing: Option<Batch<E>>,
+    pub(super) unconfirmed: VecDeque<Unconfirmed<E::Receipt>>,
+    pub(super) ping: Option<Ping>,
+    /// A ping, or a request for an acknowledgement, is wanted whether anything waits for it or not.
+    pub(super) probe: bool,
+    /// Stream management, where the peer speaks it.
+    pub(super) managed: Managed<E>,
+    /// Octets of the largest stanza the peer takes, as it said last.
+    pub(super) max_bytes: Option<usize>,
     /// Sequence number of the last tracked stanza handed to a connection.
     sequence: u64,
-    pings: u64,
+    pub(super) pings: u64,
 
     /// Replies reserved but not yet pushed.
     reserved: usize,
@@ -41,12 +44,12 @@ pub struct Lane<E: Envelope> {
     replies: usize,
     reply_waiters: bool,
 
-    outputs: VecDeque<Output<E>>,
-    counters: LaneCounters,
+    pub(super) outputs: VecDeque<Output<E>>,
+    pub(super) counters: LaneCounters,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// No connection and none wanted.
     Idle,
     /// [`Output::Connect`] was given; the driver is at it.
@@ -58,32 +61,34 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Entry<E> {
-    bytes: Vec<u8>,
+pub(super) struct Entry<E> {
+    pub(super) bytes: Vec<u8>,
     /// `None`: a reply, which nobody waits for.
-    envelope: Option<E>,
-    arrival: Instant,
+    pub(super) envelope: Option<E>,
+    pub(super) arrival: Instant,
 }
 
 #[derive(Debug)]
-struct Batch<E> {
-    tracked: VecDeque<(E, Instant)>,
-    replies: usize,
+pub(super) struct Batch<E> {
+    pub(super) tracked: VecDeque<(E, Instant)>,
+    pub(super) replies: usize,
     /// The ping at the end of the batch, which covers everything before it.
-    ping: Option<u64>,
+    pub(super) ping: Option<u64>,
     /// The answer to that ping came before the write was over.
-    answered: bool,
-    since: Instant,
+    pub(super) answered: bool,
+    /// What becomes of its stanzas, stream management knows.
+    pub(super) managed: bool,
+    pub(super) since: Instant,
 }
 
 #[derive(Debug)]
-struct Unconfirmed<R> {
+pub(super) struct Unconfirmed<R> {
     sequence: u64,
     receipt: R,
 }
 
 #[derive(Debug)]
-struct Ping {
+pub(super) struct Ping {
     id: u64,
     covers: u64,
     deadline: Instant,
@@ -104,6 +109,9 @@ impl<E: Envelope> Lane<E> {
             writing: None,
             unconfirmed: VecDeque::new(),
             ping: None,
+            probe: false,
+            managed: Managed::new(),
+            max_bytes: None,
             sequence: 0,
             pings: 0,
             reserved: 0,
@@ -116,12 +124,12 @@ impl<E: Envelope> Lane<E> {
 
     // --- traffic in -----------------------------------------------------------------------------
 
-    /// Queues a stanza whose sender waits for the outcome; it is reported by exactly one of
-    /// [`Output::Written`], [`Output::Expired`], [`Output::Refused`] and [`Output::InFlight`].
+    /// Queues a stanza whose sender waits for the outcome; it is reported by exactly one of [`Output::Written`],
+    /// [`Output::Expired`], [`Output::Refused`], [`Output::TooLarge`] and [`Output::InFlight`].
     ///
     /// # Errors
-    /// The lane is full, out of reach for longer than the hold time, or shutting down; the envelope
-    /// comes back and nothing was queued.
+    /// The lane is full, out of reach for longer than the hold time, or shutting down, or the stanza too large for the
+    /// partner; the envelope comes back and nothing was queued.
     pub fn push(&mut self, bytes: Vec<u8>, envelope: E, now: Instant) -> Result<(), PushError<E>> {
         if let Some(reason) = self.refusal(bytes.len(), now) {
             return Err(PushError { envelope, reason });
@@ -165,8 +173,10 @@ impl<E: Envelope> Lane<E> {
     // --- connection -----------------------------------------------------------------------------
 
     /// The stream is established and may carry stanzas.
-    pub fn opened(&mut self, now: Instant) {
+    pub fn opened(&mut self, offer: Offer, now: Instant) {
         self.state = State::Open { since: now, proved: false };
+        self.max_bytes = offer.max_bytes;
+        self.open_managed(offer.management);
         self.drained_if_written();
     }
 
@@ -179,7 +189,9 @@ impl<E: Envelope> Lane<E> {
     /// The stream ended, whoever ended it.
     pub fn closed(&mut self, failure: Option<Failure>, random: u64, now: Instant) {
         self.fail_batch(failure.as_ref());
+        self.lose_managed(failure.as_ref());
         self.ping = None;
+        self.probe = false;
         self.outputs.extend(self.unconfirmed.drain(..).map(|entry| Output::MayBeLost(entry.receipt)));
 
         let worked = match self.state {
@@ -194,7 +206,7 @@ impl<E: Envelope> Lane<E> {
             self.state = State::Idle;
             if self.draining {
                 self.give_up_queue();
-            } else if !self.queue.is_empty() {
+            } else if self.wants_stream() {
                 self.connect_if_idle();
             }
         } else {
@@ -216,7 +228,7 @@ impl<E: Envelope> Lane<E> {
         self.backoff.reset();
         if matches!(self.state, State::BackOff { .. }) {
             self.state = State::Idle;
-            if !self.queue.is_empty() {
+            if self.wants_stream() {
                 self.connect_if_idle();
             }
         }
@@ -233,54 +245,7 @@ impl<E: Envelope> Lane<E> {
         self.drained_if_written();
     }
 
-    // --- writing --------------------------------------------------------------------------------
-
-    /// Whether [`Lane::take`] would hand out something.
-    pub fn wants_write(&self) -> bool {
-        self.may_write() && (self.has_writable() || self.wants_ping(0))
-    }
-
-    /// Appends queued stanzas to `out`, whole and in order, until about `budget` bytes. One batch is
-    /// out at a time: the next one comes after [`Lane::written`] or [`Lane::closed`].
-    pub fn take(&mut self, budget: usize, out: &mut Vec<u8>, hooks: &mut dyn WriteHooks<E>, now: Instant) {
-        if !self.wants_write() {
-            return;
-        }
-        let start = out.len();
-        out.reserve(self.queued_bytes.min(budget));
-        let tracked = VecDeque::with_capacity(self.queued_tracked.min(budget / TYPICAL_STANZA));
-        let mut batch = Batch { tracked, replies: 0, ping: None, answered: false, since: now };
-        while out.len() - start < budget {
-            let room = self.unconfirmed.len() + batch.tracked.len() < self.config.unconfirmed;
-            match self.queue.front() {
-                Some(entry) if room || entry.envelope.is_none() => {}
-                _ => break,
-            }
-            let Some(mut entry) = self.queue.pop_front() else { break };
-            self.queued_bytes = self.queued_bytes.saturating_sub(entry.bytes_if_tracked());
-            match entry.envelope {
-                None => batch.replies += 1,
-                Some(mut envelope) => {
-                    self.queued_tracked -= 1;
-                    let (bytes, arrival) = (&mut entry.bytes, entry.arrival);
-                    if !hooks.admit(Outgoing { envelope: &mut envelope, bytes, arrival }) {
-                        self.outputs.push_back(Output::Refused(envelope));
-                        continue;
-                    }
-                    batch.tracked.push_back((envelope, entry.arrival));
-                }
-            }
-            out.extend_from_slice(&entry.bytes);
-        }
-        if self.wants_ping(batch.tracked.len()) {
-            self.pings += 1;
-            batch.ping = Some(self.pings);
-            hooks.ping(self.pings, out);
-        }
-        if out.len() > start {
-            self.writing = Some(batch);
-        }
-    }
+    // --- proof ----------------------------------------------------------------------------------
 
     /// The batch handed out by [`Lane::take`] was written completely.
     pub fn written(&mut self, now: Instant) {
@@ -310,6 +275,7 @@ impl<E: Envelope> Lane<E> {
             return;
         }
         let Some(ping) = self.ping.take_if(|ping| ping.id == id) else { return };
+        self.counters.proofs += 1;
         self.counters.confirmed += self.forget_unconfirmed(ping.covers);
         if let State::Open { proved, .. } = &mut self.state {
             *proved = true;
@@ -327,11 +293,12 @@ impl<E: Envelope> Lane<E> {
     pub fn deadline(&self) -> Option<Instant> {
         let hold = self.config.hold;
         let connection = match self.state {
-            State::BackOff { until } if !self.queue.is_empty() => Some(until),
+            State::BackOff { until } if self.wants_stream() => Some(until),
             _ => None,
         };
         [
             connection,
+            self.managed.deadline(&self.config),
             self.queue.front().map(|entry| entry.arrival + hold),
             self.writing.as_ref().map(|batch| batch.since + self.config.stall),
             self.writing.as_ref().and_then(|b| b.tracked.front()).map(|(_, arrival)| *arrival + hold),
@@ -343,6 +310,7 @@ impl<E: Envelope> Lane<E> {
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.managed_timeout(now);
         self.expire_queue(now);
         self.expire_batch(now);
         if let Some(ping) = self.ping.take_if(|ping| ping.deadline <= now) {
@@ -350,7 +318,7 @@ impl<E: Envelope> Lane<E> {
         }
         if matches!(self.state, State::BackOff { until } if until <= now) {
             self.state = State::Idle;
-            if !self.queue.is_empty() {
+            if self.wants_stream() {
                 self.connect_if_idle();
             }
         }
@@ -377,7 +345,8 @@ impl<E: Envelope> Lane<E> {
 
     /// Nothing is queued, being written, or waiting for proof.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.writing.is_none() && self.unconfirmed.is_empty()
+        let settled = self.unconfirmed.is_empty() && self.managed.is_settled();
+        self.queue.is_empty() && self.writing.is_none() && settled
     }
 
     /// Stanzas and replies queued or being written: never above the configured bounds.
@@ -388,7 +357,7 @@ impl<E: Envelope> Lane<E> {
 
     /// Tracked stanzas written and not proved processed.
     pub fn unconfirmed(&self) -> usize {
-        self.unconfirmed.len()
+        self.unconfirmed.len() + self.managed.unacked()
     }
 
     pub fn counters(&self) -> LaneCounters {
@@ -405,6 +374,9 @@ impl<E: Envelope> Lane<E> {
     fn refusal(&self, size: usize, now: Instant) -> Option<PushRefusal> {
         if self.draining {
             return Some(PushRefusal::ShuttingDown);
+        }
+        if let Some(limit) = self.max_bytes.filter(|limit| size > *limit) {
+            return Some(PushRefusal::TooLarge(limit));
         }
         if let (State::BackOff { until }, Some(failure)) = (&self.state, &self.last_failure)
             && until.saturating_duration_since(now) > self.config.hold
@@ -441,20 +413,12 @@ impl<E: Envelope> Lane<E> {
         while self.queue.front().is_some_and(|entry| entry.arrival + hold < until) {
             self.expire_front();
         }
+        self.expire_managed(until);
     }
 
-    fn may_write(&self) -> bool {
-        matches!(self.state, State::Open { .. }) && self.writing.is_none()
-    }
-
-    fn has_writable(&self) -> bool {
-        let room = self.unconfirmed.len() < self.config.unconfirmed;
-        self.queue.front().is_some_and(|entry| room || entry.envelope.is_none())
-    }
-
-    /// `written`: tracked stanzas in the batch at hand.
-    fn wants_ping(&self, written: usize) -> bool {
-        self.ping.is_none() && (written > 0 || !self.unconfirmed.is_empty())
+    /// Whether something waits for a stream.
+    fn wants_stream(&self) -> bool {
+        !self.queue.is_empty() || self.managed.wants_stream()
     }
 
     fn forget_unconfirmed(&mut self, covers: u64) -> u64 {
@@ -508,7 +472,9 @@ impl<E: Envelope> Lane<E> {
     fn fail_batch(&mut self, failure: Option<&Failure>) {
         let Some(batch) = self.writing.take() else { return };
         self.free_replies(batch.replies);
-        self.drop_replies_count(batch.replies);
+        if !batch.managed {
+            self.drop_replies_count(batch.replies);
+        }
         for (envelope, _) in batch.tracked {
             self.outputs.push_back(Output::InFlight { envelope, failure: failure.cloned() });
         }
@@ -516,17 +482,19 @@ impl<E: Envelope> Lane<E> {
 
     /// Draining without a connection: nothing will leave any more.
     fn give_up_queue(&mut self) {
-        if self.last_failure.is_none() && !self.queue.is_empty() {
+        if self.last_failure.is_none() && self.wants_stream() {
             self.last_failure = Some(Failure::new(FailureKind::Shutdown, "the gateway is stopping"));
         }
         while !self.queue.is_empty() {
             self.expire_front();
         }
+        self.give_up_again();
+        self.give_up_unacked(None);
         self.drained_if_written();
     }
 
-    fn drained_if_written(&mut self) {
-        let written = self.queue.is_empty() && self.writing.is_none();
+    pub(super) fn drained_if_written(&mut self) {
+        let written = self.queue.is_empty() && self.writing.is_none() && self.managed.is_settled();
         if self.draining && written && !matches!(self.state, State::Connecting) {
             self.outputs.push_back(Output::Drained);
         }
@@ -542,7 +510,7 @@ impl<E: Envelope> Lane<E> {
         self.offer_reply_room();
     }
 
-    fn free_replies(&mut self, count: usize) {
+    pub(super) fn free_replies(&mut self, count: usize) {
         self.replies = self.replies.saturating_sub(count);
         self.offer_reply_room();
     }
@@ -556,7 +524,7 @@ impl<E: Envelope> Lane<E> {
 }
 
 impl<E> Entry<E> {
-    fn bytes_if_tracked(&self) -> usize {
+    pub(super) fn bytes_if_tracked(&self) -> usize {
         if self.envelope.is_some() { self.bytes.len() } else { 0 }
     }
 }

@@ -14,13 +14,28 @@
 //!            └ Refused           (write cut off)      └ counted     no answer to the ping in time
 //! ```
 //!
-//! Proof of processing (RFC 6120 §10.1): a peer processes the stanzas of a stream in order, so any
+//! On a stream whose peer speaks stream management (XEP-0198) the acknowledgement is the proof, and the answer to the
+//! sender waits for it; a stream that is lost can be resumed:
+//!
+//! ```text
+//! push ──▶ queued ──take──▶ unacknowledged ──acknowledged──▶ Written
+//!            │ ▲                 │
+//!            │ └── resumed, not handled
+//!            ├ Expired           └ InFlight   waited too long, or lost without resumption
+//!            └ Refused
+//! ```
+//!
+//! Proof of processing without it (RFC 6120 §10.1): a peer processes the stanzas of a stream in order, so any
 //! answer to an XEP-0199 ping that was written after a stanza shows that the stanza was processed.
 
+mod acknowledged;
 mod backoff;
 mod machine;
 #[cfg(test)]
+mod managed_tests;
+#[cfg(test)]
 mod tests;
+mod write;
 
 use std::fmt;
 use std::sync::Arc;
@@ -52,7 +67,8 @@ pub struct LaneConfig {
     pub unconfirmed: usize,
     /// How long a stanza may wait before its sender is told that it was not delivered.
     pub hold: Duration,
-    /// How long an answer to a ping may take before what it covers is given up as unconfirmed.
+    /// How long an answer to a ping may take before what it covers is given up as unconfirmed, and how long an
+    /// acknowledgement may take before the stream is.
     pub ping_timeout: Duration,
     /// How long a write may make no progress before the connection is given up.
     pub stall: Duration,
@@ -113,6 +129,15 @@ pub enum FailureKind {
     Shutdown,
 }
 
+/// What the peer of a stream offers the lane.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// Stream management (XEP-0198).
+    pub management: bool,
+    /// Octets of the largest stanza it takes (XEP-0478), if it says so.
+    pub max_bytes: Option<usize>,
+}
+
 /// A stanza about to be written, offered to the caller for a last look.
 #[derive(Debug)]
 pub struct Outgoing<'a, E> {
@@ -121,6 +146,8 @@ pub struct Outgoing<'a, E> {
     pub bytes: &'a mut Vec<u8>,
     /// When the stanza entered the lane.
     pub arrival: Instant,
+    /// It left before, on a stream that was lost, and the peer says that it has not handled it.
+    pub again: bool,
 }
 
 /// The callers' part in a write: the last look at each stanza, and the ping that confirms them.
@@ -146,6 +173,8 @@ pub enum PushRefusal {
     Full,
     /// The partner is in back-off for longer than a stanza may be held.
     Unreachable(Failure),
+    /// The partner takes no stanza of more than so many octets (XEP-0478).
+    TooLarge(usize),
     /// The gateway is stopping.
     ShuttingDown,
 }
@@ -155,13 +184,17 @@ pub enum PushRefusal {
 pub enum Output<E: Envelope> {
     /// Open a connection and report [`Lane::opened`] or [`Lane::connect_failed`].
     Connect,
-    /// The write that carried the stanza is complete: its sender may be answered.
+    /// The write that carried the stanza is complete, or the peer has acknowledged it where it does that: its sender
+    /// may be answered.
     Written(E),
     /// The stanza was never handed to a connection within the hold time; it was surely not delivered.
     Expired { envelope: E, failure: Option<Failure> },
     /// [`WriteHooks::admit`] refused it when it was about to leave.
     Refused(E),
-    /// The stream ended, or stood still for the hold time, inside the write: it may or may not have arrived.
+    /// It is larger than the partner takes (XEP-0478), and was not sent.
+    TooLarge { envelope: E, limit: usize },
+    /// The stream ended, or stood still for the hold time, inside the write or before the acknowledgement: it may or may
+    /// not have arrived.
     InFlight { envelope: E, failure: Option<Failure> },
     /// It was written and its sender was answered, then the stream ended without proof of processing.
     MayBeLost(E::Receipt),
@@ -169,6 +202,8 @@ pub enum Output<E: Envelope> {
     ReplyRoom,
     /// The connection has not moved for too long: drop it and report [`Lane::closed`].
     Abort,
+    /// Nothing was acknowledged for too long: close the stream with `connection-timeout`, and report [`Lane::closed`].
+    Unresponsive,
     /// Draining: everything is written, the stream may be closed; without a stream, nothing is left.
     Drained,
 }
@@ -180,6 +215,10 @@ pub struct LaneCounters {
     pub confirmed: u64,
     /// Tracked stanzas given up because no ping answer came on a living stream.
     pub unconfirmed: u64,
-    /// Replies dropped because the partner could not be reached.
+    /// Replies dropped because the partner could not be reached, or takes none as large.
     pub replies_dropped: u64,
+    /// Messages and presence given to a connection, those sent again as well.
+    pub sent: u64,
+    /// Answers to pings, and acknowledgements: each shows that the partner lives.
+    pub proofs: u64,
 }

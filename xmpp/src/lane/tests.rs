@@ -1,7 +1,7 @@
 use super::*;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Id(u32);
+pub(super) struct Id(pub(super) u32);
 
 impl Envelope for Id {
     type Receipt = u32;
@@ -10,7 +10,7 @@ impl Envelope for Id {
     }
 }
 
-struct AdmitAll;
+pub(super) struct AdmitAll;
 impl<E> WriteHooks<E> for AdmitAll {
     fn admit(&mut self, _: Outgoing<'_, E>) -> bool {
         true
@@ -20,42 +20,43 @@ impl<E> WriteHooks<E> for AdmitAll {
     }
 }
 
-struct World {
-    lane: Lane<Id>,
-    now: Instant,
+pub(super) struct World {
+    pub(super) lane: Lane<Id>,
+    pub(super) now: Instant,
+    pub(super) offer: Offer,
 }
 
 impl World {
-    fn new(config: LaneConfig) -> Self {
-        Self { lane: Lane::new(config), now: Instant::now() }
+    pub(super) fn new(config: LaneConfig) -> Self {
+        Self { lane: Lane::new(config), now: Instant::now(), offer: Offer::default() }
     }
-    fn small() -> Self {
+    pub(super) fn small() -> Self {
         Self::new(LaneConfig { capacity: 3, reply_capacity: 2, unconfirmed: 4, ..LaneConfig::default() })
     }
-    fn push(&mut self, id: u32) -> Result<(), PushRefusal> {
+    pub(super) fn push(&mut self, id: u32) -> Result<(), PushRefusal> {
         let bytes = format!("<m{id}/>").into_bytes();
         self.lane.push(bytes, Id(id), self.now).map_err(|error| error.reason)
     }
-    fn open(&mut self) {
-        self.lane.opened(self.now);
+    pub(super) fn open(&mut self) {
+        self.lane.opened(self.offer, self.now);
     }
-    fn take(&mut self) -> String {
+    pub(super) fn take(&mut self) -> String {
         let mut out = Vec::new();
         self.lane.take(1 << 16, &mut out, &mut AdmitAll, self.now);
         String::from_utf8(out).unwrap()
     }
-    fn written(&mut self) {
+    pub(super) fn written(&mut self) {
         self.lane.written(self.now);
     }
-    fn after(&mut self, seconds: f64) {
+    pub(super) fn after(&mut self, seconds: f64) {
         self.now += Duration::from_secs_f64(seconds);
         self.lane.handle_timeout(self.now);
     }
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.lane.closed(Some(unreachable()), 512, self.now);
     }
     /// The outputs so far, in short words.
-    fn outputs(&mut self) -> Vec<String> {
+    pub(super) fn outputs(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.lane.poll())
             .map(|output| match output {
                 Output::Connect => "connect".into(),
@@ -66,13 +67,15 @@ impl World {
                 Output::MayBeLost(id) => format!("may be lost {id}"),
                 Output::ReplyRoom => "reply room".into(),
                 Output::Abort => "abort".into(),
+                Output::Unresponsive => "unresponsive".into(),
+                Output::TooLarge { envelope, limit } => format!("{} above {limit}", envelope.0),
                 Output::Drained => "drained".into(),
             })
             .collect()
     }
 }
 
-fn unreachable() -> Failure {
+pub(super) fn unreachable() -> Failure {
     Failure::new(FailureKind::Unreachable, "192.0.2.1:5269: connection refused")
 }
 

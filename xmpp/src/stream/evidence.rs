@@ -9,6 +9,7 @@ use super::sasl::SaslCondition;
 use crate::conditions::{StreamCondition, StreamError};
 use crate::dialback::{DialbackCondition, DialbackError};
 use crate::jid::{Domain, JidError};
+use crate::sm::Misuse;
 use crate::stanza::{AddressError, Attr};
 use crate::xml::ReadErrorKind;
 
@@ -314,6 +315,8 @@ pub enum Fault {
     StanzaTo(PeerText),
     /// A stanza from a domain that is not authenticated on this stream.
     StanzaFrom(PeerText),
+    /// It misused stream management.
+    Management(Misuse),
 }
 
 /// Why a peer was not let in.

@@ -4,6 +4,7 @@
 mod authentication;
 mod dialback;
 mod header;
+mod management;
 mod security;
 mod welcome;
 
@@ -22,6 +23,7 @@ use super::{Established, Method, Output};
 use crate::conditions::{StreamCondition, StreamError};
 use crate::dialback::Pair;
 use crate::jid::Domain;
+use crate::sm::Responder;
 use crate::stanza::classify;
 use crate::xml::{Element, StreamItem, ns};
 
@@ -61,6 +63,7 @@ pub struct Inbound {
     turned_down: Option<DialbackRefusal>,
     /// What this stream was authenticated for. One pair by SASL; dialback can add more.
     pairs: Vec<Pair>,
+    management: Responder,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +124,7 @@ impl Inbound {
             verifying: Vec::new(),
             turned_down: None,
             pairs: Vec::new(),
+            management: Responder::default(),
         }
     }
 
@@ -195,12 +199,14 @@ impl Inbound {
             return self.wire.abort(Cause::WeClosed(error.map(|(condition, _)| condition)));
         }
         self.open_header();
+        self.acknowledge_last();
         self.wire.close(error, now);
         self.read(now);
     }
 
     /// Moves everything that is to be written to the end of `out`.
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
+        self.acknowledge();
         self.wire.transmit(out);
     }
 
@@ -288,6 +294,7 @@ impl Inbound {
         match item {
             StreamItem::Close => {
                 let cause = self.explain(Cause::PeerClosed);
+                self.acknowledge_last();
                 self.wire.peer_closed(cause, now);
             }
             StreamItem::Header(header) if self.wire.listens() => self.header(header, now),
@@ -306,6 +313,7 @@ impl Inbound {
 
     fn element(&mut self, element: Element, now: Instant) {
         match (self.wire.step(), element.name(), element.ns()) {
+            (_, _, ns::STREAM_MANAGEMENT) => self.manage(&element, now),
             (Step::StartTls | Step::Authentication | Step::Established, _, ns::DIALBACK) => {
                 self.dialback(element, now);
             }
@@ -328,7 +336,10 @@ impl Inbound {
 
     fn stanza(&mut self, element: Element, now: Instant) {
         match screen(element, &self.pairs) {
-            Ok(output) => self.wire.emit(output),
+            Ok(output) => {
+                let output = self.numbered(output);
+                self.wire.emit(output);
+            }
             Err((condition, fault)) => self.fault(condition, None, fault, now),
         }
     }

@@ -22,6 +22,7 @@
 //! Nothing is decided by text: why a stream ended is an [`Evidence`], which has words for people in
 //! its `Display` and types for programs.
 
+mod alive;
 mod evidence;
 mod features;
 mod identity;
@@ -34,6 +35,7 @@ mod terms;
 mod wire;
 mod words;
 
+pub use alive::{Alive, KeepAlive, Quiet, Sign};
 pub use evidence::{
     Cause, DialbackRefusal, Direction, Evidence, Fault, NoStartTlsAnswer, Note, PeerText, Refusal, Retry,
     Step, Waiting,
@@ -119,6 +121,8 @@ pub enum Output {
         which: Attr,
         /// What is wrong with it; never its domain.
         error: JidError,
+        /// As in [`Stanza`].
+        number: Option<u64>,
     },
     /// An element that came where it must not be acted upon: anything on an established stream that
     /// we opened (that direction is not authenticated, RFC 6120 §4.5; XEP-0288 is not negotiated). It must
@@ -202,4 +206,6 @@ pub struct Stanza {
     pub addresses: Addresses,
     /// All of it.
     pub element: Element,
+    /// Its number, if it is to be acknowledged: say [`Inbound::settled`] when nothing is left to be done for it.
+    pub number: Option<u64>,
 }

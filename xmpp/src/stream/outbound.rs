@@ -17,6 +17,7 @@ use super::words::element_name;
 use super::{Established, Method, Output};
 use crate::conditions::{StreamCondition, StreamError};
 use crate::dialback::Pair;
+use crate::sm::Misuse;
 use crate::stanza::classify;
 use crate::xml::{Element, StreamHeader, StreamItem, ns};
 
@@ -148,6 +149,11 @@ impl Outbound {
             return self.wire.abort(Cause::WeClosed(error.map(|(condition, _)| condition)));
         }
         self.wire.close(error, now);
+    }
+
+    /// The peer misused the stream management that the caller speaks with it: the stream ends with the error for it.
+    pub fn misused(&mut self, misuse: Misuse, now: Instant) {
+        self.wire.misuse(misuse, now);
     }
 
     /// Moves everything that is to be written to the end of `out`.

@@ -19,7 +19,7 @@ pub(super) fn screen(element: Element, pairs: &[Pair]) -> Result<Output, (Stream
     match addresses(&element) {
         Ok(addresses) => {
             known(addresses.from.domain(), addresses.to.domain(), pairs)?;
-            Ok(Output::Stanza(Box::new(Stanza { kind, addresses, element })))
+            Ok(Output::Stanza(Box::new(Stanza { kind, addresses, element, number: None })))
         }
         Err(error) => bad_addresses(element, error, pairs),
     }
@@ -36,7 +36,7 @@ fn bad_addresses(
         let domain = |attr: Attr| element.attr(attr.as_str()).and_then(domain_of);
         if let (Some(from), Some(to)) = (domain(Attr::From), domain(Attr::To)) {
             known(from.as_str(), to.as_str(), pairs)?;
-            return Ok(Output::BadAddress { element, which, error });
+            return Ok(Output::BadAddress { element, which, error, number: None });
         }
     }
     Err((StreamCondition::ImproperAddressing, Fault::Addressing(bad)))

@@ -8,6 +8,7 @@ use super::evidence::{Cause, Direction, Evidence, Fault, Note, PeerText, Retry, 
 use super::settings::{StreamLimits, Timeouts};
 use crate::conditions::{StreamCondition, StreamError};
 use crate::jid::Domain;
+use crate::sm::Misuse;
 use crate::xml::{ReadError, ReadLimits, StartTag, StreamItem, StreamReader, ns};
 
 /// The stanza size below which RFC 6120 §13.12 does not let anybody go.
@@ -234,6 +235,16 @@ impl Wire {
             // Our closing tag is out, so it cannot be told; but it is not to be trusted any further either.
             Ending::Draining => self.ending = Ending::Discarding,
             Ending::Discarding | Ending::Over => {}
+        }
+    }
+
+    /// The peer misused stream management.
+    pub(super) fn misuse(&mut self, misuse: Misuse, now: Instant) {
+        let (condition, fault) = (misuse.condition(), Fault::Management(misuse));
+        if self.ending == Ending::No {
+            misuse.write(&mut self.out);
+            self.say_closed(Cause::Fault { condition, fault });
+            self.closing_tag(Ending::Discarding, now);
         }
     }
 

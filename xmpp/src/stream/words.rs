@@ -265,6 +265,7 @@ impl Display for Fault {
             Self::StanzaFrom(domain) => {
                 write!(f, "sent a stanza from {domain}, which it did not prove to be")
             }
+            Self::Management(misuse) => write!(f, "misused stream management: {misuse}"),
         }
     }
 }

@@ -42,8 +42,8 @@ fn s2s_13_14_17_and_05_headers_and_features_of_each_stage() {
     assert_eq!(
         side.send(HEADER),
         header("id-three")
-            + "<stream:features><limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>524288</max-bytes>\
-               <idle-seconds>600</idle-seconds></limits></stream:features>"
+            + "<stream:features><sm xmlns='urn:xmpp:sm:3'/><limits xmlns='urn:xmpp:stream-limits:0'>\
+               <max-bytes>524288</max-bytes><idle-seconds>600</idle-seconds></limits></stream:features>"
     );
     assert_eq!(side.machine.stream_id(), Some("id-three"));
     side.established();

@@ -5,6 +5,7 @@ mod federation;
 mod google_talk;
 mod inbound;
 mod initiating;
+mod management;
 mod noise;
 mod outbound;
 mod pair;

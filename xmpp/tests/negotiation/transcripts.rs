@@ -103,8 +103,8 @@ fn tv_20_rfc_6120_9_2_as_server2() {
     assert_eq!(side.send(AUTH), SUCCESS);
     let written = side.send(SERVER1_HEADER);
     assert!(written.ends_with(
-        "<stream:features><limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>524288</max-bytes></limits>\
-         </stream:features>"
+        "<stream:features><sm xmlns='urn:xmpp:sm:3'/><limits xmlns='urn:xmpp:stream-limits:0'>\
+         <max-bytes>524288</max-bytes></limits></stream:features>"
     ));
     side.established();
     side.send(

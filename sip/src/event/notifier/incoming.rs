@@ -49,7 +49,7 @@ impl Notifier {
             Ok(wanted) => wanted,
             Err(answer) => return answer,
         };
-        if wanted.event_id != self.dialog.record().event_id {
+        if wanted.event_id.as_deref() != self.dialog.event_id() {
             return dialog_sharing_refused();
         }
         match self.dialog.order(request) {

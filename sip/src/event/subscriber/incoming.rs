@@ -1,5 +1,7 @@
 //! NOTIFY on its way in: verdict, then what it says.
 
+use std::num::NonZeroU32;
+
 use super::{Phase, Subscriber};
 use crate::event::check::{check_body, check_event};
 use crate::event::report::{SubscriberReport, classify};
@@ -28,7 +30,7 @@ impl Subscriber {
     ) -> Result<(Order, SubscriptionState<'m>), Answer> {
         let id = check_event(request, context.config)?;
         let bound = !matches!(self.phase, Phase::Idle | Phase::Waiting(_));
-        if !bound || !self.dialog.owns(request) || id != self.dialog.record().event_id.as_deref() {
+        if !bound || !self.dialog.owns(request) || id != self.dialog.event_id() {
             return Err(Answer::plain(481));
         }
         let state = match request.subscription_state() {
@@ -89,7 +91,7 @@ impl Subscriber {
             _ => return,
         }
         self.notify_until = None;
-        let asked = self.raised.unwrap_or(context.config.expires);
+        let asked = self.raised.map_or(context.config.expires, NonZeroU32::get);
         let expires = expires.map(|seconds| seconds.min(asked));
         if let Some(request) = &mut self.in_flight {
             request.notified = true;

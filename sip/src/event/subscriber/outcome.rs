@@ -1,5 +1,6 @@
 //! What became of a SUBSCRIBE.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{Phase, Purpose, Subscriber, UNSUBSCRIBED};
@@ -89,7 +90,7 @@ impl Subscriber {
         if !sane || request.expires == 0 || self.raising {
             return false;
         }
-        self.raised = Some(least);
+        self.raised = NonZeroU32::new(least);
         self.raising = true;
         true
     }

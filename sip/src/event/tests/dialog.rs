@@ -131,7 +131,7 @@ fn what_a_dialog_keeps_is_bounded() {
 
 #[test]
 fn a_dialog_ends_before_its_numbers_do() {
-    let mut record = SubRig::live().machine.record().unwrap().0.clone();
+    let mut record = SubRig::live().machine.record().unwrap().0;
     record.local_cseq = (1 << 31) - 2 - RESTORE_JUMP;
     let expires_at = Instant::now() + secs(600);
     let mut rig = SubRig { machine: Subscriber::restore(record, expires_at), ..SubRig::idle() };

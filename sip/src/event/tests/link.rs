@@ -238,7 +238,12 @@ impl Link {
 
     fn drain(&mut self) {
         self.drain_subscriber();
-        assert_eq!(self.subscriber.local_tag(), self.bound.first(), "seed {}", self.seed);
+        assert_eq!(
+            self.subscriber.local_tag(),
+            self.bound.first().map(|tag| tag.as_str()),
+            "seed {}",
+            self.seed
+        );
         self.drain_watches();
     }
 
@@ -284,12 +289,12 @@ impl Link {
     }
 
     fn save_subscriber(&mut self) {
-        self.saved = self.subscriber.record().map(|(record, at)| (record.clone(), at));
+        self.saved = self.subscriber.record();
     }
 
     fn save_watches(&mut self) {
         let records = self.watches.values().filter_map(|watch| watch.machine.record());
-        self.saved_watches = records.map(|(record, at)| (record.clone(), at)).collect();
+        self.saved_watches = records.collect();
     }
 
     /// The subscriber's process dies. What is on the wire stays there; what it was waiting for, nobody hears.
@@ -320,7 +325,7 @@ impl Link {
             let mut machine = Notifier::restore(record, at, true);
             machine.changed(&mut self.world.cx());
             let watch = Watch { granted: at, machine, in_flight: false, ended: 0 };
-            self.watches.insert(watch.machine.local_tag().clone(), watch);
+            self.watches.insert(watch.machine.local_tag().into(), watch);
         }
         self.save_watches();
         self.drain();

@@ -277,5 +277,5 @@ pub(super) fn body(message: &Message) -> String {
 #[test]
 fn the_machines_are_small() {
     let (subscriber, notifier) = (size_of::<Subscriber>(), size_of::<Notifier>());
-    assert!(subscriber <= 384 && notifier <= 384, "{subscriber} and {notifier} bytes");
+    assert!(subscriber <= 144 && notifier <= 192, "{subscriber} and {notifier} bytes");
 }

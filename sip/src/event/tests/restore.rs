@@ -7,7 +7,7 @@ fn a_restored_subscription_keeps_quiet_until_its_turn() {
     let old = SubRig::live();
     let (record, expires_at) = old.machine.record().unwrap();
     let machine = Subscriber::restore(record.clone(), expires_at);
-    let mut rig = SubRig { machine, cseq: old.cseq, sent: old.sent.clone(), ..SubRig::idle() };
+    let mut rig = SubRig { machine, cseq: old.cseq, sent: old.sent, ..SubRig::idle() };
     assert_eq!(rig.did(), [Did::Bound]);
     assert!(rig.machine.is_live());
     // It answers, though.
@@ -26,7 +26,7 @@ fn a_restored_subscription_keeps_quiet_until_its_turn() {
 fn a_restored_subscription_left_alone_expires() {
     let old = SubRig::live();
     let (record, expires_at) = old.machine.record().unwrap();
-    let mut rig = SubRig { machine: Subscriber::restore(record.clone(), expires_at), ..SubRig::idle() };
+    let mut rig = SubRig { machine: Subscriber::restore(record, expires_at), ..SubRig::idle() };
     rig.did();
     let failed = Did::Failed(SubscribeFailure::Expired);
     assert_eq!(rig.until_deadline(), [Did::Released, failed]);
@@ -46,7 +46,7 @@ fn there_is_nothing_to_keep_of_what_is_not_live() {
 fn a_restored_watcher_hears_nothing_before_there_is_something() {
     let old = NotRig::active();
     let (record, expires_at) = old.machine.record().unwrap();
-    let machine = Notifier::restore(record.clone(), expires_at, true);
+    let machine = Notifier::restore(record, expires_at, true);
     let before = cseq(old.sent.as_ref().unwrap());
     let mut rig = NotRig { machine, ..old };
     assert_eq!(rig.told(), [Told::Bound]);
@@ -62,7 +62,7 @@ fn ev_14_order_outlives_the_process() {
     let mut old = NotRig::active();
     assert_eq!(old.subscribe(9, &["Expires: 600"]).0.status, 200);
     let (record, expires_at) = old.machine.record().unwrap();
-    let machine = Notifier::restore(record.clone(), expires_at, false);
+    let machine = Notifier::restore(record, expires_at, false);
     let mut rig = NotRig { machine, ..old };
     rig.told();
     assert_eq!(rig.subscribe(8, &["Expires: 0"]).0.status, 500);
@@ -72,7 +72,7 @@ fn ev_14_order_outlives_the_process() {
 fn a_restored_watcher_expires_in_time() {
     let old = NotRig::active();
     let (record, expires_at) = old.machine.record().unwrap();
-    let machine = Notifier::restore(record.clone(), expires_at, true);
+    let machine = Notifier::restore(record, expires_at, true);
     let mut rig = NotRig { machine, ..old };
     rig.told();
     assert_eq!(rig.until_deadline()[0], Told::Ended(NotifierEnd::Expired));

@@ -17,8 +17,8 @@ pub(super) const FAREWELL_MOST: u64 = 24 * 3600;
 impl ContactWatches {
     /// Ends the subscription at the front end, silently.
     pub(super) fn close(&mut self, step: &mut Step<'_, '_>) {
-        self.grace_until = None;
-        self.asks = None;
+        self.passing.grace_until = None;
+        self.passing.asks = None;
         if let Some(subscriber) = &mut self.subscriber {
             subscriber.unsubscribe(&mut step.event());
         }
@@ -65,7 +65,7 @@ impl ContactWatches {
         // A crash before `unsubscribed` is out is healed by the record: it says since when he is being told.
         step.roster.from_since = step.unix();
         step.take_back();
-        self.farewell_until = Some(step.context.now.instant + FAREWELL);
+        self.passing.farewell_until = Some(step.context.now.instant + FAREWELL);
         step.fact(Fact::ContactSeesNoMore(ended));
     }
 

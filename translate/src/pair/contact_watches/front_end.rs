@@ -37,21 +37,15 @@ impl ContactWatches {
 
     /// Whether a request with this tag in To is for this half.
     pub(in crate::pair) fn is_bound_to(&self, tag: &str) -> bool {
-        self.tag.as_ref().is_some_and(|bound| bound == tag)
+        self.bound_tag() == Some(tag)
     }
 
     /// Carries out what the machine wants.
     pub(in crate::pair) fn pump(&mut self, mut document: Option<Presentity>, step: &mut Step<'_, '_>) {
         while let Some(output) = self.subscriber.as_mut().and_then(|subscriber| subscriber.poll()) {
             match output {
-                SubscriberOutput::Bound(tag) => {
-                    self.tag = Some(tag.clone());
-                    step.push(Output::Bound(tag));
-                }
-                SubscriberOutput::Released(tag) => {
-                    self.tag.take_if(|bound| *bound == tag);
-                    step.push(Output::Released(tag));
-                }
+                SubscriberOutput::Bound(tag) => step.push(Output::Bound(tag)),
+                SubscriberOutput::Released(tag) => step.push(Output::Released(tag)),
                 SubscriberOutput::Send { serial, request } => {
                     // What ends a subscription needs no permit; everything else was judged when it was wanted.
                     let watches =
@@ -77,11 +71,11 @@ impl ContactWatches {
             SubscriberReport::Ended { .. } if self.fetching => {
                 self.fetching = false;
                 self.fetched(document, step);
-                self.asks = None;
+                self.passing.asks = None;
             }
             SubscriberReport::Refused { .. } | SubscriberReport::Failed { .. } if self.fetching => {
                 self.fetching = false;
-                self.asks = None;
+                self.passing.asks = None;
             }
             SubscriberReport::Ended { reason, again, .. } => self.ended(reason, again, step),
             SubscriberReport::Refused { status, retry_after, refresh } => {
@@ -93,7 +87,7 @@ impl ContactWatches {
 
     fn active(&mut self, document: Presentity, step: &mut Step<'_, '_>) {
         self.retry.succeeded();
-        self.grace_until = None;
+        self.passing.existing().map(|passing| passing.grace_until.take());
         match &mut self.document {
             Some(known) => known.supersede(document),
             None => self.document = Some(document),
@@ -167,7 +161,7 @@ impl ContactWatches {
                 step.fact(Fact::Silent { status: Some(status) });
             }
             (404 | 410 | 485 | 604, From::Yes) if !refresh => {
-                if self.asks.is_some() {
+                if self.passing.asks.is_some() {
                     return self.farewell(Ended::ByFrontEnd, step);
                 }
                 self.rest = Rest::Gone;
@@ -190,7 +184,7 @@ impl ContactWatches {
                 }
                 if self.document.is_some() || self.is_shown() {
                     let until = step.context.now.instant + step.context.config.grace;
-                    self.grace_until.get_or_insert(until);
+                    self.passing.grace_until.get_or_insert(until);
                 }
             }
             None => {

@@ -32,7 +32,7 @@ impl ContactWatches {
     pub(in crate::pair) fn restore(record: &mut PairRecord, step: &mut Step<'_, '_>) -> Self {
         let mut half = Self {
             shown: Shown::from_names(std::mem::take(&mut record.shown)),
-            unsure: true,
+            unsure: step.roster.from != From::No,
             epoch: step.context.tokens.random() as u32,
             ..Self::default()
         };
@@ -47,8 +47,8 @@ impl ContactWatches {
             let _ = step.context.budget.take(key, Place::KeptRequest);
         }
         if record.from == From::No && record.from_since != 0 {
-            half.farewell_until = Some(step.context.now.instant + FAREWELL);
-            half.owes.farewell = true;
+            half.passing.farewell_until = Some(step.context.now.instant + FAREWELL);
+            half.passing.owes.farewell = true;
         }
         half.pump(None, step);
         half
@@ -58,7 +58,7 @@ impl ContactWatches {
     pub(in crate::pair) fn resume(&mut self, step: &mut Step<'_, '_>) {
         match step.roster.from {
             From::Kept => {}
-            From::No if self.owes.farewell => self.say_farewell_again(step),
+            From::No if self.passing.owes.farewell => self.say_farewell_again(step),
             From::No => {}
             From::Pending | From::Yes => {
                 let young = step.roster.from_since.saturating_add(YOUNG.as_secs()) > step.unix();
@@ -85,12 +85,10 @@ impl ContactWatches {
     }
 
     pub(in crate::pair) fn record(&self, record: &mut PairRecord, now: Moment) {
-        let leaving = self.leaving.iter().filter(|name| !self.shown.has(name));
+        let leaving = self.passing.leaving.iter().filter(|name| !self.shown.has(name));
         record.shown = self.shown.names().chain(leaving).cloned().collect();
         let subscription = self.subscriber.as_ref().and_then(|subscriber| subscriber.record());
-        record.subscriber = subscription.map(|(dialog, expires)| SubscriberRecord {
-            dialog: dialog.clone(),
-            expires_at: unix_at(expires, now),
-        });
+        record.subscriber = subscription
+            .map(|(dialog, expires)| SubscriberRecord { dialog, expires_at: unix_at(expires, now) });
     }
 }

@@ -1,5 +1,7 @@
 //! What the contact is shown.
 
+use std::num::NonZeroU64;
+
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
@@ -50,7 +52,7 @@ impl ContactWatches {
         }
         self.leave(gone, step);
         if self.shown.is_empty() && (was_shown || self.unavailable_since.is_none()) {
-            self.unavailable_since = Some(step.context.now.unix_ms);
+            self.unavailable_since = NonZeroU64::new(step.context.now.unix_ms);
         } else if !self.shown.is_empty() {
             self.unavailable_since = None;
         }
@@ -65,7 +67,7 @@ impl ContactWatches {
         let reply = Reply { resource, id };
         let updates = self.shown.all(document, Disclosure::to(permit.partner_type()));
         if updates.is_empty() {
-            step.nothing_to_see(permit, reply, self.unavailable_since);
+            step.nothing_to_see(permit, reply, self.unavailable_since.map(NonZeroU64::get));
         } else {
             step.show(permit, &updates, reply);
         }
@@ -73,7 +75,7 @@ impl ContactWatches {
 
     /// Answers the probe that waited.
     pub(super) fn answer_asks(&mut self, step: &mut Step<'_, '_>) {
-        if let Some(asks) = self.asks.take() {
+        if let Some(asks) = self.passing.existing().and_then(|passing| passing.asks.take()) {
             self.answer(asks.resource.as_deref(), &asks.id, step);
         }
     }
@@ -81,7 +83,7 @@ impl ContactWatches {
     /// Answers a probe of somebody who has no subscription, with what the front end let us fetch (PR-12). It is not
     /// kept: who has no subscription is not told of changes.
     pub(super) fn answer_once(&mut self, document: &Presentity, step: &mut Step<'_, '_>) {
-        let Some(asks) = self.asks.take() else { return };
+        let Some(asks) = self.passing.asks.take() else { return };
         let Ok(permit) = step.contact_may_see() else { return };
         let reply = Reply { resource: asks.resource.as_deref(), id: &asks.id };
         let mut shown = Shown::default();
@@ -96,18 +98,18 @@ impl ContactWatches {
     pub(super) fn ask_later(&mut self, resource: Option<&str>, id: Option<&str>, step: &Step<'_, '_>) {
         let until = step.context.now.instant + step.context.config.answer;
         let id: CompactString = id.filter(|id| id.len() <= MAX_ID).unwrap_or_default().into();
-        self.asks = Some(Asks { resource: resource.map(Into::into), id, until });
+        self.passing.asks = Some(Asks { resource: resource.map(Into::into), id, until });
     }
 
     /// Nothing is known of the SIP user any more: the contact sees him as unavailable.
     pub(super) fn lose_sight(&mut self, step: &mut Step<'_, '_>) {
         self.document = None;
-        self.grace_until = None;
+        self.passing.grace_until = None;
         // Whoever cannot be told goes on seeing what he saw: it is taken back, or shown anew, when he can be.
         if step.roster.from != From::Yes || self.shown.is_empty() || !step.context.partner_is_open() {
             return;
         }
-        self.unavailable_since.get_or_insert(step.context.now.unix_ms);
+        self.unavailable_since = self.unavailable_since.or_else(|| NonZeroU64::new(step.context.now.unix_ms));
         let names = self.shown.names().cloned().collect();
         let updates = self.shown.withdraw();
         step.hide(&updates);
@@ -117,11 +119,11 @@ impl ContactWatches {
     /// The contact is being told that these are gone.
     fn leave(&mut self, names: Names, step: &mut Step<'_, '_>) {
         if !names.is_empty() {
-            self.leaving.extend(names);
-            self.leaving.sort_unstable();
-            self.leaving.dedup();
-            self.leaving.truncate(MAX_RESOURCES);
-            self.leaving_until = Some(step.context.now.instant + FAREWELL);
+            self.passing.leaving.extend(names);
+            self.passing.leaving.sort_unstable();
+            self.passing.leaving.dedup();
+            self.passing.leaving.truncate(MAX_RESOURCES);
+            self.passing.leaving_until = Some(step.context.now.instant + FAREWELL);
             step.saved.touch();
         }
     }
@@ -131,31 +133,31 @@ impl ContactWatches {
         match (sent, step.roster.from) {
             (Sent::Presence { resource }, From::Yes) => {
                 self.shown.lost(resource);
-                self.owes.state = true;
+                self.passing.owes.state = true;
             }
             (Sent::Subscription(Subscription::Subscribed), From::Yes) => {
-                (self.owes.subscribed, self.owes.state) = (true, true);
+                (self.passing.owes.subscribed, self.passing.owes.state) = (true, true);
             }
             (Sent::Subscription(Subscription::Unsubscribed) | Sent::Presence { .. }, From::No)
-                if self.farewell_until.is_some() =>
+                if self.passing.farewell_until.is_some() =>
             {
-                self.owes.farewell = true;
-                self.farewell_until = None;
+                self.passing.owes.farewell = true;
+                self.passing.farewell_until = None;
             }
             _ => return false,
         }
-        self.backoff.lost(step.context);
-        if self.owes.farewell
-            && let Some(at) = self.backoff.deadline()
+        self.passing.backoff.lost(step.context);
+        if self.passing.owes.farewell
+            && let Some(at) = self.passing.backoff.deadline()
         {
-            self.farewell_until = Some(at + FAREWELL);
+            self.passing.farewell_until = Some(at + FAREWELL);
         }
         true
     }
 
     /// Sends what was lost, as it is now.
     pub(super) fn send_again(&mut self, step: &mut Step<'_, '_>) {
-        let owes = std::mem::take(&mut self.owes);
+        let owes = std::mem::take(&mut self.passing.owes);
         if owes.subscribed
             && step.roster.from == From::Yes
             && let Ok(permit) = step.contact_may_see()
@@ -176,10 +178,10 @@ impl ContactWatches {
 
     /// `unsubscribed` once more. Who subscribes again meanwhile is not told: his state is another one then.
     pub(super) fn say_farewell_again(&mut self, step: &mut Step<'_, '_>) {
-        self.farewell_until = Some(step.context.now.instant + FAREWELL);
+        self.passing.farewell_until = Some(step.context.now.instant + FAREWELL);
         // A disabled partner is told when he is enabled again.
-        self.owes.farewell = !step.context.partner_is_open();
-        if !self.owes.farewell {
+        self.passing.owes.farewell = !step.context.partner_is_open();
+        if !self.passing.owes.farewell {
             step.unavailable();
             step.take_back();
         }
@@ -188,11 +190,11 @@ impl ContactWatches {
     /// Either he knows by now, or he never will.
     pub(super) fn farewell_ends(&mut self, step: &mut Step<'_, '_>) {
         let most = step.roster.from_since.saturating_add(FAREWELL_MOST);
-        if self.owes.farewell && (step.unix() < most || step.context.partner_is_disabled()) {
-            self.farewell_until = Some(step.context.now.instant + FAREWELL);
+        if self.passing.owes.farewell && (step.unix() < most || step.context.partner_is_disabled()) {
+            self.passing.farewell_until = Some(step.context.now.instant + FAREWELL);
             return;
         }
-        self.owes.farewell = false;
+        self.passing.owes.farewell = false;
         step.roster.from_since = 0;
         step.saved.touch();
     }

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
-use nuncio_sip::event::DialogRecord;
+use nuncio_sip::event::Dialog;
 
 /// How far the expiry on record may be off. Every NOTIFY tells it again and moves it a little, and is not worth a write to
 /// disk: after a restart the subscription is refreshed at once, whenever it would have expired.
@@ -18,9 +18,9 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) fn new(dialog: &DialogRecord, expires: Instant) -> Self {
+    pub(super) fn new(dialog: &Dialog, expires: Instant) -> Self {
         let mut hasher = DefaultHasher::new();
-        (&dialog.local_tag, &dialog.remote_tag, &dialog.remote_target).hash(&mut hasher);
+        (dialog.local_tag(), dialog.remote_tag(), dialog.remote_target()).hash(&mut hasher);
         Self { dialog: hasher.finish(), expires }
     }
 

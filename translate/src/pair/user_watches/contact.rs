@@ -44,16 +44,16 @@ impl UserWatches {
         let (mut to, mut from) = (step.roster.to, step.roster.from);
         let had_agreed = to == To::Yes;
         let now = step.context.now.instant;
-        if to == To::Pending && self.stray_until.take().is_some_and(|until| now < until) {
+        if to == To::Pending && self.passing.stray_until.take().is_some_and(|until| now < until) {
             return;
         }
         if roster::inbound(&mut to, &mut from, Stanza::Unsubscribed) != Inbound::Deliver {
             // The answer to somebody's single question.
-            self.answer_until = None;
+            self.passing.answer_until = None;
             return;
         }
         self.forget_state();
-        self.answer_until = None;
+        self.passing.answer_until = None;
         let again = std::mem::take(&mut self.ask_again) && had_agreed && self.is_watched();
         if again && let Ok(permit) = step.user_may_ask() {
             // PR-36: he does not remember; an endpoint asked for him just now, so he is asked once more.
@@ -73,7 +73,7 @@ impl UserWatches {
     /// Available or unavailable. The rules were asked by the caller's permit.
     pub(in crate::pair) fn appears(&mut self, _permit: Permit, report: Report, step: &mut Step<'_, '_>) {
         // Without a subscription it is directed presence (PM-27): of use to who waits or asked just now, and transient.
-        let wanted = step.roster.to == To::Yes || self.is_watched() || self.polled_until.is_some();
+        let wanted = step.roster.to == To::Yes || self.is_watched() || self.passing.polled_until.is_some();
         if !wanted {
             return;
         }
@@ -81,7 +81,7 @@ impl UserWatches {
         // The answer to a probe after a long silence: what was known from before is replaced, not amended.
         let first = !std::mem::replace(&mut self.known, true);
         let changed = self.state.report(report);
-        let answered = self.answer_until.take().is_some();
+        let answered = self.passing.existing().and_then(|passing| passing.answer_until.take()).is_some();
         self.tries = 0;
         self.ask_again = false;
         // A contact who says nothing for long is asked whether he is still there (XI-10).
@@ -89,7 +89,7 @@ impl UserWatches {
         if self.probe_at.is_none_or(|at| at > now + SHOWS_HIMSELF) {
             self.probe_at = (self.is_watched() && self.state.is_open()).then(|| now + silence);
         }
-        if let Some(at) = &mut self.show_at {
+        if let Some(at) = self.passing.existing().and_then(|passing| passing.show_at.as_mut()) {
             // After a restart the picture is completed before it is shown.
             *at = (*at).min(now + GATHER);
         } else if first || changed || answered {
@@ -104,7 +104,7 @@ impl UserWatches {
         id: Option<&str>,
         step: &mut Step<'_, '_>,
     ) {
-        let ours = self.asked.as_ref().filter(|asked| id == Some(asked.id.as_str()));
+        let ours = self.asked.as_ref().filter(|asked| id.is_some_and(|id| asked.id == super::print(id)));
         let Some(what) = ours.map(|asked| asked.what) else { return };
         self.asked = None;
         match what {
@@ -121,7 +121,7 @@ impl UserWatches {
                 };
                 self.end_all(end.0, end.1, step);
             }
-            Subscription::Probe if self.answer_until.take().is_some() => self.not_answered(step),
+            Subscription::Probe if self.passing.answer_until.take().is_some() => self.not_answered(step),
             _ => {}
         }
     }
@@ -129,30 +129,30 @@ impl UserWatches {
     /// A stanza to the contact was lost. True if it was one of this half.
     pub(in crate::pair) fn lost(&mut self, sent: &Sent, step: &mut Step<'_, '_>) -> bool {
         if *sent == Sent::Subscription(Subscription::Probe) {
-            self.stray_until = None;
+            self.passing.stray_until = None;
             if !self.is_watched() {
-                self.answer_until = None;
+                self.passing.answer_until = None;
             }
         }
         match sent {
             Sent::Subscription(Subscription::Subscribe) if step.roster.to == To::Pending => {
-                self.owes.ask = true;
+                self.passing.owes.ask = true;
             }
             Sent::Subscription(Subscription::Probe) if self.is_watched() => {
-                self.owes.ask = true;
+                self.passing.owes.ask = true;
                 // Nobody was asked, so nobody is silent.
                 self.probe_at = None;
                 self.tries = 0;
-                self.answer_until =
-                    self.answer_until.map(|_| step.context.now.instant + step.context.config.answer);
+                self.passing.answer_until =
+                    self.passing.answer_until.map(|_| step.context.now.instant + step.context.config.answer);
             }
             Sent::Presence { resource } if resource.is_empty() && !self.is_watched() => {
-                self.owes.unavailable = step.roster.to != To::No;
+                self.passing.owes.unavailable = step.roster.to != To::No;
             }
             _ => return false,
         }
-        let since = self.backoff.lost(step.context);
-        if self.owes.ask && step.roster.to == To::Pending && since >= step.context.config.give_up {
+        let since = self.passing.backoff.lost(step.context);
+        if self.passing.owes.ask && step.roster.to == To::Pending && since >= step.context.config.give_up {
             self.give_up(step);
         }
         true
@@ -160,7 +160,7 @@ impl UserWatches {
 
     /// Sends what was lost, as it is now.
     pub(super) fn send_again(&mut self, step: &mut Step<'_, '_>) {
-        let owes = std::mem::take(&mut self.owes);
+        let owes = std::mem::take(&mut self.passing.owes);
         if owes.ask
             && let Ok(permit) = step.user_may_ask()
         {
@@ -179,7 +179,7 @@ impl UserWatches {
 
     /// The partner cannot be reached for too long.
     fn give_up(&mut self, step: &mut Step<'_, '_>) {
-        self.owes.ask = false;
+        self.passing.owes.ask = false;
         self.asked = None;
         step.set_to(To::No);
         step.fact(Fact::UserSeesNoMore(Ended::Undeliverable));

@@ -142,6 +142,12 @@ impl UserWatches {
     /// True once it is done with.
     fn pump_one(&mut self, at: usize, step: &mut Step<'_, '_>) -> bool {
         loop {
+            let Some(watcher) = self.watchers.get_mut(at) else { return true };
+            // Most steps are not about this endpoint: no rule has to be asked.
+            if watcher.notifier.is_quiet(step.context.now.instant) {
+                watcher.keep_expiry(step);
+                return false;
+            }
             let permit = step.user_may_see().ok();
             let judged = permit.as_ref().map(|permit| crate::pair::output::Judged {
                 rule: permit.rule(),
@@ -162,11 +168,7 @@ impl UserWatches {
             let output = watcher.notifier.poll(&mut step.context.event(), &mut document);
             match output {
                 None => {
-                    let expiry = watcher.notifier.record().map(|record| record.1);
-                    if expiry != watcher.stored_expiry {
-                        watcher.stored_expiry = expiry;
-                        step.saved.touch();
-                    }
+                    watcher.keep_expiry(step);
                     return false;
                 }
                 Some(NotifierOutput::Bound(tag)) => step.push(Output::Bound(tag)),
@@ -175,7 +177,7 @@ impl UserWatches {
                     return true;
                 }
                 Some(NotifierOutput::Send { serial, request }) => {
-                    let half = Half::Notifier(watcher.notifier.local_tag().clone());
+                    let half = Half::Notifier(watcher.notifier.local_tag().into());
                     let front_end = Some(watcher.front_end.clone());
                     // The end of a subscription shows nothing.
                     let judged = judged.filter(|_| !watcher.notifier.has_ended());
@@ -198,11 +200,12 @@ impl UserWatches {
     fn make_room(&mut self, endpoint: &str, step: &mut Step<'_, '_>) {
         let end = Terminate { reason: TerminateReason::Probation, retry_after: Some(REPLACED) };
         let live = |watcher: &&mut Watcher| !watcher.notifier.has_ended();
-        for watcher in self.watchers.iter_mut().filter(live).filter(|watcher| watcher.endpoint == endpoint) {
+        for watcher in self.watchers.iter_mut().filter(live).filter(|watcher| *watcher.endpoint == *endpoint)
+        {
             watcher.notifier.terminate(end, &mut step.event());
         }
         if self.watchers.iter_mut().filter(live).count() >= step.context.config.endpoints {
-            let expiry = |watcher: &&mut Watcher| watcher.notifier.record().map(|record| record.1);
+            let expiry = |watcher: &&mut Watcher| watcher.notifier.expires_at();
             if let Some(watcher) = self.watchers.iter_mut().filter(live).min_by_key(expiry) {
                 watcher.notifier.terminate(end, &mut step.event());
             }
@@ -214,7 +217,7 @@ impl UserWatches {
                 return;
             };
             let watcher = self.watchers.remove(at);
-            step.push(Output::Released(watcher.notifier.local_tag().clone()));
+            step.push(Output::Released(watcher.notifier.local_tag().into()));
         }
     }
 
@@ -231,7 +234,7 @@ impl UserWatches {
             To::Yes if others && self.known => {}
             To::Yes => {
                 self.ask_again = true;
-                if self.answer_until.is_none() {
+                if self.passing.answer_until.is_none() {
                     self.tries = 0;
                     self.ask(permit, Subscription::Probe, step);
                 }
@@ -255,7 +258,18 @@ impl UserWatches {
         });
         if !self.known && !lately && step.roster.to != To::Pending {
             self.ask(permit, Subscription::Probe, step);
-            self.polled_until = Some(now + super::POLLED);
+            self.passing.polled_until = Some(now + super::POLLED);
+        }
+    }
+}
+
+impl Watcher {
+    /// The time of its end is on record.
+    fn keep_expiry(&mut self, step: &mut Step<'_, '_>) {
+        let expiry = self.notifier.expires_at();
+        if expiry != self.stored_expiry {
+            self.stored_expiry = expiry;
+            step.saved.touch();
         }
     }
 }

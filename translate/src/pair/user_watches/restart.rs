@@ -32,7 +32,7 @@ impl UserWatches {
             let notifier = Notifier::restore(dialog, expires, active);
             Watcher {
                 notifier,
-                endpoint,
+                endpoint: endpoint.as_str().into(),
                 front_end,
                 media: media.unwrap_or(events.default_media),
                 fetches: false,
@@ -55,12 +55,12 @@ impl UserWatches {
             To::No => {}
             To::Pending => {
                 // Not at once: his answer may be on its way.
-                self.owes.ask = true;
-                self.backoff.lost(step.context);
+                self.passing.owes.ask = true;
+                self.passing.backoff.lost(step.context);
             }
             To::Yes => {
                 self.ask(permit, Subscription::Probe, step);
-                self.show_at = self.answer_until;
+                self.passing.show_at = self.passing.answer_until;
             }
         }
     }
@@ -76,8 +76,8 @@ impl Watcher {
     pub(super) fn record(&self, now: Moment) -> Option<NotifierRecord> {
         let (dialog, expires) = self.notifier.record()?;
         Some(NotifierRecord {
-            dialog: dialog.clone(),
-            endpoint: self.endpoint.clone(),
+            dialog,
+            endpoint: (&*self.endpoint).into(),
             accept: self.media.into(),
             expires_at: unix_at(expires, now),
             front_end: self.front_end.clone(),

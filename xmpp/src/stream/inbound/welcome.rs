@@ -82,6 +82,7 @@ impl Inbound {
         if self.terms.is_some_and(|terms| self.dialback_over_tls(&terms, true)) {
             self.write_dialback_feature();
         }
+        self.write_management_feature();
         self.write_limits();
         StartTag::close(&mut self.wire.out, "stream:features");
         self.established(Pair { from, to }, Method::SaslExternal, true, now);
