@@ -10,7 +10,7 @@ use nuncio_xmpp::{Negotiation, NegotiationRules};
 use super::address::Domain;
 use super::check::Checker;
 use super::file::{
-    ConnectSection, ListenerSection, PartnerSection, PolicySection, Root, RuleSection, SipSection,
+    ConnectSection, ListenerSection, PartnerSection, PolicySection, Root, RuleSection, SipSection, XmppListenerSection,
     XmppConnectSection, XmppSection,
 };
 use super::limits::Limits;
@@ -140,7 +140,7 @@ fn xmpp(xmpp: XmppSection) -> Option<Xmpp> {
         roots: xmpp.roots.value,
         dialback_secret: xmpp.dialback_secret.value,
         connect: xmpp_connect(xmpp.connect.value?)?,
-        listeners: listeners(xmpp.listeners.value?)?,
+        listeners: xmpp_listeners(xmpp.listeners.value?)?,
     })
 }
 
@@ -161,7 +161,17 @@ fn xmpp_connect(section: XmppConnectSection) -> Option<XmppConnect> {
 fn listeners(listeners: Sections<ListenerSection>) -> Option<Vec<Listener>> {
     let listener = |section: At<ListenerSection>| {
         let bind = section.value.bind.value?.0;
-        Some(Listener { bind, only_v6: section.value.family.value == Some(Family::Ipv6) })
+        let only_v6 = section.value.family.value == Some(Family::Ipv6);
+        Some(Listener { bind, only_v6, direct_tls: false })
+    };
+    listeners.0.into_iter().map(listener).collect()
+}
+
+fn xmpp_listeners(listeners: Sections<XmppListenerSection>) -> Option<Vec<Listener>> {
+    let listener = |section: At<XmppListenerSection>| {
+        let bind = section.value.bind.value?.0;
+        let only_v6 = section.value.family.value == Some(Family::Ipv6);
+        Some(Listener { bind, only_v6, direct_tls: section.value.direct_tls.value? })
     };
     listeners.0.into_iter().map(listener).collect()
 }

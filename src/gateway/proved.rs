@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
+use nuncio_translate::text::LogSafe;
 use parking_lot::RwLock;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Gateway;
+use crate::log_limit::{Cause, Source};
 use crate::store::AuditEntry;
 
 /// Their names, normalised. Only partners' domains come in, so that their number is bounded by the configuration.
@@ -46,6 +48,20 @@ impl Gateway {
     /// Whether dialback alone is refused to this domain.
     pub fn has_proved(&self, domain: &str) -> bool {
         self.proved.has(domain)
+    }
+
+    /// A domain that proved itself before offered nothing but dialback, and was refused: an alarm. `at`: where it was, or
+    /// came from.
+    pub fn downgraded(&self, domain: &str, at: &str, now: Moment) {
+        self.counters.dialback_downgrades.add(1);
+        if self.log_budget.allows(Cause::Downgrade, Source::Domain(domain), now.instant) {
+            warn!(
+                partner = domain, at = %LogSafe(at),
+                "refused: {domain} proved itself by certificate before, and now offers dialback alone. Somebody may be posing \
+                 as it. Ask its administrator, by other means, whether its certificate is gone for good; if so, stop the \
+                 gateway, run: nuncio store allow-dialback {domain}, and start it again"
+            );
+        }
     }
 
     pub(super) fn set_proved(&self, domain: &str, proved: bool, actor: &str, why: &str, now: Moment) {

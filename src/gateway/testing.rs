@@ -14,7 +14,7 @@ use nuncio_xmpp::lane::{Lane, LaneConfig};
 use nuncio_xmpp::stream::Quiet;
 
 use super::port::Port;
-use super::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope};
+use super::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope, Verification, VerifyLimits};
 use crate::store::Memory;
 
 /// Serves no lane, and draws no luck.
@@ -22,6 +22,8 @@ struct Nobody;
 
 impl Environment for Nobody {
     fn serve_lane(&self, _key: LaneKey, _lane: Arc<LanePort>) {}
+
+    fn verify(&self, _verification: Verification) {}
 
     fn random(&self) -> u64 {
         4
@@ -47,6 +49,7 @@ pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gatew
         restart_rate: 100,
         lane: LaneConfig::default(),
         quiet: Quiet::default(),
+        verify: VerifyLimits::default(),
         streams_per_domain: 20,
         refused_domains: 10,
         privacy: Privacy::Clear,

@@ -11,6 +11,7 @@ use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::text::Privacy;
+use nuncio_xmpp::dialback::DialbackSecret;
 use nuncio_xmpp::lane::LaneConfig;
 use nuncio_xmpp::stream::{InboundConfig, KeepAlive, Quiet, StreamLimits, Timeouts};
 use nuncio_xmpp::{Domain, ReadLimits};
@@ -24,7 +25,7 @@ use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
     Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits, Route,
-    Settings,
+    Settings, Verification, VerifyLimits,
 };
 use crate::net::now;
 use crate::store::{Committed, Keep, Outcome, Store, StoreOptions, Ticket};
@@ -46,8 +47,10 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         Arc::clone(&store) as Arc<dyn Keep>,
         Box::new(Arc::clone(&environment)),
     );
-    let xmpp = xmpp_side(config)?;
+    let secret = dialback_secret(config, &*store)?;
+    let xmpp = xmpp_side(config, secret)?;
     gateway.set_federation(federation(config, &xmpp.roots)?);
+    gateway.release_proved(now());
     let dns =
         DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
     let context = Arc::new(Context {
@@ -137,6 +140,13 @@ impl Environment for Arc<Runtime> {
         }
     }
 
+    fn verify(&self, verification: Verification) {
+        if let Some(context) = self.context.get().and_then(Weak::upgrade) {
+            let tasks = context.tasks.clone();
+            tasks.spawn_on(xmpp_frontend::verify::serve(context, verification), &self.handle);
+        }
+    }
+
     fn random(&self) -> u64 {
         rand::random()
     }
@@ -177,6 +187,12 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
                 answer: limits.xmpp.keep_alive_answer,
             }),
             inactivity: limits.xmpp.inactivity,
+        },
+        verify: VerifyLimits {
+            most: limits.xmpp.verifications,
+            per_partner: limits.xmpp.verifications_per_partner,
+            rate: limits.xmpp.verification_rate,
+            rate_per_partner: limits.xmpp.verification_rate_per_partner,
         },
         streams_per_domain: limits.xmpp.connections_per_partner,
         refused_domains: limits.xmpp.refused_domains,
@@ -367,7 +383,24 @@ fn sip_side(config: &Config) -> anyhow::Result<SipSide> {
     })
 }
 
-fn xmpp_side(config: &Config) -> anyhow::Result<XmppSide> {
+/// The name of the generated secret in the store.
+const DIALBACK: &str = "dialback";
+
+/// What our dialback keys are made from: the configured secret, or one that is generated once and kept.
+fn dialback_secret(config: &Config, store: &dyn Keep) -> anyhow::Result<Arc<DialbackSecret>> {
+    if let Some(file) = &config.xmpp.dialback_secret {
+        let secret = config::Secret::from_file(file).map_err(|why| anyhow!("xmpp.dialback_secret: {why}"))?;
+        return Ok(Arc::new(DialbackSecret::new(secret.expose())));
+    }
+    let secret = store.secret(DIALBACK).unwrap_or_else(|| {
+        let made: [u8; 32] = rand::random();
+        store.set_secret(DIALBACK, &made);
+        Box::new(made)
+    });
+    Ok(Arc::new(DialbackSecret::new(&secret)))
+}
+
+fn xmpp_side(config: &Config, dialback: Arc<DialbackSecret>) -> anyhow::Result<XmppSide> {
     let limits = &config.limits.xmpp;
     let mut identities = Vec::new();
     for (files, domains) in config.certificates.iter() {
@@ -391,6 +424,8 @@ fn xmpp_side(config: &Config) -> anyhow::Result<XmppSide> {
         tls: limits.handshake,
         establishment: limits.establishment,
         close: limits.close,
+        // Whoever asks knows more about why it took too long.
+        verification: limits.verification + Duration::from_secs(2),
         ..Timeouts::default()
     };
     Ok(XmppSide {
@@ -399,9 +434,10 @@ fn xmpp_side(config: &Config) -> anyhow::Result<XmppSide> {
         client: ClientTls::new()?,
         roots: Arc::new(roots(config.xmpp.roots.as_deref()).context("xmpp.roots")?),
         leave: leave(&config.xmpp.connect.connect, limits.connect),
-        inbound: InboundConfig { limits: stream_limits, timeouts, ..InboundConfig::new(served.into()) },
+        inbound: InboundConfig { limits: stream_limits, timeouts, dialback: Some(dialback), ..InboundConfig::new(served.into()) },
         limits: stream_limits,
         timeouts,
+        verification: limits.verification,
         handshake: limits.handshake,
         reach: Reach {
             family: family(config.xmpp.connect.connect.family),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nuncio::gateway::{FrontEnd, Gateway, PlaceLimits, Route, Settings};
+use nuncio::gateway::{FrontEnd, Gateway, PlaceLimits, Route, Settings, VerifyLimits};
 use nuncio::store::{Keep, Memory};
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::HopGroup;
@@ -35,6 +35,7 @@ pub(crate) fn start(
         places: PlaceLimits::default(),
         restart_rate: 100,
         lane: scale.lane.clone(),
+        verify: VerifyLimits::default(),
         streams_per_domain: 20,
         quiet: Quiet::default(),
         refused_domains: 10,
