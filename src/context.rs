@@ -14,7 +14,7 @@ use crate::config::HostPort;
 use crate::dns::{Dns, Family, Reach};
 use crate::gateway::Gateway;
 use crate::store::Store;
-use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Proof, Roots, ServerTls};
+use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
@@ -41,7 +41,7 @@ pub struct SipSide {
     pub identities: Arc<IdentityStore>,
     pub server: ServerTls,
     pub client: ClientTls,
-    pub roots: Roots,
+    pub roots: Arc<RootsStore>,
     pub leave: Leave,
     pub limits: SipLimits,
     pub max_pending: usize,
@@ -72,7 +72,7 @@ pub struct XmppSide {
     pub identities: Arc<IdentityStore>,
     pub server: ServerTls,
     pub client: ClientTls,
-    pub roots: Arc<Roots>,
+    pub roots: Arc<RootsStore>,
     pub leave: Leave,
     pub inbound: InboundConfig,
     pub limits: StreamLimits,
@@ -97,7 +97,7 @@ pub struct Leave {
 impl XmppSide {
     /// What TLS showed about a partner, judged now against what is asked of him (resumed sessions as well).
     pub fn facts(&self, peer: &PeerFacts, proof: &Proof) -> TlsFacts {
-        facts(peer, proof, &self.roots)
+        facts(peer, proof, &self.roots.current())
     }
 
     /// Our domains, for stream headers.

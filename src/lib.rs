@@ -14,6 +14,7 @@ pub mod dns;
 pub mod gateway;
 pub mod log_limit;
 pub mod net;
+pub mod renew;
 mod run;
 pub mod sip_frontend;
 pub mod store;

@@ -64,6 +64,7 @@ causes! {
     DialbackBusy: Warn, 1 of 10, "dialback keys that were not verified because too many were";
     DialbackNotOurs: Warn, 1 of 10, "dialback keys that somebody used in our name";
     TooManyStreams: Warn, 1 of 10, "streams refused because their partner has too many";
+    PartnerSlowed: Warn, 1 of 10, "times that a partner sent more than he may and was read more slowly";
     ContactRefused: Info, 10 of 100, "messages of contacts that the rules refused";
     ContactDeclined: Info, 10 of 100, "messages of contacts that front ends refused";
     ContactFailed: Warn, 10 of 100, "messages of contacts that reached no front end";

@@ -10,14 +10,20 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::sync::Notify;
+use tokio::task::{spawn_blocking, yield_now};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::checks::{self, Level};
 use crate::config::{Config, Listener};
 use crate::context::Context;
+use crate::gateway::Gateway;
 use crate::net::listener::{ListenLimits, bind, serve};
 use crate::net::now;
+use crate::net::strangers::StrangerLimits;
+use crate::renew::{self, Renewal};
+use crate::tls::Proof;
 use crate::xmpp_frontend::accept::Begins;
 use crate::{sip_frontend, xmpp_frontend};
 
@@ -40,13 +46,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let limits = config.limits.clone();
-    let context = setup::context(&config)?;
+    let renewal = Renewal::open(&config, SystemTime::now())?;
+    let in_use = renewal.in_use()?;
+    let context = setup::context(&config, &in_use)?;
     let waiters = setup::Waiters(Arc::downgrade(&context.gateway));
-    context.store.start(Arc::new(waiters)).context("cannot start the store's thread")?;
+    // Nothing is written before all is read.
     let restored = context.gateway.restore(now())?;
     if restored > 0 {
         info!(pairs = restored, "restored what the process before this one kept");
     }
+    context.store.start(Arc::new(waiters)).context("cannot start the store's thread")?;
 
     // All are bound before the first connection is taken: a gateway that cannot start serves nobody.
     let sip_listeners = listen(&config.sip.listeners, "SIP")?;
@@ -57,13 +66,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let bound = [named("sip", &sip_listeners)?, named("xmpp", &xmpp_listeners)?].concat();
     let sip_limits = ListenLimits {
         open: limits.sip.connections,
-        unauthenticated: limits.sip.unauthenticated,
-        unauthenticated_per_address: limits.sip.unauthenticated_per_address,
+        strangers: StrangerLimits {
+            most: limits.sip.unauthenticated,
+            per_address: limits.sip.unauthenticated_per_address,
+            failures_per_address: limits.sip.failures_per_address,
+        },
     };
     let xmpp_limits = ListenLimits {
         open: limits.xmpp.connections,
-        unauthenticated: limits.xmpp.unauthenticated,
-        unauthenticated_per_address: limits.xmpp.unauthenticated_per_address,
+        strangers: StrangerLimits {
+            most: limits.xmpp.unauthenticated,
+            per_address: limits.xmpp.unauthenticated_per_address,
+            failures_per_address: limits.xmpp.failures_per_address,
+        },
     };
     for socket in sip_listeners {
         let shared = Arc::clone(&context);
@@ -76,8 +91,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     for (socket, listener) in xmpp_listeners.into_iter().zip(&config.xmpp.listeners) {
         let shared = Arc::clone(&context);
         let begins = if listener.direct_tls { Begins::WithTls } else { Begins::Either };
-        let handler =
-            move |stream, peer, new| xmpp_frontend::accept::serve(Arc::clone(&shared), begins, stream, peer, new);
+        let handler = move |stream, peer, new| {
+            xmpp_frontend::accept::serve(Arc::clone(&shared), begins, stream, peer, new)
+        };
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
         let log = Arc::clone(context.gateway.log_budget());
         context.tasks.spawn(serve("xmpp", socket, xmpp_limits, log, tasks, stop, handler));
@@ -89,6 +105,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         services.spawn(sip_frontend::next_hop::serve(Arc::clone(&context), index));
     }
     services.spawn(keep_time(Arc::clone(&context)));
+    services.spawn(run_errands(Arc::clone(&context)));
+    let (gateway, order) = (Arc::clone(&context.gateway), Arc::clone(&signals.renew));
+    let federate = {
+        let (config, gateway) = (Arc::new(config.clone()), Arc::clone(&gateway));
+        move |proofs: &[Arc<Proof>]| match setup::federation(&config, proofs) {
+            Ok(federation) => gateway.set_federation(federation),
+            Err(error) => error!("what partners' certificates are held against stays as it was: {error:#}"),
+        }
+    };
+    services.spawn(renew::serve(renewal, in_use, gateway, limits.file_check, order, federate));
 
     info!(listening = bound.join(", "), domains = %setup::domains(&config), partners = config.partners.len(), "ready");
     let reason = tokio::select! {
@@ -97,11 +123,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     info!("{reason}: finishing what is under way; a second signal stops at once");
     let drained = tokio::select! {
-        drained = timeout(limits.drain, drain(&context, limits.drain)) => drained.is_ok(),
+        drained = timeout(limits.drain, drain(&context, limits.drain)) => drained,
         reason = signals.next(&context) => anyhow::bail!("{reason} again: stopped before everything was finished"),
     };
     let store = Arc::clone(&context.store);
-    let closing = tokio::task::spawn_blocking(move || store.close(STORE_PATIENCE));
+    let closing = spawn_blocking(move || store.close(STORE_PATIENCE));
     let closed = tokio::select! {
         closed = closing => closed,
         reason = signals.next(&context) => anyhow::bail!("{reason} again: stopped before everything was written"),
@@ -109,7 +135,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     context.gateway.log_budget().finish();
     status::counters(&context.gateway, "since the start");
     closed.context("the store ended with an internal error")??;
-    anyhow::ensure!(drained, "stopped after {:?}: not everything could be finished", limits.drain);
+    let settled = drained.unwrap_or(false);
+    anyhow::ensure!(
+        settled,
+        "stopped after {:?}: not everything that is owed to users was finished",
+        limits.drain
+    );
     info!("stopped");
     Ok(())
 }
@@ -132,16 +163,28 @@ fn listen(listeners: &[Listener], side: &str) -> anyhow::Result<Vec<TcpListener>
 
 /// Nothing new; everything under way to its end, or back to its sender when more than half of the time is
 /// over; then the streams to partners; last the connections to front ends, which still carry what the end
-/// of a stream has to be told.
-async fn drain(context: &Context, time: Duration) {
+/// of a stream has to be told. Says whether everything that somebody is owed came to its end.
+async fn drain(context: &Context, time: Duration) -> bool {
     let gateway = &context.gateway;
     let begin = Instant::now();
     let share = |part| begin + time.mul_f64(part);
     let (lanes_end, notices_end, closed_by) = (share(0.8), share(0.9), share(0.95));
     context.stop.cancel();
-    gateway.end_subscriptions(now());
-    if timeout(time.mul_f64(0.6), settled(context)).await.is_err() {
-        warn!(unfinished = gateway.owes(), "giving back what could not be finished in time");
+    gateway.end_subscriptions();
+    let goodbyes = until(context, |gateway| gateway.is_settled() && gateway.has_said_goodbye());
+    if timeout(time.mul_f64(0.6), goodbyes).await.is_err() {
+        let subscriptions = gateway.stop_ending_subscriptions();
+        if subscriptions > 0 {
+            warn!(
+                subscriptions,
+                "the front ends have not answered in time that these subscriptions of their users end; the next start \
+                 takes them up again; without one they run out, or begin anew with their next refresh"
+            );
+        }
+        let unfinished = gateway.owes();
+        if unfinished > 0 {
+            warn!(unfinished, "giving back what could not be finished in time");
+        }
         gateway.give_up(now());
     }
     gateway.drain_lanes();
@@ -151,7 +194,7 @@ async fn drain(context: &Context, time: Duration) {
         context.hurry.cancel();
         context.lanes.wait().await;
     }
-    let _ = timeout_at(notices_end, settled(context)).await;
+    let _ = timeout_at(notices_end, until(context, Gateway::is_settled)).await;
     for route in gateway.routes() {
         route.hops.feed(|group| group.drain());
     }
@@ -164,13 +207,34 @@ async fn drain(context: &Context, time: Duration) {
             "not waiting any longer for peers to close their connections"
         );
     }
+    gateway.is_settled()
 }
 
-/// Until the gateway owes nobody anything.
-async fn settled(context: &Context) {
-    let mut glance = tokio::time::interval(Duration::from_millis(20));
-    while context.gateway.owes() > 0 {
-        glance.tick().await;
+/// Until this is so.
+async fn until(context: &Context, is_so: fn(&Gateway) -> bool) {
+    const GLANCE: Duration = Duration::from_millis(20);
+    loop {
+        let (gateway, begin) = (Arc::clone(&context.gateway), Instant::now());
+        // It may have to walk hundreds of thousands of pairs: not where others wait for their turn, and not all the time.
+        if spawn_blocking(move || is_so(&gateway)).await.unwrap_or(false) {
+            return;
+        }
+        sleep(GLANCE.max(begin.elapsed() * 10)).await;
+    }
+}
+
+/// Does what concerns many pairs, off the threads that carry messages.
+async fn run_errands(context: Arc<Context>) {
+    let bell = context.gateway.errand_bell();
+    loop {
+        let gateway = Arc::clone(&context.gateway);
+        let all = move || while gateway.run_errands(now()) {};
+        if spawn_blocking(all).await.is_err() {
+            context.gateway.counters().tasks_panicked.add(1);
+            error!("an internal error ended an errand (see the panic above); the others go on");
+            continue;
+        }
+        bell.notified().await;
     }
 }
 
@@ -185,6 +249,8 @@ async fn keep_time(context: Arc<Context>) {
                 () = sleep_until(deadline.into()) => context.gateway.handle_timeout(now()),
             },
         }
+        // Much may be due at once: others have their turn in between.
+        yield_now().await;
     }
 }
 
@@ -194,6 +260,8 @@ struct Signals {
     interrupt: Signal,
     hang_up: Signal,
     status: Signal,
+    /// Rings when certificates and roots are to be looked at.
+    renew: Arc<Notify>,
 }
 
 impl Signals {
@@ -203,6 +271,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             status: signal(SignalKind::user_defined1())?,
+            renew: Arc::default(),
         })
     }
 
@@ -213,10 +282,7 @@ impl Signals {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.status.recv() => status::log(&context.gateway),
-                _ = self.hang_up.recv() => info!(
-                    "SIGHUP: nothing is reloaded, the configuration is read at start only; to put a change in force: \
-                     nuncio check config, then restart"
-                ),
+                _ = self.hang_up.recv() => self.renew.notify_one(),
             }
         }
     }

@@ -149,7 +149,7 @@ fn sip_names(certificate: &PeerCertificate, name: &str, domains: &[String], find
 /// Whether it is valid now; if not, nothing else about its chain is worth saying.
 fn validity(certificate: &PeerCertificate, findings: &mut Findings, now: SystemTime) -> bool {
     let until = date(certificate.not_after);
-    let renew = "renew it, and restart the gateway".to_owned();
+    let renew = "renew it".to_owned();
     match certificate.not_after.duration_since(now) {
         Err(_) => {
             findings.wrong(format!("it expired on {until}"), renew);

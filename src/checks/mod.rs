@@ -6,7 +6,7 @@ mod state;
 
 use std::time::SystemTime;
 
-use crate::config::Config;
+use crate::config::{self, Config, Domain};
 use crate::tls::{Identity, Proof, Roots};
 
 /// One thing that was looked at.
@@ -44,19 +44,37 @@ pub fn all(config: &Config, now: SystemTime) -> Vec<Finding> {
     findings.list
 }
 
+/// Looks at a certificate for front ends.
+pub fn sip_identity(identity: &Identity, roots: &Roots, config: &Config, now: SystemTime) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    findings.about(format!("[sip] certificate {}", config.sip.identity.certificate.display()));
+    let domains: Vec<String> = config.sip.domains.iter().map(|domain| domain.as_str().to_owned()).collect();
+    certificates::sip(identity, &config.sip.name.host, &domains, roots, &mut findings, now);
+    findings.list
+}
+
+/// Looks at a certificate for partners and the domains it is configured for. `roots`: the best guess at those of partners.
+pub fn xmpp_identity(
+    identity: &Identity,
+    files: &config::Identity,
+    domains: &[&Domain],
+    roots: &[&Roots],
+    now: SystemTime,
+) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    findings.about(format!("[[certificate]] {}", files.certificate.display()));
+    certificates::xmpp(identity, domains, roots, &mut findings, now);
+    findings.list
+}
+
 fn sip_certificate(config: &Config, findings: &mut Findings, now: SystemTime) {
     let files = &config.sip.identity;
     findings.about(format!("[sip] certificate {}", files.certificate.display()));
-    let (identity, roots) =
-        match (Identity::load(&files.certificate, &files.key), Roots::from_pem_file(&config.sip.roots)) {
-            (Ok(identity), Ok(roots)) => (identity, roots),
-            (Err(error), _) => return findings.wrong(error.to_string(), "mend the file".to_owned()),
-            (_, Err(error)) => {
-                return findings.wrong(error.to_string(), "mend the file that sip.roots names".to_owned());
-            }
-        };
-    let domains: Vec<String> = config.sip.domains.iter().map(|domain| domain.as_str().to_owned()).collect();
-    certificates::sip(&identity, &config.sip.name.host, &domains, &roots, findings, now);
+    match (Identity::load(&files.certificate, &files.key), Roots::from_pem_file(&config.sip.roots)) {
+        (Ok(identity), Ok(roots)) => findings.list.extend(sip_identity(&identity, &roots, config, now)),
+        (Err(error), _) => findings.wrong(error.to_string(), "mend the file".to_owned()),
+        (_, Err(error)) => findings.wrong(error.to_string(), "mend the file that sip.roots names".to_owned()),
+    }
 }
 
 fn xmpp_certificates(config: &Config, findings: &mut Findings, now: SystemTime) {
@@ -67,7 +85,7 @@ fn xmpp_certificates(config: &Config, findings: &mut Findings, now: SystemTime) 
     for (files, domains) in config.certificates.iter() {
         findings.about(format!("[[certificate]] {}", files.certificate.display()));
         match Identity::load(&files.certificate, &files.key) {
-            Ok(identity) => certificates::xmpp(&identity, &domains, &roots, findings, now),
+            Ok(identity) => findings.list.extend(xmpp_identity(&identity, files, &domains, &roots, now)),
             Err(error) => findings.wrong(error.to_string(), "mend the file".to_owned()),
         }
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use super::Findings;
 use crate::run::node_key;
@@ -23,10 +24,13 @@ pub(super) fn check(state_dir: &Path, findings: &mut Findings) {
             return findings.wrong(format!("it cannot be opened: {error}"), fix.to_owned());
         }
     };
-    if access(state_dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_ok() {
-        findings.good("it exists, and this user may write it".to_owned());
-    } else {
-        findings.wrong("this user may not write it".to_owned(), owner_fix(state_dir));
+    match access(state_dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => findings.good("it exists, and this user may write it".to_owned()),
+        Err(Errno::ROFS) => findings.wrong(
+            "its file system is read-only".to_owned(),
+            format!("make it writable (findmnt -T {shown} shows how it is mounted, dmesg why that may have changed)"),
+        ),
+        Err(_) => findings.wrong("this user may not write it".to_owned(), owner_fix(state_dir)),
     }
     match mode(&metadata) {
         mode if mode & 0o002 != 0 => findings.wrong(
@@ -46,7 +50,12 @@ pub(super) fn check(state_dir: &Path, findings: &mut Findings) {
 fn database(state_dir: &Path, findings: &mut Findings) {
     findings.about(format!("[node] state_dir, store {}", state_dir.join(store::FILE).display()));
     match store::glance(state_dir) {
-        Ok(Some(schema)) => findings.good(format!("it can be opened, and has schema {schema}")),
+        Ok(Some(schema)) => {
+            findings.good(format!("it can be opened, and has schema {schema}"));
+            if let Some(error) = store::obstacle(state_dir) {
+                findings.wrong(error.found(), error.advice());
+            }
+        }
         Ok(None) => {
             findings.note("it does not exist yet; the gateway makes it when it starts first".to_owned());
         }

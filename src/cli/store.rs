@@ -122,7 +122,14 @@ fn check(state_dir: &Path) -> Result<ExitCode, StoreError> {
     }
     if checked.findings.is_empty() {
         text.push_str("It is whole.\n");
-        return Ok(say(&text));
+        let done = say(&text);
+        if let Some(error) = &checked.unwritable {
+            eprintln!(
+                "\nBut {error}. A gateway serves with what is in it, and from memory; what it cannot write before it ends \
+                 is lost."
+            );
+        }
+        return Ok(done);
     }
     say(&text);
     for finding in &checked.findings {
@@ -153,7 +160,9 @@ fn allow_dialback(state_dir: &Path, domain: &str) -> Result<ExitCode, StoreError
         }
     };
     if store::allow_dialback(state_dir, domain.as_str(), now().unix())? {
-        return Ok(say(&format!("{domain} may come in by dialback alone again, if its entry allows that.\n")));
+        return Ok(say(&format!(
+            "{domain} may come in by dialback alone again, if its entry allows that.\n"
+        )));
     }
     let proved = format!("{domain} has not proved itself by certificate: nothing of this kind keeps it out.");
     eprintln!("nuncio: {proved} (Additional domains of a partner are to be named themselves.)");

@@ -13,7 +13,7 @@ use nuncio_sip::hop::MAX_TARGETS;
 
 use super::Sources;
 use super::address::{Bind, Domain, SourceAddress};
-use super::federation::Secret;
+use super::federation::{RATE_MIN_BYTES, RATE_MIN_STANZAS, Secret};
 use super::file::{FrontEndSection, PartnerSection, Root};
 use super::pem::{self, Holds};
 use super::problem::{Problem, Severity};
@@ -321,6 +321,19 @@ impl Checker<'_> {
                 sip.message
             );
             self.error(find(merged, &["limits", "sip", "message"]), text);
+        }
+        let xmpp_rates = [
+            ("stanzas_per_second", xmpp.stanzas_per_second, RATE_MIN_STANZAS),
+            ("bytes_per_second", xmpp.bytes_per_second, RATE_MIN_BYTES),
+        ];
+        for (key, rate, least) in xmpp_rates {
+            if (1..least).contains(&rate) {
+                let text = format!(
+                    "[limits.xmpp] {key}: {rate} is too small: a partner would hardly be heard; {least} is the least, 0 \
+                     means any number"
+                );
+                self.error(find(merged, &["limits", "xmpp", key]), text);
+            }
         }
         let bytes = |n: usize| n.to_string();
         let rules = [

@@ -134,6 +134,48 @@ impl Read for ConnectionLimit {
     }
 }
 
+/// The least number of stanzas of a partner in a second.
+pub(super) const RATE_MIN_STANZAS: usize = 10;
+/// The least number of bytes of a partner in a second: a stanza that RFC 6120 §13.12 wants to be taken.
+pub(super) const RATE_MIN_BYTES: usize = 10_000;
+/// The most: faster is no limit.
+pub(super) const RATE_MAX_BYTES: usize = 1024 * 1024 * 1024;
+
+/// Rates: a number from the least to the most, or 0 for any number.
+macro_rules! rates {
+    ($($(#[$meta:meta])* $name:ident: $unit:literal, $least:expr => $most:expr;)+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) struct $name(pub(super) usize);
+
+        impl Read for $name {
+            fn shape() -> Shape {
+                Shape::Value(format!("{}, 0 or {} to {}", $unit, $least, $most))
+            }
+
+            fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+                let expected =
+                    format!("expected a whole number of {} from {} to {}, or 0 for any number", $unit, $least, $most);
+                let number = reader.integer(node, &expected)?;
+                match usize::try_from(number) {
+                    Ok(number) if number == 0 || ($least..=$most).contains(&number) => Some(Self(number)),
+                    _ => {
+                        reader.refuse(node, format!("{number} is out of range; {expected}"));
+                        None
+                    }
+                }
+            }
+        }
+    )+};
+}
+
+rates! {
+    /// How many stanzas of a partner are taken in a second.
+    StanzaRate: "stanzas", RATE_MIN_STANZAS => 10_000_000_usize;
+    /// How many bytes.
+    ByteRate: "bytes", RATE_MIN_BYTES => RATE_MAX_BYTES;
+}
+
 /// A secret that keys are made from. Its text shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);

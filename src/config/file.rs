@@ -6,7 +6,8 @@ use std::time::Duration;
 use nuncio_xmpp::{NegotiationRules, SaslUse, TlsUse};
 
 use super::address::{Bind, CertificateName, DnsServer, Domain, HostPort, SentBy, SourceAddress};
-use super::federation::{ConnectionLimit, Proxy, SpkiPin};
+use super::contact::ContactUri;
+use super::federation::{ByteRate, ConnectionLimit, Proxy, SpkiPin, StanzaRate};
 use super::limits::Limits;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
@@ -212,6 +213,29 @@ section! {
         "connect" => connect: XmppConnectSection, default "{}";
         /// Where partners connect to. At least one.
         "listener" => listeners: Sections<XmppListenerSection>, required;
+        /// Whether everybody who asks is told which version of the gateway this is. The operating system is never named.
+        "tell_version" => tell_version: bool, default "false";
+        /// Whom people turn to about this gateway. Everybody may read it.
+        "contacts" => contacts: ContactsSection, default "{}";
+    }
+}
+
+section! {
+    struct ContactsSection {
+        /// About spam and other abuse by users here.
+        "abuse" => abuse: Vec<At<ContactUri>>, default "[]";
+        /// Whoever runs the gateway.
+        "admin" => admin: Vec<At<ContactUri>>, default "[]";
+        /// For praise and complaint.
+        "feedback" => feedback: Vec<At<ContactUri>>, default "[]";
+        /// For sales.
+        "sales" => sales: Vec<At<ContactUri>>, default "[]";
+        /// About vulnerabilities and incidents.
+        "security" => security: Vec<At<ContactUri>>, default "[]";
+        /// Where disturbances are announced.
+        "status" => status: Vec<At<ContactUri>>, default "[]";
+        /// For users who need help.
+        "support" => support: Vec<At<ContactUri>>, default "[]";
     }
 }
 
@@ -286,9 +310,14 @@ section! {
         "keep_alive" => keep_alive: bool, default "true";
         /// Most inbound streams of all his domains at a time. Absent: `limits.xmpp.connections_per_partner`.
         "connection_limit" => connection_limit: ConnectionLimit, optional;
+        /// Most stanzas of this partner in a second. Absent: `limits.xmpp.stanzas_per_second`.
+        "stanzas_per_second" => stanzas_per_second: StanzaRate, optional;
+        /// Most bytes of this partner in a second. Absent: `limits.xmpp.bytes_per_second`.
+        "bytes_per_second" => bytes_per_second: ByteRate, optional;
         /// Connect here instead of asking DNS; port 5269 unless given. His certificate still has to be for his domain.
         "proxy" => proxy: Proxy, optional;
-        /// Root certificates in PEM that his certificates may chain to, beside those of `xmpp.roots`.
+        /// Root certificates in PEM that his certificates must chain to, instead of those of `xmpp.roots`: no other CA can
+        /// then speak for him.
         "roots" => roots: PathBuf, optional;
         /// Keys that his certificates may have, by SHA-256; any other is not believed, even if its chain is good. List a
         /// spare one, or the next change of his key ends the federation.

@@ -139,10 +139,14 @@ limits! {
         message: usize, "bytes" = 0, 0 => MIB;
         /// Most inbound connections at a time, of each listener.
         connections: usize, "connections" = 1000, 1 => 100_000;
-        /// Most inbound connections at a time that have not shown a certificate yet, of each listener.
+        /// Most inbound connections at a time that have not shown a certificate yet, of each listener. One more takes the
+        /// place of the oldest of the address that has most of them.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
         /// Most of these from one address, or from one /64 network of IPv6.
         unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
+        /// Most inbound connections from one such address in a minute that end without having shown who it is. More are
+        /// closed at once; who proves it may come as often as he likes.
+        failures_per_address: usize, "connections" = 300, 1 => 1_000_000;
         /// Most requests of one connection that wait for their final answer. More: 503.
         pending_per_connection: usize, "requests" = 16_384, 1 => 1_000_000;
         /// Most requests that wait for a connection to the front ends of a domain, beyond `pending_per_connection`. More:
@@ -182,10 +186,19 @@ limits! {
         connections: usize, "connections" = 1000, 1 => 100_000;
         /// Most inbound streams at a time of one partner, over all his domains and all listeners.
         connections_per_partner: usize, "connections" = 20, 1 => 100_000;
-        /// Most inbound connections at a time that are not authenticated yet, of each listener.
+        /// Most stanzas of one partner in a second, over all streams of his domains; 0: any number, else 10 or more. Five
+        /// seconds' worth may come at once. Beyond it his streams are read more slowly; a partner's own setting goes before.
+        stanzas_per_second: usize, "stanzas" = 5000, 0 => 10_000_000;
+        /// Most bytes of one partner in a second, in the same way; 0: any number, else 10000 or more.
+        bytes_per_second: usize, "bytes" = 4 * MIB, 0 => 1024 * MIB;
+        /// Most inbound connections at a time that are not authenticated yet, of each listener. One more takes the place of
+        /// the oldest of the address that has most of them.
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
         /// Most of these from one address, or from one /64 network of IPv6.
         unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
+        /// Most inbound connections from one such address in a minute that end without having shown who it is. More are
+        /// closed at once; who proves it may come as often as he likes.
+        failures_per_address: usize, "connections" = 300, 1 => 1_000_000;
         /// Most stanzas that wait for one lane (our domain, their domain).
         lane_queue: usize, "stanzas" = 2048, 1 => 1_000_000;
         /// Most bytes of stanzas that wait for one lane.
@@ -281,6 +294,8 @@ limits! {
 limits! {
     /// Limits of the store.
     pub struct StoreLimits {
+        /// How long the disk may not answer before what waits for it goes on from memory, as when it refuses.
+        patience: Duration, "duration" = secs(3), ms(100) => secs(600);
         /// How long entries of the audit trail are kept.
         audit_age: Duration, "duration" = secs(365 * 24 * 3600), secs(3600) => secs(3650 * 24 * 3600);
         /// Most entries of the audit trail that are kept; the oldest go.
@@ -303,12 +318,17 @@ pub struct Limits {
     pub store: StoreLimits,
     /// How long a stopping node waits for its queues to empty and its streams to close.
     pub drain: Duration,
+    /// How often files with certificates, keys and roots are looked at.
+    pub file_check: Duration,
 }
 
 impl Limits {
     /// Default of [`Limits::drain`].
     pub const DRAIN: Duration = secs(20);
     pub(super) const DRAIN_RANGE: (Duration, Duration) = (secs(1), secs(600));
+    /// Default of [`Limits::file_check`].
+    pub const FILE_CHECK: Duration = secs(10);
+    pub(super) const FILE_CHECK_RANGE: (Duration, Duration) = (ms(100), secs(24 * 3600));
 }
 
 impl Default for Limits {
@@ -320,6 +340,7 @@ impl Default for Limits {
             presence: PresenceLimits::default(),
             store: StoreLimits::default(),
             drain: Self::DRAIN,
+            file_check: Self::FILE_CHECK,
         }
     }
 }
@@ -328,14 +349,26 @@ impl Section for Limits {
     fn keys() -> Vec<Key> {
         let section =
             |name, doc, table| Key { name, doc, presence: Presence::Default("{}".to_owned()), shape: table };
-        let (min, max) = Self::DRAIN_RANGE;
+        let duration = |name, doc, default: Duration, (min, max): (Duration, Duration)| Key {
+            name,
+            doc,
+            presence: Presence::Default(default.toml()),
+            shape: Shape::Value(format!("duration, {} to {}", min.text(), max.text())),
+        };
         vec![
-            Key {
-                name: "drain",
-                doc: "How long a stopping node waits for its queues to empty and its streams to close.",
-                presence: Presence::Default(Self::DRAIN.toml()),
-                shape: Shape::Value(format!("duration, {} to {}", min.text(), max.text())),
-            },
+            duration(
+                "drain",
+                "How long a stopping node waits for its queues to empty and its streams to close.",
+                Self::DRAIN,
+                Self::DRAIN_RANGE,
+            ),
+            duration(
+                "file_check",
+                "How often the files with certificates, keys, roots and revocation lists are looked at. What is new is used for new \
+                 connections; SIGHUP has them looked at at once.",
+                Self::FILE_CHECK,
+                Self::FILE_CHECK_RANGE,
+            ),
             section("sip", "Limits of the SIP side.", Shape::Table(SipLimits::keys)),
             section("xmpp", "Limits of the XMPP side.", Shape::Table(XmppLimits::keys)),
             section("pair", "Limits of one pair (SIP user, XMPP user).", Shape::Table(PairLimits::keys)),
@@ -346,12 +379,16 @@ impl Section for Limits {
 
     fn read(section: &mut Sectioned<'_, '_>) -> Self {
         let mut limits = Self::default();
-        let (min, max) = Self::DRAIN_RANGE;
-        section.each("drain", |node, reader| {
-            if let Some(drain) = Limit::read(node, reader, "duration", min, max) {
-                limits.drain = drain;
-            }
-        });
+        for (name, field, (min, max)) in [
+            ("drain", &mut limits.drain, Self::DRAIN_RANGE),
+            ("file_check", &mut limits.file_check, Self::FILE_CHECK_RANGE),
+        ] {
+            section.each(name, |node, reader| {
+                if let Some(duration) = Limit::read(node, reader, "duration", min, max) {
+                    *field = duration;
+                }
+            });
+        }
         section.each("sip", |node, reader| limits.sip = reader.section(node).unwrap_or_default());
         section.each("xmpp", |node, reader| limits.xmpp = reader.section(node).unwrap_or_default());
         section.each("pair", |node, reader| limits.pair = reader.section(node).unwrap_or_default());

@@ -15,6 +15,7 @@
 
 mod address;
 mod check;
+mod contact;
 mod federation;
 mod file;
 mod leaf;
@@ -39,6 +40,7 @@ use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
 pub use address::{
     Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, SentBy, SourceAddress,
 };
+pub use contact::ContactUri;
 pub use federation::{Proxy, Secret, SpkiPin};
 pub use limits::{Limits, PairLimits, PresenceLimits, SipLimits, StoreLimits, XmppLimits};
 pub use policy::SipUsers;
@@ -243,6 +245,29 @@ pub struct Xmpp {
     pub connect: XmppConnect,
     /// Never empty.
     pub listeners: Vec<Listener>,
+    /// Whether who asks is told which version this is.
+    pub tell_version: bool,
+    /// Whom people turn to.
+    pub contacts: Contacts,
+}
+
+/// Whom people turn to about this gateway (XEP-0157).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contacts {
+    /// `xmpp.contacts.abuse`
+    pub abuse: Vec<ContactUri>,
+    /// `xmpp.contacts.admin`
+    pub admin: Vec<ContactUri>,
+    /// `xmpp.contacts.feedback`
+    pub feedback: Vec<ContactUri>,
+    /// `xmpp.contacts.sales`
+    pub sales: Vec<ContactUri>,
+    /// `xmpp.contacts.security`
+    pub security: Vec<ContactUri>,
+    /// `xmpp.contacts.status`
+    pub status: Vec<ContactUri>,
+    /// `xmpp.contacts.support`
+    pub support: Vec<ContactUri>,
 }
 
 /// The certificates of the XMPP side.
@@ -321,9 +346,13 @@ pub struct Partner {
     pub keep_alive: bool,
     /// Most inbound streams of all his domains at a time.
     pub connection_limit: usize,
+    /// Most of his stanzas in a second; 0: any number.
+    pub stanzas_per_second: usize,
+    /// Most of his bytes in a second; 0: any number.
+    pub bytes_per_second: usize,
     /// Where to connect instead of asking DNS.
     pub proxy: Option<HostPort>,
-    /// Roots beside those of all, a PEM file.
+    /// Roots instead of those of all, a PEM file.
     pub roots: Option<PathBuf>,
     /// The keys his certificates may have; empty: any.
     pub pins: Vec<SpkiPin>,

@@ -9,9 +9,10 @@ use nuncio_xmpp::{Negotiation, NegotiationRules};
 
 use super::address::Domain;
 use super::check::Checker;
+use super::contact::ContactUri;
 use super::file::{
-    ConnectSection, ListenerSection, PartnerSection, PolicySection, Root, RuleSection, SipSection, XmppListenerSection,
-    XmppConnectSection, XmppSection,
+    ConnectSection, ContactsSection, ListenerSection, PartnerSection, PolicySection, Root, RuleSection,
+    SipSection, XmppConnectSection, XmppListenerSection, XmppSection,
 };
 use super::limits::Limits;
 use super::problem::{Report, Severity};
@@ -19,8 +20,8 @@ use super::read::{At, OneOrMore, Reader, Sections};
 use super::source::{Layer, Part, Sources};
 use super::value::Family;
 use super::{
-    Certificates, Config, Connect, Dns, FrontEnd, Identity, Listener, Log, Node, Partner, Partners, Policy,
-    PolicyRule, Sip, Xmpp, XmppConnect,
+    Certificates, Config, Connect, Contacts, Dns, FrontEnd, Identity, Listener, Log, Node, Partner, Partners,
+    Policy, PolicyRule, Sip, Xmpp, XmppConnect,
 };
 
 /// See [`Config::load`].
@@ -141,6 +142,21 @@ fn xmpp(xmpp: XmppSection) -> Option<Xmpp> {
         dialback_secret: xmpp.dialback_secret.value,
         connect: xmpp_connect(xmpp.connect.value?)?,
         listeners: xmpp_listeners(xmpp.listeners.value?)?,
+        tell_version: xmpp.tell_version.value?,
+        contacts: contacts(xmpp.contacts.value?)?,
+    })
+}
+
+fn contacts(contacts: ContactsSection) -> Option<Contacts> {
+    let plain = |list: Vec<At<ContactUri>>| list.into_iter().map(|uri| uri.value).collect();
+    Some(Contacts {
+        abuse: plain(contacts.abuse.value?),
+        admin: plain(contacts.admin.value?),
+        feedback: plain(contacts.feedback.value?),
+        sales: plain(contacts.sales.value?),
+        security: plain(contacts.security.value?),
+        status: plain(contacts.status.value?),
+        support: plain(contacts.support.value?),
     })
 }
 
@@ -220,6 +236,14 @@ fn partners(sections: Vec<At<PartnerSection>>, rules: NegotiationRules, limits: 
                 .connection_limit
                 .value
                 .map_or(limits.xmpp.connections_per_partner, |limit| limit.0),
+            stanzas_per_second: section
+                .stanzas_per_second
+                .value
+                .map_or(limits.xmpp.stanzas_per_second, |rate| rate.0),
+            bytes_per_second: section
+                .bytes_per_second
+                .value
+                .map_or(limits.xmpp.bytes_per_second, |rate| rate.0),
             proxy: section.proxy.value.map(|proxy| proxy.0),
             roots: section.roots.value,
             pins: section.pins.value.map(plain).unwrap_or_default(),

@@ -60,6 +60,8 @@ counters! {
     pairs_lost,
     /// Answers to SIP requests whose connection was gone, with none other to the same front end.
     answers_lost,
+    /// Times that a stream was not read for a while because its partner sent more than he may.
+    streams_slowed,
     /// Streams refused because the domain is no partner.
     streams_refused,
     /// Requests of partners to be let in by dialback that were turned down.

@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
+use nuncio_xmpp::rate::{Meter, Rate};
 use nuncio_xmpp::stream::{Quiet, Terms};
 use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
 
@@ -26,10 +28,12 @@ pub struct PartnerStreams {
     pub keep_alive: bool,
     /// Most inbound streams of all his domains at a time.
     pub connection_limit: usize,
+    /// How much he may send, on all streams of his domains together.
+    pub rates: StreamRates,
     /// Where to connect instead of asking DNS.
     pub proxy: Option<HostPort>,
     /// What his certificates are held against.
-    pub proof: Proof,
+    pub proof: Arc<Proof>,
 }
 
 impl PartnerStreams {
@@ -41,8 +45,9 @@ impl PartnerStreams {
             rules: NegotiationRules::default(),
             keep_alive: true,
             connection_limit,
+            rates: StreamRates::default(),
             proxy: None,
-            proof: Proof::default(),
+            proof: Arc::default(),
         }
     }
 
@@ -50,6 +55,26 @@ impl PartnerStreams {
     pub fn methods(&self) -> Methods {
         self.negotiation.verdict(self.rules).methods()
     }
+}
+
+/// How much a partner may send in a time. The default sets no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamRates {
+    pub stanzas: Rate,
+    pub bytes: Rate,
+}
+
+impl Default for StreamRates {
+    fn default() -> Self {
+        Self { stanzas: Rate::UNLIMITED, bytes: Rate::UNLIMITED }
+    }
+}
+
+/// What a partner has sent of that, on all his streams.
+#[derive(Debug, Default)]
+pub(super) struct Meters {
+    stanzas: Meter,
+    bytes: Meter,
 }
 
 /// The partners by each of their domains, normalised.
@@ -72,11 +97,30 @@ impl Federation {
 
 /// The place of an inbound stream among those of its partner; given back when it is dropped.
 #[derive(Debug)]
-pub struct StreamPlace(Arc<Remote>);
+pub struct StreamPlace {
+    counter: Arc<Remote>,
+    rates: StreamRates,
+}
+
+impl StreamPlace {
+    /// Counts what a read brought. Until when the stream is not to be read any more, if the partner has sent more than he
+    /// may: what has come is worked on, and the rest waits on his side (SEC-40).
+    pub fn charge(&self, bytes: u64, stanzas: u64, now: Instant) -> Option<Instant> {
+        if self.rates == StreamRates::default() {
+            return None;
+        }
+        let mut meters = self.counter.meters().lock();
+        let until = [
+            meters.bytes.take(self.rates.bytes, bytes, now),
+            meters.stanzas.take(self.rates.stanzas, stanzas, now),
+        ];
+        until.into_iter().flatten().max()
+    }
+}
 
 impl Drop for StreamPlace {
     fn drop(&mut self) {
-        self.0.leave_stream();
+        self.counter.leave_stream();
     }
 }
 
@@ -128,7 +172,8 @@ impl Gateway {
     pub fn stream_established(&self, remote: &str) -> Option<StreamPlace> {
         let streams = self.partner_streams(remote);
         let counter = self.remote(&streams.partner);
-        counter.enter_stream(streams.connection_limit).then(|| StreamPlace(counter))
+        let entered = counter.enter_stream(streams.connection_limit);
+        entered.then(|| StreamPlace { counter, rates: streams.rates })
     }
 }
 
@@ -168,5 +213,32 @@ mod tests {
         assert_eq!(gateway.holdings().streams, 2);
         drop(first);
         assert!(gateway.stream_established("it.fabrikam.example").is_some());
+    }
+
+    #[test]
+    fn sec_40_what_all_his_streams_bring_counts_together_and_nobody_elses() {
+        let gateway = gateway_of("contoso.example", "fabrikam.example");
+        let rates = StreamRates { stanzas: Rate::new(10, 1), bytes: Rate::new(1000, 1) };
+        let of = |domain: &str| PartnerStreams { rates, ..PartnerStreams::new(domain, 20) };
+        let federation = Federation::new([
+            (of("fabrikam.example"), vec!["fabrikam.example".into(), "it.fabrikam.example".into()]),
+            (of("wingtip.example"), vec!["wingtip.example".into()]),
+        ]);
+        gateway.set_federation(federation);
+        let [one, two, other] = ["fabrikam.example", "it.fabrikam.example", "wingtip.example"]
+            .map(|domain| gateway.stream_established(domain).unwrap());
+        let begin = Instant::now();
+        let after = |millis| Some(begin + std::time::Duration::from_millis(millis));
+        assert_eq!(one.charge(10, 10, begin), None, "at the limit");
+        assert_eq!(two.charge(10, 1, begin), after(100), "one past it, on another stream");
+        assert_eq!(one.charge(1980, 0, begin), after(1000), "the longer of both counts");
+        assert_eq!(other.charge(1000, 10, begin), None);
+    }
+
+    #[test]
+    fn without_rates_nobody_waits() {
+        let gateway = gateway_of("contoso.example", "fabrikam.example");
+        let place = gateway.stream_established("fabrikam.example").unwrap();
+        assert_eq!(place.charge(u64::MAX, u64::MAX, Instant::now()), None);
     }
 }

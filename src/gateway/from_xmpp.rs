@@ -23,6 +23,7 @@ use crate::log_limit::{self, Source};
 
 use super::hops::message_of;
 use super::incoming::{Incoming, ReplySlot};
+use super::iq::{self, Answer};
 use super::port::Bells;
 use super::timers::Due;
 use super::{Gateway, LanePort, Pair};
@@ -105,7 +106,7 @@ impl Gateway {
         Incoming::new(stanza, slot, now).fail(&failure, now);
     }
 
-    /// Acts on everything that is due, and says when it is to be called again.
+    /// Acts on what is due. If that is much, on a part of it: [`Gateway::deadline`] has passed then still.
     pub fn handle_timeout(&self, now: Moment) {
         self.log_budget.handle_timeout(now.instant);
         for due in self.timers.take(now.instant) {
@@ -117,6 +118,7 @@ impl Gateway {
                     let (slot, bytes) = *reply;
                     slot.send(bytes, now);
                 }
+                Due::Store => self.watch_store(now),
             }
         }
     }
@@ -309,10 +311,13 @@ impl Gateway {
             IqVerdict::Request { kind, id, payload } => {
                 let mut bytes = Vec::new();
                 let sees_user = || self.sees_user(addresses, now);
-                if super::iq::answer(&mut bytes, kind, id, payload, addresses, sees_user) {
-                    iq.answer(bytes, now);
-                } else {
-                    self.reply_uniform(iq, now);
+                let about = &self.settings.about;
+                match iq::answer(&mut bytes, about, kind, id, payload, addresses, sees_user) {
+                    Answer::Result => iq.answer(bytes, now),
+                    Answer::Refuse(condition) => {
+                        iq.fail(&XmppFailure::new(condition, "this is not yours to change"), now);
+                    }
+                    Answer::Uniform => self.reply_uniform(iq, now),
                 }
             }
             IqVerdict::Refuse(condition) => {

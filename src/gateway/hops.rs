@@ -1,6 +1,7 @@
 //! What goes to the front ends: released by its pair, sent by the group of next hops, settled by the answer.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use compact_str::CompactString;
 use nuncio_sip::connection;
@@ -42,7 +43,7 @@ impl Gateway {
             }
             // The group is released: settling locks pairs, and pairs lock groups.
             for (envelope, outcome) in settled {
-                self.settle(&envelope, outcome, now);
+                self.settle(route, &envelope, outcome, now);
             }
         }
     }
@@ -273,9 +274,19 @@ impl Gateway {
     }
 
     /// A request of ours has its final answer, or never will.
-    fn settle(&self, envelope: &ToSipEnvelope, outcome: Result<Message, HopFailure>, now: Moment) {
+    fn settle(
+        &self,
+        route: &Route,
+        envelope: &ToSipEnvelope,
+        outcome: Result<Message, HopFailure>,
+        now: Moment,
+    ) {
         let key = &envelope.pair;
+        if self.ending.load(Ordering::Relaxed) {
+            self.errands.ring();
+        }
         if let Some(half) = &envelope.event {
+            route.events.fetch_sub(1, Ordering::Relaxed);
             return self.event_settled(key, half, envelope.serial, &outcome, now);
         }
         let remote = self.remote(key.remote_domain());

@@ -1,39 +1,89 @@
 //! What pairs have to keep, and what waits until it is kept; and what they have to say for log and audit trail.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use nuncio_translate::Moment;
 use nuncio_translate::pair::{AddedEnd, Attempt, Ended, Fact, PairKey, PairRecord};
 use parking_lot::Mutex;
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use super::Gateway;
+use super::timers::Due;
 use crate::log_limit::{Cause, Source};
-use crate::store::{AuditEntry, Health, Outcome, Ticket};
+use crate::store::{AuditEntry, Failing, Fault, Health, Outcome, Ticket};
 
-/// Tickets of the store that pairs wait for, oldest first.
+/// How long the log stays quiet about a disk that stops answering again and again.
+const QUIET: Duration = Duration::from_secs(600);
+
+/// What pairs have given to the store, and how it takes it.
 #[derive(Debug, Default)]
 pub(super) struct Keeping {
-    waiting: Mutex<VecDeque<(Ticket, PairKey, u64)>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Tickets of the store that pairs wait for, oldest first.
+    waiting: VecDeque<Waiting>,
+    /// When the store last said anything.
+    heard: Option<Instant>,
+    /// A timer is going to look after it.
+    watched: bool,
+    /// It has not said anything for too long: nobody waits for it until it does.
+    silence: Option<Silence>,
+    /// When the log was told of a silence last.
+    told: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    stored: Ticket,
+    key: PairKey,
+    /// What the pair calls it.
+    ticket: u64,
+    since: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    /// Seconds of Unix time.
+    since: u64,
+    told: bool,
 }
 
 impl Keeping {
     /// Records that are not stored yet.
     pub(super) fn outstanding(&self) -> usize {
-        self.waiting.lock().len()
+        self.inner.lock().waiting.len()
     }
 }
 
 impl Gateway {
-    /// Gives a pair's record to the store. Called under the pair's guard.
-    pub(super) fn save(&self, key: &PairKey, ticket: u64, record: Option<Box<PairRecord>>) {
+    /// Gives a pair's record to the store. Called under the pair's guard. False: the pair must not wait for it, because
+    /// the disk does not answer.
+    #[must_use]
+    pub(super) fn save(
+        &self,
+        key: &PairKey,
+        ticket: u64,
+        record: Option<Box<PairRecord>>,
+        now: Moment,
+    ) -> bool {
         // Held over both steps, so that the store cannot report the ticket before it stands here.
-        let mut waiting = self.keeping.waiting.lock();
+        let mut inner = self.keeping.inner.lock();
         let stored = match record {
             Some(record) => self.store.save_pair(key, *record),
             None => self.store.forget_pair(key),
         };
-        waiting.push_back((stored, key.clone(), ticket));
+        if inner.silence.is_some() {
+            return false;
+        }
+        inner.waiting.push_back(Waiting { stored, key: key.clone(), ticket, since: now.instant });
+        if !std::mem::replace(&mut inner.watched, true) {
+            self.timers.schedule(now.instant + self.settings.store_patience, Due::Store);
+        }
+        true
     }
 
     /// The store is done with all tickets up to this one.
@@ -42,19 +92,63 @@ impl Gateway {
             self.counters.store_unsaved.add(1);
         }
         let mut done = Vec::new();
-        {
-            let mut waiting = self.keeping.waiting.lock();
-            while waiting.front().is_some_and(|(stored, ..)| *stored <= up_to) {
-                done.extend(waiting.pop_front());
+        let silence = {
+            let mut inner = self.keeping.inner.lock();
+            inner.heard = Some(now.instant);
+            while let Some(waiting) = inner.waiting.pop_front_if(|waiting| waiting.stored <= up_to) {
+                done.push((waiting.key, waiting.ticket));
             }
+            inner.silence.take()
+        };
+        self.errands.stored(done);
+        // If it could not be written, the store itself has said so.
+        if let Some(silence) = silence.filter(|silence| silence.told && outcome == Outcome::Saved) {
+            let seconds = now.unix().saturating_sub(silence.since);
+            info!("the disk of the store answers again, after {seconds} s; what waited is being written");
         }
-        let keys = done.iter().map(|(_, key, ticket)| (key, *ticket));
-        self.visit_all(keys, now, |pair, _, ticket| pair.committed(ticket));
+    }
+
+    /// Looks whether the store has left somebody waiting for too long. A disk that hangs says nothing at all, and is
+    /// treated as one that refuses.
+    pub(super) fn watch_store(&self, now: Moment) {
+        let mut inner = self.keeping.inner.lock();
+        inner.watched = false;
+        let Some(first) = inner.waiting.front() else { return };
+        // As long as it writes, however slowly, it is not dead.
+        let since = inner.heard.map_or(first.since, |heard| heard.max(first.since));
+        let due = since + self.settings.store_patience;
+        if now.instant < due {
+            inner.watched = true;
+            return self.timers.schedule(due, Due::Store);
+        }
+        let passed = now.instant.saturating_duration_since(since);
+        let told = inner.told.is_none_or(|told| now.instant >= told + QUIET);
+        inner.silence = Some(Silence { since: now.unix().saturating_sub(passed.as_secs()), told });
+        if told {
+            inner.told = Some(now.instant);
+        }
+        let let_go: Vec<_> = inner.waiting.drain(..).map(|waiting| (waiting.key, waiting.ticket)).collect();
+        drop(inner);
+        self.counters.store_unsaved.add(1);
+        if told {
+            error!(
+                waiting = let_go.len(),
+                "{}. The gateway goes on from memory, and writes as soon as the disk answers; what it could not write \
+                 until it ends is lost",
+                does_not_answer(passed.as_secs())
+            );
+        }
+        self.errands.stored(let_go);
     }
 
     /// How the store is.
-    pub fn store_health(&self) -> Health {
-        self.store.health()
+    pub fn store_health(&self, now: Moment) -> Health {
+        let mut health = self.store.health();
+        if let (None, Some(silence)) = (&health.failing, self.keeping.inner.lock().silence) {
+            let text = does_not_answer(now.unix().saturating_sub(silence.since));
+            health.failing = Some(Failing { fault: Fault::Silent, text, since: silence.since });
+        }
+        health
     }
 
     /// Something an administrator may want to know of a pair.
@@ -90,6 +184,13 @@ impl Gateway {
             }
         }
     }
+}
+
+fn does_not_answer(seconds: u64) -> String {
+    format!(
+        "the disk of the store has not answered for {seconds} s; dmesg may say why, and \"findmnt -T\" with node.state_dir \
+         what it is on: a network disk whose server is gone does this"
+    )
 }
 
 /// A fact in words.

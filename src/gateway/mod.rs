@@ -14,6 +14,7 @@ mod answers;
 pub mod attempts;
 mod counters;
 mod dialogs;
+mod errands;
 mod federation;
 mod from_sip;
 mod from_xmpp;
@@ -42,6 +43,7 @@ mod verifying;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use compact_str::CompactString;
@@ -54,13 +56,15 @@ use nuncio_translate::judge::{Consent, Kind, Snapshot};
 use nuncio_translate::pair::{Half, PairConfig, PairKey, PresenceConfig, Sent};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
+use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
 use nuncio_xmpp::stream::Quiet;
 use parking_lot::Mutex;
 use tracing::error;
 
 pub use counters::{Counter, Counters};
-pub use federation::{Federation, PartnerStreams, StreamPlace};
+pub use errands::GOODBYES_AHEAD;
+pub use federation::{Federation, PartnerStreams, StreamPlace, StreamRates};
 pub use from_sip::SipPeer;
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
@@ -68,12 +72,13 @@ pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
 pub use settling::{Settling, Unsettled};
-pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};
 pub use status::{LaneStatus, RouteStatus};
+pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};
 
 use crate::log_limit::LogBudget;
 use crate::store::Keep;
 use dialogs::Dialogs;
+use errands::Errands;
 use incoming::Incoming;
 use keeping::Keeping;
 use pairs::{PairLost, Remote};
@@ -219,6 +224,8 @@ pub struct Settings {
     pub node_key: stanza_id::Key,
     /// Our name in Via, Contact and `ms-diagnostics` (host, or host:port).
     pub sip_name: CompactString,
+    /// What our domains say of themselves.
+    pub about: About,
     /// Longest MESSAGE we send, in octets (DEC-11).
     pub message_cap: Option<usize>,
     pub pair: PairConfig,
@@ -228,6 +235,8 @@ pub struct Settings {
     pub places: PlaceLimits,
     /// Pairs of the process before this one that take up their work in a second.
     pub restart_rate: u32,
+    /// How long the store may say nothing before those who wait for it go on without.
+    pub store_patience: Duration,
     pub lane: LaneConfig,
     /// When quiet streams are probed, given up and closed. `keep_alive` is for partners that have it on.
     pub quiet: Quiet,
@@ -262,6 +271,7 @@ pub struct Gateway {
     places: Places,
     store: Arc<dyn Keep>,
     keeping: Keeping,
+    errands: Errands,
     next_connection: AtomicU64,
     sequence: AtomicU64,
     counters: Counters,
@@ -291,6 +301,7 @@ impl Gateway {
             proved: proved::Proved::new(store.proved()),
             store,
             keeping: Keeping::default(),
+            errands: Errands::default(),
             ending: AtomicBool::new(false),
             verifying: verifying::Verifying::new(settings.verify),
             settings,
@@ -332,10 +343,11 @@ impl Gateway {
         self.policy.load()
     }
 
-    /// Puts a new policy in force. What waits is judged under it when it leaves; subscriptions that it forbids end.
-    pub fn set_policy(&self, policy: Snapshot, now: Moment) {
+    /// Puts a new policy in force. What crosses from now on is judged under it, also what has waited; subscriptions that it
+    /// forbids end as an errand.
+    pub fn set_policy(&self, policy: Snapshot) {
         self.policy.store(Arc::new(policy));
-        self.apply_policy(now);
+        self.apply_policy();
     }
 
     pub fn settings(&self) -> &Settings {
@@ -391,11 +403,31 @@ impl Gateway {
     }
 
     /// How much has been taken on and is not finished: messages and notices in pairs and next hops, and
-    /// answers that partners are owed.
+    /// answers that partners are owed. Walks all pairs.
     pub fn owes(&self) -> usize {
-        let hops: usize = self.routes.iter().map(|route| route.hops.step(|group| group.load())).sum();
+        self.holdings().owed + self.owes_outside_pairs()
+    }
+
+    fn owes_outside_pairs(&self) -> usize {
+        let hops: usize = self.routes.iter().map(Route::owes).sum();
         let answers: usize = self.lanes().iter().map(|lane| lane.step(|lane| lane.occupancy().1)).sum();
-        self.holdings().owed + hops + answers
+        hops + answers
+    }
+
+    /// Nobody is owed anything. May walk all pairs.
+    pub fn is_settled(&self) -> bool {
+        self.owes_outside_pairs() == 0 && !self.any_pair(|pair| pair.owes() > 0)
+    }
+
+    /// Every endpoint of a SIP user has been told that its subscription ends, and its front end has answered or is not
+    /// asked any more; no other errand is left either. May walk all pairs.
+    pub fn has_said_goodbye(&self) -> bool {
+        self.errands_done() && !self.any_pair(Pair::is_ending)
+    }
+
+    fn any_pair(&self, ask: impl Fn(&Pair) -> bool) -> bool {
+        let remotes: Vec<_> = self.remotes.iter().map(|remote| Arc::clone(&remote)).collect();
+        remotes.iter().any(|remote| remote.any(&ask))
     }
 
     /// Lanes empty themselves and end, those made from now on as well.
@@ -413,7 +445,7 @@ impl Gateway {
             self.serve_route(route, now);
         }
         let remotes: Vec<_> = self.remotes.iter().map(|remote| Arc::clone(&remote)).collect();
-        remotes.iter().flat_map(|remote| remote.keys()).for_each(|key| self.give_up_pair(&key, now));
+        remotes.iter().flat_map(|remote| remote.waiting()).for_each(|key| self.give_up_pair(&key, now));
     }
 
     /// An address as it may stand in a log line.

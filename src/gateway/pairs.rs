@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::federation::Meters;
 use super::incoming::Incoming;
 use super::timers::{Due, Timers};
 use super::{Holdings, LanePort, Pair};
@@ -35,6 +36,10 @@ pub(super) struct Remote {
     waiting: Mutex<Vec<Arc<Notify>>>,
     /// Inbound streams of the domain.
     streams: AtomicUsize,
+    /// Pairs made since the start.
+    made: AtomicU64,
+    /// What came on them.
+    meters: Mutex<Meters>,
 }
 
 /// A pair was emptied because a step on it panicked; this is what it held.
@@ -54,6 +59,8 @@ impl Remote {
             lanes: Mutex::new(SmallVec::new()),
             waiting: Mutex::new(Vec::new()),
             streams: AtomicUsize::new(0),
+            made: AtomicU64::new(0),
+            meters: Mutex::default(),
         }
     }
 
@@ -66,6 +73,10 @@ impl Remote {
     /// Inbound streams now.
     pub(super) fn streams(&self) -> usize {
         self.streams.load(Ordering::Acquire)
+    }
+
+    pub(super) fn meters(&self) -> &Mutex<Meters> {
+        &self.meters
     }
 
     pub(super) fn leave_stream(&self) {
@@ -98,10 +109,11 @@ impl Remote {
     ) -> R {
         let mut entry = match self.pairs.get_mut(composed) {
             Some(entry) => entry,
-            None => self
-                .pairs
-                .entry(PairKey::from_composed(composed))
-                .or_insert_with(|| Box::new(Slot { pair: Pair::default(), timers: SmallVec::new() })),
+            None => self.pairs.entry(PairKey::from_composed(composed)).or_insert_with(|| {
+                // Restored ones have number 0.
+                let number = 1 + self.made.fetch_add(1, Ordering::Relaxed);
+                Box::new(Slot { pair: Pair::numbered(number), timers: SmallVec::new() })
+            }),
         };
         let (key, slot) = entry.pair_mut();
         let result = step(key, &mut slot.pair);
@@ -194,6 +206,28 @@ impl Remote {
         self.pairs.iter().map(|slot| slot.key().clone()).collect()
     }
 
+    /// The pairs with messages that wait for the SIP user.
+    pub(super) fn waiting(&self) -> Vec<PairKey> {
+        let waits = self.pairs.iter().filter(|slot| slot.pair.waiting() > 0);
+        waits.map(|slot| slot.key().clone()).collect()
+    }
+
+    /// The pairs that endpoints of the SIP user hold a subscription of.
+    pub(super) fn watched(&self) -> Vec<PairKey> {
+        let watched = self.pairs.iter().filter(|slot| slot.pair.endpoints() > 0);
+        watched.map(|slot| slot.key().clone()).collect()
+    }
+
+    /// Subscriptions of endpoints that have not ended, as far as their front ends have said.
+    pub(super) fn endpoints(&self) -> usize {
+        self.pairs.iter().map(|slot| slot.pair.endpoints()).sum()
+    }
+
+    /// Whether any pair says yes.
+    pub(super) fn any(&self, ask: impl Fn(&Pair) -> bool) -> bool {
+        self.pairs.iter().any(|slot| ask(&slot.pair))
+    }
+
     /// The pairs of a served domain with presence that did not arrive.
     pub(super) fn waiting_for_partner(&self, local: &str) -> Vec<PairKey> {
         let waits = |slot: &Slot, key: &PairKey| key.local_domain() == local && slot.pair.waits_for_partner();
@@ -214,6 +248,11 @@ impl Remote {
         let lane = make();
         lanes.push((local.into(), Arc::clone(&lane)));
         lane
+    }
+
+    /// The lane from `local`, if there is one.
+    pub(super) fn find_lane(&self, local: &str) -> Option<Arc<LanePort>> {
+        self.lanes.lock().iter().find(|(name, _)| name == local).map(|(_, lane)| Arc::clone(lane))
     }
 
     /// Adds what is held here.

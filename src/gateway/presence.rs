@@ -19,7 +19,7 @@ use nuncio_xmpp::{Addresses, BareJid};
 use super::answers::SipAnswer;
 use super::incoming::Incoming;
 use super::port::Bells;
-use super::{Cargo, ConnectionId, Gateway, Judged, LaneKey, Pair, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
+use super::{Cargo, ConnectionId, Gateway, Judged, Pair, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
 
 impl Gateway {
     /// A SUBSCRIBE or NOTIFY of a front end.
@@ -205,14 +205,6 @@ impl Gateway {
         self.visit_presence(key, now, |pair, context| pair.lost(sent, context));
     }
 
-    /// A stream to the partner is established: what of presence did not arrive before is sent soon.
-    pub fn lane_opened(&self, lane: &LaneKey, now: Moment) {
-        let Some(remote) = self.known_remote(&lane.remote) else { return };
-        for key in remote.waiting_for_partner(&lane.local) {
-            self.visit_presence(&key, now, |pair, context| pair.reachable(context));
-        }
-    }
-
     /// A SUBSCRIBE or NOTIFY of ours has its final answer, or never will. Called under no lock.
     pub(super) fn event_settled(
         &self,
@@ -350,6 +342,7 @@ impl Gateway {
                         pair.lost(&sent, context);
                     }
                 }
+                Output::Recall(sent) => self.recall_presence(key, &sent),
                 Output::Request(request) => {
                     let (half, serial) = (request.half.clone(), request.serial);
                     sends = true;
@@ -366,7 +359,11 @@ impl Gateway {
                 }
                 Output::Bound(tag) => self.dialogs.bind(&tag, key),
                 Output::Released(tag) => self.dialogs.release(&tag),
-                Output::Save { ticket, record } => self.save(key, ticket, record),
+                Output::Save { ticket, record } => {
+                    if !self.save(key, ticket, record, now) {
+                        pair.committed(ticket);
+                    }
+                }
                 Output::Fact(fact) => self.note(key, fact, now),
             }
         }
@@ -395,6 +392,23 @@ impl Gateway {
         lane.feed_later(bells, push).is_ok()
     }
 
+    /// Takes out of the lane to the partner what of this pair waits there.
+    fn recall_presence(&self, key: &PairKey, unwanted: &Sent) {
+        let lane =
+            self.known_remote(key.remote_domain()).and_then(|remote| remote.find_lane(key.local_domain()));
+        let of_pair = |envelope: &ToXmppEnvelope| {
+            envelope.pair == *key
+                && matches!(&envelope.cargo, Cargo::Presence { sent, .. } if **sent == *unwanted)
+        };
+        if let Some(lane) = lane {
+            lane.feed_if(|lane| {
+                // Nobody waits for word of them.
+                drop(lane.recall(of_pair));
+                lane.has_outputs()
+            });
+        }
+    }
+
     /// Hands a request to the front ends of the SIP user's domain. `false`: it was not taken.
     fn push_event(&self, key: &PairKey, consent: &Consent, request: Request, now: Moment) -> bool {
         let Some(route) = self.route_of(key.local_domain()) else { return false };
@@ -409,34 +423,18 @@ impl Gateway {
                 kind: judged.kind,
             }),
         };
-        route.hops.step(|group| group.push(request.request, envelope, now.instant)).is_ok()
-    }
-
-    /// The process is going to end: endpoints are told to subscribe elsewhere (EV-15).
-    pub fn end_subscriptions(&self, now: Moment) {
-        if self.ending.swap(true, Ordering::SeqCst) {
-            return;
+        // Counted before it can come back.
+        route.events.fetch_add(1, Ordering::Relaxed);
+        let taken = route.hops.step(|group| group.push(request.request, envelope, now.instant)).is_ok();
+        if !taken {
+            route.events.fetch_sub(1, Ordering::Relaxed);
         }
-        for key in self.pairs() {
-            self.visit_presence(&key, now, |pair, context| pair.shutdown(context));
-        }
-    }
-
-    /// The policy is another one: what it forbids from now on ends.
-    pub(super) fn apply_policy(&self, now: Moment) {
-        for key in self.pairs() {
-            self.visit_presence(&key, now, |pair, context| pair.policy_changed(context));
-        }
+        taken
     }
 
     /// The SIP user does not count as having added the contact any more, because an administrator says so.
     pub fn remove_consent(&self, key: &PairKey, now: Moment) {
         self.visit_presence(key, now, |pair, context| pair.consent_removed(context));
-    }
-
-    fn pairs(&self) -> Vec<PairKey> {
-        let remotes: Vec<_> = self.remotes.iter().map(|remote| std::sync::Arc::clone(&remote)).collect();
-        remotes.iter().flat_map(|remote| remote.keys()).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Front ends, and the ways to the users behind them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use compact_str::CompactString;
@@ -56,6 +57,8 @@ pub struct Route {
     pub(super) armed: Arc<Mutex<Option<Instant>>>,
     /// Pairs of the process before this one that wait for room here.
     pub(super) resuming: Waiting,
+    /// Of the group's load, the requests of subscriptions. Nobody is owed their outcome.
+    pub(super) events: Arc<AtomicUsize>,
 }
 
 impl Route {
@@ -68,6 +71,7 @@ impl Route {
             connect: Arc::default(),
             armed: Arc::default(),
             resuming: Waiting::default(),
+            events: Arc::default(),
         }
     }
 
@@ -86,6 +90,11 @@ impl Route {
     /// Which front end a target of the group belongs to.
     pub fn front_end_of(&self, target: usize) -> Option<usize> {
         self.targets.get(target).copied()
+    }
+
+    /// Messages and notices taken and not yet given back.
+    pub(super) fn owes(&self) -> usize {
+        self.hops.step(|group| group.load()).saturating_sub(self.events.load(Ordering::Relaxed))
     }
 
     /// The connection in use, if it leads to this front end.

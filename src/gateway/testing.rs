@@ -1,7 +1,7 @@
 //! A small gateway for tests of what stands around it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
@@ -10,11 +10,15 @@ use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::pair::{PairConfig, PairKey, PresenceConfig};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
+use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::{Lane, LaneConfig};
 use nuncio_xmpp::stream::Quiet;
 
 use super::port::Port;
-use super::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope, Verification, VerifyLimits};
+use super::{
+    Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope,
+    Verification, VerifyLimits,
+};
 use crate::store::Memory;
 
 /// Serves no lane, and draws no luck.
@@ -41,12 +45,14 @@ pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gatew
         node_label: "n1".into(),
         node_key: stanza_id::Key::new([7; 16]),
         sip_name: "gw".into(),
+        about: About::default(),
         message_cap: None,
         pair: PairConfig::default(),
         presence: PresenceConfig::default(),
         events: EventConfig::presence("gw", "gw"),
         places: PlaceLimits::default(),
         restart_rate: 100,
+        store_patience: Duration::from_secs(3),
         lane: LaneConfig::default(),
         quiet: Quiet::default(),
         verify: VerifyLimits::default(),

@@ -15,6 +15,9 @@ use super::incoming::ReplySlot;
 /// Enough that two cores rarely meet at one lock.
 const SHARDS: usize = 8;
 
+/// Most entries that are taken out of one shard at a time: between two takes others have their turn.
+const STEP: usize = 16;
+
 /// A set of deadlines in shards. An entry whose pair is gone, or has moved its deadline, is harmless.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
@@ -31,6 +34,8 @@ pub(super) enum Due {
     Resume(PairKey),
     /// Pairs wait for room on the route of this number, to take up theirs.
     Room(usize),
+    /// The store is looked after.
+    Store,
     /// A refusal has waited long enough: it takes its place.
     Reply(Box<(ReplySlot, Vec<u8>)>),
 }
@@ -69,6 +74,7 @@ impl Timers {
             Due::Pair(key) | Due::Resume(key) => key.hash(&mut hasher),
             Due::Room(route) => route.hash(&mut hasher),
             Due::Reply(reply) => reply.1.hash(&mut hasher),
+            Due::Store => {}
         }
         let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default();
         let Some(shard) = self.shards.get(index) else { return };
@@ -86,12 +92,15 @@ impl Timers {
         self.shards.iter().filter_map(|shard| shard.lock().peek().map(|Reverse(entry)| entry.at)).min()
     }
 
-    /// Takes out everything that is due at `now`.
+    /// Takes out what is due at `now`, some of it if it is much.
     pub(super) fn take(&self, now: Instant) -> Vec<Due> {
         let mut due = Vec::new();
         for shard in &self.shards {
             let mut heap = shard.lock();
-            while heap.peek().is_some_and(|Reverse(entry)| entry.at <= now) {
+            for _ in 0..STEP {
+                if heap.peek().is_none_or(|Reverse(entry)| entry.at > now) {
+                    break;
+                }
                 due.extend(heap.pop().map(|Reverse(entry)| entry.due));
             }
         }
@@ -121,5 +130,20 @@ mod tests {
         assert!(timers.take(start).is_empty());
         assert_eq!(timers.take(start + Duration::from_secs(2)).len(), 2);
         assert_eq!(timers.deadline(), Some(start + Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn much_that_is_due_at_once_is_taken_in_steps_and_completely() {
+        let (timers, start) = (Timers::default(), Instant::now());
+        for number in 0..1000 {
+            let key = PairKey::new(&format!("{number}@contoso.example"), "x@fabrikam.example");
+            timers.schedule(start, Due::Pair(key));
+        }
+        let mut steps = Vec::new();
+        while timers.deadline() == Some(start) {
+            steps.push(timers.take(start).len());
+        }
+        assert!(steps.iter().all(|step| (1..=STEP * SHARDS).contains(step)), "{steps:?}");
+        assert_eq!(steps.iter().sum::<usize>(), 1000);
     }
 }

@@ -94,8 +94,9 @@ impl Verifying {
         if load.all.running >= limits.most {
             return Err(Busy::Most(limits.most));
         }
-        let own_level =
-            own.one_more(limits.rate_per_partner, now).ok_or(Busy::RatePerPartner(limits.rate_per_partner))?;
+        let own_level = own
+            .one_more(limits.rate_per_partner, now)
+            .ok_or(Busy::RatePerPartner(limits.rate_per_partner))?;
         let level = load.all.one_more(limits.rate, now).ok_or(Busy::Rate(limits.rate))?;
         (own.level, load.all.level) = (Some(own_level), Some(level));
         own.running += 1;

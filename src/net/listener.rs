@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::now;
-use super::shares::{Share, Shares};
+use super::strangers::{Refused, StrangerLimits, Strangers, Unauthenticated};
 use crate::log_limit::{Cause, LogBudget, Source};
 
 /// Connections that may wait to be accepted; a burst of a whole pool's servers fits.
 const BACKLOG: i32 = 1024;
+const TOO_MANY: &str = "too many have not proved yet who they are";
 /// Pause after an accept error such as "too many open files", so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -43,15 +44,8 @@ pub struct ListenLimits {
     /// All of them.
     pub open: usize,
     /// Those whose peer has not proved yet who it is.
-    pub unauthenticated: usize,
-    /// … from one address, or one /64 network of IPv6 (SEC-40).
-    pub unauthenticated_per_address: usize,
+    pub strangers: StrangerLimits,
 }
-
-/// The place of a connection among those not authenticated yet; dropped when it is.
-#[derive(Debug)]
-#[expect(dead_code, reason = "held, and freed by dropping")]
-pub struct Unauthenticated(OwnedSemaphorePermit, Share);
 
 /// Accepts connections until `stop`, each served in a task of its own. What exceeds the limits is closed
 /// at once, without a word that would cost anything, and logged (SEC-40).
@@ -68,8 +62,7 @@ pub async fn serve<F, T>(
     T: Future<Output = ()> + Send + 'static,
 {
     let slots = Arc::new(Semaphore::new(limits.open));
-    let strangers = Arc::new(Semaphore::new(limits.unauthenticated));
-    let shares = Arc::new(Shares::new(limits.unauthenticated_per_address));
+    let strangers = Strangers::new(limits.strangers);
     let refuse = |peer: SocketAddr, limit: usize, why: &str| {
         if log.allows(Cause::ListenerFull, peer.ip(), now().instant) {
             warn!(listener = name, %peer, limit, "connection closed: {why}");
@@ -94,20 +87,35 @@ pub async fn serve<F, T>(
             refuse(peer, limits.open, "too many are open");
             continue;
         };
-        let Ok(stranger) = Arc::clone(&strangers).try_acquire_owned() else {
-            refuse(peer, limits.unauthenticated, "too many have not proved yet who they are");
-            continue;
-        };
-        let Some(share) = shares.take(peer.ip()) else {
-            let most = limits.unauthenticated_per_address;
-            refuse(peer, most, "too many from its address have not proved yet who they are");
-            continue;
+        let stranger = match strangers.enter(peer.ip(), now().instant) {
+            Ok(stranger) => stranger,
+            Err(refused) => {
+                let (limit, why) = match refused {
+                    Refused::Full => (limits.strangers.most, TOO_MANY),
+                    Refused::Share => (
+                        limits.strangers.per_address,
+                        "too many from its address have not proved yet who they are",
+                    ),
+                    Refused::Failures => (
+                        limits.strangers.failures_per_address,
+                        "too many from its address in a minute have not proved who they are",
+                    ),
+                };
+                refuse(peer, limit, why);
+                continue;
+            }
         };
         prepare(&stream);
         debug!(listener = name, %peer, "connection accepted");
-        let task = handler(stream, peer, Unauthenticated(stranger, share));
+        let evicted = stranger.evicted();
+        let task = handler(stream, peer, stranger);
+        let (log, most) = (Arc::clone(&log), limits.strangers.most);
         tasks.spawn(async move {
-            task.await;
+            if evicted.run_until_cancelled(task).await.is_none()
+                && log.allows(Cause::ListenerFull, peer.ip(), now().instant)
+            {
+                warn!(listener = name, %peer, limit = most, "connection closed: {TOO_MANY}; it was the oldest");
+            }
             drop(slot);
         });
     }

@@ -1,18 +1,19 @@
 //! From the configuration to what the running program needs.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use compact_str::CompactString;
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::text::Privacy;
+use nuncio_xmpp::about::{About, ContactKind};
 use nuncio_xmpp::dialback::DialbackSecret;
 use nuncio_xmpp::lane::LaneConfig;
+use nuncio_xmpp::rate::Rate;
 use nuncio_xmpp::stream::{InboundConfig, KeepAlive, Quiet, StreamLimits, Timeouts};
 use nuncio_xmpp::{Domain, ReadLimits};
 use tokio::runtime::Handle;
@@ -25,18 +26,19 @@ use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
     Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits, Route,
-    Settings, Verification, VerifyLimits,
+    Settings, StreamRates, Verification, VerifyLimits,
 };
 use crate::net::now;
+use crate::renew::InUse;
 use crate::store::{Committed, Keep, Outcome, Store, StoreOptions, Ticket};
-use crate::tls::{ClientTls, Identity, IdentityStore, Proof, Roots, ServerTls};
+use crate::tls::{ClientTls, Proof, ServerTls};
 use crate::xmpp_frontend;
 
 /// Everything the tasks share, ready to run.
 ///
 /// # Errors
 /// A file that cannot be used, with what to do about it.
-pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
+pub(super) fn context(config: &Config, in_use: &InUse) -> anyhow::Result<Arc<Context>> {
     let environment = Arc::new(Runtime { context: OnceLock::new(), handle: Handle::current() });
     let store = Arc::new(store(config)?);
     let gateway = Gateway::new(
@@ -47,18 +49,17 @@ pub(super) fn context(config: &Config) -> anyhow::Result<Arc<Context>> {
         Arc::clone(&store) as Arc<dyn Keep>,
         Box::new(Arc::clone(&environment)),
     );
-    let secret = dialback_secret(config, &*store)?;
-    let xmpp = xmpp_side(config, secret)?;
-    gateway.set_federation(federation(config, &xmpp.roots)?);
+    gateway.set_federation(federation(config, &in_use.proofs)?);
     gateway.release_proved(now());
+    let secret = dialback_secret(config, &*store)?;
     let dns =
         DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
     let context = Arc::new(Context {
         gateway: Arc::new(gateway),
         store,
         dns: Dns::new(&dns)?,
-        sip: sip_side(config)?,
-        xmpp,
+        sip: sip_side(config, in_use)?,
+        xmpp: xmpp_side(config, in_use, secret)?,
         stop: CancellationToken::new(),
         hurry: CancellationToken::new(),
         release: CancellationToken::new(),
@@ -103,6 +104,25 @@ fn events(config: &Config) -> EventConfig {
         max_expires: seconds(limits.longest),
         notify_interval: limits.notify_interval,
         ..EventConfig::presence(name.clone(), name)
+    }
+}
+
+/// What our domains say of themselves.
+fn about(xmpp: &config::Xmpp) -> About {
+    let uris = |kind| match kind {
+        ContactKind::Abuse => &xmpp.contacts.abuse,
+        ContactKind::Admin => &xmpp.contacts.admin,
+        ContactKind::Feedback => &xmpp.contacts.feedback,
+        ContactKind::Sales => &xmpp.contacts.sales,
+        ContactKind::Security => &xmpp.contacts.security,
+        ContactKind::Status => &xmpp.contacts.status,
+        ContactKind::Support => &xmpp.contacts.support,
+    };
+    let contact = |kind| (kind, uris(kind).iter().map(|uri| uri.as_str().into()).collect());
+    About {
+        name: "Nuncio".into(),
+        version: xmpp.tell_version.then(|| env!("CARGO_PKG_VERSION").into()),
+        contacts: ContactKind::ALL.map(contact).into(),
     }
 }
 
@@ -159,6 +179,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         node_label: config.node.label.as_str().into(),
         node_key: key.of_ids(),
         sip_name: config.sip.name.to_string().into(),
+        about: about(&config.xmpp),
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
         presence: presence(config),
@@ -169,6 +190,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             subscriptions: limits.presence.subscriptions,
             kept_per_domain: limits.presence.kept_per_partner,
         },
+        store_patience: limits.store.patience,
         restart_rate: u32::try_from(limits.presence.restart_rate).unwrap_or(u32::MAX),
         lane: LaneConfig {
             capacity: limits.xmpp.lane_queue,
@@ -232,28 +254,28 @@ fn snapshot(config: &Config) -> anyhow::Result<Snapshot> {
     Ok(snapshot.with_users(users(&config.policy)?).with_consent_lifetime(config.policy.consent))
 }
 
-/// How streams with each partner are made; `common` are the roots that all may chain to.
-fn federation(config: &Config, common: &Roots) -> anyhow::Result<Federation> {
+/// What a partner may send: after a quiet time five seconds' worth may come at once.
+fn rate(per_second: usize) -> Rate {
+    const SECONDS_AT_ONCE: u64 = 5;
+    Rate::new(u64::try_from(per_second).unwrap_or(u64::MAX), SECONDS_AT_ONCE)
+}
+
+/// How streams with each partner are made; the proofs are in the order of the partners.
+pub(super) fn federation(config: &Config, proofs: &[Arc<Proof>]) -> anyhow::Result<Federation> {
     let mut partners = Vec::with_capacity(config.partners.len());
-    for partner in config.partners.iter() {
-        let mut proof =
-            Proof::default().with_pins(partner.pins.iter().map(|pin| pin.0), partner.pins_replace_roots);
-        let of = |key: &str| format!("[[partner]] {}: {key}", partner.domain);
-        if let Some(file) = &partner.roots {
-            let own = Roots::from_pem_file(file).with_context(|| of("roots"))?;
-            proof = proof.with_roots(common.and(&own));
-        }
-        if let Some(file) = &partner.crls {
-            proof = proof.with_crls(file).with_context(|| of("crls"))?;
-        }
+    for (partner, proof) in config.partners.iter().zip(proofs) {
         let streams = PartnerStreams {
             partner: domain(&partner.domain)?.as_str().into(),
             negotiation: partner.negotiation,
             rules: partner.rules,
             keep_alive: partner.keep_alive,
             connection_limit: partner.connection_limit,
+            rates: StreamRates {
+                stanzas: rate(partner.stanzas_per_second),
+                bytes: rate(partner.bytes_per_second),
+            },
             proxy: partner.proxy.clone(),
-            proof,
+            proof: Arc::clone(proof),
         };
         partners.push((streams, names(partner.domains())?));
     }
@@ -330,26 +352,15 @@ fn leave(connect: &config::Connect, timeout: Duration) -> Leave {
     Leave { source: connect.source_address, family: family(connect.family), timeout }
 }
 
-fn identity(files: &config::Identity) -> anyhow::Result<Arc<Identity>> {
-    Ok(Arc::new(Identity::load(&files.certificate, &files.key)?))
-}
-
-fn roots(file: Option<&Path>) -> anyhow::Result<Roots> {
-    Ok(match file {
-        Some(file) => Roots::from_pem_file(file)?,
-        None => Roots::system()?,
-    })
-}
-
-fn sip_side(config: &Config) -> anyhow::Result<SipSide> {
+fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
     let (sip, limits) = (&config.sip, &config.limits.sip);
-    let identities = Arc::new(IdentityStore::single(identity(&sip.identity).context("sip.certificate")?));
+    let identities = Arc::clone(&in_use.sip_identities);
     Ok(SipSide {
         name: sip.name.to_string(),
         server: ServerTls::new(Arc::clone(&identities))?,
         identities,
         client: ClientTls::new()?,
-        roots: roots(Some(&sip.roots)).context("sip.roots")?,
+        roots: Arc::clone(&in_use.sip_roots),
         leave: leave(&sip.connect, limits.connect),
         limits: nuncio_sip::Limits {
             head: limits.head,
@@ -400,14 +411,9 @@ fn dialback_secret(config: &Config, store: &dyn Keep) -> anyhow::Result<Arc<Dial
     Ok(Arc::new(DialbackSecret::new(&secret)))
 }
 
-fn xmpp_side(config: &Config, dialback: Arc<DialbackSecret>) -> anyhow::Result<XmppSide> {
+fn xmpp_side(config: &Config, in_use: &InUse, dialback: Arc<DialbackSecret>) -> anyhow::Result<XmppSide> {
     let limits = &config.limits.xmpp;
-    let mut identities = Vec::new();
-    for (files, domains) in config.certificates.iter() {
-        let domains = domains.into_iter().map(|domain| domain.as_str().to_owned()).collect();
-        identities.push((domains, identity(files).context("[[certificate]]")?));
-    }
-    let identities = Arc::new(IdentityStore::new(identities)?);
+    let identities = Arc::clone(&in_use.xmpp_identities);
     let served: Vec<Domain> = config.sip.domains.iter().map(domain).collect::<anyhow::Result<_>>()?;
     let stream_limits = StreamLimits {
         pre_auth_total: limits.pre_auth_stanza,
@@ -432,9 +438,14 @@ fn xmpp_side(config: &Config, dialback: Arc<DialbackSecret>) -> anyhow::Result<X
         server: ServerTls::new(Arc::clone(&identities))?,
         identities,
         client: ClientTls::new()?,
-        roots: Arc::new(roots(config.xmpp.roots.as_deref()).context("xmpp.roots")?),
+        roots: Arc::clone(&in_use.xmpp_roots),
         leave: leave(&config.xmpp.connect.connect, limits.connect),
-        inbound: InboundConfig { limits: stream_limits, timeouts, dialback: Some(dialback), ..InboundConfig::new(served.into()) },
+        inbound: InboundConfig {
+            limits: stream_limits,
+            timeouts,
+            dialback: Some(dialback),
+            ..InboundConfig::new(served.into())
+        },
         limits: stream_limits,
         timeouts,
         verification: limits.verification,

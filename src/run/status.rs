@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use tracing::info;
 
 use crate::gateway::Gateway;
+use crate::net::now;
 
 /// Lanes and refused domains listed; the rest is only counted.
 const LISTED: usize = 100;
@@ -22,7 +23,7 @@ pub(super) fn log(gateway: &Gateway) {
         inbound_streams = holds.streams,
         "status: held now"
     );
-    let store = gateway.store_health();
+    let store = gateway.store_health(now());
     let failing = store.failing.as_ref().map_or("none", |failing| &failing.text);
     info!(waiting = store.waiting, failing, "status: store");
     for route in gateway.route_statuses() {

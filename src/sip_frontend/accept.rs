@@ -13,9 +13,9 @@ use super::session::SipSession;
 use crate::context::Context;
 use crate::gateway::SipPeer;
 use crate::log_limit::Cause;
-use crate::net::listener::Unauthenticated;
 use crate::net::now;
 use crate::net::pump::pump;
+use crate::net::strangers::Unauthenticated;
 use crate::tls::{self, ChainStatus, NameMatch, PeerFacts, sip_names_match};
 
 /// Serves one connection on the SIP listener until it ends.
@@ -41,9 +41,11 @@ pub async fn serve(
         }
     };
     let who = recognise(&context, &facts);
+    // A session has begun, and ends with its first answer, or soon.
+    unauthenticated.keep();
     match &who {
         SipPeer::FrontEnd(index) => {
-            drop(unauthenticated);
+            unauthenticated.proved();
             let name = context.sip.front_ends.get(*index).map_or("", |front_end| front_end.name.as_str());
             info!(%peer, front_end = name, tls = %facts.version, "front end connected");
         }
@@ -85,7 +87,7 @@ pub(super) fn recognise(context: &Context, facts: &PeerFacts) -> SipPeer {
             expected_names(context).join(", ")
         ));
     };
-    match facts.judge(&context.sip.roots, SystemTime::now()) {
+    match facts.judge(&context.sip.roots.current(), SystemTime::now()) {
         ChainStatus::Valid => {}
         status => return SipPeer::Unlisted(format!("its certificate is not trusted: {status}")),
     }

@@ -135,7 +135,7 @@ async fn handshake(
         .await
         .map_err(|_| format!("the TLS handshake took longer than {:?}", context.sip.handshake))?
         .map_err(|error| error.to_string())?;
-    match facts.judge(&context.sip.roots, SystemTime::now()) {
+    match facts.judge(&context.sip.roots.current(), SystemTime::now()) {
         ChainStatus::Valid => {}
         status => return Err(format!("its certificate is not trusted: {status}")),
     }

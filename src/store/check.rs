@@ -17,6 +17,8 @@ pub struct Checked {
     pub bytes: u64,
     /// What is wrong; empty: nothing.
     pub findings: Vec<String>,
+    /// Why it cannot be written now, and what to do; `None`: nothing is in the way.
+    pub unwritable: Option<StoreError>,
 }
 
 const TABLES: [&str; 7] = ["pair", "dialog", "route", "shown", "audit", "secret", "proved"];
@@ -52,7 +54,8 @@ pub fn check(state_dir: &Path) -> Result<Checked, StoreError> {
         }
     }
     let size = |suffix| std::fs::metadata(file::with_suffix(&path, suffix)).map_or(0, |meta| meta.len());
-    Ok(Checked { schema, tables, bytes: size("") + size("-wal"), findings, path })
+    let unwritable = file::obstacle(&path);
+    Ok(Checked { unwritable, schema, tables, bytes: size("") + size("-wal"), findings, path })
 }
 
 /// Looks whether there is a database that this version can use, without reading through it; its schema, `None`
@@ -66,6 +69,13 @@ pub fn glance(state_dir: &Path) -> Result<Option<u32>, StoreError> {
         return Ok(None);
     }
     schema::identify(&path, &file::open_to_read(&path)?).map(Some)
+}
+
+/// Why the database cannot be written now, as far as can be seen without trying; `None`: there is none, or nothing is in
+/// the way.
+pub fn obstacle(state_dir: &Path) -> Option<StoreError> {
+    let path = state_dir.join(FILE);
+    path.exists().then(|| file::obstacle(&path)).flatten()
 }
 
 fn foreign_keys(connection: &Connection) -> rusqlite::Result<Vec<String>> {

@@ -22,7 +22,8 @@ pub fn allow_dialback(state_dir: &Path, domain: &str, at: u64) -> Result<bool, S
         return Err(StoreError::new(&path, Fault::Absent, ""));
     }
     // How long the trail is kept is for the gateway to say.
-    let forever = StoreOptions { audit_age: Duration::MAX, audit_entries: usize::MAX, ..StoreOptions::default() };
+    let forever =
+        StoreOptions { audit_age: Duration::MAX, audit_entries: usize::MAX, ..StoreOptions::default() };
     let store = Store::open(state_dir, forever)?.store;
     if !store.proved().iter().any(|proved| proved == domain) {
         return Ok(false);

@@ -47,6 +47,8 @@ pub enum Fault {
     Replaced,
     #[error("is locked by another program")]
     Locked,
+    #[error("cannot be written: its disk does not answer")]
+    Silent,
     #[error("cannot be used")]
     Other,
 }
@@ -93,6 +95,7 @@ impl Fault {
                 "end what holds it (fuser -v {} shows the process); backups are made with \"nuncio store backup\"",
                 path.display()
             ),
+            Self::Silent => format!("dmesg may say why, and findmnt -T {folder} what it is on"),
             Self::Other => "the words of the system above and dmesg may say why".to_owned(),
         }
     }
@@ -107,6 +110,11 @@ impl StoreError {
     /// What to do about it.
     pub fn advice(&self) -> String {
         self.fault.advice(&self.path)
+    }
+
+    /// The disk is in the way, and nothing is wrong with what is on it.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        matches!(self.fault, Fault::Full | Fault::ReadOnly)
     }
 
     pub(super) fn new(path: &Path, fault: Fault, evidence: impl Into<String>) -> Self {

@@ -1,7 +1,9 @@
 //! The database file: making it, looking at it before SQLite does, opening it.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The write-ahead log is cut back to this when it has been larger.
 const LOG_SIZE: i64 = 16 << 20;
+
+/// With less room than this on its disk, SQLite cannot even open it to write.
+const LEAST_ROOM: u64 = 64 << 10;
 
 /// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -120,13 +125,46 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// Opens it for looking only, beside a gateway that may be running.
+///
+/// SQLite shares an index of the log through a file that it makes even for a reader. On a disk that takes no file it
+/// cannot; if there is no log, it does not need to: then nobody has the database open, and it is read as it lies there.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    let open = || {
-        let connection = Connection::open_with_flags(path, flags(false))?;
-        careful(&connection)?;
-        Ok(connection)
-    };
-    open().map_err(|error| StoreError::sqlite(path, &error))
+    let sqlite = |error| StoreError::sqlite(path, &error);
+    let connection = Connection::open_with_flags(path, flags(false)).map_err(sqlite)?;
+    careful(&connection).map_err(sqlite)?;
+    // The file is not touched before something is asked. What else may be wrong with it is for the caller to find.
+    match connection.pragma_query_one::<i32>(None, "user_version").map_err(sqlite) {
+        Err(error) if error.is_of_the_disk() && log_size(path)? == 0 => {
+            let flags = flags(false) | OpenFlags::SQLITE_OPEN_URI;
+            let connection = Connection::open_with_flags(as_it_lies(path), flags).map_err(sqlite)?;
+            careful(&connection).map_err(sqlite)?;
+            Ok(connection)
+        }
+        _ => Ok(connection),
+    }
+}
+
+/// What keeps the database from being written, as far as can be seen without trying. Changes nothing.
+pub(super) fn obstacle(path: &Path) -> Option<StoreError> {
+    if let Err(error) = OpenOptions::new().write(true).open(path) {
+        return Some(StoreError::io(path, &error));
+    }
+    let disk = rustix::fs::statvfs(path).ok()?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    (free < LEAST_ROOM).then(|| StoreError::new(path, Fault::Full, format!("{} KiB are free", free / 1024)))
+}
+
+/// The name of the file in SQLite's manner, with the word that nobody changes it.
+fn as_it_lies(path: &Path) -> OsString {
+    let mut name = b"file:".to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' => name.extend(format!("%{byte:02x}").bytes()),
+            byte => name.push(*byte),
+        }
+    }
+    name.extend(b"?immutable=1");
+    OsString::from_vec(name)
 }
 
 /// SQLite's own check of the whole file; `Err` has what it found.

@@ -5,8 +5,8 @@
 //! transaction. A caller whose promise depends on the disk keeps the [`Ticket`] and waits until [`Committed`] reports it.
 
 mod backup;
-mod confirm;
 mod check;
+mod confirm;
 mod error;
 mod file;
 mod load;
@@ -23,8 +23,8 @@ use compact_str::CompactString;
 use nuncio_translate::pair::{PairKey, PairRecord};
 
 pub use backup::backup;
+pub use check::{Checked, check, glance, obstacle};
 pub use confirm::allow_dialback;
-pub use check::{Checked, check, glance};
 pub use error::{Fault, StoreError};
 pub use memory::Memory;
 pub use show::{Shown, Table, show};

@@ -9,7 +9,7 @@ use compact_str::CompactString;
 use nuncio_translate::pair::{PairKey, PairRecord};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::file::{self, Found};
 use super::lock::Lock;
@@ -17,6 +17,7 @@ use super::queue::{Change, Queue, Sealed};
 use super::{
     AuditEntry, Committed, FILE, Failing, Fault, Health, Keep, StoreError, Ticket, load, schema, writer,
 };
+use crate::net::now;
 
 /// How the store behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,13 +52,21 @@ pub struct Opened {
     pub recovered: bool,
     /// The schema was of this version, and has been brought up to date.
     pub migrated_from: Option<u32>,
+    /// Its disk is full or read-only: it has been read, and is written as soon as that is possible.
+    pub unwritable: Option<StoreError>,
 }
 
 /// The database in the state directory. It takes what it is told to keep from the beginning, and writes once it is
 /// [started](Store::start).
 pub struct Store {
-    idle: Mutex<Option<Connection>>,
+    idle: Mutex<Option<Idle>>,
     shared: Arc<Shared>,
+}
+
+/// What the writer begins with.
+struct Idle {
+    /// `None`: it could not be opened to write.
+    connection: Option<Connection>,
 }
 
 /// What the verbs and the writer share.
@@ -90,7 +99,8 @@ pub(super) struct State {
 
 impl Store {
     /// Opens the database in this directory, or makes one there; brings its schema up to date and checks it.
-    /// A database that is damaged, of a newer version or not ours is left exactly as it is.
+    /// A database that is damaged, of a newer version or not ours is left exactly as it is. One that is whole on a disk
+    /// that takes nothing now is used, and written later.
     ///
     /// # Errors
     /// It cannot be used; the text says what to do.
@@ -98,32 +108,59 @@ impl Store {
         let state_dir = std::path::absolute(state_dir).map_err(|error| StoreError::io(state_dir, &error))?;
         std::fs::create_dir_all(&state_dir).map_err(|error| StoreError::io(&state_dir, &error))?;
         let path = state_dir.join(FILE);
-        let lock = Lock::take(&state_dir)?;
+        let (lock, locked) = match Lock::take(&state_dir) {
+            Ok(lock) => (Some(lock), Ok(())),
+            Err(error) if error.is_of_the_disk() => (
+                Lock::take_as_it_is(&state_dir)?,
+                // It is the database that matters.
+                Err(StoreError { path: path.clone(), ..error }),
+            ),
+            Err(error) => return Err(error),
+        };
         let found = file::look(&path)?;
         if found == Found::Nothing {
             file::create(&path)?;
         }
-        let mut connection = file::open(&path)?;
+        // Not without the lock.
+        let (mut connection, unwritable) = match locked.and_then(|()| file::open(&path)) {
+            Ok(connection) => (connection, None),
+            Err(error) if error.is_of_the_disk() => (file::open_to_read(&path)?, Some(error)),
+            Err(error) => return Err(error),
+        };
         // Before anything is changed. The load reads everything anyway: this costs a fraction of it.
         if let Some(finding) = file::examine(&path, &connection, false)?.into_iter().next() {
             return Err(StoreError::new(&path, Fault::Damaged, finding));
         }
-        let version = schema::migrate(&path, &mut connection)?;
+        let version = match &unwritable {
+            None => schema::migrate(&path, &mut connection)?,
+            Some(error) => match schema::identify(&path, &connection)? {
+                schema::VERSION => schema::VERSION,
+                // This program reads its own schema only.
+                _ => return Err(error.clone()),
+            },
+        };
         let secrets = secrets(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
         let proved = proved(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
-        let state = Mutex::new(State { secrets, proved, ..State::default() });
+        let failing = unwritable.as_ref().map(|error| Failing {
+            fault: error.fault.clone(),
+            text: error.to_string(),
+            since: now().unix(),
+        });
+        let connection = unwritable.is_none().then_some(connection);
+        let state = Mutex::new(State { secrets, proved, failing, ..State::default() });
         let shared = Shared {
             path,
             options,
             state,
             bell: Condvar::new(),
             over: Condvar::new(),
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(lock),
         };
         Ok(Opened {
-            store: Self { idle: Mutex::new(Some(connection)), shared: Arc::new(shared) },
+            store: Self { idle: Mutex::new(Some(Idle { connection })), shared: Arc::new(shared) },
             created: found == Found::Nothing,
             recovered: found == Found::Database { clean: false },
+            unwritable,
             migrated_from: (version < schema::VERSION).then_some(version),
         })
     }
@@ -133,7 +170,7 @@ impl Store {
     /// # Errors
     /// The thread cannot be made.
     pub fn start(&self, hook: Arc<dyn Committed>) -> std::io::Result<()> {
-        let Some(connection) = self.idle.lock().take() else { return Ok(()) };
+        let Some(Idle { connection }) = self.idle.lock().take() else { return Ok(()) };
         let shared = Arc::clone(&self.shared);
         self.shared.state.lock().running = true;
         let thread = std::thread::Builder::new().name("store".to_owned());
@@ -256,6 +293,12 @@ impl Opened {
         }
         if self.recovered {
             warn!("{path} had not been closed: it was checked, and is whole");
+        }
+        if let Some(error) = &self.unwritable {
+            error!(
+                "{error}. The gateway starts with what is in it, goes on from memory and tries again by itself; what it \
+                 cannot write before it ends is lost"
+            );
         }
         if let Some(version) = self.migrated_from {
             info!("{path} brought from schema {version} to {}", schema::VERSION);

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::{error, info, warn};
 
 use super::error::refuses_record;
+use super::lock::Lock;
 use super::queue::Change;
 use super::rows::{self, integer};
 use super::sqlite::{Shared, StoreOptions};
@@ -27,12 +28,12 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 const REMIND_EVERY: Duration = Duration::from_secs(600);
 
 /// Runs until the store is closed.
-pub(super) fn run(shared: &Shared, connection: Connection, hook: &dyn Committed) {
+pub(super) fn run(shared: &Shared, connection: Option<Connection>, hook: &dyn Committed) {
     let identity = file::identity(&shared.path).ok();
     let mut writer = Writer {
         shared,
         hook,
-        connection: Some(connection),
+        connection,
         identity,
         reported: Ticket(0),
         retry_at: Instant::now(),
@@ -145,7 +146,14 @@ impl Writer<'_> {
         }
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            none => none.insert(file::open(path).map_err(Failure::Store)?),
+            none => {
+                // The start may have had to go without.
+                let mut lock = self.shared.lock.lock();
+                if let (None, Some(state_dir)) = (&*lock, path.parent()) {
+                    *lock = Some(Lock::take(state_dir).map_err(Failure::Store)?);
+                }
+                none.insert(file::open(path).map_err(Failure::Store)?)
+            }
         };
         let news = lost - self.audit_lost;
         transact(connection, &self.shared.options, changes, news).map_err(|error| {

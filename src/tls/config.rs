@@ -6,12 +6,14 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio_rustls::rustls::client::ResolvesClientCert;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tokio_rustls::rustls::sign::SingleCertAndKey;
 use tokio_rustls::rustls::{
     ALL_VERSIONS, ClientConfig, ProtocolVersion, ServerConfig, SupportedProtocolVersion, version,
 };
 
 use super::store::Chooser;
+use super::tickets::Tickets;
 use super::verifier::AcceptThenJudge;
 use super::{Identity, IdentityStore, TlsError, XMPP_SERVER_ALPN};
 
@@ -72,8 +74,10 @@ impl ServerTls {
             .map_err(TlsError::setup)?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(chooser));
-        // Tickets under keys that change every six hours: the peers keep the sessions, not we (TLS-19).
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::setup)?;
+        // The peers keep the sessions, not we: what is kept here could neither be bounded per peer nor end with our
+        // certificates.
+        config.ticketer = Arc::new(Tickets::new(store.clone())?);
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         // A ticket carries the peer's chain; one is enough, since each resumption brings a new one.
         config.send_tls13_tickets = 1;
         Ok(Self { config: Arc::new(config), store })

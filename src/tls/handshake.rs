@@ -204,10 +204,7 @@ where
     accept_by(stream, tls.config(domain)).await
 }
 
-async fn accept_by<S>(
-    stream: S,
-    config: Arc<ServerConfig>,
-) -> Result<(TlsStream<S>, PeerFacts), TlsError>
+async fn accept_by<S>(stream: S, config: Arc<ServerConfig>) -> Result<(TlsStream<S>, PeerFacts), TlsError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

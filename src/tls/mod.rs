@@ -12,16 +12,19 @@
 pub use tokio_rustls::TlsStream;
 pub use tokio_rustls::rustls::pki_types::CertificateDer;
 
+pub(crate) use certificate::digest;
 pub use certificate::{CertificateError, PeerCertificate, SanName, Usage};
 pub use chain::{ChainStatus, judge_chain};
 pub use config::{ClientTls, ServerTls, TlsVersion};
 pub use error::TlsError;
-pub use handshake::{PeerFacts, Presented, XMPP_SERVER_ALPN, accept, accept_direct, accept_for, connect, connect_direct};
+pub use handshake::{
+    PeerFacts, Presented, XMPP_SERVER_ALPN, accept, accept_direct, accept_for, connect, connect_direct,
+};
 pub use identity::{Identity, IdentityConcern, IdentityError};
 pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names, xmpp_remark};
 pub use proof::{CrlError, Proof};
 pub use roots::{Roots, RootsError};
-pub use store::{IdentityStore, NoIdentity};
+pub use store::{IdentityStore, NoIdentity, RootsStore};
 
 mod certificate;
 mod chain;
@@ -36,6 +39,7 @@ mod roots;
 mod store;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tickets;
 mod verifier;
 
 /// Text of a foreign certificate made fit for logs and error messages: no control characters, no characters that change the

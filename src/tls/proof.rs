@@ -1,4 +1,4 @@
-//! What the certificates of one partner are held against beside the roots of all: further roots, the keys he may have,
+//! What the certificates of one partner are held against: roots of his own instead of those of all, the keys he may have,
 //! and revocation lists.
 
 use std::collections::HashSet;
@@ -34,7 +34,7 @@ pub enum CrlError {
 /// What is asked of the certificates of one partner. The default asks nothing but a chain to the roots of all.
 #[derive(Debug, Default)]
 pub struct Proof {
-    /// Those of all and his own.
+    /// His own, which count instead of those of all (TLS-15).
     roots: Option<Roots>,
     /// SHA-256 of the keys he may have; empty: any.
     pins: HashSet<[u8; 32]>,
@@ -43,7 +43,8 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Believes these roots instead of those of all, which they should include.
+    /// Believes these roots and no longer those of all: whoever names a CA for a partner does not want that any other
+    /// CA of the world can speak for him.
     #[must_use]
     pub fn with_roots(mut self, roots: Roots) -> Self {
         self.roots = Some(roots);
@@ -63,9 +64,23 @@ impl Proof {
     /// # Errors
     ///
     /// When the file cannot be read, or holds no list or one that cannot be used.
-    pub fn with_crls(mut self, file: &Path) -> Result<Self, CrlError> {
-        self.crls = crls(&pem::read(file)?, file)?;
+    pub fn with_crls(self, file: &Path) -> Result<Self, CrlError> {
+        self.with_crls_of(&pem::read(file)?, file)
+    }
+
+    /// As [`Self::with_crls`], from text; `file` is only named in errors.
+    ///
+    /// # Errors
+    ///
+    /// When the text holds no list or one that cannot be used.
+    pub fn with_crls_of(mut self, text: &[u8], file: &Path) -> Result<Self, CrlError> {
+        self.crls = crls(text, file)?;
         Ok(self)
+    }
+
+    /// The roots that count instead of those of all, if there are any.
+    pub fn own_roots(&self) -> Option<&Roots> {
+        self.roots.as_ref()
     }
 
     /// Whether it asks no more than a chain to the roots of all.
@@ -140,12 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn his_own_roots_are_believed_beside_those_of_all() {
-        let (ours, theirs, others) = (Ca::new("Ours"), Ca::new("Theirs"), Ca::new("Others"));
-        let proof = Proof::default().with_roots(ours.roots().and(&theirs.roots()));
-        let judged = |ca: &Ca| proof.judge(&presents(&ca.server(&["a.ex"])), &ours.roots(), now());
-        assert_eq!(judged(&ours), ChainStatus::Valid);
-        assert_eq!(judged(&theirs), ChainStatus::Valid);
+    fn tls_15_roots_of_his_own_count_alone_and_never_those_of_all() {
+        let (common, own, others) = (Ca::new("Common"), Ca::new("Own"), Ca::new("Others"));
+        let proof = Proof::default().with_roots(own.roots());
+        let judged = |ca: &Ca| proof.judge(&presents(&ca.server(&["a.ex"])), &common.roots(), now());
+        assert_eq!(judged(&own), ChainStatus::Valid);
+        assert_eq!(judged(&common), ChainStatus::UnknownIssuer { issuer: "CN=Common".to_owned() });
         assert!(!judged(&others).is_valid());
     }
 

@@ -69,25 +69,38 @@ impl Roots {
     ///
     /// When there is none.
     pub fn system() -> Result<Self, RootsError> {
+        Self::from_system(&Self::read_system()?)
+    }
+
+    /// The certificates that [`Self::system`] takes, as they are.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn read_system() -> Result<Vec<CertificateDer<'static>>, RootsError> {
         let loaded = rustls_native_certs::load_native_certs();
-        // A system's store may hold a few odd ones; they are no reason to trust none.
-        let anchors: Vec<_> = loaded.certs.iter().filter_map(|der| anchor(der).ok()).collect();
-        if anchors.is_empty() {
+        if loaded.certs.is_empty() {
             let detail = loaded
                 .errors
                 .first()
                 .map_or_else(|| "it has none".to_owned(), |error| printable(&error.to_string()));
             return Err(RootsError::System { detail });
         }
-        Ok(Self { anchors, source: "the system's roots".to_owned() })
+        Ok(loaded.certs)
     }
 
-    /// These and others.
-    #[must_use]
-    pub fn and(&self, others: &Self) -> Self {
-        let mut anchors = self.anchors.clone();
-        anchors.extend(others.anchors.iter().filter(|anchor| !self.anchors.contains(anchor)).cloned());
-        Self { anchors, source: format!("{} and {}", self.source, others.source) }
+    /// Takes the system's certificates.
+    ///
+    /// # Errors
+    ///
+    /// When none of them can serve.
+    pub fn from_system(certificates: &[CertificateDer<'_>]) -> Result<Self, RootsError> {
+        // A system's store may hold a few odd ones; they are no reason to trust none.
+        let anchors: Vec<_> = certificates.iter().filter_map(|der| anchor(der).ok()).collect();
+        if anchors.is_empty() {
+            return Err(RootsError::System { detail: "none of them can serve as a root".to_owned() });
+        }
+        Ok(Self { anchors, source: "the system's roots".to_owned() })
     }
 
     /// How many roots there are.

@@ -3,16 +3,25 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
-use super::Identity;
+use super::{Identity, Roots};
 
 /// The identities of one side: on the XMPP side one for each served domain, the first being the default; on the SIP side one.
 pub struct IdentityStore {
     current: ArcSwap<Identities>,
+    generation: AtomicU64,
+}
+
+/// The roots of one side in use, replaceable while connections run. Whoever is connected stays; new handshakes, resumed
+/// sessions among them, are judged by the new ones.
+#[derive(Debug)]
+pub struct RootsStore {
+    current: ArcSwap<Roots>,
 }
 
 /// There must be at least one identity.
@@ -28,22 +37,34 @@ impl IdentityStore {
     ///
     /// When there is none.
     pub fn new(identities: Vec<(Vec<String>, Arc<Identity>)>) -> Result<Self, NoIdentity> {
-        Ok(Self { current: ArcSwap::from_pointee(Identities::new(identities)?) })
+        Ok(Self::of(Identities::new(identities)?))
     }
 
     /// One identity for everything.
     pub fn single(identity: Arc<Identity>) -> Self {
-        Self { current: ArcSwap::from_pointee(Identities { default: identity, by_domain: HashMap::new() }) }
+        Self::of(Identities { default: identity, by_domain: HashMap::new() })
     }
 
-    /// Replaces all identities. New handshakes use the new ones; connections go on.
+    fn of(identities: Identities) -> Self {
+        Self { current: ArcSwap::from_pointee(identities), generation: AtomicU64::new(0) }
+    }
+
+    /// Replaces all identities. New handshakes use the new ones, and no session from before can be resumed; connections
+    /// go on.
     ///
     /// # Errors
     ///
     /// When there is none; the old ones then stay.
     pub fn replace(&self, identities: Vec<(Vec<String>, Arc<Identity>)>) -> Result<(), NoIdentity> {
         self.current.store(Arc::new(Identities::new(identities)?));
+        // After the identities: a session begun under the old ones in between gets a ticket of the old keys.
+        self.generation.fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Grows when the identities are replaced.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
     }
 
     /// The identity for a domain, else the default one.
@@ -55,6 +76,23 @@ impl IdentityStore {
     /// The identity for exactly this domain.
     pub fn exact(&self, domain: &str) -> Option<Arc<Identity>> {
         self.current.load().exact(domain).cloned()
+    }
+}
+
+impl RootsStore {
+    /// With the roots to begin with.
+    pub fn new(roots: Arc<Roots>) -> Self {
+        Self { current: ArcSwap::new(roots) }
+    }
+
+    /// Replaces them.
+    pub fn replace(&self, roots: Arc<Roots>) {
+        self.current.store(roots);
+    }
+
+    /// Those of this moment.
+    pub fn current(&self) -> Arc<Roots> {
+        self.current.load_full()
     }
 }
 

@@ -11,10 +11,10 @@ use tracing::debug;
 
 use super::inbound::InboundSession;
 use crate::context::Context;
-use crate::net::listener::Unauthenticated;
 use crate::net::now;
 use crate::net::pump::{Pumped, pump};
 use crate::net::session::Session;
+use crate::net::strangers::Unauthenticated;
 use crate::tls;
 
 /// How connections to a listener begin.

@@ -24,8 +24,8 @@ use crate::context::XmppSide;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
 use crate::gateway::{Gateway, ReplySlot, Settling, StreamPlace, Unsettled, Verdicts};
 use crate::log_limit::{Cause, Source};
-use crate::net::listener::Unauthenticated;
 use crate::net::session::{End, Next, Session};
+use crate::net::strangers::Unauthenticated;
 use crate::tls::PeerFacts;
 
 use super::presented::Presented;
@@ -84,6 +84,10 @@ pub struct InboundSession {
     places: Vec<(CompactString, StreamPlace)>,
     /// What came of dialback keys, once there was one.
     verdicts: Option<Verdicts>,
+    /// Stanzas that came and are not charged to the partner yet.
+    uncharged: u64,
+    /// The partner has sent more than he may: nothing is read before this.
+    slowed_until: Option<Instant>,
     /// Stanzas that are done with, once some are to be acknowledged.
     settling: Option<Arc<Settling>>,
     /// Since the stream is established.
@@ -134,6 +138,8 @@ impl InboundSession {
             attempt: None,
             places: Vec::new(),
             verdicts: None,
+            uncharged: 0,
+            slowed_until: None,
             settling: None,
             watch: None,
         }
@@ -217,7 +223,9 @@ impl InboundSession {
                         );
                     }
                     self.keep_success(&established, now);
-                    self.until_established = None;
+                    if let Some(place) = self.until_established.take() {
+                        place.proved();
+                    }
                     self.lang = established.lang.map(Into::into);
                     let quiet = self.gateway.quiet(established.remote.as_str());
                     self.watch = Some(Watch::new(quiet, None, now.instant));
@@ -227,7 +235,10 @@ impl InboundSession {
                         self.disprove(&remote, now);
                     }
                     self.presented = None;
-                    if established.by_certificate && established.method == Method::SaslExternal && !self.disproved {
+                    if established.by_certificate
+                        && established.method == Method::SaslExternal
+                        && !self.disproved
+                    {
                         self.gateway.proved_by_certificate(remote.as_str(), now);
                     }
                     self.enter(&remote, now);
@@ -356,8 +367,29 @@ impl InboundSession {
         }
     }
 
+    /// Charges what a read brought to the partner, who is then perhaps not read for a while.
+    fn charge(&mut self, bytes: usize, now: Moment) {
+        let stanzas = std::mem::take(&mut self.uncharged);
+        // One server sends it all: the partner it proved to be first answers for it.
+        let Some((_, place)) = self.places.first() else { return };
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.slowed_until = place.charge(bytes, stanzas, now.instant);
+        if self.slowed_until.is_none() {
+            return;
+        }
+        self.gateway.counters().streams_slowed.add(1);
+        let partner = self.domains.as_ref().map_or("", |(_, remote)| remote.as_str());
+        if self.gateway.log_budget().allows(Cause::PartnerSlowed, Source::Domain(partner), now.instant) {
+            warn!(
+                partner,
+                "the partner sends more than stanzas_per_second or bytes_per_second allow: he is read more slowly"
+            );
+        }
+    }
+
     /// Works on what came, or holds it. What needs no room for an answer overtakes what waits for it.
     fn take(&mut self, came: Held, now: Moment) {
+        self.uncharged += 1;
         if !self.held.is_empty() && may_be_answered(&came) {
             self.held.push_back(came);
         } else if let Err(came) = self.work_on(came, now) {
@@ -521,12 +553,15 @@ fn may_be_answered(came: &Held) -> bool {
 
 impl Session for InboundSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
+        // What establishes the stream is not charged: it has limits of its own.
+        let bytes = if self.places.is_empty() { 0 } else { input.len() };
         if let Some(watch) = &mut self.watch {
             watch.heard(now.instant);
         }
         self.stream.receive(input, now.instant);
         input.clear();
         self.run(now);
+        self.charge(bytes, now);
     }
 
     fn transmit(&mut self, output: &mut Vec<u8>, now: Moment) {
@@ -555,17 +590,22 @@ impl Session for InboundSession {
     fn deadline(&self) -> Option<Instant> {
         let room = self.room_until.filter(|_| self.leaving && self.next == Next::Run);
         let quiet = self.watch.as_ref().filter(|_| self.stream.write_allowed()).map(Watch::deadline);
-        [self.stream.deadline(), room, quiet].into_iter().flatten().min()
+        [self.stream.deadline(), room, quiet, self.slowed_until].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
+        // Not to be read is not to be silent.
+        if let (Some(watch), Some(_)) = (&mut self.watch, self.slowed_until) {
+            watch.heard(now.instant);
+        }
+        self.slowed_until = self.slowed_until.filter(|until| *until > now.instant);
         self.stream.handle_timeout(now.instant);
         self.watch(now);
         self.run(now);
     }
 
     fn wants_read(&self) -> bool {
-        self.held.is_empty()
+        self.held.is_empty() && self.slowed_until.is_none()
     }
 
     fn next(&self) -> Next {

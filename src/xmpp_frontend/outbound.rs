@@ -140,7 +140,7 @@ impl LaneSession {
                     let quiet = self.gateway.quiet(&self.key.remote);
                     self.watch = Some(Watch::new(quiet, limits.idle_seconds, now.instant));
                     self.lane.step(|lane| lane.opened(offer, now.instant));
-                    self.gateway.lane_opened(&self.key, now);
+                    self.gateway.lane_opened(&self.key);
                 }
                 Output::Closed(evidence) => {
                     let text = evidence.to_string();
@@ -243,6 +243,7 @@ impl LaneSession {
 
     /// The partner does not answer: its stream ends.
     fn give_up(&mut self, why: &str, now: Moment) {
+        info!(partner = %self.key.remote, local = %self.key.local, why, "outbound stream given up");
         self.failure = Some(Failure::new(FailureKind::Unreachable, why));
         let error = (StreamCondition::ConnectionTimeout, NO_LIFE_TOLD);
         self.stream.close(now.instant, Some(error));

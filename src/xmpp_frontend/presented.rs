@@ -28,7 +28,7 @@ impl Presented {
     ) -> (TlsFacts, Self) {
         let streams = gateway.partner_streams(claimed.map_or("", Domain::as_str));
         let facts = xmpp.facts(&peer, &streams.proof);
-        (facts, Self { peer, roots: Arc::clone(&xmpp.roots), judged_for: claimed.cloned() })
+        (facts, Self { peer, roots: xmpp.roots.current(), judged_for: claimed.cloned() })
     }
 
     /// Judges it again for `domain`, if that is not the one it was judged for.
@@ -63,7 +63,7 @@ mod tests {
         let ca = Ca::new("Root");
         let (his, another) = (ca.server(&["fabrikam.example"]), ca.server(&["fabrikam.example"]));
         let gateway = gateway_of("contoso.example", "fabrikam.example");
-        let proof = Proof::default().with_pins([his.facts().spki_sha256], false);
+        let proof = Arc::new(Proof::default().with_pins([his.facts().spki_sha256], false));
         let partner = PartnerStreams { proof, ..PartnerStreams::new("fabrikam.example", 20) };
         gateway.set_federation(Federation::new([(partner, vec!["fabrikam.example".into()])]));
         let remote = Domain::parse("fabrikam.example").unwrap();

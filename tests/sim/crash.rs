@@ -10,6 +10,7 @@ use nuncio_translate::judge::Snapshot;
 use nuncio_translate::pair::PresenceConfig;
 use nuncio_translate::stanza_id::Key;
 use nuncio_translate::text::Privacy;
+use nuncio_xmpp::about::About;
 use nuncio_xmpp::stream::Quiet;
 
 use crate::net::{MILLI, SECOND};
@@ -28,12 +29,14 @@ pub(crate) fn start(
         node_label: "n1".into(),
         node_key: Key::new([7; 16]),
         sip_name: "gw.contoso.example".into(),
+        about: About::default(),
         message_cap: None,
         pair: scale.pair.clone(),
         presence: PresenceConfig::default(),
         events: EventConfig::presence("gw.contoso.example", "gw.contoso.example"),
         places: PlaceLimits::default(),
         restart_rate: 100,
+        store_patience: PresenceConfig::default().answer,
         lane: scale.lane.clone(),
         verify: VerifyLimits::default(),
         streams_per_domain: 20,

@@ -43,6 +43,7 @@ pub(crate) enum Task {
     Pump(usize),
     Lane(usize),
     Hop,
+    Errands,
     Clock,
 }
 
@@ -325,7 +326,7 @@ impl World {
         let snapshot = snapshot.with_users(self.presence.user_policy());
         // The next process reads it when it starts.
         if !self.down {
-            self.gateway.set_policy(snapshot, self.moment());
+            self.gateway.set_policy(snapshot);
         }
     }
 
@@ -506,6 +507,7 @@ impl World {
             Event::Run(Task::Lane(lane)) => self.run_lane(lane),
             Event::Run(Task::Hop) => self.run_hop(),
             Event::Run(Task::Clock) => self.run_clock(),
+            Event::Run(Task::Errands) => self.run_errands(),
             Event::Deliver(conn, side) => self.deliver(conn, side),
             Event::Poke(conn, side) => match self.conns[conn].ends[side] {
                 Owner::PartnerOut { partner } | Owner::PartnerIn { partner } => {
@@ -586,12 +588,22 @@ impl World {
         if rung(&self.gateway.timer_wake()) {
             self.wake(Task::Clock);
         }
+        if rung(&self.gateway.errand_bell()) {
+            self.wake(Task::Errands);
+        }
     }
 
     fn wake(&mut self, task: Task) {
         // Mostly at once; now and then the scheduler has other things to do.
         let delay = if self.rng.chance(5) { self.rng.range(0, 20 * MILLI) } else { 0 };
         self.after(delay, Event::Run(task));
+    }
+
+    /// One step; everybody else has his turn before the next one.
+    fn run_errands(&mut self) {
+        if self.gateway.run_errands(self.moment()) {
+            self.wake(Task::Errands);
+        }
     }
 
     fn run_clock(&mut self) {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use nuncio::store::{AuditEntry, Fault, Keep, Outcome};
+use nuncio::store::{AuditEntry, Fault, Keep, Outcome, check};
 
 use crate::child;
 use crate::support::{close, furnish, key, open, pairs, record, start, well_again};
@@ -104,20 +104,62 @@ fn a_stop_while_it_is_full_says_what_is_lost() {
     );
 }
 
+/// In the child: a gateway starts, serves, and writes once there is room.
+fn start_and_live(folder: &Path) {
+    furnish(folder, 20);
+    let filler = fill(folder);
+    child::log();
+    let (store, ear) = start(folder);
+    let before: Vec<_> = (1..=20).map(|n| (key(n), record(n))).collect();
+    assert_eq!(pairs(&store), before, "what is there is served");
+    assert_eq!(ear.hears(store.save_pair(&key(1), record(99))), Outcome::Unsaved, "nobody waits");
+    assert!(nuncio(folder, "check"), "it is whole");
+    fs::remove_file(filler).unwrap();
+    well_again(&store);
+    assert_eq!(ear.hears(store.save_pair(&key(21), record(21))), Outcome::Saved);
+    let after = pairs(&store);
+    assert_eq!((after.len(), &after[0]), (21, &(key(1), record(99))), "what came meanwhile is written");
+    close(&store).unwrap();
+}
+
 #[test]
-fn a_start_on_a_full_disk_says_so_and_harms_nothing() {
+fn a_start_on_a_full_disk_serves_what_is_there_and_writes_when_there_is_room() {
+    if let Some(folder) = child::folder() {
+        return start_and_live(&folder);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let wrapper = child::small_disk(folder.path());
+    let name = "full::a_start_on_a_full_disk_serves_what_is_there_and_writes_when_there_is_room";
+    let log = child::run(name, folder.path(), &wrapper);
+    let path = folder.path().display();
+    assert!(log.contains(&format!("{path}/nuncio.db cannot be written: its disk is full (")), "{log}");
+    let said = format!(
+        "free some space there (df {path}). The gateway starts with what is in it, goes on from memory and tries again \
+         by itself; what it cannot write before it ends is lost"
+    );
+    assert_eq!(log.matches(&said).count(), 1, "{log}");
+    assert_eq!(log.matches("ERROR").count(), 1, "once: {log}");
+    assert_eq!(log.matches("the store works again, after ").count(), 1, "{log}");
+}
+
+#[test]
+fn the_check_says_that_a_whole_database_cannot_be_written() {
     if let Some(folder) = child::folder() {
         furnish(&folder, 20);
-        let filler = fill(&folder);
-        eprintln!("{}", open(&folder).map(|_| ()).unwrap_err());
-        fs::remove_file(filler).unwrap();
-        assert_eq!(pairs(&open(&folder).unwrap().store).len(), 20);
+        let roomy = check(&folder).unwrap();
+        assert_eq!((roomy.findings, roomy.unwritable), (Vec::<String>::new(), None));
+        fill(&folder);
+        let full = check(&folder).unwrap();
+        assert_eq!((full.findings, full.tables), (Vec::<String>::new(), roomy.tables));
+        assert_eq!(
+            full.unwritable.map(|error| (error.fault, error.evidence)),
+            Some((Fault::Full, "0 KiB are free".into()))
+        );
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let wrapper = child::small_disk(folder.path());
-    let text = child::run("full::a_start_on_a_full_disk_says_so_and_harms_nothing", folder.path(), &wrapper);
-    assert!(text.contains("nuncio.db cannot be written: its disk is full ("), "{text}");
+    child::run("full::the_check_says_that_a_whole_database_cannot_be_written", folder.path(), &wrapper);
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod faults;
 mod full;
 mod keeping;
 mod killed;
+mod read_only;
 mod support;

@@ -11,7 +11,7 @@ use nuncio_translate::judge::Added;
 use nuncio_translate::pair::{From, NotifierRecord, PairKey, PairRecord, SubscriberRecord, To};
 
 /// Only a store that hangs takes so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Hears what a store reports.
 pub(crate) struct Ear(Receiver<(Ticket, Outcome)>);
@@ -64,7 +64,9 @@ pub(crate) fn start(folder: &Path) -> (Store, Ear) {
 }
 
 pub(crate) fn start_with(folder: &Path, options: StoreOptions) -> (Store, Ear) {
-    let store = Store::open(folder, options).unwrap().store;
+    let opened = Store::open(folder, options).unwrap();
+    opened.log();
+    let store = opened.store;
     let (sender, receiver) = channel();
     store.start(Arc::new(Mouth(Mutex::new(sender)))).unwrap();
     (store, Ear(receiver))

@@ -10,11 +10,13 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod about;
 pub mod conditions;
 pub mod dialback;
 pub mod jid;
 pub mod lane;
 pub mod negotiation;
+pub mod rate;
 pub mod sm;
 pub mod stanza;
 pub mod stream;

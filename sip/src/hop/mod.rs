@@ -413,6 +413,11 @@ impl<E> HopGroup<E> {
         self.load
     }
 
+    /// Whether [`HopGroup::push`] would take a small request now.
+    pub fn has_room(&self) -> bool {
+        !self.draining && self.load < self.config.max_requests && self.load_bytes < self.config.max_bytes
+    }
+
     /// Does what has become possible or due: gives back what waited too long, sends, connects.
     fn advance(&mut self, now: Instant) {
         self.expire_due(now);

@@ -362,6 +362,27 @@ async fn tls_19_a_new_identity_of_ours_is_presented_although_the_session_could_b
 }
 
 #[tokio::test]
+async fn tls_19_no_session_from_before_a_new_certificate_is_resumed() {
+    let ca = Ca::new("Root");
+    let (old, new) = (ca.server(&["a.ex"]), ca.server(&["a.ex"]));
+    for version in VERSIONS {
+        let store = single(&old);
+        let server = ServerTls::only(store.clone(), version).unwrap();
+        let client = ClientTls::only(version).unwrap();
+        session(&server, &client, None).await;
+        assert!(
+            session(&server, &client, None).await.1.resumed,
+            "{version}: the sessions of this test resume"
+        );
+        store.replace(vec![(Vec::new(), new.identity())]).unwrap();
+        for resumed in [false, true] {
+            let facts = session(&server, &client, None).await.1;
+            assert_eq!((facts.resumed, &facts.chain), (resumed, &new.chain), "{version}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn s2s_05_a_resumed_session_is_judged_anew() {
     let ca = Ca::new("Root");
     let (ours, theirs) = (ca.server(&["a.ex"]), ca.server(&["fabrikam.com"]));

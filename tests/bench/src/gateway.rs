@@ -195,7 +195,10 @@ fn configuration(place: Place, folder: &Path) -> String {
         place.xmpp(),
     );
     for number in 0..PARTNERS {
-        text.push_str(&format!("[[partner]]\ndomain = '{}'\ntype = 'federated'\n", partner_domain(number)));
+        text.push_str(&format!(
+            "[[partner]]\ndomain = '{}'\ntype = 'federated'\nstanzas_per_second = 0\nbytes_per_second = 0\n",
+            partner_domain(number)
+        ));
     }
     text
 }

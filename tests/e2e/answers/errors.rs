@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nuncio_world::xml::Element;
+use nuncio_xmpp::about::{About, ContactKind};
 use nuncio_xmpp::lane::FailureKind;
 
 use crate::house::{House, Reach, Reply};
@@ -281,6 +282,54 @@ fn xe_01_what_the_domain_says_of_itself_is_this_and_nothing_else() {
     }
     let about_node = ask("info", " node='x'");
     assert_eq!(about_node.condition(), Some("service-unavailable"), "{about_node}");
+}
+
+/// The one answer to a request of `from`.
+fn asked(house: &mut House, kind: &str, from: &str, to: &str, payload: &str) -> Element {
+    let remote = from.rsplit_once('@').map_or(from, |(_, domain)| domain);
+    house.partner_says(remote, &format!("<iq type='{kind}' id='q' from='{from}' to='{to}'>{payload}</iq>"));
+    house.advance(Duration::from_secs(1));
+    let mut answers = house.stanzas(remote);
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    answers.remove(0)
+}
+
+#[test]
+fn xe_04_and_xe_05_version_and_contact_addresses_are_told_as_configured() {
+    let about = About {
+        name: "Nuncio".into(),
+        version: Some("1.2.3".into()),
+        contacts: vec![(ContactKind::Abuse, vec!["mailto:abuse@contoso.com".into()])],
+    };
+    let mut house = House::planned(crate::house::Plan { about, ..Default::default() });
+    let version =
+        asked(&mut house, "get", "bob@fabrikam.com", "contoso.com", "<query xmlns='jabber:iq:version'/>");
+    let said: Vec<_> =
+        version.child("query").unwrap().children.iter().map(|child| child.raw.as_str()).collect();
+    assert_eq!(said, ["<name>Nuncio</name>", "<version>1.2.3</version>"], "no operating system");
+    let info = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
+    let info = asked(&mut house, "get", "fabrikam.com", "contoso.com", info);
+    assert!(info.raw.contains("<feature var='jabber:iq:version'/>"), "{info}");
+    assert!(
+        info.raw.contains(
+            "<field var='abuse-addresses' type='list-multi'><value>mailto:abuse@contoso.com</value>"
+        )
+    );
+}
+
+#[test]
+fn xe_06_a_vcard_is_refused_with_the_same_bytes_whoever_it_is_of() {
+    let mut house = House::new();
+    let vcard = "<vCard xmlns='vcard-temp'/>";
+    for (kind, condition) in [("get", "service-unavailable"), ("set", "forbidden")] {
+        let [known, unknown] = ["alice@contoso.com", "nobody@contoso.com"].map(|to| {
+            let answer = asked(&mut house, kind, "bob@fabrikam.com", to, vcard);
+            assert_eq!(answer.condition(), Some(condition), "{answer}");
+            answer.raw.replace(to, "USER")
+        });
+        assert_eq!(known, unknown);
+    }
+    assert!(house.requests().is_empty(), "the front end is not asked for it");
 }
 
 #[test]

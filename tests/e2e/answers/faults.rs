@@ -79,10 +79,10 @@ fn an_answer_to_a_message_from_before_a_panic_settles_nothing_that_came_after() 
     house.rule = Box::new(|_| Reply::Silence);
     house.partner_says("fabrikam.com", &from_bob("before"));
     let before = house.requests.pop_front().unwrap();
-    house.gateway.set_policy(policy(2, false), house.now);
+    house.gateway.set_policy(policy(2, false));
     house.panic_once();
     house.partner_says("fabrikam.com", &from_bob("refused"));
-    house.gateway.set_policy(policy(3, true), house.now);
+    house.gateway.set_policy(policy(3, true));
     let lost = house.stanzas("fabrikam.com");
     assert_eq!(outcomes(&lost), [("refused", "internal-server-error"), ("before", "internal-server-error")]);
 

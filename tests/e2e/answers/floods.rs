@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use nuncio::gateway::{Federation, PartnerStreams, StreamRates};
 use nuncio_xmpp::lane::LaneConfig;
+use nuncio_xmpp::rate::Rate;
 
 use crate::house::{House, Plan, Reach, Reply};
 use crate::text::Request;
@@ -45,6 +47,77 @@ fn sec_46_requests_without_end_are_answered_as_fast_as_their_answers_are_taken_a
     assert_eq!(ids, (0..=ROOM + 1).map(|id| format!("p{id}")).collect::<Vec<_>>());
     assert!(house.streams[0].reads());
     assert_eq!(house.gateway.owes(), 0);
+}
+
+/// What came is worked on; the rest stays in his own connections until it is its turn.
+#[test]
+fn sec_40_a_partner_that_sends_more_than_he_may_is_read_more_slowly_and_only_he() {
+    let mut house = House::new();
+    let rates = StreamRates { stanzas: Rate::new(10, 2), bytes: Rate::UNLIMITED };
+    let partner = PartnerStreams { rates, ..PartnerStreams::new("fabrikam.com", 20) };
+    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]));
+    for id in 0..20 {
+        house.partner_says("fabrikam.com", &ping(id));
+    }
+    assert!(house.streams[0].reads(), "at the limit");
+    house.partner_says("fabrikam.com", &ping(20));
+    assert!(!house.streams[0].reads(), "one past it");
+    assert_eq!(house.stanzas("fabrikam.com").len(), 21, "what came is answered");
+    house.partner_says(
+        "public.example",
+        "<presence from='x@public.example' to='alice@contoso.com' type='probe'/>",
+    );
+    assert!(house.streams[1].reads(), "another partner pays for it");
+    house.advance(Duration::from_millis(99));
+    assert!(!house.streams[0].reads());
+    house.advance(Duration::from_millis(1));
+    assert!(house.streams[0].reads());
+    assert_eq!(house.gateway.counters().streams_slowed.get(), 1);
+}
+
+#[test]
+fn sec_40_bytes_count_as_well_whatever_they_are() {
+    let mut house = House::new();
+    let rates = StreamRates { stanzas: Rate::UNLIMITED, bytes: Rate::new(10_000, 1) };
+    let partner = PartnerStreams { rates, ..PartnerStreams::new("fabrikam.com", 20) };
+    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]));
+    house.partner_says("fabrikam.com", " ");
+    house.partner_says("fabrikam.com", &" ".repeat(9_999));
+    assert!(house.streams[0].reads(), "at the limit");
+    house.partner_says("fabrikam.com", " ");
+    assert!(!house.streams[0].reads(), "one past it");
+}
+
+/// Nobody gets more out of the gateway than he puts in, towards whomever: at most one request and one stanza for each.
+#[test]
+fn sec_47_one_stanza_of_a_contact_causes_one_request_or_one_answer_at_most() {
+    let to_alice = |name: &str, kind: &str, children: &str| {
+        format!("<{name} type='{kind}' id='1' from='{BOB}/x' to='alice@contoso.com'>{children}</{name}>")
+    };
+    let disco = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
+    for (stanza, most_requests, most_stanzas) in [
+        (to_alice("message", "chat", "<body>hello</body>"), 1, 0),
+        (to_alice("message", "groupchat", "<body>hello</body>"), 0, 1),
+        (to_alice("message", "headline", ""), 0, 0),
+        (to_alice("message", "error", "<error type='cancel'/>"), 0, 0),
+        (to_alice("presence", "subscribe", ""), 1, 0),
+        (to_alice("presence", "probe", ""), 1, 0),
+        (to_alice("presence", "unsubscribe", ""), 0, 0),
+        (to_alice("presence", "subscribed", ""), 0, 0),
+        (to_alice("presence", "unavailable", ""), 0, 0),
+        (to_alice("presence", "what", ""), 0, 1),
+        (to_alice("iq", "get", disco), 0, 1),
+        (to_alice("iq", "set", disco), 0, 1),
+        (to_alice("iq", "result", disco), 0, 0),
+    ] {
+        let mut house = House::new();
+        house.partner_says("fabrikam.com", &stanza);
+        // Refusals take their time, and what fails may be tried again.
+        house.advance(Duration::from_secs(20));
+        let (requests, stanzas) = (house.requests(), house.stanzas("fabrikam.com"));
+        assert!(requests.len() <= most_requests, "{stanza}: {requests:?}");
+        assert!(stanzas.len() <= most_stanzas, "{stanza}: {stanzas:?}");
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ use nuncio_translate::text::Privacy;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_world::sip_text::SipMessage;
 use nuncio_world::xml::Element;
+use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::{Failure, FailureKind, LaneConfig};
 use nuncio_xmpp::stream::Quiet;
 
@@ -53,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) key: [u8; 16],
     pub(crate) unix_ms: u64,
     pub(crate) pair_queue: usize,
+    /// What the domains say of themselves.
+    pub(crate) about: About,
     pub(crate) message_cap: Option<usize>,
     pub(crate) presence: PresenceConfig,
     /// What the process before this one left.
@@ -64,6 +67,8 @@ pub(crate) struct Plan {
     pub(crate) next_hops: &'static [(usize, &'static str)],
     /// Requests of one connection that may wait for their answer.
     pub(crate) pending: usize,
+    /// How long the disk may say nothing.
+    pub(crate) store_patience: Duration,
 }
 
 impl Default for Plan {
@@ -82,6 +87,7 @@ impl Default for Plan {
             key: *b"sixteen byte key",
             unix_ms: 1_795_184_285_000,
             pair_queue: 256,
+            about: About { name: "Nuncio".into(), ..About::default() },
             message_cap: None,
             presence: PresenceConfig::default(),
             store: Arc::default(),
@@ -90,6 +96,7 @@ impl Default for Plan {
             limits: Limits::default(),
             next_hops: &[(0, "fe.contoso.com:5061")],
             pending: 16 * 1024,
+            store_patience: Duration::from_secs(3),
         }
     }
 }
@@ -118,6 +125,8 @@ pub(crate) struct House {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) now: Moment,
     stage: Arc<Stage>,
+    /// The disk does not answer: nothing is written, and nothing is said about it.
+    pub(crate) disk_hangs: bool,
     pub(crate) wires: Vec<Wire>,
     pub(crate) lines: Vec<Line>,
     pub(crate) streams: Vec<Stream>,
@@ -205,6 +214,7 @@ impl House {
         let targets: Vec<usize> = plan.next_hops.iter().map(|&(front_end, _)| front_end).collect();
         let domains: Vec<CompactString> = plan.served.iter().map(|&domain| domain.into()).collect();
         let settings = Settings {
+            about: plan.about,
             message_cap: plan.message_cap,
             verify: VerifyLimits::default(),
             streams_per_domain: 20,
@@ -217,6 +227,7 @@ impl House {
             events: EventConfig::presence(NAME, NAME),
             places: PlaceLimits::default(),
             restart_rate: 100,
+            store_patience: plan.store_patience,
             lane: plan.lane,
             refused_domains: 1000,
             privacy: Privacy::Clear,
@@ -235,6 +246,7 @@ impl House {
             store,
             now: Moment { instant: Instant::now(), unix_ms: plan.unix_ms },
             stage,
+            disk_hangs: false,
             wires: Vec::new(),
             lines: Vec::new(),
             streams: Vec::new(),
@@ -315,6 +327,11 @@ impl House {
         let mut answers = self.taken(wire);
         assert_eq!(answers.len(), 1, "{answers:?}");
         answers.remove(0)
+    }
+
+    /// Answers of the front end that are on their way.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.answers.len()
     }
 
     /// The requests that reached the front end since it was last asked.
@@ -403,10 +420,13 @@ impl House {
 
     fn step(&mut self) -> bool {
         let mut moved = false;
-        if let Some((ticket, outcome)) = self.store.commit(usize::MAX) {
+        if !self.disk_hangs
+            && let Some((ticket, outcome)) = self.store.commit(usize::MAX)
+        {
             self.gateway.committed(ticket, outcome, self.now);
             moved = true;
         }
+        moved |= self.gateway.run_errands(self.now);
         for (key, lane) in self.stage.new_lanes.lock().unwrap().drain(..) {
             let features = self.features.get(key.remote.as_str()).copied().unwrap_or_default();
             let mut line = Line::new(key, lane);

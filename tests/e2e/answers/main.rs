@@ -12,11 +12,13 @@ mod presence_vectors;
 mod text;
 
 mod acknowledged;
+mod disk;
 mod errors;
 mod faults;
 mod floods;
 mod front_ends;
 mod late;
+mod many;
 mod messages;
 mod quiet;
 mod refusals;

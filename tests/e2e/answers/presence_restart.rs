@@ -242,7 +242,7 @@ fn ev_15_a_planned_stop_says_deactivated_and_takes_no_new_subscriptions() {
     let mut house = house();
     let (wire, mut dialog) = house.user_sees(BOB);
     house.requests();
-    house.gateway.end_subscriptions(house.now);
+    house.gateway.end_subscriptions();
     house.run();
     assert_eq!(house.states(), ["terminated;reason=deactivated"]);
     assert!(house.told(PARTNER).is_empty(), "they will be back");
@@ -254,7 +254,7 @@ fn ev_15_a_planned_stop_says_deactivated_and_takes_no_new_subscriptions() {
 fn ev_15_after_a_planned_stop_what_we_subscribed_to_goes_on() {
     let mut before = house();
     let (_, dialog) = before.seen_by(BOB);
-    before.gateway.end_subscriptions(before.now);
+    before.gateway.end_subscriptions();
     before.run();
     assert!(before.requests().is_empty() && before.told(PARTNER).is_empty());
     let mut house = restarted(&before, MINUTE);
@@ -355,4 +355,19 @@ fn what_waited_for_a_dead_partner_does_not_wait_once_he_is_reached() {
     stanzas.extend(house.stanzas(PARTNER));
     let asked = |stanza: &nuncio_world::xml::Element| stanza.attribute("type") == Some("subscribe");
     assert_eq!(stanzas.iter().filter(|stanza| asked(stanza)).count(), 1, "{stanzas:?}");
+}
+
+#[test]
+fn restart_a_repeated_request_is_not_sent_after_the_contact_has_refused() {
+    let mut before = house();
+    before.user_asks(BOB);
+    let mut house = restarted(&before, MINUTE);
+    house.reach.insert(PARTNER, Reach::Pending);
+    house.advance(SECOND * 11);
+    assert_eq!(house.line(PARTNER).key.remote, PARTNER, "it waits in the lane");
+    house.partner_says(PARTNER, &stanza(BOB, "type='unsubscribed'", ""));
+    house.reach.remove(PARTNER);
+    house.advance(MINUTE);
+    assert!(house.told(PARTNER).is_empty(), "no second prompt");
+    assert_eq!(house.states().last().unwrap(), "terminated;reason=rejected");
 }

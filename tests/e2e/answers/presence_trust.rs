@@ -166,14 +166,14 @@ fn trust_a_partner_that_becomes_public_loses_the_note_and_the_consent_that_was_n
     let (wire, mut dialog) = house.contact_asks(BOB);
     house.status(wire, &dialog.notify(OPEN, &with_note()));
     assert_eq!(house.told(PARTNER), ["subscribed", "available desk dnd in a merger talk"]);
-    house.gateway.set_policy(policy(2, &[(PARTNER, PartnerType::PublicVerified, true)]), house.now);
+    house.gateway.set_policy(policy(2, &[(PARTNER, PartnerType::PublicVerified, true)]));
     house.run();
     assert_eq!(
         house.told(PARTNER),
         [format!("available {DESK} dnd"), "unavailable desk".into()],
         "without the note"
     );
-    house.gateway.set_policy(policy(3, &[(PARTNER, PartnerType::PublicUnverified, true)]), house.now);
+    house.gateway.set_policy(policy(3, &[(PARTNER, PartnerType::PublicUnverified, true)]));
     house.run();
     assert_eq!(house.told(PARTNER), [format!("unavailable {DESK}"), "unsubscribed".into()]);
     assert_eq!(house.request().header("Expires"), Some("0"), "and the dialog is closed");
@@ -183,7 +183,7 @@ fn trust_a_partner_that_becomes_public_loses_the_note_and_the_consent_that_was_n
 fn trust_a_disabled_partner_gets_nothing_and_goes_on_when_it_is_enabled_again() {
     let mut house = house();
     let (wire, mut dialog) = house.seen_by(BOB);
-    house.gateway.set_policy(policy(2, &[(PARTNER, PartnerType::Federated, false)]), house.now);
+    house.gateway.set_policy(policy(2, &[(PARTNER, PartnerType::Federated, false)]));
     house.run();
     let close = house.request();
     assert_eq!(close.header("Expires"), Some("0"));
@@ -191,7 +191,7 @@ fn trust_a_disabled_partner_gets_nothing_and_goes_on_when_it_is_enabled_again() 
     house.advance(HOUR);
     assert!(house.stanzas(PARTNER).is_empty(), "nothing at all");
     assert_eq!(house.status(wire, &subscribe(BOB, 3600)), 403);
-    house.gateway.set_policy(policy(3, &[(PARTNER, PartnerType::Federated, true)]), house.now);
+    house.gateway.set_policy(policy(3, &[(PARTNER, PartnerType::Federated, true)]));
     house.run();
     let mut dialog = Dialog::of(&house.request());
     house.status(wire, &dialog.notify(OPEN, &with_note()));
@@ -207,7 +207,7 @@ fn trust_a_domain_that_is_no_partner_any_more_gets_nothing() {
     house.user_asks(BOB);
     house.requests();
     house.told(PARTNER);
-    house.gateway.set_policy(policy(2, &[]), house.now);
+    house.gateway.set_policy(policy(2, &[]));
     house.advance(MINUTE);
     assert!(house.stanzas(PARTNER).is_empty());
     let requests = house.requests();
@@ -228,7 +228,7 @@ fn policy_a_denied_user_is_refused_with_a_reason_and_makes_no_pair() {
     }];
     let users = UserPolicy::new(true, Verdict::Allow, rules);
     let all = [(PARTNER, PartnerType::Federated, true), (VERIFIED, PartnerType::PublicVerified, true)];
-    house.gateway.set_policy(policy(2, &all).with_users(users), house.now);
+    house.gateway.set_policy(policy(2, &all).with_users(users));
     let wire = house.front_end();
     let answer = house.ask(wire, subscribe(BOB, 3600).bytes());
     assert_eq!(answer.status(), Some(403));
@@ -258,7 +258,7 @@ fn policy_that_denies_a_user_from_now_on_ends_everything_in_order() {
         Verdict::Allow,
         Vec::new(),
     ));
-    house.gateway.set_policy(off, house.now);
+    house.gateway.set_policy(off);
     house.run();
     let told = house.told(PARTNER);
     assert!(!told.contains(&"unsubscribe".to_owned()), "what the contact agreed to lasts: {told:?}");
@@ -337,6 +337,22 @@ fn disco(house: &mut House, from: &str, to: &str, what: &str) -> Element {
         house.stanzas(remote).into_iter().filter(|stanza| stanza.name == "iq").collect();
     assert_eq!(answers.len(), 1, "{answers:?}");
     answers.remove(0)
+}
+
+#[test]
+fn xe_06_the_vcard_of_a_user_is_for_those_who_see_him() {
+    let mut house = house();
+    let _ = house.seen_by(BOB);
+    let mut ask = |from: &str| {
+        let iq = format!("<iq type='get' id='v' from='{from}' to='{ALICE}'><vCard xmlns='vcard-temp'/></iq>");
+        house.partner_says("fabrikam.com", &iq);
+        house.advance(Duration::from_secs(1));
+        house.stanzas("fabrikam.com").remove(0)
+    };
+    let vcard = ask(BOB);
+    let said = "<vCard xmlns='vcard-temp'><FN>alice</FN><JABBERID>alice@contoso.com</JABBERID></vCard>";
+    assert!(vcard.raw.contains(said), "{}", vcard.raw);
+    assert_eq!(ask("carol@fabrikam.com").condition(), Some("service-unavailable"));
 }
 
 #[test]

@@ -29,6 +29,32 @@ fn pr_30_pr_31_and_dec_10_subscribe_is_answered_at_once_and_notified_as_pending(
 }
 
 #[test]
+fn xe_03_capabilities_are_neither_sent_nor_asked_after_nor_believed() {
+    let presence_after = |children: &str| {
+        let mut house = house();
+        house.user_asks(BOB);
+        house.requests();
+        house.partner_says(PARTNER, &stanza(BOB, "type='subscribed'", ""));
+        house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", children));
+        house.advance(6 * SECOND);
+        let stanzas = house.stanzas(PARTNER);
+        assert!(stanzas.iter().all(|sent| sent.name == "presence"), "a question about it: {stanzas:?}");
+        house.requests().pop().unwrap().body
+    };
+    // A hash of something else altogether.
+    let poisoned =
+        "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='http://x.example' ver='AAAA='/>";
+    assert_eq!(presence_after(poisoned), presence_after(""));
+
+    let mut house = house();
+    let (wire, mut dialog) = house.seen_by(BOB);
+    let away = pidf(&[("desk", true, &show("away"), "")]);
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &away)), 200);
+    let sent = house.stanzas(PARTNER);
+    assert!(!sent.is_empty() && sent.iter().all(|sent| sent.child("c").is_none()), "{sent:?}");
+}
+
+#[test]
 fn pr_32_subscribed_is_notify_active_and_the_presence_follows_in_pidf() {
     let mut house = house();
     house.user_asks(BOB);

@@ -89,8 +89,7 @@ async fn answer(
             ("db:verify", Says::Valid) => peer.say(&format!("<db:verify {back} type='valid'/>")).await?,
             ("db:verify", Says::Invalid) => peer.say(&format!("<db:verify {back} type='invalid'/>")).await?,
             ("db:result", _) => peer.say(&format!("<db:result {back} type='valid'/>")).await?,
-            // Kept open by whoever reads.
-            ("stream:error", _) => bail!("{element}"),
+            ("stream:error" | "starttls", _) => bail!("it hangs up: {element}"),
             _ => {}
         }
         tell.send(element)?;
@@ -118,7 +117,9 @@ pub(crate) async fn calls(town: &Town, tls: bool) -> Result<XmppPeer> {
         return XmppPeer::secured(&town.pki, None, town.xmpp(), "wingtip.com", "contoso.com").await;
     }
     let mut peer = XmppPeer::dial(town.xmpp()).await?;
-    let Item::Element(features) = peer.open("wingtip.com", "contoso.com").await? else { bail!("no features") };
+    let Item::Element(features) = peer.open("wingtip.com", "contoso.com").await? else {
+        bail!("no features")
+    };
     ensure!(features.child("dialback").is_some(), "dialback is not offered in clear: {features}");
     Ok(peer)
 }

@@ -65,6 +65,23 @@ async fn db_14_dialback_over_plain_tcp_where_the_administrator_takes_the_risk() 
     both_directions(OVER_TCP, false, "dialback over plain TCP").await
 }
 
+/// It hangs up when asked for TLS, which it did not offer; on another connection it is taken as it is.
+#[tokio::test]
+async fn tls_02_a_partner_without_tls_is_met_once_more_in_clear_where_his_entry_allows() -> Result<()> {
+    let town = town("tls = \"optional\"\nsasl = \"optional\"\naccept_spoofable = true").await?;
+    let _gateway = town.gateway("").await?;
+    let mut server = Server::listens(&town, None, Says::Valid).await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_message(ALICE, CAROL, "hello").await?;
+    ensure!(server.hears("message").await?.body() == Some("hello"));
+    ensure!(alice.final_answer(&call).await?.status() == Some(200));
+    // And so is the server that is asked about a key.
+    let mut carol = calls(&town, false).await?;
+    let result = gives_key(&mut carol, "wingtip.com").await?;
+    ensure!(result.attribute("type") == Some("valid"), "{result}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn db_10_a_key_that_its_own_server_does_not_know_lets_nobody_in() -> Result<()> {
     let town = town(OVER_TLS).await?;

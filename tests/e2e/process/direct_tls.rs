@@ -10,7 +10,8 @@ use crate::town::{Town, from_carol, takes_all};
 /// Up to the features under TLS.
 async fn opened(town: &Town, protocols: &[&str], from: &str) -> Result<XmppPeer> {
     let good = town.good_wingtip()?;
-    let mut peer = XmppPeer::dial_direct(&town.pki, Some(&good), town.xmpp(), "contoso.com", protocols).await?;
+    let mut peer =
+        XmppPeer::dial_direct(&town.pki, Some(&good), town.xmpp(), "contoso.com", protocols).await?;
     let Item::Element(features) = peer.open(from, "contoso.com").await? else { bail!("no features") };
     ensure!(features.child("starttls").is_none(), "STARTTLS under TLS: {features}");
     ensure!(features.raw.contains("EXTERNAL"), "{features}");

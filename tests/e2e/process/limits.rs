@@ -51,25 +51,34 @@ async fn sec_03_so_many_unauthenticated_streams_and_not_one_more() -> Result<()>
         ensure!(held.iter().all(Option::is_some), "number {number} was not let in");
     }
     let mark = town.log.mark();
-    ensure!(knock(town.unused(3), town.xmpp()).await?.is_none(), "one past the limit was let in");
-    town.log.line_after(mark, "too many have not proved yet who they are").await?;
-    held.pop();
-    room(town.unused(3), town.xmpp()).await
+    // One past the limit: a flood keeps nobody out, and the one that waited longest goes.
+    held.push(knock(town.unused(3), town.xmpp()).await?);
+    ensure!(held.iter().all(Option::is_some), "the newcomer was not let in");
+    town.log.line_after(mark, "too many have not proved yet who they are; it was the oldest").await?;
+    let mut answered = Vec::new();
+    for stream in held.iter_mut().flatten() {
+        stream.write_all(b"</stream:stream>").await.ok();
+        let mut said = Vec::new();
+        within("the end of a stream", stream.read_to_end(&mut said)).await?.ok();
+        answered.push(String::from_utf8_lossy(&said).contains("</stream:stream>"));
+    }
+    ensure!(answered == [false, true, true, true], "{answered:?}");
+    Ok(())
 }
 
 #[tokio::test]
 async fn sec_03_so_many_unauthenticated_sip_connections_and_not_one_more() -> Result<()> {
     let town = Town::found().await?;
     let _gateway = town.gateway("sip.unauthenticated = 2").await?;
-    let good = town.good_front_end()?;
-    let first = TcpStream::connect(town.sip()).await?;
+    let mut first = TcpStream::connect(town.sip()).await?;
     // Once she is answered, she is known, and takes no place any more.
     let _alice = answered(&town).await?;
     let _second = TcpStream::connect(town.sip()).await?;
-    until("the limit to be reached", || async { town.calls(Some(&good)).await.is_err() }).await?;
-    town.log.line_after(0, "too many have not proved yet who they are").await?;
-    drop(first);
-    until("a place to be free again", || async { town.calls(Some(&good)).await.is_ok() }).await
+    // One past the limit, and yet he is heard.
+    let _again = answered(&town).await?;
+    town.log.line_after(0, "too many have not proved yet who they are; it was the oldest").await?;
+    within("the oldest one to be closed", first.read_to_end(&mut Vec::new())).await?.ok();
+    Ok(())
 }
 
 #[tokio::test]
@@ -147,6 +156,50 @@ async fn sec_03_so_many_streams_of_a_partner_and_not_one_more() -> Result<()> {
         peer.stream_error().await.is_err()
     };
     until("a place to be free again", pinged).await
+}
+
+#[tokio::test]
+async fn sec_40_an_address_may_fail_so_often_in_a_minute_and_not_once_more() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("xmpp.failures_per_address = 3").await?;
+    let (hog, other) = (town.unused(0), town.unused(1));
+    for number in 0..3 {
+        ensure!(knock(hog, town.xmpp()).await?.is_some(), "number {number} was not let in");
+    }
+    let mark = town.log.mark();
+    ensure!(knock(hog, town.xmpp()).await?.is_none(), "one past the limit was let in");
+    town.log.line_after(mark, "too many from its address in a minute have not proved who they are").await?;
+    ensure!(knock(other, town.xmpp()).await?.is_some(), "another address pays for it");
+    // Who proves who he is comes as often as he likes.
+    for _ in 0..5 {
+        town.wingtip_speaks().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn sec_40_what_a_partner_sends_too_fast_waits_and_is_not_lost() -> Result<()> {
+    const PINGS: usize = 1200;
+    let town = Town::found().await?;
+    // A thousand may come at once.
+    let _gateway = town.gateway("xmpp.stanzas_per_second = 200").await?;
+    let listener = town.wingtip_listens().await?;
+    let mut carol = town.wingtip_speaks().await?;
+    let ping = |id| {
+        format!(
+            "<iq type='get' id='p{id}' from='wingtip.com' to='contoso.com'><ping xmlns='urn:xmpp:ping'/></iq>"
+        )
+    };
+    let mark = town.log.mark();
+    carol.say(&(0..PINGS).map(ping).collect::<String>()).await?;
+    let mut wingtip = listener.accept(&town.pki, &town.good_wingtip()?, "wingtip.com").await?;
+    for id in 0..PINGS {
+        let answer = wingtip.element().await?;
+        ensure!(answer.attribute("id") == Some(&format!("p{id}")), "{id}: {answer}");
+    }
+    let said = town.log.line_after(mark, "he is read more slowly").await?;
+    ensure!(said.contains("wingtip.com"), "{said}");
+    Ok(())
 }
 
 /// Lines that are shown without asking for details.

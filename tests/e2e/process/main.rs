@@ -17,4 +17,5 @@ mod limits;
 mod network;
 mod privacy;
 mod reach;
+mod renewal;
 mod store;

@@ -1,8 +1,9 @@
 //! The database of the process: made, closed, refused.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nuncio::store::FILE;
 
 use crate::town::Town;
@@ -57,6 +58,29 @@ async fn a_damaged_database_stops_the_start_and_is_left_alone() -> Result<()> {
         "{said}"
     );
     ensure!(fs::read(&database)? == bytes, "it was changed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_read_only_state_directory_is_complained_of_and_served_from() -> Result<()> {
+    const MOUNT: &str = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
+    let town = Town::found().await?;
+    let state = town.folder().join("state");
+    ensure!(town.gateway("").await?.stop().await?.success());
+    let root = fs::metadata("/proc/self")?.uid() == 0;
+    let namespace = if root { "--ipc" } else { "--map-root-user" };
+    let shown = state.to_str().context("a path that is text")?;
+    let starter = ["unshare", "--mount", namespace, "sh", "-c", MOUNT, shown];
+    let mark = town.log.mark();
+    let mut gateway = town.start_by(&starter, "", &state)?;
+    gateway.says("ready").await?;
+    let said = town.log.line_after(mark, "The gateway starts with what is in it").await?;
+    let path = state.display();
+    ensure!(said.contains(&format!("{path}/nuncio.db cannot be written: it, or the file system")), "{said}");
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_options("contoso.com").await?;
+    ensure!(alice.final_answer(&call).await?.status() == Some(200));
+    ensure!(gateway.stop().await?.success(), "there was nothing to write");
     Ok(())
 }
 

@@ -113,6 +113,11 @@ impl Town {
     }
 
     pub(crate) fn start(&self, limits: &str, state: &Path) -> Result<Process> {
+        self.start_by(&[], limits, state)
+    }
+
+    /// The same by a program that turns into the one it is given.
+    pub(crate) fn start_by(&self, starter: &[&str], limits: &str, state: &Path) -> Result<Process> {
         let pki = self.folder().join("pki");
         let text = format!(
             r#"
@@ -160,8 +165,10 @@ type = "federated"
         );
         let file = self.folder().join("nuncio.toml");
         std::fs::write(&file, text)?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+        let words = [starter, &[env!("CARGO_BIN_EXE_nuncio")]].concat();
+        let mut command = Command::new(words[0]);
         command
+            .args(&words[1..])
             .arg("run")
             .arg("--config")
             .arg(file)

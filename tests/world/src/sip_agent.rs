@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsStream;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::pki::{Credential, Pki};
 use crate::sip_text::SipMessage;
@@ -25,6 +26,7 @@ pub struct SipConnection {
     sent: u64,
     own: SocketAddr,
     last_sent: String,
+    shown: Option<CertificateDer<'static>>,
 }
 
 impl SipConnection {
@@ -40,8 +42,14 @@ impl SipConnection {
 
     fn over(stream: TlsStream<TcpStream>) -> Result<Self> {
         let own = stream.get_ref().0.local_addr()?;
+        let shown = tls::presented(&stream);
         let (reader, writer) = split(stream);
-        Ok(Self { reader, writer, buffer: Vec::new(), sent: 0, own, last_sent: String::new() })
+        Ok(Self { reader, writer, buffer: Vec::new(), sent: 0, own, last_sent: String::new(), shown })
+    }
+
+    /// The certificate that the other side showed.
+    pub fn shown(&self) -> Option<&CertificateDer<'static>> {
+        self.shown.as_ref()
     }
 
     /// Sends a pager MESSAGE and returns its Call-ID.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::pki::{Credential, Pki};
 use crate::tls;
@@ -29,6 +30,8 @@ pub struct XmppPeer {
     wire: Box<dyn Wire>,
     splitter: Splitter,
     transcript: String,
+    /// The certificate that the gateway showed.
+    shown: Option<CertificateDer<'static>>,
 }
 
 impl XmppPeer {
@@ -59,7 +62,7 @@ impl XmppPeer {
     }
 
     fn over(wire: impl Wire + 'static) -> Self {
-        Self { wire: Box::new(wire), splitter: Splitter::default(), transcript: String::new() }
+        Self { wire: Box::new(wire), splitter: Splitter::default(), transcript: String::new(), shown: None }
     }
 
     /// Connects as `from`, starts TLS with the certificate and asks for SASL EXTERNAL.
@@ -156,8 +159,17 @@ impl XmppPeer {
         let mut plain = PlainStart { tcp, splitter: Splitter::default() };
         match plain.start_tls(from, to).await? {
             Some(refusal) => Ok((Self::over(plain.tcp), Some(refusal))),
-            None => Ok((Self::over(tls::connect(pki, presents, to, plain.tcp).await?), None)),
+            None => {
+                let stream = tls::connect(pki, presents, to, plain.tcp).await?;
+                let shown = tls::presented(&stream);
+                Ok((Self { shown, ..Self::over(stream) }, None))
+            }
         }
+    }
+
+    /// The certificate that the gateway showed when this peer connected to it.
+    pub fn shown(&self) -> Option<&CertificateDer<'static>> {
+        self.shown.as_ref()
     }
 
     /// Sends a stream header.

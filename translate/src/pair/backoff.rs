@@ -43,11 +43,20 @@ impl Backoff {
         now.saturating_duration_since(first)
     }
 
-    /// The partner can be reached.
+    /// Nothing was lost, and something is to be sent, but not before the other side has had the time to say what would
+    /// make it needless.
+    pub(super) fn later(&mut self, context: &mut Context<'_>) {
+        if self.at.is_none() {
+            self.at = Some(context.now.instant + FIRST + jitter(FIRST, context));
+        }
+    }
+
+    /// The partner can be reached: what was lost is sent soon.
     pub(super) fn reachable(&mut self, context: &mut Context<'_>) {
         self.failures = 0;
-        self.since = None;
-        if let Some(at) = self.at {
+        if self.since.take().is_some()
+            && let Some(at) = self.at
+        {
             self.at = Some(at.min(context.now.instant + jitter(RETURN, context)));
         }
     }

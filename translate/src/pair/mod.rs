@@ -163,6 +163,12 @@ impl<M> Talk<M> {
 }
 
 impl<M> Pair<M> {
+    /// A new pair. `number` is larger than that of any earlier one with the same name in this process: the store may still
+    /// have word for that one, see [`Pair::committed`].
+    pub fn numbered(number: u64) -> Self {
+        Self { saved: Saved::numbered(number), ..Self::default() }
+    }
+
     pub fn consent(&self) -> &Consent {
         &self.consent
     }

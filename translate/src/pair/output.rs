@@ -14,6 +14,8 @@ use crate::presence::to_xmpp::Subscription;
 pub enum Output {
     /// Put this on the lane to the partner. If it is not delivered for sure, call [`Pair::lost`](super::Pair::lost).
     ToXmpp(ToXmpp),
+    /// Take out of the lane what waits there of this, and do not report it: it would say what is so no more.
+    Recall(Sent),
     /// Send this to a front end; the outcome comes back with half and serial.
     Request(Request),
     /// Answer a request.

@@ -198,7 +198,8 @@ impl<M> Pair<M> {
         });
     }
 
-    /// The record with this ticket is stored, or cannot be. Poll afterwards.
+    /// The record with this ticket is stored, or cannot be. A ticket of an earlier pair of the same name means nothing
+    /// here. Poll afterwards.
     pub fn committed(&mut self, ticket: u64) {
         self.saved.committed(ticket);
     }
@@ -247,6 +248,18 @@ impl<M> Pair<M> {
     /// are left to the record.
     pub fn shutdown(&mut self, context: &mut Context<'_>) {
         self.known_step(context, |_, user, step| user.shutdown(step));
+    }
+
+    /// A stop has ended subscriptions of endpoints, and they may still answer.
+    pub fn is_ending(&self) -> bool {
+        self.presence
+            .as_ref()
+            .is_some_and(|presence| presence.user.as_ref().is_some_and(|user| user.is_ending()))
+    }
+
+    /// Subscriptions of the SIP user's endpoints. Those that a stop has ended count until the endpoint has answered.
+    pub fn endpoints(&self) -> usize {
+        self.presence.as_ref().map_or(0, |presence| presence.user.as_ref().map_or(0, |user| user.endpoints()))
     }
 
     /// Fires what is due; harmless when nothing is.

@@ -20,6 +20,9 @@ pub(super) struct Saved {
     wrote: Option<u64>,
 }
 
+/// Tickets that one pair may give out before they reach those of the next one that is made.
+const TICKETS: u32 = 1 << 24;
+
 /// How far the stored time of the SIP user's last message may lag behind, in seconds: messages are not worth a write
 /// to disk each. A restart may shorten the time for replies by so much.
 const WROTE_LAG: u64 = 3600;
@@ -29,6 +32,13 @@ impl Saved {
     /// when it takes up its work, before it says anything.
     pub(super) fn restored(record: &PairRecord) -> Self {
         Self { print: print(record), wrote: record.sip_user_wrote, ..Self::default() }
+    }
+
+    /// Of the pair with this number: its tickets are larger than those of all with a lower one, so that word of what an
+    /// earlier pair of the same name gave to the store releases nothing here.
+    pub(super) fn numbered(number: u64) -> Self {
+        let ticket = number.saturating_mul(u64::from(TICKETS));
+        Self { ticket, committed: ticket, ..Self::default() }
     }
 
     pub(super) fn touch(&mut self) {
@@ -132,6 +142,21 @@ mod tests {
         assert!(saved.next(wrote(5)).is_some(), "although it says the same");
         saved.committed(second);
         assert!(saved.has(second));
+    }
+
+    #[test]
+    fn a_ticket_of_an_earlier_pair_releases_nothing() {
+        let mut earlier = Saved::numbered(1);
+        earlier.next(wrote(5));
+        let (last, _) = earlier.next(PairRecord::default()).unwrap();
+        let mut later = Saved::numbered(2);
+        assert!(later.has(0), "what waits for nothing does not wait");
+        let first = later.awaited();
+        later.next(wrote(5));
+        later.committed(last);
+        assert!(!later.has(first));
+        later.committed(first);
+        assert!(later.has(first));
     }
 
     #[test]

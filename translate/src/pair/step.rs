@@ -114,6 +114,13 @@ impl Step<'_, '_> {
         self.subscription(kind, id, Some(judged), stored);
     }
 
+    /// What of this was to cross and has not left yet does not.
+    pub(super) fn recall(&mut self, kind: Subscription) {
+        let sent = Sent::Subscription(kind);
+        self.orders.retain(|(_, order)| !matches!(order, Output::ToXmpp(stanza) if stanza.sent == sent));
+        self.push(Output::Recall(sent));
+    }
+
     /// `unsubscribed` takes something back and shows nothing, so it needs no permit; only an open partner.
     pub(super) fn take_back(&mut self) {
         self.subscription(Subscription::Unsubscribed, "", None, true);

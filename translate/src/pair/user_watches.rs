@@ -215,6 +215,18 @@ impl UserWatches {
         self.passing.tidy();
     }
 
+    /// The end of the process ends subscriptions, and an endpoint may still answer.
+    pub(super) fn is_ending(&self) -> bool {
+        self.leaving.is_some() && !self.watchers.is_empty()
+    }
+
+    /// Endpoints with a subscription, as far as they have said.
+    pub(super) fn endpoints(&self) -> usize {
+        let tried = |tag: &str| self.watchers.iter().any(|watcher| watcher.notifier.local_tag() == tag);
+        let leaving = self.leaving.iter().flat_map(|leaving| &leaving.records);
+        self.watchers.len() + leaving.filter(|record| !tried(&record.dialog.local_tag)).count()
+    }
+
     /// Nothing of this half would be lost.
     pub(super) fn is_idle(&self) -> bool {
         self.watchers.is_empty()

@@ -85,6 +85,7 @@ pub(crate) struct Rig {
     pub(crate) commits: bool,
     pub(crate) uncommitted: Vec<u64>,
     pub(crate) stanzas: Vec<ToXmpp>,
+    pub(crate) recalled: Vec<Sent>,
     pub(crate) requests: Vec<Request>,
     pub(crate) answers: Vec<(u64, Answered)>,
     pub(crate) bound: BTreeSet<CompactString>,
@@ -121,6 +122,7 @@ impl Rig {
             commits: true,
             uncommitted: Vec::new(),
             stanzas: Vec::new(),
+            recalled: Vec::new(),
             requests: Vec::new(),
             answers: Vec::new(),
             bound: BTreeSet::new(),
@@ -149,6 +151,7 @@ impl Rig {
             let Some(output) = pair.poll(&mut context) else { return };
             match output {
                 Output::ToXmpp(stanza) => self.stanzas.push(stanza),
+                Output::Recall(sent) => self.recalled.push(sent),
                 Output::Request(request) => self.requests.push(request),
                 Output::Answer { asked, answer } => {
                     self.answers.push((asked.connection, Answered::With(answer)));

@@ -299,6 +299,26 @@ fn xi_10_a_contact_who_is_silent_for_long_is_asked_and_then_unknown() {
 }
 
 #[test]
+fn a_request_that_still_waits_when_the_contact_refuses_is_not_sent() {
+    let mut rig = Rig::new(PartnerType::Federated);
+    let mut endpoint = add(&mut rig, "epid1", 7200);
+    notified(&mut rig);
+    rig.told();
+    // An hour later it is repeated, and waits for the store.
+    rig.pass(MINUTE * 61);
+    rig.commits = false;
+    rig.in_dialog(&endpoint.subscribe(7200));
+    rig.stanza("", "type='unsubscribed'", "");
+    assert_eq!(rig.recalled, [Sent::Subscription(Subscription::Subscribe)]);
+    rig.commits = true;
+    for ticket in std::mem::take(&mut rig.uncommitted) {
+        rig.pair.committed(ticket);
+    }
+    rig.drain();
+    assert_eq!(rig.told(), [""; 0]);
+}
+
+#[test]
 fn xi_10_an_answer_that_was_lost_is_asked_for_again() {
     let (mut rig, mut endpoint) = watching();
     rig.in_dialog(&endpoint.subscribe(0));

@@ -141,6 +141,26 @@ impl<E: Envelope> Lane<E> {
         Ok(())
     }
 
+    /// Takes out the tracked stanzas that still wait and are wanted no more. Nothing is reported of them: here they are.
+    pub fn recall(&mut self, unwanted: impl Fn(&E) -> bool) -> Vec<E> {
+        let is_unwanted = |entry: &Entry<E>| entry.envelope.as_ref().is_some_and(&unwanted);
+        if !self.queue.iter().any(is_unwanted) {
+            return Vec::new();
+        }
+        let mut recalled = Vec::new();
+        for entry in std::mem::take(&mut self.queue) {
+            if is_unwanted(&entry) {
+                self.queued_tracked -= 1;
+                self.queued_bytes = self.queued_bytes.saturating_sub(entry.bytes.len());
+                recalled.extend(entry.envelope);
+            } else {
+                self.queue.push_back(entry);
+            }
+        }
+        self.drained_if_written();
+        recalled
+    }
+
     /// Reserves room for one reply. Requests from the partner are only worked on with a reservation in
     /// hand, so that their answer always has a place. On `false`, [`Output::ReplyRoom`] will follow.
     pub fn reserve_reply(&mut self) -> bool {

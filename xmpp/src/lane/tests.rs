@@ -356,3 +356,21 @@ fn what_waited_is_looked_at_again_before_it_leaves() {
     assert_eq!(out, b"<m2/><!-- looked at -->");
     assert_eq!(world.outputs(), ["refused 1"]);
 }
+
+#[test]
+fn what_is_recalled_is_neither_written_nor_reported_and_leaves_its_room() {
+    let mut world = World::small();
+    for id in 1..=3 {
+        world.push(id).unwrap();
+    }
+    assert_eq!(world.push(4), Err(PushRefusal::Full));
+    assert_eq!(world.lane.recall(|id| id.0 == 2), [Id(2)]);
+    assert_eq!(world.lane.recall(|id| id.0 == 2), []);
+    world.push(5).unwrap();
+    assert_eq!(world.push(6), Err(PushRefusal::Full));
+    world.open();
+    assert_eq!(world.take(), "<m1/><m3/><m5/><ping 1/>");
+    assert_eq!(world.lane.recall(|_| true), [], "what is being written is out of reach");
+    world.written();
+    assert_eq!(world.outputs(), ["connect", "written 1", "written 3", "written 5"]);
+}

@@ -50,6 +50,12 @@ pub const HINTS: &str = "urn:xmpp:hints";
 pub const CARBONS: &str = "urn:xmpp:carbons:2";
 /// Rosters (RFC 6121 section 2).
 pub const ROSTER: &str = "jabber:iq:roster";
+/// Software version (XEP-0092).
+pub const VERSION: &str = "jabber:iq:version";
+/// Data forms (XEP-0004).
+pub const DATA_FORM: &str = "jabber:x:data";
+/// vCards (XEP-0054).
+pub const VCARD: &str = "vcard-temp";
 /// vCard avatars in presence (XEP-0153).
 pub const VCARD_UPDATE: &str = "vcard-temp:x:update";
 /// XHTML-IM (XEP-0071).
@@ -98,6 +104,8 @@ pub(super) const KNOWN: &[&str] = &[
     DISCO_ITEMS,
     CARBONS,
     ROSTER,
+    VERSION,
+    VCARD,
     VCARD_UPDATE,
     XHTML_IM,
     XHTML,

@@ -54,6 +54,9 @@ impl UserWatches {
         }
         self.forget_state();
         self.passing.answer_until = None;
+        // One that still waits, because it was repeated, would ask him again.
+        step.recall(Subscription::Subscribe);
+        self.passing.owes.ask = false;
         let again = std::mem::take(&mut self.ask_again) && had_agreed && self.is_watched();
         if again && let Ok(permit) = step.user_may_ask() {
             // PR-36: he does not remember; an endpoint asked for him just now, so he is asked once more.

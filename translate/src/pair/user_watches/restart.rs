@@ -56,7 +56,7 @@ impl UserWatches {
             To::Pending => {
                 // Not at once: his answer may be on its way.
                 self.passing.owes.ask = true;
-                self.passing.backoff.lost(step.context);
+                self.passing.backoff.later(step.context);
             }
             To::Yes => {
                 self.ask(permit, Subscription::Probe, step);

@@ -1,0 +1,291 @@
+//! Errands: work on many pairs at once, done in small steps between which everybody else has his turn.
+//!
+//! Nobody who reads a message, or writes to the disk, does such work on the spot: he leaves an errand here and rings. One
+//! task, or a test, calls [`Gateway::run_errands`] until there is nothing more to do now.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::vec::IntoIter;
+
+use nuncio_translate::Moment;
+use nuncio_translate::pair::PairKey;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::pairs::Remote;
+use super::{Gateway, LaneKey, Route};
+
+/// Most pairs that one step visits for the same reason: together less than a millisecond.
+const STEP: usize = 32;
+
+/// Most requests of subscriptions under way to one front end while a stop ends subscriptions: so many NOTIFYs are sent
+/// ahead of their answers, and stand in front of a message. The next one leaves when one of them is answered, so the front
+/// end sets the pace.
+pub const GOODBYES_AHEAD: usize = 1024;
+
+/// What is to be done. No lock is taken while this one is held.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    todo: Mutex<Todo>,
+    bell: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Todo {
+    /// Records that are stored, or cannot be, by the ticket their pairs know them by.
+    stored: VecDeque<(PairKey, u64)>,
+    /// Lanes whose stream stands again, and the walk to the pairs of the first of them that lost something.
+    opened: VecDeque<LaneKey>,
+    reached: IntoIter<PairKey>,
+    /// The policy is another one.
+    policy: Option<Walk>,
+    /// The process is going to end.
+    ending: Option<Ending>,
+    /// The time for that is over.
+    ending_is_over: bool,
+    /// What a step has taken out and is working on.
+    in_hand: usize,
+}
+
+/// A walk over all pairs, one partner after the other.
+#[derive(Debug)]
+struct Walk {
+    remotes: Vec<Arc<Remote>>,
+    keys: IntoIter<PairKey>,
+}
+
+/// Subscriptions of endpoints that are to end.
+#[derive(Debug)]
+struct Ending {
+    /// Partners that have not been asked yet which of their pairs are watched.
+    remotes: Vec<Arc<Remote>>,
+    /// The pairs, by the route their NOTIFYs take; the last list is of those that have none.
+    pairs: Vec<Vec<PairKey>>,
+}
+
+impl Errands {
+    /// Rings when there is something to do.
+    pub(super) fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+
+    pub(super) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    /// Pairs whose records are stored, or cannot be.
+    pub(super) fn stored(&self, done: impl IntoIterator<Item = (PairKey, u64)>) {
+        self.todo.lock().stored.extend(done);
+        self.ring();
+    }
+
+    /// The pairs of a lane that lost something are to send it. One that waits for its turn stands for later ones.
+    fn opened(&self, lane: &LaneKey) {
+        let mut todo = self.todo.lock();
+        if !todo.opened.contains(lane) {
+            todo.opened.push_back(lane.clone());
+        }
+        drop(todo);
+        self.ring();
+    }
+
+    /// Every pair is to look at the policy again. A walk that is under way begins anew.
+    fn policy(&self, remotes: Vec<Arc<Remote>>) {
+        self.todo.lock().policy = Some(Walk { remotes, keys: Vec::new().into_iter() });
+        self.ring();
+    }
+
+    fn end(&self, remotes: Vec<Arc<Remote>>, routes: usize) {
+        self.todo.lock().ending = Some(Ending { remotes, pairs: vec![Vec::new(); routes + 1] });
+        self.ring();
+    }
+
+    fn stop_ending(&self) {
+        let mut todo = self.todo.lock();
+        (todo.ending, todo.ending_is_over) = (None, true);
+    }
+
+    fn is_idle(&self) -> bool {
+        let todo = self.todo.lock();
+        todo.in_hand == 0
+            && todo.stored.is_empty()
+            && todo.opened.is_empty()
+            && todo.reached.as_slice().is_empty()
+            && todo.policy.is_none()
+            && todo.ending.is_none()
+    }
+
+    /// Takes work out, and counts it as in hand until [`Errands::put_down`].
+    fn take<T>(&self, take: impl FnOnce(&mut Todo) -> T) -> T {
+        let mut todo = self.todo.lock();
+        todo.in_hand += 1;
+        take(&mut todo)
+    }
+
+    fn put_down(&self, put: impl FnOnce(&mut Todo)) {
+        let mut todo = self.todo.lock();
+        todo.in_hand = todo.in_hand.saturating_sub(1);
+        put(&mut todo);
+    }
+}
+
+impl Gateway {
+    /// One step of the errands, short enough to be done between two messages. True: there is more to do now.
+    pub fn run_errands(&self, now: Moment) -> bool {
+        // All of them get their step: who waits for the disk is not to wait for a walk.
+        let more = [self.run_stored(now), self.run_opened(now), self.run_policy(now), self.run_ending(now)];
+        more.contains(&true)
+    }
+
+    /// Rings when [`Gateway::run_errands`] has something to do.
+    pub fn errand_bell(&self) -> Arc<Notify> {
+        self.errands.bell()
+    }
+
+    /// Whether every errand is done.
+    pub(super) fn errands_done(&self) -> bool {
+        self.errands.is_idle()
+    }
+
+    /// A stream to the partner is established: what of presence did not arrive before is sent soon.
+    pub fn lane_opened(&self, lane: &LaneKey) {
+        self.errands.opened(lane);
+    }
+
+    /// The policy is another one: what it forbids from now on ends. What crosses is judged by it already.
+    pub(super) fn apply_policy(&self) {
+        self.errands.policy(self.all_remotes());
+    }
+
+    /// The process is going to end: endpoints are told to subscribe elsewhere (EV-15), as fast as their front ends take
+    /// it. No new ones are accepted.
+    pub fn end_subscriptions(&self) {
+        if !self.ending.swap(true, Ordering::SeqCst) {
+            self.errands.end(self.all_remotes(), self.routes.len());
+        }
+    }
+
+    /// The time for telling endpoints is over: how many subscriptions have not ended, as far as their front ends have
+    /// said. They stay on record. Walks all pairs.
+    pub fn stop_ending_subscriptions(&self) -> usize {
+        self.errands.stop_ending();
+        self.all_remotes().iter().map(|remote| remote.endpoints()).sum()
+    }
+
+    fn run_stored(&self, now: Moment) -> bool {
+        let (done, more) = self.errands.take(|todo| {
+            let count = todo.stored.len().min(STEP);
+            let done: Vec<_> = todo.stored.drain(..count).collect();
+            (done, !todo.stored.is_empty())
+        });
+        let pairs = done.iter().map(|(key, ticket)| (key, *ticket));
+        self.visit_all(pairs, now, |pair, _, ticket| pair.committed(ticket));
+        self.errands.put_down(|_| {});
+        more
+    }
+
+    fn run_opened(&self, now: Moment) -> bool {
+        let (keys, lane) = self.errands.take(|todo| {
+            let keys: Vec<_> = todo.reached.by_ref().take(STEP).collect();
+            let lane = if keys.is_empty() { todo.opened.pop_front() } else { None };
+            (keys, lane)
+        });
+        let found =
+            lane.and_then(|lane| Some(self.known_remote(&lane.remote)?.waiting_for_partner(&lane.local)));
+        for key in keys {
+            self.visit_presence(&key, now, |pair, context| pair.reachable(context));
+        }
+        let mut more = false;
+        self.errands.put_down(|todo| {
+            if let Some(found) = found {
+                todo.reached = found.into_iter();
+            }
+            more = !todo.reached.as_slice().is_empty() || !todo.opened.is_empty();
+        });
+        more
+    }
+
+    fn run_policy(&self, now: Moment) -> bool {
+        let Some(mut walk) = self.errands.take(|todo| todo.policy.take()) else {
+            self.errands.put_down(|_| {});
+            return false;
+        };
+        let more =
+            walk.step(|key| self.visit_presence(key, now, |pair, context| pair.policy_changed(context)));
+        self.errands.put_down(|todo| {
+            // Another policy may have come meanwhile: then that walk is the one.
+            if more && todo.policy.is_none() {
+                todo.policy = Some(walk);
+            }
+        });
+        more
+    }
+
+    fn run_ending(&self, now: Moment) -> bool {
+        let Some(mut ending) = self.errands.take(|todo| todo.ending.take()) else {
+            self.errands.put_down(|_| {});
+            return false;
+        };
+        let mut more = false;
+        if let Some(remote) = ending.remotes.pop() {
+            for key in remote.watched() {
+                let place = self.route_place(key.local_domain());
+                if let Some(pairs) = ending.pairs.get_mut(place) {
+                    pairs.push(key);
+                }
+            }
+            more = true;
+        } else {
+            for (place, pairs) in ending.pairs.iter_mut().enumerate() {
+                let has_room = || self.routes.get(place).is_none_or(has_room);
+                for _ in 0..STEP {
+                    let Some(key) = pairs.pop_if(|_| has_room()) else { break };
+                    self.visit_presence(&key, now, |pair, context| pair.shutdown(context));
+                }
+                // Without room, the next answer rings.
+                more |= !pairs.is_empty() && has_room();
+            }
+        }
+        let left = more || ending.pairs.iter().any(|pairs| !pairs.is_empty());
+        self.errands.put_down(|todo| {
+            if left && !todo.ending_is_over {
+                todo.ending = Some(ending);
+            }
+        });
+        more
+    }
+
+    /// The place of the route to a served domain, one past the last if there is none.
+    fn route_place(&self, local_domain: &str) -> usize {
+        let serves = |route: &Route| route.domains.iter().any(|served| served == local_domain);
+        self.routes.iter().position(serves).unwrap_or(self.routes.len())
+    }
+
+    /// In the order of their names: a simulation is to run the same way each time.
+    fn all_remotes(&self) -> Vec<Arc<Remote>> {
+        let mut named: Vec<_> =
+            self.remotes.iter().map(|remote| (remote.key().clone(), Arc::clone(&remote))).collect();
+        named.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+        named.into_iter().map(|(_, remote)| remote).collect()
+    }
+}
+
+impl Walk {
+    /// Visits the next few pairs. True: there are more.
+    fn step(&mut self, mut visit: impl FnMut(&PairKey)) -> bool {
+        if self.keys.as_slice().is_empty()
+            && let Some(remote) = self.remotes.pop()
+        {
+            self.keys = remote.keys().into_iter();
+        } else {
+            self.keys.by_ref().take(STEP).for_each(|key| visit(&key));
+        }
+        !self.keys.as_slice().is_empty() || !self.remotes.is_empty()
+    }
+}
+
+/// Whether a route may be given one more request of a subscription now.
+fn has_room(route: &Route) -> bool {
+    route.events.load(Ordering::Relaxed) < GOODBYES_AHEAD && route.hops.step(|group| group.has_room())
+}

@@ -1,0 +1,247 @@
+//! Certificates, keys, roots and revocation lists that are replaced on disk while the gateway runs (TLS-19).
+//!
+//! The files are looked at from time to time, and at once when somebody says so (SIGHUP). What they hold is put in use for
+//! new handshakes; connections go on as they are. What cannot be used is refused, loudly, and what was in use stays.
+
+mod look;
+mod slot;
+mod sources;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, anyhow};
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
+
+use crate::checks::Level;
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::net::contain::contained_now;
+use crate::tls::{Identity, IdentityStore, NoIdentity, Proof, RootsStore, date};
+use slot::{Occasion, Slot, Step};
+use sources::{IdentityFiles, ProofFiles, RootsFile, said};
+
+/// Identities with the domains they are for.
+type Identities = Vec<(Vec<String>, Arc<Identity>)>;
+
+/// Everything that is looked at.
+pub struct Renewal {
+    sip_identity: Slot<IdentityFiles>,
+    xmpp_identities: Vec<Slot<IdentityFiles>>,
+    sip_roots: Slot<RootsFile>,
+    xmpp_roots: Slot<RootsFile>,
+    /// In the order of the partners.
+    proofs: Vec<Slot<ProofFiles>>,
+}
+
+/// What is in use, for handshakes.
+#[derive(Clone)]
+pub struct InUse {
+    /// Towards front ends.
+    pub sip_identities: Arc<IdentityStore>,
+    /// Towards partners.
+    pub xmpp_identities: Arc<IdentityStore>,
+    /// For front ends.
+    pub sip_roots: Arc<RootsStore>,
+    /// For partners.
+    pub xmpp_roots: Arc<RootsStore>,
+    /// What was loaded for each partner, in their order.
+    pub proofs: Vec<Arc<Proof>>,
+}
+
+impl Renewal {
+    /// Loads everything that the configuration names.
+    ///
+    /// # Errors
+    /// A file that cannot be used, with what to do about it.
+    pub fn open(config: &Config, now: SystemTime) -> anyhow::Result<Self> {
+        let shared = Arc::new(config.clone());
+        let mut xmpp_identities = Vec::new();
+        for (files, domains) in config.certificates.iter() {
+            let domains = domains.into_iter().cloned().collect();
+            let source = IdentityFiles::of_domains(&shared, files, domains);
+            xmpp_identities.push(open(source, now, "[[certificate]]")?);
+        }
+        Ok(Self {
+            sip_identity: open(IdentityFiles::of_front_ends(&shared), now, "sip.certificate")?,
+            xmpp_identities,
+            sip_roots: open(RootsFile::new(Some(&config.sip.roots)), now, "sip.roots")?,
+            xmpp_roots: open(RootsFile::new(config.xmpp.roots.as_ref()), now, "xmpp.roots")?,
+            proofs: config
+                .partners
+                .iter()
+                .map(|partner| open(ProofFiles::of(partner), now, "[[partner]]"))
+                .collect::<anyhow::Result<_>>()?,
+        })
+    }
+
+    /// What was loaded.
+    ///
+    /// # Errors
+    /// There is no certificate for the XMPP side.
+    pub fn in_use(&self) -> Result<InUse, NoIdentity> {
+        Ok(InUse {
+            sip_identities: Arc::new(IdentityStore::single(Arc::clone(self.sip_identity.current()))),
+            xmpp_identities: Arc::new(IdentityStore::new(self.identities())?),
+            sip_roots: Arc::new(RootsStore::new(Arc::clone(self.sip_roots.current()))),
+            xmpp_roots: Arc::new(RootsStore::new(Arc::clone(self.xmpp_roots.current()))),
+            proofs: self.proofs(),
+        })
+    }
+
+    fn identities(&self) -> Identities {
+        let slots = self.xmpp_identities.iter();
+        slots.map(|slot| (names(slot.source()), Arc::clone(slot.current()))).collect()
+    }
+
+    fn proofs(&self) -> Vec<Arc<Proof>> {
+        self.proofs.iter().map(|slot| Arc::clone(slot.current())).collect()
+    }
+
+    /// Looks at everything, puts in use what is new, and then says so in the log.
+    fn step(&mut self, occasion: Occasion, in_use: &InUse, federate: &impl Fn(&[Arc<Proof>])) {
+        let (instant, now) = (Instant::now(), SystemTime::now());
+        let sip = self.sip_identity.step(occasion, instant, now);
+        let each = self.xmpp_identities.iter_mut().map(|slot| slot.step(occasion, instant, now));
+        let xmpp: Vec<Step> = each.collect();
+        let sip_roots = self.sip_roots.step(occasion, instant, now);
+        let xmpp_roots = self.xmpp_roots.step(occasion, instant, now);
+        let each = self.proofs.iter_mut().map(|slot| slot.step(occasion, instant, now));
+        let proofs: Vec<Step> = each.collect();
+
+        if sip == Step::Renewed {
+            put_in_use(&in_use.sip_identities, vec![(Vec::new(), Arc::clone(self.sip_identity.current()))]);
+        }
+        if xmpp.contains(&Step::Renewed) {
+            put_in_use(&in_use.xmpp_identities, self.identities());
+        }
+        if sip_roots == Step::Renewed {
+            in_use.sip_roots.replace(Arc::clone(self.sip_roots.current()));
+        }
+        if xmpp_roots == Step::Renewed {
+            in_use.xmpp_roots.replace(Arc::clone(self.xmpp_roots.current()));
+        }
+        if proofs.contains(&Step::Renewed) {
+            federate(&self.proofs());
+        }
+
+        tell_of_identity(&self.sip_identity, &sip, now);
+        for (slot, step) in self.xmpp_identities.iter().zip(&xmpp) {
+            tell_of_identity(slot, step, now);
+        }
+        tell_of_roots(&self.sip_roots, &sip_roots, "sip.roots");
+        tell_of_roots(&self.xmpp_roots, &xmpp_roots, "xmpp.roots");
+        for (slot, step) in self.proofs.iter().zip(&proofs) {
+            tell(
+                step,
+                || slot.source().name(),
+                |name| {
+                    info!("{name}: renewed; new connections are judged by it");
+                },
+            );
+        }
+    }
+}
+
+/// Looks at the files every so often, and when `order` rings, until the process ends.
+pub async fn serve(
+    mut renewal: Renewal,
+    in_use: InUse,
+    gateway: Arc<Gateway>,
+    every: Duration,
+    order: Arc<Notify>,
+    federate: impl Fn(&[Arc<Proof>]) + Clone + Send + 'static,
+) {
+    loop {
+        let occasion = tokio::select! {
+            () = order.notified() => Occasion::Order,
+            () = tokio::time::sleep(every) => Occasion::Interval,
+        };
+        let (in_use, gateway, federate) = (in_use.clone(), Arc::clone(&gateway), federate.clone());
+        // A file may be on a disk that does not answer.
+        let looked = tokio::task::spawn_blocking(move || {
+            let panics = &gateway.counters().tasks_panicked;
+            let step = || renewal.step(occasion, &in_use, &federate);
+            let _ = contained_now("a look at certificates and roots", panics, step);
+            renewal
+        });
+        renewal = match looked.await {
+            Ok(renewal) => renewal,
+            // The runtime is going down.
+            Err(_) => return,
+        };
+        if occasion == Occasion::Order {
+            info!(
+                "SIGHUP: certificates, keys, roots and revocation lists were looked at; the configuration itself is read at start only"
+            );
+        }
+    }
+}
+
+fn open<S: slot::Source>(source: S, now: SystemTime, what: &'static str) -> anyhow::Result<Slot<S>> {
+    Slot::open(source, now).map_err(|why| anyhow!(why)).context(what)
+}
+
+fn names(source: &IdentityFiles) -> Vec<String> {
+    source.domains.iter().flatten().map(|domain| domain.as_str().to_owned()).collect()
+}
+
+fn put_in_use(store: &IdentityStore, identities: Identities) {
+    if let Err(error) = store.replace(identities) {
+        error!("new certificates are not used: {error}");
+    }
+}
+
+fn tell_of_identity(slot: &Slot<IdentityFiles>, step: &Step, now: SystemTime) {
+    let certificate = slot.current().certificate();
+    tell(
+        step,
+        || slot.source().name(),
+        |name| {
+            let (serial, sha256) = (&certificate.serial, hex(&certificate.sha256));
+            let until = date(certificate.not_after);
+            info!(serial, sha256, until, "{name}: renewed; new connections are shown it");
+            for finding in slot.source().findings(slot.current(), now) {
+                match finding.level {
+                    Level::Good | Level::Note => {}
+                    Level::Warning => warn!("{name}: {}", said(&finding)),
+                    Level::Wrong => error!("{name}: {}", said(&finding)),
+                }
+            }
+        },
+    );
+    if matches!(step, Step::Refused(_)) {
+        info!("in use stays {certificate}");
+    }
+}
+
+fn tell_of_roots(slot: &Slot<RootsFile>, step: &Step, key: &str) {
+    tell(
+        step,
+        || key.to_owned(),
+        |name| {
+            let (roots, source) = (slot.current().len(), slot.current().source());
+            info!(roots, source, "{name}: renewed; new connections are judged by it");
+        },
+    );
+}
+
+fn tell(step: &Step, name: impl Fn() -> String, renewed: impl FnOnce(&str)) {
+    match step {
+        Step::Same => {}
+        Step::Refused(why) => {
+            error!("{}: what is on disk now is not used: {why}; what was used before stays in use", name());
+        }
+        Step::Recovered => info!("{}: the files hold again what is in use", name()),
+        Step::Renewed => renewed(&name()),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

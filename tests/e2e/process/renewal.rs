@@ -1,0 +1,195 @@
+//! Certificates, keys and roots are replaced on disk while the gateway runs (TLS-19).
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use nuncio_world::pki::{Credential, Flaw, Pki, Usage};
+use nuncio_world::sip_agent::SipConnection;
+use nuncio_world::xmpp_peer::{Outcome, XmppPeer};
+
+use crate::town::{ALICE, CAROL, Town, from_carol, takes_all};
+
+/// Long enough that nothing is looked at by itself.
+const NEVER: &str = "file_check = \"24h\"";
+const OFTEN: &str = "file_check = \"100ms\"";
+
+impl Town {
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder().join("pki").join(name)
+    }
+
+    /// Has the certificate for partners issued anew, in the same files.
+    fn renew(&self) -> Result<Credential> {
+        self.pki.good("gateway-contoso", &["contoso.com"])
+    }
+}
+
+fn shows(peer: &XmppPeer, credential: &Credential) -> bool {
+    peer.shown() == Some(&credential.certificate)
+}
+
+/// A message of the user crosses to the stream that is there already.
+async fn crosses(alice: &mut SipConnection, wingtip: &mut XmppPeer, body: &str) -> Result<()> {
+    alice.send_message(ALICE, CAROL, body).await?;
+    loop {
+        let element = wingtip.element().await?;
+        if element.body() == Some(body) {
+            return Ok(());
+        }
+    }
+}
+
+#[tokio::test]
+async fn tls_19_new_connections_are_shown_what_is_new_and_old_ones_carry_on() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway(OFTEN).await?;
+    let mut front_end = town.answers(&town.good_front_end()?, takes_all).await?;
+    let listener = town.wingtip_listens().await?;
+    let mut carol = town.wingtip_speaks().await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    alice.send_message(ALICE, CAROL, "before").await?;
+    let mut wingtip = listener.accept(&town.pki, &town.good_wingtip()?, "wingtip.com").await?;
+    ensure!(wingtip.element().await?.body() == Some("before"));
+
+    let mark = town.log.mark();
+    let (contoso, sip) = (town.renew()?, town.pki.good("gateway-sip", &["nuncio.contoso.com"])?);
+    for file in ["gateway-contoso.pem: renewed", "gateway-sip.pem: renewed"] {
+        let said = town.log.line_after(mark, file).await?;
+        ensure!(said.contains("until"), "{said}");
+    }
+    ensure!(shows(&town.wingtip_speaks().await?, &contoso), "a partner still sees the old one");
+    let again = town.calls(Some(&town.good_front_end()?)).await?;
+    ensure!(again.shown() == Some(&sip.certificate), "a front end still sees the old one");
+
+    // In both directions, on the streams and connections from before.
+    carol.say(&from_carol("old", "on the old stream")).await?;
+    ensure!(front_end.next_message().await?.body == "on the old stream");
+    crosses(&mut alice, &mut wingtip, "on the old connection").await
+}
+
+#[tokio::test]
+async fn tls_19_sighup_takes_what_is_new_at_once_and_each_domain_keeps_its_own() -> Result<()> {
+    let town = Town::found().await?;
+    let gateway = town.gateway(NEVER).await?;
+    let litware =
+        XmppPeer::authenticated(&town.pki, &town.good_wingtip()?, town.xmpp(), "wingtip.com", "litware.com")
+            .await?;
+    let (before, new) = (litware.shown().cloned().context("no certificate")?, town.renew()?);
+    ensure!(!shows(&town.wingtip_speaks().await?, &new), "nobody has said so yet");
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    let said = town.log.line_after(mark, "SIGHUP").await?;
+    ensure!(said.contains("configuration itself is read at start only"), "{said}");
+    ensure!(shows(&town.wingtip_speaks().await?, &new));
+    let litware =
+        XmppPeer::authenticated(&town.pki, &town.good_wingtip()?, town.xmpp(), "wingtip.com", "litware.com")
+            .await?;
+    ensure!(litware.shown() == Some(&before));
+    Ok(())
+}
+
+#[tokio::test]
+async fn tls_19_what_is_broken_is_refused_aloud_and_the_old_one_stays() -> Result<()> {
+    let town = Town::found().await?;
+    let gateway = town.gateway(NEVER).await?;
+    let good = town.renew()?;
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    town.log.line_after(mark, "gateway-contoso.pem: renewed").await?;
+    let (certificate, key) = (town.file("gateway-contoso.pem"), town.file("gateway-contoso.key"));
+    let own = &["contoso.com"];
+    let issue = |label: &str, names: &[&str], flaw| town.pki.issue(label, names, Usage::Both, flaw);
+    for (label, put, word) in [
+        ("other-key", issue("other-key", own, Flaw::None)?, "does not belong to"),
+        ("expired", issue("expired", own, Flaw::Expired)?, "it expired on"),
+        ("other-name", issue("other-name", &["fabrikam.com"], Flaw::None)?, "it is not for contoso.com"),
+    ] {
+        fs::copy(&put.certificate_file, &certificate)?;
+        if label != "other-key" {
+            fs::copy(&put.key_file, &key)?;
+        }
+        refused(&town, &gateway, word, &good).await.context(label)?;
+    }
+    fs::write(&certificate, "half a certificate")?;
+    refused(&town, &gateway, "it is not PEM", &good).await?;
+    fs::remove_file(&certificate)?;
+    refused(&town, &gateway, "No such file", &good).await?;
+
+    // And then it is mended.
+    let new = town.renew()?;
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    town.log.line_after(mark, "gateway-contoso.pem: renewed").await?;
+    ensure!(shows(&town.wingtip_speaks().await?, &new));
+    Ok(())
+}
+
+/// After SIGHUP the log says `word`, and partners see what they saw before.
+async fn refused(
+    town: &Town,
+    gateway: &nuncio_world::process::Process,
+    word: &str,
+    good: &Credential,
+) -> Result<()> {
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    let said = town.log.line_after(mark, "what is on disk now is not used").await?;
+    ensure!(said.contains("ERROR") && said.contains(word), "{said}");
+    ensure!(shows(&town.wingtip_speaks().await?, good), "it was shown");
+    Ok(())
+}
+
+#[tokio::test]
+async fn tls_19_a_broken_pair_is_refused_without_sighup_too() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway(OFTEN).await?;
+    let mark = town.log.mark();
+    fs::write(town.file("gateway-contoso.key"), "no key")?;
+    let said = town.log.line_after(mark, "what is on disk now is not used").await?;
+    ensure!(said.contains("ERROR") && said.contains("gateway-contoso.key"), "{said}");
+    town.wingtip_speaks().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn tls_15_and_tls_19_new_roots_judge_new_connections_and_let_old_ones_be() -> Result<()> {
+    let town = Town::found().await?;
+    let gateway = town.gateway(NEVER).await?;
+    let mut front_end = town.answers(&town.good_front_end()?, takes_all).await?;
+    let mut carol = town.wingtip_speaks().await?;
+    carol.say(&from_carol("1", "before")).await?;
+    ensure!(front_end.next_message().await?.body == "before");
+    let (file, old) = (town.pki.roots_file(), fs::read(town.pki.roots_file())?);
+
+    let mark = town.log.mark();
+    fs::write(&file, "")?;
+    gateway.signal("HUP").await?;
+    let said = town.log.line_after(mark, "xmpp.roots: what is on disk now is not used").await?;
+    ensure!(said.contains("it is empty"), "{said}");
+    town.wingtip_speaks().await?;
+
+    let elsewhere = Pki::new(&town.folder().join("elsewhere"))?;
+    fs::copy(elsewhere.roots_file(), &file)?;
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    for side in ["sip.roots: renewed", "xmpp.roots: renewed"] {
+        town.log.line_after(mark, side).await?;
+    }
+    let good = town.good_wingtip()?;
+    let (_, outcome) =
+        XmppPeer::negotiate(&town.pki, Some(&good), town.xmpp(), "wingtip.com", "contoso.com").await?;
+    ensure!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+    let mut stranger = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = stranger.send_options("contoso.com").await?;
+    ensure!(stranger.final_answer(&call).await?.status() == Some(403));
+    carol.say(&from_carol("2", "the stream from before")).await?;
+    ensure!(front_end.next_message().await?.body == "the stream from before");
+
+    fs::write(&file, old)?;
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    town.log.line_after(mark, "xmpp.roots: renewed").await?;
+    town.wingtip_speaks().await?;
+    Ok(())
+}
