@@ -20,7 +20,7 @@ use nuncio_world::sip_text::SipMessage;
 use nuncio_world::within;
 use nuncio_world::witness::{Method, Way};
 use nuncio_world::xmpp_client::XmppClient;
-use nuncio_world::xmpp_server::{SERVERS, XmppServer};
+use nuncio_world::xmpp_server::{DIRECT_TLS, SERVERS, XmppServer};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -30,6 +30,17 @@ use table::{Certificate, Expected, Row, Stance, TABLE};
 
 const OURS: &str = "contoso.com";
 const TEXT: &str = "does this arrive?";
+
+/// The lines of the world's server; those of Direct TLS, which everybody prefers who sees it in DNS, have worlds of their
+/// own.
+pub(crate) async fn matrix(world: World) -> Result<()> {
+    run(world, |row| !row.stance.setup().direct_tls).await
+}
+
+/// The lines of Direct TLS.
+pub(crate) async fn matrix_direct_tls(world: World) -> Result<()> {
+    run(world, |row| row.stance.setup().direct_tls).await
+}
 
 /// Which way a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,10 +85,11 @@ struct Cast {
     requests: mpsc::UnboundedReceiver<SipMessage>,
 }
 
-/// The lines of the world's server.
-pub(crate) async fn matrix(world: World) -> Result<()> {
+async fn run(world: World, chosen: impl Fn(&Row) -> bool) -> Result<()> {
     let brand = world.brand();
-    let rows: Vec<Row> = TABLE.iter().filter(|row| row.brands.contains(&brand)).copied().collect();
+    let rows: Vec<Row> =
+        TABLE.iter().filter(|row| row.brands.contains(&brand) && chosen(row)).copied().collect();
+    let direct_tls = rows.iter().any(|row| row.stance.setup().direct_tls);
     let trials: Vec<Trial> = rows.iter().enumerate().flat_map(|(number, row)| trials(number, *row)).collect();
     let mut houses = Houses::new();
     for row in &rows {
@@ -88,9 +100,16 @@ pub(crate) async fn matrix(world: World) -> Result<()> {
     for trial in &trials {
         let (domain, address) = (&trial.domain, houses[&trial.row.stance]);
         zone += &format!("host-record=xmpp.{domain},{address}\n");
-        zone += &format!("srv-host=_xmpp-server._tcp.{domain},xmpp.{domain},{SERVERS},0,0\n");
+        let (service, port) =
+            if direct_tls { ("_xmpps-server", DIRECT_TLS) } else { ("_xmpp-server", SERVERS) };
+        zone += &format!("srv-host={service}._tcp.{domain},xmpp.{domain},{port},0,0\n");
     }
-    world.change_dns(Changes { more: &zone, ..Changes::default() }).await?;
+    // The gateway takes Direct TLS on the same port.
+    zone += &format!("srv-host=_xmpps-server._tcp.{OURS},nuncio.{OURS},{SERVERS},0,0\n");
+    let without: &[&str] = if direct_tls { &["_xmpp-server._tcp.contoso.com"] } else { &[] };
+    let more =
+        if direct_tls { zone.as_str() } else { zone.rsplit_once("srv-host=_xmpps").unwrap_or_default().0 };
+    world.change_dns(Changes { more, without }).await?;
 
     let mut gateway = start_gateway(&world, &trials).await?;
     let servers = start_servers(&world, &trials, &houses).await?;
@@ -138,7 +157,8 @@ pub(crate) async fn matrix(world: World) -> Result<()> {
     gateway.still_runs()?;
     let lines: Vec<Line<'_>> =
         rows.iter().zip(results.chunks(2)).map(|(row, results)| Line { row, results }).collect();
-    page::compare(&brand.to_string(), &version, &lines)
+    let section = if direct_tls { format!("{brand}, Direct TLS") } else { brand.to_string() };
+    page::compare(&section, &version, &lines)
 }
 
 fn trials(number: usize, row: Row) -> [Trial; 2] {
