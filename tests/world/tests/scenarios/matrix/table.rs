@@ -185,6 +185,10 @@ const C: Expected = By(DialbackTcp);
 const SELF_SIGNED: Expected = Refused("is self-signed");
 const EXPIRED: Expected = Refused("expired on 2021-01-01");
 const OTHER_NAME: Expected = Refused("is valid but not for");
+const NO_TLS: Expected = Refused("offers no STARTTLS");
+const DEMANDS_TLS: Expected = Refused("demands TLS, which the entry of this partner switches off");
+const NO_EXTERNAL: Expected = Refused("does not offer to accept our certificate (SASL EXTERNAL)");
+const ONLY_DIRECT: Expected = Refused("DNS offers Direct TLS only");
 const TODO: Expected = Refused("TODO");
 
 const BOTH: &[Brand] = &[Ejabberd, Prosody];
@@ -238,18 +242,18 @@ pub(super) const TABLE: &[Row] = &[
     row(BOTH, CertificatesOnly, Valid, off('R', 'R'), S, S),
     row(BOTH, CertificatesOnly, Valid, on ('O', 'O'), S, S),
     row(BOTH, CertificatesOnly, Valid, on ('R', 'N'), TODO, TODO),
-    row(BOTH, CertificatesOnly, Valid, on ('N', 'N'), TODO, TODO),
-    row(BOTH, NoTls, Valid, off('R', 'R'), TODO, TODO),
-    row(BOTH, NoTls, Valid, on ('R', 'O'), TODO, TODO),
-    row(BOTH, NoTls, Valid, on ('R', 'N'), TODO, TODO),
-    row(BOTH, NoTls, Valid, on ('O', 'R'), TODO, TODO),
+    row(BOTH, CertificatesOnly, Valid, on ('N', 'N'), DEMANDS_TLS, TODO),
+    row(BOTH, NoTls, Valid, off('R', 'R'), NO_TLS, TODO),
+    row(BOTH, NoTls, Valid, on ('R', 'O'), NO_TLS, TODO),
+    row(BOTH, NoTls, Valid, on ('R', 'N'), NO_TLS, TODO),
+    row(BOTH, NoTls, Valid, on ('O', 'R'), NO_TLS, TODO),
     row(BOTH, NoTls, Valid, on ('O', 'O'), C, C),
     row(BOTH, NoTls, Valid, on ('O', 'N'), C, C),
     row(BOTH, NoTls, Valid, on ('N', 'N'), C, C),
     row(BOTH, NoTls, Valid, compat('O', 'R'), C, C),
     // It does not believe our certificate.
-    row(BOTH, Stranger, Valid, off('R', 'R'), TODO, TODO),
-    row(BOTH, Stranger, Valid, on ('R', 'O'), T, TODO),
+    row(BOTH, Stranger, Valid, off('R', 'R'), NO_EXTERNAL, S),
+    row(BOTH, Stranger, Valid, on ('R', 'O'), T, S),
     // What Prosody has besides.
     row(PROSODY, Bidi, Valid, off('R', 'R'), S, S),
     row(PROSODY, Acks, Valid, off('R', 'R'), S, S),
@@ -258,5 +262,5 @@ pub(super) const TABLE: &[Row] = &[
     row(BOTH, Direct,         SelfSigned, off('R', 'R'), SELF_SIGNED, SELF_SIGNED),
     row(BOTH, DirectDialback, Valid,      on ('R', 'N'), T, T),
     row(BOTH, DirectDialback, Expired,    on ('R', 'O'), T, T),
-    row(BOTH, DirectDialback, Valid,      on ('N', 'N'), TODO, TODO),
+    row(BOTH, DirectDialback, Valid,      on ('N', 'N'), ONLY_DIRECT, TODO),
 ];
