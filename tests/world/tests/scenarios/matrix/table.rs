@@ -187,9 +187,21 @@ const EXPIRED: Expected = Refused("expired on 2021-01-01");
 const OTHER_NAME: Expected = Refused("is valid but not for");
 const NO_TLS: Expected = Refused("offers no STARTTLS");
 const DEMANDS_TLS: Expected = Refused("demands TLS, which the entry of this partner switches off");
-const NO_EXTERNAL: Expected = Refused("does not offer to accept our certificate (SASL EXTERNAL)");
+const USES_TLS: Expected = Refused("uses TLS, which the entry of this partner switches off");
 const ONLY_DIRECT: Expected = Refused("DNS offers Direct TLS only");
-const TODO: Expected = Refused("TODO");
+const NO_DIALBACK: Expected = Refused("does not offer server dialback, the only way that is left");
+const DIALBACK_OFF: Expected = Refused("tried server dialback: it is off for this partner");
+const DIALBACK_IN_THE_CLEAR: Expected =
+    Refused("tried server dialback: TLS is required for it and was not used");
+const NO_EXTERNAL: Expected = Refused("does not offer to accept our certificate (SASL EXTERNAL)");
+// What they say themselves, or do.
+const THEY_REFUSE_OUR_CERTIFICATE: Expected = Refused("refused our certificate with not-authorized");
+const THEY_REFUSE_DIALBACK: Expected =
+    Refused("ended the stream with not-authorized, while we waited for the answer to our dialback key");
+const THEY_GO: Expected = Refused("the connection broke while we waited for authentication");
+const THEY_LACK_A_METHOD: Expected = Refused("saying “No viable authentication method offered”");
+const THEY_DEMAND_TLS: Expected = Refused("saying “Use of STARTTLS required”");
+const THEY_HAVE_NO_TLS: Expected = Refused("saying “STARTTLS is disabled in local configuration”");
 
 const BOTH: &[Brand] = &[Ejabberd, Prosody];
 const EJABBERD: &[Brand] = &[Ejabberd];
@@ -241,18 +253,25 @@ pub(super) const TABLE: &[Row] = &[
     // It can do less than we ask for.
     row(BOTH, CertificatesOnly, Valid, off('R', 'R'), S, S),
     row(BOTH, CertificatesOnly, Valid, on ('O', 'O'), S, S),
-    row(BOTH, CertificatesOnly, Valid, on ('R', 'N'), TODO, TODO),
-    row(BOTH, CertificatesOnly, Valid, on ('N', 'N'), DEMANDS_TLS, TODO),
-    row(BOTH, NoTls, Valid, off('R', 'R'), NO_TLS, TODO),
-    row(BOTH, NoTls, Valid, on ('R', 'O'), NO_TLS, TODO),
-    row(BOTH, NoTls, Valid, on ('R', 'N'), NO_TLS, TODO),
-    row(BOTH, NoTls, Valid, on ('O', 'R'), NO_TLS, TODO),
+    row(EJABBERD, CertificatesOnly, Valid, on ('R', 'N'), THEY_REFUSE_DIALBACK, THEY_GO),
+    row(PROSODY,  CertificatesOnly, Valid, on ('R', 'N'), NO_DIALBACK, THEY_LACK_A_METHOD),
+    row(EJABBERD, CertificatesOnly, Valid, on ('N', 'N'), DEMANDS_TLS, THEY_DEMAND_TLS),
+    row(PROSODY,  CertificatesOnly, Valid, on ('N', 'N'), DEMANDS_TLS, USES_TLS),
+    row(EJABBERD, NoTls, Valid, off('R', 'R'), NO_TLS, THEY_HAVE_NO_TLS),
+    row(PROSODY,  NoTls, Valid, off('R', 'R'), NO_TLS, DIALBACK_OFF),
+    row(EJABBERD, NoTls, Valid, on ('R', 'O'), NO_TLS, THEY_HAVE_NO_TLS),
+    row(PROSODY,  NoTls, Valid, on ('R', 'O'), NO_TLS, DIALBACK_IN_THE_CLEAR),
+    row(EJABBERD, NoTls, Valid, on ('R', 'N'), NO_TLS, THEY_HAVE_NO_TLS),
+    row(PROSODY,  NoTls, Valid, on ('R', 'N'), NO_TLS, DIALBACK_IN_THE_CLEAR),
+    row(EJABBERD, NoTls, Valid, on ('O', 'R'), NO_TLS, THEY_HAVE_NO_TLS),
+    row(PROSODY,  NoTls, Valid, on ('O', 'R'), NO_TLS, DIALBACK_IN_THE_CLEAR),
     row(BOTH, NoTls, Valid, on ('O', 'O'), C, C),
     row(BOTH, NoTls, Valid, on ('O', 'N'), C, C),
     row(BOTH, NoTls, Valid, on ('N', 'N'), C, C),
     row(BOTH, NoTls, Valid, compat('O', 'R'), C, C),
     // It does not believe our certificate.
-    row(BOTH, Stranger, Valid, off('R', 'R'), NO_EXTERNAL, S),
+    row(EJABBERD, Stranger, Valid, off('R', 'R'), THEY_REFUSE_OUR_CERTIFICATE, S),
+    row(PROSODY,  Stranger, Valid, off('R', 'R'), NO_EXTERNAL, S),
     row(BOTH, Stranger, Valid, on ('R', 'O'), T, S),
     // What Prosody has besides.
     row(PROSODY, Bidi, Valid, off('R', 'R'), S, S),
@@ -262,5 +281,5 @@ pub(super) const TABLE: &[Row] = &[
     row(BOTH, Direct,         SelfSigned, off('R', 'R'), SELF_SIGNED, SELF_SIGNED),
     row(BOTH, DirectDialback, Valid,      on ('R', 'N'), T, T),
     row(BOTH, DirectDialback, Expired,    on ('R', 'O'), T, T),
-    row(BOTH, DirectDialback, Valid,      on ('N', 'N'), ONLY_DIRECT, TODO),
+    row(BOTH, DirectDialback, Valid,      on ('N', 'N'), ONLY_DIRECT, USES_TLS),
 ];
