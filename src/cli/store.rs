@@ -7,7 +7,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use nuncio_xmpp::Domain;
+
 use super::{ConfigArguments, complain, load};
+use crate::net::now;
 use crate::store::{self, Shown, StoreError, Table};
 
 #[derive(Debug, Args)]
@@ -40,6 +43,14 @@ enum Verb {
         #[command(flatten)]
         place: Place,
     },
+    /// Take a partner with dialback alone again, who had proved his domain by certificate
+    #[command(long_about = ALLOW_ABOUT)]
+    AllowDialback {
+        #[arg(value_name = "DOMAIN")]
+        domain: String,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Show what is in it; secrets are never shown
     Show {
         #[arg(value_enum, default_value = "pairs")]
@@ -68,7 +79,10 @@ enum What {
 }
 
 pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
-    let (Verb::Check { place } | Verb::Backup { place, .. } | Verb::Show { place, .. }) = &arguments.verb;
+    let (Verb::Check { place }
+    | Verb::Backup { place, .. }
+    | Verb::AllowDialback { place, .. }
+    | Verb::Show { place, .. }) = &arguments.verb;
     let state_dir = match &place.state_dir {
         Some(folder) => folder.clone(),
         None => match load(&place.config.sources(environment)) {
@@ -83,6 +97,7 @@ pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsStri
     let done = match &arguments.verb {
         Verb::Check { .. } => check(&state_dir),
         Verb::Backup { file, .. } => backup(&state_dir, file),
+        Verb::AllowDialback { domain, .. } => allow_dialback(&state_dir, domain),
         Verb::Show { what, json, with, most, .. } => {
             let table = match what {
                 What::Pairs => Table::Pairs,
@@ -136,6 +151,24 @@ fn backup(state_dir: &Path, file: &Path) -> Result<ExitCode, StoreError> {
     )))
 }
 
+fn allow_dialback(state_dir: &Path, domain: &str) -> Result<ExitCode, StoreError> {
+    let domain = match Domain::parse(domain) {
+        Ok(domain) => domain,
+        Err(error) => {
+            eprintln!("nuncio: {domain:?} is not a domain: {error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    if store::allow_dialback(state_dir, domain.as_str(), now().unix())? {
+        return Ok(say(&format!(
+            "{domain} may come in by dialback alone again, if its entry allows that.\n"
+        )));
+    }
+    let proved = format!("{domain} has not proved itself by certificate: nothing of this kind keeps it out.");
+    eprintln!("nuncio: {proved} (Additional domains of a partner are to be named themselves.)");
+    Ok(ExitCode::FAILURE)
+}
+
 fn show(state_dir: &Path, what: Shown<'_>) -> Result<ExitCode, StoreError> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     store::show(state_dir, what, &mut |line| writeln!(out, "{line}"))?;
@@ -151,7 +184,8 @@ pub(super) const ABOUT: &str = "\
 Look after nuncio.db, the database in node.state_dir of what survives a restart: who added whom, subscriptions, the \
 audit trail.
 
-All of this may be done while the gateway runs, and changes nothing in the database.";
+All of this may be done while the gateway runs, and changes nothing in the database; except allow-dialback, which needs \
+the gateway to be stopped.";
 
 const BACKUP_ABOUT: &str = "\
 Write a copy to a file that does not exist yet.
@@ -159,3 +193,13 @@ Write a copy to a file that does not exist yet.
 The copy is whole and of one moment, also while the gateway runs; copying nuncio.db by other means while it runs is not. \
 To restore: stop the gateway, move nuncio.db, nuncio.db-wal and nuncio.db-shm away, put the copy in the place of \
 nuncio.db, owned by the user of the service, and start.";
+
+const ALLOW_ABOUT: &str = "\
+Take a partner with dialback alone again, who had proved his domain by certificate.
+
+Once a partner has come in by certificate (SASL EXTERNAL), he is not taken with less, although his entry allows dialback: \
+somebody may be posing as him. When he says that his certificate is gone for good, or was for the wrong name, this \
+command forgets that he had one, and writes it into the audit trail. The next time he proves himself by certificate, it \
+holds again.
+
+The gateway has to be stopped for it.";
