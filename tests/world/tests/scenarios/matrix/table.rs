@@ -199,9 +199,9 @@ const THEY_REFUSE_OUR_CERTIFICATE: Expected = Refused("refused our certificate w
 const THEY_REFUSE_DIALBACK: Expected =
     Refused("ended the stream with not-authorized, while we waited for the answer to our dialback key");
 const THEY_GO: Expected = Refused("the connection broke while we waited for authentication");
-const THEY_LACK_A_METHOD: Expected = Refused("saying “No viable authentication method offered”");
-const THEY_DEMAND_TLS: Expected = Refused("saying “Use of STARTTLS required”");
-const THEY_HAVE_NO_TLS: Expected = Refused("saying “STARTTLS is disabled in local configuration”");
+const THEY_LACK_A_METHOD: Expected = Refused("No viable authentication method offered");
+const THEY_DEMAND_TLS: Expected = Refused("Use of STARTTLS required");
+const THEY_HAVE_NO_TLS: Expected = Refused("STARTTLS is disabled in local configuration");
 
 const BOTH: &[Brand] = &[Ejabberd, Prosody];
 const EJABBERD: &[Brand] = &[Ejabberd];
