@@ -14,7 +14,7 @@ use crate::config::HostPort;
 use crate::dns::{Dns, Family, Reach};
 use crate::gateway::Gateway;
 use crate::store::Store;
-use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Proof, RootsStore, ServerTls};
+use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
@@ -77,6 +77,8 @@ pub struct XmppSide {
     pub inbound: InboundConfig,
     pub limits: StreamLimits,
     pub timeouts: Timeouts,
+    /// Time to have a dialback key verified.
+    pub verification: Duration,
     pub handshake: Duration,
     /// Where DNS may lead.
     pub reach: Reach,
@@ -95,22 +97,27 @@ pub struct Leave {
 impl XmppSide {
     /// What TLS showed about a partner, judged now against what is asked of him (resumed sessions as well).
     pub fn facts(&self, peer: &PeerFacts, proof: &Proof) -> TlsFacts {
-        let chain = match proof.judge(peer, &self.roots.current(), SystemTime::now()) {
-            tls::ChainStatus::Valid => ChainStatus::Trusted,
-            tls::ChainStatus::Missing => ChainStatus::Absent,
-            other => ChainStatus::Untrusted(other.to_string().into()),
-        };
-        let names = peer.certificate().map(tls::xmpp_names);
-        TlsFacts {
-            chain,
-            names: names.unwrap_or_default(),
-            protocol: peer.version.to_string().into(),
-            cipher: peer.cipher_suite.into(),
-        }
+        facts(peer, proof, &self.roots.current())
     }
 
     /// Our domains, for stream headers.
     pub fn served(&self) -> &[Domain] {
         &self.inbound.served
+    }
+}
+
+/// What TLS showed about a peer, judged now.
+pub(crate) fn facts(peer: &PeerFacts, proof: &Proof, roots: &Roots) -> TlsFacts {
+    let chain = match proof.judge(peer, roots, SystemTime::now()) {
+        tls::ChainStatus::Valid => ChainStatus::Trusted,
+        tls::ChainStatus::Missing => ChainStatus::Absent,
+        other => ChainStatus::Untrusted(other.to_string().into()),
+    };
+    let names = peer.certificate().map(tls::xmpp_names);
+    TlsFacts {
+        chain,
+        names: names.unwrap_or_default(),
+        protocol: peer.version.to_string().into(),
+        cipher: peer.cipher_suite.into(),
     }
 }

@@ -60,6 +60,10 @@ causes! {
     StreamEnded: Info, 30 of 300, "ends of inbound streams of partners";
     PartnerLost: Info, 5 of 100, "partners whose streams were lost";
     StrangerStreamEnded: Info, 5 of 20, "ends of inbound streams that nobody had authenticated";
+    DialbackRefused: Info, 5 of 50, "requests for dialback that were turned down";
+    Downgrade: Warn, 1 of 10, "partners refused because they offered less than the certificate they had shown before";
+    DialbackBusy: Warn, 1 of 10, "dialback keys that were not verified because too many were";
+    DialbackNotOurs: Warn, 1 of 10, "dialback keys that somebody used in our name";
     TooManyStreams: Warn, 1 of 10, "streams refused because their partner has too many";
     PartnerSlowed: Warn, 1 of 10, "times that a partner sent more than he may and was read more slowly";
     ContactRefused: Info, 10 of 100, "messages of contacts that the rules refused";

@@ -24,6 +24,7 @@ use crate::net::now;
 use crate::net::strangers::StrangerLimits;
 use crate::renew::{self, Renewal};
 use crate::tls::Proof;
+use crate::xmpp_frontend::accept::Begins;
 use crate::{sip_frontend, xmpp_frontend};
 
 /// How long a stopping gateway waits for the disk to take the last changes.
@@ -87,10 +88,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let log = Arc::clone(context.gateway.log_budget());
         context.tasks.spawn(serve("sip", socket, sip_limits, log, tasks, stop, handler));
     }
-    for socket in xmpp_listeners {
+    for (socket, listener) in xmpp_listeners.into_iter().zip(&config.xmpp.listeners) {
         let shared = Arc::clone(&context);
-        let handler =
-            move |stream, peer, new| xmpp_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
+        let begins = if listener.direct_tls { Begins::WithTls } else { Begins::Either };
+        let handler = move |stream, peer, new| {
+            xmpp_frontend::accept::serve(Arc::clone(&shared), begins, stream, peer, new)
+        };
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
         let log = Arc::clone(context.gateway.log_budget());
         context.tasks.spawn(serve("xmpp", socket, xmpp_limits, log, tasks, stop, handler));

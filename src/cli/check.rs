@@ -128,7 +128,8 @@ fn findings_text(findings: &[Finding], warnings: usize) -> String {
 fn listeners(listeners: &[Listener]) -> String {
     join(listeners.iter().map(|listener| {
         let only = if listener.only_v6 { " (IPv6 only)" } else { "" };
-        format!("{}{only}", listener.bind)
+        let direct = if listener.direct_tls { " (Direct TLS)" } else { "" };
+        format!("{}{only}{direct}", listener.bind)
     }))
 }
 

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ConfigArguments, complain, load};
 use nuncio_translate::pair::PairKey;
-use nuncio_xmpp::BareJid;
+use nuncio_xmpp::{BareJid, Domain};
 
+use super::{ConfigArguments, complain, load};
+use crate::net::now;
 use crate::store::{self, Forgotten, Shown, StoreError, Table};
 
 #[derive(Debug, Args)]
@@ -53,6 +54,14 @@ enum Verb {
         #[command(flatten)]
         place: Place,
     },
+    /// Take a partner with dialback alone again, who had proved his domain by certificate
+    #[command(long_about = ALLOW_ABOUT)]
+    AllowDialback {
+        #[arg(value_name = "DOMAIN")]
+        domain: String,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Show what is in it; secrets are never shown
     Show {
         #[arg(value_enum, default_value = "pairs")]
@@ -84,6 +93,7 @@ pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsStri
     let (Verb::Check { place }
     | Verb::Backup { place, .. }
     | Verb::ForgetConsent { place, .. }
+    | Verb::AllowDialback { place, .. }
     | Verb::Show { place, .. }) = &arguments.verb;
     let state_dir = match &place.state_dir {
         Some(folder) => folder.clone(),
@@ -100,6 +110,7 @@ pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsStri
         Verb::Check { .. } => check(&state_dir),
         Verb::Backup { file, .. } => backup(&state_dir, file),
         Verb::ForgetConsent { user, contact, .. } => forget_consent(&state_dir, user, contact),
+        Verb::AllowDialback { domain, .. } => allow_dialback(&state_dir, domain),
         Verb::Show { what, json, with, most, .. } => {
             let table = match what {
                 What::Pairs => Table::Pairs,
@@ -151,6 +162,24 @@ fn backup(state_dir: &Path, file: &Path) -> Result<ExitCode, StoreError> {
         file.display(),
         bytes / 1024
     )))
+}
+
+fn allow_dialback(state_dir: &Path, domain: &str) -> Result<ExitCode, StoreError> {
+    let domain = match Domain::parse(domain) {
+        Ok(domain) => domain,
+        Err(error) => {
+            eprintln!("nuncio: {domain:?} is not a domain: {error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    if store::allow_dialback(state_dir, domain.as_str(), now().unix())? {
+        return Ok(say(&format!(
+            "{domain} may come in by dialback alone again, if its entry allows that.\n"
+        )));
+    }
+    let proved = format!("{domain} has not proved itself by certificate: nothing of this kind keeps it out.");
+    eprintln!("nuncio: {proved} (Additional domains of a partner are to be named themselves.)");
+    Ok(ExitCode::FAILURE)
 }
 
 fn show(state_dir: &Path, what: Shown<'_>) -> Result<ExitCode, StoreError> {
@@ -219,7 +248,7 @@ pub(super) const ABOUT: &str = "\
 Look after nuncio.db, the database in node.state_dir of what survives a restart: who added whom, subscriptions, the \
 audit trail.
 
-All of this but forget-consent may be done while the gateway runs, and changes nothing in the database.";
+All of this but forget-consent and allow-dialback may be done while the gateway runs, and changes nothing in the database.";
 
 const FORGET_ABOUT: &str = "\
 Take back that a SIP user has added a contact, while the gateway is stopped.
@@ -235,3 +264,13 @@ Write a copy to a file that does not exist yet.
 The copy is whole and of one moment, also while the gateway runs; copying nuncio.db by other means while it runs is not. \
 To restore: stop the gateway, move nuncio.db, nuncio.db-wal and nuncio.db-shm away, put the copy in the place of \
 nuncio.db, owned by the user of the service, and start.";
+
+const ALLOW_ABOUT: &str = "\
+Take a partner with dialback alone again, who had proved his domain by certificate.
+
+Once a partner has come in by certificate (SASL EXTERNAL), he is not taken with less, although his entry allows dialback: \
+somebody may be posing as him. When he says that his certificate is gone for good, or was for the wrong name, this \
+command forgets that he had one, and writes it into the audit trail. The next time he proves himself by certificate, it \
+holds again.
+
+The gateway has to be stopped for it.";

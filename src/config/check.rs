@@ -12,9 +12,9 @@ use ::config::{Value, ValueKind};
 use nuncio_sip::hop::MAX_TARGETS;
 
 use super::Sources;
-use super::address::{Domain, SourceAddress};
+use super::address::{Bind, Domain, SourceAddress};
 use super::federation::{RATE_MIN_BYTES, RATE_MIN_STANZAS, Secret};
-use super::file::{FrontEndSection, ListenerSection, PartnerSection, Root};
+use super::file::{FrontEndSection, PartnerSection, Root};
 use super::pem::{self, Holds};
 use super::problem::{Problem, Severity};
 use super::read::{At, OneOrMore, Sections, Slot};
@@ -232,38 +232,48 @@ impl Checker<'_> {
 
     fn listeners(&mut self, root: &Root) {
         let mut bound: Vec<(SocketAddr, bool, Option<PlaceId>)> = Vec::new();
-        let sip = root.sip.value.as_ref().map(|sip| ("[[sip.listener]]", &sip.listeners));
-        let xmpp = root.xmpp.value.as_ref().map(|xmpp| ("[[xmpp.listener]]", &xmpp.listeners));
         if let Some(connect) = root.xmpp.value.as_ref().and_then(|xmpp| xmpp.connect.value.as_ref()) {
             self.connect("[xmpp.connect]", &connect.source_address, &connect.family);
         }
-        for (header, slot) in sip.into_iter().chain(xmpp) {
-            let Some(Sections(listeners)) = &slot.value else { continue };
-            if listeners.is_empty() {
-                self.error(slot.place, format!("at least one {header} is needed, the list is empty"));
+        if let Some(sip) = &root.sip.value {
+            let header = "[[sip.listener]]";
+            self.at_least_one(header, &sip.listeners);
+            for listener in sip.listeners.value.iter().flat_map(|listeners| &listeners.0) {
+                self.listener(header, &listener.value.bind, &listener.value.family, &mut bound);
             }
-            for listener in listeners {
-                self.listener(header, &listener.value, &mut bound);
+        }
+        if let Some(xmpp) = &root.xmpp.value {
+            let header = "[[xmpp.listener]]";
+            self.at_least_one(header, &xmpp.listeners);
+            for listener in xmpp.listeners.value.iter().flat_map(|listeners| &listeners.0) {
+                self.listener(header, &listener.value.bind, &listener.value.family, &mut bound);
             }
+        }
+    }
+
+    fn at_least_one<T>(&mut self, header: &str, listeners: &Slot<Sections<T>>) {
+        if listeners.value.as_ref().is_some_and(|listeners| listeners.0.is_empty()) {
+            self.error(listeners.place, format!("at least one {header} is needed, the list is empty"));
         }
     }
 
     fn listener(
         &mut self,
         header: &str,
-        listener: &ListenerSection,
+        bind: &Slot<Bind>,
+        family: &Slot<Family>,
         bound: &mut Vec<(SocketAddr, bool, Option<PlaceId>)>,
     ) {
-        let Some(bind) = listener.bind.value.map(|bind| bind.0) else { return };
+        let (bind_place, Some(bind)) = (bind.place, bind.value.map(|bind| bind.0)) else { return };
         let label = format!("{header} {bind}");
         let every_v6 = bind.is_ipv6() && bind.ip().is_unspecified();
-        match listener.family.value {
-            Some(family) if !every_v6 => self.error(
-                listener.family.place,
-                format!("{label}: family: \"{family}\" says nothing here, the address decides; it goes with [::] only"),
+        match family.value {
+            Some(word) if !every_v6 => self.error(
+                family.place,
+                format!("{label}: family: \"{word}\" says nothing here, the address decides; it goes with [::] only"),
             ),
             Some(Family::Ipv4) => self.error(
-                listener.family.place,
+                family.place,
                 format!(
                     "{label}: family: \"ipv4\" contradicts [::]; for IPv4 only bind to \"0.0.0.0:{}\"",
                     bind.port()
@@ -271,7 +281,7 @@ impl Checker<'_> {
             ),
             _ => {}
         }
-        let both = every_v6 && listener.family.value != Some(Family::Ipv6);
+        let both = every_v6 && family.value != Some(Family::Ipv6);
         let clash = bound.iter().find(|(other, other_both, _)| overlap((bind, both), (*other, *other_both)));
         if let Some((other, _, place)) = clash {
             let place = self.places.name(*place);
@@ -280,9 +290,9 @@ impl Checker<'_> {
             } else {
                 format!("it overlaps with {other}")
             };
-            self.error(listener.bind.place, format!("{label}: bind: {other}, at {place}"));
+            self.error(bind_place, format!("{label}: bind: {other}, at {place}"));
         }
-        bound.push((bind, both, listener.bind.place));
+        bound.push((bind, both, bind_place));
     }
 
     fn connect(&mut self, header: &str, source: &Slot<SourceAddress>, family: &Slot<Family>) {

@@ -175,6 +175,18 @@ section! {
 }
 
 section! {
+    struct XmppListenerSection named by "bind" {
+        /// Address and port to listen on.
+        "bind" => bind: Bind, required;
+        /// Only with `[::]`: `"any"` takes IPv4 connections too (the default), `"ipv6"` does not.
+        "family" => family: Family, optional;
+        /// Whether connections have to begin with TLS (XEP-0368), as those do to which SRV records of
+        /// `_xmpps-server._tcp` lead. Otherwise both are taken, TLS from the first byte and STARTTLS.
+        "direct_tls" => direct_tls: bool, default "false";
+    }
+}
+
+section! {
     struct FrontEndSection named by "name" {
         /// Its name in logs.
         "name" => name: String, required;
@@ -200,7 +212,7 @@ section! {
         /// Connections to partners.
         "connect" => connect: XmppConnectSection, default "{}";
         /// Where partners connect to. At least one.
-        "listener" => listeners: Sections<ListenerSection>, required;
+        "listener" => listeners: Sections<XmppListenerSection>, required;
         /// Whether everybody who asks is told which version of the gateway this is. The operating system is never named.
         "tell_version" => tell_version: bool, default "false";
         /// Whom people turn to about this gateway. Everybody may read it.

@@ -216,6 +216,16 @@ limits! {
         reach: Duration, "duration" = secs(120), secs(1) => secs(3600);
         /// Time from the first byte of a connection to an authenticated stream.
         establishment: Duration, "duration" = secs(60), secs(1) => secs(600);
+        /// Time to find the server of a partner's domain and to have a dialback key verified there.
+        verification: Duration, "duration" = secs(30), secs(1) => secs(300);
+        /// Most dialback keys that are being verified at a time. Beyond, partners are told to try again later.
+        verifications: usize, "keys" = 64, 1 => 10_000;
+        /// The same, of one partner.
+        verifications_per_partner: usize, "keys" = 8, 1 => 10_000;
+        /// Most dialback keys that are verified in a minute.
+        verification_rate: usize, "keys" = 600, 1 => 1_000_000;
+        /// The same, of one partner.
+        verification_rate_per_partner: usize, "keys" = 60, 1 => 1_000_000;
         /// With nothing received for so long, a partner whose `keep_alive` is on is sent a space and a ping.
         keep_alive: Duration, "duration" = secs(300), secs(1) => secs(24 * 3600);
         /// With nothing received for so long after that, the stream is closed with `connection-timeout`. Any byte counts as

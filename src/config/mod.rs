@@ -159,6 +159,8 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// For `[::]` only: take IPv6 connections only (`IPV6_V6ONLY`), or IPv4 too.
     pub only_v6: bool,
+    /// Of the XMPP side only: connections have to begin with TLS.
+    pub direct_tls: bool,
 }
 
 /// The SIP side.

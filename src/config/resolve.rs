@@ -12,7 +12,7 @@ use super::check::Checker;
 use super::contact::ContactUri;
 use super::file::{
     ConnectSection, ContactsSection, ListenerSection, PartnerSection, PolicySection, Root, RuleSection,
-    SipSection, XmppConnectSection, XmppSection,
+    SipSection, XmppConnectSection, XmppListenerSection, XmppSection,
 };
 use super::limits::Limits;
 use super::problem::{Report, Severity};
@@ -141,7 +141,7 @@ fn xmpp(xmpp: XmppSection) -> Option<Xmpp> {
         roots: xmpp.roots.value,
         dialback_secret: xmpp.dialback_secret.value,
         connect: xmpp_connect(xmpp.connect.value?)?,
-        listeners: listeners(xmpp.listeners.value?)?,
+        listeners: xmpp_listeners(xmpp.listeners.value?)?,
         tell_version: xmpp.tell_version.value?,
         contacts: contacts(xmpp.contacts.value?)?,
     })
@@ -177,7 +177,17 @@ fn xmpp_connect(section: XmppConnectSection) -> Option<XmppConnect> {
 fn listeners(listeners: Sections<ListenerSection>) -> Option<Vec<Listener>> {
     let listener = |section: At<ListenerSection>| {
         let bind = section.value.bind.value?.0;
-        Some(Listener { bind, only_v6: section.value.family.value == Some(Family::Ipv6) })
+        let only_v6 = section.value.family.value == Some(Family::Ipv6);
+        Some(Listener { bind, only_v6, direct_tls: false })
+    };
+    listeners.0.into_iter().map(listener).collect()
+}
+
+fn xmpp_listeners(listeners: Sections<XmppListenerSection>) -> Option<Vec<Listener>> {
+    let listener = |section: At<XmppListenerSection>| {
+        let bind = section.value.bind.value?.0;
+        let only_v6 = section.value.family.value == Some(Family::Ipv6);
+        Some(Listener { bind, only_v6, direct_tls: section.value.direct_tls.value? })
     };
     listeners.0.into_iter().map(listener).collect()
 }

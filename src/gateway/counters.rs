@@ -64,6 +64,16 @@ counters! {
     streams_slowed,
     /// Streams refused because the domain is no partner.
     streams_refused,
+    /// Requests of partners to be let in by dialback that were turned down.
+    dialback_refused,
+    /// Of these, partners that had proved themselves by certificate before and did not any more.
+    dialback_downgrades,
+    /// Dialback keys that were not verified because too many were.
+    dialback_busy,
+    /// Questions whether a dialback key is ours, about keys that are not.
+    dialback_not_ours,
+    /// Answers of dialback to questions that we did not ask.
+    dialback_unsolicited,
     /// Requests of front ends that do not cross: another method than MESSAGE, or a dialog that is not known.
     sip_requests_not_for_us,
     /// SIP requests refused because the peer's certificate is no front end's.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use compact_str::CompactString;
+use nuncio_translate::Moment;
 use nuncio_xmpp::rate::{Meter, Rate};
 use nuncio_xmpp::stream::{Quiet, Terms};
 use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
@@ -48,11 +49,6 @@ impl PartnerStreams {
             proxy: None,
             proof: Arc::default(),
         }
-    }
-
-    /// What is allowed on one stream with him.
-    pub fn terms(&self) -> Terms {
-        Terms::new(self.negotiation, self.rules)
     }
 
     /// The ways to authenticate his streams.
@@ -135,6 +131,13 @@ impl Gateway {
         known.unwrap_or_else(|| Arc::new(PartnerStreams::new(domain, self.settings.streams_per_domain)))
     }
 
+    /// What is allowed on one stream with this domain.
+    pub fn terms(&self, domain: &str) -> Terms {
+        let streams = self.partner_streams(domain);
+        let external_proved = self.proved.has(domain);
+        Terms { external_proved, ..Terms::new(streams.negotiation, streams.rules) }
+    }
+
     /// What becomes of quiet streams with this domain.
     pub fn quiet(&self, domain: &str) -> Quiet {
         let mut quiet = self.settings.quiet.clone();
@@ -145,6 +148,24 @@ impl Gateway {
     /// Puts other settings of partners in force, for streams from now on.
     pub fn set_federation(&self, federation: Federation) {
         self.federation.store(Arc::new(federation));
+    }
+
+    /// Domains whose entry takes no certificates any more have nothing to prove (SEC-11). To be called when entries have
+    /// changed, and at the start: they may have changed since the last one.
+    pub fn release_proved(&self, now: Moment) {
+        let federation = self.federation.load();
+        for domain in self.proved.list() {
+            let partner = federation.by_domain.get(&domain);
+            if partner.is_some_and(|partner| !partner.methods().external) {
+                self.set_proved(&domain, false, "nuncio", "his entry takes no certificates", now);
+            }
+        }
+    }
+
+    /// Whether there is room for one more inbound stream of this domain's partner.
+    pub fn has_stream_room(&self, remote: &str) -> bool {
+        let streams = self.partner_streams(remote);
+        self.remote(&streams.partner).streams() < streams.connection_limit
     }
 
     /// Counts an inbound stream of a remote domain, for as long as the place is kept. `None`: it is one too many.

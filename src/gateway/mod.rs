@@ -29,6 +29,7 @@ mod places;
 pub mod port;
 mod presence;
 mod prints;
+mod proved;
 mod refused;
 mod restart;
 mod revive;
@@ -39,6 +40,7 @@ mod status;
 pub(crate) mod testing;
 mod timers;
 mod uniform;
+mod verifying;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -73,6 +75,7 @@ pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
 pub use settling::{Settling, Unsettled};
 pub use status::{LaneStatus, RouteStatus};
+pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};
 
 use crate::log_limit::LogBudget;
 use crate::store::Keep;
@@ -181,6 +184,9 @@ pub trait Environment: Send + Sync {
     /// A new lane wants a task that serves it for the rest of the process.
     fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>);
 
+    /// A dialback key of a partner is to be verified, by asking the server of his domain on a connection of its own.
+    fn verify(&self, verification: Verification);
+
     fn random(&self) -> u64;
 }
 
@@ -237,6 +243,8 @@ pub struct Settings {
     pub lane: LaneConfig,
     /// When quiet streams are probed, given up and closed. `keep_alive` is for partners that have it on.
     pub quiet: Quiet,
+    /// Dialback keys that may be verified.
+    pub verify: VerifyLimits,
     /// Most inbound streams at a time of a partner of whom nothing else is said.
     pub streams_per_domain: usize,
     /// Entries in the list of refused domains.
@@ -252,6 +260,8 @@ pub struct Gateway {
     settings: Settings,
     policy: ArcSwap<Snapshot>,
     federation: ArcSwap<Federation>,
+    proved: proved::Proved,
+    verifying: Arc<verifying::Verifying>,
     remotes: DashMap<CompactString, Arc<Remote>>,
     connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
@@ -291,10 +301,12 @@ impl Gateway {
             attempts: Mutex::new(attempts::Attempts::new(attempts::BYTES)),
             places: Places::new(settings.places.clone()),
             dialogs: Dialogs::default(),
+            proved: proved::Proved::new(store.proved()),
             store,
             keeping: Keeping::default(),
             errands: Errands::default(),
             ending: AtomicBool::new(false),
+            verifying: verifying::Verifying::new(settings.verify),
             settings,
             policy: ArcSwap::from_pointee(policy),
             federation: ArcSwap::from_pointee(Federation::default()),

@@ -73,6 +73,11 @@ impl Remote {
         self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
     }
 
+    /// Inbound streams now.
+    pub(super) fn streams(&self) -> usize {
+        self.streams.load(Ordering::Acquire)
+    }
+
     pub(super) fn meters(&self) -> &Mutex<Meters> {
         &self.meters
     }

@@ -1,10 +1,11 @@
 //! A small gateway for tests of what stands around it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_translate::Moment;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::pair::{PairConfig, PairKey, PresenceConfig};
 use nuncio_translate::stanza_id;
@@ -14,7 +15,10 @@ use nuncio_xmpp::lane::{Lane, LaneConfig};
 use nuncio_xmpp::stream::Quiet;
 
 use super::port::Port;
-use super::{Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope};
+use super::{
+    Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope,
+    Verification, VerifyLimits,
+};
 use crate::store::Memory;
 
 /// Serves no lane, and draws no luck.
@@ -22,6 +26,8 @@ struct Nobody;
 
 impl Environment for Nobody {
     fn serve_lane(&self, _key: LaneKey, _lane: Arc<LanePort>) {}
+
+    fn verify(&self, _verification: Verification) {}
 
     fn random(&self) -> u64 {
         4
@@ -49,6 +55,7 @@ pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gatew
         store_patience: Duration::from_secs(3),
         lane: LaneConfig::default(),
         quiet: Quiet::default(),
+        verify: VerifyLimits::default(),
         streams_per_domain: 20,
         refused_domains: 10,
         privacy: Privacy::Clear,
@@ -60,6 +67,11 @@ pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gatew
     let front_ends = vec![FrontEnd::new("pool", vec![local.into()])];
     let routes = vec![Route::new(vec![local.into()], &[0], group)];
     Gateway::new(settings, policy, front_ends, routes, store, Box::new(Nobody))
+}
+
+/// Some moment.
+pub(crate) fn moment() -> Moment {
+    Moment { instant: Instant::now(), unix_ms: 1_700_000_000_000 }
 }
 
 /// A lane that nobody serves yet.

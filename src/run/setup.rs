@@ -11,6 +11,7 @@ use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::{About, ContactKind};
+use nuncio_xmpp::dialback::DialbackSecret;
 use nuncio_xmpp::lane::LaneConfig;
 use nuncio_xmpp::rate::Rate;
 use nuncio_xmpp::stream::{InboundConfig, KeepAlive, Quiet, StreamLimits, Timeouts};
@@ -25,7 +26,7 @@ use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
     Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits, Route,
-    Settings, StreamRates,
+    Settings, StreamRates, Verification, VerifyLimits,
 };
 use crate::net::now;
 use crate::renew::InUse;
@@ -49,6 +50,8 @@ pub(super) fn context(config: &Config, in_use: &InUse) -> anyhow::Result<Arc<Con
         Box::new(Arc::clone(&environment)),
     );
     gateway.set_federation(federation(config, &in_use.proofs)?);
+    gateway.release_proved(now());
+    let secret = dialback_secret(config, &*store)?;
     let dns =
         DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
     let context = Arc::new(Context {
@@ -56,7 +59,7 @@ pub(super) fn context(config: &Config, in_use: &InUse) -> anyhow::Result<Arc<Con
         store,
         dns: Dns::new(&dns)?,
         sip: sip_side(config, in_use)?,
-        xmpp: xmpp_side(config, in_use)?,
+        xmpp: xmpp_side(config, in_use, secret)?,
         stop: CancellationToken::new(),
         hurry: CancellationToken::new(),
         release: CancellationToken::new(),
@@ -158,6 +161,13 @@ impl Environment for Arc<Runtime> {
         }
     }
 
+    fn verify(&self, verification: Verification) {
+        if let Some(context) = self.context.get().and_then(Weak::upgrade) {
+            let tasks = context.tasks.clone();
+            tasks.spawn_on(xmpp_frontend::verify::serve(context, verification), &self.handle);
+        }
+    }
+
     fn random(&self) -> u64 {
         rand::random()
     }
@@ -200,6 +210,12 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
                 answer: limits.xmpp.keep_alive_answer,
             }),
             inactivity: limits.xmpp.inactivity,
+        },
+        verify: VerifyLimits {
+            most: limits.xmpp.verifications,
+            per_partner: limits.xmpp.verifications_per_partner,
+            rate: limits.xmpp.verification_rate,
+            rate_per_partner: limits.xmpp.verification_rate_per_partner,
         },
         streams_per_domain: limits.xmpp.connections_per_partner,
         refused_domains: limits.xmpp.refused_domains,
@@ -389,7 +405,24 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
     })
 }
 
-fn xmpp_side(config: &Config, in_use: &InUse) -> anyhow::Result<XmppSide> {
+/// The name of the generated secret in the store.
+const DIALBACK: &str = "dialback";
+
+/// What our dialback keys are made from: the configured secret, or one that is generated once and kept.
+fn dialback_secret(config: &Config, store: &dyn Keep) -> anyhow::Result<Arc<DialbackSecret>> {
+    if let Some(file) = &config.xmpp.dialback_secret {
+        let secret = config::Secret::from_file(file).map_err(|why| anyhow!("xmpp.dialback_secret: {why}"))?;
+        return Ok(Arc::new(DialbackSecret::new(secret.expose())));
+    }
+    let secret = store.secret(DIALBACK).unwrap_or_else(|| {
+        let made: [u8; 32] = rand::random();
+        store.set_secret(DIALBACK, &made);
+        Box::new(made)
+    });
+    Ok(Arc::new(DialbackSecret::new(&secret)))
+}
+
+fn xmpp_side(config: &Config, in_use: &InUse, dialback: Arc<DialbackSecret>) -> anyhow::Result<XmppSide> {
     let limits = &config.limits.xmpp;
     let identities = Arc::clone(&in_use.xmpp_identities);
     let served: Vec<Domain> = config.sip.domains.iter().map(domain).collect::<anyhow::Result<_>>()?;
@@ -408,6 +441,8 @@ fn xmpp_side(config: &Config, in_use: &InUse) -> anyhow::Result<XmppSide> {
         tls: limits.handshake,
         establishment: limits.establishment,
         close: limits.close,
+        // Whoever asks knows more about why it took too long.
+        verification: limits.verification + Duration::from_secs(2),
         ..Timeouts::default()
     };
     Ok(XmppSide {
@@ -416,9 +451,15 @@ fn xmpp_side(config: &Config, in_use: &InUse) -> anyhow::Result<XmppSide> {
         client: ClientTls::new()?,
         roots: Arc::clone(&in_use.xmpp_roots),
         leave: leave(&config.xmpp.connect.connect, limits.connect),
-        inbound: InboundConfig { limits: stream_limits, timeouts, ..InboundConfig::new(served.into()) },
+        inbound: InboundConfig {
+            limits: stream_limits,
+            timeouts,
+            dialback: Some(dialback),
+            ..InboundConfig::new(served.into())
+        },
         limits: stream_limits,
         timeouts,
+        verification: limits.verification,
         handshake: limits.handshake,
         reach: Reach {
             family: family(config.xmpp.connect.connect.family),

@@ -21,7 +21,7 @@ pub struct Checked {
     pub unwritable: Option<StoreError>,
 }
 
-const TABLES: [&str; 6] = ["pair", "dialog", "route", "shown", "audit", "secret"];
+const TABLES: [&str; 7] = ["pair", "dialog", "route", "shown", "audit", "secret", "proved"];
 
 /// Reads everything, changes nothing. The gateway may run.
 ///

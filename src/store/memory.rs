@@ -1,6 +1,6 @@
 //! A store without a disk, for simulations: what is committed, and whether, is for the test to say.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use compact_str::CompactString;
 use nuncio_translate::pair::{PairKey, PairRecord};
@@ -31,6 +31,7 @@ struct Inner {
 struct Disk {
     pairs: HashMap<PairKey, PairRecord>,
     secrets: HashMap<CompactString, Sealed>,
+    proved: BTreeSet<CompactString>,
     audit: Vec<AuditEntry>,
 }
 
@@ -47,6 +48,8 @@ impl Memory {
                 Change::Pair(key, Some(record)) => drop(inner.disk.pairs.insert(key, *record)),
                 Change::Pair(key, None) => drop(inner.disk.pairs.remove(&key)),
                 Change::Secret(name, value) => drop(inner.disk.secrets.insert(name, value)),
+                Change::Proved(domain, true) => drop(inner.disk.proved.insert(domain)),
+                Change::Proved(domain, false) => drop(inner.disk.proved.remove(&domain)),
                 Change::Audit(entry) => inner.disk.audit.push(entry),
             }
         }
@@ -123,6 +126,14 @@ impl Keep for Memory {
 
     fn set_secret(&self, name: &str, value: &[u8]) -> Ticket {
         self.inner.lock().queue.push(Change::Secret(name.into(), Sealed(value.into())))
+    }
+
+    fn proved(&self) -> Vec<CompactString> {
+        self.inner.lock().disk.proved.iter().cloned().collect()
+    }
+
+    fn set_proved(&self, domain: &str, proved: bool) -> Ticket {
+        self.inner.lock().queue.push(Change::Proved(domain.into(), proved))
     }
 
     fn health(&self) -> Health {

@@ -6,6 +6,7 @@
 
 mod backup;
 mod check;
+mod confirm;
 mod consent;
 mod error;
 mod file;
@@ -24,6 +25,7 @@ use nuncio_translate::pair::{PairKey, PairRecord};
 
 pub use backup::backup;
 pub use check::{Checked, check, glance, obstacle};
+pub use confirm::allow_dialback;
 pub use consent::{Forgotten, forget_consent};
 pub use error::{Fault, StoreError};
 pub use memory::Memory;
@@ -75,6 +77,11 @@ pub trait Keep: Send + Sync {
     fn secret(&self, name: &str) -> Option<Box<[u8]>>;
 
     fn set_secret(&self, name: &str, value: &[u8]) -> Ticket;
+
+    /// The domains of partners that have proved themselves by certificate (SEC-11), in order.
+    fn proved(&self) -> Vec<CompactString>;
+
+    fn set_proved(&self, domain: &str, proved: bool) -> Ticket;
 
     fn health(&self) -> Health;
 }

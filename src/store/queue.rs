@@ -16,6 +16,8 @@ pub(super) enum Change {
     /// `None`: forget it.
     Pair(PairKey, Option<Box<PairRecord>>),
     Secret(CompactString, Sealed),
+    /// Whether a partner's domain has proved itself by certificate.
+    Proved(CompactString, bool),
     Audit(AuditEntry),
 }
 
@@ -34,6 +36,7 @@ impl std::fmt::Debug for Sealed {
 enum Subject {
     Pair(PairKey),
     Secret(CompactString),
+    Proved(CompactString),
 }
 
 impl Change {
@@ -41,6 +44,7 @@ impl Change {
         match self {
             Self::Pair(key, _) => Some(Subject::Pair(key.clone())),
             Self::Secret(name, _) => Some(Subject::Secret(name.clone())),
+            Self::Proved(domain, _) => Some(Subject::Proved(domain.clone())),
             Self::Audit(_) => None,
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct Writer<'t> {
     route: Statement<'t>,
     shown: Statement<'t>,
     secret: Statement<'t>,
+    prove: Statement<'t>,
+    unprove: Statement<'t>,
     audit: Statement<'t>,
     now: i64,
 }
@@ -50,6 +52,9 @@ impl<'t> Writer<'t> {
                 "INSERT INTO secret (name, value, since) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (name) DO UPDATE SET value = excluded.value, since = excluded.since",
             )?,
+            prove: transaction
+                .prepare("INSERT INTO proved (domain, since) VALUES (?1, ?2) ON CONFLICT (domain) DO NOTHING")?,
+            unprove: transaction.prepare("DELETE FROM proved WHERE domain = ?1")?,
             audit: transaction.prepare(
                 "INSERT INTO audit (at, actor, what, subject, was, became) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?,
@@ -64,6 +69,8 @@ impl<'t> Writer<'t> {
             Change::Secret(name, value) => {
                 self.secret.execute((name.as_str(), &value.0[..], self.now)).map(drop)
             }
+            Change::Proved(domain, true) => self.prove.execute((domain.as_str(), self.now)).map(drop),
+            Change::Proved(domain, false) => self.unprove.execute([domain.as_str()]).map(drop),
             Change::Audit(entry) => self.audit(entry),
         }
     }

@@ -1,6 +1,6 @@
 //! The store on disk: opening it, and its verbs. Everything that writes is in `writer`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -94,6 +94,7 @@ pub(super) struct State {
     pub(super) stop: bool,
     pub(super) running: bool,
     secrets: HashMap<CompactString, Sealed>,
+    proved: BTreeSet<CompactString>,
 }
 
 impl Store {
@@ -139,13 +140,14 @@ impl Store {
             },
         };
         let secrets = secrets(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
+        let proved = proved(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
         let failing = unwritable.as_ref().map(|error| Failing {
             fault: error.fault.clone(),
             text: error.to_string(),
             since: now().unix(),
         });
         let connection = unwritable.is_none().then_some(connection);
-        let state = Mutex::new(State { secrets, failing, ..State::default() });
+        let state = Mutex::new(State { secrets, proved, failing, ..State::default() });
         let shared = Shared {
             path,
             options,
@@ -207,8 +209,11 @@ impl Store {
 
     fn push(&self, change: Change) -> Ticket {
         let mut state = self.shared.state.lock();
-        if let Change::Secret(name, value) = &change {
-            state.secrets.insert(name.clone(), value.clone());
+        match &change {
+            Change::Secret(name, value) => drop(state.secrets.insert(name.clone(), value.clone())),
+            Change::Proved(domain, true) => drop(state.proved.insert(domain.clone())),
+            Change::Proved(domain, false) => drop(state.proved.remove(domain)),
+            Change::Pair(..) | Change::Audit(_) => {}
         }
         let ticket = state.queue.push(change);
         drop(state);
@@ -243,6 +248,14 @@ impl Keep for Store {
 
     fn set_secret(&self, name: &str, value: &[u8]) -> Ticket {
         self.push(Change::Secret(name.into(), Sealed(value.into())))
+    }
+
+    fn proved(&self) -> Vec<CompactString> {
+        self.shared.state.lock().proved.iter().cloned().collect()
+    }
+
+    fn set_proved(&self, domain: &str, proved: bool) -> Ticket {
+        self.push(Change::Proved(domain.into(), proved))
     }
 
     fn health(&self) -> Health {
@@ -298,5 +311,11 @@ fn secrets(connection: &Connection) -> rusqlite::Result<HashMap<CompactString, S
     let rows = statement.query_map((), |row| {
         Ok((row.get_ref(0)?.as_str()?.into(), Sealed(row.get_ref(1)?.as_blob()?.into())))
     })?;
+    rows.collect()
+}
+
+fn proved(connection: &Connection) -> rusqlite::Result<BTreeSet<CompactString>> {
+    let mut statement = connection.prepare("SELECT domain FROM proved")?;
+    let rows = statement.query_map((), |row| Ok(row.get_ref(0)?.as_str()?.into()))?;
     rows.collect()
 }

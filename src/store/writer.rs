@@ -295,6 +295,7 @@ fn name(change: &Change) -> String {
     match change {
         Change::Pair(..) => "the record of a pair".to_owned(),
         Change::Secret(name, _) => format!("the secret {name:?}"),
+        Change::Proved(domain, _) => format!("what {domain:?} proved"),
         Change::Audit(entry) => format!("an audit entry {:?}", entry.what),
     }
 }

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{
 use super::store::Chooser;
 use super::tickets::Tickets;
 use super::verifier::AcceptThenJudge;
-use super::{Identity, IdentityStore, TlsError};
+use super::{Identity, IdentityStore, TlsError, XMPP_SERVER_ALPN};
 
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,6 +81,13 @@ impl ServerTls {
         // A ticket carries the peer's chain; one is enough, since each resumption brings a new one.
         config.send_tls13_tickets = 1;
         Ok(Self { config: Arc::new(config), store })
+    }
+
+    /// The set-up for handshakes that begin a connection between XMPP servers.
+    pub(super) fn direct_config(&self) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = vec![XMPP_SERVER_ALPN.to_vec()];
+        Arc::new(config)
     }
 
     /// The set-up for one handshake, with the domain that the protocol has named already.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, CommonState, HandshakeKind};
+use tokio_rustls::rustls::{ClientConfig, CommonState, HandshakeKind, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::{
@@ -75,6 +75,19 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     accept_with(stream, tls, Some(domain)).await
+}
+
+/// As [`accept`], for Direct TLS: a peer that says in the handshake which protocol follows must mean XMPP between servers.
+/// It need not say so.
+///
+/// # Errors
+///
+/// As [`accept`].
+pub async fn accept_direct<S>(stream: S, tls: &ServerTls) -> Result<(TlsStream<S>, PeerFacts), TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    accept_by(stream, tls.direct_config()).await
 }
 
 /// Does the handshake of a connection that we opened. `server_name` goes out as SNI (an IP address does not); with an
@@ -188,7 +201,14 @@ async fn accept_with<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = TlsAcceptor::from(tls.config(domain)).accept(stream).await?;
+    accept_by(stream, tls.config(domain)).await
+}
+
+async fn accept_by<S>(stream: S, config: Arc<ServerConfig>) -> Result<(TlsStream<S>, PeerFacts), TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = TlsAcceptor::from(config).accept(stream).await?;
     let connection = stream.get_ref().1;
     let facts = PeerFacts::from_connection(connection, connection.server_name().map(str::to_owned))?;
     Ok((TlsStream::Server(stream), facts))

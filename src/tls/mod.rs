@@ -17,7 +17,9 @@ pub use certificate::{CertificateError, PeerCertificate, SanName, Usage};
 pub use chain::{ChainStatus, judge_chain};
 pub use config::{ClientTls, ServerTls, TlsVersion};
 pub use error::TlsError;
-pub use handshake::{PeerFacts, Presented, XMPP_SERVER_ALPN, accept, accept_for, connect, connect_direct};
+pub use handshake::{
+    PeerFacts, Presented, XMPP_SERVER_ALPN, accept, accept_direct, accept_for, connect, connect_direct,
+};
 pub use identity::{Identity, IdentityConcern, IdentityError};
 pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names, xmpp_remark};
 pub use proof::{CrlError, Proof};

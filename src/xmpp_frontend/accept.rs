@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use nuncio_translate::Moment;
 use nuncio_xmpp::stream::StreamIds;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -16,24 +17,40 @@ use crate::net::session::Session;
 use crate::net::strangers::Unauthenticated;
 use crate::tls;
 
-/// Serves one connection on the XMPP listener until it ends.
+/// How connections to a listener begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begins {
+    /// With a stream header, or with TLS: the first byte tells (XEP-0368 §4).
+    Either,
+    /// With TLS.
+    WithTls,
+}
+
+/// The first byte of a TLS handshake, which begins no XML.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Serves one connection on an XMPP listener until it ends.
 pub async fn serve(
     context: Arc<Context>,
+    begins: Begins,
     stream: TcpStream,
     peer: SocketAddr,
     unauthenticated: Unauthenticated,
 ) {
-    let gateway = Arc::clone(&context.gateway);
-    // Fresh for every header of the stream (RFC 6120 §4.7.3).
-    let ids = StreamIds([gateway.token(), gateway.token(), gateway.token()]);
-    let mut session =
-        InboundSession::new(Arc::clone(&gateway), context.xmpp.inbound.clone(), ids, peer, now());
+    let began = now();
+    let Some(direct) = begins_with_tls(&context, begins, &stream).await else { return };
+    let mut session = session(&context, peer, direct, began);
     // Given back as soon as the stream is established, or with the session.
     session.on_established(unauthenticated);
 
     let Pumped::StartTls(stream) = until_stop(&context, stream, &mut session).await else { return };
-    let local = session.local().map(|domain| domain.to_ascii().into_owned()).unwrap_or_default();
-    let handshake = tls::accept_for(stream, &context.xmpp.server, &local);
+    let handshake = async {
+        if direct {
+            return tls::accept_direct(stream, &context.xmpp.server).await;
+        }
+        let local = session.local().map(|domain| domain.to_ascii().into_owned()).unwrap_or_default();
+        tls::accept_for(stream, &context.xmpp.server, &local).await
+    };
     let handshake = context.stop.run_until_cancelled(timeout(context.xmpp.handshake, handshake)).await;
     let Some(handshake) = handshake else { return };
     let why = match handshake {
@@ -49,6 +66,32 @@ pub async fn serve(
     debug!(%peer, %why, "TLS handshake with a partner failed");
     session.tls_failed(&why, now());
     session.closed(crate::net::session::End::Local, now());
+}
+
+/// Whether the connection begins with TLS. A peer that says nothing has as long as for its header, whose time then is over
+/// as well. `None`: it is gone, or the gateway stops.
+async fn begins_with_tls(context: &Context, begins: Begins, stream: &TcpStream) -> Option<bool> {
+    if begins == Begins::WithTls {
+        return Some(true);
+    }
+    let mut first = [0];
+    let peeked = timeout(context.xmpp.timeouts.header, stream.peek(&mut first));
+    match context.stop.run_until_cancelled(peeked).await? {
+        Ok(Ok(0) | Err(_)) => None,
+        Ok(Ok(_)) => Some(first == [TLS_HANDSHAKE]),
+        Err(_) => Some(false),
+    }
+}
+
+fn session(context: &Context, peer: SocketAddr, direct: bool, began: Moment) -> InboundSession {
+    let gateway = Arc::clone(&context.gateway);
+    // Fresh for every header of the stream (RFC 6120 §4.7.3).
+    let ids = StreamIds([gateway.token(), gateway.token(), gateway.token()]);
+    let config = context.xmpp.inbound.clone();
+    match direct {
+        true => InboundSession::direct_tls(gateway, config, ids, peer, began),
+        false => InboundSession::new(gateway, config, ids, peer, began),
+    }
 }
 
 /// Pumps until the connection ends; when the gateway stops, the session is told to close.

@@ -1,31 +1,25 @@
 //! Serving a lane: finding the partner, opening a stream, and running it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-
+use nuncio_xmpp::Domain;
 use nuncio_xmpp::lane::{Failure, FailureKind};
-use nuncio_xmpp::stream::{OutboundConfig, Terms};
-use nuncio_xmpp::{Domain, TlsUse};
+use nuncio_xmpp::stream::{OutboundConfig, Retry};
 use tokio::net::TcpStream;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
 use super::outbound::LaneSession;
-use super::reach::{Failures, dns_failure, search, targets, until};
+use super::reach::{Failures, Tried, dial, dns_failure, handshake, search, take_unusable, targets};
 use crate::context::Context;
 use crate::dns::Candidate;
 use crate::gateway::attempts::{Outcome, Recorder, Step};
 use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants};
 use crate::net::contain::{INTERNAL_ERROR, contained, contained_now};
-use crate::net::listener::connect;
 use crate::net::now;
 use crate::net::pump::{Pumped, pump};
-use crate::net::race::{Move, Race};
+use crate::net::race::Race;
 use crate::net::session::{End, Session};
-use crate::tls;
 
 /// Serves a lane until the gateway has stopped.
 pub async fn serve(context: Arc<Context>, key: LaneKey, lane: Arc<LanePort>) {
@@ -147,7 +141,7 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     /// Up to the end of the stream, or why there is none.
     async fn run(&mut self) -> Result<LaneWants, Failure> {
-        let search = search(self.context, self.key);
+        let search = search(self.context, &self.key.remote);
         let found = match meanwhile(self.context, self.key, self.lane, search).await? {
             Ok(found) => found,
             Err(error) => {
@@ -156,8 +150,7 @@ impl Attempt<'_> {
             }
         };
         self.note(Step::found(&found));
-        let terms = self.context.gateway.partner_streams(&self.key.remote).terms();
-        let candidates = self.usable(found.candidates, &terms);
+        let candidates = self.usable(found.candidates);
         let mut race = Race::new(targets(&candidates), self.context.xmpp.reach_time, now().instant);
         loop {
             let connection = self.connection(&mut race, &candidates);
@@ -177,17 +170,11 @@ impl Attempt<'_> {
     }
 
     /// Without those at which nothing could come about.
-    fn usable(&mut self, mut candidates: Vec<Candidate>, terms: &Terms) -> Vec<Candidate> {
-        if terms.negotiation.tls != TlsUse::NotSupported {
-            return candidates;
+    fn usable(&mut self, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+        for candidate in take_unusable(&mut candidates, &self.context.gateway.terms(&self.key.remote)) {
+            let why = "TLS is switched off for this partner";
+            self.note(Step::Skipped { address: candidate.to_string(), why: why.to_owned() });
         }
-        candidates.retain(|candidate| {
-            if candidate.direct_tls {
-                let why = "TLS is switched off for this partner";
-                self.note(Step::Skipped { address: candidate.to_string(), why: why.to_owned() });
-            }
-            !candidate.direct_tls
-        });
         if candidates.is_empty() {
             let text = "DNS offers Direct TLS only (_xmpps-server), and TLS is switched off for this partner";
             self.failures.add(FailureKind::Negotiation, text.to_owned());
@@ -202,61 +189,58 @@ impl Attempt<'_> {
         candidates: &'c [Candidate],
     ) -> Result<Option<(&'c Candidate, TcpStream)>, Failure> {
         let (context, key, lane) = (self.context, self.key, self.lane);
-        let leave = context.xmpp.leave;
-        let mut running = FuturesUnordered::new();
-        loop {
-            while let Some(next) = race.poll() {
-                match next {
-                    Move::Start(number) => {
-                        let Some(candidate) = candidates.get(number) else { continue };
-                        running.push(async move {
-                            let began = now().instant;
-                            let result = connect(candidate.address, leave.source, leave.timeout).await;
-                            (number, candidate, now().instant.saturating_duration_since(began), result)
-                        });
-                    }
-                    Move::StopAll => running.clear(),
-                    Move::Exhausted => return Ok(None),
-                    Move::TimeOver(left) => {
-                        let limit = context.xmpp.reach_time;
-                        let text = format!(
-                            "the time for it, {limit:?} (limits.xmpp.reach), is over, {left} addresses not tried"
-                        );
-                        self.failures.add(FailureKind::Unreachable, text);
-                        return Ok(None);
-                    }
-                }
+        let told = |tried: Tried<'_>| self.tried(tried);
+        let connection = dial(context.xmpp.leave, race, candidates, told);
+        Ok(meanwhile(context, key, lane, connection).await?)
+    }
+
+    fn tried(&mut self, tried: Tried<'_>) {
+        match tried {
+            Tried::Connected(candidate, took) => {
+                self.note(Step::connected(candidate, took));
+                debug!(partner = %self.key.remote, %candidate, "connected");
             }
-            let deadline = race.deadline();
-            let next = async {
-                tokio::select! {
-                    Some(ended) = running.next(), if !running.is_empty() => Some(ended),
-                    () = until(deadline) => None,
-                }
-            };
-            match meanwhile(context, key, lane, next).await? {
-                None => race.handle_timeout(now().instant),
-                Some((number, candidate, took, Ok(stream))) => {
-                    race.connected(number);
-                    self.note(Step::connected(candidate, took));
-                    debug!(partner = %key.remote, %candidate, "connected");
-                    return Ok(Some((candidate, stream)));
-                }
-                Some((number, candidate, took, Err(error))) => {
-                    self.note(Step::not_connected(candidate, took, &error));
-                    self.failures.add(FailureKind::Unreachable, format!("{candidate}: {error}"));
-                    race.failed(number, now().instant);
-                }
+            Tried::Failed(candidate, took, error) => {
+                self.note(Step::not_connected(candidate, took, error));
+                self.failures.add(FailureKind::Unreachable, format!("{candidate}: {error}"));
+            }
+            Tried::TimeOver(left) => {
+                let limit = self.context.xmpp.reach_time;
+                let text = format!(
+                    "the time for it, {limit:?} (limits.xmpp.reach), is over, {left} addresses not tried"
+                );
+                self.failures.add(FailureKind::Unreachable, text);
             }
         }
     }
 
-    /// Tries a stream on a connection, and runs it to its end. `None`: none came about.
+    /// Tries a stream on a connection, and runs it to its end; if a weaker way that the entry allows was advised, once more
+    /// on another connection to the same address. `None`: none came about.
     async fn stream(
         &mut self,
         candidate: &Candidate,
-        stream: TcpStream,
+        connection: TcpStream,
     ) -> Result<Option<LaneWants>, Failure> {
+        let advised = match self.try_stream(candidate, connection, None).await? {
+            Ended::Carried(wants) => return Ok(Some(wants)),
+            Ended::Failed(None) => return Ok(None),
+            Ended::Failed(Some(advised)) => advised,
+        };
+        let alone = std::slice::from_ref(candidate);
+        let mut race = Race::new([1], self.context.xmpp.leave.timeout, now().instant);
+        let Some((_, connection)) = self.connection(&mut race, alone).await? else { return Ok(None) };
+        match self.try_stream(candidate, connection, Some(advised)).await? {
+            Ended::Carried(wants) => Ok(Some(wants)),
+            Ended::Failed(_) => Ok(None),
+        }
+    }
+
+    async fn try_stream(
+        &mut self,
+        candidate: &Candidate,
+        connection: TcpStream,
+        retry: Option<Retry>,
+    ) -> Result<Ended, Failure> {
         let (context, key) = (self.context, self.key);
         let (Ok(local), Ok(remote)) = (Domain::parse(&key.local), Domain::parse(&key.remote)) else {
             return Err(Failure::new(FailureKind::DomainNotFound, "the lane's domain is malformed"));
@@ -264,23 +248,33 @@ impl Attempt<'_> {
         let config = OutboundConfig {
             limits: context.xmpp.limits,
             timeouts: context.xmpp.timeouts,
-            terms: context.gateway.partner_streams(&key.remote).terms(),
+            terms: context.gateway.terms(&key.remote),
+            dialback: context.xmpp.inbound.dialback.clone(),
             direct_tls: candidate.direct_tls,
+            retry,
             ..OutboundConfig::new(local, remote)
         };
         let gateway = Arc::clone(&context.gateway);
         let mut session = LaneSession::new(gateway, key.clone(), Arc::clone(self.lane), config, now());
         session.record(candidate, self.recorder.take());
-        run(context, key, self.lane, candidate, stream, &mut session).await;
+        run(context, key, self.lane, candidate, connection, &mut session).await;
         if session.was_open() {
-            return Ok(Some(session.wants()));
+            return Ok(Ended::Carried(session.wants()));
         }
         self.recorder = session.recorder();
         let why = session.failure().map_or("the connection ended", |failure| &failure.text);
         self.note(Step::NoStream { address: candidate.to_string(), why: why.to_owned() });
         self.failures.add(FailureKind::Negotiation, format!("{candidate}: {why}"));
-        Ok(None)
+        Ok(Ended::Failed(session.retry()))
     }
+}
+
+/// How an attempt at a stream ended.
+enum Ended {
+    /// It carried the lane, which wants this now.
+    Carried(LaneWants),
+    /// It did not come about; this may be tried at once.
+    Failed(Option<Retry>),
 }
 
 /// Plain text up to STARTTLS (nothing at all with Direct TLS), the handshake, then the stream inside TLS.
@@ -295,39 +289,24 @@ async fn run(
     let hurry = Some(&context.hurry);
     let abandon = |session: &mut LaneSession, _| session.abandon();
     let Pumped::StartTls(stream) = pump(stream, session, hurry, abandon).await else { return };
-    let (to, from) = (ascii(&key.remote), ascii(&key.local));
-    let identity = context.xmpp.identities.choose(Some(&from));
-    let client = &context.xmpp.client;
-    let handshake = async {
-        if candidate.direct_tls {
-            tls::connect_direct(stream, client, &to, Some(&identity)).await
-        } else {
-            tls::connect(stream, client, &to, Some(&identity)).await
-        }
-    };
-    let limit: Duration = context.xmpp.handshake;
-    let why = match meanwhile(context, key, lane, timeout(limit, handshake)).await {
-        Ok(Ok(Ok((stream, facts)))) => {
-            let partner = context.gateway.partner_streams(&key.remote);
-            session.tls_established(context.xmpp.facts(&facts, &partner.proof), now());
+    let handshake = handshake(context, (&key.local, &key.remote), candidate.direct_tls, stream);
+    let why = match meanwhile(context, key, lane, handshake).await {
+        Ok(Ok((stream, facts))) => {
+            session.tls_established(facts, now());
             pump(stream, session, hurry, abandon).await;
             return;
         }
+        Ok(Err(why)) => why,
         Err(given_up) => Failure::from(given_up).to_string(),
-        Ok(Ok(Err(error))) => error.to_string(),
-        Ok(Err(_)) => format!("the TLS handshake took longer than {limit:?}"),
     };
     session.tls_failed(&why, now());
     session.closed(End::Local, now());
 }
 
-fn ascii(domain: &str) -> String {
-    Domain::parse(domain).map_or_else(|_| domain.to_owned(), |domain| domain.to_ascii().into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use tokio::sync::Notify;
 

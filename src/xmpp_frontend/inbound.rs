@@ -1,25 +1,28 @@
 //! Streams that partners open to us.
 
+mod dialback;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
+use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::judge::Refusal as RuleRefusal;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::stream::{
     Cause as EndCause, Established, Evidence, Inbound, InboundConfig, Method, Output, PartnerVerdict,
-    Refusal, Stanza, StreamIds, TlsFacts,
+    Refusal, Stanza, Step as Waiting, StreamIds, TlsFacts,
 };
-use nuncio_xmpp::{Domain, Element, StanzaKind, StreamCondition};
+use nuncio_xmpp::{Addresses, Domain, Element, StanzaKind, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::context::XmppSide;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
-use crate::gateway::{Gateway, Settling, StreamPlace, Unsettled, was_lost};
+use crate::gateway::{Gateway, ReplySlot, Settling, StreamPlace, Unsettled, Verdicts, was_lost};
 use crate::log_limit::{Cause, Source};
 use crate::net::session::{End, Next, Session};
 use crate::net::strangers::Unauthenticated;
@@ -32,6 +35,9 @@ use super::watch::{Ask, NO_LIFE_TOLD, Watch};
 const NOT_A_PARTNER: &str =
     "this domain does not federate with yours; ask its administrator to add it as a partner";
 
+/// What a peer is told whose domain has as many streams as it may have.
+const TOO_MANY: &str = "too many streams of your domain";
+
 /// How long a stream that has ended waits for room for the answers to its last stanzas.
 const ROOM_GRACE: Duration = Duration::from_secs(5);
 
@@ -41,6 +47,9 @@ enum Held {
     /// The second is its number, if it is to be acknowledged.
     BadAddress(Box<Element>, Option<u64>),
 }
+
+/// There is no room for an answer.
+struct NoRoom;
 
 /// The session of one stream opened by a partner.
 pub struct InboundSession {
@@ -53,8 +62,8 @@ pub struct InboundSession {
     lang: Option<String>,
     /// What waits for room for answers, in order; until then nothing is read, so this is what one read brought.
     held: VecDeque<Held>,
-    /// Messages may have been queued for a front end that was not given them yet.
-    queued: bool,
+    /// The domains of ours for whose front ends messages may have been queued that were not given to them yet.
+    queued: Vec<CompactString>,
     /// The stream has ended; what is held then has this long.
     room_until: Option<Instant>,
     /// The connection is to be closed as soon as nothing is held.
@@ -71,8 +80,10 @@ pub struct InboundSession {
     recorder: Option<Recorder>,
     /// What was noted, afterwards.
     attempt: Option<AttemptId>,
-    /// This stream's place among those of its partner.
-    place: Option<StreamPlace>,
+    /// This stream's place among those of its partner; the partners of further domains that it speaks for follow.
+    places: Vec<(CompactString, StreamPlace)>,
+    /// What came of dialback keys, once there was one.
+    verdicts: Option<Verdicts>,
     /// Stanzas that came and are not charged to the partner yet.
     uncharged: u64,
     /// The partner has sent more than he may: nothing is read before this.
@@ -81,8 +92,8 @@ pub struct InboundSession {
     settling: Option<Arc<Settling>>,
     /// Since the stream is established.
     watch: Option<Watch>,
-    /// What it brings is taken: the partner reaches us by it.
-    reaches: bool,
+    /// Pairs of domains, ours and the partner's, between which it brings what is taken: the partner reaches us by it.
+    reaches: Vec<(Domain, Domain)>,
     /// It ended though nobody closed it.
     lost: bool,
 }
@@ -95,14 +106,31 @@ impl InboundSession {
         peer: SocketAddr,
         now: Moment,
     ) -> Self {
+        let stream = Inbound::new(config, ids, now.instant);
+        Self::on(gateway, stream, peer, now)
+    }
+
+    /// The same where TLS begins with the first byte (XEP-0368).
+    pub fn direct_tls(
+        gateway: Arc<Gateway>,
+        config: InboundConfig,
+        ids: StreamIds,
+        peer: SocketAddr,
+        now: Moment,
+    ) -> Self {
+        let stream = Inbound::direct_tls(config, ids, now.instant);
+        Self::on(gateway, stream, peer, now)
+    }
+
+    fn on(gateway: Arc<Gateway>, stream: Inbound, peer: SocketAddr, now: Moment) -> Self {
         Self {
             gateway,
-            stream: Inbound::new(config, ids, now.instant),
+            stream,
             peer,
             domains: None,
             lang: None,
             held: VecDeque::new(),
-            queued: false,
+            queued: Vec::new(),
             room_until: None,
             leaving: false,
             next: Next::Run,
@@ -112,12 +140,13 @@ impl InboundSession {
             disproved: false,
             recorder: Some(Recorder::inbound(peer, now)),
             attempt: None,
-            place: None,
+            places: Vec::new(),
+            verdicts: None,
             uncharged: 0,
             slowed_until: None,
             settling: None,
             watch: None,
-            reaches: false,
+            reaches: Vec::new(),
             lost: false,
         }
     }
@@ -167,10 +196,8 @@ impl InboundSession {
 
     fn run(&mut self, now: Moment) {
         self.work(now);
-        if std::mem::take(&mut self.queued)
-            && let Some((local, _)) = &self.domains
-        {
-            self.gateway.serve_route_of(local.as_str(), now);
+        for local in self.queued.drain(..) {
+            self.gateway.serve_route_of(&local, now);
         }
     }
 
@@ -179,6 +206,7 @@ impl InboundSession {
         if let Some(settling) = &self.settling {
             settling.take().into_iter().for_each(|number| self.stream.settled(number));
         }
+        self.take_verdicts(now);
         self.retry_held(now);
         // Whatever waits for room, the stream's own affairs do not.
         while let Some(output) = self.stream.poll() {
@@ -186,6 +214,7 @@ impl InboundSession {
                 Output::StartTls => self.next = Next::StartTls,
                 Output::AskPartner { from, to: _ } => {
                     let verdict = self.verdict(&from, now);
+                    self.judge_for(&from);
                     self.stream.partner_verdict(verdict, now.instant);
                 }
                 Output::Established(established) => {
@@ -207,28 +236,18 @@ impl InboundSession {
                     let (local, remote) = (established.local, established.remote);
                     let quiet = self.gateway.quiet(remote.as_str());
                     self.watch = Some(Watch::new(quiet, None, now.instant));
-                    self.place = self.gateway.stream_established(remote.as_str());
                     // Where dialback takes the place of the certificate, it need not prove anything.
                     if established.by_certificate {
-                        // Dialback does not rest on the certificate.
-                        if established.method == Method::SaslExternal {
-                            self.disprove(&remote, now);
-                        }
-                        self.presented = None;
+                        self.disprove(&remote, now);
                     }
-                    self.reaches = self.place.is_some() && !self.disproved;
-                    if self.reaches {
-                        self.gateway.partner_reaches(local.as_str(), remote.as_str());
+                    self.presented = None;
+                    if established.by_certificate
+                        && established.method == Method::SaslExternal
+                        && !self.disproved
+                    {
+                        self.gateway.proved_by_certificate(remote.as_str(), now);
                     }
-                    if self.place.is_none() && !self.disproved {
-                        let source = Source::Domain(remote.as_str());
-                        if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
-                            warn!(partner = remote.as_str(), peer = %self.peer,
-                                "stream closed: the partner has as many as his connection_limit allows");
-                        }
-                        let error = (StreamCondition::PolicyViolation, "too many streams of your domain");
-                        self.stream.close(now.instant, Some(error));
-                    }
+                    self.enter(&local, &remote, now);
                     self.domains = Some((local, remote));
                 }
                 Output::Stanza(_) | Output::BadAddress { .. } if self.disproved => {}
@@ -244,21 +263,16 @@ impl InboundSession {
                 Output::Unasked(element) => {
                     debug!(peer = %self.peer, element = element.name(), "element ignored on an inbound stream");
                 }
-                Output::DialbackRefused { from, why, .. } => {
-                    let source = Source::from(self.peer.ip());
-                    if self.gateway.log_budget().allows(Cause::StreamRefused, source, now.instant) {
-                        info!(domain = %LogSafe(from.as_str()), peer = %self.peer, "dialback refused: {why}");
-                    }
-                }
+                Output::Verify(request) => self.verify(*request, now),
+                Output::PairAuthorized(pair) => self.authorized(&pair, now),
+                Output::DialbackRefused { from, why, .. } => self.dialback_refused(&from, why, now),
+                Output::KeyAnswered { from, to, valid } => self.key_answered(&from, &to, valid, now),
                 Output::Unsolicited(element) => {
+                    self.gateway.counters().dialback_unsolicited.add(1);
                     debug!(peer = %self.peer, element = element.name(), "an answer to nothing we asked was dropped");
                 }
-                // Without a secret nothing is proved by dialback, and inbound streams neither ask about keys nor for pairs.
-                Output::Verify(_)
-                | Output::KeyAnswered { .. }
-                | Output::PairAuthorized(_)
-                | Output::PairRefused { .. }
-                | Output::Verified(_) => {}
+                // Inbound streams neither ask about keys nor for pairs.
+                Output::PairRefused { .. } | Output::Verified(_) => {}
                 Output::Closed(evidence) => {
                     self.room_until = Some(now.instant + ROOM_GRACE);
                     self.lost = was_lost(&evidence.cause);
@@ -271,6 +285,45 @@ impl InboundSession {
                 }
                 Output::Abort => self.next = Next::Abort,
             }
+        }
+    }
+
+    /// The stream may be used by a partner's domain. It takes its place among those of the partner; if there is none left,
+    /// it ends.
+    fn enter(&mut self, local: &Domain, remote: &Domain, now: Moment) {
+        if self.disproved {
+            return;
+        }
+        if !self.has_place(remote)
+            && let Some(place) = self.gateway.stream_established(remote.as_str())
+        {
+            let partner = self.gateway.partner_streams(remote.as_str()).partner.clone();
+            self.places.push((partner, place));
+        }
+        if self.has_place(remote) {
+            self.gateway.partner_reaches(local.as_str(), remote.as_str());
+            return self.reaches.push((local.clone(), remote.clone()));
+        }
+        let source = Source::Domain(remote.as_str());
+        if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
+            warn!(partner = remote.as_str(), peer = %self.peer,
+                "stream closed: the partner has as many as his connection_limit allows");
+        }
+        self.stream.close(now.instant, Some((StreamCondition::PolicyViolation, TOO_MANY)));
+    }
+
+    fn has_place(&self, remote: &Domain) -> bool {
+        let streams = self.gateway.partner_streams(remote.as_str());
+        self.places.iter().any(|(partner, _)| *partner == streams.partner)
+    }
+
+    /// The domain in the header is known: what the peer presented is held against what is asked of that one.
+    fn judge_for(&mut self, from: &Domain) {
+        if self.stream.step() != Waiting::Partner {
+            return;
+        }
+        if let Some(facts) = self.presented.as_mut().and_then(|shown| shown.judge_for(&self.gateway, from)) {
+            self.stream.judged_again(facts);
         }
     }
 
@@ -331,7 +384,8 @@ impl InboundSession {
     /// Charges what a read brought to the partner, who is then perhaps not read for a while.
     fn charge(&mut self, bytes: usize, now: Moment) {
         let stanzas = std::mem::take(&mut self.uncharged);
-        let Some(place) = &self.place else { return };
+        // One server sends it all: the partner it proved to be first answers for it.
+        let Some((_, place)) = self.places.first() else { return };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.slowed_until = place.charge(bytes, stanzas, now.instant);
         if self.slowed_until.is_none() {
@@ -395,16 +449,7 @@ impl InboundSession {
 
     /// Hands it on, with room for its answer if it may get one; without that room it comes back.
     fn work_on(&mut self, came: Held, now: Moment) -> Result<(), Held> {
-        let slot = match (may_be_answered(&came), &self.domains) {
-            (true, Some((local, remote))) => {
-                let slot = self.gateway.reserve_answer(local.as_str(), remote.as_str(), &self.wake);
-                if slot.is_none() {
-                    return Err(came);
-                }
-                slot
-            }
-            _ => None,
-        };
+        let Ok(slot) = self.answer_slot(&came) else { return Err(came) };
         let mut unsettled = self.unsettled(&came);
         let slot = slot.map(|slot| slot.settles(unsettled.take()));
         match came {
@@ -414,8 +459,11 @@ impl InboundSession {
                 if let (Some(lang), None) = (&self.lang, stanza.element.lang()) {
                     stanza.element = stanza.element.with_lang(lang);
                 }
+                let local = stanza.addresses.to.domain();
+                if !self.queued.iter().any(|queued| queued == local) {
+                    self.queued.push(local.into());
+                }
                 self.gateway.xmpp_stanza(stanza.element, &stanza.addresses, slot, now);
-                self.queued = true;
             }
         }
         // Without a place for an answer it was settled as soon as it was worked on.
@@ -462,9 +510,35 @@ impl InboundSession {
         }
     }
 
+    /// A place for the answer to it, if it may get one, in the lane from the domain of ours that it went to back to the one
+    /// it came from.
+    fn answer_slot(&self, came: &Held) -> Result<Option<ReplySlot>, NoRoom> {
+        if !may_be_answered(came) {
+            return Ok(None);
+        }
+        let slot = match came {
+            Held::Stanza(stanza) => {
+                let Addresses { from, to } = &stanza.addresses;
+                self.gateway.reserve_answer(to.domain(), from.domain(), &self.wake)
+            }
+            Held::BadAddress(element, _) => {
+                let of = |name| element.attr(name).and_then(Domain::of_address);
+                // The stream has vouched for both.
+                let (Some(from), Some(to)) = (of("from"), of("to")) else { return Ok(None) };
+                self.gateway.reserve_answer(to.as_str(), from.as_str(), &self.wake)
+            }
+        };
+        slot.map(Some).ok_or(NoRoom)
+    }
+
+    /// Whether the domain may come in, and on which terms.
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
+        // The limit on the first domain of a stream counts streams that are established.
+        if self.domains.is_some() && !self.has_place(from) && !self.gateway.has_stream_room(from.as_str()) {
+            return PartnerVerdict::Refused { why: Refusal::TooManyConnections, text: TOO_MANY.to_owned() };
+        }
         let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
-            return PartnerVerdict::Allowed(self.gateway.partner_streams(from.as_str()).terms());
+            return PartnerVerdict::Allowed(self.gateway.terms(from.as_str()));
         };
         self.gateway.counters().streams_refused.add(1);
         // A disabled partner learns no more than a stranger (mission, rule 3).
@@ -494,7 +568,7 @@ fn may_be_answered(came: &Held) -> bool {
 impl Session for InboundSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
         // What establishes the stream is not charged: it has limits of its own.
-        let bytes = if self.place.is_some() { input.len() } else { 0 };
+        let bytes = if self.places.is_empty() { 0 } else { input.len() };
         if let Some(watch) = &mut self.watch {
             watch.heard(now.instant);
         }
@@ -523,10 +597,11 @@ impl Session for InboundSession {
         // What had arrived whole is still worked on, if there is room for its answer.
         self.run(now);
         self.drop_held(now);
-        self.place = None;
-        if let (true, Some((local, remote))) = (std::mem::take(&mut self.reaches), &self.domains) {
+        for (local, remote) in std::mem::take(&mut self.reaches) {
             self.gateway.partner_reaches_no_more(local.as_str(), remote.as_str(), self.lost);
         }
+        self.places.clear();
+        self.verdicts = None;
     }
 
     fn deadline(&self) -> Option<Instant> {

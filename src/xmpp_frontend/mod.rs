@@ -6,4 +6,5 @@ pub mod inbound;
 pub mod outbound;
 pub mod presented;
 mod reach;
+pub mod verify;
 mod watch;

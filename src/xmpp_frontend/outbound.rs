@@ -8,7 +8,9 @@ use nuncio_translate::Moment;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::lane::{Failure, FailureKind, Offer};
 use nuncio_xmpp::sm::{Management, Misuse};
-use nuncio_xmpp::stream::{Established, Outbound, OutboundConfig, Output, TlsFacts};
+use nuncio_xmpp::stream::{
+    Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Retry, TlsFacts,
+};
 use nuncio_xmpp::{Element, StreamCondition, stanza};
 use tokio::sync::Notify;
 use tracing::{debug, info};
@@ -34,6 +36,8 @@ pub struct LaneSession {
     /// It ended though nobody closed it.
     lost: bool,
     failure: Option<Failure>,
+    /// What may be tried at once if the stream did not come about.
+    retry: Option<Retry>,
     /// Since the stream is established.
     watch: Option<Watch>,
     wants: LaneWants,
@@ -63,6 +67,7 @@ impl LaneSession {
             opened: false,
             lost: false,
             failure: None,
+            retry: None,
             watch: None,
             wants: LaneWants::default(),
             next: Next::Run,
@@ -112,6 +117,11 @@ impl LaneSession {
         self.failure.as_ref()
     }
 
+    /// What may be tried at once, on another connection, if the stream did not come about.
+    pub fn retry(&self) -> Option<Retry> {
+        self.retry
+    }
+
     /// What the lane wanted when it lost this connection.
     pub fn wants(&self) -> LaneWants {
         self.wants
@@ -137,6 +147,8 @@ impl LaneSession {
                 }
                 Output::Closed(evidence) => {
                     let text = evidence.to_string();
+                    self.retry = evidence.retry;
+                    self.alarm(&evidence, now);
                     self.gateway.attempt_ended(self.attempt.take(), &text);
                     debug!(partner = %self.key.remote, why = %LogSafe(&text), "outbound stream closed");
                     self.lost = was_lost(&evidence.cause);
@@ -150,6 +162,7 @@ impl LaneSession {
                         "element ignored: the partner may not send on a stream we opened");
                 }
                 Output::Unsolicited(element) => {
+                    self.gateway.counters().dialback_unsolicited.add(1);
                     debug!(partner = %self.key.remote, element = element.name(), "an answer to nothing we asked was dropped");
                 }
                 // Only inbound streams say these, and streams that ask about keys or for more pairs.
@@ -173,6 +186,13 @@ impl LaneSession {
         }
     }
 
+    /// SEC-11: the partner offered less than it had shown before.
+    fn alarm(&self, evidence: &Evidence, now: Moment) {
+        if evidence.cause == EndCause::Downgrade {
+            self.gateway.downgraded(&self.key.remote, &self.address, now);
+        }
+    }
+
     /// One line for the log, and all of it for who asks.
     fn established(&mut self, established: &Established, now: Moment) {
         let took = self.recorder.as_ref().map_or(Duration::ZERO, |recorder| recorder.took(now.instant));
@@ -183,6 +203,9 @@ impl LaneSession {
             method = %established.method, ?took,
             "outbound stream established"
         );
+        if established.by_certificate && established.method == Method::SaslExternal {
+            self.gateway.proved_by_certificate(&self.key.remote, now);
+        }
         if let Some(recorder) = self.recorder.take() {
             let outcome = Outcome::established(established.method, &established.features);
             self.attempt = self.gateway.keep_attempt(&self.key.remote, recorder.finish(outcome, now.instant));

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::stream::TlsFacts;
 
-use crate::context::XmppSide;
+use crate::context::{XmppSide, facts};
 use crate::gateway::Gateway;
 use crate::tls::{ChainStatus, PeerFacts, Roots};
 
@@ -29,6 +29,15 @@ impl Presented {
         let streams = gateway.partner_streams(claimed.map_or("", Domain::as_str));
         let facts = xmpp.facts(&peer, &streams.proof);
         (facts, Self { peer, roots: xmpp.roots.current(), judged_for: claimed.cloned() })
+    }
+
+    /// Judges it again for `domain`, if that is not the one it was judged for.
+    pub fn judge_for(&mut self, gateway: &Gateway, domain: &Domain) -> Option<TlsFacts> {
+        if self.judged_for.as_ref() == Some(domain) {
+            return None;
+        }
+        self.judged_for = Some(domain.clone());
+        Some(facts(&self.peer, &gateway.partner_streams(domain.as_str()).proof, &self.roots))
     }
 
     /// Why the certificate does not prove `remote` after all, if it does not.

@@ -1,17 +1,26 @@
-//! Where a partner is looked for, and what is said when he cannot be reached.
+//! How a partner is reached: where he is looked for, connecting, the handshake, and what is said when nothing comes of it.
 
-use std::time::Instant;
+use std::io;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use nuncio_xmpp::lane::{Failure, FailureKind};
-use tokio::time::sleep_until;
+use nuncio_xmpp::stream::{Terms, TlsFacts};
+use nuncio_xmpp::{Domain, TlsUse};
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
 
-use crate::context::Context;
+use crate::context::{Context, Leave};
 use crate::dns::{Candidate, DnsError, DnsErrorKind, Found, host_candidates, xmpp_server_candidates};
-use crate::gateway::LaneKey;
+use crate::net::listener::connect;
+use crate::net::now;
+use crate::net::race::{Move, Race};
+use crate::tls::{self, TlsStream};
 
 /// The addresses to try: those of the proxy, or what DNS says.
-pub(super) async fn search(context: &Context, key: &LaneKey) -> Result<Found, DnsError> {
-    let streams = context.gateway.partner_streams(&key.remote);
+pub(super) async fn search(context: &Context, remote: &str) -> Result<Found, DnsError> {
+    let streams = context.gateway.partner_streams(remote);
     let reach = context.xmpp.reach;
     match &streams.proxy {
         Some(proxy) => {
@@ -19,7 +28,7 @@ pub(super) async fn search(context: &Context, key: &LaneKey) -> Result<Found, Dn
             let candidates = host_candidates(&context.dns, &host, proxy.port, reach.family).await?;
             Ok(Found { candidates, ..Found::default() })
         }
-        None => xmpp_server_candidates(&context.dns, &key.remote, reach, context.gateway.random()).await,
+        None => xmpp_server_candidates(&context.dns, remote, reach, context.gateway.random()).await,
     }
 }
 
@@ -37,8 +46,107 @@ pub(super) fn targets(candidates: &[Candidate]) -> Vec<usize> {
     candidates.chunk_by(Candidate::same_target).map(<[Candidate]>::len).collect()
 }
 
+/// Takes out those at which nothing could come about.
+pub(super) fn take_unusable(candidates: &mut Vec<Candidate>, terms: &Terms) -> Vec<Candidate> {
+    let useless = |candidate: &mut Candidate| candidate.direct_tls;
+    match terms.negotiation.tls {
+        TlsUse::NotSupported => candidates.extract_if(.., useless).collect(),
+        TlsUse::Required | TlsUse::Optional => Vec::new(),
+    }
+}
+
+/// What came of an address.
+pub(super) enum Tried<'c> {
+    /// A connection, after so long.
+    Connected(&'c Candidate, Duration),
+    /// None, after so long.
+    Failed(&'c Candidate, Duration, &'c io::Error),
+    /// The time for all of it is over, and so many addresses were not tried.
+    TimeOver(usize),
+}
+
+/// The next connection that comes about; `None`: there is no other. What happens is `told`.
+pub(super) async fn dial<'c>(
+    leave: Leave,
+    race: &mut Race,
+    candidates: &'c [Candidate],
+    mut told: impl FnMut(Tried<'_>),
+) -> Option<(&'c Candidate, TcpStream)> {
+    let mut running = FuturesUnordered::new();
+    loop {
+        while let Some(next) = race.poll() {
+            match next {
+                Move::Start(number) => {
+                    let Some(candidate) = candidates.get(number) else { continue };
+                    running.push(async move {
+                        let began = now().instant;
+                        let result = connect(candidate.address, leave.source, leave.timeout).await;
+                        (number, candidate, now().instant.saturating_duration_since(began), result)
+                    });
+                }
+                Move::StopAll => running.clear(),
+                Move::Exhausted => return None,
+                Move::TimeOver(left) => {
+                    told(Tried::TimeOver(left));
+                    return None;
+                }
+            }
+        }
+        let deadline = race.deadline();
+        let ended = tokio::select! {
+            Some(ended) = running.next(), if !running.is_empty() => Some(ended),
+            () = until(deadline) => None,
+        };
+        match ended {
+            None => race.handle_timeout(now().instant),
+            Some((number, candidate, took, Ok(stream))) => {
+                race.connected(number);
+                told(Tried::Connected(candidate, took));
+                return Some((candidate, stream));
+            }
+            Some((number, candidate, took, Err(error))) => {
+                told(Tried::Failed(candidate, took, &error));
+                race.failed(number, now().instant);
+            }
+        }
+    }
+}
+
+/// The handshake on a connection from one of our domains to one of a partner's, and what it shows of him.
+///
+/// # Errors
+/// Why it failed, for people.
+pub(super) async fn handshake(
+    context: &Context,
+    (local, remote): (&str, &str),
+    direct_tls: bool,
+    stream: TcpStream,
+) -> Result<(TlsStream<TcpStream>, TlsFacts), String> {
+    let (from, to) = (ascii(local), ascii(remote));
+    let (client, limit) = (&context.xmpp.client, context.xmpp.handshake);
+    let identity = context.xmpp.identities.choose(Some(&from));
+    let handshake = async {
+        match direct_tls {
+            true => tls::connect_direct(stream, client, &to, Some(&identity)).await,
+            false => tls::connect(stream, client, &to, Some(&identity)).await,
+        }
+    };
+    match timeout(limit, handshake).await {
+        Ok(Ok((stream, facts))) => {
+            let partner = context.gateway.partner_streams(remote);
+            Ok((stream, context.xmpp.facts(&facts, &partner.proof)))
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("the TLS handshake took longer than {limit:?}")),
+    }
+}
+
+fn ascii(domain: &str) -> String {
+    Domain::parse(domain).map_or_else(|_| domain.to_owned(), |domain| domain.to_ascii().into_owned())
+}
+
 /// Until the time has come, if there is one.
-pub(super) async fn until(deadline: Option<Instant>) {
+async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,

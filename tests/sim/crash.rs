@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nuncio::gateway::{FrontEnd, Gateway, PlaceLimits, Route, Settings};
+use nuncio::gateway::{FrontEnd, Gateway, PlaceLimits, Route, Settings, VerifyLimits};
 use nuncio::store::{Keep, Memory};
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::HopGroup;
@@ -38,6 +38,7 @@ pub(crate) fn start(
         restart_rate: 100,
         store_patience: PresenceConfig::default().answer,
         lane: scale.lane.clone(),
+        verify: VerifyLimits::default(),
         streams_per_domain: 20,
         quiet: Quiet::default(),
         refused_domains: 10,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use nuncio::gateway::{Environment, Gateway, LaneKey, LanePort};
+use nuncio::gateway::{Environment, Gateway, LaneKey, LanePort, Verification};
 use nuncio::store::{Keep, Memory, Outcome, Ticket};
 use nuncio_sip::hop::HopConfig;
 use nuncio_translate::Moment;
@@ -123,6 +123,8 @@ impl Environment for RuntimeHandle {
     fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>) {
         self.0.lanes.lock().push((key, lane));
     }
+
+    fn verify(&self, _verification: Verification) {}
 
     fn random(&self) -> u64 {
         self.0.rng.lock().next()

@@ -60,7 +60,10 @@ fn what_is_forgotten_leaves_nothing_behind() {
     ear.hears(store.save_pair(&key(2), PairRecord::default()));
     assert_eq!(pairs(&store), [(key(3), record(3))]);
     let rows = check(folder.path()).unwrap().tables;
-    assert_eq!(rows, [("pair", 1), ("dialog", 3), ("route", 3), ("shown", 2), ("audit", 0), ("secret", 0)]);
+    assert_eq!(
+        rows,
+        [("pair", 1), ("dialog", 3), ("route", 3), ("shown", 2), ("audit", 0), ("secret", 0), ("proved", 0)]
+    );
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub enum Step {
     Tls { version: String, cipher: String, chain: String, names: Vec<String> },
     /// It was not.
     NoTls(String),
+    /// A dialback key of the partner was checked with his own server, or could not be.
+    KeyChecked(String),
     /// No stream came of the connection.
     NoStream { address: String, why: String },
 }
@@ -98,12 +100,17 @@ impl Step {
         }
     }
 
+    /// What came of a dialback key.
+    pub fn key_checked(what: impl fmt::Display) -> Self {
+        Self::KeyChecked(text(what))
+    }
+
     fn size(&self) -> usize {
         let list = |list: &[String]| list.iter().map(|text| size_of::<String>() + text.len()).sum::<usize>();
         size_of::<(Duration, Self)>()
             + match self {
                 Self::Found { addresses, left_out } => list(addresses) + list(left_out),
-                Self::NotFound(text) | Self::NoTls(text) => text.len(),
+                Self::NotFound(text) | Self::NoTls(text) | Self::KeyChecked(text) => text.len(),
                 Self::Connected { address, .. } => address.len(),
                 Self::Skipped { address, why }
                 | Self::NotConnected { address, why, .. }
@@ -275,6 +282,7 @@ impl fmt::Display for Step {
                 write!(f, "{version} with {cipher}, {}, names: {}", LogSafe(chain), Joined(names))
             }
             Self::NoTls(why) => write!(f, "no TLS: {}", LogSafe(why)),
+            Self::KeyChecked(what) => write!(f, "dialback key {}", LogSafe(what)),
             Self::NoStream { address, why } => {
                 write!(f, "no stream at {}: {}", LogSafe(address), LogSafe(why))
             }

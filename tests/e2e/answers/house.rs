@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use compact_str::CompactString;
 use nuncio::gateway::{
-    Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, SipPeer,
+    Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, SipPeer, Verification,
+    VerifyLimits,
 };
 use nuncio::net::session::{End, Next, Session};
 use nuncio::sip_frontend::session::SipSession;
@@ -192,6 +193,8 @@ impl Environment for Runtime {
         self.0.new_lanes.lock().unwrap().push((key, lane));
     }
 
+    fn verify(&self, _verification: Verification) {}
+
     fn random(&self) -> u64 {
         let one_less = |panics: u64| panics.checked_sub(1);
         if self.0.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) == Ok(1) {
@@ -222,6 +225,7 @@ impl House {
         let settings = Settings {
             about: plan.about,
             message_cap: plan.message_cap,
+            verify: VerifyLimits::default(),
             streams_per_domain: 20,
             quiet: plan.quiet.clone(),
             node_label: plan.label.into(),

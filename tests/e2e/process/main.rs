@@ -3,10 +3,13 @@
 //! What needs real servers is in the closed world (`tests/world`); here are the peers that mean no good, and the process
 //! itself. Every test has addresses of its own in 127.0.0.0/8.
 
+mod caller;
 mod dns;
 mod town;
 
 mod certificates;
+mod dialback;
+mod direct_tls;
 mod front_ends;
 mod hostile;
 mod lifetime;

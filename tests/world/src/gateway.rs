@@ -143,6 +143,11 @@ impl Gateway {
         .await
     }
 
+    /// Has the gateway write its state into its log: the latest attempts to open streams among it.
+    pub async fn write_status(&mut self) -> Result<()> {
+        self.running()?.signal("USR1").await
+    }
+
     /// Fails when the gateway is no longer there.
     pub fn still_runs(&mut self) -> Result<()> {
         self.running()?.still_runs()

@@ -58,9 +58,15 @@ impl Log {
     pub async fn line_with(&self, texts: &[&str]) -> Result<String> {
         let mut grown = self.grown.subscribe();
         within(&format!("{texts:?} in one line of the log of {}", self.name), async {
+            let mut seen = 0;
             loop {
-                let fits = |line: &&String| texts.iter().all(|text| line.contains(text));
-                let found = self.lines().iter().find(fits).cloned();
+                let found = {
+                    let lines = self.lines();
+                    let fits = |line: &&String| texts.iter().all(|text| line.contains(text));
+                    let found = lines.iter().skip(seen).find(fits).cloned();
+                    seen = lines.len();
+                    found
+                };
                 if let Some(line) = found {
                     return Ok(line);
                 }
@@ -68,6 +74,12 @@ impl Log {
             }
         })
         .await?
+    }
+
+    /// The lines that contain all of the texts.
+    pub fn lines_with(&self, texts: &[&str]) -> Vec<String> {
+        let fits = |line: &&String| texts.iter().all(|text| line.contains(text));
+        self.lines().iter().filter(fits).cloned().collect()
     }
 
     /// Whose log this is.

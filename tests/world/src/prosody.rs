@@ -37,12 +37,16 @@ pub(crate) fn configure(
     }
     let mut hosts = String::new();
     for (domain, credential) in domains {
-        let _ = write!(
-            hosts,
-            "\nVirtualHost \"{domain}\"\n    ssl = {{ certificate = \"{}\"; key = \"{}\" }}\n",
-            credential.certificate_file.display(),
-            credential.key_file.display()
-        );
+        let _ = write!(hosts, "\nVirtualHost \"{domain}\"\n");
+        // The second is for those who say whom they want.
+        for key in ["ssl", "s2s_direct_tls_ssl"] {
+            let _ = writeln!(
+                hosts,
+                "    {key} = {{ certificate = \"{}\"; key = \"{}\" }}",
+                credential.certificate_file.display(),
+                credential.key_file.display()
+            );
+        }
     }
     let mut direct_tls = String::new();
     if setup.direct_tls {

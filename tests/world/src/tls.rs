@@ -21,15 +21,27 @@ pub async fn connect(
     name: &str,
     tcp: TcpStream,
 ) -> Result<TlsStream<TcpStream>> {
+    connect_for(pki, presents, name, &[], tcp).await
+}
+
+/// The same, naming these protocols (ALPN).
+pub async fn connect_for(
+    pki: &Pki,
+    presents: Option<&Credential>,
+    name: &str,
+    protocols: &[&str],
+    tcp: TcpStream,
+) -> Result<TlsStream<TcpStream>> {
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(pki)?);
-    let config = match presents {
+    let mut config = match presents {
         Some(credential) => {
             builder.with_client_auth_cert(vec![credential.certificate.clone()], credential.key())?
         }
         None => builder.with_no_client_auth(),
     };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let name = ServerName::try_from(name.to_owned())?;
     let connector = TlsConnector::from(Arc::new(config));
     let stream = within("a TLS handshake", connector.connect(name, tcp))

@@ -50,6 +50,13 @@ impl XmppServer {
         method(self.brand(), &log.text(), way).ok_or_else(|| anyhow::anyhow!("a log that lost lines"))
     }
 
+    /// Waits until the server says that a stanza that went that way was acknowledged (XEP-0198). Prosody only.
+    pub async fn acknowledged(&self, way: Way<'_>) -> Result<()> {
+        let log = self.log();
+        let what = format!("{} to say that {} → {} was acknowledged", self.brand(), way.from, way.to);
+        until(&what, || async { acknowledged_by_prosody(&log.text(), way) }).await
+    }
+
     /// How stanzas may go that way, if they may.
     pub fn has_authenticated(&self, way: Way<'_>) -> Option<Method> {
         method(self.brand(), &self.log().text(), way)
@@ -79,11 +86,8 @@ fn by_ejabberd(log: &str, way: Way<'_>) -> Option<Method> {
     })
 }
 
-/// Lines begin with the name of the stream they are about.
 fn by_prosody(log: &str, way: Way<'_>) -> Option<Method> {
-    let direction = if way.outbound { "Outgoing" } else { "Incoming" };
-    let complete = format!("{direction} s2s connection {}->{} complete", way.from, way.to);
-    let stream = log.lines().find(|line| line.contains(&complete))?.split_whitespace().next()?;
+    let stream = prosodys_stream(log, way)?;
     let says = |text: &str| log.lines().any(|line| line.starts_with(stream) && line.contains(text));
     let dialback =
         if way.outbound { "sent dialback key".to_owned() } else { format!("asking {} if key", way.from) };
@@ -93,6 +97,22 @@ fn by_prosody(log: &str, way: Way<'_>) -> Option<Method> {
         (true, false) => Some(Method::DialbackTcp),
         (false, false) => None,
     }
+}
+
+/// Its count of what was acknowledged to it, or how it acknowledges when it was asked to.
+fn acknowledged_by_prosody(log: &str, way: Way<'_>) -> bool {
+    let Some(stream) = prosodys_stream(log, way) else { return false };
+    // Attributes come in any order.
+    let texts: &[&str] =
+        if way.outbound { &["#queue = 0 (acked: 1)"] } else { &["Sending[s2sin]: <a ", " h='1'"] };
+    log.lines().any(|line| line.starts_with(stream) && texts.iter().all(|text| line.contains(text)))
+}
+
+/// Lines begin with the name of the stream they are about.
+fn prosodys_stream<'a>(log: &'a str, way: Way<'_>) -> Option<&'a str> {
+    let direction = if way.outbound { "Outgoing" } else { "Incoming" };
+    let complete = format!("{direction} s2s connection {}->{} complete", way.from, way.to);
+    log.lines().find(|line| line.contains(&complete))?.split_whitespace().next()
 }
 
 #[cfg(test)]
@@ -125,5 +145,16 @@ mod tests {
         assert_eq!(by_prosody(log, OUT), Some(Method::DialbackTcp));
         assert_eq!(by_prosody(log, Way { from: "c.example", ..IN }), Some(Method::DialbackTls));
         assert_eq!(by_prosody(log, Way { from: "d.example", ..IN }), None);
+    }
+
+    #[test]
+    fn reads_what_prosody_says_about_acknowledgements() {
+        let log = "s2sin1  info  Incoming s2s connection a.example->b.example complete\n\
+                   s2sin1  debug  Sending[s2sin]: <a xmlns='urn:xmpp:sm:3' h='1'>\n\
+                   s2sout2  info  Outgoing s2s connection b.example->a.example complete\n\
+                   s2sout2  debug  #queue = 1 (acked: 0)\n\
+                   s2sout3  debug  #queue = 0 (acked: 1)";
+        assert!(acknowledged_by_prosody(log, IN));
+        assert!(!acknowledged_by_prosody(log, OUT), "another stream");
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::pki::{Credential, Pki};
@@ -41,6 +42,25 @@ impl XmppPeer {
         Ok(Self::over(tcp))
     }
 
+    /// Connects to the gateway with TLS from the first byte (XEP-0368), naming these protocols (ALPN).
+    pub async fn dial_direct(
+        pki: &Pki,
+        presents: Option<&Credential>,
+        address: SocketAddr,
+        name: &str,
+        protocols: &[&str],
+    ) -> Result<Self> {
+        let tcp =
+            TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        Ok(Self::over(tls::connect_for(pki, presents, name, protocols, tcp).await?))
+    }
+
+    /// Answers `<starttls/>` and does the handshake as a server; a new stream begins.
+    pub async fn proceed(mut self, acceptor: &TlsAcceptor) -> Result<Self> {
+        self.say("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+        Ok(Self::over(within("a TLS handshake", acceptor.accept(self.wire)).await??))
+    }
+
     fn over(wire: impl Wire + 'static) -> Self {
         Self { wire: Box::new(wire), splitter: Splitter::default(), transcript: String::new(), shown: None }
     }
@@ -69,16 +89,30 @@ impl XmppPeer {
             // Nothing that this peer could use: what it does then is up to the caller; the gateway may end the stream.
             return Ok((peer, Outcome::Refused(features)));
         }
-        peer.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>").await?;
-        match peer.element().await? {
+        let outcome = peer.external(from, to).await?;
+        Ok((peer, outcome))
+    }
+
+    /// SASL EXTERNAL after the features that offered it.
+    async fn external(&mut self, from: &str, to: &str) -> Result<Outcome> {
+        self.say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>").await?;
+        match self.element().await? {
             success if success.name == "success" => {}
-            refusal => return Ok((peer, Outcome::Refused(refusal))),
+            refusal => return Ok(Outcome::Refused(refusal)),
         }
-        peer.splitter.restart();
-        match peer.open(from, to).await? {
-            Item::Element(element) if element.name == "stream:features" => Ok((peer, Outcome::Authenticated)),
-            Item::Element(element) => Ok((peer, Outcome::Refused(element))),
+        self.splitter.restart();
+        match self.open(from, to).await? {
+            Item::Element(element) if element.name == "stream:features" => Ok(Outcome::Authenticated),
+            Item::Element(element) => Ok(Outcome::Refused(element)),
             other => bail!("{other:?} instead of features"),
+        }
+    }
+
+    /// The same for a peer that must be let in.
+    pub async fn authenticate(&mut self, from: &str, to: &str) -> Result<()> {
+        match self.external(from, to).await? {
+            Outcome::Authenticated => Ok(()),
+            Outcome::Refused(element) => bail!("{from} was refused: {element}"),
         }
     }
 
@@ -287,6 +321,12 @@ impl XmppListener {
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
         Ok(Self { listener })
+    }
+
+    /// Takes a connection of the gateway and says nothing yet.
+    pub async fn accept_plain(&self) -> Result<XmppPeer> {
+        let (tcp, _) = within("the gateway to connect", self.listener.accept()).await??;
+        Ok(XmppPeer::over(tcp))
     }
 
     /// Takes a connection of the gateway through STARTTLS and SASL EXTERNAL with the certificate.

@@ -22,6 +22,13 @@ const MAX_LABEL: usize = 63;
 pub struct Domain(CompactString);
 
 impl Domain {
+    /// The domain of an address whose other parts may be anything (RFC 7622 §3.1).
+    pub fn of_address(address: &str) -> Option<Self> {
+        let bare = address.split_once('/').map_or(address, |(bare, _)| bare);
+        let domain = bare.split_once('@').map_or(bare, |(_, domain)| domain);
+        Self::parse(domain).ok()
+    }
+
     /// Parses and normalises: host names of letters, digits and hyphens, internationalised names that are valid under
     /// IDNA2008, IPv4 addresses and IPv6 addresses in brackets.
     pub fn parse(domain: &str) -> Result<Self, JidError> {

@@ -179,6 +179,15 @@ impl Inbound {
         self.wire.enter(Step::SecureHeader, now);
     }
 
+    /// The certificate, held against what is asked of the domain in the header, which peers may name only under TLS. To be
+    /// said before [`partner_verdict`](Self::partner_verdict); ignored at any other time.
+    pub fn judged_again(&mut self, facts: TlsFacts) {
+        let asked_under_tls = self.phase == Phase::Secure && self.wire.step() == Step::Partner;
+        if asked_under_tls && self.wire.is_open() {
+            self.tls = Some(facts);
+        }
+    }
+
     /// The handshake failed; `why` is what the TLS layer says (TLS-04).
     pub fn tls_failed(&mut self, why: &str) {
         if !self.wire.is_over() {

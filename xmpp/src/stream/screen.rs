@@ -33,7 +33,7 @@ fn bad_addresses(
     pairs: &[Pair],
 ) -> Result<Output, (StreamCondition, Fault)> {
     if let (AddressError::Bad { attr: which, error }, None) = (bad, bad.ends_stream()) {
-        let domain = |attr: Attr| element.attr(attr.as_str()).and_then(domain_of);
+        let domain = |attr: Attr| element.attr(attr.as_str()).and_then(Domain::of_address);
         if let (Some(from), Some(to)) = (domain(Attr::From), domain(Attr::To)) {
             known(from.as_str(), to.as_str(), pairs)?;
             return Ok(Output::BadAddress { element, which, error, number: None });
@@ -51,13 +51,6 @@ fn known(from: &str, to: &str, pairs: &[Pair]) -> Result<(), (StreamCondition, F
     } else {
         Err((StreamCondition::InvalidFrom, Fault::StanzaFrom(PeerText::new(from))))
     }
-}
-
-/// The domain of an address whose other parts may be anything (RFC 7622 §3.1).
-fn domain_of(address: &str) -> Option<Domain> {
-    let bare = address.split_once('/').map_or(address, |(bare, _)| bare);
-    let domain = bare.split_once('@').map_or(bare, |(_, domain)| domain);
-    Domain::parse(domain).ok()
 }
 
 #[cfg(test)]

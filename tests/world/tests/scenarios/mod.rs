@@ -23,7 +23,7 @@ mod user_adds;
 use nuncio_world::runner::Scenario;
 use nuncio_world::scenario;
 
-use self::matrix::matrix;
+use self::matrix::{matrix, matrix_direct_tls};
 use admission::{front_end_with_server_auth_only, partner_with_server_auth_only};
 use contact_adds::{
     contact_adds_nobody, contact_adds_user_and_is_accepted, contact_adds_user_and_is_denied,
@@ -65,6 +65,8 @@ use user_adds::{user_adds_contact_and_is_accepted, user_adds_contact_and_is_deni
 pub(crate) const ALL: &[Scenario] = &[
     scenario!(matrix),
     scenario!(matrix_prosody with Prosody: matrix),
+    scenario!(matrix_direct_tls),
+    scenario!(matrix_direct_tls_prosody with Prosody: matrix_direct_tls),
     scenario!(ten_thousand_arrive_in_order),
     scenario!(ejabberd_stops_and_starts),
     scenario!(partner_stops_and_starts_prosody with Prosody: ejabberd_stops_and_starts),

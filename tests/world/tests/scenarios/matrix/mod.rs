@@ -1,7 +1,8 @@
 //! Every way in which a real server may negotiate with the gateway, in both directions.
 //!
 //! Each line of the [table](table) has a partner domain of its own for each direction, so that no stream of one serves the
-//! other. How a stream was authenticated is the other server's word; why one was refused is the gateway's.
+//! other. How a stream was authenticated, and whether what it carried was acknowledged, is the other server's word; why one was
+//! refused is the gateway's, in what it remembers of its attempts.
 
 mod page;
 mod table;
@@ -9,6 +10,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nuncio_world::World;
@@ -20,7 +22,7 @@ use nuncio_world::sip_text::SipMessage;
 use nuncio_world::within;
 use nuncio_world::witness::{Method, Way};
 use nuncio_world::xmpp_client::XmppClient;
-use nuncio_world::xmpp_server::{SERVERS, XmppServer};
+use nuncio_world::xmpp_server::{DIRECT_TLS, SERVERS, XmppServer};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -30,6 +32,19 @@ use table::{Certificate, Expected, Row, Stance, TABLE};
 
 const OURS: &str = "contoso.com";
 const TEXT: &str = "does this arrive?";
+/// How often the gateway is asked which attempts there were.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The lines of the world's server; those of Direct TLS, which everybody prefers who sees it in DNS, have worlds of their
+/// own.
+pub(crate) async fn matrix(world: World) -> Result<()> {
+    run(world, |row| !row.stance.setup().direct_tls).await
+}
+
+/// The lines of Direct TLS.
+pub(crate) async fn matrix_direct_tls(world: World) -> Result<()> {
+    run(world, |row| row.stance.setup().direct_tls).await
+}
 
 /// Which way a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,10 +89,11 @@ struct Cast {
     requests: mpsc::UnboundedReceiver<SipMessage>,
 }
 
-/// The lines of the world's server.
-pub(crate) async fn matrix(world: World) -> Result<()> {
+async fn run(world: World, chosen: impl Fn(&Row) -> bool) -> Result<()> {
     let brand = world.brand();
-    let rows: Vec<Row> = TABLE.iter().filter(|row| row.brands.contains(&brand)).copied().collect();
+    let rows: Vec<Row> =
+        TABLE.iter().filter(|row| row.brands.contains(&brand) && chosen(row)).copied().collect();
+    let direct_tls = rows.iter().any(|row| row.stance.setup().direct_tls);
     let trials: Vec<Trial> = rows.iter().enumerate().flat_map(|(number, row)| trials(number, *row)).collect();
     let mut houses = Houses::new();
     for row in &rows {
@@ -88,9 +104,16 @@ pub(crate) async fn matrix(world: World) -> Result<()> {
     for trial in &trials {
         let (domain, address) = (&trial.domain, houses[&trial.row.stance]);
         zone += &format!("host-record=xmpp.{domain},{address}\n");
-        zone += &format!("srv-host=_xmpp-server._tcp.{domain},xmpp.{domain},{SERVERS},0,0\n");
+        let (service, port) =
+            if direct_tls { ("_xmpps-server", DIRECT_TLS) } else { ("_xmpp-server", SERVERS) };
+        zone += &format!("srv-host={service}._tcp.{domain},xmpp.{domain},{port},0,0\n");
     }
-    world.change_dns(Changes { more: &zone, ..Changes::default() }).await?;
+    // The gateway takes Direct TLS on the same port.
+    zone += &format!("srv-host=_xmpps-server._tcp.{OURS},nuncio.{OURS},{SERVERS},0,0\n");
+    let without: &[&str] = if direct_tls { &["_xmpp-server._tcp.contoso.com"] } else { &[] };
+    let more =
+        if direct_tls { zone.as_str() } else { zone.rsplit_once("srv-host=_xmpps").unwrap_or_default().0 };
+    world.change_dns(Changes { more, without }).await?;
 
     let mut gateway = start_gateway(&world, &trials).await?;
     let servers = start_servers(&world, &trials, &houses).await?;
@@ -122,7 +145,16 @@ pub(crate) async fn matrix(world: World) -> Result<()> {
     }
     let mut outcomes = BTreeMap::new();
     let mut wrong = Vec::new();
-    while let Some(played) = playing.join_next().await {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        let played = tokio::select! {
+            played = playing.join_next() => played,
+            _ = looks.tick() => {
+                gateway.write_status().await?;
+                continue;
+            }
+        };
+        let Some(played) = played else { break };
         let (number, outcome) = played?;
         match outcome {
             Ok((cast, observed)) => _ = outcomes.insert(number, (cast, observed)),
@@ -138,7 +170,8 @@ pub(crate) async fn matrix(world: World) -> Result<()> {
     gateway.still_runs()?;
     let lines: Vec<Line<'_>> =
         rows.iter().zip(results.chunks(2)).map(|(row, results)| Line { row, results }).collect();
-    page::compare(&brand.to_string(), &version, &lines)
+    let section = if direct_tls { format!("{brand}, Direct TLS") } else { brand.to_string() };
+    page::compare(&section, &version, &lines)
 }
 
 fn trials(number: usize, row: Row) -> [Trial; 2] {
@@ -220,28 +253,40 @@ impl Cast {
         let answer = self.calls.final_answer(&call).await?;
         if answer.status() == Some(200) {
             check_message(&self.bob.next_message().await?, &self.trial.user, &bob, TEXT)?;
-            return Ok(Observed::By(self.server.authenticated(self.way()).await?));
+            let method = self.server.authenticated(self.way()).await?;
+            if self.trial.row.stance.setup().acks {
+                self.server.acknowledged(self.way()).await?;
+            }
+            return Ok(Observed::By(method));
         }
-        let domain = self.trial.domain.as_str();
-        Ok(Observed::Refused(self.gateway_log.line_with(&[domain, "no stream to partner"]).await?))
+        let attempt = format!("{OURS} to {}: no stream", self.trial.domain);
+        Ok(Observed::Refused(self.gateway_log.line_with(&["status: attempt: ", &attempt]).await?))
     }
 
     async fn contact_writes(&mut self) -> Result<Observed> {
         self.bob.send_message(&self.trial.user, TEXT).await?;
-        let (refused, why) = match self.trial.expected() {
-            Expected::By(_) => (false, ""),
-            Expected::Refused(why) => (true, why),
-        };
-        let (log, domain) = (Arc::clone(&self.gateway_log), self.trial.domain.clone());
-        let texts = [domain.as_str(), why];
-        tokio::select! {
-            request = within("the message at the front end", self.requests.recv()) => {
-                let request = request?.context("the front end has ended")?;
-                check_request(&request, &format!("bob@{}", self.trial.domain), &self.trial.user, TEXT)?;
-                Ok(Observed::By(self.server.authenticated(self.way()).await?))
+        let Expected::Refused(why) = self.trial.expected() else {
+            self.contact_heard().await?;
+            let method = self.server.authenticated(self.way()).await?;
+            if self.trial.row.stance.setup().acks {
+                // Prosody's first message goes before it has enabled stream management, and is not counted.
+                self.bob.send_message(&self.trial.user, TEXT).await?;
+                self.contact_heard().await?;
+                self.server.acknowledged(self.way()).await?;
             }
-            says = log.line_with(&texts), if refused => Ok(Observed::Refused(says?)),
-        }
+            return Ok(Observed::By(method));
+        };
+        let (from, to) = (format!(", {} at ", self.trial.domain), format!(" to {OURS}: no stream"));
+        let refused = self.gateway_log.line_with(&["status: attempt: ", &from, &to, why]).await;
+        let attempts = || self.gateway_log.lines_with(&["status: attempt: ", &from]).pop();
+        refused.with_context(|| format!("the last attempt was {:?}", attempts())).map(Observed::Refused)
+    }
+
+    /// The contact's message at the front end.
+    async fn contact_heard(&mut self) -> Result<()> {
+        let request = within("the message at the front end", self.requests.recv()).await?;
+        let request = request.context("the front end has ended")?;
+        check_request(&request, &format!("bob@{}", self.trial.domain), &self.trial.user, TEXT)
     }
 
     /// Whatever came of it, that was all.

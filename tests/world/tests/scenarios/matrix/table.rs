@@ -10,8 +10,8 @@ use nuncio_world::xmpp_server::{Brand, Setup, Tls};
 use Brand::{Ejabberd, Prosody};
 use Certificate::{Expired, SelfSigned, ServerAuthOnly, Valid, WrongName};
 use Expected::{By, Refused};
-use Method::External;
-use Stance::{Acks, Bidi, CertificatesOnly, Everything};
+use Method::{DialbackTcp, DialbackTls, External};
+use Stance::{Acks, Bidi, CertificatesOnly, Direct, DirectDialback, Everything, NoTls, Stranger};
 
 /// How a server is set up for other servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,10 +20,18 @@ pub(super) enum Stance {
     CertificatesOnly,
     /// Whatever the other server can.
     Everything,
+    /// The same, but the authority of our certificate is nobody it knows.
+    Stranger,
+    /// Dialback, and no TLS.
+    NoTls,
     /// TLS and a certificate, or nothing; streams both ways.
     Bidi,
     /// TLS and a certificate, or nothing; stream management.
     Acks,
+    /// TLS from the first byte, and a certificate.
+    Direct,
+    /// TLS from the first byte, and a certificate or dialback.
+    DirectDialback,
 }
 
 impl Stance {
@@ -33,8 +41,12 @@ impl Stance {
         match self {
             Self::CertificatesOnly => certificates,
             Self::Everything => everything,
+            Self::Stranger => Setup { knows_us: false, ..everything },
+            Self::NoTls => Setup { tls: Tls::Off, ..everything },
             Self::Bidi => Setup { bidi: true, ..certificates },
             Self::Acks => Setup { acks: true, ..certificates },
+            Self::Direct => Setup { direct_tls: true, ..certificates },
+            Self::DirectDialback => Setup { direct_tls: true, ..everything },
         }
     }
 }
@@ -44,8 +56,12 @@ impl fmt::Display for Stance {
         formatter.write_str(match self {
             Self::CertificatesOnly => "TLS required, EXTERNAL",
             Self::Everything => "TLS optional, EXTERNAL, dialback",
+            Self::Stranger => "TLS optional, EXTERNAL, dialback; does not know our authority",
+            Self::NoTls => "no TLS, dialback",
             Self::Bidi => "TLS required, EXTERNAL; `s2s_bidi`",
             Self::Acks => "TLS required, EXTERNAL; `smacks`",
+            Self::Direct => "Direct TLS, EXTERNAL",
+            Self::DirectDialback => "Direct TLS, EXTERNAL, dialback",
         })
     }
 }
@@ -164,11 +180,31 @@ const fn compat(tls: char, sasl: char) -> Entry {
 }
 
 const S: Expected = By(External);
+const T: Expected = By(DialbackTls);
+const C: Expected = By(DialbackTcp);
 const SELF_SIGNED: Expected = Refused("is self-signed");
 const EXPIRED: Expected = Refused("expired on 2021-01-01");
 const OTHER_NAME: Expected = Refused("is valid but not for");
+const NO_TLS: Expected = Refused("offers no STARTTLS");
+const DEMANDS_TLS: Expected = Refused("demands TLS, which the entry of this partner switches off");
+const USES_TLS: Expected = Refused("uses TLS, which the entry of this partner switches off");
+const ONLY_DIRECT: Expected = Refused("DNS offers Direct TLS only");
+const NO_DIALBACK: Expected = Refused("does not offer server dialback, the only way that is left");
+const DIALBACK_OFF: Expected = Refused("tried server dialback: it is off for this partner");
+const DIALBACK_IN_THE_CLEAR: Expected =
+    Refused("tried server dialback: TLS is required for it and was not used");
+const NO_EXTERNAL: Expected = Refused("does not offer to accept our certificate (SASL EXTERNAL)");
+// What they say themselves, or do.
+const THEY_REFUSE_OUR_CERTIFICATE: Expected = Refused("refused our certificate with not-authorized");
+const THEY_REFUSE_DIALBACK: Expected =
+    Refused("ended the stream with not-authorized, while we waited for the answer to our dialback key");
+const THEY_GO: Expected = Refused("the connection broke while we waited for authentication");
+const THEY_LACK_A_METHOD: Expected = Refused("No viable authentication method offered");
+const THEY_DEMAND_TLS: Expected = Refused("Use of STARTTLS required");
+const THEY_HAVE_NO_TLS: Expected = Refused("STARTTLS is disabled in local configuration");
 
 const BOTH: &[Brand] = &[Ejabberd, Prosody];
+const EJABBERD: &[Brand] = &[Ejabberd];
 const PROSODY: &[Brand] = &[Prosody];
 
 const fn row(
@@ -194,17 +230,56 @@ pub(super) const TABLE: &[Row] = &[
     row(BOTH, Everything, Valid, on ('R', 'O'), S, S),
     row(BOTH, Everything, Valid, off('O', 'O'), S, S),
     row(BOTH, Everything, Valid, on ('O', 'O'), S, S),
+    row(BOTH, Everything, Valid, on ('R', 'N'), T, T),
+    row(BOTH, Everything, Valid, on ('O', 'N'), T, T),
+    row(BOTH, Everything, Valid, on ('N', 'N'), C, C),
     row(BOTH, Everything, Valid, compat('O', 'R'), S, S),
+    row(BOTH, Everything, Valid, compat('N', 'R'), C, C),
+    row(BOTH, Everything, Valid, compat('N', 'O'), C, C),
     // What its certificate is good for.
     row(BOTH, CertificatesOnly, ServerAuthOnly, off('R', 'R'), S, S),
     row(BOTH, CertificatesOnly, SelfSigned, off('R', 'R'), SELF_SIGNED, SELF_SIGNED),
     row(BOTH, CertificatesOnly, Expired,    off('R', 'R'), EXPIRED, EXPIRED),
     row(BOTH, CertificatesOnly, WrongName,  off('R', 'R'), OTHER_NAME, OTHER_NAME),
     row(BOTH, Everything, ServerAuthOnly, on ('R', 'O'), S, S),
+    row(BOTH, Everything, SelfSigned,     on ('R', 'O'), T, T),
+    row(BOTH, Everything, Expired,        on ('R', 'O'), T, T),
+    row(BOTH, Everything, WrongName,      on ('R', 'O'), T, T),
+    row(BOTH, Everything, SelfSigned,     on ('O', 'O'), T, T),
+    row(BOTH, Everything, SelfSigned,     on ('R', 'N'), T, T),
+    row(BOTH, Everything, SelfSigned,     off('R', 'O'), SELF_SIGNED, SELF_SIGNED),
+    row(BOTH, Everything, SelfSigned,     on ('R', 'R'), SELF_SIGNED, SELF_SIGNED),
+    row(BOTH, Everything, Expired,        on ('O', 'R'), EXPIRED, EXPIRED),
     // It can do less than we ask for.
     row(BOTH, CertificatesOnly, Valid, off('R', 'R'), S, S),
     row(BOTH, CertificatesOnly, Valid, on ('O', 'O'), S, S),
+    row(EJABBERD, CertificatesOnly, Valid, on ('R', 'N'), THEY_REFUSE_DIALBACK, THEY_GO),
+    row(PROSODY,  CertificatesOnly, Valid, on ('R', 'N'), NO_DIALBACK, THEY_LACK_A_METHOD),
+    row(EJABBERD, CertificatesOnly, Valid, on ('N', 'N'), DEMANDS_TLS, THEY_DEMAND_TLS),
+    row(PROSODY,  CertificatesOnly, Valid, on ('N', 'N'), DEMANDS_TLS, USES_TLS),
+    row(EJABBERD, NoTls, Valid, off('R', 'R'), NO_TLS, THEY_HAVE_NO_TLS),
+    row(PROSODY,  NoTls, Valid, off('R', 'R'), NO_TLS, DIALBACK_OFF),
+    row(EJABBERD, NoTls, Valid, on ('R', 'O'), NO_TLS, THEY_HAVE_NO_TLS),
+    row(PROSODY,  NoTls, Valid, on ('R', 'O'), NO_TLS, DIALBACK_IN_THE_CLEAR),
+    row(EJABBERD, NoTls, Valid, on ('R', 'N'), NO_TLS, THEY_HAVE_NO_TLS),
+    row(PROSODY,  NoTls, Valid, on ('R', 'N'), NO_TLS, DIALBACK_IN_THE_CLEAR),
+    row(EJABBERD, NoTls, Valid, on ('O', 'R'), NO_TLS, THEY_HAVE_NO_TLS),
+    row(PROSODY,  NoTls, Valid, on ('O', 'R'), NO_TLS, DIALBACK_IN_THE_CLEAR),
+    row(BOTH, NoTls, Valid, on ('O', 'O'), C, C),
+    row(BOTH, NoTls, Valid, on ('O', 'N'), C, C),
+    row(BOTH, NoTls, Valid, on ('N', 'N'), C, C),
+    row(BOTH, NoTls, Valid, compat('O', 'R'), C, C),
+    // It does not believe our certificate.
+    row(EJABBERD, Stranger, Valid, off('R', 'R'), THEY_REFUSE_OUR_CERTIFICATE, S),
+    row(PROSODY,  Stranger, Valid, off('R', 'R'), NO_EXTERNAL, S),
+    row(BOTH, Stranger, Valid, on ('R', 'O'), T, S),
     // What Prosody has besides.
     row(PROSODY, Bidi, Valid, off('R', 'R'), S, S),
     row(PROSODY, Acks, Valid, off('R', 'R'), S, S),
+    // TLS from the first byte, in both directions.
+    row(BOTH, Direct,         Valid,      off('R', 'R'), S, S),
+    row(BOTH, Direct,         SelfSigned, off('R', 'R'), SELF_SIGNED, SELF_SIGNED),
+    row(BOTH, DirectDialback, Valid,      on ('R', 'N'), T, T),
+    row(BOTH, DirectDialback, Expired,    on ('R', 'O'), T, T),
+    row(BOTH, DirectDialback, Valid,      on ('N', 'N'), ONLY_DIRECT, USES_TLS),
 ];

@@ -1,0 +1,88 @@
+//! Dialback on streams that partners open.
+
+use nuncio_translate::Moment;
+use nuncio_translate::text::LogSafe;
+use nuncio_xmpp::Domain;
+use nuncio_xmpp::dialback::{DialbackCondition, Pair, VerifyOutcome, VerifyRequest};
+use nuncio_xmpp::stream::DialbackRefusal;
+use tracing::{info, warn};
+
+use super::InboundSession;
+use crate::gateway::attempts::{Outcome, Recorder, Step};
+use crate::gateway::{Verdict, Verdicts};
+use crate::log_limit::{Cause, Source};
+
+impl InboundSession {
+    /// A key came that has to be verified.
+    pub(super) fn verify(&mut self, request: VerifyRequest, now: Moment) {
+        let verdicts = self.verdicts.get_or_insert_with(|| Verdicts::new(self.wake.clone()));
+        let Err(busy) = self.gateway.verify(request.clone(), verdicts, now.instant) else { return };
+        self.gateway.counters().dialback_busy.add(1);
+        let source = Source::Domain(request.from.as_str());
+        if self.gateway.log_budget().allows(Cause::DialbackBusy, source, now.instant) {
+            warn!(partner = request.from.as_str(), peer = %self.peer, "dialback key not verified: {busy}");
+        }
+        self.note(Step::key_checked(format_args!("not checked: {busy}")), now);
+        let outcome = VerifyOutcome::Failed(DialbackCondition::ResourceConstraint);
+        self.stream.verified(&request, outcome, now.instant);
+    }
+
+    /// Hands over what came of keys.
+    pub(super) fn take_verdicts(&mut self, now: Moment) {
+        let Some(verdicts) = &self.verdicts else { return };
+        for Verdict { request, outcome, evidence } in verdicts.take() {
+            self.note(Step::key_checked(evidence), now);
+            self.stream.verified(&request, outcome, now.instant);
+        }
+    }
+
+    /// The established stream speaks for one more pair of domains.
+    pub(super) fn authorized(&mut self, pair: &Pair, now: Moment) {
+        let source = Source::Domain(pair.from.as_str());
+        if self.gateway.log_budget().allows(Cause::StreamOpened, source, now.instant) {
+            info!(
+                partner = pair.from.as_str(), local = pair.to.as_str(), peer = %self.peer,
+                "inbound stream may be used for these domains too, by dialback"
+            );
+        }
+        let mut recorder = Recorder::inbound(self.peer, now);
+        recorder.between(pair.to.as_str(), pair.from.as_str());
+        let method = "dialback on an established stream";
+        let outcome = Outcome::established(method, &Default::default());
+        self.gateway.keep_attempt(pair.from.as_str(), recorder.finish(outcome, now.instant));
+        self.enter(&pair.to, &pair.from, now);
+    }
+
+    pub(super) fn dialback_refused(&self, from: &Domain, why: DialbackRefusal, now: Moment) {
+        self.gateway.counters().dialback_refused.add(1);
+        if why == DialbackRefusal::Downgrade {
+            return self.gateway.downgraded(from.as_str(), &self.peer.to_string(), now);
+        }
+        let source = Source::from(self.peer.ip());
+        if !self.gateway.log_budget().allows(Cause::DialbackRefused, source, now.instant) {
+            return;
+        }
+        let domain = LogSafe(from.as_str());
+        match why.is_alarm() {
+            true => warn!(%domain, peer = %self.peer, "dialback refused: {why}"),
+            false => info!(%domain, peer = %self.peer, "dialback refused: {why}"),
+        }
+    }
+
+    /// Somebody asked whether a key is ours.
+    pub(super) fn key_answered(&self, from: &Domain, to: &Domain, valid: bool, now: Moment) {
+        if valid {
+            return;
+        }
+        self.gateway.counters().dialback_not_ours.add(1);
+        let source = Source::from(self.peer.ip());
+        if self.gateway.log_budget().allows(Cause::DialbackNotOurs, source, now.instant) {
+            warn!(
+                asks = %LogSafe(from.as_str()), domain = to.as_str(), peer = %self.peer,
+                "somebody used a dialback key in the name of {} that is not ours: he poses as it, or the nodes that serve it \
+                 have not the same xmpp.dialback_secret",
+                to.as_str()
+            );
+        }
+    }
+}

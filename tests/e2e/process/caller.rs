@@ -1,0 +1,134 @@
+//! wingtip.com as a domain that knows nothing but dialback: a server that we call, and calls of its own.
+
+use anyhow::{Result, bail, ensure};
+use nuncio_world::pki::Credential;
+use nuncio_world::tls;
+use nuncio_world::xml::{Element, Item};
+use nuncio_world::xmpp_peer::{XmppListener, XmppPeer};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::town::Town;
+
+const FEATURE: &str = "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>";
+
+/// What it says of keys of its own domains.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Says {
+    Valid,
+    Invalid,
+}
+
+/// The server that we call.
+pub(crate) struct Server {
+    heard: UnboundedReceiver<Element>,
+    _calls: JoinSet<()>,
+}
+
+impl Server {
+    /// Listens, with STARTTLS if it has a certificate.
+    pub(crate) async fn listens(town: &Town, presents: Option<&Credential>, says: Says) -> Result<Self> {
+        let listener = XmppListener::bind(town.wingtip()).await?;
+        let acceptor = presents.map(|presents| tls::acceptor(&town.pki, presents)).transpose()?;
+        let (tell, heard) = unbounded_channel();
+        let mut calls = JoinSet::new();
+        calls.spawn(async move {
+            let mut answering = JoinSet::new();
+            loop {
+                let Ok(peer) = listener.accept_plain().await else { continue };
+                let (acceptor, tell) = (acceptor.clone(), tell.clone());
+                answering.spawn(async move {
+                    // A caller that hangs up is nobody's fault.
+                    let _ = answer(peer, acceptor, says, &tell).await;
+                });
+            }
+        });
+        Ok(Self { heard, _calls: calls })
+    }
+
+    /// Whether nobody has called so far.
+    pub(crate) fn nothing_heard(&mut self) -> bool {
+        self.heard.try_recv().is_err()
+    }
+
+    /// The next element that is not about TLS, on whatever connection it came. Streams begin with their header.
+    pub(crate) async fn hears(&mut self, name: &str) -> Result<Element> {
+        loop {
+            let heard = nuncio_world::wait::within("a call of the gateway", self.heard.recv()).await?;
+            match heard {
+                Some(element) if element.name == name => return Ok(element),
+                Some(_) => {}
+                None => bail!("nobody listens"),
+            }
+        }
+    }
+}
+
+/// One call.
+async fn answer(
+    mut peer: XmppPeer,
+    acceptor: Option<TlsAcceptor>,
+    says: Says,
+    tell: &UnboundedSender<Element>,
+) -> Result<()> {
+    header(&mut peer).await?;
+    if let Some(acceptor) = acceptor {
+        let starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>";
+        peer.say(&format!("<stream:features>{starttls}</stream:features>")).await?;
+        ensure!(peer.element().await?.name == "starttls");
+        peer = peer.proceed(&acceptor).await?;
+        header(&mut peer).await?;
+    }
+    peer.say(&format!("<stream:features>{FEATURE}</stream:features>")).await?;
+    loop {
+        let element = peer.element().await?;
+        let of = |name| element.attribute(name).unwrap_or_default();
+        let back = format!("from='{}' to='{}' id='{}'", of("to"), of("from"), of("id"));
+        match (element.name.as_str(), says) {
+            ("db:verify", Says::Valid) => peer.say(&format!("<db:verify {back} type='valid'/>")).await?,
+            ("db:verify", Says::Invalid) => peer.say(&format!("<db:verify {back} type='invalid'/>")).await?,
+            ("db:result", _) => peer.say(&format!("<db:result {back} type='valid'/>")).await?,
+            ("stream:error" | "starttls", _) => bail!("it hangs up: {element}"),
+            _ => {}
+        }
+        tell.send(element)?;
+    }
+}
+
+async fn header(peer: &mut XmppPeer) -> Result<()> {
+    let Item::Header(opened) = peer.item().await? else { bail!("no stream header") };
+    let of = |name| opened.attribute(name).unwrap_or_default();
+    peer.say(&format!(
+        "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+         xmlns:db='jabber:server:dialback' id='{ID}' from='{}' to='{}' version='1.0'>",
+        of("to"),
+        of("from")
+    ))
+    .await
+}
+
+/// The id of all its streams.
+pub(crate) const ID: &str = "wingtip-stream";
+
+/// It calls us, over TLS without a certificate, or in clear.
+pub(crate) async fn calls(town: &Town, tls: bool) -> Result<XmppPeer> {
+    if tls {
+        return XmppPeer::secured(&town.pki, None, town.xmpp(), "wingtip.com", "contoso.com").await;
+    }
+    let mut peer = XmppPeer::dial(town.xmpp()).await?;
+    let Item::Element(features) = peer.open("wingtip.com", "contoso.com").await? else {
+        bail!("no features")
+    };
+    ensure!(features.child("dialback").is_some(), "dialback is not offered in clear: {features}");
+    Ok(peer)
+}
+
+/// Gives a key for a domain, and returns what we say to it.
+pub(crate) async fn gives_key(peer: &mut XmppPeer, from: &str) -> Result<Element> {
+    peer.say(&format!(
+        "<db:result xmlns:db='jabber:server:dialback' from='{from}' to='contoso.com'>some key</db:result>"
+    ))
+    .await?;
+    peer.element().await
+}

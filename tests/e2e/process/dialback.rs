@@ -1,0 +1,225 @@
+//! Dialback in all its roles, as the entry of the partner allows it (XEP-0220).
+
+use anyhow::{Context, Result, ensure};
+use nuncio_world::pki::{Flaw, Usage};
+use nuncio_world::xmpp_peer::{Outcome, XmppPeer};
+use tokio::process::Command;
+
+use crate::caller::{ID, Says, Server, calls, gives_key};
+use crate::town::{ALICE, CAROL, Town, from_carol, takes_all};
+
+const OVER_TLS: &str = "sasl = \"optional\"";
+const OVER_TCP: &str = "tls = \"not-supported\"\nsasl = \"not-supported\"\naccept_spoofable = true";
+
+async fn town(partner: &str) -> Result<Town> {
+    let mut town = Town::found().await?;
+    town.partner = partner.to_owned();
+    Ok(town)
+}
+
+/// Carol's server is verified by a call back to it, and her message crosses; Alice's message crosses when it has taken our
+/// key; and it is told that this key is ours.
+async fn both_directions(partner: &str, tls: bool, method: &str) -> Result<()> {
+    let town = town(partner).await?;
+    let _gateway = town.gateway("").await?;
+    let flawed = town.pki.issue("flawed", &["elsewhere.example"], Usage::Both, Flaw::SelfSigned)?;
+    let mut server = Server::listens(&town, tls.then_some(&flawed), Says::Valid).await?;
+    let mut front_end = town.answers(&town.good_front_end()?, takes_all).await?;
+
+    let mut carol = calls(&town, tls).await?;
+    let result = gives_key(&mut carol, "wingtip.com").await?;
+    ensure!(result.attribute("type") == Some("valid"), "{result}");
+    let asked = server.hears("db:verify").await?;
+    ensure!(asked.text == "some key" && asked.attribute("from") == Some("contoso.com"), "{asked}");
+    carol.say(&from_carol("c", "from a server that was called back")).await?;
+    ensure!(front_end.next_message().await?.body == "from a server that was called back");
+
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_message(ALICE, CAROL, "hello").await?;
+    let key = server.hears("db:result").await?.text;
+    ensure!(server.hears("message").await?.body() == Some("hello"));
+    ensure!(alice.final_answer(&call).await?.status() == Some(200));
+    let line = town.log.line_after(0, "outbound stream established").await?;
+    ensure!(line.contains(method), "{line}");
+
+    // Whoever was given the key asks, on a stream of his own that is not authenticated.
+    let mut asks = calls(&town, tls).await?;
+    for (id, known) in [(ID, "valid"), ("another", "invalid")] {
+        asks.say(&format!(
+            "<db:verify xmlns:db='jabber:server:dialback' from='wingtip.com' to='contoso.com' id='{id}'>{key}</db:verify>"
+        ))
+        .await?;
+        let answer = asks.element().await?;
+        ensure!(answer.attribute("type") == Some(known), "{id}: {answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn db_04_07_and_09_dialback_over_tls_in_both_directions() -> Result<()> {
+    both_directions(OVER_TLS, true, "dialback over TLS").await
+}
+
+#[tokio::test]
+async fn db_14_dialback_over_plain_tcp_where_the_administrator_takes_the_risk() -> Result<()> {
+    both_directions(OVER_TCP, false, "dialback over plain TCP").await
+}
+
+/// It hangs up when asked for TLS, which it did not offer; on another connection it is taken as it is.
+#[tokio::test]
+async fn tls_02_a_partner_without_tls_is_met_once_more_in_clear_where_his_entry_allows() -> Result<()> {
+    let town = town("tls = \"optional\"\nsasl = \"optional\"\naccept_spoofable = true").await?;
+    let _gateway = town.gateway("").await?;
+    let mut server = Server::listens(&town, None, Says::Valid).await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_message(ALICE, CAROL, "hello").await?;
+    ensure!(server.hears("message").await?.body() == Some("hello"));
+    ensure!(alice.final_answer(&call).await?.status() == Some(200));
+    // And so is the server that is asked about a key.
+    let mut carol = calls(&town, false).await?;
+    let result = gives_key(&mut carol, "wingtip.com").await?;
+    ensure!(result.attribute("type") == Some("valid"), "{result}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn db_10_a_key_that_its_own_server_does_not_know_lets_nobody_in() -> Result<()> {
+    let town = town(OVER_TLS).await?;
+    let _gateway = town.gateway("").await?;
+    let _server = Server::listens(&town, Some(&town.good_wingtip()?), Says::Invalid).await?;
+    let mut mallory = calls(&town, true).await?;
+    let result = gives_key(&mut mallory, "wingtip.com").await?;
+    ensure!(result.attribute("type") == Some("invalid"), "{result}");
+    mallory.say(&from_carol("m", "this must not cross")).await.ok();
+    mallory.until_closed().await?;
+    let line = town.log.line_after(0, "dialback refused").await?;
+    ensure!(line.contains("WARN") && line.contains("wingtip.com"), "{line}");
+    Ok(())
+}
+
+/// Nobody listens there: an error that says so, and the stream goes on.
+#[tokio::test]
+async fn db_11_the_server_that_could_verify_cannot_be_reached() -> Result<()> {
+    let town = town(OVER_TLS).await?;
+    let _gateway = town.gateway("").await?;
+    let mut carol = calls(&town, true).await?;
+    let result = gives_key(&mut carol, "wingtip.com").await?;
+    ensure!(result.condition() == Some("remote-connection-failed"), "{result}");
+    let _server = Server::listens(&town, Some(&town.good_wingtip()?), Says::Valid).await?;
+    let result = gives_key(&mut carol, "wingtip.com").await?;
+    ensure!(result.attribute("type") == Some("valid"), "{result}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn db_15_sec_49_a_key_cannot_send_the_gateway_into_its_own_network() -> Result<()> {
+    let mut town = town(OVER_TLS).await?;
+    town.private_addresses = false;
+    let _gateway = town.gateway("").await?;
+    let mut server = Server::listens(&town, Some(&town.good_wingtip()?), Says::Valid).await?;
+    let mut carol = calls(&town, true).await?;
+    let result = gives_key(&mut carol, "wingtip.com").await?;
+    ensure!(result.condition() == Some("remote-server-not-found"), "{result}");
+    ensure!(server.nothing_heard(), "it called");
+    Ok(())
+}
+
+#[tokio::test]
+async fn db_15_keys_beyond_the_rate_of_a_partner_are_not_verified() -> Result<()> {
+    let town = town(OVER_TLS).await?;
+    let _gateway = town.gateway("xmpp.verification_rate_per_partner = 1").await?;
+    let _server = Server::listens(&town, Some(&town.good_wingtip()?), Says::Valid).await?;
+    let mut carol = calls(&town, true).await?;
+    ensure!(gives_key(&mut carol, "wingtip.com").await?.attribute("type") == Some("valid"));
+    let result = gives_key(&mut carol, "chat.wingtip.com").await?;
+    ensure!(result.condition() == Some("resource-constraint"), "{result}");
+    Ok(())
+}
+
+/// What a further domain of the partner asks on the same stream is answered to that domain.
+#[tokio::test]
+async fn db_13_each_domain_of_a_stream_is_answered_on_its_own_lane() -> Result<()> {
+    let town = town(OVER_TLS).await?;
+    let _gateway = town.gateway("").await?;
+    let mut server = Server::listens(&town, Some(&town.good_wingtip()?), Says::Valid).await?;
+    let mut carol = calls(&town, true).await?;
+    for domain in ["wingtip.com", "chat.wingtip.com"] {
+        let result = gives_key(&mut carol, domain).await?;
+        ensure!(result.attribute("type") == Some("valid"), "{result}");
+    }
+    carol
+        .say("<iq type='get' id='p' from='room@chat.wingtip.com' to='contoso.com'><ping xmlns='urn:xmpp:ping'/></iq>")
+        .await?;
+    let answer = loop {
+        let iq = server.hears("iq").await?;
+        if iq.attribute("id") == Some("p") {
+            break iq;
+        }
+    };
+    ensure!(answer.attribute("to") == Some("room@chat.wingtip.com"), "{answer}");
+    let line = town.log.line_after(0, "outbound stream established").await?;
+    ensure!(line.contains("chat.wingtip.com"), "{line}");
+    Ok(())
+}
+
+/// The request is not answered; when the time for the stream is over, it ends, and the evidence says why.
+#[tokio::test]
+async fn db_14_dialback_switched_off_is_ignored_until_the_stream_ends() -> Result<()> {
+    let town = town("dialback = false").await?;
+    let _gateway = town.gateway("xmpp.establishment = \"1s\"").await?;
+    let mut carol = calls(&town, true).await?;
+    let end = gives_key(&mut carol, "wingtip.com").await?;
+    ensure!(end.name == "stream:error" && end.child("policy-violation").is_some(), "{end}");
+    let line = town.log.line_after(0, "inbound stream closed").await?;
+    ensure!(line.contains("dialback"), "{line}");
+    Ok(())
+}
+
+/// Once by certificate, never with less, also after a restart; until the administrator says so.
+#[tokio::test]
+async fn sec_11_dialback_alone_is_refused_to_who_proved_himself_by_certificate() -> Result<()> {
+    let town = town(OVER_TLS).await?;
+    let mut gateway = town.gateway("").await?;
+    let _server = Server::listens(&town, Some(&town.good_wingtip()?), Says::Valid).await?;
+    let mut carol = calls(&town, true).await?;
+    ensure!(gives_key(&mut carol, "wingtip.com").await?.attribute("type") == Some("valid"), "not proved yet");
+    let (_, outcome) = XmppPeer::negotiate(
+        &town.pki,
+        Some(&town.good_wingtip()?),
+        town.xmpp(),
+        "wingtip.com",
+        "contoso.com",
+    )
+    .await?;
+    ensure!(matches!(outcome, Outcome::Authenticated), "{outcome:?}");
+    town.log.line_after(0, "proved itself by certificate").await?;
+    gateway.stop().await?;
+
+    let mark = town.log.mark();
+    let mut gateway = town.gateway("").await?;
+    let mut mallory = calls(&town, true).await?;
+    let result = gives_key(&mut mallory, "wingtip.com").await?;
+    ensure!(result.condition() == Some("not-authorized"), "{result}");
+    let line = town.log.line_after(mark, "now offers dialback alone").await?;
+    ensure!(line.contains("WARN") && line.contains("nuncio store allow-dialback wingtip.com"), "{line}");
+    let said = allow_dialback(&town).await?;
+    ensure!(!said.0 && said.1.contains("in use"), "while the gateway runs: {said:?}");
+    gateway.stop().await?;
+
+    let said = allow_dialback(&town).await?;
+    ensure!(said.0, "{said:?}");
+    let _gateway = town.gateway("").await?;
+    let mut carol = calls(&town, true).await?;
+    ensure!(gives_key(&mut carol, "wingtip.com").await?.attribute("type") == Some("valid"));
+    let said = allow_dialback(&town).await;
+    said.map(drop).context("it can be asked at any time")
+}
+
+/// Whether it worked, and what it said.
+async fn allow_dialback(town: &Town) -> Result<(bool, String)> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+    command.args(["store", "allow-dialback", "wingtip.com", "--state-dir"]).arg(town.folder().join("state"));
+    let output = command.output().await?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8(text)?))
+}
