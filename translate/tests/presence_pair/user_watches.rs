@@ -521,6 +521,19 @@ fn policy_that_changes_ends_what_there_is() {
 }
 
 #[test]
+fn policy_that_has_not_reached_the_pair_holds_when_the_contact_agrees() {
+    let mut rig = Rig::new(PartnerType::Federated);
+    add(&mut rig, "epid1", 3600);
+    notified(&mut rig);
+    let nobody = UserPolicy::new(false, Verdict::Allow, vec![]);
+    rig.snapshot = snapshot(2, PartnerType::Federated, true, nobody);
+    rig.stanza("", "type='subscribed'", "");
+    rig.pass(MINUTE);
+    assert_eq!(notified(&mut rig), ["terminated;reason=rejected"]);
+    assert_eq!(rig.pair.to(), To::Yes, "what he agreed to is not forgotten");
+}
+
+#[test]
 fn trust_the_administrator_takes_consent_away() {
     let (mut rig, _) = watching();
     rig.input(|pair, context| pair.consent_removed(context));

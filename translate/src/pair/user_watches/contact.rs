@@ -26,6 +26,8 @@ impl UserWatches {
         if roster::inbound(&mut to, &mut from, Stanza::Subscribed) != Inbound::Deliver {
             return;
         }
+        // Another policy may be on its way here, or this pair may not have taken up its work yet.
+        self.reconsider(step);
         step.set_to(to);
         step.fact(Fact::UserSees);
         self.asked = None;
