@@ -53,7 +53,7 @@ impl InboundSession {
         self.enter(&pair.from, now);
     }
 
-    pub(super) fn dialback_refused(&mut self, from: &Domain, why: DialbackRefusal, now: Moment) {
+    pub(super) fn dialback_refused(&self, from: &Domain, why: DialbackRefusal, now: Moment) {
         self.gateway.counters().dialback_refused.add(1);
         if why == DialbackRefusal::Downgrade {
             return self.gateway.downgraded(from.as_str(), &self.peer.to_string(), now);
@@ -70,7 +70,7 @@ impl InboundSession {
     }
 
     /// Somebody asked whether a key is ours.
-    pub(super) fn key_answered(&mut self, from: &Domain, to: &Domain, valid: bool, now: Moment) {
+    pub(super) fn key_answered(&self, from: &Domain, to: &Domain, valid: bool, now: Moment) {
         if valid {
             return;
         }

@@ -96,6 +96,11 @@ impl Town {
         self.at(1, 5269)
     }
 
+    /// The gateway, for partners that begin with TLS.
+    pub(crate) fn direct(&self) -> SocketAddr {
+        self.at(1, 5270)
+    }
+
     /// The partner wingtip.com.
     pub(crate) fn wingtip(&self) -> SocketAddr {
         self.at(3, 5269)
@@ -140,6 +145,9 @@ roots = "{pki}/roots.pem"
 connect.private_addresses = {private}
 [[xmpp.listener]]
 bind = "{xmpp}"
+[[xmpp.listener]]
+bind = "{direct}"
+direct_tls = true
 [[certificate]]
 domains = ["contoso.com"]
 certificate = "{pki}/gateway-contoso.pem"
@@ -162,6 +170,7 @@ type = "federated"
             pki = pki.display(),
             sip = self.sip(),
             xmpp = self.xmpp(),
+            direct = self.direct(),
         );
         let file = self.folder().join("nuncio.toml");
         std::fs::write(&file, text)?;
