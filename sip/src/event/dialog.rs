@@ -32,7 +32,7 @@ const REQUEST_OVERHEAD: usize = 768;
 
 /// One dialog. What the other side chose is kept byte for byte.
 ///
-/// Its texts hardly ever change, so they stand in one piece, by [the numbers below](CALL_ID).
+/// Its texts hardly ever change, so they stand in one piece, by the numbers below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialog {
     texts: Texts,
