@@ -96,7 +96,7 @@ impl Subscriber {
     }
 
     /// A subscription of an earlier process. It is `Bound` at once, and does nothing but answer until it is told to
-    /// [`refresh`](Self::refresh): restarts are staggered. Left alone it fails as expired at `expires_at`.
+    /// go on ([`take_up`](Self::take_up)): restarts are staggered. Left alone it fails as expired at `expires_at`.
     /// Save its record again: see [`RESTORE_JUMP`](super::RESTORE_JUMP).
     pub fn restore(record: DialogRecord, expires_at: Instant) -> Self {
         let dialog = Dialog::restore(record);
@@ -147,6 +147,14 @@ impl Subscriber {
         let planned = matches!(self.phase, Phase::Waiting(_));
         if self.phase == Phase::Idle || planned {
             self.begin(Phase::Fetching, context);
+        }
+    }
+
+    /// Refreshes what was [restored](Self::restore), once: a subscription that has been refreshed or begun since keeps
+    /// to its own time.
+    pub fn take_up(&mut self, context: &mut Context<'_>) {
+        if self.phase == (Phase::Live { refresh_at: None }) {
+            self.refresh(context);
         }
     }
 

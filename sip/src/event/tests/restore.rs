@@ -10,9 +10,7 @@ fn a_restored_subscription_keeps_quiet_until_its_turn() {
     let mut rig = SubRig { machine, cseq: old.cseq, sent: old.sent, ..SubRig::idle() };
     assert_eq!(rig.did(), [Did::Bound]);
     assert!(rig.machine.is_live());
-    // It answers, though.
-    assert_eq!(rig.notify("active").0, 200);
-    rig.machine.refresh(&mut rig.world.cx());
+    rig.machine.take_up(&mut rig.world.cx());
     assert_eq!(rig.did().last(), Some(&Did::Send(3600)));
     let refresh = rig.sent();
     assert_eq!(cseq(refresh), 1 + RESTORE_JUMP + 1);
@@ -20,6 +18,24 @@ fn a_restored_subscription_keeps_quiet_until_its_turn() {
     assert_eq!(refresh.to_header().unwrap().tag(), Some("fe1"));
     // The front end has forgotten it.
     assert_eq!(rig.answer(481, &[]), [Did::Released, Did::Bound, Did::Send(3600)]);
+}
+
+#[test]
+fn what_has_shown_since_that_it_lives_is_not_taken_up_again() {
+    let old = SubRig::live();
+    let (record, expires_at) = old.machine.record().unwrap();
+    let machine = Subscriber::restore(record, expires_at);
+    let mut rig = SubRig { machine, cseq: old.cseq, sent: old.sent, ..SubRig::idle() };
+    rig.did();
+    // It answers, though its turn has not come.
+    assert_eq!(rig.notify("active;expires=600").0, 200);
+    rig.did();
+    rig.machine.take_up(&mut rig.world.cx());
+    assert_eq!(rig.did(), []);
+
+    let mut begun_since = SubRig::live();
+    begun_since.machine.take_up(&mut begun_since.world.cx());
+    assert_eq!(begun_since.did(), []);
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl ContactWatches {
                 // Whether he was interested is not on record: for the time being he is.
                 self.interested(step);
                 match &mut self.subscriber {
-                    Some(subscriber) if subscriber.is_live() => subscriber.refresh(&mut step.event()),
+                    Some(subscriber) if subscriber.is_live() => subscriber.take_up(&mut step.event()),
                     _ => {
                         if self.rest == Rest::No
                             && let Ok(permit) = step.contact_may_ask()
