@@ -168,6 +168,14 @@ impl Gateway {
         self.remote(&streams.partner).streams() < streams.connection_limit
     }
 
+    /// Counts a stream of ours on which a remote domain sends, for as long as the place is kept; it is we who want it.
+    pub fn stream_opened(&self, remote: &str) -> StreamPlace {
+        let streams = self.partner_streams(remote);
+        let counter = self.remote(&streams.partner);
+        counter.enter_stream(usize::MAX);
+        StreamPlace { counter, rates: streams.rates }
+    }
+
     /// Counts an inbound stream of a remote domain, for as long as the place is kept. `None`: it is one too many.
     pub fn stream_established(&self, remote: &str) -> Option<StreamPlace> {
         let streams = self.partner_streams(remote);

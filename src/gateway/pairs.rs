@@ -38,6 +38,8 @@ pub(super) struct Remote {
     streams: AtomicUsize,
     /// Inbound streams of this domain, by the domain of ours that they are for.
     reaching: Mutex<SmallVec<[(CompactString, usize); 1]>>,
+    /// Streams of this domain that take stanzas back, by the domain of ours that they are for.
+    ways_back: Mutex<SmallVec<[(CompactString, Arc<Notify>); 1]>>,
     /// Pairs made since the start.
     made: AtomicU64,
     /// What came on them.
@@ -62,6 +64,7 @@ impl Remote {
             waiting: Mutex::new(Vec::new()),
             streams: AtomicUsize::new(0),
             reaching: Mutex::default(),
+            ways_back: Mutex::default(),
             made: AtomicU64::new(0),
             meters: Mutex::default(),
         }
@@ -106,6 +109,25 @@ impl Remote {
     /// Inbound streams for this domain of ours.
     pub(super) fn reaching(&self, local: &str) -> usize {
         self.reaching.lock().iter().find(|(name, _)| name == local).map_or(0, |(_, count)| *count)
+    }
+
+    /// One more stream takes stanzas of this domain of ours back.
+    pub(super) fn way_back(&self, local: &str, session: Arc<Notify>) {
+        self.ways_back.lock().push((local.into(), session));
+    }
+
+    /// … one less.
+    pub(super) fn no_way_back(&self, local: &str, session: &Arc<Notify>) {
+        self.ways_back.lock().retain(|(name, known)| name != local || !Arc::ptr_eq(known, session));
+    }
+
+    /// Rings the sessions of the streams that take stanzas of this domain of ours back.
+    pub(super) fn ring_ways_back(&self, local: &str) {
+        self.ways_back
+            .lock()
+            .iter()
+            .filter(|(name, _)| name == local)
+            .for_each(|(_, bell)| bell.notify_one());
     }
 
     /// Runs `step` under the guard of the pair called `composed`, which is made if need be.

@@ -38,7 +38,7 @@ impl World {
         self.lane.push(bytes, Id(id), self.now).map_err(|error| error.reason)
     }
     pub(super) fn open(&mut self) {
-        self.lane.opened(self.offer, self.now);
+        assert!(self.lane.opened(self.offer, self.now));
     }
     pub(super) fn take(&mut self) -> String {
         let mut out = Vec::new();

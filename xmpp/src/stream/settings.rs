@@ -31,6 +31,8 @@ pub struct OutboundConfig {
     pub retry: Option<Retry>,
     /// How SASL EXTERNAL names us.
     pub authzid: Authzid,
+    /// Whether the peer may send its stanzas on this stream too, where it can (XEP-0288).
+    pub both_ways: bool,
     /// Sizes.
     pub limits: StreamLimits,
     /// Times.
@@ -49,6 +51,8 @@ pub struct InboundConfig {
     pub sasl_retries: u8,
     /// Whether stream management is offered (XEP-0198).
     pub management: bool,
+    /// Whether the peer may have our stanzas on its stream (XEP-0288).
+    pub both_ways: bool,
     /// Told to the peer as `idle-seconds` (XEP-0478), if set.
     pub idle_seconds: Option<u32>,
     /// Sizes.
@@ -65,6 +69,7 @@ impl InboundConfig {
             dialback: None,
             sasl_retries: 3,
             management: true,
+            both_ways: true,
             idle_seconds: None,
             limits: StreamLimits::default(),
             timeouts: Timeouts::default(),
@@ -90,6 +95,7 @@ impl OutboundConfig {
             purpose: Purpose::Carry,
             retry: None,
             authzid: Authzid::default(),
+            both_ways: true,
             limits: StreamLimits::default(),
             timeouts: Timeouts::default(),
         }
