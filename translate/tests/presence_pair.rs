@@ -4,6 +4,7 @@ mod pair_rig;
 
 #[path = "presence_pair"]
 mod presence_pair {
+    mod appendix_a;
     mod contact_watches;
     mod crash;
     mod user_watches;
