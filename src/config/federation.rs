@@ -134,6 +134,34 @@ impl Read for ConnectionLimit {
     }
 }
 
+/// How long a stanza of a partner may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StanzaLimit(pub(super) usize);
+
+impl StanzaLimit {
+    /// What RFC 6120 §13.12 wants to be taken.
+    const MIN: usize = 10_000;
+    const MAX: usize = 16 * 1024 * 1024;
+}
+
+impl Read for StanzaLimit {
+    fn shape() -> Shape {
+        Shape::Value(format!("bytes, {} to {}", Self::MIN, Self::MAX))
+    }
+
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let expected = format!("expected a whole number of bytes from {} to {}", Self::MIN, Self::MAX);
+        let number = reader.integer(node, &expected)?;
+        match usize::try_from(number) {
+            Ok(number @ Self::MIN..=Self::MAX) => Some(Self(number)),
+            _ => {
+                reader.refuse(node, format!("{number} is out of range; {expected}"));
+                None
+            }
+        }
+    }
+}
+
 /// The least number of stanzas of a partner in a second.
 pub(super) const RATE_MIN_STANZAS: usize = 10;
 /// The least number of bytes of a partner in a second: a stanza that RFC 6120 §13.12 wants to be taken.

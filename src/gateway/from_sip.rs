@@ -18,7 +18,7 @@ use super::answers::{ALLOW, SipAnswer};
 use super::port::Bells;
 use super::{Cargo, ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
 
-/// How long a front end should wait before it tries a partner again whose queue is full, in seconds.
+/// How long a front end should wait before it tries a partner again for whom there is no room, in seconds.
 const RETRY_AFTER: u32 = 5;
 /// Room for everything of a stanza but its body, so that writing it allocates once.
 const STANZA_OVERHEAD: usize = 512;
@@ -229,12 +229,7 @@ impl Gateway {
 
     fn lane_refused(&self, partner: &str, reason: &PushRefusal) -> SipAnswer {
         match reason {
-            PushRefusal::Full => {
-                let why = format!("partner {partner}: its queue is full");
-                SipAnswer::new(480, "Temporarily Unavailable")
-                    .with("Retry-After", RETRY_AFTER.to_string())
-                    .because(self, Diagnostic::NoRouteNow, &why)
-            }
+            PushRefusal::Full => self.later(&format!("partner {partner}: its queue is full")),
             PushRefusal::TooLarge(limit) => self.too_large(partner, *limit),
             PushRefusal::Unreachable(failure) => self.unreachable(partner, Some(failure)),
             PushRefusal::ShuttingDown => SipAnswer::new(503, "Service Unavailable").because(
@@ -282,8 +277,20 @@ impl Gateway {
         answer
     }
 
+    /// There is no room for it now.
+    fn later(&self, why: &str) -> SipAnswer {
+        SipAnswer::new(480, "Temporarily Unavailable").with("Retry-After", RETRY_AFTER.to_string()).because(
+            self,
+            Diagnostic::NoRouteNow,
+            why,
+        )
+    }
+
     fn unreachable(&self, partner: &str, failure: Option<&Failure>) -> SipAnswer {
         let kind = failure.map(|failure| failure.kind);
+        if kind == Some(FailureKind::TooManyStreams) {
+            return self.later(&Self::failure_text(partner, failure));
+        }
         let mut trouble = match kind {
             Some(FailureKind::DomainNotFound | FailureKind::Unresolvable) => {
                 XmppTrouble::new(Condition::RemoteServerNotFound, About::BareJid)

@@ -44,6 +44,11 @@ async fn keep<F: Future<Output = LaneWants>>(
         let outputs = || gateway.serve_lane_outputs(key, lane, now());
         wants |= contained_now("a step of a lane", panics, outputs).unwrap_or_default();
         if wants.connect {
+            // Held until the stream has ended.
+            let Some(_place) = gateway.outbound_place(key, lane, now()) else {
+                wants.connect = false;
+                continue;
+            };
             let opened = contained("a stream to a partner", panics, open()).await;
             wants = opened.unwrap_or_else(|_| {
                 let failure = Failure::new(FailureKind::Negotiation, INTERNAL_ERROR);
@@ -311,7 +316,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::gateway::testing::{gateway_of, lane};
+    use crate::gateway::testing::{gateway_of, gateway_with, lane};
 
     const WHILE: Duration = Duration::from_secs(60);
 
@@ -347,5 +352,52 @@ mod tests {
             () = tokio::time::sleep(WHILE) => panic!("there was no second attempt"),
         }
         assert_eq!(attempts.load(Ordering::Relaxed), 2);
+    }
+
+    /// The place is held while the way is gone and the stream lasts, and not longer.
+    #[tokio::test]
+    async fn sec_40_a_lane_beyond_the_limit_opens_no_stream_until_another_one_has_ended() {
+        let gateway = gateway_with("contoso.example", "fabrikam.example", |settings| settings.streams = 1);
+        let (key, first) = lane("contoso.example", "fabrikam.example");
+        let (other, second) = lane("contoso.example", "wingtip.example");
+        let (opened, end, ended) = (Notify::new(), Notify::new(), Notify::new());
+        let open = || async {
+            opened.notify_one();
+            end.notified().await;
+            LaneWants { close: true, ..LaneWants::default() }
+        };
+        let first_lane = async {
+            keep(&gateway, &key, &first, open).await;
+            ended.notify_one();
+            std::future::pending::<()>().await;
+        };
+        let second_open = || async { LaneWants { close: true, ..LaneWants::default() } };
+        first.feed(|lane| lane.push_reply(b"<iq/>".to_vec(), now().instant));
+        let order = async {
+            opened.notified().await;
+            second.feed(|lane| lane.push_reply(b"<iq/>".to_vec(), now().instant));
+            let why = || second.step(|lane| lane.last_failure().cloned());
+            let refused = async {
+                while why().is_none() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                () = refused => {}
+                () = keep(&gateway, &other, &second, second_open) => panic!("one past the limit was opened"),
+            }
+            assert_eq!(why().map(|failure| failure.kind), Some(FailureKind::TooManyStreams));
+            end.notify_one();
+            ended.notified().await;
+            second.feed(|lane| lane.retry_now());
+            second.feed(|lane| lane.push_reply(b"<iq/>".to_vec(), now().instant));
+            keep(&gateway, &other, &second, second_open).await;
+        };
+        tokio::select! {
+            () = first_lane => {}
+            () = order => {}
+            () = tokio::time::sleep(WHILE) => panic!("the place was not given back"),
+        }
+        assert_eq!(gateway.streams(), crate::gateway::StreamCount::default());
     }
 }

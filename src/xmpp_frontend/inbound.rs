@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 
 use crate::context::XmppSide;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
-use crate::gateway::{Gateway, ReplySlot, Settling, StreamPlace, Unsettled, Verdicts, was_lost};
+use crate::gateway::{Gateway, InboundPlaces, ReplySlot, Settling, TooMany, Unsettled, Verdicts, was_lost};
 use crate::log_limit::{Cause, Source};
 use crate::net::session::{End, Next, Session};
 use crate::net::strangers::Unauthenticated;
@@ -37,6 +37,9 @@ const NOT_A_PARTNER: &str =
 
 /// What a peer is told whose domain has as many streams as it may have.
 const TOO_MANY: &str = "too many streams of your domain";
+
+/// The same, where all domains together have.
+const TOO_MANY_IN_ALL: &str = "too many streams at the moment";
 
 /// How long a stream that has ended waits for room for the answers to its last stanzas.
 const ROOM_GRACE: Duration = Duration::from_secs(5);
@@ -80,8 +83,8 @@ pub struct InboundSession {
     recorder: Option<Recorder>,
     /// What was noted, afterwards.
     attempt: Option<AttemptId>,
-    /// This stream's place among those of its partner; the partners of further domains that it speaks for follow.
-    places: Vec<(CompactString, StreamPlace)>,
+    /// This stream's places among those of the partners that it speaks for.
+    places: InboundPlaces,
     /// What came of dialback keys, once there was one.
     verdicts: Option<Verdicts>,
     /// Stanzas that came and are not charged to the partner yet.
@@ -140,7 +143,7 @@ impl InboundSession {
             disproved: false,
             recorder: Some(Recorder::inbound(peer, now)),
             attempt: None,
-            places: Vec::new(),
+            places: InboundPlaces::default(),
             verdicts: None,
             uncharged: 0,
             slowed_until: None,
@@ -275,6 +278,7 @@ impl InboundSession {
                 Output::PairRefused { .. } | Output::Verified(_) => {}
                 Output::Closed(evidence) => {
                     self.room_until = Some(now.instant + ROOM_GRACE);
+                    self.places.give_back();
                     self.lost = was_lost(&evidence.cause);
                     self.keep_end(&evidence, now);
                     self.log_end(&evidence, now);
@@ -294,27 +298,19 @@ impl InboundSession {
         if self.disproved {
             return;
         }
-        if !self.has_place(remote)
-            && let Some(place) = self.gateway.stream_established(remote.as_str())
-        {
-            let partner = self.gateway.partner_streams(remote.as_str()).partner.clone();
-            self.places.push((partner, place));
-        }
-        if self.has_place(remote) {
+        let Err(why) = self.gateway.enter_stream(&mut self.places, remote.as_str()) else {
             self.gateway.partner_reaches(local.as_str(), remote.as_str());
             return self.reaches.push((local.clone(), remote.clone()));
-        }
+        };
         let source = Source::Domain(remote.as_str());
         if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
-            warn!(partner = remote.as_str(), peer = %self.peer,
-                "stream closed: the partner has as many as his connection_limit allows");
+            warn!(partner = remote.as_str(), peer = %self.peer, "stream closed: {why}");
         }
-        self.stream.close(now.instant, Some((StreamCondition::PolicyViolation, TOO_MANY)));
-    }
-
-    fn has_place(&self, remote: &Domain) -> bool {
-        let streams = self.gateway.partner_streams(remote.as_str());
-        self.places.iter().any(|(partner, _)| *partner == streams.partner)
+        let error = match why {
+            TooMany::OfPartner { .. } => (StreamCondition::PolicyViolation, TOO_MANY),
+            TooMany::InAll { .. } => (StreamCondition::ResourceConstraint, TOO_MANY_IN_ALL),
+        };
+        self.stream.close(now.instant, Some(error));
     }
 
     /// The domain in the header is known: what the peer presented is held against what is asked of that one.
@@ -384,10 +380,8 @@ impl InboundSession {
     /// Charges what a read brought to the partner, who is then perhaps not read for a while.
     fn charge(&mut self, bytes: usize, now: Moment) {
         let stanzas = std::mem::take(&mut self.uncharged);
-        // One server sends it all: the partner it proved to be first answers for it.
-        let Some((_, place)) = self.places.first() else { return };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.slowed_until = place.charge(bytes, stanzas, now.instant);
+        self.slowed_until = self.places.charge(bytes, stanzas, now.instant);
         if self.slowed_until.is_none() {
             return;
         }
@@ -534,7 +528,7 @@ impl InboundSession {
     /// Whether the domain may come in, and on which terms.
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
         // The limit on the first domain of a stream counts streams that are established.
-        if self.domains.is_some() && !self.has_place(from) && !self.gateway.has_stream_room(from.as_str()) {
+        if self.domains.is_some() && self.gateway.may_enter_stream(&self.places, from.as_str()).is_err() {
             return PartnerVerdict::Refused { why: Refusal::TooManyConnections, text: TOO_MANY.to_owned() };
         }
         let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
@@ -600,7 +594,7 @@ impl Session for InboundSession {
         for (local, remote) in std::mem::take(&mut self.reaches) {
             self.gateway.partner_reaches_no_more(local.as_str(), remote.as_str(), self.lost);
         }
-        self.places.clear();
+        self.places.give_back();
         self.verdicts = None;
     }
 

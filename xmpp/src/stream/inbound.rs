@@ -159,6 +159,7 @@ impl Inbound {
         match (asking, verdict) {
             (dialback::Asking::Header, PartnerVerdict::Allowed(terms)) => {
                 self.terms = Some(terms);
+                self.wire.set_max_stanza(terms.max_stanza);
                 self.welcome(now);
             }
             (dialback::Asking::Header, PartnerVerdict::Refused { why, text }) => {

@@ -34,6 +34,8 @@ pub(super) struct Wire {
     reader: StreamReader,
     outputs: VecDeque<Output>,
     limits: StreamLimits,
+    /// In place of that of the limits.
+    max_stanza: Option<usize>,
     timeouts: Timeouts,
     /// Bytes that arrived before establishment.
     received: usize,
@@ -88,6 +90,7 @@ impl Wire {
             reader: StreamReader::new(limits.pre_auth),
             outputs: VecDeque::new(),
             limits,
+            max_stanza: None,
             timeouts,
             received: 0,
             step_deadline: Some(now + timeouts.header),
@@ -406,7 +409,12 @@ impl Wire {
 
     /// Octets of the largest stanza an established stream takes.
     pub(super) fn max_stanza(&self) -> usize {
-        self.limits.established.stanza.max(SMALLEST_STANZA_LIMIT)
+        self.max_stanza.unwrap_or(self.limits.established.stanza).max(SMALLEST_STANZA_LIMIT)
+    }
+
+    /// Another one holds for this peer. To be said before the stream is established.
+    pub(super) fn set_max_stanza(&mut self, octets: Option<usize>) {
+        self.max_stanza = octets;
     }
 }
 
