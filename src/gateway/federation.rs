@@ -165,7 +165,9 @@ impl Gateway {
     /// Whether there is room for one more inbound stream of this domain's partner.
     pub fn has_stream_room(&self, remote: &str) -> bool {
         let streams = self.partner_streams(remote);
-        self.remote(&streams.partner).streams() < streams.connection_limit
+        // Anybody's name may be asked about here: nothing is kept under it.
+        let open = self.known_remote(&streams.partner).map_or(0, |counter| counter.streams());
+        open < streams.connection_limit
     }
 
     /// Counts an inbound stream of a remote domain, for as long as the place is kept. `None`: it is one too many.
@@ -213,6 +215,15 @@ mod tests {
         assert_eq!(gateway.holdings().streams, 2);
         drop(first);
         assert!(gateway.stream_established("it.fabrikam.example").is_some());
+    }
+
+    #[test]
+    fn sec_03_to_ask_about_a_stranger_keeps_nothing_of_him() {
+        let gateway = two_domains(1);
+        assert!(gateway.has_stream_room("stranger.example"));
+        assert!(gateway.known_remote("stranger.example").is_none());
+        let _place = gateway.stream_established("it.fabrikam.example");
+        assert!(!gateway.has_stream_room("fabrikam.example"), "his places count by his primary domain");
     }
 
     #[test]
