@@ -218,7 +218,10 @@ impl Gateway {
         if places.of(&streams.partner).is_some() {
             return Ok(());
         }
-        self.place_of(&self.remote(&streams.partner), Direction::Inbound, streams.connection_limit).map(drop)
+        // Anybody's name may be asked about here: nothing is kept under it.
+        let known = self.known_remote(&streams.partner);
+        let remote = known.unwrap_or_else(|| Arc::new(Remote::new()));
+        self.place_of(&remote, Direction::Inbound, streams.connection_limit).map(drop)
     }
 
     /// The places of a stream of ours, for this lane. `None`: there are none. The lane waits then as after any failure, and

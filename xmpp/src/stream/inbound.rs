@@ -292,7 +292,12 @@ impl Inbound {
     fn read(&mut self, now: Instant) {
         while !self.wire.is_over() && !self.is_suspended() {
             match self.wire.next() {
-                Ok(Some(item)) => self.item(item, now),
+                Ok(Some(item)) => {
+                    self.item(item, now);
+                    if self.wire.is_choked() {
+                        self.fault(StreamCondition::PolicyViolation, None, Fault::AnswersUnread, now);
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.open_header();

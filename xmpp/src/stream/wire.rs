@@ -11,6 +11,9 @@ use crate::jid::Domain;
 use crate::sm::Misuse;
 use crate::xml::{ReadError, ReadLimits, StartTag, StreamItem, StreamReader, ns};
 
+/// Octets of our own that may wait for a peer to read them: more than any one read can have asked for.
+const UNREAD: usize = 512 * 1024;
+
 /// The stanza size below which RFC 6120 §13.12 does not let anybody go.
 const SMALLEST_STANZA_LIMIT: usize = 10_000;
 
@@ -405,6 +408,11 @@ impl Wire {
     /// Octets that are kept: arrived and not read, or written and not taken.
     pub(super) fn held(&self) -> usize {
         self.reader.buffered() + self.out.len()
+    }
+
+    /// Whether the peer goes on asking, and does not read what it is told.
+    pub(super) fn is_choked(&self) -> bool {
+        self.ending == Ending::No && self.out.len() > UNREAD
     }
 
     /// Octets of the largest stanza an established stream takes.

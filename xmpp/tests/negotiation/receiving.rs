@@ -398,6 +398,18 @@ fn db_16_a_certificate_is_judged_for_the_domain_of_the_header_and_proves_no_othe
 }
 
 #[test]
+fn db_16_what_the_domain_of_the_header_proved_before_is_not_asked_of_another() {
+    let mut side = In::on_tls(proved("R/O/on"), proof("fabrikam.com"));
+    side.send(&key_of("tailspin.com", "contoso.com"));
+    side.verdict(PartnerVerdict::Allowed(terms("R/N/on")));
+    let request = side.take_request();
+    side.verified(&request, VerifyOutcome::Valid);
+    let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
+    assert_eq!(established.remote.as_str(), "tailspin.com");
+    assert!(!established.by_certificate, "its own entry takes no certificates");
+}
+
+#[test]
 fn db_17_a_result_counts_for_its_pair_only() {
     for (from, to, condition) in [
         ("a@it.fabrikam.com", "b@contoso.com", "invalid-from"),
@@ -437,7 +449,8 @@ fn sasl_07_after_a_failure_dialback_may_be_tried() {
     side.verified(&request, VerifyOutcome::Valid);
     let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
     assert_eq!(established.method, Method::DialbackTls);
-    assert!(matches!(&established.notes[..], [Note::Certificate { .. }]), "{:?}", established.notes);
+    let notes = &established.notes[..];
+    assert!(matches!(notes, [Note::Certificate { .. }, Note::SaslRefused { .. }]), "{notes:?}");
 }
 
 #[test]

@@ -215,8 +215,11 @@ impl Inbound {
             if self.terms.is_none() {
                 self.wire.set_max_stanza(max_stanza);
             }
-            // A partner that proved itself before got this far because its certificate does so again.
-            let by_certificate = by_certificate || self.terms.is_some_and(|terms| terms.external_proved);
+            // A partner that proved itself before got this far because its certificate does so again. What the terms of the
+            // domain in the header say is nothing about another one that came with a key.
+            let own = self.from.as_ref() == Some(&request.from);
+            let by_certificate =
+                by_certificate || own && self.terms.is_some_and(|terms| terms.external_proved);
             self.established(pair, method, by_certificate, now);
         }
     }
