@@ -1,7 +1,7 @@
 //! Requests of front ends.
 
 use nuncio_sip::connection::ServerTxn;
-use nuncio_sip::{Message, Method};
+use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
 use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
@@ -13,6 +13,8 @@ use nuncio_translate::{Moment, stanza_id};
 use nuncio_xmpp::Condition;
 use nuncio_xmpp::lane::{Failure, FailureKind, Lane, PushRefusal};
 use tracing::{debug, info};
+
+use crate::log_limit::{Cause, Source};
 
 use super::answers::{ALLOW, SipAnswer};
 use super::port::Bells;
@@ -63,8 +65,7 @@ impl Gateway {
                 match self.sip_event(front_end, reply, request, bells, now) {
                     Ok(()) => return,
                     Err(answer) => {
-                        let why = answer.why();
-                        debug!(status = answer.status, %why, method = %request.method().as_str(), "refused");
+                        self.log_event_refused(request, &answer, now);
                         answer
                     }
                 }
@@ -92,6 +93,23 @@ impl Gateway {
             user = %self.shown(user), contact = %self.shown(contact), status = answer.status,
             why = %LogSafe(answer.why()), "MESSAGE refused"
         );
+    }
+
+    /// The line that says why a SIP user does not see somebody. Clients ask for all of their contacts at once.
+    fn log_event_refused(&self, request: &Message, answer: &SipAnswer, now: Moment) {
+        let (status, why) = (answer.status, LogSafe(answer.why()));
+        let contact = request.request_uri();
+        let asked = Uri::parse(contact).map(|uri| uri.host().to_string()).unwrap_or_default();
+        // These two belong to the protocol: the client asks again, and gets it.
+        let final_word = request.method() == Method::Subscribe && !matches!(status, 423 | 481);
+        if final_word && self.log_budget.allows(Cause::SubscribeRefused, Source::Domain(&asked), now.instant)
+        {
+            let user = request.from_header().map_or("", |from| from.uri.as_str());
+            let (user, contact) = (self.shown(user), self.shown(contact));
+            info!(%user, %contact, status, %why, "SUBSCRIBE refused");
+        } else {
+            debug!(status, %why, method = %LogSafe(request.method().as_str()), "request of a front end refused");
+        }
     }
 
     /// The refusal of a request that no user is told about: counted, and logged for whoever looks for it.

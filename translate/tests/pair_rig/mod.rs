@@ -287,6 +287,12 @@ impl Rig {
 
     /// Everything but what is stored is lost.
     pub(crate) fn crash(&mut self) {
+        self.crash_and_wait();
+        self.input(|pair, context| pair.resume(context));
+    }
+
+    /// The same, and the pair has not taken up its work yet.
+    pub(crate) fn crash_and_wait(&mut self) {
         let instant = self.now.instant;
         self.bound.clear();
         self.places.held.clear();
@@ -298,7 +304,6 @@ impl Rig {
                 Context { key, snapshot, config, events, tokens: numbers, budget: places, now: *now };
             self.pair = Pair::restored(record, &mut context);
             self.drain();
-            self.input(|pair, context| pair.resume(context));
         }
         assert_eq!(self.now.instant, instant);
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nuncio_sip::event::Undelivered;
 use nuncio_translate::judge::PartnerType;
 use nuncio_translate::pair::*;
 
@@ -70,6 +71,24 @@ fn after_a_crash_nothing_is_shown_before_the_contact_is_heard() {
     let notifys = answer_all(&mut rig);
     assert_eq!(notifys.len(), 1, "the picture is shown as a whole");
     assert_eq!(body(&notifys[0]).matches("<basic>open").count(), 2);
+}
+
+#[test]
+fn after_a_crash_a_front_end_that_comes_back_late_is_asked_although_all_tries_were_in_vain() {
+    let (mut rig, _, _) = both();
+    rig.crash_and_wait();
+    for _ in 0..50 {
+        rig.pass_until_request(Duration::from_secs(3600));
+        for request in std::mem::take(&mut rig.requests) {
+            rig.fail(&request, Undelivered::NotSent);
+        }
+    }
+    assert_eq!(rig.told(), ["unavailable desk"], "XI-09: he is not seen for ever");
+    rig.pass_until_request(Duration::from_secs(24 * 3600));
+    assert!(rig.requests.is_empty(), "{:?}", rig.requests);
+    rig.input(|pair, context| pair.resume(context));
+    let subscribe = rig.request();
+    assert_eq!(expires(&subscribe), Some(3600));
 }
 
 #[test]
