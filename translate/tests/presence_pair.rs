@@ -6,5 +6,6 @@ mod pair_rig;
 mod presence_pair {
     mod contact_watches;
     mod crash;
+    mod ghosts;
     mod user_watches;
 }
