@@ -11,34 +11,11 @@ use nuncio_xmpp::{Negotiation, NegotiationRules, SaslUse, TlsUse};
 use super::address::{HostPort, SentBy};
 use super::read::{Node, Read, Reader};
 use super::schema::Shape;
-use super::value::{Text, ValueError, not_a_word, quoted};
+use super::value::{Text, ValueError, not_a_word, quoted, text_of_words};
 
-/// Words that the pure crates know.
-macro_rules! known_words {
-    ($($name:ty: $what:literal;)+) => {$(
-        impl Text for $name {
-            const WHAT: &'static str = $what;
-
-            fn allowed() -> String {
-                let words: Vec<String> = Self::ALL.iter().map(|word| format!("`\"{word}\"`")).collect();
-                words.join(", ")
-            }
-
-            fn parse(text: &str) -> Result<Self, ValueError> {
-                if let Some(word) = Self::ALL.iter().find(|word| word.as_str() == text) {
-                    return Ok(*word);
-                }
-                Err(not_a_word(text, $what, Self::ALL.iter().map(|word| word.as_str())))
-            }
-        }
-    )+};
-}
-
-known_words! {
-    TlsUse: "a TLS negotiation setting";
-    SaslUse: "a SASL negotiation setting";
-    NegotiationRules: "a set of negotiation rules";
-}
+text_of_words! { TlsUse: "a TLS negotiation setting" }
+text_of_words! { SaslUse: "a SASL negotiation setting" }
+text_of_words! { NegotiationRules: "a set of negotiation rules" }
 
 /// A combination as it stands in the file.
 pub(super) fn combination(negotiation: Negotiation) -> String {

@@ -287,7 +287,8 @@ async fn cancelled(stop: Option<&CancellationToken>) {
     }
 }
 
-async fn wait_until(deadline: Option<Instant>) {
+/// Until the time has come, if there is one.
+pub async fn wait_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => pending().await,

@@ -7,5 +7,6 @@ mod presence_pair {
     mod appendix_a;
     mod contact_watches;
     mod crash;
+    mod ghosts;
     mod user_watches;
 }

@@ -174,6 +174,24 @@ impl Rig {
         }
     }
 
+    /// What waits for the store is stored, and so is from now on what comes.
+    pub(crate) fn commit(&mut self) {
+        self.commits = true;
+        for ticket in std::mem::take(&mut self.uncommitted) {
+            self.pair.committed(ticket);
+        }
+        self.drain();
+    }
+
+    /// The stanzas since the last look did not arrive; so many they were.
+    pub(crate) fn lose_stanzas(&mut self) -> usize {
+        let lost = std::mem::take(&mut self.stanzas);
+        for stanza in &lost {
+            self.input(|pair, context| pair.lost(&stanza.sent, context));
+        }
+        lost.len()
+    }
+
     pub(crate) fn ask(&mut self) -> Asked {
         self.asked += 1;
         Asked { connection: self.asked, transaction: self.transaction }
@@ -226,6 +244,17 @@ impl Rig {
         let response = response(request, status, headers);
         let (half, serial) = (request.half.clone(), request.serial);
         self.input(|pair, context| pair.response(&half, serial, &response, context));
+    }
+
+    /// Answers the requests since the last look.
+    pub(crate) fn answer_all(&mut self, status: u16) -> Vec<Request> {
+        let mut all = Vec::new();
+        while !self.requests.is_empty() {
+            let request = self.requests.remove(0);
+            self.respond(&request, status, "Expires: 3600\r\n");
+            all.push(request);
+        }
+        all
     }
 
     pub(crate) fn fail(&mut self, request: &Request, why: Undelivered) {

@@ -459,9 +459,7 @@ fn trust_what_a_public_partner_sees() {
 fn what_was_lost_is_sent_as_it_is_then_and_never_older() {
     let (mut rig, mut dialog) = asked(PartnerType::Federated);
     notify(&mut rig, &mut dialog, "active;expires=3600", &pidf(&[("desk", true, "away", "")]));
-    for stanza in std::mem::take(&mut rig.stanzas) {
-        rig.input(|pair, context| pair.lost(&stanza.sent, context));
-    }
+    rig.lose_stanzas();
     notify(&mut rig, &mut dialog, "active;expires=3600", &pidf(&[("desk", true, "dnd", "")]));
     assert_eq!(rig.told(), ["available desk dnd"]);
     rig.pass(Duration::from_secs(10));
@@ -474,10 +472,7 @@ fn losses_are_repeated_more_and_more_slowly() {
     notify(&mut rig, &mut dialog, "active;expires=3600", &pidf(&[("desk", true, "dnd", "")]));
     let mut sent = 0;
     for _ in 0..600 {
-        for stanza in std::mem::take(&mut rig.stanzas) {
-            sent += 1;
-            rig.input(|pair, context| pair.lost(&stanza.sent, context));
-        }
+        sent += rig.lose_stanzas();
         rig.pass(Duration::from_secs(3));
     }
     assert!((8..=14).contains(&sent), "{sent} times in half an hour");

@@ -33,8 +33,6 @@ mod acknowledged;
 mod backoff;
 mod machine;
 #[cfg(test)]
-mod managed_tests;
-#[cfg(test)]
 mod tests;
 mod write;
 
