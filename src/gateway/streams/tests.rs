@@ -50,6 +50,16 @@ fn sec_40_streams_of_both_directions_and_all_his_domains_count_together() {
 }
 
 #[test]
+fn sec_03_to_ask_about_a_stranger_keeps_nothing_of_him() {
+    let gateway = limited(1);
+    let ask = |domain: &str| gateway.may_enter_stream(&InboundPlaces::default(), domain);
+    assert!(ask("stranger.example").is_ok());
+    assert!(gateway.known_remote("stranger.example").is_none());
+    let _places = inbound(&gateway, FURTHER).unwrap();
+    assert!(ask(ONE).is_err(), "his places count by his primary domain");
+}
+
+#[test]
 fn sec_40_the_last_place_is_kept_for_the_direction_that_has_none() {
     let gateway = limited(3);
     let _held = [inbound(&gateway, ONE).unwrap(), inbound(&gateway, ONE).unwrap()];
