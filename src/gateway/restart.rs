@@ -58,14 +58,10 @@ impl Gateway {
             drop(waiting);
             return self.take_up(&key, now);
         }
-        waiting.push_back(key.clone());
+        waiting.push_back(key);
         if waiting.len() == 1 {
             self.timers.schedule(now.instant + LOOK, Due::Room(number));
         }
-        drop(waiting);
-        // It may have to wait for long, as for a front end that is gone. Meanwhile the rules of now hold, and what runs out
-        // ends: nobody goes on seeing what was true before.
-        self.visit_presence(&key, now, |pair, context| pair.policy_changed(context));
     }
 
     /// The pairs that waited for this route take up their work, as far as there is room.

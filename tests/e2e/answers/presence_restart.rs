@@ -242,28 +242,6 @@ fn restart_pairs_wait_for_a_front_end_that_cannot_be_reached_yet() {
     assert!((197..=200).contains(&there), "{there} of 200, and those that knocked a little later");
 }
 
-/// As without a restart (XI-09): the subscriptions run out, and what the contacts see with them.
-#[test]
-fn restart_contacts_hear_of_a_front_end_that_stays_away_although_their_pairs_wait_for_it() {
-    const CONTACTS: usize = 800;
-    let mut before = house();
-    for number in 0..CONTACTS {
-        let contact = format!("bob{number}@fabrikam.com");
-        before.partner_says(PARTNER, &stanza(&contact, "type='subscribe'", ""));
-    }
-    let (wire, document) = (before.front_end(), pidf(&[("desk", true, "", "")]));
-    for subscribe in before.requests() {
-        assert_eq!(before.status(wire, &Dialog::of(&subscribe).notify(OPEN, &document)), 200);
-    }
-    let mut house = asleep(&before, MINUTE);
-    house.front_end_reach = Reach::Down(FailureKind::Unreachable);
-    house.advance(50 * MINUTE);
-    house.told(PARTNER);
-    house.advance(20 * MINUTE);
-    let told = house.told(PARTNER);
-    assert_eq!(told.iter().filter(|told| *told == "unavailable desk").count(), CONTACTS);
-}
-
 #[test]
 fn ev_15_a_planned_stop_says_deactivated_and_takes_no_new_subscriptions() {
     let mut house = house();
