@@ -64,9 +64,12 @@ causes! {
     Downgrade: Warn, 1 of 10, "partners refused because they offered less than the certificate they had shown before";
     DialbackBusy: Warn, 1 of 10, "dialback keys that were not verified because too many were";
     DialbackNotOurs: Warn, 1 of 10, "dialback keys that somebody used in our name";
-    TooManyStreams: Warn, 1 of 10, "streams refused because their partner has too many";
+    TooManyStreams: Warn, 1 of 10, "streams refused, or not opened, because there were as many as there may be";
     PartnerSlowed: Warn, 1 of 10, "times that a partner sent more than he may and was read more slowly";
     ContactRefused: Info, 10 of 100, "messages of contacts that the rules refused";
+    SubscribeRefused: Info, 10 of 100, "SUBSCRIBEs of SIP users that were refused";
+    NothingSeen: Info, 10 of 100, "subscriptions and presence that came to nothing";
+    ContactTurns: Info, 10 of 2000, "changes of contacts' subscriptions, which are missing in the audit trail, too";
     ContactDeclined: Info, 10 of 100, "messages of contacts that front ends refused";
     ContactFailed: Warn, 10 of 100, "messages of contacts that reached no front end";
     NoticeFailed: Warn, 10 of 100, "failure notices that reached no front end";
@@ -91,6 +94,8 @@ enum Severity {
 pub enum Source<'a> {
     Address(Origin),
     Domain(&'a str),
+    /// A user of a partner, by his bare address.
+    Contact(&'a str),
     /// Nobody else: one of our own listeners.
     Listener(&'a str),
 }
@@ -101,6 +106,7 @@ impl Source<'_> {
         match self {
             Self::Address(_) => ("address", "addresses"),
             Self::Domain(_) => ("domain", "domains"),
+            Self::Contact(_) => ("contact", "contacts"),
             Self::Listener(_) => ("listener", "listeners"),
         }
     }

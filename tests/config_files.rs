@@ -168,6 +168,28 @@ fn a_combination_that_is_hardly_meant_is_a_warning_with_what_results() {
     assert!(run.stdout.ends_with("It works, with 1 warning.\n"), "{}", run.stdout);
 }
 
+/// Each lane has a stream of its own: whoever serves many domains is told before his users find out.
+#[test]
+fn streams_that_cannot_all_be_open_are_a_warning_with_the_number_to_set() {
+    let further = |count: usize| {
+        let domains: Vec<_> = (0..count).map(|number| format!("\"d{number}.example\"")).collect();
+        format!(
+            "[[partner]]\ndomain = \"a.example\"\ntype = \"federated\"\nadditional_domains = [{}]\n",
+            domains.join(", ")
+        )
+    };
+    assert_eq!(checked_with(&further(18)).stderr, "", "one place is left for him");
+    let run = checked_with(&further(19));
+    let expected = "nuncio.toml:30:10: warning: [[partner]] a.example: each served domain (1) needs a stream to each of his \
+                    (20), and he opens streams too; limits.xmpp.connections_per_partner allows 20 together, and messages that \
+                    find no place come back; 40 is enough if he does as we do\n";
+    assert_eq!(run.code, Some(0));
+    assert!(run.stderr.starts_with(expected), "{}", run.stderr);
+    assert_eq!(checked_with(&format!("{}connection_limit = 21\n", further(19))).stderr, "");
+    let run = checked_with(&format!("{}connection_limit = 20\n", further(19)));
+    assert!(run.stderr.contains("; connection_limit allows 20 together"), "{}", run.stderr);
+}
+
 #[test]
 fn plain_dialback_of_a_federated_partner_has_to_be_accepted() {
     let partner = |kind: &str, accept: &str| {

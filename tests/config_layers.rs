@@ -303,18 +303,18 @@ fn dec_11_a_cap_on_messages_is_0_or_at_least_1300() {
 }
 
 #[test]
-fn xe_15_a_partners_own_rates_go_before_those_of_all() {
+fn xe_15_a_partners_own_limits_go_before_those_of_all() {
     let text = format!(
-        "limits.xmpp.bytes_per_second = 20000\n{}stanzas_per_second = 10\n\n\
-         [[partner]]\ndomain = \"wingtip.example\"\ntype = \"federated\"\nbytes_per_second = 0\n",
+        "limits.xmpp.bytes_per_second = 20000\nlimits.xmpp.stanza = 30000\n{}stanzas_per_second = 10\n\n\
+         [[partner]]\ndomain = \"wingtip.example\"\ntype = \"federated\"\nbytes_per_second = 0\nstanza_limit = 10000\n",
         include_str!("config/right/minimal.toml")
     );
     let sources = Sources::new().toml("nuncio.toml", &text).trusting_paths();
     let (config, _) = Config::load(&sources, &|_, _| Ok(())).unwrap();
-    let rates: Vec<_> = config
+    let limits: Vec<_> = config
         .partners
         .iter()
-        .map(|partner| (partner.stanzas_per_second, partner.bytes_per_second))
+        .map(|partner| (partner.stanzas_per_second, partner.bytes_per_second, partner.stanza_limit))
         .collect();
-    assert_eq!(rates, [(10, 20_000), (5000, 0)]);
+    assert_eq!(limits, [(10, 20_000, 30_000), (5000, 0, 10_000)]);
 }

@@ -152,8 +152,8 @@ Signals:
   SIGTERM, SIGINT  drain: no new streams, queues are emptied, streams closed,
                    exit code 0; a second one ends it at once
   SIGUSR1          write into the log what it holds and has counted
-  SIGHUP           says in the log that nothing is reloaded: the configuration
-                   is read at start only";
+  SIGHUP           look at once at certificates, keys, roots and revocation lists;
+                   the configuration itself is read at start only";
 
 const CHECK_CONFIG_ABOUT: &str = "\
 Check the configuration, and show what it amounts to.

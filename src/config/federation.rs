@@ -11,34 +11,11 @@ use nuncio_xmpp::{Negotiation, NegotiationRules, SaslUse, TlsUse};
 use super::address::{HostPort, SentBy};
 use super::read::{Node, Read, Reader};
 use super::schema::Shape;
-use super::value::{Text, ValueError, not_a_word, quoted};
+use super::value::{Text, ValueError, not_a_word, quoted, text_of_words};
 
-/// Words that the pure crates know.
-macro_rules! known_words {
-    ($($name:ty: $what:literal;)+) => {$(
-        impl Text for $name {
-            const WHAT: &'static str = $what;
-
-            fn allowed() -> String {
-                let words: Vec<String> = Self::ALL.iter().map(|word| format!("`\"{word}\"`")).collect();
-                words.join(", ")
-            }
-
-            fn parse(text: &str) -> Result<Self, ValueError> {
-                if let Some(word) = Self::ALL.iter().find(|word| word.as_str() == text) {
-                    return Ok(*word);
-                }
-                Err(not_a_word(text, $what, Self::ALL.iter().map(|word| word.as_str())))
-            }
-        }
-    )+};
-}
-
-known_words! {
-    TlsUse: "a TLS negotiation setting";
-    SaslUse: "a SASL negotiation setting";
-    NegotiationRules: "a set of negotiation rules";
-}
+text_of_words! { TlsUse: "a TLS negotiation setting" }
+text_of_words! { SaslUse: "a SASL negotiation setting" }
+text_of_words! { NegotiationRules: "a set of negotiation rules" }
 
 /// A combination as it stands in the file.
 pub(super) fn combination(negotiation: Negotiation) -> String {
@@ -128,6 +105,34 @@ impl Read for ConnectionLimit {
                     ""
                 };
                 reader.refuse(node, format!("{number} is out of range; {expected}{off}"));
+                None
+            }
+        }
+    }
+}
+
+/// How long a stanza of a partner may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StanzaLimit(pub(super) usize);
+
+impl StanzaLimit {
+    /// What RFC 6120 §13.12 wants to be taken.
+    const MIN: usize = 10_000;
+    const MAX: usize = 16 * 1024 * 1024;
+}
+
+impl Read for StanzaLimit {
+    fn shape() -> Shape {
+        Shape::Value(format!("bytes, {} to {}", Self::MIN, Self::MAX))
+    }
+
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let expected = format!("expected a whole number of bytes from {} to {}", Self::MIN, Self::MAX);
+        let number = reader.integer(node, &expected)?;
+        match usize::try_from(number) {
+            Ok(number @ Self::MIN..=Self::MAX) => Some(Self(number)),
+            _ => {
+                reader.refuse(node, format!("{number} is out of range; {expected}"));
                 None
             }
         }

@@ -7,7 +7,7 @@ use nuncio_xmpp::{NegotiationRules, SaslUse, TlsUse};
 
 use super::address::{Bind, CertificateName, DnsServer, Domain, HostPort, SentBy, SourceAddress};
 use super::contact::ContactUri;
-use super::federation::{ByteRate, ConnectionLimit, Proxy, SpkiPin, StanzaRate};
+use super::federation::{ByteRate, ConnectionLimit, Proxy, SpkiPin, StanzaLimit, StanzaRate};
 use super::limits::Limits;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
@@ -308,8 +308,10 @@ section! {
         /// Whether silence on his streams is looked into (`limits.xmpp.keep_alive`). `false`: keep-alives are neither sent
         /// nor expected.
         "keep_alive" => keep_alive: bool, default "true";
-        /// Most inbound streams of all his domains at a time. Absent: `limits.xmpp.connections_per_partner`.
+        /// Most streams with all his domains at a time, whoever opens them. Absent: `limits.xmpp.connections_per_partner`.
         "connection_limit" => connection_limit: ConnectionLimit, optional;
+        /// Longest stanza of this partner, on streams that begin with one of his domains. Absent: `limits.xmpp.stanza`.
+        "stanza_limit" => stanza_limit: StanzaLimit, optional;
         /// Most stanzas of this partner in a second. Absent: `limits.xmpp.stanzas_per_second`.
         "stanzas_per_second" => stanzas_per_second: StanzaRate, optional;
         /// Most bytes of this partner in a second. Absent: `limits.xmpp.bytes_per_second`.

@@ -172,7 +172,8 @@ limits! {
 limits! {
     /// Limits of the XMPP side.
     pub struct XmppLimits {
-        /// Longest stanza on an authenticated stream. Longer: `policy-violation` with `stanza-too-big`.
+        /// Longest stanza on an authenticated stream. Longer: `policy-violation` with `stanza-too-big`. A partner's own setting
+        /// goes before.
         stanza: usize, "bytes" = 512 * KIB, 10_000 => 16 * MIB;
         /// Longest stream header or element before authentication.
         pre_auth_stanza: usize, "bytes" = 16 * KIB, 10_000 => 16 * MIB;
@@ -184,7 +185,12 @@ limits! {
         elements: usize, "elements" = 4096, 64 => 65_536;
         /// Most inbound connections at a time, over all partners, of each listener.
         connections: usize, "connections" = 1000, 1 => 100_000;
-        /// Most inbound streams at a time of one partner, over all his domains and all listeners.
+        /// Most streams at a time with all partners, whoever opens them. More: `resource-constraint` to the partner; ours wait,
+        /// and their senders get 480.
+        streams: usize, "streams" = 1000, 1 => 100_000;
+        /// Most streams at a time with one partner, over all his domains, whoever opens them; the last one is kept for the
+        /// direction that has none. Each served domain needs a stream of ours to each domain of his. More: `policy-violation`
+        /// to the partner; ours wait, and their senders get 480.
         connections_per_partner: usize, "connections" = 20, 1 => 100_000;
         /// Most stanzas of one partner in a second, over all streams of his domains; 0: any number, else 10 or more. Five
         /// seconds' worth may come at once. Beyond it his streams are read more slowly; a partner's own setting goes before.

@@ -353,8 +353,10 @@ pub struct Partner {
     pub rules: NegotiationRules,
     /// Whether silence on his streams is looked into.
     pub keep_alive: bool,
-    /// Most inbound streams of all his domains at a time.
+    /// Most streams with all his domains at a time, whoever opens them.
     pub connection_limit: usize,
+    /// Longest of his stanzas, in octets.
+    pub stanza_limit: usize,
     /// Most of his stanzas in a second; 0: any number.
     pub stanzas_per_second: usize,
     /// Most of his bytes in a second; 0: any number.

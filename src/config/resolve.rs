@@ -236,6 +236,7 @@ fn partners(sections: Vec<At<PartnerSection>>, rules: NegotiationRules, limits: 
                 .connection_limit
                 .value
                 .map_or(limits.xmpp.connections_per_partner, |limit| limit.0),
+            stanza_limit: section.stanza_limit.value.map_or(limits.xmpp.stanza, |limit| limit.0),
             stanzas_per_second: section
                 .stanzas_per_second
                 .value

@@ -38,6 +38,28 @@ pub trait Text: Sized {
     fn parse(text: &str) -> Result<Self, ValueError>;
 }
 
+/// How words are written and read: those of a type with `ALL` and `as_str`.
+macro_rules! text_of_words {
+    ($name:ty: $what:literal) => {
+        impl Text for $name {
+            const WHAT: &'static str = $what;
+
+            fn allowed() -> String {
+                let words: Vec<String> = Self::ALL.iter().map(|w| format!("`\"{w}\"`")).collect();
+                words.join(", ")
+            }
+
+            fn parse(text: &str) -> Result<Self, ValueError> {
+                if let Some(word) = Self::ALL.iter().find(|w| w.as_str() == text) {
+                    return Ok(*word);
+                }
+                Err(not_a_word(text, $what, Self::ALL.iter().map(|w| w.as_str())))
+            }
+        }
+    };
+}
+pub(super) use text_of_words;
+
 /// Words: an enum whose values are fixed strings.
 macro_rules! words {
     ($(#[$meta:meta])* pub enum $name:ident: $what:literal { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -61,21 +83,7 @@ macro_rules! words {
             }
         }
 
-        impl Text for $name {
-            const WHAT: &'static str = $what;
-
-            fn allowed() -> String {
-                let words: Vec<String> = Self::ALL.iter().map(|w| format!("`\"{w}\"`")).collect();
-                words.join(", ")
-            }
-
-            fn parse(text: &str) -> Result<Self, ValueError> {
-                if let Some(word) = Self::ALL.iter().find(|w| w.as_str() == text) {
-                    return Ok(*word);
-                }
-                Err(not_a_word(text, $what, Self::ALL.iter().map(|w| w.as_str())))
-            }
-        }
+        text_of_words! { $name: $what }
     };
 }
 

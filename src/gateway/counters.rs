@@ -62,6 +62,8 @@ counters! {
     answers_lost,
     /// Times that a stream was not read for a while because its partner sent more than he may.
     streams_slowed,
+    /// Streams refused, or not opened, because there were as many as there may be.
+    streams_over_limit,
     /// Streams refused because the domain is no partner.
     streams_refused,
     /// Requests of partners to be let in by dialback that were turned down.

@@ -3,16 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
-use nuncio_xmpp::rate::{Meter, Rate};
+use nuncio_xmpp::rate::Rate;
 use nuncio_xmpp::stream::{Quiet, Terms};
 use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
 
 use super::Gateway;
-use super::pairs::Remote;
 use crate::config::HostPort;
 use crate::tls::Proof;
 
@@ -26,8 +24,10 @@ pub struct PartnerStreams {
     pub rules: NegotiationRules,
     /// Whether silence on his streams is looked into.
     pub keep_alive: bool,
-    /// Most inbound streams of all his domains at a time.
+    /// Most streams with all his domains at a time, whoever opens them.
     pub connection_limit: usize,
+    /// Octets of the largest stanza that is taken of him; absent: as of all.
+    pub max_stanza: Option<usize>,
     /// How much he may send, on all streams of his domains together.
     pub rates: StreamRates,
     /// Where to connect instead of asking DNS.
@@ -45,6 +45,7 @@ impl PartnerStreams {
             rules: NegotiationRules::default(),
             keep_alive: true,
             connection_limit,
+            max_stanza: None,
             rates: StreamRates::default(),
             proxy: None,
             proof: Arc::default(),
@@ -70,13 +71,6 @@ impl Default for StreamRates {
     }
 }
 
-/// What a partner has sent of that, on all his streams.
-#[derive(Debug, Default)]
-pub(super) struct Meters {
-    stanzas: Meter,
-    bytes: Meter,
-}
-
 /// The partners by each of their domains, normalised.
 #[derive(Debug, Default)]
 pub struct Federation {
@@ -95,47 +89,19 @@ impl Federation {
     }
 }
 
-/// The place of an inbound stream among those of its partner; given back when it is dropped.
-#[derive(Debug)]
-pub struct StreamPlace {
-    counter: Arc<Remote>,
-    rates: StreamRates,
-}
-
-impl StreamPlace {
-    /// Counts what a read brought. Until when the stream is not to be read any more, if the partner has sent more than he
-    /// may: what has come is worked on, and the rest waits on his side (SEC-40).
-    pub fn charge(&self, bytes: u64, stanzas: u64, now: Instant) -> Option<Instant> {
-        if self.rates == StreamRates::default() {
-            return None;
-        }
-        let mut meters = self.counter.meters().lock();
-        let until = [
-            meters.bytes.take(self.rates.bytes, bytes, now),
-            meters.stanzas.take(self.rates.stanzas, stanzas, now),
-        ];
-        until.into_iter().flatten().max()
-    }
-}
-
-impl Drop for StreamPlace {
-    fn drop(&mut self) {
-        self.counter.leave_stream();
-    }
-}
-
 impl Gateway {
     /// What holds for streams with this domain. Whether it is a partner at all, the policy says.
     pub fn partner_streams(&self, domain: &str) -> Arc<PartnerStreams> {
         let known = self.federation.load().by_domain.get(domain).cloned();
-        known.unwrap_or_else(|| Arc::new(PartnerStreams::new(domain, self.settings.streams_per_domain)))
+        known.unwrap_or_else(|| Arc::new(PartnerStreams::new(domain, self.settings.streams_per_partner)))
     }
 
     /// What is allowed on one stream with this domain.
     pub fn terms(&self, domain: &str) -> Terms {
         let streams = self.partner_streams(domain);
         let external_proved = self.proved.has(domain);
-        Terms { external_proved, ..Terms::new(streams.negotiation, streams.rules) }
+        let max_stanza = streams.max_stanza;
+        Terms { external_proved, max_stanza, ..Terms::new(streams.negotiation, streams.rules) }
     }
 
     /// What becomes of quiet streams with this domain.
@@ -160,28 +126,6 @@ impl Gateway {
                 self.set_proved(&domain, false, "nuncio", "his entry takes no certificates", now);
             }
         }
-    }
-
-    /// Whether there is room for one more inbound stream of this domain's partner.
-    pub fn has_stream_room(&self, remote: &str) -> bool {
-        let streams = self.partner_streams(remote);
-        self.remote(&streams.partner).streams() < streams.connection_limit
-    }
-
-    /// Counts a stream of ours on which a remote domain sends, for as long as the place is kept; it is we who want it.
-    pub fn stream_opened(&self, remote: &str) -> StreamPlace {
-        let streams = self.partner_streams(remote);
-        let counter = self.remote(&streams.partner);
-        counter.enter_stream(usize::MAX);
-        StreamPlace { counter, rates: streams.rates }
-    }
-
-    /// Counts an inbound stream of a remote domain, for as long as the place is kept. `None`: it is one too many.
-    pub fn stream_established(&self, remote: &str) -> Option<StreamPlace> {
-        let streams = self.partner_streams(remote);
-        let counter = self.remote(&streams.partner);
-        let entered = counter.enter_stream(streams.connection_limit);
-        entered.then(|| StreamPlace { counter, rates: streams.rates })
     }
 }
 
@@ -209,44 +153,5 @@ mod tests {
         assert!(other.keep_alive && other.negotiation == Negotiation::default() && other.proof.is_plain());
         assert!(gateway.quiet("wingtip.example").keep_alive.is_some());
         assert_eq!(other.methods().to_string(), "S");
-    }
-
-    #[test]
-    fn the_streams_of_all_his_domains_count_together_up_to_his_limit() {
-        let gateway = two_domains(2);
-        let first = gateway.stream_established("fabrikam.example");
-        let second = gateway.stream_established("it.fabrikam.example");
-        assert!(first.is_some() && second.is_some());
-        assert!(gateway.stream_established("fabrikam.example").is_none(), "one past the limit");
-        assert_eq!(gateway.holdings().streams, 2);
-        drop(first);
-        assert!(gateway.stream_established("it.fabrikam.example").is_some());
-    }
-
-    #[test]
-    fn sec_40_what_all_his_streams_bring_counts_together_and_nobody_elses() {
-        let gateway = gateway_of("contoso.example", "fabrikam.example");
-        let rates = StreamRates { stanzas: Rate::new(10, 1), bytes: Rate::new(1000, 1) };
-        let of = |domain: &str| PartnerStreams { rates, ..PartnerStreams::new(domain, 20) };
-        let federation = Federation::new([
-            (of("fabrikam.example"), vec!["fabrikam.example".into(), "it.fabrikam.example".into()]),
-            (of("wingtip.example"), vec!["wingtip.example".into()]),
-        ]);
-        gateway.set_federation(federation);
-        let [one, two, other] = ["fabrikam.example", "it.fabrikam.example", "wingtip.example"]
-            .map(|domain| gateway.stream_established(domain).unwrap());
-        let begin = Instant::now();
-        let after = |millis| Some(begin + std::time::Duration::from_millis(millis));
-        assert_eq!(one.charge(10, 10, begin), None, "at the limit");
-        assert_eq!(two.charge(10, 1, begin), after(100), "one past it, on another stream");
-        assert_eq!(one.charge(1980, 0, begin), after(1000), "the longer of both counts");
-        assert_eq!(other.charge(1000, 10, begin), None);
-    }
-
-    #[test]
-    fn without_rates_nobody_waits() {
-        let gateway = gateway_of("contoso.example", "fabrikam.example");
-        let place = gateway.stream_established("fabrikam.example").unwrap();
-        assert_eq!(place.charge(u64::MAX, u64::MAX, Instant::now()), None);
     }
 }

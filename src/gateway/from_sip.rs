@@ -1,7 +1,7 @@
 //! Requests of front ends.
 
 use nuncio_sip::connection::ServerTxn;
-use nuncio_sip::{Message, Method};
+use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
 use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
@@ -14,11 +14,13 @@ use nuncio_xmpp::Condition;
 use nuncio_xmpp::lane::{Failure, FailureKind, Lane, PushRefusal};
 use tracing::{debug, info};
 
+use crate::log_limit::{Cause, Source};
+
 use super::answers::{ALLOW, SipAnswer};
 use super::port::Bells;
 use super::{Cargo, ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
 
-/// How long a front end should wait before it tries a partner again whose queue is full, in seconds.
+/// How long a front end should wait before it tries a partner again for whom there is no room, in seconds.
 const RETRY_AFTER: u32 = 5;
 /// Room for everything of a stanza but its body, so that writing it allocates once.
 const STANZA_OVERHEAD: usize = 512;
@@ -63,8 +65,7 @@ impl Gateway {
                 match self.sip_event(front_end, reply, request, bells, now) {
                     Ok(()) => return,
                     Err(answer) => {
-                        let why = answer.why();
-                        debug!(status = answer.status, %why, method = %request.method().as_str(), "refused");
+                        self.log_event_refused(request, &answer, now);
                         answer
                     }
                 }
@@ -92,6 +93,23 @@ impl Gateway {
             user = %self.shown(user), contact = %self.shown(contact), status = answer.status,
             why = %LogSafe(answer.why()), "MESSAGE refused"
         );
+    }
+
+    /// The line that says why a SIP user does not see somebody. Clients ask for all of their contacts at once.
+    fn log_event_refused(&self, request: &Message, answer: &SipAnswer, now: Moment) {
+        let (status, why) = (answer.status, LogSafe(answer.why()));
+        let contact = request.request_uri();
+        let asked = Uri::parse(contact).map(|uri| uri.host().to_string()).unwrap_or_default();
+        // These two belong to the protocol: the client asks again, and gets it.
+        let final_word = request.method() == Method::Subscribe && !matches!(status, 423 | 481);
+        if final_word && self.log_budget.allows(Cause::SubscribeRefused, Source::Domain(&asked), now.instant)
+        {
+            let user = request.from_header().map_or("", |from| from.uri.as_str());
+            let (user, contact) = (self.shown(user), self.shown(contact));
+            info!(%user, %contact, status, %why, "SUBSCRIBE refused");
+        } else {
+            debug!(status, %why, method = %LogSafe(request.method().as_str()), "request of a front end refused");
+        }
     }
 
     /// The refusal of a request that no user is told about: counted, and logged for whoever looks for it.
@@ -229,12 +247,7 @@ impl Gateway {
 
     fn lane_refused(&self, partner: &str, reason: &PushRefusal) -> SipAnswer {
         match reason {
-            PushRefusal::Full => {
-                let why = format!("partner {partner}: its queue is full");
-                SipAnswer::new(480, "Temporarily Unavailable")
-                    .with("Retry-After", RETRY_AFTER.to_string())
-                    .because(self, Diagnostic::NoRouteNow, &why)
-            }
+            PushRefusal::Full => self.later(&format!("partner {partner}: its queue is full")),
             PushRefusal::TooLarge(limit) => self.too_large(partner, *limit),
             PushRefusal::Unreachable(failure) => self.unreachable(partner, Some(failure)),
             PushRefusal::ShuttingDown => SipAnswer::new(503, "Service Unavailable").because(
@@ -282,8 +295,20 @@ impl Gateway {
         answer
     }
 
+    /// There is no room for it now.
+    fn later(&self, why: &str) -> SipAnswer {
+        SipAnswer::new(480, "Temporarily Unavailable").with("Retry-After", RETRY_AFTER.to_string()).because(
+            self,
+            Diagnostic::NoRouteNow,
+            why,
+        )
+    }
+
     fn unreachable(&self, partner: &str, failure: Option<&Failure>) -> SipAnswer {
         let kind = failure.map(|failure| failure.kind);
+        if kind == Some(FailureKind::TooManyStreams) {
+            return self.later(&Self::failure_text(partner, failure));
+        }
         let mut trouble = match kind {
             Some(FailureKind::DomainNotFound | FailureKind::Unresolvable) => {
                 XmppTrouble::new(Condition::RemoteServerNotFound, About::BareJid)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nuncio_translate::Moment;
 use nuncio_translate::pair::{AddedEnd, Attempt, Ended, Fact, PairKey, PairRecord};
 use parking_lot::Mutex;
-use tracing::{debug, error, info};
+use tracing::{error, info};
 
 use super::Gateway;
 use super::timers::Due;
@@ -154,36 +154,39 @@ impl Gateway {
     /// Something an administrator may want to know of a pair.
     pub(super) fn note(&self, key: &PairKey, fact: Fact, now: Moment) {
         let Told { what, detail, who } = tell(&fact);
-        let detail = detail.as_deref().unwrap_or_default();
-        match who {
-            None if matches!(fact, Fact::Refused { .. }) => {
-                // What contacts try is theirs to repeat.
-                let source = Source::Domain(key.remote_domain());
-                if self.log_budget.allows(Cause::ContactRefused, source, now.instant) {
-                    info!(user = %self.shown(key.sip_user()), contact = %self.shown(key.contact()), "{what}: {detail}");
-                }
-            }
-            None => {
-                debug!(user = %self.shown(key.sip_user()), contact = %self.shown(key.contact()), "{what} {detail}")
-            }
-            Some(who) => {
-                info!(user = %self.shown(key.sip_user()), contact = %self.shown(key.contact()), "{what} {detail}");
-                let actor = match who {
-                    Actor::SipUser => key.sip_user(),
-                    Actor::Contact => key.contact(),
-                    Actor::Gateway => "nuncio",
-                };
-                self.store.audit(AuditEntry {
-                    at: now.unix(),
-                    actor: actor.into(),
-                    what: what.into(),
-                    subject: format!("{} {}", key.sip_user(), key.contact()).into(),
-                    from: None,
-                    to: (!detail.is_empty()).then(|| detail.into()),
-                });
-            }
+        // What contacts do is theirs to repeat; how much of it is kept, and what of others' it drives out, is not.
+        let heard = |cause, source| self.log_budget.allows(cause, source, now.instant);
+        let heard = match (&who, contact_repeats(&fact)) {
+            (None, _) => heard(Cause::NothingSeen, Source::Domain(key.remote_domain())),
+            (Some(_), true) => heard(Cause::ContactTurns, Source::Contact(key.contact())),
+            (Some(_), false) => true,
+        };
+        if !heard {
+            return;
         }
+        let words = detail.as_ref().map_or_else(|| what.to_owned(), |detail| format!("{what} {detail}"));
+        info!(user = %self.shown(key.sip_user()), contact = %self.shown(key.contact()), "{words}");
+        let Some(who) = who else { return };
+        let actor = match who {
+            Actor::SipUser => key.sip_user(),
+            Actor::Contact => key.contact(),
+            Actor::Gateway => "nuncio",
+        };
+        self.store.audit(AuditEntry {
+            at: now.unix(),
+            actor: actor.into(),
+            what: what.into(),
+            subject: format!("{} {}", key.sip_user(), key.contact()).into(),
+            from: None,
+            to: detail.map(Into::into),
+        });
     }
+}
+
+/// Whether a contact can make it happen as often as he likes: he asks, is let in by a front end that asks nobody, and takes
+/// it back.
+fn contact_repeats(fact: &Fact) -> bool {
+    matches!(fact, Fact::Kept | Fact::ContactSees(_) | Fact::ContactSeesNoMore(Ended::ByContact))
 }
 
 fn does_not_answer(seconds: u64) -> String {
@@ -197,7 +200,7 @@ fn does_not_answer(seconds: u64) -> String {
 struct Told {
     what: &'static str,
     detail: Option<String>,
-    /// Who did it, if it belongs into the audit trail.
+    /// Who did it. It belongs into the audit trail then; what nobody did only into the log.
     who: Option<Actor>,
 }
 
@@ -212,10 +215,10 @@ fn tell(fact: &Fact) -> Told {
     match fact {
         Fact::Refused { what, refusal } => {
             let what = match what {
-                Attempt::UserSubscribes => "subscription of a SIP user refused",
-                Attempt::ContactSubscribes => "subscription of a contact refused",
-                Attempt::ContactProbes => "probe of a contact refused",
-                Attempt::ContactAppears => "presence of a contact refused",
+                Attempt::UserSubscribes => "subscription of a SIP user refused:",
+                Attempt::ContactSubscribes => "subscription of a contact refused:",
+                Attempt::ContactProbes => "probe of a contact refused:",
+                Attempt::ContactAppears => "presence of a contact refused:",
             };
             told(what, Some(format!("{refusal} ({})", refusal.name())), None)
         }

@@ -37,6 +37,7 @@ mod revive;
 mod routes;
 mod settling;
 mod status;
+mod streams;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timers;
@@ -66,7 +67,7 @@ use tracing::error;
 
 pub use counters::{Counter, Counters};
 pub use errands::GOODBYES_AHEAD;
-pub use federation::{Federation, PartnerStreams, StreamPlace, StreamRates};
+pub use federation::{Federation, PartnerStreams, StreamRates};
 pub use from_sip::SipPeer;
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
@@ -76,6 +77,7 @@ pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
 pub use settling::{Settling, Unsettled};
 pub use status::{LaneStatus, RouteStatus};
+pub use streams::{InboundPlaces, OutboundPlace, StreamCount, TooMany};
 pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};
 
 use crate::log_limit::LogBudget;
@@ -201,8 +203,8 @@ pub struct Holdings {
     pub waiting: usize,
     /// The same, in the pair that has most of them.
     pub waiting_most: usize,
-    /// Inbound streams, established and counted.
-    pub streams: usize,
+    /// Streams with partners: those established, and those of ours that are on the way.
+    pub streams: StreamCount,
     /// What pairs still have to do for somebody.
     pub owed: usize,
     /// Subscriptions of ours at front ends.
@@ -246,8 +248,10 @@ pub struct Settings {
     pub quiet: Quiet,
     /// Dialback keys that may be verified.
     pub verify: VerifyLimits,
-    /// Most inbound streams at a time of a partner of whom nothing else is said.
-    pub streams_per_domain: usize,
+    /// Most streams at a time with all partners, whoever opens them.
+    pub streams: usize,
+    /// The same, with a partner of whom nothing else is said.
+    pub streams_per_partner: usize,
     /// Entries in the list of refused domains.
     pub refused_domains: usize,
     /// How addresses of users appear in logs.
@@ -264,6 +268,7 @@ pub struct Gateway {
     proved: proved::Proved,
     verifying: Arc<verifying::Verifying>,
     remotes: DashMap<CompactString, Arc<Remote>>,
+    streams: Arc<streams::StreamCounter>,
     connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
     routes: Vec<Route>,
@@ -312,6 +317,7 @@ impl Gateway {
             policy: ArcSwap::from_pointee(policy),
             federation: ArcSwap::from_pointee(Federation::default()),
             remotes: DashMap::new(),
+            streams: Arc::default(),
             connections: DashMap::new(),
             front_ends,
             routes,
@@ -400,6 +406,7 @@ impl Gateway {
             connections: self.connections.len(),
             subscriptions: self.places.subscriptions(),
             dialogs: self.dialogs.len(),
+            streams: self.streams(),
             ..Holdings::default()
         };
         self.remotes.iter().for_each(|remote| remote.add_to(&mut holdings));

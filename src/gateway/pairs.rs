@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::federation::Meters;
 use super::incoming::Incoming;
+use super::streams::{Meters, StreamCounter};
 use super::timers::{Due, Timers};
 use super::{Holdings, LanePort, Pair};
 
@@ -34,15 +34,15 @@ pub(super) struct Remote {
     lanes: Mutex<Lanes>,
     /// Inbound streams that stopped reading until a lane has room for replies again.
     waiting: Mutex<Vec<Arc<Notify>>>,
-    /// Inbound streams of the partner whose primary domain this is.
-    streams: AtomicUsize,
+    /// Streams with the partner whose primary domain this is.
+    streams: Arc<StreamCounter>,
     /// Inbound streams of this domain, by the domain of ours that they are for.
     reaching: Mutex<SmallVec<[(CompactString, usize); 1]>>,
     /// Streams of this domain that take stanzas back, by the domain of ours that they are for.
     ways_back: Mutex<SmallVec<[(CompactString, Arc<Notify>); 1]>>,
     /// Pairs made since the start.
     made: AtomicU64,
-    /// What came on them.
+    /// What came on the streams of the partner.
     meters: Mutex<Meters>,
 }
 
@@ -62,7 +62,7 @@ impl Remote {
             pairs: DashMap::with_shard_amount(PAIR_SHARDS),
             lanes: Mutex::new(SmallVec::new()),
             waiting: Mutex::new(Vec::new()),
-            streams: AtomicUsize::new(0),
+            streams: Arc::default(),
             reaching: Mutex::default(),
             ways_back: Mutex::default(),
             made: AtomicU64::new(0),
@@ -70,23 +70,12 @@ impl Remote {
         }
     }
 
-    /// Counts an inbound stream, unless there are `most` already.
-    pub(super) fn enter_stream(&self, most: usize) -> bool {
-        let enter = |count: usize| (count < most).then_some(count + 1);
-        self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
-    }
-
-    /// Inbound streams now.
-    pub(super) fn streams(&self) -> usize {
-        self.streams.load(Ordering::Acquire)
+    pub(super) fn streams(&self) -> &Arc<StreamCounter> {
+        &self.streams
     }
 
     pub(super) fn meters(&self) -> &Mutex<Meters> {
         &self.meters
-    }
-
-    pub(super) fn leave_stream(&self) {
-        self.streams.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// One more inbound stream for this domain of ours.
@@ -312,7 +301,6 @@ impl Remote {
 
     /// Adds what is held here.
     pub(super) fn add_to(&self, holdings: &mut Holdings) {
-        holdings.streams += self.streams.load(Ordering::Acquire);
         for slot in &self.pairs {
             holdings.owed += slot.pair.owes();
             let waiting = slot.pair.waiting();

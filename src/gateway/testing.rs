@@ -39,9 +39,18 @@ pub(crate) fn gateway_of(local: &str, remote: &str) -> Gateway {
     gateway_on(Arc::new(Memory::new()), local, remote)
 }
 
+/// The same with other settings.
+pub(crate) fn gateway_with(local: &str, remote: &str, change: impl FnOnce(&mut Settings)) -> Gateway {
+    furnished(Arc::new(Memory::new()), local, remote, change)
+}
+
 /// The same on a store of the caller's.
 pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gateway {
-    let settings = Settings {
+    furnished(store, local, remote, |_| {})
+}
+
+fn furnished(store: Arc<Memory>, local: &str, remote: &str, change: impl FnOnce(&mut Settings)) -> Gateway {
+    let mut settings = Settings {
         node_label: "n1".into(),
         node_key: stanza_id::Key::new([7; 16]),
         sip_name: "gw".into(),
@@ -56,11 +65,13 @@ pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gatew
         lane: LaneConfig::default(),
         quiet: Quiet::default(),
         verify: VerifyLimits::default(),
-        streams_per_domain: 20,
+        streams: 1000,
+        streams_per_partner: 20,
         refused_domains: 10,
         privacy: Privacy::Clear,
         started_ms: 0,
     };
+    change(&mut settings);
     let partner = Partner { domain: remote.into(), partner_type: PartnerType::Federated, enabled: true };
     let policy = Snapshot::new(1, [local.into()], [(partner, Vec::new())]);
     let group = HopGroup::new(HopConfig::default(), ["fe:5061".to_owned()], 4);

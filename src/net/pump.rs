@@ -24,8 +24,11 @@ const READ_MIN: usize = 4 * 1024;
 const READ_MAX: usize = 64 * 1024;
 /// Write buffers above this are given back when nothing is left to write.
 const WRITE_KEEP: usize = 16 * 1024;
-/// How long the closing of a stream (TLS close_notify, TCP FIN) may take.
+/// How long the closing of a stream (TLS close_notify, TCP FIN) may take, and the last bytes before it: nobody waits for
+/// a peer that does not read them.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a peer that are read and dropped while a stream is being closed.
+const DROPPED: usize = 1024 * 1024;
 
 /// Why [`pump`] handed the stream back.
 #[derive(Debug)]
@@ -41,6 +44,21 @@ pub enum Pumped<S> {
 pub async fn pump<S, P>(
     stream: S,
     session: &mut P,
+    stop: Option<&CancellationToken>,
+    shut_down: impl Fn(&mut P, Moment),
+) -> Pumped<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    P: Session,
+{
+    pump_within(CLOSE_TIMEOUT, stream, session, stop, shut_down).await
+}
+
+/// The same; the closing has `close` for each of its parts.
+async fn pump_within<S, P>(
+    close: Duration,
+    stream: S,
+    session: &mut P,
     mut stop: Option<&CancellationToken>,
     shut_down: impl Fn(&mut P, Moment),
 ) -> Pumped<S>
@@ -49,8 +67,14 @@ where
     P: Session,
 {
     let (reader, writer) = tokio::io::split(stream);
-    let mut pump =
-        Pump { reader, writer, input: BytesMut::new(), read_size: READ_MIN, output: Output::default() };
+    let mut pump = Pump {
+        reader,
+        writer,
+        input: BytesMut::new(),
+        read_size: READ_MIN,
+        output: Output::default(),
+        close,
+    };
     let run = AssertUnwindSafe(pump.run(session, &mut stop, &shut_down)).catch_unwind().await;
     let end = match run.unwrap_or(Err(Stopped::Panic)) {
         Ok(Next::StartTls) => {
@@ -95,6 +119,7 @@ struct Pump<S> {
     input: BytesMut,
     read_size: usize,
     output: Output,
+    close: Duration,
 }
 
 /// Bytes on their way out.
@@ -128,6 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         shut_down: &impl Fn(&mut P, Moment),
     ) -> Result<Next, Stopped> {
         let wake = session.wake();
+        // When the last bytes have to be written.
+        let mut late = None;
         loop {
             if self.output.is_idle() {
                 session.transmit(&mut self.output.bytes, now());
@@ -138,7 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             match session.next() {
                 Next::Abort => return Ok(Next::Abort),
                 next @ (Next::StartTls | Next::Close) if self.output.is_idle() => return Ok(next),
-                _ => {}
+                Next::StartTls | Next::Close => {
+                    late.get_or_insert_with(|| now().instant + self.close);
+                }
+                Next::Run => late = None,
             }
             let deadline = session.deadline();
             let wants_read = session.wants_read();
@@ -153,6 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 }
                 () = wake.notified() => Event::Woken,
                 () = cancelled(*stop) => Event::Stop,
+                () = wait_until(late) => return Ok(Next::Abort),
                 () = wait_until(deadline) => Event::Timeout,
             };
             match event {
@@ -175,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     /// Closes in order, while the session's clock goes on: what waits behind it must still expire in time.
     async fn close<P: Session>(&mut self, session: &mut P) {
         let wake = session.wake();
-        let closing = tokio::time::timeout(CLOSE_TIMEOUT, self.say_goodbye());
+        let closing = tokio::time::timeout(self.close, self.say_goodbye());
         tokio::pin!(closing);
         loop {
             tokio::select! {
@@ -192,8 +223,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         if self.writer.shutdown().await.is_err() {
             return;
         }
-        while read(&mut self.reader, &mut self.input, READ_MIN).await.is_ok_and(|size| size > 0) {
+        let mut dropped = 0;
+        while dropped < DROPPED
+            && let Ok(size @ 1..) = read(&mut self.reader, &mut self.input, READ_MIN).await
+        {
             self.input.clear();
+            dropped += size;
         }
     }
 
@@ -252,7 +287,8 @@ async fn cancelled(stop: Option<&CancellationToken>) {
     }
 }
 
-async fn wait_until(deadline: Option<Instant>) {
+/// Until the time has come, if there is one.
+pub async fn wait_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => pending().await,
@@ -267,12 +303,22 @@ mod tests {
 
     use super::*;
 
-    /// Wants to be closed at once, and to be called a little later.
+    /// Longer than anything here takes.
+    const WHILE: Duration = Duration::from_secs(60);
+
+    /// Wants to be closed at once, with these last words, and to be called a little later.
     struct Leaving {
+        last: Vec<u8>,
         deadline: Option<Instant>,
         called: Arc<Notify>,
         closed: Option<End>,
         wake: Arc<Notify>,
+    }
+
+    impl Leaving {
+        fn with(last: Vec<u8>) -> Self {
+            Self { last, deadline: None, called: Arc::default(), closed: None, wake: Arc::default() }
+        }
     }
 
     impl Session for Leaving {
@@ -280,7 +326,9 @@ mod tests {
             input.clear();
         }
 
-        fn transmit(&mut self, _output: &mut Vec<u8>, _now: Moment) {}
+        fn transmit(&mut self, output: &mut Vec<u8>, _now: Moment) {
+            output.append(&mut self.last);
+        }
 
         fn written(&mut self, _now: Moment) {}
 
@@ -315,12 +363,8 @@ mod tests {
     async fn the_clock_of_a_session_goes_on_while_its_peer_lets_the_closing_wait() {
         let (ours, theirs) = tokio::io::duplex(64);
         let called = Arc::new(Notify::new());
-        let mut session = Leaving {
-            deadline: Some(Instant::now() + Duration::from_millis(5)),
-            called: Arc::clone(&called),
-            closed: None,
-            wake: Arc::default(),
-        };
+        let deadline = Some(Instant::now() + Duration::from_millis(5));
+        let mut session = Leaving { deadline, called: Arc::clone(&called), ..Leaving::with(Vec::new()) };
         let peer = async {
             // The peer goes only after the session was called: without that, the pump gives up first.
             called.notified().await;
@@ -332,5 +376,35 @@ mod tests {
             .expect("the session was called while closing");
         assert!(matches!(pumped, Pumped::Ended));
         assert_eq!(session.closed, Some(End::Local));
+    }
+
+    #[tokio::test]
+    async fn sec_45_a_peer_that_does_not_read_our_last_words_is_not_waited_for() {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let mut session = Leaving::with(vec![b'x'; 65]);
+        let pumping = pump_within(Duration::from_millis(5), ours, &mut session, None, |_, _| {});
+        let pumped = tokio::time::timeout(WHILE, pumping).await.expect("it does not wait for ever");
+        assert!(matches!(pumped, Pumped::Ended));
+        assert_eq!(session.closed, Some(End::Local));
+    }
+
+    #[tokio::test]
+    async fn sec_40_a_peer_that_goes_on_sending_is_read_for_a_while_only() {
+        let (ours, mut theirs) = tokio::io::duplex(DROPPED);
+        let mut session = Leaving::with(Vec::new());
+        let sending = async {
+            let block = vec![b'x'; READ_MAX];
+            let mut sent = 0;
+            while theirs.write_all(&block).await.is_ok() {
+                sent += block.len();
+            }
+            sent
+        };
+        let pumping = pump_within(WHILE, ours, &mut session, None, |_, _| {});
+        let (_, sent) = tokio::time::timeout(WHILE, async { tokio::join!(pumping, sending) })
+            .await
+            .expect("it does not read for ever");
+        // What it read, and what lay in between.
+        assert!(sent <= 2 * DROPPED + READ_MAX, "{sent}");
     }
 }

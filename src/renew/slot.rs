@@ -1,5 +1,6 @@
 //! One thing that is made of files and made anew when they change.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,7 +27,9 @@ pub(super) trait Source: Send {
     ///
     /// # Errors
     /// In a sentence.
-    fn read(&self) -> Result<Contents, String>;
+    fn read(&self) -> Result<Contents, String> {
+        read(self.files())
+    }
 
     /// Makes the thing, or says why it must not replace the one in use.
     ///
@@ -38,6 +41,16 @@ pub(super) trait Source: Send {
         in_use: Option<&Self::Thing>,
         now: SystemTime,
     ) -> Result<Self::Thing, String>;
+}
+
+/// Reads files, all of them.
+///
+/// # Errors
+/// In a sentence.
+pub(super) fn read(files: &[PathBuf]) -> Result<Contents, String> {
+    let one =
+        |file: &PathBuf| fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()));
+    files.iter().map(one).collect()
 }
 
 /// A thing in use, and what its files were like when they were looked at last.
@@ -143,8 +156,6 @@ impl<S: Source> Slot<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     /// Two files whose contents must be the same: a certificate and its key, without the cryptography.
@@ -155,10 +166,6 @@ mod tests {
 
         fn files(&self) -> &[PathBuf] {
             &self.0
-        }
-
-        fn read(&self) -> Result<Contents, String> {
-            self.0.iter().map(|file| fs::read(file).map_err(|error| error.to_string())).collect()
         }
 
         fn make(&self, contents: &[Vec<u8>], _: Option<&String>, _: SystemTime) -> Result<String, String> {

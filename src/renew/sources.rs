@@ -1,11 +1,10 @@
 //! What is made anew when its files change: certificates with their keys, roots, revocation lists.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::slot::{Contents, Source};
+use super::slot::{Contents, Source, read};
 use crate::checks::{self, Finding, Level};
 use crate::config::{self, Config, Domain, Partner};
 use crate::tls::{CertificateDer, Identity, Proof, Roots};
@@ -70,10 +69,6 @@ impl Source for IdentityFiles {
         &self.files
     }
 
-    fn read(&self) -> Result<Contents, String> {
-        read(&self.files)
-    }
-
     /// One that peers will refuse does not replace one that they take: expired, not valid yet, for other names, not for
     /// servers. When the one in use is no better, it may.
     fn make(
@@ -122,10 +117,6 @@ impl Source for ProofFiles {
 
     fn files(&self) -> &[PathBuf] {
         &self.files
-    }
-
-    fn read(&self) -> Result<Contents, String> {
-        read(&self.files)
     }
 
     fn make(&self, contents: &[Vec<u8>], _: Option<&Proof>, _: SystemTime) -> Result<Proof, String> {
@@ -191,14 +182,9 @@ pub(super) fn said(finding: &Finding) -> String {
     }
 }
 
-fn read(files: &[PathBuf]) -> Result<Contents, String> {
-    let one =
-        |file: &PathBuf| fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()));
-    files.iter().map(one).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::Path;
     use std::time::{Duration, Instant};
 

@@ -217,7 +217,8 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             rate: limits.xmpp.verification_rate,
             rate_per_partner: limits.xmpp.verification_rate_per_partner,
         },
-        streams_per_domain: limits.xmpp.connections_per_partner,
+        streams: limits.xmpp.streams,
+        streams_per_partner: limits.xmpp.connections_per_partner,
         refused_domains: limits.xmpp.refused_domains,
         privacy: match config.log.addresses {
             LogAddresses::Full => Privacy::Clear,
@@ -271,6 +272,7 @@ pub(super) fn federation(config: &Config, proofs: &[Arc<Proof>]) -> anyhow::Resu
             rules: partner.rules,
             keep_alive: partner.keep_alive,
             connection_limit: partner.connection_limit,
+            max_stanza: Some(partner.stanza_limit),
             rates: StreamRates {
                 stanzas: rate(partner.stanzas_per_second),
                 bytes: rate(partner.bytes_per_second),

@@ -20,7 +20,8 @@ pub(super) fn log(gateway: &Gateway) {
         subscriptions = holds.subscriptions,
         dialogs = holds.dialogs,
         sip_connections = holds.connections,
-        inbound_streams = holds.streams,
+        inbound_streams = holds.streams.inbound,
+        outbound_streams = holds.streams.outbound,
         "status: held now"
     );
     let store = gateway.store_health(now());

@@ -126,19 +126,8 @@ mod tests {
     };
 
     use super::*;
+    use crate::tls::Presented;
     use crate::tls::testing::{Ca, Issued, now, self_signed};
-    use crate::tls::{Presented, TlsVersion};
-
-    fn presents(issued: &Issued) -> PeerFacts {
-        PeerFacts {
-            version: TlsVersion::Tls13,
-            cipher_suite: "TLS13_AES_128_GCM_SHA256",
-            resumed: false,
-            server_name: None,
-            presented: Presented::Certificate(Box::new(issued.facts())),
-            chain: issued.chain.clone(),
-        }
-    }
 
     fn pin(issued: &Issued) -> [u8; 32] {
         issued.facts().spki_sha256
@@ -149,7 +138,7 @@ mod tests {
         let (ours, theirs) = (Ca::new("Ours"), Ca::new("Theirs"));
         let plain = Proof::default();
         assert!(plain.is_plain());
-        let judged = |ca: &Ca| plain.judge(&presents(&ca.server(&["a.ex"])), &ours.roots(), now());
+        let judged = |ca: &Ca| plain.judge(&ca.server(&["a.ex"]).presented(), &ours.roots(), now());
         assert_eq!(judged(&ours), ChainStatus::Valid);
         assert_eq!(judged(&theirs), ChainStatus::UnknownIssuer { issuer: "CN=Theirs".to_owned() });
     }
@@ -158,7 +147,7 @@ mod tests {
     fn tls_15_roots_of_his_own_count_alone_and_never_those_of_all() {
         let (common, own, others) = (Ca::new("Common"), Ca::new("Own"), Ca::new("Others"));
         let proof = Proof::default().with_roots(own.roots());
-        let judged = |ca: &Ca| proof.judge(&presents(&ca.server(&["a.ex"])), &common.roots(), now());
+        let judged = |ca: &Ca| proof.judge(&ca.server(&["a.ex"]).presented(), &common.roots(), now());
         assert_eq!(judged(&own), ChainStatus::Valid);
         assert_eq!(judged(&common), ChainStatus::UnknownIssuer { issuer: "CN=Common".to_owned() });
         assert!(!judged(&others).is_valid());
@@ -169,8 +158,8 @@ mod tests {
         let ca = Ca::new("Root");
         let (his, another) = (ca.server(&["a.ex"]), ca.server(&["a.ex"]));
         let proof = Proof::default().with_pins([pin(&his)], false);
-        assert_eq!(proof.judge(&presents(&his), &ca.roots(), now()), ChainStatus::Valid);
-        let judged = proof.judge(&presents(&another), &ca.roots(), now());
+        assert_eq!(proof.judge(&his.presented(), &ca.roots(), now()), ChainStatus::Valid);
+        let judged = proof.judge(&another.presented(), &ca.roots(), now());
         assert_eq!(judged, ChainStatus::NotPinned { key: STANDARD.encode(pin(&another)) });
     }
 
@@ -179,17 +168,17 @@ mod tests {
         let ca = Ca::new("Root");
         let own = self_signed("a.ex", |_| ());
         let beside = Proof::default().with_pins([pin(&own)], false);
-        assert_eq!(beside.judge(&presents(&own), &ca.roots(), now()), ChainStatus::SelfSigned);
+        assert_eq!(beside.judge(&own.presented(), &ca.roots(), now()), ChainStatus::SelfSigned);
         let instead = Proof::default().with_pins([pin(&own)], true);
-        assert_eq!(instead.judge(&presents(&own), &ca.roots(), now()), ChainStatus::Valid);
+        assert_eq!(instead.judge(&own.presented(), &ca.roots(), now()), ChainStatus::Valid);
         let other = self_signed("a.ex", |_| ());
-        assert!(!instead.judge(&presents(&other), &ca.roots(), now()).is_valid());
+        assert!(!instead.judge(&other.presented(), &ca.roots(), now()).is_valid());
     }
 
     #[test]
     fn without_a_certificate_pins_prove_nothing() {
         let ca = Ca::new("Root");
-        let mut nobody = presents(&ca.server(&["a.ex"]));
+        let mut nobody = ca.server(&["a.ex"]).presented();
         let proof = Proof::default().with_pins([nobody.certificate().unwrap().spki_sha256], true);
         nobody.presented = Presented::Nothing;
         nobody.chain.clear();
@@ -223,14 +212,14 @@ mod tests {
             Proof { crls: crls(pem.as_bytes(), Path::new("crl.pem")).unwrap(), ..Proof::default() }
         };
         let valid = list(2030);
-        assert_eq!(valid.judge(&presents(&good), &ca.roots(), now()), ChainStatus::Valid);
-        assert_eq!(valid.judge(&presents(&bad), &ca.roots(), now()), ChainStatus::Revoked);
-        let old = list(2026).judge(&presents(&good), &ca.roots(), now());
+        assert_eq!(valid.judge(&good.presented(), &ca.roots(), now()), ChainStatus::Valid);
+        assert_eq!(valid.judge(&bad.presented(), &ca.roots(), now()), ChainStatus::Revoked);
+        let old = list(2026).judge(&good.presented(), &ca.roots(), now());
         assert!(matches!(old, ChainStatus::RevocationUnknown { .. }), "{old}");
         // A list of one issuer says nothing about the certificates of another.
         let other = Ca::new("Other");
         assert_eq!(
-            valid.judge(&presents(&other.server(&["a.ex"])), &other.roots(), now()),
+            valid.judge(&other.server(&["a.ex"]).presented(), &other.roots(), now()),
             ChainStatus::Valid
         );
     }

@@ -10,7 +10,7 @@ use rcgen::{
 };
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{Identity, PeerCertificate, Roots};
+use super::{Identity, PeerCertificate, PeerFacts, Presented, Roots, TlsVersion};
 
 /// When the tests take place: 2026-06-01. Certificates are valid 2020 to 2040 unless a test says otherwise.
 pub(crate) fn now() -> SystemTime {
@@ -110,6 +110,18 @@ impl Issued {
 
     pub(crate) fn facts(&self) -> PeerCertificate {
         PeerCertificate::from_der(&self.chain[0]).unwrap()
+    }
+
+    /// What a handshake shows of a peer that presents it.
+    pub(crate) fn presented(&self) -> PeerFacts {
+        PeerFacts {
+            version: TlsVersion::Tls13,
+            cipher_suite: "TLS13_AES_128_GCM_SHA256",
+            resumed: false,
+            server_name: None,
+            presented: Presented::Certificate(Box::new(self.facts())),
+            chain: self.chain.clone(),
+        }
     }
 
     pub(crate) fn identity(&self) -> Arc<Identity> {

@@ -64,11 +64,6 @@ impl Carrier {
         taken
     }
 
-    /// Whether another stream carries the lane. To be asked only by one whose stream does not.
-    pub(super) fn is_superseded(&self) -> bool {
-        self.lane.step(|lane| lane.is_open())
-    }
-
     /// Acts on what the lane reports, and says what is wanted that was not wanted before.
     pub(super) fn serve(&mut self, now: Moment) -> LaneWants {
         self.add(self.gateway.serve_lane_outputs(&self.key, &self.lane, now))

@@ -41,9 +41,20 @@ async fn keep<F: Future<Output = LaneWants>>(
     let panics = &gateway.counters().tasks_panicked;
     let mut wants = LaneWants::default();
     loop {
-        let outputs = || gateway.serve_lane_outputs(key, lane, now());
-        wants |= contained_now("a step of a lane", panics, outputs).unwrap_or_default();
+        let outputs = || gateway.serve_idle_lane(key, lane, now());
+        let served = contained_now("a step of a lane", panics, outputs).unwrap_or(Some(LaneWants::default()));
+        let Some(now_wants) = served else {
+            // A stream of the partner's carries it, whose session sees to everything until it gives the lane back.
+            lane.wake().notified().await;
+            continue;
+        };
+        wants |= now_wants;
         if wants.connect {
+            // Held until the stream has ended.
+            let Some(_place) = gateway.outbound_place(key, lane, now()) else {
+                wants.connect = false;
+                continue;
+            };
             let opened = contained("a stream to a partner", panics, open()).await;
             wants = opened.unwrap_or_else(|_| {
                 let failure = Failure::new(FailureKind::Negotiation, INTERNAL_ERROR);
@@ -71,12 +82,22 @@ async fn idle(lane: &LanePort) {
     }
 }
 
-/// The time that a stopping gateway has for its streams is over.
-struct GivenUp;
+/// Why what was under way is not needed any more.
+enum GivenUp {
+    /// The time that a stopping gateway has for its streams is over.
+    Stopping,
+    /// A stream that the partner opened carries the lane (XEP-0288).
+    Superseded,
+}
 
 impl From<GivenUp> for Failure {
-    fn from(_: GivenUp) -> Self {
-        Self::new(FailureKind::Shutdown, "the gateway is stopping")
+    fn from(why: GivenUp) -> Self {
+        match why {
+            GivenUp::Stopping => Self::new(FailureKind::Shutdown, "the gateway is stopping"),
+            GivenUp::Superseded => {
+                Self::new(FailureKind::Negotiation, "a stream of the partner's is used instead")
+            }
+        }
     }
 }
 
@@ -91,9 +112,11 @@ async fn meanwhile<T>(
     loop {
         tokio::select! {
             result = &mut work => return Ok(result),
-            () = context.hurry.cancelled() => return Err(GivenUp),
+            () = context.hurry.cancelled() => return Err(GivenUp::Stopping),
             () = idle(lane) => {
-                context.gateway.serve_lane_outputs(key, lane, now());
+                if context.gateway.serve_idle_lane(key, lane, now()).is_none() {
+                    return Err(GivenUp::Superseded);
+                }
             }
         }
     }
@@ -102,6 +125,7 @@ async fn meanwhile<T>(
 /// Opens a stream to the partner and runs it to its end. Says what the lane wanted when it ended.
 async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> LaneWants {
     let began = now();
+    context.gateway.ring_ways_back(key);
     let mut attempt = Attempt {
         context,
         key,
@@ -113,6 +137,10 @@ async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> La
         Ok(wants) => return wants,
         Err(failure) => failure,
     };
+    if lane.step(|lane| lane.is_open()) {
+        debug!(partner = %key.remote, local = %key.local, "a stream of the partner's carries the lane meanwhile");
+        return LaneWants::default();
+    }
     if context.stop.is_cancelled() {
         failure.kind = FailureKind::Shutdown;
     }
@@ -311,7 +339,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::gateway::testing::{gateway_of, lane};
+    use crate::gateway::testing::{gateway_of, gateway_with, lane};
 
     const WHILE: Duration = Duration::from_secs(60);
 
@@ -347,5 +375,52 @@ mod tests {
             () = tokio::time::sleep(WHILE) => panic!("there was no second attempt"),
         }
         assert_eq!(attempts.load(Ordering::Relaxed), 2);
+    }
+
+    /// The place is held while the way is gone and the stream lasts, and not longer.
+    #[tokio::test]
+    async fn sec_40_a_lane_beyond_the_limit_opens_no_stream_until_another_one_has_ended() {
+        let gateway = gateway_with("contoso.example", "fabrikam.example", |settings| settings.streams = 1);
+        let (key, first) = lane("contoso.example", "fabrikam.example");
+        let (other, second) = lane("contoso.example", "wingtip.example");
+        let (opened, end, ended) = (Notify::new(), Notify::new(), Notify::new());
+        let open = || async {
+            opened.notify_one();
+            end.notified().await;
+            LaneWants { close: true, ..LaneWants::default() }
+        };
+        let first_lane = async {
+            keep(&gateway, &key, &first, open).await;
+            ended.notify_one();
+            std::future::pending::<()>().await;
+        };
+        let second_open = || async { LaneWants { close: true, ..LaneWants::default() } };
+        first.feed(|lane| lane.push_reply(b"<iq/>".to_vec(), now().instant));
+        let order = async {
+            opened.notified().await;
+            second.feed(|lane| lane.push_reply(b"<iq/>".to_vec(), now().instant));
+            let why = || second.step(|lane| lane.last_failure().cloned());
+            let refused = async {
+                while why().is_none() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                () = refused => {}
+                () = keep(&gateway, &other, &second, second_open) => panic!("one past the limit was opened"),
+            }
+            assert_eq!(why().map(|failure| failure.kind), Some(FailureKind::TooManyStreams));
+            end.notify_one();
+            ended.notified().await;
+            second.feed(|lane| lane.retry_now());
+            second.feed(|lane| lane.push_reply(b"<iq/>".to_vec(), now().instant));
+            keep(&gateway, &other, &second, second_open).await;
+        };
+        tokio::select! {
+            () = first_lane => {}
+            () = order => {}
+            () = tokio::time::sleep(WHILE) => panic!("the place was not given back"),
+        }
+        assert_eq!(gateway.streams(), crate::gateway::StreamCount::default());
     }
 }

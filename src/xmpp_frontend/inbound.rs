@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 
 use crate::context::XmppSide;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
-use crate::gateway::{Gateway, LaneWants, Verdicts, was_lost};
+use crate::gateway::{Gateway, LaneWants, TooMany, Verdicts, was_lost};
 use crate::log_limit::{Cause, Source};
 use crate::net::session::{End, Next, Session};
 use crate::net::strangers::Unauthenticated;
@@ -39,6 +39,9 @@ const NOT_A_PARTNER: &str =
 
 /// What a peer is told whose domain has as many streams as it may have.
 const TOO_MANY: &str = "too many streams of your domain";
+
+/// The same, where all domains together have.
+const TOO_MANY_IN_ALL: &str = "too many streams at the moment";
 
 /// The session of one stream opened by a partner.
 pub struct InboundSession {
@@ -274,19 +277,16 @@ impl InboundSession {
         if self.disproved {
             return;
         }
-        let place = match self.intake.has_place(remote) {
-            true => None,
-            false => self.gateway.stream_established(remote.as_str()),
-        };
-        if self.intake.enter(local, remote, place) {
-            return;
-        }
+        let Err(why) = self.intake.enter(local, remote) else { return };
         let source = Source::Domain(remote.as_str());
         if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
-            warn!(partner = remote.as_str(), peer = %self.peer,
-                "stream closed: the partner has as many as his connection_limit allows");
+            warn!(partner = remote.as_str(), peer = %self.peer, "stream closed: {why}");
         }
-        self.stream.close(now.instant, Some((StreamCondition::PolicyViolation, TOO_MANY)));
+        let error = match why {
+            TooMany::OfPartner { .. } => (StreamCondition::PolicyViolation, TOO_MANY),
+            TooMany::InAll { .. } => (StreamCondition::ResourceConstraint, TOO_MANY_IN_ALL),
+        };
+        self.stream.close(now.instant, Some(error));
     }
 
     /// The domain in the header is known: what the peer presented is held against what is asked of that one.
@@ -417,10 +417,7 @@ impl InboundSession {
     /// Whether the domain may come in, and on which terms.
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
         // The limit on the first domain of a stream counts streams that are established.
-        if self.domains.is_some()
-            && !self.intake.has_place(from)
-            && !self.gateway.has_stream_room(from.as_str())
-        {
+        if self.domains.is_some() && self.intake.may_enter(from).is_err() {
             return PartnerVerdict::Refused { why: Refusal::TooManyConnections, text: TOO_MANY.to_owned() };
         }
         let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {

@@ -11,7 +11,7 @@ use nuncio_xmpp::{Addresses, Domain, Element};
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::gateway::{Gateway, ReplySlot, Settling, StreamPlace, Unsettled};
+use crate::gateway::{Gateway, InboundPlaces, ReplySlot, Settling, TooMany, Unsettled};
 use crate::log_limit::{Cause, Source};
 
 /// How long a stream that has ended waits for room for the answers to its last stanzas.
@@ -40,8 +40,8 @@ pub(super) struct Intake {
     queued: Vec<CompactString>,
     /// The stream has ended; what is held then has this long.
     room_until: Option<Instant>,
-    /// This stream's place among those of its partner; the partners of further domains that it speaks for follow.
-    places: Vec<(CompactString, StreamPlace)>,
+    /// This stream's places among those of the partners that it speaks for.
+    places: InboundPlaces,
     /// Stanzas that came and are not charged to the partner yet.
     uncharged: u64,
     /// The partner has sent more than he may: nothing is read before this.
@@ -62,7 +62,7 @@ impl Intake {
             held: VecDeque::new(),
             queued: Vec::new(),
             room_until: None,
-            places: Vec::new(),
+            places: InboundPlaces::default(),
             uncharged: 0,
             slowed_until: None,
             settling: None,
@@ -75,23 +75,33 @@ impl Intake {
         self.lang = lang.map(Into::into);
     }
 
-    /// Stanzas of the partner's domain may come to ours; `place` is the stream's among those of that partner. False: he has
-    /// none, and needs one.
-    pub(super) fn enter(&mut self, local: &Domain, remote: &Domain, place: Option<StreamPlace>) -> bool {
-        if !self.has_place(remote) {
-            let Some(place) = place else { return false };
-            let partner = self.gateway.partner_streams(remote.as_str()).partner.clone();
-            self.places.push((partner, place));
-        }
-        self.gateway.partner_reaches(local.as_str(), remote.as_str());
-        self.reaches.push((local.clone(), remote.clone()));
-        true
+    /// Stanzas of the partner's domain may come to ours, on a stream that he opened.
+    ///
+    /// # Errors
+    /// There is no place for the stream among those of that partner, or of all.
+    pub(super) fn enter(&mut self, local: &Domain, remote: &Domain) -> Result<(), TooMany> {
+        self.gateway.enter_stream(&mut self.places, remote.as_str())?;
+        self.reached(local, remote);
+        Ok(())
     }
 
-    /// Whether the stream has its place among those of this domain's partner.
-    pub(super) fn has_place(&self, remote: &Domain) -> bool {
-        let streams = self.gateway.partner_streams(remote.as_str());
-        self.places.iter().any(|(partner, _)| *partner == streams.partner)
+    /// The same on a stream of ours, which has its places.
+    pub(super) fn enter_ours(&mut self, local: &Domain, remote: &Domain) {
+        self.gateway.enter_own_stream(&mut self.places, remote.as_str());
+        self.reached(local, remote);
+    }
+
+    /// Whether the stream could take what it needs to be used by this domain too.
+    ///
+    /// # Errors
+    /// It could not.
+    pub(super) fn may_enter(&self, remote: &Domain) -> Result<(), TooMany> {
+        self.gateway.may_enter_stream(&self.places, remote.as_str())
+    }
+
+    fn reached(&mut self, local: &Domain, remote: &Domain) {
+        self.gateway.partner_reaches(local.as_str(), remote.as_str());
+        self.reaches.push((local.clone(), remote.clone()));
     }
 
     /// Whether anybody may send here.
@@ -143,10 +153,8 @@ impl Intake {
     /// Charges what a read brought to the partner, who is then perhaps not read for a while.
     pub(super) fn charge(&mut self, bytes: usize, now: Moment) {
         let stanzas = std::mem::take(&mut self.uncharged);
-        // One server sends it all: the partner it proved to be first answers for it.
-        let Some((_, place)) = self.places.first() else { return };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.slowed_until = place.charge(bytes, stanzas, now.instant);
+        self.slowed_until = self.places.charge(bytes, stanzas, now.instant);
         if self.slowed_until.is_none() {
             return;
         }
@@ -169,8 +177,9 @@ impl Intake {
         self.slowed_until = self.slowed_until.filter(|until| *until > now.instant);
     }
 
-    /// The stream has ended: what is held has a little longer.
+    /// The stream has ended: others may have its places, and what is held has a little longer.
     pub(super) fn stream_ended(&mut self, now: Moment) {
+        self.places.give_back();
         self.room_until = Some(now.instant + ROOM_GRACE);
     }
 
@@ -191,7 +200,7 @@ impl Intake {
         for (local, remote) in std::mem::take(&mut self.reaches) {
             self.gateway.partner_reaches_no_more(local.as_str(), remote.as_str(), lost);
         }
-        self.places.clear();
+        self.places.give_back();
     }
 
     fn drop_held(&mut self, now: Moment) {

@@ -247,8 +247,7 @@ impl LaneSession {
         if both_ways {
             let mut intake = Box::new(Intake::new(Arc::clone(&self.gateway), self.carrier.wake()));
             intake.speaks(lang);
-            let place = self.gateway.stream_opened(remote.as_str());
-            intake.enter(&local, &remote, Some(place));
+            intake.enter_ours(&local, &remote);
             self.intake = Some(intake);
         }
     }

@@ -55,8 +55,8 @@ mod tests {
     use super::*;
     use crate::gateway::testing::gateway_of;
     use crate::gateway::{Federation, PartnerStreams};
-    use crate::tls::testing::{Ca, now};
-    use crate::tls::{Presented as Shown, Proof, TlsVersion};
+    use crate::tls::Proof;
+    use crate::tls::testing::{Ca, Issued, now};
 
     #[test]
     fn sec_12_who_names_himself_only_under_tls_does_not_get_past_the_pins() {
@@ -67,16 +67,9 @@ mod tests {
         let partner = PartnerStreams { proof, ..PartnerStreams::new("fabrikam.example", 20) };
         gateway.set_federation(Federation::new([(partner, vec!["fabrikam.example".into()])]));
         let remote = Domain::parse("fabrikam.example").unwrap();
-        let disproved = |issued: &crate::tls::testing::Issued| {
-            let peer = PeerFacts {
-                version: TlsVersion::Tls13,
-                cipher_suite: "TLS13_AES_128_GCM_SHA256",
-                resumed: false,
-                server_name: None,
-                presented: Shown::Certificate(Box::new(issued.facts())),
-                chain: issued.chain.clone(),
-            };
-            let presented = Presented { peer, roots: Arc::new(ca.roots()), judged_for: None };
+        let disproved = |issued: &Issued| {
+            let presented =
+                Presented { peer: issued.presented(), roots: Arc::new(ca.roots()), judged_for: None };
             presented.disproves(&gateway, &remote, now())
         };
         assert_eq!(disproved(&his), None);

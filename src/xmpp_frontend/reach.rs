@@ -1,7 +1,7 @@
 //! How a partner is reached: where he is looked for, connecting, the handshake, and what is said when nothing comes of it.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -9,12 +9,13 @@ use nuncio_xmpp::lane::{Failure, FailureKind};
 use nuncio_xmpp::stream::{Terms, TlsFacts};
 use nuncio_xmpp::{Domain, TlsUse};
 use tokio::net::TcpStream;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use crate::context::{Context, Leave};
 use crate::dns::{Candidate, DnsError, DnsErrorKind, Found, host_candidates, xmpp_server_candidates};
 use crate::net::listener::connect;
 use crate::net::now;
+use crate::net::pump::wait_until;
 use crate::net::race::{Move, Race};
 use crate::tls::{self, TlsStream};
 
@@ -95,7 +96,7 @@ pub(super) async fn dial<'c>(
         let deadline = race.deadline();
         let ended = tokio::select! {
             Some(ended) = running.next(), if !running.is_empty() => Some(ended),
-            () = until(deadline) => None,
+            () = wait_until(deadline) => None,
         };
         match ended {
             None => race.handle_timeout(now().instant),
@@ -143,14 +144,6 @@ pub(super) async fn handshake(
 
 fn ascii(domain: &str) -> String {
     Domain::parse(domain).map_or_else(|_| domain.to_owned(), |domain| domain.to_ascii().into_owned())
-}
-
-/// Until the time has come, if there is one.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Why nothing came of several addresses.

@@ -26,12 +26,7 @@ pub(super) struct WayBack {
 
 impl WayBack {
     /// For the session rung by `session`, whose stream was established from `remote` to `local`.
-    pub(super) fn new(
-        gateway: Arc<Gateway>,
-        local: &Domain,
-        remote: &Domain,
-        session: &Arc<Notify>,
-    ) -> Self {
+    pub(super) fn new(gateway: Arc<Gateway>, local: &Domain, remote: &Domain, session: &Arc<Notify>) -> Self {
         let key = LaneKey { local: local.as_str().into(), remote: remote.as_str().into() };
         let lane = gateway.way_back(&key, Arc::clone(session));
         let carrier = Carrier::new(Arc::clone(&gateway), key, lane);

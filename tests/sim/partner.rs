@@ -9,7 +9,7 @@ use nuncio_xmpp::stream::{
     Inbound, InboundConfig, Outbound, OutboundConfig, Output, PartnerVerdict, Stanza, StreamIds, Terms,
     TlsFacts,
 };
-use nuncio_xmpp::{Condition, Domain, Element, ErrorType, StanzaKind, ns, write_error_reply};
+use nuncio_xmpp::{Condition, Domain, ErrorType, StanzaKind, ns, write_error_reply};
 
 use crate::drivers::{CONNECT_TIMEOUT, Reach};
 use crate::net::{ConnId, MILLI, Micros, Owner, SECOND, Sent};
@@ -143,7 +143,7 @@ impl World {
         let id = |n: u32| format!("p{index}.{}.{n}", partner.serial).into();
         let ids = StreamIds([id(0), id(1), id(2)]);
         let management = partner.acks != Acks::None;
-        let config = InboundConfig { management, ..InboundConfig::new(served) };
+        let config = InboundConfig { management, both_ways: false, ..InboundConfig::new(served) };
         let machine = Machine::In(Box::new(Inbound::new(config, ids, now)));
         let stream = Stream { conn, side: 1, machine, established: false, unacked: None, acked: 0 };
         partner.streams.push(stream);
@@ -163,7 +163,10 @@ impl World {
         }
         let now = self.moment();
         let local = Domain::parse(LOCAL).unwrap();
-        let config = OutboundConfig::new(self.partners[index].domain.clone(), local.clone());
+        let config = OutboundConfig {
+            both_ways: false,
+            ..OutboundConfig::new(self.partners[index].domain.clone(), local.clone())
+        };
         let owner = Owner::PartnerOut { partner: index };
         let conn = self.connect(owner, owner);
         let machine = Machine::Out(Box::new(Outbound::new(config, now.instant)));
@@ -273,7 +276,10 @@ impl World {
                     self.partner_stanza(index, &stanza);
                     self.partner_settles_in_time(index, stream, stanza.number);
                 }
-                Output::Unasked(element) => self.partner_is_told(index, stream, &element),
+                Output::Managed(said) => self.partner_is_told(index, stream, &said),
+                Output::Unasked(element) => {
+                    self.ledger.violation(format!("{} where nothing was asked", element.name()));
+                }
                 Output::ShutdownTls | Output::Abort => over = true,
                 Output::BadAddress { .. } => self.ledger.violation("a stanza with a bad address".to_owned()),
                 Output::Closed(_) => {}
@@ -339,10 +345,8 @@ impl World {
     }
 
     /// The gateway says how far it is with what it was sent.
-    fn partner_is_told(&mut self, index: usize, stream: &mut Stream, element: &Element) {
-        let (Some(unacked), Some(Ok(Management::Answer { handled }))) =
-            (&mut stream.unacked, Management::read(element))
-        else {
+    fn partner_is_told(&mut self, index: usize, stream: &mut Stream, said: &Management) {
+        let (Some(unacked), &Management::Answer { handled }) = (&mut stream.unacked, said) else {
             return;
         };
         if handled < stream.acked || (handled - stream.acked) as usize > unacked.len() {

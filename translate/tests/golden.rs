@@ -4,7 +4,8 @@
 //! CRLF, and the Content-Length of a request that comes in is added here. Lines of XMPP are joined. `⏎` stands for
 //! a line feed in XML text, `{{hh}}` for a byte.
 
-use std::path::Path;
+mod golden_case;
+
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
@@ -14,42 +15,11 @@ use nuncio_translate::message::to_sip::{self, Languages, Reading, Request};
 use nuncio_translate::message::{from_sip, insert_delay};
 use nuncio_xmpp::{Element, Jid, ReadLimits};
 
-/// A case file, taken apart.
-struct Case {
-    name: String,
-    options: Vec<(String, String)>,
-    sections: Vec<(String, String)>,
-}
+use golden_case::{Case, for_each_case};
 
-impl Case {
-    fn read(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path).unwrap();
-        let mut parts = text.split("\n=== ");
-        let options = parts.next().unwrap().lines().skip(1).filter_map(|line| line.split_once(": "));
-        Self {
-            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-            options: options.map(|(key, value)| (key.into(), value.into())).collect(),
-            sections: parts
-                .map(|part| {
-                    let (name, content) = part.split_once('\n').unwrap_or((part, ""));
-                    (name.trim().into(), content.trim_end_matches('\n').into())
-                })
-                .collect(),
-        }
-    }
-
-    fn option(&self, name: &str) -> Option<&str> {
-        self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    fn section(&self, name: &str) -> Option<&str> {
-        self.sections.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    fn expected(&self) -> (&str, &str) {
-        assert_eq!(self.sections.len(), 2, "{}: two sections", self.name);
-        (&self.sections[1].0, &self.sections[1].1)
-    }
+fn expected(case: &Case) -> (&str, &str) {
+    assert_eq!(case.sections.len(), 2, "{}: two sections", case.name);
+    (&case.sections[1].0, &case.sections[1].1)
 }
 
 /// Resolves `{{hh}}`.
@@ -85,11 +55,11 @@ fn stanza(text: &str) -> Element {
 }
 
 fn check_from_sip(case: &Case) {
-    let request = request(case.section("sip").unwrap());
+    let request = request(case.section("sip"));
     let mut out = b"before".to_vec();
     let outcome = from_sip::ends(&request, |domain| domain == "example.net")
         .and_then(|ends| from_sip::write(&request, &ends, "ID", &mut out));
-    match case.expected() {
+    match expected(case) {
         ("xmpp", expected) => {
             outcome.unwrap_or_else(|refusal| panic!("{}: {refusal}", case.name));
             let written = String::from_utf8(out.split_off("before".len())).unwrap();
@@ -113,8 +83,8 @@ fn check_from_sip(case: &Case) {
 }
 
 fn check_from_xmpp(case: &Case) {
-    let stanza = stanza(&joined(case.section("xmpp").unwrap()));
-    let (kind, expected) = case.expected();
+    let stanza = stanza(&joined(case.section("xmpp")));
+    let (kind, expected) = expected(case);
     let from = match Jid::parse(stanza.attr("from").unwrap()) {
         Ok(from) => from,
         Err(error) => {
@@ -168,18 +138,6 @@ fn check_from_xmpp(case: &Case) {
 
 #[test]
 fn golden_pairs() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut cases = [0, 0];
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let case = Case::read(&entry.unwrap().path());
-        if case.name.starts_with("from-sip-") {
-            check_from_sip(&case);
-            cases[0] += 1;
-        } else {
-            assert!(case.name.starts_with("from-xmpp-"), "{}", case.name);
-            check_from_xmpp(&case);
-            cases[1] += 1;
-        }
-    }
-    assert!(cases[0] >= 29 && cases[1] >= 17, "{cases:?}");
+    let (from_sip, from_xmpp) = for_each_case("golden", check_from_sip, check_from_xmpp);
+    assert!(from_sip >= 29 && from_xmpp >= 17, "{from_sip}, {from_xmpp}");
 }

@@ -5,45 +5,24 @@
 //!
 //! The user is `romeo@contoso.com`, the contact `juliet@fabrikam.com`.
 
-use std::path::Path;
+mod golden_case;
 
 use nuncio_translate::address::Contact;
 use nuncio_translate::presence::{Disclosure, Presentity, Shown, from_xmpp, pidf, to_xmpp};
 use nuncio_translate::time;
 use nuncio_xmpp::{BareJid, Element, Jid, ReadLimits};
 
-/// A case file, taken apart.
-struct Case {
-    name: String,
-    options: Vec<(String, String)>,
-    steps: Vec<[(String, String); 2]>,
+use golden_case::{Case, for_each_case};
+
+/// What comes in, and what goes out because of it: name and content of each.
+fn steps(case: &Case) -> &[[(String, String); 2]] {
+    let (steps, rest) = case.sections.as_chunks::<2>();
+    assert!(rest.is_empty() && !steps.is_empty(), "{}: sections in pairs", case.name);
+    steps
 }
 
-impl Case {
-    fn read(path: &Path) -> Self {
-        let name: String = path.file_stem().unwrap().to_string_lossy().into();
-        let text = std::fs::read_to_string(path).unwrap();
-        let mut parts = text.split("\n=== ");
-        let options = parts.next().unwrap().lines().skip(1).filter_map(|line| line.split_once(": "));
-        let options = options.map(|(key, value)| (key.into(), value.into())).collect();
-        let sections: Vec<(String, String)> = parts
-            .map(|part| {
-                let (name, content) = part.split_once('\n').unwrap_or((part, ""));
-                (name.trim().into(), content.trim_end_matches('\n').into())
-            })
-            .collect();
-        let (steps, rest) = sections.as_chunks::<2>();
-        assert!(rest.is_empty() && !steps.is_empty(), "{name}: sections in pairs");
-        Self { name, options, steps: steps.to_vec() }
-    }
-
-    fn option(&self, name: &str) -> Option<&str> {
-        self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.option("now").map_or(1_795_183_385_042, |now| time::parse(now).unwrap())
-    }
+fn now_ms(case: &Case) -> u64 {
+    case.option("now").map_or(1_795_183_385_042, |now| time::parse(now).unwrap())
 }
 
 /// A line that begins with blanks goes on with the tag of the one before it, unless it begins an element.
@@ -64,7 +43,7 @@ fn check_from_sip(case: &Case) {
         charset: case.option("charset"),
         language: case.option("language"),
         idle: case.option("idle") == Some("yes"),
-        now_ms: case.now_ms(),
+        now_ms: now_ms(case),
     };
     let disclosure = match case.option("partner") {
         None | Some("federated") => Disclosure::Full,
@@ -74,7 +53,7 @@ fn check_from_sip(case: &Case) {
     let from = BareJid::parse("romeo@contoso.com").unwrap();
     let to = Jid::parse("juliet@fabrikam.com").unwrap();
     let (mut known, mut shown) = (Presentity::default(), Shown::default());
-    for [(_, document), (kind, expected)] in &case.steps {
+    for [(_, document), (kind, expected)] in steps(case) {
         let mut out = Vec::new();
         let read = pidf::read(document.as_bytes(), context);
         if kind == "refused" {
@@ -103,11 +82,11 @@ fn check_from_xmpp(case: &Case) {
     let context = from_xmpp::Context {
         language: case.option("language"),
         idle: case.option("idle") == Some("yes"),
-        now_ms: case.now_ms(),
+        now_ms: now_ms(case),
     };
     let mut known = Presentity::default();
     let mut stamp = 0;
-    for [(_, stanza), (kind, expected)] in &case.steps {
+    for [(_, stanza), (kind, expected)] in steps(case) {
         let stanza = Element::parse_document(joined(stanza).as_bytes(), &ReadLimits::default()).unwrap();
         let from = Jid::parse(stanza.attr("from").unwrap()).unwrap();
         let contact = Contact::from_jid(&from.bare()).unwrap();
@@ -119,13 +98,13 @@ fn check_from_xmpp(case: &Case) {
             continue;
         }
         assert!(changed, "{}", case.name);
-        stamp = pidf::next_stamp(stamp, case.now_ms());
+        stamp = pidf::next_stamp(stamp, now_ms(case));
         let mut out = Vec::new();
         pidf::write(&contact, &known, stamp, &mut out);
         let written = String::from_utf8(out).unwrap();
         assert_eq!(written, joined(expected), "{}", case.name);
         // What we write, we can read; only what has no place in PIDF is lost.
-        let context = pidf::Context { idle: true, now_ms: case.now_ms(), ..pidf::Context::default() };
+        let context = pidf::Context { idle: true, now_ms: now_ms(case), ..pidf::Context::default() };
         let read = pidf::read(written.as_bytes(), context).unwrap();
         assert_eq!(read.open().count(), known.open().count(), "{}", case.name);
         for (read, known) in read.open().zip(known.open()) {
@@ -144,18 +123,6 @@ fn check_from_xmpp(case: &Case) {
 
 #[test]
 fn golden_presence() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_presence");
-    let mut cases = [0, 0];
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let case = Case::read(&entry.unwrap().path());
-        if case.name.starts_with("from-sip-") {
-            check_from_sip(&case);
-            cases[0] += 1;
-        } else {
-            assert!(case.name.starts_with("from-xmpp-"), "{}", case.name);
-            check_from_xmpp(&case);
-            cases[1] += 1;
-        }
-    }
-    assert!(cases[0] >= 30 && cases[1] >= 10, "{cases:?}");
+    let (from_sip, from_xmpp) = for_each_case("golden_presence", check_from_sip, check_from_xmpp);
+    assert!(from_sip >= 30 && from_xmpp >= 10, "{from_sip}, {from_xmpp}");
 }

@@ -4,7 +4,9 @@ mod pair_rig;
 
 #[path = "presence_pair"]
 mod presence_pair {
+    mod appendix_a;
     mod contact_watches;
     mod crash;
+    mod ghosts;
     mod user_watches;
 }

@@ -1,39 +1,16 @@
 //! Stream errors (RFC 6120 section 4.9).
 
-use std::fmt;
-
 use compact_str::CompactString;
 
+use crate::named::named;
 use crate::xml::{Element, StartTag, escape, ns};
 
 macro_rules! stream_conditions {
     ($($variant:ident = $name:literal, $section:literal;)*) => {
-        /// The defined conditions of stream errors (RFC 6120 section 4.9.3).
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum StreamCondition {
-            $(#[doc = concat!("`", $name, "`, section 4.9.3.", $section, ".")] $variant,)*
-        }
-
-        impl StreamCondition {
-            /// Every defined condition.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// Name of the element.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-
-            /// The condition of that name. The name RFC 3920 used for `not-well-formed` is understood; what nobody
-            /// defined is `undefined-condition` (S2S-28).
-            #[expect(clippy::should_implement_trait, reason = "it cannot fail")]
-            pub fn from_str(name: &str) -> Self {
-                match name {
-                    $($name => Self::$variant,)*
-                    "xml-not-well-formed" => Self::NotWellFormed,
-                    _ => Self::UndefinedCondition,
-                }
+        named! {
+            /// The defined conditions of stream errors (RFC 6120 section 4.9.3).
+            pub enum StreamCondition {
+                $(#[doc = concat!("`", $name, "`, section 4.9.3.", $section, ".")] $variant = $name,)*
             }
         }
     };
@@ -67,9 +44,14 @@ stream_conditions! {
     UnsupportedVersion = "unsupported-version", "25";
 }
 
-impl fmt::Display for StreamCondition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+impl StreamCondition {
+    /// The condition of that name. The name RFC 3920 used for `not-well-formed` is understood; what nobody defined is
+    /// `undefined-condition` (S2S-28).
+    pub fn read(name: &str) -> Self {
+        match name {
+            "xml-not-well-formed" => Self::NotWellFormed,
+            _ => Self::from_name(name).unwrap_or(Self::UndefinedCondition),
+        }
     }
 }
 
@@ -106,7 +88,7 @@ impl StreamError {
                 error.text.get_or_insert_with(|| child.text().into());
             } else if !seen {
                 seen = true;
-                error.condition = StreamCondition::from_str(child.name());
+                error.condition = StreamCondition::read(child.name());
                 if error.condition == StreamCondition::SeeOtherHost {
                     error.other_host = Some(child.text().into());
                 }

@@ -1,5 +1,5 @@
 //! The XMPP side of Nuncio, without a socket and without a clock: reading and writing the XML of a server-to-server
-//! stream (RFC 6120), addresses (RFC 7622), stanzas and their errors, and — as they are added — stream negotiation and
+//! stream (RFC 6120), addresses (RFC 7622), stanzas and their errors, stream negotiation, dialback, stream management, and
 //! the lanes that carry stanzas.
 //!
 //! Everything here takes bytes, values and `Instant`s as arguments and hands back plain data. Hostile input is normal
@@ -15,6 +15,7 @@ pub mod conditions;
 pub mod dialback;
 pub mod jid;
 pub mod lane;
+mod named;
 pub mod negotiation;
 pub mod rate;
 pub mod sm;

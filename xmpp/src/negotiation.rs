@@ -5,40 +5,48 @@
 
 use std::fmt;
 
-/// Whether TLS is used on the streams of a partner.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum TlsUse {
-    /// No stream without it.
-    #[default]
-    Required,
-    /// Used whenever the partner can.
-    Optional,
-    /// Never used.
-    NotSupported,
+use crate::named::named;
+
+named! {
+    /// Whether TLS is used on the streams of a partner.
+    #[derive(Default)]
+    pub enum TlsUse {
+        /// No stream without it.
+        #[default]
+        Required = "required",
+        /// Used whenever the partner can.
+        Optional = "optional",
+        /// Never used.
+        NotSupported = "not-supported",
+    }
 }
 
-/// Whether SASL EXTERNAL is used on the streams of a partner.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum SaslUse {
-    /// No stream without it.
-    #[default]
-    Required,
-    /// Used whenever the partner can.
-    Optional,
-    /// Never used.
-    NotSupported,
+named! {
+    /// Whether SASL EXTERNAL is used on the streams of a partner.
+    #[derive(Default)]
+    pub enum SaslUse {
+        /// No stream without it.
+        #[default]
+        Required = "required",
+        /// Used whenever the partner can.
+        Optional = "optional",
+        /// Never used.
+        NotSupported = "not-supported",
+    }
 }
 
-/// By which rules a combination is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum NegotiationRules {
-    /// Words mean what they say: SASL required leaves no way past SASL, and SASL needs TLS. 11 of the 18 combinations
-    /// can be used.
-    #[default]
-    Strict,
-    /// Those of Lync Server 2013, where SASL required is given up for dialback if TLS does not come about. 13 of the 18
-    /// combinations can be used.
-    Compat,
+named! {
+    /// By which rules a combination is judged.
+    #[derive(Default)]
+    pub enum NegotiationRules {
+        /// Words mean what they say: SASL required leaves no way past SASL, and SASL needs TLS. 11 of the 18 combinations
+        /// can be used.
+        #[default]
+        Strict = "strict",
+        /// Those of Lync Server 2013, where SASL required is given up for dialback if TLS does not come about. 13 of the
+        /// 18 combinations can be used.
+        Compat = "compat",
+    }
 }
 
 /// What is set for one partner.
@@ -241,32 +249,6 @@ impl Negotiation {
             dialback_tcp: !tls_required && dialback,
         }
     }
-}
-
-macro_rules! named {
-    ($($type:ident { $($value:ident = $name:literal),+ $(,)? })+) => {$(
-        impl $type {
-            /// Every value, in the order of their strength.
-            pub const ALL: &[Self] = &[$(Self::$value),+];
-
-            /// Its name in the configuration.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$value => $name),+ }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    )+};
-}
-
-named! {
-    TlsUse { Required = "required", Optional = "optional", NotSupported = "not-supported" }
-    SaslUse { Required = "required", Optional = "optional", NotSupported = "not-supported" }
-    NegotiationRules { Strict = "strict", Compat = "compat" }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod iq;
 
 pub use addresses::{AddressError, Addresses, Attr, addresses};
 pub use condition::{Condition, ErrorType};
+pub(crate) use error::write_reason;
 pub use error::{StanzaError, write_error, write_error_reply};
 pub use iq::{IqKind, IqVerdict, check_iq};
 

@@ -92,7 +92,7 @@ fn tv_22_err_01_every_condition_is_written_and_read() {
     assert_eq!(Condition::ALL.len(), CONDITIONS.len());
     for (condition, (name, default)) in Condition::ALL.iter().zip(CONDITIONS) {
         assert_eq!((condition.as_str(), condition.default_type()), (name, default));
-        assert_eq!(Condition::from_str(name), *condition);
+        assert_eq!(Condition::read(name), *condition);
         let original = stanza(
             "<message from='romeo@example.net/x' to='juliet@example.com' id='1' type='chat'><body>secret</body></message>",
         );
@@ -256,7 +256,7 @@ fn tv_21_s2s_28_stream_errors_are_written_and_read() {
     ];
     assert_eq!(StreamCondition::ALL.iter().map(|condition| condition.as_str()).collect::<Vec<_>>(), names);
     for condition in StreamCondition::ALL {
-        assert_eq!(StreamCondition::from_str(condition.as_str()), *condition);
+        assert_eq!(StreamCondition::read(condition.as_str()), *condition);
         let mut out = Vec::new();
         StreamError::write(&mut out, *condition, Some("why & how"), Some("stanza-too-big"));
         let error =

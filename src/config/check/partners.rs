@@ -27,6 +27,31 @@ impl Checker<'_> {
                 self.negotiation(partner, &label, rules);
             }
             self.proof(partner, &label);
+            self.streams(partner, &label, root, served);
+        }
+    }
+
+    /// Whether all served domains can reach all of his at the same time.
+    fn streams(&mut self, partner: &PartnerSection, label: &str, root: &Root, served: &Served) {
+        let (Some(limits), Some(true)) = (&root.limits.value, partner.enabled.value) else { return };
+        let (key, limit) = match partner.connection_limit.value {
+            Some(limit) => ("connection_limit", limit.0),
+            None => ("limits.xmpp.connections_per_partner", limits.xmpp.connections_per_partner),
+        };
+        let (ours, his) =
+            (served.domains.len(), 1 + partner.additional_domains.value.iter().flatten().count());
+        let (lanes, place) = (ours * his, partner.connection_limit.place.or(partner.domain.place));
+        // He needs one to call us on.
+        if limit <= lanes {
+            self.warning(
+                place,
+                format!(
+                    "{label} each served domain ({ours}) needs a stream to each of his ({his}), and he opens streams too; \
+                     {key} allows {limit} together, and messages that find no place come back; {} is enough if he does as \
+                     we do",
+                    2 * lanes
+                ),
+            );
         }
     }
 

@@ -25,6 +25,45 @@ fn tls_11_each_kind_of_name_speaks_for_its_domain() {
 }
 
 #[test]
+fn tv_24_the_certificates_of_rfc_6120_13_7_1_2_2() {
+    let simple = [
+        San::Srv("_xmpp-client.im.example.com"),
+        San::Srv("_xmpp-server.im.example.com"),
+        San::Dns("im.example.com"),
+        San::XmppAddr("im.example.com"),
+    ];
+    let simple_one = certificate("Example Products, Inc.", &simple);
+    assert_eq!(simple_one.names().len(), 4);
+    assert!(speaks_for(&simple_one, "im.example.com"));
+    for other in ["example.com", "x.example.com", "conference.im.example.com"] {
+        assert!(!speaks_for(&simple_one, other), "{other}: the host of an SRV record is nobody's identity");
+    }
+    // Each of them alone does, but that for clients.
+    for (name, speaks) in simple.into_iter().zip([false, true, true, true]) {
+        assert_eq!(speaks_for(&certificate("", &[name]), "im.example.com"), speaks);
+    }
+
+    let complex_one = certificate(
+        "Example Internet Services",
+        &[
+            San::Srv("_xmpp-client.example.net"),
+            San::Srv("_xmpp-server.example.net"),
+            San::Srv("_xmpp-server.chat.example.net"),
+            San::Dns("example.net"),
+            San::Dns("*.example.net"),
+            San::XmppAddr("example.net"),
+            San::XmppAddr("chat.example.net"),
+        ],
+    );
+    for domain in ["example.net", "chat.example.net", "x1.example.net", "future.example.net"] {
+        assert!(speaks_for(&complex_one, domain), "{domain}");
+    }
+    for other in ["example.com", "a.chat.example.net", "net"] {
+        assert!(!speaks_for(&complex_one, other), "{other}");
+    }
+}
+
+#[test]
 fn tls_11_the_common_name_never_counts_on_the_xmpp_side() {
     let without_san = Ca::new("CA").issue("fabrikam.com", |_| ()).facts();
     assert_eq!(without_san.alternative_names, None);

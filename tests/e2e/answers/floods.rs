@@ -88,6 +88,71 @@ fn sec_40_bytes_count_as_well_whatever_they_are() {
     assert!(!house.streams[0].reads(), "one past it");
 }
 
+/// Two served domains, and a partner with whom there may be two streams, of which one is for his own.
+#[test]
+fn sec_40_a_message_for_which_no_stream_may_be_opened_comes_back_with_the_limit_and_its_key() {
+    let mut house = House::planned(Plan { served: &["contoso.com", "corp.example"], ..Plan::default() });
+    let partner = PartnerStreams::new("fabrikam.com", 2);
+    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]));
+    let wire = house.front_end();
+    assert_eq!(house.ask(wire, Request::message(BOB, "x").bytes()).status(), Some(200), "at the limit");
+    let from_corp = || {
+        Request::message(BOB, "one past it")
+            .set(|request| request.from = "<sip:al@corp.example>;tag=1".into())
+    };
+    house.send(wire, from_corp().bytes());
+    house.advance(Duration::from_secs(10));
+    let answer = house.taken(wire).pop().unwrap();
+    assert_eq!((answer.status(), answer.must("Retry-After").unwrap()), (Some(480), "5"));
+    let why = answer.must("ms-diagnostics").unwrap();
+    assert!(why.contains("1 inbound and 1 outbound streams of 2"), "{why}");
+    assert!(why.contains("limits.xmpp.connections_per_partner"), "{why}");
+    // The stream that is there goes on, and what ends gives its place back.
+    assert_eq!(house.ask(wire, Request::message(BOB, "x").bytes()).status(), Some(200));
+    house.partner_closes_idle("fabrikam.com");
+    house.advance(Duration::from_secs(30));
+    house.send(wire, from_corp().bytes());
+    house.advance(Duration::from_secs(10));
+    let answers = house.taken(wire);
+    assert_eq!(answers.last().unwrap().status(), Some(200));
+}
+
+#[test]
+fn sec_40_streams_of_a_partner_beyond_his_limit_or_that_of_all_end_with_the_right_error() {
+    for (most, of_partner, condition) in [(1000, 2, "policy-violation"), (1, 20, "resource-constraint")] {
+        let mut house = House::planned(Plan { streams: most, ..Plan::default() });
+        let partner = PartnerStreams::new("fabrikam.com", of_partner);
+        house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]));
+        let first = house.another_stream("fabrikam.com");
+        let second = house.another_stream("fabrikam.com");
+        house.run();
+        let said = house.streams[second].transcript();
+        assert!(said.contains(&format!("<{condition} ")), "{said}");
+        assert_eq!(house.gateway.counters().streams_over_limit.get(), 1);
+        house.cut_stream(first);
+        let third = house.another_stream("fabrikam.com");
+        house.run();
+        let said = house.streams[third].transcript();
+        assert!(!said.contains("stream:error"), "its place is free: {said}");
+    }
+}
+
+/// XE-15, in the running gateway: the setting of one partner, and what holds for another.
+#[test]
+fn xe_15_a_stanza_beyond_the_partners_own_limit_ends_his_stream() {
+    let long = |from: &str| {
+        format!("<message from='{from}' to='alice@contoso.com'><body>{}</body></message>", "x".repeat(20_000))
+    };
+    let mut house = House::new();
+    let partner = PartnerStreams { max_stanza: Some(20_000), ..PartnerStreams::new("fabrikam.com", 20) };
+    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]));
+    house.partner_says("fabrikam.com", &long(BOB));
+    house.partner_says("verified.example", &long("x@verified.example"));
+    assert!(house.streams[0].transcript().contains("<stanza-too-big "));
+    assert!(!house.streams[1].transcript().contains("stream:error"));
+    assert_eq!(house.requests().len(), 1);
+}
+
 /// Nobody gets more out of the gateway than he puts in, towards whomever: at most one request and one stanza for each.
 #[test]
 fn sec_47_one_stanza_of_a_contact_causes_one_request_or_one_answer_at_most() {

@@ -61,6 +61,8 @@ pub(crate) struct Plan {
     /// What the process before this one left.
     pub(crate) store: Arc<Memory>,
     pub(crate) lane: LaneConfig,
+    /// With all partners.
+    pub(crate) streams: usize,
     pub(crate) quiet: Quiet,
     pub(crate) limits: Limits,
     /// Each with the number of its front end.
@@ -94,6 +96,7 @@ impl Default for Plan {
             presence: PresenceConfig::default(),
             store: Arc::default(),
             lane: LaneConfig::default(),
+            streams: 1000,
             quiet: Quiet::default(),
             limits: Limits::default(),
             next_hops: &[(0, "fe.contoso.com:5061")],
@@ -226,7 +229,8 @@ impl House {
             about: plan.about,
             message_cap: plan.message_cap,
             verify: VerifyLimits::default(),
-            streams_per_domain: 20,
+            streams: plan.streams,
+            streams_per_partner: 20,
             quiet: plan.quiet.clone(),
             node_label: plan.label.into(),
             node_key: stanza_id::Key::new(plan.key),

@@ -6,6 +6,7 @@ mod presence_contact;
 mod presence_hostile;
 mod presence_outage;
 mod presence_restart;
+mod presence_rfc6121;
 mod presence_show;
 mod presence_trust;
 mod presence_user;

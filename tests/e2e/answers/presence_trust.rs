@@ -352,6 +352,28 @@ fn trust_the_audit_trail_says_who_added_and_who_may_see() {
     }
 }
 
+/// Else a stranger could drive out of the trail what an administrator looks for in it.
+#[test]
+fn a_contact_who_asks_and_takes_it_back_again_and_again_does_not_fill_the_audit_trail() {
+    let mut house = house();
+    let ask = |house: &mut House, contact: &str| {
+        house.partner_says(PUBLIC, &stanza(contact, "type='subscribe'", ""));
+        house.partner_says(PUBLIC, &stanza(contact, "type='unsubscribe'", ""));
+    };
+    let of = |house: &House, contact: &str| {
+        house.store.audit_trail().iter().filter(|entry| entry.actor == contact).count()
+    };
+    (0..10).for_each(|_| ask(&mut house, EVE));
+    assert_eq!(of(&house, EVE), 10);
+    (0..100).for_each(|_| ask(&mut house, EVE));
+    assert_eq!(of(&house, EVE), 10);
+    ask(&mut house, "mallory@public.example");
+    assert_eq!(of(&house, "mallory@public.example"), 1);
+    house.advance(Duration::from_secs(61));
+    ask(&mut house, EVE);
+    assert_eq!(of(&house, EVE), 11);
+}
+
 #[test]
 fn dec_03_who_may_see_the_user_learns_why_a_message_failed_and_a_stranger_does_not() {
     let mut house = house();

@@ -135,14 +135,14 @@ async fn sec_03_so_many_connections_and_not_one_more() -> Result<()> {
 #[tokio::test]
 async fn sec_03_so_many_streams_of_a_partner_and_not_one_more() -> Result<()> {
     let town = Town::found().await?;
-    let _gateway = town.gateway("xmpp.connections_per_partner = 2").await?;
+    let _gateway = town.gateway("xmpp.connections_per_partner = 3").await?;
     let ping = "<iq type='get' id='p' from='wingtip.com' to='contoso.com'><ping xmlns='urn:xmpp:ping'/></iq>";
     let mut first = town.wingtip_speaks().await?;
     let mut second = town.wingtip_speaks().await?;
     let mut third = town.wingtip_speaks().await?;
     let error = third.stream_error().await?;
     ensure!(error.child("policy-violation").is_some(), "{error}");
-    // The others go on.
+    // The last place is for the answers to the others, which go on.
     first.say(ping).await?;
     second.say(ping).await?;
     let listener = town.wingtip_listens().await?;

@@ -35,6 +35,8 @@ async fn log_of_a_run(addresses: &str) -> Result<String> {
         let status = alice.final_answer(&call).await?.status();
         ensure!(status.is_some_and(|status| status >= 400), "{from} to {to}: {status:?}");
     }
+    let call = alice.send_subscribe(ALICE, "carol@unlisted.example").await?;
+    ensure!(alice.final_answer(&call).await?.status() == Some(403));
     let call = alice.send_options("contoso.com").await?;
     alice.final_answer(&call).await?;
 
@@ -101,12 +103,18 @@ async fn sec_35_no_log_holds_what_users_wrote() -> Result<()> {
     Ok(())
 }
 
-/// Whoever asks what became of a message is found in the log by his name.
+/// Whoever asks what became of a message, or why he does not see somebody, is found in the log by his name.
 #[tokio::test]
 async fn what_did_not_arrive_is_logged_with_both_users() -> Result<()> {
     let log = log_of_a_run("full").await?;
     for parts in [
         ["MESSAGE refused", "user=sip:alice@contoso.com", "contact=sip:carol@unlisted.example", "status=403"],
+        [
+            "SUBSCRIBE refused",
+            "user=sip:alice@contoso.com",
+            "contact=sip:carol@unlisted.example",
+            "unlisted-domain",
+        ],
         ["refused by a front end", "user=alice@contoso.com", "contact=carol@wingtip.com", "status=404"],
         [
             "MESSAGE refused",

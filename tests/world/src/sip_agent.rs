@@ -87,6 +87,20 @@ impl SipConnection {
         Ok(call_id)
     }
 
+    /// Asks for the presence of somebody and returns the Call-ID.
+    pub async fn send_subscribe(&mut self, from: &str, to: &str) -> Result<String> {
+        self.sent += 1;
+        let call_id = format!("s{}-{}", self.own.port(), self.sent);
+        let own = self.own;
+        self.send_raw(&format!(
+            "SUBSCRIBE sip:{to} SIP/2.0\r\nVia: SIP/2.0/TLS {own};branch=z9hG4bK-{call_id}\r\nMax-Forwards: 70\r\n\
+             From: <sip:{from}>;tag=f{call_id}\r\nTo: <sip:{to}>\r\nCall-ID: {call_id}\r\nCSeq: 1 SUBSCRIBE\r\n\
+             Contact: <sip:{from};transport=tls>\r\nEvent: presence\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n"
+        ))
+        .await?;
+        Ok(call_id)
+    }
+
     /// Sends any bytes.
     pub async fn send_raw(&mut self, text: &str) -> Result<()> {
         text.clone_into(&mut self.last_sent);

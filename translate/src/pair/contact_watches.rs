@@ -23,9 +23,10 @@ use super::From;
 use super::backoff::Backoff;
 use super::context::Place;
 use super::output::{Attempt, Ended, Fact};
+use super::presence::Arrived;
 use super::roster::{self, Inbound, Stanza};
 use super::seldom::{Nothing, Seldom};
-use super::step::Step;
+use super::step::{Reply, Step};
 use crate::address::{Contact, SipUser};
 use crate::judge::{Permit, Refusal};
 use crate::presence::to_xmpp::Subscription;
@@ -112,6 +113,8 @@ enum Rest {
 #[derive(Debug, PartialEq)]
 struct Asks {
     resource: Option<CompactString>,
+    /// The only resource of the SIP user that he asked about.
+    about: Option<CompactString>,
     id: CompactString,
     until: Instant,
 }
@@ -168,13 +171,13 @@ impl ContactWatches {
     }
 
     /// `probe` of the contact (PR-12…PR-14).
-    pub(super) fn probes(&mut self, resource: Option<&str>, id: Option<&str>, step: &mut Step<'_, '_>) {
+    pub(super) fn probes(&mut self, probe: &Arrived<'_>, step: &mut Step<'_, '_>) {
         match step.roster.from {
             // Nothing was decided, so there is nothing to be said.
             From::Kept | From::Pending => self.there(false, step),
             From::No => match step.contact_may_ask() {
                 Ok(permit) => {
-                    self.ask_later(resource, id, step);
+                    self.ask_later(probe, step);
                     self.fetch(permit, step);
                 }
                 Err(refusal) => step.refused(Attempt::ContactProbes, refusal),
@@ -182,9 +185,10 @@ impl ContactWatches {
             From::Yes => {
                 let live = self.is_live() || self.rest == Rest::Frozen;
                 if live && self.document.is_some() {
-                    self.answer(resource, id.unwrap_or_default(), step);
+                    let reply = Reply { resource: probe.from, id: probe.id.unwrap_or_default() };
+                    self.answer(reply, probe.to, step);
                 } else {
-                    self.ask_later(resource, id, step);
+                    self.ask_later(probe, step);
                 }
                 self.there(true, step);
             }

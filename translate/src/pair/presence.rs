@@ -134,7 +134,7 @@ impl<M> Pair<M> {
         self.step(context, |contact, user, step| match arrived.reading {
             Reading::Subscribe => contact.asks_to_see(step),
             Reading::Unsubscribe => contact.gives_up(step),
-            Reading::Probe => contact.probes(arrived.from, arrived.id, step),
+            Reading::Probe => contact.probes(&arrived, step),
             Reading::Subscribed => user.agreed(step),
             Reading::Unsubscribed => user.refused(step),
             Reading::Presence(report) => {

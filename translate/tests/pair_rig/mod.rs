@@ -174,6 +174,24 @@ impl Rig {
         }
     }
 
+    /// What waits for the store is stored, and so is from now on what comes.
+    pub(crate) fn commit(&mut self) {
+        self.commits = true;
+        for ticket in std::mem::take(&mut self.uncommitted) {
+            self.pair.committed(ticket);
+        }
+        self.drain();
+    }
+
+    /// The stanzas since the last look did not arrive; so many they were.
+    pub(crate) fn lose_stanzas(&mut self) -> usize {
+        let lost = std::mem::take(&mut self.stanzas);
+        for stanza in &lost {
+            self.input(|pair, context| pair.lost(&stanza.sent, context));
+        }
+        lost.len()
+    }
+
     pub(crate) fn ask(&mut self) -> Asked {
         self.asked += 1;
         Asked { connection: self.asked, transaction: self.transaction }
@@ -226,6 +244,17 @@ impl Rig {
         let response = response(request, status, headers);
         let (half, serial) = (request.half.clone(), request.serial);
         self.input(|pair, context| pair.response(&half, serial, &response, context));
+    }
+
+    /// Answers the requests since the last look.
+    pub(crate) fn answer_all(&mut self, status: u16) -> Vec<Request> {
+        let mut all = Vec::new();
+        while !self.requests.is_empty() {
+            let request = self.requests.remove(0);
+            self.respond(&request, status, "Expires: 3600\r\n");
+            all.push(request);
+        }
+        all
     }
 
     pub(crate) fn fail(&mut self, request: &Request, why: Undelivered) {
@@ -287,6 +316,12 @@ impl Rig {
 
     /// Everything but what is stored is lost.
     pub(crate) fn crash(&mut self) {
+        self.crash_and_wait();
+        self.input(|pair, context| pair.resume(context));
+    }
+
+    /// The same, and the pair has not taken up its work yet.
+    pub(crate) fn crash_and_wait(&mut self) {
         let instant = self.now.instant;
         self.bound.clear();
         self.places.held.clear();
@@ -298,7 +333,6 @@ impl Rig {
                 Context { key, snapshot, config, events, tokens: numbers, budget: places, now: *now };
             self.pair = Pair::restored(record, &mut context);
             self.drain();
-            self.input(|pair, context| pair.resume(context));
         }
         assert_eq!(self.now.instant, instant);
     }

@@ -459,9 +459,7 @@ fn trust_what_a_public_partner_sees() {
 fn what_was_lost_is_sent_as_it_is_then_and_never_older() {
     let (mut rig, mut dialog) = asked(PartnerType::Federated);
     notify(&mut rig, &mut dialog, "active;expires=3600", &pidf(&[("desk", true, "away", "")]));
-    for stanza in std::mem::take(&mut rig.stanzas) {
-        rig.input(|pair, context| pair.lost(&stanza.sent, context));
-    }
+    rig.lose_stanzas();
     notify(&mut rig, &mut dialog, "active;expires=3600", &pidf(&[("desk", true, "dnd", "")]));
     assert_eq!(rig.told(), ["available desk dnd"]);
     rig.pass(Duration::from_secs(10));
@@ -474,14 +472,40 @@ fn losses_are_repeated_more_and_more_slowly() {
     notify(&mut rig, &mut dialog, "active;expires=3600", &pidf(&[("desk", true, "dnd", "")]));
     let mut sent = 0;
     for _ in 0..600 {
-        for stanza in std::mem::take(&mut rig.stanzas) {
-            sent += 1;
-            rig.input(|pair, context| pair.lost(&stanza.sent, context));
-        }
+        sent += rig.lose_stanzas();
         rig.pass(Duration::from_secs(3));
     }
     assert!((8..=14).contains(&sent), "{sent} times in half an hour");
     rig.input(|pair, context| pair.reachable(Duration::from_secs(5), context));
     rig.pass(Duration::from_secs(6));
     assert_eq!(rig.told(), ["available desk dnd"]);
+}
+
+/// RFC 6121 §4.3.2: a probe of one resource is about nothing else.
+#[test]
+fn tv_26_and_pr_14_a_probe_of_a_resource_is_answered_for_that_resource_only() {
+    let probe = |rig: &mut Rig, resource: &str| {
+        rig.element(&format!(
+            "<presence xmlns='jabber:server' from='{CONTACT}' to='{USER}{resource}' id='p1' type='probe'/>"
+        ));
+    };
+    let (mut rig, mut dialog) = asked(PartnerType::Federated);
+    let document = pidf(&[("foo", true, "", ""), ("bar", true, "away", "")]);
+    notify(&mut rig, &mut dialog, "active;expires=3600", &document);
+    rig.told();
+    for (resource, told) in [
+        ("", vec!["available foo", "available bar away"]),
+        ("/bar", vec!["available bar away"]),
+        ("/nowhere", vec![]),
+        ("", vec!["available foo", "available bar away"]),
+    ] {
+        probe(&mut rig, resource);
+        assert_eq!(rig.told(), told, "{resource}");
+    }
+    // The same where it has to be fetched first.
+    let mut rig = Rig::new(PartnerType::Federated);
+    probe(&mut rig, "/bar");
+    let mut dialog = accept(&mut rig);
+    notify(&mut rig, &mut dialog, "terminated;reason=timeout", &document);
+    assert_eq!(rig.told(), ["available bar away"]);
 }

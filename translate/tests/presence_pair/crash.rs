@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nuncio_sip::event::Undelivered;
 use nuncio_translate::judge::PartnerType;
 use nuncio_translate::pair::*;
 
@@ -19,25 +20,15 @@ fn both() -> (Rig, Remote, Remote) {
     let request = endpoint.subscribe(3600);
     rig.subscribe(&request, "epid1");
     endpoint.gateway_tag = rig.newest_tag();
-    answer_all(&mut rig);
+    rig.answer_all(200);
     rig.stanza("", "type='subscribed'", "");
     rig.stanza("/garden", "", "");
     rig.pass(Duration::from_secs(600));
-    answer_all(&mut rig);
+    rig.answer_all(200);
     rig.told();
     rig.take_facts();
     rig.answers.clear();
     (rig, watched, endpoint)
-}
-
-fn answer_all(rig: &mut Rig) -> Vec<Request> {
-    let mut all = Vec::new();
-    while !rig.requests.is_empty() {
-        let request = rig.requests.remove(0);
-        rig.respond(&request, 200, "Expires: 3600\r\n");
-        all.push(request);
-    }
-    all
 }
 
 #[test]
@@ -61,26 +52,44 @@ fn after_a_crash_dialogs_go_on_and_nobody_is_asked_for_consent() {
 fn after_a_crash_nothing_is_shown_before_the_contact_is_heard() {
     let (mut rig, _, _) = both();
     rig.crash();
-    answer_all(&mut rig);
+    rig.answer_all(200);
     rig.pass(Duration::from_secs(10));
-    assert!(answer_all(&mut rig).is_empty());
+    assert!(rig.answer_all(200).is_empty());
     rig.stanza("/garden", "", "");
     rig.stanza("/balcony", "", "");
     rig.pass(Duration::from_secs(2));
-    let notifys = answer_all(&mut rig);
+    let notifys = rig.answer_all(200);
     assert_eq!(notifys.len(), 1, "the picture is shown as a whole");
     assert_eq!(body(&notifys[0]).matches("<basic>open").count(), 2);
+}
+
+#[test]
+fn after_a_crash_a_front_end_that_comes_back_late_is_asked_although_all_tries_were_in_vain() {
+    let (mut rig, _, _) = both();
+    rig.crash_and_wait();
+    for _ in 0..50 {
+        rig.pass_until_request(Duration::from_secs(3600));
+        for request in std::mem::take(&mut rig.requests) {
+            rig.fail(&request, Undelivered::NotSent);
+        }
+    }
+    assert_eq!(rig.told(), ["unavailable desk"], "XI-09: he is not seen for ever");
+    rig.pass_until_request(Duration::from_secs(24 * 3600));
+    assert!(rig.requests.is_empty(), "{:?}", rig.requests);
+    rig.input(|pair, context| pair.resume(context));
+    let subscribe = rig.request();
+    assert_eq!(expires(&subscribe), Some(3600));
 }
 
 #[test]
 fn after_a_crash_a_silent_contact_is_unknown_after_half_a_minute() {
     let (mut rig, _, _) = both();
     rig.crash();
-    answer_all(&mut rig);
+    rig.answer_all(200);
     rig.pass(Duration::from_secs(29));
-    assert!(answer_all(&mut rig).is_empty());
+    assert!(rig.answer_all(200).is_empty());
     rig.pass(Duration::from_secs(2));
-    let notifys = answer_all(&mut rig);
+    let notifys = rig.answer_all(200);
     assert_eq!(notifys.len(), 1);
     assert_eq!(body(&notifys[0]), "");
 }
@@ -129,7 +138,7 @@ fn a_request_of_an_endpoint_that_a_crash_swallowed_is_made_again() {
     let mut rig = Rig::new(PartnerType::Federated);
     let request = Remote::endpoint("c1").subscribe(3600);
     rig.subscribe(&request, "epid1");
-    answer_all(&mut rig);
+    rig.answer_all(200);
     rig.told();
     rig.crash();
     rig.pass(Duration::from_secs(6));

@@ -1,34 +1,27 @@
-use std::fmt;
-
+use crate::named::named;
+use crate::stanza::ErrorType;
 use crate::stream::PeerText;
 use crate::xml::{Element, ns};
 
 macro_rules! dialback_conditions {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $type:literal;)*) => {
-        /// The conditions of dialback errors (XEP-0220 §2.5). One of them is no stanza error condition, though it
-        /// stands in that namespace.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum DialbackCondition {
-            $($(#[$doc])* $variant,)*
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $type:ident;)*) => {
+        named! {
+            /// The conditions of dialback errors (XEP-0220 §2.5). One of them is no stanza error condition, though it
+            /// stands in that namespace.
+            pub enum DialbackCondition {
+                $($(#[$doc])* $variant = $name,)*
+            }
         }
 
         impl DialbackCondition {
-            /// Every one of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// Name of the element.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
             /// The condition of that name; any other is [`DialbackCondition::Undefined`].
-            pub fn from_name(name: &str) -> Self {
-                match name { $($name => Self::$variant,)* _ => Self::Undefined }
+            pub fn read(name: &str) -> Self {
+                Self::from_name(name).unwrap_or(Self::Undefined)
             }
 
             /// The `type` of the error.
-            pub(super) fn error_type(self) -> &'static str {
-                match self { $(Self::$variant => $type,)* }
+            pub(super) fn error_type(self) -> ErrorType {
+                match self { $(Self::$variant => ErrorType::$type,)* }
             }
         }
     };
@@ -36,31 +29,25 @@ macro_rules! dialback_conditions {
 
 dialback_conditions! {
     /// The target domain is not served there.
-    ItemNotFound = "item-not-found", "cancel";
+    ItemNotFound = "item-not-found", Cancel;
     /// The authoritative server could not be reached.
-    RemoteConnectionFailed = "remote-connection-failed", "cancel";
+    RemoteConnectionFailed = "remote-connection-failed", Cancel;
     /// The authoritative server could not be found, or does not serve the sender domain.
-    RemoteServerNotFound = "remote-server-not-found", "cancel";
+    RemoteServerNotFound = "remote-server-not-found", Cancel;
     /// The authoritative server did not answer, or the connection to it broke.
-    RemoteServerTimeout = "remote-server-timeout", "wait";
+    RemoteServerTimeout = "remote-server-timeout", Wait;
     /// TLS comes before dialback here.
-    PolicyViolation = "policy-violation", "cancel";
+    PolicyViolation = "policy-violation", Cancel;
     /// A certificate is required.
-    NotAuthorized = "not-authorized", "auth";
+    NotAuthorized = "not-authorized", Auth;
     /// The authoritative server says that the key is not its own.
-    Forbidden = "forbidden", "auth";
+    Forbidden = "forbidden", Auth;
     /// The asserted identity could not be established.
-    NotAcceptable = "not-acceptable", "cancel";
+    NotAcceptable = "not-acceptable", Cancel;
     /// There is no room for one more domain pair on this stream.
-    ResourceConstraint = "resource-constraint", "wait";
+    ResourceConstraint = "resource-constraint", Wait;
     /// Any other.
-    Undefined = "undefined-condition", "cancel";
-}
-
-impl fmt::Display for DialbackCondition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+    Undefined = "undefined-condition", Cancel;
 }
 
 /// A dialback error that a peer sent.
@@ -84,7 +71,7 @@ impl DialbackError {
                 read.text = Some(PeerText::new(&child.text()));
             } else if !seen {
                 seen = true;
-                read.condition = DialbackCondition::from_name(child.name());
+                read.condition = DialbackCondition::read(child.name());
             }
         }
         read
@@ -98,9 +85,9 @@ mod tests {
     #[test]
     fn db_11_every_condition_is_read_back_by_its_name() {
         for &condition in DialbackCondition::ALL {
-            assert_eq!(DialbackCondition::from_name(condition.as_str()), condition);
+            assert_eq!(DialbackCondition::read(condition.as_str()), condition);
         }
-        assert_eq!(DialbackCondition::from_name("from-the-future"), DialbackCondition::Undefined);
+        assert_eq!(DialbackCondition::read("from-the-future"), DialbackCondition::Undefined);
     }
 
     #[test]

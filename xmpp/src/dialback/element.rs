@@ -5,7 +5,7 @@ use compact_str::CompactString;
 use super::condition::{DialbackCondition, DialbackError};
 use super::secret::DialbackKey;
 use crate::jid::{Domain, JidError};
-use crate::stanza::Attr;
+use crate::stanza::{Attr, write_reason};
 use crate::xml::{Element, StartTag, escape, ns};
 
 /// Which of the two elements.
@@ -120,14 +120,7 @@ pub(crate) fn write_answer(
         Ok(false) => tag.attr("type", "invalid").empty(),
         Err(condition) => {
             tag.attr("type", "error").end();
-            StartTag::open(out, "error").attr("type", condition.error_type()).end();
-            StartTag::open(out, condition.as_str()).ns(ns::STANZA_ERRORS).empty();
-            if let Some(text) = text {
-                StartTag::open(out, "text").ns(ns::STANZA_ERRORS).attr("xml:lang", "en").end();
-                escape::text(out, text);
-                StartTag::close(out, "text");
-            }
-            StartTag::close(out, "error");
+            write_reason(out, condition.error_type(), None, condition.as_str(), text);
             StartTag::close(out, kind.tag());
         }
     }

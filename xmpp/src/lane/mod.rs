@@ -31,11 +31,7 @@
 
 mod acknowledged;
 mod backoff;
-#[cfg(test)]
-mod both_ways_tests;
 mod machine;
-#[cfg(test)]
-mod managed_tests;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -128,6 +124,8 @@ pub enum FailureKind {
     Unreachable,
     /// A connection was made but no stream we may use came of it: `remote-server-timeout`.
     Negotiation,
+    /// There are as many streams as there may be: `resource-constraint`.
+    TooManyStreams,
     /// The gateway is stopping.
     Shutdown,
 }

@@ -1,7 +1,13 @@
+//! Lanes on streams without stream management, and what the tests of all lanes share.
+
+mod any_schedule;
+mod both_ways;
+mod managed;
+
 use super::*;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Id(pub(super) u32);
+struct Id(u32);
 
 impl Envelope for Id {
     type Receipt = u32;
@@ -10,7 +16,7 @@ impl Envelope for Id {
     }
 }
 
-pub(super) struct AdmitAll;
+struct AdmitAll;
 impl<E> WriteHooks<E> for AdmitAll {
     fn admit(&mut self, _: Outgoing<'_, E>) -> bool {
         true
@@ -20,43 +26,52 @@ impl<E> WriteHooks<E> for AdmitAll {
     }
 }
 
-pub(super) struct World {
-    pub(super) lane: Lane<Id>,
-    pub(super) now: Instant,
-    pub(super) offer: Offer,
+struct World {
+    lane: Lane<Id>,
+    now: Instant,
+    offer: Offer,
 }
 
 impl World {
-    pub(super) fn new(config: LaneConfig) -> Self {
+    fn new(config: LaneConfig) -> Self {
         Self { lane: Lane::new(config), now: Instant::now(), offer: Offer::default() }
     }
-    pub(super) fn small() -> Self {
+    fn small() -> Self {
         Self::new(LaneConfig { capacity: 3, reply_capacity: 2, unconfirmed: 4, ..LaneConfig::default() })
     }
-    pub(super) fn push(&mut self, id: u32) -> Result<(), PushRefusal> {
+    /// One stanza and its ping have left; the ping is unanswered.
+    fn with_one_written() -> Self {
+        let mut world = Self::small();
+        world.push(1).unwrap();
+        world.open();
+        world.take();
+        world.written();
+        world
+    }
+    fn push(&mut self, id: u32) -> Result<(), PushRefusal> {
         let bytes = format!("<m{id}/>").into_bytes();
         self.lane.push(bytes, Id(id), self.now).map_err(|error| error.reason)
     }
-    pub(super) fn open(&mut self) {
+    fn open(&mut self) {
         assert!(self.lane.opened(self.offer, self.now));
     }
-    pub(super) fn take(&mut self) -> String {
+    fn take(&mut self) -> String {
         let mut out = Vec::new();
         self.lane.take(1 << 16, &mut out, &mut AdmitAll, self.now);
         String::from_utf8(out).unwrap()
     }
-    pub(super) fn written(&mut self) {
+    fn written(&mut self) {
         self.lane.written(self.now);
     }
-    pub(super) fn after(&mut self, seconds: f64) {
+    fn after(&mut self, seconds: f64) {
         self.now += Duration::from_secs_f64(seconds);
         self.lane.handle_timeout(self.now);
     }
-    pub(super) fn close(&mut self) {
+    fn close(&mut self) {
         self.lane.closed(Some(unreachable()), 512, self.now);
     }
     /// The outputs so far, in short words.
-    pub(super) fn outputs(&mut self) -> Vec<String> {
+    fn outputs(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.lane.poll())
             .map(|output| match output {
                 Output::Connect => "connect".into(),
@@ -76,7 +91,7 @@ impl World {
     }
 }
 
-pub(super) fn unreachable() -> Failure {
+fn unreachable() -> Failure {
     Failure::new(FailureKind::Unreachable, "192.0.2.1:5269: connection refused")
 }
 
@@ -118,11 +133,7 @@ fn one_ping_is_in_flight_and_covers_what_was_written_before_it() {
 
 #[test]
 fn a_stream_that_ends_reports_everything_that_was_on_it() {
-    let mut world = World::small();
-    world.push(1).unwrap();
-    world.open();
-    world.take();
-    world.written();
+    let mut world = World::with_one_written();
     world.push(2).unwrap();
     world.take();
     world.push(3).unwrap();
@@ -138,11 +149,7 @@ fn a_stream_that_ends_reports_everything_that_was_on_it() {
 
 #[test]
 fn a_stream_that_worked_is_replaced_at_once() {
-    let mut world = World::small();
-    world.push(1).unwrap();
-    world.open();
-    world.take();
-    world.written();
+    let mut world = World::with_one_written();
     world.lane.ping_answered(1);
     world.push(2).unwrap();
     world.outputs();
@@ -228,11 +235,7 @@ fn writing_pauses_while_too_much_is_unproved() {
 
 #[test]
 fn an_unanswered_ping_on_a_living_stream_gives_up_and_counts() {
-    let mut world = World::small();
-    world.push(1).unwrap();
-    world.open();
-    world.take();
-    world.written();
+    let mut world = World::with_one_written();
     world.outputs();
     world.after(59.9);
     assert_eq!(world.lane.counters().unconfirmed, 0);
@@ -303,11 +306,7 @@ fn draining_refuses_new_work_and_ends_when_the_peer_answers_the_closing() {
 
 #[test]
 fn draining_reports_what_is_unproved_when_the_peer_does_not_answer_the_closing() {
-    let mut world = World::small();
-    world.push(1).unwrap();
-    world.open();
-    world.take();
-    world.written();
+    let mut world = World::with_one_written();
     world.lane.drain();
     world.outputs();
     world.close();
@@ -378,11 +377,7 @@ fn what_is_recalled_is_neither_written_nor_reported_and_leaves_its_room() {
 
 #[test]
 fn a_stream_that_falls_silent_after_it_has_brought_proof_leaves_what_follows_unproved() {
-    let mut world = World::small();
-    world.push(1).unwrap();
-    world.open();
-    world.take();
-    world.written();
+    let mut world = World::with_one_written();
     world.lane.ping_answered(1);
     world.push(2).unwrap();
     world.take();

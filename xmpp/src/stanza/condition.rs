@@ -1,66 +1,34 @@
-use std::fmt;
+use crate::named::named;
 
-/// What the sender can do about an error (RFC 6120 section 8.3.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorType {
-    /// Authenticate and try again.
-    Auth,
-    /// Do not try again.
-    Cancel,
-    /// Go on; this was a warning.
-    Continue,
-    /// Change the data and try again.
-    Modify,
-    /// Wait and try again.
-    Wait,
-}
-
-impl ErrorType {
-    /// Value of the attribute `type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auth => "auth",
-            Self::Cancel => "cancel",
-            Self::Continue => "continue",
-            Self::Modify => "modify",
-            Self::Wait => "wait",
-        }
-    }
-
-    /// The type of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Auth, Self::Cancel, Self::Continue, Self::Modify, Self::Wait]
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
+named! {
+    /// What the sender can do about an error (RFC 6120 section 8.3.2).
+    pub enum ErrorType {
+        /// Authenticate and try again.
+        Auth = "auth",
+        /// Do not try again.
+        Cancel = "cancel",
+        /// Go on; this was a warning.
+        Continue = "continue",
+        /// Change the data and try again.
+        Modify = "modify",
+        /// Wait and try again.
+        Wait = "wait",
     }
 }
 
 macro_rules! stanza_conditions {
     ($($variant:ident = $name:literal, $type:ident, $section:literal;)*) => {
-        /// The defined conditions of stanza errors (RFC 6120 section 8.3.3).
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Condition {
-            $(#[doc = concat!("`", $name, "`, section 8.3.3.", $section, ".")] $variant,)*
+        named! {
+            /// The defined conditions of stanza errors (RFC 6120 section 8.3.3).
+            pub enum Condition {
+                $(#[doc = concat!("`", $name, "`, section 8.3.3.", $section, ".")] $variant = $name,)*
+            }
         }
 
         impl Condition {
-            /// Every defined condition.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// Name of the element.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-
             /// The condition of that name; what nobody defined is [`Condition::Undefined`] (ERR-05).
-            #[expect(clippy::should_implement_trait, reason = "it cannot fail")]
-            pub fn from_str(name: &str) -> Self {
-                match name {
-                    $($name => Self::$variant,)*
-                    _ => Self::Undefined,
-                }
+            pub fn read(name: &str) -> Self {
+                Self::from_name(name).unwrap_or(Self::Undefined)
             }
 
             /// The error type RFC 6120 gives or recommends for the condition.
@@ -96,16 +64,4 @@ stanza_conditions! {
     SubscriptionRequired = "subscription-required", Auth, "20";
     Undefined = "undefined-condition", Cancel, "21";
     UnexpectedRequest = "unexpected-request", Wait, "22";
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Display for ErrorType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }

@@ -44,7 +44,7 @@ impl StanzaError {
                 read.text.get_or_insert_with(|| child.text().into());
             } else if !seen {
                 seen = true;
-                read.condition = Condition::from_str(child.name());
+                read.condition = Condition::read(child.name());
                 if matches!(read.condition, Condition::Gone | Condition::Redirect) {
                     let address = child.text();
                     read.new_address = (!address.is_empty()).then(|| address.into());
@@ -102,13 +102,24 @@ pub fn write_error(
         .opt_attr("id", id)
         .attr("type", "error")
         .end();
+    write_reason(out, error_type, by, condition.as_str(), text);
+    StartTag::close(out, kind.as_str());
+}
+
+/// Appends the `<error/>` of something of type `error`.
+pub(crate) fn write_reason(
+    out: &mut Vec<u8>,
+    error_type: ErrorType,
+    by: Option<&str>,
+    condition: &'static str,
+    text: Option<&str>,
+) {
     StartTag::open(out, "error").attr("type", error_type.as_str()).opt_attr("by", by).end();
-    StartTag::open(out, condition.as_str()).ns(ns::STANZA_ERRORS).empty();
+    StartTag::open(out, condition).ns(ns::STANZA_ERRORS).empty();
     if let Some(text) = text {
         StartTag::open(out, "text").ns(ns::STANZA_ERRORS).attr("xml:lang", "en").end();
         escape::text(out, text);
         StartTag::close(out, "text");
     }
     StartTag::close(out, "error");
-    StartTag::close(out, kind.as_str());
 }

@@ -238,6 +238,13 @@ pub enum Note {
         /// The text that came with it.
         text: Option<PeerText>,
     },
+    /// We refused the peer's try at SASL.
+    SaslRefused {
+        /// The condition that we sent.
+        condition: SaslCondition,
+        /// Whom it wanted to be, if that is why.
+        identity: Option<PeerText>,
+    },
     /// TLS did not come about, so it had to be plain TCP.
     InClear,
     /// TLS was offered and failed: plain TCP is not tried though the entry allows it.
@@ -317,6 +324,8 @@ pub enum Fault {
     StanzaFrom(PeerText),
     /// It misused stream management.
     Management(Misuse),
+    /// It goes on asking, and does not read our answers.
+    AnswersUnread,
 }
 
 /// Why a peer was not let in.

@@ -164,6 +164,7 @@ impl Inbound {
         match (asking, verdict) {
             (dialback::Asking::Header, PartnerVerdict::Allowed(terms)) => {
                 self.terms = Some(terms);
+                self.wire.set_max_stanza(terms.max_stanza);
                 self.welcome(now);
             }
             (dialback::Asking::Header, PartnerVerdict::Refused { why, text }) => {
@@ -281,6 +282,12 @@ impl Inbound {
         &self.pairs
     }
 
+    /// Whether the peer answered our [`close`](Self::close) with its closing tag. It reads a stream in order
+    /// (RFC 6120 §10.1), so then it has taken everything that was sent before.
+    pub fn close_answered(&self) -> bool {
+        self.wire.close_answered()
+    }
+
     /// Octets that the stream keeps: those that arrived and were not read yet, or are part of something unfinished, and
     /// those that wait for [`transmit`](Self::transmit).
     pub fn held(&self) -> usize {
@@ -296,7 +303,12 @@ impl Inbound {
     fn read(&mut self, now: Instant) {
         while !self.wire.is_over() && !self.is_suspended() {
             match self.wire.next() {
-                Ok(Some(item)) => self.item(item, now),
+                Ok(Some(item)) => {
+                    self.item(item, now);
+                    if self.wire.is_choked() {
+                        self.fault(StreamCondition::PolicyViolation, None, Fault::AnswersUnread, now);
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.open_header();

@@ -72,6 +72,7 @@ impl Outbound {
         let mut wire = Wire::new(Direction::Outbound, config.limits, config.timeouts, now);
         wire.local = Some(config.local.clone());
         wire.remote = Some(config.remote.clone());
+        wire.set_max_stanza(config.terms.max_stanza);
         let mut stream = Self {
             wire,
             config,

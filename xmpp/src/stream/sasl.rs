@@ -5,28 +5,17 @@ use base64::engine::general_purpose::STANDARD;
 use compact_str::CompactString;
 
 use crate::jid::Domain;
+use crate::named::named;
 use crate::xml::{Element, StartTag, escape, ns};
 
 pub(super) const EXTERNAL: &str = "EXTERNAL";
 
 macro_rules! sasl_conditions {
     ($($variant:ident = $name:literal;)*) => {
-        /// The defined conditions of a SASL failure (RFC 6120 §6.5).
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum SaslCondition {
-            $(#[doc = concat!("`", $name, "`")] $variant,)*
-        }
-
-        impl SaslCondition {
-            /// Name of the element.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// The condition of that name; one that nobody defined counts as `not-authorized`
-            /// (RFC 6120 §6.5).
-            pub fn from_name(name: &str) -> Self {
-                match name { $($name => Self::$variant,)* _ => Self::NotAuthorized }
+        named! {
+            /// The defined conditions of a SASL failure (RFC 6120 §6.5).
+            pub enum SaslCondition {
+                $(#[doc = concat!("`", $name, "`")] $variant = $name,)*
             }
         }
     };
@@ -46,9 +35,10 @@ sasl_conditions! {
     TemporaryAuthFailure = "temporary-auth-failure";
 }
 
-impl std::fmt::Display for SaslCondition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+impl SaslCondition {
+    /// The condition of that name; one that nobody defined counts as `not-authorized` (RFC 6120 §6.5).
+    pub fn read(name: &str) -> Self {
+        Self::from_name(name).unwrap_or(Self::NotAuthorized)
     }
 }
 
@@ -87,7 +77,7 @@ pub(super) fn read_failure(failure: &Element) -> (SaslCondition, Option<CompactS
     let condition = failure
         .elements()
         .find(|child| child.ns() == ns::SASL && child.name() != "text")
-        .map_or(SaslCondition::NotAuthorized, |child| SaslCondition::from_name(child.name()));
+        .map_or(SaslCondition::NotAuthorized, |child| SaslCondition::read(child.name()));
     (condition, failure.child("text", ns::SASL).map(|text| CompactString::from(&*text.text())))
 }
 

@@ -23,6 +23,10 @@ pub struct Terms {
     /// the partner's certificate does not prove its domain again. To be cleared when an administrator says so, and when
     /// the entry does not allow EXTERNAL any more.
     pub external_proved: bool,
+    /// Octets of the largest stanza that is taken of the partner, in place of
+    /// [`StreamLimits::established`](super::StreamLimits::established)`.stanza`; `None`: that one. Told to the peer as
+    /// `max-bytes` (XEP-0478). On a stream of several domains, it is what holds for the domain of its header.
+    pub max_stanza: Option<usize>,
 }
 
 impl Terms {
@@ -31,11 +35,17 @@ impl Terms {
         negotiation: Negotiation { tls: TlsUse::Required, sasl: SaslUse::Required, dialback: false },
         methods: Methods { external: true, dialback_tls: false, dialback_tcp: false },
         external_proved: false,
+        max_stanza: None,
     };
 
     /// What an entry allows by these rules; nothing if it is one that is refused.
     pub const fn new(negotiation: Negotiation, rules: NegotiationRules) -> Self {
-        Self { negotiation, methods: negotiation.verdict(rules).methods(), external_proved: false }
+        Self {
+            negotiation,
+            methods: negotiation.verdict(rules).methods(),
+            external_proved: false,
+            max_stanza: None,
+        }
     }
 
     /// Whether a stream authenticated this way may carry stanzas.

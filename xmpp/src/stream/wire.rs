@@ -11,6 +11,9 @@ use crate::jid::Domain;
 use crate::sm::Misuse;
 use crate::xml::{ReadError, ReadLimits, StartTag, StreamItem, StreamReader, ns};
 
+/// Octets of our own that may wait for a peer to read them: more than any one read can have asked for.
+const UNREAD: usize = 512 * 1024;
+
 /// The stanza size below which RFC 6120 §13.12 does not let anybody go.
 const SMALLEST_STANZA_LIMIT: usize = 10_000;
 
@@ -34,6 +37,8 @@ pub(super) struct Wire {
     reader: StreamReader,
     outputs: VecDeque<Output>,
     limits: StreamLimits,
+    /// In place of that of the limits.
+    max_stanza: Option<usize>,
     timeouts: Timeouts,
     /// Bytes that arrived before establishment.
     received: usize,
@@ -88,6 +93,7 @@ impl Wire {
             reader: StreamReader::new(limits.pre_auth),
             outputs: VecDeque::new(),
             limits,
+            max_stanza: None,
             timeouts,
             received: 0,
             step_deadline: Some(now + timeouts.header),
@@ -404,9 +410,19 @@ impl Wire {
         self.reader.buffered() + self.out.len()
     }
 
+    /// Whether the peer goes on asking, and does not read what it is told.
+    pub(super) fn is_choked(&self) -> bool {
+        self.ending == Ending::No && self.out.len() > UNREAD
+    }
+
     /// Octets of the largest stanza an established stream takes.
     pub(super) fn max_stanza(&self) -> usize {
-        self.limits.established.stanza.max(SMALLEST_STANZA_LIMIT)
+        self.max_stanza.unwrap_or(self.limits.established.stanza).max(SMALLEST_STANZA_LIMIT)
+    }
+
+    /// Another one holds for this peer. To be said before the stream is established.
+    pub(super) fn set_max_stanza(&mut self, octets: Option<usize>) {
+        self.max_stanza = octets;
     }
 }
 

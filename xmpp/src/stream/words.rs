@@ -35,6 +35,9 @@ impl Evidence {
             | (Cause::Certificate { .. }, Note::Certificate { .. })
             | (Cause::Refused(_), Note::DialbackRefused(DialbackRefusal::Refused(_))) => true,
             (Cause::DialbackRefused(why), Note::DialbackRefused(noted)) => why == noted,
+            (Cause::SaslFailed { condition, .. }, Note::SaslRefused { condition: noted, identity: None }) => {
+                condition == noted
+            }
             _ => false,
         }
     }
@@ -233,8 +236,10 @@ impl Display for Refusal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotPartner => "no such partner; refused; add it as a partner to let it in",
-            Self::Disabled => "this partner is switched off; refused",
-            Self::TooManyConnections => "this partner has more connections than its entry allows; refused",
+            Self::Disabled => "this partner is switched off; refused; enable its entry to let it in",
+            Self::TooManyConnections => {
+                "this partner has as many connections as its entry allows; refused; raise connection_limit if it needs more"
+            }
         })
     }
 }
@@ -266,6 +271,9 @@ impl Display for Fault {
                 write!(f, "sent a stanza from {domain}, which it did not prove to be")
             }
             Self::Management(misuse) => write!(f, "misused stream management: {misuse}"),
+            Self::AnswersUnread => {
+                f.write_str("asked one question after the other and did not read our answers")
+            }
         }
     }
 }

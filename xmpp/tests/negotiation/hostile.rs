@@ -1,7 +1,7 @@
 //! A peer without any will to cooperate, at every stage of a stream: what it sends ends the stream with the error that is
 //! due, gets no stanza across, and leaves nothing behind that is larger than what was configured.
 
-use nuncio_xmpp::stream::{ChainStatus, InboundConfig, Output, StreamLimits};
+use nuncio_xmpp::stream::{ChainStatus, Fault, InboundConfig, Output, StreamLimits};
 
 use crate::support::{
     ANSWER, AUTH, HEADER, In, MESSAGE, Machine, OFFER_DIALBACK, OFFER_EXTERNAL, OFFER_TLS, Out, STARTTLS,
@@ -155,6 +155,25 @@ fn sec_02_of_an_authenticated_partner_one_stanza_is_kept_and_no_more() {
         assert!(side.outputs.is_empty() || written.contains("<stanza-too-big "), "{written}");
     }
     assert!(sent > most / 10 * 9, "ended after {sent} octets");
+}
+
+#[test]
+fn sec_02_a_partner_that_asks_and_does_not_read_is_shown_out() {
+    const MOST: usize = 512 * 1024;
+    let mut side = In::on_tls(terms("R/R/on"), proof("fabrikam.com"));
+    side.send(AUTH);
+    side.send(HEADER);
+    side.established();
+    let question = db("verify", "from='fabrikam.com' to='contoso.com' id='1'", "key");
+    let answer = side.send(&question).len();
+    for _ in 0..MOST / answer {
+        side.machine.receive(question.as_bytes(), side.now);
+    }
+    assert!(side.machine.write_allowed(), "at the limit");
+    let written = side.send(&question);
+    assert!(written.len() < MOST + 2 * answer + 200, "{}", written.len());
+    side.outputs.retain(|output| matches!(output, Output::Closed(_)));
+    assert_eq!(side.fault(&written, "policy-violation"), Fault::AnswersUnread);
 }
 
 #[test]

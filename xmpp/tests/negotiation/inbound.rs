@@ -297,6 +297,36 @@ fn sec_02_a_stanza_too_big() {
     assert!(matches!(side.fault(&written, "policy-violation"), Fault::Xml(_)));
 }
 
+/// A whole stanza of so many octets.
+fn stanza_of(octets: usize) -> String {
+    let (begin, end) =
+        ("<message from='romeo@fabrikam.com' to='juliet@contoso.com'><body>", "</body></message>");
+    let body = "x".repeat(octets - begin.len() - end.len());
+    format!("{begin}{body}{end}")
+}
+
+/// XE-15. Those of all are larger and smaller than these.
+#[test]
+fn xe_15_a_partner_is_told_his_own_limit_for_stanzas_and_held_to_it() {
+    for limit in [20_000, 1_000_000] {
+        for (octets, taken) in [(limit, true), (limit + 1, false)] {
+            let terms = Terms { max_stanza: Some(limit), ..Terms::default() };
+            let mut side = In::on_tls(terms, proof("fabrikam.com"));
+            side.send(AUTH);
+            let features = side.send(HEADER);
+            assert!(features.contains(&format!("<max-bytes>{limit}</max-bytes>")), "{features}");
+            side.established();
+            let written = side.send(&stanza_of(octets));
+            if taken {
+                assert!(matches!(side.outputs[..], [Output::Stanza(_)]), "{octets}: {written}");
+            } else {
+                assert!(written.contains("<stanza-too-big xmlns='urn:xmpp:errors'/>"), "{octets}: {written}");
+                assert!(matches!(side.fault(&written, "policy-violation"), Fault::Xml(_)));
+            }
+        }
+    }
+}
+
 #[test]
 fn sec_03_bytes_before_authentication_are_counted_all_together() {
     let limit = StreamLimits::PRE_AUTH_TOTAL;

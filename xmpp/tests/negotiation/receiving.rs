@@ -3,7 +3,7 @@
 use nuncio_xmpp::dialback::{DialbackCondition, Pair, VerifyOutcome};
 use nuncio_xmpp::stream::{
     Cause, ChainStatus, DialbackRefusal, Fault, Inbound, Method, Note, Output, PartnerVerdict, Refusal, Step,
-    TlsFacts,
+    Terms, TlsFacts,
 };
 
 use crate::support::{
@@ -398,6 +398,18 @@ fn db_16_a_certificate_is_judged_for_the_domain_of_the_header_and_proves_no_othe
 }
 
 #[test]
+fn db_16_what_the_domain_of_the_header_proved_before_is_not_asked_of_another() {
+    let mut side = In::on_tls(proved("R/O/on"), proof("fabrikam.com"));
+    side.send(&key_of("tailspin.com", "contoso.com"));
+    side.verdict(PartnerVerdict::Allowed(terms("R/N/on")));
+    let request = side.take_request();
+    side.verified(&request, VerifyOutcome::Valid);
+    let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
+    assert_eq!(established.remote.as_str(), "tailspin.com");
+    assert!(!established.by_certificate, "its own entry takes no certificates");
+}
+
+#[test]
 fn db_17_a_result_counts_for_its_pair_only() {
     for (from, to, condition) in [
         ("a@it.fabrikam.com", "b@contoso.com", "invalid-from"),
@@ -437,7 +449,8 @@ fn sasl_07_after_a_failure_dialback_may_be_tried() {
     side.verified(&request, VerifyOutcome::Valid);
     let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
     assert_eq!(established.method, Method::DialbackTls);
-    assert!(matches!(&established.notes[..], [Note::Certificate { .. }]), "{:?}", established.notes);
+    let notes = &established.notes[..];
+    assert!(matches!(notes, [Note::Certificate { .. }, Note::SaslRefused { .. }]), "{notes:?}");
 }
 
 #[test]
@@ -515,4 +528,41 @@ fn s2s_35_limits_are_told_where_no_later_features_come() {
     let written = side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
     assert!(written.contains("<max-bytes>524288</max-bytes>"), "{written}");
     assert_eq!(side.machine.step(), Step::Authentication);
+}
+
+/// The domain of the header was told its limit; without one in the header, the key says whose limit it is.
+#[test]
+fn xe_15_the_size_of_stanzas_is_that_of_the_headers_domain_else_of_the_first_that_got_in() {
+    const OLD: &str = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+        xmlns:db='jabber:server:dialback'>";
+    let sized = |limit| Terms { max_stanza: Some(limit), ..terms("N/N/on") };
+    let message = |octets| {
+        let (begin, end) = ("<message from='a@fabrikam.com' to='b@contoso.com'><body>", "</body></message>");
+        format!("{begin}{}{end}", "x".repeat(octets - begin.len() - end.len()))
+    };
+    for (old, octets, taken) in
+        [(false, 20_000, true), (false, 20_001, false), (true, 30_000, true), (true, 30_001, false)]
+    {
+        let mut side = match old {
+            false => In::on(sized(20_000)),
+            true => In::with(|config| config.dialback = Some(secret())),
+        };
+        if old {
+            side.send(OLD);
+            side.send(&their_key());
+            side.verdict(PartnerVerdict::Allowed(sized(30_000)));
+        } else {
+            side.send(&key_of("it.fabrikam.com", "contoso.com"));
+            side.verdict(PartnerVerdict::Allowed(sized(30_000)));
+            let request = side.take_request();
+            side.verified(&request, VerifyOutcome::Valid);
+            side.established();
+            side.send(&their_key());
+        }
+        let request = side.take_request();
+        side.verified(&request, VerifyOutcome::Valid);
+        side.outputs.clear();
+        side.send(&message(octets));
+        assert_eq!(matches!(side.outputs[..], [Output::Stanza(_)]), taken, "{old} {octets}");
+    }
 }

@@ -71,6 +71,24 @@ fn a_stranger() {
 }
 
 #[test]
+fn sasl_03_whom_a_peer_wanted_to_be() {
+    let mut side = In::secure(proof("fabrikam.com"));
+    side.send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>ZXhhbXBsZS5uZXQ=</auth>");
+    side.machine.disconnected("");
+    side.written();
+    assert_eq!(
+        said(&side),
+        "a peer calling itself fabrikam.com: the connection broke while we waited for authentication; we refused its SASL \
+         EXTERNAL with invalid-authzid: it wanted to be “example.net”, which is not this stream's"
+    );
+    let mut side = In::secure(proof("fabrikam.com"));
+    side.send(
+        "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGEAYg==</auth></stream:stream>",
+    );
+    assert!(said(&side).ends_with("; we refused its try at SASL with invalid-mechanism"), "{}", said(&side));
+}
+
+#[test]
 fn dialback_we_asked_for() {
     let back = "from='fabrikam.com' to='contoso.com'";
     let mut side = Out::asking_in_clear();
@@ -120,7 +138,8 @@ fn dialback_they_asked_for() {
     assert_eq!(
         said(&side),
         "a peer calling itself fabrikam.com: proved its domain by certificate before and now could only use dialback; \
-         refused; somebody may be posing as this partner: if they gave their certificate up, confirm it for the partner; \
+         refused; somebody may be posing as this partner: if its administrator says, by other means, that they gave their \
+         certificate up, stop the gateway, run nuncio store allow-dialback for the domain, and start it again; \
          it showed no certificate"
     );
 }

@@ -123,7 +123,7 @@ impl Acquaintance<'_> {
     pub(crate) fn idle(&self) -> Result<IdleStreams> {
         let partners = if self.arguments.quick { QUICK as usize } else { IDLE };
         let more = format!(
-            "\n[limits.xmpp]\nconnections = {}\nunauthenticated_per_address = 256\nkeep_alive = '1d'\n\
+            "\n[limits.xmpp]\nconnections = {0}\nstreams = {0}\nunauthenticated_per_address = 256\nkeep_alive = '1d'\n\
              inactivity = '30d'\n",
             partners * 2
         );
@@ -161,7 +161,8 @@ impl Acquaintance<'_> {
 
     /// Partners open streams, until stanzas could flow, and close the connection.
     fn inbound(&self, folder: &Path) -> Result<Run> {
-        let more = "\n[limits.xmpp]\nconnections = 10000\nunauthenticated_per_address = 256\n";
+        let more =
+            "\n[limits.xmpp]\nconnections = 10000\nstreams = 10000\nunauthenticated_per_address = 256\n";
         // Warm-up included, each stream is of another partner.
         let partners = 2 * self.count() as usize;
         let gateway = Gateway::start_with(self.program, self.place, folder, more, partners)?;

@@ -74,7 +74,8 @@ impl ContactWatches {
                 match &mut self.subscriber {
                     Some(subscriber) if subscriber.is_live() => subscriber.take_up(&mut step.event()),
                     _ => {
-                        if self.rest == Rest::No
+                        // It may have been tried in vain before the front end could be reached.
+                        if matches!(self.rest, Rest::No | Rest::Exhausted)
                             && let Ok(permit) = step.contact_may_ask()
                         {
                             self.want(permit, step);

@@ -9,6 +9,7 @@ use super::endings::{FAREWELL, FAREWELL_MOST};
 use super::{Asks, ContactWatches, Rest};
 use crate::pair::From;
 use crate::pair::output::Sent;
+use crate::pair::presence::Arrived;
 use crate::pair::step::{Reply, Step};
 use crate::presence::to_xmpp::Subscription;
 use crate::presence::{Disclosure, MAX_RESOURCES, Presentity, Shown};
@@ -58,15 +59,18 @@ impl ContactWatches {
         }
     }
 
-    /// Answers a probe from what is known (PR-13, PR-14).
-    pub(super) fn answer(&mut self, resource: Option<&str>, id: &str, step: &mut Step<'_, '_>) {
+    /// Answers a probe from what is known (PR-13, PR-14): about everything, or about one resource, of which nothing is said if
+    /// there is none (RFC 6121 §4.3.2).
+    pub(super) fn answer(&mut self, reply: Reply<'_>, about: Option<&str>, step: &mut Step<'_, '_>) {
         // What the others of the contact's resources have not seen yet must not be lost on them.
         self.show(step);
         let Some(document) = &self.document else { return };
         let Ok(permit) = step.contact_may_see() else { return };
-        let reply = Reply { resource, id };
-        let updates = self.shown.all(document, Disclosure::to(permit.partner_type()));
-        if updates.is_empty() {
+        let mut updates = self.shown.all(document, Disclosure::to(permit.partner_type()));
+        if let Some(about) = about {
+            updates.retain(|update| update.name() == about);
+            step.show(permit, &updates, reply);
+        } else if updates.is_empty() {
             step.nothing_to_see(permit, reply, self.unavailable_since.map(NonZeroU64::get));
         } else {
             step.show(permit, &updates, reply);
@@ -76,7 +80,8 @@ impl ContactWatches {
     /// Answers the probe that waited.
     pub(super) fn answer_asks(&mut self, step: &mut Step<'_, '_>) {
         if let Some(asks) = self.passing.existing().and_then(|passing| passing.asks.take()) {
-            self.answer(asks.resource.as_deref(), &asks.id, step);
+            let reply = Reply { resource: asks.resource.as_deref(), id: &asks.id };
+            self.answer(reply, asks.about.as_deref(), step);
         }
     }
 
@@ -87,18 +92,22 @@ impl ContactWatches {
         let Ok(permit) = step.contact_may_see() else { return };
         let reply = Reply { resource: asks.resource.as_deref(), id: &asks.id };
         let mut shown = Shown::default();
-        let updates = shown.update(document, Disclosure::to(permit.partner_type()));
-        if updates.is_empty() {
+        let mut updates = shown.update(document, Disclosure::to(permit.partner_type()));
+        if let Some(about) = &asks.about {
+            updates.retain(|update| update.name() == about);
+            step.show(permit, &updates, reply);
+        } else if updates.is_empty() {
             step.nothing_to_see(permit, reply, None);
         } else {
             step.show(permit, &updates, reply);
         }
     }
 
-    pub(super) fn ask_later(&mut self, resource: Option<&str>, id: Option<&str>, step: &Step<'_, '_>) {
+    pub(super) fn ask_later(&mut self, probe: &Arrived<'_>, step: &Step<'_, '_>) {
         let until = step.context.now.instant + step.context.config.answer;
-        let id: CompactString = id.filter(|id| id.len() <= MAX_ID).unwrap_or_default().into();
-        self.passing.asks = Some(Asks { resource: resource.map(Into::into), id, until });
+        let id: CompactString = probe.id.filter(|id| id.len() <= MAX_ID).unwrap_or_default().into();
+        let (resource, about) = (probe.from.map(Into::into), probe.to.map(Into::into));
+        self.passing.asks = Some(Asks { resource, about, id, until });
     }
 
     /// Nothing is known of the SIP user any more: the contact sees him as unavailable.

@@ -20,14 +20,12 @@ const SHOWS_HIMSELF: Duration = Duration::from_secs(2);
 impl UserWatches {
     /// `subscribed` of the contact.
     pub(in crate::pair) fn agreed(&mut self, step: &mut Step<'_, '_>) {
-        // A restored pair may hear of him before it has taken up its work under the rules of now.
+        // Another policy may be on its way here, or this pair may not have taken up its work yet.
         self.reconsider(step);
         let (mut to, mut from) = (step.roster.to, step.roster.from);
         if roster::inbound(&mut to, &mut from, Stanza::Subscribed) != Inbound::Deliver {
             return;
         }
-        // Another policy may be on its way here, or this pair may not have taken up its work yet.
-        self.reconsider(step);
         step.set_to(to);
         step.fact(Fact::UserSees);
         self.asked = None;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{CERTIFICATE_REQUIRED, Inbound, Phase};
 use crate::conditions::StreamCondition;
 use crate::dialback::Pair;
-use crate::stream::evidence::{Cause, Fault, Step};
+use crate::stream::evidence::{Cause, Fault, Note, PeerText, Step};
 use crate::stream::sasl::{EXTERNAL, Response, SaslCondition, read_response, write_failure};
 use crate::stream::words::element_name;
 use crate::xml::{Element, StartTag, ns};
@@ -73,7 +73,7 @@ impl Inbound {
         if let Response::Domain(authzid) = response
             && authzid != from
         {
-            return self.sasl_failed(SaslCondition::InvalidAuthzid, now);
+            return self.sasl_failed_as(SaslCondition::InvalidAuthzid, Some(authzid.as_str()), now);
         }
         if !self.wire.nothing_pipelined() {
             return self.fault(StreamCondition::PolicyViolation, None, Fault::Pipelined, now);
@@ -86,7 +86,13 @@ impl Inbound {
     }
 
     fn sasl_failed(&mut self, condition: SaslCondition, now: Instant) {
+        self.sasl_failed_as(condition, None, now);
+    }
+
+    /// `identity`: whom the peer wanted to be, if that is why.
+    fn sasl_failed_as(&mut self, condition: SaslCondition, identity: Option<&str>, now: Instant) {
         write_failure(&mut self.wire.out, condition, None);
+        self.wire.note(Note::SaslRefused { condition, identity: identity.map(PeerText::new) });
         self.failures = self.failures.saturating_add(1);
         // SASL-08.
         if self.failures > self.config.sasl_retries.clamp(2, 5) {

@@ -44,7 +44,8 @@ pub(super) fn cause(f: &mut Formatter<'_>, cause: &Cause, direction: Direction) 
         (Cause::DialbackRefused(why), _) => write!(f, "tried server dialback: {why}"),
         (Cause::Downgrade, _) => f.write_str(
             "proved its domain by certificate before and now could only use dialback; refused; somebody may be posing \
-             as this partner: if they gave their certificate up, confirm it for the partner",
+             as this partner: if its administrator says, by other means, that they gave their certificate up, stop the gateway, \
+             run nuncio store allow-dialback for the domain, and start it again",
         ),
         _ => Ok(()),
     }
@@ -127,6 +128,12 @@ impl Display for Note {
             Self::SaslFailed { condition, text } => {
                 write!(f, "it refused our certificate with {condition}")?;
                 suffix(f, ", saying ", text.as_ref())
+            }
+            Self::SaslRefused { condition, identity: Some(identity) } => {
+                write!(f, "we refused its SASL EXTERNAL with {condition}: it wanted to be {identity}, which is not this stream's")
+            }
+            Self::SaslRefused { condition, identity: None } => {
+                write!(f, "we refused its try at SASL with {condition}")
             }
             Self::InClear => f.write_str("it has no TLS"),
             Self::NotInClear => f.write_str(

@@ -1,6 +1,5 @@
 //! Lanes on streams that carry stanzas both ways (XEP-0288), ours and the peer's.
 
-use super::tests::{World, unreachable};
 use super::*;
 use crate::sm::{Management, Misuse};
 

@@ -1,0 +1,279 @@
+//! How many streams there may be, with one partner and in all, whoever opens them (SEC-40); and how much a partner may send on
+//! his (XE-15).
+//!
+//! A stream takes a place when it is established, or, one of ours, when the way to it begins; it gives the place back when it
+//! has ended. A stream that speaks for domains of several partners takes a place of each, and one in all. Connections that
+//! only verify a dialback key are none: they have limits of their own (`verifying`).
+//!
+//! A partner writes to us on his streams and reads from ours. So his last place is kept for the direction that has none:
+//! twenty streams to us must not be what keeps the answers from him.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use compact_str::CompactString;
+use nuncio_translate::Moment;
+use nuncio_xmpp::lane::{Failure, FailureKind};
+use nuncio_xmpp::rate::Meter;
+use nuncio_xmpp::stream::Direction;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tracing::warn;
+
+use super::attempts::{Outcome, Recorder};
+use super::federation::StreamRates;
+use super::pairs::Remote;
+use super::{Gateway, LaneKey, LanePort};
+use crate::log_limit::{Cause, Source};
+
+/// Streams at a moment, by who opened them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamCount {
+    pub inbound: usize,
+    pub outbound: usize,
+}
+
+impl StreamCount {
+    fn of(&mut self, direction: Direction) -> &mut usize {
+        match direction {
+            Direction::Inbound => &mut self.inbound,
+            Direction::Outbound => &mut self.outbound,
+        }
+    }
+
+    fn total(self) -> usize {
+        self.inbound + self.outbound
+    }
+
+    /// Whether one more may come of at most `limit`, the last of which is kept for the direction that has none.
+    fn takes(mut self, direction: Direction, limit: usize) -> bool {
+        let free = limit.saturating_sub(self.total());
+        let other = match direction {
+            Direction::Inbound => Direction::Outbound,
+            Direction::Outbound => Direction::Inbound,
+        };
+        free > usize::from(limit > 1 && *self.of(other) == 0)
+    }
+}
+
+impl fmt::Display for StreamCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} inbound and {} outbound streams", self.inbound, self.outbound)
+    }
+}
+
+/// Why there is no place for one more stream. The text is for administrators, and names the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TooMany {
+    // What senders are shown of it has 256 characters at most: the numbers and the keys go first.
+    #[error(
+        "{count} of {limit} with him: raise connection_limit in his [[partner]], or limits.xmpp.connections_per_partner; each of \
+         our domains needs an outbound stream to each of his, and each direction is sure of one"
+    )]
+    OfPartner { count: StreamCount, limit: usize },
+    #[error("{count} of {limit} with all partners: raise limits.xmpp.streams")]
+    InAll { count: StreamCount, limit: usize },
+}
+
+/// Counts streams.
+#[derive(Debug, Default)]
+pub(super) struct StreamCounter(Mutex<StreamCount>);
+
+impl StreamCounter {
+    pub(super) fn count(&self) -> StreamCount {
+        *self.0.lock()
+    }
+
+    fn enter(
+        self: &Arc<Self>,
+        direction: Direction,
+        takes: impl FnOnce(StreamCount) -> bool,
+    ) -> Result<Counted, StreamCount> {
+        let mut count = self.0.lock();
+        if !takes(*count) {
+            return Err(*count);
+        }
+        *count.of(direction) += 1;
+        Ok(Counted { counter: Arc::clone(self), direction })
+    }
+}
+
+/// Counted as long as it is kept.
+#[derive(Debug)]
+struct Counted {
+    counter: Arc<StreamCounter>,
+    direction: Direction,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut count = self.counter.0.lock();
+        let count = count.of(self.direction);
+        *count = count.saturating_sub(1);
+    }
+}
+
+/// The places of a stream of ours; given back when it is dropped.
+#[derive(Debug)]
+pub struct OutboundPlace {
+    _of_partner: Counted,
+    _in_all: Counted,
+}
+
+/// The places of a stream that a peer opened: one in all, and one of each partner whose domains it speaks for. Given back when
+/// it has ended, or is dropped.
+#[derive(Debug, Default)]
+pub struct InboundPlaces {
+    in_all: Option<Counted>,
+    of_partners: Vec<OfPartner>,
+}
+
+#[derive(Debug)]
+struct OfPartner {
+    /// His primary domain.
+    partner: CompactString,
+    counted: Option<Counted>,
+    /// Where it is kept what he sent.
+    remote: Arc<Remote>,
+    rates: StreamRates,
+}
+
+impl InboundPlaces {
+    /// Whether the stream has not taken any.
+    pub fn is_empty(&self) -> bool {
+        self.of_partners.is_empty()
+    }
+
+    /// The stream has ended: others may have its places. What came on it can still be charged.
+    pub fn give_back(&mut self) {
+        self.in_all = None;
+        self.of_partners.iter_mut().for_each(|place| place.counted = None);
+    }
+
+    /// Counts what a read brought. Until when the stream is not to be read any more, if the partner has sent more than he
+    /// may: what has come is worked on, and the rest waits on his side (SEC-40).
+    pub fn charge(&self, bytes: u64, stanzas: u64, now: Instant) -> Option<Instant> {
+        // One server sends it all: the partner it proved to be first answers for it.
+        self.of_partners.first()?.charge(bytes, stanzas, now)
+    }
+
+    fn of(&self, partner: &str) -> Option<&OfPartner> {
+        self.of_partners.iter().find(|place| place.partner == partner)
+    }
+}
+
+impl OfPartner {
+    fn charge(&self, bytes: u64, stanzas: u64, now: Instant) -> Option<Instant> {
+        if self.rates == StreamRates::default() {
+            return None;
+        }
+        let mut meters = self.remote.meters().lock();
+        let until = [
+            meters.bytes.take(self.rates.bytes, bytes, now),
+            meters.stanzas.take(self.rates.stanzas, stanzas, now),
+        ];
+        until.into_iter().flatten().max()
+    }
+}
+
+/// What a partner has sent, on all his streams.
+#[derive(Debug, Default)]
+pub(super) struct Meters {
+    stanzas: Meter,
+    bytes: Meter,
+}
+
+impl Gateway {
+    /// Streams now, with all partners.
+    pub fn streams(&self) -> StreamCount {
+        self.streams.count()
+    }
+
+    /// A stream that a peer opened may be used by this domain: it takes its places.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn enter_stream(&self, places: &mut InboundPlaces, domain: &str) -> Result<(), TooMany> {
+        let streams = self.partner_streams(domain);
+        if places.of(&streams.partner).is_some() {
+            return Ok(());
+        }
+        let remote = self.remote(&streams.partner);
+        let counted = self.place_of(&remote, Direction::Inbound, streams.connection_limit)?;
+        if places.in_all.is_none() {
+            places.in_all = Some(self.place_in_all(Direction::Inbound)?);
+        }
+        let (partner, rates) = (streams.partner.clone(), streams.rates);
+        places.of_partners.push(OfPartner { partner, counted: Some(counted), remote, rates });
+        Ok(())
+    }
+
+    /// A stream of ours may be used by this domain to send to us: it has its [places](Self::outbound_place), and what comes is
+    /// charged like what comes on the partner's own streams.
+    pub fn enter_own_stream(&self, places: &mut InboundPlaces, domain: &str) {
+        let streams = self.partner_streams(domain);
+        let (partner, rates) = (streams.partner.clone(), streams.rates);
+        let remote = self.remote(&streams.partner);
+        places.of_partners.push(OfPartner { partner, counted: None, remote, rates });
+    }
+
+    /// Whether a stream with these places could take those for this domain.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn may_enter_stream(&self, places: &InboundPlaces, domain: &str) -> Result<(), TooMany> {
+        let streams = self.partner_streams(domain);
+        if places.of(&streams.partner).is_some() {
+            return Ok(());
+        }
+        // Anybody's name may be asked about here: nothing is kept under it.
+        let known = self.known_remote(&streams.partner);
+        let remote = known.unwrap_or_else(|| Arc::new(Remote::new()));
+        self.place_of(&remote, Direction::Inbound, streams.connection_limit).map(drop)
+    }
+
+    /// The places of a stream of ours, for this lane. `None`: there are none. The lane waits then as after any failure, and
+    /// those who wait for it are told why.
+    pub fn outbound_place(&self, key: &LaneKey, lane: &LanePort, now: Moment) -> Option<OutboundPlace> {
+        let why = match self.take_outbound_place(key) {
+            Ok(place) => return Some(place),
+            Err(why) => why,
+        };
+        if self.log_budget.allows(Cause::TooManyStreams, Source::Domain(&key.remote), now.instant) {
+            warn!(partner = %key.remote, local = %key.local, "no stream to partner {}: {why}", key.remote);
+        }
+        let recorder = Recorder::outbound(&key.local, &key.remote, now);
+        let record = recorder.finish(Outcome::Failed(why.to_string()), now.instant);
+        self.keep_attempt(&key.remote, record);
+        let (failure, random) = (Failure::new(FailureKind::TooManyStreams, why.to_string()), self.random());
+        lane.step(|lane| lane.connect_failed(failure, random, now.instant));
+        None
+    }
+
+    fn take_outbound_place(&self, key: &LaneKey) -> Result<OutboundPlace, TooMany> {
+        let streams = self.partner_streams(&key.remote);
+        let remote = self.remote(&streams.partner);
+        let of_partner = self.place_of(&remote, Direction::Outbound, streams.connection_limit)?;
+        Ok(OutboundPlace { _of_partner: of_partner, _in_all: self.place_in_all(Direction::Outbound)? })
+    }
+
+    fn place_of(&self, remote: &Remote, direction: Direction, limit: usize) -> Result<Counted, TooMany> {
+        let place = remote.streams().enter(direction, |count| count.takes(direction, limit));
+        place.map_err(|count| self.refused(TooMany::OfPartner { count, limit }))
+    }
+
+    fn place_in_all(&self, direction: Direction) -> Result<Counted, TooMany> {
+        let limit = self.settings.streams;
+        let place = self.streams.enter(direction, |count| count.total() < limit);
+        place.map_err(|count| self.refused(TooMany::InAll { count, limit }))
+    }
+
+    fn refused(&self, why: TooMany) -> TooMany {
+        self.counters.streams_over_limit.add(1);
+        why
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+use super::super::testing::{gateway_of, gateway_with, lane, moment};
+use super::super::{Federation, PartnerStreams};
+use super::*;
+use nuncio_xmpp::rate::Rate;
+
+const LOCAL: &str = "contoso.example";
+const ONE: &str = "fabrikam.example";
+const FURTHER: &str = "it.fabrikam.example";
+const OTHER: &str = "wingtip.example";
+
+/// Two partners, the first with two domains.
+fn partners(gateway: &Gateway, make: impl Fn(&str) -> PartnerStreams) {
+    let first = (make(ONE), vec![ONE.into(), FURTHER.into()]);
+    gateway.set_federation(Federation::new([first, (make(OTHER), vec![OTHER.into()])]));
+}
+
+fn limited(limit: usize) -> Gateway {
+    let gateway = gateway_of(LOCAL, ONE);
+    partners(&gateway, |domain| PartnerStreams::new(domain, limit));
+    gateway
+}
+
+fn inbound(gateway: &Gateway, domain: &str) -> Result<InboundPlaces, TooMany> {
+    let mut places = InboundPlaces::default();
+    gateway.enter_stream(&mut places, domain).map(|()| places)
+}
+
+fn outbound(gateway: &Gateway, domain: &str) -> Option<OutboundPlace> {
+    let (key, lane) = lane(LOCAL, domain);
+    gateway.outbound_place(&key, &lane, moment())
+}
+
+fn count(inbound: usize, outbound: usize) -> StreamCount {
+    StreamCount { inbound, outbound }
+}
+
+#[test]
+fn sec_40_streams_of_both_directions_and_all_his_domains_count_together() {
+    let gateway = limited(3);
+    let first = inbound(&gateway, ONE).unwrap();
+    let _second = outbound(&gateway, FURTHER).unwrap();
+    let _third = inbound(&gateway, FURTHER).unwrap();
+    let why = inbound(&gateway, ONE).unwrap_err();
+    assert_eq!(why, TooMany::OfPartner { count: count(2, 1), limit: 3 }, "one past the limit");
+    assert!(outbound(&gateway, ONE).is_none());
+    assert_eq!(gateway.counters().streams_over_limit.get(), 2);
+    assert!(inbound(&gateway, OTHER).is_ok(), "another partner has his own");
+    drop(first);
+    assert!(outbound(&gateway, ONE).is_some(), "what is given back can be taken");
+}
+
+#[test]
+fn sec_03_to_ask_about_a_stranger_keeps_nothing_of_him() {
+    let gateway = limited(1);
+    let ask = |domain: &str| gateway.may_enter_stream(&InboundPlaces::default(), domain);
+    assert!(ask("stranger.example").is_ok());
+    assert!(gateway.known_remote("stranger.example").is_none());
+    let _places = inbound(&gateway, FURTHER).unwrap();
+    assert!(ask(ONE).is_err(), "his places count by his primary domain");
+}
+
+#[test]
+fn sec_40_the_last_place_is_kept_for_the_direction_that_has_none() {
+    let gateway = limited(3);
+    let _held = [inbound(&gateway, ONE).unwrap(), inbound(&gateway, ONE).unwrap()];
+    assert!(inbound(&gateway, ONE).is_err());
+    assert!(outbound(&gateway, ONE).is_some());
+    let _held = [outbound(&gateway, OTHER).unwrap(), outbound(&gateway, OTHER).unwrap()];
+    assert!(outbound(&gateway, OTHER).is_none());
+    assert!(inbound(&gateway, OTHER).is_ok());
+    // There is nothing to keep of a single one.
+    let gateway = limited(1);
+    assert!(inbound(&gateway, ONE).is_ok() && outbound(&gateway, OTHER).is_some());
+}
+
+#[test]
+fn sec_40_all_partners_together_have_so_many_streams_and_not_one_more() {
+    let gateway = gateway_with(LOCAL, ONE, |settings| settings.streams = 2);
+    partners(&gateway, |domain| PartnerStreams::new(domain, 20));
+    let mut first = inbound(&gateway, ONE).unwrap();
+    let _second = outbound(&gateway, OTHER).unwrap();
+    assert_eq!(gateway.streams(), count(1, 1));
+    let why = inbound(&gateway, OTHER).unwrap_err();
+    assert_eq!(why, TooMany::InAll { count: count(1, 1), limit: 2 });
+    assert!(outbound(&gateway, ONE).is_none());
+    first.give_back();
+    assert!(outbound(&gateway, ONE).is_some());
+}
+
+#[test]
+fn a_stream_that_speaks_for_two_partners_takes_a_place_of_each_and_one_in_all() {
+    let gateway = limited(2);
+    let mut places = inbound(&gateway, ONE).unwrap();
+    gateway.enter_stream(&mut places, OTHER).unwrap();
+    gateway.enter_stream(&mut places, FURTHER).unwrap();
+    assert_eq!(gateway.streams(), count(1, 0));
+    assert!(inbound(&gateway, ONE).is_err() && inbound(&gateway, OTHER).is_err());
+    assert!(gateway.may_enter_stream(&InboundPlaces::default(), OTHER).is_err());
+    drop(places);
+    assert_eq!(gateway.streams(), count(0, 0));
+    assert!(gateway.may_enter_stream(&InboundPlaces::default(), OTHER).is_ok());
+}
+
+/// An administrator with many served domains meets this one first.
+#[test]
+fn a_lane_without_a_place_waits_and_is_told_the_numbers_and_the_key_to_raise() {
+    let gateway = limited(2);
+    let _place = outbound(&gateway, ONE).unwrap();
+    let (key, waits) = lane("thirtieth.example", ONE);
+    assert!(gateway.outbound_place(&key, &waits, moment()).is_none());
+    let failure = waits.step(|lane| lane.last_failure().cloned()).unwrap();
+    assert_eq!(failure.kind, FailureKind::TooManyStreams);
+    for said in [
+        "0 inbound and 1 outbound streams of 2",
+        "each of our domains needs an outbound stream",
+        "connection_limit",
+        "limits.xmpp.connections_per_partner",
+    ] {
+        assert!(failure.text.contains(said), "{failure}");
+    }
+}
+
+#[test]
+fn sec_40_what_all_his_streams_bring_counts_together_and_nobody_elses() {
+    let gateway = gateway_of(LOCAL, ONE);
+    let rates = StreamRates { stanzas: Rate::new(10, 1), bytes: Rate::new(1000, 1) };
+    partners(&gateway, |domain| PartnerStreams { rates, ..PartnerStreams::new(domain, 20) });
+    let [one, two, other] = [ONE, FURTHER, OTHER].map(|domain| inbound(&gateway, domain).unwrap());
+    let begin = Instant::now();
+    let after = |millis| Some(begin + std::time::Duration::from_millis(millis));
+    assert_eq!(one.charge(10, 10, begin), None, "at the limit");
+    assert_eq!(two.charge(10, 1, begin), after(100), "one past it, on another stream");
+    assert_eq!(one.charge(1980, 0, begin), after(1000), "the longer of both counts");
+    assert_eq!(other.charge(1000, 10, begin), None);
+}
+
+#[test]
+fn without_rates_nobody_waits() {
+    let gateway = gateway_of(LOCAL, ONE);
+    let places = inbound(&gateway, ONE).unwrap();
+    assert_eq!(places.charge(u64::MAX, u64::MAX, Instant::now()), None);
+}
