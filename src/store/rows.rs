@@ -13,6 +13,7 @@ pub(super) const NOTIFIER: &str = "notifier";
 /// Writes changes inside one transaction.
 pub(super) struct Writer<'t> {
     pair: Statement<'t>,
+    id: Statement<'t>,
     forget: Statement<'t>,
     clear_dialogs: Statement<'t>,
     clear_shown: Statement<'t>,
@@ -35,8 +36,10 @@ impl<'t> Writer<'t> {
                  ON CONFLICT (sip_user, contact) DO UPDATE SET added_since = excluded.added_since, \
                  last_subscribe = excluded.last_subscribe, sip_user_wrote = excluded.sip_user_wrote, \
                  to_state = excluded.to_state, from_state = excluded.from_state, \
-                 from_since = excluded.from_since, saved_at = excluded.saved_at RETURNING id",
+                 from_since = excluded.from_since, saved_at = excluded.saved_at",
             )?,
+            // Not by RETURNING: SQLite makes a table for that, with a page cache of its own, for each record.
+            id: transaction.prepare("SELECT id FROM pair WHERE sip_user = ?1 AND contact = ?2")?,
             forget: transaction.prepare("DELETE FROM pair WHERE sip_user = ?1 AND contact = ?2")?,
             clear_dialogs: transaction.prepare("DELETE FROM dialog WHERE pair = ?1")?,
             clear_shown: transaction.prepare("DELETE FROM shown WHERE pair = ?1")?,
@@ -91,20 +94,18 @@ impl<'t> Writer<'t> {
 
     fn pair(&mut self, key: &PairKey, record: &PairRecord) -> Result<()> {
         let added = record.added.as_ref();
-        let id: i64 = self.pair.query_row(
-            (
-                key.sip_user(),
-                key.contact(),
-                added.map(|added| integer(added.since)),
-                added.map(|added| integer(added.last_subscribe)),
-                record.sip_user_wrote.map(integer),
-                to_word(record.to),
-                from_word(record.from),
-                integer(record.from_since),
-                self.now,
-            ),
-            |row| row.get(0),
-        )?;
+        self.pair.execute((
+            key.sip_user(),
+            key.contact(),
+            added.map(|added| integer(added.since)),
+            added.map(|added| integer(added.last_subscribe)),
+            record.sip_user_wrote.map(integer),
+            to_word(record.to),
+            from_word(record.from),
+            integer(record.from_since),
+            self.now,
+        ))?;
+        let id: i64 = self.id.query_row((key.sip_user(), key.contact()), |row| row.get(0))?;
         // What hangs on it is replaced whole; routes go with their dialogs.
         self.clear_dialogs.execute([id])?;
         self.clear_shown.execute([id])?;

@@ -424,17 +424,29 @@ impl InboundSession {
             return PartnerVerdict::Allowed(self.gateway.terms(from.as_str()));
         };
         self.gateway.counters().streams_refused.add(1);
+        let source = Source::Domain(from.as_str());
+        let tell = || self.gateway.log_budget().allows(Cause::StreamRefused, source, now.instant);
+        // Nobody federates with himself, so there is no entry to be added.
+        if self.gateway.policy().serves(from.as_str()) {
+            if tell() {
+                warn!(
+                    domain = %LogSafe(from.as_str()), peer = %self.peer,
+                    "stream refused: it claims to come from a domain that is served here. Somebody poses as it, or another \
+                     server believes that it serves it too"
+                );
+            }
+            return PartnerVerdict::Refused { why: Refusal::NotPartner, text: NOT_A_PARTNER.to_owned() };
+        }
         // A disabled partner learns no more than a stranger (mission, rule 3).
-        let why = match refused {
-            RuleRefusal::PartnerDisabled => Refusal::Disabled,
-            _ => Refusal::NotPartner,
+        let (why, fix) = match refused {
+            RuleRefusal::PartnerDisabled => (Refusal::Disabled, "set enabled = true in his entry"),
+            _ => (Refusal::NotPartner, "add a [[partner]] entry"),
         };
         let attempts = self.gateway.record_refused_domain(from.as_str(), now.unix_ms);
-        let source = Source::Domain(from.as_str());
-        if self.gateway.log_budget().allows(Cause::StreamRefused, source, now.instant) {
+        if tell() {
             warn!(
                 domain = %LogSafe(from.as_str()), peer = %self.peer, attempts = attempts.count, rule = refused.name(),
-                "stream refused: {refused}; add a [[partner]] entry if the domain is to federate"
+                "stream refused: {refused}; {fix} if the domain is to federate"
             );
         }
         PartnerVerdict::Refused { why, text: NOT_A_PARTNER.to_owned() }

@@ -252,4 +252,19 @@ proptest! {
         prop_assert_eq!(pairs(&store), expected);
         prop_assert_eq!(check(folder.path()).unwrap().findings, Vec::<String>::new());
     }
+
+    /// With more or fewer dialogs, routes and resources than before.
+    #[test]
+    fn a_newer_record_replaces_the_older_one_whole(before in records(), after in records()) {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, ear) = start(folder.path());
+        let (key, other) = (PairKey::new("a@a.example", "b@b.example"), PairKey::new("b@a.example", "b@b.example"));
+        store.save_pair(&other, before.clone());
+        ear.hears(store.save_pair(&key, before.clone()));
+        ear.hears(store.save_pair(&key, after.clone()));
+        let expected: Vec<_> =
+            [(key, after), (other, before)].into_iter().filter(|(_, record)| !record.is_empty()).collect();
+        prop_assert_eq!(pairs(&store), expected);
+        prop_assert_eq!(check(folder.path()).unwrap().findings, Vec::<String>::new());
+    }
 }

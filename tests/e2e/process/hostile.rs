@@ -286,3 +286,22 @@ async fn xi_14_nothing_is_relayed() -> Result<()> {
     ensure!(pong.attribute("type") == Some("result"), "{pong}");
     serves(&town, &mut gateway).await
 }
+
+#[tokio::test]
+async fn sec_11_who_claims_to_be_a_domain_of_ours_is_told_apart_from_strangers() -> Result<()> {
+    let town = Town::found().await?;
+    let mut gateway = town.gateway("").await?;
+    for (claims, expected) in [
+        ("contoso.com", "it claims to come from a domain that is served here"),
+        ("stranger.example", "add a [[partner]] entry"),
+    ] {
+        let mark = town.log.mark();
+        let mut peer = XmppPeer::dial(town.xmpp()).await?;
+        peer.say_header(claims, "contoso.com").await?;
+        let told = peer.stream_error().await?;
+        ensure!(format!("{told:?}").contains("olicy"), "both are told the same: {told:?}");
+        town.log.line_after(mark, expected).await?;
+    }
+    ensure!(gateway.stop().await?.success());
+    Ok(())
+}
