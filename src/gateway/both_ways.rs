@@ -1,7 +1,7 @@
 //! Lanes on streams that partners opened and that carry stanzas both ways (XEP-0288).
 //!
 //! A lane has a task of its own that opens a stream when one is wanted. A session of a stream that goes both ways may serve
-//! the lane in its place: it takes the lane as soon as it can, and again when the lane looks for a stream; the lane's own
+//! the lane in its place: it takes the lane as soon as it can, and again when the lane has lost its stream; the lane's own
 //! task rests meanwhile, and gets it back when that stream has ended.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl Gateway {
         }
     }
 
-    /// The lane looks for a stream.
+    /// The lane has lost its stream: another one may carry it.
     pub fn ring_ways_back(&self, lane: &LaneKey) {
         if let Some(remote) = self.known_remote(&lane.remote) {
             remote.ring_ways_back(&lane.local);

@@ -128,6 +128,7 @@ impl Carrier {
             lane.closed(failure, random, now.instant);
         });
         self.serve(now);
+        self.gateway.ring_ways_back(&self.key);
     }
 
     /// The partner's stream has ended: the lane goes back to its own task.
@@ -139,5 +140,6 @@ impl Carrier {
             }
             lane.closed(failure, random, now.instant);
         });
+        self.gateway.ring_ways_back(&self.key);
     }
 }

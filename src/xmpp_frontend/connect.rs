@@ -125,7 +125,6 @@ async fn meanwhile<T>(
 /// Opens a stream to the partner and runs it to its end. Says what the lane wanted when it ended.
 async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> LaneWants {
     let began = now();
-    context.gateway.ring_ways_back(key);
     let mut attempt = Attempt {
         context,
         key,

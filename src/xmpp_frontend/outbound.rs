@@ -234,22 +234,23 @@ impl LaneSession {
         let Established { local, remote, features, both_ways, lang, .. } = established;
         let limits = features.limits;
         let offer = Offer {
-            management: features.stream_management,
+            management: features.stream_management && self.gateway.terms(remote.as_str()).management,
             both_ways,
             max_bytes: limits.max_bytes.and_then(|max| max.try_into().ok()),
         };
-        let quiet = self.gateway.quiet(remote.as_str());
-        self.watch = Some(Watch::new(quiet, limits.idle_seconds, now.instant));
-        self.opened = self.carrier.open(offer, now);
-        if !self.opened {
-            return self.stream.close(now.instant, None);
-        }
         if both_ways {
             let mut intake = Box::new(Intake::new(Arc::clone(&self.gateway), self.carrier.wake()));
             intake.speaks(lang);
             intake.enter_ours(&local, &remote);
             self.intake = Some(intake);
         }
+        self.opened = self.carrier.open(offer, now);
+        if !self.opened {
+            // A stream of the partner's carries the lane meanwhile. What he sent on this one is taken.
+            return self.stream.close(now.instant, None);
+        }
+        let quiet = self.gateway.quiet(remote.as_str());
+        self.watch = Some(Watch::new(quiet, limits.idle_seconds, now.instant));
     }
 
     /// One line for the log, and all of it for who asks.
@@ -312,8 +313,11 @@ impl LaneSession {
             false => self.carrier.serve_idle(now),
         };
         let Some(wants) = wants else {
-            // A stream of the partner's carries the lane meanwhile: this one is not needed.
-            return self.abandon();
+            // A stream of the partner's carries the lane meanwhile: this one is not needed, unless he may be sending on it.
+            if !self.stream.asked_for_both_ways() {
+                self.abandon();
+            }
+            return;
         };
         if wants.abort {
             self.failure = Some(Failure::new(FailureKind::Unreachable, NOT_READ));
@@ -383,9 +387,9 @@ impl Session for LaneSession {
             if self.lost {
                 self.gateway.lane_lost(self.carrier.key());
             }
-            if let Some(intake) = &mut self.intake {
-                intake.end(self.lost, now);
-            }
+        }
+        if let Some(intake) = &mut self.intake {
+            intake.end(self.lost, now);
         }
     }
 

@@ -31,8 +31,6 @@ pub struct OutboundConfig {
     pub retry: Option<Retry>,
     /// How SASL EXTERNAL names us.
     pub authzid: Authzid,
-    /// Whether the peer may send its stanzas on this stream too, where it can (XEP-0288).
-    pub both_ways: bool,
     /// Sizes.
     pub limits: StreamLimits,
     /// Times.
@@ -49,10 +47,6 @@ pub struct InboundConfig {
     pub dialback: Option<Arc<DialbackSecret>>,
     /// How often a peer may try SASL again after a failure; RFC 6120 §6.4.5 wants 2 to 5.
     pub sasl_retries: u8,
-    /// Whether stream management is offered (XEP-0198).
-    pub management: bool,
-    /// Whether the peer may have our stanzas on its stream (XEP-0288).
-    pub both_ways: bool,
     /// Told to the peer as `idle-seconds` (XEP-0478), if set.
     pub idle_seconds: Option<u32>,
     /// Sizes.
@@ -68,8 +62,6 @@ impl InboundConfig {
             served,
             dialback: None,
             sasl_retries: 3,
-            management: true,
-            both_ways: true,
             idle_seconds: None,
             limits: StreamLimits::default(),
             timeouts: Timeouts::default(),
@@ -95,7 +87,6 @@ impl OutboundConfig {
             purpose: Purpose::Carry,
             retry: None,
             authzid: Authzid::default(),
-            both_ways: true,
             limits: StreamLimits::default(),
             timeouts: Timeouts::default(),
         }

@@ -2,7 +2,7 @@
 
 use nuncio_xmpp::dialback::VerifyOutcome;
 use nuncio_xmpp::sm::Management;
-use nuncio_xmpp::stream::{Fault, Output, Stanza};
+use nuncio_xmpp::stream::{Fault, Output, Stanza, Terms};
 
 use crate::support::{
     ANSWER, AUTH, AUTH_CONTOSO, HEADER, In, MESSAGE, OFFER_TLS, Out, PROCEED, STARTTLS, SUCCESS, db, our_key,
@@ -102,7 +102,7 @@ fn bi_01_before_a_key_as_well_and_once_only() {
 #[test]
 fn it_is_not_asked_for_where_it_is_not_offered_or_not_wanted() {
     assert!(!Out::authenticating().outputs.iter().any(|output| matches!(output, Output::Established(_))));
-    let mut side = Out::with(|config| config.both_ways = false);
+    let mut side = Out::with(|config| config.terms.both_ways = false);
     side.send(ANSWER);
     side.send(OFFER_TLS);
     side.send(PROCEED);
@@ -213,9 +213,7 @@ fn bi_01_it_is_offered_under_tls_to_whoever_has_a_way_to_prove_himself() {
         let written = side.verdict(nuncio_xmpp::stream::PartnerVerdict::Allowed(terms(entry)));
         assert_eq!(written.contains(FEATURE), offered, "in clear, {entry}: {written}");
     }
-    let mut side = In::with(|config| config.both_ways = false);
-    side.send(HEADER);
-    side.allow();
+    let mut side = In::on(Terms { both_ways: false, ..Terms::CERTIFICATES });
     side.send(STARTTLS);
     side.tls(proof("fabrikam.com"));
     assert!(!side.send(HEADER).contains(FEATURE), "switched off");

@@ -1,6 +1,6 @@
 //! Stream management on the stream a peer opens (XEP-0198).
 
-use nuncio_xmpp::stream::{Cause, Fault, Output};
+use nuncio_xmpp::stream::{Cause, Fault, Output, Terms};
 
 use crate::support::{AUTH, HEADER, In, MESSAGE, Out, STARTTLS, proof};
 
@@ -129,9 +129,7 @@ fn sm_01_before_authentication_nothing_is_enabled() {
 
 #[test]
 fn what_is_not_offered_cannot_be_enabled() {
-    let mut side = In::with(|config| config.management = false);
-    side.send(HEADER);
-    side.allow();
+    let mut side = In::on(Terms { management: false, ..Terms::CERTIFICATES });
     side.send(STARTTLS);
     side.tls(proof("fabrikam.com"));
     side.send(HEADER);

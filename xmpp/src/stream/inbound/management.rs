@@ -36,10 +36,14 @@ impl Inbound {
 
     /// The feature, after authentication only, if it is to be offered.
     pub(super) fn write_management_feature(&mut self) {
-        if !self.config.management {
+        if !self.speaks_management() {
             return;
         }
         StartTag::open(&mut self.wire.out, "sm").ns(ns::STREAM_MANAGEMENT).empty();
+    }
+
+    fn speaks_management(&self) -> bool {
+        self.terms.is_none_or(|terms| terms.management)
     }
 
     pub(super) fn manage(&mut self, element: &Element, now: Instant) {
@@ -47,7 +51,7 @@ impl Inbound {
         if !self.wire.is_open() {
             return;
         }
-        let offered = self.config.management && self.wire.step() == Step::Established;
+        let offered = self.speaks_management() && self.wire.step() == Step::Established;
         let out = &mut self.wire.out;
         let done = match Management::read(element) {
             Some(Ok(_)) if !offered => self.management.refuse(out),

@@ -125,7 +125,7 @@ impl Inbound {
     /// Whether the peer may ask for our stanzas on its stream, now: after TLS where that is used, and as long as it has a way
     /// to prove itself (BI-01).
     pub(super) fn both_ways_offered(&self) -> bool {
-        self.config.both_ways && (self.external || self.dialback_is_offered())
+        self.terms.is_none_or(|terms| terms.both_ways) && (self.external || self.dialback_is_offered())
     }
 
     fn write_both_ways_feature(&mut self) {

@@ -21,11 +21,17 @@ impl Outbound {
         self.handled.has_unsettled()
     }
 
+    /// Whether the peer was asked to send its stanzas on this stream: it may do so as soon as it has let us in, which is before
+    /// we know that it has.
+    pub fn asked_for_both_ways(&self) -> bool {
+        self.both_ways
+    }
+
     /// Asks the peer to send its stanzas on this stream, if it can: before we prove ourselves, and after TLS (BI-01).
     /// What the peer has to prove for that, it has proved, or the stream will not be established: to send to a domain and
     /// to hear from it, the entry asks for the same.
     pub(super) fn ask_for_both_ways(&mut self) {
-        if self.config.both_ways && self.features.bidi && !self.both_ways {
+        if self.config.terms.both_ways && self.features.bidi && !self.both_ways {
             self.both_ways = true;
             StartTag::open(&mut self.wire.out, "bidi").ns(ns::BIDI).empty();
         }
