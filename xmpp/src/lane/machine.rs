@@ -68,6 +68,13 @@ pub(super) struct Entry<E> {
     pub(super) arrival: Instant,
 }
 
+impl<E> Entry<E> {
+    /// Of a stanza that the peer counts, and that is not sent again.
+    pub(super) fn only_counted(arrival: Instant) -> Self {
+        Self { bytes: Vec::new(), envelope: None, arrival }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Batch<E> {
     pub(super) tracked: VecDeque<(E, Instant)>,

@@ -79,6 +79,29 @@ fn sm_01_the_peer_counts_from_its_enable_on() {
 }
 
 #[test]
+fn what_was_written_before_the_peer_counted_is_proved_by_a_ping_that_it_counts() {
+    let mut world = World::small();
+    assert!(world.lane.opened_by_peer(world.now));
+    world.push(1).unwrap();
+    assert_eq!(world.take(), "<m1/><ping 1/>");
+    world.written();
+    world.push(2).unwrap();
+    assert_eq!(world.take(), "<m2/>", "one ping at a time");
+    world.written();
+    hear(&mut world, ENABLE).unwrap();
+    world.lane.ping_answered(1);
+    assert_eq!(world.take(), "<ping 2/><r xmlns='urn:xmpp:sm:3'/>");
+    world.written();
+    hear(&mut world, Management::Answer { handled: 1 }).unwrap();
+    assert_eq!(world.lane.counters().confirmed, 1, "the ping is not the stanza before it");
+    world.lane.ping_answered(2);
+    assert_eq!(world.lane.counters().confirmed, 2);
+    world.outputs();
+    world.close();
+    assert_eq!(world.outputs(), [""; 0]);
+}
+
+#[test]
 fn what_is_lost_with_it_may_have_arrived_and_is_not_sent_again() {
     let mut world = World::small();
     assert!(world.lane.opened_by_peer(world.now));
