@@ -195,6 +195,7 @@ impl InboundSession {
                             peer = %self.peer, method = %established.method,
                             tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
                             cipher = established.tls.as_ref().map_or("none", |tls| tls.cipher.as_str()),
+                            both_ways = established.both_ways,
                             "inbound stream established"
                         );
                     }
