@@ -39,12 +39,15 @@ pub(super) struct Remote {
     /// Inbound streams of this domain, by the domain of ours that they are for.
     reaching: Mutex<SmallVec<[(CompactString, usize); 1]>>,
     /// Streams of this domain that take stanzas back, by the domain of ours that they are for.
-    ways_back: Mutex<SmallVec<[(CompactString, Arc<Notify>); 1]>>,
+    ways_back: Mutex<SmallVec<[WayBack; 1]>>,
     /// Pairs made since the start.
     made: AtomicU64,
     /// What came on the streams of the partner.
     meters: Mutex<Meters>,
 }
+
+/// The bell of a session, and the domain of ours that its stream is for.
+type WayBack = (CompactString, Arc<Notify>);
 
 /// A pair was emptied because a step on it panicked; this is what it held.
 pub(super) type PairLost = Salvage<Incoming>;

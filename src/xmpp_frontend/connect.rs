@@ -42,7 +42,8 @@ async fn keep<F: Future<Output = LaneWants>>(
     let mut wants = LaneWants::default();
     loop {
         let outputs = || gateway.serve_idle_lane(key, lane, now());
-        let served = contained_now("a step of a lane", panics, outputs).unwrap_or(Some(LaneWants::default()));
+        let served =
+            contained_now("a step of a lane", panics, outputs).unwrap_or_else(|_| Some(LaneWants::default()));
         let Some(now_wants) = served else {
             // A stream of the partner's carries it, whose session sees to everything until it gives the lane back.
             lane.wake().notified().await;

@@ -43,6 +43,9 @@ const TOO_MANY: &str = "too many streams of your domain";
 /// The same, where all domains together have.
 const TOO_MANY_IN_ALL: &str = "too many streams at the moment";
 
+/// Why a stream ends when the gateway does.
+const STOPPING: (StreamCondition, &str) = (StreamCondition::SystemShutdown, "the server is being shut down");
+
 /// The session of one stream opened by a partner.
 pub struct InboundSession {
     gateway: Arc<Gateway>,
@@ -161,8 +164,10 @@ impl InboundSession {
             self.next = Next::Abort;
             return;
         }
-        let error = (StreamCondition::SystemShutdown, "the server is being shut down");
-        self.stream.close(now.instant, Some(error));
+        // A lane that goes by this stream writes first what it has, and asks for the end then.
+        if self.way_back.as_ref().is_none_or(|way_back| !way_back.carries()) {
+            self.stream.close(now.instant, Some(STOPPING));
+        }
         self.run(now);
     }
 
@@ -375,8 +380,7 @@ impl InboundSession {
                 NOTHING_ACKNOWLEDGED
             }
             LaneWants { close: true, .. } => {
-                let error = (StreamCondition::SystemShutdown, "the server is being shut down");
-                return self.stream.close(now.instant, Some(error));
+                return self.stream.close(now.instant, Some(STOPPING));
             }
             _ => return,
         };
@@ -539,3 +543,6 @@ impl Session for InboundSession {
         Arc::clone(&self.wake)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,11 @@ impl WayBack {
         if self.carries { self.carrier.serve(now) } else { LaneWants::default() }
     }
 
+    /// Whether the lane goes by this stream.
+    pub(super) fn carries(&self) -> bool {
+        self.carries
+    }
+
     /// Appends what is to be written now; what the lane has counted then.
     pub(super) fn write(&self, output: &mut Vec<u8>, now: Moment) -> Option<LaneCounters> {
         self.carries.then(|| self.carrier.write(output, now))

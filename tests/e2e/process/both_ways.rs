@@ -157,25 +157,48 @@ async fn when_the_partners_stream_is_lost_we_open_one() -> Result<()> {
 }
 
 /// The gateway writes what it has, closes the partner's stream as its own, and ends.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_closes_a_stream_both_ways_when_everything_has_left() -> Result<()> {
+    const MESSAGES: usize = 300;
     let town = Town::found().await?;
     let mut gateway = town.gateway("").await?;
     let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
     let mut carol = wingtip_speaks_both_ways(&town).await?;
-    for body in ["one", "two", "three"] {
-        alice_writes(&mut alice, body).await?;
-    }
-    gateway.signal("TERM").await?;
-    let mut bodies = Vec::new();
-    while let Ok(item) = carol.item().await {
-        match item {
-            Item::Element(element) => bodies.extend(element.body().map(str::to_owned)),
-            Item::Close => carol.say("</stream:stream>").await?,
-            Item::Header(_) => {}
+    let reading = tokio::spawn(async move {
+        let mut bodies = Vec::new();
+        while let Ok(item) = carol.item().await {
+            match item {
+                Item::Element(element) => bodies.extend(element.body().map(str::to_owned)),
+                Item::Close => carol.say("</stream:stream>").await.unwrap_or_default(),
+                Item::Header(_) => {}
+            }
+        }
+        bodies
+    });
+    let mut calls = Vec::new();
+    let mut answers = Vec::new();
+    for number in 0..MESSAGES {
+        calls.push(alice.send_message(ALICE, CAROL, &number.to_string()).await?);
+        if number == MESSAGES / 2 {
+            // It is at work, and most of what was sent is still in front of it or in it.
+            answers.extend(alice.next().await?);
+            gateway.signal("TERM").await?;
         }
     }
-    ensure!(bodies == ["one", "two", "three"], "{bodies:?}");
+    while let Some(answer) = alice.next().await? {
+        answers.push(answer);
+    }
+    let accepted = answers.iter().filter(|answer| answer.status() == Some(200)).map(|answer| {
+        let number = calls.iter().position(|call| Some(call.as_str()) == answer.header("Call-ID"));
+        number.map(|number| number.to_string()).unwrap_or_default()
+    });
+    let accepted: Vec<_> = accepted.collect();
+    let bodies = reading.await?;
+    ensure!(accepted.len() > 1, "none was under way when the signal came");
+    ensure!(bodies == accepted, "delivered is not what was accepted: {bodies:?}\n{accepted:?}");
+    // What was taken on before the signal was written, and not given back.
+    let gone = answers.iter().filter(|answer| answer.status() == Some(504) || answer.status() == Some(480));
+    ensure!(gone.count() == 0, "given back though the partner was there: {answers:?}");
     let status = gateway.ended().await?;
     ensure!(status.success(), "{status}\n{}", town.log.tail(30).join("\n"));
     Ok(())

@@ -51,12 +51,12 @@ fn bad_addresses<'p>(
 fn known<'p>(
     from: &str,
     to: &str,
-    pairs: impl Iterator<Item = Flow<'p>> + Clone,
+    mut pairs: impl Iterator<Item = Flow<'p>> + Clone,
 ) -> Result<(), (StreamCondition, Fault)> {
     let sender = |(sender, _): &Flow<'p>| sender.as_str() == from;
     if pairs.clone().any(|flow| sender(&flow) && flow.1.as_str() == to) {
         Ok(())
-    } else if pairs.clone().any(|flow| sender(&flow)) {
+    } else if pairs.any(|flow| sender(&flow)) {
         Err((StreamCondition::HostUnknown, Fault::StanzaTo(PeerText::new(to))))
     } else {
         Err((StreamCondition::InvalidFrom, Fault::StanzaFrom(PeerText::new(from))))
