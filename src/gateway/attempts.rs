@@ -157,11 +157,7 @@ mod tests {
             Direction::Inbound => Recorder::inbound("192.0.2.1:4711", now),
             Direction::Outbound => Recorder::outbound("contoso.example", "fabrikam.example", now),
         };
-        let outcome = if failed {
-            Outcome::Failed(text.to_owned())
-        } else {
-            Outcome::Established { method: text.to_owned(), features: Vec::new() }
-        };
+        let outcome = if failed { Outcome::Failed(text.to_owned()) } else { Outcome::extended(text) };
         recorder.finish(outcome, now.instant + Duration::from_secs(1))
     }
 

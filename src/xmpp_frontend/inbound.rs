@@ -197,7 +197,7 @@ impl InboundSession {
                     if self.gateway.log_budget().allows(Cause::StreamOpened, source, now.instant) {
                         info!(
                             partner = established.remote.as_str(), local = established.local.as_str(),
-                            peer = %self.peer, method = %established.method,
+                            peer = %self.peer, method = %LogSafe(&established.how().to_string()),
                             tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
                             cipher = established.tls.as_ref().map_or("none", |tls| tls.cipher.as_str()),
                             both_ways = established.both_ways,
@@ -331,7 +331,7 @@ impl InboundSession {
         let Some(mut recorder) = self.recorder.take() else { return };
         let remote = established.remote.as_str();
         recorder.between(established.local.as_str(), remote);
-        let outcome = Outcome::established(established.method, &established.features);
+        let outcome = Outcome::established(established);
         self.attempt = self.gateway.keep_attempt(remote, recorder.finish(outcome, now.instant));
     }
 

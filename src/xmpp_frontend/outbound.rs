@@ -260,14 +260,14 @@ impl LaneSession {
         info!(
             partner = established.remote.as_str(), local = established.local.as_str(), at = %LogSafe(&self.address),
             tls = tls.map_or("none", |tls| tls.protocol.as_str()), cipher = tls.map_or("none", |tls| tls.cipher.as_str()),
-            method = %established.method, both_ways = established.both_ways, ?took,
+            method = %LogSafe(&established.how().to_string()), both_ways = established.both_ways, ?took,
             "outbound stream established"
         );
         if established.by_certificate && established.method == Method::SaslExternal {
             self.gateway.proved_by_certificate(self.remote(), now);
         }
         if let Some(recorder) = self.recorder.take() {
-            let outcome = Outcome::established(established.method, &established.features);
+            let outcome = Outcome::established(established);
             self.attempt =
                 self.gateway.keep_attempt(established.remote.as_str(), recorder.finish(outcome, now.instant));
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use nuncio_translate::Moment;
 use nuncio_translate::text::LogSafe;
-use nuncio_xmpp::stream::{ChainStatus, Direction, PeerFeatures, TlsFacts};
+use nuncio_xmpp::stream::{ChainStatus, Direction, Established, PeerFeatures, TlsFacts};
 
 use crate::dns::{Candidate, Found};
 
@@ -66,8 +66,9 @@ pub enum Step {
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With a stream, authenticated by this method; the partner offers these features.
-    Established { method: String, features: Vec<String> },
+    /// With a stream, authenticated in this way, and if the entry allows better, why not so; the partner offers these
+    /// features, and this is worth knowing besides.
+    Established { method: String, features: Vec<String>, notes: Vec<String> },
     /// Without.
     Failed(String),
 }
@@ -123,24 +124,22 @@ impl Step {
 }
 
 impl Outcome {
-    /// A stream, by this method.
-    pub fn established(method: impl fmt::Display, features: &PeerFeatures) -> Self {
-        let offered = [
-            (features.dialback, "dialback"),
-            (features.bidi, "bidirectional streams"),
-            (features.stream_management, "stream management"),
-            (features.limits != Default::default(), "limits"),
-        ];
-        let mut names: Vec<String> =
-            offered.iter().filter(|(there, _)| *there).map(|(_, name)| (*name).to_owned()).collect();
-        names.extend(texts(&features.mechanisms));
-        Self::Established { method: text(method), features: names }
+    /// A stream.
+    pub fn established(established: &Established) -> Self {
+        let notes = established.other_notes().map(text).collect();
+        Self::Established { method: text(established.how()), features: offered(&established.features), notes }
+    }
+
+    /// An established stream that may be used for further domains.
+    pub fn extended(method: impl fmt::Display) -> Self {
+        Self::Established { method: text(method), features: Vec::new(), notes: Vec::new() }
     }
 
     fn size(&self) -> usize {
         match self {
-            Self::Established { method, features } => {
-                method.len() + features.iter().map(|text| size_of::<String>() + text.len()).sum::<usize>()
+            Self::Established { method, features, notes } => {
+                let lists = features.iter().chain(notes);
+                method.len() + lists.map(|text| size_of::<String>() + text.len()).sum::<usize>()
             }
             Self::Failed(why) => why.len(),
         }
@@ -239,10 +238,13 @@ impl fmt::Display for Attempt {
             }
         }
         match &self.outcome {
-            Outcome::Established { method, features } => {
-                write!(f, ": stream by {method} after {}", brief(self.took))?;
+            Outcome::Established { method, features, notes } => {
+                write!(f, ": stream after {} by {}", brief(self.took), LogSafe(method))?;
                 if !features.is_empty() {
-                    write!(f, ", offered: {}", Joined(features))?;
+                    write!(f, "; offered: {}", Joined(features))?;
+                }
+                if !notes.is_empty() {
+                    write!(f, "; noted: {}", Joined(notes))?;
                 }
             }
             Outcome::Failed(why) => write!(f, ": no stream after {}: {}", brief(self.took), LogSafe(why))?,
@@ -288,6 +290,18 @@ impl fmt::Display for Step {
             }
         }
     }
+}
+
+/// The names of what a partner offers.
+fn offered(features: &PeerFeatures) -> Vec<String> {
+    let known = [
+        (features.dialback, "dialback"),
+        (features.bidi, "bidirectional streams"),
+        (features.stream_management, "stream management"),
+        (features.limits != Default::default(), "limits"),
+    ];
+    let known = known.iter().filter(|(there, _)| *there).map(|(_, name)| (*name).to_owned());
+    known.chain(texts(&features.mechanisms)).collect()
 }
 
 /// Texts of a list, each harmless by itself.

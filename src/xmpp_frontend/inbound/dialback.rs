@@ -48,7 +48,7 @@ impl InboundSession {
         let mut recorder = Recorder::inbound(self.peer, now);
         recorder.between(pair.to.as_str(), pair.from.as_str());
         let method = "dialback on an established stream";
-        let outcome = Outcome::established(method, &Default::default());
+        let outcome = Outcome::extended(method);
         self.gateway.keep_attempt(pair.from.as_str(), recorder.finish(outcome, now.instant));
         self.enter(&pair.to, &pair.from, now);
     }

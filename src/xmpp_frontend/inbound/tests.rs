@@ -1,7 +1,10 @@
+use nuncio_xmpp::dialback::DialbackSecret;
 use nuncio_xmpp::stream::{ChainStatus, PresentedName};
+use nuncio_xmpp::{Negotiation, SaslUse, TlsUse};
 
 use super::*;
 use crate::gateway::testing::gateway_of;
+use crate::gateway::{Federation, PartnerStreams};
 use crate::net::now;
 
 const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
@@ -20,13 +23,14 @@ fn hear(session: &mut InboundSession) -> String {
     String::from_utf8(output).unwrap()
 }
 
-/// A stream of fabrikam.example on which stanzas may go back.
-fn both_ways() -> (Arc<Gateway>, InboundSession) {
-    let gateway = Arc::new(gateway_of("contoso.example", "fabrikam.example"));
+/// A stream of fabrikam.example under TLS, with a good certificate; its header is answered with features.
+fn secured(gateway: &Arc<Gateway>) -> InboundSession {
     let served: Arc<[Domain]> = Arc::from([Domain::parse("contoso.example").unwrap()]);
+    let secret = Some(Arc::new(DialbackSecret::new(b"s3cr3tf0rd14lb4ck")));
+    let config = InboundConfig { dialback: secret, ..InboundConfig::new(served) };
     let ids = StreamIds(["1".into(), "2".into(), "3".into()]);
     let peer = "192.0.2.1:50000".parse().unwrap();
-    let mut session = InboundSession::new(Arc::clone(&gateway), InboundConfig::new(served), ids, peer, now());
+    let mut session = InboundSession::new(Arc::clone(gateway), config, ids, peer, now());
     say(&mut session, HEADER);
     say(&mut session, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
     assert_eq!(session.next(), Next::StartTls);
@@ -38,6 +42,13 @@ fn both_ways() -> (Arc<Gateway>, InboundSession) {
     };
     session.tls_established(facts, now());
     assert!(say(&mut session, HEADER).contains("urn:xmpp:features:bidi"));
+    session
+}
+
+/// A stream of fabrikam.example on which stanzas may go back.
+fn both_ways() -> (Arc<Gateway>, InboundSession) {
+    let gateway = Arc::new(gateway_of("contoso.example", "fabrikam.example"));
+    let mut session = secured(&gateway);
     let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
     say(&mut session, &format!("<bidi xmlns='urn:xmpp:bidi'/>{auth}"));
     say(&mut session, HEADER);
@@ -54,4 +65,18 @@ fn a_stop_lets_the_lane_on_the_partners_stream_write_what_it_has() {
     lane.feed(|lane| lane.drain());
     let end = hear(&mut session);
     assert!(end.contains("<system-shutdown ") && end.ends_with("</stream:stream>"), "{end}");
+}
+
+#[test]
+fn the_record_of_a_stream_says_why_external_was_not_used() {
+    let gateway = Arc::new(gateway_of("contoso.example", "fabrikam.example"));
+    let negotiation = Negotiation { tls: TlsUse::Required, sasl: SaslUse::Optional, dialback: true };
+    let partner = PartnerStreams { negotiation, ..PartnerStreams::new("fabrikam.example", 20) };
+    gateway.set_federation(Federation::new([(partner, vec!["fabrikam.example".into()])]));
+    let mut session = secured(&gateway);
+    let key = "<db:result xmlns:db='jabber:server:dialback' from='fabrikam.example' to='contoso.example'>key</db:result>";
+    assert!(say(&mut session, key).contains("type='valid'"), "the certificate says enough");
+    let record = gateway.attempts_with("fabrikam.example").pop().expect("an attempt").to_string();
+    let why = " by dialback over TLS, EXTERNAL not used: its certificate is good and we offered to accept it";
+    assert!(record.contains(why), "{record}");
 }

@@ -124,11 +124,17 @@ async fn what_became_of_attempts_is_remembered_step_by_step() -> Result<()> {
     let mark = town.log.mark();
     gateway.signal("USR1").await?;
     let line = town.log.line_after(mark, "status: attempt:").await?;
-    let parts = ["wingtip.com at 127.", "to contoso.com: stream by SASL EXTERNAL over TLS", "TLS 1.3 with "];
+    let parts = [
+        "wingtip.com at 127.",
+        "to contoso.com: stream after ",
+        " by SASL EXTERNAL over TLS",
+        "TLS 1.3 with ",
+    ];
     in_order(&line, &parts)?;
     let line = town.log.line_after(mark, "contoso.com to wingtip.com").await?;
     let parts = [
-        "stream by SASL EXTERNAL over TLS after ",
+        "stream after ",
+        " by SASL EXTERNAL over TLS",
         "to try: xmpp.wingtip.com (127.",
         "no connection to xmpp.wingtip.com (127.",
         "Connection refused",

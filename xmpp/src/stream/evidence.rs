@@ -231,6 +231,13 @@ pub enum Note {
     },
     /// The peer did not offer EXTERNAL, so it had to be dialback.
     NoExternal,
+    /// We offered EXTERNAL, and the peer chose dialback.
+    ExternalNotTaken,
+    /// The peer refused our certificate on the attempt right before this one, which advised
+    /// [`Retry::WithoutExternal`].
+    ExternalRefusedBefore,
+    /// The dialback key was for another domain than that of the header, for which alone the certificate was judged.
+    OtherDomain,
     /// SASL failed, so it had to be dialback.
     SaslFailed {
         /// The condition.
@@ -247,6 +254,8 @@ pub enum Note {
     },
     /// TLS did not come about, so it had to be plain TCP.
     InClear,
+    /// We offered STARTTLS, and the peer chose dialback over plain TCP.
+    TlsNotTaken,
     /// TLS was offered and failed: plain TCP is not tried though the entry allows it.
     NotInClear,
     /// A request to be let in by dialback was turned down.

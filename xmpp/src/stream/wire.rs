@@ -186,6 +186,12 @@ impl Wire {
         }
     }
 
+    /// Keeps why the stream was established as it is, of which there is one reason: whatever else was noted leaves room
+    /// for it.
+    pub(super) fn note_the_way(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
     pub(super) fn has_note(&self, which: impl FnMut(&Note) -> bool) -> bool {
         self.notes.iter().any(which)
     }

@@ -1,11 +1,11 @@
 //! What evidence says to people.
 
 use nuncio_xmpp::dialback::{DialbackCondition, VerifyOutcome};
-use nuncio_xmpp::stream::{ChainStatus, Output, PartnerVerdict, Refusal};
+use nuncio_xmpp::stream::{ChainStatus, Established, Output, PartnerVerdict, Refusal, Retry};
 
 use crate::support::{
-    ANSWER, HEADER, In, Machine, OFFER_EXTERNAL, Out, PROCEED, STARTTLS, Side, db, facts, proof, proved,
-    terms, their_key,
+    ANSWER, AUTH, HEADER, In, Machine, OFFER_EXTERNAL, OFFER_TLS, Out, PROCEED, STARTTLS, Side, db, facts,
+    proof, proved, secret, terms, their_key,
 };
 
 fn said<M: Machine>(side: &Side<M>) -> String {
@@ -194,4 +194,115 @@ fn every_end_has_words() {
     let mut side = In::clear();
     side.send(&format!("{STARTTLS}x"));
     assert!(said(&side).contains("in clear where TLS had to begin"));
+}
+
+/// The partner is let in by the key it gave.
+fn let_in(mut side: In) -> Established {
+    side.send(&their_key());
+    let request = side.take_request();
+    side.verified(&request, VerifyOutcome::Valid);
+    opened(side)
+}
+
+fn opened<M: Machine>(mut side: Side<M>) -> Established {
+    match side.outputs.pop() {
+        Some(Output::Established(established)) => *established,
+        other => panic!("not established: {other:?}"),
+    }
+}
+
+#[test]
+fn why_a_partner_came_in_by_less_than_external() {
+    let expired = facts(ChainStatus::Untrusted("it expired on 2026-01-01".into()), "fabrikam.com");
+    assert_eq!(
+        let_in(In::on_tls(terms("R/O/on"), expired.clone())).how().to_string(),
+        "dialback over TLS, EXTERNAL not used: its certificate is not acceptable: it expired on 2026-01-01"
+    );
+    // The entry allows nothing better.
+    assert_eq!(let_in(In::on_tls(terms("R/N/on"), expired)).how().to_string(), "dialback over TLS");
+    assert_eq!(let_in(In::on(terms("N/N/on"))).how().to_string(), "dialback over plain TCP");
+    assert_eq!(
+        let_in(In::on(terms("O/O/on"))).how().to_string(),
+        "dialback over plain TCP, TLS not used: we offered STARTTLS, and it went on without; ask them to enable encryption \
+         for s2s"
+    );
+    // Its certificate says enough, so its key is taken at its word (DB-16).
+    let mut side = In::on_tls(terms("R/O/on"), proof("fabrikam.com"));
+    side.send(&their_key());
+    assert_eq!(
+        opened(side).how().to_string(),
+        "dialback over TLS, EXTERNAL not used: its certificate is good and we offered to accept it (SASL EXTERNAL), but it \
+         chose dialback; ask them whether their server can do EXTERNAL"
+    );
+    let mut side = In::secure(proof("fabrikam.com"));
+    side.send(AUTH);
+    side.send(HEADER);
+    assert_eq!(opened(side).how().to_string(), "SASL EXTERNAL over TLS");
+}
+
+#[test]
+fn why_a_partner_came_in_by_less_is_said_however_much_it_made_noted_before() {
+    let mut side = In::on(terms("O/O/on"));
+    let key = |from: &str, to: &str, text: &str| db("result", &format!("from='{from}' to='{to}'"), text);
+    side.send(&key("fabrikam.com", "example.net", "key"));
+    side.send(&key("contoso.com", "contoso.com", "key"));
+    side.send(&key("fabrikam.com", "contoso.com", ""));
+    for condition in DialbackCondition::ALL.iter().take(8) {
+        side.send(&their_key());
+        let asked = side.outputs.iter().rposition(|output| matches!(output, Output::Verify(_))).unwrap();
+        let Output::Verify(request) = side.outputs.swap_remove(asked) else { panic!("asked") };
+        side.verified(&request, VerifyOutcome::Failed(*condition));
+    }
+    let established = let_in(side);
+    assert!(
+        established.how().to_string().contains("TLS not used: we offered STARTTLS"),
+        "{}",
+        established.how()
+    );
+    assert!(established.other_notes().count() > 0, "the rest is told apart");
+}
+
+#[test]
+fn why_we_proved_ourselves_by_less_than_external() {
+    let valid = db("result", "from='fabrikam.com' to='contoso.com' type='valid'", "");
+    let offer = "<stream:features><dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback></stream:features>";
+    let mut side = Out::on_tls(terms("R/O/on"), proof("fabrikam.com"));
+    side.send(offer);
+    side.send(&valid);
+    assert_eq!(
+        opened(side).how().to_string(),
+        "dialback over TLS, EXTERNAL not used: it did not offer to accept our certificate (SASL EXTERNAL)"
+    );
+
+    let both = format!(
+        "{}{}",
+        OFFER_EXTERNAL.replace("</stream:features>", ""),
+        &offer["<stream:features>".len()..]
+    );
+    let mut side = Out::on_tls(terms("R/O/on"), proof("fabrikam.com"));
+    side.send(&both);
+    side.send("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/><text>unknown CA</text></failure>");
+    side.send(&valid);
+    assert_eq!(
+        opened(side).how().to_string(),
+        "dialback over TLS, EXTERNAL not used: it refused our certificate with not-authorized, saying “unknown CA”"
+    );
+
+    let mut side = Out::with(|config| {
+        config.terms = terms("R/O/on");
+        config.dialback = Some(secret());
+        config.retry = Some(Retry::WithoutExternal);
+    });
+    side.send(ANSWER);
+    side.send(OFFER_TLS);
+    side.send(PROCEED);
+    side.tls(proof("fabrikam.com"));
+    side.send(ANSWER);
+    side.send(&both);
+    side.send(&valid);
+    assert_eq!(
+        opened(side).how().to_string(),
+        "dialback over TLS, EXTERNAL not used: it offered EXTERNAL and refused our certificate on the connection before this \
+         one"
+    );
 }

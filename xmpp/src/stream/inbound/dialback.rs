@@ -204,6 +204,9 @@ impl Inbound {
             self.wire.emit(Output::PairAuthorized(pair));
         } else {
             let method = if self.phase == Phase::Clear { Method::DialbackTcp } else { Method::DialbackTls };
+            if let Some(note) = self.why_not_better(request, terms) {
+                self.wire.note_the_way(note);
+            }
             // What the header's domain was told stands.
             if self.terms.is_none() {
                 self.wire.set_max_stanza(terms.max_stanza);
@@ -216,6 +219,20 @@ impl Inbound {
             let by_certificate =
                 by_certificate || own && self.terms.is_some_and(|terms| terms.external_proved);
             self.established(pair, method, by_certificate, now);
+        }
+    }
+
+    /// Why dialback is what it came to, where the entry allows better and nothing else was noted that says it.
+    fn why_not_better(&self, request: &VerifyRequest, terms: &Terms) -> Option<Note> {
+        let own = self.from.as_ref().is_none_or(|from| *from == request.from);
+        let refused = || self.wire.has_note(|note| matches!(note, Note::SaslRefused { .. }));
+        match self.phase {
+            Phase::Clear if !terms.tls() => None,
+            Phase::Clear if !self.answer.version => Some(Note::InClear),
+            Phase::Clear => Some(Note::TlsNotTaken),
+            _ if !terms.methods.external => None,
+            _ if !own => Some(Note::OtherDomain),
+            _ => (self.external && !refused()).then_some(Note::ExternalNotTaken),
         }
     }
 

@@ -30,8 +30,8 @@ impl Outbound {
             let cause = Cause::NoExternal { dialback: self.peer_knows_dialback(), mechanisms };
             return self.wire.give_up(cause, now);
         }
-        if external && !again {
-            self.wire.note(Note::NoExternal);
+        if external {
+            self.wire.note(if again { Note::ExternalRefusedBefore } else { Note::NoExternal });
         }
         self.ask_to_be_let_in(now);
     }

@@ -6,6 +6,7 @@ use super::{list, printable, suffix};
 use crate::dialback::DialbackCondition;
 use crate::stream::evidence::{Cause, DialbackRefusal, Direction, Note};
 use crate::stream::identity::ChainStatus;
+use crate::stream::{Established, Method};
 
 /// The causes that have to do with what the entry leaves besides certificates.
 pub(super) fn cause(f: &mut Formatter<'_>, cause: &Cause, direction: Direction) -> fmt::Result {
@@ -112,6 +113,57 @@ impl Display for DialbackRefusal {
     }
 }
 
+/// See [`Established::how`].
+struct How<'a>(&'a Established);
+
+impl Display for How<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Established { method, notes, .. } = self.0;
+        write!(f, "{method}")?;
+        for (index, note) in notes.iter().filter(|note| note.explains(*method)).enumerate() {
+            f.write_str(match (index, method) {
+                (0, Method::DialbackTcp) => ", TLS not used: ",
+                (0, _) => ", EXTERNAL not used: ",
+                _ => "; ",
+            })?;
+            write!(f, "{note}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Established {
+    /// How the initiator proved itself and, where that was not the best that the entry allows, why: in words.
+    pub fn how(&self) -> impl Display {
+        How(self)
+    }
+
+    /// What is worth knowing about the way besides that.
+    pub fn other_notes(&self) -> impl Iterator<Item = &Note> {
+        self.notes.iter().filter(|note| !note.explains(self.method))
+    }
+}
+
+impl Note {
+    /// Whether it is a reason why the stream came to no better method than this one.
+    const fn explains(&self, method: Method) -> bool {
+        match method {
+            Method::SaslExternal => false,
+            Method::DialbackTls => matches!(
+                self,
+                Self::Certificate { .. }
+                    | Self::NoExternal
+                    | Self::ExternalNotTaken
+                    | Self::ExternalRefusedBefore
+                    | Self::OtherDomain
+                    | Self::SaslFailed { .. }
+                    | Self::SaslRefused { .. }
+            ),
+            Method::DialbackTcp => matches!(self, Self::InClear | Self::TlsNotTaken),
+        }
+    }
+}
+
 impl Display for Note {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -125,6 +177,16 @@ impl Display for Note {
                 printable(f, why)
             }
             Self::NoExternal => f.write_str("it did not offer to accept our certificate (SASL EXTERNAL)"),
+            Self::ExternalNotTaken => f.write_str(
+                "its certificate is good and we offered to accept it (SASL EXTERNAL), but it chose dialback; ask them whether \
+                 their server can do EXTERNAL",
+            ),
+            Self::ExternalRefusedBefore => {
+                f.write_str("it offered EXTERNAL and refused our certificate on the connection before this one")
+            }
+            Self::OtherDomain => f.write_str(
+                "its key is for another domain than that of its stream header, for which alone its certificate counts",
+            ),
             Self::SaslFailed { condition, text } => {
                 write!(f, "it refused our certificate with {condition}")?;
                 suffix(f, ", saying ", text.as_ref())
@@ -136,6 +198,9 @@ impl Display for Note {
                 write!(f, "we refused its try at SASL with {condition}")
             }
             Self::InClear => f.write_str("it has no TLS"),
+            Self::TlsNotTaken => f.write_str(
+                "we offered STARTTLS, and it went on without; ask them to enable encryption for s2s",
+            ),
             Self::NotInClear => f.write_str(
                 "plain TCP is not tried in its place, since the partner offers TLS; set tls to \"not-supported\" if it \
                  cannot be repaired",
