@@ -19,6 +19,8 @@ use crate::tls::Proof;
 pub struct PartnerStreams {
     /// His primary domain, which names him.
     pub partner: CompactString,
+    /// Whether he may come in at all. Who is refused, the policy says.
+    pub enabled: bool,
     /// What may be negotiated, by which rules.
     pub negotiation: Negotiation,
     pub rules: NegotiationRules,
@@ -45,6 +47,7 @@ impl PartnerStreams {
     pub fn new(partner: &str, connection_limit: usize) -> Self {
         Self {
             partner: partner.into(),
+            enabled: true,
             negotiation: Negotiation::default(),
             rules: NegotiationRules::default(),
             keep_alive: true,
@@ -81,17 +84,21 @@ impl Default for StreamRates {
 #[derive(Debug, Default)]
 pub struct Federation {
     by_domain: HashMap<CompactString, Arc<PartnerStreams>>,
+    /// Whether any of them may come in by dialback over plain TCP.
+    in_clear: bool,
 }
 
 impl Federation {
     /// Each partner with all his domains.
     pub fn new(partners: impl IntoIterator<Item = (PartnerStreams, Vec<CompactString>)>) -> Self {
         let mut by_domain = HashMap::new();
+        let mut in_clear = false;
         for (partner, domains) in partners {
+            in_clear |= partner.enabled && partner.methods().dialback_tcp;
             let partner = Arc::new(partner);
             by_domain.extend(domains.into_iter().map(|domain| (domain, Arc::clone(&partner))));
         }
-        Self { by_domain }
+        Self { by_domain, in_clear }
     }
 }
 
@@ -113,6 +120,11 @@ impl Gateway {
             management: streams.management,
             ..Terms::new(streams.negotiation, streams.rules)
         }
+    }
+
+    /// Whether there is any partner who may come in by dialback over plain TCP.
+    pub fn lets_anybody_in_in_clear(&self) -> bool {
+        self.federation.load().in_clear
     }
 
     /// What becomes of quiet streams with this domain.
@@ -164,5 +176,21 @@ mod tests {
         assert!(other.keep_alive && other.negotiation == Negotiation::default() && other.proof.is_plain());
         assert!(gateway.quiet("wingtip.example").keep_alive.is_some());
         assert_eq!(other.methods().to_string(), "S");
+    }
+    #[test]
+    fn s2s_17_plain_tcp_is_offered_to_nobody_unless_a_partner_who_is_let_in_may_use_it() {
+        use nuncio_xmpp::{SaslUse, TlsUse};
+        let in_clear = |tls, enabled| {
+            let gateway = gateway_of("contoso.example", "fabrikam.example");
+            let negotiation = Negotiation { tls, sasl: SaslUse::NotSupported, dialback: true };
+            let partner =
+                PartnerStreams { negotiation, enabled, ..PartnerStreams::new("fabrikam.example", 20) };
+            let usual = (PartnerStreams::new("wingtip.example", 20), vec!["wingtip.example".into()]);
+            let federation = Federation::new([(partner, vec!["fabrikam.example".into()]), usual]);
+            gateway.set_federation(federation);
+            gateway.lets_anybody_in_in_clear()
+        };
+        assert!(in_clear(TlsUse::NotSupported, true) && in_clear(TlsUse::Optional, true));
+        assert!(!in_clear(TlsUse::Required, true) && !in_clear(TlsUse::NotSupported, false));
     }
 }

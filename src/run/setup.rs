@@ -268,6 +268,7 @@ pub(super) fn federation(config: &Config, proofs: &[Arc<Proof>]) -> anyhow::Resu
     for (partner, proof) in config.partners.iter().zip(proofs) {
         let streams = PartnerStreams {
             partner: domain(&partner.domain)?.as_str().into(),
+            enabled: partner.enabled,
             negotiation: partner.negotiation,
             rules: partner.rules,
             keep_alive: partner.keep_alive,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use nuncio_translate::Moment;
-use nuncio_xmpp::stream::StreamIds;
+use nuncio_xmpp::stream::{InboundConfig, StreamIds};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
@@ -87,7 +87,8 @@ fn session(context: &Context, peer: SocketAddr, direct: bool, began: Moment) -> 
     let gateway = Arc::clone(&context.gateway);
     // Fresh for every header of the stream (RFC 6120 §4.7.3).
     let ids = StreamIds([gateway.token(), gateway.token(), gateway.token()]);
-    let config = context.xmpp.inbound.clone();
+    let in_clear = gateway.lets_anybody_in_in_clear();
+    let config = InboundConfig { in_clear, ..context.xmpp.inbound.clone() };
     match direct {
         true => InboundSession::direct_tls(gateway, config, ids, peer, began),
         false => InboundSession::new(gateway, config, ids, peer, began),

@@ -45,6 +45,10 @@ pub struct InboundConfig {
     pub served: Arc<[Domain]>,
     /// Our secret, with which keys are recognised. `None`: dialback is switched off altogether, whatever the terms say.
     pub dialback: Option<Arc<DialbackSecret>>,
+    /// Whether there is any partner who may be let in without TLS. What a peer is offered that does not say who it is
+    /// (RFC 6120 §4.7.1) follows from it: where there is none, TLS is demanded at once. Who says so is offered what its
+    /// own terms allow.
+    pub in_clear: bool,
     /// How often a peer may try SASL again after a failure; RFC 6120 §6.4.5 wants 2 to 5.
     pub sasl_retries: u8,
     /// Told to the peer as `idle-seconds` (XEP-0478), if set.
@@ -61,6 +65,7 @@ impl InboundConfig {
         Self {
             served,
             dialback: None,
+            in_clear: false,
             sasl_retries: 3,
             idle_seconds: None,
             limits: StreamLimits::default(),

@@ -26,6 +26,14 @@ fn condition(written: &str) -> String {
     error_condition(written, "fabrikam.com", "contoso.com")
 }
 
+/// Nothing is said yet; some partner may come in by dialback in clear.
+fn nameless() -> In {
+    In::with(|config| {
+        config.dialback = Some(secret());
+        config.in_clear = true;
+    })
+}
+
 /// Open by dialback in clear.
 fn open() -> In {
     let mut side = In::on(terms("N/N/on"));
@@ -474,7 +482,7 @@ const OLD_HEADER: &str = "<stream:stream xmlns='jabber:server' xmlns:stream='htt
 #[test]
 fn s2s_15_an_old_peer_gets_a_header_and_no_features() {
     let with_names = OLD_HEADER.replace(" xmlns:db", " from='fabrikam.com' to='contoso.com' xmlns:db");
-    let mut side = In::with(|config| config.dialback = Some(secret()));
+    let mut side = nameless();
     assert_eq!(side.send(&with_names), "");
     let written = side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
     assert!(written.contains(" id='id-one' xml:lang='en'>") && !written.contains("features"), "{written}");
@@ -483,7 +491,7 @@ fn s2s_15_an_old_peer_gets_a_header_and_no_features() {
     assert_eq!(side.verified(&request, VerifyOutcome::Valid), VALID);
     side.established();
 
-    let mut side = In::with(|config| config.dialback = Some(secret()));
+    let mut side = nameless();
     side.send(&with_names);
     let written = side.verdict(PartnerVerdict::Allowed(terms("R/O/on")));
     assert_eq!(side.fault(&written, "unsupported-version"), Fault::Version);
@@ -491,7 +499,7 @@ fn s2s_15_an_old_peer_gets_a_header_and_no_features() {
 
 #[test]
 fn s2s_15_an_old_peer_may_say_who_it_is_with_its_key() {
-    let mut side = In::with(|config| config.dialback = Some(secret()));
+    let mut side = nameless();
     assert!(side.send(OLD_HEADER).contains(" id='id-one' xml:lang='en'>"));
     assert_eq!(side.send(&their_key()), "");
     side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
@@ -500,7 +508,7 @@ fn s2s_15_an_old_peer_may_say_who_it_is_with_its_key() {
     let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
     assert_eq!((established.local.as_str(), established.remote.as_str()), ("contoso.com", "fabrikam.com"));
 
-    let mut side = In::with(|config| config.dialback = Some(secret()));
+    let mut side = nameless();
     side.send(OLD_HEADER);
     side.send(&their_key());
     let written = side.verdict(PartnerVerdict::Refused { why: Refusal::NotPartner, text: String::new() });
@@ -523,7 +531,7 @@ fn s2s_20_a_dialback_element_needs_its_two_domains() {
 
 #[test]
 fn s2s_35_limits_are_told_where_no_later_features_come() {
-    let mut side = In::with(|config| config.dialback = Some(secret()));
+    let mut side = nameless();
     side.send(HEADER);
     let written = side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
     assert!(written.contains("<max-bytes>524288</max-bytes>"), "{written}");
@@ -545,7 +553,7 @@ fn xe_15_the_size_of_stanzas_is_that_of_the_headers_domain_else_of_the_first_tha
     {
         let mut side = match old {
             false => In::on(sized(20_000)),
-            true => In::with(|config| config.dialback = Some(secret())),
+            true => nameless(),
         };
         if old {
             side.send(OLD);

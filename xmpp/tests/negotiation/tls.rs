@@ -128,6 +128,30 @@ fn s2s_17_starttls_is_offered_as_the_entry_says() {
 }
 
 #[test]
+fn s2s_17_who_does_not_say_who_he_is_is_offered_plain_tcp_only_if_anybody_may_use_it() {
+    let offered = |in_clear: bool, version: &str| {
+        let mut side = In::with(|config| {
+            config.dialback = Some(secret());
+            config.in_clear = in_clear;
+        });
+        let header = HEADER.replace(" from='fabrikam.com'", "").replace(" version='1.0'>", version);
+        side.send(&header)
+    };
+    let required = "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>";
+    let written = offered(false, " version='1.0'>");
+    assert!(written.ends_with(required), "{written}");
+    let written = offered(true, " version='1.0'>");
+    assert!(!written.contains("<required/>") && written.contains("urn:xmpp:features:dialback"), "{written}");
+    // A peer of XMPP 0.9 has no TLS, so it has no way at all.
+    assert!(offered(false, ">").contains("<unsupported-version "), "{}", offered(false, ">"));
+    assert!(
+        offered(true, ">").ends_with('>') && !offered(true, ">").contains("error"),
+        "{}",
+        offered(true, ">")
+    );
+}
+
+#[test]
 fn s2s_04_direct_tls_begins_with_the_handshake() {
     let now = std::time::Instant::now();
     let config = OutboundConfig {

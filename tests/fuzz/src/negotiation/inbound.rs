@@ -30,6 +30,7 @@ pub(super) fn run(settings: &Settings, script: &[Happening<'_>]) -> Reached {
     let served = SERVED.map(|name| Domain::parse(name).expect("a domain"));
     let mut config = InboundConfig { limits: LIMITS, ..InboundConfig::new(Arc::new(served)) };
     config.dialback = settings.secret.then(|| Arc::new(DialbackSecret::new(b"secret")));
+    config.in_clear = settings.secret;
     let ids = StreamIds(["id-one".into(), "id-two".into(), "id-three".into()]);
     let watch = Watch::new();
     let machine = match settings.direct_tls {

@@ -98,10 +98,10 @@ impl Inbound {
         }
     }
 
-    /// Whether the stream may be authenticated in clear. Of a peer that did not say who it is, that is known only when
-    /// its key comes.
+    /// Whether the stream may be authenticated in clear. Whether a peer may that did not say who it is, is known only when
+    /// its key comes; that nobody may, before.
     pub(super) fn may_stay_in_clear(&self) -> bool {
-        self.config.dialback.is_some() && self.terms.is_none_or(|terms| terms.clear())
+        self.config.dialback.is_some() && self.terms.map_or(self.config.in_clear, |terms| terms.clear())
     }
 
     pub(super) fn dialback_over_tls(&self, terms: &Terms, certified: bool) -> bool {
