@@ -13,7 +13,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use nuncio_xmpp::stream::Direction;
 
-pub use record::{Attempt, MAX_STEPS, MAX_TEXT, Outcome, Recorder, Step};
+pub use record::{Attempt, MAX_BYTES, MAX_STEPS, Outcome, Recorder, Step};
 
 use super::Gateway;
 

@@ -171,7 +171,7 @@ fn status(
             let usages = facts.ok().and_then(|facts| facts.usages).unwrap_or_default();
             let names: Vec<_> = usages.iter().map(ToString::to_string).collect();
             ChainStatus::WrongUsage {
-                has: if names.is_empty() { "no usage".into() } else { names.join(", ") },
+                has: if names.is_empty() { "no usage".into() } else { printable(&names.join(", ")) },
             }
         }
         Error::CertRevoked => ChainStatus::Revoked,

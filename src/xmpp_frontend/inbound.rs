@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 use bytes::BytesMut;
 use nuncio_translate::Moment;
 use nuncio_translate::judge::Refusal as RuleRefusal;
-use nuncio_translate::text::LogSafe;
+use nuncio_translate::text::{LogSafe, LogWhole};
 use nuncio_xmpp::lane::{Failure, FailureKind};
 use nuncio_xmpp::stream::{
     Cause as EndCause, Established, Evidence, Inbound, InboundConfig, Method, Output, PartnerVerdict,
@@ -197,7 +197,7 @@ impl InboundSession {
                     if self.gateway.log_budget().allows(Cause::StreamOpened, source, now.instant) {
                         info!(
                             partner = established.remote.as_str(), local = established.local.as_str(),
-                            peer = %self.peer, method = %LogSafe(&established.how().to_string()),
+                            peer = %self.peer, method = %LogWhole(&established.how().to_string()),
                             tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
                             cipher = established.tls.as_ref().map_or("none", |tls| tls.cipher.as_str()),
                             both_ways = established.both_ways,
@@ -355,7 +355,7 @@ impl InboundSession {
         };
         if self.gateway.log_budget().allows(cause, source, now.instant) {
             let why = evidence.to_string();
-            info!(partner, peer = %self.peer, why = %LogSafe(&why), "inbound stream closed");
+            info!(partner, peer = %self.peer, why = %LogWhole(&why), "inbound stream closed");
         }
     }
 

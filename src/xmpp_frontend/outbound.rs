@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use nuncio_translate::Moment;
-use nuncio_translate::text::LogSafe;
+use nuncio_translate::text::{LogSafe, LogWhole};
 use nuncio_xmpp::lane::{Failure, FailureKind, Offer};
 use nuncio_xmpp::stream::{
     Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Retry, TlsFacts,
@@ -152,7 +152,7 @@ impl LaneSession {
                     self.retry = evidence.retry;
                     self.alarm(&evidence, now);
                     self.gateway.attempt_ended(self.attempt.take(), &text);
-                    debug!(partner = %self.remote(), why = %LogSafe(&text), "outbound stream closed");
+                    debug!(partner = %self.remote(), why = %LogWhole(&text), "outbound stream closed");
                     self.lost = was_lost(&evidence.cause);
                     if let Some(intake) = &mut self.intake {
                         intake.stream_ended(now);
@@ -260,7 +260,7 @@ impl LaneSession {
         info!(
             partner = established.remote.as_str(), local = established.local.as_str(), at = %LogSafe(&self.address),
             tls = tls.map_or("none", |tls| tls.protocol.as_str()), cipher = tls.map_or("none", |tls| tls.cipher.as_str()),
-            method = %LogSafe(&established.how().to_string()), both_ways = established.both_ways, ?took,
+            method = %LogWhole(&established.how().to_string()), both_ways = established.both_ways, ?took,
             "outbound stream established"
         );
         if established.by_certificate && established.method == Method::SaslExternal {

@@ -58,6 +58,11 @@ pub fn is_control(character: char) -> bool {
 #[derive(Clone, Copy)]
 pub struct LogSafe<'a>(pub &'a str);
 
+/// The same of any length: for texts of our own, in which what others wrote has been shortened already. What is at their
+/// end, often the advice, is not lost.
+#[derive(Clone, Copy)]
+pub struct LogWhole<'a>(pub &'a str);
+
 /// How addresses of users appear in logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Privacy {
@@ -157,20 +162,30 @@ fn is_invisible(character: char) -> bool {
 
 impl fmt::Display for LogSafe<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use fmt::Write;
         for (count, character) in self.0.chars().enumerate() {
             if count == LOG_CAP {
                 return f.write_str("…");
             }
-            let invisible = is_invisible(character) || matches!(character, '\u{200c}' | '\u{200d}');
-            match character {
-                // Escaped so that an escape in the output always is one of ours.
-                '\\' => f.write_str("\\\\")?,
-                _ if is_control(character) || invisible => write!(f, "{}", character.escape_unicode())?,
-                _ => f.write_char(character)?,
-            }
+            write_escaped(character, f)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for LogWhole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| write_escaped(character, f))
+    }
+}
+
+fn write_escaped(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    use fmt::Write;
+    let invisible = is_invisible(character) || matches!(character, '\u{200c}' | '\u{200d}');
+    match character {
+        // Escaped so that an escape in the output always is one of ours.
+        '\\' => f.write_str("\\\\"),
+        _ if is_control(character) || invisible => write!(f, "{}", character.escape_unicode()),
+        _ => f.write_char(character),
     }
 }
 
@@ -309,6 +324,8 @@ mod tests {
         assert_eq!(LogSafe(&"x".repeat(LOG_CAP)).to_string(), "x".repeat(LOG_CAP));
         assert_eq!(LogSafe(&"x".repeat(LOG_CAP + 1)).to_string(), "x".repeat(LOG_CAP) + "…");
         assert_eq!(format!("{:?}", LogSafe("a\nb")), "a\\u{a}b");
+        assert_eq!(LogWhole("a\nb\u{202e}").to_string(), "a\\u{a}b\\u{202e}");
+        assert_eq!(LogWhole(&"x".repeat(LOG_CAP + 1)).to_string(), "x".repeat(LOG_CAP + 1));
     }
 
     #[test]

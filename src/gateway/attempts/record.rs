@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nuncio_translate::Moment;
-use nuncio_translate::text::LogSafe;
-use nuncio_xmpp::stream::{ChainStatus, Direction, Established, PeerFeatures, TlsFacts};
+use nuncio_translate::text::LogWhole;
+use nuncio_xmpp::stream::{ChainStatus, Direction, Established, Note, PeerFeatures, TlsFacts};
 
 use crate::dns::{Candidate, Found};
 
 /// Steps of one attempt that are kept.
 pub const MAX_STEPS: usize = 64;
-/// Characters of one text that are kept.
-pub const MAX_TEXT: usize = 300;
+/// Bytes that they may take. A step that would be too many is left out as a whole.
+pub const MAX_BYTES: usize = 64 * 1024;
 /// Texts of one step that are kept: addresses, names.
 const MAX_LIST: usize = 32;
 
@@ -40,7 +40,9 @@ pub struct Attempt {
     pub end: Option<String>,
 }
 
-/// A step of an attempt. Texts of peers in it are shortened, and made harmless when they are shown.
+/// A step of an attempt. Its texts are ours and kept whole, for what to do stands at their end: what peers wrote was
+/// shortened where it was read (`PeerText`, names of certificates, names in DNS), and everything is made harmless when it
+/// is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// DNS, or the configuration, gave these addresses, in the order of trying.
@@ -84,18 +86,18 @@ impl Step {
     }
 
     pub fn not_connected(candidate: &Candidate, took: Duration, why: impl fmt::Display) -> Self {
-        Self::NotConnected { address: candidate.to_string(), took, why: text(why) }
+        Self::NotConnected { address: candidate.to_string(), took, why: why.to_string() }
     }
 
     /// What TLS showed.
     pub fn tls(facts: &TlsFacts) -> Self {
         Self::Tls {
-            version: text(&facts.protocol),
-            cipher: text(&facts.cipher),
+            version: facts.protocol.to_string(),
+            cipher: facts.cipher.to_string(),
             chain: match &facts.chain {
                 ChainStatus::Trusted => "the chain holds".to_owned(),
                 ChainStatus::Absent => "no certificate was presented".to_owned(),
-                ChainStatus::Untrusted(why) => text(why),
+                ChainStatus::Untrusted(why) => why.to_string(),
             },
             names: texts(&facts.names),
         }
@@ -103,7 +105,7 @@ impl Step {
 
     /// What came of a dialback key.
     pub fn key_checked(what: impl fmt::Display) -> Self {
-        Self::KeyChecked(text(what))
+        Self::KeyChecked(what.to_string())
     }
 
     fn size(&self) -> usize {
@@ -126,13 +128,17 @@ impl Step {
 impl Outcome {
     /// A stream.
     pub fn established(established: &Established) -> Self {
-        let notes = established.other_notes().map(text).collect();
-        Self::Established { method: text(established.how()), features: offered(&established.features), notes }
+        let notes = established.other_notes().map(Note::to_string).collect();
+        Self::Established {
+            method: established.how().to_string(),
+            features: offered(&established.features),
+            notes,
+        }
     }
 
     /// An established stream that may be used for further domains.
     pub fn extended(method: impl fmt::Display) -> Self {
-        Self::Established { method: text(method), features: Vec::new(), notes: Vec::new() }
+        Self::Established { method: method.to_string(), features: Vec::new(), notes: Vec::new() }
     }
 
     fn size(&self) -> usize {
@@ -149,7 +155,7 @@ impl Outcome {
 impl Attempt {
     /// The stream that came of it has ended.
     pub(super) fn ended(&mut self, why: &str) {
-        self.end = Some(text(why));
+        self.end = Some(why.to_owned());
     }
 
     /// About how many bytes it takes.
@@ -166,12 +172,14 @@ impl Attempt {
 pub struct Recorder {
     attempt: Attempt,
     began: Instant,
+    /// What the steps take.
+    bytes: usize,
 }
 
 impl Recorder {
     /// We try to reach `remote`.
     pub fn outbound(local: &str, remote: &str, now: Moment) -> Self {
-        Self::new(Direction::Outbound, text(local), text(remote), None, now)
+        Self::new(Direction::Outbound, local.to_owned(), remote.to_owned(), None, now)
     }
 
     /// Somebody connected to us.
@@ -192,16 +200,18 @@ impl Recorder {
             outcome: Outcome::Failed(String::new()),
             end: None,
         };
-        Self { attempt, began: now.instant }
+        Self { attempt, began: now.instant, bytes: 0 }
     }
 
     /// Who it is between, as far as that is known.
     pub fn between(&mut self, local: &str, remote: &str) {
-        (self.attempt.local, self.attempt.remote) = (text(local), text(remote));
+        (self.attempt.local, self.attempt.remote) = (local.to_owned(), remote.to_owned());
     }
 
     pub fn step(&mut self, step: Step, now: Instant) {
-        if self.attempt.steps.len() < MAX_STEPS {
+        let bytes = self.bytes + step.size();
+        if self.attempt.steps.len() < MAX_STEPS && bytes <= MAX_BYTES {
+            self.bytes = bytes;
             self.attempt.steps.push((now.saturating_duration_since(self.began), step));
         } else {
             self.attempt.left_out += 1;
@@ -215,10 +225,7 @@ impl Recorder {
 
     pub fn finish(mut self, outcome: Outcome, now: Instant) -> Attempt {
         self.attempt.took = self.took(now);
-        self.attempt.outcome = match outcome {
-            Outcome::Failed(why) => Outcome::Failed(text(why)),
-            established => established,
-        };
+        self.attempt.outcome = outcome;
         // What was grown for more is given back: it is kept for long.
         self.attempt.steps.shrink_to_fit();
         self.attempt
@@ -228,8 +235,8 @@ impl Recorder {
 impl fmt::Display for Attempt {
     /// In one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let local = LogSafe(if self.local.is_empty() { "?" } else { &self.local });
-        let remote = LogSafe(if self.remote.is_empty() { "?" } else { &self.remote });
+        let local = LogWhole(if self.local.is_empty() { "?" } else { &self.local });
+        let remote = LogWhole(if self.remote.is_empty() { "?" } else { &self.remote });
         match self.direction {
             Direction::Outbound => write!(f, "{}, {local} to {remote}", time(self.began_ms))?,
             Direction::Inbound => {
@@ -239,7 +246,7 @@ impl fmt::Display for Attempt {
         }
         match &self.outcome {
             Outcome::Established { method, features, notes } => {
-                write!(f, ": stream after {} by {}", brief(self.took), LogSafe(method))?;
+                write!(f, ": stream after {} by {}", brief(self.took), LogWhole(method))?;
                 if !features.is_empty() {
                     write!(f, "; offered: {}", Joined(features))?;
                 }
@@ -247,7 +254,7 @@ impl fmt::Display for Attempt {
                     write!(f, "; noted: {}", Joined(notes))?;
                 }
             }
-            Outcome::Failed(why) => write!(f, ": no stream after {}: {}", brief(self.took), LogSafe(why))?,
+            Outcome::Failed(why) => write!(f, ": no stream after {}: {}", brief(self.took), LogWhole(why))?,
         }
         for (after, step) in &self.steps {
             write!(f, "; [{}] {step}", brief(*after))?;
@@ -256,7 +263,7 @@ impl fmt::Display for Attempt {
             write!(f, "; and {} more steps", self.left_out)?;
         }
         match &self.end {
-            Some(end) => write!(f, "; ended: {}", LogSafe(end)),
+            Some(end) => write!(f, "; ended: {}", LogWhole(end)),
             None => Ok(()),
         }
     }
@@ -272,21 +279,21 @@ impl fmt::Display for Step {
                 }
                 Ok(())
             }
-            Self::NotFound(why) => write!(f, "no address: {}", LogSafe(why)),
-            Self::Skipped { address, why } => write!(f, "{} not tried: {}", LogSafe(address), LogSafe(why)),
+            Self::NotFound(why) => write!(f, "no address: {}", LogWhole(why)),
+            Self::Skipped { address, why } => write!(f, "{} not tried: {}", LogWhole(address), LogWhole(why)),
             Self::Connected { address, took } => {
-                write!(f, "connected to {} in {}", LogSafe(address), brief(*took))
+                write!(f, "connected to {} in {}", LogWhole(address), brief(*took))
             }
             Self::NotConnected { address, took, why } => {
-                write!(f, "no connection to {} in {}: {}", LogSafe(address), brief(*took), LogSafe(why))
+                write!(f, "no connection to {} in {}: {}", LogWhole(address), brief(*took), LogWhole(why))
             }
             Self::Tls { version, cipher, chain, names } => {
-                write!(f, "{version} with {cipher}, {}, names: {}", LogSafe(chain), Joined(names))
+                write!(f, "{version} with {cipher}, {}, names: {}", LogWhole(chain), Joined(names))
             }
-            Self::NoTls(why) => write!(f, "no TLS: {}", LogSafe(why)),
-            Self::KeyChecked(what) => write!(f, "dialback key {}", LogSafe(what)),
+            Self::NoTls(why) => write!(f, "no TLS: {}", LogWhole(why)),
+            Self::KeyChecked(what) => write!(f, "dialback key {}", LogWhole(what)),
             Self::NoStream { address, why } => {
-                write!(f, "no stream at {}: {}", LogSafe(address), LogSafe(why))
+                write!(f, "no stream at {}: {}", LogWhole(address), LogWhole(why))
             }
         }
     }
@@ -310,23 +317,14 @@ struct Joined<'a>(&'a [String]);
 impl fmt::Display for Joined<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, text) in self.0.iter().enumerate() {
-            write!(f, "{}{}", if index == 0 { "" } else { ", " }, LogSafe(text))?;
+            write!(f, "{}{}", if index == 0 { "" } else { ", " }, LogWhole(text))?;
         }
         if self.0.is_empty() { f.write_str("none") } else { Ok(()) }
     }
 }
 
-/// The beginning of a text.
-fn text(what: impl fmt::Display) -> String {
-    let whole = what.to_string();
-    match whole.char_indices().nth(MAX_TEXT) {
-        None => whole,
-        Some((end, _)) => format!("{}…", whole.get(..end).unwrap_or_default()),
-    }
-}
-
 fn texts<T: fmt::Display>(list: &[T]) -> Vec<String> {
-    let mut texts: Vec<String> = list.iter().take(MAX_LIST).map(text).collect();
+    let mut texts: Vec<String> = list.iter().take(MAX_LIST).map(T::to_string).collect();
     if let Some(more @ 1..) = list.len().checked_sub(MAX_LIST) {
         texts.push(format!("and {more} more"));
     }
@@ -348,6 +346,9 @@ fn time(unix_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use nuncio_xmpp::Domain;
+    use nuncio_xmpp::stream::{Cause, Evidence, PresentedName};
+
     use super::*;
 
     fn begin() -> Moment {
@@ -393,17 +394,53 @@ mod tests {
     }
 
     #[test]
-    fn steps_and_texts_have_a_limit() {
+    fn steps_and_lists_have_a_limit() {
         let now = begin();
         let mut recorder = Recorder::outbound("a", "b", now);
         for _ in 0..=MAX_STEPS {
             recorder.step(Step::NoTls("x".to_owned()), now.instant);
         }
-        let attempt = recorder.finish(Outcome::Failed("y".repeat(MAX_TEXT + 1)), now.instant);
+        let attempt = recorder.finish(Outcome::Failed("y".to_owned()), now.instant);
         assert_eq!((attempt.steps.len(), attempt.left_out), (MAX_STEPS, 1));
-        assert_eq!(attempt.outcome, Outcome::Failed(format!("{}…", "y".repeat(MAX_TEXT))));
-        assert_eq!(text("y".repeat(MAX_TEXT)), "y".repeat(MAX_TEXT));
+
+        let mut recorder = Recorder::outbound("a", "b", now);
+        let room = MAX_BYTES - Step::key_checked("").size();
+        recorder.step(Step::key_checked("x".repeat(room)), now.instant);
+        recorder.step(Step::key_checked(""), now.instant);
+        let attempt = recorder.finish(Outcome::Failed("y".to_owned()), now.instant);
+        assert_eq!(
+            (attempt.steps.len(), attempt.left_out),
+            (1, 1),
+            "as much as there is room for, and one past it"
+        );
+
         assert_eq!(texts(&["x"; MAX_LIST + 2]).last().map(String::as_str), Some("and 2 more"));
         assert_eq!(texts(&["x"; MAX_LIST]).len(), MAX_LIST);
+    }
+
+    /// As much as a peer can write into one: what to do still stands at the end.
+    #[test]
+    fn the_advice_at_the_end_of_the_evidence_is_never_cut_off() {
+        let evidence = Evidence {
+            direction: Direction::Inbound,
+            local: None,
+            remote: Domain::parse("fabrikam.example").ok(),
+            step: nuncio_xmpp::stream::Step::Authentication,
+            cause: Cause::Certificate {
+                wanted: Domain::parse("fabrikam.example").unwrap(),
+                chain: ChainStatus::Untrusted("it expired".into()),
+                names: vec![PresentedName::Dns("x".repeat(60_000).into()); 99],
+            },
+            notes: Vec::new(),
+            retry: None,
+        };
+        let now = begin();
+        let mut recorder = Recorder::inbound("192.0.2.1:4711", now);
+        recorder.step(Step::key_checked(&evidence), now.instant);
+        let attempt = recorder.finish(Outcome::Failed(evidence.to_string()), now.instant);
+        let line = attempt.to_string();
+        let advice = "ask them to renew it, or add the root that signed it";
+        assert_eq!(line.matches(advice).count(), 2, "{line}");
+        assert!(line.contains("x…, x") && attempt.size() < 16 * 1024, "{} bytes: {line}", attempt.size());
     }
 }

@@ -1,6 +1,8 @@
 //! What TLS showed about the peer, and whether its certificate speaks for a domain
 //! (RFC 6120 §13.7.1.2, RFC 9525 §6).
 
+use std::fmt::{self, Write as _};
+
 use compact_str::CompactString;
 
 use crate::jid::Domain;
@@ -77,14 +79,27 @@ impl PresentedName {
     }
 }
 
-impl std::fmt::Display for PresentedName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl PresentedName {
+    /// Characters of a name that are shown. No name in DNS is longer.
+    pub const SHOWN: usize = 253;
+}
+
+impl fmt::Display for PresentedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns(name) => write!(f, "{}", name.escape_debug()),
-            Self::Srv(name) => write!(f, "{} (SRV)", name.escape_debug()),
-            Self::XmppAddr(jid) => write!(f, "{} (XMPP)", jid.escape_debug()),
+            Self::Dns(name) => beginning(f, name),
+            Self::Srv(name) => beginning(f, name).and_then(|()| f.write_str(" (SRV)")),
+            Self::XmppAddr(jid) => beginning(f, jid).and_then(|()| f.write_str(" (XMPP)")),
         }
     }
+}
+
+/// Whoever made the certificate chose the name, and its length.
+fn beginning(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    let mut characters = name.chars();
+    let shown = characters.by_ref().take(PresentedName::SHOWN);
+    shown.flat_map(char::escape_debug).try_for_each(|character| f.write_char(character))?;
+    if characters.next().is_some() { f.write_char('…') } else { Ok(()) }
 }
 
 /// One `*`, as the whole left-most label, matches exactly one label (TLS-12). Any other `*` is an
@@ -173,6 +188,13 @@ mod tests {
         ] {
             assert_eq!(covers(PresentedName::XmppAddr(name.into()), "example.com"), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn sec_35_a_name_is_shown_as_far_as_names_go_and_visibly_cut_there() {
+        let shown = |length| PresentedName::Dns("x".repeat(length).into()).to_string();
+        assert_eq!(shown(PresentedName::SHOWN), "x".repeat(PresentedName::SHOWN));
+        assert_eq!(shown(PresentedName::SHOWN + 1), "x".repeat(PresentedName::SHOWN) + "…");
     }
 
     #[test]
