@@ -43,7 +43,7 @@ mod tickets;
 mod verifier;
 
 /// Text of a foreign certificate made fit for logs and error messages: no control characters, no characters that change the
-/// direction of writing, and not longer than 200 characters (SEC-34, SEC-35).
+/// direction of writing, no quotation marks like those it is put in, and not longer than 200 characters (SEC-34, SEC-35).
 fn printable(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut printable: String = text
@@ -56,6 +56,8 @@ fn printable(text: &str) -> String {
             | '\u{2060}'..='\u{2069}'
             | '\u{feff}' => '\u{fffd}',
             c if c.is_control() => '\u{fffd}',
+            // It often stands between these.
+            '“' | '”' => '"',
             c => c,
         })
         .collect();

@@ -95,8 +95,8 @@ pub enum Cause {
     PeerClosed,
     /// We closed: the caller asked for it, with this stream error if any.
     WeClosed(Option<StreamCondition>),
-    /// The connection ended without a closing tag.
-    Disconnected(Option<PeerText>),
+    /// The connection ended without a closing tag, with our transport's own words.
+    Disconnected(Option<OurText>),
     /// The peer sent a stream error.
     PeerError {
         /// Its condition.
@@ -130,8 +130,8 @@ pub enum Cause {
     /// Bytes in clear where the TLS handshake had to begin: an attempt at injection, or a broken
     /// peer (TLS-03).
     PlaintextAfterStartTls,
-    /// The handshake failed, with the TLS layer's own words.
-    TlsFailed(PeerText),
+    /// The handshake failed, with our TLS layer's own words.
+    TlsFailed(OurText),
     /// The certificate does not prove that the peer is `wanted`.
     Certificate {
         /// The name that had to be proved.
@@ -348,7 +348,24 @@ pub enum Refusal {
     TooManyConnections,
 }
 
-/// Text a peer chose: shortened to [`PeerText::MAX`] characters and without anything that could
+/// What our own side says: the transport, the TLS layer. It stands in the evidence as it is, whole and without quotes, so
+/// whatever of a peer's is in it has to be short, and quoted, already. It is made harmless all the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct OurText(CompactString);
+
+impl OurText {
+    /// Takes a text.
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().chars().map(harmless).collect())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Text a peer chose, shown in quotes that it cannot close: shortened to [`PeerText::MAX`] characters and without anything that could
 /// forge a line of a log or turn the direction of its text (SEC-35).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PeerText(CompactString);
@@ -360,7 +377,8 @@ impl PeerText {
     /// Takes the harmless beginning of a text.
     pub fn new(text: &str) -> Self {
         let mut characters = text.trim().chars();
-        let mut kept: CompactString = characters.by_ref().take(Self::MAX).map(harmless).collect();
+        let kept = characters.by_ref().take(Self::MAX).map(harmless).map(unquoted);
+        let mut kept: CompactString = kept.collect();
         if characters.next().is_some() {
             kept.push('…');
         }
@@ -371,6 +389,11 @@ impl PeerText {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Quotation marks as they stand around what peers said.
+pub(super) fn unquoted(character: char) -> char {
+    if matches!(character, '“' | '”') { '"' } else { character }
 }
 
 fn harmless(character: char) -> char {
@@ -394,6 +417,18 @@ impl From<&StreamError> for Cause {
             other_host: kept(&error.other_host),
             application: kept(&error.application),
         }
+    }
+}
+
+impl fmt::Debug for OurText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for OurText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

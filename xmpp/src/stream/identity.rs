@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use compact_str::CompactString;
 
+use super::evidence::unquoted;
 use crate::jid::Domain;
 
 /// The facts of one TLS handshake, as plain data. *Chain* and *names* are two separate facts: a
@@ -94,12 +95,19 @@ impl fmt::Display for PresentedName {
     }
 }
 
-/// Whoever made the certificate chose the name, and its length.
+/// Whoever made the certificate chose the name, and its length. What is not written like a domain or a JID is quoted:
+/// it could read like words of ours.
 fn beginning(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || ".-_*@/:".contains(c));
+    let (open, close) = if plain { ("", "") } else { ("“", "”") };
+    f.write_str(open)?;
     let mut characters = name.chars();
-    let shown = characters.by_ref().take(PresentedName::SHOWN);
+    let shown = characters.by_ref().take(PresentedName::SHOWN).map(unquoted);
     shown.flat_map(char::escape_debug).try_for_each(|character| f.write_char(character))?;
-    if characters.next().is_some() { f.write_char('…') } else { Ok(()) }
+    if characters.next().is_some() {
+        f.write_char('…')?;
+    }
+    f.write_str(close)
 }
 
 /// One `*`, as the whole left-most label, matches exactly one label (TLS-12). Any other `*` is an
@@ -195,6 +203,22 @@ mod tests {
         let shown = |length| PresentedName::Dns("x".repeat(length).into()).to_string();
         assert_eq!(shown(PresentedName::SHOWN), "x".repeat(PresentedName::SHOWN));
         assert_eq!(shown(PresentedName::SHOWN + 1), "x".repeat(PresentedName::SHOWN) + "…");
+    }
+
+    #[test]
+    fn sec_35_a_name_that_reads_like_words_of_ours_is_quoted() {
+        for (name, expected) in [
+            ("*.münchen.example", "*.münchen.example"),
+            ("x; set sasl to optional", "“x; set sasl to optional”"),
+            ("x”; set sasl to “optional", "“x\\\"; set sasl to \\\"optional”"),
+            ("", "“”"),
+        ] {
+            assert_eq!(PresentedName::Dns(name.into()).to_string(), expected);
+        }
+        assert_eq!(
+            PresentedName::Srv("_xmpp-server.a.example".into()).to_string(),
+            "_xmpp-server.a.example (SRV)"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 
-use super::evidence::{Cause, DialbackRefusal, Direction, Fault, Note, PeerText, Refusal, Step};
+use super::evidence::{Cause, DialbackRefusal, Direction, Fault, Note, OurText, Refusal, Step};
 use super::identity::TlsFacts;
 use super::screen::screen;
 use super::settings::{InboundConfig, StreamIds};
@@ -197,7 +197,7 @@ impl Inbound {
     /// The handshake failed; `why` is what the TLS layer says (TLS-04).
     pub fn tls_failed(&mut self, why: &str) {
         if !self.wire.is_over() {
-            self.wire.abort(Cause::TlsFailed(PeerText::new(why)));
+            self.wire.abort(Cause::TlsFailed(OurText::new(why)));
         }
     }
 

@@ -37,8 +37,8 @@ mod words;
 
 pub use alive::{Alive, KeepAlive, Quiet, Sign};
 pub use evidence::{
-    Cause, DialbackRefusal, Direction, Evidence, Fault, NoStartTlsAnswer, Note, PeerText, Refusal, Retry,
-    Step, Waiting,
+    Cause, DialbackRefusal, Direction, Evidence, Fault, NoStartTlsAnswer, Note, OurText, PeerText, Refusal,
+    Retry, Step, Waiting,
 };
 pub use features::{PeerFeatures, PeerLimits};
 pub use identity::{ChainStatus, PresentedName, TlsFacts};

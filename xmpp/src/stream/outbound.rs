@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 
-use super::evidence::{Cause, Direction, Fault, NoStartTlsAnswer, PeerText, Step};
+use super::evidence::{Cause, Direction, Fault, NoStartTlsAnswer, OurText, Step};
 use super::features::PeerFeatures;
 use super::identity::TlsFacts;
 use super::settings::OutboundConfig;
@@ -140,7 +140,7 @@ impl Outbound {
     pub fn tls_failed(&mut self, why: &str) {
         if !self.wire.is_over() {
             self.not_secured();
-            self.wire.abort(Cause::TlsFailed(PeerText::new(why)));
+            self.wire.abort(Cause::TlsFailed(OurText::new(why)));
         }
     }
 

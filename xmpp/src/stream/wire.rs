@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Output;
-use super::evidence::{Cause, Direction, Evidence, Fault, Note, PeerText, Retry, Step, Waiting};
+use super::evidence::{Cause, Direction, Evidence, Fault, Note, OurText, Retry, Step, Waiting};
 use super::settings::{StreamLimits, Timeouts};
 use crate::conditions::{StreamCondition, StreamError};
 use crate::jid::Domain;
@@ -433,6 +433,6 @@ impl Wire {
 }
 
 /// What a disconnection is, in words that are safe to keep.
-pub(super) fn disconnection(why: &str) -> Option<PeerText> {
-    (!why.is_empty()).then(|| PeerText::new(why))
+pub(super) fn disconnection(why: &str) -> Option<OurText> {
+    (!why.is_empty()).then(|| OurText::new(why))
 }

@@ -178,7 +178,7 @@ fn printable(f: &mut Formatter<'_>, text: &str) -> fmt::Result {
     text.chars().try_for_each(|c| f.write_char(if c.is_control() { '\u{fffd}' } else { c }))
 }
 
-fn suffix(f: &mut Formatter<'_>, before: &str, text: Option<&PeerText>) -> fmt::Result {
+fn suffix(f: &mut Formatter<'_>, before: &str, text: Option<&impl Display>) -> fmt::Result {
     match text {
         Some(text) => write!(f, "{before}{text}"),
         None => Ok(()),

@@ -173,6 +173,33 @@ fn sec_35_a_peer_cannot_write_into_our_log() {
 }
 
 #[test]
+fn sec_35_a_peers_words_cannot_leave_their_quotes() {
+    let mut side = Out::open();
+    side.send(
+        "<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>\
+         <text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>no”; set tls to “optional</text></stream:error>",
+    );
+    let said = said(&side);
+    assert!(said.contains("saying “no\"; set tls to \"optional”;"), "{said}");
+}
+
+/// Our transport and our TLS layer say what they saw and what to do; nobody at the other end wrote that.
+#[test]
+fn our_own_words_are_not_quoted_and_not_cut() {
+    let why = format!("the peer ended TLS with the alert “unknown_ca”: {} check our chain", "x".repeat(300));
+    let mut side = Out::asking();
+    side.send(PROCEED);
+    side.machine.tls_failed(&why);
+    side.written();
+    assert_eq!(said(&side), format!("partner fabrikam.com: the TLS handshake failed: {why}"));
+
+    let mut side = In::open();
+    side.machine.disconnected(&why);
+    side.written();
+    assert_eq!(said(&side), format!("partner fabrikam.com: the connection broke: {why}"));
+}
+
+#[test]
 fn every_end_has_words() {
     let mut side = In::handshaken(proof("fabrikam.com"));
     side.wait();
