@@ -63,7 +63,7 @@ causes! {
     DialbackRefused: Info, 5 of 50, "requests for dialback that were turned down";
     Downgrade: Warn, 1 of 10, "partners refused because they offered less than the certificate they had shown before";
     DialbackBusy: Warn, 1 of 10, "dialback keys that were not verified because too many were";
-    DialbackNotOurs: Warn, 1 of 10, "dialback keys that somebody used in our name";
+    DialbackNotOurs: Info, 1 of 10, "questions about dialback keys that are not ours";
     TooManyStreams: Warn, 1 of 10, "streams refused, or not opened, because there were as many as there may be";
     PartnerSlowed: Warn, 1 of 10, "times that a partner sent more than he may and was read more slowly";
     ContactRefused: Info, 10 of 100, "messages of contacts that the rules refused";

@@ -69,7 +69,7 @@ impl InboundSession {
         }
     }
 
-    /// Somebody asked whether a key is ours.
+    /// Somebody asked whether a key is ours. Anybody may, and in any name, so nobody is accused.
     pub(super) fn key_answered(&self, from: &Domain, to: &Domain, valid: bool, now: Moment) {
         if valid {
             return;
@@ -77,11 +77,12 @@ impl InboundSession {
         self.gateway.counters().dialback_not_ours.add(1);
         let source = Source::from(self.peer.ip());
         if self.gateway.log_budget().allows(Cause::DialbackNotOurs, source, now.instant) {
-            warn!(
-                asks = %LogSafe(from.as_str()), domain = to.as_str(), peer = %self.peer,
-                "somebody used a dialback key in the name of {} that is not ours: he poses as it, or the nodes that serve it \
-                 have not the same xmpp.dialback_secret",
-                to.as_str()
+            let (claimed, domain) = (LogSafe(from.as_str()), to.as_str());
+            info!(
+                %claimed, domain, peer = %self.peer,
+                "asked about a dialback key of {domain} that is not ours, and said so. Whoever asked has proved nothing; if it \
+                 really was {claimed}, somebody gave it that key in the name of {domain}, or the nodes that serve {domain} \
+                 have not the same xmpp.dialback_secret"
             );
         }
     }

@@ -41,6 +41,8 @@ async fn both_directions(partner: &str, tls: bool, method: &str) -> Result<()> {
     ensure!(alice.final_answer(&call).await?.status() == Some(200));
     let line = town.log.line_after(0, "outbound stream established").await?;
     ensure!(line.contains(method), "{line}");
+    let line = town.log.line_after(0, "inbound stream established").await?;
+    ensure!(line.contains("method=dialback over "), "{line}");
 
     // Whoever was given the key asks, on a stream of his own that is not authenticated.
     let mut asks = calls(&town, tls).await?;
@@ -52,17 +54,22 @@ async fn both_directions(partner: &str, tls: bool, method: &str) -> Result<()> {
         let answer = asks.element().await?;
         ensure!(answer.attribute("type") == Some(known), "{id}: {answer}");
     }
+    // Anybody could have asked that: what is said is from where, and in which name.
+    let line = town.log.line_after(0, "asked about a dialback key of contoso.com that is not ours").await?;
+    let known = [" INFO ", "claimed=wingtip.com", "peer=127.", "has proved nothing"];
+    ensure!(known.iter().all(|part| line.contains(part)), "{line}");
     Ok(())
 }
 
 #[tokio::test]
 async fn db_04_07_and_09_dialback_over_tls_in_both_directions() -> Result<()> {
-    both_directions(OVER_TLS, true, "dialback over TLS").await
+    let why = "method=dialback over TLS, EXTERNAL not used: its certificate is not acceptable: ";
+    both_directions(OVER_TLS, true, why).await
 }
 
 #[tokio::test]
 async fn db_14_dialback_over_plain_tcp_where_the_administrator_takes_the_risk() -> Result<()> {
-    both_directions(OVER_TCP, false, "dialback over plain TCP").await
+    both_directions(OVER_TCP, false, "method=dialback over plain TCP both_ways").await
 }
 
 /// It hangs up when asked for TLS, which it did not offer; on another connection it is taken as it is.

@@ -99,10 +99,10 @@ pub enum Output {
         /// Why not.
         why: DialbackRefusal,
     },
-    /// We were asked whether a key is ours, and answered. `false` means that somebody posed as us, or that our servers
-    /// do not share their secret.
+    /// We were asked whether a key is ours, and answered. `false` means that somebody posed as us, that our servers do not
+    /// share their secret, or that whoever asks made the key up: he has proved nothing.
     KeyAnswered {
-        /// Who was given the key.
+        /// Who was given the key, by his own word.
         from: Domain,
         /// The domain of ours that it speaks for.
         to: Domain,

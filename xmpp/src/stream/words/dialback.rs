@@ -208,8 +208,8 @@ impl Display for Note {
             Self::DialbackRefused(why) => write!(f, "it tried server dialback: {why}"),
             Self::KeyAnswered { valid: true } => f.write_str("it asked about a dialback key, which is ours"),
             Self::KeyAnswered { valid: false } => f.write_str(
-                "it asked about a dialback key that is not ours; somebody poses as us, or our servers do not share their \
-                 dialback secret",
+                "it asked about a dialback key that is not ours; unless it made that up, somebody gave it the key in our name, \
+                 or our servers do not share their dialback secret",
             ),
         }
     }
