@@ -116,7 +116,7 @@ pub(crate) fn facts(peer: &PeerFacts, proof: &Proof, roots: &Roots) -> TlsFacts 
     let names = peer.certificate().map(tls::xmpp_names);
     TlsFacts {
         chain,
-        names: names.unwrap_or_default(),
+        names: names.unwrap_or_default().into(),
         protocol: peer.version.to_string().into(),
         cipher: peer.cipher_suite.into(),
     }

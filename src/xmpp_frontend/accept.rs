@@ -55,7 +55,7 @@ pub async fn serve(
     let Some(handshake) = handshake else { return };
     let why = match handshake {
         Ok(Ok((stream, facts))) => {
-            let facts = session.judge(&context.xmpp, facts);
+            let facts = session.judge(context.xmpp.roots.current(), facts);
             session.tls_established(facts, now());
             until_stop(&context, stream, &mut session).await;
             return;

@@ -4,7 +4,7 @@ mod dialback;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use nuncio_translate::Moment;
@@ -19,13 +19,12 @@ use nuncio_xmpp::{Domain, StanzaKind, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
-use crate::context::XmppSide;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
 use crate::gateway::{Gateway, LaneWants, TooMany, Verdicts, was_lost};
 use crate::log_limit::{Cause, Source};
 use crate::net::session::{End, Next, Session};
 use crate::net::strangers::Unauthenticated;
-use crate::tls::PeerFacts;
+use crate::tls::{PeerFacts, Roots};
 
 use super::carrier::{NOT_READ, NOTHING_ACKNOWLEDGED};
 use super::intake::{Came, Intake};
@@ -63,10 +62,8 @@ pub struct InboundSession {
     wake: Arc<Notify>,
     /// Held until the stream is established.
     until_established: Option<Unauthenticated>,
-    /// Held until the stream is established.
+    /// Held until the peer says who it is.
     presented: Option<Presented>,
-    /// Its certificate does not prove what it is after all: nothing it sends is taken.
-    disproved: bool,
     /// Notes what happens until the stream is established.
     recorder: Option<Recorder>,
     /// What was noted, afterwards.
@@ -117,7 +114,6 @@ impl InboundSession {
             wake,
             until_established: None,
             presented: None,
-            disproved: false,
             recorder: Some(Recorder::inbound(peer, now)),
             attempt: None,
             verdicts: None,
@@ -137,9 +133,9 @@ impl InboundSession {
     }
 
     /// What TLS shows of the peer, as far as it is known who it should be. It is judged again when that is known.
-    pub fn judge(&mut self, xmpp: &XmppSide, peer: PeerFacts) -> TlsFacts {
-        let (facts, presented) = Presented::judge(xmpp, &self.gateway, peer, self.stream.claimed());
-        self.presented = Some(presented);
+    pub fn judge(&mut self, roots: Arc<Roots>, peer: PeerFacts) -> TlsFacts {
+        let (facts, presented) = Presented::judge(roots, &self.gateway, peer, self.stream.claimed());
+        self.presented = presented;
         facts
     }
 
@@ -212,25 +208,16 @@ impl InboundSession {
                     let (local, remote) = (established.local, established.remote);
                     let quiet = self.gateway.quiet(remote.as_str());
                     self.watch = Some(Watch::new(quiet, None, now.instant));
-                    // Where dialback takes the place of the certificate, it need not prove anything.
-                    if established.by_certificate {
-                        self.disprove(&remote, now);
-                    }
-                    self.presented = None;
-                    if established.by_certificate
-                        && established.method == Method::SaslExternal
-                        && !self.disproved
-                    {
+                    if established.by_certificate && established.method == Method::SaslExternal {
                         self.gateway.proved_by_certificate(remote.as_str(), now);
                     }
                     self.enter(&local, &remote, now);
-                    if established.both_ways && !self.disproved {
+                    if established.both_ways {
                         self.way_back =
                             Some(WayBack::new(Arc::clone(&self.gateway), &local, &remote, &self.wake));
                     }
                     self.domains = Some((local, remote));
                 }
-                Output::Stanza(_) | Output::BadAddress { .. } if self.disproved => {}
                 Output::Stanza(stanza) => {
                     if let (Some(watch), false) = (&mut self.watch, stanza.kind == StanzaKind::Iq) {
                         watch.active(now.instant);
@@ -280,9 +267,6 @@ impl InboundSession {
     /// The stream may be used by a partner's domain. It takes its place among those of the partner; if there is none left,
     /// it ends.
     fn enter(&mut self, local: &Domain, remote: &Domain, now: Moment) {
-        if self.disproved {
-            return;
-        }
         let Err(why) = self.intake.enter(local, remote) else { return };
         let source = Source::Domain(remote.as_str());
         if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
@@ -300,25 +284,9 @@ impl InboundSession {
         if self.stream.step() != Waiting::Partner {
             return;
         }
-        if let Some(facts) = self.presented.as_mut().and_then(|shown| shown.judge_for(&self.gateway, from)) {
-            self.stream.judged_again(facts);
+        if let Some(presented) = self.presented.take() {
+            self.stream.judged_again(presented.judge_for(&self.gateway, from));
         }
-    }
-
-    /// Ends the stream if the certificate does not prove `remote` by what is asked of that partner.
-    fn disprove(&mut self, remote: &Domain, now: Moment) {
-        let Some(presented) = self.presented.take() else { return };
-        let Some(status) = presented.disproves(&self.gateway, remote, SystemTime::now()) else { return };
-        if self.gateway.log_budget().allows(
-            Cause::StreamRefused,
-            Source::Domain(remote.as_str()),
-            now.instant,
-        ) {
-            warn!(partner = remote.as_str(), peer = %self.peer, "stream refused: {status}");
-        }
-        self.disproved = true;
-        self.stream
-            .close(now.instant, Some((StreamCondition::PolicyViolation, "your certificate is not accepted")));
     }
 
     fn note(&mut self, step: Step, now: Moment) {

@@ -1,62 +1,50 @@
 //! What a peer presented at the handshake, kept until it is known whose it has to be.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::stream::TlsFacts;
 
-use crate::context::{XmppSide, facts};
+use crate::context::facts;
 use crate::gateway::Gateway;
-use crate::tls::{ChainStatus, PeerFacts, Roots};
+use crate::tls::{PeerFacts, Roots};
 
-/// A peer may say only under TLS which domain it is, and each partner's certificates are held against something else.
-/// So what was judged at the handshake, as far as it was known then who it should be, is judged again at the end.
+/// The certificates of a peer that did not say yet which domain it is: each partner's are held against something else. It
+/// has to say so in its first header under TLS.
 pub struct Presented {
     peer: PeerFacts,
     roots: Arc<Roots>,
-    judged_for: Option<Domain>,
 }
 
 impl Presented {
-    /// Judges what was presented at the handshake by a peer that claims to be `claimed`.
+    /// Judges what was presented at the handshake. Of a peer that claims to be `claimed`, which it cannot change any more,
+    /// nothing is kept but the facts; of one that claims nothing, all of it is.
     pub fn judge(
-        xmpp: &XmppSide,
+        roots: Arc<Roots>,
         gateway: &Gateway,
         peer: PeerFacts,
         claimed: Option<&Domain>,
-    ) -> (TlsFacts, Self) {
+    ) -> (TlsFacts, Option<Self>) {
         let streams = gateway.partner_streams(claimed.map_or("", Domain::as_str));
-        let facts = xmpp.facts(&peer, &streams.proof);
-        (facts, Self { peer, roots: xmpp.roots.current(), judged_for: claimed.cloned() })
+        let facts = facts(&peer, &streams.proof, &roots);
+        (facts, claimed.is_none().then_some(Self { peer, roots }))
     }
 
-    /// Judges it again for `domain`, if that is not the one it was judged for.
-    pub fn judge_for(&mut self, gateway: &Gateway, domain: &Domain) -> Option<TlsFacts> {
-        if self.judged_for.as_ref() == Some(domain) {
-            return None;
-        }
-        self.judged_for = Some(domain.clone());
-        Some(facts(&self.peer, &gateway.partner_streams(domain.as_str()).proof, &self.roots))
-    }
-
-    /// Why the certificate does not prove `remote` after all, if it does not.
-    pub fn disproves(&self, gateway: &Gateway, remote: &Domain, now: SystemTime) -> Option<ChainStatus> {
-        if self.judged_for.as_ref() == Some(remote) {
-            return None;
-        }
-        let status = gateway.partner_streams(remote.as_str()).proof.judge(&self.peer, &self.roots, now);
-        (!status.is_valid()).then_some(status)
+    /// Judges it again, for `domain`.
+    pub fn judge_for(self, gateway: &Gateway, domain: &Domain) -> TlsFacts {
+        facts(&self.peer, &gateway.partner_streams(domain.as_str()).proof, &self.roots)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nuncio_xmpp::stream::ChainStatus;
+
     use super::*;
     use crate::gateway::testing::gateway_of;
     use crate::gateway::{Federation, PartnerStreams};
     use crate::tls::Proof;
-    use crate::tls::testing::{Ca, Issued, now};
+    use crate::tls::testing::{Ca, Issued};
 
     #[test]
     fn sec_12_who_names_himself_only_under_tls_does_not_get_past_the_pins() {
@@ -67,12 +55,18 @@ mod tests {
         let partner = PartnerStreams { proof, ..PartnerStreams::new("fabrikam.example", 20) };
         gateway.set_federation(Federation::new([(partner, vec!["fabrikam.example".into()])]));
         let remote = Domain::parse("fabrikam.example").unwrap();
-        let disproved = |issued: &Issued| {
-            let presented =
-                Presented { peer: issued.presented(), roots: Arc::new(ca.roots()), judged_for: None };
-            presented.disproves(&gateway, &remote, now())
+        let judge = |issued: &Issued, claimed| {
+            Presented::judge(Arc::new(ca.roots()), &gateway, issued.presented(), claimed)
         };
-        assert_eq!(disproved(&his), None);
-        assert!(matches!(disproved(&another), Some(ChainStatus::NotPinned { .. })));
+        let judged_late = |issued: &Issued| {
+            let (facts, presented) = judge(issued, None);
+            assert_eq!(facts.chain, ChainStatus::Trusted, "as far as is known");
+            presented.expect("kept").judge_for(&gateway, &remote).chain
+        };
+        assert_eq!(judged_late(&his), ChainStatus::Trusted);
+        assert!(matches!(judged_late(&another), ChainStatus::Untrusted(_)));
+        // Who has named himself before is judged once, and his certificates are not kept.
+        let (facts, presented) = judge(&another, Some(&remote));
+        assert!(matches!(facts.chain, ChainStatus::Untrusted(_)) && presented.is_none());
     }
 }

@@ -350,7 +350,7 @@ impl World {
 pub(crate) fn facts(name: &str) -> TlsFacts {
     TlsFacts {
         chain: ChainStatus::Trusted,
-        names: vec![PresentedName::Dns(name.into())],
+        names: [PresentedName::Dns(name.into())].into(),
         protocol: "TLSv1.3".into(),
         cipher: "simulated".into(),
     }

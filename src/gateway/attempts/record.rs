@@ -369,7 +369,7 @@ mod tests {
         recorder.step(Step::Connected { address: second.to_owned(), took }, at(14));
         let tls = TlsFacts {
             chain: ChainStatus::Untrusted("it expired".into()),
-            names: Vec::new(),
+            names: [].into(),
             protocol: "TLSv1.3".into(),
             cipher: "AES".into(),
         };
@@ -429,7 +429,7 @@ mod tests {
             cause: Cause::Certificate {
                 wanted: Domain::parse("fabrikam.example").unwrap(),
                 chain: ChainStatus::Untrusted("it expired".into()),
-                names: vec![PresentedName::Dns("x".repeat(60_000).into()); 99],
+                names: vec![PresentedName::Dns("x".repeat(60_000).into()); 99].into(),
             },
             notes: Vec::new(),
             retry: None,

@@ -36,7 +36,7 @@ fn secured(gateway: &Arc<Gateway>) -> InboundSession {
     assert_eq!(session.next(), Next::StartTls);
     let facts = TlsFacts {
         chain: ChainStatus::Trusted,
-        names: vec![PresentedName::Dns("fabrikam.example".into())],
+        names: [PresentedName::Dns("fabrikam.example".into())].into(),
         protocol: "TLSv1.3".into(),
         cipher: "TLS13_AES_256_GCM_SHA384".into(),
     };

@@ -131,7 +131,7 @@ impl Machine for Inbound {
 fn facts(domain: &str) -> TlsFacts {
     TlsFacts {
         chain: ChainStatus::Trusted,
-        names: vec![PresentedName::Dns(domain.into())],
+        names: [PresentedName::Dns(domain.into())].into(),
         protocol: "TLSv1.3".into(),
         cipher: String::new().into(),
     }

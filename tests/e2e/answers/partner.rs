@@ -26,7 +26,7 @@ pub(crate) fn facts(domain: &str) -> TlsFacts {
     let name = Domain::parse(domain).unwrap().to_ascii().into_owned();
     TlsFacts {
         chain: ChainStatus::Trusted,
-        names: vec![PresentedName::Dns(name.into())],
+        names: [PresentedName::Dns(name.into())].into(),
         protocol: "TLSv1.3".into(),
         cipher: "TLS13_AES_256_GCM_SHA384".into(),
     }

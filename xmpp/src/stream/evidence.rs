@@ -1,6 +1,7 @@
 //! Why a stream ended: the step it had reached, what was seen, and what can be done about it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use compact_str::CompactString;
 
@@ -139,7 +140,7 @@ pub enum Cause {
         /// Whether the chain holds.
         chain: ChainStatus,
         /// The names the certificate carries.
-        names: Vec<PresentedName>,
+        names: Arc<[PresentedName]>,
     },
     /// The peer does not offer SASL EXTERNAL.
     NoExternal {
@@ -227,7 +228,7 @@ pub enum Note {
         /// Whether the chain holds.
         chain: ChainStatus,
         /// The names the certificate carries.
-        names: Vec<PresentedName>,
+        names: Arc<[PresentedName]>,
     },
     /// The peer did not offer EXTERNAL, so it had to be dialback.
     NoExternal,

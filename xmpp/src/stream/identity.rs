@@ -2,6 +2,7 @@
 //! (RFC 6120 §13.7.1.2, RFC 9525 §6).
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 use compact_str::CompactString;
 
@@ -15,8 +16,9 @@ pub struct TlsFacts {
     /// Whether the peer's certificate leads to a root we trust, judged for a server's certificate
     /// whichever role the peer played (DEC-14).
     pub chain: ChainStatus,
-    /// Every name of the peer's end-entity certificate that can speak for an XMPP server.
-    pub names: Vec<PresentedName>,
+    /// Every name of the peer's end-entity certificate that can speak for an XMPP server. Whoever connects chooses how many
+    /// there are: they are kept once, whatever is said of them.
+    pub names: Arc<[PresentedName]>,
     /// Protocol version, for people: `TLSv1.3`.
     pub protocol: CompactString,
     /// Cipher suite, for people.
@@ -138,7 +140,7 @@ mod tests {
     fn facts(names: &[PresentedName]) -> TlsFacts {
         TlsFacts {
             chain: ChainStatus::Trusted,
-            names: names.to_vec(),
+            names: names.into(),
             protocol: "TLSv1.3".into(),
             cipher: "TLS13_AES_128_GCM_SHA256".into(),
         }

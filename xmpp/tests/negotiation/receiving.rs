@@ -122,6 +122,24 @@ fn db_07_a_target_that_is_not_served_costs_no_stream() {
     side.take_request();
 }
 
+/// Whoever connects chooses its size.
+#[test]
+fn sec_03_the_names_of_a_certificate_are_kept_once_whatever_is_said_of_them() {
+    let facts = untrusted();
+    let mut side = In::on_tls(terms("R/O/on"), facts.clone());
+    side.machine.disconnected("");
+    side.written();
+    let evidence = side.cut();
+    let [Note::Certificate { names, .. }] = &evidence.notes[..] else { panic!("{:?}", evidence.notes) };
+    assert!(std::sync::Arc::ptr_eq(names, &facts.names), "a copy is noted");
+
+    let mut side = In::on_tls(terms("R/R/on"), facts.clone());
+    side.machine.disconnected("");
+    side.written();
+    let Cause::Certificate { names, .. } = side.cut().cause else { panic!("not the certificate") };
+    assert!(std::sync::Arc::ptr_eq(&names, &facts.names), "a copy is the cause");
+}
+
 #[test]
 fn db_10_an_invalid_key_ends_a_stream_that_has_nothing_else() {
     let mut side = In::on(terms("N/N/on"));
@@ -393,7 +411,7 @@ fn db_16_a_certificate_that_proves_the_sender_is_proof_enough_while_it_is_fresh(
 #[test]
 fn db_16_a_certificate_is_judged_for_the_domain_of_the_header_and_proves_no_other() {
     let mut facts = proof("fabrikam.com");
-    facts.names.extend(proof("tailspin.com").names);
+    facts.names = facts.names.iter().chain(&*proof("tailspin.com").names).cloned().collect();
     let mut side = In::on_tls(terms("R/O/on"), facts);
     side.send(&key_of("tailspin.com", "contoso.com"));
     // Roots and pins of the one partner may have made it good, and are not for the other.

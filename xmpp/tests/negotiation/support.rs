@@ -444,7 +444,7 @@ pub(crate) fn proof(name: &str) -> TlsFacts {
 pub(crate) fn facts(chain: ChainStatus, name: &str) -> TlsFacts {
     TlsFacts {
         chain,
-        names: vec![PresentedName::Dns(name.into())],
+        names: [PresentedName::Dns(name.into())].into(),
         protocol: "TLSv1.3".into(),
         cipher: "TLS13_AES_256_GCM_SHA384".into(),
     }
