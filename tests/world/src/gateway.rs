@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-use crate::pki::Usage;
+use crate::pki::{Flaw, Usage};
 use crate::process::{Log, Process};
 use crate::sandbox::DNS_SERVER;
 use crate::template::fill;
@@ -17,6 +17,10 @@ use crate::world::{GATEWAY, GATEWAY_SIP, GATEWAY_XMPP, World};
 
 /// Names the program to test; set for the processes inside a world.
 pub const BINARY: &str = "NUNCIO_BIN";
+
+/// Served unless the settings say otherwise. Both usages: Debian's ejabberd does not take a client's certificate with
+/// serverAuth only.
+pub const OURS: &[(&str, Usage)] = &[("contoso.com", Usage::Both)];
 
 /// A partner entry.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +43,8 @@ impl<'a> Partner<'a> {
 /// What a gateway is told besides the defaults of `tests/interop/nuncio.toml`.
 #[derive(Debug, Clone)]
 pub struct Settings<'a> {
+    /// The served domains, the first one `contoso.com`, and the usages of the certificate that each shows to partners.
+    pub domains: &'a [(&'a str, Usage)],
     /// The partners.
     pub partners: Vec<Partner<'a>>,
     /// The lines of `[limits]`.
@@ -50,11 +56,11 @@ pub struct Settings<'a> {
 impl Default for Settings<'_> {
     fn default() -> Self {
         let partners = ["fabrikam.com", "wingtip.com"].map(Partner::federated);
-        Self { partners: partners.to_vec(), limits: "", log_level: "info" }
+        Self { domains: OURS, partners: partners.to_vec(), limits: "", log_level: "info" }
     }
 }
 
-/// A running gateway for `contoso.com`.
+/// A running gateway, for `contoso.com` at least.
 #[derive(Debug)]
 pub struct Gateway {
     world: World,
@@ -67,8 +73,15 @@ impl Gateway {
     pub async fn start(world: &World, settings: &Settings<'_>) -> Result<Self> {
         let sip =
             world.pki().good("nuncio-sip", &["nuncio.contoso.com", "contoso.com", "sip.contoso.com"])?;
-        // Both usages: Debian's ejabberd does not take a client's certificate with serverAuth only.
-        let xmpp = world.pki().issue("nuncio-xmpp", &["contoso.com"], Usage::Both, crate::pki::Flaw::None)?;
+        let domains: Vec<&str> = settings.domains.iter().map(|(domain, _)| *domain).collect();
+        let mut certificates = String::new();
+        for (domain, usage) in settings.domains {
+            let shown = world.pki().issue(&format!("nuncio-xmpp-{domain}"), &[domain], *usage, Flaw::None)?;
+            let (certificate, key) = (&shown.certificate_file, &shown.key_file);
+            certificates += &format!(
+                "[[certificate]]\ndomains = [{domain:?}]\ncertificate = {certificate:?}\nkey = {key:?}\n\n"
+            );
+        }
         let folder = world.folder().join("nuncio");
         let state = folder.join("state");
         fs::create_dir_all(&state)?;
@@ -91,8 +104,8 @@ impl Gateway {
                 ("sip_certificate", &sip.certificate_file.display().to_string()),
                 ("sip_key", &sip.key_file.display().to_string()),
                 ("xmpp_bind", &GATEWAY_XMPP.to_string()),
-                ("xmpp_certificate", &xmpp.certificate_file.display().to_string()),
-                ("xmpp_key", &xmpp.key_file.display().to_string()),
+                ("domains", &format!("{domains:?}")),
+                ("certificates", &certificates),
                 ("roots", &world.pki().roots_file().display().to_string()),
                 ("limits", settings.limits),
                 ("partners", &partners),

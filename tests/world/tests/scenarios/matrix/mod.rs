@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use nuncio_world::World;
 use nuncio_world::dns::Changes;
 use nuncio_world::gateway::{Gateway, Partner, Settings};
-use nuncio_world::pki::Credential;
+use nuncio_world::pki::{Credential, Usage};
 use nuncio_world::sip_agent::{SipConnection, SipServer};
 use nuncio_world::sip_text::SipMessage;
 use nuncio_world::within;
@@ -31,6 +31,8 @@ use page::Line;
 use table::{Certificate, Expected, Row, Stance, TABLE};
 
 const OURS: &str = "contoso.com";
+/// Another domain of ours, whose certificate is for servers only.
+const OURS_SERVER_ONLY: &str = "litware.com";
 const TEXT: &str = "does this arrive?";
 /// How often the gateway is asked which attempts there were.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -109,6 +111,7 @@ async fn run(world: World, chosen: impl Fn(&Row) -> bool) -> Result<()> {
         zone += &format!("srv-host={service}._tcp.{domain},xmpp.{domain},{port},0,0\n");
     }
     // The gateway takes Direct TLS on the same port.
+    zone += &format!("srv-host=_xmpp-server._tcp.{OURS_SERVER_ONLY},nuncio.{OURS},{SERVERS},0,0\n");
     zone += &format!("srv-host=_xmpps-server._tcp.{OURS},nuncio.{OURS},{SERVERS},0,0\n");
     let without: &[&str] = if direct_tls { &["_xmpp-server._tcp.contoso.com"] } else { &[] };
     let more =
@@ -174,10 +177,15 @@ async fn run(world: World, chosen: impl Fn(&Row) -> bool) -> Result<()> {
     page::compare(&section, &version, &lines)
 }
 
+/// The domain of ours that a line is about.
+fn ours(row: &Row) -> &'static str {
+    if row.stance == Stance::OursServerOnly { OURS_SERVER_ONLY } else { OURS }
+}
+
 fn trials(number: usize, row: Row) -> [Trial; 2] {
     let trial = |direction, word: &str| {
         let domain = format!("{word}-{number}.example");
-        Trial { row, direction, domain, user: format!("{word}-{number}@{OURS}") }
+        Trial { row, direction, domain, user: format!("{word}-{number}@{}", ours(&row)) }
     };
     [trial(Direction::ToServer, "to"), trial(Direction::FromServer, "from")]
 }
@@ -192,7 +200,9 @@ async fn start_gateway(world: &World, trials: &[Trial]) -> Result<Gateway> {
     // Everybody comes from the same address at the same time, and a refusal need not take long.
     let limits = "xmpp.hold = \"4s\"\nxmpp.establishment = \"5s\"\nxmpp.unauthenticated_per_address = 256\n\
                   sip.unauthenticated_per_address = 256";
-    Gateway::start(world, &Settings { partners, limits, log_level: "info,nuncio::xmpp_frontend=debug" }).await
+    let domains = &[(OURS, Usage::Both), (OURS_SERVER_ONLY, Usage::ServerOnly)];
+    let log_level = "info,nuncio::xmpp_frontend=debug";
+    Gateway::start(world, &Settings { domains, partners, limits, log_level }).await
 }
 
 /// Where the servers are.
@@ -264,7 +274,7 @@ impl Cast {
             }
             return Ok(Observed::By(method));
         }
-        let attempt = format!("{OURS} to {}: no stream", self.trial.domain);
+        let attempt = format!("{} to {}: no stream", ours(&self.trial.row), self.trial.domain);
         Ok(Observed::Refused(self.gateway_log.line_with(&["status: attempt: ", &attempt]).await?))
     }
 
@@ -288,7 +298,8 @@ impl Cast {
             }
             return Ok(Observed::By(method));
         };
-        let (from, to) = (format!(", {} at ", self.trial.domain), format!(" to {OURS}: no stream"));
+        let from = format!(", {} at ", self.trial.domain);
+        let to = format!(" to {}: no stream", ours(&self.trial.row));
         let refused = self.gateway_log.line_with(&["status: attempt: ", &from, &to, why]).await;
         let attempts = || self.gateway_log.lines_with(&["status: attempt: ", &from]).pop();
         refused.with_context(|| format!("the last attempt was {:?}", attempts())).map(Observed::Refused)
@@ -329,10 +340,10 @@ impl Cast {
     }
 
     fn way(&self) -> Way<'_> {
-        let domain = &self.trial.domain;
+        let (domain, ours) = (&self.trial.domain, ours(&self.trial.row));
         match self.trial.direction {
-            Direction::ToServer => Way { from: OURS, to: domain, outbound: false },
-            Direction::FromServer => Way { from: domain, to: OURS, outbound: true },
+            Direction::ToServer => Way { from: ours, to: domain, outbound: false },
+            Direction::FromServer => Way { from: domain, to: ours, outbound: true },
         }
     }
 }

@@ -11,7 +11,9 @@ use Brand::{Ejabberd, Prosody};
 use Certificate::{Expired, SelfSigned, ServerAuthOnly, Valid, WrongName};
 use Expected::{By, Refused};
 use Method::{DialbackTcp, DialbackTls, External};
-use Stance::{Acks, Bidi, CertificatesOnly, Direct, DirectDialback, Everything, NoTls, Stranger};
+use Stance::{
+    Acks, Bidi, CertificatesOnly, Direct, DirectDialback, Everything, NoTls, OursServerOnly, Stranger,
+};
 
 /// How a server is set up for other servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +24,8 @@ pub(super) enum Stance {
     Everything,
     /// The same, but the authority of our certificate is nobody it knows.
     Stranger,
+    /// The same, and our certificate is for servers only, which is what public authorities issue.
+    OursServerOnly,
     /// Dialback, and no TLS.
     NoTls,
     /// TLS and a certificate, or nothing; streams both ways.
@@ -40,7 +44,7 @@ impl Stance {
         let everything = Setup { tls: Tls::Optional, dialback: true, ..certificates };
         match self {
             Self::CertificatesOnly => certificates,
-            Self::Everything => everything,
+            Self::Everything | Self::OursServerOnly => everything,
             Self::Stranger => Setup { knows_us: false, ..everything },
             Self::NoTls => Setup { tls: Tls::Off, ..everything },
             Self::Bidi => Setup { bidi: true, ..certificates },
@@ -57,6 +61,7 @@ impl fmt::Display for Stance {
             Self::CertificatesOnly => "TLS required, EXTERNAL",
             Self::Everything => "TLS optional, EXTERNAL, dialback",
             Self::Stranger => "TLS optional, EXTERNAL, dialback; does not know our authority",
+            Self::OursServerOnly => "TLS optional, EXTERNAL, dialback; our certificate is serverAuth only",
             Self::NoTls => "no TLS, dialback",
             Self::Bidi => "TLS required, EXTERNAL; `s2s_bidi`",
             Self::Acks => "TLS required, EXTERNAL; `smacks`",
@@ -273,6 +278,11 @@ pub(super) const TABLE: &[Row] = &[
     row(EJABBERD, Stranger, Valid, off('R', 'R'), THEY_REFUSE_OUR_CERTIFICATE, S),
     row(PROSODY,  Stranger, Valid, off('R', 'R'), NO_EXTERNAL, S),
     row(BOTH, Stranger, Valid, on ('R', 'O'), T, S),
+    // Our certificate is for servers only; we call with it, too.
+    row(EJABBERD, OursServerOnly, Valid, off('R', 'R'), THEY_REFUSE_OUR_CERTIFICATE, S),
+    row(EJABBERD, OursServerOnly, Valid, on ('R', 'O'), T, S),
+    row(PROSODY,  OursServerOnly, Valid, off('R', 'R'), S, S),
+    row(PROSODY,  OursServerOnly, Valid, on ('R', 'O'), S, S),
     // What Prosody has besides.
     row(PROSODY, Bidi, Valid, off('R', 'R'), S, S),
     row(PROSODY, Acks, Valid, off('R', 'R'), S, S),
