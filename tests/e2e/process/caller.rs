@@ -12,12 +12,25 @@ use tokio_rustls::TlsAcceptor;
 use crate::town::Town;
 
 const FEATURE: &str = "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>";
+const MECHANISMS: &str =
+    "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism></mechanisms>";
+const FAILURE: &str = "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/><text>whose is that?</text></failure>";
 
 /// What it says of keys of its own domains.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Says {
     Valid,
     Invalid,
+}
+
+/// Whether it takes certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum External {
+    NotOffered,
+    /// It says so, and refuses every one.
+    Refused,
+    /// It ends the stream over it besides.
+    RefusedAndClosed,
 }
 
 /// The server that we call.
@@ -29,6 +42,20 @@ pub(crate) struct Server {
 impl Server {
     /// Listens, with STARTTLS if it has a certificate.
     pub(crate) async fn listens(town: &Town, presents: Option<&Credential>, says: Says) -> Result<Self> {
+        Self::listens_and(town, presents, says, External::NotOffered).await
+    }
+
+    /// The same, offering EXTERNAL.
+    pub(crate) async fn refuses(town: &Town, presents: &Credential, external: External) -> Result<Self> {
+        Self::listens_and(town, Some(presents), Says::Valid, external).await
+    }
+
+    async fn listens_and(
+        town: &Town,
+        presents: Option<&Credential>,
+        says: Says,
+        external: External,
+    ) -> Result<Self> {
         let listener = XmppListener::bind(town.wingtip()).await?;
         let acceptor = presents.map(|presents| tls::acceptor(&town.pki, presents)).transpose()?;
         let (tell, heard) = unbounded_channel();
@@ -40,7 +67,7 @@ impl Server {
                 let (acceptor, tell) = (acceptor.clone(), tell.clone());
                 answering.spawn(async move {
                     // A caller that hangs up is nobody's fault.
-                    let _ = answer(peer, acceptor, says, &tell).await;
+                    let _ = answer(peer, acceptor, (says, external), &tell).await;
                 });
             }
         });
@@ -69,7 +96,7 @@ impl Server {
 async fn answer(
     mut peer: XmppPeer,
     acceptor: Option<TlsAcceptor>,
-    says: Says,
+    (says, external): (Says, External),
     tell: &UnboundedSender<Element>,
 ) -> Result<()> {
     header(&mut peer).await?;
@@ -80,7 +107,8 @@ async fn answer(
         peer = peer.proceed(&acceptor).await?;
         header(&mut peer).await?;
     }
-    peer.say(&format!("<stream:features>{FEATURE}</stream:features>")).await?;
+    let mechanisms = if external == External::NotOffered { "" } else { MECHANISMS };
+    peer.say(&format!("<stream:features>{mechanisms}{FEATURE}</stream:features>")).await?;
     loop {
         let element = peer.element().await?;
         let of = |name| element.attribute(name).unwrap_or_default();
@@ -90,6 +118,14 @@ async fn answer(
             ("db:verify", Says::Invalid) => peer.say(&format!("<db:verify {back} type='invalid'/>")).await?,
             ("db:result", _) => peer.say(&format!("<db:result {back} type='valid'/>")).await?,
             ("stream:error" | "starttls", _) => bail!("it hangs up: {element}"),
+            ("auth", _) => {
+                peer.say(FAILURE).await?;
+                if external == External::RefusedAndClosed {
+                    tell.send(element)?;
+                    peer.say("</stream:stream>").await?;
+                    return peer.until_closed().await;
+                }
+            }
             _ => {}
         }
         tell.send(element)?;

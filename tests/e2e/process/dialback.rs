@@ -5,7 +5,7 @@ use nuncio_world::pki::{Flaw, Usage};
 use nuncio_world::xmpp_peer::{Outcome, XmppPeer};
 use tokio::process::Command;
 
-use crate::caller::{ID, Says, Server, calls, gives_key};
+use crate::caller::{External, ID, Says, Server, calls, gives_key};
 use crate::town::{ALICE, CAROL, Town, from_carol, takes_all};
 
 const OVER_TLS: &str = "sasl = \"optional\"";
@@ -86,6 +86,43 @@ async fn tls_02_a_partner_without_tls_is_met_once_more_in_clear_where_his_entry_
     let mut carol = calls(&town, false).await?;
     let result = gives_key(&mut carol, "wingtip.com").await?;
     ensure!(result.attribute("type") == Some("valid"), "{result}");
+    Ok(())
+}
+
+/// A message crosses after the partner has refused our certificate; gives the lines about the stream and the attempt.
+async fn refused_by(external: External) -> Result<(String, String)> {
+    let town = town(OVER_TLS).await?;
+    let gateway = town.gateway("").await?;
+    let mut server = Server::refuses(&town, &town.good_wingtip()?, external).await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_message(ALICE, CAROL, "hello").await?;
+    server.hears("auth").await?;
+    server.hears("db:result").await?;
+    ensure!(server.hears("message").await?.body() == Some("hello"));
+    ensure!(alice.final_answer(&call).await?.status() == Some(200));
+    let line = town.log.line_after(0, "outbound stream established").await?;
+    gateway.signal("USR1").await?;
+    Ok((line, town.log.line_after(0, "status: attempt:").await?))
+}
+
+#[tokio::test]
+async fn sasl_07_a_partner_that_refuses_our_certificate_gets_our_key_on_the_same_stream() -> Result<()> {
+    let (line, attempt) = refused_by(External::Refused).await?;
+    let why = "by dialback over TLS, EXTERNAL not used: it refused our certificate with not-authorized, saying “whose is that?”";
+    ensure!(line.contains(&why[3..]), "{line}");
+    ensure!(attempt.contains(why) && !attempt.contains("no stream at"), "{attempt}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn sasl_07_a_partner_that_ends_the_stream_over_it_is_met_once_more_with_our_key() -> Result<()> {
+    let (line, attempt) = refused_by(External::RefusedAndClosed).await?;
+    let why = "by dialback over TLS, EXTERNAL not used: it offered EXTERNAL and refused our certificate on the connection before";
+    ensure!(line.contains(&why[3..]), "{line}");
+    ensure!(
+        attempt.contains(why) && attempt.contains("tried again by dialback, as the entry allows"),
+        "{attempt}"
+    );
     Ok(())
 }
 
