@@ -9,6 +9,7 @@ use super::evidence::{
     Step, Waiting,
 };
 use super::identity::{ChainStatus, PresentedName};
+use super::sasl::SaslCondition;
 use crate::conditions::StreamCondition;
 
 impl Display for Evidence {
@@ -121,7 +122,15 @@ impl Evidence {
                     Direction::Outbound => write!(f, "refused our certificate with {condition}")?,
                     Direction::Inbound => write!(f, "failed to authenticate, last with {condition}")?,
                 }
-                suffix(f, ", saying ", text.as_ref())
+                suffix(f, ", saying ", text.as_ref())?;
+                match (condition, self.direction) {
+                    (SaslCondition::NotAuthorized, Direction::Outbound) => f.write_str(
+                        "; check that they trust its chain, that it names our domain, and that they take it from a client (some \
+                         servers do not if it is for servers only, which is what public authorities issue); if they cannot, \
+                         set sasl to \"optional\", with dialback on",
+                    ),
+                    _ => Ok(()),
+                }
             }
             Cause::UnknownFeature(name) => write!(f, "demands the stream feature {name}, which is not supported"),
             _ => dialback::cause(f, &self.cause, self.direction),

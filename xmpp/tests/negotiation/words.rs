@@ -60,6 +60,17 @@ fn no_external() {
 }
 
 #[test]
+fn a_certificate_of_ours_that_they_refuse() {
+    let mut side = Out::authenticating();
+    side.send("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/><text>no</text></failure>");
+    let said = said(&side);
+    assert!(said.starts_with(
+        "partner fabrikam.com: refused our certificate with not-authorized, saying “no”; check"
+    ));
+    assert!(said.ends_with("set sasl to \"optional\", with dialback on"), "{said}");
+}
+
+#[test]
 fn a_stranger() {
     let mut side = In::fresh();
     side.send(HEADER);
