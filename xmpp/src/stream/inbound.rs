@@ -66,6 +66,8 @@ pub struct Inbound {
     /// What this stream was authenticated for. One pair by SASL; dialback can add more.
     pairs: Vec<Pair>,
     management: Responder,
+    /// The domain that came in with a key may enable it. For the domain of the header, its terms say so.
+    may_manage: bool,
     /// The peer takes our stanzas on this stream (XEP-0288).
     both_ways: bool,
 }
@@ -129,6 +131,7 @@ impl Inbound {
             turned_down: None,
             pairs: Vec::new(),
             management: Responder::default(),
+            may_manage: true,
             both_ways: false,
         }
     }

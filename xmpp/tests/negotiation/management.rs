@@ -1,8 +1,9 @@
 //! Stream management on the stream a peer opens (XEP-0198).
 
-use nuncio_xmpp::stream::{Cause, Fault, Output, Terms};
+use nuncio_xmpp::dialback::VerifyOutcome;
+use nuncio_xmpp::stream::{Cause, ChainStatus, Fault, Output, PartnerVerdict, Terms};
 
-use crate::support::{AUTH, HEADER, In, MESSAGE, Out, STARTTLS, proof};
+use crate::support::{AUTH, HEADER, In, MESSAGE, Out, STARTTLS, db, facts, proof, secret, terms, their_key};
 
 const ENABLE: &str = "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
 const REQUEST: &str = "<r xmlns='urn:xmpp:sm:3'/>";
@@ -153,4 +154,72 @@ fn a_count_that_is_none_ends_the_stream() {
     let mut side = enabled();
     let written = side.send("<a xmlns='urn:xmpp:sm:3' h='many'/>");
     assert!(written.contains("<bad-format "), "{written}");
+}
+
+const FEATURE: &str = "<sm xmlns='urn:xmpp:sm:3'/>";
+
+/// Let in by its key.
+fn let_in(mut side: In) -> In {
+    side.send(&their_key());
+    let request = side.take_request();
+    side.verified(&request, VerifyOutcome::Valid);
+    side.established();
+    side
+}
+
+/// There is no later list of features on that way (XEP-0220 §2.1.1).
+#[test]
+fn sm_01_whoever_may_come_in_by_dialback_sees_the_feature_before_and_enables_it_after() {
+    let untrusted = || facts(ChainStatus::Untrusted("unknown".into()), "fabrikam.com");
+    let offered = |entry: &str, tls: bool| {
+        let mut side = In::with(|config| config.dialback = Some(secret()));
+        side.send(HEADER);
+        let clear = side.verdict(PartnerVerdict::Allowed(terms(entry)));
+        if !tls {
+            return clear.contains(FEATURE);
+        }
+        side.send(STARTTLS);
+        side.tls(untrusted());
+        side.send(HEADER).contains(FEATURE)
+    };
+    assert!(offered("N/N/on", false) && offered("O/O/on", false) && offered("R/O/on", true));
+    assert!(!offered("R/O/on", false) && !offered("R/R/off", true), "where there is a later list, or no way");
+
+    for mut side in [In::on(terms("N/N/on")), In::on_tls(terms("R/O/on"), untrusted())] {
+        assert_eq!(side.send(ENABLE).matches("<failed ").count(), 1, "not before");
+        let mut side = let_in(side);
+        assert_eq!(side.send(ENABLE), "<enabled xmlns='urn:xmpp:sm:3'/>");
+        side.send(MESSAGE);
+        assert_eq!(numbers(&mut side), [Some(0)]);
+        side.machine.settled(0);
+        assert_eq!(side.send(REQUEST), answer(1));
+    }
+}
+
+#[test]
+fn sm_01_who_says_only_with_his_key_who_he_is_enables_it_only_if_his_entry_allows() {
+    for management in [true, false] {
+        let mut side = In::with(|config| {
+            config.dialback = Some(secret());
+            config.in_clear = true;
+        });
+        side.send(&HEADER.replace(" from='fabrikam.com'", ""));
+        side.send(&their_key());
+        side.verdict(PartnerVerdict::Allowed(Terms { management, ..terms("N/N/on") }));
+        let request = side.take_request();
+        side.verified(&request, VerifyOutcome::Valid);
+        side.established();
+        assert_eq!(side.send(ENABLE).contains("<enabled "), management);
+    }
+}
+
+#[test]
+fn sm_01_what_a_responder_offered_before_dialback_counts_after_it() {
+    let mut side = Out::on_tls(terms("R/N/on"), proof("fabrikam.com"));
+    side.send(&format!(
+        "<stream:features><dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>{FEATURE}</stream:features>"
+    ));
+    side.send(&db("result", "from='fabrikam.com' to='contoso.com' type='valid'", ""));
+    let Some(Output::Established(established)) = side.outputs.pop() else { panic!("{:?}", side.outputs) };
+    assert!(established.features.stream_management);
 }

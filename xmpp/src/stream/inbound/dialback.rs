@@ -213,6 +213,7 @@ impl Inbound {
             }
             // Nothing goes back but to the domain that came with the key.
             self.both_ways &= terms.both_ways;
+            self.may_manage = terms.management;
             // A partner that proved itself before got this far because its certificate does so again. What the terms of the
             // domain in the header say is nothing about another one that came with a key.
             let own = self.from.as_ref() == Some(&request.from);

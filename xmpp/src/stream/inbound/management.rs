@@ -34,7 +34,7 @@ impl Inbound {
         self.wire.step() == Step::Established && self.wire.is_open()
     }
 
-    /// The feature, after authentication only, if it is to be offered.
+    /// The feature, if it is to be offered, with the last features that there are on a peer's way.
     pub(super) fn write_management_feature(&mut self) {
         if !self.speaks_management() {
             return;
@@ -43,7 +43,7 @@ impl Inbound {
     }
 
     fn speaks_management(&self) -> bool {
-        self.terms.is_none_or(|terms| terms.management)
+        self.may_manage && self.terms.is_none_or(|terms| terms.management)
     }
 
     pub(super) fn manage(&mut self, element: &Element, now: Instant) {

@@ -45,8 +45,7 @@ impl Inbound {
         }
         if clear {
             self.write_both_ways_feature();
-            self.write_dialback_feature();
-            self.write_limits();
+            self.write_dialback_features();
         }
         StartTag::close(&mut self.wire.out, "stream:features");
         self.wire.enter(if starttls { Step::StartTls } else { Step::Authentication }, now);
@@ -70,9 +69,7 @@ impl Inbound {
         }
         self.write_both_ways_feature();
         if self.dialback_over_tls(&terms, certified) {
-            self.write_dialback_feature();
-            // There is no later list of features on the way by dialback.
-            self.write_limits();
+            self.write_dialback_features();
         }
         StartTag::close(&mut self.wire.out, "stream:features");
         self.wire.enter(Step::Authentication, now);
@@ -132,6 +129,14 @@ impl Inbound {
         if self.both_ways_offered() {
             StartTag::open(&mut self.wire.out, "bidi").ns(ns::BIDI_FEATURE).empty();
         }
+    }
+
+    /// Dialback, and what else a peer has to know that takes this way: on it there is no later list of features, and once its
+    /// key is found valid it may enable what it saw here (XEP-0220 §2.1.1). Stream management before that is refused.
+    fn write_dialback_features(&mut self) {
+        self.write_dialback_feature();
+        self.write_management_feature();
+        self.write_limits();
     }
 
     /// DB-02: errors are survived.

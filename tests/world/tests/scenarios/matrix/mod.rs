@@ -264,7 +264,7 @@ impl Cast {
         if answer.status() == Some(200) {
             check_message(&self.bob.next_message().await?, &self.trial.user, &bob, TEXT)?;
             let method = self.server.authenticated(self.way()).await?;
-            if self.trial.row.stance.setup().acks {
+            if self.trial.row.stance.acknowledges() {
                 self.server.acknowledged(self.way()).await?;
             }
             if self.trial.row.stance.setup().bidi {
@@ -283,7 +283,7 @@ impl Cast {
         let Expected::Refused(why) = self.trial.expected() else {
             self.contact_heard().await?;
             let method = self.server.authenticated(self.way()).await?;
-            if self.trial.row.stance.setup().acks {
+            if self.trial.row.stance.acknowledges() {
                 // Prosody's first message goes before it has enabled stream management, and is not counted.
                 self.bob.send_message(&self.trial.user, TEXT).await?;
                 self.contact_heard().await?;

@@ -12,7 +12,8 @@ use Certificate::{Expired, SelfSigned, ServerAuthOnly, Valid, WrongName};
 use Expected::{By, Refused};
 use Method::{DialbackTcp, DialbackTls, External};
 use Stance::{
-    Acks, Bidi, CertificatesOnly, Direct, DirectDialback, Everything, NoTls, OursServerOnly, Stranger,
+    Acks, AcksDialback, Bidi, CertificatesOnly, Direct, DirectDialback, Everything, NoTls, OursServerOnly,
+    Stranger,
 };
 
 /// How a server is set up for other servers.
@@ -32,6 +33,8 @@ pub(super) enum Stance {
     Bidi,
     /// TLS and a certificate, or nothing; stream management.
     Acks,
+    /// Whatever the other server can, and stream management, which it enables after SASL only.
+    AcksDialback,
     /// TLS from the first byte, and a certificate.
     Direct,
     /// TLS from the first byte, and a certificate or dialback.
@@ -49,9 +52,15 @@ impl Stance {
             Self::NoTls => Setup { tls: Tls::Off, ..everything },
             Self::Bidi => Setup { bidi: true, ..certificates },
             Self::Acks => Setup { acks: true, ..certificates },
+            Self::AcksDialback => Setup { acks: true, ..everything },
             Self::Direct => Setup { direct_tls: true, ..certificates },
             Self::DirectDialback => Setup { direct_tls: true, ..everything },
         }
+    }
+
+    /// Whether stanzas are acknowledged, both ways.
+    pub(super) fn acknowledges(self) -> bool {
+        self == Self::Acks
     }
 }
 
@@ -65,6 +74,7 @@ impl fmt::Display for Stance {
             Self::NoTls => "no TLS, dialback",
             Self::Bidi => "TLS required, EXTERNAL; `s2s_bidi`",
             Self::Acks => "TLS required, EXTERNAL; `smacks`",
+            Self::AcksDialback => "TLS optional, EXTERNAL, dialback; `smacks`",
             Self::Direct => "Direct TLS, EXTERNAL",
             Self::DirectDialback => "Direct TLS, EXTERNAL, dialback",
         })
@@ -286,6 +296,7 @@ pub(super) const TABLE: &[Row] = &[
     // What Prosody has besides.
     row(PROSODY, Bidi, Valid, off('R', 'R'), S, S),
     row(PROSODY, Acks, Valid, off('R', 'R'), S, S),
+    row(PROSODY, AcksDialback, SelfSigned, on('R', 'O'), T, T),
     // TLS from the first byte, in both directions.
     row(BOTH, Direct,         Valid,      off('R', 'R'), S, S),
     row(BOTH, Direct,         SelfSigned, off('R', 'R'), SELF_SIGNED, SELF_SIGNED),
