@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use nuncio_world::pki::{Flaw, Usage};
+use nuncio_world::xml::Item;
 use nuncio_world::xmpp_peer::{Outcome, XmppPeer};
 use tokio::process::Command;
 
@@ -70,6 +71,31 @@ async fn db_04_07_and_09_dialback_over_tls_in_both_directions() -> Result<()> {
 #[tokio::test]
 async fn db_14_dialback_over_plain_tcp_where_the_administrator_takes_the_risk() -> Result<()> {
     both_directions(OVER_TCP, false, "method=dialback over plain TCP both_ways").await
+}
+
+/// What a peer is offered before TLS that does not say who it is.
+async fn offered_to_nobody(partner: &str) -> Result<String> {
+    let town = town(partner).await?;
+    let _gateway = town.gateway("").await?;
+    let mut peer = XmppPeer::dial(town.xmpp()).await?;
+    peer.say(
+        "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+         to='contoso.com' version='1.0'>",
+    )
+    .await?;
+    ensure!(matches!(peer.item().await?, Item::Header(_)));
+    Ok(peer.element().await?.to_string())
+}
+
+#[tokio::test]
+async fn s2s_17_plain_tcp_is_offered_to_who_says_nothing_only_where_some_partner_may_use_it() -> Result<()> {
+    for (partner, in_clear) in [(OVER_TCP, true), (OVER_TLS, false)] {
+        let features = offered_to_nobody(partner).await?;
+        ensure!(features.contains("starttls"), "{features}");
+        ensure!(features.contains("required") != in_clear, "{features}");
+        ensure!(features.contains("dialback") == in_clear, "{features}");
+    }
+    Ok(())
 }
 
 /// It hangs up when asked for TLS, which it did not offer; on another connection it is taken as it is.
