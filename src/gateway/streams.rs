@@ -14,18 +14,14 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
-use nuncio_xmpp::lane::{Failure, FailureKind};
 use nuncio_xmpp::rate::Meter;
 use nuncio_xmpp::stream::Direction;
 use parking_lot::Mutex;
 use thiserror::Error;
-use tracing::warn;
 
-use super::attempts::{Outcome, Recorder};
 use super::federation::StreamRates;
 use super::pairs::Remote;
 use super::{Gateway, LaneKey, LanePort};
-use crate::log_limit::{Cause, Source};
 
 /// Streams at a moment, by who opened them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -233,21 +229,17 @@ impl Gateway {
         self.place_of(&remote, Direction::Inbound, streams.connection_limit).map(drop)
     }
 
-    /// The places of a stream of ours, for this lane. `None`: there are none. The lane waits then as after any failure, and
-    /// those who wait for it are told why.
+    /// The places of a stream of ours, for this lane. `None`: there are none. A [stream that can be
+    /// shared](super::SharedStream) is asked to take it then; else the lane waits as after any failure, and those who wait for
+    /// it are told why.
     pub fn outbound_place(&self, key: &LaneKey, lane: &LanePort, now: Moment) -> Option<OutboundPlace> {
         let why = match self.take_outbound_place(key) {
             Ok(place) => return Some(place),
             Err(why) => why,
         };
-        if self.log_budget.allows(Cause::TooManyStreams, Source::Domain(&key.remote), now.instant) {
-            warn!(partner = %key.remote, local = %key.local, "no stream to partner {}: {why}", key.remote);
+        if !self.ask_to_share(key, why) {
+            self.no_place(key, lane, &why.to_string(), now);
         }
-        let recorder = Recorder::outbound(&key.local, &key.remote, now);
-        let record = recorder.finish(Outcome::Failed(why.to_string()), now.instant);
-        self.keep_attempt(&key.remote, record);
-        let (failure, random) = (Failure::new(FailureKind::TooManyStreams, why.to_string()), self.random());
-        lane.step(|lane| lane.connect_failed(failure, random, now.instant));
         None
     }
 

@@ -1,6 +1,7 @@
 use super::super::testing::{gateway_of, gateway_with, lane, moment};
 use super::super::{Federation, PartnerStreams};
 use super::*;
+use nuncio_xmpp::lane::FailureKind;
 use nuncio_xmpp::rate::Rate;
 
 const LOCAL: &str = "contoso.example";
