@@ -118,7 +118,7 @@ async fn answer(
                 .await?;
             }
             ("db:result", _) => peer.say(&format!("<db:result {back} type='valid'/>")).await?,
-            ("stream:error" | "starttls", _) => bail!("it hangs up: {element}"),
+            ("starttls", _) => bail!("it hangs up: {element}"),
             _ => {}
         }
         tell.send(element)?;
