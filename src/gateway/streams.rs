@@ -7,6 +7,9 @@
 //!
 //! A partner writes to us on his streams and reads from ours. So his last place is kept for the direction that has none:
 //! twenty streams to us must not be what keeps the answers from him.
+//!
+//! While a dialback key of ours is out, his server has to ask ours about it, on a stream that is authenticated like any other. If
+//! there is no place, it is let in beyond the limit ([`BEYOND`]): else neither side would get anywhere.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use std::time::Instant;
 use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_xmpp::rate::Meter;
-use nuncio_xmpp::stream::Direction;
+use nuncio_xmpp::stream::{Direction, Outbound};
 use parking_lot::Mutex;
 use thiserror::Error;
 
@@ -23,18 +26,41 @@ use super::federation::StreamRates;
 use super::pairs::Remote;
 use super::{Gateway, LaneKey, LanePort};
 
+/// Streams of a partner beyond his limit that may have come to verify keys of ours: as many as a stream of ours may have pairs.
+const BEYOND: usize = Outbound::PAIRS;
+
 /// Streams at a moment, by who opened them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamCount {
     pub inbound: usize,
     pub outbound: usize,
+    /// Inbound ones beyond the limit.
+    pub beyond: usize,
+    /// Dialback keys of ours that are out.
+    pub keys_out: usize,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Stream(Direction),
+    Beyond,
+    KeyOut,
+}
+
+impl From<Direction> for Kind {
+    fn from(direction: Direction) -> Self {
+        Self::Stream(direction)
+    }
 }
 
 impl StreamCount {
-    fn of(&mut self, direction: Direction) -> &mut usize {
-        match direction {
-            Direction::Inbound => &mut self.inbound,
-            Direction::Outbound => &mut self.outbound,
+    fn of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Stream(Direction::Inbound) => &mut self.inbound,
+            Kind::Stream(Direction::Outbound) => &mut self.outbound,
+            Kind::Beyond => &mut self.beyond,
+            Kind::KeyOut => &mut self.keys_out,
         }
     }
 
@@ -49,7 +75,12 @@ impl StreamCount {
             Direction::Inbound => Direction::Outbound,
             Direction::Outbound => Direction::Inbound,
         };
-        free > usize::from(limit > 1 && *self.of(other) == 0)
+        free > usize::from(limit > 1 && *self.of(other.into()) == 0)
+    }
+
+    /// Whether one more may come beyond the limit, perhaps to verify a key of ours.
+    fn takes_beyond(self) -> bool {
+        self.keys_out > 0 && self.beyond < BEYOND
     }
 }
 
@@ -87,11 +118,18 @@ impl StreamCounter {
         takes: impl FnOnce(StreamCount) -> bool,
     ) -> Result<Counted, StreamCount> {
         let mut count = self.0.lock();
-        if !takes(*count) {
-            return Err(*count);
-        }
-        *count.of(direction) += 1;
-        Ok(Counted { counter: Arc::clone(self), direction })
+        let kind = match direction {
+            _ if takes(*count) => Kind::Stream(direction),
+            Direction::Inbound if count.takes_beyond() => Kind::Beyond,
+            _ => return Err(*count),
+        };
+        *count.of(kind) += 1;
+        Ok(Counted { counter: Arc::clone(self), kind })
+    }
+
+    fn key_out(self: &Arc<Self>) -> Counted {
+        self.0.lock().keys_out += 1;
+        Counted { counter: Arc::clone(self), kind: Kind::KeyOut }
     }
 }
 
@@ -99,13 +137,13 @@ impl StreamCounter {
 #[derive(Debug)]
 struct Counted {
     counter: Arc<StreamCounter>,
-    direction: Direction,
+    kind: Kind,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         let mut count = self.counter.0.lock();
-        let count = count.of(self.direction);
+        let count = count.of(self.kind);
         *count = count.saturating_sub(1);
     }
 }
@@ -114,6 +152,13 @@ impl Drop for Counted {
 #[derive(Debug)]
 pub struct OutboundPlace {
     _of_partner: Counted,
+    _in_all: Counted,
+}
+
+/// A dialback key of ours is out as long as this is kept.
+#[derive(Debug)]
+pub struct KeyOut {
+    _to_partner: Counted,
     _in_all: Counted,
 }
 
@@ -241,6 +286,12 @@ impl Gateway {
             self.no_place(key, lane, &why.to_string(), now);
         }
         None
+    }
+
+    /// A dialback key of ours goes out to this domain.
+    pub fn key_out(&self, domain: &str) -> KeyOut {
+        let remote = self.remote(&self.partner_streams(domain).partner);
+        KeyOut { _to_partner: remote.streams().key_out(), _in_all: self.streams.key_out() }
     }
 
     fn take_outbound_place(&self, key: &LaneKey) -> Result<OutboundPlace, TooMany> {

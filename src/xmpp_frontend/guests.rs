@@ -11,7 +11,14 @@ use nuncio_xmpp::lane::{Failure, LaneCounters, Offer};
 use tokio::sync::Notify;
 
 use super::carrier::Carrier;
-use crate::gateway::{Gateway, Guest, LaneKey, LaneWants, SharedStream};
+use crate::gateway::{Gateway, Guest, KeyOut, LaneKey, LaneWants, SharedStream};
+
+/// A lane whose key is out.
+struct Asking {
+    pair: Pair,
+    guest: Guest,
+    _key: KeyOut,
+}
 
 /// The lanes that share one stream, and those that ask to.
 pub(super) struct Guests {
@@ -23,7 +30,7 @@ pub(super) struct Guests {
     /// What the partner takes on the stream.
     offer: Offer,
     /// Those whose keys are out.
-    asking: Vec<(Pair, Guest)>,
+    asking: Vec<Asking>,
     carriers: Vec<Carrier>,
 }
 
@@ -44,7 +51,10 @@ impl Guests {
             };
             let pair = Pair { from, to };
             match authorize(pair.clone()) {
-                Ok(()) => self.asking.push((pair, guest)),
+                Ok(()) => {
+                    let key = self.gateway.key_out(pair.to.as_str());
+                    self.asking.push(Asking { pair, guest, _key: key });
+                }
                 Err(error) => self.door.refuse(guest, &error.to_string(), now),
             }
         }
@@ -73,8 +83,8 @@ impl Guests {
     }
 
     fn answered(&mut self, pair: &Pair) -> Option<Guest> {
-        let at = self.asking.iter().position(|(asked, _)| asked == pair)?;
-        Some(self.asking.swap_remove(at).1)
+        let at = self.asking.iter().position(|asking| asking.pair == *pair)?;
+        Some(self.asking.swap_remove(at).guest)
     }
 
     /// Acts on what the lanes report; what any of them wants that it did not want before.
@@ -122,7 +132,7 @@ impl Guests {
     /// The connection is gone: the lanes look for another. `answered`: the partner closed the stream when we did; `lost`: nobody
     /// did.
     pub(super) fn end(self, failure: Option<&Failure>, answered: bool, lost: bool, now: Moment) {
-        for (_, guest) in self.asking {
+        for Asking { guest, .. } in self.asking {
             self.door.refuse(guest, "it has ended", now);
         }
         self.door.close(now);

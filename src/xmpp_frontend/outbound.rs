@@ -9,7 +9,8 @@ use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::dialback::Pair;
 use nuncio_xmpp::lane::{Failure, FailureKind, LaneCounters, Offer};
 use nuncio_xmpp::stream::{
-    Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Retry, TlsFacts,
+    Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Retry,
+    Step as Waiting, TlsFacts,
 };
 use nuncio_xmpp::{StanzaKind, StreamCondition, stanza};
 use tokio::sync::Notify;
@@ -21,7 +22,7 @@ use super::intake::{Came, Intake};
 use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD, Watch};
 use crate::dns::Candidate;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
-use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants, was_lost};
+use crate::gateway::{Gateway, KeyOut, LaneKey, LanePort, LaneWants, was_lost};
 use crate::net::session::{End, Next, Session};
 
 /// The session of one outbound stream and the lane it carries.
@@ -31,6 +32,8 @@ pub struct LaneSession {
     stream: Outbound,
     /// What the partner sends, if the stream goes both ways.
     intake: Option<Box<Intake>>,
+    /// As long as our key is out.
+    key: Option<KeyOut>,
     /// Other lanes that go by the stream, if it can take any.
     guests: Option<Box<Guests>>,
     /// The connection is to be closed as soon as nothing is held.
@@ -68,6 +71,7 @@ impl LaneSession {
             carrier,
             stream,
             intake: None,
+            key: None,
             guests: None,
             leaving: false,
             opened: false,
@@ -134,6 +138,11 @@ impl LaneSession {
 
     fn run(&mut self, now: Moment) {
         self.work(now);
+        match self.stream.step() {
+            Waiting::Dialback if self.key.is_none() => self.key = Some(self.gateway.key_out(self.remote())),
+            Waiting::Dialback => {}
+            _ => self.key = None,
+        }
         if let Some(intake) = &mut self.intake {
             intake.pass_on(now);
         }
