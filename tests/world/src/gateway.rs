@@ -18,10 +18,6 @@ use crate::world::{GATEWAY, GATEWAY_SIP, GATEWAY_XMPP, World};
 /// Names the program to test; set for the processes inside a world.
 pub const BINARY: &str = "NUNCIO_BIN";
 
-/// Served unless the settings say otherwise. Both usages: Debian's ejabberd does not take a client's certificate with
-/// serverAuth only.
-pub const OURS: &[(&str, Usage)] = &[("contoso.com", Usage::Both)];
-
 /// A partner entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Partner<'a> {
@@ -43,20 +39,23 @@ impl<'a> Partner<'a> {
 /// What a gateway is told besides the defaults of `tests/interop/nuncio.toml`.
 #[derive(Debug, Clone)]
 pub struct Settings<'a> {
-    /// The served domains, the first one `contoso.com`, and the usages of the certificate that each shows to partners.
-    pub domains: &'a [(&'a str, Usage)],
     /// The partners.
     pub partners: Vec<Partner<'a>>,
     /// The lines of `[limits]`.
     pub limits: &'a str,
     /// `tracing` filter.
     pub log_level: &'a str,
+    /// Domains served besides `contoso.com`.
+    pub more_domains: &'a [&'a str],
+    /// Domains served besides, whose certificate is for servers only (serverAuth).
+    pub server_only: &'a [&'a str],
 }
 
 impl Default for Settings<'_> {
     fn default() -> Self {
         let partners = ["fabrikam.com", "wingtip.com"].map(Partner::federated);
-        Self { domains: OURS, partners: partners.to_vec(), limits: "", log_level: "info" }
+        let partners = partners.to_vec();
+        Self { partners, limits: "", log_level: "info", more_domains: &[], server_only: &[] }
     }
 }
 
@@ -73,15 +72,23 @@ impl Gateway {
     pub async fn start(world: &World, settings: &Settings<'_>) -> Result<Self> {
         let sip =
             world.pki().good("nuncio-sip", &["nuncio.contoso.com", "contoso.com", "sip.contoso.com"])?;
-        let domains: Vec<&str> = settings.domains.iter().map(|(domain, _)| *domain).collect();
+        // Both usages: Debian's ejabberd does not take a client's certificate with serverAuth only.
+        let both = [&["contoso.com"], settings.more_domains].concat();
         let mut certificates = String::new();
-        for (domain, usage) in settings.domains {
-            let shown = world.pki().issue(&format!("nuncio-xmpp-{domain}"), &[domain], *usage, Flaw::None)?;
+        for (label, domains, usage) in [
+            ("nuncio-xmpp", &*both, Usage::Both),
+            ("nuncio-xmpp-server", settings.server_only, Usage::ServerOnly),
+        ] {
+            if domains.is_empty() {
+                continue;
+            }
+            let shown = world.pki().issue(label, domains, usage, Flaw::None)?;
             let (certificate, key) = (&shown.certificate_file, &shown.key_file);
             certificates += &format!(
-                "[[certificate]]\ndomains = [{domain:?}]\ncertificate = {certificate:?}\nkey = {key:?}\n\n"
+                "[[certificate]]\ndomains = {domains:?}\ncertificate = {certificate:?}\nkey = {key:?}\n\n"
             );
         }
+        let domains = [&*both, settings.server_only].concat();
         let folder = world.folder().join("nuncio");
         let state = folder.join("state");
         fs::create_dir_all(&state)?;

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use nuncio_world::World;
 use nuncio_world::dns::Changes;
 use nuncio_world::gateway::{Gateway, Partner, Settings};
-use nuncio_world::pki::{Credential, Usage};
+use nuncio_world::pki::Credential;
 use nuncio_world::sip_agent::{SipConnection, SipServer};
 use nuncio_world::sip_text::SipMessage;
 use nuncio_world::within;
@@ -200,9 +200,10 @@ async fn start_gateway(world: &World, trials: &[Trial]) -> Result<Gateway> {
     // Everybody comes from the same address at the same time, and a refusal need not take long.
     let limits = "xmpp.hold = \"4s\"\nxmpp.establishment = \"5s\"\nxmpp.unauthenticated_per_address = 256\n\
                   sip.unauthenticated_per_address = 256";
-    let domains = &[(OURS, Usage::Both), (OURS_SERVER_ONLY, Usage::ServerOnly)];
     let log_level = "info,nuncio::xmpp_frontend=debug";
-    Gateway::start(world, &Settings { domains, partners, limits, log_level }).await
+    let server_only = &[OURS_SERVER_ONLY];
+    let settings = Settings { partners, limits, log_level, server_only, ..Settings::default() };
+    Gateway::start(world, &settings).await
 }
 
 /// Where the servers are.
