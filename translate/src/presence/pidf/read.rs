@@ -34,11 +34,12 @@ pub(super) fn document(document: &[u8], context: &Context<'_>) -> Result<Present
         return Err(PidfError::Root);
     }
     let tuples = || root.elements().filter(|child| child.is("tuple", ns::PIDF));
-    if tuples().nth(MAX_TUPLES).is_some() {
+    let count = tuples().count();
+    if count > MAX_TUPLES {
         return Err(PidfError::TooManyTuples);
     }
     let around = Around::read(root, context);
-    let mut presentity = Presentity::default();
+    let mut presentity = Presentity { resources: Vec::with_capacity(count) };
     let mut seen: SmallVec<[&str; 4]> = SmallVec::new();
     for tuple in tuples() {
         let id = tuple.attr("id").unwrap_or_default();
