@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::incoming::Incoming;
+use super::sharing::Shared;
 use super::streams::{Meters, StreamCounter};
 use super::timers::{Due, Timers};
 use super::{Holdings, LanePort, Pair};
@@ -38,11 +39,18 @@ pub(super) struct Remote {
     streams: Arc<StreamCounter>,
     /// Inbound streams of this domain, by the domain of ours that they are for.
     reaching: Mutex<SmallVec<[(CompactString, usize); 1]>>,
+    /// Streams of this domain that take stanzas back, by the domain of ours that they are for.
+    ways_back: Mutex<SmallVec<[WayBack; 1]>>,
+    /// Streams of ours to this domain that may carry more lanes.
+    shared: Mutex<SmallVec<[Arc<Shared>; 1]>>,
     /// Pairs made since the start.
     made: AtomicU64,
     /// What came on the streams of the partner.
     meters: Mutex<Meters>,
 }
+
+/// The bell of a session, and the domain of ours that its stream is for.
+type WayBack = (CompactString, Arc<Notify>);
 
 /// A pair was emptied because a step on it panicked; this is what it held.
 pub(super) type PairLost = Salvage<Incoming>;
@@ -62,6 +70,8 @@ impl Remote {
             waiting: Mutex::new(Vec::new()),
             streams: Arc::default(),
             reaching: Mutex::default(),
+            ways_back: Mutex::default(),
+            shared: Mutex::default(),
             made: AtomicU64::new(0),
             meters: Mutex::default(),
         }
@@ -73,6 +83,10 @@ impl Remote {
 
     pub(super) fn meters(&self) -> &Mutex<Meters> {
         &self.meters
+    }
+
+    pub(super) fn shared(&self) -> &Mutex<SmallVec<[Arc<Shared>; 1]>> {
+        &self.shared
     }
 
     /// One more inbound stream for this domain of ours.
@@ -95,6 +109,25 @@ impl Remote {
     /// Inbound streams for this domain of ours.
     pub(super) fn reaching(&self, local: &str) -> usize {
         self.reaching.lock().iter().find(|(name, _)| name == local).map_or(0, |(_, count)| *count)
+    }
+
+    /// One more stream takes stanzas of this domain of ours back.
+    pub(super) fn way_back(&self, local: &str, session: Arc<Notify>) {
+        self.ways_back.lock().push((local.into(), session));
+    }
+
+    /// … one less.
+    pub(super) fn no_way_back(&self, local: &str, session: &Arc<Notify>) {
+        self.ways_back.lock().retain(|(name, known)| name != local || !Arc::ptr_eq(known, session));
+    }
+
+    /// Rings the sessions of the streams that take stanzas of this domain of ours back.
+    pub(super) fn ring_ways_back(&self, local: &str) {
+        self.ways_back
+            .lock()
+            .iter()
+            .filter(|(name, _)| name == local)
+            .for_each(|(_, bell)| bell.notify_one());
     }
 
     /// Runs `step` under the guard of the pair called `composed`, which is made if need be.

@@ -133,8 +133,11 @@ pub enum FailureKind {
 /// What the peer of a stream offers the lane.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Offer {
-    /// Stream management (XEP-0198).
+    /// Stream management (XEP-0198), to be enabled by us.
     pub management: bool,
+    /// Stanzas of the peer come on the stream as well (XEP-0288). What has come of those is not kept beyond the stream, so
+    /// such a session is not resumed.
+    pub both_ways: bool,
     /// Octets of the largest stanza it takes (XEP-0478), if it says so.
     pub max_bytes: Option<usize>,
 }
@@ -225,4 +228,15 @@ pub struct LaneCounters {
     pub sent: u64,
     /// Answers to pings, and acknowledgements: each shows that the partner lives.
     pub proofs: u64,
+}
+
+impl std::ops::AddAssign for LaneCounters {
+    fn add_assign(&mut self, other: Self) {
+        let Self { confirmed, unconfirmed, replies_dropped, sent, proofs } = other;
+        self.confirmed += confirmed;
+        self.unconfirmed += unconfirmed;
+        self.replies_dropped += replies_dropped;
+        self.sent += sent;
+        self.proofs += proofs;
+    }
 }
