@@ -71,7 +71,7 @@ struct Passing {
     leaving_until: Option<Instant>,
     /// The contact asked, and is answered when something is known.
     asks: Option<Asks>,
-    /// Then the contact is told that the SIP user cannot be seen any more.
+    /// Then the contact is told that the SIP user cannot be seen any more, unless the front end shows him before.
     grace_until: Option<Instant>,
     /// Until then it is remembered that `unsubscribed` was sent.
     farewell_until: Option<Instant>,

@@ -115,10 +115,18 @@ impl ContactWatches {
         self.document = None;
         self.passing.grace_until = None;
         // Whoever cannot be told goes on seeing what he saw: it is taken back, or shown anew, when he can be.
-        if step.roster.from != From::Yes || self.shown.is_empty() || !step.context.partner_is_open() {
+        if step.roster.from != From::Yes || !step.context.partner_is_open() {
+            return;
+        }
+        // After a restart the record may lag behind what he saw.
+        let unsure = std::mem::take(&mut self.unsure);
+        if self.shown.is_empty() && !unsure {
             return;
         }
         self.unavailable_since = self.unavailable_since.or_else(|| NonZeroU64::new(step.context.now.unix_ms));
+        if self.shown.is_empty() {
+            return step.unavailable();
+        }
         let names = self.shown.names().cloned().collect();
         let updates = self.shown.withdraw();
         step.hide(&updates);
@@ -176,7 +184,8 @@ impl ContactWatches {
         if owes.state {
             if self.document.is_some() {
                 self.show(step);
-            } else if self.rest != Rest::No {
+            } else if self.rest != Rest::No || self.unavailable_since.is_some() {
+                // What was lost is that he cannot be seen.
                 self.lose_sight(step);
             }
         }
