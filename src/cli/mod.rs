@@ -65,7 +65,7 @@ enum Check {
     Config(ConfigArguments),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct ConfigArguments {
     /// Configuration file; give it again to lay another file over it, the later one wins. Without any: the file that the
     /// environment variable NUNCIO_CONFIG names, else /etc/nuncio/nuncio.toml

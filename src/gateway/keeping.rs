@@ -146,7 +146,8 @@ impl Gateway {
         let mut health = self.store.health();
         if let (None, Some(silence)) = (&health.failing, self.keeping.inner.lock().silence) {
             let text = does_not_answer(now.unix().saturating_sub(silence.since));
-            health.failing = Some(Failing { fault: Fault::Silent, text, since: silence.since });
+            health.failing =
+                Some(Failing { fault: Fault::Silent, evidence: String::new(), text, since: silence.since });
         }
         health
     }
