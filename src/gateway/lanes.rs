@@ -131,7 +131,7 @@ impl Gateway {
                 },
                 Output::Refused(envelope) => match &envelope.cargo {
                     Cargo::Message(reply) => {
-                        let answer = self.refused_while_waiting(&envelope.pair);
+                        let answer = self.refused_while_waiting(&envelope.pair, now);
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),

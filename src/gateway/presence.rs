@@ -10,7 +10,7 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::from_sip;
 use nuncio_translate::pair::{
-    self, Arrived, Asked, Fact, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
+    self, Arrived, Asked, Attempt, Fact, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
 };
 use nuncio_translate::presence::from_xmpp::{self, Reading};
 use nuncio_xmpp::lane::Lane;
@@ -19,6 +19,7 @@ use nuncio_xmpp::{Addresses, BareJid};
 use super::answers::SipAnswer;
 use super::incoming::Incoming;
 use super::port::Bells;
+use super::refusals::Refused;
 use super::{Cargo, ConnectionId, Gateway, Judged, Pair, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
 
 impl Gateway {
@@ -65,7 +66,20 @@ impl Gateway {
         };
         let judged = judge(&self.policy.load(), &question, &Consent::default(), now.unix());
         // The pair asks for its own permit.
-        judged.map(drop).map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
+        judged.map(drop).map_err(|refusal| {
+            self.audit_refusal(
+                &Refused {
+                    sip_user: user,
+                    contact,
+                    partner: remote_domain,
+                    direction: Direction::SipToXmpp,
+                    what: "subscription of a SIP user refused",
+                    refusal,
+                },
+                now,
+            );
+            self.refused_by_rule(refusal, remote_domain)
+        })?;
         let endpoint = endpoint(request);
         let name = self.front_ends.get(front_end).map_or("", |front_end| &front_end.name);
         // The connection has chosen the tag of its answers: it becomes ours in the dialog.
@@ -206,7 +220,15 @@ impl Gateway {
                 }
                 keeps
             }
-            Err(_) => false,
+            Err(refusal) => {
+                // A pair that is there says it itself.
+                if !self.knows_pair(composed, key.remote_domain()) {
+                    let subscribes = matches!(arrived.reading, Reading::Subscribe);
+                    let what = if subscribes { Attempt::ContactSubscribes } else { Attempt::ContactProbes };
+                    self.note(&key, Fact::Refused { what, refusal }, now);
+                }
+                false
+            }
         }
     }
 
