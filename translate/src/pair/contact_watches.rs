@@ -77,6 +77,8 @@ struct Passing {
     farewell_until: Option<Instant>,
     backoff: Backoff,
     owes: Owes,
+    /// The partner takes no stanza as large as the document makes: what crosses of it has no texts.
+    brief: bool,
 }
 
 impl Nothing for Passing {
@@ -88,6 +90,7 @@ impl Nothing for Passing {
         farewell_until: None,
         backoff: Backoff::NONE,
         owes: Owes { state: false, subscribed: false, farewell: false },
+        brief: false,
     };
 }
 

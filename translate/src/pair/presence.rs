@@ -169,6 +169,15 @@ impl<M> Pair<M> {
         });
     }
 
+    /// A stanza was not sent, for it is larger than the partner takes any. Poll afterwards.
+    pub fn too_large(&mut self, sent: &Sent, context: &mut Context<'_>) {
+        self.known_step(context, |contact, user, step| {
+            if !contact.too_large(sent, step) && !contact.lost(sent, step) {
+                user.lost(sent, step);
+            }
+        });
+    }
+
     /// The partner can be reached again: what was lost is sent within this time.
     pub fn reachable(&mut self, within: Duration, context: &mut Context<'_>) {
         self.known_step(context, |contact, user, step| {

@@ -119,9 +119,14 @@ impl ContactWatches {
     fn active(&mut self, document: Presentity, step: &mut Step<'_, '_>) {
         self.retry.succeeded();
         self.passing.existing().map(|passing| passing.grace_until.take());
+        let before = self.passing.brief.then(|| self.document.clone());
         match &mut self.document {
             Some(known) => known.supersede(document),
             None => self.document = Some(document),
+        }
+        if before.is_some_and(|before| before != self.document) {
+            // It may be small enough.
+            self.passing.brief = false;
         }
         if step.roster.from == From::Pending
             && let Ok(permit) = step.contact_may_see()
