@@ -119,7 +119,8 @@ const ABOUT: &str = "SIP-to-XMPP translating edge proxy";
 
 const LONG_ABOUT: &str = "\
 Nuncio stands at the network edge between SIP front ends in the style of Lync or Skype for Business and the XMPP \
-federation, and translates between them: a SIP user and an XMPP user chat, each with the client they already have.";
+federation, and translates between them: a SIP user and an XMPP user add each other, see each other's presence and status \
+note, and write to each other, each with the client they already have.";
 
 const AFTER_HELP: &str = "\
 First steps:
