@@ -308,6 +308,12 @@ section! {
         /// Whether silence on his streams is looked into (`limits.xmpp.keep_alive`). `false`: keep-alives are neither sent
         /// nor expected.
         "keep_alive" => keep_alive: bool, default "true";
+        /// Whether stanzas may go both ways on one stream (XEP-0288), where he can do that: he answers on the stream we opened,
+        /// and we on his. `false`: each side opens its own.
+        "bidirectional" => bidirectional: bool, default "true";
+        /// Whether what was sent is acknowledged (XEP-0198), where he can do that. `false`: neither offered nor asked for;
+        /// the answers to pings behind the messages tell then what has arrived.
+        "stream_management" => stream_management: bool, default "true";
         /// Most streams with all his domains at a time, whoever opens them. Absent: `limits.xmpp.connections_per_partner`.
         "connection_limit" => connection_limit: ConnectionLimit, optional;
         /// Longest stanza of this partner, on streams that begin with one of his domains. Absent: `limits.xmpp.stanza`.

@@ -353,6 +353,10 @@ pub struct Partner {
     pub rules: NegotiationRules,
     /// Whether silence on his streams is looked into.
     pub keep_alive: bool,
+    /// Whether stanzas may go both ways on one stream.
+    pub bidirectional: bool,
+    /// Whether stream management is spoken.
+    pub stream_management: bool,
     /// Most streams with all his domains at a time, whoever opens them.
     pub connection_limit: usize,
     /// Longest of his stanzas, in octets.

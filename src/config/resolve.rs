@@ -232,6 +232,8 @@ fn partners(sections: Vec<At<PartnerSection>>, rules: NegotiationRules, limits: 
             },
             rules: section.negotiation_rules.value.unwrap_or(rules),
             keep_alive: section.keep_alive.value?,
+            bidirectional: section.bidirectional.value?,
+            stream_management: section.stream_management.value?,
             connection_limit: section
                 .connection_limit
                 .value

@@ -24,6 +24,10 @@ pub struct PartnerStreams {
     pub rules: NegotiationRules,
     /// Whether silence on his streams is looked into.
     pub keep_alive: bool,
+    /// Whether stanzas may go both ways on one stream with him (XEP-0288).
+    pub both_ways: bool,
+    /// Whether stream management is spoken with him (XEP-0198).
+    pub management: bool,
     /// Most streams with all his domains at a time, whoever opens them.
     pub connection_limit: usize,
     /// Octets of the largest stanza that is taken of him; absent: as of all.
@@ -44,6 +48,8 @@ impl PartnerStreams {
             negotiation: Negotiation::default(),
             rules: NegotiationRules::default(),
             keep_alive: true,
+            both_ways: true,
+            management: true,
             connection_limit,
             max_stanza: None,
             rates: StreamRates::default(),
@@ -100,8 +106,13 @@ impl Gateway {
     pub fn terms(&self, domain: &str) -> Terms {
         let streams = self.partner_streams(domain);
         let external_proved = self.proved.has(domain);
-        let max_stanza = streams.max_stanza;
-        Terms { external_proved, max_stanza, ..Terms::new(streams.negotiation, streams.rules) }
+        Terms {
+            external_proved,
+            max_stanza: streams.max_stanza,
+            both_ways: streams.both_ways,
+            management: streams.management,
+            ..Terms::new(streams.negotiation, streams.rules)
+        }
     }
 
     /// What becomes of quiet streams with this domain.

@@ -1,5 +1,6 @@
 //! Lanes: where they are found, what they carry, and what becomes of what they report.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -97,9 +98,17 @@ impl Gateway {
 
     /// Acts on everything the lane reports, and says what it wants of its driver.
     pub fn serve_lane_outputs(&self, key: &LaneKey, lane: &LanePort, now: Moment) -> LaneWants {
-        let mut wants = LaneWants::default();
         // One lock for the whole batch; nothing below holds it, so pairs may be locked freely.
-        let outputs = lane.step(Lane::poll_all);
+        self.act_on(lane.step(Lane::poll_all), key, now)
+    }
+
+    pub(super) fn act_on(
+        &self,
+        outputs: VecDeque<Output<ToXmppEnvelope>>,
+        key: &LaneKey,
+        now: Moment,
+    ) -> LaneWants {
+        let mut wants = LaneWants::default();
         let mut answers = self.answers();
         for output in outputs {
             match output {

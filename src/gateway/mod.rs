@@ -12,6 +12,7 @@
 
 mod answers;
 pub mod attempts;
+mod both_ways;
 mod counters;
 mod dialogs;
 mod errands;

@@ -38,11 +38,16 @@ pub(super) struct Remote {
     streams: Arc<StreamCounter>,
     /// Inbound streams of this domain, by the domain of ours that they are for.
     reaching: Mutex<SmallVec<[(CompactString, usize); 1]>>,
+    /// Streams of this domain that take stanzas back, by the domain of ours that they are for.
+    ways_back: Mutex<SmallVec<[WayBack; 1]>>,
     /// Pairs made since the start.
     made: AtomicU64,
     /// What came on the streams of the partner.
     meters: Mutex<Meters>,
 }
+
+/// The bell of a session, and the domain of ours that its stream is for.
+type WayBack = (CompactString, Arc<Notify>);
 
 /// A pair was emptied because a step on it panicked; this is what it held.
 pub(super) type PairLost = Salvage<Incoming>;
@@ -62,6 +67,7 @@ impl Remote {
             waiting: Mutex::new(Vec::new()),
             streams: Arc::default(),
             reaching: Mutex::default(),
+            ways_back: Mutex::default(),
             made: AtomicU64::new(0),
             meters: Mutex::default(),
         }
@@ -95,6 +101,25 @@ impl Remote {
     /// Inbound streams for this domain of ours.
     pub(super) fn reaching(&self, local: &str) -> usize {
         self.reaching.lock().iter().find(|(name, _)| name == local).map_or(0, |(_, count)| *count)
+    }
+
+    /// One more stream takes stanzas of this domain of ours back.
+    pub(super) fn way_back(&self, local: &str, session: Arc<Notify>) {
+        self.ways_back.lock().push((local.into(), session));
+    }
+
+    /// … one less.
+    pub(super) fn no_way_back(&self, local: &str, session: &Arc<Notify>) {
+        self.ways_back.lock().retain(|(name, known)| name != local || !Arc::ptr_eq(known, session));
+    }
+
+    /// Rings the sessions of the streams that take stanzas of this domain of ours back.
+    pub(super) fn ring_ways_back(&self, local: &str) {
+        self.ways_back
+            .lock()
+            .iter()
+            .filter(|(name, _)| name == local)
+            .for_each(|(_, bell)| bell.notify_one());
     }
 
     /// Runs `step` under the guard of the pair called `composed`, which is made if need be.

@@ -1,7 +1,8 @@
-//! A machine that several tasks feed and one task serves.
+//! A machine that several tasks feed and one task at a time serves.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -12,6 +13,9 @@ use tokio::sync::Notify;
 pub struct Port<M> {
     machine: Mutex<M>,
     wake: Arc<Notify>,
+    /// The bell of a task that serves it for the time being in place of its own. Changed under the lock only: whoever has
+    /// fed the machine before a change has fed it for the one who comes, who looks at all of it.
+    deputy: ArcSwapOption<Notify>,
 }
 
 /// Tasks to be woken once everything that one read brought has been worked on: they find all of it, instead of
@@ -28,7 +32,7 @@ impl Drop for Bells {
 
 impl<M> Port<M> {
     pub fn new(machine: M) -> Self {
-        Self { machine: Mutex::new(machine), wake: Arc::new(Notify::new()) }
+        Self { machine: Mutex::new(machine), wake: Arc::new(Notify::new()), deputy: ArcSwapOption::empty() }
     }
 
     /// One step of the machine, taken by the task that serves it.
@@ -39,6 +43,28 @@ impl<M> Port<M> {
     /// One step taken by somebody else: the serving task is woken to see to the consequences.
     pub fn feed<R>(&self, step: impl FnOnce(&mut M) -> R) -> R {
         let result = step(&mut self.machine.lock());
+        self.notify();
+        result
+    }
+
+    /// Another task takes over, if `step` says that it may: it is rung from now on.
+    pub fn hand_over(&self, deputy: &Arc<Notify>, step: impl FnOnce(&mut M) -> bool) -> bool {
+        let mut machine = self.machine.lock();
+        let taken = step(&mut machine);
+        if taken {
+            self.deputy.store(Some(Arc::clone(deputy)));
+            drop(machine);
+            self.wake.notify_one();
+        }
+        taken
+    }
+
+    /// The other task gives it back with its last step, and its own one is rung.
+    pub fn hand_back<R>(&self, step: impl FnOnce(&mut M) -> R) -> R {
+        let mut machine = self.machine.lock();
+        let result = step(&mut machine);
+        self.deputy.store(None);
+        drop(machine);
         self.wake.notify_one();
         result
     }
@@ -48,7 +74,7 @@ impl<M> Port<M> {
     pub fn feed_later<R>(&self, bells: &mut Bells, step: impl FnOnce(&mut M) -> (R, bool)) -> R {
         let (result, news) = step(&mut self.machine.lock());
         if news {
-            bells.0.push(self.wake());
+            bells.0.push(self.deputy.load_full().unwrap_or_else(|| self.wake()));
         }
         result
     }
@@ -56,17 +82,20 @@ impl<M> Port<M> {
     /// One step taken by somebody else that rarely concerns the serving task; `step` says whether it does.
     pub fn feed_if(&self, step: impl FnOnce(&mut M) -> bool) {
         if step(&mut self.machine.lock()) {
-            self.wake.notify_one();
+            self.notify();
         }
     }
 
-    /// What wakes the serving task.
+    /// What wakes its own task.
     pub fn wake(&self) -> Arc<Notify> {
         Arc::clone(&self.wake)
     }
 
     /// Wakes the serving task without a step.
     pub fn notify(&self) {
-        self.wake.notify_one();
+        match &*self.deputy.load() {
+            Some(deputy) => deputy.notify_one(),
+            None => self.wake.notify_one(),
+        }
     }
 }

@@ -209,6 +209,15 @@ impl Gateway {
         Ok(())
     }
 
+    /// A stream of ours may be used by this domain to send to us: it has its [places](Self::outbound_place), and what comes is
+    /// charged like what comes on the partner's own streams.
+    pub fn enter_own_stream(&self, places: &mut InboundPlaces, domain: &str) {
+        let streams = self.partner_streams(domain);
+        let (partner, rates) = (streams.partner.clone(), streams.rates);
+        let remote = self.remote(&streams.partner);
+        places.of_partners.push(OfPartner { partner, counted: None, remote, rates });
+    }
+
     /// Whether a stream with these places could take those for this domain.
     ///
     /// # Errors

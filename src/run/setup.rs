@@ -271,6 +271,8 @@ pub(super) fn federation(config: &Config, proofs: &[Arc<Proof>]) -> anyhow::Resu
             negotiation: partner.negotiation,
             rules: partner.rules,
             keep_alive: partner.keep_alive,
+            both_ways: partner.bidirectional,
+            management: partner.stream_management,
             connection_limit: partner.connection_limit,
             max_stanza: Some(partner.stanza_limit),
             rates: StreamRates {

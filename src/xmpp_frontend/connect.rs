@@ -41,8 +41,15 @@ async fn keep<F: Future<Output = LaneWants>>(
     let panics = &gateway.counters().tasks_panicked;
     let mut wants = LaneWants::default();
     loop {
-        let outputs = || gateway.serve_lane_outputs(key, lane, now());
-        wants |= contained_now("a step of a lane", panics, outputs).unwrap_or_default();
+        let outputs = || gateway.serve_idle_lane(key, lane, now());
+        let served =
+            contained_now("a step of a lane", panics, outputs).unwrap_or_else(|_| Some(LaneWants::default()));
+        let Some(now_wants) = served else {
+            // A stream of the partner's carries it, whose session sees to everything until it gives the lane back.
+            lane.wake().notified().await;
+            continue;
+        };
+        wants |= now_wants;
         if wants.connect {
             // Held until the stream has ended.
             let Some(_place) = gateway.outbound_place(key, lane, now()) else {
@@ -76,12 +83,22 @@ async fn idle(lane: &LanePort) {
     }
 }
 
-/// The time that a stopping gateway has for its streams is over.
-struct GivenUp;
+/// Why what was under way is not needed any more.
+enum GivenUp {
+    /// The time that a stopping gateway has for its streams is over.
+    Stopping,
+    /// A stream that the partner opened carries the lane (XEP-0288).
+    Superseded,
+}
 
 impl From<GivenUp> for Failure {
-    fn from(_: GivenUp) -> Self {
-        Self::new(FailureKind::Shutdown, "the gateway is stopping")
+    fn from(why: GivenUp) -> Self {
+        match why {
+            GivenUp::Stopping => Self::new(FailureKind::Shutdown, "the gateway is stopping"),
+            GivenUp::Superseded => {
+                Self::new(FailureKind::Negotiation, "a stream of the partner's is used instead")
+            }
+        }
     }
 }
 
@@ -96,9 +113,11 @@ async fn meanwhile<T>(
     loop {
         tokio::select! {
             result = &mut work => return Ok(result),
-            () = context.hurry.cancelled() => return Err(GivenUp),
+            () = context.hurry.cancelled() => return Err(GivenUp::Stopping),
             () = idle(lane) => {
-                context.gateway.serve_lane_outputs(key, lane, now());
+                if context.gateway.serve_idle_lane(key, lane, now()).is_none() {
+                    return Err(GivenUp::Superseded);
+                }
             }
         }
     }
@@ -118,6 +137,10 @@ async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> La
         Ok(wants) => return wants,
         Err(failure) => failure,
     };
+    if lane.step(|lane| lane.is_open()) {
+        debug!(partner = %key.remote, local = %key.local, "a stream of the partner's carries the lane meanwhile");
+        return LaneWants::default();
+    }
     if context.stop.is_cancelled() {
         failure.kind = FailureKind::Shutdown;
     }

@@ -2,34 +2,36 @@
 
 mod dialback;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::BytesMut;
-use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::judge::Refusal as RuleRefusal;
 use nuncio_translate::text::LogSafe;
+use nuncio_xmpp::lane::{Failure, FailureKind};
 use nuncio_xmpp::stream::{
     Cause as EndCause, Established, Evidence, Inbound, InboundConfig, Method, Output, PartnerVerdict,
-    Refusal, Stanza, Step as Waiting, StreamIds, TlsFacts,
+    Refusal, Step as Waiting, StreamIds, TlsFacts,
 };
-use nuncio_xmpp::{Addresses, Domain, Element, StanzaKind, StreamCondition};
+use nuncio_xmpp::{Domain, StanzaKind, StreamCondition};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::context::XmppSide;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
-use crate::gateway::{Gateway, InboundPlaces, ReplySlot, Settling, TooMany, Unsettled, Verdicts, was_lost};
+use crate::gateway::{Gateway, LaneWants, TooMany, Verdicts, was_lost};
 use crate::log_limit::{Cause, Source};
 use crate::net::session::{End, Next, Session};
 use crate::net::strangers::Unauthenticated;
 use crate::tls::PeerFacts;
 
+use super::carrier::{NOT_READ, NOTHING_ACKNOWLEDGED};
+use super::intake::{Came, Intake};
 use super::presented::Presented;
 use super::watch::{Ask, NO_LIFE_TOLD, Watch};
+use super::way_back::WayBack;
 
 /// What a peer is told whose domain is no partner of ours.
 const NOT_A_PARTNER: &str =
@@ -41,18 +43,8 @@ const TOO_MANY: &str = "too many streams of your domain";
 /// The same, where all domains together have.
 const TOO_MANY_IN_ALL: &str = "too many streams at the moment";
 
-/// How long a stream that has ended waits for room for the answers to its last stanzas.
-const ROOM_GRACE: Duration = Duration::from_secs(5);
-
-/// Something that may have to be answered, and waits for room for its answer.
-enum Held {
-    Stanza(Box<Stanza>),
-    /// The second is its number, if it is to be acknowledged.
-    BadAddress(Box<Element>, Option<u64>),
-}
-
-/// There is no room for an answer.
-struct NoRoom;
+/// Why a stream ends when the gateway does.
+const STOPPING: (StreamCondition, &str) = (StreamCondition::SystemShutdown, "the server is being shut down");
 
 /// The session of one stream opened by a partner.
 pub struct InboundSession {
@@ -61,14 +53,10 @@ pub struct InboundSession {
     peer: SocketAddr,
     /// Who the stream is between, once established.
     domains: Option<(Domain, Domain)>,
-    /// The default language of the peer's stanzas (IM-14).
-    lang: Option<String>,
-    /// What waits for room for answers, in order; until then nothing is read, so this is what one read brought.
-    held: VecDeque<Held>,
-    /// The domains of ours for whose front ends messages may have been queued that were not given to them yet.
-    queued: Vec<CompactString>,
-    /// The stream has ended; what is held then has this long.
-    room_until: Option<Instant>,
+    /// What it sends.
+    intake: Intake,
+    /// What goes back on its stream, if it asked for that.
+    way_back: Option<WayBack>,
     /// The connection is to be closed as soon as nothing is held.
     leaving: bool,
     next: Next,
@@ -83,20 +71,10 @@ pub struct InboundSession {
     recorder: Option<Recorder>,
     /// What was noted, afterwards.
     attempt: Option<AttemptId>,
-    /// This stream's places among those of the partners that it speaks for.
-    places: InboundPlaces,
     /// What came of dialback keys, once there was one.
     verdicts: Option<Verdicts>,
-    /// Stanzas that came and are not charged to the partner yet.
-    uncharged: u64,
-    /// The partner has sent more than he may: nothing is read before this.
-    slowed_until: Option<Instant>,
-    /// Stanzas that are done with, once some are to be acknowledged.
-    settling: Option<Arc<Settling>>,
     /// Since the stream is established.
     watch: Option<Watch>,
-    /// Pairs of domains, ours and the partner's, between which it brings what is taken: the partner reaches us by it.
-    reaches: Vec<(Domain, Domain)>,
     /// It ended though nobody closed it.
     lost: bool,
 }
@@ -126,30 +104,24 @@ impl InboundSession {
     }
 
     fn on(gateway: Arc<Gateway>, stream: Inbound, peer: SocketAddr, now: Moment) -> Self {
+        let wake = Arc::new(Notify::new());
         Self {
+            intake: Intake::new(Arc::clone(&gateway), Arc::clone(&wake)),
             gateway,
             stream,
             peer,
             domains: None,
-            lang: None,
-            held: VecDeque::new(),
-            queued: Vec::new(),
-            room_until: None,
+            way_back: None,
             leaving: false,
             next: Next::Run,
-            wake: Arc::new(Notify::new()),
+            wake,
             until_established: None,
             presented: None,
             disproved: false,
             recorder: Some(Recorder::inbound(peer, now)),
             attempt: None,
-            places: InboundPlaces::default(),
             verdicts: None,
-            uncharged: 0,
-            slowed_until: None,
-            settling: None,
             watch: None,
-            reaches: Vec::new(),
             lost: false,
         }
     }
@@ -192,25 +164,25 @@ impl InboundSession {
             self.next = Next::Abort;
             return;
         }
-        let error = (StreamCondition::SystemShutdown, "the server is being shut down");
-        self.stream.close(now.instant, Some(error));
+        // A lane that goes by this stream writes first what it has, and asks for the end then.
+        if self.way_back.as_ref().is_none_or(|way_back| !way_back.carries()) {
+            self.stream.close(now.instant, Some(STOPPING));
+        }
         self.run(now);
     }
 
     fn run(&mut self, now: Moment) {
         self.work(now);
-        for local in self.queued.drain(..) {
-            self.gateway.serve_route_of(&local, now);
-        }
+        self.intake.pass_on(now);
+        self.serve_way_back(now);
     }
 
     /// Takes what waits, and what the stream puts out.
     fn work(&mut self, now: Moment) {
-        if let Some(settling) = &self.settling {
-            settling.take().into_iter().for_each(|number| self.stream.settled(number));
-        }
+        self.intake.settled().into_iter().for_each(|number| self.stream.settled(number));
         self.take_verdicts(now);
-        self.retry_held(now);
+        self.intake.retry(now);
+        self.leave(now);
         // Whatever waits for room, the stream's own affairs do not.
         while let Some(output) = self.stream.poll() {
             match output {
@@ -228,6 +200,7 @@ impl InboundSession {
                             peer = %self.peer, method = %established.method,
                             tls = established.tls.as_ref().map_or("none", |tls| tls.protocol.as_str()),
                             cipher = established.tls.as_ref().map_or("none", |tls| tls.cipher.as_str()),
+                            both_ways = established.both_ways,
                             "inbound stream established"
                         );
                     }
@@ -235,7 +208,7 @@ impl InboundSession {
                     if let Some(place) = self.until_established.take() {
                         place.proved();
                     }
-                    self.lang = established.lang.map(Into::into);
+                    self.intake.speaks(established.lang);
                     let (local, remote) = (established.local, established.remote);
                     let quiet = self.gateway.quiet(remote.as_str());
                     self.watch = Some(Watch::new(quiet, None, now.instant));
@@ -251,6 +224,10 @@ impl InboundSession {
                         self.gateway.proved_by_certificate(remote.as_str(), now);
                     }
                     self.enter(&local, &remote, now);
+                    if established.both_ways && !self.disproved {
+                        self.way_back =
+                            Some(WayBack::new(Arc::clone(&self.gateway), &local, &remote, &self.wake));
+                    }
                     self.domains = Some((local, remote));
                 }
                 Output::Stanza(_) | Output::BadAddress { .. } if self.disproved => {}
@@ -258,13 +235,19 @@ impl InboundSession {
                     if let (Some(watch), false) = (&mut self.watch, stanza.kind == StanzaKind::Iq) {
                         watch.active(now.instant);
                     }
-                    self.take(Held::Stanza(stanza), now);
+                    self.intake.take(Came::Stanza(stanza), now);
                 }
                 Output::BadAddress { element, number, .. } => {
-                    self.take(Held::BadAddress(Box::new(element), number), now);
+                    self.intake.take(Came::BadAddress(Box::new(element), number), now);
                 }
                 Output::Unasked(element) => {
                     debug!(peer = %self.peer, element = element.name(), "element ignored on an inbound stream");
+                }
+                Output::Managed(said) => {
+                    let done = self.way_back.as_ref().map_or(Ok(()), |way_back| way_back.managed(&said, now));
+                    if let Err(misuse) = done {
+                        self.stream.misused(misuse, now.instant);
+                    }
                 }
                 Output::Verify(request) => self.verify(*request, now),
                 Output::PairAuthorized(pair) => self.authorized(&pair, now),
@@ -277,9 +260,11 @@ impl InboundSession {
                 // Inbound streams neither ask about keys nor for pairs.
                 Output::PairRefused { .. } | Output::Verified(_) => {}
                 Output::Closed(evidence) => {
-                    self.room_until = Some(now.instant + ROOM_GRACE);
-                    self.places.give_back();
+                    self.intake.stream_ended(now);
                     self.lost = was_lost(&evidence.cause);
+                    if let Some(way_back) = &mut self.way_back {
+                        way_back.failed(Failure::new(FailureKind::Negotiation, evidence.to_string()));
+                    }
                     self.keep_end(&evidence, now);
                     self.log_end(&evidence, now);
                 }
@@ -298,10 +283,7 @@ impl InboundSession {
         if self.disproved {
             return;
         }
-        let Err(why) = self.gateway.enter_stream(&mut self.places, remote.as_str()) else {
-            self.gateway.partner_reaches(local.as_str(), remote.as_str());
-            return self.reaches.push((local.clone(), remote.clone()));
-        };
+        let Err(why) = self.intake.enter(local, remote) else { return };
         let source = Source::Domain(remote.as_str());
         if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
             warn!(partner = remote.as_str(), peer = %self.peer, "stream closed: {why}");
@@ -377,102 +359,33 @@ impl InboundSession {
         }
     }
 
-    /// Charges what a read brought to the partner, who is then perhaps not read for a while.
-    fn charge(&mut self, bytes: usize, now: Moment) {
-        let stanzas = std::mem::take(&mut self.uncharged);
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.slowed_until = self.places.charge(bytes, stanzas, now.instant);
-        if self.slowed_until.is_none() {
-            return;
-        }
-        self.gateway.counters().streams_slowed.add(1);
-        let partner = self.domains.as_ref().map_or("", |(_, remote)| remote.as_str());
-        if self.gateway.log_budget().allows(Cause::PartnerSlowed, Source::Domain(partner), now.instant) {
-            warn!(
-                partner,
-                "the partner sends more than stanzas_per_second or bytes_per_second allow: he is read more slowly"
-            );
-        }
-    }
-
-    /// Works on what came, or holds it. What needs no room for an answer overtakes what waits for it.
-    fn take(&mut self, came: Held, now: Moment) {
-        self.uncharged += 1;
-        if !self.held.is_empty() && may_be_answered(&came) {
-            self.held.push_back(came);
-        } else if let Err(came) = self.work_on(came, now) {
-            self.held.push_back(came);
-        }
-    }
-
-    fn retry_held(&mut self, now: Moment) {
-        while let Some(first) = self.held.pop_front() {
-            if let Err(first) = self.work_on(first, now) {
-                self.held.push_front(first);
-                break;
-            }
-        }
-        self.leave(now);
-    }
-
     /// Closes the connection of a stream that has ended, once nothing is held or the time for it is over.
     fn leave(&mut self, now: Moment) {
-        let late = self.room_until.is_none_or(|until| until <= now.instant);
-        if self.leaving && (self.held.is_empty() || late) && self.next == Next::Run {
+        if self.leaving && self.intake.may_leave(now) && self.next == Next::Run {
             self.next = Next::Close;
         }
     }
 
-    /// The connection is gone: what has no room now will not get it any more.
-    fn drop_held(&mut self, now: Moment) {
-        let dropped = self.held.len();
-        self.held.clear();
-        if dropped == 0 {
-            return;
-        }
-        self.gateway.counters().stanzas_dropped.add(dropped as u64);
-        let partner = self.domains.as_ref().map_or("", |(_, remote)| remote.as_str());
-        if self.gateway.log_budget().allows(Cause::StanzaDropped, Source::Domain(partner), now.instant) {
-            warn!(
-                partner,
-                dropped,
-                "stanzas were dropped: their stream ended while too many answers to the partner were under way"
-            );
-        }
-    }
-
-    /// Hands it on, with room for its answer if it may get one; without that room it comes back.
-    fn work_on(&mut self, came: Held, now: Moment) -> Result<(), Held> {
-        let Ok(slot) = self.answer_slot(&came) else { return Err(came) };
-        let mut unsettled = self.unsettled(&came);
-        let slot = slot.map(|slot| slot.settles(unsettled.take()));
-        match came {
-            Held::BadAddress(element, _) => self.gateway.xmpp_bad_address(*element, slot, now),
-            Held::Stanza(mut stanza) => {
-                // The stream's default language becomes the stanza's own, which outlives the stream (IM-14).
-                if let (Some(lang), None) = (&self.lang, stanza.element.lang()) {
-                    stanza.element = stanza.element.with_lang(lang);
-                }
-                let local = stanza.addresses.to.domain();
-                if !self.queued.iter().any(|queued| queued == local) {
-                    self.queued.push(local.into());
-                }
-                self.gateway.xmpp_stanza(stanza.element, &stanza.addresses, slot, now);
+    /// Sees to what the lane reports and wants, where one goes back on this stream.
+    fn serve_way_back(&mut self, now: Moment) {
+        let (Some(way_back), true) = (&mut self.way_back, self.domains.is_some()) else { return };
+        let wants = way_back.serve(now);
+        let why = match wants {
+            LaneWants { abort: true, .. } => {
+                self.next = Next::Abort;
+                NOT_READ
             }
-        }
-        // Without a place for an answer it was settled as soon as it was worked on.
-        drop(unsettled);
-        Ok(())
-    }
-
-    /// What settles it, if it is to be acknowledged.
-    fn unsettled(&mut self, came: &Held) -> Option<Unsettled> {
-        let number = match came {
-            Held::Stanza(stanza) => stanza.number,
-            Held::BadAddress(_, number) => *number,
-        }?;
-        let settling = self.settling.get_or_insert_with(|| Settling::new(Arc::clone(&self.wake)));
-        Some(Unsettled::new(settling, number))
+            LaneWants { give_up: true, .. } => {
+                self.stream.close(now.instant, Some((StreamCondition::ConnectionTimeout, NO_LIFE_TOLD)));
+                NOTHING_ACKNOWLEDGED
+            }
+            LaneWants { close: true, .. } => {
+                return self.stream.close(now.instant, Some(STOPPING));
+            }
+            _ => return,
+        };
+        way_back.failed(Failure::new(FailureKind::Unreachable, why));
+        info!(peer = %self.peer, why, "inbound stream given up");
     }
 
     /// Sees to it that a quiet stream stays alive, or ends.
@@ -482,13 +395,17 @@ impl InboundSession {
             return;
         }
         let (local, remote) = (local.as_str(), remote.as_str());
-        if let Some(counters) = self.gateway.lane_counters(local, remote) {
+        let mut empty = self.intake.is_empty() && !self.stream.has_unsettled();
+        if let Some((counters, nothing_to_do)) = self.way_back.as_ref().and_then(WayBack::look) {
+            watch.look(counters, now.instant);
+            empty &= nothing_to_do;
+        } else if let Some(counters) = self.gateway.lane_counters(local, remote) {
             watch.look_aside(counters, now.instant);
         }
         while let Some(ask) = watch.handle_timeout(now.instant) {
             match ask {
-                // Nothing of ours may be asked on this stream (RFC 6120 §4.5). Without a lane nothing is expected: a
-                // partner who does not write has nothing to say.
+                // On the lane, by whatever stream it goes (RFC 6120 §4.5). Without one nothing is expected: a partner who
+                // does not write has nothing to say.
                 Ask::Probe if !self.gateway.probe_lane(local, remote) => watch.heard(now.instant),
                 Ask::Probe => {}
                 Ask::GiveUp => {
@@ -496,39 +413,16 @@ impl InboundSession {
                     self.stream.close(now.instant, Some(error));
                 }
                 Ask::Abort => self.next = Next::Abort,
-                Ask::Close if self.held.is_empty() && !self.stream.has_unsettled() => {
-                    self.stream.close(now.instant, None);
-                }
+                Ask::Close if empty => self.stream.close(now.instant, None),
                 Ask::Close => {}
             }
         }
     }
 
-    /// A place for the answer to it, if it may get one, in the lane from the domain of ours that it went to back to the one
-    /// it came from.
-    fn answer_slot(&self, came: &Held) -> Result<Option<ReplySlot>, NoRoom> {
-        if !may_be_answered(came) {
-            return Ok(None);
-        }
-        let slot = match came {
-            Held::Stanza(stanza) => {
-                let Addresses { from, to } = &stanza.addresses;
-                self.gateway.reserve_answer(to.domain(), from.domain(), &self.wake)
-            }
-            Held::BadAddress(element, _) => {
-                let of = |name| element.attr(name).and_then(Domain::of_address);
-                // The stream has vouched for both.
-                let (Some(from), Some(to)) = (of("from"), of("to")) else { return Ok(None) };
-                self.gateway.reserve_answer(to.as_str(), from.as_str(), &self.wake)
-            }
-        };
-        slot.map(Some).ok_or(NoRoom)
-    }
-
     /// Whether the domain may come in, and on which terms.
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
         // The limit on the first domain of a stream counts streams that are established.
-        if self.domains.is_some() && self.gateway.may_enter_stream(&self.places, from.as_str()).is_err() {
+        if self.domains.is_some() && self.intake.may_enter(from).is_err() {
             return PartnerVerdict::Refused { why: Refusal::TooManyConnections, text: TOO_MANY.to_owned() };
         }
         let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
@@ -564,35 +458,41 @@ impl InboundSession {
     }
 }
 
-fn may_be_answered(came: &Held) -> bool {
-    match came {
-        Held::Stanza(stanza) => Gateway::may_be_answered(&stanza.element),
-        Held::BadAddress(element, _) => Gateway::bad_address_may_be_answered(element),
-    }
-}
-
 impl Session for InboundSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
         // What establishes the stream is not charged: it has limits of its own.
-        let bytes = if self.places.is_empty() { 0 } else { input.len() };
+        let bytes = if self.intake.is_entered() { input.len() } else { 0 };
         if let Some(watch) = &mut self.watch {
             watch.heard(now.instant);
         }
         self.stream.receive(input, now.instant);
         input.clear();
         self.run(now);
-        self.charge(bytes, now);
+        self.intake.charge(bytes, now);
     }
 
     fn transmit(&mut self, output: &mut Vec<u8>, now: Moment) {
         self.run(now);
         self.stream.transmit(output);
-        if let (Some(watch), true) = (&mut self.watch, self.stream.write_allowed()) {
-            watch.write(output);
+        let (Some(watch), true) = (&mut self.watch, self.stream.write_allowed()) else { return };
+        watch.write(output);
+        let Some(way_back) = &self.way_back else { return };
+        let before = output.len();
+        if let Some(counters) = way_back.write(output, now) {
+            watch.look(counters, now.instant);
+            if output.len() > before {
+                watch.wrote(now.instant);
+            }
         }
+        self.serve_way_back(now);
     }
 
-    fn written(&mut self, _now: Moment) {}
+    fn written(&mut self, now: Moment) {
+        if let Some(way_back) = &self.way_back {
+            way_back.written(now);
+            self.serve_way_back(now);
+        }
+    }
 
     fn closed(&mut self, end: End, now: Moment) {
         let why = match &end {
@@ -602,33 +502,37 @@ impl Session for InboundSession {
         self.stream.disconnected(why);
         // What had arrived whole is still worked on, if there is room for its answer.
         self.run(now);
-        self.drop_held(now);
-        for (local, remote) in std::mem::take(&mut self.reaches) {
-            self.gateway.partner_reaches_no_more(local.as_str(), remote.as_str(), self.lost);
+        self.intake.end(self.lost, now);
+        if let Some(way_back) = self.way_back.take() {
+            way_back.end(self.stream.close_answered(), self.lost, now);
         }
-        self.places.give_back();
         self.verdicts = None;
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let room = self.room_until.filter(|_| self.leaving && self.next == Next::Run);
+        let room = self.intake.room_until().filter(|_| self.leaving && self.next == Next::Run);
         let quiet = self.watch.as_ref().filter(|_| self.stream.write_allowed()).map(Watch::deadline);
-        [self.stream.deadline(), room, quiet, self.slowed_until].into_iter().flatten().min()
+        let back = self.way_back.as_ref().and_then(WayBack::deadline);
+        let slowed = self.intake.slowed_until();
+        [self.stream.deadline(), room, quiet, slowed, back].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
         // Not to be read is not to be silent.
-        if let (Some(watch), Some(_)) = (&mut self.watch, self.slowed_until) {
+        if let (Some(watch), Some(_)) = (&mut self.watch, self.intake.slowed_until()) {
             watch.heard(now.instant);
         }
-        self.slowed_until = self.slowed_until.filter(|until| *until > now.instant);
+        self.intake.handle_timeout(now);
+        if let Some(way_back) = &self.way_back {
+            way_back.handle_timeout(now);
+        }
         self.stream.handle_timeout(now.instant);
         self.watch(now);
         self.run(now);
     }
 
     fn wants_read(&self) -> bool {
-        self.held.is_empty() && self.slowed_until.is_none()
+        self.intake.wants_read()
     }
 
     fn next(&self) -> Next {
@@ -639,3 +543,6 @@ impl Session for InboundSession {
         Arc::clone(&self.wake)
     }
 }
+
+#[cfg(test)]
+mod tests;

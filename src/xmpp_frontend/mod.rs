@@ -1,10 +1,13 @@
 //! The XMPP side: streams in and out, and the tasks that serve them.
 
 pub mod accept;
+mod carrier;
 pub mod connect;
 pub mod inbound;
+mod intake;
 pub mod outbound;
 pub mod presented;
 mod reach;
 pub mod verify;
 mod watch;
+mod way_back;

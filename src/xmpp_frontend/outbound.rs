@@ -1,4 +1,4 @@
-//! Streams that we open, each carrying one lane.
+//! Streams that we open, each carrying one lane, and what the partner sends on them where they go both ways.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,30 +7,30 @@ use bytes::BytesMut;
 use nuncio_translate::Moment;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::lane::{Failure, FailureKind, Offer};
-use nuncio_xmpp::sm::{Management, Misuse};
 use nuncio_xmpp::stream::{
     Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Retry, TlsFacts,
 };
-use nuncio_xmpp::{Element, StreamCondition, stanza};
+use nuncio_xmpp::{StanzaKind, StreamCondition, stanza};
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
+use super::carrier::{Carrier, NOT_READ, NOTHING_ACKNOWLEDGED};
+use super::intake::{Came, Intake};
 use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD, Watch};
 use crate::dns::Candidate;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
 use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants, was_lost};
 use crate::net::session::{End, Next, Session};
 
-/// Bytes handed to the connection at a time: large enough to be cheap, small enough that what is in a
-/// write, and so in doubt if the stream breaks, stays little.
-const WRITE_BATCH: usize = 64 * 1024;
-
 /// The session of one outbound stream and the lane it carries.
 pub struct LaneSession {
     gateway: Arc<Gateway>,
-    key: LaneKey,
-    lane: Arc<LanePort>,
+    carrier: Carrier,
     stream: Outbound,
+    /// What the partner sends, if the stream goes both ways.
+    intake: Option<Box<Intake>>,
+    /// The connection is to be closed as soon as nothing is held.
+    leaving: bool,
     /// The stream was established and the lane was told so.
     opened: bool,
     /// It ended though nobody closed it.
@@ -40,7 +40,6 @@ pub struct LaneSession {
     retry: Option<Retry>,
     /// Since the stream is established.
     watch: Option<Watch>,
-    wants: LaneWants,
     next: Next,
     /// Where the connection leads, for people.
     address: String,
@@ -59,17 +58,18 @@ impl LaneSession {
         now: Moment,
     ) -> Self {
         let stream = Outbound::new(config, now.instant);
+        let carrier = Carrier::new(Arc::clone(&gateway), key, lane);
         Self {
             gateway,
-            key,
-            lane,
+            carrier,
             stream,
+            intake: None,
+            leaving: false,
             opened: false,
             lost: false,
             failure: None,
             retry: None,
             watch: None,
-            wants: LaneWants::default(),
             next: Next::Run,
             address: String::new(),
             recorder: None,
@@ -124,51 +124,70 @@ impl LaneSession {
 
     /// What the lane wanted when it lost this connection.
     pub fn wants(&self) -> LaneWants {
-        self.wants
+        self.carrier.wants()
     }
 
     fn run(&mut self, now: Moment) {
+        self.work(now);
+        if let Some(intake) = &mut self.intake {
+            intake.pass_on(now);
+        }
+        self.serve_lane(now);
+    }
+
+    fn work(&mut self, now: Moment) {
+        if let Some(intake) = &mut self.intake {
+            intake.settled().into_iter().for_each(|number| self.stream.settled(number));
+            intake.retry(now);
+        }
+        self.leave(now);
         while let Some(output) = self.stream.poll() {
             match output {
                 Output::StartTls => self.next = Next::StartTls,
                 Output::Established(established) => {
-                    self.established(&established, now);
-                    self.opened = true;
-                    let features = &established.features;
-                    let limits = features.limits;
-                    let offer = Offer {
-                        management: features.stream_management,
-                        max_bytes: limits.max_bytes.and_then(|max| max.try_into().ok()),
-                    };
-                    let quiet = self.gateway.quiet(&self.key.remote);
-                    self.watch = Some(Watch::new(quiet, limits.idle_seconds, now.instant));
-                    self.lane.step(|lane| lane.opened(offer, now.instant));
-                    self.gateway.lane_opened(&self.key);
+                    self.established(*established, now);
                 }
                 Output::Closed(evidence) => {
                     let text = evidence.to_string();
                     self.retry = evidence.retry;
                     self.alarm(&evidence, now);
                     self.gateway.attempt_ended(self.attempt.take(), &text);
-                    debug!(partner = %self.key.remote, why = %LogSafe(&text), "outbound stream closed");
+                    debug!(partner = %self.remote(), why = %LogSafe(&text), "outbound stream closed");
                     self.lost = was_lost(&evidence.cause);
+                    if let Some(intake) = &mut self.intake {
+                        intake.stream_ended(now);
+                    }
                     self.failure.get_or_insert_with(|| Failure::new(FailureKind::Negotiation, text));
                 }
-                Output::ShutdownTls => self.next = Next::Close,
+                Output::ShutdownTls => {
+                    self.leaving = true;
+                    self.leave(now);
+                }
                 Output::Abort => self.next = Next::Abort,
-                Output::Unasked(element) if self.managed(&element, now) => {}
+                Output::Stanza(stanza) => {
+                    if let (Some(watch), false) = (&mut self.watch, stanza.kind == StanzaKind::Iq) {
+                        watch.active(now.instant);
+                    }
+                    self.take(Came::Stanza(stanza), now);
+                }
+                Output::BadAddress { element, number, .. } => {
+                    self.take(Came::BadAddress(Box::new(element), number), now);
+                }
+                Output::Managed(said) => {
+                    if let Err(misuse) = self.carrier.managed(&said, now) {
+                        self.stream.misused(misuse, now.instant);
+                    }
+                }
                 Output::Unasked(element) => {
-                    debug!(partner = %self.key.remote, element = element.name(), stanza = stanza::classify(&element).is_some(),
+                    debug!(partner = %self.remote(), element = element.name(), stanza = stanza::classify(&element).is_some(),
                         "element ignored: the partner may not send on a stream we opened");
                 }
                 Output::Unsolicited(element) => {
                     self.gateway.counters().dialback_unsolicited.add(1);
-                    debug!(partner = %self.key.remote, element = element.name(), "an answer to nothing we asked was dropped");
+                    debug!(partner = %self.remote(), element = element.name(), "an answer to nothing we asked was dropped");
                 }
                 // Only inbound streams say these, and streams that ask about keys or for more pairs.
                 Output::AskPartner { .. }
-                | Output::Stanza(_)
-                | Output::BadAddress { .. }
                 | Output::Verify(_)
                 | Output::DialbackRefused { .. }
                 | Output::KeyAnswered { .. }
@@ -177,7 +196,24 @@ impl LaneSession {
                 | Output::Verified(_) => {}
             }
         }
-        self.serve_lane(now);
+    }
+
+    fn remote(&self) -> &str {
+        &self.carrier.key().remote
+    }
+
+    fn take(&mut self, came: Came, now: Moment) {
+        if let Some(intake) = &mut self.intake {
+            intake.take(came, now);
+        }
+    }
+
+    /// Closes the connection of a stream that has ended, once nothing is held or the time for it is over.
+    fn leave(&mut self, now: Moment) {
+        let may = self.intake.as_ref().is_none_or(|intake| intake.may_leave(now));
+        if self.leaving && may && self.next == Next::Run {
+            self.next = Next::Close;
+        }
     }
 
     fn note(&mut self, step: Step, now: Moment) {
@@ -189,37 +225,52 @@ impl LaneSession {
     /// SEC-11: the partner offered less than it had shown before.
     fn alarm(&self, evidence: &Evidence, now: Moment) {
         if evidence.cause == EndCause::Downgrade {
-            self.gateway.downgraded(&self.key.remote, &self.address, now);
+            self.gateway.downgraded(self.remote(), &self.address, now);
         }
     }
 
+    fn established(&mut self, established: Established, now: Moment) {
+        self.tell(&established, now);
+        let Established { local, remote, features, both_ways, lang, .. } = established;
+        let limits = features.limits;
+        let offer = Offer {
+            management: features.stream_management && self.gateway.terms(remote.as_str()).management,
+            both_ways,
+            max_bytes: limits.max_bytes.and_then(|max| max.try_into().ok()),
+        };
+        if both_ways {
+            let mut intake = Box::new(Intake::new(Arc::clone(&self.gateway), self.carrier.wake()));
+            intake.speaks(lang);
+            intake.enter_ours(&local, &remote);
+            self.intake = Some(intake);
+        }
+        self.opened = self.carrier.open(offer, now);
+        if !self.opened {
+            // A stream of the partner's carries the lane meanwhile. What he sent on this one is taken.
+            return self.stream.close(now.instant, None);
+        }
+        let quiet = self.gateway.quiet(remote.as_str());
+        self.watch = Some(Watch::new(quiet, limits.idle_seconds, now.instant));
+    }
+
     /// One line for the log, and all of it for who asks.
-    fn established(&mut self, established: &Established, now: Moment) {
+    fn tell(&mut self, established: &Established, now: Moment) {
         let took = self.recorder.as_ref().map_or(Duration::ZERO, |recorder| recorder.took(now.instant));
         let tls = established.tls.as_ref();
         info!(
             partner = established.remote.as_str(), local = established.local.as_str(), at = %LogSafe(&self.address),
             tls = tls.map_or("none", |tls| tls.protocol.as_str()), cipher = tls.map_or("none", |tls| tls.cipher.as_str()),
-            method = %established.method, ?took,
+            method = %established.method, both_ways = established.both_ways, ?took,
             "outbound stream established"
         );
         if established.by_certificate && established.method == Method::SaslExternal {
-            self.gateway.proved_by_certificate(&self.key.remote, now);
+            self.gateway.proved_by_certificate(self.remote(), now);
         }
         if let Some(recorder) = self.recorder.take() {
             let outcome = Outcome::established(established.method, &established.features);
-            self.attempt = self.gateway.keep_attempt(&self.key.remote, recorder.finish(outcome, now.instant));
+            self.attempt =
+                self.gateway.keep_attempt(established.remote.as_str(), recorder.finish(outcome, now.instant));
         }
-    }
-
-    /// Whether it is an element of stream management, which is the lane's.
-    fn managed(&mut self, element: &Element, now: Moment) -> bool {
-        let Some(read) = Management::read(element) else { return false };
-        let step = |element| self.lane.step(|lane| lane.managed(&element, now.instant));
-        if let Err(misuse) = read.map_err(Misuse::from).and_then(step) {
-            self.stream.misused(misuse, now.instant);
-        }
-        true
     }
 
     /// Sees to it that a quiet stream stays alive, or ends.
@@ -228,12 +279,15 @@ impl LaneSession {
         if !self.stream.write_allowed() {
             return;
         }
-        let (counters, empty) = self.lane.step(|lane| (lane.counters(), lane.is_empty()));
+        let (counters, mut empty) = self.carrier.look();
+        if let Some(intake) = &self.intake {
+            empty &= intake.is_empty() && !self.stream.has_unsettled();
+        }
         watch.look(counters, now.instant);
         let mut give_up = false;
         while let Some(ask) = watch.handle_timeout(now.instant) {
             match ask {
-                Ask::Probe => self.lane.step(|lane| lane.probe()),
+                Ask::Probe => self.carrier.probe(),
                 Ask::GiveUp => give_up = true,
                 Ask::Abort => self.next = Next::Abort,
                 Ask::Close if empty => self.stream.close(now.instant, None),
@@ -247,26 +301,33 @@ impl LaneSession {
 
     /// The partner does not answer: its stream ends.
     fn give_up(&mut self, why: &str, now: Moment) {
-        info!(partner = %self.key.remote, local = %self.key.local, why, "outbound stream given up");
+        info!(partner = %self.remote(), local = %self.carrier.key().local, why, "outbound stream given up");
         self.failure = Some(Failure::new(FailureKind::Unreachable, why));
         let error = (StreamCondition::ConnectionTimeout, NO_LIFE_TOLD);
         self.stream.close(now.instant, Some(error));
     }
 
     fn serve_lane(&mut self, now: Moment) {
-        let wants = self.gateway.serve_lane_outputs(&self.key, &self.lane, now);
-        let closing = self.wants.close;
-        self.wants |= wants;
+        let wants = match self.opened {
+            true => Some(self.carrier.serve(now)),
+            false => self.carrier.serve_idle(now),
+        };
+        let Some(wants) = wants else {
+            // A stream of the partner's carries the lane meanwhile: this one is not needed, unless he may be sending on it.
+            if !self.stream.asked_for_both_ways() {
+                self.abandon();
+            }
+            return;
+        };
         if wants.abort {
-            self.failure =
-                Some(Failure::new(FailureKind::Unreachable, "the partner stopped reading from the stream"));
+            self.failure = Some(Failure::new(FailureKind::Unreachable, NOT_READ));
             self.next = Next::Abort;
         }
         if wants.give_up {
-            self.give_up("the partner acknowledges nothing of what it is sent", now);
+            self.give_up(NOTHING_ACKNOWLEDGED, now);
             self.run(now);
         }
-        if wants.close && !closing {
+        if wants.close {
             let error = (StreamCondition::SystemShutdown, "the server is being shut down");
             self.stream.close(now.instant, Some(error));
             self.run(now);
@@ -279,9 +340,13 @@ impl Session for LaneSession {
         if let Some(watch) = &mut self.watch {
             watch.heard(now.instant);
         }
+        let bytes = input.len();
         self.stream.receive(input, now.instant);
         input.clear();
         self.run(now);
+        if let Some(intake) = &mut self.intake {
+            intake.charge(bytes, now);
+        }
     }
 
     fn transmit(&mut self, output: &mut Vec<u8>, now: Moment) {
@@ -292,11 +357,7 @@ impl Session for LaneSession {
             if let Some(watch) = &mut self.watch {
                 watch.write(output);
             }
-            let mut hooks = self.gateway.lane_hooks(&self.key, now);
-            let counters = self.lane.step(|lane| {
-                lane.take(WRITE_BATCH, output, &mut hooks, now.instant);
-                lane.counters()
-            });
+            let counters = self.carrier.write(output, now);
             if let Some(watch) = &mut self.watch {
                 watch.look(counters, now.instant);
                 if output.len() > before {
@@ -308,7 +369,9 @@ impl Session for LaneSession {
     }
 
     fn written(&mut self, now: Moment) {
-        self.lane.step(|lane| lane.written(now.instant));
+        if self.opened {
+            self.carrier.written(now);
+        }
         self.serve_lane(now);
     }
 
@@ -320,36 +383,42 @@ impl Session for LaneSession {
         self.stream.disconnected(why);
         self.run(now);
         if self.opened {
-            let (failure, random) = (self.failure.clone(), self.gateway.random());
-            let answered = self.stream.close_answered();
-            self.lane.step(|lane| {
-                if answered {
-                    lane.close_answered();
-                }
-                lane.closed(failure, random, now.instant);
-            });
-            self.serve_lane(now);
+            self.carrier.close(self.failure.clone(), self.stream.close_answered(), now);
             if self.lost {
-                self.gateway.lane_lost(&self.key);
+                self.gateway.lane_lost(self.carrier.key());
             }
+        }
+        if let Some(intake) = &mut self.intake {
+            intake.end(self.lost, now);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let lane = self.lane.step(|lane| lane.deadline());
+        let lane = self.carrier.deadline();
         let quiet = self.watch.as_ref().filter(|_| self.stream.write_allowed()).map(Watch::deadline);
-        [self.stream.deadline(), lane, quiet].into_iter().flatten().min()
+        let intake = self.intake.as_ref();
+        let slowed = intake.and_then(|intake| intake.slowed_until());
+        let room = intake.and_then(|intake| intake.room_until());
+        let room = room.filter(|_| self.leaving && self.next == Next::Run);
+        [self.stream.deadline(), lane, quiet, slowed, room].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
+        if let Some(intake) = &mut self.intake {
+            // Not to be read is not to be silent.
+            if let (Some(watch), Some(_)) = (&mut self.watch, intake.slowed_until()) {
+                watch.heard(now.instant);
+            }
+            intake.handle_timeout(now);
+        }
         self.stream.handle_timeout(now.instant);
-        self.lane.step(|lane| lane.handle_timeout(now.instant));
+        self.carrier.handle_timeout(now);
         self.watch(now);
         self.run(now);
     }
 
     fn wants_read(&self) -> bool {
-        true
+        self.intake.as_ref().is_none_or(|intake| intake.wants_read())
     }
 
     fn next(&self) -> Next {
@@ -357,6 +426,6 @@ impl Session for LaneSession {
     }
 
     fn wake(&self) -> Arc<Notify> {
-        self.lane.wake()
+        self.carrier.wake()
     }
 }

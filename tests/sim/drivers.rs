@@ -73,15 +73,25 @@ impl World {
                 Step::Over => return,
                 Step::Running { pump } => match self.pumps[pump].state {
                     State::Ended => self.lane_ended(index, pump),
-                    State::Handshake { .. } => return self.lane_meanwhile(index),
+                    State::Handshake { .. } => match self.lane_meanwhile(index) {
+                        true => return,
+                        false => self.give_up_handshake(pump),
+                    },
                     _ => return,
                 },
                 Step::Connecting { until, reach } if until <= self.now => self.lane_reached(index, reach),
-                Step::Connecting { .. } => return self.lane_meanwhile(index),
+                Step::Connecting { .. } => match self.lane_meanwhile(index) {
+                    true => return,
+                    false => self.lanes[index].step = Step::Idle,
+                },
                 Step::Idle => {
                     let now = self.moment();
                     let driver = &mut self.lanes[index];
-                    driver.wants |= self.gateway.serve_lane_outputs(&driver.key, &driver.lane, now);
+                    let Some(wants) = self.gateway.serve_idle_lane(&driver.key, &driver.lane, now) else {
+                        // A stream of the partner's carries it.
+                        return;
+                    };
+                    driver.wants |= wants;
                     if driver.wants.connect {
                         driver.wants = LaneWants::default();
                         self.lane_connects(index);
@@ -108,13 +118,16 @@ impl World {
         false
     }
 
-    fn lane_meanwhile(&mut self, index: usize) {
+    /// While a stream is on its way. False: it is not needed any more, for one of the partner's carries the lane.
+    fn lane_meanwhile(&mut self, index: usize) -> bool {
         loop {
             let now = self.moment();
             let driver = &self.lanes[index];
-            self.gateway.serve_lane_outputs(&driver.key, &driver.lane, now);
+            if self.gateway.serve_idle_lane(&driver.key, &driver.lane, now).is_none() {
+                return false;
+            }
             if !self.lane_time(index) {
-                return;
+                return true;
             }
         }
     }
@@ -158,6 +171,9 @@ impl World {
         let (now, random) = (self.moment(), self.gateway.random());
         let driver = &mut self.lanes[index];
         driver.step = Step::Idle;
+        if driver.lane.step(|lane| lane.is_open()) {
+            return;
+        }
         driver.lane.step(|lane| lane.connect_failed(failure, random, now.instant));
         self.gateway.lane_unreachable(&self.lanes[index].key);
     }

@@ -120,6 +120,9 @@ fn scene(seed: u64) -> World {
     for partner in 0..2 {
         world.partners[partner].acks = world.rng.pick(&[Acks::None, Acks::Promptly, Acks::Late]);
     }
+    for partner in 1..3 {
+        world.partners[partner].both_ways = world.rng.chance(50);
+    }
     for partner in 0..4 {
         let domain = world.partners[partner].domain.as_str().to_owned();
         for contact in 0..3 {

@@ -64,7 +64,9 @@ impl World {
             }
             Kind::Lane(_, lane) => self.observe_stanzas(self.lanes[lane].partner, bytes),
             Kind::Sip(_) => self.observe_sip(pump, bytes, since),
-            Kind::In(..) => {}
+            // Where they go both ways (XEP-0288).
+            Kind::In(_, partner) if self.presence.is_on() => self.watch_stanzas(partner, bytes, since),
+            Kind::In(_, partner) => self.observe_stanzas(partner, bytes),
         }
     }
 

@@ -9,7 +9,7 @@ use nuncio_xmpp::stream::{
     Inbound, InboundConfig, Outbound, OutboundConfig, Output, PartnerVerdict, Stanza, StreamIds, Terms,
     TlsFacts,
 };
-use nuncio_xmpp::{Condition, Domain, Element, ErrorType, StanzaKind, ns, write_error_reply};
+use nuncio_xmpp::{Condition, Domain, ErrorType, StanzaKind, ns, write_error_reply};
 
 use crate::drivers::{CONNECT_TIMEOUT, Reach};
 use crate::net::{ConnId, MILLI, Micros, Owner, SECOND, Sent};
@@ -55,6 +55,8 @@ pub(crate) struct Partner {
     pub(crate) certificate: &'static str,
     pub(crate) pings: Pings,
     pub(crate) acks: Acks,
+    /// It lets stanzas go both ways on a stream (XEP-0288).
+    pub(crate) both_ways: bool,
     pub(crate) down: bool,
     pub(crate) frozen: bool,
     pub(crate) unreachable: bool,
@@ -70,6 +72,8 @@ struct Stream {
     side: usize,
     machine: Machine,
     established: bool,
+    /// It may send on it.
+    carries: bool,
     /// What was sent on it and is not acknowledged; `None`: nothing is acknowledged on it.
     unacked: Option<VecDeque<Item>>,
     acked: u32,
@@ -89,6 +93,17 @@ macro_rules! both {
     };
 }
 
+impl Stream {
+    fn new(conn: ConnId, side: usize, machine: Machine) -> Self {
+        Self { conn, side, machine, established: false, carries: false, unacked: None, acked: 0 }
+    }
+
+    /// Whether it may send on it, now or soon.
+    fn is_way(&self) -> bool {
+        self.carries || matches!(self.machine, Machine::Out(_))
+    }
+}
+
 impl Partner {
     pub(crate) fn new(domain: &str, certificate: &'static str, pings: Pings) -> Self {
         Self {
@@ -96,6 +111,7 @@ impl Partner {
             certificate,
             pings,
             acks: Acks::None,
+            both_ways: false,
             down: false,
             frozen: false,
             unreachable: false,
@@ -109,6 +125,16 @@ impl Partner {
 
     pub(crate) fn is_up(&self) -> bool {
         !self.down
+    }
+
+    /// What it offers and takes.
+    fn terms(&self) -> Terms {
+        Terms { both_ways: self.both_ways, management: self.acks != Acks::None, ..Terms::CERTIFICATES }
+    }
+
+    /// Whether it needs no further stream to send on.
+    fn has_way(&self) -> bool {
+        self.streams.iter().any(Stream::is_way)
     }
 
     pub(crate) fn facts(&self) -> TlsFacts {
@@ -142,11 +168,8 @@ impl World {
         partner.serial += 1;
         let id = |n: u32| format!("p{index}.{}.{n}", partner.serial).into();
         let ids = StreamIds([id(0), id(1), id(2)]);
-        let management = partner.acks != Acks::None;
-        let config = InboundConfig { management, ..InboundConfig::new(served) };
-        let machine = Machine::In(Box::new(Inbound::new(config, ids, now)));
-        let stream = Stream { conn, side: 1, machine, established: false, unacked: None, acked: 0 };
-        partner.streams.push(stream);
+        let machine = Machine::In(Box::new(Inbound::new(InboundConfig::new(served), ids, now)));
+        partner.streams.push(Stream::new(conn, 1, machine));
         self.partner_poke(index, conn);
     }
 
@@ -154,8 +177,7 @@ impl World {
     pub(crate) fn partner_connects(&mut self, index: usize) {
         let partner = &mut self.partners[index];
         partner.connecting = false;
-        let has = partner.streams.iter().any(|stream| matches!(stream.machine, Machine::Out(_)));
-        if self.over || partner.outbox.is_empty() || has {
+        if self.over || partner.outbox.is_empty() || partner.has_way() {
             return;
         }
         if partner.down || partner.unreachable || partner.frozen || self.down {
@@ -163,12 +185,14 @@ impl World {
         }
         let now = self.moment();
         let local = Domain::parse(LOCAL).unwrap();
-        let config = OutboundConfig::new(self.partners[index].domain.clone(), local.clone());
+        let config = OutboundConfig {
+            terms: self.partners[index].terms(),
+            ..OutboundConfig::new(self.partners[index].domain.clone(), local.clone())
+        };
         let owner = Owner::PartnerOut { partner: index };
         let conn = self.connect(owner, owner);
         let machine = Machine::Out(Box::new(Outbound::new(config, now.instant)));
-        let stream = Stream { conn, side: 0, machine, established: false, unacked: None, acked: 0 };
-        self.partners[index].streams.push(stream);
+        self.partners[index].streams.push(Stream::new(conn, 0, machine));
         let gateway = Arc::clone(&self.gateway);
         let id = || format!("n1.{:016x}", gateway.random()).into();
         let ids = StreamIds([id(), id(), id()]);
@@ -181,8 +205,7 @@ impl World {
 
     pub(crate) fn partner_wants_stream(&mut self, index: usize, delay: Micros) {
         let partner = &mut self.partners[index];
-        let has = partner.streams.iter().any(|stream| matches!(stream.machine, Machine::Out(_)));
-        if !partner.connecting && !has && !self.over {
+        if !partner.connecting && !partner.has_way() && !self.over {
             partner.connecting = true;
             self.after(delay, Event::PartnerConnects(index));
         }
@@ -194,9 +217,8 @@ impl World {
             return;
         }
         self.partners[index].outbox.push_back((item, bytes));
-        let out =
-            self.partners[index].streams.iter().find(|stream| matches!(stream.machine, Machine::Out(_)));
-        match out.map(|stream| stream.conn) {
+        let way = self.partners[index].streams.iter().find(|stream| stream.is_way());
+        match way.map(|stream| stream.conn) {
             Some(conn) => self.partner_poke(index, conn),
             None => {
                 let delay = self.near();
@@ -258,12 +280,14 @@ impl World {
                 }
                 Output::AskPartner { .. } => {
                     if let Machine::In(machine) = &mut stream.machine {
-                        machine.partner_verdict(PartnerVerdict::Allowed(Terms::CERTIFICATES), now.instant);
+                        let terms = self.partners[index].terms();
+                        machine.partner_verdict(PartnerVerdict::Allowed(terms), now.instant);
                     }
                 }
-                Output::Established(_) => {
+                Output::Established(established) => {
                     self.note("partner stream", index as u64, side as u64);
                     stream.established = true;
+                    stream.carries = side == 0 || established.both_ways;
                     if side == 0 && self.partners[index].acks != Acks::None {
                         self.write(conn, side, b"<enable xmlns='urn:xmpp:sm:3'/>");
                         stream.unacked = Some(VecDeque::new());
@@ -273,7 +297,10 @@ impl World {
                     self.partner_stanza(index, &stanza);
                     self.partner_settles_in_time(index, stream, stanza.number);
                 }
-                Output::Unasked(element) => self.partner_is_told(index, stream, &element),
+                Output::Managed(said) => self.partner_is_told(index, stream, &said),
+                Output::Unasked(element) => {
+                    self.ledger.violation(format!("{} where nothing was asked", element.name()));
+                }
                 Output::ShutdownTls | Output::Abort => over = true,
                 Output::BadAddress { .. } => self.ledger.violation("a stanza with a bad address".to_owned()),
                 Output::Closed(_) => {}
@@ -290,10 +317,7 @@ impl World {
             }
         }
         self.partner_flush(stream);
-        if let Machine::Out(machine) = &stream.machine
-            && machine.write_allowed()
-            && !over
-        {
+        if stream.carries && both!(&stream.machine, machine => machine.write_allowed()) && !over {
             let any = !self.partners[index].outbox.is_empty();
             while let Some((item, bytes)) = self.partners[index].outbox.pop_front() {
                 stream.unacked.iter_mut().for_each(|unacked| unacked.push_back(item));
@@ -318,31 +342,32 @@ impl World {
 
     /// It has handled a stanza of the gateway, and lets it know, perhaps late.
     fn partner_settles_in_time(&mut self, index: usize, stream: &mut Stream, number: Option<u64>) {
-        let (Some(number), Machine::In(machine)) = (number, &mut stream.machine) else { return };
+        let Some(number) = number else { return };
         let late = self.partners[index].acks == Acks::Late && self.rng.chance(30);
         if late {
             let delay = self.rng.range(MILLI, 15 * SECOND);
             self.after(delay, Event::PartnerSettles(index, stream.conn, number));
         } else {
-            machine.settled(number);
+            both!(&mut stream.machine, machine => machine.settled(number));
         }
     }
 
     /// It lets the gateway know late.
     pub(crate) fn partner_settles(&mut self, index: usize, conn: ConnId, number: u64) {
         let mut streams = self.partners[index].streams.iter_mut();
-        if let Some(Stream { machine: Machine::In(machine), .. }) = streams.find(|stream| stream.conn == conn)
-        {
-            machine.settled(number);
+        if let Some(stream) = streams.find(|stream| stream.conn == conn) {
+            both!(&mut stream.machine, machine => machine.settled(number));
             self.partner_poke(index, conn);
         }
     }
 
     /// The gateway says how far it is with what it was sent.
-    fn partner_is_told(&mut self, index: usize, stream: &mut Stream, element: &Element) {
-        let (Some(unacked), Some(Ok(Management::Answer { handled }))) =
-            (&mut stream.unacked, Management::read(element))
-        else {
+    fn partner_is_told(&mut self, index: usize, stream: &mut Stream, said: &Management) {
+        // Where both send on the gateway's stream, it is the gateway that asks for it, for both.
+        if matches!(said, Management::Enable { .. }) {
+            stream.unacked = Some(VecDeque::new());
+        }
+        let (Some(unacked), &Management::Answer { handled }) = (&mut stream.unacked, said) else {
             return;
         };
         if handled < stream.acked || (handled - stream.acked) as usize > unacked.len() {

@@ -268,7 +268,16 @@ impl World {
         } else {
             return;
         };
-        let now = self.moment();
+        self.fail_handshake(index, why);
+    }
+
+    /// The stream that it is for is not needed any more.
+    pub(crate) fn give_up_handshake(&mut self, index: usize) {
+        self.fail_handshake(index, "a stream of the partner's is used instead");
+    }
+
+    fn fail_handshake(&mut self, index: usize, why: &str) {
+        let (conn, now) = (self.pumps[index].conn, self.moment());
         self.pumps[index].kind.tls_failed(why, now);
         self.reset(conn);
         self.end_pump(index, End::Local);
@@ -318,7 +327,7 @@ impl World {
         let pump = &mut self.pumps[index];
         pump.state = State::Ended;
         pump.ended_at = Some(pump.busy_since.unwrap_or(self.now));
-        if !pump.kind.session().wants_read() && matches!(pump.kind, Kind::In(..)) {
+        if !pump.kind.session().wants_read() && !matches!(pump.kind, Kind::Sip(_)) {
             for item in pump.last_read.drain(..) {
                 match item {
                     Item::Message(id) => self.ledger.from_xmpp[id].excused = true,

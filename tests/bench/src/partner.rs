@@ -16,6 +16,9 @@ use tokio_rustls::TlsStream;
 use crate::job::SIP_DOMAIN;
 use crate::tls::Tls;
 
+/// What follows on a stream is looked at as bytes: each goes one way, with pings and without acknowledgements.
+const TERMS: Terms = Terms { both_ways: false, management: false, ..Terms::CERTIFICATES };
+
 /// An established stream, ready for stanzas in its one direction.
 pub(crate) struct Stream {
     pub(crate) tls: TlsStream<TcpStream>,
@@ -26,7 +29,8 @@ pub(crate) struct Stream {
 /// Opens a stream to the gateway.
 pub(crate) async fn dial(tls: &Tls, gateway: SocketAddr, local: &str) -> Result<Stream> {
     let (local, remote) = (Domain::parse(local)?, Domain::parse(SIP_DOMAIN)?);
-    let mut machine = Outbound::new(OutboundConfig::new(local.clone(), remote), Instant::now());
+    let config = OutboundConfig { terms: TERMS, ..OutboundConfig::new(local.clone(), remote) };
+    let mut machine = Outbound::new(config, Instant::now());
     let mut tcp =
         TcpStream::connect(gateway).await.with_context(|| format!("cannot connect to {gateway}"))?;
     tcp.set_nodelay(true)?;
@@ -41,8 +45,7 @@ pub(crate) async fn dial(tls: &Tls, gateway: SocketAddr, local: &str) -> Result<
 pub(crate) async fn accept(tls: &Tls, mut tcp: TcpStream, served: &[Domain], number: u64) -> Result<Stream> {
     tcp.set_nodelay(true)?;
     let id = |step: u8| format!("bench{number}.{step}").into();
-    // What follows on the stream is looked at as bytes: pings, and no acknowledgements.
-    let config = InboundConfig { management: false, ..InboundConfig::new(served.into()) };
+    let config = InboundConfig::new(served.into());
     let mut machine = Inbound::new(config, StreamIds([id(0), id(1), id(2)]), Instant::now());
     ensure!(negotiate(&mut tcp, &mut machine).await?.is_none(), "no TLS on a stream");
     let mut stream = tls.accept(tcp).await?;
@@ -120,7 +123,7 @@ impl Machine for Inbound {
     }
 
     fn welcome(&mut self) {
-        self.partner_verdict(PartnerVerdict::Allowed(Terms::CERTIFICATES), Instant::now());
+        self.partner_verdict(PartnerVerdict::Allowed(TERMS), Instant::now());
     }
 }
 

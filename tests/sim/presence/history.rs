@@ -52,6 +52,7 @@ pub(crate) fn scene(seed: u64) -> World {
         let partner_type = world.rng.pick(&TYPES);
         world.types[partner] = vec![(0, partner_type)];
         world.partners[partner].acks = world.rng.pick(&[Acks::None, Acks::Promptly, Acks::Late]);
+        world.partners[partner].both_ways = world.rng.chance(50);
     }
     world.publish_policy();
     let span = world.rng.pick(&[200 * SECOND, 900 * SECOND, 7200 * SECOND]);

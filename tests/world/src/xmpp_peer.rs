@@ -333,6 +333,15 @@ impl XmppListener {
     ///
     /// Fails where the gateway gives up, which for a bad certificate is what must happen.
     pub async fn accept(&self, pki: &Pki, presents: &Credential, domain: &str) -> Result<XmppPeer> {
+        Self::under_tls(self.accept_tls(pki, presents, domain).await?, domain, false).await
+    }
+
+    /// The same with streams that carry stanzas both ways, which the gateway must ask for (XEP-0288).
+    pub async fn accept_both_ways(&self, pki: &Pki, presents: &Credential, domain: &str) -> Result<XmppPeer> {
+        Self::under_tls(self.accept_tls(pki, presents, domain).await?, domain, true).await
+    }
+
+    async fn accept_tls(&self, pki: &Pki, presents: &Credential, domain: &str) -> Result<XmppPeer> {
         let (tcp, _) = within("the gateway to connect", self.listener.accept()).await??;
         let mut plain = PlainStart { tcp, splitter: Splitter::default() };
         let Item::Header(opened) = plain.item().await? else { bail!("no stream header") };
@@ -350,7 +359,7 @@ impl XmppListener {
         plain.tcp.write_all(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
         let acceptor = tls::acceptor(pki, presents)?;
         let stream = within("a TLS handshake", acceptor.accept(plain.tcp)).await??;
-        Self::under_tls(XmppPeer::over(stream), domain).await
+        Ok(XmppPeer::over(stream))
     }
 
     /// The same with TLS from the first byte (XEP-0368). Also gives the domain and the protocol that the gateway asked for
@@ -367,19 +376,24 @@ impl XmppListener {
         let session = stream.get_ref().1;
         let name = session.server_name().map(str::to_owned);
         let protocol = session.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned());
-        Ok((Self::under_tls(XmppPeer::over(stream), domain).await?, name, protocol))
+        Ok((Self::under_tls(XmppPeer::over(stream), domain, false).await?, name, protocol))
     }
 
     /// The part of the negotiation that TLS protects.
-    async fn under_tls(mut peer: XmppPeer, domain: &str) -> Result<XmppPeer> {
+    async fn under_tls(mut peer: XmppPeer, domain: &str, both_ways: bool) -> Result<XmppPeer> {
         let Item::Header(opened) = peer.item().await? else { bail!("no stream header after TLS") };
         let remote = opened.attribute("from").unwrap_or_default().to_owned();
         peer.say(&answer_header(domain, &remote, "p2")).await?;
-        peer.say(
+        let more = if both_ways { "<bidi xmlns='urn:xmpp:features:bidi'/>" } else { "" };
+        peer.say(&format!(
             "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
-             <mechanism>EXTERNAL</mechanism></mechanisms></stream:features>",
-        )
+             <mechanism>EXTERNAL</mechanism></mechanisms>{more}</stream:features>",
+        ))
         .await?;
+        if both_ways {
+            let asked = peer.element().await?;
+            ensure!(asked.name == "bidi", "it does not ask for both ways: {asked}");
+        }
         let auth = peer.element().await?;
         ensure!(auth.name == "auth", "{auth}");
         peer.say("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").await?;

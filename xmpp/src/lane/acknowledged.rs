@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 
 use super::machine::{Entry, Lane, State};
-use super::{Envelope, Failure, LaneConfig, Output};
+use super::{Envelope, Failure, LaneConfig, Offer, Output};
 use crate::sm::{Management, Misuse};
 
 /// How long the peer may take to answer `<enable/>` or `<resume/>`. What waits in the lane waits for that, so it is well below
@@ -24,6 +24,8 @@ pub(super) struct Managed<E> {
     phase: Phase,
     /// The name of a session that can be resumed.
     session: Option<CompactString>,
+    /// Whether the session of the stream there is now may be resumed one day.
+    resumable: bool,
     /// What was given to a connection and not acknowledged, in order. Entries without bytes only keep the count.
     unacked: VecDeque<Entry<E>>,
     unacked_bytes: usize,
@@ -33,8 +35,6 @@ pub(super) struct Managed<E> {
     acked: u32,
     /// What the peer surely has not handled: it goes out again, before anything else.
     pub(super) again: VecDeque<Entry<E>>,
-    /// The peer has asked how many stanzas of its own we have handled.
-    answer: bool,
     /// The peer is to be asked.
     pub(super) ask: bool,
     asked: Option<Instant>,
@@ -59,12 +59,12 @@ impl<E> Managed<E> {
         Self {
             phase: Phase::Off,
             session: None,
+            resumable: true,
             unacked: VecDeque::new(),
             unacked_bytes: 0,
             given_up: 0,
             acked: 0,
             again: VecDeque::new(),
-            answer: false,
             ask: false,
             asked: None,
             progress: None,
@@ -83,12 +83,17 @@ impl<E> Managed<E> {
 
     /// Whether something of its own is to be written.
     pub(super) fn wants_write(&self) -> bool {
-        self.phase == Phase::Due || self.answer || (self.ask && self.is_on())
+        self.phase == Phase::Due || (self.ask && self.is_on())
     }
 
     /// Whether one stanza more may be without acknowledgement.
     pub(super) fn has_room(&self, config: &LaneConfig) -> bool {
         self.unacked.len() < config.unconfirmed && self.unacked_bytes < config.capacity_bytes
+    }
+
+    /// Whether the peer would say on the next stream of ours what it has handled.
+    pub(super) fn is_resumable(&self) -> bool {
+        self.session.is_some()
     }
 
     /// Stanzas without acknowledgement.
@@ -122,15 +127,12 @@ impl<E> Managed<E> {
             let until = now + AGREEMENT;
             let resume = self.session.is_some();
             match &self.session {
-                // No stanza of the peer's is handled on a stream that carries ours only.
+                // No stanza of the peer's came on the stream: it carried ours only.
                 Some(session) => Management::Resume { session: session.clone(), handled: 0 },
-                None => Management::Enable { resume: true },
+                None => Management::Enable { resume: self.resumable },
             }
             .write(out);
             self.phase = Phase::Agreeing { resume, until };
-        }
-        if std::mem::take(&mut self.answer) {
-            Management::Answer { handled: 0 }.write(out);
         }
     }
 
@@ -209,7 +211,7 @@ impl<E: Envelope> Lane<E> {
     fn manage(&mut self, element: &Management, now: Instant) -> Result<(), Misuse> {
         match (element, self.managed.phase) {
             (Management::Enabled { resumable }, Phase::Agreeing { resume: false, .. }) => {
-                self.managed.session = resumable.clone();
+                self.managed.session = resumable.clone().filter(|_| self.managed.resumable);
                 self.managed.acked = 0;
                 self.managed.phase = Phase::On;
             }
@@ -218,6 +220,12 @@ impl<E: Envelope> Lane<E> {
             {
                 self.acknowledged(*handled, now)?;
                 self.managed.send_again();
+                self.managed.session.take_if(|_| !self.managed.resumable);
+                self.managed.phase = Phase::On;
+            }
+            // It opened the stream, and counts from now on what it is sent.
+            (Management::Enable { .. }, Phase::Off) if matches!(self.state, State::Open { .. }) => {
+                self.managed.acked = 0;
                 self.managed.phase = Phase::On;
             }
             // From a peer that was too slow; by now its stanzas come to it without management.
@@ -236,8 +244,7 @@ impl<E: Envelope> Lane<E> {
                 self.counters.proofs += 1;
                 self.acknowledged(*handled, now)?;
             }
-            (Management::Request, Phase::On) => self.managed.answer = true,
-            // Too late, or the words of an initiator.
+            // Too late, or not for a sender.
             _ => {}
         }
         Ok(())
@@ -263,8 +270,9 @@ impl<E: Envelope> Lane<E> {
     }
 
     /// A stream is established; does its peer speak stream management?
-    pub(super) fn open_managed(&mut self, offered: bool) {
-        if offered {
+    pub(super) fn open_managed(&mut self, offer: Offer) {
+        self.managed.resumable = !offer.both_ways;
+        if offer.management {
             self.managed.phase = Phase::Due;
         } else {
             self.give_up_unacked(None);
@@ -274,7 +282,6 @@ impl<E: Envelope> Lane<E> {
     /// The stream ended. What is not acknowledged waits for its resumption, if there can be one.
     pub(super) fn lose_managed(&mut self, failure: Option<&Failure>) {
         self.managed.phase = Phase::Off;
-        self.managed.answer = false;
         self.managed.ask = false;
         if self.managed.session.is_none() || self.draining || self.managed.given_up == self.managed.unacked()
         {

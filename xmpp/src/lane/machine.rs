@@ -68,6 +68,13 @@ pub(super) struct Entry<E> {
     pub(super) arrival: Instant,
 }
 
+impl<E> Entry<E> {
+    /// Of a stanza that the peer counts, and that is not sent again.
+    pub(super) fn only_counted(arrival: Instant) -> Self {
+        Self { bytes: Vec::new(), envelope: None, arrival }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Batch<E> {
     pub(super) tracked: VecDeque<(E, Instant)>,
@@ -192,16 +199,38 @@ impl<E: Envelope> Lane<E> {
 
     // --- connection -----------------------------------------------------------------------------
 
-    /// The stream is established and may carry stanzas.
-    pub fn opened(&mut self, offer: Offer, now: Instant) {
-        self.state = State::Open { since: now, proved: false };
-        self.max_bytes = offer.max_bytes;
-        self.open_managed(offer.management);
-        self.drained_if_written();
+    /// A stream that the peer opened carries the lane from now on (XEP-0288), whether one was asked for or not. False: another
+    /// one does; or the lane has a session to resume, which takes a stream of ours; or nothing is to leave any more.
+    #[must_use]
+    pub fn opened_by_peer(&mut self, now: Instant) -> bool {
+        if self.managed.is_resumable() {
+            return false;
+        }
+        // What it takes, a peer says on our streams only.
+        self.opened(Offer { management: false, both_ways: true, max_bytes: self.max_bytes }, now)
     }
 
-    /// The attempt asked for by [`Output::Connect`] failed. `random` spreads the back-off.
+    /// The stream that [`Output::Connect`] asked for is established and may carry stanzas. False: another one carries the
+    /// lane meanwhile, or nothing is to leave any more.
+    #[must_use]
+    pub fn opened(&mut self, offer: Offer, now: Instant) -> bool {
+        let late = self.draining && !matches!(self.state, State::Connecting);
+        if self.is_open() || late {
+            return false;
+        }
+        self.state = State::Open { since: now, proved: false };
+        self.max_bytes = offer.max_bytes;
+        self.open_managed(offer);
+        self.drained_if_written();
+        true
+    }
+
+    /// The attempt asked for by [`Output::Connect`] failed. `random` spreads the back-off. That is nothing to a lane which
+    /// another stream carries meanwhile.
     pub fn connect_failed(&mut self, failure: Failure, random: u64, now: Instant) {
+        if self.is_open() {
+            return;
+        }
         self.last_failure = Some(failure);
         self.back_off(random, now);
     }

@@ -133,8 +133,11 @@ pub enum FailureKind {
 /// What the peer of a stream offers the lane.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Offer {
-    /// Stream management (XEP-0198).
+    /// Stream management (XEP-0198), to be enabled by us.
     pub management: bool,
+    /// Stanzas of the peer come on the stream as well (XEP-0288). What has come of those is not kept beyond the stream, so
+    /// such a session is not resumed.
+    pub both_ways: bool,
     /// Octets of the largest stanza it takes (XEP-0478), if it says so.
     pub max_bytes: Option<usize>,
 }

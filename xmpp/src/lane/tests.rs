@@ -1,6 +1,7 @@
 //! Lanes on streams without stream management, and what the tests of all lanes share.
 
 mod any_schedule;
+mod both_ways;
 mod managed;
 
 use super::*;
@@ -52,7 +53,7 @@ impl World {
         self.lane.push(bytes, Id(id), self.now).map_err(|error| error.reason)
     }
     fn open(&mut self) {
-        self.lane.opened(self.offer, self.now);
+        assert!(self.lane.opened(self.offer, self.now));
     }
     fn take(&mut self) -> String {
         let mut out = Vec::new();

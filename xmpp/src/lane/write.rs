@@ -49,6 +49,10 @@ impl<E: Envelope> Lane<E> {
             self.pings += 1;
             batch.ping = Some(self.pings);
             hooks.ping(self.pings, out);
+            if managed {
+                // The peer counts it.
+                self.managed.sent(Entry::only_counted(now), now);
+            }
         }
         if out.len() > start {
             self.writing = Some(batch);
@@ -124,9 +128,10 @@ impl<E: Envelope> Lane<E> {
         Some(entry)
     }
 
-    /// `written`: tracked stanzas in the batch at hand.
+    /// `written`: tracked stanzas in the batch at hand. With stream management nothing is left to be proved by a ping, except what
+    /// had been written when the peer began to count.
     fn wants_ping(&self, written: usize) -> bool {
         let something = written > 0 || !self.unconfirmed.is_empty() || self.probe;
-        self.ping.is_none() && !self.managed.is_on() && something
+        self.ping.is_none() && something
     }
 }

@@ -6,16 +6,18 @@
 //!
 //! * Where we send, the [lane](crate::lane) speaks it: the acknowledgement is the proof that answers a sender, and a
 //!   lost stream can be resumed.
-//! * Where we receive, [`Responder`] speaks it, and [`Settled`] knows which stanzas are handled, in whatever order that
-//!   happens.
+//! * Where we receive, [`Handled`] says what is acknowledged and when, and [`Settled`] knows which stanzas that are, in
+//!   whatever order they were done with. On a stream the peer opened, [`Responder`] agrees upon it.
 
 mod elements;
+mod handled;
 mod responder;
 mod settled;
 
 use std::fmt;
 
 pub use elements::{Malformed, Management, SM_ID_MAX};
+pub use handled::Handled;
 pub use responder::Responder;
 pub use settled::Settled;
 

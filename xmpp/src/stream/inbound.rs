@@ -30,7 +30,9 @@ use crate::xml::{Element, StreamItem, ns};
 /// A stream a peer opens, from the accepted socket to its end (RFC 6120 §9.2).
 ///
 /// What is offered, demanded and taken follows from the [`Terms`] that the caller gives for the domain in `from`.
-/// Stanzas of ours never go out here (RFC 6120 §4.5); errors about the stream and dialback's answers do.
+/// Stanzas of ours go out here if the peer asked for that, and only between its domain and ours for which it was
+/// established (RFC 6120 §4.5, BI-02): then the driver writes them as on an [`Outbound`](super::Outbound), while
+/// [`write_allowed`](Self::write_allowed). Errors about the stream and dialback's answers go out anyway.
 #[derive(Debug)]
 pub struct Inbound {
     wire: Wire,
@@ -64,6 +66,8 @@ pub struct Inbound {
     /// What this stream was authenticated for. One pair by SASL; dialback can add more.
     pairs: Vec<Pair>,
     management: Responder,
+    /// The peer takes our stanzas on this stream (XEP-0288).
+    both_ways: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +129,7 @@ impl Inbound {
             turned_down: None,
             pairs: Vec::new(),
             management: Responder::default(),
+            both_ways: false,
         }
     }
 
@@ -277,6 +282,12 @@ impl Inbound {
         &self.pairs
     }
 
+    /// Whether the peer answered our [`close`](Self::close) with its closing tag. It reads a stream in order
+    /// (RFC 6120 §10.1), so then it has taken everything that was sent before.
+    pub fn close_answered(&self) -> bool {
+        self.wire.close_answered()
+    }
+
     /// Octets that the stream keeps: those that arrived and were not read yet, or are part of something unfinished, and
     /// those that wait for [`transmit`](Self::transmit).
     pub fn held(&self) -> usize {
@@ -339,6 +350,9 @@ impl Inbound {
                 self.dialback(element, now);
             }
             (Step::Established, _, _) => self.stanza(element, now),
+            (Step::StartTls | Step::Authentication, "bidi", ns::BIDI) if self.both_ways_offered() => {
+                self.both_ways = true;
+            }
             (Step::StartTls, "starttls", ns::TLS) => self.starttls(now),
             (Step::Authentication, "starttls", ns::TLS) => self.no_starttls(now),
             (Step::StartTls | Step::Authentication, _, ns::SASL) => self.sasl(&element, now),
@@ -356,9 +370,9 @@ impl Inbound {
     }
 
     fn stanza(&mut self, element: Element, now: Instant) {
-        match screen(element, &self.pairs) {
-            Ok(output) => {
-                let output = self.numbered(output);
+        match screen(element, self.pairs.iter().map(|pair| (&pair.from, &pair.to))) {
+            Ok(mut output) => {
+                output.number_by(|| self.management.handled.begin());
                 self.wire.emit(output);
             }
             Err((condition, fault)) => self.fault(condition, None, fault, now),
@@ -374,6 +388,7 @@ impl Inbound {
             tls: self.tls.take(),
             by_certificate,
             features: Default::default(),
+            both_ways: self.both_ways,
             notes: self.wire.take_notes(),
             lang: self.lang.take(),
         };

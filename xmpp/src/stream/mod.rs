@@ -52,6 +52,7 @@ use compact_str::CompactString;
 
 use crate::dialback::{DialbackError, Pair, VerifyOutcome, VerifyRequest};
 use crate::jid::{Domain, JidError};
+use crate::sm::Management;
 use crate::stanza::{Addresses, Attr, StanzaKind};
 use crate::xml::Element;
 
@@ -70,7 +71,8 @@ pub enum Output {
         /// The served domain it wants to reach.
         to: Domain,
     },
-    /// Negotiation is complete: stanzas may flow in the stream's one direction.
+    /// Negotiation is complete: stanzas may flow from the stream's initiator, and the other way too if both agreed upon
+    /// that.
     Established(Box<Established>),
     /// Stanzas of one more pair of domains may flow on the established stream.
     PairAuthorized(Pair),
@@ -110,7 +112,8 @@ pub enum Output {
     /// An answer that belongs to no question asked on this stream: dropped, and worth counting (DB-06).
     Unsolicited(Element),
     /// A stanza whose two addresses are good, whose sender's domain is authenticated on this
-    /// stream and whose receiver's domain is served (RFC 6120 §8.1). Inbound only.
+    /// stream and whose receiver's domain is served (RFC 6120 §8.1). Of the initiator; of the responder where it goes
+    /// [both ways](Established::both_ways).
     Stanza(Box<Stanza>),
     /// A stanza between the right two domains with an unusable localpart or resource. It costs only
     /// itself: answer it with `jid-malformed` if it is of a kind that may be answered.
@@ -124,11 +127,11 @@ pub enum Output {
         /// As in [`Stanza`].
         number: Option<u64>,
     },
-    /// An element that came where it must not be acted upon: anything on an established stream that
-    /// we opened (that direction is not authenticated, RFC 6120 §4.5; XEP-0288 is not negotiated). It must
-    /// not be routed. It is handed over because nothing is to vanish uncounted, and because it may be the
-    /// answer to a ping.
+    /// An element that came where it must not be acted upon: on an established stream that we opened and that does
+    /// not go both ways (RFC 6120 §4.5). It must not be routed. It is handed over because nothing is to vanish uncounted.
     Unasked(Element),
+    /// What the peer says of the stanzas it is sent (XEP-0198): for the [lane](crate::lane::Lane::managed) on the stream.
+    Managed(Management),
     /// The stream is over: nothing more can be sent, and this is why. Said exactly once. Stanzas
     /// may still follow if it was us who closed in good order. The connection is still up.
     Closed(Box<Evidence>),
@@ -158,6 +161,8 @@ pub struct Established {
     pub by_certificate: bool,
     /// What the peer offered last. Empty on an inbound stream: only responders announce features.
     pub features: PeerFeatures,
+    /// Stanzas flow both ways (XEP-0288): from the local domain to the remote one, and back.
+    pub both_ways: bool,
     /// What is worth knowing about the way that led here.
     pub notes: Vec<Note>,
     /// The `xml:lang` of the peer's header, default of its stanzas (RFC 6120 §4.7.4).

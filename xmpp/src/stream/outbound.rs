@@ -1,6 +1,7 @@
 //! The stream we open: header, STARTTLS or Direct TLS, SASL EXTERNAL or dialback, and then stanzas.
 
 mod authentication;
+mod both_ways;
 mod dialback;
 mod security;
 
@@ -17,7 +18,7 @@ use super::words::element_name;
 use super::{Established, Method, Output};
 use crate::conditions::{StreamCondition, StreamError};
 use crate::dialback::Pair;
-use crate::sm::Misuse;
+use crate::sm::{Handled, Misuse};
 use crate::stanza::classify;
 use crate::xml::{Element, StreamHeader, StreamItem, ns};
 
@@ -31,8 +32,8 @@ pub use dialback::PairError;
 /// Once [`Output::Established`] came, the driver writes stanzas itself: while
 /// [`write_allowed`](Self::write_allowed), append whole stanzas (and white space to keep the
 /// connection alive) to the same buffer that [`transmit`](Self::transmit) filled before. The machine
-/// writes nothing of its own in that time except keys that [`authorize`](Self::authorize) asked for, and to
-/// end the stream, so whatever was appended before [`close`](Self::close) stands before the closing tag.
+/// writes nothing of its own in that time except acknowledgements, keys that [`authorize`](Self::authorize) asked for
+/// and answers to keys, and to end the stream, so whatever was appended before [`close`](Self::close) stands before the closing tag.
 /// Nothing else may be written, ever: white space between `<starttls/>` and `<proceed/>` is forbidden (S2S-27).
 #[derive(Debug)]
 pub struct Outbound {
@@ -58,6 +59,10 @@ pub struct Outbound {
     pairs: Vec<Pair>,
     /// The peer found a key of ours invalid.
     no_more_pairs: bool,
+    /// We asked the peer to send its stanzas here too (XEP-0288).
+    both_ways: bool,
+    /// Of the stanzas that came, once stream management is enabled.
+    handled: Handled,
 }
 
 impl Outbound {
@@ -83,6 +88,8 @@ impl Outbound {
             asked: Vec::new(),
             pairs: Vec::new(),
             no_more_pairs: false,
+            both_ways: false,
+            handled: Handled::default(),
         };
         match (stream.config.direct_tls, stream.config.terms.tls()) {
             (false, _) => stream.write_header(),
@@ -149,6 +156,7 @@ impl Outbound {
         if self.wire.step() == Step::TlsHandshake {
             return self.wire.abort(Cause::WeClosed(error.map(|(condition, _)| condition)));
         }
+        self.acknowledge_last();
         self.wire.close(error, now);
     }
 
@@ -159,6 +167,7 @@ impl Outbound {
 
     /// Moves everything that is to be written to the end of `out`.
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
+        self.acknowledge();
         self.wire.transmit(out);
     }
 
@@ -222,6 +231,7 @@ impl Outbound {
         match item {
             StreamItem::Close => {
                 let cause = self.explain(NoStartTlsAnswer::Closed, Cause::PeerClosed);
+                self.acknowledge_last();
                 self.wire.peer_closed(cause, now);
             }
             StreamItem::Header(header) if self.wire.listens() => self.header(header, now),
@@ -284,6 +294,8 @@ impl Outbound {
                 self.features = PeerFeatures::read(&element);
             }
             (_, _, ns::DIALBACK) => self.dialback(element, now),
+            (Step::Established, _, ns::STREAM_MANAGEMENT) => self.managed(element, now),
+            (Step::Established, _, _) if self.both_ways => self.stanza(element, now),
             (Step::Established, _, _) => self.wire.emit(Output::Unasked(element)),
             _ => self.unexpected(&element, now),
         }
@@ -311,6 +323,7 @@ impl Outbound {
             tls: self.tls.take(),
             by_certificate,
             features: self.features.clone(),
+            both_ways: self.both_ways,
             notes,
             lang: self.lang.take(),
         })));

@@ -4,14 +4,19 @@ use super::evidence::{Fault, PeerText};
 use super::words::element_name;
 use super::{Output, Stanza};
 use crate::conditions::StreamCondition;
-use crate::dialback::Pair;
 use crate::jid::Domain;
 use crate::stanza::{AddressError, Attr, addresses, classify};
 use crate::xml::Element;
 
+/// The domains of a sender and a receiver between which stanzas may flow.
+pub(super) type Flow<'p> = (&'p Domain, &'p Domain);
+
 /// Judges a first-level element of an established stream: what the caller gets of it, or the stream error and the
 /// rule it broke.
-pub(super) fn screen(element: Element, pairs: &[Pair]) -> Result<Output, (StreamCondition, Fault)> {
+pub(super) fn screen<'p>(
+    element: Element,
+    pairs: impl Iterator<Item = Flow<'p>> + Clone,
+) -> Result<Output, (StreamCondition, Fault)> {
     let Some(kind) = classify(&element) else {
         let fault = Fault::UnknownElement(element_name(&element));
         return Err((StreamCondition::UnsupportedStanzaType, fault));
@@ -27,10 +32,10 @@ pub(super) fn screen(element: Element, pairs: &[Pair]) -> Result<Output, (Stream
 
 /// A bad localpart or resource costs one stanza, but not before the domains of that stanza are known to be right: a peer
 /// must not buy itself an answer to a foreign address with a bad localpart.
-fn bad_addresses(
+fn bad_addresses<'p>(
     element: Element,
     bad: AddressError,
-    pairs: &[Pair],
+    pairs: impl Iterator<Item = Flow<'p>> + Clone,
 ) -> Result<Output, (StreamCondition, Fault)> {
     if let (AddressError::Bad { attr: which, error }, None) = (bad, bad.ends_stream()) {
         let domain = |attr: Attr| element.attr(attr.as_str()).and_then(Domain::of_address);
@@ -43,13 +48,29 @@ fn bad_addresses(
 }
 
 /// S2S-20, DB-17: the pair as a whole counts, not each half of it.
-fn known(from: &str, to: &str, pairs: &[Pair]) -> Result<(), (StreamCondition, Fault)> {
-    if pairs.iter().any(|pair| pair.from.as_str() == from && pair.to.as_str() == to) {
+fn known<'p>(
+    from: &str,
+    to: &str,
+    mut pairs: impl Iterator<Item = Flow<'p>> + Clone,
+) -> Result<(), (StreamCondition, Fault)> {
+    let sender = |(sender, _): &Flow<'p>| sender.as_str() == from;
+    if pairs.clone().any(|flow| sender(&flow) && flow.1.as_str() == to) {
         Ok(())
-    } else if pairs.iter().any(|pair| pair.from.as_str() == from) {
+    } else if pairs.any(|flow| sender(&flow)) {
         Err((StreamCondition::HostUnknown, Fault::StanzaTo(PeerText::new(to))))
     } else {
         Err((StreamCondition::InvalidFrom, Fault::StanzaFrom(PeerText::new(from))))
+    }
+}
+
+impl Output {
+    /// Gives a stanza its number, where stanzas are acknowledged.
+    pub(super) fn number_by(&mut self, next: impl FnOnce() -> Option<u64>) {
+        match self {
+            Self::Stanza(stanza) => stanza.number = next(),
+            Self::BadAddress { number, .. } => *number = next(),
+            _ => {}
+        }
     }
 }
 
@@ -63,12 +84,10 @@ mod tests {
     }
 
     fn verdict(from: &str, to: &str) -> Result<Output, StreamCondition> {
-        let pairs = [
-            Pair { from: domain("fabrikam.com"), to: domain("contoso.com") },
-            Pair { from: domain("it.fabrikam.com"), to: domain("sales.contoso.com") },
-        ];
+        let pairs = [("fabrikam.com", "contoso.com"), ("it.fabrikam.com", "sales.contoso.com")]
+            .map(|(from, to)| (domain(from), domain(to)));
         let message = Element::new("message", ns::SERVER).with_attr("from", from).with_attr("to", to);
-        screen(message, &pairs).map_err(|(condition, _)| condition)
+        screen(message, pairs.iter().map(|(from, to)| (from, to))).map_err(|(condition, _)| condition)
     }
 
     #[test]
@@ -117,8 +136,8 @@ mod tests {
     #[test]
     fn s2s_20_a_missing_address_ends_the_stream() {
         let message = Element::new("message", ns::SERVER).with_attr("to", "b@contoso.com");
-        let pairs = [Pair { from: domain("fabrikam.com"), to: domain("contoso.com") }];
-        let verdict = screen(message, &pairs);
+        let (from, to) = (domain("fabrikam.com"), domain("contoso.com"));
+        let verdict = screen(message, [(&from, &to)].into_iter());
         assert!(
             matches!(verdict, Err((StreamCondition::ImproperAddressing, Fault::Addressing(_)))),
             "{verdict:?}"
@@ -127,7 +146,7 @@ mod tests {
 
     #[test]
     fn s2s_21_and_cmp_01_what_is_no_stanza_is_never_routed() {
-        let pairs = [Pair { from: domain("fabrikam.com"), to: domain("contoso.com") }];
+        let (from, to) = (domain("fabrikam.com"), domain("contoso.com"));
         for element in [
             Element::new("foo", "urn:foo"),
             Element::new("message", ns::CLIENT),
@@ -136,7 +155,7 @@ mod tests {
             Element::new("compress", "http://jabber.org/protocol/compress"),
         ] {
             let element = element.with_attr("from", "a@fabrikam.com").with_attr("to", "b@contoso.com");
-            let verdict = screen(element, &pairs);
+            let verdict = screen(element, [(&from, &to)].into_iter());
             assert!(matches!(verdict, Err((StreamCondition::UnsupportedStanzaType, _))), "{verdict:?}");
         }
     }

@@ -47,8 +47,6 @@ pub struct InboundConfig {
     pub dialback: Option<Arc<DialbackSecret>>,
     /// How often a peer may try SASL again after a failure; RFC 6120 §6.4.5 wants 2 to 5.
     pub sasl_retries: u8,
-    /// Whether stream management is offered (XEP-0198).
-    pub management: bool,
     /// Told to the peer as `idle-seconds` (XEP-0478), if set.
     pub idle_seconds: Option<u32>,
     /// Sizes.
@@ -64,7 +62,6 @@ impl InboundConfig {
             served,
             dialback: None,
             sasl_retries: 3,
-            management: true,
             idle_seconds: None,
             limits: StreamLimits::default(),
             timeouts: Timeouts::default(),

@@ -27,6 +27,10 @@ pub struct Terms {
     /// [`StreamLimits::established`](super::StreamLimits::established)`.stanza`; `None`: that one. Told to the peer as
     /// `max-bytes` (XEP-0478). On a stream of several domains, it is what holds for the domain of its header.
     pub max_stanza: Option<usize>,
+    /// Whether stanzas may go both ways on one stream, where the partner can do that (XEP-0288).
+    pub both_ways: bool,
+    /// Whether stream management is spoken, where the partner can do that (XEP-0198).
+    pub management: bool,
 }
 
 impl Terms {
@@ -36,6 +40,8 @@ impl Terms {
         methods: Methods { external: true, dialback_tls: false, dialback_tcp: false },
         external_proved: false,
         max_stanza: None,
+        both_ways: true,
+        management: true,
     };
 
     /// What an entry allows by these rules; nothing if it is one that is refused.
@@ -45,6 +51,8 @@ impl Terms {
             methods: negotiation.verdict(rules).methods(),
             external_proved: false,
             max_stanza: None,
+            both_ways: true,
+            management: true,
         }
     }
 

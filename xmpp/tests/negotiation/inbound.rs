@@ -36,7 +36,7 @@ fn s2s_13_14_17_and_05_headers_and_features_of_each_stage() {
         side.send(HEADER),
         header("id-two")
             + "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
-               <mechanism>EXTERNAL</mechanism></mechanisms></stream:features>"
+               <mechanism>EXTERNAL</mechanism></mechanisms><bidi xmlns='urn:xmpp:features:bidi'/></stream:features>"
     );
     assert_eq!(side.send(AUTH), SUCCESS);
     assert_eq!(

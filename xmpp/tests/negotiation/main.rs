@@ -1,6 +1,7 @@
 //! The stream machines against scripts, against each other, and against noise.
 
 mod authority;
+mod both_ways;
 mod federation;
 mod google_talk;
 mod hostile;

@@ -1,6 +1,6 @@
 //! Stream management on the stream a peer opens (XEP-0198).
 
-use nuncio_xmpp::stream::{Cause, Fault, Output};
+use nuncio_xmpp::stream::{Cause, Fault, Output, Terms};
 
 use crate::support::{AUTH, HEADER, In, MESSAGE, Out, STARTTLS, proof};
 
@@ -106,8 +106,8 @@ fn sm_01_too_high_a_count_ends_the_stream_on_both_sides() {
     // On a stream we open, the lane counts.
     let mut side = Out::open();
     side.send(&high);
-    let Some(Output::Unasked(element)) = side.outputs.pop() else { panic!("the caller got nothing") };
-    assert!(element.is("a", "urn:xmpp:sm:3"));
+    let Some(Output::Managed(said)) = side.outputs.pop() else { panic!("the caller got nothing") };
+    assert_eq!(said, nuncio_xmpp::sm::Management::Answer { handled: 1 });
     side.machine.misused(nuncio_xmpp::sm::Misuse::TooHigh { handled: 1, sent: 0 }, side.now);
     let written = side.written();
     assert!(written.contains(expected) && written.contains(" h='1' send-count='0'/>"), "{written}");
@@ -129,9 +129,7 @@ fn sm_01_before_authentication_nothing_is_enabled() {
 
 #[test]
 fn what_is_not_offered_cannot_be_enabled() {
-    let mut side = In::with(|config| config.management = false);
-    side.send(HEADER);
-    side.allow();
+    let mut side = In::on(Terms { management: false, ..Terms::CERTIFICATES });
     side.send(STARTTLS);
     side.tls(proof("fabrikam.com"));
     side.send(HEADER);

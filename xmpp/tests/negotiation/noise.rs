@@ -107,7 +107,7 @@ fn survive<M: Machine>(
                     assert_eq!(closed, 1, "the end without a reason");
                     ended += 1;
                 }
-                Output::Stanza(_) | Output::BadAddress { .. } | Output::Unasked(_) => {
+                Output::Stanza(_) | Output::BadAddress { .. } | Output::Unasked(_) | Output::Managed(_) => {
                     assert!(established, "a stanza on a stream that is not established");
                 }
                 Output::Unsolicited(_) | Output::DialbackRefused { .. } | Output::KeyAnswered { .. } => {}

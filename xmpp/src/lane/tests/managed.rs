@@ -353,14 +353,6 @@ fn a_peer_that_answers_only_when_asked_is_asked_again() {
 }
 
 #[test]
-fn the_peers_own_request_is_answered_with_none() {
-    let mut world = World::managed();
-    world.hear(Management::Request);
-    assert_eq!(world.take(), "<a xmlns='urn:xmpp:sm:3' h='0'/>");
-    assert!(!world.lane.wants_write());
-}
-
-#[test]
 fn draining_waits_for_the_acknowledgement() {
     let mut world = World::resumable();
     world.send(1..=1);

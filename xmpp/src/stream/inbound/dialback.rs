@@ -31,8 +31,8 @@ pub(super) enum Asking {
 pub(super) struct Verifying {
     request: VerifyRequest,
     deadline: Instant,
-    /// What the entry of its sender domain says of the size of stanzas.
-    max_stanza: Option<usize>,
+    /// What the entry of its sender domain allows.
+    terms: Terms,
 }
 
 impl Inbound {
@@ -44,12 +44,12 @@ impl Inbound {
     /// What came of an [`Output::Verify`]. One that belongs to no key that is still waiting on this stream is ignored.
     pub fn verified(&mut self, request: &VerifyRequest, outcome: VerifyOutcome, now: Instant) {
         let Some(at) = self.verifying.iter().position(|v| v.request == *request) else { return };
-        let max_stanza = self.verifying.swap_remove(at).max_stanza;
+        let terms = self.verifying.swap_remove(at).terms;
         if !self.wire.is_open() {
             return;
         }
         match outcome {
-            VerifyOutcome::Valid => self.authorized(request, max_stanza, false, now),
+            VerifyOutcome::Valid => self.authorized(request, &terms, false, now),
             // DB-10: a stream that serves others does not end over it.
             VerifyOutcome::Invalid if self.pairs.is_empty() => {
                 self.answer_key(request, Ok(false), None);
@@ -182,7 +182,7 @@ impl Inbound {
             // DEC-16, DB-16: the certificate says all that the authoritative server could say, and more, as long as the
             // judgement of it is no older than the establishment of the stream.
             _ if certified && terms.methods.external && self.wire.step() != Step::Established => {
-                return self.authorized(&request, terms.max_stanza, true, now);
+                return self.authorized(&request, terms, true, now);
             }
             _ => return self.have_verified(request, terms, now),
         };
@@ -190,20 +190,13 @@ impl Inbound {
     }
 
     fn have_verified(&mut self, request: VerifyRequest, terms: &Terms, now: Instant) {
-        let max_stanza = terms.max_stanza;
         let deadline = now + self.config.timeouts.verification;
         self.wire.emit(Output::Verify(Box::new(request.clone())));
-        self.verifying.push(Verifying { request, deadline, max_stanza });
+        self.verifying.push(Verifying { request, deadline, terms: *terms });
         self.settle();
     }
 
-    fn authorized(
-        &mut self,
-        request: &VerifyRequest,
-        max_stanza: Option<usize>,
-        by_certificate: bool,
-        now: Instant,
-    ) {
+    fn authorized(&mut self, request: &VerifyRequest, terms: &Terms, by_certificate: bool, now: Instant) {
         self.answer_key(request, Ok(true), None);
         let pair = request.pair();
         if self.wire.step() == Step::Established {
@@ -213,8 +206,10 @@ impl Inbound {
             let method = if self.phase == Phase::Clear { Method::DialbackTcp } else { Method::DialbackTls };
             // What the header's domain was told stands.
             if self.terms.is_none() {
-                self.wire.set_max_stanza(max_stanza);
+                self.wire.set_max_stanza(terms.max_stanza);
             }
+            // Nothing goes back but to the domain that came with the key.
+            self.both_ways &= terms.both_ways;
             // A partner that proved itself before got this far because its certificate does so again. What the terms of the
             // domain in the header say is nothing about another one that came with a key.
             let own = self.from.as_ref() == Some(&request.from);

@@ -7,19 +7,25 @@ use super::super::evidence::{Fault, Step};
 use super::super::words::element_name;
 use super::Inbound;
 use crate::conditions::StreamCondition;
-use crate::sm::Management;
+use crate::sm::{Management, Misuse};
 use crate::xml::{Element, StartTag, ns};
 
 impl Inbound {
     /// Nobody has to do anything more for the stanza of this [number](super::super::Stanza::number): it may be
     /// acknowledged. [`transmit`](Self::transmit) has the acknowledgement when one is due.
     pub fn settled(&mut self, number: u64) {
-        self.management.settle(number);
+        self.management.handled.settle(number);
+    }
+
+    /// The peer misused stream management with what it says of the stanzas it is sent: the stream ends with the error for
+    /// it.
+    pub fn misused(&mut self, misuse: Misuse, now: Instant) {
+        self.wire.misuse(misuse, now);
     }
 
     /// Whether a stanza came that is to be acknowledged and is not settled.
     pub fn has_unsettled(&self) -> bool {
-        self.management.has_unsettled()
+        self.management.handled.has_unsettled()
     }
 
     /// Whether the stream is established and nobody has closed it: then white space may be appended to what
@@ -30,10 +36,14 @@ impl Inbound {
 
     /// The feature, after authentication only, if it is to be offered.
     pub(super) fn write_management_feature(&mut self) {
-        if !self.config.management {
+        if !self.speaks_management() {
             return;
         }
         StartTag::open(&mut self.wire.out, "sm").ns(ns::STREAM_MANAGEMENT).empty();
+    }
+
+    fn speaks_management(&self) -> bool {
+        self.terms.is_none_or(|terms| terms.management)
     }
 
     pub(super) fn manage(&mut self, element: &Element, now: Instant) {
@@ -41,11 +51,19 @@ impl Inbound {
         if !self.wire.is_open() {
             return;
         }
-        let offered = self.config.management && self.wire.step() == Step::Established;
+        let offered = self.speaks_management() && self.wire.step() == Step::Established;
         let out = &mut self.wire.out;
         let done = match Management::read(element) {
             Some(Ok(_)) if !offered => self.management.refuse(out),
-            Some(Ok(element)) => self.management.handle(&element, out),
+            Some(Ok(element)) => {
+                let both_ways = self.both_ways;
+                let done = self.management.handle(&element, both_ways, out);
+                // What the peer says of our stanzas is the lane's.
+                if done.is_ok() && both_ways && self.management.handled.is_enabled() {
+                    self.wire.emit(Output::Managed(element));
+                }
+                done
+            }
             Some(Err(malformed)) => Err(malformed.into()),
             None => {
                 let fault = Fault::UnknownElement(element_name(element));
@@ -58,27 +76,17 @@ impl Inbound {
         }
     }
 
-    /// Numbers a stanza that came, if it is to be acknowledged.
-    pub(super) fn numbered(&mut self, mut output: Output) -> Output {
-        match &mut output {
-            Output::Stanza(stanza) => stanza.number = self.management.begin(),
-            Output::BadAddress { number, .. } => *number = self.management.begin(),
-            _ => {}
-        }
-        output
-    }
-
     /// Writes the acknowledgement that is due.
     pub(super) fn acknowledge(&mut self) {
         if self.write_allowed() {
-            self.management.write(&mut self.wire.out);
+            self.management.handled.write(&mut self.wire.out);
         }
     }
 
     /// Writes what can be acknowledged, before our closing tag.
     pub(super) fn acknowledge_last(&mut self) {
         if self.write_allowed() {
-            self.management.write_last(&mut self.wire.out);
+            self.management.handled.write_last(&mut self.wire.out);
         }
     }
 }

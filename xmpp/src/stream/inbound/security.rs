@@ -19,6 +19,7 @@ impl Inbound {
         }
         StartTag::open(&mut self.wire.out, "proceed").ns(ns::TLS).empty();
         self.restart();
+        self.both_ways = false;
         self.wire.enter(Step::TlsHandshake, now);
         self.wire.emit(Output::StartTls);
     }

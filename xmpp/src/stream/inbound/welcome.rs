@@ -44,6 +44,7 @@ impl Inbound {
             StartTag::close(out, "starttls");
         }
         if clear {
+            self.write_both_ways_feature();
             self.write_dialback_feature();
             self.write_limits();
         }
@@ -67,6 +68,7 @@ impl Inbound {
             StartTag::text_element(out, "mechanism", crate::stream::sasl::EXTERNAL);
             StartTag::close(out, "mechanisms");
         }
+        self.write_both_ways_feature();
         if self.dialback_over_tls(&terms, certified) {
             self.write_dialback_feature();
             // There is no later list of features on the way by dialback.
@@ -118,6 +120,18 @@ impl Inbound {
     /// Whether dialback elements are read at all; announced in our headers (DB-01).
     pub(super) fn dialback_is_on(&self) -> bool {
         self.config.dialback.is_some() && self.terms.is_none_or(|terms| terms.negotiation.dialback)
+    }
+
+    /// Whether the peer may ask for our stanzas on its stream, now: after TLS where that is used, and as long as it has a way
+    /// to prove itself (BI-01).
+    pub(super) fn both_ways_offered(&self) -> bool {
+        self.terms.is_none_or(|terms| terms.both_ways) && (self.external || self.dialback_is_offered())
+    }
+
+    fn write_both_ways_feature(&mut self) {
+        if self.both_ways_offered() {
+            StartTag::open(&mut self.wire.out, "bidi").ns(ns::BIDI_FEATURE).empty();
+        }
     }
 
     /// DB-02: errors are survived.

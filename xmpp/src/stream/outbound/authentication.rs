@@ -21,6 +21,7 @@ impl Outbound {
         let again = self.config.retry == Some(Retry::WithoutExternal);
         let dialback = terms.dialback_over_tls(self.certified);
         if external && self.features.offers_external() && !(again && dialback) {
+            self.ask_for_both_ways();
             self.write_identity("auth");
             return self.wire.enter(Step::Authentication, now);
         }

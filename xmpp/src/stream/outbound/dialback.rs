@@ -88,6 +88,7 @@ impl Outbound {
             Cause::NoStreamId
         } else {
             let pair = Pair { from: self.config.local.clone(), to: self.config.remote.clone() };
+            self.ask_for_both_ways();
             self.write_result_key(&pair);
             self.asked.push(Asked { pair, deadline: None });
             self.wire.enter(Step::Dialback, now);
@@ -123,6 +124,9 @@ impl Outbound {
             Ok(answer) if answer.kind == DialbackKind::Result => match self.take_asked(&answer) {
                 Some(_) if self.wire.step() == Step::Dialback => self.let_in(answer.content, now),
                 Some(asked) => self.pair_answered(asked.pair, answer.content),
+                None if self.both_ways && matches!(answer.content, Content::Key(_)) => {
+                    self.refuse_key(&answer);
+                }
                 None => self.wire.emit(Output::Unsolicited(element)),
             },
             _ => self.wire.emit(Output::Unsolicited(element)),

@@ -257,6 +257,11 @@ impl Cast {
             if self.trial.row.stance.setup().acks {
                 self.server.acknowledged(self.way()).await?;
             }
+            if self.trial.row.stance.setup().bidi {
+                self.bob.send_message(&self.trial.user, TEXT).await?;
+                self.contact_heard().await?;
+                self.went_both_ways("outbound", "inbound").await?;
+            }
             return Ok(Observed::By(method));
         }
         let attempt = format!("{OURS} to {}: no stream", self.trial.domain);
@@ -274,12 +279,29 @@ impl Cast {
                 self.contact_heard().await?;
                 self.server.acknowledged(self.way()).await?;
             }
+            if self.trial.row.stance.setup().bidi {
+                let bob = format!("bob@{}", self.trial.domain);
+                let call = self.calls.send_message(&self.trial.user, &bob, TEXT).await?;
+                ensure!(self.calls.final_answer(&call).await?.status() == Some(200), "the reply was refused");
+                check_message(&self.bob.next_message().await?, &self.trial.user, &bob, TEXT)?;
+                self.went_both_ways("inbound", "outbound").await?;
+            }
             return Ok(Observed::By(method));
         };
         let (from, to) = (format!(", {} at ", self.trial.domain), format!(" to {OURS}: no stream"));
         let refused = self.gateway_log.line_with(&["status: attempt: ", &from, &to, why]).await;
         let attempts = || self.gateway_log.lines_with(&["status: attempt: ", &from]).pop();
         refused.with_context(|| format!("the last attempt was {:?}", attempts())).map(Observed::Refused)
+    }
+
+    /// The stream that was opened carried the answer too: the other side opened none.
+    async fn went_both_ways(&self, opened: &str, other: &str) -> Result<()> {
+        let (log, partner) = (&self.gateway_log, format!("partner=\"{}\"", self.trial.domain));
+        let line = log.line_with(&[&format!("{opened} stream established"), &partner]).await?;
+        ensure!(line.contains("both_ways=true"), "{line}");
+        let others = log.lines_with(&[&format!("{other} stream established"), &partner]);
+        ensure!(others.is_empty(), "a stream for the answer: {others:?}");
+        Ok(())
     }
 
     /// The contact's message at the front end.

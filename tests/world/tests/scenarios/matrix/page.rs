@@ -50,6 +50,7 @@ fn table(lines: &[Line<'_>]) -> String {
     for Line { row, results } in lines {
         let cell = |result: Option<&Observed>, expected: Expected| match (result, expected) {
             (Some(Observed::By(method)), _) if row.stance.setup().acks => format!("{method}, acknowledged"),
+            (Some(Observed::By(method)), _) if row.stance.setup().bidi => format!("{method}, both ways"),
             (Some(Observed::By(method)), _) => method.to_string(),
             // The gateway's line has times and addresses; what was looked for in it has not.
             (Some(Observed::Refused(_)), Expected::Refused(why)) => format!("refused: “{why}”"),

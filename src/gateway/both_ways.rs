@@ -1,0 +1,42 @@
+//! Lanes on streams that partners opened and that carry stanzas both ways (XEP-0288).
+//!
+//! A lane has a task of its own that opens a stream when one is wanted. A session of a stream that goes both ways may serve
+//! the lane in its place: it takes the lane as soon as it can, and again when the lane has lost its stream; the lane's own
+//! task rests meanwhile, and gets it back when that stream has ended.
+
+use std::sync::Arc;
+
+use nuncio_translate::Moment;
+use nuncio_xmpp::lane::Lane;
+use tokio::sync::Notify;
+
+use super::{Gateway, LaneKey, LanePort, LaneWants};
+
+impl Gateway {
+    /// The session rung by `session` has a stream on which stanzas of `lane` may go back.
+    pub fn way_back(&self, lane: &LaneKey, session: Arc<Notify>) -> Arc<LanePort> {
+        self.remote(&lane.remote).way_back(&lane.local, session);
+        self.lane(&lane.local, &lane.remote)
+    }
+
+    /// That stream has ended.
+    pub fn no_way_back(&self, lane: &LaneKey, session: &Arc<Notify>) {
+        if let Some(remote) = self.known_remote(&lane.remote) {
+            remote.no_way_back(&lane.local, session);
+        }
+    }
+
+    /// The lane has lost its stream: another one may carry it.
+    pub fn ring_ways_back(&self, lane: &LaneKey) {
+        if let Some(remote) = self.known_remote(&lane.remote) {
+            remote.ring_ways_back(&lane.local);
+        }
+    }
+
+    /// [`serve_lane_outputs`](Gateway::serve_lane_outputs) for one who does not carry the lane on a stream. `None`: somebody
+    /// does, and sees to it.
+    pub fn serve_idle_lane(&self, key: &LaneKey, lane: &LanePort, now: Moment) -> Option<LaneWants> {
+        let outputs = lane.step(|lane| (!lane.is_open()).then(|| Lane::poll_all(lane)))?;
+        Some(self.act_on(outputs, key, now))
+    }
+}

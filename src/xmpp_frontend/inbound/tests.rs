@@ -1,0 +1,57 @@
+use nuncio_xmpp::stream::{ChainStatus, PresentedName};
+
+use super::*;
+use crate::gateway::testing::gateway_of;
+use crate::net::now;
+
+const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
+    xmlns:stream='http://etherx.jabber.org/streams' from='fabrikam.example' to='contoso.example' version='1.0'>";
+
+/// What the partner hears when it says this.
+fn say(session: &mut InboundSession, text: &str) -> String {
+    session.receive(&mut BytesMut::from(text), now());
+    hear(session)
+}
+
+fn hear(session: &mut InboundSession) -> String {
+    let mut output = Vec::new();
+    session.transmit(&mut output, now());
+    session.written(now());
+    String::from_utf8(output).unwrap()
+}
+
+/// A stream of fabrikam.example on which stanzas may go back.
+fn both_ways() -> (Arc<Gateway>, InboundSession) {
+    let gateway = Arc::new(gateway_of("contoso.example", "fabrikam.example"));
+    let served: Arc<[Domain]> = Arc::from([Domain::parse("contoso.example").unwrap()]);
+    let ids = StreamIds(["1".into(), "2".into(), "3".into()]);
+    let peer = "192.0.2.1:50000".parse().unwrap();
+    let mut session = InboundSession::new(Arc::clone(&gateway), InboundConfig::new(served), ids, peer, now());
+    say(&mut session, HEADER);
+    say(&mut session, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+    assert_eq!(session.next(), Next::StartTls);
+    let facts = TlsFacts {
+        chain: ChainStatus::Trusted,
+        names: vec![PresentedName::Dns("fabrikam.example".into())],
+        protocol: "TLSv1.3".into(),
+        cipher: "TLS13_AES_256_GCM_SHA384".into(),
+    };
+    session.tls_established(facts, now());
+    assert!(say(&mut session, HEADER).contains("urn:xmpp:features:bidi"));
+    let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
+    say(&mut session, &format!("<bidi xmlns='urn:xmpp:bidi'/>{auth}"));
+    say(&mut session, HEADER);
+    (gateway, session)
+}
+
+#[test]
+fn a_stop_lets_the_lane_on_the_partners_stream_write_what_it_has() {
+    let (gateway, mut session) = both_ways();
+    let lane = gateway.lanes().pop().expect("the stream carries a lane");
+    lane.feed(|lane| lane.push_reply(b"<iq id='waits'/>".to_vec(), now().instant));
+    session.shut_down(now());
+    assert_eq!(hear(&mut session), "<iq id='waits'/>");
+    lane.feed(|lane| lane.drain());
+    let end = hear(&mut session);
+    assert!(end.contains("<system-shutdown ") && end.ends_with("</stream:stream>"), "{end}");
+}
