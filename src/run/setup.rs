@@ -214,8 +214,10 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         verify: VerifyLimits {
             most: limits.xmpp.verifications,
             per_partner: limits.xmpp.verifications_per_partner,
+            per_address: limits.xmpp.verifications_per_address,
             rate: limits.xmpp.verification_rate,
             rate_per_partner: limits.xmpp.verification_rate_per_partner,
+            rate_per_address: limits.xmpp.verification_rate_per_address,
         },
         streams: limits.xmpp.streams,
         streams_per_partner: limits.xmpp.connections_per_partner,

@@ -16,7 +16,9 @@ impl InboundSession {
     /// A key came that has to be verified.
     pub(super) fn verify(&mut self, request: VerifyRequest, now: Moment) {
         let verdicts = self.verdicts.get_or_insert_with(|| Verdicts::new(self.wake.clone()));
-        let Err(busy) = self.gateway.verify(request.clone(), verdicts, now.instant) else { return };
+        let Err(busy) = self.gateway.verify(request.clone(), self.peer.ip(), verdicts, now.instant) else {
+            return;
+        };
         self.gateway.counters().dialback_busy.add(1);
         let source = Source::Domain(request.from.as_str());
         if self.gateway.log_budget().allows(Cause::DialbackBusy, source, now.instant) {
