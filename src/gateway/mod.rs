@@ -33,6 +33,7 @@ mod prints;
 mod proved;
 mod refused;
 mod restart;
+mod retry;
 mod revive;
 mod routes;
 mod settling;

@@ -228,6 +228,9 @@ impl InboundSession {
                         self.way_back =
                             Some(WayBack::new(Arc::clone(&self.gateway), &local, &remote, &self.wake));
                     }
+                    if self.intake.is_entered() {
+                        self.gateway.partner_is_back(remote.as_str(), now.instant);
+                    }
                     self.domains = Some((local, remote));
                 }
                 Output::Stanza(_) | Output::BadAddress { .. } if self.disproved => {}

@@ -53,6 +53,7 @@ impl InboundSession {
         let outcome = Outcome::established(method, &Default::default());
         self.gateway.keep_attempt(pair.from.as_str(), recorder.finish(outcome, now.instant));
         self.enter(&pair.to, &pair.from, now);
+        self.gateway.partner_is_back(pair.from.as_str(), now.instant);
     }
 
     pub(super) fn dialback_refused(&self, from: &Domain, why: DialbackRefusal, now: Moment) {

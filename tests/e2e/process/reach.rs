@@ -1,6 +1,7 @@
 //! How the gateway finds its partners, and what it remembers of it.
 
 use anyhow::{Context, Result, ensure};
+use nuncio_world::process::Process;
 use nuncio_world::sip_agent::SipConnection;
 use nuncio_world::xmpp_peer::XmppListener;
 use socket2::{Domain, Socket, Type};
@@ -97,6 +98,37 @@ async fn s2s_08_sec_49_dns_cannot_send_the_gateway_into_its_own_network() -> Res
     ensure!(answer.status() != Some(200));
     let line = town.log.line_after(0, "no stream to partner wingtip.com").await?;
     ensure!(line.contains("private_addresses = true"), "{line}");
+    Ok(())
+}
+
+/// Nobody listens there, and the next attempt is an hour away.
+async fn out_of_reach_for_an_hour() -> Result<(Town, Process, SipConnection)> {
+    let town = Town::found().await?;
+    let limits = "xmpp.backoff_initial = \"1h\"\nxmpp.backoff_max = \"1h\"";
+    let gateway = town.gateway(limits).await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    for body in ["finds nobody", "is refused at once"] {
+        let call = alice.send_message(ALICE, CAROL, body).await?;
+        ensure!(alice.final_answer(&call).await?.status() != Some(200), "{body}");
+    }
+    Ok((town, gateway, alice))
+}
+
+#[tokio::test]
+async fn s2s_05_sigusr2_ends_the_back_off() -> Result<()> {
+    let (town, gateway, mut alice) = out_of_reach_for_an_hour().await?;
+    gateway.signal("USR2").await?;
+    let line = town.log.line_after(0, "SIGUSR2").await?;
+    ensure!(line.contains("lanes_to_partners=1") && line.contains("ways_to_front_ends=0"), "{line}");
+    ensure!(status_of_a_message(&town, &mut alice).await? == 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn s2s_05_a_stream_of_the_partners_ends_the_back_off() -> Result<()> {
+    let (town, _gateway, mut alice) = out_of_reach_for_an_hour().await?;
+    let _carol = town.wingtip_speaks().await?;
+    ensure!(status_of_a_message(&town, &mut alice).await? == 200);
     Ok(())
 }
 
