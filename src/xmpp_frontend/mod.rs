@@ -3,6 +3,7 @@
 pub mod accept;
 mod carrier;
 pub mod connect;
+mod expiry;
 pub mod inbound;
 mod intake;
 pub mod outbound;

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use super::carrier::{Carrier, NOT_READ, NOTHING_ACKNOWLEDGED};
+use super::expiry::{EXPIRED, Expiry};
 use super::intake::{Came, Intake};
 use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD, Watch};
 use crate::dns::Candidate;
@@ -40,6 +41,8 @@ pub struct LaneSession {
     retry: Option<Retry>,
     /// Since the stream is established.
     watch: Option<Watch>,
+    /// Since then, if the partner's certificate proves who he is.
+    expiry: Option<Expiry>,
     next: Next,
     /// Where the connection leads, for people.
     address: String,
@@ -70,6 +73,7 @@ impl LaneSession {
             failure: None,
             retry: None,
             watch: None,
+            expiry: None,
             next: Next::Run,
             address: String::new(),
             recorder: None,
@@ -231,6 +235,7 @@ impl LaneSession {
 
     fn established(&mut self, established: Established, now: Moment) {
         self.tell(&established, now);
+        self.expiry = Expiry::of(&established, now);
         let Established { local, remote, features, both_ways, lang, .. } = established;
         let limits = features.limits;
         let offer = Offer {
@@ -296,6 +301,17 @@ impl LaneSession {
         }
         if give_up {
             self.give_up(NO_LIFE, now);
+        }
+    }
+
+    /// Ends the stream when the partner's certificate has expired. What is not answered then, his closing tag answers.
+    fn expire(&mut self, now: Moment) {
+        let Some(true) = self.expiry.as_mut().map(|expiry| expiry.is_over(now)) else { return };
+        self.expiry = None;
+        if self.stream.write_allowed() {
+            let local = self.carrier.key().local.as_str();
+            info!(partner = self.remote(), local, "outbound stream closed with reset: {}", EXPIRED.1);
+            self.stream.close(now.instant, Some(EXPIRED));
         }
     }
 
@@ -400,7 +416,8 @@ impl Session for LaneSession {
         let slowed = intake.and_then(|intake| intake.slowed_until());
         let room = intake.and_then(|intake| intake.room_until());
         let room = room.filter(|_| self.leaving && self.next == Next::Run);
-        [self.stream.deadline(), lane, quiet, slowed, room].into_iter().flatten().min()
+        let expiry = self.expiry.as_ref().map(Expiry::deadline);
+        [self.stream.deadline(), lane, quiet, slowed, room, expiry].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
@@ -413,6 +430,7 @@ impl Session for LaneSession {
         }
         self.stream.handle_timeout(now.instant);
         self.carrier.handle_timeout(now);
+        self.expire(now);
         self.watch(now);
         self.run(now);
     }

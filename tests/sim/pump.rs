@@ -353,5 +353,6 @@ pub(crate) fn facts(name: &str) -> TlsFacts {
         names: vec![PresentedName::Dns(name.into())],
         protocol: "TLSv1.3".into(),
         cipher: "simulated".into(),
+        expires_ms: None,
     }
 }

@@ -357,6 +357,7 @@ mod tests {
             names: Vec::new(),
             protocol: "TLSv1.3".into(),
             cipher: "AES".into(),
+            expires_ms: None,
         };
         recorder.step(Step::tls(&tls), at(30));
         let attempt = recorder.finish(Outcome::Failed("not proved".to_owned()), at(1_500));

@@ -35,6 +35,7 @@ fn both_ways() -> (Arc<Gateway>, InboundSession) {
         names: vec![PresentedName::Dns("fabrikam.example".into())],
         protocol: "TLSv1.3".into(),
         cipher: "TLS13_AES_256_GCM_SHA384".into(),
+        expires_ms: None,
     };
     session.tls_established(facts, now());
     assert!(say(&mut session, HEADER).contains("urn:xmpp:features:bidi"));
