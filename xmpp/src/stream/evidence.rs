@@ -326,6 +326,8 @@ pub enum Fault {
     Management(Misuse),
     /// It goes on asking, and does not read our answers.
     AnswersUnread,
+    /// It goes on sending, while our caller does not say whether another domain may come in.
+    TooMuchUnread,
 }
 
 /// Why a peer was not let in.

@@ -410,6 +410,12 @@ impl Wire {
         self.reader.buffered() + self.out.len()
     }
 
+    /// Whether more waits unread on an established stream than a stanza may have.
+    pub(super) fn is_flooded(&self) -> bool {
+        let most = self.max_stanza.unwrap_or(self.limits.established.stanza);
+        self.step == Step::Established && self.reader.buffered() > most
+    }
+
     /// Whether the peer goes on asking, and does not read what it is told.
     pub(super) fn is_choked(&self) -> bool {
         self.ending == Ending::No && self.out.len() > UNREAD
