@@ -37,6 +37,7 @@ mod retry;
 mod revive;
 mod routes;
 mod settling;
+mod sharing;
 mod status;
 mod streams;
 #[cfg(test)]
@@ -77,8 +78,9 @@ pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
 pub use settling::{Settling, Unsettled};
+pub use sharing::{Guest, SharedStream};
 pub use status::{LaneStatus, RouteStatus};
-pub use streams::{InboundPlaces, OutboundPlace, StreamCount, TooMany};
+pub use streams::{InboundPlaces, KeyOut, OutboundPlace, StreamCount, TooMany};
 pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};
 
 use crate::log_limit::LogBudget;
@@ -102,7 +104,9 @@ pub type SipPort = Port<Connection<Outgoing<ToSipEnvelope>>>;
 /// One pair, whose messages carry what their senders are owed.
 type Pair = nuncio_translate::pair::Pair<Incoming>;
 /// One lane.
-pub type LanePort = Port<Lane<ToXmppEnvelope>>;
+pub type LanePort = Port<ToXmppLane>;
+/// The machine of a lane.
+pub type ToXmppLane = Lane<ToXmppEnvelope>;
 
 /// What a lane is called: from one of our domains to one of a partner's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

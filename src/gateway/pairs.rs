@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::incoming::Incoming;
+use super::sharing::Shared;
 use super::streams::{Meters, StreamCounter};
 use super::timers::{Due, Timers};
 use super::{Holdings, LanePort, Pair};
@@ -40,6 +41,8 @@ pub(super) struct Remote {
     reaching: Mutex<SmallVec<[(CompactString, usize); 1]>>,
     /// Streams of this domain that take stanzas back, by the domain of ours that they are for.
     ways_back: Mutex<SmallVec<[WayBack; 1]>>,
+    /// Streams of ours to this domain that may carry more lanes.
+    shared: Mutex<SmallVec<[Arc<Shared>; 1]>>,
     /// Pairs made since the start.
     made: AtomicU64,
     /// What came on the streams of the partner.
@@ -68,6 +71,7 @@ impl Remote {
             streams: Arc::default(),
             reaching: Mutex::default(),
             ways_back: Mutex::default(),
+            shared: Mutex::default(),
             made: AtomicU64::new(0),
             meters: Mutex::default(),
         }
@@ -79,6 +83,10 @@ impl Remote {
 
     pub(super) fn meters(&self) -> &Mutex<Meters> {
         &self.meters
+    }
+
+    pub(super) fn shared(&self) -> &Mutex<SmallVec<[Arc<Shared>; 1]>> {
+        &self.shared
     }
 
     /// One more inbound stream for this domain of ours.

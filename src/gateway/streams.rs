@@ -7,6 +7,9 @@
 //!
 //! A partner writes to us on his streams and reads from ours. So his last place is kept for the direction that has none:
 //! twenty streams to us must not be what keeps the answers from him.
+//!
+//! While a dialback key of ours is out, his server has to ask ours about it, on a stream that is authenticated like any other. If
+//! there is no place, it is let in beyond the limit ([`BEYOND`]): else neither side would get anywhere.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,31 +17,50 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
-use nuncio_xmpp::lane::{Failure, FailureKind};
 use nuncio_xmpp::rate::Meter;
-use nuncio_xmpp::stream::Direction;
+use nuncio_xmpp::stream::{Direction, Outbound};
 use parking_lot::Mutex;
 use thiserror::Error;
-use tracing::warn;
 
-use super::attempts::{Outcome, Recorder};
 use super::federation::StreamRates;
 use super::pairs::Remote;
 use super::{Gateway, LaneKey, LanePort};
-use crate::log_limit::{Cause, Source};
+
+/// Streams of a partner beyond his limit that may have come to verify keys of ours: as many as a stream of ours may have pairs.
+const BEYOND: usize = Outbound::PAIRS;
 
 /// Streams at a moment, by who opened them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamCount {
     pub inbound: usize,
     pub outbound: usize,
+    /// Inbound ones beyond the limit.
+    pub beyond: usize,
+    /// Dialback keys of ours that are out.
+    pub keys_out: usize,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Stream(Direction),
+    Beyond,
+    KeyOut,
+}
+
+impl From<Direction> for Kind {
+    fn from(direction: Direction) -> Self {
+        Self::Stream(direction)
+    }
 }
 
 impl StreamCount {
-    fn of(&mut self, direction: Direction) -> &mut usize {
-        match direction {
-            Direction::Inbound => &mut self.inbound,
-            Direction::Outbound => &mut self.outbound,
+    fn of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Stream(Direction::Inbound) => &mut self.inbound,
+            Kind::Stream(Direction::Outbound) => &mut self.outbound,
+            Kind::Beyond => &mut self.beyond,
+            Kind::KeyOut => &mut self.keys_out,
         }
     }
 
@@ -53,7 +75,12 @@ impl StreamCount {
             Direction::Inbound => Direction::Outbound,
             Direction::Outbound => Direction::Inbound,
         };
-        free > usize::from(limit > 1 && *self.of(other) == 0)
+        free > usize::from(limit > 1 && *self.of(other.into()) == 0)
+    }
+
+    /// Whether one more may come beyond the limit, perhaps to verify a key of ours.
+    fn takes_beyond(self) -> bool {
+        self.keys_out > 0 && self.beyond < BEYOND
     }
 }
 
@@ -91,11 +118,18 @@ impl StreamCounter {
         takes: impl FnOnce(StreamCount) -> bool,
     ) -> Result<Counted, StreamCount> {
         let mut count = self.0.lock();
-        if !takes(*count) {
-            return Err(*count);
-        }
-        *count.of(direction) += 1;
-        Ok(Counted { counter: Arc::clone(self), direction })
+        let kind = match direction {
+            _ if takes(*count) => Kind::Stream(direction),
+            Direction::Inbound if count.takes_beyond() => Kind::Beyond,
+            _ => return Err(*count),
+        };
+        *count.of(kind) += 1;
+        Ok(Counted { counter: Arc::clone(self), kind })
+    }
+
+    fn key_out(self: &Arc<Self>) -> Counted {
+        self.0.lock().keys_out += 1;
+        Counted { counter: Arc::clone(self), kind: Kind::KeyOut }
     }
 }
 
@@ -103,13 +137,13 @@ impl StreamCounter {
 #[derive(Debug)]
 struct Counted {
     counter: Arc<StreamCounter>,
-    direction: Direction,
+    kind: Kind,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         let mut count = self.counter.0.lock();
-        let count = count.of(self.direction);
+        let count = count.of(self.kind);
         *count = count.saturating_sub(1);
     }
 }
@@ -118,6 +152,13 @@ impl Drop for Counted {
 #[derive(Debug)]
 pub struct OutboundPlace {
     _of_partner: Counted,
+    _in_all: Counted,
+}
+
+/// A dialback key of ours is out as long as this is kept.
+#[derive(Debug)]
+pub struct KeyOut {
+    _to_partner: Counted,
     _in_all: Counted,
 }
 
@@ -233,22 +274,24 @@ impl Gateway {
         self.place_of(&remote, Direction::Inbound, streams.connection_limit).map(drop)
     }
 
-    /// The places of a stream of ours, for this lane. `None`: there are none. The lane waits then as after any failure, and
-    /// those who wait for it are told why.
+    /// The places of a stream of ours, for this lane. `None`: there are none. A [stream that can be
+    /// shared](super::SharedStream) is asked to take it then; else the lane waits as after any failure, and those who wait for
+    /// it are told why.
     pub fn outbound_place(&self, key: &LaneKey, lane: &LanePort, now: Moment) -> Option<OutboundPlace> {
         let why = match self.take_outbound_place(key) {
             Ok(place) => return Some(place),
             Err(why) => why,
         };
-        if self.log_budget.allows(Cause::TooManyStreams, Source::Domain(&key.remote), now.instant) {
-            warn!(partner = %key.remote, local = %key.local, "no stream to partner {}: {why}", key.remote);
+        if !self.ask_to_share(key, why) {
+            self.no_place(key, lane, &why.to_string(), now);
         }
-        let recorder = Recorder::outbound(&key.local, &key.remote, now);
-        let record = recorder.finish(Outcome::Failed(why.to_string()), now.instant);
-        self.keep_attempt(&key.remote, record);
-        let (failure, random) = (Failure::new(FailureKind::TooManyStreams, why.to_string()), self.random());
-        lane.step(|lane| lane.connect_failed(failure, random, now.instant));
         None
+    }
+
+    /// A dialback key of ours goes out to this domain.
+    pub fn key_out(&self, domain: &str) -> KeyOut {
+        let remote = self.remote(&self.partner_streams(domain).partner);
+        KeyOut { _to_partner: remote.streams().key_out(), _in_all: self.streams.key_out() }
     }
 
     fn take_outbound_place(&self, key: &LaneKey) -> Result<OutboundPlace, TooMany> {

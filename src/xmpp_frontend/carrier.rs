@@ -8,7 +8,7 @@ use nuncio_xmpp::lane::{Failure, LaneCounters, Offer};
 use nuncio_xmpp::sm::{Management, Misuse};
 use tokio::sync::Notify;
 
-use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants};
+use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants, ToXmppLane};
 
 /// Bytes handed to the connection at a time: large enough to be cheap, small enough that what is in a
 /// write, and so in doubt if the stream breaks, stays little.
@@ -55,9 +55,14 @@ impl Carrier {
         opened
     }
 
-    /// Takes the lane onto a stream that the partner opened, whose session is rung by `session`.
-    pub(super) fn take_over(&self, session: &Arc<Notify>, now: Moment) -> bool {
-        let taken = self.lane.hand_over(session, |lane| lane.opened_by_peer(now.instant));
+    /// Takes the lane onto a stream that was not opened for it, whose session is rung by `session`; `open` says whether the lane
+    /// agrees.
+    pub(super) fn take_over(
+        &self,
+        session: &Arc<Notify>,
+        open: impl FnOnce(&mut ToXmppLane) -> bool,
+    ) -> bool {
+        let taken = self.lane.hand_over(session, open);
         if taken {
             self.gateway.lane_opened(&self.key);
         }
@@ -131,7 +136,7 @@ impl Carrier {
         self.gateway.ring_ways_back(&self.key);
     }
 
-    /// The partner's stream has ended: the lane goes back to its own task.
+    /// That stream has ended: the lane goes back to its own task.
     pub(super) fn give_back(self, failure: Option<Failure>, answered: bool, now: Moment) {
         let random = self.gateway.random();
         self.lane.hand_back(|lane| {

@@ -1,4 +1,4 @@
-//! Streams that we open, each carrying one lane, and what the partner sends on them where they go both ways.
+//! Streams that we open, each for one lane, and what the partner sends on them where they go both ways.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use nuncio_translate::Moment;
 use nuncio_translate::text::LogSafe;
-use nuncio_xmpp::lane::{Failure, FailureKind, Offer};
+use nuncio_xmpp::dialback::Pair;
+use nuncio_xmpp::lane::{Failure, FailureKind, LaneCounters, Offer};
 use nuncio_xmpp::stream::{
-    Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Retry, TlsFacts,
+    Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Retry,
+    Step as Waiting, TlsFacts,
 };
 use nuncio_xmpp::{StanzaKind, StreamCondition, stanza};
 use tokio::sync::Notify;
@@ -16,11 +18,12 @@ use tracing::{debug, info};
 
 use super::carrier::{Carrier, NOT_READ, NOTHING_ACKNOWLEDGED};
 use super::expiry::{EXPIRED, Expiry};
+use super::guests::Guests;
 use super::intake::{Came, Intake};
 use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD, Watch};
 use crate::dns::Candidate;
 use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
-use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants, was_lost};
+use crate::gateway::{Gateway, KeyOut, LaneKey, LanePort, LaneWants, was_lost};
 use crate::net::session::{End, Next, Session};
 
 /// The session of one outbound stream and the lane it carries.
@@ -30,6 +33,10 @@ pub struct LaneSession {
     stream: Outbound,
     /// What the partner sends, if the stream goes both ways.
     intake: Option<Box<Intake>>,
+    /// As long as our key is out.
+    key: Option<KeyOut>,
+    /// Other lanes that go by the stream, if it can take any.
+    guests: Option<Box<Guests>>,
     /// The connection is to be closed as soon as nothing is held.
     leaving: bool,
     /// The stream was established and the lane was told so.
@@ -67,6 +74,8 @@ impl LaneSession {
             carrier,
             stream,
             intake: None,
+            key: None,
+            guests: None,
             leaving: false,
             opened: false,
             lost: false,
@@ -133,6 +142,11 @@ impl LaneSession {
 
     fn run(&mut self, now: Moment) {
         self.work(now);
+        match self.stream.step() {
+            Waiting::Dialback if self.key.is_none() => self.key = Some(self.gateway.key_out(self.remote())),
+            Waiting::Dialback => {}
+            _ => self.key = None,
+        }
         if let Some(intake) = &mut self.intake {
             intake.pass_on(now);
         }
@@ -143,6 +157,9 @@ impl LaneSession {
         if let Some(intake) = &mut self.intake {
             intake.settled().into_iter().for_each(|number| self.stream.settled(number));
             intake.retry(now);
+        }
+        if let Some(guests) = &mut self.guests {
+            guests.ask(|pair| self.stream.authorize(pair, now.instant), now);
         }
         self.leave(now);
         while let Some(output) = self.stream.poll() {
@@ -190,15 +207,29 @@ impl LaneSession {
                     self.gateway.counters().dialback_unsolicited.add(1);
                     debug!(partner = %self.remote(), element = element.name(), "an answer to nothing we asked was dropped");
                 }
-                // Only inbound streams say these, and streams that ask about keys or for more pairs.
+                Output::PairAuthorized(pair) => self.let_in(&pair, now),
+                Output::PairRefused { pair, why } => {
+                    if let Some(guests) = &mut self.guests {
+                        guests.refused(&pair, &format!("the partner {why}"), now);
+                    }
+                }
+                // Only inbound streams say these, and streams that ask about keys.
                 Output::AskPartner { .. }
                 | Output::Verify(_)
                 | Output::DialbackRefused { .. }
                 | Output::KeyAnswered { .. }
-                | Output::PairAuthorized(_)
-                | Output::PairRefused { .. }
                 | Output::Verified(_) => {}
             }
+        }
+    }
+
+    /// The partner takes stanzas of one more of our domains on the stream.
+    fn let_in(&mut self, pair: &Pair, now: Moment) {
+        if let Some(guests) = &mut self.guests {
+            guests.let_in(pair, now);
+        }
+        if let Some(intake) = &mut self.intake {
+            intake.enter_ours(&pair.from, &pair.to);
         }
     }
 
@@ -254,6 +285,11 @@ impl LaneSession {
             // A stream of the partner's carries the lane meanwhile. What he sent on this one is taken.
             return self.stream.close(now.instant, None);
         }
+        // Where stanzas are acknowledged, they are counted for one lane.
+        if !offer.management && self.stream.may_authorize().is_ok() {
+            let guests = Guests::new(Arc::clone(&self.gateway), &remote, offer, self.carrier.wake());
+            self.guests = Some(Box::new(guests));
+        }
         let quiet = self.gateway.quiet(remote.as_str());
         self.watch = Some(Watch::new(quiet, limits.idle_seconds, now.instant));
     }
@@ -280,11 +316,11 @@ impl LaneSession {
 
     /// Sees to it that a quiet stream stays alive, or ends.
     fn watch(&mut self, now: Moment) {
-        let Some(watch) = &mut self.watch else { return };
         if !self.stream.write_allowed() {
             return;
         }
-        let (counters, mut empty) = self.carrier.look();
+        let (counters, mut empty) = self.look();
+        let Some(watch) = &mut self.watch else { return };
         if let Some(intake) = &self.intake {
             empty &= intake.is_empty() && !self.stream.has_unsettled();
         }
@@ -315,6 +351,16 @@ impl LaneSession {
         }
     }
 
+    /// What all lanes on the stream have counted, and whether they have nothing to do.
+    fn look(&self) -> (LaneCounters, bool) {
+        let (mut counters, mut empty) = self.carrier.look();
+        if let Some((of_guests, none)) = self.guests.as_ref().map(|guests| guests.look()) {
+            counters += of_guests;
+            empty &= none;
+        }
+        (counters, empty)
+    }
+
     /// The partner does not answer: its stream ends.
     fn give_up(&mut self, why: &str, now: Moment) {
         info!(partner = %self.remote(), local = %self.carrier.key().local, why, "outbound stream given up");
@@ -335,7 +381,10 @@ impl LaneSession {
             }
             return;
         };
-        if wants.abort {
+        let of_guests = self.guests.as_mut().map_or_else(LaneWants::default, |guests| guests.serve(now));
+        let drained =
+            self.carrier.wants().close && self.guests.as_ref().is_none_or(|guests| guests.are_drained());
+        if wants.abort || of_guests.abort {
             self.failure = Some(Failure::new(FailureKind::Unreachable, NOT_READ));
             self.next = Next::Abort;
         }
@@ -343,7 +392,7 @@ impl LaneSession {
             self.give_up(NOTHING_ACKNOWLEDGED, now);
             self.run(now);
         }
-        if wants.close {
+        if (wants.close || of_guests.close) && drained {
             let error = (StreamCondition::SystemShutdown, "the server is being shut down");
             self.stream.close(now.instant, Some(error));
             self.run(now);
@@ -373,7 +422,11 @@ impl Session for LaneSession {
             if let Some(watch) = &mut self.watch {
                 watch.write(output);
             }
-            let counters = self.carrier.write(output, now);
+            let mut counters = self.carrier.write(output, now);
+            if let Some(guests) = &self.guests {
+                guests.write(output, now);
+                counters += guests.look().0;
+            }
             if let Some(watch) = &mut self.watch {
                 watch.look(counters, now.instant);
                 if output.len() > before {
@@ -387,6 +440,9 @@ impl Session for LaneSession {
     fn written(&mut self, now: Moment) {
         if self.opened {
             self.carrier.written(now);
+        }
+        if let Some(guests) = &self.guests {
+            guests.written(now);
         }
         self.serve_lane(now);
     }
@@ -404,6 +460,9 @@ impl Session for LaneSession {
                 self.gateway.lane_lost(self.carrier.key());
             }
         }
+        if let Some(guests) = self.guests.take() {
+            guests.end(self.failure.as_ref(), self.stream.close_answered(), self.lost, now);
+        }
         if let Some(intake) = &mut self.intake {
             intake.end(self.lost, now);
         }
@@ -411,13 +470,14 @@ impl Session for LaneSession {
 
     fn deadline(&self) -> Option<Instant> {
         let lane = self.carrier.deadline();
+        let guests = self.guests.as_ref().and_then(|guests| guests.deadline());
         let quiet = self.watch.as_ref().filter(|_| self.stream.write_allowed()).map(Watch::deadline);
         let intake = self.intake.as_ref();
         let slowed = intake.and_then(|intake| intake.slowed_until());
         let room = intake.and_then(|intake| intake.room_until());
         let room = room.filter(|_| self.leaving && self.next == Next::Run);
         let expiry = self.expiry.as_ref().map(Expiry::deadline);
-        [self.stream.deadline(), lane, quiet, slowed, room, expiry].into_iter().flatten().min()
+        [self.stream.deadline(), lane, guests, quiet, slowed, room, expiry].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
@@ -431,6 +491,9 @@ impl Session for LaneSession {
         self.stream.handle_timeout(now.instant);
         self.carrier.handle_timeout(now);
         self.expire(now);
+        if let Some(guests) = &self.guests {
+            guests.handle_timeout(now);
+        }
         self.watch(now);
         self.run(now);
     }

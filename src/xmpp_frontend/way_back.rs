@@ -36,7 +36,7 @@ impl WayBack {
     /// Takes the lane if it is free, and acts on what it reports. What is wanted of the session that was not wanted before.
     pub(super) fn serve(&mut self, now: Moment) -> LaneWants {
         if !self.carries && self.failure.is_none() {
-            self.carries = self.carrier.take_over(&self.session, now);
+            self.carries = self.carrier.take_over(&self.session, |lane| lane.opened_by_peer(now.instant));
         }
         if self.carries { self.carrier.serve(now) } else { LaneWants::default() }
     }

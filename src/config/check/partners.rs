@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use nuncio_xmpp::{Methods, Negotiation, NegotiationRules, Verdict};
+use nuncio_xmpp::{Methods, Negotiation, NegotiationRules, SaslUse, Verdict};
 
 use super::super::Domain;
 use super::super::federation::combination;
@@ -41,13 +41,17 @@ impl Checker<'_> {
         let (ours, his) =
             (served.domains.len(), 1 + partner.additional_domains.value.iter().flatten().count());
         let (lanes, place) = (ours * his, partner.connection_limit.place.or(partner.domain.place));
+        // By dialback a stream may take another of our domains, if he lets it.
+        let by_dialback = partner.dialback.value == Some(true)
+            && partner.sasl.value.is_some_and(|sasl| sasl != SaslUse::Required);
+        let otherwise = if by_dialback { ", unless he takes several of ours on one" } else { "" };
         // He needs one to call us on.
         if limit <= lanes {
             self.warning(
                 place,
                 format!(
                     "{label} each served domain ({ours}) needs a stream to each of his ({his}), and he opens streams too; \
-                     {key} allows {limit} together, and messages that find no place come back; {} is enough if he does as \
+                     {key} allows {limit} together, and messages that find no place come back{otherwise}; {} is enough if he does as \
                      we do",
                     2 * lanes
                 ),

@@ -1,6 +1,7 @@
 use super::super::testing::{gateway_of, gateway_with, lane, moment};
 use super::super::{Federation, PartnerStreams};
 use super::*;
+use nuncio_xmpp::lane::FailureKind;
 use nuncio_xmpp::rate::Rate;
 
 const LOCAL: &str = "contoso.example";
@@ -31,7 +32,7 @@ fn outbound(gateway: &Gateway, domain: &str) -> Option<OutboundPlace> {
 }
 
 fn count(inbound: usize, outbound: usize) -> StreamCount {
-    StreamCount { inbound, outbound }
+    StreamCount { inbound, outbound, ..StreamCount::default() }
 }
 
 #[test]
@@ -99,6 +100,22 @@ fn a_stream_that_speaks_for_two_partners_takes_a_place_of_each_and_one_in_all() 
     drop(places);
     assert_eq!(gateway.streams(), count(0, 0));
     assert!(gateway.may_enter_stream(&InboundPlaces::default(), OTHER).is_ok());
+}
+
+#[test]
+fn while_a_key_of_ours_is_out_the_partner_may_come_beyond_the_limit_to_verify_it() {
+    let gateway = limited(1);
+    let _place = outbound(&gateway, ONE).unwrap();
+    assert!(inbound(&gateway, ONE).is_err());
+    let key = gateway.key_out(FURTHER);
+    let mut verify: Vec<_> = (0..BEYOND).map(|_| inbound(&gateway, ONE).unwrap()).collect();
+    assert!(inbound(&gateway, ONE).is_err(), "one past the limit beyond the limit");
+    verify.pop();
+    assert!(inbound(&gateway, FURTHER).is_ok());
+    drop(key);
+    assert!(inbound(&gateway, ONE).is_err());
+    drop(verify);
+    assert_eq!(gateway.streams(), count(0, 1));
 }
 
 /// An administrator with many served domains meets this one first.

@@ -6,6 +6,7 @@ use nuncio_world::tls;
 use nuncio_world::xml::{Element, Item};
 use nuncio_world::xmpp_peer::{XmppListener, XmppPeer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -18,11 +19,14 @@ const FEATURE: &str = "<dialback xmlns='urn:xmpp:features:dialback'><errors/></d
 pub(crate) enum Says {
     Valid,
     Invalid,
+    /// The same as valid; but of us it takes contoso.com only.
+    OnlyContoso,
 }
 
 /// The server that we call.
 pub(crate) struct Server {
     heard: UnboundedReceiver<Element>,
+    hang_up: watch::Sender<()>,
     _calls: JoinSet<()>,
 }
 
@@ -32,19 +36,31 @@ impl Server {
         let listener = XmppListener::bind(town.wingtip()).await?;
         let acceptor = presents.map(|presents| tls::acceptor(&town.pki, presents)).transpose()?;
         let (tell, heard) = unbounded_channel();
+        let hang_up = watch::Sender::new(());
+        let hung_up = hang_up.subscribe();
         let mut calls = JoinSet::new();
         calls.spawn(async move {
             let mut answering = JoinSet::new();
             loop {
                 let Ok(peer) = listener.accept_plain().await else { continue };
                 let (acceptor, tell) = (acceptor.clone(), tell.clone());
+                let mut hung_up = hung_up.clone();
+                hung_up.mark_unchanged();
                 answering.spawn(async move {
                     // A caller that hangs up is nobody's fault.
-                    let _ = answer(peer, acceptor, says, &tell).await;
+                    tokio::select! {
+                        _ = answer(peer, acceptor, says, &tell) => {}
+                        _ = hung_up.changed() => {}
+                    }
                 });
             }
         });
-        Ok(Self { heard, _calls: calls })
+        Ok(Self { heard, hang_up, _calls: calls })
+    }
+
+    /// Cuts off all calls there are.
+    pub(crate) fn hangs_up(&self) {
+        self.hang_up.send_replace(());
     }
 
     /// Whether nobody has called so far.
@@ -82,14 +98,27 @@ async fn answer(
     }
     peer.say(&format!("<stream:features>{FEATURE}</stream:features>")).await?;
     loop {
-        let element = peer.element().await?;
+        let element = match peer.item().await? {
+            Item::Element(element) => element,
+            Item::Close => return peer.say("</stream:stream>").await,
+            other => bail!("{other:?} instead of an element"),
+        };
         let of = |name| element.attribute(name).unwrap_or_default();
         let back = format!("from='{}' to='{}' id='{}'", of("to"), of("from"), of("id"));
         match (element.name.as_str(), says) {
-            ("db:verify", Says::Valid) => peer.say(&format!("<db:verify {back} type='valid'/>")).await?,
+            ("db:verify", Says::Valid | Says::OnlyContoso) => {
+                peer.say(&format!("<db:verify {back} type='valid'/>")).await?
+            }
             ("db:verify", Says::Invalid) => peer.say(&format!("<db:verify {back} type='invalid'/>")).await?,
+            ("db:result", Says::OnlyContoso) if of("from") != "contoso.com" => {
+                peer.say(&format!(
+                    "<db:result {back} type='error'><error type='cancel'><item-not-found \
+                     xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></db:result>"
+                ))
+                .await?;
+            }
             ("db:result", _) => peer.say(&format!("<db:result {back} type='valid'/>")).await?,
-            ("stream:error" | "starttls", _) => bail!("it hangs up: {element}"),
+            ("starttls", _) => bail!("it hangs up: {element}"),
             _ => {}
         }
         tell.send(element)?;

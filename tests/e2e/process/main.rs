@@ -19,4 +19,5 @@ mod network;
 mod privacy;
 mod reach;
 mod renewal;
+mod sharing;
 mod store;

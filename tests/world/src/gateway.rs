@@ -45,12 +45,14 @@ pub struct Settings<'a> {
     pub limits: &'a str,
     /// `tracing` filter.
     pub log_level: &'a str,
+    /// Domains served besides `contoso.com`.
+    pub more_domains: &'a [&'a str],
 }
 
 impl Default for Settings<'_> {
     fn default() -> Self {
         let partners = ["fabrikam.com", "wingtip.com"].map(Partner::federated);
-        Self { partners: partners.to_vec(), limits: "", log_level: "info" }
+        Self { partners: partners.to_vec(), limits: "", log_level: "info", more_domains: &[] }
     }
 }
 
@@ -68,7 +70,9 @@ impl Gateway {
         let sip =
             world.pki().good("nuncio-sip", &["nuncio.contoso.com", "contoso.com", "sip.contoso.com"])?;
         // Both usages: Debian's ejabberd does not take a client's certificate with serverAuth only.
-        let xmpp = world.pki().issue("nuncio-xmpp", &["contoso.com"], Usage::Both, crate::pki::Flaw::None)?;
+        let served = [&["contoso.com"], settings.more_domains].concat();
+        let xmpp = world.pki().issue("nuncio-xmpp", &served, Usage::Both, crate::pki::Flaw::None)?;
+        let domains: Vec<String> = served.iter().map(|domain| format!("{domain:?}")).collect();
         let folder = world.folder().join("nuncio");
         let state = folder.join("state");
         fs::create_dir_all(&state)?;
@@ -85,6 +89,7 @@ impl Gateway {
             &[
                 ("state", &state.display().to_string()),
                 ("log_level", settings.log_level),
+                ("domains", &domains.join(", ")),
                 ("dns", DNS_SERVER),
                 ("address", &GATEWAY.to_string()),
                 ("sip_bind", &GATEWAY_SIP.to_string()),

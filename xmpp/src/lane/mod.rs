@@ -230,3 +230,14 @@ pub struct LaneCounters {
     /// Answers to pings, and acknowledgements: each shows that the partner lives.
     pub proofs: u64,
 }
+
+impl std::ops::AddAssign for LaneCounters {
+    fn add_assign(&mut self, other: Self) {
+        let Self { confirmed, unconfirmed, replies_dropped, sent, proofs } = other;
+        self.confirmed += confirmed;
+        self.unconfirmed += unconfirmed;
+        self.replies_dropped += replies_dropped;
+        self.sent += sent;
+        self.proofs += proofs;
+    }
+}

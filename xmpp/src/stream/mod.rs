@@ -191,7 +191,7 @@ impl std::fmt::Display for Method {
     }
 }
 
-/// Why a further pair was not authorized on a stream we opened.
+/// Why a further pair was not authorized on a stream we opened. The text is for administrators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PairRefusal {
     /// The peer says that our key is not valid; the stream is not used for new pairs any more (DB-05).

@@ -11,6 +11,7 @@ mod messages;
 mod outage;
 mod restarts;
 mod scene;
+mod sharing;
 mod sipp;
 mod sipp_presence;
 mod stage;
@@ -47,6 +48,7 @@ use restarts::{
     gateway_killed_and_front_end_has_forgotten, gateway_killed_before_they_decide,
     planned_stop_sends_deactivated,
 };
+use sharing::domains_share_a_stream;
 use sipp::{sipp_front_end_answers, ten_thousand_arrive_in_order};
 use sipp_presence::{sipp_is_subscribed_to, sipp_subscribes_and_refreshes};
 use states::{presence_follows_both_ways, resources_are_tuples};
@@ -85,6 +87,8 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(ejabberd_restarts_and_everything_is_as_before),
     scenario!(planned_stop_sends_deactivated),
     scenario!(partner_restarts_prosody with Prosody: ejabberd_restarts_and_everything_is_as_before),
+    scenario!(domains_share_a_stream),
+    scenario!(domains_share_a_stream_prosody with Prosody: domains_share_a_stream),
     scenario!(two_ejabberd_domains_federate),
     scenario!(servers_authenticate_each_other),
     scenario!(sipp_speaks_through_stunnel),

@@ -52,6 +52,22 @@ impl Outbound {
     /// own DNS records lead, which is the caller's to know. The answer is [`Output::PairAuthorized`] or
     /// [`Output::PairRefused`].
     pub fn authorize(&mut self, pair: Pair, now: Instant) -> Result<(), PairError> {
+        self.may_authorize()?;
+        let known = |pair: &Pair| self.pairs.contains(pair) || self.asked.iter().any(|a| a.pair == *pair);
+        if known(&pair) {
+            return Err(PairError::Known);
+        }
+        if pair.to != self.config.remote && !self.features.dialback_errors {
+            return Err(PairError::NotOffered);
+        }
+        self.write_result_key(&pair);
+        let deadline = Some(now + self.config.timeouts.establishment);
+        self.asked.push(Asked { pair, deadline });
+        Ok(())
+    }
+
+    /// Whether the peer can be asked for one more pair to the same domain.
+    pub fn may_authorize(&self) -> Result<(), PairError> {
         if !self.write_allowed() {
             return Err(PairError::NotEstablished);
         }
@@ -61,20 +77,12 @@ impl Outbound {
         if !self.may_use_dialback() {
             return Err(PairError::NotAllowed);
         }
-        let known = |pair: &Pair| self.pairs.contains(pair) || self.asked.iter().any(|a| a.pair == *pair);
-        if known(&pair) {
-            return Err(PairError::Known);
+        if !self.can_ask_to_be_let_in() {
+            return Err(PairError::NotOffered);
         }
         if self.pairs.len() + self.asked.len() >= Self::PAIRS {
             return Err(PairError::TooMany);
         }
-        let other_target = pair.to != self.config.remote;
-        if !self.can_ask_to_be_let_in() || other_target && !self.features.dialback_errors {
-            return Err(PairError::NotOffered);
-        }
-        self.write_result_key(&pair);
-        let deadline = Some(now + self.config.timeouts.establishment);
-        self.asked.push(Asked { pair, deadline });
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{list, printable, suffix};
-use crate::dialback::DialbackCondition;
+use crate::dialback::{DialbackCondition, DialbackError};
+use crate::stream::PairRefusal;
 use crate::stream::evidence::{Cause, DialbackRefusal, Direction, Note};
 use crate::stream::identity::ChainStatus;
 
@@ -33,14 +34,7 @@ pub(super) fn cause(f: &mut Formatter<'_>, cause: &Cause, direction: Direction) 
             "the server of that domain says that the dialback key is not its own; refused; somebody poses as this \
              partner, or its servers do not share their secret",
         ),
-        (Cause::DialbackError(error), _) => {
-            write!(f, "answered our dialback request with {}", error.condition)?;
-            suffix(f, ", saying ", error.text.as_ref())?;
-            match dialback_advice(error.condition) {
-                Some(advice) => write!(f, "; {advice}"),
-                None => Ok(()),
-            }
-        }
+        (Cause::DialbackError(error), _) => answered(f, error),
         (Cause::DialbackRefused(why), _) => write!(f, "tried server dialback: {why}"),
         (Cause::Downgrade, _) => f.write_str(
             "proved its domain by certificate before and now could only use dialback; refused; somebody may be posing \
@@ -48,6 +42,26 @@ pub(super) fn cause(f: &mut Formatter<'_>, cause: &Cause, direction: Direction) 
              run nuncio store allow-dialback for the domain, and start it again",
         ),
         _ => Ok(()),
+    }
+}
+
+fn answered(f: &mut Formatter<'_>, error: &DialbackError) -> fmt::Result {
+    write!(f, "answered our dialback request with {}", error.condition)?;
+    suffix(f, ", saying ", error.text.as_ref())?;
+    match dialback_advice(error.condition) {
+        Some(advice) => write!(f, "; {advice}"),
+        None => Ok(()),
+    }
+}
+
+/// The end of a sentence that begins with the partner.
+impl Display for PairRefusal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid => f.write_str("says that our dialback key is not valid"),
+            Self::Error(error) => answered(f, error),
+            Self::Timeout => f.write_str("did not answer our dialback key in time"),
+        }
     }
 }
 

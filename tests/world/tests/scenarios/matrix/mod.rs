@@ -192,7 +192,8 @@ async fn start_gateway(world: &World, trials: &[Trial]) -> Result<Gateway> {
     // Everybody comes from the same address at the same time, and a refusal need not take long.
     let limits = "xmpp.hold = \"4s\"\nxmpp.establishment = \"5s\"\nxmpp.unauthenticated_per_address = 256\n\
                   sip.unauthenticated_per_address = 256";
-    Gateway::start(world, &Settings { partners, limits, log_level: "info,nuncio::xmpp_frontend=debug" }).await
+    let log_level = "info,nuncio::xmpp_frontend=debug";
+    Gateway::start(world, &Settings { partners, limits, log_level, ..Settings::default() }).await
 }
 
 /// Where the servers are.
