@@ -110,7 +110,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let federate = {
         let (config, gateway) = (Arc::new(config.clone()), Arc::clone(&gateway));
         move |proofs: &[Arc<Proof>]| match setup::federation(&config, proofs) {
-            Ok(federation) => gateway.set_federation(federation),
+            Ok(federation) => gateway.set_federation(federation, now()),
             Err(error) => error!("what partners' certificates are held against stays as it was: {error:#}"),
         }
     };

@@ -49,8 +49,7 @@ pub(super) fn context(config: &Config, in_use: &InUse) -> anyhow::Result<Arc<Con
         Arc::clone(&store) as Arc<dyn Keep>,
         Box::new(Arc::clone(&environment)),
     );
-    gateway.set_federation(federation(config, &in_use.proofs)?);
-    gateway.release_proved(now());
+    gateway.set_federation(federation(config, &in_use.proofs)?, now());
     let secret = dialback_secret(config, &*store)?;
     let dns =
         DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };

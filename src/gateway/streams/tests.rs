@@ -12,7 +12,8 @@ const OTHER: &str = "wingtip.example";
 /// Two partners, the first with two domains.
 fn partners(gateway: &Gateway, make: impl Fn(&str) -> PartnerStreams) {
     let first = (make(ONE), vec![ONE.into(), FURTHER.into()]);
-    gateway.set_federation(Federation::new([first, (make(OTHER), vec![OTHER.into()])]));
+    let federation = Federation::new([first, (make(OTHER), vec![OTHER.into()])]);
+    gateway.set_federation(federation, moment());
 }
 
 fn limited(limit: usize) -> Gateway {

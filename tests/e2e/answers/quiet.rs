@@ -69,7 +69,7 @@ fn s2s_31_any_byte_is_an_answer() {
 fn with_keep_alive_off_nothing_is_sent_and_nothing_expected() {
     let mut house = House::new();
     let quiet = PartnerStreams { keep_alive: false, ..PartnerStreams::new(PARTNER, 20) };
-    house.gateway.set_federation(Federation::new([(quiet, vec![PARTNER.into()])]));
+    house.gateway.set_federation(Federation::new([(quiet, vec![PARTNER.into()])]), house.now);
     let limits = "<limits xmlns='urn:xmpp:stream-limits:0'><idle-seconds>60</idle-seconds></limits>";
     house.features.insert(PARTNER, limits);
     write(&mut house);
