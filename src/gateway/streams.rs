@@ -268,10 +268,14 @@ impl Gateway {
         if places.of(&streams.partner).is_some() {
             return Ok(());
         }
-        // Anybody's name may be asked about here: nothing is kept under it.
+        // Anybody's name may be asked about here: nothing is made for it.
         let known = self.known_remote(&streams.partner);
-        let remote = known.unwrap_or_else(|| Arc::new(Remote::new()));
-        self.place_of(&remote, Direction::Inbound, streams.connection_limit).map(drop)
+        let count = known.map_or_else(StreamCount::default, |remote| remote.streams().count());
+        let limit = streams.connection_limit;
+        if count.takes(Direction::Inbound, limit) || count.takes_beyond() {
+            return Ok(());
+        }
+        Err(self.refused(TooMany::OfPartner { count, limit }))
     }
 
     /// The places of a stream of ours, for this lane. `None`: there are none. A [stream that can be
