@@ -9,7 +9,7 @@ use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::dialback::Pair;
 use nuncio_xmpp::lane::{Failure, FailureKind, LaneCounters, Offer};
 use nuncio_xmpp::stream::{
-    Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Retry,
+    Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Redirect, Retry,
     Step as Waiting, TlsFacts,
 };
 use nuncio_xmpp::{StanzaKind, StreamCondition, stanza};
@@ -46,6 +46,8 @@ pub struct LaneSession {
     failure: Option<Failure>,
     /// What may be tried at once if the stream did not come about.
     retry: Option<Retry>,
+    /// Where the partner says that he is to be found instead.
+    redirect: Option<Redirect>,
     /// Since the stream is established.
     watch: Option<Watch>,
     /// Since then, if the partner's certificate proves who he is.
@@ -81,6 +83,7 @@ impl LaneSession {
             lost: false,
             failure: None,
             retry: None,
+            redirect: None,
             watch: None,
             expiry: None,
             next: Next::Run,
@@ -135,6 +138,11 @@ impl LaneSession {
         self.retry
     }
 
+    /// Where the partner says that he is to be found instead, if the stream did not come about.
+    pub fn redirect(&mut self) -> Option<Redirect> {
+        self.redirect.take()
+    }
+
     /// What the lane wanted when it lost this connection.
     pub fn wants(&self) -> LaneWants {
         self.carrier.wants()
@@ -168,9 +176,10 @@ impl LaneSession {
                 Output::Established(established) => {
                     self.established(*established, now);
                 }
-                Output::Closed(evidence) => {
+                Output::Closed(mut evidence) => {
                     let text = evidence.to_string();
                     self.retry = evidence.retry;
+                    self.redirect = evidence.redirect.take();
                     self.alarm(&evidence, now);
                     self.gateway.attempt_ended(self.attempt.take(), &text);
                     debug!(partner = %self.remote(), why = %LogSafe(&text), "outbound stream closed");

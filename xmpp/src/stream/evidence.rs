@@ -5,6 +5,7 @@ use std::fmt;
 use compact_str::CompactString;
 
 use super::identity::{ChainStatus, PresentedName};
+use super::redirect::Redirect;
 use super::sasl::SaslCondition;
 use crate::conditions::{StreamCondition, StreamError};
 use crate::dialback::{DialbackCondition, DialbackError};
@@ -30,6 +31,9 @@ pub struct Evidence {
     pub notes: Vec<Note>,
     /// What may be tried at once on a new connection, by setting [`OutboundConfig::retry`](super::OutboundConfig).
     pub retry: Option<Retry>,
+    /// Where the service may be found instead, said by a peer whose certificate proved who he is, before the stream was
+    /// established (S2S-30).
+    pub redirect: Option<Redirect>,
 }
 
 impl Evidence {

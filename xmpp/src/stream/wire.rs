@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Output;
 use super::evidence::{Cause, Direction, Evidence, Fault, Note, PeerText, Retry, Step, Waiting};
+use super::redirect::Redirect;
 use super::settings::{StreamLimits, Timeouts};
 use crate::conditions::{StreamCondition, StreamError};
 use crate::jid::Domain;
@@ -34,6 +35,8 @@ pub(super) struct Wire {
     notes: Vec<Note>,
     /// What is advised if the stream ends now.
     pub(super) retry: Option<Retry>,
+    /// Where the peer says that the service is.
+    pub(super) redirect: Option<Redirect>,
     reader: StreamReader,
     outputs: VecDeque<Output>,
     limits: StreamLimits,
@@ -90,6 +93,7 @@ impl Wire {
             dialback_declared: false,
             notes: Vec::new(),
             retry: None,
+            redirect: None,
             reader: StreamReader::new(limits.pre_auth),
             outputs: VecDeque::new(),
             limits,
@@ -318,6 +322,7 @@ impl Wire {
                 cause,
                 notes: std::mem::take(&mut self.notes),
                 retry: self.retry,
+                redirect: self.redirect.take(),
             };
             self.ending = Ending::Discarding;
             self.emit(Output::Closed(Box::new(evidence)));
