@@ -69,6 +69,7 @@ causes! {
     ContactRefused: Info, 10 of 100, "messages of contacts that the rules refused";
     SubscribeRefused: Info, 10 of 100, "SUBSCRIBEs of SIP users that were refused";
     NothingSeen: Info, 10 of 100, "subscriptions and presence that came to nothing";
+    PresenceTooLarge: Info, 10 of 100, "stanzas of presence that were larger than their partners take";
     ContactTurns: Info, 10 of 2000, "changes of contacts' subscriptions, which are missing in the audit trail, too";
     ContactDeclined: Info, 10 of 100, "messages of contacts that front ends refused";
     ContactFailed: Warn, 10 of 100, "messages of contacts that reached no front end";

@@ -65,7 +65,7 @@ enum Check {
     Config(ConfigArguments),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct ConfigArguments {
     /// Configuration file; give it again to lay another file over it, the later one wins. Without any: the file that the
     /// environment variable NUNCIO_CONFIG names, else /etc/nuncio/nuncio.toml
@@ -119,7 +119,8 @@ const ABOUT: &str = "SIP-to-XMPP translating edge proxy";
 
 const LONG_ABOUT: &str = "\
 Nuncio stands at the network edge between SIP front ends in the style of Lync or Skype for Business and the XMPP \
-federation, and translates between them: a SIP user and an XMPP user chat, each with the client they already have.";
+federation, and translates between them: a SIP user and an XMPP user add each other, see each other's presence and status \
+note, and write to each other, each with the client they already have.";
 
 const AFTER_HELP: &str = "\
 First steps:

@@ -5,14 +5,14 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 use nuncio_translate::pair::PairKey;
 use nuncio_xmpp::{BareJid, Domain};
 
 use super::{ConfigArguments, complain, load};
 use crate::net::now;
-use crate::store::{self, Forgotten, Shown, StoreError, Table};
+use crate::store::{self, Fault, Forgotten, Shown, StoreError, Table};
 
 #[derive(Debug, Args)]
 pub(super) struct StoreArguments {
@@ -25,7 +25,7 @@ struct Place {
     #[command(flatten)]
     config: ConfigArguments,
     /// The state directory; then no configuration is read
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["config", "files"])]
     state_dir: Option<PathBuf>,
 }
 
@@ -64,8 +64,10 @@ enum Verb {
     },
     /// Show what is in it; secrets are never shown
     Show {
-        #[arg(value_enum, default_value = "pairs")]
-        what: What,
+        /// "pairs" (who added whom, who watches whom, the SIP dialogs; this unless said) or "audit" (who changed what, the
+        /// latest first)
+        #[arg(value_parser = What::parse)]
+        what: Option<What>,
         /// One JSON object per line, times in seconds of Unix time
         #[arg(long)]
         json: bool,
@@ -80,13 +82,23 @@ enum Verb {
     },
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone)]
 enum What {
-    /// Who added whom, who watches whom, and the SIP dialogs
-    #[value(alias = "pair")]
     Pairs,
-    /// Who changed what, the latest first
     Audit,
+    /// The first configuration file: nothing was said of what to show.
+    File(PathBuf),
+}
+
+impl What {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "pairs" | "pair" => Ok(Self::Pairs),
+            "audit" => Ok(Self::Audit),
+            file if file.contains(['/', '.']) => Ok(Self::File(file.into())),
+            _ => Err("it is neither \"pairs\" nor \"audit\", nor the name of a file".to_owned()),
+        }
+    }
 }
 
 pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
@@ -95,9 +107,17 @@ pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsStri
     | Verb::ForgetConsent { place, .. }
     | Verb::AllowDialback { place, .. }
     | Verb::Show { place, .. }) = &arguments.verb;
+    let mut config = place.config.clone();
+    if let Verb::Show { what: Some(What::File(file)), .. } = &arguments.verb {
+        if place.state_dir.is_some() || !config.config.is_empty() {
+            eprintln!("nuncio: {} is one place too many to look for the state directory", file.display());
+            return ExitCode::from(2);
+        }
+        config.files.insert(0, file.clone());
+    }
     let state_dir = match &place.state_dir {
         Some(folder) => folder.clone(),
-        None => match load(&place.config.sources(environment)) {
+        None => match load(&config.sources(environment)) {
             Ok((config, _)) => config.node.state_dir,
             Err(report) => {
                 complain(&report);
@@ -113,8 +133,8 @@ pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsStri
         Verb::AllowDialback { domain, .. } => allow_dialback(&state_dir, domain),
         Verb::Show { what, json, with, most, .. } => {
             let table = match what {
-                What::Pairs => Table::Pairs,
-                What::Audit => Table::Audit,
+                Some(What::Audit) => Table::Audit,
+                Some(What::Pairs | What::File(_)) | None => Table::Pairs,
             };
             let most = most.unwrap_or(usize::MAX);
             show(&state_dir, Shown { table, json: *json, with: with.as_deref(), most })
@@ -127,7 +147,17 @@ pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsStri
 }
 
 fn check(state_dir: &Path) -> Result<ExitCode, StoreError> {
-    let checked = store::check(state_dir)?;
+    let checked = match store::check(state_dir) {
+        Err(error) if error.fault == Fault::Damaged => {
+            eprintln!("damaged: {}: {}\n\n{UNREADABLE}", error.path.display(), error.evidence);
+            return Ok(ExitCode::FAILURE);
+        }
+        Err(error) if error.fault == Fault::Denied => {
+            eprintln!("nuncio: {error}. {}", unwritable(&error.fault));
+            return Ok(ExitCode::FAILURE);
+        }
+        checked => checked?,
+    };
     let mut text =
         format!("{}: schema {}, {} KiB\n", checked.path.display(), checked.schema, checked.bytes / 1024);
     for (table, rows) in &checked.tables {
@@ -137,10 +167,7 @@ fn check(state_dir: &Path) -> Result<ExitCode, StoreError> {
         text.push_str("It is whole.\n");
         let done = say(&text);
         if let Some(error) = &checked.unwritable {
-            eprintln!(
-                "\nBut {error}. A gateway serves with what is in it, and from memory; what it cannot write before it ends \
-                 is lost."
-            );
+            eprintln!("\nBut {error}. {}", unwritable(&error.fault));
         }
         return Ok(done);
     }
@@ -153,6 +180,21 @@ fn check(state_dir: &Path) -> Result<ExitCode, StoreError> {
          read comes out with \"nuncio store show --json\"."
     );
     Ok(ExitCode::FAILURE)
+}
+
+/// What a gateway makes of a database that it cannot write.
+fn unwritable(fault: &Fault) -> String {
+    match fault {
+        Fault::Full | Fault::ReadOnly => {
+            "A gateway serves with what is in it, and from memory; what it cannot write before it ends is lost."
+                .to_owned()
+        }
+        _ => format!(
+            "A gateway does not start with it as user {}. If that is not the user of the service, check as that one: \
+             \"sudo -u nuncio nuncio store check\".",
+            rustix::process::geteuid().as_raw()
+        ),
+    }
 }
 
 fn backup(state_dir: &Path, file: &Path) -> Result<ExitCode, StoreError> {
@@ -249,6 +291,11 @@ Look after nuncio.db, the database in node.state_dir of what survives a restart:
 audit trail.
 
 All of this but forget-consent and allow-dialback may be done while the gateway runs, and changes nothing in the database.";
+
+const UNREADABLE: &str = "\
+Nothing was changed, and nothing can be read from it as it is. Stop the gateway, keep a copy of the three files nuncio.db*, \
+and restore the last backup. Without one, move the three files away: Nuncio then starts empty, and users have to add their \
+contacts again.";
 
 const FORGET_ABOUT: &str = "\
 Take back that a SIP user has added a contact, while the gateway is stopped.

@@ -34,6 +34,8 @@ counters! {
     presence_to_xmpp,
     /// Stanzas of presence and subscriptions that did not arrive for sure; they are sent again.
     presence_undelivered,
+    /// Stanzas of presence that were larger than the partner takes; they are sent without note, or not at all.
+    presence_too_large,
     /// Requests of subscriptions answered by a front end.
     events_to_sip,
     /// Requests of subscriptions that no front end answered.

@@ -135,17 +135,37 @@ impl Errands {
             && todo.ending.is_none()
     }
 
-    /// Takes work out, and counts it as in hand until [`Errands::put_down`].
-    fn take<T>(&self, take: impl FnOnce(&mut Todo) -> T) -> T {
+    /// Takes work out, and counts it as in hand until that is put down or dropped, as by a panic.
+    fn take<T>(&self, take: impl FnOnce(&mut Todo) -> T) -> (T, InHand<'_>) {
         let mut todo = self.todo.lock();
         todo.in_hand += 1;
-        take(&mut todo)
+        let in_hand = InHand { errands: self, put_down: false };
+        (take(&mut todo), in_hand)
     }
+}
 
-    fn put_down(&self, put: impl FnOnce(&mut Todo)) {
-        let mut todo = self.todo.lock();
+/// Work that is being done.
+struct InHand<'e> {
+    errands: &'e Errands,
+    put_down: bool,
+}
+
+impl InHand<'_> {
+    /// What is left of it goes back in the same moment.
+    fn put_down(mut self, put: impl FnOnce(&mut Todo)) {
+        self.put_down = true;
+        let mut todo = self.errands.todo.lock();
         todo.in_hand = todo.in_hand.saturating_sub(1);
         put(&mut todo);
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        if !self.put_down {
+            let mut todo = self.errands.todo.lock();
+            todo.in_hand = todo.in_hand.saturating_sub(1);
+        }
     }
 }
 
@@ -188,19 +208,18 @@ impl Gateway {
     }
 
     fn run_stored(&self, now: Moment) -> bool {
-        let (done, more) = self.errands.take(|todo| {
+        let ((done, more), _in_hand) = self.errands.take(|todo| {
             let count = todo.stored.len().min(STEP);
             let done: Vec<_> = todo.stored.drain(..count).collect();
             (done, !todo.stored.is_empty())
         });
         let pairs = done.iter().map(|(key, ticket)| (key, *ticket));
         self.visit_all(pairs, now, |pair, _, ticket| pair.committed(ticket));
-        self.errands.put_down(|_| {});
         more
     }
 
     fn run_words(&self, now: Moment) -> bool {
-        let (telling, next) = self.errands.take(|todo| match todo.telling.take() {
+        let ((telling, next), in_hand) = self.errands.take(|todo| match todo.telling.take() {
             Some(telling) => (Some(telling), None),
             None => (None, todo.words.pop_front()),
         });
@@ -215,7 +234,7 @@ impl Gateway {
             }
         }
         let mut more = false;
-        self.errands.put_down(|todo| {
+        in_hand.put_down(|todo| {
             todo.telling = telling.filter(|telling| !telling.keys.as_slice().is_empty());
             more = todo.telling.is_some() || !todo.words.is_empty();
         });
@@ -223,13 +242,10 @@ impl Gateway {
     }
 
     fn run_policy(&self, now: Moment) -> bool {
-        let Some(mut walk) = self.errands.take(|todo| todo.policy.take()) else {
-            self.errands.put_down(|_| {});
-            return false;
-        };
+        let (Some(mut walk), in_hand) = self.errands.take(|todo| todo.policy.take()) else { return false };
         let more =
             walk.step(|key| self.visit_presence(key, now, |pair, context| pair.policy_changed(context)));
-        self.errands.put_down(|todo| {
+        in_hand.put_down(|todo| {
             // Another policy may have come meanwhile: then that walk is the one.
             if more && todo.policy.is_none() {
                 todo.policy = Some(walk);
@@ -239,10 +255,7 @@ impl Gateway {
     }
 
     fn run_ending(&self, now: Moment) -> bool {
-        let Some(mut ending) = self.errands.take(|todo| todo.ending.take()) else {
-            self.errands.put_down(|_| {});
-            return false;
-        };
+        let (Some(mut ending), in_hand) = self.errands.take(|todo| todo.ending.take()) else { return false };
         let mut more = false;
         if let Some(remote) = ending.remotes.pop() {
             for key in remote.watched() {
@@ -264,7 +277,7 @@ impl Gateway {
             }
         }
         let left = more || ending.pairs.iter().any(|pairs| !pairs.is_empty());
-        self.errands.put_down(|todo| {
+        in_hand.put_down(|todo| {
             if left && !todo.ending_is_over {
                 todo.ending = Some(ending);
             }
@@ -304,4 +317,22 @@ impl Walk {
 /// Whether a route may be given one more request of a subscription now.
 fn has_room(route: &Route) -> bool {
     route.events.load(Ordering::Relaxed) < GOODBYES_AHEAD && route.hops.step(|group| group.has_room())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn an_errand_that_panics_is_in_hand_no_more() {
+        let errands = Errands::default();
+        let failing = || {
+            let (_, _in_hand) = errands.take(|_| ());
+            assert!(errands.is_idle(), "there is one in hand");
+        };
+        assert!(catch_unwind(AssertUnwindSafe(failing)).is_err());
+        assert!(errands.is_idle());
+    }
 }

@@ -18,12 +18,15 @@ use crate::log_limit::{Cause, Source};
 
 use super::answers::{ALLOW, SipAnswer};
 use super::port::Bells;
+use super::refusals::Refused;
 use super::{Cargo, ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
 
 /// How long a front end should wait before it tries a partner again for whom there is no room, in seconds.
 const RETRY_AFTER: u32 = 5;
 /// Room for everything of a stanza but its body, so that writing it allocates once.
 const STANZA_OVERHEAD: usize = 512;
+/// In the audit trail.
+const REFUSED: &str = "message of a SIP user refused";
 
 /// Who is at the other end of a SIP connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,13 +161,23 @@ impl Gateway {
         let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
             .map_err(|refusal| self.refused_message(&refusal))?;
         let remote_domain = ends.contact.domain();
-        let partner = policy
-            .open_partner(remote_domain)
-            .map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
+        let (from, to) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
+        let by_rule = |refusal| {
+            let refused = Refused {
+                sip_user: from,
+                contact: to,
+                partner: remote_domain,
+                direction: Direction::SipToXmpp,
+                what: REFUSED,
+                refusal,
+            };
+            self.audit_refusal(&refused, now);
+            self.refused_by_rule(refusal, remote_domain)
+        };
+        let partner = policy.open_partner(remote_domain).map_err(by_rule)?;
         let remote = self.remote(remote_domain);
         let lane = self.lane_below(&remote, ends.sender.domain(), remote_domain);
 
-        let (from, to) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let mut id = Vec::with_capacity(stanza_id::ID_MAX);
         let (sequence, kind) = (self.next_sequence(), stanza_id::Kind::Message);
         let Self { settings, .. } = self;
@@ -191,8 +204,7 @@ impl Gateway {
                 direction: Direction::SipToXmpp,
                 kind: Kind::Message,
             };
-            let permit = judge(&policy, &question, pair.consent(), now.unix())
-                .map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
+            let permit = judge(&policy, &question, pair.consent(), now.unix()).map_err(by_rule)?;
             let crossing = pair.sip_user_writes(permit, now);
             let envelope = ToXmppEnvelope {
                 pair: key.clone(),
@@ -282,9 +294,10 @@ impl Gateway {
         self.failed(pair, answer)
     }
 
-    pub(super) fn refused_while_waiting(&self, pair: &PairKey) -> SipAnswer {
+    pub(super) fn refused_while_waiting(&self, pair: &PairKey, now: Moment) -> SipAnswer {
         let remote = pair.remote_domain();
         let refusal = self.policy.load().open_partner(remote).err().unwrap_or(Refusal::PartnerDisabled);
+        self.audit_refusal(&Refused::of(pair, Direction::SipToXmpp, REFUSED, refusal), now);
         self.failed(pair, self.refused_by_rule(refusal, remote))
     }
 

@@ -26,6 +26,7 @@ use super::hops::message_of;
 use super::incoming::{Incoming, ReplySlot};
 use super::iq::{self, Answer};
 use super::port::Bells;
+use super::refusals::Refused;
 use super::timers::Due;
 use super::{Gateway, LanePort, Pair};
 
@@ -201,6 +202,8 @@ impl Gateway {
     }
 
     pub(super) fn log_contact_refused(&self, key: &PairKey, refusal: Refusal, what: &str, now: Moment) {
+        let direction = Direction::XmppToSip;
+        self.audit_refusal(&Refused::of(key, direction, "message of a contact refused", refusal), now);
         let source = Source::Domain(key.remote_domain());
         if self.log_budget.allows(log_limit::Cause::ContactRefused, source, now.instant) {
             let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use nuncio_translate::Moment;
+use nuncio_translate::judge::Direction;
 use nuncio_translate::pair::{AddedEnd, Attempt, Ended, Fact, PairKey, PairRecord};
 use parking_lot::Mutex;
 use tracing::{error, info};
 
 use super::Gateway;
+use super::refusals::Refused;
 use super::timers::Due;
 use crate::log_limit::{Cause, Source};
 use crate::store::{AuditEntry, Failing, Fault, Health, Outcome, Ticket};
@@ -146,7 +148,8 @@ impl Gateway {
         let mut health = self.store.health();
         if let (None, Some(silence)) = (&health.failing, self.keeping.inner.lock().silence) {
             let text = does_not_answer(now.unix().saturating_sub(silence.since));
-            health.failing = Some(Failing { fault: Fault::Silent, text, since: silence.since });
+            health.failing =
+                Some(Failing { fault: Fault::Silent, evidence: String::new(), text, since: silence.since });
         }
         health
     }
@@ -154,6 +157,15 @@ impl Gateway {
     /// Something an administrator may want to know of a pair.
     pub(super) fn note(&self, key: &PairKey, fact: Fact, now: Moment) {
         let Told { what, detail, who } = tell(&fact);
+        if let Fact::Refused { what: attempt, refusal } = fact {
+            let direction = match attempt {
+                Attempt::UserSubscribes => Direction::SipToXmpp,
+                Attempt::ContactSubscribes | Attempt::ContactProbes | Attempt::ContactAppears => {
+                    Direction::XmppToSip
+                }
+            };
+            self.audit_refusal(&Refused::of(key, direction, what.trim_end_matches(':'), refusal), now);
+        }
         // What contacts do is theirs to repeat; how much of it is kept, and what of others' it drives out, is not.
         let heard = |cause, source| self.log_budget.allows(cause, source, now.instant);
         let heard = match (&who, contact_repeats(&fact)) {

@@ -140,7 +140,7 @@ impl Gateway {
                 },
                 Output::Refused(envelope) => match &envelope.cargo {
                     Cargo::Message(reply) => {
-                        let answer = self.refused_while_waiting(&envelope.pair);
+                        let answer = self.refused_while_waiting(&envelope.pair, now);
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
@@ -150,7 +150,12 @@ impl Gateway {
                         let answer = self.failed(&envelope.pair, self.too_large(&key.remote, limit));
                         answers.refused(*reply, answer, now);
                     }
-                    Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
+                    Cargo::Presence { sent, .. } => {
+                        self.note_too_large(&envelope.pair, limit, now);
+                        self.visit_presence(&envelope.pair, now, |pair, context| {
+                            pair.too_large(sent, context)
+                        });
+                    }
                 },
                 Output::MayBeLost(receipt) => self.may_be_lost(&receipt, now),
                 // Nothing speaks against delivery of a message. Presence may be said again, and must be if it was lost: the

@@ -31,6 +31,7 @@ pub mod port;
 mod presence;
 mod prints;
 mod proved;
+mod refusals;
 mod refused;
 mod restart;
 mod retry;
@@ -278,6 +279,7 @@ pub struct Gateway {
     front_ends: Vec<FrontEnd>,
     routes: Vec<Route>,
     refused: Mutex<RefusedDomains>,
+    refusals: refusals::Refusals,
     attempts: Mutex<attempts::Attempts>,
     pace: Mutex<RefusalPace>,
     timers: Timers,
@@ -309,6 +311,7 @@ impl Gateway {
         Self {
             log_budget: Arc::new(LogBudget::new(timers.wake())),
             refused: Mutex::new(RefusedDomains::new(settings.refused_domains)),
+            refusals: refusals::Refusals::default(),
             attempts: Mutex::new(attempts::Attempts::new(attempts::BYTES)),
             places: Places::new(settings.places.clone()),
             dialogs: Dialogs::default(),

@@ -10,15 +10,19 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::from_sip;
 use nuncio_translate::pair::{
-    self, Arrived, Asked, Fact, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
+    self, Arrived, Asked, Attempt, Fact, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
 };
 use nuncio_translate::presence::from_xmpp::{self, Reading};
-use nuncio_xmpp::lane::Lane;
+use nuncio_xmpp::lane::{Lane, PushRefusal};
 use nuncio_xmpp::{Addresses, BareJid};
+use tracing::info;
+
+use crate::log_limit::{Cause, Source};
 
 use super::answers::SipAnswer;
 use super::incoming::Incoming;
 use super::port::Bells;
+use super::refusals::Refused;
 use super::{Cargo, ConnectionId, Gateway, Judged, Pair, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
 
 impl Gateway {
@@ -65,7 +69,20 @@ impl Gateway {
         };
         let judged = judge(&self.policy.load(), &question, &Consent::default(), now.unix());
         // The pair asks for its own permit.
-        judged.map(drop).map_err(|refusal| self.refused_by_rule(refusal, remote_domain))?;
+        judged.map(drop).map_err(|refusal| {
+            self.audit_refusal(
+                &Refused {
+                    sip_user: user,
+                    contact,
+                    partner: remote_domain,
+                    direction: Direction::SipToXmpp,
+                    what: "subscription of a SIP user refused",
+                    refusal,
+                },
+                now,
+            );
+            self.refused_by_rule(refusal, remote_domain)
+        })?;
         let endpoint = endpoint(request);
         let name = self.front_ends.get(front_end).map_or("", |front_end| &front_end.name);
         // The connection has chosen the tag of its answers: it becomes ours in the dialog.
@@ -206,7 +223,15 @@ impl Gateway {
                 }
                 keeps
             }
-            Err(_) => false,
+            Err(refusal) => {
+                // A pair that is there says it itself.
+                if !self.knows_pair(composed, key.remote_domain()) {
+                    let subscribes = matches!(arrived.reading, Reading::Subscribe);
+                    let what = if subscribes { Attempt::ContactSubscribes } else { Attempt::ContactProbes };
+                    self.note(&key, Fact::Refused { what, refusal }, now);
+                }
+                false
+            }
         }
     }
 
@@ -218,6 +243,16 @@ impl Gateway {
     pub(super) fn presence_lost(&self, key: &PairKey, sent: &Sent, now: Moment) {
         self.counters.presence_undelivered.add(1);
         self.visit_presence(key, now, |pair, context| pair.lost(sent, context));
+    }
+
+    /// A stanza of presence was not sent, because the partner takes none as large as that.
+    pub(super) fn note_too_large(&self, key: &PairKey, limit: usize, now: Moment) {
+        self.counters.presence_too_large.add(1);
+        let source = Source::Domain(key.remote_domain());
+        if self.log_budget.allows(Cause::PresenceTooLarge, source, now.instant) {
+            let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
+            info!(%user, %contact, limit, "presence is larger than the partner takes; it goes without note, or not at all");
+        }
     }
 
     /// A SUBSCRIBE or NOTIFY of ours has its final answer, or never will. Called under no lock.
@@ -352,9 +387,16 @@ impl Gateway {
             match output {
                 Output::ToXmpp(item) => {
                     let sent = item.sent.clone();
-                    if !self.push_presence(key, item, bells, now) {
-                        self.counters.presence_undelivered.add(1);
-                        pair.lost(&sent, context);
+                    match self.push_presence(key, item, bells, now) {
+                        Ok(()) => {}
+                        Err(PushRefusal::TooLarge(limit)) => {
+                            self.note_too_large(key, limit, now);
+                            pair.too_large(&sent, context);
+                        }
+                        Err(_) => {
+                            self.counters.presence_undelivered.add(1);
+                            pair.lost(&sent, context);
+                        }
                     }
                 }
                 Output::Recall(sent) => self.recall_presence(key, &sent),
@@ -385,12 +427,18 @@ impl Gateway {
         sends
     }
 
-    /// Puts a stanza on the lane to the partner. `false`: it was not taken.
-    fn push_presence(&self, key: &PairKey, item: ToXmpp, bells: &mut Bells, now: Moment) -> bool {
+    /// Puts a stanza on the lane to the partner.
+    fn push_presence(
+        &self,
+        key: &PairKey,
+        item: ToXmpp,
+        bells: &mut Bells,
+        now: Moment,
+    ) -> Result<(), PushRefusal> {
         // No lane, and nothing in one, for a domain that is no partner any more, or not ours.
         let policy = self.policy.load();
         if policy.partner(key.remote_domain()).is_none() || !policy.serves(key.local_domain()) {
-            return true;
+            return Ok(());
         }
         let remote = self.remote(key.remote_domain());
         let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
@@ -404,7 +452,7 @@ impl Gateway {
             let first = !lane.has_queue();
             (lane.push(item.stanza, envelope, now.instant), first)
         };
-        lane.feed_later(bells, push).is_ok()
+        lane.feed_later(bells, push).map_err(|refused| refused.reason)
     }
 
     /// Takes out of the lane to the partner what of this pair waits there.

@@ -9,6 +9,7 @@ pub mod origin;
 pub mod pump;
 pub mod race;
 pub mod session;
+pub mod sever;
 pub mod strangers;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -15,6 +15,7 @@ use tracing::error;
 
 use super::now;
 use super::session::{End, Next, Session};
+use super::sever::Sever;
 use crate::tls::TlsError;
 
 /// Bounds of one read. It starts small, so that idle connections cost little, and follows the traffic; it
@@ -48,7 +49,7 @@ pub async fn pump<S, P>(
     shut_down: impl Fn(&mut P, Moment),
 ) -> Pumped<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Sever + Unpin + Send,
     P: Session,
 {
     pump_within(CLOSE_TIMEOUT, stream, session, stop, shut_down).await
@@ -63,7 +64,7 @@ async fn pump_within<S, P>(
     shut_down: impl Fn(&mut P, Moment),
 ) -> Pumped<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Sever + Unpin + Send,
     P: Session,
 {
     let (reader, writer) = tokio::io::split(stream);
@@ -76,6 +77,8 @@ where
         close,
     };
     let run = AssertUnwindSafe(pump.run(session, &mut stop, &shut_down)).catch_unwind().await;
+    // What is under way to a peer that took nothing for so long would reach it after what is said on the next connection.
+    let mut sever = false;
     let end = match run.unwrap_or(Err(Stopped::Panic)) {
         Ok(Next::StartTls) => {
             // Plain-text bytes past the negotiation must not leak into the TLS side (RFC 6120 §5.4.3.3).
@@ -85,10 +88,13 @@ where
             End::Broken("the peer sent plain text after the start of TLS".into())
         }
         Ok(Next::Close) => {
-            pump.close(session).await;
+            sever = !pump.close(session).await;
             End::Local
         }
-        Ok(Next::Abort | Next::Run) => End::Local,
+        Ok(Next::Abort | Next::Run) => {
+            sever = true;
+            End::Local
+        }
         Err(Stopped::Peer) => End::Peer,
         Err(Stopped::Io(error)) => End::Broken(broken(error).into()),
         Err(Stopped::Panic) => {
@@ -96,6 +102,9 @@ where
             End::Broken("an internal error".into())
         }
     };
+    if sever {
+        pump.reader.unsplit(pump.writer).sever();
+    }
     // A session that panicked may do so again; its connection ends all the same, and only that.
     if catch_unwind(AssertUnwindSafe(|| session.closed(end, now()))).is_err() {
         error!("the end of a connection met another internal error");
@@ -203,14 +212,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         }
     }
 
-    /// Closes in order, while the session's clock goes on: what waits behind it must still expire in time.
-    async fn close<P: Session>(&mut self, session: &mut P) {
+    /// Closes in order, while the session's clock goes on: what waits behind it must still expire in time. Says whether the
+    /// peer did its part in time.
+    async fn close<P: Session>(&mut self, session: &mut P) -> bool {
         let wake = session.wake();
         let closing = tokio::time::timeout(self.close, self.say_goodbye());
         tokio::pin!(closing);
         loop {
             tokio::select! {
-                _ = &mut closing => return,
+                result = &mut closing => return result.is_ok(),
                 () = wake.notified() => {}
                 () = wait_until(session.deadline()) => session.handle_timeout(now()),
             }
@@ -299,6 +309,7 @@ pub async fn wait_until(deadline: Option<Instant>) {
 mod tests {
     use std::sync::Arc;
 
+    use tokio::net::TcpSocket;
     use tokio::sync::Notify;
 
     use super::*;
@@ -386,6 +397,31 @@ mod tests {
         let pumped = tokio::time::timeout(WHILE, pumping).await.expect("it does not wait for ever");
         assert!(matches!(pumped, Pumped::Ended));
         assert_eq!(session.closed, Some(End::Local));
+    }
+
+    /// What a peer gets that reads nothing of this many last words before the pump has ended.
+    async fn heard_late_of(words: usize) -> io::Result<usize> {
+        let listening = TcpSocket::new_v4()?;
+        listening.set_send_buffer_size(128 * 1024)?;
+        listening.bind(([127, 0, 0, 1], 0).into())?;
+        let listener = listening.listen(1)?;
+        let peer = TcpSocket::new_v4()?;
+        peer.set_recv_buffer_size(4096)?;
+        let mut peer = peer.connect(listener.local_addr()?).await?;
+        let (ours, _) = listener.accept().await?;
+        let mut session = Leaving::with(vec![b'x'; words]);
+        pump_within(Duration::from_millis(5), ours, &mut session, None, |_, _| {}).await;
+        let mut heard = Vec::new();
+        tokio::time::timeout(WHILE, peer.read_to_end(&mut heard)).await.expect("the connection has ended")
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_did_not_take_in_time_does_not_reach_it_after_the_end() {
+        // With the operating system, and more than that takes.
+        for words in [100_000, 16 << 20] {
+            let heard = heard_late_of(words).await.map_err(|error| error.kind());
+            assert_eq!(heard, Err(io::ErrorKind::ConnectionReset), "{words}");
+        }
     }
 
     #[tokio::test]

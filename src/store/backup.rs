@@ -33,6 +33,10 @@ pub fn backup(state_dir: &Path, target: &Path) -> Result<u64, StoreError> {
             .map_err(|error| StoreError::sqlite(target, &error))?;
         let copy = File::open(target).map_err(io)?;
         copy.sync_all().map_err(io)?;
+        // A name is for good only when its folder is on the disk, too.
+        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
         Ok(copy.metadata().map_err(io)?.len())
     };
     let copied = copy();

@@ -24,7 +24,12 @@ pub fn allow_dialback(state_dir: &Path, domain: &str, at: u64) -> Result<bool, S
     // How long the trail is kept is for the gateway to say.
     let forever =
         StoreOptions { audit_age: Duration::MAX, audit_entries: usize::MAX, ..StoreOptions::default() };
-    let store = Store::open(state_dir, forever)?.store;
+    let opened = Store::open(state_dir, forever)?;
+    // A gateway would go on from memory; here there is nobody to go on.
+    if let Some(error) = opened.unwritable {
+        return Err(error);
+    }
+    let store = opened.store;
     if !store.proved().iter().any(|proved| proved == domain) {
         return Ok(false);
     }

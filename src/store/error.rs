@@ -96,7 +96,7 @@ impl Fault {
                 path.display()
             ),
             Self::Silent => format!("dmesg may say why, and findmnt -T {folder} what it is on"),
-            Self::Other => "the words of the system above and dmesg may say why".to_owned(),
+            Self::Other => "the words in brackets and dmesg may say why".to_owned(),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Access, access};
 
 use super::error::why_not;
 use super::schema::{self, APPLICATION_ID};
@@ -146,8 +147,20 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
 
 /// What keeps the database from being written, as far as can be seen without trying. Changes nothing.
 pub(super) fn obstacle(path: &Path) -> Option<StoreError> {
-    if let Err(error) = OpenOptions::new().write(true).open(path) {
-        return Some(StoreError::io(path, &error));
+    for file in ["", "-wal", "-shm"].map(|suffix| with_suffix(path, suffix)) {
+        match OpenOptions::new().write(true).open(&file) {
+            // Companions come and go.
+            Err(error) if error.kind() == ErrorKind::NotFound && file != path => {}
+            Err(error) => return Some(StoreError::io(&file, &error)),
+            Ok(_) => {}
+        }
+    }
+    let folder = path.parent().unwrap_or(path);
+    if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        return Some(StoreError::io(path, &error.into())).map(|error| StoreError {
+            evidence: format!("no files can be made beside it: {}", error.evidence),
+            ..error
+        });
     }
     let disk = rustix::fs::statvfs(path).ok()?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);

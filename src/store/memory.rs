@@ -138,8 +138,12 @@ impl Keep for Memory {
 
     fn health(&self) -> Health {
         let inner = self.inner.lock();
-        let failing =
-            inner.failing.then(|| Failing { fault: Fault::Full, text: "told to fail".to_owned(), since: 0 });
+        let failing = inner.failing.then(|| Failing {
+            fault: Fault::Full,
+            evidence: String::new(),
+            text: "told to fail".to_owned(),
+            since: 0,
+        });
         Health {
             failing,
             waiting: inner.queue.len(),

@@ -121,6 +121,8 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
     pub fault: Fault,
+    /// What was seen, in the words of the system or of SQLite; may be empty.
+    pub evidence: String,
     /// What is wrong and what to do, for people.
     pub text: String,
     /// Seconds of Unix time.

@@ -143,6 +143,7 @@ impl Store {
         let proved = proved(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
         let failing = unwritable.as_ref().map(|error| Failing {
             fault: error.fault.clone(),
+            evidence: error.evidence.clone(),
             text: error.to_string(),
             since: now().unix(),
         });
@@ -200,11 +201,14 @@ impl Store {
         if waiting == 0 {
             return Ok(());
         }
-        let (fault, text) = state.failing.as_ref().map_or_else(
-            || (Fault::Other, "the disk did not answer in time".to_owned()),
-            |failing| (failing.fault.clone(), "see above".to_owned()),
+        let (fault, evidence) = state.failing.as_ref().map_or_else(
+            || (Fault::Silent, String::new()),
+            |failing| (failing.fault.clone(), failing.evidence.clone()),
         );
-        Err(StoreError::new(&shared.path, fault, format!("{waiting} changes were not written; {text}")))
+        let changes =
+            if waiting == 1 { "1 change was".to_owned() } else { format!("{waiting} changes were") };
+        let why = if evidence.is_empty() { evidence } else { format!("; {evidence}") };
+        Err(StoreError::new(&shared.path, fault, format!("{changes} not written{why}")))
     }
 
     fn push(&self, change: Change) -> Ticket {

@@ -194,7 +194,12 @@ impl Writer<'_> {
         state.in_hand = 0;
         state.failures += 1;
         let since = state.failing.as_ref().map_or_else(|| now().unix(), |failing| failing.since);
-        let failing = Failing { fault: error.fault.clone(), text: text.clone(), since };
+        let failing = Failing {
+            fault: error.fault.clone(),
+            evidence: error.evidence.clone(),
+            text: text.clone(),
+            since,
+        };
         let changed = state.failing.as_ref().is_none_or(|before| before.fault != failing.fault);
         state.failing = Some(failing);
         let (waiting, last) = (state.queue.len(), state.queue.last());

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::net::now;
 use crate::net::pump::{Pumped, pump};
 use crate::net::session::Session;
+use crate::net::sever::Sever;
 use crate::net::strangers::Unauthenticated;
 use crate::tls;
 
@@ -97,7 +98,7 @@ fn session(context: &Context, peer: SocketAddr, direct: bool, began: Moment) -> 
 /// Pumps until the connection ends; when the gateway stops, the session is told to close.
 async fn until_stop<S>(context: &Context, stream: S, session: &mut InboundSession) -> Pumped<S>
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send,
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Sever + Unpin + Send,
 {
     pump(stream, session, Some(&context.stop), InboundSession::shut_down).await
 }

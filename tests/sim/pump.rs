@@ -305,7 +305,11 @@ impl World {
         let (conn, side) = (self.pumps[index].conn, self.pumps[index].side);
         // The peer's last bytes are read and dropped.
         let _ = self.conns[conn].read(1 - side, usize::MAX);
-        if self.conns[conn].broken || self.conns[conn].at_end(1 - side) || until <= self.now {
+        if until <= self.now {
+            // What is still under way would arrive after what is said on the next connection.
+            self.reset(conn);
+        }
+        if self.conns[conn].broken || self.conns[conn].at_end(1 - side) {
             return self.end_pump(index, End::Local);
         }
         let now = self.moment();

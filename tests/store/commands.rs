@@ -61,6 +61,56 @@ fn check_says_what_is_damaged() {
 }
 
 #[test]
+fn check_of_what_cannot_be_read_says_so_and_sends_nobody_in_circles() {
+    let folder = tempfile::tempdir().unwrap();
+    furnish(folder.path(), 20);
+    let path = folder.path().join(FILE);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    let said = nuncio(folder.path(), &["check"]);
+    let evidence = format!(
+        "damaged: DIR/nuncio.db: it has {} bytes of {}: its end is missing\n",
+        whole.len() - 1,
+        whole.len()
+    );
+    assert!(said.code == Some(1) && said.err.starts_with(&evidence), "{}", said.err);
+    assert!(said.err.contains("restore the last backup"), "{}", said.err);
+    for advised in ["store check", "store show"] {
+        assert!(!said.err.contains(advised), "{advised} helps nobody here: {}", said.err);
+    }
+}
+
+fn with_configuration(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+    let output = command.arg("store").args(arguments).env_remove("NUNCIO_CONFIG").output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn every_verb_takes_a_configuration_file_as_check_config_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("other.toml");
+    fs::write(&file, "[nod]\n").unwrap();
+    let file = file.to_str().unwrap();
+    for verb in [
+        &["check"][..],
+        &["backup", "copy.db"],
+        &["forget-consent", "alice@contoso.com", "bob@fabrikam.com"],
+        &["allow-dialback", "fabrikam.com"],
+        &["show"],
+        &["show", "audit"],
+    ] {
+        let (code, said) = with_configuration(&[verb, &[file]].concat());
+        assert_eq!(code, Some(1), "{verb:?}: {said}");
+        assert!(said.contains(file) && said.contains("nod"), "{verb:?}: {said}");
+        let (code, said) = with_configuration(&[verb, &[file, "--state-dir", "/nowhere"]].concat());
+        assert_eq!(code, Some(2), "it would not be read: {verb:?}: {said}");
+    }
+    let (code, said) = with_configuration(&["show", "pears"]);
+    assert!(code == Some(2) && said.contains("neither \"pairs\" nor \"audit\""), "{said}");
+}
+
+#[test]
 fn check_of_nothing_makes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let said = nuncio(folder.path(), &["check"]);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nuncio::store::{FILE, Fault, Keep, Outcome};
 use rusqlite::Connection;
@@ -181,6 +182,45 @@ fn permission_denied_in_the_folder() {
     let text = refused_when_bound("faults::permission_denied_in_the_folder", at.folder.path());
     fs::set_permissions(at.folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
     assert!(text.contains("may not be used by this user"), "{text}");
+}
+
+/// What "nuncio store check" says beside that it is whole.
+fn checked_when_bound(test: &str, folder: &Path, may: u32) -> String {
+    fs::set_permissions(folder, fs::Permissions::from_mode(may)).unwrap();
+    let text = refused_when_bound(test, folder);
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+    text
+}
+
+#[test]
+fn check_says_that_a_gateway_does_not_start_with_what_it_may_not_write() {
+    const TEST: &str = "faults::check_says_that_a_gateway_does_not_start_with_what_it_may_not_write";
+    if let Some(folder) = child::folder() {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+        let output = command.args(["store", "check", "--state-dir"]).arg(&folder).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        return eprintln!("{}{}", text(output.stdout), text(output.stderr));
+    }
+    let at = furnished();
+    let folder = at.folder.path();
+    let advice = "let the user of the service own DIR and the files in it (ls -ln shows who does). A gateway does not \
+        start with it as user ";
+    let shm = folder.join("nuncio.db-shm");
+    fs::write(&shm, "").unwrap();
+    for (file, may) in [(&at.path, 0o400), (&shm, 0o400)] {
+        fs::set_permissions(file, fs::Permissions::from_mode(may)).unwrap();
+        let text = checked_when_bound(TEST, folder, 0o700);
+        assert!(
+            text.contains("It is whole.\n")
+                && text.contains("may not be used by this user (")
+                && text.contains(advice),
+            "{text}"
+        );
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::remove_file(shm).unwrap();
+    let text = checked_when_bound(TEST, folder, 0o500);
+    assert!(text.contains("(unable to open database file); ") && text.contains(advice), "{text}");
 }
 
 #[test]

@@ -99,7 +99,9 @@ fn a_stop_while_it_is_full_says_what_is_lost() {
     let wrapper = child::small_disk(folder.path());
     let text = child::run("full::a_stop_while_it_is_full_says_what_is_lost", folder.path(), &wrapper);
     assert!(
-        text.contains("its disk is full (500 changes were not written; see above); free some space"),
+        text.contains(
+            "its disk is full (500 changes were not written; database or disk is full); free some space"
+        ),
         "{text}"
     );
 }
@@ -160,6 +162,35 @@ fn the_check_says_that_a_whole_database_cannot_be_written() {
     let folder = tempfile::tempdir().unwrap();
     let wrapper = child::small_disk(folder.path());
     child::run("full::the_check_says_that_a_whole_database_cannot_be_written", folder.path(), &wrapper);
+}
+
+#[test]
+fn allow_dialback_says_why_it_could_not() {
+    const DOMAIN: &str = "fabrikam.com";
+    let Some(folder) = child::folder() else {
+        let folder = tempfile::tempdir().unwrap();
+        let wrapper = child::small_disk(folder.path());
+        child::run("full::allow_dialback_says_why_it_could_not", folder.path(), &wrapper);
+        return;
+    };
+    let (store, _ear) = start(&folder);
+    store.set_proved(DOMAIN, true);
+    close(&store).unwrap();
+    drop(store);
+    let filler = fill(&folder);
+    let allow = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+        command.args(["store", "allow-dialback", DOMAIN, "--state-dir"]).arg(&folder).output().unwrap()
+    };
+    let said = allow();
+    assert!(!said.status.success());
+    let path = folder.display();
+    let begins = format!("nuncio: {path}/nuncio.db cannot be written: its disk is full (");
+    let text = String::from_utf8(said.stderr).unwrap();
+    assert!(text.starts_with(&begins) && !text.contains("above"), "{text}");
+    assert!(text.ends_with(&format!("); free some space there (df {path})\n")), "{text}");
+    fs::remove_file(filler).unwrap();
+    assert!(allow().status.success(), "it was not forgotten before");
 }
 
 #[test]

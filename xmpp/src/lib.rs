@@ -31,6 +31,6 @@ pub use stanza::{
     classify, write_error_reply,
 };
 pub use xml::{
-    Attribute, Element, Namespace, Node, ReadError, ReadErrorKind, ReadLimits, StartTag, StreamHeader,
-    StreamItem, StreamReader, escape, ns,
+    Attribute, Document, Element, ElementRef, Namespace, Node, ReadError, ReadErrorKind, ReadLimits,
+    StartTag, StreamHeader, StreamItem, StreamReader, escape, ns,
 };

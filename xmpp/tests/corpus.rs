@@ -41,6 +41,11 @@ fn stanza_corpus() {
 }
 
 #[test]
+fn presence_documents_are_the_same_as_tree_and_document() {
+    replay("pidf", xmpp::document);
+}
+
+#[test]
 fn negotiation_corpus() {
     replay("negotiation", |script| {
         negotiation::negotiation(script);
@@ -136,5 +141,10 @@ proptest! {
     #[test]
     fn damaged_documents(input in damaged("stanza")) {
         xmpp::stanza(&input);
+    }
+
+    #[test]
+    fn damaged_presence_documents(input in damaged("pidf")) {
+        xmpp::document(&input);
     }
 }

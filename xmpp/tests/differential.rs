@@ -1,12 +1,14 @@
 //! The strict reader against rxml, which was made for XMPP: the same documents are refused, and what is read is the same.
+//! And against itself: as a tree and as a document that is only looked at.
 
 mod common;
 
-use common::oracle;
+use common::{borrowed, oracle};
 use nuncio_xmpp::{Element, ReadLimits};
 use proptest::prelude::*;
 
 fn compare(document: &[u8]) -> Result<(), TestCaseError> {
+    borrowed::assert_same(document, &ReadLimits::default());
     let ours = Element::parse_document(document, &ReadLimits::default());
     let theirs = oracle::rxml(&oracle::without_known_differences(document));
     let shown = String::from_utf8_lossy(document);

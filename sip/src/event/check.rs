@@ -97,17 +97,21 @@ fn check_contact(
     }
 }
 
-/// The first media type of ours that the watcher accepts. Without Accept it is the package's (RFC 3856 §6.7).
+/// The media type of ours that the watcher wants most; of equals the first (PR-43). Without Accept it is the package's
+/// (RFC 3856 §6.7).
 fn choose_media(request: &Message, config: &EventConfig) -> Option<&'static str> {
     if request.header_bytes(HeaderName::Accept).is_none() {
         return config.writes.iter().copied().find(|media| media.eq_ignore_ascii_case(config.default_media));
     }
-    config.writes.iter().copied().find(|media| accepts(request, media))
+    let wanted = config.writes.iter().map(|media| (quality(request, media), *media)).filter(|(q, _)| *q > 0);
+    // The last of equals otherwise.
+    wanted.rev().max_by_key(|(quality, _)| *quality).map(|(_, media)| media)
 }
 
-/// The most specific range decides (RFC 3261 §20.1, RFC 9110 §12.5.1); `q=0` is a no.
-fn accepts(request: &Message, media: &str) -> bool {
-    let Ok(media) = ContentType::parse(media) else { return false };
+/// How much the watcher wants it, in thousandths; 0 is a no. The most specific range decides (RFC 3261 §20.1, RFC 9110
+/// §12.5.1).
+fn quality(request: &Message, media: &str) -> u16 {
+    let Ok(media) = ContentType::parse(media) else { return 0 };
     let rank = |range: &ContentType<'_>| match (range.main, range.sub) {
         ("*", "*") => Some(1),
         (main, "*") if main.eq_ignore_ascii_case(media.main) => Some(2),
@@ -115,12 +119,19 @@ fn accepts(request: &Message, media: &str) -> bool {
         _ => None,
     };
     let ranges = request.accept().filter_map(Result::ok);
-    let best = ranges.filter_map(|range| Some((rank(&range)?, wants(&range)))).max();
-    best.is_some_and(|(_, wanted)| wanted)
+    let best =
+        ranges.filter_map(|range| Some((rank(&range)?, range.param("q").map_or(1000, |q| thousandths(&q)))));
+    best.max().map_or(0, |(_, quality)| quality)
 }
 
-fn wants(range: &ContentType<'_>) -> bool {
-    range.param("q").is_none_or(|q| q.bytes().any(|b| (b'1'..=b'9').contains(&b)))
+/// A `qvalue`; one that is none counts as 1: the type itself was named.
+fn thousandths(q: &str) -> u16 {
+    let (whole, decimals) = q.split_once('.').unwrap_or((q, ""));
+    if whole != "0" || decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+        return 1000;
+    }
+    let digits = decimals.bytes().map(|byte| u16::from(byte - b'0')).chain(std::iter::repeat(0));
+    digits.take(3).fold(0, |sum, digit| sum * 10 + digit)
 }
 
 fn grant(asked: Option<u32>, config: &EventConfig) -> Result<u32, Answer> {

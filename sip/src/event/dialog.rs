@@ -1,7 +1,8 @@
 //! Dialogs (RFC 3261 §12).
 
-use compact_str::CompactString;
+use std::borrow::Cow;
 
+use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use super::texts::Texts;
@@ -324,17 +325,15 @@ impl Dialog {
 
     /// Our Contact: it leads to this node and is that of no other dialog. `gr` says that it is a GRUU (EV-11).
     pub fn contact(&self, config: &EventConfig) -> String {
-        let user = Uri::parse(self.text(LOCAL_URI)).ok().and_then(|uri| uri.user());
-        let (user, at) = user.map_or(("", ""), |user| (user, "@"));
-        let gr = escape::encode_param(self.local_tag());
-        format!("sip:{user}{at}{};transport=tls;gr={gr}", config.contact_host)
+        let local = Uri::parse(self.text(LOCAL_URI)).ok();
+        own_contact(local.and_then(|uri| uri.user()), self.local_tag(), config)
     }
 
     /// The value of Event.
-    pub(super) fn event(&self, config: &EventConfig) -> String {
+    pub(super) fn event(&self, config: &EventConfig) -> Cow<'static, str> {
         match self.event_id() {
-            Some(id) => format!("{};id={id}", config.package),
-            None => config.package.to_owned(),
+            Some(id) => [config.package, ";id=", id].concat().into(),
+            None => config.package.into(),
         }
     }
 
@@ -359,8 +358,9 @@ impl Dialog {
         self.local_cseq = number;
         let config = context.config;
         let branch = [COOKIE, &context.tokens.token()].concat();
-        let (contact, event) = (self.contact(config), self.event(config));
         let fixed = self.fixed();
+        let local = Uri::parse(fixed[LOCAL_URI])?;
+        let (contact, event) = (own_contact(local.user(), fixed[LOCAL_TAG], config), self.event(config));
         let path = Path::of(fixed[REMOTE_TARGET], self.routes())?;
         let tag = Some(fixed[REMOTE_TAG]).filter(|tag| !tag.is_empty());
         let room = self.routes().map(|route| route.len() + 9).sum::<usize>()
@@ -369,7 +369,7 @@ impl Dialog {
         let mut builder = RequestBuilder::new(&mut out, method, &Uri::parse(&path.request_uri)?)
             .via("TLS", &config.sent_by, &branch)
             .max_forwards(HOPS)
-            .from(None, &Uri::parse(fixed[LOCAL_URI])?, fixed[LOCAL_TAG])
+            .from(None, &local, fixed[LOCAL_TAG])
             .to(None, &Uri::parse(fixed[REMOTE_URI])?, tag)
             .call_id(fixed[CALL_ID])
             .cseq(CSeq { number, method })
@@ -394,7 +394,7 @@ type Routes<'a> = SmallVec<[&'a str; 4]>;
 
 /// Request-URI and Route of a request.
 struct Path<'a> {
-    request_uri: String,
+    request_uri: Cow<'a, str>,
     routes: Routes<'a>,
     last: Option<String>,
 }
@@ -402,7 +402,7 @@ struct Path<'a> {
 impl<'a> Path<'a> {
     /// Loose routing: the remote target, and all routes. Strict routing: the first route's URI, then the others, then
     /// the remote target.
-    fn of(target: &str, routes: impl Iterator<Item = &'a str>) -> Result<Self, HeaderError> {
+    fn of(target: &'a str, routes: impl Iterator<Item = &'a str>) -> Result<Self, HeaderError> {
         let mut routes: Routes<'a> = routes.collect();
         let Some(first) = routes.first() else {
             return Ok(Self { request_uri: request_uri(target), routes, last: None });
@@ -418,16 +418,26 @@ impl<'a> Path<'a> {
 }
 
 /// A URI without what may not stand in a Request-URI (RFC 3261 §19.1.1): headers and `method`.
-fn request_uri(uri: &str) -> String {
+fn request_uri(uri: &str) -> Cow<'_, str> {
     let uri = uri.split_once('?').map_or(uri, |(uri, _)| uri);
     let is_method = |piece: &&str| piece.split('=').next().is_some_and(|n| n.eq_ignore_ascii_case("method"));
     let mut pieces = uri.split(';');
+    if !pieces.clone().any(|piece| is_method(&piece)) {
+        return uri.into();
+    }
     let mut out = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces.filter(|piece| !is_method(piece)) {
         out.push(';');
         out.push_str(piece);
     }
-    out
+    out.into()
+}
+
+/// See [`Dialog::contact`].
+fn own_contact(user: Option<&str>, tag: &str, config: &EventConfig) -> String {
+    let (user, at) = user.map_or(("", ""), |user| (user, "@"));
+    let gr = escape::encode_param(tag);
+    ["sip:", user, at, &config.contact_host, ";transport=tls;gr=", &gr].concat()
 }
 
 /// The one Contact of a message that begins or refreshes a dialog; `None` without any.

@@ -165,6 +165,16 @@ impl Subscriber {
         }
     }
 
+    /// Tries at once what failed and would be tried again later. Not what is under way, or was accepted and awaits its
+    /// NOTIFY.
+    pub fn try_now(&mut self, context: &mut Context<'_>) {
+        match self.phase {
+            Phase::Waiting(_) => self.begin(Phase::Trying, context),
+            Phase::Live { .. } if self.notify_until.is_none() => self.refresh(context),
+            _ => {}
+        }
+    }
+
     /// Ends it: SUBSCRIBE with Expires 0, then the last NOTIFY is awaited (PR-09, DEC-08). A report `Ended` follows in
     /// any case.
     pub fn unsubscribe(&mut self, context: &mut Context<'_>) {
@@ -250,6 +260,11 @@ impl Subscriber {
     /// There is a subscription, wanted and confirmed by a NOTIFY.
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live { .. }) && !self.close_wanted
+    }
+
+    /// Its end is under way: all that is sent is what ends it.
+    pub fn is_closing(&self) -> bool {
+        self.phase == Phase::Closing
     }
 
     /// There is none, and nothing is under way or planned.

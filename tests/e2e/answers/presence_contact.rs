@@ -407,3 +407,22 @@ fn ev_07_and_dec_09_failures_of_a_refresh_cost_the_dialog_and_not_the_consent() 
         assert_eq!(house.told(PARTNER), ["available desk xa"], "{status}: no second subscribed, no flapping");
     }
 }
+
+#[test]
+fn s2s_35_presence_above_the_partners_limit_goes_without_its_note_and_is_counted() {
+    let mut house = house();
+    house
+        .features
+        .insert(PARTNER, "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>400</max-bytes></limits>");
+    let (wire, mut dialog) = house.contact_asks(BOB);
+    let long = format!("<note>{}</note>", "lunch ".repeat(80));
+    // The first one finds out on the stream that it opens, the second one before.
+    for (name, expected) in [("away", "available desk away"), ("dnd", "available desk dnd")] {
+        house.status(wire, &dialog.notify(OPEN, &pidf(&[("desk", true, &show(name), &long)])));
+        assert!(house.told(PARTNER).contains(&expected.to_owned()), "{name}");
+    }
+    assert_eq!(house.count("presence_too_large"), 2);
+    house.advance(HOUR / 2);
+    assert!(house.told(PARTNER).is_empty(), "and that is all");
+    assert_eq!(house.count("presence_too_large"), 2);
+}

@@ -242,6 +242,81 @@ fn restart_pairs_wait_for_a_front_end_that_cannot_be_reached_yet() {
     assert!((197..=200).contains(&there), "{there} of 200, and those that knocked a little later");
 }
 
+/// So many contacts have seen Alice at her desk, and the process after that finds no front end.
+fn seen_before_by(contacts: usize) -> (House, Vec<Dialog>) {
+    let mut before = house();
+    for number in 0..contacts {
+        let contact = format!("bob{number}@fabrikam.com");
+        before.partner_says(PARTNER, &stanza(&contact, "type='subscribe'", ""));
+    }
+    let (wire, document) = (before.front_end(), pidf(&[("desk", true, "", "")]));
+    let mut dialogs: Vec<_> = before.requests().iter().map(Dialog::of).collect();
+    for dialog in &mut dialogs {
+        assert_eq!(before.status(wire, &dialog.notify(OPEN, &document)), 200);
+    }
+    let mut house = asleep(&before, MINUTE);
+    house.front_end_reach = Reach::Down(FailureKind::Unreachable);
+    (house, dialogs)
+}
+
+#[test]
+fn xi_09_restart_contacts_hear_of_a_front_end_that_stays_away_although_their_pairs_wait_for_it() {
+    const CONTACTS: usize = 800;
+    let unavailable = |told: &[String]| told.iter().filter(|told| *told == "unavailable desk").count();
+    let (mut house, _) = seen_before_by(CONTACTS);
+    // The first pair waits from the first moment on, the last one has its turn after eight seconds.
+    house.advance(5 * MINUTE - SECOND);
+    assert_eq!(unavailable(&house.told(PARTNER)), 0);
+    house.advance(30 * SECOND);
+    assert_eq!(unavailable(&house.told(PARTNER)), CONTACTS);
+    house.advance(HOUR);
+    assert_eq!(unavailable(&house.told(PARTNER)), 0, "that is said once");
+    house.front_end_reach = Reach::Up;
+    house.advance(2 * MINUTE);
+    assert!(house.requests().len() >= CONTACTS, "all of them ask anew");
+}
+
+#[test]
+fn xi_09_restart_a_front_end_that_is_back_in_time_makes_nobody_unavailable() {
+    let (mut house, mut dialogs) = seen_before_by(200);
+    house.advance(4 * MINUTE);
+    house.front_end_reach = Reach::Up;
+    let (wire, document) = (house.front_end(), pidf(&[("desk", true, "", "")]));
+    let mut asked = 0;
+    for _ in 0..50 {
+        house.advance(SECOND);
+        for refresh in house.requests() {
+            asked += 1;
+            let call_id = refresh.must("Call-ID").unwrap();
+            let dialog = dialogs.iter_mut().find(|dialog| dialog.call_id == call_id).unwrap();
+            assert_eq!(house.status(wire, &dialog.notify(OPEN, &document)), 200);
+        }
+    }
+    assert_eq!(asked, dialogs.len(), "all of them ask, also those that knocked in vain");
+    house.advance(10 * MINUTE);
+    let told = house.told(PARTNER);
+    assert!(!told.iter().any(|told| told.starts_with("unavailable")), "{told:?}");
+}
+
+#[test]
+fn xi_10_restart_the_contacts_of_a_partner_that_stays_away_are_unknown_after_five_minutes() {
+    let mut before = house();
+    before.user_sees(BOB);
+    let mut house = asleep(&before, MINUTE);
+    house.reach.insert(PARTNER, Reach::Down(FailureKind::Unreachable));
+    house.advance(4 * MINUTE + 50 * SECOND);
+    assert!(house.requests().is_empty(), "as he was before");
+    house.advance(30 * SECOND);
+    let notify = house.request();
+    assert_eq!(notify.body, "");
+    house.reach.insert(PARTNER, Reach::Up);
+    house.advance(15 * MINUTE);
+    assert!(house.told(PARTNER).contains(&"probe".to_owned()));
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>dnd</show>"));
+    house.advance(6 * SECOND);
+    assert!(house.request().body.contains("dnd"));
+}
+
 #[test]
 fn ev_15_a_planned_stop_says_deactivated_and_takes_no_new_subscriptions() {
     let mut house = house();

@@ -374,6 +374,50 @@ fn a_contact_who_asks_and_takes_it_back_again_and_again_does_not_fill_the_audit_
     assert_eq!(of(&house, EVE), 11);
 }
 
+/// What the trail has of refusals: what, who, and the name of the rule.
+fn refusals(house: &House) -> Vec<String> {
+    let trail = house.store.audit_trail();
+    let refused = trail.iter().filter(|entry| entry.what.contains("refused"));
+    refused
+        .map(|entry| format!("{} {} {}", entry.what, entry.subject, entry.to.as_deref().unwrap_or_default()))
+        .collect()
+}
+
+#[test]
+fn the_audit_trail_has_refusals_by_rule_of_both_directions_with_the_rule() {
+    let mut house = house();
+    let wire = house.front_end();
+    assert_eq!(house.status(wire, &subscribe("carol@unlisted.example", 3600)), 403);
+    house.partner_says(PUBLIC, &stanza(EVE, "type='probe'", ""));
+    assert_eq!(answer_to_message(&mut house, EVE).as_deref(), Some("service-unavailable"));
+    let lines = refusals(&house);
+    let expected = [
+        format!("subscription of a SIP user refused {ALICE} carol@unlisted.example "),
+        format!("probe of a contact refused {ALICE} {EVE} "),
+        format!("message of a contact refused {ALICE} {EVE} "),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for ((line, begins), rule) in
+        lines.iter().zip(expected).zip(["(unlisted-domain)", "(sip-user-first)", "(sip-user-first)"])
+    {
+        assert!(line.starts_with(&begins) && line.ends_with(rule), "{line}");
+    }
+}
+
+#[test]
+fn who_is_refused_again_and_again_under_ever_new_names_does_not_fill_the_audit_trail() {
+    let mut house = house();
+    for number in 0..100 {
+        answer_to_message(&mut house, &format!("mallory{number}@public.example"));
+    }
+    assert_eq!(refusals(&house).len(), 10);
+    house.advance(Duration::from_secs(3601));
+    answer_to_message(&mut house, EVE);
+    let lines = refusals(&house);
+    assert_eq!(lines.len(), 12, "{lines:#?}");
+    assert!(lines[10].contains("90 more before this"), "{}", lines[10]);
+}
+
 #[test]
 fn dec_03_who_may_see_the_user_learns_why_a_message_failed_and_a_stranger_does_not() {
     let mut house = house();

@@ -3,6 +3,9 @@
 #[path = "../../../xmpp/tests/common/oracle.rs"]
 mod oracle;
 
+#[path = "../../../xmpp/tests/common/borrowed.rs"]
+mod borrowed;
+
 use nuncio_xmpp::{
     Condition, Element, ErrorType, Jid, ReadError, ReadLimits, StanzaError, StreamError, StreamItem,
     StreamReader, addresses, check_iq, classify, escape, ns, write_error_reply,
@@ -59,9 +62,16 @@ fn read(stream: &[u8], size: usize) -> (Vec<StreamItem>, Option<ReadError>) {
     (items, None)
 }
 
+/// One document: as a tree and as a document to be dropped it is the same, whatever the limits.
+pub fn document(data: &[u8]) {
+    borrowed::assert_same(data, &ReadLimits::default());
+    borrowed::assert_same(data, &LIMITS);
+}
+
 /// One document: the oracle is of one mind with us, and what is written is what was read. Also text where addresses are
 /// expected.
 pub fn stanza(data: &[u8]) {
+    document(data);
     let ours = Element::parse_document(data, &ReadLimits::default());
     if let Ok(element) = &ours {
         touch(element);

@@ -71,12 +71,14 @@ struct Passing {
     leaving_until: Option<Instant>,
     /// The contact asked, and is answered when something is known.
     asks: Option<Asks>,
-    /// Then the contact is told that the SIP user cannot be seen any more.
+    /// Then the contact is told that the SIP user cannot be seen any more, unless the front end shows him before.
     grace_until: Option<Instant>,
     /// Until then it is remembered that `unsubscribed` was sent.
     farewell_until: Option<Instant>,
     backoff: Backoff,
     owes: Owes,
+    /// The partner takes no stanza as large as the document makes: what crosses of it has no texts.
+    brief: bool,
 }
 
 impl Nothing for Passing {
@@ -88,6 +90,7 @@ impl Nothing for Passing {
         farewell_until: None,
         backoff: Backoff::NONE,
         owes: Owes { state: false, subscribed: false, farewell: false },
+        brief: false,
     };
 }
 

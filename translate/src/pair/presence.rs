@@ -169,6 +169,15 @@ impl<M> Pair<M> {
         });
     }
 
+    /// A stanza was not sent, for it is larger than the partner takes any. Poll afterwards.
+    pub fn too_large(&mut self, sent: &Sent, context: &mut Context<'_>) {
+        self.known_step(context, |contact, user, step| {
+            if !contact.too_large(sent, step) && !contact.lost(sent, step) {
+                user.lost(sent, step);
+            }
+        });
+    }
+
     /// The partner can be reached again: what was lost is sent within this time.
     pub fn reachable(&mut self, within: Duration, context: &mut Context<'_>) {
         self.known_step(context, |contact, user, step| {
@@ -266,6 +275,25 @@ impl<M> Pair<M> {
         for (after, _) in self.presence.iter_mut().flat_map(|presence| &mut presence.orders) {
             *after = (*after).max(ticket);
         }
+    }
+
+    /// A restored pair has waited for its front end for so long that what it showed before the restart cannot be left
+    /// standing: the contact sees the SIP user as unavailable, until the front end says what he is (XI-09).
+    pub fn out_of_sight(&mut self, context: &mut Context<'_>) {
+        self.known_step(context, |contact, _, step| contact.out_of_sight(step));
+    }
+
+    /// A pair that took up its work while its front end could not be reached need not wait until it would try again.
+    pub fn ask_front_end_again(&mut self, context: &mut Context<'_>) {
+        self.known_step(context, |contact, _, step| contact.ask_again(step));
+    }
+
+    /// The front end has said nothing of the SIP user whom the contact watches.
+    pub fn awaits_front_end(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| {
+            let from = presence.roster.from;
+            presence.contact.as_ref().is_some_and(|contact| contact.awaits_front_end(from))
+        })
     }
 
     /// The process is going to end: tells the SIP user's endpoints to subscribe elsewhere (EV-15). Our own subscriptions

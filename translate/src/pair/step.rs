@@ -140,8 +140,8 @@ impl Step<'_, '_> {
     }
 
     /// The SIP user's state crosses.
-    pub(super) fn show(&mut self, permit: Permit, updates: &[Update<'_>], reply: Reply<'_>) {
-        let disclosure = Disclosure::to(permit.partner_type());
+    pub(super) fn show(&mut self, permit: Permit, updates: &[Update<'_>], brief: bool, reply: Reply<'_>) {
+        let disclosure = disclosure(&permit, brief);
         let judged = Judged::new(permit, Kind::Presence);
         for update in updates {
             self.update(update, disclosure, Some(judged), reply);
@@ -203,6 +203,12 @@ impl Step<'_, '_> {
         write(Ends { from: &from, to: &to, id: reply.id }, &mut stanza);
         Some(stanza)
     }
+}
+
+/// What such a partner may see, at the most; `brief`: without what he takes no stanza of.
+pub(super) fn disclosure(permit: &Permit, brief: bool) -> Disclosure {
+    let most = Disclosure::to(permit.partner_type());
+    if brief { most.brief() } else { most }
 }
 
 /// Seconds of Unix time → when that is by the monotonic clock. What is past is due now.

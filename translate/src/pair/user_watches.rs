@@ -403,7 +403,9 @@ impl UserWatches {
     /// The contact did not say what he is. What was known before he was asked may be a ghost (XI-10).
     fn not_answered(&mut self, step: &mut Step<'_, '_>) {
         self.ask_again = false;
-        let news = self.known;
+        // Not before now, after a restart.
+        let held = self.passing.existing().and_then(|passing| passing.show_at.take()).is_some();
+        let news = self.known || held;
         self.forget_state();
         if news {
             self.changed(step);

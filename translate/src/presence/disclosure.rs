@@ -13,6 +13,8 @@ use crate::judge::PartnerType;
 pub enum Disclosure {
     /// Show, priority, note or activity text, idle time where that is switched on.
     Full,
+    /// As `Full`, without note and activity text: for a partner that takes no stanza as large as with them.
+    Brief,
     /// Show and priority; no text of anybody's, not even as the name of a resource.
     BasicOnly,
 }
@@ -37,6 +39,14 @@ impl Disclosure {
         }
     }
 
+    /// The same without what makes stanzas large.
+    pub fn brief(self) -> Self {
+        match self {
+            Self::Full | Self::Brief => Self::Brief,
+            Self::BasicOnly => Self::BasicOnly,
+        }
+    }
+
     /// The name under which a resource is shown. Ids of tuples are text too: whoever gets no text gets a hash.
     pub fn name(self, id: &str) -> CompactString {
         match self {
@@ -49,14 +59,16 @@ impl Disclosure {
         // `unavailable` has neither show nor priority (PM-22), and who is gone is not idle.
         let open = resource.availability == Availability::Open;
         let (show, priority) = if open { (resource.show, resource.priority) } else { (None, None) };
+        let idle_since = resource.idle_since().filter(|_| open);
         match self {
             Self::Full => Visible {
                 show,
                 priority,
                 notes: resource.notes().as_slice(),
                 activity_text: resource.activity_text(),
-                idle_since: resource.idle_since().filter(|_| open),
+                idle_since,
             },
+            Self::Brief => Visible { show, priority, notes: &[], activity_text: None, idle_since },
             Self::BasicOnly => Visible { show, priority, notes: &[], activity_text: None, idle_since: None },
         }
     }

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use compact_str::CompactString;
+use smallvec::SmallVec;
 
 use super::{MAX_NOTE, MAX_NOTES};
 use crate::text;
@@ -14,13 +15,13 @@ pub struct Note {
     pub text: CompactString,
 }
 
-/// At most [`MAX_NOTES`] notes, of different languages.
+/// At most [`MAX_NOTES`] notes, of different languages. Hardly anybody has two, so the first one needs no allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Notes(Vec<Note>);
+pub struct Notes(SmallVec<[Note; 1]>);
 
 impl Notes {
     /// No notes.
-    pub const NONE: Self = Self(Vec::new());
+    pub const NONE: Self = Self(SmallVec::new_const());
 
     /// Adds a note, cleaned and cut at [`MAX_NOTE`] characters. Nothing happens if nothing remains of it, if there is one
     /// of that language, or if there are enough.

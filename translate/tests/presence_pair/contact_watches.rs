@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nuncio_sip::event::Undelivered;
-use nuncio_translate::judge::{PartnerType, UserPolicy};
+use nuncio_translate::judge::{PartnerType, Refusal, UserPolicy, Verdict};
 use nuncio_translate::pair::*;
 
 use crate::pair_rig::*;
@@ -419,6 +419,91 @@ fn xi_06_a_rule_that_forbids_it_ends_it_in_order() {
     assert_eq!(rig.told(), ["unavailable desk", "unsubscribed"]);
     assert_eq!(expires(&rig.request()), Some(0));
     assert_eq!(rig.pair.from(), From::No);
+}
+
+/// Nothing of these stanzas left: the partner takes none as large.
+fn too_large(rig: &mut Rig) {
+    for stanza in std::mem::take(&mut rig.stanzas) {
+        rig.input(|pair, context| pair.too_large(&stanza.sent, context));
+    }
+}
+
+#[test]
+fn presence_that_is_larger_than_the_partner_takes_is_said_once_more_without_the_note() {
+    let (mut rig, mut dialog) = seen(PartnerType::Federated);
+    let long = "lunch ".repeat(50);
+    let away = pidf(&[("desk", true, "away", &long)]);
+    notify(&mut rig, &mut dialog, "active;expires=3600", &away);
+    too_large(&mut rig);
+    assert_eq!(rig.stanzas.len(), 1);
+    let said = parse(&rig.stanzas[0]);
+    assert!(said.child("status", nuncio_xmpp::ns::SERVER).is_none(), "{said:?}");
+    assert_eq!(rig.told(), ["available desk away"]);
+    // The same again, and a probe.
+    notify(&mut rig, &mut dialog, "active;expires=3600", &away);
+    rig.pass(24 * MINUTE);
+    assert_eq!(rig.told(), [""; 0]);
+    rig.stanza("", "type='probe'", "");
+    assert!(parse(&rig.stanzas[0]).child("status", nuncio_xmpp::ns::SERVER).is_none());
+    rig.told();
+    // What is another state may be small enough.
+    notify(&mut rig, &mut dialog, "active;expires=3600", &pidf(&[("desk", true, "away", "tea")]));
+    assert!(parse(&rig.stanzas[0]).child("status", nuncio_xmpp::ns::SERVER).is_some());
+}
+
+#[test]
+fn presence_that_is_too_large_without_its_note_as_well_is_left_at_that_until_it_changes() {
+    let (mut rig, mut dialog) = seen(PartnerType::Federated);
+    notify(&mut rig, &mut dialog, "active;expires=3600", &pidf(&[("desk", true, "away", "")]));
+    too_large(&mut rig);
+    too_large(&mut rig);
+    rig.pass(30 * MINUTE);
+    assert_eq!(rig.told(), [""; 0]);
+    notify(&mut rig, &mut dialog, "active;expires=3600", &pidf(&[("desk", true, "dnd", "")]));
+    assert_eq!(rig.told(), ["available desk dnd"]);
+}
+
+/// A new policy is in force at once, and the walk over all pairs takes a while.
+fn policy_on_its_way(rig: &mut Rig, enabled: bool) {
+    let off = UserPolicy::new(false, Verdict::Allow, vec![]);
+    rig.snapshot = snapshot(2, PartnerType::Federated, enabled, off);
+}
+
+#[test]
+fn trust_a_refresh_that_the_rules_of_the_moment_forbid_does_not_leave_and_ends_what_it_would_go_on_with() {
+    let (mut rig, _) = seen(PartnerType::Federated);
+    policy_on_its_way(&mut rig, true);
+    rig.pass_until_request(Duration::from_secs(3600));
+    assert_eq!(rig.requests.iter().map(expires).collect::<Vec<_>>(), [Some(0)]);
+    assert_eq!(rig.told(), ["unavailable desk", "unsubscribed"]);
+    assert_eq!(rig.take_facts(), [Fact::ContactSeesNoMore(Ended::ByRule(Refusal::FederationOff))]);
+}
+
+#[test]
+fn trust_a_try_that_the_rules_of_the_moment_forbid_is_refused_as_the_request_would_be_now() {
+    let mut rig = Rig::new(PartnerType::Federated);
+    rig.stanza("", "type='subscribe'", "");
+    let subscribe = rig.request();
+    rig.fail(&subscribe, Undelivered::Timeout);
+    policy_on_its_way(&mut rig, true);
+    rig.pass(MINUTE);
+    assert!(rig.requests.is_empty(), "{:?}", rig.requests);
+    assert_eq!((rig.pair.from(), rig.told()), (From::No, vec![]), "silence, as for anybody");
+    let what = Attempt::ContactSubscribes;
+    assert_eq!(rig.take_facts(), [Fact::Refused { what, refusal: Refusal::FederationOff }]);
+}
+
+#[test]
+fn trust_a_try_for_a_partner_who_is_being_disabled_waits_until_he_is_enabled() {
+    let mut rig = Rig::new(PartnerType::Federated);
+    rig.stanza("", "type='subscribe'", "");
+    let subscribe = rig.request();
+    rig.fail(&subscribe, Undelivered::Timeout);
+    policy_on_its_way(&mut rig, false);
+    rig.pass(MINUTE);
+    assert!(rig.requests.is_empty(), "{:?}", rig.requests);
+    rig.policy(PartnerType::Federated, true, UserPolicy::default());
+    assert_eq!(expires(&rig.request()), Some(3600));
 }
 
 #[test]

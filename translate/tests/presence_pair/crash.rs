@@ -81,6 +81,79 @@ fn after_a_crash_a_front_end_that_comes_back_late_is_asked_although_all_tries_we
     assert_eq!(expires(&subscribe), Some(3600));
 }
 
+/// Only the contact watches; he sees the SIP user at his desk.
+fn watched() -> Rig {
+    let mut rig = Rig::new(PartnerType::Federated);
+    rig.stanza("", "type='subscribe'", "");
+    let subscribe = rig.request();
+    rig.respond(&subscribe, 200, "Expires: 3600\r\n");
+    let mut dialog = Remote::of(&subscribe, "fe");
+    rig.in_dialog(&dialog.notify("active;expires=3600", &pidf(&[("desk", true, "", "")])));
+    // A yes that is young is said again.
+    rig.pass_until_request(Duration::from_secs(3600));
+    rig.answer_all(200);
+    rig.in_dialog(&dialog.notify("active;expires=3600", &pidf(&[("desk", true, "", "")])));
+    rig.pass_until_request(Duration::from_secs(3600));
+    rig.answer_all(200);
+    rig.told();
+    rig
+}
+
+/// Time passes, and no request finds a way to the front end.
+fn pass_without_front_end(rig: &mut Rig, time: u64) {
+    for _ in 0..time {
+        rig.pass(Duration::from_secs(1));
+        for request in std::mem::take(&mut rig.requests) {
+            rig.fail(&request, Undelivered::NotSent);
+        }
+    }
+}
+
+#[test]
+fn xi_09_after_a_crash_the_user_of_a_front_end_that_stays_away_is_unavailable_after_the_outage_and_once() {
+    let mut rig = watched();
+    rig.crash();
+    rig.told();
+    pass_without_front_end(&mut rig, 299);
+    assert_eq!(rig.told(), [""; 0]);
+    pass_without_front_end(&mut rig, 1);
+    assert_eq!(rig.told(), ["unavailable desk"]);
+    pass_without_front_end(&mut rig, 3 * 3600);
+    assert_eq!(rig.told(), [""; 0], "that is said once");
+    rig.stanza("", "type='probe'", "");
+    let subscribe = rig.request();
+    rig.respond(&subscribe, 200, "Expires: 3600\r\n");
+    let mut dialog = Remote::of(&subscribe, "fe");
+    rig.in_dialog(&dialog.notify("active;expires=3600", &pidf(&[("desk", true, "", "")])));
+    assert!(rig.told().contains(&"available desk".to_owned()));
+}
+
+#[test]
+fn xi_09_that_nobody_vouches_for_the_user_any_more_is_said_again_if_it_was_lost() {
+    let mut rig = watched();
+    rig.crash_and_wait();
+    rig.input(|pair, context| pair.out_of_sight(context));
+    assert_eq!(rig.lose_stanzas(), 1);
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(rig.told(), ["unavailable desk"]);
+}
+
+#[test]
+fn xi_09_what_a_contact_may_have_seen_although_the_crash_swallowed_it_is_taken_back_too() {
+    let mut rig = Rig::new(PartnerType::Federated);
+    rig.stanza("", "type='subscribe'", "");
+    let subscribe = rig.request();
+    rig.respond(&subscribe, 200, "Expires: 3600\r\n");
+    let mut dialog = Remote::of(&subscribe, "fe");
+    rig.in_dialog(&dialog.notify("active;expires=3600", ""));
+    rig.commits = false;
+    rig.in_dialog(&dialog.notify("active;expires=3600", &pidf(&[("desk", true, "", "")])));
+    rig.crash_and_wait();
+    rig.told();
+    rig.input(|pair, context| pair.out_of_sight(context));
+    assert_eq!(rig.told(), ["unavailable"]);
+}
+
 #[test]
 fn after_a_crash_a_silent_contact_is_unknown_after_half_a_minute() {
     let (mut rig, _, _) = both();

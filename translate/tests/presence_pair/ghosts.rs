@@ -115,6 +115,33 @@ fn xi_10_the_contact_of_a_partner_that_stays_away_is_unknown_after_the_outage_an
     rig.in_dialog(&endpoint.subscribe(0));
 }
 
+/// As without a crash: what is not known yet is not shown as unknown before its time.
+#[test]
+fn xi_10_after_a_crash_the_contact_of_a_partner_out_of_reach_is_unknown_after_the_outage_and_not_before() {
+    let (mut rig, _) = watching();
+    rig.crash();
+    rig.answer_all(200);
+    for _ in 0..299 {
+        rig.lose_stanzas();
+        rig.pass(Duration::from_secs(1));
+    }
+    assert!(rig.answer_all(200).is_empty());
+    rig.lose_stanzas();
+    rig.pass(Duration::from_secs(1));
+    let notifys = rig.answer_all(200);
+    assert_eq!(notifys.iter().map(body).collect::<Vec<_>>(), [""]);
+    for _ in 0..600 {
+        rig.lose_stanzas();
+        rig.pass(Duration::from_secs(1));
+    }
+    assert!(rig.answer_all(200).is_empty(), "that is said once");
+    rig.input(|pair, context| pair.reachable(Duration::from_secs(5), context));
+    rig.pass(Duration::from_secs(5));
+    rig.stanza("/garden", "", "<show>dnd</show>");
+    rig.pass(Duration::from_secs(6));
+    assert!(body(&rig.answer_all(200).pop().unwrap()).contains("dnd"));
+}
+
 #[test]
 fn xi_10_a_contact_who_does_not_answer_after_a_loss_is_unknown() {
     let (mut rig, _) = watching();

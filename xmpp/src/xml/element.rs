@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 use super::error::ReadError;
 use super::limits::ReadLimits;
 use super::namespace::Namespace;
+use super::tree::Tree;
 use super::{ns, parse, write};
 
 /// An XML element: name and namespace resolved, prefixes forgotten, neighbouring pieces of text joined.
@@ -91,13 +92,13 @@ impl Element {
     /// predefined ones; an XML declaration and white space around the root are fine. A UTF-8 signature (U+FEFF) before
     /// the document is skipped, since files carry it.
     pub fn parse_document(document: &[u8], limits: &ReadLimits) -> Result<Self, ReadError> {
-        parse::document(document, parse::Encoding::Declared, limits)
+        Tree::read(document, parse::Encoding::Declared, limits)
     }
 
     /// As [`Element::parse_document`], for a document that is said to be UTF-8 from outside, by a `charset` parameter: what
     /// its XML declaration says of the encoding does not count (RFC 7303 section 3).
     pub fn parse_utf8_document(document: &[u8], limits: &ReadLimits) -> Result<Self, ReadError> {
-        parse::document(document, parse::Encoding::Known, limits)
+        Tree::read(document, parse::Encoding::Known, limits)
     }
 
     /// Appends the element. Namespaces are declared where they differ from `parent_ns`, the default namespace in scope

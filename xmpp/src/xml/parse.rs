@@ -1,19 +1,43 @@
+use std::borrow::Cow;
+
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use smallvec::SmallVec;
 
-use super::element::{Attribute, Element};
 use super::error::{ReadError, ReadErrorKind};
 use super::framer::{Framer, Piece};
 use super::limits::ReadLimits;
+use super::namespace::Namespace;
 use super::scope::{self, Scope};
 use super::tag::{self, QName, RawAttributes};
 
+/// Makes something of one complete element while it is read. What it is told stands in the input, wherever that can be.
+///
+/// The first call is an [`open`](Builder::open), the last one its [`close`](Builder::close), and those between nest. If
+/// reading fails, no more calls come.
+pub(super) trait Builder<'a> {
+    /// A start tag with at most so many attributes. They follow at once.
+    fn open(&mut self, name: &'a str, ns: Namespace, attributes: usize);
+    /// An attribute of the element opened last; no declaration, and no other one like it.
+    fn attribute(&mut self, name: &'a str, ns: Namespace, value: Cow<'a, str>);
+    /// Character data, perhaps empty, perhaps only a piece of it.
+    fn text(&mut self, text: Cow<'a, str>);
+    /// A character that was written as a reference.
+    fn character(&mut self, character: char);
+    /// The end of the element opened last of those that are not closed yet.
+    fn close(&mut self);
+}
+
 /// Reads one complete element, as the framer cut it out. `scope` holds what the stream header declared, and holds the
 /// same afterwards.
-pub(super) fn element(bytes: &[u8], scope: &mut Scope, limits: &ReadLimits) -> Result<Element, ReadError> {
+pub(super) fn element<'a>(
+    bytes: &'a [u8],
+    scope: &mut Scope,
+    limits: &ReadLimits,
+    builder: &mut impl Builder<'a>,
+) -> Result<(), ReadError> {
     let outer = scope.mark();
-    let outcome = tree(scope::decode(bytes)?, scope, limits);
+    let outcome = walk(scope::decode(bytes)?, scope, limits, builder);
     scope.leave(outer);
     outcome
 }
@@ -27,12 +51,14 @@ pub(super) enum Encoding {
     Known,
 }
 
-/// See [`Element::parse_document`] and [`Element::parse_utf8_document`].
-pub(super) fn document(
-    document: &[u8],
+/// Reads one whole document; see [`Element::parse_document`](super::Element::parse_document) and
+/// [`Element::parse_utf8_document`](super::Element::parse_utf8_document).
+pub(super) fn document<'a>(
+    document: &'a [u8],
     encoding: Encoding,
     limits: &ReadLimits,
-) -> Result<Element, ReadError> {
+    builder: &mut impl Builder<'a>,
+) -> Result<(), ReadError> {
     let mut rest = document.strip_prefix("\u{feff}".as_bytes()).unwrap_or(document);
     if let Some(end) = declaration(rest, encoding)? {
         rest = rest.get(end..).unwrap_or_default();
@@ -50,7 +76,7 @@ pub(super) fn document(
             if !tag::is_blank(tail) {
                 return Err(after_root(tail).into());
             }
-            element(root, &mut Scope::default(), limits)
+            element(root, &mut Scope::default(), limits, builder)
         }
         Some(_) => Err(ReadErrorKind::EndTag.into()),
         None => Err(ReadErrorKind::Incomplete.into()),
@@ -116,104 +142,116 @@ fn after_root(tail: &[u8]) -> ReadErrorKind {
     }
 }
 
-/// An element whose end tag has not come yet, and where its declarations begin.
-type Open = (Box<Element>, usize);
-
-fn tree(text: &str, scope: &mut Scope, limits: &ReadLimits) -> Result<Element, ReadError> {
+fn walk<'a>(
+    text: &'a str,
+    scope: &mut Scope,
+    limits: &ReadLimits,
+    builder: &mut impl Builder<'a>,
+) -> Result<(), ReadError> {
     let mut reader = Reader::from_str(text);
     let config = reader.config_mut();
     config.check_end_names = true;
     config.allow_dangling_amp = false;
-    let mut open: SmallVec<[Open; 4]> = SmallVec::new();
+    // Where the declarations of each element begin whose end tag has not come yet.
+    let mut open: SmallVec<[usize; 16]> = SmallVec::new();
     loop {
-        let closed = match reader.read_event().map_err(|error| syntax(&error))? {
+        let at = reader.buffer_position();
+        match reader.read_event().map_err(|error| syntax(&error))? {
             Event::Start(start) => {
-                let mark = scope.mark();
-                open.push((start_tag(&start, scope, limits)?, mark));
+                open.push(scope.mark());
+                start_tag(content(text, at, &start)?, scope, limits, builder)?;
                 continue;
             }
             Event::Empty(start) => {
                 let mark = scope.mark();
-                let element = start_tag(&start, scope, limits)?;
+                start_tag(content(text, at, &start)?, scope, limits, builder)?;
                 scope.leave(mark);
-                element
             }
-            Event::End(_) => {
-                let (element, mark) = open.pop().ok_or(ReadErrorKind::EndTag)?;
-                scope.leave(mark);
-                element
-            }
+            Event::End(_) => scope.leave(open.pop().ok_or(ReadErrorKind::EndTag)?),
             Event::Text(text) => {
                 let text = text.into_inner();
                 tag::check_text(&text)?;
-                append(&mut open, &tag::normalise_lines(&text))?;
+                inside(&open)?;
+                builder.text(tag::normalise_lines(text));
                 continue;
             }
             Event::CData(text) => {
-                append(&mut open, &tag::normalise_lines(&text.into_inner()))?;
+                inside(&open)?;
+                builder.text(tag::normalise_lines(text.into_inner()));
                 continue;
             }
             Event::GeneralRef(name) => {
-                let mut utf8 = [0; 4];
-                append(&mut open, tag::reference(&name.into_inner())?.encode_utf8(&mut utf8))?;
+                let character = tag::reference(&name.into_inner())?;
+                inside(&open)?;
+                builder.character(character);
                 continue;
             }
             Event::Comment(_) => return Err(ReadErrorKind::Comment.into()),
             Event::PI(_) | Event::Decl(_) => return Err(ReadErrorKind::ProcessingInstruction.into()),
             Event::DocType(_) => return Err(ReadErrorKind::Doctype.into()),
             Event::Eof => return Err(ReadErrorKind::Incomplete.into()),
-        };
-        match open.last_mut() {
-            Some((parent, _)) => parent.push_boxed(closed),
-            None => {
-                // The framer cut here, so nothing can follow; that both see the same end is worth making sure of.
-                return match reader.read_event() {
-                    Ok(Event::Eof) => Ok(*closed),
-                    _ => Err(ReadErrorKind::Markup.into()),
-                };
-            }
+        }
+        builder.close();
+        if open.is_empty() {
+            // The framer cut here, so nothing can follow; that both see the same end is worth making sure of.
+            return match reader.read_event() {
+                Ok(Event::Eof) => Ok(()),
+                _ => Err(ReadErrorKind::Markup.into()),
+            };
         }
     }
 }
 
-fn append(open: &mut [Open], text: &str) -> Result<(), ReadError> {
-    let (element, _) = open.last_mut().ok_or(ReadErrorKind::Markup)?;
-    element.push_text(text);
-    Ok(())
+/// Character data stands in an element.
+fn inside(open: &[usize]) -> Result<(), ReadError> {
+    if open.is_empty() { Err(ReadErrorKind::Markup.into()) } else { Ok(()) }
 }
 
-/// Boxed at once, so that what is open is moved by pointer.
-fn start_tag(
-    start: &BytesStart<'_>,
+/// The name in the tag whose `<` is at `at`, and what stands behind it. quick-xml lends them only as long as its event
+/// lives.
+fn content<'a>(text: &'a str, at: u64, start: &BytesStart<'_>) -> Result<(&'a str, &'a str), ReadError> {
+    let tag = usize::try_from(at).ok().and_then(|at| text.get(at + 1..)?.get(..start.len()));
+    let parts = tag.and_then(|tag| tag.split_at_checked(start.name().0.len()));
+    parts.ok_or_else(|| ReadErrorKind::Markup.into())
+}
+
+fn start_tag<'a>(
+    (name, raw): (&'a str, &'a str),
     scope: &mut Scope,
     limits: &ReadLimits,
-) -> Result<Box<Element>, ReadError> {
-    let name = QName::parse(start.name().0, limits)?;
-    let raw = start.attributes_raw();
+    builder: &mut impl Builder<'a>,
+) -> Result<(), ReadError> {
+    let name = QName::parse(name, limits)?;
     if raw.is_empty() {
-        return Ok(Box::new(Element::from_parts(name.local.into(), scope.element(name)?)));
+        builder.open(name.local, scope.element(name)?, 0);
+        return Ok(());
     }
     let mut attributes = RawAttributes::new();
     tag::attributes(raw, limits, &mut attributes)?;
     scope.declare(&attributes, limits)?;
-    let mut element = Box::new(Element::from_parts(name.local.into(), scope.element(name)?));
-    element.attrs_mut().reserve_exact(attributes.len());
-    for (name, raw) in &attributes {
+    builder.open(name.local, scope.element(name)?, attributes.len());
+    for (at, (name, raw)) in attributes.iter().enumerate() {
         if name.declared().is_some() {
             continue;
         }
         let ns = scope.attribute(*name)?;
-        // Different prefixes may stand for one namespace.
-        if !name.prefix.is_empty() && element.attr_ns(name.local, ns.as_str()).is_some() {
+        if !name.prefix.is_empty() && is_repeated(*name, &ns, attributes.get(..at).unwrap_or_default(), scope)
+        {
             return Err(ReadErrorKind::DuplicateAttribute.into());
         }
-        element.attrs_mut().push(Attribute {
-            name: name.local.into(),
-            ns,
-            value: tag::value(raw)?.as_ref().into(),
-        });
+        builder.attribute(name.local, ns, tag::value(raw)?);
     }
-    Ok(element)
+    Ok(())
+}
+
+/// Different prefixes may stand for one namespace.
+fn is_repeated(name: QName<'_>, ns: &Namespace, earlier: &[(QName<'_>, &str)], scope: &Scope) -> bool {
+    earlier.iter().any(|(other, _)| {
+        other.local == name.local
+            && !other.prefix.is_empty()
+            && other.declared().is_none()
+            && scope.attribute(*other).is_ok_and(|other| other == *ns)
+    })
 }
 
 fn syntax(error: &quick_xml::Error) -> ReadError {

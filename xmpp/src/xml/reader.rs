@@ -6,6 +6,7 @@ use super::framer::{Framer, Piece};
 use super::header::{self, StreamHeader};
 use super::limits::ReadLimits;
 use super::scope::Scope;
+use super::tree::Tree;
 use super::{chars, parse};
 
 /// What a stream consists of.
@@ -184,7 +185,9 @@ impl StreamReader {
             None => return Ok(None),
             Some(Piece::Element { end }) => {
                 let bytes = waiting.get(..end).unwrap_or_default();
-                (end, StreamItem::Element(parse::element(bytes, &mut self.scope, &self.limits)?))
+                let mut tree = Tree::default();
+                parse::element(bytes, &mut self.scope, &self.limits, &mut tree)?;
+                (end, StreamItem::Element(tree.finish()?))
             }
             Some(Piece::Close { end } | Piece::Header { end, .. }) => {
                 header::check_close(waiting.get(..end).unwrap_or_default(), &self.root)?;

@@ -166,9 +166,9 @@ pub(super) fn reference(name: &str) -> Result<char, ReadError> {
 }
 
 /// Line ends become LF (XML 1.0 section 2.11).
-pub(super) fn normalise_lines(text: &str) -> Cow<'_, str> {
+pub(super) fn normalise_lines(text: Cow<'_, str>) -> Cow<'_, str> {
     if memchr::memchr(b'\r', text.as_bytes()).is_none() {
-        return Cow::Borrowed(text);
+        return text;
     }
     Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
 }

@@ -1,6 +1,7 @@
 //! Shared by the tests of the reader.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod borrowed;
 pub mod oracle;
 
 use nuncio_xmpp::{Element, ReadError, ReadLimits, StreamHeader, StreamItem, StreamReader};

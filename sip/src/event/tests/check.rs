@@ -49,6 +49,29 @@ fn pr_43_accept_decides() {
 }
 
 #[test]
+fn pr_43_the_watcher_gets_what_it_wants_most_by_q() {
+    let mut config = EventConfig::presence("gw.example", "gw.example");
+    config.writes = vec!["application/msrtc-event-categories+xml", "application/pidf+xml"];
+    let (categories, pidf) = (Some("application/msrtc-event-categories+xml"), Some("application/pidf+xml"));
+    for (accept, expected) in [
+        ("application/msrtc-event-categories+xml;q=0.5, application/pidf+xml", pidf),
+        ("application/msrtc-event-categories+xml;q=0.8, application/pidf+xml;q=0.799", categories),
+        ("application/pidf+xml;q=0.7, application/*;q=0.6", pidf),
+        ("application/pidf+xml;q=0.6, */*;q=0.7", categories),
+        ("application/pidf+xml;q=0.5, application/msrtc-event-categories+xml;q=0.5", categories),
+        ("application/pidf+xml;q=0.001, application/msrtc-event-categories+xml;q=0", pidf),
+        ("application/pidf+xml;q=0, */*;q=0.0", None),
+        // None of them a qvalue.
+        ("application/pidf+xml;q=9, application/msrtc-event-categories+xml;q=0.9", pidf),
+        ("application/pidf+xml;q=0.1234, application/msrtc-event-categories+xml;q=0.9", pidf),
+    ] {
+        let request = subscribe(1, "", &[&format!("Accept: {accept}")]);
+        let media = check_subscribe(&request, &config, |_| true).ok().map(|wanted| wanted.media);
+        assert_eq!(media, expected, "{accept}");
+    }
+}
+
+#[test]
 fn our_order_chooses_among_what_is_accepted() {
     let mut config = EventConfig::presence("gw.example", "gw.example");
     config.writes = vec!["application/msrtc-event-categories+xml", "application/pidf+xml"];

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use nuncio_sip::Message;
-use nuncio_sip::event::{Again, Answer, EndReason, SubscriberOutput, SubscriberReport};
+use nuncio_sip::event::{Again, Answer, EndReason, SubscriberOutput, SubscriberReport, Undelivered};
 
 use super::{ContactWatches, Rest};
-use crate::judge::{Direction, Kind};
+use crate::judge::{Direction, Kind, Refusal};
 use crate::pair::From;
-use crate::pair::output::{Ended, Fact, Half, Judged, Output, Request};
+use crate::pair::output::{Attempt, Ended, Fact, Half, Judged, Output, Request};
 use crate::pair::step::Step;
 use crate::presence::to_xmpp::Subscription;
 use crate::presence::{Format, Presentity, pidf};
@@ -59,12 +59,16 @@ impl ContactWatches {
                     step.push(Output::Released(tag));
                 }
                 SubscriberOutput::Send { serial, request } => {
-                    // What ends a subscription needs no permit; everything else was judged when it was wanted.
-                    let watches =
-                        matches!(step.roster.from, From::Yes | From::Pending) && self.rest == Rest::No;
-                    let asks = watches || self.fetching;
-                    let permit = step.judge(Direction::XmppToSip, Kind::Subscribe).ok().filter(|_| asks);
-                    let judged = permit.map(|permit| Judged::new(permit, Kind::Subscribe));
+                    let ends = self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_closing());
+                    let judged = match step.judge(Direction::XmppToSip, Kind::Subscribe) {
+                        // What ends a subscription needs no permit.
+                        _ if ends => None,
+                        Ok(permit) => Some(Judged::new(permit, Kind::Subscribe)),
+                        Err(refusal) => {
+                            self.may_not_ask(serial, refusal, step);
+                            continue;
+                        }
+                    };
                     let half = Half::Subscriber(self.epoch);
                     let front_end = self.front_end.as_deref().map(CompactString::from);
                     step.push(Output::Request(Request { half, serial, request, front_end, judged }));
@@ -73,6 +77,18 @@ impl ContactWatches {
             }
         }
         self.settle(step);
+    }
+
+    /// It was permitted when it was wanted, and is no more when its time comes: the change of policy is on its way here. It
+    /// does not leave, and what the rules forbid ends now.
+    fn may_not_ask(&mut self, serial: u32, refusal: Refusal, step: &mut Step<'_, '_>) {
+        if self.fetching {
+            step.refused(Attempt::ContactProbes, refusal);
+        }
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.failed(serial, Undelivered::NotSent, &mut step.event());
+        }
+        self.reconsider(step);
     }
 
     fn report(&mut self, report: SubscriberReport, document: Option<Presentity>, step: &mut Step<'_, '_>) {
@@ -94,6 +110,8 @@ impl ContactWatches {
             SubscriberReport::Refused { status, retry_after, refresh } => {
                 self.refused(status, retry_after, refresh, step);
             }
+            // Nobody wants one.
+            SubscriberReport::Failed { .. } if self.rest != Rest::No => {}
             SubscriberReport::Failed { .. } => self.try_later(None, None, step),
         }
     }
@@ -101,9 +119,14 @@ impl ContactWatches {
     fn active(&mut self, document: Presentity, step: &mut Step<'_, '_>) {
         self.retry.succeeded();
         self.passing.existing().map(|passing| passing.grace_until.take());
+        let before = self.passing.brief.then(|| self.document.clone());
         match &mut self.document {
             Some(known) => known.supersede(document),
             None => self.document = Some(document),
+        }
+        if before.is_some_and(|before| before != self.document) {
+            // It may be small enough.
+            self.passing.brief = false;
         }
         if step.roster.from == From::Pending
             && let Ok(permit) = step.contact_may_see()

@@ -10,7 +10,7 @@
 //!   One that is not on record is refused its next NOTIFY (481) and made anew. Neither asks anybody for consent: that is
 //!   between the front end and its user, and he has given it.
 //! - What the contact saw is on record by name, so that what has gone meanwhile is taken back when the first document is
-//!   there; nothing is taken back before.
+//!   there; nothing is taken back before, unless the front end is silent for too long.
 
 use std::time::Duration;
 
@@ -69,20 +69,51 @@ impl ContactWatches {
                 {
                     step.cross(permit, Subscription::Subscribed, "", false);
                 }
+                if step.roster.from == From::Yes && self.document.is_none() {
+                    // What he sees was true before the restart. Nobody vouches for it any more, if the front end does not.
+                    let until = step.context.now.instant + step.context.config.outage;
+                    self.passing.grace_until.get_or_insert(until);
+                }
                 // Whether he was interested is not on record: for the time being he is.
                 self.interested(step);
                 match &mut self.subscriber {
                     Some(subscriber) if subscriber.is_live() => subscriber.take_up(&mut step.event()),
-                    _ => {
-                        // It may have been tried in vain before the front end could be reached.
-                        if matches!(self.rest, Rest::No | Rest::Exhausted)
-                            && let Ok(permit) = step.contact_may_ask()
-                        {
-                            self.want(permit, step);
-                        }
-                    }
+                    _ => self.ask_anew(step),
                 }
             }
+        }
+    }
+
+    /// The front end that nobody could reach may be there.
+    pub(in crate::pair) fn ask_again(&mut self, step: &mut Step<'_, '_>) {
+        if !self.awaits_front_end(step.roster.from) {
+            return;
+        }
+        match &mut self.subscriber {
+            // It was permitted when it was wanted.
+            Some(subscriber) if !subscriber.is_idle() => subscriber.try_now(&mut step.event()),
+            _ => self.ask_anew(step),
+        }
+    }
+
+    pub(in crate::pair) fn awaits_front_end(&self, from: From) -> bool {
+        let wanted = matches!(from, From::Pending | From::Yes);
+        wanted && self.document.is_none() && matches!(self.rest, Rest::No | Rest::Exhausted)
+    }
+
+    fn ask_anew(&mut self, step: &mut Step<'_, '_>) {
+        // It may have been tried in vain before the front end could be reached.
+        if matches!(self.rest, Rest::No | Rest::Exhausted)
+            && let Ok(permit) = step.contact_may_ask()
+        {
+            self.want(permit, step);
+        }
+    }
+
+    /// The front end could not be asked since the restart, for too long.
+    pub(in crate::pair) fn out_of_sight(&mut self, step: &mut Step<'_, '_>) {
+        if self.document.is_none() {
+            self.lose_sight(step);
         }
     }
 

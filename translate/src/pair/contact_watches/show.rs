@@ -10,9 +10,9 @@ use super::{Asks, ContactWatches, Rest};
 use crate::pair::From;
 use crate::pair::output::Sent;
 use crate::pair::presence::Arrived;
-use crate::pair::step::{Reply, Step};
+use crate::pair::step::{Reply, Step, disclosure};
 use crate::presence::to_xmpp::Subscription;
-use crate::presence::{Disclosure, MAX_RESOURCES, Presentity, Shown};
+use crate::presence::{MAX_RESOURCES, Presentity, Shown};
 
 impl ContactWatches {
     /// The contact is told what he has not seen yet, as far as the rules of this moment let him.
@@ -32,7 +32,8 @@ impl ContactWatches {
         }
         let Ok(permit) = step.contact_may_see() else { return };
         let before: Names = self.shown.names().cloned().collect();
-        let disclosure = Disclosure::to(permit.partner_type());
+        let brief = self.passing.brief;
+        let disclosure = disclosure(&permit, brief);
         let updates = if everything {
             self.shown.all(document, disclosure)
         } else {
@@ -46,7 +47,7 @@ impl ContactWatches {
         let gone = before.into_iter().filter(|name| !shown.has(name)).collect();
         // After a restart the record may lag behind what he saw: then "unavailable" is said once more.
         let say_so = std::mem::take(&mut self.unsure) && updates.is_empty() && self.shown.is_empty();
-        step.show(permit, &updates, Reply::default());
+        step.show(permit, &updates, brief, Reply::default());
         drop(updates);
         if say_so {
             step.unavailable();
@@ -66,14 +67,15 @@ impl ContactWatches {
         self.show(step);
         let Some(document) = &self.document else { return };
         let Ok(permit) = step.contact_may_see() else { return };
-        let mut updates = self.shown.all(document, Disclosure::to(permit.partner_type()));
+        let brief = self.passing.brief;
+        let mut updates = self.shown.all(document, disclosure(&permit, brief));
         if let Some(about) = about {
             updates.retain(|update| update.name() == about);
-            step.show(permit, &updates, reply);
+            step.show(permit, &updates, brief, reply);
         } else if updates.is_empty() {
             step.nothing_to_see(permit, reply, self.unavailable_since.map(NonZeroU64::get));
         } else {
-            step.show(permit, &updates, reply);
+            step.show(permit, &updates, brief, reply);
         }
     }
 
@@ -91,15 +93,16 @@ impl ContactWatches {
         let Some(asks) = self.passing.asks.take() else { return };
         let Ok(permit) = step.contact_may_see() else { return };
         let reply = Reply { resource: asks.resource.as_deref(), id: &asks.id };
+        let brief = self.passing.brief;
         let mut shown = Shown::default();
-        let mut updates = shown.update(document, Disclosure::to(permit.partner_type()));
+        let mut updates = shown.update(document, disclosure(&permit, brief));
         if let Some(about) = &asks.about {
             updates.retain(|update| update.name() == about);
-            step.show(permit, &updates, reply);
+            step.show(permit, &updates, brief, reply);
         } else if updates.is_empty() {
             step.nothing_to_see(permit, reply, None);
         } else {
-            step.show(permit, &updates, reply);
+            step.show(permit, &updates, brief, reply);
         }
     }
 
@@ -115,10 +118,18 @@ impl ContactWatches {
         self.document = None;
         self.passing.grace_until = None;
         // Whoever cannot be told goes on seeing what he saw: it is taken back, or shown anew, when he can be.
-        if step.roster.from != From::Yes || self.shown.is_empty() || !step.context.partner_is_open() {
+        if step.roster.from != From::Yes || !step.context.partner_is_open() {
+            return;
+        }
+        // After a restart the record may lag behind what he saw.
+        let unsure = std::mem::take(&mut self.unsure);
+        if self.shown.is_empty() && !unsure {
             return;
         }
         self.unavailable_since = self.unavailable_since.or_else(|| NonZeroU64::new(step.context.now.unix_ms));
+        if self.shown.is_empty() {
+            return step.unavailable();
+        }
         let names = self.shown.names().cloned().collect();
         let updates = self.shown.withdraw();
         step.hide(&updates);
@@ -164,6 +175,23 @@ impl ContactWatches {
         true
     }
 
+    /// The partner takes no stanza as large as one to the contact. His presence is said again without texts; if it is too
+    /// large then, it is left at that until it is another one. True if it was one of this half.
+    pub(in crate::pair) fn too_large(&mut self, sent: &Sent, step: &mut Step<'_, '_>) -> bool {
+        match (sent, step.roster.from) {
+            (Sent::Presence { resource }, From::Yes) => {
+                if !std::mem::replace(&mut self.passing.brief, true) {
+                    self.shown.lost(resource);
+                    self.show(step);
+                }
+            }
+            // The next one who asks is answered so.
+            (Sent::Reply, From::Yes) => self.passing.brief = true,
+            _ => return false,
+        }
+        true
+    }
+
     /// Sends what was lost, as it is now.
     pub(super) fn send_again(&mut self, step: &mut Step<'_, '_>) {
         let owes = std::mem::take(&mut self.passing.owes);
@@ -176,7 +204,8 @@ impl ContactWatches {
         if owes.state {
             if self.document.is_some() {
                 self.show(step);
-            } else if self.rest != Rest::No {
+            } else if self.rest != Rest::No || self.unavailable_since.is_some() {
+                // What was lost is that he cannot be seen.
                 self.lose_sight(step);
             }
         }

@@ -11,10 +11,10 @@
 //!   the contact is not asked again, for nobody but us has asked for him since.
 //! - A dialog that has ended without that being stored is answered 481 with its next NOTIFY, and ends.
 //!
-//! Until the contact is heard, or is silent for long enough, nothing is shown: whoever was seen as available before the
-//! crash goes on being seen so, and not as unknown in between.
+//! Until the contact is heard, or is silent or out of reach for long enough, nothing is shown: whoever was seen as available
+//! before the crash goes on being seen so, and not as unknown in between.
 
-use super::{UserWatches, Watcher};
+use super::{Doubt, UserWatches, Watcher};
 use crate::Moment;
 use crate::pair::step::{Step, instant_at, unix_at};
 use crate::pair::{NotifierRecord, PairRecord, To};
@@ -59,8 +59,13 @@ impl UserWatches {
                 self.passing.backoff.later(step.context);
             }
             To::Yes => {
+                // What the endpoints see was true before: the same doubt as when the partner's streams are lost.
+                let config = step.context.config;
+                let until = step.context.now.instant + config.outage;
+                self.passing.doubt = Some(Doubt { until, asked: false });
                 self.ask(permit, Subscription::Probe, step);
-                self.passing.show_at = self.passing.answer_until;
+                // Until he is heard, or is unknown. Whoever is asked in the last moment has his time to answer.
+                self.passing.show_at = Some(until + config.answer);
             }
         }
     }

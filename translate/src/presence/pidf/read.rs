@@ -1,5 +1,5 @@
 use compact_str::CompactString;
-use nuncio_xmpp::{Element, ReadLimits, ns};
+use nuncio_xmpp::{Document, ElementRef, ReadLimits, ns};
 use smallvec::SmallVec;
 
 use super::rpid::{self, Doing, Input};
@@ -21,23 +21,25 @@ pub const LIMITS: ReadLimits = ReadLimits {
 
 /// See [`super::read()`].
 pub(super) fn document(document: &[u8], context: &Context<'_>) -> Result<Presentity, PidfError> {
-    let root = match context.charset {
-        None => Element::parse_document(document, &LIMITS)?,
-        Some(charset) if is_utf8(charset) => Element::parse_utf8_document(document, &LIMITS)?,
+    let document = match context.charset {
+        None => Document::parse(document, &LIMITS)?,
+        Some(charset) if is_utf8(charset) => Document::parse_utf8(document, &LIMITS)?,
         Some(charset) if charset.eq_ignore_ascii_case("us-ascii") && document.is_ascii() => {
-            Element::parse_utf8_document(document, &LIMITS)?
+            Document::parse_utf8(document, &LIMITS)?
         }
         Some(_) => return Err(PidfError::Charset),
     };
+    let root = document.root();
     if !root.is("presence", ns::PIDF) {
         return Err(PidfError::Root);
     }
     let tuples = || root.elements().filter(|child| child.is("tuple", ns::PIDF));
-    if tuples().nth(MAX_TUPLES).is_some() {
+    let count = tuples().count();
+    if count > MAX_TUPLES {
         return Err(PidfError::TooManyTuples);
     }
-    let around = Around::read(&root, context);
-    let mut presentity = Presentity::default();
+    let around = Around::read(root, context);
+    let mut presentity = Presentity { resources: Vec::with_capacity(count) };
     let mut seen: SmallVec<[&str; 4]> = SmallVec::new();
     for tuple in tuples() {
         let id = tuple.attr("id").unwrap_or_default();
@@ -69,7 +71,7 @@ fn name(id: &str, known: &Presentity) -> CompactString {
 
 /// What a document says beside its tuples: about the person and his devices.
 struct Around<'a> {
-    root: &'a Element,
+    root: ElementRef<'a>,
     /// The language where nothing nearer says one.
     lang: Option<&'a str>,
     person: Doing,
@@ -78,7 +80,7 @@ struct Around<'a> {
 }
 
 impl<'a> Around<'a> {
-    fn read(root: &'a Element, context: &Context<'a>) -> Self {
+    fn read(root: ElementRef<'a>, context: &Context<'a>) -> Self {
         let lang = root.lang().or(context.language);
         let (mut person, mut notes) = (Doing::default(), Notes::NONE);
         let persons = root.elements().filter(|child| child.is("person", ns::PIDF_DATA_MODEL));
@@ -98,7 +100,7 @@ impl<'a> Around<'a> {
     }
 
     /// `None` for a tuple that says nothing about whether this user can be reached.
-    fn tuple(&self, tuple: &Element, id: CompactString, context: &Context<'_>) -> Option<Resource> {
+    fn tuple(&self, tuple: ElementRef<'a>, id: CompactString, context: &Context<'_>) -> Option<Resource> {
         if is_about_somebody_else(tuple) {
             return None;
         }
@@ -140,13 +142,12 @@ impl<'a> Around<'a> {
     }
 
     /// User input on the device that offers the service (RFC 4479 §3.3).
-    fn device(&self, tuple: &Element, context: &Context<'_>) -> Option<Input> {
-        let id = |element: &Element| {
-            element.child("deviceID", ns::PIDF_DATA_MODEL).map(|id| id.text().into_owned())
-        };
+    fn device(&self, tuple: ElementRef<'a>, context: &Context<'_>) -> Option<Input> {
+        let id =
+            |element: ElementRef<'a>| element.child("deviceID", ns::PIDF_DATA_MODEL).map(ElementRef::text);
         let wanted = id(tuple)?;
         let mut devices = self.root.elements().filter(|child| child.is("device", ns::PIDF_DATA_MODEL));
-        let device = devices.find(|device| id(device).is_some_and(|id| id.trim() == wanted.trim()))?;
+        let device = devices.find(|device| id(*device).is_some_and(|id| id.trim() == wanted.trim()))?;
         let mut doing = Doing::default();
         doing.read(device, context);
         doing.input
@@ -154,13 +155,14 @@ impl<'a> Around<'a> {
 }
 
 /// The tuple of an assistant, a friend or a supervisor (RFC 4480 §3.9).
-fn is_about_somebody_else(tuple: &Element) -> bool {
+fn is_about_somebody_else(tuple: ElementRef<'_>) -> bool {
     let relationship = tuple.child("relationship", ns::PIDF_RPID);
-    let mut kinds = relationship.into_iter().flat_map(Element::elements).filter(|kind| kind.name() != "note");
+    let mut kinds =
+        relationship.into_iter().flat_map(ElementRef::elements).filter(|kind| kind.name() != "note");
     kinds.next().is_some_and(|kind| !matches!(kind.name(), "self" | "unknown"))
 }
 
-fn show(status: &Element) -> Option<Show> {
-    let show = status.child("show", ns::CLIENT).filter(|show| rpid::is_understood(show))?;
+fn show(status: ElementRef<'_>) -> Option<Show> {
+    let show = status.child("show", ns::CLIENT).filter(|show| rpid::is_understood(*show))?;
     Show::from_word(show.text().trim())
 }

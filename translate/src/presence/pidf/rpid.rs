@@ -4,7 +4,7 @@
 //! are never looked at, so that they cannot reach anybody.
 
 use compact_str::CompactString;
-use nuncio_xmpp::{Element, ns};
+use nuncio_xmpp::{ElementRef, ns};
 
 use super::Context;
 use crate::presence::{Activity, Notes};
@@ -32,7 +32,7 @@ pub(super) enum Input {
 
 impl Doing {
     /// Takes in activities and user input among the children of `parent`; first come, first served.
-    pub(super) fn read(&mut self, parent: &Element, context: &Context<'_>) {
+    pub(super) fn read(&mut self, parent: ElementRef<'_>, context: &Context<'_>) {
         let from_calendar = is_from_calendar(parent);
         for child in parent.elements().filter(|child| child.ns() == ns::PIDF_RPID) {
             match child.name() {
@@ -47,9 +47,10 @@ impl Doing {
         }
     }
 
-    fn activities(&mut self, activities: &Element, from_calendar: bool) {
-        let known =
-            |child: &Element| (child.ns() == ns::PIDF_RPID).then(|| Activity::from_name(child.name()))?;
+    fn activities(&mut self, activities: ElementRef<'_>, from_calendar: bool) {
+        let known = |child: ElementRef<'_>| {
+            (child.ns() == ns::PIDF_RPID).then(|| Activity::from_name(child.name()))?
+        };
         let mut silent = from_calendar;
         for activity in activities.elements().filter_map(known) {
             silent |= activity.may_be_planned();
@@ -70,7 +71,7 @@ impl Doing {
 }
 
 /// Adds the notes among the children of `parent`. `lang`: the language around it.
-pub(super) fn notes(parent: &Element, lang: Option<&str>, notes: &mut Notes) {
+pub(super) fn notes(parent: ElementRef<'_>, lang: Option<&str>, notes: &mut Notes) {
     let lang = parent.lang().or(lang);
     for note in parent.elements() {
         if note.name() == "note" && matches!(note.ns(), ns::PIDF | ns::PIDF_DATA_MODEL) {
@@ -80,18 +81,18 @@ pub(super) fn notes(parent: &Element, lang: Option<&str>, notes: &mut Notes) {
 }
 
 /// The texts of this element were made by a calendar, which labels them so (RFC 4480 §3.3).
-pub(super) fn is_from_calendar(parent: &Element) -> bool {
+pub(super) fn is_from_calendar(parent: ElementRef<'_>) -> bool {
     let class = parent.child("class", ns::PIDF_RPID);
     class.is_some_and(|class| class.text().to_ascii_lowercase().contains("calendar"))
 }
 
 /// False if something in an extension must be understood to use it, and is not (PD-06).
-pub(super) fn is_understood(extension: &Element) -> bool {
-    let mandatory = |child: &Element| {
+pub(super) fn is_understood(extension: ElementRef<'_>) -> bool {
+    let mandatory = |child: ElementRef<'_>| {
         let mark = child.attr_ns("mustUnderstand", ns::PIDF).or_else(|| child.attr("mustUnderstand"));
         matches!(mark, Some("true" | "1"))
     };
-    let known = |child: &Element| {
+    let known = |child: ElementRef<'_>| {
         child.ns() == ns::PIDF_RPID
             && (child.name() == "note" || Activity::from_name(child.name()).is_some())
             && child.elements().next().is_none()
@@ -100,14 +101,14 @@ pub(super) fn is_understood(extension: &Element) -> bool {
 }
 
 /// `from` and `until` (RFC 4480 §3.1). Times that cannot be read hold never.
-fn holds(element: &Element, now_ms: u64) -> bool {
+fn holds(element: ElementRef<'_>, now_ms: u64) -> bool {
     let at = |name| element.attr(name).map(|text| time::parse(text.trim()));
     let begun = at("from").is_none_or(|from| from.is_some_and(|from| from <= now_ms));
     let over = at("until").is_some_and(|until| until.is_none_or(|until| until <= now_ms));
     begun && !over
 }
 
-fn input(element: &Element, context: &Context<'_>) -> Option<Input> {
+fn input(element: ElementRef<'_>, context: &Context<'_>) -> Option<Input> {
     match element.text().trim() {
         "active" => Some(Input::Active),
         "idle" => {
