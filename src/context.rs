@@ -108,7 +108,8 @@ impl XmppSide {
 
 /// What TLS showed about a peer, judged now.
 pub(crate) fn facts(peer: &PeerFacts, proof: &Proof, roots: &Roots) -> TlsFacts {
-    let chain = match proof.judge(peer, roots, SystemTime::now()) {
+    let (status, until) = proof.judge_lasting(peer, roots, SystemTime::now());
+    let chain = match status {
         tls::ChainStatus::Valid => ChainStatus::Trusted,
         tls::ChainStatus::Missing => ChainStatus::Absent,
         other => ChainStatus::Untrusted(other.to_string().into()),
@@ -119,5 +120,11 @@ pub(crate) fn facts(peer: &PeerFacts, proof: &Proof, roots: &Roots) -> TlsFacts 
         names: names.unwrap_or_default().into(),
         protocol: peer.version.to_string().into(),
         cipher: peer.cipher_suite.into(),
+        expires_ms: until.map(unix_ms),
     }
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

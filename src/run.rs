@@ -110,7 +110,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let federate = {
         let (config, gateway) = (Arc::new(config.clone()), Arc::clone(&gateway));
         move |proofs: &[Arc<Proof>]| match setup::federation(&config, proofs) {
-            Ok(federation) => gateway.set_federation(federation),
+            Ok(federation) => gateway.set_federation(federation, now()),
             Err(error) => error!("what partners' certificates are held against stays as it was: {error:#}"),
         }
     };
@@ -260,6 +260,7 @@ struct Signals {
     interrupt: Signal,
     hang_up: Signal,
     status: Signal,
+    retry: Signal,
     /// Rings when certificates and roots are to be looked at.
     renew: Arc<Notify>,
 }
@@ -271,6 +272,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             status: signal(SignalKind::user_defined1())?,
+            retry: signal(SignalKind::user_defined2())?,
             renew: Arc::default(),
         })
     }
@@ -282,6 +284,7 @@ impl Signals {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.status.recv() => status::log(&context.gateway),
+                _ = self.retry.recv() => status::retry(&context.gateway),
                 _ = self.hang_up.recv() => self.renew.notify_one(),
             }
         }

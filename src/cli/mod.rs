@@ -153,6 +153,7 @@ Signals:
   SIGTERM, SIGINT  drain: no new streams, queues are emptied, streams closed,
                    exit code 0; a second one ends it at once
   SIGUSR1          write into the log what it holds and has counted
+  SIGUSR2          try partners and front ends that are in back-off at once
   SIGHUP           look at once at certificates, keys, roots and revocation lists;
                    the configuration itself is read at start only";
 

@@ -228,10 +228,14 @@ limits! {
         verifications: usize, "keys" = 64, 1 => 10_000;
         /// The same, of one partner.
         verifications_per_partner: usize, "keys" = 8, 1 => 10_000;
+        /// The same, brought from one address, or from one /64 network of IPv6, in whosever names.
+        verifications_per_address: usize, "keys" = 16, 1 => 10_000;
         /// Most dialback keys that are verified in a minute.
         verification_rate: usize, "keys" = 600, 1 => 1_000_000;
         /// The same, of one partner.
         verification_rate_per_partner: usize, "keys" = 60, 1 => 1_000_000;
+        /// The same, brought from one address, or from one /64 network of IPv6, in whosever names.
+        verification_rate_per_address: usize, "keys" = 120, 1 => 1_000_000;
         /// With nothing received for so long, a partner whose `keep_alive` is on is sent a space and a ping.
         keep_alive: Duration, "duration" = secs(300), secs(1) => secs(24 * 3600);
         /// With nothing received for so long after that, the stream is closed with `connection-timeout`. Any byte counts as

@@ -187,6 +187,24 @@ pub async fn host_candidates(
     Ok(candidates_of(&host, &addresses, port, Origin::Given))
 }
 
+/// The addresses of another host that the partner's server named: one that is given with its port as it is, any other as
+/// those of an [XMPP domain](xmpp_server_candidates). A partner leads no further than DNS may.
+///
+/// # Errors
+///
+/// When there is nothing to connect to.
+pub async fn redirect_candidates(
+    resolver: &dyn Resolve,
+    host: &str,
+    port: Option<u16>,
+    reach: Reach,
+    seed: u64,
+) -> Result<Found, DnsError> {
+    let Some(port) = port else { return xmpp_server_candidates(resolver, host, reach, seed).await };
+    let given = host_candidates(resolver, host, port, reach.family).await?;
+    Found::default().admit(host, reach, given).finish(host, None)
+}
+
 /// A record of one of the two services.
 struct Offer {
     record: SrvRecord,

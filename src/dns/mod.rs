@@ -6,7 +6,7 @@
 
 pub use candidates::{
     Candidate, Found, LeftOut, MAX_ADDRESSES_PER_HOST, MAX_CANDIDATES, MAX_SRV_RECORDS, Origin, Reach,
-    host_candidates, xmpp_server_candidates,
+    host_candidates, redirect_candidates, xmpp_server_candidates,
 };
 pub use error::{DnsError, DnsErrorKind};
 pub use order::order_srv;

@@ -134,14 +134,14 @@ impl Gateway {
         quiet
     }
 
-    /// Puts other settings of partners in force, for streams from now on.
-    pub fn set_federation(&self, federation: Federation) {
+    /// Puts other settings of partners in force, for streams from now on. Domains whose entry takes no certificates any more
+    /// have nothing to prove (SEC-11); the entry may have changed since the last start, too.
+    pub fn set_federation(&self, federation: Federation, now: Moment) {
         self.federation.store(Arc::new(federation));
+        self.release_proved(now);
     }
 
-    /// Domains whose entry takes no certificates any more have nothing to prove (SEC-11). To be called when entries have
-    /// changed, and at the start: they may have changed since the last one.
-    pub fn release_proved(&self, now: Moment) {
+    fn release_proved(&self, now: Moment) {
         let federation = self.federation.load();
         for domain in self.proved.list() {
             let partner = federation.by_domain.get(&domain);
@@ -154,14 +154,14 @@ impl Gateway {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::gateway_of;
+    use super::super::testing::{gateway_of, moment};
     use super::*;
 
     fn two_domains(limit: usize) -> Gateway {
         let gateway = gateway_of("contoso.example", "fabrikam.example");
         let partner = PartnerStreams { keep_alive: false, ..PartnerStreams::new("fabrikam.example", limit) };
         let domains = vec!["fabrikam.example".into(), "it.fabrikam.example".into()];
-        gateway.set_federation(Federation::new([(partner, domains)]));
+        gateway.set_federation(Federation::new([(partner, domains)]), moment());
         gateway
     }
 
@@ -187,7 +187,7 @@ mod tests {
                 PartnerStreams { negotiation, enabled, ..PartnerStreams::new("fabrikam.example", 20) };
             let usual = (PartnerStreams::new("wingtip.example", 20), vec!["wingtip.example".into()]);
             let federation = Federation::new([(partner, vec!["fabrikam.example".into()]), usual]);
-            gateway.set_federation(federation);
+            gateway.set_federation(federation, moment());
             gateway.lets_anybody_in_in_clear()
         };
         assert!(in_clear(TlsUse::NotSupported, true) && in_clear(TlsUse::Optional, true));

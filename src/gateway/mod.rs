@@ -34,6 +34,7 @@ mod proved;
 mod refusals;
 mod refused;
 mod restart;
+mod retry;
 mod revive;
 mod routes;
 mod settling;
@@ -80,7 +81,7 @@ pub use routes::{FrontEnd, HopPort, Route};
 pub use settling::{Settling, Unsettled};
 pub use sharing::{Guest, SharedStream};
 pub use status::{LaneStatus, RouteStatus};
-pub use streams::{InboundPlaces, KeyOut, OutboundPlace, StreamCount, TooMany};
+pub use streams::{InboundPlaces, KeyOut, OutboundPlace, Slowed, StreamCount, TooMany};
 pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};
 
 use crate::log_limit::LogBudget;

@@ -325,6 +325,14 @@ impl Remote {
         self.lanes.lock().iter().map(|(_, lane)| Arc::clone(lane)).collect()
     }
 
+    /// The lanes that no stream of this domain takes back.
+    pub(super) fn lanes_of_our_streams(&self) -> Vec<Arc<LanePort>> {
+        let ways_back = self.ways_back.lock();
+        let taken_back = |local: &CompactString| ways_back.iter().any(|(name, _)| name == local);
+        let lanes = self.lanes.lock();
+        lanes.iter().filter(|(local, _)| !taken_back(local)).map(|(_, lane)| Arc::clone(lane)).collect()
+    }
+
     /// The lanes with the local domain of each.
     pub(super) fn named_lanes(&self) -> Vec<(CompactString, Arc<LanePort>)> {
         self.lanes.lock().iter().map(|(local, lane)| (local.clone(), Arc::clone(lane))).collect()

@@ -99,8 +99,7 @@ mod tests {
         let negotiation = Negotiation { tls: TlsUse::Optional, sasl, dialback: true };
         let partner = PartnerStreams { negotiation, ..PartnerStreams::new("fabrikam.example", 20) };
         let domains = vec!["fabrikam.example".into(), "it.fabrikam.example".into()];
-        gateway.set_federation(Federation::new([(partner, domains)]));
-        gateway.release_proved(moment());
+        gateway.set_federation(Federation::new([(partner, domains)]), moment());
     }
 
     #[test]

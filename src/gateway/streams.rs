@@ -20,9 +20,10 @@ use nuncio_translate::Moment;
 use nuncio_xmpp::rate::Meter;
 use nuncio_xmpp::stream::{Direction, Outbound};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::federation::StreamRates;
+use super::federation::{PartnerStreams, StreamRates};
 use super::pairs::Remote;
 use super::{Gateway, LaneKey, LanePort};
 
@@ -174,10 +175,23 @@ pub struct InboundPlaces {
 struct OfPartner {
     /// His primary domain.
     partner: CompactString,
+    /// Those of his domains that the stream speaks for.
+    domains: SmallVec<[CompactString; 1]>,
     counted: Option<Counted>,
     /// Where it is kept what he sent.
     remote: Arc<Remote>,
     rates: StreamRates,
+    /// Stanzas of his that came on the stream and are not charged to him yet.
+    uncharged: u64,
+}
+
+/// A partner has sent more than he may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slowed<'a> {
+    /// His primary domain.
+    pub partner: &'a str,
+    /// What he sends is not read before.
+    pub until: Instant,
 }
 
 impl InboundPlaces {
@@ -192,11 +206,70 @@ impl InboundPlaces {
         self.of_partners.iter_mut().for_each(|place| place.counted = None);
     }
 
-    /// Counts what a read brought. Until when the stream is not to be read any more, if the partner has sent more than he
-    /// may: what has come is worked on, and the rest waits on his side (SEC-40).
-    pub fn charge(&self, bytes: u64, stanzas: u64, now: Instant) -> Option<Instant> {
-        // One server sends it all: the partner it proved to be first answers for it.
-        self.of_partners.first()?.charge(bytes, stanzas, now)
+    /// A stanza from this domain came, to be charged with the read that brought it.
+    pub fn came(&mut self, domain: &str) {
+        let from = match self.of_partners.as_mut_slice() {
+            // Nearly always.
+            [only] => Some(only),
+            several => {
+                let known = several.iter().position(|place| place.domains.iter().any(|own| own == domain));
+                several.get_mut(known.unwrap_or_default())
+            }
+        };
+        if let Some(place) = from {
+            place.uncharged += 1;
+        }
+    }
+
+    /// Charges what a read brought: each partner with his stanzas, and with as much of the bytes as they are of all stanzas. If
+    /// there is none, the bytes are the first one's. Who has sent more than he may, if somebody has: what has come is worked
+    /// on, and the rest waits on his side, and that of everybody else who uses his connection (SEC-40).
+    pub fn charge(&mut self, bytes: u64, now: Instant) -> Option<Slowed<'_>> {
+        let stanzas: u64 = self.of_partners.iter().map(|place| place.uncharged).sum();
+        let mut slowed: Option<Slowed<'_>> = None;
+        for (index, place) in self.of_partners.iter_mut().enumerate() {
+            let own = std::mem::take(&mut place.uncharged);
+            let share = match stanzas {
+                0 if index == 0 => bytes,
+                0 => 0,
+                _ => {
+                    u64::try_from(u128::from(bytes) * u128::from(own) / u128::from(stanzas)).unwrap_or(bytes)
+                }
+            };
+            let Some(until) = place.charge(share, own, now) else { continue };
+            if slowed.is_none_or(|other| other.until < until) {
+                slowed = Some(Slowed { partner: &place.partner, until });
+            }
+        }
+        slowed
+    }
+
+    fn enter(
+        &mut self,
+        streams: &PartnerStreams,
+        domain: &str,
+        counted: Option<Counted>,
+        remote: Arc<Remote>,
+    ) {
+        self.of_partners.push(OfPartner {
+            partner: streams.partner.clone(),
+            domains: SmallVec::from_iter([domain.into()]),
+            counted,
+            remote,
+            rates: streams.rates,
+            uncharged: 0,
+        });
+    }
+
+    /// Whether the stream has a place of this partner, whose `domain` it speaks for from now on.
+    fn joined(&mut self, partner: &str, domain: &str) -> bool {
+        let Some(place) = self.of_partners.iter_mut().find(|place| place.partner == partner) else {
+            return false;
+        };
+        if !place.domains.iter().any(|own| own == domain) {
+            place.domains.push(domain.into());
+        }
+        true
     }
 
     fn of(&self, partner: &str) -> Option<&OfPartner> {
@@ -206,7 +279,7 @@ impl InboundPlaces {
 
 impl OfPartner {
     fn charge(&self, bytes: u64, stanzas: u64, now: Instant) -> Option<Instant> {
-        if self.rates == StreamRates::default() {
+        if self.rates == StreamRates::default() || (bytes, stanzas) == (0, 0) {
             return None;
         }
         let mut meters = self.remote.meters().lock();
@@ -237,7 +310,7 @@ impl Gateway {
     /// There is none.
     pub fn enter_stream(&self, places: &mut InboundPlaces, domain: &str) -> Result<(), TooMany> {
         let streams = self.partner_streams(domain);
-        if places.of(&streams.partner).is_some() {
+        if places.joined(&streams.partner, domain) {
             return Ok(());
         }
         let remote = self.remote(&streams.partner);
@@ -245,8 +318,7 @@ impl Gateway {
         if places.in_all.is_none() {
             places.in_all = Some(self.place_in_all(Direction::Inbound)?);
         }
-        let (partner, rates) = (streams.partner.clone(), streams.rates);
-        places.of_partners.push(OfPartner { partner, counted: Some(counted), remote, rates });
+        places.enter(&streams, domain, Some(counted), remote);
         Ok(())
     }
 
@@ -254,9 +326,9 @@ impl Gateway {
     /// charged like what comes on the partner's own streams.
     pub fn enter_own_stream(&self, places: &mut InboundPlaces, domain: &str) {
         let streams = self.partner_streams(domain);
-        let (partner, rates) = (streams.partner.clone(), streams.rates);
-        let remote = self.remote(&streams.partner);
-        places.of_partners.push(OfPartner { partner, counted: None, remote, rates });
+        if !places.joined(&streams.partner, domain) {
+            places.enter(&streams, domain, None, self.remote(&streams.partner));
+        }
     }
 
     /// Whether a stream with these places could take those for this domain.
@@ -268,10 +340,14 @@ impl Gateway {
         if places.of(&streams.partner).is_some() {
             return Ok(());
         }
-        // Anybody's name may be asked about here: nothing is kept under it.
+        // Anybody's name may be asked about here: nothing is made for it.
         let known = self.known_remote(&streams.partner);
-        let remote = known.unwrap_or_else(|| Arc::new(Remote::new()));
-        self.place_of(&remote, Direction::Inbound, streams.connection_limit).map(drop)
+        let count = known.map_or_else(StreamCount::default, |remote| remote.streams().count());
+        let limit = streams.connection_limit;
+        if count.takes(Direction::Inbound, limit) || count.takes_beyond() {
+            return Ok(());
+        }
+        Err(self.refused(TooMany::OfPartner { count, limit }))
     }
 
     /// The places of a stream of ours, for this lane. `None`: there are none. A [stream that can be

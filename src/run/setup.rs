@@ -49,8 +49,7 @@ pub(super) fn context(config: &Config, in_use: &InUse) -> anyhow::Result<Arc<Con
         Arc::clone(&store) as Arc<dyn Keep>,
         Box::new(Arc::clone(&environment)),
     );
-    gateway.set_federation(federation(config, &in_use.proofs)?);
-    gateway.release_proved(now());
+    gateway.set_federation(federation(config, &in_use.proofs)?, now());
     let secret = dialback_secret(config, &*store)?;
     let dns =
         DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
@@ -214,8 +213,10 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         verify: VerifyLimits {
             most: limits.xmpp.verifications,
             per_partner: limits.xmpp.verifications_per_partner,
+            per_address: limits.xmpp.verifications_per_address,
             rate: limits.xmpp.verification_rate,
             rate_per_partner: limits.xmpp.verification_rate_per_partner,
+            rate_per_address: limits.xmpp.verification_rate_per_address,
         },
         streams: limits.xmpp.streams,
         streams_per_partner: limits.xmpp.connections_per_partner,

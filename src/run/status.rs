@@ -1,4 +1,5 @@
-//! The state of the gateway, written into the log when somebody asks for it (SIGUSR1).
+//! The state of the gateway, written into the log when somebody asks for it (SIGUSR1); and what he
+//! can have done at once (SIGUSR2).
 
 use jiff::Timestamp;
 use tracing::info;
@@ -63,6 +64,16 @@ pub(super) fn log(gateway: &Gateway) {
     }
     more(refused.len(), "refused domains, silent for longer");
     counters(gateway, "status: counted since the start");
+}
+
+/// Ends every back-off and says how many there were (SIGUSR2).
+pub(super) fn retry(gateway: &Gateway) {
+    let retried = gateway.retry_now(now().instant);
+    info!(
+        lanes_to_partners = retried.lanes,
+        ways_to_front_ends = retried.routes,
+        "SIGUSR2: those that were in back-off need not wait any more; what is queued is tried now"
+    );
 }
 
 /// The latest attempts to open streams with partners, a line each, those of one partner together.

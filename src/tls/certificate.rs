@@ -248,7 +248,7 @@ fn usages(extension: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<Usag
     usages
 }
 
-fn system_time(time: ASN1Time) -> SystemTime {
+pub(super) fn system_time(time: ASN1Time) -> SystemTime {
     let seconds = time.timestamp();
     let distance = Duration::from_secs(seconds.unsigned_abs());
     let epoch = SystemTime::UNIX_EPOCH;

@@ -11,7 +11,7 @@ use webpki::{
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::roots::{Roots, anchor};
-use super::{CertificateError, PeerCertificate, date, printable};
+use super::{CertificateError, PeerCertificate, certificate, date, printable};
 
 #[cfg(test)]
 mod tests;
@@ -67,22 +67,24 @@ pub enum ChainStatus {
 /// issue certificates for TLS clients, and those of SIP edges never were (DEC-14, TLS-18). Neither a subject nor certain key
 /// usages of CAs are required (DEC-25). Revocation is not looked at.
 pub fn judge_chain(chain: &[CertificateDer<'_>], roots: &Roots, now: SystemTime) -> ChainStatus {
-    judge_with(chain, roots, &[], now)
+    judge_with(chain, roots, &[], now).0
 }
 
-/// As [`judge_chain`], and looks the chain up in revocation lists, as far as there are any of its issuers.
+/// As [`judge_chain`], and looks the chain up in revocation lists, as far as there are any of its issuers. Of a valid one also
+/// until when it is that: when the first certificate expires between the peer and the root, which is believed for as long as
+/// it is configured. What else the peer sent does not count.
 pub(super) fn judge_with(
     chain: &[CertificateDer<'_>],
     roots: &Roots,
     crls: &[&CertRevocationList<'_>],
     now: SystemTime,
-) -> ChainStatus {
+) -> (ChainStatus, Option<SystemTime>) {
     let Some((leaf, intermediates)) = chain.split_first() else {
-        return ChainStatus::Missing;
+        return (ChainStatus::Missing, None);
     };
     let end_entity = match EndEntityCert::try_from(leaf) {
         Ok(end_entity) => end_entity,
-        Err(error) => return unreadable(leaf, &error),
+        Err(error) => return (unreadable(leaf, &error), None),
     };
     let now =
         UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO));
@@ -101,9 +103,18 @@ pub(super) fn judge_with(
         None,
     );
     match verdict {
-        Ok(_) => ChainStatus::Valid,
-        Err(error) => status(error, leaf, intermediates, roots),
+        Ok(path) => {
+            let issuers = path.intermediate_certificates().map(|issuer| not_after(&issuer.der()));
+            let first = issuers.chain([not_after(leaf)]).flatten().min();
+            (ChainStatus::Valid, first)
+        }
+        Err(error) => (status(error, leaf, intermediates, roots), None),
     }
+}
+
+fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(certificate::system_time(certificate.validity().not_after))
 }
 
 impl ChainStatus {

@@ -90,14 +90,24 @@ impl Proof {
 
     /// Whether what the peer presented is to be believed now; `common` are the roots of all.
     pub fn judge(&self, peer: &PeerFacts, common: &Roots, now: SystemTime) -> ChainStatus {
+        self.judge_lasting(peer, common, now).0
+    }
+
+    /// The same, and until when it is to be believed, if that has an end: a key that is believed without a chain has none.
+    pub fn judge_lasting(
+        &self,
+        peer: &PeerFacts,
+        common: &Roots,
+        now: SystemTime,
+    ) -> (ChainStatus, Option<SystemTime>) {
         if !self.pins.is_empty()
             && let Some(certificate) = peer.certificate()
         {
             if !self.pins.contains(&certificate.spki_sha256) {
-                return ChainStatus::NotPinned { key: STANDARD.encode(certificate.spki_sha256) };
+                return (ChainStatus::NotPinned { key: STANDARD.encode(certificate.spki_sha256) }, None);
             }
             if self.pins_replace_roots {
-                return ChainStatus::Valid;
+                return (ChainStatus::Valid, None);
             }
         }
         let crls: Vec<&CertRevocationList<'_>> = self.crls.iter().collect();
@@ -127,10 +137,32 @@ mod tests {
 
     use super::*;
     use crate::tls::Presented;
-    use crate::tls::testing::{Ca, Issued, now, self_signed};
+    use crate::tls::date;
+    use crate::tls::testing::{Ca, Issued, now, self_signed, validity};
 
     fn pin(issued: &Issued) -> [u8; 32] {
         issued.facts().spki_sha256
+    }
+
+    #[test]
+    fn s2s_34_it_is_believed_until_the_first_certificate_on_its_way_to_the_root_expires() {
+        let ca = Ca::new("Root");
+        let until = |proof: &Proof, issued: &Issued| {
+            proof.judge_lasting(&issued.presented(), &ca.roots(), now()).1.map(date)
+        };
+        let plain = Proof::default();
+        let leaf = ca.issue("a.ex", |params| validity(params, 2020, 2030));
+        assert_eq!(until(&plain, &leaf).unwrap(), "2030-01-01 00:00:00 UTC");
+        let short = ca.intermediate_with("Short", |params| validity(params, 2020, 2028));
+        let mut below = short.issue("a.ex", |params| validity(params, 2020, 2030));
+        below.chain.push(short.der());
+        assert_eq!(until(&plain, &below).unwrap(), "2028-01-01 00:00:00 UTC");
+        // Servers send what is of no use as well.
+        let mut with_another = leaf;
+        with_another.chain.push(short.der());
+        assert_eq!(until(&plain, &with_another).unwrap(), "2030-01-01 00:00:00 UTC");
+        let pinned = Proof::default().with_pins([pin(&below)], true);
+        assert_eq!(until(&pinned, &below), None, "a key that is believed in place of the chain");
     }
 
     #[test]

@@ -58,8 +58,13 @@ impl Ca {
 
     /// A CA below this one.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
+        self.intermediate_with(name, |_| ())
+    }
+
+    pub(crate) fn intermediate_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = params(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
         let issuer = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.issuer).unwrap();
         Self { issuer }
     }

@@ -1,16 +1,17 @@
 //! Serving a lane: finding the partner, opening a stream, and running it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::lane::{Failure, FailureKind};
-use nuncio_xmpp::stream::{OutboundConfig, Retry};
+use nuncio_xmpp::stream::{OutboundConfig, Redirect, Retry};
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
 use super::outbound::LaneSession;
-use super::reach::{Failures, Tried, dial, dns_failure, handshake, search, take_unusable, targets};
+use super::reach::{Failures, Tried, dial, dns_failure, follow, handshake, search, take_unusable, targets};
 use crate::context::Context;
 use crate::dns::Candidate;
 use crate::gateway::attempts::{Outcome, Recorder, Step};
@@ -132,6 +133,7 @@ async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> La
         lane,
         recorder: Some(Recorder::outbound(&key.local, &key.remote, began)),
         failures: Failures::default(),
+        redirect: None,
     };
     let mut failure = match attempt.run().await {
         Ok(wants) => return wants,
@@ -164,7 +166,12 @@ struct Attempt<'a> {
     /// Notes what happens. A session has it while a stream is tried, and keeps it if it comes about.
     recorder: Option<Recorder>,
     failures: Failures,
+    /// Where the partner says that he is to be found instead.
+    redirect: Option<Redirect>,
 }
+
+/// Redirects that are followed one after the other; RFC 6120 §4.9.3.19 has 2 to 5.
+const REDIRECTS: usize = 3;
 
 impl Attempt<'_> {
     /// Up to the end of the stream, or why there is none.
@@ -177,18 +184,43 @@ impl Attempt<'_> {
                 return Err(dns_failure(&error));
             }
         };
-        self.note(Step::found(&found));
-        let candidates = self.usable(found.candidates);
-        let mut race = Race::new(targets(&candidates), self.context.xmpp.reach_time, now().instant);
-        loop {
-            let connection = self.connection(&mut race, &candidates);
-            let Some((candidate, stream)) = connection.await? else { break };
-            if let Some(wants) = self.stream(candidate, stream).await? {
+        let end = now().instant + self.context.xmpp.reach_time;
+        let mut found = found;
+        for _ in 0..=REDIRECTS {
+            self.note(Step::found(&found));
+            let candidates = self.usable(found.candidates);
+            if let Some(wants) = self.over(&candidates, end).await? {
                 return Ok(wants);
+            }
+            let Some(redirect) = self.redirect.take() else {
+                return Err(std::mem::take(&mut self.failures).into_one());
+            };
+            let follow = follow(self.context, &self.key.remote, &redirect);
+            found = meanwhile(self.context, self.key, self.lane, follow).await??;
+        }
+        let text = format!(
+            "it sends us from one host to the next: {REDIRECTS} redirects were followed, not one more"
+        );
+        Err(Failure::new(FailureKind::Negotiation, text))
+    }
+
+    /// Over all addresses, up to the end of the stream that came about at one of them. `None`: none did, or the partner is to
+    /// be found elsewhere.
+    async fn over(&mut self, candidates: &[Candidate], end: Instant) -> Result<Option<LaneWants>, Failure> {
+        let began = now().instant;
+        let mut race = Race::new(targets(candidates), end.saturating_duration_since(began), began);
+        loop {
+            let Some((candidate, stream)) = self.connection(&mut race, candidates).await? else {
+                return Ok(None);
+            };
+            if let Some(wants) = self.stream(candidate, stream).await? {
+                return Ok(Some(wants));
+            }
+            if self.redirect.is_some() {
+                return Ok(None);
             }
             race.lost(now().instant);
         }
-        Err(std::mem::take(&mut self.failures).into_one())
     }
 
     fn note(&mut self, step: Step) {
@@ -293,7 +325,9 @@ impl Attempt<'_> {
         let why = session.failure().map_or("the connection ended", |failure| &failure.text);
         self.note(Step::NoStream { address: candidate.to_string(), why: why.to_owned() });
         self.failures.add(FailureKind::Negotiation, format!("{candidate}: {why}"));
-        Ok(Ended::Failed(session.retry()))
+        self.redirect = session.redirect();
+        // It is where he says that he is, or nowhere.
+        Ok(Ended::Failed(session.retry().filter(|_| self.redirect.is_none())))
     }
 }
 

@@ -27,6 +27,7 @@ use crate::net::strangers::Unauthenticated;
 use crate::tls::{PeerFacts, Roots};
 
 use super::carrier::{NOT_READ, NOTHING_ACKNOWLEDGED};
+use super::expiry::{EXPIRED, Expiry};
 use super::intake::{Came, Intake};
 use super::presented::Presented;
 use super::watch::{Ask, NO_LIFE_TOLD, Watch};
@@ -72,6 +73,8 @@ pub struct InboundSession {
     verdicts: Option<Verdicts>,
     /// Since the stream is established.
     watch: Option<Watch>,
+    /// Since then, if a certificate let it in.
+    expiry: Option<Expiry>,
     /// It ended though nobody closed it.
     lost: bool,
 }
@@ -118,6 +121,7 @@ impl InboundSession {
             attempt: None,
             verdicts: None,
             watch: None,
+            expiry: None,
             lost: false,
         }
     }
@@ -201,6 +205,7 @@ impl InboundSession {
                         );
                     }
                     self.keep_success(&established, now);
+                    self.expiry = Expiry::of(&established, now);
                     if let Some(place) = self.until_established.take() {
                         place.proved();
                     }
@@ -215,6 +220,9 @@ impl InboundSession {
                     if established.both_ways {
                         self.way_back =
                             Some(WayBack::new(Arc::clone(&self.gateway), &local, &remote, &self.wake));
+                    }
+                    if self.intake.is_entered() {
+                        self.gateway.partner_is_back(remote.as_str(), now.instant);
                     }
                     self.domains = Some((local, remote));
                 }
@@ -387,6 +395,16 @@ impl InboundSession {
         }
     }
 
+    /// Ends the stream when the certificate that let it in has expired.
+    fn expire(&mut self, now: Moment) {
+        let Some(true) = self.expiry.as_mut().map(|expiry| expiry.is_over(now)) else { return };
+        self.expiry = None;
+        if self.stream.write_allowed() {
+            info!(peer = %self.peer, "inbound stream closed with reset: {}", EXPIRED.1);
+            self.stream.close(now.instant, Some(EXPIRED));
+        }
+    }
+
     /// Whether the domain may come in, and on which terms.
     fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
         // The limit on the first domain of a stream counts streams that are established.
@@ -482,7 +500,8 @@ impl Session for InboundSession {
         let quiet = self.watch.as_ref().filter(|_| self.stream.write_allowed()).map(Watch::deadline);
         let back = self.way_back.as_ref().and_then(WayBack::deadline);
         let slowed = self.intake.slowed_until();
-        [self.stream.deadline(), room, quiet, slowed, back].into_iter().flatten().min()
+        let expiry = self.expiry.as_ref().map(Expiry::deadline);
+        [self.stream.deadline(), room, quiet, slowed, back, expiry].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
@@ -495,6 +514,7 @@ impl Session for InboundSession {
             way_back.handle_timeout(now);
         }
         self.stream.handle_timeout(now.instant);
+        self.expire(now);
         self.watch(now);
         self.run(now);
     }

@@ -11,7 +11,7 @@ use nuncio_xmpp::{Addresses, Domain, Element};
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::gateway::{Gateway, InboundPlaces, ReplySlot, Settling, TooMany, Unsettled};
+use crate::gateway::{Gateway, InboundPlaces, ReplySlot, Settling, Slowed, TooMany, Unsettled};
 use crate::log_limit::{Cause, Source};
 
 /// How long a stream that has ended waits for room for the answers to its last stanzas.
@@ -42,8 +42,6 @@ pub(super) struct Intake {
     room_until: Option<Instant>,
     /// This stream's places among those of the partners that it speaks for.
     places: InboundPlaces,
-    /// Stanzas that came and are not charged to the partner yet.
-    uncharged: u64,
     /// The partner has sent more than he may: nothing is read before this.
     slowed_until: Option<Instant>,
     /// Stanzas that are done with, once some are to be acknowledged.
@@ -63,7 +61,6 @@ impl Intake {
             queued: Vec::new(),
             room_until: None,
             places: InboundPlaces::default(),
-            uncharged: 0,
             slowed_until: None,
             settling: None,
             reaches: Vec::new(),
@@ -120,7 +117,13 @@ impl Intake {
 
     /// Works on what came, or holds it. What needs no room for an answer overtakes what waits for it.
     pub(super) fn take(&mut self, came: Came, now: Moment) {
-        self.uncharged += 1;
+        match &came {
+            Came::Stanza(stanza) => self.places.came(stanza.addresses.from.domain()),
+            Came::BadAddress(element, _) => {
+                let from = element.attr("from").and_then(Domain::of_address);
+                self.places.came(from.as_ref().map_or("", Domain::as_str));
+            }
+        }
         if !self.held.is_empty() && may_be_answered(&came) {
             self.held.push_back(came);
         } else if let Err(came) = self.work_on(came, now) {
@@ -150,16 +153,13 @@ impl Intake {
         self.settling.as_ref().map(|settling| settling.take()).unwrap_or_default()
     }
 
-    /// Charges what a read brought to the partner, who is then perhaps not read for a while.
+    /// Charges what a read brought to the partners it came from; the stream is then perhaps not read for a while.
     pub(super) fn charge(&mut self, bytes: usize, now: Moment) {
-        let stanzas = std::mem::take(&mut self.uncharged);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.slowed_until = self.places.charge(bytes, stanzas, now.instant);
-        if self.slowed_until.is_none() {
-            return;
-        }
+        self.slowed_until = None;
+        let Some(Slowed { partner, until }) = self.places.charge(bytes, now.instant) else { return };
+        self.slowed_until = Some(until);
         self.gateway.counters().streams_slowed.add(1);
-        let partner = self.partner();
         if self.gateway.log_budget().allows(Cause::PartnerSlowed, Source::Domain(partner), now.instant) {
             warn!(
                 partner,

@@ -3,6 +3,7 @@
 pub mod accept;
 mod carrier;
 pub mod connect;
+mod expiry;
 mod guests;
 pub mod inbound;
 mod intake;

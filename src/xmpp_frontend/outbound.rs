@@ -9,7 +9,7 @@ use nuncio_translate::text::{LogSafe, LogWhole};
 use nuncio_xmpp::dialback::Pair;
 use nuncio_xmpp::lane::{Failure, FailureKind, LaneCounters, Offer};
 use nuncio_xmpp::stream::{
-    Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Retry,
+    Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Redirect, Retry,
     Step as Waiting, TlsFacts,
 };
 use nuncio_xmpp::{StanzaKind, StreamCondition, stanza};
@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use super::carrier::{Carrier, NOT_READ, NOTHING_ACKNOWLEDGED};
+use super::expiry::{EXPIRED, Expiry};
 use super::guests::Guests;
 use super::intake::{Came, Intake};
 use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD, Watch};
@@ -45,8 +46,12 @@ pub struct LaneSession {
     failure: Option<Failure>,
     /// What may be tried at once if the stream did not come about.
     retry: Option<Retry>,
+    /// Where the partner says that he is to be found instead.
+    redirect: Option<Redirect>,
     /// Since the stream is established.
     watch: Option<Watch>,
+    /// Since then, if the partner's certificate proves who he is.
+    expiry: Option<Expiry>,
     next: Next,
     /// Where the connection leads, for people.
     address: String,
@@ -78,7 +83,9 @@ impl LaneSession {
             lost: false,
             failure: None,
             retry: None,
+            redirect: None,
             watch: None,
+            expiry: None,
             next: Next::Run,
             address: String::new(),
             recorder: None,
@@ -131,6 +138,11 @@ impl LaneSession {
         self.retry
     }
 
+    /// Where the partner says that he is to be found instead, if the stream did not come about.
+    pub fn redirect(&mut self) -> Option<Redirect> {
+        self.redirect.take()
+    }
+
     /// What the lane wanted when it lost this connection.
     pub fn wants(&self) -> LaneWants {
         self.carrier.wants()
@@ -164,9 +176,10 @@ impl LaneSession {
                 Output::Established(established) => {
                     self.established(*established, now);
                 }
-                Output::Closed(evidence) => {
+                Output::Closed(mut evidence) => {
                     let text = evidence.to_string();
                     self.retry = evidence.retry;
+                    self.redirect = evidence.redirect.take();
                     self.alarm(&evidence, now);
                     self.gateway.attempt_ended(self.attempt.take(), &text);
                     debug!(partner = %self.remote(), why = %LogWhole(&text), "outbound stream closed");
@@ -262,6 +275,7 @@ impl LaneSession {
 
     fn established(&mut self, established: Established, now: Moment) {
         self.tell(&established, now);
+        self.expiry = Expiry::of(&established, now);
         let Established { local, remote, features, both_ways, lang, .. } = established;
         let limits = features.limits;
         let offer = Offer {
@@ -332,6 +346,17 @@ impl LaneSession {
         }
         if give_up {
             self.give_up(NO_LIFE, now);
+        }
+    }
+
+    /// Ends the stream when the partner's certificate has expired. What is not answered then, his closing tag answers.
+    fn expire(&mut self, now: Moment) {
+        let Some(true) = self.expiry.as_mut().map(|expiry| expiry.is_over(now)) else { return };
+        self.expiry = None;
+        if self.stream.write_allowed() {
+            let local = self.carrier.key().local.as_str();
+            info!(partner = self.remote(), local, "outbound stream closed with reset: {}", EXPIRED.1);
+            self.stream.close(now.instant, Some(EXPIRED));
         }
     }
 
@@ -460,7 +485,8 @@ impl Session for LaneSession {
         let slowed = intake.and_then(|intake| intake.slowed_until());
         let room = intake.and_then(|intake| intake.room_until());
         let room = room.filter(|_| self.leaving && self.next == Next::Run);
-        [self.stream.deadline(), lane, guests, quiet, slowed, room].into_iter().flatten().min()
+        let expiry = self.expiry.as_ref().map(Expiry::deadline);
+        [self.stream.deadline(), lane, guests, quiet, slowed, room, expiry].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
@@ -473,6 +499,7 @@ impl Session for LaneSession {
         }
         self.stream.handle_timeout(now.instant);
         self.carrier.handle_timeout(now);
+        self.expire(now);
         if let Some(guests) = &self.guests {
             guests.handle_timeout(now);
         }

@@ -41,7 +41,7 @@ mod tests {
     use nuncio_xmpp::stream::ChainStatus;
 
     use super::*;
-    use crate::gateway::testing::gateway_of;
+    use crate::gateway::testing::{gateway_of, moment};
     use crate::gateway::{Federation, PartnerStreams};
     use crate::tls::Proof;
     use crate::tls::testing::{Ca, Issued};
@@ -53,7 +53,8 @@ mod tests {
         let gateway = gateway_of("contoso.example", "fabrikam.example");
         let proof = Arc::new(Proof::default().with_pins([his.facts().spki_sha256], false));
         let partner = PartnerStreams { proof, ..PartnerStreams::new("fabrikam.example", 20) };
-        gateway.set_federation(Federation::new([(partner, vec!["fabrikam.example".into()])]));
+        let federation = Federation::new([(partner, vec!["fabrikam.example".into()])]);
+        gateway.set_federation(federation, moment());
         let remote = Domain::parse("fabrikam.example").unwrap();
         let judge = |issued: &Issued, claimed| {
             Presented::judge(Arc::new(ca.roots()), &gateway, issued.presented(), claimed)

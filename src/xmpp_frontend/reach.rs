@@ -6,13 +6,15 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use nuncio_xmpp::lane::{Failure, FailureKind};
-use nuncio_xmpp::stream::{Terms, TlsFacts};
+use nuncio_xmpp::stream::{Redirect, Terms, TlsFacts};
 use nuncio_xmpp::{Domain, TlsUse};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::context::{Context, Leave};
-use crate::dns::{Candidate, DnsError, DnsErrorKind, Found, host_candidates, xmpp_server_candidates};
+use crate::dns::{
+    Candidate, DnsError, DnsErrorKind, Found, host_candidates, redirect_candidates, xmpp_server_candidates,
+};
 use crate::net::listener::connect;
 use crate::net::now;
 use crate::net::pump::wait_until;
@@ -31,6 +33,21 @@ pub(super) async fn search(context: &Context, remote: &str) -> Result<Found, Dns
         }
         None => xmpp_server_candidates(&context.dns, remote, reach, context.gateway.random()).await,
     }
+}
+
+/// The addresses to try instead. Who is reached by a proxy is not left for another host.
+pub(super) async fn follow(context: &Context, remote: &str, redirect: &Redirect) -> Result<Found, Failure> {
+    if context.gateway.partner_streams(remote).proxy.is_some() {
+        let text = format!("it sends us to {redirect}; his entry has a proxy, so that is not followed");
+        return Err(Failure::new(FailureKind::Negotiation, text));
+    }
+    let (host, reach) = (redirect.host.to_ascii(), context.xmpp.reach);
+    let found =
+        redirect_candidates(&context.dns, &host, redirect.port, reach, context.gateway.random()).await;
+    found.map_err(|error| {
+        let Failure { kind, text } = dns_failure(&error);
+        Failure::new(kind, format!("it sends us to {redirect}: {text}"))
+    })
 }
 
 /// What a failed look-up means for a lane.

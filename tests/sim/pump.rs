@@ -357,5 +357,6 @@ pub(crate) fn facts(name: &str) -> TlsFacts {
         names: [PresentedName::Dns(name.into())].into(),
         protocol: "TLSv1.3".into(),
         cipher: "simulated".into(),
+        expires_ms: None,
     }
 }

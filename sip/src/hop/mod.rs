@@ -351,6 +351,11 @@ impl<E> HopGroup<E> {
         }
     }
 
+    /// Whether the last attempt failed and the next one waits for its time.
+    pub fn is_backing_off(&self) -> bool {
+        matches!(self.state, State::Down { not_before: Some(_) })
+    }
+
     /// Shutdown has begun: takes no more requests, finishes those it has, then releases the connection.
     pub fn drain(&mut self) {
         self.draining = true;

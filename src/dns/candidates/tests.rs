@@ -385,3 +385,27 @@ fn candidate(address: &str, host: &str, origin: Origin) -> Candidate {
 fn addresses(candidates: &[Candidate]) -> Vec<String> {
     candidates.iter().map(|candidate| candidate.address.to_string()).collect()
 }
+
+#[tokio::test]
+async fn s2s_30_another_host_is_looked_up_like_a_domain_unless_it_has_a_port() {
+    let dns = FakeDns::new()
+        .srv(SRV, (10, 0, 5270, "main.example"))
+        .host("main.example", &["192.0.2.1"])
+        .host("fabrikam.com", &["192.0.2.99"]);
+    let follow = async |host, port| redirect_candidates(&dns, host, port, Reach::default(), 0).await;
+    let found = follow("fabrikam.com", None).await.unwrap();
+    assert_eq!(found.candidates[0].address, "192.0.2.1:5270".parse().unwrap());
+    let found = follow("fabrikam.com", Some(9222)).await.unwrap();
+    assert_eq!(found.candidates, [candidate("192.0.2.99:9222", "fabrikam.com", Origin::Given)]);
+    let found = follow("[2001:db8::1]", Some(9222)).await.unwrap();
+    assert_eq!(found.candidates[0].address, "[2001:db8::1]:9222".parse().unwrap());
+}
+
+#[tokio::test]
+async fn s2s_30_sec_49_a_partner_cannot_send_us_into_our_own_network() {
+    let dns = FakeDns::new().host("inside.example", &["10.0.0.7"]);
+    for (host, port) in [("inside.example", Some(22)), ("127.0.0.1", Some(22)), ("10.0.0.7", None)] {
+        let error = redirect_candidates(&dns, host, port, Reach::default(), 0).await.unwrap_err();
+        assert!(matches!(error, DnsError::Private { .. }), "{host}: {error}");
+    }
+}

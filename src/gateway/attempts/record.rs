@@ -372,6 +372,7 @@ mod tests {
             names: [].into(),
             protocol: "TLSv1.3".into(),
             cipher: "AES".into(),
+            expires_ms: None,
         };
         recorder.step(Step::tls(&tls), at(30));
         let attempt = recorder.finish(Outcome::Failed("not proved".to_owned()), at(1_500));
@@ -433,6 +434,7 @@ mod tests {
             },
             notes: Vec::new(),
             retry: None,
+            redirect: None,
         };
         let now = begin();
         let mut recorder = Recorder::inbound("192.0.2.1:4711", now);

@@ -12,7 +12,8 @@ const OTHER: &str = "wingtip.example";
 /// Two partners, the first with two domains.
 fn partners(gateway: &Gateway, make: impl Fn(&str) -> PartnerStreams) {
     let first = (make(ONE), vec![ONE.into(), FURTHER.into()]);
-    gateway.set_federation(Federation::new([first, (make(OTHER), vec![OTHER.into()])]));
+    let federation = Federation::new([first, (make(OTHER), vec![OTHER.into()])]);
+    gateway.set_federation(federation, moment());
 }
 
 fn limited(limit: usize) -> Gateway {
@@ -142,18 +143,53 @@ fn sec_40_what_all_his_streams_bring_counts_together_and_nobody_elses() {
     let gateway = gateway_of(LOCAL, ONE);
     let rates = StreamRates { stanzas: Rate::new(10, 1), bytes: Rate::new(1000, 1) };
     partners(&gateway, |domain| PartnerStreams { rates, ..PartnerStreams::new(domain, 20) });
-    let [one, two, other] = [ONE, FURTHER, OTHER].map(|domain| inbound(&gateway, domain).unwrap());
+    let [mut one, mut two, mut other] =
+        [ONE, FURTHER, OTHER].map(|domain| inbound(&gateway, domain).unwrap());
     let begin = Instant::now();
     let after = |millis| Some(begin + std::time::Duration::from_millis(millis));
-    assert_eq!(one.charge(10, 10, begin), None, "at the limit");
-    assert_eq!(two.charge(10, 1, begin), after(100), "one past it, on another stream");
-    assert_eq!(one.charge(1980, 0, begin), after(1000), "the longer of both counts");
-    assert_eq!(other.charge(1000, 10, begin), None);
+    assert_eq!(brings(&mut one, &[(ONE, 10)], 10, begin), None, "at the limit");
+    assert_eq!(brings(&mut two, &[(FURTHER, 1)], 10, begin), after(100), "one past it, on another stream");
+    assert_eq!(brings(&mut one, &[], 1980, begin), after(1000), "the longer of both counts");
+    assert_eq!(brings(&mut other, &[(OTHER, 10)], 1000, begin), None);
+}
+
+/// Until when nothing is read after so many stanzas of each domain, and so many bytes.
+fn brings(
+    places: &mut InboundPlaces,
+    stanzas: &[(&str, usize)],
+    bytes: u64,
+    now: Instant,
+) -> Option<Instant> {
+    for (domain, count) in stanzas {
+        (0..*count).for_each(|_| places.came(domain));
+    }
+    places.charge(bytes, now).map(|slowed| slowed.until)
+}
+
+#[test]
+fn sec_40_on_a_stream_of_two_partners_each_is_charged_for_his_own() {
+    let gateway = gateway_of(LOCAL, ONE);
+    let rates = StreamRates { stanzas: Rate::new(10, 1), bytes: Rate::new(1000, 1) };
+    partners(&gateway, |domain| PartnerStreams { rates, ..PartnerStreams::new(domain, 20) });
+    let mut both = inbound(&gateway, ONE).unwrap();
+    gateway.enter_stream(&mut both, OTHER).unwrap();
+    gateway.enter_stream(&mut both, FURTHER).unwrap();
+    let begin = Instant::now();
+    assert_eq!(brings(&mut both, &[(OTHER, 8), (ONE, 1), (FURTHER, 1)], 1000, begin), None);
+    let mut alone = inbound(&gateway, ONE).unwrap();
+    assert_eq!(
+        brings(&mut alone, &[(ONE, 8)], 800, begin),
+        None,
+        "8 stanzas of 10, 800 bytes of 1000 were left"
+    );
+    (0..3).for_each(|_| both.came(OTHER));
+    let slowed = both.charge(0, begin).unwrap();
+    assert_eq!((slowed.partner, slowed.until), (OTHER, begin + std::time::Duration::from_millis(100)));
 }
 
 #[test]
 fn without_rates_nobody_waits() {
     let gateway = gateway_of(LOCAL, ONE);
-    let places = inbound(&gateway, ONE).unwrap();
-    assert_eq!(places.charge(u64::MAX, u64::MAX, Instant::now()), None);
+    let mut places = inbound(&gateway, ONE).unwrap();
+    assert_eq!(brings(&mut places, &[(ONE, 100_000)], u64::MAX, Instant::now()), None);
 }

@@ -16,7 +16,9 @@ impl InboundSession {
     /// A key came that has to be verified.
     pub(super) fn verify(&mut self, request: VerifyRequest, now: Moment) {
         let verdicts = self.verdicts.get_or_insert_with(|| Verdicts::new(self.wake.clone()));
-        let Err(busy) = self.gateway.verify(request.clone(), verdicts, now.instant) else { return };
+        let Err(busy) = self.gateway.verify(request.clone(), self.peer.ip(), verdicts, now.instant) else {
+            return;
+        };
         self.gateway.counters().dialback_busy.add(1);
         let source = Source::Domain(request.from.as_str());
         if self.gateway.log_budget().allows(Cause::DialbackBusy, source, now.instant) {
@@ -51,6 +53,7 @@ impl InboundSession {
         let outcome = Outcome::extended(method);
         self.gateway.keep_attempt(pair.from.as_str(), recorder.finish(outcome, now.instant));
         self.enter(&pair.to, &pair.from, now);
+        self.gateway.partner_is_back(pair.from.as_str(), now.instant);
     }
 
     pub(super) fn dialback_refused(&self, from: &Domain, why: DialbackRefusal, now: Moment) {

@@ -39,6 +39,7 @@ fn secured(gateway: &Arc<Gateway>) -> InboundSession {
         names: [PresentedName::Dns("fabrikam.example".into())].into(),
         protocol: "TLSv1.3".into(),
         cipher: "TLS13_AES_256_GCM_SHA384".into(),
+        expires_ms: None,
     };
     session.tls_established(facts, now());
     assert!(say(&mut session, HEADER).contains("urn:xmpp:features:bidi"));
@@ -72,7 +73,7 @@ fn the_record_of_a_stream_says_why_external_was_not_used() {
     let gateway = Arc::new(gateway_of("contoso.example", "fabrikam.example"));
     let negotiation = Negotiation { tls: TlsUse::Required, sasl: SaslUse::Optional, dialback: true };
     let partner = PartnerStreams { negotiation, ..PartnerStreams::new("fabrikam.example", 20) };
-    gateway.set_federation(Federation::new([(partner, vec!["fabrikam.example".into()])]));
+    gateway.set_federation(Federation::new([(partner, vec!["fabrikam.example".into()])]), now());
     let mut session = secured(&gateway);
     let key = "<db:result xmlns:db='jabber:server:dialback' from='fabrikam.example' to='contoso.example'>key</db:result>";
     assert!(say(&mut session, key).contains("type='valid'"), "the certificate says enough");

@@ -134,5 +134,6 @@ fn facts(domain: &str) -> TlsFacts {
         names: [PresentedName::Dns(domain.into())].into(),
         protocol: "TLSv1.3".into(),
         cipher: String::new().into(),
+        expires_ms: None,
     }
 }

@@ -55,7 +55,7 @@ fn sec_40_a_partner_that_sends_more_than_he_may_is_read_more_slowly_and_only_he(
     let mut house = House::new();
     let rates = StreamRates { stanzas: Rate::new(10, 2), bytes: Rate::UNLIMITED };
     let partner = PartnerStreams { rates, ..PartnerStreams::new("fabrikam.com", 20) };
-    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]));
+    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]), house.now);
     for id in 0..20 {
         house.partner_says("fabrikam.com", &ping(id));
     }
@@ -80,7 +80,7 @@ fn sec_40_bytes_count_as_well_whatever_they_are() {
     let mut house = House::new();
     let rates = StreamRates { stanzas: Rate::UNLIMITED, bytes: Rate::new(10_000, 1) };
     let partner = PartnerStreams { rates, ..PartnerStreams::new("fabrikam.com", 20) };
-    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]));
+    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]), house.now);
     house.partner_says("fabrikam.com", " ");
     house.partner_says("fabrikam.com", &" ".repeat(9_999));
     assert!(house.streams[0].reads(), "at the limit");
@@ -93,7 +93,7 @@ fn sec_40_bytes_count_as_well_whatever_they_are() {
 fn sec_40_a_message_for_which_no_stream_may_be_opened_comes_back_with_the_limit_and_its_key() {
     let mut house = House::planned(Plan { served: &["contoso.com", "corp.example"], ..Plan::default() });
     let partner = PartnerStreams::new("fabrikam.com", 2);
-    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]));
+    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]), house.now);
     let wire = house.front_end();
     assert_eq!(house.ask(wire, Request::message(BOB, "x").bytes()).status(), Some(200), "at the limit");
     let from_corp = || {
@@ -122,7 +122,7 @@ fn sec_40_streams_of_a_partner_beyond_his_limit_or_that_of_all_end_with_the_righ
     for (most, of_partner, condition) in [(1000, 2, "policy-violation"), (1, 20, "resource-constraint")] {
         let mut house = House::planned(Plan { streams: most, ..Plan::default() });
         let partner = PartnerStreams::new("fabrikam.com", of_partner);
-        house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]));
+        house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]), house.now);
         let first = house.another_stream("fabrikam.com");
         let second = house.another_stream("fabrikam.com");
         house.run();
@@ -145,7 +145,7 @@ fn xe_15_a_stanza_beyond_the_partners_own_limit_ends_his_stream() {
     };
     let mut house = House::new();
     let partner = PartnerStreams { max_stanza: Some(20_000), ..PartnerStreams::new("fabrikam.com", 20) };
-    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]));
+    house.gateway.set_federation(Federation::new([(partner, vec!["fabrikam.com".into()])]), house.now);
     house.partner_says("fabrikam.com", &long(BOB));
     house.partner_says("verified.example", &long("x@verified.example"));
     assert!(house.streams[0].transcript().contains("<stanza-too-big "));

@@ -207,6 +207,50 @@ fn im_13_and_xi_15_what_says_nothing_sends_nothing() {
     assert_eq!((request.body.as_str(), request.header("Content-Language")), ("this", Some("fr")));
 }
 
+/// What XEP-0359 has for archives: said to be given by us.
+fn forged_ids(id: &str) -> String {
+    format!(
+        "<stanza-id xmlns='urn:xmpp:sid:0' by='contoso.com' id='{id}'/>\
+         <stanza-id xmlns='urn:xmpp:sid:0' by='{ALICE}' id='{id}'/><origin-id xmlns='urn:xmpp:sid:0' id='{id}'/>"
+    )
+}
+
+#[test]
+fn im_45_ids_that_claim_to_be_ours_reach_nobody_and_do_not_come_back() {
+    let mut house = House::new();
+    let forged = forged_ids("forged");
+    house.partner_says("fabrikam.com", &from_bob("m", "", &format!("{forged}<body>hi</body>")));
+    let request = house.requests().remove(0);
+    assert!(request.body == "hi" && !request.to_string().contains("forged"), "{request}");
+    // The error to one that is refused says nothing of them either.
+    house.rule = Box::new(|_| Reply::Status(404, "Not Found"));
+    house.partner_says("fabrikam.com", &from_bob("n", "", &format!("<body>hi</body>{forged}")));
+    house.advance(Duration::from_secs(1));
+    let error = house.stanzas("fabrikam.com").remove(0);
+    assert!(error.attribute("type") == Some("error") && !error.raw.contains("forged"), "{error}");
+}
+
+#[test]
+fn im_45_an_error_is_ours_by_its_own_id_only() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    assert_eq!(house.ask(wire, Request::message(BOB, "hi").bytes()).status(), Some(200));
+    let ours = house.stanzas("fabrikam.com").remove(0).attribute("id").unwrap().to_owned();
+    let error = "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    let about = |id: &str| {
+        format!(
+            "<message type='error' from='{BOB}' to='{ALICE}' id='{id}'>{}{error}</message>",
+            forged_ids(&ours)
+        )
+    };
+    house.partner_says("fabrikam.com", &about("of his own"));
+    house.advance(Duration::from_secs(1));
+    assert!(house.requests().is_empty(), "a notice for what was not shown to be ours");
+    house.partner_says("fabrikam.com", &about(&ours));
+    house.advance(Duration::from_secs(1));
+    assert_eq!(house.requests().len(), 1);
+}
+
 #[test]
 fn im_14_the_language_of_the_stream_is_that_of_its_stanzas() {
     let mut house = House::new();

@@ -6,6 +6,7 @@ use nuncio::gateway::{Federation, PartnerStreams};
 use nuncio_xmpp::stream::Quiet;
 
 use crate::house::{House, Plan};
+use crate::partner::CERTIFICATES_END;
 use crate::text::Request;
 
 const ALICE: &str = "alice@contoso.com";
@@ -68,7 +69,7 @@ fn s2s_31_any_byte_is_an_answer() {
 fn with_keep_alive_off_nothing_is_sent_and_nothing_expected() {
     let mut house = House::new();
     let quiet = PartnerStreams { keep_alive: false, ..PartnerStreams::new(PARTNER, 20) };
-    house.gateway.set_federation(Federation::new([(quiet, vec![PARTNER.into()])]));
+    house.gateway.set_federation(Federation::new([(quiet, vec![PARTNER.into()])]), house.now);
     let limits = "<limits xmlns='urn:xmpp:stream-limits:0'><idle-seconds>60</idle-seconds></limits>";
     house.features.insert(PARTNER, limits);
     write(&mut house);
@@ -185,4 +186,36 @@ fn pings_do_not_keep_a_stream_of_the_partner_open_for_ever() {
     assert!(house.streams[0].open);
     house.advance(seconds(1));
     assert!(transcript(&house).ends_with("</stream:stream>"));
+}
+
+/// A house, so many seconds before the certificates of all partners expire.
+fn before_the_certificates_end(count: u64) -> House {
+    House::planned(Plan { unix_ms: CERTIFICATES_END - count * 1000, ..Plan::default() })
+}
+
+#[test]
+fn s2s_34_our_stream_is_reset_when_the_partners_certificate_expires_and_a_new_one_opened_when_needed() {
+    let mut house = before_the_certificates_end(100);
+    write(&mut house);
+    house.stanzas(PARTNER);
+    house.advance(seconds(99));
+    assert!(house.line(PARTNER).errors.is_empty());
+    house.advance(seconds(1));
+    assert!(house.line(PARTNER).errors[0].child("reset").is_some());
+    assert!(!house.line(PARTNER).is_open());
+    write(&mut house);
+    assert_eq!(house.stanzas(PARTNER).len(), 1);
+    house.advance(seconds(60));
+    assert!(house.line(PARTNER).is_open(), "by the certificate that he shows now");
+}
+
+#[test]
+fn s2s_34_the_partners_stream_is_reset_when_his_certificate_expires() {
+    let mut house = before_the_certificates_end(100);
+    let stream = house.another_stream(PARTNER);
+    house.advance(seconds(99));
+    assert!(!house.streams[stream].transcript().contains("<stream:error>"));
+    house.advance(seconds(1));
+    let said = house.streams[stream].transcript();
+    assert!(said.contains("<reset ") && said.ends_with("</stream:stream>"), "{said}");
 }

@@ -161,7 +161,8 @@ async fn answer(
     }
 }
 
-async fn header(peer: &mut XmppPeer) -> Result<()> {
+/// Takes the header of the gateway, and answers it.
+pub(crate) async fn header(peer: &mut XmppPeer) -> Result<()> {
     let Item::Header(opened) = peer.item().await? else { bail!("no stream header") };
     let of = |name| opened.attribute(name).unwrap_or_default();
     peer.say(&format!(

@@ -1,5 +1,7 @@
 //! Who is let in, and whom we talk to: names and flaws of certificates on both sides (TLS-10…14, SIP-02…05).
 
+use std::time::{Duration, SystemTime};
+
 use anyhow::{Context, Result, ensure};
 use nuncio_world::pki::{Credential, Flaw, Usage};
 use nuncio_world::xmpp_peer::{Outcome, XmppPeer};
@@ -49,6 +51,21 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     // Above 127 one octet says how many follow.
     let length = if length < 0x80 { vec![length] } else { vec![0x81, length] };
     [&[tag], &length[..], content].concat()
+}
+
+#[tokio::test]
+async fn s2s_34_a_stream_is_reset_when_the_certificate_that_let_it_in_expires() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let short = town.pki.issue_as("short", Usage::Both, Flaw::None, |params| {
+        put_names(params, &[Dns("wingtip.com")]);
+        params.not_after = (SystemTime::now() + Duration::from_secs(4)).into();
+    })?;
+    let mut carol =
+        XmppPeer::authenticated(&town.pki, &short, town.xmpp(), "wingtip.com", "contoso.com").await?;
+    let error = carol.stream_error().await?;
+    ensure!(error.child("reset").is_some(), "{error}");
+    Ok(())
 }
 
 #[tokio::test]

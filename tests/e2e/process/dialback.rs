@@ -206,6 +206,19 @@ async fn db_15_keys_beyond_the_rate_of_a_partner_are_not_verified() -> Result<()
     Ok(())
 }
 
+#[tokio::test]
+async fn db_15_keys_beyond_the_rate_of_an_address_are_not_verified() -> Result<()> {
+    let town = town(OVER_TLS).await?;
+    let _gateway = town.gateway("xmpp.verification_rate_per_address = 1").await?;
+    let _server = Server::listens(&town, Some(&town.good_wingtip()?), Says::Valid).await?;
+    let mut carol = calls(&town, true).await?;
+    ensure!(gives_key(&mut carol, "wingtip.com").await?.attribute("type") == Some("valid"));
+    let mut again = calls(&town, true).await?;
+    let result = gives_key(&mut again, "wingtip.com").await?;
+    ensure!(result.condition() == Some("resource-constraint"), "{result}");
+    Ok(())
+}
+
 /// What a further domain of the partner asks on the same stream is answered to that domain.
 #[tokio::test]
 async fn db_13_each_domain_of_a_stream_is_answered_on_its_own_lane() -> Result<()> {

@@ -1,10 +1,13 @@
 //! How the gateway finds its partners, and what it remembers of it.
 
 use anyhow::{Context, Result, ensure};
+use nuncio_world::process::Process;
 use nuncio_world::sip_agent::SipConnection;
+use nuncio_world::tls;
 use nuncio_world::xmpp_peer::XmppListener;
 use socket2::{Domain, Socket, Type};
 
+use crate::caller::header;
 use crate::town::{ALICE, CAROL, Town};
 
 /// wingtip.com has this many addresses at which nobody listens, and then the one where somebody does.
@@ -97,6 +100,37 @@ async fn s2s_08_sec_49_dns_cannot_send_the_gateway_into_its_own_network() -> Res
     ensure!(answer.status() != Some(200));
     let line = town.log.line_after(0, "no stream to partner wingtip.com").await?;
     ensure!(line.contains("private_addresses = true"), "{line}");
+    Ok(())
+}
+
+/// Nobody listens there, and the next attempt is an hour away.
+async fn out_of_reach_for_an_hour() -> Result<(Town, Process, SipConnection)> {
+    let town = Town::found().await?;
+    let limits = "xmpp.backoff_initial = \"1h\"\nxmpp.backoff_max = \"1h\"";
+    let gateway = town.gateway(limits).await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    for body in ["finds nobody", "is refused at once"] {
+        let call = alice.send_message(ALICE, CAROL, body).await?;
+        ensure!(alice.final_answer(&call).await?.status() != Some(200), "{body}");
+    }
+    Ok((town, gateway, alice))
+}
+
+#[tokio::test]
+async fn s2s_05_sigusr2_ends_the_back_off() -> Result<()> {
+    let (town, gateway, mut alice) = out_of_reach_for_an_hour().await?;
+    gateway.signal("USR2").await?;
+    let line = town.log.line_after(0, "SIGUSR2").await?;
+    ensure!(line.contains("lanes_to_partners=1") && line.contains("ways_to_front_ends=0"), "{line}");
+    ensure!(status_of_a_message(&town, &mut alice).await? == 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn s2s_05_a_stream_of_the_partners_ends_the_back_off() -> Result<()> {
+    let (town, _gateway, mut alice) = out_of_reach_for_an_hour().await?;
+    let _carol = town.wingtip_speaks().await?;
+    ensure!(status_of_a_message(&town, &mut alice).await? == 200);
     Ok(())
 }
 
@@ -207,5 +241,63 @@ async fn s2s_04_starttls_follows_where_direct_tls_fails() -> Result<()> {
         status = status_of_a_message(&town, &mut alice) => ensure!(status? == 200),
         () = deaf => {}
     }
+    Ok(())
+}
+
+/// wingtip.com is at the third address, and elsewhere.wingtip.com at the fourth.
+async fn town_with_another_host() -> Result<Town> {
+    Town::with_zone(|zone, at| {
+        let zone = zone.host("fe.contoso.com", at(2)).xmpp("wingtip.com", "xmpp.wingtip.com", 5269);
+        zone.host("xmpp.wingtip.com", at(3)).host("elsewhere.wingtip.com", at(64))
+    })
+    .await
+}
+
+/// Sends one caller elsewhere, as wingtip.com.
+async fn sends_away(town: &Town, listener: &XmppListener, to: &str) -> Result<()> {
+    let mut peer = listener.accept_plain().await?;
+    header(&mut peer).await?;
+    let starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>";
+    peer.say(&format!("<stream:features>{starttls}</stream:features>")).await?;
+    ensure!(peer.element().await?.name == "starttls");
+    let mut peer = peer.proceed(&tls::acceptor(&town.pki, &town.good_wingtip()?)?).await?;
+    header(&mut peer).await?;
+    let error = "<see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>";
+    peer.say(&format!("<stream:error>{error}{to}</see-other-host></stream:error></stream:stream>")).await?;
+    peer.until_closed().await
+}
+
+/// The certificate there has to be for wingtip.com still.
+#[tokio::test]
+async fn s2s_30_a_partner_may_be_found_where_he_says() -> Result<()> {
+    let town = town_with_another_host().await?;
+    let _gateway = town.gateway("").await?;
+    let first = town.wingtip_listens().await?;
+    let second = XmppListener::bind(town.somewhere(64, 5280)).await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_message(ALICE, CAROL, "hello").await?;
+    sends_away(&town, &first, "elsewhere.wingtip.com:5280").await?;
+    let mut wingtip = second.accept(&town.pki, &town.good_wingtip()?, "wingtip.com").await?;
+    ensure!(wingtip.element().await?.body() == Some("hello"));
+    ensure!(alice.final_answer(&call).await?.status() == Some(200));
+    let line = town.log.line_after(0, "outbound stream established").await?;
+    ensure!(line.contains("elsewhere.wingtip.com (127."), "{line}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn s2s_30_from_one_host_to_the_next_there_is_an_end() -> Result<()> {
+    let town = town_with_another_host().await?;
+    let _gateway = town.gateway("").await?;
+    let listener = town.wingtip_listens().await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = alice.send_message(ALICE, CAROL, "hello").await?;
+    for _ in 0..4 {
+        sends_away(&town, &listener, "xmpp.wingtip.com:5269").await?;
+    }
+    let line = town.log.line_after(0, "no stream to partner wingtip.com").await?;
+    ensure!(line.contains("3 redirects were followed"), "{line}");
+    drop(listener);
+    ensure!(alice.final_answer(&call).await?.status() != Some(200));
     Ok(())
 }

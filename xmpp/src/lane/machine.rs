@@ -19,6 +19,8 @@ pub struct Lane<E: Envelope> {
     pub(super) state: State,
     pub(super) backoff: Backoff,
     pub(super) last_failure: Option<Failure>,
+    /// When a sign of life last ended a back-off.
+    pub(super) heeded: Option<Instant>,
     pub(super) draining: bool,
 
     pub(super) queue: VecDeque<Entry<E>>,
@@ -109,6 +111,7 @@ impl<E: Envelope> Lane<E> {
             state: State::Idle,
             backoff,
             last_failure: None,
+            heeded: None,
             draining: false,
             queue: VecDeque::new(),
             queued_tracked: 0,
@@ -272,17 +275,6 @@ impl<E: Envelope> Lane<E> {
         }
     }
 
-    /// Forgets a back-off: the next stanza, or what is queued, is tried at once.
-    pub fn retry_now(&mut self) {
-        self.backoff.reset();
-        if matches!(self.state, State::BackOff { .. }) {
-            self.state = State::Idle;
-            if self.wants_stream() {
-                self.connect_if_idle();
-            }
-        }
-    }
-
     /// Takes nothing new any more. [`Output::Drained`] says that the stream may be closed, because all is
     /// written, and again, after [`Lane::closed`], that nothing is left. What is not proved processed by
     /// then is proved by the peer's answer to the closing ([`Lane::close_answered`]).
@@ -437,7 +429,7 @@ impl<E: Envelope> Lane<E> {
         full.then_some(PushRefusal::Full)
     }
 
-    fn connect_if_idle(&mut self) {
+    pub(super) fn connect_if_idle(&mut self) {
         if matches!(self.state, State::Idle) {
             self.state = State::Connecting;
             self.outputs.push_back(Output::Connect);
@@ -466,7 +458,7 @@ impl<E: Envelope> Lane<E> {
     }
 
     /// Whether something waits for a stream.
-    fn wants_stream(&self) -> bool {
+    pub(super) fn wants_stream(&self) -> bool {
         !self.queue.is_empty() || self.managed.wants_stream()
     }
 

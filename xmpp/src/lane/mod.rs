@@ -32,6 +32,7 @@
 mod acknowledged;
 mod backoff;
 mod machine;
+mod retry;
 #[cfg(test)]
 mod tests;
 mod write;

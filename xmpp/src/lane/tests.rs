@@ -197,6 +197,42 @@ fn back_off_grows_and_a_long_one_refuses_at_once() {
     assert_eq!(world.outputs(), ["connect"]);
 }
 
+/// One whose last of many attempts failed just now.
+fn far_into_back_off() -> World {
+    let mut world = World::small();
+    world.push(1).unwrap();
+    world.outputs();
+    for _ in 0..6 {
+        world.lane.connect_failed(unreachable(), 512, world.now);
+    }
+    world.outputs();
+    assert_eq!(world.push(2), Err(PushRefusal::Unreachable(unreachable())));
+    world
+}
+
+#[test]
+fn a_sign_of_life_ends_the_back_off() {
+    let mut world = far_into_back_off();
+    assert!(world.lane.sign_of_life(world.now));
+    world.push(3).unwrap();
+    assert_eq!(world.outputs(), ["connect"]);
+    // Should it fail once more, the pauses are short again.
+    world.lane.connect_failed(unreachable(), 512, world.now);
+    assert_eq!(world.lane.deadline(), Some(world.now + Duration::from_secs(1)));
+}
+
+#[test]
+fn a_partner_whose_streams_come_and_go_ends_one_back_off_in_a_minute() {
+    let mut world = far_into_back_off();
+    let mut heeded = 0;
+    for _ in 0..180 {
+        world.lane.connect_failed(unreachable(), 512, world.now);
+        heeded += usize::from(world.lane.sign_of_life(world.now));
+        world.after(1.0);
+    }
+    assert_eq!(heeded, 3, "in three minutes");
+}
+
 #[test]
 fn bounds_hold_at_the_limit_and_one_past_it() {
     let mut world = World::small();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 use super::identity::{ChainStatus, PresentedName};
+use super::redirect::Redirect;
 use super::sasl::SaslCondition;
 use crate::conditions::{StreamCondition, StreamError};
 use crate::dialback::{DialbackCondition, DialbackError};
@@ -31,6 +32,9 @@ pub struct Evidence {
     pub notes: Vec<Note>,
     /// What may be tried at once on a new connection, by setting [`OutboundConfig::retry`](super::OutboundConfig).
     pub retry: Option<Retry>,
+    /// Where the service may be found instead, said by a peer whose certificate proved who he is, before the stream was
+    /// established (S2S-30).
+    pub redirect: Option<Redirect>,
 }
 
 impl Evidence {
@@ -336,6 +340,8 @@ pub enum Fault {
     Management(Misuse),
     /// It goes on asking, and does not read our answers.
     AnswersUnread,
+    /// It goes on sending, while our caller does not say whether another domain may come in.
+    TooMuchUnread,
 }
 
 /// Why a peer was not let in.

@@ -23,6 +23,8 @@ pub struct TlsFacts {
     pub protocol: CompactString,
     /// Cipher suite, for people.
     pub cipher: CompactString,
+    /// When the first certificate of a trusted chain expires, in milliseconds of Unix time. `None`: none that counts does.
+    pub expires_ms: Option<u64>,
 }
 
 impl TlsFacts {
@@ -143,6 +145,7 @@ mod tests {
             names: names.into(),
             protocol: "TLSv1.3".into(),
             cipher: "TLS13_AES_128_GCM_SHA256".into(),
+            expires_ms: None,
         }
     }
 

@@ -157,6 +157,9 @@ impl Inbound {
             let text = "Too much data before authentication.";
             return self.fault(StreamCondition::PolicyViolation, Some(text), Fault::TooMuchBeforeAuth, now);
         }
+        if self.asking.is_some() && self.wire.is_flooded() {
+            return self.fault(StreamCondition::ResourceConstraint, None, Fault::TooMuchUnread, now);
+        }
         self.read(now);
     }
 

@@ -28,6 +28,7 @@ mod features;
 mod identity;
 mod inbound;
 mod outbound;
+mod redirect;
 mod sasl;
 mod screen;
 mod settings;
@@ -44,6 +45,7 @@ pub use features::{PeerFeatures, PeerLimits};
 pub use identity::{ChainStatus, PresentedName, TlsFacts};
 pub use inbound::{Inbound, PartnerVerdict};
 pub use outbound::{Outbound, PairError};
+pub use redirect::Redirect;
 pub use sasl::SaslCondition;
 pub use settings::{Authzid, InboundConfig, OutboundConfig, Purpose, StreamIds, StreamLimits, Timeouts};
 pub use terms::Terms;
@@ -63,7 +65,7 @@ pub enum Output {
     /// server (asking for a certificate) on an [`Inbound`].
     StartTls,
     /// May this peer speak to this domain of ours, and on which terms? Answer with [`Inbound::partner_verdict`].
-    /// Nothing more of the stream is read until then. Asked about the domain of the header, and about every further one
+    /// Nothing more of the stream is read until then; what comes meanwhile is kept, as much as one stanza may have. Asked about the domain of the header, and about every further one
     /// that a peer wants to speak for on the same stream.
     AskPartner {
         /// The domain the peer claims, not authenticated yet.

@@ -12,6 +12,7 @@ use compact_str::CompactString;
 use super::evidence::{Cause, Direction, Fault, NoStartTlsAnswer, OurText, Step};
 use super::features::PeerFeatures;
 use super::identity::TlsFacts;
+use super::redirect::Redirect;
 use super::settings::OutboundConfig;
 use super::wire::{Expired, OurHeader, Wire, disconnection};
 use super::words::element_name;
@@ -238,6 +239,7 @@ impl Outbound {
             StreamItem::Element(element) if self.wire.listens() => {
                 match StreamError::from_element(&element) {
                     Some(error) => {
+                        self.redirected(&error);
                         let answer = NoStartTlsAnswer::StreamError(error.condition);
                         let cause = self.explain(answer, Cause::from(&error));
                         self.wire.give_up(cause, now);
@@ -246,6 +248,14 @@ impl Outbound {
                 }
             }
             StreamItem::Header(_) | StreamItem::Element(_) => {}
+        }
+    }
+
+    /// Who has not proved that he is the peer sends us nowhere (S2S-30).
+    fn redirected(&mut self, error: &StreamError) {
+        let negotiating = self.secure && self.certified && self.wire.step() != Step::Established;
+        if negotiating && let Some(host) = &error.other_host {
+            self.wire.redirect = Redirect::parse(host);
         }
     }
 

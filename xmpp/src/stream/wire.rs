@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Output;
 use super::evidence::{Cause, Direction, Evidence, Fault, Note, OurText, Retry, Step, Waiting};
+use super::redirect::Redirect;
 use super::settings::{StreamLimits, Timeouts};
 use crate::conditions::{StreamCondition, StreamError};
 use crate::jid::Domain;
@@ -34,6 +35,8 @@ pub(super) struct Wire {
     notes: Vec<Note>,
     /// What is advised if the stream ends now.
     pub(super) retry: Option<Retry>,
+    /// Where the peer says that the service is.
+    pub(super) redirect: Option<Redirect>,
     reader: StreamReader,
     outputs: VecDeque<Output>,
     limits: StreamLimits,
@@ -90,6 +93,7 @@ impl Wire {
             dialback_declared: false,
             notes: Vec::new(),
             retry: None,
+            redirect: None,
             reader: StreamReader::new(limits.pre_auth),
             outputs: VecDeque::new(),
             limits,
@@ -324,6 +328,7 @@ impl Wire {
                 cause,
                 notes: std::mem::take(&mut self.notes),
                 retry: self.retry,
+                redirect: self.redirect.take(),
             };
             self.ending = Ending::Discarding;
             self.emit(Output::Closed(Box::new(evidence)));
@@ -414,6 +419,12 @@ impl Wire {
     /// Octets that are kept: arrived and not read, or written and not taken.
     pub(super) fn held(&self) -> usize {
         self.reader.buffered() + self.out.len()
+    }
+
+    /// Whether more waits unread on an established stream than a stanza may have.
+    pub(super) fn is_flooded(&self) -> bool {
+        let most = self.max_stanza.unwrap_or(self.limits.established.stanza);
+        self.step == Step::Established && self.reader.buffered() > most
     }
 
     /// Whether the peer goes on asking, and does not read what it is told.

@@ -283,6 +283,9 @@ impl Display for Fault {
             Self::AnswersUnread => {
                 f.write_str("asked one question after the other and did not read our answers")
             }
+            Self::TooMuchUnread => f.write_str(
+                "sent more than is kept while it was not known whether another domain may come in",
+            ),
         }
     }
 }

@@ -1,4 +1,5 @@
 use memchr::{memchr, memchr2, memchr3};
+use smallvec::SmallVec;
 
 use super::chars;
 use super::error::{ReadError, ReadErrorKind};
@@ -8,8 +9,8 @@ use super::limits::ReadLimits;
 /// arrive, and enforces sizes, depth and the number of elements meanwhile (SEC-02, SEC-04).
 ///
 /// It knows just enough XML not to be fooled about where a tag ends: quotes, CDATA sections, empty-element tags. What
-/// XMPP forbids outright it refuses on sight, before the rest arrives (SEC-01). All other grammar is judged on the
-/// complete piece.
+/// XMPP forbids outright it refuses on sight, before the rest arrives (SEC-01), and so an end tag that is not that of the
+/// element it would end. All other grammar is judged on the complete piece.
 #[derive(Debug, Default)]
 pub(super) struct Framer {
     state: State,
@@ -17,7 +18,8 @@ pub(super) struct Framer {
     at: usize,
     /// Where the tag that `at` stands in has its `<`.
     tag: usize,
-    depth: usize,
+    /// Where the start tags of the open elements have their `<`.
+    open: SmallVec<[usize; 4]>,
     elements: usize,
     /// The start tag is the piece: a stream header, whose element ends with the stream.
     header: bool,
@@ -68,7 +70,7 @@ impl Framer {
         let window = bytes.get(..limits.stanza).unwrap_or(bytes);
         let piece = self.scan(window, limits)?;
         if piece.is_some() {
-            *self = Self::default();
+            self.start_over();
         } else if bytes.len() >= limits.stanza {
             return Err(ReadErrorKind::StanzaTooBig.into());
         }
@@ -117,8 +119,8 @@ impl Framer {
                         return Ok(Some(Piece::Header { end: self.at, empty }));
                     }
                     if empty {
-                        self.depth -= 1;
-                        if self.depth == 0 {
+                        self.open.pop();
+                        if self.open.is_empty() {
                             return Ok(Some(Piece::Element { end: self.at }));
                         }
                     }
@@ -137,12 +139,17 @@ impl Framer {
                 State::EndTag => {
                     let rest = self.in_tag(rest, limits);
                     let Some(found) = memchr(b'>', rest) else { return self.wait_in_tag(bytes, limits) };
-                    self.at += found + 1;
+                    let end = self.at + found;
+                    self.at = end + 1;
                     self.state = State::Content;
-                    match self.depth {
-                        0 => return Ok(Some(Piece::Close { end: self.at })),
-                        1 => return Ok(Some(Piece::Element { end: self.at })),
-                        _ => self.depth -= 1,
+                    let Some(start) = self.open.pop() else {
+                        return Ok(Some(Piece::Close { end: self.at }));
+                    };
+                    if !is_end_of(bytes.get(start..self.tag), bytes.get(self.tag..end)) {
+                        return Err(ReadErrorKind::EndTag.into());
+                    }
+                    if self.open.is_empty() {
+                        return Ok(Some(Piece::Element { end: self.at }));
                     }
                 }
                 State::Bang => {
@@ -154,7 +161,7 @@ impl Framer {
                     if known < CDATA_START.len() {
                         return Ok(None);
                     }
-                    if self.depth == 0 {
+                    if self.open.is_empty() {
                         return Err(ReadErrorKind::StrayContent.into());
                     }
                     self.at = self.tag + CDATA_START.len();
@@ -175,15 +182,21 @@ impl Framer {
     }
 
     fn open(&mut self, limits: &ReadLimits) -> Result<(), ReadError> {
-        self.depth += 1;
-        self.elements += 1;
-        if self.depth > limits.depth {
+        if self.open.len() >= limits.depth {
             return Err(ReadErrorKind::TooDeep.into());
         }
+        self.open.push(self.tag);
+        self.elements += 1;
         if self.elements > limits.elements {
             return Err(ReadErrorKind::TooManyElements.into());
         }
         Ok(())
+    }
+
+    /// Ready for the next piece; keeps the room for open elements.
+    fn start_over(&mut self) {
+        (self.state, self.at, self.tag, self.elements, self.header) = (State::Content, 0, 0, 0, false);
+        self.open.clear();
     }
 
     /// What of `rest` still fits into the tag.
@@ -202,6 +215,21 @@ impl Framer {
             return Err(ReadErrorKind::TagTooLong.into());
         }
         Ok(self.wait(bytes))
+    }
+}
+
+/// Whether an end tag, up to its `>`, has the name of the element that begins with `start`.
+fn is_end_of(start: Option<&[u8]>, end: Option<&[u8]>) -> bool {
+    let (Some([b'<', start @ ..]), Some([b'<', b'/', name @ ..])) = (start, end) else { return false };
+    let mut name = name;
+    while let [before @ .., last] = name
+        && chars::is_space(*last)
+    {
+        name = before;
+    }
+    match start.strip_prefix(name) {
+        Some([after, ..]) => matches!(after, b'>' | b'/') || chars::is_space(*after),
+        _ => false,
     }
 }
 
@@ -292,6 +320,45 @@ mod tests {
             assert_eq!(whole(input.as_bytes()), Err(kind), "{input}");
             assert_eq!(dripped(input.as_bytes(), &ReadLimits::default()), Err(kind), "{input}, dripped");
         }
+    }
+
+    #[test]
+    fn sec_02_an_end_tag_of_another_element_is_refused_as_soon_as_it_is_complete() {
+        for (input, rest) in [
+            ("<a><b></a>", "</b></a>"),
+            ("<a></b>", ""),
+            ("<a></A>", ""),
+            ("<ab></a>", "</ab>"),
+            ("<a></ab>", "</a>"),
+            ("<p:a></a>", "</p:a>"),
+            ("<a b='a>'></b>", ""),
+            ("<a><b/></b>", "</a>"),
+            ("<a></ a>", "</a>"),
+            ("<a></>", "</a>"),
+        ] {
+            let (before, _) = input.split_at(input.len() - 1);
+            assert_eq!(dripped(before.as_bytes(), &ReadLimits::default()), Ok(None), "{before}");
+            let whole_input = input.to_owned() + rest;
+            for input in [input, &whole_input] {
+                assert_eq!(whole(input.as_bytes()), Err(ReadErrorKind::EndTag), "{input}");
+                let dripped = dripped(input.as_bytes(), &ReadLimits::default());
+                assert_eq!(dripped, Err(ReadErrorKind::EndTag), "{input}, dripped");
+            }
+        }
+        for input in ["<a><b c='d'></b\n></a >", "<a/>", "<é a=''></é\t>", "<a\n></a>"] {
+            assert_eq!(whole(input.as_bytes()), Ok(Some(Piece::Element { end: input.len() })), "{input}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_is_forgotten_with_its_piece() {
+        let mut framer = Framer::default();
+        let deep = "<a>".repeat(20) + &"</a>".repeat(20);
+        for piece in [deep.as_str(), "<b></b>", &deep] {
+            let end = framer.next(piece.as_bytes(), &ReadLimits::default()).unwrap();
+            assert_eq!(end, Some(Piece::Element { end: piece.len() }));
+        }
+        assert_eq!(framer.next(b"</s>", &ReadLimits::default()), Ok(Some(Piece::Close { end: 4 })));
     }
 
     #[test]

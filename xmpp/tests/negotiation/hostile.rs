@@ -50,6 +50,8 @@ fn poison(times: usize) -> Vec<(String, &'static str)> {
         ("<!-- -->".to_owned(), "restricted-xml"),
         ("<?php ?>".to_owned(), "restricted-xml"),
         ("<x></y>".to_owned(), "not-well-formed"),
+        // Its end is not waited for.
+        ("<x><y></x>".to_owned(), "not-well-formed"),
         ("<x a='1' a='2'/>".to_owned(), "not-well-formed"),
         ("<x>\u{1}</x>".to_owned(), "not-well-formed"),
         ("<p:x/>".to_owned(), "not-well-formed"),
@@ -155,6 +157,46 @@ fn sec_02_of_an_authenticated_partner_one_stanza_is_kept_and_no_more() {
         assert!(side.outputs.is_empty() || written.contains("<stanza-too-big "), "{written}");
     }
     assert!(sent > most / 10 * 9, "ended after {sent} octets");
+}
+
+/// What is sent to a stream whose caller does not say whether a domain may come in, until it is shown out.
+fn floods(side: &mut In, chunk: usize) -> (usize, String) {
+    let mut sent = 0;
+    side.outputs.clear();
+    loop {
+        let written = side.send(&MESSAGE.repeat(chunk / MESSAGE.len()));
+        sent += chunk / MESSAGE.len() * MESSAGE.len();
+        if let Some(Output::Closed(_)) = side.outputs.last() {
+            return (sent, written);
+        }
+        assert_eq!((written.as_str(), side.outputs.len()), ("", 0), "nothing is read");
+        assert_eq!(side.machine.held(), sent);
+        assert!(sent < 1 << 21, "no end");
+    }
+}
+
+#[test]
+fn sec_03_nobody_floods_a_stream_while_its_header_waits_for_a_word() {
+    let mut side = In::fresh();
+    side.send(HEADER);
+    let (sent, written) = floods(&mut side, 1000);
+    assert!(sent + HEADER.len() <= most() + 1000, "{sent} octets");
+    assert!(written.contains("<policy-violation "), "{written}");
+}
+
+#[test]
+fn sec_02_nobody_floods_a_stream_while_a_further_domain_waits_for_a_word() {
+    let limit = StreamLimits::default().established.stanza;
+    let mut side = In::on_tls(terms("R/R/on"), proof("fabrikam.com"));
+    side.send(AUTH);
+    side.send(HEADER);
+    side.established();
+    side.send(&db("result", "from='it.fabrikam.com' to='contoso.com'", "key"));
+    assert!(matches!(side.outputs[..], [Output::AskPartner { .. }]));
+    let (sent, written) = floods(&mut side, 1000);
+    assert!((limit..=limit + 1000).contains(&sent), "{sent} octets");
+    side.outputs.retain(|output| matches!(output, Output::Closed(_)));
+    assert_eq!(side.fault(&written, "resource-constraint"), Fault::TooMuchUnread);
 }
 
 #[test]

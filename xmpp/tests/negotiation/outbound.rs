@@ -7,6 +7,7 @@ use nuncio_xmpp::stream::{
 
 use crate::support::{
     ANSWER, AUTH_CONTOSO, MESSAGE, OFFER_EXTERNAL, OFFER_TLS, Out, PROCEED, STARTTLS, SUCCESS, facts, proof,
+    terms,
 };
 
 const VOID: &str = "<stream:features/>";
@@ -405,4 +406,36 @@ fn nothing_that_comes_back_on_our_stream_is_routed() {
 fn with(mut side: Out, text: &str) -> Out {
     side.send(text);
     side
+}
+
+const SEE_OTHER: &str = "<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>\
+    other.fabrikam.com:9222</see-other-host></stream:error></stream:stream>";
+
+#[test]
+fn s2s_30_who_proved_himself_may_say_where_else_he_is() {
+    for mut side in [Out::secure(), Out::authenticating()] {
+        if side.machine.step() == Step::SecureHeader {
+            side.send(ANSWER);
+        }
+        side.send(SEE_OTHER);
+        let redirect = side.ended().redirect.expect("it is to be followed");
+        assert_eq!((redirect.host.as_str(), redirect.port), ("other.fabrikam.com", Some(9222)));
+    }
+}
+
+#[test]
+fn s2s_30_nobody_else_sends_us_anywhere() {
+    let mut clear = Out::fresh();
+    clear.send(ANSWER);
+    let untrusted = facts(ChainStatus::Untrusted("self-signed".into()), "fabrikam.com");
+    let open = Out::open();
+    for (stage, mut side) in
+        [("in clear", clear), ("by dialback", Out::on_tls(terms("R/N/on"), untrusted)), ("established", open)]
+    {
+        side.outputs.clear();
+        side.send(SEE_OTHER);
+        let evidence = side.ended();
+        assert_eq!(evidence.redirect, None, "{stage}");
+        assert!(evidence.to_string().contains("other.fabrikam.com:9222"), "{stage}: {evidence}");
+    }
 }

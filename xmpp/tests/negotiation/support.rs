@@ -447,5 +447,6 @@ pub(crate) fn facts(chain: ChainStatus, name: &str) -> TlsFacts {
         names: [PresentedName::Dns(name.into())].into(),
         protocol: "TLSv1.3".into(),
         cipher: "TLS13_AES_256_GCM_SHA384".into(),
+        expires_ms: None,
     }
 }

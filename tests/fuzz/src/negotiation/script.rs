@@ -76,6 +76,7 @@ impl Settings {
                 names: names.into_iter().map(|name| PresentedName::Dns(name.into())).collect(),
                 protocol: "TLSv1.3".into(),
                 cipher: "TLS13_AES_128_GCM_SHA256".into(),
+                expires_ms: None,
             },
             prompt: at(14, b"!?") == 0,
             retry: at(15, b"-12") as u8,

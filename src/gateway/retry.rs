@@ -1,0 +1,119 @@
+//! Partners and front ends that are tried again before their back-off is over.
+
+use std::time::Instant;
+
+use nuncio_xmpp::lane::Lane;
+
+use super::Gateway;
+
+/// How many were in back-off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// Ways to partners' domains.
+    pub lanes: usize,
+    /// Ways to front ends.
+    pub routes: usize,
+}
+
+impl Gateway {
+    /// Ends every back-off: the administrator knows that something is better now. Lanes in which nothing waits connect with
+    /// the next stanza.
+    pub fn retry_now(&self, now: Instant) -> Retried {
+        let mut retried = Retried::default();
+        for lane in self.lanes() {
+            lane.feed_if(|lane| {
+                let waited = lane.retry_now();
+                retried.lanes += usize::from(waited);
+                waited
+            });
+        }
+        for route in &self.routes {
+            route.hops.feed_if(|group| {
+                let waited = group.is_backing_off();
+                if waited {
+                    group.retry_now(now);
+                    retried.routes += 1;
+                }
+                waited
+            });
+        }
+        retried
+    }
+
+    /// A stream of the partner's to us was established, so his server is there: lanes to that domain need not wait any more.
+    /// Those that a stream of his takes back need none of ours.
+    pub fn partner_is_back(&self, domain: &str, now: Instant) {
+        let Some(remote) = self.known_remote(domain) else { return };
+        for lane in remote.lanes_of_our_streams() {
+            lane.feed_if(|lane| Lane::sign_of_life(lane, now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use nuncio_xmpp::lane::{Failure, FailureKind, Output};
+    use tokio::sync::Notify;
+
+    use super::super::testing::gateway_of;
+    use super::super::{LaneKey, LanePort};
+    use super::*;
+
+    const LOCAL: &str = "contoso.example";
+
+    /// The lane to that domain, whose last attempt failed.
+    fn out_of_reach(gateway: &Gateway, remote: &str, now: Instant) -> Arc<LanePort> {
+        let lane = gateway.lane(LOCAL, remote);
+        lane.step(|lane| {
+            lane.push_reply(b"<iq/>".to_vec(), now);
+            assert!(matches!(lane.poll(), Some(Output::Connect)));
+            lane.connect_failed(Failure::new(FailureKind::Unreachable, "nobody listens"), 0, now);
+        });
+        lane
+    }
+
+    /// Whether it connects for the next stanza.
+    fn connects(lane: &LanePort, now: Instant) -> bool {
+        lane.step(|lane| {
+            lane.push_reply(b"<iq/>".to_vec(), now);
+            matches!(lane.poll(), Some(Output::Connect))
+        })
+    }
+
+    #[test]
+    fn who_asks_for_it_has_all_lanes_tried_at_once_and_is_told_how_many() {
+        let (gateway, now) = (gateway_of(LOCAL, "fabrikam.example"), Instant::now());
+        let waiting =
+            ["fabrikam.example", "wingtip.example"].map(|remote| out_of_reach(&gateway, remote, now));
+        gateway.lane(LOCAL, "idle.example");
+        assert_eq!(gateway.retry_now(now), Retried { lanes: 2, routes: 0 });
+        assert!(waiting.iter().all(|lane| connects(lane, now)));
+        assert_eq!(gateway.retry_now(now), Retried::default());
+    }
+
+    #[test]
+    fn a_stream_of_a_partner_ends_the_back_off_towards_his_domain_and_no_other() {
+        let (gateway, now) = (gateway_of(LOCAL, "fabrikam.example"), Instant::now());
+        let lane = out_of_reach(&gateway, "fabrikam.example", now);
+        let other = out_of_reach(&gateway, "wingtip.example", now);
+        assert!(!connects(&lane, now), "it waits");
+        gateway.partner_is_back("fabrikam.example", now);
+        assert!(
+            lane.step(|lane| matches!(lane.poll(), Some(Output::Connect))),
+            "something waits, so at once"
+        );
+        assert!(!connects(&other, now));
+    }
+
+    #[test]
+    fn a_lane_that_the_partners_stream_takes_back_needs_none_of_ours() {
+        let (gateway, now) = (gateway_of(LOCAL, "fabrikam.example"), Instant::now());
+        let lane = out_of_reach(&gateway, "fabrikam.example", now);
+        let key = LaneKey { local: LOCAL.into(), remote: "fabrikam.example".into() };
+        gateway.way_back(&key, Arc::new(Notify::new()));
+        gateway.partner_is_back("fabrikam.example", now);
+        assert!(!connects(&lane, now));
+    }
+}
