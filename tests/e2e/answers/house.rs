@@ -7,33 +7,25 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use compact_str::CompactString;
-use nuncio::gateway::{
-    Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, SipPeer, Verification,
-    VerifyLimits,
-};
+use nuncio::gateway::{FrontEnd, Gateway, LaneKey, Route, SipPeer};
 use nuncio::net::session::{End, Next, Session};
 use nuncio::sip_frontend::session::SipSession;
 use nuncio::store::{Keep, Memory};
 use nuncio_sip::Limits;
 use nuncio_sip::connection::{ConnectionConfig, KeepAliveInterval};
-use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
-use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
-use nuncio_translate::pair::{PairConfig, PresenceConfig};
-use nuncio_translate::text::Privacy;
-use nuncio_translate::{Moment, stanza_id};
+use nuncio_translate::Moment;
 use nuncio_world::sip_text::SipMessage;
 use nuncio_world::xml::Element;
-use nuncio_xmpp::about::About;
-use nuncio_xmpp::lane::{Failure, FailureKind, LaneConfig};
-use nuncio_xmpp::stream::Quiet;
+use nuncio_xmpp::lane::{Failure, FailureKind};
 
 use crate::partner::{Line, Stream};
+pub(crate) use crate::plan::Plan;
+use crate::stage::{Runtime, Stage};
 
 /// How long a message may take to arrive whole.
 const ARRIVAL: Duration = Duration::from_secs(32);
@@ -43,69 +35,6 @@ pub(crate) const NAME: &str = "nuncio.contoso.com";
 /// The connection on which the front end calls.
 pub(crate) const FRONT_END: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9)), 50123);
-
-/// What the house is furnished with.
-pub(crate) struct Plan {
-    pub(crate) served: &'static [&'static str],
-    pub(crate) partners: &'static [(&'static str, PartnerType, bool)],
-    /// The domains that the second front end speaks for, if not all.
-    pub(crate) second_serves: Option<&'static [&'static str]>,
-    pub(crate) label: &'static str,
-    pub(crate) key: [u8; 16],
-    pub(crate) unix_ms: u64,
-    pub(crate) pair_queue: usize,
-    /// What the domains say of themselves.
-    pub(crate) about: About,
-    pub(crate) message_cap: Option<usize>,
-    pub(crate) presence: PresenceConfig,
-    /// What the process before this one left.
-    pub(crate) store: Arc<Memory>,
-    pub(crate) lane: LaneConfig,
-    /// With all partners.
-    pub(crate) streams: usize,
-    pub(crate) quiet: Quiet,
-    pub(crate) limits: Limits,
-    /// Each with the number of its front end.
-    pub(crate) next_hops: &'static [(usize, &'static str)],
-    /// Requests of one connection that may wait for their answer.
-    pub(crate) pending: usize,
-    /// Requests that are kept for the contacts of one domain.
-    pub(crate) kept_per_domain: usize,
-    /// How long the disk may say nothing.
-    pub(crate) store_patience: Duration,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self {
-            served: &["contoso.com"],
-            partners: &[
-                ("fabrikam.com", PartnerType::Federated, true),
-                ("public.example", PartnerType::PublicUnverified, true),
-                ("verified.example", PartnerType::PublicVerified, true),
-                ("off.example", PartnerType::Federated, false),
-                ("bücher.example", PartnerType::Federated, true),
-            ],
-            second_serves: None,
-            label: "n1",
-            key: *b"sixteen byte key",
-            unix_ms: 1_795_184_285_000,
-            pair_queue: 256,
-            about: About { name: "Nuncio".into(), ..About::default() },
-            message_cap: None,
-            presence: PresenceConfig::default(),
-            store: Arc::default(),
-            lane: LaneConfig::default(),
-            streams: 1000,
-            quiet: Quiet::default(),
-            limits: Limits::default(),
-            next_hops: &[(0, "fe.contoso.com:5061")],
-            pending: 16 * 1024,
-            kept_per_domain: PlaceLimits::default().kept_per_domain,
-            store_patience: Duration::from_secs(3),
-        }
-    }
-}
 
 /// Whether a side can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,73 +109,18 @@ pub(crate) struct Wire {
     pub(crate) pings: usize,
 }
 
-/// The runtime, as far as the gateway needs one.
-#[derive(Default)]
-struct Stage {
-    new_lanes: std::sync::Mutex<Vec<(LaneKey, Arc<LanePort>)>>,
-    randoms: AtomicU64,
-    /// Which of the next draws panics, from 1; 0: none.
-    panics: AtomicU64,
-}
-
-struct Runtime(Arc<Stage>);
-
-impl Environment for Runtime {
-    fn serve_lane(&self, key: LaneKey, lane: Arc<LanePort>) {
-        self.0.new_lanes.lock().unwrap().push((key, lane));
-    }
-
-    fn verify(&self, _verification: Verification) {}
-
-    fn random(&self) -> u64 {
-        let one_less = |panics: u64| panics.checked_sub(1);
-        if self.0.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) == Ok(1) {
-            panic!("on purpose: a test wants to see what becomes of it");
-        }
-        // SplitMix64: different every time, the same in every run.
-        let mut z = self.0.randoms.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
 impl House {
     pub(crate) fn new() -> Self {
         Self::planned(Plan::default())
     }
 
     pub(crate) fn planned(plan: Plan) -> Self {
-        let partners = plan.partners.iter().map(|&(domain, partner_type, enabled)| {
-            (Partner { domain: domain.into(), partner_type, enabled }, Vec::new())
-        });
-        let policy = Snapshot::new(1, plan.served.iter().map(|&domain| domain.into()), partners);
         let labels = plan.next_hops.iter().map(|&(_, hop)| hop.to_owned());
         let group = HopGroup::new(HopConfig::default(), labels, 7);
         let targets: Vec<usize> = plan.next_hops.iter().map(|&(front_end, _)| front_end).collect();
         let domains: Vec<CompactString> = plan.served.iter().map(|&domain| domain.into()).collect();
-        let settings = Settings {
-            about: plan.about,
-            message_cap: plan.message_cap,
-            verify: VerifyLimits::default(),
-            streams: plan.streams,
-            streams_per_partner: 20,
-            quiet: plan.quiet.clone(),
-            node_label: plan.label.into(),
-            node_key: stanza_id::Key::new(plan.key),
-            sip_name: NAME.into(),
-            pair: PairConfig { queue: plan.pair_queue, ..PairConfig::default() },
-            presence: plan.presence,
-            events: EventConfig::presence(NAME, NAME),
-            places: PlaceLimits { kept_per_domain: plan.kept_per_domain, ..PlaceLimits::default() },
-            restart_rate: 100,
-            store_patience: plan.store_patience,
-            lane: plan.lane,
-            refused_domains: 1000,
-            privacy: Privacy::Clear,
-            started_ms: plan.unix_ms,
-        };
-        let stage = Arc::new(Stage { randoms: AtomicU64::new(1), ..Stage::default() });
+        let (settings, policy) = (plan.settings(), plan.policy());
+        let stage = Arc::new(Stage::default());
         let environment = Box::new(Runtime(Arc::clone(&stage)));
         let store = plan.store;
         let keep = Arc::clone(&store) as Arc<dyn Keep>;
@@ -419,7 +293,7 @@ impl House {
 
     /// The step that draws the random number so many draws from now panics.
     pub(crate) fn panic_at(&self, draw: u64) {
-        self.stage.panics.store(draw, Ordering::Relaxed);
+        self.stage.panic_at(draw);
     }
 
     /// Lets time pass, and everything that is due in it happen when it is due.
@@ -479,7 +353,7 @@ impl House {
             moved = true;
         }
         moved |= self.gateway.run_errands(self.now);
-        for (key, lane) in self.stage.new_lanes.lock().unwrap().drain(..) {
+        for (key, lane) in self.stage.new_lanes() {
             let features = self.features.get(key.remote.as_str()).copied().unwrap_or_default();
             let mut line = Line::new(key, lane);
             line.features = features;

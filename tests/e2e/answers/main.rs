@@ -2,6 +2,7 @@
 
 mod house;
 mod partner;
+mod plan;
 mod presence_contact;
 mod presence_hostile;
 mod presence_outage;
@@ -11,6 +12,7 @@ mod presence_show;
 mod presence_trust;
 mod presence_user;
 mod presence_vectors;
+mod stage;
 mod text;
 
 mod acknowledged;
