@@ -108,7 +108,8 @@ pub async fn serve<F, T>(
         prepare(&stream);
         debug!(listener = name, %peer, "connection accepted");
         let evicted = stranger.evicted();
-        let task = handler(stream, peer, stranger);
+        // In a box: a future that is handed on by value has room for itself in each that takes it.
+        let task = Box::pin(handler(stream, peer, stranger));
         let (log, most) = (Arc::clone(&log), limits.strangers.most);
         tasks.spawn(async move {
             if evicted.run_until_cancelled(task).await.is_none()

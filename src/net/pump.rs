@@ -41,7 +41,8 @@ pub enum Pumped<S> {
 }
 
 /// Runs `session` on `stream` until the connection ends or TLS is to start. Once `stop` is set,
-/// `shut_down` is called, and the session goes on to its orderly end.
+/// `shut_down` is called, and the session goes on to its orderly end. A TLS stream comes best in a box: a future has room for
+/// what it takes in each function that hands it on.
 pub async fn pump<S, P>(
     stream: S,
     session: &mut P,

@@ -27,6 +27,12 @@ impl<S: Sever> Sever for TlsStream<S> {
     }
 }
 
+impl<S: Sever> Sever for Box<S> {
+    fn sever(self) {
+        (*self).sever();
+    }
+}
+
 /// Has no way that anything could be on.
 #[cfg(test)]
 impl Sever for tokio::io::DuplexStream {

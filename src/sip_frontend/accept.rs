@@ -55,7 +55,7 @@ pub async fn serve(
         SipPeer::Unlisted(why) => warn!(%peer, "SIP peer is no front end of ours: {why}"),
     }
     let mut session = session(&context, who, peer, None);
-    pump(stream, &mut session, Some(&context.stop), |session, _| session.shut_down()).await;
+    pump(Box::new(stream), &mut session, Some(&context.stop), |session, _| session.shut_down()).await;
 }
 
 /// The session of a SIP connection, in or out.

@@ -64,7 +64,7 @@ async fn open(context: Arc<Context>, index: usize, target: usize) {
         Ok((stream, session))
     };
     if let Some((stream, mut session)) = attempted(&context.gateway, index, &front_end.name, attempt).await {
-        pump(stream, &mut session, Some(&context.release), |session, _| session.shut_down()).await;
+        pump(Box::new(stream), &mut session, Some(&context.release), |session, _| session.shut_down()).await;
     }
 }
 

@@ -58,7 +58,7 @@ pub async fn serve(
         Ok(Ok((stream, facts))) => {
             let facts = session.judge(context.xmpp.roots.current(), facts);
             session.tls_established(facts, now());
-            until_stop(&context, stream, &mut session).await;
+            until_stop(&context, Box::new(stream), &mut session).await;
             return;
         }
         Ok(Err(error)) => error.to_string(),

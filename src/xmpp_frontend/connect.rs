@@ -57,7 +57,8 @@ async fn keep<F: Future<Output = LaneWants>>(
                 wants.connect = false;
                 continue;
             };
-            let opened = contained("a stream to a partner", panics, open()).await;
+            // In a box: a lane without a stream needs no room for one.
+            let opened = contained("a stream to a partner", panics, Box::pin(open())).await;
             wants = opened.unwrap_or_else(|_| {
                 let failure = Failure::new(FailureKind::Negotiation, INTERNAL_ERROR);
                 let random = rand::random();
@@ -355,7 +356,7 @@ async fn run(
     let why = match meanwhile(context, key, lane, handshake).await {
         Ok(Ok((stream, facts))) => {
             session.tls_established(facts, now());
-            pump(stream, session, hurry, abandon).await;
+            pump(Box::new(stream), session, hurry, abandon).await;
             return;
         }
         Ok(Err(why)) => why,

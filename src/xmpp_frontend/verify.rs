@@ -201,7 +201,7 @@ impl VerifySession {
         match handshake(context, between, candidate.direct_tls, stream).await {
             Ok((stream, facts)) => {
                 self.tls_established(facts, now());
-                pump(stream, self, None, |_, _| {}).await;
+                pump(Box::new(stream), self, None, |_, _| {}).await;
             }
             Err(why) => {
                 self.stream.tls_failed(&why);
