@@ -192,7 +192,8 @@ async fn drain(context: &Context, time: Duration) -> bool {
     if timeout_at(lanes_end, context.lanes.wait()).await.is_err() {
         warn!("giving up the streams to partners that did not end in time");
         context.hurry.cancel();
-        context.lanes.wait().await;
+        gateway.abandon_lanes();
+        let _ = timeout_at(notices_end, context.lanes.wait()).await;
     }
     let _ = timeout_at(notices_end, until(context, Gateway::is_settled)).await;
     for route in gateway.routes() {

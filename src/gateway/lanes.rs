@@ -91,6 +91,11 @@ impl Gateway {
         self.remotes.iter().flat_map(|remote| remote.lanes()).collect()
     }
 
+    /// The streams that carry lanes are given up, whoever opened them.
+    pub fn abandon_lanes(&self) {
+        self.lanes().iter().for_each(|lane| lane.feed(Lane::abandon));
+    }
+
     /// The last look and the ping for a write on the lane `key`.
     pub fn lane_hooks<'a>(&'a self, key: &'a LaneKey, now: Moment) -> LaneHooks<'a> {
         LaneHooks { gateway: self, key, now }

@@ -79,7 +79,7 @@ pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
 pub use settling::{Settling, Unsettled};
-pub use sharing::{Guest, SharedStream};
+pub use sharing::{Guest, Share, SharedStream};
 pub use status::{LaneStatus, RouteStatus};
 pub use streams::{InboundPlaces, KeyOut, OutboundPlace, Slowed, StreamCount, TooMany};
 pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};

@@ -36,6 +36,12 @@ pub struct SharedStream {
     shared: Arc<Shared>,
 }
 
+/// How those are answered who asked for a place on a stream.
+pub struct Share {
+    gateway: Arc<Gateway>,
+    shared: Arc<Shared>,
+}
+
 /// A lane that asked for a place on a stream, and is to be answered.
 #[derive(Debug)]
 #[must_use]
@@ -53,7 +59,7 @@ impl Gateway {
     }
 
     /// Asks a stream that there is to take the lane. False: there is none to be asked.
-    pub(super) fn ask_to_share(&self, key: &LaneKey, why: TooMany) -> bool {
+    pub(super) fn ask_to_share(&self, key: &LaneKey, lane: &LanePort, why: TooMany) -> bool {
         let Some(remote) = self.known_remote(&key.remote) else { return false };
         // Under this lock streams come and go: who is asked is still there to answer.
         let streams = remote.shared().lock();
@@ -61,6 +67,9 @@ impl Gateway {
             return false;
         };
         least.guests.fetch_add(1, Ordering::Relaxed);
+        // What does not wait for the answer is told this.
+        let failure = Failure::new(FailureKind::TooManyStreams, why.to_string());
+        lane.step(|lane| lane.hindered(failure));
         least.asking.lock().push((key.clone(), why));
         least.bell.notify_one();
         true
@@ -85,6 +94,23 @@ impl SharedStream {
         asking.into_iter().map(|(key, why)| Guest { key, why }).collect()
     }
 
+    /// How those who asked are answered.
+    pub fn share(&self) -> Share {
+        Share { gateway: Arc::clone(&self.gateway), shared: Arc::clone(&self.shared) }
+    }
+
+    /// The stream takes nobody any more; who asks still is refused.
+    pub fn close(self, now: Moment) {
+        let remote = self.gateway.remote(&self.remote);
+        // Under this lock they ask.
+        remote.shared().lock().retain(|known| !Arc::ptr_eq(known, &self.shared));
+        for guest in self.asking() {
+            self.share().refuse(guest, "it takes no more domains", now);
+        }
+    }
+}
+
+impl Share {
     /// The lane itself.
     pub fn lane(&self, guest: &Guest) -> Arc<LanePort> {
         self.gateway.lane(&guest.key.local, &guest.key.remote)
@@ -102,16 +128,6 @@ impl SharedStream {
     /// One that had been taken, or asked, goes another way.
     pub fn left(&self) {
         self.shared.guests.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// The stream takes nobody any more; who asks still is refused.
-    pub fn close(self, now: Moment) {
-        let remote = self.gateway.remote(&self.remote);
-        // Under this lock they ask.
-        remote.shared().lock().retain(|known| !Arc::ptr_eq(known, &self.shared));
-        for guest in self.asking() {
-            self.refuse(guest, "it is closing", now);
-        }
     }
 }
 

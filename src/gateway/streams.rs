@@ -358,7 +358,7 @@ impl Gateway {
             Ok(place) => return Some(place),
             Err(why) => why,
         };
-        if !self.ask_to_share(key, why) {
+        if !self.ask_to_share(key, lane, why) {
             self.no_place(key, lane, &why.to_string(), now);
         }
         None

@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants, ToXmppLane};
 
 /// Bytes handed to the connection at a time: large enough to be cheap, small enough that what is in a
-/// write, and so in doubt if the stream breaks, stays little.
+/// write, and so in doubt if the stream breaks, stays little. Lanes that share a stream share it too, or a slow partner would
+/// need too long for a write.
 const WRITE_BATCH: usize = 64 * 1024;
 
 /// Why a stream is given up whose partner acknowledges nothing.
@@ -47,9 +48,11 @@ impl Carrier {
     }
 
     /// The stream that the lane asked for is established. False: another one carries it.
-    pub(super) fn open(&self, offer: Offer, now: Moment) -> bool {
+    pub(super) fn open(&mut self, offer: Offer, now: Moment) -> bool {
         let opened = self.lane.step(|lane| lane.opened(offer, now.instant));
         if opened {
+            // It is what it asked for.
+            self.wants.connect = false;
             self.gateway.lane_opened(&self.key);
         }
         opened
@@ -86,11 +89,11 @@ impl Carrier {
         LaneWants { close: wants.close && !closing, ..wants }
     }
 
-    /// Appends what is to be written now.
-    pub(super) fn write(&self, output: &mut Vec<u8>, now: Moment) -> LaneCounters {
+    /// Appends what is to be written now, where the stream carries so many lanes.
+    pub(super) fn write(&self, output: &mut Vec<u8>, lanes: usize, now: Moment) -> LaneCounters {
         let mut hooks = self.gateway.lane_hooks(&self.key, now);
         self.lane.step(|lane| {
-            lane.take(WRITE_BATCH, output, &mut hooks, now.instant);
+            lane.take(WRITE_BATCH / lanes.max(1), output, &mut hooks, now.instant);
             lane.counters()
         })
     }

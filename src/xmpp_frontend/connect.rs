@@ -47,6 +47,7 @@ async fn keep<F: Future<Output = LaneWants>>(
             contained_now("a step of a lane", panics, outputs).unwrap_or_else(|_| Some(LaneWants::default()));
         let Some(now_wants) = served else {
             // A stream of the partner's carries it, whose session sees to everything until it gives the lane back.
+            wants.connect = false;
             lane.wake().notified().await;
             continue;
         };
@@ -217,7 +218,8 @@ impl Attempt<'_> {
             if let Some(wants) = self.stream(candidate, stream).await? {
                 return Ok(Some(wants));
             }
-            if self.redirect.is_some() {
+            let superseded = self.lane.step(|lane| lane.is_open());
+            if self.redirect.is_some() || superseded {
                 return Ok(None);
             }
             race.lost(now().instant);

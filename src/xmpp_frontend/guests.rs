@@ -8,10 +8,11 @@ use nuncio_translate::Moment;
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::dialback::Pair;
 use nuncio_xmpp::lane::{Failure, LaneCounters, Offer};
+use nuncio_xmpp::stream::Outbound;
 use tokio::sync::Notify;
 
 use super::carrier::Carrier;
-use crate::gateway::{Gateway, Guest, KeyOut, LaneKey, LaneWants, SharedStream};
+use crate::gateway::{Gateway, Guest, KeyOut, LaneKey, LaneWants, Share, SharedStream};
 
 /// A lane whose key is out.
 struct Asking {
@@ -23,8 +24,9 @@ struct Asking {
 /// The lanes that share one stream, and those that ask to.
 pub(super) struct Guests {
     gateway: Arc<Gateway>,
-    /// Where they ask.
-    door: SharedStream,
+    /// Where they ask, as long as any can be taken.
+    door: Option<SharedStream>,
+    share: Share,
     /// Rings the session.
     bell: Arc<Notify>,
     /// What the partner takes on the stream.
@@ -38,47 +40,64 @@ impl Guests {
     /// On the stream to `remote` whose session is rung by `bell`.
     pub(super) fn new(gateway: Arc<Gateway>, remote: &Domain, offer: Offer, bell: Arc<Notify>) -> Self {
         let door = gateway.share_stream(remote.as_str(), Arc::clone(&bell));
-        Self { gateway, door, bell, offer, asking: Vec::new(), carriers: Vec::new() }
+        let share = door.share();
+        Self { gateway, door: Some(door), share, bell, offer, asking: Vec::new(), carriers: Vec::new() }
     }
 
-    /// Passes the pairs of domains of those who ask now to `authorize`, which says why the partner cannot be asked.
-    pub(super) fn ask<E: ToString>(&mut self, mut authorize: impl FnMut(Pair) -> Result<(), E>, now: Moment) {
-        for guest in self.door.asking() {
+    /// Has the partner asked for the pairs of domains of those who ask now. When he cannot be asked any more, nobody else can
+    /// ask here.
+    pub(super) fn ask(&mut self, stream: &mut Outbound, now: Moment) {
+        let Some(door) = &self.door else { return };
+        let asking = door.asking();
+        if stream.may_authorize().is_err() {
+            self.door.take().into_iter().for_each(|door| door.close(now));
+        }
+        for guest in asking {
             let LaneKey { local, remote } = guest.key();
             let (Ok(from), Ok(to)) = (Domain::parse(local), Domain::parse(remote)) else {
-                self.door.refuse(guest, "its domain is malformed", now);
+                self.share.refuse(guest, "its domain is malformed", now);
                 continue;
             };
             let pair = Pair { from, to };
-            match authorize(pair.clone()) {
+            if stream.pairs().contains(&pair) {
+                // It went another way when it was let in, or has since.
+                self.carry(guest, now);
+                continue;
+            }
+            match stream.authorize(pair.clone(), now.instant) {
                 Ok(()) => {
                     let key = self.gateway.key_out(pair.to.as_str());
                     self.asking.push(Asking { pair, guest, _key: key });
                 }
-                Err(error) => self.door.refuse(guest, &error.to_string(), now),
+                Err(error) => self.share.refuse(guest, &error.to_string(), now),
             }
         }
     }
 
     /// The partner has let a pair in: its lane goes by this stream from now on.
     pub(super) fn let_in(&mut self, pair: &Pair, now: Moment) {
-        let Some(guest) = self.answered(pair) else { return };
+        if let Some(guest) = self.answered(pair) {
+            self.carry(guest, now);
+        }
+    }
+
+    fn carry(&mut self, guest: Guest, now: Moment) {
         let key = guest.key().clone();
-        let lane = self.door.lane(&guest);
+        let lane = self.share.lane(&guest);
         let carrier = Carrier::new(Arc::clone(&self.gateway), key, lane);
         match carrier.take_over(&self.bell, |lane| lane.opened(self.offer, now.instant)) {
             true => {
                 guest.taken();
                 self.carriers.push(carrier);
             }
-            false => self.door.left(),
+            false => self.share.left(),
         }
     }
 
     /// It has not.
     pub(super) fn refused(&mut self, pair: &Pair, why: &str, now: Moment) {
         if let Some(guest) = self.answered(pair) {
-            self.door.refuse(guest, why, now);
+            self.share.refuse(guest, why, now);
         }
     }
 
@@ -100,10 +119,15 @@ impl Guests {
         self.carriers.iter().all(|carrier| carrier.wants().close)
     }
 
-    /// Appends what is to be written now.
-    pub(super) fn write(&self, output: &mut Vec<u8>, now: Moment) {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.carriers.len()
+    }
+
+    /// Appends what is to be written now, where the stream carries so many lanes.
+    pub(super) fn write(&self, output: &mut Vec<u8>, lanes: usize, now: Moment) {
         for carrier in &self.carriers {
-            carrier.write(output, now);
+            carrier.write(output, lanes, now);
         }
     }
 
@@ -133,9 +157,9 @@ impl Guests {
     /// did.
     pub(super) fn end(self, failure: Option<&Failure>, answered: bool, lost: bool, now: Moment) {
         for Asking { guest, .. } in self.asking {
-            self.door.refuse(guest, "it has ended", now);
+            self.share.refuse(guest, "it has ended", now);
         }
-        self.door.close(now);
+        self.door.into_iter().for_each(|door| door.close(now));
         for carrier in self.carriers {
             let key = carrier.key().clone();
             carrier.give_back(failure.cloned(), answered, now);

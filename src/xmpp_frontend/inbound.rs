@@ -280,11 +280,11 @@ impl InboundSession {
         if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
             warn!(partner = remote.as_str(), peer = %self.peer, "stream closed: {why}");
         }
-        let error = match why {
+        let (condition, text) = match why {
             TooMany::OfPartner { .. } => (StreamCondition::PolicyViolation, TOO_MANY),
             TooMany::InAll { .. } => (StreamCondition::ResourceConstraint, TOO_MANY_IN_ALL),
         };
-        self.stream.close(now.instant, Some(error));
+        self.stream.turn_out(condition, text, now.instant);
     }
 
     /// The domain in the header is known: what the peer presented is held against what is asked of that one.

@@ -167,7 +167,7 @@ impl LaneSession {
             intake.retry(now);
         }
         if let Some(guests) = &mut self.guests {
-            guests.ask(|pair| self.stream.authorize(pair, now.instant), now);
+            guests.ask(&mut self.stream, now);
         }
         self.leave(now);
         while let Some(output) = self.stream.poll() {
@@ -431,9 +431,10 @@ impl Session for LaneSession {
             if let Some(watch) = &mut self.watch {
                 watch.write(output);
             }
-            let mut counters = self.carrier.write(output, now);
+            let lanes = 1 + self.guests.as_ref().map_or(0, |guests| guests.len());
+            let mut counters = self.carrier.write(output, lanes, now);
             if let Some(guests) = &self.guests {
-                guests.write(output, now);
+                guests.write(output, lanes, now);
                 counters += guests.look().0;
             }
             if let Some(watch) = &mut self.watch {

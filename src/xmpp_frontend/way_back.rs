@@ -48,7 +48,7 @@ impl WayBack {
 
     /// Appends what is to be written now; what the lane has counted then.
     pub(super) fn write(&self, output: &mut Vec<u8>, now: Moment) -> Option<LaneCounters> {
-        self.carries.then(|| self.carrier.write(output, now))
+        self.carries.then(|| self.carrier.write(output, 1, now))
     }
 
     pub(super) fn written(&self, now: Moment) {

@@ -203,3 +203,28 @@ async fn a_stop_closes_a_stream_both_ways_when_everything_has_left() -> Result<(
     ensure!(status.success(), "{status}\n{}", town.log.tail(30).join("\n"));
     Ok(())
 }
+
+/// Nothing ends the write that is under way, and nobody waits for that longer than the stop may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_gives_up_a_stream_both_ways_whose_partner_does_not_read() -> Result<()> {
+    const MESSAGES: usize = 200;
+    let town = Town::found().await?;
+    let mut gateway = town.gateway("drain = \"5s\"").await?;
+    let _front_end = town.answers(&town.good_front_end()?, takes_all).await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    let _carol = wingtip_speaks_both_ways(&town).await?;
+    let body = "x".repeat(50_000);
+    for _ in 0..MESSAGES {
+        alice.send_message(ALICE, CAROL, &body).await?;
+    }
+    // The connection takes what the operating system has room for, and no more.
+    alice.next().await?;
+    let mark = town.log.mark();
+    gateway.signal("TERM").await?;
+    // What it has not read it does not answer; its connection ends.
+    while alice.next().await?.is_some() {}
+    town.log.line_after(mark, "giving up the streams to partners").await?;
+    let status = gateway.ended().await?;
+    ensure!(status.success(), "{status}\n{}", town.log.tail(30).join("\n"));
+    Ok(())
+}

@@ -9,7 +9,7 @@ use nuncio_world::xmpp_peer::XmppPeer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::town::Town;
+use crate::town::{Town, from_carol, takes_all};
 
 const HEADER: &str = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
     from='wingtip.com' to='contoso.com' version='1.0'>";
@@ -136,12 +136,17 @@ async fn sec_03_so_many_connections_and_not_one_more() -> Result<()> {
 async fn sec_03_so_many_streams_of_a_partner_and_not_one_more() -> Result<()> {
     let town = Town::found().await?;
     let _gateway = town.gateway("xmpp.connections_per_partner = 3").await?;
+    let mut front_end = town.answers(&town.good_front_end()?, takes_all).await?;
     let ping = "<iq type='get' id='p' from='wingtip.com' to='contoso.com'><ping xmlns='urn:xmpp:ping'/></iq>";
     let mut first = town.wingtip_speaks().await?;
     let mut second = town.wingtip_speaks().await?;
     let mut third = town.wingtip_speaks().await?;
+    third.say(&from_carol("third", "by a stream that is one too many")).await?;
     let error = third.stream_error().await?;
     ensure!(error.child("policy-violation").is_some(), "{error}");
+    first.say(&from_carol("first", "by a stream that has its place")).await?;
+    let heard = front_end.next_message().await?;
+    ensure!(heard.body == "by a stream that has its place", "{}", heard.body);
     // The last place is for the answers to the others, which go on.
     first.say(ping).await?;
     second.say(ping).await?;

@@ -228,6 +228,18 @@ impl<E: Envelope> Lane<E> {
         true
     }
 
+    /// The attempt asked for by [`Output::Connect`] takes another way, because of this: what waits too long meanwhile is told so.
+    pub fn hindered(&mut self, why: Failure) {
+        self.last_failure = Some(why);
+    }
+
+    /// The stream that carries the lane is given up, whatever is under way on it: [`Output::Abort`] follows.
+    pub fn abandon(&mut self) {
+        if self.is_open() {
+            self.outputs.push_back(Output::Abort);
+        }
+    }
+
     /// The attempt asked for by [`Output::Connect`] failed. `random` spreads the back-off. That is nothing to a lane which
     /// another stream carries meanwhile.
     pub fn connect_failed(&mut self, failure: Failure, random: u64, now: Instant) {

@@ -213,6 +213,12 @@ impl Inbound {
         self.wire.abort(cause);
     }
 
+    /// Turns the peer out with a stream error: what it still sends is nothing.
+    pub fn turn_out(&mut self, condition: StreamCondition, text: &str, now: Instant) {
+        let cause = Cause::WeClosed(Some(condition));
+        self.fail(condition, Some(text), cause, now);
+    }
+
     /// Closes, with a stream error if one is given (`system-shutdown`). Stanzas that are already on
     /// their way are still taken until the peer closes too, or the time for it is over.
     pub fn close(&mut self, now: Instant, error: Option<(StreamCondition, &str)>) {

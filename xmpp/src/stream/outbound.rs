@@ -122,7 +122,12 @@ impl Outbound {
         }
         while !self.wire.is_over() && self.wire.step() != Step::TlsHandshake {
             match self.wire.next() {
-                Ok(Some(item)) => self.item(item, now),
+                Ok(Some(item)) => {
+                    self.item(item, now);
+                    if self.wire.is_choked() {
+                        self.wire.fault(StreamCondition::PolicyViolation, None, Fault::AnswersUnread, now);
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => self.wire.unreadable(error, now),
             }

@@ -199,6 +199,32 @@ fn bi_03_a_key_on_a_stream_of_ours_is_refused_and_costs_no_stream() {
     side.fault(&written, "invalid-from");
 }
 
+#[test]
+fn sec_02_a_partner_that_goes_on_offering_keys_and_does_not_read_is_shown_out() {
+    const MOST: usize = 512 * 1024;
+    let mut side = out_open();
+    let key = db("result", "from='muc.fabrikam.com' to='contoso.com'", "key");
+    let answer = side.send(&key).len();
+    for _ in 0..MOST / answer {
+        side.machine.receive(key.as_bytes(), side.now);
+    }
+    assert!(side.machine.write_allowed(), "at the limit");
+    let written = side.send(&key);
+    assert!(written.len() < MOST + 2 * answer + 200, "{}", written.len());
+    side.outputs.retain(|output| matches!(output, Output::Closed(_)));
+    assert_eq!(side.fault(&written, "policy-violation"), Fault::AnswersUnread);
+}
+
+#[test]
+fn sm_01_on_a_stream_of_ours_the_peer_enables_nothing() {
+    let mut side = out_open();
+    for element in [ENABLE, "<resume xmlns='urn:xmpp:sm:3' previd='x' h='0'/>"] {
+        assert_eq!(side.send(element), "");
+        assert!(matches!(side.outputs.pop(), Some(Output::Unasked(_))), "{element}");
+    }
+    assert!(side.machine.write_allowed());
+}
+
 // === as responder
 
 #[test]

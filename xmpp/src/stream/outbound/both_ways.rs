@@ -52,8 +52,14 @@ impl Outbound {
     /// answered here.
     pub(super) fn managed(&mut self, element: Element, now: Instant) {
         match Management::read(&element) {
+            // Whoever opened the stream enables it (XEP-0198 §3), and that are we.
+            Some(Ok(Management::Enable { .. } | Management::Resume { .. })) => {
+                self.wire.emit(Output::Unasked(element));
+            }
             Some(Ok(management)) => {
-                if matches!(management, Management::Enabled { .. } | Management::Resumed { .. }) {
+                if !self.handled.is_enabled()
+                    && matches!(management, Management::Enabled { .. } | Management::Resumed { .. })
+                {
                     self.handled.enable();
                 }
                 if management != Management::Request || !self.handled.request() {
