@@ -186,11 +186,12 @@ limits! {
         /// Most inbound connections at a time, over all partners, of each listener.
         connections: usize, "connections" = 1000, 1 => 100_000;
         /// Most streams at a time with all partners, whoever opens them. More: `resource-constraint` to the partner; ours wait,
-        /// and their senders get 480.
+        /// and their senders get 480. Beyond it come at most 64 that verify dialback keys of ours while those are out.
         streams: usize, "streams" = 1000, 1 => 100_000;
         /// Most streams at a time with one partner, over all his domains, whoever opens them; the last one is kept for the
-        /// direction that has none. Each served domain needs a stream of ours to each domain of his. More: `policy-violation`
-        /// to the partner; ours wait, and their senders get 480.
+        /// direction that has none. Each served domain needs a way to each domain of his: a stream of ours, one of his that goes
+        /// both ways, or a shared one ([federation.md](federation.md)). More: `policy-violation` to the partner; ours wait, and their
+        /// senders get 480. Beyond it come at most 64 that verify dialback keys of ours while those are out.
         connections_per_partner: usize, "connections" = 20, 1 => 100_000;
         /// Most stanzas of one partner in a second, over all streams of his domains; 0: any number, else 10 or more. Five
         /// seconds' worth may come at once. Beyond it his streams are read more slowly; a partner's own setting goes before.
@@ -241,7 +242,7 @@ limits! {
         /// With nothing received for so long after that, the stream is closed with `connection-timeout`. Any byte counts as
         /// a sign of life.
         keep_alive_answer: Duration, "duration" = secs(60), secs(1) => secs(3600);
-        /// A stream on which no stanza went either way for so long, and nothing is unconfirmed, is closed in good order.
+        /// A stream on which no message and no presence went either way for so long, and nothing is unconfirmed, is closed in good order.
         inactivity: Duration, "duration" = secs(600), secs(1) => secs(30 * 24 * 3600);
         /// How long a stream may leave our ping unanswered before what was sent counts as unconfirmed.
         ping_timeout: Duration, "duration" = secs(60), secs(1) => secs(600);

@@ -70,7 +70,7 @@ pub struct LaneConfig {
     /// How long an answer to a ping may take before what it covers is given up as unconfirmed, and how long an
     /// acknowledgement may take before the stream is.
     pub ping_timeout: Duration,
-    /// How long a write may make no progress before the connection is given up.
+    /// How long the write of a batch may take before the connection is given up.
     pub stall: Duration,
     /// Delay before the second connection attempt; doubled for each further one.
     pub backoff_initial: Duration,
