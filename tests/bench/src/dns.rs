@@ -49,14 +49,11 @@ fn answer(message: &[u8], zone: Zone) -> Option<Vec<u8>> {
     let data = match kind {
         TYPE_A if name.starts_with(b"\x02fe") => Some(zone.front_end.octets().to_vec()),
         TYPE_A => Some(zone.partner.octets().to_vec()),
-        TYPE_SRV => {
-            let mut data = vec![0, 0, 0, 0];
-            data.extend_from_slice(&zone.port.to_be_bytes());
-            // The target: the domain itself, without `_xmpp-server._tcp`.
-            let labels = name.get(..name_length)?;
-            data.extend_from_slice(labels.strip_prefix(b"\x0c_xmpp-server\x04_tcp")?);
-            Some(data)
-        }
+        // Nobody speaks Direct TLS: no record, and an answer that says so, or whoever asks waits for it.
+        TYPE_SRV => name.get(..name_length)?.strip_prefix(b"\x0c_xmpp-server\x04_tcp").map(|domain| {
+            let target_is_the_domain = [&[0, 0, 0, 0], &zone.port.to_be_bytes()[..], domain];
+            target_is_the_domain.concat()
+        }),
         _ => None,
     };
 
@@ -73,4 +70,23 @@ fn answer(message: &[u8], zone: Zone) -> Option<Vec<u8>> {
         out.extend_from_slice(&data);
     }
     Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ZONE: Zone = Zone { front_end: Ipv4Addr::LOCALHOST, partner: Ipv4Addr::LOCALHOST, port: 5269 };
+
+    /// The number of answers to a question for SRV records.
+    fn answers_to(name: &[u8]) -> Option<u8> {
+        let question = [&[0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], name, &[0, 33, 0, 1]].concat();
+        answer(&question, ZONE).map(|message| message[7])
+    }
+
+    #[test]
+    fn a_service_that_nobody_has_is_answered_too() {
+        assert_eq!(answers_to(b"\x0c_xmpp-server\x04_tcp\x01p\x00"), Some(1));
+        assert_eq!(answers_to(b"\x0d_xmpps-server\x04_tcp\x01p\x00"), Some(0));
+    }
 }
