@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use nuncio_translate::address::Contact;
-use nuncio_translate::presence::{Disclosure, Presentity, Shown, from_xmpp, pidf, to_xmpp};
+use nuncio_translate::presence::{Disclosure, Presentity, Shown, document, from_xmpp, pidf, to_xmpp};
 use nuncio_xmpp::{BareJid, Element, Jid, ReadLimits};
 
 const DOCUMENT: &str = "<?xml version='1.0' encoding='UTF-8'?><presence xmlns='urn:ietf:params:xml:ns:pidf' \
@@ -31,7 +31,7 @@ fn main() {
     let Ok(contact) = Contact::from_jid(&jid) else { return };
     let mut out = Vec::new();
     println!("document of {} octets, stanza of {}", DOCUMENT.len(), STANZA.len());
-    let context = pidf::Context { now_ms: 1_795_183_385_042, ..pidf::Context::default() };
+    let context = document::Context { now_ms: 1_795_183_385_042, ..document::Context::default() };
     measure("read PIDF", || {
         black_box(pidf::read(black_box(DOCUMENT.as_bytes()), context).is_ok());
     });
