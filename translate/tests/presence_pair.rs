@@ -9,5 +9,6 @@ mod presence_pair {
     mod crash;
     mod formats;
     mod ghosts;
+    mod lasting;
     mod user_watches;
 }
