@@ -19,6 +19,7 @@ fn subscribe_with(accept: &str) -> Request {
         .with("Supported: com.microsoft.autoextend")
         .with("Supported: ms-piggyback-first-notify")
         .with("Supported: ms-benotify")
+        .with("Proxy-Require: ms-benotify")
         .with("ms-user-data: ms-publiccloud=true;ms-federation=true")
         .with(format!("Contact: {HERE}"))
         .with("Expires: 28800")
@@ -183,6 +184,50 @@ fn a_contact_sees_what_the_older_documents_say() {
     );
     assert_eq!(house.status(wire, &notify(&mut dialog, XPIDF, &xpidf)), 200);
     assert_eq!(house.told(PARTNER), ["available sip dnd In a call"]);
+}
+
+#[test]
+fn nothing_that_lync_adds_to_subscriptions_is_offered_or_promised() {
+    let mut house = house();
+    let wire = house.front_end();
+    let answer = house.ask(wire, subscribe_with(LYNC).bytes());
+    assert_eq!((answer.status(), answer.header("Supported")), (Some(200), None), "{answer}");
+    assert_eq!((answer.header("ms-piggyback-cseq"), answer.body.as_str()), (None, ""), "{answer}");
+    assert_eq!(house.request().method(), Some("NOTIFY"), "which is answered");
+    house.partner_says(PARTNER, &stanza("carol@fabrikam.com", "type='subscribe'", ""));
+    let subscribe = house.request();
+    assert_eq!(
+        (subscribe.header("Supported"), subscribe.header("Proxy-Require")),
+        (None, None),
+        "{subscribe}"
+    );
+}
+
+#[test]
+fn a_benotify_that_comes_nevertheless_is_taken_in_and_never_answered() {
+    let mut house = house();
+    let (wire, mut dialog) = house.contact_asks(BOB);
+    let benotify = |dialog: &mut Dialog, media: &str, availability| {
+        let more = [state(availability, ""), note("Working at home")];
+        dialog
+            .request("BENOTIFY")
+            .with(format!("Subscription-State: {OPEN}"))
+            .with(format!("Contact: {HERE}"))
+            .with(format!("Content-Type: {media}"))
+            .with_body(categories(&more))
+    };
+    house.taken(wire);
+    house.send(wire, benotify(&mut dialog, CATEGORIES, 15500).bytes());
+    house.run();
+    assert_eq!(house.told(PARTNER), ["subscribed", "available sip away Working at home"]);
+    // Neither what cannot be read, nor what belongs to no subscription.
+    house.send(wire, benotify(&mut dialog, MSRTC, 3500).bytes());
+    dialog.remote = dialog.remote.replace(";tag=", ";tag=x");
+    house.send(wire, benotify(&mut dialog, CATEGORIES, 3500).bytes());
+    house.run();
+    assert!(house.told(PARTNER).is_empty());
+    let answers = house.taken(wire);
+    assert!(answers.iter().all(|message| message.status().is_none()), "{answers:?}");
 }
 
 #[test]
