@@ -453,6 +453,32 @@ fn db_04_a_further_pair_waits_no_longer_than_the_first() {
 }
 
 #[test]
+fn a_stream_that_is_over_says_no_more_of_pairs_that_were_asked_for() {
+    let mut side = open();
+    side.machine.authorize(pair("sales.contoso.com", "fabrikam.com"), side.now).unwrap();
+    side.written();
+    side.machine.disconnected("reset");
+    side.written();
+    side.cut();
+    side.now += std::time::Duration::from_secs(60);
+    side.machine.handle_timeout(side.now);
+    assert_eq!(side.written(), "");
+    assert!(matches!(side.outputs[..], [Output::Abort]), "{:?}", side.outputs);
+}
+
+#[test]
+fn s2s_29_a_pair_is_not_authorized_after_our_closing_tag() {
+    let mut side = open();
+    side.machine.authorize(pair("sales.contoso.com", "fabrikam.com"), side.now).unwrap();
+    side.written();
+    assert_eq!(side.close(None), "</stream:stream>");
+    side.closed();
+    assert_eq!(side.send(&result("from='fabrikam.com' to='sales.contoso.com' type='valid'")), "");
+    assert!(side.outputs.is_empty(), "{:?}", side.outputs);
+    assert_eq!(side.machine.pairs().len(), 1);
+}
+
+#[test]
 fn nothing_but_answers_comes_back_on_a_stream_opened_by_dialback() {
     let mut side = open();
     side.send(MESSAGE);

@@ -65,6 +65,10 @@ impl Inbound {
 
     /// An element of dialback's.
     pub(super) fn dialback(&mut self, element: Element, now: Instant) {
+        // After our closing tag nothing can be answered, and no pair be used (RFC 6120 §4.4).
+        if !self.wire.is_open() {
+            return;
+        }
         let read = match DialbackElement::read(&element) {
             Ok(read) => read,
             Err(MalformedDialback::Name) => {

@@ -126,6 +126,10 @@ impl Outbound {
 
     /// An element of dialback's. Only answers to what was asked on this very stream count (DB-06).
     pub(super) fn dialback(&mut self, element: Element, now: Instant) {
+        // After our closing tag nothing can be answered, and no pair be used (RFC 6120 §4.4).
+        if !self.wire.is_open() {
+            return;
+        }
         match DialbackElement::read(&element) {
             Ok(answer) if self.wire.step() == Step::Verify && self.is_our_answer(&answer) => {
                 self.key_verified(answer.content, now);
@@ -148,6 +152,9 @@ impl Outbound {
     }
 
     pub(super) fn expire_pairs(&mut self, now: Instant) {
+        if !self.wire.is_open() {
+            return;
+        }
         let late = |asked: &Asked| asked.deadline.is_some_and(|deadline| deadline <= now);
         while let Some(at) = self.asked.iter().position(late) {
             let pair = self.asked.swap_remove(at).pair;
