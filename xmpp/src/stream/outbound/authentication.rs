@@ -44,7 +44,7 @@ impl Outbound {
                 }
                 self.wire.restart();
                 self.wire.enter(Step::FinalHeader, now);
-                self.write_header();
+                self.wire.open_header();
             }
             // A peer that overlooked the initial response asks for it.
             "challenge" if !self.challenged => {

@@ -78,10 +78,10 @@ impl Outbound {
                 return self.wire.finish_silently(Cause::Downgrade);
             }
         }
-        self.tls = Some(facts);
+        self.wire.tls = Some(facts);
         self.secure = true;
         self.wire.enter(Step::SecureHeader, now);
-        self.write_header();
+        self.wire.open_header();
     }
 
     /// TLS was tried and failed. Whoever can break a handshake must not gain a stream in clear by it.
