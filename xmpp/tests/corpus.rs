@@ -186,8 +186,10 @@ fn woven() -> impl Strategy<Value = Vec<u8>> {
     let moments = || {
         prop::sample::select(vec!["D", "Wz", "E", "Ereset", "C", "A", "T", "V01", "V11", "</stream:stream>"])
     };
-    let changes =
-        prop::collection::vec((0usize..16, prop::sample::select(b"idoDvRON+-scpyktaun!?12".to_vec())), 0..3);
+    let changes = prop::collection::vec(
+        (0usize..16, prop::sample::select(b"idoDvRON+-scpyktaoun!?123".to_vec())),
+        0..3,
+    );
     let weave = prop::collection::vec((0u8..16, moments()), 0..40);
     (script(), script(), changes, weave).prop_map(|(one, other, changes, weave)| {
         let mut settings = one.first().cloned().unwrap_or_default();

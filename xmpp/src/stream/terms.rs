@@ -12,7 +12,10 @@ use crate::negotiation::{Methods, Negotiation, NegotiationRules, SaslUse, TlsUse
 /// * STARTTLS is tried even if it is not offered, for the offer may have been taken away on its way (RFC 7590 §3.1). If
 ///   it was neither offered nor taken, and dialback over plain TCP is allowed, the evidence advises
 ///   [`Retry::WithoutStartTls`](super::Retry::WithoutStartTls). A handshake that failed is never followed by plain text.
-/// * SASL EXTERNAL that is not offered, or that the peer refuses, is followed by dialback over TLS where that is allowed.
+/// * SASL EXTERNAL that is not offered, or that the peer refuses, is followed by dialback over TLS where that is allowed. If
+///   the peer refuses it by ending the stream or the connection, the evidence advises
+///   [`Retry::WithoutExternal`](super::Retry::WithoutExternal), or
+///   [`Retry::WithoutUnansweredExternal`](super::Retry::WithoutUnansweredExternal).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// What the entry says.

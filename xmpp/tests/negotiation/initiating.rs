@@ -265,6 +265,93 @@ fn sasl_07_after_a_failure_dialback_is_tried_where_it_is_allowed() {
     assert_eq!(evidence.retry, None);
 }
 
+/// What a peer does to our use of EXTERNAL instead of answering it.
+fn left_over_external(entry: nuncio_xmpp::stream::Terms, offer: &str, leave: &dyn Fn(&mut Out)) -> Evidence {
+    let mut side = Out::on_tls(entry, proof("fabrikam.com"));
+    assert_eq!(side.send(offer), AUTH_CONTOSO);
+    leave(&mut side);
+    side.written();
+    side.closed()
+}
+
+fn drops(side: &mut Out) {
+    side.machine.disconnected("reset");
+}
+
+#[test]
+fn sasl_07_a_connection_dropped_over_external_is_followed_by_one_with_dialback() {
+    let error = |condition: &str| {
+        format!(
+            "<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+        )
+    };
+    let (refuses, violates) = (error("not-authorized"), error("policy-violation"));
+    let leaves: [&dyn Fn(&mut Out); 4] =
+        [&drops, &|side| drop(side.send("</stream:stream>")), &|side| drop(side.send(&refuses)), &|side| {
+            drop(side.send(&violates))
+        }];
+    for leave in leaves {
+        let evidence = left_over_external(terms("R/O/on"), OFFER_BOTH, leave);
+        assert_eq!(evidence.retry, Some(Retry::WithoutUnansweredExternal), "{evidence}");
+        assert_eq!(evidence.step, Step::Authentication);
+    }
+    let evidence = left_over_external(terms("R/O/on"), OFFER_BOTH, &drops);
+    assert_eq!(
+        evidence.to_string(),
+        "partner fabrikam.com: the connection broke while we waited for authentication: reset; it offered to accept our \
+         certificate (SASL EXTERNAL) and left when we used it: check that they trust its chain, that it names our domain, \
+         and that they take it from a client; tried again by dialback, as the entry allows"
+    );
+
+    let mut side = Out::with(|config| {
+        (config.terms, config.dialback) = (terms("R/O/on"), Some(secret()));
+        config.retry = evidence.retry;
+    });
+    side.send(ANSWER);
+    side.send(crate::support::OFFER_TLS);
+    side.send(crate::support::PROCEED);
+    side.tls(proof("fabrikam.com"));
+    side.send(ANSWER);
+    assert_eq!(side.send(OFFER_BOTH), our_key("x"), "our key, and no EXTERNAL");
+    side.send(&result(&format!("{BACK} type='valid'")));
+    let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
+    assert_eq!(
+        established.how().to_string(),
+        "dialback over TLS, EXTERNAL not used: it offered EXTERNAL and ended the connection before this one when we used it"
+    );
+}
+
+#[test]
+fn sec_11_a_connection_dropped_over_external_is_not_repeated_without_but_as_the_entry_allows() {
+    let offer_external = crate::support::OFFER_EXTERNAL;
+    for (why, entry, offer) in [
+        ("SASL is required", "R/R/on", OFFER_BOTH),
+        ("dialback is off", "R/O/off", OFFER_BOTH),
+        ("the peer does not know dialback", "R/O/on", offer_external),
+    ] {
+        assert_eq!(left_over_external(terms(entry), offer, &drops).retry, None, "{why}");
+    }
+    // What proved the partner before proves it on this stream: that it does not take our certificate is no reason.
+    let proved = crate::support::proved("R/O/on");
+    assert!(left_over_external(proved, OFFER_BOTH, &drops).retry.is_some());
+
+    // Something else ended it.
+    let busy = "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+    let others: [&dyn Fn(&mut Out); 2] = [&|side| drop(side.send(busy)), &|side| drop(side.wait())];
+    for other in others {
+        let evidence = left_over_external(terms("R/O/on"), OFFER_BOTH, other);
+        assert_eq!(evidence.retry, None, "{evidence}");
+    }
+
+    // EXTERNAL was taken.
+    let mut side = Out::on_tls(terms("R/O/on"), proof("fabrikam.com"));
+    side.send(OFFER_BOTH);
+    side.send(SUCCESS);
+    drops(&mut side);
+    side.written();
+    assert_eq!(side.closed().retry, None);
+}
+
 #[test]
 fn db_08_a_question_about_a_key_is_exactly_this_and_ends_with_its_answer() {
     let request = VerifyRequest {

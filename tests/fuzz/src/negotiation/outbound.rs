@@ -37,8 +37,12 @@ pub(super) fn run(settings: &Settings, script: &[Happening<'_>]) -> Reached {
         purpose,
         dialback: settings.secret.then(|| Arc::new(DialbackSecret::new(b"secret"))),
         direct_tls: settings.direct_tls,
-        retry: [None, Some(Retry::WithoutStartTls), Some(Retry::WithoutExternal)]
-            [usize::from(settings.retry)],
+        retry: [
+            None,
+            Some(Retry::WithoutStartTls),
+            Some(Retry::WithoutExternal),
+            Some(Retry::WithoutUnansweredExternal),
+        ][usize::from(settings.retry)],
         limits: LIMITS,
         ..OutboundConfig::new(own.from.clone(), own.to)
     };
@@ -118,6 +122,7 @@ impl Peer<'_> {
                 self.watch.shake_hands(&mut self.machine, self.settings);
             }
             Output::Established(established) => self.established(&established),
+            Output::Closed(evidence) => self.judge_advice(evidence.retry),
             Output::PairAuthorized(pair) => assert!(self.wanted.contains(&pair), "{pair:?}"),
             Output::PairRefused { pair, .. } => assert!(self.wanted.contains(&pair), "{pair:?}"),
             Output::Verified(outcome) => {
@@ -133,6 +138,18 @@ impl Peer<'_> {
             | Output::DialbackRefused { .. } => panic!("{output:?} on a stream we opened"),
             _ => {}
         }
+    }
+
+    /// A weaker way is advised only where the entry lets it.
+    fn judge_advice(&self, retry: Option<Retry>) {
+        let certified = self.watch.certified(&domain(0));
+        let allowed = match retry {
+            None => true,
+            Some(Retry::WithoutStartTls) => self.watch.tls.is_none() && self.terms.methods.dialback_tcp,
+            Some(_) => certified && self.settings.secret && self.terms.methods.dialback_tls,
+        };
+        let proved = self.terms.external_proved && !certified;
+        assert!(allowed && !(retry.is_some() && proved), "{retry:?} by {:?}", self.terms);
     }
 
     fn established(&mut self, established: &Established) {
