@@ -50,9 +50,9 @@ impl Evidence {
             None => f.write_str("a peer that did not say who it is: "),
             // Not proved yet: anybody can put a name into a header.
             Some(remote) if self.direction == Direction::Inbound && self.step < Step::FinalHeader => {
-                write!(f, "a peer calling itself {remote}: ")
+                write!(f, "a peer calling itself {}: ", remote.in_full())
             }
-            Some(remote) => write!(f, "partner {remote}: "),
+            Some(remote) => write!(f, "partner {}: ", remote.in_full()),
         }
     }
 
