@@ -135,7 +135,7 @@ impl Inbound {
             (dialback::Asking::Header, PartnerVerdict::Allowed(terms)) => {
                 self.terms = Some(terms);
                 self.wire.greeting.dialback = self.dialback_is_on();
-                self.wire.set_max_stanza(terms.max_stanza);
+                self.wire.limit_by(&terms);
                 self.welcome(now);
             }
             (dialback::Asking::Header, PartnerVerdict::Refused { why, text }) => {

@@ -65,7 +65,7 @@ impl Outbound {
         let mut wire = Wire::new(Direction::Outbound, greeting, config.limits, config.timeouts, now);
         wire.local = Some(config.local.clone());
         wire.remote = Some(config.remote.clone());
-        wire.set_max_stanza(config.terms.max_stanza);
+        wire.limit_by(&config.terms);
         let mut stream = Self {
             wire,
             config,

@@ -15,6 +15,7 @@ use super::evidence::{Cause, Direction, Evidence, Fault, Note, OurText, Retry, S
 use super::identity::TlsFacts;
 use super::redirect::Redirect;
 use super::settings::{StreamLimits, Timeouts};
+use super::terms::Terms;
 use crate::conditions::{StreamCondition, StreamError};
 use crate::dialback::Pair;
 use crate::jid::Domain;
@@ -64,8 +65,6 @@ pub(super) struct Wire {
     reader: StreamReader,
     outputs: VecDeque<Output>,
     limits: StreamLimits,
-    /// In place of that of the limits.
-    max_stanza: Option<usize>,
     timeouts: Timeouts,
     /// Bytes that arrived before establishment.
     received: usize,
@@ -134,7 +133,6 @@ impl Wire {
             reader: StreamReader::new(limits.pre_auth),
             outputs: VecDeque::new(),
             limits,
-            max_stanza: None,
             timeouts,
             received: 0,
             step_deadline: Some(now + timeouts.header),
@@ -325,8 +323,7 @@ impl Wire {
 
     /// Whether more waits unread on an established stream than a stanza may have.
     pub(super) fn is_flooded(&self) -> bool {
-        let most = self.max_stanza.unwrap_or(self.limits.established.stanza);
-        self.step == Step::Established && self.reader.buffered() > most
+        self.step == Step::Established && self.reader.buffered() > self.limits.established.stanza
     }
 
     /// Whether the peer goes on asking, and does not read what it is told.
@@ -336,12 +333,15 @@ impl Wire {
 
     /// Octets of the largest stanza an established stream takes.
     pub(super) fn max_stanza(&self) -> usize {
-        self.max_stanza.unwrap_or(self.limits.established.stanza).max(SMALLEST_STANZA_LIMIT)
+        self.limits.established.stanza.max(SMALLEST_STANZA_LIMIT)
     }
 
-    /// Another one holds for this peer. To be said before the stream is established.
-    pub(super) fn set_max_stanza(&mut self, octets: Option<usize>) {
-        self.max_stanza = octets;
+    /// XE-15: what holds for this peer in place of what holds for all. To be said before the stream is established.
+    pub(super) fn limit_by(&mut self, terms: &Terms) {
+        let limits = &mut self.limits.established;
+        limits.stanza = terms.max_stanza.unwrap_or(limits.stanza);
+        limits.depth = terms.max_depth.unwrap_or(limits.depth);
+        limits.attributes = terms.max_attributes.unwrap_or(limits.attributes);
     }
 }
 

@@ -213,7 +213,7 @@ impl Inbound {
             }
             // What the header's domain was told stands.
             if self.terms.is_none() {
-                self.wire.set_max_stanza(terms.max_stanza);
+                self.wire.limit_by(terms);
             }
             // Nothing goes back but to the domain that came with the key.
             self.wire.both_ways &= terms.both_ways;
