@@ -126,6 +126,7 @@ fn the_scripts_of_the_corpus_come_as_far_as_streams_can() {
         );
     }
     assert!(reached.iter().any(|r| r.verified.is_some()), "no key was verified");
+    assert!(reached.iter().any(|r| !r.inbound && r.stanzas > 0), "no stanza came back on a stream we opened");
 }
 
 /// Inputs of a corpus with a few bytes exchanged, cut out or doubled.
