@@ -287,8 +287,8 @@ limits! {
         grace: Duration, "duration" = secs(300), secs(1) => secs(24 * 3600);
         /// How long an available contact may be silent before he is asked again.
         silence: Duration, "duration" = secs(12 * 3600), secs(600) => secs(30 * 24 * 3600);
-        /// How long a partner whose streams were lost may be out of reach before its contacts are shown as unknown; and after
-        /// our own restart, how long partner or front end may be before what was seen before it is taken back.
+        /// How long a partner whose streams were lost may be out of reach before its contacts are shown as unknown, and a front
+        /// end before its users are shown as unavailable. After our own restart the same time goes for what was seen before it.
         outage: Duration, "duration" = secs(300), secs(1) => secs(24 * 3600);
         /// Most subscriptions that endpoints of one SIP user hold to one contact. One more ends the oldest.
         endpoints: usize, "subscriptions" = 8, 1 => 64;

@@ -10,6 +10,7 @@
 //! Locks are taken in one order only — pair, then next hop, then connection, or pair, then lane — each for
 //! a short step, and never across an await.
 
+mod absence;
 mod answers;
 pub mod attempts;
 mod both_ways;

@@ -3,6 +3,7 @@
 //! What the contact may see is in the roster: [`From`]. Whether there is a subscription at the front end is another
 //! matter: [`Rest`] says why there is none although the contact may see.
 
+mod absence;
 mod endings;
 mod front_end;
 mod restart;
