@@ -234,6 +234,20 @@ fn sec_11_a_partner_that_proved_itself_before_is_not_taken_with_less() {
     assert_eq!(side.send(OFFER_DIALBACK), our_key("x"));
 }
 
+/// The attempt that an evidence advised, under TLS, where EXTERNAL and dialback may be used.
+fn again(retry: Option<Retry>) -> Out {
+    let mut side = Out::with(|config| {
+        (config.terms, config.dialback) = (terms("R/O/on"), Some(secret()));
+        config.retry = retry;
+    });
+    side.send(ANSWER);
+    side.send(crate::support::OFFER_TLS);
+    side.send(crate::support::PROCEED);
+    side.tls(proof("fabrikam.com"));
+    side.send(ANSWER);
+    side
+}
+
 #[test]
 fn sasl_07_after_a_failure_dialback_is_tried_where_it_is_allowed() {
     let failure = "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>";
@@ -246,15 +260,7 @@ fn sasl_07_after_a_failure_dialback_is_tried_where_it_is_allowed() {
     assert_eq!(evidence.retry, Some(Retry::WithoutExternal));
     let failed = Note::SaslFailed { condition: SaslCondition::NotAuthorized, text: None };
     assert_eq!(evidence.notes, [failed]);
-    let mut side = Out::with(|config| {
-        (config.terms, config.dialback) = (terms("R/O/on"), Some(secret()));
-        config.retry = evidence.retry;
-    });
-    side.send(ANSWER);
-    side.send(crate::support::OFFER_TLS);
-    side.send(crate::support::PROCEED);
-    side.tls(proof("fabrikam.com"));
-    side.send(ANSWER);
+    let mut side = again(evidence.retry);
     assert_eq!(side.send(OFFER_BOTH), our_key("x"));
 
     let mut side = Out::on_tls(terms("R/R/on"), proof("fabrikam.com"));
@@ -303,15 +309,7 @@ fn sasl_07_a_connection_dropped_over_external_is_followed_by_one_with_dialback()
          and that they take it from a client; tried again by dialback, as the entry allows"
     );
 
-    let mut side = Out::with(|config| {
-        (config.terms, config.dialback) = (terms("R/O/on"), Some(secret()));
-        config.retry = evidence.retry;
-    });
-    side.send(ANSWER);
-    side.send(crate::support::OFFER_TLS);
-    side.send(crate::support::PROCEED);
-    side.tls(proof("fabrikam.com"));
-    side.send(ANSWER);
+    let mut side = again(evidence.retry);
     assert_eq!(side.send(OFFER_BOTH), our_key("x"), "our key, and no EXTERNAL");
     side.send(&result(&format!("{BACK} type='valid'")));
     let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
