@@ -136,6 +136,7 @@ fn presence(config: &Config) -> PresenceConfig {
         silence: limits.silence,
         outage: limits.outage,
         idle: config.policy.idle_times,
+        mixed_scripts: config.policy.mixed_scripts,
         ..PresenceConfig::default()
     }
 }
@@ -283,6 +284,8 @@ pub(super) fn federation(config: &Config, proofs: &[Arc<Proof>]) -> anyhow::Resu
             management: partner.stream_management,
             connection_limit: partner.connection_limit,
             max_stanza: Some(partner.stanza_limit),
+            max_depth: Some(partner.stanza_depth),
+            max_attributes: Some(partner.stanza_attributes),
             rates: StreamRates {
                 stanzas: rate(partner.stanzas_per_second),
                 bytes: rate(partner.bytes_per_second),
