@@ -9,6 +9,7 @@
 )]
 
 pub mod address;
+pub mod cpim;
 pub mod diagnostics;
 pub mod errors;
 pub mod jid_escape;
