@@ -3,10 +3,15 @@
 
 use nuncio_sip::{Message, Uri};
 use nuncio_translate::address::{Contact, SipUser, full_jid, iri_from_uri, resource, uri_from_iri};
+use nuncio_translate::cpim::{Cpim, MOST_FIELDS};
 use nuncio_translate::message::{Formats, from_sip as message_from_sip};
 use nuncio_translate::presence::{
     Disclosure, MAX_NOTE, MAX_NOTES, MAX_RESOURCES, Presentity, Shown, from_xmpp, pidf, to_xmpp,
 };
+use nuncio_translate::receipt::imdn::{Envelope, Notification, Wishes};
+use nuncio_translate::receipt::ms_imdn::{MOST_RECIPIENTS, MsImdn};
+use nuncio_translate::typing::iscomposing::IsComposing;
+use nuncio_translate::typing::{Typing, keyboard};
 use nuncio_xmpp::{BareJid, Element, Jid, ReadLimits};
 
 /// Reads the input as SIP URI, as JID and as IRI of an error.
@@ -160,4 +165,49 @@ fn stanza(written: &[u8], xhtml_im: bool) {
         }
         rest.extend(element.elements());
     }
+}
+
+/// Reads the input as each of the documents about typing and receipts, and as CPIM.
+///
+/// # Panics
+/// If what was read is not the same when it is written and read again.
+pub fn documents(data: &[u8]) {
+    let again = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = Vec::new();
+        write(&mut out);
+        out
+    };
+    if let Ok(read) = IsComposing::read(data, None) {
+        let read = IsComposing { refresh: read.refresh.filter(|_| read.typing == Typing::Active), ..read };
+        assert_eq!(IsComposing::read(&again(&|out| read.write(out)), None), Ok(read));
+    }
+    if let Ok(typing) = keyboard::read(data, None) {
+        assert_eq!(keyboard::read(&again(&|out| keyboard::write(typing, out)), None), Ok(typing));
+    }
+    if let Ok(read) = MsImdn::read(data, None) {
+        assert!(read.recipients.len() <= MOST_RECIPIENTS);
+        assert_eq!(MsImdn::read(&again(&|out| read.write(out)), None), Ok(read));
+    }
+    if let Ok(read) = Notification::read(data, None) {
+        notification(&read);
+    }
+    if let Ok(cpim) = Cpim::read(data) {
+        let wishes = Wishes::of(&cpim);
+        assert!(wishes == Wishes::default() || !wishes.message_id.is_empty());
+        assert!(cpim.fields().count() <= MOST_FIELDS);
+        if let Some(Ok(read)) = Notification::of(&cpim) {
+            assert_eq!(wishes, Wishes::default());
+            notification(&read);
+        }
+    }
+}
+
+fn notification(read: &Notification<'_>) {
+    let id = "n1-\r\nRoute: <sip:evil>";
+    let envelope = Envelope { from: "sip:j@f.example", to: "sip:r@c.example", message_id: id, unix_ms: 0 };
+    let mut out = Vec::new();
+    read.write(&envelope, &mut out);
+    let cpim = Cpim::read(&out).expect("what we write, we read");
+    assert_eq!(cpim.fields().count(), 5);
+    assert_eq!(Notification::of(&cpim).expect("a notification").as_ref(), Ok(read));
 }

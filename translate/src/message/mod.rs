@@ -22,6 +22,7 @@ mod transfer;
 
 pub use body::{MOST_LEVELS, MOST_PARTS};
 pub use delay::{insert_delay, write_delay};
+pub(crate) use entity::Entity;
 
 /// Max-Forwards of a MESSAGE that begins with us; see the loop guard above.
 pub const HOPS: u8 = 60;
