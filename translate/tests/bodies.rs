@@ -108,6 +108,14 @@ fn an_empty_plain_part_does_not_hide_what_html_says() {
 }
 
 #[test]
+fn a_file_is_not_taken_for_the_message() {
+    let file = "--b\r\nContent-Disposition: attachment; filename=a.txt\r\n\r\nfile\r\n";
+    let kind = "multipart/alternative;boundary=b";
+    assert_eq!(body(kind, format!("{file}--b\r\n\r\nHi\r\n--b--").as_bytes()).unwrap(), "Hi");
+    assert_eq!(refusal(kind, &format!("{file}--b--")), BodyRefusal::MediaType);
+}
+
+#[test]
 fn parts_are_counted() {
     let with = |count: usize| {
         "--b\r\nContent-Type: text/rtf\r\n\r\nx\r\n".repeat(count - 1) + "--b\r\n\r\nHi\r\n--b--"

@@ -242,6 +242,9 @@ impl Reader {
             return Err(BodyRefusal::TooManyParts);
         }
         let part = Entity::read(part)?;
+        if part.is_attachment {
+            return Err(BodyRefusal::MediaType);
+        }
         // A part without a type is plain text (RFC 2046 §5.1).
         let kind = part.content_type.as_deref().unwrap_or("text/plain");
         let kind = ContentType::parse(kind).map_err(|_| BodyRefusal::Structure)?;

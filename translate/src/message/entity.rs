@@ -16,7 +16,8 @@ pub(crate) struct Entity<'a> {
     /// Unfolded.
     pub(crate) content_type: Option<Cow<'a, str>>,
     pub(crate) content_id: Option<&'a str>,
-    pub(crate) disposition: Option<Cow<'a, str>>,
+    /// A file that goes with a message, and is none (RFC 2183 §2.2).
+    pub(crate) is_attachment: bool,
     pub(crate) transfer: Transfer,
     /// As it stands there.
     pub(crate) content: &'a [u8],
@@ -54,7 +55,8 @@ impl<'a> Entity<'a> {
         } else if name.eq_ignore_ascii_case("Content-ID") {
             self.content_id = Some(value);
         } else if name.eq_ignore_ascii_case("Content-Disposition") {
-            self.disposition = Some(unfolded(value));
+            let kind = value.split(';').next().unwrap_or_default();
+            self.is_attachment = kind.trim().eq_ignore_ascii_case("attachment");
         }
         Ok(())
     }
@@ -95,8 +97,21 @@ mod tests {
         let entity = Entity::read(part).unwrap();
         assert_eq!(entity.content_type.as_deref(), Some("text/plain;\tcharset=UTF-8"));
         assert_eq!((entity.content_id, entity.transfer), (Some("<a@b>"), Transfer::Base64));
-        assert_eq!(entity.disposition.as_deref(), Some("inline"));
+        assert!(!entity.is_attachment);
         assert_eq!(entity.content, b"line 1\r\n\r\nline 2");
+    }
+
+    #[test]
+    fn files_are_known_as_such() {
+        for (field, is_attachment) in [
+            ("Content-Disposition: Attachment;\r\n filename=\"a;b\"", true),
+            ("Content-Disposition: attachment", true),
+            ("Content-Disposition: inline; filename=attachment", false),
+            ("Content-Description: attachment", false),
+        ] {
+            let part = format!("{field}\r\n\r\nx");
+            assert_eq!(Entity::read(part.as_bytes()).unwrap().is_attachment, is_attachment, "{field}");
+        }
     }
 
     #[test]
