@@ -129,16 +129,14 @@ mod tests {
     #[test]
     fn im_34_the_same_state_never_comes_twice_in_a_row() {
         let (mut machine, now) = (in_conversation(), Instant::now());
-        for second in 0..20 {
-            machine.indication(Typing::Active, KEYBOARD_LASTS, now + Duration::from_secs(5 * second));
-        }
-        assert_eq!(said(&mut machine), [ChatState::Composing]);
-        for _ in 0..3 {
-            machine.indication(Typing::Idle, KEYBOARD_LASTS, now);
-        }
-        assert_eq!(said(&mut machine), [ChatState::Active]);
-        machine.indication(Typing::Idle, KEYBOARD_LASTS, now);
-        assert_eq!(said(&mut machine), []);
+        let mut hear = |typing, second| {
+            machine.indication(typing, KEYBOARD_LASTS, now + Duration::from_secs(second));
+            machine.poll()
+        };
+        let typed: Vec<_> = (0..20).map(|number| hear(Typing::Active, 5 * number)).collect();
+        assert_eq!((typed[0], typed.iter().flatten().count()), (Some(ChatState::Composing), 1));
+        let stopped: Vec<_> = (100..103).map(|second| hear(Typing::Idle, second)).collect();
+        assert_eq!(stopped, [Some(ChatState::Active), None, None]);
     }
 
     #[test]
