@@ -217,6 +217,9 @@ section! {
         "listener" => listeners: Sections<XmppListenerSection>, required;
         /// Whether everybody who asks is told which version of the gateway this is. The operating system is never named.
         "tell_version" => tell_version: bool, default "false";
+        /// Whether messages that SIP users write as HTML keep their form (XHTML-IM, XEP-0071, deprecated). The plain text is
+        /// always there.
+        "xhtml_im" => xhtml_im: bool, default "false";
         /// Whom people turn to about this gateway. Everybody may read it.
         "contacts" => contacts: ContactsSection, default "{}";
     }

@@ -256,6 +256,8 @@ pub struct Xmpp {
     pub listeners: Vec<Listener>,
     /// Whether who asks is told which version this is.
     pub tell_version: bool,
+    /// Whether HTML keeps its form (XEP-0071).
+    pub xhtml_im: bool,
     /// Whom people turn to.
     pub contacts: Contacts,
 }

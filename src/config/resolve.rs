@@ -143,6 +143,7 @@ fn xmpp(xmpp: XmppSection) -> Option<Xmpp> {
         connect: xmpp_connect(xmpp.connect.value?)?,
         listeners: xmpp_listeners(xmpp.listeners.value?)?,
         tell_version: xmpp.tell_version.value?,
+        xhtml_im: xmpp.xhtml_im.value?,
         contacts: contacts(xmpp.contacts.value?)?,
     })
 }

@@ -8,6 +8,7 @@ use compact_str::CompactString;
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
+use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::{About, ContactKind};
@@ -181,6 +182,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         node_key: key.of_ids(),
         sip_name: config.sip.name.to_string().into(),
         about: about(&config.xmpp),
+        formats: Formats { xhtml_im: config.xmpp.xhtml_im },
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
         presence: presence(config),
