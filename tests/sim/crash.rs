@@ -6,6 +6,7 @@ use nuncio::gateway::{FrontEnd, Gateway, PlaceLimits, Route, Settings, VerifyLim
 use nuncio::store::{Keep, Memory};
 use nuncio_sip::hop::HopGroup;
 use nuncio_translate::judge::Snapshot;
+use nuncio_translate::message::Formats;
 use nuncio_translate::pair::PresenceConfig;
 use nuncio_translate::presence::Format;
 use nuncio_translate::stanza_id::Key;
@@ -30,6 +31,7 @@ pub(crate) fn start(
         node_key: Key::new([7; 16]),
         sip_name: "gw.contoso.example".into(),
         about: About::default(),
+        formats: Formats::default(),
         message_cap: None,
         pair: scale.pair.clone(),
         presence: PresenceConfig::default(),
