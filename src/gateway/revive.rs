@@ -47,7 +47,7 @@ impl Gateway {
             (&self.places).give_back(key, place);
         }
         for asked in rescued.asked.drain(..) {
-            self.answers().refused(reply_to(asked), SipAnswer::new(500, "Server Internal Error"), now);
+            self.answers().refused(reply_to(asked), self.internal_error(), now);
         }
     }
 }

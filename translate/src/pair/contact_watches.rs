@@ -18,8 +18,6 @@ use nuncio_sip::Message;
 use nuncio_sip::event::{Retry, Subscriber, Undelivered};
 use nuncio_xmpp::BareJid;
 
-pub(super) use front_end::answer;
-
 use super::From;
 use super::backoff::Backoff;
 use super::context::Place;

@@ -98,6 +98,8 @@ pub enum Half {
 /// The request that an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Asked {
+    /// A NOTIFY, and no SUBSCRIBE.
+    pub notifies: bool,
     /// The connection it came on.
     pub connection: u64,
     pub transaction: ServerTxn,

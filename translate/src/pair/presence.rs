@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use nuncio_sip::event::{Undelivered, Wanted};
+use nuncio_sip::event::{Undelivered, Wanted, unknown_subscription};
 use nuncio_sip::{Message, Uri};
 
-use super::contact_watches::{ContactWatches, answer};
+use super::contact_watches::ContactWatches;
 use super::output::{AddedEnd, Asked, Attempt, Fact, Half, Output, Sent};
 use super::saved::Saved;
 use super::step::{Orders, Roster, Step, instant_at};
@@ -106,7 +106,7 @@ impl<M> Pair<M> {
                 return step.push(Output::Refuse { asked, refusal });
             }
             let answer =
-                user.in_dialog(tag, request, front_end, routable, step).unwrap_or_else(|| answer(481));
+                user.in_dialog(tag, request, front_end, routable, step).unwrap_or_else(unknown_subscription);
             step.push(Output::Answer { asked, answer });
             contact.reconsider(step);
         });

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use nuncio_sip::Message;
-use nuncio_sip::event::{Again, Answer, EndReason, SubscriberOutput, SubscriberReport, Undelivered};
+use nuncio_sip::event::{
+    Again, Answer, EndReason, SubscriberOutput, SubscriberReport, Undelivered, unknown_subscription,
+};
 
 use super::{ContactWatches, Rest};
 use crate::judge::{Direction, Kind, Refusal};
@@ -29,7 +31,7 @@ impl ContactWatches {
         let document = match read(request, step) {
             Ok(document) => document,
             Err(_) if ends(request) => None,
-            Err(error) => return (answer(error.status()), None),
+            Err(error) => return (Answer::plain(error.status()).because(error.to_string()), None),
         };
         match &mut self.subscriber {
             Some(subscriber) => {
@@ -39,7 +41,7 @@ impl ContactWatches {
                 }
                 (answer, document)
             }
-            None => (answer(481), None),
+            None => (unknown_subscription(), None),
         }
     }
 
@@ -263,9 +265,4 @@ fn read(request: &Message, step: &Step<'_, '_>) -> Result<Option<Presentity>, pi
 
 fn ends(request: &Message) -> bool {
     request.subscription_state().ok().flatten().is_some_and(|state| state.is("terminated"))
-}
-
-pub(in crate::pair) fn answer(status: u16) -> Answer {
-    let reason = nuncio_sip::StatusCode(status).phrase();
-    Answer { status, reason: reason.into(), headers: Default::default() }
 }
