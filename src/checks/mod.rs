@@ -41,7 +41,7 @@ pub fn all(config: &Config, now: SystemTime) -> Vec<Finding> {
     xmpp_certificates(config, &mut findings, now);
     policy(config, &mut findings);
     partners(config, &mut findings);
-    state::check(&config.node.state_dir, &mut findings);
+    state::check(config, &mut findings);
     findings.list
 }
 

@@ -7,7 +7,6 @@ use nuncio_translate::pair::{Budget, PairKey, Rescued};
 use tracing::error;
 
 use super::Gateway;
-use super::answers::SipAnswer;
 use super::port::Bells;
 use super::presence::reply_to;
 use super::timers::Due;

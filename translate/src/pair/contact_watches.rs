@@ -249,7 +249,7 @@ impl ContactWatches {
                 Err(Refusal::PartnerDisabled) => self.suspend(step),
                 Err(refusal) => {
                     self.forget(step);
-                    step.refused(Attempt::ContactSubscribes, refusal);
+                    step.refused(Attempt::ContactWaited, refusal);
                 }
             },
             From::Yes => match step.contact_may_see() {

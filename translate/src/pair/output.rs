@@ -148,6 +148,10 @@ pub enum Attempt {
     ContactProbes,
     /// The contact showed himself to the SIP user.
     ContactAppears,
+    /// Nobody attempted anything: subscriptions of the SIP user's endpoints, which the rules allowed, go on no more.
+    UserWatched,
+    /// The same of a request of the contact that waited at the front end.
+    ContactWaited,
 }
 
 /// How consent ended.
@@ -157,6 +161,8 @@ pub enum AddedEnd {
     Lapsed,
     /// The administrator took it away.
     Removed,
+    /// The domain of one of the two is not in the configuration any more.
+    Forgotten,
 }
 
 /// Why a subscription came to its end.

@@ -14,11 +14,11 @@ use compact_str::CompactString;
 use nuncio_sip::event::{Notifier, NotifierEnd, TerminateReason};
 
 use super::backoff::Backoff;
-use super::output::{Attempt, Ended, Fact};
+use super::output::{AddedEnd, Attempt, Ended, Fact};
 use super::seldom::{Nothing, Seldom};
 use super::step::Step;
 use super::{NotifierRecord, To};
-use crate::judge::{Permit, Refusal};
+use crate::judge::{Consent, Permit, Refusal};
 use crate::presence::Presentity;
 use crate::presence::to_xmpp::Subscription;
 use last_words::LastWords;
@@ -143,14 +143,25 @@ impl UserWatches {
     pub(super) fn reconsider(&mut self, step: &mut Step<'_, '_>) {
         let Err(refusal) = step.user_may_ask() else { return };
         if self.is_watched() {
-            step.refused(Attempt::UserSubscribes, refusal);
+            step.refused(Attempt::UserWatched, refusal);
             self.end_all(TerminateReason::Rejected, None, LastWords::Rule(refusal), step);
             self.says_goodbye(step);
         }
         self.forget_state();
-        if matches!(refusal, Refusal::UnlistedDomain | Refusal::DomainNotServed) && step.roster.to != To::No {
+        if !matches!(refusal, Refusal::UnlistedDomain | Refusal::DomainNotServed) {
+            return;
+        }
+        if step.roster.to != To::No {
             step.set_to(To::No);
             step.fact(Fact::UserSeesNoMore(Ended::ByRule(refusal)));
+        }
+        // When the domain comes back it may be somebody else's, and of another type: nobody there has been added.
+        let consent = std::mem::take(step.consent);
+        if consent != Consent::default() {
+            step.saved.touch();
+        }
+        if consent.added.is_some() {
+            step.fact(Fact::AddedEnded(AddedEnd::Forgotten));
         }
     }
 
