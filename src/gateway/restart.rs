@@ -111,12 +111,13 @@ impl Gateway {
         let Some((number, route)) = self.numbered_route_of(key.local_domain()) else {
             return self.take_up(&key, now);
         };
-        let waiting = route.resuming.lock();
-        if waiting.pairs.is_empty() && route.is_connected() && self.room_on(route) > 0 {
-            drop(waiting);
+        let at_once = match route.is_connected() {
+            true => route.resuming.lock().pairs.is_empty() && self.room_on(route) > 0,
+            false => !self.needs_front_end(&key),
+        };
+        if at_once {
             return self.take_up(&key, now);
         }
-        drop(waiting);
         self.line_up([key], For::Restart, number, route, now);
     }
 
@@ -213,6 +214,11 @@ impl Gateway {
     fn room_on(&self, route: &Route) -> usize {
         let load = route.hops.step(|group| group.load());
         UNDER_WAY.saturating_sub(load + self.keeping.outstanding())
+    }
+
+    fn needs_front_end(&self, key: &PairKey) -> bool {
+        let remote = self.known_remote(key.remote_domain());
+        remote.and_then(|remote| remote.look(key.as_str(), Pair::needs_front_end)).unwrap_or(false)
     }
 
     fn take_up(&self, key: &PairKey, now: Moment) {

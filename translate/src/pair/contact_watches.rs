@@ -135,6 +135,9 @@ impl ContactWatches {
         let (mut to, mut from) = (step.roster.to, step.roster.from);
         match roster::inbound(&mut to, &mut from, Stanza::Subscribe) {
             Inbound::Deliver => match step.contact_may_ask() {
+                Ok(_) if !step.context.budget.ask(step.context.key, step.context.now) => {
+                    step.fact(Fact::TooManyRequests);
+                }
                 // Without a place for the subscription the request is not taken on: nothing is stored of it (PS-03).
                 Ok(permit) if self.take_place(step) => {
                     step.set_from(From::Pending);
@@ -306,7 +309,8 @@ impl ContactWatches {
             step.saved.touch();
         }
         if self.interest_until.take_if(due).is_some() {
-            if step.contact_is_seen {
+            // A request waits for the SIP user to decide, whoever else is there.
+            if step.contact_is_seen || step.roster.from == From::Pending {
                 self.interested(step);
             } else {
                 self.doze(step);
@@ -320,14 +324,10 @@ impl ContactWatches {
         }
     }
 
-    /// When a request has waited for long enough: one that is kept, or one that the front end is not asked for any more.
+    /// When a request has waited for long enough (SEC-41).
     pub(super) fn kept_until(&self, step: &Step<'_, '_>) -> Option<u64> {
-        let kept = match step.roster.from {
-            From::Kept => true,
-            From::Pending => !self.place,
-            From::No | From::Yes => false,
-        };
-        kept.then(|| step.roster.from_since.saturating_add(step.context.config.kept.as_secs()))
+        let waits = matches!(step.roster.from, From::Kept | From::Pending);
+        waits.then(|| step.roster.from_since.saturating_add(step.context.config.kept.as_secs()))
     }
 
     /// Whether a stanza of the contact to this resource is for anybody (PM-28).

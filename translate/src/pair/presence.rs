@@ -172,8 +172,8 @@ impl<M> Pair<M> {
     /// A stanza was not sent, for it is larger than the partner takes any. Poll afterwards.
     pub fn too_large(&mut self, sent: &Sent, context: &mut Context<'_>) {
         self.known_step(context, |contact, user, step| {
-            if !contact.too_large(sent, step) && !contact.lost(sent, step) {
-                user.lost(sent, step);
+            if !contact.too_large(sent, step) {
+                user.too_large(sent, step);
             }
         });
     }
@@ -293,6 +293,14 @@ impl<M> Pair<M> {
     /// where there are none, the contact sees the SIP user as unavailable until it is back (XI-09).
     pub fn front_end_stays_away(&mut self, others: bool, context: &mut Context<'_>) {
         self.known_step(context, |contact, _, step| contact.front_end_stays_away(others, step));
+    }
+
+    /// What the contact sees, or waits for, comes from a front end.
+    pub fn needs_front_end(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| {
+            let from = presence.roster.from;
+            presence.contact.as_ref().is_some_and(|contact| contact.needs_front_end(from))
+        })
     }
 
     /// The contact watches by a subscription that this front end holds, or is to; `None`: the only one, or whichever takes it.

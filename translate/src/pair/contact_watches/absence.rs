@@ -7,9 +7,12 @@ use crate::pair::step::Step;
 impl ContactWatches {
     /// There is a subscription at this front end, or there shall be one; `None`: at the only one, or at whichever takes it.
     pub(in crate::pair) fn watches_at(&self, front_end: Option<&str>, from: From) -> bool {
-        let wanted =
-            matches!(from, From::Pending | From::Yes) && matches!(self.rest, Rest::No | Rest::Exhausted);
-        wanted && self.front_end.as_deref() == front_end
+        self.needs_front_end(from) && self.front_end.as_deref() == front_end
+    }
+
+    /// What the contact sees, or waits for, comes from a front end.
+    pub(in crate::pair) fn needs_front_end(&self, from: From) -> bool {
+        matches!(from, From::Pending | From::Yes) && matches!(self.rest, Rest::No | Rest::Exhausted)
     }
 
     /// What it says now is shown. If it has forgotten the subscription, one is made anew.

@@ -39,7 +39,10 @@ impl ContactWatches {
         let key = step.context.key;
         if let Some(SubscriberRecord { dialog, expires_at, front_end }) = record.subscriber.take() {
             half.front_end = (!front_end.is_empty()).then(|| front_end.as_str().into());
-            let expires = instant_at(expires_at, step.context.now);
+            // However far the clock was set back meanwhile.
+            let latest =
+                step.context.now.instant + Duration::from_secs(step.context.events.longest_expires.into());
+            let expires = instant_at(expires_at, step.context.now).min(latest);
             half.subscriber = Some(Box::new(Subscriber::restore(dialog, expires)));
             // Who had a place before has it still.
             half.place = step.context.budget.take(key, Place::Subscription);
