@@ -113,6 +113,7 @@ impl<E> Connection<E> {
     }
 
     /// Answers a request that the caller never sees, with a status, its phrase and the reason.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one response")]
     fn refuse(
         &mut self,
         message: &Message,
