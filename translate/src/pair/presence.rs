@@ -256,6 +256,11 @@ impl<M> Pair<M> {
 
     /// Takes up again what was restored. The rules may have changed meanwhile.
     pub fn resume(&mut self, context: &mut Context<'_>) {
+        if self.presence.is_none() && self.consent != Consent::default() && context.domains_are_gone() {
+            // Nothing but that he wrote to the contact: as where there is more between the two, see `reconsider`.
+            self.consent = Consent::default();
+            return self.saved.touch();
+        }
         // Restored dialogs have jumped ahead with their CSeq: before that is seen it has to be on record, or the process
         // after the next crash would jump to the same numbers.
         let record = self.record(context.now);

@@ -389,6 +389,16 @@ fn trust_who_was_added_is_not_added_any_more_when_the_partner_comes_back_after_h
 }
 
 #[test]
+fn trust_that_the_user_wrote_is_forgotten_with_the_entry_too() {
+    let mut rig = Rig::new(PartnerType::PublicUnverified);
+    rig.user_writes();
+    assert!(rig.stored.is_some());
+    rig.snapshot = Snapshot::new(2, ["contoso.example".into()], []);
+    rig.crash();
+    assert_eq!((*rig.pair.consent(), rig.stored.clone()), (Consent::default(), None));
+}
+
+#[test]
 fn trust_consent_lapses_after_forty_five_days_without_a_subscribe() {
     let (mut rig, mut endpoint) = watching();
     rig.in_dialog(&endpoint.subscribe(0));
