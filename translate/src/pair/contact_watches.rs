@@ -18,6 +18,8 @@ use nuncio_sip::Message;
 use nuncio_sip::event::{Retry, Subscriber, Undelivered};
 use nuncio_xmpp::BareJid;
 
+pub(super) use front_end::Told;
+
 use super::From;
 use super::backoff::Backoff;
 use super::context::Place;
