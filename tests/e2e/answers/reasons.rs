@@ -26,7 +26,7 @@ fn a_subscribe_that_is_refused_says_why_with_the_evidence() {
         (without(asks(), "Event"), (489, "1027;", "its event package is not named")),
         (
             instead(asks(), "Accept", "Accept: text/plain"),
-            (406, "29002;", r#"it accepts \"text/plain\"; what is written is application/pidf+xml"#),
+            (406, "29002;", r#"it accepts \"text/plain\"; what is written is "#),
         ),
         (
             instead(asks(), "Contact", "Contact: <sip:victim@victim.example>"),
