@@ -13,6 +13,7 @@ mod build;
 mod check;
 pub mod connection;
 mod date;
+pub mod dialog;
 mod error;
 pub mod escape;
 pub mod event;

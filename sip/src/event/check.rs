@@ -2,8 +2,7 @@
 
 use compact_str::CompactString;
 
-use super::dialog::NoDialog;
-use super::{Answer, EventConfig};
+use super::{Answer, EventConfig, NoDialog};
 use crate::{ContentType, HeaderName, Message, Uri};
 
 /// 423 is for durations below an hour only (RFC 6665 §4.2.1.1; PR-39).

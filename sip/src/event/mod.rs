@@ -1,7 +1,7 @@
 //! Event subscriptions (RFC 6665, RFC 3856) without IO: the dialogs of both roles.
 //!
 //! A [`Subscriber`] is one subscription of ours at a front end, a [`Notifier`] is one that an endpoint behind a front
-//! end holds with us, a [`Dialog`] is what both stand on (RFC 3261 §12). They know nothing of documents, of XMPP or
+//! end holds with us, a [`Dialog`] is what both stand on ([`crate::dialog`]). They know nothing of documents, of XMPP or
 //! of trust.
 //!
 //! ## Together with the caller
@@ -20,28 +20,22 @@
 //! What Lync adds is ignored for now: nothing is offered with Supported, so no BENOTIFY, no piggybacked document and
 //! no extended expiry come back.
 
-mod answer;
 mod check;
 mod config;
-mod dialog;
 mod notifier;
-mod record;
 mod report;
 mod retry;
 mod subscriber;
 #[cfg(test)]
 mod tests;
-mod texts;
 
-pub use answer::Answer;
+pub use crate::dialog::{Answer, Dialog, DialogRecord, MAX_KEPT, NoDialog, Order, RESTORE_JUMP, Tokens};
 pub use check::{Wanted, check_notify, check_subscribe, dialog_sharing_refused};
-pub use config::{Context, EventConfig, Tokens};
-pub use dialog::{Dialog, MAX_KEPT, NoDialog, Order, RESTORE_JUMP};
+pub use config::{Context, EventConfig};
 pub use notifier::{
     Document, LAST_TRIES, MAX_REFUSALS, Notifier, NotifierEnd, NotifierOutput, NotifyState, Terminate,
     TerminateReason,
 };
-pub use record::DialogRecord;
 pub use report::{Again, EndReason, SubscribeFailure, SubscriberOutput, SubscriberReport};
 pub use retry::{Retry, TRIES};
 pub use subscriber::{OUTCOME_WITHIN, SHORTEST_GRANT, Subscriber};
@@ -73,6 +67,14 @@ impl From<&HopFailure> for Undelivered {
             | HopFailure::ShuttingDown
             | HopFailure::Withdrawn => Self::NotSent,
         }
+    }
+}
+
+/// The value of Event in the requests of a dialog.
+fn event_of(dialog: &Dialog, config: &EventConfig) -> std::borrow::Cow<'static, str> {
+    match dialog.event_id() {
+        Some(id) => [config.package, ";id=", id].concat().into(),
+        None => config.package.into(),
     }
 }
 

@@ -267,5 +267,5 @@ fn ends(request: &Message) -> bool {
 
 pub(in crate::pair) fn answer(status: u16) -> Answer {
     let reason = nuncio_sip::StatusCode(status).phrase();
-    Answer { status, reason: reason.into(), headers: Default::default() }
+    Answer { status, reason: reason.into(), headers: Default::default(), body: None }
 }

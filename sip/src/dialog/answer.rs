@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use crate::StatusCode;
 
 /// The final answer to a request; Via, From, To, Call-ID and CSeq are the connection's affair.
@@ -13,19 +15,21 @@ pub struct Answer {
     pub reason: Cow<'static, str>,
     /// In the order in which they are written. A Record-Route stands here byte for byte as it came.
     pub headers: Vec<(&'static str, String)>,
+    /// Content-Type and body.
+    pub body: Option<(&'static str, Bytes)>,
 }
 
 impl Answer {
-    pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: Vec::new() }
+    pub(crate) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into(), headers: Vec::new(), body: None }
     }
 
     /// With the registered phrase.
-    pub(super) fn plain(status: u16) -> Self {
+    pub(crate) fn plain(status: u16) -> Self {
         Self::new(status, StatusCode(status).phrase())
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
