@@ -28,6 +28,7 @@ mod message;
 mod method;
 mod name_addr;
 mod params;
+pub mod sdp;
 mod status;
 mod uri;
 mod values;
