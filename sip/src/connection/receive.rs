@@ -267,10 +267,7 @@ impl<E> Connection<E> {
 
     fn receive_provisional(&mut self, key: Key, status: StatusCode, message: Message, now: Instant) {
         match self.client.proceed(key, now) {
-            Known::No => {
-                self.counters.stray_responses += 1;
-                return;
-            }
+            Known::No => self.counters.stray_responses += 1,
             Known::Yes => self.counters.provisional += 1,
             Known::Invite { cancel } => {
                 self.counters.provisional += 1;

@@ -34,6 +34,11 @@ impl Answer {
         self
     }
 
+    pub(crate) fn with_body(mut self, media: &'static str, body: Bytes) -> Self {
+        self.body = Some((media, body));
+        self
+    }
+
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }

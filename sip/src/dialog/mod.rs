@@ -334,12 +334,17 @@ impl Dialog {
         })
     }
 
-    /// Takes note of a request that was accepted: its number, and its Contact as new remote target (RFC 3261
-    /// §12.2.2). The route set stays.
-    pub fn accepted(&mut self, request: &Message) {
+    /// Takes note of the number of a request that refreshes no target, or was refused.
+    pub fn noted(&mut self, request: &Message) {
         if let Ok(cseq) = request.cseq() {
             self.remote_cseq = Some(cseq.number);
         }
+    }
+
+    /// Takes note of a request that was accepted: its number, and its Contact as new remote target (RFC 3261
+    /// §12.2.2). The route set stays.
+    pub fn accepted(&mut self, request: &Message) {
+        self.noted(request);
         self.retarget(request);
     }
 
@@ -366,6 +371,16 @@ impl Dialog {
     pub fn contact(&self, origin: &Origin<'_>) -> String {
         let local = Uri::parse(self.text(LOCAL_URI)).ok();
         own_contact(local.and_then(|uri| uri.user()), self.local_tag(), origin)
+    }
+
+    /// What all of its requests have in common.
+    pub fn call_id(&self) -> &str {
+        self.text(CALL_ID)
+    }
+
+    /// The URI of our From.
+    pub fn local_uri(&self) -> &str {
+        self.text(LOCAL_URI)
     }
 
     /// The number of our last request.
