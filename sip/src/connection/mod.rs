@@ -126,7 +126,8 @@ pub struct Connection<E> {
     retiring: bool,
 }
 
-/// A server transaction. It stays valid until answered; afterwards it names nothing.
+/// A server transaction. It stays valid until answered, that of an INVITE answered with 2xx for 64·T1 more
+/// ([`Connection::repeat`]); afterwards it names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerTxn(Handle);
 

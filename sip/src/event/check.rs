@@ -107,9 +107,9 @@ fn choose_media(request: &Message, config: &EventConfig) -> Option<&'static str>
     wanted.rev().max_by_key(|(quality, _)| *quality).map(|(_, media)| media)
 }
 
-/// How much the watcher wants it, in thousandths; 0 is a no. The most specific range decides (RFC 3261 §20.1, RFC 9110
+/// How much the sender of a request with Accept wants it, in thousandths; 0 is a no. The most specific range decides (RFC 3261 §20.1, RFC 9110
 /// §12.5.1).
-fn quality(request: &Message, media: &str) -> u16 {
+pub(crate) fn quality(request: &Message, media: &str) -> u16 {
     let Ok(media) = ContentType::parse(media) else { return 0 };
     let rank = |range: &ContentType<'_>| match (range.main, range.sub) {
         ("*", "*") => Some(1),

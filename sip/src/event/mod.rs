@@ -30,6 +30,7 @@ mod subscriber;
 mod tests;
 
 pub use crate::dialog::{Answer, Dialog, DialogRecord, MAX_KEPT, NoDialog, Order, RESTORE_JUMP, Tokens};
+pub(crate) use check::quality;
 pub use check::{Wanted, check_notify, check_subscribe, dialog_sharing_refused};
 pub use config::{Context, EventConfig};
 pub use notifier::{

@@ -4,6 +4,7 @@ use compact_str::CompactString;
 
 use super::{SessionConfig, timer};
 use crate::dialog::Answer;
+use crate::event::quality;
 use crate::sdp::{MEDIA_TYPE, Offer, SdpError, Unacceptable};
 use crate::{ContentType, HeaderName, Message};
 
@@ -17,10 +18,14 @@ pub struct Invited {
 /// Judges an INVITE. One with a To tag belongs to a session: if none is bound to the tag, it gets 481.
 ///
 /// # Errors
-/// The answer it gets: 400, 415, 422, 481, 488.
+/// The answer it gets: 400, 406, 415, 422, 481, 488.
 pub fn check_invite(request: &Message, config: &SessionConfig) -> Result<Invited, Answer> {
     if request.to_tag().is_some() {
         return Err(unknown_session());
+    }
+    // Without Accept it is descriptions (RFC 3261 §20.1).
+    if request.header_bytes(HeaderName::Accept).is_some() && quality(request, MEDIA_TYPE) == 0 {
+        return Err(Answer::plain(406));
     }
     offer(request, config, |offer| offer.messages().map(drop))?;
     timer::check(request, config)?;

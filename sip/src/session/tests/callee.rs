@@ -138,6 +138,15 @@ fn what_is_no_description_is_refused() {
 }
 
 #[test]
+fn who_takes_no_description_back_gets_406() {
+    assert_eq!(refused(&["Accept: text/plain"], OFFER).status, 406);
+    assert_eq!(refused(&["Accept: application/sdp;q=0, */*"], OFFER).status, 406);
+    for accept in ["Accept: application/sdp, text/plain", "Accept: application/*", "Accept: */*;q=0.1"] {
+        assert!(check_invite(&invite(&[accept], OFFER), &World::new().config).is_ok(), "{accept}");
+    }
+}
+
+#[test]
 fn ch_12_media_beside_the_messages_get_port_0() {
     let request = invite(&[], &format!("{OFFER}{AUDIO}"));
     let mut world = World::new();
