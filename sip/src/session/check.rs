@@ -24,7 +24,7 @@ pub fn check_invite(request: &Message, config: &SessionConfig) -> Result<Invited
         return Err(unknown_session());
     }
     // Without Accept it is descriptions (RFC 3261 §20.1).
-    if request.header_bytes(HeaderName::Accept).is_some() && quality(request, MEDIA_TYPE) == 0 {
+    if request.header_bytes(HeaderName::Accept).is_some() && quality(request, MEDIA_TYPE).0 == 0 {
         return Err(Answer::plain(406));
     }
     offer(request, config, |offer| offer.messages().map(drop))?;
