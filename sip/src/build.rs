@@ -6,12 +6,14 @@ mod request;
 mod response;
 mod text;
 mod uri;
+mod within;
 
 pub use head::ResponseHead;
 pub use request::RequestBuilder;
 pub use response::ResponseBuilder;
 pub use text::{MAX_DISPLAY, MAX_TEXT, display_name, header_text};
 pub use uri::UriBuilder;
+pub(crate) use within::write_within_transaction;
 
 /// A part without which a message cannot be written is unusable. Parts that a message can do without are left
 /// out or cleaned instead.

@@ -1,5 +1,6 @@
 //! SIP for the gateway, without IO: framing and reading of messages over the receive buffer, URIs and header
-//! values, what must be refused and how, builders that no foreign value can break out of, and transactions.
+//! values, what must be refused and how, builders that no foreign value can break out of, transactions, dialogs,
+//! subscriptions and sessions of messages.
 //!
 //! The wire layer keeps the bytes. A [`Message`] is its buffer plus an index of header fields; values are read
 //! when asked for, and what we do not own is handed on as it came.
@@ -13,6 +14,7 @@ mod build;
 mod check;
 pub mod connection;
 mod date;
+pub mod dialog;
 mod error;
 pub mod escape;
 pub mod event;
@@ -27,6 +29,8 @@ mod message;
 mod method;
 mod name_addr;
 mod params;
+pub mod sdp;
+pub mod session;
 mod status;
 mod uri;
 mod values;

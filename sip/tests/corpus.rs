@@ -32,6 +32,11 @@ fn sip_message_corpus() {
     replay("sip_message", sip::message);
 }
 
+#[test]
+fn sdp_corpus() {
+    replay("sdp", sip::sdp);
+}
+
 /// The torture messages are a corpus, too.
 fn torture() -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torture");
@@ -46,6 +51,9 @@ fn torture() -> Vec<Vec<u8>> {
 fn torture_messages() {
     for bytes in torture() {
         sip::message(&bytes);
+        if let Ok(message) = nuncio_sip::Message::parse(bytes.clone().into()) {
+            sip::sdp(&message.body());
+        }
         for size in [1, 2, 3, 7, 64] {
             sip::frame(&[&[size][..], &bytes].concat());
         }
@@ -78,6 +86,22 @@ proptest! {
         }
         sip::message(&bytes);
         sip::frame(&[&[size][..], &bytes].concat());
+    }
+
+    #[test]
+    fn any_description(
+        head in prop::sample::select(vec!["v=0\r\n", "v=0\n", ""]),
+        lines in prop::collection::vec(
+            prop_oneof![
+                "m=(message|audio|x-ms-message|[a-z(]{1,3}) [0-9/]{1,6} (sip|TCP/MSRP|[A-Z/]{0,4}) [a-z* \\PC]{0,6}",
+                "a=accept-types:[*/a-z ;]{0,20}",
+                "[a-z]=\\PC{0,8}",
+                "\\PC{0,8}",
+            ],
+            0..40,
+        ),
+    ) {
+        sip::sdp(format!("{head}{}", lines.join("\r\n")).as_bytes());
     }
 
     #[test]

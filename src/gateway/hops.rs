@@ -94,6 +94,13 @@ impl Gateway {
                             port.feed(connection::Connection::retire);
                         }
                     }
+                    HopOutput::Cancel { connection, branch } => {
+                        self.send(group, &mut batch, now);
+                        if let Some(port) = self.connection(ConnectionId(connection.0)) {
+                            port.feed(|connection| connection.cancel(&branch, now.instant));
+                        }
+                    }
+                    HopOutput::Acknowledged { .. } => {}
                     HopOutput::Response { envelope, message } => {
                         if settled.is_empty() {
                             settled.reserve(room);

@@ -125,6 +125,14 @@ impl SipSession {
                             route.hops.step(|group| group.failed(envelope, why, now.instant));
                         }
                     }
+                    Output::Acknowledged { envelope } => {
+                        answered = true;
+                        if let Some(route) = self.route() {
+                            route.hops.step(|group| group.acknowledged(envelope, now.instant));
+                        }
+                    }
+                    // Every INVITE is refused on the spot, and none is sent: there are no sessions yet.
+                    Output::Ack { .. } | Output::Cancelled { .. } | Output::Early { .. } => {}
                     Output::Dead => {
                         info!(
                             connection = self.id.0,

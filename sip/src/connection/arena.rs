@@ -64,12 +64,6 @@ impl<T, const LANES: usize> Arena<T, LANES> {
         value
     }
 
-    /// Takes the oldest entry of `lane` out.
-    pub(super) fn pop(&mut self, lane: usize) -> Option<T> {
-        let (handle, _) = self.first(lane)?;
-        self.remove(handle)
-    }
-
     /// Moves an entry to the end of `lane`.
     pub(super) fn shift(&mut self, handle: Handle, lane: usize) {
         if let Some(index) = self.index(handle) {
@@ -92,6 +86,11 @@ impl<T, const LANES: usize> Arena<T, LANES> {
     pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
         let index = self.index(handle)?;
         self.slots.get_mut(index as usize)?.value.as_mut()
+    }
+
+    /// The lane an entry stands in.
+    pub(super) fn lane(&self, handle: Handle) -> Option<usize> {
+        self.slots.get(self.index(handle)? as usize).map(|slot| slot.lane as usize)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -187,7 +186,7 @@ mod tests {
     proptest! {
         /// Against the obvious model: two queues searched from the front.
         #[test]
-        fn behaves_like_two_plain_queues(steps in proptest::collection::vec((0u8..5, 0usize..8), 0..200)) {
+        fn behaves_like_two_plain_queues(steps in proptest::collection::vec((0u8..4, 0usize..8), 0..200)) {
             let mut arena = Arena::<u32, 2>::new();
             let mut model: [VecDeque<(Handle, u32)>; 2] = Default::default();
             for (number, (step, pick)) in steps.into_iter().enumerate() {
@@ -207,9 +206,6 @@ mod tests {
                         arena.shift(handle, 1 - lane);
                         model[lane].retain(|entry| entry.0 != handle);
                         model[1 - lane].push_back((handle, value));
-                    }
-                    (4, _) => {
-                        prop_assert_eq!(arena.pop(lane), model[lane].pop_front().map(|entry| entry.1));
                     }
                     _ => {}
                 }

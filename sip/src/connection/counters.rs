@@ -10,6 +10,8 @@ pub struct Counters {
     pub responses: u64,
     /// ACKs; none is answered.
     pub acks: u64,
+    /// Answers to INVITE other than 2xx that nobody acknowledged (Timer H).
+    pub unacknowledged: u64,
     /// CANCELs that found their transaction (200).
     pub cancels: u64,
     /// CANCELs that found none (481).
@@ -38,8 +40,10 @@ pub struct Counters {
     pub late_answers: u64,
     /// Answers whose status may not be sent to this request (RFC 4320 §4): 1xx, 408.
     pub forbidden_answers: u64,
-    /// Provisional responses; absorbed.
+    /// Provisional responses, and responses to CANCEL.
     pub provisional: u64,
+    /// CANCELs of ours.
+    pub cancels_sent: u64,
     /// Responses to no transaction of ours: too late, repeated or invented; dropped.
     pub stray_responses: u64,
     /// Responses whose top Via is not ours (SIP-09); dropped.

@@ -34,6 +34,17 @@ impl Keys {
     /// The key of the server transaction a request belongs to. `None`: the request lacks what a
     /// transaction is known by, so it cannot be one.
     pub(super) fn server(&self, request: &Message, via: &Via<'_>) -> Option<MethodlessKey> {
+        self.server_to(request, via, None)
+    }
+
+    /// The key of the INVITE that began a dialog, for an ACK that goes by the rules of RFC 2543: it carries the tag that
+    /// the INVITE could not have.
+    pub(super) fn acknowledged_by_older_rules(&self, ack: &Message, via: &Via<'_>) -> Option<Key> {
+        let by_branch = via.transaction_branch().is_some();
+        (!by_branch).then(|| self.server_to(ack, via, Some("")))?.map(|key| key.with(Method::Invite))
+    }
+
+    fn server_to(&self, request: &Message, via: &Via<'_>, to_tag: Option<&str>) -> Option<MethodlessKey> {
         let mut hasher = self.hasher;
         match via.transaction_branch() {
             Some(branch) => {
@@ -45,7 +56,8 @@ impl Keys {
             None => {
                 hasher.write_u8(Domain::ServerOld as u8);
                 write(&mut hasher, request.request_uri());
-                write(&mut hasher, request.to_header().ok()?.tag().unwrap_or_default());
+                let own_tag = request.to_header().ok()?.tag().unwrap_or_default();
+                write(&mut hasher, to_tag.unwrap_or(own_tag));
                 write(&mut hasher, request.from_header().ok()?.tag().unwrap_or_default());
                 write(&mut hasher, request.call_id().ok()?);
                 hasher.write_u32(request.cseq().ok()?.number);

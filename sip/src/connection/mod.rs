@@ -16,8 +16,9 @@
 //! [`respond`](Connection::respond)) and wake the driver. No method blocks, none walks the table except
 //! `closed`, so the machine may stand behind a plain mutex.
 //!
-//! INVITE gets the server transaction of the other methods for now, which is right as long as every
-//! INVITE is answered at once with 3xx–6xx; every ACK is absorbed.
+//! INVITE has transactions of its own (RFC 3261 §17.1.1, §17.2.1, with RFC 6026). What belongs to its dialog is left to
+//! the caller: ACK for 2xx in both directions, the repetition of a 2xx until ACK, and 2xx of further branches of a
+//! fork. ACK for any other answer never leaves here.
 
 mod arena;
 mod client;
@@ -42,10 +43,10 @@ pub use keep_alive::{KeepAliveInterval, PONG_WITHIN};
 
 use crate::{FrameError, Message, Method, ResponseHead, StatusCode};
 use arena::Handle;
-use client::Client;
+use client::{Client, Expired};
 use keep_alive::{Due, KeepAlive};
 use keys::Keys;
-use server::{Fired, Kind, Server};
+use server::{Answered, Fired, Kind, Pending, Server};
 
 /// RFC 3261 §17.1.1.1: the unit of all transaction timers.
 pub const T1: Duration = Duration::from_millis(500);
@@ -54,6 +55,14 @@ pub const TIMER_F: Duration = Duration::from_secs(32);
 /// A non-INVITE request without answer gets 100 Trying when its client's Timer E has reached T2
 /// (RFC 4320 §4.1; SIP-27): 0.5 + 1 + 2 s.
 pub const TRYING_AFTER: Duration = Duration::from_millis(3500);
+/// An INVITE without answer gets 100 Trying by then (RFC 3261 §17.2.1).
+pub const INVITE_TRYING_AFTER: Duration = Duration::from_millis(200);
+/// A proxy gives up on an INVITE without news after three minutes (Timer C, RFC 3261 §16.6), and so do we: one that the
+/// caller leaves unanswered gets 408 then, and one of ours is cancelled.
+pub const INVITE_ABANDONED_AFTER: Duration = Duration::from_secs(180);
+/// 64·T1: how long an answered INVITE waits for its ACK (Timer H), or absorbs repeats after 2xx (Timer L, RFC 6026);
+/// and how long another 2xx may follow the first one (Timer M).
+pub const SETTLED_FOR: Duration = Duration::from_secs(32);
 /// The client of a request has given up by now (its Timer F); an answer would reach nobody.
 pub const ABANDONED_AFTER: Duration = TIMER_F;
 /// Answered requests remembered per connection (DEC-27).
@@ -123,7 +132,8 @@ pub struct Connection<E> {
     retiring: bool,
 }
 
-/// A server transaction. It stays valid until answered; afterwards it names nothing.
+/// A server transaction. It stays valid until answered, that of an INVITE answered with 2xx for 64·T1 more
+/// ([`Connection::repeat`]); afterwards it names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerTxn(Handle);
 
@@ -132,8 +142,17 @@ pub struct ServerTxn(Handle);
 pub enum Output<E> {
     /// A request, well formed and new. Answer it with [`Connection::respond`].
     Request { txn: ServerTxn, message: Message },
-    /// The final response to a request.
+    /// A pending INVITE was cancelled: answer it with 487, unless you have answered it meanwhile.
+    Cancelled { txn: ServerTxn },
+    /// An ACK, unless it is for an answer other than 2xx. It belongs to the dialog that its To tag names, or to none.
+    Ack { message: Message },
+    /// The final response to a request; the first one, if it is 2xx to INVITE.
     Response { envelope: E, message: Message },
+    /// A response to INVITE beside the one that settles it: provisional (not 100), before it, or 2xx of this or of
+    /// another branch of a fork, after it. It belongs to the dialog that its From tag names.
+    Early { message: Message },
+    /// An ACK of ours stands in the output: nothing comes back for it.
+    Acknowledged { envelope: E },
     /// A request that gets no response.
     Failed { envelope: E, why: Failure },
     /// The peer does not answer pings: close the socket, then call [`Connection::closed`].
@@ -226,7 +245,7 @@ impl<E> Connection<E> {
         if message.is_request() {
             self.receive_request(message, to_tag, now);
         } else {
-            self.receive_response(message);
+            self.receive_response(message, now);
         }
     }
 
@@ -263,7 +282,7 @@ impl<E> Connection<E> {
     }
 
     /// Answers a request. Of provisional answers only 100 may go to a non-INVITE request, and 408 never
-    /// (RFC 4320 §4): it goes out as 504.
+    /// (RFC 4320 §4): it goes out as 504. A 2xx to INVITE is repeated with [`Connection::repeat`].
     pub fn respond(
         &mut self,
         txn: ServerTxn,
@@ -279,7 +298,10 @@ impl<E> Connection<E> {
             return Responded::Dropped;
         };
         if status < 200 {
-            return self.respond_provisionally(handle, status, reason, extra);
+            return self.respond_provisionally(handle, status, reason, extra, now);
+        }
+        if pending.kind == Kind::Invite {
+            return self.answer_invite(handle, status, reason, extra, body, now);
         }
         let (status, reason) = match (status, pending.kind) {
             (408, Kind::NonInvite) => {
@@ -310,7 +332,26 @@ impl<E> Connection<E> {
         )
     }
 
-    /// Sends a request. `bytes` is the whole message; `branch` and `method` are what stands in it.
+    /// Sends the 2xx to an INVITE once more: nobody has acknowledged it yet (RFC 3261 §13.3.1.4; CH-11). Possible for
+    /// 64·T1 after it was given.
+    pub fn repeat(&mut self, txn: ServerTxn) -> Responded {
+        match self.server.accepted(txn.0).and_then(Pending::accepted) {
+            Some(answered) if self.phase == Phase::Closed => {
+                Responded::Orphaned(Bytes::copy_from_slice(&answered.response))
+            }
+            Some(answered) => {
+                self.out.extend_from_slice(&answered.response);
+                Responded::Sent
+            }
+            None => {
+                self.counters.late_answers += 1;
+                Responded::Dropped
+            }
+        }
+    }
+
+    /// Sends a request. `bytes` is the whole message; `branch` and `method` are what stands in it. An ACK comes back as
+    /// [`Output::Acknowledged`] at once.
     ///
     /// # Errors
     /// The envelope comes back at once when the request cannot be taken.
@@ -325,10 +366,28 @@ impl<E> Connection<E> {
         if self.phase == Phase::Closed {
             return Err(SendRefused { why: Why::Closed, envelope });
         }
+        if method == Method::Ack {
+            self.write(bytes);
+            self.outputs.push_back(Output::Acknowledged { envelope });
+            return Ok(());
+        }
         let begins = self.taken + self.out.len() as u64;
-        self.client.begin(self.keys.client(branch, method), begins, envelope, now)?;
+        // ACK and CANCEL are made of it.
+        let invite = (method == Method::Invite).then(|| Bytes::copy_from_slice(bytes));
+        self.client.begin(self.keys.client(branch, method), begins, invite, envelope, now)?;
         self.write(bytes);
         Ok(())
+    }
+
+    /// Cancels an INVITE of ours: CANCEL leaves at once if a provisional response has come, else with the first one (RFC
+    /// 3261 §9.1). Its final response, 487 as a rule, comes as any other; without one it fails after 64·T1. Harmless for
+    /// an INVITE that is settled.
+    pub fn cancel(&mut self, branch: &str, now: Instant) {
+        if self.phase != Phase::Closed
+            && let Some(invite) = self.client.cancel(self.keys.client(branch, Method::Invite), now)
+        {
+            self.write_cancel(&invite);
+        }
     }
 
     /// Sends a response whose own connection is gone ([`Responded::Orphaned`]).
@@ -347,7 +406,7 @@ impl<E> Connection<E> {
         self.phase = Phase::Closed;
         self.keep_alive = None;
         self.out = Vec::new();
-        while let Some((envelope, written)) = self.client.lost(self.taken) {
+        for (envelope, written) in self.client.lost(self.taken) {
             self.counters.lost += 1;
             self.outputs.push_back(Output::Failed { envelope, why: Failure::ConnectionLost { written } });
         }
@@ -402,9 +461,15 @@ impl<E> Connection<E> {
 
     /// Fires what is due; harmless when nothing is.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(envelope) = self.client.expired(now) {
-            self.counters.timeouts += 1;
-            self.outputs.push_back(Output::Failed { envelope, why: Failure::Timeout });
+        while let Some(expired) = self.client.expired(now) {
+            match expired {
+                Expired::Failed(envelope) => {
+                    self.counters.timeouts += 1;
+                    self.outputs.push_back(Output::Failed { envelope, why: Failure::Timeout });
+                }
+                Expired::Cancel(invite) => self.write_cancel(&invite),
+                Expired::Over => {}
+            }
         }
         while let Some(fired) = self.server.fired(now) {
             match fired {
@@ -414,6 +479,12 @@ impl<E> Connection<E> {
                 }
                 Fired::Trying(_) => {}
                 Fired::Abandoned => self.counters.abandoned += 1,
+                Fired::InviteAbandoned(handle) => {
+                    self.counters.abandoned += 1;
+                    let _ = self.answer_invite(handle, 408, StatusCode(408).phrase(), &[], None, now);
+                }
+                Fired::Unacknowledged => self.counters.unacknowledged += 1,
+                Fired::Over => {}
             }
         }
         self.server.forget_old(now);
@@ -458,6 +529,7 @@ impl<E> Connection<E> {
         status: u16,
         reason: &str,
         extra: &[(&str, &str)],
+        now: Instant,
     ) -> Responded {
         let Some(pending) = self.server.get(handle) else { return Responded::Dropped };
         let allowed = match pending.kind {
@@ -469,11 +541,15 @@ impl<E> Connection<E> {
             self.counters.forbidden_answers += 1;
             return Responded::Dropped;
         }
-        match status {
-            100 => write_trying(&mut self.out, &pending.head),
-            _ => pending.head.write(&mut self.out, status, reason, extra, None),
+        if status == 100 {
+            write_trying(&mut self.out, &pending.head);
+            self.server.proceed(handle);
+        } else {
+            let mut response = Vec::new();
+            pending.head.write(&mut response, status, reason, extra, None);
+            self.out.extend_from_slice(&response);
+            self.server.ring(handle, Answered { status, response: response.into(), at: now });
         }
-        self.server.proceed(handle);
         Responded::Sent
     }
 

@@ -2,12 +2,18 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use compact_str::CompactString;
 
+use super::arena::Handle;
+use super::client::{Final, Known};
 use super::keys::{Key, MethodlessKey};
-use super::server::{Finished, Kind, Pending, Repeat};
+use super::server::{Acknowledged, Answered, Finished, Kind, Pending, Repeat};
 use super::{Connection, ConnectionConfig, Counters, Output, Phase, Responded, ServerTxn, write_trying};
-use crate::{DropReason, Message, Method, ResponseHead, StatusCode, read_request, read_response};
+use crate::build::write_within_transaction;
+use crate::{
+    DropReason, HeaderName, Message, Method, ResponseHead, StatusCode, Via, read_request, read_response,
+};
 
 impl<E> Connection<E> {
     pub(super) fn receive_request<T: AsRef<str>>(
@@ -18,10 +24,7 @@ impl<E> Connection<E> {
     ) {
         let method = message.method();
         let kind = match method {
-            Method::Ack => {
-                self.counters.acks += 1;
-                return;
-            }
+            Method::Ack => return self.receive_ack(message),
             Method::Invite => Kind::Invite,
             Method::Benotify => Kind::Silent,
             _ => Kind::NonInvite,
@@ -54,7 +57,7 @@ impl<E> Connection<E> {
             return;
         };
         if method == Method::Cancel {
-            self.cancel(&message, &methodless, key, tag, now);
+            self.receive_cancel(&message, &methodless, key, tag, now);
             return;
         }
         let merged = self.keys.merged(&message);
@@ -79,15 +82,36 @@ impl<E> Connection<E> {
             self.counters.unanswerable += 1;
             return;
         };
-        let pending = Pending { key, merged, head, tag, kind, arrived: now, trying: false };
+        let pending = Pending { key, merged, head, tag, kind, arrived: now, trying: false, answered: None };
         let txn = ServerTxn(self.server.begin(pending));
         self.counters.requests += 1;
         self.outputs.push_back(Output::Request { txn, message });
     }
 
-    /// RFC 3261 §9.2: the match is by the transaction key with any method; a non-INVITE request goes on
-    /// as if nothing had happened (SIP-28), and so does INVITE as long as it is answered at once.
-    fn cancel(
+    /// An ACK is never answered. One for a refusal belongs to the transaction and ends it; one for 2xx is a matter of the
+    /// dialog (RFC 3261 §13.3.1.4), and goes to the caller.
+    fn receive_ack(&mut self, message: Message) {
+        self.counters.acks += 1;
+        let Ok(via) = message.top_via() else { return };
+        if read_request(&message, Ok(via), self.config.supported).is_err() {
+            return;
+        }
+        let key = self.keys.server(&message, &via).map(|methodless| methodless.with(Method::Invite));
+        let mut about = key.map_or(Acknowledged::Unknown, |key| self.server.acknowledge(key, None));
+        if about == Acknowledged::Unknown
+            && let Some(key) = self.keys.acknowledged_by_older_rules(&message, &via)
+        {
+            about = self.server.acknowledge(key, Some(message.to_tag().unwrap_or_default()));
+        }
+        match about {
+            Acknowledged::Refusal => {}
+            Acknowledged::Success | Acknowledged::Unknown => self.outputs.push_back(Output::Ack { message }),
+        }
+    }
+
+    /// RFC 3261 §9.2: the match is by the transaction key with any method. A non-INVITE request goes on as if nothing had
+    /// happened (SIP-28), and so does an INVITE that has its answer; of one that waits for it the caller is told.
+    fn receive_cancel(
         &mut self,
         message: &Message,
         methodless: &MethodlessKey,
@@ -110,6 +134,9 @@ impl<E> Connection<E> {
         let why = "there is no request that it could cancel, or it has its answer";
         let verdict = (status, StatusCode(status).phrase(), why);
         self.refuse(message, Some(key), Kind::NonInvite, tag, verdict, &[], now);
+        if let Some(invite) = self.server.pending_invite(methodless.with(Method::Invite)) {
+            self.outputs.push_back(Output::Cancelled { txn: ServerTxn(invite) });
+        }
     }
 
     /// Answers a request that the caller never sees, with a status, its phrase and the reason.
@@ -124,16 +151,57 @@ impl<E> Connection<E> {
         extra: &[(&str, &str)],
         now: Instant,
     ) {
+        let Ok(head) = ResponseHead::from_request(message, &tag, self.config.peer) else {
+            self.counters.unanswerable += 1;
+            return;
+        };
         let explained = self.config.explain.filter(|_| status >= 300);
         let explained = explained.map(|explain| explain(&self.config.sent_by, status, why));
         let mut fields = extra.to_vec();
         fields.extend(explained.iter().map(|(name, value)| (*name, value.as_str())));
-        match ResponseHead::from_request(message, &tag, self.config.peer) {
-            Ok(head) => {
+        match key {
+            // Its ACK has to find it.
+            Some(key) if kind == Kind::Invite => {
+                let pending = Pending {
+                    key,
+                    merged: None,
+                    head,
+                    tag,
+                    kind,
+                    arrived: now,
+                    trying: false,
+                    answered: None,
+                };
+                let handle = self.server.begin(pending);
+                let _ = self.answer_invite(handle, status, reason, &fields, None, now);
+            }
+            key => {
                 let _ = self.answer(key, &head, tag, kind, status, reason, &fields, None, now);
             }
-            Err(_) => self.counters.unanswerable += 1,
         }
+    }
+
+    /// Writes a final answer to INVITE. It is kept as it was sent, until ACK or for 64·T1.
+    pub(super) fn answer_invite(
+        &mut self,
+        handle: Handle,
+        status: u16,
+        reason: &str,
+        extra: &[(&str, &str)],
+        body: Option<(&str, &[u8])>,
+        now: Instant,
+    ) -> Responded {
+        let Some(pending) = self.server.get(handle) else { return Responded::Dropped };
+        let mut response = Vec::new();
+        pending.head.write(&mut response, status, reason, extra, body);
+        let responded = if self.phase == Phase::Closed {
+            Responded::Orphaned(Bytes::copy_from_slice(&response))
+        } else {
+            self.out.extend_from_slice(&response);
+            Responded::Sent
+        };
+        self.server.settle(handle, Answered { status, response: response.into(), at: now });
+        responded
     }
 
     /// Writes a final answer and remembers it.
@@ -169,7 +237,7 @@ impl<E> Connection<E> {
         }
     }
 
-    pub(super) fn receive_response(&mut self, message: Message) {
+    pub(super) fn receive_response(&mut self, message: Message, now: Instant) {
         let (via, cseq) = match read_response(&message, &self.config.sent_by) {
             Ok(read) => read,
             Err(reason) => {
@@ -186,19 +254,68 @@ impl<E> Connection<E> {
             self.counters.stray_responses += 1;
             return;
         };
-        if status.is_provisional() {
-            match self.client.knows(key) {
-                true => self.counters.provisional += 1,
-                false => self.counters.stray_responses += 1,
-            }
-            return;
+        if cseq.method == Method::Cancel {
+            return self.receive_answer_to_cancel(&via);
         }
-        match self.client.finish(key) {
-            Some(envelope) => {
+        if status.is_provisional() {
+            return self.receive_provisional(key, status, message, now);
+        }
+        match self.client.finish(key, status, now) {
+            Final::First { envelope, invite } => {
                 self.counters.responses += 1;
+                if let Some(invite) = invite {
+                    // RFC 3261 §17.1.1.3. The caller acknowledges 2xx.
+                    self.acknowledge(&invite, &message);
+                }
                 self.outputs.push_back(Output::Response { envelope, message });
             }
-            None => self.counters.stray_responses += 1,
+            Final::Another => {
+                self.counters.responses += 1;
+                self.outputs.push_back(Output::Early { message });
+            }
+            Final::Stray => self.counters.stray_responses += 1,
+        }
+    }
+
+    fn receive_provisional(&mut self, key: Key, status: StatusCode, message: Message, now: Instant) {
+        match self.client.proceed(key, now) {
+            Known::No => self.counters.stray_responses += 1,
+            Known::Yes => self.counters.provisional += 1,
+            Known::Invite { cancel } => {
+                self.counters.provisional += 1;
+                if let Some(invite) = cancel {
+                    self.write_cancel(&invite);
+                }
+                if status.0 > 100 {
+                    self.outputs.push_back(Output::Early { message });
+                }
+            }
+        }
+    }
+
+    /// What was cancelled gets its own answer, whatever is said to CANCEL.
+    fn receive_answer_to_cancel(&mut self, via: &Via<'_>) {
+        let ours = via
+            .branch()
+            .is_some_and(|branch| self.client.is_cancelled(self.keys.client(branch, Method::Invite)));
+        match ours {
+            true => self.counters.provisional += 1,
+            false => self.counters.stray_responses += 1,
+        }
+    }
+
+    fn acknowledge(&mut self, invite: &Bytes, response: &Message) {
+        let to = response.header(HeaderName::To).unwrap_or_default();
+        if let Ok(invite) = Message::parse(invite.clone()) {
+            write_within_transaction(&mut self.out, &invite, Method::Ack, to);
+        }
+    }
+
+    pub(super) fn write_cancel(&mut self, invite: &Bytes) {
+        if let Ok(invite) = Message::parse(invite.clone()) {
+            let to = invite.header(HeaderName::To).unwrap_or_default();
+            write_within_transaction(&mut self.out, &invite, Method::Cancel, to);
+            self.counters.cancels_sent += 1;
         }
     }
 }
@@ -233,6 +350,15 @@ fn repeat_answer(
     counters: &mut Counters,
 ) {
     match repeat {
+        Repeat::Pending(Pending { answered: Some(answered), .. }) => {
+            // RFC 6026 §7.1: the caller repeats a 2xx, not the transaction.
+            if (200..300).contains(&answered.status) {
+                counters.repeats_absorbed += 1;
+            } else {
+                counters.repeats_answered += 1;
+                out.extend_from_slice(&answered.response);
+            }
+        }
         Repeat::Pending(pending) => {
             counters.repeats_absorbed += 1;
             if pending.trying && pending.kind != Kind::Silent {

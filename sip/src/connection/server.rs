@@ -1,20 +1,24 @@
-//! Server transactions (RFC 3261 §17.2 on a reliable transport; DEC-27).
+//! Server transactions (RFC 3261 §17.2 on a reliable transport, RFC 6026; DEC-27).
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 
 use super::arena::{Arena, Handle};
 use super::keys::{Key, KeyMap};
-use super::{ABANDONED_AFTER, RING, RING_AGE, TRYING_AFTER};
+use super::{
+    ABANDONED_AFTER, INVITE_ABANDONED_AFTER, INVITE_TRYING_AFTER, RING, RING_AGE, SETTLED_FOR, TRYING_AFTER,
+};
 use crate::ResponseHead;
 
-/// The server transactions of one connection: those that wait for the caller's answer, and the last
-/// [`RING`] that have it.
+/// The server transactions of one connection: those that wait for the caller's answer, INVITEs that have it and
+/// wait for ACK or for their end, and the last [`RING`] others that have it.
 #[derive(Debug)]
 pub(super) struct Server {
-    pending: Arena<Pending, 2>,
+    pending: Arena<Pending, LANES>,
+    /// How many of them are answered INVITEs.
+    settled: usize,
     finished: VecDeque<Finished>,
     /// Number of the first entry of `finished`, counted over the life of the connection.
     first_finished: u64,
@@ -23,7 +27,7 @@ pub(super) struct Server {
     max_pending: usize,
 }
 
-/// A request that the caller has not answered yet.
+/// A request that the caller has not answered yet, or an INVITE that has its answer.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) key: Key,
@@ -36,6 +40,16 @@ pub(super) struct Pending {
     pub(super) arrived: Instant,
     /// 100 Trying has been sent.
     pub(super) trying: bool,
+    /// What an INVITE has been answered last, apart from 100.
+    pub(super) answered: Option<Box<Answered>>,
+}
+
+/// An answer to INVITE as it was sent.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) response: Box<[u8]>,
+    pub(super) at: Instant,
 }
 
 /// What decides which answers may go out.
@@ -74,17 +88,42 @@ enum Place {
 const TRYING: usize = 0;
 /// Lane of requests that got 100 Trying.
 const PROCEEDING: usize = 1;
+/// The same for INVITE.
+const INVITE_TRYING: usize = 2;
+/// INVITEs that got some provisional answer.
+const INVITE_PROCEEDING: usize = 3;
+/// INVITEs that got their final answer: Completed and Accepted.
+const SETTLED: usize = 4;
+const LANES: usize = 5;
 
 /// A timer that fired.
 pub(super) enum Fired<'a> {
     Trying(&'a mut Pending),
     Abandoned,
+    /// An INVITE that nobody has answered.
+    InviteAbandoned(Handle),
+    /// Nobody has acknowledged an answer to INVITE other than 2xx (Timer H).
+    Unacknowledged,
+    /// An INVITE answered with 2xx need not be remembered any longer (Timer L).
+    Over,
+}
+
+/// What an ACK is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Acknowledged {
+    /// An answer other than 2xx: the transaction has ended.
+    Refusal,
+    /// A 2xx, as an RFC 2543 client does it: within the transaction.
+    Success,
+    /// Nothing that is known here.
+    Unknown,
 }
 
 impl Server {
     pub(super) fn new(max_pending: usize) -> Self {
         Self {
             pending: Arena::new(),
+            settled: 0,
             finished: VecDeque::new(),
             first_finished: 0,
             table: KeyMap::default(),
@@ -93,12 +132,13 @@ impl Server {
         }
     }
 
+    /// Requests that wait for the caller's answer.
     pub(super) fn len(&self) -> usize {
-        self.pending.len()
+        self.pending.len() - self.settled
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.pending.len() >= self.max_pending
+        self.len() >= self.max_pending
     }
 
     /// Looks for the transaction a request belongs to. The memory of a finished one ends after
@@ -113,7 +153,7 @@ impl Server {
         }
     }
 
-    /// Another copy of this request is pending (RFC 3261 §8.2.2.2).
+    /// The transaction goes on with another copy of this request (RFC 3261 §8.2.2.2).
     pub(super) fn is_merged(&self, merged: Key) -> bool {
         self.merged.contains_key(&merged)
     }
@@ -121,7 +161,8 @@ impl Server {
     /// Begins a transaction.
     pub(super) fn begin(&mut self, pending: Pending) -> Handle {
         let (key, merged) = (pending.key, pending.merged);
-        let handle = self.pending.push(TRYING, pending);
+        let lane = if pending.kind == Kind::Invite { INVITE_TRYING } else { TRYING };
+        let handle = self.pending.push(lane, pending);
         self.table.insert(key, Place::Pending(handle));
         if let Some(merged) = merged {
             self.merged.insert(merged, ());
@@ -129,21 +170,73 @@ impl Server {
         handle
     }
 
+    /// A request that waits for the caller's answer.
     pub(super) fn get(&self, handle: Handle) -> Option<&Pending> {
-        self.pending.get(handle)
+        self.pending.get(handle).filter(|pending| !pending.is_settled())
+    }
+
+    /// An INVITE answered with 2xx (RFC 6026 Accepted).
+    pub(super) fn accepted(&self, handle: Handle) -> Option<&Pending> {
+        self.pending.get(handle).filter(|pending| pending.accepted().is_some())
     }
 
     /// Notes that 100 Trying has been sent.
     pub(super) fn proceed(&mut self, handle: Handle) {
-        if let Some(pending) = self.pending.get_mut(handle) {
-            pending.trying = true;
-        }
-        self.pending.shift(handle, PROCEEDING);
+        let Some(pending) = self.pending.get_mut(handle) else { return };
+        pending.trying = true;
+        let lane = if pending.kind == Kind::Invite { INVITE_PROCEEDING } else { PROCEEDING };
+        self.pending.shift(handle, lane);
     }
 
-    /// Takes a transaction out of the pending ones.
+    /// Notes another provisional answer to INVITE, which repeats get again.
+    pub(super) fn ring(&mut self, handle: Handle, answered: Answered) {
+        if let Some(pending) = self.pending.get_mut(handle) {
+            pending.answered = Some(Box::new(answered));
+        }
+        self.proceed(handle);
+    }
+
+    /// Notes the final answer to INVITE. So many are remembered at most as may wait for an answer: the oldest is
+    /// let go, for over TLS nothing is sent twice.
+    pub(super) fn settle(&mut self, handle: Handle, answered: Answered) {
+        let Some(pending) = self.pending.get_mut(handle) else { return };
+        self.settled += usize::from(!pending.is_settled());
+        pending.answered = Some(Box::new(answered));
+        self.pending.shift(handle, SETTLED);
+        if self.settled > self.max_pending
+            && let Some((oldest, _)) = self.pending.first(SETTLED)
+        {
+            self.end(oldest);
+        }
+    }
+
+    /// An ACK has come that belongs to the transaction with this key (RFC 3261 §17.2.1), if our answer had this tag.
+    pub(super) fn acknowledge(&mut self, key: Key, our_tag: Option<&str>) -> Acknowledged {
+        let Some(Place::Pending(handle)) = self.table.get(&key).copied() else {
+            return Acknowledged::Unknown;
+        };
+        let Some(pending) = self.pending.get(handle) else { return Acknowledged::Unknown };
+        let ours = our_tag.is_none_or(|tag| pending.tag == tag);
+        match pending.answered.as_ref().filter(|_| ours).map_or(0, |answered| answered.status) {
+            ..200 => Acknowledged::Unknown,
+            200..300 => Acknowledged::Success,
+            _ => {
+                self.end(handle);
+                Acknowledged::Refusal
+            }
+        }
+    }
+
+    /// The handle of a pending INVITE.
+    pub(super) fn pending_invite(&self, key: Key) -> Option<Handle> {
+        let Some(Place::Pending(handle)) = self.table.get(&key).copied() else { return None };
+        self.get(handle).filter(|pending| pending.kind == Kind::Invite).map(|_| handle)
+    }
+
+    /// Takes a transaction out.
     pub(super) fn end(&mut self, handle: Handle) -> Option<Pending> {
         let pending = self.pending.remove(handle)?;
+        self.settled -= usize::from(pending.is_settled());
         self.table.remove(&pending.key);
         if let Some(merged) = pending.merged {
             self.merged.remove(&merged);
@@ -170,22 +263,35 @@ impl Server {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let trying = self.pending.first(TRYING).map(|(_, pending)| pending.arrived + TRYING_AFTER);
-        let abandoned = self.pending.first(PROCEEDING).map(|(_, pending)| pending.arrived + ABANDONED_AFTER);
-        trying.into_iter().chain(abandoned).min()
+        let waiting = LANE_TIMERS.iter().filter_map(|(lane, after)| {
+            self.pending.first(*lane).map(|(_, pending)| pending.arrived + *after)
+        });
+        let settled = self.pending.first(SETTLED).map(|(_, pending)| pending.since() + SETTLED_FOR);
+        waiting.chain(settled).min()
     }
 
     /// The next timer that has fired.
     pub(super) fn fired(&mut self, now: Instant) -> Option<Fired<'_>> {
-        let due = |first: Option<(Handle, &Pending)>, after| {
-            first.filter(|(_, pending)| pending.arrived + after <= now).map(|(handle, _)| handle)
-        };
-        if let Some(handle) = due(self.pending.first(TRYING), TRYING_AFTER) {
-            self.proceed(handle);
-            return self.pending.get_mut(handle).map(Fired::Trying);
+        let due = LANE_TIMERS.iter().find_map(|(lane, after)| {
+            let (handle, pending) = self.pending.first(*lane)?;
+            (pending.arrived + *after <= now).then_some((*lane, handle))
+        });
+        match due {
+            Some((TRYING | INVITE_TRYING, handle)) => {
+                self.proceed(handle);
+                self.pending.get_mut(handle).map(Fired::Trying)
+            }
+            Some((INVITE_PROCEEDING, handle)) => Some(Fired::InviteAbandoned(handle)),
+            Some((_, handle)) => self.end(handle).map(|_| Fired::Abandoned),
+            None => {
+                let (handle, pending) = self.pending.first(SETTLED)?;
+                if pending.since() + SETTLED_FOR > now {
+                    return None;
+                }
+                let accepted = self.end(handle)?.accepted().is_some();
+                Some(if accepted { Fired::Over } else { Fired::Unacknowledged })
+            }
         }
-        let handle = due(self.pending.first(PROCEEDING), ABANDONED_AFTER)?;
-        self.end(handle).map(|_| Fired::Abandoned)
     }
 
     /// Forgets answers older than [`RING_AGE`].
@@ -209,6 +315,30 @@ impl Server {
             self.table.remove(&finished.key);
         }
         self.first_finished += 1;
+    }
+}
+
+/// How long after its arrival a request stays in a lane.
+const LANE_TIMERS: [(usize, Duration); 4] = [
+    (TRYING, TRYING_AFTER),
+    (INVITE_TRYING, INVITE_TRYING_AFTER),
+    (PROCEEDING, ABANDONED_AFTER),
+    (INVITE_PROCEEDING, INVITE_ABANDONED_AFTER),
+];
+
+impl Pending {
+    /// It is an INVITE that has its final answer.
+    pub(super) fn is_settled(&self) -> bool {
+        self.answered.as_ref().is_some_and(|answered| answered.status >= 200)
+    }
+
+    /// The 2xx it was answered with.
+    pub(super) fn accepted(&self) -> Option<&Answered> {
+        self.answered.as_deref().filter(|answered| (200..300).contains(&answered.status))
+    }
+
+    fn since(&self) -> Instant {
+        self.answered.as_ref().map_or(self.arrived, |answered| answered.at)
     }
 }
 

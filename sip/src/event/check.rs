@@ -2,8 +2,7 @@
 
 use compact_str::CompactString;
 
-use super::dialog::NoDialog;
-use super::{Answer, EventConfig};
+use super::{Answer, EventConfig, NoDialog};
 use crate::{ContentType, HeaderName, Message, Uri};
 
 /// 423 is for durations below an hour only (RFC 6665 §4.2.1.1; PR-39).
@@ -159,9 +158,9 @@ fn choose_media(request: &Message, config: &EventConfig) -> Option<&'static str>
     wanted.rev().max_by_key(|(wish, _)| *wish).map(|(_, media)| media)
 }
 
-/// How much the watcher wants it, in thousandths, and whether it names it; 0 is a no. The most specific range decides (RFC
-/// 3261 §20.1, RFC 9110 §12.5.1).
-fn quality(request: &Message, media: &str) -> (u16, bool) {
+/// How much whoever sent Accept wants it, in thousandths, and whether it is named; 0 is a no. The most specific range decides
+/// (RFC 3261 §20.1, RFC 9110 §12.5.1).
+pub(crate) fn quality(request: &Message, media: &str) -> (u16, bool) {
     const NAMED: u8 = 3;
     let Ok(media) = ContentType::parse(media) else { return (0, false) };
     let rank = |range: &ContentType<'_>| match (range.main, range.sub) {

@@ -1,8 +1,11 @@
 //! What the machines have to be told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use compact_str::CompactString;
+use crate::dialog::{self, Origin};
+
+/// What comes with every input.
+pub type Context<'a> = dialog::Context<'a, EventConfig>;
 
 /// Settings shared by all subscriptions; nothing of it is kept in any of them.
 #[derive(Clone, Debug)]
@@ -37,6 +40,11 @@ pub struct EventConfig {
 }
 
 impl EventConfig {
+    /// What of it stands in every request.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin { sent_by: &self.sent_by, contact_host: &self.contact_host, headers: &self.headers }
+    }
+
     /// `presence` with the defaults of RFC 3856.
     pub fn presence(sent_by: impl Into<String>, contact_host: impl Into<String>) -> Self {
         const PIDF: &str = "application/pidf+xml";
@@ -55,32 +63,5 @@ impl EventConfig {
             max_expires: 8 * 3600,
             notify_interval: Duration::from_secs(5),
         }
-    }
-}
-
-/// Where fresh identifiers and chance come from.
-pub trait Tokens {
-    /// Never given before, not to be guessed, and a token by RFC 3261 §25.1: it becomes tag, Call-ID and branch.
-    fn token(&mut self) -> CompactString;
-    /// For jitter.
-    fn random(&mut self) -> u64;
-}
-
-/// What comes with every input.
-pub struct Context<'a> {
-    pub config: &'a EventConfig,
-    pub tokens: &'a mut dyn Tokens,
-    pub now: Instant,
-}
-
-impl Context<'_> {
-    /// A number in [0, 1).
-    pub(super) fn fraction(&mut self) -> f64 {
-        (self.tokens.random() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Evenly between the two.
-    pub(super) fn between(&mut self, least: Duration, most: Duration) -> Duration {
-        least + most.saturating_sub(least).mul_f64(self.fraction())
     }
 }

@@ -1,7 +1,7 @@
 //! Event subscriptions (RFC 6665, RFC 3856) without IO: the dialogs of both roles.
 //!
 //! A [`Subscriber`] is one subscription of ours at a front end, a [`Notifier`] is one that an endpoint behind a front
-//! end holds with us, a [`Dialog`] is what both stand on (RFC 3261 §12). They know nothing of documents, of XMPP or
+//! end holds with us, a [`Dialog`] is what both stand on ([`crate::dialog`]). They know nothing of documents, of XMPP or
 //! of trust.
 //!
 //! ## Together with the caller
@@ -21,28 +21,23 @@
 //! extended expiry, and NOTIFY is what we send. A BENOTIFY is taken in; [`Connection`](crate::connection::Connection) sees
 //! to it that nothing answers it.
 
-mod answer;
 mod check;
 mod config;
-mod dialog;
 mod notifier;
-mod record;
 mod report;
 mod retry;
 mod subscriber;
 #[cfg(test)]
 mod tests;
-mod texts;
 
-pub use answer::Answer;
+pub use crate::dialog::{Answer, Dialog, DialogRecord, MAX_KEPT, NoDialog, Order, RESTORE_JUMP, Tokens};
+pub(crate) use check::quality;
 pub use check::{Wanted, check_notify, check_subscribe, dialog_sharing_refused, unknown_subscription};
-pub use config::{Context, EventConfig, Tokens};
-pub use dialog::{Dialog, MAX_KEPT, NoDialog, Order, RESTORE_JUMP};
+pub use config::{Context, EventConfig};
 pub use notifier::{
     Document, LAST_TRIES, MAX_REFUSALS, Notifier, NotifierEnd, NotifierOutput, NotifyState, Terminate,
     TerminateReason,
 };
-pub use record::DialogRecord;
 pub use report::{Again, EndReason, SubscribeFailure, SubscriberOutput, SubscriberReport};
 pub use retry::{Retry, TRIES};
 pub use subscriber::{OUTCOME_WITHIN, SHORTEST_GRANT, Subscriber};
@@ -74,6 +69,14 @@ impl From<&HopFailure> for Undelivered {
             | HopFailure::ShuttingDown
             | HopFailure::Withdrawn => Self::NotSent,
         }
+    }
+}
+
+/// The value of Event in the requests of a dialog.
+fn event_of(dialog: &Dialog, config: &EventConfig) -> std::borrow::Cow<'static, str> {
+    match dialog.event_id() {
+        Some(id) => [config.package, ";id=", id].concat().into(),
+        None => config.package.into(),
     }
 }
 

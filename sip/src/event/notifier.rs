@@ -12,7 +12,7 @@ use compact_str::{CompactString, ToCompactString};
 pub use outcome::{LAST_TRIES, MAX_REFUSALS};
 pub use state::{Document, NotifierEnd, NotifierOutput, NotifyState, Terminate, TerminateReason};
 
-use super::{Context, Dialog, DialogRecord};
+use super::{Context, Dialog, DialogRecord, event_of};
 use crate::{HeaderName, Method};
 
 /// A NOTIFY whose outcome nobody has told us by now is lost.
@@ -242,12 +242,16 @@ impl Notifier {
         let document = document(self.state);
         let state = self.subscription_state(context.now);
         let language = document.as_ref().and_then(|document| document.language.as_deref());
-        let mut fields = vec![(HeaderName::SubscriptionState.as_str(), state.as_str())];
+        let event = event_of(&self.dialog, context.config);
+        let mut fields = vec![
+            (HeaderName::Event.as_str(), &*event),
+            (HeaderName::SubscriptionState.as_str(), state.as_str()),
+        ];
         fields.extend(language.map(|language| (HeaderName::ContentLanguage.as_str(), language)));
         let last_words = self.last_words.iter().flat_map(|words| &words.fields);
         fields.extend(last_words.map(|(name, value)| (*name, value.as_str())));
         let body = document.as_ref().map(|document| (document.media, &*document.body));
-        match self.dialog.request(Method::Notify, context, &fields, body) {
+        match self.dialog.request(Method::Notify, &context.config.origin(), context.tokens, &fields, body) {
             Ok(request) => {
                 self.serial = self.serial.wrapping_add(1);
                 let (serial, last) = (self.serial, self.has_ended());

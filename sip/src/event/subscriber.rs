@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use compact_str::ToCompactString;
 
 use super::report::{Again, EndReason, SubscribeFailure, SubscriberOutput, SubscriberReport};
-use super::{Context, Dialog, DialogRecord, Undelivered};
-use crate::{Method, UriError};
+use super::{Context, Dialog, DialogRecord, Undelivered, event_of};
+use crate::{HeaderName, Method, UriError};
 
 /// A shorter duration than this, in seconds, is taken for this: whoever grants nothing must not make us refresh all
 /// the time.
@@ -296,12 +296,17 @@ impl Subscriber {
         };
         let accept = config.reads.join(", ");
         let seconds = expires.to_compact_string();
-        let fields = [("Accept", accept.as_str()), ("Expires", seconds.as_str())];
+        let event = event_of(&self.dialog, config);
+        let fields = [
+            (HeaderName::Event.as_str(), &*event),
+            (HeaderName::Accept.as_str(), accept.as_str()),
+            (HeaderName::Expires.as_str(), seconds.as_str()),
+        ];
         self.notify_until = None;
         if let Phase::Live { refresh_at } = &mut self.phase {
             *refresh_at = None;
         }
-        match self.dialog.request(Method::Subscribe, context, &fields, None) {
+        match self.dialog.request(Method::Subscribe, &config.origin(), context.tokens, &fields, None) {
             Ok(request) => {
                 self.serial = self.serial.wrapping_add(1);
                 self.in_flight = Some(Box::new(InFlight {

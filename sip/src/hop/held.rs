@@ -39,6 +39,14 @@ impl<E> Held<E> {
         self.again.front().or_else(|| self.fresh.front())
     }
 
+    /// Takes out the one with this branch, as the caller chose it.
+    pub(super) fn take(&mut self, branch: &str) -> Option<Outgoing<E>> {
+        [&mut self.again, &mut self.fresh].into_iter().find_map(|queue| {
+            let place = queue.iter().position(|outgoing| outgoing.request.base_branch() == branch)?;
+            queue.remove(place)
+        })
+    }
+
     pub(super) fn pop(&mut self) -> Option<Outgoing<E>> {
         self.again.pop_front().or_else(|| self.fresh.pop_front())
     }

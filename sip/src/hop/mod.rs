@@ -2,7 +2,8 @@
 //!
 //! A [`HopGroup`] has an ordered list of next hops and at most one connection that it sends on. Its promises:
 //!
-//! * every envelope pushed comes back exactly once, as [`HopOutput::Response`] or [`HopOutput::Failed`];
+//! * every envelope pushed comes back exactly once, as [`HopOutput::Response`] or [`HopOutput::Failed`], or, that of an
+//!   ACK, as [`HopOutput::Acknowledged`];
 //! * requests leave in the order in which they were pushed;
 //! * nothing waits longer than [`HopConfig::hold`] to be sent;
 //! * nothing is sent twice unless it surely was not processed: nothing of it was written, or the answer was 503
@@ -26,7 +27,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -95,6 +96,8 @@ pub struct HopGroup<E> {
     state: State,
     held: Held<E>,
     outputs: VecDeque<HopOutput<E>>,
+    /// INVITEs on their way: the branch that the caller knows, where it went, and the branch it has there.
+    invites: BTreeMap<String, (HopConnection, String)>,
     /// Requests taken and not yet given back, and their bytes.
     load: usize,
     load_bytes: usize,
@@ -113,8 +116,12 @@ pub enum HopOutput<E> {
     Send { connection: HopConnection, outgoing: Outgoing<E> },
     /// Nothing more will be sent on that connection: close it when its transactions have ended.
     Release { connection: HopConnection },
+    /// Call [`Connection::cancel`](crate::connection::Connection::cancel) with this branch there.
+    Cancel { connection: HopConnection, branch: String },
     /// The final response to a request.
     Response { envelope: E, message: Message },
+    /// An ACK has been sent: no response will come.
+    Acknowledged { envelope: E },
     /// A request that gets no response.
     Failed { envelope: E, why: HopFailure },
 }
@@ -216,6 +223,7 @@ impl<E> HopGroup<E> {
             state: State::Down { not_before: None },
             held: Held::new(),
             outputs: VecDeque::new(),
+            invites: BTreeMap::new(),
             load: 0,
             load_bytes: 0,
             next_number: 0,
@@ -294,6 +302,27 @@ impl<E> HopGroup<E> {
             self.outputs.push_back(HopOutput::Response { envelope: outgoing.envelope, message });
         }
         self.advance(now);
+    }
+
+    /// An ACK stands in the output of its connection.
+    pub fn acknowledged(&mut self, outgoing: Outgoing<E>, now: Instant) {
+        self.came_back(&outgoing, None);
+        self.give_back(outgoing.request.bytes().len());
+        self.outputs.push_back(HopOutput::Acknowledged { envelope: outgoing.envelope });
+        self.advance(now);
+    }
+
+    /// An INVITE is not wanted any more (RFC 3261 §9); `branch` is the one it was pushed with. Its outcome comes back as
+    /// always: [`HopFailure::Withdrawn`] if nothing of it was sent, else what is answered after CANCEL. Harmless when it
+    /// has come back already.
+    pub fn cancel(&mut self, branch: &str, now: Instant) {
+        if let Some((connection, branch)) = self.invites.get(branch) {
+            let (connection, branch) = (*connection, branch.clone());
+            self.outputs.push_back(HopOutput::Cancel { connection, branch });
+        } else if let Some(outgoing) = self.held.take(branch) {
+            self.fail(outgoing, HopFailure::Withdrawn);
+            self.advance(now);
+        }
     }
 
     /// A request got no response from its connection.
@@ -445,6 +474,10 @@ impl<E> HopGroup<E> {
                     active.in_flight += 1;
                     let (connection, target) = (active.connection, active.target);
                     outgoing.sent = Some(Sent { connection, target, at: now });
+                    if outgoing.request.is_invite() {
+                        let branch = outgoing.request.branch().to_owned();
+                        self.invites.insert(outgoing.request.base_branch().to_owned(), (connection, branch));
+                    }
                     self.outputs.push_back(HopOutput::Send { connection, outgoing });
                 }
             }
@@ -479,6 +512,9 @@ impl<E> HopGroup<E> {
 
     /// Takes a request off the count of its connection.
     fn came_back(&mut self, outgoing: &Outgoing<E>, heard: Option<Instant>) {
+        if outgoing.request.is_invite() {
+            self.invites.remove(outgoing.request.base_branch());
+        }
         let State::Up(active) = &mut self.state else { return };
         if outgoing.sent.is_some_and(|sent| sent.connection == active.connection) {
             active.in_flight = active.in_flight.saturating_sub(1);

@@ -49,6 +49,18 @@ impl OutRequest {
         self.bytes.get(self.begins..self.ends).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
     }
 
+    /// The branch without the number of the attempt.
+    pub(super) fn base_branch(&self) -> &str {
+        self.bytes
+            .get(self.begins..self.base_ends)
+            .and_then(|b| std::str::from_utf8(b).ok())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn is_invite(&self) -> bool {
+        self.bytes.starts_with(b"INVITE ")
+    }
+
     pub fn method(&self) -> Method<'_> {
         let name = self.bytes.split(|b| *b == b' ').next().unwrap_or_default();
         Method::new(std::str::from_utf8(name).unwrap_or_default())

@@ -1,8 +1,9 @@
-//! SIP: cutting a stream, and everything that is done with one message.
+//! SIP: cutting a stream, everything that is done with one message, and session descriptions.
 
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
+use nuncio_sip::sdp::{Description, MAX_MEDIA, MAX_SIZE, Offer, Origin};
 use nuncio_sip::{
     CommaList, Frame, Framer, HeaderName, Limits, Message, NameAddr, ResponseHead, Uri, Via, check_request,
     check_response, escape,
@@ -139,4 +140,27 @@ fn touch(m: &Message) {
     let top = answer.top_via().unwrap();
     assert_eq!((top.sent_by(), top.transport, top.branch()), (via.sent_by(), via.transport, via.branch()));
     assert_eq!(answer.vias().count(), m.vias().count());
+}
+
+/// Whatever is offered: the answer has the same media in the same order, all but one with port 0, and can be read.
+pub fn sdp(data: &[u8]) {
+    let Ok(offer) = Offer::parse(data) else { return };
+    assert!(data.len() <= MAX_SIZE && offer.media().len() <= MAX_MEDIA);
+    let origin = Origin { id: 1, version: 2, address: [192, 0, 2, 1].into() };
+    let ours = Description { origin, accept_types: "text/plain" };
+    let own = Uri::parse("sip:bob@fabrikam.com").unwrap();
+    let Ok(answer) = ours.answer(&offer, &own) else {
+        assert!(offer.messages().is_err());
+        return;
+    };
+    let chosen = offer.messages().unwrap();
+    // What was offered as "m=x" comes back as "m=x": it may be a little longer than the limit for what is read.
+    if answer.len() <= MAX_SIZE {
+        let answered = Offer::parse(answer.as_bytes()).unwrap();
+        assert_eq!(answered.media().len(), offer.media().len());
+        for (place, (ours, theirs)) in answered.media().iter().zip(offer.media()).enumerate() {
+            assert_eq!((ours.kind, ours.protocol), (theirs.kind, theirs.protocol));
+            assert_eq!(ours.port != 0, place == chosen);
+        }
+    }
 }

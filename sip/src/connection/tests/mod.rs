@@ -1,6 +1,8 @@
 //! The machine on a virtual clock.
 
 mod client;
+mod invite_client;
+mod invite_server;
 mod keep_alive;
 mod random;
 mod server;

@@ -73,6 +73,7 @@ impl World {
                     self.open.retain(|e| *e != envelope);
                 }
                 Output::Dead => {}
+                other => panic!("nobody invited: {other:?}"),
             }
         }
     }

@@ -393,17 +393,10 @@ fn sip_28_cancel_without_branch_is_matched_by_the_older_rules() {
 fn ack_is_never_answered() {
     let mut rig = Rig::new();
     rig.receive(Req { method: "ACK", ..REQ }.text());
-    rig.receive(Req { method: "INVITE", ..REQ }.text());
-    let (txn, _) = rig.request();
-    let _ = rig.respond(txn, 405);
-    assert_eq!(rig.statuses(), [405]);
-    rig.receive(Req { method: "ACK", ..REQ }.text());
     // Not even a malformed one.
     rig.receive(Req { method: "ACK", to: "<sip:", ..REQ }.text());
-    assert!(rig.written().is_empty() && rig.poll().is_empty());
-    assert_eq!(rig.counters().acks, 3);
-    rig.receive(Req { method: "INVITE", ..REQ }.text());
-    assert_eq!(rig.statuses(), [405]);
+    assert!(rig.written().is_empty());
+    assert_eq!(rig.counters().acks, 2);
 }
 
 #[test]

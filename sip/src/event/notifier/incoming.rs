@@ -83,7 +83,7 @@ impl Notifier {
 
     fn granted(&self, expires: u32, config: &EventConfig) -> Answer {
         Answer::plain(200)
-            .with(HeaderName::Contact.as_str(), format!("<{}>", self.dialog.contact(config)))
+            .with(HeaderName::Contact.as_str(), format!("<{}>", self.dialog.contact(&config.origin())))
             .with(HeaderName::Expires.as_str(), expires.to_string())
             .with(HeaderName::AllowEvents.as_str(), config.package)
     }

@@ -1,7 +1,6 @@
 //! Routes, targets, numbers.
 
 use super::*;
-use crate::event::dialog::MAX_KEPT;
 
 const SIGNED: &str = "<sip:fe.example:5061;transport=tls;ms-fe=A.b;opaque=state:F:Ci.R1;lr;ms-route-sig=x%2F-_>;ms-rrsig=\"a,b\";tag=7";
 

@@ -1,5 +1,6 @@
 //! The machine on a virtual clock.
 
+mod invite;
 mod random;
 mod rules;
 
@@ -26,6 +27,9 @@ pub(super) enum Did {
     Release(u64),
     Response(u32, u16),
     Failed(u32, HopFailure),
+    /// Connection, branch.
+    Cancel(u64, String),
+    Acknowledged(u32),
 }
 
 impl Rig {
@@ -113,6 +117,8 @@ impl Rig {
                     Did::Response(envelope, message.status().unwrap().0)
                 }
                 HopOutput::Failed { envelope, why } => Did::Failed(envelope, why),
+                HopOutput::Cancel { connection, branch } => Did::Cancel(connection.0, branch),
+                HopOutput::Acknowledged { envelope } => Did::Acknowledged(envelope),
             });
         }
         did
@@ -129,11 +135,15 @@ impl Rig {
 }
 
 pub(super) fn request(envelope: u32) -> OutRequest {
+    request_of("MESSAGE", envelope)
+}
+
+pub(super) fn request_of(method: &str, envelope: u32) -> OutRequest {
     let branch = format!("z9hG4bKn1-{envelope}");
     let text = format!(
-        "MESSAGE sip:juliet@example.com SIP/2.0\r\nVia: SIP/2.0/TLS nuncio.example;branch={branch}\r\n\
+        "{method} sip:juliet@example.com SIP/2.0\r\nVia: SIP/2.0/TLS nuncio.example;branch={branch}\r\n\
          From: <sip:romeo@contoso.example>;tag=f\r\nTo: <sip:juliet@example.com>\r\nCall-ID: {envelope}\r\n\
-         CSeq: 1 MESSAGE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+         CSeq: 1 {method}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
     );
     OutRequest::new(text, &branch).unwrap()
 }

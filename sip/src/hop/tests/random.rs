@@ -133,6 +133,7 @@ impl World {
                     let told = if why.may_have_arrived() { Told::Perhaps } else { Told::No };
                     self.tell(envelope, told);
                 }
+                other => panic!("nobody invited: {other:?}"),
             }
         }
     }
@@ -148,6 +149,7 @@ impl World {
                 Output::Response { envelope, message } => self.group.response(envelope, message, self.now),
                 Output::Failed { envelope, why } => self.group.failed(envelope, why, self.now),
                 Output::Request { .. } | Output::Dead => {}
+                other => panic!("nobody invited: {other:?}"),
             }
         }
         self.drain();

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use crate::StatusCode;
 
 /// The final answer to a request; Via, From, To, Call-ID and CSeq are the connection's affair.
@@ -13,13 +15,15 @@ pub struct Answer {
     pub reason: Cow<'static, str>,
     /// In the order in which they are written. A Record-Route stands here byte for byte as it came.
     pub headers: Vec<(&'static str, String)>,
+    /// Content-Type and body.
+    pub body: Option<(&'static str, Bytes)>,
     /// The evidence, in words for whoever runs the front end; empty with a 2xx.
     pub why: Cow<'static, str>,
 }
 
 impl Answer {
     pub fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: Vec::new(), why: Cow::Borrowed("") }
+        Self { status, reason: reason.into(), headers: Vec::new(), body: None, why: Cow::Borrowed("") }
     }
 
     /// With the registered phrase.
@@ -27,8 +31,13 @@ impl Answer {
         Self::new(status, StatusCode(status).phrase())
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn with_body(mut self, media: &'static str, body: Bytes) -> Self {
+        self.body = Some((media, body));
         self
     }
 

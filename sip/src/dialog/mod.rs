@@ -1,17 +1,26 @@
-//! Dialogs (RFC 3261 §12).
+//! Dialogs (RFC 3261 §12), without IO: what subscriptions ([`crate::event`]) and sessions have in common.
 
-use std::borrow::Cow;
+mod answer;
+mod context;
+mod path;
+mod record;
+#[cfg(test)]
+mod tests;
+mod texts;
 
 use compact_str::CompactString;
-use smallvec::SmallVec;
 
-use super::texts::Texts;
-use super::{Answer, Context, DialogRecord, EventConfig, Tokens};
+pub use answer::Answer;
+pub use context::{Context, Origin, Tokens};
+pub use record::DialogRecord;
+
 use crate::hop::OutRequest;
 use crate::{
     BuildError, CSeq, HeaderError, HeaderName, Message, Method, NameAddr, RequestBuilder, Uri, UriError,
     escape,
 };
+use path::{Path, Routes};
+use texts::Texts;
 
 /// How far the `CSeq` of a restored dialog jumps ahead. A record may lag behind what was sent: requests are not
 /// worth a write to disk each. No subscription sends as many requests as this between two saves of its record — at
@@ -69,8 +78,8 @@ pub enum NoDialog {
     /// A field cannot be read, or is missing.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// From without a tag.
-    #[error("the From header field has no tag")]
+    /// From (To of a response) without a tag.
+    #[error("the other side has no tag")]
     NoTag,
     /// No Contact, several, or one that is no SIP URI.
     #[error("the Contact header field does not hold exactly one SIP address")]
@@ -102,15 +111,20 @@ impl NoDialog {
 
 /// A request of ours could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unwritable {
+pub enum Unwritable {
+    /// An address, tag or Call-ID of the other side is unusable.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// A route is.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// Its Contact is.
     #[error(transparent)]
     Uri(#[from] UriError),
+    /// The branch cannot be found again.
     #[error(transparent)]
     Branch(#[from] crate::hop::NoBranch),
+    /// `CSeq` numbers end.
     #[error("the dialog has used up its numbers")]
     Exhausted,
 }
@@ -179,13 +193,40 @@ impl Dialog {
     /// [`NoDialog`]; nothing has changed then.
     pub fn establish(&mut self, request: &Message) -> Result<(), NoDialog> {
         let tag = request.from_header()?.tag().ok_or(NoDialog::NoTag)?;
-        let routes = request.record_routes().map(|route| {
-            let route = route?;
-            if route.uri.is_sip() { Ok(route.as_str()) } else { Err(NoDialog::Route) }
-        });
-        let routes = routes.collect::<Result<Routes<'_>, NoDialog>>()?;
+        let number = request.cseq()?.number;
+        self.learn(tag, record_routes(request)?, request)?;
+        self.remote_cseq = Some(number);
+        Ok(())
+    }
+
+    /// A dialog that an INVITE of ours began comes about with 2xx (RFC 3261 §12.1.2): the route set is its Record-Route,
+    /// reversed.
+    ///
+    /// # Errors
+    /// [`NoDialog`]; nothing has changed then.
+    pub fn confirm(&mut self, response: &Message) -> Result<(), NoDialog> {
+        let tag = response.to_header()?.tag().ok_or(NoDialog::NoTag)?;
+        let mut routes = record_routes(response)?;
+        routes.reverse();
+        if contact(response)?.is_none() {
+            return Err(NoDialog::Contact);
+        }
+        self.learn(tag, routes, response)
+    }
+
+    /// The dialog of another branch of a fork: the same INVITE, another 2xx.
+    ///
+    /// # Errors
+    /// [`NoDialog`].
+    pub fn fork(&self, response: &Message) -> Result<Self, NoDialog> {
+        let mut fork = self.clone();
+        fork.confirm(response)?;
+        Ok(fork)
+    }
+
+    fn learn(&mut self, tag: &str, routes: Routes<'_>, message: &Message) -> Result<(), NoDialog> {
         let mut fixed = self.fixed();
-        if let Some(target) = contact(request)? {
+        if let Some(target) = contact(message)? {
             fixed[REMOTE_TARGET] = target;
         }
         fixed[REMOTE_TAG] = tag;
@@ -198,9 +239,7 @@ impl Dialog {
         if kept > MAX_KEPT {
             return Err(NoDialog::TooLarge);
         }
-        let number = request.cseq()?.number;
         self.texts = Texts::of(fixed.into_iter().chain(routes.iter().copied()));
-        self.remote_cseq = Some(number);
         Ok(())
     }
 
@@ -257,7 +296,7 @@ impl Dialog {
     }
 
     /// The `id` parameter of Event.
-    pub(super) fn event_id(&self) -> Option<&str> {
+    pub(crate) fn event_id(&self) -> Option<&str> {
         self.text(EVENT_ID).strip_prefix(PRESENT)
     }
 
@@ -296,12 +335,17 @@ impl Dialog {
         })
     }
 
-    /// Takes note of a request that was accepted: its number, and its Contact as new remote target (RFC 3261
-    /// §12.2.2). The route set stays.
-    pub fn accepted(&mut self, request: &Message) {
+    /// Takes note of the number of a request that refreshes no target, or was refused.
+    pub fn noted(&mut self, request: &Message) {
         if let Ok(cseq) = request.cseq() {
             self.remote_cseq = Some(cseq.number);
         }
+    }
+
+    /// Takes note of a request that was accepted: its number, and its Contact as new remote target (RFC 3261
+    /// §12.2.2). The route set stays.
+    pub fn accepted(&mut self, request: &Message) {
+        self.noted(request);
         self.retarget(request);
     }
 
@@ -325,17 +369,24 @@ impl Dialog {
     }
 
     /// Our Contact: it leads to this node and is that of no other dialog. `gr` says that it is a GRUU (EV-11).
-    pub fn contact(&self, config: &EventConfig) -> String {
+    pub fn contact(&self, origin: &Origin<'_>) -> String {
         let local = Uri::parse(self.text(LOCAL_URI)).ok();
-        own_contact(local.and_then(|uri| uri.user()), self.local_tag(), config)
+        own_contact(local.and_then(|uri| uri.user()), self.local_tag(), origin)
     }
 
-    /// The value of Event.
-    pub(super) fn event(&self, config: &EventConfig) -> Cow<'static, str> {
-        match self.event_id() {
-            Some(id) => [config.package, ";id=", id].concat().into(),
-            None => config.package.into(),
-        }
+    /// What all of its requests have in common.
+    pub fn call_id(&self) -> &str {
+        self.text(CALL_ID)
+    }
+
+    /// The URI of our From.
+    pub fn local_uri(&self) -> &str {
+        self.text(LOCAL_URI)
+    }
+
+    /// The number of our last request.
+    pub fn last_number(&self) -> u32 {
+        self.local_cseq
     }
 
     /// Our tag.
@@ -343,12 +394,16 @@ impl Dialog {
         self.text(LOCAL_TAG)
     }
 
-    /// Writes the next request (RFC 3261 §12.2.1.1). `fields` stand behind those of the dialog, `Contact` and
-    /// `Event`. A number is used up even if writing fails.
-    pub(super) fn request(
+    /// Writes the next request (RFC 3261 §12.2.1.1). `fields` stand behind those of the dialog. A number is used up even if
+    /// writing fails.
+    ///
+    /// # Errors
+    /// [`Unwritable`].
+    pub fn request(
         &mut self,
         method: Method<'_>,
-        context: &mut Context<'_>,
+        origin: &Origin<'_>,
+        tokens: &mut dyn Tokens,
         fields: &[(&str, &str)],
         body: Option<(&str, &[u8])>,
     ) -> Result<OutRequest, Unwritable> {
@@ -357,32 +412,56 @@ impl Dialog {
             return Err(Unwritable::Exhausted);
         }
         self.local_cseq = number;
-        let config = context.config;
-        let branch = [COOKIE, &context.tokens.token()].concat();
+        self.write(CSeq { number, method }, origin, tokens, fields, body)
+    }
+
+    /// Writes the ACK for a 2xx to the INVITE with this number (RFC 3261 §13.2.2.4).
+    ///
+    /// # Errors
+    /// [`Unwritable`].
+    pub fn ack(
+        &self,
+        number: u32,
+        origin: &Origin<'_>,
+        tokens: &mut dyn Tokens,
+        body: Option<(&str, &[u8])>,
+    ) -> Result<OutRequest, Unwritable> {
+        self.write(CSeq { number, method: Method::Ack }, origin, tokens, &[], body)
+    }
+
+    fn write(
+        &self,
+        cseq: CSeq<'_>,
+        origin: &Origin<'_>,
+        tokens: &mut dyn Tokens,
+        fields: &[(&str, &str)],
+        body: Option<(&str, &[u8])>,
+    ) -> Result<OutRequest, Unwritable> {
+        let branch = [COOKIE, &tokens.token()].concat();
         let fixed = self.fixed();
         let local = Uri::parse(fixed[LOCAL_URI])?;
-        let (contact, event) = (own_contact(local.user(), fixed[LOCAL_TAG], config), self.event(config));
         let path = Path::of(fixed[REMOTE_TARGET], self.routes())?;
         let tag = Some(fixed[REMOTE_TAG]).filter(|tag| !tag.is_empty());
         let room = self.routes().map(|route| route.len() + 9).sum::<usize>()
             + body.map_or(0, |(_, body)| body.len());
         let mut out = Vec::with_capacity(room + REQUEST_OVERHEAD);
-        let mut builder = RequestBuilder::new(&mut out, method, &Uri::parse(&path.request_uri)?)
-            .via("TLS", &config.sent_by, &branch)
+        let mut builder = RequestBuilder::new(&mut out, cseq.method, &Uri::parse(&path.request_uri)?)
+            .via("TLS", origin.sent_by, &branch)
             .max_forwards(HOPS)
             .from(None, &local, fixed[LOCAL_TAG])
             .to(None, &Uri::parse(fixed[REMOTE_URI])?, tag)
             .call_id(fixed[CALL_ID])
-            .cseq(CSeq { number, method })
-            .contact(&Uri::parse(&contact)?)
-            .header(HeaderName::Event.as_str(), &event);
+            .cseq(cseq);
+        if refreshes_target(cseq.method) {
+            builder = builder.contact(&Uri::parse(&own_contact(local.user(), fixed[LOCAL_TAG], origin))?);
+        }
         for route in path.routes.iter().copied().chain(path.last.as_deref()) {
             builder = builder.route(&NameAddr::parse(route)?);
         }
         for (name, value) in fields {
             builder = builder.header(name, value);
         }
-        for (name, value) in &config.headers {
+        for (name, value) in origin.headers {
             builder = builder.header(name, value);
         }
         builder.finish(body)?;
@@ -390,55 +469,25 @@ impl Dialog {
     }
 }
 
-/// Route sets are short.
-type Routes<'a> = SmallVec<[&'a str; 4]>;
-
-/// Request-URI and Route of a request.
-struct Path<'a> {
-    request_uri: Cow<'a, str>,
-    routes: Routes<'a>,
-    last: Option<String>,
+/// Requests that tell the other side our Contact; the others may not (MESSAGE, RFC 3428 §7) or need not carry one.
+fn refreshes_target(method: Method<'_>) -> bool {
+    matches!(method, Method::Invite | Method::Update | Method::Subscribe | Method::Notify)
 }
 
-impl<'a> Path<'a> {
-    /// Loose routing: the remote target, and all routes. Strict routing: the first route's URI, then the others, then
-    /// the remote target.
-    fn of(target: &'a str, routes: impl Iterator<Item = &'a str>) -> Result<Self, HeaderError> {
-        let mut routes: Routes<'a> = routes.collect();
-        let Some(first) = routes.first() else {
-            return Ok(Self { request_uri: request_uri(target), routes, last: None });
-        };
-        let first = NameAddr::parse(first)?.uri;
-        if first.params().contains("lr") {
-            return Ok(Self { request_uri: request_uri(target), routes, last: None });
-        }
-        let last = Some(["<", target, ">"].concat());
-        routes.remove(0);
-        Ok(Self { request_uri: request_uri(first.as_str()), routes, last })
-    }
-}
-
-/// A URI without what may not stand in a Request-URI (RFC 3261 §19.1.1): headers and `method`.
-fn request_uri(uri: &str) -> Cow<'_, str> {
-    let uri = uri.split_once('?').map_or(uri, |(uri, _)| uri);
-    let is_method = |piece: &&str| piece.split('=').next().is_some_and(|n| n.eq_ignore_ascii_case("method"));
-    let mut pieces = uri.split(';');
-    if !pieces.clone().any(|piece| is_method(&piece)) {
-        return uri.into();
-    }
-    let mut out = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces.filter(|piece| !is_method(piece)) {
-        out.push(';');
-        out.push_str(piece);
-    }
-    out.into()
+/// The addresses of Record-Route, in the order they stand in.
+fn record_routes(message: &Message) -> Result<Routes<'_>, NoDialog> {
+    let routes = message.record_routes().map(|route| {
+        let route = route?;
+        if route.uri.is_sip() { Ok(route.as_str()) } else { Err(NoDialog::Route) }
+    });
+    routes.collect()
 }
 
 /// See [`Dialog::contact`].
-fn own_contact(user: Option<&str>, tag: &str, config: &EventConfig) -> String {
+fn own_contact(user: Option<&str>, tag: &str, origin: &Origin<'_>) -> String {
     let (user, at) = user.map_or(("", ""), |user| (user, "@"));
     let gr = escape::encode_param(tag);
-    ["sip:", user, at, &config.contact_host, ";transport=tls;gr=", &gr].concat()
+    ["sip:", user, at, origin.contact_host, ";transport=tls;gr=", &gr].concat()
 }
 
 /// The one Contact of a message that begins or refreshes a dialog; `None` without any.
