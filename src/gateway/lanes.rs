@@ -121,6 +121,7 @@ impl Gateway {
                 Output::Abort => wants.abort = true,
                 Output::Unresponsive => wants.give_up = true,
                 Output::Drained => wants.close = true,
+                Output::Free => self.ring_ways_back(key),
                 Output::ReplyRoom => self.remote(&key.remote).room(),
                 Output::Written(envelope) => match envelope.cargo {
                     Cargo::Message(reply) => {

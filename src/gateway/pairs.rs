@@ -325,12 +325,9 @@ impl Remote {
         self.lanes.lock().iter().map(|(_, lane)| Arc::clone(lane)).collect()
     }
 
-    /// The lanes that no stream of this domain takes back.
-    pub(super) fn lanes_of_our_streams(&self) -> Vec<Arc<LanePort>> {
-        let ways_back = self.ways_back.lock();
-        let taken_back = |local: &CompactString| ways_back.iter().any(|(name, _)| name == local);
-        let lanes = self.lanes.lock();
-        lanes.iter().filter(|(local, _)| !taken_back(local)).map(|(_, lane)| Arc::clone(lane)).collect()
+    /// Whether any stream of this domain takes stanzas of this domain of ours back.
+    pub(super) fn has_way_back(&self, local: &str) -> bool {
+        self.ways_back.lock().iter().any(|(name, _)| name == local)
     }
 
     /// The lanes with the local domain of each.

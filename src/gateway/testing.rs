@@ -11,13 +11,14 @@ use nuncio_translate::pair::{PairConfig, PairKey, PresenceConfig};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::About;
-use nuncio_xmpp::lane::{Lane, LaneConfig};
+use nuncio_xmpp::lane::{Failure, FailureKind, Lane, LaneConfig, Offer};
+use nuncio_xmpp::sm::Management;
 use nuncio_xmpp::stream::Quiet;
 
 use super::port::Port;
 use super::{
     Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope,
-    Verification, VerifyLimits,
+    ToXmppLane, Verification, VerifyLimits,
 };
 use crate::store::Memory;
 
@@ -89,6 +90,25 @@ pub(crate) fn moment() -> Moment {
 pub(crate) fn lane(local: &str, remote: &str) -> (LaneKey, LanePort) {
     let key = LaneKey { local: local.into(), remote: remote.into() };
     (key, Port::new(Lane::new(LaneConfig::default())))
+}
+
+/// The lane of this name, whose stream was lost before the partner acknowledged a reply, and can be resumed.
+pub(crate) fn interrupted(gateway: &Gateway, key: &LaneKey, now: Instant) -> Arc<LanePort> {
+    let lane = gateway.lane(&key.local, &key.remote);
+    let write = |lane: &mut ToXmppLane| {
+        lane.take(1 << 16, &mut Vec::new(), &mut gateway.lane_hooks(key, moment()), now);
+        lane.written(now);
+    };
+    lane.step(|lane| {
+        lane.push_reply(b"<iq/>".to_vec(), now);
+        assert!(lane.opened(Offer { management: true, ..Offer::default() }, now));
+        write(lane);
+        lane.managed(&Management::Enabled { resumable: Some("s1".into()) }, now).expect("it was asked for");
+        write(lane);
+        lane.poll_all();
+        lane.closed(Some(Failure::new(FailureKind::Unreachable, "it is gone")), 0, now);
+    });
+    lane
 }
 
 /// Of a message of some pair, which no pair knows of.

@@ -1,10 +1,13 @@
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
 use nuncio_xmpp::dialback::DialbackSecret;
 use nuncio_xmpp::stream::{ChainStatus, PresentedName};
 use nuncio_xmpp::{Negotiation, SaslUse, TlsUse};
 
 use super::*;
-use crate::gateway::testing::gateway_of;
-use crate::gateway::{Federation, PartnerStreams};
+use crate::gateway::testing::{gateway_of, interrupted};
+use crate::gateway::{Federation, LaneKey, PartnerStreams};
 use crate::net::now;
 
 const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
@@ -49,11 +52,16 @@ fn secured(gateway: &Arc<Gateway>) -> InboundSession {
 /// A stream of fabrikam.example on which stanzas may go back.
 fn both_ways() -> (Arc<Gateway>, InboundSession) {
     let gateway = Arc::new(gateway_of("contoso.example", "fabrikam.example"));
-    let mut session = secured(&gateway);
+    let session = both_ways_with(&gateway);
+    (gateway, session)
+}
+
+fn both_ways_with(gateway: &Arc<Gateway>) -> InboundSession {
+    let mut session = secured(gateway);
     let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
     say(&mut session, &format!("<bidi xmlns='urn:xmpp:bidi'/>{auth}"));
     say(&mut session, HEADER);
-    (gateway, session)
+    session
 }
 
 #[test]
@@ -66,6 +74,22 @@ fn a_stop_lets_the_lane_on_the_partners_stream_write_what_it_has() {
     lane.feed(|lane| lane.drain());
     let end = hear(&mut session);
     assert!(end.contains("<system-shutdown ") && end.ends_with("</stream:stream>"), "{end}");
+}
+
+#[test]
+fn a_lane_takes_the_partners_stream_when_the_session_it_had_to_resume_is_given_up() {
+    let gateway = Arc::new(gateway_of("contoso.example", "fabrikam.example"));
+    let key = LaneKey { local: "contoso.example".into(), remote: "fabrikam.example".into() };
+    let lane = interrupted(&gateway, &key, now().instant);
+    let mut session = both_ways_with(&gateway);
+    assert!(!lane.step(|lane| lane.is_open()), "it is resumed on a stream of ours, or nowhere");
+    assert!(session.wake().notified().now_or_never().is_none());
+    let later = now() + Duration::from_secs(10);
+    lane.step(|lane| lane.handle_timeout(later.instant));
+    gateway.serve_idle_lane(&key, &lane, later);
+    assert!(session.wake().notified().now_or_never().is_some(), "somebody tells the session");
+    hear(&mut session);
+    assert!(lane.step(|lane| lane.is_open()));
 }
 
 #[test]

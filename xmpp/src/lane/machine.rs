@@ -206,11 +206,16 @@ impl<E: Envelope> Lane<E> {
     /// one does; or the lane has a session to resume, which takes a stream of ours; or nothing is to leave any more.
     #[must_use]
     pub fn opened_by_peer(&mut self, now: Instant) -> bool {
-        if self.managed.is_resumable() {
+        if self.needs_stream_of_ours() {
             return false;
         }
         // What it takes, a peer says on our streams only.
         self.opened(Offer { management: false, both_ways: true, max_bytes: self.max_bytes }, now)
+    }
+
+    /// Whether there is a session to resume, which takes a stream of ours. [`Output::Free`] says when it is given up.
+    pub fn needs_stream_of_ours(&self) -> bool {
+        self.managed.is_resumable()
     }
 
     /// The stream that [`Output::Connect`] asked for is established and may carry stanzas. False: another one carries the

@@ -85,6 +85,7 @@ impl World {
                 Output::Abort => "abort".into(),
                 Output::Unresponsive => "unresponsive".into(),
                 Output::TooLarge { envelope, limit } => format!("{} above {limit}", envelope.0),
+                Output::Free => "free".into(),
                 Output::Drained => "drained".into(),
             })
             .collect()
