@@ -31,12 +31,22 @@ pub struct LaneWants {
     pub close: bool,
 }
 
+impl std::ops::BitOr for LaneWants {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            connect: self.connect | other.connect,
+            abort: self.abort | other.abort,
+            give_up: self.give_up | other.give_up,
+            close: self.close | other.close,
+        }
+    }
+}
+
 impl std::ops::BitOrAssign for LaneWants {
     fn bitor_assign(&mut self, other: Self) {
-        self.connect |= other.connect;
-        self.abort |= other.abort;
-        self.give_up |= other.give_up;
-        self.close |= other.close;
+        *self = *self | other;
     }
 }
 

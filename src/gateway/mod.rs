@@ -68,6 +68,7 @@ use nuncio_xmpp::stream::Quiet;
 use parking_lot::Mutex;
 use tracing::error;
 
+pub use both_ways::OfferedBack;
 pub use counters::{Counter, Counters};
 pub use errands::GOODBYES_AHEAD;
 pub use federation::{Federation, PartnerStreams, StreamRates};
@@ -79,7 +80,7 @@ pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use routes::{FrontEnd, HopPort, Route};
 pub use settling::{Settling, Unsettled};
-pub use sharing::{Guest, Share, SharedStream};
+pub use sharing::{Guest, Seat, SharedStream};
 pub use status::{LaneStatus, RouteStatus};
 pub use streams::{InboundPlaces, KeyOut, OutboundPlace, Slowed, StreamCount, TooMany};
 pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};

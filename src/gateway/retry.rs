@@ -112,20 +112,23 @@ mod tests {
 
     #[test]
     fn a_lane_that_the_partners_stream_takes_back_needs_none_of_ours() {
-        let (gateway, now) = (gateway_of(LOCAL, "fabrikam.example"), Instant::now());
+        let (gateway, now) = (Arc::new(gateway_of(LOCAL, "fabrikam.example")), Instant::now());
         let lane = out_of_reach(&gateway, "fabrikam.example", now);
         let key = LaneKey { local: LOCAL.into(), remote: "fabrikam.example".into() };
-        gateway.way_back(&key, Arc::new(Notify::new()));
+        let offered = gateway.way_back(&key, Arc::new(Notify::new()));
         gateway.partner_is_back("fabrikam.example", now);
         assert!(!connects(&lane, now));
+        drop(offered);
+        gateway.partner_is_back("fabrikam.example", now);
+        assert!(connects(&lane, now), "the stream is there no more");
     }
 
     #[test]
     fn a_lane_with_a_session_to_resume_needs_one_of_ours_all_the_same() {
-        let (gateway, now) = (gateway_of(LOCAL, "fabrikam.example"), Instant::now());
+        let (gateway, now) = (Arc::new(gateway_of(LOCAL, "fabrikam.example")), Instant::now());
         let key = LaneKey { local: LOCAL.into(), remote: "fabrikam.example".into() };
         let lane = interrupted(&gateway, &key, now);
-        gateway.way_back(&key, Arc::new(Notify::new()));
+        let _offered = gateway.way_back(&key, Arc::new(Notify::new()));
         assert!(!lane.step(|lane| lane.opened_by_peer(now)));
         gateway.partner_is_back("fabrikam.example", now);
         assert!(connects(&lane, now));

@@ -111,6 +111,16 @@ pub(crate) fn interrupted(gateway: &Gateway, key: &LaneKey, now: Instant) -> Arc
     lane
 }
 
+/// The lane of this name, made if need be.
+pub(crate) fn lane_of(gateway: &Gateway, key: &LaneKey) -> Arc<LanePort> {
+    gateway.lane(&key.local, &key.remote)
+}
+
+/// Streams by which the partner reaches us between these domains.
+pub(crate) fn reaching(gateway: &Gateway, key: &LaneKey) -> usize {
+    gateway.known_remote(&key.remote).map_or(0, |remote| remote.reaching(&key.local))
+}
+
 /// Of a message of some pair, which no pair knows of.
 pub(crate) fn envelope() -> ToSipEnvelope {
     let pair = PairKey::new("alice@contoso.example", "bob@fabrikam.example");

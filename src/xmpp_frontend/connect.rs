@@ -62,8 +62,9 @@ async fn keep<F: Future<Output = LaneWants>>(
             let opened = contained("a stream to a partner", panics, Box::pin(open())).await;
             wants = opened.unwrap_or_else(|_| {
                 let failure = Failure::new(FailureKind::Negotiation, INTERNAL_ERROR);
+                // Of a lane that it carried, its session has told already when it was dropped.
                 let random = rand::random();
-                lane.step(|lane| lane.closed(Some(failure), random, now().instant));
+                lane.step(|lane| lane.connect_failed(failure, random, now().instant));
                 LaneWants::default()
             });
         } else if wants.close {

@@ -218,8 +218,8 @@ impl InboundSession {
                     }
                     self.enter(&local, &remote, now);
                     if established.both_ways {
-                        self.way_back =
-                            Some(WayBack::new(Arc::clone(&self.gateway), &local, &remote, &self.wake));
+                        let between = (&local, &remote);
+                        self.way_back = Some(WayBack::new(&self.gateway, between, &self.wake, now));
                     }
                     if self.intake.is_entered() {
                         self.gateway.partner_is_back(remote.as_str(), now.instant);

@@ -197,10 +197,14 @@ impl Intake {
     /// The connection is gone; `lost`: though nobody closed it. What has no room now will not get it any more.
     pub(super) fn end(&mut self, lost: bool, now: Moment) {
         self.drop_held(now);
+        self.leave(lost);
+        self.places.give_back();
+    }
+
+    fn leave(&mut self, lost: bool) {
         for (local, remote) in std::mem::take(&mut self.reaches) {
             self.gateway.partner_reaches_no_more(local.as_str(), remote.as_str(), lost);
         }
-        self.places.give_back();
     }
 
     fn drop_held(&mut self, now: Moment) {
@@ -278,6 +282,14 @@ impl Intake {
             }
         };
         slot.map(Some).ok_or(NoRoom)
+    }
+}
+
+impl Drop for Intake {
+    /// Of a session that was dropped before it said how its stream ended.
+    fn drop(&mut self) {
+        self.gateway.counters().stanzas_dropped.add(self.held.len() as u64);
+        self.leave(true);
     }
 }
 

@@ -16,7 +16,7 @@ use nuncio_xmpp::{StanzaKind, StreamCondition, stanza};
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
-use super::carrier::{Carrier, NOT_READ, NOTHING_ACKNOWLEDGED};
+use super::carrier::{Carrier, Ended, NOT_READ, NOTHING_ACKNOWLEDGED};
 use super::expiry::{EXPIRED, Expiry};
 use super::guests::Guests;
 use super::intake::{Came, Intake};
@@ -70,7 +70,7 @@ impl LaneSession {
         now: Moment,
     ) -> Self {
         let stream = Outbound::new(config, now.instant);
-        let carrier = Carrier::new(Arc::clone(&gateway), key, lane);
+        let carrier = Carrier::new(Arc::clone(&gateway), key, lane, now);
         Self {
             gateway,
             carrier,
@@ -464,14 +464,11 @@ impl Session for LaneSession {
         };
         self.stream.disconnected(why);
         self.run(now);
-        if self.opened {
-            self.carrier.close(self.failure.clone(), self.stream.close_answered(), now);
-            if self.lost {
-                self.gateway.lane_lost(self.carrier.key());
-            }
-        }
+        let (failure, answered) = (self.failure.as_ref(), self.stream.close_answered());
+        let ended = Ended { failure, answered, lost: self.lost };
+        self.carrier.end(ended, now);
         if let Some(guests) = self.guests.take() {
-            guests.end(self.failure.as_ref(), self.stream.close_answered(), self.lost, now);
+            guests.end(ended, now);
         }
         if let Some(intake) = &mut self.intake {
             intake.end(self.lost, now);
@@ -520,3 +517,6 @@ impl Session for LaneSession {
         self.carrier.wake()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,8 @@ use nuncio_xmpp::stream::{ChainStatus, PresentedName};
 use nuncio_xmpp::{Negotiation, SaslUse, TlsUse};
 
 use super::*;
-use crate::gateway::testing::{gateway_of, interrupted};
-use crate::gateway::{Federation, LaneKey, PartnerStreams};
+use crate::gateway::testing::{gateway_of, interrupted, reaching};
+use crate::gateway::{Federation, LaneKey, PartnerStreams, StreamCount};
 use crate::net::now;
 
 const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
@@ -90,6 +90,24 @@ fn a_lane_takes_the_partners_stream_when_the_session_it_had_to_resume_is_given_u
     assert!(session.wake().notified().now_or_never().is_some(), "somebody tells the session");
     hear(&mut session);
     assert!(lane.step(|lane| lane.is_open()));
+}
+
+#[test]
+fn a_session_that_is_dropped_gives_back_the_lane_on_its_stream_and_offers_it_no_more() {
+    let (gateway, session) = both_ways();
+    let key = LaneKey { local: "contoso.example".into(), remote: "fabrikam.example".into() };
+    let lane = gateway.lanes().pop().expect("the stream carries a lane");
+    assert!(lane.step(|lane| lane.is_open()) && reaching(&gateway, &key) == 1);
+    lane.wake().notified().now_or_never();
+    let bell = session.wake();
+    // As after a panic in what should have said how it ended.
+    drop(session);
+    assert!(lane.wake().notified().now_or_never().is_some(), "its own task has it again");
+    assert!(!lane.step(|lane| lane.is_open()) && reaching(&gateway, &key) == 0);
+    assert_eq!(gateway.streams(), StreamCount::default());
+    bell.notified().now_or_never();
+    gateway.ring_ways_back(&key);
+    assert!(bell.notified().now_or_never().is_none(), "the stream is offered still");
 }
 
 #[test]

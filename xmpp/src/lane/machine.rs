@@ -245,10 +245,18 @@ impl<E: Envelope> Lane<E> {
         }
     }
 
+    /// The attempt asked for by [`Output::Connect`] was left to somebody who is gone without a word of it:
+    /// [`Output::Connect`] follows again, unless it is not waited for any more.
+    pub fn connect_again(&mut self) {
+        if matches!(self.state, State::Connecting) {
+            self.outputs.push_back(Output::Connect);
+        }
+    }
+
     /// The attempt asked for by [`Output::Connect`] failed. `random` spreads the back-off. That is nothing to a lane which
-    /// another stream carries meanwhile.
+    /// another stream carries meanwhile, or has carried and lost.
     pub fn connect_failed(&mut self, failure: Failure, random: u64, now: Instant) {
-        if self.is_open() {
+        if matches!(self.state, State::Open { .. } | State::BackOff { .. }) {
             return;
         }
         self.last_failure = Some(failure);
