@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::dialback::Pair;
@@ -30,6 +31,8 @@ struct Seated {
 /// The lanes that share one stream, and those that ask to.
 pub(super) struct Guests {
     gateway: Arc<Gateway>,
+    /// Where the stream leads.
+    remote: CompactString,
     /// Where they ask, as long as any can be taken.
     door: Option<SharedStream>,
     /// Rings the session.
@@ -45,7 +48,15 @@ impl Guests {
     /// On the stream to `remote` whose session is rung by `bell`.
     pub(super) fn new(gateway: Arc<Gateway>, remote: &Domain, offer: Offer, bell: Arc<Notify>) -> Self {
         let door = Some(gateway.share_stream(remote.as_str(), Arc::clone(&bell)));
-        Self { gateway, door, bell, offer, asking: Vec::new(), seated: Vec::new() }
+        Self {
+            gateway,
+            remote: remote.as_str().into(),
+            door,
+            bell,
+            offer,
+            asking: Vec::new(),
+            seated: Vec::new(),
+        }
     }
 
     /// Has the partner asked for the pairs of domains of those who ask now. When he cannot be asked any more, nobody else can
@@ -53,7 +64,11 @@ impl Guests {
     pub(super) fn ask(&mut self, stream: &mut Outbound, now: Moment) {
         let Some(door) = &self.door else { return };
         let asking = door.asking();
-        if stream.may_authorize().is_err() {
+        if asking.is_empty() {
+            return;
+        }
+        let terms = self.gateway.terms(&self.remote);
+        if stream.may_authorize(&terms).is_err() {
             self.door = None;
         }
         for guest in asking {
@@ -68,7 +83,7 @@ impl Guests {
                 self.carry(guest, now);
                 continue;
             }
-            match stream.authorize(pair.clone(), now.instant) {
+            match stream.authorize(pair.clone(), &terms, now.instant) {
                 Ok(()) => {
                     let key = self.gateway.key_out(pair.to.as_str());
                     self.asking.push(Asking { pair, guest, _key: key });

@@ -295,7 +295,8 @@ impl LaneSession {
             return self.stream.close(now.instant, None);
         }
         // Where stanzas are acknowledged, they are counted for one lane.
-        if !offer.management && self.stream.may_authorize().is_ok() {
+        let terms = self.gateway.terms(remote.as_str());
+        if !offer.management && self.stream.may_authorize(&terms).is_ok() {
             let guests = Guests::new(Arc::clone(&self.gateway), &remote, offer, self.carrier.wake());
             self.guests = Some(Box::new(guests));
         }
