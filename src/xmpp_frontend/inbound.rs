@@ -180,6 +180,7 @@ impl InboundSession {
     /// Takes what waits, and what the stream puts out.
     fn work(&mut self, now: Moment) {
         self.intake.settled().into_iter().for_each(|number| self.stream.settled(number));
+        self.settle(now);
         self.take_verdicts(now);
         self.intake.retry(now);
         self.leave(now);
@@ -285,6 +286,18 @@ impl InboundSession {
             TooMany::InAll { .. } => (StreamCondition::ResourceConstraint, TOO_MANY_IN_ALL),
         };
         self.stream.turn_out(condition, text, now.instant);
+    }
+
+    /// A stream that was let in beyond the limit, for the sake of a key of ours, takes its place, or has had its time.
+    fn settle(&mut self, now: Moment) {
+        let Err(why) = self.intake.settle() else { return };
+        if !self.stream.write_allowed() {
+            return;
+        }
+        let partner = self.domains.as_ref().map(|(_, remote)| remote.as_str());
+        info!(partner, peer = %self.peer, "stream closed that was let in to verify a dialback key of ours: {why}");
+        // In good order: he has done nothing wrong, and what is under way is taken.
+        self.stream.close(now.instant, None);
     }
 
     /// The domain in the header is known: what the peer presented is held against what is asked of that one.

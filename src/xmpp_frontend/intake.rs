@@ -77,9 +77,17 @@ impl Intake {
     /// # Errors
     /// There is no place for the stream among those of that partner, or of all.
     pub(super) fn enter(&mut self, local: &Domain, remote: &Domain) -> Result<(), TooMany> {
-        self.gateway.enter_stream(&mut self.places, remote.as_str())?;
+        self.gateway.enter_stream(&mut self.places, remote.as_str(), &self.wake)?;
         self.reached(local, remote);
         Ok(())
+    }
+
+    /// Where the stream was let in beyond the limit, it takes its place as soon as there is one.
+    ///
+    /// # Errors
+    /// There is none, and nothing it could be there for any more.
+    pub(super) fn settle(&mut self) -> Result<(), TooMany> {
+        self.gateway.settle_stream(&mut self.places)
     }
 
     /// The same on a stream of ours, which has its places.

@@ -6,8 +6,8 @@ use nuncio_xmpp::stream::{ChainStatus, PresentedName};
 use nuncio_xmpp::{Negotiation, SaslUse, TlsUse};
 
 use super::*;
-use crate::gateway::testing::{gateway_of, interrupted, reaching};
-use crate::gateway::{Federation, LaneKey, PartnerStreams, StreamCount};
+use crate::gateway::testing::{gateway_of, interrupted, lane, reaching};
+use crate::gateway::{Federation, LaneKey, OutboundPlace, PartnerStreams, StreamCount};
 use crate::net::now;
 
 const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
@@ -108,6 +108,45 @@ fn a_session_that_is_dropped_gives_back_the_lane_on_its_stream_and_offers_it_no_
     bell.notified().now_or_never();
     gateway.ring_ways_back(&key);
     assert!(bell.notified().now_or_never().is_none(), "the stream is offered still");
+}
+
+/// A gateway whose partner may have one stream, and has it: one of ours.
+fn with_one_place() -> (Arc<Gateway>, OutboundPlace) {
+    let gateway = Arc::new(gateway_of("contoso.example", "fabrikam.example"));
+    let partner = PartnerStreams::new("fabrikam.example", 1);
+    gateway.set_federation(Federation::new([(partner, vec!["fabrikam.example".into()])]), now());
+    let (key, lane) = lane("contoso.example", "fabrikam.example");
+    let place = gateway.outbound_place(&key, &lane, now()).expect("there is one");
+    (gateway, place)
+}
+
+#[test]
+fn a_stream_let_in_for_the_sake_of_a_key_is_closed_in_good_order_when_the_key_is_back() {
+    let (gateway, _place) = with_one_place();
+    let key = gateway.key_out("fabrikam.example");
+    let mut session = both_ways_with(&gateway);
+    assert_eq!(hear(&mut session), "", "it stays as long as the key is out");
+    session.wake().notified().now_or_never();
+    drop(key);
+    assert!(session.wake().notified().now_or_never().is_some());
+    assert_eq!(hear(&mut session), "</stream:stream>");
+    let ping = "<iq type='get' id='p' from='fabrikam.example' to='contoso.example'><ping xmlns='urn:xmpp:ping'/></iq>";
+    let said = say(&mut session, &format!("{ping}</stream:stream>"));
+    assert_eq!(said, "", "what was under way is taken, and answered on another stream");
+    let lane = gateway.lanes().pop().expect("its lane");
+    assert!(lane.step(|lane| lane.has_queue()));
+}
+
+#[test]
+fn a_stream_let_in_for_the_sake_of_a_key_stays_if_there_is_a_place_meanwhile() {
+    let (gateway, place) = with_one_place();
+    let key = gateway.key_out("fabrikam.example");
+    let mut session = both_ways_with(&gateway);
+    drop(place);
+    hear(&mut session);
+    drop(key);
+    assert_eq!(hear(&mut session), "");
+    assert_eq!(gateway.streams(), StreamCount { inbound: 1, ..StreamCount::default() });
 }
 
 #[test]
