@@ -14,6 +14,7 @@ use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::{Failure, FailureKind, Lane, LaneConfig, Offer};
 use nuncio_xmpp::sm::Management;
 use nuncio_xmpp::stream::Quiet;
+use parking_lot::Mutex;
 
 use super::port::Port;
 use super::{
@@ -22,13 +23,21 @@ use super::{
 };
 use crate::store::Memory;
 
+/// Keys that were given to be verified.
+pub(crate) type Keys = Arc<Mutex<Vec<Verification>>>;
+
 /// Serves no lane, and draws no luck.
-struct Nobody;
+#[derive(Default)]
+struct Nobody {
+    keys: Keys,
+}
 
 impl Environment for Nobody {
     fn serve_lane(&self, _key: LaneKey, _lane: Arc<LanePort>) {}
 
-    fn verify(&self, _verification: Verification) {}
+    fn verify(&self, verification: Verification) {
+        self.keys.lock().push(verification);
+    }
 
     fn random(&self) -> u64 {
         4
@@ -42,15 +51,28 @@ pub(crate) fn gateway_of(local: &str, remote: &str) -> Gateway {
 
 /// The same with other settings.
 pub(crate) fn gateway_with(local: &str, remote: &str, change: impl FnOnce(&mut Settings)) -> Gateway {
-    furnished(Arc::new(Memory::new()), local, remote, change)
+    furnished(Arc::new(Memory::new()), local, remote, change, Nobody::default())
+}
+
+/// The same, with the keys that it gives to be verified.
+pub(crate) fn gateway_and_keys(local: &str, remote: &str) -> (Gateway, Keys) {
+    let (store, nobody) = (Arc::new(Memory::new()), Nobody::default());
+    let keys = Arc::clone(&nobody.keys);
+    (furnished(store, local, remote, |_| {}, nobody), keys)
 }
 
 /// The same on a store of the caller's.
 pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gateway {
-    furnished(store, local, remote, |_| {})
+    furnished(store, local, remote, |_| {}, Nobody::default())
 }
 
-fn furnished(store: Arc<Memory>, local: &str, remote: &str, change: impl FnOnce(&mut Settings)) -> Gateway {
+fn furnished(
+    store: Arc<Memory>,
+    local: &str,
+    remote: &str,
+    change: impl FnOnce(&mut Settings),
+    environment: Nobody,
+) -> Gateway {
     let mut settings = Settings {
         node_label: "n1".into(),
         node_key: stanza_id::Key::new([7; 16]),
@@ -78,7 +100,7 @@ fn furnished(store: Arc<Memory>, local: &str, remote: &str, change: impl FnOnce(
     let group = HopGroup::new(HopConfig::default(), ["fe:5061".to_owned()], 4);
     let front_ends = vec![FrontEnd::new("pool", vec![local.into()])];
     let routes = vec![Route::new(vec![local.into()], &[0], group)];
-    Gateway::new(settings, policy, front_ends, routes, store, Box::new(Nobody))
+    Gateway::new(settings, policy, front_ends, routes, store, Box::new(environment))
 }
 
 /// Some moment.

@@ -177,14 +177,19 @@ impl InboundSession {
         self.serve_way_back(now);
     }
 
-    /// Takes what waits, and what the stream puts out.
+    /// Takes what waits, and what the stream puts out, and what came of its keys.
     fn work(&mut self, now: Moment) {
         self.intake.settled().into_iter().for_each(|number| self.stream.settled(number));
         self.settle(now);
-        self.take_verdicts(now);
         self.intake.retry(now);
         self.leave(now);
         // Whatever waits for room, the stream's own affairs do not.
+        self.act(now);
+        self.take_verdicts(now);
+    }
+
+    /// Acts on what the stream puts out.
+    fn act(&mut self, now: Moment) {
         while let Some(output) = self.stream.poll() {
             match output {
                 Output::StartTls => self.next = Next::StartTls,
@@ -217,12 +222,12 @@ impl InboundSession {
                     if established.by_certificate && established.method == Method::SaslExternal {
                         self.gateway.proved_by_certificate(remote.as_str(), now);
                     }
-                    self.enter(&local, &remote, now);
-                    if established.both_ways {
+                    let entered = self.enter(&local, &remote, now);
+                    if entered && established.both_ways {
                         let between = (&local, &remote);
                         self.way_back = Some(WayBack::new(&self.gateway, between, &self.wake, now));
                     }
-                    if self.intake.is_entered() {
+                    if entered {
                         self.gateway.partner_is_back(remote.as_str(), now.instant);
                     }
                     self.domains = Some((local, remote));
@@ -274,18 +279,23 @@ impl InboundSession {
     }
 
     /// The stream may be used by a partner's domain. It takes its place among those of the partner; if there is none left,
-    /// it ends.
-    fn enter(&mut self, local: &Domain, remote: &Domain, now: Moment) {
-        let Err(why) = self.intake.enter(local, remote) else { return };
-        let source = Source::Domain(remote.as_str());
-        if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
-            warn!(partner = remote.as_str(), peer = %self.peer, "stream closed: {why}");
-        }
+    /// it ends. Whether it goes on.
+    fn enter(&mut self, local: &Domain, remote: &Domain, now: Moment) -> bool {
+        let Err(why) = self.intake.enter(local, remote) else { return true };
+        self.tell_no_place(remote, "stream closed", why, now);
         let (condition, text) = match why {
             TooMany::OfPartner { .. } => (StreamCondition::PolicyViolation, TOO_MANY),
             TooMany::InAll { .. } => (StreamCondition::ResourceConstraint, TOO_MANY_IN_ALL),
         };
         self.stream.turn_out(condition, text, now.instant);
+        false
+    }
+
+    fn tell_no_place(&self, remote: &Domain, what: &str, why: TooMany, now: Moment) {
+        let source = Source::Domain(remote.as_str());
+        if self.gateway.log_budget().allows(Cause::TooManyStreams, source, now.instant) {
+            warn!(partner = remote.as_str(), peer = %self.peer, "{what}: {why}");
+        }
     }
 
     /// A stream that was let in beyond the limit, for the sake of a key of ours, takes its place, or has had its time.

@@ -77,9 +77,24 @@ impl Intake {
     /// # Errors
     /// There is no place for the stream among those of that partner, or of all.
     pub(super) fn enter(&mut self, local: &Domain, remote: &Domain) -> Result<(), TooMany> {
-        self.gateway.enter_stream(&mut self.places, remote.as_str(), &self.wake)?;
+        self.reserve(remote)?;
         self.reached(local, remote);
         Ok(())
+    }
+
+    /// Takes the place for a domain that is about to be let in. Whether that was new.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn reserve(&mut self, remote: &Domain) -> Result<bool, TooMany> {
+        let new = !self.places.speak_for(remote.as_str());
+        self.gateway.enter_stream(&mut self.places, remote.as_str(), &self.wake)?;
+        Ok(new)
+    }
+
+    /// The domain was not let in.
+    pub(super) fn release(&mut self, remote: &Domain) {
+        self.places.leave(remote.as_str());
     }
 
     /// Where the stream was let in beyond the limit, it takes its place as soon as there is one.

@@ -1,12 +1,13 @@
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use nuncio_xmpp::dialback::DialbackSecret;
+use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+use nuncio_xmpp::dialback::{DialbackSecret, VerifyOutcome};
 use nuncio_xmpp::stream::{ChainStatus, PresentedName};
 use nuncio_xmpp::{Negotiation, SaslUse, TlsUse};
 
 use super::*;
-use crate::gateway::testing::{gateway_of, interrupted, lane, reaching};
+use crate::gateway::testing::{Keys, gateway_and_keys, gateway_of, interrupted, lane, lane_of, reaching};
 use crate::gateway::{Federation, LaneKey, OutboundPlace, PartnerStreams, StreamCount};
 use crate::net::now;
 
@@ -147,6 +148,92 @@ fn a_stream_let_in_for_the_sake_of_a_key_stays_if_there_is_a_place_meanwhile() {
     drop(key);
     assert_eq!(hear(&mut session), "");
     assert_eq!(gateway.streams(), StreamCount { inbound: 1, ..StreamCount::default() });
+}
+
+/// Two partners whose entries allow dialback, the second with room for one stream.
+fn two_partners() -> (Arc<Gateway>, Keys) {
+    let (gateway, keys) = gateway_and_keys("contoso.example", "fabrikam.example");
+    let negotiation = Negotiation { tls: TlsUse::Required, sasl: SaslUse::Optional, dialback: true };
+    let partners = [("fabrikam.example", 20), ("wingtip.example", 1)];
+    gateway.set_federation(
+        Federation::new(partners.map(|(domain, limit)| {
+            let streams = PartnerStreams { negotiation, ..PartnerStreams::new(domain, limit) };
+            (streams, vec![domain.into()])
+        })),
+        now(),
+    );
+    gateway.set_policy(Snapshot::new(
+        2,
+        ["contoso.example".into()],
+        partners.map(|(domain, _)| {
+            let partner =
+                Partner { domain: domain.into(), partner_type: PartnerType::Federated, enabled: true };
+            (partner, Vec::new())
+        }),
+    ));
+    (Arc::new(gateway), keys)
+}
+
+/// A key for a domain, on whatever stream.
+fn key_of(from: &str) -> String {
+    format!("<db:result xmlns:db='jabber:server:dialback' from='{from}' to='contoso.example'>key</db:result>")
+}
+
+/// The only key that was given to be verified is found valid; what the partner hears then.
+fn found_valid(keys: &Keys, session: &mut InboundSession) -> String {
+    let key = keys.lock().pop().expect("a key to verify");
+    key.answer(VerifyOutcome::Valid, "found valid by the test".to_owned());
+    hear(session)
+}
+
+#[test]
+fn db_13_a_further_domain_without_a_place_is_refused_and_costs_the_others_nothing() {
+    let (gateway, keys) = two_partners();
+    let mut session = both_ways_with(&gateway);
+    say(&mut session, &key_of("wingtip.example"));
+    // The place that was there when the key came is taken before the key is found valid.
+    let (key, waits) = lane("contoso.example", "wingtip.example");
+    let place = gateway.outbound_place(&key, &waits, now()).expect("there is one");
+    let said = found_valid(&keys, &mut session);
+    assert!(said.contains("type='error'") && said.contains("<resource-constraint"), "{said}");
+    assert!(!said.contains("stream:error") && session.stream.write_allowed(), "{said}");
+    let said = say(&mut session, &key_of("wingtip.example"));
+    assert!(said.contains("type='error'") && keys.lock().is_empty(), "nobody is asked about it: {said}");
+    drop(place);
+    say(&mut session, &key_of("wingtip.example"));
+    let said = found_valid(&keys, &mut session);
+    assert!(said.contains("type='valid'"), "{said}");
+    assert!(gateway.outbound_place(&key, &waits, now()).is_none(), "it has the place");
+    assert_eq!(gateway.streams(), StreamCount { inbound: 1, ..StreamCount::default() }, "one in all");
+}
+
+#[test]
+fn a_key_that_is_found_valid_too_late_takes_no_place() {
+    let (gateway, keys) = two_partners();
+    let mut session = both_ways_with(&gateway);
+    say(&mut session, &key_of("wingtip.example"));
+    let late = now() + Duration::from_secs(30);
+    session.stream.handle_timeout(late.instant);
+    let said = found_valid(&keys, &mut session);
+    assert!(said.contains("<remote-server-timeout"), "{said}");
+    let (key, waits) = lane("contoso.example", "wingtip.example");
+    assert!(gateway.outbound_place(&key, &waits, now()).is_some());
+}
+
+#[test]
+fn that_a_partner_is_back_is_not_said_of_one_whose_stream_had_no_place() {
+    let (gateway, _place) = with_one_place();
+    let waits =
+        lane_of(&gateway, &LaneKey { local: "litware.example".into(), remote: "fabrikam.example".into() });
+    waits.step(|lane| {
+        lane.push_reply(b"<iq/>".to_vec(), now().instant);
+        lane.poll_all();
+        lane.connect_failed(Failure::new(FailureKind::Unreachable, "nobody listens"), 0, now().instant);
+    });
+    let mut session = both_ways_with(&gateway);
+    assert!(!session.stream.write_allowed(), "it is one too many");
+    hear(&mut session);
+    assert!(!waits.step(|lane| lane.has_outputs()), "its back-off goes on");
 }
 
 #[test]
