@@ -405,6 +405,12 @@ impl<E: Envelope> Lane<E> {
         !self.queue.is_empty()
     }
 
+    /// What [`Output::Drained`] says holds now.
+    pub fn is_drained(&self) -> bool {
+        let written = self.queue.is_empty() && self.writing.is_none() && self.managed.is_settled();
+        self.draining && written && !matches!(self.state, State::Connecting)
+    }
+
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
     }
@@ -571,8 +577,7 @@ impl<E: Envelope> Lane<E> {
     }
 
     pub(super) fn drained_if_written(&mut self) {
-        let written = self.queue.is_empty() && self.writing.is_none() && self.managed.is_settled();
-        if self.draining && written && !matches!(self.state, State::Connecting) {
+        if self.is_drained() {
             self.outputs.push_back(Output::Drained);
         }
     }
