@@ -14,9 +14,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use super::attempts::{Outcome, Recorder};
+use super::attempts::{AttemptId, Outcome, Recorder};
 use super::{Gateway, LaneKey, LanePort, TooMany};
 use crate::log_limit::{Cause, Source};
+
+/// How a lane came to a stream that it shares.
+const SHARED: &str = "dialback on the stream of another domain of ours";
 
 /// A stream of ours to a domain, for all who look for one.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct Asking {
     key: LaneKey,
+    since: Moment,
     /// Why it has no stream of its own.
     why: TooMany,
     seat: Seat,
@@ -54,6 +58,8 @@ pub struct SharedStream {
 pub struct Guest {
     gateway: Arc<Gateway>,
     key: LaneKey,
+    /// When it asked.
+    since: Moment,
     why: TooMany,
     /// Until it is answered.
     seat: Option<Seat>,
@@ -68,7 +74,7 @@ impl Gateway {
     }
 
     /// Asks a stream that there is to take the lane. False: there is none to be asked.
-    pub(super) fn ask_to_share(&self, key: &LaneKey, lane: &LanePort, why: TooMany) -> bool {
+    pub(super) fn ask_to_share(&self, key: &LaneKey, lane: &LanePort, why: TooMany, now: Moment) -> bool {
         let Some(remote) = self.known_remote(&key.remote) else { return false };
         // Under this lock streams come and go: who is asked is still there to answer.
         let streams = remote.shared().lock();
@@ -78,7 +84,7 @@ impl Gateway {
         // What does not wait for the answer is told this.
         let failure = Failure::new(FailureKind::TooManyStreams, why.to_string());
         lane.step(|lane| lane.hindered(failure));
-        least.asking.lock().push(Asking { key: key.clone(), why, seat: Seat::on(least) });
+        least.asking.lock().push(Asking { key: key.clone(), since: now, why, seat: Seat::on(least) });
         least.bell.notify_one();
         true
     }
@@ -99,9 +105,10 @@ impl SharedStream {
     /// The lanes that asked since the last time.
     pub fn asking(&self) -> Vec<Guest> {
         let asking = std::mem::take(&mut *self.shared.asking.lock());
-        let guest = |Asking { key, why, seat }| Guest {
+        let guest = |Asking { key, since, why, seat }| Guest {
             gateway: Arc::clone(&self.gateway),
             key,
+            since,
             why,
             seat: Some(seat),
         };
@@ -143,11 +150,14 @@ impl Guest {
         self.gateway.lane(&self.key.local, &self.key.remote)
     }
 
-    /// The stream carries it from now on, as long as the seat is kept.
-    pub fn taken(mut self) -> Option<Seat> {
+    /// The stream carries it from now on, as long as the seat is kept. That is noted like any stream of its own.
+    pub fn taken(mut self, now: Moment) -> (Option<Seat>, Option<AttemptId>) {
         let LaneKey { local, remote } = &self.key;
         info!(partner = %remote, %local, "no place for a stream of its own: the lane shares one");
-        self.seat.take()
+        let record = Recorder::outbound(local, remote, self.since);
+        let outcome = Outcome::extended(SHARED);
+        let attempt = self.gateway.keep_attempt(remote, record.finish(outcome, now.instant));
+        (self.seat.take(), attempt)
     }
 
     /// It goes another way meanwhile.
@@ -217,7 +227,8 @@ mod tests {
         assert!(is_rung(&first) && !is_rung(&second));
         looks(&gateway, "b.example");
         assert!(!is_rung(&first) && is_rung(&second), "who only asked counts as well");
-        let mut seats: Vec<_> = [&one, &two].map(|stream| stream.asking().pop().unwrap().taken()).into();
+        let mut seats: Vec<_> =
+            [&one, &two].map(|stream| stream.asking().pop().unwrap().taken(moment())).into();
         looks(&gateway, "c.example");
         assert!(is_rung(&first) && !is_rung(&second));
         // The one on the second leaves, and so do those on the first: by refusal, and for another way.

@@ -309,7 +309,7 @@ impl Gateway {
             Ok(place) => return Some(place),
             Err(why) => self.refused(why),
         };
-        if !self.ask_to_share(key, lane, why) {
+        if !self.ask_to_share(key, lane, why, now) {
             self.no_place(key, lane, &why.to_string(), now);
         }
         None

@@ -13,6 +13,7 @@ use nuncio_xmpp::stream::Outbound;
 use tokio::sync::Notify;
 
 use super::carrier::{Carrier, Ended};
+use crate::gateway::attempts::AttemptId;
 use crate::gateway::{Gateway, Guest, KeyOut, LaneKey, LaneWants, Seat, SharedStream};
 
 /// A lane whose key is out.
@@ -26,6 +27,8 @@ struct Asking {
 struct Seated {
     carrier: Carrier,
     _seat: Option<Seat>,
+    /// What was noted of it.
+    attempt: Option<AttemptId>,
 }
 
 /// The lanes that share one stream, and those that ask to.
@@ -103,7 +106,10 @@ impl Guests {
     fn carry(&mut self, guest: Guest, now: Moment) {
         let mut carrier = Carrier::new(Arc::clone(&self.gateway), guest.key().clone(), guest.lane(), now);
         match carrier.take_over(&self.bell, |lane| lane.opened(self.offer, now.instant)) {
-            true => self.seated.push(Seated { carrier, _seat: guest.taken() }),
+            true => {
+                let (seat, attempt) = guest.taken(now);
+                self.seated.push(Seated { carrier, _seat: seat, attempt });
+            }
             false => guest.left(),
         }
     }
@@ -175,6 +181,8 @@ impl Guests {
         drop((self.door, self.asking));
         for mut seated in self.seated {
             seated.carrier.end(ended, now);
+            let why = ended.failure.map_or("", |failure| &failure.text);
+            self.gateway.attempt_ended(seated.attempt, why);
         }
     }
 }

@@ -1,6 +1,7 @@
 use futures_util::FutureExt as _;
 use nuncio_xmpp::dialback::DialbackSecret;
 use nuncio_xmpp::lane::Output as LaneOutput;
+use nuncio_xmpp::rate::Rate;
 use nuncio_xmpp::stream::ChainStatus;
 use nuncio_xmpp::{Domain, Negotiation, SaslUse, TlsUse};
 
@@ -131,4 +132,66 @@ fn a_session_that_is_dropped_gives_back_the_lanes_that_went_by_its_stream() {
     assert!(failure.text.contains("internal error"), "{failure}");
     // Each is served by its own task again.
     assert!([own, lane].iter().all(|lane| lane.wake().notified().now_or_never().is_some()));
+}
+
+#[test]
+fn what_became_of_a_lane_that_shares_a_stream_is_remembered_like_any_other() {
+    let gateway = gateway(StreamRates::default());
+    let mut stream = Stream::open(&gateway, "");
+    guest(&gateway);
+    stream.hear();
+    stream.lets_in(SECOND);
+    let record = || gateway.attempts_with(REMOTE).first().expect("an attempt").to_string();
+    let begin = record();
+    assert!(begin.contains("litware.example to fabrikam.example"), "{begin}");
+    assert!(begin.contains("by dialback on the stream of another domain of ours"), "{begin}");
+    stream.session.closed(End::Broken("reset by the test".into()), now());
+    let end = record();
+    assert!(
+        end.contains("litware.example") && end.contains("; ended: ") && end.contains("reset by"),
+        "{end}"
+    );
+}
+
+/// The partner takes the second domain after a stream of his own took its lane; when that has ended, he is not asked again.
+#[test]
+fn a_guest_whose_lane_a_stream_of_the_partners_takes_meanwhile_goes_its_way_and_may_come_back() {
+    let gateway = gateway(StreamRates::default());
+    let mut stream = Stream::open(&gateway, "");
+    let lane = guest(&gateway);
+    assert!(stream.hear().contains("<db:result"));
+    let bell = Arc::new(Notify::new());
+    assert!(lane.hand_over(&bell, |lane| lane.opened_by_peer(now().instant)));
+    assert!(!stream.lets_in(SECOND).contains("<iq"), "what waits leaves on the other one");
+    assert!(gateway.attempts_with(REMOTE).iter().all(|attempt| attempt.local != SECOND));
+    lane.hand_back(|lane| {
+        lane.closed(None, 0, now().instant);
+        lane.retry_now();
+    });
+    wants_stream(&lane);
+    assert!(gateway.outbound_place(&key(SECOND), &lane, now()).is_none());
+    let heard = stream.hear();
+    assert!(heard.contains("<iq") && !heard.contains("<db:result"), "{heard}");
+    assert!(is_open(&lane));
+}
+
+/// What he sends too fast is on the stream on which his answer comes: it waits behind it, and not longer.
+#[test]
+fn a_guest_of_a_partner_that_is_read_more_slowly_is_let_in_when_he_is_read_again() {
+    let gateway = gateway(StreamRates { stanzas: Rate::new(1, 1), bytes: Rate::UNLIMITED });
+    let mut stream = Stream::open(&gateway, "<bidi xmlns='urn:xmpp:features:bidi'/>");
+    let ping = "<iq type='get' id='p' from='fabrikam.example' to='contoso.example'><ping xmlns='urn:xmpp:ping'/></iq>";
+    stream.say(&ping.repeat(2));
+    assert!(!stream.session.wants_read());
+    let lane = guest(&gateway);
+    assert!(stream.hear().contains("<db:result"), "he is asked at once");
+    let later = now() + Duration::from_secs(1);
+    stream.session.handle_timeout(later);
+    assert!(stream.session.wants_read());
+    stream.lets_in(SECOND);
+    assert!(is_open(&lane));
+    // His stanzas to the second domain are charged as well.
+    let from_now = ping.replace(LOCAL, SECOND).repeat(2);
+    stream.say(&from_now);
+    assert!(!stream.session.wants_read());
 }
