@@ -14,8 +14,8 @@ use tracing::{debug, info};
 
 use crate::log_limit::{self, Source};
 
-use super::pairs::Remote;
 use super::port::Port;
+use super::remote::Remote;
 use super::{Cargo, Gateway, LaneKey, LanePort, Receipt, ToXmppEnvelope};
 
 /// A message that waited longer carries the time it was sent (XEP-0203, IM-20).

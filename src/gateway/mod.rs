@@ -33,6 +33,7 @@ mod prints;
 mod proved;
 mod refusals;
 mod refused;
+mod remote;
 mod restart;
 mod retry;
 mod revive;
@@ -91,9 +92,10 @@ use dialogs::Dialogs;
 use errands::Errands;
 use incoming::Incoming;
 use keeping::Keeping;
-use pairs::{PairLost, Remote};
+use pairs::PairLost;
 use places::Places;
 use port::Port;
+use remote::Remote;
 use timers::Timers;
 use uniform::RefusalPace;
 
@@ -418,7 +420,7 @@ impl Gateway {
             streams: self.streams(),
             ..Holdings::default()
         };
-        self.remotes.iter().for_each(|remote| remote.add_to(&mut holdings));
+        self.remotes.iter().for_each(|remote| remote.pairs.add_to(&mut holdings));
         holdings
     }
 
@@ -447,7 +449,7 @@ impl Gateway {
 
     fn any_pair(&self, ask: impl Fn(&Pair) -> bool) -> bool {
         let remotes: Vec<_> = self.remotes.iter().map(|remote| Arc::clone(&remote)).collect();
-        remotes.iter().any(|remote| remote.any(&ask))
+        remotes.iter().any(|remote| remote.pairs.any(&ask))
     }
 
     /// Lanes empty themselves and end, those made from now on as well.
@@ -465,7 +467,7 @@ impl Gateway {
             self.serve_route(route, now);
         }
         let remotes: Vec<_> = self.remotes.iter().map(|remote| Arc::clone(&remote)).collect();
-        remotes.iter().flat_map(|remote| remote.waiting()).for_each(|key| self.give_up_pair(&key, now));
+        remotes.iter().flat_map(|remote| remote.pairs.waiting()).for_each(|key| self.give_up_pair(&key, now));
     }
 
     /// An address as it may stand in a log line.

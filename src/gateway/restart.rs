@@ -58,7 +58,7 @@ impl Gateway {
                 self.run_presence(&mut pair, context, &mut Bells::default());
                 pair
             });
-            remote.insert(&key, pair);
+            remote.pairs.insert(&key, pair);
             // Up to one place earlier or later, so that nothing beats in step.
             let jitter = spread.mul_f64(self.environment.random() as f64 / u64::MAX as f64);
             self.timers.schedule(now.instant + spread * number + jitter, Due::Resume(key));
@@ -118,7 +118,7 @@ impl Gateway {
 
     fn awaits_front_end(&self, key: &PairKey) -> bool {
         let remote = self.known_remote(key.remote_domain());
-        remote.and_then(|remote| remote.look(key.as_str(), Pair::awaits_front_end)).unwrap_or(false)
+        remote.and_then(|remote| remote.pairs.look(key.as_str(), Pair::awaits_front_end)).unwrap_or(false)
     }
 
     /// Of those who wait, the next ones that may not go on showing what was true before the restart, because the front ends

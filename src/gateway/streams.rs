@@ -27,7 +27,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 use super::federation::{PartnerStreams, StreamRates};
-use super::pairs::Remote;
+use super::remote::Remote;
 use super::{Gateway, LaneKey, LanePort};
 
 use counter::Counted;
