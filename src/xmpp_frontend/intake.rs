@@ -191,9 +191,9 @@ impl Intake {
         }
     }
 
-    /// When he may be read again, if he is not read for a while.
-    pub(super) fn slowed_until(&self) -> Option<Instant> {
-        self.slowed_until
+    /// Whether he is not read for a while, because he sent more than he may.
+    pub(super) fn is_slowed(&self) -> bool {
+        self.slowed_until.is_some()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Moment) {
@@ -212,9 +212,9 @@ impl Intake {
         self.held.is_empty() || late
     }
 
-    /// When it may at the latest.
-    pub(super) fn room_until(&self) -> Option<Instant> {
-        self.room_until
+    /// When something of this is due; `leaving`: the connection waits for what is held.
+    pub(super) fn deadline(&self, leaving: bool) -> Option<Instant> {
+        [self.slowed_until, self.room_until.filter(|_| leaving)].into_iter().flatten().min()
     }
 
     /// The connection is gone; `lost`: though nobody closed it. What has no room now will not get it any more.

@@ -76,7 +76,7 @@ impl InboundSession {
         recorder.between(pair.to.as_str(), pair.from.as_str());
         let method = "dialback on an established stream";
         let outcome = Outcome::extended(method);
-        self.gateway.keep_attempt(pair.from.as_str(), recorder.finish(outcome, now.instant));
+        self.life.noted(self.gateway.keep_attempt(pair.from.as_str(), recorder.finish(outcome, now.instant)));
         if self.enter(&pair.to, &pair.from, now) {
             self.gateway.partner_is_back(pair.from.as_str(), now.instant);
         }

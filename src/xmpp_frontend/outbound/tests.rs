@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 use nuncio_xmpp::dialback::DialbackSecret;
 use nuncio_xmpp::lane::Output as LaneOutput;
