@@ -30,6 +30,7 @@
 //! answer to an XEP-0199 ping that was written after a stanza shows that the stanza was processed.
 
 mod acknowledged;
+mod attempt;
 mod backoff;
 mod machine;
 mod retry;
