@@ -10,6 +10,7 @@ use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
+use nuncio_translate::presence::Format;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::{About, ContactKind};
 use nuncio_xmpp::dialback::DialbackSecret;
@@ -103,7 +104,7 @@ fn events(config: &Config) -> EventConfig {
         min_expires: seconds(limits.shortest),
         max_expires: seconds(limits.longest),
         notify_interval: limits.notify_interval,
-        ..EventConfig::presence(name.clone(), name)
+        ..Format::subscriptions(name.clone(), name)
     }
 }
 
@@ -185,7 +186,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         formats: Formats { xhtml_im: config.xmpp.xhtml_im },
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
-        presence: presence(config),
+        presence: PresenceConfig { veil: key.of_names(), ..presence(config) },
         events: events(config),
         places: PlaceLimits {
             subscriptions_per_contact: limits.presence.subscriptions_per_contact,
