@@ -15,7 +15,7 @@ use nuncio_translate::Moment;
 use nuncio_translate::pair::PairKey;
 use tracing::info;
 
-use super::pairs::Remote;
+use super::remote::Remote;
 use super::restart::For;
 use super::routes::Route;
 use super::timers::Due;
@@ -80,14 +80,15 @@ impl Gateway {
     fn watching_at(&self, route: &Route) -> Vec<PairKey> {
         let (domains, holder) = self.served_by(route);
         let at = |pair: &Pair| pair.watches_at(holder);
-        let of = |remote: Arc<Remote>| domains.iter().flat_map(move |domain| remote.pairs_of(domain, at));
+        let of =
+            |remote: Arc<Remote>| domains.iter().flat_map(move |domain| remote.pairs.pairs_of(domain, at));
         self.all_remotes().into_iter().flat_map(of).collect()
     }
 
     fn anybody_watches_at(&self, route: &Route) -> bool {
         let (domains, holder) = self.served_by(route);
         let at = |pair: &Pair| pair.watches_at(holder);
-        self.all_remotes().iter().any(|remote| domains.iter().any(|domain| remote.has_pair(domain, at)))
+        self.all_remotes().iter().any(|remote| domains.iter().any(|domain| remote.pairs.has_pair(domain, at)))
     }
 
     /// The domains whose users are reached by the route, and the front end that holds the dialogs, if there are others.

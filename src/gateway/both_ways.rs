@@ -12,18 +12,21 @@ use tokio::sync::Notify;
 
 use super::{Gateway, LaneKey, LanePort, LaneWants};
 
+/// A stream takes stanzas of a lane back, as long as this is kept.
+#[must_use]
+pub struct OfferedBack {
+    gateway: Arc<Gateway>,
+    lane: LaneKey,
+    /// Rings the session of the stream.
+    session: Arc<Notify>,
+}
+
 impl Gateway {
     /// The session rung by `session` has a stream on which stanzas of `lane` may go back.
-    pub fn way_back(&self, lane: &LaneKey, session: Arc<Notify>) -> Arc<LanePort> {
-        self.remote(&lane.remote).way_back(&lane.local, session);
-        self.lane(&lane.local, &lane.remote)
-    }
-
-    /// That stream has ended.
-    pub fn no_way_back(&self, lane: &LaneKey, session: &Arc<Notify>) {
-        if let Some(remote) = self.known_remote(&lane.remote) {
-            remote.no_way_back(&lane.local, session);
-        }
+    pub fn way_back(self: &Arc<Self>, lane: &LaneKey, session: Arc<Notify>) -> (OfferedBack, Arc<LanePort>) {
+        self.remote(&lane.remote).way_back(&lane.local, Arc::clone(&session));
+        let offered = OfferedBack { gateway: Arc::clone(self), lane: lane.clone(), session };
+        (offered, self.lane(&lane.local, &lane.remote))
     }
 
     /// The lane has lost its stream: another one may carry it.
@@ -38,5 +41,13 @@ impl Gateway {
     pub fn serve_idle_lane(&self, key: &LaneKey, lane: &LanePort, now: Moment) -> Option<LaneWants> {
         let outputs = lane.step(|lane| (!lane.is_open()).then(|| Lane::poll_all(lane)))?;
         Some(self.act_on(outputs, key, now))
+    }
+}
+
+impl Drop for OfferedBack {
+    fn drop(&mut self) {
+        if let Some(remote) = self.gateway.known_remote(&self.lane.remote) {
+            remote.no_way_back(&self.lane.local, &self.session);
+        }
     }
 }

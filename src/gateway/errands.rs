@@ -14,7 +14,7 @@ use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::pairs::Remote;
+use super::remote::Remote;
 use super::{Gateway, LaneKey, Route};
 
 /// Most pairs that one step visits for the same reason: together less than a millisecond.
@@ -204,7 +204,7 @@ impl Gateway {
     /// said. They stay on record. Walks all pairs.
     pub fn stop_ending_subscriptions(&self) -> usize {
         self.errands.stop_ending();
-        self.all_remotes().iter().map(|remote| remote.endpoints()).sum()
+        self.all_remotes().iter().map(|remote| remote.pairs.endpoints()).sum()
     }
 
     fn run_stored(&self, now: Moment) -> bool {
@@ -258,7 +258,7 @@ impl Gateway {
         let (Some(mut ending), in_hand) = self.errands.take(|todo| todo.ending.take()) else { return false };
         let mut more = false;
         if let Some(remote) = ending.remotes.pop() {
-            for key in remote.watched() {
+            for key in remote.pairs.watched() {
                 let place = self.route_place(key.local_domain());
                 if let Some(pairs) = ending.pairs.get_mut(place) {
                     pairs.push(key);
@@ -306,7 +306,7 @@ impl Walk {
         if self.keys.as_slice().is_empty()
             && let Some(remote) = self.remotes.pop()
         {
-            self.keys = remote.keys().into_iter();
+            self.keys = remote.pairs.keys().into_iter();
         } else {
             self.keys.by_ref().take(STEP).for_each(|key| visit(&key));
         }

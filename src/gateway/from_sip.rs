@@ -179,7 +179,7 @@ impl Gateway {
 
         let mut composed = String::new();
         PairKey::compose(from, to, &mut composed);
-        let crossed = remote.with_pair(&composed, &settings.pair, &self.timers, now, |key, pair| {
+        let crossed = remote.pairs.with_pair(&composed, &settings.pair, &self.timers, now, |key, pair| {
             let question = Question {
                 sip_user: from,
                 contact_domain: remote_domain,

@@ -170,33 +170,34 @@ impl Gateway {
         let stranger =
             |key: &PairKey| allowed(key, &Consent::default()).err().map(|refusal| refuse(key, refusal));
         let settings = &self.settings.pair;
-        let done = remote.with_pair_unless(&composed, settings, &self.timers, now, stranger, |key, pair| {
-            let permit = match allowed(key, pair.consent()) {
-                Err(refusal) => return refuse(key, refusal),
-                Ok(permit) => permit,
-            };
-            let Some(message) = message.take() else { return };
-            match pair.contact_writes(permit, message, settings, now) {
-                Ok(()) => {
-                    self.run_pair(key, pair, now);
-                    if pair.has_presence() {
-                        self.in_context(key, now, |context| {
-                            pair.contact_is_there(context);
-                            self.run_presence(pair, context, &mut Bells::default());
-                        });
+        let done =
+            remote.pairs.with_pair_unless(&composed, settings, &self.timers, now, stranger, |key, pair| {
+                let permit = match allowed(key, pair.consent()) {
+                    Err(refusal) => return refuse(key, refusal),
+                    Ok(permit) => permit,
+                };
+                let Some(message) = message.take() else { return };
+                match pair.contact_writes(permit, message, settings, now) {
+                    Ok(()) => {
+                        self.run_pair(key, pair, now);
+                        if pair.has_presence() {
+                            self.in_context(key, now, |context| {
+                                pair.contact_is_there(context);
+                                self.run_presence(pair, context, &mut Bells::default());
+                            });
+                        }
+                    }
+                    Err(message) => {
+                        self.counters.xmpp_to_sip_failed.add(1);
+                        self.log_contact_failed("too many messages wait for the user", key, now);
+                        let failure = XmppFailure {
+                            kind: ErrorType::Wait,
+                            ..XmppFailure::new(Condition::ResourceConstraint, "too many messages are waiting")
+                        };
+                        message.fail(&failure, now);
                     }
                 }
-                Err(message) => {
-                    self.counters.xmpp_to_sip_failed.add(1);
-                    self.log_contact_failed("too many messages wait for the user", key, now);
-                    let failure = XmppFailure {
-                        kind: ErrorType::Wait,
-                        ..XmppFailure::new(Condition::ResourceConstraint, "too many messages are waiting")
-                    };
-                    message.fail(&failure, now);
-                }
-            }
-        });
+            });
         if let Err(lost) = done {
             self.pair_lost(&composed, lost, now);
         }
@@ -222,7 +223,7 @@ impl Gateway {
 
     fn visit_pair(&self, key: &PairKey, now: Moment) {
         let remote = self.remote(key.remote_domain());
-        let done = remote.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
+        let done = remote.pairs.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
             for message in pair.expired(&self.settings.pair, now) {
                 self.counters.xmpp_to_sip_failed.add(1);
                 self.log_contact_failed("it waited too long for its turn", key, now);
@@ -248,7 +249,7 @@ impl Gateway {
     /// The messages of a pair that still wait go back to their sender.
     pub(super) fn give_up_pair(&self, key: &PairKey, now: Moment) {
         let remote = self.remote(key.remote_domain());
-        let done = remote.visit(key, &self.settings.pair, &self.timers, now, |_, pair| {
+        let done = remote.pairs.visit(key, &self.settings.pair, &self.timers, now, |_, pair| {
             for message in pair.give_up() {
                 self.counters.xmpp_to_sip_failed.add(1);
                 let failure = XmppFailure {
@@ -302,7 +303,7 @@ impl Gateway {
 
     fn tell_sip_user(&self, composed: &str, remote_domain: &str, now: Moment, tell: impl FnOnce(&mut Pair)) {
         let remote = self.remote(remote_domain);
-        let done = remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair| {
+        let done = remote.pairs.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair| {
             tell(pair);
             self.run_pair(key, pair, now);
         });
@@ -356,7 +357,7 @@ impl Gateway {
             pair.from() == From::Yes
                 && judge(&self.policy.load(), &question, pair.consent(), now.unix()).is_ok()
         };
-        remote.look(&composed, sees).unwrap_or(false)
+        remote.pairs.look(&composed, sees).unwrap_or(false)
     }
 
     /// An answer to one of our pings proves that what was sent before it was processed.

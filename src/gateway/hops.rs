@@ -297,18 +297,19 @@ impl Gateway {
             return self.event_settled(key, half, envelope.serial, &outcome, now);
         }
         let remote = self.remote(key.remote_domain());
-        let done = remote.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
-            match pair.settled(envelope.serial) {
-                Some(ToSip::Message(message)) => {
-                    // Who may see the SIP user may learn what became of him (DEC-03).
-                    let authorised = pair.from() == From::Yes;
-                    self.settle_message(message, &outcome, envelope, authorised, now);
+        let done =
+            remote.pairs.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
+                match pair.settled(envelope.serial) {
+                    Some(ToSip::Message(message)) => {
+                        // Who may see the SIP user may learn what became of him (DEC-03).
+                        let authorised = pair.from() == From::Yes;
+                        self.settle_message(message, &outcome, envelope, authorised, now);
+                    }
+                    Some(ToSip::Notice(_)) => self.settle_notice(key, &outcome, now),
+                    None => {}
                 }
-                Some(ToSip::Notice(_)) => self.settle_notice(key, &outcome, now),
-                None => {}
-            }
-            self.run_pair(key, pair, now);
-        });
+                self.run_pair(key, pair, now);
+            });
         if let Err(lost) = done {
             self.pair_lost(key.as_str(), lost, now);
         }

@@ -14,8 +14,8 @@ use tracing::{debug, info};
 
 use crate::log_limit::{self, Source};
 
-use super::pairs::Remote;
 use super::port::Port;
+use super::remote::Remote;
 use super::{Cargo, Gateway, LaneKey, LanePort, Receipt, ToXmppEnvelope};
 
 /// A message that waited longer carries the time it was sent (XEP-0203, IM-20).
@@ -31,12 +31,22 @@ pub struct LaneWants {
     pub close: bool,
 }
 
+impl std::ops::BitOr for LaneWants {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            connect: self.connect | other.connect,
+            abort: self.abort | other.abort,
+            give_up: self.give_up | other.give_up,
+            close: self.close | other.close,
+        }
+    }
+}
+
 impl std::ops::BitOrAssign for LaneWants {
     fn bitor_assign(&mut self, other: Self) {
-        self.connect |= other.connect;
-        self.abort |= other.abort;
-        self.give_up |= other.give_up;
-        self.close |= other.close;
+        *self = *self | other;
     }
 }
 
@@ -121,6 +131,7 @@ impl Gateway {
                 Output::Abort => wants.abort = true,
                 Output::Unresponsive => wants.give_up = true,
                 Output::Drained => wants.close = true,
+                Output::Free => self.ring_ways_back(key),
                 Output::ReplyRoom => self.remote(&key.remote).room(),
                 Output::Written(envelope) => match envelope.cargo {
                     Cargo::Message(reply) => {

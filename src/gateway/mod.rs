@@ -35,6 +35,7 @@ mod prints;
 mod proved;
 mod refusals;
 mod refused;
+mod remote;
 mod requests;
 mod restart;
 mod retry;
@@ -72,6 +73,7 @@ use nuncio_xmpp::stream::Quiet;
 use parking_lot::Mutex;
 use tracing::error;
 
+pub use both_ways::OfferedBack;
 pub use counters::{Counter, Counters};
 pub use errands::GOODBYES_AHEAD;
 pub use federation::{Federation, PartnerStreams, StreamRates};
@@ -84,7 +86,7 @@ pub use refused::{Attempts, RefusedDomains};
 pub use requests::RequestLimits;
 pub use routes::{FrontEnd, HopPort, Route};
 pub use settling::{Settling, Unsettled};
-pub use sharing::{Guest, Share, SharedStream};
+pub use sharing::{Guest, Seat, SharedStream};
 pub use status::{LaneStatus, RouteStatus};
 pub use streams::{InboundPlaces, KeyOut, OutboundPlace, Slowed, StreamCount, TooMany};
 pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};
@@ -95,9 +97,10 @@ use dialogs::Dialogs;
 use errands::Errands;
 use incoming::Incoming;
 use keeping::Keeping;
-use pairs::{PairLost, Remote};
+use pairs::PairLost;
 use places::Places;
 use port::Port;
+use remote::Remote;
 use timers::Timers;
 use uniform::RefusalPace;
 
@@ -424,7 +427,7 @@ impl Gateway {
             streams: self.streams(),
             ..Holdings::default()
         };
-        self.remotes.iter().for_each(|remote| remote.add_to(&mut holdings));
+        self.remotes.iter().for_each(|remote| remote.pairs.add_to(&mut holdings));
         holdings
     }
 
@@ -453,7 +456,7 @@ impl Gateway {
 
     fn any_pair(&self, ask: impl Fn(&Pair) -> bool) -> bool {
         let remotes: Vec<_> = self.remotes.iter().map(|remote| Arc::clone(&remote)).collect();
-        remotes.iter().any(|remote| remote.any(&ask))
+        remotes.iter().any(|remote| remote.pairs.any(&ask))
     }
 
     /// Lanes empty themselves and end, those made from now on as well.
@@ -471,7 +474,7 @@ impl Gateway {
             self.serve_route(route, now);
         }
         let remotes: Vec<_> = self.remotes.iter().map(|remote| Arc::clone(&remote)).collect();
-        remotes.iter().flat_map(|remote| remote.waiting()).for_each(|key| self.give_up_pair(&key, now));
+        remotes.iter().flat_map(|remote| remote.pairs.waiting()).for_each(|key| self.give_up_pair(&key, now));
     }
 
     /// An address as it may stand in a log line.

@@ -72,9 +72,9 @@ impl Gateway {
     pub(super) fn concerned(&self, lane: &LaneKey, word: Word, now: Moment) -> Vec<PairKey> {
         let Some(remote) = self.known_remote(&lane.remote) else { return Vec::new() };
         if word == Word::Reached {
-            return remote.pairs_of(&lane.local, Pair::waits_for_partner);
+            return remote.pairs.pairs_of(&lane.local, Pair::waits_for_partner);
         }
-        let seen = remote.pairs_of(&lane.local, Pair::may_be_ghost);
+        let seen = remote.pairs.pairs_of(&lane.local, Pair::may_be_ghost);
         let source = Source::Domain(&lane.remote);
         if !seen.is_empty() && self.log_budget.allows(log_limit::Cause::PartnerLost, source, now.instant) {
             info!(

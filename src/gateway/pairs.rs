@@ -1,56 +1,31 @@
-//! The pairs of one remote domain, and its lanes.
+//! The pairs of one remote domain.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use compact_str::CompactString;
 use dashmap::DashMap;
 use nuncio_translate::Moment;
 use nuncio_translate::pair::{PairConfig, PairKey, Salvage};
-use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::sync::Notify;
 
 use super::incoming::Incoming;
-use super::sharing::Shared;
-use super::streams::{Meters, StreamCounter};
 use super::timers::{Due, Timers};
-use super::{Holdings, LanePort, Pair};
+use super::{Holdings, Pair};
 
 /// How soon after its last use a pair that holds nothing is looked at and dropped.
 const LINGER: Duration = Duration::from_secs(60);
 /// Shards of a domain's pair map: a partner with one user pays little, a large one still spreads.
 const PAIR_SHARDS: usize = 8;
 
-type Lanes = SmallVec<[(CompactString, Arc<LanePort>); 1]>;
-
-/// Everything that hangs below one remote domain, so that one partner's trouble never walks another's.
+/// The pairs of one remote domain, each under a guard of its own.
 #[derive(Debug)]
-pub(super) struct Remote {
+pub(super) struct Pairs {
     /// Each in a box of its own: a table doubles when it is full, and its empty places would be as large as pairs.
-    pairs: DashMap<PairKey, Box<Slot>>,
-    /// One per served domain that talks to this one: a handful.
-    lanes: Mutex<Lanes>,
-    /// Inbound streams that stopped reading until a lane has room for replies again.
-    waiting: Mutex<Vec<Arc<Notify>>>,
-    /// Streams with the partner whose primary domain this is.
-    streams: Arc<StreamCounter>,
-    /// Inbound streams of this domain, by the domain of ours that they are for.
-    reaching: Mutex<SmallVec<[(CompactString, usize); 1]>>,
-    /// Streams of this domain that take stanzas back, by the domain of ours that they are for.
-    ways_back: Mutex<SmallVec<[WayBack; 1]>>,
-    /// Streams of ours to this domain that may carry more lanes.
-    shared: Mutex<SmallVec<[Arc<Shared>; 1]>>,
-    /// Pairs made since the start.
+    map: DashMap<PairKey, Box<Slot>>,
+    /// Those made since the start.
     made: AtomicU64,
-    /// What came on the streams of the partner.
-    meters: Mutex<Meters>,
 }
-
-/// The bell of a session, and the domain of ours that its stream is for.
-type WayBack = (CompactString, Arc<Notify>);
 
 /// A pair was emptied because a step on it panicked; this is what it held.
 pub(super) type PairLost = Salvage<Incoming>;
@@ -62,72 +37,9 @@ struct Slot {
     timers: SmallVec<[Instant; 2]>,
 }
 
-impl Remote {
+impl Pairs {
     pub(super) fn new() -> Self {
-        Self {
-            pairs: DashMap::with_shard_amount(PAIR_SHARDS),
-            lanes: Mutex::new(SmallVec::new()),
-            waiting: Mutex::new(Vec::new()),
-            streams: Arc::default(),
-            reaching: Mutex::default(),
-            ways_back: Mutex::default(),
-            shared: Mutex::default(),
-            made: AtomicU64::new(0),
-            meters: Mutex::default(),
-        }
-    }
-
-    pub(super) fn streams(&self) -> &Arc<StreamCounter> {
-        &self.streams
-    }
-
-    pub(super) fn meters(&self) -> &Mutex<Meters> {
-        &self.meters
-    }
-
-    pub(super) fn shared(&self) -> &Mutex<SmallVec<[Arc<Shared>; 1]>> {
-        &self.shared
-    }
-
-    /// One more inbound stream for this domain of ours.
-    pub(super) fn reached(&self, local: &str) {
-        let mut reaching = self.reaching.lock();
-        match reaching.iter_mut().find(|(name, _)| name == local) {
-            Some((_, count)) => *count += 1,
-            None => reaching.push((local.into(), 1)),
-        }
-    }
-
-    /// … one less; how many there still are.
-    pub(super) fn reached_no_more(&self, local: &str) -> usize {
-        let mut reaching = self.reaching.lock();
-        let Some((_, count)) = reaching.iter_mut().find(|(name, _)| name == local) else { return 0 };
-        *count = count.saturating_sub(1);
-        *count
-    }
-
-    /// Inbound streams for this domain of ours.
-    pub(super) fn reaching(&self, local: &str) -> usize {
-        self.reaching.lock().iter().find(|(name, _)| name == local).map_or(0, |(_, count)| *count)
-    }
-
-    /// One more stream takes stanzas of this domain of ours back.
-    pub(super) fn way_back(&self, local: &str, session: Arc<Notify>) {
-        self.ways_back.lock().push((local.into(), session));
-    }
-
-    /// … one less.
-    pub(super) fn no_way_back(&self, local: &str, session: &Arc<Notify>) {
-        self.ways_back.lock().retain(|(name, known)| name != local || !Arc::ptr_eq(known, session));
-    }
-
-    /// Rings the sessions of the streams that take stanzas of this domain of ours back.
-    pub(super) fn ring_ways_back(&self, local: &str) {
-        self.ways_back
-            .lock()
-            .iter()
-            .filter(|(name, _)| name == local)
-            .for_each(|(_, bell)| bell.notify_one());
+        Self { map: DashMap::with_shard_amount(PAIR_SHARDS), made: AtomicU64::new(0) }
     }
 
     /// Runs `step` under the guard of the pair called `composed`, which is made if need be.
@@ -148,7 +60,7 @@ impl Remote {
     /// The same, but a pair that is not there is not made if `unless` has a result without it.
     ///
     /// # Errors
-    /// As [`Remote::with_pair`].
+    /// As [`Pairs::with_pair`].
     pub(super) fn with_pair_unless<R>(
         &self,
         composed: &str,
@@ -159,14 +71,14 @@ impl Remote {
         step: impl FnOnce(&PairKey, &mut Pair) -> R,
     ) -> Result<R, PairLost> {
         let enter = || {
-            let mut entry = match self.pairs.get_mut(composed) {
+            let mut entry = match self.map.get_mut(composed) {
                 Some(entry) => entry,
                 None => {
                     let key = PairKey::from_composed(composed);
                     if let Some(result) = unless(&key) {
                         return result;
                     }
-                    self.pairs.entry(key).or_insert_with(|| {
+                    self.map.entry(key).or_insert_with(|| {
                         // Restored ones have number 0.
                         let number = 1 + self.made.fetch_add(1, Ordering::Relaxed);
                         Box::new(Slot { pair: Pair::numbered(number), timers: SmallVec::new() })
@@ -183,7 +95,7 @@ impl Remote {
 
     /// Empties a pair on which a step panicked. It stays, with its serials, and is looked at again soon.
     fn salvage(&self, composed: &str, config: &PairConfig, timers: &Timers, now: Moment) -> PairLost {
-        let Some(mut entry) = self.pairs.get_mut(composed) else {
+        let Some(mut entry) = self.map.get_mut(composed) else {
             return Salvage { messages: Vec::new(), notices: 0, presence: None };
         };
         let (key, slot) = entry.pair_mut();
@@ -195,7 +107,7 @@ impl Remote {
     /// Runs `step` under the guard of a pair that is there already; nothing happens if it is not.
     ///
     /// # Errors
-    /// As [`Remote::with_pair`].
+    /// As [`Pairs::with_pair`].
     pub(super) fn with_existing(
         &self,
         composed: &str,
@@ -205,7 +117,7 @@ impl Remote {
         step: impl FnOnce(&PairKey, &mut Pair),
     ) -> Result<(), PairLost> {
         let contained = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(mut entry) = self.pairs.get_mut(composed) {
+            if let Some(mut entry) = self.map.get_mut(composed) {
                 let (key, slot) = entry.pair_mut();
                 step(key, &mut slot.pair);
                 slot.schedule(key, config, timers, now);
@@ -216,13 +128,13 @@ impl Remote {
 
     /// Asks a pair something; `None`: there is no such pair.
     pub(super) fn look<R>(&self, composed: &str, ask: impl FnOnce(&Pair) -> R) -> Option<R> {
-        self.pairs.get(composed).map(|slot| ask(&slot.pair))
+        self.map.get(composed).map(|slot| ask(&slot.pair))
     }
 
     /// Looks at a pair whose time has come; it is dropped when it holds nothing.
     ///
     /// # Errors
-    /// As [`Remote::with_pair`].
+    /// As [`Pairs::with_pair`].
     pub(super) fn visit(
         &self,
         key: &PairKey,
@@ -244,7 +156,7 @@ impl Remote {
         now: Moment,
         visit: impl FnOnce(&PairKey, &mut Pair),
     ) {
-        if let Some(mut entry) = self.pairs.get_mut(key.as_str()) {
+        if let Some(mut entry) = self.map.get_mut(key.as_str()) {
             let (key, slot) = entry.pair_mut();
             slot.timers.retain(|timer| *timer > now.instant);
             visit(key, &mut slot.pair);
@@ -253,108 +165,60 @@ impl Remote {
                 return;
             }
         }
-        self.pairs.remove_if(key.as_str(), |_, slot| slot.pair.is_idle(now));
+        self.map.remove_if(key.as_str(), |_, slot| slot.pair.is_idle(now));
     }
 
     /// Puts a restored pair in its place.
     pub(super) fn insert(&self, key: &PairKey, pair: Pair) {
-        self.pairs.insert(key.clone(), Box::new(Slot { pair, timers: SmallVec::new() }));
+        self.map.insert(key.clone(), Box::new(Slot { pair, timers: SmallVec::new() }));
     }
 
     /// The pairs there are.
     pub(super) fn keys(&self) -> Vec<PairKey> {
-        self.pairs.iter().map(|slot| slot.key().clone()).collect()
+        self.map.iter().map(|slot| slot.key().clone()).collect()
     }
 
     /// The pairs with messages that wait for the SIP user.
     pub(super) fn waiting(&self) -> Vec<PairKey> {
-        let waits = self.pairs.iter().filter(|slot| slot.pair.waiting() > 0);
+        let waits = self.map.iter().filter(|slot| slot.pair.waiting() > 0);
         waits.map(|slot| slot.key().clone()).collect()
     }
 
     /// The pairs that endpoints of the SIP user hold a subscription of.
     pub(super) fn watched(&self) -> Vec<PairKey> {
-        let watched = self.pairs.iter().filter(|slot| slot.pair.endpoints() > 0);
+        let watched = self.map.iter().filter(|slot| slot.pair.endpoints() > 0);
         watched.map(|slot| slot.key().clone()).collect()
     }
 
     /// Subscriptions of endpoints that have not ended, as far as their front ends have said.
     pub(super) fn endpoints(&self) -> usize {
-        self.pairs.iter().map(|slot| slot.pair.endpoints()).sum()
+        self.map.iter().map(|slot| slot.pair.endpoints()).sum()
     }
 
     /// Whether any pair says yes.
     pub(super) fn any(&self, ask: impl Fn(&Pair) -> bool) -> bool {
-        self.pairs.iter().any(|slot| ask(&slot.pair))
+        self.map.iter().any(|slot| ask(&slot.pair))
     }
 
     /// The pairs of a served domain of which this holds.
     pub(super) fn pairs_of(&self, local: &str, holds: impl Fn(&Pair) -> bool) -> Vec<PairKey> {
         let ours = |slot: &Slot, key: &PairKey| key.local_domain() == local && holds(&slot.pair);
-        self.pairs.iter().filter(|slot| ours(slot, slot.key())).map(|slot| slot.key().clone()).collect()
+        self.map.iter().filter(|slot| ours(slot, slot.key())).map(|slot| slot.key().clone()).collect()
     }
 
     /// Whether there is a pair of a served domain of which this holds.
     pub(super) fn has_pair(&self, local: &str, holds: impl Fn(&Pair) -> bool) -> bool {
-        self.pairs.iter().any(|slot| slot.key().local_domain() == local && holds(&slot.pair))
-    }
-
-    /// The lane from `local`, if there is one.
-    pub(super) fn known_lane(&self, local: &str) -> Option<Arc<LanePort>> {
-        self.lanes.lock().iter().find(|(name, _)| name == local).map(|(_, lane)| Arc::clone(lane))
-    }
-
-    /// The lane from `local`, made by `make` if it is the first time.
-    pub(super) fn lane(&self, local: &str, make: impl FnOnce() -> Arc<LanePort>) -> Arc<LanePort> {
-        let mut lanes = self.lanes.lock();
-        if let Some((_, lane)) = lanes.iter().find(|(name, _)| name == local) {
-            return Arc::clone(lane);
-        }
-        let lane = make();
-        lanes.push((local.into(), Arc::clone(&lane)));
-        lane
+        self.map.iter().any(|slot| slot.key().local_domain() == local && holds(&slot.pair))
     }
 
     /// Adds what is held here.
     pub(super) fn add_to(&self, holdings: &mut Holdings) {
-        for slot in &self.pairs {
+        for slot in &self.map {
             holdings.owed += slot.pair.owes();
             let waiting = slot.pair.waiting();
             holdings.pairs += 1;
             holdings.waiting += waiting;
             holdings.waiting_most = holdings.waiting_most.max(waiting);
-        }
-    }
-
-    pub(super) fn lanes(&self) -> Vec<Arc<LanePort>> {
-        self.lanes.lock().iter().map(|(_, lane)| Arc::clone(lane)).collect()
-    }
-
-    /// The lanes that no stream of this domain takes back.
-    pub(super) fn lanes_of_our_streams(&self) -> Vec<Arc<LanePort>> {
-        let ways_back = self.ways_back.lock();
-        let taken_back = |local: &CompactString| ways_back.iter().any(|(name, _)| name == local);
-        let lanes = self.lanes.lock();
-        lanes.iter().filter(|(local, _)| !taken_back(local)).map(|(_, lane)| Arc::clone(lane)).collect()
-    }
-
-    /// The lanes with the local domain of each.
-    pub(super) fn named_lanes(&self) -> Vec<(CompactString, Arc<LanePort>)> {
-        self.lanes.lock().iter().map(|(local, lane)| (local.clone(), Arc::clone(lane))).collect()
-    }
-
-    /// An inbound stream waits for room.
-    pub(super) fn wait_for_room(&self, wake: Arc<Notify>) {
-        let mut waiting = self.waiting.lock();
-        if !waiting.iter().any(|known| Arc::ptr_eq(known, &wake)) {
-            waiting.push(wake);
-        }
-    }
-
-    /// There is room: every waiting inbound stream may try again.
-    pub(super) fn room(&self) {
-        for wake in self.waiting.lock().drain(..) {
-            wake.notify_one();
         }
     }
 }
@@ -377,6 +241,8 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use nuncio_translate::pair::{PairRecord, To};
 
     use super::super::{Gateway, testing};

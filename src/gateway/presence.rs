@@ -236,7 +236,7 @@ impl Gateway {
     }
 
     fn knows_pair(&self, composed: &str, remote_domain: &str) -> bool {
-        self.known_remote(remote_domain).is_some_and(|remote| remote.look(composed, |_| ()).is_some())
+        self.known_remote(remote_domain).is_some_and(|remote| remote.pairs.look(composed, |_| ()).is_some())
     }
 
     /// A stanza of presence surely or possibly did not arrive.
@@ -292,7 +292,7 @@ impl Gateway {
         step: impl FnOnce(&mut Pair, &mut pair::Context<'_>) -> R,
     ) -> Option<(R, bool)> {
         let remote = self.remote(remote_domain);
-        let done = remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair| {
+        let done = remote.pairs.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair| {
             self.in_context(key, now, |context| {
                 let result = step(pair, context);
                 (result, self.run_presence(pair, context, bells))
@@ -312,12 +312,13 @@ impl Gateway {
     ) -> bool {
         let Some(remote) = self.known_remote(remote_domain) else { return false };
         let mut sends = false;
-        let done = remote.with_existing(composed, &self.settings.pair, &self.timers, now, |key, pair| {
-            self.in_context(key, now, |context| {
-                step(pair, context);
-                sends = self.run_presence(pair, context, bells);
+        let done =
+            remote.pairs.with_existing(composed, &self.settings.pair, &self.timers, now, |key, pair| {
+                self.in_context(key, now, |context| {
+                    step(pair, context);
+                    sends = self.run_presence(pair, context, bells);
+                });
             });
-        });
         if let Err(lost) = done {
             self.pair_lost(composed, lost, now);
         }

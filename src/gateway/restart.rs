@@ -98,7 +98,7 @@ impl Gateway {
                 self.run_presence(&mut pair, context, &mut Bells::default());
                 pair
             });
-            remote.insert(&key, pair);
+            remote.pairs.insert(&key, pair);
             // Up to one place earlier or later, so that nothing beats in step.
             let jitter = spread.mul_f64(self.environment.random() as f64 / u64::MAX as f64);
             self.timers.schedule(now.instant + spread * number + jitter, Due::Resume(key));
@@ -218,7 +218,7 @@ impl Gateway {
 
     fn needs_front_end(&self, key: &PairKey) -> bool {
         let remote = self.known_remote(key.remote_domain());
-        remote.and_then(|remote| remote.look(key.as_str(), Pair::needs_front_end)).unwrap_or(false)
+        remote.and_then(|remote| remote.pairs.look(key.as_str(), Pair::needs_front_end)).unwrap_or(false)
     }
 
     fn take_up(&self, key: &PairKey, now: Moment) {

@@ -41,11 +41,14 @@ impl Gateway {
     }
 
     /// A stream of the partner's to us was established, so his server is there: lanes to that domain need not wait any more.
-    /// Those that a stream of his takes back need none of ours.
+    /// Those that a stream of his takes back need none of ours, unless there is a session to resume.
     pub fn partner_is_back(&self, domain: &str, now: Instant) {
         let Some(remote) = self.known_remote(domain) else { return };
-        for lane in remote.lanes_of_our_streams() {
-            lane.feed_if(|lane| Lane::sign_of_life(lane, now));
+        for (local, lane) in remote.named_lanes() {
+            let taken_back = remote.has_way_back(&local);
+            lane.feed_if(|lane| {
+                (!taken_back || lane.needs_stream_of_ours()) && Lane::sign_of_life(lane, now)
+            });
         }
     }
 }
@@ -57,7 +60,7 @@ mod tests {
     use nuncio_xmpp::lane::{Failure, FailureKind, Output};
     use tokio::sync::Notify;
 
-    use super::super::testing::gateway_of;
+    use super::super::testing::{gateway_of, interrupted};
     use super::super::{LaneKey, LanePort};
     use super::*;
 
@@ -109,11 +112,25 @@ mod tests {
 
     #[test]
     fn a_lane_that_the_partners_stream_takes_back_needs_none_of_ours() {
-        let (gateway, now) = (gateway_of(LOCAL, "fabrikam.example"), Instant::now());
+        let (gateway, now) = (Arc::new(gateway_of(LOCAL, "fabrikam.example")), Instant::now());
         let lane = out_of_reach(&gateway, "fabrikam.example", now);
         let key = LaneKey { local: LOCAL.into(), remote: "fabrikam.example".into() };
-        gateway.way_back(&key, Arc::new(Notify::new()));
+        let offered = gateway.way_back(&key, Arc::new(Notify::new()));
         gateway.partner_is_back("fabrikam.example", now);
         assert!(!connects(&lane, now));
+        drop(offered);
+        gateway.partner_is_back("fabrikam.example", now);
+        assert!(connects(&lane, now), "the stream is there no more");
+    }
+
+    #[test]
+    fn a_lane_with_a_session_to_resume_needs_one_of_ours_all_the_same() {
+        let (gateway, now) = (Arc::new(gateway_of(LOCAL, "fabrikam.example")), Instant::now());
+        let key = LaneKey { local: LOCAL.into(), remote: "fabrikam.example".into() };
+        let lane = interrupted(&gateway, &key, now);
+        let _offered = gateway.way_back(&key, Arc::new(Notify::new()));
+        assert!(!lane.step(|lane| lane.opened_by_peer(now)));
+        gateway.partner_is_back("fabrikam.example", now);
+        assert!(connects(&lane, now));
     }
 }

@@ -19,7 +19,7 @@ impl Gateway {
         let key = PairKey::from_composed(composed);
         self.let_go(&key, &mut rescued, now);
         let remote = self.remote(key.remote_domain());
-        let done = remote.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair| {
+        let done = remote.pairs.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair| {
             self.in_context(key, now, |context| {
                 pair.revive(*rescued.record, context);
                 self.run_presence(pair, context, &mut Bells::default());

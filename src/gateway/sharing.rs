@@ -9,45 +9,60 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
-use nuncio_xmpp::lane::{Failure, FailureKind};
+use nuncio_xmpp::lane::{Failure, FailureKind, Lane};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use super::attempts::{Outcome, Recorder};
+use super::attempts::{AttemptId, Outcome, Recorder};
 use super::{Gateway, LaneKey, LanePort, TooMany};
 use crate::log_limit::{Cause, Source};
+
+/// How a lane came to a stream that it shares.
+const SHARED: &str = "dialback on the stream of another domain of ours";
 
 /// A stream of ours to a domain, for all who look for one.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// Rings the session.
     bell: Arc<Notify>,
-    /// Lanes that ask for a place on it, each with why it has no stream of its own.
-    asking: Mutex<Vec<(LaneKey, TooMany)>>,
+    /// Lanes that ask for a place on it.
+    asking: Mutex<Vec<Asking>>,
     /// Lanes that go by it besides its own, or asked to.
     guests: AtomicUsize,
 }
 
-/// A stream that lanes may share, as long as its session keeps this.
+#[derive(Debug)]
+struct Asking {
+    key: LaneKey,
+    since: Moment,
+    /// Why it has no stream of its own.
+    why: TooMany,
+    seat: Seat,
+}
+
+/// One of the lanes that a stream is shared with, or that asked: counted as long as this is kept.
+#[derive(Debug)]
+pub struct Seat(Arc<Shared>);
+
+/// A stream that lanes may share, as long as its session keeps this. Those who asked and were not answered by then look for
+/// another way.
 pub struct SharedStream {
     gateway: Arc<Gateway>,
     remote: CompactString,
     shared: Arc<Shared>,
 }
 
-/// How those are answered who asked for a place on a stream.
-pub struct Share {
-    gateway: Arc<Gateway>,
-    shared: Arc<Shared>,
-}
-
-/// A lane that asked for a place on a stream, and is to be answered.
-#[derive(Debug)]
+/// A lane that asked for a place on a stream, and is to be answered. Dropped without an answer, it looks for another way.
 #[must_use]
 pub struct Guest {
+    gateway: Arc<Gateway>,
     key: LaneKey,
+    /// When it asked.
+    since: Moment,
     why: TooMany,
+    /// Until it is answered.
+    seat: Option<Seat>,
 }
 
 impl Gateway {
@@ -59,18 +74,17 @@ impl Gateway {
     }
 
     /// Asks a stream that there is to take the lane. False: there is none to be asked.
-    pub(super) fn ask_to_share(&self, key: &LaneKey, lane: &LanePort, why: TooMany) -> bool {
+    pub(super) fn ask_to_share(&self, key: &LaneKey, lane: &LanePort, why: TooMany, now: Moment) -> bool {
         let Some(remote) = self.known_remote(&key.remote) else { return false };
         // Under this lock streams come and go: who is asked is still there to answer.
         let streams = remote.shared().lock();
         let Some(least) = streams.iter().min_by_key(|shared| shared.guests.load(Ordering::Relaxed)) else {
             return false;
         };
-        least.guests.fetch_add(1, Ordering::Relaxed);
         // What does not wait for the answer is told this.
         let failure = Failure::new(FailureKind::TooManyStreams, why.to_string());
         lane.step(|lane| lane.hindered(failure));
-        least.asking.lock().push((key.clone(), why));
+        least.asking.lock().push(Asking { key: key.clone(), since: now, why, seat: Seat::on(least) });
         least.bell.notify_one();
         true
     }
@@ -91,43 +105,37 @@ impl SharedStream {
     /// The lanes that asked since the last time.
     pub fn asking(&self) -> Vec<Guest> {
         let asking = std::mem::take(&mut *self.shared.asking.lock());
-        asking.into_iter().map(|(key, why)| Guest { key, why }).collect()
-    }
-
-    /// How those who asked are answered.
-    pub fn share(&self) -> Share {
-        Share { gateway: Arc::clone(&self.gateway), shared: Arc::clone(&self.shared) }
-    }
-
-    /// The stream takes nobody any more; who asks still is refused.
-    pub fn close(self, now: Moment) {
-        let remote = self.gateway.remote(&self.remote);
-        // Under this lock they ask.
-        remote.shared().lock().retain(|known| !Arc::ptr_eq(known, &self.shared));
-        for guest in self.asking() {
-            self.share().refuse(guest, "it takes no more domains", now);
-        }
+        let guest = |Asking { key, since, why, seat }| Guest {
+            gateway: Arc::clone(&self.gateway),
+            key,
+            since,
+            why,
+            seat: Some(seat),
+        };
+        asking.into_iter().map(guest).collect()
     }
 }
 
-impl Share {
-    /// The lane itself.
-    pub fn lane(&self, guest: &Guest) -> Arc<LanePort> {
-        self.gateway.lane(&guest.key.local, &guest.key.remote)
+impl Drop for SharedStream {
+    fn drop(&mut self) {
+        if let Some(remote) = self.gateway.known_remote(&self.remote) {
+            // Under this lock they ask.
+            remote.shared().lock().retain(|known| !Arc::ptr_eq(known, &self.shared));
+        }
+        drop(self.asking());
     }
+}
 
-    /// The stream does not take the lane; `because` says why, for people.
-    pub fn refuse(&self, guest: Guest, because: &str, now: Moment) {
-        self.left();
-        let lane = self.lane(&guest);
-        let Guest { key, why } = guest;
-        let why = format!("{why}; and the stream that is there does not take it: {because}");
-        self.gateway.no_place(&key, &lane, &why, now);
+impl Seat {
+    fn on(shared: &Arc<Shared>) -> Self {
+        shared.guests.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
     }
+}
 
-    /// One that had been taken, or asked, goes another way.
-    pub fn left(&self) {
-        self.shared.guests.fetch_sub(1, Ordering::Relaxed);
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.guests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -137,9 +145,127 @@ impl Guest {
         &self.key
     }
 
-    /// The stream carries it from now on.
-    pub fn taken(self) {
+    /// The lane itself.
+    pub fn lane(&self) -> Arc<LanePort> {
+        self.gateway.lane(&self.key.local, &self.key.remote)
+    }
+
+    /// The stream carries it from now on, as long as the seat is kept. That is noted like any stream of its own.
+    pub fn taken(mut self, now: Moment) -> (Option<Seat>, Option<AttemptId>) {
         let LaneKey { local, remote } = &self.key;
         info!(partner = %remote, %local, "no place for a stream of its own: the lane shares one");
+        let record = Recorder::outbound(local, remote, self.since);
+        let outcome = Outcome::extended(SHARED);
+        let attempt = self.gateway.keep_attempt(remote, record.finish(outcome, now.instant));
+        (self.seat.take(), attempt)
+    }
+
+    /// It goes another way meanwhile.
+    pub fn left(mut self) {
+        self.seat = None;
+    }
+
+    /// The stream does not take the lane; `because` says why, for people.
+    pub fn refuse(mut self, because: &str, now: Moment) {
+        self.seat = None;
+        let why = format!("{}; and the stream that is there does not take it: {because}", self.why);
+        self.gateway.no_place(&self.key, &self.lane(), &why, now);
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if self.seat.take().is_some() {
+            self.lane().feed(Lane::connect_again);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use nuncio_xmpp::lane::Output;
+
+    use super::super::testing::{gateway_with, lane_of, moment};
+    use super::*;
+
+    const REMOTE: &str = "fabrikam.example";
+
+    /// A gateway that has no place for any stream.
+    fn gateway() -> Arc<Gateway> {
+        Arc::new(gateway_with("contoso.example", REMOTE, |settings| settings.streams = 0))
+    }
+
+    /// A stream that may be shared, and the bell of its session.
+    fn stream(gateway: &Arc<Gateway>) -> (SharedStream, Arc<Notify>) {
+        let bell = Arc::new(Notify::new());
+        (gateway.share_stream(REMOTE, Arc::clone(&bell)), bell)
+    }
+
+    /// The lane of this domain of ours looks for a place.
+    fn looks(gateway: &Gateway, local: &str) -> Arc<LanePort> {
+        let key = LaneKey { local: local.into(), remote: REMOTE.into() };
+        let lane = lane_of(gateway, &key);
+        lane.step(|lane| lane.push_reply(b"<iq/>".to_vec(), moment().instant));
+        assert!(asks_for_stream(&lane) && gateway.outbound_place(&key, &lane, moment()).is_none());
+        lane
+    }
+
+    fn asks_for_stream(lane: &LanePort) -> bool {
+        lane.step(|lane| lane.poll_all().iter().any(|output| matches!(output, Output::Connect)))
+    }
+
+    fn is_rung(bell: &Notify) -> bool {
+        bell.notified().now_or_never().is_some()
+    }
+
+    #[test]
+    fn of_two_streams_to_a_domain_the_least_busy_is_asked() {
+        let gateway = gateway();
+        let [(one, first), (two, second)] = [stream(&gateway), stream(&gateway)];
+        looks(&gateway, "a.example");
+        assert!(is_rung(&first) && !is_rung(&second));
+        looks(&gateway, "b.example");
+        assert!(!is_rung(&first) && is_rung(&second), "who only asked counts as well");
+        let mut seats: Vec<_> =
+            [&one, &two].map(|stream| stream.asking().pop().unwrap().taken(moment())).into();
+        looks(&gateway, "c.example");
+        assert!(is_rung(&first) && !is_rung(&second));
+        // The one on the second leaves, and so do those on the first: by refusal, and for another way.
+        seats.pop();
+        looks(&gateway, "d.example");
+        assert!(!is_rung(&first) && is_rung(&second));
+        one.asking().pop().unwrap().refuse("it is full", moment());
+        two.asking().pop().unwrap().left();
+        seats.clear();
+        looks(&gateway, "e.example");
+        looks(&gateway, "f.example");
+        assert!(is_rung(&first) && is_rung(&second));
+    }
+
+    #[test]
+    fn a_lane_whose_question_is_dropped_looks_for_another_way() {
+        let gateway = gateway();
+        let (stream, _) = stream(&gateway);
+        let lane = looks(&gateway, "a.example");
+        lane.wake().notified().now_or_never();
+        drop(stream.asking());
+        assert!(is_rung(&lane.wake()) && asks_for_stream(&lane));
+    }
+
+    #[test]
+    fn a_stream_whose_session_is_gone_is_asked_no_more_and_who_asked_looks_for_another_way() {
+        let gateway = gateway();
+        let (stream, bell) = stream(&gateway);
+        let lane = looks(&gateway, "a.example");
+        assert!(is_rung(&bell));
+        lane.wake().notified().now_or_never();
+        drop(stream);
+        assert!(is_rung(&lane.wake()) && asks_for_stream(&lane));
+        let lane = looks(&gateway, "b.example");
+        assert!(!is_rung(&bell));
+        let failure =
+            lane.step(|lane| lane.last_failure().cloned()).expect("it is told that there is no place");
+        assert_eq!(failure.kind, FailureKind::TooManyStreams);
     }
 }

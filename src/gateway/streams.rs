@@ -9,87 +9,30 @@
 //! twenty streams to us must not be what keeps the answers from him.
 //!
 //! While a dialback key of ours is out, his server has to ask ours about it, on a stream that is authenticated like any other. If
-//! there is no place, it is let in beyond the limit ([`BEYOND`]): else neither side would get anywhere.
+//! there is no place, it is let in beyond the limit ([`BEYOND`](counter::BEYOND)): else neither side would get anywhere. It takes
+//! an ordinary place as soon as there is one, and if there is none when no key of ours is out to him any more, it ends. So what
+//! is beyond the limits is there for a while only, and nobody's is another one's hindrance.
 
-use std::fmt;
+mod counter;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_xmpp::rate::Meter;
-use nuncio_xmpp::stream::{Direction, Outbound};
-use parking_lot::Mutex;
+use nuncio_xmpp::stream::Direction;
 use smallvec::SmallVec;
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use super::federation::{PartnerStreams, StreamRates};
-use super::pairs::Remote;
+use super::remote::Remote;
 use super::{Gateway, LaneKey, LanePort};
 
-/// Streams of a partner beyond his limit that may have come to verify keys of ours: as many as a stream of ours may have pairs.
-const BEYOND: usize = Outbound::PAIRS;
-
-/// Streams at a moment, by who opened them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StreamCount {
-    pub inbound: usize,
-    pub outbound: usize,
-    /// Inbound ones beyond the limit.
-    pub beyond: usize,
-    /// Dialback keys of ours that are out.
-    pub keys_out: usize,
-}
-
-/// What is counted.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Stream(Direction),
-    Beyond,
-    KeyOut,
-}
-
-impl From<Direction> for Kind {
-    fn from(direction: Direction) -> Self {
-        Self::Stream(direction)
-    }
-}
-
-impl StreamCount {
-    fn of(&mut self, kind: Kind) -> &mut usize {
-        match kind {
-            Kind::Stream(Direction::Inbound) => &mut self.inbound,
-            Kind::Stream(Direction::Outbound) => &mut self.outbound,
-            Kind::Beyond => &mut self.beyond,
-            Kind::KeyOut => &mut self.keys_out,
-        }
-    }
-
-    fn total(self) -> usize {
-        self.inbound + self.outbound
-    }
-
-    /// Whether one more may come of at most `limit`, the last of which is kept for the direction that has none.
-    fn takes(mut self, direction: Direction, limit: usize) -> bool {
-        let free = limit.saturating_sub(self.total());
-        let other = match direction {
-            Direction::Inbound => Direction::Outbound,
-            Direction::Outbound => Direction::Inbound,
-        };
-        free > usize::from(limit > 1 && *self.of(other.into()) == 0)
-    }
-
-    /// Whether one more may come beyond the limit, perhaps to verify a key of ours.
-    fn takes_beyond(self) -> bool {
-        self.keys_out > 0 && self.beyond < BEYOND
-    }
-}
-
-impl fmt::Display for StreamCount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} inbound and {} outbound streams", self.inbound, self.outbound)
-    }
-}
+use counter::Counted;
+pub use counter::StreamCount;
+pub(super) use counter::StreamCounter;
 
 /// Why there is no place for one more stream. The text is for administrators, and names the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -102,51 +45,6 @@ pub enum TooMany {
     OfPartner { count: StreamCount, limit: usize },
     #[error("{count} of {limit} with all partners: raise limits.xmpp.streams")]
     InAll { count: StreamCount, limit: usize },
-}
-
-/// Counts streams.
-#[derive(Debug, Default)]
-pub(super) struct StreamCounter(Mutex<StreamCount>);
-
-impl StreamCounter {
-    pub(super) fn count(&self) -> StreamCount {
-        *self.0.lock()
-    }
-
-    fn enter(
-        self: &Arc<Self>,
-        direction: Direction,
-        takes: impl FnOnce(StreamCount) -> bool,
-    ) -> Result<Counted, StreamCount> {
-        let mut count = self.0.lock();
-        let kind = match direction {
-            _ if takes(*count) => Kind::Stream(direction),
-            Direction::Inbound if count.takes_beyond() => Kind::Beyond,
-            _ => return Err(*count),
-        };
-        *count.of(kind) += 1;
-        Ok(Counted { counter: Arc::clone(self), kind })
-    }
-
-    fn key_out(self: &Arc<Self>) -> Counted {
-        self.0.lock().keys_out += 1;
-        Counted { counter: Arc::clone(self), kind: Kind::KeyOut }
-    }
-}
-
-/// Counted as long as it is kept.
-#[derive(Debug)]
-struct Counted {
-    counter: Arc<StreamCounter>,
-    kind: Kind,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut count = self.counter.0.lock();
-        let count = count.of(self.kind);
-        *count = count.saturating_sub(1);
-    }
 }
 
 /// The places of a stream of ours; given back when it is dropped.
@@ -198,6 +96,24 @@ impl InboundPlaces {
     /// Whether the stream has not taken any.
     pub fn is_empty(&self) -> bool {
         self.of_partners.is_empty()
+    }
+
+    /// Whether it was let in beyond the limit.
+    fn is_beyond(&self) -> bool {
+        self.in_all.as_ref().is_some_and(Counted::is_beyond)
+    }
+
+    /// Whether the stream has a place for this domain.
+    pub fn speak_for(&self, domain: &str) -> bool {
+        self.of_partners.iter().any(|place| place.domains.iter().any(|own| own == domain))
+    }
+
+    /// What was taken for this domain is not needed; nothing came of it.
+    pub fn leave(&mut self, domain: &str) {
+        for place in &mut self.of_partners {
+            place.domains.retain(|own| own != domain);
+        }
+        self.of_partners.retain(|place| !place.domains.is_empty());
     }
 
     /// The stream has ended: others may have its places. What came on it can still be charged.
@@ -304,22 +220,57 @@ impl Gateway {
         self.streams.count()
     }
 
-    /// A stream that a peer opened may be used by this domain: it takes its places.
+    /// A stream that a peer opened may be used by this domain: it takes its places. Its first ones may be beyond the limit;
+    /// `bell` is rung then when [`settle_stream`](Self::settle_stream) has something to do.
     ///
     /// # Errors
     /// There is none.
-    pub fn enter_stream(&self, places: &mut InboundPlaces, domain: &str) -> Result<(), TooMany> {
+    pub fn enter_stream(
+        &self,
+        places: &mut InboundPlaces,
+        domain: &str,
+        bell: &Arc<Notify>,
+    ) -> Result<(), TooMany> {
         let streams = self.partner_streams(domain);
         if places.joined(&streams.partner, domain) {
             return Ok(());
         }
         let remote = self.remote(&streams.partner);
-        let counted = self.place_of(&remote, Direction::Inbound, streams.connection_limit)?;
-        if places.in_all.is_none() {
-            places.in_all = Some(self.place_in_all(Direction::Inbound)?);
+        let limit = streams.connection_limit;
+        if places.in_all.is_some() {
+            let counted = self.place_of(&remote, Direction::Inbound, limit);
+            let counted = counted.map_err(|why| self.refused(why))?;
+            places.enter(&streams, domain, Some(counted), remote);
+            return Ok(());
         }
+        let (counted, in_all) = match self.ordinary_places(&remote, limit) {
+            Ok(taken) => taken,
+            Err(why) => self.places_beyond(&remote, bell).ok_or_else(|| self.refused(why))?,
+        };
+        places.in_all = Some(in_all);
         places.enter(&streams, domain, Some(counted), remote);
         Ok(())
+    }
+
+    /// A stream that was let in beyond the limit takes ordinary places if there are any now.
+    ///
+    /// # Errors
+    /// There are none, and no key of ours is out any more that it could be there to ask about: it is to end.
+    pub fn settle_stream(&self, places: &mut InboundPlaces) -> Result<(), TooMany> {
+        if !places.is_beyond() {
+            return Ok(());
+        }
+        let Some(first) = places.of_partners.first_mut() else { return Ok(()) };
+        let limit = self.partner_streams(&first.partner).connection_limit;
+        match self.ordinary_places(&first.remote, limit) {
+            Ok((counted, in_all)) => {
+                first.counted = Some(counted);
+                places.in_all = Some(in_all);
+                Ok(())
+            }
+            Err(_) if first.remote.streams().count().keys_out > 0 => Ok(()),
+            Err(why) => Err(why),
+        }
     }
 
     /// A stream of ours may be used by this domain to send to us: it has its [places](Self::outbound_place), and what comes is
@@ -331,7 +282,7 @@ impl Gateway {
         }
     }
 
-    /// Whether a stream with these places could take those for this domain.
+    /// Whether a stream with these places could take one more for this further domain.
     ///
     /// # Errors
     /// There is none.
@@ -344,7 +295,7 @@ impl Gateway {
         let known = self.known_remote(&streams.partner);
         let count = known.map_or_else(StreamCount::default, |remote| remote.streams().count());
         let limit = streams.connection_limit;
-        if count.takes(Direction::Inbound, limit) || count.takes_beyond() {
+        if count.takes(Direction::Inbound, limit) {
             return Ok(());
         }
         Err(self.refused(TooMany::OfPartner { count, limit }))
@@ -356,9 +307,9 @@ impl Gateway {
     pub fn outbound_place(&self, key: &LaneKey, lane: &LanePort, now: Moment) -> Option<OutboundPlace> {
         let why = match self.take_outbound_place(key) {
             Ok(place) => return Some(place),
-            Err(why) => why,
+            Err(why) => self.refused(why),
         };
-        if !self.ask_to_share(key, lane, why) {
+        if !self.ask_to_share(key, lane, why, now) {
             self.no_place(key, lane, &why.to_string(), now);
         }
         None
@@ -377,15 +328,30 @@ impl Gateway {
         Ok(OutboundPlace { _of_partner: of_partner, _in_all: self.place_in_all(Direction::Outbound)? })
     }
 
+    /// A place of this partner, and one in all, for a stream that he opened.
+    fn ordinary_places(&self, remote: &Remote, limit: usize) -> Result<(Counted, Counted), TooMany> {
+        let of_partner = self.place_of(remote, Direction::Inbound, limit)?;
+        Ok((of_partner, self.place_in_all(Direction::Inbound)?))
+    }
+
+    /// The same beyond the limits. That depends on the keys that are out to him, so in all there are as many as that makes.
+    fn places_beyond(&self, remote: &Remote, bell: &Arc<Notify>) -> Option<(Counted, Counted)> {
+        let of_partner = remote.streams().enter_beyond(bell, StreamCount::takes_beyond).ok()?;
+        let in_all = self.streams.enter_beyond(bell, |_| true).ok()?;
+        // A place that came free in the meantime rang nobody.
+        bell.notify_one();
+        Some((of_partner, in_all))
+    }
+
     fn place_of(&self, remote: &Remote, direction: Direction, limit: usize) -> Result<Counted, TooMany> {
         let place = remote.streams().enter(direction, |count| count.takes(direction, limit));
-        place.map_err(|count| self.refused(TooMany::OfPartner { count, limit }))
+        place.map_err(|count| TooMany::OfPartner { count, limit })
     }
 
     fn place_in_all(&self, direction: Direction) -> Result<Counted, TooMany> {
         let limit = self.settings.streams;
         let place = self.streams.enter(direction, |count| count.total() < limit);
-        place.map_err(|count| self.refused(TooMany::InAll { count, limit }))
+        place.map_err(|count| TooMany::InAll { count, limit })
     }
 
     fn refused(&self, why: TooMany) -> TooMany {

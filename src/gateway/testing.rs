@@ -12,23 +12,33 @@ use nuncio_translate::presence::Format;
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::About;
-use nuncio_xmpp::lane::{Lane, LaneConfig};
+use nuncio_xmpp::lane::{Failure, FailureKind, Lane, LaneConfig, Offer};
+use nuncio_xmpp::sm::Management;
 use nuncio_xmpp::stream::Quiet;
+use parking_lot::Mutex;
 
 use super::port::Port;
 use super::{
     Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope,
-    Verification, VerifyLimits,
+    ToXmppLane, Verification, VerifyLimits,
 };
 use crate::store::Memory;
 
+/// Keys that were given to be verified.
+pub(crate) type Keys = Arc<Mutex<Vec<Verification>>>;
+
 /// Serves no lane, and draws no luck.
-struct Nobody;
+#[derive(Default)]
+struct Nobody {
+    keys: Keys,
+}
 
 impl Environment for Nobody {
     fn serve_lane(&self, _key: LaneKey, _lane: Arc<LanePort>) {}
 
-    fn verify(&self, _verification: Verification) {}
+    fn verify(&self, verification: Verification) {
+        self.keys.lock().push(verification);
+    }
 
     fn random(&self) -> u64 {
         4
@@ -42,15 +52,28 @@ pub(crate) fn gateway_of(local: &str, remote: &str) -> Gateway {
 
 /// The same with other settings.
 pub(crate) fn gateway_with(local: &str, remote: &str, change: impl FnOnce(&mut Settings)) -> Gateway {
-    furnished(Arc::new(Memory::new()), local, remote, change)
+    furnished(Arc::new(Memory::new()), local, remote, change, Nobody::default())
+}
+
+/// The same, with the keys that it gives to be verified.
+pub(crate) fn gateway_and_keys(local: &str, remote: &str) -> (Gateway, Keys) {
+    let (store, nobody) = (Arc::new(Memory::new()), Nobody::default());
+    let keys = Arc::clone(&nobody.keys);
+    (furnished(store, local, remote, |_| {}, nobody), keys)
 }
 
 /// The same on a store of the caller's.
 pub(crate) fn gateway_on(store: Arc<Memory>, local: &str, remote: &str) -> Gateway {
-    furnished(store, local, remote, |_| {})
+    furnished(store, local, remote, |_| {}, Nobody::default())
 }
 
-fn furnished(store: Arc<Memory>, local: &str, remote: &str, change: impl FnOnce(&mut Settings)) -> Gateway {
+fn furnished(
+    store: Arc<Memory>,
+    local: &str,
+    remote: &str,
+    change: impl FnOnce(&mut Settings),
+    environment: Nobody,
+) -> Gateway {
     let mut settings = Settings {
         node_label: "n1".into(),
         node_key: stanza_id::Key::new([7; 16]),
@@ -79,7 +102,7 @@ fn furnished(store: Arc<Memory>, local: &str, remote: &str, change: impl FnOnce(
     let group = HopGroup::new(HopConfig::default(), ["fe:5061".to_owned()], 4);
     let front_ends = vec![FrontEnd::new("pool", vec![local.into()])];
     let routes = vec![Route::new(vec![local.into()], &[0], group)];
-    Gateway::new(settings, policy, front_ends, routes, store, Box::new(Nobody))
+    Gateway::new(settings, policy, front_ends, routes, store, Box::new(environment))
 }
 
 /// Some moment.
@@ -91,6 +114,35 @@ pub(crate) fn moment() -> Moment {
 pub(crate) fn lane(local: &str, remote: &str) -> (LaneKey, LanePort) {
     let key = LaneKey { local: local.into(), remote: remote.into() };
     (key, Port::new(Lane::new(LaneConfig::default())))
+}
+
+/// The lane of this name, whose stream was lost before the partner acknowledged a reply, and can be resumed.
+pub(crate) fn interrupted(gateway: &Gateway, key: &LaneKey, now: Instant) -> Arc<LanePort> {
+    let lane = gateway.lane(&key.local, &key.remote);
+    let write = |lane: &mut ToXmppLane| {
+        lane.take(1 << 16, &mut Vec::new(), &mut gateway.lane_hooks(key, moment()), now);
+        lane.written(now);
+    };
+    lane.step(|lane| {
+        lane.push_reply(b"<iq/>".to_vec(), now);
+        assert!(lane.opened(Offer { management: true, ..Offer::default() }, now));
+        write(lane);
+        lane.managed(&Management::Enabled { resumable: Some("s1".into()) }, now).expect("it was asked for");
+        write(lane);
+        lane.poll_all();
+        lane.closed(Some(Failure::new(FailureKind::Unreachable, "it is gone")), 0, now);
+    });
+    lane
+}
+
+/// The lane of this name, made if need be.
+pub(crate) fn lane_of(gateway: &Gateway, key: &LaneKey) -> Arc<LanePort> {
+    gateway.lane(&key.local, &key.remote)
+}
+
+/// Streams by which the partner reaches us between these domains.
+pub(crate) fn reaching(gateway: &Gateway, key: &LaneKey) -> usize {
+    gateway.known_remote(&key.remote).map_or(0, |remote| remote.reaching(&key.local))
 }
 
 /// Of a message of some pair, which no pair knows of.

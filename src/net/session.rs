@@ -63,6 +63,16 @@ pub enum End {
     Broken(Arc<str>),
 }
 
+impl End {
+    /// What the transport says of it: empty if somebody closed it in order.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Broken(why) => why,
+            Self::Peer | Self::Local => "",
+        }
+    }
+}
+
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -62,8 +62,9 @@ async fn keep<F: Future<Output = LaneWants>>(
             let opened = contained("a stream to a partner", panics, Box::pin(open())).await;
             wants = opened.unwrap_or_else(|_| {
                 let failure = Failure::new(FailureKind::Negotiation, INTERNAL_ERROR);
+                // Of a lane that it carried, its session has told already when it was dropped.
                 let random = rand::random();
-                lane.step(|lane| lane.closed(Some(failure), random, now().instant));
+                lane.step(|lane| lane.connect_failed(failure, random, now().instant));
                 LaneWants::default()
             });
         } else if wants.close {
@@ -92,12 +93,15 @@ enum GivenUp {
     Stopping,
     /// A stream that the partner opened carries the lane (XEP-0288).
     Superseded,
+    /// One carried it, and a stopping gateway has nothing left to send.
+    Drained,
 }
 
 impl From<GivenUp> for Failure {
     fn from(why: GivenUp) -> Self {
         match why {
             GivenUp::Stopping => Self::new(FailureKind::Shutdown, "the gateway is stopping"),
+            GivenUp::Drained => Self::new(FailureKind::Shutdown, "nothing is left to send"),
             GivenUp::Superseded => {
                 Self::new(FailureKind::Negotiation, "a stream of the partner's is used instead")
             }
@@ -112,16 +116,23 @@ async fn meanwhile<T>(
     lane: &LanePort,
     work: impl Future<Output = T>,
 ) -> Result<T, GivenUp> {
-    tokio::pin!(work);
+    tokio::select! {
+        result = work => Ok(result),
+        () = context.hurry.cancelled() => Err(GivenUp::Stopping),
+        needless = not_needed(&context.gateway, key, lane) => Err(needless),
+    }
+}
+
+/// Serves the lane until what is under way for it is not needed any more.
+async fn not_needed(gateway: &Gateway, key: &LaneKey, lane: &LanePort) -> GivenUp {
     loop {
-        tokio::select! {
-            result = &mut work => return Ok(result),
-            () = context.hurry.cancelled() => return Err(GivenUp::Stopping),
-            () = idle(lane) => {
-                if context.gateway.serve_idle_lane(key, lane, now()).is_none() {
-                    return Err(GivenUp::Superseded);
-                }
-            }
+        idle(lane).await;
+        match gateway.serve_idle_lane(key, lane, now()) {
+            None => return GivenUp::Superseded,
+            Some(LaneWants { close: true, .. }) => return GivenUp::Drained,
+            // A connection is what is under way, also for a lane that lost another stream meanwhile and asks anew; the rest is
+            // wanted of streams that are there.
+            Some(_) => {}
         }
     }
 }
@@ -144,6 +155,9 @@ async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> La
     if lane.step(|lane| lane.is_open()) {
         debug!(partner = %key.remote, local = %key.local, "a stream of the partner's carries the lane meanwhile");
         return LaneWants::default();
+    }
+    if lane.step(|lane| lane.is_drained()) {
+        return LaneWants { close: true, ..LaneWants::default() };
     }
     if context.stop.is_cancelled() {
         failure.kind = FailureKind::Shutdown;
@@ -412,6 +426,26 @@ mod tests {
             () = tokio::time::sleep(WHILE) => panic!("there was no second attempt"),
         }
         assert_eq!(attempts.load(Ordering::Relaxed), 2);
+    }
+
+    /// A stream of the partner's took the lane and ended, between two looks of the one who is on his way to him.
+    #[tokio::test]
+    async fn an_attempt_for_a_lane_that_has_nothing_left_to_send_ends_with_it() {
+        let gateway = gateway_of("contoso.example", "fabrikam.example");
+        let (key, lane) = lane("contoso.example", "fabrikam.example");
+        lane.step(|lane| {
+            lane.push_reply(b"<iq/>".to_vec(), now().instant);
+            lane.poll_all();
+            assert!(lane.opened_by_peer(now().instant));
+            lane.drain();
+            lane.closed(None, 0, now().instant);
+            assert!(lane.is_drained());
+        });
+        lane.notify();
+        tokio::select! {
+            needless = not_needed(&gateway, &key, &lane) => assert!(matches!(needless, GivenUp::Drained)),
+            () = tokio::time::sleep(WHILE) => panic!("it goes on"),
+        }
     }
 
     /// The place is held while the way is gone and the stream lasts, and not longer.

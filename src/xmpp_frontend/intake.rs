@@ -77,9 +77,32 @@ impl Intake {
     /// # Errors
     /// There is no place for the stream among those of that partner, or of all.
     pub(super) fn enter(&mut self, local: &Domain, remote: &Domain) -> Result<(), TooMany> {
-        self.gateway.enter_stream(&mut self.places, remote.as_str())?;
+        self.reserve(remote)?;
         self.reached(local, remote);
         Ok(())
+    }
+
+    /// Takes the place for a domain that is about to be let in. Whether that was new.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn reserve(&mut self, remote: &Domain) -> Result<bool, TooMany> {
+        let new = !self.places.speak_for(remote.as_str());
+        self.gateway.enter_stream(&mut self.places, remote.as_str(), &self.wake)?;
+        Ok(new)
+    }
+
+    /// The domain was not let in.
+    pub(super) fn release(&mut self, remote: &Domain) {
+        self.places.leave(remote.as_str());
+    }
+
+    /// Where the stream was let in beyond the limit, it takes its place as soon as there is one.
+    ///
+    /// # Errors
+    /// There is none, and nothing it could be there for any more.
+    pub(super) fn settle(&mut self) -> Result<(), TooMany> {
+        self.gateway.settle_stream(&mut self.places)
     }
 
     /// The same on a stream of ours, which has its places.
@@ -168,9 +191,9 @@ impl Intake {
         }
     }
 
-    /// When he may be read again, if he is not read for a while.
-    pub(super) fn slowed_until(&self) -> Option<Instant> {
-        self.slowed_until
+    /// Whether he is not read for a while, because he sent more than he may.
+    pub(super) fn is_slowed(&self) -> bool {
+        self.slowed_until.is_some()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Moment) {
@@ -189,18 +212,22 @@ impl Intake {
         self.held.is_empty() || late
     }
 
-    /// When it may at the latest.
-    pub(super) fn room_until(&self) -> Option<Instant> {
-        self.room_until
+    /// When something of this is due; `leaving`: the connection waits for what is held.
+    pub(super) fn deadline(&self, leaving: bool) -> Option<Instant> {
+        [self.slowed_until, self.room_until.filter(|_| leaving)].into_iter().flatten().min()
     }
 
     /// The connection is gone; `lost`: though nobody closed it. What has no room now will not get it any more.
     pub(super) fn end(&mut self, lost: bool, now: Moment) {
         self.drop_held(now);
+        self.leave(lost);
+        self.places.give_back();
+    }
+
+    fn leave(&mut self, lost: bool) {
         for (local, remote) in std::mem::take(&mut self.reaches) {
             self.gateway.partner_reaches_no_more(local.as_str(), remote.as_str(), lost);
         }
-        self.places.give_back();
     }
 
     fn drop_held(&mut self, now: Moment) {
@@ -278,6 +305,14 @@ impl Intake {
             }
         };
         slot.map(Some).ok_or(NoRoom)
+    }
+}
+
+impl Drop for Intake {
+    /// Of a session that was dropped before it said how its stream ended.
+    fn drop(&mut self) {
+        self.gateway.counters().stanzas_dropped.add(self.held.len() as u64);
+        self.leave(true);
     }
 }
 

@@ -7,6 +7,7 @@ mod expiry;
 mod guests;
 pub mod inbound;
 mod intake;
+mod life;
 pub mod outbound;
 pub mod presented;
 mod reach;

@@ -1,29 +1,31 @@
 //! Streams that we open, each for one lane, and what the partner sends on them where they go both ways.
 
+mod told;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use nuncio_translate::Moment;
-use nuncio_translate::text::{LogSafe, LogWhole};
+use nuncio_translate::text::LogWhole;
 use nuncio_xmpp::dialback::Pair;
 use nuncio_xmpp::lane::{Failure, FailureKind, LaneCounters, Offer};
 use nuncio_xmpp::stream::{
-    Cause as EndCause, Established, Evidence, Method, Outbound, OutboundConfig, Output, Redirect, Retry,
-    Step as Waiting, TlsFacts,
+    Established, Method, Outbound, OutboundConfig, Output, Redirect, Retry, Step as Waiting, TlsFacts,
 };
-use nuncio_xmpp::{StanzaKind, StreamCondition, stanza};
+use nuncio_xmpp::{StreamCondition, stanza};
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
-use super::carrier::{Carrier, NOT_READ, NOTHING_ACKNOWLEDGED};
-use super::expiry::{EXPIRED, Expiry};
+use super::carrier::{Carrier, Ended, NOT_READ, NOTHING_ACKNOWLEDGED};
+use super::expiry::EXPIRED;
 use super::guests::Guests;
 use super::intake::{Came, Intake};
-use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD, Watch};
+use super::life::{Life, STOPPING};
+use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD};
 use crate::dns::Candidate;
-use crate::gateway::attempts::{AttemptId, Outcome, Recorder, Step};
-use crate::gateway::{Gateway, KeyOut, LaneKey, LanePort, LaneWants, was_lost};
+use crate::gateway::attempts::{Recorder, Step};
+use crate::gateway::{Gateway, KeyOut, LaneKey, LanePort, LaneWants};
 use crate::net::session::{End, Next, Session};
 
 /// The session of one outbound stream and the lane it carries.
@@ -37,28 +39,18 @@ pub struct LaneSession {
     key: Option<KeyOut>,
     /// Other lanes that go by the stream, if it can take any.
     guests: Option<Box<Guests>>,
-    /// The connection is to be closed as soon as nothing is held.
-    leaving: bool,
+    life: Life,
     /// The stream was established and the lane was told so.
     opened: bool,
-    /// It ended though nobody closed it.
-    lost: bool,
     failure: Option<Failure>,
     /// What may be tried at once if the stream did not come about.
     retry: Option<Retry>,
     /// Where the partner says that he is to be found instead.
     redirect: Option<Redirect>,
-    /// Since the stream is established.
-    watch: Option<Watch>,
-    /// Since then, if the partner's certificate proves who he is.
-    expiry: Option<Expiry>,
-    next: Next,
     /// Where the connection leads, for people.
     address: String,
     /// Notes what happens until the stream is established.
     recorder: Option<Recorder>,
-    /// What was noted, afterwards.
-    attempt: Option<AttemptId>,
 }
 
 impl LaneSession {
@@ -70,7 +62,7 @@ impl LaneSession {
         now: Moment,
     ) -> Self {
         let stream = Outbound::new(config, now.instant);
-        let carrier = Carrier::new(Arc::clone(&gateway), key, lane);
+        let carrier = Carrier::new(Arc::clone(&gateway), key, lane, now);
         Self {
             gateway,
             carrier,
@@ -78,18 +70,13 @@ impl LaneSession {
             intake: None,
             key: None,
             guests: None,
-            leaving: false,
+            life: Life::new(),
             opened: false,
-            lost: false,
             failure: None,
             retry: None,
             redirect: None,
-            watch: None,
-            expiry: None,
-            next: Next::Run,
             address: String::new(),
             recorder: None,
-            attempt: None,
         }
     }
 
@@ -105,14 +92,14 @@ impl LaneSession {
     }
 
     pub fn tls_established(&mut self, facts: TlsFacts, now: Moment) {
-        self.next = Next::Run;
+        self.life.go_on();
         self.note(Step::tls(&facts), now);
         self.stream.tls_established(facts, now.instant);
         self.run(now);
     }
 
     pub fn tls_failed(&mut self, why: &str, now: Moment) {
-        self.next = Next::Run;
+        self.life.go_on();
         self.note(Step::NoTls(why.to_owned()), now);
         self.stream.tls_failed(why);
         self.run(now);
@@ -120,7 +107,7 @@ impl LaneSession {
 
     /// The time that a stopping gateway has for its streams is over.
     pub fn abandon(&mut self) {
-        self.next = Next::Abort;
+        self.life.abort();
     }
 
     /// Whether the stream ever carried the lane.
@@ -172,7 +159,7 @@ impl LaneSession {
         self.leave(now);
         while let Some(output) = self.stream.poll() {
             match output {
-                Output::StartTls => self.next = Next::StartTls,
+                Output::StartTls => self.life.start_tls(),
                 Output::Established(established) => {
                     self.established(*established, now);
                 }
@@ -181,23 +168,20 @@ impl LaneSession {
                     self.retry = evidence.retry;
                     self.redirect = evidence.redirect.take();
                     self.alarm(&evidence, now);
-                    self.gateway.attempt_ended(self.attempt.take(), &text);
+                    self.life.ended(&evidence, &self.gateway);
                     debug!(partner = %self.remote(), why = %LogWhole(&text), "outbound stream closed");
-                    self.lost = was_lost(&evidence.cause);
                     if let Some(intake) = &mut self.intake {
                         intake.stream_ended(now);
                     }
                     self.failure.get_or_insert_with(|| Failure::new(FailureKind::Negotiation, text));
                 }
                 Output::ShutdownTls => {
-                    self.leaving = true;
+                    self.life.leave();
                     self.leave(now);
                 }
-                Output::Abort => self.next = Next::Abort,
+                Output::Abort => self.life.abort(),
                 Output::Stanza(stanza) => {
-                    if let (Some(watch), false) = (&mut self.watch, stanza.kind == StanzaKind::Iq) {
-                        watch.active(now.instant);
-                    }
+                    self.life.came(stanza.kind, now);
                     self.take(Came::Stanza(stanza), now);
                 }
                 Output::BadAddress { element, number, .. } => {
@@ -255,27 +239,16 @@ impl LaneSession {
     /// Closes the connection of a stream that has ended, once nothing is held or the time for it is over.
     fn leave(&mut self, now: Moment) {
         let may = self.intake.as_ref().is_none_or(|intake| intake.may_leave(now));
-        if self.leaving && may && self.next == Next::Run {
-            self.next = Next::Close;
-        }
-    }
-
-    fn note(&mut self, step: Step, now: Moment) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.step(step, now.instant);
-        }
-    }
-
-    /// SEC-11: the partner offered less than it had shown before.
-    fn alarm(&self, evidence: &Evidence, now: Moment) {
-        if evidence.cause == EndCause::Downgrade {
-            self.gateway.downgraded(self.remote(), &self.address, now);
-        }
+        self.life.leave_if(may);
     }
 
     fn established(&mut self, established: Established, now: Moment) {
-        self.tell(&established, now);
-        self.expiry = Expiry::of(&established, now);
+        self.tell_established(&established, now);
+        if established.by_certificate && established.method == Method::SaslExternal {
+            self.gateway.proved_by_certificate(self.remote(), now);
+        }
+        let (quiet, idle) = (self.gateway.quiet(self.remote()), established.features.limits.idle_seconds);
+        self.life.established(&established, quiet, idle, now);
         let Established { local, remote, features, both_ways, lang, .. } = established;
         let limits = features.limits;
         let offer = Offer {
@@ -295,31 +268,10 @@ impl LaneSession {
             return self.stream.close(now.instant, None);
         }
         // Where stanzas are acknowledged, they are counted for one lane.
-        if !offer.management && self.stream.may_authorize().is_ok() {
+        let terms = self.gateway.terms(remote.as_str());
+        if !offer.management && self.stream.may_authorize(&terms).is_ok() {
             let guests = Guests::new(Arc::clone(&self.gateway), &remote, offer, self.carrier.wake());
             self.guests = Some(Box::new(guests));
-        }
-        let quiet = self.gateway.quiet(remote.as_str());
-        self.watch = Some(Watch::new(quiet, limits.idle_seconds, now.instant));
-    }
-
-    /// One line for the log, and all of it for who asks.
-    fn tell(&mut self, established: &Established, now: Moment) {
-        let took = self.recorder.as_ref().map_or(Duration::ZERO, |recorder| recorder.took(now.instant));
-        let tls = established.tls.as_ref();
-        info!(
-            partner = established.remote.as_str(), local = established.local.as_str(), at = %LogSafe(&self.address),
-            tls = tls.map_or("none", |tls| tls.protocol.as_str()), cipher = tls.map_or("none", |tls| tls.cipher.as_str()),
-            method = %LogWhole(&established.how().to_string()), both_ways = established.both_ways, ?took,
-            "outbound stream established"
-        );
-        if established.by_certificate && established.method == Method::SaslExternal {
-            self.gateway.proved_by_certificate(self.remote(), now);
-        }
-        if let Some(recorder) = self.recorder.take() {
-            let outcome = Outcome::established(established);
-            self.attempt =
-                self.gateway.keep_attempt(established.remote.as_str(), recorder.finish(outcome, now.instant));
         }
     }
 
@@ -329,17 +281,16 @@ impl LaneSession {
             return;
         }
         let (counters, mut empty) = self.look();
-        let Some(watch) = &mut self.watch else { return };
         if let Some(intake) = &self.intake {
             empty &= intake.is_empty() && !self.stream.has_unsettled();
         }
-        watch.look(counters, now.instant);
+        self.life.look(counters, now);
         let mut give_up = false;
-        while let Some(ask) = watch.handle_timeout(now.instant) {
+        while let Some(ask) = self.life.asks(now) {
             match ask {
                 Ask::Probe => self.carrier.probe(),
                 Ask::GiveUp => give_up = true,
-                Ask::Abort => self.next = Next::Abort,
+                Ask::Abort => self.life.abort(),
                 Ask::Close if empty => self.stream.close(now.instant, None),
                 Ask::Close => {}
             }
@@ -351,9 +302,7 @@ impl LaneSession {
 
     /// Ends the stream when the partner's certificate has expired. What is not answered then, his closing tag answers.
     fn expire(&mut self, now: Moment) {
-        let Some(true) = self.expiry.as_mut().map(|expiry| expiry.is_over(now)) else { return };
-        self.expiry = None;
-        if self.stream.write_allowed() {
+        if self.life.has_expired(now) && self.stream.write_allowed() {
             let local = self.carrier.key().local.as_str();
             info!(partner = self.remote(), local, "outbound stream closed with reset: {}", EXPIRED.1);
             self.stream.close(now.instant, Some(EXPIRED));
@@ -395,15 +344,14 @@ impl LaneSession {
             self.carrier.wants().close && self.guests.as_ref().is_none_or(|guests| guests.are_drained());
         if wants.abort || of_guests.abort {
             self.failure = Some(Failure::new(FailureKind::Unreachable, NOT_READ));
-            self.next = Next::Abort;
+            self.life.abort();
         }
         if wants.give_up {
             self.give_up(NOTHING_ACKNOWLEDGED, now);
             self.run(now);
         }
         if (wants.close || of_guests.close) && drained {
-            let error = (StreamCondition::SystemShutdown, "the server is being shut down");
-            self.stream.close(now.instant, Some(error));
+            self.stream.close(now.instant, Some(STOPPING));
             self.run(now);
         }
     }
@@ -411,9 +359,7 @@ impl LaneSession {
 
 impl Session for LaneSession {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
-        if let Some(watch) = &mut self.watch {
-            watch.heard(now.instant);
-        }
+        self.life.heard(now);
         let bytes = input.len();
         self.stream.receive(input, now.instant);
         input.clear();
@@ -428,20 +374,16 @@ impl Session for LaneSession {
         let before = output.len();
         self.stream.transmit(output);
         if self.opened && self.stream.write_allowed() {
-            if let Some(watch) = &mut self.watch {
-                watch.write(output);
-            }
+            self.life.write(output);
             let lanes = 1 + self.guests.as_ref().map_or(0, |guests| guests.len());
             let mut counters = self.carrier.write(output, lanes, now);
             if let Some(guests) = &self.guests {
                 guests.write(output, lanes, now);
                 counters += guests.look().0;
             }
-            if let Some(watch) = &mut self.watch {
-                watch.look(counters, now.instant);
-                if output.len() > before {
-                    watch.wrote(now.instant);
-                }
+            self.life.look(counters, now);
+            if output.len() > before {
+                self.life.wrote(now);
             }
             self.serve_lane(now);
         }
@@ -458,43 +400,31 @@ impl Session for LaneSession {
     }
 
     fn closed(&mut self, end: End, now: Moment) {
-        let why = match &end {
-            End::Broken(why) => why,
-            End::Peer | End::Local => "",
-        };
-        self.stream.disconnected(why);
+        self.stream.disconnected(end.why());
         self.run(now);
-        if self.opened {
-            self.carrier.close(self.failure.clone(), self.stream.close_answered(), now);
-            if self.lost {
-                self.gateway.lane_lost(self.carrier.key());
-            }
-        }
+        let (failure, answered) = (self.failure.as_ref(), self.stream.close_answered());
+        let ended = Ended { failure, answered, lost: self.life.was_lost() };
+        self.carrier.end(ended, now);
         if let Some(guests) = self.guests.take() {
-            guests.end(self.failure.as_ref(), self.stream.close_answered(), self.lost, now);
+            guests.end(ended, now);
         }
         if let Some(intake) = &mut self.intake {
-            intake.end(self.lost, now);
+            intake.end(self.life.was_lost(), now);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         let lane = self.carrier.deadline();
         let guests = self.guests.as_ref().and_then(|guests| guests.deadline());
-        let quiet = self.watch.as_ref().filter(|_| self.stream.write_allowed()).map(Watch::deadline);
-        let intake = self.intake.as_ref();
-        let slowed = intake.and_then(|intake| intake.slowed_until());
-        let room = intake.and_then(|intake| intake.room_until());
-        let room = room.filter(|_| self.leaving && self.next == Next::Run);
-        let expiry = self.expiry.as_ref().map(Expiry::deadline);
-        [self.stream.deadline(), lane, guests, quiet, slowed, room, expiry].into_iter().flatten().min()
+        let life = self.life.deadline(self.stream.write_allowed());
+        let intake = self.intake.as_ref().and_then(|intake| intake.deadline(self.life.is_leaving()));
+        [self.stream.deadline(), lane, guests, life, intake].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Moment) {
         if let Some(intake) = &mut self.intake {
-            // Not to be read is not to be silent.
-            if let (Some(watch), Some(_)) = (&mut self.watch, intake.slowed_until()) {
-                watch.heard(now.instant);
+            if intake.is_slowed() {
+                self.life.heard(now);
             }
             intake.handle_timeout(now);
         }
@@ -513,10 +443,13 @@ impl Session for LaneSession {
     }
 
     fn next(&self) -> Next {
-        self.next
+        self.life.next()
     }
 
     fn wake(&self) -> Arc<Notify> {
         self.carrier.wake()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -251,11 +251,7 @@ impl Session for VerifySession {
     fn written(&mut self, _now: Moment) {}
 
     fn closed(&mut self, end: End, _now: Moment) {
-        let why = match &end {
-            End::Broken(why) => why,
-            End::Peer | End::Local => "",
-        };
-        self.stream.disconnected(why);
+        self.stream.disconnected(end.why());
         self.run();
     }
 

@@ -1,6 +1,8 @@
 use super::super::testing::{gateway_of, gateway_with, lane, moment};
 use super::super::{Federation, PartnerStreams};
+use super::counter::{BEYOND, BEYOND_PER_KEY};
 use super::*;
+use futures_util::FutureExt as _;
 use nuncio_xmpp::lane::FailureKind;
 use nuncio_xmpp::rate::Rate;
 
@@ -23,8 +25,13 @@ fn limited(limit: usize) -> Gateway {
 }
 
 fn inbound(gateway: &Gateway, domain: &str) -> Result<InboundPlaces, TooMany> {
+    inbound_with(gateway, domain, &Arc::default())
+}
+
+/// The same for a session with this bell.
+fn inbound_with(gateway: &Gateway, domain: &str, bell: &Arc<Notify>) -> Result<InboundPlaces, TooMany> {
     let mut places = InboundPlaces::default();
-    gateway.enter_stream(&mut places, domain).map(|()| places)
+    gateway.enter_stream(&mut places, domain, bell).map(|()| places)
 }
 
 fn outbound(gateway: &Gateway, domain: &str) -> Option<OutboundPlace> {
@@ -93,8 +100,8 @@ fn sec_40_all_partners_together_have_so_many_streams_and_not_one_more() {
 fn a_stream_that_speaks_for_two_partners_takes_a_place_of_each_and_one_in_all() {
     let gateway = limited(2);
     let mut places = inbound(&gateway, ONE).unwrap();
-    gateway.enter_stream(&mut places, OTHER).unwrap();
-    gateway.enter_stream(&mut places, FURTHER).unwrap();
+    gateway.enter_stream(&mut places, OTHER, &Arc::default()).unwrap();
+    gateway.enter_stream(&mut places, FURTHER, &Arc::default()).unwrap();
     assert_eq!(gateway.streams(), count(1, 0));
     assert!(inbound(&gateway, ONE).is_err() && inbound(&gateway, OTHER).is_err());
     assert!(gateway.may_enter_stream(&InboundPlaces::default(), OTHER).is_err());
@@ -108,15 +115,71 @@ fn while_a_key_of_ours_is_out_the_partner_may_come_beyond_the_limit_to_verify_it
     let gateway = limited(1);
     let _place = outbound(&gateway, ONE).unwrap();
     assert!(inbound(&gateway, ONE).is_err());
-    let key = gateway.key_out(FURTHER);
-    let mut verify: Vec<_> = (0..BEYOND).map(|_| inbound(&gateway, ONE).unwrap()).collect();
-    assert!(inbound(&gateway, ONE).is_err(), "one past the limit beyond the limit");
+    let mut keys = vec![gateway.key_out(FURTHER)];
+    let mut verify: Vec<_> = (0..BEYOND_PER_KEY).map(|_| inbound(&gateway, ONE).unwrap()).collect();
+    assert!(inbound(&gateway, ONE).is_err(), "one past what there is for a key");
     verify.pop();
     assert!(inbound(&gateway, FURTHER).is_ok());
-    drop(key);
+    keys.resize_with(BEYOND, || gateway.key_out(ONE));
+    verify.extend((verify.len()..BEYOND).map(|_| inbound(&gateway, ONE).unwrap()));
+    assert!(inbound(&gateway, ONE).is_err(), "one past the limit beyond the limit");
+    verify.pop();
+    keys.clear();
     assert!(inbound(&gateway, ONE).is_err());
     drop(verify);
     assert_eq!(gateway.streams(), count(0, 1));
+}
+
+#[test]
+fn sec_40_what_one_partner_has_beyond_the_limits_is_nobody_elses_hindrance() {
+    let gateway = gateway_with(LOCAL, ONE, |settings| settings.streams = 1);
+    partners(&gateway, |domain| PartnerStreams::new(domain, 20));
+    let _place = outbound(&gateway, ONE).unwrap();
+    let _keys: Vec<_> = (0..BEYOND).map(|_| gateway.key_out(ONE)).collect();
+    assert!(inbound(&gateway, OTHER).is_err(), "no key is out to him");
+    let _verify: Vec<_> = (0..BEYOND).map(|_| inbound(&gateway, ONE).unwrap()).collect();
+    let _key = gateway.key_out(OTHER);
+    assert!(inbound(&gateway, OTHER).is_ok());
+}
+
+#[test]
+fn a_stream_beyond_the_limit_takes_an_ordinary_place_as_soon_as_one_is_free() {
+    for (of_partner, in_all) in [(1, 1000), (20, 1)] {
+        let gateway = gateway_with(LOCAL, ONE, |settings| settings.streams = in_all);
+        partners(&gateway, |domain| PartnerStreams::new(domain, of_partner));
+        let place = outbound(&gateway, ONE).unwrap();
+        let key = gateway.key_out(ONE);
+        let bell = Arc::new(Notify::new());
+        let mut places = inbound_with(&gateway, ONE, &bell).unwrap();
+        bell.notified().now_or_never();
+        assert_eq!(gateway.settle_stream(&mut places), Ok(()));
+        assert_eq!((gateway.streams().inbound, gateway.streams().beyond), (0, 1), "it stays where it is");
+        drop(place);
+        assert!(bell.notified().now_or_never().is_some(), "its session is rung");
+        assert_eq!(gateway.settle_stream(&mut places), Ok(()));
+        assert_eq!((gateway.streams().inbound, gateway.streams().beyond), (1, 0));
+        drop(key);
+        assert_eq!(gateway.settle_stream(&mut places), Ok(()), "it is like any other now");
+        assert!(outbound(&gateway, ONE).is_none(), "and counts");
+    }
+}
+
+#[test]
+fn a_stream_beyond_the_limit_is_to_end_when_no_key_is_out_to_its_partner_any_more() {
+    let gateway = limited(1);
+    let _place = outbound(&gateway, ONE).unwrap();
+    let [first, second] = [ONE, FURTHER].map(|domain| gateway.key_out(domain));
+    let _other = gateway.key_out(OTHER);
+    let bell = Arc::new(Notify::new());
+    let mut places = inbound_with(&gateway, ONE, &bell).unwrap();
+    drop(first);
+    assert_eq!(gateway.settle_stream(&mut places), Ok(()), "it may be there for the other one");
+    bell.notified().now_or_never();
+    drop(second);
+    assert!(bell.notified().now_or_never().is_some(), "its session is rung");
+    assert!(matches!(gateway.settle_stream(&mut places), Err(TooMany::OfPartner { limit: 1, .. })));
+    places.give_back();
+    assert_eq!(gateway.settle_stream(&mut places), Ok(()), "it has ended");
 }
 
 /// An administrator with many served domains meets this one first.
@@ -172,8 +235,8 @@ fn sec_40_on_a_stream_of_two_partners_each_is_charged_for_his_own() {
     let rates = StreamRates { stanzas: Rate::new(10, 1), bytes: Rate::new(1000, 1) };
     partners(&gateway, |domain| PartnerStreams { rates, ..PartnerStreams::new(domain, 20) });
     let mut both = inbound(&gateway, ONE).unwrap();
-    gateway.enter_stream(&mut both, OTHER).unwrap();
-    gateway.enter_stream(&mut both, FURTHER).unwrap();
+    gateway.enter_stream(&mut both, OTHER, &Arc::default()).unwrap();
+    gateway.enter_stream(&mut both, FURTHER, &Arc::default()).unwrap();
     let begin = Instant::now();
     assert_eq!(brings(&mut both, &[(OTHER, 8), (ONE, 1), (FURTHER, 1)], 1000, begin), None);
     let mut alone = inbound(&gateway, ONE).unwrap();

@@ -7,7 +7,7 @@ use nuncio_xmpp::dialback::{DialbackCondition, Pair, VerifyOutcome, VerifyReques
 use nuncio_xmpp::stream::DialbackRefusal;
 use tracing::{info, warn};
 
-use super::InboundSession;
+use super::{InboundSession, Waiting};
 use crate::gateway::attempts::{Outcome, Recorder, Step};
 use crate::gateway::{Verdict, Verdicts};
 use crate::log_limit::{Cause, Source};
@@ -29,12 +29,37 @@ impl InboundSession {
         self.stream.verified(&request, outcome, now.instant);
     }
 
-    /// Hands over what came of keys.
+    /// Hands over what came of keys, and sees to what comes of each before the next.
     pub(super) fn take_verdicts(&mut self, now: Moment) {
         let Some(verdicts) = &self.verdicts else { return };
         for Verdict { request, outcome, evidence } in verdicts.take() {
             self.note(Step::key_checked(evidence), now);
-            self.stream.verified(&request, outcome, now.instant);
+            match outcome {
+                VerifyOutcome::Valid if self.stream.step() == Waiting::Established => {
+                    self.proved_further(&request, now);
+                }
+                _ => self.stream.verified(&request, outcome, now.instant),
+            }
+            self.act(now);
+        }
+    }
+
+    /// A domain has proved itself that wants to use the established stream too. Its place is taken before it is told that it
+    /// may: one that has none must not cost the others their stream. It is not taken before the proof, or whoever claims to be
+    /// others could use up their places.
+    fn proved_further(&mut self, request: &VerifyRequest, now: Moment) {
+        let reserved = self.intake.reserve(&request.from);
+        let outcome = match reserved {
+            Ok(_) => VerifyOutcome::Valid,
+            Err(why) => {
+                self.tell_no_place(&request.from, "a further domain on a stream refused", why, now);
+                VerifyOutcome::Failed(DialbackCondition::ResourceConstraint)
+            }
+        };
+        self.stream.verified(request, outcome, now.instant);
+        // The peer may have waited too long for it, or the stream have ended.
+        if reserved == Ok(true) && !self.stream.pairs().contains(&request.pair()) {
+            self.intake.release(&request.from);
         }
     }
 
@@ -51,9 +76,10 @@ impl InboundSession {
         recorder.between(pair.to.as_str(), pair.from.as_str());
         let method = "dialback on an established stream";
         let outcome = Outcome::extended(method);
-        self.gateway.keep_attempt(pair.from.as_str(), recorder.finish(outcome, now.instant));
-        self.enter(&pair.to, &pair.from, now);
-        self.gateway.partner_is_back(pair.from.as_str(), now.instant);
+        self.life.noted(self.gateway.keep_attempt(pair.from.as_str(), recorder.finish(outcome, now.instant)));
+        if self.enter(&pair.to, &pair.from, now) {
+            self.gateway.partner_is_back(pair.from.as_str(), now.instant);
+        }
     }
 
     pub(super) fn dialback_refused(&self, from: &Domain, why: DialbackRefusal, now: Moment) {

@@ -1,10 +1,14 @@
-use nuncio_xmpp::dialback::DialbackSecret;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+use nuncio_xmpp::dialback::{DialbackSecret, VerifyOutcome};
 use nuncio_xmpp::stream::{ChainStatus, PresentedName};
 use nuncio_xmpp::{Negotiation, SaslUse, TlsUse};
 
 use super::*;
-use crate::gateway::testing::gateway_of;
-use crate::gateway::{Federation, PartnerStreams};
+use crate::gateway::testing::{Keys, gateway_and_keys, gateway_of, interrupted, lane, lane_of, reaching};
+use crate::gateway::{Federation, LaneKey, OutboundPlace, PartnerStreams, StreamCount};
 use crate::net::now;
 
 const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
@@ -49,11 +53,16 @@ fn secured(gateway: &Arc<Gateway>) -> InboundSession {
 /// A stream of fabrikam.example on which stanzas may go back.
 fn both_ways() -> (Arc<Gateway>, InboundSession) {
     let gateway = Arc::new(gateway_of("contoso.example", "fabrikam.example"));
-    let mut session = secured(&gateway);
+    let session = both_ways_with(&gateway);
+    (gateway, session)
+}
+
+fn both_ways_with(gateway: &Arc<Gateway>) -> InboundSession {
+    let mut session = secured(gateway);
     let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
     say(&mut session, &format!("<bidi xmlns='urn:xmpp:bidi'/>{auth}"));
     say(&mut session, HEADER);
-    (gateway, session)
+    session
 }
 
 #[test]
@@ -66,6 +75,169 @@ fn a_stop_lets_the_lane_on_the_partners_stream_write_what_it_has() {
     lane.feed(|lane| lane.drain());
     let end = hear(&mut session);
     assert!(end.contains("<system-shutdown ") && end.ends_with("</stream:stream>"), "{end}");
+}
+
+#[test]
+fn a_lane_takes_the_partners_stream_when_the_session_it_had_to_resume_is_given_up() {
+    let gateway = Arc::new(gateway_of("contoso.example", "fabrikam.example"));
+    let key = LaneKey { local: "contoso.example".into(), remote: "fabrikam.example".into() };
+    let lane = interrupted(&gateway, &key, now().instant);
+    let mut session = both_ways_with(&gateway);
+    assert!(!lane.step(|lane| lane.is_open()), "it is resumed on a stream of ours, or nowhere");
+    assert!(session.wake().notified().now_or_never().is_none());
+    let later = now() + Duration::from_secs(10);
+    lane.step(|lane| lane.handle_timeout(later.instant));
+    gateway.serve_idle_lane(&key, &lane, later);
+    assert!(session.wake().notified().now_or_never().is_some(), "somebody tells the session");
+    hear(&mut session);
+    assert!(lane.step(|lane| lane.is_open()));
+}
+
+#[test]
+fn a_session_that_is_dropped_gives_back_the_lane_on_its_stream_and_offers_it_no_more() {
+    let (gateway, session) = both_ways();
+    let key = LaneKey { local: "contoso.example".into(), remote: "fabrikam.example".into() };
+    let lane = gateway.lanes().pop().expect("the stream carries a lane");
+    assert!(lane.step(|lane| lane.is_open()) && reaching(&gateway, &key) == 1);
+    lane.wake().notified().now_or_never();
+    let bell = session.wake();
+    // As after a panic in what should have said how it ended.
+    drop(session);
+    assert!(lane.wake().notified().now_or_never().is_some(), "its own task has it again");
+    assert!(!lane.step(|lane| lane.is_open()) && reaching(&gateway, &key) == 0);
+    assert_eq!(gateway.streams(), StreamCount::default());
+    bell.notified().now_or_never();
+    gateway.ring_ways_back(&key);
+    assert!(bell.notified().now_or_never().is_none(), "the stream is offered still");
+}
+
+/// A gateway whose partner may have one stream, and has it: one of ours.
+fn with_one_place() -> (Arc<Gateway>, OutboundPlace) {
+    let gateway = Arc::new(gateway_of("contoso.example", "fabrikam.example"));
+    let partner = PartnerStreams::new("fabrikam.example", 1);
+    gateway.set_federation(Federation::new([(partner, vec!["fabrikam.example".into()])]), now());
+    let (key, lane) = lane("contoso.example", "fabrikam.example");
+    let place = gateway.outbound_place(&key, &lane, now()).expect("there is one");
+    (gateway, place)
+}
+
+#[test]
+fn a_stream_let_in_for_the_sake_of_a_key_is_closed_in_good_order_when_the_key_is_back() {
+    let (gateway, _place) = with_one_place();
+    let key = gateway.key_out("fabrikam.example");
+    let mut session = both_ways_with(&gateway);
+    assert_eq!(hear(&mut session), "", "it stays as long as the key is out");
+    session.wake().notified().now_or_never();
+    drop(key);
+    assert!(session.wake().notified().now_or_never().is_some());
+    assert_eq!(hear(&mut session), "</stream:stream>");
+    let ping = "<iq type='get' id='p' from='fabrikam.example' to='contoso.example'><ping xmlns='urn:xmpp:ping'/></iq>";
+    let said = say(&mut session, &format!("{ping}</stream:stream>"));
+    assert_eq!(said, "", "what was under way is taken, and answered on another stream");
+    let lane = gateway.lanes().pop().expect("its lane");
+    assert!(lane.step(|lane| lane.has_queue()));
+}
+
+#[test]
+fn a_stream_let_in_for_the_sake_of_a_key_stays_if_there_is_a_place_meanwhile() {
+    let (gateway, place) = with_one_place();
+    let key = gateway.key_out("fabrikam.example");
+    let mut session = both_ways_with(&gateway);
+    drop(place);
+    hear(&mut session);
+    drop(key);
+    assert_eq!(hear(&mut session), "");
+    assert_eq!(gateway.streams(), StreamCount { inbound: 1, ..StreamCount::default() });
+}
+
+/// Two partners whose entries allow dialback, the second with room for one stream.
+fn two_partners() -> (Arc<Gateway>, Keys) {
+    let (gateway, keys) = gateway_and_keys("contoso.example", "fabrikam.example");
+    let negotiation = Negotiation { tls: TlsUse::Required, sasl: SaslUse::Optional, dialback: true };
+    let partners = [("fabrikam.example", 20), ("wingtip.example", 1)];
+    gateway.set_federation(
+        Federation::new(partners.map(|(domain, limit)| {
+            let streams = PartnerStreams { negotiation, ..PartnerStreams::new(domain, limit) };
+            (streams, vec![domain.into()])
+        })),
+        now(),
+    );
+    gateway.set_policy(Snapshot::new(
+        2,
+        ["contoso.example".into()],
+        partners.map(|(domain, _)| {
+            let partner =
+                Partner { domain: domain.into(), partner_type: PartnerType::Federated, enabled: true };
+            (partner, Vec::new())
+        }),
+    ));
+    (Arc::new(gateway), keys)
+}
+
+/// A key for a domain, on whatever stream.
+fn key_of(from: &str) -> String {
+    format!("<db:result xmlns:db='jabber:server:dialback' from='{from}' to='contoso.example'>key</db:result>")
+}
+
+/// The only key that was given to be verified is found valid; what the partner hears then.
+fn found_valid(keys: &Keys, session: &mut InboundSession) -> String {
+    let key = keys.lock().pop().expect("a key to verify");
+    key.answer(VerifyOutcome::Valid, "found valid by the test".to_owned());
+    hear(session)
+}
+
+#[test]
+fn db_13_a_further_domain_without_a_place_is_refused_and_costs_the_others_nothing() {
+    let (gateway, keys) = two_partners();
+    let mut session = both_ways_with(&gateway);
+    say(&mut session, &key_of("wingtip.example"));
+    // The place that was there when the key came is taken before the key is found valid.
+    let (key, waits) = lane("contoso.example", "wingtip.example");
+    let place = gateway.outbound_place(&key, &waits, now()).expect("there is one");
+    let said = found_valid(&keys, &mut session);
+    assert!(said.contains("type='error'") && said.contains("<resource-constraint"), "{said}");
+    assert!(!said.contains("stream:error") && session.stream.write_allowed(), "{said}");
+    let said = say(&mut session, &key_of("wingtip.example"));
+    assert!(said.contains("type='error'") && keys.lock().is_empty(), "nobody is asked about it: {said}");
+    drop(place);
+    say(&mut session, &key_of("wingtip.example"));
+    let said = found_valid(&keys, &mut session);
+    assert!(said.contains("type='valid'"), "{said}");
+    assert!(gateway.outbound_place(&key, &waits, now()).is_none(), "it has the place");
+    assert_eq!(gateway.streams(), StreamCount { inbound: 1, ..StreamCount::default() }, "one in all");
+}
+
+#[test]
+fn a_key_that_is_found_valid_too_late_takes_no_place() {
+    let (gateway, keys) = two_partners();
+    let mut session = both_ways_with(&gateway);
+    say(&mut session, &key_of("wingtip.example"));
+    let late = now() + Duration::from_secs(30);
+    session.stream.handle_timeout(late.instant);
+    let said = found_valid(&keys, &mut session);
+    assert!(said.contains("<remote-server-timeout"), "{said}");
+    let (key, waits) = lane("contoso.example", "wingtip.example");
+    assert!(gateway.outbound_place(&key, &waits, now()).is_some());
+}
+
+#[test]
+fn that_a_partner_is_back_is_not_said_of_one_whose_stream_had_no_place() {
+    let (gateway, _place) = with_one_place();
+    let waits =
+        lane_of(&gateway, &LaneKey { local: "litware.example".into(), remote: "fabrikam.example".into() });
+    waits.step(|lane| {
+        lane.push_reply(b"<iq/>".to_vec(), now().instant);
+        lane.poll_all();
+        lane.connect_failed(Failure::new(FailureKind::Unreachable, "nobody listens"), 0, now().instant);
+    });
+    let mut session = both_ways_with(&gateway);
+    assert!(!session.stream.write_allowed(), "it is one too many");
+    hear(&mut session);
+    let connects = waits.step(|lane| {
+        lane.push_reply(b"<iq/>".to_vec(), now().instant);
+        lane.has_outputs()
+    });
+    assert!(!connects, "its back-off goes on");
 }
 
 #[test]

@@ -291,7 +291,9 @@ impl<E: Envelope> Lane<E> {
 
     /// Nothing will ever acknowledge what is not acknowledged: it may have arrived, and is not sent again.
     pub(super) fn give_up_unacked(&mut self, failure: Option<&Failure>) {
-        self.managed.session = None;
+        if self.managed.session.take().is_some() && !self.is_open() {
+            self.outputs.push_back(Output::Free);
+        }
         let failure = failure.or(self.last_failure.as_ref()).cloned();
         for entry in self.managed.unacked.drain(..) {
             match entry.envelope {

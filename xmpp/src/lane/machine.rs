@@ -206,11 +206,16 @@ impl<E: Envelope> Lane<E> {
     /// one does; or the lane has a session to resume, which takes a stream of ours; or nothing is to leave any more.
     #[must_use]
     pub fn opened_by_peer(&mut self, now: Instant) -> bool {
-        if self.managed.is_resumable() {
+        if self.needs_stream_of_ours() {
             return false;
         }
         // What it takes, a peer says on our streams only.
         self.opened(Offer { management: false, both_ways: true, max_bytes: self.max_bytes }, now)
+    }
+
+    /// Whether there is a session to resume, which takes a stream of ours. [`Output::Free`] says when it is given up.
+    pub fn needs_stream_of_ours(&self) -> bool {
+        self.managed.is_resumable()
     }
 
     /// The stream that [`Output::Connect`] asked for is established and may carry stanzas. False: another one carries the
@@ -228,26 +233,11 @@ impl<E: Envelope> Lane<E> {
         true
     }
 
-    /// The attempt asked for by [`Output::Connect`] takes another way, because of this: what waits too long meanwhile is told so.
-    pub fn hindered(&mut self, why: Failure) {
-        self.last_failure = Some(why);
-    }
-
     /// The stream that carries the lane is given up, whatever is under way on it: [`Output::Abort`] follows.
     pub fn abandon(&mut self) {
         if self.is_open() {
             self.outputs.push_back(Output::Abort);
         }
-    }
-
-    /// The attempt asked for by [`Output::Connect`] failed. `random` spreads the back-off. That is nothing to a lane which
-    /// another stream carries meanwhile.
-    pub fn connect_failed(&mut self, failure: Failure, random: u64, now: Instant) {
-        if self.is_open() {
-            return;
-        }
-        self.last_failure = Some(failure);
-        self.back_off(random, now);
     }
 
     /// The stream ended, whoever ended it.
@@ -392,6 +382,12 @@ impl<E: Envelope> Lane<E> {
         !self.queue.is_empty()
     }
 
+    /// What [`Output::Drained`] says holds now.
+    pub fn is_drained(&self) -> bool {
+        let written = self.queue.is_empty() && self.writing.is_none() && self.managed.is_settled();
+        self.draining && written && !matches!(self.state, State::Connecting)
+    }
+
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
     }
@@ -441,39 +437,6 @@ impl<E: Envelope> Lane<E> {
         full.then_some(PushRefusal::Full)
     }
 
-    pub(super) fn connect_if_idle(&mut self) {
-        if matches!(self.state, State::Idle) {
-            self.state = State::Connecting;
-            self.outputs.push_back(Output::Connect);
-        }
-    }
-
-    fn back_off(&mut self, random: u64, now: Instant) {
-        if self.draining {
-            self.state = State::Idle;
-            self.give_up_queue();
-            return;
-        }
-        let until = now + self.backoff.next(random);
-        self.state = State::BackOff { until };
-        // Replies are not worth holding for a partner that cannot be reached: their own senders will
-        // see the same outage.
-        let before = self.queue.len();
-        self.queue.retain(|entry| entry.envelope.is_some());
-        self.drop_replies(before - self.queue.len());
-        // What cannot be sent within its hold time is not kept waiting for nothing.
-        let hold = self.config.hold;
-        while self.queue.front().is_some_and(|entry| entry.arrival + hold < until) {
-            self.expire_front();
-        }
-        self.expire_managed(until);
-    }
-
-    /// Whether something waits for a stream.
-    pub(super) fn wants_stream(&self) -> bool {
-        !self.queue.is_empty() || self.managed.wants_stream()
-    }
-
     fn forget_unconfirmed(&mut self, covers: u64) -> u64 {
         let mut count = 0;
         while self.unconfirmed.front().is_some_and(|entry| entry.sequence <= covers) {
@@ -502,7 +465,7 @@ impl<E: Envelope> Lane<E> {
         self.drained_if_written();
     }
 
-    fn expire_front(&mut self) {
+    pub(super) fn expire_front(&mut self) {
         let Some(entry) = self.queue.pop_front() else { return };
         self.queued_bytes = self.queued_bytes.saturating_sub(entry.bytes_if_tracked());
         match entry.envelope {
@@ -545,7 +508,7 @@ impl<E: Envelope> Lane<E> {
     }
 
     /// Draining without a connection: nothing will leave any more.
-    fn give_up_queue(&mut self) {
+    pub(super) fn give_up_queue(&mut self) {
         if self.last_failure.is_none() && self.wants_stream() {
             self.last_failure = Some(Failure::new(FailureKind::Shutdown, "the gateway is stopping"));
         }
@@ -558,13 +521,12 @@ impl<E: Envelope> Lane<E> {
     }
 
     pub(super) fn drained_if_written(&mut self) {
-        let written = self.queue.is_empty() && self.writing.is_none() && self.managed.is_settled();
-        if self.draining && written && !matches!(self.state, State::Connecting) {
+        if self.is_drained() {
             self.outputs.push_back(Output::Drained);
         }
     }
 
-    fn drop_replies(&mut self, count: usize) {
+    pub(super) fn drop_replies(&mut self, count: usize) {
         self.free_replies(count);
         self.drop_replies_count(count);
     }

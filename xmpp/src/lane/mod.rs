@@ -30,6 +30,7 @@
 //! answer to an XEP-0199 ping that was written after a stanza shows that the stanza was processed.
 
 mod acknowledged;
+mod attempt;
 mod backoff;
 mod machine;
 mod retry;
@@ -212,6 +213,9 @@ pub enum Output<E: Envelope> {
     Abort,
     /// Nothing was acknowledged for too long: close the stream with `connection-timeout`, and report [`Lane::closed`].
     Unresponsive,
+    /// The session that was to be resumed on a stream of ours is given up: a stream of the peer's may carry the lane again
+    /// ([`Lane::opened_by_peer`]).
+    Free,
     /// Draining: everything is written, the stream may be closed; without a stream, nothing is left.
     Drained,
 }

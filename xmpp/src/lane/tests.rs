@@ -85,6 +85,7 @@ impl World {
                 Output::Abort => "abort".into(),
                 Output::Unresponsive => "unresponsive".into(),
                 Output::TooLarge { envelope, limit } => format!("{} above {limit}", envelope.0),
+                Output::Free => "free".into(),
                 Output::Drained => "drained".into(),
             })
             .collect()
@@ -200,14 +201,31 @@ fn back_off_grows_and_a_long_one_refuses_at_once() {
 /// One whose last of many attempts failed just now.
 fn far_into_back_off() -> World {
     let mut world = World::small();
-    world.push(1).unwrap();
-    world.outputs();
     for _ in 0..6 {
+        world.after(60.0);
+        world.push(1).unwrap();
         world.lane.connect_failed(unreachable(), 512, world.now);
     }
     world.outputs();
     assert_eq!(world.push(2), Err(PushRefusal::Unreachable(unreachable())));
     world
+}
+
+#[test]
+fn an_attempt_that_is_not_waited_for_any_more_makes_no_back_off_longer() {
+    let mut world = World::small();
+    world.push(1).unwrap();
+    world.lane.connect_failed(unreachable(), 512, world.now);
+    let until = world.lane.deadline();
+    world.lane.connect_failed(unreachable(), 512, world.now);
+    assert_eq!(world.lane.deadline(), until);
+    world.outputs();
+    world.lane.connect_again();
+    assert_eq!(world.outputs(), [""; 0]);
+    world.after(1.5);
+    assert_eq!(world.outputs(), ["connect"]);
+    world.lane.connect_again();
+    assert_eq!(world.outputs(), ["connect"], "whoever was at it is gone");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use nuncio_xmpp::stream::{
 
 use crate::support::{
     ANSWER, AUTH_CONTOSO, MESSAGE, OFFER_BOTH, OFFER_DIALBACK, Out, STARTTLS, SUCCESS, db, domain, facts,
-    our_key, proof, secret, terms,
+    our_key, proof, proved, secret, terms,
 };
 
 const OLD_ANSWER: &str = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
@@ -212,7 +212,7 @@ fn a_certificate_that_proves_nothing_leaves_dialback_where_it_is_allowed() {
 
 #[test]
 fn sec_11_a_partner_that_proved_itself_before_is_not_taken_with_less() {
-    let mut side = Out::on(crate::support::proved("R/O/on"));
+    let mut side = Out::on(proved("R/O/on"));
     side.send(ANSWER);
     side.send("<stream:features/>");
     side.send(crate::support::PROCEED);
@@ -222,15 +222,15 @@ fn sec_11_a_partner_that_proved_itself_before_is_not_taken_with_less() {
     assert!(evidence.to_string().contains("it expired on 2026-01-01"), "{evidence}");
 
     // In clear as little, whatever the entry says otherwise.
-    let mut side = Out::on(crate::support::proved("O/O/on"));
+    let mut side = Out::on(proved("O/O/on"));
     let written = side.send(OLD_ANSWER);
     assert!(matches!(gave_up(&mut side, &written).cause, Cause::NoStartTls { .. }));
-    let mut side = Out::on(crate::support::proved("N/N/on"));
+    let mut side = Out::on(proved("N/N/on"));
     assert!(side.send(OLD_ANSWER).contains("<policy-violation "));
     assert_eq!(side.closed().cause, Cause::Downgrade);
 
     // It still proves itself: that it does not take our certificate is no reason.
-    let mut side = Out::on_tls(crate::support::proved("R/O/on"), proof("fabrikam.com"));
+    let mut side = Out::on_tls(proved("R/O/on"), proof("fabrikam.com"));
     assert_eq!(side.send(OFFER_DIALBACK), our_key("x"));
 }
 
@@ -330,8 +330,7 @@ fn sec_11_a_connection_dropped_over_external_is_not_repeated_without_but_as_the_
         assert_eq!(left_over_external(terms(entry), offer, &drops).retry, None, "{why}");
     }
     // What proved the partner before proves it on this stream: that it does not take our certificate is no reason.
-    let proved = crate::support::proved("R/O/on");
-    assert!(left_over_external(proved, OFFER_BOTH, &drops).retry.is_some());
+    assert!(left_over_external(proved("R/O/on"), OFFER_BOTH, &drops).retry.is_some());
 
     // Something else ended it.
     let busy = "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
@@ -452,23 +451,45 @@ fn pair(from: &str, to: &str) -> Pair {
     Pair { from: domain(from), to: domain(to) }
 }
 
+/// Asks for one more pair, on the terms of a peer that knows nothing but dialback in clear.
+fn authorize(side: &mut Out, pair: Pair) -> Result<(), PairError> {
+    side.machine.authorize(pair, &terms("N/N/on"), side.now)
+}
+
+#[test]
+fn sec_11_a_further_pair_is_asked_for_on_the_terms_of_now() {
+    let other = || pair("sales.contoso.com", "fabrikam.com");
+    let mut side = open();
+    let proved_since = side.machine.authorize(other(), &proved("N/N/on"), side.now);
+    assert_eq!(proved_since, Err(PairError::NotAllowed), "in clear");
+    assert_eq!(authorize(&mut side, other()), Ok(()));
+
+    let mut side = Out::on_tls(terms("R/O/on"), proof("elsewhere.example"));
+    side.send(OFFER_DIALBACK);
+    side.send(&result(&format!("{BACK} type='valid'")));
+    assert_eq!(opened(&mut side), Method::DialbackTls);
+    let proved_since = side.machine.authorize(other(), &proved("R/O/on"), side.now);
+    assert_eq!(proved_since, Err(PairError::NotAllowed), "under TLS, without a certificate of the peer's");
+    assert_eq!(side.machine.authorize(other(), &terms("R/O/on"), side.now), Ok(()));
+}
+
 #[test]
 fn db_13_more_pairs_on_an_open_stream() {
     let mut side = open();
     let (sender, target) =
         (pair("sales.contoso.com", "fabrikam.com"), pair("contoso.com", "it.fabrikam.com"));
-    side.machine.authorize(sender.clone(), side.now).unwrap();
+    authorize(&mut side, sender.clone()).unwrap();
     let key = secret().key(&sender.to, &sender.from, "x");
     let expected =
         format!("<db:result from='sales.contoso.com' to='fabrikam.com'>{}</db:result>", key.as_str());
     assert_eq!(side.written(), expected);
-    assert_eq!(side.machine.authorize(sender.clone(), side.now), Err(PairError::Known));
+    assert_eq!(authorize(&mut side, sender.clone()), Err(PairError::Known));
     assert!(side.machine.write_allowed(), "the first pair goes on");
     side.send(&result("from='fabrikam.com' to='sales.contoso.com' type='valid'"));
     assert!(matches!(side.outputs.pop(), Some(Output::PairAuthorized(pair)) if pair == sender));
     assert_eq!(side.machine.pairs(), [pair("contoso.com", "fabrikam.com"), sender]);
 
-    side.machine.authorize(target.clone(), side.now).unwrap();
+    authorize(&mut side, target.clone()).unwrap();
     let error =
         "<error type='wait'><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
     side.send(&db("result", "from='it.fabrikam.com' to='contoso.com' type='error'", error));
@@ -483,10 +504,10 @@ fn db_13_more_pairs_on_an_open_stream() {
 #[test]
 fn db_05_after_an_invalid_key_a_stream_gets_no_new_pairs() {
     let mut side = open();
-    side.machine.authorize(pair("sales.contoso.com", "fabrikam.com"), side.now).unwrap();
+    authorize(&mut side, pair("sales.contoso.com", "fabrikam.com")).unwrap();
     side.send(&result("from='fabrikam.com' to='sales.contoso.com' type='invalid'"));
     assert!(matches!(side.outputs.pop(), Some(Output::PairRefused { why: PairRefusal::Invalid, .. })));
-    let again = side.machine.authorize(pair("hr.contoso.com", "fabrikam.com"), side.now);
+    let again = authorize(&mut side, pair("hr.contoso.com", "fabrikam.com"));
     assert_eq!(again, Err(PairError::KeyRefused));
 }
 
@@ -496,16 +517,16 @@ fn db_13_another_target_takes_a_peer_that_survives_errors() {
     side.send(OLD_ANSWER);
     side.send(&result(&format!("{BACK} type='valid'")));
     side.outputs.clear();
-    let target = side.machine.authorize(pair("contoso.com", "it.fabrikam.com"), side.now);
+    let target = authorize(&mut side, pair("contoso.com", "it.fabrikam.com"));
     assert_eq!(target, Err(PairError::NotOffered));
-    assert_eq!(side.machine.authorize(pair("sales.contoso.com", "fabrikam.com"), side.now), Ok(()));
+    assert_eq!(authorize(&mut side, pair("sales.contoso.com", "fabrikam.com")), Ok(()));
 }
 
 #[test]
 fn db_13_pairs_are_for_streams_where_dialback_is_allowed_and_only_so_many() {
     let mut side = Out::on(terms("N/N/on"));
     let other = || pair("sales.contoso.com", "fabrikam.com");
-    assert_eq!(side.machine.authorize(other(), side.now), Err(PairError::NotEstablished));
+    assert_eq!(authorize(&mut side, other()), Err(PairError::NotEstablished));
 
     let mut side = Out::on_tls(terms("R/R/on"), proof("fabrikam.com"));
     side.send(OFFER_BOTH);
@@ -513,13 +534,13 @@ fn db_13_pairs_are_for_streams_where_dialback_is_allowed_and_only_so_many() {
     side.send(ANSWER);
     side.send(OFFER_DIALBACK);
     assert_eq!(opened(&mut side), Method::SaslExternal);
-    assert_eq!(side.machine.authorize(other(), side.now), Err(PairError::NotAllowed));
+    assert_eq!(side.machine.authorize(other(), &terms("R/R/on"), side.now), Err(PairError::NotAllowed));
 
     let mut side = open();
     for number in 1..Outbound::PAIRS {
-        side.machine.authorize(pair(&format!("d{number}.contoso.com"), "fabrikam.com"), side.now).unwrap();
+        authorize(&mut side, pair(&format!("d{number}.contoso.com"), "fabrikam.com")).unwrap();
     }
-    assert_eq!(side.machine.authorize(other(), side.now), Err(PairError::TooMany));
+    assert_eq!(authorize(&mut side, other()), Err(PairError::TooMany));
 }
 
 #[test]
@@ -527,7 +548,7 @@ fn db_04_a_further_pair_waits_no_longer_than_the_first() {
     let mut side = open();
     side.written();
     let begin = side.now;
-    side.machine.authorize(pair("sales.contoso.com", "fabrikam.com"), side.now).unwrap();
+    authorize(&mut side, pair("sales.contoso.com", "fabrikam.com")).unwrap();
     side.written();
     assert_eq!(side.wait(), "");
     assert_eq!((side.now - begin).as_secs(), 60);
@@ -540,7 +561,7 @@ fn db_04_a_further_pair_waits_no_longer_than_the_first() {
 #[test]
 fn a_stream_that_is_over_says_no_more_of_pairs_that_were_asked_for() {
     let mut side = open();
-    side.machine.authorize(pair("sales.contoso.com", "fabrikam.com"), side.now).unwrap();
+    authorize(&mut side, pair("sales.contoso.com", "fabrikam.com")).unwrap();
     side.written();
     side.machine.disconnected("reset");
     side.written();
@@ -554,7 +575,7 @@ fn a_stream_that_is_over_says_no_more_of_pairs_that_were_asked_for() {
 #[test]
 fn s2s_29_a_pair_is_not_authorized_after_our_closing_tag() {
     let mut side = open();
-    side.machine.authorize(pair("sales.contoso.com", "fabrikam.com"), side.now).unwrap();
+    authorize(&mut side, pair("sales.contoso.com", "fabrikam.com")).unwrap();
     side.written();
     assert_eq!(side.close(None), "</stream:stream>");
     side.closed();

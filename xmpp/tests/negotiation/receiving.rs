@@ -269,8 +269,9 @@ fn sec_11_dialback_alone_is_refused_once_a_certificate_was_shown() {
 #[test]
 fn db_13_several_domains_on_one_stream_each_on_its_own_terms() {
     let mut side = open();
-    // A further target of the same sender, then a further sender: the caller is asked about the new sender only.
+    // A further target of the same sender, then a further sender.
     side.send(&key_of("fabrikam.com", "sales.contoso.com"));
+    side.verdict(PartnerVerdict::Allowed(terms("N/N/on")));
     let request = side.take_request();
     assert_eq!(request.to.as_str(), "sales.contoso.com");
     side.verified(&request, VerifyOutcome::Valid);
@@ -308,6 +309,29 @@ fn db_13_several_domains_on_one_stream_each_on_its_own_terms() {
     assert_eq!(side.refused(), DialbackRefusal::Refused(Refusal::NotPartner));
     side.send(MESSAGE);
     assert!(matches!(side.outputs[..], [Output::Stanza(_)]), "and the stream lives");
+}
+
+/// The stream may be open for long, and the domain have proved itself by certificate since.
+#[test]
+fn sec_11_a_further_key_of_the_headers_domain_is_taken_on_the_terms_of_now() {
+    let mut side = open();
+    let key = key_of("fabrikam.com", "sales.contoso.com");
+    assert_eq!(side.send(&key), "");
+    let written = side.verdict(PartnerVerdict::Allowed(proved("N/N/on")));
+    assert_eq!(error_condition(&written, "fabrikam.com", "sales.contoso.com"), "not-authorized");
+    assert_eq!(side.refused(), DialbackRefusal::Downgrade);
+
+    let mut side = In::on_tls(terms("R/O/on"), untrusted());
+    side.send(&their_key());
+    let request = side.take_request();
+    side.verified(&request, VerifyOutcome::Valid);
+    side.established();
+    side.send(&key);
+    let written = side.verdict(PartnerVerdict::Allowed(proved("R/O/on")));
+    assert_eq!(error_condition(&written, "fabrikam.com", "sales.contoso.com"), "not-authorized");
+    assert_eq!(side.refused(), DialbackRefusal::Downgrade);
+    side.send(MESSAGE);
+    assert!(matches!(side.outputs[..], [Output::Stanza(_)]), "the stream goes on for the first");
 }
 
 #[test]
@@ -397,6 +421,7 @@ fn db_16_a_certificate_that_proves_the_sender_is_proof_enough_while_it_is_fresh(
     assert!(established.by_certificate && established.method == Method::DialbackTls);
     // On the established stream, the judgement of it may be days old.
     side.send(&key_of("fabrikam.com", "sales.contoso.com"));
+    side.verdict(PartnerVerdict::Allowed(terms("R/O/on")));
     side.take_request();
 
     // Where certificates are not for this partner, none is looked at.
@@ -603,6 +628,7 @@ fn xe_15_the_size_of_stanzas_is_that_of_the_headers_domain_else_of_the_first_tha
             side.verified(&request, VerifyOutcome::Valid);
             side.established();
             side.send(&their_key());
+            side.verdict(PartnerVerdict::Allowed(sized(20_000)));
         }
         let request = side.take_request();
         side.verified(&request, VerifyOutcome::Valid);

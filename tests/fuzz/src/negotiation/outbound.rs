@@ -56,7 +56,7 @@ pub(super) fn run(settings: &Settings, script: &[Happening<'_>]) -> Reached {
     for happening in script {
         if let Happening::Authorize(from, to) = *happening {
             let pair = Pair { from: domain(from), to: domain(to) };
-            if peer.machine.authorize(pair.clone(), peer.watch.now).is_ok() {
+            if peer.machine.authorize(pair.clone(), &terms, peer.watch.now).is_ok() {
                 assert!(peer.watch.established.is_some() && settings.secret);
                 peer.wanted.push(pair);
             }

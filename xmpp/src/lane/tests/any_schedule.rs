@@ -141,7 +141,7 @@ impl Play {
                     self.lose();
                     continue;
                 }
-                Output::MayBeLost(_) | Output::ReplyRoom => continue,
+                Output::MayBeLost(_) | Output::ReplyRoom | Output::Free => continue,
                 other => panic!("{other:?}"),
             };
             self.told.entry(id).or_default().outcomes.push(outcome);

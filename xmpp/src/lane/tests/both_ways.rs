@@ -133,6 +133,25 @@ fn a_session_that_can_be_resumed_waits_for_a_stream_of_ours() {
 }
 
 #[test]
+fn when_such_a_session_is_given_up_the_lane_says_that_a_stream_of_the_peer_may_carry_it() {
+    let mut world = World::small();
+    world.offer.management = true;
+    world.push(1).unwrap();
+    world.open();
+    world.take();
+    hear(&mut world, Management::Enabled { resumable: Some("s1".into()) }).unwrap();
+    world.take();
+    world.written();
+    world.close();
+    world.outputs();
+    assert!(world.lane.needs_stream_of_ours());
+    // Its sender is told that it may have arrived: nobody is left to whom a resumption could be of use.
+    world.after(10.0);
+    assert_eq!(world.outputs(), ["in flight 1", "free"]);
+    assert!(world.lane.opened_by_peer(world.now));
+}
+
+#[test]
 fn a_session_on_a_stream_of_ours_that_goes_both_ways_is_not_resumed() {
     let mut world = World::small();
     world.offer = Offer { management: true, both_ways: true, max_bytes: None };

@@ -139,7 +139,10 @@ impl Inbound {
     // === the receiving role
 
     fn key_given(&mut self, read: DialbackElement, key: Option<DialbackKey>, now: Instant) {
-        let known = self.terms.filter(|_| self.from.as_ref() == Some(&read.from));
+        // What the caller said of the domain of the header holds until the stream is established. That may be long ago when
+        // another key comes, and the domain may have proved itself by certificate since (SEC-11).
+        let own = self.from.as_ref() == Some(&read.from) && self.wire.step() != Step::Established;
+        let known = self.terms.filter(|_| own);
         let stream_id = self.stream_id().unwrap_or_default().into();
         let (from, to) = (read.from, read.to);
         let pair = Pair { from: from.clone(), to: to.clone() };

@@ -9,6 +9,7 @@ use super::Outbound;
 use crate::dialback::{Content, DialbackElement, DialbackKind, Pair, VerifyOutcome, write_key};
 use crate::stream::evidence::{Cause, Step};
 use crate::stream::settings::Purpose;
+use crate::stream::terms::Terms;
 use crate::stream::{Method, Output, PairRefusal};
 use crate::xml::Element;
 
@@ -50,10 +51,10 @@ impl Outbound {
     /// Asks the peer to take stanzas of one more pair of domains on this established stream, by dialback (DB-13). Another
     /// target domain takes a peer that keeps streams with dialback errors, and that is the server to which the domain's
     /// own DNS records lead, which is the caller's to know. (Prosody 0.12 does not say that it keeps them, and takes further
-    /// domains of ours.) The answer is [`Output::PairAuthorized`] or
+    /// domains of ours.) `terms` is what the entry of the pair's target allows now. The answer is [`Output::PairAuthorized`] or
     /// [`Output::PairRefused`].
-    pub fn authorize(&mut self, pair: Pair, now: Instant) -> Result<(), PairError> {
-        self.may_authorize()?;
+    pub fn authorize(&mut self, pair: Pair, terms: &Terms, now: Instant) -> Result<(), PairError> {
+        self.may_authorize(terms)?;
         let known =
             |pair: &Pair| self.wire.pairs.contains(pair) || self.asked.iter().any(|a| a.pair == *pair);
         if known(&pair) {
@@ -68,15 +69,16 @@ impl Outbound {
         Ok(())
     }
 
-    /// Whether the peer can be asked for one more pair to the same domain.
-    pub fn may_authorize(&self) -> Result<(), PairError> {
+    /// Whether the peer can be asked for one more pair to the same domain. `terms` is what its entry allows now: the domain may
+    /// have proved itself by certificate since the stream was opened, and is not taken with less any more then (SEC-11).
+    pub fn may_authorize(&self, terms: &Terms) -> Result<(), PairError> {
         if !self.write_allowed() {
             return Err(PairError::NotEstablished);
         }
         if self.no_more_pairs {
             return Err(PairError::KeyRefused);
         }
-        if !self.may_use_dialback() {
+        if !self.may_use_dialback(terms) {
             return Err(PairError::NotAllowed);
         }
         if !self.can_ask_to_be_let_in() {
@@ -218,10 +220,10 @@ impl Outbound {
     }
 
     /// Whether the terms allow dialback on this established stream.
-    fn may_use_dialback(&self) -> bool {
+    fn may_use_dialback(&self, terms: &Terms) -> bool {
         match self.secure {
-            true => self.config.terms.dialback_over_tls(self.certified),
-            false => self.config.terms.clear(),
+            true => terms.dialback_over_tls(self.certified),
+            false => terms.clear(),
         }
     }
 
