@@ -49,9 +49,11 @@ fn table(lines: &[Line<'_>]) -> String {
     );
     for Line { row, results } in lines {
         let cell = |result: Option<&Observed>, expected: Expected| match (result, expected) {
-            (Some(Observed::By(method)), _) if row.stance.acknowledges() => format!("{method}, acknowledged"),
-            (Some(Observed::By(method)), _) if row.stance.setup().bidi => format!("{method}, both ways"),
-            (Some(Observed::By(method)), _) => method.to_string(),
+            (Some(Observed::By(method)), _) => {
+                let both_ways = if row.stance.goes_both_ways() { ", both ways" } else { "" };
+                let acknowledged = if row.stance.acknowledges() { ", acknowledged" } else { "" };
+                format!("{method}{both_ways}{acknowledged}")
+            }
             // The gateway's line has times and addresses; what was looked for in it has not.
             (Some(Observed::Refused(_)), Expected::Refused(why)) => format!("refused: “{why}”"),
             (Some(Observed::Refused(_)) | None, _) => String::new(),

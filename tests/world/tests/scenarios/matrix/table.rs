@@ -12,8 +12,8 @@ use Certificate::{Expired, SelfSigned, ServerAuthOnly, Valid, WrongName};
 use Expected::{By, Refused};
 use Method::{DialbackTcp, DialbackTls, External};
 use Stance::{
-    Acks, AcksDialback, Bidi, CertificatesOnly, Direct, DirectDialback, Everything, NoTls, OursServerOnly,
-    Stranger,
+    Acks, AcksDialback, Bidi, BidiAcks, BidiAcksDialback, BidiDialback, BidiNoTls, CertificatesOnly, Direct,
+    DirectBidi, DirectDialback, Everything, NoTls, OursServerOnly, Stranger,
 };
 
 /// How a server is set up for other servers.
@@ -31,12 +31,22 @@ pub(super) enum Stance {
     NoTls,
     /// TLS and a certificate, or nothing; streams both ways.
     Bidi,
+    /// Whatever the other server can, and streams both ways.
+    BidiDialback,
+    /// Dialback, and no TLS; streams both ways.
+    BidiNoTls,
+    /// TLS and a certificate, or nothing; streams both ways, and stream management.
+    BidiAcks,
+    /// Whatever the other server can, streams both ways, and stream management.
+    BidiAcksDialback,
     /// TLS and a certificate, or nothing; stream management.
     Acks,
     /// Whatever the other server can, and stream management, which it enables after SASL only.
     AcksDialback,
     /// TLS from the first byte, and a certificate.
     Direct,
+    /// TLS from the first byte, and a certificate; streams both ways.
+    DirectBidi,
     /// TLS from the first byte, and a certificate or dialback.
     DirectDialback,
 }
@@ -51,16 +61,26 @@ impl Stance {
             Self::Stranger => Setup { knows_us: false, ..everything },
             Self::NoTls => Setup { tls: Tls::Off, ..everything },
             Self::Bidi => Setup { bidi: true, ..certificates },
+            Self::BidiDialback => Setup { bidi: true, ..everything },
+            Self::BidiNoTls => Setup { tls: Tls::Off, bidi: true, ..everything },
+            Self::BidiAcks => Setup { bidi: true, acks: true, ..certificates },
+            Self::BidiAcksDialback => Setup { bidi: true, acks: true, ..everything },
             Self::Acks => Setup { acks: true, ..certificates },
             Self::AcksDialback => Setup { acks: true, ..everything },
             Self::Direct => Setup { direct_tls: true, ..certificates },
+            Self::DirectBidi => Setup { direct_tls: true, bidi: true, ..certificates },
             Self::DirectDialback => Setup { direct_tls: true, ..everything },
         }
     }
 
     /// Whether stanzas are acknowledged, both ways.
     pub(super) fn acknowledges(self) -> bool {
-        self == Self::Acks
+        matches!(self, Self::Acks | Self::BidiAcks)
+    }
+
+    /// Whether one stream carries stanzas both ways.
+    pub(super) fn goes_both_ways(self) -> bool {
+        self.setup().bidi
     }
 }
 
@@ -73,9 +93,14 @@ impl fmt::Display for Stance {
             Self::OursServerOnly => "TLS optional, EXTERNAL, dialback; our certificate is serverAuth only",
             Self::NoTls => "no TLS, dialback",
             Self::Bidi => "TLS required, EXTERNAL; `s2s_bidi`",
+            Self::BidiDialback => "TLS optional, EXTERNAL, dialback; `s2s_bidi`",
+            Self::BidiNoTls => "no TLS, dialback; `s2s_bidi`",
+            Self::BidiAcks => "TLS required, EXTERNAL; `s2s_bidi`, `smacks`",
+            Self::BidiAcksDialback => "TLS optional, EXTERNAL, dialback; `s2s_bidi`, `smacks`",
             Self::Acks => "TLS required, EXTERNAL; `smacks`",
             Self::AcksDialback => "TLS optional, EXTERNAL, dialback; `smacks`",
             Self::Direct => "Direct TLS, EXTERNAL",
+            Self::DirectBidi => "Direct TLS, EXTERNAL; `s2s_bidi`",
             Self::DirectDialback => "Direct TLS, EXTERNAL, dialback",
         })
     }
@@ -297,10 +322,18 @@ pub(super) const TABLE: &[Row] = &[
     row(PROSODY, Bidi, Valid, off('R', 'R'), S, S),
     row(PROSODY, Acks, Valid, off('R', 'R'), S, S),
     row(PROSODY, AcksDialback, SelfSigned, on('R', 'O'), T, T),
+    row(PROSODY, BidiDialback, Valid,      on('R', 'O'), S, S),
+    row(PROSODY, BidiDialback, SelfSigned, on('R', 'O'), T, T),
+    row(PROSODY, BidiDialback, Valid,      on('R', 'N'), T, T),
+    row(PROSODY, BidiDialback, Valid,      on('N', 'N'), C, C),
+    row(PROSODY, BidiNoTls,    Valid,      on('O', 'O'), C, C),
+    row(PROSODY, BidiAcks,     Valid,      off('R', 'R'), S, S),
+    row(PROSODY, BidiAcksDialback, SelfSigned, on('R', 'O'), T, T),
     // TLS from the first byte, in both directions.
     row(BOTH, Direct,         Valid,      off('R', 'R'), S, S),
     row(BOTH, Direct,         SelfSigned, off('R', 'R'), SELF_SIGNED, SELF_SIGNED),
     row(BOTH, DirectDialback, Valid,      on ('R', 'N'), T, T),
     row(BOTH, DirectDialback, Expired,    on ('R', 'O'), T, T),
     row(BOTH, DirectDialback, Valid,      on ('N', 'N'), ONLY_DIRECT, USES_TLS),
+    row(PROSODY, DirectBidi,  Valid,      off('R', 'R'), S, S),
 ];
