@@ -17,6 +17,8 @@ pub(crate) struct Ledger {
     pub(crate) status_of: BTreeMap<usize, u16>,
     delivered: BTreeMap<usize, usize>,
     reported: BTreeSet<usize>,
+    /// Those whose server has taken them and does not exist any more.
+    gone: BTreeSet<usize>,
 }
 
 impl Ledger {
@@ -93,6 +95,13 @@ impl Ledger {
         Ok(true)
     }
 
+    /// What was answered with 200 until now was acknowledged by a server that exists no more: what it had not passed on is lost
+    /// with it, which nobody can tell.
+    pub(crate) fn acknowledged_is_enough(&mut self) {
+        let taken = self.status_of.iter().filter(|&(_, &status)| status == 200);
+        self.gone = taken.map(|(number, _)| *number).collect();
+    }
+
     /// How many have arrived.
     pub(crate) fn arrivals(&self) -> usize {
         self.delivered.len()
@@ -113,6 +122,7 @@ impl Ledger {
         let settled = |number: &usize| {
             self.delivered.contains_key(number)
                 || self.reported.contains(number)
+                || self.gone.contains(number)
                 || self.status_of.get(number).is_some_and(|&status| status >= 300)
         };
         self.call_of.values().filter(|number| !settled(number)).copied().collect()

@@ -6,6 +6,7 @@ mod contact_adds;
 mod failing;
 mod harness;
 mod ledger;
+mod letters;
 mod matrix;
 mod messages;
 mod outage;
@@ -31,8 +32,10 @@ use contact_adds::{
     contact_takes_it_back,
 };
 use failing::{
-    partner_is_black_holed, partner_is_frozen, partner_is_killed, partner_is_removed_from_dns,
-    partner_reads_slowly,
+    partner_is_black_holed, partner_is_black_holed_acknowledged, partner_is_black_holed_both_ways,
+    partner_is_frozen, partner_is_frozen_acknowledged, partner_is_frozen_both_ways, partner_is_killed,
+    partner_is_killed_acknowledged, partner_is_killed_both_ways, partner_is_removed_from_dns,
+    partner_is_removed_from_dns_acknowledged, partner_is_removed_from_dns_both_ways, partner_reads_slowly,
 };
 use harness::{
     refuses_unknown_authorities, servers_authenticate_each_other, sipp_speaks_through_stunnel,
@@ -79,6 +82,14 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(partner_is_frozen_prosody with Prosody: partner_is_frozen),
     scenario!(partner_is_black_holed),
     scenario!(partner_is_removed_from_dns),
+    scenario!(partner_is_killed_both_ways with Prosody: partner_is_killed_both_ways),
+    scenario!(partner_is_killed_acknowledged with Prosody: partner_is_killed_acknowledged),
+    scenario!(partner_is_frozen_both_ways with Prosody: partner_is_frozen_both_ways),
+    scenario!(partner_is_frozen_acknowledged with Prosody: partner_is_frozen_acknowledged),
+    scenario!(partner_is_black_holed_both_ways with Prosody: partner_is_black_holed_both_ways),
+    scenario!(partner_is_black_holed_acknowledged with Prosody: partner_is_black_holed_acknowledged),
+    scenario!(partner_is_removed_from_dns_both_ways with Prosody: partner_is_removed_from_dns_both_ways),
+    scenario!(partner_is_removed_from_dns_acknowledged with Prosody: partner_is_removed_from_dns_acknowledged),
     scenario!(sipp_is_subscribed_to),
     scenario!(sipp_subscribes_and_refreshes),
     scenario!(gateway_killed_and_everything_is_as_before),
