@@ -3,6 +3,7 @@
 mod admission;
 mod bystander;
 mod contact_adds;
+mod cut;
 mod failing;
 mod harness;
 mod ledger;
@@ -30,6 +31,10 @@ use admission::{front_end_with_server_auth_only, partner_with_server_auth_only};
 use contact_adds::{
     contact_adds_nobody, contact_adds_user_and_is_accepted, contact_adds_user_and_is_denied,
     contact_takes_it_back,
+};
+use cut::{
+    cut_stream_begins_a_new_session, cut_stream_both_ways_begins_a_new_session,
+    cut_stream_of_prosodys_begins_a_new_session,
 };
 use failing::{
     partner_is_black_holed, partner_is_black_holed_acknowledged, partner_is_black_holed_both_ways,
@@ -98,6 +103,9 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(ejabberd_restarts_and_everything_is_as_before),
     scenario!(planned_stop_sends_deactivated),
     scenario!(partner_restarts_prosody with Prosody: ejabberd_restarts_and_everything_is_as_before),
+    scenario!(cut_stream_begins_a_new_session with Prosody: cut_stream_begins_a_new_session),
+    scenario!(cut_stream_both_ways_begins_a_new_session with Prosody: cut_stream_both_ways_begins_a_new_session),
+    scenario!(cut_stream_of_prosodys_begins_a_new_session with Prosody: cut_stream_of_prosodys_begins_a_new_session),
     scenario!(domains_share_a_stream),
     scenario!(domains_share_a_stream_prosody with Prosody: domains_share_a_stream),
     scenario!(two_ejabberd_domains_federate),
