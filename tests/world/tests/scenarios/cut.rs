@@ -23,11 +23,11 @@ const UNDER_WAY: std::ops::Range<usize> = 50..70;
 const FINDS_OUT: usize = UNDER_WAY.end;
 const LAST: usize = 120;
 
-pub(crate) async fn cut_stream_begins_a_new_session(world: World) -> Result<()> {
+pub(crate) async fn sm_02_a_cut_stream_begins_a_new_session(world: World) -> Result<()> {
     our_stream_is_cut(&world, Setup { acks: true, ..Setup::default() }).await
 }
 
-pub(crate) async fn cut_stream_both_ways_begins_a_new_session(world: World) -> Result<()> {
+pub(crate) async fn sm_02_a_cut_stream_both_ways_begins_a_new_session(world: World) -> Result<()> {
     our_stream_is_cut(&world, Setup { acks: true, bidi: true, ..Setup::default() }).await
 }
 
@@ -85,7 +85,7 @@ async fn our_stream_is_cut(world: &World, setup: Setup) -> Result<()> {
 
 /// The other way: what we have not acknowledged, Prosody reports to its user, and it goes on with a new stream. Nothing that had
 /// reached the front end comes a second time.
-pub(crate) async fn cut_stream_of_prosodys_begins_a_new_session(world: World) -> Result<()> {
+pub(crate) async fn sm_02_a_cut_stream_of_prosodys_begins_a_new_session(world: World) -> Result<()> {
     let setup = Setup { acks: true, ..Setup::default() };
     let mut scene = Scene::set_at(&world, world.brand(), &setup, &Settings::default()).await?;
     // Without an answer of the front end nothing is acknowledged.

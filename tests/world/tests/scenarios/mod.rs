@@ -26,15 +26,15 @@ mod user_adds;
 use nuncio_world::runner::Scenario;
 use nuncio_world::scenario;
 
-use self::matrix::{matrix, matrix_direct_tls};
+use self::matrix::{matrix, matrix_direct_tls, offers as matrix_offers};
 use admission::{front_end_with_server_auth_only, partner_with_server_auth_only};
 use contact_adds::{
     contact_adds_nobody, contact_adds_user_and_is_accepted, contact_adds_user_and_is_denied,
     contact_takes_it_back,
 };
 use cut::{
-    cut_stream_begins_a_new_session, cut_stream_both_ways_begins_a_new_session,
-    cut_stream_of_prosodys_begins_a_new_session,
+    sm_02_a_cut_stream_begins_a_new_session, sm_02_a_cut_stream_both_ways_begins_a_new_session,
+    sm_02_a_cut_stream_of_prosodys_begins_a_new_session,
 };
 use failing::{
     partner_is_black_holed, partner_is_black_holed_acknowledged, partner_is_black_holed_both_ways,
@@ -77,6 +77,8 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(matrix_prosody with Prosody: matrix),
     scenario!(matrix_direct_tls),
     scenario!(matrix_direct_tls_prosody with Prosody: matrix_direct_tls),
+    scenario!(matrix_offers),
+    scenario!(matrix_offers_prosody with Prosody: matrix_offers),
     scenario!(ten_thousand_arrive_in_order),
     scenario!(ejabberd_stops_and_starts),
     scenario!(partner_stops_and_starts_prosody with Prosody: ejabberd_stops_and_starts),
@@ -103,9 +105,9 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(ejabberd_restarts_and_everything_is_as_before),
     scenario!(planned_stop_sends_deactivated),
     scenario!(partner_restarts_prosody with Prosody: ejabberd_restarts_and_everything_is_as_before),
-    scenario!(cut_stream_begins_a_new_session with Prosody: cut_stream_begins_a_new_session),
-    scenario!(cut_stream_both_ways_begins_a_new_session with Prosody: cut_stream_both_ways_begins_a_new_session),
-    scenario!(cut_stream_of_prosodys_begins_a_new_session with Prosody: cut_stream_of_prosodys_begins_a_new_session),
+    scenario!(sm_02_a_cut_stream_begins_a_new_session with Prosody: sm_02_a_cut_stream_begins_a_new_session),
+    scenario!(sm_02_a_cut_stream_both_ways_begins_a_new_session with Prosody: sm_02_a_cut_stream_both_ways_begins_a_new_session),
+    scenario!(sm_02_a_cut_stream_of_prosodys_begins_a_new_session with Prosody: sm_02_a_cut_stream_of_prosodys_begins_a_new_session),
     scenario!(domains_share_a_stream),
     scenario!(domains_share_a_stream_prosody with Prosody: domains_share_a_stream),
     scenario!(two_ejabberd_domains_federate),

@@ -4,6 +4,7 @@
 //! other. How a stream was authenticated, and whether what it carried was acknowledged, is the other server's word; why one was
 //! refused is the gateway's, in what it remembers of its attempts.
 
+mod offers;
 mod page;
 mod table;
 
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::scene::{FRONT_END_SIP, calls_with, check_message, check_request, takes_all};
+pub(crate) use offers::offers;
 use page::Line;
 use table::{Certificate, Expected, Row, Stance, TABLE};
 
@@ -174,7 +176,7 @@ async fn run(world: World, chosen: impl Fn(&Row) -> bool) -> Result<()> {
     let lines: Vec<Line<'_>> =
         rows.iter().zip(results.chunks(2)).map(|(row, results)| Line { row, results }).collect();
     let section = if direct_tls { format!("{brand}, Direct TLS") } else { brand.to_string() };
-    page::compare(&section, &version, &lines)
+    page::compare(&section, &version, &page::table(&lines))
 }
 
 /// The domain of ours that a line is about.
@@ -251,7 +253,9 @@ async fn play(mut cast: Cast) -> Result<(Cast, Observed)> {
     let observed = observed.with_context(|| format!("{domain} {direction:?} {row:?}"))?;
     let as_expected = match (&observed, cast.trial.expected()) {
         (Observed::By(method), Expected::By(expected)) => *method == expected,
-        (Observed::Refused(why), Expected::Refused(expected)) => why.contains(expected),
+        (Observed::Refused(why), expected) => {
+            expected.refusal().is_some_and(|expected| why.contains(expected))
+        }
         _ => false,
     };
     ensure!(as_expected, "{domain} {direction:?}: {observed:?} but {row:?}");
@@ -282,7 +286,7 @@ impl Cast {
 
     async fn contact_writes(&mut self) -> Result<Observed> {
         self.bob.send_message(&self.trial.user, TEXT).await?;
-        let Expected::Refused(why) = self.trial.expected() else {
+        let Some(why) = self.trial.expected().refusal() else {
             self.contact_heard().await?;
             let stance = self.trial.row.stance;
             if stance.acknowledges() {
