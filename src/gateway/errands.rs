@@ -292,7 +292,7 @@ impl Gateway {
     }
 
     /// In the order of their names: a simulation is to run the same way each time.
-    fn all_remotes(&self) -> Vec<Arc<Remote>> {
+    pub(super) fn all_remotes(&self) -> Vec<Arc<Remote>> {
         let mut named: Vec<_> =
             self.remotes.iter().map(|remote| (remote.key().clone(), Arc::clone(&remote))).collect();
         named.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
