@@ -17,7 +17,7 @@ pub(crate) struct Ledger {
     pub(crate) status_of: BTreeMap<usize, u16>,
     delivered: BTreeMap<usize, usize>,
     reported: BTreeSet<usize>,
-    /// Those whose server has taken them and does not exist any more.
+    /// Those that a server may have taken with it.
     gone: BTreeSet<usize>,
 }
 
@@ -95,11 +95,16 @@ impl Ledger {
         Ok(true)
     }
 
-    /// What was answered with 200 until now was acknowledged by a server that exists no more: what it had not passed on is lost
-    /// with it, which nobody can tell.
-    pub(crate) fn acknowledged_is_enough(&mut self) {
+    /// The server is killed: what it had taken and not passed on goes with it, though it had proved that it has it. Whether it
+    /// has is not for this book to say.
+    pub(crate) fn server_is_gone(&mut self) {
         let taken = self.status_of.iter().filter(|&(_, &status)| status == 200);
         self.gone = taken.map(|(number, _)| *number).collect();
+    }
+
+    /// How many were answered with 200.
+    pub(crate) fn accepted(&self) -> usize {
+        self.status_of.values().filter(|&&status| status == 200).count()
     }
 
     /// How many have arrived.
