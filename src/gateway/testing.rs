@@ -7,6 +7,7 @@ use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PairKey, PresenceConfig};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
@@ -55,6 +56,7 @@ fn furnished(store: Arc<Memory>, local: &str, remote: &str, change: impl FnOnce(
         node_key: stanza_id::Key::new([7; 16]),
         sip_name: "gw".into(),
         about: About::default(),
+        formats: Formats::default(),
         message_cap: None,
         pair: PairConfig::default(),
         presence: PresenceConfig::default(),

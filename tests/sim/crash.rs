@@ -7,6 +7,7 @@ use nuncio::store::{Keep, Memory};
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::HopGroup;
 use nuncio_translate::judge::Snapshot;
+use nuncio_translate::message::Formats;
 use nuncio_translate::pair::PresenceConfig;
 use nuncio_translate::stanza_id::Key;
 use nuncio_translate::text::Privacy;
@@ -30,6 +31,7 @@ pub(crate) fn start(
         node_key: Key::new([7; 16]),
         sip_name: "gw.contoso.example".into(),
         about: About::default(),
+        formats: Formats::default(),
         message_cap: None,
         pair: scale.pair.clone(),
         presence: PresenceConfig::default(),

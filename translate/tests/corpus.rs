@@ -18,6 +18,18 @@ fn pidf_corpus() {
     assert!(count >= 80, "{count} inputs");
 }
 
+#[test]
+fn mime_corpus() {
+    let count = replay("mime", fuzz::mime);
+    assert!(count >= 70, "{count} inputs");
+}
+
+#[test]
+fn documents_corpus() {
+    let count = replay("documents", fuzz::documents);
+    assert!(count >= 40, "{count} inputs");
+}
+
 fn replay(target: &str, run: fn(&[u8])) -> usize {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(target);
     let inputs = std::fs::read_dir(dir).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());

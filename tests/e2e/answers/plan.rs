@@ -8,6 +8,7 @@ use nuncio::store::Memory;
 use nuncio_sip::Limits;
 use nuncio_sip::event::EventConfig;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
@@ -29,6 +30,7 @@ pub(crate) struct Plan {
     pub(crate) pair_queue: usize,
     /// What the domains say of themselves.
     pub(crate) about: About,
+    pub(crate) formats: Formats,
     pub(crate) message_cap: Option<usize>,
     pub(crate) presence: PresenceConfig,
     /// What the process before this one left.
@@ -65,6 +67,7 @@ impl Default for Plan {
             unix_ms: 1_795_184_285_000,
             pair_queue: 256,
             about: About { name: "Nuncio".into(), ..About::default() },
+            formats: Formats::default(),
             message_cap: None,
             presence: PresenceConfig::default(),
             store: Arc::default(),
@@ -92,6 +95,7 @@ impl Plan {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             about: self.about.clone(),
+            formats: self.formats,
             message_cap: self.message_cap,
             verify: VerifyLimits::default(),
             streams: self.streams,

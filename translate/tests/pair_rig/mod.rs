@@ -116,10 +116,15 @@ pub(crate) fn snapshot(
 
 impl Rig {
     pub(crate) fn new(partner_type: PartnerType) -> Self {
+        Self::of(CONTACT, partner_type)
+    }
+
+    /// With this contact.
+    pub(crate) fn of(contact: &str, partner_type: PartnerType) -> Self {
         let instant = Instant::now();
         Self {
             pair: Pair::default(),
-            key: PairKey::new(USER, CONTACT),
+            key: PairKey::new(USER, contact),
             snapshot: snapshot(1, partner_type, true, UserPolicy::default()),
             config: PresenceConfig::default(),
             events: EventConfig::presence("nuncio.example:5061", "nuncio.example:5061"),
@@ -272,8 +277,9 @@ impl Rig {
 
     /// A stanza of the contact: attributes after `from` and `to`, and what is inside.
     pub(crate) fn stanza(&mut self, resource: &str, attributes: &str, inside: &str) {
+        let contact = self.key.contact();
         let text = format!(
-            "<presence xmlns='jabber:server' from='{CONTACT}{resource}' to='{USER}' {attributes}>{inside}</presence>"
+            "<presence xmlns='jabber:server' from='{contact}{resource}' to='{USER}' {attributes}>{inside}</presence>"
         );
         self.element(&text);
     }
