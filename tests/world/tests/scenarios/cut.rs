@@ -12,7 +12,7 @@ use nuncio_world::network::Cut;
 use nuncio_world::sip_agent::Reply;
 use nuncio_world::wait::until_ok;
 use nuncio_world::world::{FABRIKAM, GATEWAY};
-use nuncio_world::xmpp_server::{SERVERS, Setup};
+use nuncio_world::xmpp_server::{Brand, SERVERS, Setup};
 
 use super::ledger::Ledger;
 use super::scene::{ALICE, BOB, Scene, check_request, takes_all};
@@ -34,7 +34,7 @@ pub(crate) async fn sm_02_a_cut_stream_both_ways_begins_a_new_session(world: Wor
 /// What was acknowledged had been answered with 200, what was not is answered with 504, and what comes later goes by a new
 /// stream. Nothing comes twice.
 async fn our_stream_is_cut(world: &World, setup: Setup) -> Result<()> {
-    let mut scene = Scene::set_at(world, world.brand(), &setup, &Settings::default()).await?;
+    let mut scene = Scene::set_at(world, Brand::Prosody, &setup, &Settings::default()).await?;
     let mut reports = scene.answers(world, takes_all).await?;
     let mut front_end = scene.calls(world).await?;
     let mut ledger = Ledger::default();
@@ -87,7 +87,7 @@ async fn our_stream_is_cut(world: &World, setup: Setup) -> Result<()> {
 /// reached the front end comes a second time.
 pub(crate) async fn sm_02_a_cut_stream_of_prosodys_begins_a_new_session(world: World) -> Result<()> {
     let setup = Setup { acks: true, ..Setup::default() };
-    let mut scene = Scene::set_at(&world, world.brand(), &setup, &Settings::default()).await?;
+    let mut scene = Scene::set_at(&world, Brand::Prosody, &setup, &Settings::default()).await?;
     // Without an answer of the front end nothing is acknowledged.
     let mut front_end = scene
         .answers(&world, |request| match request.address("To") {

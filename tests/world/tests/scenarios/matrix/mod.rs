@@ -36,6 +36,8 @@ const OURS: &str = "contoso.com";
 /// Another domain of ours, whose certificate is for servers only.
 const OURS_SERVER_ONLY: &str = "litware.com";
 const TEXT: &str = "does this arrive?";
+/// So many trials that are to get through take place at the same time: neither side of any of them is to be too busy.
+const AT_A_TIME: usize = 12;
 /// How often the gateway is asked which attempts there were.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -144,25 +146,17 @@ async fn run(world: World, chosen: impl Fn(&Row) -> bool) -> Result<()> {
     })
     .await?;
 
-    let mut playing = JoinSet::new();
-    for (number, cast) in casts.into_iter().enumerate() {
-        playing.spawn(async move { (number, play(cast).await) });
-    }
+    // What is to be refused takes its time, and is tried again all the while: it begins when the others are done.
+    let (through, refused): (Vec<_>, Vec<_>) =
+        casts.into_iter().enumerate().partition(|(_, cast)| cast.trial.expected().refusal().is_none());
+    let all = refused.len();
+    let mut played = play_all(&mut gateway, through, AT_A_TIME).await?;
+    played.extend(play_all(&mut gateway, refused, all).await?);
     let mut outcomes = BTreeMap::new();
     let mut wrong = Vec::new();
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    loop {
-        let played = tokio::select! {
-            played = playing.join_next() => played,
-            _ = looks.tick() => {
-                gateway.write_status().await?;
-                continue;
-            }
-        };
-        let Some(played) = played else { break };
-        let (number, outcome) = played?;
+    for (number, outcome) in played {
         match outcome {
-            Ok((cast, observed)) => _ = outcomes.insert(number, (cast, observed)),
+            Ok(outcome) => _ = outcomes.insert(number, outcome),
             Err(error) => wrong.push(format!("{error:#}")),
         }
     }
@@ -177,6 +171,29 @@ async fn run(world: World, chosen: impl Fn(&Row) -> bool) -> Result<()> {
         rows.iter().zip(results.chunks(2)).map(|(row, results)| Line { row, results }).collect();
     let section = if direct_tls { format!("{brand}, Direct TLS") } else { brand.to_string() };
     page::compare(&section, &version, &page::table(&lines))
+}
+
+/// A trial's number, and what came of it.
+type Played = (usize, Result<(Cast, Observed)>);
+
+/// Plays the trials, so many at a time, and has the gateway say what it knows meanwhile.
+async fn play_all(gateway: &mut Gateway, casts: Vec<(usize, Cast)>, at_a_time: usize) -> Result<Vec<Played>> {
+    let mut casts = casts.into_iter();
+    let mut playing = JoinSet::new();
+    let mut played = Vec::new();
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        for (number, cast) in casts.by_ref().take(at_a_time.saturating_sub(playing.len())) {
+            playing.spawn(async move { (number, play(cast).await) });
+        }
+        tokio::select! {
+            next = playing.join_next() => match next {
+                Some(next) => played.push(next?),
+                None => return Ok(played),
+            },
+            _ = looks.tick() => gateway.write_status().await?,
+        }
+    }
 }
 
 /// The domain of ours that a line is about.
