@@ -10,6 +10,7 @@ use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
+use nuncio_translate::presence::Format;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::{About, ContactKind};
 use nuncio_xmpp::dialback::DialbackSecret;
@@ -103,7 +104,7 @@ fn events(config: &Config) -> EventConfig {
         min_expires: seconds(limits.shortest),
         max_expires: seconds(limits.longest),
         notify_interval: limits.notify_interval,
-        ..EventConfig::presence(name.clone(), name)
+        ..Format::subscriptions(name.clone(), name)
     }
 }
 

@@ -19,6 +19,24 @@ fn pidf_corpus() {
 }
 
 #[test]
+fn categories_corpus() {
+    let count = replay("categories", fuzz::categories);
+    assert!(count >= 60, "{count} inputs");
+}
+
+#[test]
+fn msrtc_corpus() {
+    let count = replay("msrtc", fuzz::msrtc);
+    assert!(count >= 30, "{count} inputs");
+}
+
+#[test]
+fn xpidf_corpus() {
+    let count = replay("xpidf", fuzz::xpidf);
+    assert!(count >= 30, "{count} inputs");
+}
+
+#[test]
 fn mime_corpus() {
     let count = replay("mime", fuzz::mime);
     assert!(count >= 70, "{count} inputs");

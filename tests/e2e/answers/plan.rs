@@ -6,10 +6,10 @@ use std::time::Duration;
 use nuncio::gateway::{PlaceLimits, Settings, VerifyLimits};
 use nuncio::store::Memory;
 use nuncio_sip::Limits;
-use nuncio_sip::event::EventConfig;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
+use nuncio_translate::presence::Format;
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::About;
@@ -106,7 +106,7 @@ impl Plan {
             sip_name: NAME.into(),
             pair: PairConfig { queue: self.pair_queue, ..PairConfig::default() },
             presence: self.presence.clone(),
-            events: EventConfig::presence(NAME, NAME),
+            events: Format::subscriptions(NAME, NAME),
             places: PlaceLimits { kept_per_domain: self.kept_per_domain, ..PlaceLimits::default() },
             restart_rate: 100,
             store_patience: self.store_patience,

@@ -6,7 +6,7 @@ use nuncio_translate::address::{Contact, SipUser, full_jid, iri_from_uri, resour
 use nuncio_translate::cpim::{Cpim, MOST_FIELDS};
 use nuncio_translate::message::{Formats, from_sip as message_from_sip};
 use nuncio_translate::presence::{
-    Disclosure, MAX_NOTE, MAX_NOTES, MAX_RESOURCES, Presentity, Shown, from_xmpp, pidf, to_xmpp,
+    Disclosure, Format, MAX_NOTE, MAX_NOTES, MAX_RESOURCES, Presentity, Shown, document, from_xmpp, to_xmpp,
 };
 use nuncio_translate::receipt::imdn::{Envelope, Notification, Wishes};
 use nuncio_translate::receipt::ms_imdn::{MOST_RECIPIENTS, MsImdn};
@@ -58,28 +58,70 @@ fn from_xmpp(jid: &Jid) {
     }
 }
 
-/// Reads the input as a presence document, shows it to partners of both kinds, and writes it as a document of ours.
+/// Reads the input as PIDF.
+///
+/// # Panics
+/// See [`presence`].
+pub fn pidf(data: &[u8]) {
+    presence(Format::Pidf, data);
+}
+
+/// Reads the input as a document of categories.
+///
+/// # Panics
+/// See [`presence`].
+pub fn categories(data: &[u8]) {
+    presence(Format::Categories, data);
+}
+
+/// Reads the input as an MSRTC document.
+///
+/// # Panics
+/// See [`presence`].
+pub fn msrtc(data: &[u8]) {
+    presence(Format::Msrtc, data);
+}
+
+/// Reads the input as XPIDF.
+///
+/// # Panics
+/// See [`presence`].
+pub fn xpidf(data: &[u8]) {
+    presence(Format::Xpidf, data);
+}
+
+/// Reads the input as a presence document, shows it to partners of both kinds, and writes it as a document of ours in each
+/// format.
 ///
 /// # Panics
 /// If a limit does not hold, if what is written cannot be read, or if a public partner gets text.
-pub fn pidf(data: &[u8]) {
+pub fn presence(format: Format, data: &[u8]) {
     const NOW_MS: u64 = 1_795_183_385_042;
-    let context = pidf::Context { idle: true, now_ms: NOW_MS, ..pidf::Context::default() };
-    let Ok(state) = pidf::read(data, context) else { return };
+    let context = document::Context { idle: true, now_ms: NOW_MS, ..document::Context::default() };
+    let Ok(Some(state)) = format.read(data, context) else { return };
     assert!(state.resources.len() <= MAX_RESOURCES);
     for resource in &state.resources {
         assert!(resource.notes().iter().len() <= MAX_NOTES);
         assert!(resource.notes().iter().all(|note| note.text.chars().count() <= MAX_NOTE));
+        assert!(resource.activity_text().is_none_or(|text| text.chars().count() <= MAX_NOTE));
         assert!(resource.idle_since().is_none_or(|since| since <= NOW_MS / 1000));
     }
     for disclosure in [Disclosure::Full, Disclosure::BasicOnly] {
         shown(&state, disclosure);
     }
+    // The same again, as the next document of the subscription, changes nothing.
+    let again = format.read(data, document::Context { known: Some(&state), ..context });
+    assert_eq!(again.expect("it was read before").as_ref(), Some(&state));
     let contact = Contact::from_jid(&BareJid::parse("j@f.example").expect("an address")).expect("a user");
-    let mut out = Vec::new();
-    pidf::write(&contact, &state, NOW_MS, &mut out);
-    let back = pidf::read(&out, context).expect("what we write, we read");
-    assert_eq!(back.open().count(), state.open().count());
+    for written in Format::ALL {
+        let mut out = Vec::new();
+        written.write(&contact, &state, NOW_MS, &mut out);
+        let back = written.read(&out, context).expect("what we write, we read").expect("with a state");
+        match written {
+            Format::Pidf => assert_eq!(back.open().count(), state.open().count()),
+            _ => assert_eq!((back.resources.len(), back.is_open()), (1, state.is_open())),
+        }
+    }
 }
 
 fn shown(state: &Presentity, disclosure: Disclosure) {

@@ -18,7 +18,7 @@ use nuncio_sip::Message;
 use nuncio_sip::event::{Retry, Subscriber, Undelivered};
 use nuncio_xmpp::BareJid;
 
-pub(super) use front_end::answer;
+pub(super) use front_end::{Told, answer};
 
 use super::From;
 use super::backoff::Backoff;

@@ -14,7 +14,7 @@ use nuncio_translate::judge::{
     Direction, Kind, Partner, PartnerType, Question, Refusal, Snapshot, UserPolicy, judge,
 };
 use nuncio_translate::pair::*;
-use nuncio_translate::presence::from_xmpp;
+use nuncio_translate::presence::{Format, from_xmpp};
 use nuncio_xmpp::{Element, Jid, ReadLimits};
 
 pub(crate) const USER: &str = "alice@contoso.example";
@@ -127,7 +127,7 @@ impl Rig {
             key: PairKey::new(USER, contact),
             snapshot: snapshot(1, partner_type, true, UserPolicy::default()),
             config: PresenceConfig::default(),
-            events: EventConfig::presence("nuncio.example:5061", "nuncio.example:5061"),
+            events: Format::subscriptions("nuncio.example:5061", "nuncio.example:5061"),
             numbers: Numbers::default(),
             places: Places { held: HashMap::new(), most: 10, asks: 1000 },
             now: Moment { instant, unix_ms: START_MS },
@@ -485,12 +485,24 @@ impl Remote {
     }
 
     pub(crate) fn notify(&mut self, state: &str, document: &str) -> Message {
-        let media = if document.is_empty() { "" } else { "Content-Type: application/pidf+xml\r\n" };
+        self.notify_in(Format::Pidf, state, document)
+    }
+
+    pub(crate) fn notify_in(&mut self, format: Format, state: &str, document: &str) -> Message {
+        let media = match document {
+            "" => String::new(),
+            _ => format!("Content-Type: {}\r\n", format.media_type()),
+        };
         self.request("NOTIFY", &format!("Subscription-State: {state}\r\n{media}"), document)
     }
 
     pub(crate) fn subscribe(&mut self, expires: u32) -> Message {
-        self.request("SUBSCRIBE", &format!("Expires: {expires}\r\nAccept: application/pidf+xml\r\n"), "")
+        self.subscribe_for(Format::Pidf, expires)
+    }
+
+    pub(crate) fn subscribe_for(&mut self, format: Format, expires: u32) -> Message {
+        let media = format.media_type();
+        self.request("SUBSCRIBE", &format!("Expires: {expires}\r\nAccept: {media}\r\n"), "")
     }
 
     fn request(&mut self, method: &str, headers: &str, body: &str) -> Message {
