@@ -11,12 +11,16 @@ use tokio::process::Command;
 use crate::pki::{Flaw, Usage};
 use crate::process::{Log, Process};
 use crate::sandbox::DNS_SERVER;
+use crate::status::Status;
 use crate::template::fill;
 use crate::wait::until;
 use crate::world::{GATEWAY, GATEWAY_SIP, GATEWAY_XMPP, World};
 
 /// Names the program to test; set for the processes inside a world.
 pub const BINARY: &str = "NUNCIO_BIN";
+
+/// The first line of what it says about its state.
+const REPORT_BEGINS: &str = "status: held now";
 
 /// A partner entry.
 #[derive(Debug, Clone, Copy)]
@@ -166,6 +170,22 @@ impl Gateway {
     /// Has the gateway write its state into its log: the latest attempts to open streams among it.
     pub async fn write_status(&mut self) -> Result<()> {
         self.running()?.signal("USR1").await
+    }
+
+    /// What the gateway says of itself now.
+    pub async fn status(&mut self) -> Result<Status> {
+        let log = self.log();
+        let begin = log.mark();
+        self.write_status().await?;
+        log.line_after(begin, REPORT_BEGINS).await?;
+        // A report has no last line: it ends where the next one begins.
+        let next = log.mark();
+        self.write_status().await?;
+        log.line_after(next, REPORT_BEGINS).await?;
+        let lines = log.text();
+        let report = lines.lines().skip(begin).skip_while(|line| !line.contains(REPORT_BEGINS));
+        let report = report.enumerate().take_while(|(at, line)| *at == 0 || !line.contains(REPORT_BEGINS));
+        Ok(Status::new(report.map(|(_, line)| line.to_owned()).collect()))
     }
 
     /// Fails when the gateway is no longer there.

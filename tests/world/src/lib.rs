@@ -25,6 +25,7 @@ pub mod screen;
 pub mod sip_agent;
 pub mod sip_text;
 pub mod sipp;
+pub mod status;
 pub mod stunnel;
 pub mod template;
 pub mod tls;

@@ -29,6 +29,31 @@ impl BlackHole {
     }
 }
 
+/// Connections to and from a port of an address are reset by whichever packet comes next.
+#[derive(Debug)]
+#[must_use]
+pub struct Cut(());
+
+impl Cut {
+    /// From now on each packet is answered with a reset, and does not arrive.
+    pub async fn begin(address: IpAddr, port: u16) -> Result<Self> {
+        // A reset goes the way of the packets, and must not be answered with another one.
+        let mut rules =
+            "table ip cut { chain input { type filter hook input priority 0;\ntcp flags rst accept\n"
+                .to_owned();
+        for end in ["d", "s"] {
+            rules += &format!("ip {end}addr {address} tcp {end}port {port} reject with tcp reset\n");
+        }
+        nft(&(rules + "}\n}")).await?;
+        Ok(Self(()))
+    }
+
+    /// From now on packets arrive again.
+    pub async fn end(self) -> Result<()> {
+        nft("delete table ip cut").await
+    }
+}
+
 async fn nft(rules: &str) -> Result<()> {
     let mut command = Command::new("nft");
     let output =

@@ -39,6 +39,18 @@ where
     Ok(())
 }
 
+/// As [`until`], for a condition that cannot always be looked at: then it ends with the reason.
+pub async fn until_ok(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await? {
+        if Instant::now() >= deadline {
+            bail!("waited {PATIENCE:?} in vain for {what}");
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
 /// Waits until somebody accepts TCP connections there.
 pub async fn listening(who: &str, address: SocketAddr) -> Result<()> {
     until(

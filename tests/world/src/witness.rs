@@ -57,6 +57,35 @@ impl XmppServer {
         until(&what, || async { acknowledged_by_prosody(&log.text(), way) }).await
     }
 
+    /// Waits until stream management is enabled on the stream that the server opened: it counts what it sends from then on, and
+    /// nothing before. Prosody only.
+    pub async fn counts(&self, way: Way<'_>) -> Result<()> {
+        let log = self.log();
+        let what = format!("{} to enable stream management on {} → {}", self.brand(), way.from, way.to);
+        until(&what, || async {
+            let text = log.text();
+            prosodys_stream(&text, way).is_some_and(|stream| {
+                lines_of(&text, stream).any(|line| line.contains("Received[s2sout]: <enabled "))
+            })
+        })
+        .await
+    }
+
+    /// Waits until the server says that messages of the domain's users and messages to them went by one stream (XEP-0288), and
+    /// how that was authenticated. Prosody only.
+    pub async fn both_ways(&self, domain: &str) -> Result<Method> {
+        let log = self.log();
+        let seen = || {
+            let text = log.text();
+            both_ways_by_prosody(&text, domain).and_then(|stream| prosodys_method(&text, stream))
+        };
+        until(&format!("{} to use one stream for {domain} both ways", self.brand()), || async {
+            seen().is_some()
+        })
+        .await?;
+        seen().ok_or_else(|| anyhow::anyhow!("a log that lost lines"))
+    }
+
     /// How stanzas may go that way, if they may.
     pub fn has_authenticated(&self, way: Way<'_>) -> Option<Method> {
         method(self.brand(), &self.log().text(), way)
@@ -87,11 +116,15 @@ fn by_ejabberd(log: &str, way: Way<'_>) -> Option<Method> {
 }
 
 fn by_prosody(log: &str, way: Way<'_>) -> Option<Method> {
-    let stream = prosodys_stream(log, way)?;
-    let says = |text: &str| log.lines().any(|line| line.starts_with(stream) && line.contains(text));
-    let dialback =
-        if way.outbound { "sent dialback key".to_owned() } else { format!("asking {} if key", way.from) };
-    match (says(&dialback), says("Stream encrypted")) {
+    prosodys_method(log, prosodys_stream(log, way)?)
+}
+
+/// By which method it was authenticated, whoever opened it: a key was sent, or was asked about.
+fn prosodys_method(log: &str, stream: &str) -> Option<Method> {
+    let says =
+        |texts: &[&str]| lines_of(log, stream).any(|line| texts.iter().all(|text| line.contains(text)));
+    let dialback = says(&["sent dialback key"]) || says(&["asking ", " if key "]);
+    match (dialback, says(&["Stream encrypted"])) {
         (false, true) => Some(Method::External),
         (true, true) => Some(Method::DialbackTls),
         (true, false) => Some(Method::DialbackTcp),
@@ -105,7 +138,23 @@ fn acknowledged_by_prosody(log: &str, way: Way<'_>) -> bool {
     // Attributes come in any order.
     let texts: &[&str] =
         if way.outbound { &["#queue = 0 (acked: 1)"] } else { &["Sending[s2sin]: <a ", " h='1'"] };
-    log.lines().any(|line| line.starts_with(stream) && texts.iter().all(|text| line.contains(text)))
+    lines_of(log, stream).any(|line| texts.iter().all(|text| line.contains(text)))
+}
+
+/// The stream on which messages of the domain's users left and messages to them came.
+fn both_ways_by_prosody<'a>(log: &'a str, domain: &str) -> Option<&'a str> {
+    let user = format!("@{domain}");
+    let carried = |line: &&str, word: &str| {
+        line.contains(&format!("{word}[s2s")) && line.contains(": <message ") && line.contains(&user)
+    };
+    let received = log.lines().filter(|line| carried(line, "Received"));
+    received
+        .filter_map(|line| line.split_whitespace().next())
+        .find(|stream| lines_of(log, stream).any(|line| carried(&line, "Sending")))
+}
+
+fn lines_of<'a>(log: &'a str, stream: &str) -> impl Iterator<Item = &'a str> {
+    log.lines().filter(move |line| line.split_whitespace().next() == Some(stream))
 }
 
 /// Lines begin with the name of the stream they are about.
@@ -145,6 +194,19 @@ mod tests {
         assert_eq!(by_prosody(log, OUT), Some(Method::DialbackTcp));
         assert_eq!(by_prosody(log, Way { from: "c.example", ..IN }), Some(Method::DialbackTls));
         assert_eq!(by_prosody(log, Way { from: "d.example", ..IN }), None);
+    }
+
+    #[test]
+    fn reads_which_stream_of_prosodys_went_both_ways() {
+        let log = "s2sout1  debug  sent dialback key on outgoing s2s stream\n\
+                   s2sout1  debug  Sending[s2sout]: <message to='x@a.example' from='bob@b.example'>\n\
+                   s2sin2  debug  Received[s2sin]: <message from='x@a.example' to='bob@b.example'>\n\
+                   s2sin3  info  Stream encrypted (TLSv1.3 with X)\n\
+                   s2sin3  debug  Received[s2sin]: <message from='x@a.example' to='bob@c.example'>\n\
+                   s2sin3  debug  Sending[s2sin]: <message to='x@a.example' from='bob@c.example'>";
+        assert_eq!(both_ways_by_prosody(log, "b.example"), None, "one stream for each way");
+        assert_eq!(both_ways_by_prosody(log, "c.example"), Some("s2sin3"));
+        assert_eq!(prosodys_method(log, "s2sin3"), Some(Method::External));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct XmppPeer {
     transcript: String,
     /// The certificate that the gateway showed.
     shown: Option<CertificateDer<'static>>,
+    /// Every list of features that came on this wire.
+    features: Vec<Element>,
 }
 
 impl XmppPeer {
@@ -62,7 +64,8 @@ impl XmppPeer {
     }
 
     fn over(wire: impl Wire + 'static) -> Self {
-        Self { wire: Box::new(wire), splitter: Splitter::default(), transcript: String::new(), shown: None }
+        let (splitter, transcript) = (Splitter::default(), String::new());
+        Self { wire: Box::new(wire), splitter, transcript, shown: None, features: Vec::new() }
     }
 
     /// Connects as `from`, starts TLS with the certificate and asks for SASL EXTERNAL.
@@ -181,7 +184,19 @@ impl XmppPeer {
     pub async fn open(&mut self, from: &str, to: &str) -> Result<Item> {
         self.say(&header(from, to)).await?;
         let Item::Header(_) = self.item().await? else { bail!("no stream header") };
-        self.item().await
+        let item = self.item().await?;
+        if let Item::Element(element) = &item
+            && element.name == "stream:features"
+        {
+            self.features.push(element.clone());
+        }
+        Ok(item)
+    }
+
+    /// Whether this was among the features, before or after authentication.
+    pub fn was_offered(&self, name: &str, namespace: &str) -> bool {
+        let is = |child: &Element| child.name == name && child.attribute("xmlns") == Some(namespace);
+        self.features.iter().any(|features| features.children.iter().any(is))
     }
 
     /// Sends any bytes.

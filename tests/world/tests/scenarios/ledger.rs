@@ -17,6 +17,8 @@ pub(crate) struct Ledger {
     pub(crate) status_of: BTreeMap<usize, u16>,
     delivered: BTreeMap<usize, usize>,
     reported: BTreeSet<usize>,
+    /// Those that a server may have taken with it.
+    gone: BTreeSet<usize>,
 }
 
 impl Ledger {
@@ -93,6 +95,18 @@ impl Ledger {
         Ok(true)
     }
 
+    /// The server is killed: what it had taken and not passed on goes with it, though it had proved that it has it. Whether it
+    /// has is not for this book to say.
+    pub(crate) fn server_is_gone(&mut self) {
+        let taken = self.status_of.iter().filter(|&(_, &status)| status == 200);
+        self.gone = taken.map(|(number, _)| *number).collect();
+    }
+
+    /// How many were answered with 200.
+    pub(crate) fn accepted(&self) -> usize {
+        self.status_of.values().filter(|&&status| status == 200).count()
+    }
+
     /// How many have arrived.
     pub(crate) fn arrivals(&self) -> usize {
         self.delivered.len()
@@ -113,6 +127,7 @@ impl Ledger {
         let settled = |number: &usize| {
             self.delivered.contains_key(number)
                 || self.reported.contains(number)
+                || self.gone.contains(number)
                 || self.status_of.get(number).is_some_and(|&status| status >= 300)
         };
         self.call_of.values().filter(|number| !settled(number)).copied().collect()

@@ -3,9 +3,11 @@
 mod admission;
 mod bystander;
 mod contact_adds;
+mod cut;
 mod failing;
 mod harness;
 mod ledger;
+mod letters;
 mod matrix;
 mod messages;
 mod outage;
@@ -24,15 +26,21 @@ mod user_adds;
 use nuncio_world::runner::Scenario;
 use nuncio_world::scenario;
 
-use self::matrix::{matrix, matrix_direct_tls};
+use self::matrix::{matrix, matrix_direct_tls, offers as matrix_offers};
 use admission::{front_end_with_server_auth_only, partner_with_server_auth_only};
 use contact_adds::{
     contact_adds_nobody, contact_adds_user_and_is_accepted, contact_adds_user_and_is_denied,
     contact_takes_it_back,
 };
+use cut::{
+    sm_02_a_cut_stream_begins_a_new_session, sm_02_a_cut_stream_both_ways_begins_a_new_session,
+    sm_02_a_cut_stream_of_prosodys_begins_a_new_session,
+};
 use failing::{
-    partner_is_black_holed, partner_is_frozen, partner_is_killed, partner_is_removed_from_dns,
-    partner_reads_slowly,
+    partner_is_black_holed, partner_is_black_holed_acknowledged, partner_is_black_holed_both_ways,
+    partner_is_frozen, partner_is_frozen_acknowledged, partner_is_frozen_both_ways, partner_is_killed,
+    partner_is_killed_acknowledged, partner_is_killed_both_ways, partner_is_removed_from_dns,
+    partner_is_removed_from_dns_acknowledged, partner_is_removed_from_dns_both_ways, partner_reads_slowly,
 };
 use harness::{
     refuses_unknown_authorities, servers_authenticate_each_other, sipp_speaks_through_stunnel,
@@ -69,6 +77,8 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(matrix_prosody with Prosody: matrix),
     scenario!(matrix_direct_tls),
     scenario!(matrix_direct_tls_prosody with Prosody: matrix_direct_tls),
+    scenario!(matrix_offers),
+    scenario!(matrix_offers_prosody with Prosody: matrix_offers),
     scenario!(ten_thousand_arrive_in_order),
     scenario!(ejabberd_stops_and_starts),
     scenario!(partner_stops_and_starts_prosody with Prosody: ejabberd_stops_and_starts),
@@ -79,6 +89,14 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(partner_is_frozen_prosody with Prosody: partner_is_frozen),
     scenario!(partner_is_black_holed),
     scenario!(partner_is_removed_from_dns),
+    scenario!(partner_is_killed_both_ways with Prosody: partner_is_killed_both_ways),
+    scenario!(partner_is_killed_acknowledged with Prosody: partner_is_killed_acknowledged),
+    scenario!(partner_is_frozen_both_ways with Prosody: partner_is_frozen_both_ways),
+    scenario!(partner_is_frozen_acknowledged with Prosody: partner_is_frozen_acknowledged),
+    scenario!(partner_is_black_holed_both_ways with Prosody: partner_is_black_holed_both_ways),
+    scenario!(partner_is_black_holed_acknowledged with Prosody: partner_is_black_holed_acknowledged),
+    scenario!(partner_is_removed_from_dns_both_ways with Prosody: partner_is_removed_from_dns_both_ways),
+    scenario!(partner_is_removed_from_dns_acknowledged with Prosody: partner_is_removed_from_dns_acknowledged),
     scenario!(sipp_is_subscribed_to),
     scenario!(sipp_subscribes_and_refreshes),
     scenario!(gateway_killed_and_everything_is_as_before),
@@ -87,6 +105,9 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(ejabberd_restarts_and_everything_is_as_before),
     scenario!(planned_stop_sends_deactivated),
     scenario!(partner_restarts_prosody with Prosody: ejabberd_restarts_and_everything_is_as_before),
+    scenario!(sm_02_a_cut_stream_begins_a_new_session),
+    scenario!(sm_02_a_cut_stream_both_ways_begins_a_new_session),
+    scenario!(sm_02_a_cut_stream_of_prosodys_begins_a_new_session),
     scenario!(domains_share_a_stream),
     scenario!(domains_share_a_stream_prosody with Prosody: domains_share_a_stream),
     scenario!(two_ejabberd_domains_federate),

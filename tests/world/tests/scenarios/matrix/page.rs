@@ -18,8 +18,8 @@ pub(super) struct Line<'a> {
     pub(super) results: &'a [Observed],
 }
 
-/// Compares the section of the page with what was seen, or writes it.
-pub(super) fn compare(section: &str, version: &str, lines: &[Line<'_>]) -> Result<()> {
+/// Compares the section of the page with the table that was seen, or writes it.
+pub(super) fn compare(section: &str, version: &str, table: &str) -> Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/interop.md");
     let (begin, end) = (format!("<!-- matrix {section} -->\n"), format!("<!-- end {section} -->"));
     // Another section may be written at the same time.
@@ -29,7 +29,7 @@ pub(super) fn compare(section: &str, version: &str, lines: &[Line<'_>]) -> Resul
     let split = page.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?)));
     let (before, (committed, after)) =
         split.with_context(|| format!("no section {section} in {}", path.display()))?;
-    let seen = format!("{version}:\n\n{}", table(lines));
+    let seen = format!("**{version}**\n\n{table}");
     if std::env::var_os("BLESS").is_some() {
         fs::write(&path, format!("{before}{begin}{seen}{end}{after}"))?;
         return Ok(());
@@ -42,28 +42,32 @@ pub(super) fn compare(section: &str, version: &str, lines: &[Line<'_>]) -> Resul
     Ok(())
 }
 
-fn table(lines: &[Line<'_>]) -> String {
+pub(super) fn table(lines: &[Line<'_>]) -> String {
     let mut text = String::from(
-        "| the server is set up for | its certificate | tls, sasl, dialback of its partner entry | to it | from it |\n\
-         |---|---|---|---|---|\n",
+        "| the server is set up for | its certificate | tls, sasl, dialback of its partner entry | we call it | it calls us \
+         | remark |\n|---|---|---|---|---|---|\n",
     );
     for Line { row, results } in lines {
         let cell = |result: Option<&Observed>, expected: Expected| match (result, expected) {
-            (Some(Observed::By(method)), _) if row.stance.acknowledges() => format!("{method}, acknowledged"),
-            (Some(Observed::By(method)), _) if row.stance.setup().bidi => format!("{method}, both ways"),
-            (Some(Observed::By(method)), _) => method.to_string(),
+            (Some(Observed::By(method)), _) => {
+                let both_ways = if row.stance.goes_both_ways() { ", both ways" } else { "" };
+                let acknowledged = if row.stance.acknowledges() { ", acknowledged" } else { "" };
+                format!("{method}{both_ways}{acknowledged}")
+            }
             // The gateway's line has times and addresses; what was looked for in it has not.
-            (Some(Observed::Refused(_)), Expected::Refused(why)) => format!("refused: “{why}”"),
+            (Some(Observed::Refused(_)), Expected::WeRefuse(why)) => format!("we refuse: “{why}”"),
+            (Some(Observed::Refused(_)), Expected::TheyRefuse(why)) => format!("it refuses: “{why}”"),
             (Some(Observed::Refused(_)) | None, _) => String::new(),
         };
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
             row.stance,
             row.certificate,
             row.entry,
             cell(results.first(), row.to_server),
             cell(results.get(1), row.from_server),
+            row.because,
         );
     }
     text

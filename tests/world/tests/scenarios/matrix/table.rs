@@ -9,11 +9,11 @@ use nuncio_world::xmpp_server::{Brand, Setup, Tls};
 
 use Brand::{Ejabberd, Prosody};
 use Certificate::{Expired, SelfSigned, ServerAuthOnly, Valid, WrongName};
-use Expected::{By, Refused};
+use Expected::{By, TheyRefuse, WeRefuse};
 use Method::{DialbackTcp, DialbackTls, External};
 use Stance::{
-    Acks, AcksDialback, Bidi, CertificatesOnly, Direct, DirectDialback, Everything, NoTls, OursServerOnly,
-    Stranger,
+    Acks, AcksDialback, Bidi, BidiAcks, BidiAcksDialback, BidiDialback, BidiNoTls, CertificatesOnly, Direct,
+    DirectBidi, DirectDialback, Everything, NoTls, OursServerOnly, Stranger,
 };
 
 /// How a server is set up for other servers.
@@ -31,12 +31,22 @@ pub(super) enum Stance {
     NoTls,
     /// TLS and a certificate, or nothing; streams both ways.
     Bidi,
+    /// Whatever the other server can, and streams both ways.
+    BidiDialback,
+    /// Dialback, and no TLS; streams both ways.
+    BidiNoTls,
+    /// TLS and a certificate, or nothing; streams both ways, and stream management.
+    BidiAcks,
+    /// Whatever the other server can, streams both ways, and stream management.
+    BidiAcksDialback,
     /// TLS and a certificate, or nothing; stream management.
     Acks,
     /// Whatever the other server can, and stream management, which it enables after SASL only.
     AcksDialback,
     /// TLS from the first byte, and a certificate.
     Direct,
+    /// TLS from the first byte, and a certificate; streams both ways.
+    DirectBidi,
     /// TLS from the first byte, and a certificate or dialback.
     DirectDialback,
 }
@@ -51,16 +61,26 @@ impl Stance {
             Self::Stranger => Setup { knows_us: false, ..everything },
             Self::NoTls => Setup { tls: Tls::Off, ..everything },
             Self::Bidi => Setup { bidi: true, ..certificates },
+            Self::BidiDialback => Setup { bidi: true, ..everything },
+            Self::BidiNoTls => Setup { tls: Tls::Off, bidi: true, ..everything },
+            Self::BidiAcks => Setup { bidi: true, acks: true, ..certificates },
+            Self::BidiAcksDialback => Setup { bidi: true, acks: true, ..everything },
             Self::Acks => Setup { acks: true, ..certificates },
             Self::AcksDialback => Setup { acks: true, ..everything },
             Self::Direct => Setup { direct_tls: true, ..certificates },
+            Self::DirectBidi => Setup { direct_tls: true, bidi: true, ..certificates },
             Self::DirectDialback => Setup { direct_tls: true, ..everything },
         }
     }
 
     /// Whether stanzas are acknowledged, both ways.
     pub(super) fn acknowledges(self) -> bool {
-        self == Self::Acks
+        matches!(self, Self::Acks | Self::BidiAcks)
+    }
+
+    /// Whether one stream carries stanzas both ways.
+    pub(super) fn goes_both_ways(self) -> bool {
+        self.setup().bidi
     }
 }
 
@@ -73,9 +93,14 @@ impl fmt::Display for Stance {
             Self::OursServerOnly => "TLS optional, EXTERNAL, dialback; our certificate is serverAuth only",
             Self::NoTls => "no TLS, dialback",
             Self::Bidi => "TLS required, EXTERNAL; `s2s_bidi`",
+            Self::BidiDialback => "TLS optional, EXTERNAL, dialback; `s2s_bidi`",
+            Self::BidiNoTls => "no TLS, dialback; `s2s_bidi`",
+            Self::BidiAcks => "TLS required, EXTERNAL; `s2s_bidi`, `smacks`",
+            Self::BidiAcksDialback => "TLS optional, EXTERNAL, dialback; `s2s_bidi`, `smacks`",
             Self::Acks => "TLS required, EXTERNAL; `smacks`",
             Self::AcksDialback => "TLS optional, EXTERNAL, dialback; `smacks`",
             Self::Direct => "Direct TLS, EXTERNAL",
+            Self::DirectBidi => "Direct TLS, EXTERNAL; `s2s_bidi`",
             Self::DirectDialback => "Direct TLS, EXTERNAL, dialback",
         })
     }
@@ -165,8 +190,20 @@ fn word(letter: char) -> &'static str {
 pub(super) enum Expected {
     /// It arrives, over a stream that was authenticated like this.
     By(Method),
-    /// It does not, and the gateway's log says this about it.
-    Refused(&'static str),
+    /// It does not, because of us; the gateway's log says this about it.
+    WeRefuse(&'static str),
+    /// It does not, because of the server; what the gateway's log says of it.
+    TheyRefuse(&'static str),
+}
+
+impl Expected {
+    /// What the gateway's log says where the message does not arrive.
+    pub(super) fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::By(_) => None,
+            Self::WeRefuse(why) | Self::TheyRefuse(why) => Some(why),
+        }
+    }
 }
 
 /// One line of the matrix: two tests, one in each direction.
@@ -180,6 +217,14 @@ pub(super) struct Row {
     pub(super) to_server: Expected,
     /// From the server's user to a SIP user.
     pub(super) from_server: Expected,
+    /// Why it is no better, where neither the entry nor the certificate says so.
+    pub(super) because: &'static str,
+}
+
+impl Row {
+    const fn because(self, because: &'static str) -> Self {
+        Self { because, ..self }
+    }
 }
 
 const fn on(tls: char, sasl: char) -> Entry {
@@ -197,26 +242,37 @@ const fn compat(tls: char, sasl: char) -> Entry {
 const S: Expected = By(External);
 const T: Expected = By(DialbackTls);
 const C: Expected = By(DialbackTcp);
-const SELF_SIGNED: Expected = Refused("is self-signed");
-const EXPIRED: Expected = Refused("expired on 2021-01-01");
-const OTHER_NAME: Expected = Refused("is valid but not for");
-const NO_TLS: Expected = Refused("offers no STARTTLS");
-const DEMANDS_TLS: Expected = Refused("demands TLS, which the entry of this partner switches off");
-const USES_TLS: Expected = Refused("uses TLS, which the entry of this partner switches off");
-const ONLY_DIRECT: Expected = Refused("DNS offers Direct TLS only");
-const NO_DIALBACK: Expected = Refused("does not offer server dialback, the only way that is left");
-const DIALBACK_OFF: Expected = Refused("tried server dialback: it is off for this partner");
+const SELF_SIGNED: Expected = WeRefuse("is self-signed");
+const EXPIRED: Expected = WeRefuse("expired on 2021-01-01");
+const OTHER_NAME: Expected = WeRefuse("is valid but not for");
+const NO_TLS: Expected = WeRefuse("offers no STARTTLS");
+const DEMANDS_TLS: Expected = WeRefuse("demands TLS, which the entry of this partner switches off");
+const USES_TLS: Expected = WeRefuse("uses TLS, which the entry of this partner switches off");
+const ONLY_DIRECT: Expected = WeRefuse("DNS offers Direct TLS only");
+const NO_DIALBACK: Expected = WeRefuse("does not offer server dialback, the only way that is left");
+const DIALBACK_OFF: Expected = WeRefuse("tried server dialback: it is off for this partner");
 const DIALBACK_IN_THE_CLEAR: Expected =
-    Refused("tried server dialback: TLS is required for it and was not used");
-const NO_EXTERNAL: Expected = Refused("does not offer to accept our certificate (SASL EXTERNAL)");
+    WeRefuse("tried server dialback: TLS is required for it and was not used");
+const NO_EXTERNAL: Expected = WeRefuse("does not offer to accept our certificate (SASL EXTERNAL)");
 // What they say themselves, or do.
-const THEY_REFUSE_OUR_CERTIFICATE: Expected = Refused("refused our certificate with not-authorized");
+const THEY_REFUSE_OUR_CERTIFICATE: Expected = TheyRefuse("refused our certificate with not-authorized");
 const THEY_REFUSE_DIALBACK: Expected =
-    Refused("ended the stream with not-authorized, while we waited for the answer to our dialback key");
-const THEY_GO: Expected = Refused("the connection broke while we waited for authentication");
-const THEY_LACK_A_METHOD: Expected = Refused("No viable authentication method offered");
-const THEY_DEMAND_TLS: Expected = Refused("Use of STARTTLS required");
-const THEY_HAVE_NO_TLS: Expected = Refused("STARTTLS is disabled in local configuration");
+    TheyRefuse("ended the stream with not-authorized, while we waited for the answer to our dialback key");
+const THEY_GO: Expected = TheyRefuse("the connection broke while we waited for authentication");
+const THEY_LACK_A_METHOD: Expected = TheyRefuse("No viable authentication method offered");
+const THEY_DEMAND_TLS: Expected = TheyRefuse("Use of STARTTLS required");
+const THEY_HAVE_NO_TLS: Expected = TheyRefuse("STARTTLS is disabled in local configuration");
+
+// Why it can do no better.
+const NO_DIALBACK_THERE: &str = "dialback is off there";
+const TLS_REQUIRED_THERE: &str = "TLS is required there";
+const TLS_IS_OFF_THERE: &str = "TLS is off there";
+const ASKS_WHEN_CALLED: &str = "it asks who we are only on streams that we open";
+const CLIENTS_ONLY: &str =
+    "on streams that we open it wants a certificate that is for clients; on its own it asks for none";
+const BY_ITS_OWN_STREAM: &str = "on the stream that it opens to verify our key, which goes both ways as well";
+const ACKS_AFTER_SASL: &str = "not acknowledged: it enables `smacks` after SASL only";
+const DIRECT_TLS_ONLY: &str = "it is found by Direct TLS only";
 
 const BOTH: &[Brand] = &[Ejabberd, Prosody];
 const EJABBERD: &[Brand] = &[Ejabberd];
@@ -230,7 +286,7 @@ const fn row(
     to_server: Expected,
     from_server: Expected,
 ) -> Row {
-    Row { brands, stance, certificate, entry, to_server, from_server }
+    Row { brands, stance, certificate, entry, to_server, from_server, because: "" }
 }
 
 /// The whole matrix.
@@ -268,39 +324,47 @@ pub(super) const TABLE: &[Row] = &[
     // It can do less than we ask for.
     row(BOTH, CertificatesOnly, Valid, off('R', 'R'), S, S),
     row(BOTH, CertificatesOnly, Valid, on ('O', 'O'), S, S),
-    row(EJABBERD, CertificatesOnly, Valid, on ('R', 'N'), THEY_REFUSE_DIALBACK, THEY_GO),
-    row(PROSODY,  CertificatesOnly, Valid, on ('R', 'N'), NO_DIALBACK, THEY_LACK_A_METHOD),
-    row(EJABBERD, CertificatesOnly, Valid, on ('N', 'N'), DEMANDS_TLS, THEY_DEMAND_TLS),
-    row(PROSODY,  CertificatesOnly, Valid, on ('N', 'N'), DEMANDS_TLS, USES_TLS),
-    row(EJABBERD, NoTls, Valid, off('R', 'R'), NO_TLS, THEY_HAVE_NO_TLS),
-    row(PROSODY,  NoTls, Valid, off('R', 'R'), NO_TLS, DIALBACK_OFF),
-    row(EJABBERD, NoTls, Valid, on ('R', 'O'), NO_TLS, THEY_HAVE_NO_TLS),
-    row(PROSODY,  NoTls, Valid, on ('R', 'O'), NO_TLS, DIALBACK_IN_THE_CLEAR),
-    row(EJABBERD, NoTls, Valid, on ('R', 'N'), NO_TLS, THEY_HAVE_NO_TLS),
-    row(PROSODY,  NoTls, Valid, on ('R', 'N'), NO_TLS, DIALBACK_IN_THE_CLEAR),
-    row(EJABBERD, NoTls, Valid, on ('O', 'R'), NO_TLS, THEY_HAVE_NO_TLS),
-    row(PROSODY,  NoTls, Valid, on ('O', 'R'), NO_TLS, DIALBACK_IN_THE_CLEAR),
+    row(EJABBERD, CertificatesOnly, Valid, on ('R', 'N'), THEY_REFUSE_DIALBACK, THEY_GO).because(NO_DIALBACK_THERE),
+    row(PROSODY,  CertificatesOnly, Valid, on ('R', 'N'), NO_DIALBACK, THEY_LACK_A_METHOD).because(NO_DIALBACK_THERE),
+    row(EJABBERD, CertificatesOnly, Valid, on ('N', 'N'), DEMANDS_TLS, THEY_DEMAND_TLS).because(TLS_REQUIRED_THERE),
+    row(PROSODY,  CertificatesOnly, Valid, on ('N', 'N'), DEMANDS_TLS, USES_TLS).because(TLS_REQUIRED_THERE),
+    row(EJABBERD, NoTls, Valid, off('R', 'R'), NO_TLS, THEY_HAVE_NO_TLS).because(TLS_IS_OFF_THERE),
+    row(PROSODY,  NoTls, Valid, off('R', 'R'), NO_TLS, DIALBACK_OFF).because(TLS_IS_OFF_THERE),
+    row(EJABBERD, NoTls, Valid, on ('R', 'O'), NO_TLS, THEY_HAVE_NO_TLS).because(TLS_IS_OFF_THERE),
+    row(PROSODY,  NoTls, Valid, on ('R', 'O'), NO_TLS, DIALBACK_IN_THE_CLEAR).because(TLS_IS_OFF_THERE),
+    row(EJABBERD, NoTls, Valid, on ('R', 'N'), NO_TLS, THEY_HAVE_NO_TLS).because(TLS_IS_OFF_THERE),
+    row(PROSODY,  NoTls, Valid, on ('R', 'N'), NO_TLS, DIALBACK_IN_THE_CLEAR).because(TLS_IS_OFF_THERE),
+    row(EJABBERD, NoTls, Valid, on ('O', 'R'), NO_TLS, THEY_HAVE_NO_TLS).because(TLS_IS_OFF_THERE),
+    row(PROSODY,  NoTls, Valid, on ('O', 'R'), NO_TLS, DIALBACK_IN_THE_CLEAR).because(TLS_IS_OFF_THERE),
     row(BOTH, NoTls, Valid, on ('O', 'O'), C, C),
     row(BOTH, NoTls, Valid, on ('O', 'N'), C, C),
     row(BOTH, NoTls, Valid, on ('N', 'N'), C, C),
     row(BOTH, NoTls, Valid, compat('O', 'R'), C, C),
     // It does not believe our certificate.
-    row(EJABBERD, Stranger, Valid, off('R', 'R'), THEY_REFUSE_OUR_CERTIFICATE, S),
-    row(PROSODY,  Stranger, Valid, off('R', 'R'), NO_EXTERNAL, S),
-    row(BOTH, Stranger, Valid, on ('R', 'O'), T, S),
+    row(EJABBERD, Stranger, Valid, off('R', 'R'), THEY_REFUSE_OUR_CERTIFICATE, S).because(ASKS_WHEN_CALLED),
+    row(PROSODY,  Stranger, Valid, off('R', 'R'), NO_EXTERNAL, S).because(ASKS_WHEN_CALLED),
+    row(BOTH, Stranger, Valid, on ('R', 'O'), T, S).because(ASKS_WHEN_CALLED),
     // Our certificate is for servers only; we call with it, too.
-    row(EJABBERD, OursServerOnly, Valid, off('R', 'R'), THEY_REFUSE_OUR_CERTIFICATE, S),
-    row(EJABBERD, OursServerOnly, Valid, on ('R', 'O'), T, S),
+    row(EJABBERD, OursServerOnly, Valid, off('R', 'R'), THEY_REFUSE_OUR_CERTIFICATE, S).because(CLIENTS_ONLY),
+    row(EJABBERD, OursServerOnly, Valid, on ('R', 'O'), T, S).because(CLIENTS_ONLY),
     row(PROSODY,  OursServerOnly, Valid, off('R', 'R'), S, S),
     row(PROSODY,  OursServerOnly, Valid, on ('R', 'O'), S, S),
     // What Prosody has besides.
     row(PROSODY, Bidi, Valid, off('R', 'R'), S, S),
     row(PROSODY, Acks, Valid, off('R', 'R'), S, S),
-    row(PROSODY, AcksDialback, SelfSigned, on('R', 'O'), T, T),
+    row(PROSODY, AcksDialback, SelfSigned, on('R', 'O'), T, T).because(ACKS_AFTER_SASL),
+    row(PROSODY, BidiDialback, Valid,      on('R', 'O'), S, S),
+    row(PROSODY, BidiDialback, SelfSigned, on('R', 'O'), T, T).because(BY_ITS_OWN_STREAM),
+    row(PROSODY, BidiDialback, Valid,      on('R', 'N'), T, T).because(BY_ITS_OWN_STREAM),
+    row(PROSODY, BidiDialback, Valid,      on('N', 'N'), C, C).because(BY_ITS_OWN_STREAM),
+    row(PROSODY, BidiNoTls,    Valid,      on('O', 'O'), C, C).because(BY_ITS_OWN_STREAM),
+    row(PROSODY, BidiAcks,     Valid,      off('R', 'R'), S, S),
+    row(PROSODY, BidiAcksDialback, SelfSigned, on('R', 'O'), T, T).because(ACKS_AFTER_SASL),
     // TLS from the first byte, in both directions.
     row(BOTH, Direct,         Valid,      off('R', 'R'), S, S),
     row(BOTH, Direct,         SelfSigned, off('R', 'R'), SELF_SIGNED, SELF_SIGNED),
     row(BOTH, DirectDialback, Valid,      on ('R', 'N'), T, T),
     row(BOTH, DirectDialback, Expired,    on ('R', 'O'), T, T),
-    row(BOTH, DirectDialback, Valid,      on ('N', 'N'), ONLY_DIRECT, USES_TLS),
+    row(BOTH, DirectDialback, Valid,      on ('N', 'N'), ONLY_DIRECT, USES_TLS).because(DIRECT_TLS_ONLY),
+    row(PROSODY, DirectBidi,  Valid,      off('R', 'R'), S, S),
 ];
