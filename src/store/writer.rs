@@ -270,16 +270,18 @@ fn transact(
 
 fn prune(transaction: &Transaction<'_>, options: &StoreOptions, now: u64) -> rusqlite::Result<()> {
     let oldest = integer(now.saturating_sub(options.audit_age.as_secs()));
-    transaction.execute(
-        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)",
-        (oldest, PRUNE),
-    )?;
+    transaction
+        .prepare_cached(
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)",
+        )?
+        .execute((oldest, PRUNE))?;
     let most = i64::try_from(options.audit_entries).unwrap_or(i64::MAX);
-    transaction.execute(
-        "DELETE FROM audit WHERE id IN (SELECT id FROM audit \
-         WHERE id <= (SELECT max(id) FROM audit) - ?1 ORDER BY id LIMIT ?2)",
-        (most, PRUNE),
-    )?;
+    transaction
+        .prepare_cached(
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit \
+             WHERE id <= (SELECT max(id) FROM audit) - ?1 ORDER BY id LIMIT ?2)",
+        )?
+        .execute((most, PRUNE))?;
     Ok(())
 }
 
