@@ -294,6 +294,11 @@ impl Remote {
         self.pairs.iter().filter(|slot| ours(slot, slot.key())).map(|slot| slot.key().clone()).collect()
     }
 
+    /// How many pairs there are.
+    pub(super) fn pair_count(&self) -> usize {
+        self.pairs.len()
+    }
+
     /// The lane from `local`, if there is one.
     pub(super) fn known_lane(&self, local: &str) -> Option<Arc<LanePort>> {
         self.lanes.lock().iter().find(|(name, _)| name == local).map(|(_, lane)| Arc::clone(lane))
