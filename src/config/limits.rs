@@ -279,7 +279,7 @@ limits! {
         shortest: Duration, "duration" = secs(60), secs(1) => secs(3600);
         /// How long a subscription at a front end is kept without a sign that the contact still wants it.
         interest: Duration, "duration" = secs(24 * 3600), secs(600) => secs(365 * 24 * 3600);
-        /// How long a request of a contact is kept for the SIP user to add him (public-unverified partners).
+        /// How long a request of a contact is kept for the SIP user to add him (public-unverified partners), or to decide on it.
         kept: Duration, "duration" = secs(30 * 24 * 3600), secs(3600) => secs(365 * 24 * 3600);
         /// How long a request of a SIP user may find no way to the partner before his endpoints are told to give up.
         give_up: Duration, "duration" = secs(3600), secs(10) => secs(7 * 24 * 3600);
@@ -287,8 +287,8 @@ limits! {
         grace: Duration, "duration" = secs(300), secs(1) => secs(24 * 3600);
         /// How long an available contact may be silent before he is asked again.
         silence: Duration, "duration" = secs(12 * 3600), secs(600) => secs(30 * 24 * 3600);
-        /// How long a partner whose streams were lost may be out of reach before its contacts are shown as unknown; and after
-        /// our own restart, how long partner or front end may be before what was seen before it is taken back.
+        /// How long a partner whose streams were lost may be out of reach before its contacts are shown as unknown, and a front
+        /// end before its users are shown as unavailable. After our own restart the same time goes for what was seen before it.
         outage: Duration, "duration" = secs(300), secs(1) => secs(24 * 3600);
         /// Most subscriptions that endpoints of one SIP user hold to one contact. One more ends the oldest.
         endpoints: usize, "subscriptions" = 8, 1 => 64;
@@ -300,6 +300,15 @@ limits! {
         subscriptions: usize, "subscriptions" = 1_000_000, 1 => 10_000_000;
         /// Most requests of the contacts of one partner domain that are kept.
         kept_per_partner: usize, "requests" = 10_000, 1 => 10_000_000;
+        /// Most new requests in an hour of one contact to see one SIP user; more are dropped, and he hears nothing, as of any
+        /// request that waits. As many may come at once after a pause; the same goes for the next three.
+        requests_per_pair: usize, "requests" = 10, 1 => 1_000_000;
+        /// Most new requests in an hour of one contact.
+        requests_per_contact: usize, "requests" = 500, 1 => 1_000_000;
+        /// Most new requests in an hour to see one SIP user.
+        requests_per_user: usize, "requests" = 1000, 1 => 10_000_000;
+        /// Most new requests in an hour of the contacts of one partner domain.
+        requests_per_partner: usize, "requests" = 100_000, 1 => 10_000_000;
         /// So many pairs take up their subscriptions in a second after a restart, or as many as the front ends take; and so
         /// many ask their contacts anew after the streams of a partner were lost.
         restart_rate: usize, "pairs" = 200, 1 => 100_000;

@@ -307,7 +307,7 @@ impl Gateway {
     }
 
     /// In the order of their names: a simulation is to run the same way each time.
-    fn all_remotes(&self) -> Vec<Arc<Remote>> {
+    pub(super) fn all_remotes(&self) -> Vec<Arc<Remote>> {
         let mut named: Vec<_> =
             self.remotes.iter().map(|remote| (remote.key().clone(), Arc::clone(&remote))).collect();
         named.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
@@ -347,8 +347,6 @@ mod tests {
         let gateway = gateway_of("contoso.example", "fabrikam.example");
         let lane = LaneKey { local: "contoso.example".into(), remote: "fabrikam.example".into() };
         let remote = gateway.remote("fabrikam.example");
-        // Every gateway begins with a look at its policy.
-        while gateway.run_errands(moment()) {}
         for count in 1..=STEP + 1 {
             let user = format!("sip-{count}@contoso.example");
             remote.insert(&PairKey::new(&user, "bob@fabrikam.example"), Pair::numbered(count as u64));

@@ -116,6 +116,7 @@ impl Gateway {
                 Due::Pair(key) => self.visit_pair(&key, now),
                 Due::Resume(key) => self.resume(key, now),
                 Due::Room(route) => self.resume_waiting(route, now),
+                Due::Absence(route) => self.look_for_front_ends(route, now),
                 Due::Reply(reply) => {
                     let (slot, bytes) = *reply;
                     slot.send(bytes, now);

@@ -254,6 +254,14 @@ fn tell(fact: &Fact) -> Told {
         Fact::KeptEnded => {
             told("kept request of a contact dropped: the SIP user did not add him in time", None, None)
         }
+        Fact::Undecided => {
+            told("request of a contact dropped: the SIP user did not decide on it in time", None, None)
+        }
+        Fact::TooManyRequests => told(
+            "request of a contact dropped: too many in an hour (limits.presence.requests_per_…)",
+            None,
+            None,
+        ),
         Fact::ContactSees(rule) => {
             told("the contact may see the SIP user", Some(format!("({rule})")), Some(Actor::SipUser))
         }
@@ -286,6 +294,7 @@ fn why(ended: &Ended) -> String {
         Ended::ByFrontEnd => "(the front end ended it)".to_owned(),
         Ended::ByRule(refusal) => format!("({refusal}: {})", refusal.name()),
         Ended::Undeliverable => "(the partner could not be reached, or returned the request)".to_owned(),
+        Ended::TooLarge => "(the partner takes no stanza as large as the request)".to_owned(),
     }
 }
 
@@ -293,6 +302,6 @@ fn by(ended: &Ended, front_end: Actor) -> Actor {
     match ended {
         Ended::ByContact => Actor::Contact,
         Ended::ByFrontEnd => front_end,
-        Ended::ByRule(_) | Ended::Undeliverable => Actor::Gateway,
+        Ended::ByRule(_) | Ended::Undeliverable | Ended::TooLarge => Actor::Gateway,
     }
 }

@@ -10,6 +10,7 @@
 //! Locks are taken in one order only — pair, then next hop, then connection, or pair, then lane — each for
 //! a short step, and never across an await.
 
+mod absence;
 mod answers;
 pub mod attempts;
 mod both_ways;
@@ -33,6 +34,7 @@ mod prints;
 mod proved;
 mod refusals;
 mod refused;
+mod requests;
 mod restart;
 mod retry;
 mod revive;
@@ -77,6 +79,7 @@ pub use lanes::{LaneHooks, LaneWants};
 pub use outage::was_lost;
 pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
+pub use requests::RequestLimits;
 pub use routes::{FrontEnd, HopPort, Route};
 pub use settling::{Settling, Unsettled};
 pub use sharing::{Guest, Share, SharedStream};

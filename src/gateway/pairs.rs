@@ -299,6 +299,11 @@ impl Remote {
         self.pairs.len()
     }
 
+    /// Whether there is a pair of a served domain of which this holds.
+    pub(super) fn has_pair(&self, local: &str, holds: impl Fn(&Pair) -> bool) -> bool {
+        self.pairs.iter().any(|slot| slot.key().local_domain() == local && holds(&slot.pair))
+    }
+
     /// The lane from `local`, if there is one.
     pub(super) fn known_lane(&self, local: &str) -> Option<Arc<LanePort>> {
         self.lanes.lock().iter().find(|(name, _)| name == local).map(|(_, lane)| Arc::clone(lane))

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use compact_str::CompactString;
 use dashmap::{DashMap, Entry};
+use nuncio_translate::Moment;
 use nuncio_translate::pair::{Budget, PairKey, Place};
 
 use super::prints::{PrintMap, Prints};
+use super::requests::{RequestLimits, Requests};
 
 /// How many there may be.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct PlaceLimits {
     pub subscriptions: usize,
     /// Requests of the contacts of one remote domain that are kept until they are added.
     pub kept_per_domain: usize,
+    /// New requests in an hour.
+    pub requests: RequestLimits,
 }
 
 impl Default for PlaceLimits {
@@ -30,6 +34,7 @@ impl Default for PlaceLimits {
             subscriptions_per_domain: 100_000,
             subscriptions: 1_000_000,
             kept_per_domain: 10_000,
+            requests: RequestLimits::default(),
         }
     }
 }
@@ -43,11 +48,13 @@ pub(super) struct Places {
     by_domain: DashMap<CompactString, usize>,
     kept: DashMap<CompactString, usize>,
     all: AtomicUsize,
+    requests: Requests,
 }
 
 impl Places {
     pub(super) fn new(limits: PlaceLimits) -> Self {
         Self {
+            requests: Requests::new(limits.requests.clone()),
             limits,
             prints: Prints::default(),
             by_contact: PrintMap::default(),
@@ -116,6 +123,10 @@ impl Budget for &Places {
             }
         }
     }
+
+    fn ask(&mut self, key: &PairKey, now: Moment) -> bool {
+        self.requests.ask(key, now)
+    }
 }
 
 fn enter<K: Eq + Hash + for<'k> From<&'k str> + std::borrow::Borrow<str>>(
@@ -151,6 +162,7 @@ mod tests {
             subscriptions_per_domain: per_domain,
             subscriptions: all,
             kept_per_domain: 1,
+            requests: RequestLimits::default(),
         })
     }
 

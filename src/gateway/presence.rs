@@ -251,7 +251,10 @@ impl Gateway {
         let source = Source::Domain(key.remote_domain());
         if self.log_budget.allows(Cause::PresenceTooLarge, source, now.instant) {
             let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
-            info!(%user, %contact, limit, "presence is larger than the partner takes; it goes without note, or not at all");
+            info!(
+                %user, %contact, limit,
+                "a stanza of presence is larger than the partner takes: it goes without texts, or, if it is a request, not at all"
+            );
         }
     }
 

@@ -1,5 +1,5 @@
 //! How the pairs of the process before this one take up their work: one after the other, and not faster than the front
-//! ends take what that makes.
+//! ends take what that makes. Those whose front end was away wait in the same line (see `absence`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,37 +10,77 @@ use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
 use tracing::warn;
 
+use super::Gateway;
+use super::Pair;
+use super::absence::Absence;
 use super::port::Bells;
 use super::routes::Route;
 use super::timers::Due;
-use super::{Gateway, Pair};
 
 /// Requests that a route may have under way for one more pair to take up its work. A request that is refused for want of
 /// room, or waits for too long, is tried again only after a good part of the subscription's time.
 const UNDER_WAY: usize = 8192;
-/// Pairs that take up their work at a time while there is no connection: what they send makes the route ask for one.
-const KNOCKS: usize = 1;
-/// How often it is looked whether there is room again.
+/// How often it is looked whether there is room again, or a front end.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Pairs whose time has come, and whose route has no room.
-pub(super) type Waiting = Arc<Mutex<Resuming>>;
+pub(super) type Waiting = Arc<Mutex<Line>>;
 
 #[derive(Debug, Default)]
-pub(super) struct Resuming {
+pub(super) struct Line {
     pairs: VecDeque<Waits>,
-    /// So many of them still show what was true before the restart.
+    /// So many of them still show what was true before.
     showing: usize,
     /// Since when there has been no connection, as far as anybody waits for one.
-    unreachable_since: Option<Instant>,
+    pub(super) unreachable_since: Option<Instant>,
+    /// No connection leads to the front ends, and nobody knows yet what that means.
+    pub(super) absence: Option<Absence>,
 }
 
 #[derive(Debug)]
 struct Waits {
     key: PairKey,
-    /// It has taken up its work, and that met nobody.
-    knocked: bool,
+    what: For,
     showing: bool,
+}
+
+/// What a pair waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    /// To take up its work for the first time.
+    Restart,
+    /// The return of its front end.
+    Return,
+}
+
+impl Line {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &PairKey> {
+        self.pairs.iter().map(|waits| &waits.key)
+    }
+
+    fn join(&mut self, key: PairKey, what: For) {
+        self.pairs.push_back(Waits { key, what, showing: true });
+        self.showing += 1;
+    }
+
+    fn take(&mut self, most: usize) -> Vec<Waits> {
+        let next: Vec<_> = self.pairs.drain(..most.min(self.pairs.len())).collect();
+        self.showing -= next.iter().filter(|waits| waits.showing).count();
+        next
+    }
+
+    /// Up to so many pairs that still show what was true before, and are to do so no more.
+    fn hide(&mut self, most: usize) -> Vec<(PairKey, For)> {
+        let showing = self.pairs.iter_mut().filter(|waits| waits.showing).take(most);
+        let hidden: Vec<_> = showing
+            .map(|waits| {
+                waits.showing = false;
+                (waits.key.clone(), waits.what)
+            })
+            .collect();
+        self.showing -= hidden.len();
+        hidden
+    }
 }
 
 impl Gateway {
@@ -71,60 +111,75 @@ impl Gateway {
         let Some((number, route)) = self.numbered_route_of(key.local_domain()) else {
             return self.take_up(&key, now);
         };
-        let mut waiting = route.resuming.lock();
-        if waiting.pairs.is_empty() && route.is_connected() && self.room_on(route) > 0 {
-            drop(waiting);
+        let at_once = match route.is_connected() {
+            true => route.resuming.lock().pairs.is_empty() && self.room_on(route) > 0,
+            false => !self.needs_front_end(&key),
+        };
+        if at_once {
             return self.take_up(&key, now);
         }
-        waiting.pairs.push_back(Waits { key, knocked: false, showing: true });
-        waiting.showing += 1;
-        if waiting.pairs.len() == 1 {
+        self.line_up([key], For::Restart, number, route, now);
+    }
+
+    /// These pairs wait for a connection on this route, and for room.
+    pub(super) fn line_up(
+        &self,
+        pairs: impl IntoIterator<Item = PairKey>,
+        what: For,
+        number: usize,
+        route: &Route,
+        now: Moment,
+    ) {
+        let mut waiting = route.resuming.lock();
+        let nobody = waiting.pairs.is_empty();
+        pairs.into_iter().for_each(|key| waiting.join(key, what));
+        if nobody && !waiting.pairs.is_empty() {
             self.timers.schedule(now.instant + LOOK, Due::Room(number));
         }
     }
 
-    /// The pairs that wait for this route take up their work, as far as there is room.
+    /// The pairs that wait for this route do what they wait for, as far as there is room.
     pub(super) fn resume_waiting(&self, number: usize, now: Moment) {
         let Some(route) = self.routes.get(number) else { return };
-        let mut waiting = route.resuming.lock();
-        let room = self.room_on(route).min(waiting.pairs.len());
-        let next: Vec<_> = waiting.pairs.drain(..room).collect();
-        waiting.showing -= next.iter().filter(|waits| waits.showing).count();
-        let unseen = self.unseen(&mut waiting, route, now);
-        drop(waiting);
-        let unseen = unseen.iter().map(|key| (key, ()));
-        self.visit_all(unseen, now, |pair, context, ()| pair.out_of_sight(context));
         let connected = route.is_connected();
-        let work = next.iter().map(|waits| (&waits.key, waits.knocked));
-        self.visit_all(work, now, |pair, context, knocked| match knocked {
-            true => pair.ask_front_end_again(context),
-            false => pair.resume(context),
+        let mut waiting = route.resuming.lock();
+        let next = if connected { waiting.take(self.room_on(route)) } else { Vec::new() };
+        let unseen = self.unseen(&mut waiting, route, connected, now);
+        drop(waiting);
+        if !connected {
+            self.knock(route, now);
+        }
+        // Where a domain has several front ends, another one than the one that is away may know.
+        let others = route.dialogs_of.is_some();
+        let unseen = unseen.iter().map(|(key, what)| (key, *what));
+        self.visit_all(unseen, now, |pair, context, what| match what {
+            For::Restart => pair.out_of_sight(context),
+            For::Return => pair.front_end_stays_away(others, context),
+        });
+        let work = next.iter().map(|waits| (&waits.key, waits.what));
+        self.visit_all(work, now, |pair, context, what| match what {
+            For::Restart => pair.resume(context),
+            For::Return => pair.front_end_is_back(context),
         });
         let mut waiting = route.resuming.lock();
-        if !connected {
-            // One pair at a time knocks, and goes on waiting.
-            let knocked = next.into_iter().map(|waits| Waits { knocked: true, ..waits });
-            for waits in knocked.filter(|waits| self.awaits_front_end(&waits.key)) {
-                waiting.showing += usize::from(waits.showing);
-                waiting.pairs.push_back(waits);
-            }
-        }
         if waiting.pairs.is_empty() {
-            *waiting = Resuming::default();
+            waiting.pairs = VecDeque::new();
+            waiting.unreachable_since = None;
         } else {
             self.timers.schedule(now.instant + LOOK, Due::Room(number));
         }
     }
 
-    fn awaits_front_end(&self, key: &PairKey) -> bool {
-        let remote = self.known_remote(key.remote_domain());
-        remote.and_then(|remote| remote.look(key.as_str(), Pair::awaits_front_end)).unwrap_or(false)
+    /// Asks for a connection, though nothing is to be sent on it yet.
+    pub(super) fn knock(&self, route: &Route, now: Moment) {
+        route.hops.step(|group| group.knock(now.instant));
+        self.serve_route(route, now);
     }
 
-    /// Of those who wait, the next ones that may not go on showing what was true before the restart, because the front ends
-    /// have been out of reach for too long. At the pace of the settings, as everything that is done for all pairs.
-    fn unseen(&self, waiting: &mut Resuming, route: &Route, now: Moment) -> Vec<PairKey> {
-        if route.is_connected() {
+    /// Of those who wait, the next ones that may not go on showing what was true before, because the front ends have been
+    /// out of reach for too long. At the pace of the settings, as everything that is done for all pairs.
+    fn unseen(&self, waiting: &mut Line, route: &Route, connected: bool, now: Moment) -> Vec<(PairKey, For)> {
+        if connected {
             waiting.unreachable_since = None;
             return Vec::new();
         }
@@ -133,35 +188,37 @@ impl Gateway {
             return Vec::new();
         }
         if waiting.showing == waiting.pairs.len() && waiting.showing > 0 {
-            warn!(
-                domains = %route.domains.join(", "),
-                pairs = waiting.showing,
-                "no front end of these domains could be reached since the restart; contacts who saw their users before it \
-                 see them as unavailable until one is there"
-            );
+            self.warn_unseen(route, waiting.showing);
         }
         let pace = (LOOK.as_secs_f64() * f64::from(self.settings.restart_rate)).ceil() as usize;
-        let most = pace.min(waiting.showing);
-        let showing = waiting.pairs.iter_mut().filter(|waits| waits.showing).take(most);
-        let unseen: Vec<_> = showing
-            .map(|waits| {
-                waits.showing = false;
-                waits.key.clone()
-            })
-            .collect();
-        waiting.showing -= unseen.len();
-        unseen
+        waiting.hide(pace)
+    }
+
+    fn warn_unseen(&self, route: &Route, pairs: usize) {
+        match route.dialogs_of.and_then(|front_end| self.front_ends.get(front_end)) {
+            Some(front_end) => warn!(
+                front_end = %front_end.name, pairs,
+                "the front end could not be reached for too long; the subscriptions that it holds are made anew at others of its \
+                 domains"
+            ),
+            None => warn!(
+                domains = %route.domains.join(", "), pairs,
+                "no front end of these domains could be reached for too long; contacts who saw their users before see them as \
+                 unavailable until one is there"
+            ),
+        }
     }
 
     /// How many pairs may take up their work now. What they send leaves once their records are stored, so these count as
     /// requests under way.
     fn room_on(&self, route: &Route) -> usize {
         let load = route.hops.step(|group| group.load());
-        if route.is_connected() {
-            UNDER_WAY.saturating_sub(load + self.keeping.outstanding())
-        } else {
-            KNOCKS.saturating_sub(load)
-        }
+        UNDER_WAY.saturating_sub(load + self.keeping.outstanding())
+    }
+
+    fn needs_front_end(&self, key: &PairKey) -> bool {
+        let remote = self.known_remote(key.remote_domain());
+        remote.and_then(|remote| remote.look(key.as_str(), Pair::needs_front_end)).unwrap_or(false)
     }
 
     fn take_up(&self, key: &PairKey, now: Moment) {
@@ -175,7 +232,7 @@ impl Gateway {
 }
 
 impl Route {
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         self.hops.step(|group| group.active().is_some())
     }
 }

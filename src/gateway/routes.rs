@@ -57,7 +57,7 @@ pub struct Route {
     pub(super) connect: Arc<Mutex<Option<usize>>>,
     /// The deadline its driver sleeps towards.
     pub(super) armed: Arc<Mutex<Option<Instant>>>,
-    /// Pairs of the process before this one that wait for room here.
+    /// Pairs of the process before this one that wait for room here, and those whose front end was away.
     pub(super) resuming: Waiting,
     /// Of the group's load, the requests of subscriptions. Nobody is owed their outcome.
     pub(super) events: Arc<AtomicUsize>,
@@ -100,6 +100,10 @@ impl Route {
     /// Which front end a target of the group belongs to.
     pub fn front_end_of(&self, target: usize) -> Option<usize> {
         self.targets.get(target).copied()
+    }
+
+    pub(super) fn leads_to(&self, front_end: usize) -> bool {
+        self.targets.contains(&front_end)
     }
 
     /// Messages and notices taken and not yet given back.

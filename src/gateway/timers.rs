@@ -34,6 +34,8 @@ pub(super) enum Due {
     Resume(PairKey),
     /// Pairs wait for room on the route of this number, to take up theirs.
     Room(usize),
+    /// The front ends of the route of this number may be away.
+    Absence(usize),
     /// The store is looked after.
     Store,
     /// A refusal has waited long enough: it takes its place.
@@ -72,7 +74,7 @@ impl Timers {
         let mut hasher = DefaultHasher::new();
         match &due {
             Due::Pair(key) | Due::Resume(key) => key.hash(&mut hasher),
-            Due::Room(route) => route.hash(&mut hasher),
+            Due::Room(route) | Due::Absence(route) => route.hash(&mut hasher),
             Due::Reply(reply) => reply.1.hash(&mut hasher),
             Due::Store => {}
         }

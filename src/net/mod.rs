@@ -3,6 +3,7 @@
 //! Nothing in here queues, judges or decides: sessions do, and they do it without IO, so that the
 //! simulation runs the same sessions over streams of its own.
 
+mod clock;
 pub mod contain;
 pub mod listener;
 pub mod origin;
@@ -12,12 +13,4 @@ pub mod session;
 pub mod sever;
 pub mod strangers;
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-use nuncio_translate::Moment;
-
-/// Reads both clocks.
-pub fn now() -> Moment {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Moment { instant: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
-}
+pub use clock::now;

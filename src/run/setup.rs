@@ -25,8 +25,8 @@ use crate::config::{self, Config, LogAddresses, PartnerType, SipUsers};
 use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
-    Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits, Route,
-    Settings, StreamRates, Verification, VerifyLimits,
+    Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits,
+    RequestLimits, Route, Settings, StreamRates, Verification, VerifyLimits,
 };
 use crate::net::now;
 use crate::renew::InUse;
@@ -189,6 +189,12 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             subscriptions_per_domain: limits.presence.subscriptions_per_partner,
             subscriptions: limits.presence.subscriptions,
             kept_per_domain: limits.presence.kept_per_partner,
+            requests: RequestLimits {
+                per_pair: limits.presence.requests_per_pair as u64,
+                per_contact: limits.presence.requests_per_contact as u64,
+                per_user: limits.presence.requests_per_user as u64,
+                per_domain: limits.presence.requests_per_partner as u64,
+            },
         },
         store_patience: limits.store.patience,
         restart_rate: u32::try_from(limits.presence.restart_rate).unwrap_or(u32::MAX),

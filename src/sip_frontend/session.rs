@@ -237,6 +237,9 @@ impl Session for SipSession {
             route.hops.step(|group| group.connection_closed(connection, now.instant));
             self.gateway.serve_route(route, now);
         }
+        if let SipPeer::FrontEnd(front_end) = self.peer {
+            self.gateway.connection_lost(front_end, now);
+        }
         self.gateway.forget_connection(self.id);
     }
 

@@ -92,6 +92,8 @@ pub(super) struct State {
     pub(super) failures: u64,
     pub(super) refused: u64,
     pub(super) stop: bool,
+    /// The writer need not be woken for what comes.
+    pub(super) gathering: bool,
     pub(super) running: bool,
     secrets: HashMap<CompactString, Sealed>,
     proved: BTreeSet<CompactString>,
@@ -220,8 +222,11 @@ impl Store {
             Change::Pair(..) | Change::Audit(_) => {}
         }
         let ticket = state.queue.push(change);
+        let wakes = !state.gathering;
         drop(state);
-        self.shared.bell.notify_one();
+        if wakes {
+            self.shared.bell.notify_one();
+        }
         ticket
     }
 }

@@ -18,6 +18,10 @@ use crate::net::now;
 /// Most changes in one transaction.
 const BATCH: usize = 4096;
 
+/// After a transaction the next one gathers for so long what comes: each costs as much as writing many records. What comes
+/// alone is written at once.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Most audit entries that one transaction deletes for either reason: more than it can add.
 const PRUNE: i64 = 2 * BATCH as i64;
 
@@ -39,6 +43,7 @@ pub(super) fn run(shared: &Shared, connection: Option<Connection>, hook: &dyn Co
         retry_at: Instant::now(),
         pause: shared.options.retry_initial,
         reminded: Instant::now(),
+        committed: None,
         audit_lost: 0,
         singly: 0,
         last_attempt: false,
@@ -79,6 +84,8 @@ struct Writer<'s> {
     retry_at: Instant,
     pause: Duration,
     reminded: Instant,
+    /// When the last transaction was over.
+    committed: Option<Instant>,
     /// Lost audit entries that the trail already tells of.
     audit_lost: u64,
     /// So many changes are to be written one by one, to find the one that is refused.
@@ -111,6 +118,11 @@ impl Writer<'_> {
             } else if self.shared.bell.wait_for(&mut state, PRUNE_EVERY).timed_out() {
                 break;
             }
+        }
+        if let (Some(committed), None) = (self.committed, &state.failing) {
+            state.gathering = true;
+            while !state.stop && !self.shared.bell.wait_until(&mut state, committed + GATHER).timed_out() {}
+            state.gathering = false;
         }
         let changes = state.queue.take(if self.singly > 0 { 1 } else { BATCH });
         self.singly = self.singly.saturating_sub(1);
@@ -168,6 +180,7 @@ impl Writer<'_> {
     fn succeeded(&mut self, written: usize, lost: u64) {
         self.audit_lost = lost;
         self.pause = self.shared.options.retry_initial;
+        self.committed = Some(Instant::now());
         let mut state = self.shared.state.lock();
         state.in_hand = 0;
         state.commits += u64::from(written > 0);

@@ -8,5 +8,6 @@ mod presence_pair {
     mod contact_watches;
     mod crash;
     mod ghosts;
+    mod lasting;
     mod user_watches;
 }

@@ -4,6 +4,7 @@ mod domain;
 mod local;
 mod plain;
 mod resource;
+mod scripts;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -128,6 +129,11 @@ impl Jid {
         &self.text
     }
 
+    /// The part that [mixes scripts](BareJid::mixed_scripts), if one does; of its resource nothing is asked.
+    pub fn mixed_scripts(&self) -> Option<JidPart> {
+        mixed_scripts(self.local(), self.domain())
+    }
+
     /// True when there is no resource.
     pub fn is_bare(&self) -> bool {
         self.text.len() == usize::from(self.bare)
@@ -193,6 +199,13 @@ impl BareJid {
         Domain::from_normalised(self.domain())
     }
 
+    /// The part that mixes scripts, if one does, such as a Latin name with a Cyrillic letter that looks like one of its own
+    /// (SEC-13). It is a legal address; whether a stranger may come with it is for the caller to say. Each label of the
+    /// domain is looked at by itself, for a domain may well stand in another script than the registry above it.
+    pub fn mixed_scripts(&self) -> Option<JidPart> {
+        mixed_scripts(self.local(), self.domain())
+    }
+
     /// The whole address.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -214,6 +227,13 @@ impl BareJid {
         };
         Self::new(local, &Domain::parse(domain)?)
     }
+}
+
+fn mixed_scripts(local: Option<&str>, domain: &str) -> Option<JidPart> {
+    if local.is_some_and(scripts::mixed) {
+        return Some(JidPart::Local);
+    }
+    domain.split('.').any(scripts::mixed).then_some(JidPart::Domain)
 }
 
 fn domain_of(bare: &str, local: u16) -> &str {

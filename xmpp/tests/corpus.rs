@@ -1,4 +1,12 @@
 //! The fuzzers' corpus and arbitrary input, through the functions the fuzzers call.
+//!
+//! An arbitrary input that fails is kept among the fuzzers' artifacts (`tests/fuzz/artifacts`, not in git), and run with the
+//! corpus from then on, until somebody makes it a part of the corpus or takes it away. `PROPTEST_CASES` says how many are
+//! tried.
+
+#[path = "common/cases.rs"]
+#[expect(dead_code, reason = "the seed of a case says nothing here once the corpus has changed")]
+mod cases;
 
 #[path = "../../tests/fuzz/src/xmpp.rs"]
 #[allow(unreachable_pub, reason = "public for the fuzz targets")]
@@ -8,26 +16,76 @@ mod xmpp;
 #[allow(unreachable_pub, reason = "public for the fuzz targets")]
 mod negotiation;
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use proptest::prelude::*;
 
-fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(target);
-    let entries = std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+fn folder(kind: &str, target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz").join(kind).join(target)
+}
+
+fn inputs(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     let mut inputs: Vec<_> = entries
         .map(|entry| entry.unwrap().path())
         .map(|path| (path.display().to_string(), std::fs::read(&path).unwrap()))
         .collect();
     inputs.sort();
+    inputs
+}
+
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let inputs = inputs(&folder("corpus", target));
     assert!(inputs.len() >= 20, "{target}: the corpus is there");
     inputs
 }
 
+/// What failed in an earlier run. What the fuzzers themselves keep there may take any time, and is theirs.
+fn failed(target: &str) -> Vec<(String, Vec<u8>)> {
+    let dir = folder("artifacts", target);
+    let all = if dir.exists() { inputs(&dir) } else { Vec::new() };
+    all.into_iter().filter(|(path, _)| path.contains(KEPT)).collect()
+}
+
 fn replay(target: &str, run: fn(&[u8])) {
-    for (path, bytes) in corpus(target) {
+    for (path, bytes) in corpus(target).into_iter().chain(failed(target)) {
         assert!(std::panic::catch_unwind(|| run(&bytes)).is_ok(), "{path}");
     }
+}
+
+/// How the names of inputs begin that failed here.
+const KEPT: &str = "proptest-";
+
+/// Runs an arbitrary input, and keeps it if it fails.
+fn try_out(test: &'static str, target: &str, run: fn(&[u8]), input: &[u8]) -> Result<(), TestCaseError> {
+    std::panic::catch_unwind(|| run(input)).map_err(|_| {
+        let path = keep(test, target, input);
+        TestCaseError::fail(format!("kept as {}:\n{}", path.display(), String::from_utf8_lossy(input)))
+    })
+}
+
+/// Of all that fail in one run of a test while the failure is made smaller, the last one stays.
+fn keep(test: &'static str, target: &str, input: &[u8]) -> PathBuf {
+    static LAST: Mutex<Option<HashMap<&str, PathBuf>>> = Mutex::new(None);
+    let mut hash = DefaultHasher::new();
+    input.hash(&mut hash);
+    let dir = folder("artifacts", target);
+    let path = dir.join(format!("{KEPT}{test}-{:016x}", hash.finish()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(&path, input).unwrap();
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match last.get_or_insert_default().insert(test, path.clone()) {
+        Some(before) if before != path => std::fs::remove_file(before).unwrap(),
+        _ => {}
+    }
+    path
+}
+
+fn negotiate(script: &[u8]) {
+    negotiation::negotiation(script);
 }
 
 #[test]
@@ -47,9 +105,7 @@ fn presence_documents_are_the_same_as_tree_and_document() {
 
 #[test]
 fn negotiation_corpus() {
-    replay("negotiation", |script| {
-        negotiation::negotiation(script);
-    });
+    replay("negotiation", negotiate);
 }
 
 #[test]
@@ -70,6 +126,7 @@ fn the_scripts_of_the_corpus_come_as_far_as_streams_can() {
         );
     }
     assert!(reached.iter().any(|r| r.verified.is_some()), "no key was verified");
+    assert!(reached.iter().any(|r| !r.inbound && r.stanzas > 0), "no stanza came back on a stream we opened");
 }
 
 /// Inputs of a corpus with a few bytes exchanged, cut out or doubled.
@@ -120,31 +177,75 @@ fn shuffled() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Two scripts of the corpus woven into one, with things said twice or left out, and moments in which they do not reckon
+/// with time or an end.
+fn woven() -> impl Strategy<Value = Vec<u8>> {
+    let lines =
+        |script: Vec<u8>| -> Vec<Vec<u8>> { script.split(|&b| b == b'\n').map(<[u8]>::to_vec).collect() };
+    let scripts: Vec<_> = corpus("negotiation").into_iter().map(|(_, script)| lines(script)).collect();
+    let script = || prop::sample::select(scripts.clone());
+    let moments = || {
+        prop::sample::select(vec!["D", "Wz", "E", "Ereset", "C", "A", "T", "V01", "V11", "</stream:stream>"])
+    };
+    let changes = prop::collection::vec(
+        (0usize..16, prop::sample::select(b"idoDvRON+-scpyktaoun!?123".to_vec())),
+        0..3,
+    );
+    let weave = prop::collection::vec((0u8..16, moments()), 0..40);
+    (script(), script(), changes, weave).prop_map(|(one, other, changes, weave)| {
+        let mut settings = one.first().cloned().unwrap_or_default();
+        for (place, letter) in changes {
+            settings.get_mut(place).into_iter().for_each(|at| *at = letter);
+        }
+        let (mut one, mut other) = (one.into_iter().skip(1), other.into_iter().skip(1));
+        let mut said = vec![settings];
+        for (what, moment) in weave {
+            let next = match what {
+                0..9 => one.next(),
+                9..12 => other.next(),
+                12 => said.get(1..).and_then(<[_]>::last).cloned(),
+                13 => {
+                    one.next();
+                    None
+                }
+                _ => Some(moment.as_bytes().to_vec()),
+            };
+            said.extend(next);
+        }
+        said.join(&b'\n')
+    })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases::unkept(2000))]
 
     #[test]
     fn damaged_streams(input in damaged("xmpp_frame")) {
-        xmpp::frame(&input);
+        try_out("damaged_streams", "xmpp_frame", xmpp::frame, &input)?;
     }
 
     #[test]
     fn damaged_negotiations(input in damaged("negotiation")) {
-        let _ = negotiation::negotiation(&input);
+        try_out("damaged_negotiations", "negotiation", negotiate, &input)?;
     }
 
     #[test]
     fn shuffled_negotiations(input in shuffled()) {
-        let _ = negotiation::negotiation(&input);
+        try_out("shuffled_negotiations", "negotiation", negotiate, &input)?;
+    }
+
+    #[test]
+    fn woven_negotiations(input in woven()) {
+        try_out("woven_negotiations", "negotiation", negotiate, &input)?;
     }
 
     #[test]
     fn damaged_documents(input in damaged("stanza")) {
-        xmpp::stanza(&input);
+        try_out("damaged_documents", "stanza", xmpp::stanza, &input)?;
     }
 
     #[test]
     fn damaged_presence_documents(input in damaged("pidf")) {
-        xmpp::document(&input);
+        try_out("damaged_presence_documents", "pidf", xmpp::document, &input)?;
     }
 }

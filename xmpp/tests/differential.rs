@@ -1,6 +1,8 @@
 //! The strict reader against rxml, which was made for XMPP: the same documents are refused, and what is read is the same.
 //! And against itself: as a tree and as a document that is only looked at.
 
+#[path = "common/cases.rs"]
+mod cases;
 mod common;
 
 use common::{borrowed, oracle};
@@ -26,7 +28,7 @@ fn compare(document: &[u8]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases::cases(2000))]
 
     #[test]
     fn pieces_of_markup_in_any_order(pieces in prop::collection::vec(prop::sample::select(vec![

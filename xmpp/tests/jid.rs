@@ -249,6 +249,22 @@ fn known_differences_to_the_oracle() {
     }
 }
 
+#[test]
+fn sec_13_a_look_alike_of_mixed_scripts_is_told_apart() {
+    let mixed = |address: &str| Jid::parse(address).unwrap().mixed_scripts();
+    // A Cyrillic а.
+    assert_eq!(mixed("p\u{430}ul@example.com/x"), Some(JidPart::Local));
+    assert_eq!(mixed("paul@ex\u{430}mple.com"), Some(JidPart::Domain));
+    assert_eq!(mixed("paul@example.com/\u{430}x"), None, "a resource names nobody");
+    assert_eq!(mixed("иван@почта.example"), None, "a label stands for itself");
+    assert_eq!(mixed("иван@example.com"), None, "and so does each part");
+    assert_eq!(BareJid::parse("p\u{430}ul@example.com").unwrap().mixed_scripts(), Some(JidPart::Local));
+    let domain = Domain::parse("ex\u{430}mple.com").unwrap();
+    assert!(domain.mixes_scripts() && !Domain::parse("example.com").unwrap().mixes_scripts());
+    assert_eq!(domain.in_full().to_string(), "ex\u{430}mple.com (xn--exmple-4nf.com)");
+    assert_eq!(Domain::parse("example.com").unwrap().in_full().to_string(), "example.com");
+}
+
 proptest! {
     #[test]
     fn the_oracle_agrees_on_ascii(

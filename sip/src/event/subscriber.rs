@@ -175,6 +175,13 @@ impl Subscriber {
         }
     }
 
+    /// Goes on in a new dialog, without a word to whoever holds this one: it is not there any more.
+    pub fn move_on(&mut self, context: &mut Context<'_>) {
+        if self.is_live() {
+            self.renew(context);
+        }
+    }
+
     /// Ends it: SUBSCRIBE with Expires 0, then the last NOTIFY is awaited (PR-09, DEC-08). A report `Ended` follows in
     /// any case.
     pub fn unsubscribe(&mut self, context: &mut Context<'_>) {

@@ -351,6 +351,17 @@ impl<E> HopGroup<E> {
         }
     }
 
+    /// Connects if there is no connection, unless every next hop failed a moment ago: somebody wants to know whether one is
+    /// there.
+    pub fn knock(&mut self, now: Instant) {
+        if let State::Down { not_before } = self.state
+            && !self.draining
+            && not_before.is_none_or(|at| at <= now)
+        {
+            self.connect(now);
+        }
+    }
+
     /// Whether the last attempt failed and the next one waits for its time.
     pub fn is_backing_off(&self) -> bool {
         matches!(self.state, State::Down { not_before: Some(_) })

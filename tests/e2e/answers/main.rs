@@ -20,6 +20,7 @@ mod disk;
 mod errors;
 mod faults;
 mod floods;
+mod front_end_away;
 mod front_ends;
 mod late;
 mod many;

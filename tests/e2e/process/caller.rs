@@ -34,6 +34,8 @@ pub(crate) enum External {
     Refused,
     /// It ends the stream over it besides.
     RefusedAndClosed,
+    /// It drops the connection instead of saying so.
+    Dropped,
 }
 
 /// The server that we call.
@@ -147,6 +149,7 @@ async fn answer(
             }
             ("db:result", _) => peer.say(&format!("<db:result {back} type='valid'/>")).await?,
             ("starttls", _) => bail!("it hangs up: {element}"),
+            ("auth", _) if external == External::Dropped => return Ok(tell.send(element)?),
             ("auth", _) => {
                 peer.say(FAILURE).await?;
                 if external == External::RefusedAndClosed {

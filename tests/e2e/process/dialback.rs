@@ -153,6 +153,20 @@ async fn sasl_07_a_partner_that_ends_the_stream_over_it_is_met_once_more_with_ou
 }
 
 #[tokio::test]
+async fn sasl_07_a_partner_that_drops_the_connection_over_it_is_met_once_more_with_our_key() -> Result<()> {
+    let (line, attempt) = refused_by(External::Dropped).await?;
+    let why = "by dialback over TLS, EXTERNAL not used: it offered EXTERNAL and ended the connection before this one when we";
+    ensure!(line.contains(&why[3..]), "{line}");
+    ensure!(
+        attempt.contains(why)
+            && attempt.contains("left when we used it")
+            && attempt.contains("tried again by dialback, as the entry allows"),
+        "{attempt}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn db_10_a_key_that_its_own_server_does_not_know_lets_nobody_in() -> Result<()> {
     let town = town(OVER_TLS).await?;
     let _gateway = town.gateway("").await?;

@@ -3,6 +3,7 @@
 //! What the contact may see is in the roster: [`From`]. Whether there is a subscription at the front end is another
 //! matter: [`Rest`] says why there is none although the contact may see.
 
+mod absence;
 mod endings;
 mod front_end;
 mod restart;
@@ -136,6 +137,9 @@ impl ContactWatches {
         let (mut to, mut from) = (step.roster.to, step.roster.from);
         match roster::inbound(&mut to, &mut from, Stanza::Subscribe) {
             Inbound::Deliver => match step.contact_may_ask() {
+                Ok(_) if !step.context.budget.ask(step.context.key, step.context.now) => {
+                    step.fact(Fact::TooManyRequests);
+                }
                 // Without a place for the subscription the request is not taken on: nothing is stored of it (PS-03).
                 Ok(permit) if self.take_place(step) => {
                     step.set_from(From::Pending);
@@ -307,7 +311,8 @@ impl ContactWatches {
             step.saved.touch();
         }
         if self.interest_until.take_if(due).is_some() {
-            if step.contact_is_seen {
+            // A request waits for the SIP user to decide, whoever else is there.
+            if step.contact_is_seen || step.roster.from == From::Pending {
                 self.interested(step);
             } else {
                 self.doze(step);
@@ -321,14 +326,10 @@ impl ContactWatches {
         }
     }
 
-    /// When a request has waited for long enough: one that is kept, or one that the front end is not asked for any more.
+    /// When a request has waited for long enough (SEC-41).
     pub(super) fn kept_until(&self, step: &Step<'_, '_>) -> Option<u64> {
-        let kept = match step.roster.from {
-            From::Kept => true,
-            From::Pending => !self.place,
-            From::No | From::Yes => false,
-        };
-        kept.then(|| step.roster.from_since.saturating_add(step.context.config.kept.as_secs()))
+        let waits = matches!(step.roster.from, From::Kept | From::Pending);
+        waits.then(|| step.roster.from_since.saturating_add(step.context.config.kept.as_secs()))
     }
 
     /// Whether a stanza of the contact to this resource is for anybody (PM-28).

@@ -32,6 +32,9 @@ pub trait Budget {
     fn take(&mut self, key: &PairKey, place: Place) -> bool;
     /// Gives one back.
     fn give_back(&mut self, key: &PairKey, place: Place);
+    /// The contact of this pair asks to see the SIP user, who is to be asked; false: there have been too many such requests
+    /// (SEC-41).
+    fn ask(&mut self, key: &PairKey, now: Moment) -> bool;
 }
 
 /// No bounds.
@@ -41,6 +44,10 @@ impl Budget for () {
     }
 
     fn give_back(&mut self, _key: &PairKey, _place: Place) {}
+
+    fn ask(&mut self, _key: &PairKey, _now: Moment) -> bool {
+        true
+    }
 }
 
 impl Context<'_> {

@@ -118,6 +118,10 @@ pub enum Fact {
     NotKept,
     /// A request was kept for as long as requests are.
     KeptEnded,
+    /// The SIP user has not decided on a request for as long.
+    Undecided,
+    /// A request was not taken on, for there were too many in a short time; he is not told.
+    TooManyRequests,
     /// The contact may see the SIP user.
     ContactSees(Rule),
     /// … and no more.
@@ -168,4 +172,6 @@ pub enum Ended {
     ByRule(Refusal),
     /// The partner could not be reached, or returned the request.
     Undeliverable,
+    /// The partner takes no stanza as large as the request.
+    TooLarge,
 }

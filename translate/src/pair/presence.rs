@@ -172,8 +172,8 @@ impl<M> Pair<M> {
     /// A stanza was not sent, for it is larger than the partner takes any. Poll afterwards.
     pub fn too_large(&mut self, sent: &Sent, context: &mut Context<'_>) {
         self.known_step(context, |contact, user, step| {
-            if !contact.too_large(sent, step) && !contact.lost(sent, step) {
-                user.lost(sent, step);
+            if !contact.too_large(sent, step) {
+                user.too_large(sent, step);
             }
         });
     }
@@ -283,16 +283,31 @@ impl<M> Pair<M> {
         self.known_step(context, |contact, _, step| contact.out_of_sight(step));
     }
 
-    /// A pair that took up its work while its front end could not be reached need not wait until it would try again.
-    pub fn ask_front_end_again(&mut self, context: &mut Context<'_>) {
-        self.known_step(context, |contact, _, step| contact.ask_again(step));
+    /// The front end that holds the subscription was away and is back: it is asked for the state, and for the subscription
+    /// if it has forgotten that.
+    pub fn front_end_is_back(&mut self, context: &mut Context<'_>) {
+        self.known_step(context, |contact, _, step| contact.front_end_is_back(step));
     }
 
-    /// The front end has said nothing of the SIP user whom the contact watches.
-    pub fn awaits_front_end(&self) -> bool {
+    /// The front end that holds the subscription has been away for too long. Where there are others, one of them is asked;
+    /// where there are none, the contact sees the SIP user as unavailable until it is back (XI-09).
+    pub fn front_end_stays_away(&mut self, others: bool, context: &mut Context<'_>) {
+        self.known_step(context, |contact, _, step| contact.front_end_stays_away(others, step));
+    }
+
+    /// What the contact sees, or waits for, comes from a front end.
+    pub fn needs_front_end(&self) -> bool {
         self.presence.as_ref().is_some_and(|presence| {
             let from = presence.roster.from;
-            presence.contact.as_ref().is_some_and(|contact| contact.awaits_front_end(from))
+            presence.contact.as_ref().is_some_and(|contact| contact.needs_front_end(from))
+        })
+    }
+
+    /// The contact watches by a subscription that this front end holds, or is to; `None`: the only one, or whichever takes it.
+    pub fn watches_at(&self, front_end: Option<&str>) -> bool {
+        self.presence.as_ref().is_some_and(|presence| {
+            let from = presence.roster.from;
+            presence.contact.as_ref().is_some_and(|contact| contact.watches_at(front_end, from))
         })
     }
 

@@ -48,6 +48,8 @@ impl Tokens for Numbers {
 pub(crate) struct Places {
     pub(crate) held: HashMap<Place, usize>,
     pub(crate) most: usize,
+    /// Requests of the contact that may still be passed on.
+    pub(crate) asks: usize,
 }
 
 impl Budget for Places {
@@ -61,6 +63,12 @@ impl Budget for Places {
     fn give_back(&mut self, _key: &PairKey, place: Place) {
         let held = self.held.entry(place).or_default();
         *held = held.checked_sub(1).expect("a place that nobody holds is given back");
+    }
+
+    fn ask(&mut self, _key: &PairKey, _now: Moment) -> bool {
+        let room = self.asks > 0;
+        self.asks -= usize::from(room);
+        room
     }
 }
 
@@ -116,7 +124,7 @@ impl Rig {
             config: PresenceConfig::default(),
             events: EventConfig::presence("nuncio.example:5061", "nuncio.example:5061"),
             numbers: Numbers::default(),
-            places: Places { held: HashMap::new(), most: 10 },
+            places: Places { held: HashMap::new(), most: 10, asks: 1000 },
             now: Moment { instant, unix_ms: START_MS },
             stored: None,
             commits: true,

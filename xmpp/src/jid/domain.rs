@@ -51,6 +51,27 @@ impl Domain {
             .unwrap_or(Cow::Borrowed(""))
     }
 
+    /// For people: U-labels, and A-labels in brackets where they are others, so that look-alikes can be told apart
+    /// (SEC-13).
+    pub fn in_full(&self) -> impl fmt::Display {
+        struct InFull<'d>(&'d Domain);
+        impl fmt::Display for InFull<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0.0)?;
+                match self.0.0.is_ascii() {
+                    true => Ok(()),
+                    false => write!(f, " ({})", self.0.to_ascii()),
+                }
+            }
+        }
+        InFull(self)
+    }
+
+    /// Whether one of its labels [mixes scripts](super::BareJid::mixed_scripts).
+    pub fn mixes_scripts(&self) -> bool {
+        super::mixed_scripts(None, &self.0).is_some()
+    }
+
     /// True for IPv4 and IPv6 addresses, which no certificate or partner list can speak for.
     pub fn is_address_literal(&self) -> bool {
         self.0.starts_with('[') || self.0.parse::<Ipv4Addr>().is_ok()

@@ -50,6 +50,9 @@ pub enum Retry {
     WithoutStartTls,
     /// The peer offered EXTERNAL, refused our certificate and ended the stream, and dialback over TLS is allowed.
     WithoutExternal,
+    /// The peer offered EXTERNAL and, when we used it, ended the stream or the connection instead of answering, and
+    /// dialback over TLS is allowed.
+    WithoutUnansweredExternal,
 }
 
 /// Who opened a stream.
@@ -241,6 +244,9 @@ pub enum Note {
     /// The peer refused our certificate on the attempt right before this one, which advised
     /// [`Retry::WithoutExternal`].
     ExternalRefusedBefore,
+    /// The peer ended the attempt right before this one over EXTERNAL, which advised
+    /// [`Retry::WithoutUnansweredExternal`].
+    ExternalUnansweredBefore,
     /// The dialback key was for another domain than that of the header, for which alone the certificate was judged.
     OtherDomain,
     /// SASL failed, so it had to be dialback.

@@ -13,19 +13,16 @@ use std::time::Instant;
 use compact_str::CompactString;
 
 use super::evidence::{Cause, DialbackRefusal, Direction, Fault, Note, OurText, Refusal, Step};
+use super::features::PeerFeatures;
 use super::identity::TlsFacts;
-use super::screen::screen;
 use super::settings::{InboundConfig, StreamIds};
 use super::terms::Terms;
-use super::wire::{Expired, Wire, disconnection};
-use super::words::element_name;
-use super::{Established, Method, Output};
-use crate::conditions::{StreamCondition, StreamError};
+use super::wire::{Expired, Greeting, Heard, Proof, Wire, disconnection};
+use super::{Method, Output};
+use crate::conditions::StreamCondition;
 use crate::dialback::Pair;
 use crate::jid::Domain;
-use crate::sm::Responder;
-use crate::stanza::classify;
-use crate::xml::{Element, StreamItem, ns};
+use crate::xml::{Element, ns};
 
 /// A stream a peer opens, from the accepted socket to its end (RFC 6120 §9.2).
 ///
@@ -35,23 +32,16 @@ use crate::xml::{Element, StreamItem, ns};
 /// [`write_allowed`](Self::write_allowed). Errors about the stream and dialback's answers go out anyway.
 #[derive(Debug)]
 pub struct Inbound {
-    wire: Wire,
+    pub(super) wire: Wire,
     config: InboundConfig,
-    ids: StreamIds,
-    /// Headers that were answered, or are being answered.
-    headers: usize,
     phase: Phase,
-    /// What stands in our header.
-    answer: Answer,
     /// The peer's domain and ours, from its headers.
     from: Option<Domain>,
     to: Option<Domain>,
-    lang: Option<CompactString>,
     /// On which terms the caller let `from` in.
     terms: Option<Terms>,
     /// Whom the caller was asked about and did not answer yet.
     asking: Option<dialback::Asking>,
-    tls: Option<TlsFacts>,
     /// The certificate proves `from`. It was judged for that domain, so it says nothing about any other.
     certified: bool,
     /// SASL EXTERNAL was offered: the certificate proves `from`.
@@ -63,13 +53,8 @@ pub struct Inbound {
     verifying: Vec<dialback::Verifying>,
     /// Why dialback alone did not let the peer in, if it was tried.
     turned_down: Option<DialbackRefusal>,
-    /// What this stream was authenticated for. One pair by SASL; dialback can add more.
-    pairs: Vec<Pair>,
-    management: Responder,
     /// The domain that came in with a key may enable it. For the domain of the header, its terms say so.
     may_manage: bool,
-    /// The peer takes our stanzas on this stream (XEP-0288).
-    both_ways: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,13 +62,6 @@ enum Phase {
     Clear,
     Secure,
     Authenticated,
-}
-
-#[derive(Debug, Default)]
-struct Answer {
-    from: Option<Domain>,
-    to: Option<Domain>,
-    version: bool,
 }
 
 /// The answer to [`Output::AskPartner`].
@@ -109,30 +87,23 @@ const TLS_SWITCHED_OFF: &str = "TLS is not used with this domain.";
 impl Inbound {
     /// Begins on a connection that was just accepted.
     pub fn new(config: InboundConfig, ids: StreamIds, now: Instant) -> Self {
-        let wire = Wire::new(Direction::Inbound, config.limits, config.timeouts, now);
+        let greeting = Greeting::responder(config.served.first().cloned(), config.dialback.is_some(), ids);
+        let wire = Wire::new(Direction::Inbound, greeting, config.limits, config.timeouts, now);
         Self {
             wire,
             config,
-            ids,
-            headers: 0,
             phase: Phase::Clear,
-            answer: Answer { version: true, ..Answer::default() },
             from: None,
             to: None,
-            lang: None,
             terms: None,
             asking: None,
-            tls: None,
             certified: false,
             external: false,
             challenged: false,
             failures: 0,
             verifying: Vec::new(),
             turned_down: None,
-            pairs: Vec::new(),
-            management: Responder::default(),
             may_manage: true,
-            both_ways: false,
         }
     }
 
@@ -147,18 +118,11 @@ impl Inbound {
 
     /// Takes bytes from the connection.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) {
-        if self.wire.is_over() {
+        if !self.wire.take(bytes, now) {
             return;
         }
-        if self.wire.step() == Step::TlsHandshake {
-            return self.wire.abort(Cause::PlaintextAfterStartTls);
-        }
-        if !self.wire.push(bytes) {
-            let text = "Too much data before authentication.";
-            return self.fault(StreamCondition::PolicyViolation, Some(text), Fault::TooMuchBeforeAuth, now);
-        }
         if self.asking.is_some() && self.wire.is_flooded() {
-            return self.fault(StreamCondition::ResourceConstraint, None, Fault::TooMuchUnread, now);
+            return self.wire.fault(StreamCondition::ResourceConstraint, None, Fault::TooMuchUnread, now);
         }
         self.read(now);
     }
@@ -170,7 +134,8 @@ impl Inbound {
         match (asking, verdict) {
             (dialback::Asking::Header, PartnerVerdict::Allowed(terms)) => {
                 self.terms = Some(terms);
-                self.wire.set_max_stanza(terms.max_stanza);
+                self.wire.greeting.dialback = self.dialback_is_on();
+                self.wire.limit_by(&terms);
                 self.welcome(now);
             }
             (dialback::Asking::Header, PartnerVerdict::Refused { why, text }) => {
@@ -186,7 +151,7 @@ impl Inbound {
         if self.wire.is_over() || self.wire.step() != Step::TlsHandshake {
             return;
         }
-        self.tls = Some(facts);
+        self.wire.tls = Some(facts);
         self.phase = Phase::Secure;
         self.wire.enter(Step::SecureHeader, now);
     }
@@ -196,7 +161,7 @@ impl Inbound {
     pub fn judged_again(&mut self, facts: TlsFacts) {
         let asked_under_tls = self.phase == Phase::Secure && self.wire.step() == Step::Partner;
         if asked_under_tls && self.wire.is_open() {
-            self.tls = Some(facts);
+            self.wire.tls = Some(facts);
         }
     }
 
@@ -216,30 +181,14 @@ impl Inbound {
     /// Turns the peer out with a stream error: what it still sends is nothing.
     pub fn turn_out(&mut self, condition: StreamCondition, text: &str, now: Instant) {
         let cause = Cause::WeClosed(Some(condition));
-        self.fail(condition, Some(text), cause, now);
+        self.wire.fail(condition, Some(text), cause, now);
     }
 
     /// Closes, with a stream error if one is given (`system-shutdown`). Stanzas that are already on
     /// their way are still taken until the peer closes too, or the time for it is over.
     pub fn close(&mut self, now: Instant, error: Option<(StreamCondition, &str)>) {
-        if self.wire.step() == Step::TlsHandshake {
-            return self.wire.abort(Cause::WeClosed(error.map(|(condition, _)| condition)));
-        }
-        self.open_header();
-        self.acknowledge_last();
         self.wire.close(error, now);
         self.read(now);
-    }
-
-    /// Moves everything that is to be written to the end of `out`.
-    pub fn transmit(&mut self, out: &mut Vec<u8>) {
-        self.acknowledge();
-        self.wire.transmit(out);
-    }
-
-    /// The next output.
-    pub fn poll(&mut self) -> Option<Output> {
-        self.wire.poll()
     }
 
     /// Acts on deadlines that passed; harmless if none did.
@@ -262,7 +211,7 @@ impl Inbound {
                     (Step::Partner, _) => (StreamCondition::ResourceConstraint, None),
                     _ => (StreamCondition::ConnectionTimeout, None),
                 };
-                self.fail(condition, text, cause, now);
+                self.wire.fail(condition, text, cause, now);
             }
         }
     }
@@ -286,72 +235,24 @@ impl Inbound {
 
     /// The id of the header we sent last. Dialback keys are made for it (XEP-0220 §2.1.2).
     pub fn stream_id(&self) -> Option<&str> {
-        self.ids.0.get(self.headers.checked_sub(1)?).map(CompactString::as_str)
-    }
-
-    /// The pairs of domains that this stream is authenticated for.
-    pub fn pairs(&self) -> &[Pair] {
-        &self.pairs
-    }
-
-    /// Whether the peer answered our [`close`](Self::close) with its closing tag. It reads a stream in order
-    /// (RFC 6120 §10.1), so then it has taken everything that was sent before.
-    pub fn close_answered(&self) -> bool {
-        self.wire.close_answered()
-    }
-
-    /// Octets that the stream keeps: those that arrived and were not read yet, or are part of something unfinished, and
-    /// those that wait for [`transmit`](Self::transmit).
-    pub fn held(&self) -> usize {
-        self.wire.held()
-    }
-
-    /// How far the stream has come.
-    pub fn step(&self) -> Step {
-        self.wire.step()
+        self.wire.greeting.stream_id().map(CompactString::as_str)
     }
 
     /// Reads what there is, up to a point where somebody else has to act first.
     fn read(&mut self, now: Instant) {
-        while !self.wire.is_over() && !self.is_suspended() {
-            match self.wire.next() {
-                Ok(Some(item)) => {
-                    self.item(item, now);
-                    if self.wire.is_choked() {
-                        self.fault(StreamCondition::PolicyViolation, None, Fault::AnswersUnread, now);
-                    }
+        while let Some(heard) = self.wire.next(self.asking.is_some(), now) {
+            match heard {
+                Heard::Header(header) => self.header(header, now),
+                Heard::Element(element) => self.element(element, now),
+                Heard::Error(error) => {
+                    let cause = self.explain(Cause::from(&error));
+                    self.wire.give_up(cause, now);
                 }
-                Ok(None) => break,
-                Err(error) => {
-                    self.open_header();
-                    self.wire.unreadable(error, now);
-                }
-            }
-        }
-    }
-
-    fn is_suspended(&self) -> bool {
-        self.wire.is_open() && (self.asking.is_some() || self.wire.step() == Step::TlsHandshake)
-    }
-
-    fn item(&mut self, item: StreamItem, now: Instant) {
-        match item {
-            StreamItem::Close => {
-                let cause = self.explain(Cause::PeerClosed);
-                self.acknowledge_last();
-                self.wire.peer_closed(cause, now);
-            }
-            StreamItem::Header(header) if self.wire.listens() => self.header(header, now),
-            StreamItem::Element(element) if self.wire.listens() => {
-                match StreamError::from_element(&element) {
-                    Some(error) => {
-                        let cause = self.explain(Cause::from(&error));
-                        self.wire.give_up(cause, now);
-                    }
-                    None => self.element(element, now),
+                Heard::Close => {
+                    let cause = self.explain(Cause::PeerClosed);
+                    self.wire.peer_closed(cause, now);
                 }
             }
-            StreamItem::Header(_) | StreamItem::Element(_) => {}
         }
     }
 
@@ -361,55 +262,20 @@ impl Inbound {
             (Step::StartTls | Step::Authentication | Step::Established, _, ns::DIALBACK) => {
                 self.dialback(element, now);
             }
-            (Step::Established, _, _) => self.stanza(element, now),
+            (Step::Established, _, _) => self.wire.stanza(element, now),
             (Step::StartTls | Step::Authentication, "bidi", ns::BIDI) if self.both_ways_offered() => {
-                self.both_ways = true;
+                self.wire.both_ways = true;
             }
             (Step::StartTls, "starttls", ns::TLS) => self.starttls(now),
             (Step::Authentication, "starttls", ns::TLS) => self.no_starttls(now),
             (Step::StartTls | Step::Authentication, _, ns::SASL) => self.sasl(&element, now),
-            _ => {
-                let (condition, fault) = match classify(&element) {
-                    Some(_) => (StreamCondition::NotAuthorized, Fault::EarlyStanza),
-                    None => {
-                        let fault = Fault::UnknownElement(element_name(&element));
-                        (StreamCondition::UnsupportedStanzaType, fault)
-                    }
-                };
-                self.fault(condition, None, fault, now);
-            }
-        }
-    }
-
-    fn stanza(&mut self, element: Element, now: Instant) {
-        match screen(element, self.pairs.iter().map(|pair| (&pair.from, &pair.to))) {
-            Ok(mut output) => {
-                output.number_by(|| self.management.handled.begin());
-                self.wire.emit(output);
-            }
-            Err((condition, fault)) => self.fault(condition, None, fault, now),
+            _ => self.wire.unexpected(&element, now),
         }
     }
 
     fn established(&mut self, pair: Pair, method: Method, by_certificate: bool, now: Instant) {
-        let established = Established {
-            local: pair.to.clone(),
-            remote: pair.from.clone(),
-            stream_id: self.stream_id().map(CompactString::from),
-            method,
-            tls: self.tls.take(),
-            by_certificate,
-            features: Default::default(),
-            both_ways: self.both_ways,
-            notes: self.wire.take_notes(),
-            lang: self.lang.take(),
-        };
-        (self.wire.local, self.wire.remote) = (Some(pair.to.clone()), Some(pair.from.clone()));
-        if !self.pairs.contains(&pair) {
-            self.pairs.push(pair);
-        }
-        self.wire.enter(Step::Established, now);
-        self.wire.emit(Output::Established(Box::new(established)));
+        let (stream_id, features) = (self.stream_id().map(CompactString::from), PeerFeatures::default());
+        self.wire.established(Proof { pair, method, by_certificate, stream_id, features }, now);
     }
 
     /// What becomes of a peer that could not authenticate in any way that is allowed is the doing of its certificate, or of
@@ -423,7 +289,7 @@ impl Inbound {
         if self.turned_down == Some(DialbackRefusal::Downgrade) {
             return Cause::Downgrade;
         }
-        match (&self.tls, &self.from, &self.terms) {
+        match (&self.wire.tls, &self.from, &self.terms) {
             (Some(facts), Some(from), Some(terms))
                 if self.phase == Phase::Secure
                     && terms.methods.external
@@ -442,16 +308,6 @@ impl Inbound {
 
     fn refuse(&mut self, why: Refusal, text: &str, now: Instant) {
         let text = Some(text).filter(|text| !text.is_empty());
-        self.fail(StreamCondition::PolicyViolation, text, Cause::Refused(why), now);
-    }
-
-    fn fault(&mut self, condition: StreamCondition, text: Option<&str>, fault: Fault, now: Instant) {
-        self.fail(condition, text, Cause::Fault { condition, fault }, now);
-    }
-
-    /// A stream error needs our header before it, even if the peer's was never good (S2S-16).
-    fn fail(&mut self, condition: StreamCondition, text: Option<&str>, cause: Cause, now: Instant) {
-        self.open_header();
-        self.wire.fail(condition, text, cause, now);
+        self.wire.fail(StreamCondition::PolicyViolation, text, Cause::Refused(why), now);
     }
 }

@@ -22,6 +22,7 @@
 //! Nothing is decided by text: why a stream ended is an [`Evidence`], which has words for people in
 //! its `Display` and types for programs.
 
+mod alike;
 mod alive;
 mod evidence;
 mod features;

@@ -14,14 +14,12 @@ use super::features::PeerFeatures;
 use super::identity::TlsFacts;
 use super::redirect::Redirect;
 use super::settings::OutboundConfig;
-use super::wire::{Expired, OurHeader, Wire, disconnection};
+use super::wire::{Expired, Greeting, Heard, Proof, Wire, disconnection};
 use super::words::element_name;
-use super::{Established, Method, Output};
+use super::{Method, Output};
 use crate::conditions::{StreamCondition, StreamError};
 use crate::dialback::Pair;
-use crate::sm::{Handled, Misuse};
-use crate::stanza::classify;
-use crate::xml::{Element, StreamHeader, StreamItem, ns};
+use crate::xml::{Element, StreamHeader, ns};
 
 pub use dialback::PairError;
 
@@ -38,11 +36,10 @@ pub use dialback::PairError;
 /// Nothing else may be written, ever: white space between `<starttls/>` and `<proceed/>` is forbidden (S2S-27).
 #[derive(Debug)]
 pub struct Outbound {
-    wire: Wire,
+    pub(super) wire: Wire,
     config: OutboundConfig,
     /// The peer offered STARTTLS; from before TLS, used for nothing but evidence.
     starttls_offered: bool,
-    tls: Option<TlsFacts>,
     /// The stream is under TLS.
     secure: bool,
     /// The certificate proves the remote domain.
@@ -53,47 +50,37 @@ pub struct Outbound {
     features: PeerFeatures,
     dialback_declared: bool,
     stream_id: Option<CompactString>,
-    lang: Option<CompactString>,
     /// The pairs that were asked for and not answered yet.
     asked: Vec<dialback::Asked>,
-    /// The pairs that may be used.
-    pairs: Vec<Pair>,
     /// The peer found a key of ours invalid.
     no_more_pairs: bool,
-    /// We asked the peer to send its stanzas here too (XEP-0288).
-    both_ways: bool,
-    /// Of the stanzas that came, once stream management is enabled.
-    handled: Handled,
 }
 
 impl Outbound {
     /// Begins on a connection that was just opened: our header is ready to be transmitted, or the handshake of
     /// Direct TLS is asked for.
     pub fn new(config: OutboundConfig, now: Instant) -> Self {
-        let mut wire = Wire::new(Direction::Outbound, config.limits, config.timeouts, now);
+        let dialback = config.terms.methods.dialback();
+        let greeting = Greeting::initiator(config.local.clone(), config.remote.clone(), dialback);
+        let mut wire = Wire::new(Direction::Outbound, greeting, config.limits, config.timeouts, now);
         wire.local = Some(config.local.clone());
         wire.remote = Some(config.remote.clone());
-        wire.set_max_stanza(config.terms.max_stanza);
+        wire.limit_by(&config.terms);
         let mut stream = Self {
             wire,
             config,
             starttls_offered: false,
-            tls: None,
             secure: false,
             certified: false,
             challenged: false,
             features: PeerFeatures::default(),
             dialback_declared: false,
             stream_id: None,
-            lang: None,
             asked: Vec::new(),
-            pairs: Vec::new(),
             no_more_pairs: false,
-            both_ways: false,
-            handled: Handled::default(),
         };
         match (stream.config.direct_tls, stream.config.terms.tls()) {
-            (false, _) => stream.write_header(),
+            (false, _) => stream.wire.open_header(),
             (true, true) => {
                 stream.wire.enter(Step::TlsHandshake, now);
                 stream.wire.emit(Output::StartTls);
@@ -105,32 +92,8 @@ impl Outbound {
 
     /// Takes bytes from the connection.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) {
-        if self.wire.is_over() {
-            return;
-        }
-        if self.wire.step() == Step::TlsHandshake {
-            return self.wire.abort(Cause::PlaintextAfterStartTls);
-        }
-        if !self.wire.push(bytes) {
-            let text = "Too much data before authentication.";
-            return self.wire.fault(
-                StreamCondition::PolicyViolation,
-                Some(text),
-                Fault::TooMuchBeforeAuth,
-                now,
-            );
-        }
-        while !self.wire.is_over() && self.wire.step() != Step::TlsHandshake {
-            match self.wire.next() {
-                Ok(Some(item)) => {
-                    self.item(item, now);
-                    if self.wire.is_choked() {
-                        self.wire.fault(StreamCondition::PolicyViolation, None, Fault::AnswersUnread, now);
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => self.wire.unreadable(error, now),
-            }
+        if self.wire.take(bytes, now) {
+            self.read(now);
         }
     }
 
@@ -159,27 +122,7 @@ impl Outbound {
     /// Closes: what the driver appended so far is the last the peer gets. With a stream error if one
     /// is given (`system-shutdown`).
     pub fn close(&mut self, now: Instant, error: Option<(StreamCondition, &str)>) {
-        if self.wire.step() == Step::TlsHandshake {
-            return self.wire.abort(Cause::WeClosed(error.map(|(condition, _)| condition)));
-        }
-        self.acknowledge_last();
         self.wire.close(error, now);
-    }
-
-    /// The peer misused the stream management that the caller speaks with it: the stream ends with the error for it.
-    pub fn misused(&mut self, misuse: Misuse, now: Instant) {
-        self.wire.misuse(misuse, now);
-    }
-
-    /// Moves everything that is to be written to the end of `out`.
-    pub fn transmit(&mut self, out: &mut Vec<u8>) {
-        self.acknowledge();
-        self.wire.transmit(out);
-    }
-
-    /// The next output.
-    pub fn poll(&mut self) -> Option<Output> {
-        self.wire.poll()
     }
 
     /// Acts on deadlines that passed; harmless if none did.
@@ -206,53 +149,22 @@ impl Outbound {
         [self.wire.deadline(), self.pair_deadline()].into_iter().flatten().min()
     }
 
-    /// Whether the driver may append stanzas now.
-    pub fn write_allowed(&self) -> bool {
-        self.wire.step() == Step::Established && self.wire.is_open()
-    }
-
-    /// The pairs of domains between which stanzas may be written.
-    pub fn pairs(&self) -> &[Pair] {
-        &self.pairs
-    }
-
-    /// Whether the peer answered our [`close`](Self::close) with its closing tag. It reads a stream in order
-    /// (RFC 6120 §10.1), so then it has taken everything that was sent before.
-    pub fn close_answered(&self) -> bool {
-        self.wire.close_answered()
-    }
-
-    /// Octets that the stream keeps: those that arrived and were not read yet, or are part of something unfinished, and
-    /// those that wait for [`transmit`](Self::transmit).
-    pub fn held(&self) -> usize {
-        self.wire.held()
-    }
-
-    /// How far the stream has come.
-    pub fn step(&self) -> Step {
-        self.wire.step()
-    }
-
-    fn item(&mut self, item: StreamItem, now: Instant) {
-        match item {
-            StreamItem::Close => {
-                let cause = self.explain(NoStartTlsAnswer::Closed, Cause::PeerClosed);
-                self.acknowledge_last();
-                self.wire.peer_closed(cause, now);
-            }
-            StreamItem::Header(header) if self.wire.listens() => self.header(header, now),
-            StreamItem::Element(element) if self.wire.listens() => {
-                match StreamError::from_element(&element) {
-                    Some(error) => {
-                        self.redirected(&error);
-                        let answer = NoStartTlsAnswer::StreamError(error.condition);
-                        let cause = self.explain(answer, Cause::from(&error));
-                        self.wire.give_up(cause, now);
-                    }
-                    None => self.element(element, now),
+    fn read(&mut self, now: Instant) {
+        while let Some(heard) = self.wire.next(false, now) {
+            match heard {
+                Heard::Header(header) => self.header(header, now),
+                Heard::Element(element) => self.element(element, now),
+                Heard::Error(error) => {
+                    self.redirected(&error);
+                    let answer = NoStartTlsAnswer::StreamError(error.condition);
+                    let cause = self.explain(answer, Cause::from(&error));
+                    self.wire.give_up(cause, now);
+                }
+                Heard::Close => {
+                    let cause = self.explain(NoStartTlsAnswer::Closed, Cause::PeerClosed);
+                    self.wire.peer_closed(cause, now);
                 }
             }
-            StreamItem::Header(_) | StreamItem::Element(_) => {}
         }
     }
 
@@ -278,7 +190,7 @@ impl Outbound {
             _ => Step::FinalFeatures,
         };
         self.stream_id = header.id.filter(|id| !id.is_empty());
-        self.lang = header.lang;
+        self.wire.lang = header.lang;
         self.dialback_declared = header.dialback_ns;
         self.wire.enter(next, now);
         if old {
@@ -310,7 +222,7 @@ impl Outbound {
             }
             (_, _, ns::DIALBACK) => self.dialback(element, now),
             (Step::Established, _, ns::STREAM_MANAGEMENT) => self.managed(element, now),
-            (Step::Established, _, _) if self.both_ways => self.stanza(element, now),
+            (Step::Established, _, _) if self.wire.both_ways => self.wire.stanza(element, now),
             (Step::Established, _, _) => self.wire.emit(Output::Unasked(element)),
             _ => self.unexpected(&element, now),
         }
@@ -325,45 +237,19 @@ impl Outbound {
         if !self.config.terms.allow(method) {
             return self.wire.give_up(Cause::NoDialback { mechanisms: Vec::new() }, now);
         }
-        let notes = self.wire.take_notes();
         let terms = &self.config.terms;
         let by_certificate = self.certified && (terms.methods.external || terms.external_proved);
-        self.wire.enter(Step::Established, now);
-        self.pairs.push(Pair { from: self.config.local.clone(), to: self.config.remote.clone() });
-        self.wire.emit(Output::Established(Box::new(Established {
-            local: self.config.local.clone(),
-            remote: self.config.remote.clone(),
-            stream_id: self.stream_id.clone(),
-            method,
-            tls: self.tls.take(),
-            by_certificate,
-            features: self.features.clone(),
-            both_ways: self.both_ways,
-            notes,
-            lang: self.lang.take(),
-        })));
+        let pair = Pair { from: self.config.local.clone(), to: self.config.remote.clone() };
+        let (stream_id, features) = (self.stream_id.clone(), self.features.clone());
+        self.wire.established(Proof { pair, method, by_certificate, stream_id, features }, now);
     }
 
     fn unexpected(&mut self, element: &Element, now: Instant) {
-        let name = element_name(element);
         if self.wire.step() == Step::StartTls && !self.starttls_offered {
-            let cause = self.explain(NoStartTlsAnswer::Other(name), Cause::StartTlsFailed);
+            let answer = NoStartTlsAnswer::Other(element_name(element));
+            let cause = self.explain(answer, Cause::StartTlsFailed);
             return self.wire.give_up(cause, now);
         }
-        let (condition, fault) = match classify(element) {
-            Some(_) => (StreamCondition::NotAuthorized, Fault::EarlyStanza),
-            None => (StreamCondition::UnsupportedStanzaType, Fault::UnknownElement(name)),
-        };
-        self.wire.fault(condition, None, fault, now);
-    }
-
-    fn write_header(&mut self) {
-        self.wire.write_header(OurHeader {
-            from: self.config.local.as_str(),
-            to: Some(self.config.remote.as_str()),
-            id: None,
-            version: true,
-            dialback: self.config.terms.methods.dialback(),
-        });
+        self.wire.unexpected(element, now);
     }
 }

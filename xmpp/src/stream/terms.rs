@@ -12,7 +12,10 @@ use crate::negotiation::{Methods, Negotiation, NegotiationRules, SaslUse, TlsUse
 /// * STARTTLS is tried even if it is not offered, for the offer may have been taken away on its way (RFC 7590 §3.1). If
 ///   it was neither offered nor taken, and dialback over plain TCP is allowed, the evidence advises
 ///   [`Retry::WithoutStartTls`](super::Retry::WithoutStartTls). A handshake that failed is never followed by plain text.
-/// * SASL EXTERNAL that is not offered, or that the peer refuses, is followed by dialback over TLS where that is allowed.
+/// * SASL EXTERNAL that is not offered, or that the peer refuses, is followed by dialback over TLS where that is allowed. If
+///   the peer refuses it by ending the stream or the connection, the evidence advises
+///   [`Retry::WithoutExternal`](super::Retry::WithoutExternal), or
+///   [`Retry::WithoutUnansweredExternal`](super::Retry::WithoutUnansweredExternal).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// What the entry says.
@@ -27,6 +30,11 @@ pub struct Terms {
     /// [`StreamLimits::established`](super::StreamLimits::established)`.stanza`; `None`: that one. Told to the peer as
     /// `max-bytes` (XEP-0478). On a stream of several domains, it is what holds for the domain of its header.
     pub max_stanza: Option<usize>,
+    /// Depth of nesting in a stanza of the partner, in place of that of
+    /// [`StreamLimits::established`](super::StreamLimits::established), for the same domain as `max_stanza`.
+    pub max_depth: Option<usize>,
+    /// Attributes of one element in a stanza of the partner, likewise.
+    pub max_attributes: Option<usize>,
     /// Whether stanzas may go both ways on one stream, where the partner can do that (XEP-0288).
     pub both_ways: bool,
     /// Whether stream management is spoken, where the partner can do that (XEP-0198).
@@ -40,20 +48,15 @@ impl Terms {
         methods: Methods { external: true, dialback_tls: false, dialback_tcp: false },
         external_proved: false,
         max_stanza: None,
+        max_depth: None,
+        max_attributes: None,
         both_ways: true,
         management: true,
     };
 
     /// What an entry allows by these rules; nothing if it is one that is refused.
     pub const fn new(negotiation: Negotiation, rules: NegotiationRules) -> Self {
-        Self {
-            negotiation,
-            methods: negotiation.verdict(rules).methods(),
-            external_proved: false,
-            max_stanza: None,
-            both_ways: true,
-            management: true,
-        }
+        Self { negotiation, methods: negotiation.verdict(rules).methods(), ..Self::CERTIFICATES }
     }
 
     /// Whether a stream authenticated this way may carry stanzas.

@@ -1,16 +1,29 @@
-//! What both machines share: the two byte streams, the clocks, and the ways to end.
+//! What both machines share: the two byte streams, the clocks, what flows once the stream is established, and the ways to
+//! end.
+
+mod ending;
+mod greeting;
+mod stanzas;
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use compact_str::CompactString;
+
 use super::Output;
 use super::evidence::{Cause, Direction, Evidence, Fault, Note, OurText, Retry, Step, Waiting};
+use super::identity::TlsFacts;
 use super::redirect::Redirect;
 use super::settings::{StreamLimits, Timeouts};
+use super::terms::Terms;
 use crate::conditions::{StreamCondition, StreamError};
+use crate::dialback::Pair;
 use crate::jid::Domain;
-use crate::sm::Misuse;
-use crate::xml::{ReadError, ReadLimits, StartTag, StreamItem, StreamReader, ns};
+use crate::sm::Responder;
+use crate::xml::{Element, ReadLimits, StreamHeader, StreamItem, StreamReader};
+
+pub(super) use greeting::Greeting;
+pub(super) use stanzas::Proof;
 
 /// Octets of our own that may wait for a peer to read them: more than any one read can have asked for.
 const UNREAD: usize = 512 * 1024;
@@ -20,10 +33,22 @@ const SMALLEST_STANZA_LIMIT: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Wire {
-    pub(super) direction: Direction,
+    direction: Direction,
+    /// Whose stream it is, for the evidence.
     pub(super) local: Option<Domain>,
     pub(super) remote: Option<Domain>,
+    pub(super) greeting: Greeting,
     pub(super) out: Vec<u8>,
+    /// What TLS showed; given away with the establishment.
+    pub(super) tls: Option<TlsFacts>,
+    /// Of the peer's header; given away as well.
+    pub(super) lang: Option<CompactString>,
+    /// The pairs of domains that the stream is authenticated for.
+    pub(super) pairs: Vec<Pair>,
+    /// Stanzas go both ways (XEP-0288), or will.
+    pub(super) both_ways: bool,
+    /// What is acknowledged of the stanzas that come.
+    pub(super) management: Responder,
     step: Step,
     ending: Ending,
     /// The peer answered our closing tag with its own.
@@ -40,24 +65,12 @@ pub(super) struct Wire {
     reader: StreamReader,
     outputs: VecDeque<Output>,
     limits: StreamLimits,
-    /// In place of that of the limits.
-    max_stanza: Option<usize>,
     timeouts: Timeouts,
     /// Bytes that arrived before establishment.
     received: usize,
     step_deadline: Option<Instant>,
     establish_deadline: Option<Instant>,
     close_deadline: Option<Instant>,
-}
-
-/// What stands in a header of ours.
-pub(super) struct OurHeader<'a> {
-    pub(super) from: &'a str,
-    pub(super) to: Option<&'a str>,
-    pub(super) id: Option<&'a str>,
-    pub(super) version: bool,
-    /// Whether dialback is announced (DB-01).
-    pub(super) dialback: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +85,17 @@ enum Ending {
     Over,
 }
 
+/// What the peer says.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Header(StreamHeader),
+    Element(Element),
+    /// A stream error.
+    Error(StreamError),
+    /// Its closing tag.
+    Close,
+}
+
 /// Which deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expired {
@@ -80,12 +104,24 @@ pub(super) enum Expired {
 }
 
 impl Wire {
-    pub(super) fn new(direction: Direction, limits: StreamLimits, timeouts: Timeouts, now: Instant) -> Self {
+    pub(super) fn new(
+        direction: Direction,
+        greeting: Greeting,
+        limits: StreamLimits,
+        timeouts: Timeouts,
+        now: Instant,
+    ) -> Self {
         Self {
             direction,
             local: None,
             remote: None,
+            greeting,
             out: Vec::new(),
+            tls: None,
+            lang: None,
+            pairs: Vec::new(),
+            both_ways: false,
+            management: Responder::default(),
             step: Step::Header,
             ending: Ending::No,
             close_answered: false,
@@ -97,7 +133,6 @@ impl Wire {
             reader: StreamReader::new(limits.pre_auth),
             outputs: VecDeque::new(),
             limits,
-            max_stanza: None,
             timeouts,
             received: 0,
             step_deadline: Some(now + timeouts.header),
@@ -131,8 +166,7 @@ impl Wire {
 
     /// Takes bytes that arrived. False when they are more than a peer that has not proved itself may
     /// send; they are dropped then.
-    #[must_use]
-    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
+    fn push(&mut self, bytes: &[u8]) -> bool {
         if self.ending == Ending::No && self.step != Step::Established {
             self.received = self.received.saturating_add(bytes.len());
             if self.received > self.limits.pre_auth_total {
@@ -143,8 +177,47 @@ impl Wire {
         true
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<StreamItem>, ReadError> {
-        self.reader.next()
+    /// Takes bytes that arrived. False when nothing is to be read: the stream is over, or ended by them.
+    #[must_use]
+    pub(super) fn take(&mut self, bytes: &[u8], now: Instant) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        if self.step == Step::TlsHandshake {
+            self.abort(Cause::PlaintextAfterStartTls);
+            return false;
+        }
+        if !self.push(bytes) {
+            let text = "Too much data before authentication.";
+            self.fault(StreamCondition::PolicyViolation, Some(text), Fault::TooMuchBeforeAuth, now);
+            return false;
+        }
+        true
+    }
+
+    /// The next thing that the peer says and that means something, up to a point where somebody else has to act first: who
+    /// does TLS, or who `waits`. What cannot be read ends the stream.
+    pub(super) fn next(&mut self, waits: bool, now: Instant) -> Option<Heard> {
+        loop {
+            if self.is_choked() {
+                self.fault(StreamCondition::PolicyViolation, None, Fault::AnswersUnread, now);
+            }
+            let suspended = self.is_open() && (waits || self.step == Step::TlsHandshake);
+            if self.is_over() || suspended {
+                return None;
+            }
+            match self.reader.next() {
+                Ok(Some(StreamItem::Close)) => return Some(Heard::Close),
+                Ok(Some(_)) if !self.listens() => {}
+                Ok(Some(StreamItem::Header(header))) => return Some(Heard::Header(header)),
+                Ok(Some(StreamItem::Element(element))) => {
+                    let error = StreamError::from_element(&element);
+                    return Some(error.map_or(Heard::Element(element), Heard::Error));
+                }
+                Ok(None) => return None,
+                Err(error) => self.unreadable(error, now),
+            }
+        }
     }
 
     /// Begins a new stream on the same connection. Returns whether nothing had arrived that belongs
@@ -158,23 +231,6 @@ impl Wire {
     /// before a restart, where whatever it might swallow is discarded anyway.
     pub(super) fn nothing_pipelined(&mut self) -> bool {
         matches!(self.reader.next(), Ok(None)) && self.reader.buffered() == 0
-    }
-
-    /// Writes our opening tag (S2S-13, S2S-26).
-    pub(super) fn write_header(&mut self, header: OurHeader<'_>) {
-        self.header_sent = true;
-        self.dialback_declared = header.dialback;
-        self.out.extend_from_slice(b"<?xml version='1.0'?>");
-        StartTag::open(&mut self.out, "stream:stream")
-            .ns(ns::SERVER)
-            .attr("xmlns:stream", ns::STREAMS)
-            .opt_attr("xmlns:db", header.dialback.then_some(ns::DIALBACK))
-            .attr("from", header.from)
-            .opt_attr("to", header.to)
-            .opt_attr("id", header.id)
-            .opt_attr("version", header.version.then_some("1.0"))
-            .attr("xml:lang", "en")
-            .end();
     }
 
     /// Whether a dialback element has to declare its prefix itself.
@@ -200,160 +256,8 @@ impl Wire {
         self.notes.iter().any(which)
     }
 
-    /// What was noted, for the one who is told that the stream is established.
-    pub(super) fn take_notes(&mut self) -> Vec<Note> {
-        std::mem::take(&mut self.notes)
-    }
-
     pub(super) fn emit(&mut self, output: Output) {
         self.outputs.push_back(output);
-    }
-
-    // === ways to end
-
-    /// The peer broke a rule: stream error, closing tag. What it sends from now on is nothing.
-    pub(super) fn fault(
-        &mut self,
-        condition: StreamCondition,
-        text: Option<&str>,
-        fault: Fault,
-        now: Instant,
-    ) {
-        self.fail(condition, text, Cause::Fault { condition, fault }, now);
-    }
-
-    /// What arrived is no XML we accept. Nothing after it can be read, so nothing is waited for.
-    pub(super) fn unreadable(&mut self, error: ReadError, now: Instant) {
-        if self.ending == Ending::No {
-            let condition = error.stream_condition();
-            let application = error.is_too_big().then_some("stanza-too-big");
-            StreamError::write(&mut self.out, condition, None, application);
-            self.say_closed(Cause::Fault { condition, fault: Fault::Xml(error.kind) });
-            self.closing_tag(Ending::Discarding, now);
-        }
-        self.finish();
-    }
-
-    /// Stream error, closing tag, for any cause.
-    pub(super) fn fail(
-        &mut self,
-        condition: StreamCondition,
-        text: Option<&str>,
-        cause: Cause,
-        now: Instant,
-    ) {
-        match self.ending {
-            Ending::No => {
-                StreamError::write(&mut self.out, condition, text, None);
-                self.say_closed(cause);
-                self.closing_tag(Ending::Discarding, now);
-            }
-            // Our closing tag is out, so it cannot be told; but it is not to be trusted any further either.
-            Ending::Draining => self.ending = Ending::Discarding,
-            Ending::Discarding | Ending::Over => {}
-        }
-    }
-
-    /// The peer misused stream management.
-    pub(super) fn misuse(&mut self, misuse: Misuse, now: Instant) {
-        let (condition, fault) = (misuse.condition(), Fault::Management(misuse));
-        if self.ending == Ending::No {
-            misuse.write(&mut self.out);
-            self.say_closed(Cause::Fault { condition, fault });
-            self.closing_tag(Ending::Discarding, now);
-        }
-    }
-
-    /// Closing tag without stream error: negotiation failed and both sides know why.
-    pub(super) fn give_up(&mut self, cause: Cause, now: Instant) {
-        if self.ending == Ending::No {
-            self.say_closed(cause);
-            self.closing_tag(Ending::Discarding, now);
-        }
-    }
-
-    /// We close because the caller wants to; the peer may finish what it is sending.
-    pub(super) fn close(&mut self, error: Option<(StreamCondition, &str)>, now: Instant) {
-        if self.ending == Ending::No {
-            if let Some((condition, text)) = error {
-                let text = (!text.is_empty()).then_some(text);
-                StreamError::write(&mut self.out, condition, text, None);
-            }
-            self.say_closed(Cause::WeClosed(error.map(|(condition, _)| condition)));
-            self.closing_tag(Ending::Draining, now);
-        }
-    }
-
-    /// The peer's closing tag: answered with ours, unless ours went first (S2S-29).
-    pub(super) fn peer_closed(&mut self, cause: Cause, now: Instant) {
-        if self.ending == Ending::No {
-            self.say_closed(cause);
-            self.closing_tag(Ending::Discarding, now);
-        }
-        self.close_answered |= self.ending == Ending::Draining;
-        self.finish();
-    }
-
-    /// Whether the peer answered our closing tag, sent in good order, with its own.
-    pub(super) fn close_answered(&self) -> bool {
-        self.close_answered
-    }
-
-    /// The last thing: the driver writes what there is and shuts the connection down.
-    pub(super) fn finish(&mut self) {
-        self.over(Output::ShutdownTls);
-    }
-
-    /// The end without another word on the XML level, and with the TLS level in good order.
-    pub(super) fn finish_silently(&mut self, cause: Cause) {
-        self.out.clear();
-        self.say_closed(cause);
-        self.finish();
-    }
-
-    /// The end without another byte.
-    pub(super) fn abort(&mut self, cause: Cause) {
-        self.out.clear();
-        self.say_closed(cause);
-        self.over(Output::Abort);
-    }
-
-    fn say_closed(&mut self, cause: Cause) {
-        if self.ending == Ending::No {
-            let evidence = Evidence {
-                direction: self.direction,
-                local: self.local.clone(),
-                remote: self.remote.clone(),
-                step: self.step,
-                cause,
-                notes: std::mem::take(&mut self.notes),
-                retry: self.retry,
-                redirect: self.redirect.take(),
-            };
-            self.ending = Ending::Discarding;
-            self.emit(Output::Closed(Box::new(evidence)));
-        }
-    }
-
-    fn closing_tag(&mut self, ending: Ending, now: Instant) {
-        if self.header_sent {
-            StartTag::close(&mut self.out, "stream:stream");
-        }
-        self.ending = ending;
-        self.step_deadline = None;
-        self.establish_deadline = None;
-        self.close_deadline = Some(now + self.timeouts.close);
-    }
-
-    fn over(&mut self, last: Output) {
-        if self.ending != Ending::Over {
-            self.ending = Ending::Over;
-            self.step_deadline = None;
-            self.establish_deadline = None;
-            self.close_deadline = None;
-            self.reader.reset();
-            self.emit(last);
-        }
     }
 
     // === the driver's side
@@ -399,16 +303,12 @@ impl Wire {
     }
 
     /// Whether elements still mean something.
-    pub(super) fn listens(&self) -> bool {
+    fn listens(&self) -> bool {
         match self.ending {
             Ending::No => true,
             Ending::Draining => self.step == Step::Established,
             Ending::Discarding | Ending::Over => false,
         }
-    }
-
-    pub(super) fn header_sent(&self) -> bool {
-        self.header_sent
     }
 
     /// Bytes that arrived and were not read yet.
@@ -423,23 +323,25 @@ impl Wire {
 
     /// Whether more waits unread on an established stream than a stanza may have.
     pub(super) fn is_flooded(&self) -> bool {
-        let most = self.max_stanza.unwrap_or(self.limits.established.stanza);
-        self.step == Step::Established && self.reader.buffered() > most
+        self.step == Step::Established && self.reader.buffered() > self.limits.established.stanza
     }
 
     /// Whether the peer goes on asking, and does not read what it is told.
-    pub(super) fn is_choked(&self) -> bool {
+    fn is_choked(&self) -> bool {
         self.ending == Ending::No && self.out.len() > UNREAD
     }
 
     /// Octets of the largest stanza an established stream takes.
     pub(super) fn max_stanza(&self) -> usize {
-        self.max_stanza.unwrap_or(self.limits.established.stanza).max(SMALLEST_STANZA_LIMIT)
+        self.limits.established.stanza.max(SMALLEST_STANZA_LIMIT)
     }
 
-    /// Another one holds for this peer. To be said before the stream is established.
-    pub(super) fn set_max_stanza(&mut self, octets: Option<usize>) {
-        self.max_stanza = octets;
+    /// XE-15: what holds for this peer in place of what holds for all. To be said before the stream is established.
+    pub(super) fn limit_by(&mut self, terms: &Terms) {
+        let limits = &mut self.limits.established;
+        limits.stanza = terms.max_stanza.unwrap_or(limits.stanza);
+        limits.depth = terms.max_depth.unwrap_or(limits.depth);
+        limits.attributes = terms.max_attributes.unwrap_or(limits.attributes);
     }
 }
 

@@ -22,7 +22,9 @@ impl Display for Evidence {
         match self.retry {
             None => Ok(()),
             Some(Retry::WithoutStartTls) => f.write_str("; tried again without TLS, as the entry allows"),
-            Some(Retry::WithoutExternal) => f.write_str("; tried again by dialback, as the entry allows"),
+            Some(Retry::WithoutExternal | Retry::WithoutUnansweredExternal) => {
+                f.write_str("; tried again by dialback, as the entry allows")
+            }
         }
     }
 }
@@ -48,16 +50,30 @@ impl Evidence {
             None => f.write_str("a peer that did not say who it is: "),
             // Not proved yet: anybody can put a name into a header.
             Some(remote) if self.direction == Direction::Inbound && self.step < Step::FinalHeader => {
-                write!(f, "a peer calling itself {remote}: ")
+                write!(f, "a peer calling itself {}: ", remote.in_full())
             }
-            Some(remote) => write!(f, "partner {remote}: "),
+            Some(remote) => write!(f, "partner {}: ", remote.in_full()),
+        }
+    }
+
+    /// What it may mean that a peer leaves without a word while it has to judge our certificate.
+    fn over_external(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match (self.direction, self.step) {
+            (Direction::Outbound, Step::Authentication) => f.write_str(
+                "; it offered to accept our certificate (SASL EXTERNAL) and left when we used it: check that they trust its \
+                 chain, that it names our domain, and that they take it from a client",
+            ),
+            _ => Ok(()),
         }
     }
 
     fn what(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Cause::PeerClosed if self.step == Step::Established => f.write_str("closed the stream"),
-            Cause::PeerClosed => write!(f, "closed the stream without a reason while we waited for {}", self.step),
+            Cause::PeerClosed => {
+                write!(f, "closed the stream without a reason while we waited for {}", self.step)?;
+                self.over_external(f)
+            }
             Cause::WeClosed(None) => f.write_str("we closed the stream"),
             Cause::WeClosed(Some(condition)) => write!(f, "we closed the stream with {condition}"),
             Cause::Disconnected(why) => {
@@ -65,7 +81,8 @@ impl Evidence {
                 if self.step != Step::Established {
                     write!(f, " while we waited for {}", self.step)?;
                 }
-                suffix(f, ": ", why.as_ref())
+                suffix(f, ": ", why.as_ref())?;
+                self.over_external(f)
             }
             Cause::PeerError { condition, text, other_host, application } => {
                 write!(f, "ended the stream with {condition}")?;

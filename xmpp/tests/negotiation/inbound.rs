@@ -305,6 +305,41 @@ fn stanza_of(octets: usize) -> String {
     format!("{begin}{body}{end}")
 }
 
+#[test]
+fn xe_15_a_partner_is_held_to_his_own_depth_and_number_of_attributes() {
+    let deep = |depth: usize| {
+        let (begin, end) = ("<message from='romeo@fabrikam.com' to='juliet@contoso.com'>", "</message>");
+        format!("{begin}{}{}{end}", "<x>".repeat(depth - 1), "</x>".repeat(depth - 1))
+    };
+    // The two addresses are attributes too.
+    let wide = |count: usize| {
+        let more: String = (2..count).map(|number| format!(" a{number}=''")).collect();
+        format!("<message from='romeo@fabrikam.com' to='juliet@contoso.com'{more}/>")
+    };
+    // Those of all are 32 and 64.
+    for limit in [8, 100] {
+        let depth = Terms { max_depth: Some(limit), ..Terms::default() };
+        let attributes = Terms { max_attributes: Some(limit), ..Terms::default() };
+        for (terms, stanza, taken) in [
+            (depth, deep(limit), true),
+            (depth, deep(limit + 1), false),
+            (attributes, wide(limit), true),
+            (attributes, wide(limit + 1), false),
+        ] {
+            let mut side = In::on_tls(terms, proof("fabrikam.com"));
+            side.send(AUTH);
+            side.send(HEADER);
+            side.established();
+            let written = side.send(&stanza);
+            if taken {
+                assert!(matches!(side.outputs[..], [Output::Stanza(_)]), "{stanza}: {written}");
+            } else {
+                assert!(matches!(side.fault(&written, "policy-violation"), Fault::Xml(_)), "{stanza}");
+            }
+        }
+    }
+}
+
 /// XE-15. Those of all are larger and smaller than these.
 #[test]
 fn xe_15_a_partner_is_told_his_own_limit_for_stanzas_and_held_to_it() {

@@ -234,6 +234,20 @@ fn sec_11_a_partner_that_proved_itself_before_is_not_taken_with_less() {
     assert_eq!(side.send(OFFER_DIALBACK), our_key("x"));
 }
 
+/// The attempt that an evidence advised, under TLS, where EXTERNAL and dialback may be used.
+fn again(retry: Option<Retry>) -> Out {
+    let mut side = Out::with(|config| {
+        (config.terms, config.dialback) = (terms("R/O/on"), Some(secret()));
+        config.retry = retry;
+    });
+    side.send(ANSWER);
+    side.send(crate::support::OFFER_TLS);
+    side.send(crate::support::PROCEED);
+    side.tls(proof("fabrikam.com"));
+    side.send(ANSWER);
+    side
+}
+
 #[test]
 fn sasl_07_after_a_failure_dialback_is_tried_where_it_is_allowed() {
     let failure = "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>";
@@ -246,15 +260,7 @@ fn sasl_07_after_a_failure_dialback_is_tried_where_it_is_allowed() {
     assert_eq!(evidence.retry, Some(Retry::WithoutExternal));
     let failed = Note::SaslFailed { condition: SaslCondition::NotAuthorized, text: None };
     assert_eq!(evidence.notes, [failed]);
-    let mut side = Out::with(|config| {
-        (config.terms, config.dialback) = (terms("R/O/on"), Some(secret()));
-        config.retry = evidence.retry;
-    });
-    side.send(ANSWER);
-    side.send(crate::support::OFFER_TLS);
-    side.send(crate::support::PROCEED);
-    side.tls(proof("fabrikam.com"));
-    side.send(ANSWER);
+    let mut side = again(evidence.retry);
     assert_eq!(side.send(OFFER_BOTH), our_key("x"));
 
     let mut side = Out::on_tls(terms("R/R/on"), proof("fabrikam.com"));
@@ -263,6 +269,85 @@ fn sasl_07_after_a_failure_dialback_is_tried_where_it_is_allowed() {
     let evidence = gave_up(&mut side, &written);
     assert!(matches!(evidence.cause, Cause::SaslFailed { .. }), "SASL is required");
     assert_eq!(evidence.retry, None);
+}
+
+/// What a peer does to our use of EXTERNAL instead of answering it.
+fn left_over_external(entry: nuncio_xmpp::stream::Terms, offer: &str, leave: &dyn Fn(&mut Out)) -> Evidence {
+    let mut side = Out::on_tls(entry, proof("fabrikam.com"));
+    assert_eq!(side.send(offer), AUTH_CONTOSO);
+    leave(&mut side);
+    side.written();
+    side.closed()
+}
+
+fn drops(side: &mut Out) {
+    side.machine.disconnected("reset");
+}
+
+#[test]
+fn sasl_07_a_connection_dropped_over_external_is_followed_by_one_with_dialback() {
+    let error = |condition: &str| {
+        format!(
+            "<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+        )
+    };
+    let (refuses, violates) = (error("not-authorized"), error("policy-violation"));
+    let leaves: [&dyn Fn(&mut Out); 4] =
+        [&drops, &|side| drop(side.send("</stream:stream>")), &|side| drop(side.send(&refuses)), &|side| {
+            drop(side.send(&violates))
+        }];
+    for leave in leaves {
+        let evidence = left_over_external(terms("R/O/on"), OFFER_BOTH, leave);
+        assert_eq!(evidence.retry, Some(Retry::WithoutUnansweredExternal), "{evidence}");
+        assert_eq!(evidence.step, Step::Authentication);
+    }
+    let evidence = left_over_external(terms("R/O/on"), OFFER_BOTH, &drops);
+    assert_eq!(
+        evidence.to_string(),
+        "partner fabrikam.com: the connection broke while we waited for authentication: reset; it offered to accept our \
+         certificate (SASL EXTERNAL) and left when we used it: check that they trust its chain, that it names our domain, \
+         and that they take it from a client; tried again by dialback, as the entry allows"
+    );
+
+    let mut side = again(evidence.retry);
+    assert_eq!(side.send(OFFER_BOTH), our_key("x"), "our key, and no EXTERNAL");
+    side.send(&result(&format!("{BACK} type='valid'")));
+    let Some(Output::Established(established)) = side.outputs.pop() else { panic!("not established") };
+    assert_eq!(
+        established.how().to_string(),
+        "dialback over TLS, EXTERNAL not used: it offered EXTERNAL and ended the connection before this one when we used it"
+    );
+}
+
+#[test]
+fn sec_11_a_connection_dropped_over_external_is_not_repeated_without_but_as_the_entry_allows() {
+    let offer_external = crate::support::OFFER_EXTERNAL;
+    for (why, entry, offer) in [
+        ("SASL is required", "R/R/on", OFFER_BOTH),
+        ("dialback is off", "R/O/off", OFFER_BOTH),
+        ("the peer does not know dialback", "R/O/on", offer_external),
+    ] {
+        assert_eq!(left_over_external(terms(entry), offer, &drops).retry, None, "{why}");
+    }
+    // What proved the partner before proves it on this stream: that it does not take our certificate is no reason.
+    let proved = crate::support::proved("R/O/on");
+    assert!(left_over_external(proved, OFFER_BOTH, &drops).retry.is_some());
+
+    // Something else ended it.
+    let busy = "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+    let others: [&dyn Fn(&mut Out); 2] = [&|side| drop(side.send(busy)), &|side| drop(side.wait())];
+    for other in others {
+        let evidence = left_over_external(terms("R/O/on"), OFFER_BOTH, other);
+        assert_eq!(evidence.retry, None, "{evidence}");
+    }
+
+    // EXTERNAL was taken.
+    let mut side = Out::on_tls(terms("R/O/on"), proof("fabrikam.com"));
+    side.send(OFFER_BOTH);
+    side.send(SUCCESS);
+    drops(&mut side);
+    side.written();
+    assert_eq!(side.closed().retry, None);
 }
 
 #[test]
@@ -450,6 +535,32 @@ fn db_04_a_further_pair_waits_no_longer_than_the_first() {
     assert!(side.machine.write_allowed() && side.machine.deadline().is_none());
     side.send(&result("from='fabrikam.com' to='sales.contoso.com' type='valid'"));
     assert!(matches!(side.outputs.pop(), Some(Output::Unsolicited(_))), "too late");
+}
+
+#[test]
+fn a_stream_that_is_over_says_no_more_of_pairs_that_were_asked_for() {
+    let mut side = open();
+    side.machine.authorize(pair("sales.contoso.com", "fabrikam.com"), side.now).unwrap();
+    side.written();
+    side.machine.disconnected("reset");
+    side.written();
+    side.cut();
+    side.now += std::time::Duration::from_secs(60);
+    side.machine.handle_timeout(side.now);
+    assert_eq!(side.written(), "");
+    assert!(matches!(side.outputs[..], [Output::Abort]), "{:?}", side.outputs);
+}
+
+#[test]
+fn s2s_29_a_pair_is_not_authorized_after_our_closing_tag() {
+    let mut side = open();
+    side.machine.authorize(pair("sales.contoso.com", "fabrikam.com"), side.now).unwrap();
+    side.written();
+    assert_eq!(side.close(None), "</stream:stream>");
+    side.closed();
+    assert_eq!(side.send(&result("from='fabrikam.com' to='sales.contoso.com' type='valid'")), "");
+    assert!(side.outputs.is_empty(), "{:?}", side.outputs);
+    assert_eq!(side.machine.pairs().len(), 1);
 }
 
 #[test]

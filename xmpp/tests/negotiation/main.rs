@@ -2,6 +2,8 @@
 
 mod authority;
 mod both_ways;
+#[path = "../common/cases.rs"]
+mod cases;
 mod federation;
 mod google_talk;
 mod hostile;

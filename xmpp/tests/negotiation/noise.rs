@@ -133,7 +133,7 @@ fn survive<M: Machine>(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases::cases(2000))]
 
     #[test]
     fn inbound(input in prop::collection::vec(bytes(), 0..30), allow in any::<bool>()) {

@@ -548,6 +548,25 @@ fn s2s_20_a_dialback_element_needs_its_two_domains() {
 }
 
 #[test]
+fn s2s_29_keys_and_questions_get_no_answer_after_our_closing_tag() {
+    let question = db("verify", "from='fabrikam.com' to='contoso.com' id='id-one'", "key");
+    for late in [
+        their_key(),
+        key_of("it.fabrikam.com", "contoso.com"),
+        key_of("fabrikam.com", "example.org"),
+        question,
+    ] {
+        let mut side = open();
+        assert_eq!(side.close(None), "</stream:stream>");
+        side.closed();
+        assert_eq!(side.send(&late), "");
+        assert!(side.outputs.is_empty(), "{late}: {:?}", side.outputs);
+        side.send(MESSAGE);
+        assert!(matches!(side.outputs[..], [Output::Stanza(_)]), "what was on its way still counts");
+    }
+}
+
+#[test]
 fn s2s_35_limits_are_told_where_no_later_features_come() {
     let mut side = nameless();
     side.send(HEADER);

@@ -301,6 +301,16 @@ fn why_a_partner_came_in_by_less_is_said_however_much_it_made_noted_before() {
 }
 
 #[test]
+fn sec_13_a_name_that_could_be_taken_for_another_is_written_both_ways() {
+    // With a Cyrillic а.
+    let mut side = Out::with(|config| config.remote = crate::support::domain("f\u{430}brikam.com"));
+    side.machine.disconnected("");
+    side.written();
+    let words = said(&side);
+    assert!(words.starts_with("partner f\u{430}brikam.com (xn--fbrikam-2fg.com): "), "{words}");
+}
+
+#[test]
 fn why_we_proved_ourselves_by_less_than_external() {
     let valid = db("result", "from='fabrikam.com' to='contoso.com' type='valid'", "");
     let offer = "<stream:features><dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback></stream:features>";

@@ -25,6 +25,7 @@ enum Step {
     Cut(usize),
     Wait(u64),
     Retry,
+    Knock,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -37,6 +38,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<usize>().prop_map(Step::Cut),
         4 => prop_oneof![0u64..100, 0u64..4_000, 0u64..40_000].prop_map(Step::Wait),
         1 => Just(Step::Retry),
+        1 => Just(Step::Knock),
     ];
     prop::collection::vec(step, 0..250)
 }
@@ -275,6 +277,10 @@ impl World {
             Step::Wait(millis) => self.wait(millis),
             Step::Retry => {
                 self.group.retry_now(self.now);
+                self.drain();
+            }
+            Step::Knock => {
+                self.group.knock(self.now);
                 self.drain();
             }
             Step::Connect(_) => {}

@@ -355,6 +355,24 @@ fn retry_now_ends_the_back_off_and_connects_without_need() {
 }
 
 #[test]
+fn a_knock_connects_without_need_but_does_not_end_the_back_off() {
+    let mut rig = Rig::new(ONE);
+    rig.group.knock(rig.now);
+    assert_eq!(rig.poll(), [Connect(0)]);
+    rig.group.knock(rig.now);
+    assert_eq!(rig.poll(), [], "single flight");
+    rig.connect_failed("no");
+    rig.group.knock(rig.now);
+    assert_eq!(rig.poll(), [], "it failed a moment ago");
+    rig.now += Duration::from_secs(2);
+    rig.group.knock(rig.now);
+    assert_eq!(rig.poll(), [Connect(0)]);
+    assert_eq!(rig.connected(1), []);
+    rig.group.knock(rig.now);
+    assert_eq!(rig.poll(), []);
+}
+
+#[test]
 fn a_connection_nobody_asked_for_is_released() {
     let mut rig = Rig::up(ONE);
     assert_eq!(rig.connected(9), [Release(9)]);

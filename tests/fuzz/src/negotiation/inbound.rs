@@ -142,9 +142,13 @@ impl Peer<'_> {
                 let known =
                     self.pairs.iter().any(|pair| pair.from.as_str() == from && pair.to.as_str() == to);
                 assert!(known, "a stanza from {from} to {to} on a stream of {:?}", self.pairs);
+                stanza.number.into_iter().for_each(|number| self.machine.settled(number));
                 self.stanzas += 1;
             }
-            Output::BadAddress { .. } => assert!(self.watch.established.is_some()),
+            Output::BadAddress { number, .. } => {
+                assert!(self.watch.established.is_some());
+                number.into_iter().for_each(|number| self.machine.settled(number));
+            }
             Output::Verified(_) | Output::PairRefused { .. } | Output::Unasked(_) => {
                 panic!("{output:?} here")
             }

@@ -213,6 +213,8 @@ impl Watch {
         }
         // Every header of ours begins a document. The last one of a connection that was cut may lack its end.
         for document in text.split("<?xml version='1.0'?>").filter(|document| document.contains('<')) {
+            let rest = document.split_once("</stream:stream>").map_or("", |(_, rest)| rest);
+            assert_eq!(rest, "", "we wrote something after our closing tag");
             read(document);
         }
     }

@@ -18,6 +18,8 @@ struct Peer<'a> {
     /// Where in what we said TLS began.
     secure_from: Option<usize>,
     verified: Option<VerifyOutcome>,
+    /// What came back.
+    stanzas: usize,
 }
 
 pub(super) fn run(settings: &Settings, script: &[Happening<'_>]) -> Reached {
@@ -37,15 +39,19 @@ pub(super) fn run(settings: &Settings, script: &[Happening<'_>]) -> Reached {
         purpose,
         dialback: settings.secret.then(|| Arc::new(DialbackSecret::new(b"secret"))),
         direct_tls: settings.direct_tls,
-        retry: [None, Some(Retry::WithoutStartTls), Some(Retry::WithoutExternal)]
-            [usize::from(settings.retry)],
+        retry: [
+            None,
+            Some(Retry::WithoutStartTls),
+            Some(Retry::WithoutExternal),
+            Some(Retry::WithoutUnansweredExternal),
+        ][usize::from(settings.retry)],
         limits: LIMITS,
         ..OutboundConfig::new(own.from.clone(), own.to)
     };
     let watch = Watch::new();
     let machine = Outbound::new(config, watch.now);
-    let mut peer =
-        Peer { settings, terms, machine, watch, wanted: Vec::new(), secure_from: None, verified: None };
+    let (wanted, secure_from, verified) = (Vec::new(), None, None);
+    let mut peer = Peer { settings, terms, machine, watch, wanted, secure_from, verified, stanzas: 0 };
     peer.settle();
     for happening in script {
         if let Happening::Authorize(from, to) = *happening {
@@ -68,8 +74,8 @@ pub(super) fn run(settings: &Settings, script: &[Happening<'_>]) -> Reached {
     }
     peer.watch.finish();
     assert_eq!(peer.machine.held(), 0);
-    let (method, pairs, verified) = (peer.watch.established, peer.machine.pairs().len(), peer.verified);
-    Reached { inbound: false, method, stanzas: 0, pairs, verified }
+    let (method, pairs, stanzas) = (peer.watch.established, peer.machine.pairs().len(), peer.stanzas);
+    Reached { inbound: false, method, stanzas, pairs, verified: peer.verified }
 }
 
 impl Peer<'_> {
@@ -104,10 +110,11 @@ impl Peer<'_> {
         let certified = self.watch.certified(&domain(0));
         assert!(!clear.contains("<auth "), "EXTERNAL in clear: {clear}");
         let plain = self.terms.methods.dialback_tcp && !self.terms.external_proved;
-        assert!(plain || !clear.contains("<db:result "), "a key in clear: {clear}");
+        assert!(plain || !gives_key(clear), "a key in clear: {clear}");
         assert!(!secure.contains("<auth ") || self.terms.methods.external && certified, "{secure}");
         let dialback = self.terms.methods.dialback_tls && (certified || !self.terms.external_proved);
-        assert!(dialback || !secure.contains("<db:result "), "a key under TLS: {secure}");
+        assert!(dialback || !gives_key(secure), "a key under TLS: {secure}");
+        assert!(!text.contains(" type='valid'"), "we let nobody in on a stream we opened: {text}");
         // TLS-10, TLS-14: not one byte to somebody else, where the certificate is what counts.
         assert!(certified || dialback || secure.is_empty(), "to an impostor: {secure}");
     }
@@ -118,6 +125,7 @@ impl Peer<'_> {
                 self.watch.shake_hands(&mut self.machine, self.settings);
             }
             Output::Established(established) => self.established(&established),
+            Output::Closed(evidence) => self.judge_advice(evidence.retry),
             Output::PairAuthorized(pair) => assert!(self.wanted.contains(&pair), "{pair:?}"),
             Output::PairRefused { pair, .. } => assert!(self.wanted.contains(&pair), "{pair:?}"),
             Output::Verified(outcome) => {
@@ -125,14 +133,41 @@ impl Peer<'_> {
                 self.verified = Some(outcome);
             }
             Output::Unasked(_) => assert!(self.watch.established.is_some()),
-            Output::Stanza(_)
-            | Output::BadAddress { .. }
-            | Output::AskPartner { .. }
+            Output::Stanza(stanza) => {
+                let (from, to) = (stanza.addresses.from.domain(), stanza.addresses.to.domain());
+                let back = |pair: &Pair| pair.to.as_str() == from && pair.from.as_str() == to;
+                let known = self.machine.pairs().iter().any(back);
+                assert!(known && self.comes_back(), "a stanza from {from} to {to}");
+                stanza.number.into_iter().for_each(|number| self.machine.settled(number));
+                self.stanzas += 1;
+            }
+            Output::BadAddress { number, .. } => {
+                assert!(self.comes_back());
+                number.into_iter().for_each(|number| self.machine.settled(number));
+            }
+            Output::AskPartner { .. }
             | Output::Verify(_)
             | Output::KeyAnswered { .. }
             | Output::DialbackRefused { .. } => panic!("{output:?} on a stream we opened"),
             _ => {}
         }
+    }
+
+    /// Whether the peer may send its stanzas here: we asked it to, as the entry allows.
+    fn comes_back(&self) -> bool {
+        self.watch.established.is_some() && self.machine.asked_for_both_ways() && self.terms.both_ways
+    }
+
+    /// A weaker way is advised only where the entry lets it.
+    fn judge_advice(&self, retry: Option<Retry>) {
+        let certified = self.watch.certified(&domain(0));
+        let allowed = match retry {
+            None => true,
+            Some(Retry::WithoutStartTls) => self.watch.tls.is_none() && self.terms.methods.dialback_tcp,
+            Some(_) => certified && self.settings.secret && self.terms.methods.dialback_tls,
+        };
+        let proved = self.terms.external_proved && !certified;
+        assert!(allowed && !(retry.is_some() && proved), "{retry:?} by {:?}", self.terms);
     }
 
     fn established(&mut self, established: &Established) {
@@ -150,4 +185,10 @@ impl Peer<'_> {
         );
         assert!(!established.by_certificate || certified);
     }
+}
+
+/// Whether there is a key in what we said to be let in, and not only an answer to one.
+fn gives_key(said: &str) -> bool {
+    let elements = said.split("<db:result ").skip(1);
+    elements.filter_map(|rest| rest.split('>').next()).any(|tag| !tag.contains(" type="))
 }

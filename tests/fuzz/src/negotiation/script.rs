@@ -36,7 +36,7 @@ impl Settings {
     /// fabrikam.com TLS and SASL (`R`equired, `O`ptional, `N`ot supported), dialback (`+`, `-`), rules (`s`trict,
     /// `c`ompat) and whether it proved itself before (`p`, `-`), the same five for the others, whether these are let in
     /// (`y`, `n`), the secret (`k`, `-`), the certificate (`t`rusted, for `a`ll of fabrikam.com's, for an`o`ther,
-    /// `u`ntrusted, `n`one), promptness (`!`, `?`), and the retry (`-`, `1`, `2`).
+    /// `u`ntrusted, `n`one), promptness (`!`, `?`), and the retry (`-`, `1`, `2`, `3`).
     pub(super) fn read(line: &[u8]) -> Self {
         let at = |place: usize, table: &[u8]| {
             let byte = line.get(place).copied().unwrap_or_default();
@@ -79,7 +79,7 @@ impl Settings {
                 expires_ms: None,
             },
             prompt: at(14, b"!?") == 0,
-            retry: at(15, b"-12") as u8,
+            retry: at(15, b"-123") as u8,
         }
     }
 

@@ -36,8 +36,9 @@ impl ContactWatches {
 
     pub(super) fn kept_ends(&mut self, step: &mut Step<'_, '_>) {
         if self.kept_until(step).is_some_and(|until| until <= step.unix()) {
+            let kept = step.roster.from == From::Kept;
             self.forget(step);
-            step.fact(Fact::KeptEnded);
+            step.fact(if kept { Fact::KeptEnded } else { Fact::Undecided });
         }
     }
 
@@ -71,7 +72,7 @@ impl ContactWatches {
 
     /// No evidence for a long time that the contact is there (DEC-07). What he may still see of it would become stale.
     pub(super) fn doze(&mut self, step: &mut Step<'_, '_>) {
-        if matches!(step.roster.from, From::Yes | From::Pending) && self.rest != Rest::Suspended {
+        if step.roster.from == From::Yes && self.rest != Rest::Suspended {
             self.close(step);
             self.rest = Rest::Dormant;
             self.lose_sight(step);

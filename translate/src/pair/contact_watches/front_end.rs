@@ -176,7 +176,7 @@ impl ContactWatches {
         }
     }
 
-    /// DEC-28, and DEC-09 but for one thing: see [`ContactWatches::turned_away`].
+    /// DEC-09 and DEC-28; see [`ContactWatches::turned_away`].
     fn refused(
         &mut self,
         status: u16,
@@ -189,17 +189,16 @@ impl ContactWatches {
         }
         match (status, step.roster.from) {
             (403 | 489 | 603, From::Yes | From::Pending) => self.turned_away(Some(status), step),
-            // Nobody of that name. In a dialog it may be that nobody remembers the dialog.
-            (404 | 410 | 485 | 604, From::Yes | From::Pending) if !refresh => {
-                self.turned_away(Some(status), step);
-            }
+            // Nobody of that name. In a dialog it may be that nobody remembers the dialog. And of somebody who was seen it may
+            // be that a front end has just started, or another one was asked that does not know him: what he agreed to is
+            // not given up for that.
+            (404 | 410 | 485 | 604, From::Pending) if !refresh => self.turned_away(Some(status), step),
             _ => self.try_later(Some(status), retry_after, step),
         }
     }
 
-    /// The front end does not let the contact see the SIP user, or knows of none. Nobody outside may tell the two apart, and
-    /// nobody may tell them from a rule of ours (mission, rule 3). So who has seen nobody yet is told nothing, and who has
-    /// is told that it is over, in either case.
+    /// The front end does not let the contact see the SIP user, or knows of none. Who has seen nobody yet may not tell the two
+    /// apart, nor either from a rule of ours (mission, rule 3): he is told nothing. Who has is told that it is over.
     fn turned_away(&mut self, status: Option<u16>, step: &mut Step<'_, '_>) {
         if step.roster.from == From::Yes || self.is_shown() {
             return self.farewell(Ended::ByFrontEnd, step);

@@ -39,7 +39,10 @@ impl ContactWatches {
         let key = step.context.key;
         if let Some(SubscriberRecord { dialog, expires_at, front_end }) = record.subscriber.take() {
             half.front_end = (!front_end.is_empty()).then(|| front_end.as_str().into());
-            let expires = instant_at(expires_at, step.context.now);
+            // However far the clock was set back meanwhile.
+            let latest =
+                step.context.now.instant + Duration::from_secs(step.context.events.longest_expires.into());
+            let expires = instant_at(expires_at, step.context.now).min(latest);
             half.subscriber = Some(Box::new(Subscriber::restore(dialog, expires)));
             // Who had a place before has it still.
             half.place = step.context.budget.take(key, Place::Subscription);
@@ -84,24 +87,7 @@ impl ContactWatches {
         }
     }
 
-    /// The front end that nobody could reach may be there.
-    pub(in crate::pair) fn ask_again(&mut self, step: &mut Step<'_, '_>) {
-        if !self.awaits_front_end(step.roster.from) {
-            return;
-        }
-        match &mut self.subscriber {
-            // It was permitted when it was wanted.
-            Some(subscriber) if !subscriber.is_idle() => subscriber.try_now(&mut step.event()),
-            _ => self.ask_anew(step),
-        }
-    }
-
-    pub(in crate::pair) fn awaits_front_end(&self, from: From) -> bool {
-        let wanted = matches!(from, From::Pending | From::Yes);
-        wanted && self.document.is_none() && matches!(self.rest, Rest::No | Rest::Exhausted)
-    }
-
-    fn ask_anew(&mut self, step: &mut Step<'_, '_>) {
+    pub(super) fn ask_anew(&mut self, step: &mut Step<'_, '_>) {
         // It may have been tried in vain before the front end could be reached.
         if matches!(self.rest, Rest::No | Rest::Exhausted)
             && let Ok(permit) = step.contact_may_ask()

@@ -187,6 +187,9 @@ impl ContactWatches {
             }
             // The next one who asks is answered so.
             (Sent::Reply, From::Yes) => self.passing.brief = true,
+            // It will be as large the next time.
+            (Sent::Subscription(Subscription::Subscribed), From::Yes)
+            | (Sent::Subscription(Subscription::Unsubscribed) | Sent::Presence { .. }, From::No) => {}
             _ => return false,
         }
         true

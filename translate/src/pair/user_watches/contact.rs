@@ -181,7 +181,7 @@ impl UserWatches {
         }
         let since = self.passing.backoff.lost(step.context);
         if self.passing.owes.ask && step.roster.to == To::Pending && since >= step.context.config.give_up {
-            self.give_up(step);
+            self.give_up(Ended::Undeliverable, step);
         }
         true
     }
@@ -205,12 +205,24 @@ impl UserWatches {
         }
     }
 
-    /// The partner cannot be reached for too long.
-    fn give_up(&mut self, step: &mut Step<'_, '_>) {
+    /// The partner takes no stanza as large as one to the contact, and it will be as large the next time: the SIP user hears
+    /// that nothing comes of what he asked for.
+    pub(in crate::pair) fn too_large(&mut self, sent: &Sent, step: &mut Step<'_, '_>) {
+        match sent {
+            Sent::Subscription(Subscription::Subscribe) if step.roster.to == To::Pending => {
+                self.give_up(Ended::TooLarge, step);
+            }
+            Sent::Subscription(Subscription::Probe) if step.roster.to == To::Yes => self.not_answered(step),
+            _ => {}
+        }
+    }
+
+    /// What was asked for cannot be had.
+    fn give_up(&mut self, why: Ended, step: &mut Step<'_, '_>) {
         self.passing.owes.ask = false;
         self.asked = None;
         step.set_to(To::No);
-        step.fact(Fact::UserSeesNoMore(Ended::Undeliverable));
+        step.fact(Fact::UserSeesNoMore(why));
         let retry_after = step.context.config.retry_after;
         self.end_all(TerminateReason::GiveUp, Some(retry_after), step);
     }

@@ -14,6 +14,8 @@
 //! Until the contact is heard, or is silent or out of reach for long enough, nothing is shown: whoever was seen as available
 //! before the crash goes on being seen so, and not as unknown in between.
 
+use std::time::Duration;
+
 use super::{Doubt, UserWatches, Watcher};
 use crate::Moment;
 use crate::pair::step::{Step, instant_at, unix_at};
@@ -25,10 +27,12 @@ impl UserWatches {
     pub(in crate::pair) fn restore(record: &mut PairRecord, step: &mut Step<'_, '_>) -> Self {
         let active = step.roster.to == To::Yes;
         let (events, now) = (step.context.events, step.context.now);
+        // However far the clock was set back meanwhile, nothing lasts longer than was granted (PR-38).
+        let latest = now.instant + Duration::from_secs(events.max_expires.into());
         let watcher = |record: NotifierRecord| {
             let NotifierRecord { dialog, endpoint, accept, expires_at, front_end } = record;
             let media = events.writes.iter().copied().find(|media| *media == accept);
-            let expires = instant_at(expires_at, now);
+            let expires = instant_at(expires_at, now).min(latest);
             let notifier = Notifier::restore(dialog, expires, active);
             Watcher {
                 notifier,

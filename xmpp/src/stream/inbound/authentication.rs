@@ -36,7 +36,7 @@ impl Inbound {
             }
             _ => {
                 let fault = Fault::UnknownElement(element_name(element));
-                self.fault(StreamCondition::UnsupportedStanzaType, None, fault, now);
+                self.wire.fault(StreamCondition::UnsupportedStanzaType, None, fault, now);
             }
         }
     }
@@ -76,11 +76,11 @@ impl Inbound {
             return self.sasl_failed_as(SaslCondition::InvalidAuthzid, Some(authzid.as_str()), now);
         }
         if !self.wire.nothing_pipelined() {
-            return self.fault(StreamCondition::PolicyViolation, None, Fault::Pipelined, now);
+            return self.wire.fault(StreamCondition::PolicyViolation, None, Fault::Pipelined, now);
         }
         StartTag::open(&mut self.wire.out, "success").ns(ns::SASL).empty();
         self.restart();
-        self.pairs.push(Pair { from, to });
+        self.wire.pairs.push(Pair { from, to });
         self.phase = Phase::Authenticated;
         self.wire.enter(Step::FinalHeader, now);
     }
@@ -98,7 +98,7 @@ impl Inbound {
         if self.failures > self.config.sasl_retries.clamp(2, 5) {
             let cause = self.explain(Cause::SaslFailed { condition, text: None });
             let text = "Too many failures to authenticate.";
-            return self.fail(StreamCondition::PolicyViolation, Some(text), cause, now);
+            return self.wire.fail(StreamCondition::PolicyViolation, Some(text), cause, now);
         }
         let step = self.wire.step();
         self.wire.enter(step, now);

@@ -51,7 +51,7 @@ impl Inbound {
         match outcome {
             VerifyOutcome::Valid => self.authorized(request, &terms, false, now),
             // DB-10: a stream that serves others does not end over it.
-            VerifyOutcome::Invalid if self.pairs.is_empty() => {
+            VerifyOutcome::Invalid if self.wire.pairs.is_empty() => {
                 self.answer_key(request, Ok(false), None);
                 self.report(request, DialbackRefusal::Invalid);
                 self.wire.give_up(Cause::DialbackInvalid, now);
@@ -65,15 +65,19 @@ impl Inbound {
 
     /// An element of dialback's.
     pub(super) fn dialback(&mut self, element: Element, now: Instant) {
+        // After our closing tag nothing can be answered, and no pair be used (RFC 6120 §4.4).
+        if !self.wire.is_open() {
+            return;
+        }
         let read = match DialbackElement::read(&element) {
             Ok(read) => read,
             Err(MalformedDialback::Name) => {
                 let fault = Fault::UnknownElement(element_name(&element));
-                return self.fault(StreamCondition::UnsupportedStanzaType, None, fault, now);
+                return self.wire.fault(StreamCondition::UnsupportedStanzaType, None, fault, now);
             }
             Err(MalformedDialback::Missing(_) | MalformedDialback::Address(..)) => {
                 let fault = Fault::Dialback(element_name(&element));
-                return self.fault(StreamCondition::ImproperAddressing, None, fault, now);
+                return self.wire.fault(StreamCondition::ImproperAddressing, None, fault, now);
             }
         };
         match (read.kind, &read.content) {
@@ -91,7 +95,7 @@ impl Inbound {
     pub(super) fn key_verdict(&mut self, request: VerifyRequest, verdict: PartnerVerdict, now: Instant) {
         match verdict {
             PartnerVerdict::Allowed(terms) => self.judge_key(request, &terms, now),
-            PartnerVerdict::Refused { why, text } if self.terms.is_none() && self.pairs.is_empty() => {
+            PartnerVerdict::Refused { why, text } if self.terms.is_none() && self.wire.pairs.is_empty() => {
                 self.report(&request, DialbackRefusal::Refused(why));
                 self.refuse(why, &text, now);
             }
@@ -148,13 +152,13 @@ impl Inbound {
             DialbackRefusal::UnknownTarget
         } else if self.config.served.contains(&request.from) {
             DialbackRefusal::OurOwn
-        } else if self.pairs.contains(&pair) {
+        } else if self.wire.pairs.contains(&pair) {
             return self.answer_key(&request, Ok(true), None);
         } else if self.verifying.iter().any(|verifying| verifying.request.pair() == pair) {
             // Its answer is under way.
             return;
         } else if self.verifying.len() >= Self::VERIFYING
-            || self.pairs.len() + self.verifying.len() >= Self::PAIRS
+            || self.wire.pairs.len() + self.verifying.len() >= Self::PAIRS
         {
             DialbackRefusal::TooMany
         } else if let Some(terms) = known {
@@ -200,7 +204,7 @@ impl Inbound {
         self.answer_key(request, Ok(true), None);
         let pair = request.pair();
         if self.wire.step() == Step::Established {
-            self.pairs.push(pair.clone());
+            self.wire.pairs.push(pair.clone());
             self.wire.emit(Output::PairAuthorized(pair));
         } else {
             let method = if self.phase == Phase::Clear { Method::DialbackTcp } else { Method::DialbackTls };
@@ -209,10 +213,10 @@ impl Inbound {
             }
             // What the header's domain was told stands.
             if self.terms.is_none() {
-                self.wire.set_max_stanza(terms.max_stanza);
+                self.wire.limit_by(terms);
             }
             // Nothing goes back but to the domain that came with the key.
-            self.both_ways &= terms.both_ways;
+            self.wire.both_ways &= terms.both_ways;
             self.may_manage = terms.management;
             // A partner that proved itself before got this far because its certificate does so again. What the terms of the
             // domain in the header say is nothing about another one that came with a key.
@@ -229,7 +233,7 @@ impl Inbound {
         let refused = || self.wire.has_note(|note| matches!(note, Note::SaslRefused { .. }));
         match self.phase {
             Phase::Clear if !terms.tls() => None,
-            Phase::Clear if !self.answer.version => Some(Note::InClear),
+            Phase::Clear if !self.wire.greeting.version => Some(Note::InClear),
             Phase::Clear => Some(Note::TlsNotTaken),
             _ if !terms.methods.external => None,
             _ if !own => Some(Note::OtherDomain),
@@ -267,7 +271,7 @@ impl Inbound {
     }
 
     fn report_pair(&mut self, pair: Pair, why: DialbackRefusal) {
-        if self.pairs.is_empty() {
+        if self.wire.pairs.is_empty() {
             self.turned_down = Some(why);
             if why == DialbackRefusal::Off {
                 // The peer waits for an answer that does not come; so do we, as long as it may take.

@@ -11,7 +11,6 @@ use crate::jid::Domain;
 use crate::stanza::Attr;
 use crate::stream::Output;
 use crate::stream::evidence::{Fault, PeerText, Step};
-use crate::stream::wire::OurHeader;
 use crate::xml::StreamHeader;
 
 /// What a peer of XMPP 0.9 is told, which has no TLS, where it would need it.
@@ -22,21 +21,21 @@ type Verdict<T> = Result<T, (StreamCondition, Option<&'static str>, Fault)>;
 
 impl Inbound {
     pub(super) fn header(&mut self, header: StreamHeader, now: Instant) {
-        self.answer.from = self.served(header.to.as_deref());
-        self.answer.to = parse(header.from.as_deref()).and_then(Result::ok);
+        self.wire.greeting.from = self.served(header.to.as_deref()).or_else(|| self.first_served());
+        self.wire.greeting.to = parse(header.from.as_deref()).and_then(Result::ok);
         // Ours is 1.0, the lower of any two that have features; a peer of 0.9 must not see one.
-        self.answer.version = header.has_features();
+        self.wire.greeting.version = header.has_features();
         if self.wire.remote.is_none() {
-            self.wire.remote.clone_from(&self.answer.to);
+            self.wire.remote.clone_from(&self.wire.greeting.to);
         }
         let (from, to) = match self.judge(&header) {
             Ok(domains) => domains,
-            Err((condition, text, fault)) => return self.fault(condition, text, fault, now),
+            Err((condition, text, fault)) => return self.wire.fault(condition, text, fault, now),
         };
-        self.answer.from = to.clone();
+        self.wire.greeting.from = to.clone().or_else(|| self.first_served());
         self.wire.local.clone_from(&to);
         self.wire.remote.clone_from(&from);
-        self.lang = header.lang;
+        self.wire.lang = header.lang;
         (self.from, self.to) = (from, to);
         match (&self.from, &self.to) {
             (Some(from), Some(to)) if self.terms.is_none() => {
@@ -47,23 +46,6 @@ impl Inbound {
             }
             _ => self.welcome(now),
         }
-    }
-
-    /// Writes our header unless it is out already.
-    pub(super) fn open_header(&mut self) {
-        if self.wire.header_sent() || !self.wire.is_open() {
-            return;
-        }
-        let id = self.ids.0.get(self.headers).cloned();
-        self.headers += 1;
-        let from = self.answer.from.as_ref().or_else(|| self.config.served.first());
-        self.wire.write_header(OurHeader {
-            from: from.map_or("", Domain::as_str),
-            to: self.answer.to.as_ref().map(Domain::as_str),
-            id: id.as_deref(),
-            version: self.answer.version,
-            dialback: self.dialback_is_on(),
-        });
     }
 
     fn judge(&self, header: &StreamHeader) -> Verdict<(Option<Domain>, Option<Domain>)> {
@@ -120,6 +102,11 @@ impl Inbound {
 
     fn known(&self, before: &Option<Domain>) -> Option<Domain> {
         before.clone().filter(|_| self.phase == Phase::Authenticated)
+    }
+
+    /// Who answers a peer that asked for nobody here.
+    fn first_served(&self) -> Option<Domain> {
+        self.config.served.first().cloned()
     }
 
     fn served(&self, to: Option<&str>) -> Option<Domain> {

@@ -19,7 +19,7 @@ impl Inbound {
         }
         StartTag::open(&mut self.wire.out, "proceed").ns(ns::TLS).empty();
         self.restart();
-        self.both_ways = false;
+        self.wire.both_ways = false;
         self.wire.enter(Step::TlsHandshake, now);
         self.wire.emit(Output::StartTls);
     }
@@ -39,7 +39,7 @@ impl Inbound {
     /// What was asked and learned on the stream so far does not count for the one that begins (TLS-03).
     pub(super) fn restart(&mut self) {
         self.wire.restart();
-        self.lang = None;
+        self.wire.lang = None;
         self.verifying.clear();
         self.turned_down = None;
     }

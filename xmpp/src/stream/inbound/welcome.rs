@@ -16,14 +16,14 @@ impl Inbound {
     pub(super) fn welcome(&mut self, now: Instant) {
         if self.phase != Phase::Clear && self.terms.is_some_and(|terms| !terms.tls()) {
             let text = Some(TLS_SWITCHED_OFF);
-            return self.fail(StreamCondition::PolicyViolation, text, Cause::TlsSwitchedOff, now);
+            return self.wire.fail(StreamCondition::PolicyViolation, text, Cause::TlsSwitchedOff, now);
         }
-        if !self.answer.version && !self.may_stay_in_clear() {
-            return self.fault(StreamCondition::UnsupportedVersion, Some(TOO_OLD), Fault::Version, now);
+        if !self.wire.greeting.version && !self.may_stay_in_clear() {
+            return self.wire.fault(StreamCondition::UnsupportedVersion, Some(TOO_OLD), Fault::Version, now);
         }
-        self.open_header();
+        self.wire.open_header();
         match self.phase {
-            Phase::Clear if !self.answer.version => self.wire.enter(Step::Authentication, now),
+            Phase::Clear if !self.wire.greeting.version => self.wire.enter(Step::Authentication, now),
             Phase::Clear => self.welcome_in_clear(now),
             Phase::Secure => self.welcome_under_tls(now),
             Phase::Authenticated => self.welcome_authenticated(now),
@@ -52,7 +52,7 @@ impl Inbound {
     }
 
     fn welcome_under_tls(&mut self, now: Instant) {
-        let (Some(facts), Some(from), Some(terms)) = (&self.tls, &self.from, self.terms) else { return };
+        let (Some(facts), Some(from), Some(terms)) = (&self.wire.tls, &self.from, self.terms) else { return };
         let certified = facts.proves(from);
         self.certified = certified;
         self.external = terms.methods.external && certified;

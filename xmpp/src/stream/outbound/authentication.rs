@@ -18,9 +18,13 @@ impl Outbound {
         let terms = &self.config.terms;
         // Both sides prove themselves by certificate, or neither does.
         let external = terms.methods.external && self.certified;
-        let again = self.config.retry == Some(Retry::WithoutExternal);
+        let again = match self.config.retry {
+            Some(Retry::WithoutExternal) => Some(Note::ExternalRefusedBefore),
+            Some(Retry::WithoutUnansweredExternal) => Some(Note::ExternalUnansweredBefore),
+            Some(Retry::WithoutStartTls) | None => None,
+        };
         let dialback = terms.dialback_over_tls(self.certified);
-        if external && self.features.offers_external() && !(again && dialback) {
+        if external && self.features.offers_external() && !(again.is_some() && dialback) {
             self.ask_for_both_ways();
             self.write_identity("auth");
             return self.wire.enter(Step::Authentication, now);
@@ -31,7 +35,7 @@ impl Outbound {
             return self.wire.give_up(cause, now);
         }
         if external {
-            self.wire.note(if again { Note::ExternalRefusedBefore } else { Note::NoExternal });
+            self.wire.note(again.unwrap_or(Note::NoExternal));
         }
         self.ask_to_be_let_in(now);
     }
@@ -44,7 +48,7 @@ impl Outbound {
                 }
                 self.wire.restart();
                 self.wire.enter(Step::FinalHeader, now);
-                self.write_header();
+                self.wire.open_header();
             }
             // A peer that overlooked the initial response asks for it.
             "challenge" if !self.challenged => {
@@ -55,9 +59,7 @@ impl Outbound {
             "failure" => {
                 let (condition, text) = read_failure(element);
                 let text = text.as_deref().map(PeerText::new);
-                // SASL-07. The peer's certificate was good, so nothing of ours gets weaker; whether our key will do is the
-                // peer's to decide.
-                if self.config.terms.dialback_over_tls(self.certified) && self.can_ask_to_be_let_in() {
+                if self.may_do_without_external() {
                     self.wire.note(Note::SaslFailed { condition, text });
                     return self.ask_to_be_let_in(now);
                 }
@@ -65,6 +67,12 @@ impl Outbound {
             }
             _ => self.unexpected(element, now),
         }
+    }
+
+    /// SASL-07: whether dialback may follow EXTERNAL that failed. The peer's certificate was good, so nothing of ours gets
+    /// weaker; whether our key will do is the peer's to decide.
+    pub(super) fn may_do_without_external(&self) -> bool {
+        self.config.terms.dialback_over_tls(self.certified) && self.can_ask_to_be_let_in()
     }
 
     fn write_identity(&mut self, name: &'static str) {

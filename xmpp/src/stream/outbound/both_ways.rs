@@ -6,45 +6,22 @@ use super::Outbound;
 use crate::dialback::{DialbackCondition, DialbackElement, DialbackKind, write_answer};
 use crate::sm::Management;
 use crate::stream::Output;
-use crate::stream::screen::screen;
 use crate::xml::{Element, StartTag, ns};
 
 impl Outbound {
-    /// Nobody has to do anything more for the stanza of this [number](crate::stream::Stanza::number): it may be
-    /// acknowledged. [`transmit`](Self::transmit) has the acknowledgement when one is due.
-    pub fn settled(&mut self, number: u64) {
-        self.handled.settle(number);
-    }
-
-    /// Whether a stanza came that is to be acknowledged and is not settled.
-    pub fn has_unsettled(&self) -> bool {
-        self.handled.has_unsettled()
-    }
-
     /// Whether the peer was asked to send its stanzas on this stream: it may do so as soon as it has let us in, which is before
     /// we know that it has.
     pub fn asked_for_both_ways(&self) -> bool {
-        self.both_ways
+        self.wire.both_ways
     }
 
     /// Asks the peer to send its stanzas on this stream, if it can: before we prove ourselves, and after TLS (BI-01).
     /// What the peer has to prove for that, it has proved, or the stream will not be established: to send to a domain and
     /// to hear from it, the entry asks for the same.
     pub(super) fn ask_for_both_ways(&mut self) {
-        if self.config.terms.both_ways && self.features.bidi && !self.both_ways {
-            self.both_ways = true;
+        if self.config.terms.both_ways && self.features.bidi && !self.wire.both_ways {
+            self.wire.both_ways = true;
             StartTag::open(&mut self.wire.out, "bidi").ns(ns::BIDI).empty();
-        }
-    }
-
-    /// A first-level element of the peer: a stanza of the authorized pairs, the other way round.
-    pub(super) fn stanza(&mut self, element: Element, now: Instant) {
-        match screen(element, self.pairs.iter().map(|pair| (&pair.to, &pair.from))) {
-            Ok(mut output) => {
-                output.number_by(|| self.handled.begin());
-                self.wire.emit(output);
-            }
-            Err((condition, fault)) => self.wire.fault(condition, None, fault, now),
         }
     }
 
@@ -57,12 +34,12 @@ impl Outbound {
                 self.wire.emit(Output::Unasked(element));
             }
             Some(Ok(management)) => {
-                if !self.handled.is_enabled()
+                if !self.wire.management.handled.is_enabled()
                     && matches!(management, Management::Enabled { .. } | Management::Resumed { .. })
                 {
-                    self.handled.enable();
+                    self.wire.management.handled.enable();
                 }
-                if management != Management::Request || !self.handled.request() {
+                if management != Management::Request || !self.wire.management.handled.request() {
                     self.wire.emit(Output::Managed(management));
                 }
             }
@@ -78,19 +55,5 @@ impl Outbound {
         let request = (DialbackKind::Result, &asked.from, &asked.to, "");
         let text = "Open a stream of your own for further domains.";
         write_answer(&mut self.wire.out, declare, request, Err(DialbackCondition::NotAcceptable), Some(text));
-    }
-
-    /// Writes the acknowledgement that is due.
-    pub(super) fn acknowledge(&mut self) {
-        if self.write_allowed() {
-            self.handled.write(&mut self.wire.out);
-        }
-    }
-
-    /// Writes what can be acknowledged, before our closing tag.
-    pub(super) fn acknowledge_last(&mut self) {
-        if self.write_allowed() {
-            self.handled.write_last(&mut self.wire.out);
-        }
     }
 }

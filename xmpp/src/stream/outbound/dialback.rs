@@ -54,7 +54,8 @@ impl Outbound {
     /// [`Output::PairRefused`].
     pub fn authorize(&mut self, pair: Pair, now: Instant) -> Result<(), PairError> {
         self.may_authorize()?;
-        let known = |pair: &Pair| self.pairs.contains(pair) || self.asked.iter().any(|a| a.pair == *pair);
+        let known =
+            |pair: &Pair| self.wire.pairs.contains(pair) || self.asked.iter().any(|a| a.pair == *pair);
         if known(&pair) {
             return Err(PairError::Known);
         }
@@ -81,7 +82,7 @@ impl Outbound {
         if !self.can_ask_to_be_let_in() {
             return Err(PairError::NotOffered);
         }
-        if self.pairs.len() + self.asked.len() >= Self::PAIRS {
+        if self.wire.pairs.len() + self.asked.len() >= Self::PAIRS {
             return Err(PairError::TooMany);
         }
         Ok(())
@@ -126,6 +127,10 @@ impl Outbound {
 
     /// An element of dialback's. Only answers to what was asked on this very stream count (DB-06).
     pub(super) fn dialback(&mut self, element: Element, now: Instant) {
+        // After our closing tag nothing can be answered, and no pair be used (RFC 6120 §4.4).
+        if !self.wire.is_open() {
+            return;
+        }
         match DialbackElement::read(&element) {
             Ok(answer) if self.wire.step() == Step::Verify && self.is_our_answer(&answer) => {
                 self.key_verified(answer.content, now);
@@ -133,7 +138,7 @@ impl Outbound {
             Ok(answer) if answer.kind == DialbackKind::Result => match self.take_asked(&answer) {
                 Some(_) if self.wire.step() == Step::Dialback => self.let_in(answer.content, now),
                 Some(asked) => self.pair_answered(asked.pair, answer.content),
-                None if self.both_ways && matches!(answer.content, Content::Key(_)) => {
+                None if self.wire.both_ways && matches!(answer.content, Content::Key(_)) => {
                     self.refuse_key(&answer);
                 }
                 None => self.wire.emit(Output::Unsolicited(element)),
@@ -148,6 +153,9 @@ impl Outbound {
     }
 
     pub(super) fn expire_pairs(&mut self, now: Instant) {
+        if !self.wire.is_open() {
+            return;
+        }
         let late = |asked: &Asked| asked.deadline.is_some_and(|deadline| deadline <= now);
         while let Some(at) = self.asked.iter().position(late) {
             let pair = self.asked.swap_remove(at).pair;
@@ -197,7 +205,7 @@ impl Outbound {
     fn pair_answered(&mut self, pair: Pair, content: Content) {
         let why = match content {
             Content::Valid => {
-                self.pairs.push(pair.clone());
+                self.wire.pairs.push(pair.clone());
                 return self.wire.emit(Output::PairAuthorized(pair));
             }
             Content::Error(error) => PairRefusal::Error(error),

@@ -78,10 +78,10 @@ impl Outbound {
                 return self.wire.finish_silently(Cause::Downgrade);
             }
         }
-        self.tls = Some(facts);
+        self.wire.tls = Some(facts);
         self.secure = true;
         self.wire.enter(Step::SecureHeader, now);
-        self.write_header();
+        self.wire.open_header();
     }
 
     /// TLS was tried and failed. Whoever can break a handshake must not gain a stream in clear by it.
@@ -92,7 +92,7 @@ impl Outbound {
     }
 
     /// Whatever a peer that offers no STARTTLS does when asked for it all the same, the missing offer is the reason worth
-    /// telling; and one that ends the stream over a SASL failure may take dialback on the next.
+    /// telling; and one that ends the stream over a SASL failure, or instead of one, may take dialback on the next.
     pub(super) fn explain(&mut self, answer: NoStartTlsAnswer, cause: Cause) -> Cause {
         match self.wire.step() {
             Step::StartTls if !self.starttls_offered => {
@@ -103,6 +103,10 @@ impl Outbound {
             }
             Step::Dialback if self.wire.has_note(|note| matches!(note, Note::SaslFailed { .. })) => {
                 self.wire.retry = Some(Retry::WithoutExternal);
+                cause
+            }
+            Step::Authentication if is_no_to_external(&cause) && self.may_do_without_external() => {
+                self.wire.retry = Some(Retry::WithoutUnansweredExternal);
                 cause
             }
             _ => cause,
@@ -120,5 +124,22 @@ impl Outbound {
             }
             Purpose::Carry => self.wire.give_up(Cause::NoDialback { mechanisms: Vec::new() }, now),
         }
+    }
+}
+
+/// Whether a peer that has to answer our use of EXTERNAL says no by this. Silence is no answer; and an error that speaks of
+/// something else is none to that.
+fn is_no_to_external(cause: &Cause) -> bool {
+    match cause {
+        Cause::Disconnected(_) | Cause::PeerClosed => true,
+        Cause::PeerError { condition, .. } => matches!(
+            condition,
+            StreamCondition::NotAuthorized
+                | StreamCondition::InvalidFrom
+                | StreamCondition::PolicyViolation
+                | StreamCondition::InternalServerError
+                | StreamCondition::UndefinedCondition
+        ),
+        _ => false,
     }
 }

@@ -169,6 +169,7 @@ impl Note {
                     | Self::NoExternal
                     | Self::ExternalNotTaken
                     | Self::ExternalRefusedBefore
+                    | Self::ExternalUnansweredBefore
                     | Self::OtherDomain
                     | Self::SaslFailed { .. }
                     | Self::SaslRefused { .. }
@@ -197,6 +198,9 @@ impl Display for Note {
             ),
             Self::ExternalRefusedBefore => {
                 f.write_str("it offered EXTERNAL and refused our certificate on the connection before this one")
+            }
+            Self::ExternalUnansweredBefore => {
+                f.write_str("it offered EXTERNAL and ended the connection before this one when we used it")
             }
             Self::OtherDomain => f.write_str(
                 "its key is for another domain than that of its stream header, for which alone its certificate counts",
