@@ -306,7 +306,8 @@ fn dec_11_a_cap_on_messages_is_0_or_at_least_1300() {
 fn xe_15_a_partners_own_limits_go_before_those_of_all() {
     let text = format!(
         "limits.xmpp.bytes_per_second = 20000\nlimits.xmpp.stanza = 30000\n{}stanzas_per_second = 10\n\n\
-         [[partner]]\ndomain = \"wingtip.example\"\ntype = \"federated\"\nbytes_per_second = 0\nstanza_limit = 10000\n",
+         [[partner]]\ndomain = \"wingtip.example\"\ntype = \"federated\"\nbytes_per_second = 0\nstanza_limit = 10000\n\
+         stanza_depth = 8\nstanza_attributes = 16\n",
         include_str!("config/right/minimal.toml")
     );
     let sources = Sources::new().toml("nuncio.toml", &text).trusting_paths();
@@ -317,4 +318,6 @@ fn xe_15_a_partners_own_limits_go_before_those_of_all() {
         .map(|partner| (partner.stanzas_per_second, partner.bytes_per_second, partner.stanza_limit))
         .collect();
     assert_eq!(limits, [(10, 20_000, 30_000), (5000, 0, 10_000)]);
+    let of_stanzas = config.partners.iter().map(|partner| (partner.stanza_depth, partner.stanza_attributes));
+    assert_eq!(of_stanzas.collect::<Vec<_>>(), [(32, 64), (8, 16)]);
 }

@@ -111,32 +111,40 @@ impl Read for ConnectionLimit {
     }
 }
 
-/// How long a stanza of a partner may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StanzaLimit(pub(super) usize);
+/// Bounds of a partner's stanzas: a number from the least to the most.
+macro_rules! bounds {
+    ($($(#[$meta:meta])* $name:ident: $unit:literal, $least:expr => $most:expr;)+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) struct $name(pub(super) usize);
 
-impl StanzaLimit {
-    /// What RFC 6120 §13.12 wants to be taken.
-    const MIN: usize = 10_000;
-    const MAX: usize = 16 * 1024 * 1024;
-}
+        impl Read for $name {
+            fn shape() -> Shape {
+                Shape::Value(format!("{}, {} to {}", $unit, $least, $most))
+            }
 
-impl Read for StanzaLimit {
-    fn shape() -> Shape {
-        Shape::Value(format!("bytes, {} to {}", Self::MIN, Self::MAX))
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let expected = format!("expected a whole number of bytes from {} to {}", Self::MIN, Self::MAX);
-        let number = reader.integer(node, &expected)?;
-        match usize::try_from(number) {
-            Ok(number @ Self::MIN..=Self::MAX) => Some(Self(number)),
-            _ => {
-                reader.refuse(node, format!("{number} is out of range; {expected}"));
-                None
+            fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+                let expected = format!("expected a whole number of {} from {} to {}", $unit, $least, $most);
+                let number = reader.integer(node, &expected)?;
+                match usize::try_from(number) {
+                    Ok(number) if ($least..=$most).contains(&number) => Some(Self(number)),
+                    _ => {
+                        reader.refuse(node, format!("{number} is out of range; {expected}"));
+                        None
+                    }
+                }
             }
         }
-    }
+    )+};
+}
+
+bounds! {
+    /// How long a stanza of a partner may be. The least is what RFC 6120 §13.12 wants to be taken.
+    StanzaLimit: "bytes", 10_000 => 16 * 1024 * 1024;
+    /// How deep its elements may be nested. The bounds of these two are those of `limits.xmpp.depth` and `attributes`.
+    StanzaDepth: "levels", 8 => 256;
+    /// How many attributes one of its elements may have.
+    StanzaAttributes: "attributes", 16 => 1024;
 }
 
 /// The least number of stanzas of a partner in a second.

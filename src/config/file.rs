@@ -7,7 +7,9 @@ use nuncio_xmpp::{NegotiationRules, SaslUse, TlsUse};
 
 use super::address::{Bind, CertificateName, DnsServer, Domain, HostPort, SentBy, SourceAddress};
 use super::contact::ContactUri;
-use super::federation::{ByteRate, ConnectionLimit, Proxy, SpkiPin, StanzaLimit, StanzaRate};
+use super::federation::{
+    ByteRate, ConnectionLimit, Proxy, SpkiPin, StanzaAttributes, StanzaDepth, StanzaLimit, StanzaRate,
+};
 use super::limits::Limits;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
@@ -215,6 +217,9 @@ section! {
         "listener" => listeners: Sections<XmppListenerSection>, required;
         /// Whether everybody who asks is told which version of the gateway this is. The operating system is never named.
         "tell_version" => tell_version: bool, default "false";
+        /// Whether messages that SIP users write as HTML keep their form (XHTML-IM, XEP-0071, deprecated). The plain text is
+        /// always there.
+        "xhtml_im" => xhtml_im: bool, default "false";
         /// Whom people turn to about this gateway. Everybody may read it.
         "contacts" => contacts: ContactsSection, default "{}";
     }
@@ -262,6 +267,9 @@ section! {
         "consent" => consent: ConsentLifetime, default "\"45d\"";
         /// Whether it crosses since when somebody has not touched his device. Public partners are never told.
         "idle_times" => idle_times: bool, default "false";
+        /// Whether contacts whose addresses mix scripts, as a Latin name with a Cyrillic letter that looks like one of its own, may
+        /// ask to see SIP users. `false`: such a request is dropped, and audited. Who was let in before is not touched.
+        "mixed_scripts" => mixed_scripts: bool, default "false";
         /// Rules about SIP users. One that denies wins over all that allow, and any rule over `default`.
         "rule" => rules: Sections<RuleSection>, default "[]";
     }
@@ -318,6 +326,10 @@ section! {
         "connection_limit" => connection_limit: ConnectionLimit, optional;
         /// Longest stanza of this partner, on streams that begin with one of his domains. Absent: `limits.xmpp.stanza`.
         "stanza_limit" => stanza_limit: StanzaLimit, optional;
+        /// Deepest nesting in a stanza of this partner, on such streams. Absent: `limits.xmpp.depth`.
+        "stanza_depth" => stanza_depth: StanzaDepth, optional;
+        /// Most attributes of one element in a stanza of this partner, on such streams. Absent: `limits.xmpp.attributes`.
+        "stanza_attributes" => stanza_attributes: StanzaAttributes, optional;
         /// Most stanzas of this partner in a second. Absent: `limits.xmpp.stanzas_per_second`.
         "stanzas_per_second" => stanzas_per_second: StanzaRate, optional;
         /// Most bytes of this partner in a second. Absent: `limits.xmpp.bytes_per_second`.

@@ -256,6 +256,8 @@ pub struct Xmpp {
     pub listeners: Vec<Listener>,
     /// Whether who asks is told which version this is.
     pub tell_version: bool,
+    /// Whether HTML keeps its form (XEP-0071).
+    pub xhtml_im: bool,
     /// Whom people turn to.
     pub contacts: Contacts,
 }
@@ -319,6 +321,8 @@ pub struct Policy {
     pub consent: Duration,
     /// Whether idle times cross.
     pub idle_times: bool,
+    /// Whether contacts whose addresses mix scripts may ask to see SIP users.
+    pub mixed_scripts: bool,
     /// In the order of the file; a rule that denies wins.
     pub rules: Vec<PolicyRule>,
 }
@@ -361,6 +365,10 @@ pub struct Partner {
     pub connection_limit: usize,
     /// Longest of his stanzas, in octets.
     pub stanza_limit: usize,
+    /// Deepest nesting in one of them.
+    pub stanza_depth: usize,
+    /// Most attributes of one element in them.
+    pub stanza_attributes: usize,
     /// Most of his stanzas in a second; 0: any number.
     pub stanzas_per_second: usize,
     /// Most of his bytes in a second; 0: any number.

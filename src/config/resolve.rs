@@ -143,6 +143,7 @@ fn xmpp(xmpp: XmppSection) -> Option<Xmpp> {
         connect: xmpp_connect(xmpp.connect.value?)?,
         listeners: xmpp_listeners(xmpp.listeners.value?)?,
         tell_version: xmpp.tell_version.value?,
+        xhtml_im: xmpp.xhtml_im.value?,
         contacts: contacts(xmpp.contacts.value?)?,
     })
 }
@@ -206,6 +207,7 @@ fn policy(policy: PolicySection) -> Option<Policy> {
         default: policy.default.value?,
         consent: policy.consent.value?.0,
         idle_times: policy.idle_times.value?,
+        mixed_scripts: policy.mixed_scripts.value?,
         rules: policy.rules.value?.0.into_iter().map(rule).collect::<Option<_>>()?,
     })
 }
@@ -239,6 +241,8 @@ fn partners(sections: Vec<At<PartnerSection>>, rules: NegotiationRules, limits: 
                 .value
                 .map_or(limits.xmpp.connections_per_partner, |limit| limit.0),
             stanza_limit: section.stanza_limit.value.map_or(limits.xmpp.stanza, |limit| limit.0),
+            stanza_depth: section.stanza_depth.value.map_or(limits.xmpp.depth, |depth| depth.0),
+            stanza_attributes: section.stanza_attributes.value.map_or(limits.xmpp.attributes, |most| most.0),
             stanzas_per_second: section
                 .stanzas_per_second
                 .value

@@ -34,6 +34,10 @@ pub struct PartnerStreams {
     pub connection_limit: usize,
     /// Octets of the largest stanza that is taken of him; absent: as of all.
     pub max_stanza: Option<usize>,
+    /// Deepest nesting in them.
+    pub max_depth: Option<usize>,
+    /// Most attributes of one element in them.
+    pub max_attributes: Option<usize>,
     /// How much he may send, on all streams of his domains together.
     pub rates: StreamRates,
     /// Where to connect instead of asking DNS.
@@ -55,6 +59,8 @@ impl PartnerStreams {
             management: true,
             connection_limit,
             max_stanza: None,
+            max_depth: None,
+            max_attributes: None,
             rates: StreamRates::default(),
             proxy: None,
             proof: Arc::default(),
@@ -116,6 +122,8 @@ impl Gateway {
         Terms {
             external_proved,
             max_stanza: streams.max_stanza,
+            max_depth: streams.max_depth,
+            max_attributes: streams.max_attributes,
             both_ways: streams.both_ways,
             management: streams.management,
             ..Terms::new(streams.negotiation, streams.rules)

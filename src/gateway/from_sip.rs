@@ -193,7 +193,8 @@ impl Gateway {
         );
         let id = std::str::from_utf8(&id).unwrap_or_default();
         let mut stanza = Vec::with_capacity(request.body().len() + STANZA_OVERHEAD);
-        from_sip::write(request, &ends, id, &mut stanza).map_err(|refusal| self.refused_message(&refusal))?;
+        from_sip::write(request, &ends, id, settings.formats, &mut stanza)
+            .map_err(|refusal| self.refused_message(&refusal))?;
 
         let mut composed = String::new();
         PairKey::compose(from, to, &mut composed);

@@ -257,6 +257,12 @@ fn tell(fact: &Fact) -> Told {
         Fact::Undecided => {
             told("request of a contact dropped: the SIP user did not decide on it in time", None, None)
         }
+        Fact::MixedScripts => told(
+            "request of a contact dropped: his address mixes scripts and may be made to look like another's \
+             (policy.mixed_scripts)",
+            None,
+            None,
+        ),
         Fact::TooManyRequests => told(
             "request of a contact dropped: too many in an hour (limits.presence.requests_per_…)",
             None,

@@ -61,6 +61,7 @@ use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::Outgoing;
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Kind, Snapshot};
+use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{Half, PairConfig, PairKey, PresenceConfig, Sent};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
@@ -240,6 +241,8 @@ pub struct Settings {
     pub sip_name: CompactString,
     /// What our domains say of themselves.
     pub about: About,
+    /// What goes into stanzas beside plain text.
+    pub formats: Formats,
     /// Longest MESSAGE we send, in octets (DEC-11).
     pub message_cap: Option<usize>,
     pub pair: PairConfig,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PairKey, PresenceConfig};
+use nuncio_translate::presence::Format;
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::About;
@@ -55,10 +56,11 @@ fn furnished(store: Arc<Memory>, local: &str, remote: &str, change: impl FnOnce(
         node_key: stanza_id::Key::new([7; 16]),
         sip_name: "gw".into(),
         about: About::default(),
+        formats: Formats::default(),
         message_cap: None,
         pair: PairConfig::default(),
         presence: PresenceConfig::default(),
-        events: EventConfig::presence("gw", "gw"),
+        events: Format::subscriptions("gw", "gw"),
         places: PlaceLimits::default(),
         restart_rate: 100,
         store_patience: Duration::from_secs(3),

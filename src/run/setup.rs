@@ -8,7 +8,9 @@ use compact_str::CompactString;
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
+use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
+use nuncio_translate::presence::Format;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::{About, ContactKind};
 use nuncio_xmpp::dialback::DialbackSecret;
@@ -102,7 +104,7 @@ fn events(config: &Config) -> EventConfig {
         min_expires: seconds(limits.shortest),
         max_expires: seconds(limits.longest),
         notify_interval: limits.notify_interval,
-        ..EventConfig::presence(name.clone(), name)
+        ..Format::subscriptions(name.clone(), name)
     }
 }
 
@@ -136,6 +138,7 @@ fn presence(config: &Config) -> PresenceConfig {
         silence: limits.silence,
         outage: limits.outage,
         idle: config.policy.idle_times,
+        mixed_scripts: config.policy.mixed_scripts,
         ..PresenceConfig::default()
     }
 }
@@ -180,6 +183,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         node_key: key.of_ids(),
         sip_name: config.sip.name.to_string().into(),
         about: about(&config.xmpp),
+        formats: Formats { xhtml_im: config.xmpp.xhtml_im },
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
         presence: presence(config),
@@ -283,6 +287,8 @@ pub(super) fn federation(config: &Config, proofs: &[Arc<Proof>]) -> anyhow::Resu
             management: partner.stream_management,
             connection_limit: partner.connection_limit,
             max_stanza: Some(partner.stanza_limit),
+            max_depth: Some(partner.stanza_depth),
+            max_attributes: Some(partner.stanza_attributes),
             rates: StreamRates {
                 stanzas: rate(partner.stanzas_per_second),
                 bytes: rate(partner.bytes_per_second),

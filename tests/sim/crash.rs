@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use nuncio::gateway::{FrontEnd, Gateway, PlaceLimits, Route, Settings, VerifyLimits};
 use nuncio::store::{Keep, Memory};
-use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::HopGroup;
 use nuncio_translate::judge::Snapshot;
+use nuncio_translate::message::Formats;
 use nuncio_translate::pair::PresenceConfig;
+use nuncio_translate::presence::Format;
 use nuncio_translate::stanza_id::Key;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::About;
@@ -30,10 +31,11 @@ pub(crate) fn start(
         node_key: Key::new([7; 16]),
         sip_name: "gw.contoso.example".into(),
         about: About::default(),
+        formats: Formats::default(),
         message_cap: None,
         pair: scale.pair.clone(),
         presence: PresenceConfig::default(),
-        events: EventConfig::presence("gw.contoso.example", "gw.contoso.example"),
+        events: Format::subscriptions("gw.contoso.example", "gw.contoso.example"),
         places: PlaceLimits::default(),
         restart_rate: 100,
         store_patience: PresenceConfig::default().answer,

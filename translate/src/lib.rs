@@ -9,7 +9,9 @@
 )]
 
 pub mod address;
+pub mod cpim;
 pub mod diagnostics;
+mod document;
 pub mod errors;
 pub mod jid_escape;
 pub mod judge;
@@ -18,8 +20,11 @@ mod moment;
 pub mod notice;
 pub mod pair;
 pub mod presence;
+pub mod receipt;
 pub mod stanza_id;
 pub mod text;
 pub mod time;
+pub mod typing;
 
+pub use document::DocumentError;
 pub use moment::Moment;

@@ -1,14 +1,15 @@
 //! Golden pairs of presence: documents beside stanzas, both directions.
 //!
 //! Each file of `golden_presence/` holds one case: a line that says what it shows, options, then steps. A step is a section
-//! with what comes in, and one with what goes out because of it. Lines are joined, but those of a document that comes in.
+//! with what comes in, and one with what goes out because of it. Lines are joined, but those of a document that comes in. A
+//! section with a document is named by its format.
 //!
 //! The user is `romeo@contoso.com`, the contact `juliet@fabrikam.com`.
 
 mod golden_case;
 
 use nuncio_translate::address::Contact;
-use nuncio_translate::presence::{Disclosure, Presentity, Shown, from_xmpp, pidf, to_xmpp};
+use nuncio_translate::presence::{Disclosure, Format, Presentity, Show, Shown, document, from_xmpp, to_xmpp};
 use nuncio_translate::time;
 use nuncio_xmpp::{BareJid, Element, Jid, ReadLimits};
 
@@ -38,13 +39,18 @@ fn joined(section: &str) -> String {
     whole
 }
 
+/// The format that a section is named by.
+fn format(name: &str) -> Format {
+    match name {
+        "categories" => Format::Categories,
+        "msrtc" => Format::Msrtc,
+        "pidf" => Format::Pidf,
+        "xpidf" => Format::Xpidf,
+        other => panic!("a section named {other}"),
+    }
+}
+
 fn check_from_sip(case: &Case) {
-    let context = pidf::Context {
-        charset: case.option("charset"),
-        language: case.option("language"),
-        idle: case.option("idle") == Some("yes"),
-        now_ms: now_ms(case),
-    };
     let disclosure = match case.option("partner") {
         None | Some("federated") => Disclosure::Full,
         Some("public") => Disclosure::BasicOnly,
@@ -53,15 +59,25 @@ fn check_from_sip(case: &Case) {
     let from = BareJid::parse("romeo@contoso.com").unwrap();
     let to = Jid::parse("juliet@fabrikam.com").unwrap();
     let (mut known, mut shown) = (Presentity::default(), Shown::default());
-    for [(_, document), (kind, expected)] in steps(case) {
+    for [(kind_of_document, document), (kind, expected)] in steps(case) {
         let mut out = Vec::new();
-        let read = pidf::read(document.as_bytes(), context);
+        let context = document::Context {
+            charset: case.option("charset"),
+            language: case.option("language"),
+            idle: case.option("idle") == Some("yes"),
+            now_ms: now_ms(case),
+            known: Some(&known),
+        };
+        let read = format(kind_of_document).read(document.as_bytes(), context);
         if kind == "refused" {
             let refusal = read.expect_err(&case.name);
             assert_eq!(&format!("{} {refusal}", refusal.status()), expected, "{}", case.name);
             continue;
         }
-        known.supersede(read.unwrap_or_else(|error| panic!("{}: {error}", case.name)));
+        let read = read.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        assert_eq!(read.is_none(), kind == "nothing", "{}", case.name);
+        let Some(read) = read else { continue };
+        known.supersede(read);
         for update in shown.update(&known, disclosure) {
             let ends = to_xmpp::Ends { from: &from, to: &to, id: "" };
             to_xmpp::write_update(&update, ends, disclosure, &mut out);
@@ -98,27 +114,46 @@ fn check_from_xmpp(case: &Case) {
             continue;
         }
         assert!(changed, "{}", case.name);
-        stamp = pidf::next_stamp(stamp, now_ms(case));
+        stamp = document::next_stamp(stamp, now_ms(case));
         let mut out = Vec::new();
-        pidf::write(&contact, &known, stamp, &mut out);
+        let format = format(kind);
+        format.write(&contact, &known, stamp, &mut out);
         let written = String::from_utf8(out).unwrap();
         assert_eq!(written, joined(expected), "{}", case.name);
-        // What we write, we can read; only what has no place in PIDF is lost.
-        let context = pidf::Context { idle: true, now_ms: now_ms(case), ..pidf::Context::default() };
-        let read = pidf::read(written.as_bytes(), context).unwrap();
-        assert_eq!(read.open().count(), known.open().count(), "{}", case.name);
-        for (read, known) in read.open().zip(known.open()) {
-            assert_eq!((&read.id, read.show), (&known.id, known.show), "{}", case.name);
-            assert_eq!(read.priority, known.priority.filter(|priority| *priority >= 0), "{}", case.name);
-            assert_eq!(
-                (read.notes(), read.idle_since()),
-                (known.notes(), known.idle_since()),
-                "{}",
-                case.name
-            );
-            assert_eq!(read.updated_ms(), Some(stamp), "{}", case.name);
+        // What we write, we can read; only what has no place in it is lost.
+        let context = document::Context { idle: true, now_ms: now_ms(case), ..document::Context::default() };
+        let read = format.read(written.as_bytes(), context).unwrap().unwrap();
+        match format {
+            Format::Pidf => every_resource_comes_back(case, &read, &known, stamp),
+            _ => the_whole_comes_back(case, format, &read, &known),
         }
     }
+}
+
+fn every_resource_comes_back(case: &Case, read: &Presentity, known: &Presentity, stamp: u64) {
+    assert_eq!(read.open().count(), known.open().count(), "{}", case.name);
+    for (read, known) in read.open().zip(known.open()) {
+        assert_eq!((&read.id, read.show), (&known.id, known.show), "{}", case.name);
+        assert_eq!(read.priority, known.priority.filter(|priority| *priority >= 0), "{}", case.name);
+        assert_eq!((read.notes(), read.idle_since()), (known.notes(), known.idle_since()), "{}", case.name);
+        assert_eq!(read.updated_ms(), Some(stamp), "{}", case.name);
+    }
+}
+
+fn the_whole_comes_back(case: &Case, format: Format, read: &Presentity, known: &Presentity) {
+    let [resource] = &read.resources[..] else { panic!("{}: {read:?}", case.name) };
+    assert_eq!(read.is_open(), known.is_open(), "{}", case.name);
+    let as_a_whole = |show: Option<Show>| match show {
+        Some(Show::Xa) => Some(Show::Away),
+        Some(Show::Chat) => None,
+        other => other,
+    };
+    let shows: Vec<_> = known.open().map(|resource| as_a_whole(resource.show)).collect();
+    assert!(!read.is_open() || shows.contains(&resource.show), "{}", case.name);
+    let notes: Vec<_> = known.resources.iter().flat_map(|resource| resource.notes().iter()).collect();
+    let note = resource.notes().iter().next();
+    assert!(note.is_none_or(|note| notes.iter().any(|known| known.text == note.text)), "{}", case.name);
+    assert!(note.is_none() || format != Format::Xpidf, "{}", case.name);
 }
 
 #[test]

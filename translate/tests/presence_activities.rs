@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use nuncio_translate::presence::pidf::{self, Context};
+use nuncio_translate::presence::document::Context;
+use nuncio_translate::presence::pidf;
 use nuncio_translate::presence::{Activity, Presentity, Resource, Show};
 
 const HEADER: &str = "| Activity in PIDF | Show | Words beside it |";

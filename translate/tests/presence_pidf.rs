@@ -1,7 +1,8 @@
 //! Presence documents: what hostile ones cost, and how ours look.
 
 use nuncio_translate::address::Contact;
-use nuncio_translate::presence::pidf::{self, Context, LIMITS, PidfError};
+use nuncio_translate::presence::document::{self, Context, DocumentError, LIMITS};
+use nuncio_translate::presence::pidf;
 use nuncio_translate::presence::{Availability, MAX_NOTE, MAX_NOTES, MAX_RESOURCES, MAX_TUPLES};
 use nuncio_translate::presence::{Notes, Presentity, Resource, Show};
 use nuncio_xmpp::{BareJid, Element, ReadErrorKind, ns};
@@ -9,13 +10,13 @@ use proptest::prelude::*;
 
 const STAMP: u64 = 1_795_183_385_042;
 
-fn read(document: &str) -> Result<Presentity, PidfError> {
+fn read(document: &str) -> Result<Presentity, DocumentError> {
     pidf::read(document.as_bytes(), Context { idle: true, now_ms: STAMP, ..Context::default() })
 }
 
 fn xml_error(document: &str) -> ReadErrorKind {
     match read(document) {
-        Err(PidfError::Xml(error)) => error.kind,
+        Err(DocumentError::Xml(error)) => error.kind,
         other => panic!("{other:?}"),
     }
 }
@@ -93,7 +94,7 @@ fn pd_10_elements_attributes_and_octets_are_limited() {
 fn the_limit_of_tuples_passes_and_one_more_does_not() {
     let tuples = |count| presence(&(0..count).map(|id| tuple(id, "")).collect::<String>());
     assert_eq!(read(&tuples(MAX_TUPLES)).map(|state| state.resources.len()), Ok(MAX_RESOURCES));
-    assert_eq!(read(&tuples(MAX_TUPLES + 1)), Err(PidfError::TooManyTuples));
+    assert_eq!(read(&tuples(MAX_TUPLES + 1)), Err(DocumentError::TooManyTuples));
 }
 
 #[test]
@@ -157,9 +158,9 @@ fn pr_35_a_contact_of_whom_nothing_is_known_is_closed() {
 
 #[test]
 fn pd_05_no_two_documents_have_one_timestamp() {
-    assert_eq!(pidf::next_stamp(0, STAMP), STAMP);
-    assert_eq!(pidf::next_stamp(STAMP, STAMP), STAMP + 1);
-    assert_eq!(pidf::next_stamp(STAMP + 5, STAMP), STAMP + 6, "the clock was set back");
+    assert_eq!(document::next_stamp(0, STAMP), STAMP);
+    assert_eq!(document::next_stamp(STAMP, STAMP), STAMP + 1);
+    assert_eq!(document::next_stamp(STAMP + 5, STAMP), STAMP + 6, "the clock was set back");
 }
 
 #[test]

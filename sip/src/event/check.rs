@@ -14,7 +14,7 @@ const BRIEF: u32 = 3600;
 pub struct Wanted {
     /// Seconds granted: never more than asked for; 0 is a fetch, or the end of a subscription.
     pub expires: u32,
-    /// The media type chosen from its Accept: the first of [`EventConfig::writes`] that it accepts.
+    /// The media type chosen from its Accept: of [`EventConfig::writes`] the one it wants most.
     pub media: &'static str,
     /// The `id` parameter of Event.
     pub event_id: Option<CompactString>,
@@ -97,31 +97,37 @@ fn check_contact(
     }
 }
 
-/// The media type of ours that the watcher wants most; of equals the first (PR-43). Without Accept it is the package's
+/// The media type of ours that the watcher wants most (PR-43). Of equals what it names comes before what it only does not
+/// exclude, and then the first of ours; of what only a wildcard covers the package's own. Without Accept it is that as well
 /// (RFC 3856 §6.7).
 fn choose_media(request: &Message, config: &EventConfig) -> Option<&'static str> {
+    let is_default = |media: &str| media.eq_ignore_ascii_case(config.default_media);
     if request.header_bytes(HeaderName::Accept).is_none() {
-        return config.writes.iter().copied().find(|media| media.eq_ignore_ascii_case(config.default_media));
+        return config.writes.iter().copied().find(|media| is_default(media));
     }
-    let wanted = config.writes.iter().map(|media| (quality(request, media), *media)).filter(|(q, _)| *q > 0);
+    let wanted = config.writes.iter().filter_map(|media| {
+        let (quality, named) = quality(request, media);
+        (quality > 0).then_some(((quality, named, named || is_default(media)), *media))
+    });
     // The last of equals otherwise.
-    wanted.rev().max_by_key(|(quality, _)| *quality).map(|(_, media)| media)
+    wanted.rev().max_by_key(|(wish, _)| *wish).map(|(_, media)| media)
 }
 
-/// How much the watcher wants it, in thousandths; 0 is a no. The most specific range decides (RFC 3261 §20.1, RFC 9110
-/// §12.5.1).
-fn quality(request: &Message, media: &str) -> u16 {
-    let Ok(media) = ContentType::parse(media) else { return 0 };
+/// How much the watcher wants it, in thousandths, and whether it names it; 0 is a no. The most specific range decides (RFC
+/// 3261 §20.1, RFC 9110 §12.5.1).
+fn quality(request: &Message, media: &str) -> (u16, bool) {
+    const NAMED: u8 = 3;
+    let Ok(media) = ContentType::parse(media) else { return (0, false) };
     let rank = |range: &ContentType<'_>| match (range.main, range.sub) {
         ("*", "*") => Some(1),
         (main, "*") if main.eq_ignore_ascii_case(media.main) => Some(2),
-        (main, sub) if media.is(main, sub) => Some(3),
+        (main, sub) if media.is(main, sub) => Some(NAMED),
         _ => None,
     };
     let ranges = request.accept().filter_map(Result::ok);
     let best =
         ranges.filter_map(|range| Some((rank(&range)?, range.param("q").map_or(1000, |q| thousandths(&q)))));
-    best.max().map_or(0, |(_, quality)| quality)
+    best.max().map_or((0, false), |(rank, quality)| (quality, rank == NAMED))
 }
 
 /// A `qvalue`; one that is none counts as 1: the type itself was named.

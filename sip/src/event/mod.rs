@@ -17,8 +17,9 @@
 //!
 //! `Bound` and `Released` name the local tag under which requests inside the dialog find the machine.
 //!
-//! What Lync adds is ignored for now: nothing is offered with Supported, so no BENOTIFY, no piggybacked document and
-//! no extended expiry come back.
+//! What Lync adds is not offered with Supported, and not promised where it is asked for: no piggybacked document, no
+//! extended expiry, and NOTIFY is what we send. A BENOTIFY is taken in; [`Connection`](crate::connection::Connection) sees
+//! to it that nothing answers it.
 
 mod answer;
 mod check;

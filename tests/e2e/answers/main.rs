@@ -4,6 +4,7 @@ mod house;
 mod partner;
 mod plan;
 mod presence_contact;
+mod presence_formats;
 mod presence_hostile;
 mod presence_outage;
 mod presence_restart;

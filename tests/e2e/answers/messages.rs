@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nuncio_translate::message::Formats;
 use nuncio_world::xml::escape;
 
 use crate::house::{House, Plan, Reach, Reply};
@@ -73,8 +74,10 @@ fn im_05_and_06_bodies_that_cannot_be_passed_on() {
     };
     for (request, status, header) in [
         (typed("application/foo", b"x"), 415, "Accept"),
-        (typed("message/cpim", b"x"), 415, "Accept"),
-        (typed("text/html", b"<b>x</b>"), 415, "Accept"),
+        (typed("text/rtf", b"{\\rtf1 x}"), 415, "Accept"),
+        (typed("text/html", b"<img src=x>"), 415, "Accept"),
+        (typed("message/cpim", b"Require: x\r\n\r\n\r\nx"), 415, "Accept"),
+        (typed("message/cpim", b"x"), 400, ""),
         (typed("text/plain;charset=koi8-r", b"x"), 415, "Accept"),
         (typed("text/plain", b"x").with("Content-Encoding: gzip"), 415, "Accept-Encoding"),
         (typed("text/plain", b"\xff\xfe"), 400, ""),
@@ -94,10 +97,43 @@ fn im_05_and_06_bodies_that_cannot_be_passed_on() {
         (typed("TEXT/Plain", "für".as_bytes()), "für"),
         (typed("text/plain; charset=\"utf-8\"; format=flowed", "für".as_bytes()), "für"),
         (typed("text/plain;charset=utf-16le", b"f\0\xfc\0r\0"), "für"),
+        (typed("text/plain; charset=UTF-8; msgr=WAAtAE0A", "für".as_bytes()), "für"),
+        (typed("text/html", b"<b>f&uuml;r</b><br>dich"), "für\ndich"),
     ] {
         assert_eq!(house.ask(wire, request.bytes()).status(), Some(200));
         assert_eq!(house.stanzas("fabrikam.com")[0].body(), Some(expected));
     }
+}
+
+#[test]
+fn im_04_html_crosses_as_text_and_keeps_its_form_only_where_that_is_wanted() {
+    for xhtml_im in [false, true] {
+        let mut house = House::planned(Plan { formats: Formats { xhtml_im }, ..Plan::default() });
+        let wire = house.front_end();
+        let html = "<p onclick='x()'>Hi <b>Bob</b></p><script>x()</script>";
+        let request = Request::new("MESSAGE", BOB).with("Content-Type: text/html").with_body(html);
+        assert_eq!(house.ask(wire, request.bytes()).status(), Some(200));
+        let stanza = house.stanzas("fabrikam.com").remove(0);
+        assert_eq!(stanza.body(), Some("Hi Bob"));
+        let kept = stanza.child("html").map(ToString::to_string);
+        assert_eq!(kept.is_some(), xhtml_im, "{stanza}");
+        if let Some(kept) = kept {
+            assert!(kept.contains("<strong>Bob</strong>") && !kept.contains("x()"), "{kept}");
+        }
+    }
+}
+
+#[test]
+fn pd_09_cpim_never_says_who_writes() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let cpim = "From: Carol <im:carol@contoso.com>\r\nTo: <im:eve@fabrikam.com>\r\nSubject: Lunch\r\n\r\n\
+                Content-Type: text/plain\r\n\r\nHi";
+    let request = Request::new("MESSAGE", BOB).with("Content-Type: message/cpim").with_body(cpim);
+    assert_eq!(house.ask(wire, request.bytes()).status(), Some(200));
+    let stanza = house.stanzas("fabrikam.com").remove(0);
+    assert_eq!(stanza.attribute("from"), Some("alice@contoso.com"));
+    assert_eq!((stanza.attribute("to"), stanza.body()), (Some(BOB), Some("Hi")));
 }
 
 #[test]

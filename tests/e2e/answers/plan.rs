@@ -6,9 +6,10 @@ use std::time::Duration;
 use nuncio::gateway::{PlaceLimits, Settings, VerifyLimits};
 use nuncio::store::Memory;
 use nuncio_sip::Limits;
-use nuncio_sip::event::EventConfig;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
+use nuncio_translate::presence::Format;
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
 use nuncio_xmpp::about::About;
@@ -29,6 +30,7 @@ pub(crate) struct Plan {
     pub(crate) pair_queue: usize,
     /// What the domains say of themselves.
     pub(crate) about: About,
+    pub(crate) formats: Formats,
     pub(crate) message_cap: Option<usize>,
     pub(crate) presence: PresenceConfig,
     /// What the process before this one left.
@@ -65,6 +67,7 @@ impl Default for Plan {
             unix_ms: 1_795_184_285_000,
             pair_queue: 256,
             about: About { name: "Nuncio".into(), ..About::default() },
+            formats: Formats::default(),
             message_cap: None,
             presence: PresenceConfig::default(),
             store: Arc::default(),
@@ -92,6 +95,7 @@ impl Plan {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             about: self.about.clone(),
+            formats: self.formats,
             message_cap: self.message_cap,
             verify: VerifyLimits::default(),
             streams: self.streams,
@@ -102,7 +106,7 @@ impl Plan {
             sip_name: NAME.into(),
             pair: PairConfig { queue: self.pair_queue, ..PairConfig::default() },
             presence: self.presence.clone(),
-            events: EventConfig::presence(NAME, NAME),
+            events: Format::subscriptions(NAME, NAME),
             places: PlaceLimits { kept_per_domain: self.kept_per_domain, ..PlaceLimits::default() },
             restart_rate: 100,
             store_patience: self.store_patience,

@@ -6,7 +6,7 @@ use nuncio_sip::{HeaderError, HeaderName, Message, Scheme, Uri, UriError};
 use nuncio_xmpp::{Jid, StartTag, escape};
 use smallvec::SmallVec;
 
-use super::{ACCEPT, ACCEPT_ENCODING, HOPS, SHIM, SHIM_HOPS, body, language};
+use super::{ACCEPT, ACCEPT_ENCODING, Formats, HOPS, SHIM, SHIM_HOPS, body, html, language};
 use crate::address::{self, Contact, SipUser, UriRefusal};
 use crate::text::{self, SUBJECT_CAP};
 
@@ -94,9 +94,15 @@ pub fn ends(message: &Message, serves: impl FnOnce(&str) -> bool) -> Result<Ends
 ///
 /// # Errors
 /// [`MessageRefusal::Body`].
-pub fn write(message: &Message, ends: &Ends, id: &str, out: &mut Vec<u8>) -> Result<(), MessageRefusal> {
+pub fn write(
+    message: &Message,
+    ends: &Ends,
+    id: &str,
+    formats: Formats,
+    out: &mut Vec<u8>,
+) -> Result<(), MessageRefusal> {
     let bytes = message.body();
-    let text = body::read(message, &bytes)?;
+    let body = body::read(message, &bytes, formats)?;
     let lang = message.content_language().next().and_then(Result::ok).and_then(|tag| language(tag.token));
     StartTag::open(out, "message")
         .attr("from", ends.from.as_ref().map_or_else(|| ends.sender.jid().as_str(), Jid::as_str))
@@ -104,13 +110,18 @@ pub fn write(message: &Message, ends: &Ends, id: &str, out: &mut Vec<u8>) -> Res
         .attr("id", id)
         .opt_attr("xml:lang", lang)
         .end();
-    let subject = message.header(HeaderName::Subject).map(|subject| text::one_line(subject, SUBJECT_CAP));
+    let subject = message.header(HeaderName::Subject).or(body.subject.as_deref());
+    let subject = subject.map(|subject| text::one_line(subject, SUBJECT_CAP));
     if let Some(subject) = subject.filter(|subject| !subject.is_empty()) {
         StartTag::text_element(out, "subject", &subject);
     }
     StartTag::open(out, "body").end();
-    body::lines(&text, out, escape::text, |out| out.push(b'\n'));
+    body::lines(&body.text, out, escape::text, |out| out.push(b'\n'));
     StartTag::close(out, "body");
+    if let Some(markup) = &body.html {
+        // Too long for an ornament: then the plain text stands alone.
+        html::write_xhtml_im(markup, out);
+    }
     if let Some(thread) = thread(message) {
         StartTag::text_element(out, "thread", thread);
     }
@@ -134,7 +145,8 @@ impl MessageRefusal {
             // Whatever is wrong with it, such a sender has no business here.
             Self::Sender(_) | Self::ForeignSender => 403,
             Self::TooManyHops => 483,
-            Self::Body(BodyRefusal::ContentType | BodyRefusal::Text) => 400,
+            Self::Body(BodyRefusal::ContentType | BodyRefusal::Text | BodyRefusal::Structure) => 400,
+            Self::Body(BodyRefusal::TooManyParts) => 413,
             Self::Body(_) => 415,
         }
     }
@@ -153,6 +165,9 @@ impl MessageRefusal {
             Self::Body(BodyRefusal::MediaType) => "Unsupported Media Type",
             Self::Body(BodyRefusal::Charset) => "Unsupported Character Set",
             Self::Body(BodyRefusal::Encoding) => "Unsupported Content Encoding",
+            Self::Body(BodyRefusal::Structure) => "Malformed Body",
+            Self::Body(BodyRefusal::TooManyParts) => "Too Many Body Parts",
+            Self::Body(BodyRefusal::Requirement) => "Unsupported CPIM Requirement",
         }
     }
 
@@ -162,7 +177,7 @@ impl MessageRefusal {
             Self::Recipient(refusal) => {
                 refusal.warning(agent).map(|warning| ("Warning", Cow::Owned(warning)))
             }
-            Self::Body(BodyRefusal::MediaType | BodyRefusal::Charset) => {
+            Self::Body(BodyRefusal::MediaType | BodyRefusal::Charset | BodyRefusal::Requirement) => {
                 Some(("Accept", Cow::Borrowed(ACCEPT)))
             }
             Self::Body(BodyRefusal::Encoding) => Some(("Accept-Encoding", Cow::Borrowed(ACCEPT_ENCODING))),

@@ -1,7 +1,8 @@
 //! Pager-mode messages: SIP MESSAGE ⇄ `<message/>` (RFC 7572, RFC 3428; IM-01…IM-20).
 //!
 //! [`from_sip`] reads a MESSAGE and writes a stanza; [`to_sip`] reads a stanza and writes a MESSAGE. Both write bytes
-//! straight into the caller's buffer.
+//! straight into the caller's buffer. Bodies come in whatever form front ends write them: `body` chooses the text, `entity`
+//! and `multipart` take parts apart, `transfer` and `charset` decode them, `html` reads HTML.
 //!
 //! Loops (ARC-07): XMPP has no hop counter, so two gateways with crossed domains could send one message round for ever.
 //! A MESSAGE of ours starts with [`HOPS`]. One that arrives with that few hops left may have been through a gateway
@@ -9,19 +10,34 @@
 //! Ordinary messages start with 70 hops and carry nothing. A loop ends after [`HOPS`] rounds at most.
 
 mod body;
+mod charset;
+mod code_pages;
 mod delay;
+mod entity;
 pub mod from_sip;
+mod html;
 mod multipart;
 pub mod to_sip;
+mod transfer;
 
+pub use body::{MOST_LEVELS, MOST_PARTS};
 pub use delay::{insert_delay, write_delay};
+pub(crate) use entity::Entity;
 
 /// Max-Forwards of a MESSAGE that begins with us; see the loop guard above.
 pub const HOPS: u8 = 60;
 /// What we understand, for `Accept` of a 415 (IM-05) and of OPTIONS.
-pub const ACCEPT: &str = "text/plain;charset=UTF-8, multipart/alternative";
+pub const ACCEPT: &str =
+    "text/plain;charset=UTF-8, text/html, multipart/alternative, multipart/related, message/cpim";
 /// What we can decode, for `Accept-Encoding` of a 415 (IM-06).
 pub const ACCEPT_ENCODING: &str = "identity";
+
+/// What goes into stanzas beside the plain text of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Formats {
+    /// HTML also as XHTML-IM (XEP-0071, deprecated): some clients show it, and all show the plain text.
+    pub xhtml_im: bool,
+}
 
 /// Namespace of stanza headers (XEP-0131).
 const SHIM: &str = "http://jabber.org/protocol/shim";

@@ -30,6 +30,8 @@ pub struct PresenceConfig {
     pub outage: Duration,
     /// Whether idle times cross (PM-26).
     pub idle: bool,
+    /// Whether contacts whose addresses mix scripts may ask to see SIP users (SEC-13).
+    pub mixed_scripts: bool,
 }
 
 impl Default for PresenceConfig {
@@ -47,6 +49,7 @@ impl Default for PresenceConfig {
             silence: Duration::from_secs(12 * HOUR),
             outage: Duration::from_secs(300),
             idle: false,
+            mixed_scripts: false,
         }
     }
 }

@@ -18,7 +18,7 @@ use nuncio_sip::Message;
 use nuncio_sip::event::{Retry, Subscriber, Undelivered};
 use nuncio_xmpp::BareJid;
 
-pub(super) use front_end::answer;
+pub(super) use front_end::{Told, answer};
 
 use super::From;
 use super::backoff::Backoff;
@@ -137,6 +137,7 @@ impl ContactWatches {
         let (mut to, mut from) = (step.roster.to, step.roster.from);
         match roster::inbound(&mut to, &mut from, Stanza::Subscribe) {
             Inbound::Deliver => match step.contact_may_ask() {
+                Ok(_) if looks_like_another(step) => step.fact(Fact::MixedScripts),
                 Ok(_) if !step.context.budget.ask(step.context.key, step.context.now) => {
                     step.fact(Fact::TooManyRequests);
                 }
@@ -495,4 +496,10 @@ impl ContactWatches {
             subscriber.failed(serial, why, &mut step.event());
         }
     }
+}
+
+/// The contact's address mixes scripts, and such a one may not ask (SEC-13).
+fn looks_like_another(step: &Step<'_, '_>) -> bool {
+    let contact = BareJid::parse(step.context.key.contact());
+    !step.context.config.mixed_scripts && contact.is_ok_and(|contact| contact.mixed_scripts().is_some())
 }

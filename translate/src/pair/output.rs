@@ -120,6 +120,8 @@ pub enum Fact {
     KeptEnded,
     /// The SIP user has not decided on a request for as long.
     Undecided,
+    /// A request was not taken on, for the contact's address mixes scripts; he is not told.
+    MixedScripts,
     /// A request was not taken on, for there were too many in a short time; he is not told.
     TooManyRequests,
     /// The contact may see the SIP user.

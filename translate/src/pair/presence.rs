@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nuncio_sip::event::{Undelivered, Wanted};
 use nuncio_sip::{Message, Uri};
 
-use super::contact_watches::{ContactWatches, answer};
+use super::contact_watches::{ContactWatches, Told, answer};
 use super::output::{AddedEnd, Asked, Attempt, Fact, Half, Output, Sent};
 use super::saved::Saved;
 use super::step::{Orders, Roster, Step, instant_at};
@@ -90,9 +90,9 @@ impl<M> Pair<M> {
     ) {
         self.step(context, |contact, user, step| {
             if contact.is_bound_to(tag) {
-                let (answer, document) = contact.notify(request, front_end, step);
+                let (answer, told) = contact.notify(request, front_end, step);
                 step.push(Output::Answer { asked, answer });
-                return contact.pump(document, step);
+                return contact.pump(told, step);
             }
             if step.consent.added.is_none() {
                 // It was taken away while nobody was there to end this.
@@ -431,7 +431,7 @@ impl<M> Pair<M> {
         let mut step =
             Step { consent, roster, saved, orders, context, contact_sees_user, contact_is_seen: false };
         work(contact_half, user_half, &mut step);
-        contact_half.pump(None, &mut step);
+        contact_half.pump(Told::Nothing, &mut step);
         user_half.pump(&mut step);
         contact_half.tidy();
         user_half.tidy();

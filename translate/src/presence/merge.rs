@@ -30,9 +30,13 @@ impl Presentity {
         }
     }
 
-    /// Forgets the timestamps: a new subscription may be answered by another clock.
-    pub fn forget_timestamps(&mut self) {
-        self.resources.iter_mut().for_each(|resource| resource.set_updated_ms(None));
+    /// The subscription that told this has ended. Another one may be answered by another clock, and what its documents
+    /// leave out is not to be found in those of this one.
+    pub fn outlive_subscription(&mut self) {
+        for resource in &mut self.resources {
+            resource.set_updated_ms(None);
+            resource.set_in_parts(false);
+        }
     }
 
     fn opened(&mut self, state: Resource) -> bool {
@@ -198,7 +202,7 @@ mod tests {
         presentity.supersede(document(Some(Show::Dnd), None));
         assert_eq!(presentity.resources[0].show, Some(Show::Dnd), "one without a timestamp is believed");
         presentity.supersede(document(Some(Show::Xa), Some(9)));
-        presentity.forget_timestamps();
+        presentity.outlive_subscription();
         presentity.supersede(document(None, Some(1)));
         assert_eq!(presentity.resources[0].show, None);
     }

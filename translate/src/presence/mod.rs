@@ -1,32 +1,40 @@
-//! Presence: PIDF ⇄ `<presence/>` (RFC 8048, RFC 3863, RFC 4479, RFC 4480; PM-01…PM-28, PD-01…PD-10).
+//! Presence: documents ⇄ `<presence/>` (RFC 8048, RFC 3863, RFC 4479, RFC 4480; PM-01…PM-28, PD-01…PD-10).
 //!
 //! Everything goes through one model, [`Presentity`]: what is known of one user, resource by resource.
 //!
-//! - SIP user → contact: [`pidf::read`] a document, [`Presentity::supersede`] what was known, [`Shown::update`] says what the
+//! - SIP user → contact: [`Format::read`] a document, [`Presentity::supersede`] what was known, [`Shown::update`] says what the
 //!   contact is to be sent, [`to_xmpp`] writes it.
-//! - Contact → SIP user: [`from_xmpp::read`] a stanza, [`Presentity::report`] merges it, [`pidf::write`] writes the full
+//! - Contact → SIP user: [`from_xmpp::read`] a stanza, [`Presentity::report`] merges it, [`Format::write`] writes the full
 //!   state.
 //!
 //! What a partner may see is decided in one place: [`Disclosure`], applied by [`Shown::update`] and the writer of stanzas.
-//! Further document formats are further readers and writers of the same model, chosen by [`Format`].
+//! Each format of documents has a reader and a writer of the same model, chosen by [`Format`]. All documents become XML in one
+//! place: [`document`].
 
 mod activity;
+pub mod categories;
 mod disclosure;
+pub mod document;
 mod format;
 pub mod from_xmpp;
 mod merge;
 mod model;
+pub mod msrtc;
 mod notes;
 pub mod pidf;
 mod shown;
 pub mod to_xmpp;
+mod whole;
+pub mod xpidf;
 
 pub use activity::Activity;
 pub use disclosure::Disclosure;
-pub use format::{Format, FormatError};
+pub use document::DocumentError;
+pub use format::Format;
 pub use model::{Availability, Presentity, Resource, Show};
 pub use notes::{Note, Notes};
 pub use shown::{Shown, Update, Updates};
+pub use whole::WHOLE;
 
 /// Most resources of one user that are kept and shown.
 pub const MAX_RESOURCES: usize = 16;

@@ -25,6 +25,8 @@ pub struct Resource {
     pub priority: Option<i8>,
     /// Milliseconds of Unix time; 0: unknown.
     updated_ms: u64,
+    /// Told of in parts: the next document of this subscription need not say everything.
+    in_parts: bool,
     details: Option<Box<Details>>,
 }
 
@@ -69,6 +71,11 @@ impl Presentity {
         self.resources.iter().filter(|resource| resource.availability == Availability::Open)
     }
 
+    /// Where he is reached best: the open resource of the highest priority, of several the one heard of last.
+    pub(super) fn foremost(&self) -> Option<&Resource> {
+        self.open().max_by_key(|resource| resource.priority.unwrap_or(0))
+    }
+
     /// The resource of that id.
     pub fn resource(&self, id: &str) -> Option<&Resource> {
         self.resources.iter().find(|resource| resource.id == id)
@@ -86,7 +93,15 @@ impl Presentity {
 impl Resource {
     /// A resource of which nothing else is known.
     pub fn new(id: impl Into<CompactString>, availability: Availability) -> Self {
-        Self { id: id.into(), availability, show: None, priority: None, updated_ms: 0, details: None }
+        Self {
+            id: id.into(),
+            availability,
+            show: None,
+            priority: None,
+            updated_ms: 0,
+            in_parts: false,
+            details: None,
+        }
     }
 
     /// The user's own words, one per language.
@@ -134,6 +149,15 @@ impl Resource {
     /// Sets when the state became so, in milliseconds of Unix time.
     pub fn set_updated_ms(&mut self, time: Option<u64>) {
         self.updated_ms = time.unwrap_or(0);
+    }
+
+    /// What a document of parts leaves out stays as it is known of this one.
+    pub(super) fn is_in_parts(&self) -> bool {
+        self.in_parts
+    }
+
+    pub(super) fn set_in_parts(&mut self, in_parts: bool) {
+        self.in_parts = in_parts;
     }
 
     fn detail(&mut self, change: impl FnOnce(&mut Details)) {

@@ -14,7 +14,7 @@ use nuncio_translate::judge::{
     Direction, Kind, Partner, PartnerType, Question, Refusal, Snapshot, UserPolicy, judge,
 };
 use nuncio_translate::pair::*;
-use nuncio_translate::presence::from_xmpp;
+use nuncio_translate::presence::{Format, from_xmpp};
 use nuncio_xmpp::{Element, Jid, ReadLimits};
 
 pub(crate) const USER: &str = "alice@contoso.example";
@@ -116,13 +116,18 @@ pub(crate) fn snapshot(
 
 impl Rig {
     pub(crate) fn new(partner_type: PartnerType) -> Self {
+        Self::of(CONTACT, partner_type)
+    }
+
+    /// With this contact.
+    pub(crate) fn of(contact: &str, partner_type: PartnerType) -> Self {
         let instant = Instant::now();
         Self {
             pair: Pair::default(),
-            key: PairKey::new(USER, CONTACT),
+            key: PairKey::new(USER, contact),
             snapshot: snapshot(1, partner_type, true, UserPolicy::default()),
             config: PresenceConfig::default(),
-            events: EventConfig::presence("nuncio.example:5061", "nuncio.example:5061"),
+            events: Format::subscriptions("nuncio.example:5061", "nuncio.example:5061"),
             numbers: Numbers::default(),
             places: Places { held: HashMap::new(), most: 10, asks: 1000 },
             now: Moment { instant, unix_ms: START_MS },
@@ -272,8 +277,9 @@ impl Rig {
 
     /// A stanza of the contact: attributes after `from` and `to`, and what is inside.
     pub(crate) fn stanza(&mut self, resource: &str, attributes: &str, inside: &str) {
+        let contact = self.key.contact();
         let text = format!(
-            "<presence xmlns='jabber:server' from='{CONTACT}{resource}' to='{USER}' {attributes}>{inside}</presence>"
+            "<presence xmlns='jabber:server' from='{contact}{resource}' to='{USER}' {attributes}>{inside}</presence>"
         );
         self.element(&text);
     }
@@ -479,12 +485,24 @@ impl Remote {
     }
 
     pub(crate) fn notify(&mut self, state: &str, document: &str) -> Message {
-        let media = if document.is_empty() { "" } else { "Content-Type: application/pidf+xml\r\n" };
+        self.notify_in(Format::Pidf, state, document)
+    }
+
+    pub(crate) fn notify_in(&mut self, format: Format, state: &str, document: &str) -> Message {
+        let media = match document {
+            "" => String::new(),
+            _ => format!("Content-Type: {}\r\n", format.media_type()),
+        };
         self.request("NOTIFY", &format!("Subscription-State: {state}\r\n{media}"), document)
     }
 
     pub(crate) fn subscribe(&mut self, expires: u32) -> Message {
-        self.request("SUBSCRIBE", &format!("Expires: {expires}\r\nAccept: application/pidf+xml\r\n"), "")
+        self.subscribe_for(Format::Pidf, expires)
+    }
+
+    pub(crate) fn subscribe_for(&mut self, format: Format, expires: u32) -> Message {
+        let media = format.media_type();
+        self.request("SUBSCRIBE", &format!("Expires: {expires}\r\nAccept: {media}\r\n"), "")
     }
 
     fn request(&mut self, method: &str, headers: &str, body: &str) -> Message {

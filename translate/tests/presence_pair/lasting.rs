@@ -26,6 +26,18 @@ fn sec_41_a_request_beyond_the_quota_goes_nowhere_and_he_may_ask_again() {
 }
 
 #[test]
+fn sec_13_a_stranger_whose_address_mixes_scripts_may_not_ask_unless_he_is_let() {
+    // A Cyrillic letter stands for the second one.
+    let mut rig = Rig::of("r\u{43e}meo@fabrikam.example", PartnerType::Federated);
+    rig.stanza("", "type='subscribe'", "");
+    assert_eq!(rig.take_facts(), [Fact::MixedScripts]);
+    assert!(rig.requests.is_empty() && rig.told().is_empty());
+    rig.config.mixed_scripts = true;
+    rig.stanza("", "type='subscribe'", "");
+    rig.request();
+}
+
+#[test]
 fn sec_41_what_the_user_has_let_wait_for_a_month_is_over() {
     let (mut rig, mut dialog) = asked(PartnerType::Federated);
     notify(&mut rig, &mut dialog, "pending;expires=3600", "");

@@ -68,6 +68,20 @@ pub const PIDF: &str = "urn:ietf:params:xml:ns:pidf";
 pub const PIDF_DATA_MODEL: &str = "urn:ietf:params:xml:ns:pidf:data-model";
 /// Rich presence in PIDF (RFC 4480).
 pub const PIDF_RPID: &str = "urn:ietf:params:xml:ns:pidf:rpid";
+/// A presence document in categories, as Lync Server has it.
+pub const CATEGORIES: &str = "http://schemas.microsoft.com/2006/09/sip/categories";
+/// The category `state`.
+pub const CATEGORY_STATE: &str = "http://schemas.microsoft.com/2006/09/sip/state";
+/// The category `note`.
+pub const CATEGORY_NOTE: &str = "http://schemas.microsoft.com/2006/09/sip/note";
+/// The category `contactCard`.
+pub const CATEGORY_CONTACT_CARD: &str = "http://schemas.microsoft.com/2006/09/sip/contactcard";
+/// The category `services`.
+pub const CATEGORY_SERVICE: &str = "http://schemas.microsoft.com/2006/09/sip/service";
+/// A presence document as Live Communications Server had it.
+pub const MSRTC: &str = "http://schemas.microsoft.com/2002/09/sip/presence";
+/// Types of elements that stand in the document itself (XML Schema part 1, section 2.6).
+pub const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 /// Idle time in presence (XEP-0319).
 pub const IDLE: &str = "urn:xmpp:idle:1";
 /// Last activity, idle time in old presence (XEP-0012, XEP-0256).
@@ -113,6 +127,13 @@ pub(super) const KNOWN: &[&str] = &[
     PIDF_DATA_MODEL,
     PIDF_RPID,
     IDLE,
+    CATEGORIES,
+    CATEGORY_STATE,
+    CATEGORY_NOTE,
+    CATEGORY_CONTACT_CARD,
+    CATEGORY_SERVICE,
+    MSRTC,
+    XSI,
     CLIENT,
     XML,
 ];

@@ -86,6 +86,25 @@ fn our_order_chooses_among_what_is_accepted() {
 }
 
 #[test]
+fn pr_43_who_names_nothing_else_gets_what_everybody_reads() {
+    let mut config = EventConfig::presence("gw.example", "gw.example");
+    config.writes = vec!["application/msrtc-event-categories+xml", "application/pidf+xml"];
+    for accept in [
+        "*/*",
+        "application/*",
+        "application/pidf+xml, */*",
+        "application/*, application/pidf+xml;q=1.0",
+        "text/plain, application/pidf+xml, application/*",
+    ] {
+        let request = subscribe(1, "", &[&format!("Accept: {accept}")]);
+        let media = check_subscribe(&request, &config, |_| true).unwrap().media;
+        assert_eq!(media, "application/pidf+xml", "{accept}");
+    }
+    let named = subscribe(1, "", &["Accept: application/msrtc-event-categories+xml, */*"]);
+    assert_eq!(check_subscribe(&named, &config, |_| true).unwrap().media, config.writes[0]);
+}
+
+#[test]
 fn pr_30_and_ev_10_the_duration_granted() {
     for (expires, granted) in [
         (&[] as &[&str], 3600),

@@ -12,24 +12,36 @@ use crate::pair::From;
 use crate::pair::output::{Attempt, Ended, Fact, Half, Judged, Output, Request};
 use crate::pair::step::Step;
 use crate::presence::to_xmpp::Subscription;
-use crate::presence::{Format, Presentity, pidf};
+use crate::presence::{DocumentError, Format, Presentity, document};
+
+/// What a NOTIFY says of the SIP user.
+#[derive(Debug, Default)]
+pub(in crate::pair) enum Told {
+    /// It has no document: nothing is known of him.
+    #[default]
+    Nothing,
+    /// Full state.
+    All(Presentity),
+    /// It has one that is about something else.
+    Other,
+}
 
 /// A front end that ends subscriptions as soon as they are made is asked again at once only after this time.
 const AT_ONCE_EVERY: Duration = Duration::from_secs(60);
 
 impl ContactWatches {
     /// A NOTIFY arrived. Its document is read first: what cannot be read is refused and changes nothing.
-    /// Pump the document afterwards.
+    /// Pump what it told afterwards.
     pub(in crate::pair) fn notify(
         &mut self,
         request: &Message,
         front_end: &str,
         step: &mut Step<'_, '_>,
-    ) -> (Answer, Option<Presentity>) {
-        let document = match read(request, step) {
-            Ok(document) => document,
-            Err(_) if ends(request) => None,
-            Err(error) => return (answer(error.status()), None),
+    ) -> (Answer, Told) {
+        let told = match read(request, self.document.as_ref(), step) {
+            Ok(told) => told,
+            Err(_) if ends(request) => Told::Nothing,
+            Err(error) => return (answer(error.status()), Told::Nothing),
         };
         match &mut self.subscriber {
             Some(subscriber) => {
@@ -37,9 +49,9 @@ impl ContactWatches {
                 if answer.is_success() && self.front_end.as_deref().unwrap_or_default() != front_end {
                     self.front_end = (!front_end.is_empty()).then(|| front_end.into());
                 }
-                (answer, document)
+                (answer, told)
             }
-            None => (answer(481), None),
+            None => (answer(481), Told::Nothing),
         }
     }
 
@@ -49,13 +61,16 @@ impl ContactWatches {
     }
 
     /// Carries out what the machine wants.
-    pub(in crate::pair) fn pump(&mut self, mut document: Option<Presentity>, step: &mut Step<'_, '_>) {
+    pub(in crate::pair) fn pump(&mut self, mut told: Told, step: &mut Step<'_, '_>) {
         while let Some(output) = self.subscriber.as_mut().and_then(|subscriber| subscriber.poll()) {
             match output {
                 SubscriberOutput::Bound(tag) => step.push(Output::Bound(tag)),
                 SubscriberOutput::Released(tag) => {
                     // What comes next begins elsewhere, if need be.
                     self.front_end = None;
+                    if let Some(document) = &mut self.document {
+                        document.outlive_subscription();
+                    }
                     step.push(Output::Released(tag));
                 }
                 SubscriberOutput::Send { serial, request } => {
@@ -73,7 +88,7 @@ impl ContactWatches {
                     let front_end = self.front_end.as_deref().map(CompactString::from);
                     step.push(Output::Request(Request { half, serial, request, front_end, judged }));
                 }
-                SubscriberOutput::Report(report) => self.report(report, document.take(), step),
+                SubscriberOutput::Report(report) => self.report(report, std::mem::take(&mut told), step),
             }
         }
         self.settle(step);
@@ -91,15 +106,15 @@ impl ContactWatches {
         self.reconsider(step);
     }
 
-    fn report(&mut self, report: SubscriberReport, document: Option<Presentity>, step: &mut Step<'_, '_>) {
+    fn report(&mut self, report: SubscriberReport, told: Told, step: &mut Step<'_, '_>) {
         match report {
             // PR-02: nothing is known, and nothing is said.
             SubscriberReport::Pending => self.retry.succeeded(),
-            SubscriberReport::Active { .. } if self.fetching => self.fetched(document, step),
-            SubscriberReport::Active { .. } => self.active(document.unwrap_or_default(), step),
+            SubscriberReport::Active { .. } if self.fetching => self.fetched(told, step),
+            SubscriberReport::Active { .. } => self.active(told, step),
             SubscriberReport::Ended { .. } if self.fetching => {
                 self.fetching = false;
-                self.fetched(document, step);
+                self.fetched(told, step);
                 self.passing.asks = None;
             }
             SubscriberReport::Refused { .. } | SubscriberReport::Failed { .. } if self.fetching => {
@@ -116,13 +131,19 @@ impl ContactWatches {
         }
     }
 
-    fn active(&mut self, document: Presentity, step: &mut Step<'_, '_>) {
+    fn active(&mut self, told: Told, step: &mut Step<'_, '_>) {
         self.retry.succeeded();
         self.passing.existing().map(|passing| passing.grace_until.take());
         let before = self.passing.brief.then(|| self.document.clone());
-        match &mut self.document {
-            Some(known) => known.supersede(document),
-            None => self.document = Some(document),
+        let document = match told {
+            Told::Nothing => Some(Presentity::default()),
+            Told::All(document) => Some(document),
+            Told::Other => None,
+        };
+        match (&mut self.document, document) {
+            (Some(known), Some(document)) => known.supersede(document),
+            (unknown, document @ Some(_)) => *unknown = document,
+            (_, None) => {}
         }
         if before.is_some_and(|before| before != self.document) {
             // It may be small enough.
@@ -143,8 +164,10 @@ impl ContactWatches {
     }
 
     /// Who has got a subscription meanwhile is told by that.
-    fn fetched(&mut self, document: Option<Presentity>, step: &mut Step<'_, '_>) {
-        if let Some(document) = document.filter(|_| step.roster.from == From::No) {
+    fn fetched(&mut self, told: Told, step: &mut Step<'_, '_>) {
+        if let Told::All(document) = told
+            && step.roster.from == From::No
+        {
             self.answer_once(&document, step);
         }
     }
@@ -164,10 +187,6 @@ impl ContactWatches {
             }
             EndReason::Probation => self.lose_sight(step),
             _ => {}
-        }
-        if let Some(document) = &mut self.document {
-            // The next subscription may be answered by another clock.
-            document.forget_timestamps();
         }
         match again {
             Again::AtOnce if self.may_begin_at_once(step) => self.begin(step),
@@ -242,22 +261,21 @@ impl ContactWatches {
 }
 
 /// The document of a NOTIFY. A body of a type that we do not read is the machine's to refuse.
-fn read(request: &Message, step: &Step<'_, '_>) -> Result<Option<Presentity>, pidf::PidfError> {
+fn read(request: &Message, known: Option<&Presentity>, step: &Step<'_, '_>) -> Result<Told, DocumentError> {
     let body = request.body();
     let media = request.content_type().ok().flatten();
-    let ours = media.as_ref().is_none_or(|media| Format::of(media).is_some());
-    if body.is_empty() || !ours {
-        return Ok(None);
-    }
+    let format = media.as_ref().map_or(Some(Format::Pidf), Format::of);
+    let Some(format) = format.filter(|_| !body.is_empty()) else { return Ok(Told::Nothing) };
     let language = request.content_language().find_map(Result::ok);
     let charset = media.as_ref().and_then(|media| media.param("charset"));
-    let context = pidf::Context {
+    let context = document::Context {
         charset: charset.as_deref(),
         language: language.as_ref().map(|language| language.token),
         idle: step.context.config.idle,
         now_ms: step.context.now.unix_ms,
+        known,
     };
-    pidf::read(&body, context).map(Some)
+    Ok(format.read(&body, context)?.map_or(Told::Other, Told::All))
 }
 
 fn ends(request: &Message) -> bool {

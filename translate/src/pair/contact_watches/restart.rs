@@ -17,7 +17,7 @@ use std::time::Duration;
 use nuncio_sip::event::Subscriber;
 
 use super::endings::FAREWELL;
-use super::{ContactWatches, Rest};
+use super::{ContactWatches, Rest, Told};
 use crate::Moment;
 use crate::pair::context::Place;
 use crate::pair::step::{Step, instant_at, unix_at};
@@ -54,7 +54,7 @@ impl ContactWatches {
             half.passing.farewell_until = Some(step.context.now.instant + FAREWELL);
             half.passing.owes.farewell = true;
         }
-        half.pump(None, step);
+        half.pump(Told::Nothing, step);
         half
     }
 

@@ -19,7 +19,7 @@ use crate::pair::presence::{Routable, Subscribing};
 use crate::pair::roster::{self, Stanza};
 use crate::pair::step::Step;
 use crate::presence::to_xmpp::Subscription;
-use crate::presence::{Presentity, pidf};
+use crate::presence::{Format, Presentity, document};
 
 /// An endpoint whose subscription another one took the place of may subscribe again after this time. It must not do so
 /// at once, or two that call themselves the same would chase each other.
@@ -165,12 +165,12 @@ impl UserWatches {
             let now_ms = step.context.now.unix_ms;
             let mut permit = permit;
             let known = known.then_some(&*state);
-            let mut document = |notify: NotifyState| {
+            let mut write = |notify: NotifyState| {
                 let shown = visible(notify, fetches, known, permit.take())?;
-                *stamp = pidf::next_stamp(*stamp, now_ms);
-                document(key, shown, media, *stamp)
+                *stamp = document::next_stamp(*stamp, now_ms);
+                written(key, shown, media, *stamp)
             };
-            let output = watcher.notifier.poll(&mut step.context.event(), &mut document);
+            let output = watcher.notifier.poll(&mut step.context.event(), &mut write);
             match output {
                 None => {
                     watcher.keep_expiry(step);
@@ -296,9 +296,11 @@ fn visible(
     }
 }
 
-fn document(key: &PairKey, shown: &Presentity, media: &'static str, stamp: u64) -> Option<Document> {
+fn written(key: &PairKey, shown: &Presentity, media: &str, stamp: u64) -> Option<Document> {
     let contact = Contact::from_jid(&BareJid::parse(key.contact()).ok()?).ok()?;
+    let format = Format::named(media);
     let mut body = Vec::with_capacity(512);
-    pidf::write(&contact, shown, stamp, &mut body);
-    Some(Document { media, body: body.into(), language: shown.language().map(Into::into) })
+    format.write(&contact, shown, stamp, &mut body);
+    let language = format.language(shown).map(Into::into);
+    Some(Document { media: format.media_type(), body: body.into(), language })
 }

@@ -1,42 +1,24 @@
 use compact_str::CompactString;
-use nuncio_xmpp::{Document, ElementRef, ReadLimits, ns};
+use nuncio_xmpp::{ElementRef, ns};
 use smallvec::SmallVec;
 
 use super::rpid::{self, Doing, Input};
-use super::{Context, PidfError, priority, tuple_id};
+use super::{priority, tuple_id};
+use crate::presence::document::{self, Context, DocumentError};
 use crate::presence::{Availability, MAX_RESOURCES, MAX_TUPLES, Notes, Presentity, Resource, Show};
 use crate::time;
 
-/// What one document may cost. Real ones have some hundred octets; 32 tuples with eight long notes fit.
-pub const LIMITS: ReadLimits = ReadLimits {
-    stanza: 256 * 1024,
-    tag: 8 * 1024,
-    depth: 16,
-    elements: 1024,
-    attributes: 32,
-    name: 128,
-    namespace: 512,
-    declarations: 64,
-};
-
 /// See [`super::read()`].
-pub(super) fn document(document: &[u8], context: &Context<'_>) -> Result<Presentity, PidfError> {
-    let document = match context.charset {
-        None => Document::parse(document, &LIMITS)?,
-        Some(charset) if is_utf8(charset) => Document::parse_utf8(document, &LIMITS)?,
-        Some(charset) if charset.eq_ignore_ascii_case("us-ascii") && document.is_ascii() => {
-            Document::parse_utf8(document, &LIMITS)?
-        }
-        Some(_) => return Err(PidfError::Charset),
-    };
+pub(super) fn document(document: &[u8], context: &Context<'_>) -> Result<Presentity, DocumentError> {
+    let document = document::parse(document, context)?;
     let root = document.root();
     if !root.is("presence", ns::PIDF) {
-        return Err(PidfError::Root);
+        return Err(DocumentError::Root { format: "PIDF", name: "presence", ns: ns::PIDF });
     }
     let tuples = || root.elements().filter(|child| child.is("tuple", ns::PIDF));
     let count = tuples().count();
     if count > MAX_TUPLES {
-        return Err(PidfError::TooManyTuples);
+        return Err(DocumentError::TooManyTuples);
     }
     let around = Around::read(root, context);
     let mut presentity = Presentity { resources: Vec::with_capacity(count) };
@@ -57,10 +39,6 @@ pub(super) fn document(document: &[u8], context: &Context<'_>) -> Result<Present
     presentity.resources.truncate(MAX_RESOURCES);
     presentity.resources.shrink_to_fit();
     Ok(presentity)
-}
-
-fn is_utf8(charset: &str) -> bool {
-    charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
 }
 
 /// The resource for a tuple id; two ids that stand for one resource do not share it.

@@ -6,7 +6,7 @@
 use compact_str::CompactString;
 use nuncio_xmpp::{ElementRef, ns};
 
-use super::Context;
+use crate::presence::document::Context;
 use crate::presence::{Activity, Notes};
 use crate::time;
 

@@ -9,7 +9,7 @@ use crate::time;
 pub(super) fn document(contact: &Contact, state: &Presentity, stamp_ms: u64, out: &mut Vec<u8>) {
     let uri = contact.uri(None);
     let address = uri.strip_prefix("sip:").unwrap_or(&uri);
-    let person = state.open().max_by_key(|resource| resource.priority.unwrap_or(0)).and_then(activity);
+    let person = state.foremost().and_then(activity);
     let idle = state.open().any(|resource| resource.idle_since().is_some());
     out.extend_from_slice(
         b"<?xml version='1.0' encoding='UTF-8'?><presence xmlns='urn:ietf:params:xml:ns:pidf'",

@@ -1,0 +1,160 @@
+//! Documents that come in parts, and formats that were chosen.
+
+use std::time::Duration;
+
+use nuncio_sip::HeaderName;
+use nuncio_translate::judge::PartnerType;
+use nuncio_translate::pair::*;
+use nuncio_translate::presence::Format;
+use nuncio_xmpp::{Element, ns};
+
+use super::user_watches::notified;
+use crate::pair_rig::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const ACTIVE: &str = "active;expires=3600";
+
+fn categories(inside: &[&str]) -> String {
+    format!("<categories xmlns='{}'>{}</categories>", ns::CATEGORIES, inside.concat())
+}
+
+fn state(availability: u32) -> String {
+    let xmlns = ns::CATEGORY_STATE;
+    format!(
+        "<category name='state'><state xmlns='{xmlns}'><availability>{availability}</availability></state></category>"
+    )
+}
+
+fn note(text: &str) -> String {
+    let xmlns = ns::CATEGORY_NOTE;
+    format!(
+        "<category name='note'><note xmlns='{xmlns}'><body type='personal'>{text}</body></note></category>"
+    )
+}
+
+/// The front end accepts the SUBSCRIBE that came last.
+fn accept(rig: &mut Rig) -> Remote {
+    let subscribe = rig.request();
+    rig.respond(&subscribe, 200, "Expires: 3600\r\n");
+    Remote::of(&subscribe, "fe")
+}
+
+fn notify(rig: &mut Rig, dialog: &mut Remote, state: &str, inside: &[&str]) {
+    let document = if inside.is_empty() { String::new() } else { categories(inside) };
+    let number = rig.in_dialog(&dialog.notify_in(Format::Categories, state, &document));
+    assert_eq!(rig.status(number), 200);
+}
+
+/// What the contact was sent since the last look: type, resource, show, status.
+fn told(rig: &mut Rig) -> Vec<String> {
+    let status = |stanza: &ToXmpp| {
+        let element = parse(stanza);
+        let status = element.child("status", ns::SERVER).map(Element::text).unwrap_or_default();
+        format!("{} {status}", crate::pair_rig::told(stanza)).trim_end().to_owned()
+    };
+    std::mem::take(&mut rig.stanzas).iter().map(status).collect()
+}
+
+/// The contact sees the SIP user, available and with a note.
+fn seen() -> (Rig, Remote) {
+    let mut rig = Rig::new(PartnerType::Federated);
+    rig.stanza("", "type='subscribe'", "");
+    let mut dialog = accept(&mut rig);
+    notify(&mut rig, &mut dialog, ACTIVE, &[&state(3500), &note("reading")]);
+    assert_eq!(told(&mut rig), ["subscribed", "available sip reading"]);
+    (rig, dialog)
+}
+
+#[test]
+fn what_a_part_leaves_out_stays() {
+    let (mut rig, mut dialog) = seen();
+    notify(&mut rig, &mut dialog, ACTIVE, &[&state(15500)]);
+    assert_eq!(told(&mut rig), ["available sip away reading"]);
+    notify(&mut rig, &mut dialog, ACTIVE, &[&note("writing")]);
+    assert_eq!(told(&mut rig), ["available sip away writing"]);
+}
+
+#[test]
+fn pr_04_active_without_a_document_takes_everything_back() {
+    let (mut rig, mut dialog) = seen();
+    notify(&mut rig, &mut dialog, ACTIVE, &[]);
+    assert_eq!(told(&mut rig), ["unavailable"]);
+}
+
+#[test]
+fn a_part_is_not_added_to_what_an_earlier_subscription_told() {
+    let (mut rig, mut dialog) = seen();
+    rig.pass(2 * MINUTE);
+    notify(&mut rig, &mut dialog, "terminated;reason=timeout", &[]);
+    rig.pass_until_request(MINUTE);
+    let mut dialog = accept(&mut rig);
+    notify(&mut rig, &mut dialog, ACTIVE, &[&state(15500)]);
+    assert_eq!(told(&mut rig), ["available sip away Away"], "the note may be gone");
+}
+
+#[test]
+fn a_part_without_state_shows_nobody_and_takes_nobody_back() {
+    let mut rig = Rig::new(PartnerType::Federated);
+    rig.stanza("", "type='subscribe'", "");
+    let mut dialog = accept(&mut rig);
+    notify(&mut rig, &mut dialog, ACTIVE, &[&note("reading")]);
+    assert_eq!(told(&mut rig), ["subscribed"]);
+    // After a crash only the name of what was shown is known.
+    let (mut rig, dialog) = seen();
+    rig.crash();
+    let refresh = rig.request();
+    rig.respond(&refresh, 200, "Expires: 3600\r\n");
+    let mut dialog = Remote { cseq: dialog.cseq, ..Remote::of(&refresh, "fe") };
+    told(&mut rig);
+    notify(&mut rig, &mut dialog, ACTIVE, &[&note("writing")]);
+    assert_eq!(told(&mut rig), [""; 0]);
+    notify(&mut rig, &mut dialog, ACTIVE, &[&state(9500), &note("writing")]);
+    assert_eq!(told(&mut rig), ["available sip dnd writing"]);
+}
+
+#[test]
+fn trust_a_public_partner_gets_no_text_of_a_part() {
+    let mut rig = Rig::new(PartnerType::PublicVerified);
+    rig.stanza("", "type='subscribe'", "");
+    let mut dialog = accept(&mut rig);
+    notify(&mut rig, &mut dialog, ACTIVE, &[&state(15500), &note("reading")]);
+    assert_eq!(told(&mut rig), ["subscribed", "available 2385a03526f39538 away"]);
+    notify(&mut rig, &mut dialog, ACTIVE, &[&note("writing")]);
+    assert_eq!(told(&mut rig), [""; 0]);
+}
+
+/// The media types of the NOTIFYs with a document since the last look.
+fn media(rig: &mut Rig) -> Vec<String> {
+    let requests = rig.answer_all(200);
+    let media = |request| message(request).header(HeaderName::ContentType).map(str::to_owned);
+    requests.iter().filter_map(media).collect()
+}
+
+#[test]
+fn pr_43_the_format_of_a_watcher_outlives_refreshes_and_the_process() {
+    for format in Format::ALL {
+        let mut rig = Rig::new(PartnerType::Federated);
+        let mut endpoint = Remote::endpoint("c1");
+        let request = endpoint.subscribe_for(format, 3600);
+        let number = rig.subscribe(&request, "epid1");
+        assert_eq!(rig.status(number), 200);
+        endpoint.gateway_tag = rig.newest_tag();
+        notified(&mut rig);
+        rig.stanza("", "type='subscribed'", "");
+        rig.stanza("/garden", "", "");
+        rig.pass(MINUTE);
+        rig.stanza("/garden", "", "<show>away</show>");
+        rig.pass(MINUTE);
+        let before = media(&mut rig);
+        assert!(!before.is_empty() && before.iter().all(|media| media == format.media_type()), "{before:?}");
+        // A refresh that names another one.
+        let number = rig.in_dialog(&endpoint.subscribe_for(Format::Pidf, 3600));
+        assert_eq!(rig.status(number), 200);
+        assert_eq!(media(&mut rig), [format.media_type()]);
+        rig.crash();
+        rig.answer_all(200);
+        rig.stanza("/garden", "", "<show>dnd</show>");
+        rig.pass(MINUTE);
+        assert_eq!(media(&mut rig).last().map(String::as_str), Some(format.media_type()));
+    }
+}
