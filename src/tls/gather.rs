@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes that may be held: more than a handshake ends with, a long chain of certificates included. What exceeds it goes out.
 const HELD: usize = 64 * 1024;
 
-/// A stream that holds back what is written until it is asked to [pass on](Self::pass_on), and then no more. Nothing is held
+/// A stream that holds back what is written until it is asked to pass on, and then no more. Nothing is held
 /// while a read waits for the peer, or behind a shutdown.
 #[derive(Debug)]
 pub struct Gathering<S> {
