@@ -68,6 +68,7 @@ causes! {
     PartnerSlowed: Warn, 1 of 10, "times that a partner sent more than he may and was read more slowly";
     ContactRefused: Info, 10 of 100, "messages of contacts that the rules refused";
     SubscribeRefused: Info, 10 of 100, "SUBSCRIBEs of SIP users that were refused";
+    NotifyRefused: Info, 10 of 100, "NOTIFYs of front ends that were refused";
     NothingSeen: Info, 10 of 100, "subscriptions and presence that came to nothing";
     PresenceTooLarge: Info, 10 of 100, "stanzas of presence that were larger than their partners take";
     ContactTurns: Info, 10 of 2000, "changes of contacts' subscriptions, which are missing in the audit trail, too";

@@ -117,7 +117,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     services.spawn(renew::serve(renewal, in_use, gateway, limits.file_check, order, federate));
 
-    info!(listening = bound.join(", "), domains = %setup::domains(&config), partners = config.partners.len(), "ready");
+    let (partners, policy) = (config.partners.len(), config.policy.to_string());
+    info!(listening = bound.join(", "), domains = %setup::domains(&config), partners, policy, "ready");
     let reason = tokio::select! {
         reason = signals.next(&context) => reason,
         () = ended(&mut services) => anyhow::bail!("a service of the gateway ended after an internal error"),

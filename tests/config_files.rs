@@ -58,6 +58,7 @@ node           n1, state in state
 domains        contoso.com
 SIP            listens on 0.0.0.0:5061, calls itself nuncio.contoso.com
   front end    pool1: fe.contoso.com:5061 for contoso.com, certificate fe.contoso.com
+policy         on, default allow, no rules, consent for 45d
 XMPP           listens on 0.0.0.0:5269
   certificate  pki/contoso.pem for contoso.com
   roots        pki/roots.pem
@@ -108,6 +109,36 @@ fn checked_with(partner: &str) -> Run {
     let (before, _) = minimal.split_once("[[partner]]").unwrap();
     workspace.write("nuncio.toml", &format!("{before}{partner}"));
     workspace.nuncio(&["check", "config", "nuncio.toml"], &[STATE])
+}
+
+#[test]
+fn a_policy_that_lets_nobody_talk_is_shown_and_warned_of() {
+    for (policy, line, warning) in [
+        (
+            "enabled = false",
+            "policy         OFF, default allow, no rules, consent for 45d",
+            "it is off (enabled = false)",
+        ),
+        (
+            "default = \"deny\"\nconsent = \"30d\"",
+            "policy         on, default deny, no rules, consent for 30d",
+            "default is \"deny\" and no rule allows anybody",
+        ),
+    ] {
+        let run = checked_with(&format!(
+            "[[partner]]\ndomain = \"fabrikam.com\"\ntype = \"federated\"\n\n[policy]\n{policy}\n"
+        ));
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(run.stdout.contains(line), "{}", run.stdout);
+        assert!(run.stdout.contains(&format!("[policy]\n  WARNING  {warning}")), "{}", run.stdout);
+        assert!(run.stdout.ends_with("It works, with 1 warning.\n"), "{}", run.stdout);
+    }
+    let rule = "[[policy.rule]]\nusers = [\"alice@contoso.com\"]\nverdict = \"allow\"";
+    let run = checked_with(&format!(
+        "[[partner]]\ndomain = \"fabrikam.com\"\ntype = \"federated\"\n\n[policy]\ndefault = \"deny\"\n{rule}\n"
+    ));
+    assert!(run.stdout.contains("default deny, 1 rule"), "{}", run.stdout);
+    assert!(run.stdout.ends_with("Everything is right.\n"), "one is let in: {}", run.stdout);
 }
 
 #[test]

@@ -39,8 +39,9 @@ pub fn all(config: &Config, now: SystemTime) -> Vec<Finding> {
     let mut findings = Findings::default();
     sip_certificate(config, &mut findings, now);
     xmpp_certificates(config, &mut findings, now);
+    policy(config, &mut findings);
     partners(config, &mut findings);
-    state::check(&config.node.state_dir, &mut findings);
+    state::check(config, &mut findings);
     findings.list
 }
 
@@ -88,6 +89,23 @@ fn xmpp_certificates(config: &Config, findings: &mut Findings, now: SystemTime) 
             Ok(identity) => findings.list.extend(xmpp_identity(&identity, files, &domains, &roots, now)),
             Err(error) => findings.wrong(error.to_string(), "mend the file".to_owned()),
         }
+    }
+}
+
+/// Right as it is written, and perhaps not as it is meant: then nothing works, and nothing else says why.
+fn policy(config: &Config, findings: &mut Findings) {
+    findings.about("[policy]".to_owned());
+    if !config.policy.enabled {
+        findings.warning(
+            "it is off (enabled = false): no SIP user may talk to any partner, and for contacts none exists"
+                .to_owned(),
+            "set policy.enabled = true, unless this is meant".to_owned(),
+        );
+    } else if config.policy.refuses_everybody() {
+        findings.warning(
+            "default is \"deny\" and no rule allows anybody: no SIP user may talk to any partner".to_owned(),
+            "add a [[policy.rule]] with verdict = \"allow\", unless this is meant".to_owned(),
+        );
     }
 }
 

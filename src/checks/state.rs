@@ -1,19 +1,28 @@
 //! The state directory and what lies in it.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fs::Metadata;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nuncio_xmpp::Domain;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::Findings;
+use crate::config::{self, Config};
 use crate::run::node_key;
 use crate::store;
 
 /// Looks, as the user this runs as, and writes nothing.
-pub(super) fn check(state_dir: &Path, findings: &mut Findings) {
+pub(super) fn check(config: &Config, findings: &mut Findings) {
+    let state_dir = &config.node.state_dir;
+    files(state_dir, findings);
+    forgotten(state_dir, &Named::of(config), findings);
+}
+
+fn files(state_dir: &Path, findings: &mut Findings) {
     findings.about(format!("[node] state_dir {}", state_dir.display()));
     let shown = state_dir.display();
     let metadata = match std::fs::metadata(state_dir) {
@@ -60,6 +69,63 @@ fn database(state_dir: &Path, findings: &mut Findings) {
             findings.note("it does not exist yet; the gateway makes it when it starts first".to_owned());
         }
         Err(error) => findings.wrong(error.found(), error.advice()),
+    }
+}
+
+/// The domains that the configuration names, as they stand in addresses.
+struct Named {
+    served: HashSet<String>,
+    partners: HashSet<String>,
+}
+
+impl Named {
+    fn of(config: &Config) -> Self {
+        let normalised = |domain: &config::Domain| {
+            Domain::parse(domain.as_str())
+                .map_or_else(|_| domain.as_str().to_owned(), |d| d.as_str().to_owned())
+        };
+        Self {
+            served: config.sip.domains.iter().map(normalised).collect(),
+            partners: config.partners.iter().flat_map(|partner| partner.domains()).map(normalised).collect(),
+        }
+    }
+}
+
+/// What the next start forgets, because the configuration does not name the domain any more. Perhaps it was taken out for a
+/// while only, or misspelt.
+fn forgotten(state_dir: &Path, named: &Named, findings: &mut Findings) {
+    // A database that cannot be read has been spoken of.
+    let Ok(census) = store::census(state_dir) else { return };
+    let mut lost: BTreeMap<(&str, bool), (u64, u64)> = BTreeMap::new();
+    for count in &census {
+        let domain = match count {
+            _ if !named.partners.contains(&count.remote) => (count.remote.as_str(), false),
+            _ if !named.served.contains(&count.local) => (count.local.as_str(), true),
+            _ => continue,
+        };
+        let sums = lost.entry(domain).or_default();
+        *sums = (sums.0 + count.pairs, sums.1 + count.added);
+    }
+    for ((domain, ours), (pairs, added)) in lost {
+        let shown: String = domain.chars().map(config::printable).collect();
+        let (whose, put_back) = match ours {
+            true => (
+                format!("of users of {shown}, which is not in sip.domains"),
+                "put the domain back before the start",
+            ),
+            false => (
+                format!("with {shown}, which no [[partner]] entry names"),
+                "put the entry back before the start; with enabled = false nothing crosses and nothing is forgotten",
+            ),
+        };
+        let noun = if pairs == 1 { "pair" } else { "pairs" };
+        findings.warning(
+            format!(
+                "it has {pairs} {noun} {whose}: the next start ends their subscriptions and forgets them for good, and \
+                 with them that SIP users have added contacts ({added})"
+            ),
+            format!("if that is not meant, {put_back}"),
+        );
     }
 }
 
@@ -133,7 +199,7 @@ mod tests {
 
     fn found(state_dir: &Path) -> Vec<Finding> {
         let mut findings = Findings::default();
-        check(state_dir, &mut findings);
+        files(state_dir, &mut findings);
         findings.list
     }
 
@@ -206,5 +272,56 @@ mod tests {
         assert_eq!(worst.level, Level::Wrong, "{worst:?}");
         assert!(worst.text.starts_with("it is damaged"), "{}", worst.text);
         assert!(worst.fix.is_some_and(|fix| fix.contains("nuncio store check")));
+    }
+
+    /// A pair of alice and a contact, whom she has added or not.
+    fn remember(folder: &Path, contact: &str, added: bool) {
+        let database = rusqlite::Connection::open(folder.join(store::FILE)).unwrap();
+        let since = added.then_some(1);
+        let sql = "INSERT INTO pair (sip_user, contact, added_since, last_subscribe, to_state, from_state, from_since, \
+            saved_at) VALUES ('alice@contoso.com', ?1, ?2, ?2, 'yes', 'no', 0, 1)";
+        database.execute(sql, (contact, since)).unwrap();
+    }
+
+    fn forgotten_with(folder: &Path, served: &str, partner: &str) -> Vec<Finding> {
+        let named = Named { served: [served.to_owned()].into(), partners: [partner.to_owned()].into() };
+        let mut findings = Findings::default();
+        forgotten(folder, &named, &mut findings);
+        findings.list
+    }
+
+    #[test]
+    fn what_the_next_start_would_forget_is_warned_of() {
+        let folder = state();
+        for (contact, added) in
+            [("bob@fabrikam.com", true), ("carol@fabrikam.com", false), ("dora@public.example", true)]
+        {
+            remember(folder.path(), contact, added);
+        }
+        let found = forgotten_with(folder.path(), "contoso.com", "public.example");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].level, Level::Warning);
+        let start = "it has 2 pairs with fabrikam.com, which no [[partner]] entry names: the next start ends";
+        assert!(found[0].text.starts_with(start), "{}", found[0].text);
+        assert!(found[0].text.ends_with("that SIP users have added contacts (1)"), "{}", found[0].text);
+        assert!(found[0].fix.as_deref().unwrap().contains("enabled = false"), "{found:?}");
+    }
+
+    #[test]
+    fn so_is_what_goes_with_a_domain_of_ours() {
+        let folder = state();
+        remember(folder.path(), "bob@fabrikam.com", false);
+        let found = forgotten_with(folder.path(), "other.example", "fabrikam.com");
+        assert_eq!(found.len(), 1, "{found:?}");
+        let start = "it has 1 pair of users of contoso.com, which is not in sip.domains: ";
+        assert!(found[0].text.starts_with(start), "{}", found[0].text);
+    }
+
+    #[test]
+    fn what_the_configuration_names_is_not_spoken_of_nor_is_a_database_that_is_not_there() {
+        let folder = state();
+        remember(folder.path(), "bob@fabrikam.com", true);
+        assert_eq!(forgotten_with(folder.path(), "contoso.com", "fabrikam.com"), []);
+        assert_eq!(forgotten_with(Path::new("/nonexistent"), "a.example", "b.example"), []);
     }
 }

@@ -52,6 +52,7 @@ fn summary(config: &Config) -> String {
             ),
         );
     }
+    line("policy", config.policy.to_string());
     line("XMPP", format!("listens on {}", listeners(&config.xmpp.listeners)));
     for (identity, domains) in config.certificates.iter() {
         let domains = join(domains.iter().map(|domain| domain.to_unicode()));

@@ -1,6 +1,7 @@
 //! The command line.
 //!
-//! Exit codes: 0 done; 1 the configuration is wrong or the gateway failed; 2 the command line is wrong.
+//! Exit codes: 0 done; 1 the configuration is wrong or the gateway failed; 2 the command line is wrong; 3 the database has to
+//! be seen to by somebody.
 
 mod check;
 mod log;

@@ -4,6 +4,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use super::{RunArguments, complain, load, log};
+use crate::store::StoreError;
+
+/// Starting it again changes nothing: service managers are told to leave it at that.
+const NEEDS_SOMEBODY: u8 = 3;
 
 pub(super) fn run(arguments: RunArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let sources = arguments
@@ -36,7 +40,10 @@ pub(super) fn run(arguments: RunArguments, environment: Vec<(OsString, OsString)
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("stopped: {error:#}");
-            ExitCode::FAILURE
+            match error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()) {
+                Some(error) if error.needs_somebody() => ExitCode::from(NEEDS_SOMEBODY),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

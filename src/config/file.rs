@@ -298,7 +298,7 @@ section! {
         "enabled" => enabled: bool, default "true";
         /// Trust level: an organisation trusted like our own users, a public provider that verifies its users, or one
         /// where anybody can call himself anything. Contacts at the last may not write to a SIP user before he wrote
-        /// to them.
+        /// to them or added them, and may not see his presence, nor ask him for it, before he added them.
         "type" => partner_type: PartnerType, required;
         /// TLS on the streams of this partner: required, used whenever he can (`"optional"`), or never.
         /// [federation.md](federation.md) tells which combinations of `tls`, `sasl` and `dialback` there are, and what comes

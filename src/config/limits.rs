@@ -277,7 +277,8 @@ limits! {
         longest: Duration, "duration" = secs(8 * 3600), secs(60) => secs(24 * 3600);
         /// Shortest subscription granted to an endpoint. Shorter, and under an hour: 423.
         shortest: Duration, "duration" = secs(60), secs(1) => secs(3600);
-        /// How long a subscription at a front end is kept without a sign that the contact still wants it.
+        /// How long a subscription at a front end, by which a contact sees a SIP user, is kept without a sign that he still wants it.
+        /// Requests that wait for the SIP user are not ended by it: they have `kept`.
         interest: Duration, "duration" = secs(24 * 3600), secs(600) => secs(365 * 24 * 3600);
         /// How long a request of a contact is kept for the SIP user to add him (public-unverified partners), or to decide on it.
         kept: Duration, "duration" = secs(30 * 24 * 3600), secs(3600) => secs(365 * 24 * 3600);

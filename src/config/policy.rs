@@ -6,8 +6,31 @@ use std::time::Duration;
 use compact_str::CompactString;
 use nuncio_translate::address::SipUser;
 
-use super::Domain;
-use super::value::{Text, ValueError, quoted};
+use super::value::{Text, ValueError, duration_text, quoted};
+use super::{Domain, Policy, Verdict};
+
+impl Policy {
+    /// No SIP user may talk to any partner.
+    pub fn refuses_everybody(&self) -> bool {
+        let allows =
+            self.default == Verdict::Allow || self.rules.iter().any(|rule| rule.verdict == Verdict::Allow);
+        !self.enabled || !allows
+    }
+}
+
+/// What it amounts to, in a line.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let switch = if self.enabled { "on" } else { "OFF" };
+        let rules = match self.rules.len() {
+            0 => "no rules".to_owned(),
+            1 => "1 rule".to_owned(),
+            many => format!("{many} rules"),
+        };
+        let (default, consent) = (self.default, duration_text(self.consent));
+        write!(f, "{switch}, default {default}, {rules}, consent for {consent}")
+    }
+}
 
 /// The SIP users a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

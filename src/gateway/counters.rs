@@ -40,6 +40,10 @@ counters! {
     events_to_sip,
     /// Requests of subscriptions that no front end answered.
     events_undelivered,
+    /// SUBSCRIBEs of SIP users that were refused.
+    subscribes_refused,
+    /// NOTIFYs of front ends that were refused: what they say of SIP users has reached no contact.
+    notifies_refused,
     /// Times that the store could not save.
     store_unsaved,
     /// Failure notices delivered to SIP users.

@@ -1,8 +1,8 @@
 //! Requests of front ends.
 
 use nuncio_sip::connection::ServerTxn;
-use nuncio_sip::{Message, Method, Uri};
-use nuncio_translate::diagnostics::Diagnostic;
+use nuncio_sip::{Message, Method};
+use nuncio_translate::diagnostics::{self, Diagnostic};
 use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
 use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::from_sip::{self, MessageRefusal};
@@ -13,8 +13,6 @@ use nuncio_translate::{Moment, stanza_id};
 use nuncio_xmpp::Condition;
 use nuncio_xmpp::lane::{Failure, FailureKind, Lane, PushRefusal};
 use tracing::{debug, info};
-
-use crate::log_limit::{Cause, Source};
 
 use super::answers::{ALLOW, SipAnswer};
 use super::port::Bells;
@@ -68,7 +66,7 @@ impl Gateway {
                 match self.sip_event(front_end, reply, request, bells, now) {
                     Ok(()) => return,
                     Err(answer) => {
-                        self.log_event_refused(request, &answer, now);
+                        self.stray_event_refused(request, &answer, now);
                         answer
                     }
                 }
@@ -96,23 +94,6 @@ impl Gateway {
             user = %self.shown(user), contact = %self.shown(contact), status = answer.status,
             why = %LogSafe(answer.why()), "MESSAGE refused"
         );
-    }
-
-    /// The line that says why a SIP user does not see somebody. Clients ask for all of their contacts at once.
-    fn log_event_refused(&self, request: &Message, answer: &SipAnswer, now: Moment) {
-        let (status, why) = (answer.status, LogSafe(answer.why()));
-        let contact = request.request_uri();
-        let asked = Uri::parse(contact).map(|uri| uri.host().to_string()).unwrap_or_default();
-        // These two belong to the protocol: the client asks again, and gets it.
-        let final_word = request.method() == Method::Subscribe && !matches!(status, 423 | 481);
-        if final_word && self.log_budget.allows(Cause::SubscribeRefused, Source::Domain(&asked), now.instant)
-        {
-            let user = request.from_header().map_or("", |from| from.uri.as_str());
-            let (user, contact) = (self.shown(user), self.shown(contact));
-            info!(%user, %contact, status, %why, "SUBSCRIBE refused");
-        } else {
-            debug!(status, %why, method = %LogSafe(request.method().as_str()), "request of a front end refused");
-        }
     }
 
     /// The refusal of a request that no user is told about: counted, and logged for whoever looks for it.
@@ -225,7 +206,7 @@ impl Gateway {
         });
         crossed.unwrap_or_else(|lost| {
             self.pair_lost(&composed, lost, now);
-            Err(SipAnswer::new(500, "Server Internal Error"))
+            Err(self.internal_error())
         })
     }
 
@@ -240,7 +221,7 @@ impl Gateway {
             Refusal::UnlistedDomain => Diagnostic::NoRoute,
             _ => Diagnostic::SenderNotAuthorised,
         };
-        let why = format!("{remote_domain}: {refusal} ({})", refusal.name());
+        let why = diagnostics::by_rule(refusal, remote_domain);
         match refusal {
             Refusal::UnlistedDomain if self.policy.load().serves(remote_domain) => {
                 let why = format!("{remote_domain} is a SIP domain; its users are not reached over XMPP");
@@ -263,11 +244,7 @@ impl Gateway {
             PushRefusal::Full => self.later(&format!("partner {partner}: its queue is full")),
             PushRefusal::TooLarge(limit) => self.too_large(partner, *limit),
             PushRefusal::Unreachable(failure) => self.unreachable(partner, Some(failure)),
-            PushRefusal::ShuttingDown => SipAnswer::new(503, "Service Unavailable").because(
-                self,
-                Diagnostic::Shutdown,
-                "the gateway is shutting down",
-            ),
+            PushRefusal::ShuttingDown => self.shutting_down(),
         }
     }
 
@@ -307,6 +284,16 @@ impl Gateway {
         self.counters.sip_to_xmpp_failed.add(1);
         self.log_message_refused(pair.sip_user(), pair.contact(), &answer);
         answer
+    }
+
+    pub(super) fn shutting_down(&self) -> SipAnswer {
+        let why = "the gateway is shutting down";
+        SipAnswer::new(503, "Service Unavailable").because(self, Diagnostic::Shutdown, why)
+    }
+
+    pub(super) fn internal_error(&self) -> SipAnswer {
+        let why = "a step of the gateway failed; its log says more";
+        SipAnswer::new(500, "Server Internal Error").because(self, Diagnostic::Internal, why)
     }
 
     /// There is no room for it now.

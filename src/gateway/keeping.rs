@@ -159,10 +159,11 @@ impl Gateway {
         let Told { what, detail, who } = tell(&fact);
         if let Fact::Refused { what: attempt, refusal } = fact {
             let direction = match attempt {
-                Attempt::UserSubscribes => Direction::SipToXmpp,
-                Attempt::ContactSubscribes | Attempt::ContactProbes | Attempt::ContactAppears => {
-                    Direction::XmppToSip
-                }
+                Attempt::UserSubscribes | Attempt::UserWatched => Direction::SipToXmpp,
+                Attempt::ContactSubscribes
+                | Attempt::ContactProbes
+                | Attempt::ContactAppears
+                | Attempt::ContactWaited => Direction::XmppToSip,
             };
             self.audit_refusal(&Refused::of(key, direction, what.trim_end_matches(':'), refusal), now);
         }
@@ -231,6 +232,8 @@ fn tell(fact: &Fact) -> Told {
                 Attempt::ContactSubscribes => "subscription of a contact refused:",
                 Attempt::ContactProbes => "probe of a contact refused:",
                 Attempt::ContactAppears => "presence of a contact refused:",
+                Attempt::UserWatched => "subscription of a SIP user ended by a rule:",
+                Attempt::ContactWaited => "waiting request of a contact ended by a rule:",
             };
             told(what, Some(format!("{refusal} ({})", refusal.name())), None)
         }
@@ -240,6 +243,11 @@ fn tell(fact: &Fact) -> Told {
         Fact::AddedEnded(AddedEnd::Lapsed) => told(
             "the contact does not count as added any more",
             Some("(no SUBSCRIBE for too long)".into()),
+            Some(Actor::Gateway),
+        ),
+        Fact::AddedEnded(AddedEnd::Forgotten) => told(
+            "the contact does not count as added any more",
+            Some("(the domain is not in the configuration any more)".into()),
             Some(Actor::Gateway),
         ),
         Fact::AddedEnded(AddedEnd::Removed) => told(

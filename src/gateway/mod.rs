@@ -17,6 +17,7 @@ mod both_ways;
 mod counters;
 mod dialogs;
 mod errands;
+mod events_refused;
 mod federation;
 mod from_sip;
 mod from_xmpp;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use compact_str::CompactString;
-use nuncio_sip::event::{self, Answer, Undelivered, check_notify, check_subscribe};
+use nuncio_sip::event::{self, Undelivered, check_notify, check_subscribe};
 use nuncio_sip::hop::{HopFailure, HopGroup};
 use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::Moment;
@@ -39,9 +39,9 @@ impl Gateway {
             Some(tag) => self.sip_in_dialog(front_end, reply, tag, request, bells, now),
             // A NOTIFY outside of any dialog belongs to no subscription of ours (EV-05).
             None if matches!(request.method(), Method::Notify | Method::Benotify) => {
-                Err(SipAnswer::from(check_notify(request, &self.settings.events)))
+                Err(self.said(check_notify(request, &self.settings.events)))
             }
-            None if self.ending.load(Ordering::SeqCst) => Err(SipAnswer::new(503, "Service Unavailable")),
+            None if self.ending.load(Ordering::SeqCst) => Err(self.shutting_down()),
             None => self.sip_subscribe(front_end, reply, request, bells, now),
         }
     }
@@ -55,7 +55,8 @@ impl Gateway {
         now: Moment,
     ) -> Result<(), SipAnswer> {
         let routable = |uri: &Uri<'_>| self.leads_inside(front_end, reply.connection, uri);
-        let wanted = check_subscribe(request, &self.settings.events, routable).map_err(SipAnswer::from)?;
+        let wanted =
+            check_subscribe(request, &self.settings.events, routable).map_err(|answer| self.said(answer))?;
         let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
             .map_err(|refusal| self.refused_message(&refusal))?;
         let (user, contact) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
@@ -96,7 +97,7 @@ impl Gateway {
         let mut composed = String::new();
         PairKey::compose(user, contact, &mut composed);
         let done = self.with_presence(&composed, remote_domain, bells, now, |pair, context| {
-            pair.sip_subscribes(asked(reply), subscribing, context);
+            pair.sip_subscribes(asked(reply, request), subscribing, context);
         });
         self.after_request(done, ends.sender.domain(), now)
     }
@@ -116,12 +117,11 @@ impl Gateway {
         // The tag alone is not proof: the peer has to speak for the user's domain.
         let found = found.filter(|key| self.speaks_for(front_end, key.local_domain()));
         let Some(key) = found else {
-            return Err(match request.method() {
-                Method::Notify | Method::Benotify => {
-                    SipAnswer::from(check_notify(request, &self.settings.events))
-                }
-                _ => SipAnswer::new(481, "Subscription does not exist"),
-            });
+            let judged = match request.method() {
+                Method::Notify | Method::Benotify => check_notify(request, &self.settings.events),
+                _ => event::unknown_subscription(),
+            };
+            return Err(self.said(judged));
         };
         // Of the endpoints' dialogs it is kept in any case.
         let front_end = match request.method() {
@@ -129,7 +129,7 @@ impl Gateway {
             _ => self.holder(front_end),
         };
         let done = self.with_presence(key.as_str(), key.remote_domain(), bells, now, |pair, context| {
-            pair.in_dialog(asked(reply), tag, request, front_end, &routable, context);
+            pair.in_dialog(asked(reply, request), tag, request, front_end, &routable, context);
         });
         self.after_request(done, key.local_domain(), now)
     }
@@ -140,7 +140,7 @@ impl Gateway {
         local_domain: &str,
         now: Moment,
     ) -> Result<(), SipAnswer> {
-        let ((), sends) = done.ok_or_else(|| SipAnswer::new(500, "Server Internal Error"))?;
+        let ((), sends) = done.ok_or_else(|| self.internal_error())?;
         if sends {
             self.serve_route_of(local_domain, now);
         }
@@ -411,10 +411,16 @@ impl Gateway {
                     }
                 }
                 Output::Answer { asked, answer } => {
-                    self.answers().refused(reply_to(asked), answer.into(), now)
+                    let refuses = !answer.is_success();
+                    let answer = self.said(answer);
+                    if refuses {
+                        self.event_refused(key, asked, &answer, now);
+                    }
+                    self.answers().refused(reply_to(asked), answer, now);
                 }
                 Output::Refuse { asked, refusal } => {
                     let answer = self.refused_by_rule(refusal, key.remote_domain());
+                    self.event_refused(key, asked, &answer, now);
                     self.answers().refused(reply_to(asked), answer, now);
                 }
                 Output::Bound(tag) => self.dialogs.bind(&tag, key),
@@ -520,8 +526,12 @@ impl event::Tokens for Tokens<'_> {
     }
 }
 
-fn asked(reply: ReplyTo) -> Asked {
-    Asked { connection: reply.connection.0, transaction: reply.transaction }
+fn asked(reply: ReplyTo, request: &Message) -> Asked {
+    Asked {
+        connection: reply.connection.0,
+        transaction: reply.transaction,
+        notifies: request.method() != Method::Subscribe,
+    }
 }
 
 pub(super) fn reply_to(asked: Asked) -> ReplyTo {
@@ -547,14 +557,4 @@ fn endpoint(request: &Message) -> CompactString {
         Some(instance.map_or_else(|| contact.uri.as_str().into(), CompactString::from))
     })
     .unwrap_or_default()
-}
-
-impl From<Answer> for SipAnswer {
-    fn from(answer: Answer) -> Self {
-        let mut converted = Self::new(answer.status, answer.reason);
-        for (name, value) in answer.headers {
-            converted = converted.with(name, value);
-        }
-        converted
-    }
 }

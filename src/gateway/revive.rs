@@ -7,7 +7,6 @@ use nuncio_translate::pair::{Budget, PairKey, Rescued};
 use tracing::error;
 
 use super::Gateway;
-use super::answers::SipAnswer;
 use super::port::Bells;
 use super::presence::reply_to;
 use super::timers::Due;
@@ -47,7 +46,7 @@ impl Gateway {
             (&self.places).give_back(key, place);
         }
         for asked in rescued.asked.drain(..) {
-            self.answers().refused(reply_to(asked), SipAnswer::new(500, "Server Internal Error"), now);
+            self.answers().refused(reply_to(asked), self.internal_error(), now);
         }
     }
 }

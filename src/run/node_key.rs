@@ -26,9 +26,18 @@ impl NodeKey {
 
     /// Another key made from it: tags of addresses in the log say nothing about the checks in ids.
     pub(crate) fn of_log(&self) -> [u8; LENGTH] {
+        self.made_of(b"nuncio log addresses 1", b"nuncio log addresses 2")
+    }
+
+    /// Another one: the names under which public partners see resources.
+    pub(crate) fn of_names(&self) -> [u8; LENGTH] {
+        self.made_of(b"nuncio resource names 1", b"nuncio resource names 2")
+    }
+
+    fn made_of(&self, first: &[u8], second: &[u8]) -> [u8; LENGTH] {
         let half = |label: &[u8]| SipHasher24::new_with_key(&self.0).hash(label).to_le_bytes();
         let mut key = [0; LENGTH];
-        let halves = [half(b"nuncio log addresses 1"), half(b"nuncio log addresses 2")];
+        let halves = [half(first), half(second)];
         key.iter_mut().zip(halves.as_flattened()).for_each(|(byte, made)| *byte = *made);
         key
     }

@@ -186,7 +186,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         formats: Formats { xhtml_im: config.xmpp.xhtml_im },
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
-        presence: presence(config),
+        presence: PresenceConfig { veil: key.of_names(), ..presence(config) },
         events: events(config),
         places: PlaceLimits {
             subscriptions_per_contact: limits.presence.subscriptions_per_contact,

@@ -117,6 +117,11 @@ impl StoreError {
         matches!(self.fault, Fault::Full | Fault::ReadOnly)
     }
 
+    /// Neither time nor another start mends it.
+    pub fn needs_somebody(&self) -> bool {
+        matches!(self.fault, Fault::Damaged | Fault::Future { .. } | Fault::Foreign | Fault::Orphaned)
+    }
+
     pub(super) fn new(path: &Path, fault: Fault, evidence: impl Into<String>) -> Self {
         Self { path: path.to_owned(), fault, evidence: evidence.into() }
     }

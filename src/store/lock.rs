@@ -1,9 +1,11 @@
 //! One gateway for one state directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::{FILE, Fault, StoreError};
 
@@ -23,14 +25,7 @@ impl Drop for Lock {
 impl Lock {
     pub(super) fn take(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join(LOCK);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| StoreError::io(&path, &error))?;
+        let mut file = open(&path, state_dir).map_err(|error| StoreError::io(&path, &error))?;
         hold(&mut file, state_dir)?;
         // On a full disk there is no room for the number, and the lock holds all the same.
         let _ = file
@@ -52,6 +47,25 @@ impl Lock {
     }
 }
 
+/// Opens the file, or makes it. A link is not followed: what is in the directory is the service's to decide, and who opens it
+/// may be root.
+fn open(path: &Path, state_dir: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            // An administrator makes it as root, by a command; the gateway has to be able to open it afterwards.
+            let (folder, made) = (std::fs::metadata(state_dir)?, file.metadata()?);
+            if folder.uid() != made.uid() && rustix::process::geteuid().is_root() {
+                fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
+            }
+            Ok(file)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => options.open(path),
+        Err(error) => Err(error),
+    }
+}
+
 fn hold(file: &mut File, state_dir: &Path) -> Result<(), StoreError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
@@ -63,5 +77,32 @@ fn hold(file: &mut File, state_dir: &Path) -> Result<(), StoreError> {
             Err(StoreError::new(&state_dir.join(FILE), Fault::InUse, evidence))
         }
         Err(TryLockError::Error(error)) => Err(StoreError::io(&state_dir.join(LOCK), &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As root it is somebody else's directory, as it is when an administrator runs a command; otherwise it is our own.
+    #[test]
+    fn the_lock_belongs_to_whom_the_directory_belongs() {
+        let folder = tempfile::tempdir().unwrap();
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(folder.path(), Some(12345), Some(12346)).unwrap();
+        }
+        let lock = Lock::take(folder.path()).unwrap();
+        let (folder, lock) = (std::fs::metadata(folder.path()).unwrap(), lock.0.metadata().unwrap());
+        assert_eq!((lock.uid(), lock.gid()), (folder.uid(), folder.gid()));
+    }
+
+    #[test]
+    fn a_link_in_its_place_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, "not to be touched").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, folder.path().join(LOCK)).unwrap();
+        assert!(Lock::take(folder.path()).is_err());
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "not to be touched");
     }
 }

@@ -5,6 +5,7 @@
 //! transaction. A caller whose promise depends on the disk keeps the [`Ticket`] and waits until [`Committed`] reports it.
 
 mod backup;
+mod census;
 mod check;
 mod confirm;
 mod consent;
@@ -24,6 +25,7 @@ use compact_str::CompactString;
 use nuncio_translate::pair::{PairKey, PairRecord};
 
 pub use backup::backup;
+pub use census::{Census, census};
 pub use check::{Checked, check, glance, obstacle};
 pub use confirm::allow_dialback;
 pub use consent::{Forgotten, forget_consent};

@@ -59,7 +59,9 @@ fn rows(
     };
     let mut statement = connection.prepare(&sql)?;
     let most = i64::try_from(what.most).unwrap_or(i64::MAX);
-    let mut rows = statement.query((what.with.unwrap_or_default(), most))?;
+    // Addresses are kept without capitals (DEC-05), and people write them as they please.
+    let with = what.with.unwrap_or_default().to_lowercase();
+    let mut rows = statement.query((with, most))?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
         let text: String = text(row)?.chars().map(crate::config::printable).collect();
@@ -74,7 +76,7 @@ fn rows(
 const PAIRS: &str = "FROM pair WHERE instr(sip_user, ?1) > 0 OR instr(contact, ?1) > 0 \
     ORDER BY sip_user, contact LIMIT ?2";
 const AUDIT: &str =
-    "FROM audit WHERE instr(subject, ?1) > 0 OR instr(actor, ?1) > 0 ORDER BY id DESC LIMIT ?2";
+    "FROM audit WHERE instr(lower(subject), ?1) > 0 OR instr(lower(actor), ?1) > 0 ORDER BY id DESC LIMIT ?2";
 
 const PAIR_TEXT: &str = "sip_user, contact, datetime(added_since, 'unixepoch'), \
     datetime(last_subscribe, 'unixepoch'), to_state, from_state, datetime(from_since, 'unixepoch'), \

@@ -47,6 +47,7 @@ pub(super) fn run(shared: &Shared, connection: Option<Connection>, hook: &dyn Co
         pause: shared.options.retry_initial,
         reminded: Instant::now(),
         committed: None,
+        age_from: None,
         audit_lost: 0,
         singly: 0,
         last_attempt: false,
@@ -89,6 +90,7 @@ struct Writer<'s> {
     reminded: Instant,
     /// When the last transaction was over.
     committed: Option<Instant>,
+    age_from: Option<AgeFrom>,
     /// Lost audit entries that the trail already tells of.
     audit_lost: u64,
     /// So many changes are to be written one by one, to find the one that is refused.
@@ -181,7 +183,8 @@ impl Writer<'_> {
             }
         };
         let news = lost - self.audit_lost;
-        transact(connection, &self.shared.options, changes, news).map_err(|error| {
+        let age_from = *self.age_from.get_or_insert_with(|| AgeFrom::of(connection));
+        transact(connection, &self.shared.options, changes, news, age_from).map_err(|error| {
             if refuses_record(&error) {
                 Failure::Record(error)
             } else {
@@ -270,12 +273,43 @@ impl Writer<'_> {
     }
 }
 
+/// A clock that is wrong when a machine starts is set right by then, or nobody will.
+const BELIEVED_AFTER: Duration = Duration::from_secs(3600);
+
+/// By which time the age of audit entries is counted. A machine that starts with its clock years ahead would delete them all: so
+/// it goes on from the latest entry at first, and follows the clock when that has been so for an hour.
+#[derive(Clone, Copy)]
+struct AgeFrom {
+    start: Instant,
+    /// The latest entry of before the start, in seconds of Unix time.
+    latest: Option<u64>,
+}
+
+impl AgeFrom {
+    fn of(connection: &Connection) -> Self {
+        let latest =
+            connection.query_row("SELECT at FROM audit ORDER BY id DESC LIMIT 1", (), |row| row.get(0));
+        let latest = latest.ok().and_then(|at: i64| u64::try_from(at).ok());
+        Self { start: Instant::now(), latest }
+    }
+
+    /// Seconds of Unix time.
+    fn time(self, unix_now: u64, now: Instant) -> u64 {
+        let lived = now.saturating_duration_since(self.start);
+        match self.latest {
+            Some(latest) if lived < BELIEVED_AFTER => unix_now.min(latest.saturating_add(lived.as_secs())),
+            _ => unix_now,
+        }
+    }
+}
+
 /// One transaction with all of this.
 fn transact(
     connection: &mut Connection,
     options: &StoreOptions,
     changes: &[(u64, Change)],
     lost: u64,
+    age_from: AgeFrom,
 ) -> rusqlite::Result<()> {
     let now = now().unix();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -289,7 +323,7 @@ fn transact(
     drop(writer);
     if lost > 0 || changes.is_empty() || changes.iter().any(|(_, change)| matches!(change, Change::Audit(_)))
     {
-        prune(&transaction, options, now)?;
+        prune(&transaction, options, age_from.time(now, Instant::now()))?;
     }
     transaction.commit()
 }
@@ -330,5 +364,29 @@ fn name(change: &Change) -> String {
         Change::Secret(name, _) => format!("the secret {name:?}"),
         Change::Proved(domain, _) => format!("what {domain:?} proved"),
         Change::Audit(entry) => format!("an audit entry {:?}", entry.what),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YEAR: u64 = 365 * 24 * 3600;
+
+    #[test]
+    fn a_clock_that_is_ahead_at_the_start_makes_nothing_old() {
+        let start = Instant::now();
+        let age = AgeFrom { start, latest: Some(1000) };
+        assert_eq!(age.time(1000 + YEAR, start), 1000);
+        let almost = start + BELIEVED_AFTER - Duration::from_secs(1);
+        assert_eq!(age.time(1000 + YEAR, almost), 1000 + 3599);
+        assert_eq!(age.time(1000 + YEAR, start + BELIEVED_AFTER), 1000 + YEAR, "that is how late it is");
+    }
+
+    #[test]
+    fn a_clock_that_is_back_makes_nothing_old_either_and_without_a_trail_there_is_nothing_to_go_by() {
+        let start = Instant::now();
+        assert_eq!(AgeFrom { start, latest: Some(1000 + YEAR) }.time(1000, start), 1000);
+        assert_eq!(AgeFrom { start, latest: None }.time(1000, start), 1000);
     }
 }

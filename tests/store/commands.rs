@@ -46,6 +46,17 @@ fn check_counts_what_is_there_while_the_gateway_runs() {
 }
 
 #[test]
+fn show_finds_an_address_however_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    furnish(folder.path(), 3);
+    let user = key(1).sip_user().to_owned();
+    for written in [user.clone(), user.to_uppercase()] {
+        let said = nuncio(folder.path(), &["show", "--with", &written]);
+        assert!(said.code == Some(0) && said.out.contains(&user), "{written}: {}{}", said.out, said.err);
+    }
+}
+
+#[test]
 fn check_says_what_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     furnish(folder.path(), 200);

@@ -174,6 +174,21 @@ fn old_audit_entries_go_and_young_ones_stay() {
     assert!(trail.len() == 1 && trail[0].contains("young"), "{trail:?}");
 }
 
+#[test]
+fn a_start_with_the_clock_years_ahead_deletes_no_audit_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, ear) = start_with(folder.path(), StoreOptions { audit_age: Duration::MAX, ..options() });
+    // To these, the clock of this machine is decades ahead.
+    ear.hears(store.audit(entry(1_000_000, "the trail")));
+    ear.hears(store.audit(entry(1_000_060, "its end")));
+    close(&store).unwrap();
+    drop(store);
+    let year = Duration::from_secs(365 * 24 * 3600);
+    let (store, ear) = start_with(folder.path(), StoreOptions { audit_age: year, ..options() });
+    ear.hears(store.audit(entry(NOW, "today")));
+    assert_eq!(trail(folder.path()).len(), 3);
+}
+
 fn text() -> impl Strategy<Value = CompactString> {
     prop_oneof![Just(String::new()), "\\PC{1,12}", "[\\x00-\\x7f]{1,12}"].prop_map(Into::into)
 }

@@ -38,7 +38,7 @@ pub enum Diagnostic {
     Body,
     /// Max-Forwards ran out.
     TooManyHops,
-    /// A header field that cannot be read.
+    /// A header field or a document that cannot be read, or a number out of its turn.
     Malformed,
     /// The sender's domain is not served by the gateway, or the peer may not speak for it.
     ForeignSender,
@@ -48,6 +48,10 @@ pub enum Diagnostic {
     RefusedByPartner,
     /// The gateway is shutting down.
     Shutdown,
+    /// The gateway failed.
+    Internal,
+    /// The contact said no, or takes back that he said yes.
+    Declined,
 }
 
 impl Diagnostic {
@@ -69,6 +73,20 @@ impl Diagnostic {
             Self::Limit => 29006,
             Self::RefusedByPartner => 29007,
             Self::Shutdown => 29008,
+            Self::Internal => 29009,
+            Self::Declined => 29010,
+        }
+    }
+
+    /// That of an answer which the subscriptions, or the connection, have chosen by themselves.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            406 | 415 => Self::Body,
+            413 | 423 | 513 => Self::Limit,
+            403 | 405 | 481 | 482 | 489 | 501 => Self::RequestKind,
+            483 => Self::TooManyHops,
+            503 => Self::NoRouteNow,
+            _ => Self::Malformed,
         }
     }
 
@@ -107,6 +125,16 @@ impl From<Refusal> for Diagnostic {
             | Refusal::SipUserFirst => Self::SenderNotAuthorised,
         }
     }
+}
+
+/// The field of a refusal that needed nobody's judgement: see [`Diagnostic::of_status`].
+pub fn field(source: &str, status: u16, why: &str) -> (&'static str, String) {
+    (FIELD, Diagnostic::of_status(status).value(source, why))
+}
+
+/// A refusal by rule in words, for a SIP user's request to somebody of `remote_domain`.
+pub fn by_rule(refusal: Refusal, remote_domain: &str) -> String {
+    format!("{remote_domain}: {refusal} ({})", refusal.name())
 }
 
 fn quote(content: &str, out: &mut String) {

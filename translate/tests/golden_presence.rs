@@ -9,7 +9,9 @@
 mod golden_case;
 
 use nuncio_translate::address::Contact;
-use nuncio_translate::presence::{Disclosure, Format, Presentity, Show, Shown, document, from_xmpp, to_xmpp};
+use nuncio_translate::presence::{
+    Disclosure, Format, Presentity, Show, Shown, Veil, document, from_xmpp, to_xmpp,
+};
 use nuncio_translate::time;
 use nuncio_xmpp::{BareJid, Element, Jid, ReadLimits};
 
@@ -53,7 +55,7 @@ fn format(name: &str) -> Format {
 fn check_from_sip(case: &Case) {
     let disclosure = match case.option("partner") {
         None | Some("federated") => Disclosure::Full,
-        Some("public") => Disclosure::BasicOnly,
+        Some("public") => Disclosure::BasicOnly(Veil::default()),
         Some(other) => panic!("{}: partner {other}", case.name),
     };
     let from = BareJid::parse("romeo@contoso.com").unwrap();

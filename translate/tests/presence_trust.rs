@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use nuncio_translate::judge::PartnerType;
-use nuncio_translate::presence::{Disclosure, Format, Shown, document, to_xmpp};
+use nuncio_translate::presence::{Disclosure, Format, Shown, Veil, document, to_xmpp};
 use nuncio_xmpp::{BareJid, Jid};
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ fn told((format, document): &Document, partner: PartnerType) -> String {
     let context = document::Context { idle: true, now_ms: 1_795_183_385_042, ..document::Context::default() };
     let read = format.read(document.as_bytes(), context);
     let now = read.unwrap_or_else(|error| panic!("{document}: {error}")).unwrap_or_default();
-    let disclosure = Disclosure::to(partner);
+    let disclosure = Disclosure::to(partner, Veil::default);
     let (from, to) = (BareJid::parse("r@c.example").unwrap(), Jid::parse("j@f.example").unwrap());
     let mut out = Vec::new();
     for update in Shown::default().update(&now, disclosure) {

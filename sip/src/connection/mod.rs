@@ -61,6 +61,9 @@ pub const RING: usize = 256;
 /// How long at most an answered request is remembered (DEC-27).
 pub const RING_AGE: Duration = Duration::from_secs(5);
 
+/// Name and value of a header field made of who refuses, the status and the reason in words.
+pub type Explain = fn(source: &str, status: u16, why: &str) -> (&'static str, String);
+
 /// What a connection has to know.
 #[derive(Clone, Debug)]
 pub struct ConnectionConfig {
@@ -76,6 +79,8 @@ pub struct ConnectionConfig {
     pub max_backlog: usize,
     /// Option tags that a request may require; another one gets 420 (SIP-25).
     pub supported: &'static [&'static str],
+    /// What is added to a refusal that the caller never sees, so that it explains itself.
+    pub explain: Option<Explain>,
     /// Keep-alive pings (RFC 5626), only for connections we opened.
     pub keep_alive: Option<KeepAliveInterval>,
     /// Random bytes: they key the tables against chosen collisions and spread the pings.
@@ -92,6 +97,7 @@ impl ConnectionConfig {
             max_pending_out: 16 * 1024,
             max_backlog: 4 * 1024 * 1024,
             supported: &[],
+            explain: None,
             keep_alive: None,
             secret,
         }

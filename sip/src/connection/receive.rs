@@ -40,7 +40,12 @@ impl<E> Connection<E> {
                 self.counters.rejected += 1;
                 let extra: Vec<_> =
                     rejection.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-                self.refuse(&message, key, kind, tag, rejection.status, &rejection.reason, &extra, now);
+                let (status, reason) = (rejection.status, &rejection.reason);
+                let mut why = reason.to_string();
+                for (name, value) in &extra {
+                    why.extend(["; ", name, ": ", value]);
+                }
+                self.refuse(&message, key, kind, tag, (status, reason, &why), &extra, now);
                 return;
             }
         };
@@ -54,17 +59,19 @@ impl<E> Connection<E> {
         }
         let merged = self.keys.merged(&message);
         let refusal = if self.phase == Phase::Draining {
-            Some((&mut self.counters.refused_draining, 503))
+            Some((&mut self.counters.refused_draining, 503, "this connection is being closed"))
         } else if self.server.is_full() {
-            Some((&mut self.counters.overloaded, 503))
+            let why = "as many requests of this connection as may wait for an answer are waiting";
+            Some((&mut self.counters.overloaded, 503, why))
         } else if merged.is_some_and(|merged| self.server.is_merged(merged)) {
-            Some((&mut self.counters.merged, 482))
+            Some((&mut self.counters.merged, 482, "the same request has arrived over another way"))
         } else {
             None
         };
-        if let Some((counter, status)) = refusal {
+        if let Some((counter, status, why)) = refusal {
             *counter += 1;
-            self.refuse(&message, Some(key), kind, tag, status, StatusCode(status).phrase(), &[], now);
+            let verdict = (status, StatusCode(status).phrase(), why);
+            self.refuse(&message, Some(key), kind, tag, verdict, &[], now);
             return;
         }
         let head = ResponseHead::render(&message, via, Some(&checked.to), &tag, self.config.peer);
@@ -100,10 +107,12 @@ impl<E> Connection<E> {
                 (481, tag)
             }
         };
-        self.refuse(message, Some(key), Kind::NonInvite, tag, status, StatusCode(status).phrase(), &[], now);
+        let why = "there is no request that it could cancel, or it has its answer";
+        let verdict = (status, StatusCode(status).phrase(), why);
+        self.refuse(message, Some(key), Kind::NonInvite, tag, verdict, &[], now);
     }
 
-    /// Answers a request that the caller never sees.
+    /// Answers a request that the caller never sees, with a status, its phrase and the reason.
     #[expect(clippy::too_many_arguments, reason = "the parts of one response")]
     fn refuse(
         &mut self,
@@ -111,14 +120,17 @@ impl<E> Connection<E> {
         key: Option<Key>,
         kind: Kind,
         tag: CompactString,
-        status: u16,
-        reason: &str,
+        (status, reason, why): (u16, &str, &str),
         extra: &[(&str, &str)],
         now: Instant,
     ) {
+        let explained = self.config.explain.filter(|_| status >= 300);
+        let explained = explained.map(|explain| explain(&self.config.sent_by, status, why));
+        let mut fields = extra.to_vec();
+        fields.extend(explained.iter().map(|(name, value)| (*name, value.as_str())));
         match ResponseHead::from_request(message, &tag, self.config.peer) {
             Ok(head) => {
-                let _ = self.answer(key, &head, tag, kind, status, reason, extra, None, now);
+                let _ = self.answer(key, &head, tag, kind, status, reason, &fields, None, now);
             }
             Err(_) => self.counters.unanswerable += 1,
         }

@@ -13,20 +13,28 @@ pub struct Answer {
     pub reason: Cow<'static, str>,
     /// In the order in which they are written. A Record-Route stands here byte for byte as it came.
     pub headers: Vec<(&'static str, String)>,
+    /// The evidence, in words for whoever runs the front end; empty with a 2xx.
+    pub why: Cow<'static, str>,
 }
 
 impl Answer {
-    pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: Vec::new() }
+    pub fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into(), headers: Vec::new(), why: Cow::Borrowed("") }
     }
 
     /// With the registered phrase.
-    pub(super) fn plain(status: u16) -> Self {
+    pub fn plain(status: u16) -> Self {
         Self::new(status, StatusCode(status).phrase())
     }
 
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Says why, with what it was seen by.
+    pub fn because(mut self, why: impl Into<Cow<'static, str>>) -> Self {
+        self.why = why.into();
         self
     }
 

@@ -8,6 +8,10 @@ use crate::{ContentType, HeaderName, Message, Uri};
 
 /// 423 is for durations below an hour only (RFC 6665 §4.2.1.1; PR-39).
 const BRIEF: u32 = 3600;
+/// Of what a request says no more than so many characters are quoted.
+const QUOTED: usize = 80;
+/// EV-14.
+pub(super) const OUT_OF_ORDER: &str = "its CSeq is lower than that of a request before it in the same dialog";
 
 /// What a SUBSCRIBE that passed asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub fn check_subscribe(
     routable: impl FnOnce(&Uri<'_>) -> bool,
 ) -> Result<Wanted, Answer> {
     if request.to_header().is_ok_and(|to| to.tag().is_some()) {
-        return Err(Answer::plain(481));
+        return Err(unknown_subscription());
     }
     if request.from_header().map_err(|error| NoDialog::from(error).answer())?.tag().is_none() {
         return Err(NoDialog::NoTag.answer());
@@ -49,22 +53,64 @@ pub(super) fn check_terms(
 ) -> Result<Wanted, Answer> {
     let event_id = check_event(request, config)?;
     check_contact(request, routable, needs_contact)?;
-    let media = choose_media(request, config).ok_or_else(|| Answer::plain(406))?;
+    let media = choose_media(request, config).ok_or_else(|| not_acceptable(request, config))?;
     let asked = request.expires().map_err(|error| NoDialog::from(error).answer())?;
     let expires = grant(asked, config)?;
     Ok(Wanted { expires, media, event_id: event_id.map(CompactString::from) })
 }
 
+fn not_acceptable(request: &Message, config: &EventConfig) -> Answer {
+    let writes = config.writes.join(", ");
+    // Without Accept it is our own list that lacks the default; then there is nothing to be quoted.
+    let why = format!("it accepts {}; what is written is {writes}", seen(request, HeaderName::Accept));
+    Answer::plain(406).because(why)
+}
+
+fn wrong_package(request: &Message, config: &EventConfig) -> Answer {
+    let (came, package) = (seen(request, HeaderName::Event), config.package);
+    let why = format!("its event package is {came}; the only one that crosses is \"{package}\"");
+    Answer::plain(489).with("Allow-Events", package).because(why)
+}
+
+/// PS-06.
+fn leads_elsewhere(contact: &Uri<'_>) -> Answer {
+    let host = clipped(&contact.host().to_string());
+    let why = format!(
+        "its Contact leads to {host}, which is neither the address it came from nor below a domain or a host name of \
+         this front end; NOTIFY does not go there"
+    );
+    Answer::new(403, "Contact Leads Elsewhere").because(why)
+}
+
+/// What the field says, for the eyes of an administrator.
+fn seen(request: &Message, field: HeaderName) -> String {
+    let values: Vec<_> = request.headers(field).collect();
+    if values.is_empty() { "not named".to_owned() } else { format!("\"{}\"", clipped(&values.join(", "))) }
+}
+
+/// The other side wrote it, so it is as long as that likes.
+fn clipped(text: &str) -> String {
+    text.chars().take(QUOTED).collect()
+}
+
 /// SUBSCRIBE inside the dialog of an INVITE (RFC 6665 §4.5.2; EV-12), or a second one beside another in its dialog.
 pub fn dialog_sharing_refused() -> Answer {
-    Answer::new(403, "Dialog Sharing Not Supported")
+    Answer::new(403, "Dialog Sharing Not Supported").because(
+        "it asks for a second subscription inside the dialog of another one; it needs a dialog of its own",
+    )
+}
+
+/// The answer to a request inside a dialog of which no machine knows (EV-05, EV-06).
+pub fn unknown_subscription() -> Answer {
+    Answer::plain(481)
+        .because("it belongs to no subscription that the gateway knows, or to one that has ended")
 }
 
 /// The answer to a NOTIFY under whose To tag no machine is bound (EV-05).
 pub fn check_notify(request: &Message, config: &EventConfig) -> Answer {
     match check_event(request, config) {
         Err(answer) => answer,
-        Ok(_) => Answer::plain(481),
+        Ok(_) => unknown_subscription(),
     }
 }
 
@@ -73,7 +119,7 @@ pub(super) fn check_event<'a>(request: &'a Message, config: &EventConfig) -> Res
     let event = request.event().ok().flatten();
     match event.filter(|event| event.package == config.package) {
         Some(event) if request.headers_bytes(HeaderName::Event).count() == 1 => Ok(event.id()),
-        _ => Err(Answer::plain(489).with("Allow-Events", config.package)),
+        _ => Err(wrong_package(request, config)),
     }
 }
 
@@ -91,7 +137,7 @@ fn check_contact(
             if !address.uri.is_sip() {
                 return Err(unusable());
             }
-            if routable(&address.uri) { Ok(()) } else { Err(Answer::new(403, "Contact Leads Elsewhere")) }
+            if routable(&address.uri) { Ok(()) } else { Err(leads_elsewhere(&address.uri)) }
         }
         _ => Err(unusable()),
     }
@@ -143,7 +189,9 @@ fn thousandths(q: &str) -> u16 {
 fn grant(asked: Option<u32>, config: &EventConfig) -> Result<u32, Answer> {
     let asked = asked.unwrap_or(config.default_expires);
     if asked > 0 && asked < config.min_expires.min(BRIEF) {
-        return Err(Answer::plain(423).with("Min-Expires", config.min_expires.min(BRIEF).to_string()));
+        let least = config.min_expires.min(BRIEF);
+        let why = format!("it asks for {asked} s; the least is {least} s");
+        return Err(Answer::plain(423).with("Min-Expires", least.to_string()).because(why));
     }
     Ok(asked.min(config.max_expires))
 }
@@ -155,7 +203,8 @@ pub(super) fn check_body(request: &Message, config: &EventConfig) -> Result<(), 
     }
     let encoded = request.list(HeaderName::ContentEncoding).any(|c| !c.eq_ignore_ascii_case("identity"));
     if encoded {
-        return Err(Answer::plain(415).with("Accept-Encoding", "identity"));
+        let why = "its body is compressed or encoded (Content-Encoding), which is not read";
+        return Err(Answer::plain(415).with("Accept-Encoding", "identity").because(why));
     }
     let readable = match request.content_type() {
         Ok(Some(media)) => {
@@ -165,5 +214,10 @@ pub(super) fn check_body(request: &Message, config: &EventConfig) -> Result<(), 
         Ok(None) => true,
         Err(_) => false,
     };
-    if readable { Ok(()) } else { Err(Answer::plain(415).with("Accept", config.reads.join(", "))) }
+    if readable {
+        return Ok(());
+    }
+    let (came, reads) = (seen(request, HeaderName::ContentType), config.reads.join(", "));
+    let why = format!("its body has the type {came}; what is read is {reads}");
+    Err(Answer::plain(415).with("Accept", reads).because(why))
 }

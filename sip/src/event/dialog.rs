@@ -86,7 +86,7 @@ pub enum NoDialog {
 impl NoDialog {
     /// What the request gets.
     pub fn answer(self) -> Answer {
-        match self {
+        let answer = match self {
             Self::Header(HeaderError::Missing(name)) => {
                 Answer::new(400, format!("Missing {name} Header Field"))
             }
@@ -95,7 +95,8 @@ impl NoDialog {
             Self::Contact => Answer::new(400, "Missing or Unusable Contact Header Field"),
             Self::Route => Answer::new(400, "Unusable Record-Route Header Field"),
             Self::TooLarge => Answer::plain(513),
-        }
+        };
+        answer.because(self.to_string())
     }
 }
 

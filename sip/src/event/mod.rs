@@ -35,7 +35,7 @@ mod tests;
 mod texts;
 
 pub use answer::Answer;
-pub use check::{Wanted, check_notify, check_subscribe, dialog_sharing_refused};
+pub use check::{Wanted, check_notify, check_subscribe, dialog_sharing_refused, unknown_subscription};
 pub use config::{Context, EventConfig, Tokens};
 pub use dialog::{Dialog, MAX_KEPT, NoDialog, Order, RESTORE_JUMP};
 pub use notifier::{

@@ -28,8 +28,8 @@ pub struct Notifier {
     outputs: VecDeque<NotifierOutput>,
     expires_at: Instant,
     state: NotifyState,
-    /// Seconds.
-    retry_after: Option<u32>,
+    /// What the last NOTIFY says beyond the reason.
+    last_words: Option<Box<LastWords>>,
     /// What has to go out, and since when.
     due: Option<(Due, Instant)>,
     in_flight: Option<InFlight>,
@@ -61,6 +61,13 @@ struct InFlight {
     last: bool,
 }
 
+#[derive(Debug)]
+struct LastWords {
+    /// Seconds.
+    retry_after: Option<u32>,
+    fields: Vec<(&'static str, String)>,
+}
+
 impl Notifier {
     fn with(dialog: Dialog, expires_at: Instant, active: bool) -> Self {
         let bound = NotifierOutput::Bound(dialog.local_tag().into());
@@ -69,7 +76,7 @@ impl Notifier {
             outputs: VecDeque::from([bound]),
             expires_at,
             state: if active { NotifyState::Active } else { NotifyState::Pending },
-            retry_after: None,
+            last_words: None,
             due: None,
             in_flight: None,
             paced_until: None,
@@ -106,7 +113,15 @@ impl Notifier {
 
     /// Ends it with a last NOTIFY. The first end counts.
     pub fn terminate(&mut self, end: Terminate, context: &mut Context<'_>) {
-        self.end(end.reason, end.retry_after, NotifierEnd::Terminated, context.now);
+        let Terminate { reason, retry_after, fields } = end;
+        if self.has_ended() {
+            return;
+        }
+        if retry_after.is_some() || !fields.is_empty() {
+            let seconds = retry_after.map(|after| u32::try_from(after.as_secs()).unwrap_or(u32::MAX));
+            self.last_words = Some(Box::new(LastWords { retry_after: seconds, fields }));
+        }
+        self.end(reason, NotifierEnd::Terminated, context.now);
     }
 
     /// The way to the watcher may be free again: what stalled may leave now.
@@ -154,7 +169,7 @@ impl Notifier {
             self.failed(notify.serial, super::Undelivered::Lost, context);
         }
         if !self.has_ended() && self.expires_at <= context.now {
-            self.end(TerminateReason::Timeout, None, NotifierEnd::Expired, context.now);
+            self.end(TerminateReason::Timeout, NotifierEnd::Expired, context.now);
         }
     }
 
@@ -195,18 +210,11 @@ impl Notifier {
         [Some(since), paced, self.stalled_until].into_iter().flatten().max()
     }
 
-    fn end(
-        &mut self,
-        reason: TerminateReason,
-        retry_after: Option<Duration>,
-        why: NotifierEnd,
-        now: Instant,
-    ) {
+    fn end(&mut self, reason: TerminateReason, why: NotifierEnd, now: Instant) {
         if self.has_ended() {
             return;
         }
         self.state = NotifyState::Terminated(reason);
-        self.retry_after = retry_after.map(|after| u32::try_from(after.as_secs()).unwrap_or(u32::MAX));
         self.want(Due::Now, now);
         self.stalled_until = None;
         self.failures = 0;
@@ -236,6 +244,8 @@ impl Notifier {
         let language = document.as_ref().and_then(|document| document.language.as_deref());
         let mut fields = vec![(HeaderName::SubscriptionState.as_str(), state.as_str())];
         fields.extend(language.map(|language| (HeaderName::ContentLanguage.as_str(), language)));
+        let last_words = self.last_words.iter().flat_map(|words| &words.fields);
+        fields.extend(last_words.map(|(name, value)| (*name, value.as_str())));
         let body = document.as_ref().map(|document| (document.media, &*document.body));
         match self.dialog.request(Method::Notify, context, &fields, body) {
             Ok(request) => {
@@ -257,10 +267,14 @@ impl Notifier {
         match self.state {
             NotifyState::Pending => format!("pending;expires={left}").into(),
             NotifyState::Active => format!("active;expires={left}").into(),
-            NotifyState::Terminated(reason) => match self.retry_after {
-                Some(after) => format!("terminated;reason={};retry-after={after}", reason.as_str()).into(),
-                None => ["terminated;reason=", reason.as_str()].concat().to_compact_string(),
-            },
+            NotifyState::Terminated(reason) => {
+                match self.last_words.as_ref().and_then(|last| last.retry_after) {
+                    Some(after) => {
+                        format!("terminated;reason={};retry-after={after}", reason.as_str()).into()
+                    }
+                    None => ["terminated;reason=", reason.as_str()].concat().to_compact_string(),
+                }
+            }
         }
     }
 }

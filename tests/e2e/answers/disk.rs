@@ -1,68 +1,16 @@
 //! A disk that does not answer.
 
-use std::cell::RefCell;
-use std::io;
-use std::sync::Once;
 use std::time::Duration;
 
 use nuncio::store::Fault;
 use nuncio_translate::pair::PairKey;
 
+use crate::hearing::Log;
 use crate::house::House;
 use crate::text::Request;
 use crate::watching::*;
 
 const MILLI: Duration = Duration::from_millis(1);
-
-thread_local! {
-    /// What the log has said on this thread, if somebody listens.
-    static SAID: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
-}
-
-/// Everything the log says on this thread, as long as it lives.
-struct Log;
-
-struct Ear;
-
-impl io::Write for Ear {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        SAID.with_borrow_mut(|said| said.iter_mut().for_each(|said| said.extend_from_slice(bytes)));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// One subscriber for all threads, and not one of this thread: while there is just one, `tracing` asks that of the thread
-    /// that comes to a line first whether anybody wants it, and remembers its answer for all of them. Then a line that another
-    /// test caused before, and did not listen, was not said here either.
-    fn listen() -> Self {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Ear).finish();
-            tracing::subscriber::set_global_default(subscriber).expect("nobody else sets one");
-            // What was come to between the making of it and now.
-            tracing::callsite::rebuild_interest_cache();
-        });
-        SAID.set(Some(Vec::new()));
-        Self
-    }
-
-    fn lines_with(&self, words: &str) -> usize {
-        SAID.with_borrow(|said| {
-            String::from_utf8_lossy(said.as_deref().unwrap_or_default()).matches(words).count()
-        })
-    }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        SAID.set(None);
-    }
-}
 
 /// Alice adds a contact; the wire on which the answer will come.
 fn adds(house: &mut House, contact: &str) -> usize {

@@ -1,5 +1,6 @@
 //! What the gateway answers: its real sessions and machines, fed with bytes, without a socket and on a virtual clock.
 
+mod hearing;
 mod house;
 mod partner;
 mod plan;
@@ -27,6 +28,7 @@ mod late;
 mod many;
 mod messages;
 mod quiet;
+mod reasons;
 mod refusals;
 mod torture;
 mod transactions;

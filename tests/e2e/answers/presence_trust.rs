@@ -11,8 +11,6 @@ use crate::watching::*;
 const EVE: &str = "eve@public.example";
 const PUBLIC: &str = "public.example";
 const VERA: &str = "vera@verified.example";
-/// What a public partner sees of the tuple `desk`, whose name is free text as well.
-const DESK: &str = "e82f3f3578c1f2a8";
 const VERIFIED: &str = "verified.example";
 
 fn policy(generation: u64, partners: &[(&str, PartnerType, bool)]) -> Snapshot {
@@ -71,7 +69,7 @@ fn trust_and_xi_04_a_kept_request_is_acted_on_when_the_sip_user_adds_the_contact
     let stanzas = house.stanzas(PUBLIC);
     assert_eq!(
         stanzas.iter().map(short).collect::<Vec<_>>(),
-        ["subscribed", &format!("available {DESK} dnd")]
+        ["subscribed", &format!("available {} dnd", veiled(EVE, "desk"))]
     );
     assert!(stanzas.iter().all(|stanza| !stanza.raw.contains("merger")), "{stanzas:?}");
     house.partner_says(PUBLIC, &stanza(EVE, "type='subscribed'", ""));
@@ -110,7 +108,7 @@ fn trust_a_verified_contact_needs_no_invitation_and_sees_no_note() {
     let stanzas = house.stanzas(VERIFIED);
     assert_eq!(
         stanzas.iter().map(short).collect::<Vec<_>>(),
-        ["subscribed", &format!("available {DESK} dnd")]
+        ["subscribed", &format!("available {} dnd", veiled(VERA, "desk"))]
     );
     house.partner_says(VERIFIED, &stanza("vera@verified.example/x", "type='probe' id='p'", ""));
     let all: Vec<Element> = stanzas.into_iter().chain(house.stanzas(VERIFIED)).collect();
@@ -136,7 +134,7 @@ fn trust_consent_lapses_after_45_days_without_a_subscribe() {
     house.partner_says(PUBLIC, &stanza(EVE, "type='subscribe'", ""));
     let mut contact = Dialog::of(&house.request());
     house.status(wire, &contact.notify(OPEN, &with_note()));
-    assert_eq!(house.told(PUBLIC), ["subscribed", &format!("available {DESK} dnd")]);
+    assert_eq!(house.told(PUBLIC), ["subscribed", &format!("available {} dnd", veiled(EVE, "desk"))]);
     // Expires 0 does not end it (PR-35).
     house.status(wire, &user.subscribe(0));
     let begin = house.now.instant;
@@ -156,7 +154,11 @@ fn trust_consent_lapses_after_45_days_without_a_subscribe() {
     }
     let after = house.now.instant - begin;
     assert!(after >= 45 * DAY - MINUTE && after <= 45 * DAY + HOUR, "{after:?}");
-    assert_eq!(told[told.len() - 2..], [format!("unavailable {DESK}"), "unsubscribed".into()], "XI-06");
+    assert_eq!(
+        told[told.len() - 2..],
+        [format!("unavailable {}", veiled(EVE, "desk")), "unsubscribed".into()],
+        "XI-06"
+    );
     assert_eq!(answer_to_message(&mut house, EVE).as_deref(), Some("service-unavailable"));
 }
 
@@ -170,12 +172,12 @@ fn trust_a_partner_that_becomes_public_loses_the_note_and_the_consent_that_was_n
     house.run();
     assert_eq!(
         house.told(PARTNER),
-        [format!("available {DESK} dnd"), "unavailable desk".into()],
+        [format!("available {} dnd", veiled(BOB, "desk")), "unavailable desk".into()],
         "without the note"
     );
     house.gateway.set_policy(policy(3, &[(PARTNER, PartnerType::PublicUnverified, true)]));
     house.run();
-    assert_eq!(house.told(PARTNER), [format!("unavailable {DESK}"), "unsubscribed".into()]);
+    assert_eq!(house.told(PARTNER), [format!("unavailable {}", veiled(BOB, "desk")), "unsubscribed".into()]);
     assert_eq!(house.request().header("Expires"), Some("0"), "and the dialog is closed");
 }
 
@@ -334,7 +336,10 @@ fn remove_consent_ends_what_it_allowed() {
     house.told(PUBLIC);
     house.gateway.remove_consent(&nuncio_translate::pair::PairKey::new(ALICE, EVE), house.now);
     house.run();
-    assert_eq!(house.told(PUBLIC)[..2], [format!("unavailable {DESK}"), "unsubscribed".into()]);
+    assert_eq!(
+        house.told(PUBLIC)[..2],
+        [format!("unavailable {}", veiled(EVE, "desk")), "unsubscribed".into()]
+    );
     assert_eq!(answer_to_message(&mut house, EVE).as_deref(), Some("service-unavailable"));
     let trail = house.store.audit_trail();
     assert!(trail.iter().any(|entry| entry.actor == ALICE), "it was recorded: {trail:?}");

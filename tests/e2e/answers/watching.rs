@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nuncio_translate::pair::PairKey;
+use nuncio_translate::presence::{Disclosure, Veil};
 use nuncio_world::sip_text::SipMessage;
 use nuncio_world::xml::Element;
 
@@ -104,6 +106,12 @@ impl Dialog {
             .with(format!("Accept: {PIDF}"))
             .with(format!("Expires: {expires}"))
     }
+}
+
+/// What a contact of a public partner sees of one of alice's tuples, whose id is free text as well. (In here our key is all zeros.)
+pub(crate) fn veiled(contact: &str, tuple: &str) -> String {
+    let veil = Veil::of(&[0; 16], PairKey::new(ALICE, contact).as_str());
+    Disclosure::BasicOnly(veil).name(tuple).into()
 }
 
 /// A SUBSCRIBE of alice's.

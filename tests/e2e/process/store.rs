@@ -46,7 +46,7 @@ async fn a_damaged_database_stops_the_start_and_is_left_alone() -> Result<()> {
     fs::write(&database, &bytes)?;
     let mark = town.log.mark();
     let mut gateway = town.start("", &state)?;
-    ensure!(gateway.ended().await?.code() == Some(1));
+    ensure!(gateway.ended().await?.code() == Some(3), "a service manager must not try again and again");
     let said = town.log.line_after(mark, "stopped: ").await?;
     let path = state.display();
     ensure!(

@@ -6,7 +6,8 @@ use nuncio_translate::address::{Contact, SipUser, full_jid, iri_from_uri, resour
 use nuncio_translate::cpim::{Cpim, MOST_FIELDS};
 use nuncio_translate::message::{Formats, from_sip as message_from_sip};
 use nuncio_translate::presence::{
-    Disclosure, Format, MAX_NOTE, MAX_NOTES, MAX_RESOURCES, Presentity, Shown, document, from_xmpp, to_xmpp,
+    Disclosure, Format, MAX_NOTE, MAX_NOTES, MAX_RESOURCES, Presentity, Shown, Veil, document, from_xmpp,
+    to_xmpp,
 };
 use nuncio_translate::receipt::imdn::{Envelope, Notification, Wishes};
 use nuncio_translate::receipt::ms_imdn::{MOST_RECIPIENTS, MsImdn};
@@ -106,7 +107,7 @@ pub fn presence(format: Format, data: &[u8]) {
         assert!(resource.activity_text().is_none_or(|text| text.chars().count() <= MAX_NOTE));
         assert!(resource.idle_since().is_none_or(|since| since <= NOW_MS / 1000));
     }
-    for disclosure in [Disclosure::Full, Disclosure::BasicOnly] {
+    for disclosure in [Disclosure::Full, Disclosure::BasicOnly(Veil::default())] {
         shown(&state, disclosure);
     }
     // The same again, as the next document of the subscription, changes nothing.
@@ -138,7 +139,7 @@ fn shown(state: &Presentity, disclosure: Disclosure) {
         assert_eq!(sender.bare_str(), "r@c.example");
         let reading = from_xmpp::read(&stanza, sender.resource(), from_xmpp::Context::default());
         assert!(matches!(reading, from_xmpp::Reading::Presence(_)));
-        if disclosure == Disclosure::BasicOnly {
+        if disclosure == Disclosure::BasicOnly(Veil::default()) {
             assert!(stanza.elements().all(|child| matches!(child.name(), "show" | "priority")));
             assert!(sender.resource().is_none_or(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit())));
         }

@@ -32,6 +32,8 @@ pub struct PresenceConfig {
     pub idle: bool,
     /// Whether contacts whose addresses mix scripts may ask to see SIP users (SEC-13).
     pub mixed_scripts: bool,
+    /// Our key of the names under which public partners see resources.
+    pub veil: [u8; 16],
 }
 
 impl Default for PresenceConfig {
@@ -50,6 +52,7 @@ impl Default for PresenceConfig {
             outage: Duration::from_secs(300),
             idle: false,
             mixed_scripts: false,
+            veil: [0; 16],
         }
     }
 }

@@ -18,7 +18,7 @@ use nuncio_sip::Message;
 use nuncio_sip::event::{Retry, Subscriber, Undelivered};
 use nuncio_xmpp::BareJid;
 
-pub(super) use front_end::{Told, answer};
+pub(super) use front_end::Told;
 
 use super::From;
 use super::backoff::Backoff;
@@ -255,7 +255,7 @@ impl ContactWatches {
                 Err(Refusal::PartnerDisabled) => self.suspend(step),
                 Err(refusal) => {
                     self.forget(step);
-                    step.refused(Attempt::ContactSubscribes, refusal);
+                    step.refused(Attempt::ContactWaited, refusal);
                 }
             },
             From::Yes => match step.contact_may_see() {

@@ -75,6 +75,12 @@ impl Context<'_> {
         self.snapshot.partner(self.key.remote_domain()).is_some_and(|partner| !partner.enabled)
     }
 
+    /// Whether the configuration does not name the domain of one of the two any more.
+    pub(super) fn domains_are_gone(&self) -> bool {
+        let judged = self.judge(Direction::SipToXmpp, Kind::Subscribe, &Consent::default());
+        judged.is_err_and(|refusal| matches!(refusal, Refusal::UnlistedDomain | Refusal::DomainNotServed))
+    }
+
     /// Whether anything at all may be sent to the partner.
     pub(super) fn partner_is_open(&self) -> bool {
         self.snapshot.open_partner(self.key.remote_domain()).is_ok()

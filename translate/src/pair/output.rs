@@ -98,6 +98,8 @@ pub enum Half {
 /// The request that an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Asked {
+    /// A NOTIFY, and no SUBSCRIBE.
+    pub notifies: bool,
     /// The connection it came on.
     pub connection: u64,
     pub transaction: ServerTxn,
@@ -152,6 +154,10 @@ pub enum Attempt {
     ContactProbes,
     /// The contact showed himself to the SIP user.
     ContactAppears,
+    /// Nobody attempted anything: subscriptions of the SIP user's endpoints, which the rules allowed, go on no more.
+    UserWatched,
+    /// The same of a request of the contact that waited at the front end.
+    ContactWaited,
 }
 
 /// How consent ended.
@@ -161,6 +167,8 @@ pub enum AddedEnd {
     Lapsed,
     /// The administrator took it away.
     Removed,
+    /// The domain of one of the two is not in the configuration any more.
+    Forgotten,
 }
 
 /// Why a subscription came to its end.

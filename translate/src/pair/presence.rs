@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use nuncio_sip::event::{Undelivered, Wanted};
+use nuncio_sip::event::{Undelivered, Wanted, unknown_subscription};
 use nuncio_sip::{Message, Uri};
 
-use super::contact_watches::{ContactWatches, Told, answer};
+use super::contact_watches::{ContactWatches, Told};
 use super::output::{AddedEnd, Asked, Attempt, Fact, Half, Output, Sent};
 use super::saved::Saved;
 use super::step::{Orders, Roster, Step, instant_at};
@@ -106,7 +106,7 @@ impl<M> Pair<M> {
                 return step.push(Output::Refuse { asked, refusal });
             }
             let answer =
-                user.in_dialog(tag, request, front_end, routable, step).unwrap_or_else(|| answer(481));
+                user.in_dialog(tag, request, front_end, routable, step).unwrap_or_else(unknown_subscription);
             step.push(Output::Answer { asked, answer });
             contact.reconsider(step);
         });
@@ -256,6 +256,11 @@ impl<M> Pair<M> {
 
     /// Takes up again what was restored. The rules may have changed meanwhile.
     pub fn resume(&mut self, context: &mut Context<'_>) {
+        if self.presence.is_none() && self.consent != Consent::default() && context.domains_are_gone() {
+            // Nothing but that he wrote to the contact: as where there is more between the two, see `reconsider`.
+            self.consent = Consent::default();
+            return self.saved.touch();
+        }
         // Restored dialogs have jumped ahead with their CSeq: before that is seen it has to be on record, or the process
         // after the next crash would jump to the same numbers.
         let record = self.record(context.now);

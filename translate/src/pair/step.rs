@@ -12,7 +12,7 @@ use super::{Context, From, To};
 use crate::Moment;
 use crate::judge::{Consent, Direction, Kind, Permit, Refusal};
 use crate::presence::to_xmpp::{self, Ends, Subscription};
-use crate::presence::{Disclosure, Update};
+use crate::presence::{Disclosure, Update, Veil};
 
 /// Who may see whom (RFC 6121 §2.1.2.5).
 #[derive(Debug, Default)]
@@ -141,7 +141,7 @@ impl Step<'_, '_> {
 
     /// The SIP user's state crosses.
     pub(super) fn show(&mut self, permit: Permit, updates: &[Update<'_>], brief: bool, reply: Reply<'_>) {
-        let disclosure = disclosure(&permit, brief);
+        let disclosure = disclosure(&permit, brief, self.context);
         let judged = Judged::new(permit, Kind::Presence);
         for update in updates {
             self.update(update, disclosure, Some(judged), reply);
@@ -151,7 +151,7 @@ impl Step<'_, '_> {
     /// The SIP user's resources are taken back: `updates` are of [`Shown::withdraw`](crate::presence::Shown::withdraw).
     pub(super) fn hide(&mut self, updates: &[Update<'static>]) {
         for update in updates.iter().filter(|update| matches!(update, Update::Unavailable { .. })) {
-            self.update(update, Disclosure::BasicOnly, None, Reply::default());
+            self.update(update, Disclosure::BasicOnly(Veil::default()), None, Reply::default());
         }
     }
 
@@ -206,8 +206,9 @@ impl Step<'_, '_> {
 }
 
 /// What such a partner may see, at the most; `brief`: without what he takes no stanza of.
-pub(super) fn disclosure(permit: &Permit, brief: bool) -> Disclosure {
-    let most = Disclosure::to(permit.partner_type());
+pub(super) fn disclosure(permit: &Permit, brief: bool, context: &Context<'_>) -> Disclosure {
+    let veil = || Veil::of(&context.config.veil, context.key.as_str());
+    let most = Disclosure::to(permit.partner_type(), veil);
     if brief { most.brief() } else { most }
 }
 

@@ -4,22 +4,24 @@
 
 mod contact;
 mod endpoints;
+mod last_words;
 mod restart;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
-use nuncio_sip::event::{Notifier, NotifierEnd, Terminate, TerminateReason};
+use nuncio_sip::event::{Notifier, NotifierEnd, TerminateReason};
 
 use super::backoff::Backoff;
-use super::output::{Attempt, Ended, Fact};
+use super::output::{AddedEnd, Attempt, Ended, Fact};
 use super::seldom::{Nothing, Seldom};
 use super::step::Step;
 use super::{NotifierRecord, To};
-use crate::judge::{Permit, Refusal};
+use crate::judge::{Consent, Permit, Refusal};
 use crate::presence::Presentity;
 use crate::presence::to_xmpp::Subscription;
+use last_words::LastWords;
 
 /// How long after the contact agreed, or was heard again after a restart, his other resources may take to be heard.
 const GATHER: Duration = Duration::from_secs(1);
@@ -141,14 +143,25 @@ impl UserWatches {
     pub(super) fn reconsider(&mut self, step: &mut Step<'_, '_>) {
         let Err(refusal) = step.user_may_ask() else { return };
         if self.is_watched() {
-            step.refused(Attempt::UserSubscribes, refusal);
-            self.end_all(TerminateReason::Rejected, None, step);
+            step.refused(Attempt::UserWatched, refusal);
+            self.end_all(TerminateReason::Rejected, None, LastWords::Rule(refusal), step);
             self.says_goodbye(step);
         }
         self.forget_state();
-        if matches!(refusal, Refusal::UnlistedDomain | Refusal::DomainNotServed) && step.roster.to != To::No {
+        if !matches!(refusal, Refusal::UnlistedDomain | Refusal::DomainNotServed) {
+            return;
+        }
+        if step.roster.to != To::No {
             step.set_to(To::No);
             step.fact(Fact::UserSeesNoMore(Ended::ByRule(refusal)));
+        }
+        // When the domain comes back it may be somebody else's, and of another type: nobody there has been added.
+        let consent = std::mem::take(step.consent);
+        if consent != Consent::default() {
+            step.saved.touch();
+        }
+        if consent.added.is_some() {
+            step.fact(Fact::AddedEnded(AddedEnd::Forgotten));
         }
     }
 
@@ -156,7 +169,7 @@ impl UserWatches {
     /// with their next refresh.
     pub(super) fn consent_removed(&mut self, step: &mut Step<'_, '_>) {
         if self.is_watched() {
-            self.end_all(TerminateReason::Rejected, None, step);
+            self.end_all(TerminateReason::Rejected, None, LastWords::Removed, step);
             self.says_goodbye(step);
         }
     }
@@ -289,14 +302,16 @@ impl UserWatches {
     }
 
     /// Ends every subscription.
-    pub(super) fn end_all(
+    fn end_all(
         &mut self,
         reason: TerminateReason,
         retry_after: Option<Duration>,
+        why: LastWords,
         step: &mut Step<'_, '_>,
     ) {
         for watcher in &mut self.watchers {
-            watcher.notifier.terminate(Terminate { reason, retry_after }, &mut step.event());
+            let end = why.of(reason, retry_after, step);
+            watcher.notifier.terminate(end, &mut step.event());
         }
         self.wait_for_nothing();
         self.ask_again = false;

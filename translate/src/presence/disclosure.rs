@@ -5,7 +5,6 @@ use siphasher::sip::SipHasher24;
 
 use super::model::{Availability, Resource, Show};
 use super::notes::Note;
-use super::pidf;
 use crate::judge::PartnerType;
 
 /// How much of a SIP user's presence a partner gets. `docs/trust.md` has the table.
@@ -16,7 +15,34 @@ pub enum Disclosure {
     /// As `Full`, without note and activity text: for a partner that takes no stanza as large as with them.
     Brief,
     /// Show and priority; no text of anybody's, not even as the name of a resource.
-    BasicOnly,
+    BasicOnly(Veil),
+}
+
+/// What hides the names of resources from public partners: they see hashes under a key that only we have, and that is another
+/// one for each pair. Nobody can look up a hash in a list of likely names, nor find the same device with two users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Veil([u8; 16]);
+
+impl Veil {
+    /// For the pair of this name, with our key.
+    pub fn of(key: &[u8; 16], pair: &str) -> Self {
+        let half = |which: u8| {
+            let mut hasher = SipHasher24::new_with_key(key);
+            hasher.write_u8(which);
+            hasher.write(pair.as_bytes());
+            hasher.finish().to_le_bytes()
+        };
+        let mut veil = [0; 16];
+        let halves = [half(1), half(2)];
+        veil.iter_mut().zip(halves.as_flattened()).for_each(|(byte, made)| *byte = *made);
+        Self(veil)
+    }
+
+    fn name(self, id: &str) -> CompactString {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        hasher.write(id.as_bytes());
+        compact_str::format_compact!("{:016x}", hasher.finish())
+    }
 }
 
 /// What of a resource may be shown: all that a stanza is written from.
@@ -32,10 +58,10 @@ pub(super) struct Visible<'a> {
 
 impl Disclosure {
     /// What users of such a partner get.
-    pub fn to(partner: PartnerType) -> Self {
+    pub fn to(partner: PartnerType, veil: impl FnOnce() -> Veil) -> Self {
         match partner {
             PartnerType::Federated => Self::Full,
-            PartnerType::PublicVerified | PartnerType::PublicUnverified => Self::BasicOnly,
+            PartnerType::PublicVerified | PartnerType::PublicUnverified => Self::BasicOnly(veil()),
         }
     }
 
@@ -43,14 +69,14 @@ impl Disclosure {
     pub fn brief(self) -> Self {
         match self {
             Self::Full | Self::Brief => Self::Brief,
-            Self::BasicOnly => Self::BasicOnly,
+            Self::BasicOnly(veil) => Self::BasicOnly(veil),
         }
     }
 
     /// The name under which a resource is shown. Ids of tuples are text too: whoever gets no text gets a hash.
     pub fn name(self, id: &str) -> CompactString {
         match self {
-            Self::BasicOnly if !id.is_empty() => pidf::opaque(id),
+            Self::BasicOnly(veil) if !id.is_empty() => veil.name(id),
             _ => id.into(),
         }
     }
@@ -69,7 +95,9 @@ impl Disclosure {
                 idle_since,
             },
             Self::Brief => Visible { show, priority, notes: &[], activity_text: None, idle_since },
-            Self::BasicOnly => Visible { show, priority, notes: &[], activity_text: None, idle_since: None },
+            Self::BasicOnly(_) => {
+                Visible { show, priority, notes: &[], activity_text: None, idle_since: None }
+            }
         }
     }
 }
@@ -111,5 +139,27 @@ impl<'a> Visible<'a> {
             }
         }
         hasher.finish() | 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_device_is_the_same_for_one_pair_and_tells_nothing_to_another() {
+        let name = |key: u8, pair: &str, id: &str| Disclosure::BasicOnly(Veil::of(&[key; 16], pair)).name(id);
+        let first = name(1, "alice@contoso.example eve@public.example", "desk");
+        assert_eq!(first, name(1, "alice@contoso.example eve@public.example", "desk"));
+        for other in [
+            name(1, "alice@contoso.example eve@public.example", "phone"),
+            name(1, "alice@contoso.example mallory@public.example", "desk"),
+            name(1, "carol@contoso.example eve@public.example", "desk"),
+            name(2, "alice@contoso.example eve@public.example", "desk"),
+        ] {
+            assert_ne!(first, other);
+        }
+        assert_eq!(name(1, "", ""), "", "the bare JID");
+        assert_eq!(Disclosure::Full.name("desk"), "desk");
     }
 }

@@ -28,7 +28,7 @@ mod whole;
 pub mod xpidf;
 
 pub use activity::Activity;
-pub use disclosure::Disclosure;
+pub use disclosure::{Disclosure, Veil};
 pub use document::DocumentError;
 pub use format::Format;
 pub use model::{Availability, Presentity, Resource, Show};

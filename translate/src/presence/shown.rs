@@ -150,7 +150,7 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::presence::{Availability, Notes, Show};
+    use crate::presence::{Availability, Notes, Show, Veil};
 
     fn resource(id: &str, availability: Availability) -> Resource {
         Resource::new(id, availability)
@@ -246,20 +246,23 @@ mod tests {
     #[test]
     fn what_a_public_partner_may_not_see_is_no_change_for_him() {
         let (mut shown, mut now) = (Shown::default(), open(&["Room 7"]));
-        let first = told(&shown.update(&now, Disclosure::BasicOnly));
+        let first = told(&shown.update(&now, Disclosure::BasicOnly(Veil::default())));
         assert_eq!(first.len(), 1);
         assert!(!first[0].contains("Room"), "{first:?}");
         now.resources[0].set_activity(None, Some("reading"));
         now.resources[0].set_idle_since(Some(1));
-        assert_eq!(told(&shown.update(&now, Disclosure::BasicOnly)), [""; 0]);
+        assert_eq!(told(&shown.update(&now, Disclosure::BasicOnly(Veil::default()))), [""; 0]);
     }
 
     #[test]
     fn a_partner_who_becomes_public_sees_another_resource() {
         let (mut shown, now) = (Shown::default(), open(&["a"]));
         full(&mut shown, &now);
-        let name = Disclosure::BasicOnly.name("a");
-        assert_eq!(told(&shown.update(&now, Disclosure::BasicOnly)), [format!("+{name}"), "-a".into()]);
+        let name = Disclosure::BasicOnly(Veil::default()).name("a");
+        assert_eq!(
+            told(&shown.update(&now, Disclosure::BasicOnly(Veil::default()))),
+            [format!("+{name}"), "-a".into()]
+        );
     }
 
     #[test]

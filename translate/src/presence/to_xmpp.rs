@@ -111,7 +111,7 @@ fn children(visible: Visible<'_>, lang: Option<&str>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::presence::{Availability, Notes, Resource, Show};
+    use crate::presence::{Availability, Notes, Resource, Show, Veil};
 
     fn written(write: impl FnOnce(Ends<'_>, &mut Vec<u8>)) -> String {
         let from = BareJid::parse("romeo@contoso.com").unwrap();
@@ -174,7 +174,7 @@ mod tests {
              <idle xmlns='urn:xmpp:idle:1' since='2026-11-20T14:18:05.000Z'/></presence>"
         );
         assert_eq!(
-            written(|ends, out| write_update(&update, ends, Disclosure::BasicOnly, out)),
+            written(|ends, out| write_update(&update, ends, Disclosure::BasicOnly(Veil::default()), out)),
             "<presence from='romeo@contoso.com/desk' to='juliet@fabrikam.com/balcony' id='i1'>\
              <show>dnd</show><priority>-1</priority></presence>"
         );
@@ -191,7 +191,7 @@ mod tests {
         );
         for update in [update, Update::AllUnavailable { resource: None }] {
             assert_eq!(
-                written(|ends, out| write_update(&update, ends, Disclosure::BasicOnly, out)),
+                written(|ends, out| write_update(&update, ends, Disclosure::BasicOnly(Veil::default()), out)),
                 "<presence from='romeo@contoso.com' to='juliet@fabrikam.com/balcony' id='i1' type='unavailable'/>"
             );
         }

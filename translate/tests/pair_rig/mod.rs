@@ -207,7 +207,7 @@ impl Rig {
 
     pub(crate) fn ask(&mut self) -> Asked {
         self.asked += 1;
-        Asked { connection: self.asked, transaction: self.transaction }
+        Asked { notifies: false, connection: self.asked, transaction: self.transaction }
     }
 
     /// A SUBSCRIBE of an endpoint, as the caller has it. Its number names the answer.

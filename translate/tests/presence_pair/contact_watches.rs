@@ -447,7 +447,7 @@ fn trust_a_try_that_the_rules_of_the_moment_forbid_is_refused_as_the_request_wou
     rig.pass(MINUTE);
     assert!(rig.requests.is_empty(), "{:?}", rig.requests);
     assert_eq!((rig.pair.from(), rig.told()), (From::No, vec![]), "silence, as for anybody");
-    let what = Attempt::ContactSubscribes;
+    let what = Attempt::ContactWaited;
     assert_eq!(rig.take_facts(), [Fact::Refused { what, refusal: Refusal::FederationOff }]);
 }
 

@@ -118,7 +118,7 @@ fn trust_a_public_partner_gets_no_text_of_a_part() {
     rig.stanza("", "type='subscribe'", "");
     let mut dialog = accept(&mut rig);
     notify(&mut rig, &mut dialog, ACTIVE, &[&state(15500), &note("reading")]);
-    assert_eq!(told(&mut rig), ["subscribed", "available 2385a03526f39538 away"]);
+    assert_eq!(told(&mut rig), ["subscribed", "available b2751edf07bc6b5f away"]);
     notify(&mut rig, &mut dialog, ACTIVE, &[&note("writing")]);
     assert_eq!(told(&mut rig), [""; 0]);
 }

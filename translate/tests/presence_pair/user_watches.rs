@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nuncio_sip::event::Undelivered;
-use nuncio_translate::judge::{PartnerType, Refusal, UserPolicy, Verdict};
+use nuncio_translate::judge::{Consent, PartnerType, Refusal, Snapshot, UserPolicy, Verdict};
 use nuncio_translate::pair::*;
 use nuncio_translate::presence::to_xmpp::Subscription;
 
@@ -363,6 +363,39 @@ fn trust_the_administrator_takes_consent_away() {
     rig.input(|pair, context| pair.consent_removed(context));
     assert_eq!(notified(&mut rig), ["terminated;reason=rejected"]);
     assert_eq!(rig.take_facts(), [Fact::AddedEnded(AddedEnd::Removed)]);
+}
+
+#[test]
+fn trust_who_was_added_is_not_added_any_more_when_the_partner_comes_back_after_his_entry_was_gone() {
+    let (mut rig, _) = watching();
+    rig.take_facts();
+    rig.snapshot = Snapshot::new(2, ["contoso.example".into()], []);
+    rig.input(|pair, context| pair.policy_changed(context));
+    assert_eq!(notified(&mut rig), ["terminated;reason=rejected"]);
+    let refusal = Refusal::UnlistedDomain;
+    assert_eq!(
+        rig.take_facts(),
+        [
+            Fact::Refused { what: Attempt::UserWatched, refusal },
+            Fact::UserSeesNoMore(Ended::ByRule(refusal)),
+            Fact::AddedEnded(AddedEnd::Forgotten),
+        ],
+        "nobody attempted anything"
+    );
+    assert_eq!(*rig.pair.consent(), Consent::default());
+    rig.policy(PartnerType::PublicUnverified, true, UserPolicy::default());
+    rig.stanza("", "type='subscribe'", "");
+    assert_eq!((rig.pair.from(), rig.requests.len()), (From::Kept, 0), "the front end is not even asked");
+}
+
+#[test]
+fn trust_that_the_user_wrote_is_forgotten_with_the_entry_too() {
+    let mut rig = Rig::new(PartnerType::PublicUnverified);
+    rig.user_writes();
+    assert!(rig.stored.is_some());
+    rig.snapshot = Snapshot::new(2, ["contoso.example".into()], []);
+    rig.crash();
+    assert_eq!((*rig.pair.consent(), rig.stored.clone()), (Consent::default(), None));
 }
 
 #[test]

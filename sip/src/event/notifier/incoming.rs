@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Due, Notifier};
-use crate::event::check::check_terms;
+use crate::event::check::{OUT_OF_ORDER, check_terms, unknown_subscription};
 use crate::event::{
     Answer, Context, Dialog, EventConfig, NotifierEnd, Order, TerminateReason, Wanted, dialog_sharing_refused,
 };
@@ -43,7 +43,7 @@ impl Notifier {
         context: &mut Context<'_>,
     ) -> Answer {
         if self.has_ended() || !self.dialog.owns(request) {
-            return Answer::plain(481);
+            return unknown_subscription();
         }
         let wanted = match check_terms(request, context.config, routable, false) {
             Ok(wanted) => wanted,
@@ -53,8 +53,8 @@ impl Notifier {
             return dialog_sharing_refused();
         }
         match self.dialog.order(request) {
-            Err(_) => Answer::plain(400),
-            Ok(Order::Old) => Answer::new(500, "CSeq Out of Order"),
+            Err(error) => Answer::plain(400).because(error.to_string()),
+            Ok(Order::Old) => Answer::new(500, "CSeq Out of Order").because(OUT_OF_ORDER),
             Ok(Order::Repeat) => {
                 let left = self.expires_at.saturating_duration_since(context.now).as_secs();
                 let left = u32::try_from(left).unwrap_or(u32::MAX);
@@ -75,7 +75,7 @@ impl Notifier {
         self.stalled_until = None;
         (self.failures, self.refusals) = (0, 0);
         if seconds == 0 {
-            self.end(TerminateReason::Timeout, None, end, context.now);
+            self.end(TerminateReason::Timeout, end, context.now);
         } else {
             self.want(Due::Now, context.now);
         }

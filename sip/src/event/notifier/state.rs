@@ -79,17 +79,19 @@ impl TerminateReason {
 }
 
 /// How we end a subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terminate {
     pub reason: TerminateReason,
     /// The watcher is not to try again before; means something with `Probation` and `GiveUp` only.
     pub retry_after: Option<Duration>,
+    /// Further header fields of the last NOTIFY: why it ended, in a form the front end reads.
+    pub fields: Vec<(&'static str, String)>,
 }
 
 impl Terminate {
     /// Without a word about when to try again.
     pub fn because(reason: TerminateReason) -> Self {
-        Self { reason, retry_after: None }
+        Self { reason, retry_after: None, fields: Vec::new() }
     }
 }
 

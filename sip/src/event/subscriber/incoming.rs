@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::{Phase, Subscriber};
-use crate::event::check::{check_body, check_event};
+use crate::event::check::{OUT_OF_ORDER, check_body, check_event, unknown_subscription};
 use crate::event::report::{SubscriberReport, classify};
 use crate::event::{Answer, Context, Order};
 use crate::{Message, SubscriptionState};
@@ -31,15 +31,21 @@ impl Subscriber {
         let id = check_event(request, context.config)?;
         let bound = !matches!(self.phase, Phase::Idle | Phase::Waiting(_));
         if !bound || !self.dialog.owns(request) || id != self.dialog.event_id() {
-            return Err(Answer::plain(481));
+            return Err(unknown_subscription());
         }
         let state = match request.subscription_state() {
             Ok(Some(state)) => state,
-            Ok(None) => return Err(Answer::new(400, "Missing Subscription-State Header Field")),
-            Err(_) => return Err(Answer::new(400, "Malformed Subscription-State Header Field")),
+            Ok(None) => {
+                let answer = Answer::new(400, "Missing Subscription-State Header Field");
+                return Err(answer.because("it has no Subscription-State header field, so it says nothing"));
+            }
+            Err(error) => {
+                let answer = Answer::new(400, "Malformed Subscription-State Header Field");
+                return Err(answer.because(error.to_string()));
+            }
         };
         match self.dialog.order(request) {
-            Ok(Order::Old) => Err(Answer::new(500, "CSeq Out of Order")),
+            Ok(Order::Old) => Err(Answer::new(500, "CSeq Out of Order").because(OUT_OF_ORDER)),
             Ok(order) => {
                 // The end counts, whatever comes with it.
                 if order == Order::New && !state.is("terminated") {
@@ -47,7 +53,7 @@ impl Subscriber {
                 }
                 Ok((order, state))
             }
-            Err(_) => Err(Answer::new(400, "Malformed CSeq Header Field")),
+            Err(error) => Err(Answer::new(400, "Malformed CSeq Header Field").because(error.to_string())),
         }
     }
 

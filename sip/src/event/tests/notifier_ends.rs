@@ -23,7 +23,8 @@ fn ev_15_a_planned_stop() {
 #[test]
 fn the_watcher_is_told_when_to_come_back() {
     let mut rig = NotRig::pending();
-    let end = Terminate { reason: TerminateReason::GiveUp, retry_after: Some(secs(300)) };
+    let fields = Vec::new();
+    let end = Terminate { reason: TerminateReason::GiveUp, retry_after: Some(secs(300)), fields };
     rig.machine.terminate(end, &mut rig.world.cx());
     assert_eq!(rig.told()[1], notify("terminated;reason=giveup;retry-after=300", ""));
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use nuncio_sip::Message;
-use nuncio_sip::event::{Again, Answer, EndReason, SubscriberOutput, SubscriberReport, Undelivered};
+use nuncio_sip::event::{
+    Again, Answer, EndReason, SubscriberOutput, SubscriberReport, Undelivered, unknown_subscription,
+};
 
 use super::{ContactWatches, Rest};
 use crate::judge::{Direction, Kind, Refusal};
@@ -41,7 +43,10 @@ impl ContactWatches {
         let told = match read(request, self.document.as_ref(), step) {
             Ok(told) => told,
             Err(_) if ends(request) => Told::Nothing,
-            Err(error) => return (answer(error.status()), Told::Nothing),
+            Err(error) => {
+                let answer = Answer::plain(error.status()).because(error.to_string());
+                return (answer, Told::Nothing);
+            }
         };
         match &mut self.subscriber {
             Some(subscriber) => {
@@ -51,7 +56,7 @@ impl ContactWatches {
                 }
                 (answer, told)
             }
-            None => (answer(481), Told::Nothing),
+            None => (unknown_subscription(), Told::Nothing),
         }
     }
 
@@ -280,9 +285,4 @@ fn read(request: &Message, known: Option<&Presentity>, step: &Step<'_, '_>) -> R
 
 fn ends(request: &Message) -> bool {
     request.subscription_state().ok().flatten().is_some_and(|state| state.is("terminated"))
-}
-
-pub(in crate::pair) fn answer(status: u16) -> Answer {
-    let reason = nuncio_sip::StatusCode(status).phrase();
-    Answer { status, reason: reason.into(), headers: Default::default() }
 }

@@ -33,7 +33,7 @@ impl ContactWatches {
         let Ok(permit) = step.contact_may_see() else { return };
         let before: Names = self.shown.names().cloned().collect();
         let brief = self.passing.brief;
-        let disclosure = disclosure(&permit, brief);
+        let disclosure = disclosure(&permit, brief, step.context);
         let updates = if everything {
             self.shown.all(document, disclosure)
         } else {
@@ -68,7 +68,7 @@ impl ContactWatches {
         let Some(document) = &self.document else { return };
         let Ok(permit) = step.contact_may_see() else { return };
         let brief = self.passing.brief;
-        let mut updates = self.shown.all(document, disclosure(&permit, brief));
+        let mut updates = self.shown.all(document, disclosure(&permit, brief, step.context));
         if let Some(about) = about {
             updates.retain(|update| update.name() == about);
             step.show(permit, &updates, brief, reply);
@@ -95,7 +95,7 @@ impl ContactWatches {
         let reply = Reply { resource: asks.resource.as_deref(), id: &asks.id };
         let brief = self.passing.brief;
         let mut shown = Shown::default();
-        let mut updates = shown.update(document, disclosure(&permit, brief));
+        let mut updates = shown.update(document, disclosure(&permit, brief, step.context));
         if let Some(about) = &asks.about {
             updates.retain(|update| update.name() == about);
             step.show(permit, &updates, brief, reply);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use nuncio_sip::event::{Terminate, TerminateReason};
+use nuncio_sip::event::TerminateReason;
 use nuncio_xmpp::{ErrorType, StanzaError};
 
+use super::last_words::LastWords;
 use super::{GATHER, Leaving, UserWatches};
 use crate::judge::Permit;
 use crate::pair::To;
@@ -77,7 +78,7 @@ impl UserWatches {
         step.set_to(to);
         self.asked = None;
         step.fact(Fact::UserSeesNoMore(Ended::ByContact));
-        self.end_all(TerminateReason::Rejected, None, step);
+        self.end_all(TerminateReason::Rejected, None, LastWords::Declined, step);
     }
 
     /// Available or unavailable. The rules were asked by the caller's permit.
@@ -139,7 +140,7 @@ impl UserWatches {
                 } else {
                     (TerminateReason::NoResource, None)
                 };
-                self.end_all(end.0, end.1, step);
+                self.end_all(end.0, end.1, LastWords::Returned(error.condition), step);
             }
             Subscription::Probe if self.passing.answer_until.take().is_some() => self.not_answered(step),
             _ => {}
@@ -224,7 +225,7 @@ impl UserWatches {
         step.set_to(To::No);
         step.fact(Fact::UserSeesNoMore(why));
         let retry_after = step.context.config.retry_after;
-        self.end_all(TerminateReason::GiveUp, Some(retry_after), step);
+        self.end_all(TerminateReason::GiveUp, Some(retry_after), LastWords::Unreachable, step);
     }
 
     /// The contact would show himself, and a rule forbids it.
@@ -240,7 +241,8 @@ impl UserWatches {
         let records = self.watchers.iter().filter_map(|watcher| watcher.record(now)).collect();
         self.leaving = Some(Box::new(Leaving { records }));
         for watcher in &mut self.watchers {
-            watcher.notifier.terminate(Terminate::because(TerminateReason::Deactivated), &mut step.event());
+            let end = LastWords::Stopping.of(TerminateReason::Deactivated, None, step);
+            watcher.notifier.terminate(end, &mut step.event());
         }
     }
 }

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use nuncio_sip::Message;
 use nuncio_sip::event::{
-    Answer, Document, Notifier, NotifierOutput, NotifyState, Terminate, TerminateReason, Undelivered,
+    Answer, Document, Notifier, NotifierOutput, NotifyState, TerminateReason, Undelivered,
+    unknown_subscription,
 };
 use nuncio_xmpp::BareJid;
 
+use super::last_words::LastWords;
 use super::{REPEAT, UserWatches, Watcher};
 use crate::address::Contact;
 use crate::judge::Permit;
 use crate::pair::PairKey;
 use crate::pair::To;
-use crate::pair::contact_watches::answer;
 use crate::pair::output::{Fact, Half, Output, Request};
 use crate::pair::presence::{Routable, Subscribing};
 use crate::pair::roster::{self, Stanza};
@@ -82,7 +83,7 @@ impl UserWatches {
     ) -> Option<Answer> {
         let watcher = self.watchers.iter_mut().find(|watcher| watcher.notifier.local_tag() == tag)?;
         if request.method() != nuncio_sip::Method::Subscribe {
-            return Some(answer(481));
+            return Some(unknown_subscription());
         }
         let answer = watcher.notifier.subscribe(request, routable, &mut step.event());
         if answer.is_success() && watcher.front_end != front_end {
@@ -203,16 +204,17 @@ impl UserWatches {
 
     /// A new subscription takes the place of an older one of the same endpoint, or of the one that ends first.
     fn make_room(&mut self, endpoint: &str, step: &mut Step<'_, '_>) {
-        let end = Terminate { reason: TerminateReason::Probation, retry_after: Some(REPLACED) };
+        let end =
+            |why: LastWords, step: &Step<'_, '_>| why.of(TerminateReason::Probation, Some(REPLACED), step);
         let live = |watcher: &&mut Watcher| !watcher.notifier.has_ended();
         for watcher in self.watchers.iter_mut().filter(live).filter(|watcher| *watcher.endpoint == *endpoint)
         {
-            watcher.notifier.terminate(end, &mut step.event());
+            watcher.notifier.terminate(end(LastWords::Replaced, step), &mut step.event());
         }
         if self.watchers.iter_mut().filter(live).count() >= step.context.config.endpoints {
             let expiry = |watcher: &&mut Watcher| watcher.notifier.expires_at();
             if let Some(watcher) = self.watchers.iter_mut().filter(live).min_by_key(expiry) {
-                watcher.notifier.terminate(end, &mut step.event());
+                watcher.notifier.terminate(end(LastWords::TooMany, step), &mut step.event());
             }
         }
         // Their last NOTIFYs may take a while; no more of them than of living ones are waited for.

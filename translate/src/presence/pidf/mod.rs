@@ -10,8 +10,6 @@ use super::document::{Context, DocumentError};
 use super::model::Presentity;
 use crate::address::Contact;
 
-pub(super) use tuple_id::opaque;
-
 /// Reads a document: full state of one SIP user.
 ///
 /// # Errors

@@ -46,8 +46,8 @@ pub(super) fn resource(id: &str) -> CompactString {
     if name.is_empty() || is_resource(name) { name.into() } else { opaque(id) }
 }
 
-/// A name that tells nothing of what it stands for but whether it is the same.
-pub(in crate::presence) fn opaque(text: &str) -> CompactString {
+/// A short name for what cannot be one. Whoever guesses what it stands for can see that he guessed right.
+pub(super) fn opaque(text: &str) -> CompactString {
     let mut hasher = SipHasher24::new();
     hasher.write(text.as_bytes());
     compact_str::format_compact!("{:016x}", hasher.finish())
