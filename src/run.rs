@@ -19,6 +19,7 @@ use crate::checks::{self, Level};
 use crate::config::{Config, Listener};
 use crate::context::Context;
 use crate::gateway::Gateway;
+use crate::net::contain::contained_now;
 use crate::net::listener::{ListenLimits, bind, serve};
 use crate::net::now;
 use crate::net::strangers::StrangerLimits;
@@ -230,6 +231,13 @@ async fn run_errands(context: Arc<Context>) {
     let bell = context.gateway.errand_bell();
     loop {
         let gateway = Arc::clone(&context.gateway);
+        let panics = &context.gateway.counters().tasks_panicked;
+        while gateway.errands_are_short() {
+            let step = contained_now("an errand", panics, || gateway.run_errands(now()));
+            if matches!(step, Ok(false)) {
+                bell.notified().await;
+            }
+        }
         let all = move || while gateway.run_errands(now()) {};
         if spawn_blocking(all).await.is_err() {
             context.gateway.counters().tasks_panicked.add(1);

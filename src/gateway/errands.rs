@@ -125,6 +125,14 @@ impl Errands {
         (todo.ending, todo.ending_is_over) = (None, true);
     }
 
+    /// The lanes whose pairs are to hear something; `None`: there is other work that may be long, or more than a step of this.
+    fn only_words(&self) -> Option<Vec<LaneKey>> {
+        let todo = self.todo.lock();
+        let long = todo.telling.is_some() || todo.policy.is_some() || todo.ending.is_some();
+        let few = todo.words.len() <= STEP && todo.stored.len() <= STEP;
+        (!long && few).then(|| todo.words.iter().map(|(lane, _)| lane.clone()).collect())
+    }
+
     fn is_idle(&self) -> bool {
         let todo = self.todo.lock();
         todo.in_hand == 0
@@ -175,6 +183,13 @@ impl Gateway {
         // All of them get their step: who waits for the disk is not to wait for a walk.
         let more = [self.run_stored(now), self.run_words(now), self.run_policy(now), self.run_ending(now)];
         more.contains(&true)
+    }
+
+    /// Whether all errands of this moment together are hardly more than a step: most partners have few pairs. They are done
+    /// sooner than a thread is found for them.
+    pub fn errands_are_short(&self) -> bool {
+        let pairs = |lane: &LaneKey| self.known_remote(&lane.remote).map_or(0, |remote| remote.pair_count());
+        self.errands.only_words().is_some_and(|lanes| lanes.iter().map(pairs).sum::<usize>() <= STEP)
     }
 
     /// Rings when [`Gateway::run_errands`] has something to do.
@@ -323,7 +338,25 @@ fn has_room(route: &Route) -> bool {
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    use super::super::Pair;
+    use super::super::testing::{gateway_of, moment};
     use super::*;
+
+    #[test]
+    fn word_of_a_partner_is_a_short_errand_as_long_as_he_has_few_pairs() {
+        let gateway = gateway_of("contoso.example", "fabrikam.example");
+        let lane = LaneKey { local: "contoso.example".into(), remote: "fabrikam.example".into() };
+        let remote = gateway.remote("fabrikam.example");
+        for count in 1..=STEP + 1 {
+            let user = format!("sip-{count}@contoso.example");
+            remote.insert(&PairKey::new(&user, "bob@fabrikam.example"), Pair::numbered(count as u64));
+            gateway.lane_opened(&lane);
+            assert_eq!(gateway.errands_are_short(), count <= STEP, "{count}");
+            while gateway.run_errands(moment()) {}
+        }
+        gateway.apply_policy();
+        assert!(!gateway.errands_are_short(), "a walk over all pairs");
+    }
 
     #[test]
     fn an_errand_that_panics_is_in_hand_no_more() {

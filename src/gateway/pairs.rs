@@ -206,6 +206,11 @@ impl Pairs {
         self.map.iter().filter(|slot| ours(slot, slot.key())).map(|slot| slot.key().clone()).collect()
     }
 
+    /// How many pairs there are.
+    pub(super) fn pair_count(&self) -> usize {
+        self.pairs.len()
+    }
+
     /// Whether there is a pair of a served domain of which this holds.
     pub(super) fn has_pair(&self, local: &str, holds: impl Fn(&Pair) -> bool) -> bool {
         self.map.iter().any(|slot| slot.key().local_domain() == local && holds(&slot.pair))

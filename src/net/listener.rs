@@ -33,6 +33,7 @@ pub fn bind(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    prepare(SockRef::from(&socket));
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -105,7 +106,6 @@ pub async fn serve<F, T>(
                 continue;
             }
         };
-        prepare(&stream);
         debug!(listener = name, %peer, "connection accepted");
         let evicted = stranger.evicted();
         // In a box: a future that is handed on by value has room for itself in each that takes it.
@@ -134,13 +134,31 @@ pub async fn connect(target: SocketAddr, source: Option<IpAddr>, timeout: Durati
     let stream = tokio::time::timeout(timeout, socket.connect(target))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer to the connection attempt"))??;
-    prepare(&stream);
+    prepare(SockRef::from(&stream));
     Ok(stream)
 }
 
-/// Small messages leave at once, and a peer that vanished is noticed by the operating system too.
-fn prepare(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
+/// Small messages leave at once, and a peer that vanished is noticed by the operating system too. What a listening socket is
+/// told, those have that it accepts.
+fn prepare(socket: SockRef<'_>) {
+    let _ = socket.set_tcp_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(120));
-    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_is_prepared_as_what_is_opened() {
+        let listener = bind(([127, 0, 0, 1], 0).into(), true).unwrap();
+        let opening = connect(listener.local_addr().unwrap(), None, Duration::from_secs(60));
+        let (opened, accepted) = tokio::join!(opening, listener.accept());
+        for stream in [opened.unwrap(), accepted.unwrap().0] {
+            let socket = SockRef::from(&stream);
+            assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(120));
+        }
+    }
 }

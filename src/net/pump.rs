@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use futures_util::FutureExt;
 use nuncio_translate::Moment;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -28,6 +28,8 @@ const WRITE_KEEP: usize = 16 * 1024;
 /// How long the closing of a stream (TLS close_notify, TCP FIN) may take, and the last bytes before it: nobody waits for
 /// a peer that does not read them.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Last bytes up to this go out together with the end of TLS, in one packet.
+const LAST_WORDS: usize = 1024;
 /// Bytes of a peer that are read and dropped while a stream is being closed.
 const DROPPED: usize = 1024 * 1024;
 
@@ -89,8 +91,12 @@ where
             End::Broken("the peer sent plain text after the start of TLS".into())
         }
         Ok(Next::Close) => {
-            sever = !pump.close(session).await;
-            End::Local
+            let Pump { reader, writer, mut input, output, close, .. } = pump;
+            let mut stream = reader.unsplit(writer);
+            if !say_goodbye(close, &mut stream, session, &output.bytes, &mut input).await {
+                stream.sever();
+            }
+            return ended(session, End::Local);
         }
         Ok(Next::Abort | Next::Run) => {
             sever = true;
@@ -106,11 +112,64 @@ where
     if sever {
         pump.reader.unsplit(pump.writer).sever();
     }
-    // A session that panicked may do so again; its connection ends all the same, and only that.
+    ended(session, end)
+}
+
+/// A session that panicked may do so again; its connection ends all the same, and only that.
+fn ended<S>(session: &mut impl Session, end: End) -> Pumped<S> {
     if catch_unwind(AssertUnwindSafe(|| session.closed(end, now()))).is_err() {
         error!("the end of a connection met another internal error");
     }
     Pumped::Ended
+}
+
+/// The last words, close_notify and FIN; then the peer's last bytes are read and dropped, because closing over unread bytes
+/// would reset the connection and could cost the peer our last words. Says whether the peer did its part in time.
+async fn say_goodbye<S>(
+    within: Duration,
+    stream: &mut S,
+    session: &mut impl Session,
+    last_words: &[u8],
+    input: &mut BytesMut,
+) -> bool
+where
+    S: AsyncRead + AsyncWrite + Sever + Unpin,
+{
+    let end = tokio::time::Instant::now() + within;
+    stream.gather();
+    let saying = timeout_at(end, async {
+        stream.write_all(last_words).await?;
+        stream.shutdown().await
+    });
+    match beside_its_clock(session, saying).await {
+        Err(_) => return false,
+        Ok(Err(_)) => return true,
+        Ok(Ok(())) if last_words.is_empty() => {}
+        Ok(Ok(())) => session.written(now()),
+    }
+    let hearing = timeout_at(end, async {
+        let mut dropped = 0;
+        while dropped < DROPPED
+            && let Ok(size @ 1..) = read(stream, input, READ_MIN).await
+        {
+            input.clear();
+            dropped += size;
+        }
+    });
+    beside_its_clock(session, hearing).await.is_ok()
+}
+
+/// While the session's clock goes on: what waits behind it must still expire in time.
+async fn beside_its_clock<T>(session: &mut impl Session, work: impl Future<Output = T>) -> T {
+    let wake = session.wake();
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            () = wake.notified() => {}
+            () = wait_until(session.deadline()) => session.handle_timeout(now()),
+        }
+    }
 }
 
 /// Why a stream broke, for people.
@@ -174,6 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             }
             match session.next() {
                 Next::Abort => return Ok(Next::Abort),
+                Next::Close if self.output.are_last_words() => return Ok(Next::Close),
                 next @ (Next::StartTls | Next::Close) if self.output.is_idle() => return Ok(next),
                 Next::StartTls | Next::Close => {
                     late.get_or_insert_with(|| now().instant + self.close);
@@ -213,36 +273,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         }
     }
 
-    /// Closes in order, while the session's clock goes on: what waits behind it must still expire in time. Says whether the
-    /// peer did its part in time.
-    async fn close<P: Session>(&mut self, session: &mut P) -> bool {
-        let wake = session.wake();
-        let closing = tokio::time::timeout(self.close, self.say_goodbye());
-        tokio::pin!(closing);
-        loop {
-            tokio::select! {
-                result = &mut closing => return result.is_ok(),
-                () = wake.notified() => {}
-                () = wait_until(session.deadline()) => session.handle_timeout(now()),
-            }
-        }
-    }
-
-    /// close_notify and FIN, then the peer's last bytes are read and dropped, because closing over unread
-    /// bytes would reset the connection and could cost the peer our last words.
-    async fn say_goodbye(&mut self) {
-        if self.writer.shutdown().await.is_err() {
-            return;
-        }
-        let mut dropped = 0;
-        while dropped < DROPPED
-            && let Ok(size @ 1..) = read(&mut self.reader, &mut self.input, READ_MIN).await
-        {
-            self.input.clear();
-            dropped += size;
-        }
-    }
-
     /// Reads grow while the peer fills them and shrink when it does not.
     fn adapt(&mut self, size: usize) {
         if size >= self.read_size {
@@ -256,6 +286,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
 impl Output {
     fn is_idle(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Whether they are few, and none of them is written yet.
+    fn are_last_words(&self) -> bool {
+        self.written == 0 && !self.flushing && self.bytes.len() <= LAST_WORDS
     }
 
     /// One step towards having everything written; safe to cancel.

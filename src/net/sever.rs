@@ -1,4 +1,4 @@
-//! Ending a connection so that nothing of it arrives any more.
+//! Ending a connection: so that its last words make one packet with its end, or so that nothing of it arrives any more.
 
 use tokio::net::TcpStream;
 
@@ -9,6 +9,9 @@ pub trait Sever {
     /// Drops it with what is written and not yet with the peer, which sees a reset. A connection that is just dropped is
     /// closed by the operating system in order, perhaps minutes later, when the peer has taken the rest.
     fn sever(self);
+
+    /// What is written from now on may wait for the shutdown, to go with what that writes.
+    fn gather(&mut self) {}
 }
 
 impl Sever for TcpStream {
@@ -21,15 +24,23 @@ impl Sever for TcpStream {
 impl<S: Sever> Sever for TlsStream<S> {
     fn sever(self) {
         match self {
-            Self::Client(stream) => stream.into_inner().0.sever(),
-            Self::Server(stream) => stream.into_inner().0.sever(),
+            Self::Client(stream) => stream.into_inner().0.into_inner().sever(),
+            Self::Server(stream) => stream.into_inner().0.into_inner().sever(),
         }
+    }
+
+    fn gather(&mut self) {
+        self.get_mut().0.gather();
     }
 }
 
 impl<S: Sever> Sever for Box<S> {
     fn sever(self) {
         (*self).sever();
+    }
+
+    fn gather(&mut self) {
+        (**self).gather();
     }
 }
 

@@ -40,6 +40,14 @@ enum Subject {
 }
 
 impl Change {
+    /// Whether anybody may wait for it to be on the disk. Nobody does for what is only noted.
+    pub(super) fn is_awaited(&self) -> bool {
+        match self {
+            Self::Pair(..) | Self::Secret(..) => true,
+            Self::Proved(..) | Self::Audit(_) => false,
+        }
+    }
+
     fn subject(&self) -> Option<Subject> {
         match self {
             Self::Pair(key, _) => Some(Subject::Pair(key.clone())),
@@ -135,6 +143,11 @@ impl Queue {
         self.changes.is_empty()
     }
 
+    /// Whether anybody may wait for any of it.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.changes.values().any(Change::is_awaited)
+    }
+
     /// Audit entries given up since the start.
     pub(super) fn audit_lost(&self) -> u64 {
         self.audit_lost
@@ -185,6 +198,16 @@ mod tests {
         queue.put_back(taken);
         assert_eq!(queue.done(), Ticket(0));
         assert_eq!(queue.take(9), [(1, pair("a", 1)), (2, pair("b", 3)), (4, pair("c", 4))]);
+    }
+
+    #[test]
+    fn what_is_only_noted_is_awaited_by_nobody() {
+        let mut queue = Queue::default();
+        queue.push(audit(1));
+        queue.push(Change::Proved("partner.example".into(), true));
+        assert!(!queue.is_awaited());
+        queue.push(pair("a", 1));
+        assert!(queue.is_awaited());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use nuncio_sip::event::DialogRecord;
 use nuncio_translate::pair::{From as FromState, NotifierRecord, PairKey, PairRecord, To as ToState};
-use rusqlite::{Result, Statement, Transaction};
+use rusqlite::{CachedStatement, Result, Transaction};
 
 use super::AuditEntry;
 use super::queue::Change;
@@ -10,27 +10,28 @@ use super::queue::Change;
 pub(super) const SUBSCRIBER: &str = "subscriber";
 pub(super) const NOTIFIER: &str = "notifier";
 
-/// Writes changes inside one transaction.
+/// Writes changes inside one transaction. The connection keeps the compiled statements: many transactions are small, and to
+/// compile them takes longer than to run one.
 pub(super) struct Writer<'t> {
-    pair: Statement<'t>,
-    id: Statement<'t>,
-    forget: Statement<'t>,
-    clear_dialogs: Statement<'t>,
-    clear_shown: Statement<'t>,
-    dialog: Statement<'t>,
-    route: Statement<'t>,
-    shown: Statement<'t>,
-    secret: Statement<'t>,
-    prove: Statement<'t>,
-    unprove: Statement<'t>,
-    audit: Statement<'t>,
+    pair: CachedStatement<'t>,
+    id: CachedStatement<'t>,
+    forget: CachedStatement<'t>,
+    clear_dialogs: CachedStatement<'t>,
+    clear_shown: CachedStatement<'t>,
+    dialog: CachedStatement<'t>,
+    route: CachedStatement<'t>,
+    shown: CachedStatement<'t>,
+    secret: CachedStatement<'t>,
+    prove: CachedStatement<'t>,
+    unprove: CachedStatement<'t>,
+    audit: CachedStatement<'t>,
     now: i64,
 }
 
 impl<'t> Writer<'t> {
     pub(super) fn new(transaction: &'t Transaction<'_>, now: u64) -> Result<Self> {
         Ok(Self {
-            pair: transaction.prepare(
+            pair: transaction.prepare_cached(
                 "INSERT INTO pair (sip_user, contact, added_since, last_subscribe, sip_user_wrote, to_state, \
                  from_state, from_since, saved_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
                  ON CONFLICT (sip_user, contact) DO UPDATE SET added_since = excluded.added_since, \
@@ -39,26 +40,26 @@ impl<'t> Writer<'t> {
                  from_since = excluded.from_since, saved_at = excluded.saved_at",
             )?,
             // Not by RETURNING: SQLite makes a table for that, with a page cache of its own, for each record.
-            id: transaction.prepare("SELECT id FROM pair WHERE sip_user = ?1 AND contact = ?2")?,
-            forget: transaction.prepare("DELETE FROM pair WHERE sip_user = ?1 AND contact = ?2")?,
-            clear_dialogs: transaction.prepare("DELETE FROM dialog WHERE pair = ?1")?,
-            clear_shown: transaction.prepare("DELETE FROM shown WHERE pair = ?1")?,
-            dialog: transaction.prepare(
+            id: transaction.prepare_cached("SELECT id FROM pair WHERE sip_user = ?1 AND contact = ?2")?,
+            forget: transaction.prepare_cached("DELETE FROM pair WHERE sip_user = ?1 AND contact = ?2")?,
+            clear_dialogs: transaction.prepare_cached("DELETE FROM dialog WHERE pair = ?1")?,
+            clear_shown: transaction.prepare_cached("DELETE FROM shown WHERE pair = ?1")?,
+            dialog: transaction.prepare_cached(
                 "INSERT INTO dialog (pair, role, position, call_id, local_tag, remote_tag, local_uri, remote_uri, \
                  remote_target, local_cseq, remote_cseq, event_id, expires_at, endpoint, accept, front_end) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?,
             route: transaction
-                .prepare("INSERT INTO route (pair, role, dialog, hop, route) VALUES (?1, ?2, ?3, ?4, ?5)")?,
-            shown: transaction.prepare("INSERT INTO shown (pair, position, resource) VALUES (?1, ?2, ?3)")?,
-            secret: transaction.prepare(
+                .prepare_cached("INSERT INTO route (pair, role, dialog, hop, route) VALUES (?1, ?2, ?3, ?4, ?5)")?,
+            shown: transaction.prepare_cached("INSERT INTO shown (pair, position, resource) VALUES (?1, ?2, ?3)")?,
+            secret: transaction.prepare_cached(
                 "INSERT INTO secret (name, value, since) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (name) DO UPDATE SET value = excluded.value, since = excluded.since",
             )?,
             prove: transaction
-                .prepare("INSERT INTO proved (domain, since) VALUES (?1, ?2) ON CONFLICT (domain) DO NOTHING")?,
-            unprove: transaction.prepare("DELETE FROM proved WHERE domain = ?1")?,
-            audit: transaction.prepare(
+                .prepare_cached("INSERT INTO proved (domain, since) VALUES (?1, ?2) ON CONFLICT (domain) DO NOTHING")?,
+            unprove: transaction.prepare_cached("DELETE FROM proved WHERE domain = ?1")?,
+            audit: transaction.prepare_cached(
                 "INSERT INTO audit (at, actor, what, subject, was, became) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?,
             now: integer(now),

@@ -93,10 +93,19 @@ pub(super) struct State {
     pub(super) refused: u64,
     pub(super) stop: bool,
     /// The writer need not be woken for what comes.
-    pub(super) gathering: bool,
+    pub(super) gathering: Option<Gathering>,
     pub(super) running: bool,
     secrets: HashMap<CompactString, Sealed>,
     proved: BTreeSet<CompactString>,
+}
+
+/// What the writer has before it while it lets more come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gathering {
+    /// Nothing that anybody waits for.
+    Notes,
+    /// What somebody may wait for.
+    Awaited,
 }
 
 impl Store {
@@ -221,8 +230,17 @@ impl Store {
             Change::Proved(domain, false) => drop(state.proved.remove(domain)),
             Change::Pair(..) | Change::Audit(_) => {}
         }
+        let awaited = change.is_awaited();
         let ticket = state.queue.push(change);
-        let wakes = !state.gathering;
+        let wakes = match state.gathering {
+            None => true,
+            // Now somebody waits: it gathers for a shorter time.
+            Some(Gathering::Notes) if awaited => {
+                state.gathering = Some(Gathering::Awaited);
+                true
+            }
+            Some(_) => false,
+        };
         drop(state);
         if wakes {
             self.shared.bell.notify_one();

@@ -11,7 +11,7 @@ use super::error::refuses_record;
 use super::lock::Lock;
 use super::queue::Change;
 use super::rows::{self, integer};
-use super::sqlite::{Shared, StoreOptions};
+use super::sqlite::{Gathering, Shared, State, StoreOptions};
 use super::{AuditEntry, Committed, Failing, Fault, Outcome, StoreError, Ticket, file};
 use crate::net::now;
 
@@ -21,6 +21,9 @@ const BATCH: usize = 4096;
 /// After a transaction the next one gathers for so long what comes: each costs as much as writing many records. What comes
 /// alone is written at once.
 const GATHER: Duration = Duration::from_millis(5);
+
+/// The same for what nobody waits for: hundreds of partners that prove themselves at once make a few transactions.
+const GATHER_NOTES: Duration = Duration::from_millis(50);
 
 /// Most audit entries that one transaction deletes for either reason: more than it can add.
 const PRUNE: i64 = 2 * BATCH as i64;
@@ -122,9 +125,19 @@ impl Writer<'_> {
             }
         }
         if let (Some(committed), None) = (self.committed, &state.failing) {
-            state.gathering = true;
-            while !state.stop && !self.shared.bell.wait_until(&mut state, committed + GATHER).timed_out() {}
-            state.gathering = false;
+            let awaited = state.queue.is_empty() || state.queue.is_awaited();
+            state.gathering = Some(if awaited { Gathering::Awaited } else { Gathering::Notes });
+            let end = |state: &State| match state.gathering {
+                Some(Gathering::Notes) => committed + GATHER_NOTES,
+                _ => committed + GATHER,
+            };
+            while !state.stop {
+                let end = end(&state);
+                if self.shared.bell.wait_until(&mut state, end).timed_out() {
+                    break;
+                }
+            }
+            state.gathering = None;
         }
         let changes = state.queue.take(if self.singly > 0 { 1 } else { BATCH });
         self.singly = self.singly.saturating_sub(1);
@@ -317,16 +330,18 @@ fn transact(
 
 fn prune(transaction: &Transaction<'_>, options: &StoreOptions, now: u64) -> rusqlite::Result<()> {
     let oldest = integer(now.saturating_sub(options.audit_age.as_secs()));
-    transaction.execute(
-        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)",
-        (oldest, PRUNE),
-    )?;
+    transaction
+        .prepare_cached(
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2)",
+        )?
+        .execute((oldest, PRUNE))?;
     let most = i64::try_from(options.audit_entries).unwrap_or(i64::MAX);
-    transaction.execute(
-        "DELETE FROM audit WHERE id IN (SELECT id FROM audit \
-         WHERE id <= (SELECT max(id) FROM audit) - ?1 ORDER BY id LIMIT ?2)",
-        (most, PRUNE),
-    )?;
+    transaction
+        .prepare_cached(
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit \
+             WHERE id <= (SELECT max(id) FROM audit) - ?1 ORDER BY id LIMIT ?2)",
+        )?
+        .execute((most, PRUNE))?;
     Ok(())
 }
 

@@ -71,8 +71,8 @@ pub fn judge_chain(chain: &[CertificateDer<'_>], roots: &Roots, now: SystemTime)
 }
 
 /// As [`judge_chain`], and looks the chain up in revocation lists, as far as there are any of its issuers. Of a valid one also
-/// until when it is that: when the first certificate expires between the peer and the root, which is believed for as long as
-/// it is configured. What else the peer sent does not count.
+/// until when its issuers are: when the first certificate expires between that of the peer and the root, which is believed for
+/// as long as it is configured. What else the peer sent does not count.
 pub(super) fn judge_with(
     chain: &[CertificateDer<'_>],
     roots: &Roots,
@@ -104,9 +104,8 @@ pub(super) fn judge_with(
     );
     match verdict {
         Ok(path) => {
-            let issuers = path.intermediate_certificates().map(|issuer| not_after(&issuer.der()));
-            let first = issuers.chain([not_after(leaf)]).flatten().min();
-            (ChainStatus::Valid, first)
+            let issuers = path.intermediate_certificates().filter_map(|issuer| not_after(&issuer.der()));
+            (ChainStatus::Valid, issuers.min())
         }
         Err(error) => (status(error, leaf, intermediates, roots), None),
     }

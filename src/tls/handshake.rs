@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, CommonState, HandshakeKind, ServerConfig};
-use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::{
-    CertificateError, ChainStatus, ClientTls, Identity, PeerCertificate, Roots, ServerTls, TlsError,
-    TlsVersion, judge_chain,
+    CertificateError, ChainStatus, ClientTls, Gathering, Identity, PeerCertificate, Roots, ServerTls,
+    TlsError, TlsStream, TlsVersion, judge_chain,
 };
 
 #[cfg(test)]
@@ -46,7 +46,8 @@ pub enum Presented {
 
 /// Does the handshake of a connection that a peer opened. The certificate shown is chosen by SNI.
 ///
-/// Bounding the time is the caller's part.
+/// What the handshake ends with goes out with what is written next, or when the stream is flushed, read or shut down: the
+/// caller is to do one of these. Bounding the time is the caller's part.
 ///
 /// # Errors
 ///
@@ -93,7 +94,7 @@ where
 /// Does the handshake of a connection that we opened. `server_name` goes out as SNI (an IP address does not); with an
 /// `identity` we present its certificate when asked.
 ///
-/// Bounding the time is the caller's part.
+/// What the handshake ends with goes out as after [`accept`]. Bounding the time is the caller's part.
 ///
 /// # Errors
 ///
@@ -147,7 +148,12 @@ where
         ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
         _ => None,
     };
-    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    let connecting = TlsConnector::from(config).connect(name, Gathering::new(stream)).into_fallible();
+    let mut stream = match connecting.await {
+        Ok(stream) => stream,
+        Err((error, stream)) => return Err(broken_off(stream, error).await),
+    };
+    stream.get_mut().0.pass_on();
     let facts = PeerFacts::from_connection(stream.get_ref().1, sent)?;
     Ok((TlsStream::Client(stream), facts))
 }
@@ -208,7 +214,12 @@ async fn accept_by<S>(stream: S, config: Arc<ServerConfig>) -> Result<(TlsStream
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = TlsAcceptor::from(config).accept(stream).await?;
+    let accepting = TlsAcceptor::from(config).accept(Gathering::new(stream)).into_fallible();
+    let mut stream = match accepting.await {
+        Ok(stream) => stream,
+        Err((error, stream)) => return Err(broken_off(stream, error).await),
+    };
+    stream.get_mut().0.pass_on();
     let connection = stream.get_ref().1;
     let facts = PeerFacts::from_connection(connection, connection.server_name().map(str::to_owned))?;
     Ok((TlsStream::Server(stream), facts))
@@ -222,4 +233,11 @@ fn sni(name: &str) -> Result<ServerName<'static>, TlsError> {
     }
     let ascii = idna::domain_to_ascii(name.strip_suffix('.').unwrap_or(name)).map_err(|_| bad())?;
     ServerName::try_from(ascii).map_err(|_| bad())
+}
+
+/// The peer learns from an alert why there is no stream, if it can still be reached.
+async fn broken_off<S: AsyncWrite + Unpin>(mut stream: Gathering<S>, error: std::io::Error) -> TlsError {
+    stream.pass_on();
+    let _ = stream.flush().await;
+    error.into()
 }

@@ -9,7 +9,6 @@
 //! * **A resumed session is judged like a new one.** The peer's chain comes back with the session, and time has passed: roots
 //!   may have been changed, certificates expired.
 
-pub use tokio_rustls::TlsStream;
 pub use tokio_rustls::rustls::pki_types::CertificateDer;
 
 pub(crate) use certificate::digest;
@@ -17,6 +16,7 @@ pub use certificate::{CertificateError, PeerCertificate, SanName, Usage};
 pub use chain::{ChainStatus, judge_chain};
 pub use config::{ClientTls, ServerTls, TlsVersion};
 pub use error::TlsError;
+pub use gather::Gathering;
 pub use handshake::{
     PeerFacts, Presented, XMPP_SERVER_ALPN, accept, accept_direct, accept_for, connect, connect_direct,
 };
@@ -30,6 +30,7 @@ mod certificate;
 mod chain;
 mod config;
 mod error;
+mod gather;
 mod handshake;
 mod identity;
 mod names;
@@ -41,6 +42,9 @@ mod store;
 pub(crate) mod testing;
 mod tickets;
 mod verifier;
+
+/// A stream after its handshake, on either side.
+pub type TlsStream<S> = tokio_rustls::TlsStream<Gathering<S>>;
 
 /// Text of a foreign certificate made fit for logs and error messages: no control characters, no characters that change the
 /// direction of writing, no quotation marks like those it is put in, and not longer than 200 characters (SEC-34, SEC-35).

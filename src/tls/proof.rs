@@ -111,7 +111,11 @@ impl Proof {
             }
         }
         let crls: Vec<&CertRevocationList<'_>> = self.crls.iter().collect();
-        judge_with(&peer.chain, self.roots.as_ref().unwrap_or(common), &crls, now)
+        let (status, issuers_until) =
+            judge_with(&peer.chain, self.roots.as_ref().unwrap_or(common), &crls, now);
+        // What was read of it at the handshake is not read again.
+        let own = peer.certificate().filter(|_| status.is_valid()).map(|certificate| certificate.not_after);
+        (status, issuers_until.into_iter().chain(own).min())
     }
 }
 

@@ -214,8 +214,10 @@ async fn tls_14_a_peer_that_refuses_our_certificate_is_quoted() {
         ] {
             let (near, far) = duplex(1 << 16);
             let client = ClientTls::only(version).unwrap();
-            let (accepted, connected) =
-                tokio::join!(acceptor.accept(near), connect(far, &client, "a.ex", identity.as_ref()));
+            let (accepted, connected) = tokio::join!(
+                acceptor.accept(near),
+                flushed(connect(far, &client, "a.ex", identity.as_ref()))
+            );
             assert!(accepted.is_err());
             let error = match connected {
                 Ok((mut stream, _)) => TlsError::from(stream.read_u8().await.unwrap_err()),
@@ -296,7 +298,8 @@ async fn tls_05_the_certificate_is_chosen_by_domain_then_sni_then_default() {
                     None => accept(near, &server).await,
                 }
             };
-            let (accepted, connected) = tokio::join!(accepting, connect(far, &client, sni, None));
+            let (accepted, connected) =
+                tokio::join!(flushed(accepting), flushed(connect(far, &client, sni, None)));
             let ((_, of_client), (_, of_server)) = (accepted.unwrap(), connected.unwrap());
             assert_eq!(of_server.chain, issued[*expected].chain, "SNI {sni}, domain {domain:?}");
             assert_eq!(of_client.server_name.is_none(), *sni == "192.0.2.1");
@@ -446,7 +449,14 @@ async fn both(
     identity: Option<&Arc<Identity>>,
 ) -> (Result<Done, TlsError>, Result<Done, TlsError>) {
     let (near, far) = duplex(1 << 16);
-    tokio::join!(accept(near, server), connect(far, client, name, identity))
+    tokio::join!(flushed(accept(near, server)), flushed(connect(far, client, name, identity)))
+}
+
+/// Up to what the handshake ends with.
+async fn flushed(handshake: impl Future<Output = Result<Done, TlsError>>) -> Result<Done, TlsError> {
+    let (mut stream, facts) = handshake.await?;
+    stream.flush().await?;
+    Ok((stream, facts))
 }
 
 /// A handshake with a client that is not ours.
@@ -459,7 +469,7 @@ async fn against(
         let name = ServerName::try_from("a.ex").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, far).await
     };
-    tokio::join!(accept(near, server), connecting)
+    tokio::join!(flushed(accept(near, server)), connecting)
 }
 
 fn foreign_client(

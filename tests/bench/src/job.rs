@@ -130,10 +130,11 @@ pub(crate) enum End {
     OpensStreams { keeps: bool },
     /// As all partners, takes streams of the gateway.
     TakesStreams,
-    /// With this certificate, opens connections to a `peer`, and closes them when TLS is there.
-    OpensTls { certificate: String, peer: String },
+    /// With this certificate, opens connections to a `peer`, and closes them when TLS is there. If it `talks`, there is as much
+    /// to and fro as on a stream.
+    OpensTls { certificate: String, peer: String, talks: bool },
     /// Takes these.
-    TakesTls { certificate: String },
+    TakesTls { certificate: String, talks: bool },
 }
 
 /// Connections to open.

@@ -328,7 +328,8 @@ pub(crate) fn table(report: &Report) -> String {
     if !report.handshakes.is_empty() {
         let _ = write!(
             text,
-            "\nStreams opened, beside TLS and nothing else (medians; ratios above 1: the gateway does better):\n\n{}",
+            "\nStreams opened, beside TLS and nothing else, and beside TLS with as much to and fro (medians; ratios above 1: the \
+             gateway does better):\n\n{}",
             aligned(&handshakes(&report.handshakes))
         );
     }
@@ -345,7 +346,7 @@ pub(crate) fn table(report: &Report) -> String {
     text
 }
 
-fn handshakes(lines: &[Compared]) -> Vec<[String; 8]> {
+fn handshakes(lines: &[Compared]) -> Vec<[String; 11]> {
     let head = [
         "opened by",
         "keys",
@@ -355,6 +356,9 @@ fn handshakes(lines: &[Compared]) -> Vec<[String; 8]> {
         "gateway CPU µs",
         "bare CPU µs",
         "bare ÷ gateway",
+        "talking/s",
+        "talking CPU µs",
+        "talking ÷ gateway",
     ];
     let mut rows = vec![head.map(str::to_owned)];
     for line in lines {
@@ -363,8 +367,9 @@ fn handshakes(lines: &[Compared]) -> Vec<[String; 8]> {
             values.sort_by(f64::total_cmp);
             values.get(values.len() / 2).copied().unwrap_or_default()
         };
-        let per_second = [&line.gateway, &line.bare].map(|runs| median(runs, |run| run.per_second));
-        let cpu = [&line.gateway, &line.bare].map(|runs| median(runs, |run| run.cpu_us));
+        let all = [&line.gateway, &line.bare, &line.talking];
+        let per_second = all.map(|runs| median(runs, |run| run.per_second));
+        let cpu = all.map(|runs| median(runs, |run| run.cpu_us));
         rows.push([
             match line.opened {
                 Opened::Inbound => "partners",
@@ -382,6 +387,9 @@ fn handshakes(lines: &[Compared]) -> Vec<[String; 8]> {
             format!("{:.0}", cpu[0]),
             format!("{:.0}", cpu[1]),
             format!("{:.2}", cpu[1] / cpu[0]),
+            thousands(per_second[2]),
+            format!("{:.0}", cpu[2]),
+            format!("{:.2}", cpu[2] / cpu[0]),
         ]);
     }
     rows

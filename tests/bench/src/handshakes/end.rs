@@ -18,6 +18,8 @@ use crate::partner;
 use crate::pki;
 use crate::tls::Tls;
 
+use super::talk::{self, IN_CLEAR, UNDER_TLS};
+
 /// Partners whose streams are taken.
 const SERVED: usize = 10_000;
 
@@ -25,7 +27,7 @@ const SERVED: usize = 10_000;
 pub(crate) async fn run(job: HandshakeJob, mut orders: Orders) -> Result<()> {
     let certificate = match &job.end {
         End::OpensStreams { .. } | End::TakesStreams => pki::PARTNER,
-        End::OpensTls { certificate, .. } | End::TakesTls { certificate } => certificate,
+        End::OpensTls { certificate, .. } | End::TakesTls { certificate, .. } => certificate,
     };
     let party = Rc::new(Party {
         tls: Tls::load_without_resumption(&job.folder, certificate)?,
@@ -41,7 +43,7 @@ pub(crate) async fn run(job: HandshakeJob, mut orders: Orders) -> Result<()> {
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
         match party.job.end {
             // Under test, and so on all cores, as the gateway is.
-            End::TakesTls { .. } => drop(tokio::spawn(take_tls(listener, party.tls.clone()))),
+            End::TakesTls { talks, .. } => drop(tokio::spawn(take_tls(listener, party.tls.clone(), talks))),
             _ => drop(spawn_local(take_streams(listener, Rc::clone(&party)))),
         }
     }
@@ -99,13 +101,19 @@ impl Party {
         let (address, tls) = (self.job.address, self.tls.clone());
         match &self.job.end {
             // Under test or not, it needs nothing that is bound to this thread.
-            End::OpensTls { peer, .. } => {
-                let peer = peer.clone();
+            End::OpensTls { peer, talks, .. } => {
+                let (peer, talks) = (peer.clone(), *talks);
                 work.spawn(async move {
-                    let tcp = TcpStream::connect(address).await?;
+                    let mut tcp = TcpStream::connect(address).await?;
                     tcp.set_nodelay(true)?;
+                    if talks {
+                        talk::ask(&mut tcp, &IN_CLEAR).await?;
+                    }
                     let mut stream = tls.connect(tcp, &peer).await?;
                     ensure!(names(&stream)? > 0, "a certificate without names");
+                    if talks {
+                        talk::ask(&mut stream, &UNDER_TLS).await?;
+                    }
                     // The other end has verified ours when it closes; one that refuses it ends with an error here.
                     stream.shutdown().await?;
                     let mut rest = [0; 64];
@@ -150,14 +158,20 @@ async fn until_closed(mut stream: TlsStream<TcpStream>) {
 }
 
 /// TLS, the peer's names, and the end.
-async fn take_tls(listener: TcpListener, tls: Tls) {
-    while let Ok((tcp, _)) = listener.accept().await {
+async fn take_tls(listener: TcpListener, tls: Tls, talks: bool) {
+    while let Ok((mut tcp, _)) = listener.accept().await {
         let tls = tls.clone();
         tokio::spawn(async move {
             let work = async {
                 tcp.set_nodelay(true)?;
+                if talks {
+                    talk::answer(&mut tcp, &IN_CLEAR).await?;
+                }
                 let mut stream = tls.accept(tcp).await?;
                 ensure!(names(&stream)? > 0, "a certificate without names");
+                if talks {
+                    talk::answer(&mut stream, &UNDER_TLS).await?;
+                }
                 until_closed_by(&mut stream).await;
                 Ok(stream.shutdown().await?)
             };

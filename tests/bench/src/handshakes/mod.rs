@@ -2,9 +2,11 @@
 //! each other. And streams of ten thousand partners that are left alone: what they weigh.
 //!
 //! The bare one beside it is the same TLS library, verifies the same chain and reads the same names of the certificate.
-//! Nobody resumes a session.
+//! Nobody resumes a session. A third one is the bare one with as much to and fro as a stream has: what is between it and the
+//! gateway is what the gateway makes of it.
 
 pub(crate) mod end;
+mod talk;
 
 use std::path::Path;
 
@@ -49,13 +51,14 @@ pub(crate) enum Opened {
     Outbound,
 }
 
-/// One line: the gateway and the bare one.
+/// One line: the gateway, the bare one, and the bare one that talks as much as a stream.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Compared {
     pub(crate) opened: Opened,
     pub(crate) keys: Keys,
     pub(crate) gateway: Vec<Run>,
     pub(crate) bare: Vec<Run>,
+    pub(crate) talking: Vec<Run>,
 }
 
 /// Handshakes of one process under test.
@@ -98,25 +101,27 @@ pub(crate) fn name((opened, keys): (Opened, Keys)) -> String {
 }
 
 impl Acquaintance<'_> {
-    /// A line. The two take turns, so that what else the machine does meets both.
+    /// A line. They take turns, so that what else the machine does meets all.
     pub(crate) fn compare(&self, (opened, keys): (Opened, Keys)) -> Result<Compared> {
         let folder = self.folder.join(name((opened, keys)));
         std::fs::create_dir(&folder)?;
         pki::make(&folder, keys)?;
-        let (mut gateway, mut bare) = (Vec::new(), Vec::new());
+        let (mut gateway, mut bare, mut talking) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.arguments.runs() {
             match opened {
                 Opened::Inbound => {
                     gateway.push(self.inbound(&folder).context("gateway")?);
-                    bare.push(self.bare_inbound(&folder).context("bare")?);
+                    bare.push(self.bare_inbound(&folder, false).context("bare")?);
+                    talking.push(self.bare_inbound(&folder, true).context("bare, talking")?);
                 }
                 Opened::Outbound => {
                     gateway.push(self.outbound(&folder).context("gateway")?);
-                    bare.push(self.bare_outbound(&folder).context("bare")?);
+                    bare.push(self.bare_outbound(&folder, false).context("bare")?);
+                    talking.push(self.bare_outbound(&folder, true).context("bare, talking")?);
                 }
             }
         }
-        Ok(Compared { opened, keys, gateway, bare })
+        Ok(Compared { opened, keys, gateway, bare, talking })
     }
 
     /// Streams of many partners, opened once and left alone.
@@ -174,9 +179,9 @@ impl Acquaintance<'_> {
         Ok(run)
     }
 
-    fn bare_inbound(&self, folder: &Path) -> Result<Run> {
-        let bare = self.end(End::TakesTls { certificate: pki::XMPP.into() }, folder, true)?;
-        let opens = End::OpensTls { certificate: pki::PARTNER.into(), peer: SIP_DOMAIN.into() };
+    fn bare_inbound(&self, folder: &Path, talks: bool) -> Result<Run> {
+        let bare = self.end(End::TakesTls { certificate: pki::XMPP.into(), talks }, folder, true)?;
+        let opens = End::OpensTls { certificate: pki::PARTNER.into(), peer: SIP_DOMAIN.into(), talks };
         let mut dialler = self.end(opens, folder, false)?;
         self.warm_up(&mut dialler)?;
         measured(|| bare.usage(), || dialler.ask(order(self.count())))
@@ -224,9 +229,9 @@ impl Acquaintance<'_> {
         Ok(Run::new(taken.messages, outcome.seconds, before, after))
     }
 
-    fn bare_outbound(&self, folder: &Path) -> Result<Run> {
-        let _partner = self.end(End::TakesTls { certificate: pki::PARTNER.into() }, folder, false)?;
-        let opens = End::OpensTls { certificate: pki::XMPP.into(), peer: partner_domain(0) };
+    fn bare_outbound(&self, folder: &Path, talks: bool) -> Result<Run> {
+        let _partner = self.end(End::TakesTls { certificate: pki::PARTNER.into(), talks }, folder, false)?;
+        let opens = End::OpensTls { certificate: pki::XMPP.into(), peer: partner_domain(0), talks };
         let mut bare = self.end(opens, folder, true)?;
         self.warm_up(&mut bare)?;
         let before = bare.usage()?;
