@@ -188,7 +188,7 @@ impl Gateway {
     /// Whether all errands of this moment together are hardly more than a step: most partners have few pairs. They are done
     /// sooner than a thread is found for them.
     pub fn errands_are_short(&self) -> bool {
-        let pairs = |lane: &LaneKey| self.known_remote(&lane.remote).map_or(0, |remote| remote.pair_count());
+        let pairs = |lane: &LaneKey| self.known_remote(&lane.remote).map_or(0, |remote| remote.pairs.count());
         self.errands.only_words().is_some_and(|lanes| lanes.iter().map(pairs).sum::<usize>() <= STEP)
     }
 
@@ -349,7 +349,7 @@ mod tests {
         let remote = gateway.remote("fabrikam.example");
         for count in 1..=STEP + 1 {
             let user = format!("sip-{count}@contoso.example");
-            remote.insert(&PairKey::new(&user, "bob@fabrikam.example"), Pair::numbered(count as u64));
+            remote.pairs.insert(&PairKey::new(&user, "bob@fabrikam.example"), Pair::numbered(count as u64));
             gateway.lane_opened(&lane);
             assert_eq!(gateway.errands_are_short(), count <= STEP, "{count}");
             while gateway.run_errands(moment()) {}

@@ -207,8 +207,8 @@ impl Pairs {
     }
 
     /// How many pairs there are.
-    pub(super) fn pair_count(&self) -> usize {
-        self.pairs.len()
+    pub(super) fn count(&self) -> usize {
+        self.map.len()
     }
 
     /// Whether there is a pair of a served domain of which this holds.

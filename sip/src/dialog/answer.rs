@@ -15,8 +15,8 @@ pub struct Answer {
     pub reason: Cow<'static, str>,
     /// In the order in which they are written. A Record-Route stands here byte for byte as it came.
     pub headers: Vec<(&'static str, String)>,
-    /// Content-Type and body.
-    pub body: Option<(&'static str, Bytes)>,
+    /// Content-Type and body; few answers have one.
+    pub body: Option<Box<(&'static str, Bytes)>>,
     /// The evidence, in words for whoever runs the front end; empty with a 2xx.
     pub why: Cow<'static, str>,
 }
@@ -37,7 +37,7 @@ impl Answer {
     }
 
     pub(crate) fn with_body(mut self, media: &'static str, body: Bytes) -> Self {
-        self.body = Some((media, body));
+        self.body = Some(Box::new((media, body)));
         self
     }
 

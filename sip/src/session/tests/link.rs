@@ -26,7 +26,7 @@ fn carry(from: &mut Rig, to: &mut Rig) {
 
 fn as_response(request: &Message, answer: &Answer, tag: &str) -> Message {
     let headers: Vec<_> = answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let body = answer.body.as_ref().map_or("", |(_, body)| std::str::from_utf8(body).unwrap());
+    let body = answer.body.as_deref().map_or("", |(_, body)| std::str::from_utf8(body).unwrap());
     response(request, answer.status, tag, &headers, body)
 }
 

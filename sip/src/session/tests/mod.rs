@@ -303,7 +303,7 @@ pub(super) fn response(
 
 /// The `m=` lines of an answer.
 pub(super) fn media(answer: &Answer) -> Vec<String> {
-    let (media, body) = answer.body.as_ref().unwrap();
+    let (media, body) = answer.body.as_deref().unwrap();
     assert_eq!(*media, MEDIA_TYPE);
     let text = std::str::from_utf8(body).unwrap();
     text.lines().filter(|line| line.starts_with("m=")).map(str::to_owned).collect()
