@@ -324,14 +324,29 @@ impl Gateway {
     fn take_outbound_place(&self, key: &LaneKey) -> Result<OutboundPlace, TooMany> {
         let streams = self.partner_streams(&key.remote);
         let remote = self.remote(&streams.partner);
-        let of_partner = self.place_of(&remote, Direction::Outbound, streams.connection_limit)?;
-        Ok(OutboundPlace { _of_partner: of_partner, _in_all: self.place_in_all(Direction::Outbound)? })
+        let (of_partner, in_all) = self.places(&remote, Direction::Outbound, streams.connection_limit)?;
+        Ok(OutboundPlace { _of_partner: of_partner, _in_all: in_all })
     }
 
     /// A place of this partner, and one in all, for a stream that he opened.
     fn ordinary_places(&self, remote: &Remote, limit: usize) -> Result<(Counted, Counted), TooMany> {
-        let of_partner = self.place_of(remote, Direction::Inbound, limit)?;
-        Ok((of_partner, self.place_in_all(Direction::Inbound)?))
+        self.places(remote, Direction::Inbound, limit)
+    }
+
+    fn places(
+        &self,
+        remote: &Remote,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<(Counted, Counted), TooMany> {
+        let of_partner = self.place_of(remote, direction, limit)?;
+        match self.place_in_all(direction) {
+            Ok(in_all) => Ok((of_partner, in_all)),
+            Err(why) => {
+                of_partner.withdraw();
+                Err(why)
+            }
+        }
     }
 
     /// The same beyond the limits. That depends on the keys that are out to him, so in all there are as many as that makes.

@@ -112,7 +112,7 @@ impl StreamCounter {
 
     pub(super) fn key_out(self: &Arc<Self>) -> Counted {
         self.0.lock().count.keys_out += 1;
-        Counted { counter: Arc::clone(self), kind: Kind::KeyOut }
+        Counted { counter: Arc::clone(self), kind: Kind::KeyOut, in_vain: false }
     }
 
     fn add(
@@ -128,7 +128,7 @@ impl StreamCounter {
         if let Kind::Beyond(bell) = &kind {
             counts.beyond.push(Arc::clone(bell));
         }
-        Ok(Counted { counter: Arc::clone(self), kind })
+        Ok(Counted { counter: Arc::clone(self), kind, in_vain: false })
     }
 }
 
@@ -137,11 +137,19 @@ impl StreamCounter {
 pub(super) struct Counted {
     counter: Arc<StreamCounter>,
     kind: Kind,
+    /// It was taken for nothing: there is no more room than before, and nobody is rung.
+    in_vain: bool,
 }
 
 impl Counted {
     pub(super) fn is_beyond(&self) -> bool {
         matches!(self.kind, Kind::Beyond(_))
+    }
+
+    /// Gives back what was taken a moment ago and is of no use. Who waits for a place is not rung: he would try the same, with
+    /// the same end, and ring himself.
+    pub(super) fn withdraw(mut self) {
+        self.in_vain = true;
     }
 }
 
@@ -155,6 +163,7 @@ impl Drop for Counted {
                 let at = counts.beyond.iter().position(|known| Arc::ptr_eq(known, bell));
                 at.into_iter().for_each(|at| drop(counts.beyond.swap_remove(at)));
             }
+            Kind::Stream(_) | Kind::KeyOut if self.in_vain => {}
             Kind::Stream(_) | Kind::KeyOut => counts.beyond.iter().for_each(|bell| bell.notify_one()),
         }
     }

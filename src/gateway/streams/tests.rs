@@ -154,6 +154,7 @@ fn a_stream_beyond_the_limit_takes_an_ordinary_place_as_soon_as_one_is_free() {
         bell.notified().now_or_never();
         assert_eq!(gateway.settle_stream(&mut places), Ok(()));
         assert_eq!((gateway.streams().inbound, gateway.streams().beyond), (0, 1), "it stays where it is");
+        assert!(bell.notified().now_or_never().is_none(), "and does not ring itself");
         drop(place);
         assert!(bell.notified().now_or_never().is_some(), "its session is rung");
         assert_eq!(gateway.settle_stream(&mut places), Ok(()));
