@@ -364,7 +364,10 @@ impl Gateway {
     /// A SIP connection ended. It is remembered while requests that came on it wait for their answer,
     /// which then goes another way (RFC 3261 §18.2.2).
     pub fn forget_connection(&self, id: ConnectionId) {
-        self.connections.remove_if(&id, |_, link| link.port.step(|connection| connection.is_idle()));
+        self.connections.remove_if(&id, |_, link| {
+            // What a stranger was not answered goes nowhere else.
+            matches!(link.peer, SipPeer::Unlisted(_)) || link.port.step(|connection| connection.is_idle())
+        });
     }
 
     pub fn policy(&self) -> arc_swap::Guard<Arc<Snapshot>> {
