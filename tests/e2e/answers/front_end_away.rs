@@ -117,3 +117,21 @@ fn a_probe_while_the_front_end_is_away_is_answered_when_it_is_back() {
     assert_eq!(house.status(wire, &dialog.notify(OPEN, &open("away"))), 200);
     assert!(house.told(PARTNER).iter().any(|told| told == "available desk away"));
 }
+
+#[test]
+fn who_unsubscribed_while_the_front_end_was_away_is_not_subscribed_again_when_it_is_back() {
+    let mut house = house();
+    house.seen_by(BOB);
+    goes_away(&mut house, 0);
+    house.advance(MINUTE);
+    house.partner_says(PARTNER, &stanza(BOB, "type='unsubscribe'", ""));
+    assert_eq!(house.told(PARTNER), ["unavailable desk", "unsubscribed"]);
+    house.advance(MINUTE / 2);
+    house.next_hop_reach.clear();
+    house.advance(5 * MINUTE);
+    let asked: Vec<_> =
+        house.requests().iter().map(|request| request.header("Expires").unwrap().to_owned()).collect();
+    assert!(asked.iter().all(|expires| expires == "0"), "{asked:?}");
+    house.advance(HOUR);
+    assert_eq!(house.gateway.holdings().dialogs, 0);
+}

@@ -17,6 +17,10 @@ impl ContactWatches {
 
     /// What it says now is shown. If it has forgotten the subscription, one is made anew.
     pub(in crate::pair) fn front_end_is_back(&mut self, step: &mut Step<'_, '_>) {
+        if !self.needs_front_end(step.roster.from) {
+            // It has ended meanwhile.
+            return;
+        }
         match &mut self.subscriber {
             // It was permitted when it was wanted.
             Some(subscriber) if !subscriber.is_idle() => subscriber.try_now(&mut step.event()),
@@ -26,6 +30,9 @@ impl ContactWatches {
 
     /// Nobody vouches for what the contact sees any more. `others`: another front end may know.
     pub(in crate::pair) fn front_end_stays_away(&mut self, others: bool, step: &mut Step<'_, '_>) {
+        if !self.needs_front_end(step.roster.from) {
+            return;
+        }
         if !others {
             return self.lose_sight(step);
         }
