@@ -3,7 +3,8 @@
 //! Consent ends after days without a sign, requests after a month, entries of the audit trail after a year. A clock that is a year
 //! ahead for a minute, because a time server went mad, would end all of them for good. So a jump by more than half a day is not
 //! followed before it has lasted for an hour; until then time goes on as it went before. (A machine that was asleep for days has
-//! jumped, too, and rightly.) Certificates are judged by the system's clock all the same.
+//! jumped, too, and rightly.) In the first hour after the start every correction is followed: machines start with a wrong clock and are
+//! set right. Handshakes judge certificates by the system's clock all the same.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -59,7 +60,8 @@ impl Clock {
         let passed = millis(instant.saturating_duration_since(self.start));
         let expected = self.start_ms.load(Ordering::Relaxed).saturating_add(passed);
         let off = Duration::from_millis(system_ms.abs_diff(expected));
-        if off > JUMP && !self.is_believed(instant, off, system_ms > expected) {
+        let young = passed < millis(BELIEVED_AFTER);
+        if off > JUMP && !young && !self.is_believed(instant, passed, system_ms) {
             return expected;
         }
         if off > Duration::ZERO {
@@ -71,8 +73,14 @@ impl Clock {
         system_ms
     }
 
-    fn is_believed(&self, instant: Instant, off: Duration, ahead: bool) -> bool {
+    fn is_believed(&self, instant: Instant, passed: u64, system_ms: u64) -> bool {
         let mut doubted = self.doubted.lock();
+        // Somebody else may have believed it a moment ago.
+        let expected = self.start_ms.load(Ordering::Relaxed).saturating_add(passed);
+        let (off, ahead) = (Duration::from_millis(system_ms.abs_diff(expected)), system_ms > expected);
+        if off <= JUMP {
+            return true;
+        }
         let since = *doubted.get_or_insert_with(|| {
             let way = if ahead { "ahead" } else { "back" };
             error!(
@@ -87,6 +95,7 @@ impl Clock {
         if believed {
             *doubted = None;
             self.doubting.store(false, Ordering::Relaxed);
+            self.start_ms.store(system_ms.saturating_sub(passed), Ordering::Relaxed);
             info!("the time that the system's clock jumped to has lasted for an hour and is followed");
         }
         believed
@@ -124,22 +133,29 @@ mod tests {
     fn a_jump_for_a_moment_is_not_seen() {
         let (clock, at) = clock();
         let year = 365 * 24 * HOUR;
-        for passed in [1_000, 60_000, HOUR / 2] {
+        for passed in [HOUR, HOUR + 60_000, HOUR + HOUR / 2] {
             assert_eq!(clock.read(at(passed), START + passed + year), START + passed);
         }
-        assert_eq!(clock.read(at(HOUR), START + HOUR + 5), START + HOUR + 5);
+        assert_eq!(clock.read(at(2 * HOUR), START + 2 * HOUR + 5), START + 2 * HOUR + 5);
         // A second one begins anew.
-        assert_eq!(clock.read(at(2 * HOUR), START - year), START + 2 * HOUR + 5);
-        assert_eq!(clock.read(at(3 * HOUR - 1), START - year), START + 3 * HOUR + 4);
+        assert_eq!(clock.read(at(3 * HOUR), START - year), START + 3 * HOUR + 5);
+        assert_eq!(clock.read(at(4 * HOUR - 1), START - year), START + 4 * HOUR + 4);
     }
 
     #[test]
     fn a_jump_that_lasts_is_followed_after_an_hour() {
         let (clock, at) = clock();
         let asleep = 72 * HOUR;
-        assert_eq!(clock.read(at(1), START + 1 + asleep), START + 1);
-        assert_eq!(clock.read(at(HOUR), START + HOUR + asleep), START + HOUR);
-        assert_eq!(clock.read(at(HOUR + 1), START + HOUR + 1 + asleep), START + HOUR + 1 + asleep);
-        assert_eq!(clock.read(at(2 * HOUR), START + 2 * HOUR + asleep), START + 2 * HOUR + asleep);
+        for (passed, ahead) in [(HOUR, 0), (2 * HOUR - 1, 0), (2 * HOUR, asleep), (3 * HOUR, asleep)] {
+            assert_eq!(clock.read(at(passed), START + passed + asleep), START + passed + ahead, "{passed}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_right_after_the_start_is_followed_at_once() {
+        let (clock, at) = clock();
+        let year = 365 * 24 * HOUR;
+        assert_eq!(clock.read(at(30_000), START + year), START + year);
+        assert_eq!(clock.read(at(HOUR), START + year + HOUR), START + year + HOUR);
     }
 }
