@@ -19,6 +19,8 @@ pub(super) struct Server {
     pending: Arena<Pending, LANES>,
     /// How many of them are answered INVITEs.
     settled: usize,
+    /// Bytes that are kept for these.
+    settled_bytes: usize,
     finished: VecDeque<Finished>,
     /// Number of the first entry of `finished`, counted over the life of the connection.
     first_finished: u64,
@@ -84,6 +86,9 @@ enum Place {
     Finished(u64),
 }
 
+/// Bytes of INVITEs that have their final answer, on one connection.
+const SETTLED_BYTES: usize = 1024 * 1024;
+
 /// Lane of requests that got nothing yet.
 const TRYING: usize = 0;
 /// Lane of requests that got 100 Trying.
@@ -124,6 +129,7 @@ impl Server {
         Self {
             pending: Arena::new(),
             settled: 0,
+            settled_bytes: 0,
             finished: VecDeque::new(),
             first_finished: 0,
             table: KeyMap::default(),
@@ -196,14 +202,15 @@ impl Server {
         self.proceed(handle);
     }
 
-    /// Notes the final answer to INVITE. So many are remembered at most as may wait for an answer: the oldest is
-    /// let go, for over TLS nothing is sent twice.
+    /// Notes the final answer to INVITE. So many are remembered at most as may wait for an answer, and so many bytes of them: the
+    /// oldest is let go, for over TLS nothing is sent twice.
     pub(super) fn settle(&mut self, handle: Handle, answered: Answered) {
         let Some(pending) = self.pending.get_mut(handle) else { return };
         self.settled += usize::from(!pending.is_settled());
+        self.settled_bytes = self.settled_bytes.saturating_sub(pending.settled_bytes()) + answered.bytes();
         pending.answered = Some(Box::new(answered));
         self.pending.shift(handle, SETTLED);
-        if self.settled > self.max_pending
+        while (self.settled > self.max_pending || self.settled_bytes > SETTLED_BYTES)
             && let Some((oldest, _)) = self.pending.first(SETTLED)
         {
             self.end(oldest);
@@ -237,6 +244,7 @@ impl Server {
     pub(super) fn end(&mut self, handle: Handle) -> Option<Pending> {
         let pending = self.pending.remove(handle)?;
         self.settled -= usize::from(pending.is_settled());
+        self.settled_bytes = self.settled_bytes.saturating_sub(pending.settled_bytes());
         self.table.remove(&pending.key);
         if let Some(merged) = pending.merged {
             self.merged.remove(&merged);
@@ -326,6 +334,12 @@ const LANE_TIMERS: [(usize, Duration); 4] = [
     (INVITE_PROCEEDING, INVITE_ABANDONED_AFTER),
 ];
 
+impl Answered {
+    fn bytes(&self) -> usize {
+        self.response.len().saturating_mul(2)
+    }
+}
+
 impl Pending {
     /// It is an INVITE that has its final answer.
     pub(super) fn is_settled(&self) -> bool {
@@ -335,6 +349,11 @@ impl Pending {
     /// The 2xx it was answered with.
     pub(super) fn accepted(&self) -> Option<&Answered> {
         self.answered.as_deref().filter(|answered| (200..300).contains(&answered.status))
+    }
+
+    /// What is kept of it once it is settled: the answer, and nearly as much of the request.
+    fn settled_bytes(&self) -> usize {
+        self.answered.as_ref().filter(|_| self.is_settled()).map_or(0, |answered| answered.bytes())
     }
 
     fn since(&self) -> Instant {

@@ -226,3 +226,22 @@ fn answered_invites_keep_nobody_waiting_and_take_no_room() {
     rig.receive(ack(2));
     assert_eq!(acks(&mut rig), 0);
 }
+
+#[test]
+fn large_answered_invites_are_let_go_by_their_size() {
+    let mut rig = Rig::with(|config| config.max_backlog = usize::MAX);
+    let long = format!("Require: {}\r\n", "x".repeat(15_000));
+    for n in 0..100 {
+        let via = format!("SIP/2.0/TLS fe.contoso.example:5061;branch=z9hG4bK{n:03}");
+        rig.receive(Req { via: &via, call_id: &via[via.len() - 3..], extra: &long, ..INVITE }.text());
+    }
+    assert_eq!(rig.statuses(), [420; 100]);
+    let ack = |n: u32| {
+        let via = format!("SIP/2.0/TLS fe.contoso.example:5061;branch=z9hG4bK{n:03}");
+        Req { via: &via, ..ACK }.text()
+    };
+    rig.receive(ack(0));
+    assert_eq!(acks(&mut rig), 1, "the first one is not remembered");
+    rig.receive(ack(99));
+    assert_eq!(acks(&mut rig), 0, "the last one is");
+}
