@@ -227,6 +227,8 @@ impl<E: Envelope> Lane<E> {
             return false;
         }
         self.state = State::Open { since: now, proved: false };
+        // Whoever waits for too long from now on is not told of what is over.
+        self.last_failure = None;
         self.max_bytes = offer.max_bytes;
         self.open_managed(offer);
         self.drained_if_written();

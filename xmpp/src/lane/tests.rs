@@ -252,6 +252,26 @@ fn a_partner_whose_streams_come_and_go_ends_one_back_off_in_a_minute() {
 }
 
 #[test]
+fn who_waits_on_an_open_stream_is_not_told_of_a_failure_that_is_over() {
+    let mut world = World::small();
+    world.push(1).unwrap();
+    world.lane.connect_failed(unreachable(), 512, world.now);
+    world.after(1.0);
+    world.open();
+    world.take();
+    world.written();
+    // The peer reads no more: nothing is taken for it.
+    world.push(2).unwrap();
+    while world.lane.poll().is_some() {}
+    world.after(10.0);
+    let expired = std::iter::from_fn(|| world.lane.poll()).find_map(|output| match output {
+        Output::Expired { envelope, failure } => Some((envelope, failure.is_none())),
+        _ => None,
+    });
+    assert_eq!(expired, Some((Id(2), true)));
+}
+
+#[test]
 fn bounds_hold_at_the_limit_and_one_past_it() {
     let mut world = World::small();
     for id in 1..=3 {
