@@ -56,7 +56,7 @@ impl Gateway {
             route.resuming.lock().absence = None;
             return;
         }
-        if !route.hops.step(|group| group.is_backing_off()) {
+        if !route.hops.step(|group| group.is_backing_off(now.instant)) {
             self.knock(route, now);
             self.timers.schedule(now.instant + LOOK, Due::Absence(number));
             return;

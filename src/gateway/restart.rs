@@ -23,6 +23,9 @@ const UNDER_WAY: usize = 8192;
 /// How often it is looked whether there is room again, or a front end.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// The same where it is known that none is there.
+const SELDOM: Duration = Duration::from_secs(1);
+
 /// Pairs whose time has come, and whose route has no room.
 pub(super) type Waiting = Arc<Mutex<Line>>;
 
@@ -71,6 +74,9 @@ impl Line {
 
     /// Up to so many pairs that still show what was true before, and are to do so no more.
     fn hide(&mut self, most: usize) -> Vec<(PairKey, For)> {
+        if self.showing == 0 {
+            return Vec::new();
+        }
         let showing = self.pairs.iter_mut().filter(|waits| waits.showing).take(most);
         let hidden: Vec<_> = showing
             .map(|waits| {
@@ -166,7 +172,9 @@ impl Gateway {
             waiting.pairs = VecDeque::new();
             waiting.unreachable_since = None;
         } else {
-            self.timers.schedule(now.instant + LOOK, Due::Room(number));
+            // Nothing hurries any more where nobody is there and everybody knows.
+            let idle = !connected && waiting.showing == 0;
+            self.timers.schedule(now.instant + if idle { SELDOM } else { LOOK }, Due::Room(number));
         }
     }
 

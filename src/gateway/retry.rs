@@ -29,7 +29,7 @@ impl Gateway {
         }
         for route in &self.routes {
             route.hops.feed_if(|group| {
-                let waited = group.is_backing_off();
+                let waited = group.is_backing_off(now);
                 if waited {
                     group.retry_now(now);
                     retried.routes += 1;

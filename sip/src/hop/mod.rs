@@ -392,8 +392,8 @@ impl<E> HopGroup<E> {
     }
 
     /// Whether the last attempt failed and the next one waits for its time.
-    pub fn is_backing_off(&self) -> bool {
-        matches!(self.state, State::Down { not_before: Some(_) })
+    pub fn is_backing_off(&self, now: Instant) -> bool {
+        matches!(self.state, State::Down { not_before: Some(at) } if at > now)
     }
 
     /// Shutdown has begun: takes no more requests, finishes those it has, then releases the connection.

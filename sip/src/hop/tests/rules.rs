@@ -336,12 +336,12 @@ fn a_branch_in_use_comes_back() {
 fn retry_now_ends_the_back_off_and_connects_without_need() {
     let mut rig = Rig::new(ONE);
     rig.push(1);
-    assert!(!rig.group.is_backing_off());
+    assert!(!rig.group.is_backing_off(rig.now));
     rig.connect_failed("no");
-    assert!(rig.group.is_backing_off());
+    assert!(rig.group.is_backing_off(rig.now));
     rig.group.retry_now(rig.now);
     assert_eq!(rig.poll(), [Connect(0)]);
-    assert!(!rig.group.is_backing_off());
+    assert!(!rig.group.is_backing_off(rig.now));
     rig.group.retry_now(rig.now);
     assert_eq!(rig.poll(), [], "single flight");
     assert_eq!(rig.connected(1), [Send(1, 1)]);
