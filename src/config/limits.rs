@@ -186,12 +186,12 @@ limits! {
         /// Most inbound connections at a time, over all partners, of each listener.
         connections: usize, "connections" = 1000, 1 => 100_000;
         /// Most streams at a time with all partners, whoever opens them. More: `resource-constraint` to the partner; ours wait,
-        /// and their senders get 480. Beyond it come at most 64 that verify dialback keys of ours while those are out.
+        /// and their senders get 480. Beyond it come streams of partners to whom dialback keys of ours are out: four for each key, 64 of one partner.
         streams: usize, "streams" = 1000, 1 => 100_000;
         /// Most streams at a time with one partner, over all his domains, whoever opens them; the last one is kept for the
         /// direction that has none. Each served domain needs a way to each domain of his: a stream of ours, one of his that goes
         /// both ways, or a shared one ([federation.md](federation.md)). More: `policy-violation` to the partner; ours wait, and their
-        /// senders get 480. Beyond it come at most 64 that verify dialback keys of ours while those are out.
+        /// senders get 480. Beyond it come streams of partners to whom dialback keys of ours are out: four for each key, 64 of one partner.
         connections_per_partner: usize, "connections" = 20, 1 => 100_000;
         /// Most stanzas of one partner in a second, over all streams of his domains; 0: any number, else 10 or more. Five
         /// seconds' worth may come at once. Beyond it his streams are read more slowly; a partner's own setting goes before.

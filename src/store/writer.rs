@@ -124,7 +124,8 @@ impl Writer<'_> {
                 break;
             }
         }
-        if let (Some(committed), None) = (self.committed, &state.failing) {
+        // Nothing is gathered where one change is looked for among others that wait.
+        if let (Some(committed), None, 0) = (self.committed, &state.failing, self.singly) {
             let awaited = state.queue.is_empty() || state.queue.is_awaited();
             state.gathering = Some(if awaited { Gathering::Awaited } else { Gathering::Notes });
             let end = |state: &State| match state.gathering {

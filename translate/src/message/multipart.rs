@@ -22,9 +22,10 @@ pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> impl Iterator<Item = 
 
 /// What stands before the next delimiter line (without the line end that belongs to it), and what follows the delimiter.
 fn next_delimiter<'a>(bytes: &'a [u8], delimiter: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let finder = memchr::memmem::Finder::new(delimiter);
     let mut from = 0;
     loop {
-        let at = from + memchr::memmem::find(bytes.get(from..)?, delimiter)?;
+        let at = from + finder.find(bytes.get(from..)?)?;
         let before = bytes.get(..at)?;
         let behind = bytes.get(at + delimiter.len()..)?;
         let line_starts = before.is_empty() || before.ends_with(b"\n");
@@ -32,7 +33,8 @@ fn next_delimiter<'a>(bytes: &'a [u8], delimiter: &[u8]) -> Option<(&'a [u8], &'
             let before = before.strip_suffix(b"\n").unwrap_or(before);
             return Some((before.strip_suffix(b"\r").unwrap_or(before), behind));
         }
-        from = at + 1;
+        // A delimiter begins a line: whatever else is in this one is none.
+        from = at + memchr::memchr(b'\n', bytes.get(at..)?)? + 1;
     }
 }
 

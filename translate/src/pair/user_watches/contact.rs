@@ -220,12 +220,13 @@ impl UserWatches {
 
     /// What was asked for cannot be had.
     fn give_up(&mut self, why: Ended, step: &mut Step<'_, '_>) {
+        let words = if why == Ended::TooLarge { LastWords::TooLarge } else { LastWords::Unreachable };
         self.passing.owes.ask = false;
         self.asked = None;
         step.set_to(To::No);
         step.fact(Fact::UserSeesNoMore(why));
         let retry_after = step.context.config.retry_after;
-        self.end_all(TerminateReason::GiveUp, Some(retry_after), LastWords::Unreachable, step);
+        self.end_all(TerminateReason::GiveUp, Some(retry_after), words, step);
     }
 
     /// The contact would show himself, and a rule forbids it.

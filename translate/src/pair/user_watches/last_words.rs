@@ -23,6 +23,8 @@ pub(super) enum LastWords {
     /// The request came back.
     Returned(Condition),
     Unreachable,
+    /// He takes no stanza as large as the request.
+    TooLarge,
     Stopping,
 }
 
@@ -66,6 +68,10 @@ impl LastWords {
                     "partner {remote}: it could not be reached for {} s",
                     context.config.give_up.as_secs()
                 ),
+            ),
+            Self::TooLarge => (
+                Diagnostic::RefusedByPartner,
+                format!("partner {remote}: it takes no stanza as large as the request"),
             ),
             Self::Stopping => {
                 (Diagnostic::Shutdown, "the gateway is shutting down; subscribe again".to_owned())

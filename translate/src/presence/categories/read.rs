@@ -71,9 +71,11 @@ fn resource(element: ElementRef<'_>, availability: u32) -> Resource {
         return state.resource(None);
     }
     let Some(activity) = activity(element, availability) else { return state.resource(None) };
-    let token = activity.attr("token").and_then(|token| Token::from_word(token.trim()));
-    let custom = activity.elements().filter(|child| child.is("custom", ns::CATEGORY_STATE));
-    let custom = custom.filter(|_| !token.is_some_and(Token::may_be_planned));
+    let word = activity.attr("token");
+    let token = word.and_then(|token| Token::from_word(token.trim()));
+    // Words beside a token that is not known may be those of a calendar.
+    let own_words = word.is_none() || token.is_some_and(|token| !token.may_be_planned());
+    let custom = activity.elements().filter(|child| own_words && child.is("custom", ns::CATEGORY_STATE));
     let own = custom.map(ElementRef::text).find_map(|text| clean(&text));
     let mut resource = state.resource(own.as_deref().or_else(|| token.map(Token::words)));
     if let Some(token) = token {

@@ -11,7 +11,7 @@ use crate::dialback::{
     Content, DialbackCondition, DialbackElement, DialbackKey, DialbackKind, MalformedDialback, Pair,
     VerifyOutcome, VerifyRequest, write_answer,
 };
-use crate::stream::evidence::{Cause, DialbackRefusal, Fault, Note, Step};
+use crate::stream::evidence::{Cause, DialbackRefusal, Fault, Note, Refusal, Step};
 use crate::stream::terms::Terms;
 use crate::stream::words::element_name;
 use crate::stream::{Method, Output};
@@ -101,7 +101,11 @@ impl Inbound {
             }
             PartnerVerdict::Refused { why, text } => {
                 let text = Some(text.as_str()).filter(|text| !text.is_empty());
-                self.answer_key(&request, Err(DialbackCondition::NotAcceptable), text);
+                let condition = match why {
+                    Refusal::TooManyConnections => DialbackCondition::ResourceConstraint,
+                    _ => DialbackCondition::NotAcceptable,
+                };
+                self.answer_key(&request, Err(condition), text);
                 self.report(&request, DialbackRefusal::Refused(why));
             }
         }
