@@ -6,7 +6,6 @@
 //! away for `limits.presence.outage`, the subscription is made anew at others, or the user is shown as unavailable.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,6 @@ use nuncio_translate::Moment;
 use nuncio_translate::pair::PairKey;
 use tracing::info;
 
-use super::remote::Remote;
 use super::restart::For;
 use super::routes::Route;
 use super::timers::Due;
@@ -78,17 +76,18 @@ impl Gateway {
 
     /// The pairs whose contacts watch at the front ends of this route.
     fn watching_at(&self, route: &Route) -> Vec<PairKey> {
-        let (domains, holder) = self.served_by(route);
-        let at = |pair: &Pair| pair.watches_at(holder);
-        let of =
-            |remote: Arc<Remote>| domains.iter().flat_map(move |domain| remote.pairs.pairs_of(domain, at));
-        self.all_remotes().into_iter().flat_map(of).collect()
+        let at = self.watches_at(route);
+        self.all_remotes().iter().flat_map(|remote| remote.pairs.pairs_where(&at)).collect()
     }
 
     fn anybody_watches_at(&self, route: &Route) -> bool {
+        let at = self.watches_at(route);
+        self.all_remotes().iter().any(|remote| remote.pairs.any_where(&at))
+    }
+
+    fn watches_at<'a>(&'a self, route: &'a Route) -> impl Fn(&PairKey, &Pair) -> bool + 'a {
         let (domains, holder) = self.served_by(route);
-        let at = |pair: &Pair| pair.watches_at(holder);
-        self.all_remotes().iter().any(|remote| domains.iter().any(|domain| remote.pairs.has_pair(domain, at)))
+        move |key, pair| pair.watches_at(holder) && domains.iter().any(|domain| domain == key.local_domain())
     }
 
     /// The domains whose users are reached by the route, and the front end that holds the dialogs, if there are others.

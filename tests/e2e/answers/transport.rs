@@ -235,3 +235,18 @@ fn sip_15_compact_forms_folds_and_any_case_mean_the_same() {
     let lower = String::from_utf8(Request::message(BOB, "hi").bytes()).unwrap().replace("MESSAGE", "message");
     assert_eq!(house.ask(wire, lower).status(), Some(501));
 }
+
+#[test]
+fn sec_40_nothing_is_kept_of_a_stranger_who_asked_twice_in_one_breath() {
+    let mut house = House::new();
+    let before = house.gateway.holdings().connections;
+    let stranger = house.connect_as(SipPeer::Unlisted("it presented no certificate".to_owned()), false);
+    let two = [1, 2].map(|number| {
+        let request = Request::new("OPTIONS", BOB);
+        request.set(|request| request.call_id = format!("twice{number}")).bytes()
+    });
+    house.send(stranger, two.concat());
+    assert_eq!(house.taken(stranger).len(), 1, "one answer says what is wrong");
+    house.cut(stranger);
+    assert_eq!(house.gateway.holdings().connections, before);
+}
