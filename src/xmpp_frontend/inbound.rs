@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use nuncio_translate::Moment;
+use nuncio_xmpp::dialback::Pair;
 use nuncio_xmpp::lane::{Failure, FailureKind};
 use nuncio_xmpp::stream::{
     Established, Inbound, InboundConfig, Method, Output, Step as Waiting, StreamIds, TlsFacts,
@@ -51,6 +52,8 @@ pub struct InboundSession {
     presented: Option<Presented>,
     /// Notes what happens until the stream is established.
     recorder: Option<Recorder>,
+    /// Note what comes of the keys of further domains.
+    keys: Vec<(Pair, Recorder)>,
     /// What came of dialback keys, once there was one.
     verdicts: Option<Verdicts>,
 }
@@ -93,6 +96,7 @@ impl InboundSession {
             until_established: None,
             presented: None,
             recorder: Some(Recorder::inbound(peer, now)),
+            keys: Vec::new(),
             verdicts: None,
         }
     }
@@ -187,7 +191,9 @@ impl InboundSession {
                 }
                 Output::Verify(request) => self.verify(*request, now),
                 Output::PairAuthorized(pair) => self.authorized(&pair, now),
-                Output::DialbackRefused { from, why, .. } => self.dialback_refused(&from, why, now),
+                Output::DialbackRefused { from, to, why } => {
+                    self.dialback_refused(&Pair { from, to }, why, now)
+                }
                 Output::KeyAnswered { from, to, valid } => self.key_answered(&from, &to, valid, now),
                 Output::Unsolicited(element) => {
                     self.gateway.counters().dialback_unsolicited.add(1);

@@ -24,14 +24,18 @@ const TOO_MANY_IN_ALL: &str = "too many streams at the moment";
 impl InboundSession {
     /// Whether the domain may come in, and on which terms.
     pub(super) fn verdict(&self, from: &Domain, now: Moment) -> PartnerVerdict {
-        let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
+        match self.verdict_of_policy(from, now) {
             // The limit on the first domain of a stream counts streams that are established.
-            if self.domains.is_some() && self.intake.may_enter(from).is_err() {
-                return PartnerVerdict::Refused {
-                    why: Refusal::TooManyConnections,
-                    text: TOO_MANY.to_owned(),
-                };
+            PartnerVerdict::Allowed(_) if self.domains.is_some() && self.intake.may_enter(from).is_err() => {
+                PartnerVerdict::Refused { why: Refusal::TooManyConnections, text: TOO_MANY.to_owned() }
             }
+            verdict => verdict,
+        }
+    }
+
+    /// The same as far as the entries of partners say.
+    pub(super) fn verdict_of_policy(&self, from: &Domain, now: Moment) -> PartnerVerdict {
+        let Err(refused) = self.gateway.policy().open_partner(from.as_str()).map(drop) else {
             return PartnerVerdict::Allowed(self.gateway.terms(from.as_str()));
         };
         self.gateway.counters().streams_refused.add(1);

@@ -4,7 +4,7 @@ use nuncio_translate::Moment;
 use nuncio_translate::text::LogSafe;
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::dialback::{DialbackCondition, Pair, VerifyOutcome, VerifyRequest};
-use nuncio_xmpp::stream::DialbackRefusal;
+use nuncio_xmpp::stream::{DialbackRefusal, PartnerVerdict};
 use tracing::{info, warn};
 
 use super::{InboundSession, Waiting};
@@ -15,6 +15,11 @@ use crate::log_limit::{Cause, Source};
 impl InboundSession {
     /// A key came that has to be verified.
     pub(super) fn verify(&mut self, request: VerifyRequest, now: Moment) {
+        if self.stream.step() == Waiting::Established {
+            let mut recorder = Recorder::inbound(self.peer, now);
+            recorder.between(request.to.as_str(), request.from.as_str());
+            self.keys.push((request.pair(), recorder));
+        }
         let verdicts = self.verdicts.get_or_insert_with(|| Verdicts::new(self.wake.clone()));
         let Err(busy) = self.gateway.verify(request.clone(), self.peer.ip(), verdicts, now.instant) else {
             return;
@@ -24,7 +29,7 @@ impl InboundSession {
         if self.gateway.log_budget().allows(Cause::DialbackBusy, source, now.instant) {
             warn!(partner = request.from.as_str(), peer = %self.peer, "dialback key not verified: {busy}");
         }
-        self.note(Step::key_checked(format_args!("not checked: {busy}")), now);
+        self.note_key(&request.pair(), Step::key_checked(format_args!("not checked: {busy}")), now);
         let outcome = VerifyOutcome::Failed(DialbackCondition::ResourceConstraint);
         self.stream.verified(&request, outcome, now.instant);
     }
@@ -33,7 +38,8 @@ impl InboundSession {
     pub(super) fn take_verdicts(&mut self, now: Moment) {
         let Some(verdicts) = &self.verdicts else { return };
         for Verdict { request, outcome, evidence } in verdicts.take() {
-            self.note(Step::key_checked(evidence), now);
+            self.note_key(&request.pair(), Step::key_checked(evidence), now);
+            let outcome = self.on_the_terms_of_now(&request, outcome, now);
             match outcome {
                 VerifyOutcome::Valid if self.stream.step() == Waiting::Established => {
                     self.proved_further(&request, now);
@@ -41,6 +47,25 @@ impl InboundSession {
                 _ => self.stream.verified(&request, outcome, now.instant),
             }
             self.act(now);
+        }
+    }
+
+    /// The verification took a while: the entry of the domain may say something else by now, or there may be none.
+    fn on_the_terms_of_now(
+        &mut self,
+        request: &VerifyRequest,
+        outcome: VerifyOutcome,
+        now: Moment,
+    ) -> VerifyOutcome {
+        if outcome != VerifyOutcome::Valid {
+            return outcome;
+        }
+        match self.verdict_of_policy(&request.from, now) {
+            PartnerVerdict::Allowed(terms) => {
+                self.stream.terms_of_now(request, terms);
+                outcome
+            }
+            PartnerVerdict::Refused { .. } => VerifyOutcome::Failed(DialbackCondition::NotAcceptable),
         }
     }
 
@@ -72,8 +97,11 @@ impl InboundSession {
                 "inbound stream may be used for these domains too, by dialback"
             );
         }
-        let mut recorder = Recorder::inbound(self.peer, now);
-        recorder.between(pair.to.as_str(), pair.from.as_str());
+        let recorder = self.recorder_of(pair).unwrap_or_else(|| {
+            let mut recorder = Recorder::inbound(self.peer, now);
+            recorder.between(pair.to.as_str(), pair.from.as_str());
+            recorder
+        });
         let method = "dialback on an established stream";
         let outcome = Outcome::extended(method);
         self.life.noted(self.gateway.keep_attempt(pair.from.as_str(), recorder.finish(outcome, now.instant)));
@@ -82,8 +110,26 @@ impl InboundSession {
         }
     }
 
-    pub(super) fn dialback_refused(&self, from: &Domain, why: DialbackRefusal, now: Moment) {
+    /// What comes of a key that came on the established stream is noted by itself.
+    fn note_key(&mut self, pair: &Pair, step: Step, now: Moment) {
+        match self.keys.iter_mut().find(|(known, _)| known == pair) {
+            Some((_, recorder)) => recorder.step(step, now.instant),
+            None => self.note(step, now),
+        }
+    }
+
+    fn recorder_of(&mut self, pair: &Pair) -> Option<Recorder> {
+        let at = self.keys.iter().position(|(known, _)| known == pair)?;
+        Some(self.keys.swap_remove(at).1)
+    }
+
+    pub(super) fn dialback_refused(&mut self, pair: &Pair, why: DialbackRefusal, now: Moment) {
         self.gateway.counters().dialback_refused.add(1);
+        let from = &pair.from;
+        if let Some(recorder) = self.recorder_of(pair) {
+            let outcome = Outcome::Failed(format!("dialback refused: {why}"));
+            self.gateway.keep_attempt(from.as_str(), recorder.finish(outcome, now.instant));
+        }
         if why == DialbackRefusal::Downgrade {
             return self.gateway.downgraded(from.as_str(), &self.peer.to_string(), now);
         }

@@ -197,6 +197,8 @@ fn db_13_a_further_domain_without_a_place_is_refused_and_costs_the_others_nothin
     let said = found_valid(&keys, &mut session);
     assert!(said.contains("type='error'") && said.contains("<resource-constraint"), "{said}");
     assert!(!said.contains("stream:error") && session.stream.write_allowed(), "{said}");
+    let record = gateway.attempts_with("wingtip.example").pop().expect("an attempt").to_string();
+    assert!(record.contains("found valid by the test") && record.contains("dialback refused"), "{record}");
     let said = say(&mut session, &key_of("wingtip.example"));
     assert!(said.contains("type='error'") && keys.lock().is_empty(), "nobody is asked about it: {said}");
     drop(place);
@@ -205,6 +207,24 @@ fn db_13_a_further_domain_without_a_place_is_refused_and_costs_the_others_nothin
     assert!(said.contains("type='valid'"), "{said}");
     assert!(gateway.outbound_place(&key, &waits, now()).is_none(), "it has the place");
     assert_eq!(gateway.streams(), StreamCount { inbound: 1, ..StreamCount::default() }, "one in all");
+    let records = gateway.attempts_with("wingtip.example");
+    assert!(records.iter().any(|record| {
+        let record = record.to_string();
+        record.contains("found valid by the test") && record.contains("dialback on an established stream")
+    }));
+}
+
+#[test]
+fn a_key_of_a_domain_whose_entry_is_gone_when_it_is_found_valid_lets_nobody_in() {
+    let (gateway, keys) = two_partners();
+    let mut session = both_ways_with(&gateway);
+    say(&mut session, &key_of("wingtip.example"));
+    let fabrikam =
+        Partner { domain: "fabrikam.example".into(), partner_type: PartnerType::Federated, enabled: true };
+    gateway.set_policy(Snapshot::new(3, ["contoso.example".into()], [(fabrikam, Vec::new())]));
+    let said = found_valid(&keys, &mut session);
+    assert!(said.contains("type='error'") && said.contains("<not-acceptable"), "{said}");
+    assert!(session.stream.write_allowed(), "the stream goes on for the first");
 }
 
 #[test]

@@ -335,6 +335,18 @@ fn sec_11_a_further_key_of_the_headers_domain_is_taken_on_the_terms_of_now() {
 }
 
 #[test]
+fn sec_11_a_key_counts_on_the_terms_of_when_it_is_verified() {
+    let mut side = In::on_tls(terms("R/O/on"), untrusted());
+    side.send(&their_key());
+    let request = side.take_request();
+    // Its server has shown a good certificate on another stream meanwhile.
+    side.machine.terms_of_now(&request, proved("R/O/on"));
+    let written = side.verified(&request, VerifyOutcome::Valid);
+    assert_eq!(error_condition(&written, "fabrikam.com", "contoso.com"), "not-authorized");
+    assert_eq!(side.refused(), DialbackRefusal::Downgrade);
+}
+
+#[test]
 fn db_13_a_caller_that_does_not_answer_costs_the_pair() {
     let mut side = open();
     side.send(&format!("{}{MESSAGE}", key_of("it.fabrikam.com", "contoso.com")));

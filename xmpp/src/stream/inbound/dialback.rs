@@ -26,6 +26,15 @@ pub(super) enum Asking {
     Key { request: VerifyRequest, deadline: Instant },
 }
 
+/// What a domain has to show to use the stream.
+#[derive(Debug, Clone, Copy)]
+enum Proof {
+    /// The certificate that it has shown.
+    Certificate,
+    /// A key that its server knows.
+    Key,
+}
+
 /// A key that is being verified.
 #[derive(Debug)]
 pub(super) struct Verifying {
@@ -41,6 +50,13 @@ impl Inbound {
     /// Keys of one stream that may be verified at the same time (DB-15).
     pub const VERIFYING: usize = 8;
 
+    /// What the entry of its sender domain allows by now: the verification of a key takes a while.
+    pub fn terms_of_now(&mut self, request: &VerifyRequest, terms: Terms) {
+        if let Some(verifying) = self.verifying.iter_mut().find(|verifying| verifying.request == *request) {
+            verifying.terms = terms;
+        }
+    }
+
     /// What came of an [`Output::Verify`]. One that belongs to no key that is still waiting on this stream is ignored.
     pub fn verified(&mut self, request: &VerifyRequest, outcome: VerifyOutcome, now: Instant) {
         let Some(at) = self.verifying.iter().position(|v| v.request == *request) else { return };
@@ -49,7 +65,11 @@ impl Inbound {
             return;
         }
         match outcome {
-            VerifyOutcome::Valid => self.authorized(request, &terms, false, now),
+            // The terms may be others than when it came.
+            VerifyOutcome::Valid => match self.judged(request, &terms) {
+                Ok(_) => self.authorized(request, &terms, false, now),
+                Err(why) => self.turn_down(request, why),
+            },
             // DB-10: a stream that serves others does not end over it.
             VerifyOutcome::Invalid if self.wire.pairs.is_empty() => {
                 self.answer_key(request, Ok(false), None);
@@ -179,25 +199,32 @@ impl Inbound {
         self.turn_down(&request, why);
     }
 
-    /// By what the entry of the sender's domain allows on such a stream (DB-14).
     fn judge_key(&mut self, request: VerifyRequest, terms: &Terms, now: Instant) {
+        match self.judged(&request, terms) {
+            Ok(Proof::Certificate) => self.authorized(&request, terms, true, now),
+            Ok(Proof::Key) => self.have_verified(request, terms, now),
+            Err(why) => self.turn_down(&request, why),
+        }
+    }
+
+    /// By what the entry of the sender's domain allows on such a stream (DB-14).
+    fn judged(&self, request: &VerifyRequest, terms: &Terms) -> Result<Proof, DialbackRefusal> {
         let certified = self.certified && self.from.as_ref() == Some(&request.from);
-        let why = match self.phase {
-            _ if !terms.negotiation.dialback => DialbackRefusal::Off,
-            Phase::Clear if !terms.methods.dialback_tcp => DialbackRefusal::TlsRequired,
-            Phase::Clear if !terms.clear() => DialbackRefusal::Downgrade,
-            Phase::Clear => return self.have_verified(request, terms, now),
-            _ if !terms.tls() => DialbackRefusal::TlsSwitchedOff,
-            _ if !terms.methods.dialback_tls => DialbackRefusal::CertificateRequired,
-            _ if !terms.dialback_over_tls(certified) => DialbackRefusal::Downgrade,
+        match self.phase {
+            _ if !terms.negotiation.dialback => Err(DialbackRefusal::Off),
+            Phase::Clear if !terms.methods.dialback_tcp => Err(DialbackRefusal::TlsRequired),
+            Phase::Clear if !terms.clear() => Err(DialbackRefusal::Downgrade),
+            Phase::Clear => Ok(Proof::Key),
+            _ if !terms.tls() => Err(DialbackRefusal::TlsSwitchedOff),
+            _ if !terms.methods.dialback_tls => Err(DialbackRefusal::CertificateRequired),
+            _ if !terms.dialback_over_tls(certified) => Err(DialbackRefusal::Downgrade),
             // DEC-16, DB-16: the certificate says all that the authoritative server could say, and more, as long as the
             // judgement of it is no older than the establishment of the stream.
             _ if certified && terms.methods.external && self.wire.step() != Step::Established => {
-                return self.authorized(&request, terms, true, now);
+                Ok(Proof::Certificate)
             }
-            _ => return self.have_verified(request, terms, now),
-        };
-        self.turn_down(&request, why);
+            _ => Ok(Proof::Key),
+        }
     }
 
     fn have_verified(&mut self, request: VerifyRequest, terms: &Terms, now: Instant) {
