@@ -91,6 +91,8 @@ impl Guests {
                     let key = self.gateway.key_out(pair.to.as_str());
                     self.asking.push(Asking { pair, guest, _key: key });
                 }
+                // It has just ended: they look for another one.
+                Err(_) if !stream.write_allowed() => drop(guest),
                 Err(error) => guest.refuse(&error.to_string(), now),
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::machine::{Lane, State};
-use super::{Envelope, Failure, Output};
+use super::{Envelope, Failure, FailureKind, Output};
 
 impl<E: Envelope> Lane<E> {
     /// The attempt asked for by [`Output::Connect`] takes another way, because of this: what waits too long meanwhile is told so.
@@ -47,7 +47,13 @@ impl<E: Envelope> Lane<E> {
             self.give_up_queue();
             return;
         }
-        let until = now + self.backoff.next(random);
+        let mut wait = self.backoff.next(random);
+        if self.last_failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::TooManyStreams) {
+            // A place may be free at any moment, and nobody is there who would not take a stream: it is looked for as long as
+            // messages may wait.
+            wait = wait.min(self.config.hold / 2);
+        }
+        let until = now + wait;
         self.state = State::BackOff { until };
         // Replies are not worth holding for a partner that cannot be reached: their own senders will
         // see the same outage.

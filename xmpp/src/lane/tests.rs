@@ -252,6 +252,22 @@ fn a_partner_whose_streams_come_and_go_ends_one_back_off_in_a_minute() {
 }
 
 #[test]
+fn a_place_for_a_stream_is_looked_for_as_long_as_messages_may_wait() {
+    let mut world = World::small();
+    let no_place = || Failure::new(FailureKind::TooManyStreams, "20 of 20 with him");
+    for time in 0..10 {
+        assert_eq!(world.push(1), Ok(()), "nobody is refused at once");
+        assert_eq!(world.outputs(), ["connect"]);
+        world.lane.connect_failed(no_place(), 512, world.now);
+        world.after(5.0);
+        assert_eq!(world.outputs(), ["connect"], "{time}");
+        world.lane.connect_failed(no_place(), 512, world.now);
+        world.after(600.0);
+        world.outputs();
+    }
+}
+
+#[test]
 fn who_waits_on_an_open_stream_is_not_told_of_a_failure_that_is_over() {
     let mut world = World::small();
     world.push(1).unwrap();
