@@ -74,7 +74,9 @@ impl Asking<'_> {
                 });
             }
         };
-        take_unusable(&mut candidates, &context.gateway.terms(remote.as_str()));
+        for candidate in take_unusable(&mut candidates, &context.gateway.terms(remote.as_str())) {
+            self.say(format!("{candidate}: passed over, for TLS is switched off for this partner"));
+        }
         let mut race = Race::new(targets(&candidates), context.xmpp.reach_time, now().instant);
         let mut outcome = VerifyOutcome::Failed(DialbackCondition::RemoteConnectionFailed);
         while let Some((candidate, connection)) = self.connection(&mut race, &candidates).await {
