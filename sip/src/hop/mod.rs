@@ -22,6 +22,7 @@
 
 mod backoff;
 mod held;
+mod output;
 mod request;
 mod targets;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use output::{ConnectFailure, HopFailure, HopOutput, PushRefusal, PushRefused};
 pub use request::{NoBranch, OutRequest, Outgoing};
 
 use crate::Message;
@@ -104,90 +106,6 @@ pub struct HopGroup<E> {
     next_number: u64,
     last_failure: Option<Arc<ConnectFailure>>,
     draining: bool,
-}
-
-/// What a group wants of its driver.
-#[derive(Debug)]
-pub enum HopOutput<E> {
-    /// Connect to this next hop, then say [`HopGroup::connected`] or [`HopGroup::connect_failed`]. No second
-    /// one comes before that.
-    Connect { target: usize },
-    /// Send this on that connection.
-    Send { connection: HopConnection, outgoing: Outgoing<E> },
-    /// Nothing more will be sent on that connection: close it when its transactions have ended.
-    Release { connection: HopConnection },
-    /// Call [`Connection::cancel`](crate::connection::Connection::cancel) with this branch there.
-    Cancel { connection: HopConnection, branch: String },
-    /// The final response to a request.
-    Response { envelope: E, message: Message },
-    /// An ACK has been sent: no response will come.
-    Acknowledged { envelope: E },
-    /// A request that gets no response.
-    Failed { envelope: E, why: HopFailure },
-}
-
-/// Why a request gets no response.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HopFailure {
-    /// It was sent, and nobody answered. It may have been processed.
-    #[error("the front end did not answer")]
-    Timeout,
-    /// It was sent, and the connection ended. It may have been processed.
-    #[error("the connection to the front end was lost before the answer came")]
-    Lost,
-    /// It was not sent: no connection came about in time.
-    #[error("no front end could be reached{}", last.as_ref().map(|l| format!(": {l}")).unwrap_or_default())]
-    Unreachable {
-        /// What the last attempt ended with.
-        last: Option<Arc<ConnectFailure>>,
-    },
-    /// It was not sent: too many requests before it waited for their answer.
-    #[error("the front end answers too slowly")]
-    Congested,
-    /// It was not sent: another request with the same branch is under way, which is a fault of the caller.
-    #[error("the request carries the branch of another one")]
-    BranchInUse,
-    /// It was not sent: we are shutting down.
-    #[error("the gateway is shutting down")]
-    ShuttingDown,
-    /// It was not sent: the caller took it back ([`HopGroup::withdraw`]).
-    #[error("it was taken back when it was about to be sent")]
-    Withdrawn,
-}
-
-impl HopFailure {
-    /// Whether the request may have been processed nevertheless.
-    pub fn may_have_arrived(&self) -> bool {
-        matches!(self, Self::Timeout | Self::Lost)
-    }
-}
-
-/// How an attempt to connect ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{target}: {reason}")]
-pub struct ConnectFailure {
-    /// The next hop, as configured.
-    pub target: String,
-    /// For people.
-    pub reason: String,
-}
-
-/// A request was not taken.
-#[derive(Debug, PartialEq, Eq)]
-pub struct PushRefused<E> {
-    pub why: PushRefusal,
-    pub envelope: E,
-}
-
-/// Why a request was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PushRefusal {
-    /// [`HopConfig::max_requests`] or [`HopConfig::max_bytes`].
-    #[error("too much waits for the front end already")]
-    Full,
-    /// [`HopGroup::drain`] was called.
-    #[error("the gateway is shutting down")]
-    ShuttingDown,
 }
 
 #[derive(Debug)]
