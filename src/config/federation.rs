@@ -111,23 +111,25 @@ impl Read for ConnectionLimit {
     }
 }
 
-/// Bounds of a partner's stanzas: a number from the least to the most.
-macro_rules! bounds {
-    ($($(#[$meta:meta])* $name:ident: $unit:literal, $least:expr => $most:expr;)+) => {$(
+/// Numbers from the least to the most, or, of rates, 0 for any number.
+macro_rules! numbers {
+    ($zero:literal; $($(#[$meta:meta])* $name:ident: $unit:literal, $least:expr => $most:expr;)+) => {$(
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) struct $name(pub(super) usize);
 
         impl Read for $name {
             fn shape() -> Shape {
-                Shape::Value(format!("{}, {} to {}", $unit, $least, $most))
+                let zero = if $zero { "0 or " } else { "" };
+                Shape::Value(format!("{}, {zero}{} to {}", $unit, $least, $most))
             }
 
             fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-                let expected = format!("expected a whole number of {} from {} to {}", $unit, $least, $most);
+                let zero = if $zero { ", or 0 for any number" } else { "" };
+                let expected = format!("expected a whole number of {} from {} to {}{zero}", $unit, $least, $most);
                 let number = reader.integer(node, &expected)?;
                 match usize::try_from(number) {
-                    Ok(number) if ($least..=$most).contains(&number) => Some(Self(number)),
+                    Ok(number) if $zero && number == 0 || ($least..=$most).contains(&number) => Some(Self(number)),
                     _ => {
                         reader.refuse(node, format!("{number} is out of range; {expected}"));
                         None
@@ -138,7 +140,8 @@ macro_rules! bounds {
     )+};
 }
 
-bounds! {
+numbers! {
+    false;
     /// How long a stanza of a partner may be. The least is what RFC 6120 §13.12 wants to be taken.
     StanzaLimit: "bytes", 10_000 => 16 * 1024 * 1024;
     /// How deep its elements may be nested. The bounds of these two are those of `limits.xmpp.depth` and `attributes`.
@@ -154,35 +157,8 @@ pub(super) const RATE_MIN_BYTES: usize = 10_000;
 /// The most: faster is no limit.
 pub(super) const RATE_MAX_BYTES: usize = 1024 * 1024 * 1024;
 
-/// Rates: a number from the least to the most, or 0 for any number.
-macro_rules! rates {
-    ($($(#[$meta:meta])* $name:ident: $unit:literal, $least:expr => $most:expr;)+) => {$(
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) struct $name(pub(super) usize);
-
-        impl Read for $name {
-            fn shape() -> Shape {
-                Shape::Value(format!("{}, 0 or {} to {}", $unit, $least, $most))
-            }
-
-            fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-                let expected =
-                    format!("expected a whole number of {} from {} to {}, or 0 for any number", $unit, $least, $most);
-                let number = reader.integer(node, &expected)?;
-                match usize::try_from(number) {
-                    Ok(number) if number == 0 || ($least..=$most).contains(&number) => Some(Self(number)),
-                    _ => {
-                        reader.refuse(node, format!("{number} is out of range; {expected}"));
-                        None
-                    }
-                }
-            }
-        }
-    )+};
-}
-
-rates! {
+numbers! {
+    true;
     /// How many stanzas of a partner are taken in a second.
     StanzaRate: "stanzas", RATE_MIN_STANZAS => 10_000_000_usize;
     /// How many bytes.
