@@ -14,7 +14,7 @@ use super::limits::Limits;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
 use super::schema::{Key, Presence, Shape};
-use super::value::{Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Verdict};
+use super::value::{Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, TrustModel, Verdict};
 
 macro_rules! presence {
     (required) => {
@@ -198,6 +198,13 @@ section! {
         "next_hops" => next_hops: OneOrMore<HostPort>, required;
         /// Which of the served domains its users are in. Absent: all.
         "domains" => domains: OneOrMore<Domain>, optional;
+        /// What it takes us for. `"edge"`: an Access Edge whose federated peer we are; it says itself how far contacts are
+        /// trusted, and is told why something was refused by `ms-diagnostics-public`. `"server"`: a Lync-style front end whose
+        /// trusted server we are; we say it, by `ms-edge-proxy-message-trust`. Of both, senders whom the edge has not verified
+        /// are refused. `"plain"`: a SIP server that knows nothing of that. See [trust.md](trust.md).
+        "trust" => trust: TrustModel, default "\"plain\"";
+        /// Whether P-Asserted-Identity of its requests says who the sender is. `false`: From does.
+        "asserted_identity" => asserted_identity: bool, default "true";
     }
 }
 

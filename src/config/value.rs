@@ -122,6 +122,18 @@ words! {
 }
 
 words! {
+    /// What a front end takes us for, and who tells it how far contacts are trusted.
+    pub enum TrustModel: "a trust model" {
+        /// A SIP server as any other.
+        Plain = "plain",
+        /// A federated peer of an Access Edge.
+        Edge = "edge",
+        /// A trusted server behind the front ends.
+        Server = "server",
+    }
+}
+
+words! {
     /// The trust level of a partner.
     pub enum PartnerType: "a partner type" {
         /// An organisation that is trusted like our own users.

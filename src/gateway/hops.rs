@@ -12,7 +12,8 @@ use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
 use nuncio_translate::judge::{Direction, Kind, Question, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, RequestError};
 use nuncio_translate::pair::{From, NextForSip, Notice, PairKey, ToSip};
-use nuncio_translate::{Moment, notice};
+use nuncio_translate::text::LogSafe;
+use nuncio_translate::{Moment, diagnostics, notice};
 use nuncio_xmpp::{BareJid, Condition, Element, ErrorType, Jid};
 use tracing::{info, warn};
 
@@ -141,18 +142,17 @@ impl Gateway {
         if batch.requests.is_empty() {
             return;
         }
-        let Some(port) = self.connection(ConnectionId(batch.connection.0)) else {
+        let Some(link) = self.link(ConnectionId(batch.connection.0)) else {
             for outgoing in batch.requests.drain(..) {
                 let lost = connection::Failure::ConnectionLost { written: false };
                 group.failed(outgoing, lost, now.instant);
             }
             return;
         };
-        port.feed(|connection| {
+        let policy = self.policy.load();
+        link.port.feed(|connection| {
             for outgoing in batch.requests.drain(..) {
-                if let Err(refused) = connection.send(outgoing, now.instant) {
-                    group.refused(refused, now.instant);
-                }
+                self.send_trusted(group, (&link, connection), outgoing, &policy, now);
             }
         });
     }
@@ -264,7 +264,7 @@ impl Gateway {
             tag: &tag,
             call_token: &call_token,
             extra: &[],
-            cap: self.settings.message_cap,
+            cap: self.message_cap(key.remote_domain()),
         };
         let mut bytes = Vec::with_capacity(instant.body.len() + REQUEST_OVERHEAD);
         to_sip::write(instant, &request, &mut bytes).map_err(|error| match error {
@@ -348,7 +348,7 @@ impl Gateway {
                     self.pace.lock().observe(took(envelope.sent_ms, now));
                 }
                 match outcome {
-                    Ok(_) => self.log_contact_declined(&trouble, &envelope.pair, now),
+                    Ok(response) => self.log_contact_declined(response, &envelope.pair, now),
                     Err(why) => self.log_contact_failed(why, &envelope.pair, now),
                 }
                 message.fail(&failure, now);
@@ -356,12 +356,12 @@ impl Gateway {
         }
     }
 
-    fn log_contact_declined(&self, trouble: &SipTrouble<'_>, key: &PairKey, now: Moment) {
-        if let SipTrouble::Answered { status, .. } = trouble
-            && self.may_log(Cause::ContactDeclined, key, now)
-        {
+    fn log_contact_declined(&self, response: &Message, key: &PairKey, now: Moment) {
+        if self.may_log(Cause::ContactDeclined, key, now) {
             let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
-            info!(%user, %contact, status, "message of a contact refused by a front end");
+            let status = response.status().map_or(0, |status| status.0);
+            let why = LogSafe(diagnostics::said_by(response).unwrap_or_default());
+            info!(%user, %contact, status, %why, "message of a contact refused by a front end");
         }
     }
 

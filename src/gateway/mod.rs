@@ -48,6 +48,7 @@ mod streams;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timers;
+mod trust;
 mod uniform;
 mod verifying;
 
@@ -67,6 +68,7 @@ use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{Half, PairConfig, PairKey, PresenceConfig, Sent};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
+use nuncio_translate::trust::Stamps;
 use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
 use nuncio_xmpp::stream::Quiet;
@@ -89,6 +91,7 @@ pub use settling::{Settling, Unsettled};
 pub use sharing::{Guest, Seat, SharedStream};
 pub use status::{LaneStatus, RouteStatus};
 pub use streams::{InboundPlaces, KeyOut, OutboundPlace, Slowed, StreamCount, TooMany};
+pub use trust::Vouched;
 pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};
 
 use crate::log_limit::LogBudget;
@@ -109,7 +112,9 @@ use uniform::RefusalPace;
 pub struct ConnectionId(pub u64);
 
 /// The transactions of one SIP connection.
-pub type SipPort = Port<Connection<Outgoing<ToSipEnvelope>>>;
+pub type SipPort = Port<ToSipMachine>;
+/// The machine of a SIP connection.
+type ToSipMachine = Connection<Outgoing<ToSipEnvelope>>;
 /// One pair, whose messages carry what their senders are owed.
 type Pair = nuncio_translate::pair::Pair<Incoming>;
 /// One lane.
@@ -288,6 +293,8 @@ pub struct Gateway {
     connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
     routes: Vec<Route>,
+    /// What front ends are told of contacts.
+    stamps: Stamps,
     refused: Mutex<RefusedDomains>,
     refusals: refusals::Refusals,
     attempts: Mutex<attempts::Attempts>,
@@ -331,6 +338,7 @@ impl Gateway {
             errands: Errands::default(),
             ending: AtomicBool::new(false),
             verifying: verifying::Verifying::new(settings.verify),
+            stamps: Stamps::new(|_| settings.sip_name.to_string()),
             settings,
             policy: ArcSwap::from_pointee(policy),
             federation: ArcSwap::from_pointee(Federation::default()),

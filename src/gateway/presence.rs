@@ -8,7 +8,6 @@ use nuncio_sip::hop::{HopFailure, HopGroup};
 use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge};
-use nuncio_translate::message::from_sip;
 use nuncio_translate::pair::{
     self, Arrived, Asked, Attempt, Fact, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
 };
@@ -57,8 +56,7 @@ impl Gateway {
         let routable = |uri: &Uri<'_>| self.leads_inside(front_end, reply.connection, uri);
         let wanted =
             check_subscribe(request, &self.settings.events, routable).map_err(|answer| self.said(answer))?;
-        let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
-            .map_err(|refusal| self.refused_message(&refusal))?;
+        let ends = self.ends(front_end, request)?;
         let (user, contact) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let remote_domain = ends.contact.domain();
         // Refused here, it makes no pair, and the reason reaches the SIP user.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use compact_str::CompactString;
 use nuncio_sip::hop::{HopConnection, HopGroup};
+use nuncio_translate::trust::TrustModel;
 use parking_lot::Mutex;
 
 use super::port::Port;
@@ -23,17 +24,34 @@ pub struct FrontEnd {
     pub domains: Vec<CompactString>,
     /// Names of its hosts.
     pub hosts: Vec<CompactString>,
+    /// What it takes us for.
+    pub trust: TrustModel,
+    /// Whether P-Asserted-Identity of its requests says who the sender is (RFC 3325).
+    pub asserts_identities: bool,
 }
 
 impl FrontEnd {
     pub fn new(name: &str, domains: Vec<CompactString>) -> Self {
-        Self { name: name.into(), domains, hosts: Vec::new() }
+        Self {
+            name: name.into(),
+            domains,
+            hosts: Vec::new(),
+            trust: TrustModel::Plain,
+            asserts_identities: true,
+        }
     }
 
     /// With the names its hosts go by.
     #[must_use]
     pub fn with_hosts(mut self, hosts: impl IntoIterator<Item = CompactString>) -> Self {
         self.hosts = hosts.into_iter().collect();
+        self
+    }
+
+    /// With what it takes us for, and whether the identities it asserts count.
+    #[must_use]
+    pub fn with_trust(mut self, trust: TrustModel, asserts_identities: bool) -> Self {
+        (self.trust, self.asserts_identities) = (trust, asserts_identities);
         self
     }
 

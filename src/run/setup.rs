@@ -12,6 +12,7 @@ use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::presence::Format;
 use nuncio_translate::text::Privacy;
+use nuncio_translate::trust::TrustModel;
 use nuncio_xmpp::about::{About, ContactKind};
 use nuncio_xmpp::dialback::DialbackSecret;
 use nuncio_xmpp::lane::LaneConfig;
@@ -139,8 +140,15 @@ fn presence(config: &Config) -> PresenceConfig {
         outage: limits.outage,
         idle: config.policy.idle_times,
         mixed_scripts: config.policy.mixed_scripts,
+        edges: edges(config),
         ..PresenceConfig::default()
     }
+}
+
+/// The front ends that are an edge.
+fn edges(config: &Config) -> Vec<CompactString> {
+    let edges = config.sip.front_ends.iter().filter(|front_end| front_end.trust == config::TrustModel::Edge);
+    edges.map(|front_end| front_end.name.as_str().into()).collect()
 }
 
 /// The served domains, for the log.
@@ -334,7 +342,14 @@ fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
     let front_ends = config.sip.front_ends.iter();
     front_ends
         .map(|front_end| {
-            Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?).with_hosts(hosts(front_end)))
+            let trust = match front_end.trust {
+                config::TrustModel::Plain => TrustModel::Plain,
+                config::TrustModel::Edge => TrustModel::Edge,
+                config::TrustModel::Server => TrustModel::Server,
+            };
+            Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?)
+                .with_hosts(hosts(front_end))
+                .with_trust(trust, front_end.asserted_identity))
         })
         .collect()
 }

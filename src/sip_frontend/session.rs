@@ -10,7 +10,7 @@ use compact_str::CompactString;
 use nuncio_sip::connection::{Connection, ConnectionConfig, Output};
 use nuncio_sip::hop::{HopConnection, Outgoing};
 use nuncio_sip::{Frame, Framer, Limits};
-use nuncio_translate::{Moment, diagnostics};
+use nuncio_translate::Moment;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
@@ -50,7 +50,8 @@ impl SipSession {
         now: Moment,
     ) -> Self {
         let address = config.peer.ip();
-        let config = ConnectionConfig { explain: Some(diagnostics::field), ..config };
+        let explain = Some(gateway.trust_model(&peer).diagnostics().explains());
+        let config = ConnectionConfig { explain, ..config };
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {

@@ -126,7 +126,9 @@ impl House {
         let keep = Arc::clone(&store) as Arc<dyn Keep>;
         let second = plan.second_serves.map(|served| served.iter().map(|&domain| domain.into()).collect());
         let second = FrontEnd::new("pool2", second.unwrap_or_else(|| domains.clone()));
-        let front_ends = vec![FrontEnd::new("pool1", domains.clone()), second];
+        let first = FrontEnd::new("pool1", domains.clone());
+        let front_ends =
+            [first, second].map(|front_end| front_end.with_trust(plan.trust, plan.asserted_identity)).into();
         let mut routes = vec![Route::new(domains, &targets, group)];
         let mut route_hops = vec![(0..targets.len()).collect::<Vec<_>>()];
         if targets.iter().any(|front_end| *front_end != targets[0]) {

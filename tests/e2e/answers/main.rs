@@ -33,4 +33,5 @@ mod refusals;
 mod torture;
 mod transactions;
 mod transport;
+mod trust;
 mod watching;
