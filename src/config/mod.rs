@@ -48,7 +48,8 @@ pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
 pub(crate) use value::printable;
 pub use value::{
-    Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, TrustModel, ValueError, Verdict,
+    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, TrustModel, ValueError,
+    Verdict,
 };
 
 /// Where the configuration is looked for unless `--config` says otherwise.
@@ -245,6 +246,8 @@ pub struct FrontEnd {
     pub trust: TrustModel,
     /// Whether P-Asserted-Identity of its requests counts.
     pub asserted_identity: bool,
+    /// How messages go to its users.
+    pub im: Im,
 }
 
 /// The XMPP side.

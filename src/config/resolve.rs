@@ -120,6 +120,7 @@ fn sip(sip: SipSection) -> Option<Sip> {
             domains: section.domains.value.map_or_else(|| domains.clone(), plain),
             trust: section.trust.value?,
             asserted_identity: section.asserted_identity.value?,
+            im: section.im.value?,
         };
         for domain in &front_end.domains {
             routes.entry(domain.clone()).or_default().push(front_ends.len());
