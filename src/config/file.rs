@@ -142,6 +142,9 @@ section! {
         "connect" => connect: ConnectSection, default "{}";
         /// Where front ends connect to. At least one.
         "listener" => listeners: Sections<ListenerSection>, required;
+        /// Names and certificates of their own for partners of some types, where front ends tell them apart by name: an Access
+        /// Edge has one entry with one level of trust for each name. Partners of other types go by `name`.
+        "identity" => identities: Sections<SipIdentitySection>, default "[]";
         /// Front ends, or pools of them. At least one. When several serve a domain, they are tried in this order: the next
         /// one when no connection can be made, or the answer is 503.
         "front_end" => front_ends: Sections<FrontEndSection>, required;
@@ -187,6 +190,21 @@ section! {
         /// Whether connections have to begin with TLS (XEP-0368), as those do to which SRV records of
         /// `_xmpps-server._tcp` lead. Otherwise both are taken, TLS from the first byte and STARTTLS.
         "direct_tls" => direct_tls: bool, default "false";
+    }
+}
+
+section! {
+    struct SipIdentitySection named by "name" {
+        /// What we call ourselves in Via and Contact on behalf of these partners' contacts; front ends must be able to resolve
+        /// and reach it.
+        "name" => name: SentBy, required;
+        /// The types of these partners. No type can have two identities.
+        "types" => types: OneOrMore<PartnerType>, required;
+        /// Certificate chain in PEM, own certificate first. Shown on the connections to front ends that carry requests of these
+        /// contacts, and to whoever asks for this name.
+        "certificate" => certificate: PathBuf, required;
+        /// Private key of `certificate` in PEM, without passphrase.
+        "key" => key: PathBuf, required;
     }
 }
 

@@ -36,9 +36,9 @@ impl Gateway {
         }
     }
 
-    /// The same for the route to a served domain.
+    /// The same for the routes to a served domain, one for each of our identities.
     pub fn serve_route_of(&self, local_domain: &str, now: Moment) {
-        if let Some(route) = self.route_of(local_domain) {
+        for route in self.routes.iter().filter(|route| route.serves(local_domain)) {
             self.serve_route(route, now);
         }
     }

@@ -22,6 +22,7 @@ mod federation;
 mod from_sip;
 mod from_xmpp;
 mod hops;
+mod identities;
 mod incoming;
 mod iq;
 mod keeping;
@@ -85,6 +86,7 @@ pub use counters::{Counter, Counters};
 pub use errands::GOODBYES_AHEAD;
 pub use federation::{Federation, PartnerStreams, StreamRates};
 pub use from_sip::SipPeer;
+pub use identities::{IdentityNumber, SipIdentity};
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
 pub use outage::was_lost;
@@ -266,6 +268,8 @@ pub struct Settings {
     pub events: EventConfig,
     /// Sessions there, in both roles.
     pub sessions: SessionConfig,
+    /// What we are to front ends for partners of some types; for all others, what stands above.
+    pub identities: Vec<SipIdentity>,
     pub places: PlaceLimits,
     /// So many pairs do something in a second that many pairs have to do: those of the process before this one take up
     /// their work, or the contacts of a partner that was lost are asked anew.
@@ -303,6 +307,8 @@ pub struct Gateway {
     routes: Vec<Route>,
     /// What front ends are told of contacts.
     stamps: Stamps,
+    /// All names of ours on the SIP side.
+    sip_names: Arc<[String]>,
     refused: Mutex<RefusedDomains>,
     refusals: refusals::Refusals,
     attempts: Mutex<attempts::Attempts>,
@@ -346,7 +352,8 @@ impl Gateway {
             errands: Errands::default(),
             ending: AtomicBool::new(false),
             verifying: verifying::Verifying::new(settings.verify),
-            stamps: Stamps::new(|_| settings.sip_name.to_string()),
+            sip_names: settings.sip_names(),
+            stamps: Stamps::new(|partner| settings.name_of(settings.identity_for(partner)).to_string()),
             settings,
             policy: ArcSwap::from_pointee(policy),
             federation: ArcSwap::from_pointee(Federation::default()),

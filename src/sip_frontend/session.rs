@@ -51,7 +51,8 @@ impl SipSession {
     ) -> Self {
         let address = config.peer.ip();
         let explain = Some(gateway.trust_model(&peer).diagnostics().explains());
-        let config = ConnectionConfig { explain, supported: SUPPORTED, ..config };
+        let other_names = gateway.sip_names();
+        let config = ConnectionConfig { explain, other_names, supported: SUPPORTED, ..config };
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {

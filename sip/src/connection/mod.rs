@@ -34,6 +34,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -81,6 +82,8 @@ pub struct ConnectionConfig {
     pub peer: SocketAddr,
     /// `host[:port]` in the Vias we send. Responses with another one are dropped (SIP-09).
     pub sent_by: String,
+    /// Further names of ours: a request with a Via of any of them was ours (SIP-37).
+    pub other_names: Arc<[String]>,
     /// Requests of the peer that may wait for our answer; one more gets 503 (SIP-35, SIP-50).
     pub max_pending_in: usize,
     /// Requests of ours that may wait for the peer's answer; one more is refused to the caller.
@@ -103,6 +106,7 @@ impl ConnectionConfig {
         Self {
             peer,
             sent_by: sent_by.into(),
+            other_names: Arc::default(),
             max_pending_in: 16 * 1024,
             max_pending_out: 16 * 1024,
             max_backlog: 4 * 1024 * 1024,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compact_str::CompactString;
-use nuncio::gateway::{Im, PlaceLimits, Settings, VerifyLimits, session_config};
+use nuncio::gateway::{Im, PlaceLimits, Settings, SipIdentity, VerifyLimits, session_config};
 use nuncio::store::Memory;
 use nuncio_sip::Limits;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) second_serves: Option<&'static [&'static str]>,
     /// What the front ends take us for.
     pub(crate) trust: TrustModel,
+    /// What we are to them for partners of some types, with our names.
+    pub(crate) identities: &'static [(PartnerType, &'static str)],
     /// Whether the identities that they assert count.
     pub(crate) asserted_identity: bool,
     pub(crate) label: &'static str,
@@ -71,6 +73,7 @@ impl Default for Plan {
             ],
             second_serves: None,
             trust: TrustModel::Plain,
+            identities: &[],
             asserted_identity: true,
             label: "n1",
             key: *b"sixteen byte key",
@@ -125,6 +128,7 @@ impl Plan {
             presence: PresenceConfig { edges: self.edges(), ..self.presence.clone() },
             events: Format::subscriptions(NAME, NAME),
             sessions: session_config(NAME),
+            identities: self.identities.iter().map(|&(partner, name)| identity(partner, name)).collect(),
             places: PlaceLimits { kept_per_domain: self.kept_per_domain, ..PlaceLimits::default() },
             restart_rate: 100,
             store_patience: self.store_patience,
@@ -133,5 +137,14 @@ impl Plan {
             privacy: Privacy::Clear,
             started_ms: self.unix_ms,
         }
+    }
+}
+
+fn identity(partner: PartnerType, name: &str) -> SipIdentity {
+    SipIdentity {
+        types: vec![partner],
+        name: name.into(),
+        events: Format::subscriptions(name, name),
+        sessions: session_config(name),
     }
 }

@@ -1,7 +1,7 @@
 //! What front ends are told of how far contacts are trusted, and how far they are believed about their users; for each of
 //! the models in which a Lync-style system takes us in.
 
-use nuncio_translate::judge::PartnerType;
+use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::trust::TrustModel;
 use nuncio_world::sip_text::SipMessage;
 
@@ -245,13 +245,85 @@ fn what_a_front_end_gives_as_its_reason_is_in_the_log() {
 fn a_partner_of_another_type_is_spoken_of_differently_at_once() {
     let mut house = taken_for(TrustModel::Server);
     assert_eq!(told_of(&mut house, BOB).header(FIELD), Some(FEDERATED));
-    let partner = nuncio_translate::judge::Partner {
-        domain: PARTNER.into(),
-        partner_type: PartnerType::PublicUnverified,
-        enabled: true,
-    };
-    let policy = nuncio_translate::judge::Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]);
+    let partner =
+        Partner { domain: PARTNER.into(), partner_type: PartnerType::PublicUnverified, enabled: true };
+    let policy = Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]);
     house.gateway.set_policy(policy);
     let told = told_of(&mut house, BOB);
     assert!(told.must(FIELD).unwrap().contains("=unverified;ms-source-network=publiccloud"), "{told}");
+}
+
+/// As an edge wants it that has one entry, with one level of trust, for each name.
+const BY_TYPE: &[(PartnerType, &str)] = &[
+    (PartnerType::PublicVerified, "verified.contoso.com"),
+    (PartnerType::PublicUnverified, "public.contoso.com:5071"),
+];
+
+fn by_type(trust: TrustModel) -> House {
+    planned(Plan { trust, identities: BY_TYPE, ..Plan::default() })
+}
+
+#[test]
+fn each_partner_type_has_its_name_and_its_connection() {
+    let mut house = by_type(TrustModel::Edge);
+    for (contact, name) in [
+        (BOB, "nuncio.contoso.com"),
+        ("bob@verified.example", "verified.contoso.com"),
+        ("bob@public.example", "public.contoso.com:5071"),
+    ] {
+        let wires = house.wires.len();
+        let told = told_of(&mut house, contact);
+        assert!(told.must("Via").unwrap().starts_with(&format!("SIP/2.0/TLS {name};")), "{told}");
+        let opened = house.wires[wires..].iter().filter(|wire| wire.hop).count();
+        assert_eq!(opened, 1, "{contact}: a connection of its own");
+        // The answer found the message it is for.
+        let domain = contact.split_once('@').unwrap().1;
+        house.advance(MINUTE);
+        assert!(house.stanzas(domain).iter().all(|stanza| stanza.attribute("type") != Some("error")));
+    }
+    assert_eq!(house.count("xmpp_to_sip_delivered"), 3);
+}
+
+#[test]
+fn dialogs_of_a_contact_lead_to_the_name_of_his_partner_type() {
+    let mut house = by_type(TrustModel::Edge);
+    let (_, dialog) = house.user_sees("bob@verified.example");
+    assert!(dialog.target.contains("verified.contoso.com"), "the 200: {}", dialog.target);
+    house.partner_says("verified.example", &stanza("bob@verified.example", "type='unsubscribed'", ""));
+    let notify = house.request();
+    house.partner_says("verified.example", &stanza("bob@verified.example", "type='subscribe'", ""));
+    let subscribe = house.request();
+    for (request, method) in [(notify, "NOTIFY"), (subscribe, "SUBSCRIBE")] {
+        assert_eq!(request.method(), Some(method));
+        assert!(request.must("Via").unwrap().contains("TLS verified.contoso.com;"), "{request}");
+        assert!(request.must("Contact").unwrap().contains("verified.contoso.com"), "{request}");
+    }
+}
+
+#[test]
+fn a_trusted_server_names_itself_by_partner_type() {
+    let mut house = by_type(TrustModel::Server);
+    for (contact, name) in [(BOB, "nuncio.contoso.com"), ("bob@public.example", "public.contoso.com")] {
+        let told = told_of(&mut house, contact);
+        assert!(told.must(FIELD).unwrap().contains(&format!(";ms-ep-fqdn={name};")), "{told}");
+    }
+}
+
+#[test]
+fn sip_37_what_left_under_one_name_and_comes_back_under_another_is_a_loop() {
+    let mut house = by_type(TrustModel::Edge);
+    let request = told_of(&mut house, "bob@public.example");
+    let wire = house.front_end();
+    let back = request.raw.replacen("Via: ", "Via: SIP/2.0/TLS fe;branch=z9hG4bK-fe\r\nVia: ", 1);
+    assert_eq!(house.ask(wire, back).status(), Some(482));
+}
+
+#[test]
+fn a_partner_whose_type_changes_goes_by_the_other_name_from_then_on() {
+    let mut house = by_type(TrustModel::Edge);
+    assert!(told_of(&mut house, BOB).must("Via").unwrap().contains("nuncio.contoso.com"));
+    let partner =
+        Partner { domain: PARTNER.into(), partner_type: PartnerType::PublicVerified, enabled: true };
+    house.gateway.set_policy(Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]));
+    assert!(told_of(&mut house, BOB).must("Via").unwrap().contains("TLS verified.contoso.com;"));
 }
