@@ -13,7 +13,7 @@ use super::answers::SipAnswer;
 use super::remote::Remote;
 use super::{Gateway, SipLink, SipPeer, ToSipEnvelope, ToSipMachine};
 
-/// By which a partner's domain is known while one of its streams is up.
+/// How the streams of a partner's domain were proved.
 ///
 /// A domain counts as proved while every stream of it that is up was proved by certificate, and after that as the last one
 /// was: who poses as a partner in a weaker way is not believed on the strength of his certificate.
@@ -21,14 +21,8 @@ use super::{Gateway, SipLink, SipPeer, ToSipEnvelope, ToSipMachine};
 pub(super) struct Proofs {
     /// Streams that are up and came by dialback without a certificate for the domain.
     weak: usize,
-    /// Whether the last one was proved; `None`: there has been none.
-    last: Option<bool>,
-}
-
-impl Proofs {
-    fn proved(&self) -> Option<bool> {
-        if self.weak > 0 { Some(false) } else { self.last }
-    }
+    /// Whether the last one was proved, and no weak one was up then; `None`: there has been none.
+    proved: Option<bool>,
 }
 
 /// One stream that speaks for a partner's domain, as long as it is kept.
@@ -52,7 +46,7 @@ impl Gateway {
     pub fn vouched(&self, domain: &str, by_certificate: bool) -> Vouched {
         let remote = self.remote(domain);
         let mut proofs = remote.proofs().lock();
-        proofs.last = Some(by_certificate && proofs.weak == 0);
+        proofs.proved = Some(by_certificate && proofs.weak == 0);
         if !by_certificate {
             proofs.weak += 1;
         }
@@ -63,7 +57,7 @@ impl Gateway {
     /// Whether contacts of this domain are known to be of it by certificate. Before its first stream: whether they could come
     /// in any other way.
     fn is_proved(&self, domain: &str) -> bool {
-        let known = self.known_remote(domain).and_then(|remote| remote.proofs().lock().proved());
+        let known = self.known_remote(domain).and_then(|remote| remote.proofs().lock().proved);
         known.unwrap_or_else(|| {
             self.proved.has(domain) || {
                 let methods = self.partner_streams(domain).methods();
