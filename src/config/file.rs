@@ -14,7 +14,7 @@ use super::limits::Limits;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
 use super::schema::{Key, Presence, Shape};
-use super::value::{Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Verdict};
+use super::value::{Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, TlsBackend, Verdict};
 
 macro_rules! presence {
     (required) => {
@@ -198,6 +198,10 @@ section! {
         "next_hops" => next_hops: OneOrMore<HostPort>, required;
         /// Which of the served domains its users are in. Absent: all.
         "domains" => domains: OneOrMore<Domain>, optional;
+        /// Which library does TLS with it. `"openssl-legacy"` is for servers of the age of Lync Server 2013 that offer no cipher
+        /// suite of `"rustls"`: TLS 1.2 only, with forward secrecy, but also with CBC. Connections to it are always made so; one
+        /// from it only if nothing better is offered. The program has to be built with it, which it is unless it was left out.
+        "tls_backend" => tls_backend: TlsBackend, default "\"rustls\"";
     }
 }
 
