@@ -6,6 +6,7 @@
 mod both_ways;
 mod caller;
 mod dns;
+mod openssl;
 mod town;
 
 mod certificates;
@@ -16,6 +17,7 @@ mod hostile;
 mod lifetime;
 mod limits;
 mod network;
+mod old_suites;
 mod privacy;
 mod reach;
 mod renewal;
