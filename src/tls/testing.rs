@@ -6,8 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SigningKey,
-    date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, PublicKeyData, SigningKey, date_time_ymd,
 };
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
@@ -76,7 +75,7 @@ impl Ca {
 
     /// With an RSA key, as old servers have them.
     pub(crate) fn issue_rsa(&self, common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
-        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+        let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
         self.issue_for(key, common_name, change)
     }
 

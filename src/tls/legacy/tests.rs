@@ -71,7 +71,7 @@ fn server(own: &Issued) -> ServerTls {
 }
 
 #[tokio::test]
-async fn tls_06_who_calls_with_old_suites_only_is_served_and_seen() {
+async fn tls_07_who_calls_with_old_suites_only_is_served_and_seen() {
     let ca = Ca::new("Root");
     let (own, theirs) = (rsa(&ca, "a.ex"), rsa(&ca, "fe.ex"));
     let server = server(&own);
@@ -89,7 +89,7 @@ async fn tls_06_who_calls_with_old_suites_only_is_served_and_seen() {
 }
 
 #[tokio::test]
-async fn tls_06_who_has_only_old_suites_is_called_and_seen() {
+async fn tls_07_who_has_only_old_suites_is_called_and_seen() {
     let ca = Ca::new("Root");
     // Our own certificate may have any key there.
     let (own, theirs) = (ca.server(&["gateway.ex"]), rsa(&ca, "a.ex"));
@@ -106,7 +106,7 @@ async fn tls_06_who_has_only_old_suites_is_called_and_seen() {
 }
 
 #[tokio::test]
-async fn tls_06_without_the_setting_both_ways_end_and_the_error_knows_why() {
+async fn tls_07_without_the_setting_both_ways_end_and_the_error_knows_why() {
     let ca = Ca::new("Root");
     let own = rsa(&ca, "a.ex");
     let plain = ServerTls::new(Arc::new(IdentityStore::single(own.identity()))).unwrap();

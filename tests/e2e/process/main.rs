@@ -6,6 +6,7 @@
 mod both_ways;
 mod caller;
 mod dns;
+#[cfg(feature = "openssl-legacy")]
 mod openssl;
 mod town;
 
@@ -17,6 +18,7 @@ mod hostile;
 mod lifetime;
 mod limits;
 mod network;
+#[cfg(feature = "openssl-legacy")]
 mod old_suites;
 mod privacy;
 mod reach;

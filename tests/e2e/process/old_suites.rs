@@ -1,4 +1,4 @@
-//! Front ends of the age of Lync Server 2013, played by OpenSSL's own programs with the suites that those have (TLS-06).
+//! Front ends of the age of Lync Server 2013, played by OpenSSL's own programs with the suites that those have (TLS-07).
 
 use std::fs;
 
@@ -43,7 +43,7 @@ fn request(method: &str, to: &str, number: u32, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn tls_06_an_old_front_end_that_calls_is_named_the_setting_and_let_in_with_it() -> Result<()> {
+async fn tls_07_an_old_front_end_that_calls_is_named_the_setting_and_let_in_with_it() -> Result<()> {
     let mut town = town("").await?;
     let (fe, listener) = (fe(&town)?, town.wingtip_listens().await?);
     let mut gateway = town.gateway("").await?;
@@ -69,7 +69,7 @@ async fn tls_06_an_old_front_end_that_calls_is_named_the_setting_and_let_in_with
 }
 
 #[tokio::test]
-async fn tls_06_an_old_front_end_that_is_called_is_named_the_setting_and_reached_with_it() -> Result<()> {
+async fn tls_07_an_old_front_end_that_is_called_is_named_the_setting_and_reached_with_it() -> Result<()> {
     let mut town = town("").await?;
     let mut pool = OpenSsl::listens(&town.pki, town.fe(), &fe(&town)?, CBC)?;
     let mut gateway = town.gateway(QUICK).await?;
@@ -118,7 +118,7 @@ async fn tls_18_with_old_suites_names_and_dates_count_as_ever() -> Result<()> {
 }
 
 #[tokio::test]
-async fn tls_06_a_front_end_that_was_not_named_does_not_come_in_with_old_suites() -> Result<()> {
+async fn tls_07_a_front_end_that_was_not_named_does_not_come_in_with_old_suites() -> Result<()> {
     let spare = "\n[[sip.front_end]]\nname = \"spare\"\ncertificate_names = [\"spare.contoso.com\"]\n\
                  next_hops = [\"spare.contoso.com:5061\"]\n";
     let town = town(&format!("{SETTING}{spare}")).await?;
@@ -136,6 +136,17 @@ async fn tls_06_a_front_end_that_was_not_named_does_not_come_in_with_old_suites(
     Ok(())
 }
 
+/// rustls cannot at all.
+#[tokio::test]
+async fn tls_08_old_front_ends_cannot_renegotiate_either() -> Result<()> {
+    let town = town(SETTING).await?;
+    let _gateway = town.gateway("").await?;
+    // To s_client this letter is an order.
+    let seen = looks(&town.pki, town.sip(), &fe(&town)?, CBC, "R\n").await?;
+    ensure!(seen.contains("RENEGOTIATING") && seen.contains("no renegotiation"), "{seen}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn tls_19_with_old_suites_a_renewed_certificate_is_shown_and_connections_carry_on() -> Result<()> {
     let town = town(SETTING).await?;
@@ -147,7 +158,7 @@ async fn tls_19_with_old_suites_a_renewed_certificate_is_shown_and_connections_c
     let mark = town.log.mark();
     let new = town.pki.issue_rsa("gateway-sip", &["nuncio.contoso.com"], Flaw::None)?;
     town.log.line_after(mark, "gateway-sip.pem: renewed").await?;
-    let seen = looks(&town.pki, town.sip(), &fe, CBC).await?;
+    let seen = looks(&town.pki, town.sip(), &fe, CBC, "").await?;
     let pem = fs::read_to_string(&new.certificate_file)?.replace("\r\n", "\n");
     ensure!(seen.contains(pem.trim()), "the old certificate is shown:\n{seen}");
     for sign in ["Secure Renegotiation IS supported", "Compression: NONE"] {

@@ -87,11 +87,23 @@ impl OpenSsl {
     }
 }
 
-/// What a client with these suites sees of the gateway's handshake, its certificate among it.
-pub(crate) async fn looks(pki: &Pki, to: SocketAddr, presents: &Credential, suites: &str) -> Result<String> {
+/// What a client with these suites sees of the gateway's handshake, its certificate among it, and of what comes of these
+/// `orders` afterwards.
+pub(crate) async fn looks(
+    pki: &Pki,
+    to: SocketAddr,
+    presents: &Credential,
+    suites: &str,
+    orders: &str,
+) -> Result<String> {
     let mut command = client(pki, to, presents, suites);
-    let output = within("openssl s_client", command.stdin(Stdio::null()).output()).await??;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().context("cannot start openssl")?;
+    let mut input = child.stdin.take().context("openssl has no input")?;
+    input.write_all(orders.as_bytes()).await?;
+    drop(input);
+    let output = within("openssl s_client", child.wait_with_output()).await??;
+    Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
 fn client(pki: &Pki, to: SocketAddr, presents: &Credential, suites: &str) -> Command {
