@@ -74,6 +74,7 @@ impl Ca {
     }
 
     /// With an RSA key, as old servers have them.
+    #[cfg(feature = "openssl-legacy")]
     pub(crate) fn issue_rsa(&self, common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
         self.issue_for(key, common_name, change)
