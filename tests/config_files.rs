@@ -111,7 +111,7 @@ fn an_old_front_end_is_summed_up_as_one_and_refused_by_a_build_without_openssl()
     } else {
         assert_ne!(run.code, Some(0));
         assert!(
-            run.stderr.contains("pool1 tls_backend: this program was built without OpenSSL"),
+            run.stderr.contains("pool1: tls_backend: this program was built without OpenSSL"),
             "{}",
             run.stderr
         );

@@ -148,6 +148,7 @@ bind = "{sip}"
 name = "pool1"
 certificate_names = ["fe.contoso.com"]
 next_hops = ["fe.contoso.com:5061"]
+im = "pager"
 {front_end}
 [xmpp]
 roots = "{pki}/roots.pem"
