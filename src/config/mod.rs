@@ -48,8 +48,8 @@ pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
 pub(crate) use value::printable;
 pub use value::{
-    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, TrustModel, ValueError,
-    Verdict,
+    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, TlsBackend, TrustModel,
+    ValueError, Verdict,
 };
 
 /// Where the configuration is looked for unless `--config` says otherwise.
@@ -291,6 +291,8 @@ pub struct FrontEnd {
     pub asserted_identity: bool,
     /// How messages go to its users.
     pub im: Im,
+    /// Which library does TLS with it; one that this build has.
+    pub tls_backend: TlsBackend,
 }
 
 /// The XMPP side.

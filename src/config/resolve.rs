@@ -121,6 +121,7 @@ fn sip(sip: SipSection) -> Option<Sip> {
             trust: section.trust.value?,
             asserted_identity: section.asserted_identity.value?,
             im: section.im.value?,
+            tls_backend: section.tls_backend.value?,
         };
         for domain in &front_end.domains {
             routes.entry(domain.clone()).or_default().push(front_ends.len());

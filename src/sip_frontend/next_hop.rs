@@ -10,6 +10,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::accept::session;
+use super::old_suites::why_not_called;
 use super::session::SipSession;
 use crate::config::HostPort;
 use crate::context::{Context, FrontEndNames, RouteHops};
@@ -134,11 +135,11 @@ async fn handshake(
 ) -> Result<TlsStream<TcpStream>, String> {
     let own = (identity > 0).then(|| context.sip.names.get(identity)).flatten();
     let identity = context.sip.identities.choose(own.map(|name| name.host.as_str()));
-    let handshake = tls::connect(stream, &context.sip.client, host, Some(&identity));
+    let handshake = tls::connect_by(front_end.backend, stream, &context.sip.client, host, &identity);
     let (stream, facts) = timeout(context.sip.handshake, handshake)
         .await
         .map_err(|_| format!("the TLS handshake took longer than {:?}", context.sip.handshake))?
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| why_not_called(&error, front_end))?;
     match facts.judge(&context.sip.roots.current(), SystemTime::now()) {
         ChainStatus::Valid => {}
         status => return Err(format!("its certificate is not trusted: {status}")),
