@@ -206,7 +206,8 @@ impl<M> Pair<M> {
     pub fn say(&mut self, saying: &Saying<'_>, context: &mut Context<'_>) -> bool {
         let mut taken = false;
         let serial = saying.serial;
-        if !self.talk.as_ref().is_some_and(|talk| talk.pending.as_ref().is_some_and(|p| p.serial == serial)) {
+        let pending = self.talk.as_ref().and_then(|talk| talk.pending.as_ref());
+        if pending.is_none_or(|pending| pending.serial != serial) {
             return false;
         }
         self.with_sessions(saying.judged, context, |sessions, context| {

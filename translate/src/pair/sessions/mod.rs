@@ -193,8 +193,7 @@ impl<M> Talk<M> {
         let mut at = 0;
         while at < self.sessions.all.len() {
             let mut judged = judged;
-            loop {
-                let Some(talk) = self.sessions.all.get_mut(at) else { break };
+            while let Some(talk) = self.sessions.all.get_mut(at) {
                 if let Some(output) = talk.session.poll() {
                     self.carry_out(at, output, judged, context);
                     continue;
