@@ -76,7 +76,7 @@ impl World {
         match self.ledger.pair_of(from, to) {
             Some(pair) if self.sessions.showed.contains(&pair) => {}
             Some(pair) => {
-                self.ledger.violation(format!("IM-31: the contact of pair {pair} never showed a state"))
+                self.ledger.violation(format!("IM-34: the contact of pair {pair} never showed a state"))
             }
             None => self.ledger.violation(format!("no unauthorised from: {from} to {to}")),
         }
