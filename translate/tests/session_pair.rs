@@ -288,13 +288,13 @@ impl House {
     /// What the pair has sent: nothing in a session that is not established, and nothing behind BYE.
     fn take_requests(&mut self) {
         for request in std::mem::take(&mut self.rig.requests) {
-            let Half::Session(tag) = &request.half else { panic!("{request:?}") };
-            let sent = message(&request);
+            assert!(matches!(request.half, Half::Session(_)), "{request:?}");
+            let (sent, tag) = (message(&request), ours(&request));
             match sent.method() {
-                Method::Ack => drop(self.talking.insert(tag.clone())),
-                Method::Bye => drop(self.talking.remove(tag)),
+                Method::Ack => drop(self.talking.insert(tag)),
+                Method::Bye => drop(self.talking.remove(&tag)),
                 Method::Message | Method::Info => {
-                    assert!(self.talking.contains(tag), "{} in no session", sent.method().as_str());
+                    assert!(self.talking.contains(&tag), "{} in no session", sent.method().as_str());
                 }
                 _ => {}
             }
@@ -424,8 +424,8 @@ impl House {
 
     /// A session of the SIP user's is there: no invitation of ours goes on ringing.
     fn check_called_off(&self) {
-        let known = |half: &Half| matches!(half, Half::Session(tag) if self.rig.bound.contains(tag));
-        let invites = |request: &&Request| known(&request.half) && message(request).to_tag().is_none();
+        let known = |request: &Request| self.rig.bound.contains(&ours(request));
+        let invites = |request: &&Request| known(request) && message(request).to_tag().is_none();
         for request in self.open.iter().filter(invites) {
             let branch = request.request.branch();
             let cancelled = self.rig.cancelled.iter().any(|cancelled| branch.starts_with(cancelled.as_str()));
@@ -475,8 +475,7 @@ impl House {
             }
             Step::Early { place, status, fork } => {
                 if let Some(request) = self.open.get(place) {
-                    let (response, tag) = (response(request, status, fork), request.half.clone());
-                    let Half::Session(tag) = tag else { panic!("{tag:?}") };
+                    let (response, tag) = (response(request, status, fork), ours(request));
                     self.input(|pair, context| pair.session_early(&tag, &response, context));
                 }
             }
@@ -545,6 +544,11 @@ impl House {
     }
 }
 
+/// Our tag in the dialog of a request.
+fn ours(request: &Request) -> CompactString {
+    message(request).from_tag().unwrap().into()
+}
+
 fn number(stanza: &Element) -> u32 {
     stanza.text().parse().unwrap()
 }
@@ -590,6 +594,18 @@ fn an_invitation_of_ours_is_called_off_at_once_though_what_it_was_for_may_not_le
     house.user_invites();
     house.acknowledge(0, 0);
     assert_eq!(house.fates.get(&1), Some(&Fate::Told));
+}
+
+#[test]
+fn what_became_of_a_request_means_nothing_to_a_later_pair_of_the_same_name() {
+    let mut house = House::new(true, 600);
+    house.rig.pair = Pair::numbered(1);
+    house.contact_writes(None, None);
+    let before = house.open.remove(0);
+    house.rig.pair = Pair::numbered(2);
+    house.contact_writes(None, None);
+    house.fail(&before, Undelivered::NotSent);
+    assert_eq!((house.rig.pair.waiting(), house.fates.len()), (1, 0));
 }
 
 proptest! {
