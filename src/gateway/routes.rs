@@ -161,8 +161,11 @@ impl Gateway {
         self.routes.iter().find(|route| route.domains.iter().any(|served| served == local_domain))
     }
 
-    /// Whether the users of a served domain are invited to sessions.
+    /// Whether the users of a served domain are invited to sessions; nobody is when the process is going to end.
     pub(super) fn invites(&self, local_domain: &str, now: Moment) -> bool {
+        if self.ending.load(Ordering::Relaxed) {
+            return false;
+        }
         let Some(route) = self.route_of(local_domain) else { return false };
         let im = |front_end: usize| self.front_ends.get(front_end).map_or(Im::Pager, |known| known.im);
         let mut modes = route.targets.iter().map(|front_end| im(*front_end));
