@@ -57,7 +57,7 @@ fn stanza(text: &str) -> Element {
 fn check_from_sip(case: &Case) {
     let request = request(case.section("sip"));
     let mut out = b"before".to_vec();
-    let formats = Formats { xhtml_im: case.option("xhtml-im").is_some() };
+    let formats = Formats { xhtml_im: case.option("xhtml-im").is_some(), ..Formats::default() };
     let outcome = from_sip::ends(&request, |domain| domain == "example.net")
         .and_then(|ends| from_sip::write(&request, &ends, "ID", formats, None, &mut out));
     match expected(case) {

@@ -18,6 +18,7 @@ mod stage;
 mod text;
 
 mod acknowledged;
+mod beside_text;
 mod disk;
 mod errors;
 mod faults;

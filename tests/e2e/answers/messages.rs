@@ -108,7 +108,8 @@ fn im_05_and_06_bodies_that_cannot_be_passed_on() {
 #[test]
 fn im_04_html_crosses_as_text_and_keeps_its_form_only_where_that_is_wanted() {
     for xhtml_im in [false, true] {
-        let mut house = House::planned(Plan { formats: Formats { xhtml_im }, ..Plan::default() });
+        let mut house =
+            House::planned(Plan { formats: Formats { xhtml_im, ..Formats::default() }, ..Plan::default() });
         let wire = house.front_end();
         let html = "<p onclick='x()'>Hi <b>Bob</b></p><script>x()</script>";
         let request = Request::new("MESSAGE", BOB).with("Content-Type: text/html").with_body(html);

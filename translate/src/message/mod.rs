@@ -13,6 +13,7 @@ mod body;
 mod charset;
 mod code_pages;
 mod delay;
+pub mod encrypted;
 mod entity;
 pub mod from_sip;
 mod html;
@@ -43,11 +44,13 @@ pub const SESSION_READS: &[&str] = &[
 /// What we can decode, for `Accept-Encoding` of a 415 (IM-06).
 pub const ACCEPT_ENCODING: &str = "identity";
 
-/// What goes into stanzas beside the plain text of a message.
+/// Which forms of messages cross, beside plain text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Formats {
     /// HTML also as XHTML-IM (XEP-0071, deprecated): some clients show it, and all show the plain text.
     pub xhtml_im: bool,
+    /// What is encrypted from end to end goes back to its sender, even if it has a body for those who cannot read it.
+    pub refuse_encrypted: bool,
 }
 
 /// Namespace of stanza headers (XEP-0131).

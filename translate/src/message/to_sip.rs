@@ -16,6 +16,10 @@ use crate::text::{self, SUBJECT_CAP};
 pub const PAGER_CAP: usize = 1300;
 /// Longest thread taken into a Call-ID, in octets.
 const THREAD_MAX: usize = 128;
+/// What a corrected message begins with; SIP has no way to replace what was said (XEP-0308, IM-44).
+pub const CORRECTION: &str = "[Correction] ";
+/// Namespace of corrections.
+const CORRECT: &str = "urn:xmpp:message-correct:0";
 /// The one media type we send: what XMPP says never chooses it (SEC-36).
 const MEDIA_TYPE: &str = "text/plain;charset=UTF-8";
 
@@ -117,7 +121,7 @@ pub fn read<'a>(stanza: &'a Element, languages: Languages<'a>) -> Reading<'a> {
         ));
     };
     Reading::Instant(Instant {
-        body,
+        body: if corrects(stanza) { Cow::Owned([CORRECTION, &body].concat()) } else { body },
         lang: lang.and_then(language),
         subject: choose(stanza, "subject", default, languages.recipient).map(|(subject, _)| subject),
         thread: thread(stanza),
@@ -194,6 +198,19 @@ impl SessionMessage {
 /// The thread of a message.
 pub fn thread(stanza: &Element) -> Option<Cow<'_, str>> {
     stanza.child("thread", ns::SERVER).map(Element::text)
+}
+
+/// It replaces an earlier one of the same sender. Which one is not looked up: it goes to whom that one went, from the same
+/// address.
+fn corrects(stanza: &Element) -> bool {
+    stanza
+        .child("replace", CORRECT)
+        .is_some_and(|replace| replace.attr("id").is_some_and(|id| !id.is_empty()))
+}
+
+/// It has text for everybody.
+pub(super) fn has_body(stanza: &Element) -> bool {
+    texts(stanza, "body").next().is_some()
 }
 
 fn subject<'a>(instant: &'a Instant<'_>) -> Option<Cow<'a, str>> {
