@@ -54,6 +54,10 @@ counters! {
     notices_delivered,
     /// Failure notices that no front end took.
     notices_lost,
+    /// Notifications of what became of messages (IMDN) delivered to SIP users who had asked for them.
+    reports_delivered,
+    /// Such notifications that no front end took.
+    reports_lost,
     /// Stanza errors whose id was ours and led to a notice.
     late_errors,
     /// Stanza errors about messages whose senders had been told already.

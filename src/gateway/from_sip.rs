@@ -1,5 +1,8 @@
 //! Requests of front ends.
 
+use std::num::NonZeroU64;
+
+use compact_str::CompactString;
 use nuncio_sip::connection::ServerTxn;
 use nuncio_sip::{Message, Method};
 use nuncio_translate::diagnostics::{self, Diagnostic};
@@ -7,7 +10,8 @@ use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
 use nuncio_translate::judge::{Direction, Kind, Permit, Question, Refusal, judge};
 use nuncio_translate::message::from_sip::{self, MessageRefusal};
 use nuncio_translate::message::{ACCEPT, ACCEPT_ENCODING};
-use nuncio_translate::pair::PairKey;
+use nuncio_translate::pair::{Ask, PairKey};
+use nuncio_translate::receipt::imdn::Wishes;
 use nuncio_translate::text::LogSafe;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_xmpp::Condition;
@@ -33,6 +37,17 @@ pub enum SipPeer {
     FrontEnd(usize),
     /// Anybody else; the text says what was presented and what was expected.
     Unlisted(String),
+}
+
+/// A message of a SIP user as it goes to the contact.
+pub(super) struct Crossing {
+    stanza: Vec<u8>,
+    /// In the id of the stanza.
+    sequence: u64,
+    /// What its sender wants to know of its fate.
+    wishes: Wishes<'static>,
+    /// Of the session that it is part of.
+    thread: Option<CompactString>,
 }
 
 impl Gateway {
@@ -191,7 +206,7 @@ impl Gateway {
         ends: &from_sip::Ends,
         chat: Option<&from_sip::Chat>,
         now: Moment,
-    ) -> Result<Vec<u8>, SipAnswer> {
+    ) -> Result<Crossing, SipAnswer> {
         let (from, to) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let mut id = Vec::with_capacity(stanza_id::ID_MAX);
         let (sequence, kind) = (self.next_sequence(), stanza_id::Kind::Message);
@@ -208,9 +223,9 @@ impl Gateway {
         );
         let id = std::str::from_utf8(&id).unwrap_or_default();
         let mut stanza = Vec::with_capacity(request.body().len() + STANZA_OVERHEAD);
-        from_sip::write(request, ends, id, settings.formats, chat, &mut stanza)
+        let wishes = from_sip::write(request, ends, id, settings.formats, chat, &mut stanza)
             .map_err(|refusal| self.refused_message(&refusal))?;
-        Ok(stanza)
+        Ok(Crossing { stanza, sequence, wishes, thread: chat.map(|chat| chat.thread.clone()) })
     }
 
     /// Puts a message of the SIP user on its lane. Under the pair's guard, so that messages enter it in the order they were
@@ -220,23 +235,29 @@ impl Gateway {
         pair: &mut Pair,
         key: &PairKey,
         (permit, reply): (Permit, ReplyTo),
-        (lane, stanza): (&LanePort, Vec<u8>),
+        (lane, crossing): (&LanePort, Crossing),
         bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
-        let crossing = pair.sip_user_writes(permit, now);
+        let Crossing { stanza, sequence, wishes, thread } = crossing;
+        let asks = NonZeroU64::new(sequence).filter(|_| wishes.any());
         let envelope = ToXmppEnvelope {
             pair: key.clone(),
             cargo: Cargo::Message(reply),
             sent_ms: now.unix_ms,
-            generation: crossing.generation(),
+            generation: pair.sip_user_writes(permit, now).generation(),
+            asks,
         };
         let push = |lane: &mut Lane<_>| {
             let first = !lane.has_queue();
             (lane.push(stanza, envelope, now.instant), first)
         };
         let partner = key.remote_domain();
-        lane.feed_later(bells, push).map_err(|error| self.lane_refused(partner, &error.reason))
+        lane.feed_later(bells, push).map_err(|error| self.lane_refused(partner, &error.reason))?;
+        if asks.is_some() {
+            pair.awaits(Ask { sequence, sent: now.wall(), thread, wishes });
+        }
+        Ok(())
     }
 
     /// Whether the front end may send for users of `domain` (ADR-21, SEC-14).

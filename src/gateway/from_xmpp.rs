@@ -147,6 +147,7 @@ impl Gateway {
         match to_sip::read(message.stanza(), Languages::default()) {
             Reading::Instant(_) => {}
             Reading::Nothing | Reading::Error(_) => {
+                self.contact_tells(message.stanza(), addresses, now);
                 self.contact_aside(message.stanza(), addresses, now);
                 return message.done();
             }

@@ -143,6 +143,7 @@ impl Gateway {
                 },
                 Output::Expired { envelope, failure } => match &envelope.cargo {
                     Cargo::Message(reply) => {
+                        self.asks_no_more(&envelope, now);
                         let answer = self.undelivered(&envelope.pair, failure.as_ref(), false);
                         answers.refused(*reply, answer, now);
                     }
@@ -150,6 +151,7 @@ impl Gateway {
                 },
                 Output::InFlight { envelope, failure } => match &envelope.cargo {
                     Cargo::Message(reply) => {
+                        self.asks_no_more(&envelope, now);
                         let answer = self.undelivered(&envelope.pair, failure.as_ref(), true);
                         answers.refused(*reply, answer, now);
                     }
@@ -157,6 +159,7 @@ impl Gateway {
                 },
                 Output::Refused(envelope) => match &envelope.cargo {
                     Cargo::Message(reply) => {
+                        self.asks_no_more(&envelope, now);
                         let answer = self.refused_while_waiting(&envelope.pair, now);
                         answers.refused(*reply, answer, now);
                     }
@@ -164,6 +167,7 @@ impl Gateway {
                 },
                 Output::TooLarge { envelope, limit } => match &envelope.cargo {
                     Cargo::Message(reply) => {
+                        self.asks_no_more(&envelope, now);
                         let answer = self.failed(&envelope.pair, self.too_large(&key.remote, limit));
                         answers.refused(*reply, answer, now);
                     }

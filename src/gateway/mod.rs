@@ -34,6 +34,7 @@ pub mod port;
 mod presence;
 mod prints;
 mod proved;
+mod receipts;
 mod refusals;
 mod refused;
 mod releasing;
@@ -54,6 +55,7 @@ mod timers;
 mod uniform;
 mod verifying;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -139,6 +141,8 @@ pub struct ToXmppEnvelope {
     pub sent_ms: u64,
     /// Policy generation of the permit it crosses under.
     pub generation: u64,
+    /// Its sender wants to know what becomes of it, and its pair knows that by this number.
+    pub asks: Option<NonZeroU64>,
 }
 
 /// What it is.

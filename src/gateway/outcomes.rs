@@ -43,7 +43,7 @@ impl<'a> Word<'a> {
         Self::Answered { status: response.status().map_or(500, |status| status.0), reason: response.reason() }
     }
 
-    fn is_delivered(&self) -> bool {
+    pub(super) fn is_delivered(&self) -> bool {
         matches!(self, Self::Answered { status: ..300, .. })
     }
 
@@ -94,6 +94,7 @@ impl Gateway {
                 self.settle_message(key, message, word, pair.from() == From::Yes, sent_ms, now);
             }
             ToSip::Notice(_) => self.settle_notice(key, word, now),
+            ToSip::Report(_) => self.settle_report(key, word, now),
         }
     }
 

@@ -464,6 +464,7 @@ impl Gateway {
         let envelope = ToXmppEnvelope {
             pair: key.clone(),
             cargo: Cargo::Presence { sent: Box::new(item.sent), takes_back: item.judged.is_none() },
+            asks: None,
             sent_ms: now.unix_ms,
             generation: item.judged.map_or(0, |judged| judged.generation),
         };

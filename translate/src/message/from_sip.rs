@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::{ACCEPT, ACCEPT_ENCODING, Formats, HOPS, SHIM, SHIM_HOPS, body, html, language};
 use crate::address::{self, Contact, SipUser, UriRefusal};
+use crate::receipt::{self, imdn::Wishes};
 use crate::text::{self, SUBJECT_CAP};
 use crate::typing::ChatState;
 
@@ -122,7 +123,8 @@ fn hops(message: &Message) -> Result<u8, MessageRefusal> {
 ///
 /// `id` is ours (see [`stanza_id`](crate::stanza_id)). The default namespace of the stream is `jabber:server`, so the
 /// stanza declares none. No `type`: a pager-mode message is `normal` (RFC 7572 §5). One in a session is `chat` (CH-01), in
-/// the thread of that.
+/// the thread of that. What the sender wants to know of its fate is asked of the contact in his own words (XEP-0184,
+/// XEP-0333), and comes back.
 ///
 /// # Errors
 /// [`MessageRefusal::Body`].
@@ -133,7 +135,7 @@ pub fn write(
     formats: Formats,
     chat: Option<&Chat>,
     out: &mut Vec<u8>,
-) -> Result<(), MessageRefusal> {
+) -> Result<Wishes<'static>, MessageRefusal> {
     let bytes = message.body();
     let body = body::read(message, &bytes, formats)?;
     let lang = message.content_language().next().and_then(Result::ok).and_then(|tag| language(tag.token));
@@ -162,6 +164,12 @@ pub fn write(
     if let Some(thread) = chat.map(|chat| chat.thread.as_str()).or_else(|| thread(message)) {
         StartTag::text_element(out, "thread", thread);
     }
+    if body.wishes.delivered {
+        receipt::xmpp::write_request(out);
+    }
+    if body.wishes.displayed {
+        receipt::xmpp::write_markable(out);
+    }
     if ends.hops <= HOPS {
         StartTag::open(out, "headers").ns(SHIM).end();
         StartTag::open(out, "header").attr("name", SHIM_HOPS).end();
@@ -170,7 +178,7 @@ pub fn write(
         StartTag::close(out, "headers");
     }
     StartTag::close(out, "message");
-    Ok(())
+    Ok(body.wishes.into_owned())
 }
 
 impl MessageRefusal {

@@ -134,27 +134,64 @@ pub fn read<'a>(stanza: &'a Element, languages: Languages<'a>) -> Reading<'a> {
 /// # Errors
 /// [`RequestError`].
 pub fn write(instant: &Instant<'_>, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), RequestError> {
+    let subject = subject(instant);
+    let head = Head {
+        hops: instant.hops,
+        thread: instant.thread.as_deref(),
+        subject: subject.as_deref(),
+        lang: instant.lang,
+    };
+    build(&head, (MEDIA_TYPE, plain(&instant.body).as_bytes()), request, out)
+}
+
+/// The same for what is no instant message: `body` is its Content-Type and the body itself.
+///
+/// # Errors
+/// [`RequestError`].
+pub fn write_other(
+    body: (&str, &[u8]),
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), RequestError> {
+    build(&Head { hops: HOPS, ..Head::default() }, body, request, out)
+}
+
+/// What a MESSAGE has from what is said.
+#[derive(Default)]
+struct Head<'a> {
+    hops: u8,
+    thread: Option<&'a str>,
+    subject: Option<&'a str>,
+    lang: Option<&'a str>,
+}
+
+fn build(
+    head: &Head<'_>,
+    body: (&str, &[u8]),
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), RequestError> {
     let start = out.len();
     let (from, to) = (request.sender.uri(request.resource), request.recipient.uri());
     let (from, to) = (Uri::parse(&from)?, Uri::parse(&to)?);
-    let call_id = call_id(instant.thread.as_deref(), request.call_token);
+    let call_id = call_id(head.thread, request.call_token);
     let mut builder = RequestBuilder::new(out, Method::Message, &to)
         .via("TLS", request.sent_by, request.branch)
-        .max_forwards(instant.hops)
+        .max_forwards(head.hops)
         .from(None, &from, request.tag)
         .to(None, &to, None)
         .call_id(&call_id)
         .cseq(CSeq { number: 1, method: Method::Message });
-    if let Some(subject) = subject(instant) {
-        builder = builder.header("Subject", &subject);
+    if let Some(subject) = head.subject {
+        builder = builder.header("Subject", subject);
     }
-    if let Some(lang) = instant.lang {
+    if let Some(lang) = head.lang {
         builder = builder.token_header("Content-Language", lang);
     }
     for (name, value) in request.extra {
         builder = builder.header(name, value);
     }
-    builder.finish(Some((MEDIA_TYPE, plain(&instant.body).as_bytes())))?;
+    builder.finish(Some(body))?;
     match request.cap {
         Some(cap) if out.len() - start > cap => {
             out.truncate(start);

@@ -4,6 +4,7 @@ mod beside;
 mod ends;
 mod from_contact;
 mod from_user;
+mod imdn;
 
 use nuncio::gateway::Im;
 use nuncio_world::sip_text::SipMessage;
