@@ -157,6 +157,10 @@ impl Gateway {
         let policy = self.policy.load();
         let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
             .map_err(|refusal| self.refused_message(&refusal))?;
+        if let Some(answer) = self.sip_notifies(&ends, request, now) {
+            self.answers().refused(reply, answer, now);
+            return Ok(());
+        }
         let remote_domain = ends.contact.domain();
         let (from, to) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let by_rule = |refusal| {

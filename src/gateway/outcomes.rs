@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::from_xmpp::took;
 use super::incoming::Incoming;
+use super::receipts::what_is_left_of;
 use super::{Gateway, Pair};
 use crate::log_limit::Cause;
 
@@ -21,14 +22,13 @@ pub(super) enum Word<'a> {
     Answered {
         status: u16,
         reason: &'a str,
+        /// Under which somebody keeps it.
+        message_id: Option<&'a str>,
     },
     /// The SIP user did not take part in the session that it waited for.
     NoAnswer,
     /// There is no answer, for this reason.
-    Failed {
-        kind: Undelivered,
-        why: &'a dyn fmt::Display,
-    },
+    Failed { kind: Undelivered, why: &'a dyn fmt::Display },
 }
 
 impl<'a> Word<'a> {
@@ -40,7 +40,11 @@ impl<'a> Word<'a> {
     }
 
     fn response(response: &'a Message) -> Self {
-        Self::Answered { status: response.status().map_or(500, |status| status.0), reason: response.reason() }
+        Self::Answered {
+            status: response.status().map_or(500, |status| status.0),
+            reason: response.reason(),
+            message_id: response.other("Message-Id"),
+        }
     }
 
     pub(super) fn is_delivered(&self) -> bool {
@@ -50,7 +54,9 @@ impl<'a> Word<'a> {
     /// `None`: a rule forbids it since it left.
     fn trouble(&self) -> Option<SipTrouble<'a>> {
         Some(match *self {
-            Self::Answered { status, reason } => SipTrouble::Answered { status, reason, new_address: None },
+            Self::Answered { status, reason, .. } => {
+                SipTrouble::Answered { status, reason, new_address: None }
+            }
             Self::NoAnswer => SipTrouble::Answered { status: 480, reason: "", new_address: None },
             Self::Failed { kind: Undelivered::Timeout, .. } => SipTrouble::Timeout,
             Self::Failed { kind: Undelivered::Lost, .. } => SipTrouble::Transport { written: true },
@@ -69,7 +75,9 @@ impl Gateway {
                 _ => "",
             };
             let word = match &settled.outcome {
-                Outcome::Delivered { status } => Word::Answered { status: *status, reason: "" },
+                Outcome::Delivered { status, message_id } => {
+                    Word::Answered { status: *status, reason: "", message_id: message_id.as_deref() }
+                }
                 Outcome::Refused(response) => Word::response(response),
                 Outcome::NoAnswer => Word::NoAnswer,
                 Outcome::Undelivered(kind) => Word::Failed { kind: *kind, why: &words },
@@ -82,7 +90,7 @@ impl Gateway {
     pub(super) fn tell_sender(
         &self,
         key: &PairKey,
-        pair: &Pair,
+        pair: &mut Pair,
         item: ToSip<Incoming>,
         word: &Word<'_>,
         sent_ms: Option<u64>,
@@ -91,7 +99,11 @@ impl Gateway {
         match item {
             // Who may see the SIP user may learn what became of him (DEC-03).
             ToSip::Message(message) => {
-                self.settle_message(key, message, word, pair.from() == From::Yes, sent_ms, now);
+                let authorised = pair.from() == From::Yes;
+                if let Word::Answered { status: 202, message_id: Some(message_id), .. } = *word {
+                    pair.kept(message_id, what_is_left_of(message.stanza()), now);
+                }
+                self.settle_message(key, message, word, authorised, sent_ms, now);
             }
             ToSip::Notice(_) => self.settle_notice(key, word, now),
             ToSip::Report(_) => self.settle_report(key, word, now),
@@ -137,7 +149,7 @@ impl Gateway {
     }
 
     /// The contact wants to know that his message arrived, and may (IM-40).
-    fn acknowledge_receipt(&self, message: Incoming, now: Moment) {
+    pub(super) fn acknowledge_receipt(&self, message: Incoming, now: Moment) {
         let stanza = message.stanza();
         let (Receipts::Request(of), Some(from), Some(to)) =
             (read(stanza), stanza.attr("to"), stanza.attr("from"))

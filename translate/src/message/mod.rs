@@ -32,7 +32,8 @@ pub const HOPS: u8 = 60;
 /// What we understand, for `Accept` of a 415 (IM-05) and of OPTIONS.
 pub const ACCEPT: &str =
     "text/plain;charset=UTF-8, text/html, multipart/alternative, multipart/related, message/cpim";
-/// What we understand inside a session, for its description (RFC 4975 §8.6): besides what is taken everywhere, typing.
+/// What we understand inside a session, for its description (RFC 4975 §8.6): besides what is taken everywhere, typing, and
+/// what became of messages.
 pub const SESSION_READS: &[&str] = &[
     "text/plain",
     "text/html",
@@ -40,6 +41,8 @@ pub const SESSION_READS: &[&str] = &[
     "multipart/related",
     "message/cpim",
     "application/im-iscomposing+xml",
+    "message/imdn+xml",
+    "application/ms-imdn+xml",
 ];
 /// What we can decode, for `Accept-Encoding` of a 415 (IM-06).
 pub const ACCEPT_ENCODING: &str = "identity";

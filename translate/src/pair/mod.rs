@@ -39,8 +39,8 @@ pub use notices::{Cause, Notice};
 pub use output::{AddedEnd, Asked, Attempt, Ended, Fact, Half, Judged, Output, Request, Sent, ToXmpp};
 use presence::Presence;
 pub use presence::{Arrived, Routable, Subscribing};
-use receipts::Awaited;
-pub use receipts::{Ask, MOST_AWAITED, MOST_REPORTS, Report, Telling};
+pub use receipts::{Ask, KEPT_FOR, MOST_AWAITED, MOST_KEPT, MOST_REPORTS, Report, Telling};
+use receipts::{Awaited, Kept};
 pub use record::{From, NotifierRecord, PairRecord, SubscriberRecord, To};
 pub use reported::LATEST_ERROR;
 use reported::Reported;
@@ -91,6 +91,8 @@ struct Talk<M> {
     awaited: Awaited,
     /// What he is to be told of them.
     reports: VecDeque<Report>,
+    /// Messages of the contact that somebody keeps for him.
+    kept: Kept,
     pending: Option<Pending<M>>,
     sessions: Sessions,
     /// What went in sessions, or waited for one, and came to its end.
@@ -172,6 +174,7 @@ impl<M> Default for Talk<M> {
             reported: Reported::default(),
             awaited: Awaited::default(),
             reports: VecDeque::new(),
+            kept: Kept::default(),
             pending: None,
             sessions: Sessions::default(),
             settled: VecDeque::new(),
@@ -193,9 +196,10 @@ impl<M> Talk<M> {
 }
 
 impl<M> Talk<M> {
-    /// How long what it remembers of messages of the SIP user may still be of use.
+    /// How long what it remembers of messages may still be of use.
     fn needed_for(&self, now: Moment) -> Option<Duration> {
-        self.reported.needed_for(now).max(self.awaited.needed_for(now))
+        let of_user = self.reported.needed_for(now).max(self.awaited.needed_for(now));
+        of_user.max(self.kept.needed_for(now.instant))
     }
 }
 
@@ -266,6 +270,17 @@ impl<M> Pair<M> {
         if let Some(talk) = &mut self.talk {
             talk.awaited.forget(sequence);
         }
+    }
+
+    /// A message of the contact was answered with 202: somebody keeps it under this id. `stanza` is what is left of it, for
+    /// its sender to be answered.
+    pub fn kept(&mut self, message_id: &str, stanza: Element, now: Moment) {
+        self.talk.get_or_insert_default().kept.add(message_id, stanza, now.instant);
+    }
+
+    /// There is word of the message that is kept under this id. Given out once.
+    pub fn take_kept(&mut self, message_id: &str, now: Moment) -> Option<Element> {
+        self.talk.as_mut()?.kept.take(message_id, now.instant)
     }
 
     /// The contact says what became of the message that the SIP user sent under `id`.

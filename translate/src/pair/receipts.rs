@@ -1,23 +1,30 @@
-//! What SIP users want to know of the messages they sent (RFC 5438), and what can be said of them by now.
+//! What SIP users want to know of the messages they sent (RFC 5438), and what can be said of them by now; and which messages
+//! of contacts somebody on the SIP side keeps, who may yet say that they came to nothing.
 //!
-//! Kept for as long as an error about a message could still come, in memory only: after a restart nobody is asked any more,
-//! and failures are told in words.
+//! The former is kept for as long as an error about a message could still come. Both in memory only: after a restart nobody
+//! is asked any more, and failures are told in words.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use compact_str::CompactString;
+use nuncio_xmpp::Element;
 
 use super::LATEST_ERROR;
 use crate::Moment;
-use crate::receipt::Fate;
 use crate::receipt::imdn::Wishes;
+use crate::receipt::{Fate, ID_MAX};
 use crate::stanza_id::StanzaId;
 
 /// Messages of one pair whose senders want to know; one more ends the wait for the oldest.
 pub const MOST_AWAITED: usize = 32;
 /// Word to the SIP user that waits to be sent, of one pair.
 pub const MOST_REPORTS: usize = 64;
+
+/// Messages of one contact to one SIP user of whose fate there may be word after 202; one more ends the wait for the oldest.
+pub const MOST_KEPT: usize = 32;
+/// How long such word counts.
+pub const KEPT_FOR: Duration = Duration::from_secs(3600);
 
 /// A message whose sender wants to know what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +104,36 @@ impl Awaited {
         let last = self.0.back()?;
         let left = last.sent.checked_add(LATEST_ERROR)?.duration_since(now.wall()).ok()?;
         Some(left.min(LATEST_ERROR)).filter(|left| !left.is_zero())
+    }
+}
+
+/// Messages of the contact that were answered with 202 and an id: what is left of them, for whoever has to answer. Takes
+/// nothing on the heap before the first.
+#[derive(Debug, Default)]
+pub(super) struct Kept(VecDeque<(CompactString, Element, Instant)>);
+
+impl Kept {
+    pub(super) fn add(&mut self, message_id: &str, stanza: Element, now: Instant) {
+        if message_id.is_empty() || message_id.len() > ID_MAX {
+            return;
+        }
+        if self.0.len() >= MOST_KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back((message_id.into(), stanza, now));
+    }
+
+    /// Takes out the message that was given this id, unless it is too late.
+    pub(super) fn take(&mut self, message_id: &str, now: Instant) -> Option<Element> {
+        let at = self.0.iter().position(|(id, ..)| id == message_id)?;
+        let (_, stanza, since) = self.0.remove(at)?;
+        (now < since + KEPT_FOR).then_some(stanza)
+    }
+
+    /// How long word can still come of any of them; `None` if that time is over.
+    pub(super) fn needed_for(&self, now: Instant) -> Option<Duration> {
+        let (.., since) = self.0.back()?;
+        Some((*since + KEPT_FOR).saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 }
 
@@ -189,5 +226,42 @@ mod tests {
         assert_eq!(awaited.needed_for(at(1001)), Some(LATEST_ERROR));
         assert_eq!(awaited.needed_for(at(1001 + 86_399)), Some(Duration::from_secs(1)));
         assert_eq!(awaited.needed_for(at(1001 + 86_400)), None);
+    }
+
+    fn stanza() -> Element {
+        Element::new("message", "jabber:server")
+    }
+
+    #[test]
+    fn im_41_what_somebody_keeps_is_remembered_for_an_hour_and_told_of_once() {
+        let now = Instant::now();
+        let mut kept = Kept::default();
+        assert_eq!(kept.needed_for(now), None);
+        kept.add("m1", stanza(), now);
+        kept.add("m2", stanza(), now);
+        assert_eq!(kept.needed_for(now), Some(KEPT_FOR));
+        assert!(kept.take("other", now).is_none());
+        assert!(kept.take("m1", now + KEPT_FOR - Duration::from_secs(1)).is_some());
+        assert!(kept.take("m1", now).is_none(), "once");
+        assert!(kept.take("m2", now + KEPT_FOR).is_none());
+        assert_eq!(kept.needed_for(now + KEPT_FOR), None);
+    }
+
+    #[test]
+    fn im_41_what_is_remembered_of_kept_messages_is_bounded() {
+        let now = Instant::now();
+        let first_kept = |count: usize| {
+            let mut kept = Kept::default();
+            (0..count).for_each(|number| kept.add(&format!("m{number}"), stanza(), now));
+            kept.take("m0", now).is_some()
+        };
+        assert!(first_kept(MOST_KEPT));
+        assert!(!first_kept(MOST_KEPT + 1));
+        let long = |length: usize| {
+            let mut kept = Kept::default();
+            kept.add(&"x".repeat(length), stanza(), now);
+            kept.needed_for(now).is_some()
+        };
+        assert_eq!((long(0), long(ID_MAX), long(ID_MAX + 1)), (false, true, false));
     }
 }

@@ -54,7 +54,7 @@ impl<M> Pair<M> {
         let (mut messages, mut notices) = (Vec::new(), 0);
         let (mut tags, mut asked) = (Vec::new(), Vec::new());
         if let Some(talk) = talk {
-            let Talk { waiting, notices: told, reported, awaited, reports, pending, sessions, settled } =
+            let Talk { waiting, notices: told, reported, awaited, reports, kept, pending, sessions, settled } =
                 *talk;
             (tags, asked) = sessions.rescue();
             notices = told.count() + reports.len() as u64;
@@ -67,7 +67,7 @@ impl<M> Pair<M> {
                 }
             }
             messages.extend(waiting.into_iter().map(|waiting| waiting.stanza));
-            self.talk = Some(Box::new(Talk { reported, awaited, ..Talk::default() }));
+            self.talk = Some(Box::new(Talk { reported, awaited, kept, ..Talk::default() }));
         }
         Salvage { messages, notices, tags, asked, presence }
     }

@@ -111,13 +111,12 @@ fn other_info_is_refused_and_an_empty_one_is_taken() {
 }
 
 /// A house in which Bob may see Alice, or may not.
-fn acquainted(sees: bool) -> House {
+pub(super) fn acquainted(sees: bool, im: Im) -> House {
     let store = Memory::new();
     let from = if sees { From::Yes } else { From::No };
     store.save_pair(&PairKey::new(ALICE, BOB), PairRecord { from, ..PairRecord::default() });
     store.commit(usize::MAX);
-    let mut house =
-        House::planned(Plan { im: Im::Session, store: Arc::new(store.crash()), ..Plan::default() });
+    let mut house = House::planned(Plan { im, store: Arc::new(store.crash()), ..Plan::default() });
     house.rule = Box::new(accepts);
     house.gateway.restore(house.now).unwrap();
     house.run();
@@ -137,7 +136,7 @@ fn im_40_200_is_a_receipt_for_who_may_see_the_user_and_202_is_none() {
     for (sees, status, expected) in
         [(true, 200, vec![Some("b1".to_owned())]), (true, 202, vec![]), (false, 200, vec![])]
     {
-        let mut house = acquainted(sees);
+        let mut house = acquainted(sees, Im::Session);
         house.rule = Box::new(move |request| match request.method() {
             Some("MESSAGE") => Reply::Status(status, "OK"),
             _ => accepts(request),
@@ -150,7 +149,7 @@ fn im_40_200_is_a_receipt_for_who_may_see_the_user_and_202_is_none() {
 
 #[test]
 fn im_40_no_receipt_without_a_request_nor_for_what_was_refused() {
-    let mut house = acquainted(true);
+    let mut house = acquainted(true, Im::Session);
     bob_writes(&mut house, "b1", "<body>x</body>");
     assert_eq!(receipts(&mut house), []);
     house.rule = Box::new(|request| match request.method() {
@@ -163,7 +162,7 @@ fn im_40_no_receipt_without_a_request_nor_for_what_was_refused() {
 
 #[test]
 fn im_40_a_message_alone_gets_its_receipt_too() {
-    let mut house = acquainted(true);
+    let mut house = acquainted(true, Im::Session);
     house.rule = Box::new(|request| match request.method() {
         Some("INVITE") => Reply::Status(488, "Not Acceptable Here"),
         Some("ACK") => Reply::Silence,

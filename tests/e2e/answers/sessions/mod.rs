@@ -5,6 +5,7 @@ mod ends;
 mod from_contact;
 mod from_user;
 mod imdn;
+mod notified;
 
 use nuncio::gateway::Im;
 use nuncio_world::sip_text::SipMessage;
