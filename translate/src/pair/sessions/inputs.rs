@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use compact_str::CompactString;
-use nuncio_sip::event::Undelivered;
+use nuncio_sip::event::{Answer, Undelivered};
 use nuncio_sip::session::{Invitation, Invited, Received, Session, unknown_session};
 use nuncio_sip::{Message, UriError};
 
-use super::super::output::{Asked, Judged, Output};
+use super::super::output::{Asked, Judged};
 use super::super::{Context, Pair, ToSip};
 use super::{Conversation, MOST_SESSIONS, Settled, Way};
 use crate::Moment;
@@ -98,7 +98,7 @@ impl<M> Pair<M> {
         };
         let session = Session::invite(&invitation, &mut context.session())?;
         let thread = inviting.thread.map_or_else(|| thread_of(session.call_id()).into(), CompactString::from);
-        let mut talk = Conversation::new(session, thread);
+        let mut talk = Conversation::new(self.session_number(), session, thread);
         talk.resource = inviting.resource.map(CompactString::from);
         talk.to_contact.contact_wrote(inviting.state, permit.is_some());
         let judged = permit.map(|permit| Judged::new(permit, Kind::Message));
@@ -113,8 +113,8 @@ impl<M> Pair<M> {
     }
 
     /// The SIP user invites the contact, and nothing speaks against it: accepted at once, without a word to the contact
-    /// (CH-04). `tag` is the To tag of the answer, which is among the outputs; `front_end` as for
-    /// [`Pair::session_request`].
+    /// (CH-04). `tag` is the To tag of the answer that this gives, to be sent when the outputs are carried out;
+    /// `front_end` as for [`Pair::session_request`].
     pub fn invited(
         &mut self,
         asked: Asked,
@@ -122,7 +122,13 @@ impl<M> Pair<M> {
         invited: Invited,
         (tag, front_end): (&str, &str),
         context: &mut Context<'_>,
-    ) {
+    ) -> Answer {
+        let accepted = Session::accept(request, invited, tag, &mut context.session());
+        let (session, answer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(refusal) => return refusal,
+        };
+        let number = self.session_number();
         self.with_sessions(None, context, |sessions, context| {
             let live = |talk: &&mut Conversation| !talk.session.has_ended();
             if sessions.all.iter_mut().filter(live).count() >= MOST_SESSIONS
@@ -131,22 +137,12 @@ impl<M> Pair<M> {
             {
                 oldest.session.end(&mut context.session());
             }
-            let answer = match Session::accept(request, invited, tag, &mut context.session()) {
-                Err(refusal) => refusal,
-                Ok((session, answer)) => {
-                    let thread = thread_of(session.call_id()).into();
-                    let mut talk = Conversation::new(session, thread);
-                    (talk.asked, talk.front_end) = (Some(asked), front_end.into());
-                    // Before its answer: the ACK must find it.
-                    if let Some(nuncio_sip::session::SessionOutput::Bound(tag)) = talk.session.poll() {
-                        sessions.outputs.push_back(Output::Bound(tag));
-                    }
-                    sessions.all.push(talk);
-                    answer
-                }
-            };
-            sessions.outputs.push_back(Output::Answer { asked, answer });
+            let thread = thread_of(session.call_id()).into();
+            let mut talk = Conversation::new(number, session, thread);
+            (talk.asked, talk.front_end) = (Some(asked), front_end.into());
+            sessions.all.push(talk);
         });
+        answer
     }
 
     /// A request inside a session, found by its local tag; `front_end` is where it came from, by name, if it matters: what
@@ -193,24 +189,24 @@ impl<M> Pair<M> {
 
     pub(in super::super) fn session_response(
         &mut self,
-        tag: &str,
+        number: u32,
         serial: u32,
         response: &Message,
         context: &mut Context<'_>,
     ) {
-        self.with_session(tag, context, |talk, context| {
+        self.with_numbered(number, context, |talk, context| {
             talk.session.response(serial, response, &mut context.session());
         });
     }
 
     pub(in super::super) fn session_failed(
         &mut self,
-        tag: &str,
+        number: u32,
         serial: u32,
         why: Undelivered,
         context: &mut Context<'_>,
     ) {
-        self.with_session(tag, context, |talk, context| {
+        self.with_numbered(number, context, |talk, context| {
             talk.session.failed(serial, why, &mut context.session());
         });
     }
@@ -310,6 +306,28 @@ impl<M> Pair<M> {
                 talk.to_user.handle_timeout(now);
             }
         });
+    }
+
+    /// Of a new session. It goes on after a failed step, so that nothing of before means a session of after.
+    fn session_number(&mut self) -> u32 {
+        self.serial += 1;
+        // Those that are under way at a time are few.
+        (self.serial % u64::from(u32::MAX)) as u32
+    }
+
+    fn with_numbered(
+        &mut self,
+        number: u32,
+        context: &mut Context<'_>,
+        work: impl FnOnce(&mut Conversation, &mut Context<'_>),
+    ) {
+        if self.has_sessions() {
+            self.with_sessions(None, context, |sessions, context| {
+                if let Some(talk) = sessions.all.iter_mut().find(|talk| talk.number == number) {
+                    work(talk, context);
+                }
+            });
+        }
     }
 
     fn with_session(

@@ -50,6 +50,8 @@ pub(super) struct Sessions {
 /// One session, and what it is for the contact.
 #[derive(Debug)]
 struct Conversation {
+    /// No other one of the pair has it.
+    number: u32,
     session: Session,
     /// The front end that holds its dialog, by name; empty: any.
     front_end: CompactString,
@@ -94,18 +96,15 @@ impl Sessions {
         !self.outputs.is_empty()
     }
 
-    /// The tags of all, and the requests whose answers were not given out.
-    pub(super) fn rescue(self) -> (Vec<CompactString>, Vec<Asked>) {
+    /// The tags of all, also of those whose end nobody has heard of.
+    pub(super) fn rescue(self) -> Vec<CompactString> {
         let mut tags: Vec<_> = self.all.iter().map(|talk| talk.session.local_tag().into()).collect();
-        let mut asked = Vec::new();
-        for output in self.outputs {
-            match output {
-                Output::Released(tag) => tags.push(tag),
-                Output::Answer { asked: request, .. } => asked.push(request),
-                _ => {}
-            }
-        }
-        (tags, asked)
+        let released = self.outputs.into_iter().filter_map(|output| match output {
+            Output::Released(tag) => Some(tag),
+            _ => None,
+        });
+        tags.extend(released);
+        tags
     }
 
     fn find(&mut self, tag: &str) -> Option<&mut Conversation> {
@@ -121,8 +120,9 @@ impl Sessions {
 }
 
 impl Conversation {
-    fn new(session: Session, thread: CompactString) -> Self {
+    fn new(number: u32, session: Session, thread: CompactString) -> Self {
         Self {
+            number,
             session,
             front_end: CompactString::default(),
             asked: None,
@@ -135,7 +135,7 @@ impl Conversation {
     }
 
     fn half(&self) -> Half {
-        Half::Session(self.session.local_tag().into())
+        Half::Session(self.number)
     }
 
     fn holder(&self) -> Option<CompactString> {
@@ -196,8 +196,7 @@ impl<M> Talk<M> {
         let mut at = 0;
         while at < self.sessions.all.len() {
             let mut judged = judged;
-            loop {
-                let Some(talk) = self.sessions.all.get_mut(at) else { break };
+            while let Some(talk) = self.sessions.all.get_mut(at) {
                 if let Some(output) = talk.session.poll() {
                     self.carry_out(at, output, judged, context);
                     continue;
