@@ -48,6 +48,7 @@ pub(super) struct Crossing {
     wishes: Wishes<'static>,
     /// Of the session that it is part of.
     thread: Option<CompactString>,
+    expires_ms: u64,
 }
 
 impl Gateway {
@@ -211,6 +212,13 @@ impl Gateway {
         chat: Option<&from_sip::Chat>,
         now: Moment,
     ) -> Result<Crossing, SipAnswer> {
+        let lasts = from_sip::lasts(request, now.wall()).map_err(|refusal| self.refused_message(&refusal))?;
+        if lasts.is_some_and(|lasts| lasts.is_zero()) {
+            return Err(self.expired("it had expired when it came here"));
+        }
+        let expires_ms = lasts.map_or(u64::MAX, |lasts| {
+            now.unix_ms.saturating_add(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX))
+        });
         let (from, to) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let mut id = Vec::with_capacity(stanza_id::ID_MAX);
         let (sequence, kind) = (self.next_sequence(), stanza_id::Kind::Message);
@@ -229,7 +237,7 @@ impl Gateway {
         let mut stanza = Vec::with_capacity(request.body().len() + STANZA_OVERHEAD);
         let wishes = from_sip::write(request, ends, id, settings.formats, chat, &mut stanza)
             .map_err(|refusal| self.refused_message(&refusal))?;
-        Ok(Crossing { stanza, sequence, wishes, thread: chat.map(|chat| chat.thread.clone()) })
+        Ok(Crossing { stanza, sequence, wishes, thread: chat.map(|chat| chat.thread.clone()), expires_ms })
     }
 
     /// Puts a message of the SIP user on its lane. Under the pair's guard, so that messages enter it in the order they were
@@ -243,7 +251,7 @@ impl Gateway {
         bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
-        let Crossing { stanza, sequence, wishes, thread } = crossing;
+        let Crossing { stanza, sequence, wishes, thread, expires_ms } = crossing;
         let asks = NonZeroU64::new(sequence).filter(|_| wishes.any());
         let envelope = ToXmppEnvelope {
             pair: key.clone(),
@@ -251,6 +259,7 @@ impl Gateway {
             sent_ms: now.unix_ms,
             generation: pair.sip_user_writes(permit, now).generation(),
             asks,
+            expires_ms,
         };
         let push = |lane: &mut Lane<_>| {
             let first = !lane.has_queue();
@@ -331,6 +340,13 @@ impl Gateway {
         let refusal = self.policy.load().open_partner(remote).err().unwrap_or(Refusal::PartnerDisabled);
         self.audit_refusal(&Refused::of(pair, Direction::SipToXmpp, REFUSED, refusal), now);
         self.failed(pair, self.refused_by_rule(refusal, remote))
+    }
+
+    /// The answer to a message that its sender wants to be delivered by now or not at all (IM-11). The way to the recipient took
+    /// too long, whoever is to blame; 408 would say the same, and is for INVITE only (RFC 4320 §4.2).
+    pub(super) fn expired(&self, why: &str) -> SipAnswer {
+        let why = format!("the message was not delivered: {why}");
+        SipAnswer::new(504, "Message Expired").because(self, Diagnostic::NoRouteNow, &why)
     }
 
     /// The final answer to a message that had been taken on, counted and logged.

@@ -143,6 +143,14 @@ pub struct ToXmppEnvelope {
     pub generation: u64,
     /// Its sender wants to know what becomes of it, and its pair knows that by this number.
     pub asks: Option<NonZeroU64>,
+    /// Milliseconds of Unix time from which on it is not to be delivered any more; the largest number: never.
+    pub expires_ms: u64,
+}
+
+impl ToXmppEnvelope {
+    fn has_expired(&self, now: Moment) -> bool {
+        self.expires_ms <= now.unix_ms
+    }
 }
 
 /// What it is.

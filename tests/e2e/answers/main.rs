@@ -21,6 +21,7 @@ mod acknowledged;
 mod beside_text;
 mod disk;
 mod errors;
+mod expiry;
 mod faults;
 mod floods;
 mod front_end_away;
