@@ -171,3 +171,20 @@ fn im_40_a_message_alone_gets_its_receipt_too() {
     bob_writes(&mut house, "b1", REQUEST);
     assert_eq!(receipts(&mut house), [Some("b1".to_owned())]);
 }
+
+#[test]
+fn ch_09_what_is_too_large_for_the_partner_is_refused_in_a_session_too() {
+    let mut house = House::new();
+    let limits = "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes></limits>";
+    house.features.insert("fabrikam.com", limits);
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    // The first one finds out on the stream that it opens, the second one before.
+    for _ in 0..2 {
+        let answer = chat.say(&mut house, &"x".repeat(200_000));
+        assert_eq!(answer.status(), Some(513));
+        assert!(answer.must("ms-diagnostics").unwrap().contains("10000 bytes"), "{answer}");
+    }
+    assert!(house.stanzas("fabrikam.com").is_empty());
+    assert_eq!(chat.say(&mut house, &"x".repeat(9000)).status(), Some(200), "the session goes on");
+}
