@@ -106,7 +106,7 @@ impl Gateway {
                 self.settle_message(key, message, word, authorised, sent_ms, now);
             }
             ToSip::Notice(_) => self.settle_notice(key, word, now),
-            ToSip::Report(_) => self.settle_report(key, word, now),
+            ToSip::Report(report) => self.settle_report(key, pair, report, word, now),
         }
     }
 

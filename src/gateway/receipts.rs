@@ -8,7 +8,7 @@ use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
 use nuncio_translate::judge::judge;
 use nuncio_translate::message::from_sip::Ends;
 use nuncio_translate::message::to_sip::{self, Request};
-use nuncio_translate::pair::{From, PairKey, Report, Telling, Way};
+use nuncio_translate::pair::{From, PairKey, Report, Telling, ToSip, Way};
 use nuncio_translate::receipt::imdn::{Envelope, Notification};
 use nuncio_translate::receipt::notification::{self, Notified};
 use nuncio_translate::receipt::xmpp::{Receipts, fates};
@@ -168,9 +168,10 @@ impl Gateway {
                 self.send_alone(envelope, None, body.len(), write, now)
             }
         });
-        if sent.is_err() {
-            pair.settled(serial);
-            self.counters.reports_lost.add(1);
+        if sent.is_err()
+            && let Some(ToSip::Report(report)) = pair.settled(serial)
+        {
+            self.report_lost(pair, report);
         }
     }
 
@@ -190,11 +191,26 @@ impl Gateway {
         Ok(body)
     }
 
-    pub(super) fn settle_report(&self, key: &PairKey, word: &Word<'_>, now: Moment) {
+    /// What was asked for may not be understood after all. A failure is told in words then.
+    fn report_lost(&self, pair: &mut Pair, report: Report) {
+        self.counters.reports_lost.add(1);
+        if let Some(notice) = report.instead {
+            pair.notify(notice);
+        }
+    }
+
+    pub(super) fn settle_report(
+        &self,
+        key: &PairKey,
+        pair: &mut Pair,
+        report: Report,
+        word: &Word<'_>,
+        now: Moment,
+    ) {
         if word.is_delivered() {
             return self.counters.reports_delivered.add(1);
         }
-        self.counters.reports_lost.add(1);
+        self.report_lost(pair, report);
         if self.may_log(Cause::NoticeFailed, key, now) {
             warn!(contact = %self.shown(key.contact()), "word of what became of a message reached no front end");
         }

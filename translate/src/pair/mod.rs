@@ -254,8 +254,8 @@ impl<M> Pair<M> {
     pub fn late_error(&mut self, id: &StanzaId, cause: Cause) -> bool {
         let talk = self.talk.get_or_insert_default();
         let first = talk.reported.first(id);
-        if first && talk.tell(id, Fate::Failed) != Telling::Queued {
-            talk.notices.add(Notice::new(cause, id.sent));
+        if first {
+            talk.tell_failure(id, Notice::new(cause, id.sent));
         }
         first
     }
@@ -285,7 +285,10 @@ impl<M> Pair<M> {
 
     /// The contact says what became of the message that the SIP user sent under `id`.
     pub fn told(&mut self, id: &StanzaId, fate: Fate) -> Telling {
-        self.talk.as_mut().map_or(Telling::Nobody, |talk| talk.tell(id, fate))
+        self.talk.as_mut().map_or(Telling::Nobody, |talk| match talk.awaited.told(id, fate) {
+            Some(report) => talk.tell(report),
+            None => Telling::Nobody,
+        })
     }
 
     /// What leaves next. Notices go first: they speak of what happened before.
@@ -418,8 +421,17 @@ impl<M> Pair<M> {
 }
 
 impl<M> Talk<M> {
-    fn tell(&mut self, id: &StanzaId, fate: Fate) -> Telling {
-        let Some(report) = self.awaited.told(id, fate) else { return Telling::Nobody };
+    /// As he has asked for it, else in words.
+    fn tell_failure(&mut self, id: &StanzaId, notice: Notice) {
+        match self.awaited.told(id, Fate::Failed) {
+            Some(report) if self.reports.len() < MOST_REPORTS => {
+                self.tell(Report { instead: Some(notice), ..report });
+            }
+            _ => self.notices.add(notice),
+        }
+    }
+
+    fn tell(&mut self, report: Report) -> Telling {
         if self.reports.len() >= MOST_REPORTS {
             return Telling::NoRoom;
         }

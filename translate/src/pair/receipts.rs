@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use compact_str::CompactString;
 use nuncio_xmpp::Element;
 
-use super::LATEST_ERROR;
+use super::{LATEST_ERROR, Notice};
 use crate::Moment;
 use crate::receipt::imdn::Wishes;
 use crate::receipt::{Fate, ID_MAX};
@@ -48,6 +48,8 @@ pub struct Report {
     pub date_time: CompactString,
     /// Of the session that the message came in, if it came in one.
     pub thread: Option<CompactString>,
+    /// A failure: what he is told in words if this reaches nobody.
+    pub instead: Option<Notice>,
 }
 
 /// What became of word about a message.
@@ -87,6 +89,7 @@ impl Awaited {
             message_id: (*ask.wishes.message_id).into(),
             date_time: (*ask.wishes.date_time).into(),
             thread: ask.thread.clone(),
+            instead: None,
         });
         match fate {
             Fate::Unknown => {}

@@ -136,6 +136,24 @@ fn dec_02_a_late_error_is_a_notification_of_failure_for_who_asked_and_words_for_
 }
 
 #[test]
+fn dec_02_a_notification_of_failure_that_nobody_takes_becomes_words() {
+    for cap in [None, Some(700)] {
+        let mut house = House::planned(Plan { message_cap: cap, ..Plan::default() });
+        house.rule = Box::new(|request| match request.header("Content-Type") {
+            Some("message/cpim") => Reply::Status(415, "Unsupported Media Type"),
+            _ => Reply::Status(200, "OK"),
+        });
+        let id = asks(&mut house, BOB, "negative-delivery");
+        fails(&mut house, &id);
+        let requests = house.requests();
+        assert_eq!(requests.len(), if cap.is_some() { 1 } else { 2 }, "one past the cap does not leave");
+        let words = requests.last().unwrap();
+        assert!(words.body.starts_with("Your message to bob@fabrikam.com"), "{words}");
+        assert_eq!((house.count("reports_lost"), house.count("notices_delivered")), (1, 1));
+    }
+}
+
+#[test]
 fn im_41_nothing_is_told_of_what_was_refused() {
     let mut house = House::new();
     let wire = house.front_end();
@@ -182,7 +200,7 @@ fn session(house: &mut House, cpim: bool) -> Chat {
         true => DESCRIPTION.replace("text/html", "message/cpim"),
         false => DESCRIPTION.to_owned(),
     };
-    let (mut chat, answer) = Chat::invite(house, wire, invitation(BOB).with_body(description));
+    let (chat, answer) = Chat::invite(house, wire, invitation(BOB).with_body(description));
     assert_eq!(answer.status(), Some(200), "{answer}");
     chat.acknowledge(house);
     chat

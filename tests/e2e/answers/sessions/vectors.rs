@@ -48,7 +48,7 @@ fn romeo_begins(house: &mut House) -> Chat {
         request.from = "<sip:romeo@example.net>;tag=576".to_owned();
         request.call_id = HIS_THREAD.to_owned();
     });
-    let (mut chat, answer) = Chat::invite(house, wire, invitation);
+    let (chat, answer) = Chat::invite(house, wire, invitation);
     assert_eq!(answer.status(), Some(200), "{answer}");
     chat.acknowledge(house);
     chat
