@@ -5,10 +5,11 @@ use std::fmt;
 use nuncio_sip::Message;
 use nuncio_sip::event::Undelivered;
 use nuncio_sip::hop::HopFailure;
-use nuncio_translate::Moment;
 use nuncio_translate::errors::{self, SipTrouble};
 use nuncio_translate::pair::{From, Outcome, PairKey, ToSip};
 use nuncio_translate::receipt::xmpp::{Receipts, Received, is_received, read};
+use nuncio_translate::text::LogSafe;
+use nuncio_translate::{Moment, diagnostics};
 use tracing::{info, warn};
 
 use super::from_xmpp::took;
@@ -22,6 +23,8 @@ pub(super) enum Word<'a> {
     Answered {
         status: u16,
         reason: &'a str,
+        /// `ms-diagnostics` of the front end.
+        why: &'a str,
         /// Under which somebody keeps it.
         message_id: Option<&'a str>,
     },
@@ -43,6 +46,7 @@ impl<'a> Word<'a> {
         Self::Answered {
             status: response.status().map_or(500, |status| status.0),
             reason: response.reason(),
+            why: diagnostics::said_by(response).unwrap_or_default(),
             message_id: response.other("Message-Id"),
         }
     }
@@ -76,7 +80,7 @@ impl Gateway {
             };
             let word = match &settled.outcome {
                 Outcome::Delivered { status, message_id } => {
-                    Word::Answered { status: *status, reason: "", message_id: message_id.as_deref() }
+                    Word::Answered { status: *status, reason: "", why: "", message_id: message_id.as_deref() }
                 }
                 Outcome::Refused(response) => Word::response(response),
                 Outcome::NoAnswer => Word::NoAnswer,
@@ -134,13 +138,13 @@ impl Gateway {
         };
         self.counters.xmpp_to_sip_failed.add(1);
         match word {
-            Word::Answered { status, .. } => {
+            Word::Answered { status, why, .. } => {
                 if failure == errors::UNIFORM_REFUSAL
                     && let Some(sent_ms) = sent_ms
                 {
                     self.pace.lock().observe(took(sent_ms, now));
                 }
-                self.log_contact_declined(*status, key, now);
+                self.log_contact_declined(*status, why, key, now);
             }
             Word::NoAnswer => self.log_contact_failed("the invitation was not answered", key, now),
             Word::Failed { why, .. } => self.log_contact_failed(why, key, now),
@@ -161,10 +165,11 @@ impl Gateway {
         message.answer(receipt, now);
     }
 
-    fn log_contact_declined(&self, status: u16, key: &PairKey, now: Moment) {
+    fn log_contact_declined(&self, status: u16, why: &str, key: &PairKey, now: Moment) {
         if self.may_log(Cause::ContactDeclined, key, now) {
             let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
-            info!(%user, %contact, status, "message of a contact refused by a front end");
+            let why = LogSafe(why);
+            info!(%user, %contact, status, %why, "message of a contact refused by a front end");
         }
     }
 

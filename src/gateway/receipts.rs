@@ -151,8 +151,8 @@ impl Gateway {
         let Some((serial, report)) = pair.release_report() else { return };
         let body = self.notification(key, report, now);
         let sent = body.and_then(|body| match way {
-            Way::Session(tag) => {
-                self.say(key, pair, (serial, &tag), (&[], (cpim::MEDIA_TYPE, &body)), None, now)
+            Way::Session(session) => {
+                self.say(key, pair, (serial, session), (&[], (cpim::MEDIA_TYPE, &body)), None, now)
             }
             Way::Pager | Way::Invite => {
                 let envelope = ToSipEnvelope {

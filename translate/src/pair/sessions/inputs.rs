@@ -34,8 +34,8 @@ pub struct Inviting<'a> {
 pub struct Saying<'a> {
     /// As [`Pair::release`] numbered it.
     pub serial: u64,
-    /// The session.
-    pub tag: &'a str,
+    /// The number of the session.
+    pub session: u32,
     /// Header fields behind those of the dialog.
     pub fields: &'a [(&'a str, &'a str)],
     /// Content-Type and body.
@@ -59,7 +59,7 @@ impl<M> Pair<M> {
     pub fn way(&self, thread: Option<&str>, invites: bool, context: &Context<'_>) -> Way {
         let Some(talk) = &self.talk else { return if invites { Way::Invite } else { Way::Pager } };
         if let Some(chosen) = talk.sessions.choose(thread) {
-            return Way::Session(chosen.session.local_tag().into());
+            return Way::Session(chosen.number);
         }
         let refused = talk.sessions.by_pager_until.is_some_and(|until| context.now.instant < until);
         if invites && !refused { Way::Invite } else { Way::Pager }
@@ -70,7 +70,7 @@ impl<M> Pair<M> {
     pub fn way_of_report(&self, thread: Option<&str>) -> Way {
         let chosen = self.talk.as_ref().and_then(|talk| talk.sessions.choose(thread));
         let reads = chosen.filter(|chosen| chosen.session.accepts("message", "cpim"));
-        reads.map_or(Way::Pager, |chosen| Way::Session(chosen.session.local_tag().into()))
+        reads.map_or(Way::Pager, |chosen| Way::Session(chosen.number))
     }
 
     /// The message that is next, to see how it may go.
@@ -219,7 +219,7 @@ impl<M> Pair<M> {
         let Some(pending) = pending.filter(|pending| pending.serial == serial) else { return false };
         let is_said = !matches!(pending.item, ToSip::Report(_));
         self.with_sessions(saying.judged, context, |sessions, context| {
-            let Some(talk) = sessions.find(saying.tag) else { return };
+            let Some(talk) = sessions.numbered(saying.session) else { return };
             // A report is nothing that the contact says.
             if is_said {
                 talk.to_user.message();
@@ -256,8 +256,8 @@ impl<M> Pair<M> {
         }
         let now = context.now.instant;
         self.with_sessions(None, context, |sessions, context| {
-            let chosen = sessions.choose(thread).map(|talk| CompactString::from(talk.session.local_tag()));
-            let Some(talk) = chosen.and_then(|tag| sessions.find(&tag)) else { return };
+            let chosen = sessions.choose(thread).map(|talk| talk.number);
+            let Some(talk) = chosen.and_then(|number| sessions.numbered(number)) else { return };
             talk.resource = resource.map(CompactString::from);
             talk.to_contact.contact_wrote(state, is_message);
             match state {
@@ -323,7 +323,7 @@ impl<M> Pair<M> {
     ) {
         if self.has_sessions() {
             self.with_sessions(None, context, |sessions, context| {
-                if let Some(talk) = sessions.all.iter_mut().find(|talk| talk.number == number) {
+                if let Some(talk) = sessions.numbered(number) {
                     work(talk, context);
                 }
             });
