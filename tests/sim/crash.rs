@@ -41,6 +41,7 @@ pub(crate) fn start(
         presence: PresenceConfig::default(),
         events: Format::subscriptions("gw.contoso.example", "gw.contoso.example"),
         sessions,
+        identities: Vec::new(),
         places: PlaceLimits::default(),
         restart_rate: 100,
         store_patience: PresenceConfig::default().answer,

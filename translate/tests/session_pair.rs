@@ -211,10 +211,10 @@ impl House {
                 self.leaves(&stanza);
                 self.alone = Some((serial, Some(number(&stanza))));
             }
-            Way::Session(tag) => {
+            Way::Session(session) => {
                 let (serial, judged, _) = self.rig.pair.release_judged(permit).unwrap();
                 let text = stanza.text().into_owned();
-                if self.say(serial, &tag, &text, Some(judged)) {
+                if self.say(serial, session, &text, Some(judged)) {
                     self.leaves(&stanza);
                 } else {
                     assert!(self.rig.pair.settled(serial).is_some());
@@ -231,9 +231,9 @@ impl House {
                 let (serial, _) = self.rig.pair.release_notice().unwrap();
                 self.alone = Some((serial, None));
             }
-            Way::Session(tag) => {
+            Way::Session(session) => {
                 let (serial, _) = self.rig.pair.release_notice().unwrap();
-                if !self.say(serial, &tag, "notice", None) {
+                if !self.say(serial, session, "notice", None) {
                     self.rig.pair.settled(serial);
                     self.told += 1;
                 }
@@ -248,9 +248,9 @@ impl House {
         self.rig.input(|pair, context| pair.invite(permit, &inviting, context).unwrap());
     }
 
-    fn say(&mut self, serial: u64, tag: &str, text: &str, judged: Option<Judged>) -> bool {
+    fn say(&mut self, serial: u64, session: u32, text: &str, judged: Option<Judged>) -> bool {
         let body = ("text/plain", text.as_bytes());
-        let saying = Saying { serial, tag, fields: &[], body, judged };
+        let saying = Saying { serial, session, fields: &[], body, judged };
         let mut taken = false;
         self.rig.input(|pair, context| taken = pair.say(&saying, context));
         taken
