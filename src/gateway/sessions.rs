@@ -17,6 +17,7 @@ use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::judge::{Direction, Kind, Question, judge};
 use nuncio_translate::message::{SESSION_READS, from_sip, to_sip};
 use nuncio_translate::pair::{self, Fact, Half, PairKey};
+use nuncio_translate::receipt::notification;
 use nuncio_translate::text::LogSafe;
 use nuncio_translate::typing::iscomposing::IsComposing;
 use nuncio_translate::typing::{ChatState, KEYBOARD_LASTS, Typing, keyboard};
@@ -220,6 +221,9 @@ impl Gateway {
                 Err(SipAnswer::new(200, "OK"))
             }
             Some(Err(answer)) => Err(answer),
+            None if let Some(notified) = notification::read(request) => {
+                Err(self.notified(context.key, pair, &notified, context.now))
+            }
             None => {
                 let crossed = self.cross_in_session(reply, tag, request, pair, context, bells);
                 crossed.map_err(|answer| self.failed(context.key, answer))
