@@ -173,6 +173,7 @@ impl House {
                 }
                 NextForSip::Nothing => break,
                 NextForSip::Notice => self.notice(),
+                NextForSip::Report => panic!("nobody has asked what became of what he wrote"),
                 NextForSip::Message => match self.permit() {
                     Err(_) => {
                         let refused = self.rig.pair.refuse().unwrap();
@@ -281,6 +282,7 @@ impl House {
                     self.fate(&stanza, if delivered { Fate::Delivered } else { Fate::Told });
                 }
                 ToSip::Notice(notice) => self.told += notice.count,
+                ToSip::Report(report) => panic!("nobody has asked: {report:?}"),
             }
         }
     }
