@@ -397,6 +397,12 @@ impl Gateway {
         result
     }
 
+    /// The process is going to end: what of a pair lives at front ends does, and what waited for it leaves as it can.
+    pub(super) fn end_pair(&self, key: &PairKey, now: Moment) {
+        self.with_known_session(key, &mut Bells::default(), now, |pair, context, _| pair.shutdown(context));
+        self.serve_route_of(key.local_domain(), now);
+    }
+
     /// The answer to an INVITE for a contact whose partner takes nothing now.
     fn not_now(&self, partner: &str, reason: &PushRefusal) -> SipAnswer {
         let why = match reason {

@@ -54,6 +54,9 @@ use crate::judge::{Consent, Kind, PartnerType, Permit, REPLY_WINDOW, Rule};
 use crate::receipt::Fate;
 use crate::stanza_id::StanzaId;
 
+/// So far from each other pairs of the same name begin to number what they send.
+const SERIALS_APART: u64 = 1 << 20;
+
 /// Bounds of a pair.
 #[derive(Debug, Clone)]
 pub struct PairConfig {
@@ -205,9 +208,11 @@ impl<M> Talk<M> {
 
 impl<M> Pair<M> {
     /// A new pair. `number` is larger than that of any earlier one with the same name in this process: the store may still
-    /// have word for that one, see [`Pair::committed`].
+    /// have word for that one, see [`Pair::committed`], and so may front ends.
     pub fn numbered(number: u64) -> Self {
-        Self { saved: Saved::numbered(number), ..Self::default() }
+        // Requests of a session's may still be under way when it is over, and the pair with it.
+        let serial = number.wrapping_mul(SERIALS_APART);
+        Self { serial, saved: Saved::numbered(number), ..Self::default() }
     }
 
     pub fn consent(&self) -> &Consent {
