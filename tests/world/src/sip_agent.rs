@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsStream;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
@@ -171,10 +171,12 @@ impl SipServer {
         let connections = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&connections);
         let task = tokio::spawn(async move {
+            // They end with the server.
+            let mut serving = JoinSet::new();
             while let Ok((tcp, _)) = listener.accept().await {
                 let (acceptor, rule, arrived) = (acceptor.clone(), Arc::clone(&rule), arrived.clone());
                 let count = Arc::clone(&count);
-                tokio::spawn(async move {
+                serving.spawn(async move {
                     if let Ok(stream) = acceptor.accept(tcp).await {
                         count.fetch_add(1, Ordering::Relaxed);
                         let _ = serve(stream.into(), &rule, &arrived).await;

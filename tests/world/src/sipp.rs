@@ -8,14 +8,15 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::process::Command;
 
+use crate::kamailio::Edge;
 use crate::process::Process;
 use crate::template::fill;
 use crate::wait::listening;
 use crate::world::{CALLER, FRONT_END, World};
 
-/// Where SIPp, as the called front end, takes plain SIP from stunnel.
+/// Where SIPp, as the called front end, takes plain SIP from stunnel or Kamailio.
 pub const ANSWERING: SocketAddr = SocketAddr::new(FRONT_END, 5060);
-/// Where stunnel takes plain SIP from SIPp.
+/// Where stunnel or Kamailio takes plain SIP from SIPp.
 pub const OUTGOING: SocketAddr = SocketAddr::new(CALLER, 5060);
 
 /// A running SIPp.
@@ -35,7 +36,12 @@ impl Sipp {
         let (to_user, to_host) = to.split_once('@').unwrap_or((to, ""));
         let scenario = fill(
             include_str!("../../interop/sipp/send-messages.xml"),
-            &[("each", &each.to_string()), ("to_user", to_user), ("to_host", to_host)],
+            &[
+                ("transport", transport(world)),
+                ("each", &each.to_string()),
+                ("to_user", to_user),
+                ("to_host", to_host),
+            ],
         )?;
         let file = world.folder().join("send-messages.xml");
         fs::write(&file, scenario)?;
@@ -64,7 +70,9 @@ impl Sipp {
 
     /// Asks once with OPTIONS; succeeds when the answer is 200.
     pub fn ask_options(world: &World) -> Result<Self> {
-        Self::call_once(world, "sipp-options", include_str!("../../interop/sipp/ask-options.xml"))
+        let scenario =
+            fill(include_str!("../../interop/sipp/ask-options.xml"), &[("transport", transport(world))])?;
+        Self::call_once(world, "sipp-options", &scenario)
     }
 
     /// An endpoint of the SIP user subscribes to the contact; succeeds when the answer has that status.
@@ -78,6 +86,7 @@ impl Sipp {
         let scenario = fill(
             include_str!("../../interop/sipp/subscribe.xml"),
             &[
+                ("transport", transport(world)),
                 ("from", from),
                 ("to", to),
                 ("endpoint", endpoint),
@@ -92,7 +101,7 @@ impl Sipp {
     pub fn refresh(world: &World, (from, to): (&str, &str), endpoint: &str) -> Result<Self> {
         let scenario = fill(
             include_str!("../../interop/sipp/refresh.xml"),
-            &[("from", from), ("to", to), ("endpoint", endpoint)],
+            &[("transport", transport(world)), ("from", from), ("to", to), ("endpoint", endpoint)],
         )?;
         Self::call_once(world, &format!("sipp-{endpoint}"), &scenario)
     }
@@ -105,7 +114,16 @@ impl Sipp {
 
     /// The user is watched once: what is to happen then stands in the scenario; succeeds when it did.
     pub async fn answer_subscribe(world: &World, user: &str) -> Result<Self> {
-        let scenario = fill(include_str!("../../interop/sipp/answer-subscribe.xml"), &[("user", user)])?;
+        let (host, contact) = match world.edge() {
+            Edge::Agent => {
+                ("fe.contoso.com:5061".to_owned(), "sip:fe.contoso.com:5061;transport=tls".to_owned())
+            }
+            Edge::Kamailio => (ANSWERING.to_string(), format!("sip:{ANSWERING};transport=tcp")),
+        };
+        let scenario = fill(
+            include_str!("../../interop/sipp/answer-subscribe.xml"),
+            &[("transport", transport(world)), ("host", &host), ("contact", &contact), ("user", user)],
+        )?;
         Self::listen(world, "answer-subscribe.xml", &scenario, &["-m", "1"]).await
     }
 
@@ -163,6 +181,14 @@ impl Sipp {
         let process = spawn(world, "sipp-front-end", &mut command)?;
         listening("sipp", ANSWERING).await?;
         Ok(Self { process })
+    }
+}
+
+/// What the other end of SIPp's connections speaks: stunnel leaves messages as they are, Kamailio is a SIP server itself.
+fn transport(world: &World) -> &'static str {
+    match world.edge() {
+        Edge::Agent => "TLS",
+        Edge::Kamailio => "TCP",
     }
 }
 

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use tokio::sync::mpsc;
 
+use super::FrontEnd;
 use super::watched::Reply;
-use super::{FrontEnd, NAME};
 use crate::pidf::Document;
 use crate::sip_text::SipMessage;
 use crate::wait::within;
@@ -21,6 +21,8 @@ pub struct Watch {
     to: String,
     /// The Contact of the gateway.
     target: String,
+    /// Who stands in between, as seen from here.
+    route: Vec<String>,
     cseq: u32,
     inbox: mpsc::UnboundedReceiver<SipMessage>,
     last_sent: String,
@@ -61,6 +63,7 @@ impl FrontEnd {
             tag,
             to: format!("<sip:{contact}>"),
             target: format!("sip:{contact}"),
+            route: Vec::new(),
             cseq: 0,
             inbox,
             last_sent: String::new(),
@@ -70,6 +73,10 @@ impl FrontEnd {
             ensure!(answer.must("To")?.contains(";tag="), "no dialog:\n{answer}");
             watch.to = answer.must("To")?.to_owned();
             watch.target = answer.address("Contact")?.to_owned();
+            // Our own entry is the one that we made.
+            let others = answer.all("Record-Route").filter(|entry| !entry.contains(&self.uri()));
+            watch.route = others.map(str::to_owned).collect();
+            watch.route.reverse();
         }
         Ok((watch, answer))
     }
@@ -139,11 +146,13 @@ impl Watch {
     async fn subscribe(&mut self, expires: u32) -> Result<SipMessage> {
         self.cseq += 1;
         let Self { user, endpoint, call_id, tag, to, .. } = self;
+        // As a pool does that stands between its users' devices and the gateway.
+        let own = format!("<{};lr;ms-route-sig=x/y=>", self.front_end.uri());
         let text = self.front_end.request(
             ("SUBSCRIBE", &self.target),
+            &self.route,
             &[
-                // As a pool does that stands between its users' devices and the gateway.
-                ("Record-Route", &format!("<sip:{NAME};lr;ms-route-sig=x/y=>")),
+                ("Record-Route", &own),
                 ("From", &format!("<sip:{user}>;tag={tag};epid={endpoint}")),
                 ("To", to),
                 ("Call-ID", call_id),

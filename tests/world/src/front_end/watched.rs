@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{FrontEnd, NAME};
+use super::FrontEnd;
 use crate::pidf::{Document, Tuple};
 use crate::sip_text::SipMessage;
 use crate::wait::until;
@@ -52,6 +52,8 @@ struct Dialog {
     from: String,
     to: String,
     target: String,
+    /// Who stands in between, as seen from here.
+    route: Vec<String>,
     cseq: u32,
     active: bool,
     expires: u32,
@@ -177,9 +179,11 @@ impl FrontEnd {
         let order = NotifyOrder { watcher: dialog.watcher.clone(), state, last: expires == 0 };
         let mut headers = vec![
             ("Expires", expires.to_string()),
-            ("Contact", format!("<sip:{NAME}>")),
-            ("Record-Route", record_route()),
+            ("Contact", format!("<{}>", self.uri())),
+            ("Record-Route", self.record_route()),
         ];
+        // Who is nearer to us stands in front.
+        headers.extend(request.all("Record-Route").map(|entry| ("Record-Route", entry.to_owned())));
         if request.must("To")?.contains(";tag=") {
             headers.truncate(2);
         }
@@ -207,7 +211,7 @@ impl FrontEnd {
         let document = users.get(&dialog.user).and_then(|user| user.document.clone());
         let body = document.filter(|_| dialog.active).unwrap_or_default();
         let cseq = format!("{} NOTIFY", dialog.cseq);
-        let (contact, route) = (format!("<sip:{NAME}>"), record_route());
+        let (contact, route) = (format!("<{}>", self.uri()), self.record_route());
         let mut headers = vec![
             ("Record-Route", route.as_str()),
             ("From", dialog.from.as_str()),
@@ -221,11 +225,16 @@ impl FrontEnd {
         if !body.is_empty() {
             headers.push(("Content-Type", "application/pidf+xml"));
         }
-        let text = self.request(("NOTIFY", &dialog.target), &headers, &body);
+        let text = self.request(("NOTIFY", &dialog.target), &dialog.route, &headers, &body);
         if order.last {
             watchers.remove(at);
         }
         Ok(text)
+    }
+
+    /// Whatever a front end signs has to come back byte for byte.
+    fn record_route(&self) -> String {
+        format!("<{};lr;ms-key-info=AAEAAw==;ms-route-sig=a%2Fb~c>", self.uri())
     }
 
     fn dialog<T>(&self, watcher: &Watcher, with: impl FnOnce(&mut Dialog) -> T) -> Result<T> {
@@ -245,6 +254,7 @@ impl Dialog {
             from: format!("{};tag={tag}", request.must("To")?),
             to: request.must("From")?.to_owned(),
             target: request.address("Contact")?.to_owned(),
+            route: request.all("Record-Route").map(str::to_owned).collect(),
             watcher: Watcher(tag),
             cseq: 0,
             active,
@@ -263,9 +273,4 @@ pub(super) fn user_of(request: &SipMessage) -> Result<String> {
     let uri = request.start.split(' ').nth(1).context("no Request-URI")?;
     let address = uri.strip_prefix("sip:").with_context(|| format!("not for a SIP user:\n{request}"))?;
     Ok(address.split(';').next().unwrap_or_default().to_owned())
-}
-
-/// Whatever a front end signs has to come back byte for byte.
-fn record_route() -> String {
-    format!("<sip:{NAME};lr;ms-key-info=AAEAAw==;ms-route-sig=a%2Fb~c>")
 }

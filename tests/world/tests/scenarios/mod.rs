@@ -4,6 +4,7 @@ mod admission;
 mod bystander;
 mod contact_adds;
 mod cut;
+mod edge;
 mod failing;
 mod harness;
 mod ledger;
@@ -35,6 +36,10 @@ use contact_adds::{
 use cut::{
     sm_02_a_cut_stream_begins_a_new_session, sm_02_a_cut_stream_both_ways_begins_a_new_session,
     sm_02_a_cut_stream_of_prosodys_begins_a_new_session,
+};
+use edge::{
+    front_end_killed_and_everything_is_as_before, front_end_killed_and_has_forgotten,
+    kamailio_stays_in_the_path,
 };
 use failing::{
     partner_is_black_holed, partner_is_black_holed_acknowledged, partner_is_black_holed_both_ways,
@@ -139,6 +144,27 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(absent_front_end_is_reported),
     scenario!(absent_partner_is_reported),
     scenario!(sipp_front_end_answers),
+    scenario!(sipp_front_end_answers_kamailio through Kamailio: sipp_front_end_answers),
+    scenario!(sipp_is_subscribed_to_kamailio through Kamailio: sipp_is_subscribed_to),
+    scenario!(sipp_subscribes_and_refreshes_kamailio through Kamailio: sipp_subscribes_and_refreshes),
+    scenario!(ten_thousand_arrive_in_order_kamailio through Kamailio: ten_thousand_arrive_in_order),
+    scenario!(front_end_killed_and_everything_is_as_before),
+    scenario!(front_end_killed_kamailio through Kamailio: front_end_killed_and_everything_is_as_before),
+    scenario!(front_end_killed_and_has_forgotten),
+    scenario!(kamailio_stays_in_the_path through Kamailio: kamailio_stays_in_the_path),
+    scenario!(messages_go_both_ways_kamailio through Kamailio: messages_go_both_ways),
+    scenario!(unknown_xmpp_user_is_reported_kamailio through Kamailio: unknown_xmpp_user_is_reported),
+    scenario!(unknown_sip_user_is_reported_kamailio through Kamailio: unknown_sip_user_is_reported),
+    scenario!(contact_adds_user_kamailio through Kamailio: contact_adds_user_and_is_accepted),
+    scenario!(contact_is_denied_kamailio through Kamailio: contact_adds_user_and_is_denied),
+    scenario!(contact_takes_it_back_kamailio through Kamailio: contact_takes_it_back),
+    scenario!(user_adds_contact_kamailio through Kamailio: user_adds_contact_and_is_accepted),
+    scenario!(user_is_denied_kamailio through Kamailio: user_adds_contact_and_is_denied),
+    scenario!(user_takes_it_back_kamailio through Kamailio: user_takes_it_back),
+    scenario!(presence_follows_both_ways_kamailio through Kamailio: presence_follows_both_ways),
+    scenario!(resources_are_tuples_kamailio through Kamailio: resources_are_tuples),
+    scenario!(gateway_killed_kamailio through Kamailio: gateway_killed_and_everything_is_as_before),
+    scenario!(planned_stop_kamailio through Kamailio: planned_stop_sends_deactivated),
     scenario!(sigterm_drains),
     scenario!(sigterm_drains_prosody with Prosody: sigterm_drains),
     scenario!(front_end_with_server_auth_only),
