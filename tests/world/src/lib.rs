@@ -11,6 +11,7 @@
 //! The world's process is process 1 of its namespace. When it ends, however it ends, the kernel ends all the others.
 
 pub mod dns;
+pub mod documents;
 mod ejabberd;
 pub mod front_end;
 pub mod gateway;

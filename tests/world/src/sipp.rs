@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::process::Command;
 
+use crate::documents::Format;
 use crate::kamailio::Edge;
 use crate::process::Process;
 use crate::template::fill;
@@ -83,6 +84,17 @@ impl Sipp {
         expires: u32,
         status: u16,
     ) -> Result<Self> {
+        Self::subscribe_as(world, (from, to), endpoint, (expires, status), Format::Pidf.media())
+    }
+
+    /// As [`Self::subscribe`], for a time, with that status to it, and understanding these formats (Accept).
+    pub fn subscribe_as(
+        world: &World,
+        (from, to): (&str, &str),
+        endpoint: &str,
+        (expires, status): (u32, u16),
+        accept: &str,
+    ) -> Result<Self> {
         let scenario = fill(
             include_str!("../../interop/sipp/subscribe.xml"),
             &[
@@ -90,6 +102,7 @@ impl Sipp {
                 ("from", from),
                 ("to", to),
                 ("endpoint", endpoint),
+                ("accept", accept),
                 ("expires", &expires.to_string()),
                 ("status", &status.to_string()),
             ],
@@ -114,17 +127,37 @@ impl Sipp {
 
     /// The user is watched once: what is to happen then stands in the scenario; succeeds when it did.
     pub async fn answer_subscribe(world: &World, user: &str) -> Result<Self> {
-        let (host, contact) = match world.edge() {
-            Edge::Agent => {
-                ("fe.contoso.com:5061".to_owned(), "sip:fe.contoso.com:5061;transport=tls".to_owned())
-            }
-            Edge::Kamailio => (ANSWERING.to_string(), format!("sip:{ANSWERING};transport=tcp")),
-        };
+        let (host, contact) = own(world);
         let scenario = fill(
             include_str!("../../interop/sipp/answer-subscribe.xml"),
             &[("transport", transport(world)), ("host", &host), ("contact", &contact), ("user", user)],
         )?;
         Self::listen(world, "answer-subscribe.xml", &scenario, &["-m", "1"]).await
+    }
+
+    /// The user is watched once: he is in a call, in every format, with the format's name as his note.
+    pub async fn publish(world: &World, user: &str) -> Result<Self> {
+        let (host, contact) = own(world);
+        let mut notifies = String::new();
+        for (number, format) in (1..).zip(Format::ALL) {
+            notifies += &fill(
+                include_str!("../../interop/sipp/notify.xml"),
+                &[
+                    ("transport", transport(world)),
+                    ("host", &host),
+                    ("contact", &contact),
+                    ("user", user),
+                    ("number", &number.to_string()),
+                    ("media", format.media()),
+                    ("document", &format.in_a_call(user, &format!("{format:?}")).replace('\r', "")),
+                ],
+            )?;
+        }
+        let scenario = fill(
+            include_str!("../../interop/sipp/publish.xml"),
+            &[("contact", &contact), ("notifies", &notifies)],
+        )?;
+        Self::listen(world, "publish.xml", &scenario, &["-m", "1"]).await
     }
 
     /// Waits for its end; success means that every call went as its scenario says.
@@ -181,6 +214,14 @@ impl Sipp {
         let process = spawn(world, "sipp-front-end", &mut command)?;
         listening("sipp", ANSWERING).await?;
         Ok(Self { process })
+    }
+}
+
+/// SIPp's own host and Contact, as whoever calls it must see them.
+fn own(world: &World) -> (String, String) {
+    match world.edge() {
+        Edge::Agent => ("fe.contoso.com:5061".to_owned(), "sip:fe.contoso.com:5061;transport=tls".to_owned()),
+        Edge::Kamailio => (ANSWERING.to_string(), format!("sip:{ANSWERING};transport=tcp")),
     }
 }
 

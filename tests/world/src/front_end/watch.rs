@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 
 use super::FrontEnd;
 use super::watched::Reply;
+use crate::documents::{Format, Said};
 use crate::pidf::Document;
 use crate::sip_text::SipMessage;
 use crate::wait::within;
@@ -17,6 +18,8 @@ pub struct Watch {
     endpoint: String,
     call_id: String,
     tag: String,
+    /// The formats that are understood.
+    accept: &'static str,
     /// To as in the answer, with the gateway's tag.
     to: String,
     /// The Contact of the gateway.
@@ -37,8 +40,10 @@ pub struct Notice {
     pub reason: Option<String>,
     /// What is left of the subscription, in seconds.
     pub expires: Option<u32>,
-    /// What it says about the contact.
+    /// What it says about the contact, where that is PIDF.
     pub document: Option<Document>,
+    /// What it says about the contact, in any format, with that.
+    pub said: Option<(Format, Said)>,
     /// The request itself.
     pub request: SipMessage,
 }
@@ -52,6 +57,18 @@ impl FrontEnd {
         endpoint: &str,
         expires: u32,
     ) -> Result<(Watch, SipMessage)> {
+        self.watch_as(user, contact, endpoint, expires, Format::Pidf.media()).await
+    }
+
+    /// As [`Self::watch`], understanding these formats (Accept).
+    pub async fn watch_as(
+        &self,
+        user: &str,
+        contact: &str,
+        endpoint: &str,
+        expires: u32,
+        accept: &'static str,
+    ) -> Result<(Watch, SipMessage)> {
         let (call_id, tag) = (self.fresh("s"), self.fresh("f"));
         let (tell, inbox) = mpsc::unbounded_channel();
         self.book().watches.insert((call_id.clone(), tag.clone()), tell);
@@ -61,6 +78,7 @@ impl FrontEnd {
             endpoint: endpoint.to_owned(),
             call_id,
             tag,
+            accept,
             to: format!("<sip:{contact}>"),
             target: format!("sip:{contact}"),
             route: Vec::new(),
@@ -109,11 +127,10 @@ impl Watch {
         ensure!(request.must("From")?.starts_with(contact), "{request}");
         ensure!(request.address("To")? == format!("sip:{}", self.user), "{request}");
         let notice = Notice::read(request)?;
-        let entity = notice
-            .document
-            .as_ref()
-            .map(|document| format!("<sip:{}>", document.entity.trim_start_matches("pres:")));
-        ensure!(entity.is_none_or(|entity| entity == contact), "about somebody else:\n{}", notice.request);
+        let format = notice.said.as_ref().map(|(format, _)| format.media());
+        ensure!(format.is_none_or(|media| self.accept.contains(media)), "not asked for:\n{}", notice.request);
+        let about = notice.said.as_ref().map(|(_, said)| format!("<sip:{}>", said.about));
+        ensure!(about.is_none_or(|about| about == contact), "about somebody else:\n{}", notice.request);
         Ok(notice)
     }
 
@@ -145,7 +162,7 @@ impl Watch {
 
     async fn subscribe(&mut self, expires: u32) -> Result<SipMessage> {
         self.cseq += 1;
-        let Self { user, endpoint, call_id, tag, to, .. } = self;
+        let Self { user, endpoint, call_id, tag, to, accept, .. } = self;
         // As a pool does that stands between its users' devices and the gateway.
         let own = format!("<{};lr;ms-route-sig=x/y=>", self.front_end.uri());
         let text = self.front_end.request(
@@ -159,7 +176,7 @@ impl Watch {
                 ("CSeq", &format!("{} SUBSCRIBE", self.cseq)),
                 ("Contact", &format!("<sip:{user};opaque=user:epid:{endpoint};gruu>")),
                 ("Event", "presence"),
-                ("Accept", "application/pidf+xml"),
+                ("Accept", accept),
                 ("Expires", &expires.to_string()),
             ],
             "",
@@ -186,17 +203,17 @@ impl Notice {
         let expires = parameter("expires").map(|text| text.parse()).transpose()?;
         // DEC-10, PR-38
         ensure!(expires.is_some() || state == "terminated", "how long it lasts is not said:\n{request}");
-        let document = match request.body.is_empty() {
-            true => None,
-            false => {
-                ensure!(
-                    request.must("Content-Type")?.starts_with("application/pidf+xml"),
-                    "not what was asked for:\n{request}"
-                );
-                Some(Document::read(&request.body)?)
+        let (mut document, mut said) = (None, None);
+        if !request.body.is_empty() {
+            let media = request.must("Content-Type")?;
+            let format = Format::ALL.into_iter().find(|format| media.starts_with(format.media()));
+            let format = format.with_context(|| format!("nothing we know:\n{request}"))?;
+            said = Some((format, format.read(&request.body)?));
+            if format == Format::Pidf {
+                document = Some(Document::read(&request.body)?);
             }
-        };
-        Ok(Self { state, reason: parameter("reason"), expires, document, request })
+        }
+        Ok(Self { state, reason: parameter("reason"), expires, document, said, request })
     }
 
     /// Whether the contact is available somewhere, as far as this says.

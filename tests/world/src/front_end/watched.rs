@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, ensure};
 
 use super::FrontEnd;
+use crate::documents::Format;
 use crate::pidf::{Document, Tuple};
 use crate::sip_text::SipMessage;
 use crate::wait::until;
@@ -39,7 +40,8 @@ impl Watched {
 #[derive(Debug)]
 struct User {
     decision: Decision,
-    document: Option<String>,
+    /// What is known of him, with its media type.
+    document: Option<(&'static str, String)>,
 }
 
 /// A subscription of the gateway's.
@@ -82,24 +84,30 @@ impl FrontEnd {
     /// The user's presence is this now: every active watcher is notified, and the answers must be 200.
     pub async fn publish(&self, user: &str, tuples: &[Tuple]) -> Result<String> {
         let document = Document::write(user, tuples);
+        self.publish_as(user, Format::Pidf, document.clone()).await?;
+        Ok(document)
+    }
+
+    /// As [`Self::publish`], in any format.
+    pub async fn publish_as(&self, user: &str, format: Format, document: String) -> Result<()> {
         let watchers: Vec<Watcher> = {
             let mut book = self.book();
             let known = book.watched.users.get_mut(user).with_context(|| format!("{user} is unknown"))?;
-            known.document = Some(document.clone());
+            known.document = Some((format.media(), document));
             let active = book.watched.watchers.iter().filter(|dialog| dialog.user == user && dialog.active);
             active.map(|dialog| dialog.watcher.clone()).collect()
         };
         for watcher in watchers {
             self.notify_again(&watcher).await?;
         }
-        Ok(document)
+        Ok(())
     }
 
     /// As [`Self::publish`], but nobody is told: what is so while the gateway is away.
     pub fn set_presence(&self, user: &str, tuples: &[Tuple]) -> Result<()> {
         let mut book = self.book();
         let known = book.watched.users.get_mut(user).with_context(|| format!("{user} is unknown"))?;
-        known.document = Some(Document::write(user, tuples));
+        known.document = Some((Format::Pidf.media(), Document::write(user, tuples)));
         Ok(())
     }
 
@@ -209,7 +217,7 @@ impl FrontEnd {
         let dialog = &mut watchers[at];
         dialog.cseq += 1;
         let document = users.get(&dialog.user).and_then(|user| user.document.clone());
-        let body = document.filter(|_| dialog.active).unwrap_or_default();
+        let (media, body) = document.filter(|_| dialog.active).unwrap_or_default();
         let cseq = format!("{} NOTIFY", dialog.cseq);
         let (contact, route) = (format!("<{}>", self.uri()), self.record_route());
         let mut headers = vec![
@@ -223,7 +231,7 @@ impl FrontEnd {
             ("Subscription-State", order.state.as_str()),
         ];
         if !body.is_empty() {
-            headers.push(("Content-Type", "application/pidf+xml"));
+            headers.push(("Content-Type", media));
         }
         let text = self.request(("NOTIFY", &dialog.target), &dialog.route, &headers, &body);
         if order.last {

@@ -4,6 +4,7 @@ mod admission;
 mod bystander;
 mod contact_adds;
 mod cut;
+mod documents;
 mod edge;
 mod failing;
 mod harness;
@@ -36,6 +37,9 @@ use contact_adds::{
 use cut::{
     sm_02_a_cut_stream_begins_a_new_session, sm_02_a_cut_stream_both_ways_begins_a_new_session,
     sm_02_a_cut_stream_of_prosodys_begins_a_new_session,
+};
+use documents::{
+    contact_sees_every_format, pr_43_endpoints_are_told_in_their_formats, sipp_speaks_every_format,
 };
 use edge::{
     front_end_killed_and_everything_is_as_before, front_end_killed_and_has_forgotten,
@@ -148,6 +152,13 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(sipp_is_subscribed_to_kamailio through Kamailio: sipp_is_subscribed_to),
     scenario!(sipp_subscribes_and_refreshes_kamailio through Kamailio: sipp_subscribes_and_refreshes),
     scenario!(ten_thousand_arrive_in_order_kamailio through Kamailio: ten_thousand_arrive_in_order),
+    scenario!(pr_43_endpoints_are_told_in_their_formats),
+    scenario!(pr_43_endpoints_are_told_in_their_formats_kamailio through Kamailio:
+        pr_43_endpoints_are_told_in_their_formats),
+    scenario!(contact_sees_every_format),
+    scenario!(contact_sees_every_format_kamailio through Kamailio: contact_sees_every_format),
+    scenario!(sipp_speaks_every_format),
+    scenario!(sipp_speaks_every_format_kamailio through Kamailio: sipp_speaks_every_format),
     scenario!(front_end_killed_and_everything_is_as_before),
     scenario!(front_end_killed_kamailio through Kamailio: front_end_killed_and_everything_is_as_before),
     scenario!(front_end_killed_and_has_forgotten),
