@@ -207,6 +207,16 @@ impl SipServer {
         std::iter::from_fn(|| self.inbox.try_recv().ok()).collect()
     }
 
+    /// It is gone, and its connections with it. Returns what had come and was not looked at.
+    pub async fn kill(mut self) -> Vec<SipMessage> {
+        self.task.abort();
+        let mut rest = Vec::new();
+        while let Some(request) = self.inbox.recv().await {
+            rest.push(request);
+        }
+        rest
+    }
+
     /// How many TLS connections the gateway has made.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
@@ -231,12 +241,17 @@ async fn serve(
         if message.status().is_some() {
             bail!("an answer to nothing:\n{message}");
         }
-        if let Reply::Status(status, reason) = rule(&message) {
+        let answer = match rule(&message) {
+            Reply::Status(status, reason) => Some(message.answer(status, reason, &[])?),
+            Reply::Silence => None,
+        };
+        // First: who is killed while he answers has got the request all the same.
+        arrived.send(message).ok();
+        if let Some(answer) = answer {
             let mut writer = writer.lock().await;
-            writer.write_all(message.answer(status, reason, &[])?.as_bytes()).await?;
+            writer.write_all(answer.as_bytes()).await?;
             writer.flush().await?;
         }
-        arrived.send(message).ok();
     }
     Ok(())
 }

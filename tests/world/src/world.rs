@@ -18,6 +18,8 @@ use dns::Changes;
 pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 10));
 /// The front end of contoso.com that the gateway connects to, `fe.contoso.com`.
 pub const FRONT_END: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 20));
+/// Another front end of contoso.com, `fe2.contoso.com`, where a scenario has two.
+pub const FRONT_END_2: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 23));
 /// The pool of users behind `fe.contoso.com`, where that is Kamailio: `pool.contoso.com`.
 pub const POOL: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 22));
 /// Where SIPp calls from.

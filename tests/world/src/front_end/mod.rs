@@ -153,6 +153,11 @@ impl FrontEnd {
 
     /// Sends a pager MESSAGE and returns the final answer.
     pub async fn send_message(&self, from: &str, to: &str, body: &str) -> Result<SipMessage> {
+        self.send_message_as(from, to, "text/plain;charset=UTF-8", body).await
+    }
+
+    /// As [`Self::send_message`], of any media type.
+    pub async fn send_message_as(&self, from: &str, to: &str, media: &str, body: &str) -> Result<SipMessage> {
         let call_id = self.fresh("m");
         let text = self.request(
             ("MESSAGE", &format!("sip:{to}")),
@@ -162,7 +167,7 @@ impl FrontEnd {
                 ("To", &format!("<sip:{to}>")),
                 ("Call-ID", &call_id),
                 ("CSeq", "1 MESSAGE"),
-                ("Content-Type", "text/plain;charset=UTF-8"),
+                ("Content-Type", media),
             ],
             body,
         );

@@ -1,12 +1,14 @@
 //! The scenarios, by subject.
 
 mod admission;
+mod bodies;
 mod bystander;
 mod contact_adds;
 mod cut;
 mod documents;
 mod edge;
 mod failing;
+mod failover;
 mod harness;
 mod ledger;
 mod letters;
@@ -30,6 +32,7 @@ use nuncio_world::scenario;
 
 use self::matrix::{matrix, matrix_direct_tls, offers as matrix_offers};
 use admission::{front_end_with_server_auth_only, partner_with_server_auth_only};
+use bodies::{bodies_of_every_form_arrive, im_05_what_cannot_be_read_is_refused};
 use contact_adds::{
     contact_adds_nobody, contact_adds_user_and_is_accepted, contact_adds_user_and_is_denied,
     contact_takes_it_back,
@@ -51,6 +54,7 @@ use failing::{
     partner_is_killed_acknowledged, partner_is_killed_both_ways, partner_is_removed_from_dns,
     partner_is_removed_from_dns_acknowledged, partner_is_removed_from_dns_both_ways, partner_reads_slowly,
 };
+use failover::front_ends_take_over_from_each_other;
 use harness::{
     refuses_unknown_authorities, servers_authenticate_each_other, sipp_speaks_through_stunnel,
     two_ejabberd_domains_federate,
@@ -152,6 +156,12 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(sipp_is_subscribed_to_kamailio through Kamailio: sipp_is_subscribed_to),
     scenario!(sipp_subscribes_and_refreshes_kamailio through Kamailio: sipp_subscribes_and_refreshes),
     scenario!(ten_thousand_arrive_in_order_kamailio through Kamailio: ten_thousand_arrive_in_order),
+    scenario!(front_ends_take_over_from_each_other),
+    scenario!(bodies_of_every_form_arrive),
+    scenario!(bodies_of_every_form_arrive_kamailio through Kamailio: bodies_of_every_form_arrive),
+    scenario!(im_05_what_cannot_be_read_is_refused),
+    scenario!(im_05_what_cannot_be_read_is_refused_kamailio through Kamailio:
+        im_05_what_cannot_be_read_is_refused),
     scenario!(pr_43_endpoints_are_told_in_their_formats),
     scenario!(pr_43_endpoints_are_told_in_their_formats_kamailio through Kamailio:
         pr_43_endpoints_are_told_in_their_formats),
