@@ -49,6 +49,8 @@ pub struct Settings<'a> {
     pub limits: &'a str,
     /// The front ends of the pool, in this order: names that their certificates carry.
     pub front_ends: &'a [&'a str],
+    /// How messages go to their users: `pager`, `session` or `automatic`.
+    pub im: &'a str,
     /// `tracing` filter.
     pub log_level: &'a str,
     /// Domains served besides `contoso.com`.
@@ -65,6 +67,7 @@ impl Default for Settings<'_> {
             partners,
             limits: "",
             front_ends: &["fe.contoso.com"],
+            im: "pager",
             log_level: "info",
             more_domains: &[],
             server_only: &[],
@@ -129,6 +132,7 @@ impl Gateway {
                 ("certificates", &certificates),
                 ("roots", &world.pki().roots_file().display().to_string()),
                 ("front_ends", &format!("{:?}", settings.front_ends)),
+                ("im", settings.im),
                 ("next_hops", &format!("{next_hops:?}")),
                 ("limits", settings.limits),
                 ("partners", &partners),
