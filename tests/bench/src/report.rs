@@ -26,6 +26,8 @@ pub(crate) enum Subject {
 pub(crate) enum Messages {
     Small,
     Lync,
+    /// Small ones in sessions.
+    Session,
     /// A document or stanza of presence; the document is PIDF.
     Presence,
     /// The same with a document in categories.
@@ -37,6 +39,7 @@ impl From<Set> for Messages {
         match set {
             Set::Small => Self::Small,
             Set::Lync => Self::Lync,
+            Set::Session => Self::Session,
         }
     }
 }
@@ -237,9 +240,9 @@ impl Report {
         for line in self.lines.iter_mut().filter(|line| line.subject == Subject::Gateway) {
             let Pace::Window(_) = line.pace else { continue };
             let of = |subject| {
-                let same = |relay: &&Line| {
-                    relay.subject == subject && relay.set == line.set && relay.pace == line.pace
-                };
+                let set = if line.set == Messages::Session { Messages::Small } else { line.set };
+                let same =
+                    |relay: &&Line| relay.subject == subject && relay.set == set && relay.pace == line.pace;
                 relays.iter().find(same).map(|relay| line.per_second.median / relay.per_second.median)
             };
             line.to_relay_written = of(Subject::RelayWritten);
@@ -281,6 +284,7 @@ pub(crate) fn table(report: &Report) -> String {
         let set = match line.set {
             Messages::Small => "small",
             Messages::Lync => "Lync-sized",
+            Messages::Session => "small, in sessions",
             Messages::Presence => "PIDF",
             Messages::Categories => "categories",
         };
