@@ -3,6 +3,7 @@
 //! It keeps its subscriptions as RFC 6665 asks of both sides, and it outlives the gateway: what was agreed with a
 //! gateway that was killed is still known here when it comes back.
 
+mod chat;
 mod line;
 mod watch;
 mod watched;
@@ -27,6 +28,8 @@ use crate::sip_text::SipMessage;
 use crate::tls;
 use crate::wait::within;
 
+use chat::Chats;
+pub use chat::{Chat, Invited};
 use line::Line;
 pub use watch::{Notice, Watch};
 pub use watched::{Decision, Watcher};
@@ -58,6 +61,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Book {
     watched: Watched,
+    chats: Chats,
     /// Who waits for the NOTIFYs of a dialog, by Call-ID and our tag.
     watches: HashMap<(String, String), mpsc::UnboundedSender<SipMessage>>,
 }
@@ -246,7 +250,13 @@ impl FrontEnd {
             let (status, answer, notify) = match request.method() {
                 Some("SUBSCRIBE") => self.take_subscribe(&request)?,
                 Some("NOTIFY") => self.take_notify(&request)?,
-                _ => self.take_message(&request)?,
+                Some("INVITE") => self.take_invite(&request)?,
+                Some("CANCEL") => self.take_cancel(&request)?,
+                Some("ACK") => continue,
+                _ => match self.take_in_chat(&request)? {
+                    Some(reply) => reply,
+                    None => self.take_message(&request)?,
+                },
             };
             log.push(format!("> {answer}"));
             writer.write_all(answer.as_bytes()).await?;

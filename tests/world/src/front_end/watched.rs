@@ -241,7 +241,7 @@ impl FrontEnd {
     }
 
     /// Whatever a front end signs has to come back byte for byte.
-    fn record_route(&self) -> String {
+    pub(super) fn record_route(&self) -> String {
         format!("<{};lr;ms-key-info=AAEAAw==;ms-route-sig=a%2Fb~c>", self.uri())
     }
 

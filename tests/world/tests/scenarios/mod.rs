@@ -17,6 +17,7 @@ mod messages;
 mod outage;
 mod restarts;
 mod scene;
+mod sessions;
 mod sharing;
 mod sipp;
 mod sipp_presence;
@@ -68,6 +69,10 @@ use restarts::{
     ejabberd_restarts_and_everything_is_as_before, gateway_killed_and_everything_is_as_before,
     gateway_killed_and_front_end_has_forgotten, gateway_killed_before_they_decide,
     planned_stop_sends_deactivated,
+};
+use sessions::{
+    ch_02_a_contact_begins_a_session, ch_03_a_refused_session, ch_04_a_user_begins_a_session,
+    glare_ends_in_one_session, im_30_typing_and_receipts,
 };
 use sharing::domains_share_a_stream;
 use sipp::{sipp_front_end_answers, ten_thousand_arrive_in_order};
@@ -156,6 +161,16 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(sipp_is_subscribed_to_kamailio through Kamailio: sipp_is_subscribed_to),
     scenario!(sipp_subscribes_and_refreshes_kamailio through Kamailio: sipp_subscribes_and_refreshes),
     scenario!(ten_thousand_arrive_in_order_kamailio through Kamailio: ten_thousand_arrive_in_order),
+    scenario!(ch_04_a_user_begins_a_session),
+    scenario!(ch_04_a_user_begins_a_session_kamailio through Kamailio: ch_04_a_user_begins_a_session),
+    scenario!(ch_02_a_contact_begins_a_session),
+    scenario!(ch_02_a_contact_begins_a_session_kamailio through Kamailio: ch_02_a_contact_begins_a_session),
+    scenario!(ch_03_a_refused_session),
+    scenario!(ch_03_a_refused_session_kamailio through Kamailio: ch_03_a_refused_session),
+    scenario!(im_30_typing_and_receipts),
+    scenario!(im_30_typing_and_receipts_kamailio through Kamailio: im_30_typing_and_receipts),
+    scenario!(glare_ends_in_one_session),
+    scenario!(glare_ends_in_one_session_kamailio through Kamailio: glare_ends_in_one_session),
     scenario!(front_ends_take_over_from_each_other),
     scenario!(bodies_of_every_form_arrive),
     scenario!(bodies_of_every_form_arrive_kamailio through Kamailio: bodies_of_every_form_arrive),
