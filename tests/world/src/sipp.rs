@@ -119,6 +119,43 @@ impl Sipp {
         Self::call_once(world, &format!("sipp-{endpoint}"), &scenario)
     }
 
+    /// A user begins a session with the contact, says these things in it, closes it, and is told that it is gone; succeeds
+    /// when all answers are right.
+    pub fn session(world: &World, (from, to): (&str, &str), bodies: &[&str]) -> Result<Self> {
+        let said = bodies.iter().map(|body| ("MESSAGE", *body, "200"));
+        let all = said.chain([("BYE", "", "200"), ("MESSAGE", "too late", "481")]);
+        let mut requests = String::new();
+        for (number, (method, body, status)) in (2..).zip(all) {
+            requests += &fill(
+                include_str!("../../interop/sipp/session-request.xml"),
+                &[
+                    ("transport", transport(world)),
+                    ("from", from),
+                    ("to", to),
+                    ("method", method),
+                    ("number", &i32::to_string(&number)),
+                    ("body", body),
+                    ("status", status),
+                ],
+            )?;
+        }
+        let scenario = fill(
+            include_str!("../../interop/sipp/session.xml"),
+            &[("transport", transport(world)), ("from", from), ("to", to), ("requests", &requests)],
+        )?;
+        Self::call_once(world, "sipp-session", &scenario)
+    }
+
+    /// The user is invited once: he accepts, hears something, says "heard" and closes the session.
+    pub async fn answer_session(world: &World, user: &str) -> Result<Self> {
+        let (host, contact) = own(world);
+        let scenario = fill(
+            include_str!("../../interop/sipp/answer-session.xml"),
+            &[("transport", transport(world)), ("host", &host), ("contact", &contact), ("user", user)],
+        )?;
+        Self::listen(world, "answer-session.xml", &scenario, &["-m", "1"]).await
+    }
+
     /// Takes every NOTIFY.
     pub async fn take_notify(world: &World) -> Result<Self> {
         let scenario = include_str!("../../interop/sipp/take-notify.xml");

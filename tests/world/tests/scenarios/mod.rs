@@ -75,7 +75,7 @@ use sessions::{
     glare_ends_in_one_session, im_30_typing_and_receipts,
 };
 use sharing::domains_share_a_stream;
-use sipp::{sipp_front_end_answers, ten_thousand_arrive_in_order};
+use sipp::{sipp_front_end_answers, sipp_has_sessions, ten_thousand_arrive_in_order};
 use sipp_presence::{sipp_is_subscribed_to, sipp_subscribes_and_refreshes};
 use states::{presence_follows_both_ways, resources_are_tuples};
 use strangers::{
@@ -171,6 +171,8 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(im_30_typing_and_receipts_kamailio through Kamailio: im_30_typing_and_receipts),
     scenario!(glare_ends_in_one_session),
     scenario!(glare_ends_in_one_session_kamailio through Kamailio: glare_ends_in_one_session),
+    scenario!(sipp_has_sessions),
+    scenario!(sipp_has_sessions_kamailio through Kamailio: sipp_has_sessions),
     scenario!(front_ends_take_over_from_each_other),
     scenario!(bodies_of_every_form_arrive),
     scenario!(bodies_of_every_form_arrive_kamailio through Kamailio: bodies_of_every_form_arrive),

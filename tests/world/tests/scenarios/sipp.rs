@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nuncio_world::World;
+use nuncio_world::gateway::Settings;
 use nuncio_world::sipp::Sipp;
 
-use super::scene::{ALICE, BOB, Scene};
+use super::scene::{ALICE, BOB, Scene, check_message};
 
 const CONVERSATIONS: usize = 20;
 const EACH: usize = 500;
@@ -62,4 +63,27 @@ pub(crate) async fn sipp_front_end_answers(world: World) -> Result<()> {
     let status = Sipp::ask_options(&world)?.ended(Duration::from_secs(30)).await?;
     ensure!(status.success(), "OPTIONS: SIPp ended with {status}");
     Ok(())
+}
+
+/// SIPp begins a session with Bob, and Bob one with SIPp.
+pub(crate) async fn sipp_has_sessions(world: World) -> Result<()> {
+    let settings = Settings { im: "session", ..Settings::default() };
+    let mut scene = Scene::set_with(&world, &settings).await?;
+    let _lines = scene.lines_for_sipp(&world).await?;
+    let mut caller = Sipp::session(&world, (ALICE, BOB), &["one", "two"])?;
+    for text in ["one", "two"] {
+        check_message(&scene.bob.next_message().await?, ALICE, BOB, text)?;
+    }
+    let status = caller.ended(Duration::from_secs(40)).await?;
+    ensure!(status.success(), "the user's session: SIPp ended with {status}");
+
+    let mut called = Sipp::answer_session(&world, ALICE).await?;
+    scene.bob.send_message(ALICE, "do you hear me").await?;
+    called.says("do you hear me").await?;
+    check_message(&scene.bob.next_message().await?, ALICE, BOB, "heard")?;
+    let status = called.ended(Duration::from_secs(40)).await?;
+    ensure!(status.success(), "the contact's session: SIPp ended with {status}");
+    let more = scene.bob.stanzas_before_ping("end").await?;
+    ensure!(more.iter().all(|stanza| stanza.body().is_none()), "{more:?}");
+    scene.gateway.still_runs()
 }
