@@ -95,6 +95,11 @@ impl FrontEnd {
         Ok((Some(chat), answer))
     }
 
+    /// The front end forgets all sessions, as after a restart: what comes in them gets 481.
+    pub fn forget_chats(&self) {
+        self.book().chats.open.clear();
+    }
+
     /// The session that an invitation of the gateway's has begun.
     pub fn chat_of(&self, invite: &SipMessage) -> Result<Chat> {
         Ok(Chat {

@@ -72,7 +72,7 @@ use restarts::{
 };
 use sessions::{
     ch_02_a_contact_begins_a_session, ch_03_a_refused_session, ch_04_a_user_begins_a_session,
-    glare_ends_in_one_session, im_30_typing_and_receipts,
+    front_end_has_forgotten_the_session, glare_ends_in_one_session, im_30_typing_and_receipts,
 };
 use sharing::domains_share_a_stream;
 use sipp::{sipp_front_end_answers, sipp_has_sessions, ten_thousand_arrive_in_order};
@@ -171,6 +171,7 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(im_30_typing_and_receipts_kamailio through Kamailio: im_30_typing_and_receipts),
     scenario!(glare_ends_in_one_session),
     scenario!(glare_ends_in_one_session_kamailio through Kamailio: glare_ends_in_one_session),
+    scenario!(front_end_has_forgotten_the_session),
     scenario!(sipp_has_sessions),
     scenario!(sipp_has_sessions_kamailio through Kamailio: sipp_has_sessions),
     scenario!(front_ends_take_over_from_each_other),

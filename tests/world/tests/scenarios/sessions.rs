@@ -187,3 +187,32 @@ pub(crate) async fn glare_ends_in_one_session(world: World) -> Result<()> {
     ensure!(more.is_empty(), "{more:?}");
     stage.scene.gateway.still_runs()
 }
+
+/// The front end is killed in a session and comes back without it: what was said meanwhile invites again, and arrives once.
+pub(crate) async fn front_end_has_forgotten_the_session(world: World) -> Result<()> {
+    let mut stage = stage(&world, Invited::Accept).await?;
+    stage.scene.bob.send_message(ALICE, "before").await?;
+    next_request(&stage, "INVITE").await?;
+    let before = next_request(&stage, "MESSAGE").await?;
+    stage.front_end.kill().await;
+    stage.front_end.forget_chats();
+    stage.scene.bob.send_message(ALICE, "meanwhile").await?;
+    stage.front_end.start_again().await?;
+
+    let in_the_old_one = stage.front_end.next_is("MESSAGE").await?;
+    ensure!(in_the_old_one.status == 481, "{}", in_the_old_one.request);
+    ensure!(in_the_old_one.request.header("Call-ID") == before.header("Call-ID"), "{before}");
+    let invite = next_request(&stage, "INVITE").await?;
+    let request = next_request(&stage, "MESSAGE").await?;
+    ensure!(
+        request.body == "meanwhile" && request.header("Call-ID") == invite.header("Call-ID"),
+        "{request}"
+    );
+    let mut chat = stage.front_end.chat_of(&invite)?;
+    let answer = chat.say("after").await?;
+    ensure!(answer.status() == Some(200), "{answer}");
+    check_message(&stage.scene.bob.next_message().await?, ALICE, BOB, "after")?;
+    let more = stage.front_end.waiting().await;
+    ensure!(more.is_empty(), "{more:?}");
+    stage.scene.gateway.still_runs()
+}
