@@ -24,6 +24,10 @@ need stunnel stunnel4
 # A module and no command.
 set -- /usr/lib/*/kamailio/modules/tls.so
 [ -e "$1" ] || missing="$missing kamailio-tls-modules"
+need openssl openssl
+need pkg-config pkg-config
+# OpenSSL's header files are no command.
+pkg-config --exists openssl 2>/dev/null || missing="$missing libssl-dev"
 
 if ! command -v cargo >/dev/null 2>&1; then
     echo "cargo is missing: install Rust (https://rustup.rs), version 1.95 or later." >&2
