@@ -5,14 +5,16 @@ use std::fmt;
 use nuncio_sip::Message;
 use nuncio_sip::event::Undelivered;
 use nuncio_sip::hop::HopFailure;
-use nuncio_translate::Moment;
 use nuncio_translate::errors::{self, SipTrouble};
 use nuncio_translate::pair::{From, Outcome, PairKey, ToSip};
 use nuncio_translate::receipt::xmpp::{Receipts, Received, is_received, read};
+use nuncio_translate::text::LogSafe;
+use nuncio_translate::{Moment, diagnostics};
 use tracing::{info, warn};
 
 use super::from_xmpp::took;
 use super::incoming::Incoming;
+use super::receipts::what_is_left_of;
 use super::{Gateway, Pair};
 use crate::log_limit::Cause;
 
@@ -21,14 +23,15 @@ pub(super) enum Word<'a> {
     Answered {
         status: u16,
         reason: &'a str,
+        /// `ms-diagnostics` of the front end.
+        why: &'a str,
+        /// Under which somebody keeps it.
+        message_id: Option<&'a str>,
     },
     /// The SIP user did not take part in the session that it waited for.
     NoAnswer,
     /// There is no answer, for this reason.
-    Failed {
-        kind: Undelivered,
-        why: &'a dyn fmt::Display,
-    },
+    Failed { kind: Undelivered, why: &'a dyn fmt::Display },
 }
 
 impl<'a> Word<'a> {
@@ -40,17 +43,24 @@ impl<'a> Word<'a> {
     }
 
     fn response(response: &'a Message) -> Self {
-        Self::Answered { status: response.status().map_or(500, |status| status.0), reason: response.reason() }
+        Self::Answered {
+            status: response.status().map_or(500, |status| status.0),
+            reason: response.reason(),
+            why: diagnostics::said_by(response).unwrap_or_default(),
+            message_id: response.other("Message-Id"),
+        }
     }
 
-    fn is_delivered(&self) -> bool {
+    pub(super) fn is_delivered(&self) -> bool {
         matches!(self, Self::Answered { status: ..300, .. })
     }
 
     /// `None`: a rule forbids it since it left.
     fn trouble(&self) -> Option<SipTrouble<'a>> {
         Some(match *self {
-            Self::Answered { status, reason } => SipTrouble::Answered { status, reason, new_address: None },
+            Self::Answered { status, reason, .. } => {
+                SipTrouble::Answered { status, reason, new_address: None }
+            }
             Self::NoAnswer => SipTrouble::Answered { status: 480, reason: "", new_address: None },
             Self::Failed { kind: Undelivered::Timeout, .. } => SipTrouble::Timeout,
             Self::Failed { kind: Undelivered::Lost, .. } => SipTrouble::Transport { written: true },
@@ -69,7 +79,9 @@ impl Gateway {
                 _ => "",
             };
             let word = match &settled.outcome {
-                Outcome::Delivered { status } => Word::Answered { status: *status, reason: "" },
+                Outcome::Delivered { status, message_id } => {
+                    Word::Answered { status: *status, reason: "", why: "", message_id: message_id.as_deref() }
+                }
                 Outcome::Refused(response) => Word::response(response),
                 Outcome::NoAnswer => Word::NoAnswer,
                 Outcome::Undelivered(kind) => Word::Failed { kind: *kind, why: &words },
@@ -82,7 +94,7 @@ impl Gateway {
     pub(super) fn tell_sender(
         &self,
         key: &PairKey,
-        pair: &Pair,
+        pair: &mut Pair,
         item: ToSip<Incoming>,
         word: &Word<'_>,
         sent_ms: Option<u64>,
@@ -91,9 +103,14 @@ impl Gateway {
         match item {
             // Who may see the SIP user may learn what became of him (DEC-03).
             ToSip::Message(message) => {
-                self.settle_message(key, message, word, pair.from() == From::Yes, sent_ms, now);
+                let authorised = pair.from() == From::Yes;
+                if let Word::Answered { status: 202, message_id: Some(message_id), .. } = *word {
+                    pair.kept(message_id, what_is_left_of(message.stanza()), now);
+                }
+                self.settle_message(key, message, word, authorised, sent_ms, now);
             }
             ToSip::Notice(_) => self.settle_notice(key, word, now),
+            ToSip::Report(report) => self.settle_report(key, pair, report, word, now),
         }
     }
 
@@ -121,13 +138,13 @@ impl Gateway {
         };
         self.counters.xmpp_to_sip_failed.add(1);
         match word {
-            Word::Answered { status, .. } => {
+            Word::Answered { status, why, .. } => {
                 if failure == errors::UNIFORM_REFUSAL
                     && let Some(sent_ms) = sent_ms
                 {
                     self.pace.lock().observe(took(sent_ms, now));
                 }
-                self.log_contact_declined(*status, key, now);
+                self.log_contact_declined(*status, why, key, now);
             }
             Word::NoAnswer => self.log_contact_failed("the invitation was not answered", key, now),
             Word::Failed { why, .. } => self.log_contact_failed(why, key, now),
@@ -136,7 +153,7 @@ impl Gateway {
     }
 
     /// The contact wants to know that his message arrived, and may (IM-40).
-    fn acknowledge_receipt(&self, message: Incoming, now: Moment) {
+    pub(super) fn acknowledge_receipt(&self, message: Incoming, now: Moment) {
         let stanza = message.stanza();
         let (Receipts::Request(of), Some(from), Some(to)) =
             (read(stanza), stanza.attr("to"), stanza.attr("from"))
@@ -148,10 +165,11 @@ impl Gateway {
         message.answer(receipt, now);
     }
 
-    fn log_contact_declined(&self, status: u16, key: &PairKey, now: Moment) {
+    fn log_contact_declined(&self, status: u16, why: &str, key: &PairKey, now: Moment) {
         if self.may_log(Cause::ContactDeclined, key, now) {
             let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
-            info!(%user, %contact, status, "message of a contact refused by a front end");
+            let why = LogSafe(why);
+            info!(%user, %contact, status, %why, "message of a contact refused by a front end");
         }
     }
 

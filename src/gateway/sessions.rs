@@ -17,6 +17,7 @@ use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::judge::{Direction, Kind, Question, judge};
 use nuncio_translate::message::{SESSION_READS, from_sip, to_sip};
 use nuncio_translate::pair::{self, Fact, Half, PairKey};
+use nuncio_translate::receipt::notification;
 use nuncio_translate::text::LogSafe;
 use nuncio_translate::typing::iscomposing::IsComposing;
 use nuncio_translate::typing::{ChatState, KEYBOARD_LASTS, Typing, keyboard};
@@ -97,8 +98,7 @@ impl Gateway {
             return Err(self.shutting_down());
         }
         let invited = check_invite(request, &self.settings.sessions).map_err(|answer| self.said(answer))?;
-        let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
-            .map_err(|refusal| self.refused_message(&refusal))?;
+        let ends = self.ends(front_end, request)?;
         let (user, contact) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let remote_domain = ends.contact.domain();
         let by_rule = |refusal| {
@@ -221,6 +221,9 @@ impl Gateway {
                 Err(SipAnswer::new(200, "OK"))
             }
             Some(Err(answer)) => Err(answer),
+            None if let Some(notified) = notification::read(request) => {
+                Err(self.notified(context.key, pair, &notified, context.now))
+            }
             None => {
                 let crossed = self.cross_in_session(reply, tag, request, pair, context, bells);
                 crossed.map_err(|answer| self.failed(context.key, answer))
@@ -315,7 +318,7 @@ impl Gateway {
             Fact::SessionEnded(_) => {}
             Fact::SessionRefused { status } => {
                 self.counters.sessions_refused.add(1);
-                self.sessions_refused(key.local_domain(), *status, now);
+                self.sessions_refused(key, *status, now);
             }
             _ => return false,
         }
@@ -325,8 +328,9 @@ impl Gateway {
     /// An INVITE of ours is wanted no more. The caller serves the route.
     pub(super) fn cancel_invite(&self, key: &PairKey, branch: &str, front_end: Option<&str>, now: Moment) {
         let local_domain = key.local_domain();
-        let holder = front_end.and_then(|name| self.dialog_route(local_domain, name));
-        if let Some(route) = holder.or_else(|| self.route_of(local_domain)) {
+        let identity = self.identity_of(&self.policy.load(), key.remote_domain());
+        let holder = front_end.and_then(|name| self.dialog_route(identity, local_domain, name));
+        if let Some(route) = holder.or_else(|| self.route_of(identity, local_domain)) {
             route.hops.feed(|group| group.cancel(branch, now.instant));
         }
     }
@@ -391,6 +395,12 @@ impl Gateway {
             self.pair_lost(key.as_str(), lost, now);
         }
         result
+    }
+
+    /// The process is going to end: what of a pair lives at front ends does, and what waited for it leaves as it can.
+    pub(super) fn end_pair(&self, key: &PairKey, now: Moment) {
+        self.with_known_session(key, &mut Bells::default(), now, |pair, context, _| pair.shutdown(context));
+        self.serve_route_of(key.local_domain(), now);
     }
 
     /// The answer to an INVITE for a contact whose partner takes nothing now.

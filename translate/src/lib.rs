@@ -11,7 +11,7 @@
 pub mod address;
 pub mod cpim;
 pub mod diagnostics;
-mod document;
+pub mod document;
 pub mod errors;
 pub mod jid_escape;
 pub mod judge;
@@ -24,6 +24,7 @@ pub mod receipt;
 pub mod stanza_id;
 pub mod text;
 pub mod time;
+pub mod trust;
 pub mod typing;
 
 pub use document::DocumentError;
