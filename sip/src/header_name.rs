@@ -83,6 +83,7 @@ header_names! {
     MsDiagnostics "ms-diagnostics";
     MsDiagnosticsPublic "ms-diagnostics-public";
     MsKeepAlive "ms-keep-alive";
+    MsPiggybackCSeq "ms-piggyback-cseq";
     MsSender "Ms-Sender";
     MsTextFormat "ms-text-format";
     MsUserData "ms-user-data";

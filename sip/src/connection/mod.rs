@@ -151,7 +151,7 @@ pub enum Output<E> {
     /// A response to INVITE beside the one that settles it: provisional (not 100), before it, or 2xx of this or of
     /// another branch of a fork, after it. It belongs to the dialog that its From tag names.
     Early { message: Message },
-    /// An ACK of ours stands in the output: nothing comes back for it.
+    /// An ACK or BENOTIFY of ours stands in the output: nothing comes back for it.
     Acknowledged { envelope: E },
     /// A request that gets no response.
     Failed { envelope: E, why: Failure },
@@ -350,8 +350,8 @@ impl<E> Connection<E> {
         }
     }
 
-    /// Sends a request. `bytes` is the whole message; `branch` and `method` are what stands in it. An ACK comes back as
-    /// [`Output::Acknowledged`] at once.
+    /// Sends a request. `bytes` is the whole message; `branch` and `method` are what stands in it. An ACK, and a BENOTIFY, comes
+    /// back as [`Output::Acknowledged`] at once: nobody answers them.
     ///
     /// # Errors
     /// The envelope comes back at once when the request cannot be taken.
@@ -366,7 +366,7 @@ impl<E> Connection<E> {
         if self.phase == Phase::Closed {
             return Err(SendRefused { why: Why::Closed, envelope });
         }
-        if method == Method::Ack {
+        if matches!(method, Method::Ack | Method::Benotify) {
             self.write(bytes);
             self.outputs.push_back(Output::Acknowledged { envelope });
             return Ok(());

@@ -139,6 +139,16 @@ impl NotRig {
         self.told()
     }
 
+    /// The BENOTIFY has left.
+    pub(super) fn leaves(&mut self) -> Vec<Told> {
+        self.machine.sent(self.serial, &mut self.world.cx());
+        self.told()
+    }
+
+    pub(super) fn method(&self) -> crate::Method<'_> {
+        self.sent.as_ref().unwrap().method()
+    }
+
     pub(super) fn fail(&mut self, why: Undelivered) -> Vec<Told> {
         self.machine.failed(self.serial, why, &mut self.world.cx());
         self.told()
