@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::{ConnectionId, Gateway, ReplyTo, SipPeer, SipPort};
 
 /// What the front ends may send us.
-pub(super) const ALLOW: &str = "MESSAGE, SUBSCRIBE, NOTIFY, OPTIONS, CANCEL, ACK";
+pub(super) const ALLOW: &str = "MESSAGE, SUBSCRIBE, NOTIFY, BENOTIFY, OPTIONS, CANCEL, ACK";
 
 /// A final answer other than 200.
 #[derive(Debug, Clone)]
@@ -22,13 +22,15 @@ pub(super) struct SipAnswer {
     pub(super) status: u16,
     pub(super) reason: Cow<'static, str>,
     pub(super) headers: SmallVec<[(&'static str, String); 1]>,
+    /// Content-Type and body.
+    pub(super) body: Option<Box<(&'static str, Bytes)>>,
     /// The reason as it goes into the log.
     why: Option<String>,
 }
 
 impl SipAnswer {
     pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: SmallVec::new(), why: None }
+        Self { status, reason: reason.into(), headers: SmallVec::new(), body: None, why: None }
     }
 
     pub(super) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
@@ -129,7 +131,8 @@ impl Answers<'_> {
                         let headers: SmallVec<[(&str, &str); 4]> =
                             answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
                         let (status, reason) = (answer.status, &answer.reason);
-                        connection.respond(transaction, status, reason, &headers, None, now.instant)
+                        let body = answer.body.as_deref().map(|(media, body)| (*media, &**body));
+                        connection.respond(transaction, status, reason, &headers, body, now.instant)
                     }
                 };
                 if let Responded::Orphaned(response) = responded {

@@ -31,6 +31,7 @@ impl Gateway {
             out = out.with(name, value);
         }
         if !refuses {
+            out.body = answer.body;
             return out;
         }
         let why = if answer.why.is_empty() { out.reason.clone() } else { answer.why };

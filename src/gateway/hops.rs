@@ -26,6 +26,13 @@ use super::{ConnectionId, Gateway, Judged, Pair, ToSipEnvelope};
 /// Room for everything of a MESSAGE but its body, so that writing it allocates once.
 const REQUEST_OVERHEAD: usize = 768;
 
+/// What became of a request.
+enum Outcome {
+    Settled(Result<Message, HopFailure>),
+    /// It has left, and nobody answers it.
+    Left,
+}
+
 /// Requests on their way to one connection.
 struct Batch {
     connection: HopConnection,
@@ -55,7 +62,7 @@ impl Gateway {
         }
     }
 
-    fn serve_group(&self, route: &Route, now: Moment) -> Vec<(ToSipEnvelope, Result<Message, HopFailure>)> {
+    fn serve_group(&self, route: &Route, now: Moment) -> Vec<(ToSipEnvelope, Outcome)> {
         let mut settled = Vec::new();
         // Requests in a row for the same connection, which is locked and woken once for all of them.
         let mut batch = Batch { connection: HopConnection(0), requests: Vec::new() };
@@ -100,14 +107,16 @@ impl Gateway {
                             port.feed(|connection| connection.cancel(&branch, now.instant));
                         }
                     }
-                    HopOutput::Acknowledged { .. } => {}
+                    HopOutput::Acknowledged { envelope } => settled.push((envelope, Outcome::Left)),
                     HopOutput::Response { envelope, message } => {
                         if settled.is_empty() {
                             settled.reserve(room);
                         }
-                        settled.push((envelope, Ok(message)));
+                        settled.push((envelope, Outcome::Settled(Ok(message))));
                     }
-                    HopOutput::Failed { envelope, why } => settled.push((envelope, Err(why))),
+                    HopOutput::Failed { envelope, why } => {
+                        settled.push((envelope, Outcome::Settled(Err(why))))
+                    }
                 }
             }
             if let Some(deadline) = group.deadline()
@@ -281,21 +290,20 @@ impl Gateway {
     }
 
     /// A request of ours has its final answer, or never will.
-    fn settle(
-        &self,
-        route: &Route,
-        envelope: &ToSipEnvelope,
-        outcome: Result<Message, HopFailure>,
-        now: Moment,
-    ) {
+    fn settle(&self, route: &Route, envelope: &ToSipEnvelope, outcome: Outcome, now: Moment) {
         let key = &envelope.pair;
         if self.ending.load(Ordering::Relaxed) {
             self.errands.ring();
         }
         if let Some(half) = &envelope.event {
             route.events.fetch_sub(1, Ordering::Relaxed);
-            return self.event_settled(key, half, envelope.serial, &outcome, now);
+            return match outcome {
+                Outcome::Settled(outcome) => self.event_settled(key, half, envelope.serial, &outcome, now),
+                Outcome::Left => self.event_left(key, half, envelope.serial, now),
+            };
         }
+        // A MESSAGE is always answered.
+        let Outcome::Settled(outcome) = outcome else { return };
         let remote = self.remote(key.remote_domain());
         let done =
             remote.pairs.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {

@@ -281,6 +281,16 @@ impl Gateway {
         });
     }
 
+    /// A BENOTIFY of ours has left. Called under no lock.
+    pub(super) fn event_left(&self, key: &PairKey, half: &Half, serial: u64, now: Moment) {
+        self.counters.events_to_sip.add(1);
+        let serial = u32::try_from(serial).unwrap_or_default();
+        let mut bells = Bells::default();
+        self.with_known_presence(key.as_str(), key.remote_domain(), &mut bells, now, |pair, context| {
+            pair.request_left(half, serial, context);
+        });
+    }
+
     /// Runs a step on the presence of a pair, made if need be, and carries out what it wants; also says whether the route
     /// has to be served, because there is a request on it. `None`: it panicked.
     pub(super) fn with_presence<R>(

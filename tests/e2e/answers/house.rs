@@ -50,6 +50,8 @@ pub(crate) enum Reach {
 pub(crate) enum Reply {
     Status(u16, &'static str),
     With(u16, &'static str, Vec<(&'static str, String)>),
+    /// 200 with more fields, a media type and a body.
+    Document(Vec<(&'static str, String)>, &'static str, String),
     Silence,
 }
 
@@ -422,6 +424,13 @@ impl House {
                     Reply::With(status, reason, more) => {
                         let more: Vec<_> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
                         Some(message.answer(status, reason, &more).unwrap())
+                    }
+                    Reply::Document(mut more, media, body) => {
+                        more.push(("Content-Type", media.to_owned()));
+                        let more: Vec<_> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                        let answer = message.answer(200, "OK", &more).unwrap();
+                        let length = format!("Content-Length: {}\r\n", body.len());
+                        Some(answer.replace("Content-Length: 0\r\n", &length) + &body)
                     }
                 };
                 self.answers.extend(answer.map(|answer| (at, index, answer.into_bytes())));

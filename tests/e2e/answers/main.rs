@@ -5,6 +5,7 @@ mod house;
 mod partner;
 mod plan;
 mod presence_contact;
+mod presence_extras;
 mod presence_formats;
 mod presence_hostile;
 mod presence_outage;

@@ -148,7 +148,7 @@ fn check(set: &str, name: &str, expected: Answer) {
             assert_eq!((&statuses[..], open), (&[status][..], true), "{}", shown());
             assert_eq!(
                 answers[0].header("Allow"),
-                Some("MESSAGE, SUBSCRIBE, NOTIFY, OPTIONS, CANCEL, ACK"),
+                Some("MESSAGE, SUBSCRIBE, NOTIFY, BENOTIFY, OPTIONS, CANCEL, ACK"),
                 "{}",
                 shown()
             );

@@ -106,7 +106,7 @@ fn sip_24_methods_that_are_known_or_not() {
         assert_eq!(answer.status(), Some(status), "{method}");
         assert_eq!(
             answer.header("Allow"),
-            Some("MESSAGE, SUBSCRIBE, NOTIFY, OPTIONS, CANCEL, ACK"),
+            Some("MESSAGE, SUBSCRIBE, NOTIFY, BENOTIFY, OPTIONS, CANCEL, ACK"),
             "{method}"
         );
     }
@@ -195,7 +195,10 @@ fn sip_32_options_says_what_is_served() {
     for to in ["contoso.com", "alice@contoso.com", BOB] {
         let answer = house.ask(wire, Request::new("OPTIONS", to).bytes());
         assert_eq!(answer.status(), Some(200));
-        assert_eq!(answer.header("Allow"), Some("MESSAGE, SUBSCRIBE, NOTIFY, OPTIONS, CANCEL, ACK"));
+        assert_eq!(
+            answer.header("Allow"),
+            Some("MESSAGE, SUBSCRIBE, NOTIFY, BENOTIFY, OPTIONS, CANCEL, ACK")
+        );
         assert!(answer.header("Accept").unwrap().contains("text/plain"));
         assert_eq!(answer.header("Accept-Encoding"), Some("identity"));
         assert!(answer.header("Accept-Language").is_some());
