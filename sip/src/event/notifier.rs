@@ -260,6 +260,8 @@ impl Notifier {
             (HeaderName::Event.as_str(), &*event),
             (HeaderName::SubscriptionState.as_str(), state.as_str()),
         ];
+        let require = document.as_ref().and_then(|document| document.require);
+        fields.extend(require.map(|require| (HeaderName::Require.as_str(), require)));
         fields.extend(language.map(|language| (HeaderName::ContentLanguage.as_str(), language)));
         let last_words = self.last_words.iter().flat_map(|words| &words.fields);
         fields.extend(last_words.map(|(name, value)| (*name, value.as_str())));

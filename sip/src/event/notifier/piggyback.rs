@@ -31,6 +31,9 @@ impl Notifier {
                 self.subscription_state(self.expires_at, context.now),
             )
             .with(HeaderName::MsPiggybackCSeq.as_str(), number.to_string());
+        if let Some(require) = document.require {
+            answer = answer.with(HeaderName::Require.as_str(), require);
+        }
         if let Some(language) = document.language {
             answer = answer.with(HeaderName::ContentLanguage.as_str(), language);
         }

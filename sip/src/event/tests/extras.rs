@@ -31,7 +31,12 @@ fn piggyback(rig: &mut NotRig, answer: Answer) -> Answer {
     let content = rig.document.clone();
     let mut document = |_| {
         let media = "application/pidf+xml";
-        (!content.is_empty()).then(|| Document { media, body: content.clone().into(), language: None })
+        (!content.is_empty()).then(|| Document {
+            media,
+            body: content.clone().into(),
+            language: None,
+            require: None,
+        })
     };
     rig.machine.piggyback(answer, &mut rig.world.cx(), &mut document)
 }

@@ -358,5 +358,5 @@ fn written(key: &PairKey, shown: &Presentity, media: &str, stamp: u64) -> Option
     let mut body = Vec::with_capacity(512);
     format.write(&contact, shown, stamp, &mut body);
     let language = format.language(shown).map(Into::into);
-    Some(Document { media: format.media_type(), body: body.into(), language })
+    Some(Document { media: format.media_type(), body: body.into(), language, require: None })
 }
