@@ -13,6 +13,7 @@
 mod absence;
 mod answers;
 pub mod attempts;
+mod batches;
 mod both_ways;
 mod counters;
 mod dialogs;
@@ -186,6 +187,13 @@ pub struct ToSipEnvelope {
     pub judged: Option<Judged>,
 }
 
+impl ToSipEnvelope {
+    /// It is a notification of a batch, which has no contact: its user's name stands for both.
+    fn is_of_batch(&self) -> bool {
+        self.pair.sip_user() == self.pair.contact()
+    }
+}
+
 /// What is needed to judge a message again that had to wait for its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
@@ -294,6 +302,7 @@ pub struct Gateway {
     pace: Mutex<RefusalPace>,
     timers: Timers,
     dialogs: Dialogs,
+    batches: batches::Batches,
     places: Places,
     store: Arc<dyn Keep>,
     keeping: Keeping,
@@ -325,6 +334,7 @@ impl Gateway {
             attempts: Mutex::new(attempts::Attempts::new(attempts::BYTES)),
             places: Places::new(settings.places.clone()),
             dialogs: Dialogs::default(),
+            batches: batches::Batches::new(&settings.events),
             proved: proved::Proved::new(store.proved()),
             store,
             keeping: Keeping::default(),

@@ -10,6 +10,7 @@ use compact_str::CompactString;
 use nuncio_sip::connection::{Connection, ConnectionConfig, Output};
 use nuncio_sip::hop::{HopConnection, Outgoing};
 use nuncio_sip::{Frame, Framer, Limits};
+use nuncio_translate::batch::EXTENSIONS;
 use nuncio_translate::{Moment, diagnostics};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
@@ -50,7 +51,7 @@ impl SipSession {
         now: Moment,
     ) -> Self {
         let address = config.peer.ip();
-        let config = ConnectionConfig { explain: Some(diagnostics::field), ..config };
+        let config = ConnectionConfig { explain: Some(diagnostics::field), supported: EXTENSIONS, ..config };
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {

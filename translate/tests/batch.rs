@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use nuncio_sip::event::{Answer, Context, EventConfig, NotifierOutput, Tokens, Undelivered, check_subscribe};
 use nuncio_sip::{HeaderName, Message};
-use nuncio_translate::batch::{Batch, MAX_MEMBERS, NOTIFICATION_MAX, State, Told};
+use nuncio_translate::batch::{Batch, Change, MAX_MEMBERS, NOTIFICATION_MAX, State, Told};
 use nuncio_translate::presence::Format;
 
 struct Numbers(u64);
@@ -215,7 +215,12 @@ fn as_many_members_as_may_be_and_one_more() {
     assert_eq!(rig.batch.add("sip:one@more"), None);
     rig.batch.remove("sip:u7@x");
     assert_eq!(rig.batch.add("sip:u8@x"), None, "he is one already");
+    let more = Change::Add("sip:two@more".into());
+    assert!(rig.batch.has_room_for(std::slice::from_ref(&more)));
     assert!(rig.batch.add("sip:one@more").is_some());
+    assert!(!rig.batch.has_room_for(&[Change::Add("sip:one@more".into()), more.clone()]));
+    assert!(rig.batch.has_room_for(&[Change::Remove("sip:u9@x".into()), more.clone()]));
+    assert!(rig.batch.has_room_for(&[Change::Clear, more]));
 }
 
 #[test]

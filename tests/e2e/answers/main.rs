@@ -4,6 +4,7 @@ mod hearing;
 mod house;
 mod partner;
 mod plan;
+mod presence_batches;
 mod presence_contact;
 mod presence_extras;
 mod presence_formats;

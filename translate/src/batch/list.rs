@@ -116,10 +116,12 @@ fn resources(
 ) -> Result<(), ListError> {
     for resource in list.elements().filter(|part| part.name() == "resource") {
         let uri = resource.attr("uri").map(str::trim).filter(|uri| !uri.is_empty());
-        if changes.len() > MAX_MEMBERS {
+        changes.push(change(uri.ok_or(ListError::Resource)?.into()));
+        // A list is created once, as a rule; each time counts as one more resource afterwards.
+        let clears = usize::from(changes.first() == Some(&Change::Clear));
+        if changes.len() - clears > MAX_MEMBERS {
             return Err(ListError::TooMany);
         }
-        changes.push(change(uri.ok_or(ListError::Resource)?.into()));
     }
     Ok(())
 }
@@ -186,11 +188,14 @@ mod tests {
 
     #[test]
     fn as_many_as_may_be_and_one_more() {
-        let of = |count: usize| {
-            let all: String = (0..count).map(|n| format!("<resource uri='sip:u{n}@x.example'/>")).collect();
-            format!("<adhoclist><create>{all}</create></adhoclist>")
-        };
-        assert_eq!(read(of(MAX_MEMBERS).as_bytes()).unwrap().len(), MAX_MEMBERS + 1);
-        assert_eq!(read(of(MAX_MEMBERS + 1).as_bytes()), Err(ListError::TooMany));
+        for part in ["create", "add"] {
+            let of = |count: usize| {
+                let all: String =
+                    (0..count).map(|n| format!("<resource uri='sip:u{n}@x.example'/>")).collect();
+                format!("<adhoclist><{part}>{all}</{part}></adhoclist>")
+            };
+            assert!(read(of(MAX_MEMBERS).as_bytes()).is_ok(), "{part}");
+            assert_eq!(read(of(MAX_MEMBERS + 1).as_bytes()), Err(ListError::TooMany), "{part}");
+        }
     }
 }

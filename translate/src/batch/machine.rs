@@ -1,5 +1,6 @@
 //! The dialog of a batched subscription.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use nuncio_sip::event::{
@@ -8,7 +9,8 @@ use nuncio_sip::event::{
 };
 use nuncio_sip::{Message, Uri};
 
-use super::members::{MAX_MEMBERS, Member, Told};
+use super::Change;
+use super::members::{MAX_MEMBERS, Member, State, Told};
 use super::rlmi::{self, List, Resource};
 
 /// What a watcher has to know to read our notifications (RFC 4662 §4).
@@ -105,6 +107,19 @@ impl<J> Batch<J> {
         Some(self.members.remove(at).number)
     }
 
+    /// Whether there is room for everybody whom these would add.
+    pub fn has_room_for(&self, changes: &[Change]) -> bool {
+        let mut members: BTreeSet<&str> = self.members.iter().map(|member| &*member.uri).collect();
+        for change in changes {
+            match change {
+                Change::Clear => members.clear(),
+                Change::Add(uri) => drop(members.insert(uri)),
+                Change::Remove(uri) => drop(members.remove(&**uri)),
+            }
+        }
+        members.len() <= MAX_MEMBERS
+    }
+
     /// All members: number and URI.
     pub fn members(&self) -> impl Iterator<Item = (u32, &str)> {
         self.members.iter().map(|member| (member.number, &*member.uri))
@@ -186,12 +201,13 @@ impl<J> Batch<J> {
 
     /// When [`Batch::handle_timeout`] is to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        self.notifier.deadline()
+        if self.gathering { self.notifier.expires_at() } else { self.notifier.deadline() }
     }
 
     /// Fires what is due.
     pub fn handle_timeout(&mut self, context: &mut Context<'_>) {
         self.notifier.handle_timeout(context);
+        self.gathering &= !self.has_ended();
     }
 
     /// The tag that requests inside the dialog carry in To.
@@ -246,8 +262,9 @@ fn written<J>(list: &List<'_>, members: &mut [Member<J>], may: &mut dyn FnMut(&J
         let document = document.filter(|_| fits);
         room = room.saturating_sub(document.map_or(0, <[u8]>::len));
         member.news = !fits;
-        let told = member.told.as_ref().filter(|_| fits).map(|told| told.state);
-        resources.push(Resource { number: member.number, uri: &member.uri, state: told, document });
+        // Who has been asked and not heard has not decided.
+        let state = member.told.as_ref().map_or(State::Pending, |told| told.state);
+        resources.push(Resource { number: member.number, uri: &member.uri, state, document });
     }
     let mut body = Vec::with_capacity(512 + NOTIFICATION_MAX - room + resources.len() * 256);
     rlmi::write(list, &resources, &mut body);

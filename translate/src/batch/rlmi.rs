@@ -16,8 +16,7 @@ pub struct Resource<'a> {
     /// Names his part.
     pub number: u32,
     pub uri: &'a str,
-    /// `None`: nothing is known yet.
-    pub state: Option<State>,
+    pub state: State,
     pub document: Option<&'a [u8]>,
 }
 
@@ -44,16 +43,12 @@ pub fn write(list: &List<'_>, resources: &[Resource<'_>], out: &mut Vec<u8>) {
         .attr("fullState", full)
         .end();
     for resource in resources {
-        let Some(state) = resource.state else {
-            StartTag::open(out, "resource").attr("uri", resource.uri).empty();
-            continue;
-        };
         StartTag::open(out, "resource").attr("uri", resource.uri).end();
         let cid = resource.document.map(|_| name(resource.number));
         StartTag::open(out, "instance")
             .attr("id", "0")
-            .attr("state", state.name())
-            .opt_attr("reason", state.reason())
+            .attr("state", resource.state.name())
+            .opt_attr("reason", resource.state.reason())
             .opt_attr("cid", cid.as_deref())
             .empty();
         StartTag::close(out, "resource");
@@ -137,10 +132,9 @@ mod tests {
         let of = |number, uri, state, document| Resource { number, uri, state, document };
         let mut out = Vec::new();
         let resources = [
-            of(1, "sip:b@x.example", Some(State::Active), Some(&b"<b/>"[..])),
-            of(2, "sip:c@y.example", Some(State::Terminated("rejected")), None),
-            of(3, "sip:d@y.example", None, None),
-            of(9, "sip:e&f@y.example", Some(State::Pending), None),
+            of(1, "sip:b@x.example", State::Active, Some(&b"<b/>"[..])),
+            of(2, "sip:c@y.example", State::Terminated("rejected"), None),
+            of(9, "sip:e&f@y.example", State::Pending, None),
         ];
         write(&list(true), &resources, &mut out);
         let parts = parts(&out);
@@ -150,7 +144,7 @@ mod tests {
             "<?xml version='1.0' encoding='UTF-8'?><list xmlns='urn:ietf:params:xml:ns:rlmi' uri='sip:a@contoso.com' \
              version='7' fullState='true'><resource uri='sip:b@x.example'><instance id='0' state='active' \
              cid='member1@batch'/></resource><resource uri='sip:c@y.example'><instance id='0' state='terminated' \
-             reason='rejected'/></resource><resource uri='sip:d@y.example'/><resource uri='sip:e&amp;f@y.example'>\
+             reason='rejected'/></resource><resource uri='sip:e&amp;f@y.example'>\
              <instance id='0' state='pending'/></resource></list>"
         );
         assert_eq!(parts[1], ("member1@batch".into(), "application/pidf+xml".into(), "<b/>".into()));
@@ -189,7 +183,7 @@ mod tests {
                 .map(|(document, number)| Resource {
                     number,
                     uri: "sip:b@x.example",
-                    state: Some(State::Active),
+                    state: State::Active,
                     document: Some(document),
                 })
                 .collect();

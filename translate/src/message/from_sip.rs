@@ -69,15 +69,8 @@ pub fn ends(message: &Message, serves: impl FnOnce(&str) -> bool) -> Result<Ends
     if addressed_securely(message)? {
         return Err(MessageRefusal::Recipient(UriRefusal::Secure));
     }
-    let asserted = message.asserted_identities().filter_map(Result::ok).map(|id| id.uri).find(Uri::is_sip);
-    let source = match asserted {
-        Some(uri) => uri,
-        None => message.from_header().map_err(MessageRefusal::Header)?.uri,
-    };
-    let sender = SipUser::from_uri(&source).map_err(MessageRefusal::Sender)?;
-    if !serves(sender.domain()) {
-        return Err(MessageRefusal::ForeignSender);
-    }
+    let source = source(message)?;
+    let sender = served(&source, serves)?;
     let hops = message.max_forwards().map_err(MessageRefusal::Header)?.unwrap_or(70);
     if hops == 0 {
         return Err(MessageRefusal::TooManyHops);
@@ -85,6 +78,27 @@ pub fn ends(message: &Message, serves: impl FnOnce(&str) -> bool) -> Result<Ends
     let full = |uri: &Uri<'_>, bare| address::resource(uri).map(|r| address::full_jid(bare, Some(&r)));
     let (from, to) = (full(&source, sender.jid()), full(&target, contact.jid()));
     Ok(Ends { sender, contact, from, to, hops })
+}
+
+/// Reads the sender of a request that has no single recipient; see [`ends`].
+///
+/// # Errors
+/// [`MessageRefusal`].
+pub fn sender(message: &Message, serves: impl FnOnce(&str) -> bool) -> Result<SipUser, MessageRefusal> {
+    served(&source(message)?, serves)
+}
+
+fn source(message: &Message) -> Result<Uri<'_>, MessageRefusal> {
+    let asserted = message.asserted_identities().filter_map(Result::ok).map(|id| id.uri).find(Uri::is_sip);
+    match asserted {
+        Some(uri) => Ok(uri),
+        None => message.from_header().map(|from| from.uri).map_err(MessageRefusal::Header),
+    }
+}
+
+fn served(source: &Uri<'_>, serves: impl FnOnce(&str) -> bool) -> Result<SipUser, MessageRefusal> {
+    let sender = SipUser::from_uri(source).map_err(MessageRefusal::Sender)?;
+    if serves(sender.domain()) { Ok(sender) } else { Err(MessageRefusal::ForeignSender) }
 }
 
 /// Appends the stanza to `out`; on an error `out` is as it was.

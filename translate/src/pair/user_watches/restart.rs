@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::{Doubt, UserWatches, Watcher};
 use crate::Moment;
 use crate::pair::step::{Step, instant_at, unix_at};
-use crate::pair::{NotifierRecord, PairRecord, To};
+use crate::pair::{BATCH, NotifierRecord, PairRecord, To};
 use crate::presence::to_xmpp::Subscription;
 use nuncio_sip::event::Notifier;
 
@@ -85,6 +85,9 @@ impl UserWatches {
 
 impl Watcher {
     pub(super) fn record(&self, now: Moment) -> Option<NotifierRecord> {
+        if self.front_end == BATCH {
+            return None;
+        }
         let (dialog, expires) = self.notifier.record()?;
         Some(NotifierRecord {
             dialog,
