@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use dashmap::DashMap;
 use nuncio_sip::connection::ServerTxn;
-use nuncio_sip::event::EventConfig;
+use nuncio_sip::event::{EventConfig, Extras};
 use nuncio_translate::batch::Batch;
 use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
@@ -90,8 +90,10 @@ impl Batches {
     pub(super) fn new(events: &EventConfig) -> Self {
         let max_expires = events.max_expires.min(LASTS);
         let default_expires = events.default_expires.min(max_expires);
-        let events =
-            EventConfig { max_expires, default_expires, notify_interval: INTERVAL, ..events.clone() };
+        // What members hold with their pairs does not extend itself.
+        let gives = Extras { autoextend: false, ..events.gives };
+        let notify_interval = INTERVAL;
+        let events = EventConfig { max_expires, default_expires, notify_interval, gives, ..events.clone() };
         Self {
             events,
             prints: Prints::default(),
@@ -126,6 +128,11 @@ impl Batches {
     fn member(&self, tag: &str) -> Option<(Arc<Mutex<Held>>, u32)> {
         let (batch, number) = self.members.get(&self.prints.of(tag)).map(|member| member.clone())?;
         Some((self.get(&batch)?, number))
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
     }
 
     fn bind(&self, member: &str, batch: &CompactString, number: u32) {

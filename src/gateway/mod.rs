@@ -231,8 +231,10 @@ pub struct Holdings {
     pub owed: usize,
     /// Subscriptions of ours at front ends.
     pub subscriptions: usize,
-    /// Dialogs, in both roles.
+    /// Dialogs, in both roles. The members of batches hold one each.
     pub dialogs: usize,
+    /// Batched subscriptions of front ends.
+    pub batches: usize,
 }
 
 /// A SIP connection as others find it.
@@ -437,6 +439,7 @@ impl Gateway {
             connections: self.connections.len(),
             subscriptions: self.places.subscriptions(),
             dialogs: self.dialogs.len(),
+            batches: self.batches.len(),
             streams: self.streams(),
             ..Holdings::default()
         };

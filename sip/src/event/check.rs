@@ -58,7 +58,7 @@ pub(super) fn check_terms(
     let asked = request.expires().map_err(|error| NoDialog::from(error).answer())?;
     let expires = grant(asked, config)?;
     let event_id = event_id.map(CompactString::from);
-    Ok(Wanted { expires, media, event_id, extras: Extras::of(request) })
+    Ok(Wanted { expires, media, event_id, extras: Extras::of(request).among(config.gives) })
 }
 
 fn not_acceptable(request: &Message, config: &EventConfig) -> Answer {

@@ -18,6 +18,9 @@ pub struct Extras {
 }
 
 impl Extras {
+    /// All of it.
+    pub const ALL: Self = Self { benotify: true, piggyback: true, autoextend: true };
+
     /// By Supported, and of BENOTIFY also by Proxy-Require: whoever has the proxies on the way prepared for it wants it.
     pub fn of(request: &Message) -> Self {
         let mut extras = Self::default();
@@ -30,6 +33,16 @@ impl Extras {
         let mut required = request.list(HeaderName::ProxyRequire);
         extras.benotify |= required.any(|tag| tag.eq_ignore_ascii_case(BENOTIFY));
         extras
+    }
+
+    /// What of it is also in `given`.
+    #[must_use]
+    pub fn among(self, given: Self) -> Self {
+        Self {
+            benotify: self.benotify && given.benotify,
+            piggyback: self.piggyback && given.piggyback,
+            autoextend: self.autoextend && given.autoextend,
+        }
     }
 
     /// The watcher asks for nothing of it.

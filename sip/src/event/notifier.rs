@@ -32,10 +32,8 @@ pub struct Notifier {
     outputs: VecDeque<NotifierOutput>,
     expires_at: Instant,
     state: NotifyState,
-    /// What of Lync's the watcher asked for; `None`: nothing.
-    terms: Option<Box<Terms>>,
-    /// What the last NOTIFY says beyond the reason.
-    last_words: Option<Box<LastWords>>,
+    /// Apart, for most watchers need none of it.
+    beside: Option<Box<Beside>>,
     /// What has to go out, and since when.
     due: Option<(Due, Instant)>,
     in_flight: Option<InFlight>,
@@ -67,6 +65,14 @@ struct InFlight {
     last: bool,
 }
 
+#[derive(Debug, Default)]
+struct Beside {
+    /// What of Lync's the watcher asked for.
+    terms: Option<Terms>,
+    /// What the last NOTIFY says beyond the reason.
+    last_words: Option<LastWords>,
+}
+
 #[derive(Debug)]
 struct LastWords {
     /// Seconds.
@@ -82,8 +88,7 @@ impl Notifier {
             outputs: VecDeque::from([bound]),
             expires_at,
             state: if active { NotifyState::Active } else { NotifyState::Pending },
-            terms: None,
-            last_words: None,
+            beside: None,
             due: None,
             in_flight: None,
             paced_until: None,
@@ -126,7 +131,8 @@ impl Notifier {
         }
         if retry_after.is_some() || !fields.is_empty() {
             let seconds = retry_after.map(|after| u32::try_from(after.as_secs()).unwrap_or(u32::MAX));
-            self.last_words = Some(Box::new(LastWords { retry_after: seconds, fields }));
+            let last_words = LastWords { retry_after: seconds, fields };
+            self.beside.get_or_insert_default().last_words = Some(last_words);
         }
         self.end(reason, NotifierEnd::Terminated, context.now);
     }
@@ -176,7 +182,7 @@ impl Notifier {
             self.failed(notify.serial, super::Undelivered::Lost, context);
         }
         if !self.has_ended() && self.expires_at <= context.now {
-            let extended = self.terms.as_ref().is_some_and(|terms| terms.cut_short(self.expires_at));
+            let extended = self.terms().is_some_and(|terms| terms.cut_short(self.expires_at));
             // By the watcher's own reckoning it lasts on: he has not let it end, and is to begin a new one.
             let reason = if extended { TerminateReason::Deactivated } else { TerminateReason::Timeout };
             self.end(reason, NotifierEnd::Expired, context.now);
@@ -206,6 +212,14 @@ impl Notifier {
     /// The watcher may see the state.
     pub fn is_active(&self) -> bool {
         self.state == NotifyState::Active
+    }
+
+    fn terms(&self) -> Option<&Terms> {
+        self.beside.as_ref()?.terms.as_ref()
+    }
+
+    fn last_words(&self) -> Option<&LastWords> {
+        self.beside.as_ref()?.last_words.as_ref()
     }
 
     fn want(&mut self, due: Due, now: Instant) {
@@ -252,7 +266,7 @@ impl Notifier {
         let document = document(self.state);
         let lasts_until = self.extended(context.now);
         let state = self.subscription_state(lasts_until, context.now);
-        let benotify = self.terms.as_ref().is_some_and(|terms| terms.go_unanswered(context.now));
+        let benotify = self.terms().is_some_and(|terms| terms.go_unanswered(context.now));
         let method = if benotify { Method::Benotify } else { Method::Notify };
         let language = document.as_ref().and_then(|document| document.language.as_deref());
         let event = event_of(&self.dialog, context.config);
@@ -263,7 +277,8 @@ impl Notifier {
         let require = document.as_ref().and_then(|document| document.require);
         fields.extend(require.map(|require| (HeaderName::Require.as_str(), require)));
         fields.extend(language.map(|language| (HeaderName::ContentLanguage.as_str(), language)));
-        let last_words = self.last_words.iter().flat_map(|words| &words.fields);
+        let last_words = self.beside.iter().filter_map(|beside| beside.last_words.as_ref());
+        let last_words = last_words.flat_map(|words| &words.fields);
         fields.extend(last_words.map(|(name, value)| (*name, value.as_str())));
         let body = document.as_ref().map(|document| (document.media, &*document.body));
         match self.dialog.request(method, &context.config.origin(), context.tokens, &fields, body) {
@@ -282,7 +297,7 @@ impl Notifier {
 
     /// When it ends once a notification that leaves now has done so.
     fn extended(&self, now: Instant) -> Instant {
-        let terms = self.terms.as_ref().filter(|_| !self.has_ended());
+        let terms = self.terms().filter(|_| !self.has_ended());
         terms.map_or(self.expires_at, |terms| terms.extended(self.expires_at, now))
     }
 
@@ -293,14 +308,10 @@ impl Notifier {
         match self.state {
             NotifyState::Pending => format!("pending;expires={left}").into(),
             NotifyState::Active => format!("active;expires={left}").into(),
-            NotifyState::Terminated(reason) => {
-                match self.last_words.as_ref().and_then(|last| last.retry_after) {
-                    Some(after) => {
-                        format!("terminated;reason={};retry-after={after}", reason.as_str()).into()
-                    }
-                    None => ["terminated;reason=", reason.as_str()].concat().to_compact_string(),
-                }
-            }
+            NotifyState::Terminated(reason) => match self.last_words().and_then(|last| last.retry_after) {
+                Some(after) => format!("terminated;reason={};retry-after={after}", reason.as_str()).into(),
+                None => ["terminated;reason=", reason.as_str()].concat().to_compact_string(),
+            },
         }
     }
 }

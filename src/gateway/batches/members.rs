@@ -101,6 +101,10 @@ impl Gateway {
         let watching = Watching { tag: self.token(), pair };
         let Some(held) = self.batches.get(round.batch) else { return };
         let mut batch = held.lock();
+        // The pair knows of none of his any more.
+        if let Some(lost) = batch.watching.remove(&number) {
+            self.batches.release(&lost.tag);
+        }
         if batch.watching.values().any(|other| other.pair == watching.pair) {
             // Named twice, in two ways of writing him.
             batch.machine.remove(&uri);

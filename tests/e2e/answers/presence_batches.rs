@@ -1,6 +1,7 @@
 //! One subscription to many contacts, as front ends in the style of Lync ask for (RFC 4662; EV-19). Requests and lists have the
 //! form in which they send them.
 
+use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_world::sip_text::SipMessage;
 
 use crate::house::House;
@@ -150,6 +151,8 @@ fn ev_19_a_second_endpoint_gets_the_list_with_the_answer_and_news_by_benotify() 
     let answer = house.ask(wire, request.bytes());
     assert_eq!(members(&answer), ["bob active 3500", "vera active 3500"]);
     assert_eq!(answer.header("ms-piggyback-cseq"), Some("1"), "{answer}");
+    // Not com.microsoft.autoextend.
+    assert_eq!(answer.header("Supported"), Some("ms-benotify"), "{answer}");
     assert!(answer.to_string().contains("Require: eventlist"), "{answer}");
     house.advance(MINUTE);
     assert!(house.requests().is_empty());
@@ -220,6 +223,26 @@ fn trust_what_the_contact_ends_is_over_in_the_list() {
 }
 
 #[test]
+fn trust_what_a_new_policy_forbids_is_over_in_the_list_and_the_others_go_on() {
+    let (mut house, _, _) = seen();
+    let partner = |domain: &str, partner_type, enabled| {
+        (Partner { domain: domain.into(), partner_type, enabled }, Vec::new())
+    };
+    let partners = [
+        partner(PARTNER, PartnerType::Federated, false),
+        partner("verified.example", PartnerType::PublicVerified, true),
+    ];
+    house.gateway.set_policy(Snapshot::new(2, ["contoso.com".into()], partners));
+    house.advance(6 * SECOND);
+    let list = house.request();
+    assert_eq!(members(&list), ["bob terminated rejected"]);
+    assert!(!list.body.contains("<availability>"), "{}", list.body);
+    house.partner_says("verified.example", &stanza(&format!("{VERA}/home"), "", "<show>dnd</show>"));
+    house.advance(6 * SECOND);
+    assert_eq!(members(&house.request()), ["vera active 9500"]);
+}
+
+#[test]
 fn ev_19_a_refresh_names_everybody_and_may_change_who_that_is() {
     let (mut house, wire, mut dialog) = seen();
     let refresh = |dialog: &mut Dialog| {
@@ -253,6 +276,9 @@ fn ev_19_the_end_of_a_batch_ends_what_its_members_hold() {
     assert_eq!(house.told(PARTNER), ["unavailable"]);
     assert_eq!(house.told("verified.example"), ["unavailable"]);
     assert_eq!(house.status(wire, &dialog.subscribe(600)), 481);
+    house.advance(SECOND);
+    let holdings = house.gateway.holdings();
+    assert_eq!((holdings.batches, holdings.dialogs), (0, 0));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::terms::Terms;
-use super::{Due, Notifier};
+use super::{Beside, Due, Notifier};
 use crate::event::check::{OUT_OF_ORDER, check_terms, unknown_subscription};
 use crate::event::{
     Answer, Context, Dialog, EventConfig, NotifierEnd, Order, TerminateReason, Wanted, dialog_sharing_refused,
@@ -74,7 +74,9 @@ impl Notifier {
     fn last(&mut self, wanted: &Wanted, end: NotifierEnd, context: &Context<'_>) {
         let granted = Duration::from_secs(wanted.expires.into());
         self.expires_at = context.now + granted;
-        self.terms = Terms::of(wanted.extras, granted, context.now);
+        // Nobody has had a last word yet.
+        self.beside = Terms::of(wanted.extras, granted, context.now)
+            .map(|terms| Box::new(Beside { terms: Some(terms), last_words: None }));
         self.stalled_until = None;
         (self.failures, self.refusals) = (0, 0);
         if granted.is_zero() {
@@ -89,7 +91,7 @@ impl Notifier {
             .with(HeaderName::Contact.as_str(), format!("<{}>", self.dialog.contact(&config.origin())))
             .with(HeaderName::Expires.as_str(), expires.to_string())
             .with(HeaderName::AllowEvents.as_str(), config.package);
-        match self.terms.as_ref().and_then(|terms| terms.extras().promised()) {
+        match self.terms().and_then(|terms| terms.extras().promised()) {
             Some(promised) => answer.with(HeaderName::Supported.as_str(), promised),
             None => answer,
         }

@@ -21,7 +21,7 @@ impl Notifier {
         let Some(status) = response.status().filter(|status| status.is_final()) else { return };
         let Some(notify) = self.in_flight.take_if(|notify| notify.serial == serial) else { return };
         if status.is_success() {
-            if let Some(terms) = &mut self.terms {
+            if let Some(terms) = self.beside.as_mut().and_then(|beside| beside.terms.as_mut()) {
                 terms.heard(context.now);
             }
             return self.told(notify.last, context.now);

@@ -14,7 +14,7 @@ impl Notifier {
         context: &mut Context<'_>,
         document: &mut dyn FnMut(NotifyState) -> Option<Document>,
     ) -> Answer {
-        let asked = self.terms.as_ref().is_some_and(|terms| terms.extras().piggyback);
+        let asked = self.terms().is_some_and(|terms| terms.extras().piggyback);
         let follows = matches!(self.due, Some((Due::Now, _))) && self.in_flight.is_none();
         if !asked || !follows || !answer.is_success() || self.state != NotifyState::Active {
             return answer;

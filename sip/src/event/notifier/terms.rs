@@ -24,8 +24,8 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub(super) fn of(extras: Extras, granted: Duration, now: Instant) -> Option<Box<Self>> {
-        (!extras.is_none()).then(|| Box::new(Self { extras, granted, subscribed_at: now, heard_at: now }))
+    pub(super) fn of(extras: Extras, granted: Duration, now: Instant) -> Option<Self> {
+        (!extras.is_none()).then_some(Self { extras, granted, subscribed_at: now, heard_at: now })
     }
 
     pub(super) fn extras(&self) -> Extras {

@@ -65,6 +65,17 @@ fn a_watcher_gets_what_he_asks_for_and_no_more() {
 }
 
 #[test]
+fn what_is_not_given_is_not_promised() {
+    let (mut rig, answer) = NotRig::accepted_with(LYNC, |config| {
+        config.gives = Extras { benotify: true, ..Extras::default() };
+    });
+    assert_eq!(answer.header("Supported"), Some("ms-benotify"));
+    rig.told();
+    let (answer, _) = rig.subscribe(2, LYNC);
+    assert_eq!(answer.header("Supported"), Some("ms-benotify"));
+}
+
+#[test]
 fn a_benotify_is_settled_as_soon_as_it_has_left() {
     let mut rig = watching(LYNC);
     rig.tick(5_000);
