@@ -48,7 +48,7 @@ pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
 pub(crate) use value::printable;
 pub use value::{
-    Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError, Verdict,
+    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError, Verdict,
 };
 
 /// Where the configuration is looked for unless `--config` says otherwise.
@@ -241,6 +241,8 @@ pub struct FrontEnd {
     pub next_hops: Vec<HostPort>,
     /// The served domains whose users it has; never empty.
     pub domains: Vec<Domain>,
+    /// How messages go to its users.
+    pub im: Im,
 }
 
 /// The XMPP side.

@@ -14,7 +14,10 @@ use smallvec::SmallVec;
 use super::{ConnectionId, Gateway, ReplyTo, SipPeer, SipPort};
 
 /// What the front ends may send us.
-pub(super) const ALLOW: &str = "MESSAGE, SUBSCRIBE, NOTIFY, BENOTIFY, OPTIONS, CANCEL, ACK";
+pub(super) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, UPDATE, SUBSCRIBE, NOTIFY, BENOTIFY, OPTIONS";
+/// The extensions that we know: session timers (RFC 4028), and what batched subscriptions may require.
+pub const SUPPORTED: &[&str] = &["timer", "adhoclist", "categoryList"];
 
 /// A final answer other than 200.
 #[derive(Debug, Clone)]
@@ -22,19 +25,24 @@ pub(super) struct SipAnswer {
     pub(super) status: u16,
     pub(super) reason: Cow<'static, str>,
     pub(super) headers: SmallVec<[(&'static str, String); 1]>,
-    /// Content-Type and body.
-    pub(super) body: Option<Box<(&'static str, Bytes)>>,
     /// The reason as it goes into the log.
     why: Option<String>,
+    /// Content-Type and body; few answers have one.
+    body: Option<Box<(&'static str, Bytes)>>,
 }
 
 impl SipAnswer {
     pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: SmallVec::new(), body: None, why: None }
+        Self { status, reason: reason.into(), headers: SmallVec::new(), why: None, body: None }
     }
 
     pub(super) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((header, value.into()));
+        self
+    }
+
+    pub(super) fn with_body(mut self, body: Option<Box<(&'static str, Bytes)>>) -> Self {
+        self.body = body;
         self
     }
 
@@ -79,7 +87,7 @@ impl Gateway {
 
     /// Answers whose connection is gone: they go over the connection we hold to the same front end, which
     /// is the one its Via leads to (SIP-07). Without one, the sender's transaction times out.
-    fn send_orphans(&self, id: ConnectionId, responses: Vec<Bytes>) {
+    pub(super) fn send_orphans(&self, id: ConnectionId, responses: Vec<Bytes>) {
         let peer = self.connections.get(&id).map(|link| link.peer.clone());
         self.forget_connection(id);
         let Some(SipPeer::FrontEnd(index)) = peer else { return };
@@ -131,7 +139,7 @@ impl Answers<'_> {
                         let headers: SmallVec<[(&str, &str); 4]> =
                             answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
                         let (status, reason) = (answer.status, &answer.reason);
-                        let body = answer.body.as_deref().map(|(media, body)| (*media, &**body));
+                        let body = answer.body.as_deref().map(|(media, body)| (*media, &body[..]));
                         connection.respond(transaction, status, reason, &headers, body, now.instant)
                     }
                 };

@@ -26,12 +26,11 @@ impl Gateway {
     /// An answer that a subscription has chosen, as it goes out: a refusal with its reason.
     pub(super) fn said(&self, answer: Answer) -> SipAnswer {
         let refuses = !answer.is_success();
-        let mut out = SipAnswer::new(answer.status, answer.reason);
+        let mut out = SipAnswer::new(answer.status, answer.reason).with_body(answer.body);
         for (name, value) in answer.headers {
             out = out.with(name, value);
         }
         if !refuses {
-            out.body = answer.body;
             return out;
         }
         let why = if answer.why.is_empty() { out.reason.clone() } else { answer.why };

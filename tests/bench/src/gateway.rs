@@ -191,7 +191,7 @@ fn configuration(place: Place, folder: &Path, partners: usize) -> String {
          [sip]\ndomains = ['{SIP_DOMAIN}']\nname = '{GATEWAY}'\n\
          certificate = '{dir}/{sip}.pem'\nkey = '{dir}/{sip}.key'\nroots = '{dir}/{root}'\n\n\
          [[sip.listener]]\nbind = '{}'\n\n\
-         [[sip.front_end]]\nname = 'front'\ncertificate_names = ['{FRONT_END}']\nnext_hops = ['{FRONT_END}:{}']\n\n\
+         [[sip.front_end]]\nname = 'front'\ncertificate_names = ['{FRONT_END}']\nnext_hops = ['{FRONT_END}:{}']\nim = 'pager'\n\n\
          [xmpp]\nroots = '{dir}/{root}'\nconnect.private_addresses = true\n\n\
          [[xmpp.listener]]\nbind = '{}'\n\n\
          [[certificate]]\ndomains = ['{SIP_DOMAIN}']\ncertificate = '{dir}/{xmpp}.pem'\nkey = '{dir}/{xmpp}.key'\n\n",

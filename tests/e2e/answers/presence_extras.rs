@@ -205,7 +205,9 @@ fn a_document_in_the_answer_of_a_front_end_is_shown() {
         more.push(("ms-piggyback-cseq", "1".to_owned()));
         more.push(("Event", "presence".to_owned()));
         more.push(("Subscription-State", OPEN.to_owned()));
-        Reply::Document(more, CATEGORIES, categories(&[state(15500, ""), note("At home")]))
+        more.push(("Content-Type", CATEGORIES.to_owned()));
+        let document = categories(&[state(15500, ""), note("At home")]);
+        Reply::Body(200, "OK", more, document.leak())
     });
     house.partner_says(PARTNER, &stanza(BOB, "type='subscribe' id='s1'", ""));
     assert_eq!(house.told(PARTNER), ["subscribed", "available sip away At home"]);

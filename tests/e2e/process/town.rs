@@ -140,6 +140,7 @@ bind = "{sip}"
 name = "pool1"
 certificate_names = ["fe.contoso.com"]
 next_hops = ["fe.contoso.com:5061"]
+im = "pager"
 [xmpp]
 roots = "{pki}/roots.pem"
 connect.private_addresses = {private}

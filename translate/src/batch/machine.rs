@@ -15,8 +15,6 @@ use super::rlmi::{self, List, Resource};
 
 /// What a watcher has to know to read our notifications (RFC 4662 §4).
 pub const EVENT_LIST: &str = "eventlist";
-/// What a batched SUBSCRIBE may require of us.
-pub const EXTENSIONS: &[&str] = &["adhoclist", "categoryList"];
 /// Most octets of the documents in one notification. What does not fit is told by the next ones; the largest single document
 /// fits.
 pub const NOTIFICATION_MAX: usize = 128 * 1024;
