@@ -59,7 +59,7 @@ impl Chat {
         }
     }
 
-    fn acknowledge(&mut self, house: &mut House) {
+    fn acknowledge(&self, house: &mut House) {
         let ack = self.request("ACK", 1);
         house.send(self.wire, ack.bytes());
     }

@@ -50,6 +50,8 @@ pub(super) struct Sessions {
 /// One session, and what it is for the contact.
 #[derive(Debug)]
 struct Conversation {
+    /// No other one of the pair has it.
+    number: u32,
     session: Session,
     /// The front end that holds its dialog, by name; empty: any.
     front_end: CompactString,
@@ -118,8 +120,9 @@ impl Sessions {
 }
 
 impl Conversation {
-    fn new(session: Session, thread: CompactString) -> Self {
+    fn new(number: u32, session: Session, thread: CompactString) -> Self {
         Self {
+            number,
             session,
             front_end: CompactString::default(),
             asked: None,
@@ -132,7 +135,7 @@ impl Conversation {
     }
 
     fn half(&self) -> Half {
-        Half::Session(self.session.local_tag().into())
+        Half::Session(self.number)
     }
 
     fn holder(&self) -> Option<CompactString> {
@@ -193,8 +196,7 @@ impl<M> Talk<M> {
         let mut at = 0;
         while at < self.sessions.all.len() {
             let mut judged = judged;
-            loop {
-                let Some(talk) = self.sessions.all.get_mut(at) else { break };
+            while let Some(talk) = self.sessions.all.get_mut(at) {
                 if let Some(output) = talk.session.poll() {
                     self.carry_out(at, output, judged, context);
                     continue;
