@@ -1,10 +1,13 @@
 //! One subscription to many contacts, as front ends in the style of Lync ask for (RFC 4662; EV-19). Requests and lists have the
 //! form in which they send them.
 
+use std::sync::Arc;
+
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+use nuncio_translate::pair::PairKey;
 use nuncio_world::sip_text::SipMessage;
 
-use crate::house::House;
+use crate::house::{House, Plan};
 use crate::presence_formats::{CATEGORIES, subscribe_with};
 use crate::text::Request;
 use crate::watching::*;
@@ -343,4 +346,61 @@ fn ev_15_a_planned_stop_ends_batches() {
     house.advance(6 * SECOND);
     assert_eq!(house.states(), ["terminated;reason=deactivated"]);
     assert_eq!(house.status(wire, &batch(&[BOB])), 503);
+}
+
+#[test]
+fn as_many_batches_as_a_user_may_have_and_one_more() {
+    let mut house = house();
+    let wire = house.front_end();
+    for _ in 0..16 {
+        assert_eq!(house.status(wire, &batch(&[VERA])), 200);
+    }
+    house.run();
+    assert_eq!(house.gateway.holdings().batches, 16);
+    house.advance(6 * SECOND);
+    house.requests();
+    assert_eq!(house.status(wire, &batch(&[BOB])), 200);
+    house.advance(6 * SECOND);
+    let ends: Vec<_> = house
+        .requests()
+        .iter()
+        .filter_map(|request| request.header("Subscription-State").map(str::to_owned))
+        .filter(|state| state.starts_with("terminated"))
+        .collect();
+    assert_eq!(ends, ["terminated;reason=probation;retry-after=3600"]);
+    assert_eq!(house.gateway.holdings().batches, 16);
+}
+
+#[test]
+fn restart_a_batch_is_begun_anew_and_nothing_of_it_is_on_record() {
+    let (house, _, mut dialog) = seen();
+    let pair = house.store.crash().pair(&PairKey::new(ALICE, BOB)).expect("a record");
+    assert!(pair.added.is_some() && pair.notifiers.is_empty(), "{pair:?}");
+    let mut next = planned(Plan { store: Arc::new(house.store.crash()), ..Plan::default() });
+    next.gateway.restore(next.now).unwrap();
+    next.advance(SECOND);
+    let wire = next.front_end();
+    assert_eq!(next.status(wire, &dialog.subscribe(1800)), 481);
+    let answer = next.ask(wire, batch(&[BOB, VERA]).bytes());
+    assert_eq!(answer.status(), Some(200), "{answer}");
+    assert_eq!(next.told(PARTNER), ["probe"], "he has agreed before");
+}
+
+#[test]
+fn a_member_whose_pair_was_lost_watches_again_with_the_next_refresh() {
+    let (mut house, wire, mut dialog) = seen();
+    house.panic_once();
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>dnd</show>"));
+    house.advance(6 * SECOND);
+    assert!(house.requests().is_empty(), "what was said is lost");
+    let refresh = dialog
+        .request("SUBSCRIBE")
+        .with(format!("Contact: {HERE}"))
+        .with(format!("Accept: {ACCEPT}"))
+        .with("Expires: 1800");
+    assert_eq!(house.status(wire, &refresh), 200);
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>xa</show>"));
+    house.advance(6 * SECOND);
+    let last = house.requests().pop().unwrap();
+    assert_eq!(members(&last), ["bob active 15500"]);
 }

@@ -17,7 +17,7 @@ use super::rlmi::{self, List, Resource};
 pub const EVENT_LIST: &str = "eventlist";
 /// Most octets of the documents in one notification. What does not fit is told by the next ones; the largest single document
 /// fits.
-pub const NOTIFICATION_MAX: usize = 128 * 1024;
+pub const NOTIFICATION_MAX: usize = 64 * 1024;
 
 /// One batched subscription. `J` is what the caller needs to judge again what has not left at once.
 ///
