@@ -10,7 +10,6 @@ use nuncio_translate::Moment;
 use nuncio_translate::batch::{Batch, Change, EVENT_LIST, ListError, list};
 use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::judge::{Consent, Direction, Kind, Question, judge};
-use nuncio_translate::message::from_sip;
 use nuncio_translate::pair::{Half, PairKey};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,8 +18,10 @@ use super::{Held, Permitted};
 use crate::gateway::answers::SipAnswer;
 use crate::gateway::presence::{Tokens, endpoint};
 use crate::gateway::timers::Due;
-use crate::gateway::{Gateway, Judged, ReplyTo, ToSipEnvelope};
+use crate::gateway::{Gateway, IdentityNumber, Judged, ReplyTo, ToSipEnvelope};
 
+/// What we are to the front end: a batch may be of contacts of every trust level, so it is no identity of one of them.
+const OURSELVES: IdentityNumber = 0;
 /// A front end whose batch made room for others may subscribe again after this time.
 const MADE_ROOM: Duration = Duration::from_secs(3600);
 
@@ -47,8 +48,7 @@ impl Gateway {
             let answer = SipAnswer::new(421, "Extension Required").with("Require", EVENT_LIST);
             return Err(answer.because(self, Diagnostic::RequestKind, why));
         }
-        let user = from_sip::sender(request, |domain| self.speaks_for(front_end, domain))
-            .map_err(|refusal| self.refused_message(&refusal))?;
+        let user = self.sender(front_end, request)?;
         let changes = self.read_list(request)?;
         let port = self.connection(reply.connection);
         let tag = port.and_then(|port| {
@@ -250,8 +250,8 @@ impl Gateway {
     /// Hands a notification to the front end that holds the dialog. `false`: it was not taken.
     fn push_batch(&self, batch: &Held, serial: u32, request: OutRequest, now: Moment) -> bool {
         let local_domain = batch.key.local_domain();
-        let holder = self.dialog_route(local_domain, &batch.front_end);
-        let Some(route) = holder.or_else(|| self.route_of(local_domain)) else { return false };
+        let holder = self.dialog_route(OURSELVES, local_domain, &batch.front_end);
+        let Some(route) = holder.or_else(|| self.route_of(OURSELVES, local_domain)) else { return false };
         let envelope = ToSipEnvelope {
             pair: batch.key.clone(),
             serial: u64::from(serial),

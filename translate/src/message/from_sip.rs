@@ -66,12 +66,24 @@ pub enum MessageRefusal {
 /// # Errors
 /// [`MessageRefusal`].
 pub fn ends(message: &Message, serves: impl FnOnce(&str) -> bool) -> Result<Ends, MessageRefusal> {
+    ends_said_by(message, true, serves)
+}
+
+/// The same where it is known whether the front end's P-Asserted-Identity counts; if not, the sender is From.
+///
+/// # Errors
+/// [`MessageRefusal`].
+pub fn ends_said_by(
+    message: &Message,
+    asserts_identities: bool,
+    serves: impl FnOnce(&str) -> bool,
+) -> Result<Ends, MessageRefusal> {
     let target = message.uri().map_err(MessageRefusal::RequestUri)?;
     let contact = Contact::from_uri(&target).map_err(MessageRefusal::Recipient)?;
     if addressed_securely(message)? {
         return Err(MessageRefusal::Recipient(UriRefusal::Secure));
     }
-    let source = source(message)?;
+    let source = source(message, asserts_identities)?;
     let sender = served(&source, serves)?;
     let hops = hops(message)?;
     let full = |uri: &Uri<'_>, bare| address::resource(uri).map(|r| address::full_jid(bare, Some(&r)));
@@ -79,17 +91,21 @@ pub fn ends(message: &Message, serves: impl FnOnce(&str) -> bool) -> Result<Ends
     Ok(Ends { sender, contact, from, to, hops })
 }
 
-/// Reads the sender of a request that has no single recipient; see [`ends`].
+/// Reads the sender of a request that has no single recipient; see [`ends_said_by`].
 ///
 /// # Errors
 /// [`MessageRefusal`].
-pub fn sender(message: &Message, serves: impl FnOnce(&str) -> bool) -> Result<SipUser, MessageRefusal> {
-    served(&source(message)?, serves)
+pub fn sender_said_by(
+    message: &Message,
+    asserts_identities: bool,
+    serves: impl FnOnce(&str) -> bool,
+) -> Result<SipUser, MessageRefusal> {
+    served(&source(message, asserts_identities)?, serves)
 }
 
-fn source(message: &Message) -> Result<Uri<'_>, MessageRefusal> {
-    let asserted = message.asserted_identities().filter_map(Result::ok).map(|id| id.uri).find(Uri::is_sip);
-    match asserted {
+fn source(message: &Message, asserts_identities: bool) -> Result<Uri<'_>, MessageRefusal> {
+    let mut asserted = message.asserted_identities().filter_map(Result::ok).map(|id| id.uri);
+    match asserted.find(|uri| asserts_identities && uri.is_sip()) {
         Some(uri) => Ok(uri),
         None => message.from_header().map(|from| from.uri).map_err(MessageRefusal::Header),
     }

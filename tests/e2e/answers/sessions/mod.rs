@@ -32,7 +32,7 @@ struct Chat {
 impl Chat {
     /// Alice invites Bob; he is accepted, and she acknowledges it.
     fn open(house: &mut House, wire: usize) -> Self {
-        let (mut chat, answer) = Self::invite(house, wire, invitation(BOB));
+        let (chat, answer) = Self::invite(house, wire, invitation(BOB));
         assert_eq!(answer.status(), Some(200), "{answer}");
         chat.acknowledge(house);
         chat
