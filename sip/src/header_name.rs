@@ -84,6 +84,7 @@ header_names! {
     MsDiagnosticsPublic "ms-diagnostics-public";
     MsEdgeProxyMessageTrust "ms-edge-proxy-message-trust";
     MsKeepAlive "ms-keep-alive";
+    MsPiggybackCSeq "ms-piggyback-cseq";
     MsSender "Ms-Sender";
     MsTextFormat "ms-text-format";
     MsUserData "ms-user-data";

@@ -15,9 +15,10 @@ use smallvec::SmallVec;
 use super::{ConnectionId, Gateway, ReplyTo, SipLink, SipPeer, SipPort};
 
 /// What the front ends may send us.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, UPDATE, SUBSCRIBE, NOTIFY, OPTIONS";
-/// The extensions that we know.
-pub const SUPPORTED: &[&str] = &["timer"];
+pub(super) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, UPDATE, SUBSCRIBE, NOTIFY, BENOTIFY, OPTIONS";
+/// The extensions that we know: session timers (RFC 4028), and what batched subscriptions may require.
+pub const SUPPORTED: &[&str] = &["timer", "adhoclist", "categoryList"];
 
 /// A final answer other than 200.
 #[derive(Debug, Clone)]

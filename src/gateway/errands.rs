@@ -77,6 +77,8 @@ struct Walk {
 /// Subscriptions of endpoints that are to end.
 #[derive(Debug)]
 struct Ending {
+    /// The front ends of batches have been told.
+    batches_told: bool,
     /// Partners that have not been asked yet which of their pairs are watched.
     remotes: Vec<Arc<Remote>>,
     /// The pairs, by the route their NOTIFYs take; the last list is of those that have none.
@@ -116,7 +118,8 @@ impl Errands {
     }
 
     fn end(&self, remotes: Vec<Arc<Remote>>, routes: usize) {
-        self.todo.lock().ending = Some(Ending { remotes, pairs: vec![Vec::new(); routes + 1] });
+        self.todo.lock().ending =
+            Some(Ending { batches_told: false, remotes, pairs: vec![Vec::new(); routes + 1] });
         self.ring();
     }
 
@@ -272,6 +275,9 @@ impl Gateway {
     fn run_ending(&self, now: Moment) -> bool {
         let (Some(mut ending), in_hand) = self.errands.take(|todo| todo.ending.take()) else { return false };
         let mut more = false;
+        if !std::mem::replace(&mut ending.batches_told, true) {
+            self.end_batches(now);
+        }
         if let Some(remote) = ending.remotes.pop() {
             for key in remote.pairs.watched() {
                 let place = self.route_place(&key);

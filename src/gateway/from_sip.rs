@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use compact_str::CompactString;
 use nuncio_sip::connection::ServerTxn;
 use nuncio_sip::{Message, Method, Uri};
+use nuncio_translate::address::SipUser;
 use nuncio_translate::diagnostics::{self, Diagnostic};
 use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
 use nuncio_translate::judge::{Direction, Kind, Permit, Question, Refusal, judge};
@@ -297,6 +298,13 @@ impl Gateway {
     pub(super) fn ends(&self, front_end: usize, request: &Message) -> Result<Ends, SipAnswer> {
         let asserts = self.front_ends.get(front_end).is_some_and(|front_end| front_end.asserts_identities);
         from_sip::ends_said_by(request, asserts, |domain| self.speaks_for(front_end, domain))
+            .map_err(|refusal| self.refused_message(&refusal))
+    }
+
+    /// Whose request it is, if it is for nobody in particular.
+    pub(super) fn sender(&self, front_end: usize, request: &Message) -> Result<SipUser, SipAnswer> {
+        let asserts = self.front_ends.get(front_end).is_some_and(|front_end| front_end.asserts_identities);
+        from_sip::sender_said_by(request, asserts, |domain| self.speaks_for(front_end, domain))
             .map_err(|refusal| self.refused_message(&refusal))
     }
 

@@ -123,6 +123,8 @@ impl Gateway {
                     let (slot, bytes) = *reply;
                     slot.send(bytes, now);
                 }
+                Due::Batch(tag) => self.visit_batch(&tag, now),
+                Due::BatchGone(tag) => self.forget_batch(&tag, now),
                 Due::Store => self.watch_store(now),
             }
         }

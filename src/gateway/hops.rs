@@ -14,6 +14,13 @@ use super::routes::Route;
 use super::{ConnectionId, Gateway, Judged, ToSipEnvelope};
 use crate::log_limit::{Cause, Source};
 
+/// What became of a request.
+enum Outcome {
+    Settled(Result<Message, HopFailure>),
+    /// It has left, and nobody answers it.
+    Left,
+}
+
 /// Requests on their way to one connection.
 struct Batch {
     connection: HopConnection,
@@ -43,7 +50,7 @@ impl Gateway {
         }
     }
 
-    fn serve_group(&self, route: &Route, now: Moment) -> Vec<(ToSipEnvelope, Result<Message, HopFailure>)> {
+    fn serve_group(&self, route: &Route, now: Moment) -> Vec<(ToSipEnvelope, Outcome)> {
         let mut settled = Vec::new();
         // Requests in a row for the same connection, which is locked and woken once for all of them.
         let mut batch = Batch { connection: HopConnection(0), requests: Vec::new() };
@@ -88,14 +95,16 @@ impl Gateway {
                             port.feed(|connection| connection.cancel(&branch, now.instant));
                         }
                     }
-                    HopOutput::Acknowledged { .. } => {}
+                    HopOutput::Acknowledged { envelope } => settled.push((envelope, Outcome::Left)),
                     HopOutput::Response { envelope, message } => {
                         if settled.is_empty() {
                             settled.reserve(room);
                         }
-                        settled.push((envelope, Ok(message)));
+                        settled.push((envelope, Outcome::Settled(Ok(message))));
                     }
-                    HopOutput::Failed { envelope, why } => settled.push((envelope, Err(why))),
+                    HopOutput::Failed { envelope, why } => {
+                        settled.push((envelope, Outcome::Settled(Err(why))))
+                    }
                 }
             }
             if let Some(deadline) = group.deadline()
@@ -113,6 +122,10 @@ impl Gateway {
         let policy = self.policy.load();
         if generation == policy.generation() {
             return true;
+        }
+        if envelope.is_of_batch() {
+            // It is written anew.
+            return false;
         }
         let question = Question { kind, ..message_of(&envelope.pair) };
         match judge(&policy, &question, &consent, now.unix()) {
@@ -145,24 +158,27 @@ impl Gateway {
     }
 
     /// A request of ours has its final answer, or never will.
-    fn settle(
-        &self,
-        route: &Route,
-        envelope: &ToSipEnvelope,
-        outcome: Result<Message, HopFailure>,
-        now: Moment,
-    ) {
+    fn settle(&self, route: &Route, envelope: &ToSipEnvelope, outcome: Outcome, now: Moment) {
         let key = &envelope.pair;
         if self.ending.load(Ordering::Relaxed) {
             self.errands.ring();
         }
         if let Some(half) = &envelope.event {
             route.events.fetch_sub(1, Ordering::Relaxed);
-            return match half {
-                Half::Session(_) => self.session_settled(envelope, half, &outcome, now),
-                _ => self.event_settled(key, half, envelope.serial, &outcome, now),
+            return match (outcome, half) {
+                // An ACK.
+                (Outcome::Left, Half::Session(_)) => {}
+                (Outcome::Left, _) => self.event_left(key, half, envelope.serial, now),
+                (Outcome::Settled(outcome), Half::Session(_)) => {
+                    self.session_settled(envelope, half, &outcome, now);
+                }
+                (Outcome::Settled(outcome), _) => {
+                    self.event_settled(key, half, envelope.serial, &outcome, now);
+                }
             };
         }
+        // A MESSAGE is always answered.
+        let Outcome::Settled(outcome) = outcome else { return };
         let remote = self.remote(key.remote_domain());
         let done =
             remote.pairs.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {

@@ -13,6 +13,7 @@
 mod absence;
 mod answers;
 pub mod attempts;
+mod batches;
 mod both_ways;
 mod counters;
 mod dialogs;
@@ -212,6 +213,13 @@ pub struct ToSipEnvelope {
     pub judged: Option<Judged>,
 }
 
+impl ToSipEnvelope {
+    /// It is a notification of a batch, which has no contact: its user's name stands for both.
+    fn is_of_batch(&self) -> bool {
+        self.pair.sip_user() == self.pair.contact()
+    }
+}
+
 /// What is needed to judge a message again that had to wait for its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
@@ -249,8 +257,10 @@ pub struct Holdings {
     pub owed: usize,
     /// Subscriptions of ours at front ends.
     pub subscriptions: usize,
-    /// Dialogs, in both roles.
+    /// Dialogs, in both roles. The members of batches hold one each.
     pub dialogs: usize,
+    /// Batched subscriptions of front ends.
+    pub batches: usize,
 }
 
 /// A SIP connection as others find it.
@@ -328,6 +338,7 @@ pub struct Gateway {
     pace: Mutex<RefusalPace>,
     timers: Timers,
     dialogs: Dialogs,
+    batches: batches::Batches,
     places: Places,
     no_sessions: no_sessions::NoSessions,
     store: Arc<dyn Keep>,
@@ -361,6 +372,7 @@ impl Gateway {
             places: Places::new(settings.places.clone()),
             dialogs: Dialogs::default(),
             no_sessions: no_sessions::NoSessions::default(),
+            batches: batches::Batches::new(&settings.events),
             proved: proved::Proved::new(store.proved()),
             store,
             keeping: Keeping::default(),
@@ -465,6 +477,7 @@ impl Gateway {
             connections: self.connections.len(),
             subscriptions: self.places.subscriptions(),
             dialogs: self.dialogs.len(),
+            batches: self.batches.len(),
             streams: self.streams(),
             ..Holdings::default()
         };

@@ -9,7 +9,7 @@ use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, Snapshot, judge};
 use nuncio_translate::pair::{
-    self, Arrived, Asked, Attempt, Fact, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
+    self, Arrived, Asked, Attempt, BATCH, Fact, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
 };
 use nuncio_translate::presence::from_xmpp::{self, Reading};
 use nuncio_xmpp::lane::{Lane, PushRefusal};
@@ -19,6 +19,7 @@ use tracing::info;
 use crate::log_limit::{Cause, Source};
 
 use super::answers::SipAnswer;
+use super::batches::is_batch;
 use super::incoming::Incoming;
 use super::port::Bells;
 use super::refusals::Refused;
@@ -41,6 +42,7 @@ impl Gateway {
                 Err(self.said(check_notify(request, &self.settings.events)))
             }
             None if self.ending.load(Ordering::SeqCst) => Err(self.shutting_down()),
+            None if is_batch(request) => self.sip_batch(front_end, reply, request, now),
             None => self.sip_subscribe(front_end, reply, request, bells, now),
         }
     }
@@ -110,6 +112,9 @@ impl Gateway {
         bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
+        if let Some(done) = self.sip_in_batch(front_end, reply, tag, request, now) {
+            return done;
+        }
         let routable = |uri: &Uri<'_>| self.leads_inside(front_end, reply.connection, uri);
         let found = self.dialogs.pair_of(tag);
         // The tag alone is not proof: the peer has to speak for the user's domain.
@@ -146,7 +151,7 @@ impl Gateway {
     }
 
     /// Whether a Contact leads to users or front ends of ours, and not to somebody else (PS-06).
-    fn leads_inside(&self, front_end: usize, connection: ConnectionId, uri: &Uri<'_>) -> bool {
+    pub(super) fn leads_inside(&self, front_end: usize, connection: ConnectionId, uri: &Uri<'_>) -> bool {
         let host = uri.host().to_string();
         let host = host.trim_matches(['[', ']']);
         let below = |domain: &str| {
@@ -273,12 +278,28 @@ impl Gateway {
             Err(_) => self.counters.events_undelivered.add(1),
         }
         let serial = u32::try_from(serial).unwrap_or_default();
+        if self.batch_settled(half, serial, Some(outcome), now) {
+            return;
+        }
         let mut bells = Bells::default();
         let (composed, remote_domain) = (key.as_str(), key.remote_domain());
         // Whoever settles serves the route until nothing is to be settled any more.
         self.with_known_presence(composed, remote_domain, &mut bells, now, |pair, context| match outcome {
             Ok(response) => pair.response(half, serial, response, context),
             Err(why) => pair.request_failed(half, serial, Undelivered::from(why), context),
+        });
+    }
+
+    /// A BENOTIFY of ours has left. Called under no lock.
+    pub(super) fn event_left(&self, key: &PairKey, half: &Half, serial: u64, now: Moment) {
+        self.counters.events_to_sip.add(1);
+        let serial = u32::try_from(serial).unwrap_or_default();
+        if self.batch_settled(half, serial, None, now) {
+            return;
+        }
+        let mut bells = Bells::default();
+        self.with_known_presence(key.as_str(), key.remote_domain(), &mut bells, now, |pair, context| {
+            pair.request_left(half, serial, context);
         });
     }
 
@@ -408,6 +429,10 @@ impl Gateway {
                     }
                 }
                 Output::Recall(sent) => self.recall_presence(key, &sent),
+                Output::Request(request) if request.front_end.as_deref() == Some(BATCH) => {
+                    sends |= self.batch_told(key, pair.consent(), &request, now);
+                    pair.request_left(&request.half, request.serial, context);
+                }
                 Output::Request(request) => {
                     let (half, serial) = (request.half.clone(), request.serial);
                     sends = true;
@@ -534,7 +559,7 @@ impl Gateway {
 }
 
 /// Fresh tokens and chance for the pairs.
-struct Tokens<'a>(&'a Gateway);
+pub(super) struct Tokens<'a>(pub(super) &'a Gateway);
 
 impl event::Tokens for Tokens<'_> {
     fn token(&mut self) -> CompactString {
@@ -566,7 +591,7 @@ fn is_usable(user: &BareJid, contact: &BareJid) -> bool {
 }
 
 /// Which endpoint of the user a SUBSCRIBE comes from: the instance or epid it names, else its Contact.
-fn endpoint(request: &Message) -> CompactString {
+pub(super) fn endpoint(request: &Message) -> CompactString {
     let epid = request
         .from_header()
         .ok()

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
+use compact_str::CompactString;
 use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -36,6 +37,10 @@ pub(super) enum Due {
     Room(usize),
     /// The front ends of the route of this number may be away.
     Absence(usize),
+    /// The batch with this tag wants to be looked at.
+    Batch(CompactString),
+    /// Nothing is left to be done for it.
+    BatchGone(CompactString),
     /// The store is looked after.
     Store,
     /// A refusal has waited long enough: it takes its place.
@@ -74,6 +79,7 @@ impl Timers {
         let mut hasher = DefaultHasher::new();
         match &due {
             Due::Pair(key) | Due::Resume(key) => key.hash(&mut hasher),
+            Due::Batch(tag) | Due::BatchGone(tag) => tag.hash(&mut hasher),
             Due::Room(route) | Due::Absence(route) => route.hash(&mut hasher),
             Due::Reply(reply) => reply.1.hash(&mut hasher),
             Due::Store => {}

@@ -20,6 +20,7 @@ pub(super) fn log(gateway: &Gateway) {
         owed = gateway.owes(),
         subscriptions = holds.subscriptions,
         dialogs = holds.dialogs,
+        batches = holds.batches,
         sip_connections = holds.connections,
         inbound_streams = holds.streams.inbound,
         outbound_streams = holds.streams.outbound,

@@ -9,6 +9,7 @@
 )]
 
 pub mod address;
+pub mod batch;
 pub mod cpim;
 pub mod diagnostics;
 pub mod document;

@@ -25,6 +25,12 @@ fn categories_corpus() {
 }
 
 #[test]
+fn adrl_corpus() {
+    let count = replay("adrl", fuzz::adrl);
+    assert!(count >= 20, "{count} inputs");
+}
+
+#[test]
 fn msrtc_corpus() {
     let count = replay("msrtc", fuzz::msrtc);
     assert!(count >= 30, "{count} inputs");

@@ -7,6 +7,7 @@ mod presence_pair {
     mod appendix_a;
     mod contact_watches;
     mod crash;
+    mod extras;
     mod formats;
     mod ghosts;
     mod lasting;

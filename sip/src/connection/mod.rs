@@ -156,7 +156,7 @@ pub enum Output<E> {
     /// A response to INVITE beside the one that settles it: provisional (not 100), before it, or 2xx of this or of
     /// another branch of a fork, after it. It belongs to the dialog that its From tag names.
     Early { message: Message },
-    /// An ACK of ours stands in the output: nothing comes back for it.
+    /// An ACK or BENOTIFY of ours stands in the output: nothing comes back for it.
     Acknowledged { envelope: E },
     /// A request that gets no response.
     Failed { envelope: E, why: Failure },

@@ -8,7 +8,7 @@ use super::{Connection, Output, Phase, SendRefused, Why};
 use crate::Method;
 
 impl<E> Connection<E> {
-    /// Sends a request. `bytes` is the whole message; `branch` and `method` are what stands in it. An ACK comes back as
+    /// Sends a request. `bytes` is the whole message; `branch` and `method` are what stands in it. An ACK, and a BENOTIFY, comes back as
     /// [`Output::Acknowledged`] at once.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl<E> Connection<E> {
         if self.phase == Phase::Closed {
             return Err(SendRefused { why: Why::Closed, envelope });
         }
-        if method == Method::Ack {
+        if matches!(method, Method::Ack | Method::Benotify) {
             write(&mut self.out);
             self.outputs.push_back(Output::Acknowledged { envelope });
             return Ok(());

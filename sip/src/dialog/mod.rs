@@ -348,6 +348,16 @@ impl Dialog {
         }
     }
 
+    /// Takes note of a number of the other side's that no request has brought.
+    pub(crate) fn noted_number(&mut self, number: u32) {
+        self.remote_cseq = Some(number);
+    }
+
+    /// Whether the other side has used this number, or a higher one.
+    pub(crate) fn has_seen(&self, number: u32) -> bool {
+        self.remote_cseq.is_some_and(|last| number <= last)
+    }
+
     /// Takes note of a request that was accepted: its number, and its Contact as new remote target (RFC 3261
     /// §12.2.2). The route set stays.
     pub fn accepted(&mut self, request: &Message) {
@@ -388,6 +398,13 @@ impl Dialog {
     /// The URI of our From.
     pub fn local_uri(&self) -> &str {
         self.text(LOCAL_URI)
+    }
+
+    /// Uses up the number of a request that is not sent, because a 2xx stands for it. `None`: there are none left.
+    pub(crate) fn spend_number(&mut self) -> Option<u32> {
+        let number = self.local_cseq.checked_add(1).filter(|number| *number < CSEQ_END)?;
+        self.local_cseq = number;
+        Some(number)
     }
 
     /// The number of our last request.

@@ -2,7 +2,7 @@
 
 use compact_str::CompactString;
 
-use super::{Answer, EventConfig, NoDialog};
+use super::{Answer, EventConfig, Extras, NoDialog};
 use crate::{ContentType, HeaderName, Message, Uri};
 
 /// 423 is for durations below an hour only (RFC 6665 §4.2.1.1; PR-39).
@@ -21,6 +21,8 @@ pub struct Wanted {
     pub media: &'static str,
     /// The `id` parameter of Event.
     pub event_id: Option<CompactString>,
+    /// What of Lync's it asks for.
+    pub extras: Extras,
 }
 
 /// Judges a SUBSCRIBE. One with a To tag belongs to a dialog: if no machine is bound to the tag, it gets 481. For the
@@ -55,7 +57,8 @@ pub(super) fn check_terms(
     let media = choose_media(request, config).ok_or_else(|| not_acceptable(request, config))?;
     let asked = request.expires().map_err(|error| NoDialog::from(error).answer())?;
     let expires = grant(asked, config)?;
-    Ok(Wanted { expires, media, event_id: event_id.map(CompactString::from) })
+    let event_id = event_id.map(CompactString::from);
+    Ok(Wanted { expires, media, event_id, extras: Extras::of(request).among(config.gives) })
 }
 
 fn not_acceptable(request: &Message, config: &EventConfig) -> Answer {

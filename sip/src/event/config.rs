@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Extras;
 use crate::dialog::{self, Origin};
 
 /// What comes with every input.
@@ -37,6 +38,8 @@ pub struct EventConfig {
     /// As notifier: at most one NOTIFY per subscription in this time (PR-42). The first one, the one after a refresh
     /// and the last one do not wait for it.
     pub notify_interval: Duration,
+    /// As notifier: what of Lync's is given to who asks for it.
+    pub gives: Extras,
 }
 
 impl EventConfig {
@@ -62,6 +65,7 @@ impl EventConfig {
             min_expires: 60,
             max_expires: 8 * 3600,
             notify_interval: Duration::from_secs(5),
+            gives: Extras::ALL,
         }
     }
 }

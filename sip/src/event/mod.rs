@@ -17,12 +17,14 @@
 //!
 //! `Bound` and `Released` name the local tag under which requests inside the dialog find the machine.
 //!
-//! What Lync adds is not offered with Supported, and not promised where it is asked for: no piggybacked document, no
-//! extended expiry, and NOTIFY is what we send. A BENOTIFY is taken in; [`Connection`](crate::connection::Connection) sees
-//! to it that nothing answers it.
+//! What Lync adds ([`Extras`]) is given to watchers who ask for it: BENOTIFY, the document in the 2xx, a subscription that
+//! its notifications extend. As subscriber we ask for none of it, and take what comes nevertheless: a BENOTIFY as a NOTIFY
+//! ([`Connection`](crate::connection::Connection) sees to it that nothing answers it), a document in a 2xx as the first
+//! NOTIFY.
 
 mod check;
 mod config;
+mod extras;
 mod notifier;
 mod report;
 mod retry;
@@ -34,9 +36,10 @@ pub use crate::dialog::{Answer, Dialog, DialogRecord, MAX_KEPT, NoDialog, Order,
 pub(crate) use check::quality;
 pub use check::{Wanted, check_notify, check_subscribe, dialog_sharing_refused, unknown_subscription};
 pub use config::{Context, EventConfig};
+pub use extras::{AUTOEXTEND, BENOTIFY, Extras, PIGGYBACK};
 pub use notifier::{
-    Document, LAST_TRIES, MAX_REFUSALS, Notifier, NotifierEnd, NotifierOutput, NotifyState, Terminate,
-    TerminateReason,
+    Document, EXTENDED_AT_MOST, LAST_TRIES, MAX_REFUSALS, Notifier, NotifierEnd, NotifierOutput, NotifyState,
+    Terminate, TerminateReason,
 };
 pub use report::{Again, EndReason, SubscribeFailure, SubscriberOutput, SubscriberReport};
 pub use retry::{Retry, TRIES};

@@ -2,7 +2,9 @@
 
 mod incoming;
 mod outcome;
+mod piggyback;
 mod state;
+mod terms;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,9 +13,11 @@ use compact_str::{CompactString, ToCompactString};
 
 pub use outcome::{LAST_TRIES, MAX_REFUSALS};
 pub use state::{Document, NotifierEnd, NotifierOutput, NotifyState, Terminate, TerminateReason};
+pub use terms::EXTENDED_AT_MOST;
 
 use super::{Context, Dialog, DialogRecord, event_of};
 use crate::{HeaderName, Method};
+use terms::Terms;
 
 /// A NOTIFY whose outcome nobody has told us by now is lost.
 const OUTCOME_WITHIN: Duration = super::OUTCOME_WITHIN;
@@ -28,8 +32,8 @@ pub struct Notifier {
     outputs: VecDeque<NotifierOutput>,
     expires_at: Instant,
     state: NotifyState,
-    /// What the last NOTIFY says beyond the reason.
-    last_words: Option<Box<LastWords>>,
+    /// Apart, for most watchers need none of it.
+    beside: Option<Box<Beside>>,
     /// What has to go out, and since when.
     due: Option<(Due, Instant)>,
     in_flight: Option<InFlight>,
@@ -61,6 +65,14 @@ struct InFlight {
     last: bool,
 }
 
+#[derive(Debug, Default)]
+struct Beside {
+    /// What of Lync's the watcher asked for.
+    terms: Option<Terms>,
+    /// What the last NOTIFY says beyond the reason.
+    last_words: Option<LastWords>,
+}
+
 #[derive(Debug)]
 struct LastWords {
     /// Seconds.
@@ -76,7 +88,7 @@ impl Notifier {
             outputs: VecDeque::from([bound]),
             expires_at,
             state: if active { NotifyState::Active } else { NotifyState::Pending },
-            last_words: None,
+            beside: None,
             due: None,
             in_flight: None,
             paced_until: None,
@@ -119,7 +131,8 @@ impl Notifier {
         }
         if retry_after.is_some() || !fields.is_empty() {
             let seconds = retry_after.map(|after| u32::try_from(after.as_secs()).unwrap_or(u32::MAX));
-            self.last_words = Some(Box::new(LastWords { retry_after: seconds, fields }));
+            let last_words = LastWords { retry_after: seconds, fields };
+            self.beside.get_or_insert_default().last_words = Some(last_words);
         }
         self.end(reason, NotifierEnd::Terminated, context.now);
     }
@@ -169,7 +182,10 @@ impl Notifier {
             self.failed(notify.serial, super::Undelivered::Lost, context);
         }
         if !self.has_ended() && self.expires_at <= context.now {
-            self.end(TerminateReason::Timeout, NotifierEnd::Expired, context.now);
+            let extended = self.terms().is_some_and(|terms| terms.cut_short(self.expires_at));
+            // By the watcher's own reckoning it lasts on: he has not let it end, and is to begin a new one.
+            let reason = if extended { TerminateReason::Deactivated } else { TerminateReason::Timeout };
+            self.end(reason, NotifierEnd::Expired, context.now);
         }
     }
 
@@ -196,6 +212,14 @@ impl Notifier {
     /// The watcher may see the state.
     pub fn is_active(&self) -> bool {
         self.state == NotifyState::Active
+    }
+
+    fn terms(&self) -> Option<&Terms> {
+        self.beside.as_ref()?.terms.as_ref()
+    }
+
+    fn last_words(&self) -> Option<&LastWords> {
+        self.beside.as_ref()?.last_words.as_ref()
     }
 
     fn want(&mut self, due: Due, now: Instant) {
@@ -240,18 +264,24 @@ impl Notifier {
         document: &mut dyn FnMut(NotifyState) -> Option<Document>,
     ) {
         let document = document(self.state);
-        let state = self.subscription_state(context.now);
+        let lasts_until = self.extended(context.now);
+        let state = self.subscription_state(lasts_until, context.now);
+        let benotify = self.terms().is_some_and(|terms| terms.go_unanswered(context.now));
+        let method = if benotify { Method::Benotify } else { Method::Notify };
         let language = document.as_ref().and_then(|document| document.language.as_deref());
         let event = event_of(&self.dialog, context.config);
         let mut fields = vec![
             (HeaderName::Event.as_str(), &*event),
             (HeaderName::SubscriptionState.as_str(), state.as_str()),
         ];
+        let require = document.as_ref().and_then(|document| document.require);
+        fields.extend(require.map(|require| (HeaderName::Require.as_str(), require)));
         fields.extend(language.map(|language| (HeaderName::ContentLanguage.as_str(), language)));
-        let last_words = self.last_words.iter().flat_map(|words| &words.fields);
+        let last_words = self.beside.iter().filter_map(|beside| beside.last_words.as_ref());
+        let last_words = last_words.flat_map(|words| &words.fields);
         fields.extend(last_words.map(|(name, value)| (*name, value.as_str())));
         let body = document.as_ref().map(|document| (document.media, &*document.body));
-        match self.dialog.request(Method::Notify, &context.config.origin(), context.tokens, &fields, body) {
+        match self.dialog.request(method, &context.config.origin(), context.tokens, &fields, body) {
             Ok(request) => {
                 self.serial = self.serial.wrapping_add(1);
                 let (serial, last) = (self.serial, self.has_ended());
@@ -265,20 +295,23 @@ impl Notifier {
         }
     }
 
-    /// The value of Subscription-State. `expires` is what remains, cut to whole seconds: it never grows (PR-38).
-    fn subscription_state(&self, now: Instant) -> CompactString {
-        let left = self.expires_at.saturating_duration_since(now).as_secs();
+    /// When it ends once a notification that leaves now has done so.
+    fn extended(&self, now: Instant) -> Instant {
+        let terms = self.terms().filter(|_| !self.has_ended());
+        terms.map_or(self.expires_at, |terms| terms.extended(self.expires_at, now))
+    }
+
+    /// The value of Subscription-State. `expires` is what remains, cut to whole seconds: it never grows (PR-38), unless the
+    /// watcher has asked for that.
+    fn subscription_state(&self, lasts_until: Instant, now: Instant) -> CompactString {
+        let left = lasts_until.saturating_duration_since(now).as_secs();
         match self.state {
             NotifyState::Pending => format!("pending;expires={left}").into(),
             NotifyState::Active => format!("active;expires={left}").into(),
-            NotifyState::Terminated(reason) => {
-                match self.last_words.as_ref().and_then(|last| last.retry_after) {
-                    Some(after) => {
-                        format!("terminated;reason={};retry-after={after}", reason.as_str()).into()
-                    }
-                    None => ["terminated;reason=", reason.as_str()].concat().to_compact_string(),
-                }
-            }
+            NotifyState::Terminated(reason) => match self.last_words().and_then(|last| last.retry_after) {
+                Some(after) => format!("terminated;reason={};retry-after={after}", reason.as_str()).into(),
+                None => ["terminated;reason=", reason.as_str()].concat().to_compact_string(),
+            },
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod incoming;
 mod outcome;
+mod piggyback;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;

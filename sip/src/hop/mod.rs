@@ -3,7 +3,7 @@
 //! A [`HopGroup`] has an ordered list of next hops and at most one connection that it sends on. Its promises:
 //!
 //! * every envelope pushed comes back exactly once, as [`HopOutput::Response`] or [`HopOutput::Failed`], or, that of an
-//!   ACK, as [`HopOutput::Acknowledged`];
+//!   ACK or a BENOTIFY, as [`HopOutput::Acknowledged`];
 //! * requests leave in the order in which they were pushed;
 //! * nothing waits longer than [`HopConfig::hold`] to be sent;
 //! * nothing is sent twice unless it surely was not processed: nothing of it was written, or the answer was 503
@@ -222,7 +222,7 @@ impl<E> HopGroup<E> {
         self.advance(now);
     }
 
-    /// An ACK stands in the output of its connection.
+    /// An ACK or a BENOTIFY stands in the output of its connection.
     pub fn acknowledged(&mut self, outgoing: Outgoing<E>, now: Instant) {
         self.came_back(&outgoing, None);
         self.give_back(outgoing.request.bytes().len());

@@ -19,7 +19,7 @@ pub enum HopOutput<E> {
     Cancel { connection: HopConnection, branch: String },
     /// The final response to a request.
     Response { envelope: E, message: Message },
-    /// An ACK has been sent: no response will come.
+    /// An ACK or a BENOTIFY has been sent: no response will come.
     Acknowledged { envelope: E },
     /// A request that gets no response.
     Failed { envelope: E, why: HopFailure },

@@ -4,15 +4,15 @@
 use crate::text::Request;
 use crate::watching::*;
 
-const CATEGORIES: &str = "application/msrtc-event-categories+xml";
-const MSRTC: &str = "text/xml+msrtc.pidf";
+pub(crate) const CATEGORIES: &str = "application/msrtc-event-categories+xml";
+pub(crate) const MSRTC: &str = "text/xml+msrtc.pidf";
 const XPIDF: &str = "application/xpidf+xml";
 /// What a client in the style of Lync takes.
-const LYNC: &str = "application/msrtc-event-categories+xml, application/xpidf+xml, text/xml+msrtc.pidf, \
+pub(crate) const LYNC: &str = "application/msrtc-event-categories+xml, application/xpidf+xml, text/xml+msrtc.pidf, \
                     application/pidf+xml, application/rlmi+xml, multipart/related";
 
 /// A SUBSCRIBE of alice's client for bob.
-fn subscribe_with(accept: &str) -> Request {
+pub(crate) fn subscribe_with(accept: &str) -> Request {
     Request::new("SUBSCRIBE", BOB)
         .with("Event: presence")
         .with(format!("Accept: {accept}"))
@@ -46,7 +46,7 @@ fn category(name: &str, inside: &str) -> String {
     )
 }
 
-fn state(availability: u32, inside: &str) -> String {
+pub(crate) fn state(availability: u32, inside: &str) -> String {
     let state = format!(
         "<state xsi:type=\"aggregateState\" lastActive=\"2026-11-20T12:00:00\" \
          xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
@@ -56,7 +56,7 @@ fn state(availability: u32, inside: &str) -> String {
     category("state", &state)
 }
 
-fn note(text: &str) -> String {
+pub(crate) fn note(text: &str) -> String {
     let note = format!(
         "<note xmlns=\"http://schemas.microsoft.com/2006/09/sip/note\"><body type=\"personal\" uri=\"\">{text}</body>\
          <body type=\"OOF\" uri=\"\">In Rome</body></note>"
@@ -65,7 +65,7 @@ fn note(text: &str) -> String {
 }
 
 /// A document about alice.
-fn categories(inside: &[String]) -> String {
+pub(crate) fn categories(inside: &[String]) -> String {
     format!(
         "<categories xmlns=\"http://schemas.microsoft.com/2006/09/sip/categories\" uri=\"sip:{ALICE}\">{}</categories>",
         inside.concat()
@@ -184,50 +184,6 @@ fn a_contact_sees_what_the_older_documents_say() {
     );
     assert_eq!(house.status(wire, &notify(&mut dialog, XPIDF, &xpidf)), 200);
     assert_eq!(house.told(PARTNER), ["available sip dnd In a call"]);
-}
-
-#[test]
-fn nothing_that_lync_adds_to_subscriptions_is_offered_or_promised() {
-    let mut house = house();
-    let wire = house.front_end();
-    let answer = house.ask(wire, subscribe_with(LYNC).bytes());
-    assert_eq!((answer.status(), answer.header("Supported")), (Some(200), None), "{answer}");
-    assert_eq!((answer.header("ms-piggyback-cseq"), answer.body.as_str()), (None, ""), "{answer}");
-    assert_eq!(house.request().method(), Some("NOTIFY"), "which is answered");
-    house.partner_says(PARTNER, &stanza("carol@fabrikam.com", "type='subscribe'", ""));
-    let subscribe = house.request();
-    assert_eq!(
-        (subscribe.header("Supported"), subscribe.header("Proxy-Require")),
-        (None, None),
-        "{subscribe}"
-    );
-}
-
-#[test]
-fn a_benotify_that_comes_nevertheless_is_taken_in_and_never_answered() {
-    let mut house = house();
-    let (wire, mut dialog) = house.contact_asks(BOB);
-    let benotify = |dialog: &mut Dialog, media: &str, availability| {
-        let more = [state(availability, ""), note("Working at home")];
-        dialog
-            .request("BENOTIFY")
-            .with(format!("Subscription-State: {OPEN}"))
-            .with(format!("Contact: {HERE}"))
-            .with(format!("Content-Type: {media}"))
-            .with_body(categories(&more))
-    };
-    house.taken(wire);
-    house.send(wire, benotify(&mut dialog, CATEGORIES, 15500).bytes());
-    house.run();
-    assert_eq!(house.told(PARTNER), ["subscribed", "available sip away Working at home"]);
-    // Neither what cannot be read, nor what belongs to no subscription.
-    house.send(wire, benotify(&mut dialog, MSRTC, 3500).bytes());
-    dialog.remote = dialog.remote.replace(";tag=", ";tag=x");
-    house.send(wire, benotify(&mut dialog, CATEGORIES, 3500).bytes());
-    house.run();
-    assert!(house.told(PARTNER).is_empty());
-    let answers = house.taken(wire);
-    assert!(answers.iter().all(|message| message.status().is_none()), "{answers:?}");
 }
 
 #[test]

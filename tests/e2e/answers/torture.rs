@@ -149,7 +149,7 @@ fn check(set: &str, name: &str, expected: Answer) {
             assert_eq!((&statuses[..], open), (&[status][..], true), "{}", shown());
             assert_eq!(
                 answers[0].header("Allow"),
-                Some("INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, UPDATE, SUBSCRIBE, NOTIFY, OPTIONS"),
+                Some("INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, UPDATE, SUBSCRIBE, NOTIFY, BENOTIFY, OPTIONS"),
                 "{}",
                 shown()
             );

@@ -105,7 +105,7 @@ fn sip_24_methods_that_are_known_or_not() {
         assert_eq!(answer.status(), Some(status), "{method}");
         assert_eq!(
             answer.header("Allow"),
-            Some("INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, UPDATE, SUBSCRIBE, NOTIFY, OPTIONS"),
+            Some("INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, UPDATE, SUBSCRIBE, NOTIFY, BENOTIFY, OPTIONS"),
             "{method}"
         );
     }
@@ -196,12 +196,12 @@ fn sip_32_options_says_what_is_served() {
         assert_eq!(answer.status(), Some(200));
         assert_eq!(
             answer.header("Allow"),
-            Some("INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, UPDATE, SUBSCRIBE, NOTIFY, OPTIONS")
+            Some("INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, UPDATE, SUBSCRIBE, NOTIFY, BENOTIFY, OPTIONS")
         );
         assert!(answer.header("Accept").unwrap().contains("text/plain"));
         assert_eq!(answer.header("Accept-Encoding"), Some("identity"));
         assert!(answer.header("Accept-Language").is_some());
-        assert_eq!(answer.header("Supported"), Some("timer"));
+        assert_eq!(answer.header("Supported"), Some("timer, adhoclist, categoryList"));
     }
     assert!(house.lines.is_empty(), "a probe reaches no partner");
 }

@@ -3,6 +3,7 @@
 
 use nuncio_sip::{Message, Uri};
 use nuncio_translate::address::{Contact, SipUser, full_jid, iri_from_uri, resource, uri_from_iri};
+use nuncio_translate::batch::{Change, MAX_MEMBERS, State, list, rlmi};
 use nuncio_translate::cpim::{Cpim, MOST_FIELDS};
 use nuncio_translate::message::{Formats, from_sip as message_from_sip};
 use nuncio_translate::presence::{
@@ -73,6 +74,43 @@ pub fn pidf(data: &[u8]) {
 /// See [`presence`].
 pub fn categories(data: &[u8]) {
     presence(Format::Categories, data);
+}
+
+/// Reads the input as a list of resources, and writes what is known of them.
+///
+/// # Panics
+/// If a limit does not hold, or if what is written is no list.
+pub fn adrl(data: &[u8]) {
+    let Ok(changes) = list::read(data) else { return };
+    assert!(changes.len() <= MAX_MEMBERS + 1);
+    let uris: Vec<_> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Add(uri) | Change::Remove(uri) => Some(&**uri),
+            Change::Clear => None,
+        })
+        .collect();
+    let resources: Vec<_> = (1..)
+        .zip(&uris)
+        .map(|(number, uri)| rlmi::Resource {
+            number,
+            uri,
+            state: State::Active,
+            document: Some(b"<a>\n</a>"),
+        })
+        .collect();
+    let list =
+        rlmi::List { uri: uris.first().copied().unwrap_or_default(), version: 0, full: true, media: "a/b" };
+    let mut out = Vec::new();
+    rlmi::write(&list, &resources, &mut out);
+    let text = std::str::from_utf8(&out).expect("UTF-8");
+    let (_, document) = text.split_once("\r\n\r\n").expect("a part");
+    let (document, _) = document.split_once("\r\n--").expect("its end");
+    let limits =
+        ReadLimits { stanza: usize::MAX, tag: usize::MAX, elements: usize::MAX, ..ReadLimits::default() };
+    let list = Element::parse_document(document.as_bytes(), &limits).expect("a list");
+    let named = list.elements().map(|resource| resource.attr("uri").expect("a URI").to_owned());
+    assert!(named.eq(uris.iter().map(|uri| (*uri).to_owned())));
 }
 
 /// Reads the input as an MSRTC document.

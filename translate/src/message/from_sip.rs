@@ -85,20 +85,37 @@ pub fn ends_said_by(
     if addressed_securely(message)? {
         return Err(MessageRefusal::Recipient(UriRefusal::Secure));
     }
-    let mut asserted = message.asserted_identities().filter_map(Result::ok).map(|id| id.uri);
-    let asserted = asserted.find(|uri| asserts_identities && uri.is_sip());
-    let source = match asserted {
-        Some(uri) => uri,
-        None => message.from_header().map_err(MessageRefusal::Header)?.uri,
-    };
-    let sender = SipUser::from_uri(&source).map_err(MessageRefusal::Sender)?;
-    if !serves(sender.domain()) {
-        return Err(MessageRefusal::ForeignSender);
-    }
+    let source = source(message, asserts_identities)?;
+    let sender = served(&source, serves)?;
     let hops = hops(message)?;
     let full = |uri: &Uri<'_>, bare| address::resource(uri).map(|r| address::full_jid(bare, Some(&r)));
     let (from, to) = (full(&source, sender.jid()), full(&target, contact.jid()));
     Ok(Ends { sender, contact, from, to, hops })
+}
+
+/// Reads the sender of a request that has no single recipient; see [`ends_said_by`].
+///
+/// # Errors
+/// [`MessageRefusal`].
+pub fn sender_said_by(
+    message: &Message,
+    asserts_identities: bool,
+    serves: impl FnOnce(&str) -> bool,
+) -> Result<SipUser, MessageRefusal> {
+    served(&source(message, asserts_identities)?, serves)
+}
+
+fn source(message: &Message, asserts_identities: bool) -> Result<Uri<'_>, MessageRefusal> {
+    let mut asserted = message.asserted_identities().filter_map(Result::ok).map(|id| id.uri);
+    match asserted.find(|uri| asserts_identities && uri.is_sip()) {
+        Some(uri) => Ok(uri),
+        None => message.from_header().map(|from| from.uri).map_err(MessageRefusal::Header),
+    }
+}
+
+fn served(source: &Uri<'_>, serves: impl FnOnce(&str) -> bool) -> Result<SipUser, MessageRefusal> {
+    let sender = SipUser::from_uri(source).map_err(MessageRefusal::Sender)?;
+    if serves(sender.domain()) { Ok(sender) } else { Err(MessageRefusal::ForeignSender) }
 }
 
 /// What a session is for the contact.

@@ -14,7 +14,6 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
-use nuncio_sip::Message;
 use nuncio_sip::event::{Retry, Subscriber, Undelivered};
 use nuncio_xmpp::BareJid;
 
@@ -482,12 +481,6 @@ impl ContactWatches {
         if !Stored::still_serves(self.stored, record) {
             self.stored = record;
             step.saved.touch();
-        }
-    }
-
-    pub(super) fn response(&mut self, epoch: u32, serial: u32, response: &Message, step: &mut Step<'_, '_>) {
-        if let Some(subscriber) = self.subscriber.as_mut().filter(|_| epoch == self.epoch) {
-            subscriber.response(serial, response, &mut step.event());
         }
     }
 

@@ -36,7 +36,7 @@ pub use context::{Budget, Context, Place};
 pub use key::PairKey;
 use notices::Notices;
 pub use notices::{Cause, Notice};
-pub use output::{AddedEnd, Asked, Attempt, Ended, Fact, Half, Judged, Output, Request, Sent, ToXmpp};
+pub use output::{AddedEnd, Asked, Attempt, BATCH, Ended, Fact, Half, Judged, Output, Request, Sent, ToXmpp};
 use presence::Presence;
 pub use presence::{Arrived, Routable, Subscribing};
 pub use receipts::{Ask, KEPT_FOR, MOST_AWAITED, MOST_KEPT, MOST_REPORTS, Report, Telling};

@@ -80,6 +80,10 @@ impl Judged {
     }
 }
 
+/// The name of the front end of a watcher who is a member of a [batch](crate::batch): none that there is. His dialog is with
+/// the batch, in this process, and does not outlive it.
+pub const BATCH: &str = "#batch";
+
 /// A request for a front end.
 #[derive(Debug)]
 pub struct Request {

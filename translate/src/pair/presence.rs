@@ -118,9 +118,20 @@ impl<M> Pair<M> {
             return self.session_response(*number, serial, response, context);
         }
         self.known_step(context, |contact, user, step| match half {
-            Half::Subscriber(epoch) => contact.response(*epoch, serial, response, step),
+            Half::Subscriber(epoch) => {
+                let told = contact.response(*epoch, serial, response, step);
+                contact.pump(told, step);
+            }
             Half::Notifier(tag) => user.response(tag, serial, response, step),
             Half::Session(_) => {}
+        });
+    }
+
+    /// A request that nobody answers has left: a BENOTIFY.
+    pub fn request_left(&mut self, half: &Half, serial: u32, context: &mut Context<'_>) {
+        self.known_step(context, |_, user, step| match half {
+            Half::Subscriber(_) | Half::Session(_) => {}
+            Half::Notifier(tag) => user.left(tag, serial, step),
         });
     }
 

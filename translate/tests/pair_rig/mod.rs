@@ -286,6 +286,12 @@ impl Rig {
         all
     }
 
+    /// Nobody answers it.
+    pub(crate) fn leave(&mut self, request: &Request) {
+        let (half, serial) = (request.half.clone(), request.serial);
+        self.input(|pair, context| pair.request_left(&half, serial, context));
+    }
+
     pub(crate) fn fail(&mut self, request: &Request, why: Undelivered) {
         let (half, serial) = (request.half.clone(), request.serial);
         self.input(|pair, context| pair.request_failed(&half, serial, why, context));
@@ -527,6 +533,16 @@ impl Remote {
     pub(crate) fn subscribe_for(&mut self, format: Format, expires: u32) -> Message {
         let media = format.media_type();
         self.request("SUBSCRIBE", &format!("Expires: {expires}\r\nAccept: {media}\r\n"), "")
+    }
+
+    /// With everything that Lync adds.
+    pub(crate) fn subscribe_with_extras(&mut self, expires: u32) -> Message {
+        let media = Format::Pidf.media_type();
+        let headers = format!(
+            "Expires: {expires}\r\nAccept: {media}\r\nSupported: com.microsoft.autoextend, ms-benotify, \
+             ms-piggyback-first-notify\r\nProxy-Require: ms-benotify\r\n"
+        );
+        self.request("SUBSCRIBE", &headers, "")
     }
 
     fn request(&mut self, method: &str, headers: &str, body: &str) -> Message {

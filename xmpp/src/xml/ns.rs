@@ -80,6 +80,12 @@ pub const CATEGORY_CONTACT_CARD: &str = "http://schemas.microsoft.com/2006/09/si
 pub const CATEGORY_SERVICE: &str = "http://schemas.microsoft.com/2006/09/sip/service";
 /// A presence document as Live Communications Server had it.
 pub const MSRTC: &str = "http://schemas.microsoft.com/2002/09/sip/presence";
+/// A list of resources to subscribe to, as Live Communications Server had it.
+pub const ADHOC_LIST: &str = "urn:ietf:params:xml:ns:adrl";
+/// The same, as its successors have it.
+pub const BATCH_SUBSCRIBE: &str = "http://schemas.microsoft.com/2006/01/sip/batch-subscribe";
+/// What is known of the resources of a list (RFC 4662).
+pub const RESOURCE_LIST: &str = "urn:ietf:params:xml:ns:rlmi";
 /// Types of elements that stand in the document itself (XML Schema part 1, section 2.6).
 pub const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 /// Idle time in presence (XEP-0319).
@@ -133,6 +139,8 @@ pub(super) const KNOWN: &[&str] = &[
     CATEGORY_CONTACT_CARD,
     CATEGORY_SERVICE,
     MSRTC,
+    ADHOC_LIST,
+    BATCH_SUBSCRIBE,
     XSI,
     CLIENT,
     XML,

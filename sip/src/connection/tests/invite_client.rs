@@ -193,11 +193,13 @@ fn a_lost_connection_returns_invites_in_their_place() {
 }
 
 #[test]
-fn an_ack_of_ours_comes_back_at_once_and_waits_for_nothing() {
-    let mut rig = Rig::new();
-    let ack = Req { method: "ACK", ..REQ }.text();
-    rig.connection.send_request(ack.as_bytes(), "z9hG4bK1", Method::Ack, 5, rig.now).unwrap();
-    assert!(matches!(rig.poll()[..], [Output::Acknowledged { envelope: 5 }]));
-    assert_eq!(rig.written(), ack.as_bytes());
-    assert!(rig.connection.is_idle() && rig.connection.deadline().is_none());
+fn an_ack_or_benotify_of_ours_comes_back_at_once_and_waits_for_nothing() {
+    for (name, method) in [("ACK", Method::Ack), ("BENOTIFY", Method::Benotify)] {
+        let mut rig = Rig::new();
+        let request = Req { method: name, ..REQ }.text();
+        rig.connection.send_request(request.as_bytes(), "z9hG4bK1", method, 5, rig.now).unwrap();
+        assert!(matches!(rig.poll()[..], [Output::Acknowledged { envelope: 5 }]));
+        assert_eq!(rig.written(), request.as_bytes());
+        assert!(rig.connection.is_idle() && rig.connection.deadline().is_none());
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Due, Notifier};
+use super::terms::Terms;
+use super::{Beside, Due, Notifier};
 use crate::event::check::{OUT_OF_ORDER, check_terms, unknown_subscription};
 use crate::event::{
     Answer, Context, Dialog, EventConfig, NotifierEnd, Order, TerminateReason, Wanted, dialog_sharing_refused,
@@ -25,7 +26,7 @@ impl Notifier {
     ) -> Result<(Self, Answer), Answer> {
         let dialog = Dialog::incoming(request, local_tag).map_err(|error| error.answer())?;
         let mut notifier = Self::with(dialog, context.now, active);
-        notifier.last(wanted.expires, NotifierEnd::Fetched, context);
+        notifier.last(wanted, NotifierEnd::Fetched, context);
         // A Record-Route may only be copied into answers that make a dialog (RFC 3261 §12.1.1).
         let mut answer = notifier.granted(wanted.expires, context.config);
         for row in request.headers(HeaderName::RecordRoute) {
@@ -62,7 +63,7 @@ impl Notifier {
             }
             Ok(Order::New) => {
                 self.dialog.accepted(request);
-                self.last(wanted.expires, NotifierEnd::Unsubscribed, context);
+                self.last(&wanted, NotifierEnd::Unsubscribed, context);
                 self.granted(wanted.expires, context.config)
             }
         }
@@ -70,11 +71,15 @@ impl Notifier {
 
     /// It lasts so long from now on; 0 ends it. A NOTIFY follows at once in either case (EV-03, EV-09), and the watcher
     /// is there: what stalled, stalls no more.
-    fn last(&mut self, seconds: u32, end: NotifierEnd, context: &Context<'_>) {
-        self.expires_at = context.now + Duration::from_secs(seconds.into());
+    fn last(&mut self, wanted: &Wanted, end: NotifierEnd, context: &Context<'_>) {
+        let granted = Duration::from_secs(wanted.expires.into());
+        self.expires_at = context.now + granted;
+        // Nobody has had a last word yet.
+        self.beside = Terms::of(wanted.extras, granted, context.now)
+            .map(|terms| Box::new(Beside { terms: Some(terms), last_words: None }));
         self.stalled_until = None;
         (self.failures, self.refusals) = (0, 0);
-        if seconds == 0 {
+        if granted.is_zero() {
             self.end(TerminateReason::Timeout, end, context.now);
         } else {
             self.want(Due::Now, context.now);
@@ -82,9 +87,13 @@ impl Notifier {
     }
 
     fn granted(&self, expires: u32, config: &EventConfig) -> Answer {
-        Answer::plain(200)
+        let answer = Answer::plain(200)
             .with(HeaderName::Contact.as_str(), format!("<{}>", self.dialog.contact(&config.origin())))
             .with(HeaderName::Expires.as_str(), expires.to_string())
-            .with(HeaderName::AllowEvents.as_str(), config.package)
+            .with(HeaderName::AllowEvents.as_str(), config.package);
+        match self.terms().and_then(|terms| terms.extras().promised()) {
+            Some(promised) => answer.with(HeaderName::Supported.as_str(), promised),
+            None => answer,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What became of a NOTIFY.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Due, Notifier, NotifierEnd, NotifierOutput};
 use crate::Message;
@@ -21,11 +21,10 @@ impl Notifier {
         let Some(status) = response.status().filter(|status| status.is_final()) else { return };
         let Some(notify) = self.in_flight.take_if(|notify| notify.serial == serial) else { return };
         if status.is_success() {
-            (self.failures, self.refusals) = (0, 0);
-            if notify.last {
-                self.drop_it(NotifierEnd::Terminated);
+            if let Some(terms) = self.beside.as_mut().and_then(|beside| beside.terms.as_mut()) {
+                terms.heard(context.now);
             }
-            return;
+            return self.told(notify.last, context.now);
         }
         self.refusals = self.refusals.saturating_add(1);
         if ends_subscription(status.0) || self.refusals >= MAX_REFUSALS {
@@ -34,6 +33,22 @@ impl Notifier {
         let retry_after = response.retry_after().ok().flatten();
         let retry_after = retry_after.map(|after| Duration::from_secs(after.seconds.into()));
         self.stall(notify.last, retry_after, context);
+    }
+
+    /// A BENOTIFY has left. Nobody answers it, so this is all that will be known of it.
+    pub fn sent(&mut self, serial: u32, context: &mut Context<'_>) {
+        if let Some(notify) = self.in_flight.take_if(|notify| notify.serial == serial) {
+            self.told(notify.last, context.now);
+        }
+    }
+
+    /// The watcher knows, as far as anybody can tell.
+    fn told(&mut self, last: bool, now: Instant) {
+        (self.failures, self.refusals) = (0, 0);
+        self.expires_at = self.extended(now);
+        if last {
+            self.drop_it(NotifierEnd::Terminated);
+        }
     }
 
     /// A NOTIFY that gets no response; also one that was not taken. Unless nobody is there any more, the newest state

@@ -103,4 +103,6 @@ pub struct Document {
     pub body: Bytes,
     /// Content-Language.
     pub language: Option<CompactString>,
+    /// Require: what the watcher has to know to read it.
+    pub require: Option<&'static str>,
 }

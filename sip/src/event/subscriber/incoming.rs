@@ -68,11 +68,21 @@ impl Subscriber {
         } else {
             self.dialog.establish(request).map_err(|error| error.answer())?;
         }
-        let document = Some(request).filter(|request| !request.body().is_empty()).cloned();
+        self.told(request, state, context);
+        Ok(())
+    }
+
+    /// What the notifier says, in a NOTIFY or in a 2xx that stands for one.
+    pub(super) fn told(
+        &mut self,
+        message: &Message,
+        state: &SubscriptionState<'_>,
+        context: &mut Context<'_>,
+    ) {
+        let document = Some(message).filter(|message| !message.body().is_empty()).cloned();
         if state.is("terminated") {
             let (reason, again) = classify(state);
-            self.finish(SubscriberReport::Ended { reason, again, document }, context);
-            return Ok(());
+            return self.finish(SubscriberReport::Ended { reason, again, document }, context);
         }
         self.confirmed(state.expires(), context);
         if self.phase != Phase::Closing && !self.close_wanted {
@@ -85,7 +95,6 @@ impl Subscriber {
             });
         }
         self.close_if_wanted(context);
-        Ok(())
     }
 
     /// There is a subscription; `expires` is how long the notifier says it lasts.

@@ -63,6 +63,9 @@ impl Subscriber {
         self.raising = false;
         // RFC 5839: no NOTIFY will follow.
         let notify_follows = status != 204;
+        if notify_follows && self.piggybacked(request, response, context) {
+            return;
+        }
         if matches!(self.phase, Phase::Closing | Phase::Fetching) {
             if notify_follows {
                 self.notify_until = Some(context.now + TIMER_N);

@@ -2,6 +2,7 @@
 
 mod check;
 mod dialog;
+mod extras;
 mod hostile;
 mod link;
 mod notifier;

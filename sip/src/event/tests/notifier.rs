@@ -204,7 +204,7 @@ fn a_document_may_name_its_language() {
     let (mut rig, _) = NotRig::accepted(&[]);
     let mut document = |_| {
         let body = "x".into();
-        Some(Document { media: "application/pidf+xml", body, language: Some("de".into()) })
+        Some(Document { media: "application/pidf+xml", body, language: Some("de".into()), require: None })
     };
     let mut sent = None;
     while let Some(output) = rig.machine.poll(&mut rig.world.cx(), &mut document) {

@@ -100,7 +100,7 @@ impl NotRig {
                 asked += 1;
                 let body = content.clone().into();
                 let media = "application/pidf+xml";
-                (!content.is_empty()).then_some(Document { media, body, language: None })
+                (!content.is_empty()).then_some(Document { media, body, language: None, require: None })
             };
             let output = self.machine.poll(&mut self.world.cx(), &mut document);
             self.asked += asked;
@@ -137,6 +137,16 @@ impl NotRig {
         let response = response(self.sent.as_ref().unwrap(), status, "x", extra);
         self.machine.response(self.serial, &response, &mut self.world.cx());
         self.told()
+    }
+
+    /// The BENOTIFY has left.
+    pub(super) fn leaves(&mut self) -> Vec<Told> {
+        self.machine.sent(self.serial, &mut self.world.cx());
+        self.told()
+    }
+
+    pub(super) fn method(&self) -> crate::Method<'_> {
+        self.sent.as_ref().unwrap().method()
     }
 
     pub(super) fn fail(&mut self, why: Undelivered) -> Vec<Told> {

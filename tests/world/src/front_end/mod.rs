@@ -31,7 +31,7 @@ use crate::wait::within;
 use chat::Chats;
 pub use chat::{Chat, Invited};
 use line::Line;
-pub use watch::{Notice, Watch};
+pub use watch::{Asks, Notice, Watch};
 pub use watched::{Decision, Watcher};
 use watched::{Reply, Watched, user_of};
 
@@ -247,6 +247,11 @@ impl FrontEnd {
         while let Some(request) = read_message(&mut reader, &mut buffer).await? {
             ensure!(request.status().is_none(), "an answer to nothing:\n{request}");
             log.push(format!("< {request}"));
+            if request.method() == Some("BENOTIFY") {
+                // Nobody answers it, whoever it is for.
+                self.take_notify(&request)?;
+                continue;
+            }
             let (status, answer, notify) = match request.method() {
                 Some("SUBSCRIBE") => self.take_subscribe(&request)?,
                 Some("NOTIFY") => self.take_notify(&request)?,

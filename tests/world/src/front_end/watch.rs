@@ -27,8 +27,20 @@ pub struct Watch {
     /// Who stands in between, as seen from here.
     route: Vec<String>,
     cseq: u32,
+    asks: Asks,
     inbox: mpsc::UnboundedReceiver<SipMessage>,
     last_sent: String,
+}
+
+/// What it asks for beside the subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asks {
+    /// Nothing.
+    Nothing,
+    /// BENOTIFY, the first document in the answer, and a subscription that notifications extend.
+    Extras,
+    /// The same, for all of these contacts at once.
+    Batch(Vec<&'static str>),
 }
 
 /// A NOTIFY as the watcher understands it.
@@ -57,7 +69,7 @@ impl FrontEnd {
         endpoint: &str,
         expires: u32,
     ) -> Result<(Watch, SipMessage)> {
-        self.watch_as(user, contact, endpoint, expires, Format::Pidf.media()).await
+        self.watch_for(user, contact, endpoint, expires, Format::Pidf.media(), Asks::Nothing).await
     }
 
     /// As [`Self::watch`], understanding these formats (Accept).
@@ -68,6 +80,30 @@ impl FrontEnd {
         endpoint: &str,
         expires: u32,
         accept: &'static str,
+    ) -> Result<(Watch, SipMessage)> {
+        self.watch_for(user, contact, endpoint, expires, accept, Asks::Nothing).await
+    }
+
+    /// As [`Self::watch`], in the style of Lync. A batch is addressed to its own user.
+    pub async fn watch_with(
+        &self,
+        user: &str,
+        contact: &str,
+        endpoint: &str,
+        expires: u32,
+        asks: Asks,
+    ) -> Result<(Watch, SipMessage)> {
+        self.watch_for(user, contact, endpoint, expires, asks.accept(), asks).await
+    }
+
+    async fn watch_for(
+        &self,
+        user: &str,
+        contact: &str,
+        endpoint: &str,
+        expires: u32,
+        accept: &'static str,
+        asks: Asks,
     ) -> Result<(Watch, SipMessage)> {
         let (call_id, tag) = (self.fresh("s"), self.fresh("f"));
         let (tell, inbox) = mpsc::unbounded_channel();
@@ -83,6 +119,7 @@ impl FrontEnd {
             target: format!("sip:{contact}"),
             route: Vec::new(),
             cseq: 0,
+            asks,
             inbox,
             last_sent: String::new(),
         };
@@ -150,6 +187,12 @@ impl Watch {
         }
     }
 
+    /// The next NOTIFY or BENOTIFY, as it came.
+    pub async fn next_request(&mut self) -> Result<SipMessage> {
+        let request = within(&format!("a notification for {}", self.user), self.inbox.recv()).await?;
+        request.context("the front end has ended")
+    }
+
     /// What has come and was not looked at.
     pub fn waiting(&mut self) -> Result<Vec<Notice>> {
         std::iter::from_fn(|| self.inbox.try_recv().ok()).map(Notice::read).collect()
@@ -162,27 +205,60 @@ impl Watch {
 
     async fn subscribe(&mut self, expires: u32) -> Result<SipMessage> {
         self.cseq += 1;
-        let Self { user, endpoint, call_id, tag, to, accept, .. } = self;
+        let Self { user, endpoint, call_id, tag, to, accept, asks, .. } = self;
+        let (more, body) = asks.written(user, self.cseq == 1);
         // As a pool does that stands between its users' devices and the gateway.
         let own = format!("<{};lr;ms-route-sig=x/y=>", self.front_end.uri());
-        let text = self.front_end.request(
-            ("SUBSCRIBE", &self.target),
-            &self.route,
-            &[
-                ("Record-Route", &own),
-                ("From", &format!("<sip:{user}>;tag={tag};epid={endpoint}")),
-                ("To", to),
-                ("Call-ID", call_id),
-                ("CSeq", &format!("{} SUBSCRIBE", self.cseq)),
-                ("Contact", &format!("<sip:{user};opaque=user:epid:{endpoint};gruu>")),
-                ("Event", "presence"),
-                ("Accept", accept),
-                ("Expires", &expires.to_string()),
-            ],
-            "",
-        );
+        let from = format!("<sip:{user}>;tag={tag};epid={endpoint}");
+        let number = format!("{} SUBSCRIBE", self.cseq);
+        let contact = format!("<sip:{user};opaque=user:epid:{endpoint};gruu>");
+        let expires = expires.to_string();
+        let mut fields = vec![
+            ("Record-Route", own.as_str()),
+            ("From", &from),
+            ("To", to),
+            ("Call-ID", call_id),
+            ("CSeq", &number),
+            ("Contact", &contact),
+            ("Event", "presence"),
+            ("Accept", accept),
+            ("Expires", &expires),
+        ];
+        fields.extend(more);
+        let text = self.front_end.request(("SUBSCRIBE", &self.target), &self.route, &fields, &body);
         text.clone_into(&mut self.last_sent);
         self.front_end.ask(&text).await
+    }
+}
+
+impl Asks {
+    fn accept(&self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Extras => "application/pidf+xml",
+            Self::Batch(_) => "application/pidf+xml, application/rlmi+xml, multipart/related",
+        }
+    }
+
+    /// Header fields and body; a refresh names nobody again.
+    fn written(&self, user: &str, first: bool) -> (Vec<(&'static str, &'static str)>, String) {
+        let mut fields = Vec::new();
+        if *self != Self::Nothing {
+            fields.extend([
+                ("Supported", "com.microsoft.autoextend"),
+                ("Supported", "ms-piggyback-first-notify"),
+                ("Supported", "ms-benotify"),
+                ("Proxy-Require", "ms-benotify"),
+            ]);
+        }
+        let Self::Batch(contacts) = self else { return (fields, String::new()) };
+        fields.extend([("Require", "adhoclist"), ("Supported", "eventlist")]);
+        if !first {
+            return (fields, String::new());
+        }
+        fields.push(("Content-Type", "application/adrl+xml"));
+        let resources: String =
+            contacts.iter().map(|contact| format!("<resource uri=\"sip:{contact}\"/>")).collect();
+        (fields, format!("<adhoclist uri=\"sip:{user}\" name=\"\"><create>{resources}</create></adhoclist>"))
     }
 }
 

@@ -12,6 +12,7 @@ mod failover;
 mod harness;
 mod ledger;
 mod letters;
+mod lync_watches;
 mod matrix;
 mod messages;
 mod outage;
@@ -60,6 +61,7 @@ use harness::{
     refuses_unknown_authorities, servers_authenticate_each_other, sipp_speaks_through_stunnel,
     two_ejabberd_domains_federate,
 };
+use lync_watches::{lync_is_told_by_benotify_and_in_the_answer, lync_watches_many_at_once};
 use messages::{
     absent_front_end_is_reported, absent_partner_is_reported, messages_go_both_ways,
     unknown_sip_user_is_reported, unknown_xmpp_user_is_reported,
@@ -139,6 +141,8 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(user_adds_contact_and_is_accepted),
     scenario!(user_adds_contact_and_is_denied),
     scenario!(user_takes_it_back),
+    scenario!(lync_is_told_by_benotify_and_in_the_answer),
+    scenario!(lync_watches_many_at_once),
     scenario!(presence_follows_both_ways),
     scenario!(resources_are_tuples),
     scenario!(contact_adds_user_prosody with Prosody: contact_adds_user_and_is_accepted),

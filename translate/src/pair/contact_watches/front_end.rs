@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use compact_str::CompactString;
-use nuncio_sip::Message;
 use nuncio_sip::event::{
     Again, Answer, EndReason, SubscriberOutput, SubscriberReport, Undelivered, unknown_subscription,
 };
+use nuncio_sip::{HeaderName, Message};
 
 use super::{ContactWatches, Rest};
 use crate::judge::{Direction, Kind, Refusal};
@@ -57,6 +57,25 @@ impl ContactWatches {
                 (answer, told)
             }
             None => (unknown_subscription(), Told::Nothing),
+        }
+    }
+
+    /// The answer to a request of ours. It may hold a document (`ms-piggyback-first-notify`): pump what it told afterwards. Of
+    /// one that cannot be read only the state of the subscription counts, for no answer to it could say so.
+    pub(in crate::pair) fn response(
+        &mut self,
+        epoch: u32,
+        serial: u32,
+        response: &Message,
+        step: &mut Step<'_, '_>,
+    ) -> Told {
+        let Some(subscriber) = self.subscriber.as_mut().filter(|_| epoch == self.epoch) else {
+            return Told::Nothing;
+        };
+        subscriber.response(serial, response, &mut step.event());
+        match response.header(HeaderName::MsPiggybackCSeq) {
+            Some(_) => read(response, self.document.as_ref(), step).unwrap_or(Told::Other),
+            None => Told::Nothing,
         }
     }
 

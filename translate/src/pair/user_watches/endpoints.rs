@@ -1,6 +1,6 @@
 //! The SIP user's endpoints: their SUBSCRIBEs, and what they are shown.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nuncio_sip::Message;
 use nuncio_sip::event::{
@@ -25,6 +25,9 @@ use crate::presence::{Format, Presentity, document};
 /// An endpoint whose subscription another one took the place of may subscribe again after this time. It must not do so
 /// at once, or two that call themselves the same would chase each other.
 const REPLACED: Duration = Duration::from_secs(3600);
+/// How far the stored end of a subscription that its notifications extend may lag behind. After a restart it may end so
+/// much earlier than the endpoint thinks, and is begun anew then.
+const EXPIRY_LAG: Duration = Duration::from_secs(600);
 
 impl UserWatches {
     /// A SUBSCRIBE outside of any dialog. Says whether its answer has to wait for the store.
@@ -69,7 +72,23 @@ impl UserWatches {
         }
         let was = step.roster.to;
         self.ask_contact(permit, others, step);
-        (answer, first || was != step.roster.to)
+        let waits = first || was != step.roster.to;
+        // What stands in an answer that waits would not be judged again when it leaves.
+        let answer = if waits { answer } else { self.piggyback(tag, answer, step) };
+        (answer, waits)
+    }
+
+    /// Puts the document into the answer, if the endpoint asked for that.
+    fn piggyback(&mut self, tag: &str, answer: Answer, step: &mut Step<'_, '_>) -> Answer {
+        let mut permit = step.user_may_see().ok();
+        let Self { watchers, state, known, stamp, .. } = self;
+        let Some(watcher) = watchers.iter_mut().find(|watcher| watcher.notifier.local_tag() == tag) else {
+            return answer;
+        };
+        let mut view = View { known: known.then_some(state), stamp, now_ms: step.context.now.unix_ms };
+        let (key, media, fetches) = (step.context.key, watcher.media, watcher.fetches);
+        let mut write = |notify: NotifyState| view.written(notify, key, media, fetches, permit.take());
+        watcher.notifier.piggyback(answer, &mut step.event(), &mut write)
     }
 
     /// A SUBSCRIBE inside the dialog with this tag; `None`: there is none.
@@ -98,6 +117,7 @@ impl UserWatches {
             {
                 self.remind(permit, step);
             }
+            return Some(self.piggyback(tag, answer, step));
         }
         Some(answer)
     }
@@ -112,9 +132,23 @@ impl UserWatches {
         if let Some(watcher) = self.watcher(tag) {
             let ended = watcher.notifier.has_ended();
             watcher.notifier.response(serial, response, &mut step.event());
-            if let (true, Some(leaving)) = (ended, &mut self.leaving) {
-                leaving.records.retain(|record| record.dialog.local_tag != tag);
-            }
+            self.has_left(tag, ended);
+        }
+    }
+
+    /// A BENOTIFY is on its way.
+    pub(in crate::pair) fn left(&mut self, tag: &str, serial: u32, step: &mut Step<'_, '_>) {
+        if let Some(watcher) = self.watcher(tag) {
+            let ended = watcher.notifier.has_ended();
+            watcher.notifier.sent(serial, &mut step.event());
+            self.has_left(tag, ended);
+        }
+    }
+
+    /// The end of a subscription that a stop has ended has been told.
+    fn has_left(&mut self, tag: &str, ended: bool) {
+        if let (true, Some(leaving)) = (ended, &mut self.leaving) {
+            leaving.records.retain(|record| record.dialog.local_tag != tag);
         }
     }
 
@@ -163,14 +197,9 @@ impl UserWatches {
             let Self { watchers, state, known, stamp, .. } = self;
             let Some(watcher) = watchers.get_mut(at) else { return true };
             let (key, media, fetches) = (step.context.key, watcher.media, watcher.fetches);
-            let now_ms = step.context.now.unix_ms;
             let mut permit = permit;
-            let known = known.then_some(&*state);
-            let mut write = |notify: NotifyState| {
-                let shown = visible(notify, fetches, known, permit.take())?;
-                *stamp = document::next_stamp(*stamp, now_ms);
-                written(key, shown, media, *stamp)
-            };
+            let mut view = View { known: known.then_some(state), stamp, now_ms: step.context.now.unix_ms };
+            let mut write = |notify: NotifyState| view.written(notify, key, media, fetches, permit.take());
             let output = watcher.notifier.poll(&mut step.context.event(), &mut write);
             match output {
                 None => {
@@ -271,11 +300,36 @@ impl UserWatches {
     }
 }
 
+/// What there is to be seen of the contact.
+struct View<'a> {
+    /// `None`: nothing is known.
+    known: Option<&'a mut Presentity>,
+    stamp: &'a mut u64,
+    now_ms: u64,
+}
+
+impl View<'_> {
+    /// The document of a notification, or of the answer that stands for one.
+    fn written(
+        &mut self,
+        notify: NotifyState,
+        key: &PairKey,
+        media: &str,
+        fetches: bool,
+        permit: Option<Permit>,
+    ) -> Option<Document> {
+        let shown = visible(notify, fetches, self.known.as_deref(), permit)?;
+        *self.stamp = document::next_stamp(*self.stamp, self.now_ms);
+        written(key, shown, media, *self.stamp)
+    }
+}
+
 impl Watcher {
-    /// The time of its end is on record.
+    /// The time of its end is on record. What notifications add to it is not worth a write each.
     fn keep_expiry(&mut self, step: &mut Step<'_, '_>) {
         let expiry = self.notifier.expires_at();
-        if expiry != self.stored_expiry {
+        let lags = |(now, stored): (Instant, Instant)| stored <= now && now <= stored + EXPIRY_LAG;
+        if expiry != self.stored_expiry && !expiry.zip(self.stored_expiry).is_some_and(lags) {
             self.stored_expiry = expiry;
             step.saved.touch();
         }
@@ -305,5 +359,5 @@ fn written(key: &PairKey, shown: &Presentity, media: &str, stamp: u64) -> Option
     let mut body = Vec::with_capacity(512);
     format.write(&contact, shown, stamp, &mut body);
     let language = format.language(shown).map(Into::into);
-    Some(Document { media: format.media_type(), body: body.into(), language })
+    Some(Document { media: format.media_type(), body: body.into(), language, require: None })
 }

@@ -9,6 +9,8 @@
 //! - `subscribed` that was not stored before the crash comes again as the answer to the repeated `subscribe`.
 //! - `unsubscribed` that was not stored comes again as the answer to the probe. Then the endpoints' subscriptions end;
 //!   the contact is not asked again, for nobody but us has asked for him since.
+//! - What an endpoint asked for beside the subscription (BENOTIFY, and the like) is not on record: until its next SUBSCRIBE
+//!   it is told by NOTIFY, whose answer says that it is still there.
 //! - A dialog that has ended without that being stored is answered 481 with its next NOTIFY, and ends.
 //!
 //! Until the contact is heard, or is silent or out of reach for long enough, nothing is shown: whoever was seen as available
@@ -19,7 +21,7 @@ use std::time::Duration;
 use super::{Doubt, UserWatches, Watcher};
 use crate::Moment;
 use crate::pair::step::{Step, instant_at, unix_at};
-use crate::pair::{NotifierRecord, PairRecord, To};
+use crate::pair::{BATCH, NotifierRecord, PairRecord, To};
 use crate::presence::to_xmpp::Subscription;
 use nuncio_sip::event::Notifier;
 
@@ -83,6 +85,9 @@ impl UserWatches {
 
 impl Watcher {
     pub(super) fn record(&self, now: Moment) -> Option<NotifierRecord> {
+        if self.front_end == BATCH {
+            return None;
+        }
         let (dialog, expires) = self.notifier.record()?;
         Some(NotifierRecord {
             dialog,
