@@ -10,7 +10,7 @@ use nuncio_xmpp::stream::{ChainStatus, InboundConfig, StreamLimits, Timeouts, Tl
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::HostPort;
+use crate::config::{Lookup, NextHop};
 use crate::dns::{Dns, Family, Reach};
 use crate::gateway::Gateway;
 use crate::store::Store;
@@ -50,21 +50,24 @@ pub struct SipSide {
     pub arrival: Duration,
     /// Same order as in the gateway.
     pub front_ends: Vec<FrontEndNames>,
-    /// Where the targets of each route are; same order as in the gateway.
-    pub routes: Vec<Vec<NextHop>>,
+    /// Where the next hops of each route come from, in order of preference; routes in the order of the gateway.
+    pub routes: Vec<Vec<Source>>,
 }
 
 /// How a front end is recognised.
 pub struct FrontEndNames {
     pub name: String,
+    /// None: those that DNS names.
     pub certificate_names: Vec<String>,
 }
 
-/// Where one next hop is, and whose.
-pub struct NextHop {
+/// Where one next hop, or several, come from.
+#[derive(Clone)]
+pub struct Source {
     /// The front end's place in [`SipSide::front_ends`].
     pub front_end: usize,
-    pub address: HostPort,
+    pub place: NextHop,
+    pub lookup: Lookup,
 }
 
 /// The means of the XMPP side.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nuncio_xmpp::{NegotiationRules, SaslUse, TlsUse};
 
-use super::address::{Bind, CertificateName, DnsServer, Domain, HostPort, SentBy, SourceAddress};
+use super::address::{Bind, CertificateName, DnsServer, Domain, NextHop, SentBy, SourceAddress};
 use super::contact::ContactUri;
 use super::federation::{
     ByteRate, ConnectionLimit, Proxy, SpkiPin, StanzaAttributes, StanzaDepth, StanzaLimit, StanzaRate,
@@ -14,7 +14,7 @@ use super::limits::Limits;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
 use super::schema::{Key, Presence, Shape};
-use super::value::{Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Verdict};
+use super::value::{Family, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Verdict};
 
 macro_rules! presence {
     (required) => {
@@ -192,10 +192,17 @@ section! {
     struct FrontEndSection named by "name" {
         /// Its name in logs.
         "name" => name: String, required;
-        /// The names of which its certificate must carry one, as SAN URI `sip:name` or dNSName. Compared in full.
-        "certificate_names" => certificate_names: OneOrMore<CertificateName>, required;
-        /// Where requests for its users are sent, tried in this order.
-        "next_hops" => next_hops: OneOrMore<HostPort>, required;
+        /// The names of which its certificate must carry one, as SAN URI `sip:name` or dNSName. Compared in full. May be
+        /// absent if all `next_hops` are domains: then it is the domain itself (RFC 5922), or with `lookup = "federation"`
+        /// the name of the host.
+        "certificate_names" => certificate_names: OneOrMore<CertificateName>, optional;
+        /// Where requests for its users are sent, tried in this order: a host with its port, or a domain without one, whose
+        /// hosts DNS names. They are looked up again as often as DNS allows, and may come and go.
+        "next_hops" => next_hops: OneOrMore<NextHop>, required;
+        /// How domains among `next_hops` are looked up: `"sip"`, by NAPTR, SRV (`_sips._tcp`), else their own address with
+        /// port 5061 (RFC 3263); or `"federation"`, by SRV `_sipfederationtls._tcp` as Edge servers find each other, with
+        /// hosts in the domain itself only.
+        "lookup" => lookup: Lookup, default "\"sip\"";
         /// Which of the served domains its users are in. Absent: all.
         "domains" => domains: OneOrMore<Domain>, optional;
     }

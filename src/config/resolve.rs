@@ -115,10 +115,12 @@ fn sip(sip: SipSection) -> Option<Sip> {
         let section = section.value;
         let front_end = FrontEnd {
             name: section.name.value?,
-            certificate_names: plain(section.certificate_names.value?),
+            certificate_names: section.certificate_names.value.map_or_else(Vec::new, plain),
             next_hops: plain(section.next_hops.value?),
+            lookup: section.lookup.value?,
             domains: section.domains.value.map_or_else(|| domains.clone(), plain),
         };
+        let front_end = front_end.named_by_its_domains();
         for domain in &front_end.domains {
             routes.entry(domain.clone()).or_default().push(front_ends.len());
         }

@@ -122,6 +122,16 @@ words! {
 }
 
 words! {
+    /// By which records of DNS the hosts of a domain are found.
+    pub enum Lookup: "a way to look up front ends" {
+        /// NAPTR, `_sips._tcp`, then the domain's own address (RFC 3263).
+        Sip = "sip",
+        /// `_sipfederationtls._tcp`, as Edge servers find each other.
+        Federation = "federation",
+    }
+}
+
+words! {
     /// The trust level of a partner.
     pub enum PartnerType: "a partner type" {
         /// An organisation that is trusted like our own users.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use compact_str::CompactString;
 use nuncio_sip::event::EventConfig;
-use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_sip::hop::HopConfig;
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node_key;
-use crate::config::{self, Config, LogAddresses, PartnerType, SipUsers};
-use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
+use crate::config::{self, Config, LogAddresses, Lookup, PartnerType, SipUsers};
+use crate::context::{Context, FrontEndNames, Leave, SipSide, Source, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
     Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits,
@@ -32,6 +32,7 @@ use crate::gateway::{
 };
 use crate::net::now;
 use crate::renew::InUse;
+use crate::sip_frontend::listing::given;
 use crate::store::{Committed, Keep, Outcome, Store, StoreOptions, Ticket};
 use crate::tls::{ClientTls, Proof, ServerTls};
 use crate::xmpp_frontend;
@@ -327,7 +328,12 @@ fn users(policy: &config::Policy) -> anyhow::Result<UserPolicy> {
 /// The names the hosts of a front end go by.
 fn hosts(front_end: &config::FrontEnd) -> Vec<CompactString> {
     let certified = front_end.certificate_names.iter().map(|name| name.as_str().into());
-    certified.chain(front_end.next_hops.iter().map(|hop| hop.host.to_string().into())).collect()
+    certified
+        .chain(front_end.next_hops.iter().map(|hop| match hop {
+            config::NextHop::At(at) => at.host.to_string().into(),
+            config::NextHop::Of(domain) => domain.as_str().into(),
+        }))
+        .collect()
 }
 
 fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
@@ -347,22 +353,34 @@ fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
         window: limits.pending_per_connection,
         backoff_first: limits.backoff_initial,
         backoff_cap: limits.backoff_max,
+        fail_back: limits.fail_back,
         ..HopConfig::default()
     };
-    let routes = config.sip.routes().into_iter();
-    let route = |route: config::Route<'_>| {
-        let labels = route.next_hops.iter().map(|(_, address)| address.to_string());
-        let group = HopGroup::new(hop_config.clone(), labels, rand::random());
-        let targets: Vec<usize> = route.next_hops.iter().map(|(front_end, _)| *front_end).collect();
-        Ok(Route::new(names(route.domains)?, &targets, group))
-    };
-    let dialogs = config.sip.dialog_holders().into_iter().map(|(front_end, next_hops)| {
-        let labels = next_hops.iter().map(ToString::to_string);
-        let group = HopGroup::new(hop_config.clone(), labels, rand::random());
-        Ok(Route::of_dialogs(front_end, next_hops.len(), group))
+    let front_ends = |sources: &[Source]| -> Vec<usize> { sources.iter().map(|of| of.front_end).collect() };
+    let routes = config.sip.routes().into_iter().zip(sources(config));
+    let routes = routes.map(|(route, sources)| {
+        let route = Route::new(names(route.domains)?, given(&sources), hop_config.clone(), rand::random());
+        Ok(route.leading_to(front_ends(&sources)))
     });
-    // In the order of the next hops of `sip_side`.
-    routes.map(route).chain(dialogs).collect()
+    let holders = config.sip.dialog_holders().into_iter().zip(sources(config).split_off(routes.len()));
+    let dialogs = holders.map(|((front_end, _), sources)| {
+        Ok(Route::of_dialogs(front_end, given(&sources), hop_config.clone(), rand::random()))
+    });
+    routes.chain(dialogs).collect()
+}
+
+/// Where the next hops of each route come from: those to domains first, then those for dialogs.
+fn sources(config: &Config) -> Vec<Vec<Source>> {
+    let source = |front_end: usize, place: &config::NextHop| {
+        let lookup = config.sip.front_ends.get(front_end).map_or(Lookup::Sip, |front_end| front_end.lookup);
+        Source { front_end, place: place.clone(), lookup }
+    };
+    let routes = config.sip.routes().into_iter();
+    let routes =
+        routes.map(|route| route.next_hops.into_iter().map(|(of, place)| source(of, place)).collect());
+    let holders = config.sip.dialog_holders().into_iter();
+    let dialogs = holders.map(|(of, next_hops)| next_hops.iter().map(|place| source(of, place)).collect());
+    routes.chain(dialogs).collect()
 }
 
 fn family(configured: config::Family) -> Family {
@@ -408,18 +426,7 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
                     .collect(),
             })
             .collect(),
-        routes: sip
-            .routes()
-            .into_iter()
-            .map(|route| {
-                let hops = route.next_hops.into_iter();
-                hops.map(|(front_end, address)| NextHop { front_end, address: address.clone() }).collect()
-            })
-            .chain(sip.dialog_holders().into_iter().map(|(front_end, next_hops)| {
-                let hops = next_hops.iter();
-                hops.map(|address| NextHop { front_end, address: address.clone() }).collect()
-            }))
-            .collect(),
+        routes: sources(config),
     })
 }
 

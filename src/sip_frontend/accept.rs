@@ -1,5 +1,6 @@
 //! Serving connections on the SIP listener.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -91,8 +92,8 @@ pub(super) fn recognise(context: &Context, facts: &PeerFacts) -> SipPeer {
         ChainStatus::Valid => {}
         status => return SipPeer::Unlisted(format!("its certificate is not trusted: {status}")),
     }
-    for (index, front_end) in context.sip.front_ends.iter().enumerate() {
-        if let NameMatch::Matched(_) = sip_names_match(certificate, &front_end.certificate_names) {
+    for index in 0..context.sip.front_ends.len() {
+        if let NameMatch::Matched(_) = sip_names_match(certificate, &names_of(context, index)) {
             return SipPeer::FrontEnd(index);
         }
     }
@@ -103,5 +104,22 @@ pub(super) fn recognise(context: &Context, facts: &PeerFacts) -> SipPeer {
 }
 
 fn expected_names(context: &Context) -> Vec<String> {
-    context.sip.front_ends.iter().flat_map(|front_end| front_end.certificate_names.iter().cloned()).collect()
+    (0..context.sip.front_ends.len()).flat_map(|index| names_of(context, index).into_owned()).collect()
+}
+
+/// The names that certificates of a front end may carry: those of its entry, else those that DNS has now.
+fn names_of(context: &Context, index: usize) -> Cow<'_, [String]> {
+    match context.sip.front_ends.get(index) {
+        Some(front_end) if !front_end.certificate_names.is_empty() => {
+            Cow::Borrowed(&front_end.certificate_names)
+        }
+        _ => {
+            let routes = context.gateway.routes().iter();
+            let mut names: Vec<String> =
+                routes.flat_map(|route| route.server_names(index)).map(Into::into).collect();
+            names.sort();
+            names.dedup();
+            Cow::Owned(names)
+        }
+    }
 }

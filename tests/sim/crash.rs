@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use nuncio::gateway::{FrontEnd, Gateway, PlaceLimits, Route, Settings, VerifyLimits};
+use nuncio::gateway::{FrontEnd, Gateway, NextHop, PlaceLimits, Route, Settings, VerifyLimits};
 use nuncio::store::{Keep, Memory};
-use nuncio_sip::hop::HopGroup;
 use nuncio_translate::judge::Snapshot;
 use nuncio_translate::message::Formats;
 use nuncio_translate::pair::PresenceConfig;
@@ -48,9 +47,9 @@ pub(crate) fn start(
         privacy: Privacy::Clear,
         started_ms,
     };
-    let hops = HopGroup::new(scale.hop.clone(), ["fe0:5061".to_owned(), "fe1:5061".to_owned()], seed);
+    let hops = [0, 1].map(|n| NextHop::new(n, &format!("fe{n}"), 5061).ranked(n as u32)).into();
     let front_ends = ["pool0", "pool1"].map(|name| FrontEnd::new(name, vec![LOCAL.into()])).into();
-    let routes = vec![Route::new(vec![LOCAL.into()], &[0, 1], hops)];
+    let routes = vec![Route::new(vec![LOCAL.into()], hops, scale.hop.clone(), seed)];
     let handle = Box::new(RuntimeHandle(Arc::clone(runtime)));
     let keep: Arc<dyn Keep> = Arc::clone(store) as _;
     Arc::new(Gateway::new(settings, Snapshot::new(0, [], []), front_ends, routes, keep, handle))

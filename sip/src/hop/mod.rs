@@ -246,7 +246,9 @@ impl<E> HopGroup<E> {
 
     fn up(&mut self, connection: HopConnection, target: usize, moved: bool, now: Instant) {
         let look_at = match self.targets.is_listed(target) {
-            true => self.targets.has_better(target).then(|| now + self.config.fail_back * self.fail_back_times),
+            true => {
+                self.targets.has_better(target).then(|| now + self.config.fail_back * self.fail_back_times)
+            }
             false => Some(now),
         };
         self.state =

@@ -32,7 +32,8 @@ impl Targets {
     /// Each is preferred to all after it; the numbers are their places.
     pub(super) fn fixed(labels: impl IntoIterator<Item = String>) -> Self {
         let labels = labels.into_iter().enumerate();
-        let targets = labels.map(|(id, label)| HopTarget { id, label, rank: u32::try_from(id).unwrap_or(u32::MAX) });
+        let targets =
+            labels.map(|(id, label)| HopTarget { id, label, rank: u32::try_from(id).unwrap_or(u32::MAX) });
         let mut none = Self(Vec::new());
         none.replace(targets);
         none
@@ -116,7 +117,9 @@ impl Targets {
         let behind = after.and_then(|after| self.0.iter().position(|target| target.target.id == after));
         let first = behind.map_or(0, |place| place + 1);
         let mut behind = self.0.iter().skip(first);
-        behind.find(|target| self.is_better(target, than) && target.is_welcome(now)).map(|target| target.target.id)
+        behind
+            .find(|target| self.is_better(target, than) && target.is_welcome(now))
+            .map(|target| target.target.id)
     }
 
     fn is_better(&self, target: &Target, than: usize) -> bool {

@@ -20,6 +20,7 @@ mod text;
 mod acknowledged;
 mod disk;
 mod errors;
+mod failover;
 mod faults;
 mod floods;
 mod front_end_away;

@@ -34,6 +34,8 @@ pub(crate) struct Town {
     pub(crate) private_addresses: bool,
     /// More lines of the partner's entry.
     pub(crate) partner: String,
+    /// How pool1 is named and found.
+    pub(crate) pool: String,
 }
 
 impl Town {
@@ -69,6 +71,8 @@ impl Town {
             log: Log::new("nuncio"),
             private_addresses: true,
             partner: String::new(),
+            pool: "certificate_names = [\"fe.contoso.com\"]\nnext_hops = [\"fe.contoso.com:5061\"]"
+                .to_owned(),
         })
     }
 
@@ -138,8 +142,7 @@ roots = "{pki}/roots.pem"
 bind = "{sip}"
 [[sip.front_end]]
 name = "pool1"
-certificate_names = ["fe.contoso.com"]
-next_hops = ["fe.contoso.com:5061"]
+{pool}
 [xmpp]
 roots = "{pki}/roots.pem"
 connect.private_addresses = {private}
@@ -167,6 +170,7 @@ type = "federated"
             dns = self.at(4, 5353),
             private = self.private_addresses,
             partner = self.partner,
+            pool = self.pool,
             pki = pki.display(),
             sip = self.sip(),
             xmpp = self.xmpp(),
