@@ -14,7 +14,7 @@ use super::limits::Limits;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
 use super::schema::{Key, Presence, Shape};
-use super::value::{Family, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Verdict};
+use super::value::{Family, Im, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Verdict};
 
 macro_rules! presence {
     (required) => {
@@ -205,6 +205,11 @@ section! {
         "lookup" => lookup: Lookup, default "\"sip\"";
         /// Which of the served domains its users are in. Absent: all.
         "domains" => domains: OneOrMore<Domain>, optional;
+        /// How messages of contacts go to its users: `"session"`, in sessions that begin with an INVITE, as Lync clients expect
+        /// it, and alone where a session is refused as such (405, 415, 488, 501 …); `"pager"`, each alone as MESSAGE; `"automatic"`,
+        /// in sessions, but for an hour not to a front end that has said that it knows no INVITE (405, 501). Sessions that
+        /// its users begin are always taken.
+        "im" => im: Im, default "\"automatic\"";
     }
 }
 

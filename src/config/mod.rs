@@ -48,7 +48,7 @@ pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
 pub(crate) use value::printable;
 pub use value::{
-    Family, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Text, ValueError, Verdict,
+    Family, Im, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Text, ValueError, Verdict,
 };
 
 /// Where the configuration is looked for unless `--config` says otherwise.
@@ -244,6 +244,8 @@ pub struct FrontEnd {
     pub lookup: Lookup,
     /// The served domains whose users it has; never empty.
     pub domains: Vec<Domain>,
+    /// How messages go to its users.
+    pub im: Im,
 }
 
 impl FrontEnd {

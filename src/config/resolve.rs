@@ -119,6 +119,7 @@ fn sip(sip: SipSection) -> Option<Sip> {
             next_hops: plain(section.next_hops.value?),
             lookup: section.lookup.value?,
             domains: section.domains.value.map_or_else(|| domains.clone(), plain),
+            im: section.im.value?,
         };
         let front_end = front_end.named_by_its_domains();
         for domain in &front_end.domains {

@@ -110,6 +110,18 @@ words! {
 }
 
 words! {
+    /// How messages go to the users of a front end.
+    pub enum Im: "a way to send messages" {
+        /// In sessions as long as the front end knows INVITE, else alone.
+        Automatic = "automatic",
+        /// In sessions.
+        Session = "session",
+        /// Alone.
+        Pager = "pager",
+    }
+}
+
+words! {
     /// Which internet protocols an outbound connection, or a listener on `[::]`, uses.
     pub enum Family: "an address family" {
         /// IPv6 and IPv4.

@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use compact_str::CompactString;
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::HopConfig;
+use nuncio_sip::session::SessionConfig;
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
@@ -27,8 +28,8 @@ use crate::config::{self, Config, LogAddresses, Lookup, PartnerType, SipUsers};
 use crate::context::{Context, FrontEndNames, Leave, SipSide, Source, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
-    Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits,
-    RequestLimits, Route, Settings, StreamRates, Verification, VerifyLimits,
+    Environment, Federation, FrontEnd, Gateway, Im, LaneKey, LanePort, PartnerStreams, PlaceLimits,
+    RequestLimits, Route, Settings, StreamRates, Verification, VerifyLimits, session_config,
 };
 use crate::net::now;
 use crate::renew::InUse;
@@ -106,6 +107,24 @@ fn events(config: &Config) -> EventConfig {
         max_expires: seconds(limits.longest),
         notify_interval: limits.notify_interval,
         ..Format::subscriptions(name.clone(), name)
+    }
+}
+
+fn im(im: config::Im) -> Im {
+    match im {
+        config::Im::Automatic => Im::Automatic,
+        config::Im::Session => Im::Session,
+        config::Im::Pager => Im::Pager,
+    }
+}
+
+/// Sessions on the SIP side, in both roles.
+fn sessions(config: &Config) -> SessionConfig {
+    let limits = &config.limits.sip;
+    SessionConfig {
+        answer_within: limits.answer_within,
+        idle: limits.session_idle,
+        ..session_config(&config.sip.name.to_string())
     }
 }
 
@@ -189,6 +208,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
         presence: PresenceConfig { veil: key.of_names(), ..presence(config) },
         events: events(config),
+        sessions: sessions(config),
         places: PlaceLimits {
             subscriptions_per_contact: limits.presence.subscriptions_per_contact,
             subscriptions_per_domain: limits.presence.subscriptions_per_partner,
@@ -340,7 +360,8 @@ fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
     let front_ends = config.sip.front_ends.iter();
     front_ends
         .map(|front_end| {
-            Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?).with_hosts(hosts(front_end)))
+            let known = FrontEnd::new(&front_end.name, names(&front_end.domains)?);
+            Ok(known.with_hosts(hosts(front_end)).with_im(im(front_end.im)))
         })
         .collect()
 }

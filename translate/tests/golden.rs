@@ -59,7 +59,7 @@ fn check_from_sip(case: &Case) {
     let mut out = b"before".to_vec();
     let formats = Formats { xhtml_im: case.option("xhtml-im").is_some() };
     let outcome = from_sip::ends(&request, |domain| domain == "example.net")
-        .and_then(|ends| from_sip::write(&request, &ends, "ID", formats, &mut out));
+        .and_then(|ends| from_sip::write(&request, &ends, "ID", formats, None, &mut out));
     match expected(case) {
         ("xmpp", expected) => {
             outcome.unwrap_or_else(|refusal| panic!("{}: {refusal}", case.name));

@@ -31,6 +31,7 @@ mod messages;
 mod quiet;
 mod reasons;
 mod refusals;
+mod sessions;
 mod torture;
 mod transactions;
 mod transport;
