@@ -55,16 +55,17 @@ pub async fn serve(
         }
         SipPeer::Unlisted(why) => warn!(%peer, "SIP peer is no front end of ours: {why}"),
     }
-    let mut session = session(&context, who, peer, None);
+    let mut session = session(&context, who, peer, None, None);
     pump(Box::new(stream), &mut session, Some(&context.stop), |session, _| session.shut_down()).await;
 }
 
-/// The session of a SIP connection, in or out.
+/// The session of a SIP connection, in or out; out with the name of the next hop, for OPTIONS.
 pub(super) fn session(
     context: &Context,
     who: SipPeer,
     peer: SocketAddr,
     keep_alive: Option<KeepAliveInterval>,
+    probe: Option<String>,
 ) -> SipSession {
     let gateway = Arc::clone(&context.gateway);
     let mut secret = [0; 16];
@@ -74,6 +75,7 @@ pub(super) fn session(
         max_pending_in: context.sip.max_pending,
         max_pending_out: context.sip.max_pending,
         keep_alive,
+        probe,
         ..ConnectionConfig::new(peer, &context.sip.name, secret)
     };
     SipSession::new(gateway, who, config, context.sip.limits, context.sip.arrival, now())

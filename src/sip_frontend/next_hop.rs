@@ -58,10 +58,17 @@ async fn open(context: Arc<Context>, index: usize, target: usize) {
     let route = context.gateway.routes().get(index);
     let Some(hop) = route.and_then(|route| route.next_hop(target)) else { return };
     let Some(front_end) = context.sip.front_ends.get(hop.front_end) else { return };
+    let panics = &context.gateway.counters().tasks_panicked;
+    let borrowed =
+        contained("a look for a connection to borrow", panics, borrow(&context, index, &hop)).await;
+    if let Ok(Some(peer)) = borrowed {
+        info!(front_end = %front_end.name, %peer, "requests go over the connection that the front end opened (RFC 5923)");
+        return;
+    }
     let attempt = async {
         let (stream, peer) = attempt(&context, front_end, &hop).await?;
         let who = SipPeer::FrontEnd(hop.front_end);
-        let session = session(&context, who, peer, Some(KeepAliveInterval::default()));
+        let session = session(&context, who, peer, Some(KeepAliveInterval::default()), Some(hop.to_string()));
         info!(front_end = %front_end.name, %peer, "connected to front end");
         Ok((stream, session))
     };
@@ -98,6 +105,14 @@ async fn attempted<S>(
         route.connect_failed(why, now().instant);
     }
     None
+}
+
+/// Whether a connection that the front end opened from this next hop may be used.
+async fn borrow(context: &Context, index: usize, hop: &NextHop) -> Option<SocketAddr> {
+    let leave = context.sip.leave;
+    let candidates = host_candidates(&context.dns, &hop.host, hop.port, leave.family).await.ok()?;
+    let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address).collect();
+    context.gateway.borrow_connection(index, hop.front_end, &addresses, now())
 }
 
 /// TLS with the next hop, at the first of its addresses that gets that far. The error names what was tried.

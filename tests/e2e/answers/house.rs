@@ -449,6 +449,11 @@ impl House {
                 self.hop_names.push(name);
                 self.hop_names.len() - 1
             });
+            let whose = route.front_end_of(target).unwrap();
+            let address = SocketAddr::new(FRONT_END.ip(), 5061);
+            if gateway.borrow_connection(number, whose, &[address], now).is_some() {
+                continue;
+            }
             self.connects.push(hop);
             let reach = self.next_hop_reach.get(&hop).unwrap_or(&self.front_end_reach);
             match reach {
@@ -459,7 +464,6 @@ impl House {
                         .step(|group| group.connect_failed("nobody listens there".to_owned(), now.instant));
                 }
                 Reach::Up => {
-                    let whose = route.front_end_of(target).unwrap();
                     let index = self.connect_as(SipPeer::FrontEnd(whose), true);
                     self.wires[index].session.serves_route(number, now);
                 }
