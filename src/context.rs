@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use nuncio_sip::Limits as SipLimits;
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::stream::{ChainStatus, InboundConfig, StreamLimits, Timeouts, TlsFacts};
@@ -42,6 +43,8 @@ pub struct SipSide {
     pub server: ServerTls,
     pub client: ClientTls,
     pub roots: Arc<RootsStore>,
+    /// Revocation lists, beside the roots.
+    pub proof: Arc<ArcSwap<Proof>>,
     pub leave: Leave,
     pub limits: SipLimits,
     pub max_pending: usize,
@@ -52,6 +55,13 @@ pub struct SipSide {
     pub front_ends: Vec<FrontEndNames>,
     /// Where the next hops of each route come from, in order of preference; routes in the order of the gateway.
     pub routes: Vec<Vec<Source>>,
+}
+
+impl SipSide {
+    /// Whether what a front end presented is to be believed now.
+    pub fn judge(&self, peer: &PeerFacts) -> tls::ChainStatus {
+        self.proof.load().judge(peer, &self.roots.current(), SystemTime::now())
+    }
 }
 
 /// How a front end is recognised.

@@ -433,6 +433,7 @@ impl Checker<'_> {
         if let Some(sip) = &root.sip.value {
             self.identity("[sip]", &sip.certificate, &sip.key, identity);
             self.file("[sip] roots", &sip.roots, Holds::Roots);
+            self.file("[sip] crls", &sip.crls, Holds::Crls);
         }
         if let Some(xmpp) = &root.xmpp.value {
             self.file("[xmpp] roots", &xmpp.roots, Holds::Roots);

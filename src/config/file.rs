@@ -136,6 +136,9 @@ section! {
         "key" => key: PathBuf, required;
         /// Root certificates in PEM that the certificates of front ends must chain to.
         "roots" => roots: PathBuf, required;
+        /// Revocation lists in PEM. The certificates of front ends are looked up in them: a revoked one is not believed, nor one
+        /// of an issuer whose list has run out. Issuers without a list here are not looked up.
+        "crls" => crls: PathBuf, optional;
         /// Connections to front ends.
         "connect" => connect: ConnectSection, default "{}";
         /// Where front ends connect to. At least one.

@@ -174,6 +174,8 @@ pub struct Sip {
     pub identity: Identity,
     /// The roots that front ends' certificates must chain to, a PEM file.
     pub roots: PathBuf,
+    /// Revocation lists that front ends' certificates are looked up in, a PEM file.
+    pub crls: Option<PathBuf>,
     /// Towards front ends.
     pub connect: Connect,
     /// Never empty.

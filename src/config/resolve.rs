@@ -132,6 +132,7 @@ fn sip(sip: SipSection) -> Option<Sip> {
         name: sip.name.value?,
         identity: Identity { certificate: sip.certificate.value?, key: sip.key.value? },
         roots: sip.roots.value?,
+        crls: sip.crls.value,
         connect: connect(sip.connect.value?)?,
         listeners: listeners(sip.listeners.value?)?,
         front_ends,

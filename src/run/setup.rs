@@ -425,6 +425,7 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
         identities,
         client: ClientTls::new()?,
         roots: Arc::clone(&in_use.sip_roots),
+        proof: Arc::clone(&in_use.sip_proof),
         leave: leave(&sip.connect, limits.connect),
         limits: nuncio_sip::Limits {
             head: limits.head,

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use nuncio_sip::connection::{ConnectionConfig, KeepAliveInterval};
 use tokio::net::TcpStream;
@@ -90,7 +89,7 @@ pub(super) fn recognise(context: &Context, facts: &PeerFacts) -> SipPeer {
             expected_names(context).join(", ")
         ));
     };
-    match facts.judge(&context.sip.roots.current(), SystemTime::now()) {
+    match context.sip.judge(facts) {
         ChainStatus::Valid => {}
         status => return SipPeer::Unlisted(format!("its certificate is not trusted: {status}")),
     }

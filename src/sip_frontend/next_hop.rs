@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use nuncio_sip::connection::KeepAliveInterval;
 use tokio::net::TcpStream;
@@ -161,7 +160,7 @@ async fn handshake(
         .await
         .map_err(|_| format!("the TLS handshake took longer than {:?}", context.sip.handshake))?
         .map_err(|error| error.to_string())?;
-    match facts.judge(&context.sip.roots.current(), SystemTime::now()) {
+    match context.sip.judge(&facts) {
         ChainStatus::Valid => {}
         status => return Err(format!("its certificate is not trusted: {status}")),
     }

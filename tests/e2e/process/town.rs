@@ -34,6 +34,8 @@ pub(crate) struct Town {
     pub(crate) private_addresses: bool,
     /// More lines of the partner's entry.
     pub(crate) partner: String,
+    /// More lines of the section for SIP.
+    pub(crate) sip: String,
     /// How pool1 is named and found.
     pub(crate) pool: String,
 }
@@ -71,6 +73,7 @@ impl Town {
             log: Log::new("nuncio"),
             private_addresses: true,
             partner: String::new(),
+            sip: String::new(),
             pool: "certificate_names = [\"fe.contoso.com\"]\nnext_hops = [\"fe.contoso.com:5061\"]"
                 .to_owned(),
         })
@@ -138,6 +141,7 @@ name = "nuncio.contoso.com"
 certificate = "{pki}/gateway-sip.pem"
 key = "{pki}/gateway-sip.key"
 roots = "{pki}/roots.pem"
+{sip_more}
 [[sip.listener]]
 bind = "{sip}"
 [[sip.front_end]]
@@ -171,6 +175,7 @@ type = "federated"
             private = self.private_addresses,
             partner = self.partner,
             pool = self.pool,
+            sip_more = self.sip,
             pki = pki.display(),
             sip = self.sip(),
             xmpp = self.xmpp(),
