@@ -510,9 +510,6 @@ impl Gateway {
             "a pair was emptied after an internal error (see the panic above); the senders of its messages are told");
         lost.messages.into_iter().for_each(|message| message.fail(&incoming::lost(), now));
         lost.tags.iter().for_each(|tag| self.dialogs.release(tag));
-        for asked in lost.asked {
-            self.answers().refused(presence::reply_to(asked), self.internal_error(), now);
-        }
         if let Some(presence) = lost.presence {
             self.revive(composed, *presence, now);
         }

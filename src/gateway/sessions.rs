@@ -136,14 +136,21 @@ impl Gateway {
         let done = self.with_presence(&composed, remote_domain, bells, now, |pair, context| {
             // Messages get permits of their own.
             judge(&policy, &question, pair.consent(), now.unix()).map(drop).map_err(by_rule)?;
-            pair.invited(asked(reply, request), request, invited, (&tag, self.holder(front_end)), context);
-            Ok(())
+            let ours = (tag.as_str(), self.holder(front_end));
+            let answer = pair.invited(asked(reply, request), request, invited, ours, context);
+            Ok::<_, SipAnswer>(self.said(answer))
         });
-        let (accepted, sends) = done.ok_or_else(|| self.internal_error())?;
+        let (answer, sends) = done.ok_or_else(|| self.internal_error())?;
         if sends {
             self.serve_route_of(ends.sender.domain(), now);
         }
-        accepted
+        // What the session wanted first has been carried out: the ACK will find it.
+        let answer = answer?;
+        if answer.status >= 300 {
+            return Err(answer);
+        }
+        self.answers().refused(reply, answer, now);
+        Ok(())
     }
 
     /// A request inside a session. It is found by our tag, whoever its From says it is from.

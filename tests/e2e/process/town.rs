@@ -147,6 +147,7 @@ bind = "{sip}"
 [[sip.front_end]]
 name = "pool1"
 {pool}
+im = "pager"
 [xmpp]
 roots = "{pki}/roots.pem"
 connect.private_addresses = {private}

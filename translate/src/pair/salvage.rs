@@ -17,8 +17,6 @@ pub struct Salvage<M> {
     pub notices: u64,
     /// Local tags of sessions, which are over for the other side when it asks next.
     pub tags: Vec<CompactString>,
-    /// Requests of sessions whose answers it had not given out.
-    pub asked: Vec<Asked>,
     /// Let go of what it names, then [`Pair::revive`] it.
     pub presence: Option<Box<Rescued>>,
 }
@@ -37,7 +35,7 @@ pub struct Rescued {
 
 impl<M> Default for Salvage<M> {
     fn default() -> Self {
-        Self { messages: Vec::new(), notices: 0, tags: Vec::new(), asked: Vec::new(), presence: None }
+        Self { messages: Vec::new(), notices: 0, tags: Vec::new(), presence: None }
     }
 }
 
@@ -52,10 +50,10 @@ impl<M> Pair<M> {
         let (saved, talk) = (std::mem::take(&mut self.saved), self.talk.take());
         *self = Self { consent, serial, saved, ..Self::default() };
         let (mut messages, mut notices) = (Vec::new(), 0);
-        let (mut tags, mut asked) = (Vec::new(), Vec::new());
+        let mut tags = Vec::new();
         if let Some(talk) = talk {
             let Talk { waiting, notices: told, reported, pending, sessions, settled } = *talk;
-            (tags, asked) = sessions.rescue();
+            tags = sessions.rescue();
             notices = told.count();
             let pending = pending.into_iter().map(|pending| pending.item);
             for item in settled.into_iter().map(|settled| settled.item).chain(pending) {
@@ -67,7 +65,7 @@ impl<M> Pair<M> {
             messages.extend(waiting.into_iter().map(|waiting| waiting.stanza));
             self.talk = Some(Box::new(Talk { reported, ..Talk::default() }));
         }
-        Salvage { messages, notices, tags, asked, presence }
+        Salvage { messages, notices, tags, presence }
     }
 
     /// Takes presence up again as after a restart: poll it, and call [`Pair::resume`] after a while. Nothing happens if

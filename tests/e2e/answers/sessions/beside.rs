@@ -1,6 +1,10 @@
 //! What is said beside messages: typing and receipts.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use nuncio::store::{Keep, Memory};
+use nuncio_translate::pair::{From, PairKey, PairRecord};
 
 use super::*;
 
@@ -104,4 +108,67 @@ fn other_info_is_refused_and_an_empty_one_is_taken() {
     let broken = chat.next("INFO").with("Content-Type: application/xml").with_body("<KeyboardActivity>");
     assert_eq!(house.ask(wire, broken.bytes()).status(), Some(400));
     assert_eq!(chat.say(&mut house, "all the same").status(), Some(200));
+}
+
+/// A house in which Bob may see Alice, or may not.
+fn acquainted(sees: bool) -> House {
+    let store = Memory::new();
+    let from = if sees { From::Yes } else { From::No };
+    store.save_pair(&PairKey::new(ALICE, BOB), PairRecord { from, ..PairRecord::default() });
+    store.commit(usize::MAX);
+    let mut house =
+        House::planned(Plan { im: Im::Session, store: Arc::new(store.crash()), ..Plan::default() });
+    house.rule = Box::new(accepts);
+    house.gateway.restore(house.now).unwrap();
+    house.run();
+    house
+}
+
+fn receipts(house: &mut House) -> Vec<Option<String>> {
+    let stanzas = house.stanzas("fabrikam.com");
+    let received = stanzas.iter().filter_map(|stanza| stanza.child("received"));
+    received.map(|receipt| receipt.attribute("id").map(str::to_owned)).collect()
+}
+
+const REQUEST: &str = "<body>x</body><request xmlns='urn:xmpp:receipts'/>";
+
+#[test]
+fn im_40_200_is_a_receipt_for_who_may_see_the_user_and_202_is_none() {
+    for (sees, status, expected) in
+        [(true, 200, vec![Some("b1".to_owned())]), (true, 202, vec![]), (false, 200, vec![])]
+    {
+        let mut house = acquainted(sees);
+        house.rule = Box::new(move |request| match request.method() {
+            Some("MESSAGE") => Reply::Status(status, "OK"),
+            _ => accepts(request),
+        });
+        bob_writes(&mut house, "b1", REQUEST);
+        house.run();
+        assert_eq!(receipts(&mut house), expected, "{sees} {status}");
+    }
+}
+
+#[test]
+fn im_40_no_receipt_without_a_request_nor_for_what_was_refused() {
+    let mut house = acquainted(true);
+    bob_writes(&mut house, "b1", "<body>x</body>");
+    assert_eq!(receipts(&mut house), []);
+    house.rule = Box::new(|request| match request.method() {
+        Some("MESSAGE") => Reply::Status(480, "Temporarily Unavailable"),
+        _ => accepts(request),
+    });
+    bob_writes(&mut house, "b2", REQUEST);
+    assert_eq!(receipts(&mut house), []);
+}
+
+#[test]
+fn im_40_a_message_alone_gets_its_receipt_too() {
+    let mut house = acquainted(true);
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") => Reply::Status(488, "Not Acceptable Here"),
+        Some("ACK") => Reply::Silence,
+        _ => Reply::Status(200, "OK"),
+    });
+    bob_writes(&mut house, "b1", REQUEST);
+    assert_eq!(receipts(&mut house), [Some("b1".to_owned())]);
 }

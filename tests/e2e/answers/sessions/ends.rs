@@ -98,3 +98,19 @@ fn a_panic_in_a_session_costs_the_session_and_nothing_else() {
     assert_eq!(chat.say(&mut house, "x").status(), Some(481));
     assert_eq!(Chat::open(&mut house, wire).say(&mut house, "after").status(), Some(200));
 }
+
+#[test]
+fn a_planned_stop_ends_sessions_with_bye() {
+    let mut house = house();
+    let wire = house.front_end();
+    Chat::open(&mut house, wire);
+    bob_writes(&mut house, "b1", "<body>x</body>");
+    house.requests();
+    house.gateway.end_subscriptions();
+    while house.gateway.run_errands(house.now) {}
+    house.run();
+    assert_eq!(methods(&house.requests()), ["BYE"]);
+    assert!(house.gateway.has_said_goodbye());
+    let answer = house.ask(wire, invitation(BOB).bytes());
+    assert_eq!(answer.status(), Some(503), "{answer}");
+}

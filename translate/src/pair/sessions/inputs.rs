@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use compact_str::CompactString;
-use nuncio_sip::event::Undelivered;
+use nuncio_sip::event::{Answer, Undelivered};
 use nuncio_sip::session::{Invitation, Invited, Received, Session, unknown_session};
 use nuncio_sip::{Message, UriError};
 
-use super::super::output::{Asked, Judged, Output};
+use super::super::output::{Asked, Judged};
 use super::super::{Context, Pair};
 use super::{Conversation, MOST_SESSIONS, Settled, Way};
 use crate::Moment;
@@ -105,8 +105,8 @@ impl<M> Pair<M> {
     }
 
     /// The SIP user invites the contact, and nothing speaks against it: accepted at once, without a word to the contact
-    /// (CH-04). `tag` is the To tag of the answer, which is among the outputs; `front_end` as for
-    /// [`Pair::session_request`].
+    /// (CH-04). `tag` is the To tag of the answer that this gives, to be sent when the outputs are carried out;
+    /// `front_end` as for [`Pair::session_request`].
     pub fn invited(
         &mut self,
         asked: Asked,
@@ -114,7 +114,12 @@ impl<M> Pair<M> {
         invited: Invited,
         (tag, front_end): (&str, &str),
         context: &mut Context<'_>,
-    ) {
+    ) -> Answer {
+        let accepted = Session::accept(request, invited, tag, &mut context.session());
+        let (session, answer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(refusal) => return refusal,
+        };
         self.with_sessions(None, context, |sessions, context| {
             let live = |talk: &&mut Conversation| !talk.session.has_ended();
             if sessions.all.iter_mut().filter(live).count() >= MOST_SESSIONS
@@ -123,22 +128,12 @@ impl<M> Pair<M> {
             {
                 oldest.session.end(&mut context.session());
             }
-            let answer = match Session::accept(request, invited, tag, &mut context.session()) {
-                Err(refusal) => refusal,
-                Ok((session, answer)) => {
-                    let thread = thread_of(session.call_id()).into();
-                    let mut talk = Conversation::new(session, thread);
-                    (talk.asked, talk.front_end) = (Some(asked), front_end.into());
-                    // Before its answer: the ACK must find it.
-                    if let Some(nuncio_sip::session::SessionOutput::Bound(tag)) = talk.session.poll() {
-                        sessions.outputs.push_back(Output::Bound(tag));
-                    }
-                    sessions.all.push(talk);
-                    answer
-                }
-            };
-            sessions.outputs.push_back(Output::Answer { asked, answer });
+            let thread = thread_of(session.call_id()).into();
+            let mut talk = Conversation::new(session, thread);
+            (talk.asked, talk.front_end) = (Some(asked), front_end.into());
+            sessions.all.push(talk);
         });
+        answer
     }
 
     /// A request inside a session, found by its local tag; `front_end` is where it came from, by name, if it matters: what

@@ -94,18 +94,15 @@ impl Sessions {
         !self.outputs.is_empty()
     }
 
-    /// The tags of all, and the requests whose answers were not given out.
-    pub(super) fn rescue(self) -> (Vec<CompactString>, Vec<Asked>) {
+    /// The tags of all, also of those whose end nobody has heard of.
+    pub(super) fn rescue(self) -> Vec<CompactString> {
         let mut tags: Vec<_> = self.all.iter().map(|talk| talk.session.local_tag().into()).collect();
-        let mut asked = Vec::new();
-        for output in self.outputs {
-            match output {
-                Output::Released(tag) => tags.push(tag),
-                Output::Answer { asked: request, .. } => asked.push(request),
-                _ => {}
-            }
-        }
-        (tags, asked)
+        let released = self.outputs.into_iter().filter_map(|output| match output {
+            Output::Released(tag) => Some(tag),
+            _ => None,
+        });
+        tags.extend(released);
+        tags
     }
 
     fn find(&mut self, tag: &str) -> Option<&mut Conversation> {
