@@ -142,7 +142,7 @@ fn listeners(listeners: &[Listener]) -> String {
 }
 
 /// The records that a look-up goes by.
-fn records(lookup: Lookup) -> &'static str {
+pub(super) fn records(lookup: Lookup) -> &'static str {
     match lookup {
         Lookup::Sip => "NAPTR, _sips._tcp",
         Lookup::Federation => "_sipfederationtls._tcp",

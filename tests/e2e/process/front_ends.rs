@@ -114,3 +114,33 @@ async fn a_federation_record_that_leads_out_of_its_domain_leads_nowhere() -> Res
     ensure!(there.waiting().is_empty() && there.connections() == 0);
     Ok(())
 }
+
+#[tokio::test]
+async fn sip_13_what_dns_says_can_be_asked_for_on_the_command_line() -> Result<()> {
+    let check = async |domain: &str, lookup: &str| -> Result<(Option<i32>, String)> {
+        let pool = format!("next_hops = [\"{domain}\"]\nlookup = \"{lookup}\"");
+        let town = found_by_dns(FEDERATION, &pool).await?;
+        // It writes the configuration.
+        let _gateway = town.gateway("").await?;
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_nuncio"));
+        let file = town.folder().join("nuncio.toml");
+        let output = command.args(["check", "front-ends", "--config"]).arg(file).output().await?;
+        Ok((output.status.code(), String::from_utf8(output.stdout)?))
+    };
+    let (code, said) = check("contoso.com", "federation").await?;
+    ensure!(code == Some(0), "{said}");
+    for line in [
+        "contoso.com is looked up by _sipfederationtls._tcp",
+        "SRV _sipfederationtls._tcp.contoso.com: fe.contoso.com:5061 (priority 0, weight 0), spare.contoso.com:5061",
+        "  fe.contoso.com:5061 is at 127.",
+        "  its certificates have to carry the name of the host",
+    ] {
+        ensure!(said.contains(line), "{said}");
+    }
+    let (code, said) = check("hosted.example", "federation").await?;
+    ensure!(code == Some(1) && said.contains("ERROR the federation record"), "{said}");
+    let (code, said) = check("nowhere.example", "sip").await?;
+    ensure!(code == Some(1) && said.contains("ERROR there is no such domain as nowhere.example"), "{said}");
+    ensure!(said.contains("have to carry nowhere.example"), "{said}");
+    Ok(())
+}
