@@ -15,7 +15,7 @@ use crate::config::{Lookup, NextHop};
 use crate::dns::{Dns, Family, Reach};
 use crate::gateway::Gateway;
 use crate::store::Store;
-use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls};
+use crate::tls::{self, Backend, ClientTls, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
@@ -69,6 +69,8 @@ pub struct FrontEndNames {
     pub name: String,
     /// None: those that DNS names.
     pub certificate_names: Vec<String>,
+    /// Which library does TLS with it.
+    pub backend: Backend,
 }
 
 /// Where one next hop, or several, come from.

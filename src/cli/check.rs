@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::{ConfigArguments, complain, load};
 use crate::checks::{self, Finding, Level};
-use crate::config::{Config, Listener, Lookup, NextHop};
+use crate::config::{Config, Listener, Lookup, NextHop, TlsBackend};
 
 pub(super) fn config(arguments: &ConfigArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     match load(&arguments.sources(environment)) {
@@ -44,7 +44,7 @@ fn summary(config: &Config) -> String {
         line(
             "  front end",
             format!(
-                "{}: {} for {}, certificate {}",
+                "{}: {} for {}, certificate {}{}",
                 front_end.name,
                 join(front_end.next_hops.iter().map(|hop| match hop {
                     NextHop::At(at) => at.to_string(),
@@ -55,6 +55,10 @@ fn summary(config: &Config) -> String {
                 match front_end.certificate_names.is_empty() {
                     true => "of each host's own name".to_owned(),
                     false => join_or(front_end.certificate_names.iter()),
+                },
+                match front_end.tls_backend {
+                    TlsBackend::Rustls => "",
+                    TlsBackend::OpensslLegacy => ", TLS 1.2 also with CBC",
                 },
             ),
         );

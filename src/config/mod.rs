@@ -48,7 +48,8 @@ pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
 pub(crate) use value::printable;
 pub use value::{
-    Family, Im, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Text, ValueError, Verdict,
+    Family, Im, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Text, TlsBackend,
+    ValueError, Verdict,
 };
 
 /// Where the configuration is looked for unless `--config` says otherwise.
@@ -248,6 +249,8 @@ pub struct FrontEnd {
     pub domains: Vec<Domain>,
     /// How messages go to its users.
     pub im: Im,
+    /// Which library does TLS with it; one that this build has.
+    pub tls_backend: TlsBackend,
 }
 
 impl FrontEnd {

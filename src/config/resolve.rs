@@ -120,6 +120,7 @@ fn sip(sip: SipSection) -> Option<Sip> {
             lookup: section.lookup.value?,
             domains: section.domains.value.map_or_else(|| domains.clone(), plain),
             im: section.im.value?,
+            tls_backend: section.tls_backend.value?,
         };
         let front_end = front_end.named_by_its_domains();
         for domain in &front_end.domains {

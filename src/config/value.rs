@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 
+use crate::tls::Backend;
+
 /// Why a value was refused, as a sentence that goes behind the name of its key.
 ///
 /// Nothing branches on it: the only reader is a person.
@@ -140,6 +142,25 @@ words! {
         Sip = "sip",
         /// `_sipfederationtls._tcp`, as Edge servers find each other.
         Federation = "federation",
+    }
+}
+
+words! {
+    /// Which library does TLS with a front end.
+    pub enum TlsBackend: "a TLS backend" {
+        /// rustls: TLS 1.2 and 1.3, authenticated encryption only.
+        Rustls = "rustls",
+        /// OpenSSL: TLS 1.2, also with CBC.
+        OpensslLegacy = "openssl-legacy",
+    }
+}
+
+impl From<TlsBackend> for Backend {
+    fn from(configured: TlsBackend) -> Self {
+        match configured {
+            TlsBackend::Rustls => Self::Rustls,
+            TlsBackend::OpensslLegacy => Self::OpensslLegacy,
+        }
     }
 }
 

@@ -68,7 +68,7 @@ impl Gateway {
         let thread = to_sip::thread(stanza);
         match self.in_context(key, now, |context| pair.way(thread.as_deref(), invites, context)) {
             Way::Pager => self.message_alone(key, pair, permit, now),
-            Way::Session(tag) => self.message_in_session(key, pair, permit, &tag, now),
+            Way::Session(session) => self.message_in_session(key, pair, permit, session, now),
             Way::Invite => {
                 let sender = stanza.attr("from").and_then(|from| Jid::parse(from).ok());
                 let first = First {
@@ -85,7 +85,7 @@ impl Gateway {
         let invites = self.invites(key.local_domain(), now);
         match self.in_context(key, now, |context| pair.way(None, invites, context)) {
             Way::Invite => self.invite(key, pair, None, &First::default(), now),
-            Way::Session(tag) => self.notice_in_session(key, pair, &tag, now),
+            Way::Session(session) => self.notice_in_session(key, pair, session, now),
             Way::Pager => self.notice_alone(key, pair, now),
         }
     }
@@ -124,7 +124,7 @@ impl Gateway {
         }
     }
 
-    fn message_in_session(&self, key: &PairKey, pair: &mut Pair, permit: Permit, tag: &str, now: Moment) {
+    fn message_in_session(&self, key: &PairKey, pair: &mut Pair, permit: Permit, session: u32, now: Moment) {
         let Some((serial, judged, message)) = pair.release_judged(permit) else { return };
         let said = match to_sip::read(message.stanza(), Languages::default()) {
             Reading::Instant(instant) => Ok(SessionMessage::from(&instant)),
@@ -132,7 +132,7 @@ impl Gateway {
             // It was an instant message when it was queued, and nobody has changed it.
             Reading::Nothing | Reading::Error(_) => Err(internal()),
         };
-        let sent = said.and_then(|said| self.say(key, pair, (serial, tag), &said, Some(judged), now));
+        let sent = said.and_then(|said| self.say(key, pair, (serial, session), &said, Some(judged), now));
         if let Err(failure) = sent {
             self.never_left(pair, serial, &failure, now);
         }
@@ -147,10 +147,10 @@ impl Gateway {
         }
     }
 
-    fn notice_in_session(&self, key: &PairKey, pair: &mut Pair, tag: &str, now: Moment) {
+    fn notice_in_session(&self, key: &PairKey, pair: &mut Pair, session: u32, now: Moment) {
         let Some((serial, notice)) = pair.release_notice() else { return };
         let said = contact_of(key).map(|contact| SessionMessage::from(&notice::instant(notice, &contact)));
-        let sent = said.and_then(|said| self.say(key, pair, (serial, tag), &said, None, now));
+        let sent = said.and_then(|said| self.say(key, pair, (serial, session), &said, None, now));
         if let Err(failure) = sent {
             self.notice_never_left(key, pair, serial, &failure, now);
         }
@@ -161,13 +161,13 @@ impl Gateway {
         &self,
         key: &PairKey,
         pair: &mut Pair,
-        (serial, tag): (u64, &str),
+        (serial, session): (u64, u32),
         said: &SessionMessage,
         judged: Option<pair::Judged>,
         now: Moment,
     ) -> Result<(), XmppFailure> {
         let fields = said.fields();
-        let saying = Saying { serial, tag, fields: &fields, body: said.body(), judged };
+        let saying = Saying { serial, session, fields: &fields, body: said.body(), judged };
         let taken = self.in_context(key, now, |context| pair.say(&saying, context));
         if taken { Ok(()) } else { Err(busy()) }
     }

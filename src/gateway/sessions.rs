@@ -263,7 +263,7 @@ impl Gateway {
         tag: &str,
         request: &Message,
         pair: &mut Pair,
-        context: &mut pair::Context<'_>,
+        context: &pair::Context<'_>,
         bells: &mut Bells,
     ) -> Result<(), SipAnswer> {
         let (key, now) = (context.key, context.now);

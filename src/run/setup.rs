@@ -419,9 +419,13 @@ fn leave(connect: &config::Connect, timeout: Duration) -> Leave {
 fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
     let (sip, limits) = (&config.sip, &config.limits.sip);
     let identities = Arc::clone(&in_use.sip_identities);
+    let mut server = ServerTls::new(Arc::clone(&identities))?;
+    for front_end in &sip.front_ends {
+        server = server.also_by(front_end.tls_backend.into())?;
+    }
     Ok(SipSide {
         name: sip.name.to_string(),
-        server: ServerTls::new(Arc::clone(&identities))?,
+        server,
         identities,
         client: ClientTls::new()?,
         roots: Arc::clone(&in_use.sip_roots),
@@ -446,6 +450,7 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
                     .iter()
                     .map(|name| name.as_str().to_owned())
                     .collect(),
+                backend: front_end.tls_backend.into(),
             })
             .collect(),
         routes: sources(config),

@@ -3,4 +3,5 @@
 pub mod accept;
 pub mod listing;
 pub mod next_hop;
+mod old_suites;
 pub mod session;

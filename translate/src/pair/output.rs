@@ -100,8 +100,8 @@ pub enum Half {
     Subscriber(u32),
     /// A subscription of the SIP user's, by its local tag.
     Notifier(CompactString),
-    /// A session, by its local tag.
-    Session(CompactString),
+    /// A session, by its number in the pair.
+    Session(u32),
 }
 
 /// The request that an answer is for.

@@ -114,8 +114,8 @@ impl<M> Pair<M> {
 
     /// The final response to a request.
     pub fn response(&mut self, half: &Half, serial: u32, response: &Message, context: &mut Context<'_>) {
-        if let Half::Session(tag) = half {
-            return self.session_response(tag, serial, response, context);
+        if let Half::Session(number) = half {
+            return self.session_response(*number, serial, response, context);
         }
         self.known_step(context, |contact, user, step| match half {
             Half::Subscriber(epoch) => contact.response(*epoch, serial, response, step),
@@ -126,8 +126,8 @@ impl<M> Pair<M> {
 
     /// A request that gets no response, or was not taken at all.
     pub fn request_failed(&mut self, half: &Half, serial: u32, why: Undelivered, context: &mut Context<'_>) {
-        if let Half::Session(tag) = half {
-            return self.session_failed(tag, serial, why, context);
+        if let Half::Session(number) = half {
+            return self.session_failed(*number, serial, why, context);
         }
         self.known_step(context, |contact, user, step| match half {
             Half::Subscriber(epoch) => contact.failed(*epoch, serial, why, step),

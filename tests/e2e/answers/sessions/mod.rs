@@ -32,7 +32,7 @@ struct Chat {
 impl Chat {
     /// Alice invites Bob; he is accepted, and she acknowledges it.
     fn open(house: &mut House, wire: usize) -> Self {
-        let (mut chat, answer) = Self::invite(house, wire, invitation(BOB));
+        let (chat, answer) = Self::invite(house, wire, invitation(BOB));
         assert_eq!(answer.status(), Some(200), "{answer}");
         chat.acknowledge(house);
         chat
@@ -59,7 +59,7 @@ impl Chat {
         }
     }
 
-    fn acknowledge(&mut self, house: &mut House) {
+    fn acknowledge(&self, house: &mut House) {
         let ack = self.request("ACK", 1);
         house.send(self.wire, ack.bytes());
     }

@@ -34,8 +34,8 @@ pub struct Inviting<'a> {
 pub struct Saying<'a> {
     /// As [`Pair::release`] numbered it.
     pub serial: u64,
-    /// The session.
-    pub tag: &'a str,
+    /// The number of the session.
+    pub session: u32,
     /// Header fields behind those of the dialog.
     pub fields: &'a [(&'a str, &'a str)],
     /// Content-Type and body.
@@ -59,7 +59,7 @@ impl<M> Pair<M> {
     pub fn way(&self, thread: Option<&str>, invites: bool, context: &Context<'_>) -> Way {
         let Some(talk) = &self.talk else { return if invites { Way::Invite } else { Way::Pager } };
         if let Some(chosen) = talk.sessions.choose(thread) {
-            return Way::Session(chosen.session.local_tag().into());
+            return Way::Session(chosen.number);
         }
         let refused = talk.sessions.by_pager_until.is_some_and(|until| context.now.instant < until);
         if invites && !refused { Way::Invite } else { Way::Pager }
@@ -90,7 +90,7 @@ impl<M> Pair<M> {
         };
         let session = Session::invite(&invitation, &mut context.session())?;
         let thread = inviting.thread.map_or_else(|| thread_of(session.call_id()).into(), CompactString::from);
-        let mut talk = Conversation::new(session, thread);
+        let mut talk = Conversation::new(self.session_number(), session, thread);
         talk.resource = inviting.resource.map(CompactString::from);
         talk.to_contact.contact_wrote(inviting.state, permit.is_some());
         let judged = permit.map(|permit| Judged::new(permit, Kind::Message));
@@ -120,6 +120,7 @@ impl<M> Pair<M> {
             Ok(accepted) => accepted,
             Err(refusal) => return refusal,
         };
+        let number = self.session_number();
         self.with_sessions(None, context, |sessions, context| {
             let live = |talk: &&mut Conversation| !talk.session.has_ended();
             if sessions.all.iter_mut().filter(live).count() >= MOST_SESSIONS
@@ -129,7 +130,7 @@ impl<M> Pair<M> {
                 oldest.session.end(&mut context.session());
             }
             let thread = thread_of(session.call_id()).into();
-            let mut talk = Conversation::new(session, thread);
+            let mut talk = Conversation::new(number, session, thread);
             (talk.asked, talk.front_end) = (Some(asked), front_end.into());
             sessions.all.push(talk);
         });
@@ -180,24 +181,24 @@ impl<M> Pair<M> {
 
     pub(in super::super) fn session_response(
         &mut self,
-        tag: &str,
+        number: u32,
         serial: u32,
         response: &Message,
         context: &mut Context<'_>,
     ) {
-        self.with_session(tag, context, |talk, context| {
+        self.with_numbered(number, context, |talk, context| {
             talk.session.response(serial, response, &mut context.session());
         });
     }
 
     pub(in super::super) fn session_failed(
         &mut self,
-        tag: &str,
+        number: u32,
         serial: u32,
         why: Undelivered,
         context: &mut Context<'_>,
     ) {
-        self.with_session(tag, context, |talk, context| {
+        self.with_numbered(number, context, |talk, context| {
             talk.session.failed(serial, why, &mut context.session());
         });
     }
@@ -206,11 +207,12 @@ impl<M> Pair<M> {
     pub fn say(&mut self, saying: &Saying<'_>, context: &mut Context<'_>) -> bool {
         let mut taken = false;
         let serial = saying.serial;
-        if !self.talk.as_ref().is_some_and(|talk| talk.pending.as_ref().is_some_and(|p| p.serial == serial)) {
+        let pending = self.talk.as_ref().and_then(|talk| talk.pending.as_ref());
+        if pending.is_none_or(|pending| pending.serial != serial) {
             return false;
         }
         self.with_sessions(saying.judged, context, |sessions, context| {
-            let Some(talk) = sessions.find(saying.tag) else { return };
+            let Some(talk) = sessions.numbered(saying.session) else { return };
             talk.to_user.message();
             talk.message = talk.session.message(saying.fields, saying.body, &mut context.session()).ok();
             taken = talk.message.is_some();
@@ -244,8 +246,8 @@ impl<M> Pair<M> {
         }
         let now = context.now.instant;
         self.with_sessions(None, context, |sessions, context| {
-            let chosen = sessions.choose(thread).map(|talk| CompactString::from(talk.session.local_tag()));
-            let Some(talk) = chosen.and_then(|tag| sessions.find(&tag)) else { return };
+            let chosen = sessions.choose(thread).map(|talk| talk.number);
+            let Some(talk) = chosen.and_then(|number| sessions.numbered(number)) else { return };
             talk.resource = resource.map(CompactString::from);
             talk.to_contact.contact_wrote(state, is_message);
             match state {
@@ -294,6 +296,28 @@ impl<M> Pair<M> {
                 talk.to_user.handle_timeout(now);
             }
         });
+    }
+
+    /// Of a new session. It goes on after a failed step, so that nothing of before means a session of after.
+    fn session_number(&mut self) -> u32 {
+        self.serial += 1;
+        // Those that are under way at a time are few.
+        (self.serial % u64::from(u32::MAX)) as u32
+    }
+
+    fn with_numbered(
+        &mut self,
+        number: u32,
+        context: &mut Context<'_>,
+        work: impl FnOnce(&mut Conversation, &mut Context<'_>),
+    ) {
+        if self.has_sessions() {
+            self.with_sessions(None, context, |sessions, context| {
+                if let Some(talk) = sessions.numbered(number) {
+                    work(talk, context);
+                }
+            });
+        }
     }
 
     fn with_session(

@@ -13,7 +13,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use compact_str::CompactString;
-use nuncio_sip::session::Session;
+use nuncio_sip::event::Undelivered;
+use nuncio_sip::session::{MessageOutcome, Session};
 
 pub use inputs::{Inviting, Saying};
 pub use settled::{Outcome, Settled};
@@ -32,8 +33,8 @@ pub const MOST_SESSIONS: usize = 8;
 pub enum Way {
     /// By a MESSAGE of its own.
     Pager,
-    /// In the session with this local tag.
-    Session(CompactString),
+    /// In the session of this number.
+    Session(u32),
     /// The SIP user is to be invited first: [`Pair::invite`].
     Invite,
 }
@@ -50,6 +51,8 @@ pub(super) struct Sessions {
 /// One session, and what it is for the contact.
 #[derive(Debug)]
 struct Conversation {
+    /// No other one of the pair has it.
+    number: u32,
     session: Session,
     /// The front end that holds its dialog, by name; empty: any.
     front_end: CompactString,
@@ -109,6 +112,10 @@ impl Sessions {
         self.all.iter_mut().find(|talk| talk.session.local_tag() == tag)
     }
 
+    fn numbered(&mut self, number: u32) -> Option<&mut Conversation> {
+        self.all.iter_mut().find(|talk| talk.number == number)
+    }
+
     /// The session for a message of this thread.
     fn choose(&self, thread: Option<&str>) -> Option<&Conversation> {
         let established = || self.all.iter().filter(|talk| talk.session.is_established());
@@ -118,8 +125,9 @@ impl Sessions {
 }
 
 impl Conversation {
-    fn new(session: Session, thread: CompactString) -> Self {
+    fn new(number: u32, session: Session, thread: CompactString) -> Self {
         Self {
+            number,
             session,
             front_end: CompactString::default(),
             asked: None,
@@ -132,7 +140,7 @@ impl Conversation {
     }
 
     fn half(&self) -> Half {
-        Half::Session(self.session.local_tag().into())
+        Half::Session(self.number)
     }
 
     fn holder(&self) -> Option<CompactString> {
@@ -193,8 +201,7 @@ impl<M> Talk<M> {
         let mut at = 0;
         while at < self.sessions.all.len() {
             let mut judged = judged;
-            loop {
-                let Some(talk) = self.sessions.all.get_mut(at) else { break };
+            while let Some(talk) = self.sessions.all.get_mut(at) {
                 if let Some(output) = talk.session.poll() {
                     self.carry_out(at, output, judged, context);
                     continue;
@@ -205,7 +212,10 @@ impl<M> Talk<M> {
                 }
             }
             if self.sessions.all.get(at).is_some_and(|talk| talk.session.is_over()) {
-                self.sessions.all.swap_remove(at);
+                // What went in it has had its outcome, unless not even BYE could be written.
+                if self.sessions.all.swap_remove(at).message.is_some() {
+                    self.message_settled(MessageOutcome::Undelivered(Undelivered::Lost));
+                }
             } else {
                 at += 1;
             }
