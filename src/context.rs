@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Lookup, NextHop};
 use crate::dns::{Dns, Family, Reach};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, IdentityNumber};
 use crate::store::Store;
 use crate::tls::{self, Backend, ClientTls, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls};
 
@@ -38,7 +38,9 @@ pub struct Context {
 
 /// The means of the SIP side.
 pub struct SipSide {
-    pub name: String,
+    /// What we call ourselves: the name for all, then those for partners of some types. The certificate of each of the latter is
+    /// found in `identities` by its host.
+    pub names: Arc<[SipName]>,
     pub identities: Arc<IdentityStore>,
     pub server: ServerTls,
     pub client: ClientTls,
@@ -53,8 +55,8 @@ pub struct SipSide {
     pub arrival: Duration,
     /// Same order as in the gateway.
     pub front_ends: Vec<FrontEndNames>,
-    /// Where the next hops of each route come from, in order of preference; routes in the order of the gateway.
-    pub routes: Vec<Vec<Source>>,
+    /// Where the next hops of each route come from; routes in the order of the gateway.
+    pub routes: Vec<RouteHops>,
 }
 
 impl SipSide {
@@ -62,6 +64,20 @@ impl SipSide {
     pub fn judge(&self, peer: &PeerFacts) -> tls::ChainStatus {
         self.proof.load().judge(peer, &self.roots.current(), SystemTime::now())
     }
+}
+
+/// A name of ours on the SIP side.
+pub struct SipName {
+    /// `host[:port]`, as it stands in Via.
+    pub sent_by: String,
+    pub host: String,
+}
+
+/// Where the next hops of one route come from, and what we are to them.
+pub struct RouteHops {
+    pub identity: IdentityNumber,
+    /// In order of preference.
+    pub sources: Vec<Source>,
 }
 
 /// How a front end is recognised.

@@ -87,7 +87,11 @@ impl Gateway {
 
     fn watches_at<'a>(&'a self, route: &'a Route) -> impl Fn(&PairKey, &Pair) -> bool + 'a {
         let (domains, holder) = self.served_by(route);
-        move |key, pair| pair.watches_at(holder) && domains.iter().any(|domain| domain == key.local_domain())
+        move |key, pair| {
+            pair.watches_at(holder)
+                && domains.iter().any(|domain| domain == key.local_domain())
+                && self.identity_of(&self.policy.load(), key.remote_domain()) == route.identity
+        }
     }
 
     /// The domains whose users are reached by the route, and the front end that holds the dialogs, if there are others.

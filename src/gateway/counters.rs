@@ -90,6 +90,8 @@ counters! {
     sip_requests_not_for_us,
     /// Connections of front ends that their requests from us went over (RFC 5923).
     connections_reused,
+    /// Requests of front ends whose sender the edge itself has not verified.
+    sip_senders_doubted,
     /// SIP requests refused because the peer's certificate is no front end's.
     unlisted_sip_peers,
 }

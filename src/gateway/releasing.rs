@@ -60,7 +60,7 @@ impl Gateway {
     }
 
     fn run_message(&self, key: &PairKey, pair: &mut Pair, permit: Permit, now: Moment) {
-        let invites = self.invites(key.local_domain(), now);
+        let invites = self.invites(key, now);
         if !invites && !pair.has_sessions() {
             return self.message_alone(key, pair, permit, now);
         }
@@ -82,7 +82,7 @@ impl Gateway {
     }
 
     fn run_notice(&self, key: &PairKey, pair: &mut Pair, now: Moment) {
-        let invites = self.invites(key.local_domain(), now);
+        let invites = self.invites(key, now);
         match self.in_context(key, now, |context| pair.way(None, invites, context)) {
             Way::Invite => self.invite(key, pair, None, &First::default(), now),
             Way::Session(session) => self.notice_in_session(key, pair, session, now),
@@ -227,25 +227,26 @@ impl Gateway {
     ) -> Result<(), XmppFailure> {
         let key = &envelope.pair;
         let (sender, recipient) = (contact_of(key)?, user_of(key)?);
+        let identity = self.identity_of(&self.policy.load(), key.remote_domain());
         let (tag, call_token) = (self.token(), self.token());
         let branch = branch(&call_token);
         let request = Request {
             sender: &sender,
             resource,
             recipient: &recipient,
-            sent_by: &self.settings.sip_name,
+            sent_by: self.settings.name_of(identity),
             branch: &branch,
             tag: &tag,
             call_token: &call_token,
             extra: &[],
-            cap: self.settings.message_cap,
+            cap: self.message_cap(key.remote_domain()),
         };
         let mut bytes = Vec::with_capacity(instant.body.len() + REQUEST_OVERHEAD);
         to_sip::write(instant, &request, &mut bytes).map_err(|error| match error {
             RequestError::TooLarge { .. } => error.failure(),
             RequestError::Build(_) | RequestError::Uri(_) => internal(),
         })?;
-        let route = self.route_of(key.local_domain()).ok_or_else(internal)?;
+        let route = self.route_of(identity, key.local_domain()).ok_or_else(internal)?;
         let request = OutRequest::new(bytes, &branch).map_err(|_| internal())?;
         // What the group then wants is seen to when the pair's guard is released.
         route

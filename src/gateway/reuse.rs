@@ -52,7 +52,8 @@ impl Gateway {
         next_hops: &[SocketAddr],
         now: Moment,
     ) -> Option<SocketAddr> {
-        let group = &self.routes.get(route)?.hops;
+        // On it we are who it was opened to.
+        let group = &self.routes.get(route).filter(|route| route.identity == 0)?.hops;
         let lends = |link: &SipLink| {
             let alias = link.port.step(|connection| connection.alias())?;
             let is_he = matches!(link.peer, SipPeer::FrontEnd(peer) if peer == front_end);

@@ -13,6 +13,7 @@ use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::presence::Format;
 use nuncio_translate::text::Privacy;
+use nuncio_translate::trust::TrustModel;
 use nuncio_xmpp::about::{About, ContactKind};
 use nuncio_xmpp::dialback::DialbackSecret;
 use nuncio_xmpp::lane::LaneConfig;
@@ -24,12 +25,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node_key;
-use crate::config::{self, Config, LogAddresses, Lookup, PartnerType, SipUsers};
-use crate::context::{Context, FrontEndNames, Leave, SipSide, Source, XmppSide};
+use crate::config::{self, Config, LogAddresses, Lookup, PartnerType, SentBy, SipUsers};
+use crate::context::{Context, FrontEndNames, Leave, RouteHops, SipName, SipSide, Source, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
     Environment, Federation, FrontEnd, Gateway, Im, LaneKey, LanePort, PartnerStreams, PlaceLimits,
-    RequestLimits, Route, Settings, StreamRates, Verification, VerifyLimits, session_config,
+    RequestLimits, Route, Settings, SipIdentity, StreamRates, Verification, VerifyLimits, session_config,
 };
 use crate::net::now;
 use crate::renew::InUse;
@@ -98,8 +99,8 @@ impl Committed for Waiters {
 }
 
 /// Subscriptions on the SIP side, in both roles.
-fn events(config: &Config) -> EventConfig {
-    let (name, limits) = (config.sip.name.to_string(), &config.limits.presence);
+fn events(config: &Config, name: &SentBy) -> EventConfig {
+    let (name, limits) = (name.to_string(), &config.limits.presence);
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     EventConfig {
         expires: seconds(limits.subscribe),
@@ -107,6 +108,24 @@ fn events(config: &Config) -> EventConfig {
         max_expires: seconds(limits.longest),
         notify_interval: limits.notify_interval,
         ..Format::subscriptions(name.clone(), name)
+    }
+}
+
+/// What we are to front ends for partners of some types.
+fn sip_identity(config: &Config, identity: &config::SipIdentity) -> SipIdentity {
+    SipIdentity {
+        types: identity.types.iter().copied().map(partner_type).collect(),
+        name: identity.name.to_string().into(),
+        events: events(config, &identity.name),
+        sessions: sessions(config, &identity.name),
+    }
+}
+
+fn partner_type(configured: PartnerType) -> judge::PartnerType {
+    match configured {
+        PartnerType::Federated => judge::PartnerType::Federated,
+        PartnerType::PublicVerified => judge::PartnerType::PublicVerified,
+        PartnerType::PublicUnverified => judge::PartnerType::PublicUnverified,
     }
 }
 
@@ -119,12 +138,12 @@ fn im(im: config::Im) -> Im {
 }
 
 /// Sessions on the SIP side, in both roles.
-fn sessions(config: &Config) -> SessionConfig {
+fn sessions(config: &Config, name: &SentBy) -> SessionConfig {
     let limits = &config.limits.sip;
     SessionConfig {
         answer_within: limits.answer_within,
         idle: limits.session_idle,
-        ..session_config(&config.sip.name.to_string())
+        ..session_config(&name.to_string())
     }
 }
 
@@ -159,8 +178,15 @@ fn presence(config: &Config) -> PresenceConfig {
         outage: limits.outage,
         idle: config.policy.idle_times,
         mixed_scripts: config.policy.mixed_scripts,
+        edges: edges(config),
         ..PresenceConfig::default()
     }
+}
+
+/// The front ends that are an edge.
+fn edges(config: &Config) -> Vec<CompactString> {
+    let edges = config.sip.front_ends.iter().filter(|front_end| front_end.trust == config::TrustModel::Edge);
+    edges.map(|front_end| front_end.name.as_str().into()).collect()
 }
 
 /// The served domains, for the log.
@@ -207,8 +233,9 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
         presence: PresenceConfig { veil: key.of_names(), ..presence(config) },
-        events: events(config),
-        sessions: sessions(config),
+        events: events(config, &config.sip.name),
+        sessions: sessions(config, &config.sip.name),
+        identities: config.sip.identities.iter().map(|identity| sip_identity(config, identity)).collect(),
         places: PlaceLimits {
             subscriptions_per_contact: limits.presence.subscriptions_per_contact,
             subscriptions_per_domain: limits.presence.subscriptions_per_partner,
@@ -275,11 +302,7 @@ fn snapshot(config: &Config) -> anyhow::Result<Snapshot> {
     for partner in config.partners.iter() {
         let entry = judge::Partner {
             domain: domain(&partner.domain)?.as_str().into(),
-            partner_type: match partner.partner_type {
-                PartnerType::Federated => judge::PartnerType::Federated,
-                PartnerType::PublicVerified => judge::PartnerType::PublicVerified,
-                PartnerType::PublicUnverified => judge::PartnerType::PublicUnverified,
-            },
+            partner_type: partner_type(partner.partner_type),
             enabled: partner.enabled,
         };
         partners.push((entry, names(&partner.additional_domains)?));
@@ -360,8 +383,15 @@ fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
     let front_ends = config.sip.front_ends.iter();
     front_ends
         .map(|front_end| {
-            let known = FrontEnd::new(&front_end.name, names(&front_end.domains)?);
-            Ok(known.with_hosts(hosts(front_end)).with_im(im(front_end.im)))
+            let trust = match front_end.trust {
+                config::TrustModel::Plain => TrustModel::Plain,
+                config::TrustModel::Edge => TrustModel::Edge,
+                config::TrustModel::Server => TrustModel::Server,
+            };
+            Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?)
+                .with_hosts(hosts(front_end))
+                .with_im(im(front_end.im))
+                .with_trust(trust, front_end.asserted_identity))
         })
         .collect()
 }
@@ -377,20 +407,25 @@ fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
         fail_back: limits.fail_back,
         ..HopConfig::default()
     };
-    let front_ends = |sources: &[Source]| -> Vec<usize> { sources.iter().map(|of| of.front_end).collect() };
-    let routes = config.sip.routes().into_iter().zip(sources(config));
-    let routes = routes.map(|(route, sources)| {
-        let route = Route::new(names(route.domains)?, given(&sources), hop_config.clone(), rand::random());
-        Ok(route.leading_to(front_ends(&sources)))
-    });
-    let holders = config.sip.dialog_holders().into_iter().zip(sources(config).split_off(routes.len()));
-    let dialogs = holders.map(|((front_end, _), sources)| {
-        Ok(Route::of_dialogs(front_end, given(&sources), hop_config.clone(), rand::random()))
-    });
-    routes.chain(dialogs).collect()
+    let mut routes = Vec::new();
+    // In the order of the sources of `sip_side`.
+    for identity in 0..=config.sip.identities.len() {
+        let mut of_each = sources(config).into_iter();
+        for (route, sources) in config.sip.routes().into_iter().zip(of_each.by_ref()) {
+            let front_ends: Vec<usize> = sources.iter().map(|source| source.front_end).collect();
+            let route =
+                Route::new(names(route.domains)?, given(&sources), hop_config.clone(), rand::random());
+            routes.push(route.leading_to(front_ends).under(identity));
+        }
+        for ((front_end, _), sources) in config.sip.dialog_holders().into_iter().zip(of_each) {
+            let route = Route::of_dialogs(front_end, given(&sources), hop_config.clone(), rand::random());
+            routes.push(route.under(identity));
+        }
+    }
+    Ok(routes)
 }
 
-/// Where the next hops of each route come from: those to domains first, then those for dialogs.
+/// Where the next hops of each route of one identity come from: those to domains first, then those for dialogs.
 fn sources(config: &Config) -> Vec<Vec<Source>> {
     let source = |front_end: usize, place: &config::NextHop| {
         let lookup = config.sip.front_ends.get(front_end).map_or(Lookup::Sip, |front_end| front_end.lookup);
@@ -424,7 +459,10 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
         server = server.also_by(front_end.tls_backend.into())?;
     }
     Ok(SipSide {
-        name: sip.name.to_string(),
+        names: sip
+            .called()
+            .map(|called| SipName { sent_by: called.name.to_string(), host: called.name.host.to_string() })
+            .collect(),
         server,
         identities,
         client: ClientTls::new()?,
@@ -453,7 +491,11 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
                 backend: front_end.tls_backend.into(),
             })
             .collect(),
-        routes: sources(config),
+        routes: (0..=sip.identities.len())
+            .flat_map(|identity| {
+                sources(config).into_iter().map(move |sources| RouteHops { identity, sources })
+            })
+            .collect(),
     })
 }
 

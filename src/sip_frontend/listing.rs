@@ -43,8 +43,8 @@ fn at(rank: u32, source: &Source) -> Option<NextHop> {
 
 /// Looks up what has to be looked up for the route of this number, again and again.
 pub(super) async fn keep(context: &Context, index: usize, route: &Route) {
-    let Some(sources) = context.sip.routes.get(index) else { return };
-    let mut listing = Listing::of(sources);
+    let Some(hops) = context.sip.routes.get(index) else { return };
+    let mut listing = Listing::of(&hops.sources);
     if !listing.is_needed() {
         return std::future::pending().await;
     }

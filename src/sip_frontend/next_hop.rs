@@ -12,9 +12,9 @@ use super::accept::session;
 use super::listing;
 use super::old_suites::why_not_called;
 use super::session::SipSession;
-use crate::context::{Context, FrontEndNames};
+use crate::context::{Context, FrontEndNames, RouteHops};
 use crate::dns::host_candidates;
-use crate::gateway::{Gateway, NextHop, Route, SipPeer};
+use crate::gateway::{Gateway, IdentityNumber, NextHop, Route, SipPeer};
 use crate::net::contain::{INTERNAL_ERROR, contained, contained_now};
 use crate::net::dial::{Tried, dial, targets, told};
 use crate::net::now;
@@ -55,6 +55,7 @@ async fn keep(gateway: &Gateway, route: &Route, connect: impl Fn(usize)) {
 
 /// Connects to one next hop and runs the connection to its end.
 async fn open(context: Arc<Context>, index: usize, target: usize) {
+    let Some(RouteHops { identity, .. }) = context.sip.routes.get(index) else { return };
     let route = context.gateway.routes().get(index);
     let Some(hop) = route.and_then(|route| route.next_hop(target)) else { return };
     let Some(front_end) = context.sip.front_ends.get(hop.front_end) else { return };
@@ -66,9 +67,10 @@ async fn open(context: Arc<Context>, index: usize, target: usize) {
         return;
     }
     let attempt = async {
-        let (stream, peer) = attempt(&context, front_end, &hop).await?;
+        let (stream, peer) = attempt(&context, *identity, front_end, &hop).await?;
         let who = SipPeer::FrontEnd(hop.front_end);
-        let session = session(&context, who, peer, Some(KeepAliveInterval::default()), Some(hop.to_string()));
+        let alive = Some(KeepAliveInterval::default());
+        let session = session(&context, who, peer, *identity, alive, Some(hop.to_string()));
         info!(front_end = %front_end.name, %peer, "connected to front end");
         Ok((stream, session))
     };
@@ -118,6 +120,7 @@ async fn borrow(context: &Context, index: usize, hop: &NextHop) -> Option<Socket
 /// TLS with the next hop, at the first of its addresses that gets that far. The error names what was tried.
 async fn attempt(
     context: &Context,
+    identity: IdentityNumber,
     front_end: &FrontEndNames,
     hop: &NextHop,
 ) -> Result<(TlsStream<TcpStream>, SocketAddr), String> {
@@ -139,7 +142,7 @@ async fn attempt(
         let Some((candidate, stream)) = dial(leave, &mut race, &candidates, note).await else {
             return Err(told(failures.iter().map(String::as_str)));
         };
-        match handshake(context, front_end, hop, stream).await {
+        match handshake(context, identity, front_end, hop, stream).await {
             Ok(stream) => return Ok((stream, candidate.address)),
             Err(error) => failures.push(format!("{candidate}: {error}")),
         }
@@ -151,11 +154,13 @@ async fn attempt(
 /// never of what DNS led to).
 async fn handshake(
     context: &Context,
+    identity: IdentityNumber,
     front_end: &FrontEndNames,
     hop: &NextHop,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, String> {
-    let identity = context.sip.identities.choose(None);
+    let own = (identity > 0).then(|| context.sip.names.get(identity)).flatten();
+    let identity = context.sip.identities.choose(own.map(|name| name.host.as_str()));
     let handshake =
         tls::connect_by(front_end.backend, stream, &context.sip.client, &hop.server_name, &identity);
     let (stream, facts) = timeout(context.sip.handshake, handshake)

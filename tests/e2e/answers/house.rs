@@ -92,6 +92,8 @@ pub(crate) struct House {
     pub(crate) connects: Vec<usize>,
     /// The names of the next hops; those listed later are behind those of the plan.
     hop_names: Vec<String>,
+    /// Our name on each of the gateway's routes.
+    route_names: Vec<&'static str>,
     /// Which front end each request reached since that was last asked: its number and the request's method.
     pub(crate) asked: Vec<(usize, String)>,
 }
@@ -130,14 +132,22 @@ impl House {
         let keep = Arc::clone(&store) as Arc<dyn Keep>;
         let second = plan.second_serves.map(|served| served.iter().map(|&domain| domain.into()).collect());
         let second = FrontEnd::new("pool2", second.unwrap_or_else(|| domains.clone()));
-        let front_ends = vec![FrontEnd::new("pool1", domains.clone()), second];
-        let front_ends = front_ends.into_iter().map(|front_end| front_end.with_im(plan.im)).collect();
-        let mut routes = vec![Route::new(domains, next_hops.clone(), HopConfig::default(), 7)];
-        if next_hops.iter().any(|hop| hop.front_end != next_hops[0].front_end) {
-            for front_end in [0, 1] {
+        let first = FrontEnd::new("pool1", domains.clone());
+        let front_ends = [first, second]
+            .map(|front_end| front_end.with_trust(plan.trust, plan.asserted_identity))
+            .map(|front_end| front_end.with_im(plan.im))
+            .into();
+        let (mut routes, mut route_names) = (Vec::new(), Vec::new());
+        let names = std::iter::once(NAME).chain(plan.identities.iter().map(|&(_, name)| name));
+        for (identity, name) in names.enumerate() {
+            let route = Route::new(domains.clone(), next_hops.clone(), HopConfig::default(), 7);
+            routes.push(route.under(identity));
+            let shared = next_hops.iter().any(|hop| hop.front_end != next_hops[0].front_end);
+            for front_end in [0, 1].into_iter().filter(|_| shared) {
                 let own = next_hops.iter().filter(|hop| hop.front_end == front_end).cloned().collect();
-                routes.push(Route::of_dialogs(front_end, own, HopConfig::default(), 8));
+                routes.push(Route::of_dialogs(front_end, own, HopConfig::default(), 8).under(identity));
             }
+            route_names.resize(routes.len(), name);
         }
         Self {
             gateway: Arc::new(Gateway::new(settings, policy, front_ends, routes, keep, environment)),
@@ -163,6 +173,7 @@ impl House {
             features: HashMap::new(),
             connects: Vec::new(),
             hop_names: next_hops.iter().map(ToString::to_string).collect(),
+            route_names,
             asked: Vec::new(),
         }
     }
@@ -174,11 +185,16 @@ impl House {
 
     /// Somebody opens a connection to the gateway.
     pub(crate) fn connect_as(&mut self, peer: SipPeer, hop: bool) -> usize {
+        self.connect_under(NAME, peer, hop)
+    }
+
+    /// The same where we go by this name.
+    fn connect_under(&mut self, name: &str, peer: SipPeer, hop: bool) -> usize {
         let address = if hop { SocketAddr::new(FRONT_END.ip(), 5061) } else { FRONT_END };
         let config = ConnectionConfig {
             max_pending_in: self.pending,
             keep_alive: hop.then(KeepAliveInterval::default),
-            ..ConnectionConfig::new(address, NAME, [3; 16])
+            ..ConnectionConfig::new(address, name, [3; 16])
         };
         let gateway = Arc::clone(&self.gateway);
         let front_end = if let SipPeer::FrontEnd(number) = peer { number } else { usize::MAX };
@@ -464,7 +480,8 @@ impl House {
                         .step(|group| group.connect_failed("nobody listens there".to_owned(), now.instant));
                 }
                 Reach::Up => {
-                    let index = self.connect_as(SipPeer::FrontEnd(whose), true);
+                    let name = self.route_names[number];
+                    let index = self.connect_under(name, SipPeer::FrontEnd(whose), true);
                     self.wires[index].session.serves_route(number, now);
                 }
             }

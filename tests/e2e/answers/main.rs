@@ -35,4 +35,5 @@ mod sessions;
 mod torture;
 mod transactions;
 mod transport;
+mod trust;
 mod watching;
