@@ -35,7 +35,7 @@ pub enum Way {
     Pager,
     /// In the session of this number.
     Session(u32),
-    /// The SIP user is to be invited first: [`Pair::invite`].
+    /// The SIP user is to be invited first: [`Pair::invite`](super::Pair::invite).
     Invite,
 }
 
