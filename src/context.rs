@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use nuncio_sip::Limits as SipLimits;
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::stream::{ChainStatus, InboundConfig, StreamLimits, Timeouts, TlsFacts};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::HostPort;
+use crate::config::{Lookup, NextHop};
 use crate::dns::{Dns, Family, Reach};
 use crate::gateway::{Gateway, IdentityNumber};
 use crate::store::Store;
@@ -44,6 +45,8 @@ pub struct SipSide {
     pub server: ServerTls,
     pub client: ClientTls,
     pub roots: Arc<RootsStore>,
+    /// Revocation lists, beside the roots.
+    pub proof: Arc<ArcSwap<Proof>>,
     pub leave: Leave,
     pub limits: SipLimits,
     pub max_pending: usize,
@@ -52,8 +55,15 @@ pub struct SipSide {
     pub arrival: Duration,
     /// Same order as in the gateway.
     pub front_ends: Vec<FrontEndNames>,
-    /// Where the targets of each route are; same order as in the gateway.
+    /// Where the next hops of each route come from; routes in the order of the gateway.
     pub routes: Vec<RouteHops>,
+}
+
+impl SipSide {
+    /// Whether what a front end presented is to be believed now.
+    pub fn judge(&self, peer: &PeerFacts) -> tls::ChainStatus {
+        self.proof.load().judge(peer, &self.roots.current(), SystemTime::now())
+    }
 }
 
 /// A name of ours on the SIP side.
@@ -63,25 +73,29 @@ pub struct SipName {
     pub host: String,
 }
 
-/// The next hops of one route, and what we are to them.
+/// Where the next hops of one route come from, and what we are to them.
 pub struct RouteHops {
     pub identity: IdentityNumber,
-    pub hops: Vec<NextHop>,
+    /// In order of preference.
+    pub sources: Vec<Source>,
 }
 
 /// How a front end is recognised.
 pub struct FrontEndNames {
     pub name: String,
+    /// None: those that DNS names.
     pub certificate_names: Vec<String>,
     /// Which library does TLS with it.
     pub backend: Backend,
 }
 
-/// Where one next hop is, and whose.
-pub struct NextHop {
+/// Where one next hop, or several, come from.
+#[derive(Clone)]
+pub struct Source {
     /// The front end's place in [`SipSide::front_ends`].
     pub front_end: usize,
-    pub address: HostPort,
+    pub place: NextHop,
+    pub lookup: Lookup,
 }
 
 /// The means of the XMPP side.

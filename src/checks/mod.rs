@@ -92,6 +92,9 @@ fn sip_certificate(config: &Config, called: Called<'_>, findings: &mut Findings,
         (Err(error), _) => findings.wrong(error.to_string(), "mend the file".to_owned()),
         (_, Err(error)) => findings.wrong(error.to_string(), "mend the file that sip.roots names".to_owned()),
     }
+    if let Some(Err(error)) = config.sip.crls.as_deref().map(|file| Proof::default().with_crls(file)) {
+        findings.wrong(error.to_string(), "mend the file that sip.crls names".to_owned());
+    }
 }
 
 fn xmpp_certificates(config: &Config, findings: &mut Findings, now: SystemTime) {

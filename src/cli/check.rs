@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::{ConfigArguments, complain, load};
 use crate::checks::{self, Finding, Level};
-use crate::config::{Config, Listener, TlsBackend};
+use crate::config::{Config, Listener, Lookup, NextHop, TlsBackend};
 
 pub(super) fn config(arguments: &ConfigArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     match load(&arguments.sources(environment)) {
@@ -49,9 +49,16 @@ fn summary(config: &Config) -> String {
             format!(
                 "{}: {} for {}, certificate {}{}",
                 front_end.name,
-                join(front_end.next_hops.iter()),
+                join(front_end.next_hops.iter().map(|hop| match hop {
+                    NextHop::At(at) => at.to_string(),
+                    NextHop::Of(domain) =>
+                        format!("the hosts of {domain} in DNS ({})", records(front_end.lookup)),
+                })),
                 join(front_end.domains.iter().map(|domain| domain.to_unicode())),
-                join_or(front_end.certificate_names.iter()),
+                match front_end.certificate_names.is_empty() {
+                    true => "of each host's own name".to_owned(),
+                    false => join_or(front_end.certificate_names.iter()),
+                },
                 match front_end.tls_backend {
                     TlsBackend::Rustls => "",
                     TlsBackend::OpensslLegacy => ", TLS 1.2 also with CBC",
@@ -139,6 +146,14 @@ fn listeners(listeners: &[Listener]) -> String {
         let direct = if listener.direct_tls { " (Direct TLS)" } else { "" };
         format!("{}{only}{direct}", listener.bind)
     }))
+}
+
+/// The records that a look-up goes by.
+pub(super) fn records(lookup: Lookup) -> &'static str {
+    match lookup {
+        Lookup::Sip => "NAPTR, _sips._tcp",
+        Lookup::Federation => "_sipfederationtls._tcp",
+    }
 }
 
 fn join(items: impl Iterator<Item = impl ToString>) -> String {

@@ -4,6 +4,7 @@
 //! be seen to by somebody.
 
 mod check;
+mod front_ends;
 mod log;
 mod run;
 mod store;
@@ -35,6 +36,7 @@ pub fn main(
     match cli.command {
         Command::Run(arguments) => run::run(arguments, environment),
         Command::Check(Check::Config(arguments)) => check::config(&arguments, environment),
+        Command::Check(Check::FrontEnds(arguments)) => front_ends::run(&arguments, environment),
         Command::Store(arguments) => store::run(&arguments, environment),
     }
 }
@@ -64,6 +66,9 @@ enum Check {
     /// Check the configuration, and show what it amounts to
     #[command(long_about = CHECK_CONFIG_ABOUT)]
     Config(ConfigArguments),
+    /// Ask DNS where the front ends are, and show what it says
+    #[command(long_about = CHECK_FRONT_ENDS_ABOUT)]
+    FrontEnds(ConfigArguments),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -170,6 +175,13 @@ the key in it can be used, and by nobody else. Anything that will not work is an
 is 1; warnings leave it 0.
 
 Run it as the user of the service, who may not read or write what you may: \"sudo -u nuncio nuncio check config\".";
+
+const CHECK_FRONT_ENDS_ABOUT: &str = "\
+Ask DNS where the front ends are, and show what it says.
+
+For each domain among the next hops: which records were asked for and what they hold, in the order in which the hosts \
+would be tried, and what is not followed and why; for each host its addresses; and the names that its certificate has to \
+carry. Nothing is connected to. The exit code is 1 if a front end has no host with an address.";
 
 #[cfg(test)]
 mod tests {

@@ -119,6 +119,12 @@ impl CertificateName {
     }
 }
 
+impl From<Domain> for CertificateName {
+    fn from(domain: Domain) -> Self {
+        Self(domain)
+    }
+}
+
 impl fmt::Display for CertificateName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -245,6 +251,44 @@ impl Text for HostPort {
         match port {
             Some(port) => Ok(Self { host, port }),
             None => Err(ValueError::new(format!(
+                "{} has no port; expected host:port, such as \"{host}:5061\"",
+                quoted(text)
+            ))),
+        }
+    }
+}
+
+/// Where requests to a front end are sent: a host, or a domain whose hosts DNS names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NextHop {
+    /// This one.
+    At(HostPort),
+    /// Those that serve this domain.
+    Of(Domain),
+}
+
+impl fmt::Display for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(host) => host.fmt(f),
+            Self::Of(domain) => domain.fmt(f),
+        }
+    }
+}
+
+impl Text for NextHop {
+    const WHAT: &'static str = "a next hop";
+
+    fn allowed() -> String {
+        "`\"host:port\"`, or `\"domain\"` to have its hosts looked up in DNS".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, ValueError> {
+        let (host, port) = split_host_port(text).map_err(|error| refused(text, Self::WHAT, error))?;
+        match (host, port) {
+            (host, Some(port)) => Ok(Self::At(HostPort { host, port })),
+            (Host::Name(domain), None) => Ok(Self::Of(domain)),
+            (host @ Host::Address(_), None) => Err(ValueError::new(format!(
                 "{} has no port; expected host:port, such as \"{host}:5061\"",
                 quoted(text)
             ))),
@@ -431,6 +475,15 @@ mod tests {
             SentBy::parse("Nuncio.Contoso.com").map(|h| h.to_string()).as_deref(),
             Ok("nuncio.contoso.com")
         );
+    }
+
+    #[test]
+    fn a_next_hop_without_a_port_is_a_domain_to_look_up() {
+        assert!(matches!(NextHop::parse("fe.contoso.com:5061"), Ok(NextHop::At(_))));
+        assert!(matches!(NextHop::parse("[2001:db8::1]:5061"), Ok(NextHop::At(_))));
+        assert_eq!(NextHop::parse("Contoso.com"), Ok(NextHop::Of(Domain::new("contoso.com").unwrap())));
+        let error = NextHop::parse("192.0.2.1").unwrap_err().to_string();
+        assert!(error.contains("192.0.2.1:5061"), "{error}");
     }
 
     #[test]

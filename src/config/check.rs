@@ -13,14 +13,14 @@ use ::config::{Value, ValueKind};
 use nuncio_sip::hop::MAX_TARGETS;
 
 use super::Sources;
-use super::address::{Bind, Domain, SourceAddress};
+use super::address::{Bind, Domain, NextHop, SourceAddress};
 use super::federation::{RATE_MIN_BYTES, RATE_MIN_STANZAS, Secret};
 use super::file::{FrontEndSection, PartnerSection, Root};
 use super::pem::{self, Holds};
 use super::problem::{Problem, Severity};
 use super::read::{At, OneOrMore, Sections, Slot};
 use super::source::{Part, PlaceId, Places};
-use super::value::{Family, TlsBackend, duration_text, nearest};
+use super::value::{Family, Lookup, TlsBackend, duration_text, nearest};
 use crate::tls::Backend;
 
 pub(super) struct Checker<'a> {
@@ -137,6 +137,7 @@ impl Checker<'_> {
             self.no_repeats(&format!("{label} certificate_names"), &front_end.certificate_names);
             self.no_repeats(&format!("{label} next_hops"), &front_end.next_hops);
             self.no_repeats(&format!("{label} domains"), &front_end.domains);
+            self.look_up(&label, front_end);
             self.backend_is_built_in(&label, &front_end.tls_backend);
             sound &= front_end.domains.sound;
             all |= front_end.domains.place.is_none();
@@ -161,6 +162,37 @@ impl Checker<'_> {
                     ),
                 );
             }
+        }
+    }
+
+    /// What belongs to looking up next hops is there where something is looked up, and nowhere else.
+    fn look_up(&mut self, label: &str, front_end: &FrontEndSection) {
+        let hops = || elements(&front_end.next_hops).map(|hop| &hop.value);
+        if hops().next().is_none() || !front_end.next_hops.sound {
+            return;
+        }
+        if let Some(given) = hops().find(|hop| matches!(hop, NextHop::At(_)))
+            && front_end.certificate_names.value.is_none()
+            && front_end.certificate_names.sound
+        {
+            self.error(
+                front_end.next_hops.place,
+                format!(
+                    "{label} certificate_names is missing: only a domain that is looked up in DNS is its own name, and {given} \
+                     is a host; add the names in its certificate"
+                ),
+            );
+        }
+        if front_end.lookup.value == Some(Lookup::Federation)
+            && hops().all(|hop| matches!(hop, NextHop::At(_)))
+        {
+            self.error(
+                front_end.lookup.place,
+                format!(
+                    "{label} lookup: nothing is looked up, since all next_hops have a port; give a domain without port, or \
+                     leave lookup out"
+                ),
+            );
         }
     }
 
@@ -418,6 +450,7 @@ impl Checker<'_> {
         if let Some(sip) = &root.sip.value {
             self.identity("[sip]", &sip.certificate, &sip.key, identity);
             self.file("[sip] roots", &sip.roots, Holds::Roots);
+            self.file("[sip] crls", &sip.crls, Holds::Crls);
             for section in sip.identities.value.iter().flat_map(|list| &list.0) {
                 let own = &section.value;
                 self.identity(&sip_identities::label(own), &own.certificate, &own.key, identity);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nuncio_xmpp::{NegotiationRules, SaslUse, TlsUse};
 
-use super::address::{Bind, CertificateName, DnsServer, Domain, HostPort, SentBy, SourceAddress};
+use super::address::{Bind, CertificateName, DnsServer, Domain, NextHop, SentBy, SourceAddress};
 use super::contact::ContactUri;
 use super::federation::{
     ByteRate, ConnectionLimit, Proxy, SpkiPin, StanzaAttributes, StanzaDepth, StanzaLimit, StanzaRate,
@@ -15,7 +15,8 @@ use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
 use super::schema::{Key, Presence, Shape};
 use super::value::{
-    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, TlsBackend, TrustModel, Verdict,
+    Family, Im, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, TlsBackend, TrustModel,
+    Verdict,
 };
 
 macro_rules! presence {
@@ -138,6 +139,9 @@ section! {
         "key" => key: PathBuf, required;
         /// Root certificates in PEM that the certificates of front ends must chain to.
         "roots" => roots: PathBuf, required;
+        /// Revocation lists in PEM. The certificates of front ends are looked up in them: a revoked one is not believed, nor one
+        /// of an issuer whose list has run out. Issuers without a list here are not looked up.
+        "crls" => crls: PathBuf, optional;
         /// Connections to front ends.
         "connect" => connect: ConnectSection, default "{}";
         /// Where front ends connect to. At least one.
@@ -212,10 +216,17 @@ section! {
     struct FrontEndSection named by "name" {
         /// Its name in logs.
         "name" => name: String, required;
-        /// The names of which its certificate must carry one, as SAN URI `sip:name` or dNSName. Compared in full.
-        "certificate_names" => certificate_names: OneOrMore<CertificateName>, required;
-        /// Where requests for its users are sent, tried in this order.
-        "next_hops" => next_hops: OneOrMore<HostPort>, required;
+        /// The names of which its certificate must carry one, as SAN URI `sip:name` or dNSName. Compared in full. May be
+        /// absent if all `next_hops` are domains: then it is the domain itself (RFC 5922), or with `lookup = "federation"`
+        /// the name of the host.
+        "certificate_names" => certificate_names: OneOrMore<CertificateName>, optional;
+        /// Where requests for its users are sent, tried in this order: a host with its port, or a domain without one, whose
+        /// hosts DNS names. They are looked up again as often as DNS allows, and may come and go.
+        "next_hops" => next_hops: OneOrMore<NextHop>, required;
+        /// How domains among `next_hops` are looked up: `"sip"`, by NAPTR, SRV (`_sips._tcp`), else their own address with
+        /// port 5061 (RFC 3263); or `"federation"`, by SRV `_sipfederationtls._tcp` as Edge servers find each other, with
+        /// hosts in the domain itself only.
+        "lookup" => lookup: Lookup, default "\"sip\"";
         /// Which of the served domains its users are in. Absent: all.
         "domains" => domains: OneOrMore<Domain>, optional;
         /// What it takes us for. `"edge"`: an Access Edge whose federated peer we are; it says itself how far contacts are

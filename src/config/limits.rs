@@ -176,6 +176,9 @@ limits! {
         backoff_initial: Duration, "duration" = secs(1), ms(10) => secs(3600);
         /// Longest pause before a failed next hop is tried again.
         backoff_max: Duration, "duration" = secs(60), ms(10) => secs(24 * 3600);
+        /// How often it is looked whether a next hop that is preferred to the one in use can be reached again. Longer, up to
+        /// 16 times, after one that took the connection and answered nothing.
+        fail_back: Duration, "duration" = secs(60), ms(100) => secs(24 * 3600);
     }
 }
 

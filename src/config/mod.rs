@@ -38,7 +38,7 @@ use std::time::Duration;
 use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
 
 pub use address::{
-    Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, SentBy, SourceAddress,
+    Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, NextHop, SentBy, SourceAddress,
 };
 pub use contact::ContactUri;
 pub use federation::{Proxy, Secret, SpkiPin};
@@ -48,8 +48,8 @@ pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
 pub(crate) use value::printable;
 pub use value::{
-    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, TlsBackend, TrustModel,
-    ValueError, Verdict,
+    Family, Im, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Text, TlsBackend,
+    TrustModel, ValueError, Verdict,
 };
 
 /// Where the configuration is looked for unless `--config` says otherwise.
@@ -175,6 +175,8 @@ pub struct Sip {
     pub identity: Identity,
     /// The roots that front ends' certificates must chain to, a PEM file.
     pub roots: PathBuf,
+    /// Revocation lists that front ends' certificates are looked up in, a PEM file.
+    pub crls: Option<PathBuf>,
     /// Towards front ends.
     pub connect: Connect,
     /// Never empty.
@@ -245,7 +247,7 @@ impl Sip {
 
     /// The front ends that are not alone on some route, each with its next hops: there a request inside a dialog has to go
     /// to the one that holds it.
-    pub fn dialog_holders(&self) -> Vec<(usize, &[HostPort])> {
+    pub fn dialog_holders(&self) -> Vec<(usize, &[NextHop])> {
         let shares =
             |index: usize| self.routes.values().any(|order| order.len() > 1 && order.contains(&index));
         let front_ends = self.front_ends.iter().enumerate().filter(|(index, _)| shares(*index));
@@ -260,7 +262,7 @@ pub struct Route<'a> {
     pub domains: Vec<&'a Domain>,
     /// The next hops of their front ends in the order in which they are tried, each with its front end's place in
     /// [`Sip::front_ends`].
-    pub next_hops: Vec<(usize, &'a HostPort)>,
+    pub next_hops: Vec<(usize, &'a NextHop)>,
 }
 
 /// What we are to front ends for partners of some types.
@@ -279,10 +281,13 @@ pub struct SipIdentity {
 pub struct FrontEnd {
     /// Its name in logs.
     pub name: String,
-    /// The names that its certificates may carry; never empty.
+    /// The names that its certificates may carry. None: of each host its own name, in a domain looked up by its federation
+    /// record.
     pub certificate_names: Vec<CertificateName>,
     /// Where requests are sent, tried in this order; never empty.
-    pub next_hops: Vec<HostPort>,
+    pub next_hops: Vec<NextHop>,
+    /// By which records domains among `next_hops` are looked up.
+    pub lookup: Lookup,
     /// The served domains whose users it has; never empty.
     pub domains: Vec<Domain>,
     /// What it takes us for.
@@ -293,6 +298,20 @@ pub struct FrontEnd {
     pub im: Im,
     /// Which library does TLS with it; one that this build has.
     pub tls_backend: TlsBackend,
+}
+
+impl FrontEnd {
+    /// Who serves a domain by RFC 3263 shows the name of the domain, unless other names are given (RFC 5922 §7.3).
+    fn named_by_its_domains(mut self) -> Self {
+        if self.certificate_names.is_empty() && self.lookup == Lookup::Sip {
+            let domains = self.next_hops.iter().filter_map(|hop| match hop {
+                NextHop::Of(domain) => Some(domain.clone().into()),
+                NextHop::At(_) => None,
+            });
+            self.certificate_names = domains.collect();
+        }
+        self
+    }
 }
 
 /// The XMPP side.

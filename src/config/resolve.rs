@@ -115,14 +115,16 @@ fn sip(sip: SipSection) -> Option<Sip> {
         let section = section.value;
         let front_end = FrontEnd {
             name: section.name.value?,
-            certificate_names: plain(section.certificate_names.value?),
+            certificate_names: section.certificate_names.value.map_or_else(Vec::new, plain),
             next_hops: plain(section.next_hops.value?),
+            lookup: section.lookup.value?,
             domains: section.domains.value.map_or_else(|| domains.clone(), plain),
             trust: section.trust.value?,
             asserted_identity: section.asserted_identity.value?,
             im: section.im.value?,
             tls_backend: section.tls_backend.value?,
         };
+        let front_end = front_end.named_by_its_domains();
         for domain in &front_end.domains {
             routes.entry(domain.clone()).or_default().push(front_ends.len());
         }
@@ -133,6 +135,7 @@ fn sip(sip: SipSection) -> Option<Sip> {
         name: sip.name.value?,
         identity: Identity { certificate: sip.certificate.value?, key: sip.key.value? },
         roots: sip.roots.value?,
+        crls: sip.crls.value,
         connect: connect(sip.connect.value?)?,
         listeners: listeners(sip.listeners.value?)?,
         identities: sip.identities.value?.0.into_iter().map(sip_identity).collect::<Option<_>>()?,

@@ -136,6 +136,16 @@ words! {
 }
 
 words! {
+    /// By which records of DNS the hosts of a domain are found.
+    pub enum Lookup: "a way to look up front ends" {
+        /// NAPTR, `_sips._tcp`, then the domain's own address (RFC 3263).
+        Sip = "sip",
+        /// `_sipfederationtls._tcp`, as Edge servers find each other.
+        Federation = "federation",
+    }
+}
+
+words! {
     /// What a front end takes us for, and who tells it how far contacts are trusted.
     pub enum TrustModel: "a trust model" {
         /// A SIP server as any other.

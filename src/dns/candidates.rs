@@ -363,7 +363,7 @@ fn literal(host: &str) -> Option<IpAddr> {
 
 /// The name as DNS holds it: A-labels, lower case, no trailing dot. Anything that a resolver could read in another way
 /// (escapes, blanks) is refused.
-fn ascii_name(name: &str) -> Result<String, DnsError> {
+pub(super) fn ascii_name(name: &str) -> Result<String, DnsError> {
     let bad = || DnsError::BadName { name: name.chars().take(300).flat_map(char::escape_debug).collect() };
     let ascii = idna::domain_to_ascii(name.strip_suffix('.').unwrap_or(name)).map_err(|_| bad())?;
     let label_fits = |label: &str| (1..=63).contains(&label.len());

@@ -16,11 +16,21 @@ pub enum DnsError {
         /// The name asked for.
         name: String,
     },
-    /// The domain says that it has no XMPP server: its only SRV record has the target “.” (RFC 2782).
-    #[error("{domain} says that it offers no XMPP service (its SRV record has the target “.”)")]
+    /// The domain says that it has no such server: its only SRV record has the target “.” (RFC 2782).
+    #[error("{domain} says that it offers no such service (its SRV record has the target “.”)")]
     NoService {
-        /// The XMPP domain.
+        /// The XMPP domain, or the name of the SRV records.
         domain: String,
+    },
+    /// Every host of the federation record is in another domain, and an Edge server does not accept that either.
+    #[error(
+        "the federation record (_sipfederationtls._tcp) of {domain} leads to {target}, which is not in {domain}: whoever          calls there could not tell who answers; name a host of the domain in it, or list the front ends in next_hops"
+    )]
+    OtherDomain {
+        /// The SIP domain.
+        domain: String,
+        /// The first such host.
+        target: String,
     },
     /// Every address found is one of our own network, which DNS may not lead to.
     #[error(
@@ -83,7 +93,9 @@ impl DnsError {
             | Self::NoService { .. }
             | Self::NoAddress { .. } => DnsErrorKind::DoesNotExist,
             Self::Timeout { .. } => DnsErrorKind::Timeout,
-            Self::Failed { .. } | Self::Setup { .. } | Self::Private { .. } => DnsErrorKind::Unresolvable,
+            Self::Failed { .. } | Self::Setup { .. } | Self::Private { .. } | Self::OtherDomain { .. } => {
+                DnsErrorKind::Unresolvable
+            }
         }
     }
 }

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 
-use super::{DnsError, Family, Resolve, SrvRecord};
+use super::{DnsError, Family, NaptrRecord, Resolve, SrvRecord};
 
 /// Answers from a table; a name that is not in it does not exist.
 #[derive(Default)]
 pub(crate) struct FakeDns {
     srv: HashMap<String, Result<Vec<SrvRecord>, DnsError>>,
+    naptr: HashMap<String, Result<Vec<NaptrRecord>, DnsError>>,
     addresses: HashMap<String, Result<Vec<IpAddr>, DnsError>>,
     asked: Mutex<Vec<String>>,
 }
@@ -34,6 +35,20 @@ impl FakeDns {
     /// Sets what the question for SRV records is answered with.
     pub(crate) fn srv_answer(mut self, name: &str, answer: Result<Vec<SrvRecord>, DnsError>) -> Self {
         self.srv.insert(name.to_owned(), answer);
+        self
+    }
+
+    /// Adds a NAPTR record.
+    pub(crate) fn naptr(mut self, name: &str, record: NaptrRecord) -> Self {
+        if let Ok(records) = self.naptr.entry(name.to_owned()).or_insert_with(|| Ok(Vec::new())) {
+            records.push(record);
+        }
+        self
+    }
+
+    /// Sets what the question for NAPTR records is answered with.
+    pub(crate) fn naptr_answer(mut self, name: &str, answer: Result<Vec<NaptrRecord>, DnsError>) -> Self {
+        self.naptr.insert(name.to_owned(), answer);
         self
     }
 
@@ -61,6 +76,12 @@ impl Resolve for FakeDns {
         self.asked.lock().push(format!("SRV {name}"));
         let missing = || Err(DnsError::NoSuchDomain { name: name.to_owned() });
         Box::pin(ready(self.srv.get(name).cloned().unwrap_or_else(missing)))
+    }
+
+    fn naptr<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<NaptrRecord>, DnsError>> {
+        self.asked.lock().push(format!("NAPTR {name}"));
+        let missing = || Err(DnsError::NoSuchDomain { name: name.to_owned() });
+        Box::pin(ready(self.naptr.get(name).cloned().unwrap_or_else(missing)))
     }
 
     fn addresses<'a>(

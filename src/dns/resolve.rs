@@ -14,6 +14,9 @@ pub trait Resolve: Send + Sync {
     /// [`DnsError::NoSuchDomain`].
     fn srv<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<SrvRecord>, DnsError>>;
 
+    /// The NAPTR records at `name`; as with [`Resolve::srv`], none is no error.
+    fn naptr<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<NaptrRecord>, DnsError>>;
+
     /// The addresses of `host` of that family, IPv6 and IPv4 taking turns, IPv6 first (RFC 8305 §4). Never `Ok` and empty:
     /// an existing name without any is [`DnsError::NoAddress`].
     fn addresses<'a>(&'a self, host: &'a str, family: Family)
@@ -31,6 +34,33 @@ pub struct SrvRecord {
     pub port: u16,
     /// Host name without the trailing dot; empty for the target “.”.
     pub target: String,
+}
+
+/// One NAPTR record (RFC 3403).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NaptrRecord {
+    /// Lower is followed first.
+    pub order: u16,
+    /// The same among records of equal order.
+    pub preference: u16,
+    /// What the replacement is: “s” the name of SRV records.
+    pub flags: String,
+    /// The service and how it is reached, such as `SIPS+D2T`.
+    pub service: String,
+    /// A rule to make the next name with; empty where `replacement` is that name.
+    pub regexp: String,
+    /// The next name, without the trailing dot.
+    pub replacement: String,
+}
+
+impl NaptrRecord {
+    /// Whether it leads to SRV records of SIP over TLS (RFC 3263 §4.1): they have a replacement, and no rule.
+    pub fn is_sip_over_tls(&self) -> bool {
+        self.service.eq_ignore_ascii_case("SIPS+D2T")
+            && self.flags.eq_ignore_ascii_case("s")
+            && self.regexp.is_empty()
+            && !self.replacement.is_empty()
+    }
 }
 
 /// Which addresses may be used.

@@ -11,7 +11,7 @@ use hickory_resolver::net::{DnsError as HickoryDnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
-use super::{DnsError, Family, Resolve, SrvRecord};
+use super::{DnsError, Family, NaptrRecord, Resolve, SrvRecord};
 
 #[cfg(test)]
 mod tests;
@@ -110,6 +110,24 @@ impl Resolve for Dns {
                 _ => None,
             };
             Ok(self.ask(name, RecordType::SRV).await?.into_iter().filter_map(record).collect())
+        })
+    }
+
+    fn naptr<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<NaptrRecord>, DnsError>> {
+        Box::pin(async move {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let record = |data: RData| match data {
+                RData::NAPTR(naptr) => Some(NaptrRecord {
+                    order: naptr.order,
+                    preference: naptr.preference,
+                    flags: text(&naptr.flags),
+                    service: text(&naptr.services),
+                    regexp: text(&naptr.regexp),
+                    replacement: naptr.replacement.to_ascii().trim_end_matches('.').to_owned(),
+                }),
+                _ => None,
+            };
+            Ok(self.ask(name, RecordType::NAPTR).await?.into_iter().filter_map(record).collect())
         })
     }
 

@@ -85,9 +85,7 @@ impl Gateway {
                     HopOutput::Release { connection } => {
                         // What was to leave on it before still does.
                         self.send(group, &mut batch, now);
-                        if let Some(port) = self.connection(ConnectionId(connection.0)) {
-                            port.feed(connection::Connection::retire);
-                        }
+                        self.release_connection(ConnectionId(connection.0));
                     }
                     HopOutput::Cancel { connection, branch } => {
                         self.send(group, &mut batch, now);

@@ -28,6 +28,7 @@ mod incoming;
 mod iq;
 mod keeping;
 mod lanes;
+mod listed;
 mod no_sessions;
 mod outage;
 mod outcomes;
@@ -45,6 +46,7 @@ mod remote;
 mod requests;
 mod restart;
 mod retry;
+mod reuse;
 mod revive;
 mod routes;
 mod sessions;
@@ -97,7 +99,8 @@ pub use outage::was_lost;
 pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use requests::RequestLimits;
-pub use routes::{FrontEnd, HopPort, Im, Route};
+pub use reuse::Carries;
+pub use routes::{FrontEnd, HopPort, Im, NextHop, Route};
 pub use sessions::session_config;
 pub use settling::{Settling, Unsettled};
 pub use sharing::{Guest, Seat, SharedStream};
@@ -268,6 +271,7 @@ pub struct Holdings {
 struct SipLink {
     port: Arc<SipPort>,
     peer: SipPeer,
+    carries: Arc<Carries>,
 }
 
 /// What does not change while the gateway runs.
@@ -404,11 +408,13 @@ impl Gateway {
         &self,
         peer: SipPeer,
         connection: Connection<Outgoing<ToSipEnvelope>>,
-    ) -> (ConnectionId, Arc<SipPort>) {
+    ) -> (ConnectionId, Arc<SipPort>, Arc<Carries>) {
         let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
         let port = Arc::new(Port::new(connection));
-        self.connections.insert(id, SipLink { port: Arc::clone(&port), peer });
-        (id, port)
+        let carries = Arc::new(Carries::default());
+        let link = SipLink { port: Arc::clone(&port), peer, carries: Arc::clone(&carries) };
+        self.connections.insert(id, link);
+        (id, port, carries)
     }
 
     /// A SIP connection ended. It is remembered while requests that came on it wait for their answer,

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use compact_str::CompactString;
-use nuncio_sip::hop::{HopConnection, HopGroup};
+use nuncio_sip::hop::{HopConfig, HopConnection, HopGroup, HopTarget};
 use nuncio_translate::Moment;
 use nuncio_translate::pair::PairKey;
 use nuncio_translate::trust::TrustModel;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
+use super::listed::Listed;
+pub use super::listed::NextHop;
 use super::no_sessions::NO_SESSIONS_FOR;
 use super::port::Port;
 use super::restart::Waiting;
@@ -96,10 +99,14 @@ pub struct Route {
     /// The front end for whose dialogs it is, by its place in the configuration.
     pub(super) dialogs_of: Option<usize>,
     pub hops: Arc<HopPort>,
-    /// Whose each target of the group is, by the front end's place in the configuration.
-    targets: Arc<[usize]>,
+    /// The front ends that it leads to, by their places in the configuration.
+    front_ends: Arc<[usize]>,
+    /// What the targets of the group are.
+    listed: Arc<Mutex<Listed>>,
     /// The next hop the group wants a connection to, until its driver takes the order.
     pub(super) connect: Arc<Mutex<Option<usize>>>,
+    /// Rung when the last next hop has failed, too.
+    failed: Arc<Notify>,
     /// The deadline its driver sleeps towards.
     pub(super) armed: Arc<Mutex<Option<Instant>>>,
     /// Pairs of the process before this one that wait for room here, and those whose front end was away.
@@ -111,15 +118,21 @@ pub struct Route {
 }
 
 impl Route {
-    /// `targets` says for each target of the group which front end it belongs to.
-    pub fn new(domains: Vec<CompactString>, targets: &[usize], hops: HopGroup<ToSipEnvelope>) -> Self {
+    /// The way to the users of these domains over `next_hops`, in order of preference. `random` is the seed of the
+    /// back-off's jitter.
+    pub fn new(domains: Vec<CompactString>, next_hops: Vec<NextHop>, config: HopConfig, random: u64) -> Self {
+        let labels = next_hops.iter().map(ToString::to_string);
+        let hops = HopGroup::new(config, labels, random);
+        let front_ends = next_hops.iter().map(|hop| hop.front_end).collect();
         Self {
             domains,
             identity: 0,
             dialogs_of: None,
             hops: Arc::new(Port::new(hops)),
-            targets: targets.into(),
+            front_ends,
+            listed: Arc::new(Mutex::new(Listed::new(next_hops))),
             connect: Arc::default(),
+            failed: Arc::default(),
             armed: Arc::default(),
             resuming: Waiting::default(),
             events: Arc::default(),
@@ -129,9 +142,46 @@ impl Route {
 
     /// The way to one front end among several of a domain, for requests inside the dialogs that it holds: the others know
     /// nothing of them. The group has the next hops of this one only.
-    pub fn of_dialogs(front_end: usize, next_hops: usize, hops: HopGroup<ToSipEnvelope>) -> Self {
-        let targets = vec![front_end; next_hops];
-        Self { dialogs_of: Some(front_end), ..Self::new(Vec::new(), &targets, hops) }
+    pub fn of_dialogs(front_end: usize, next_hops: Vec<NextHop>, config: HopConfig, random: u64) -> Self {
+        let route = Self::new(Vec::new(), next_hops, config, random);
+        Self { dialogs_of: Some(front_end), ..route.leading_to([front_end]) }
+    }
+
+    /// The same, also to these front ends, whose next hops will be [listed](Self::list).
+    #[must_use]
+    pub fn leading_to(mut self, front_ends: impl IntoIterator<Item = usize>) -> Self {
+        self.front_ends = self.front_ends.iter().copied().chain(front_ends).collect();
+        self
+    }
+
+    /// These are the next hops from now on, in order of preference; `evidence` says how that is known. Connections to others
+    /// are used until there is a better one. Whoever calls this serves the route then. True if that changes anything.
+    pub fn list(&self, next_hops: Vec<NextHop>, evidence: Vec<String>, now: Instant) -> bool {
+        let (targets, changed) = self.listed.lock().replace(next_hops, evidence);
+        let target = |(id, hop): (usize, NextHop)| HopTarget { id, label: hop.to_string(), rank: hop.rank };
+        self.hops.step(|group| group.list(targets.into_iter().map(target), now));
+        changed
+    }
+
+    /// Why no next hop is known of this domain, should somebody have to be told.
+    pub fn nothing_listed(&self, domain: &str, why: &str) {
+        self.listed.lock().evidence = vec![why.to_owned()];
+        self.hops.step(|group| group.nothing_listed(domain, why));
+    }
+
+    /// The next hop of this number, also if it is not listed any more.
+    pub fn next_hop(&self, target: usize) -> Option<NextHop> {
+        self.listed.lock().get(target).cloned()
+    }
+
+    /// The next hops now, in order of preference.
+    pub fn next_hops(&self) -> Vec<NextHop> {
+        self.listed.lock().now().cloned().collect()
+    }
+
+    /// How the next hops are known, where DNS names them.
+    pub fn evidence(&self) -> Vec<String> {
+        self.listed.lock().evidence.clone()
     }
 
     /// For contacts on whose behalf we have this identity.
@@ -151,6 +201,22 @@ impl Route {
         self.connect.lock().take()
     }
 
+    /// For the group's driver: an attempt to connect came to nothing.
+    pub fn connect_failed(&self, why: impl Into<String>, now: Instant) {
+        let all_failed = self.hops.feed(|group| {
+            group.connect_failed(why, now);
+            group.is_backing_off(now)
+        });
+        if all_failed {
+            self.failed.notify_one();
+        }
+    }
+
+    /// Waits until every next hop has failed: perhaps there are others by now.
+    pub async fn all_failed(&self) {
+        self.failed.notified().await;
+    }
+
     /// For the group's driver: when it has to wake by itself. It is woken if that becomes earlier.
     pub fn arm(&self) -> Option<Instant> {
         let deadline = self.hops.step(|group| group.deadline());
@@ -160,11 +226,18 @@ impl Route {
 
     /// Which front end a target of the group belongs to.
     pub fn front_end_of(&self, target: usize) -> Option<usize> {
-        self.targets.get(target).copied()
+        self.listed.lock().get(target).map(|hop| hop.front_end)
+    }
+
+    /// The names that next hops of this front end have to prove, as DNS has them.
+    pub fn server_names(&self, front_end: usize) -> Vec<CompactString> {
+        let listed = self.listed.lock();
+        let own = listed.now().filter(|hop| hop.front_end == front_end);
+        own.map(|hop| hop.server_name.clone()).collect()
     }
 
     pub(super) fn leads_to(&self, front_end: usize) -> bool {
-        self.targets.contains(&front_end)
+        self.front_ends.contains(&front_end)
     }
 
     /// Messages and notices taken and not yet given back.
@@ -196,7 +269,7 @@ impl Gateway {
         }
         let Some((_, route)) = self.numbered_route_of(key) else { return false };
         let im = |front_end: usize| self.front_ends.get(front_end).map_or(Im::Pager, |known| known.im);
-        let mut modes = route.targets.iter().map(|front_end| im(*front_end));
+        let mut modes = route.front_ends.iter().map(|front_end| im(*front_end));
         let Some(first) = modes.next() else { return false };
         let same = modes.all(|mode| mode == first);
         // Where they differ, the one in use decides.

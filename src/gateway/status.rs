@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 use nuncio_xmpp::lane::LaneCounters;
 
-use super::{Gateway, LaneKey};
+use super::{Gateway, LaneKey, NextHop};
 
 /// One lane at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub struct RouteStatus {
     pub load: usize,
     /// The front end that a connection leads to.
     pub connected: Option<CompactString>,
+    /// The next hops, in order of preference.
+    pub next_hops: Vec<NextHop>,
+    /// How they are known, where DNS names them.
+    pub evidence: Vec<String>,
     /// Why there is no connection, if the last attempt failed.
     pub failure: Option<String>,
 }
@@ -79,6 +83,8 @@ impl Gateway {
                 dialogs_of: holder.map(|holder| holder.name.clone()),
                 load,
                 connected: front_end.map(|front_end| front_end.name.clone()),
+                next_hops: route.next_hops(),
+                evidence: route.evidence(),
                 failure,
             }
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_sip::hop::HopConfig;
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::message::Formats;
@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use super::port::Port;
 use super::{
-    Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope,
+    Environment, FrontEnd, Gateway, LaneKey, LanePort, NextHop, PlaceLimits, Route, Settings, ToSipEnvelope,
     ToXmppLane, Verification, VerifyLimits, session_config,
 };
 use crate::store::Memory;
@@ -101,9 +101,9 @@ fn furnished(
     change(&mut settings);
     let partner = Partner { domain: remote.into(), partner_type: PartnerType::Federated, enabled: true };
     let policy = Snapshot::new(1, [local.into()], [(partner, Vec::new())]);
-    let group = HopGroup::new(HopConfig::default(), ["fe:5061".to_owned()], 4);
     let front_ends = vec![FrontEnd::new("pool", vec![local.into()])];
-    let routes = vec![Route::new(vec![local.into()], &[0], group)];
+    let routes =
+        vec![Route::new(vec![local.into()], vec![NextHop::new(0, "fe", 5061)], HopConfig::default(), 4)];
     Gateway::new(settings, policy, front_ends, routes, store, Box::new(environment))
 }
 

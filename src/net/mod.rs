@@ -5,6 +5,7 @@
 
 mod clock;
 pub mod contain;
+pub(crate) mod dial;
 pub mod listener;
 pub mod origin;
 pub mod pump;

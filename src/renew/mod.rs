@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
@@ -32,6 +33,7 @@ pub struct Renewal {
     xmpp_identities: Vec<Slot<IdentityFiles>>,
     sip_roots: Slot<RootsFile>,
     xmpp_roots: Slot<RootsFile>,
+    sip_proof: Slot<ProofFiles>,
     /// In the order of the partners.
     proofs: Vec<Slot<ProofFiles>>,
 }
@@ -47,6 +49,8 @@ pub struct InUse {
     pub sip_roots: Arc<RootsStore>,
     /// For partners.
     pub xmpp_roots: Arc<RootsStore>,
+    /// What front ends' certificates are held against besides.
+    pub sip_proof: Arc<ArcSwap<Proof>>,
     /// What was loaded for each partner, in their order.
     pub proofs: Vec<Arc<Proof>>,
 }
@@ -71,6 +75,7 @@ impl Renewal {
             xmpp_identities,
             sip_roots: open(RootsFile::new(Some(&config.sip.roots)), now, "sip.roots")?,
             xmpp_roots: open(RootsFile::new(config.xmpp.roots.as_ref()), now, "xmpp.roots")?,
+            sip_proof: open(ProofFiles::of_front_ends(config), now, "sip.crls")?,
             proofs: config
                 .partners
                 .iter()
@@ -89,6 +94,7 @@ impl Renewal {
             xmpp_identities: Arc::new(IdentityStore::new(identities(&self.xmpp_identities))?),
             sip_roots: Arc::new(RootsStore::new(Arc::clone(self.sip_roots.current()))),
             xmpp_roots: Arc::new(RootsStore::new(Arc::clone(self.xmpp_roots.current()))),
+            sip_proof: Arc::new(ArcSwap::new(Arc::clone(self.sip_proof.current()))),
             proofs: self.proofs(),
         })
     }
@@ -106,6 +112,7 @@ impl Renewal {
         let xmpp: Vec<Step> = each.collect();
         let sip_roots = self.sip_roots.step(occasion, instant, now);
         let xmpp_roots = self.xmpp_roots.step(occasion, instant, now);
+        let sip_proof = self.sip_proof.step(occasion, instant, now);
         let each = self.proofs.iter_mut().map(|slot| slot.step(occasion, instant, now));
         let proofs: Vec<Step> = each.collect();
 
@@ -121,6 +128,9 @@ impl Renewal {
         if xmpp_roots == Step::Renewed {
             in_use.xmpp_roots.replace(Arc::clone(self.xmpp_roots.current()));
         }
+        if sip_proof == Step::Renewed {
+            in_use.sip_proof.store(Arc::clone(self.sip_proof.current()));
+        }
         if proofs.contains(&Step::Renewed) {
             federate(&self.proofs());
         }
@@ -131,7 +141,8 @@ impl Renewal {
         }
         tell_of_roots(&self.sip_roots, &sip_roots, "sip.roots");
         tell_of_roots(&self.xmpp_roots, &xmpp_roots, "xmpp.roots");
-        for (slot, step) in self.proofs.iter().zip(&proofs) {
+        let partners = self.proofs.iter().zip(&proofs);
+        for (slot, step) in std::iter::once((&self.sip_proof, &sip_proof)).chain(partners) {
             tell(
                 step,
                 || slot.source().name(),

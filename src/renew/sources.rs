@@ -127,21 +127,48 @@ impl Source for IdentityFiles {
     }
 }
 
-/// What the certificates of one partner are held against.
+/// What the certificates of one partner, or of front ends, are held against.
 pub(super) struct ProofFiles {
-    partner: Partner,
+    name: String,
+    pins: Vec<[u8; 32]>,
+    pins_replace_roots: bool,
+    roots: Option<PathBuf>,
+    crls: Option<PathBuf>,
     files: Vec<PathBuf>,
 }
 
 impl ProofFiles {
     pub(super) fn of(partner: &Partner) -> Self {
-        let files = [&partner.roots, &partner.crls].into_iter().flatten().cloned().collect();
-        Self { partner: partner.clone(), files }
+        let proof =
+            Self::new(format!("[[partner]] {}, roots and crls", partner.domain.to_unicode()), &partner.crls);
+        Self {
+            pins: partner.pins.iter().map(|pin| pin.0).collect(),
+            pins_replace_roots: partner.pins_replace_roots,
+            roots: partner.roots.clone(),
+            files: partner.roots.iter().cloned().chain(proof.files).collect(),
+            ..proof
+        }
+    }
+
+    /// Beside the roots, which are looked at by themselves.
+    pub(super) fn of_front_ends(config: &Config) -> Self {
+        Self::new("sip.crls".to_owned(), &config.sip.crls)
+    }
+
+    fn new(name: String, crls: &Option<PathBuf>) -> Self {
+        Self {
+            name,
+            pins: Vec::new(),
+            pins_replace_roots: false,
+            roots: None,
+            crls: crls.clone(),
+            files: crls.iter().cloned().collect(),
+        }
     }
 
     /// What it is called, for people.
     pub(super) fn name(&self) -> String {
-        format!("[[partner]] {}, roots and crls", self.partner.domain.to_unicode())
+        self.name.clone()
     }
 }
 
@@ -153,17 +180,15 @@ impl Source for ProofFiles {
     }
 
     fn make(&self, contents: &[Vec<u8>], _: Option<&Proof>, _: SystemTime) -> Result<Proof, String> {
-        let partner = &self.partner;
         let mut contents = contents.iter();
-        let mut proof =
-            Proof::default().with_pins(partner.pins.iter().map(|pin| pin.0), partner.pins_replace_roots);
-        if let Some(file) = &partner.roots
+        let mut proof = Proof::default().with_pins(self.pins.iter().copied(), self.pins_replace_roots);
+        if let Some(file) = &self.roots
             && let Some(text) = contents.next()
         {
             let roots = Roots::from_pem(text, file).map_err(|error| error.to_string())?;
             proof = proof.with_roots(roots);
         }
-        if let Some(file) = &partner.crls
+        if let Some(file) = &self.crls
             && let Some(text) = contents.next()
         {
             proof = proof.with_crls_of(text, file).map_err(|error| error.to_string())?;

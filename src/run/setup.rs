@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use compact_str::CompactString;
 use nuncio_sip::event::EventConfig;
-use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_sip::hop::HopConfig;
 use nuncio_sip::session::SessionConfig;
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::message::Formats;
@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node_key;
-use crate::config::{self, Config, LogAddresses, PartnerType, SentBy, SipUsers};
-use crate::context::{Context, FrontEndNames, Leave, NextHop, RouteHops, SipName, SipSide, XmppSide};
+use crate::config::{self, Config, LogAddresses, Lookup, PartnerType, SentBy, SipUsers};
+use crate::context::{Context, FrontEndNames, Leave, RouteHops, SipName, SipSide, Source, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
     Environment, Federation, FrontEnd, Gateway, Im, LaneKey, LanePort, PartnerStreams, PlaceLimits,
@@ -34,6 +34,7 @@ use crate::gateway::{
 };
 use crate::net::now;
 use crate::renew::InUse;
+use crate::sip_frontend::listing::given;
 use crate::store::{Committed, Keep, Outcome, Store, StoreOptions, Ticket};
 use crate::tls::{ClientTls, Proof, ServerTls};
 use crate::xmpp_frontend;
@@ -372,7 +373,12 @@ fn users(policy: &config::Policy) -> anyhow::Result<UserPolicy> {
 /// The names the hosts of a front end go by.
 fn hosts(front_end: &config::FrontEnd) -> Vec<CompactString> {
     let certified = front_end.certificate_names.iter().map(|name| name.as_str().into());
-    certified.chain(front_end.next_hops.iter().map(|hop| hop.host.to_string().into())).collect()
+    certified
+        .chain(front_end.next_hops.iter().map(|hop| match hop {
+            config::NextHop::At(at) => at.host.to_string().into(),
+            config::NextHop::Of(domain) => domain.as_str().into(),
+        }))
+        .collect()
 }
 
 fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
@@ -400,23 +406,39 @@ fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
         window: limits.pending_per_connection,
         backoff_first: limits.backoff_initial,
         backoff_cap: limits.backoff_max,
+        fail_back: limits.fail_back,
         ..HopConfig::default()
     };
-    let group = |labels: Vec<String>| HopGroup::new(hop_config.clone(), labels, rand::random());
     let mut routes = Vec::new();
-    // In the order of the next hops of `sip_side`.
+    // In the order of the sources of `sip_side`.
     for identity in 0..=config.sip.identities.len() {
-        for route in config.sip.routes() {
-            let labels = route.next_hops.iter().map(|(_, address)| address.to_string()).collect();
-            let targets: Vec<usize> = route.next_hops.iter().map(|(front_end, _)| *front_end).collect();
-            routes.push(Route::new(names(route.domains)?, &targets, group(labels)).under(identity));
+        let mut of_each = sources(config).into_iter();
+        for (route, sources) in config.sip.routes().into_iter().zip(of_each.by_ref()) {
+            let front_ends: Vec<usize> = sources.iter().map(|source| source.front_end).collect();
+            let route =
+                Route::new(names(route.domains)?, given(&sources), hop_config.clone(), rand::random());
+            routes.push(route.leading_to(front_ends).under(identity));
         }
-        for (front_end, next_hops) in config.sip.dialog_holders() {
-            let labels = next_hops.iter().map(ToString::to_string).collect();
-            routes.push(Route::of_dialogs(front_end, next_hops.len(), group(labels)).under(identity));
+        for ((front_end, _), sources) in config.sip.dialog_holders().into_iter().zip(of_each) {
+            let route = Route::of_dialogs(front_end, given(&sources), hop_config.clone(), rand::random());
+            routes.push(route.under(identity));
         }
     }
     Ok(routes)
+}
+
+/// Where the next hops of each route of one identity come from: those to domains first, then those for dialogs.
+fn sources(config: &Config) -> Vec<Vec<Source>> {
+    let source = |front_end: usize, place: &config::NextHop| {
+        let lookup = config.sip.front_ends.get(front_end).map_or(Lookup::Sip, |front_end| front_end.lookup);
+        Source { front_end, place: place.clone(), lookup }
+    };
+    let routes = config.sip.routes().into_iter();
+    let routes =
+        routes.map(|route| route.next_hops.into_iter().map(|(of, place)| source(of, place)).collect());
+    let holders = config.sip.dialog_holders().into_iter();
+    let dialogs = holders.map(|(of, next_hops)| next_hops.iter().map(|place| source(of, place)).collect());
+    routes.chain(dialogs).collect()
 }
 
 fn family(configured: config::Family) -> Family {
@@ -447,6 +469,7 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
         identities,
         client: ClientTls::new()?,
         roots: Arc::clone(&in_use.sip_roots),
+        proof: Arc::clone(&in_use.sip_proof),
         leave: leave(&sip.connect, limits.connect),
         limits: nuncio_sip::Limits {
             head: limits.head,
@@ -472,15 +495,7 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
             .collect(),
         routes: (0..=sip.identities.len())
             .flat_map(|identity| {
-                let routes = sip.routes().into_iter().map(|route| {
-                    let hops = route.next_hops.into_iter();
-                    hops.map(|(front_end, address)| NextHop { front_end, address: address.clone() }).collect()
-                });
-                let dialogs = sip.dialog_holders().into_iter().map(|(front_end, next_hops)| {
-                    let hops = next_hops.iter();
-                    hops.map(|address| NextHop { front_end, address: address.clone() }).collect()
-                });
-                routes.chain(dialogs).map(move |hops| RouteHops { identity, hops }).collect::<Vec<_>>()
+                sources(config).into_iter().map(move |sources| RouteHops { identity, sources })
             })
             .collect(),
     })

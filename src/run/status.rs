@@ -33,11 +33,22 @@ pub(super) fn log(gateway: &Gateway) {
         let (domains, front_end) = (route.domains.join(", "), route.connected.as_deref().unwrap_or("none"));
         let failure = route.failure.as_deref().unwrap_or("none");
         let requests = route.load;
+        let next_hops = route.next_hops.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match route.dialogs_of {
             Some(dialogs_of) => {
-                info!(%dialogs_of, requests, connected_to = front_end, failure, "status: way to the holder of dialogs");
+                info!(%dialogs_of, requests, connected_to = front_end, next_hops, failure, "status: way to the holder of dialogs");
             }
-            None => info!(domains, requests, connected_to = front_end, failure, "status: way to front ends"),
+            None => info!(
+                domains,
+                requests,
+                connected_to = front_end,
+                next_hops,
+                failure,
+                "status: way to front ends"
+            ),
+        }
+        for said in &route.evidence {
+            info!("status: DNS on front ends: {said}");
         }
     }
     let lanes = gateway.lane_statuses();

@@ -1,8 +1,8 @@
 //! Serving connections on the SIP listener.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use nuncio_sip::connection::{ConnectionConfig, KeepAliveInterval};
 use tokio::net::TcpStream;
@@ -58,17 +58,18 @@ pub async fn serve(
         }
         SipPeer::Unlisted(why) => warn!(%peer, "SIP peer is no front end of ours: {why}"),
     }
-    let mut session = session(&context, who, peer, 0, None);
+    let mut session = session(&context, who, peer, 0, None, None);
     pump(Box::new(stream), &mut session, Some(&context.stop), |session, _| session.shut_down()).await;
 }
 
-/// The session of a SIP connection, in or out. `identity`: what we are there.
+/// The session of a SIP connection, in or out; out with the name of the next hop, for OPTIONS. `identity`: what we are there.
 pub(super) fn session(
     context: &Context,
     who: SipPeer,
     peer: SocketAddr,
     identity: IdentityNumber,
     keep_alive: Option<KeepAliveInterval>,
+    probe: Option<String>,
 ) -> SipSession {
     let gateway = Arc::clone(&context.gateway);
     let mut secret = [0; 16];
@@ -79,6 +80,7 @@ pub(super) fn session(
         max_pending_in: context.sip.max_pending,
         max_pending_out: context.sip.max_pending,
         keep_alive,
+        probe,
         ..ConnectionConfig::new(peer, name, secret)
     };
     SipSession::new(gateway, who, config, context.sip.limits, context.sip.arrival, now())
@@ -93,12 +95,12 @@ pub(super) fn recognise(context: &Context, facts: &PeerFacts) -> SipPeer {
             expected_names(context).join(", ")
         ));
     };
-    match facts.judge(&context.sip.roots.current(), SystemTime::now()) {
+    match context.sip.judge(facts) {
         ChainStatus::Valid => {}
         status => return SipPeer::Unlisted(format!("its certificate is not trusted: {status}")),
     }
     for (index, front_end) in context.sip.front_ends.iter().enumerate() {
-        if let NameMatch::Matched(_) = sip_names_match(certificate, &front_end.certificate_names) {
+        if let NameMatch::Matched(_) = sip_names_match(certificate, &names_of(context, index)) {
             return match why_not_taken(facts.backend, facts.cipher_suite, front_end) {
                 None => SipPeer::FrontEnd(index),
                 Some(why) => SipPeer::Unlisted(why),
@@ -112,5 +114,22 @@ pub(super) fn recognise(context: &Context, facts: &PeerFacts) -> SipPeer {
 }
 
 fn expected_names(context: &Context) -> Vec<String> {
-    context.sip.front_ends.iter().flat_map(|front_end| front_end.certificate_names.iter().cloned()).collect()
+    (0..context.sip.front_ends.len()).flat_map(|index| names_of(context, index).into_owned()).collect()
+}
+
+/// The names that certificates of a front end may carry: those of its entry, else those that DNS has now.
+fn names_of(context: &Context, index: usize) -> Cow<'_, [String]> {
+    match context.sip.front_ends.get(index) {
+        Some(front_end) if !front_end.certificate_names.is_empty() => {
+            Cow::Borrowed(&front_end.certificate_names)
+        }
+        _ => {
+            let routes = context.gateway.routes().iter();
+            let mut names: Vec<String> =
+                routes.flat_map(|route| route.server_names(index)).map(Into::into).collect();
+            names.sort();
+            names.dedup();
+            Cow::Owned(names)
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The SIP side: connections with front ends, and the tasks that serve them.
 
 pub mod accept;
+pub mod listing;
 pub mod next_hop;
 mod old_suites;
 pub mod session;

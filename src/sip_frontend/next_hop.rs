@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use nuncio_sip::connection::KeepAliveInterval;
 use tokio::net::TcpStream;
@@ -10,16 +9,17 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::accept::session;
+use super::listing;
 use super::old_suites::why_not_called;
 use super::session::SipSession;
-use crate::config::HostPort;
 use crate::context::{Context, FrontEndNames, RouteHops};
 use crate::dns::host_candidates;
-use crate::gateway::{Gateway, IdentityNumber, Route, SipPeer};
+use crate::gateway::{Gateway, IdentityNumber, NextHop, Route, SipPeer};
 use crate::net::contain::{INTERNAL_ERROR, contained, contained_now};
-use crate::net::listener::connect;
+use crate::net::dial::{Tried, dial, targets, told};
 use crate::net::now;
 use crate::net::pump::pump;
+use crate::net::race::Race;
 use crate::net::session::{End, Session};
 use crate::tls::{self, ChainStatus, NameMatch, TlsStream, sip_names_match};
 
@@ -28,7 +28,7 @@ pub async fn serve(context: Arc<Context>, index: usize) {
     let Some(route) = context.gateway.routes().get(index) else { return };
     // In a task of its own: what waits meanwhile must still expire in time.
     let connect = |target| drop(context.tasks.spawn(open(Arc::clone(&context), index, target)));
-    keep(&context.gateway, route, connect).await;
+    tokio::join!(keep(&context.gateway, route, connect), listing::keep(&context, index, route));
 }
 
 /// Keeps the clock of a group, and passes on its orders to connect.
@@ -55,13 +55,22 @@ async fn keep(gateway: &Gateway, route: &Route, connect: impl Fn(usize)) {
 
 /// Connects to one next hop and runs the connection to its end.
 async fn open(context: Arc<Context>, index: usize, target: usize) {
-    let Some(RouteHops { identity, hops }) = context.sip.routes.get(index) else { return };
-    let Some(hop) = hops.get(target) else { return };
+    let Some(RouteHops { identity, .. }) = context.sip.routes.get(index) else { return };
+    let route = context.gateway.routes().get(index);
+    let Some(hop) = route.and_then(|route| route.next_hop(target)) else { return };
     let Some(front_end) = context.sip.front_ends.get(hop.front_end) else { return };
+    let panics = &context.gateway.counters().tasks_panicked;
+    let borrowed =
+        contained("a look for a connection to borrow", panics, borrow(&context, index, &hop)).await;
+    if let Ok(Some(peer)) = borrowed {
+        info!(front_end = %front_end.name, %peer, "requests go over the connection that the front end opened (RFC 5923)");
+        return;
+    }
     let attempt = async {
-        let (stream, peer) = attempt(&context, *identity, front_end, &hop.address).await?;
+        let (stream, peer) = attempt(&context, *identity, front_end, &hop).await?;
         let who = SipPeer::FrontEnd(hop.front_end);
-        let session = session(&context, who, peer, *identity, Some(KeepAliveInterval::default()));
+        let alive = Some(KeepAliveInterval::default());
+        let session = session(&context, who, peer, *identity, alive, Some(hop.to_string()));
         info!(front_end = %front_end.name, %peer, "connected to front end");
         Ok((stream, session))
     };
@@ -95,57 +104,77 @@ async fn attempted<S>(
     };
     warn!(%front_end, "no connection to front end {front_end}: {why}");
     if let Some(route) = gateway.routes().get(index) {
-        route.hops.feed(|group| group.connect_failed(why, now().instant));
+        route.connect_failed(why, now().instant);
     }
     None
 }
 
+/// Whether a connection that the front end opened from this next hop may be used.
+async fn borrow(context: &Context, index: usize, hop: &NextHop) -> Option<SocketAddr> {
+    let leave = context.sip.leave;
+    let candidates = host_candidates(&context.dns, &hop.host, hop.port, leave.family).await.ok()?;
+    let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address).collect();
+    context.gateway.borrow_connection(index, hop.front_end, &addresses, now())
+}
+
+/// TLS with the next hop, at the first of its addresses that gets that far. The error names what was tried.
 async fn attempt(
     context: &Context,
     identity: IdentityNumber,
     front_end: &FrontEndNames,
-    hop: &HostPort,
+    hop: &NextHop,
 ) -> Result<(TlsStream<TcpStream>, SocketAddr), String> {
-    let (host, port) = (hop.host.to_string(), hop.port);
-    let candidates = host_candidates(&context.dns, &host, port, context.sip.leave.family)
+    let leave = context.sip.leave;
+    let candidates = host_candidates(&context.dns, &hop.host, hop.port, leave.family)
         .await
         .map_err(|error| error.to_string())?;
-    let mut why = format!("{host} has no address");
-    for candidate in candidates {
-        let address = candidate.address;
-        match connect(address, context.sip.leave.source, context.sip.leave.timeout).await {
-            Err(error) => why = format!("{host} ({address}): {error}"),
-            Ok(stream) => match handshake(context, identity, front_end, &host, stream).await {
-                Ok(stream) => return Ok((stream, address)),
-                Err(error) => why = format!("{host} ({address}): {error}"),
-            },
+    let began = now().instant;
+    let each = leave.timeout + context.sip.handshake;
+    let time = each.saturating_mul(u32::try_from(candidates.len()).unwrap_or(u32::MAX));
+    let mut race = Race::new(targets(&candidates), time, began);
+    let mut failures: Vec<String> = Vec::new();
+    loop {
+        let note = |tried: Tried<'_>| {
+            if let Tried::Failed(candidate, _, error) = tried {
+                failures.push(format!("{candidate}: {error}"));
+            }
+        };
+        let Some((candidate, stream)) = dial(leave, &mut race, &candidates, note).await else {
+            return Err(told(failures.iter().map(String::as_str)));
+        };
+        match handshake(context, identity, front_end, hop, stream).await {
+            Ok(stream) => return Ok((stream, candidate.address)),
+            Err(error) => failures.push(format!("{candidate}: {error}")),
         }
+        race.lost(now().instant);
     }
-    Err(why)
 }
 
-/// TLS with the next hop, whose certificate must be one of the front end's (SIP-04: the configured names
-/// count, never what DNS led to).
+/// TLS with the next hop, whose certificate must be one of the front end's, or that of the domain that was asked for (SIP-04:
+/// never of what DNS led to).
 async fn handshake(
     context: &Context,
     identity: IdentityNumber,
     front_end: &FrontEndNames,
-    host: &str,
+    hop: &NextHop,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, String> {
     let own = (identity > 0).then(|| context.sip.names.get(identity)).flatten();
     let identity = context.sip.identities.choose(own.map(|name| name.host.as_str()));
-    let handshake = tls::connect_by(front_end.backend, stream, &context.sip.client, host, &identity);
+    let handshake =
+        tls::connect_by(front_end.backend, stream, &context.sip.client, &hop.server_name, &identity);
     let (stream, facts) = timeout(context.sip.handshake, handshake)
         .await
         .map_err(|_| format!("the TLS handshake took longer than {:?}", context.sip.handshake))?
         .map_err(|error| why_not_called(&error, front_end))?;
-    match facts.judge(&context.sip.roots.current(), SystemTime::now()) {
+    match context.sip.judge(&facts) {
         ChainStatus::Valid => {}
         status => return Err(format!("its certificate is not trusted: {status}")),
     }
     let certificate = facts.certificate().ok_or("it presented no readable certificate")?;
-    match sip_names_match(certificate, &front_end.certificate_names) {
+    let own = [hop.server_name.to_string()];
+    let names = if front_end.certificate_names.is_empty() { &own } else { &front_end.certificate_names[..] };
+    match sip_names_match(certificate, names) {
         NameMatch::Matched(_) => Ok(stream),
         NameMatch::Mismatch(mismatch) => Err(mismatch.to_string()),
     }

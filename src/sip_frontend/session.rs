@@ -15,7 +15,9 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::gateway::port::Bells;
-use crate::gateway::{ConnectionId, Gateway, ReplyTo, Route, SUPPORTED, SipPeer, SipPort, ToSipEnvelope};
+use crate::gateway::{
+    Carries, ConnectionId, Gateway, ReplyTo, Route, SUPPORTED, SipPeer, SipPort, ToSipEnvelope,
+};
 use crate::log_limit::{Cause, Source};
 use crate::net::session::{End, Next, Session};
 
@@ -25,8 +27,8 @@ pub struct SipSession {
     id: ConnectionId,
     port: Arc<SipPort>,
     peer: SipPeer,
-    /// The route whose requests this connection carries; only one that we opened carries any.
-    route: Option<usize>,
+    /// The route whose requests this connection carries: one that we opened, or that the peer lends.
+    carries: Arc<Carries>,
     address: IpAddr,
     framer: Framer,
     /// How long a message may take to arrive whole.
@@ -54,13 +56,14 @@ impl SipSession {
         let other_names = gateway.sip_names();
         let config = ConnectionConfig { explain, other_names, supported: SUPPORTED, ..config };
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
-        let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
+        let (id, port, carries) =
+            gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {
             gateway,
             id,
             port,
             peer,
-            route: None,
+            carries,
             address,
             framer: Framer::new(limits),
             arrival,
@@ -82,7 +85,7 @@ impl SipSession {
 
     /// A new connection of ours is ready to carry what waits for it on the route with this number.
     pub fn serves_route(&mut self, route: usize, now: Moment) {
-        self.route = Some(route);
+        self.carries.begin(route);
         if let Some(route) = self.route() {
             let connection = HopConnection(self.id.0);
             route.hops.step(|group| group.connected(connection, now.instant));
@@ -91,7 +94,7 @@ impl SipSession {
     }
 
     fn route(&self) -> Option<&Route> {
-        self.gateway.routes().get(self.route?)
+        self.gateway.routes().get(self.carries.route()?)
     }
 
     /// Acts on what the transactions put out, until nothing is left.

@@ -11,12 +11,13 @@ use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
 use super::outbound::LaneSession;
-use super::reach::{Failures, Tried, dial, dns_failure, follow, handshake, search, take_unusable, targets};
+use super::reach::{Failures, dns_failure, follow, handshake, search, take_unusable};
 use crate::context::Context;
 use crate::dns::Candidate;
 use crate::gateway::attempts::{Outcome, Recorder, Step};
 use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants};
 use crate::net::contain::{INTERNAL_ERROR, contained, contained_now};
+use crate::net::dial::{Tried, dial, targets};
 use crate::net::now;
 use crate::net::pump::{Pumped, pump};
 use crate::net::race::Race;

@@ -1,24 +1,16 @@
 //! How a partner is reached: where he is looked for, connecting, the handshake, and what is said when nothing comes of it.
 
-use std::io;
-use std::time::Duration;
-
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use nuncio_xmpp::lane::{Failure, FailureKind};
 use nuncio_xmpp::stream::{Redirect, Terms, TlsFacts};
 use nuncio_xmpp::{Domain, TlsUse};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::context::{Context, Leave};
+use crate::context::Context;
 use crate::dns::{
     Candidate, DnsError, DnsErrorKind, Found, host_candidates, redirect_candidates, xmpp_server_candidates,
 };
-use crate::net::listener::connect;
-use crate::net::now;
-use crate::net::pump::wait_until;
-use crate::net::race::{Move, Race};
+use crate::net::dial::told;
 use crate::tls::{self, TlsStream};
 
 /// The addresses to try: those of the proxy, or what DNS says.
@@ -59,74 +51,12 @@ pub(super) fn dns_failure(error: &DnsError) -> Failure {
     Failure::new(kind, error.to_string())
 }
 
-/// How many addresses each target has, in order.
-pub(super) fn targets(candidates: &[Candidate]) -> Vec<usize> {
-    candidates.chunk_by(Candidate::same_target).map(<[Candidate]>::len).collect()
-}
-
 /// Takes out those at which nothing could come about.
 pub(super) fn take_unusable(candidates: &mut Vec<Candidate>, terms: &Terms) -> Vec<Candidate> {
     let useless = |candidate: &mut Candidate| candidate.direct_tls;
     match terms.negotiation.tls {
         TlsUse::NotSupported => candidates.extract_if(.., useless).collect(),
         TlsUse::Required | TlsUse::Optional => Vec::new(),
-    }
-}
-
-/// What came of an address.
-pub(super) enum Tried<'c> {
-    /// A connection, after so long.
-    Connected(&'c Candidate, Duration),
-    /// None, after so long.
-    Failed(&'c Candidate, Duration, &'c io::Error),
-    /// The time for all of it is over, and so many addresses were not tried.
-    TimeOver(usize),
-}
-
-/// The next connection that comes about; `None`: there is no other. What happens is `told`.
-pub(super) async fn dial<'c>(
-    leave: Leave,
-    race: &mut Race,
-    candidates: &'c [Candidate],
-    mut told: impl FnMut(Tried<'_>),
-) -> Option<(&'c Candidate, TcpStream)> {
-    let mut running = FuturesUnordered::new();
-    loop {
-        while let Some(next) = race.poll() {
-            match next {
-                Move::Start(number) => {
-                    let Some(candidate) = candidates.get(number) else { continue };
-                    running.push(async move {
-                        let began = now().instant;
-                        let result = connect(candidate.address, leave.source, leave.timeout).await;
-                        (number, candidate, now().instant.saturating_duration_since(began), result)
-                    });
-                }
-                Move::StopAll => running.clear(),
-                Move::Exhausted => return None,
-                Move::TimeOver(left) => {
-                    told(Tried::TimeOver(left));
-                    return None;
-                }
-            }
-        }
-        let deadline = race.deadline();
-        let ended = tokio::select! {
-            Some(ended) = running.next(), if !running.is_empty() => Some(ended),
-            () = wait_until(deadline) => None,
-        };
-        match ended {
-            None => race.handle_timeout(now().instant),
-            Some((number, candidate, took, Ok(stream))) => {
-                race.connected(number);
-                told(Tried::Connected(candidate, took));
-                return Some((candidate, stream));
-            }
-            Some((number, candidate, took, Err(error))) => {
-                told(Tried::Failed(candidate, took, &error));
-                race.failed(number, now().instant);
-            }
-        }
     }
 }
 
@@ -170,9 +100,6 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Addresses whose failures are told; all of them are in the evidence.
-    const TOLD: usize = 3;
-
     pub(super) fn add(&mut self, kind: FailureKind, text: String) {
         self.list.push((kind, text));
     }
@@ -184,21 +111,13 @@ impl Failures {
         };
         let refused = self.list.iter().any(|(kind, _)| *kind == FailureKind::Negotiation);
         let kind = if refused { FailureKind::Negotiation } else { *last };
-        // The last ones: they were tried most recently, and the only one, if there is only one.
-        let before = self.list.len().saturating_sub(Self::TOLD);
-        let told: Vec<&str> = self.list.iter().skip(before).map(|(_, text)| text.as_str()).collect();
-        let mut text = told.join("; ");
-        if before > 0 {
-            text = format!("{text}; and {before} more before");
-        }
-        Failure::new(kind, text)
+        Failure::new(kind, told(self.list.iter().map(|(_, text)| text.as_str())))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::Origin;
 
     fn one_of(failures: &[(FailureKind, &str)]) -> Failure {
         let mut all = Failures::default();
@@ -222,24 +141,5 @@ mod tests {
         };
         assert_eq!(of(&["a", "b", "c"]), "a; b; c");
         assert_eq!(of(&["a", "b", "c", "d"]), "b; c; d; and 1 more before");
-    }
-
-    #[test]
-    fn only_addresses_of_one_target_compete() {
-        let candidate = |host: &str, address: &str, direct_tls| Candidate {
-            address: address.parse().unwrap(),
-            host: host.to_owned(),
-            origin: Origin::Srv { priority: 1, weight: 0 },
-            direct_tls,
-        };
-        let candidates = [
-            candidate("a.example", "192.0.2.1:5269", false),
-            candidate("a.example", "[2001:db8::1]:5269", false),
-            candidate("a.example", "192.0.2.1:5270", false),
-            candidate("a.example", "192.0.2.1:5270", true),
-            candidate("b.example", "192.0.2.2:5270", true),
-        ];
-        assert_eq!(targets(&candidates), [2, 1, 1, 1]);
-        assert_eq!(targets(&[]), [0; 0]);
     }
 }

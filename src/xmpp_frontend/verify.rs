@@ -13,10 +13,11 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::reach::{Tried, dial, handshake, search, take_unusable, targets};
+use super::reach::{handshake, search, take_unusable};
 use crate::context::Context;
 use crate::dns::{Candidate, DnsErrorKind};
 use crate::gateway::Verification;
+use crate::net::dial::{Tried, dial, targets};
 use crate::net::now;
 use crate::net::pump::{Pumped, pump};
 use crate::net::race::Race;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use nuncio::gateway::{FrontEnd, Gateway, Im, PlaceLimits, Route, Settings, VerifyLimits, session_config};
+use nuncio::gateway::{
+    FrontEnd, Gateway, Im, NextHop, PlaceLimits, Route, Settings, VerifyLimits, session_config,
+};
 use nuncio::store::{Keep, Memory};
-use nuncio_sip::hop::HopGroup;
 use nuncio_translate::judge::Snapshot;
 use nuncio_translate::message::Formats;
 use nuncio_translate::pair::PresenceConfig;
@@ -54,11 +55,11 @@ pub(crate) fn start(
         privacy: Privacy::Clear,
         started_ms,
     };
-    let hops = HopGroup::new(scale.hop.clone(), ["fe0:5061".to_owned(), "fe1:5061".to_owned()], seed);
+    let hops = [0, 1].map(|n| NextHop::new(n, &format!("fe{n}"), 5061).ranked(n as u32)).into();
     let im = scale.sessions.map_or(Im::Pager, |plan| plan.im);
     let front_end = |name| FrontEnd::new(name, vec![LOCAL.into()]).with_im(im);
     let front_ends = ["pool0", "pool1"].map(front_end).into();
-    let routes = vec![Route::new(vec![LOCAL.into()], &[0, 1], hops)];
+    let routes = vec![Route::new(vec![LOCAL.into()], hops, scale.hop.clone(), seed)];
     let handle = Box::new(RuntimeHandle(Arc::clone(runtime)));
     let keep: Arc<dyn Keep> = Arc::clone(store) as _;
     Arc::new(Gateway::new(settings, Snapshot::new(0, [], []), front_ends, routes, keep, handle))

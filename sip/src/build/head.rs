@@ -93,6 +93,14 @@ impl ResponseHead {
         text::body(out, body);
     }
 
+    /// With one more field, in every response. The value is ours, and clean.
+    #[must_use]
+    pub(crate) fn with_field(self, name: HeaderName, value: &str) -> Self {
+        let mut out = self.0.into_vec();
+        copy(&mut out, name.as_str(), value.as_bytes());
+        Self(out.into_boxed_slice())
+    }
+
     /// The rendered fields.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

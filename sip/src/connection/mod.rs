@@ -26,6 +26,7 @@ mod counters;
 mod jitter;
 mod keep_alive;
 mod keys;
+mod probe;
 mod receive;
 mod send;
 mod server;
@@ -41,13 +42,14 @@ use bytes::Bytes;
 
 pub use counters::Counters;
 pub(crate) use jitter::Jitter;
-pub use keep_alive::{KeepAliveInterval, PONG_WITHIN};
+pub use keep_alive::{ANSWER_WITHIN, KeepAliveInterval, PONG_WITHIN, SHORTEST_INTERVAL};
+pub use probe::MS_KEEP_ALIVE_TIMEOUT;
 
-use crate::{FrameError, Message, Method, ResponseHead, StatusCode};
+use crate::{FrameError, Message, Method, ResponseHead, StatusCode, Via};
 use arena::Handle;
 use client::{Client, Expired};
 use keep_alive::{Due, KeepAlive};
-use keys::Keys;
+use keys::{Key, Keys};
 use server::{Answered, Fired, Kind, Pending, Server};
 
 /// RFC 3261 §17.1.1.1: the unit of all transaction timers.
@@ -96,6 +98,8 @@ pub struct ConnectionConfig {
     pub explain: Option<Explain>,
     /// Keep-alive pings (RFC 5626), only for connections we opened.
     pub keep_alive: Option<KeepAliveInterval>,
+    /// `host[:port]` of the peer, if OPTIONS may be sent to it for the same end.
+    pub probe: Option<String>,
     /// Random bytes: they key the tables against chosen collisions and spread the pings.
     pub secret: [u8; 16],
 }
@@ -113,6 +117,7 @@ impl ConnectionConfig {
             supported: &[],
             explain: None,
             keep_alive: None,
+            probe: None,
             secret,
         }
     }
@@ -126,6 +131,10 @@ pub struct Connection<E> {
     server: Server,
     client: Client<E>,
     keep_alive: Option<KeepAlive>,
+    /// The OPTIONS that wait for their answer: the last one.
+    probe: Option<Key>,
+    /// How many there were.
+    probes: u32,
     outputs: VecDeque<Output<E>>,
     /// Bytes to be written.
     out: Vec<u8>,
@@ -135,6 +144,8 @@ pub struct Connection<E> {
     phase: Phase,
     /// See [`Connection::retire`].
     retiring: bool,
+    /// See [`Connection::alias`].
+    alias: Option<u16>,
 }
 
 /// A server transaction. It stays valid until answered, that of an INVITE answered with 2xx for 64·T1 more
@@ -227,13 +238,18 @@ impl<E> Connection<E> {
         Self {
             server: Server::new(config.max_pending_in),
             client: Client::new(config.max_pending_out),
-            keep_alive: config.keep_alive.map(|interval| KeepAlive::new(interval, keys.seed(), now)),
+            keep_alive: config
+                .keep_alive
+                .map(|interval| KeepAlive::new(interval, config.probe.is_some(), keys.seed(), now)),
+            probe: None,
+            probes: 0,
             outputs: VecDeque::new(),
             out: Vec::new(),
             taken: 0,
             counters: Counters::default(),
             phase: Phase::Open,
             retiring: false,
+            alias: None,
             keys,
             config,
         }
@@ -407,6 +423,18 @@ impl<E> Connection<E> {
         self.retiring = true;
     }
 
+    /// Where else the peer is to be found, if it lets us send requests on this connection instead of opening one to there
+    /// (RFC 5923): it put `alias` into a Via. Whether it may say so depends on who it is, which is the caller's business.
+    pub fn alias(&self) -> Option<SocketAddr> {
+        let port = self.alias.filter(|_| self.phase == Phase::Open && !self.retiring)?;
+        Some(SocketAddr::new(self.config.peer.ip().to_canonical(), port))
+    }
+
+    /// The socket is gone.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
     /// It was to end, and nothing keeps it any more.
     pub fn is_done(&self) -> bool {
         (self.retiring || self.phase == Phase::Draining) && self.is_idle()
@@ -477,6 +505,7 @@ impl<E> Connection<E> {
         self.server.forget_old(now);
         match self.keep_alive.as_mut().and_then(|keep_alive| keep_alive.handle_timeout(now)) {
             Some(Due::Ping) => self.write(b"\r\n\r\n"),
+            Some(Due::Probe) => self.write_probe(),
             Some(Due::Dead) => self.outputs.push_back(Output::Dead),
             None => {}
         }
@@ -538,6 +567,16 @@ impl<E> Connection<E> {
             self.server.ring(handle, Answered { status, response: response.into(), at: now });
         }
         Responded::Sent
+    }
+
+    fn write_probe(&mut self) {
+        let Some(to) = &self.config.probe else { return };
+        self.probes = self.probes.wrapping_add(1);
+        let token = format!("{:016x}.{}", self.keys.seed(), self.probes);
+        let branch = format!("{}{token}", Via::COOKIE);
+        let options = probe::options(to, &self.config.sent_by, &branch, &token);
+        self.probe = Some(self.keys.client(&branch, Method::Options));
+        self.write(options.as_bytes());
     }
 
     fn heard(&mut self, now: Instant) {

@@ -9,11 +9,16 @@ use super::arena::Handle;
 use super::client::{Final, Known};
 use super::keys::{Key, MethodlessKey};
 use super::server::{Acknowledged, Answered, Finished, Kind, Pending, Repeat};
-use super::{Connection, ConnectionConfig, Counters, Output, Phase, Responded, ServerTxn, write_trying};
+use super::{
+    Connection, ConnectionConfig, Counters, Output, Phase, Responded, ServerTxn, probe, write_trying,
+};
 use crate::build::write_within_transaction;
 use crate::{
     DropReason, HeaderName, Message, Method, ResponseHead, StatusCode, Via, read_request, read_response,
 };
+
+/// The port of SIP over TLS where none is written (RFC 3261 §18.2.2).
+const SIPS_PORT: u16 = 5061;
 
 impl<E> Connection<E> {
     pub(super) fn receive_request<T: AsRef<str>>(
@@ -80,10 +85,19 @@ impl<E> Connection<E> {
             return;
         }
         let head = ResponseHead::render(&message, via, Some(&checked.to), &tag, self.config.peer);
-        let Ok(head) = head else {
+        let Ok(mut head) = head else {
             self.counters.unanswerable += 1;
             return;
         };
+        if let Some(agreed) = message.header(HeaderName::MsKeepAlive).and_then(probe::agreed) {
+            head = head.with_field(HeaderName::MsKeepAlive, &agreed);
+        }
+        if self.alias.is_none()
+            && let Ok(via) = via
+            && via.params.get("alias").is_some()
+        {
+            self.alias = Some(via.port.unwrap_or(SIPS_PORT));
+        }
         let pending = Pending { key, merged, head, tag, kind, arrived: now, trying: false, answered: None };
         let txn = ServerTxn(self.server.begin(pending));
         self.counters.requests += 1;
@@ -256,6 +270,16 @@ impl<E> Connection<E> {
             self.counters.stray_responses += 1;
             return;
         };
+        if self.probe == Some(key) {
+            if !status.is_provisional() {
+                self.probe = None;
+                let timeout = message.header(HeaderName::MsKeepAlive).and_then(probe::timeout);
+                if let Some(keep_alive) = &mut self.keep_alive {
+                    keep_alive.answered(timeout, now);
+                }
+            }
+            return;
+        }
         if cseq.method == Method::Cancel {
             return self.receive_answer_to_cancel(&via);
         }

@@ -1,6 +1,8 @@
 //! The machine in front of a front end: which next hop, when to connect, what waits, what is sent again.
 //!
-//! A [`HopGroup`] has an ordered list of next hops and at most one connection that it sends on. Its promises:
+//! A [`HopGroup`] has an ordered list of next hops and at most one connection that it sends on. The list may change at any
+//! time ([`HopGroup::list`]). A connection to somebody who is not the most preferred, or not listed any more, is exchanged for
+//! a better one as soon as that is there, and not before ([`HopConfig::fail_back`]). Its promises:
 //!
 //! * every envelope pushed comes back exactly once, as [`HopOutput::Response`] or [`HopOutput::Failed`], or, that of an
 //!   ACK or a BENOTIFY, as [`HopOutput::Acknowledged`];
@@ -40,6 +42,7 @@ use crate::connection::{Failure, SendRefused, Why};
 use backoff::Backoff;
 use held::Held;
 use request::Sent;
+pub use targets::HopTarget;
 use targets::Targets;
 
 /// Next hops of one group; further ones are never tried.
@@ -71,7 +74,13 @@ pub struct HopConfig {
     pub avoid: Duration,
     /// The longest Retry-After that is obeyed.
     pub avoid_cap: Duration,
+    /// How often it is looked whether a next hop that is preferred to the one in use can be reached (fail-back). The wait
+    /// doubles with each that takes the connection and then does not answer, up to [`FAIL_BACK_CAP`] times.
+    pub fail_back: Duration,
 }
+
+/// How much longer the wait for the next fail-back gets at most.
+pub const FAIL_BACK_CAP: u32 = 16;
 
 impl Default for HopConfig {
     fn default() -> Self {
@@ -85,6 +94,7 @@ impl Default for HopConfig {
             stable_after: Duration::from_secs(5),
             avoid: Duration::from_secs(5),
             avoid_cap: Duration::from_secs(60),
+            fail_back: Duration::from_secs(60),
         }
     }
 }
@@ -96,6 +106,10 @@ pub struct HopGroup<E> {
     targets: Targets,
     backoff: Backoff,
     state: State,
+    /// While a connection is up: the next hop that a better one is tried to.
+    moving: Option<usize>,
+    /// How many times [`HopConfig::fail_back`] is waited.
+    fail_back_times: u32,
     held: Held<E>,
     outputs: VecDeque<HopOutput<E>>,
     /// INVITEs on their way: the branch that the caller knows, where it went, and the branch it has there.
@@ -129,6 +143,10 @@ struct Active {
     /// The last response; none came yet if `None`.
     heard: Option<Instant>,
     in_flight: usize,
+    /// When a better one is looked for.
+    look_at: Option<Instant>,
+    /// It took the place of one that worked.
+    moved: bool,
 }
 
 impl<E> HopGroup<E> {
@@ -137,8 +155,10 @@ impl<E> HopGroup<E> {
         Self {
             backoff: Backoff::new(config.backoff_first, config.backoff_cap, random),
             config,
-            targets: Targets::new(targets),
+            targets: Targets::fixed(targets),
             state: State::Down { not_before: None },
+            moving: None,
+            fail_back_times: 1,
             held: Held::new(),
             outputs: VecDeque::new(),
             invites: BTreeMap::new(),
@@ -147,6 +167,33 @@ impl<E> HopGroup<E> {
             next_number: 0,
             last_failure: None,
             draining: false,
+        }
+    }
+
+    /// These are the next hops from now on, in order of preference. What is under way stays where it is; a connection to
+    /// somebody who is not among them is exchanged for another one, and used until that is there.
+    pub fn list(&mut self, targets: impl IntoIterator<Item = HopTarget>, now: Instant) {
+        let grew = self.targets.replace(targets);
+        match &mut self.state {
+            // Of those that were not known before, none has failed.
+            State::Down { not_before } if grew => *not_before = None,
+            State::Up(active) => {
+                let listed = self.targets.is_listed(active.target);
+                let better = self.targets.has_better(active.target);
+                active.look_at = match active.look_at {
+                    _ if !listed => better.then_some(now),
+                    at => better.then(|| at.unwrap_or(now + self.config.fail_back)),
+                };
+            }
+            State::Down { .. } | State::Connecting { .. } => {}
+        }
+        self.advance(now);
+    }
+
+    /// There is no next hop at all, and this is why.
+    pub fn nothing_listed(&mut self, of: impl Into<String>, reason: impl Into<String>) {
+        if self.targets.len() == 0 {
+            self.last_failure = Some(Arc::new(ConnectFailure { target: of.into(), reason: reason.into() }));
         }
     }
 
@@ -185,20 +232,48 @@ impl<E> HopGroup<E> {
             State::Connecting { target } => {
                 // What waited too long waited for this connection: said before the state changes.
                 self.expire_due(now);
-                self.state = State::Up(Active { connection, target, since: now, heard: None, in_flight: 0 });
-                self.advance(now);
+                self.up(connection, target, false, now);
+            }
+            State::Up(Active { connection: old, .. }) if let Some(target) = self.moving.take() => {
+                // What it is working on, it may finish.
+                self.outputs.push_back(HopOutput::Release { connection: old });
+                self.up(connection, target, true, now);
             }
             // Nobody asked for it.
             State::Down { .. } | State::Up(_) => self.outputs.push_back(HopOutput::Release { connection }),
         }
     }
 
+    fn up(&mut self, connection: HopConnection, target: usize, moved: bool, now: Instant) {
+        let look_at = match self.targets.is_listed(target) {
+            true => {
+                self.targets.has_better(target).then(|| now + self.config.fail_back * self.fail_back_times)
+            }
+            false => Some(now),
+        };
+        self.state =
+            State::Up(Active { connection, target, since: now, heard: None, in_flight: 0, look_at, moved });
+        self.advance(now);
+    }
+
     /// The connection asked for did not come about: name not resolved, refused, timed out, wrong certificate.
     pub fn connect_failed(&mut self, reason: impl Into<String>, now: Instant) {
-        if let State::Connecting { target } = self.state {
-            self.target_failed(target, reason.into(), now);
-            self.advance(now);
+        match &mut self.state {
+            State::Connecting { target } => {
+                let target = *target;
+                self.target_failed(target, reason.into(), now);
+            }
+            // The one in use goes on; the next better one, or all of them again after a while.
+            State::Up(active) if let Some(target) = self.moving.take() => {
+                self.moving = self.targets.better_after(active.target, Some(target), now);
+                match self.moving {
+                    Some(target) => self.outputs.push_back(HopOutput::Connect { target }),
+                    None => active.look_at = Some(now + self.config.fail_back * self.fail_back_times),
+                }
+            }
+            State::Up(_) | State::Down { .. } => {}
         }
+        self.advance(now);
     }
 
     /// A connection has ended. Its unfinished requests come back through [`HopGroup::failed`], before or after.
@@ -289,12 +364,20 @@ impl<E> HopGroup<E> {
         self.advance(now);
     }
 
-    /// Connects at once, whatever failed before (the administrator knows better).
+    /// Connects at once, whatever failed before (the administrator knows better), or looks for a better connection.
     pub fn retry_now(&mut self, now: Instant) {
-        if let State::Down { .. } = self.state {
-            self.backoff.reset();
-            self.targets.forgive();
-            self.connect(now);
+        match &mut self.state {
+            State::Down { .. } => {
+                self.backoff.reset();
+                self.targets.forgive();
+                self.connect(now);
+            }
+            State::Up(active) if active.look_at.is_some() => {
+                active.look_at = Some(now);
+                self.targets.forgive();
+                self.look_for_better(now);
+            }
+            State::Up(_) | State::Connecting { .. } => {}
         }
     }
 
@@ -341,11 +424,13 @@ impl<E> HopGroup<E> {
 
     /// When [`HopGroup::handle_timeout`] is to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        let hold = self.held.first()?.pushed + self.config.hold;
-        match self.state {
-            State::Down { not_before: Some(at) } => Some(hold.min(at)),
-            _ => Some(hold),
-        }
+        let hold = self.held.first().map(|first| first.pushed + self.config.hold);
+        let other = match &self.state {
+            State::Down { not_before: Some(at) } if hold.is_some() => Some(*at),
+            State::Up(active) if self.moving.is_none() && !self.draining => active.look_at,
+            _ => None,
+        };
+        [hold, other].into_iter().flatten().min()
     }
 
     /// Fires what is due; harmless when nothing is.
@@ -406,7 +491,29 @@ impl<E> HopGroup<E> {
             }
             State::Down { .. } | State::Connecting { .. } => {}
         }
+        self.look_for_better(now);
         self.settle();
+    }
+
+    /// Begins to exchange the connection for a better one, if it is time.
+    fn look_for_better(&mut self, now: Instant) {
+        let State::Up(active) = &mut self.state else { return };
+        if self.moving.is_some() || self.draining || active.look_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.moving = self.targets.better_after(active.target, None, now);
+        match self.moving {
+            Some(target) => self.outputs.push_back(HopOutput::Connect { target }),
+            None => active.look_at = Some(now + self.config.fail_back * self.fail_back_times),
+        }
+    }
+
+    /// There is no connection any more, unless one is under way.
+    fn down(&mut self, not_before: Option<Instant>) {
+        self.state = match self.moving.take() {
+            Some(target) => State::Connecting { target },
+            None => State::Down { not_before },
+        };
     }
 
     fn connect(&mut self, now: Instant) {
@@ -415,8 +522,8 @@ impl<E> HopGroup<E> {
                 self.state = State::Connecting { target };
                 self.outputs.push_back(HopOutput::Connect { target });
             }
-            // Only without any next hop at all: requests then wait until their hold ends.
-            None => self.state = State::Down { not_before: None },
+            // Only without any next hop at all. Requests wait for one to be listed, until their hold ends.
+            None => self.state = State::Down { not_before: Some(now + self.backoff.failed()) },
         }
     }
 
@@ -425,7 +532,7 @@ impl<E> HopGroup<E> {
         self.last_failure = Some(Arc::new(ConnectFailure { target: target_label, reason }));
         let round_over = self.targets.fail(target);
         let not_before = round_over.then(|| now + self.backoff.failed());
-        self.state = State::Down { not_before };
+        self.down(not_before);
     }
 
     /// Takes a request off the count of its connection.
@@ -438,6 +545,9 @@ impl<E> HopGroup<E> {
             active.in_flight = active.in_flight.saturating_sub(1);
             if heard.is_some() {
                 active.heard = heard;
+                if std::mem::take(&mut active.moved) {
+                    self.fail_back_times = 1;
+                }
                 self.last_failure = None;
                 self.targets.succeed();
                 self.backoff.reset();
@@ -461,7 +571,7 @@ impl<E> HopGroup<E> {
             && active.target == sent.target
         {
             self.outputs.push_back(HopOutput::Release { connection: active.connection });
-            self.state = State::Down { not_before: None };
+            self.down(None);
         }
         let before = outgoing.request.bytes().len();
         outgoing.attempts += 1;
@@ -477,8 +587,16 @@ impl<E> HopGroup<E> {
         let State::Up(active) = &self.state else { return };
         if active.connection == sent.connection && active.heard.is_none_or(|heard| heard < sent.at) {
             let (connection, target) = (active.connection, active.target);
+            self.moved_in_vain();
             self.outputs.push_back(HopOutput::Release { connection });
             self.target_failed(target, "it did not answer any request".to_owned(), now);
+        }
+    }
+
+    /// The better one was not better: it is not tried again so soon.
+    fn moved_in_vain(&mut self) {
+        if let State::Up(Active { moved: true, .. }) = self.state {
+            self.fail_back_times = (self.fail_back_times * 2).min(FAIL_BACK_CAP);
         }
     }
 
@@ -497,9 +615,11 @@ impl<E> HopGroup<E> {
         if active.heard.is_some() || lived >= self.config.stable_after {
             self.backoff.reset();
             self.targets.succeed();
-            self.state = State::Down { not_before: None };
+            self.down(None);
         } else {
-            self.target_failed(active.target, "it closed the connection at once".to_owned(), now);
+            let target = active.target;
+            self.moved_in_vain();
+            self.target_failed(target, "it closed the connection at once".to_owned(), now);
         }
     }
 
@@ -541,7 +661,7 @@ impl<E> HopGroup<E> {
             && let State::Up(active) = &self.state
         {
             self.outputs.push_back(HopOutput::Release { connection: active.connection });
-            self.state = State::Down { not_before: None };
+            self.down(None);
         }
     }
 }

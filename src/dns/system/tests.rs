@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hickory_resolver::proto::op::{Message, MessageType, OpCode};
 use hickory_resolver::proto::rr::Record;
-use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, SOA, SRV};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, NAPTR, SOA, SRV};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -43,6 +43,24 @@ async fn s2s_01_srv_and_addresses_over_real_packets() {
             direct_tls: false,
         });
     assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn sip_13_naptr_over_real_packets() {
+    let text = |text: &str| text.as_bytes().to_vec().into_boxed_slice();
+    let naptr = NAPTR::new(1, 2, text("s"), text("SIPS+D2T"), text(""), name("_sips._tcp.contoso.example."));
+    let server = Server::start(Zone::new().record("contoso.example", RData::NAPTR(naptr))).await;
+    let records = server.dns().naptr("contoso.example").await.unwrap();
+    let expected = NaptrRecord {
+        order: 1,
+        preference: 2,
+        flags: "s".to_owned(),
+        service: "SIPS+D2T".to_owned(),
+        regexp: String::new(),
+        replacement: "_sips._tcp.contoso.example".to_owned(),
+    };
+    assert_eq!(records, [expected]);
+    assert!(records[0].is_sip_over_tls());
 }
 
 #[tokio::test]

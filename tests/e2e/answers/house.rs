@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use compact_str::CompactString;
-use nuncio::gateway::{FrontEnd, Gateway, LaneKey, Route, SipPeer};
+use nuncio::gateway::{FrontEnd, Gateway, LaneKey, NextHop, Route, SipPeer};
 use nuncio::net::session::{End, Next, Session};
 use nuncio::sip_frontend::session::SipSession;
 use nuncio::store::{Keep, Memory};
 use nuncio_sip::Limits;
 use nuncio_sip::connection::{ConnectionConfig, KeepAliveInterval};
-use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_sip::hop::HopConfig;
 use nuncio_translate::Moment;
 use nuncio_world::sip_text::SipMessage;
 use nuncio_world::xml::Element;
@@ -92,9 +92,9 @@ pub(crate) struct House {
     pub(crate) features: HashMap<&'static str, &'static str>,
     /// The next hops that the gateway tried to connect to, in order.
     pub(crate) connects: Vec<usize>,
-    /// The next hops of each of the gateway's routes, in order.
-    route_hops: Vec<Vec<usize>>,
-    /// Our name on each of them.
+    /// The names of the next hops; those listed later are behind those of the plan.
+    hop_names: Vec<String>,
+    /// Our name on each of the gateway's routes.
     route_names: Vec<&'static str>,
     /// Which front end each request reached since that was last asked: its number and the request's method.
     pub(crate) asked: Vec<(usize, String)>,
@@ -121,7 +121,11 @@ impl House {
     }
 
     pub(crate) fn planned(plan: Plan) -> Self {
-        let targets: Vec<usize> = plan.next_hops.iter().map(|&(front_end, _)| front_end).collect();
+        let hop = |&(front_end, name): &(usize, &'static str), rank| {
+            let (host, port) = name.split_once(':').expect("host:port");
+            NextHop::new(front_end, host, port.parse().expect("a port")).ranked(rank)
+        };
+        let next_hops: Vec<NextHop> = (0u32..).zip(plan.next_hops).map(|(rank, of)| hop(of, rank)).collect();
         let domains: Vec<CompactString> = plan.served.iter().map(|&domain| domain.into()).collect();
         let (settings, policy) = (plan.settings(), plan.policy());
         let stage = Arc::new(Stage::default());
@@ -135,20 +139,15 @@ impl House {
             .map(|front_end| front_end.with_trust(plan.trust, plan.asserted_identity))
             .map(|front_end| front_end.with_im(plan.im))
             .into();
-        let (mut routes, mut route_hops, mut route_names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut routes, mut route_names) = (Vec::new(), Vec::new());
         let names = std::iter::once(NAME).chain(plan.identities.iter().map(|&(_, name)| name));
         for (identity, name) in names.enumerate() {
-            let labels = plan.next_hops.iter().map(|&(_, hop)| hop.to_owned());
-            let group = HopGroup::new(HopConfig::default(), labels, 7);
-            routes.push(Route::new(domains.clone(), &targets, group).under(identity));
-            route_hops.push((0..targets.len()).collect::<Vec<_>>());
-            let shared = targets.iter().any(|front_end| *front_end != targets[0]);
+            let route = Route::new(domains.clone(), next_hops.clone(), HopConfig::default(), 7);
+            routes.push(route.under(identity));
+            let shared = next_hops.iter().any(|hop| hop.front_end != next_hops[0].front_end);
             for front_end in [0, 1].into_iter().filter(|_| shared) {
-                let hops: Vec<_> = (0..targets.len()).filter(|hop| targets[*hop] == front_end).collect();
-                let labels = hops.iter().map(|hop| plan.next_hops[*hop].1.to_owned());
-                let group = HopGroup::new(HopConfig::default(), labels, 8);
-                routes.push(Route::of_dialogs(front_end, hops.len(), group).under(identity));
-                route_hops.push(hops);
+                let own = next_hops.iter().filter(|hop| hop.front_end == front_end).cloned().collect();
+                routes.push(Route::of_dialogs(front_end, own, HopConfig::default(), 8).under(identity));
             }
             route_names.resize(routes.len(), name);
         }
@@ -175,7 +174,7 @@ impl House {
             pings_answered: true,
             features: HashMap::new(),
             connects: Vec::new(),
-            route_hops,
+            hop_names: next_hops.iter().map(ToString::to_string).collect(),
             route_names,
             asked: Vec::new(),
         }
@@ -464,7 +463,16 @@ impl House {
             gateway.serve_route(route, now);
             let Some(target) = route.take_connect_order() else { continue };
             moved = true;
-            let hop = self.route_hops[number][target];
+            let name = route.next_hop(target).unwrap().to_string();
+            let hop = self.hop_names.iter().position(|known| *known == name).unwrap_or_else(|| {
+                self.hop_names.push(name);
+                self.hop_names.len() - 1
+            });
+            let whose = route.front_end_of(target).unwrap();
+            let address = SocketAddr::new(FRONT_END.ip(), 5061);
+            if gateway.borrow_connection(number, whose, &[address], now).is_some() {
+                continue;
+            }
             self.connects.push(hop);
             let reach = self.next_hop_reach.get(&hop).unwrap_or(&self.front_end_reach);
             match reach {
@@ -475,7 +483,6 @@ impl House {
                         .step(|group| group.connect_failed("nobody listens there".to_owned(), now.instant));
                 }
                 Reach::Up => {
-                    let whose = route.front_end_of(target).unwrap();
                     let name = self.route_names[number];
                     let index = self.connect_under(name, SipPeer::FrontEnd(whose), true);
                     self.wires[index].session.serves_route(number, now);

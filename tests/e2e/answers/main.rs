@@ -24,6 +24,7 @@ mod beside_text;
 mod disk;
 mod errors;
 mod expiry;
+mod failover;
 mod faults;
 mod floods;
 mod front_end_away;

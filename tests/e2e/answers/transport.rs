@@ -10,20 +10,85 @@ use crate::text::Request;
 const BOB: &str = "bob@fabrikam.com";
 const HELLO: &str = "<message from='bob@fabrikam.com/home' to='alice@contoso.com' id='b1' type='chat'><body>hello</body></message>";
 
+/// A request of the front end that lends its connection.
+fn lending(host: &str) -> Vec<u8> {
+    let via = format!("SIP/2.0/TLS {host};branch=z9hG4bKlends;alias");
+    Request::new("OPTIONS", "contoso.com").set(|request| request.via = via).bytes()
+}
+
+/// What came on a connection is answered with 200.
+fn answer_all(house: &mut House, wire: usize) -> usize {
+    let requests = house.taken(wire);
+    for request in &requests {
+        assert_eq!(request.status(), None, "{request:?}");
+        house.send(wire, request.answer(200, "OK", &[]).unwrap());
+    }
+    requests.len()
+}
+
 #[test]
-fn sip_06_requests_go_out_on_connections_of_our_own_whatever_via_offers() {
+fn sip_06_a_front_end_that_lends_its_connection_gets_our_requests_on_it() {
     let mut house = House::new();
     let calls = house.front_end();
-    let offer = Request::message(BOB, "hi").set(|request| request.via += ";alias");
-    assert_eq!(house.ask(calls, offer.bytes()).status(), Some(200));
+    assert_eq!(house.ask(calls, lending("fe.contoso.com:5061")).status(), Some(200));
+    house.partner_says("fabrikam.com", HELLO);
+    assert_eq!(house.connects, [0; 0], "there is one already");
+    assert_eq!(answer_all(&mut house, calls), 1);
+    assert_eq!(house.count("xmpp_to_sip_delivered"), 1);
+    assert_eq!(house.count("connections_reused"), 1);
+    // Its end is treated like that of any other: the next one is ours.
+    house.cut(calls);
+    house.partner_says("fabrikam.com", HELLO);
+    assert_eq!((house.connects.len(), house.requests().len()), (1, 1));
+}
+
+#[test]
+fn sip_06_who_does_not_lend_it_or_is_not_the_next_hop_gets_nothing_on_his_connection() {
+    let mut house = House::new();
+    let calls = house.front_end();
+    assert_eq!(house.ask(calls, Request::message(BOB, "hi").bytes()).status(), Some(200), "no alias");
+    let elsewhere = house.front_end();
+    assert_eq!(house.ask(elsewhere, lending("fe.contoso.com:5099")).status(), Some(200), "another port");
+    let other = house.connect_as(SipPeer::FrontEnd(1), false);
+    assert_eq!(house.ask(other, lending("fe.contoso.com")).status(), Some(200), "another identity");
     let stranger = house.connect_as(SipPeer::Unlisted("it presented no certificate".to_owned()), false);
-    let offer = Request::new("OPTIONS", "contoso.com").set(|request| request.via += ";alias");
-    assert_eq!(house.ask(stranger, offer.bytes()).status(), Some(403));
+    assert_eq!(house.ask(stranger, lending("fe.contoso.com")).status(), Some(403), "no identity");
 
     house.partner_says("fabrikam.com", HELLO);
     assert_eq!(house.connects, [0]);
     assert_eq!(house.requests().len(), 1, "the message went over the connection made for it");
-    assert!(house.taken(calls).is_empty(), "and not over the one that calls");
+    for wire in [calls, elsewhere, other] {
+        assert!(house.taken(wire).is_empty());
+    }
+}
+
+#[test]
+fn sip_06_a_borrowed_connection_that_nothing_is_answered_on_is_left_to_its_owner() {
+    let mut house = House::new();
+    let calls = house.front_end();
+    assert_eq!(house.ask(calls, lending("fe.contoso.com:5061")).status(), Some(200));
+    house.partner_says("fabrikam.com", HELLO);
+    assert_eq!(house.taken(calls).len(), 1);
+    house.advance(Duration::from_secs(40));
+    assert_eq!(house.stanzas("fabrikam.com").len(), 1, "its sender is told");
+    house.partner_says("fabrikam.com", HELLO);
+    house.advance(Duration::from_secs(5));
+    assert_eq!(house.connects, [0], "the next message takes one of our own");
+    assert_eq!(house.requests().len(), 1);
+    assert_eq!(house.ask(calls, lending("fe.contoso.com:5061")).status(), Some(200), "it is not closed");
+}
+
+#[test]
+fn sip_24_compression_is_declined_and_the_connection_goes_on_without() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let negotiate = Request::new("NEGOTIATE", "192.0.2.1:5061").with("Compression: LZ77-8K");
+    let negotiate = negotiate.set(|request| request.max_forwards = Some(0));
+    let answer = house.ask(wire, negotiate.bytes());
+    assert_eq!(answer.status(), Some(405));
+    assert!(!answer.must("Allow").unwrap().contains("NEGOTIATE"));
+    assert!(answer.header("Compression").is_none());
+    assert_eq!(house.ask(wire, Request::message(BOB, "hi").bytes()).status(), Some(200));
 }
 
 #[test]

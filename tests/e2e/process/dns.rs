@@ -31,7 +31,8 @@ impl Zone {
         self.service("_xmpps-server", domain, host, port)
     }
 
-    fn service(mut self, service: &str, domain: &str, host: &str, port: u16) -> Self {
+    /// A service for `domain` on `host`, tried after those added before.
+    pub(crate) fn service(mut self, service: &str, domain: &str, host: &str, port: u16) -> Self {
         let services = self.0.entry((format!("{service}._tcp.{domain}"), SRV)).or_default();
         let mut data = vec![0, u8::try_from(services.len()).unwrap(), 0, 0];
         data.extend(port.to_be_bytes());

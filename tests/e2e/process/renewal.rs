@@ -193,3 +193,46 @@ async fn tls_15_and_tls_19_new_roots_judge_new_connections_and_let_old_ones_be()
     town.wingtip_speaks().await?;
     Ok(())
 }
+
+/// Whether the front end that presents this is let in.
+async fn is_let_in(town: &Town, front_end: &Credential) -> Result<bool> {
+    let mut caller = town.calls(Some(front_end)).await?;
+    let call = caller.send_options("contoso.com").await?;
+    let answer = caller.final_answer(&call).await?;
+    let status = answer.status().context("no status")?;
+    ensure!(status == 200 || answer.must("ms-diagnostics")?.contains("revoked"), "{answer:?}");
+    Ok(status == 200)
+}
+
+#[tokio::test]
+async fn tls_09_and_tls_19_revoked_front_ends_are_left_out_in_both_directions_from_the_next_list_on()
+-> Result<()> {
+    let mut town = Town::found().await?;
+    let list = town.file("sip.crl");
+    town.sip = format!("crls = {list:?}");
+    let (good, other) = (town.good_front_end()?, town.pki.good("other", &["fe.contoso.com"])?);
+    fs::write(&list, town.pki.revocations(&[&other])?)?;
+    let gateway = town.gateway(NEVER).await?;
+    ensure!(is_let_in(&town, &good).await?);
+    ensure!(!is_let_in(&town, &other).await?);
+    // Nor is it called.
+    let mut revoked = town.answers(&other, takes_all).await?;
+    let mut carol = town.wingtip_speaks().await?;
+    carol.say(&from_carol("1", "for nobody")).await?;
+    let said = town.log.line_after(0, "no connection to front end pool1").await?;
+    ensure!(said.contains("revoked"), "{said}");
+    ensure!(revoked.waiting().is_empty(), "it was sent all the same");
+
+    fs::write(&list, town.pki.revocations(&[&good])?)?;
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    town.log.line_after(mark, "sip.crls: renewed").await?;
+    ensure!(!is_let_in(&town, &good).await?);
+    ensure!(is_let_in(&town, &other).await?);
+    fs::write(&list, "nothing of the kind")?;
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    town.log.line_after(mark, "sip.crls: what is on disk now is not used").await?;
+    ensure!(!is_let_in(&town, &good).await?, "the last list stays in use");
+    Ok(())
+}

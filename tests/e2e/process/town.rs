@@ -36,6 +36,10 @@ pub(crate) struct Town {
     pub(crate) front_end: String,
     /// More lines of the partner's entry.
     pub(crate) partner: String,
+    /// More lines of the section for SIP.
+    pub(crate) sip: String,
+    /// How pool1 is named and found.
+    pub(crate) pool: String,
 }
 
 impl Town {
@@ -72,6 +76,9 @@ impl Town {
             private_addresses: true,
             front_end: String::new(),
             partner: String::new(),
+            sip: String::new(),
+            pool: "certificate_names = [\"fe.contoso.com\"]\nnext_hops = [\"fe.contoso.com:5061\"]"
+                .to_owned(),
         })
     }
 
@@ -142,12 +149,12 @@ name = "nuncio.contoso.com"
 certificate = "{pki}/gateway-sip.pem"
 key = "{pki}/gateway-sip.key"
 roots = "{pki}/roots.pem"
+{sip_more}
 [[sip.listener]]
 bind = "{sip}"
 [[sip.front_end]]
 name = "pool1"
-certificate_names = ["fe.contoso.com"]
-next_hops = ["fe.contoso.com:5061"]
+{pool}
 im = "pager"
 {front_end}
 [xmpp]
@@ -178,6 +185,8 @@ type = "federated"
             private = self.private_addresses,
             front_end = self.front_end,
             partner = self.partner,
+            pool = self.pool,
+            sip_more = self.sip,
             pki = pki.display(),
             sip = self.sip(),
             xmpp = self.xmpp(),

@@ -4,11 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RevokedCertParams,
+    RsaKeySize, SanType, SerialNumber, date_time_ymd,
 };
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -46,6 +48,7 @@ pub struct Credential {
     /// The certificate, DER.
     pub certificate: CertificateDer<'static>,
     key: Vec<u8>,
+    serial: u64,
 }
 
 impl Credential {
@@ -54,6 +57,9 @@ impl Credential {
         PrivatePkcs8KeyDer::from(self.key.clone()).into()
     }
 }
+
+/// The serial number of the next certificate.
+static CERTIFICATES: AtomicU64 = AtomicU64::new(1000);
 
 /// The authorities of a world.
 #[derive(Debug)]
@@ -93,6 +99,25 @@ impl Pki {
     /// A good certificate for these names.
     pub fn good(&self, label: &str, names: &[&str]) -> Result<Credential> {
         self.issue(label, names, Usage::Both, Flaw::None)
+    }
+
+    /// A revocation list of the authority that everybody trusts, PEM, with these certificates.
+    pub fn revocations(&self, revoked: &[&Credential]) -> Result<String> {
+        let revoked = revoked.iter().map(|credential| RevokedCertParams {
+            serial_number: SerialNumber::from(credential.serial),
+            revocation_time: date_time_ymd(2021, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2120, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(params.signed_by(&self.trusted)?.pem()?)
     }
 
     /// A certificate for these names (dNSName), with usages and a flaw.
@@ -136,6 +161,8 @@ impl Pki {
         }
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(if flaw == Flaw::Expired { 2021 } else { 2120 }, 1, 1);
+        let serial = CERTIFICATES.fetch_add(1, Ordering::Relaxed);
+        params.serial_number = Some(SerialNumber::from(serial));
         name(&mut params);
         let certificate = match flaw {
             Flaw::None | Flaw::Expired => params.signed_by(&key, &self.trusted)?,
@@ -148,6 +175,7 @@ impl Pki {
             bundle_file: self.folder.join(format!("{label}.bundle.pem")),
             certificate: certificate.der().clone(),
             key: key.serialize_der(),
+            serial,
         };
         fs::write(&credential.certificate_file, certificate.pem())?;
         write_secret(&credential.key_file, &key.serialize_pem())?;

@@ -1,9 +1,11 @@
 //! The machine on a virtual clock.
 
+mod alias;
 mod client;
 mod invite_client;
 mod invite_server;
 mod keep_alive;
+mod probe;
 mod random;
 mod server;
 

@@ -1,6 +1,7 @@
 //! The machine on a virtual clock.
 
 mod invite;
+mod listing;
 mod random;
 mod rules;
 

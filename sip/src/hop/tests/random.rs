@@ -26,6 +26,8 @@ enum Step {
     Wait(u64),
     Retry,
     Knock,
+    /// These are the next hops now, each with its rank.
+    List(Vec<(usize, u32)>),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -39,6 +41,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => prop_oneof![0u64..100, 0u64..4_000, 0u64..40_000].prop_map(Step::Wait),
         1 => Just(Step::Retry),
         1 => Just(Step::Knock),
+        1 => prop::collection::vec((0usize..5, 0u32..3), 0..4).prop_map(Step::List),
     ];
     prop::collection::vec(step, 0..250)
 }
@@ -283,6 +286,12 @@ impl World {
             }
             Step::Knock => {
                 self.group.knock(self.now);
+                self.drain();
+            }
+            Step::List(targets) => {
+                let label = |id| format!("fe{id}.example:5061");
+                let targets = targets.into_iter().map(|(id, rank)| HopTarget { id, label: label(id), rank });
+                self.group.list(targets, self.now);
                 self.drain();
             }
             Step::Connect(_) => {}
