@@ -17,6 +17,7 @@ mod disclosure;
 pub mod document;
 mod format;
 pub mod from_xmpp;
+mod instance;
 mod merge;
 mod model;
 pub mod msrtc;
