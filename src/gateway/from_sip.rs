@@ -199,6 +199,9 @@ impl Gateway {
             }
             // Under the pair's guard, so that messages enter the lane in the order they were judged.
             let push = |lane: &mut Lane<_>| {
+                if !lane.takes(stanza.len()) {
+                    from_sip::make_brief(&mut stanza);
+                }
                 let first = !lane.has_queue();
                 (lane.push(stanza, envelope, now.instant), first)
             };
