@@ -4,7 +4,9 @@ use std::path::Path;
 
 use nuncio_translate::address::Contact;
 use nuncio_translate::presence::document::{Context, DocumentError, LIMITS};
-use nuncio_translate::presence::{Availability, Format, Notes, Presentity, Resource, Show, WHOLE};
+use nuncio_translate::presence::{
+    Availability, Format, MAX_FORESEEN, Notes, Presentity, Resource, Show, WHOLE,
+};
 use nuncio_xmpp::{BareJid, Element, ReadErrorKind, ns};
 use proptest::prelude::*;
 
@@ -224,7 +226,8 @@ fn seen_after(documents: &[String]) -> Vec<&'static str> {
     let mut known: Option<Presentity> = None;
     let mut read = |inside: &String| {
         let context = Context { known: known.as_ref(), ..context() };
-        known = Format::Categories.read(categories(inside).as_bytes(), context).unwrap().or(known.take());
+        known =
+            Format::Categories.read(categories(inside).as_bytes(), context).unwrap().or_else(|| known.take());
         let resource = known.as_ref()?.resource(WHOLE)?;
         let open = resource.availability == Availability::Open;
         Some(if open { resource.show.map_or("plain", Show::as_str) } else { "closed" })
@@ -290,6 +293,25 @@ fn an_instance_of_note_that_is_taken_back_takes_only_what_it_told() {
     assert_eq!(note_of(&second).as_deref(), Some("writing"));
     assert_eq!(note_of(&known(gone(0), &second)).as_deref(), Some("writing"));
     assert_eq!(note_of(&known(gone(3), &second)), None);
+}
+
+#[test]
+fn so_many_times_are_looked_ahead_to_and_no_more() {
+    // Each note ends a second after the one before, and is the one of its language.
+    let note = |number: usize| {
+        let end = format!("2099-01-01T00:00:{number:02}Z");
+        format!("<body type='personal' xml:lang='x-{}' endTime='{end}'>n{number}</body>", number % 8)
+    };
+    let changes = |count: usize| {
+        let bodies: String = (1..=count).map(note).collect();
+        let note =
+            format!("<category name='note'><note xmlns='{}'>{bodies}</note></category>", ns::CATEGORY_NOTE);
+        let state = instance(1, Some((AGGREGATE, 3500)));
+        let mut known = read(Format::Categories, &categories(&(state + &note))).unwrap().unwrap();
+        std::iter::from_fn(|| known.changes_at().inspect(|at| assert!(known.time_passed(*at)))).count()
+    };
+    assert_eq!(changes(MAX_FORESEEN), MAX_FORESEEN);
+    assert_eq!(changes(MAX_FORESEEN + 1), MAX_FORESEEN);
 }
 
 #[test]

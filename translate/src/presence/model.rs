@@ -1,6 +1,7 @@
 use compact_str::CompactString;
 
 use super::activity::Activity;
+use super::foreseen::Foreseen;
 use super::instance::StateInstance;
 use super::notes::Notes;
 
@@ -60,6 +61,7 @@ struct Details {
     activity: Option<Activity>,
     activity_text: Option<CompactString>,
     idle_since: Option<u64>,
+    foreseen: Option<Box<Foreseen>>,
 }
 
 impl Presentity {
@@ -162,15 +164,32 @@ impl Resource {
         self.part = part;
     }
 
-    /// The instance of the note, 0 if there is none.
+    /// The instance that last said something of notes.
     pub(super) fn note_instance(&self) -> u32 {
         self.details.as_ref().map_or(0, |details| details.note_instance)
     }
 
     /// Replaces the notes by those of an instance.
     pub(super) fn set_notes_of(&mut self, instance: u32, notes: Notes) {
-        let note_instance = if notes.is_empty() { 0 } else { instance };
-        self.detail(|details| (details.notes, details.note_instance) = (notes, note_instance));
+        self.detail(|details| (details.notes, details.note_instance) = (notes, instance));
+    }
+
+    /// What it will be next.
+    pub(super) fn foreseen(&self) -> Option<&Foreseen> {
+        self.details.as_ref()?.foreseen.as_deref()
+    }
+
+    pub(super) fn foreseen_mut(&mut self) -> Option<&mut Foreseen> {
+        self.details.as_mut()?.foreseen.as_deref_mut()
+    }
+
+    pub(super) fn set_foreseen(&mut self, foreseen: Option<Foreseen>) {
+        self.detail(|details| details.foreseen = foreseen.map(Box::new));
+    }
+
+    pub(super) fn take_foreseen(&mut self, due: impl FnOnce(&Foreseen) -> bool) -> Option<Foreseen> {
+        let details = self.details.as_mut()?;
+        details.foreseen.take_if(|foreseen| due(foreseen)).map(|foreseen| *foreseen)
     }
 
     fn detail(&mut self, change: impl FnOnce(&mut Details)) {

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::state::{Token, of_availability};
 use crate::presence::document::{self, Context, DocumentError};
+use crate::presence::foreseen::Times;
 use crate::presence::instance::{Kind, StateInstance};
 use crate::presence::notes::clean;
 use crate::presence::whole::{State, WHOLE};
@@ -22,12 +23,27 @@ pub(super) fn document(document: &[u8], context: &Context<'_>) -> Result<Option<
         });
     }
     let known = context.known.and_then(|known| known.resource(WHOLE)).filter(|known| known.part().is_some());
-    let Some(mut resource) = state(root, known).or_else(|| known.cloned()) else { return Ok(None) };
+    let times = Times::after(context.now_ms, root, &["startTime", "endTime"], at, known);
+    let read = |now_ms| {
+        whole(root, &Context { now_ms, ..*context }, known.map(|known| known.at(now_ms)))
+            .map(|resource| Presentity { resources: vec![resource] })
+    };
+    let mut now = read(context.now_ms);
+    if let Some(now) = &mut now {
+        times.foresee(now, read);
+    }
+    Ok(now)
+}
+
+/// What the document makes of what was known.
+fn whole(root: ElementRef<'_>, context: &Context<'_>, known: Option<&Resource>) -> Option<Resource> {
+    let mut resource = state(root, known).or_else(|| known.cloned())?;
     let (instance, notes) = notes(root, context, known).unwrap_or_else(|| {
         known.map(|known| (known.note_instance(), known.notes().clone())).unwrap_or_default()
     });
     resource.set_notes_of(instance, notes);
-    Ok(Some(Presentity { resources: vec![resource] }))
+    resource.set_foreseen(None);
+    Some(resource)
 }
 
 /// The categories of that name, what was published last first.
@@ -139,7 +155,7 @@ fn notes(root: ElementRef<'_>, context: &Context<'_>, known: Option<&Resource>) 
         for body in bodies.filter(|child| child.is("body", ns::CATEGORY_NOTE)) {
             // The other one is `OOF`.
             if body.attr("type") == Some("personal") {
-                told = told.or(Some(instance(*category)));
+                told.get_or_insert_with(|| instance(*category));
                 if holds(body, context.now_ms) {
                     notes.add(body.lang().or(lang), &body.text());
                 }
@@ -150,7 +166,7 @@ fn notes(root: ElementRef<'_>, context: &Context<'_>, known: Option<&Resource>) 
         return Some((instance, notes));
     }
     // An instance without a note of his own takes away the one that came from it, and none from elsewhere.
-    let known = known.filter(|known| !known.notes().is_empty()).map(Resource::note_instance);
+    let known = known.map(Resource::note_instance);
     categories.iter().any(|category| known == Some(instance(*category))).then(Default::default)
 }
 
