@@ -141,11 +141,13 @@ impl ContactWatches {
         match roster::inbound(&mut to, &mut from, Stanza::Subscribe) {
             Inbound::Deliver => match step.contact_may_ask() {
                 Ok(_) if looks_like_another(step) => step.fact(Fact::MixedScripts),
-                Ok(_) if !step.context.budget.ask(step.context.key, step.context.now) => {
-                    step.fact(Fact::TooManyRequests);
-                }
-                // Without a place for the subscription the request is not taken on: nothing is stored of it (PS-03).
+                // Without a place for the subscription the request is not taken on: nothing is stored of it (PS-03), and
+                // nothing charged for it.
                 Ok(permit) if self.take_place(step) => {
+                    if !step.context.budget.ask(step.context.key, step.context.now) {
+                        self.settle(step);
+                        return step.fact(Fact::TooManyRequests);
+                    }
                     step.set_from(From::Pending);
                     self.begin_anew(step);
                     self.want(permit, step);

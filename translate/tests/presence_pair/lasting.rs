@@ -20,6 +20,7 @@ fn sec_41_a_request_beyond_the_quota_goes_nowhere_and_he_may_ask_again() {
     assert!(rig.requests.is_empty());
     assert_eq!(rig.told(), [""; 0]);
     assert!(rig.pair.is_idle(rig.now), "nothing is remembered");
+    assert_eq!(rig.places.held[&Place::Subscription], 0, "nor is a place");
     rig.places.asks = 1;
     rig.stanza("", "type='subscribe'", "");
     rig.request();
