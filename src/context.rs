@@ -14,7 +14,7 @@ use crate::config::HostPort;
 use crate::dns::{Dns, Family, Reach};
 use crate::gateway::Gateway;
 use crate::store::Store;
-use crate::tls::{self, ClientTls, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls};
+use crate::tls::{self, Backend, ClientTls, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
@@ -58,6 +58,8 @@ pub struct SipSide {
 pub struct FrontEndNames {
     pub name: String,
     pub certificate_names: Vec<String>,
+    /// Which library does TLS with it.
+    pub backend: Backend,
 }
 
 /// Where one next hop is, and whose.

@@ -94,6 +94,30 @@ Everything is right.
     assert!(!workspace.path().join("state").exists(), "checking changes nothing");
 }
 
+#[test]
+fn an_old_front_end_is_summed_up_as_one_and_refused_by_a_build_without_openssl() {
+    let workspace = Workspace::new();
+    let minimal = std::fs::read_to_string(Path::new(FOLDER).join("right/minimal.toml")).unwrap();
+    let hops = "next_hops = [\"fe.contoso.com:5061\"]\n";
+    let old = minimal.replace(hops, &format!("{hops}tls_backend = \"openssl-legacy\"\n"));
+    assert_ne!(old, minimal);
+    workspace.write("nuncio.toml", &old);
+    let run = workspace.nuncio(&["check", "config", "--config", "nuncio.toml"], &[STATE]);
+    if cfg!(feature = "openssl-legacy") {
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+        let said =
+            "pool1: fe.contoso.com:5061 for contoso.com, certificate fe.contoso.com, TLS 1.2 also with CBC\n";
+        assert!(run.stdout.contains(said), "{}", run.stdout);
+    } else {
+        assert_ne!(run.code, Some(0));
+        assert!(
+            run.stderr.contains("pool1: tls_backend: this program was built without OpenSSL"),
+            "{}",
+            run.stderr
+        );
+    }
+}
+
 /// The partners in `docs/federation.md` that an administrator would copy.
 fn documented_partners() -> Vec<String> {
     let text = std::fs::read_to_string(Path::new(FOLDER).join("../../docs/federation.md")).unwrap();

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::{ConfigArguments, complain, load};
 use crate::checks::{self, Finding, Level};
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, TlsBackend};
 
 pub(super) fn config(arguments: &ConfigArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     match load(&arguments.sources(environment)) {
@@ -44,11 +44,15 @@ fn summary(config: &Config) -> String {
         line(
             "  front end",
             format!(
-                "{}: {} for {}, certificate {}",
+                "{}: {} for {}, certificate {}{}",
                 front_end.name,
                 join(front_end.next_hops.iter()),
                 join(front_end.domains.iter().map(|domain| domain.to_unicode())),
                 join_or(front_end.certificate_names.iter()),
+                match front_end.tls_backend {
+                    TlsBackend::Rustls => "",
+                    TlsBackend::OpensslLegacy => ", TLS 1.2 also with CBC",
+                },
             ),
         );
     }

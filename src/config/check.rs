@@ -19,7 +19,8 @@ use super::pem::{self, Holds};
 use super::problem::{Problem, Severity};
 use super::read::{At, OneOrMore, Sections, Slot};
 use super::source::{Part, PlaceId, Places};
-use super::value::{Family, duration_text, nearest};
+use super::value::{Family, TlsBackend, duration_text, nearest};
+use crate::tls::Backend;
 
 pub(super) struct Checker<'a> {
     pub(super) places: &'a Places,
@@ -134,6 +135,7 @@ impl Checker<'_> {
             self.no_repeats(&format!("{label} certificate_names"), &front_end.certificate_names);
             self.no_repeats(&format!("{label} next_hops"), &front_end.next_hops);
             self.no_repeats(&format!("{label} domains"), &front_end.domains);
+            self.backend_is_built_in(&label, &front_end.tls_backend);
             sound &= front_end.domains.sound;
             all |= front_end.domains.place.is_none();
             for domain in elements(&front_end.domains) {
@@ -173,6 +175,19 @@ impl Checker<'_> {
                 format!(
                     "[sip] domains: the front ends of {domain} have {count} next hops; only {MAX_TARGETS} would ever be \
                      tried, list fewer"
+                ),
+            );
+        }
+    }
+
+    fn backend_is_built_in(&mut self, label: &str, backend: &Slot<TlsBackend>) {
+        let Some(value) = backend.value else { return };
+        if !Backend::from(value).is_built_in() {
+            self.error(
+                backend.place,
+                format!(
+                    "{label} tls_backend: this program was built without OpenSSL; build it with the cargo feature \
+                     \"openssl-legacy\" (on by default), or leave this out"
                 ),
             );
         }

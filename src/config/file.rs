@@ -14,7 +14,9 @@ use super::limits::Limits;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
 use super::schema::{Key, Presence, Shape};
-use super::value::{Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Verdict};
+use super::value::{
+    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, TlsBackend, Verdict,
+};
 
 macro_rules! presence {
     (required) => {
@@ -198,6 +200,15 @@ section! {
         "next_hops" => next_hops: OneOrMore<HostPort>, required;
         /// Which of the served domains its users are in. Absent: all.
         "domains" => domains: OneOrMore<Domain>, optional;
+        /// How messages of contacts go to its users: `"session"`, in sessions that begin with an INVITE, as Lync clients expect
+        /// it, and alone where a session is refused as such (405, 415, 488, 501 …); `"pager"`, each alone as MESSAGE; `"automatic"`,
+        /// in sessions, but for an hour not to a front end that has said that it knows no INVITE (405, 501). Sessions that
+        /// its users begin are always taken.
+        "im" => im: Im, default "\"automatic\"";
+        /// Which library does TLS with it. `"openssl-legacy"` is for servers of the age of Lync Server 2013 that offer no cipher
+        /// suite of `"rustls"`: TLS 1.2 only, with forward secrecy, but also with CBC. Connections to it are always made so; one
+        /// from it only if nothing better is offered. The program has to be built with it, which it is unless it was left out.
+        "tls_backend" => tls_backend: TlsBackend, default "\"rustls\"";
     }
 }
 

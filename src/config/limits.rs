@@ -155,6 +155,11 @@ limits! {
         /// How long a message of a contact may wait for its turn, and then for a connection to a front end, before its
         /// sender is told that it was not delivered.
         hold: Duration, "duration" = secs(10), secs(1) => secs(30);
+        /// How long a SIP user may take to accept a session before the messages that wait for it come back to their sender. One
+        /// with several clients takes up to 30 s, and more if he has to click.
+        answer_within: Duration, "duration" = secs(60), secs(5) => secs(180);
+        /// A session without messages ends after that.
+        session_idle: Duration, "duration" = secs(600), secs(30) => secs(24 * 3600);
         /// Time for one TCP connect.
         connect: Duration, "duration" = secs(5), ms(100) => secs(60);
         /// Time for one TLS handshake.

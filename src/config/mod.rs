@@ -48,7 +48,8 @@ pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
 pub(crate) use value::printable;
 pub use value::{
-    Family, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, ValueError, Verdict,
+    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, TlsBackend, ValueError,
+    Verdict,
 };
 
 /// Where the configuration is looked for unless `--config` says otherwise.
@@ -241,6 +242,10 @@ pub struct FrontEnd {
     pub next_hops: Vec<HostPort>,
     /// The served domains whose users it has; never empty.
     pub domains: Vec<Domain>,
+    /// How messages go to its users.
+    pub im: Im,
+    /// Which library does TLS with it; one that this build has.
+    pub tls_backend: TlsBackend,
 }
 
 /// The XMPP side.

@@ -118,6 +118,8 @@ fn sip(sip: SipSection) -> Option<Sip> {
             certificate_names: plain(section.certificate_names.value?),
             next_hops: plain(section.next_hops.value?),
             domains: section.domains.value.map_or_else(|| domains.clone(), plain),
+            im: section.im.value?,
+            tls_backend: section.tls_backend.value?,
         };
         for domain in &front_end.domains {
             routes.entry(domain.clone()).or_default().push(front_ends.len());

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 
+use crate::tls::Backend;
+
 /// Why a value was refused, as a sentence that goes behind the name of its key.
 ///
 /// Nothing branches on it: the only reader is a person.
@@ -110,6 +112,18 @@ words! {
 }
 
 words! {
+    /// How messages go to the users of a front end.
+    pub enum Im: "a way to send messages" {
+        /// In sessions as long as the front end knows INVITE, else alone.
+        Automatic = "automatic",
+        /// In sessions.
+        Session = "session",
+        /// Alone.
+        Pager = "pager",
+    }
+}
+
+words! {
     /// Which internet protocols an outbound connection, or a listener on `[::]`, uses.
     pub enum Family: "an address family" {
         /// IPv6 and IPv4.
@@ -118,6 +132,25 @@ words! {
         Ipv4 = "ipv4",
         /// IPv6 only.
         Ipv6 = "ipv6",
+    }
+}
+
+words! {
+    /// Which library does TLS with a front end.
+    pub enum TlsBackend: "a TLS backend" {
+        /// rustls: TLS 1.2 and 1.3, authenticated encryption only.
+        Rustls = "rustls",
+        /// OpenSSL: TLS 1.2, also with CBC.
+        OpensslLegacy = "openssl-legacy",
+    }
+}
+
+impl From<TlsBackend> for Backend {
+    fn from(configured: TlsBackend) -> Self {
+        match configured {
+            TlsBackend::Rustls => Self::Rustls,
+            TlsBackend::OpensslLegacy => Self::OpensslLegacy,
+        }
     }
 }
 

@@ -14,7 +14,9 @@ use smallvec::SmallVec;
 use super::{ConnectionId, Gateway, ReplyTo, SipPeer, SipPort};
 
 /// What the front ends may send us.
-pub(super) const ALLOW: &str = "MESSAGE, SUBSCRIBE, NOTIFY, OPTIONS, CANCEL, ACK";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, UPDATE, SUBSCRIBE, NOTIFY, OPTIONS";
+/// The extensions that we know.
+pub const SUPPORTED: &[&str] = &["timer"];
 
 /// A final answer other than 200.
 #[derive(Debug, Clone)]
@@ -24,15 +26,22 @@ pub(super) struct SipAnswer {
     pub(super) headers: SmallVec<[(&'static str, String); 1]>,
     /// The reason as it goes into the log.
     why: Option<String>,
+    /// Content-Type and body; few answers have one.
+    body: Option<Box<(&'static str, Bytes)>>,
 }
 
 impl SipAnswer {
     pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: SmallVec::new(), why: None }
+        Self { status, reason: reason.into(), headers: SmallVec::new(), why: None, body: None }
     }
 
     pub(super) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((header, value.into()));
+        self
+    }
+
+    pub(super) fn with_body(mut self, body: Option<Box<(&'static str, Bytes)>>) -> Self {
+        self.body = body;
         self
     }
 
@@ -77,7 +86,7 @@ impl Gateway {
 
     /// Answers whose connection is gone: they go over the connection we hold to the same front end, which
     /// is the one its Via leads to (SIP-07). Without one, the sender's transaction times out.
-    fn send_orphans(&self, id: ConnectionId, responses: Vec<Bytes>) {
+    pub(super) fn send_orphans(&self, id: ConnectionId, responses: Vec<Bytes>) {
         let peer = self.connections.get(&id).map(|link| link.peer.clone());
         self.forget_connection(id);
         let Some(SipPeer::FrontEnd(index)) = peer else { return };
@@ -129,7 +138,8 @@ impl Answers<'_> {
                         let headers: SmallVec<[(&str, &str); 4]> =
                             answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
                         let (status, reason) = (answer.status, &answer.reason);
-                        connection.respond(transaction, status, reason, &headers, None, now.instant)
+                        let body = answer.body.as_deref().map(|(media, body)| (*media, &body[..]));
+                        connection.respond(transaction, status, reason, &headers, body, now.instant)
                     }
                 };
                 if let Responded::Orphaned(response) = responded {

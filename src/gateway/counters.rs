@@ -40,6 +40,10 @@ counters! {
     events_to_sip,
     /// Requests of subscriptions that no front end answered.
     events_undelivered,
+    /// Sessions with SIP users that were established.
+    sessions_begun,
+    /// Invitations refused by either side, those of users by a rule and those of ours by a front end.
+    sessions_refused,
     /// SUBSCRIBEs of SIP users that were refused.
     subscribes_refused,
     /// NOTIFYs of front ends that were refused: what they say of SIP users has reached no contact.

@@ -26,7 +26,7 @@ impl Gateway {
     /// An answer that a subscription has chosen, as it goes out: a refusal with its reason.
     pub(super) fn said(&self, answer: Answer) -> SipAnswer {
         let refuses = !answer.is_success();
-        let mut out = SipAnswer::new(answer.status, answer.reason);
+        let mut out = SipAnswer::new(answer.status, answer.reason).with_body(answer.body);
         for (name, value) in answer.headers {
             out = out.with(name, value);
         }

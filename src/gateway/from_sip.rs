@@ -4,7 +4,7 @@ use nuncio_sip::connection::ServerTxn;
 use nuncio_sip::{Message, Method};
 use nuncio_translate::diagnostics::{self, Diagnostic};
 use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
-use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
+use nuncio_translate::judge::{Direction, Kind, Permit, Question, Refusal, judge};
 use nuncio_translate::message::from_sip::{self, MessageRefusal};
 use nuncio_translate::message::{ACCEPT, ACCEPT_ENCODING};
 use nuncio_translate::pair::PairKey;
@@ -14,17 +14,17 @@ use nuncio_xmpp::Condition;
 use nuncio_xmpp::lane::{Failure, FailureKind, Lane, PushRefusal};
 use tracing::{debug, info};
 
-use super::answers::{ALLOW, SipAnswer};
+use super::answers::{ALLOW, SUPPORTED, SipAnswer};
 use super::port::Bells;
 use super::refusals::Refused;
-use super::{Cargo, ConnectionId, Gateway, ReplyTo, ToXmppEnvelope};
+use super::{Cargo, ConnectionId, Gateway, LanePort, Pair, ReplyTo, ToXmppEnvelope};
 
 /// How long a front end should wait before it tries a partner again for whom there is no room, in seconds.
-const RETRY_AFTER: u32 = 5;
+pub(super) const RETRY_AFTER: u32 = 5;
 /// Room for everything of a stanza but its body, so that writing it allocates once.
 const STANZA_OVERHEAD: usize = 512;
 /// In the audit trail.
-const REFUSED: &str = "message of a SIP user refused";
+pub(super) const REFUSED: &str = "message of a SIP user refused";
 
 /// Who is at the other end of a SIP connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,12 @@ impl Gateway {
         };
         let answer = match request.method() {
             Method::Options => self.options(),
+            Method::Message if request.to_tag().is_some() => {
+                match self.sip_session(front_end, reply, request, bells, now) {
+                    Ok(()) => return,
+                    Err(answer) => answer,
+                }
+            }
             Method::Message => match self.sip_message(front_end, reply, request, bells, now) {
                 Ok(()) => return,
                 Err(answer) => {
@@ -71,10 +77,11 @@ impl Gateway {
                     }
                 }
             }
-            // No sessions yet, so whatever belongs to one belongs to none of ours (SIP-29, SIP-31).
-            Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Refer => {
-                let answer = SipAnswer::new(481, "Call/Transaction Does Not Exist");
-                self.not_for_us(answer, request, "it belongs to a dialog that the gateway does not know")
+            Method::Invite | Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Refer => {
+                match self.sip_session(front_end, reply, request, bells, now) {
+                    Ok(()) => return,
+                    Err(answer) => answer,
+                }
             }
             method if method.is_known() => {
                 let answer = SipAnswer::new(405, "Method Not Allowed").with("Allow", ALLOW);
@@ -108,12 +115,11 @@ impl Gateway {
     fn options(&self) -> SipAnswer {
         SipAnswer::new(200, "OK")
             .with("Allow", ALLOW)
-            .with("Accept", ACCEPT)
+            .with("Accept", format!("{ACCEPT}, {}", nuncio_sip::sdp::MEDIA_TYPE))
             .with("Accept-Encoding", ACCEPT_ENCODING)
             .with("Accept-Language", "*")
             .with("Allow-Events", self.settings.events.package)
-            // Empty: no extension (RFC 3261 §20.37).
-            .with("Supported", "")
+            .with("Supported", SUPPORTED.join(", "))
     }
 
     fn refuse_stranger(&self, peer: &SipPeer, reply: ReplyTo, now: Moment) {
@@ -133,11 +139,6 @@ impl Gateway {
         bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
-        if request.to_tag().is_some() {
-            let why = "it belongs to a dialog that the gateway does not know";
-            let answer = SipAnswer::new(481, "Call/Transaction Does Not Exist");
-            return Err(answer.because(self, Diagnostic::RequestKind, why));
-        }
         let policy = self.policy.load();
         let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
             .map_err(|refusal| self.refused_message(&refusal))?;
@@ -155,10 +156,43 @@ impl Gateway {
             self.audit_refusal(&refused, now);
             self.refused_by_rule(refusal, remote_domain)
         };
-        let partner = policy.open_partner(remote_domain).map_err(by_rule)?;
+        policy.open_partner(remote_domain).map_err(by_rule)?;
         let remote = self.remote(remote_domain);
         let lane = self.lane_below(&remote, ends.sender.domain(), remote_domain);
+        let stanza = self.stanza_of(request, &ends, None, now)?;
 
+        let mut composed = String::new();
+        PairKey::compose(from, to, &mut composed);
+        let crossed =
+            remote.pairs.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
+                let question = Question {
+                    sip_user: from,
+                    contact_domain: remote_domain,
+                    direction: Direction::SipToXmpp,
+                    kind: Kind::Message,
+                };
+                let permit = judge(&policy, &question, pair.consent(), now.unix()).map_err(by_rule)?;
+                let handed_over = self.hand_over(pair, key, (permit, reply), (&lane, stanza), bells, now);
+                if pair.has_output() {
+                    self.in_context(key, now, |context| self.run_presence(pair, context, bells));
+                }
+                handed_over
+            });
+        crossed.unwrap_or_else(|lost| {
+            self.pair_lost(&composed, lost, now);
+            Err(self.internal_error())
+        })
+    }
+
+    /// What the contact gets; `chat` is the session that it is part of.
+    pub(super) fn stanza_of(
+        &self,
+        request: &Message,
+        ends: &from_sip::Ends,
+        chat: Option<&from_sip::Chat>,
+        now: Moment,
+    ) -> Result<Vec<u8>, SipAnswer> {
+        let (from, to) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let mut id = Vec::with_capacity(stanza_id::ID_MAX);
         let (sequence, kind) = (self.next_sequence(), stanza_id::Kind::Message);
         let Self { settings, .. } = self;
@@ -174,43 +208,38 @@ impl Gateway {
         );
         let id = std::str::from_utf8(&id).unwrap_or_default();
         let mut stanza = Vec::with_capacity(request.body().len() + STANZA_OVERHEAD);
-        from_sip::write(request, &ends, id, settings.formats, &mut stanza)
+        from_sip::write(request, ends, id, settings.formats, chat, &mut stanza)
             .map_err(|refusal| self.refused_message(&refusal))?;
+        Ok(stanza)
+    }
 
-        let mut composed = String::new();
-        PairKey::compose(from, to, &mut composed);
-        let crossed = remote.pairs.with_pair(&composed, &settings.pair, &self.timers, now, |key, pair| {
-            let question = Question {
-                sip_user: from,
-                contact_domain: remote_domain,
-                direction: Direction::SipToXmpp,
-                kind: Kind::Message,
-            };
-            let permit = judge(&policy, &question, pair.consent(), now.unix()).map_err(by_rule)?;
-            let crossing = pair.sip_user_writes(permit, now);
-            let envelope = ToXmppEnvelope {
-                pair: key.clone(),
-                cargo: Cargo::Message(reply),
-                sent_ms: now.unix_ms,
-                generation: crossing.generation(),
-            };
-            if pair.has_output() {
-                self.in_context(key, now, |context| self.run_presence(pair, context, bells));
+    /// Puts a message of the SIP user on its lane. Under the pair's guard, so that messages enter it in the order they were
+    /// judged.
+    pub(super) fn hand_over(
+        &self,
+        pair: &mut Pair,
+        key: &PairKey,
+        (permit, reply): (Permit, ReplyTo),
+        (lane, mut stanza): (&LanePort, Vec<u8>),
+        bells: &mut Bells,
+        now: Moment,
+    ) -> Result<(), SipAnswer> {
+        let crossing = pair.sip_user_writes(permit, now);
+        let envelope = ToXmppEnvelope {
+            pair: key.clone(),
+            cargo: Cargo::Message(reply),
+            sent_ms: now.unix_ms,
+            generation: crossing.generation(),
+        };
+        let push = |lane: &mut Lane<_>| {
+            if !lane.takes(stanza.len()) {
+                from_sip::make_brief(&mut stanza);
             }
-            // Under the pair's guard, so that messages enter the lane in the order they were judged.
-            let push = |lane: &mut Lane<_>| {
-                if !lane.takes(stanza.len()) {
-                    from_sip::make_brief(&mut stanza);
-                }
-                let first = !lane.has_queue();
-                (lane.push(stanza, envelope, now.instant), first)
-            };
-            lane.feed_later(bells, push).map_err(|error| self.lane_refused(&partner.domain, &error.reason))
-        });
-        crossed.unwrap_or_else(|lost| {
-            self.pair_lost(&composed, lost, now);
-            Err(self.internal_error())
-        })
+            let first = !lane.has_queue();
+            (lane.push(stanza, envelope, now.instant), first)
+        };
+        let partner = key.remote_domain();
+        lane.feed_later(bells, push).map_err(|error| self.lane_refused(partner, &error.reason))
     }
 
     /// Whether the front end may send for users of `domain` (ADR-21, SEC-14).

@@ -12,6 +12,7 @@ use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
 use nuncio_translate::pair::{Cause, From, LATEST_ERROR, Notice, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
+use nuncio_translate::typing::ChatState;
 use nuncio_xmpp::lane::LaneCounters;
 use nuncio_xmpp::stanza::is_error;
 use nuncio_xmpp::{
@@ -141,7 +142,10 @@ impl Gateway {
         // same silence from everybody.
         match to_sip::read(message.stanza(), Languages::default()) {
             Reading::Instant(_) => {}
-            Reading::Nothing | Reading::Error(_) => return message.done(),
+            Reading::Nothing | Reading::Error(_) => {
+                self.contact_aside(message.stanza(), addresses, now);
+                return message.done();
+            }
             Reading::Refuse(failure) if failure == UNIFORM_REFUSAL => {
                 return self.reply_uniform(message, now);
             }
@@ -177,6 +181,12 @@ impl Gateway {
                     Ok(permit) => permit,
                 };
                 let Some(message) = message.take() else { return };
+                if pair.has_sessions() {
+                    let said = (ChatState::of(message.stanza()), true);
+                    self.in_context(key, now, |context| {
+                        self.spoke(message.stanza(), addresses, said, pair, context);
+                    });
+                }
                 match pair.contact_writes(permit, message, settings, now) {
                     Ok(()) => {
                         self.run_pair(key, pair, now);
@@ -233,12 +243,12 @@ impl Gateway {
                 };
                 message.fail(&failure, now);
             }
-            self.run_pair(key, pair, now);
             // Also without presence: that a public contact may reply is on record, and ends.
             self.in_context(key, now, |context| {
                 pair.handle_timeout(context);
                 self.run_presence(pair, context, &mut Bells::default());
             });
+            self.run_pair(key, pair, now);
         });
         if let Err(lost) = done {
             self.pair_lost(key.as_str(), lost, now);

@@ -7,7 +7,7 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::Direction;
 use nuncio_translate::pair::{AddedEnd, Attempt, Ended, Fact, PairKey, PairRecord};
 use parking_lot::Mutex;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::Gateway;
 use super::refusals::Refused;
@@ -157,6 +157,11 @@ impl Gateway {
     /// Something an administrator may want to know of a pair.
     pub(super) fn note(&self, key: &PairKey, fact: Fact, now: Moment) {
         let Told { what, detail, who } = tell(&fact);
+        // Conversations come and go; what is worth a line is said of their messages.
+        if self.count_session(key, &fact, now) {
+            let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
+            return debug!(%user, %contact, "{what} {}", detail.unwrap_or_default());
+        }
         if let Fact::Refused { what: attempt, refusal } = fact {
             let direction = match attempt {
                 Attempt::UserSubscribes | Attempt::UserWatched => Direction::SipToXmpp,
@@ -298,6 +303,13 @@ fn tell(fact: &Fact) -> Told {
         Fact::Silent { status } => {
             let status = status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
             told("the front end cannot be asked for the SIP user's presence:", Some(status), None)
+        }
+        Fact::SessionBegan => told("session established", None, None),
+        Fact::SessionEnded(end) => told("session over:", Some(format!("{end:?}")), None),
+        Fact::SessionRefused { status } => {
+            let said =
+                status.map_or_else(|| "accepted without use".to_owned(), |status| format!("status {status}"));
+            told("session refused, messages go alone:", Some(said), None)
         }
     }
 }

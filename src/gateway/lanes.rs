@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nuncio_translate::judge::{Consent, Direction, Kind, Question, judge};
-use nuncio_translate::pair::{Cause, Notice};
+use nuncio_translate::pair::{Cause, Notice, Sent};
 use nuncio_translate::{Moment, message, stanza_id};
 use nuncio_xmpp::lane::{Failure, Lane, Outgoing, Output, WriteHooks};
 use nuncio_xmpp::{StartTag, ns};
@@ -138,6 +138,7 @@ impl Gateway {
                         self.counters.sip_to_xmpp_delivered.add(1);
                         answers.accepted(reply, now);
                     }
+                    Cargo::Presence { sent, .. } if *sent == Sent::Aside => {}
                     Cargo::Presence { .. } => self.counters.presence_to_xmpp.add(1),
                 },
                 Output::Expired { envelope, failure } => match &envelope.cargo {
@@ -166,6 +167,7 @@ impl Gateway {
                         let answer = self.failed(&envelope.pair, self.too_large(&key.remote, limit));
                         answers.refused(*reply, answer, now);
                     }
+                    Cargo::Presence { sent, .. } if **sent == Sent::Aside => {}
                     Cargo::Presence { sent, .. } => {
                         self.note_too_large(&envelope.pair, limit, now);
                         self.visit_presence(&envelope.pair, now, |pair, context| {

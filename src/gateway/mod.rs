@@ -27,6 +27,7 @@ mod iq;
 mod keeping;
 mod lanes;
 mod outage;
+mod outcomes;
 mod pairs;
 mod places;
 pub mod port;
@@ -35,12 +36,14 @@ mod prints;
 mod proved;
 mod refusals;
 mod refused;
+mod releasing;
 mod remote;
 mod requests;
 mod restart;
 mod retry;
 mod revive;
 mod routes;
+mod sessions;
 mod settling;
 mod sharing;
 mod status;
@@ -61,6 +64,7 @@ use dashmap::DashMap;
 use nuncio_sip::connection::{Connection, ServerTxn};
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::Outgoing;
+use nuncio_sip::session::SessionConfig;
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Kind, Snapshot};
 use nuncio_translate::message::Formats;
@@ -73,6 +77,7 @@ use nuncio_xmpp::stream::Quiet;
 use parking_lot::Mutex;
 use tracing::error;
 
+pub use answers::SUPPORTED;
 pub use both_ways::OfferedBack;
 pub use counters::{Counter, Counters};
 pub use errands::GOODBYES_AHEAD;
@@ -84,7 +89,8 @@ pub use outage::was_lost;
 pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use requests::RequestLimits;
-pub use routes::{FrontEnd, HopPort, Route};
+pub use routes::{FrontEnd, HopPort, Im, Route};
+pub use sessions::session_config;
 pub use settling::{Settling, Unsettled};
 pub use sharing::{Guest, Seat, SharedStream};
 pub use status::{LaneStatus, RouteStatus};
@@ -253,6 +259,8 @@ pub struct Settings {
     pub presence: PresenceConfig,
     /// Subscriptions on the SIP side, in both roles.
     pub events: EventConfig,
+    /// Sessions there, in both roles.
+    pub sessions: SessionConfig,
     pub places: PlaceLimits,
     /// So many pairs do something in a second that many pairs have to do: those of the process before this one take up
     /// their work, or the contacts of a partner that was lost are asked anew.
@@ -495,6 +503,7 @@ impl Gateway {
         error!(contact = %self.shown(contact), messages, notices = lost.notices,
             "a pair was emptied after an internal error (see the panic above); the senders of its messages are told");
         lost.messages.into_iter().for_each(|message| message.fail(&incoming::lost(), now));
+        lost.tags.iter().for_each(|tag| self.dialogs.release(tag));
         if let Some(presence) = lost.presence {
             self.revive(composed, *presence, now);
         }

@@ -96,7 +96,7 @@ impl Pairs {
     /// Empties a pair on which a step panicked. It stays, with its serials, and is looked at again soon.
     fn salvage(&self, composed: &str, config: &PairConfig, timers: &Timers, now: Moment) -> PairLost {
         let Some(mut entry) = self.map.get_mut(composed) else {
-            return Salvage { messages: Vec::new(), notices: 0, presence: None };
+            return Salvage::default();
         };
         let (key, slot) = entry.pair_mut();
         let salvage = slot.pair.salvage(now);
@@ -184,9 +184,9 @@ impl Pairs {
         waits.map(|slot| slot.key().clone()).collect()
     }
 
-    /// The pairs that endpoints of the SIP user hold a subscription of.
+    /// The pairs that endpoints of the SIP user hold a subscription of, or a session.
     pub(super) fn watched(&self) -> Vec<PairKey> {
-        let watched = self.map.iter().filter(|slot| slot.pair.endpoints() > 0);
+        let watched = self.map.iter().filter(|slot| slot.pair.endpoints() > 0 || slot.pair.has_sessions());
         watched.map(|slot| slot.key().clone()).collect()
     }
 

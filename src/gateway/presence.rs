@@ -241,6 +241,9 @@ impl Gateway {
 
     /// A stanza of presence surely or possibly did not arrive.
     pub(super) fn presence_lost(&self, key: &PairKey, sent: &Sent, now: Moment) {
+        if *sent == Sent::Aside {
+            return;
+        }
         self.counters.presence_undelivered.add(1);
         self.visit_presence(key, now, |pair, context| pair.lost(sent, context));
     }
@@ -371,6 +374,7 @@ impl Gateway {
             snapshot: &snapshot,
             config: &self.settings.presence,
             events: &self.settings.events,
+            sessions: &self.settings.sessions,
             tokens: &mut tokens,
             budget: &mut budget,
             now,
@@ -426,6 +430,11 @@ impl Gateway {
                 }
                 Output::Bound(tag) => self.dialogs.bind(&tag, key),
                 Output::Released(tag) => self.dialogs.release(&tag),
+                Output::Cancel { branch, front_end } => {
+                    sends = true;
+                    self.cancel_invite(key, &branch, front_end.as_deref(), now);
+                }
+                Output::Repeat(asked) => self.repeat_answer(reply_to(asked)),
                 Output::Save { ticket, record } => {
                     if !self.save(key, ticket, record, now) {
                         pair.committed(ticket);
@@ -527,7 +536,7 @@ impl event::Tokens for Tokens<'_> {
     }
 }
 
-fn asked(reply: ReplyTo, request: &Message) -> Asked {
+pub(super) fn asked(reply: ReplyTo, request: &Message) -> Asked {
     Asked {
         connection: reply.connection.0,
         transaction: reply.transaction,

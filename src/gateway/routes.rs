@@ -1,11 +1,12 @@
 //! Front ends, and the ways to the users behind them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use nuncio_sip::hop::{HopConnection, HopGroup};
+use nuncio_translate::Moment;
 use parking_lot::Mutex;
 
 use super::port::Port;
@@ -15,6 +16,9 @@ use super::{ConnectionId, Gateway, SipPort, ToSipEnvelope};
 /// The machine that chooses among the next hops of one route.
 pub type HopPort = Port<HopGroup<ToSipEnvelope>>;
 
+/// How long a front end that knows no INVITE is sent none.
+const NO_SESSIONS_FOR: Duration = Duration::from_secs(3600);
+
 /// One front end, as it is recognised.
 #[derive(Debug, Clone)]
 pub struct FrontEnd {
@@ -23,11 +27,32 @@ pub struct FrontEnd {
     pub domains: Vec<CompactString>,
     /// Names of its hosts.
     pub hosts: Vec<CompactString>,
+    /// How messages go to its users.
+    pub im: Im,
+}
+
+/// How messages go to the users of a front end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Im {
+    /// Each alone, as MESSAGE, unless the user has begun a session himself.
+    #[default]
+    Pager,
+    /// In sessions; alone where one is refused (CH-03).
+    Session,
+    /// In sessions as long as the front end knows what they are.
+    Automatic,
 }
 
 impl FrontEnd {
     pub fn new(name: &str, domains: Vec<CompactString>) -> Self {
-        Self { name: name.into(), domains, hosts: Vec::new() }
+        Self { name: name.into(), domains, hosts: Vec::new(), im: Im::default() }
+    }
+
+    /// Messages go to its users in this way.
+    #[must_use]
+    pub fn with_im(mut self, im: Im) -> Self {
+        self.im = im;
+        self
     }
 
     /// With the names its hosts go by.
@@ -61,6 +86,8 @@ pub struct Route {
     pub(super) resuming: Waiting,
     /// Of the group's load, the requests of subscriptions. Nobody is owed their outcome.
     pub(super) events: Arc<AtomicUsize>,
+    /// Until then nobody is invited this way where that is left to us: seconds of Unix time.
+    no_sessions_until: Arc<AtomicU64>,
 }
 
 impl Route {
@@ -75,6 +102,7 @@ impl Route {
             armed: Arc::default(),
             resuming: Waiting::default(),
             events: Arc::default(),
+            no_sessions_until: Arc::default(),
         }
     }
 
@@ -131,6 +159,31 @@ impl Gateway {
     /// The way to the users of a served domain.
     pub(super) fn route_of(&self, local_domain: &str) -> Option<&Route> {
         self.routes.iter().find(|route| route.domains.iter().any(|served| served == local_domain))
+    }
+
+    /// Whether the users of a served domain are invited to sessions.
+    pub(super) fn invites(&self, local_domain: &str, now: Moment) -> bool {
+        let Some(route) = self.route_of(local_domain) else { return false };
+        let im = |front_end: usize| self.front_ends.get(front_end).map_or(Im::Pager, |known| known.im);
+        let mut modes = route.targets.iter().map(|front_end| im(*front_end));
+        let Some(first) = modes.next() else { return false };
+        let same = modes.all(|mode| mode == first);
+        // Where they differ, the one in use decides.
+        let active = || route.hops.step(|group| group.active()).and_then(|(_, hop)| route.front_end_of(hop));
+        match if same { first } else { active().map_or(first, im) } {
+            Im::Pager => false,
+            Im::Session => true,
+            Im::Automatic => now.unix() >= route.no_sessions_until.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A front end has refused a session with this status. Those that do not know INVITE at all are not asked again for a
+    /// while.
+    pub(super) fn sessions_refused(&self, local_domain: &str, status: Option<u16>, now: Moment) {
+        if let (Some(405 | 501), Some(route)) = (status, self.route_of(local_domain)) {
+            let until = now.unix().saturating_add(NO_SESSIONS_FOR.as_secs());
+            route.no_sessions_until.store(until, Ordering::Relaxed);
+        }
     }
 
     /// The way of a request inside a dialog that the front end of this name holds, if there are others beside it.

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use super::port::Port;
 use super::{
     Environment, FrontEnd, Gateway, LaneKey, LanePort, PlaceLimits, Route, Settings, ToSipEnvelope,
-    ToXmppLane, Verification, VerifyLimits,
+    ToXmppLane, Verification, VerifyLimits, session_config,
 };
 use crate::store::Memory;
 
@@ -84,6 +84,7 @@ fn furnished(
         pair: PairConfig::default(),
         presence: PresenceConfig::default(),
         events: Format::subscriptions("gw", "gw"),
+        sessions: session_config("gw"),
         places: PlaceLimits::default(),
         restart_rate: 100,
         store_patience: Duration::from_secs(3),

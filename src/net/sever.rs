@@ -6,37 +6,35 @@ use crate::tls::TlsStream;
 
 /// A byte stream that can be cut through.
 pub trait Sever {
-    /// Drops it with what is written and not yet with the peer, which sees a reset. A connection that is just dropped is
-    /// closed by the operating system in order, perhaps minutes later, when the peer has taken the rest.
-    fn sever(self);
+    /// When it is dropped, what is written and not yet with the peer is dropped with it, and the peer sees a reset. A
+    /// connection that is just dropped is closed by the operating system in order, perhaps minutes later, when the peer has
+    /// taken the rest.
+    fn sever(&mut self);
 
     /// What is written from now on may wait for the shutdown, to go with what that writes.
     fn gather(&mut self) {}
 }
 
 impl Sever for TcpStream {
-    fn sever(self) {
+    fn sever(&mut self) {
         // A socket that does not take the option is closed as ever.
-        drop(self.set_zero_linger());
+        let _ = self.set_zero_linger();
     }
 }
 
 impl<S: Sever> Sever for TlsStream<S> {
-    fn sever(self) {
-        match self {
-            Self::Client(stream) => stream.into_inner().0.into_inner().sever(),
-            Self::Server(stream) => stream.into_inner().0.into_inner().sever(),
-        }
+    fn sever(&mut self) {
+        self.connection().sever();
     }
 
     fn gather(&mut self) {
-        self.get_mut().0.gather();
+        Self::gather(self);
     }
 }
 
 impl<S: Sever> Sever for Box<S> {
-    fn sever(self) {
-        (*self).sever();
+    fn sever(&mut self) {
+        (**self).sever();
     }
 
     fn gather(&mut self) {
@@ -47,5 +45,5 @@ impl<S: Sever> Sever for Box<S> {
 /// Has no way that anything could be on.
 #[cfg(test)]
 impl Sever for tokio::io::DuplexStream {
-    fn sever(self) {}
+    fn sever(&mut self) {}
 }

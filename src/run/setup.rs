@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use compact_str::CompactString;
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::{HopConfig, HopGroup};
+use nuncio_sip::session::SessionConfig;
 use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
@@ -27,8 +28,8 @@ use crate::config::{self, Config, LogAddresses, PartnerType, SipUsers};
 use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
-    Environment, Federation, FrontEnd, Gateway, LaneKey, LanePort, PartnerStreams, PlaceLimits,
-    RequestLimits, Route, Settings, StreamRates, Verification, VerifyLimits,
+    Environment, Federation, FrontEnd, Gateway, Im, LaneKey, LanePort, PartnerStreams, PlaceLimits,
+    RequestLimits, Route, Settings, StreamRates, Verification, VerifyLimits, session_config,
 };
 use crate::net::now;
 use crate::renew::InUse;
@@ -105,6 +106,24 @@ fn events(config: &Config) -> EventConfig {
         max_expires: seconds(limits.longest),
         notify_interval: limits.notify_interval,
         ..Format::subscriptions(name.clone(), name)
+    }
+}
+
+fn im(im: config::Im) -> Im {
+    match im {
+        config::Im::Automatic => Im::Automatic,
+        config::Im::Session => Im::Session,
+        config::Im::Pager => Im::Pager,
+    }
+}
+
+/// Sessions on the SIP side, in both roles.
+fn sessions(config: &Config) -> SessionConfig {
+    let limits = &config.limits.sip;
+    SessionConfig {
+        answer_within: limits.answer_within,
+        idle: limits.session_idle,
+        ..session_config(&config.sip.name.to_string())
     }
 }
 
@@ -188,6 +207,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
         presence: PresenceConfig { veil: key.of_names(), ..presence(config) },
         events: events(config),
+        sessions: sessions(config),
         places: PlaceLimits {
             subscriptions_per_contact: limits.presence.subscriptions_per_contact,
             subscriptions_per_domain: limits.presence.subscriptions_per_partner,
@@ -334,7 +354,8 @@ fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
     let front_ends = config.sip.front_ends.iter();
     front_ends
         .map(|front_end| {
-            Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?).with_hosts(hosts(front_end)))
+            let known = FrontEnd::new(&front_end.name, names(&front_end.domains)?);
+            Ok(known.with_hosts(hosts(front_end)).with_im(im(front_end.im)))
         })
         .collect()
 }
@@ -380,9 +401,13 @@ fn leave(connect: &config::Connect, timeout: Duration) -> Leave {
 fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
     let (sip, limits) = (&config.sip, &config.limits.sip);
     let identities = Arc::clone(&in_use.sip_identities);
+    let mut server = ServerTls::new(Arc::clone(&identities))?;
+    for front_end in &sip.front_ends {
+        server = server.also_by(front_end.tls_backend.into())?;
+    }
     Ok(SipSide {
         name: sip.name.to_string(),
-        server: ServerTls::new(Arc::clone(&identities))?,
+        server,
         identities,
         client: ClientTls::new()?,
         roots: Arc::clone(&in_use.sip_roots),
@@ -406,6 +431,7 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
                     .iter()
                     .map(|name| name.as_str().to_owned())
                     .collect(),
+                backend: front_end.tls_backend.into(),
             })
             .collect(),
         routes: sip

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::old_suites::{why_not_accepted, why_not_taken};
 use super::session::SipSession;
 use crate::context::Context;
 use crate::gateway::SipPeer;
@@ -32,7 +33,7 @@ pub async fn serve(
         failed => {
             if log.allows(Cause::SipHandshake, peer.ip(), now().instant) {
                 let why = match failed {
-                    Ok(Err(error)) => format!("failed: {error}"),
+                    Ok(Err(error)) => format!("failed: {}", why_not_accepted(&error)),
                     _ => format!("took longer than {:?}", context.sip.handshake),
                 };
                 info!(%peer, "SIP connection closed: TLS handshake {why}");
@@ -47,7 +48,10 @@ pub async fn serve(
         SipPeer::FrontEnd(index) => {
             unauthenticated.proved();
             let name = context.sip.front_ends.get(*index).map_or("", |front_end| front_end.name.as_str());
-            info!(%peer, front_end = name, tls = %facts.version, "front end connected");
+            info!(
+                %peer, front_end = name, tls = %facts.version, cipher = facts.cipher_suite,
+                "front end connected"
+            );
         }
         SipPeer::Unlisted(why) if !log.allows(Cause::SipStranger, peer.ip(), now().instant) => {
             debug!(%peer, "SIP peer is no front end of ours: {why}");
@@ -93,7 +97,10 @@ pub(super) fn recognise(context: &Context, facts: &PeerFacts) -> SipPeer {
     }
     for (index, front_end) in context.sip.front_ends.iter().enumerate() {
         if let NameMatch::Matched(_) = sip_names_match(certificate, &front_end.certificate_names) {
-            return SipPeer::FrontEnd(index);
+            return match why_not_taken(facts.backend, facts.cipher_suite, front_end) {
+                None => SipPeer::FrontEnd(index),
+                Some(why) => SipPeer::Unlisted(why),
+            };
         }
     }
     match sip_names_match(certificate, &expected_names(context)) {

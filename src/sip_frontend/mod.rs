@@ -2,4 +2,5 @@
 
 pub mod accept;
 pub mod next_hop;
+mod old_suites;
 pub mod session;

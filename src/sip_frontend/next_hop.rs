@@ -10,6 +10,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::accept::session;
+use super::old_suites::why_not_called;
 use super::session::SipSession;
 use crate::config::HostPort;
 use crate::context::{Context, FrontEndNames};
@@ -130,11 +131,11 @@ async fn handshake(
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, String> {
     let identity = context.sip.identities.choose(None);
-    let handshake = tls::connect(stream, &context.sip.client, host, Some(&identity));
+    let handshake = tls::connect_by(front_end.backend, stream, &context.sip.client, host, &identity);
     let (stream, facts) = timeout(context.sip.handshake, handshake)
         .await
         .map_err(|_| format!("the TLS handshake took longer than {:?}", context.sip.handshake))?
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| why_not_called(&error, front_end))?;
     match facts.judge(&context.sip.roots.current(), SystemTime::now()) {
         ChainStatus::Valid => {}
         status => return Err(format!("its certificate is not trusted: {status}")),

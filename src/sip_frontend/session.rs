@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::gateway::port::Bells;
-use crate::gateway::{ConnectionId, Gateway, Route, SipPeer, SipPort, ToSipEnvelope};
+use crate::gateway::{ConnectionId, Gateway, ReplyTo, Route, SUPPORTED, SipPeer, SipPort, ToSipEnvelope};
 use crate::log_limit::{Cause, Source};
 use crate::net::session::{End, Next, Session};
 
@@ -50,7 +50,7 @@ impl SipSession {
         now: Moment,
     ) -> Self {
         let address = config.peer.ip();
-        let config = ConnectionConfig { explain: Some(diagnostics::field), ..config };
+        let config = ConnectionConfig { explain: Some(diagnostics::field), supported: SUPPORTED, ..config };
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {
@@ -131,8 +131,11 @@ impl SipSession {
                             route.hops.step(|group| group.acknowledged(envelope, now.instant));
                         }
                     }
-                    // Every INVITE is refused on the spot, and none is sent: there are no sessions yet.
-                    Output::Ack { .. } | Output::Cancelled { .. } | Output::Early { .. } => {}
+                    Output::Ack { message } => self.gateway.sip_acknowledged(&self.peer, &message, now),
+                    Output::Early { message } => self.gateway.sip_early(&self.peer, &message, now),
+                    Output::Cancelled { txn } => {
+                        self.gateway.sip_cancelled(ReplyTo { connection: self.id, transaction: txn }, now);
+                    }
                     Output::Dead => {
                         info!(
                             connection = self.id.0,

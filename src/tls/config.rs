@@ -12,10 +12,12 @@ use tokio_rustls::rustls::{
     ALL_VERSIONS, ClientConfig, ProtocolVersion, ServerConfig, SupportedProtocolVersion, version,
 };
 
+#[cfg(feature = "openssl-legacy")]
+use super::legacy::Legacy;
 use super::store::Chooser;
 use super::tickets::Tickets;
 use super::verifier::AcceptThenJudge;
-use super::{Identity, IdentityStore, TlsError, XMPP_SERVER_ALPN};
+use super::{Backend, Identity, IdentityStore, TlsError, XMPP_SERVER_ALPN};
 
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,6 +34,8 @@ pub enum TlsVersion {
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     store: Arc<IdentityStore>,
+    #[cfg(feature = "openssl-legacy")]
+    legacy: Option<Arc<Legacy>>,
 }
 
 /// What opening connections needs. Sessions are kept for resumption, apart for each identity: a session resumed under
@@ -41,6 +45,8 @@ pub struct ClientTls {
     provider: Arc<CryptoProvider>,
     anonymous: Arc<ClientConfig>,
     named: Mutex<Vec<Named>>,
+    #[cfg(feature = "openssl-legacy")]
+    legacy: Legacy,
 }
 
 impl ServerTls {
@@ -80,7 +86,28 @@ impl ServerTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // A ticket carries the peer's chain; one is enough, since each resumption brings a new one.
         config.send_tls13_tickets = 1;
-        Ok(Self { config: Arc::new(config), store })
+        Ok(Self {
+            config: Arc::new(config),
+            store,
+            #[cfg(feature = "openssl-legacy")]
+            legacy: None,
+        })
+    }
+
+    /// Peers that share no cipher suite with rustls are served by this library ([`super::accept`] only: partners are never
+    /// that old).
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Setup`] when this build does not have it.
+    pub fn also_by(self, backend: Backend) -> Result<Self, TlsError> {
+        match backend {
+            Backend::Rustls => Ok(self),
+            #[cfg(feature = "openssl-legacy")]
+            Backend::OpensslLegacy => Ok(Self { legacy: Some(Arc::default()), ..self }),
+            #[cfg(not(feature = "openssl-legacy"))]
+            Backend::OpensslLegacy => Err(Backend::is_missing()),
+        }
     }
 
     /// The set-up for handshakes that begin a connection between XMPP servers.
@@ -88,6 +115,22 @@ impl ServerTls {
         let mut config = ServerConfig::clone(&self.config);
         config.alpn_protocols = vec![XMPP_SERVER_ALPN.to_vec()];
         Arc::new(config)
+    }
+
+    #[cfg(feature = "openssl-legacy")]
+    pub(super) fn legacy(&self) -> Option<&Legacy> {
+        self.legacy.as_deref()
+    }
+
+    /// The identity that is shown to who asks for this name.
+    #[cfg(feature = "openssl-legacy")]
+    pub(super) fn identity(&self, server_name: Option<&str>) -> Arc<Identity> {
+        self.store.choose(server_name)
+    }
+
+    #[cfg(feature = "openssl-legacy")]
+    pub(super) fn provider(&self) -> &CryptoProvider {
+        self.config.crypto_provider()
     }
 
     /// The set-up for one handshake, with the domain that the protocol has named already.
@@ -124,7 +167,19 @@ impl ClientTls {
     fn with_versions(versions: &[&'static SupportedProtocolVersion]) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let anonymous = client_config(&provider, versions, None)?;
-        Ok(Self { versions: versions.to_vec(), provider, anonymous, named: Mutex::default() })
+        Ok(Self {
+            versions: versions.to_vec(),
+            provider,
+            anonymous,
+            named: Mutex::default(),
+            #[cfg(feature = "openssl-legacy")]
+            legacy: Legacy::default(),
+        })
+    }
+
+    #[cfg(feature = "openssl-legacy")]
+    pub(super) fn legacy(&self) -> &Legacy {
+        &self.legacy
     }
 
     /// The set-up for connections under that identity.

@@ -27,7 +27,10 @@ pub enum TlsError {
         /// What it means for us.
         meaning: &'static str,
     },
-    /// There is no version, cipher suite, group or signature scheme that both sides know.
+    /// There is no cipher suite that both sides know.
+    #[error("the peer and we have no common cipher suite ({0})")]
+    NoCommonSuite(&'static str),
+    /// There is no version, group or signature scheme that both sides know.
     #[error("the peer and we have no common {0}")]
     NothingInCommon(&'static str),
     /// The peer's certificate cannot be used for TLS at all.
@@ -48,14 +51,33 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// Whether the reason why a server and we cannot agree may be that it has no cipher suite of ours. It need not say so: it
+    /// sends the alert for everything that does not fit, or just drops the connection.
+    pub fn suggests_old_suites(&self) -> bool {
+        match self {
+            Self::NoCommonSuite(_) | Self::Closed => true,
+            Self::Alert { alert, .. } => alert == "handshake_failure",
+            Self::Io(error) => error.kind() == io::ErrorKind::ConnectionReset,
+            _ => false,
+        }
+    }
+
     pub(super) fn setup(error: Error) -> Self {
         Self::Setup(error.to_string())
+    }
+
+    pub(super) fn alert(alert: AlertDescription) -> Self {
+        Self::Alert { alert: alert_name(alert), meaning: alert_meaning(alert) }
     }
 }
 
 impl From<io::Error> for TlsError {
     /// The error of a handshake, or of reading or writing afterwards.
     fn from(error: io::Error) -> Self {
+        let error = match error.downcast::<Self>() {
+            Ok(error) => return error,
+            Err(error) => error,
+        };
         if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             return Self::from(error);
         }
@@ -69,9 +91,7 @@ impl From<io::Error> for TlsError {
 impl From<&Error> for TlsError {
     fn from(error: &Error) -> Self {
         match error {
-            Error::AlertReceived(alert) => {
-                Self::Alert { alert: alert_name(*alert), meaning: alert_meaning(*alert) }
-            }
+            Error::AlertReceived(alert) => Self::alert(*alert),
             Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::NotTls,
             Error::PeerIncompatible(what) => incompatible(what),
             Error::InvalidCertificate(what) => bad_certificate(what),
@@ -84,8 +104,10 @@ impl From<&Error> for TlsError {
 
 fn incompatible(what: &PeerIncompatible) -> TlsError {
     use PeerIncompatible::*;
+    if *what == NoCipherSuitesInCommon {
+        return TlsError::NoCommonSuite("ours use ECDHE with AES-GCM or ChaCha20-Poly1305");
+    }
     TlsError::NothingInCommon(match what {
-        NoCipherSuitesInCommon => "cipher suite (ours use ECDHE with AES-GCM or ChaCha20-Poly1305)",
         NoKxGroupsInCommon | NamedGroupsExtensionRequired | NoEcPointFormatsInCommon => {
             "key exchange group (ours are X25519, P-256 and P-384)"
         }

@@ -18,16 +18,32 @@ const HELD: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Gathering<S> {
     stream: S,
+    /// What was read already, and is read first.
+    ahead: Vec<u8>,
     held: Vec<u8>,
     /// Of what is held, so much is written already.
     written: usize,
     /// Whether the handshake goes on, or the end is near: a flush is none then.
     gathers: bool,
+    /// Whether the end of the connection is an error: TLS ends before it.
+    endless: bool,
 }
 
 impl<S> Gathering<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, held: Vec::new(), written: 0, gathers: true }
+        Self::after(stream, Vec::new())
+    }
+
+    /// The same for a stream from which these bytes were read already.
+    pub(super) fn after(stream: S, ahead: Vec<u8>) -> Self {
+        Self { stream, ahead, held: Vec::new(), written: 0, gathers: true, endless: false }
+    }
+
+    /// For OpenSSL, which does not tell the end of TLS from that of the connection: this one is an error from now on.
+    #[cfg(feature = "openssl-legacy")]
+    pub(super) fn endless(mut self) -> Self {
+        self.endless = true;
+        self
     }
 
     /// What is held goes with the next bytes or the next flush, and from now on everything goes at once.
@@ -40,9 +56,9 @@ impl<S> Gathering<S> {
         self.gathers = true;
     }
 
-    /// The connection. What is held is dropped.
-    pub fn into_inner(self) -> S {
-        self.stream
+    /// The connection. What is held is not with it yet.
+    pub fn connection(&mut self) -> &mut S {
+        &mut self.stream
     }
 }
 
@@ -89,7 +105,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gathering<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let size = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(self.ahead.get(..size).unwrap_or_default());
+            self.ahead.drain(..size);
+            if self.ahead.is_empty() {
+                self.ahead = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if self.endless && matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() == before {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
         // The peer may be waiting for what is held.
         if read.is_pending()
             && !self.held.is_empty()
@@ -216,6 +245,18 @@ mod tests {
             assert!(futures_util::FutureExt::now_or_never(stream.read(&mut byte)).is_none());
             assert_eq!(sent(&stream), ["last flight, "]);
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_read_first_and_in_pieces() {
+        let mut stream =
+            Gathering::after(tokio::io::join(&b" and more"[..], tokio::io::sink()), b"hello".to_vec());
+        let mut three = [0; 3];
+        stream.read_exact(&mut three).await.unwrap();
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).await.unwrap();
+        assert_eq!((&three, rest.as_str()), (b"hel", "lo and more"));
+        assert_eq!(stream.ahead.capacity(), 0, "nothing is kept for it");
     }
 
     #[tokio::test]

@@ -9,8 +9,13 @@ use tokio_rustls::rustls::{ClientConfig, CommonState, HandshakeKind, ServerConfi
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::{
-    CertificateError, ChainStatus, ClientTls, Gathering, Identity, PeerCertificate, Roots, ServerTls,
-    TlsError, TlsStream, TlsVersion, judge_chain,
+    Backend, CertificateError, ChainStatus, ClientTls, Gathering, Identity, PeerCertificate, Roots,
+    ServerTls, TlsError, TlsStream, TlsVersion, judge_chain,
+};
+#[cfg(feature = "openssl-legacy")]
+use super::{
+    hello::Hello,
+    legacy::{CBC_SUITES, Legacy},
 };
 
 #[cfg(test)]
@@ -19,9 +24,11 @@ mod tests;
 /// What a finished handshake established, as plain data. Whether to believe it is decided later.
 #[derive(Clone, Debug)]
 pub struct PeerFacts {
+    /// Who did the handshake.
+    pub backend: Backend,
     /// The version of TLS.
     pub version: TlsVersion,
-    /// The cipher suite by its IANA-like name, for example `TLS13_AES_256_GCM_SHA384`.
+    /// The cipher suite by its name at IANA, or nearly so, for example `TLS13_AES_256_GCM_SHA384`.
     pub cipher_suite: &'static str,
     /// Whether an earlier session was resumed. The chain is then the one of that session.
     pub resumed: bool,
@@ -44,7 +51,8 @@ pub enum Presented {
     Unreadable(CertificateError),
 }
 
-/// Does the handshake of a connection that a peer opened. The certificate shown is chosen by SNI.
+/// Does the handshake of a connection that a peer opened. The certificate shown is chosen by SNI. A peer that shares no
+/// cipher suite with rustls is served by OpenSSL where the set-up allows it ([`ServerTls::also_by`]).
 ///
 /// What the handshake ends with goes out with what is written next, or when the stream is flushed, read or shut down: the
 /// caller is to do one of these. Bounding the time is the caller's part.
@@ -58,7 +66,11 @@ pub async fn accept<S>(stream: S, tls: &ServerTls) -> Result<(TlsStream<S>, Peer
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    accept_with(stream, tls, None).await
+    #[cfg(feature = "openssl-legacy")]
+    if let Some(legacy) = tls.legacy() {
+        return accept_by_either(stream, tls, legacy).await;
+    }
+    accept_by(Gathering::new(stream), tls.config(None)).await
 }
 
 /// As [`accept`], where the protocol has named the domain already (the stream header's `to`): its certificate is shown if
@@ -75,7 +87,7 @@ pub async fn accept_for<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    accept_with(stream, tls, Some(domain)).await
+    accept_by(Gathering::new(stream), tls.config(Some(domain))).await
 }
 
 /// As [`accept`], for Direct TLS: a peer that says in the handshake which protocol follows must mean XMPP between servers.
@@ -88,7 +100,7 @@ pub async fn accept_direct<S>(stream: S, tls: &ServerTls) -> Result<(TlsStream<S
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    accept_by(stream, tls.direct_config()).await
+    accept_by(Gathering::new(stream), tls.direct_config()).await
 }
 
 /// Does the handshake of a connection that we opened. `server_name` goes out as SNI (an IP address does not); with an
@@ -109,6 +121,33 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     connect_with(stream, tls.config(identity)?, server_name).await
+}
+
+/// As [`connect`], by the library that is wanted for this peer.
+///
+/// # Errors
+///
+/// As [`accept`]; and when this build does not have the library.
+pub async fn connect_by<S>(
+    backend: Backend,
+    stream: S,
+    tls: &ClientTls,
+    server_name: &str,
+    identity: &Arc<Identity>,
+) -> Result<(TlsStream<S>, PeerFacts), TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match backend {
+        Backend::Rustls => connect(stream, tls, server_name, Some(identity)).await,
+        #[cfg(feature = "openssl-legacy")]
+        Backend::OpensslLegacy => {
+            let name = sent_name(&sni(server_name)?);
+            tls.legacy().connect(Gathering::new(stream), identity, name).await
+        }
+        #[cfg(not(feature = "openssl-legacy"))]
+        Backend::OpensslLegacy => Err(Backend::is_missing()),
+    }
 }
 
 /// The protocol of XMPP servers in ALPN, where TLS begins with the first byte (XEP-0368 §5).
@@ -144,18 +183,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let name = sni(server_name)?;
-    let sent = match &name {
-        ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
-        _ => None,
-    };
+    let sent = sent_name(&name);
     let connecting = TlsConnector::from(config).connect(name, Gathering::new(stream)).into_fallible();
     let mut stream = match connecting.await {
         Ok(stream) => stream,
-        Err((error, stream)) => return Err(broken_off(stream, error).await),
+        Err((error, mut stream)) => return Err(broken_off(&mut stream, error.into()).await),
     };
     stream.get_mut().0.pass_on();
     let facts = PeerFacts::from_connection(stream.get_ref().1, sent)?;
-    Ok((TlsStream::Client(stream), facts))
+    Ok((TlsStream::rustls(stream), facts))
 }
 
 impl PeerFacts {
@@ -183,46 +219,65 @@ impl PeerFacts {
             .iter()
             .map(|certificate| certificate.clone().into_owned())
             .collect();
+        let suite = suite.as_str().unwrap_or("unknown");
+        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        Ok(Self::new(Backend::Rustls, version, suite, resumed, server_name, chain))
+    }
+
+    pub(super) fn new(
+        backend: Backend,
+        version: TlsVersion,
+        cipher_suite: &'static str,
+        resumed: bool,
+        server_name: Option<String>,
+        chain: Vec<CertificateDer<'static>>,
+    ) -> Self {
         let presented = match chain.first().map(|leaf| PeerCertificate::from_der(leaf)) {
             None => Presented::Nothing,
             Some(Ok(certificate)) => Presented::Certificate(Box::new(certificate)),
             Some(Err(error)) => Presented::Unreadable(error),
         };
-        Ok(Self {
-            version,
-            cipher_suite: suite.as_str().unwrap_or("unknown"),
-            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-            server_name,
-            presented,
-            chain,
-        })
+        Self { backend, version, cipher_suite, resumed, server_name, presented, chain }
     }
 }
 
-async fn accept_with<S>(
-    stream: S,
+/// By OpenSSL only if rustls cannot and OpenSSL can.
+#[cfg(feature = "openssl-legacy")]
+async fn accept_by_either<S>(
+    mut stream: S,
     tls: &ServerTls,
-    domain: Option<&str>,
+    legacy: &Legacy,
 ) -> Result<(TlsStream<S>, PeerFacts), TlsError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    accept_by(stream, tls.config(domain)).await
+    let Hello { bytes, offer } = Hello::read(&mut stream).await?;
+    let stream = Gathering::after(stream, bytes);
+    if let Some(offer) = offer {
+        let identity = tls.identity(offer.server_name.as_deref());
+        if !offer.suits_rustls(tls.provider(), identity.key()) && offer.has_any(&CBC_SUITES) {
+            return legacy.accept(stream, &identity, offer.server_name).await;
+        }
+    }
+    accept_by(stream, tls.config(None)).await
 }
 
-async fn accept_by<S>(stream: S, config: Arc<ServerConfig>) -> Result<(TlsStream<S>, PeerFacts), TlsError>
+async fn accept_by<S>(
+    stream: Gathering<S>,
+    config: Arc<ServerConfig>,
+) -> Result<(TlsStream<S>, PeerFacts), TlsError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let accepting = TlsAcceptor::from(config).accept(Gathering::new(stream)).into_fallible();
+    let accepting = TlsAcceptor::from(config).accept(stream).into_fallible();
     let mut stream = match accepting.await {
         Ok(stream) => stream,
-        Err((error, stream)) => return Err(broken_off(stream, error).await),
+        Err((error, mut stream)) => return Err(broken_off(&mut stream, error.into()).await),
     };
     stream.get_mut().0.pass_on();
     let connection = stream.get_ref().1;
     let facts = PeerFacts::from_connection(connection, connection.server_name().map(str::to_owned))?;
-    Ok((TlsStream::Server(stream), facts))
+    Ok((TlsStream::rustls(stream), facts))
 }
 
 fn sni(name: &str) -> Result<ServerName<'static>, TlsError> {
@@ -235,9 +290,20 @@ fn sni(name: &str) -> Result<ServerName<'static>, TlsError> {
     ServerName::try_from(ascii).map_err(|_| bad())
 }
 
+/// The name that goes out as SNI.
+fn sent_name(name: &ServerName<'_>) -> Option<String> {
+    match name {
+        ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
+        _ => None,
+    }
+}
+
 /// The peer learns from an alert why there is no stream, if it can still be reached.
-async fn broken_off<S: AsyncWrite + Unpin>(mut stream: Gathering<S>, error: std::io::Error) -> TlsError {
+pub(super) async fn broken_off<S: AsyncWrite + Unpin>(
+    stream: &mut Gathering<S>,
+    error: TlsError,
+) -> TlsError {
     stream.pass_on();
     let _ = stream.flush().await;
-    error.into()
+    error
 }

@@ -12,6 +12,8 @@ use tokio_rustls::rustls::{Error as RustlsError, InconsistentKeys};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
+#[cfg(feature = "openssl-legacy")]
+use super::legacy;
 use super::pem::{self, PemError};
 use super::{CertificateError, PeerCertificate, Usage, date, printable};
 
@@ -25,6 +27,9 @@ const RSA_MIN: usize = 2048;
 pub struct Identity {
     key: Arc<CertifiedKey>,
     certificate: PeerCertificate,
+    /// The same key for OpenSSL, if it can use it.
+    #[cfg(feature = "openssl-legacy")]
+    legacy_key: Option<legacy::LegacyKey>,
 }
 
 /// Why a certificate and its key cannot be used.
@@ -145,10 +150,17 @@ impl Identity {
             },
         };
         let key = pem::private_key(key, key_file)?;
+        #[cfg(feature = "openssl-legacy")]
+        let legacy_key = legacy::key(key.secret_der());
         let key = aws_lc_rs::sign::any_supported_type(&key).map_err(|error| unusable(&error))?;
         let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
-            Ok(()) => Ok(Self { key: Arc::new(key), certificate: facts }),
+            Ok(()) => Ok(Self {
+                key: Arc::new(key),
+                certificate: facts,
+                #[cfg(feature = "openssl-legacy")]
+                legacy_key,
+            }),
             Err(RustlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
                 Err(IdentityError::KeyMismatch {
                     key: key_file.into(),
@@ -197,6 +209,11 @@ impl Identity {
 
     pub(super) fn key(&self) -> &Arc<CertifiedKey> {
         &self.key
+    }
+
+    #[cfg(feature = "openssl-legacy")]
+    pub(super) fn legacy_key(&self) -> Option<&legacy::LegacyKey> {
+        self.legacy_key.as_ref()
     }
 }
 
@@ -272,7 +289,14 @@ impl Identity {
         certificate: PeerCertificate,
     ) -> Self {
         let key = pem::private_key(key_pem.as_bytes(), Path::new("k.pem")).unwrap();
+        #[cfg(feature = "openssl-legacy")]
+        let legacy_key = legacy::key(key.secret_der());
         let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
-        Self { key: Arc::new(CertifiedKey::new(chain, key)), certificate }
+        Self {
+            key: Arc::new(CertifiedKey::new(chain, key)),
+            certificate,
+            #[cfg(feature = "openssl-legacy")]
+            legacy_key,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! TLS on both legs: our certificates, handshakes, and what the peer's certificate proves.
 //!
-//! The only place that knows rustls; a second implementation for old SIP front ends would stand beside it. Two rules shape it:
+//! The only place that knows rustls, and OpenSSL, which stands beside it for old SIP front ends ([`Backend`]): whoever has a
+//! stream and its facts need not ask which of the two made them. Two rules shape it:
 //!
 //! * **Accept, then judge.** The handshake takes any certificate whose key the peer holds, and afterwards two separate facts
 //!   are established: whether the chain leads to a root we trust ([`judge_chain`]), and which names it carries
@@ -11,6 +12,7 @@
 
 pub use tokio_rustls::rustls::pki_types::CertificateDer;
 
+pub use backend::Backend;
 pub(crate) use certificate::digest;
 pub use certificate::{CertificateError, PeerCertificate, SanName, Usage};
 pub use chain::{ChainStatus, judge_chain};
@@ -18,33 +20,38 @@ pub use config::{ClientTls, ServerTls, TlsVersion};
 pub use error::TlsError;
 pub use gather::Gathering;
 pub use handshake::{
-    PeerFacts, Presented, XMPP_SERVER_ALPN, accept, accept_direct, accept_for, connect, connect_direct,
+    PeerFacts, Presented, XMPP_SERVER_ALPN, accept, accept_direct, accept_for, connect, connect_by,
+    connect_direct,
 };
 pub use identity::{Identity, IdentityConcern, IdentityError};
 pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names, xmpp_remark};
 pub use proof::{CrlError, Proof};
 pub use roots::{Roots, RootsError};
 pub use store::{IdentityStore, NoIdentity, RootsStore};
+pub use stream::TlsStream;
 
+mod backend;
 mod certificate;
 mod chain;
 mod config;
 mod error;
 mod gather;
 mod handshake;
+#[cfg(feature = "openssl-legacy")]
+mod hello;
 mod identity;
+#[cfg(feature = "openssl-legacy")]
+mod legacy;
 mod names;
 mod pem;
 mod proof;
 mod roots;
 mod store;
+mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tickets;
 mod verifier;
-
-/// A stream after its handshake, on either side.
-pub type TlsStream<S> = tokio_rustls::TlsStream<Gathering<S>>;
 
 /// Text of a foreign certificate made fit for logs and error messages: no control characters, no characters that change the
 /// direction of writing, no quotation marks like those it is put in, and not longer than 200 characters (SEC-34, SEC-35).

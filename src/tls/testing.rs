@@ -10,7 +10,7 @@ use rcgen::{
 };
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{Identity, PeerCertificate, PeerFacts, Presented, Roots, TlsVersion};
+use super::{Backend, Identity, PeerCertificate, PeerFacts, Presented, Roots, TlsVersion};
 
 /// When the tests take place: 2026-06-01. Certificates are valid 2020 to 2040 unless a test says otherwise.
 pub(crate) fn now() -> SystemTime {
@@ -70,9 +70,24 @@ impl Ca {
     }
 
     pub(crate) fn issue(&self, common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+        self.issue_for(KeyPair::generate().unwrap(), common_name, change)
+    }
+
+    /// With an RSA key, as old servers have them.
+    #[cfg(feature = "openssl-legacy")]
+    pub(crate) fn issue_rsa(&self, common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+        let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+        self.issue_for(key, common_name, change)
+    }
+
+    fn issue_for(
+        &self,
+        key: KeyPair,
+        common_name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Issued {
         let mut params = params(common_name);
         change(&mut params);
-        let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Issued { chain: vec![certificate.der().clone()], key }
     }
@@ -120,6 +135,7 @@ impl Issued {
     /// What a handshake shows of a peer that presents it.
     pub(crate) fn presented(&self) -> PeerFacts {
         PeerFacts {
+            backend: Backend::Rustls,
             version: TlsVersion::Tls13,
             cipher_suite: "TLS13_AES_128_GCM_SHA256",
             resumed: false,

@@ -20,6 +20,10 @@ need erl erlang-base
 need prosody prosody
 need sipp sip-tester
 need stunnel stunnel4
+need openssl openssl
+need pkg-config pkg-config
+# OpenSSL's header files are no command.
+pkg-config --exists openssl 2>/dev/null || missing="$missing libssl-dev"
 
 if ! command -v cargo >/dev/null 2>&1; then
     echo "cargo is missing: install Rust (https://rustup.rs), version 1.95 or later." >&2

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nuncio::gateway::{FrontEnd, Gateway, PlaceLimits, Route, Settings, VerifyLimits};
+use nuncio::gateway::{FrontEnd, Gateway, PlaceLimits, Route, Settings, VerifyLimits, session_config};
 use nuncio::store::{Keep, Memory};
 use nuncio_sip::hop::HopGroup;
 use nuncio_translate::judge::Snapshot;
@@ -36,6 +36,7 @@ pub(crate) fn start(
         pair: scale.pair.clone(),
         presence: PresenceConfig::default(),
         events: Format::subscriptions("gw.contoso.example", "gw.contoso.example"),
+        sessions: session_config("gw.contoso.example"),
         places: PlaceLimits::default(),
         restart_rate: 100,
         store_patience: PresenceConfig::default().answer,

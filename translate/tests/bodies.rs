@@ -17,7 +17,7 @@ fn translated(kind: &str, body: &[u8], formats: Formats) -> Result<Element, Mess
     let message = Message::parse(Bytes::from([head.as_bytes(), body].concat())).unwrap();
     let ends = from_sip::ends(&message, |_| true).unwrap();
     let mut out = Vec::new();
-    from_sip::write(&message, &ends, "ID", formats, &mut out)?;
+    from_sip::write(&message, &ends, "ID", formats, None, &mut out)?;
     let text = String::from_utf8(out).unwrap().replacen("<message", "<message xmlns='jabber:server'", 1);
     Ok(Element::parse_document(text.as_bytes(), &ReadLimits::default()).unwrap())
 }

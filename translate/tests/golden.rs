@@ -11,8 +11,9 @@ use std::time::UNIX_EPOCH;
 use bytes::Bytes;
 use nuncio_sip::Message;
 use nuncio_translate::address::{Contact, SipUser};
-use nuncio_translate::message::to_sip::{self, Languages, Reading, Request};
+use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, SessionMessage};
 use nuncio_translate::message::{Formats, from_sip, insert_delay};
+use nuncio_translate::typing::ChatState;
 use nuncio_xmpp::{Element, Jid, ReadLimits};
 
 use golden_case::{Case, for_each_case};
@@ -58,8 +59,18 @@ fn check_from_sip(case: &Case) {
     let request = request(case.section("sip"));
     let mut out = b"before".to_vec();
     let formats = Formats { xhtml_im: case.option("xhtml-im").is_some() };
-    let outcome = from_sip::ends(&request, |domain| domain == "example.net")
-        .and_then(|ends| from_sip::write(&request, &ends, "ID", formats, &mut out));
+    // In a session, by its thread and perhaps the resource that the contact wrote from.
+    let chat = case.option("thread").map(|thread| from_sip::Chat {
+        thread: thread.into(),
+        resource: case.option("resource").map(Into::into),
+        state: case.option("active").map(|_| ChatState::Active),
+    });
+    let ends = from_sip::ends(&request, |domain| domain == "example.net").and_then(|ends| match &chat {
+        Some(chat) => from_sip::ends_in_session(&request, ends.sender, ends.contact, chat),
+        None => Ok(ends),
+    });
+    let outcome =
+        ends.and_then(|ends| from_sip::write(&request, &ends, "ID", formats, chat.as_ref(), &mut out));
     match expected(case) {
         ("xmpp", expected) => {
             outcome.unwrap_or_else(|refusal| panic!("{}: {refusal}", case.name));
@@ -129,6 +140,18 @@ fn check_from_xmpp(case: &Case) {
             let read = Message::parse(Bytes::from(written)).unwrap();
             nuncio_sip::check_request(&read).unwrap();
         }
+        ("session", Reading::Instant(instant)) => {
+            let said = SessionMessage::from(&instant);
+            let (media, body) = said.body();
+            let mut written = String::new();
+            for (name, value) in said.fields() {
+                written.push_str(&format!("{name}: {value}\n"));
+            }
+            let body = std::str::from_utf8(body).unwrap();
+            assert!(!body.replace("\r\n", "").contains('\n'), "{}: bare line feeds", case.name);
+            written.push_str(&format!("Content-Type: {media}\n\n{}", body.replace("\r\n", "\n")));
+            assert_eq!(written, expected, "{}", case.name);
+        }
         ("error", Reading::Refuse(failure)) => {
             assert_eq!(format!("{} {}", failure.kind, failure.condition), expected, "{}", case.name);
         }
@@ -140,5 +163,5 @@ fn check_from_xmpp(case: &Case) {
 #[test]
 fn golden_pairs() {
     let (from_sip, from_xmpp) = for_each_case("golden", check_from_sip, check_from_xmpp);
-    assert!(from_sip >= 48 && from_xmpp >= 17, "{from_sip}, {from_xmpp}");
+    assert!(from_sip >= 51 && from_xmpp >= 19, "{from_sip}, {from_xmpp}");
 }

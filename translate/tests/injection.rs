@@ -98,7 +98,7 @@ proptest! {
         let message = Message::parse(Bytes::from(raw)).unwrap();
         let mut out = Vec::new();
         let ends = from_sip::ends(&message, |domain| domain == "contoso.com").unwrap();
-        from_sip::write(&message, &ends, "n1.m1.1.x", Formats::default(), &mut out).unwrap();
+        from_sip::write(&message, &ends, "n1.m1.1.x", Formats::default(), None, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap().replacen("<message ", "<message xmlns='jabber:server' ", 1);
         let stanza = Element::parse_document(text.as_bytes(), &ReadLimits::default()).unwrap();
         let children: Vec<_> = stanza.elements().map(Element::name).collect();
@@ -170,7 +170,7 @@ fn im_03_every_character_crosses_both_ways() {
         let mut xml = Vec::new();
         // The way back: the two change places.
         let ends = from_sip::ends(&message, |domain| domain == "fabrikam.com").unwrap();
-        from_sip::write(&message, &ends, "x", Formats::default(), &mut xml).unwrap();
+        from_sip::write(&message, &ends, "x", Formats::default(), None, &mut xml).unwrap();
         let xml = String::from_utf8(xml).unwrap().replacen("<message ", "<message xmlns='jabber:server' ", 1);
         let back = Element::parse_document(xml.as_bytes(), &ReadLimits::default()).unwrap();
         assert!(back.child("body", ns::SERVER).unwrap().text() == text);

@@ -10,7 +10,7 @@ use crate::xml::{StartTag, ns};
 /// What every domain has, exactly (XE-01, XE-09, XE-10). Nothing stands here that is not answered.
 const DOMAIN_FEATURES: [&str; 4] = [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::PING, r"jid\20escaping"];
 /// What a user has.
-const USER_FEATURES: [&str; 3] = [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::VCARD];
+const USER_FEATURES: [&str; 5] = [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::VCARD, ns::CHAT_STATES, ns::RECEIPTS];
 /// The scope of the form with contact addresses.
 const SERVER_INFO: &str = "http://jabber.org/network/serverinfo";
 

@@ -156,7 +156,13 @@ impl Dialog {
 
     /// Takes new names, as for every request outside of a dialog: what was learned before is forgotten.
     pub fn begin(&mut self, tokens: &mut dyn Tokens) {
-        let (call_id, local_tag) = (tokens.token(), tokens.token());
+        self.begin_with(None, tokens);
+    }
+
+    /// The same; the Call-ID is `word@token`.
+    pub fn begin_with(&mut self, word: Option<&str>, tokens: &mut dyn Tokens) {
+        let (token, local_tag) = (tokens.token(), tokens.token());
+        let call_id = word.map_or_else(|| token.clone(), |word| [word, "@", &token].concat().into());
         let mut fixed = self.fixed();
         (fixed[CALL_ID], fixed[LOCAL_TAG], fixed[REMOTE_TAG]) = (&call_id, &local_tag, "");
         fixed[REMOTE_TARGET] = fixed[REMOTE_URI];

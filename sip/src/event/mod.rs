@@ -56,6 +56,8 @@ pub enum Undelivered {
     Lost,
     /// It was written and nobody answered within 64·T1 (Timer F).
     Timeout,
+    /// Nothing of it was written, for it may not leave any more.
+    Withdrawn,
 }
 
 impl From<&HopFailure> for Undelivered {
@@ -66,8 +68,8 @@ impl From<&HopFailure> for Undelivered {
             HopFailure::Unreachable { .. }
             | HopFailure::Congested
             | HopFailure::BranchInUse
-            | HopFailure::ShuttingDown
-            | HopFailure::Withdrawn => Self::NotSent,
+            | HopFailure::ShuttingDown => Self::NotSent,
+            HopFailure::Withdrawn => Self::Withdrawn,
         }
     }
 }

@@ -25,7 +25,7 @@ pub fn check_invite(request: &Message, config: &SessionConfig) -> Result<Invited
     }
     // Without Accept it is descriptions (RFC 3261 §20.1).
     if request.header_bytes(HeaderName::Accept).is_some() && quality(request, MEDIA_TYPE).0 == 0 {
-        return Err(Answer::plain(406));
+        return Err(Answer::plain(406).because("the caller takes no session description as answer (Accept)"));
     }
     offer(request, config, |offer| offer.messages().map(drop))?;
     timer::check(request, config)?;
@@ -35,12 +35,12 @@ pub fn check_invite(request: &Message, config: &SessionConfig) -> Result<Invited
 
 /// The answer to a request inside a session that nobody knows (SIP-29, SIP-31).
 pub fn unknown_session() -> Answer {
-    Answer::plain(481)
+    Answer::plain(481).because("it belongs to a session that the gateway does not know")
 }
 
 /// The answer to an INVITE that was cancelled before it had one (SIP-28).
 pub fn invite_cancelled() -> Answer {
-    Answer::plain(487)
+    Answer::plain(487).because("the caller cancelled it")
 }
 
 /// Reads the offer in a request; `None`: it holds none.
@@ -57,23 +57,28 @@ pub(super) fn offer<T>(
     let offer = Offer::parse(&body).map_err(malformed)?;
     read(&offer).map(Some).map_err(|why| {
         let warning = format!("{} {} \"{why}\"", why.warning(), config.sent_by);
-        Answer::plain(488).with(HeaderName::Warning.as_str(), warning)
+        Answer::plain(488).with(HeaderName::Warning.as_str(), warning).because(why.to_string())
     })
 }
 
 fn check_type(request: &Message) -> Result<(), Answer> {
     let encoded = request.list(HeaderName::ContentEncoding).any(|c| !c.eq_ignore_ascii_case("identity"));
     if encoded {
-        return Err(Answer::plain(415).with(HeaderName::AcceptEncoding.as_str(), "identity"));
+        let answer = Answer::plain(415).with(HeaderName::AcceptEncoding.as_str(), "identity");
+        return Err(answer.because("the session description is in a Content-Encoding that is not supported"));
     }
     match request.content_type() {
         Ok(Some(media)) if is_description(&media) => Ok(()),
         // An invitation to a conference (multiparty by design has no counterpart in a pair).
         Ok(Some(media)) if media.is("application", "ms-conf-invite+xml") => {
-            Err(Answer::new(488, "Conferences Not Supported"))
+            let why = "conferences do not cross to XMPP: invite the contact alone";
+            Err(Answer::new(488, "Conferences Not Supported").because(why))
         }
         Err(_) => Err(Answer::new(400, "Malformed Content-Type Header Field")),
-        Ok(_) => Err(Answer::plain(415).with(HeaderName::Accept.as_str(), MEDIA_TYPE)),
+        Ok(_) => {
+            let answer = Answer::plain(415).with(HeaderName::Accept.as_str(), MEDIA_TYPE);
+            Err(answer.because("the body of the INVITE is no session description (application/sdp)"))
+        }
     }
 }
 
@@ -91,5 +96,6 @@ fn malformed(error: SdpError) -> Answer {
     if let Some(first) = reason.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    Answer::new(status, reason)
+    let why = format!("the session description cannot be used: {error}");
+    Answer::new(status, reason).because(why)
 }

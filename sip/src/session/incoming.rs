@@ -36,8 +36,17 @@ impl Session {
         }
         match self.dialog.order(request) {
             Ok(Order::New) => {}
-            Ok(Order::Old | Order::Repeat) => return Received::Answer(Answer::new(500, "CSeq Out of Order")),
-            Err(_) => return Received::Answer(Answer::new(400, "Malformed CSeq Header Field")),
+            Ok(Order::Old | Order::Repeat) => {
+                return Received::Answer(
+                    Answer::new(500, "CSeq Out of Order")
+                        .because("its CSeq is not higher than that of the request before it in the session"),
+                );
+            }
+            Err(error) => {
+                return Received::Answer(
+                    Answer::new(400, "Malformed CSeq Header Field").because(error.to_string()),
+                );
+            }
         }
         let answer = match method {
             _ if content => {
@@ -113,7 +122,7 @@ impl Session {
     fn reinvited(&mut self, request: &Message, context: &Context<'_>) -> Answer {
         if self.offers() {
             self.dialog.noted(request);
-            return Answer::plain(491);
+            return Answer::plain(491).because("a re-INVITE of the gateway waits for its answer");
         }
         let accepted =
             timer::check(request, context.config).and_then(|()| self.accept_invite(request, context));
@@ -129,7 +138,7 @@ impl Session {
         let has_offer = !request.body().is_empty();
         if has_offer && (self.offers() || self.unacknowledged.as_ref().is_some_and(|answer| answer.offered)) {
             self.dialog.noted(request);
-            return Answer::plain(491);
+            return Answer::plain(491).because("another offer in the session waits for its answer");
         }
         let refusal =
             timer::check(request, context.config).and_then(|()| self.answer_offer(request, context)).err();

@@ -99,6 +99,19 @@ pub struct Session {
     idle_at: Instant,
 }
 
+/// An INVITE of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Invitation<'a> {
+    /// The XMPP user as SIP sees him.
+    pub local_uri: &'a str,
+    /// Whom he writes to.
+    pub remote_uri: &'a str,
+    /// `Ms-Conversation-ID`: a random one for each session, for a second one with the same is refused.
+    pub conversation: Option<&'a str>,
+    /// What the Call-ID is to begin with, without `@`: it stands before one.
+    pub call_word: Option<&'a str>,
+}
+
 /// Who sent the first INVITE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -164,22 +177,15 @@ struct Unacknowledged {
 }
 
 impl Session {
-    /// Invites. `local_uri` is the XMPP user as SIP sees him, `remote_uri` whom he writes to, `conversation` becomes
-    /// `Ms-Conversation-ID`: a random one for each session, for a second one with the same is refused. A report
-    /// `Established` or `Failed` follows.
+    /// Invites. A report `Established` or `Failed` follows.
     ///
     /// # Errors
     /// [`UriError`]: one of the two is no SIP URI.
-    pub fn invite(
-        local_uri: &str,
-        remote_uri: &str,
-        conversation: Option<&str>,
-        context: &mut Context<'_>,
-    ) -> Result<Self, UriError> {
-        let mut dialog = Dialog::outgoing(local_uri, remote_uri)?;
-        dialog.begin(context.tokens);
+    pub fn invite(invitation: &Invitation<'_>, context: &mut Context<'_>) -> Result<Self, UriError> {
+        let mut dialog = Dialog::outgoing(invitation.local_uri, invitation.remote_uri)?;
+        dialog.begin_with(invitation.call_word, context.tokens);
         let mut session = Self::with(dialog, Role::Caller, context);
-        session.conversation = conversation.map(CompactString::from);
+        session.conversation = invitation.conversation.map(CompactString::from);
         session.describe_offer(context);
         session.send_invite(None, context);
         Ok(session)

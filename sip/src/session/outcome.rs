@@ -25,7 +25,7 @@ impl Session {
             Purpose::Invite => self.invite_refused(status.0, response, context),
             Purpose::Content { is_message } => {
                 let outcome = match success {
-                    true => MessageOutcome::Delivered,
+                    true => MessageOutcome::Delivered { status: status.0 },
                     false => MessageOutcome::Refused(response.clone()),
                 };
                 self.report(SessionReport::Message { serial, outcome });

@@ -64,8 +64,10 @@ pub enum InviteFailure {
 /// What became of a message.
 #[derive(Clone, Debug)]
 pub enum MessageOutcome {
-    /// 2xx.
-    Delivered,
+    /// 2xx: 200 says that it is with the other side's client, 202 that somebody keeps it.
+    Delivered {
+        status: u16,
+    },
     /// Any other final response.
     Refused(Message),
     Undelivered(Undelivered),

@@ -74,7 +74,11 @@ pub(super) fn check(request: &Message, config: &SessionConfig) -> Result<(), Ans
     match Asked::read(request)? {
         // Who does not know the extension could not make sense of 422.
         Some(asked) if asked.sender_can && asked.seconds < least => {
-            Err(Answer::plain(422).with(HeaderName::MinSe.as_str(), least.to_string()))
+            let why = format!(
+                "a session interval of {} s is asked for; it has to be {least} s at least",
+                asked.seconds
+            );
+            Err(Answer::plain(422).with(HeaderName::MinSe.as_str(), least.to_string()).because(why))
         }
         _ => Ok(()),
     }

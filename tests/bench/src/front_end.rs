@@ -57,8 +57,20 @@ pub(crate) fn accept(head: &[u8], out: &mut Vec<u8>) {
     accept_with(head, "", out);
 }
 
+/// Appends `200 OK` to an INVITE, with what a client accepts.
+pub(crate) fn accept_session(head: &[u8], out: &mut Vec<u8>) {
+    const DESCRIPTION: &str = "v=0\r\no=- 0 0 IN IP4 192.0.2.20\r\ns=session\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\n\
+                               m=message 5060 sip null\r\na=accept-types:text/plain\r\n";
+    let fields = "Contact: <sip:fe.contoso.com:5061;transport=tls>\r\nContent-Type: application/sdp\r\n";
+    accept_as(head, fields, DESCRIPTION, out);
+}
+
 /// Appends `200 OK` with further header fields (whole lines) to a request.
 pub(crate) fn accept_with(head: &[u8], fields: &str, out: &mut Vec<u8>) {
+    accept_as(head, fields, "", out);
+}
+
+fn accept_as(head: &[u8], fields: &str, body: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"SIP/2.0 200 OK\r\n");
     for line in lines(head) {
         let copied = [&b"Via:"[..], b"From:", b"To:", b"Call-ID:", b"CSeq:"];
@@ -71,7 +83,7 @@ pub(crate) fn accept_with(head: &[u8], fields: &str, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(fields.as_bytes());
-    out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+    out.extend_from_slice(format!("Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
 }
 
 /// The value of a header field, spelled as the gateway spells it.

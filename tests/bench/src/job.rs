@@ -27,6 +27,8 @@ pub(crate) enum Set {
     Small,
     /// As a Lync front end sends them: 700 bytes of text, 3 KB of header fields.
     Lync,
+    /// The small ones, each pair's in a session of its own (RFC 7573).
+    Session,
 }
 
 /// The two ways through the gateway.

@@ -157,6 +157,13 @@ fn groups(quick: bool) -> Vec<Group> {
             }
         }
     }
+    groups.push(Group {
+        subject: Subject::Gateway,
+        direction: Direction::XmppToSip,
+        set: Set::Session,
+        streams: 4,
+        paces: windows,
+    });
     groups
 }
 
@@ -165,6 +172,7 @@ impl Group {
         let set = match self.set {
             Set::Small => "small",
             Set::Lync => "lync",
+            Set::Session => "session",
         };
         let subject = match (self.subject, self.direction) {
             (Subject::RelayWritten, _) => "relay, answers when written",
@@ -253,7 +261,9 @@ impl Bench<'_> {
         let sink_job = SinkJob { plays, listen, folder: folder.clone(), pairs };
         let sink = Role::start("sink", &sink_job, false)?;
         let tested = match group.subject {
-            Subject::Gateway => Tested::Gateway(Gateway::start(&self.program, place, self.folder)?),
+            Subject::Gateway => {
+                Tested::Gateway(Gateway::start(&self.program, place, self.folder, group.set == Set::Session)?)
+            }
             Subject::RelayWritten | Subject::RelayAcknowledged => {
                 let waits_for_acknowledgement = group.subject == Subject::RelayAcknowledged;
                 let (listen, sink, set) = (place.sip(), place.partner(), group.set);

@@ -26,6 +26,8 @@ pub(crate) enum Subject {
 pub(crate) enum Messages {
     Small,
     Lync,
+    /// Small ones in sessions.
+    Session,
     /// A document or stanza of presence.
     Presence,
 }
@@ -35,6 +37,7 @@ impl From<Set> for Messages {
         match set {
             Set::Small => Self::Small,
             Set::Lync => Self::Lync,
+            Set::Session => Self::Session,
         }
     }
 }
@@ -217,9 +220,9 @@ impl Report {
         for line in self.lines.iter_mut().filter(|line| line.subject == Subject::Gateway) {
             let Pace::Window(_) = line.pace else { continue };
             let of = |subject| {
-                let same = |relay: &&Line| {
-                    relay.subject == subject && relay.set == line.set && relay.pace == line.pace
-                };
+                let set = if line.set == Messages::Session { Messages::Small } else { line.set };
+                let same =
+                    |relay: &&Line| relay.subject == subject && relay.set == set && relay.pace == line.pace;
                 relays.iter().find(same).map(|relay| line.per_second.median / relay.per_second.median)
             };
             line.to_relay_written = of(Subject::RelayWritten);
@@ -261,6 +264,7 @@ pub(crate) fn table(report: &Report) -> String {
         let set = match line.set {
             Messages::Small => "small",
             Messages::Lync => "Lync-sized",
+            Messages::Session => "small, in sessions",
             Messages::Presence => "PIDF",
         };
         let ratio = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));

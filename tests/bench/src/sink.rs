@@ -148,7 +148,11 @@ impl Sink {
                     let pair = self.tally.borrow_mut().message(request.body);
                     pairs.extend_from_slice(&pair.unwrap_or_default().to_be_bytes());
                 }
-                front_end::accept(request.head, &mut out);
+                match request.head {
+                    head if head.starts_with(b"ACK ") => {}
+                    head if head.starts_with(b"INVITE ") => front_end::accept_session(head, &mut out),
+                    head => front_end::accept(head, &mut out),
+                }
                 input.advance(request.size);
             }
             stream.write_all(&out).await?;

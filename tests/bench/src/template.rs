@@ -66,7 +66,7 @@ pub(crate) fn request(set: Set) -> Template {
     let contact = "c{pair}@p{partner}.bench.example";
     let user = format!("u{{pair}}@{SIP_DOMAIN}");
     Template::new(&match set {
-        Set::Small => format!(
+        Set::Small | Set::Session => format!(
             "MESSAGE sip:{contact} SIP/2.0\r\n\
              Via: SIP/2.0/TLS {FRONT_END}:5061;branch=z9hG4bK{{pair}}{{sequence}}\r\n\
              Max-Forwards: 70\r\n\
@@ -148,7 +148,7 @@ pub(crate) fn stanza(set: Set) -> Template {
     let text = text(set);
     let ends = format!("from='c{{pair}}@p{{partner}}.bench.example/desk' to='u{{pair}}@{SIP_DOMAIN}'");
     Template::new(&match set {
-        Set::Small => {
+        Set::Small | Set::Session => {
             format!(
                 "<message {ends} id='{{pair}}{{sequence}}' type='chat'><body>{{pair}}{{sequence}}{text}</body></message>"
             )
@@ -199,7 +199,7 @@ pub(crate) fn constant_stanza(set: Set) -> Vec<u8> {
 fn text(set: Set) -> String {
     let words = " Watson, come here.";
     match set {
-        Set::Small => words.to_owned(),
+        Set::Small | Set::Session => words.to_owned(),
         Set::Lync => words.repeat(700_usize.div_ceil(words.len())).chars().take(700 - ID_DIGITS).collect(),
     }
 }

@@ -50,6 +50,8 @@ pub(crate) enum Reach {
 pub(crate) enum Reply {
     Status(u16, &'static str),
     With(u16, &'static str, Vec<(&'static str, String)>),
+    /// With a body, whose type is among the header fields.
+    Body(u16, &'static str, Vec<(&'static str, String)>, &'static str),
     Silence,
 }
 
@@ -127,6 +129,7 @@ impl House {
         let second = plan.second_serves.map(|served| served.iter().map(|&domain| domain.into()).collect());
         let second = FrontEnd::new("pool2", second.unwrap_or_else(|| domains.clone()));
         let front_ends = vec![FrontEnd::new("pool1", domains.clone()), second];
+        let front_ends = front_ends.into_iter().map(|front_end| front_end.with_im(plan.im)).collect();
         let mut routes = vec![Route::new(domains, &targets, group)];
         let mut route_hops = vec![(0..targets.len()).collect::<Vec<_>>()];
         if targets.iter().any(|front_end| *front_end != targets[0]) {
@@ -422,6 +425,10 @@ impl House {
                     Reply::With(status, reason, more) => {
                         let more: Vec<_> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
                         Some(message.answer(status, reason, &more).unwrap())
+                    }
+                    Reply::Body(status, reason, more, body) => {
+                        let more: Vec<_> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                        Some(message.answer_with(status, reason, &more, body).unwrap())
                     }
                 };
                 self.answers.extend(answer.map(|answer| (at, index, answer.into_bytes())));

@@ -30,6 +30,7 @@ mod messages;
 mod quiet;
 mod reasons;
 mod refusals;
+mod sessions;
 mod torture;
 mod transactions;
 mod transport;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio::gateway::{PlaceLimits, Settings, VerifyLimits};
+use nuncio::gateway::{Im, PlaceLimits, Settings, VerifyLimits, session_config};
 use nuncio::store::Memory;
 use nuncio_sip::Limits;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) pending: usize,
     /// Requests that are kept for the contacts of one domain.
     pub(crate) kept_per_domain: usize,
+    /// How messages go to the users of both front ends.
+    pub(crate) im: Im,
     /// How long the disk may say nothing.
     pub(crate) store_patience: Duration,
 }
@@ -78,6 +80,7 @@ impl Default for Plan {
             next_hops: &[(0, "fe.contoso.com:5061")],
             pending: 16 * 1024,
             kept_per_domain: PlaceLimits::default().kept_per_domain,
+            im: Im::Pager,
             store_patience: Duration::from_secs(3),
         }
     }
@@ -107,6 +110,7 @@ impl Plan {
             pair: PairConfig { queue: self.pair_queue, ..PairConfig::default() },
             presence: self.presence.clone(),
             events: Format::subscriptions(NAME, NAME),
+            sessions: session_config(NAME),
             places: PlaceLimits { kept_per_domain: self.kept_per_domain, ..PlaceLimits::default() },
             restart_rate: 100,
             store_patience: self.store_patience,

@@ -261,9 +261,8 @@ fn what_does_not_cross_is_refused_with_a_reason_and_counted() {
     let wire = house.front_end();
     let mut count = 0;
     for (method, status, why) in [
-        ("INVITE", 405, "do not cross"),
         ("PUBLISH", 405, "do not cross"),
-        ("BYE", 481, "a dialog that the gateway does not know"),
+        ("BYE", 481, "a session that the gateway does not know"),
         ("NONSENSE", 501, "does not know this method"),
     ] {
         let answer = house.ask(wire, Request::new(method, "bob@fabrikam.com").bytes());

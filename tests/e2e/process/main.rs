@@ -6,6 +6,8 @@
 mod both_ways;
 mod caller;
 mod dns;
+#[cfg(feature = "openssl-legacy")]
+mod openssl;
 mod town;
 
 mod certificates;
@@ -16,6 +18,8 @@ mod hostile;
 mod lifetime;
 mod limits;
 mod network;
+#[cfg(feature = "openssl-legacy")]
+mod old_suites;
 mod privacy;
 mod reach;
 mod renewal;

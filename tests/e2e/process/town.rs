@@ -32,6 +32,8 @@ pub(crate) struct Town {
     pub(crate) log: Arc<Log>,
     /// Whether DNS may lead to loopback, where everything of the town is.
     pub(crate) private_addresses: bool,
+    /// More lines of the front end's entry.
+    pub(crate) front_end: String,
     /// More lines of the partner's entry.
     pub(crate) partner: String,
 }
@@ -68,6 +70,7 @@ impl Town {
             _dns: dns,
             log: Log::new("nuncio"),
             private_addresses: true,
+            front_end: String::new(),
             partner: String::new(),
         })
     }
@@ -89,6 +92,11 @@ impl Town {
     /// The gateway, for front ends.
     pub(crate) fn sip(&self) -> SocketAddr {
         self.at(1, 5061)
+    }
+
+    /// The front end.
+    pub(crate) fn fe(&self) -> SocketAddr {
+        self.at(2, 5061)
     }
 
     /// The gateway, for partners.
@@ -140,6 +148,8 @@ bind = "{sip}"
 name = "pool1"
 certificate_names = ["fe.contoso.com"]
 next_hops = ["fe.contoso.com:5061"]
+im = "pager"
+{front_end}
 [xmpp]
 roots = "{pki}/roots.pem"
 connect.private_addresses = {private}
@@ -166,6 +176,7 @@ type = "federated"
 "#,
             dns = self.at(4, 5353),
             private = self.private_addresses,
+            front_end = self.front_end,
             partner = self.partner,
             pki = pki.display(),
             sip = self.sip(),
@@ -206,7 +217,7 @@ type = "federated"
         presents: &Credential,
         rule: impl Fn(&SipMessage) -> Reply + Send + Sync + 'static,
     ) -> Result<SipServer> {
-        self.answers_at(self.at(2, 5061), presents, rule).await
+        self.answers_at(self.fe(), presents, rule).await
     }
 
     /// Where spare.contoso.com is.

@@ -165,7 +165,7 @@ pub fn mime(data: &[u8]) {
     let ends = message_from_sip::ends(&message, |_| true).expect("good addresses");
     for xhtml_im in [false, true] {
         let mut out = b"before".to_vec();
-        match message_from_sip::write(&message, &ends, "ID", Formats { xhtml_im }, &mut out) {
+        match message_from_sip::write(&message, &ends, "ID", Formats { xhtml_im }, None, &mut out) {
             Ok(()) => stanza(&out["before".len()..], xhtml_im),
             Err(refusal) => {
                 assert!((400..500).contains(&refusal.status()) && !refusal.reason().is_empty());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize, SanType, date_time_ymd,
 };
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -97,14 +97,31 @@ impl Pki {
 
     /// A certificate for these names (dNSName), with usages and a flaw.
     pub fn issue(&self, label: &str, names: &[&str], usage: Usage, flaw: Flaw) -> Result<Credential> {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let names = CertificateParams::new(names)?.subject_alt_names;
+        let names = dns_names(names)?;
         self.issue_as(label, usage, flaw, |params| params.subject_alt_names = names)
+    }
+
+    /// The same with an RSA key, as old servers have them.
+    pub fn issue_rsa(&self, label: &str, names: &[&str], flaw: Flaw) -> Result<Credential> {
+        let names = dns_names(names)?;
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+        self.issue_for(key, label, Usage::Both, flaw, |params| params.subject_alt_names = names)
     }
 
     /// A certificate with whatever names the caller puts into it.
     pub fn issue_as(
         &self,
+        label: &str,
+        usage: Usage,
+        flaw: Flaw,
+        name: impl FnOnce(&mut CertificateParams),
+    ) -> Result<Credential> {
+        self.issue_for(KeyPair::generate()?, label, usage, flaw, name)
+    }
+
+    fn issue_for(
+        &self,
+        key: KeyPair,
         label: &str,
         usage: Usage,
         flaw: Flaw,
@@ -120,7 +137,6 @@ impl Pki {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(if flaw == Flaw::Expired { 2021 } else { 2120 }, 1, 1);
         name(&mut params);
-        let key = KeyPair::generate()?;
         let certificate = match flaw {
             Flaw::None | Flaw::Expired => params.signed_by(&key, &self.trusted)?,
             Flaw::OtherAuthority => params.signed_by(&key, &self.unknown)?,
@@ -138,6 +154,11 @@ impl Pki {
         write_secret(&credential.bundle_file, &(certificate.pem() + &key.serialize_pem()))?;
         Ok(credential)
     }
+}
+
+fn dns_names(names: &[&str]) -> Result<Vec<SanType>> {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    Ok(CertificateParams::new(names)?.subject_alt_names)
 }
 
 /// Everybody in a world is the same user; servers warn of keys that others may read.

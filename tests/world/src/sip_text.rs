@@ -74,6 +74,17 @@ impl SipMessage {
 
     /// An answer to this request, with further header lines.
     pub fn answer(&self, status: u16, reason: &str, more: &[(&str, &str)]) -> Result<String> {
+        self.answer_with(status, reason, more, "")
+    }
+
+    /// The same with a body, whose type is among the header lines.
+    pub fn answer_with(
+        &self,
+        status: u16,
+        reason: &str,
+        more: &[(&str, &str)],
+        body: &str,
+    ) -> Result<String> {
         ensure!(self.status().is_none(), "an answer to an answer");
         let mut text = format!("SIP/2.0 {status} {reason}\r\n");
         for (name, value) in &self.headers {
@@ -88,7 +99,7 @@ impl SipMessage {
         for (name, value) in more {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        text.push_str("Content-Length: 0\r\n\r\n");
+        text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         Ok(text)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use compact_str::CompactString;
 use nuncio_sip::{HeaderError, HeaderName, Message, Scheme, Uri, UriError};
 use nuncio_xmpp::{Jid, StartTag, escape};
 use smallvec::SmallVec;
@@ -9,6 +10,7 @@ use smallvec::SmallVec;
 use super::{ACCEPT, ACCEPT_ENCODING, Formats, HOPS, SHIM, SHIM_HOPS, body, html, language};
 use crate::address::{self, Contact, SipUser, UriRefusal};
 use crate::text::{self, SUBJECT_CAP};
+use crate::typing::ChatState;
 
 pub use super::body::BodyRefusal;
 
@@ -78,19 +80,49 @@ pub fn ends(message: &Message, serves: impl FnOnce(&str) -> bool) -> Result<Ends
     if !serves(sender.domain()) {
         return Err(MessageRefusal::ForeignSender);
     }
-    let hops = message.max_forwards().map_err(MessageRefusal::Header)?.unwrap_or(70);
-    if hops == 0 {
-        return Err(MessageRefusal::TooManyHops);
-    }
+    let hops = hops(message)?;
     let full = |uri: &Uri<'_>, bare| address::resource(uri).map(|r| address::full_jid(bare, Some(&r)));
     let (from, to) = (full(&source, sender.jid()), full(&target, contact.jid()));
     Ok(Ends { sender, contact, from, to, hops })
 }
 
+/// What a session is for the contact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chat {
+    /// Its `<thread/>` (CH-07).
+    pub thread: CompactString,
+    /// The resource he wrote from last (IM-21).
+    pub resource: Option<CompactString>,
+    /// The state that a message of the SIP user carries (IM-34).
+    pub state: Option<ChatState>,
+}
+
+/// The same for a MESSAGE inside a session, whose two ends are known. It goes to the resource that the contact wrote from.
+///
+/// # Errors
+/// [`MessageRefusal`]: of its fields only Max-Forwards counts.
+pub fn ends_in_session(
+    message: &Message,
+    sender: SipUser,
+    contact: Contact,
+    chat: &Chat,
+) -> Result<Ends, MessageRefusal> {
+    let to = chat.resource.as_deref().map(|resource| address::full_jid(contact.jid(), Some(resource)));
+    Ok(Ends { sender, contact, from: None, to, hops: hops(message)? })
+}
+
+fn hops(message: &Message) -> Result<u8, MessageRefusal> {
+    match message.max_forwards().map_err(MessageRefusal::Header)?.unwrap_or(70) {
+        0 => Err(MessageRefusal::TooManyHops),
+        hops => Ok(hops),
+    }
+}
+
 /// Appends the stanza to `out`; on an error `out` is as it was.
 ///
 /// `id` is ours (see [`stanza_id`](crate::stanza_id)). The default namespace of the stream is `jabber:server`, so the
-/// stanza declares none. No `type`: a pager-mode message is `normal` (RFC 7572 §5).
+/// stanza declares none. No `type`: a pager-mode message is `normal` (RFC 7572 §5). One in a session is `chat` (CH-01), in
+/// the thread of that.
 ///
 /// # Errors
 /// [`MessageRefusal::Body`].
@@ -99,6 +131,7 @@ pub fn write(
     ends: &Ends,
     id: &str,
     formats: Formats,
+    chat: Option<&Chat>,
     out: &mut Vec<u8>,
 ) -> Result<(), MessageRefusal> {
     let bytes = message.body();
@@ -108,6 +141,7 @@ pub fn write(
         .attr("from", ends.from.as_ref().map_or_else(|| ends.sender.jid().as_str(), Jid::as_str))
         .attr("to", ends.to.as_ref().map_or_else(|| ends.contact.jid().as_str(), Jid::as_str))
         .attr("id", id)
+        .opt_attr("type", chat.map(|_| "chat"))
         .opt_attr("xml:lang", lang)
         .end();
     let subject = message.header(HeaderName::Subject).or(body.subject.as_deref());
@@ -122,7 +156,10 @@ pub fn write(
         // Too long for an ornament: then the plain text stands alone.
         html::write_xhtml_im(markup, out);
     }
-    if let Some(thread) = thread(message) {
+    if let Some(state) = chat.and_then(|chat| chat.state) {
+        state.write(out);
+    }
+    if let Some(thread) = chat.map(|chat| chat.thread.as_str()).or_else(|| thread(message)) {
         StartTag::text_element(out, "thread", thread);
     }
     if ends.hops <= HOPS {
@@ -209,7 +246,11 @@ fn addressed_securely(message: &Message) -> Result<bool, MessageRefusal> {
 /// Call-ID → thread (DEC-24). What follows an `@` names a machine inside, and stays there; for a Call-ID of ours, which
 /// is `thread@token`, what remains is the thread itself.
 fn thread(message: &Message) -> Option<&str> {
-    let call_id = message.call_id().ok()?;
-    let word = call_id.split_once('@').map_or(call_id, |(word, _)| word);
+    let word = thread_of(message.call_id().ok()?);
     (word.len() <= THREAD_MAX).then_some(word)
+}
+
+/// The part of a Call-ID that is the thread.
+pub(crate) fn thread_of(call_id: &str) -> &str {
+    call_id.split_once('@').map_or(call_id, |(word, _)| word)
 }

@@ -23,12 +23,23 @@ mod transfer;
 pub use body::{MOST_LEVELS, MOST_PARTS};
 pub use delay::{insert_delay, write_delay};
 pub(crate) use entity::Entity;
+pub(crate) use from_sip::thread_of;
+pub(crate) use to_sip::call_word;
 
 /// Max-Forwards of a MESSAGE that begins with us; see the loop guard above.
 pub const HOPS: u8 = 60;
 /// What we understand, for `Accept` of a 415 (IM-05) and of OPTIONS.
 pub const ACCEPT: &str =
     "text/plain;charset=UTF-8, text/html, multipart/alternative, multipart/related, message/cpim";
+/// What we understand inside a session, for its description (RFC 4975 §8.6): besides what is taken everywhere, typing.
+pub const SESSION_READS: &[&str] = &[
+    "text/plain",
+    "text/html",
+    "multipart/alternative",
+    "multipart/related",
+    "message/cpim",
+    "application/im-iscomposing+xml",
+];
 /// What we can decode, for `Accept-Encoding` of a 415 (IM-06).
 pub const ACCEPT_ENCODING: &str = "identity";
 

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use nuncio_sip::{BuildError, CSeq, Method, RequestBuilder, Uri, UriError};
 use nuncio_xmpp::{Condition, Element, Node, StanzaError, ns};
 
+use smallvec::SmallVec;
+
 use super::{HOPS, SHIM, SHIM_HOPS, body, language};
 use crate::address::{Contact, SipUser};
 use crate::errors::{UNIFORM_REFUSAL, XmppFailure};
@@ -118,7 +120,7 @@ pub fn read<'a>(stanza: &'a Element, languages: Languages<'a>) -> Reading<'a> {
         body,
         lang: lang.and_then(language),
         subject: choose(stanza, "subject", default, languages.recipient).map(|(subject, _)| subject),
-        thread: stanza.child("thread", ns::SERVER).map(Element::text),
+        thread: thread(stanza),
         hops,
     })
 }
@@ -139,8 +141,7 @@ pub fn write(instant: &Instant<'_>, request: &Request<'_>, out: &mut Vec<u8>) ->
         .to(None, &to, None)
         .call_id(&call_id)
         .cseq(CSeq { number: 1, method: Method::Message });
-    let subject = instant.subject.as_deref().map(|subject| text::one_line(subject, SUBJECT_CAP));
-    if let Some(subject) = subject.filter(|subject| !subject.is_empty()) {
+    if let Some(subject) = subject(instant) {
         builder = builder.header("Subject", &subject);
     }
     if let Some(lang) = instant.lang {
@@ -157,6 +158,47 @@ pub fn write(instant: &Instant<'_>, request: &Request<'_>, out: &mut Vec<u8>) ->
         }
         _ => Ok(()),
     }
+}
+
+/// A message as it goes in a session, where the dialog has the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionMessage {
+    subject: Option<String>,
+    lang: Option<String>,
+    body: String,
+}
+
+impl From<&Instant<'_>> for SessionMessage {
+    fn from(instant: &Instant<'_>) -> Self {
+        Self {
+            subject: subject(instant).map(Cow::into_owned),
+            lang: instant.lang.map(str::to_owned),
+            body: plain(&instant.body).into_owned(),
+        }
+    }
+}
+
+impl SessionMessage {
+    /// Header fields of its own.
+    pub fn fields(&self) -> SmallVec<[(&'static str, &str); 2]> {
+        let lang = self.lang.as_deref().map(|lang| ("Content-Language", lang));
+        self.subject.as_deref().map(|subject| ("Subject", subject)).into_iter().chain(lang).collect()
+    }
+
+    /// Content-Type and body.
+    pub fn body(&self) -> (&'static str, &[u8]) {
+        (MEDIA_TYPE, self.body.as_bytes())
+    }
+}
+
+/// The thread of a message.
+pub fn thread(stanza: &Element) -> Option<Cow<'_, str>> {
+    stanza.child("thread", ns::SERVER).map(Element::text)
+}
+
+fn subject<'a>(instant: &'a Instant<'_>) -> Option<Cow<'a, str>> {
+    let subject = instant.subject.as_deref().map(|subject| text::one_line(subject, SUBJECT_CAP));
+    subject.filter(|subject| !subject.is_empty())
 }
 
 impl RequestError {
@@ -224,13 +266,16 @@ fn hops(stanza: &Element) -> Option<u8> {
 /// thread → Call-ID (DEC-24): `thread@token`, so that the thread can be read again out of the Call-ID and no two requests
 /// share one. A thread that is not plainly a word is left out.
 fn call_id<'a>(thread: Option<&str>, token: &'a str) -> Cow<'a, str> {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!*+".contains(&byte);
-    match thread {
-        Some(thread) if (1..=THREAD_MAX).contains(&thread.len()) && thread.bytes().all(is_word) => {
-            Cow::Owned([thread, "@", token].concat())
-        }
-        _ => Cow::Borrowed(token),
+    match thread.and_then(call_word) {
+        Some(thread) => Cow::Owned([thread, "@", token].concat()),
+        None => Cow::Borrowed(token),
     }
+}
+
+/// A thread, if it is plainly a word that a Call-ID may begin with.
+pub(crate) fn call_word(thread: &str) -> Option<&str> {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!*+".contains(&byte);
+    ((1..=THREAD_MAX).contains(&thread.len()) && thread.bytes().all(is_word)).then_some(thread)
 }
 
 /// XML line ends → text/plain line ends.

@@ -1,6 +1,7 @@
 //! What comes with every input of a pair's presence.
 
 use nuncio_sip::event::{self, EventConfig, Tokens};
+use nuncio_sip::session::{self, SessionConfig};
 
 use super::{PairKey, PresenceConfig};
 use crate::Moment;
@@ -12,6 +13,7 @@ pub struct Context<'a> {
     pub snapshot: &'a Snapshot,
     pub config: &'a PresenceConfig,
     pub events: &'a EventConfig,
+    pub sessions: &'a SessionConfig,
     pub tokens: &'a mut dyn Tokens,
     pub budget: &'a mut dyn Budget,
     pub now: Moment,
@@ -53,6 +55,10 @@ impl Budget for () {
 impl Context<'_> {
     pub(super) fn event(&mut self) -> event::Context<'_> {
         event::Context { config: self.events, tokens: self.tokens, now: self.now.instant }
+    }
+
+    pub(super) fn session(&mut self) -> session::Context<'_> {
+        session::Context { config: self.sessions, tokens: self.tokens, now: self.now.instant }
     }
 
     pub(super) fn judge(

@@ -18,6 +18,7 @@ pub mod roster;
 mod salvage;
 mod saved;
 mod seldom;
+mod sessions;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -42,9 +43,11 @@ pub use reported::LATEST_ERROR;
 use reported::Reported;
 pub use salvage::{Rescued, Salvage};
 use saved::Saved;
+use sessions::Sessions;
+pub use sessions::{Inviting, MOST_SESSIONS, Outcome, Saying, Settled, Way};
 
 use crate::Moment;
-use crate::judge::{Consent, PartnerType, Permit, REPLY_WINDOW, Rule};
+use crate::judge::{Consent, Kind, PartnerType, Permit, REPLY_WINDOW, Rule};
 use crate::stanza_id::StanzaId;
 
 /// Bounds of a pair.
@@ -81,6 +84,9 @@ struct Talk<M> {
     /// Late errors that the SIP user was told of.
     reported: Reported,
     pending: Option<Pending<M>>,
+    sessions: Sessions,
+    /// What went in sessions, or waited for one, and came to its end.
+    settled: VecDeque<Settled<M>>,
 }
 
 /// A message of the contact that waits for its turn.
@@ -88,12 +94,17 @@ struct Talk<M> {
 struct Waiting<M> {
     stanza: M,
     arrival: Instant,
+    /// It has been on its way before, and surely was not processed.
+    again: bool,
 }
 
 #[derive(Debug)]
 struct Pending<M> {
     serial: u64,
     item: ToSip<M>,
+    /// Of a message.
+    arrival: Option<Instant>,
+    again: bool,
 }
 
 /// Something on its way to the SIP user.
@@ -148,6 +159,8 @@ impl<M> Default for Talk<M> {
             notices: Notices::default(),
             reported: Reported::default(),
             pending: None,
+            sessions: Sessions::default(),
+            settled: VecDeque::new(),
         }
     }
 }
@@ -158,6 +171,8 @@ impl<M> Talk<M> {
         self.pending.is_none()
             && self.waiting.is_empty()
             && self.notices.is_empty()
+            && self.settled.is_empty()
+            && self.sessions.is_empty()
             && self.reported.needed_for(now).is_none()
     }
 }
@@ -198,7 +213,7 @@ impl<M> Pair<M> {
         if talk.waiting.len() >= config.queue {
             return Err(Box::new(stanza));
         }
-        talk.waiting.push_back(Waiting { stanza, arrival: now.instant });
+        talk.waiting.push_back(Waiting { stanza, arrival: now.instant, again: false });
         Ok(())
     }
 
@@ -221,18 +236,25 @@ impl<M> Pair<M> {
     /// What leaves next. Notices go first: they speak of what happened before.
     pub fn next_for_sip(&self) -> NextForSip {
         match &self.talk {
-            Some(talk) if talk.pending.is_none() && !talk.notices.is_empty() => NextForSip::Notice,
-            Some(talk) if talk.pending.is_none() && !talk.waiting.is_empty() => NextForSip::Message,
+            Some(talk) if talk.pending.is_some() || talk.sessions.must_wait() => NextForSip::Nothing,
+            Some(talk) if !talk.notices.is_empty() => NextForSip::Notice,
+            Some(talk) if !talk.waiting.is_empty() => NextForSip::Message,
             _ => NextForSip::Nothing,
         }
     }
 
     /// Lets the next message leave under `permit`. It is pending until [`Pair::settled`] names its serial.
-    pub fn release(&mut self, _permit: Permit) -> Option<(u64, &M)> {
+    pub fn release(&mut self, permit: Permit) -> Option<(u64, &M)> {
+        self.release_judged(permit).map(|(serial, _, stanza)| (serial, stanza))
+    }
+
+    /// The same for one that goes in a session by [`Pair::say`], with what it was judged by.
+    pub fn release_judged(&mut self, permit: Permit) -> Option<(u64, Judged, &M)> {
         let talk = self.talk.as_mut().filter(|talk| talk.pending.is_none())?;
-        let waiting = talk.waiting.pop_front()?;
-        match talk.pend(&mut self.serial, ToSip::Message(waiting.stanza)) {
-            (serial, ToSip::Message(stanza)) => Some((serial, stanza)),
+        let Waiting { stanza, arrival, again } = talk.waiting.pop_front()?;
+        let judged = Judged::new(permit, Kind::Message);
+        match talk.pend(&mut self.serial, ToSip::Message(stanza), Some(arrival), again) {
+            (serial, ToSip::Message(stanza)) => Some((serial, judged, stanza)),
             (_, ToSip::Notice(_)) => None,
         }
     }
@@ -246,7 +268,7 @@ impl<M> Pair<M> {
     pub fn release_notice(&mut self) -> Option<(u64, &Notice)> {
         let talk = self.talk.as_mut().filter(|talk| talk.pending.is_none())?;
         let notice = talk.notices.take()?;
-        match talk.pend(&mut self.serial, ToSip::Notice(notice)) {
+        match talk.pend(&mut self.serial, ToSip::Notice(notice), None, false) {
             (serial, ToSip::Notice(notice)) => Some((serial, notice)),
             (_, ToSip::Message(_)) => None,
         }
@@ -261,7 +283,8 @@ impl<M> Pair<M> {
     /// Takes out the messages that have waited for longer than the hold time.
     pub fn expired(&mut self, config: &PairConfig, now: Moment) -> Vec<M> {
         let mut expired = Vec::new();
-        let Some(talk) = &mut self.talk else { return expired };
+        // An invitation has a clock of its own, and the SIP user may take his time (CH-02).
+        let Some(talk) = self.talk.as_mut().filter(|talk| !talk.sessions.must_wait()) else { return expired };
         while let Some(waiting) =
             talk.waiting.pop_front_if(|waiting| waiting.arrival + config.hold <= now.instant)
         {
@@ -273,7 +296,9 @@ impl<M> Pair<M> {
     /// When [`Pair::handle_timeout`], [`Pair::expired`] or [`Pair::is_idle`] is worth calling again.
     pub fn deadline(&self, config: &PairConfig, now: Moment) -> Option<Instant> {
         let talk = self.talk.as_ref();
-        let hold = talk.and_then(|talk| talk.waiting.front()).map(|waiting| waiting.arrival + config.hold);
+        let holds = talk.filter(|talk| !talk.sessions.must_wait());
+        let hold = holds.and_then(|talk| talk.waiting.front()).map(|waiting| waiting.arrival + config.hold);
+        let sessions = talk.and_then(|talk| talk.sessions.deadline());
         let messages = hold.or_else(|| {
             let replies = self.consent.sip_user_wrote.map(|wrote| {
                 let left = wrote.saturating_add(REPLY_WINDOW.as_secs()).saturating_sub(now.unix());
@@ -284,7 +309,7 @@ impl<M> Pair<M> {
             left.map(|left| now.instant + left)
         });
         let presence = self.presence.as_ref().and_then(|presence| presence.deadline());
-        messages.into_iter().chain(presence).min()
+        messages.into_iter().chain(presence).chain(sessions).min()
     }
 
     /// Nothing would be lost with this pair, and nothing of it is stored.
@@ -300,11 +325,11 @@ impl<M> Pair<M> {
         self.talk.as_ref().map_or(0, |talk| talk.waiting.len())
     }
 
-    /// What it still has to do for somebody: messages and notices, waiting or pending.
+    /// What it still has to do for somebody: messages and notices, waiting, pending or to be reported.
     pub fn owes(&self) -> usize {
         self.talk.as_ref().map_or(0, |talk| {
             let pending = usize::from(talk.pending.is_some());
-            talk.waiting.len() + pending + usize::from(!talk.notices.is_empty())
+            talk.waiting.len() + talk.settled.len() + pending + usize::from(!talk.notices.is_empty())
         })
     }
 
@@ -321,9 +346,15 @@ impl<M> Pair<M> {
 }
 
 impl<M> Talk<M> {
-    fn pend(&mut self, serial: &mut u64, item: ToSip<M>) -> (u64, &ToSip<M>) {
+    fn pend(
+        &mut self,
+        serial: &mut u64,
+        item: ToSip<M>,
+        arrival: Option<Instant>,
+        again: bool,
+    ) -> (u64, &ToSip<M>) {
         *serial += 1;
-        let pending = self.pending.insert(Pending { serial: *serial, item });
+        let pending = self.pending.insert(Pending { serial: *serial, item, arrival, again });
         (pending.serial, &pending.item)
     }
 }

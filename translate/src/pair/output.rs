@@ -4,6 +4,7 @@ use compact_str::CompactString;
 use nuncio_sip::connection::ServerTxn;
 use nuncio_sip::event::Answer;
 use nuncio_sip::hop::OutRequest;
+use nuncio_sip::session::SessionEnd;
 
 use super::PairRecord;
 use crate::judge::{Kind, Permit, Refusal, Rule};
@@ -26,6 +27,10 @@ pub enum Output {
     Bound(CompactString),
     /// … and no more.
     Released(CompactString),
+    /// Cancel the INVITE that was sent with this branch; the front end is that of its [`Request`].
+    Cancel { branch: String, front_end: Option<CompactString> },
+    /// Send the 2xx to this INVITE once more.
+    Repeat(Asked),
     /// Replace what is stored of the pair by this, `None`: by nothing, and call
     /// [`Pair::committed`](super::Pair::committed) with the ticket. Orders that must not come first wait for it.
     Save { ticket: u64, record: Option<Box<PairRecord>> },
@@ -55,6 +60,8 @@ pub enum Sent {
     /// The answer to one of the contact's resources that asked. It takes no other one's place, and may be lost: who
     /// asked asks again.
     Reply,
+    /// What goes beside messages, such as typing. Whoever misses it misses little.
+    Aside,
 }
 
 /// What has to be asked again when something had to wait and the policy has another generation by then.
@@ -93,6 +100,8 @@ pub enum Half {
     Subscriber(u32),
     /// A subscription of the SIP user's, by its local tag.
     Notifier(CompactString),
+    /// A session, by its number in the pair.
+    Session(u32),
 }
 
 /// The request that an answer is for.
@@ -141,6 +150,12 @@ pub enum Fact {
     TurnedAway { status: Option<u16> },
     /// A front end cannot be asked for the SIP user's presence; no more tries for now.
     Silent { status: Option<u16> },
+    /// A session is established.
+    SessionBegan,
+    /// … and is over.
+    SessionEnded(SessionEnd),
+    /// The SIP user's side takes no sessions; messages go alone. `None`: it accepted one that is of no use.
+    SessionRefused { status: Option<u16> },
 }
 
 /// What was attempted.

@@ -114,23 +114,34 @@ impl<M> Pair<M> {
 
     /// The final response to a request.
     pub fn response(&mut self, half: &Half, serial: u32, response: &Message, context: &mut Context<'_>) {
+        if let Half::Session(number) = half {
+            return self.session_response(*number, serial, response, context);
+        }
         self.known_step(context, |contact, user, step| match half {
             Half::Subscriber(epoch) => contact.response(*epoch, serial, response, step),
             Half::Notifier(tag) => user.response(tag, serial, response, step),
+            Half::Session(_) => {}
         });
     }
 
     /// A request that gets no response, or was not taken at all.
     pub fn request_failed(&mut self, half: &Half, serial: u32, why: Undelivered, context: &mut Context<'_>) {
+        if let Half::Session(number) = half {
+            return self.session_failed(*number, serial, why, context);
+        }
         self.known_step(context, |contact, user, step| match half {
             Half::Subscriber(epoch) => contact.failed(*epoch, serial, why, step),
             Half::Notifier(tag) => user.failed(tag, serial, why, step),
+            Half::Session(_) => {}
         });
     }
 
     /// A presence stanza of the contact. No rule ever makes it be answered with an error: silence is the answer that
     /// everybody gets.
     pub fn contact_presence(&mut self, arrived: Arrived<'_>, context: &mut Context<'_>) {
+        if matches!(arrived.reading, Reading::Presence(_)) {
+            self.unlock_resources();
+        }
         self.step(context, |contact, user, step| match arrived.reading {
             Reading::Subscribe => contact.asks_to_see(step),
             Reading::Unsubscribe => contact.gives_up(step),
@@ -325,14 +336,14 @@ impl<M> Pair<M> {
     /// The process is going to end: tells the SIP user's endpoints to subscribe elsewhere (EV-15). Our own subscriptions
     /// are left to the record.
     pub fn shutdown(&mut self, context: &mut Context<'_>) {
+        self.end_sessions(context);
         self.known_step(context, |_, user, step| user.shutdown(step));
     }
 
     /// A stop has ended subscriptions of endpoints, and they may still answer.
     pub fn is_ending(&self) -> bool {
-        self.presence
-            .as_ref()
-            .is_some_and(|presence| presence.user.as_ref().is_some_and(|user| user.is_ending()))
+        let of_user = |presence: &Presence| presence.user.as_ref().is_some_and(|user| user.is_ending());
+        self.has_sessions() || self.presence.as_deref().is_some_and(of_user)
     }
 
     /// Subscriptions of the SIP user's endpoints. Those that a stop has ended count until the endpoint has answered.
@@ -342,6 +353,7 @@ impl<M> Pair<M> {
 
     /// Fires what is due; harmless when nothing is.
     pub fn handle_timeout(&mut self, context: &mut Context<'_>) {
+        self.sessions_timeout(context);
         self.tidy(context.now);
         if self.consent.sip_user_wrote.is_some() && !self.consent.replies_open(context.now.unix()) {
             self.consent.sip_user_wrote = None;
@@ -366,6 +378,9 @@ impl<M> Pair<M> {
                 return Some(Output::Save { ticket, record });
             }
         }
+        if let Some(output) = self.talk.as_mut().and_then(|talk| talk.sessions.pop_output()) {
+            return Some(output);
+        }
         let presence = self.presence.as_deref_mut()?;
         match presence.orders.front() {
             Some((after, _)) if !self.saved.has(*after) => None,
@@ -383,7 +398,9 @@ impl<M> Pair<M> {
 
     /// Whether [`Pair::poll`] has to be called after an input that belongs to messages.
     pub fn has_output(&self) -> bool {
-        self.saved.is_dirty() || self.presence.as_ref().is_some_and(|presence| !presence.orders.is_empty())
+        self.saved.is_dirty()
+            || self.talk.as_ref().is_some_and(|talk| talk.sessions.has_output())
+            || self.presence.as_ref().is_some_and(|presence| !presence.orders.is_empty())
     }
 
     /// There is more between the two than messages.

@@ -15,6 +15,8 @@ pub struct Salvage<M> {
     pub messages: Vec<M>,
     /// Messages of the SIP user that he was to be told of.
     pub notices: u64,
+    /// Local tags of sessions, which are over for the other side when it asks next.
+    pub tags: Vec<CompactString>,
     /// Let go of what it names, then [`Pair::revive`] it.
     pub presence: Option<Box<Rescued>>,
 }
@@ -31,6 +33,12 @@ pub struct Rescued {
     pub record: Box<PairRecord>,
 }
 
+impl<M> Default for Salvage<M> {
+    fn default() -> Self {
+        Self { messages: Vec::new(), notices: 0, tags: Vec::new(), presence: None }
+    }
+}
+
 impl<M> Pair<M> {
     /// Empties a pair that a failed step may have left in any state. Who wrote to whom, what was reported and the
     /// count of serials stay, so that an answer to what was pending settles nothing that comes later; so does what is
@@ -42,18 +50,22 @@ impl<M> Pair<M> {
         let (saved, talk) = (std::mem::take(&mut self.saved), self.talk.take());
         *self = Self { consent, serial, saved, ..Self::default() };
         let (mut messages, mut notices) = (Vec::new(), 0);
+        let mut tags = Vec::new();
         if let Some(talk) = talk {
-            let Talk { waiting, notices: told, reported, pending } = *talk;
+            let Talk { waiting, notices: told, reported, pending, sessions, settled } = *talk;
+            tags = sessions.rescue();
             notices = told.count();
-            match pending.map(|pending| pending.item) {
-                Some(ToSip::Message(message)) => messages.push(message),
-                Some(ToSip::Notice(notice)) => notices += u64::from(notice.count),
-                None => {}
+            let pending = pending.into_iter().map(|pending| pending.item);
+            for item in settled.into_iter().map(|settled| settled.item).chain(pending) {
+                match item {
+                    ToSip::Message(message) => messages.push(message),
+                    ToSip::Notice(notice) => notices += u64::from(notice.count),
+                }
             }
             messages.extend(waiting.into_iter().map(|waiting| waiting.stanza));
             self.talk = Some(Box::new(Talk { reported, ..Talk::default() }));
         }
-        Salvage { messages, notices, presence }
+        Salvage { messages, notices, tags, presence }
     }
 
     /// Takes presence up again as after a restart: poll it, and call [`Pair::resume`] after a while. Nothing happens if

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use nuncio_sip::connection::{Connection, ConnectionConfig, Output as Wire, ServerTxn};
 use nuncio_sip::event::{Answer, EventConfig, Tokens, Undelivered, check_notify, check_subscribe};
+use nuncio_sip::session::SessionConfig;
 use nuncio_sip::{HeaderName, Message};
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{
@@ -85,6 +86,7 @@ pub(crate) struct Rig {
     pub(crate) snapshot: Snapshot,
     pub(crate) config: PresenceConfig,
     pub(crate) events: EventConfig,
+    pub(crate) sessions: SessionConfig,
     pub(crate) numbers: Numbers,
     pub(crate) places: Places,
     pub(crate) now: Moment,
@@ -128,6 +130,7 @@ impl Rig {
             snapshot: snapshot(1, partner_type, true, UserPolicy::default()),
             config: PresenceConfig::default(),
             events: Format::subscriptions("nuncio.example:5061", "nuncio.example:5061"),
+            sessions: SessionConfig::new("nuncio.example:5061", "nuncio.example:5061", [0, 0, 0, 0].into()),
             numbers: Numbers::default(),
             places: Places { held: HashMap::new(), most: 10, asks: 1000 },
             now: Moment { instant, unix_ms: START_MS },
@@ -149,18 +152,26 @@ impl Rig {
 
     /// Gives the pair something, and takes down what it wants.
     pub(crate) fn input(&mut self, input: impl FnOnce(&mut Pair, &mut Context<'_>)) {
-        let Self { pair, key, snapshot, config, events, numbers, places, now, .. } = self;
+        let Self { pair, key, snapshot, config, events, sessions, numbers, places, now, .. } = self;
         let mut context =
-            Context { key, snapshot, config, events, tokens: numbers, budget: places, now: *now };
+            Context { key, snapshot, config, events, sessions, tokens: numbers, budget: places, now: *now };
         input(pair, &mut context);
         self.drain();
     }
 
     pub(crate) fn drain(&mut self) {
         loop {
-            let Self { pair, key, snapshot, config, events, numbers, places, now, .. } = self;
-            let mut context =
-                Context { key, snapshot, config, events, tokens: numbers, budget: places, now: *now };
+            let Self { pair, key, snapshot, config, events, sessions, numbers, places, now, .. } = self;
+            let mut context = Context {
+                key,
+                snapshot,
+                config,
+                events,
+                sessions,
+                tokens: numbers,
+                budget: places,
+                now: *now,
+            };
             let Some(output) = pair.poll(&mut context) else { return };
             match output {
                 Output::ToXmpp(stanza) => self.stanzas.push(stanza),
@@ -183,6 +194,7 @@ impl Rig {
                     }
                 }
                 Output::Fact(fact) => self.facts.push(fact),
+                Output::Cancel { .. } | Output::Repeat(_) => unreachable!("no session is begun"),
             }
         }
     }
@@ -342,9 +354,17 @@ impl Rig {
         self.pair = Pair::default();
         self.uncommitted.clear();
         if let Some(record) = self.stored.clone() {
-            let Self { key, snapshot, config, events, numbers, places, now, .. } = self;
-            let mut context =
-                Context { key, snapshot, config, events, tokens: numbers, budget: places, now: *now };
+            let Self { key, snapshot, config, events, sessions, numbers, places, now, .. } = self;
+            let mut context = Context {
+                key,
+                snapshot,
+                config,
+                events,
+                sessions,
+                tokens: numbers,
+                budget: places,
+                now: *now,
+            };
             self.pair = Pair::restored(record, &mut context);
             self.drain();
         }

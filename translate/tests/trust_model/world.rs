@@ -354,6 +354,7 @@ impl World {
                 assert!(!open || self.rules.user_may_see(), "the contact is shown without leave");
                 assert!(!state_of(request).starts_with("active") || self.rules.user_may_see());
             }
+            Half::Session(_) => unreachable!("nobody is invited"),
         }
     }
 
@@ -430,6 +431,7 @@ impl World {
         match request.half {
             Half::Subscriber(_) => self.sip.subscribed(request),
             Half::Notifier(_) => self.sip.notified(request),
+            Half::Session(_) => unreachable!("nobody is invited"),
         }
     }
 

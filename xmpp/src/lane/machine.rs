@@ -425,6 +425,11 @@ impl<E: Envelope> Lane<E> {
         self.last_failure.as_ref()
     }
 
+    /// Why a small stanza would be refused now; `None`: it would be taken.
+    pub fn would_refuse(&self, now: Instant) -> Option<PushRefusal> {
+        self.refusal(0, now)
+    }
+
     // --- details --------------------------------------------------------------------------------
 
     fn refusal(&self, size: usize, now: Instant) -> Option<PushRefusal> {

@@ -170,5 +170,5 @@ fn a_message_that_overtakes_the_2xx_is_taken() {
 #[test]
 fn only_sip_addresses_meet_in_sessions() {
     let mut world = World::new();
-    assert!(Session::invite("xmpp:a@x", THEIRS, None, &mut world.cx()).is_err());
+    assert!(Session::invite(&invitation("xmpp:a@x"), &mut world.cx()).is_err());
 }

@@ -16,6 +16,11 @@ use crate::ResponseHead;
 use crate::dialog::{Answer, Tokens};
 
 pub(super) const OURS: &str = "sip:romeo@im.example";
+/// An INVITE of that user's.
+pub(super) fn invitation(local_uri: &str) -> Invitation<'_> {
+    Invitation { local_uri, remote_uri: THEIRS, conversation: Some("conv1"), call_word: None }
+}
+
 pub(super) const THEIRS: &str = "sip:juliet@sip.example";
 pub(super) const OFFER: &str = "v=0\r\no=- 0 0 IN IP4 192.0.2.20\r\ns=session\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\n\
      m=message 5060 sip null\r\na=accept-types:text/plain text/html\r\n";
@@ -95,7 +100,7 @@ impl Rig {
     /// INVITE has left.
     pub(super) fn inviting() -> Self {
         let mut world = World::new();
-        let session = Session::invite(OURS, THEIRS, Some("conv1"), &mut world.cx()).unwrap();
+        let session = Session::invite(&invitation(OURS), &mut world.cx()).unwrap();
         let mut rig = Self { world, session, sent: Vec::new(), cseq: 0 };
         assert_eq!(rig.did(), [Did::Bound, send("INVITE")]);
         rig

@@ -1,0 +1,184 @@
+//! What became of messages and notices for SIP users, and who is told.
+
+use std::fmt;
+
+use nuncio_sip::Message;
+use nuncio_sip::event::Undelivered;
+use nuncio_sip::hop::HopFailure;
+use nuncio_translate::Moment;
+use nuncio_translate::errors::{self, SipTrouble};
+use nuncio_translate::pair::{From, Outcome, PairKey, ToSip};
+use nuncio_translate::receipt::xmpp::{Receipts, Received, is_received, read};
+use tracing::{info, warn};
+
+use super::from_xmpp::took;
+use super::incoming::Incoming;
+use super::{Gateway, Pair};
+use crate::log_limit::Cause;
+
+/// The last word of the SIP side on one of them.
+pub(super) enum Word<'a> {
+    Answered {
+        status: u16,
+        reason: &'a str,
+    },
+    /// The SIP user did not take part in the session that it waited for.
+    NoAnswer,
+    /// There is no answer, for this reason.
+    Failed {
+        kind: Undelivered,
+        why: &'a dyn fmt::Display,
+    },
+}
+
+impl<'a> Word<'a> {
+    pub(super) fn of(outcome: &'a Result<Message, HopFailure>) -> Self {
+        match outcome {
+            Ok(response) => Self::response(response),
+            Err(why) => Self::Failed { kind: Undelivered::from(why), why },
+        }
+    }
+
+    fn response(response: &'a Message) -> Self {
+        Self::Answered { status: response.status().map_or(500, |status| status.0), reason: response.reason() }
+    }
+
+    fn is_delivered(&self) -> bool {
+        matches!(self, Self::Answered { status: ..300, .. })
+    }
+
+    /// `None`: a rule forbids it since it left.
+    fn trouble(&self) -> Option<SipTrouble<'a>> {
+        Some(match *self {
+            Self::Answered { status, reason } => SipTrouble::Answered { status, reason, new_address: None },
+            Self::NoAnswer => SipTrouble::Answered { status: 480, reason: "", new_address: None },
+            Self::Failed { kind: Undelivered::Timeout, .. } => SipTrouble::Timeout,
+            Self::Failed { kind: Undelivered::Lost, .. } => SipTrouble::Transport { written: true },
+            Self::Failed { kind: Undelivered::NotSent, .. } => SipTrouble::Transport { written: false },
+            Self::Failed { kind: Undelivered::Withdrawn, .. } => return None,
+        })
+    }
+}
+
+impl Gateway {
+    /// Tells the senders of what went in sessions, or waited for one.
+    pub(super) fn settle_sessions(&self, key: &PairKey, pair: &mut Pair, sent_ms: Option<u64>, now: Moment) {
+        while let Some(settled) = pair.take_settled() {
+            let words = match &settled.outcome {
+                Outcome::Undelivered(kind) => words_of(*kind),
+                _ => "",
+            };
+            let word = match &settled.outcome {
+                Outcome::Delivered { status } => Word::Answered { status: *status, reason: "" },
+                Outcome::Refused(response) => Word::response(response),
+                Outcome::NoAnswer => Word::NoAnswer,
+                Outcome::Undelivered(kind) => Word::Failed { kind: *kind, why: &words },
+            };
+            self.tell_sender(key, pair, settled.item, &word, sent_ms, now);
+        }
+    }
+
+    /// Tells whoever waits for it. `sent_ms`: when it left, if that is known.
+    pub(super) fn tell_sender(
+        &self,
+        key: &PairKey,
+        pair: &Pair,
+        item: ToSip<Incoming>,
+        word: &Word<'_>,
+        sent_ms: Option<u64>,
+        now: Moment,
+    ) {
+        match item {
+            // Who may see the SIP user may learn what became of him (DEC-03).
+            ToSip::Message(message) => {
+                self.settle_message(key, message, word, pair.from() == From::Yes, sent_ms, now);
+            }
+            ToSip::Notice(_) => self.settle_notice(key, word, now),
+        }
+    }
+
+    fn settle_message(
+        &self,
+        key: &PairKey,
+        message: Incoming,
+        word: &Word<'_>,
+        authorised: bool,
+        sent_ms: Option<u64>,
+        now: Moment,
+    ) {
+        let Some(trouble) = word.trouble() else {
+            self.counters.xmpp_to_sip_refused.add(1);
+            return self.reply_uniform(message, now);
+        };
+        let Some(failure) = errors::to_xmpp(&trouble, authorised) else {
+            self.counters.xmpp_to_sip_delivered.add(1);
+            return match word {
+                Word::Answered { status, .. } if authorised && is_received(*status) => {
+                    self.acknowledge_receipt(message, now);
+                }
+                _ => message.done(),
+            };
+        };
+        self.counters.xmpp_to_sip_failed.add(1);
+        match word {
+            Word::Answered { status, .. } => {
+                if failure == errors::UNIFORM_REFUSAL
+                    && let Some(sent_ms) = sent_ms
+                {
+                    self.pace.lock().observe(took(sent_ms, now));
+                }
+                self.log_contact_declined(*status, key, now);
+            }
+            Word::NoAnswer => self.log_contact_failed("the invitation was not answered", key, now),
+            Word::Failed { why, .. } => self.log_contact_failed(why, key, now),
+        }
+        message.fail(&failure, now);
+    }
+
+    /// The contact wants to know that his message arrived, and may (IM-40).
+    fn acknowledge_receipt(&self, message: Incoming, now: Moment) {
+        let stanza = message.stanza();
+        let (Receipts::Request(of), Some(from), Some(to)) =
+            (read(stanza), stanza.attr("to"), stanza.attr("from"))
+        else {
+            return message.done();
+        };
+        let (id, mut receipt) = (self.token(), Vec::with_capacity(256));
+        Received { from, to, id: &id, of, kind: stanza.attr("type") }.write(&mut receipt);
+        message.answer(receipt, now);
+    }
+
+    fn log_contact_declined(&self, status: u16, key: &PairKey, now: Moment) {
+        if self.may_log(Cause::ContactDeclined, key, now) {
+            let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
+            info!(%user, %contact, status, "message of a contact refused by a front end");
+        }
+    }
+
+    pub(super) fn log_contact_failed(&self, why: impl fmt::Display, key: &PairKey, now: Moment) {
+        if self.may_log(Cause::ContactFailed, key, now) {
+            let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
+            warn!(%user, %contact, %why, "message of a contact did not reach a front end");
+        }
+    }
+
+    fn settle_notice(&self, key: &PairKey, word: &Word<'_>, now: Moment) {
+        if word.is_delivered() {
+            self.counters.notices_delivered.add(1);
+        } else {
+            self.counters.notices_lost.add(1);
+            if self.may_log(Cause::NoticeFailed, key, now) {
+                warn!(contact = %self.shown(key.contact()), "a failure notice reached no front end");
+            }
+        }
+    }
+}
+
+fn words_of(kind: Undelivered) -> &'static str {
+    match kind {
+        Undelivered::NotSent => "no front end could be reached",
+        Undelivered::Lost => "the connection to the front end was lost before the answer came",
+        Undelivered::Timeout => "the front end did not answer",
+        Undelivered::Withdrawn => "it was taken back when it was about to be sent",
+    }
+}

@@ -1,0 +1,406 @@
+//! Sessions of instant messages at the front ends' side: INVITE and everything inside its dialog (RFC 7573).
+//!
+//! The decisions are the pair's; here requests find it, what crosses is judged and put on the lane, and answers leave.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use nuncio_sip::connection::Responded;
+use nuncio_sip::event::Undelivered;
+use nuncio_sip::hop::HopFailure;
+use nuncio_sip::session::{Received, SessionConfig, check_invite, invite_cancelled, unknown_session};
+use nuncio_sip::{Message, Method, StatusCode};
+use nuncio_translate::Moment;
+use nuncio_translate::diagnostics::Diagnostic;
+use nuncio_translate::judge::{Direction, Kind, Question, judge};
+use nuncio_translate::message::{SESSION_READS, from_sip, to_sip};
+use nuncio_translate::pair::{self, Fact, Half, PairKey};
+use nuncio_translate::text::LogSafe;
+use nuncio_translate::typing::iscomposing::IsComposing;
+use nuncio_translate::typing::{ChatState, KEYBOARD_LASTS, Typing, keyboard};
+use nuncio_xmpp::lane::PushRefusal;
+use nuncio_xmpp::{Addresses, Element};
+
+use tracing::{debug, info};
+
+use super::answers::{ALLOW, SipAnswer};
+use super::from_sip::{REFUSED as MESSAGE_REFUSED, RETRY_AFTER};
+use super::hops::message_of;
+use super::port::Bells;
+use super::presence::asked;
+use super::refusals::Refused;
+use super::releasing::{contact_of, user_of};
+use super::{Gateway, Pair, ReplyTo, SipPeer, ToSipEnvelope};
+
+/// Settings of sessions with the defaults. `name` is that of our Via and Contact.
+pub fn session_config(name: &str) -> SessionConfig {
+    // A description has to name an address; messages never go there.
+    let nowhere = Ipv4Addr::UNSPECIFIED.into();
+    SessionConfig { allow: ALLOW, reads: SESSION_READS.to_vec(), ..SessionConfig::new(name, name, nowhere) }
+}
+
+/// In the audit trail.
+const REFUSED: &str = "invitation of a SIP user refused";
+
+impl Gateway {
+    /// A request of sessions: INVITE, and what is inside of one.
+    pub(super) fn sip_session(
+        &self,
+        front_end: usize,
+        reply: ReplyTo,
+        request: &Message,
+        bells: &mut Bells,
+        now: Moment,
+    ) -> Result<(), SipAnswer> {
+        let done = match request.to_tag() {
+            Some(tag) => self.sip_in_session(front_end, reply, tag, request, bells, now),
+            None if request.method() == Method::Invite => {
+                self.sip_invite(front_end, reply, request, bells, now)
+            }
+            None => Err(self.said(unknown_session())),
+        };
+        done.inspect_err(|answer| {
+            if answer.status >= 300 {
+                self.session_refused(request, answer);
+            }
+        })
+    }
+
+    /// The line about a request that was refused. What belongs to no session is nobody's loss: only who looks for it sees it.
+    fn session_refused(&self, request: &Message, answer: &SipAnswer) {
+        let (method, status) = (request.method(), answer.status);
+        let why = LogSafe(answer.why());
+        if method != Method::Invite || request.to_tag().is_some() {
+            self.counters.sip_requests_not_for_us.add(1);
+            debug!(method = %LogSafe(method.as_str()), status, %why, "request of a front end refused");
+        } else {
+            self.counters.sessions_refused.add(1);
+            let user = request.from_header().map_or("", |from| from.uri.as_str());
+            let (user, contact) = (self.shown(user), self.shown(request.request_uri()));
+            info!(%user, %contact, status, %why, "INVITE refused");
+        }
+    }
+
+    /// An INVITE outside of any session (CH-04): refused now if no message would cross, else accepted without a word to the
+    /// contact.
+    pub(super) fn sip_invite(
+        &self,
+        front_end: usize,
+        reply: ReplyTo,
+        request: &Message,
+        bells: &mut Bells,
+        now: Moment,
+    ) -> Result<(), SipAnswer> {
+        if self.ending.load(Ordering::SeqCst) {
+            return Err(self.shutting_down());
+        }
+        let invited = check_invite(request, &self.settings.sessions).map_err(|answer| self.said(answer))?;
+        let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
+            .map_err(|refusal| self.refused_message(&refusal))?;
+        let (user, contact) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
+        let remote_domain = ends.contact.domain();
+        let by_rule = |refusal| {
+            let direction = Direction::SipToXmpp;
+            let refused = Refused {
+                sip_user: user,
+                contact,
+                partner: remote_domain,
+                direction,
+                what: REFUSED,
+                refusal,
+            };
+            self.audit_refusal(&refused, now);
+            self.refused_by_rule(refusal, remote_domain)
+        };
+        let policy = self.policy.load();
+        policy.open_partner(remote_domain).map_err(by_rule)?;
+        let lane = self.known_lane(ends.sender.domain(), remote_domain);
+        if let Some(reason) = lane.and_then(|lane| lane.step(|lane| lane.would_refuse(now.instant))) {
+            return Err(self.not_now(remote_domain, &reason));
+        }
+        // The connection has chosen the tag of its answers: it becomes ours in the dialog.
+        let tag = self.connection(reply.connection).and_then(|port| {
+            port.step(|connection| connection.to_tag(reply.transaction).map(CompactString::from))
+        });
+        let Some(tag) = tag else { return Ok(()) };
+        let question = Question {
+            sip_user: user,
+            contact_domain: remote_domain,
+            direction: Direction::SipToXmpp,
+            kind: Kind::Message,
+        };
+        let mut composed = String::new();
+        PairKey::compose(user, contact, &mut composed);
+        let done = self.with_presence(&composed, remote_domain, bells, now, |pair, context| {
+            // Messages get permits of their own.
+            judge(&policy, &question, pair.consent(), now.unix()).map(drop).map_err(by_rule)?;
+            let ours = (tag.as_str(), self.holder(front_end));
+            let answer = pair.invited(asked(reply, request), request, invited, ours, context);
+            Ok::<_, SipAnswer>(self.said(answer))
+        });
+        let (answer, sends) = done.ok_or_else(|| self.internal_error())?;
+        if sends {
+            self.serve_route_of(ends.sender.domain(), now);
+        }
+        // What the session wanted first has been carried out: the ACK will find it.
+        let answer = answer?;
+        if answer.status >= 300 {
+            return Err(answer);
+        }
+        self.answers().refused(reply, answer, now);
+        Ok(())
+    }
+
+    /// A request inside a session. It is found by our tag, whoever its From says it is from.
+    pub(super) fn sip_in_session(
+        &self,
+        front_end: usize,
+        reply: ReplyTo,
+        tag: &str,
+        request: &Message,
+        bells: &mut Bells,
+        now: Moment,
+    ) -> Result<(), SipAnswer> {
+        let key = self.session_of(front_end, tag).ok_or_else(|| self.said(unknown_session()))?;
+        let holder = self.holder(front_end);
+        let handed_over = self.with_known_session(&key, bells, now, |pair, context, bells| {
+            match pair.session_request(asked(reply, request), tag, holder, request, context) {
+                Received::Answer(answer) => Err(self.said(answer)),
+                Received::Content => self.said_in_session(reply, tag, request, pair, context, bells),
+            }
+        });
+        self.serve_route_of(key.local_domain(), now);
+        handed_over.unwrap_or_else(|| Err(self.said(unknown_session())))
+    }
+
+    /// An ACK; it belongs to the session that its To tag names, or to none.
+    pub fn sip_acknowledged(&self, peer: &SipPeer, request: &Message, now: Moment) {
+        let (SipPeer::FrontEnd(front_end), Some(tag)) = (peer, request.to_tag()) else { return };
+        let Some(key) = self.session_of(*front_end, tag) else { return };
+        self.with_known_session(&key, &mut Bells::default(), now, |pair, context, _| {
+            pair.session_acknowledged(tag, request, context);
+        });
+        self.serve_route_of(key.local_domain(), now);
+    }
+
+    /// A response to an INVITE of ours that does not settle it.
+    pub fn sip_early(&self, peer: &SipPeer, response: &Message, now: Moment) {
+        let (SipPeer::FrontEnd(front_end), Some(tag)) = (peer, response.from_tag()) else { return };
+        let Some(key) = self.session_of(*front_end, tag) else { return };
+        self.with_known_session(&key, &mut Bells::default(), now, |pair, context, _| {
+            pair.session_early(tag, response, context);
+        });
+        self.serve_route_of(key.local_domain(), now);
+    }
+
+    /// An INVITE was cancelled before it was answered.
+    pub fn sip_cancelled(&self, reply: ReplyTo, now: Moment) {
+        self.answers().refused(reply, self.said(invite_cancelled()), now);
+    }
+
+    /// The pair whose session this is. The tag alone is not proof: the peer has to speak for the user's domain.
+    fn session_of(&self, front_end: usize, tag: &str) -> Option<PairKey> {
+        self.dialogs.pair_of(tag).filter(|key| self.speaks_for(front_end, key.local_domain()))
+    }
+
+    /// A MESSAGE or INFO, the next in its session. `Err`: its answer, 200 among them; else it gets one later.
+    fn said_in_session(
+        &self,
+        reply: ReplyTo,
+        tag: &str,
+        request: &Message,
+        pair: &mut Pair,
+        context: &mut pair::Context<'_>,
+        bells: &mut Bells,
+    ) -> Result<(), SipAnswer> {
+        match self.typing_in(request) {
+            Some(Ok((typing, lasts))) => {
+                pair.user_types(tag, typing, lasts, context);
+                Err(SipAnswer::new(200, "OK"))
+            }
+            Some(Err(answer)) => Err(answer),
+            None => {
+                let crossed = self.cross_in_session(reply, tag, request, pair, context, bells);
+                crossed.map_err(|answer| self.failed(context.key, answer))
+            }
+        }
+    }
+
+    /// What a request says of typing; `None`: it is about something else.
+    fn typing_in(&self, request: &Message) -> Option<Result<(Typing, Duration), SipAnswer>> {
+        let (body, media) = (request.body(), request.content_type().ok().flatten());
+        let charset = media.as_ref().and_then(|media| media.charset());
+        let is = |main, sub| media.as_ref().is_some_and(|media| media.is(main, sub));
+        let read = match request.method() {
+            Method::Message if is("application", "im-iscomposing+xml") => {
+                IsComposing::read(&body, charset.as_deref()).map(|said| (said.typing, said.lasts()))
+            }
+            Method::Message => return None,
+            // Nothing is said, so nothing is wrong (RFC 6086 §4.2.2).
+            _ if body.is_empty() => Ok((Typing::Idle, Duration::ZERO)),
+            _ if is("application", "xml") => {
+                keyboard::read(&body, charset.as_deref()).map(|typing| (typing, KEYBOARD_LASTS))
+            }
+            _ => {
+                let answer =
+                    SipAnswer::new(415, "Unsupported Media Type").with("Accept", keyboard::MEDIA_TYPE);
+                let why = "of INFO, only what clients send while somebody types is understood";
+                return Some(Err(answer.because(self, Diagnostic::RequestKind, why)));
+            }
+        };
+        Some(read.map_err(|error| {
+            let status = error.status();
+            let why = format!("what it says of typing cannot be read: {error}");
+            SipAnswer::new(status, StatusCode(status).phrase()).because(self, Diagnostic::RequestKind, &why)
+        }))
+    }
+
+    fn cross_in_session(
+        &self,
+        reply: ReplyTo,
+        tag: &str,
+        request: &Message,
+        pair: &mut Pair,
+        context: &pair::Context<'_>,
+        bells: &mut Bells,
+    ) -> Result<(), SipAnswer> {
+        let (key, now) = (context.key, context.now);
+        let question = Question {
+            sip_user: key.sip_user(),
+            contact_domain: key.remote_domain(),
+            direction: Direction::SipToXmpp,
+            kind: Kind::Message,
+        };
+        let permit = judge(context.snapshot, &question, pair.consent(), now.unix()).map_err(|refusal| {
+            self.audit_refusal(&Refused::of(key, Direction::SipToXmpp, MESSAGE_REFUSED, refusal), now);
+            self.refused_by_rule(refusal, key.remote_domain())
+        })?;
+        let (Ok(sender), Ok(contact)) = (user_of(key), contact_of(key)) else {
+            return Err(self.internal_error());
+        };
+        let Some(chat) = pair.user_says(tag) else { return Err(self.said(unknown_session())) };
+        let ends = from_sip::ends_in_session(request, sender, contact, &chat)
+            .map_err(|refusal| self.refused_message(&refusal))?;
+        let stanza = self.stanza_of(request, &ends, Some(&chat), now)?;
+        let remote = self.remote(key.remote_domain());
+        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
+        self.hand_over(pair, key, (permit, reply), (&lane, stanza), bells, now)
+    }
+
+    /// A request of ours in a session, or for one, has its final answer, or never will. Called under no lock.
+    pub(super) fn session_settled(
+        &self,
+        envelope: &ToSipEnvelope,
+        half: &Half,
+        outcome: &Result<Message, HopFailure>,
+        now: Moment,
+    ) {
+        let serial = u32::try_from(envelope.serial).unwrap_or_default();
+        // Whoever settles serves the route until nothing is to be settled any more.
+        self.with_known_session(&envelope.pair, &mut Bells::default(), now, |pair, context, _| {
+            match outcome {
+                Ok(response) => pair.response(half, serial, response, context),
+                Err(why) => pair.request_failed(half, serial, Undelivered::from(why), context),
+            }
+            self.settle_sessions(context.key, pair, Some(envelope.sent_ms), now);
+        });
+    }
+
+    /// Counts what happens to sessions; `false`: the fact is about something else.
+    pub(super) fn count_session(&self, key: &PairKey, fact: &Fact, now: Moment) -> bool {
+        match fact {
+            Fact::SessionBegan => self.counters.sessions_begun.add(1),
+            Fact::SessionEnded(_) => {}
+            Fact::SessionRefused { status } => {
+                self.counters.sessions_refused.add(1);
+                self.sessions_refused(key.local_domain(), *status, now);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// An INVITE of ours is wanted no more. The caller serves the route.
+    pub(super) fn cancel_invite(&self, key: &PairKey, branch: &str, front_end: Option<&str>, now: Moment) {
+        let local_domain = key.local_domain();
+        let holder = front_end.and_then(|name| self.dialog_route(local_domain, name));
+        if let Some(route) = holder.or_else(|| self.route_of(local_domain)) {
+            route.hops.feed(|group| group.cancel(branch, now.instant));
+        }
+    }
+
+    /// The 2xx to an INVITE has no ACK yet.
+    pub(super) fn repeat_answer(&self, reply: ReplyTo) {
+        let Some(port) = self.connection(reply.connection) else { return };
+        if let Responded::Orphaned(response) = port.feed(|connection| connection.repeat(reply.transaction)) {
+            self.send_orphans(reply.connection, vec![response]);
+        }
+    }
+
+    /// A stanza of a contact without text: a chat state, perhaps. Nobody is answered.
+    pub(super) fn contact_aside(&self, stanza: &Element, addresses: &Addresses, now: Moment) {
+        let Some(state) = ChatState::of(stanza) else { return };
+        let key = PairKey::new(addresses.to.bare_str(), addresses.from.bare_str());
+        let Some(remote) = self.known_remote(key.remote_domain()) else { return };
+        let has_sessions = remote.pairs.look(key.as_str(), Pair::has_sessions).unwrap_or(false);
+        if !has_sessions {
+            return;
+        }
+        self.with_known_session(&key, &mut Bells::default(), now, |pair, context, _| {
+            // A contact who may not write is not heard typing either.
+            if judge(context.snapshot, &message_of(context.key), pair.consent(), now.unix()).is_ok() {
+                self.spoke(stanza, addresses, (Some(state), false), pair, context);
+            }
+        });
+    }
+
+    /// The contact wrote something; what that is for the sessions.
+    pub(super) fn spoke(
+        &self,
+        stanza: &Element,
+        addresses: &Addresses,
+        (state, is_message): (Option<ChatState>, bool),
+        pair: &mut Pair,
+        context: &mut pair::Context<'_>,
+    ) {
+        let thread = to_sip::thread(stanza);
+        pair.contact_spoke(thread.as_deref(), addresses.from.resource(), (state, is_message), context);
+    }
+
+    /// Runs a step on a pair that is there, carries out what it wants, and lets leave what may leave then.
+    fn with_known_session<R>(
+        &self,
+        key: &PairKey,
+        bells: &mut Bells,
+        now: Moment,
+        step: impl FnOnce(&mut Pair, &mut pair::Context<'_>, &mut Bells) -> R,
+    ) -> Option<R> {
+        let remote = self.known_remote(key.remote_domain())?;
+        let mut result = None;
+        let done =
+            remote.pairs.with_existing(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
+                self.in_context(key, now, |context| {
+                    result = Some(step(pair, context, bells));
+                    self.run_presence(pair, context, bells);
+                });
+                self.run_pair(key, pair, now);
+            });
+        if let Err(lost) = done {
+            self.pair_lost(key.as_str(), lost, now);
+        }
+        result
+    }
+
+    /// The answer to an INVITE for a contact whose partner takes nothing now.
+    fn not_now(&self, partner: &str, reason: &PushRefusal) -> SipAnswer {
+        let why = match reason {
+            PushRefusal::ShuttingDown => return self.shutting_down(),
+            PushRefusal::Full | PushRefusal::TooLarge(_) => format!("partner {partner}: its queue is full"),
+            PushRefusal::Unreachable(failure) => Self::failure_text(partner, Some(failure)),
+        };
+        let answer = SipAnswer::new(480, "Temporarily Unavailable");
+        answer.with("Retry-After", RETRY_AFTER.to_string()).because(self, Diagnostic::NoRouteNow, &why)
+    }
+}

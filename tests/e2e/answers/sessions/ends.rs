@@ -1,0 +1,116 @@
+//! How sessions end.
+
+use std::time::Duration;
+
+use super::*;
+
+const GONE: &str = "<gone xmlns='http://jabber.org/protocol/chatstates'/>";
+const ACTIVE: &str = "<active xmlns='http://jabber.org/protocol/chatstates'/>";
+
+#[test]
+fn ch_05_bye_of_the_user_ends_it_and_a_contact_who_knows_states_hears_of_it() {
+    for knows in [true, false] {
+        let mut house = house();
+        let wire = house.front_end();
+        let mut chat = Chat::open(&mut house, wire);
+        chat.say(&mut house, "hello");
+        bob_writes(&mut house, "b1", &format!("<body>x</body>{}", if knows { ACTIVE } else { "" }));
+        chat.say(&mut house, "hello");
+        house.stanzas("fabrikam.com");
+        let bye = chat.next("BYE");
+        assert_eq!(house.ask(wire, bye.bytes()).status(), Some(200));
+        let told = house.stanzas("fabrikam.com");
+        assert_eq!(told.iter().filter(|stanza| stanza.child("gone").is_some()).count(), usize::from(knows));
+        assert_eq!(told.len(), usize::from(knows));
+        assert_eq!(house.gateway.holdings().dialogs, 0);
+        house.requests();
+        bob_writes(&mut house, "b2", "<body>again</body>");
+        assert_eq!(methods(&house.requests()), ["INVITE", "ACK", "MESSAGE"], "a new one");
+    }
+}
+
+#[test]
+fn ch_05_gone_of_the_contact_ends_it() {
+    let mut house = house();
+    bob_writes(&mut house, "b1", &format!("<body>x</body>{ACTIVE}"));
+    house.requests();
+    bob_writes(&mut house, "b2", GONE);
+    assert_eq!(methods(&house.requests()), ["BYE"]);
+    assert_eq!(house.gateway.holdings().dialogs, 0);
+    assert!(house.stanzas("fabrikam.com").is_empty());
+}
+
+#[test]
+fn ch_05_ten_minutes_without_messages_end_it() {
+    let mut house = house();
+    bob_writes(&mut house, "b1", "<body>x</body>");
+    house.requests();
+    house.advance(Duration::from_secs(599));
+    assert!(house.requests().is_empty());
+    house.advance(Duration::from_secs(2));
+    assert_eq!(methods(&house.requests()), ["BYE"]);
+    assert_eq!(house.gateway.holdings().dialogs, 0);
+    house.advance(Duration::from_secs(25 * 3600));
+    assert_eq!(house.gateway.holdings().pairs, 0, "nothing stays behind");
+}
+
+#[test]
+fn one_session_too_many_ends_the_one_that_was_used_least_recently() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let mut chats = Vec::new();
+    for _ in 0..nuncio_translate::pair::MOST_SESSIONS {
+        house.advance(Duration::from_secs(1));
+        chats.push(Chat::open(&mut house, wire));
+    }
+    assert!(house.requests().is_empty());
+    house.advance(Duration::from_secs(1));
+    chats[0].say(&mut house, "still in use");
+    chats.push(Chat::open(&mut house, wire));
+    let requests = house.requests();
+    assert_eq!(methods(&requests), ["BYE"]);
+    assert_eq!(requests[0].must("Call-ID").unwrap(), chats[1].call_id);
+}
+
+#[test]
+fn after_a_crash_a_session_is_unknown_and_the_next_one_works() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    let mut house = House::new();
+    chat.wire = house.front_end();
+    assert_eq!(chat.say(&mut house, "x").status(), Some(481));
+    let wire = chat.wire;
+    assert_eq!(Chat::open(&mut house, wire).say(&mut house, "x").status(), Some(200));
+}
+
+#[test]
+fn a_panic_in_a_session_costs_the_session_and_nothing_else() {
+    let mut house = house();
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    chat.say(&mut house, "before");
+    house.panic_once();
+    bob_writes(&mut house, "b1", "<body>lost</body>");
+    let told = house.stanzas("fabrikam.com");
+    assert!(told.iter().any(|stanza| stanza.attribute("type") == Some("error")), "{told:?}");
+    assert_eq!(house.gateway.holdings().dialogs, 0);
+    assert_eq!(chat.say(&mut house, "x").status(), Some(481));
+    assert_eq!(Chat::open(&mut house, wire).say(&mut house, "after").status(), Some(200));
+}
+
+#[test]
+fn a_planned_stop_ends_sessions_with_bye() {
+    let mut house = house();
+    let wire = house.front_end();
+    Chat::open(&mut house, wire);
+    bob_writes(&mut house, "b1", "<body>x</body>");
+    house.requests();
+    house.gateway.end_subscriptions();
+    while house.gateway.run_errands(house.now) {}
+    house.run();
+    assert_eq!(methods(&house.requests()), ["BYE"]);
+    assert!(house.gateway.has_said_goodbye());
+    let answer = house.ask(wire, invitation(BOB).bytes());
+    assert_eq!(answer.status(), Some(503), "{answer}");
+}

@@ -1,0 +1,225 @@
+//! Sessions that the gateway begins on the contact's behalf.
+
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn ch_02_the_first_message_invites_and_all_wait_in_order_until_it_is_accepted() {
+    let mut house = house();
+    // Longer than a message may wait for a connection.
+    house.front_end_takes = Duration::from_secs(20);
+    for number in 1..=3 {
+        bob_writes(&mut house, &format!("b{number}"), &format!("<body>{number}</body>"));
+    }
+    let requests = house.requests();
+    assert_eq!(methods(&requests), ["INVITE"]);
+    assert_eq!(requests[0].address("From").unwrap(), "sip:bob@fabrikam.com");
+    assert!(requests[0].body.contains("m=message 5060 sip null"), "{}", requests[0]);
+    assert!(requests[0].header("Ms-Conversation-ID").is_some());
+    house.advance(Duration::from_secs(19));
+    assert!(house.requests().is_empty());
+    house.front_end_takes = Duration::ZERO;
+    house.advance(Duration::from_secs(2));
+    let requests = house.requests();
+    assert_eq!(methods(&requests), ["ACK", "MESSAGE", "MESSAGE", "MESSAGE"]);
+    let bodies: Vec<_> = requests[1..].iter().map(|request| request.body.as_str()).collect();
+    assert_eq!(bodies, ["1", "2", "3"]);
+    assert!(requests[1..].iter().all(|request| request.must("To").unwrap().ends_with(";tag=agent")));
+    assert!(house.stanzas("fabrikam.com").is_empty(), "nobody was told of any failure");
+}
+
+#[test]
+fn dec_24_the_thread_of_the_message_is_that_of_the_call_id_and_of_the_answers() {
+    let mut house = house();
+    bob_writes(&mut house, "b1", "<body>1</body><thread>e0ffe42b</thread>");
+    let invite = house.requests().remove(0);
+    assert!(invite.header("Call-ID").unwrap().starts_with("e0ffe42b@"), "{invite}");
+    let wire = house.front_end();
+    let mut chat = Chat::of_gateway(wire, &invite);
+    assert_eq!(chat.say(&mut house, "and you").status(), Some(200));
+    let stanza = house.stanzas("fabrikam.com").remove(0);
+    assert_eq!(stanza.child("thread").map(|thread| thread.text.as_str()), Some("e0ffe42b"));
+    assert_eq!(stanza.attribute("to"), Some("bob@fabrikam.com/home"), "to whom wrote");
+}
+
+#[test]
+fn dec_24_a_thread_that_no_call_id_can_hold_is_kept_all_the_same() {
+    let mut house = house();
+    bob_writes(&mut house, "b1", "<body>1</body><thread>ein Faden äöü</thread>");
+    let invite = house.requests().remove(0);
+    assert!(!invite.header("Call-ID").unwrap().contains("Faden"), "{invite}");
+    let wire = house.front_end();
+    Chat::of_gateway(wire, &invite).say(&mut house, "x");
+    let stanza = house.stanzas("fabrikam.com").remove(0);
+    assert_eq!(stanza.child("thread").map(|thread| thread.text.as_str()), Some("ein Faden äöü"));
+}
+
+#[test]
+fn a_message_goes_in_the_session_of_its_thread_else_in_the_one_used_last() {
+    let mut house = house();
+    let wire = house.front_end();
+    let mut chats: Vec<_> = (0..3).map(|_| Chat::open(&mut house, wire)).collect();
+    for at in [2, 0, 1] {
+        house.advance(Duration::from_secs(1));
+        chats[at].say(&mut house, "x");
+    }
+    let mut goes_in = |children: &str| {
+        bob_writes(&mut house, "b", &format!("<body>x</body>{children}"));
+        house.requests().remove(0).must("Call-ID").unwrap().to_owned()
+    };
+    assert_eq!(goes_in(""), chats[1].call_id);
+    let thread = chats[2].call_id.split('@').next().unwrap().to_owned();
+    assert_eq!(goes_in(&format!("<thread>{thread}</thread>")), chats[2].call_id);
+}
+
+#[test]
+fn ch_03_where_sessions_are_refused_as_such_messages_go_alone_and_nobody_asks_again_for_an_hour() {
+    for (status, reason) in
+        [(405, "Method Not Allowed"), (488, "Not Acceptable Here"), (415, "Unsupported Media Type")]
+    {
+        let mut house = house();
+        house.rule = Box::new(move |request| match request.method() {
+            Some("INVITE") => Reply::Status(status, reason),
+            Some("ACK") => Reply::Silence,
+            _ => Reply::Status(200, "OK"),
+        });
+        bob_writes(&mut house, "b1", "<body>1</body>");
+        bob_writes(&mut house, "b2", "<body>2</body>");
+        let requests = house.requests();
+        // The ACK for a refusal is the transaction's own.
+        assert_eq!(methods(&requests), ["INVITE", "ACK", "MESSAGE", "MESSAGE"], "{status}");
+        assert!(!requests[2].must("To").unwrap().contains("tag="), "alone");
+        assert!(house.stanzas("fabrikam.com").is_empty());
+    }
+}
+
+#[test]
+fn ch_03_what_refuses_the_user_comes_back_to_whoever_waits() {
+    let mut house = house();
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") => Reply::Status(603, "Decline"),
+        Some("ACK") => Reply::Silence,
+        _ => Reply::Status(200, "OK"),
+    });
+    house.front_end_takes = Duration::from_secs(2);
+    bob_writes(&mut house, "b1", "<body>1</body>");
+    bob_writes(&mut house, "b2", "<body>2</body>");
+    house.advance(Duration::from_secs(3));
+    assert_eq!(methods(&house.requests()), ["INVITE", "ACK"]);
+    let errors = house.stanzas("fabrikam.com");
+    let ids: Vec<_> = errors.iter().map(|error| (error.attribute("type"), error.attribute("id"))).collect();
+    assert_eq!(ids, [(Some("error"), Some("b1")), (Some("error"), Some("b2"))]);
+}
+
+#[test]
+fn an_automatic_front_end_that_knows_no_invite_is_not_asked_for_anybody_for_an_hour() {
+    let mut house = House::planned(Plan { im: Im::Automatic, ..Plan::default() });
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") => Reply::Status(501, "Not Implemented"),
+        Some("ACK") => Reply::Silence,
+        _ => Reply::Status(200, "OK"),
+    });
+    let writes = |house: &mut House, from: &str| {
+        house.partner_says(
+            "fabrikam.com",
+            &format!("<message from='{from}@fabrikam.com/x' to='{ALICE}' id='1'><body>x</body></message>"),
+        );
+        methods(&house.requests()).join(" ")
+    };
+    assert_eq!(writes(&mut house, "bob"), "INVITE ACK MESSAGE");
+    assert_eq!(writes(&mut house, "carol"), "MESSAGE");
+    house.advance(Duration::from_secs(3601));
+    assert_eq!(writes(&mut house, "dave"), "INVITE ACK MESSAGE");
+}
+
+#[test]
+fn an_invitation_that_nobody_answers_is_cancelled_and_the_sender_told() {
+    let mut house = house();
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") => Reply::Status(180, "Ringing"),
+        Some("ACK") => Reply::Silence,
+        _ => Reply::Status(200, "OK"),
+    });
+    bob_writes(&mut house, "b1", "<body>1</body>");
+    house.advance(Duration::from_secs(59));
+    assert!(house.stanzas("fabrikam.com").is_empty());
+    house.advance(Duration::from_secs(2));
+    assert_eq!(methods(&house.requests()), ["INVITE", "CANCEL"]);
+    let errors = house.stanzas("fabrikam.com");
+    assert_eq!((errors.len(), errors[0].attribute("type")), (1, Some("error")));
+    house.advance(Duration::from_secs(100));
+    assert_eq!(house.gateway.holdings().dialogs, 0);
+}
+
+#[test]
+fn glare_both_invite_each_other_and_the_messages_go_in_the_session_that_is_there() {
+    let mut house = house();
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") => Reply::Status(180, "Ringing"),
+        Some("ACK") => Reply::Silence,
+        _ => Reply::Status(200, "OK"),
+    });
+    bob_writes(&mut house, "b1", "<body>1</body>");
+    assert_eq!(methods(&house.requests()), ["INVITE"]);
+    let wire = house.front_end();
+    let chat = Chat::open(&mut house, wire);
+    let requests = house.requests();
+    let message = requests.iter().find(|request| request.method() == Some("MESSAGE")).expect("it leaves");
+    assert_eq!(message.must("Call-ID").unwrap(), chat.call_id);
+    assert!(methods(&requests).contains(&"CANCEL"), "one window is enough: {:?}", methods(&requests));
+    assert!(house.stanzas("fabrikam.com").is_empty());
+}
+
+#[test]
+fn a_session_that_the_other_side_has_forgotten_costs_no_message_and_doubles_none() {
+    let mut house = house();
+    bob_writes(&mut house, "b1", "<body>1</body>");
+    house.requests();
+    let mut forgotten = 0;
+    house.rule = Box::new(move |request| match request.method() {
+        Some("MESSAGE") if forgotten == 0 => {
+            forgotten += 1;
+            Reply::Status(481, "Call/Transaction Does Not Exist")
+        }
+        _ => accepts(request),
+    });
+    bob_writes(&mut house, "b2", "<body>2</body>");
+    assert_eq!(methods(&house.requests()), ["MESSAGE", "INVITE", "ACK", "MESSAGE"]);
+    // Whoever forgets again is not believed a second time.
+    house.rule = Box::new(|request| match request.method() {
+        Some("MESSAGE") => Reply::Status(481, "Call/Transaction Does Not Exist"),
+        _ => accepts(request),
+    });
+    bob_writes(&mut house, "b3", "<body>3</body>");
+    assert_eq!(methods(&house.requests()), ["MESSAGE", "INVITE", "ACK", "MESSAGE"]);
+    let errors = house.stanzas("fabrikam.com");
+    assert_eq!((errors.len(), errors[0].attribute("id")), (1, Some("b3")));
+}
+
+#[test]
+fn im_10_what_is_too_long_for_a_message_alone_goes_in_a_session() {
+    let mut house = House::planned(Plan { im: Im::Session, message_cap: Some(1300), ..Plan::default() });
+    house.rule = Box::new(accepts);
+    bob_writes(&mut house, "b1", &format!("<body>{}</body>", "x".repeat(5000)));
+    let requests = house.requests();
+    assert_eq!((methods(&requests), requests[2].body.len()), (vec!["INVITE", "ACK", "MESSAGE"], 5000));
+}
+
+#[test]
+fn a_failure_notice_goes_in_the_session() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    chat.say(&mut house, "hello");
+    let id = house.stanzas("fabrikam.com").remove(0).attribute("id").unwrap().to_owned();
+    house.partner_says(
+        "fabrikam.com",
+        &format!(
+            "<message from='bob@fabrikam.com' to='{ALICE}' id='{id}' type='error'><error type='cancel'>\
+             <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
+        ),
+    );
+    let notice = house.requests().remove(0);
+    assert_eq!(notice.must("Call-ID").unwrap(), chat.call_id, "{notice}");
+}

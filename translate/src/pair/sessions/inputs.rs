@@ -1,0 +1,348 @@
+//! What a pair is told about sessions, and asked.
+
+use std::time::Duration;
+
+use compact_str::CompactString;
+use nuncio_sip::event::{Answer, Undelivered};
+use nuncio_sip::session::{Invitation, Invited, Received, Session, unknown_session};
+use nuncio_sip::{Message, UriError};
+
+use super::super::output::{Asked, Judged};
+use super::super::{Context, Pair};
+use super::{Conversation, MOST_SESSIONS, Settled, Way};
+use crate::Moment;
+use crate::judge::{Kind, Permit};
+use crate::message::from_sip::Chat;
+use crate::message::{call_word, thread_of};
+use crate::typing::{ChatState, Typing};
+
+/// An invitation on behalf of the contact.
+#[derive(Debug, Clone, Copy)]
+pub struct Inviting<'a> {
+    /// The contact as SIP sees him.
+    pub contact_uri: &'a str,
+    pub user_uri: &'a str,
+    /// Of the message that it is for.
+    pub thread: Option<&'a str>,
+    /// Where that came from, and the state that it carries.
+    pub resource: Option<&'a str>,
+    pub state: Option<ChatState>,
+}
+
+/// A message that goes in a session, released before.
+#[derive(Debug, Clone, Copy)]
+pub struct Saying<'a> {
+    /// As [`Pair::release`] numbered it.
+    pub serial: u64,
+    /// The session.
+    pub tag: &'a str,
+    /// Header fields behind those of the dialog.
+    pub fields: &'a [(&'a str, &'a str)],
+    /// Content-Type and body.
+    pub body: (&'a str, &'a [u8]),
+    /// What it was judged by; `None`: word from the gateway, which needs no permit.
+    pub judged: Option<Judged>,
+}
+
+impl<M> Pair<M> {
+    /// There are sessions, established or not.
+    pub fn has_sessions(&self) -> bool {
+        self.talk.as_ref().is_some_and(|talk| !talk.sessions.all.is_empty())
+    }
+
+    /// Sessions, established or not.
+    pub fn sessions(&self) -> usize {
+        self.talk.as_ref().map_or(0, |talk| talk.sessions.all.len())
+    }
+
+    /// How the next message goes; `thread` is its own, `invites` whether the SIP user's side is to be invited at all.
+    pub fn way(&self, thread: Option<&str>, invites: bool, context: &Context<'_>) -> Way {
+        let Some(talk) = &self.talk else { return if invites { Way::Invite } else { Way::Pager } };
+        if let Some(chosen) = talk.sessions.choose(thread) {
+            return Way::Session(chosen.session.local_tag().into());
+        }
+        let refused = talk.sessions.by_pager_until.is_some_and(|until| context.now.instant < until);
+        if invites && !refused { Way::Invite } else { Way::Pager }
+    }
+
+    /// The message that is next, to see how it may go.
+    pub fn next_message(&self) -> Option<&M> {
+        self.talk.as_ref()?.waiting.front().map(|waiting| &waiting.stanza)
+    }
+
+    /// Invites the SIP user. What waits goes on waiting until he has accepted. `permit` is that of the message which is
+    /// next; `None`: a notice is.
+    ///
+    /// # Errors
+    /// [`UriError`]: one of the addresses cannot be used.
+    pub fn invite(
+        &mut self,
+        permit: Option<Permit>,
+        inviting: &Inviting<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(), UriError> {
+        let conversation = context.tokens.token();
+        let invitation = Invitation {
+            local_uri: inviting.contact_uri,
+            remote_uri: inviting.user_uri,
+            conversation: Some(&conversation),
+            call_word: inviting.thread.and_then(call_word),
+        };
+        let session = Session::invite(&invitation, &mut context.session())?;
+        let thread = inviting.thread.map_or_else(|| thread_of(session.call_id()).into(), CompactString::from);
+        let mut talk = Conversation::new(self.session_number(), session, thread);
+        talk.resource = inviting.resource.map(CompactString::from);
+        talk.to_contact.contact_wrote(inviting.state, permit.is_some());
+        let judged = permit.map(|permit| Judged::new(permit, Kind::Message));
+        self.with_sessions(judged, context, |sessions, _| sessions.all.push(talk));
+        Ok(())
+    }
+
+    /// He cannot be invited: what waits goes alone for a while.
+    pub fn go_by_pager(&mut self, now: Moment) {
+        let talk = self.talk.get_or_insert_default();
+        talk.sessions.by_pager_until = Some(now.instant + super::news::BY_PAGER);
+    }
+
+    /// The SIP user invites the contact, and nothing speaks against it: accepted at once, without a word to the contact
+    /// (CH-04). `tag` is the To tag of the answer that this gives, to be sent when the outputs are carried out;
+    /// `front_end` as for [`Pair::session_request`].
+    pub fn invited(
+        &mut self,
+        asked: Asked,
+        request: &Message,
+        invited: Invited,
+        (tag, front_end): (&str, &str),
+        context: &mut Context<'_>,
+    ) -> Answer {
+        let accepted = Session::accept(request, invited, tag, &mut context.session());
+        let (session, answer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(refusal) => return refusal,
+        };
+        let number = self.session_number();
+        self.with_sessions(None, context, |sessions, context| {
+            let live = |talk: &&mut Conversation| !talk.session.has_ended();
+            if sessions.all.iter_mut().filter(live).count() >= MOST_SESSIONS
+                && let Some(oldest) =
+                    sessions.all.iter_mut().filter(live).min_by_key(|talk| talk.session.last_used())
+            {
+                oldest.session.end(&mut context.session());
+            }
+            let thread = thread_of(session.call_id()).into();
+            let mut talk = Conversation::new(number, session, thread);
+            (talk.asked, talk.front_end) = (Some(asked), front_end.into());
+            sessions.all.push(talk);
+        });
+        answer
+    }
+
+    /// A request inside a session, found by its local tag; `front_end` is where it came from, by name, if it matters: what
+    /// goes the other way goes there. [`Received::Content`] is the caller's to take on and to answer.
+    pub fn session_request(
+        &mut self,
+        asked: Asked,
+        tag: &str,
+        front_end: &str,
+        request: &Message,
+        context: &mut Context<'_>,
+    ) -> Received {
+        let mut received = Received::Answer(unknown_session());
+        if !self.has_sessions() {
+            return received;
+        }
+        self.with_sessions(None, context, |sessions, context| {
+            let Some(talk) = sessions.find(tag) else { return };
+            if talk.front_end != front_end {
+                talk.front_end = front_end.into();
+            }
+            received = talk.session.request(request, &mut context.session());
+            let accepts = matches!(&received, Received::Answer(answer) if answer.is_success());
+            if accepts && request.method() == nuncio_sip::Method::Invite {
+                talk.asked = Some(asked);
+            }
+        });
+        received
+    }
+
+    /// An ACK with this To tag.
+    pub fn session_acknowledged(&mut self, tag: &str, request: &Message, context: &mut Context<'_>) {
+        self.with_session(tag, context, |talk, context| {
+            talk.session.acknowledged(request, &mut context.session());
+        });
+    }
+
+    /// A response with this From tag that belongs to an INVITE and does not settle it.
+    pub fn session_early(&mut self, tag: &str, response: &Message, context: &mut Context<'_>) {
+        self.with_session(tag, context, |talk, context| {
+            talk.session.early(response, &mut context.session());
+        });
+    }
+
+    pub(in super::super) fn session_response(
+        &mut self,
+        number: u32,
+        serial: u32,
+        response: &Message,
+        context: &mut Context<'_>,
+    ) {
+        self.with_numbered(number, context, |talk, context| {
+            talk.session.response(serial, response, &mut context.session());
+        });
+    }
+
+    pub(in super::super) fn session_failed(
+        &mut self,
+        number: u32,
+        serial: u32,
+        why: Undelivered,
+        context: &mut Context<'_>,
+    ) {
+        self.with_numbered(number, context, |talk, context| {
+            talk.session.failed(serial, why, &mut context.session());
+        });
+    }
+
+    /// Sends a message that was released in a session. False: that takes none now; the message is still pending.
+    pub fn say(&mut self, saying: &Saying<'_>, context: &mut Context<'_>) -> bool {
+        let mut taken = false;
+        let serial = saying.serial;
+        let pending = self.talk.as_ref().and_then(|talk| talk.pending.as_ref());
+        if pending.is_none_or(|pending| pending.serial != serial) {
+            return false;
+        }
+        self.with_sessions(saying.judged, context, |sessions, context| {
+            let Some(talk) = sessions.find(saying.tag) else { return };
+            talk.to_user.message();
+            talk.message = talk.session.message(saying.fields, saying.body, &mut context.session()).ok();
+            taken = talk.message.is_some();
+        });
+        taken
+    }
+
+    /// The SIP user types, or has stopped; it counts for so long.
+    pub fn user_types(&mut self, tag: &str, typing: Typing, lasts: Duration, context: &mut Context<'_>) {
+        let now = context.now.instant;
+        self.with_session(tag, context, |talk, _| talk.to_contact.indication(typing, lasts, now));
+    }
+
+    /// The SIP user says something in this session, and it is about to cross: what that is for the contact.
+    pub fn user_says(&mut self, tag: &str) -> Option<Chat> {
+        let talk = self.talk.as_mut()?.sessions.find(tag)?;
+        let state = talk.to_contact.message();
+        Some(Chat { thread: talk.thread.clone(), resource: talk.resource.clone(), state })
+    }
+
+    /// The contact wrote: a state, a message, or both. `<gone/>` ends the session (CH-05); a state never makes one.
+    pub fn contact_spoke(
+        &mut self,
+        thread: Option<&str>,
+        resource: Option<&str>,
+        (state, is_message): (Option<ChatState>, bool),
+        context: &mut Context<'_>,
+    ) {
+        if !self.has_sessions() {
+            return;
+        }
+        let now = context.now.instant;
+        self.with_sessions(None, context, |sessions, context| {
+            let chosen = sessions.choose(thread).map(|talk| CompactString::from(talk.session.local_tag()));
+            let Some(talk) = chosen.and_then(|tag| sessions.find(&tag)) else { return };
+            talk.resource = resource.map(CompactString::from);
+            talk.to_contact.contact_wrote(state, is_message);
+            match state {
+                Some(ChatState::Gone) if !is_message => talk.session.end(&mut context.session()),
+                Some(state) if !is_message => talk.to_user.state(state, now),
+                _ => {}
+            }
+        });
+    }
+
+    /// The contact's presence has changed: what is said to him goes to all his resources again (RFC 6121 §5.1; IM-21).
+    pub fn unlock_resources(&mut self) {
+        if let Some(talk) = &mut self.talk {
+            talk.sessions.all.iter_mut().for_each(|talk| talk.resource = None);
+        }
+    }
+
+    /// Ends all sessions: the process is going to end.
+    pub fn end_sessions(&mut self, context: &mut Context<'_>) {
+        if self.has_sessions() {
+            self.with_sessions(None, context, |sessions, context| {
+                sessions.all.iter_mut().for_each(|talk| talk.session.end(&mut context.session()));
+            });
+        }
+    }
+
+    /// Something that went in a session, or waited for one, and whose sender can be told now.
+    pub fn take_settled(&mut self) -> Option<Settled<M>> {
+        self.talk.as_mut()?.settled.pop_front()
+    }
+
+    /// Sessions want something of the caller: poll, then take what is settled, then see what is next.
+    pub fn sessions_stir(&self) -> bool {
+        self.talk.as_ref().is_some_and(|talk| talk.sessions.has_output() || !talk.settled.is_empty())
+    }
+
+    pub(in super::super) fn sessions_timeout(&mut self, context: &mut Context<'_>) {
+        if !self.has_sessions() {
+            return;
+        }
+        let now = context.now.instant;
+        self.with_sessions(None, context, |sessions, context| {
+            for talk in &mut sessions.all {
+                talk.session.handle_timeout(&mut context.session());
+                talk.to_contact.handle_timeout(now);
+                talk.to_user.handle_timeout(now);
+            }
+        });
+    }
+
+    /// Of a new session. It goes on after a failed step, so that nothing of before means a session of after.
+    fn session_number(&mut self) -> u32 {
+        self.serial += 1;
+        // Those that are under way at a time are few.
+        (self.serial % u64::from(u32::MAX)) as u32
+    }
+
+    fn with_numbered(
+        &mut self,
+        number: u32,
+        context: &mut Context<'_>,
+        work: impl FnOnce(&mut Conversation, &mut Context<'_>),
+    ) {
+        if self.has_sessions() {
+            self.with_sessions(None, context, |sessions, context| {
+                if let Some(talk) = sessions.all.iter_mut().find(|talk| talk.number == number) {
+                    work(talk, context);
+                }
+            });
+        }
+    }
+
+    fn with_session(
+        &mut self,
+        tag: &str,
+        context: &mut Context<'_>,
+        work: impl FnOnce(&mut Conversation, &mut Context<'_>),
+    ) {
+        if self.has_sessions() {
+            self.with_sessions(None, context, |sessions, context| {
+                if let Some(talk) = sessions.find(tag) {
+                    work(talk, context);
+                }
+            });
+        }
+    }
+
+    fn with_sessions(
+        &mut self,
+        judged: Option<Judged>,
+        context: &mut Context<'_>,
+        work: impl FnOnce(&mut super::Sessions, &mut Context<'_>),
+    ) {
+        let talk = self.talk.get_or_insert_default();
+        work(&mut talk.sessions, context);
+        talk.pump(judged, &self.consent, context);
+    }
+}

@@ -1,0 +1,216 @@
+//! Sessions of instant messages between the two (RFC 7573; CH-01…CH-13): which one a message goes in, and what is said in
+//! them beside messages.
+//!
+//! The contact's side knows of no sessions. His messages go in the one of their thread, else in the one used last, else the
+//! pair invites the SIP user on his behalf, and they wait, in order, until that is accepted (CH-02). Where sessions are
+//! refused as such, they go alone (CH-03). What the SIP user says in a session reaches the contact as chat, in its thread.
+
+mod inputs;
+mod news;
+mod settled;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use compact_str::CompactString;
+use nuncio_sip::session::Session;
+
+pub use inputs::{Inviting, Saying};
+pub use settled::{Outcome, Settled};
+
+use super::Context;
+use super::Talk;
+use super::output::{Asked, Half, Judged, Output, Request, Sent, ToXmpp};
+use crate::judge::{Consent, Direction, Kind};
+use crate::typing::{Signal, Standalone, ToContact, ToUser, iscomposing, keyboard};
+
+/// Sessions that a pair may have at a time; one more ends the one that was used least recently.
+pub const MOST_SESSIONS: usize = 8;
+
+/// How the next message goes to the SIP user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// By a MESSAGE of its own.
+    Pager,
+    /// In the session with this local tag.
+    Session(CompactString),
+    /// The SIP user is to be invited first: [`Pair::invite`].
+    Invite,
+}
+
+/// All sessions of a pair.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    all: Vec<Conversation>,
+    outputs: VecDeque<Output>,
+    /// Until then messages go alone, for the SIP user's side has refused a session as such.
+    by_pager_until: Option<Instant>,
+}
+
+/// One session, and what it is for the contact.
+#[derive(Debug)]
+struct Conversation {
+    /// No other one of the pair has it.
+    number: u32,
+    session: Session,
+    /// The front end that holds its dialog, by name; empty: any.
+    front_end: CompactString,
+    /// The INVITE of the SIP user that began it.
+    asked: Option<Asked>,
+    thread: CompactString,
+    resource: Option<CompactString>,
+    to_contact: ToContact,
+    to_user: ToUser,
+    /// The number that a message of the contact has in the session while it is under way.
+    message: Option<u32>,
+}
+
+impl Sessions {
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.outputs.is_empty()
+    }
+
+    /// Messages wait for one that has been begun, and there is no other one to take them.
+    pub(super) fn must_wait(&self) -> bool {
+        let begun = |talk: &Conversation| !talk.session.has_ended();
+        !self.all.iter().any(|talk| talk.session.is_established()) && self.all.iter().any(begun)
+    }
+
+    /// When something is due in any of them.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let of = |talk: &Conversation| {
+            [talk.session.deadline(), talk.to_contact.deadline(), talk.to_user.deadline()]
+        };
+        self.all.iter().flat_map(of).flatten().min()
+    }
+
+    pub(super) fn pop_output(&mut self) -> Option<Output> {
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            self.outputs = VecDeque::new();
+        }
+        output
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// The tags of all, also of those whose end nobody has heard of.
+    pub(super) fn rescue(self) -> Vec<CompactString> {
+        let mut tags: Vec<_> = self.all.iter().map(|talk| talk.session.local_tag().into()).collect();
+        let released = self.outputs.into_iter().filter_map(|output| match output {
+            Output::Released(tag) => Some(tag),
+            _ => None,
+        });
+        tags.extend(released);
+        tags
+    }
+
+    fn find(&mut self, tag: &str) -> Option<&mut Conversation> {
+        self.all.iter_mut().find(|talk| talk.session.local_tag() == tag)
+    }
+
+    /// The session for a message of this thread.
+    fn choose(&self, thread: Option<&str>) -> Option<&Conversation> {
+        let established = || self.all.iter().filter(|talk| talk.session.is_established());
+        let of_thread = thread.and_then(|thread| established().find(|talk| talk.thread == thread));
+        of_thread.or_else(|| established().max_by_key(|talk| talk.session.last_used()))
+    }
+}
+
+impl Conversation {
+    fn new(number: u32, session: Session, thread: CompactString) -> Self {
+        Self {
+            number,
+            session,
+            front_end: CompactString::default(),
+            asked: None,
+            thread,
+            resource: None,
+            to_contact: ToContact::default(),
+            to_user: ToUser::default(),
+            message: None,
+        }
+    }
+
+    fn half(&self) -> Half {
+        Half::Session(self.number)
+    }
+
+    fn holder(&self) -> Option<CompactString> {
+        (!self.front_end.is_empty()).then(|| self.front_end.clone())
+    }
+
+    /// What is to be said of typing, in either direction; what it was judged by if something was put into the session.
+    fn say_typing(
+        &mut self,
+        consent: &Consent,
+        outputs: &mut VecDeque<Output>,
+        context: &mut Context<'_>,
+    ) -> Option<Judged> {
+        while let Some(state) = self.to_contact.poll() {
+            let Ok(permit) = context.judge(Direction::SipToXmpp, Kind::Message, consent) else { continue };
+            let contact = context.key.contact();
+            let to = self.resource.as_ref().map(|resource| [contact, "/", resource].concat());
+            let id = context.tokens.token();
+            let mut stanza = Vec::with_capacity(256);
+            let said = Standalone {
+                from: context.key.sip_user(),
+                to: to.as_deref().unwrap_or(contact),
+                id: &id,
+                thread: Some(&self.thread),
+                state,
+            };
+            said.write(&mut stanza);
+            let judged = Some(Judged::new(permit, Kind::Message));
+            outputs.push_back(Output::ToXmpp(ToXmpp { stanza, sent: Sent::Aside, judged }));
+        }
+        let mut leaves = None;
+        while let Some(signal) = self.to_user.poll() {
+            let Ok(permit) = context.judge(Direction::XmppToSip, Kind::Message, consent) else { continue };
+            let mut document = Vec::new();
+            let sent = match signal {
+                Signal::Keyboard(typing) => {
+                    keyboard::write(typing, &mut document);
+                    self.session.info(&[], (keyboard::MEDIA_TYPE, &document), &mut context.session())
+                }
+                Signal::IsComposing(composing) => {
+                    composing.write(&mut document);
+                    let body = (iscomposing::MEDIA_TYPE, &document[..]);
+                    self.session.message(&[], body, &mut context.session())
+                }
+            };
+            // Too much is under way: he types again soon.
+            if sent.is_ok() {
+                leaves = Some(Judged::new(permit, Kind::Message));
+            }
+        }
+        leaves
+    }
+}
+
+impl<M> Talk<M> {
+    /// Carries out what the sessions want; `judged` is what a message, an INFO or an INVITE goes under that was just made.
+    fn pump(&mut self, judged: Option<Judged>, consent: &Consent, context: &mut Context<'_>) {
+        let mut at = 0;
+        while at < self.sessions.all.len() {
+            let mut judged = judged;
+            while let Some(talk) = self.sessions.all.get_mut(at) {
+                if let Some(output) = talk.session.poll() {
+                    self.carry_out(at, output, judged, context);
+                    continue;
+                }
+                judged = talk.say_typing(consent, &mut self.sessions.outputs, context);
+                if judged.is_none() {
+                    break;
+                }
+            }
+            if self.sessions.all.get(at).is_some_and(|talk| talk.session.is_over()) {
+                self.sessions.all.swap_remove(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+}

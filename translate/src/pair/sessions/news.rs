@@ -1,0 +1,129 @@
+//! What sessions report, and what follows from it.
+
+use std::time::Duration;
+
+use nuncio_sip::Method;
+use nuncio_sip::session::{MessageOutcome, SessionOutput, SessionReport};
+
+use super::super::output::Fact;
+use super::super::{ToSip, Waiting};
+use super::settled::{Instead, Outcome, Settled};
+use super::{Context, Conversation, Judged, Output, Request, Talk};
+use crate::typing::Dialect;
+
+/// How long messages go alone after the SIP user's side has refused a session as such (CH-03).
+pub(super) const BY_PAGER: Duration = Duration::from_secs(3600);
+
+impl<M> Talk<M> {
+    pub(super) fn carry_out(
+        &mut self,
+        at: usize,
+        output: SessionOutput,
+        judged: Option<Judged>,
+        context: &mut Context<'_>,
+    ) {
+        let Some(talk) = self.sessions.all.get(at) else { return };
+        let order = match output {
+            SessionOutput::Bound(tag) => Output::Bound(tag),
+            SessionOutput::Released(tag) => Output::Released(tag),
+            SessionOutput::Send { serial, request } => {
+                let crosses = matches!(request.method(), Method::Message | Method::Info | Method::Invite);
+                let judged = judged.filter(|_| crosses);
+                let (half, front_end) = (talk.half(), talk.holder());
+                Output::Request(Request { half, serial, request, front_end, judged })
+            }
+            SessionOutput::Cancel { branch } => Output::Cancel { branch, front_end: talk.holder() },
+            SessionOutput::Repeat => match talk.asked {
+                Some(asked) => Output::Repeat(asked),
+                None => return,
+            },
+            SessionOutput::Report(report) => return self.reported(at, report, context),
+        };
+        self.sessions.outputs.push_back(order);
+    }
+
+    fn reported(&mut self, at: usize, report: SessionReport, context: &mut Context<'_>) {
+        let Some(talk) = self.sessions.all.get_mut(at) else { return };
+        match report {
+            SessionReport::Ringing { .. } => {}
+            SessionReport::Established => {
+                talk.open(context);
+                self.fact(Fact::SessionBegan);
+                self.call_off_others(at, context);
+            }
+            SessionReport::Failed(why) => match Instead::of(*why) {
+                Instead::Pager(status) => {
+                    self.sessions.by_pager_until = Some(context.now.instant + BY_PAGER);
+                    self.fact(Fact::SessionRefused { status });
+                }
+                Instead::Nothing(outcome) => self.nothing_leaves(&outcome),
+                Instead::Whatever => {}
+            },
+            SessionReport::Message { serial, outcome } => match talk.message.take_if(|own| *own == serial) {
+                Some(_) => self.message_settled(outcome),
+                None => {
+                    if let MessageOutcome::Refused(response) = outcome {
+                        talk.to_user.answered(response.status().map_or(500, |status| status.0));
+                    }
+                }
+            },
+            SessionReport::Ended(why) => {
+                talk.to_contact.ended();
+                talk.to_user.closed();
+                self.fact(Fact::SessionEnded(why));
+            }
+        }
+    }
+
+    /// Both have invited each other (glare): one session is enough, and this one is there.
+    fn call_off_others(&mut self, at: usize, context: &mut Context<'_>) {
+        let others = self.sessions.all.iter_mut().enumerate().filter(|(other, _)| *other != at);
+        for (_, talk) in others {
+            if talk.asked.is_none() && !talk.session.has_ended() && !talk.session.is_established() {
+                talk.session.end(&mut context.session());
+            }
+        }
+    }
+
+    /// Nobody is there to take what waits.
+    fn nothing_leaves(&mut self, outcome: &Outcome) {
+        while let Some(notice) = self.notices.take() {
+            self.settled.push_back(Settled { item: ToSip::Notice(notice), outcome: outcome.clone() });
+        }
+        for waiting in self.waiting.drain(..) {
+            let item = ToSip::Message(waiting.stanza);
+            self.settled.push_back(Settled { item, outcome: outcome.clone() });
+        }
+    }
+
+    fn message_settled(&mut self, outcome: MessageOutcome) {
+        let Some(pending) = self.pending.take() else { return };
+        let unknown = match &outcome {
+            MessageOutcome::Refused(response) => response.status().is_some_and(|status| status.0 == 481),
+            _ => false,
+        };
+        // Whoever does not know the session has not processed what came in it: once more in another one, and only once.
+        match (pending.arrival, pending.item) {
+            (Some(arrival), ToSip::Message(stanza)) if unknown && !pending.again => {
+                self.waiting.push_front(Waiting { stanza, arrival, again: true });
+            }
+            (_, item) => self.settled.push_back(Settled { item, outcome: outcome.into() }),
+        }
+    }
+
+    fn fact(&mut self, fact: Fact) {
+        self.sessions.outputs.push_back(Output::Fact(fact));
+    }
+}
+
+impl Conversation {
+    /// Typing may be spoken of from now on, in the form that the other side reads.
+    fn open(&mut self, context: &Context<'_>) {
+        let composing = self.session.accepts("application", "im-iscomposing+xml");
+        let dialect = match composing {
+            true => Dialect::IsComposing { refresh: None },
+            false => Dialect::Keyboard,
+        };
+        self.to_user.opened(dialect, context.now.instant);
+    }
+}
