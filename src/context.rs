@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::HostPort;
 use crate::dns::{Dns, Family, Reach};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, IdentityNumber};
 use crate::store::Store;
 use crate::tls::{self, Backend, ClientTls, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls};
 
@@ -37,7 +37,9 @@ pub struct Context {
 
 /// The means of the SIP side.
 pub struct SipSide {
-    pub name: String,
+    /// What we call ourselves: the name for all, then those for partners of some types. The certificate of each of the latter is
+    /// found in `identities` by its host.
+    pub names: Arc<[SipName]>,
     pub identities: Arc<IdentityStore>,
     pub server: ServerTls,
     pub client: ClientTls,
@@ -51,7 +53,20 @@ pub struct SipSide {
     /// Same order as in the gateway.
     pub front_ends: Vec<FrontEndNames>,
     /// Where the targets of each route are; same order as in the gateway.
-    pub routes: Vec<Vec<NextHop>>,
+    pub routes: Vec<RouteHops>,
+}
+
+/// A name of ours on the SIP side.
+pub struct SipName {
+    /// `host[:port]`, as it stands in Via.
+    pub sent_by: String,
+    pub host: String,
+}
+
+/// The next hops of one route, and what we are to them.
+pub struct RouteHops {
+    pub identity: IdentityNumber,
+    pub hops: Vec<NextHop>,
 }
 
 /// How a front end is recognised.

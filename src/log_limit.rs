@@ -72,6 +72,7 @@ causes! {
     NothingSeen: Info, 10 of 100, "subscriptions and presence that came to nothing";
     PresenceTooLarge: Info, 10 of 100, "stanzas of presence that were larger than their partners take";
     ContactTurns: Info, 10 of 2000, "changes of contacts' subscriptions, which are missing in the audit trail, too";
+    SenderDoubted: Warn, 10 of 100, "requests of senders whom the edge has not verified";
     ContactDeclined: Info, 10 of 100, "messages of contacts that front ends refused";
     ContactFailed: Warn, 10 of 100, "messages of contacts that reached no front end";
     NoticeFailed: Warn, 10 of 100, "failure notices that reached no front end";

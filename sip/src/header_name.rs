@@ -82,6 +82,7 @@ header_names! {
     MsConversationId "Ms-Conversation-ID";
     MsDiagnostics "ms-diagnostics";
     MsDiagnosticsPublic "ms-diagnostics-public";
+    MsEdgeProxyMessageTrust "ms-edge-proxy-message-trust";
     MsKeepAlive "ms-keep-alive";
     MsSender "Ms-Sender";
     MsTextFormat "ms-text-format";

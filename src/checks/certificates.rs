@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use nuncio_xmpp::Domain;
 
 use super::Findings;
-use crate::config::{self, Host};
+use crate::config::{self, Called, Host};
 use crate::tls::{
     ChainStatus, Identity, IdentityConcern, NameMatch, PeerCertificate, Roots, Usage, date, judge_chain,
     sip_names_match, xmpp_names, xmpp_remark,
@@ -85,18 +85,19 @@ pub(super) fn xmpp(
 /// The certificate for front ends, against the name by which they call us.
 pub(super) fn sip(
     identity: &Identity,
-    host: &Host,
+    called: Called<'_>,
     domains: &[String],
     roots: &Roots,
     findings: &mut Findings,
     now: SystemTime,
 ) {
     let certificate = identity.certificate();
+    let (host, key) = (&called.name.host, called.key);
     let name = &host.to_string();
     if let Host::Address(_) = host {
-        findings.note(format!("sip.name is an address, {name}: front ends have no name to look for in it"));
+        findings.note(format!("{key} is an address, {name}: front ends have no name to look for in it"));
     } else {
-        sip_names(certificate, name, domains, findings);
+        sip_names(certificate, (name, key), domains, findings);
     }
     if !validity(certificate, findings, now) {
         return;
@@ -123,16 +124,21 @@ pub(super) fn sip(
     }
 }
 
-fn sip_names(certificate: &PeerCertificate, name: &str, domains: &[String], findings: &mut Findings) {
+fn sip_names(
+    certificate: &PeerCertificate,
+    (name, key): (&str, &str),
+    domains: &[String],
+    findings: &mut Findings,
+) {
     let fix = format!(
-        "have it issued for the name by which front ends call this gateway, SAN DNS:{name}, or correct sip.name"
+        "have it issued for the name by which front ends call this gateway, SAN DNS:{name}, or correct {key}"
     );
     match sip_names_match(certificate, &[name.to_owned()]) {
-        NameMatch::Matched(_) => findings.good(format!("it is for {name} (sip.name)")),
+        NameMatch::Matched(_) => findings.good(format!("it is for {name} ({key})")),
         NameMatch::Mismatch(mismatch) => match sip_names_match(certificate, domains) {
             NameMatch::Matched(domain) => findings.warning(
                 format!(
-                    "it is for {}, but not for {name} (sip.name), by which front ends look for it",
+                    "it is for {}, but not for {name} ({key}), by which front ends look for it",
                     domain.expected
                 ),
                 fix,
@@ -140,7 +146,7 @@ fn sip_names(certificate: &PeerCertificate, name: &str, domains: &[String], find
             NameMatch::Mismatch(_) => {
                 let remark = mismatch.remark.map(|remark| format!(" ({remark})")).unwrap_or_default();
                 let names = its_names(mismatch.presented.into_iter());
-                findings.wrong(format!("it is not for {name} (sip.name): {names}{remark}"), fix);
+                findings.wrong(format!("it is not for {name} ({key}): {names}{remark}"), fix);
             }
         },
     }

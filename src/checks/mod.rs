@@ -6,7 +6,7 @@ mod state;
 
 use std::time::SystemTime;
 
-use crate::config::{self, Config, Domain};
+use crate::config::{self, Called, Config, Domain};
 use crate::tls::{Identity, Proof, Roots};
 
 /// One thing that was looked at.
@@ -37,7 +37,7 @@ pub enum Level {
 /// Looks at everything the configuration names. Writes nothing, connects to nothing.
 pub fn all(config: &Config, now: SystemTime) -> Vec<Finding> {
     let mut findings = Findings::default();
-    sip_certificate(config, &mut findings, now);
+    sip_certificates(config, &mut findings, now);
     xmpp_certificates(config, &mut findings, now);
     policy(config, &mut findings);
     partners(config, &mut findings);
@@ -46,12 +46,22 @@ pub fn all(config: &Config, now: SystemTime) -> Vec<Finding> {
 }
 
 /// Looks at a certificate for front ends.
-pub fn sip_identity(identity: &Identity, roots: &Roots, config: &Config, now: SystemTime) -> Vec<Finding> {
+pub fn sip_identity(
+    identity: &Identity,
+    called: Called<'_>,
+    roots: &Roots,
+    config: &Config,
+    now: SystemTime,
+) -> Vec<Finding> {
     let mut findings = Findings::default();
-    findings.about(format!("[sip] certificate {}", config.sip.identity.certificate.display()));
+    findings.about(about(called));
     let domains: Vec<String> = config.sip.domains.iter().map(|domain| domain.as_str().to_owned()).collect();
-    certificates::sip(identity, &config.sip.name.host, &domains, roots, &mut findings, now);
+    certificates::sip(identity, called, &domains, roots, &mut findings, now);
     findings.list
+}
+
+fn about(called: Called<'_>) -> String {
+    format!("{} {}", called.certificate_key, called.identity.certificate.display())
 }
 
 /// Looks at a certificate for partners and the domains it is configured for. `roots`: the best guess at those of partners.
@@ -68,11 +78,17 @@ pub fn xmpp_identity(
     findings.list
 }
 
-fn sip_certificate(config: &Config, findings: &mut Findings, now: SystemTime) {
-    let files = &config.sip.identity;
-    findings.about(format!("[sip] certificate {}", files.certificate.display()));
+fn sip_certificates(config: &Config, findings: &mut Findings, now: SystemTime) {
+    config.sip.called().for_each(|called| sip_certificate(config, called, findings, now));
+}
+
+fn sip_certificate(config: &Config, called: Called<'_>, findings: &mut Findings, now: SystemTime) {
+    let files = called.identity;
+    findings.about(about(called));
     match (Identity::load(&files.certificate, &files.key), Roots::from_pem_file(&config.sip.roots)) {
-        (Ok(identity), Ok(roots)) => findings.list.extend(sip_identity(&identity, &roots, config, now)),
+        (Ok(identity), Ok(roots)) => {
+            findings.list.extend(sip_identity(&identity, called, &roots, config, now))
+        }
         (Err(error), _) => findings.wrong(error.to_string(), "mend the file".to_owned()),
         (_, Err(error)) => findings.wrong(error.to_string(), "mend the file that sip.roots names".to_owned()),
     }

@@ -40,6 +40,9 @@ fn summary(config: &Config) -> String {
     line("node", format!("{}, state in {}", config.node.label, config.node.state_dir.display()));
     line("domains", join(config.sip.domains.iter().map(|domain| domain.to_unicode())));
     line("SIP", format!("listens on {}, calls itself {}", listeners(&config.sip.listeners), config.sip.name));
+    for identity in &config.sip.identities {
+        line("  identity", format!("{} for {}", identity.name, join(identity.types.iter())));
+    }
     for front_end in &config.sip.front_ends {
         line(
             "  front end",

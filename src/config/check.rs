@@ -2,6 +2,7 @@
 
 mod partners;
 mod policy;
+mod sip_identities;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -38,6 +39,7 @@ impl Checker<'_> {
     ) {
         let served = self.served(root);
         self.front_ends(root, &served);
+        self.sip_identities(root);
         self.certificates(root, &served);
         self.partners(root, &served);
         self.policy(root, &served);
@@ -416,6 +418,10 @@ impl Checker<'_> {
         if let Some(sip) = &root.sip.value {
             self.identity("[sip]", &sip.certificate, &sip.key, identity);
             self.file("[sip] roots", &sip.roots, Holds::Roots);
+            for section in sip.identities.value.iter().flat_map(|list| &list.0) {
+                let own = &section.value;
+                self.identity(&sip_identities::label(own), &own.certificate, &own.key, identity);
+            }
         }
         if let Some(xmpp) = &root.xmpp.value {
             self.file("[xmpp] roots", &xmpp.roots, Holds::Roots);

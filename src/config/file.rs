@@ -15,7 +15,7 @@ use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
 use super::schema::{Key, Presence, Shape};
 use super::value::{
-    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, TlsBackend, Verdict,
+    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, TlsBackend, TrustModel, Verdict,
 };
 
 macro_rules! presence {
@@ -142,6 +142,9 @@ section! {
         "connect" => connect: ConnectSection, default "{}";
         /// Where front ends connect to. At least one.
         "listener" => listeners: Sections<ListenerSection>, required;
+        /// Names and certificates of their own for partners of some types, where front ends tell them apart by name: an Access
+        /// Edge has one entry with one level of trust for each name. Partners of other types go by `name`.
+        "identity" => identities: Sections<SipIdentitySection>, default "[]";
         /// Front ends, or pools of them. At least one. When several serve a domain, they are tried in this order: the next
         /// one when no connection can be made, or the answer is 503.
         "front_end" => front_ends: Sections<FrontEndSection>, required;
@@ -191,6 +194,21 @@ section! {
 }
 
 section! {
+    struct SipIdentitySection named by "name" {
+        /// What we call ourselves in Via and Contact on behalf of these partners' contacts; front ends must be able to resolve
+        /// and reach it.
+        "name" => name: SentBy, required;
+        /// The types of these partners. No type can have two identities.
+        "types" => types: OneOrMore<PartnerType>, required;
+        /// Certificate chain in PEM, own certificate first. Shown on the connections to front ends that carry requests of these
+        /// contacts, and to whoever asks for this name.
+        "certificate" => certificate: PathBuf, required;
+        /// Private key of `certificate` in PEM, without passphrase.
+        "key" => key: PathBuf, required;
+    }
+}
+
+section! {
     struct FrontEndSection named by "name" {
         /// Its name in logs.
         "name" => name: String, required;
@@ -200,6 +218,13 @@ section! {
         "next_hops" => next_hops: OneOrMore<HostPort>, required;
         /// Which of the served domains its users are in. Absent: all.
         "domains" => domains: OneOrMore<Domain>, optional;
+        /// What it takes us for. `"edge"`: an Access Edge whose federated peer we are; it says itself how far contacts are
+        /// trusted, and is told why something was refused by `ms-diagnostics-public`. `"server"`: a Lync-style front end whose
+        /// trusted server we are; we say it, by `ms-edge-proxy-message-trust`. Of both, senders whom the edge has not verified
+        /// are refused. `"plain"`: a SIP server that knows nothing of that. See [trust.md](trust.md).
+        "trust" => trust: TrustModel, default "\"plain\"";
+        /// Whether P-Asserted-Identity of its requests says who the sender is. `false`: From does.
+        "asserted_identity" => asserted_identity: bool, default "true";
         /// How messages of contacts go to its users: `"session"`, in sessions that begin with an INVITE, as Lync clients expect
         /// it, and alone where a session is refused as such (405, 415, 488, 501 …); `"pager"`, each alone as MESSAGE; `"automatic"`,
         /// in sessions, but for an hour not to a front end that has said that it knows no INVITE (405, 501). Sessions that

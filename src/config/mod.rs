@@ -48,8 +48,8 @@ pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
 pub(crate) use value::printable;
 pub use value::{
-    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, TlsBackend, ValueError,
-    Verdict,
+    Family, Im, LogAddresses, LogFilter, LogFormat, NodeLabel, PartnerType, Text, TlsBackend, TrustModel,
+    ValueError, Verdict,
 };
 
 /// Where the configuration is looked for unless `--config` says otherwise.
@@ -179,12 +179,44 @@ pub struct Sip {
     pub connect: Connect,
     /// Never empty.
     pub listeners: Vec<Listener>,
+    /// For partners of some types.
+    pub identities: Vec<SipIdentity>,
     /// Never empty.
     pub front_ends: Vec<FrontEnd>,
     routes: HashMap<Domain, Vec<usize>>,
 }
 
+/// What we call ourselves to front ends, and what proves it.
+#[derive(Clone, Copy, Debug)]
+pub struct Called<'a> {
+    /// The key of the name in the file.
+    pub key: &'static str,
+    /// The key of the certificate there.
+    pub certificate_key: &'static str,
+    /// The name.
+    pub name: &'a SentBy,
+    /// The certificate.
+    pub identity: &'a Identity,
+}
+
 impl Sip {
+    /// What we are to front ends: the identity for all, then those for partners of some types, in the order of the file.
+    pub fn called(&self) -> impl Iterator<Item = Called<'_>> {
+        let all = Called {
+            key: "sip.name",
+            certificate_key: "[sip] certificate",
+            name: &self.name,
+            identity: &self.identity,
+        };
+        let others = self.identities.iter().map(|SipIdentity { name, identity, .. }| Called {
+            key: "sip.identity.name",
+            certificate_key: "[[sip.identity]] certificate",
+            name,
+            identity,
+        });
+        std::iter::once(all).chain(others)
+    }
+
     /// The front ends that serve `domain`, in the order in which they are tried; none if `domain` is not served,
     /// at least one if it is.
     pub fn front_ends_of(&self, domain: &Domain) -> impl Iterator<Item = &FrontEnd> {
@@ -231,6 +263,17 @@ pub struct Route<'a> {
     pub next_hops: Vec<(usize, &'a HostPort)>,
 }
 
+/// What we are to front ends for partners of some types.
+#[derive(Clone, Debug)]
+pub struct SipIdentity {
+    /// What we call ourselves in Via and Contact.
+    pub name: SentBy,
+    /// Their types; never empty, and no type is in two identities.
+    pub types: Vec<PartnerType>,
+    /// Used towards front ends.
+    pub identity: Identity,
+}
+
 /// A front end or pool of them.
 #[derive(Clone, Debug)]
 pub struct FrontEnd {
@@ -242,6 +285,10 @@ pub struct FrontEnd {
     pub next_hops: Vec<HostPort>,
     /// The served domains whose users it has; never empty.
     pub domains: Vec<Domain>,
+    /// What it takes us for.
+    pub trust: TrustModel,
+    /// Whether P-Asserted-Identity of its requests counts.
+    pub asserted_identity: bool,
     /// How messages go to its users.
     pub im: Im,
     /// Which library does TLS with it; one that this build has.

@@ -12,7 +12,7 @@ use super::check::Checker;
 use super::contact::ContactUri;
 use super::file::{
     ConnectSection, ContactsSection, ListenerSection, PartnerSection, PolicySection, Root, RuleSection,
-    SipSection, XmppConnectSection, XmppListenerSection, XmppSection,
+    SipIdentitySection, SipSection, XmppConnectSection, XmppListenerSection, XmppSection,
 };
 use super::limits::Limits;
 use super::problem::{Report, Severity};
@@ -21,7 +21,7 @@ use super::source::{Layer, Part, Sources};
 use super::value::Family;
 use super::{
     Certificates, Config, Connect, Contacts, Dns, FrontEnd, Identity, Listener, Log, Node, Partner, Partners,
-    Policy, PolicyRule, Sip, Xmpp, XmppConnect,
+    Policy, PolicyRule, Sip, SipIdentity, Xmpp, XmppConnect,
 };
 
 /// See [`Config::load`].
@@ -118,6 +118,8 @@ fn sip(sip: SipSection) -> Option<Sip> {
             certificate_names: plain(section.certificate_names.value?),
             next_hops: plain(section.next_hops.value?),
             domains: section.domains.value.map_or_else(|| domains.clone(), plain),
+            trust: section.trust.value?,
+            asserted_identity: section.asserted_identity.value?,
             im: section.im.value?,
             tls_backend: section.tls_backend.value?,
         };
@@ -133,8 +135,18 @@ fn sip(sip: SipSection) -> Option<Sip> {
         roots: sip.roots.value?,
         connect: connect(sip.connect.value?)?,
         listeners: listeners(sip.listeners.value?)?,
+        identities: sip.identities.value?.0.into_iter().map(sip_identity).collect::<Option<_>>()?,
         front_ends,
         routes,
+    })
+}
+
+fn sip_identity(section: At<SipIdentitySection>) -> Option<SipIdentity> {
+    let section = section.value;
+    Some(SipIdentity {
+        name: section.name.value?,
+        types: plain(section.types.value?),
+        identity: Identity { certificate: section.certificate.value?, key: section.key.value? },
     })
 }
 

@@ -136,6 +136,18 @@ words! {
 }
 
 words! {
+    /// What a front end takes us for, and who tells it how far contacts are trusted.
+    pub enum TrustModel: "a trust model" {
+        /// A SIP server as any other.
+        Plain = "plain",
+        /// A federated peer of an Access Edge.
+        Edge = "edge",
+        /// A trusted server behind the front ends.
+        Server = "server",
+    }
+}
+
+words! {
     /// Which library does TLS with a front end.
     pub enum TlsBackend: "a TLS backend" {
         /// rustls: TLS 1.2 and 1.3, authenticated encryption only.

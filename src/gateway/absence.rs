@@ -97,9 +97,10 @@ impl Gateway {
     pub(super) fn search_on(&self, search: &mut Search) -> bool {
         let Search { route, walk, goal, found } = search;
         let Some(route) = self.routes.get(*route) else { return false };
-        let (domains, holder) = self.served_by(route);
+        let ((domains, holder), policy) = (self.served_by(route), self.policy.load());
         let watches = |key: &PairKey| {
             domains.iter().any(|domain| domain == key.local_domain())
+                && self.identity_of(&policy, key.remote_domain()) == route.identity
                 && self.ask_pair(key, |pair| pair.watches_at(holder))
         };
         let more = walk.step(|key| {

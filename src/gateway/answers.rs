@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use compact_str::CompactString;
 
 use nuncio_sip::connection::{Responded, ServerTxn};
 use nuncio_translate::Moment;
-use nuncio_translate::diagnostics::{self, Diagnostic};
+use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::errors::SipFailure;
 use smallvec::SmallVec;
 
-use super::{ConnectionId, Gateway, ReplyTo, SipPeer, SipPort};
+use super::{ConnectionId, Gateway, ReplyTo, SipLink, SipPeer, SipPort};
 
 /// What the front ends may send us.
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, MESSAGE, INFO, UPDATE, SUBSCRIBE, NOTIFY, OPTIONS";
@@ -24,15 +25,23 @@ pub(super) struct SipAnswer {
     pub(super) status: u16,
     pub(super) reason: Cow<'static, str>,
     pub(super) headers: SmallVec<[(&'static str, String); 1]>,
-    /// The reason as it goes into the log.
-    why: Option<String>,
+    /// What it says of its reason to our own side, and how the log has it. Which field that becomes, whoever reads it decides.
+    because: Option<Box<Because>>,
     /// Content-Type and body; few answers have one.
     body: Option<Box<(&'static str, Bytes)>>,
 }
 
+#[derive(Debug, Clone)]
+struct Because {
+    diagnostic: Diagnostic,
+    /// Our name.
+    source: CompactString,
+    why: String,
+}
+
 impl SipAnswer {
     pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: SmallVec::new(), why: None, body: None }
+        Self { status, reason: reason.into(), headers: SmallVec::new(), because: None, body: None }
     }
 
     pub(super) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
@@ -47,13 +56,14 @@ impl SipAnswer {
 
     /// What [`SipAnswer::because`] said, else the reason phrase.
     pub(super) fn why(&self) -> &str {
-        self.why.as_deref().unwrap_or(&self.reason)
+        self.because.as_ref().map_or(&self.reason, |because| &because.why)
     }
 
     /// Says to our own side why (`ms-diagnostics`, mission: it explains itself).
     pub(super) fn because(mut self, gateway: &Gateway, diagnostic: Diagnostic, why: &str) -> Self {
-        self.why = Some(why.to_owned());
-        self.with(diagnostics::FIELD, diagnostic.value(&gateway.settings.sip_name, why))
+        let source = gateway.settings.sip_name.clone();
+        self.because = Some(Box::new(Because { diagnostic, source, why: why.to_owned() }));
+        self
     }
 }
 
@@ -74,7 +84,7 @@ impl From<SipFailure> for SipAnswer {
 /// Collects answers that belong to the same connection, so that it is locked and woken once for all.
 pub(super) struct Answers<'a> {
     gateway: &'a Gateway,
-    connection: Option<(ConnectionId, Arc<SipPort>)>,
+    connection: Option<(ConnectionId, SipLink)>,
     batch: Vec<(ServerTxn, Option<Box<SipAnswer>>)>,
     now: Option<Moment>,
 }
@@ -100,6 +110,10 @@ impl Gateway {
     pub(super) fn connection(&self, id: ConnectionId) -> Option<Arc<SipPort>> {
         self.connections.get(&id).map(|link| Arc::clone(&link.port))
     }
+
+    pub(super) fn link(&self, id: ConnectionId) -> Option<SipLink> {
+        self.connections.get(&id).map(|link| link.clone())
+    }
 }
 
 impl Answers<'_> {
@@ -115,14 +129,14 @@ impl Answers<'_> {
         if self.connection.as_ref().is_none_or(|(id, _)| *id != reply.connection) {
             self.flush();
             // A connection that is gone took its sender with it: there is nobody to answer.
-            self.connection = self.gateway.connection(reply.connection).map(|port| (reply.connection, port));
+            self.connection = self.gateway.link(reply.connection).map(|link| (reply.connection, link));
         }
         self.now = Some(now);
         self.batch.push((reply.transaction, answer));
     }
 
     fn flush(&mut self) {
-        let (Some((_, port)), Some(now)) = (&self.connection, self.now) else {
+        let (Some((_, link)), Some(now)) = (&self.connection, self.now) else {
             self.batch.clear();
             return;
         };
@@ -130,13 +144,21 @@ impl Answers<'_> {
             return;
         }
         let mut orphans = Vec::new();
-        port.feed(|connection| {
+        let form = self.gateway.trust_model(&link.peer).diagnostics();
+        link.port.feed(|connection| {
             for (transaction, answer) in self.batch.drain(..) {
                 let responded = match answer {
                     None => connection.respond(transaction, 200, "OK", &[], None, now.instant),
                     Some(answer) => {
-                        let headers: SmallVec<[(&str, &str); 4]> =
-                            answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                        let because = answer.because.as_deref();
+                        let because = because
+                            .map(|Because { diagnostic, source, why }| diagnostic.field(form, source, why));
+                        let headers: SmallVec<[(&str, &str); 4]> = answer
+                            .headers
+                            .iter()
+                            .chain(&because)
+                            .map(|(name, value)| (*name, value.as_str()))
+                            .collect();
                         let (status, reason) = (answer.status, &answer.reason);
                         let body = answer.body.as_deref().map(|(media, body)| (*media, &body[..]));
                         connection.respond(transaction, status, reason, &headers, body, now.instant)

@@ -88,6 +88,8 @@ counters! {
     dialback_unsolicited,
     /// Requests of front ends that do not cross: another method than MESSAGE, or a dialog that is not known.
     sip_requests_not_for_us,
+    /// Requests of front ends whose sender the edge itself has not verified.
+    sip_senders_doubted,
     /// SIP requests refused because the peer's certificate is no front end's.
     unlisted_sip_peers,
 }

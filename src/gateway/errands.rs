@@ -309,7 +309,7 @@ impl Gateway {
         let mut more = false;
         if let Some(remote) = ending.remotes.pop() {
             for key in remote.pairs.watched() {
-                let place = self.route_place(key.local_domain());
+                let place = self.route_place(&key);
                 if let Some(pairs) = ending.pairs.get_mut(place) {
                     pairs.push(key);
                 }
@@ -335,10 +335,9 @@ impl Gateway {
         more
     }
 
-    /// The place of the route to a served domain, one past the last if there is none.
-    fn route_place(&self, local_domain: &str) -> usize {
-        let serves = |route: &Route| route.domains.iter().any(|served| served == local_domain);
-        self.routes.iter().position(serves).unwrap_or(self.routes.len())
+    /// The place of the route for a pair, one past the last if there is none.
+    fn route_place(&self, key: &PairKey) -> usize {
+        self.numbered_route_of(key).map_or(self.routes.len(), |(place, _)| place)
     }
 
     /// In the order of their names: a simulation is to run the same way each time.

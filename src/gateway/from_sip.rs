@@ -1,18 +1,20 @@
 //! Requests of front ends.
 
 use nuncio_sip::connection::ServerTxn;
-use nuncio_sip::{Message, Method};
+use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::diagnostics::{self, Diagnostic};
 use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
 use nuncio_translate::judge::{Direction, Kind, Permit, Question, Refusal, judge};
-use nuncio_translate::message::from_sip::{self, MessageRefusal};
+use nuncio_translate::message::from_sip::{self, Ends, MessageRefusal};
 use nuncio_translate::message::{ACCEPT, ACCEPT_ENCODING};
 use nuncio_translate::pair::PairKey;
 use nuncio_translate::text::LogSafe;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_xmpp::Condition;
 use nuncio_xmpp::lane::{Failure, FailureKind, Lane, PushRefusal};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
+
+use crate::log_limit::{Cause, Source};
 
 use super::answers::{ALLOW, SUPPORTED, SipAnswer};
 use super::port::Bells;
@@ -51,6 +53,11 @@ impl Gateway {
             self.refuse_stranger(peer, reply, now);
             return;
         };
+        if let Some(answer) = self.doubted(peer, request) {
+            let user = request.from_header().map_or("", |from| from.uri.as_str());
+            self.log_doubted(user, request, &answer, now);
+            return self.answers().refused(reply, answer, now);
+        }
         let answer = match request.method() {
             Method::Options => self.options(),
             Method::Message if request.to_tag().is_some() => {
@@ -103,6 +110,15 @@ impl Gateway {
         );
     }
 
+    /// Somebody poses as a user of ours, or an edge is set up wrongly.
+    fn log_doubted(&self, user: &str, request: &Message, answer: &SipAnswer, now: Moment) {
+        let domain = Uri::parse(user).map(|uri| uri.host().to_string()).unwrap_or_default();
+        if self.log_budget.allows(Cause::SenderDoubted, Source::Domain(&domain), now.instant) {
+            let method = LogSafe(request.method().as_str());
+            warn!(user = %self.shown(user), %method, why = %LogSafe(answer.why()), "request of a front end refused");
+        }
+    }
+
     /// The refusal of a request that no user is told about: counted, and logged for whoever looks for it.
     fn not_for_us(&self, answer: SipAnswer, request: &Message, why: &str) -> SipAnswer {
         self.counters.sip_requests_not_for_us.add(1);
@@ -140,8 +156,7 @@ impl Gateway {
         now: Moment,
     ) -> Result<(), SipAnswer> {
         let policy = self.policy.load();
-        let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
-            .map_err(|refusal| self.refused_message(&refusal))?;
+        let ends = self.ends(front_end, request)?;
         let remote_domain = ends.contact.domain();
         let (from, to) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let by_rule = |refusal| {
@@ -188,7 +203,7 @@ impl Gateway {
     pub(super) fn stanza_of(
         &self,
         request: &Message,
-        ends: &from_sip::Ends,
+        ends: &Ends,
         chat: Option<&from_sip::Chat>,
         now: Moment,
     ) -> Result<Vec<u8>, SipAnswer> {
@@ -240,6 +255,13 @@ impl Gateway {
         };
         let partner = key.remote_domain();
         lane.feed_later(bells, push).map_err(|error| self.lane_refused(partner, &error.reason))
+    }
+
+    /// Who writes to whom, as far as this front end may say that.
+    pub(super) fn ends(&self, front_end: usize, request: &Message) -> Result<Ends, SipAnswer> {
+        let asserts = self.front_ends.get(front_end).is_some_and(|front_end| front_end.asserts_identities);
+        from_sip::ends_said_by(request, asserts, |domain| self.speaks_for(front_end, domain))
+            .map_err(|refusal| self.refused_message(&refusal))
     }
 
     /// Whether the front end may send for users of `domain` (ADR-21, SEC-14).

@@ -36,9 +36,9 @@ impl Gateway {
         }
     }
 
-    /// The same for the route to a served domain.
+    /// The same for the routes to a served domain, one for each of our identities.
     pub fn serve_route_of(&self, local_domain: &str, now: Moment) {
-        if let Some(route) = self.route_of(local_domain) {
+        for route in self.routes.iter().filter(|route| route.serves(local_domain)) {
             self.serve_route(route, now);
         }
     }
@@ -129,18 +129,17 @@ impl Gateway {
         if batch.requests.is_empty() {
             return;
         }
-        let Some(port) = self.connection(ConnectionId(batch.connection.0)) else {
+        let Some(link) = self.link(ConnectionId(batch.connection.0)) else {
             for outgoing in batch.requests.drain(..) {
                 let lost = connection::Failure::ConnectionLost { written: false };
                 group.failed(outgoing, lost, now.instant);
             }
             return;
         };
-        port.feed(|connection| {
+        let policy = self.policy.load();
+        link.port.feed(|connection| {
             for outgoing in batch.requests.drain(..) {
-                if let Err(refused) = connection.send(outgoing, now.instant) {
-                    group.refused(refused, now.instant);
-                }
+                self.send_trusted(group, (&link, connection), outgoing, &policy, now);
             }
         });
     }

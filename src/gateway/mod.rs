@@ -22,6 +22,7 @@ mod federation;
 mod from_sip;
 mod from_xmpp;
 mod hops;
+mod identities;
 mod incoming;
 mod iq;
 mod keeping;
@@ -51,6 +52,7 @@ mod streams;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timers;
+mod trust;
 mod uniform;
 mod verifying;
 
@@ -71,6 +73,7 @@ use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{Half, PairConfig, PairKey, PresenceConfig, Sent};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
+use nuncio_translate::trust::Stamps;
 use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
 use nuncio_xmpp::stream::Quiet;
@@ -83,6 +86,7 @@ pub use counters::{Counter, Counters};
 pub use errands::GOODBYES_AHEAD;
 pub use federation::{Federation, PartnerStreams, StreamRates};
 pub use from_sip::SipPeer;
+pub use identities::{IdentityNumber, SipIdentity};
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
 pub use outage::was_lost;
@@ -95,6 +99,7 @@ pub use settling::{Settling, Unsettled};
 pub use sharing::{Guest, Seat, SharedStream};
 pub use status::{LaneStatus, RouteStatus};
 pub use streams::{InboundPlaces, KeyOut, OutboundPlace, Slowed, StreamCount, TooMany};
+pub use trust::Vouched;
 pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};
 
 use crate::log_limit::LogBudget;
@@ -115,7 +120,9 @@ use uniform::RefusalPace;
 pub struct ConnectionId(pub u64);
 
 /// The transactions of one SIP connection.
-pub type SipPort = Port<Connection<Outgoing<ToSipEnvelope>>>;
+pub type SipPort = Port<ToSipMachine>;
+/// The machine of a SIP connection.
+type ToSipMachine = Connection<Outgoing<ToSipEnvelope>>;
 /// One pair, whose messages carry what their senders are owed.
 type Pair = nuncio_translate::pair::Pair<Incoming>;
 /// One lane.
@@ -261,6 +268,8 @@ pub struct Settings {
     pub events: EventConfig,
     /// Sessions there, in both roles.
     pub sessions: SessionConfig,
+    /// What we are to front ends for partners of some types; for all others, what stands above.
+    pub identities: Vec<SipIdentity>,
     pub places: PlaceLimits,
     /// So many pairs do something in a second that many pairs have to do: those of the process before this one take up
     /// their work, or the contacts of a partner that was lost are asked anew.
@@ -296,6 +305,10 @@ pub struct Gateway {
     connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
     routes: Vec<Route>,
+    /// What front ends are told of contacts.
+    stamps: Stamps,
+    /// All names of ours on the SIP side.
+    sip_names: Arc<[String]>,
     refused: Mutex<RefusedDomains>,
     refusals: refusals::Refusals,
     attempts: Mutex<attempts::Attempts>,
@@ -339,6 +352,8 @@ impl Gateway {
             errands: Errands::default(),
             ending: AtomicBool::new(false),
             verifying: verifying::Verifying::new(settings.verify),
+            sip_names: settings.sip_names(),
+            stamps: Stamps::new(|partner| settings.name_of(settings.identity_for(partner)).to_string()),
             settings,
             policy: ArcSwap::from_pointee(policy),
             federation: ArcSwap::from_pointee(Federation::default()),

@@ -5,10 +5,11 @@ use std::fmt;
 use nuncio_sip::Message;
 use nuncio_sip::event::Undelivered;
 use nuncio_sip::hop::HopFailure;
-use nuncio_translate::Moment;
 use nuncio_translate::errors::{self, SipTrouble};
 use nuncio_translate::pair::{From, Outcome, PairKey, ToSip};
 use nuncio_translate::receipt::xmpp::{Receipts, Received, is_received, read};
+use nuncio_translate::text::LogSafe;
+use nuncio_translate::{Moment, diagnostics};
 use tracing::{info, warn};
 
 use super::from_xmpp::took;
@@ -21,14 +22,13 @@ pub(super) enum Word<'a> {
     Answered {
         status: u16,
         reason: &'a str,
+        /// `ms-diagnostics` of the front end.
+        why: &'a str,
     },
     /// The SIP user did not take part in the session that it waited for.
     NoAnswer,
     /// There is no answer, for this reason.
-    Failed {
-        kind: Undelivered,
-        why: &'a dyn fmt::Display,
-    },
+    Failed { kind: Undelivered, why: &'a dyn fmt::Display },
 }
 
 impl<'a> Word<'a> {
@@ -40,7 +40,11 @@ impl<'a> Word<'a> {
     }
 
     fn response(response: &'a Message) -> Self {
-        Self::Answered { status: response.status().map_or(500, |status| status.0), reason: response.reason() }
+        Self::Answered {
+            status: response.status().map_or(500, |status| status.0),
+            reason: response.reason(),
+            why: diagnostics::said_by(response).unwrap_or_default(),
+        }
     }
 
     fn is_delivered(&self) -> bool {
@@ -50,7 +54,9 @@ impl<'a> Word<'a> {
     /// `None`: a rule forbids it since it left.
     fn trouble(&self) -> Option<SipTrouble<'a>> {
         Some(match *self {
-            Self::Answered { status, reason } => SipTrouble::Answered { status, reason, new_address: None },
+            Self::Answered { status, reason, .. } => {
+                SipTrouble::Answered { status, reason, new_address: None }
+            }
             Self::NoAnswer => SipTrouble::Answered { status: 480, reason: "", new_address: None },
             Self::Failed { kind: Undelivered::Timeout, .. } => SipTrouble::Timeout,
             Self::Failed { kind: Undelivered::Lost, .. } => SipTrouble::Transport { written: true },
@@ -69,7 +75,7 @@ impl Gateway {
                 _ => "",
             };
             let word = match &settled.outcome {
-                Outcome::Delivered { status } => Word::Answered { status: *status, reason: "" },
+                Outcome::Delivered { status } => Word::Answered { status: *status, reason: "", why: "" },
                 Outcome::Refused(response) => Word::response(response),
                 Outcome::NoAnswer => Word::NoAnswer,
                 Outcome::Undelivered(kind) => Word::Failed { kind: *kind, why: &words },
@@ -121,13 +127,13 @@ impl Gateway {
         };
         self.counters.xmpp_to_sip_failed.add(1);
         match word {
-            Word::Answered { status, .. } => {
+            Word::Answered { status, why, .. } => {
                 if failure == errors::UNIFORM_REFUSAL
                     && let Some(sent_ms) = sent_ms
                 {
                     self.pace.lock().observe(took(sent_ms, now));
                 }
-                self.log_contact_declined(*status, key, now);
+                self.log_contact_declined(*status, why, key, now);
             }
             Word::NoAnswer => self.log_contact_failed("the invitation was not answered", key, now),
             Word::Failed { why, .. } => self.log_contact_failed(why, key, now),
@@ -148,10 +154,11 @@ impl Gateway {
         message.answer(receipt, now);
     }
 
-    fn log_contact_declined(&self, status: u16, key: &PairKey, now: Moment) {
+    fn log_contact_declined(&self, status: u16, why: &str, key: &PairKey, now: Moment) {
         if self.may_log(Cause::ContactDeclined, key, now) {
             let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
-            info!(%user, %contact, status, "message of a contact refused by a front end");
+            let why = LogSafe(why);
+            info!(%user, %contact, status, %why, "message of a contact refused by a front end");
         }
     }
 

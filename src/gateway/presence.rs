@@ -7,8 +7,7 @@ use nuncio_sip::event::{self, Undelivered, check_notify, check_subscribe};
 use nuncio_sip::hop::{HopFailure, HopGroup};
 use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::Moment;
-use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge};
-use nuncio_translate::message::from_sip;
+use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, Snapshot, judge};
 use nuncio_translate::pair::{
     self, Arrived, Asked, Attempt, Fact, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
 };
@@ -57,8 +56,7 @@ impl Gateway {
         let routable = |uri: &Uri<'_>| self.leads_inside(front_end, reply.connection, uri);
         let wanted =
             check_subscribe(request, &self.settings.events, routable).map_err(|answer| self.said(answer))?;
-        let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
-            .map_err(|refusal| self.refused_message(&refusal))?;
+        let ends = self.ends(front_end, request)?;
         let (user, contact) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let remote_domain = ends.contact.domain();
         // Refused here, it makes no pair, and the reason reaches the SIP user.
@@ -368,13 +366,14 @@ impl Gateway {
         step: impl FnOnce(&mut pair::Context<'_>) -> R,
     ) -> R {
         let snapshot = self.policy.load();
+        let identity = self.identity_of(&snapshot, key.remote_domain());
         let (mut tokens, mut budget) = (Tokens(self), &self.places);
         step(&mut pair::Context {
             key,
             snapshot: &snapshot,
             config: &self.settings.presence,
-            events: &self.settings.events,
-            sessions: &self.settings.sessions,
+            events: self.settings.events_of(identity),
+            sessions: self.settings.sessions_of(identity),
             tokens: &mut tokens,
             budget: &mut budget,
             now,
@@ -411,7 +410,7 @@ impl Gateway {
                 Output::Request(request) => {
                     let (half, serial) = (request.half.clone(), request.serial);
                     sends = true;
-                    if !self.push_event(key, pair.consent(), request, now) {
+                    if !self.push_event(key, (context.snapshot, pair.consent()), request, now) {
                         pair.request_failed(&half, serial, Undelivered::NotSent, context);
                     }
                 }
@@ -491,10 +490,18 @@ impl Gateway {
     }
 
     /// Hands a request to the front ends of the SIP user's domain. `false`: it was not taken.
-    fn push_event(&self, key: &PairKey, consent: &Consent, request: Request, now: Moment) -> bool {
+    fn push_event(
+        &self,
+        key: &PairKey,
+        (policy, consent): (&Snapshot, &Consent),
+        request: Request,
+        now: Moment,
+    ) -> bool {
         let local_domain = key.local_domain();
-        let holder = request.front_end.as_deref().and_then(|name| self.dialog_route(local_domain, name));
-        let Some(route) = holder.or_else(|| self.route_of(local_domain)) else { return false };
+        let identity = self.identity_of(policy, key.remote_domain());
+        let holder = request.front_end.as_deref();
+        let holder = holder.and_then(|name| self.dialog_route(identity, local_domain, name));
+        let Some(route) = holder.or_else(|| self.route_of(identity, local_domain)) else { return false };
         let envelope = ToSipEnvelope {
             pair: key.clone(),
             serial: u64::from(request.serial),

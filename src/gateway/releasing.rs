@@ -60,7 +60,7 @@ impl Gateway {
     }
 
     fn run_message(&self, key: &PairKey, pair: &mut Pair, permit: Permit, now: Moment) {
-        let invites = self.invites(key.local_domain(), now);
+        let invites = self.invites(key, now);
         if !invites && !pair.has_sessions() {
             return self.message_alone(key, pair, permit, now);
         }
@@ -68,7 +68,7 @@ impl Gateway {
         let thread = to_sip::thread(stanza);
         match self.in_context(key, now, |context| pair.way(thread.as_deref(), invites, context)) {
             Way::Pager => self.message_alone(key, pair, permit, now),
-            Way::Session(tag) => self.message_in_session(key, pair, permit, &tag, now),
+            Way::Session(session) => self.message_in_session(key, pair, permit, session, now),
             Way::Invite => {
                 let sender = stanza.attr("from").and_then(|from| Jid::parse(from).ok());
                 let first = First {
@@ -82,10 +82,10 @@ impl Gateway {
     }
 
     fn run_notice(&self, key: &PairKey, pair: &mut Pair, now: Moment) {
-        let invites = self.invites(key.local_domain(), now);
+        let invites = self.invites(key, now);
         match self.in_context(key, now, |context| pair.way(None, invites, context)) {
             Way::Invite => self.invite(key, pair, None, &First::default(), now),
-            Way::Session(tag) => self.notice_in_session(key, pair, &tag, now),
+            Way::Session(session) => self.notice_in_session(key, pair, session, now),
             Way::Pager => self.notice_alone(key, pair, now),
         }
     }
@@ -124,7 +124,7 @@ impl Gateway {
         }
     }
 
-    fn message_in_session(&self, key: &PairKey, pair: &mut Pair, permit: Permit, tag: &str, now: Moment) {
+    fn message_in_session(&self, key: &PairKey, pair: &mut Pair, permit: Permit, session: u32, now: Moment) {
         let Some((serial, judged, message)) = pair.release_judged(permit) else { return };
         let said = match to_sip::read(message.stanza(), Languages::default()) {
             Reading::Instant(instant) => Ok(SessionMessage::from(&instant)),
@@ -132,7 +132,7 @@ impl Gateway {
             // It was an instant message when it was queued, and nobody has changed it.
             Reading::Nothing | Reading::Error(_) => Err(internal()),
         };
-        let sent = said.and_then(|said| self.say(key, pair, (serial, tag), &said, Some(judged), now));
+        let sent = said.and_then(|said| self.say(key, pair, (serial, session), &said, Some(judged), now));
         if let Err(failure) = sent {
             self.never_left(pair, serial, &failure, now);
         }
@@ -147,10 +147,10 @@ impl Gateway {
         }
     }
 
-    fn notice_in_session(&self, key: &PairKey, pair: &mut Pair, tag: &str, now: Moment) {
+    fn notice_in_session(&self, key: &PairKey, pair: &mut Pair, session: u32, now: Moment) {
         let Some((serial, notice)) = pair.release_notice() else { return };
         let said = contact_of(key).map(|contact| SessionMessage::from(&notice::instant(notice, &contact)));
-        let sent = said.and_then(|said| self.say(key, pair, (serial, tag), &said, None, now));
+        let sent = said.and_then(|said| self.say(key, pair, (serial, session), &said, None, now));
         if let Err(failure) = sent {
             self.notice_never_left(key, pair, serial, &failure, now);
         }
@@ -161,13 +161,13 @@ impl Gateway {
         &self,
         key: &PairKey,
         pair: &mut Pair,
-        (serial, tag): (u64, &str),
+        (serial, session): (u64, u32),
         said: &SessionMessage,
         judged: Option<pair::Judged>,
         now: Moment,
     ) -> Result<(), XmppFailure> {
         let fields = said.fields();
-        let saying = Saying { serial, tag, fields: &fields, body: said.body(), judged };
+        let saying = Saying { serial, session, fields: &fields, body: said.body(), judged };
         let taken = self.in_context(key, now, |context| pair.say(&saying, context));
         if taken { Ok(()) } else { Err(busy()) }
     }
@@ -227,25 +227,26 @@ impl Gateway {
     ) -> Result<(), XmppFailure> {
         let key = &envelope.pair;
         let (sender, recipient) = (contact_of(key)?, user_of(key)?);
+        let identity = self.identity_of(&self.policy.load(), key.remote_domain());
         let (tag, call_token) = (self.token(), self.token());
         let branch = branch(&call_token);
         let request = Request {
             sender: &sender,
             resource,
             recipient: &recipient,
-            sent_by: &self.settings.sip_name,
+            sent_by: self.settings.name_of(identity),
             branch: &branch,
             tag: &tag,
             call_token: &call_token,
             extra: &[],
-            cap: self.settings.message_cap,
+            cap: self.message_cap(key.remote_domain()),
         };
         let mut bytes = Vec::with_capacity(instant.body.len() + REQUEST_OVERHEAD);
         to_sip::write(instant, &request, &mut bytes).map_err(|error| match error {
             RequestError::TooLarge { .. } => error.failure(),
             RequestError::Build(_) | RequestError::Uri(_) => internal(),
         })?;
-        let route = self.route_of(key.local_domain()).ok_or_else(internal)?;
+        let route = self.route_of(identity, key.local_domain()).ok_or_else(internal)?;
         let request = OutRequest::new(bytes, &branch).map_err(|_| internal())?;
         // What the group then wants is seen to when the pair's guard is released.
         route

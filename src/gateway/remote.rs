@@ -11,6 +11,7 @@ use super::LanePort;
 use super::pairs::Pairs;
 use super::sharing::Shared;
 use super::streams::{Meters, StreamCounter};
+use super::trust::Proofs;
 
 type Lanes = SmallVec<[(CompactString, Arc<LanePort>); 1]>;
 
@@ -32,6 +33,8 @@ pub(super) struct Remote {
     shared: Mutex<SmallVec<[Arc<Shared>; 1]>>,
     /// What came on the streams of the partner.
     meters: Mutex<Meters>,
+    /// How its streams were proved.
+    proofs: Mutex<Proofs>,
 }
 
 /// The bell of a session, and the domain of ours that its stream is for.
@@ -48,6 +51,7 @@ impl Remote {
             ways_back: Mutex::default(),
             shared: Mutex::default(),
             meters: Mutex::default(),
+            proofs: Mutex::default(),
         }
     }
 
@@ -57,6 +61,10 @@ impl Remote {
 
     pub(super) fn meters(&self) -> &Mutex<Meters> {
         &self.meters
+    }
+
+    pub(super) fn proofs(&self) -> &Mutex<Proofs> {
+        &self.proofs
     }
 
     pub(super) fn shared(&self) -> &Mutex<SmallVec<[Arc<Shared>; 1]>> {

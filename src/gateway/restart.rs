@@ -114,7 +114,7 @@ impl Gateway {
 
     /// The time of a restored pair has come.
     pub(super) fn resume(&self, key: PairKey, now: Moment) {
-        let Some((number, route)) = self.numbered_route_of(key.local_domain()) else {
+        let Some((number, route)) = self.numbered_route_of(&key) else {
             return self.take_up(&key, now);
         };
         let at_once = match route.is_connected() {
@@ -232,9 +232,10 @@ impl Gateway {
         self.visit_presence(key, now, |pair, context| pair.resume(context));
     }
 
-    fn numbered_route_of(&self, local_domain: &str) -> Option<(usize, &Route)> {
-        let serves = |route: &Route| route.domains.iter().any(|served| served == local_domain);
-        self.routes.iter().enumerate().find(|(_, route)| serves(route))
+    pub(super) fn numbered_route_of(&self, key: &PairKey) -> Option<(usize, &Route)> {
+        let identity = self.identity_of(&self.policy.load(), key.remote_domain());
+        let leads = |route: &Route| route.identity == identity && route.serves(key.local_domain());
+        self.routes.iter().enumerate().find(|(_, route)| leads(route))
     }
 }
 

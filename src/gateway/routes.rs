@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use nuncio_sip::hop::{HopConnection, HopGroup};
 use nuncio_translate::Moment;
+use nuncio_translate::pair::PairKey;
+use nuncio_translate::trust::TrustModel;
 use parking_lot::Mutex;
 
 use super::port::Port;
 use super::restart::Waiting;
-use super::{ConnectionId, Gateway, SipPort, ToSipEnvelope};
+use super::{ConnectionId, Gateway, IdentityNumber, SipPort, ToSipEnvelope};
 
 /// The machine that chooses among the next hops of one route.
 pub type HopPort = Port<HopGroup<ToSipEnvelope>>;
@@ -27,6 +29,10 @@ pub struct FrontEnd {
     pub domains: Vec<CompactString>,
     /// Names of its hosts.
     pub hosts: Vec<CompactString>,
+    /// What it takes us for.
+    pub trust: TrustModel,
+    /// Whether P-Asserted-Identity of its requests says who the sender is (RFC 3325).
+    pub asserts_identities: bool,
     /// How messages go to its users.
     pub im: Im,
 }
@@ -45,7 +51,14 @@ pub enum Im {
 
 impl FrontEnd {
     pub fn new(name: &str, domains: Vec<CompactString>) -> Self {
-        Self { name: name.into(), domains, hosts: Vec::new(), im: Im::default() }
+        Self {
+            name: name.into(),
+            domains,
+            hosts: Vec::new(),
+            trust: TrustModel::Plain,
+            asserts_identities: true,
+            im: Im::default(),
+        }
     }
 
     /// Messages go to its users in this way.
@@ -62,6 +75,13 @@ impl FrontEnd {
         self
     }
 
+    /// With what it takes us for, and whether the identities it asserts count.
+    #[must_use]
+    pub fn with_trust(mut self, trust: TrustModel, asserts_identities: bool) -> Self {
+        (self.trust, self.asserts_identities) = (trust, asserts_identities);
+        self
+    }
+
     pub(super) fn speaks_for(&self, domain: &str) -> bool {
         self.domains.iter().any(|served| served == domain)
     }
@@ -73,6 +93,8 @@ impl FrontEnd {
 pub struct Route {
     /// The served domains whose users are reached this way; none if it is for dialogs only.
     pub domains: Vec<CompactString>,
+    /// What we are to the front ends on it.
+    pub(super) identity: IdentityNumber,
     /// The front end for whose dialogs it is, by its place in the configuration.
     pub(super) dialogs_of: Option<usize>,
     pub hops: Arc<HopPort>,
@@ -95,6 +117,7 @@ impl Route {
     pub fn new(domains: Vec<CompactString>, targets: &[usize], hops: HopGroup<ToSipEnvelope>) -> Self {
         Self {
             domains,
+            identity: 0,
             dialogs_of: None,
             hops: Arc::new(Port::new(hops)),
             targets: targets.into(),
@@ -111,6 +134,18 @@ impl Route {
     pub fn of_dialogs(front_end: usize, next_hops: usize, hops: HopGroup<ToSipEnvelope>) -> Self {
         let targets = vec![front_end; next_hops];
         Self { dialogs_of: Some(front_end), ..Self::new(Vec::new(), &targets, hops) }
+    }
+
+    /// For contacts on whose behalf we have this identity.
+    #[must_use]
+    pub fn under(mut self, identity: IdentityNumber) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// Whether users of this domain are reached by it.
+    pub(super) fn serves(&self, local_domain: &str) -> bool {
+        self.domains.iter().any(|served| served == local_domain)
     }
 
     /// For the group's driver: the number of the next hop to connect to, if one is wanted.
@@ -156,14 +191,9 @@ impl Gateway {
         &self.routes
     }
 
-    /// The way to the users of a served domain.
-    pub(super) fn route_of(&self, local_domain: &str) -> Option<&Route> {
-        self.routes.iter().find(|route| route.domains.iter().any(|served| served == local_domain))
-    }
-
-    /// Whether the users of a served domain are invited to sessions.
-    pub(super) fn invites(&self, local_domain: &str, now: Moment) -> bool {
-        let Some(route) = self.route_of(local_domain) else { return false };
+    /// Whether the user of a pair is invited to sessions.
+    pub(super) fn invites(&self, key: &PairKey, now: Moment) -> bool {
+        let Some((_, route)) = self.numbered_route_of(key) else { return false };
         let im = |front_end: usize| self.front_ends.get(front_end).map_or(Im::Pager, |known| known.im);
         let mut modes = route.targets.iter().map(|front_end| im(*front_end));
         let Some(first) = modes.next() else { return false };
@@ -179,18 +209,23 @@ impl Gateway {
 
     /// A front end has refused a session with this status. Those that do not know INVITE at all are not asked again for a
     /// while.
-    pub(super) fn sessions_refused(&self, local_domain: &str, status: Option<u16>, now: Moment) {
-        if let (Some(405 | 501), Some(route)) = (status, self.route_of(local_domain)) {
+    pub(super) fn sessions_refused(&self, key: &PairKey, status: Option<u16>, now: Moment) {
+        if let (Some(405 | 501), Some((_, route))) = (status, self.numbered_route_of(key)) {
             let until = now.unix().saturating_add(NO_SESSIONS_FOR.as_secs());
             route.no_sessions_until.store(until, Ordering::Relaxed);
         }
     }
 
     /// The way of a request inside a dialog that the front end of this name holds, if there are others beside it.
-    pub(super) fn dialog_route(&self, local_domain: &str, front_end: &str) -> Option<&Route> {
+    pub(super) fn dialog_route(
+        &self,
+        identity: IdentityNumber,
+        local_domain: &str,
+        front_end: &str,
+    ) -> Option<&Route> {
         let known = |known: &FrontEnd| known.name == front_end && known.speaks_for(local_domain);
         let index = self.front_ends.iter().position(known)?;
-        self.routes.iter().find(|route| route.dialogs_of == Some(index))
+        self.routes.iter().find(|route| route.identity == identity && route.dialogs_of == Some(index))
     }
 
     /// The name of a front end, if it matters which one holds a dialog.

@@ -97,8 +97,7 @@ impl Gateway {
             return Err(self.shutting_down());
         }
         let invited = check_invite(request, &self.settings.sessions).map_err(|answer| self.said(answer))?;
-        let ends = from_sip::ends(request, |domain| self.speaks_for(front_end, domain))
-            .map_err(|refusal| self.refused_message(&refusal))?;
+        let ends = self.ends(front_end, request)?;
         let (user, contact) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let remote_domain = ends.contact.domain();
         let by_rule = |refusal| {
@@ -315,7 +314,7 @@ impl Gateway {
             Fact::SessionEnded(_) => {}
             Fact::SessionRefused { status } => {
                 self.counters.sessions_refused.add(1);
-                self.sessions_refused(key.local_domain(), *status, now);
+                self.sessions_refused(key, *status, now);
             }
             _ => return false,
         }
@@ -325,8 +324,9 @@ impl Gateway {
     /// An INVITE of ours is wanted no more. The caller serves the route.
     pub(super) fn cancel_invite(&self, key: &PairKey, branch: &str, front_end: Option<&str>, now: Moment) {
         let local_domain = key.local_domain();
-        let holder = front_end.and_then(|name| self.dialog_route(local_domain, name));
-        if let Some(route) = holder.or_else(|| self.route_of(local_domain)) {
+        let identity = self.identity_of(&self.policy.load(), key.remote_domain());
+        let holder = front_end.and_then(|name| self.dialog_route(identity, local_domain, name));
+        if let Some(route) = holder.or_else(|| self.route_of(identity, local_domain)) {
             route.hops.feed(|group| group.cancel(branch, now.instant));
         }
     }

@@ -85,6 +85,7 @@ fn furnished(
         presence: PresenceConfig::default(),
         events: Format::subscriptions("gw", "gw"),
         sessions: session_config("gw"),
+        identities: Vec::new(),
         places: PlaceLimits::default(),
         restart_rate: 100,
         store_patience: Duration::from_secs(3),

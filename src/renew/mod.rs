@@ -27,7 +27,8 @@ type Identities = Vec<(Vec<String>, Arc<Identity>)>;
 
 /// Everything that is looked at.
 pub struct Renewal {
-    sip_identity: Slot<IdentityFiles>,
+    /// In the order of [`config::Sip::called`](crate::config::Sip::called).
+    sip_identities: Vec<Slot<IdentityFiles>>,
     xmpp_identities: Vec<Slot<IdentityFiles>>,
     sip_roots: Slot<RootsFile>,
     xmpp_roots: Slot<RootsFile>,
@@ -64,7 +65,9 @@ impl Renewal {
             xmpp_identities.push(open(source, now, "[[certificate]]")?);
         }
         Ok(Self {
-            sip_identity: open(IdentityFiles::of_front_ends(&shared), now, "sip.certificate")?,
+            sip_identities: IdentityFiles::of_front_ends(&shared)
+                .map(|source| open(source, now, "sip.certificate"))
+                .collect::<anyhow::Result<_>>()?,
             xmpp_identities,
             sip_roots: open(RootsFile::new(Some(&config.sip.roots)), now, "sip.roots")?,
             xmpp_roots: open(RootsFile::new(config.xmpp.roots.as_ref()), now, "xmpp.roots")?,
@@ -82,17 +85,12 @@ impl Renewal {
     /// There is no certificate for the XMPP side.
     pub fn in_use(&self) -> Result<InUse, NoIdentity> {
         Ok(InUse {
-            sip_identities: Arc::new(IdentityStore::single(Arc::clone(self.sip_identity.current()))),
-            xmpp_identities: Arc::new(IdentityStore::new(self.identities())?),
+            sip_identities: Arc::new(IdentityStore::new(identities(&self.sip_identities))?),
+            xmpp_identities: Arc::new(IdentityStore::new(identities(&self.xmpp_identities))?),
             sip_roots: Arc::new(RootsStore::new(Arc::clone(self.sip_roots.current()))),
             xmpp_roots: Arc::new(RootsStore::new(Arc::clone(self.xmpp_roots.current()))),
             proofs: self.proofs(),
         })
-    }
-
-    fn identities(&self) -> Identities {
-        let slots = self.xmpp_identities.iter();
-        slots.map(|slot| (names(slot.source()), Arc::clone(slot.current()))).collect()
     }
 
     fn proofs(&self) -> Vec<Arc<Proof>> {
@@ -102,7 +100,8 @@ impl Renewal {
     /// Looks at everything, puts in use what is new, and then says so in the log.
     fn step(&mut self, occasion: Occasion, in_use: &InUse, federate: &impl Fn(&[Arc<Proof>])) {
         let (instant, now) = (Instant::now(), SystemTime::now());
-        let sip = self.sip_identity.step(occasion, instant, now);
+        let each = self.sip_identities.iter_mut().map(|slot| slot.step(occasion, instant, now));
+        let sip: Vec<Step> = each.collect();
         let each = self.xmpp_identities.iter_mut().map(|slot| slot.step(occasion, instant, now));
         let xmpp: Vec<Step> = each.collect();
         let sip_roots = self.sip_roots.step(occasion, instant, now);
@@ -110,11 +109,11 @@ impl Renewal {
         let each = self.proofs.iter_mut().map(|slot| slot.step(occasion, instant, now));
         let proofs: Vec<Step> = each.collect();
 
-        if sip == Step::Renewed {
-            put_in_use(&in_use.sip_identities, vec![(Vec::new(), Arc::clone(self.sip_identity.current()))]);
+        if sip.contains(&Step::Renewed) {
+            put_in_use(&in_use.sip_identities, identities(&self.sip_identities));
         }
         if xmpp.contains(&Step::Renewed) {
-            put_in_use(&in_use.xmpp_identities, self.identities());
+            put_in_use(&in_use.xmpp_identities, identities(&self.xmpp_identities));
         }
         if sip_roots == Step::Renewed {
             in_use.sip_roots.replace(Arc::clone(self.sip_roots.current()));
@@ -126,8 +125,8 @@ impl Renewal {
             federate(&self.proofs());
         }
 
-        tell_of_identity(&self.sip_identity, &sip, now);
-        for (slot, step) in self.xmpp_identities.iter().zip(&xmpp) {
+        let slots = self.sip_identities.iter().chain(&self.xmpp_identities);
+        for (slot, step) in slots.zip(sip.iter().chain(&xmpp)) {
             tell_of_identity(slot, step, now);
         }
         tell_of_roots(&self.sip_roots, &sip_roots, "sip.roots");
@@ -183,8 +182,8 @@ fn open<S: slot::Source>(source: S, now: SystemTime, what: &'static str) -> anyh
     Slot::open(source, now).map_err(|why| anyhow!(why)).context(what)
 }
 
-fn names(source: &IdentityFiles) -> Vec<String> {
-    source.domains.iter().flatten().map(|domain| domain.as_str().to_owned()).collect()
+fn identities(slots: &[Slot<IdentityFiles>]) -> Identities {
+    slots.iter().map(|slot| (slot.source().names(), Arc::clone(slot.current()))).collect()
 }
 
 fn put_in_use(store: &IdentityStore, identities: Identities) {

@@ -12,9 +12,16 @@ use crate::tls::{CertificateDer, Identity, Proof, Roots};
 /// A certificate of ours with its key.
 pub(super) struct IdentityFiles {
     config: Arc<Config>,
-    /// The domains it speaks for on the XMPP side; `None`: it is the one for front ends.
-    pub(super) domains: Option<Vec<Domain>>,
+    pub(super) of: IdentityOf,
     files: [PathBuf; 2],
+}
+
+/// Whom a certificate is for.
+pub(super) enum IdentityOf {
+    /// Front ends; its place in [`config::Sip::called`].
+    FrontEnds(usize),
+    /// Partners; the domains it speaks for.
+    Domains(Vec<Domain>),
 }
 
 /// The roots of one side, from a file or from the system.
@@ -23,35 +30,61 @@ pub(super) struct RootsFile {
 }
 
 impl IdentityFiles {
-    pub(super) fn of_front_ends(config: &Arc<Config>) -> Self {
-        Self::new(config, &config.sip.identity, None)
+    /// Those of all that we are to front ends.
+    pub(super) fn of_front_ends(config: &Arc<Config>) -> impl Iterator<Item = Self> {
+        let called = config.sip.called().enumerate();
+        called.map(|(place, called)| Self::new(config, called.identity, IdentityOf::FrontEnds(place)))
     }
 
     pub(super) fn of_domains(config: &Arc<Config>, files: &config::Identity, domains: Vec<Domain>) -> Self {
-        Self::new(config, files, Some(domains))
+        Self::new(config, files, IdentityOf::Domains(domains))
     }
 
-    fn new(config: &Arc<Config>, files: &config::Identity, domains: Option<Vec<Domain>>) -> Self {
+    fn new(config: &Arc<Config>, files: &config::Identity, of: IdentityOf) -> Self {
         let files = [files.certificate.clone(), files.key.clone()];
-        Self { config: Arc::clone(config), domains, files }
+        Self { config: Arc::clone(config), of, files }
+    }
+
+    /// The names by which those who connect ask for it; none if it is for whoever asks for none that is known.
+    pub(super) fn names(&self) -> Vec<String> {
+        match &self.of {
+            IdentityOf::Domains(domains) => domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
+            IdentityOf::FrontEnds(0) => Vec::new(),
+            IdentityOf::FrontEnds(place) => self
+                .config
+                .sip
+                .called()
+                .nth(*place)
+                .map(|called| called.name.host.to_string())
+                .into_iter()
+                .collect(),
+        }
     }
 
     /// What it is called in the file, for people.
     pub(super) fn name(&self) -> String {
         let [certificate, _] = &self.files;
-        let section = if self.domains.is_some() { "[[certificate]]" } else { "[sip] certificate" };
+        let section = match &self.of {
+            IdentityOf::Domains(_) => "[[certificate]]",
+            IdentityOf::FrontEnds(place) => {
+                self.config.sip.called().nth(*place).map_or("", |called| called.certificate_key)
+            }
+        };
         format!("{section} {}", certificate.display())
     }
 
     /// What can be said of a certificate that these files may hold.
     pub(super) fn findings(&self, identity: &Identity, now: SystemTime) -> Vec<Finding> {
         let config = &self.config;
-        let Some(domains) = &self.domains else {
-            // Which roots front ends know is a guess, and no reason to call it wrong.
-            let roots = Roots::from_pem_file(&config.sip.roots).ok();
-            return roots
-                .map(|roots| checks::sip_identity(identity, &roots, config, now))
-                .unwrap_or_default();
+        let domains = match &self.of {
+            IdentityOf::Domains(domains) => domains,
+            IdentityOf::FrontEnds(place) => {
+                // Which roots front ends know is a guess, and no reason to call it wrong.
+                let known = Roots::from_pem_file(&config.sip.roots).ok().zip(config.sip.called().nth(*place));
+                return known
+                    .map(|(roots, called)| checks::sip_identity(identity, called, &roots, config, now))
+                    .unwrap_or_default();
+            }
         };
         let [certificate, key] = self.files.clone();
         let ours = config.xmpp.roots.as_ref().and_then(|file| Roots::from_pem_file(file).ok());

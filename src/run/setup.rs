@@ -13,6 +13,7 @@ use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::presence::Format;
 use nuncio_translate::text::Privacy;
+use nuncio_translate::trust::TrustModel;
 use nuncio_xmpp::about::{About, ContactKind};
 use nuncio_xmpp::dialback::DialbackSecret;
 use nuncio_xmpp::lane::LaneConfig;
@@ -24,12 +25,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node_key;
-use crate::config::{self, Config, LogAddresses, PartnerType, SipUsers};
-use crate::context::{Context, FrontEndNames, Leave, NextHop, SipSide, XmppSide};
+use crate::config::{self, Config, LogAddresses, PartnerType, SentBy, SipUsers};
+use crate::context::{Context, FrontEndNames, Leave, NextHop, RouteHops, SipName, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
     Environment, Federation, FrontEnd, Gateway, Im, LaneKey, LanePort, PartnerStreams, PlaceLimits,
-    RequestLimits, Route, Settings, StreamRates, Verification, VerifyLimits, session_config,
+    RequestLimits, Route, Settings, SipIdentity, StreamRates, Verification, VerifyLimits, session_config,
 };
 use crate::net::now;
 use crate::renew::InUse;
@@ -97,8 +98,8 @@ impl Committed for Waiters {
 }
 
 /// Subscriptions on the SIP side, in both roles.
-fn events(config: &Config) -> EventConfig {
-    let (name, limits) = (config.sip.name.to_string(), &config.limits.presence);
+fn events(config: &Config, name: &SentBy) -> EventConfig {
+    let (name, limits) = (name.to_string(), &config.limits.presence);
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     EventConfig {
         expires: seconds(limits.subscribe),
@@ -106,6 +107,24 @@ fn events(config: &Config) -> EventConfig {
         max_expires: seconds(limits.longest),
         notify_interval: limits.notify_interval,
         ..Format::subscriptions(name.clone(), name)
+    }
+}
+
+/// What we are to front ends for partners of some types.
+fn sip_identity(config: &Config, identity: &config::SipIdentity) -> SipIdentity {
+    SipIdentity {
+        types: identity.types.iter().copied().map(partner_type).collect(),
+        name: identity.name.to_string().into(),
+        events: events(config, &identity.name),
+        sessions: sessions(config, &identity.name),
+    }
+}
+
+fn partner_type(configured: PartnerType) -> judge::PartnerType {
+    match configured {
+        PartnerType::Federated => judge::PartnerType::Federated,
+        PartnerType::PublicVerified => judge::PartnerType::PublicVerified,
+        PartnerType::PublicUnverified => judge::PartnerType::PublicUnverified,
     }
 }
 
@@ -118,12 +137,12 @@ fn im(im: config::Im) -> Im {
 }
 
 /// Sessions on the SIP side, in both roles.
-fn sessions(config: &Config) -> SessionConfig {
+fn sessions(config: &Config, name: &SentBy) -> SessionConfig {
     let limits = &config.limits.sip;
     SessionConfig {
         answer_within: limits.answer_within,
         idle: limits.session_idle,
-        ..session_config(&config.sip.name.to_string())
+        ..session_config(&name.to_string())
     }
 }
 
@@ -158,8 +177,15 @@ fn presence(config: &Config) -> PresenceConfig {
         outage: limits.outage,
         idle: config.policy.idle_times,
         mixed_scripts: config.policy.mixed_scripts,
+        edges: edges(config),
         ..PresenceConfig::default()
     }
+}
+
+/// The front ends that are an edge.
+fn edges(config: &Config) -> Vec<CompactString> {
+    let edges = config.sip.front_ends.iter().filter(|front_end| front_end.trust == config::TrustModel::Edge);
+    edges.map(|front_end| front_end.name.as_str().into()).collect()
 }
 
 /// The served domains, for the log.
@@ -206,8 +232,9 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
         presence: PresenceConfig { veil: key.of_names(), ..presence(config) },
-        events: events(config),
-        sessions: sessions(config),
+        events: events(config, &config.sip.name),
+        sessions: sessions(config, &config.sip.name),
+        identities: config.sip.identities.iter().map(|identity| sip_identity(config, identity)).collect(),
         places: PlaceLimits {
             subscriptions_per_contact: limits.presence.subscriptions_per_contact,
             subscriptions_per_domain: limits.presence.subscriptions_per_partner,
@@ -274,11 +301,7 @@ fn snapshot(config: &Config) -> anyhow::Result<Snapshot> {
     for partner in config.partners.iter() {
         let entry = judge::Partner {
             domain: domain(&partner.domain)?.as_str().into(),
-            partner_type: match partner.partner_type {
-                PartnerType::Federated => judge::PartnerType::Federated,
-                PartnerType::PublicVerified => judge::PartnerType::PublicVerified,
-                PartnerType::PublicUnverified => judge::PartnerType::PublicUnverified,
-            },
+            partner_type: partner_type(partner.partner_type),
             enabled: partner.enabled,
         };
         partners.push((entry, names(&partner.additional_domains)?));
@@ -354,8 +377,15 @@ fn front_ends(config: &Config) -> anyhow::Result<Vec<FrontEnd>> {
     let front_ends = config.sip.front_ends.iter();
     front_ends
         .map(|front_end| {
-            let known = FrontEnd::new(&front_end.name, names(&front_end.domains)?);
-            Ok(known.with_hosts(hosts(front_end)).with_im(im(front_end.im)))
+            let trust = match front_end.trust {
+                config::TrustModel::Plain => TrustModel::Plain,
+                config::TrustModel::Edge => TrustModel::Edge,
+                config::TrustModel::Server => TrustModel::Server,
+            };
+            Ok(FrontEnd::new(&front_end.name, names(&front_end.domains)?)
+                .with_hosts(hosts(front_end))
+                .with_im(im(front_end.im))
+                .with_trust(trust, front_end.asserted_identity))
         })
         .collect()
 }
@@ -370,20 +400,21 @@ fn routes(config: &Config) -> anyhow::Result<Vec<Route>> {
         backoff_cap: limits.backoff_max,
         ..HopConfig::default()
     };
-    let routes = config.sip.routes().into_iter();
-    let route = |route: config::Route<'_>| {
-        let labels = route.next_hops.iter().map(|(_, address)| address.to_string());
-        let group = HopGroup::new(hop_config.clone(), labels, rand::random());
-        let targets: Vec<usize> = route.next_hops.iter().map(|(front_end, _)| *front_end).collect();
-        Ok(Route::new(names(route.domains)?, &targets, group))
-    };
-    let dialogs = config.sip.dialog_holders().into_iter().map(|(front_end, next_hops)| {
-        let labels = next_hops.iter().map(ToString::to_string);
-        let group = HopGroup::new(hop_config.clone(), labels, rand::random());
-        Ok(Route::of_dialogs(front_end, next_hops.len(), group))
-    });
+    let group = |labels: Vec<String>| HopGroup::new(hop_config.clone(), labels, rand::random());
+    let mut routes = Vec::new();
     // In the order of the next hops of `sip_side`.
-    routes.map(route).chain(dialogs).collect()
+    for identity in 0..=config.sip.identities.len() {
+        for route in config.sip.routes() {
+            let labels = route.next_hops.iter().map(|(_, address)| address.to_string()).collect();
+            let targets: Vec<usize> = route.next_hops.iter().map(|(front_end, _)| *front_end).collect();
+            routes.push(Route::new(names(route.domains)?, &targets, group(labels)).under(identity));
+        }
+        for (front_end, next_hops) in config.sip.dialog_holders() {
+            let labels = next_hops.iter().map(ToString::to_string).collect();
+            routes.push(Route::of_dialogs(front_end, next_hops.len(), group(labels)).under(identity));
+        }
+    }
+    Ok(routes)
 }
 
 fn family(configured: config::Family) -> Family {
@@ -406,7 +437,10 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
         server = server.also_by(front_end.tls_backend.into())?;
     }
     Ok(SipSide {
-        name: sip.name.to_string(),
+        names: sip
+            .called()
+            .map(|called| SipName { sent_by: called.name.to_string(), host: called.name.host.to_string() })
+            .collect(),
         server,
         identities,
         client: ClientTls::new()?,
@@ -434,17 +468,18 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
                 backend: front_end.tls_backend.into(),
             })
             .collect(),
-        routes: sip
-            .routes()
-            .into_iter()
-            .map(|route| {
-                let hops = route.next_hops.into_iter();
-                hops.map(|(front_end, address)| NextHop { front_end, address: address.clone() }).collect()
+        routes: (0..=sip.identities.len())
+            .flat_map(|identity| {
+                let routes = sip.routes().into_iter().map(|route| {
+                    let hops = route.next_hops.into_iter();
+                    hops.map(|(front_end, address)| NextHop { front_end, address: address.clone() }).collect()
+                });
+                let dialogs = sip.dialog_holders().into_iter().map(|(front_end, next_hops)| {
+                    let hops = next_hops.iter();
+                    hops.map(|address| NextHop { front_end, address: address.clone() }).collect()
+                });
+                routes.chain(dialogs).map(move |hops| RouteHops { identity, hops }).collect::<Vec<_>>()
             })
-            .chain(sip.dialog_holders().into_iter().map(|(front_end, next_hops)| {
-                let hops = next_hops.iter();
-                hops.map(|address| NextHop { front_end, address: address.clone() }).collect()
-            }))
             .collect(),
     })
 }

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::old_suites::{why_not_accepted, why_not_taken};
 use super::session::SipSession;
 use crate::context::Context;
-use crate::gateway::SipPeer;
+use crate::gateway::{IdentityNumber, SipPeer};
 use crate::log_limit::Cause;
 use crate::net::now;
 use crate::net::pump::pump;
@@ -58,26 +58,28 @@ pub async fn serve(
         }
         SipPeer::Unlisted(why) => warn!(%peer, "SIP peer is no front end of ours: {why}"),
     }
-    let mut session = session(&context, who, peer, None);
+    let mut session = session(&context, who, peer, 0, None);
     pump(Box::new(stream), &mut session, Some(&context.stop), |session, _| session.shut_down()).await;
 }
 
-/// The session of a SIP connection, in or out.
+/// The session of a SIP connection, in or out. `identity`: what we are there.
 pub(super) fn session(
     context: &Context,
     who: SipPeer,
     peer: SocketAddr,
+    identity: IdentityNumber,
     keep_alive: Option<KeepAliveInterval>,
 ) -> SipSession {
     let gateway = Arc::clone(&context.gateway);
     let mut secret = [0; 16];
     let halves = [gateway.random().to_le_bytes(), gateway.random().to_le_bytes()];
     secret.iter_mut().zip(halves.as_flattened()).for_each(|(byte, random)| *byte = *random);
+    let name = context.sip.names.get(identity).map_or("", |name| &name.sent_by);
     let config = ConnectionConfig {
         max_pending_in: context.sip.max_pending,
         max_pending_out: context.sip.max_pending,
         keep_alive,
-        ..ConnectionConfig::new(peer, &context.sip.name, secret)
+        ..ConnectionConfig::new(peer, name, secret)
     };
     SipSession::new(gateway, who, config, context.sip.limits, context.sip.arrival, now())
 }

@@ -13,9 +13,9 @@ use super::accept::session;
 use super::old_suites::why_not_called;
 use super::session::SipSession;
 use crate::config::HostPort;
-use crate::context::{Context, FrontEndNames};
+use crate::context::{Context, FrontEndNames, RouteHops};
 use crate::dns::host_candidates;
-use crate::gateway::{Gateway, Route, SipPeer};
+use crate::gateway::{Gateway, IdentityNumber, Route, SipPeer};
 use crate::net::contain::{INTERNAL_ERROR, contained, contained_now};
 use crate::net::listener::connect;
 use crate::net::now;
@@ -55,12 +55,13 @@ async fn keep(gateway: &Gateway, route: &Route, connect: impl Fn(usize)) {
 
 /// Connects to one next hop and runs the connection to its end.
 async fn open(context: Arc<Context>, index: usize, target: usize) {
-    let Some(hop) = context.sip.routes.get(index).and_then(|hops| hops.get(target)) else { return };
+    let Some(RouteHops { identity, hops }) = context.sip.routes.get(index) else { return };
+    let Some(hop) = hops.get(target) else { return };
     let Some(front_end) = context.sip.front_ends.get(hop.front_end) else { return };
     let attempt = async {
-        let (stream, peer) = attempt(&context, front_end, &hop.address).await?;
+        let (stream, peer) = attempt(&context, *identity, front_end, &hop.address).await?;
         let who = SipPeer::FrontEnd(hop.front_end);
-        let session = session(&context, who, peer, Some(KeepAliveInterval::default()));
+        let session = session(&context, who, peer, *identity, Some(KeepAliveInterval::default()));
         info!(front_end = %front_end.name, %peer, "connected to front end");
         Ok((stream, session))
     };
@@ -101,6 +102,7 @@ async fn attempted<S>(
 
 async fn attempt(
     context: &Context,
+    identity: IdentityNumber,
     front_end: &FrontEndNames,
     hop: &HostPort,
 ) -> Result<(TlsStream<TcpStream>, SocketAddr), String> {
@@ -113,7 +115,7 @@ async fn attempt(
         let address = candidate.address;
         match connect(address, context.sip.leave.source, context.sip.leave.timeout).await {
             Err(error) => why = format!("{host} ({address}): {error}"),
-            Ok(stream) => match handshake(context, front_end, &host, stream).await {
+            Ok(stream) => match handshake(context, identity, front_end, &host, stream).await {
                 Ok(stream) => return Ok((stream, address)),
                 Err(error) => why = format!("{host} ({address}): {error}"),
             },
@@ -126,11 +128,13 @@ async fn attempt(
 /// count, never what DNS led to).
 async fn handshake(
     context: &Context,
+    identity: IdentityNumber,
     front_end: &FrontEndNames,
     host: &str,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, String> {
-    let identity = context.sip.identities.choose(None);
+    let own = (identity > 0).then(|| context.sip.names.get(identity)).flatten();
+    let identity = context.sip.identities.choose(own.map(|name| name.host.as_str()));
     let handshake = tls::connect_by(front_end.backend, stream, &context.sip.client, host, &identity);
     let (stream, facts) = timeout(context.sip.handshake, handshake)
         .await

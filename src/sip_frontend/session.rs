@@ -10,7 +10,7 @@ use compact_str::CompactString;
 use nuncio_sip::connection::{Connection, ConnectionConfig, Output};
 use nuncio_sip::hop::{HopConnection, Outgoing};
 use nuncio_sip::{Frame, Framer, Limits};
-use nuncio_translate::{Moment, diagnostics};
+use nuncio_translate::Moment;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
@@ -50,7 +50,9 @@ impl SipSession {
         now: Moment,
     ) -> Self {
         let address = config.peer.ip();
-        let config = ConnectionConfig { explain: Some(diagnostics::field), supported: SUPPORTED, ..config };
+        let explain = Some(gateway.trust_model(&peer).diagnostics().explains());
+        let other_names = gateway.sip_names();
+        let config = ConnectionConfig { explain, other_names, supported: SUPPORTED, ..config };
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let (id, port) = gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
         Self {

@@ -228,9 +228,10 @@ impl InboundSession {
         }
         let quiet = self.gateway.quiet(established.remote.as_str());
         self.life.established(&established, quiet, None, now);
-        let Established { local, remote, lang, .. } = established;
+        let Established { local, remote, lang, tls, method, by_certificate, .. } = established;
         self.intake.speaks(lang);
-        if established.by_certificate && established.method == Method::SaslExternal {
+        self.intake.established(&remote, tls, by_certificate);
+        if by_certificate && method == Method::SaslExternal {
             self.gateway.proved_by_certificate(remote.as_str(), now);
         }
         if self.enter(&local, &remote, now) {

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
-use nuncio_xmpp::stream::Stanza;
+use nuncio_xmpp::stream::{Stanza, TlsFacts};
 use nuncio_xmpp::{Addresses, Domain, Element};
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::gateway::{Gateway, InboundPlaces, ReplySlot, Settling, Slowed, TooMany, Unsettled};
+use crate::gateway::{Gateway, InboundPlaces, ReplySlot, Settling, Slowed, TooMany, Unsettled, Vouched};
 use crate::log_limit::{Cause, Source};
 
 /// How long a stream that has ended waits for room for the answers to its last stanzas.
@@ -48,6 +48,10 @@ pub(super) struct Intake {
     settling: Option<Arc<Settling>>,
     /// Pairs of domains, ours and the partner's, between which it brings what is taken: the partner reaches us by it.
     reaches: Vec<(Domain, Domain)>,
+    /// What TLS showed.
+    tls: Option<TlsFacts>,
+    /// How it proved that it speaks for each domain.
+    vouched: Vec<Vouched>,
 }
 
 impl Intake {
@@ -64,6 +68,8 @@ impl Intake {
             slowed_until: None,
             settling: None,
             reaches: Vec::new(),
+            tls: None,
+            vouched: Vec::new(),
         }
     }
 
@@ -117,6 +123,19 @@ impl Intake {
     /// It could not.
     pub(super) fn may_enter(&self, remote: &Domain) -> Result<(), TooMany> {
         self.gateway.may_enter_stream(&self.places, remote.as_str())
+    }
+
+    /// The stream speaks for its first domain.
+    pub(super) fn established(&mut self, remote: &Domain, tls: Option<TlsFacts>, by_certificate: bool) {
+        self.tls = tls;
+        self.vouched(remote, by_certificate);
+    }
+
+    /// The stream speaks for one more domain, by dialback; a certificate that names it, too, is worth as much as if it had
+    /// been asked for.
+    pub(super) fn vouched(&mut self, remote: &Domain, by_certificate: bool) {
+        let proved = by_certificate || self.tls.as_ref().is_some_and(|tls| tls.proves(remote));
+        self.vouched.push(self.gateway.vouched(remote.as_str(), proved));
     }
 
     fn reached(&mut self, local: &Domain, remote: &Domain) {
@@ -225,6 +244,7 @@ impl Intake {
     }
 
     fn leave(&mut self, lost: bool) {
+        self.vouched.clear();
         for (local, remote) in std::mem::take(&mut self.reaches) {
             self.gateway.partner_reaches_no_more(local.as_str(), remote.as_str(), lost);
         }

@@ -249,7 +249,7 @@ impl LaneSession {
         }
         let (quiet, idle) = (self.gateway.quiet(self.remote()), established.features.limits.idle_seconds);
         self.life.established(&established, quiet, idle, now);
-        let Established { local, remote, features, both_ways, lang, .. } = established;
+        let Established { local, remote, features, both_ways, lang, tls, by_certificate, .. } = established;
         let limits = features.limits;
         let offer = Offer {
             management: features.stream_management && self.gateway.terms(remote.as_str()).management,
@@ -260,6 +260,7 @@ impl LaneSession {
             let mut intake = Box::new(Intake::new(Arc::clone(&self.gateway), self.carrier.wake()));
             intake.speaks(lang);
             intake.enter_ours(&local, &remote);
+            intake.established(&remote, tls, by_certificate);
             self.intake = Some(intake);
         }
         self.opened = self.carrier.open(offer, now);

@@ -37,6 +37,7 @@ pub(crate) fn start(
         presence: PresenceConfig::default(),
         events: Format::subscriptions("gw.contoso.example", "gw.contoso.example"),
         sessions: session_config("gw.contoso.example"),
+        identities: Vec::new(),
         places: PlaceLimits::default(),
         restart_rate: 100,
         store_patience: PresenceConfig::default().answer,

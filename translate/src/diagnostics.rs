@@ -4,12 +4,44 @@
 
 use std::fmt::Write;
 
+use nuncio_sip::{HeaderName, Message};
+
 use crate::judge::Refusal;
 use crate::message::from_sip::MessageRefusal;
 use crate::text;
 
-/// Name of the header field.
-pub const FIELD: &str = "ms-diagnostics";
+/// Which of the two fields a reason goes into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// `ms-diagnostics`, which names who refused.
+    #[default]
+    Inward,
+    /// `ms-diagnostics-public`, without a source: it crosses the border of an enterprise (MS-OCER §2.2.1.2). An edge that
+    /// gets none writes 1034, "the previous hop reported nothing".
+    Public,
+}
+
+impl Form {
+    /// Name of the header field.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Inward => "ms-diagnostics",
+            Self::Public => "ms-diagnostics-public",
+        }
+    }
+
+    /// What a connection adds to refusals of its own: the [`Diagnostic::of_status`].
+    pub fn explains(self) -> fn(&str, u16, &str) -> (&'static str, String) {
+        match self {
+            Self::Inward => {
+                |source, status, why| Diagnostic::of_status(status).field(Self::Inward, source, why)
+            }
+            Self::Public => {
+                |source, status, why| Diagnostic::of_status(status).field(Self::Public, source, why)
+            }
+        }
+    }
+}
 
 /// Longest reason written, in octets.
 const REASON_CAP: usize = 256;
@@ -85,18 +117,21 @@ impl Diagnostic {
             413 | 423 | 513 => Self::Limit,
             403 | 405 | 481 | 482 | 489 | 501 => Self::RequestKind,
             483 => Self::TooManyHops,
-            503 => Self::NoRouteNow,
+            408 | 503 => Self::NoRouteNow,
             _ => Self::Malformed,
         }
     }
 
-    /// The field's value. `source` is our host name, `reason` a sentence for an administrator; both are made safe here.
-    pub fn value(self, source: &str, reason: &str) -> String {
-        let mut value = format!("{};source=", self.id());
-        quote(source, &mut value);
+    /// The field. `source` is our host name, `reason` a sentence for an administrator; both are made safe here.
+    pub fn field(self, form: Form, source: &str, reason: &str) -> (&'static str, String) {
+        let mut value = self.id().to_string();
+        if form == Form::Inward {
+            value.push_str(";source=");
+            quote(source, &mut value);
+        }
         value.push_str(";reason=");
         quote(reason, &mut value);
-        value
+        (form.field(), value)
     }
 }
 
@@ -127,9 +162,11 @@ impl From<Refusal> for Diagnostic {
     }
 }
 
-/// The field of a refusal that needed nobody's judgement: see [`Diagnostic::of_status`].
-pub fn field(source: &str, status: u16, why: &str) -> (&'static str, String) {
-    (FIELD, Diagnostic::of_status(status).value(source, why))
+/// What a response of a front end says of its reason, as it stands there; it is text of somebody else's.
+pub fn said_by(response: &Message) -> Option<&str> {
+    [HeaderName::MsDiagnostics, HeaderName::MsDiagnosticsPublic]
+        .into_iter()
+        .find_map(|name| response.headers(name).next())
 }
 
 /// A refusal by rule in words, for a SIP user's request to somebody of `remote_domain`.
@@ -155,17 +192,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_value_has_the_form_front_ends_read() {
-        assert_eq!(
-            Diagnostic::NoRoute.value("edge.contoso.com", "the domain is in no partner entry"),
-            "1005;source=\"edge.contoso.com\";reason=\"the domain is in no partner entry\""
-        );
+    fn the_field_has_the_form_front_ends_read() {
+        let said =
+            |form| Diagnostic::NoRoute.field(form, "edge.contoso.com", "the domain is in no partner entry");
+        let value = "1005;source=\"edge.contoso.com\";reason=\"the domain is in no partner entry\"";
+        assert_eq!(said(Form::Inward), ("ms-diagnostics", value.to_owned()));
+        let value = "1005;reason=\"the domain is in no partner entry\"";
+        assert_eq!(said(Form::Public), ("ms-diagnostics-public", value.to_owned()));
     }
 
     #[test]
     fn sec_30_nothing_breaks_out_of_the_quotes() {
-        let value = Diagnostic::RefusedByPartner.value("x", "a\"b\\c\r\nRoute: <sip:evil>");
+        let (_, value) =
+            Diagnostic::RefusedByPartner.field(Form::Inward, "x", "a\"b\\c\r\nRoute: <sip:evil>");
         assert_eq!(value, "29007;source=\"x\";reason=\"a\\\"b\\\\c Route: <sip:evil>\"");
-        assert!(Diagnostic::Limit.value("x", &"\"".repeat(9999)).len() < 3 * REASON_CAP);
+        assert!(Diagnostic::Limit.field(Form::Inward, "x", &"\"".repeat(9999)).1.len() < 3 * REASON_CAP);
     }
 }

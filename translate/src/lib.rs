@@ -24,6 +24,7 @@ pub mod receipt;
 pub mod stanza_id;
 pub mod text;
 pub mod time;
+pub mod trust;
 pub mod typing;
 
 pub use document::DocumentError;

@@ -22,6 +22,8 @@ pub struct Counters {
     pub repeats_answered: u64,
     /// Requests refused with 482 as merged (RFC 3261 §8.2.2.2).
     pub merged: u64,
+    /// Requests refused with 482 because they had been sent by us (RFC 3261 §16.3).
+    pub looped: u64,
     /// Requests that the check refused with a 4xx or 5xx.
     pub rejected: u64,
     /// Requests refused with 503 because too many were pending.

@@ -27,12 +27,14 @@ mod jitter;
 mod keep_alive;
 mod keys;
 mod receive;
+mod send;
 mod server;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -80,6 +82,8 @@ pub struct ConnectionConfig {
     pub peer: SocketAddr,
     /// `host[:port]` in the Vias we send. Responses with another one are dropped (SIP-09).
     pub sent_by: String,
+    /// Further names of ours: a request with a Via of any of them was ours (SIP-37).
+    pub other_names: Arc<[String]>,
     /// Requests of the peer that may wait for our answer; one more gets 503 (SIP-35, SIP-50).
     pub max_pending_in: usize,
     /// Requests of ours that may wait for the peer's answer; one more is refused to the caller.
@@ -102,6 +106,7 @@ impl ConnectionConfig {
         Self {
             peer,
             sent_by: sent_by.into(),
+            other_names: Arc::default(),
             max_pending_in: 16 * 1024,
             max_pending_out: 16 * 1024,
             max_backlog: 4 * 1024 * 1024,
@@ -276,7 +281,13 @@ impl<E> Connection<E> {
         }
         self.counters.rejected += 1;
         match ResponseHead::from_request(head, to_tag().as_ref(), self.config.peer) {
-            Ok(response) => response.write(&mut self.out, error.status, error.reason, &[], None),
+            Ok(response) => {
+                let why = error.to_string();
+                let explained =
+                    self.config.explain.map(|explain| explain(&self.config.sent_by, error.status, &why));
+                let fields = explained.as_ref().map(|(name, value)| (*name, value.as_str()));
+                response.write(&mut self.out, error.status, error.reason, fields.as_slice(), None);
+            }
             Err(_) => self.counters.unanswerable += 1,
         }
     }
@@ -348,35 +359,6 @@ impl<E> Connection<E> {
                 Responded::Dropped
             }
         }
-    }
-
-    /// Sends a request. `bytes` is the whole message; `branch` and `method` are what stands in it. An ACK comes back as
-    /// [`Output::Acknowledged`] at once.
-    ///
-    /// # Errors
-    /// The envelope comes back at once when the request cannot be taken.
-    pub fn send_request(
-        &mut self,
-        bytes: &[u8],
-        branch: &str,
-        method: Method<'_>,
-        envelope: E,
-        now: Instant,
-    ) -> Result<(), SendRefused<E>> {
-        if self.phase == Phase::Closed {
-            return Err(SendRefused { why: Why::Closed, envelope });
-        }
-        if method == Method::Ack {
-            self.write(bytes);
-            self.outputs.push_back(Output::Acknowledged { envelope });
-            return Ok(());
-        }
-        let begins = self.taken + self.out.len() as u64;
-        // ACK and CANCEL are made of it.
-        let invite = (method == Method::Invite).then(|| Bytes::copy_from_slice(bytes));
-        self.client.begin(self.keys.client(branch, method), begins, invite, envelope, now)?;
-        self.write(bytes);
-        Ok(())
     }
 
     /// Cancels an INVITE of ours: CANCEL leaves at once if a provisional response has come, else with the first one (RFC
@@ -481,7 +463,12 @@ impl<E> Connection<E> {
                 Fired::Abandoned => self.counters.abandoned += 1,
                 Fired::InviteAbandoned(handle) => {
                     self.counters.abandoned += 1;
-                    let _ = self.answer_invite(handle, 408, StatusCode(408).phrase(), &[], None, now);
+                    let why = "nobody has answered it in time";
+                    let explained =
+                        self.config.explain.map(|explain| explain(&self.config.sent_by, 408, why));
+                    let fields = explained.as_ref().map(|(name, value)| (*name, value.as_str()));
+                    let phrase = StatusCode(408).phrase();
+                    let _ = self.answer_invite(handle, 408, phrase, fields.as_slice(), None, now);
                 }
                 Fired::Unacknowledged => self.counters.unacknowledged += 1,
                 Fired::Over => {}

@@ -68,6 +68,8 @@ impl<E> Connection<E> {
             Some((&mut self.counters.overloaded, 503, why))
         } else if merged.is_some_and(|merged| self.server.is_merged(merged)) {
             Some((&mut self.counters.merged, 482, "the same request has arrived over another way"))
+        } else if has_been_here(&message, &self.config) {
+            Some((&mut self.counters.looped, 482, "it has been here before: one of its Vias is our own"))
         } else {
             None
         };
@@ -339,6 +341,15 @@ pub(super) const CANCELLABLE: [Method<'static>; 15] = [
     Method::Benotify,
     Method::Negotiate,
 ];
+
+/// Whether a request of ours has come back (RFC 3261 §16.3 step 4). Whatever it met on its way, a spiral for a proxy (RFC 5393
+/// §4.2), it is a loop for the one that wrote it: its sender is on the other side. A Via that cannot be read is nobody's.
+fn has_been_here(message: &Message, config: &ConnectionConfig) -> bool {
+    let is_ours = |via: Via<'_>| {
+        via.is_sent_by(&config.sent_by) || config.other_names.iter().any(|name| via.is_sent_by(name))
+    };
+    message.vias().flatten().any(is_ours)
+}
 
 /// A request has come again: a pending one is absorbed — or gets 100 again, once that is its latest
 /// answer (RFC 3261 §17.2.2) —, a finished one gets its answer again (IM-17).

@@ -132,8 +132,21 @@ impl<E> Connection<Outgoing<E>> {
     /// # Errors
     /// Hand it back with [`HopGroup::refused`](super::HopGroup::refused).
     pub fn send(&mut self, outgoing: Outgoing<E>, now: Instant) -> Result<(), SendRefused<Outgoing<E>>> {
+        self.send_on(outgoing, &[], now)
+    }
+
+    /// The same with [header lines](Connection::send_with) for the next hop that the connection leads to.
+    ///
+    /// # Errors
+    /// Hand it back with [`HopGroup::refused`](super::HopGroup::refused).
+    pub fn send_on(
+        &mut self,
+        outgoing: Outgoing<E>,
+        lines: &[&str],
+        now: Instant,
+    ) -> Result<(), SendRefused<Outgoing<E>>> {
         let request = outgoing.request.clone();
-        self.send_request(&request.bytes, request.branch(), request.method(), outgoing, now)
+        self.send_with(&request.bytes, lines, request.branch(), request.method(), outgoing, now)
     }
 }
 

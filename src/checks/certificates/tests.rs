@@ -150,14 +150,12 @@ fn for_partners_at(issued: &Issued, domains: &[&str], roots: &Ca, at: SystemTime
 fn for_front_ends(issued: &Issued, roots: &Ca) -> Vec<Finding> {
     let mut findings = Findings::default();
     let domains = ["contoso.com".to_owned()];
-    sip(
-        &identity(issued),
-        &Host::Name(config::Domain::new("gw.contoso.com").unwrap()),
-        &domains,
-        &roots.roots(),
-        &mut findings,
-        now(),
-    );
+    let name =
+        config::SentBy { host: Host::Name(config::Domain::new("gw.contoso.com").unwrap()), port: None };
+    let files = config::Identity { certificate: "c.pem".into(), key: "k.pem".into() };
+    let called =
+        Called { key: "sip.name", certificate_key: "[sip] certificate", name: &name, identity: &files };
+    sip(&identity(issued), called, &domains, &roots.roots(), &mut findings, now());
     findings.list
 }
 

@@ -92,6 +92,8 @@ pub(crate) struct House {
     pub(crate) connects: Vec<usize>,
     /// The next hops of each of the gateway's routes, in order.
     route_hops: Vec<Vec<usize>>,
+    /// Our name on each of them.
+    route_names: Vec<&'static str>,
     /// Which front end each request reached since that was last asked: its number and the request's method.
     pub(crate) asked: Vec<(usize, String)>,
 }
@@ -117,8 +119,6 @@ impl House {
     }
 
     pub(crate) fn planned(plan: Plan) -> Self {
-        let labels = plan.next_hops.iter().map(|&(_, hop)| hop.to_owned());
-        let group = HopGroup::new(HopConfig::default(), labels, 7);
         let targets: Vec<usize> = plan.next_hops.iter().map(|&(front_end, _)| front_end).collect();
         let domains: Vec<CompactString> = plan.served.iter().map(|&domain| domain.into()).collect();
         let (settings, policy) = (plan.settings(), plan.policy());
@@ -128,18 +128,27 @@ impl House {
         let keep = Arc::clone(&store) as Arc<dyn Keep>;
         let second = plan.second_serves.map(|served| served.iter().map(|&domain| domain.into()).collect());
         let second = FrontEnd::new("pool2", second.unwrap_or_else(|| domains.clone()));
-        let front_ends = vec![FrontEnd::new("pool1", domains.clone()), second];
-        let front_ends = front_ends.into_iter().map(|front_end| front_end.with_im(plan.im)).collect();
-        let mut routes = vec![Route::new(domains, &targets, group)];
-        let mut route_hops = vec![(0..targets.len()).collect::<Vec<_>>()];
-        if targets.iter().any(|front_end| *front_end != targets[0]) {
-            for front_end in [0, 1] {
+        let first = FrontEnd::new("pool1", domains.clone());
+        let front_ends = [first, second]
+            .map(|front_end| front_end.with_trust(plan.trust, plan.asserted_identity))
+            .map(|front_end| front_end.with_im(plan.im))
+            .into();
+        let (mut routes, mut route_hops, mut route_names) = (Vec::new(), Vec::new(), Vec::new());
+        let names = std::iter::once(NAME).chain(plan.identities.iter().map(|&(_, name)| name));
+        for (identity, name) in names.enumerate() {
+            let labels = plan.next_hops.iter().map(|&(_, hop)| hop.to_owned());
+            let group = HopGroup::new(HopConfig::default(), labels, 7);
+            routes.push(Route::new(domains.clone(), &targets, group).under(identity));
+            route_hops.push((0..targets.len()).collect::<Vec<_>>());
+            let shared = targets.iter().any(|front_end| *front_end != targets[0]);
+            for front_end in [0, 1].into_iter().filter(|_| shared) {
                 let hops: Vec<_> = (0..targets.len()).filter(|hop| targets[*hop] == front_end).collect();
                 let labels = hops.iter().map(|hop| plan.next_hops[*hop].1.to_owned());
                 let group = HopGroup::new(HopConfig::default(), labels, 8);
-                routes.push(Route::of_dialogs(front_end, hops.len(), group));
+                routes.push(Route::of_dialogs(front_end, hops.len(), group).under(identity));
                 route_hops.push(hops);
             }
+            route_names.resize(routes.len(), name);
         }
         Self {
             gateway: Arc::new(Gateway::new(settings, policy, front_ends, routes, keep, environment)),
@@ -165,6 +174,7 @@ impl House {
             features: HashMap::new(),
             connects: Vec::new(),
             route_hops,
+            route_names,
             asked: Vec::new(),
         }
     }
@@ -176,11 +186,16 @@ impl House {
 
     /// Somebody opens a connection to the gateway.
     pub(crate) fn connect_as(&mut self, peer: SipPeer, hop: bool) -> usize {
+        self.connect_under(NAME, peer, hop)
+    }
+
+    /// The same where we go by this name.
+    fn connect_under(&mut self, name: &str, peer: SipPeer, hop: bool) -> usize {
         let address = if hop { SocketAddr::new(FRONT_END.ip(), 5061) } else { FRONT_END };
         let config = ConnectionConfig {
             max_pending_in: self.pending,
             keep_alive: hop.then(KeepAliveInterval::default),
-            ..ConnectionConfig::new(address, NAME, [3; 16])
+            ..ConnectionConfig::new(address, name, [3; 16])
         };
         let gateway = Arc::clone(&self.gateway);
         let front_end = if let SipPeer::FrontEnd(number) = peer { number } else { usize::MAX };
@@ -458,7 +473,8 @@ impl House {
                 }
                 Reach::Up => {
                     let whose = route.front_end_of(target).unwrap();
-                    let index = self.connect_as(SipPeer::FrontEnd(whose), true);
+                    let name = self.route_names[number];
+                    let index = self.connect_under(name, SipPeer::FrontEnd(whose), true);
                     self.wires[index].session.serves_route(number, now);
                 }
             }

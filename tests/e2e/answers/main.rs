@@ -34,4 +34,5 @@ mod sessions;
 mod torture;
 mod transactions;
 mod transport;
+mod trust;
 mod watching;

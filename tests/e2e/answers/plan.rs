@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio::gateway::{Im, PlaceLimits, Settings, VerifyLimits, session_config};
+use compact_str::CompactString;
+use nuncio::gateway::{Im, PlaceLimits, Settings, SipIdentity, VerifyLimits, session_config};
 use nuncio::store::Memory;
 use nuncio_sip::Limits;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
@@ -12,6 +13,7 @@ use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::presence::Format;
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::Privacy;
+use nuncio_translate::trust::TrustModel;
 use nuncio_xmpp::about::About;
 use nuncio_xmpp::lane::LaneConfig;
 use nuncio_xmpp::stream::Quiet;
@@ -24,6 +26,12 @@ pub(crate) struct Plan {
     pub(crate) partners: &'static [(&'static str, PartnerType, bool)],
     /// The domains that the second front end speaks for, if not all.
     pub(crate) second_serves: Option<&'static [&'static str]>,
+    /// What the front ends take us for.
+    pub(crate) trust: TrustModel,
+    /// What we are to them for partners of some types, with our names.
+    pub(crate) identities: &'static [(PartnerType, &'static str)],
+    /// Whether the identities that they assert count.
+    pub(crate) asserted_identity: bool,
     pub(crate) label: &'static str,
     pub(crate) key: [u8; 16],
     pub(crate) unix_ms: u64,
@@ -64,6 +72,9 @@ impl Default for Plan {
                 ("bücher.example", PartnerType::Federated, true),
             ],
             second_serves: None,
+            trust: TrustModel::Plain,
+            identities: &[],
+            asserted_identity: true,
             label: "n1",
             key: *b"sixteen byte key",
             unix_ms: 1_795_184_285_000,
@@ -95,6 +106,12 @@ impl Plan {
         Snapshot::new(1, self.served.iter().map(|&domain| domain.into()), partners)
     }
 
+    /// The front ends that are an edge.
+    fn edges(&self) -> Vec<CompactString> {
+        let all: &[&str] = if self.trust == TrustModel::Edge { &["pool1", "pool2"] } else { &[] };
+        all.iter().map(|&name| name.into()).collect()
+    }
+
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             about: self.about.clone(),
@@ -108,9 +125,10 @@ impl Plan {
             node_key: stanza_id::Key::new(self.key),
             sip_name: NAME.into(),
             pair: PairConfig { queue: self.pair_queue, ..PairConfig::default() },
-            presence: self.presence.clone(),
+            presence: PresenceConfig { edges: self.edges(), ..self.presence.clone() },
             events: Format::subscriptions(NAME, NAME),
             sessions: session_config(NAME),
+            identities: self.identities.iter().map(|&(partner, name)| identity(partner, name)).collect(),
             places: PlaceLimits { kept_per_domain: self.kept_per_domain, ..PlaceLimits::default() },
             restart_rate: 100,
             store_patience: self.store_patience,
@@ -119,5 +137,14 @@ impl Plan {
             privacy: Privacy::Clear,
             started_ms: self.unix_ms,
         }
+    }
+}
+
+fn identity(partner: PartnerType, name: &str) -> SipIdentity {
+    SipIdentity {
+        types: vec![partner],
+        name: name.into(),
+        events: Format::subscriptions(name, name),
+        sessions: session_config(name),
     }
 }

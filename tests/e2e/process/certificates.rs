@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use nuncio_world::pki::{Credential, Flaw, Usage};
+use nuncio_world::sip_agent::SipConnection;
 use nuncio_world::xmpp_peer::{Outcome, XmppPeer};
 use rcgen::{CertificateParams, CustomExtension};
 
@@ -170,6 +171,38 @@ async fn sip_04_front_ends_that_are_called_must_prove_who_they_are() -> Result<(
     carol.say(&from_carol("good", "this may cross")).await?;
     ensure!(front_end.next_message().await?.body == "this may cross");
     check_log(&town.log)
+}
+
+/// An Access Edge knows its peers by the names in their certificates, and trusts each as its entry says.
+#[tokio::test]
+async fn front_ends_are_shown_the_certificate_of_the_partner_type() -> Result<()> {
+    let mut town = Town::found().await?;
+    let own = town.pki.good("gateway-federated", &["federated.contoso.com"])?;
+    let pki = town.folder().join("pki");
+    town.partner = format!(
+        "[[sip.identity]]\nname = \"federated.contoso.com\"\ntypes = [\"federated\"]\n\
+         certificate = \"{pki}/gateway-federated.pem\"\nkey = \"{pki}/gateway-federated.key\"",
+        pki = pki.display()
+    );
+    let _gateway = town.gateway("file_check = \"100ms\"").await?;
+    let mut front_end = town.answers(&town.good_front_end()?, takes_all).await?;
+    let mut carol = town.wingtip_speaks().await?;
+    carol.say(&from_carol("first", "hello")).await?;
+    let message = front_end.next_message().await?;
+    ensure!(message.must("Via")?.contains(" federated.contoso.com;"), "{message}");
+    ensure!(front_end.last_shown().await == Some(own.certificate), "another certificate was shown");
+    // Who calls is shown what he asks for.
+    let good = town.good_front_end()?;
+    let calls = |name| SipConnection::connect(&town.pki, Some(&good), name, town.sip());
+    let (all, federated) = (calls("nuncio.contoso.com").await?, calls("federated.contoso.com").await?);
+    ensure!(all.shown().is_some() && all.shown() != federated.shown(), "one certificate for both");
+
+    let mark = town.log.mark();
+    let new = town.pki.good("gateway-federated", &["federated.contoso.com"])?;
+    town.log.line_after(mark, "[[sip.identity]] certificate").await?;
+    let renewed = calls("federated.contoso.com").await?;
+    ensure!(renewed.shown() == Some(&new.certificate), "the old certificate was shown");
+    Ok(())
 }
 
 const XMPP_NAMES: [(&str, &str, &[San], bool); 9] = [

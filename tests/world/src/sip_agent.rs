@@ -152,6 +152,8 @@ type Rule = dyn Fn(&SipMessage) -> Reply + Send + Sync;
 pub struct SipServer {
     inbox: mpsc::UnboundedReceiver<SipMessage>,
     connections: Arc<AtomicU64>,
+    /// What the gateway has presented on the last of them.
+    shown: Arc<Mutex<Option<CertificateDer<'static>>>>,
     task: JoinHandle<()>,
 }
 
@@ -170,19 +172,23 @@ impl SipServer {
         let rule: Arc<Rule> = Arc::new(rule);
         let connections = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&connections);
+        let shown = Arc::new(Mutex::new(None));
+        let last = Arc::clone(&shown);
         let task = tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 let (acceptor, rule, arrived) = (acceptor.clone(), Arc::clone(&rule), arrived.clone());
-                let count = Arc::clone(&count);
+                let (count, last) = (Arc::clone(&count), Arc::clone(&last));
                 tokio::spawn(async move {
                     if let Ok(stream) = acceptor.accept(tcp).await {
+                        let stream = stream.into();
+                        *last.lock().await = tls::presented(&stream);
                         count.fetch_add(1, Ordering::Relaxed);
-                        let _ = serve(stream.into(), &rule, &arrived).await;
+                        let _ = serve(stream, &rule, &arrived).await;
                     }
                 });
             }
         });
-        Ok(Self { inbox, connections, task })
+        Ok(Self { inbox, connections, shown, task })
     }
 
     /// The next request.
@@ -203,6 +209,11 @@ impl SipServer {
     /// What has come and was not looked at.
     pub fn waiting(&mut self) -> Vec<SipMessage> {
         std::iter::from_fn(|| self.inbox.try_recv().ok()).collect()
+    }
+
+    /// The certificate that the gateway has presented on the connection it made last.
+    pub async fn last_shown(&self) -> Option<CertificateDer<'static>> {
+        self.shown.lock().await.clone()
     }
 
     /// How many TLS connections the gateway has made.

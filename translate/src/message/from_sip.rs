@@ -66,12 +66,25 @@ pub enum MessageRefusal {
 /// # Errors
 /// [`MessageRefusal`].
 pub fn ends(message: &Message, serves: impl FnOnce(&str) -> bool) -> Result<Ends, MessageRefusal> {
+    ends_said_by(message, true, serves)
+}
+
+/// The same where it is known whether the front end's P-Asserted-Identity counts; if not, the sender is From.
+///
+/// # Errors
+/// [`MessageRefusal`].
+pub fn ends_said_by(
+    message: &Message,
+    asserts_identities: bool,
+    serves: impl FnOnce(&str) -> bool,
+) -> Result<Ends, MessageRefusal> {
     let target = message.uri().map_err(MessageRefusal::RequestUri)?;
     let contact = Contact::from_uri(&target).map_err(MessageRefusal::Recipient)?;
     if addressed_securely(message)? {
         return Err(MessageRefusal::Recipient(UriRefusal::Secure));
     }
-    let asserted = message.asserted_identities().filter_map(Result::ok).map(|id| id.uri).find(Uri::is_sip);
+    let mut asserted = message.asserted_identities().filter_map(Result::ok).map(|id| id.uri);
+    let asserted = asserted.find(|uri| asserts_identities && uri.is_sip());
     let source = match asserted {
         Some(uri) => uri,
         None => message.from_header().map_err(MessageRefusal::Header)?.uri,

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use compact_str::CompactString;
+
+use crate::diagnostics::Form;
+
 /// Settings of presence, the same for all pairs.
 #[derive(Debug, Clone)]
 pub struct PresenceConfig {
@@ -34,6 +38,15 @@ pub struct PresenceConfig {
     pub mixed_scripts: bool,
     /// Our key of the names under which public partners see resources.
     pub veil: [u8; 16],
+    /// The front ends, by name, that are an edge: what they are told of reasons crosses a border.
+    pub edges: Vec<CompactString>,
+}
+
+impl PresenceConfig {
+    /// In which form this front end is told of reasons.
+    pub(super) fn diagnostics_for(&self, front_end: &str) -> Form {
+        if self.edges.iter().any(|edge| edge == front_end) { Form::Public } else { Form::Inward }
+    }
 }
 
 impl Default for PresenceConfig {
@@ -53,6 +66,7 @@ impl Default for PresenceConfig {
             idle: false,
             mixed_scripts: false,
             veil: [0; 16],
+            edges: Vec::new(),
         }
     }
 }

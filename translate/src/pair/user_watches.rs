@@ -310,7 +310,7 @@ impl UserWatches {
         step: &mut Step<'_, '_>,
     ) {
         for watcher in &mut self.watchers {
-            let end = why.of(reason, retry_after, step);
+            let end = why.of(&watcher.front_end, reason, retry_after, step);
             watcher.notifier.terminate(end, &mut step.event());
         }
         self.wait_for_nothing();

@@ -195,3 +195,25 @@ fn both_roles_share_a_connection_without_touching_each_other() {
     let sent = rig.sent();
     assert!(sent[0].is_request() && !sent[1].is_request());
 }
+
+/// What is added for the hop stands in what is sent, and in nothing that is made of it.
+#[test]
+fn lines_of_the_hop_stand_behind_the_top_via() {
+    const LINES: [&str; 3] = ["x-hop: a", "b", "\r\n"];
+    for method in ["MESSAGE", "INVITE", "ACK"] {
+        let mut rig = Rig::new();
+        let whole = format!(
+            "{method} sip:a@x SIP/2.0\r\nVia: SIP/2.0/TLS nuncio.example:5061;branch=z9hG4bKa\r\nMax-Forwards: 70\r\n\
+             From: <sip:b@y>;tag=1\r\nTo: <sip:a@x>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n"
+        );
+        let now = rig.now;
+        let method = Method::new(method);
+        rig.connection.send_with(whole.as_bytes(), &LINES, "z9hG4bKa", method, 1, now).unwrap();
+        let expected = whole.replace("Max-Forwards", "x-hop: ab\r\nMax-Forwards");
+        assert_eq!(rig.written(), expected.as_bytes());
+        // There is no Via it could stand behind.
+        let sent = rig.connection.send_with(b"MESSAGE x", &LINES, "z9hG4bKb", Method::Message, 2, now);
+        assert!(sent.is_ok());
+        assert_eq!(rig.written(), b"MESSAGE x");
+    }
+}

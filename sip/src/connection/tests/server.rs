@@ -3,6 +3,9 @@
 use super::*;
 use crate::connection::receive::CANCELLABLE;
 
+/// Our sent-by.
+const OURS: &str = "nuncio.example:5061";
+
 /// Another transaction of the same peer.
 fn other(branch: &str, call_id: &str) -> String {
     let via = format!("SIP/2.0/TLS fe.contoso.example:5061;branch={branch}");
@@ -261,6 +264,34 @@ fn im_18_a_merged_request_gets_482() {
     assert!(rig.poll().is_empty(), "what was refused as merged is delivered after all");
     assert_eq!(rig.statuses(), [482]);
     assert_eq!(rig.counters().merged, 1);
+}
+
+/// Behind each sign of another proxy, and in whatever form, our own Via shows that the request is ours.
+#[test]
+fn sip_37_a_request_of_ours_that_comes_back_gets_482() {
+    const FIRST: &str = "SIP/2.0/TLS fe.contoso.example:5061;branch=z9hG4bK1";
+    let ours = format!("SIP / 2.0 / TLS {} ; branch=z9hG4bKours;received=192.0.2.1", OURS.to_uppercase());
+    for via in [
+        format!("SIP/2.0/TLS {OURS};branch=z9hG4bKours"),
+        format!("{FIRST}, {ours}"),
+        format!("{FIRST}\r\nVia: {FIRST}0\r\nVia: {ours}"),
+    ] {
+        let mut rig = Rig::new();
+        rig.receive(Req { via: &via, ..REQ }.text());
+        assert!(rig.poll().is_empty(), "{via}");
+        assert_eq!((rig.statuses(), rig.counters().looped), (vec![482], 1), "{via}");
+    }
+}
+
+/// Somebody else's Vias, one that cannot be read among them, are no loop; nor is a Max-Breadth that is used up: who does not
+/// fork needs none (RFC 5393 §5.3).
+#[test]
+fn sip_37_what_others_sent_is_no_loop_and_needs_no_breadth() {
+    let mut rig = Rig::new();
+    let other_port = format!("SIP/2.0/TLS fe;branch=z9hG4bK1, SIP/2.0/TLS {OURS}0;branch=z9hG4bKx, rubbish");
+    rig.receive(Req { via: &other_port, extra: "Max-Breadth: 0\r\n", ..REQ }.text());
+    rig.request();
+    assert!(rig.written().is_empty());
 }
 
 #[test]

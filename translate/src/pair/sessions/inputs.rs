@@ -34,8 +34,8 @@ pub struct Inviting<'a> {
 pub struct Saying<'a> {
     /// As [`Pair::release`] numbered it.
     pub serial: u64,
-    /// The session.
-    pub tag: &'a str,
+    /// The number of the session.
+    pub session: u32,
     /// Header fields behind those of the dialog.
     pub fields: &'a [(&'a str, &'a str)],
     /// Content-Type and body.
@@ -59,7 +59,7 @@ impl<M> Pair<M> {
     pub fn way(&self, thread: Option<&str>, invites: bool, context: &Context<'_>) -> Way {
         let Some(talk) = &self.talk else { return if invites { Way::Invite } else { Way::Pager } };
         if let Some(chosen) = talk.sessions.choose(thread) {
-            return Way::Session(chosen.session.local_tag().into());
+            return Way::Session(chosen.number);
         }
         let refused = talk.sessions.by_pager_until.is_some_and(|until| context.now.instant < until);
         if invites && !refused { Way::Invite } else { Way::Pager }
@@ -212,7 +212,7 @@ impl<M> Pair<M> {
             return false;
         }
         self.with_sessions(saying.judged, context, |sessions, context| {
-            let Some(talk) = sessions.find(saying.tag) else { return };
+            let Some(talk) = sessions.numbered(saying.session) else { return };
             talk.to_user.message();
             talk.message = talk.session.message(saying.fields, saying.body, &mut context.session()).ok();
             taken = talk.message.is_some();
@@ -246,8 +246,8 @@ impl<M> Pair<M> {
         }
         let now = context.now.instant;
         self.with_sessions(None, context, |sessions, context| {
-            let chosen = sessions.choose(thread).map(|talk| CompactString::from(talk.session.local_tag()));
-            let Some(talk) = chosen.and_then(|tag| sessions.find(&tag)) else { return };
+            let chosen = sessions.choose(thread).map(|talk| talk.number);
+            let Some(talk) = chosen.and_then(|number| sessions.numbered(number)) else { return };
             talk.resource = resource.map(CompactString::from);
             talk.to_contact.contact_wrote(state, is_message);
             match state {
@@ -313,7 +313,7 @@ impl<M> Pair<M> {
     ) {
         if self.has_sessions() {
             self.with_sessions(None, context, |sessions, context| {
-                if let Some(talk) = sessions.all.iter_mut().find(|talk| talk.number == number) {
+                if let Some(talk) = sessions.numbered(number) {
                     work(talk, context);
                 }
             });

@@ -13,7 +13,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use compact_str::CompactString;
-use nuncio_sip::session::Session;
+use nuncio_sip::event::Undelivered;
+use nuncio_sip::session::{MessageOutcome, Session};
 
 pub use inputs::{Inviting, Saying};
 pub use settled::{Outcome, Settled};
@@ -32,9 +33,9 @@ pub const MOST_SESSIONS: usize = 8;
 pub enum Way {
     /// By a MESSAGE of its own.
     Pager,
-    /// In the session with this local tag.
-    Session(CompactString),
-    /// The SIP user is to be invited first: [`Pair::invite`].
+    /// In the session of this number.
+    Session(u32),
+    /// The SIP user is to be invited first: [`Pair::invite`](super::Pair::invite).
     Invite,
 }
 
@@ -109,6 +110,10 @@ impl Sessions {
 
     fn find(&mut self, tag: &str) -> Option<&mut Conversation> {
         self.all.iter_mut().find(|talk| talk.session.local_tag() == tag)
+    }
+
+    fn numbered(&mut self, number: u32) -> Option<&mut Conversation> {
+        self.all.iter_mut().find(|talk| talk.number == number)
     }
 
     /// The session for a message of this thread.
@@ -207,7 +212,10 @@ impl<M> Talk<M> {
                 }
             }
             if self.sessions.all.get(at).is_some_and(|talk| talk.session.is_over()) {
-                self.sessions.all.swap_remove(at);
+                // What went in it has had its outcome, unless not even BYE could be written.
+                if self.sessions.all.swap_remove(at).message.is_some() {
+                    self.message_settled(MessageOutcome::Undelivered(Undelivered::Lost));
+                }
             } else {
                 at += 1;
             }

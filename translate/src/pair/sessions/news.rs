@@ -96,7 +96,7 @@ impl<M> Talk<M> {
         }
     }
 
-    fn message_settled(&mut self, outcome: MessageOutcome) {
+    pub(super) fn message_settled(&mut self, outcome: MessageOutcome) {
         let Some(pending) = self.pending.take() else { return };
         let unknown = match &outcome {
             MessageOutcome::Refused(response) => response.status().is_some_and(|status| status.0 == 481),

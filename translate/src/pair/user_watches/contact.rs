@@ -242,7 +242,7 @@ impl UserWatches {
         let records = self.watchers.iter().filter_map(|watcher| watcher.record(now)).collect();
         self.leaving = Some(Box::new(Leaving { records }));
         for watcher in &mut self.watchers {
-            let end = LastWords::Stopping.of(TerminateReason::Deactivated, None, step);
+            let end = LastWords::Stopping.of(&watcher.front_end, TerminateReason::Deactivated, None, step);
             watcher.notifier.terminate(end, &mut step.event());
         }
     }

@@ -204,17 +204,18 @@ impl UserWatches {
 
     /// A new subscription takes the place of an older one of the same endpoint, or of the one that ends first.
     fn make_room(&mut self, endpoint: &str, step: &mut Step<'_, '_>) {
-        let end =
-            |why: LastWords, step: &Step<'_, '_>| why.of(TerminateReason::Probation, Some(REPLACED), step);
+        let end = |why: LastWords, watcher: &Watcher, step: &Step<'_, '_>| {
+            why.of(&watcher.front_end, TerminateReason::Probation, Some(REPLACED), step)
+        };
         let live = |watcher: &&mut Watcher| !watcher.notifier.has_ended();
         for watcher in self.watchers.iter_mut().filter(live).filter(|watcher| *watcher.endpoint == *endpoint)
         {
-            watcher.notifier.terminate(end(LastWords::Replaced, step), &mut step.event());
+            watcher.notifier.terminate(end(LastWords::Replaced, watcher, step), &mut step.event());
         }
         if self.watchers.iter_mut().filter(live).count() >= step.context.config.endpoints {
             let expiry = |watcher: &&mut Watcher| watcher.notifier.expires_at();
             if let Some(watcher) = self.watchers.iter_mut().filter(live).min_by_key(expiry) {
-                watcher.notifier.terminate(end(LastWords::TooMany, step), &mut step.event());
+                watcher.notifier.terminate(end(LastWords::TooMany, watcher, step), &mut step.event());
             }
         }
         // Their last NOTIFYs may take a while; no more of them than of living ones are waited for.

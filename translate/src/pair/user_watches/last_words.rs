@@ -29,9 +29,10 @@ pub(super) enum LastWords {
 }
 
 impl LastWords {
-    /// The end for that reason.
+    /// The end for that reason, as the front end of this name is told it.
     pub(super) fn of(
         self,
+        front_end: &str,
         reason: TerminateReason,
         retry_after: Option<Duration>,
         step: &Step<'_, '_>,
@@ -77,7 +78,8 @@ impl LastWords {
                 (Diagnostic::Shutdown, "the gateway is shutting down; subscribe again".to_owned())
             }
         };
-        let value = diagnostic.value(&context.events.contact_host, &why);
-        Terminate { reason, retry_after, fields: vec![(diagnostics::FIELD, value)] }
+        let form = context.config.diagnostics_for(front_end);
+        let fields = vec![diagnostic.field(form, &context.events.contact_host, &why)];
+        Terminate { reason, retry_after, fields }
     }
 }

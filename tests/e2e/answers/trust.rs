@@ -1,0 +1,329 @@
+//! What front ends are told of how far contacts are trusted, and how far they are believed about their users; for each of
+//! the models in which a Lync-style system takes us in.
+
+use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+use nuncio_translate::trust::TrustModel;
+use nuncio_world::sip_text::SipMessage;
+
+use crate::hearing::Log;
+use crate::house::{House, Plan, Reply};
+use crate::text::Request;
+use crate::watching::*;
+
+const FIELD: &str = "ms-edge-proxy-message-trust";
+const FEDERATED: &str = "ms-source-type=DirectPartner;ms-ep-fqdn=nuncio.contoso.com;ms-source-verified-user=verified;\
+                         ms-source-network=federation";
+
+fn taken_for(trust: TrustModel) -> House {
+    planned(Plan { trust, ..Plan::default() })
+}
+
+fn message(contact: &str, body: &str) -> String {
+    format!("<message from='{contact}/home' to='{ALICE}' id='m'><body>{body}</body></message>")
+}
+
+/// What the front end is told of this contact when he writes to alice, who has written to him.
+fn told_of(house: &mut House, contact: &str) -> SipMessage {
+    let wire = house.front_end();
+    house.ask(wire, Request::message(contact, "hi").bytes());
+    let (_, domain) = contact.split_once('@').unwrap();
+    house.partner_says(domain, &message(contact, "hello"));
+    house.request()
+}
+
+#[test]
+fn a_trusted_server_says_of_each_contact_how_far_he_is_trusted() {
+    let mut house = taken_for(TrustModel::Server);
+    assert_eq!(told_of(&mut house, BOB).header(FIELD), Some(FEDERATED));
+    for (contact, user) in [("bob@verified.example", "verified"), ("bob@public.example", "unverified")] {
+        let domain = contact.split_once('@').unwrap().1;
+        let said = format!(
+            "ms-source-type=AuthorizedServer;ms-ep-fqdn=nuncio.contoso.com;ms-source-verified-user={user};\
+             ms-source-network=publiccloud;ms-remote-fqdn={domain}"
+        );
+        assert_eq!(told_of(&mut house, contact).header(FIELD), Some(said.as_str()));
+    }
+}
+
+#[test]
+fn every_request_on_behalf_of_a_contact_says_it() {
+    let mut house = taken_for(TrustModel::Server);
+    let wire = house.front_end();
+    house.partner_says(PARTNER, &stanza(BOB, "type='subscribe'", ""));
+    house.ask(wire, subscribe(BOB, 3600).bytes());
+    house.partner_says(PARTNER, &message(BOB, "hello"));
+    let requests = house.requests();
+    for method in ["SUBSCRIBE", "NOTIFY", "MESSAGE"] {
+        let mut of_method = requests.iter().filter(|request| request.method() == Some(method)).peekable();
+        assert!(of_method.peek().is_some(), "{method}: {requests:?}");
+        assert!(of_method.all(|request| request.header(FIELD) == Some(FEDERATED)), "{method}");
+    }
+}
+
+/// A partner whose last stream came by dialback alone may be anybody, while it is up and until he proves himself again.
+#[test]
+fn a_contact_whose_domain_is_not_proved_is_not_called_verified() {
+    let mut house = taken_for(TrustModel::Server);
+    let said = |house: &mut House| told_of(house, BOB).must(FIELD).unwrap().contains("=verified;");
+    assert!(said(&mut house));
+    let weak = house.gateway.vouched(PARTNER, false);
+    assert!(!said(&mut house));
+    let strong = house.gateway.vouched(PARTNER, true);
+    assert!(!said(&mut house), "the weak one is still up");
+    drop(weak);
+    assert!(!said(&mut house), "nobody knows who the last one was");
+    let another = house.gateway.vouched(PARTNER, true);
+    assert!(said(&mut house));
+    drop((strong, another));
+    assert!(said(&mut house), "it is known who he was");
+}
+
+#[test]
+fn as_a_peer_of_the_edge_or_of_any_server_we_say_nothing_of_the_kind() {
+    for trust in [TrustModel::Edge, TrustModel::Plain] {
+        let mut house = taken_for(trust);
+        let request = told_of(&mut house, BOB);
+        assert!(!request.raw.to_lowercase().contains(FIELD), "{trust:?}: {request}");
+    }
+}
+
+/// Nobody inside the trust domain vouches for a contact (RFC 3325 §5).
+#[test]
+fn sip_38_no_identity_of_a_contact_is_asserted_and_none_of_a_user_goes_out() {
+    for trust in [TrustModel::Edge, TrustModel::Plain, TrustModel::Server] {
+        let mut house = taken_for(trust);
+        let wire = house.front_end();
+        let request = Request::message(BOB, "hi")
+            .with("P-Asserted-Identity: <sip:alice@contoso.com>, <tel:+14255550100>")
+            .with(format!(
+                "{FIELD}: ms-source-type=InternetUser;ms-ep-fqdn=edge;ms-source-verified-user=verified"
+            ));
+        assert_eq!(house.status(wire, &request), 200);
+        let stanza = house.stanzas(PARTNER).remove(0).raw;
+        assert!(!stanza.contains("+1425") && !stanza.contains("ms-"), "{stanza}");
+        house.partner_says(PARTNER, &message(BOB, "hello"));
+        assert_eq!(house.request().header("P-Asserted-Identity"), None);
+    }
+}
+
+#[test]
+fn dec_11_what_is_said_of_the_contact_counts_as_part_of_the_message() {
+    const CAP: usize = 1300;
+    let longest = |trust| {
+        let mut house = planned(Plan { trust, message_cap: Some(CAP), ..Plan::default() });
+        let fits = |house: &mut House, size: usize| {
+            house.partner_says(PARTNER, &message(BOB, &"x".repeat(size)));
+            house.requests().pop().map(|request| request.raw.len())
+        };
+        let size = (1..CAP).rev().find(|size| fits(&mut house, *size).is_some()).unwrap();
+        fits(&mut house, size).unwrap()
+    };
+    assert_eq!(longest(TrustModel::Plain), CAP);
+    // Room is kept for the longest line there is.
+    let with_trust = longest(TrustModel::Server);
+    assert!((CAP - 64..=CAP).contains(&with_trust), "{with_trust}");
+}
+
+#[test]
+fn sec_14_a_sender_whom_the_edge_has_not_verified_is_refused() {
+    let unverified =
+        format!("{FIELD}: ms-source-type=InternetUser;ms-ep-fqdn=edge;ms-source-verified-user=unverified");
+    let requests = || [Request::message(BOB, "hi"), subscribe(BOB, 3600), Request::new("INVITE", BOB)];
+    for (trust, why) in [(TrustModel::Edge, "ms-diagnostics-public"), (TrustModel::Server, "ms-diagnostics")]
+    {
+        for request in requests() {
+            let mut house = taken_for(trust);
+            let wire = house.front_end();
+            let log = Log::listen();
+            let answer = house.ask(wire, request.with(unverified.clone()).bytes());
+            assert_eq!(answer.status(), Some(403), "{answer}");
+            let said = answer.must(why).unwrap();
+            assert!(said.starts_with("29005;") && said.contains("not verified"), "{answer}");
+            assert_eq!(log.lines_with("the edge has not verified the sender"), 1);
+            assert_eq!(house.count("sip_senders_doubted"), 1);
+            assert!(house.stanzas(PARTNER).is_empty());
+        }
+    }
+    let mut house = taken_for(TrustModel::Plain);
+    let wire = house.front_end();
+    assert_eq!(house.status(wire, &Request::message(BOB, "hi").with(unverified.clone())), 200, "not read");
+    assert_eq!(house.status(wire, &Request::new("OPTIONS", "contoso.com").with(unverified)), 200);
+}
+
+/// What an edge says of a request raises nobody: a sender is of a served domain, or nobody.
+#[test]
+fn sec_14_no_word_of_an_edge_makes_a_foreign_sender_one_of_ours() {
+    for trust in [TrustModel::Edge, TrustModel::Server, TrustModel::Plain] {
+        let mut house = taken_for(trust);
+        let wire = house.front_end();
+        let request = Request::message(BOB, "hi")
+            .set(|request| request.from = "<sip:mallory@evil.example>;tag=1".to_owned())
+            .with(format!("{FIELD}: {FEDERATED}"));
+        assert_eq!(house.status(wire, &request), 403, "{trust:?}");
+        assert!(house.stanzas(PARTNER).is_empty());
+    }
+}
+
+#[test]
+fn sip_38_an_identity_counts_only_where_the_front_end_is_configured_to_assert_it() {
+    let mut house = House::planned(Plan { asserted_identity: false, ..Plan::default() });
+    let wire = house.front_end();
+    let asserted = Request::message(BOB, "hi").with("P-Asserted-Identity: <sip:carol@contoso.com>");
+    assert_eq!(house.status(wire, &asserted), 200);
+    assert_eq!(house.stanzas(PARTNER)[0].attribute("from"), Some(ALICE));
+    // It does not take a foreign sender's place either.
+    let foreign = Request::message(BOB, "hi")
+        .set(|request| request.from = "<sip:mallory@evil.example>;tag=1".to_owned())
+        .with("P-Asserted-Identity: <sip:carol@contoso.com>");
+    assert_eq!(house.status(wire, &foreign), 403);
+}
+
+/// An edge replaces what has no public reason by 1034, "the previous hop reported nothing".
+#[test]
+fn each_refusal_gives_an_edge_a_public_reason_and_no_name_of_ours() {
+    let refused = [
+        (Request::message("bob@stranger.example", "hi"), 403, "1005;"),
+        (subscribe(BOB, 20), 423, "29006;"),
+        (Request::new("BYE", BOB), 481, "1027;"),
+        (Request::new("FOO", BOB), 501, "1027;"),
+        (Request::message(BOB, "hi").with("Require: rocket"), 420, "29004;"),
+        (Request::new("CANCEL", BOB), 481, "1027;"),
+    ];
+    for (request, status, number) in refused {
+        for (trust, given, absent) in [
+            (TrustModel::Edge, "ms-diagnostics-public", "ms-diagnostics"),
+            (TrustModel::Server, "ms-diagnostics", "ms-diagnostics-public"),
+        ] {
+            let mut house = taken_for(trust);
+            let wire = house.front_end();
+            let answer = house.ask(wire, request.bytes());
+            assert_eq!(answer.status(), Some(status), "{answer}");
+            assert!(answer.must(given).unwrap().starts_with(number), "{answer}");
+            assert_eq!(answer.header(absent), None, "{answer}");
+            assert_eq!(answer.raw.contains("source="), trust == TrustModel::Server, "{answer}");
+        }
+    }
+}
+
+/// What cannot even be cut into messages is refused with a reason, too.
+#[test]
+fn a_message_of_no_length_is_refused_with_a_reason() {
+    let mut house = taken_for(TrustModel::Edge);
+    let wire = house.front_end();
+    let request = String::from_utf8(Request::message(BOB, "hi").bytes()).unwrap();
+    let answer = house.ask(wire, request.replace("Content-Length: 2", "Content-Length: many"));
+    assert_eq!(answer.status(), Some(400), "{answer}");
+    assert!(answer.must("ms-diagnostics-public").unwrap().starts_with("29004;"), "{answer}");
+}
+
+#[test]
+fn the_last_notify_gives_an_edge_a_public_reason() {
+    let mut house = taken_for(TrustModel::Edge);
+    house.user_sees(BOB);
+    house.partner_says(PARTNER, &stanza(BOB, "type='unsubscribed'", ""));
+    let last = house.request();
+    assert_eq!(last.header("Subscription-State"), Some("terminated;reason=rejected"));
+    assert!(last.must("ms-diagnostics-public").unwrap().starts_with("29010;reason="), "{last}");
+    assert_eq!(last.header("ms-diagnostics"), None);
+}
+
+#[test]
+fn what_a_front_end_gives_as_its_reason_is_in_the_log() {
+    let mut house = House::new();
+    let reason = "1003;reason=\"User does not exist\";source=\"fe.contoso.com\"";
+    house.rule =
+        Box::new(move |_| Reply::With(404, "Not Found", vec![("ms-diagnostics", reason.to_owned())]));
+    let log = Log::listen();
+    house.partner_says(PARTNER, &message(BOB, "hello"));
+    house.advance(MINUTE);
+    assert_eq!(log.lines_with("status=404 why=1003;reason="), 1);
+    assert!(!house.stanzas(PARTNER)[0].raw.contains("1003"), "and nowhere else");
+}
+
+/// Partner types in the order of their trust; what is said of one is never said of a less trusted one.
+#[test]
+fn a_partner_of_another_type_is_spoken_of_differently_at_once() {
+    let mut house = taken_for(TrustModel::Server);
+    assert_eq!(told_of(&mut house, BOB).header(FIELD), Some(FEDERATED));
+    let partner =
+        Partner { domain: PARTNER.into(), partner_type: PartnerType::PublicUnverified, enabled: true };
+    let policy = Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]);
+    house.gateway.set_policy(policy);
+    let told = told_of(&mut house, BOB);
+    assert!(told.must(FIELD).unwrap().contains("=unverified;ms-source-network=publiccloud"), "{told}");
+}
+
+/// As an edge wants it that has one entry, with one level of trust, for each name.
+const BY_TYPE: &[(PartnerType, &str)] = &[
+    (PartnerType::PublicVerified, "verified.contoso.com"),
+    (PartnerType::PublicUnverified, "public.contoso.com:5071"),
+];
+
+fn by_type(trust: TrustModel) -> House {
+    planned(Plan { trust, identities: BY_TYPE, ..Plan::default() })
+}
+
+#[test]
+fn each_partner_type_has_its_name_and_its_connection() {
+    let mut house = by_type(TrustModel::Edge);
+    for (contact, name) in [
+        (BOB, "nuncio.contoso.com"),
+        ("bob@verified.example", "verified.contoso.com"),
+        ("bob@public.example", "public.contoso.com:5071"),
+    ] {
+        let wires = house.wires.len();
+        let told = told_of(&mut house, contact);
+        assert!(told.must("Via").unwrap().starts_with(&format!("SIP/2.0/TLS {name};")), "{told}");
+        let opened = house.wires[wires..].iter().filter(|wire| wire.hop).count();
+        assert_eq!(opened, 1, "{contact}: a connection of its own");
+        // The answer found the message it is for.
+        let domain = contact.split_once('@').unwrap().1;
+        house.advance(MINUTE);
+        assert!(house.stanzas(domain).iter().all(|stanza| stanza.attribute("type") != Some("error")));
+    }
+    assert_eq!(house.count("xmpp_to_sip_delivered"), 3);
+}
+
+#[test]
+fn dialogs_of_a_contact_lead_to_the_name_of_his_partner_type() {
+    let mut house = by_type(TrustModel::Edge);
+    let (_, dialog) = house.user_sees("bob@verified.example");
+    assert!(dialog.target.contains("verified.contoso.com"), "the 200: {}", dialog.target);
+    house.partner_says("verified.example", &stanza("bob@verified.example", "type='unsubscribed'", ""));
+    let notify = house.request();
+    house.partner_says("verified.example", &stanza("bob@verified.example", "type='subscribe'", ""));
+    let subscribe = house.request();
+    for (request, method) in [(notify, "NOTIFY"), (subscribe, "SUBSCRIBE")] {
+        assert_eq!(request.method(), Some(method));
+        assert!(request.must("Via").unwrap().contains("TLS verified.contoso.com;"), "{request}");
+        assert!(request.must("Contact").unwrap().contains("verified.contoso.com"), "{request}");
+    }
+}
+
+#[test]
+fn a_trusted_server_names_itself_by_partner_type() {
+    let mut house = by_type(TrustModel::Server);
+    for (contact, name) in [(BOB, "nuncio.contoso.com"), ("bob@public.example", "public.contoso.com")] {
+        let told = told_of(&mut house, contact);
+        assert!(told.must(FIELD).unwrap().contains(&format!(";ms-ep-fqdn={name};")), "{told}");
+    }
+}
+
+#[test]
+fn sip_37_what_left_under_one_name_and_comes_back_under_another_is_a_loop() {
+    let mut house = by_type(TrustModel::Edge);
+    let request = told_of(&mut house, "bob@public.example");
+    let wire = house.front_end();
+    let back = request.raw.replacen("Via: ", "Via: SIP/2.0/TLS fe;branch=z9hG4bK-fe\r\nVia: ", 1);
+    assert_eq!(house.ask(wire, back).status(), Some(482));
+}
+
+#[test]
+fn a_partner_whose_type_changes_goes_by_the_other_name_from_then_on() {
+    let mut house = by_type(TrustModel::Edge);
+    assert!(told_of(&mut house, BOB).must("Via").unwrap().contains("nuncio.contoso.com"));
+    let partner =
+        Partner { domain: PARTNER.into(), partner_type: PartnerType::PublicVerified, enabled: true };
+    house.gateway.set_policy(Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]));
+    assert!(told_of(&mut house, BOB).must("Via").unwrap().contains("TLS verified.contoso.com;"));
+}
