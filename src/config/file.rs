@@ -256,6 +256,9 @@ section! {
         /// Whether messages that SIP users write as HTML keep their form (XHTML-IM, XEP-0071, deprecated). The plain text is
         /// always there.
         "xhtml_im" => xhtml_im: bool, default "false";
+        /// Whether messages of contacts that are encrypted from end to end go back to them. Otherwise SIP users get the words
+        /// that stand in their place; without any they go back in either case.
+        "refuse_encrypted" => refuse_encrypted: bool, default "false";
         /// Whom people turn to about this gateway. Everybody may read it.
         "contacts" => contacts: ContactsSection, default "{}";
     }

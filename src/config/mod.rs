@@ -310,6 +310,8 @@ pub struct Xmpp {
     pub tell_version: bool,
     /// Whether HTML keeps its form (XEP-0071).
     pub xhtml_im: bool,
+    /// Whether what is encrypted from end to end goes back (XEP-0380).
+    pub refuse_encrypted: bool,
     /// Whom people turn to.
     pub contacts: Contacts,
 }

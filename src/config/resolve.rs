@@ -158,6 +158,7 @@ fn xmpp(xmpp: XmppSection) -> Option<Xmpp> {
         listeners: xmpp_listeners(xmpp.listeners.value?)?,
         tell_version: xmpp.tell_version.value?,
         xhtml_im: xmpp.xhtml_im.value?,
+        refuse_encrypted: xmpp.refuse_encrypted.value?,
         contacts: contacts(xmpp.contacts.value?)?,
     })
 }

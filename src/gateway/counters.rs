@@ -28,6 +28,8 @@ counters! {
     xmpp_to_sip_delivered,
     /// Messages of contacts that came back to them as stanza errors.
     xmpp_to_sip_failed,
+    /// Messages of contacts that somebody on the SIP side had kept, and that came to nothing after all.
+    xmpp_to_sip_failed_late,
     /// Messages of contacts refused by trust or policy.
     xmpp_to_sip_refused,
     /// Stanzas of presence and subscriptions written to partners' streams.
@@ -54,6 +56,12 @@ counters! {
     notices_delivered,
     /// Failure notices that no front end took.
     notices_lost,
+    /// Notifications of what became of messages (IMDN) delivered to SIP users who had asked for them.
+    reports_delivered,
+    /// Such notifications that no front end took.
+    reports_lost,
+    /// Notifications of front ends about messages that nobody has asked about, or that are not known any more.
+    notifications_of_nothing,
     /// Stanza errors whose id was ours and led to a notice.
     late_errors,
     /// Stanza errors about messages whose senders had been told already.

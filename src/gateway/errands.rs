@@ -320,7 +320,7 @@ impl Gateway {
                 let has_room = || self.routes.get(place).is_none_or(has_room);
                 for _ in 0..STEP {
                     let Some(key) = pairs.pop_if(|_| has_room()) else { break };
-                    self.visit_presence(&key, now, |pair, context| pair.shutdown(context));
+                    self.end_pair(&key, now);
                 }
                 // Without room, the next answer rings.
                 more |= !pairs.is_empty() && has_room();

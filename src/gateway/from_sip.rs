@@ -1,5 +1,8 @@
 //! Requests of front ends.
 
+use std::num::NonZeroU64;
+
+use compact_str::CompactString;
 use nuncio_sip::connection::ServerTxn;
 use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::diagnostics::{self, Diagnostic};
@@ -7,7 +10,8 @@ use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
 use nuncio_translate::judge::{Direction, Kind, Permit, Question, Refusal, judge};
 use nuncio_translate::message::from_sip::{self, Ends, MessageRefusal};
 use nuncio_translate::message::{ACCEPT, ACCEPT_ENCODING};
-use nuncio_translate::pair::PairKey;
+use nuncio_translate::pair::{Ask, PairKey};
+use nuncio_translate::receipt::imdn::Wishes;
 use nuncio_translate::text::LogSafe;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_xmpp::Condition;
@@ -35,6 +39,18 @@ pub enum SipPeer {
     FrontEnd(usize),
     /// Anybody else; the text says what was presented and what was expected.
     Unlisted(String),
+}
+
+/// A message of a SIP user as it goes to the contact.
+pub(super) struct Crossing {
+    stanza: Vec<u8>,
+    /// In the id of the stanza.
+    sequence: u64,
+    /// What its sender wants to know of its fate.
+    wishes: Wishes<'static>,
+    /// Of the session that it is part of.
+    thread: Option<CompactString>,
+    expires_ms: u64,
 }
 
 impl Gateway {
@@ -157,6 +173,10 @@ impl Gateway {
     ) -> Result<(), SipAnswer> {
         let policy = self.policy.load();
         let ends = self.ends(front_end, request)?;
+        if let Some(answer) = self.sip_notifies(&ends, request, now) {
+            self.answers().refused(reply, answer, now);
+            return Ok(());
+        }
         let remote_domain = ends.contact.domain();
         let (from, to) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let by_rule = |refusal| {
@@ -206,7 +226,14 @@ impl Gateway {
         ends: &Ends,
         chat: Option<&from_sip::Chat>,
         now: Moment,
-    ) -> Result<Vec<u8>, SipAnswer> {
+    ) -> Result<Crossing, SipAnswer> {
+        let lasts = from_sip::lasts(request, now.wall()).map_err(|refusal| self.refused_message(&refusal))?;
+        if lasts.is_some_and(|lasts| lasts.is_zero()) {
+            return Err(self.expired("it had expired when it came here"));
+        }
+        let expires_ms = lasts.map_or(u64::MAX, |lasts| {
+            now.unix_ms.saturating_add(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX))
+        });
         let (from, to) = (ends.sender.jid().as_str(), ends.contact.jid().as_str());
         let mut id = Vec::with_capacity(stanza_id::ID_MAX);
         let (sequence, kind) = (self.next_sequence(), stanza_id::Kind::Message);
@@ -223,9 +250,9 @@ impl Gateway {
         );
         let id = std::str::from_utf8(&id).unwrap_or_default();
         let mut stanza = Vec::with_capacity(request.body().len() + STANZA_OVERHEAD);
-        from_sip::write(request, ends, id, settings.formats, chat, &mut stanza)
+        let wishes = from_sip::write(request, ends, id, settings.formats, chat, &mut stanza)
             .map_err(|refusal| self.refused_message(&refusal))?;
-        Ok(stanza)
+        Ok(Crossing { stanza, sequence, wishes, thread: chat.map(|chat| chat.thread.clone()), expires_ms })
     }
 
     /// Puts a message of the SIP user on its lane. Under the pair's guard, so that messages enter it in the order they were
@@ -235,16 +262,19 @@ impl Gateway {
         pair: &mut Pair,
         key: &PairKey,
         (permit, reply): (Permit, ReplyTo),
-        (lane, mut stanza): (&LanePort, Vec<u8>),
+        (lane, crossing): (&LanePort, Crossing),
         bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
-        let crossing = pair.sip_user_writes(permit, now);
+        let Crossing { mut stanza, sequence, wishes, thread, expires_ms } = crossing;
+        let asks = NonZeroU64::new(sequence).filter(|_| wishes.any());
         let envelope = ToXmppEnvelope {
             pair: key.clone(),
             cargo: Cargo::Message(reply),
             sent_ms: now.unix_ms,
-            generation: crossing.generation(),
+            generation: pair.sip_user_writes(permit, now).generation(),
+            asks,
+            expires_ms,
         };
         let push = |lane: &mut Lane<_>| {
             if !lane.takes(stanza.len()) {
@@ -254,7 +284,11 @@ impl Gateway {
             (lane.push(stanza, envelope, now.instant), first)
         };
         let partner = key.remote_domain();
-        lane.feed_later(bells, push).map_err(|error| self.lane_refused(partner, &error.reason))
+        lane.feed_later(bells, push).map_err(|error| self.lane_refused(partner, &error.reason))?;
+        if asks.is_some() {
+            pair.awaits(Ask { sequence, sent: now.wall(), thread, wishes });
+        }
+        Ok(())
     }
 
     /// Who writes to whom, as far as this front end may say that.
@@ -331,6 +365,13 @@ impl Gateway {
         let refusal = self.policy.load().open_partner(remote).err().unwrap_or(Refusal::PartnerDisabled);
         self.audit_refusal(&Refused::of(pair, Direction::SipToXmpp, REFUSED, refusal), now);
         self.failed(pair, self.refused_by_rule(refusal, remote))
+    }
+
+    /// The answer to a message that its sender wants to be delivered by now or not at all (IM-11). The way to the recipient took
+    /// too long, whoever is to blame; 408 would say the same, and is for INVITE only (RFC 4320 §4.2).
+    pub(super) fn expired(&self, why: &str) -> SipAnswer {
+        let why = format!("the message was not delivered: {why}");
+        SipAnswer::new(504, "Message Expired").because(self, Diagnostic::NoRouteNow, &why)
     }
 
     /// The final answer to a message that had been taken on, counted and logged.

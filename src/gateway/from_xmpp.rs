@@ -9,6 +9,7 @@ use nuncio_translate::Moment;
 use nuncio_translate::address;
 use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
 use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge};
+use nuncio_translate::message::encrypted;
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
 use nuncio_translate::pair::{Cause, From, LATEST_ERROR, Notice, PairKey};
 use nuncio_translate::stanza_id::{self, IdError};
@@ -138,11 +139,15 @@ impl Gateway {
     }
 
     fn xmpp_message(&self, message: Incoming, addresses: &Addresses, now: Moment) {
+        if let Some(failure) = encrypted::refusal(message.stanza(), self.settings.formats) {
+            return message.fail(&failure, now);
+        }
         // Which messages are for SIP at all (IM-12, IM-13) is decided before any rule: an empty one gets the
         // same silence from everybody.
         match to_sip::read(message.stanza(), Languages::default()) {
             Reading::Instant(_) => {}
             Reading::Nothing | Reading::Error(_) => {
+                self.contact_tells(message.stanza(), addresses, now);
                 self.contact_aside(message.stanza(), addresses, now);
                 return message.done();
             }

@@ -143,6 +143,7 @@ impl Gateway {
                 },
                 Output::Expired { envelope, failure } => match &envelope.cargo {
                     Cargo::Message(reply) => {
+                        self.asks_no_more(&envelope, now);
                         let answer = self.undelivered(&envelope.pair, failure.as_ref(), false);
                         answers.refused(*reply, answer, now);
                     }
@@ -150,6 +151,7 @@ impl Gateway {
                 },
                 Output::InFlight { envelope, failure } => match &envelope.cargo {
                     Cargo::Message(reply) => {
+                        self.asks_no_more(&envelope, now);
                         let answer = self.undelivered(&envelope.pair, failure.as_ref(), true);
                         answers.refused(*reply, answer, now);
                     }
@@ -157,13 +159,18 @@ impl Gateway {
                 },
                 Output::Refused(envelope) => match &envelope.cargo {
                     Cargo::Message(reply) => {
-                        let answer = self.refused_while_waiting(&envelope.pair, now);
+                        self.asks_no_more(&envelope, now);
+                        let answer = match envelope.has_expired(now) {
+                            true => self.failed(&envelope.pair, self.expired("it expired while it waited")),
+                            false => self.refused_while_waiting(&envelope.pair, now),
+                        };
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
                 },
                 Output::TooLarge { envelope, limit } => match &envelope.cargo {
                     Cargo::Message(reply) => {
+                        self.asks_no_more(&envelope, now);
                         let answer = self.failed(&envelope.pair, self.too_large(&key.remote, limit));
                         answers.refused(*reply, answer, now);
                     }
@@ -219,6 +226,10 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
             // back always may, but to a disabled partner nothing is sent.
             let same = stanza.envelope.generation == policy.generation();
             return same || (takes_back && policy.open_partner(&self.key.remote).is_ok());
+        }
+        // What leaves again may have arrived already: that it did not cannot be said.
+        if !stanza.again && stanza.envelope.has_expired(self.now) {
+            return false;
         }
         if stanza.envelope.generation != policy.generation() {
             let question = Question {

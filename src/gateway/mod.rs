@@ -35,6 +35,7 @@ pub mod port;
 mod presence;
 mod prints;
 mod proved;
+mod receipts;
 mod refusals;
 mod refused;
 mod releasing;
@@ -56,6 +57,7 @@ mod trust;
 mod uniform;
 mod verifying;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -146,6 +148,16 @@ pub struct ToXmppEnvelope {
     pub sent_ms: u64,
     /// Policy generation of the permit it crosses under.
     pub generation: u64,
+    /// Its sender wants to know what becomes of it, and its pair knows that by this number.
+    pub asks: Option<NonZeroU64>,
+    /// Milliseconds of Unix time from which on it is not to be delivered any more; the largest number: never.
+    pub expires_ms: u64,
+}
+
+impl ToXmppEnvelope {
+    fn has_expired(&self, now: Moment) -> bool {
+        self.expires_ms <= now.unix_ms
+    }
 }
 
 /// What it is.

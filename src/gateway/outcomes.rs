@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::from_xmpp::took;
 use super::incoming::Incoming;
+use super::receipts::what_is_left_of;
 use super::{Gateway, Pair};
 use crate::log_limit::Cause;
 
@@ -24,6 +25,8 @@ pub(super) enum Word<'a> {
         reason: &'a str,
         /// `ms-diagnostics` of the front end.
         why: &'a str,
+        /// Under which somebody keeps it.
+        message_id: Option<&'a str>,
     },
     /// The SIP user did not take part in the session that it waited for.
     NoAnswer,
@@ -44,10 +47,11 @@ impl<'a> Word<'a> {
             status: response.status().map_or(500, |status| status.0),
             reason: response.reason(),
             why: diagnostics::said_by(response).unwrap_or_default(),
+            message_id: response.other("Message-Id"),
         }
     }
 
-    fn is_delivered(&self) -> bool {
+    pub(super) fn is_delivered(&self) -> bool {
         matches!(self, Self::Answered { status: ..300, .. })
     }
 
@@ -75,7 +79,9 @@ impl Gateway {
                 _ => "",
             };
             let word = match &settled.outcome {
-                Outcome::Delivered { status } => Word::Answered { status: *status, reason: "", why: "" },
+                Outcome::Delivered { status, message_id } => {
+                    Word::Answered { status: *status, reason: "", why: "", message_id: message_id.as_deref() }
+                }
                 Outcome::Refused(response) => Word::response(response),
                 Outcome::NoAnswer => Word::NoAnswer,
                 Outcome::Undelivered(kind) => Word::Failed { kind: *kind, why: &words },
@@ -88,7 +94,7 @@ impl Gateway {
     pub(super) fn tell_sender(
         &self,
         key: &PairKey,
-        pair: &Pair,
+        pair: &mut Pair,
         item: ToSip<Incoming>,
         word: &Word<'_>,
         sent_ms: Option<u64>,
@@ -97,9 +103,14 @@ impl Gateway {
         match item {
             // Who may see the SIP user may learn what became of him (DEC-03).
             ToSip::Message(message) => {
-                self.settle_message(key, message, word, pair.from() == From::Yes, sent_ms, now);
+                let authorised = pair.from() == From::Yes;
+                if let Word::Answered { status: 202, message_id: Some(message_id), .. } = *word {
+                    pair.kept(message_id, what_is_left_of(message.stanza()), now);
+                }
+                self.settle_message(key, message, word, authorised, sent_ms, now);
             }
             ToSip::Notice(_) => self.settle_notice(key, word, now),
+            ToSip::Report(report) => self.settle_report(key, pair, report, word, now),
         }
     }
 
@@ -142,7 +153,7 @@ impl Gateway {
     }
 
     /// The contact wants to know that his message arrived, and may (IM-40).
-    fn acknowledge_receipt(&self, message: Incoming, now: Moment) {
+    pub(super) fn acknowledge_receipt(&self, message: Incoming, now: Moment) {
         let stanza = message.stanza();
         let (Receipts::Request(of), Some(from), Some(to)) =
             (read(stanza), stanza.attr("to"), stanza.attr("from"))

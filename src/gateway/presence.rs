@@ -463,6 +463,8 @@ impl Gateway {
         let envelope = ToXmppEnvelope {
             pair: key.clone(),
             cargo: Cargo::Presence { sent: Box::new(item.sent), takes_back: item.judged.is_none() },
+            asks: None,
+            expires_ms: u64::MAX,
             sent_ms: now.unix_ms,
             generation: item.judged.map_or(0, |judged| judged.generation),
         };

@@ -21,6 +21,9 @@ use crate::log_limit::Cause;
 /// Room for everything of a MESSAGE but its body, so that writing it allocates once.
 const REQUEST_OVERHEAD: usize = 768;
 
+/// Header fields, then Content-Type and body.
+type Said<'a> = (&'a [(&'a str, &'a str)], (&'a str, &'a [u8]));
+
 /// What an invitation has from the message that it is for.
 #[derive(Default)]
 struct First {
@@ -43,6 +46,7 @@ impl Gateway {
                 }
                 NextForSip::Nothing => return,
                 NextForSip::Notice => self.run_notice(key, pair, now),
+                NextForSip::Report => self.run_report(key, pair, now),
                 NextForSip::Message => {
                     let policy = self.policy.load();
                     match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
@@ -132,7 +136,9 @@ impl Gateway {
             // It was an instant message when it was queued, and nobody has changed it.
             Reading::Nothing | Reading::Error(_) => Err(internal()),
         };
-        let sent = said.and_then(|said| self.say(key, pair, (serial, session), &said, Some(judged), now));
+        let sent = said.and_then(|said| {
+            self.say(key, pair, (serial, session), (&said.fields(), said.body()), Some(judged), now)
+        });
         if let Err(failure) = sent {
             self.never_left(pair, serial, &failure, now);
         }
@@ -150,24 +156,25 @@ impl Gateway {
     fn notice_in_session(&self, key: &PairKey, pair: &mut Pair, session: u32, now: Moment) {
         let Some((serial, notice)) = pair.release_notice() else { return };
         let said = contact_of(key).map(|contact| SessionMessage::from(&notice::instant(notice, &contact)));
-        let sent = said.and_then(|said| self.say(key, pair, (serial, session), &said, None, now));
+        let sent = said.and_then(|said| {
+            self.say(key, pair, (serial, session), (&said.fields(), said.body()), None, now)
+        });
         if let Err(failure) = sent {
             self.notice_never_left(key, pair, serial, &failure, now);
         }
     }
 
     /// Puts what was released into a session.
-    fn say(
+    pub(super) fn say(
         &self,
         key: &PairKey,
         pair: &mut Pair,
         (serial, session): (u64, u32),
-        said: &SessionMessage,
+        (fields, body): Said<'_>,
         judged: Option<pair::Judged>,
         now: Moment,
     ) -> Result<(), XmppFailure> {
-        let fields = said.fields();
-        let saying = Saying { serial, session, fields: &fields, body: said.body(), judged };
+        let saying = Saying { serial, session, fields, body, judged };
         let taken = self.in_context(key, now, |context| pair.say(&saying, context));
         if taken { Ok(()) } else { Err(busy()) }
     }
@@ -217,12 +224,24 @@ impl Gateway {
         self.send_instant(envelope, None, &instant, now)
     }
 
-    /// Writes a MESSAGE and hands it to the front end that serves the pair's SIP user.
     fn send_instant(
         &self,
         envelope: ToSipEnvelope,
         resource: Option<&str>,
         instant: &to_sip::Instant<'_>,
+        now: Moment,
+    ) -> Result<(), XmppFailure> {
+        let write = |request: &Request<'_>, out: &mut Vec<u8>| to_sip::write(instant, request, out);
+        self.send_alone(envelope, resource, instant.body.len(), write, now)
+    }
+
+    /// Writes a MESSAGE, with a body of about that length, and hands it to the front end that serves the pair's SIP user.
+    pub(super) fn send_alone(
+        &self,
+        envelope: ToSipEnvelope,
+        resource: Option<&str>,
+        length: usize,
+        write: impl FnOnce(&Request<'_>, &mut Vec<u8>) -> Result<(), RequestError>,
         now: Moment,
     ) -> Result<(), XmppFailure> {
         let key = &envelope.pair;
@@ -241,8 +260,8 @@ impl Gateway {
             extra: &[],
             cap: self.message_cap(key.remote_domain()),
         };
-        let mut bytes = Vec::with_capacity(instant.body.len() + REQUEST_OVERHEAD);
-        to_sip::write(instant, &request, &mut bytes).map_err(|error| match error {
+        let mut bytes = Vec::with_capacity(length + REQUEST_OVERHEAD);
+        write(&request, &mut bytes).map_err(|error| match error {
             RequestError::TooLarge { .. } => error.failure(),
             RequestError::Build(_) | RequestError::Uri(_) => internal(),
         })?;

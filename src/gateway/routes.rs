@@ -191,8 +191,11 @@ impl Gateway {
         &self.routes
     }
 
-    /// Whether the user of a pair is invited to sessions.
+    /// Whether the user of a pair is invited to sessions; nobody is when the process is going to end.
     pub(super) fn invites(&self, key: &PairKey, now: Moment) -> bool {
+        if self.ending.load(Ordering::Relaxed) {
+            return false;
+        }
         let Some((_, route)) = self.numbered_route_of(key) else { return false };
         let im = |front_end: usize| self.front_ends.get(front_end).map_or(Im::Pager, |known| known.im);
         let mut modes = route.targets.iter().map(|front_end| im(*front_end));

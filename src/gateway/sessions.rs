@@ -17,6 +17,7 @@ use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::judge::{Direction, Kind, Question, judge};
 use nuncio_translate::message::{SESSION_READS, from_sip, to_sip};
 use nuncio_translate::pair::{self, Fact, Half, PairKey};
+use nuncio_translate::receipt::notification;
 use nuncio_translate::text::LogSafe;
 use nuncio_translate::typing::iscomposing::IsComposing;
 use nuncio_translate::typing::{ChatState, KEYBOARD_LASTS, Typing, keyboard};
@@ -220,6 +221,9 @@ impl Gateway {
                 Err(SipAnswer::new(200, "OK"))
             }
             Some(Err(answer)) => Err(answer),
+            None if let Some(notified) = notification::read(request) => {
+                Err(self.notified(context.key, pair, &notified, context.now))
+            }
             None => {
                 let crossed = self.cross_in_session(reply, tag, request, pair, context, bells);
                 crossed.map_err(|answer| self.failed(context.key, answer))
@@ -391,6 +395,12 @@ impl Gateway {
             self.pair_lost(key.as_str(), lost, now);
         }
         result
+    }
+
+    /// The process is going to end: what of a pair lives at front ends does, and what waited for it leaves as it can.
+    pub(super) fn end_pair(&self, key: &PairKey, now: Moment) {
+        self.with_known_session(key, &mut Bells::default(), now, |pair, context, _| pair.shutdown(context));
+        self.serve_route_of(key.local_domain(), now);
     }
 
     /// The answer to an INVITE for a contact whose partner takes nothing now.

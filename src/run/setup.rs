@@ -228,7 +228,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         node_key: key.of_ids(),
         sip_name: config.sip.name.to_string().into(),
         about: about(&config.xmpp),
-        formats: Formats { xhtml_im: config.xmpp.xhtml_im },
+        formats: Formats { xhtml_im: config.xmpp.xhtml_im, refuse_encrypted: config.xmpp.refuse_encrypted },
         message_cap: (limits.sip.message > 0).then_some(limits.sip.message),
         pair: PairConfig { queue: limits.pair.queue, hold: limits.sip.hold },
         presence: PresenceConfig { veil: key.of_names(), ..presence(config) },

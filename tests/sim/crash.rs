@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nuncio::gateway::{FrontEnd, Gateway, PlaceLimits, Route, Settings, VerifyLimits, session_config};
+use nuncio::gateway::{FrontEnd, Gateway, Im, PlaceLimits, Route, Settings, VerifyLimits, session_config};
 use nuncio::store::{Keep, Memory};
 use nuncio_sip::hop::HopGroup;
 use nuncio_translate::judge::Snapshot;
@@ -26,6 +26,10 @@ pub(crate) fn start(
     seed: u64,
     started_ms: u64,
 ) -> Arc<Gateway> {
+    let mut sessions = session_config("gw.contoso.example");
+    if let Some(plan) = scale.sessions {
+        (sessions.idle, sessions.answer_within) = (plan.idle, plan.answer_within);
+    }
     let settings = Settings {
         node_label: "n1".into(),
         node_key: Key::new([7; 16]),
@@ -36,7 +40,7 @@ pub(crate) fn start(
         pair: scale.pair.clone(),
         presence: PresenceConfig::default(),
         events: Format::subscriptions("gw.contoso.example", "gw.contoso.example"),
-        sessions: session_config("gw.contoso.example"),
+        sessions,
         identities: Vec::new(),
         places: PlaceLimits::default(),
         restart_rate: 100,
@@ -51,7 +55,9 @@ pub(crate) fn start(
         started_ms,
     };
     let hops = HopGroup::new(scale.hop.clone(), ["fe0:5061".to_owned(), "fe1:5061".to_owned()], seed);
-    let front_ends = ["pool0", "pool1"].map(|name| FrontEnd::new(name, vec![LOCAL.into()])).into();
+    let im = scale.sessions.map_or(Im::Pager, |plan| plan.im);
+    let front_end = |name| FrontEnd::new(name, vec![LOCAL.into()]).with_im(im);
+    let front_ends = ["pool0", "pool1"].map(front_end).into();
     let routes = vec![Route::new(vec![LOCAL.into()], &[0, 1], hops)];
     let handle = Box::new(RuntimeHandle(Arc::clone(runtime)));
     let keep: Arc<dyn Keep> = Arc::clone(store) as _;

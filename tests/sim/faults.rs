@@ -196,6 +196,7 @@ impl World {
     /// Nothing goes wrong any more.
     pub(crate) fn heal(&mut self) {
         self.pool.moody = 0;
+        self.sessions.calm = true;
         for conn in 0..self.conns.len() {
             for side in [0, 1] {
                 let dir = &mut self.conns[conn].dirs[side];

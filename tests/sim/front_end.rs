@@ -138,12 +138,13 @@ impl World {
         self.note("sip user writes", id as u64, pair as u64);
         let record = &self.ledger.pairs[pair];
         let (from, to, body) = (&record.sip_user, &record.contact, format!("s{id}"));
-        let text = format!(
+        let alone = format!(
             "MESSAGE sip:{to} SIP/2.0\r\nVia: SIP/2.0/TLS fe.{LOCAL};branch=z9hG4bKs{id}.x\r\nMax-Forwards: 70\r\n\
              From: <sip:{from}>;tag=f{id}\r\nTo: <sip:{to}>\r\nCall-ID: s{id}\r\nCSeq: 1 MESSAGE\r\n\
              Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
+        let text = self.message_in_session(id, pair, evil).unwrap_or(alone);
         // Now and then it comes twice.
         let copies = if self.rng.chance(3) { 2 } else { 1 };
         for _ in 0..copies {
@@ -231,12 +232,18 @@ impl World {
             return self.watched_front_end_gets(link.conn, busy, message);
         }
         match message.status() {
+            Some(_) if self.session_answered(message) => {}
             Some(StatusCode(100..200)) => {}
             Some(StatusCode(status)) => {
                 let Some(id) = request_of(message) else { return };
+                if status == 481 {
+                    self.session_is_unknown(message);
+                }
                 self.note("sip user got", id as u64, status.into());
                 self.settled(id);
             }
+            None if self.sessions.is_on()
+                && self.session_request(link.conn, self.pool.nodes[link.node].busy, message) => {}
             None if message.method() == Method::Message => self.front_end_request(link, message),
             None => {}
         }
@@ -303,6 +310,9 @@ impl World {
 
     pub(crate) fn node_dies(&mut self, node: usize) {
         self.pool.nodes[node].down = true;
+        if self.sessions.is_on() && self.rng.chance(50) {
+            self.forget_sessions();
+        }
         for conn in self.pool.conns(node) {
             self.reset(conn);
         }

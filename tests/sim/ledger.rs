@@ -83,7 +83,7 @@ pub(crate) struct Ledger {
     pub(crate) pairs: Vec<PairRecord>,
     pub(crate) from_sip: Vec<FromSip>,
     pub(crate) from_xmpp: Vec<FromXmpp>,
-    /// Distinct notices that left, by Call-ID.
+    /// Distinct notices that left, by Call-ID and number.
     pub(crate) notices: BTreeMap<String, PairId>,
     pub(crate) violations: Vec<String>,
 }
@@ -171,8 +171,8 @@ impl Ledger {
     }
 
     /// A notice left for the front end.
-    pub(crate) fn notice_left(&mut self, call_id: &str, pair: PairId, text: &str) {
-        if self.notices.insert(call_id.to_owned(), pair).is_some() {
+    pub(crate) fn notice_left(&mut self, name: &str, pair: PairId, text: &str) {
+        if self.notices.insert(name.to_owned(), pair).is_some() {
             return;
         }
         let count = match text.split(' ').next().and_then(|word| word.parse::<u64>().ok()) {

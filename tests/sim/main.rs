@@ -5,6 +5,8 @@
 //! Users and contacts also watch each other's presence, while the process is killed and only its store survives: see
 //! `presence`.
 //!
+//! In some seeds, messages go in sessions: see `sessions`.
+//!
 //! One seed is one run. `NUNCIO_SIM_SEEDS` says how many there are; `NUNCIO_SIM_SEED=n` replays one and prints
 //! its trace. What must hold is in `ledger` and `observer`.
 
@@ -20,6 +22,7 @@ mod presence;
 mod pump;
 mod rng;
 mod rules;
+mod sessions;
 mod wires;
 mod world;
 
@@ -70,6 +73,7 @@ struct Totals {
     acknowledged_to_us: u64,
     acknowledged_by_us: u64,
     presence: presence::Counts,
+    sessions: sessions::Counts,
 }
 
 /// Users and contacts who watch each other.
@@ -115,7 +119,8 @@ fn scene(seed: u64) -> World {
         // Its certificate is somebody else's.
         Partner::new("mallory.example", "a.example", Pings::Answers),
     ];
-    let mut world = World::new(seed, partners);
+    let plan = sessions::Plan::of(seed);
+    let mut world = World::with_sessions(seed, partners, plan);
     // Two partners may speak stream management; the others never do.
     for partner in 0..2 {
         world.partners[partner].acks = world.rng.pick(&[Acks::None, Acks::Promptly, Acks::Late]);
@@ -166,7 +171,9 @@ fn scene(seed: u64) -> World {
     let at = world.rng.range(0, TRAFFIC);
     world.at(at, Event::Stranger);
     world.at(TRAFFIC + 120 * SECOND, Event::Heal);
-    world.at(TRAFFIC + REST, Event::CloseAll);
+    let rest = if plan.is_some() { sessions::REST } else { REST };
+    world.plan_sessions(TRAFFIC, rest);
+    world.at(TRAFFIC + rest, Event::CloseAll);
     world
 }
 
@@ -234,6 +241,7 @@ fn totals(world: &World) -> Totals {
             .sum(),
         acknowledged_by_us: xmpp.iter().map(|m| count(m.acknowledged.is_some())).sum(),
         presence: world.presence.counts,
+        sessions: world.sessions.counts,
     }
 }
 
@@ -254,6 +262,7 @@ impl std::ops::AddAssign for Totals {
         self.acknowledged_to_us += other.acknowledged_to_us;
         self.acknowledged_by_us += other.acknowledged_by_us;
         self.presence += other.presence;
+        self.sessions += other.sessions;
     }
 }
 

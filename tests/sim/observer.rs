@@ -85,6 +85,7 @@ impl World {
                 ));
             }
         }
+        self.watch_states(partner, text);
         for id in numbers(text, " id='c") {
             self.note("reported c", id as u64, partner as u64);
             let now = self.now;
@@ -130,7 +131,10 @@ impl World {
                     self.ledger.violation(format!("s{id} was answered after {} s", (now - arrived) / SECOND));
                 }
             }
-            None if message.method() == Method::Message => self.observe_request(message, since),
+            None if message.method() == Method::Message && !is_composing(message) => {
+                self.observe_request(message, since);
+            }
+            None if self.sessions.is_on() => self.watch_session(message, since),
             None => self.ledger.violation("the gateway sent something else than MESSAGE".to_owned()),
         }
     }
@@ -161,8 +165,11 @@ impl World {
         match self.ledger.pair_of(&to, &from) {
             Some(pair) => {
                 self.note("notice", pair as u64, 0);
-                let call_id = message.call_id().unwrap_or_default();
-                self.ledger.notice_left(call_id, pair, &text);
+                // In a session there may be several.
+                let (call_id, cseq) = (message.call_id().unwrap_or_default(), message.cseq());
+                let name = format!("{call_id} {}", cseq.map_or(0, |cseq| cseq.number));
+                self.sessions.counts.notices += u64::from(message.to_tag().is_some());
+                self.ledger.notice_left(&name, pair, &text);
             }
             None => self.ledger.violation(format!("a notice to {to} about {from}, who never met")),
         }
@@ -186,6 +193,12 @@ pub(crate) fn request_of(message: &Message) -> Option<usize> {
     let via = message.top_via().ok()?;
     let branch = via.params.get("branch")??;
     branch.strip_prefix("z9hG4bKs")?.split('.').next()?.parse().ok()
+}
+
+/// It says that the contact types, and is no message.
+pub(crate) fn is_composing(message: &Message) -> bool {
+    let media = message.content_type().ok().flatten();
+    media.is_some_and(|media| media.is("application", "im-iscomposing+xml"))
 }
 
 /// `user@host` of a name-addr.

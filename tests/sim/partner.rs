@@ -405,6 +405,11 @@ impl World {
                 self.contact_gets(element, from, to);
             }
             (StanzaKind::Message, Some("error")) => self.note("partner got error", index as u64, 0),
+            (StanzaKind::Message, _)
+                if self.sessions.is_on() && element.child("body", ns::SERVER).is_none() =>
+            {
+                self.contact_sees_state(element, from, to);
+            }
             (StanzaKind::Message, _) => {
                 let body = element.child("body", ns::SERVER).map(|body| body.text().into_owned());
                 let id =
@@ -494,11 +499,16 @@ impl World {
             let other = self.partners[(partner + 1) % self.partners.len()].domain.clone();
             from = format!("c0@{}", other.as_str());
         }
-        let bytes =
-            format!("<message from='{from}/r' to='{to}' id='c{id}' type='chat'><body>c{id}</body></message>");
+        let more = if evil { String::new() } else { self.contact_adds(pair) };
+        let bytes = format!(
+            "<message from='{from}/r' to='{to}' id='c{id}' type='chat'><body>c{id}</body>{more}</message>"
+        );
         let item = if evil { Item::Poison(id) } else { Item::Message(id) };
         self.note("contact writes", id as u64, pair as u64);
         self.partner_says(partner, item, bytes.into_bytes());
+        if !evil {
+            self.contact_asides(pair, &from);
+        }
         if self.rng.chance(3) {
             self.forge(partner, &from, &to);
         }

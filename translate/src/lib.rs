@@ -11,7 +11,7 @@
 pub mod address;
 pub mod cpim;
 pub mod diagnostics;
-mod document;
+pub mod document;
 pub mod errors;
 pub mod jid_escape;
 pub mod judge;

@@ -82,7 +82,8 @@ fn im_03_long_html_arrives_whole_with_and_without_form() {
     let html = "<div>line &amp; <b>more</b></div>".repeat(5000);
     let text = ["line & more"; 5000].join("\n");
     for xhtml_im in [false, true] {
-        let stanza = translated("text/html", html.as_bytes(), Formats { xhtml_im }).unwrap();
+        let stanza =
+            translated("text/html", html.as_bytes(), Formats { xhtml_im, ..Formats::default() }).unwrap();
         assert!(stanza.child("body", ns::SERVER).unwrap().text() == text);
         // Too long to be an ornament.
         assert!(stanza.elements().all(|child| child.name() != "html"));
@@ -93,7 +94,12 @@ fn im_03_long_html_arrives_whole_with_and_without_form() {
 fn im_04_the_form_stands_beside_the_text_if_it_is_wanted() {
     let content = b"--b\r\n\r\nHi you\r\n--b\r\nContent-Type: text/html\r\n\r\nHi <b>you</b>\r\n--b--";
     for xhtml_im in [false, true] {
-        let stanza = translated("multipart/alternative;boundary=b", content, Formats { xhtml_im }).unwrap();
+        let stanza = translated(
+            "multipart/alternative;boundary=b",
+            content,
+            Formats { xhtml_im, ..Formats::default() },
+        )
+        .unwrap();
         assert_eq!(stanza.child("body", ns::SERVER).unwrap().text(), "Hi you");
         assert_eq!(stanza.child("html", "http://jabber.org/protocol/xhtml-im").is_some(), xhtml_im);
     }
@@ -135,7 +141,8 @@ fn what_is_refused_does_not_depend_on_whether_form_is_kept() {
     let deep =
         format!("{}--b--", "--b\r\n\r\nHi\r\n--b\r\nContent-Type: multipart/alternative;boundary=b\r\n\r\n");
     for xhtml_im in [false, true] {
-        let answer = |content: &str| translated(kind, content.as_bytes(), Formats { xhtml_im });
+        let answer =
+            |content: &str| translated(kind, content.as_bytes(), Formats { xhtml_im, ..Formats::default() });
         assert!(answer(&with(MOST_PARTS)).is_ok() && answer(&deep).is_ok());
         let refused = answer(&with(MOST_PARTS + 1)).unwrap_err();
         assert_eq!(refused, MessageRefusal::Body(BodyRefusal::TooManyParts), "{xhtml_im}");

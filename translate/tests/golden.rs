@@ -58,7 +58,7 @@ fn stanza(text: &str) -> Element {
 fn check_from_sip(case: &Case) {
     let request = request(case.section("sip"));
     let mut out = b"before".to_vec();
-    let formats = Formats { xhtml_im: case.option("xhtml-im").is_some() };
+    let formats = Formats { xhtml_im: case.option("xhtml-im").is_some(), ..Formats::default() };
     // In a session, by its thread and perhaps the resource that the contact wrote from.
     let chat = case.option("thread").map(|thread| from_sip::Chat {
         thread: thread.into(),

@@ -25,7 +25,10 @@ impl Session {
             Purpose::Invite => self.invite_refused(status.0, response, context),
             Purpose::Content { is_message } => {
                 let outcome = match success {
-                    true => MessageOutcome::Delivered { status: status.0 },
+                    true => MessageOutcome::Delivered {
+                        status: status.0,
+                        message_id: response.other("Message-Id").map(Into::into),
+                    },
                     false => MessageOutcome::Refused(response.clone()),
                 };
                 self.report(SessionReport::Message { serial, outcome });

@@ -64,9 +64,10 @@ pub enum InviteFailure {
 /// What became of a message.
 #[derive(Clone, Debug)]
 pub enum MessageOutcome {
-    /// 2xx: 200 says that it is with the other side's client, 202 that somebody keeps it.
+    /// 2xx: 200 says that it is with the other side's client, 202 that somebody keeps it, under this Message-Id.
     Delivered {
         status: u16,
+        message_id: Option<Box<str>>,
     },
     /// Any other final response.
     Refused(Message),

@@ -261,7 +261,7 @@ fn s2s_35_a_message_above_the_partners_limit_is_refused_with_the_limit() {
 
 #[test]
 fn im_04_s2s_35_a_message_that_is_too_large_with_its_form_goes_without() {
-    let formats = Formats { xhtml_im: true };
+    let formats = Formats { xhtml_im: true, ..Formats::default() };
     let mut house = House::planned(Plan { formats, ..Plan::default() });
     house
         .features

@@ -18,8 +18,10 @@ mod stage;
 mod text;
 
 mod acknowledged;
+mod beside_text;
 mod disk;
 mod errors;
+mod expiry;
 mod faults;
 mod floods;
 mod front_end_away;

@@ -108,7 +108,8 @@ fn im_05_and_06_bodies_that_cannot_be_passed_on() {
 #[test]
 fn im_04_html_crosses_as_text_and_keeps_its_form_only_where_that_is_wanted() {
     for xhtml_im in [false, true] {
-        let mut house = House::planned(Plan { formats: Formats { xhtml_im }, ..Plan::default() });
+        let mut house =
+            House::planned(Plan { formats: Formats { xhtml_im, ..Formats::default() }, ..Plan::default() });
         let wire = house.front_end();
         let html = "<p onclick='x()'>Hi <b>Bob</b></p><script>x()</script>";
         let request = Request::new("MESSAGE", BOB).with("Content-Type: text/html").with_body(html);
@@ -626,4 +627,38 @@ fn a_full_pair_says_so_and_loses_nothing() {
     let ids: Vec<_> =
         house.stanzas("fabrikam.com").iter().map(|e| e.attribute("id").unwrap().to_owned()).collect();
     assert_eq!(ids, ["m1", "m2", "m3"]);
+}
+
+/// F2 of the example, as the proxy sends it to us, and F3, which it passes on by the second Via.
+#[test]
+fn tv_53_the_flow_of_rfc_3428() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let message = Request::new("MESSAGE", BOB)
+        .with("Via: SIP/2.0/TCP user1pc.domain.com;branch=z9hG4bK776sgdkse;\r\n  received=1.2.3.4")
+        .with("Content-Type: text/plain")
+        .with_body("Watson, come here.")
+        .set(|request| {
+            request.via = "SIP/2.0/TLS proxy.domain.com;branch=z9hG4bK123dsghds".to_owned();
+            request.from = "sip:alice@contoso.com;tag=49394".to_owned();
+            request.to = "sip:bob@fabrikam.com".to_owned();
+            request.call_id = "asd88asd77a@1.2.3.4".to_owned();
+            request.max_forwards = Some(69);
+        });
+    let answer = house.ask(wire, message.bytes());
+    assert_eq!((answer.status(), answer.body.as_str()), (Some(200), ""));
+    let vias: Vec<_> =
+        answer.headers.iter().filter(|(name, _)| name == "Via").map(|(_, value)| value).collect();
+    assert_eq!(vias.len(), 2, "{answer}");
+    assert!(vias[0].contains("z9hG4bK123dsghds") && vias[1].contains("z9hG4bK776sgdkse"), "{answer}");
+    assert!(vias[1].contains("received=1.2.3.4"), "{answer}");
+    assert_eq!(answer.header("From"), Some("sip:alice@contoso.com;tag=49394"));
+    assert!(answer.must("To").unwrap().starts_with("sip:bob@fabrikam.com;tag="), "{answer}");
+    assert_eq!(
+        (answer.header("Call-ID"), answer.header("CSeq")),
+        (Some("asd88asd77a@1.2.3.4"), Some("1 MESSAGE"))
+    );
+    let stanza = house.stanzas("fabrikam.com").remove(0);
+    assert_eq!(stanza.body(), Some("Watson, come here."));
+    assert_eq!((stanza.attribute("from"), stanza.attribute("to")), (Some(ALICE), Some(BOB)));
 }

@@ -477,6 +477,20 @@ fn xe_06_the_vcard_of_a_user_is_for_those_who_see_him() {
 }
 
 #[test]
+fn xe_08_who_sees_the_user_sees_that_he_knows_chat_states_and_receipts() {
+    let mut house = house();
+    let _seen = house.seen_by(BOB);
+    let user = disco(&mut house, BOB, ALICE, "info");
+    let domain = disco(&mut house, BOB, "contoso.com", "info");
+    for feature in ["http://jabber.org/protocol/chatstates", "urn:xmpp:receipts"] {
+        let told = format!("<feature var='{feature}'/>");
+        assert!(user.raw.contains(&told), "{}", user.raw);
+        assert!(!domain.raw.contains(&told), "nobody chats with a domain: {}", domain.raw);
+    }
+    assert!(!user.raw.contains("chat-markers"), "nobody here says what was displayed: {}", user.raw);
+}
+
+#[test]
 fn xe_02_service_discovery_of_a_user_is_for_those_who_see_him() {
     let mut house = house();
     let (wire, mut dialog) = house.seen_by(BOB);

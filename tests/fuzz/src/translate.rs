@@ -165,8 +165,15 @@ pub fn mime(data: &[u8]) {
     let ends = message_from_sip::ends(&message, |_| true).expect("good addresses");
     for xhtml_im in [false, true] {
         let mut out = b"before".to_vec();
-        match message_from_sip::write(&message, &ends, "ID", Formats { xhtml_im }, None, &mut out) {
-            Ok(()) => stanza(&out["before".len()..], xhtml_im),
+        match message_from_sip::write(
+            &message,
+            &ends,
+            "ID",
+            Formats { xhtml_im, ..Formats::default() },
+            None,
+            &mut out,
+        ) {
+            Ok(wishes) => stanza(&out["before".len()..], xhtml_im, &wishes),
             Err(refusal) => {
                 assert!((400..500).contains(&refusal.status()) && !refusal.reason().is_empty());
                 assert_eq!(out, b"before");
@@ -176,7 +183,7 @@ pub fn mime(data: &[u8]) {
 }
 
 /// One body, and nothing but what belongs beside it.
-fn stanza(written: &[u8], xhtml_im: bool) {
+fn stanza(written: &[u8], xhtml_im: bool, wishes: &Wishes<'_>) {
     let text = String::from_utf8(written.to_vec()).expect("text").replacen(
         "<message",
         "<message xmlns='jabber:server'",
@@ -188,11 +195,12 @@ fn stanza(written: &[u8], xhtml_im: bool) {
     assert_eq!(stanza.attr("from"), Some("r@c.example"), "nobody else");
     let children: Vec<_> = stanza.elements().map(Element::name).collect();
     assert_eq!(children.iter().filter(|name| **name == "body").count(), 1);
-    assert!(
-        children
-            .iter()
-            .all(|name| ["subject", "body", "thread"].contains(name) || xhtml_im && *name == "html")
-    );
+    assert!(children.iter().all(|name| match *name {
+        "html" => xhtml_im,
+        "request" => wishes.delivered,
+        "markable" => wishes.displayed,
+        name => ["subject", "body", "thread"].contains(&name),
+    }));
     let mut rest: Vec<_> = stanza.elements().filter(|child| child.name() == "html").collect();
     while let Some(element) = rest.pop() {
         assert!(!["script", "style", "img", "object", "iframe"].contains(&element.name()));

@@ -12,6 +12,7 @@ use super::entity::Entity;
 use super::transfer::Transfer;
 use super::{Formats, charset, html, multipart};
 use crate::cpim::{self, Cpim, CpimError};
+use crate::receipt::imdn::{self, Wishes};
 
 /// Most parts of one body, those in parts included.
 pub const MOST_PARTS: usize = 16;
@@ -55,6 +56,8 @@ pub(super) struct Body<'a> {
     pub(super) html: Option<Cow<'a, str>>,
     /// The Subject of message/cpim.
     pub(super) subject: Option<Cow<'a, str>>,
+    /// What its sender wants to know of its fate, as message/cpim says.
+    pub(super) wishes: Wishes<'a>,
 }
 
 /// Reads the body. `bytes` is `message.body()`, which the caller keeps alive.
@@ -70,11 +73,12 @@ pub(super) fn read<'a>(
         return Err(BodyRefusal::Encoding);
     }
     if message.header(HeaderName::ContentType).is_some_and(is_plain_utf8) {
-        return Ok(Body { text: charset::utf8(bytes)?, html: None, subject: None });
+        let text = charset::utf8(bytes)?;
+        return Ok(Body { text, html: None, subject: None, wishes: Wishes::default() });
     }
     let kind = message.content_type().map_err(|_| BodyRefusal::ContentType)?;
     let Some(kind) = kind else {
-        let empty = Body { text: Cow::Borrowed(""), html: None, subject: None };
+        let empty = Body { text: Cow::Borrowed(""), html: None, subject: None, wishes: Wishes::default() };
         return if bytes.is_empty() { Ok(empty) } else { Err(BodyRefusal::ContentType) };
     };
     let mut reader = Reader { parts: 0 };
@@ -96,6 +100,7 @@ struct Found<'a> {
     plain: Option<Cow<'a, str>>,
     html: Option<Cow<'a, str>>,
     subject: Option<Cow<'a, str>>,
+    wishes: Wishes<'a>,
 }
 
 impl<'a> Found<'a> {
@@ -114,7 +119,7 @@ impl<'a> Found<'a> {
 
     fn body(self, formats: Formats) -> Result<Body<'a>, BodyRefusal> {
         let says_something = self.says_something();
-        let Self { plain, html, subject } = self;
+        let Self { plain, html, subject, wishes } = self;
         let text = match (plain, &html) {
             (Some(plain), None) => plain,
             (Some(plain), Some(_)) if says_something => plain,
@@ -129,7 +134,7 @@ impl<'a> Found<'a> {
             }
             (None, None) => return Err(BodyRefusal::MediaType),
         };
-        Ok(Body { text, html: html.filter(|_| formats.xhtml_im), subject })
+        Ok(Body { text, html: html.filter(|_| formats.xhtml_im), subject, wishes })
     }
 }
 
@@ -230,6 +235,7 @@ impl Reader {
         }
         let mut found = self.part(cpim.entity, level)?;
         found.subject = cpim.field(cpim::CORE, "Subject").map(|subject| subject.text());
+        found.wishes = Wishes::of(&cpim);
         Ok(found)
     }
 
@@ -249,9 +255,13 @@ impl Reader {
     }
 }
 
-/// The header fields of message/cpim that are done justice to (RFC 3862 §4).
+/// The header fields of message/cpim that are done justice to (RFC 3862 §4, RFC 5438 §6).
 fn is_understood(ns: &str, name: &str) -> bool {
-    ns == cpim::CORE && ["From", "To", "cc", "DateTime", "Subject", "NS", "Require"].contains(&name)
+    match ns {
+        cpim::CORE => ["From", "To", "cc", "DateTime", "Subject", "NS", "Require"].contains(&name),
+        imdn::FIELDS => ["Message-ID", "Disposition-Notification"].contains(&name),
+        _ => false,
+    }
 }
 
 fn boundary<'a>(kind: &ContentType<'a>) -> Result<Cow<'a, str>, BodyRefusal> {

@@ -1,6 +1,7 @@
 //! SIP MESSAGE → `<message/>` (RFC 7572 §5).
 
 use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
 
 use compact_str::CompactString;
 use nuncio_sip::{HeaderError, HeaderName, Message, Scheme, Uri, UriError};
@@ -9,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::{ACCEPT, ACCEPT_ENCODING, Formats, HOPS, SHIM, SHIM_HOPS, body, html, language};
 use crate::address::{self, Contact, SipUser, UriRefusal};
+use crate::receipt::{self, imdn::Wishes};
 use crate::text::{self, SUBJECT_CAP};
 use crate::typing::ChatState;
 
@@ -131,11 +133,23 @@ fn hops(message: &Message) -> Result<u8, MessageRefusal> {
     }
 }
 
+/// How long a message still counts at `now`, by its Expires and Date (RFC 3428 §4; IM-11); `None`: for ever. Without Date it
+/// counts from its arrival; with a Date of the future as well, for clocks differ.
+///
+/// # Errors
+/// [`MessageRefusal::Header`].
+pub fn lasts(message: &Message, now: SystemTime) -> Result<Option<Duration>, MessageRefusal> {
+    let Some(seconds) = message.expires().map_err(MessageRefusal::Header)? else { return Ok(None) };
+    let age = message.date().and_then(|sent| now.duration_since(sent).ok()).unwrap_or_default();
+    Ok(Some(Duration::from_secs(seconds.into()).saturating_sub(age)))
+}
+
 /// Appends the stanza to `out`; on an error `out` is as it was.
 ///
 /// `id` is ours (see [`stanza_id`](crate::stanza_id)). The default namespace of the stream is `jabber:server`, so the
 /// stanza declares none. No `type`: a pager-mode message is `normal` (RFC 7572 §5). One in a session is `chat` (CH-01), in
-/// the thread of that.
+/// the thread of that. What the sender wants to know of its fate is asked of the contact in his own words (XEP-0184,
+/// XEP-0333), and comes back.
 ///
 /// # Errors
 /// [`MessageRefusal::Body`].
@@ -146,7 +160,7 @@ pub fn write(
     formats: Formats,
     chat: Option<&Chat>,
     out: &mut Vec<u8>,
-) -> Result<(), MessageRefusal> {
+) -> Result<Wishes<'static>, MessageRefusal> {
     let bytes = message.body();
     let body = body::read(message, &bytes, formats)?;
     let lang = message.content_language().next().and_then(Result::ok).and_then(|tag| language(tag.token));
@@ -175,6 +189,12 @@ pub fn write(
     if let Some(thread) = chat.map(|chat| chat.thread.as_str()).or_else(|| thread(message)) {
         StartTag::text_element(out, "thread", thread);
     }
+    if body.wishes.delivered {
+        receipt::xmpp::write_request(out);
+    }
+    if body.wishes.displayed {
+        receipt::xmpp::write_markable(out);
+    }
     if ends.hops <= HOPS {
         StartTag::open(out, "headers").ns(SHIM).end();
         StartTag::open(out, "header").attr("name", SHIM_HOPS).end();
@@ -183,7 +203,7 @@ pub fn write(
         StartTag::close(out, "headers");
     }
     StartTag::close(out, "message");
-    Ok(())
+    Ok(body.wishes.into_owned())
 }
 
 /// Takes out of the stanza what is not necessary, for a partner that takes none as large: its markup (IM-04). False, and
@@ -266,4 +286,36 @@ fn thread(message: &Message) -> Option<&str> {
 /// The part of a Call-ID that is the thread.
 pub(crate) fn thread_of(call_id: &str) -> &str {
     call_id.split_once('@').map_or(call_id, |(word, _)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn im_11_a_message_counts_from_its_date_and_without_one_from_its_arrival() {
+        // Fri, 20 Nov 2026 14:18:05 GMT
+        let now = UNIX_EPOCH + Duration::from_secs(1_795_184_285);
+        for (fields, left) in [
+            ("", None),
+            ("Date: Fri, 20 Nov 2026 14:00:00 GMT\r\n", None),
+            ("Expires: 60\r\n", Some(60)),
+            ("Expires: 0\r\n", Some(0)),
+            ("Expires: 60\r\nDate: Fri, 20 Nov 2026 14:18:00 GMT\r\n", Some(55)),
+            ("Expires: 60\r\nDate: Fri, 20 Nov 2026 14:17:05 GMT\r\n", Some(0)),
+            ("Expires: 60\r\nDate: Thu, 19 Nov 2026 14:17:05 GMT\r\n", Some(0)),
+            ("Expires: 60\r\nDate: Fri, 20 Nov 2026 15:00:00 GMT\r\n", Some(60)),
+            ("Expires: 60\r\nDate: yesterday\r\n", Some(60)),
+            ("Expires: 4294967295\r\n", Some(4_294_967_295)),
+        ] {
+            let text = format!(
+                "MESSAGE sip:b@d SIP/2.0\r\nVia: SIP/2.0/TLS c;branch=z9hG4bK1\r\nFrom: <sip:a@c>;tag=1\r\nTo: <sip:b@d>\r\n\
+                 Call-ID: 1\r\nCSeq: 1 MESSAGE\r\n{fields}Content-Length: 0\r\n\r\n"
+            );
+            let message = Message::parse(text.into_bytes().into()).unwrap();
+            assert_eq!(lasts(&message, now), Ok(left.map(Duration::from_secs)), "{fields}");
+        }
+    }
 }

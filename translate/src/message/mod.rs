@@ -13,6 +13,7 @@ mod body;
 mod charset;
 mod code_pages;
 mod delay;
+pub mod encrypted;
 mod entity;
 pub mod from_sip;
 mod html;
@@ -31,7 +32,8 @@ pub const HOPS: u8 = 60;
 /// What we understand, for `Accept` of a 415 (IM-05) and of OPTIONS.
 pub const ACCEPT: &str =
     "text/plain;charset=UTF-8, text/html, multipart/alternative, multipart/related, message/cpim";
-/// What we understand inside a session, for its description (RFC 4975 §8.6): besides what is taken everywhere, typing.
+/// What we understand inside a session, for its description (RFC 4975 §8.6): besides what is taken everywhere, typing, and
+/// what became of messages.
 pub const SESSION_READS: &[&str] = &[
     "text/plain",
     "text/html",
@@ -39,15 +41,19 @@ pub const SESSION_READS: &[&str] = &[
     "multipart/related",
     "message/cpim",
     "application/im-iscomposing+xml",
+    "message/imdn+xml",
+    "application/ms-imdn+xml",
 ];
 /// What we can decode, for `Accept-Encoding` of a 415 (IM-06).
 pub const ACCEPT_ENCODING: &str = "identity";
 
-/// What goes into stanzas beside the plain text of a message.
+/// Which forms of messages cross, beside plain text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Formats {
     /// HTML also as XHTML-IM (XEP-0071, deprecated): some clients show it, and all show the plain text.
     pub xhtml_im: bool,
+    /// What is encrypted from end to end goes back to its sender, even if it has a body for those who cannot read it.
+    pub refuse_encrypted: bool,
 }
 
 /// Namespace of stanza headers (XEP-0131).

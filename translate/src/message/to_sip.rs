@@ -16,6 +16,10 @@ use crate::text::{self, SUBJECT_CAP};
 pub const PAGER_CAP: usize = 1300;
 /// Longest thread taken into a Call-ID, in octets.
 const THREAD_MAX: usize = 128;
+/// What a corrected message begins with; SIP has no way to replace what was said (XEP-0308, IM-44).
+pub const CORRECTION: &str = "[Correction] ";
+/// Namespace of corrections.
+const CORRECT: &str = "urn:xmpp:message-correct:0";
 /// The one media type we send: what XMPP says never chooses it (SEC-36).
 const MEDIA_TYPE: &str = "text/plain;charset=UTF-8";
 
@@ -117,7 +121,7 @@ pub fn read<'a>(stanza: &'a Element, languages: Languages<'a>) -> Reading<'a> {
         ));
     };
     Reading::Instant(Instant {
-        body,
+        body: if corrects(stanza) { Cow::Owned([CORRECTION, &body].concat()) } else { body },
         lang: lang.and_then(language),
         subject: choose(stanza, "subject", default, languages.recipient).map(|(subject, _)| subject),
         thread: thread(stanza),
@@ -130,27 +134,64 @@ pub fn read<'a>(stanza: &'a Element, languages: Languages<'a>) -> Reading<'a> {
 /// # Errors
 /// [`RequestError`].
 pub fn write(instant: &Instant<'_>, request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), RequestError> {
+    let subject = subject(instant);
+    let head = Head {
+        hops: instant.hops,
+        thread: instant.thread.as_deref(),
+        subject: subject.as_deref(),
+        lang: instant.lang,
+    };
+    build(&head, (MEDIA_TYPE, plain(&instant.body).as_bytes()), request, out)
+}
+
+/// The same for what is no instant message: `body` is its Content-Type and the body itself.
+///
+/// # Errors
+/// [`RequestError`].
+pub fn write_other(
+    body: (&str, &[u8]),
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), RequestError> {
+    build(&Head { hops: HOPS, ..Head::default() }, body, request, out)
+}
+
+/// What a MESSAGE has from what is said.
+#[derive(Default)]
+struct Head<'a> {
+    hops: u8,
+    thread: Option<&'a str>,
+    subject: Option<&'a str>,
+    lang: Option<&'a str>,
+}
+
+fn build(
+    head: &Head<'_>,
+    body: (&str, &[u8]),
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), RequestError> {
     let start = out.len();
     let (from, to) = (request.sender.uri(request.resource), request.recipient.uri());
     let (from, to) = (Uri::parse(&from)?, Uri::parse(&to)?);
-    let call_id = call_id(instant.thread.as_deref(), request.call_token);
+    let call_id = call_id(head.thread, request.call_token);
     let mut builder = RequestBuilder::new(out, Method::Message, &to)
         .via("TLS", request.sent_by, request.branch)
-        .max_forwards(instant.hops)
+        .max_forwards(head.hops)
         .from(None, &from, request.tag)
         .to(None, &to, None)
         .call_id(&call_id)
         .cseq(CSeq { number: 1, method: Method::Message });
-    if let Some(subject) = subject(instant) {
-        builder = builder.header("Subject", &subject);
+    if let Some(subject) = head.subject {
+        builder = builder.header("Subject", subject);
     }
-    if let Some(lang) = instant.lang {
+    if let Some(lang) = head.lang {
         builder = builder.token_header("Content-Language", lang);
     }
     for (name, value) in request.extra {
         builder = builder.header(name, value);
     }
-    builder.finish(Some((MEDIA_TYPE, plain(&instant.body).as_bytes())))?;
+    builder.finish(Some(body))?;
     match request.cap {
         Some(cap) if out.len() - start > cap => {
             out.truncate(start);
@@ -194,6 +235,19 @@ impl SessionMessage {
 /// The thread of a message.
 pub fn thread(stanza: &Element) -> Option<Cow<'_, str>> {
     stanza.child("thread", ns::SERVER).map(Element::text)
+}
+
+/// It replaces an earlier one of the same sender. Which one is not looked up: it goes to whom that one went, from the same
+/// address.
+fn corrects(stanza: &Element) -> bool {
+    stanza
+        .child("replace", CORRECT)
+        .is_some_and(|replace| replace.attr("id").is_some_and(|id| !id.is_empty()))
+}
+
+/// It has text for everybody.
+pub(super) fn has_body(stanza: &Element) -> bool {
+    texts(stanza, "body").next().is_some()
 }
 
 fn subject<'a>(instant: &'a Instant<'_>) -> Option<Cow<'a, str>> {

@@ -12,6 +12,7 @@ mod key;
 mod notices;
 mod output;
 mod presence;
+mod receipts;
 mod record;
 mod reported;
 pub mod roster;
@@ -38,6 +39,8 @@ pub use notices::{Cause, Notice};
 pub use output::{AddedEnd, Asked, Attempt, Ended, Fact, Half, Judged, Output, Request, Sent, ToXmpp};
 use presence::Presence;
 pub use presence::{Arrived, Routable, Subscribing};
+pub use receipts::{Ask, KEPT_FOR, MOST_AWAITED, MOST_KEPT, MOST_REPORTS, Report, Telling};
+use receipts::{Awaited, Kept};
 pub use record::{From, NotifierRecord, PairRecord, SubscriberRecord, To};
 pub use reported::LATEST_ERROR;
 use reported::Reported;
@@ -48,7 +51,11 @@ pub use sessions::{Inviting, MOST_SESSIONS, Outcome, Saying, Settled, Way};
 
 use crate::Moment;
 use crate::judge::{Consent, Kind, PartnerType, Permit, REPLY_WINDOW, Rule};
+use crate::receipt::Fate;
 use crate::stanza_id::StanzaId;
+
+/// So far from each other pairs of the same name begin to number what they send.
+const SERIALS_APART: u64 = 1 << 20;
 
 /// Bounds of a pair.
 #[derive(Debug, Clone)]
@@ -83,6 +90,12 @@ struct Talk<M> {
     notices: Notices,
     /// Late errors that the SIP user was told of.
     reported: Reported,
+    /// What he wants to know of his messages.
+    awaited: Awaited,
+    /// What he is to be told of them.
+    reports: VecDeque<Report>,
+    /// Messages of the contact that somebody keeps for him.
+    kept: Kept,
     pending: Option<Pending<M>>,
     sessions: Sessions,
     /// What went in sessions, or waited for one, and came to its end.
@@ -114,6 +127,8 @@ pub enum ToSip<M = Element> {
     Message(M),
     /// Word from the gateway about messages the SIP user sent.
     Notice(Notice),
+    /// The same about one message, as he asked for it.
+    Report(Report),
 }
 
 /// Proof that a message of the SIP user was judged and its pair told; needed to put it on a lane.
@@ -144,6 +159,8 @@ pub enum NextForSip {
     Message,
     /// A notice, which needs no permit: call [`Pair::release_notice`].
     Notice,
+    /// A report, which needs none either: call [`Pair::release_report`].
+    Report,
 }
 
 impl<M> Default for Pair<M> {
@@ -158,6 +175,9 @@ impl<M> Default for Talk<M> {
             waiting: VecDeque::new(),
             notices: Notices::default(),
             reported: Reported::default(),
+            awaited: Awaited::default(),
+            reports: VecDeque::new(),
+            kept: Kept::default(),
             pending: None,
             sessions: Sessions::default(),
             settled: VecDeque::new(),
@@ -173,15 +193,26 @@ impl<M> Talk<M> {
             && self.notices.is_empty()
             && self.settled.is_empty()
             && self.sessions.is_empty()
-            && self.reported.needed_for(now).is_none()
+            && self.reports.is_empty()
+            && self.needed_for(now).is_none()
+    }
+}
+
+impl<M> Talk<M> {
+    /// How long what it remembers of messages may still be of use.
+    fn needed_for(&self, now: Moment) -> Option<Duration> {
+        let of_user = self.reported.needed_for(now).max(self.awaited.needed_for(now));
+        of_user.max(self.kept.needed_for(now.instant))
     }
 }
 
 impl<M> Pair<M> {
     /// A new pair. `number` is larger than that of any earlier one with the same name in this process: the store may still
-    /// have word for that one, see [`Pair::committed`].
+    /// have word for that one, see [`Pair::committed`], and so may front ends.
     pub fn numbered(number: u64) -> Self {
-        Self { saved: Saved::numbered(number), ..Self::default() }
+        // Requests of a session's may still be under way when it is over, and the pair with it.
+        let serial = number.wrapping_mul(SERIALS_APART);
+        Self { serial, saved: Saved::numbered(number), ..Self::default() }
     }
 
     pub fn consent(&self) -> &Consent {
@@ -223,14 +254,46 @@ impl<M> Pair<M> {
     }
 
     /// The partner reports that the message which the SIP user sent under `id` came to nothing. Only the first
-    /// report of a message becomes a notice; `false` says that this is a further one.
+    /// report of a message is told, as the SIP user has asked for it, else as a notice; `false` says that this is a
+    /// further one.
     pub fn late_error(&mut self, id: &StanzaId, cause: Cause) -> bool {
         let talk = self.talk.get_or_insert_default();
         let first = talk.reported.first(id);
         if first {
-            talk.notices.add(Notice::new(cause, id.sent));
+            talk.tell_failure(id, Notice::new(cause, id.sent));
         }
         first
+    }
+
+    /// The SIP user wants to know what becomes of a message that has been put on its lane.
+    pub fn awaits(&mut self, ask: Ask) {
+        self.talk.get_or_insert_default().awaited.add(ask);
+    }
+
+    /// The message was refused: he knows, and hears no more of it (RFC 5438 §12.1.3.1).
+    pub fn awaits_no_more(&mut self, sequence: u64) {
+        if let Some(talk) = &mut self.talk {
+            talk.awaited.forget(sequence);
+        }
+    }
+
+    /// A message of the contact was answered with 202: somebody keeps it under this id. `stanza` is what is left of it, for
+    /// its sender to be answered.
+    pub fn kept(&mut self, message_id: &str, stanza: Element, now: Moment) {
+        self.talk.get_or_insert_default().kept.add(message_id, stanza, now.instant);
+    }
+
+    /// There is word of the message that is kept under this id. Given out once.
+    pub fn take_kept(&mut self, message_id: &str, now: Moment) -> Option<Element> {
+        self.talk.as_mut()?.kept.take(message_id, now.instant)
+    }
+
+    /// The contact says what became of the message that the SIP user sent under `id`.
+    pub fn told(&mut self, id: &StanzaId, fate: Fate) -> Telling {
+        self.talk.as_mut().map_or(Telling::Nobody, |talk| match talk.awaited.told(id, fate) {
+            Some(report) => talk.tell(report),
+            None => Telling::Nobody,
+        })
     }
 
     /// What leaves next. Notices go first: they speak of what happened before.
@@ -238,6 +301,7 @@ impl<M> Pair<M> {
         match &self.talk {
             Some(talk) if talk.pending.is_some() || talk.sessions.must_wait() => NextForSip::Nothing,
             Some(talk) if !talk.notices.is_empty() => NextForSip::Notice,
+            Some(talk) if !talk.reports.is_empty() => NextForSip::Report,
             Some(talk) if !talk.waiting.is_empty() => NextForSip::Message,
             _ => NextForSip::Nothing,
         }
@@ -255,7 +319,7 @@ impl<M> Pair<M> {
         let judged = Judged::new(permit, Kind::Message);
         match talk.pend(&mut self.serial, ToSip::Message(stanza), Some(arrival), again) {
             (serial, ToSip::Message(stanza)) => Some((serial, judged, stanza)),
-            (_, ToSip::Notice(_)) => None,
+            (_, ToSip::Notice(_) | ToSip::Report(_)) => None,
         }
     }
 
@@ -270,7 +334,22 @@ impl<M> Pair<M> {
         let notice = talk.notices.take()?;
         match talk.pend(&mut self.serial, ToSip::Notice(notice), None, false) {
             (serial, ToSip::Notice(notice)) => Some((serial, notice)),
-            (_, ToSip::Message(_)) => None,
+            (_, ToSip::Message(_) | ToSip::Report(_)) => None,
+        }
+    }
+
+    /// The next report, to see how it may go: [`Pair::way_of_report`].
+    pub fn next_report(&self) -> Option<&Report> {
+        self.talk.as_ref()?.reports.front()
+    }
+
+    /// Lets it leave. It is pending until [`Pair::settled`] names its serial.
+    pub fn release_report(&mut self) -> Option<(u64, &Report)> {
+        let talk = self.talk.as_mut().filter(|talk| talk.pending.is_none())?;
+        let report = talk.reports.pop_front()?;
+        match talk.pend(&mut self.serial, ToSip::Report(report), None, false) {
+            (serial, ToSip::Report(report)) => Some((serial, report)),
+            (_, ToSip::Message(_) | ToSip::Notice(_)) => None,
         }
     }
 
@@ -304,7 +383,7 @@ impl<M> Pair<M> {
                 let left = wrote.saturating_add(REPLY_WINDOW.as_secs()).saturating_sub(now.unix());
                 Duration::from_secs(left.min(REPLY_WINDOW.as_secs()))
             });
-            let reported = talk.and_then(|talk| talk.reported.needed_for(now));
+            let reported = talk.and_then(|talk| talk.needed_for(now));
             let left = replies.max(reported).filter(|left| !left.is_zero());
             left.map(|left| now.instant + left)
         });
@@ -329,7 +408,8 @@ impl<M> Pair<M> {
     pub fn owes(&self) -> usize {
         self.talk.as_ref().map_or(0, |talk| {
             let pending = usize::from(talk.pending.is_some());
-            talk.waiting.len() + talk.settled.len() + pending + usize::from(!talk.notices.is_empty())
+            let told = usize::from(!talk.notices.is_empty()) + talk.reports.len();
+            talk.waiting.len() + talk.settled.len() + pending + told
         })
     }
 
@@ -346,6 +426,24 @@ impl<M> Pair<M> {
 }
 
 impl<M> Talk<M> {
+    /// As he has asked for it, else in words.
+    fn tell_failure(&mut self, id: &StanzaId, notice: Notice) {
+        match self.awaited.told(id, Fate::Failed) {
+            Some(report) if self.reports.len() < MOST_REPORTS => {
+                self.tell(Report { instead: Some(notice), ..report });
+            }
+            _ => self.notices.add(notice),
+        }
+    }
+
+    fn tell(&mut self, report: Report) -> Telling {
+        if self.reports.len() >= MOST_REPORTS {
+            return Telling::NoRoom;
+        }
+        self.reports.push_back(report);
+        Telling::Queued
+    }
+
     fn pend(
         &mut self,
         serial: &mut u64,

@@ -52,18 +52,20 @@ impl<M> Pair<M> {
         let (mut messages, mut notices) = (Vec::new(), 0);
         let mut tags = Vec::new();
         if let Some(talk) = talk {
-            let Talk { waiting, notices: told, reported, pending, sessions, settled } = *talk;
+            let Talk { waiting, notices: told, reported, awaited, reports, kept, pending, sessions, settled } =
+                *talk;
             tags = sessions.rescue();
-            notices = told.count();
+            notices = told.count() + reports.len() as u64;
             let pending = pending.into_iter().map(|pending| pending.item);
             for item in settled.into_iter().map(|settled| settled.item).chain(pending) {
                 match item {
                     ToSip::Message(message) => messages.push(message),
                     ToSip::Notice(notice) => notices += u64::from(notice.count),
+                    ToSip::Report(_) => notices += 1,
                 }
             }
             messages.extend(waiting.into_iter().map(|waiting| waiting.stanza));
-            self.talk = Some(Box::new(Talk { reported, ..Talk::default() }));
+            self.talk = Some(Box::new(Talk { reported, awaited, kept, ..Talk::default() }));
         }
         Salvage { messages, notices, tags, presence }
     }

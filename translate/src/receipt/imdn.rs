@@ -20,6 +20,9 @@ pub const MEDIA_TYPE: &str = "message/imdn+xml";
 /// The namespace of its header fields in CPIM.
 pub const FIELDS: &str = "urn:ietf:params:imdn";
 
+/// Longest DateTime taken from a message, in octets; the form of RFC 3339 needs less.
+const DATE_MAX: usize = 64;
+
 const NS: &str = "urn:ietf:params:xml:ns:imdn";
 
 /// What the sender of a message wants to know. Only from a message that names itself: without an id nothing could be told
@@ -68,7 +71,7 @@ impl<'a> Wishes<'a> {
     pub fn of(cpim: &Cpim<'a>) -> Self {
         let text = |ns, name| cpim.field(ns, name).map(|field| field.text()).unwrap_or_default();
         let (message_id, date_time) = (text(FIELDS, "Message-ID"), text(cpim::CORE, "DateTime"));
-        if is_notification(cpim) || !is_id(&message_id) || date_time.is_empty() {
+        if is_notification(cpim) || !is_id(&message_id) || !(1..=DATE_MAX).contains(&date_time.len()) {
             return Self::default();
         }
         let mut wishes = Self { message_id, date_time, ..Self::default() };
@@ -85,6 +88,20 @@ impl<'a> Wishes<'a> {
             }
         }
         wishes
+    }
+
+    /// There are any.
+    pub fn any(&self) -> bool {
+        self.delivered || self.failed || self.displayed
+    }
+
+    /// The same, for as long as anybody likes.
+    pub fn into_owned(self) -> Wishes<'static> {
+        Wishes {
+            message_id: Cow::Owned(self.message_id.into_owned()),
+            date_time: Cow::Owned(self.date_time.into_owned()),
+            ..self
+        }
     }
 
     /// Whether that is to be told. `answered` is the final status that the message was answered with: after a refusal the
@@ -277,6 +294,7 @@ mod tests {
             ("imdn.Message-ID: 34jk324j", "X: y"),
             ("Message-ID: 34jk324j", &format!("Message-ID: {}", "x".repeat(ID_MAX + 1))),
             ("DateTime: ", "Date: "),
+            ("2006-04-04T12:16:49-05:00", &"2".repeat(DATE_MAX + 1)),
             ("urn:ietf:params:imdn", "urn:other"),
             ("NS: imdn <", "NS: i <"),
         ] {

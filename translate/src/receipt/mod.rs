@@ -6,11 +6,14 @@
 //! - [`imdn`], for `message/imdn+xml` inside `message/cpim`, and the request for it.
 //! - [`ms_imdn`], for `application/ms-imdn+xml`.
 //!
+//! [`notification`] tells what of it a MESSAGE carries.
+//!
 //! All say one [`Fate`] of one message, which they name by an id that its sender gave it. That id comes back from outside:
 //! whoever uses it looks it up among those he gave away, and trusts it no further (SEC-37).
 
 pub mod imdn;
 pub mod ms_imdn;
+pub mod notification;
 pub mod xmpp;
 
 /// What became of a message.

@@ -1,8 +1,11 @@
-//! Delivery receipts (XEP-0184; IM-40).
+//! Delivery receipts (XEP-0184; IM-40) and chat markers (XEP-0333; IM-43).
 
 use nuncio_xmpp::{Element, StartTag, ns};
 
-use super::is_id;
+use super::{Fate, is_id};
+
+/// Namespace of chat markers (XEP-0333).
+const MARKERS: &str = "urn:xmpp:chat-markers:0";
 
 /// What a `<message/>` says about receipts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub struct Received<'a> {
 /// An error asks for nothing, nor does group chat, where everybody would answer. A request without an id of the message
 /// cannot be answered. What is a receipt asks for none, whatever else stands in it: so nothing goes round in circles (§5.3).
 pub fn read(message: &Element) -> Receipts<'_> {
-    if matches!(message.attr("type"), Some("error" | "groupchat")) {
+    if is_error(message) {
         return Receipts::None;
     }
     if let Some(received) = message.child("received", ns::RECEIPTS) {
@@ -45,9 +48,31 @@ pub fn read(message: &Element) -> Receipts<'_> {
     }
 }
 
+/// Or group chat, where everybody would answer.
+fn is_error(message: &Element) -> bool {
+    matches!(message.attr("type"), Some("error" | "groupchat"))
+}
+
 /// Appends `<request/>`, for a message that has an id.
 pub fn write_request(out: &mut Vec<u8>) {
     StartTag::open(out, "request").ns(ns::RECEIPTS).empty();
+}
+
+/// Appends `<markable/>`: whether it was displayed is of interest, too (XEP-0333; IM-43).
+pub fn write_markable(out: &mut Vec<u8>) {
+    StartTag::open(out, "markable").ns(MARKERS).empty();
+}
+
+/// What a message that is none says of others: that one arrived, that one was displayed. A marker stands for all messages
+/// before the one that it names, too; these are not looked for.
+pub fn fates(message: &Element) -> impl Iterator<Item = (Fate, &str)> {
+    let received = match read(message) {
+        Receipts::Received(id) => Some((Fate::Delivered, id)),
+        _ => None,
+    };
+    let marker = message.child("displayed", MARKERS).filter(|_| !is_error(message));
+    let displayed = marker.and_then(|marker| marker.attr("id")).filter(|id| is_id(id));
+    received.into_iter().chain(displayed.map(|id| (Fate::Displayed, id)))
 }
 
 impl Received<'_> {
@@ -85,6 +110,31 @@ mod tests {
 
     const REQUEST: &str = "<request xmlns='urn:xmpp:receipts'/>";
     const RECEIVED: &str = "<received xmlns='urn:xmpp:receipts' id='their-1'/>";
+
+    #[test]
+    fn im_43_markers_are_read_and_errors_and_rooms_mark_nothing() {
+        let of = |attributes: &str, children: &str| {
+            let stanza = stanza(attributes, children);
+            fates(&stanza).map(|(fate, id)| (fate, id.to_owned())).collect::<Vec<_>>()
+        };
+        let displayed = "<displayed xmlns='urn:xmpp:chat-markers:0' id='m1'/>";
+        assert_eq!(of("id='a'", displayed), [(Fate::Displayed, "m1".to_owned())]);
+        let both = [(Fate::Delivered, "their-1".to_owned()), (Fate::Displayed, "m1".to_owned())];
+        assert_eq!(of("", &[RECEIVED, displayed].concat()), both);
+        for kind in ["error", "groupchat"] {
+            assert_eq!(of(&format!("type='{kind}'"), displayed), []);
+        }
+        for other in [
+            "<markable xmlns='urn:xmpp:chat-markers:0'/>",
+            "<displayed xmlns='urn:x' id='m1'/>",
+            "<displayed xmlns='urn:xmpp:chat-markers:0' id=''/>",
+            // Gone with version 1.0.
+            "<received xmlns='urn:xmpp:chat-markers:0' id='m1'/>",
+            "<acknowledged xmlns='urn:xmpp:chat-markers:0' id='m1'/>",
+        ] {
+            assert_eq!(of("", other), [], "{other}");
+        }
+    }
 
     #[test]
     fn im_40_a_request_needs_an_id_and_is_no_error() {

@@ -100,6 +100,8 @@ pub(crate) struct Rig {
     pub(crate) answers: Vec<(u64, Answered)>,
     pub(crate) bound: BTreeSet<CompactString>,
     pub(crate) facts: Vec<Fact>,
+    /// Branches of INVITEs.
+    pub(crate) cancelled: Vec<String>,
     start: Instant,
     tag: String,
     transaction: ServerTxn,
@@ -143,6 +145,7 @@ impl Rig {
             answers: Vec::new(),
             bound: BTreeSet::new(),
             facts: Vec::new(),
+            cancelled: Vec::new(),
             start: instant,
             tag: String::new(),
             transaction: transaction(instant),
@@ -194,7 +197,8 @@ impl Rig {
                     }
                 }
                 Output::Fact(fact) => self.facts.push(fact),
-                Output::Cancel { .. } | Output::Repeat(_) => unreachable!("no session is begun"),
+                Output::Cancel { branch, .. } => self.cancelled.push(branch),
+                Output::Repeat(_) => {}
             }
         }
     }

@@ -20,7 +20,10 @@ fn our_messages_are_numbered_and_settled_one_by_one() {
     assert_eq!(rig.last("MESSAGE").1.header(HeaderName::CSeq), Some("1 MESSAGE"));
     assert_eq!(rig.last("INFO").1.header(HeaderName::CSeq), Some("2 INFO"));
     assert_eq!(rig.answer("INFO", 415, &[]), [Did::Message(typing, "415".into())]);
-    assert_eq!(rig.answer("MESSAGE", 200, &[]), [Did::Message(first, "Delivered { status: 200 }".into())]);
+    assert_eq!(
+        rig.answer("MESSAGE", 200, &[]),
+        [Did::Message(first, "Delivered { status: 200, message_id: None }".into())]
+    );
     assert_eq!(rig.answer("MESSAGE", 200, &[]), [], "settled once");
 }
 

@@ -2,6 +2,7 @@
 
 mod callee;
 mod caller;
+mod hostile;
 mod inside;
 mod link;
 mod random;

@@ -142,7 +142,7 @@ fn play(mut rig: Rig, steps: Vec<Step>) {
     assert!(said.ended && said.released);
 }
 
-fn due(rig: &mut Rig) {
+pub(super) fn due(rig: &mut Rig) {
     let Some(deadline) = rig.session.deadline() else { return };
     rig.world.now = rig.world.now.max(deadline);
     rig.session.handle_timeout(&mut rig.world.cx());

@@ -111,13 +111,12 @@ fn other_info_is_refused_and_an_empty_one_is_taken() {
 }
 
 /// A house in which Bob may see Alice, or may not.
-fn acquainted(sees: bool) -> House {
+pub(super) fn acquainted(sees: bool, im: Im) -> House {
     let store = Memory::new();
     let from = if sees { From::Yes } else { From::No };
     store.save_pair(&PairKey::new(ALICE, BOB), PairRecord { from, ..PairRecord::default() });
     store.commit(usize::MAX);
-    let mut house =
-        House::planned(Plan { im: Im::Session, store: Arc::new(store.crash()), ..Plan::default() });
+    let mut house = House::planned(Plan { im, store: Arc::new(store.crash()), ..Plan::default() });
     house.rule = Box::new(accepts);
     house.gateway.restore(house.now).unwrap();
     house.run();
@@ -137,7 +136,7 @@ fn im_40_200_is_a_receipt_for_who_may_see_the_user_and_202_is_none() {
     for (sees, status, expected) in
         [(true, 200, vec![Some("b1".to_owned())]), (true, 202, vec![]), (false, 200, vec![])]
     {
-        let mut house = acquainted(sees);
+        let mut house = acquainted(sees, Im::Session);
         house.rule = Box::new(move |request| match request.method() {
             Some("MESSAGE") => Reply::Status(status, "OK"),
             _ => accepts(request),
@@ -150,7 +149,7 @@ fn im_40_200_is_a_receipt_for_who_may_see_the_user_and_202_is_none() {
 
 #[test]
 fn im_40_no_receipt_without_a_request_nor_for_what_was_refused() {
-    let mut house = acquainted(true);
+    let mut house = acquainted(true, Im::Session);
     bob_writes(&mut house, "b1", "<body>x</body>");
     assert_eq!(receipts(&mut house), []);
     house.rule = Box::new(|request| match request.method() {
@@ -163,7 +162,7 @@ fn im_40_no_receipt_without_a_request_nor_for_what_was_refused() {
 
 #[test]
 fn im_40_a_message_alone_gets_its_receipt_too() {
-    let mut house = acquainted(true);
+    let mut house = acquainted(true, Im::Session);
     house.rule = Box::new(|request| match request.method() {
         Some("INVITE") => Reply::Status(488, "Not Acceptable Here"),
         Some("ACK") => Reply::Silence,
@@ -171,4 +170,21 @@ fn im_40_a_message_alone_gets_its_receipt_too() {
     });
     bob_writes(&mut house, "b1", REQUEST);
     assert_eq!(receipts(&mut house), [Some("b1".to_owned())]);
+}
+
+#[test]
+fn ch_09_what_is_too_large_for_the_partner_is_refused_in_a_session_too() {
+    let mut house = House::new();
+    let limits = "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes></limits>";
+    house.features.insert("fabrikam.com", limits);
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    // The first one finds out on the stream that it opens, the second one before.
+    for _ in 0..2 {
+        let answer = chat.say(&mut house, &"x".repeat(200_000));
+        assert_eq!(answer.status(), Some(513));
+        assert!(answer.must("ms-diagnostics").unwrap().contains("10000 bytes"), "{answer}");
+    }
+    assert!(house.stanzas("fabrikam.com").is_empty());
+    assert_eq!(chat.say(&mut house, &"x".repeat(9000)).status(), Some(200), "the session goes on");
 }

@@ -114,3 +114,22 @@ fn a_planned_stop_ends_sessions_with_bye() {
     let answer = house.ask(wire, invitation(BOB).bytes());
     assert_eq!(answer.status(), Some(503), "{answer}");
 }
+
+#[test]
+fn nobody_is_invited_when_the_process_is_going_to_end_and_what_waits_goes_alone() {
+    let mut house = house();
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") => Reply::Silence,
+        _ => accepts(request),
+    });
+    bob_writes(&mut house, "b1", "<body>1</body>");
+    assert_eq!(methods(&house.requests()), ["INVITE"]);
+    house.gateway.end_subscriptions();
+    while house.gateway.run_errands(house.now) {}
+    house.run();
+    bob_writes(&mut house, "b2", "<body>2</body>");
+    let requests = house.requests();
+    let said: Vec<_> = requests.iter().filter(|request| request.method() == Some("MESSAGE")).collect();
+    assert_eq!(said.iter().map(|request| request.body.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+    assert!(!methods(&requests).contains(&"INVITE"), "{requests:?}");
+}

@@ -4,6 +4,9 @@ mod beside;
 mod ends;
 mod from_contact;
 mod from_user;
+mod imdn;
+mod notified;
+mod vectors;
 
 use nuncio::gateway::Im;
 use nuncio_world::sip_text::SipMessage;

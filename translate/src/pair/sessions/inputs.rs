@@ -8,7 +8,7 @@ use nuncio_sip::session::{Invitation, Invited, Received, Session, unknown_sessio
 use nuncio_sip::{Message, UriError};
 
 use super::super::output::{Asked, Judged};
-use super::super::{Context, Pair};
+use super::super::{Context, Pair, ToSip};
 use super::{Conversation, MOST_SESSIONS, Settled, Way};
 use crate::Moment;
 use crate::judge::{Kind, Permit};
@@ -63,6 +63,14 @@ impl<M> Pair<M> {
         }
         let refused = talk.sessions.by_pager_until.is_some_and(|until| context.now.instant < until);
         if invites && !refused { Way::Invite } else { Way::Pager }
+    }
+
+    /// How a report about a message goes: in the session of this thread, or of any other if it has gone, where the SIP
+    /// user's side reads message/cpim; else alone. Nobody is invited for it.
+    pub fn way_of_report(&self, thread: Option<&str>) -> Way {
+        let chosen = self.talk.as_ref().and_then(|talk| talk.sessions.choose(thread));
+        let reads = chosen.filter(|chosen| chosen.session.accepts("message", "cpim"));
+        reads.map_or(Way::Pager, |chosen| Way::Session(chosen.number))
     }
 
     /// The message that is next, to see how it may go.
@@ -208,12 +216,14 @@ impl<M> Pair<M> {
         let mut taken = false;
         let serial = saying.serial;
         let pending = self.talk.as_ref().and_then(|talk| talk.pending.as_ref());
-        if pending.is_none_or(|pending| pending.serial != serial) {
-            return false;
-        }
+        let Some(pending) = pending.filter(|pending| pending.serial == serial) else { return false };
+        let is_said = !matches!(pending.item, ToSip::Report(_));
         self.with_sessions(saying.judged, context, |sessions, context| {
             let Some(talk) = sessions.numbered(saying.session) else { return };
-            talk.to_user.message();
+            // A report is nothing that the contact says.
+            if is_said {
+                talk.to_user.message();
+            }
             talk.message = talk.session.message(saying.fields, saying.body, &mut context.session()).ok();
             taken = talk.message.is_some();
         });

@@ -75,12 +75,16 @@ impl<M> Talk<M> {
         }
     }
 
-    /// Both have invited each other (glare): one session is enough, and this one is there.
+    /// Both have invited each other (glare): one session is enough, and this one is there. Its turn in the pump may have
+    /// passed, so what the other one wants is carried out here.
     fn call_off_others(&mut self, at: usize, context: &mut Context<'_>) {
-        let others = self.sessions.all.iter_mut().enumerate().filter(|(other, _)| *other != at);
-        for (_, talk) in others {
+        for other in (0..self.sessions.all.len()).filter(|other| *other != at) {
+            let Some(talk) = self.sessions.all.get_mut(other) else { return };
             if talk.asked.is_none() && !talk.session.has_ended() && !talk.session.is_established() {
                 talk.session.end(&mut context.session());
+            }
+            while let Some(output) = self.sessions.all.get_mut(other).and_then(|talk| talk.session.poll()) {
+                self.carry_out(other, output, None, context);
             }
         }
     }

@@ -16,8 +16,8 @@ pub struct Settled<M> {
 /// How it ended.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// It was answered with 2xx: this one.
-    Delivered { status: u16 },
+    /// It was answered with 2xx: this one, and this Message-Id.
+    Delivered { status: u16, message_id: Option<Box<str>> },
     /// Any other final response, to it or to the invitation that it waited for.
     Refused(Message),
     /// There was no response.
@@ -29,7 +29,7 @@ pub enum Outcome {
 impl From<MessageOutcome> for Outcome {
     fn from(outcome: MessageOutcome) -> Self {
         match outcome {
-            MessageOutcome::Delivered { status } => Self::Delivered { status },
+            MessageOutcome::Delivered { status, message_id } => Self::Delivered { status, message_id },
             MessageOutcome::Refused(response) => Self::Refused(response),
             MessageOutcome::Undelivered(why) => Self::Undelivered(why),
         }
