@@ -160,6 +160,11 @@ limits! {
         answer_within: Duration, "duration" = secs(60), secs(5) => secs(180);
         /// A session without messages ends after that.
         session_idle: Duration, "duration" = secs(600), secs(30) => secs(24 * 3600);
+        /// Most invitations of SIP users under way at a time; beyond it, and beyond the next one, messages go alone. Each
+        /// holds a place among the requests to its front end for as long as it rings.
+        invitations: usize, "invitations" = 4096, 1 => 1_000_000;
+        /// The same on behalf of the contacts of one partner domain.
+        invitations_per_partner: usize, "invitations" = 1024, 1 => 1_000_000;
         /// Time for one TCP connect.
         connect: Duration, "duration" = secs(5), ms(100) => secs(60);
         /// Time for one TLS handshake.

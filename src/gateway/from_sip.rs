@@ -100,6 +100,11 @@ impl Gateway {
                     }
                 }
             }
+            // Lync's way to a conference, of which there are none here.
+            Method::Refer if request.to_tag().is_none() => {
+                let answer = SipAnswer::new(405, "Method Not Allowed").with("Allow", ALLOW);
+                self.not_for_us(answer, request, "conferences do not cross to XMPP")
+            }
             Method::Invite | Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Refer => {
                 match self.sip_session(front_end, reply, request, bells, now) {
                     Ok(()) => return,

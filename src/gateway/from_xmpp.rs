@@ -210,6 +210,7 @@ impl Gateway {
                             ..XmppFailure::new(Condition::ResourceConstraint, "too many messages are waiting")
                         };
                         message.fail(&failure, now);
+                        self.run_pair(key, pair, now);
                     }
                 }
             });
@@ -239,6 +240,7 @@ impl Gateway {
     fn visit_pair(&self, key: &PairKey, now: Moment) {
         let remote = self.remote(key.remote_domain());
         let done = remote.pairs.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
+            pair.waits_long(now).for_each(Incoming::take_on);
             for message in pair.expired(&self.settings.pair, now) {
                 self.counters.xmpp_to_sip_failed.add(1);
                 self.log_contact_failed("it waited too long for its turn", key, now);

@@ -71,6 +71,13 @@ impl Incoming {
         &self.stanza
     }
 
+    /// Its stream need not wait any longer for what becomes of it; its sender is told all the same if it comes to nothing.
+    pub(super) fn take_on(&mut self) {
+        if let Some(slot) = &mut self.slot {
+            slot.unsettled = None;
+        }
+    }
+
     /// Its sender is owed nothing more.
     pub(super) fn done(mut self) {
         self.slot = None;

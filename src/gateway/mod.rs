@@ -27,6 +27,7 @@ mod incoming;
 mod iq;
 mod keeping;
 mod lanes;
+mod no_sessions;
 mod outage;
 mod outcomes;
 mod pairs;
@@ -72,7 +73,7 @@ use nuncio_sip::session::SessionConfig;
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Kind, Snapshot};
 use nuncio_translate::message::Formats;
-use nuncio_translate::pair::{Half, PairConfig, PairKey, PresenceConfig, Sent};
+use nuncio_translate::pair::{Budget as _, Half, PairConfig, PairKey, PresenceConfig, Sent};
 use nuncio_translate::stanza_id;
 use nuncio_translate::text::{LogAddress, Privacy};
 use nuncio_translate::trust::Stamps;
@@ -328,6 +329,7 @@ pub struct Gateway {
     timers: Timers,
     dialogs: Dialogs,
     places: Places,
+    no_sessions: no_sessions::NoSessions,
     store: Arc<dyn Keep>,
     keeping: Keeping,
     errands: Errands,
@@ -358,6 +360,7 @@ impl Gateway {
             attempts: Mutex::new(attempts::Attempts::new(attempts::BYTES)),
             places: Places::new(settings.places.clone()),
             dialogs: Dialogs::default(),
+            no_sessions: no_sessions::NoSessions::default(),
             proved: proved::Proved::new(store.proved()),
             store,
             keeping: Keeping::default(),
@@ -531,6 +534,8 @@ impl Gateway {
             "a pair was emptied after an internal error (see the panic above); the senders of its messages are told");
         lost.messages.into_iter().for_each(|message| message.fail(&incoming::lost(), now));
         lost.tags.iter().for_each(|tag| self.dialogs.release(tag));
+        let key = PairKey::from_composed(composed);
+        lost.places.into_iter().for_each(|place| (&self.places).give_back(&key, place));
         if let Some(presence) = lost.presence {
             self.revive(composed, *presence, now);
         }

@@ -75,7 +75,7 @@ impl Gateway {
     pub(super) fn settle_sessions(&self, key: &PairKey, pair: &mut Pair, sent_ms: Option<u64>, now: Moment) {
         while let Some(settled) = pair.take_settled() {
             let words = match &settled.outcome {
-                Outcome::Undelivered(kind) => words_of(*kind),
+                Outcome::Undelivered(kind) | Outcome::Uninvited(kind) => words_of(*kind),
                 _ => "",
             };
             let word = match &settled.outcome {
@@ -84,6 +84,8 @@ impl Gateway {
                 }
                 Outcome::Refused(response) => Word::response(response),
                 Outcome::NoAnswer => Word::NoAnswer,
+                // Whatever became of the invitation, what it was for has not been sent.
+                Outcome::Uninvited(_) => Word::Failed { kind: Undelivered::NotSent, why: &words },
                 Outcome::Undelivered(kind) => Word::Failed { kind: *kind, why: &words },
             };
             self.tell_sender(key, pair, settled.item, &word, sent_ms, now);

@@ -23,6 +23,10 @@ pub struct PlaceLimits {
     pub subscriptions: usize,
     /// Requests of the contacts of one remote domain that are kept until they are added.
     pub kept_per_domain: usize,
+    /// Invitations of SIP users under way, in all: each holds a place among the requests to its front end.
+    pub invitations: usize,
+    /// The same for the contacts of one remote domain.
+    pub invitations_per_domain: usize,
     /// New requests in an hour.
     pub requests: RequestLimits,
 }
@@ -34,6 +38,8 @@ impl Default for PlaceLimits {
             subscriptions_per_domain: 100_000,
             subscriptions: 1_000_000,
             kept_per_domain: 10_000,
+            invitations: 4096,
+            invitations_per_domain: 1024,
             requests: RequestLimits::default(),
         }
     }
@@ -48,6 +54,8 @@ pub(super) struct Places {
     by_domain: DashMap<CompactString, usize>,
     kept: DashMap<CompactString, usize>,
     all: AtomicUsize,
+    invitations: AtomicUsize,
+    inviting: DashMap<CompactString, usize>,
     requests: Requests,
 }
 
@@ -61,6 +69,8 @@ impl Places {
             by_domain: DashMap::new(),
             kept: DashMap::new(),
             all: AtomicUsize::new(0),
+            invitations: AtomicUsize::new(0),
+            inviting: DashMap::new(),
         }
     }
 
@@ -96,6 +106,17 @@ impl Budget for &Places {
         let limits = &self.limits;
         match place {
             Place::KeptRequest => enter(&self.kept, key.remote_domain(), limits.kept_per_domain),
+            Place::Invitation => {
+                let next = |count: usize| (count < limits.invitations).then_some(count + 1);
+                if self.invitations.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_err() {
+                    return false;
+                }
+                let entered = enter(&self.inviting, key.remote_domain(), limits.invitations_per_domain);
+                if !entered {
+                    self.invitations.fetch_sub(1, Ordering::AcqRel);
+                }
+                entered
+            }
             Place::Subscription => {
                 let next = |count: usize| (count < limits.subscriptions).then_some(count + 1);
                 if self.all.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_err() {
@@ -116,6 +137,10 @@ impl Budget for &Places {
     fn give_back(&mut self, key: &PairKey, place: Place) {
         match place {
             Place::KeptRequest => leave(&self.kept, key.remote_domain()),
+            Place::Invitation => {
+                leave(&self.inviting, key.remote_domain());
+                self.invitations.fetch_sub(1, Ordering::AcqRel);
+            }
             Place::Subscription => {
                 self.leave_contact(key.contact());
                 leave(&self.by_domain, key.remote_domain());
@@ -162,12 +187,28 @@ mod tests {
             subscriptions_per_domain: per_domain,
             subscriptions: all,
             kept_per_domain: 1,
+            invitations: all,
+            invitations_per_domain: per_domain,
             requests: RequestLimits::default(),
         })
     }
 
     fn key(user: &str, contact: &str) -> PairKey {
         PairKey::new(&format!("{user}@contoso.example"), contact)
+    }
+
+    #[test]
+    fn invitations_are_bounded_by_domain_and_in_all() {
+        for (places, third) in
+            [(places(9, 2, 9), "eve@fabrikam.example"), (places(9, 9, 2), "eve@other.example")]
+        {
+            let mut places = &places;
+            let one = key("a", "bob@fabrikam.example");
+            assert!(places.take(&one, Place::Invitation) && places.take(&one, Place::Invitation));
+            assert!(!places.take(&key("b", third), Place::Invitation));
+            places.give_back(&one, Place::Invitation);
+            assert!(places.take(&key("b", third), Place::Invitation));
+        }
     }
 
     #[test]

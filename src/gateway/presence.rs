@@ -396,6 +396,7 @@ impl Gateway {
                     let sent = item.sent.clone();
                     match self.push_presence(key, item, bells, now) {
                         Ok(()) => {}
+                        Err(_) if sent == Sent::Aside => {}
                         Err(PushRefusal::TooLarge(limit)) => {
                             self.note_too_large(key, limit, now);
                             pair.too_large(&sent, context);

@@ -25,7 +25,6 @@ const REQUEST_OVERHEAD: usize = 768;
 type Said<'a> = (&'a [(&'a str, &'a str)], (&'a str, &'a [u8]));
 
 /// What an invitation has from the message that it is for.
-#[derive(Default)]
 struct First {
     thread: Option<CompactString>,
     resource: Option<CompactString>,
@@ -80,24 +79,23 @@ impl Gateway {
                     resource: sender.as_ref().and_then(Jid::resource).map(CompactString::from),
                     state: ChatState::of(stanza),
                 };
-                self.invite(key, pair, Some(permit), &first, now);
+                self.invite(key, pair, permit, &first, now);
             }
         }
     }
 
+    /// Word from the gateway goes in a session if there is one. Nobody is invited for it: it would ring for no message.
     fn run_notice(&self, key: &PairKey, pair: &mut Pair, now: Moment) {
-        let invites = self.invites(key, now);
-        match self.in_context(key, now, |context| pair.way(None, invites, context)) {
-            Way::Invite => self.invite(key, pair, None, &First::default(), now),
+        match self.in_context(key, now, |context| pair.way(None, false, context)) {
             Way::Session(session) => self.notice_in_session(key, pair, session, now),
-            Way::Pager => self.notice_alone(key, pair, now),
+            Way::Pager | Way::Invite => self.notice_alone(key, pair, now),
         }
     }
 
-    /// Invites the SIP user. Where that cannot be done, what waits goes alone.
-    fn invite(&self, key: &PairKey, pair: &mut Pair, permit: Option<Permit>, first: &First, now: Moment) {
+    /// Invites the SIP user. Where that cannot be done, the message goes alone.
+    fn invite(&self, key: &PairKey, pair: &mut Pair, permit: Permit, first: &First, now: Moment) {
         let (Ok(contact), Ok(user)) = (contact_of(key), user_of(key)) else {
-            return pair.go_by_pager(now);
+            return self.message_alone(key, pair, permit, now);
         };
         let (contact_uri, user_uri) = (contact.uri(None), user.uri());
         let inviting = Inviting {
@@ -107,8 +105,8 @@ impl Gateway {
             resource: first.resource.as_deref(),
             state: first.state,
         };
-        if self.in_context(key, now, |context| pair.invite(permit, &inviting, context)).is_err() {
-            pair.go_by_pager(now);
+        if let Err(permit) = self.in_context(key, now, |context| pair.invite(permit, &inviting, context)) {
+            self.message_alone(key, pair, permit, now);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use compact_str::CompactString;
 use nuncio_sip::hop::{HopConnection, HopGroup};
@@ -11,15 +11,13 @@ use nuncio_translate::pair::PairKey;
 use nuncio_translate::trust::TrustModel;
 use parking_lot::Mutex;
 
+use super::no_sessions::NO_SESSIONS_FOR;
 use super::port::Port;
 use super::restart::Waiting;
 use super::{ConnectionId, Gateway, IdentityNumber, SipPort, ToSipEnvelope};
 
 /// The machine that chooses among the next hops of one route.
 pub type HopPort = Port<HopGroup<ToSipEnvelope>>;
-
-/// How long a front end that knows no INVITE is sent none.
-const NO_SESSIONS_FOR: Duration = Duration::from_secs(3600);
 
 /// One front end, as it is recognised.
 #[derive(Debug, Clone)]
@@ -203,16 +201,19 @@ impl Gateway {
         let same = modes.all(|mode| mode == first);
         // Where they differ, the one in use decides.
         let active = || route.hops.step(|group| group.active()).and_then(|(_, hop)| route.front_end_of(hop));
-        match if same { first } else { active().map_or(first, im) } {
+        let knows_invite = || now.unix() >= route.no_sessions_until.load(Ordering::Relaxed);
+        let front_end_takes = match if same { first } else { active().map_or(first, im) } {
             Im::Pager => false,
             Im::Session => true,
-            Im::Automatic => now.unix() >= route.no_sessions_until.load(Ordering::Relaxed),
-        }
+            Im::Automatic => knows_invite(),
+        };
+        front_end_takes && self.no_sessions.invites(key.sip_user(), now)
     }
 
-    /// A front end has refused a session with this status. Those that do not know INVITE at all are not asked again for a
-    /// while.
+    /// A front end has refused a session with this status. That user is not invited again for a while, and at front ends
+    /// that do not know INVITE at all nobody is.
     pub(super) fn sessions_refused(&self, key: &PairKey, status: Option<u16>, now: Moment) {
+        self.no_sessions.refused(key.sip_user(), now);
         if let (Some(405 | 501), Some((_, route))) = (status, self.numbered_route_of(key)) {
             let until = now.unix().saturating_add(NO_SESSIONS_FOR.as_secs());
             route.no_sessions_until.store(until, Ordering::Relaxed);

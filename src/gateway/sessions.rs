@@ -74,7 +74,9 @@ impl Gateway {
         let (method, status) = (request.method(), answer.status);
         let why = LogSafe(answer.why());
         if method != Method::Invite || request.to_tag().is_some() {
-            self.counters.sip_requests_not_for_us.add(1);
+            if matches!(answer.status, 405 | 481 | 501) {
+                self.counters.sip_requests_not_for_us.add(1);
+            }
             debug!(method = %LogSafe(method.as_str()), status, %why, "request of a front end refused");
         } else {
             self.counters.sessions_refused.add(1);

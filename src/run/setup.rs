@@ -240,6 +240,8 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
             subscriptions_per_domain: limits.presence.subscriptions_per_partner,
             subscriptions: limits.presence.subscriptions,
             kept_per_domain: limits.presence.kept_per_partner,
+            invitations: limits.sip.invitations,
+            invitations_per_domain: limits.sip.invitations_per_partner,
             requests: RequestLimits {
                 per_pair: limits.presence.requests_per_pair as u64,
                 per_contact: limits.presence.requests_per_contact as u64,

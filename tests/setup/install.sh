@@ -19,7 +19,11 @@ need ejabberdctl ejabberd
 need erl erlang-base
 need prosody prosody
 need sipp sip-tester
+need kamailio kamailio
 need stunnel stunnel4
+# A module and no command.
+set -- /usr/lib/*/kamailio/modules/tls.so
+[ -e "$1" ] || missing="$missing kamailio-tls-modules"
 need openssl openssl
 need pkg-config pkg-config
 # OpenSSL's header files are no command.
@@ -65,7 +69,7 @@ fi
 if [ -d /run/systemd/system ]; then
     for package in $missing; do
         case $package in
-            ejabberd | prosody | stunnel4) systemctl --quiet disable "$package" 2>/dev/null || true ;;
+            ejabberd | kamailio | prosody | stunnel4) systemctl --quiet disable "$package" 2>/dev/null || true ;;
         esac
     done
 fi

@@ -173,6 +173,7 @@ impl House {
                 }
                 NextForSip::Nothing => break,
                 NextForSip::Notice => self.notice(),
+                NextForSip::Report => panic!("nobody has asked what became of what he wrote"),
                 NextForSip::Message => match self.permit() {
                     Err(_) => {
                         let refused = self.rig.pair.refuse().unwrap();
@@ -211,10 +212,10 @@ impl House {
                 self.leaves(&stanza);
                 self.alone = Some((serial, Some(number(&stanza))));
             }
-            Way::Session(tag) => {
+            Way::Session(session) => {
                 let (serial, judged, _) = self.rig.pair.release_judged(permit).unwrap();
                 let text = stanza.text().into_owned();
-                if self.say(serial, &tag, &text, Some(judged)) {
+                if self.say(serial, session, &text, Some(judged)) {
                     self.leaves(&stanza);
                 } else {
                     assert!(self.rig.pair.settled(serial).is_some());
@@ -231,9 +232,9 @@ impl House {
                 let (serial, _) = self.rig.pair.release_notice().unwrap();
                 self.alone = Some((serial, None));
             }
-            Way::Session(tag) => {
+            Way::Session(session) => {
                 let (serial, _) = self.rig.pair.release_notice().unwrap();
-                if !self.say(serial, &tag, "notice", None) {
+                if !self.say(serial, session, "notice", None) {
                     self.rig.pair.settled(serial);
                     self.told += 1;
                 }
@@ -248,9 +249,9 @@ impl House {
         self.rig.input(|pair, context| pair.invite(permit, &inviting, context).unwrap());
     }
 
-    fn say(&mut self, serial: u64, tag: &str, text: &str, judged: Option<Judged>) -> bool {
+    fn say(&mut self, serial: u64, session: u32, text: &str, judged: Option<Judged>) -> bool {
         let body = ("text/plain", text.as_bytes());
-        let saying = Saying { serial, tag, fields: &[], body, judged };
+        let saying = Saying { serial, session, fields: &[], body, judged };
         let mut taken = false;
         self.rig.input(|pair, context| taken = pair.say(&saying, context));
         taken
@@ -281,6 +282,7 @@ impl House {
                     self.fate(&stanza, if delivered { Fate::Delivered } else { Fate::Told });
                 }
                 ToSip::Notice(notice) => self.told += notice.count,
+                ToSip::Report(report) => panic!("nobody has asked: {report:?}"),
             }
         }
     }

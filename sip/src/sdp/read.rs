@@ -192,6 +192,11 @@ impl<'a> AcceptTypes<'a> {
         self.0.split_ascii_whitespace().map(|media| lex::cut_before(media, b';').0)
     }
 
+    /// Whether this type itself is among them.
+    pub fn names(self, main: &str, sub: &str) -> bool {
+        self.iter().any(|range| ContentType::parse(range).is_ok_and(|range| range.is(main, sub)))
+    }
+
     /// Whether a body of this type may be sent.
     pub fn contains(self, main: &str, sub: &str) -> bool {
         self.iter().any(|range| match ContentType::parse(range) {

@@ -387,6 +387,11 @@ impl Session {
         AcceptTypes(&self.accepts).contains(main, sub)
     }
 
+    /// Whether the other side has named this type among those it reads, and not just left it open.
+    pub fn names(&self, main: &str, sub: &str) -> bool {
+        AcceptTypes(&self.accepts).names(main, sub)
+    }
+
     /// When the last message went in either direction.
     pub fn last_used(&self) -> Instant {
         self.used

@@ -165,7 +165,8 @@ impl Session {
     pub(super) fn lengthen(&mut self, response: &Message, context: &mut Context<'_>) {
         let least = min_se(response);
         if let Some(interval) = &mut self.interval
-            && let Some(least) = least.filter(|least| *least > interval.seconds)
+            && let Some(least) =
+                least.filter(|least| *least > interval.seconds && *least <= context.config.max_interval)
         {
             interval.seconds = least;
             self.refresh(context);

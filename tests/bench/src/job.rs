@@ -87,11 +87,22 @@ pub(crate) enum Plays {
     RelayEnd { acknowledges: bool },
 }
 
+/// In which form a front end says what its users are, and wants to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Dialect {
+    /// PIDF of under 600 bytes, addresses with host and port, no routes.
+    Pidf,
+    /// As Lync does it: categories of 4 KB, GRUUs, two signed routes in each dialog.
+    Categories,
+}
+
 /// Work for the two who know each other's presence: the front end with its users, or the contacts with their servers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PresenceJob {
     /// Who sends in the rounds. The other one is the sink.
     pub(crate) direction: Direction,
+    pub(crate) dialect: Dialect,
     pub(crate) pairs: u32,
     /// Partner domains that the pairs are spread over, each with a stream.
     pub(crate) streams: usize,

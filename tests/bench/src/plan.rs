@@ -11,8 +11,8 @@ use crate::Arguments;
 use crate::gateway::{Gateway, Place, build};
 use crate::handshakes::{self, Acquaintance};
 use crate::job::{
-    Count, Direction, GeneratorJob, Matching, Order, Outcome, Pace, Plays, RelayJob, Round, Set, SinkJob,
-    Until,
+    Count, Dialect, Direction, GeneratorJob, Matching, Order, Outcome, Pace, Plays, RelayJob, Round, Set,
+    SinkJob, Until,
 };
 use crate::pki::{self, Keys};
 use crate::presence::{self, Presence};
@@ -61,7 +61,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.quick && arguments.only.as_deref() != Some("presence") && arguments.wants("presence-memory")
     {
         eprintln!("presence-memory");
-        report.presence_memory = Some(presence.memory().context("presence-memory")?);
+        for dialect in [Dialect::Pidf, Dialect::Categories] {
+            report.presence_memory.push(presence.memory(dialect).context("presence-memory")?);
+        }
     }
     if !arguments.quick && arguments.wants("restart") {
         eprintln!("restart");

@@ -6,7 +6,7 @@ use std::fs;
 use serde::Serialize;
 
 use crate::handshakes::{self, Compared, IdleStreams, Opened};
-use crate::job::{Direction, Pace, SIP_CONNECTIONS, Set};
+use crate::job::{Dialect, Direction, Pace, SIP_CONNECTIONS, Set};
 use crate::pki::Keys;
 
 /// The process under test.
@@ -28,8 +28,10 @@ pub(crate) enum Messages {
     Lync,
     /// Small ones in sessions.
     Session,
-    /// A document or stanza of presence.
+    /// A document or stanza of presence; the document is PIDF.
     Presence,
+    /// The same with a document in categories.
+    Categories,
 }
 
 impl From<Set> for Messages {
@@ -39,6 +41,21 @@ impl From<Set> for Messages {
             Set::Lync => Self::Lync,
             Set::Session => Self::Session,
         }
+    }
+}
+
+impl From<Dialect> for Messages {
+    fn from(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Pidf => Self::Presence,
+            Dialect::Categories => Self::Categories,
+        }
+    }
+}
+
+impl Messages {
+    fn is_presence(self) -> bool {
+        matches!(self, Self::Presence | Self::Categories)
     }
 }
 
@@ -53,7 +70,7 @@ pub(crate) struct Report {
     pairs: u32,
     pub(crate) lines: Vec<Line>,
     pub(crate) memory: Option<Memory>,
-    pub(crate) presence_memory: Option<PresenceMemory>,
+    pub(crate) presence_memory: Vec<PresenceMemory>,
     pub(crate) restarts: Vec<Restart>,
     pub(crate) handshakes: Vec<Compared>,
     pub(crate) idle_streams: Option<IdleStreams>,
@@ -116,7 +133,10 @@ pub(crate) struct Memory {
 /// Memory of the gateway with live subscriptions.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct PresenceMemory {
+    pub(crate) dialect: Dialect,
     pub(crate) pairs: u32,
+    /// Bytes of routes and remote target, which are kept as they came: when the contact watches, and when the user does.
+    pub(crate) kept: [usize; 2],
     /// Resident bytes per pair whose contact watches the SIP user.
     pub(crate) watched_bytes: u64,
     /// Resident bytes that are added when the SIP user watches the contact, too.
@@ -206,7 +226,7 @@ impl Report {
             pairs,
             lines: Vec::new(),
             memory: None,
-            presence_memory: None,
+            presence_memory: Vec::new(),
             restarts: Vec::new(),
             handshakes: Vec::new(),
             idle_streams: None,
@@ -256,8 +276,8 @@ pub(crate) fn table(report: &Report) -> String {
         let subject = match (line.subject, line.direction) {
             (Subject::RelayWritten, _) => "relay, written",
             (Subject::RelayAcknowledged, _) => "relay, ack",
-            (Subject::Gateway, Direction::SipToXmpp) if line.set == Messages::Presence => "NOTIFY → presence",
-            (Subject::Gateway, Direction::XmppToSip) if line.set == Messages::Presence => "presence → NOTIFY",
+            (Subject::Gateway, Direction::SipToXmpp) if line.set.is_presence() => "NOTIFY → presence",
+            (Subject::Gateway, Direction::XmppToSip) if line.set.is_presence() => "presence → NOTIFY",
             (Subject::Gateway, Direction::SipToXmpp) => "SIP → XMPP",
             (Subject::Gateway, Direction::XmppToSip) => "XMPP → SIP",
         };
@@ -266,6 +286,7 @@ pub(crate) fn table(report: &Report) -> String {
             Messages::Lync => "Lync-sized",
             Messages::Session => "small, in sessions",
             Messages::Presence => "PIDF",
+            Messages::Categories => "categories",
         };
         let ratio = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
         rows.push([
@@ -294,11 +315,17 @@ pub(crate) fn table(report: &Report) -> String {
             memory.pair_bytes
         );
     }
-    if let Some(memory) = &report.presence_memory {
+    for memory in &report.presence_memory {
+        let dialect = match memory.dialect {
+            Dialect::Pidf => "plain addresses and no routes",
+            Dialect::Categories => "the addresses and routes of Lync",
+        };
+        let [watched, watching] = memory.kept;
         let _ = writeln!(
             text,
-            "\nMemory of the gateway with {} live pairs: {} bytes resident per pair whose contact watches the SIP user, {} \
-             bytes more if he watches the contact too; {} MiB resident in all.",
+            "\nMemory of the gateway with {} live pairs, {dialect}: {} bytes resident per pair whose contact watches the SIP \
+             user ({watched} of them routes and remote target as they came), {} bytes more if he watches the contact too \
+             ({watching}); {} MiB resident in all.",
             thousands(f64::from(memory.pairs)),
             memory.watched_bytes,
             memory.both_more_bytes,

@@ -29,7 +29,8 @@ fn every_message_is_answered_and_arrives() {
             assert_eq!(runs[0][count], MESSAGES, "{count}: {line}");
         }
     }
-    // Two relays and two directions, each with small and with large messages; and presence in both directions.
+    // Two relays and two directions, each with small and with large messages; and presence in both directions, with documents
+    // of two kinds.
     let mut measured: Vec<String> = lines
         .iter()
         .map(|line| format!("{} {} {}", line["subject"], line["direction"], line["set"]).replace('"', ""))
@@ -38,9 +39,11 @@ fn every_message_is_answered_and_arrives() {
     assert_eq!(
         measured,
         [
+            "gateway sip-to-xmpp categories",
             "gateway sip-to-xmpp lync",
             "gateway sip-to-xmpp presence",
             "gateway sip-to-xmpp small",
+            "gateway xmpp-to-sip categories",
             "gateway xmpp-to-sip lync",
             "gateway xmpp-to-sip presence",
             "gateway xmpp-to-sip small",
@@ -66,5 +69,5 @@ fn every_message_is_answered_and_arrives() {
     assert_eq!(report["idle_streams"]["partners"], IDLE);
     let table = String::from_utf8(output.stdout).unwrap();
     assert_eq!(table.matches("SIP → XMPP").count(), 2, "{table}");
-    assert_eq!(table.matches("NOTIFY → presence").count(), 1, "{table}");
+    assert_eq!(table.matches("NOTIFY → presence").count(), 2, "{table}");
 }

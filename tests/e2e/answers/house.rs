@@ -52,6 +52,8 @@ pub(crate) enum Reply {
     With(u16, &'static str, Vec<(&'static str, String)>),
     /// With a body, whose type is among the header fields.
     Body(u16, &'static str, Vec<(&'static str, String)>, &'static str),
+    /// These very bytes.
+    Raw(String),
     Silence,
 }
 
@@ -436,6 +438,7 @@ impl House {
                 let at = now.instant + self.front_end_takes;
                 let answer = match (self.rule)(&message) {
                     Reply::Silence => None,
+                    Reply::Raw(text) => Some(text),
                     Reply::Status(status, reason) => Some(message.answer(status, reason, &[]).unwrap()),
                     Reply::With(status, reason, more) => {
                         let more: Vec<_> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();

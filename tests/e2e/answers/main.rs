@@ -27,6 +27,7 @@ mod floods;
 mod front_end_away;
 mod front_ends;
 mod late;
+mod lync;
 mod many;
 mod messages;
 mod quiet;

@@ -18,7 +18,7 @@ use crate::world::{Event, LOCAL, World};
 
 /// After nothing is said any more, all sessions end within this time; see [`Plan::idle`].
 pub(crate) const REST: Micros = 900 * SECOND;
-/// Out of so many seeds, two have sessions.
+/// One seed of so many has sessions.
 const SHARE: u64 = 5;
 /// Times at which the front end does something of its own accord.
 const STIRS: u64 = 60;
@@ -45,7 +45,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// `None`: this seed has no sessions.
     pub(crate) fn of(seed: u64) -> Option<Self> {
-        if seed % SHARE >= 2 {
+        if !seed.is_multiple_of(SHARE) {
             return None;
         }
         let mut rng = Rng::new(!seed);

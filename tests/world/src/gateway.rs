@@ -47,6 +47,10 @@ pub struct Settings<'a> {
     pub partners: Vec<Partner<'a>>,
     /// The lines of `[limits]`.
     pub limits: &'a str,
+    /// The front ends of the pool, in this order: names that their certificates carry.
+    pub front_ends: &'a [&'a str],
+    /// How messages go to their users: `pager`, `session` or `automatic`.
+    pub im: &'a str,
     /// `tracing` filter.
     pub log_level: &'a str,
     /// Domains served besides `contoso.com`.
@@ -59,7 +63,15 @@ impl Default for Settings<'_> {
     fn default() -> Self {
         let partners = ["fabrikam.com", "wingtip.com"].map(Partner::federated);
         let partners = partners.to_vec();
-        Self { partners, limits: "", log_level: "info", more_domains: &[], server_only: &[] }
+        Self {
+            partners,
+            limits: "",
+            front_ends: &["fe.contoso.com"],
+            im: "pager",
+            log_level: "info",
+            more_domains: &[],
+            server_only: &[],
+        }
     }
 }
 
@@ -93,6 +105,7 @@ impl Gateway {
             );
         }
         let domains = [&*both, settings.server_only].concat();
+        let next_hops: Vec<String> = settings.front_ends.iter().map(|host| format!("{host}:5061")).collect();
         let folder = world.folder().join("nuncio");
         let state = folder.join("state");
         fs::create_dir_all(&state)?;
@@ -118,6 +131,9 @@ impl Gateway {
                 ("domains", &format!("{domains:?}")),
                 ("certificates", &certificates),
                 ("roots", &world.pki().roots_file().display().to_string()),
+                ("front_ends", &format!("{:?}", settings.front_ends)),
+                ("im", settings.im),
+                ("next_hops", &format!("{next_hops:?}")),
                 ("limits", settings.limits),
                 ("partners", &partners),
             ],

@@ -186,11 +186,21 @@ impl Process {
         Ok(self.child.kill().await?)
     }
 
+    /// SIGKILL to it and to all that it has started; it must have been started as the head of a group.
+    pub async fn kill_group(&mut self) -> Result<()> {
+        self.signal_to("KILL", &format!("-{}", self.pid)).await?;
+        self.child.wait().await?;
+        Ok(())
+    }
+
     /// Sends any signal, by name (`TERM`, `STOP`, `CONT`).
     pub async fn signal(&self, signal: &str) -> Result<()> {
+        self.signal_to(signal, &self.pid.to_string()).await
+    }
+
+    async fn signal_to(&self, signal: &str, whom: &str) -> Result<()> {
         // The shell's own `kill`: no package has to be there for it, and no unsafe code here.
-        let status =
-            Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.pid)]).status().await?;
+        let status = Command::new("sh").args(["-c", &format!("kill -s {signal} -- {whom}")]).status().await?;
         if !status.success() {
             bail!("cannot send SIG{signal} to {}", self.name);
         }

@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::gateway;
+use crate::kamailio::Edge;
 use crate::sandbox::{self, Sandbox};
 use crate::wait::within_time;
 use crate::world::{NOTE, World};
@@ -43,6 +44,8 @@ pub struct Scenario {
     pub ordinary_user: bool,
     /// The server of the partner, where the scenario does not choose it itself.
     pub brand: Brand,
+    /// The front end that the gateway knows.
+    pub edge: Edge,
     /// What to do.
     pub run: Run,
 }
@@ -51,26 +54,23 @@ pub struct Scenario {
 #[macro_export]
 macro_rules! scenario {
     ($name:ident) => {
-        $crate::runner::Scenario {
-            name: stringify!($name),
-            ordinary_user: false,
-            brand: $crate::xmpp_server::Brand::Ejabberd,
-            run: |world| Box::pin($name(world)),
-        }
+        $crate::scenario!($name, $name, Ejabberd, Agent, false)
     };
     ($name:ident with Prosody: $function:ident) => {
-        $crate::runner::Scenario {
-            name: stringify!($name),
-            ordinary_user: false,
-            brand: $crate::xmpp_server::Brand::Prosody,
-            run: |world| Box::pin($function(world)),
-        }
+        $crate::scenario!($name, $function, Prosody, Agent, false)
+    };
+    ($name:ident through Kamailio: $function:ident) => {
+        $crate::scenario!($name, $function, Ejabberd, Kamailio, false)
     };
     ($name:ident as an ordinary user: $function:ident) => {
+        $crate::scenario!($name, $function, Ejabberd, Agent, true)
+    };
+    ($name:ident, $function:ident, $brand:ident, $edge:ident, $ordinary_user:literal) => {
         $crate::runner::Scenario {
             name: stringify!($name),
-            ordinary_user: true,
-            brand: $crate::xmpp_server::Brand::Ejabberd,
+            ordinary_user: $ordinary_user,
+            brand: $crate::xmpp_server::Brand::$brand,
+            edge: $crate::kamailio::Edge::$edge,
             run: |world| Box::pin($function(world)),
         }
     };
@@ -81,7 +81,7 @@ pub fn main(scenarios: &[Scenario]) -> ExitCode {
     if sandbox::inside() {
         let name = std::env::args().nth(1).unwrap_or_default();
         return match scenarios.iter().find(|scenario| scenario.name == name) {
-            Some(scenario) => run_inside(scenario.brand, |world| (scenario.run)(world)),
+            Some(scenario) => run_inside((scenario.brand, scenario.edge), |world| (scenario.run)(world)),
             None => fail(&anyhow!("no scenario {name:?}")),
         };
     }
@@ -104,7 +104,7 @@ pub fn main(scenarios: &[Scenario]) -> ExitCode {
 }
 
 /// Starts a world in the namespaces of this process, runs in it, and reports a failure with all logs.
-pub fn run_inside<F>(brand: Brand, run: impl FnOnce(World) -> F) -> ExitCode
+pub fn run_inside<F>((brand, edge): (Brand, Edge), run: impl FnOnce(World) -> F) -> ExitCode
 where
     F: Future<Output = Result<()>>,
 {
@@ -119,7 +119,7 @@ where
         else {
             return fail(&anyhow!("cannot listen for signals"));
         };
-        let world = match World::start(brand).await {
+        let world = match World::start(brand, edge).await {
             Ok(world) => world,
             Err(error) => return fail(&error.context("the world does not come up")),
         };

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsStream;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
@@ -175,10 +175,12 @@ impl SipServer {
         let shown = Arc::new(Mutex::new(None));
         let last = Arc::clone(&shown);
         let task = tokio::spawn(async move {
+            // They end with the server.
+            let mut serving = JoinSet::new();
             while let Ok((tcp, _)) = listener.accept().await {
                 let (acceptor, rule, arrived) = (acceptor.clone(), Arc::clone(&rule), arrived.clone());
                 let (count, last) = (Arc::clone(&count), Arc::clone(&last));
-                tokio::spawn(async move {
+                serving.spawn(async move {
                     if let Ok(stream) = acceptor.accept(tcp).await {
                         let stream = stream.into();
                         *last.lock().await = tls::presented(&stream);
@@ -211,6 +213,16 @@ impl SipServer {
         std::iter::from_fn(|| self.inbox.try_recv().ok()).collect()
     }
 
+    /// It is gone, and its connections with it. Returns what had come and was not looked at.
+    pub async fn kill(mut self) -> Vec<SipMessage> {
+        self.task.abort();
+        let mut rest = Vec::new();
+        while let Some(request) = self.inbox.recv().await {
+            rest.push(request);
+        }
+        rest
+    }
+
     /// The certificate that the gateway has presented on the connection it made last.
     pub async fn last_shown(&self) -> Option<CertificateDer<'static>> {
         self.shown.lock().await.clone()
@@ -240,12 +252,17 @@ async fn serve(
         if message.status().is_some() {
             bail!("an answer to nothing:\n{message}");
         }
-        if let Reply::Status(status, reason) = rule(&message) {
+        let answer = match rule(&message) {
+            Reply::Status(status, reason) => Some(message.answer(status, reason, &[])?),
+            Reply::Silence => None,
+        };
+        // First: who is killed while he answers has got the request all the same.
+        arrived.send(message).ok();
+        if let Some(answer) = answer {
             let mut writer = writer.lock().await;
-            writer.write_all(message.answer(status, reason, &[])?.as_bytes()).await?;
+            writer.write_all(answer.as_bytes()).await?;
             writer.flush().await?;
         }
-        arrived.send(message).ok();
     }
     Ok(())
 }

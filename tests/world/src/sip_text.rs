@@ -50,6 +50,14 @@ impl SipMessage {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// The values of all header fields of that name, in order; commas divide none of them.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers
+            .iter()
+            .filter(move |(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
     /// As [`Self::header`], for one that must be there.
     pub fn must(&self, name: &str) -> Result<&str> {
         self.header(name).with_context(|| format!("no {name} in\n{}", self.raw))

@@ -8,14 +8,16 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::process::Command;
 
+use crate::documents::Format;
+use crate::kamailio::Edge;
 use crate::process::Process;
 use crate::template::fill;
 use crate::wait::listening;
 use crate::world::{CALLER, FRONT_END, World};
 
-/// Where SIPp, as the called front end, takes plain SIP from stunnel.
+/// Where SIPp, as the called front end, takes plain SIP from stunnel or Kamailio.
 pub const ANSWERING: SocketAddr = SocketAddr::new(FRONT_END, 5060);
-/// Where stunnel takes plain SIP from SIPp.
+/// Where stunnel or Kamailio takes plain SIP from SIPp.
 pub const OUTGOING: SocketAddr = SocketAddr::new(CALLER, 5060);
 
 /// A running SIPp.
@@ -35,7 +37,12 @@ impl Sipp {
         let (to_user, to_host) = to.split_once('@').unwrap_or((to, ""));
         let scenario = fill(
             include_str!("../../interop/sipp/send-messages.xml"),
-            &[("each", &each.to_string()), ("to_user", to_user), ("to_host", to_host)],
+            &[
+                ("transport", transport(world)),
+                ("each", &each.to_string()),
+                ("to_user", to_user),
+                ("to_host", to_host),
+            ],
         )?;
         let file = world.folder().join("send-messages.xml");
         fs::write(&file, scenario)?;
@@ -64,7 +71,9 @@ impl Sipp {
 
     /// Asks once with OPTIONS; succeeds when the answer is 200.
     pub fn ask_options(world: &World) -> Result<Self> {
-        Self::call_once(world, "sipp-options", include_str!("../../interop/sipp/ask-options.xml"))
+        let scenario =
+            fill(include_str!("../../interop/sipp/ask-options.xml"), &[("transport", transport(world))])?;
+        Self::call_once(world, "sipp-options", &scenario)
     }
 
     /// An endpoint of the SIP user subscribes to the contact; succeeds when the answer has that status.
@@ -75,12 +84,25 @@ impl Sipp {
         expires: u32,
         status: u16,
     ) -> Result<Self> {
+        Self::subscribe_as(world, (from, to), endpoint, (expires, status), Format::Pidf.media())
+    }
+
+    /// As [`Self::subscribe`], for a time, with that status to it, and understanding these formats (Accept).
+    pub fn subscribe_as(
+        world: &World,
+        (from, to): (&str, &str),
+        endpoint: &str,
+        (expires, status): (u32, u16),
+        accept: &str,
+    ) -> Result<Self> {
         let scenario = fill(
             include_str!("../../interop/sipp/subscribe.xml"),
             &[
+                ("transport", transport(world)),
                 ("from", from),
                 ("to", to),
                 ("endpoint", endpoint),
+                ("accept", accept),
                 ("expires", &expires.to_string()),
                 ("status", &status.to_string()),
             ],
@@ -92,9 +114,46 @@ impl Sipp {
     pub fn refresh(world: &World, (from, to): (&str, &str), endpoint: &str) -> Result<Self> {
         let scenario = fill(
             include_str!("../../interop/sipp/refresh.xml"),
-            &[("from", from), ("to", to), ("endpoint", endpoint)],
+            &[("transport", transport(world)), ("from", from), ("to", to), ("endpoint", endpoint)],
         )?;
         Self::call_once(world, &format!("sipp-{endpoint}"), &scenario)
+    }
+
+    /// A user begins a session with the contact, says these things in it, closes it, and is told that it is gone; succeeds
+    /// when all answers are right.
+    pub fn session(world: &World, (from, to): (&str, &str), bodies: &[&str]) -> Result<Self> {
+        let said = bodies.iter().map(|body| ("MESSAGE", *body, "200"));
+        let all = said.chain([("BYE", "", "200"), ("MESSAGE", "too late", "481")]);
+        let mut requests = String::new();
+        for (number, (method, body, status)) in (2..).zip(all) {
+            requests += &fill(
+                include_str!("../../interop/sipp/session-request.xml"),
+                &[
+                    ("transport", transport(world)),
+                    ("from", from),
+                    ("to", to),
+                    ("method", method),
+                    ("number", &i32::to_string(&number)),
+                    ("body", body),
+                    ("status", status),
+                ],
+            )?;
+        }
+        let scenario = fill(
+            include_str!("../../interop/sipp/session.xml"),
+            &[("transport", transport(world)), ("from", from), ("to", to), ("requests", &requests)],
+        )?;
+        Self::call_once(world, "sipp-session", &scenario)
+    }
+
+    /// The user is invited once: he accepts, hears something, says "heard" and closes the session.
+    pub async fn answer_session(world: &World, user: &str) -> Result<Self> {
+        let (host, contact) = own(world);
+        let scenario = fill(
+            include_str!("../../interop/sipp/answer-session.xml"),
+            &[("transport", transport(world)), ("host", &host), ("contact", &contact), ("user", user)],
+        )?;
+        Self::listen(world, "answer-session.xml", &scenario, &["-m", "1"]).await
     }
 
     /// Takes every NOTIFY.
@@ -105,8 +164,37 @@ impl Sipp {
 
     /// The user is watched once: what is to happen then stands in the scenario; succeeds when it did.
     pub async fn answer_subscribe(world: &World, user: &str) -> Result<Self> {
-        let scenario = fill(include_str!("../../interop/sipp/answer-subscribe.xml"), &[("user", user)])?;
+        let (host, contact) = own(world);
+        let scenario = fill(
+            include_str!("../../interop/sipp/answer-subscribe.xml"),
+            &[("transport", transport(world)), ("host", &host), ("contact", &contact), ("user", user)],
+        )?;
         Self::listen(world, "answer-subscribe.xml", &scenario, &["-m", "1"]).await
+    }
+
+    /// The user is watched once: he is in a call, in every format, with the format's name as his note.
+    pub async fn publish(world: &World, user: &str) -> Result<Self> {
+        let (host, contact) = own(world);
+        let mut notifies = String::new();
+        for (number, format) in (1..).zip(Format::ALL) {
+            notifies += &fill(
+                include_str!("../../interop/sipp/notify.xml"),
+                &[
+                    ("transport", transport(world)),
+                    ("host", &host),
+                    ("contact", &contact),
+                    ("user", user),
+                    ("number", &number.to_string()),
+                    ("media", format.media()),
+                    ("document", &format.in_a_call(user, &format!("{format:?}")).replace('\r', "")),
+                ],
+            )?;
+        }
+        let scenario = fill(
+            include_str!("../../interop/sipp/publish.xml"),
+            &[("contact", &contact), ("notifies", &notifies)],
+        )?;
+        Self::listen(world, "publish.xml", &scenario, &["-m", "1"]).await
     }
 
     /// Waits for its end; success means that every call went as its scenario says.
@@ -163,6 +251,22 @@ impl Sipp {
         let process = spawn(world, "sipp-front-end", &mut command)?;
         listening("sipp", ANSWERING).await?;
         Ok(Self { process })
+    }
+}
+
+/// SIPp's own host and Contact, as whoever calls it must see them.
+fn own(world: &World) -> (String, String) {
+    match world.edge() {
+        Edge::Agent => ("fe.contoso.com:5061".to_owned(), "sip:fe.contoso.com:5061;transport=tls".to_owned()),
+        Edge::Kamailio => (ANSWERING.to_string(), format!("sip:{ANSWERING};transport=tcp")),
+    }
+}
+
+/// What the other end of SIPp's connections speaks: stunnel leaves messages as they are, Kamailio is a SIP server itself.
+fn transport(world: &World) -> &'static str {
+    match world.edge() {
+        Edge::Agent => "TLS",
+        Edge::Kamailio => "TCP",
     }
 }
 

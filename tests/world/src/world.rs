@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::process::Command;
 
+use crate::kamailio::{Behind, Edge, Kamailio};
 use crate::pki::Pki;
 use crate::process::{Log, Process};
 use crate::xmpp_server::Brand;
@@ -17,6 +18,10 @@ use dns::Changes;
 pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 10));
 /// The front end of contoso.com that the gateway connects to, `fe.contoso.com`.
 pub const FRONT_END: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 20));
+/// Another front end of contoso.com, `fe2.contoso.com`, where a scenario has two.
+pub const FRONT_END_2: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 23));
+/// The pool of users behind `fe.contoso.com`, where that is Kamailio: `pool.contoso.com`.
+pub const POOL: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 22));
 /// Where SIPp calls from.
 pub const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 21));
 /// The partner `fabrikam.com`, served by ejabberd or Prosody.
@@ -46,18 +51,28 @@ pub struct World {
 struct Inner {
     folder: PathBuf,
     brand: Brand,
+    edge: Edge,
     pki: Pki,
     logs: Mutex<Vec<Arc<Log>>>,
     dns: Mutex<Option<Process>>,
+    kamailio: tokio::sync::Mutex<Option<Kamailio>>,
 }
 
 impl World {
     /// Furnishes the namespaces of this process and starts DNS in there. The partner's server is of that brand, where a
-    /// scenario has no reason to choose.
-    pub async fn start(brand: Brand) -> Result<Self> {
+    /// scenario has no reason to choose, and so is the front end that the gateway knows.
+    pub async fn start(brand: Brand, edge: Edge) -> Result<Self> {
         let folder = sandbox::furnish()?;
         let pki = Pki::new(&folder.join("pki"))?;
-        let inner = Inner { folder, brand, pki, logs: Mutex::default(), dns: Mutex::default() };
+        let inner = Inner {
+            folder,
+            brand,
+            edge,
+            pki,
+            logs: Mutex::default(),
+            dns: Mutex::default(),
+            kamailio: tokio::sync::Mutex::default(),
+        };
         let world = Self { inner: Arc::new(inner) };
         world.change_dns(Changes::default()).await?;
         Ok(world)
@@ -126,6 +141,26 @@ impl World {
     /// The brand of the partner's server.
     pub fn brand(&self) -> Brand {
         self.inner.brand
+    }
+
+    /// Who the front end is that the gateway knows.
+    pub fn edge(&self) -> Edge {
+        self.inner.edge
+    }
+
+    /// Where that is Kamailio: has it run, with that behind it, and returns once it does.
+    pub async fn open_edge(&self, behind: Behind) -> Result<()> {
+        let mut kamailio = self.inner.kamailio.lock().await;
+        if self.inner.edge == Edge::Kamailio && kamailio.is_none() {
+            *kamailio = Some(Kamailio::start(self, behind).await?);
+        }
+        Ok(())
+    }
+
+    /// Kills Kamailio; [`Self::open_edge`] starts another one.
+    pub async fn kill_edge(&self) -> Result<()> {
+        let mut kamailio = self.inner.kamailio.lock().await;
+        kamailio.take().context("no Kamailio runs")?.kill().await
     }
 
     /// The folder of the world's files.

@@ -26,6 +26,8 @@ pub enum Place {
     Subscription,
     /// A kept request of the contact of this pair.
     KeptRequest,
+    /// An invitation of the SIP user that he has not answered.
+    Invitation,
 }
 
 /// Counts the places that pairs hold.

@@ -57,6 +57,9 @@ use crate::stanza_id::StanzaId;
 /// So far from each other pairs of the same name begin to number what they send.
 const SERIALS_APART: u64 = 1 << 20;
 
+/// How long a message waits for a session before its stream is told that it was taken on.
+const LONG: Duration = Duration::from_secs(5);
+
 /// Bounds of a pair.
 #[derive(Debug, Clone)]
 pub struct PairConfig {
@@ -106,17 +109,18 @@ struct Talk<M> {
 #[derive(Debug)]
 struct Waiting<M> {
     stanza: M,
-    arrival: Instant,
+    /// Since when it waits for what messages wait for.
+    since: Instant,
     /// It has been on its way before, and surely was not processed.
     again: bool,
+    /// Its stream has been told that it was taken on: see [`Pair::waits_long`].
+    taken_on: bool,
 }
 
 #[derive(Debug)]
 struct Pending<M> {
     serial: u64,
     item: ToSip<M>,
-    /// Of a message.
-    arrival: Option<Instant>,
     again: bool,
 }
 
@@ -244,7 +248,7 @@ impl<M> Pair<M> {
         if talk.waiting.len() >= config.queue {
             return Err(Box::new(stanza));
         }
-        talk.waiting.push_back(Waiting { stanza, arrival: now.instant, again: false });
+        talk.waiting.push_back(Waiting { stanza, since: now.instant, again: false, taken_on: false });
         Ok(())
     }
 
@@ -315,9 +319,9 @@ impl<M> Pair<M> {
     /// The same for one that goes in a session by [`Pair::say`], with what it was judged by.
     pub fn release_judged(&mut self, permit: Permit) -> Option<(u64, Judged, &M)> {
         let talk = self.talk.as_mut().filter(|talk| talk.pending.is_none())?;
-        let Waiting { stanza, arrival, again } = talk.waiting.pop_front()?;
+        let Waiting { stanza, again, .. } = talk.waiting.pop_front()?;
         let judged = Judged::new(permit, Kind::Message);
-        match talk.pend(&mut self.serial, ToSip::Message(stanza), Some(arrival), again) {
+        match talk.pend(&mut self.serial, ToSip::Message(stanza), again) {
             (serial, ToSip::Message(stanza)) => Some((serial, judged, stanza)),
             (_, ToSip::Notice(_) | ToSip::Report(_)) => None,
         }
@@ -332,7 +336,7 @@ impl<M> Pair<M> {
     pub fn release_notice(&mut self) -> Option<(u64, &Notice)> {
         let talk = self.talk.as_mut().filter(|talk| talk.pending.is_none())?;
         let notice = talk.notices.take()?;
-        match talk.pend(&mut self.serial, ToSip::Notice(notice), None, false) {
+        match talk.pend(&mut self.serial, ToSip::Notice(notice), false) {
             (serial, ToSip::Notice(notice)) => Some((serial, notice)),
             (_, ToSip::Message(_) | ToSip::Report(_)) => None,
         }
@@ -347,7 +351,7 @@ impl<M> Pair<M> {
     pub fn release_report(&mut self) -> Option<(u64, &Report)> {
         let talk = self.talk.as_mut().filter(|talk| talk.pending.is_none())?;
         let report = talk.reports.pop_front()?;
-        match talk.pend(&mut self.serial, ToSip::Report(report), None, false) {
+        match talk.pend(&mut self.serial, ToSip::Report(report), false) {
             (serial, ToSip::Report(report)) => Some((serial, report)),
             (_, ToSip::Message(_) | ToSip::Notice(_)) => None,
         }
@@ -365,18 +369,32 @@ impl<M> Pair<M> {
         // An invitation has a clock of its own, and the SIP user may take his time (CH-02).
         let Some(talk) = self.talk.as_mut().filter(|talk| !talk.sessions.must_wait()) else { return expired };
         while let Some(waiting) =
-            talk.waiting.pop_front_if(|waiting| waiting.arrival + config.hold <= now.instant)
+            talk.waiting.pop_front_if(|waiting| waiting.since + config.hold <= now.instant)
         {
             expired.push(waiting.stanza);
         }
         expired
     }
 
-    /// When [`Pair::handle_timeout`], [`Pair::expired`] or [`Pair::is_idle`] is worth calling again.
+    /// The messages that have waited for a session for so long that their streams are to be told that they were taken on,
+    /// each once: the SIP user may take his time, and what comes behind them must not wait for him.
+    pub fn waits_long(&mut self, now: Moment) -> impl Iterator<Item = &mut M> {
+        let talk = self.talk.as_mut().filter(|talk| talk.sessions.must_wait());
+        let waiting = talk.map(|talk| talk.waiting.iter_mut()).into_iter().flatten();
+        let long = waiting.filter(move |waiting| !waiting.taken_on && waiting.since + LONG <= now.instant);
+        long.map(|waiting| {
+            waiting.taken_on = true;
+            &mut waiting.stanza
+        })
+    }
+
+    /// When [`Pair::handle_timeout`], [`Pair::expired`], [`Pair::waits_long`] or [`Pair::is_idle`] is worth calling again.
     pub fn deadline(&self, config: &PairConfig, now: Moment) -> Option<Instant> {
         let talk = self.talk.as_ref();
-        let holds = talk.filter(|talk| !talk.sessions.must_wait());
-        let hold = holds.and_then(|talk| talk.waiting.front()).map(|waiting| waiting.arrival + config.hold);
+        let hold = talk.and_then(|talk| match talk.sessions.must_wait() {
+            true => talk.waiting.iter().find(|waiting| !waiting.taken_on).map(|waiting| waiting.since + LONG),
+            false => talk.waiting.front().map(|waiting| waiting.since + config.hold),
+        });
         let sessions = talk.and_then(|talk| talk.sessions.deadline());
         let messages = hold.or_else(|| {
             let replies = self.consent.sip_user_wrote.map(|wrote| {
@@ -444,15 +462,9 @@ impl<M> Talk<M> {
         Telling::Queued
     }
 
-    fn pend(
-        &mut self,
-        serial: &mut u64,
-        item: ToSip<M>,
-        arrival: Option<Instant>,
-        again: bool,
-    ) -> (u64, &ToSip<M>) {
+    fn pend(&mut self, serial: &mut u64, item: ToSip<M>, again: bool) -> (u64, &ToSip<M>) {
         *serial += 1;
-        let pending = self.pending.insert(Pending { serial: *serial, item, arrival, again });
+        let pending = self.pending.insert(Pending { serial: *serial, item, again });
         (pending.serial, &pending.item)
     }
 }

@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn im_41_what_is_remembered_expires() {
-        let at = |second: u64| Moment { instant: std::time::Instant::now(), unix_ms: second * 1000 };
+        let at = |second: u64| Moment { instant: Instant::now(), unix_ms: second * 1000 };
         let mut awaited = Awaited::default();
         assert_eq!(awaited.needed_for(at(1001)), None);
         awaited.add(ask(1, (true, false, false)));

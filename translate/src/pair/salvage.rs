@@ -17,6 +17,8 @@ pub struct Salvage<M> {
     pub notices: u64,
     /// Local tags of sessions, which are over for the other side when it asks next.
     pub tags: Vec<CompactString>,
+    /// Places of the budget that they held.
+    pub places: Vec<Place>,
     /// Let go of what it names, then [`Pair::revive`] it.
     pub presence: Option<Box<Rescued>>,
 }
@@ -35,7 +37,7 @@ pub struct Rescued {
 
 impl<M> Default for Salvage<M> {
     fn default() -> Self {
-        Self { messages: Vec::new(), notices: 0, tags: Vec::new(), presence: None }
+        Self { messages: Vec::new(), notices: 0, tags: Vec::new(), places: Vec::new(), presence: None }
     }
 }
 
@@ -50,11 +52,11 @@ impl<M> Pair<M> {
         let (saved, talk) = (std::mem::take(&mut self.saved), self.talk.take());
         *self = Self { consent, serial, saved, ..Self::default() };
         let (mut messages, mut notices) = (Vec::new(), 0);
-        let mut tags = Vec::new();
+        let (mut tags, mut places) = (Vec::new(), Vec::new());
         if let Some(talk) = talk {
             let Talk { waiting, notices: told, reported, awaited, reports, kept, pending, sessions, settled } =
                 *talk;
-            tags = sessions.rescue();
+            (tags, places) = sessions.rescue();
             notices = told.count() + reports.len() as u64;
             let pending = pending.into_iter().map(|pending| pending.item);
             for item in settled.into_iter().map(|settled| settled.item).chain(pending) {
@@ -67,7 +69,7 @@ impl<M> Pair<M> {
             messages.extend(waiting.into_iter().map(|waiting| waiting.stanza));
             self.talk = Some(Box::new(Talk { reported, awaited, kept, ..Talk::default() }));
         }
-        Salvage { messages, notices, tags, presence }
+        Salvage { messages, notices, tags, places, presence }
     }
 
     /// Takes presence up again as after a restart: poll it, and call [`Pair::resume`] after a while. Nothing happens if

@@ -19,7 +19,7 @@ use super::text;
 use crate::child::Orders;
 use crate::front_end::{self, Request, field};
 use crate::job::{
-    Count, Direction, FRONT_END, GATEWAY, Order, Outcome, Pace, PresenceJob, Round, SIP_CONNECTIONS, Until,
+    Count, Dialect, Direction, GATEWAY, Order, Outcome, Pace, PresenceJob, Round, SIP_CONNECTIONS, Until,
 };
 use crate::pki;
 use crate::tally::{PAIR_DIGITS, Tally};
@@ -44,7 +44,9 @@ pub(crate) async fn run(job: PresenceJob, mut orders: Orders) -> Result<()> {
         feeds: job.direction == Direction::XmppToSip,
         events: events.clone(),
         established,
-        first: text::first_notify(),
+        dialect: job.dialect,
+        first: text::first_notify(job.dialect),
+        accepting: text::accepting(job.dialect),
         subscriptions: Cell::new(0),
         requests: Cell::new(0),
         streams: job.streams as u32,
@@ -78,7 +80,7 @@ pub(crate) async fn run(job: PresenceJob, mut orders: Orders) -> Result<()> {
     }
 
     orders.answer(&"ready")?;
-    let (notify, subscribe) = (text::notify(), text::subscribe());
+    let (notify, subscribe) = (text::notify(job.dialect), text::subscribe(job.dialect));
     while let Some(order) = orders.next().await? {
         match order {
             Order::Round(round) => {
@@ -127,7 +129,10 @@ struct House {
     feeds: bool,
     events: Events,
     established: Events,
+    dialect: Dialect,
     first: Template,
+    /// The fields of the answer to a SUBSCRIBE.
+    accepting: String,
     subscriptions: Cell<u64>,
     requests: Cell<u64>,
     streams: u32,
@@ -258,8 +263,7 @@ impl House {
             "unexpected: {}",
             String::from_utf8_lossy(request.head)
         );
-        let fields = format!("Expires: 3600\r\nContact: <sip:{FRONT_END}:5061;transport=tls>\r\n");
-        front_end::accept_with(request.head, &fields, out);
+        front_end::accept_with(request.head, &self.accepting, out);
         if field(request.head, "Expires")? != b"0" {
             self.subscribed(request.head)?;
         }
@@ -269,10 +273,18 @@ impl House {
     /// The gateway shows a user what a contact shows.
     fn notified(&self, request: Request<'_>) -> Result<()> {
         let pair = user(request.head)?;
-        if memmem::find(request.body, b"<basic>open").is_none() {
+        let find = |text: &[u8]| memmem::find(request.body, text);
+        let (there, note) = match self.dialect {
+            Dialect::Pidf => (find(b"<basic>open").is_some(), find(b"<note")),
+            Dialect::Categories => {
+                let there = find(b"<availability>").is_some() && find(b"<availability>18500<").is_none();
+                (there, find(b"<body"))
+            }
+        };
+        if !there {
             return Ok(());
         }
-        let note = memmem::find(request.body, b"<note").and_then(|at| request.body.get(at..));
+        let note = note.and_then(|at| request.body.get(at..));
         let text = note.and_then(|note| note.get(memchr::memchr(b'>', note)? + 1..));
         match text {
             None => self.established.happened(Kind::Established, pair),

@@ -4,6 +4,7 @@ pub(crate) mod contacts;
 pub(crate) mod house;
 mod line;
 mod load;
+mod lync;
 mod text;
 
 use std::fs;
@@ -15,7 +16,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::Arguments;
 use crate::gateway::{Gateway, PARTNERS, Place};
-use crate::job::{Count, Direction, Order, Outcome, Pace, PresenceJob, Range, Round, Until};
+use crate::job::{Count, Dialect, Direction, Order, Outcome, Pace, PresenceJob, Range, Round, Until};
 use crate::process::Role;
 use crate::report::{Line, Messages, PresenceMemory, Restart, Run, Subject};
 
@@ -44,29 +45,43 @@ pub(crate) struct Presence<'a> {
     pub(crate) place: Place,
 }
 
-/// Lines of the table: the way, and the partner domains.
-pub(crate) fn lines(quick: bool) -> Vec<(Direction, usize)> {
-    let streams = if quick { vec![4] } else { vec![1, 4, 100] };
-    [Direction::SipToXmpp, Direction::XmppToSip]
-        .into_iter()
-        .flat_map(|direction| streams.iter().map(move |&streams| (direction, streams)))
-        .collect()
+/// Lines of the table: the way, the partner domains, and the dialect of the front end.
+pub(crate) type Way = (Direction, usize, Dialect);
+
+/// All of them.
+pub(crate) fn lines(quick: bool) -> Vec<Way> {
+    let mut lines = Vec::new();
+    for dialect in [Dialect::Pidf, Dialect::Categories] {
+        let streams: &[usize] = match (quick, dialect) {
+            (true, _) => &[4],
+            (false, Dialect::Pidf) => &[1, 4, 100],
+            (false, Dialect::Categories) => &[4],
+        };
+        for direction in [Direction::SipToXmpp, Direction::XmppToSip] {
+            lines.extend(streams.iter().map(|&streams| (direction, streams, dialect)));
+        }
+    }
+    lines
 }
 
 /// The name of a line, for `--only`.
-pub(crate) fn name((direction, streams): (Direction, usize)) -> String {
+pub(crate) fn name((direction, streams, dialect): Way) -> String {
     let way = match direction {
         Direction::SipToXmpp => "from sip",
         Direction::XmppToSip => "from xmpp",
     };
-    format!("presence, {way}, {streams} streams")
+    let dialect = match dialect {
+        Dialect::Pidf => "",
+        Dialect::Categories => ", categories",
+    };
+    format!("presence, {way}, {streams} streams{dialect}")
 }
 
 impl Presence<'_> {
     /// NOTIFY → presence or presence → NOTIFY.
-    pub(crate) fn throughput(&self, (direction, streams): (Direction, usize)) -> Result<Vec<Line>> {
+    pub(crate) fn throughput(&self, (direction, streams, dialect): Way) -> Result<Vec<Line>> {
         let pairs = self.arguments.pairs();
-        let mut town = self.set_up(direction, pairs, streams, "notify_interval = '0ms'\n")?;
+        let mut town = self.set_up((direction, streams, dialect), pairs, "notify_interval = '0ms'\n")?;
         match direction {
             Direction::SipToXmpp => town.establish(Watched::Users, 0, pairs)?,
             Direction::XmppToSip => town.establish(Watched::Contacts, 0, pairs)?,
@@ -85,7 +100,8 @@ impl Presence<'_> {
             for _ in 0..self.arguments.runs() {
                 runs.push(town.round(Round { pace, until: self.arguments.until(), pairs })?);
             }
-            let line = Line::new(Subject::Gateway, direction, Messages::Presence, streams, pace, runs);
+            let messages = Messages::from(dialect);
+            let line = Line::new(Subject::Gateway, direction, messages, streams, pace, runs);
             eprintln!("  {}", line.summary());
             lines.push(line);
         }
@@ -94,9 +110,10 @@ impl Presence<'_> {
     }
 
     /// What live pairs weigh: first contacts watch users, then users watch the same contacts.
-    pub(crate) fn memory(&self) -> Result<PresenceMemory> {
+    pub(crate) fn memory(&self, dialect: Dialect) -> Result<PresenceMemory> {
         let (pairs, few) = (MEMORY_PAIRS, MEMORY_PAIRS / 50);
-        let mut town = self.set_up(Direction::SipToXmpp, pairs, DOMAINS, "notify_interval = '0ms'\n")?;
+        let way = (Direction::SipToXmpp, DOMAINS, dialect);
+        let mut town = self.set_up(way, pairs, "notify_interval = '0ms'\n")?;
         town.establish(Watched::Users, 0, few)?;
         town.establish(Watched::Contacts, 0, few)?;
         let before = town.gateway.usage()?.bytes;
@@ -108,6 +125,8 @@ impl Presence<'_> {
         // So many NOTIFYs of the end would take longer than a stop may.
         town.gateway.kill()?;
         Ok(PresenceMemory {
+            dialect,
+            kept: text::kept(dialect),
             pairs,
             watched_bytes: each(before, watched),
             both_more_bytes: each(watched, both),
@@ -117,7 +136,7 @@ impl Presence<'_> {
 
     /// Kills the gateway and watches how what it had stored comes back, at several rates.
     pub(crate) fn restarts(&self) -> Result<Vec<Restart>> {
-        let mut town = self.set_up(Direction::SipToXmpp, STORED, DOMAINS, "")?;
+        let mut town = self.set_up((Direction::SipToXmpp, DOMAINS, Dialect::Pidf), STORED, "")?;
         town.establish(Watched::Users, 0, STORED)?;
         let mut restarts = Vec::new();
         for rate in RESTART_RATES {
@@ -157,13 +176,14 @@ impl Presence<'_> {
         Gateway::start_with(self.program, self.place, self.folder, &more, PARTNERS)
     }
 
-    fn set_up(&self, direction: Direction, pairs: u32, streams: usize, more: &str) -> Result<Town> {
+    fn set_up(&self, (direction, streams, dialect): Way, pairs: u32, more: &str) -> Result<Town> {
         // What was stored before is not to come back now.
         let _ = fs::remove_dir_all(self.folder.join("state"));
         let feedback = self.folder.join("feedback");
         let _ = fs::remove_file(&feedback);
         let job = |target, listen| PresenceJob {
             direction,
+            dialect,
             pairs,
             streams,
             target,

@@ -1,6 +1,7 @@
 //! What users and contacts say about themselves, and how they ask for it.
 
-use crate::job::{FRONT_END, SIP_DOMAIN};
+use super::lync;
+use crate::job::{Dialect, FRONT_END, SIP_DOMAIN};
 use crate::template::Template;
 
 /// The rest of a note, after the numbers.
@@ -8,27 +9,84 @@ const NOTE: &str = " In a meeting until four";
 
 /// The part of a NOTIFY between its dialog and its end, with a document whose note bears the numbers. It begins with the
 /// Via; request line, From, To, Call-ID and CSeq are the dialog's.
-pub(super) fn notify() -> Template {
-    rest(&pidf(&format!("<note>{{pair}}{{sequence}}{NOTE}</note>")))
+pub(super) fn notify(dialect: Dialect) -> Template {
+    let note = format!("{{pair}}{{sequence}}{NOTE}");
+    match dialect {
+        Dialect::Pidf => rest(dialect, &pidf(&format!("<note>{note}</note>"))),
+        Dialect::Categories => rest(dialect, &lync::categories(&note)),
+    }
 }
 
 /// The same without a note, as the answer to a SUBSCRIBE.
-pub(super) fn first_notify() -> Template {
-    rest(&pidf(""))
+pub(super) fn first_notify(dialect: Dialect) -> Template {
+    match dialect {
+        Dialect::Pidf => rest(dialect, &pidf("")),
+        Dialect::Categories => rest(dialect, &lync::categories("")),
+    }
 }
 
-fn rest(body: &str) -> Template {
+/// What the front end says of itself when it accepts a subscription.
+pub(super) fn accepting(dialect: Dialect) -> String {
+    format!("Expires: 3600\r\n{}", path(dialect, &contact()))
+}
+
+/// Bytes that the gateway has to keep as they came: of the dialog in which a contact watches a user, and of that in which
+/// the user watches the contact.
+pub(super) fn kept(dialect: Dialect) -> [usize; 2] {
+    let routes = match dialect {
+        Dialect::Pidf => 0,
+        Dialect::Categories => lync::routes().iter().map(String::len).sum(),
+    };
+    let length = |uri: String| {
+        let mut written = Vec::new();
+        Template::new(&uri).write(&mut written, 0, 0, 0);
+        written.len() + routes
+    };
+    [length(contact()), length(endpoint(dialect))]
+}
+
+/// Where the front end itself wants requests.
+fn contact() -> String {
+    format!("sip:{FRONT_END}:5061;transport=tls")
+}
+
+/// Where an endpoint wants requests. `{pair}` is a hole.
+fn endpoint(dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Pidf => format!("sip:u{{pair}}@{FRONT_END}:5061;transport=tls"),
+        Dialect::Categories => lync::endpoint(),
+    }
+}
+
+/// The fields that make the way to a Contact.
+fn path(dialect: Dialect, contact: &str) -> String {
+    let routes = match dialect {
+        Dialect::Pidf => String::new(),
+        Dialect::Categories => lync::record_routes(),
+    };
+    format!("{routes}Contact: <{contact}>\r\n")
+}
+
+fn media(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Pidf => "application/pidf+xml",
+        Dialect::Categories => "application/msrtc-event-categories+xml",
+    }
+}
+
+fn rest(dialect: Dialect, body: &str) -> Template {
     let mut written = Vec::new();
     Template::new(body).write(&mut written, 0, 0, 0);
     let length = written.len();
     Template::new(&format!(
         "Via: SIP/2.0/TLS {FRONT_END}:5061;branch=z9hG4bK{{pair}}{{sequence}}\r\n\
          Max-Forwards: 70\r\n\
-         Contact: <sip:{FRONT_END}:5061;transport=tls>\r\n\
-         Event: presence\r\n\
+         {}Event: presence\r\n\
          Subscription-State: active;expires=3600\r\n\
-         Content-Type: application/pidf+xml\r\n\
-         Content-Length: {length}\r\n\r\n{body}"
+         Content-Type: {}\r\n\
+         Content-Length: {length}\r\n\r\n{body}",
+        path(dialect, &contact()),
+        media(dialect)
     ))
 }
 
@@ -46,7 +104,7 @@ fn pidf(note: &str) -> String {
 }
 
 /// SUBSCRIBE of a user for a contact.
-pub(super) fn subscribe() -> Template {
+pub(super) fn subscribe(dialect: Dialect) -> Template {
     Template::new(&format!(
         "SUBSCRIBE sip:c{{pair}}@p{{partner}}.bench.example SIP/2.0\r\n\
          Via: SIP/2.0/TLS {FRONT_END}:5061;branch=z9hG4bK{{pair}}{{sequence}}\r\n\
@@ -55,11 +113,12 @@ pub(super) fn subscribe() -> Template {
          To: <sip:c{{pair}}@p{{partner}}.bench.example>\r\n\
          Call-ID: w{{pair}}{{sequence}}@{FRONT_END}\r\n\
          CSeq: 1 SUBSCRIBE\r\n\
-         Contact: <sip:u{{pair}}@{FRONT_END}:5061;transport=tls>\r\n\
-         Event: presence\r\n\
-         Accept: application/pidf+xml\r\n\
+         {}Event: presence\r\n\
+         Accept: {}\r\n\
          Expires: 28800\r\n\
-         Content-Length: 0\r\n\r\n"
+         Content-Length: 0\r\n\r\n",
+        path(dialect, &endpoint(dialect)),
+        media(dialect)
     ))
 }
 
@@ -91,19 +150,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_are_as_long_as_their_length_says_and_no_longer_than_600_bytes() {
-        for template in [notify(), first_notify()] {
-            let mut out = Vec::new();
-            template.write(&mut out, 42, 7, 9);
-            let text = String::from_utf8(out).unwrap();
-            let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            assert!(
-                head.ends_with(&format!("Content-Length: {}", body.len())),
-                "{} bytes: {text}",
-                body.len()
-            );
-            assert!((400..=600).contains(&body.len()), "{}", body.len());
-            assert!(!text.contains(['{', '}']), "{text}");
+    fn documents_are_as_long_as_their_length_says_and_as_real_ones_are() {
+        for (dialect, length) in [(Dialect::Pidf, 400..=600), (Dialect::Categories, 3500..=4200)] {
+            for template in [notify(dialect), first_notify(dialect)] {
+                let mut out = Vec::new();
+                template.write(&mut out, 42, 7, 9);
+                let text = String::from_utf8(out).unwrap();
+                let (head, body) = text.split_once("\r\n\r\n").unwrap();
+                assert!(
+                    head.ends_with(&format!("Content-Length: {}", body.len())),
+                    "{} bytes: {text}",
+                    body.len()
+                );
+                assert!(length.contains(&body.len()), "{}", body.len());
+                assert!(!text.contains(['{', '}']), "{text}");
+            }
         }
     }
 }

@@ -41,6 +41,17 @@ fn ch_05_gone_of_the_contact_ends_it() {
 }
 
 #[test]
+fn ch_05_gone_from_another_thread_ends_nothing() {
+    let mut house = house();
+    bob_writes(&mut house, "b1", &format!("<body>x</body><thread>new</thread>{ACTIVE}"));
+    house.requests();
+    bob_writes(&mut house, "b2", &format!("<thread>old</thread>{GONE}"));
+    assert!(house.requests().is_empty());
+    bob_writes(&mut house, "b3", &format!("<thread>new</thread>{GONE}"));
+    assert_eq!(methods(&house.requests()), ["BYE"]);
+}
+
+#[test]
 fn ch_05_ten_minutes_without_messages_end_it() {
     let mut house = house();
     bob_writes(&mut house, "b1", "<body>x</body>");

@@ -19,8 +19,9 @@ fn ch_02_the_first_message_invites_and_all_wait_in_order_until_it_is_accepted() 
     assert!(requests[0].header("Ms-Conversation-ID").is_some());
     house.advance(Duration::from_secs(19));
     assert!(house.requests().is_empty());
-    house.front_end_takes = Duration::ZERO;
-    house.advance(Duration::from_secs(2));
+    // Each message takes its time, too, and has it.
+    house.front_end_takes = Duration::from_secs(4);
+    house.advance(Duration::from_secs(20));
     let requests = house.requests();
     assert_eq!(methods(&requests), ["ACK", "MESSAGE", "MESSAGE", "MESSAGE"]);
     let bodies: Vec<_> = requests[1..].iter().map(|request| request.body.as_str()).collect();
@@ -91,6 +92,12 @@ fn ch_03_where_sessions_are_refused_as_such_messages_go_alone_and_nobody_asks_ag
         assert_eq!(methods(&requests), ["INVITE", "ACK", "MESSAGE", "MESSAGE"], "{status}");
         assert!(!requests[2].must("To").unwrap().contains("tag="), "alone");
         assert!(house.stanzas("fabrikam.com").is_empty());
+        house.advance(Duration::from_secs(3500));
+        bob_writes(&mut house, "b3", "<body>3</body>");
+        assert_eq!(methods(&house.requests()), ["MESSAGE"], "{status}");
+        house.advance(Duration::from_secs(101));
+        bob_writes(&mut house, "b4", "<body>4</body>");
+        assert_eq!(methods(&house.requests())[0], "INVITE", "{status}");
     }
 }
 
@@ -222,4 +229,72 @@ fn a_failure_notice_goes_in_the_session() {
     );
     let notice = house.requests().remove(0);
     assert_eq!(notice.must("Call-ID").unwrap(), chat.call_id, "{notice}");
+}
+
+#[test]
+fn a_front_end_that_holds_a_session_and_is_gone_leaves_it_to_the_other_one() {
+    let next_hops = &[(0, "fe.contoso.com:5061"), (1, "spare.contoso.com:5061")];
+    let mut house = House::planned(Plan { im: Im::Session, next_hops, ..Plan::default() });
+    house.rule = Box::new(accepts);
+    let wire = house.front_end();
+    Chat::open(&mut house, wire).say(&mut house, "hello");
+    house.next_hop_reach.insert(0, crate::house::Reach::Down(nuncio_xmpp::lane::FailureKind::Unreachable));
+    bob_writes(&mut house, "b1", "<body>1</body>");
+    house.advance(Duration::from_secs(15));
+    let requests = house.requests();
+    let message = requests.iter().find(|request| request.method() == Some("MESSAGE")).expect("it arrives");
+    assert_eq!(message.body, "1");
+    assert!(house.stanzas("fabrikam.com").iter().all(|stanza| stanza.attribute("type") != Some("error")));
+}
+
+#[test]
+fn an_invitation_that_is_lost_with_its_connection_goes_out_once_more() {
+    let mut house = house();
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") => Reply::Status(180, "Ringing"),
+        _ => Reply::Silence,
+    });
+    bob_writes(&mut house, "b1", "<body>1</body>");
+    assert_eq!(methods(&house.requests()), ["INVITE"]);
+    house.rule = Box::new(accepts);
+    let hop = house.hop();
+    house.cut(hop);
+    house.advance(Duration::from_secs(5));
+    assert_eq!(methods(&house.requests()), ["INVITE", "ACK", "MESSAGE"]);
+    assert!(house.stanzas("fabrikam.com").is_empty());
+}
+
+#[test]
+fn nobody_is_invited_for_word_from_the_gateway_and_a_forgotten_session_costs_none() {
+    let mut house = house();
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    chat.say(&mut house, "hello");
+    let id = house.stanzas("fabrikam.com").remove(0).attribute("id").unwrap().to_owned();
+    house.rule = Box::new(|request| match request.must("To").unwrap().contains("tag=") {
+        true => Reply::Status(481, "Call/Transaction Does Not Exist"),
+        false => accepts(request),
+    });
+    house.partner_says(
+        "fabrikam.com",
+        &format!(
+            "<message from='bob@fabrikam.com' to='{ALICE}' id='{id}' type='error'><error type='cancel'>\
+             <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
+        ),
+    );
+    let requests = house.requests();
+    assert_eq!(methods(&requests), ["MESSAGE", "MESSAGE"]);
+    assert!(!requests[1].must("To").unwrap().contains("tag="), "alone");
+}
+
+#[test]
+fn a_thread_too_long_for_an_answer_is_not_kept() {
+    let mut house = house();
+    bob_writes(&mut house, "b1", &format!("<body>1</body><thread>{}</thread>", "ä".repeat(100_000)));
+    let invite = house.requests().remove(0);
+    let wire = house.front_end();
+    Chat::of_gateway(wire, &invite).say(&mut house, "x");
+    let stanza = house.stanzas("fabrikam.com").remove(0);
+    let thread = invite.must("Call-ID").unwrap().split('@').next().unwrap();
+    assert_eq!(stanza.child("thread").map(|thread| thread.text.as_str()), Some(thread));
 }

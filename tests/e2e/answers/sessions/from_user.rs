@@ -124,7 +124,8 @@ fn ch_10_and_ch_12_media_and_conferences_are_refused_and_leave_nothing() {
     });
     assert_eq!(house.ask(wire, conference.bytes()).status(), Some(488));
     let refer = Request::new("REFER", BOB).with("Refer-To: <sip:x@contoso.com>");
-    assert_eq!(house.ask(wire, refer.bytes()).status(), Some(481));
+    let answer = house.ask(wire, refer.bytes());
+    assert!(answer.status() == Some(405) && answer.header("Allow").is_some(), "{answer}");
     let required = invitation(BOB).with("Require: com.microsoft.rtc-multiparty");
     assert_eq!(house.ask(wire, required.bytes()).status(), Some(420));
     assert_eq!(house.gateway.holdings().dialogs, 0);

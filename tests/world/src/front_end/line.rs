@@ -16,7 +16,6 @@ use crate::process::Log;
 use crate::sip_agent::read_message;
 use crate::sip_text::SipMessage;
 use crate::tls;
-use crate::world::GATEWAY_SIP;
 
 type Writer = Arc<tokio::sync::Mutex<WriteHalf<TlsStream<TcpStream>>>>;
 type Waiting = Arc<Mutex<HashMap<(String, String), oneshot::Sender<SipMessage>>>>;
@@ -33,7 +32,8 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) async fn open(world: &World, credential: &Credential) -> Result<Self> {
-        let stream = tls::dial(world.pki(), Some(credential), "nuncio.contoso.com", GATEWAY_SIP).await?;
+        let (name, address) = world.edge().place().calls;
+        let stream = tls::dial(world.pki(), Some(credential), name, address).await?;
         let (mut reader, writer) = split(stream);
         let writer = Arc::new(tokio::sync::Mutex::new(writer));
         let waiting = Waiting::default();

@@ -3,13 +3,13 @@
 //! It keeps its subscriptions as RFC 6665 asks of both sides, and it outlives the gateway: what was agreed with a
 //! gateway that was killed is still known here when it comes back.
 
+mod chat;
 mod line;
 mod watch;
 mod watched;
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,25 +17,23 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncWriteExt, split};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsStream;
 
 use crate::World;
+use crate::kamailio::{Behind, Place};
 use crate::pki::Credential;
 use crate::sip_agent::read_message;
 use crate::sip_text::SipMessage;
 use crate::tls;
 use crate::wait::within;
-use crate::world::FRONT_END;
 
+use chat::Chats;
+pub use chat::{Chat, Invited};
 use line::Line;
 pub use watch::{Notice, Watch};
 pub use watched::{Decision, Watcher};
 use watched::{Reply, Watched, user_of};
-
-/// Where it listens.
-pub const LISTENS: SocketAddr = SocketAddr::new(FRONT_END, 5061);
-/// Its name in Contact and Record-Route.
-const NAME: &str = "fe.contoso.com:5061;transport=tls";
 
 /// The front end. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -47,19 +45,23 @@ pub struct FrontEnd {
 struct Inner {
     world: World,
     credential: Credential,
+    place: Place,
     book: Mutex<Book>,
-    /// The connection to the gateway; replaced when it has ended.
+    /// The connection to the gateway, or to Kamailio in front of it; replaced when it has ended.
     line: tokio::sync::Mutex<Option<Line>>,
     count: AtomicU64,
     last_sent: Mutex<String>,
     arrivals: mpsc::UnboundedSender<Arrival>,
     inbox: tokio::sync::Mutex<mpsc::UnboundedReceiver<Arrival>>,
+    /// Accepts and serves connections while it runs.
+    listening: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What is known of subscriptions.
 #[derive(Debug, Default)]
 struct Book {
     watched: Watched,
+    chats: Chats,
     /// Who waits for the NOTIFYs of a dialog, by Call-ID and our tag.
     watches: HashMap<(String, String), mpsc::UnboundedSender<SipMessage>>,
 }
@@ -74,27 +76,50 @@ pub struct Arrival {
 }
 
 impl FrontEnd {
-    /// Listens at [`LISTENS`]; the first request of its own connects to the gateway.
+    /// Listens at its place; the first request of its own connects to the gateway, or to Kamailio in front of it.
     pub async fn start(world: &World, credential: &Credential) -> Result<Self> {
-        let acceptor = tls::acceptor(world.pki(), credential)?;
-        let listener = TcpListener::bind(LISTENS).await.context("the front end cannot listen")?;
+        world.open_edge(Behind::Agent).await?;
+        let place = world.edge().place();
         let (arrivals, inbox) = mpsc::unbounded_channel();
         let inner = Inner {
             world: world.clone(),
             credential: credential.clone(),
+            place,
             book: Mutex::default(),
             line: tokio::sync::Mutex::default(),
             count: AtomicU64::new(0),
             last_sent: Mutex::default(),
             arrivals,
             inbox: tokio::sync::Mutex::new(inbox),
+            listening: Mutex::default(),
         };
         let front_end = Self { inner: Arc::new(inner) };
-        let serving = front_end.clone();
-        tokio::spawn(async move {
+        front_end.start_again().await?;
+        Ok(front_end)
+    }
+
+    /// It is gone, with all of its connections. What it knows of subscriptions it still knows.
+    pub async fn kill(&self) {
+        let listening = self.inner.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(listening) = listening {
+            listening.abort();
+            // Only then its connections are closed.
+            listening.await.ok();
+        }
+        *self.inner.line.lock().await = None;
+    }
+
+    /// Listens again.
+    pub async fn start_again(&self) -> Result<()> {
+        let Inner { world, credential, place, .. } = &*self.inner;
+        let acceptor = tls::acceptor(world.pki(), credential)?;
+        let listener = TcpListener::bind(place.listens).await.context("the front end cannot listen")?;
+        let serving = self.clone();
+        let listening = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((tcp, _)) = listener.accept().await {
                 let (acceptor, serving) = (acceptor.clone(), serving.clone());
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     if let Ok(stream) = acceptor.accept(tcp).await
                         && let Err(error) = serving.serve(stream.into()).await
                     {
@@ -107,7 +132,8 @@ impl FrontEnd {
                 });
             }
         });
-        Ok(front_end)
+        *self.inner.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening);
+        Ok(())
     }
 
     /// The next SUBSCRIBE or MESSAGE (NOTIFYs go to their [`Watch`]).
@@ -131,15 +157,21 @@ impl FrontEnd {
 
     /// Sends a pager MESSAGE and returns the final answer.
     pub async fn send_message(&self, from: &str, to: &str, body: &str) -> Result<SipMessage> {
+        self.send_message_as(from, to, "text/plain;charset=UTF-8", body).await
+    }
+
+    /// As [`Self::send_message`], of any media type.
+    pub async fn send_message_as(&self, from: &str, to: &str, media: &str, body: &str) -> Result<SipMessage> {
         let call_id = self.fresh("m");
         let text = self.request(
             ("MESSAGE", &format!("sip:{to}")),
+            &[],
             &[
                 ("From", &format!("<sip:{from}>;tag=f{call_id}")),
                 ("To", &format!("<sip:{to}>")),
                 ("Call-ID", &call_id),
                 ("CSeq", "1 MESSAGE"),
-                ("Content-Type", "text/plain;charset=UTF-8"),
+                ("Content-Type", media),
             ],
             body,
         );
@@ -175,16 +207,31 @@ impl FrontEnd {
     }
 
     /// A request with the header fields that every one has.
-    fn request(&self, (method, uri): (&str, &str), headers: &[(&str, &str)], body: &str) -> String {
+    fn request(
+        &self,
+        (method, uri): (&str, &str),
+        route: &[String],
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> String {
         let branch = self.fresh("z9hG4bK-");
         let mut text = format!(
-            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/TLS fe.contoso.com:5061;branch={branch}\r\nMax-Forwards: 70\r\n"
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/TLS {}:5061;branch={branch}\r\nMax-Forwards: 70\r\n",
+            self.inner.place.host
         );
+        for entry in route {
+            let _ = write!(text, "Route: {entry}\r\n");
+        }
         for (name, value) in headers {
             let _ = write!(text, "{name}: {value}\r\n");
         }
         let _ = write!(text, "Content-Length: {}\r\n\r\n{body}", body.len());
         text
+    }
+
+    /// Its own URI, without brackets.
+    fn uri(&self) -> String {
+        format!("sip:{}:5061;transport=tls", self.inner.place.host)
     }
 
     /// A text that was not used before.
@@ -203,7 +250,13 @@ impl FrontEnd {
             let (status, answer, notify) = match request.method() {
                 Some("SUBSCRIBE") => self.take_subscribe(&request)?,
                 Some("NOTIFY") => self.take_notify(&request)?,
-                _ => self.take_message(&request)?,
+                Some("INVITE") => self.take_invite(&request)?,
+                Some("CANCEL") => self.take_cancel(&request)?,
+                Some("ACK") => continue,
+                _ => match self.take_in_chat(&request)? {
+                    Some(reply) => reply,
+                    None => self.take_message(&request)?,
+                },
             };
             log.push(format!("> {answer}"));
             writer.write_all(answer.as_bytes()).await?;

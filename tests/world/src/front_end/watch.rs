@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use tokio::sync::mpsc;
 
+use super::FrontEnd;
 use super::watched::Reply;
-use super::{FrontEnd, NAME};
+use crate::documents::{Format, Said};
 use crate::pidf::Document;
 use crate::sip_text::SipMessage;
 use crate::wait::within;
@@ -17,10 +18,14 @@ pub struct Watch {
     endpoint: String,
     call_id: String,
     tag: String,
+    /// The formats that are understood.
+    accept: &'static str,
     /// To as in the answer, with the gateway's tag.
     to: String,
     /// The Contact of the gateway.
     target: String,
+    /// Who stands in between, as seen from here.
+    route: Vec<String>,
     cseq: u32,
     inbox: mpsc::UnboundedReceiver<SipMessage>,
     last_sent: String,
@@ -35,8 +40,10 @@ pub struct Notice {
     pub reason: Option<String>,
     /// What is left of the subscription, in seconds.
     pub expires: Option<u32>,
-    /// What it says about the contact.
+    /// What it says about the contact, where that is PIDF.
     pub document: Option<Document>,
+    /// What it says about the contact, in any format, with that.
+    pub said: Option<(Format, Said)>,
     /// The request itself.
     pub request: SipMessage,
 }
@@ -50,6 +57,18 @@ impl FrontEnd {
         endpoint: &str,
         expires: u32,
     ) -> Result<(Watch, SipMessage)> {
+        self.watch_as(user, contact, endpoint, expires, Format::Pidf.media()).await
+    }
+
+    /// As [`Self::watch`], understanding these formats (Accept).
+    pub async fn watch_as(
+        &self,
+        user: &str,
+        contact: &str,
+        endpoint: &str,
+        expires: u32,
+        accept: &'static str,
+    ) -> Result<(Watch, SipMessage)> {
         let (call_id, tag) = (self.fresh("s"), self.fresh("f"));
         let (tell, inbox) = mpsc::unbounded_channel();
         self.book().watches.insert((call_id.clone(), tag.clone()), tell);
@@ -59,8 +78,10 @@ impl FrontEnd {
             endpoint: endpoint.to_owned(),
             call_id,
             tag,
+            accept,
             to: format!("<sip:{contact}>"),
             target: format!("sip:{contact}"),
+            route: Vec::new(),
             cseq: 0,
             inbox,
             last_sent: String::new(),
@@ -70,6 +91,10 @@ impl FrontEnd {
             ensure!(answer.must("To")?.contains(";tag="), "no dialog:\n{answer}");
             watch.to = answer.must("To")?.to_owned();
             watch.target = answer.address("Contact")?.to_owned();
+            // Our own entry is the one that we made.
+            let others = answer.all("Record-Route").filter(|entry| !entry.contains(&self.uri()));
+            watch.route = others.map(str::to_owned).collect();
+            watch.route.reverse();
         }
         Ok((watch, answer))
     }
@@ -102,11 +127,10 @@ impl Watch {
         ensure!(request.must("From")?.starts_with(contact), "{request}");
         ensure!(request.address("To")? == format!("sip:{}", self.user), "{request}");
         let notice = Notice::read(request)?;
-        let entity = notice
-            .document
-            .as_ref()
-            .map(|document| format!("<sip:{}>", document.entity.trim_start_matches("pres:")));
-        ensure!(entity.is_none_or(|entity| entity == contact), "about somebody else:\n{}", notice.request);
+        let format = notice.said.as_ref().map(|(format, _)| format.media());
+        ensure!(format.is_none_or(|media| self.accept.contains(media)), "not asked for:\n{}", notice.request);
+        let about = notice.said.as_ref().map(|(_, said)| format!("<sip:{}>", said.about));
+        ensure!(about.is_none_or(|about| about == contact), "about somebody else:\n{}", notice.request);
         Ok(notice)
     }
 
@@ -138,19 +162,21 @@ impl Watch {
 
     async fn subscribe(&mut self, expires: u32) -> Result<SipMessage> {
         self.cseq += 1;
-        let Self { user, endpoint, call_id, tag, to, .. } = self;
+        let Self { user, endpoint, call_id, tag, to, accept, .. } = self;
+        // As a pool does that stands between its users' devices and the gateway.
+        let own = format!("<{};lr;ms-route-sig=x/y=>", self.front_end.uri());
         let text = self.front_end.request(
             ("SUBSCRIBE", &self.target),
+            &self.route,
             &[
-                // As a pool does that stands between its users' devices and the gateway.
-                ("Record-Route", &format!("<sip:{NAME};lr;ms-route-sig=x/y=>")),
+                ("Record-Route", &own),
                 ("From", &format!("<sip:{user}>;tag={tag};epid={endpoint}")),
                 ("To", to),
                 ("Call-ID", call_id),
                 ("CSeq", &format!("{} SUBSCRIBE", self.cseq)),
                 ("Contact", &format!("<sip:{user};opaque=user:epid:{endpoint};gruu>")),
                 ("Event", "presence"),
-                ("Accept", "application/pidf+xml"),
+                ("Accept", accept),
                 ("Expires", &expires.to_string()),
             ],
             "",
@@ -177,17 +203,17 @@ impl Notice {
         let expires = parameter("expires").map(|text| text.parse()).transpose()?;
         // DEC-10, PR-38
         ensure!(expires.is_some() || state == "terminated", "how long it lasts is not said:\n{request}");
-        let document = match request.body.is_empty() {
-            true => None,
-            false => {
-                ensure!(
-                    request.must("Content-Type")?.starts_with("application/pidf+xml"),
-                    "not what was asked for:\n{request}"
-                );
-                Some(Document::read(&request.body)?)
+        let (mut document, mut said) = (None, None);
+        if !request.body.is_empty() {
+            let media = request.must("Content-Type")?;
+            let format = Format::ALL.into_iter().find(|format| media.starts_with(format.media()));
+            let format = format.with_context(|| format!("nothing we know:\n{request}"))?;
+            said = Some((format, format.read(&request.body)?));
+            if format == Format::Pidf {
+                document = Some(Document::read(&request.body)?);
             }
-        };
-        Ok(Self { state, reason: parameter("reason"), expires, document, request })
+        }
+        Ok(Self { state, reason: parameter("reason"), expires, document, said, request })
     }
 
     /// Whether the contact is available somewhere, as far as this says.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{FrontEnd, NAME};
+use super::FrontEnd;
+use crate::documents::Format;
 use crate::pidf::{Document, Tuple};
 use crate::sip_text::SipMessage;
 use crate::wait::until;
@@ -39,7 +40,8 @@ impl Watched {
 #[derive(Debug)]
 struct User {
     decision: Decision,
-    document: Option<String>,
+    /// What is known of him, with its media type.
+    document: Option<(&'static str, String)>,
 }
 
 /// A subscription of the gateway's.
@@ -52,6 +54,8 @@ struct Dialog {
     from: String,
     to: String,
     target: String,
+    /// Who stands in between, as seen from here.
+    route: Vec<String>,
     cseq: u32,
     active: bool,
     expires: u32,
@@ -80,24 +84,30 @@ impl FrontEnd {
     /// The user's presence is this now: every active watcher is notified, and the answers must be 200.
     pub async fn publish(&self, user: &str, tuples: &[Tuple]) -> Result<String> {
         let document = Document::write(user, tuples);
+        self.publish_as(user, Format::Pidf, document.clone()).await?;
+        Ok(document)
+    }
+
+    /// As [`Self::publish`], in any format.
+    pub async fn publish_as(&self, user: &str, format: Format, document: String) -> Result<()> {
         let watchers: Vec<Watcher> = {
             let mut book = self.book();
             let known = book.watched.users.get_mut(user).with_context(|| format!("{user} is unknown"))?;
-            known.document = Some(document.clone());
+            known.document = Some((format.media(), document));
             let active = book.watched.watchers.iter().filter(|dialog| dialog.user == user && dialog.active);
             active.map(|dialog| dialog.watcher.clone()).collect()
         };
         for watcher in watchers {
             self.notify_again(&watcher).await?;
         }
-        Ok(document)
+        Ok(())
     }
 
     /// As [`Self::publish`], but nobody is told: what is so while the gateway is away.
     pub fn set_presence(&self, user: &str, tuples: &[Tuple]) -> Result<()> {
         let mut book = self.book();
         let known = book.watched.users.get_mut(user).with_context(|| format!("{user} is unknown"))?;
-        known.document = Some(Document::write(user, tuples));
+        known.document = Some((Format::Pidf.media(), Document::write(user, tuples)));
         Ok(())
     }
 
@@ -177,9 +187,11 @@ impl FrontEnd {
         let order = NotifyOrder { watcher: dialog.watcher.clone(), state, last: expires == 0 };
         let mut headers = vec![
             ("Expires", expires.to_string()),
-            ("Contact", format!("<sip:{NAME}>")),
-            ("Record-Route", record_route()),
+            ("Contact", format!("<{}>", self.uri())),
+            ("Record-Route", self.record_route()),
         ];
+        // Who is nearer to us stands in front.
+        headers.extend(request.all("Record-Route").map(|entry| ("Record-Route", entry.to_owned())));
         if request.must("To")?.contains(";tag=") {
             headers.truncate(2);
         }
@@ -205,9 +217,9 @@ impl FrontEnd {
         let dialog = &mut watchers[at];
         dialog.cseq += 1;
         let document = users.get(&dialog.user).and_then(|user| user.document.clone());
-        let body = document.filter(|_| dialog.active).unwrap_or_default();
+        let (media, body) = document.filter(|_| dialog.active).unwrap_or_default();
         let cseq = format!("{} NOTIFY", dialog.cseq);
-        let (contact, route) = (format!("<sip:{NAME}>"), record_route());
+        let (contact, route) = (format!("<{}>", self.uri()), self.record_route());
         let mut headers = vec![
             ("Record-Route", route.as_str()),
             ("From", dialog.from.as_str()),
@@ -219,13 +231,18 @@ impl FrontEnd {
             ("Subscription-State", order.state.as_str()),
         ];
         if !body.is_empty() {
-            headers.push(("Content-Type", "application/pidf+xml"));
+            headers.push(("Content-Type", media));
         }
-        let text = self.request(("NOTIFY", &dialog.target), &headers, &body);
+        let text = self.request(("NOTIFY", &dialog.target), &dialog.route, &headers, &body);
         if order.last {
             watchers.remove(at);
         }
         Ok(text)
+    }
+
+    /// Whatever a front end signs has to come back byte for byte.
+    pub(super) fn record_route(&self) -> String {
+        format!("<{};lr;ms-key-info=AAEAAw==;ms-route-sig=a%2Fb~c>", self.uri())
     }
 
     fn dialog<T>(&self, watcher: &Watcher, with: impl FnOnce(&mut Dialog) -> T) -> Result<T> {
@@ -245,6 +262,7 @@ impl Dialog {
             from: format!("{};tag={tag}", request.must("To")?),
             to: request.must("From")?.to_owned(),
             target: request.address("Contact")?.to_owned(),
+            route: request.all("Record-Route").map(str::to_owned).collect(),
             watcher: Watcher(tag),
             cseq: 0,
             active,
@@ -263,9 +281,4 @@ pub(super) fn user_of(request: &SipMessage) -> Result<String> {
     let uri = request.start.split(' ').nth(1).context("no Request-URI")?;
     let address = uri.strip_prefix("sip:").with_context(|| format!("not for a SIP user:\n{request}"))?;
     Ok(address.split(';').next().unwrap_or_default().to_owned())
-}
-
-/// Whatever a front end signs has to come back byte for byte.
-fn record_route() -> String {
-    format!("<sip:{NAME};lr;ms-key-info=AAEAAw==;ms-route-sig=a%2Fb~c>")
 }

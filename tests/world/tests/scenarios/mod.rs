@@ -1,10 +1,14 @@
 //! The scenarios, by subject.
 
 mod admission;
+mod bodies;
 mod bystander;
 mod contact_adds;
 mod cut;
+mod documents;
+mod edge;
 mod failing;
+mod failover;
 mod harness;
 mod ledger;
 mod letters;
@@ -13,6 +17,7 @@ mod messages;
 mod outage;
 mod restarts;
 mod scene;
+mod sessions;
 mod sharing;
 mod sipp;
 mod sipp_presence;
@@ -28,6 +33,7 @@ use nuncio_world::scenario;
 
 use self::matrix::{matrix, matrix_direct_tls, offers as matrix_offers};
 use admission::{front_end_with_server_auth_only, partner_with_server_auth_only};
+use bodies::{bodies_of_every_form_arrive, im_05_what_cannot_be_read_is_refused};
 use contact_adds::{
     contact_adds_nobody, contact_adds_user_and_is_accepted, contact_adds_user_and_is_denied,
     contact_takes_it_back,
@@ -36,12 +42,20 @@ use cut::{
     sm_02_a_cut_stream_begins_a_new_session, sm_02_a_cut_stream_both_ways_begins_a_new_session,
     sm_02_a_cut_stream_of_prosodys_begins_a_new_session,
 };
+use documents::{
+    contact_sees_every_format, pr_43_endpoints_are_told_in_their_formats, sipp_speaks_every_format,
+};
+use edge::{
+    front_end_killed_and_everything_is_as_before, front_end_killed_and_has_forgotten,
+    kamailio_stays_in_the_path,
+};
 use failing::{
     partner_is_black_holed, partner_is_black_holed_acknowledged, partner_is_black_holed_both_ways,
     partner_is_frozen, partner_is_frozen_acknowledged, partner_is_frozen_both_ways, partner_is_killed,
     partner_is_killed_acknowledged, partner_is_killed_both_ways, partner_is_removed_from_dns,
     partner_is_removed_from_dns_acknowledged, partner_is_removed_from_dns_both_ways, partner_reads_slowly,
 };
+use failover::front_ends_take_over_from_each_other;
 use harness::{
     refuses_unknown_authorities, servers_authenticate_each_other, sipp_speaks_through_stunnel,
     two_ejabberd_domains_federate,
@@ -56,8 +70,12 @@ use restarts::{
     gateway_killed_and_front_end_has_forgotten, gateway_killed_before_they_decide,
     planned_stop_sends_deactivated,
 };
+use sessions::{
+    ch_02_a_contact_begins_a_session, ch_03_a_refused_session, ch_04_a_user_begins_a_session,
+    front_end_has_forgotten_the_session, glare_ends_in_one_session, im_30_typing_and_receipts,
+};
 use sharing::domains_share_a_stream;
-use sipp::{sipp_front_end_answers, ten_thousand_arrive_in_order};
+use sipp::{sipp_front_end_answers, sipp_has_sessions, ten_thousand_arrive_in_order};
 use sipp_presence::{sipp_is_subscribed_to, sipp_subscribes_and_refreshes};
 use states::{presence_follows_both_ways, resources_are_tuples};
 use strangers::{
@@ -139,6 +157,53 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(absent_front_end_is_reported),
     scenario!(absent_partner_is_reported),
     scenario!(sipp_front_end_answers),
+    scenario!(sipp_front_end_answers_kamailio through Kamailio: sipp_front_end_answers),
+    scenario!(sipp_is_subscribed_to_kamailio through Kamailio: sipp_is_subscribed_to),
+    scenario!(sipp_subscribes_and_refreshes_kamailio through Kamailio: sipp_subscribes_and_refreshes),
+    scenario!(ten_thousand_arrive_in_order_kamailio through Kamailio: ten_thousand_arrive_in_order),
+    scenario!(ch_04_a_user_begins_a_session),
+    scenario!(ch_04_a_user_begins_a_session_kamailio through Kamailio: ch_04_a_user_begins_a_session),
+    scenario!(ch_02_a_contact_begins_a_session),
+    scenario!(ch_02_a_contact_begins_a_session_kamailio through Kamailio: ch_02_a_contact_begins_a_session),
+    scenario!(ch_03_a_refused_session),
+    scenario!(ch_03_a_refused_session_kamailio through Kamailio: ch_03_a_refused_session),
+    scenario!(im_30_typing_and_receipts),
+    scenario!(im_30_typing_and_receipts_kamailio through Kamailio: im_30_typing_and_receipts),
+    scenario!(glare_ends_in_one_session),
+    scenario!(glare_ends_in_one_session_kamailio through Kamailio: glare_ends_in_one_session),
+    scenario!(front_end_has_forgotten_the_session),
+    scenario!(sipp_has_sessions),
+    scenario!(sipp_has_sessions_kamailio through Kamailio: sipp_has_sessions),
+    scenario!(front_ends_take_over_from_each_other),
+    scenario!(bodies_of_every_form_arrive),
+    scenario!(bodies_of_every_form_arrive_kamailio through Kamailio: bodies_of_every_form_arrive),
+    scenario!(im_05_what_cannot_be_read_is_refused),
+    scenario!(im_05_what_cannot_be_read_is_refused_kamailio through Kamailio:
+        im_05_what_cannot_be_read_is_refused),
+    scenario!(pr_43_endpoints_are_told_in_their_formats),
+    scenario!(pr_43_endpoints_are_told_in_their_formats_kamailio through Kamailio:
+        pr_43_endpoints_are_told_in_their_formats),
+    scenario!(contact_sees_every_format),
+    scenario!(contact_sees_every_format_kamailio through Kamailio: contact_sees_every_format),
+    scenario!(sipp_speaks_every_format),
+    scenario!(sipp_speaks_every_format_kamailio through Kamailio: sipp_speaks_every_format),
+    scenario!(front_end_killed_and_everything_is_as_before),
+    scenario!(front_end_killed_kamailio through Kamailio: front_end_killed_and_everything_is_as_before),
+    scenario!(front_end_killed_and_has_forgotten),
+    scenario!(kamailio_stays_in_the_path through Kamailio: kamailio_stays_in_the_path),
+    scenario!(messages_go_both_ways_kamailio through Kamailio: messages_go_both_ways),
+    scenario!(unknown_xmpp_user_is_reported_kamailio through Kamailio: unknown_xmpp_user_is_reported),
+    scenario!(unknown_sip_user_is_reported_kamailio through Kamailio: unknown_sip_user_is_reported),
+    scenario!(contact_adds_user_kamailio through Kamailio: contact_adds_user_and_is_accepted),
+    scenario!(contact_is_denied_kamailio through Kamailio: contact_adds_user_and_is_denied),
+    scenario!(contact_takes_it_back_kamailio through Kamailio: contact_takes_it_back),
+    scenario!(user_adds_contact_kamailio through Kamailio: user_adds_contact_and_is_accepted),
+    scenario!(user_is_denied_kamailio through Kamailio: user_adds_contact_and_is_denied),
+    scenario!(user_takes_it_back_kamailio through Kamailio: user_takes_it_back),
+    scenario!(presence_follows_both_ways_kamailio through Kamailio: presence_follows_both_ways),
+    scenario!(resources_are_tuples_kamailio through Kamailio: resources_are_tuples),
+    scenario!(gateway_killed_kamailio through Kamailio: gateway_killed_and_everything_is_as_before),
+    scenario!(planned_stop_kamailio through Kamailio: planned_stop_sends_deactivated),
     scenario!(sigterm_drains),
     scenario!(sigterm_drains_prosody with Prosody: sigterm_drains),
     scenario!(front_end_with_server_auth_only),

@@ -11,10 +11,16 @@ use super::scene::{ALICE, BOB};
 use super::stage::{Stage, check_end, new_watcher};
 
 /// What must not reach Bob while nothing happens to Alice.
-const PROMPTS_AND_FLAPS: &[&str] = &["unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed"];
+pub(crate) const PROMPTS_AND_FLAPS: &[&str] =
+    &["unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed"];
 
 /// What each does next reaches the other, on the dialogs that were there, and nothing else was seen in between.
-async fn goes_on(front_end: &FrontEnd, bob: &mut XmppClient, watch: &mut Watch, word: &str) -> Result<()> {
+pub(crate) async fn goes_on(
+    front_end: &FrontEnd,
+    bob: &mut XmppClient,
+    watch: &mut Watch,
+    word: &str,
+) -> Result<()> {
     front_end.publish(ALICE, &[Tuple::open("desk").note(word)]).await?;
     bob.presence_until(ALICE, word, PROMPTS_AND_FLAPS, |seen| text(seen, "status") == word).await?;
     bob.show("away", word, 0).await?;
@@ -32,7 +38,7 @@ async fn goes_on(front_end: &FrontEnd, bob: &mut XmppClient, watch: &mut Watch, 
 }
 
 /// Both see each other.
-async fn friends(stage: &mut Stage) -> Result<Watch> {
+pub(crate) async fn friends(stage: &mut Stage) -> Result<Watch> {
     stage.bob_sees_alice(&[Tuple::open("desk").note("before")]).await?;
     let watch = stage.alice_sees_bob("e1").await?;
     let bob = &mut stage.scene.bob;

@@ -5,9 +5,13 @@ use std::net::SocketAddr;
 use anyhow::{Result, ensure};
 use nuncio_world::World;
 use nuncio_world::gateway::{Gateway, Settings};
+use nuncio_world::kamailio::{Behind, Edge};
 use nuncio_world::pki::Credential;
+use nuncio_world::process::Process;
 use nuncio_world::sip_agent::{Reply, SipConnection, SipServer};
 use nuncio_world::sip_text::SipMessage;
+use nuncio_world::sipp::{ANSWERING, OUTGOING};
+use nuncio_world::stunnel;
 use nuncio_world::world::{FABRIKAM, FRONT_END, GATEWAY_SIP};
 use nuncio_world::xml::Element;
 use nuncio_world::xmpp_client::XmppClient;
@@ -47,7 +51,8 @@ impl Scene {
         settings: &Settings<'_>,
     ) -> Result<Self> {
         let fabrikam = world.pki().good("fabrikam", &["fabrikam.com"])?;
-        let front_end = world.pki().good("fe", &["fe.contoso.com"])?;
+        let host = world.edge().place().host;
+        let front_end = world.pki().good(host, &[host])?;
         let gateway = Gateway::start(world, settings).await?;
         let name = brand.to_string().to_lowercase();
         let domains = [("fabrikam.com", &fabrikam)];
@@ -56,18 +61,35 @@ impl Scene {
         Ok(Self { gateway, server, bob, front_end })
     }
 
-    /// The front end listens and gives every request the answer of the rule.
+    /// The front end, or what is behind Kamailio, listens and gives every request the answer of the rule.
     pub(crate) async fn answers(
         &self,
         world: &World,
         rule: impl Fn(&SipMessage) -> Reply + Send + Sync + 'static,
     ) -> Result<SipServer> {
-        SipServer::listen(world.pki(), &self.front_end, FRONT_END_SIP, rule).await
+        world.open_edge(Behind::Agent).await?;
+        SipServer::listen(world.pki(), &self.front_end, world.edge().place().listens, rule).await
     }
 
-    /// The front end connects to the gateway.
+    /// SIPp has a way to the gateway and the gateway one to SIPp: stunnel in each direction, or Kamailio.
+    pub(crate) async fn lines_for_sipp(&self, world: &World) -> Result<Vec<Process>> {
+        match world.edge() {
+            Edge::Agent => Ok(vec![
+                stunnel::from_gateway(world, FRONT_END_SIP, ANSWERING, &self.front_end).await?,
+                stunnel::towards_gateway(world, OUTGOING, &self.front_end).await?,
+            ]),
+            Edge::Kamailio => {
+                world.open_edge(Behind::Sipp).await?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// The front end connects to the gateway, or to Kamailio in front of it.
     pub(crate) async fn calls(&self, world: &World) -> Result<SipConnection> {
-        calls_with(world, Some(&self.front_end)).await
+        world.open_edge(Behind::Agent).await?;
+        let (name, address) = world.edge().place().calls;
+        SipConnection::connect(world.pki(), Some(&self.front_end), name, address).await
     }
 }
 

@@ -1,13 +1,13 @@
-//! SIPp, behind stunnel, as the front end.
+//! SIPp, behind stunnel or Kamailio, as the front end.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nuncio_world::World;
-use nuncio_world::sipp::{ANSWERING, OUTGOING, Sipp};
-use nuncio_world::stunnel;
+use nuncio_world::gateway::Settings;
+use nuncio_world::sipp::Sipp;
 
-use super::scene::{ALICE, BOB, FRONT_END_SIP, Scene};
+use super::scene::{ALICE, BOB, Scene, check_message};
 
 const CONVERSATIONS: usize = 20;
 const EACH: usize = 500;
@@ -16,7 +16,7 @@ const EACH: usize = 500;
 /// conversation.
 pub(crate) async fn ten_thousand_arrive_in_order(world: World) -> Result<()> {
     let mut scene = Scene::set(&world).await?;
-    let _stunnel = stunnel::towards_gateway(&world, OUTGOING, &scene.front_end).await?;
+    let _lines = scene.lines_for_sipp(&world).await?;
     let mut caller = Sipp::send_messages(&world, CONVERSATIONS, EACH, BOB)?;
     let mut received = vec![0_usize; CONVERSATIONS];
     for count in 0..CONVERSATIONS * EACH {
@@ -46,7 +46,7 @@ pub(crate) async fn ten_thousand_arrive_in_order(world: World) -> Result<()> {
 /// SIPp takes a message, and then refuses one; it also asks with OPTIONS.
 pub(crate) async fn sipp_front_end_answers(world: World) -> Result<()> {
     let mut scene = Scene::set(&world).await?;
-    let _in = stunnel::from_gateway(&world, FRONT_END_SIP, ANSWERING, &scene.front_end).await?;
+    let _lines = scene.lines_for_sipp(&world).await?;
     let mut sipp = Sipp::answer_messages(&world, 200, "OK").await?;
     scene.bob.send_message(ALICE, "take this").await?;
     sipp.says("take this").await?;
@@ -60,8 +60,30 @@ pub(crate) async fn sipp_front_end_answers(world: World) -> Result<()> {
     ensure!(error.attribute("id") == Some(&id) && error.attribute("type") == Some("error"), "{error}");
     sipp.stop().await?;
 
-    let _out = stunnel::towards_gateway(&world, OUTGOING, &scene.front_end).await?;
     let status = Sipp::ask_options(&world)?.ended(Duration::from_secs(30)).await?;
     ensure!(status.success(), "OPTIONS: SIPp ended with {status}");
     Ok(())
+}
+
+/// SIPp begins a session with Bob, and Bob one with SIPp.
+pub(crate) async fn sipp_has_sessions(world: World) -> Result<()> {
+    let settings = Settings { im: "session", ..Settings::default() };
+    let mut scene = Scene::set_with(&world, &settings).await?;
+    let _lines = scene.lines_for_sipp(&world).await?;
+    let mut caller = Sipp::session(&world, (ALICE, BOB), &["one", "two"])?;
+    for text in ["one", "two"] {
+        check_message(&scene.bob.next_message().await?, ALICE, BOB, text)?;
+    }
+    let status = caller.ended(Duration::from_secs(40)).await?;
+    ensure!(status.success(), "the user's session: SIPp ended with {status}");
+
+    let mut called = Sipp::answer_session(&world, ALICE).await?;
+    scene.bob.send_message(ALICE, "do you hear me").await?;
+    called.says("do you hear me").await?;
+    check_message(&scene.bob.next_message().await?, ALICE, BOB, "heard")?;
+    let status = called.ended(Duration::from_secs(40)).await?;
+    ensure!(status.success(), "the contact's session: SIPp ended with {status}");
+    let more = scene.bob.stanzas_before_ping("end").await?;
+    ensure!(more.iter().all(|stanza| stanza.body().is_none()), "{more:?}");
+    scene.gateway.still_runs()
 }

@@ -1,22 +1,20 @@
-//! SIPp, behind stunnel, as a front end with presence.
+//! SIPp, behind stunnel or Kamailio, as a front end with presence.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nuncio_world::World;
-use nuncio_world::sipp::{ANSWERING, OUTGOING, Sipp};
-use nuncio_world::stunnel;
+use nuncio_world::sipp::Sipp;
 use nuncio_world::xmpp_presence::{kind, text};
 
-use super::scene::{ALICE, BOB, FRONT_END_SIP, Scene};
+use super::scene::{ALICE, BOB, Scene};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Subscribe and receive NOTIFY; refresh; the end; 481 after it; too short a time (423); expiry.
 pub(crate) async fn sipp_subscribes_and_refreshes(world: World) -> Result<()> {
     let mut scene = Scene::set(&world).await?;
-    let _in = stunnel::from_gateway(&world, FRONT_END_SIP, ANSWERING, &scene.front_end).await?;
-    let _out = stunnel::towards_gateway(&world, OUTGOING, &scene.front_end).await?;
+    let _lines = scene.lines_for_sipp(&world).await?;
     let mut notified = Sipp::take_notify(&world).await?;
 
     let status = Sipp::subscribe(&world, (ALICE, BOB), "first", 3600, 200)?.ended(PATIENCE).await?;
@@ -48,7 +46,7 @@ pub(crate) async fn sipp_subscribes_and_refreshes(world: World) -> Result<()> {
 /// Be subscribed to and notify; be refreshed before the end; end it; 481 to a NOTIFY after that.
 pub(crate) async fn sipp_is_subscribed_to(world: World) -> Result<()> {
     let mut scene = Scene::set(&world).await?;
-    let _in = stunnel::from_gateway(&world, FRONT_END_SIP, ANSWERING, &scene.front_end).await?;
+    let _lines = scene.lines_for_sipp(&world).await?;
     let mut sipp = Sipp::answer_subscribe(&world, ALICE).await?;
     let bob = &mut scene.bob;
     bob.add_contact(ALICE).await?;

@@ -3,18 +3,20 @@
 use std::time::Duration;
 
 use compact_str::CompactString;
+use nuncio_sip::Message;
 use nuncio_sip::event::{Answer, Undelivered};
 use nuncio_sip::session::{Invitation, Invited, Received, Session, unknown_session};
-use nuncio_sip::{Message, UriError};
 
 use super::super::output::{Asked, Judged};
-use super::super::{Context, Pair, ToSip};
+use super::super::{Context, Pair, Place, ToSip};
 use super::{Conversation, MOST_SESSIONS, Settled, Way};
-use crate::Moment;
 use crate::judge::{Kind, Permit};
 use crate::message::from_sip::Chat;
 use crate::message::{call_word, thread_of};
 use crate::typing::{ChatState, Typing};
+
+/// Longest thread of the contact's that is kept, in octets.
+const THREAD_MAX: usize = 256;
 
 /// An invitation on behalf of the contact.
 #[derive(Debug, Clone, Copy)]
@@ -78,38 +80,40 @@ impl<M> Pair<M> {
         self.talk.as_ref()?.waiting.front().map(|waiting| &waiting.stanza)
     }
 
-    /// Invites the SIP user. What waits goes on waiting until he has accepted. `permit` is that of the message which is
-    /// next; `None`: a notice is.
+    /// Invites the SIP user for the message that is next, whose permit this is. What waits goes on waiting until he has
+    /// accepted.
     ///
     /// # Errors
-    /// [`UriError`]: one of the addresses cannot be used.
+    /// The permit comes back: too many are invited at this time, or an address cannot be used.
     pub fn invite(
         &mut self,
-        permit: Option<Permit>,
+        permit: Permit,
         inviting: &Inviting<'_>,
         context: &mut Context<'_>,
-    ) -> Result<(), UriError> {
+    ) -> Result<(), Permit> {
+        if !context.budget.take(context.key, Place::Invitation) {
+            return Err(permit);
+        }
         let conversation = context.tokens.token();
+        let named = inviting.thread.filter(|thread| (1..=THREAD_MAX).contains(&thread.len()));
         let invitation = Invitation {
             local_uri: inviting.contact_uri,
             remote_uri: inviting.user_uri,
             conversation: Some(&conversation),
-            call_word: inviting.thread.and_then(call_word),
+            call_word: named.and_then(call_word),
         };
-        let session = Session::invite(&invitation, &mut context.session())?;
-        let thread = inviting.thread.map_or_else(|| thread_of(session.call_id()).into(), CompactString::from);
+        let Ok(session) = Session::invite(&invitation, &mut context.session()) else {
+            context.budget.give_back(context.key, Place::Invitation);
+            return Err(permit);
+        };
+        let thread = named.map_or_else(|| thread_of(session.call_id()).into(), CompactString::from);
         let mut talk = Conversation::new(self.session_number(), session, thread);
+        talk.holds_place = true;
         talk.resource = inviting.resource.map(CompactString::from);
-        talk.to_contact.contact_wrote(inviting.state, permit.is_some());
-        let judged = permit.map(|permit| Judged::new(permit, Kind::Message));
+        talk.to_contact.contact_wrote(inviting.state, true);
+        let judged = Some(Judged::new(permit, Kind::Message));
         self.with_sessions(judged, context, |sessions, _| sessions.all.push(talk));
         Ok(())
-    }
-
-    /// He cannot be invited: what waits goes alone for a while.
-    pub fn go_by_pager(&mut self, now: Moment) {
-        let talk = self.talk.get_or_insert_default();
-        talk.sessions.by_pager_until = Some(now.instant + super::news::BY_PAGER);
     }
 
     /// The SIP user invites the contact, and nothing speaks against it: accepted at once, without a word to the contact
@@ -131,9 +135,10 @@ impl<M> Pair<M> {
         let number = self.session_number();
         self.with_sessions(None, context, |sessions, context| {
             let live = |talk: &&mut Conversation| !talk.session.has_ended();
+            let begun = |talk: &&mut Conversation| talk.session.is_established();
             if sessions.all.iter_mut().filter(live).count() >= MOST_SESSIONS
                 && let Some(oldest) =
-                    sessions.all.iter_mut().filter(live).min_by_key(|talk| talk.session.last_used())
+                    sessions.all.iter_mut().filter(begun).min_by_key(|talk| talk.session.last_used())
             {
                 oldest.session.end(&mut context.session());
             }
@@ -161,11 +166,12 @@ impl<M> Pair<M> {
         }
         self.with_sessions(None, context, |sessions, context| {
             let Some(talk) = sessions.find(tag) else { return };
-            if talk.front_end != front_end {
-                talk.front_end = front_end.into();
-            }
             received = talk.session.request(request, &mut context.session());
             let accepts = matches!(&received, Received::Answer(answer) if answer.is_success());
+            let is_its_own = accepts || matches!(received, Received::Content);
+            if is_its_own && talk.front_end != front_end {
+                talk.front_end = front_end.into();
+            }
             if accepts && request.method() == nuncio_sip::Method::Invite {
                 talk.asked = Some(asked);
             }
@@ -256,7 +262,8 @@ impl<M> Pair<M> {
         }
         let now = context.now.instant;
         self.with_sessions(None, context, |sessions, context| {
-            let chosen = sessions.choose(thread).map(|talk| talk.number);
+            let chosen = if is_message { sessions.choose(thread) } else { sessions.meant(thread) };
+            let chosen = chosen.map(|talk| talk.number);
             let Some(talk) = chosen.and_then(|number| sessions.numbered(number)) else { return };
             talk.resource = resource.map(CompactString::from);
             talk.to_contact.contact_wrote(state, is_message);
@@ -352,7 +359,12 @@ impl<M> Pair<M> {
         work: impl FnOnce(&mut super::Sessions, &mut Context<'_>),
     ) {
         let talk = self.talk.get_or_insert_default();
+        let waited = talk.sessions.must_wait();
         work(&mut talk.sessions, context);
         talk.pump(judged, &self.consent, context);
+        if waited && !talk.sessions.must_wait() {
+            // What waited for people waits for connections from now on, and for what is before it.
+            talk.waiting.iter_mut().for_each(|waiting| waiting.since = context.now.instant);
+        }
     }
 }

@@ -19,9 +19,9 @@ use nuncio_sip::session::{MessageOutcome, Session};
 pub use inputs::{Inviting, Saying};
 pub use settled::{Outcome, Settled};
 
-use super::Context;
 use super::Talk;
 use super::output::{Asked, Half, Judged, Output, Request, Sent, ToXmpp};
+use super::{Context, Place};
 use crate::judge::{Consent, Direction, Kind};
 use crate::typing::{Signal, Standalone, ToContact, ToUser, iscomposing, keyboard};
 
@@ -46,6 +46,8 @@ pub(super) struct Sessions {
     outputs: VecDeque<Output>,
     /// Until then messages go alone, for the SIP user's side has refused a session as such.
     by_pager_until: Option<Instant>,
+    /// An invitation was lost with its connection, and none has come about since.
+    lost: bool,
 }
 
 /// One session, and what it is for the contact.
@@ -64,6 +66,8 @@ struct Conversation {
     to_user: ToUser,
     /// The number that a message of the contact has in the session while it is under way.
     message: Option<u32>,
+    /// It holds a place among the invitations under way ([`Place::Invitation`](super::Place::Invitation)).
+    holds_place: bool,
 }
 
 impl Sessions {
@@ -97,15 +101,17 @@ impl Sessions {
         !self.outputs.is_empty()
     }
 
-    /// The tags of all, also of those whose end nobody has heard of.
-    pub(super) fn rescue(self) -> Vec<CompactString> {
+    /// The tags of all, also of those whose end nobody has heard of, and the places that are held.
+    pub(super) fn rescue(self) -> (Vec<CompactString>, Vec<Place>) {
+        let held = self.all.iter().filter(|talk| talk.holds_place);
+        let places = held.map(|_| Place::Invitation).collect();
         let mut tags: Vec<_> = self.all.iter().map(|talk| talk.session.local_tag().into()).collect();
         let released = self.outputs.into_iter().filter_map(|output| match output {
             Output::Released(tag) => Some(tag),
             _ => None,
         });
         tags.extend(released);
-        tags
+        (tags, places)
     }
 
     fn find(&mut self, tag: &str) -> Option<&mut Conversation> {
@@ -114,6 +120,12 @@ impl Sessions {
 
     fn numbered(&mut self, number: u32) -> Option<&mut Conversation> {
         self.all.iter_mut().find(|talk| talk.number == number)
+    }
+
+    /// The session that a state belongs to: that of its thread; without one, that which was used last.
+    fn meant(&self, thread: Option<&str>) -> Option<&Conversation> {
+        let chosen = self.choose(thread)?;
+        thread.is_none_or(|thread| chosen.thread == thread).then_some(chosen)
     }
 
     /// The session for a message of this thread.
@@ -136,6 +148,7 @@ impl Conversation {
             to_contact: ToContact::default(),
             to_user: ToUser::default(),
             message: None,
+            holds_place: false,
         }
     }
 
@@ -211,10 +224,17 @@ impl<M> Talk<M> {
                     break;
                 }
             }
+            let placed = self.sessions.all.get_mut(at).filter(|talk| talk.holds_place);
+            if let Some(talk) =
+                placed.filter(|talk| talk.session.is_established() || talk.session.has_ended())
+            {
+                talk.holds_place = false;
+                context.budget.give_back(context.key, Place::Invitation);
+            }
             if self.sessions.all.get(at).is_some_and(|talk| talk.session.is_over()) {
                 // What went in it has had its outcome, unless not even BYE could be written.
                 if self.sessions.all.swap_remove(at).message.is_some() {
-                    self.message_settled(MessageOutcome::Undelivered(Undelivered::Lost));
+                    self.message_settled(MessageOutcome::Undelivered(Undelivered::Lost), context);
                 }
             } else {
                 at += 1;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nuncio_sip::Method;
+use nuncio_sip::event::Undelivered;
 use nuncio_sip::session::{MessageOutcome, SessionOutput, SessionReport};
 
 use super::super::output::Fact;
@@ -48,6 +49,7 @@ impl<M> Talk<M> {
             SessionReport::Ringing { .. } => {}
             SessionReport::Established => {
                 talk.open(context);
+                self.sessions.lost = false;
                 self.fact(Fact::SessionBegan);
                 self.call_off_others(at, context);
             }
@@ -56,11 +58,22 @@ impl<M> Talk<M> {
                     self.sessions.by_pager_until = Some(context.now.instant + BY_PAGER);
                     self.fact(Fact::SessionRefused { status });
                 }
+                // It was not heard of, and no message has been sent: once more, by whichever way is there then.
+                Instead::Again if !std::mem::replace(&mut self.sessions.lost, true) => {}
+                Instead::Again => self.nothing_leaves(&Outcome::Uninvited(Undelivered::Lost)),
                 Instead::Nothing(outcome) => self.nothing_leaves(&outcome),
                 Instead::Whatever => {}
             },
             SessionReport::Message { serial, outcome } => match talk.message.take_if(|own| *own == serial) {
-                Some(_) => self.message_settled(outcome),
+                Some(_) => {
+                    // Where the front end that holds it is not reached, another one is asked for a new one.
+                    if matches!(outcome, MessageOutcome::Undelivered(Undelivered::NotSent))
+                        && !talk.front_end.is_empty()
+                    {
+                        talk.session.end(&mut context.session());
+                    }
+                    self.message_settled(outcome, context);
+                }
                 None => {
                     if let MessageOutcome::Refused(response) = outcome {
                         talk.to_user.answered(response.status().map_or(500, |status| status.0));
@@ -89,29 +102,30 @@ impl<M> Talk<M> {
         }
     }
 
-    /// Nobody is there to take what waits.
+    /// Nobody is there to take what waits. Word from the gateway goes alone.
     fn nothing_leaves(&mut self, outcome: &Outcome) {
-        while let Some(notice) = self.notices.take() {
-            self.settled.push_back(Settled { item: ToSip::Notice(notice), outcome: outcome.clone() });
-        }
         for waiting in self.waiting.drain(..) {
             let item = ToSip::Message(waiting.stanza);
             self.settled.push_back(Settled { item, outcome: outcome.clone() });
         }
     }
 
-    pub(super) fn message_settled(&mut self, outcome: MessageOutcome) {
+    pub(super) fn message_settled(&mut self, outcome: MessageOutcome, context: &Context<'_>) {
         let Some(pending) = self.pending.take() else { return };
-        let unknown = match &outcome {
+        // Whoever does not know the session has not processed what came in it, and what was not sent was not either: once
+        // more in another one, and only once.
+        let unprocessed = match &outcome {
             MessageOutcome::Refused(response) => response.status().is_some_and(|status| status.0 == 481),
+            MessageOutcome::Undelivered(Undelivered::NotSent) => true,
             _ => false,
         };
-        // Whoever does not know the session has not processed what came in it: once more in another one, and only once.
-        match (pending.arrival, pending.item) {
-            (Some(arrival), ToSip::Message(stanza)) if unknown && !pending.again => {
-                self.waiting.push_front(Waiting { stanza, arrival, again: true });
+        match pending.item {
+            ToSip::Message(stanza) if unprocessed && !pending.again => {
+                let since = context.now.instant;
+                self.waiting.push_front(Waiting { stanza, since, again: true, taken_on: true });
             }
-            (_, item) => self.settled.push_back(Settled { item, outcome: outcome.into() }),
+            ToSip::Notice(notice) if unprocessed => self.notices.add(notice),
+            item => self.settled.push_back(Settled { item, outcome: outcome.into() }),
         }
     }
 
@@ -123,7 +137,7 @@ impl<M> Talk<M> {
 impl Conversation {
     /// Typing may be spoken of from now on, in the form that the other side reads.
     fn open(&mut self, context: &Context<'_>) {
-        let composing = self.session.accepts("application", "im-iscomposing+xml");
+        let composing = self.session.names("application", "im-iscomposing+xml");
         let dialect = match composing {
             true => Dialect::IsComposing { refresh: None },
             false => Dialect::Keyboard,

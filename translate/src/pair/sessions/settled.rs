@@ -22,6 +22,8 @@ pub enum Outcome {
     Refused(Message),
     /// There was no response.
     Undelivered(Undelivered),
+    /// The invitation that it waited for had no response; it surely did not arrive itself.
+    Uninvited(Undelivered),
     /// The SIP user did not answer the invitation that it waited for; it surely did not arrive.
     NoAnswer,
 }
@@ -41,6 +43,8 @@ impl From<MessageOutcome> for Outcome {
 pub(super) enum Instead {
     /// Messages go alone (CH-03). The status that said so; `None`: it was accepted, but with something useless.
     Pager(Option<u16>),
+    /// He is to be invited anew.
+    Again,
     /// They do not go at all.
     Nothing(Outcome),
     /// It was not wanted any more.
@@ -58,8 +62,8 @@ impl Instead {
             InviteFailure::Undelivered(Undelivered::Withdrawn) => {
                 Self::Nothing(Outcome::Undelivered(Undelivered::Withdrawn))
             }
-            // What it was for has not been sent, whatever became of itself.
-            InviteFailure::Undelivered(_) => Self::Nothing(Outcome::Undelivered(Undelivered::NotSent)),
+            InviteFailure::Undelivered(Undelivered::Lost) => Self::Again,
+            InviteFailure::Undelivered(why) => Self::Nothing(Outcome::Uninvited(why)),
             InviteFailure::Unacceptable(_) | InviteFailure::Undescribed(_) | InviteFailure::NoDialog => {
                 Self::Pager(None)
             }

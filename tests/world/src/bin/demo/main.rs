@@ -7,8 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use nuncio_world::front_end::{self, Decision, FrontEnd};
+use nuncio_world::front_end::{Decision, FrontEnd};
 use nuncio_world::gateway::{self, Gateway, Partner, Settings};
+use nuncio_world::kamailio::Edge;
 use nuncio_world::sandbox::{self, Sandbox};
 use nuncio_world::screen::Screen;
 use nuncio_world::sip_agent::SipConnection;
@@ -24,7 +25,7 @@ const DAVE: &str = "dave@litware.com";
 
 fn main() -> ExitCode {
     if sandbox::inside() {
-        return runner::run_inside(Brand::Ejabberd, demonstrate);
+        return runner::run_inside((Brand::Ejabberd, Edge::Agent), demonstrate);
     }
     match enter() {
         Ok(never) => match never {},
@@ -97,7 +98,10 @@ impl Cast {
         let credential = world.pki().good("fe", &["fe.contoso.com"])?;
         let front_end = FrontEnd::start(world, &credential).await?;
         front_end.decide(ALICE, Decision::Pending);
-        screen.done(&format!("a SIP front end with {ALICE} on {}, mutual TLS both ways", front_end::LISTENS));
+        screen.done(&format!(
+            "a SIP front end with {ALICE} on {}, mutual TLS both ways",
+            world.edge().place().listens
+        ));
         Ok(Self { gateway, _ejabberd: ejabberd, bob, dave, front_end })
     }
 
