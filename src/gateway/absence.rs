@@ -4,6 +4,8 @@
 //! Only if every next hop of the route fails, its front ends are taken to be away. Then whoever watches a user of theirs goes
 //! on seeing what he saw; when they are back, each subscription is refreshed, for they may have forgotten it; and if they stay
 //! away for `limits.presence.outage`, the subscription is made anew at others, or the user is shown as unavailable.
+//!
+//! Who watches there has to be searched for among all pairs: an errand, not a matter for the timer.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -14,6 +16,7 @@ use nuncio_translate::Moment;
 use nuncio_translate::pair::PairKey;
 use tracing::info;
 
+use super::errands::Walk;
 use super::restart::For;
 use super::routes::Route;
 use super::timers::Due;
@@ -28,6 +31,25 @@ const LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Absence {
     since: Instant,
+    /// Somebody watches a user there, so that it matters.
+    matters: bool,
+}
+
+/// A search for the pairs whose contacts watch at the front ends of a route.
+#[derive(Debug)]
+pub(super) struct Search {
+    route: usize,
+    walk: Walk,
+    goal: Goal,
+    found: Vec<PairKey>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// Whether there is one.
+    Any,
+    /// All of them: nobody is there.
+    All,
 }
 
 impl Gateway {
@@ -39,7 +61,7 @@ impl Gateway {
         for (number, route) in self.routes.iter().enumerate().filter(|(_, route)| route.leads_to(front_end)) {
             let mut waiting = route.resuming.lock();
             if waiting.absence.is_none() {
-                waiting.absence = Some(Absence { since: now.instant });
+                waiting.absence = Some(Absence { since: now.instant, matters: false });
                 self.timers.schedule(now.instant + SETTLE, Due::Absence(number));
             }
         }
@@ -48,50 +70,79 @@ impl Gateway {
     /// It is time to look whether the front ends of this route are there.
     pub(super) fn look_for_front_ends(&self, number: usize, now: Moment) {
         let Some(route) = self.routes.get(number) else { return };
-        let Some(Absence { since }) = route.resuming.lock().absence else { return };
+        let Some(Absence { since, matters }) = route.resuming.lock().absence else { return };
         // A new connection serves who waits for one; nobody else has missed anything.
-        if route.is_connected() || !self.anybody_watches_at(route) {
+        if route.is_connected() {
             route.resuming.lock().absence = None;
-            return;
-        }
-        if !route.hops.step(|group| group.is_backing_off(now.instant)) {
+        } else if !matters {
+            self.search(number, Goal::Any);
+        } else if !route.hops.step(|group| group.is_backing_off(now.instant)) {
             self.knock(route, now);
             self.timers.schedule(now.instant + LOOK, Due::Absence(number));
-            return;
+        } else {
+            let mut waiting = route.resuming.lock();
+            waiting.absence = None;
+            waiting.unreachable_since.get_or_insert(since);
+            drop(waiting);
+            self.search(number, Goal::All);
         }
+    }
+
+    fn search(&self, route: usize, goal: Goal) {
+        let walk = Walk::over(self.all_remotes());
+        self.errands.search(Search { route, walk, goal, found: Vec::new() });
+    }
+
+    /// The next few pairs of a search. True: there are more.
+    pub(super) fn search_on(&self, search: &mut Search) -> bool {
+        let Search { route, walk, goal, found } = search;
+        let Some(route) = self.routes.get(*route) else { return false };
+        let ((domains, holder), policy) = (self.served_by(route), self.policy.load());
+        let watches = |key: &PairKey| {
+            domains.iter().any(|domain| domain == key.local_domain())
+                && self.identity_of(&policy, key.remote_domain()) == route.identity
+                && self.ask_pair(key, |pair| pair.watches_at(holder))
+        };
+        let more = walk.step(|key| {
+            if watches(key) {
+                found.push(key.clone());
+            }
+        });
+        more && (*goal == Goal::All || found.is_empty())
+    }
+
+    /// A search is over.
+    pub(super) fn search_ends(&self, search: Search, now: Moment) {
+        let Search { route: number, goal, found, .. } = search;
+        let Some(route) = self.routes.get(number) else { return };
         let mut waiting = route.resuming.lock();
-        waiting.absence = None;
-        waiting.unreachable_since.get_or_insert(since);
-        let known: HashSet<_> = waiting.keys().cloned().collect();
-        drop(waiting);
-        let mut concerned = self.watching_at(route);
-        concerned.retain(|key| !known.contains(key));
-        info!(
-            route = %self.name_of(route), pairs = concerned.len(),
-            "the connection to the front ends was lost and none can be reached; the subscriptions of contacts there are \
-             refreshed when one can"
-        );
-        self.line_up(concerned, For::Return, number, route, now);
-    }
-
-    /// The pairs whose contacts watch at the front ends of this route.
-    fn watching_at(&self, route: &Route) -> Vec<PairKey> {
-        let at = self.watches_at(route);
-        self.all_remotes().iter().flat_map(|remote| remote.pairs.pairs_where(&at)).collect()
-    }
-
-    fn anybody_watches_at(&self, route: &Route) -> bool {
-        let at = self.watches_at(route);
-        self.all_remotes().iter().any(|remote| remote.pairs.any_where(&at))
-    }
-
-    fn watches_at<'a>(&'a self, route: &'a Route) -> impl Fn(&PairKey, &Pair) -> bool + 'a {
-        let (domains, holder) = self.served_by(route);
-        move |key, pair| {
-            pair.watches_at(holder)
-                && domains.iter().any(|domain| domain == key.local_domain())
-                && self.identity_of(&self.policy.load(), key.remote_domain()) == route.identity
+        match goal {
+            Goal::Any if found.is_empty() => waiting.absence = None,
+            Goal::Any => {
+                if let Some(absence) = &mut waiting.absence {
+                    absence.matters = true;
+                    self.timers.schedule(now.instant, Due::Absence(number));
+                }
+            }
+            Goal::All => {
+                let known: HashSet<_> = waiting.keys().cloned().collect();
+                drop(waiting);
+                let mut concerned = found;
+                concerned.retain(|key| !known.contains(key));
+                info!(
+                    route = %self.name_of(route), pairs = concerned.len(),
+                    "the connection to the front ends was lost and none can be reached; the subscriptions of contacts \
+                     there are refreshed when one can"
+                );
+                self.line_up(concerned, For::Return, number, route, now);
+            }
         }
+    }
+
+    /// What a pair says that is there; false if it is not.
+    pub(super) fn ask_pair(&self, key: &PairKey, ask: impl FnOnce(&Pair) -> bool) -> bool {
+        let remote = self.known_remote(key.remote_domain());
+        remote.and_then(|remote| remote.pairs.look(key.as_str(), ask)).unwrap_or(false)
     }
 
     /// The domains whose users are reached by the route, and the front end that holds the dialogs, if there are others.
@@ -105,5 +156,69 @@ impl Gateway {
     fn name_of(&self, route: &Route) -> String {
         let (domains, holder) = self.served_by(route);
         holder.map_or_else(|| domains.join(", "), str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nuncio_translate::pair::{From, PairRecord};
+
+    use super::super::errands::STEP;
+    use super::super::testing::{gateway_on, moment};
+    use super::*;
+    use crate::store::{Keep, Memory};
+
+    const COUNT: usize = 20 * STEP;
+
+    /// A gateway with so many pairs on record, whose contacts see the SIP user if `watched`.
+    fn gateway(watched: bool, now: Moment) -> Gateway {
+        let before = Memory::new();
+        for number in 0..COUNT {
+            let from = if watched { From::Yes } else { From::No };
+            let record = PairRecord { sip_user_wrote: Some(now.unix()), from, ..PairRecord::default() };
+            before.save_pair(
+                &PairKey::new(&format!("u{number}@contoso.example"), "bob@fabrikam.example"),
+                record,
+            );
+        }
+        before.commit(usize::MAX);
+        let gateway = gateway_on(before.crash().into(), "contoso.example", "fabrikam.example");
+        gateway.restore(now).unwrap();
+        gateway
+    }
+
+    fn later(now: Moment, time: Duration) -> Moment {
+        Moment { instant: now.instant + time, unix_ms: now.unix_ms + time.as_millis() as u64 }
+    }
+
+    /// How many errands it took.
+    fn errands(gateway: &Gateway, now: Moment) -> usize {
+        std::iter::from_fn(|| gateway.run_errands(now).then_some(())).count()
+    }
+
+    #[test]
+    fn who_watches_at_a_front_end_that_is_away_is_searched_for_in_small_steps() {
+        let now = moment();
+        let gateway = gateway(true, now);
+        gateway.connection_lost(0, now);
+        let now = later(now, SETTLE);
+        gateway.look_for_front_ends(0, now);
+        assert!(errands(&gateway, now) < 3, "it matters as soon as one is found");
+        let line = || gateway.routes[0].resuming.lock().keys().count();
+        assert!(gateway.routes[0].resuming.lock().absence.is_some_and(|absence| absence.matters));
+        gateway.search(0, Goal::All);
+        assert_eq!((line(), gateway.errands_are_short()), (0, false), "the timer has looked at none of them");
+        assert!(errands(&gateway, now) >= COUNT / STEP);
+        assert_eq!((line(), gateway.errands_done()), (COUNT, true));
+    }
+
+    #[test]
+    fn a_front_end_at_which_nobody_watches_is_not_missed() {
+        let now = moment();
+        let gateway = gateway(false, now);
+        gateway.connection_lost(0, now);
+        gateway.look_for_front_ends(0, later(now, SETTLE));
+        assert!(errands(&gateway, now) >= COUNT / STEP);
+        assert!(gateway.routes[0].resuming.lock().absence.is_none());
     }
 }

@@ -14,11 +14,12 @@ use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::absence::Search;
 use super::remote::Remote;
 use super::{Gateway, LaneKey, Route};
 
 /// Most pairs that one step visits for the same reason: together less than a millisecond.
-const STEP: usize = 32;
+pub(super) const STEP: usize = 32;
 
 /// Most requests of subscriptions under way to one front end while a stop ends subscriptions: so many NOTIFYs are sent
 /// ahead of their answers, and stand in front of a message. The next one leaves when one of them is answered, so the front
@@ -41,6 +42,8 @@ struct Todo {
     telling: Option<Telling>,
     /// The policy is another one.
     policy: Option<Walk>,
+    /// Front ends are away: who watches there?
+    searches: VecDeque<Search>,
     /// The process is going to end.
     ending: Option<Ending>,
     /// The time for that is over.
@@ -69,7 +72,7 @@ struct Telling {
 
 /// A walk over all pairs, one partner after the other.
 #[derive(Debug)]
-struct Walk {
+pub(super) struct Walk {
     remotes: Vec<Arc<Remote>>,
     keys: IntoIter<PairKey>,
 }
@@ -113,7 +116,13 @@ impl Errands {
 
     /// Every pair is to look at the policy again. A walk that is under way begins anew.
     fn policy(&self, remotes: Vec<Arc<Remote>>) {
-        self.todo.lock().policy = Some(Walk { remotes, keys: Vec::new().into_iter() });
+        self.todo.lock().policy = Some(Walk::over(remotes));
+        self.ring();
+    }
+
+    /// These pairs are to be found. One search after the other: there are as many as routes, at most twice.
+    pub(super) fn search(&self, search: Search) {
+        self.todo.lock().searches.push_back(search);
         self.ring();
     }
 
@@ -131,7 +140,8 @@ impl Errands {
     /// The lanes whose pairs are to hear something; `None`: there is other work that may be long, or more than a step of this.
     fn only_words(&self) -> Option<Vec<LaneKey>> {
         let todo = self.todo.lock();
-        let long = todo.telling.is_some() || todo.policy.is_some() || todo.ending.is_some();
+        let walks = todo.policy.is_some() || !todo.searches.is_empty() || todo.ending.is_some();
+        let long = todo.telling.is_some() || walks;
         let few = todo.words.len() <= STEP && todo.stored.len() <= STEP;
         (!long && few).then(|| todo.words.iter().map(|(lane, _)| lane.clone()).collect())
     }
@@ -143,6 +153,7 @@ impl Errands {
             && todo.words.is_empty()
             && todo.telling.is_none()
             && todo.policy.is_none()
+            && todo.searches.is_empty()
             && todo.ending.is_none()
     }
 
@@ -184,7 +195,13 @@ impl Gateway {
     /// One step of the errands, short enough to be done between two messages. True: there is more to do now.
     pub fn run_errands(&self, now: Moment) -> bool {
         // All of them get their step: who waits for the disk is not to wait for a walk.
-        let more = [self.run_stored(now), self.run_words(now), self.run_policy(now), self.run_ending(now)];
+        let more = [
+            self.run_stored(now),
+            self.run_words(now),
+            self.run_policy(now),
+            self.run_searches(now),
+            self.run_ending(now),
+        ];
         more.contains(&true)
     }
 
@@ -272,6 +289,24 @@ impl Gateway {
         more
     }
 
+    fn run_searches(&self, now: Moment) -> bool {
+        let (search, in_hand) = self.errands.take(|todo| todo.searches.pop_front());
+        let Some(mut search) = search else { return false };
+        let unfinished = match self.search_on(&mut search) {
+            true => Some(search),
+            false => {
+                self.search_ends(search, now);
+                None
+            }
+        };
+        let mut more = false;
+        in_hand.put_down(|todo| {
+            unfinished.into_iter().for_each(|search| todo.searches.push_front(search));
+            more = !todo.searches.is_empty();
+        });
+        more
+    }
+
     fn run_ending(&self, now: Moment) -> bool {
         let (Some(mut ending), in_hand) = self.errands.take(|todo| todo.ending.take()) else { return false };
         let mut more = false;
@@ -321,8 +356,12 @@ impl Gateway {
 }
 
 impl Walk {
+    pub(super) fn over(remotes: Vec<Arc<Remote>>) -> Self {
+        Self { remotes, keys: Vec::new().into_iter() }
+    }
+
     /// Visits the next few pairs. True: there are more.
-    fn step(&mut self, mut visit: impl FnMut(&PairKey)) -> bool {
+    pub(super) fn step(&mut self, mut visit: impl FnMut(&PairKey)) -> bool {
         if self.keys.as_slice().is_empty()
             && let Some(remote) = self.remotes.pop()
         {

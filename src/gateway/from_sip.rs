@@ -272,7 +272,7 @@ impl Gateway {
         bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
-        let Crossing { stanza, sequence, wishes, thread, expires_ms } = crossing;
+        let Crossing { mut stanza, sequence, wishes, thread, expires_ms } = crossing;
         let asks = NonZeroU64::new(sequence).filter(|_| wishes.any());
         let envelope = ToXmppEnvelope {
             pair: key.clone(),
@@ -283,6 +283,9 @@ impl Gateway {
             expires_ms,
         };
         let push = |lane: &mut Lane<_>| {
+            if !lane.takes(stanza.len()) {
+                from_sip::make_brief(&mut stanza);
+            }
             let first = !lane.has_queue();
             (lane.push(stanza, envelope, now.instant), first)
         };

@@ -254,6 +254,10 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
         true
     }
 
+    fn make_brief(&mut self, stanza: &mut Vec<u8>) {
+        message::from_sip::make_brief(stanza);
+    }
+
     fn ping(&mut self, sequence: u64, out: &mut Vec<u8>) {
         let (local, remote) = (self.key.local.as_str(), self.key.remote.as_str());
         let settings = &self.gateway.settings;

@@ -202,23 +202,13 @@ impl Pairs {
 
     /// The pairs of a served domain of which this holds.
     pub(super) fn pairs_of(&self, local: &str, holds: impl Fn(&Pair) -> bool) -> Vec<PairKey> {
-        self.pairs_where(|key, pair| key.local_domain() == local && holds(pair))
-    }
-
-    /// The pairs of which this holds.
-    pub(super) fn pairs_where(&self, holds: impl Fn(&PairKey, &Pair) -> bool) -> Vec<PairKey> {
-        let those = self.map.iter().filter(|slot| holds(slot.key(), &slot.pair));
+        let those = self.map.iter().filter(|slot| slot.key().local_domain() == local && holds(&slot.pair));
         those.map(|slot| slot.key().clone()).collect()
     }
 
     /// How many pairs there are.
     pub(super) fn count(&self) -> usize {
         self.map.len()
-    }
-
-    /// Whether there is a pair of which this holds.
-    pub(super) fn any_where(&self, holds: impl Fn(&PairKey, &Pair) -> bool) -> bool {
-        self.map.iter().any(|slot| holds(slot.key(), &slot.pair))
     }
 
     /// Adds what is held here.

@@ -225,8 +225,7 @@ impl Gateway {
     }
 
     fn needs_front_end(&self, key: &PairKey) -> bool {
-        let remote = self.known_remote(key.remote_domain());
-        remote.and_then(|remote| remote.pairs.look(key.as_str(), Pair::needs_front_end)).unwrap_or(false)
+        self.ask_pair(key, Pair::needs_front_end)
     }
 
     fn take_up(&self, key: &PairKey, now: Moment) {

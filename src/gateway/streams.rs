@@ -40,7 +40,7 @@ pub enum TooMany {
     // What senders are shown of it has 256 characters at most: the numbers and the keys go first.
     #[error(
         "{count} of {limit} with him: raise connection_limit in his [[partner]], or limits.xmpp.connections_per_partner; each of \
-         our domains needs an outbound stream to each of his, and each direction is sure of one"
+         our domains needs an outbound stream to each of his, and from 2 on each direction is sure of one"
     )]
     OfPartner { count: StreamCount, limit: usize },
     #[error("{count} of {limit} with all partners: raise limits.xmpp.streams")]

@@ -211,6 +211,8 @@ enum Event {
     Written,
     Woken,
     Timeout,
+    /// The last bytes are not written in time.
+    Late,
     Stop,
 }
 
@@ -224,6 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         let wake = session.wake();
         // When the last bytes have to be written.
         let mut late = None;
+        let mut was_due = false;
         loop {
             if self.output.is_idle() {
                 session.transmit(&mut self.output.bytes, now());
@@ -242,19 +245,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             }
             let deadline = session.deadline();
             let wants_read = session.wants_read();
-            let event = tokio::select! {
-                biased;
-                result = self.output.write(&mut self.writer), if !self.output.is_idle() => {
-                    result.map_err(Stopped::Io)?;
-                    Event::Written
-                }
-                result = read(&mut self.reader, &mut self.input, self.read_size), if wants_read => {
-                    Event::Read(result.map_err(Stopped::Io)?)
-                }
-                () = wake.notified() => Event::Woken,
-                () = cancelled(*stop) => Event::Stop,
-                () = wait_until(late) => return Ok(Next::Abort),
-                () = wait_until(deadline) => Event::Timeout,
+            // A peer that always has bytes for us, or always wakes us, must not put off what is due. But what is due again and
+            // again must not put off the peer either.
+            let due = if was_due { None } else { due(*stop, late, deadline) };
+            was_due = due.is_some();
+            let event = match due {
+                Some(event) => event,
+                None => tokio::select! {
+                    biased;
+                    result = self.output.write(&mut self.writer), if !self.output.is_idle() => {
+                        result.map_err(Stopped::Io)?;
+                        Event::Written
+                    }
+                    result = read(&mut self.reader, &mut self.input, self.read_size), if wants_read => {
+                        Event::Read(result.map_err(Stopped::Io)?)
+                    }
+                    () = wake.notified() => Event::Woken,
+                    () = cancelled(*stop) => Event::Stop,
+                    () = wait_until(late) => Event::Late,
+                    () = wait_until(deadline) => Event::Timeout,
+                },
             };
             match event {
                 Event::Read(0) => return Err(Stopped::Peer),
@@ -264,6 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 }
                 Event::Written if self.output.is_idle() => session.written(now()),
                 Event::Timeout => session.handle_timeout(now()),
+                Event::Late => return Ok(Next::Abort),
                 Event::Stop => {
                     *stop = None;
                     shut_down(session, now());
@@ -324,6 +335,19 @@ impl Output {
 async fn read<R: AsyncRead + Unpin>(reader: &mut R, input: &mut BytesMut, size: usize) -> io::Result<usize> {
     input.reserve(size);
     reader.read_buf(input).await
+}
+
+/// What is to be done now, whatever else could be.
+fn due(stop: Option<&CancellationToken>, late: Option<Instant>, deadline: Option<Instant>) -> Option<Event> {
+    if stop.is_some_and(CancellationToken::is_cancelled) {
+        return Some(Event::Stop);
+    }
+    let first = late.into_iter().chain(deadline).min()?;
+    let now = now().instant;
+    if first > now {
+        return None;
+    }
+    Some(if late.is_some_and(|late| late <= now) { Event::Late } else { Event::Timeout })
 }
 
 async fn cancelled(stop: Option<&CancellationToken>) {
@@ -423,6 +447,79 @@ mod tests {
             .expect("the session was called while closing");
         assert!(matches!(pumped, Pumped::Ended));
         assert_eq!(session.closed, Some(End::Local));
+    }
+
+    /// Is woken whenever it is asked for something to write, so many times.
+    struct Woken {
+        wakes: usize,
+        asked: usize,
+        /// How often it had been asked when its time came, and when it was told to stop.
+        called_at: Option<usize>,
+        stopped_at: Option<usize>,
+        deadline: Option<Instant>,
+        wake: Arc<Notify>,
+    }
+
+    impl Session for Woken {
+        fn receive(&mut self, input: &mut BytesMut, _now: Moment) {
+            input.clear();
+        }
+
+        fn transmit(&mut self, _output: &mut Vec<u8>, _now: Moment) {
+            self.asked += 1;
+            if self.asked < self.wakes {
+                self.wake.notify_one();
+            }
+        }
+
+        fn written(&mut self, _now: Moment) {}
+
+        fn closed(&mut self, _end: End, _now: Moment) {}
+
+        fn deadline(&self) -> Option<Instant> {
+            self.deadline
+        }
+
+        fn handle_timeout(&mut self, _now: Moment) {
+            self.called_at = self.called_at.or(Some(self.asked));
+        }
+
+        fn wants_read(&self) -> bool {
+            true
+        }
+
+        fn next(&self) -> Next {
+            if self.asked < self.wakes { Next::Run } else { Next::Abort }
+        }
+
+        fn wake(&self) -> Arc<Notify> {
+            Arc::clone(&self.wake)
+        }
+    }
+
+    #[tokio::test]
+    async fn neither_a_peer_that_writes_nor_one_that_wakes_us_puts_off_what_is_due() {
+        for bytes in [0, 100_000] {
+            let (ours, mut theirs) = tokio::io::duplex(100_000);
+            theirs.write_all(&vec![b'x'; bytes]).await.expect("there is room");
+            // Its time is always over: what it is called for does not put off the peer.
+            let deadline = Some(Instant::now());
+            let mut session = Woken {
+                wakes: 1000,
+                asked: 0,
+                called_at: None,
+                stopped_at: None,
+                deadline,
+                wake: Arc::default(),
+            };
+            let stop = CancellationToken::new();
+            stop.cancel();
+            let pumping = pump(ours, &mut session, Some(&stop), |session: &mut Woken, _| {
+                session.stopped_at = Some(session.asked);
+            });
+            tokio::time::timeout(WHILE, pumping).await.expect("it goes on");
+            assert_eq!((session.stopped_at, session.called_at), (Some(1), Some(3)), "{bytes}");
+        }
     }
 
     #[tokio::test]

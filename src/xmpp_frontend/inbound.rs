@@ -56,6 +56,8 @@ pub struct InboundSession {
     keys: Vec<(Pair, Recorder)>,
     /// What came of dialback keys, once there was one.
     verdicts: Option<Verdicts>,
+    /// How the key was checked whose verdict is being acted on.
+    checked: Option<String>,
 }
 
 impl InboundSession {
@@ -98,6 +100,7 @@ impl InboundSession {
             recorder: Some(Recorder::inbound(peer, now)),
             keys: Vec::new(),
             verdicts: None,
+            checked: None,
         }
     }
 

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::reach::{handshake, search, take_unusable};
 use crate::context::Context;
-use crate::dns::{Candidate, DnsErrorKind};
+use crate::dns::{Candidate, DnsErrorKind, Found};
 use crate::gateway::Verification;
 use crate::net::dial::{Tried, dial, targets};
 use crate::net::now;
@@ -27,7 +27,7 @@ use crate::net::session::{End, Next, Session};
 pub async fn serve(context: Arc<Context>, verification: Verification) {
     let Some(request) = verification.request().cloned() else { return };
     let limit = context.xmpp.verification;
-    let mut asking = Asking { context: &context, request, said: Vec::new() };
+    let mut asking = Asking { context: &context, request, said: Vec::new(), left_out: Vec::new() };
     let outcome = tokio::select! {
         () = verification.gone() => return,
         () = context.stop.cancelled() => return,
@@ -47,6 +47,8 @@ struct Asking<'a> {
     request: VerifyRequest,
     /// What happened on the way.
     said: Vec<String>,
+    /// What DNS said and nobody tried.
+    left_out: Vec<String>,
 }
 
 /// How one connection ended.
@@ -64,7 +66,10 @@ impl Asking<'_> {
     async fn run(&mut self) -> VerifyOutcome {
         let (context, remote) = (self.context, self.request.from.clone());
         let mut candidates = match search(context, remote.as_str()).await {
-            Ok(found) => found.candidates,
+            Ok(Found { candidates, left_out }) => {
+                self.left_out = left_out.iter().take(Self::SAID).map(ToString::to_string).collect();
+                candidates
+            }
             Err(error) => {
                 self.say(error.to_string());
                 return VerifyOutcome::Failed(match error.kind() {
@@ -162,7 +167,10 @@ impl Asking<'_> {
 
     /// In one line.
     fn evidence(&self, outcome: VerifyOutcome) -> String {
-        let way = self.said.join("; ");
+        let mut way = self.said.join("; ");
+        if !self.left_out.is_empty() {
+            way += &format!(" (left out: {})", self.left_out.join(", "));
+        }
         match outcome {
             VerifyOutcome::Valid => format!("found valid by {way}"),
             VerifyOutcome::Invalid => format!("found INVALID by {way}"),

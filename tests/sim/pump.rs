@@ -76,6 +76,8 @@ pub(crate) struct Pump {
     written: usize,
     /// Since when bytes wait to be written.
     pub(crate) busy_since: Option<Micros>,
+    /// When what it says at last has to be written.
+    late: Option<Micros>,
     /// When the connection was of no more use to anybody.
     pub(crate) ended_at: Option<Micros>,
     /// For the observer, who reads along.
@@ -111,6 +113,7 @@ impl World {
             output: Vec::new(),
             written: 0,
             busy_since: None,
+            late: None,
             ended_at: None,
             last_read: Vec::new(),
             poisoned: false,
@@ -164,7 +167,17 @@ impl World {
                     self.at(until, Event::Run(Task::Pump(index)));
                     return self.in_closing(index, until);
                 }
-                _ => {}
+                // Nobody waits for a peer that does not take the last words.
+                Next::StartTls | Next::Close => {
+                    let until = self.now + CLOSE_TIMEOUT;
+                    let late = *self.pumps[index].late.get_or_insert(until);
+                    if late <= self.now {
+                        self.reset(conn);
+                        return self.end_pump(index, End::Local);
+                    }
+                    self.at(late, Event::Run(Task::Pump(index)));
+                }
+                Next::Run => self.pumps[index].late = None,
             }
             if !idle && self.write_some(index, now) {
                 continue;

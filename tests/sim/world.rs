@@ -195,6 +195,9 @@ pub(crate) struct World {
     pub(crate) living: Vec<usize>,
     armed: HashMap<Task, Micros>,
     events: u64,
+    /// How far the wall clock of the gateway is off, and how far it was set in all.
+    clock_error_ms: i64,
+    pub(crate) clock_steps: Micros,
     pub(crate) faults: u64,
     /// Processes of the gateway before this one.
     pub(crate) process: u64,
@@ -246,6 +249,8 @@ impl World {
             living: Vec::new(),
             armed: HashMap::new(),
             events: 0,
+            clock_error_ms: 0,
+            clock_steps: 0,
             faults: 0,
             process: 0,
             down: false,
@@ -259,7 +264,15 @@ impl World {
     // === time
 
     pub(crate) fn moment(&self) -> Moment {
-        Moment { instant: self.start + Duration::from_micros(self.now), unix_ms: EPOCH_MS + self.now / MILLI }
+        let unix_ms = (EPOCH_MS + self.now / MILLI).saturating_add_signed(self.clock_error_ms);
+        Moment { instant: self.start + Duration::from_micros(self.now), unix_ms }
+    }
+
+    /// The wall clock is set. What lasts so long, and not until then, does not hear of it.
+    pub(crate) fn step_clock(&mut self, seconds: i64) {
+        self.note("clock", seconds.unsigned_abs(), u64::from(seconds < 0));
+        self.clock_error_ms += seconds * 1000;
+        self.clock_steps += Micros::from(seconds.unsigned_abs()) * SECOND;
     }
 
     pub(crate) fn micros(&self, at: Instant) -> Micros {

@@ -132,6 +132,24 @@ fn parts_are_counted() {
 }
 
 #[test]
+fn what_is_refused_does_not_depend_on_whether_form_is_kept() {
+    let kind = "multipart/alternative;boundary=b";
+    let with = |count: usize| {
+        let first = "--b\r\n\r\nHi\r\n";
+        first.to_owned() + &"--b\r\nContent-Type: text/html\r\n\r\n<b>Hi</b>\r\n".repeat(count - 1) + "--b--"
+    };
+    let deep =
+        format!("{}--b--", "--b\r\n\r\nHi\r\n--b\r\nContent-Type: multipart/alternative;boundary=b\r\n\r\n");
+    for xhtml_im in [false, true] {
+        let answer =
+            |content: &str| translated(kind, content.as_bytes(), Formats { xhtml_im, ..Formats::default() });
+        assert!(answer(&with(MOST_PARTS)).is_ok() && answer(&deep).is_ok());
+        let refused = answer(&with(MOST_PARTS + 1)).unwrap_err();
+        assert_eq!(refused, MessageRefusal::Body(BodyRefusal::TooManyParts), "{xhtml_im}");
+    }
+}
+
+#[test]
 fn levels_are_counted() {
     let with = |levels: usize| {
         let inner = |level: usize| {

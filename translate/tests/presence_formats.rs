@@ -4,7 +4,9 @@ use std::path::Path;
 
 use nuncio_translate::address::Contact;
 use nuncio_translate::presence::document::{Context, DocumentError, LIMITS};
-use nuncio_translate::presence::{Availability, Format, Notes, Presentity, Resource, Show, WHOLE};
+use nuncio_translate::presence::{
+    Availability, Format, MAX_FORESEEN, Notes, Presentity, Resource, Show, WHOLE,
+};
 use nuncio_xmpp::{BareJid, Element, ReadErrorKind, ns};
 use proptest::prelude::*;
 
@@ -201,6 +203,115 @@ fn services_are_text_and_nothing_else() {
     let service = services.child("service", ns::CATEGORY_SERVICE).unwrap();
     let capabilities = service.child("capabilities", ns::CATEGORY_SERVICE).unwrap();
     assert_eq!(capabilities.elements().map(Element::name).collect::<Vec<_>>(), ["text"]);
+}
+
+/// A state of that instance; without a type and an availability it is taken back.
+fn instance(number: u32, state: Option<(&str, u32)>) -> String {
+    let inside = state.map(|(kind, availability)| {
+        let xsi = format!("xmlns:xsi='{}' {kind}", ns::XSI);
+        format!(
+            "<state xmlns='{}' {xsi}><availability>{availability}</availability></state>",
+            ns::CATEGORY_STATE
+        )
+    });
+    format!("<category name='state' instance='{number}'>{}</category>", inside.unwrap_or_default())
+}
+
+const AGGREGATE: &str = "xsi:type='aggregateState'";
+const MACHINE: &str = "xsi:type='machineState'";
+const UNTYPED: &str = "";
+
+/// What is seen of somebody after each of these documents of categories: show, or closed.
+fn seen_after(documents: &[String]) -> Vec<&'static str> {
+    let mut known: Option<Presentity> = None;
+    let mut read = |inside: &String| {
+        let context = Context { known: known.as_ref(), ..context() };
+        known =
+            Format::Categories.read(categories(inside).as_bytes(), context).unwrap().or_else(|| known.take());
+        let resource = known.as_ref()?.resource(WHOLE)?;
+        let open = resource.availability == Availability::Open;
+        Some(if open { resource.show.map_or("plain", Show::as_str) } else { "closed" })
+    };
+    documents.iter().map(|document| read(document).unwrap_or("nothing")).collect()
+}
+
+#[test]
+fn an_instance_of_state_that_is_taken_back_takes_only_what_it_told() {
+    let aggregate = |availability| instance(1, Some((AGGREGATE, availability)));
+    let gone = |number| instance(number, None);
+    assert_eq!(
+        seen_after(&[aggregate(3500), gone(0x3000_0001), gone(2), aggregate(9500), gone(1)]),
+        ["plain", "plain", "plain", "dnd", "closed"]
+    );
+    assert_eq!(seen_after(&[gone(1)]), ["closed"], "of one of whom nothing is known nothing can be seen");
+}
+
+#[test]
+fn only_what_is_made_of_all_endpoints_counts_beside_others() {
+    let of = |number, kind, availability| instance(number, Some((kind, availability)));
+    let aggregate = of(1, AGGREGATE, 3500);
+    assert_eq!(
+        seen_after(&[of(7, MACHINE, 3500), aggregate.clone(), of(7, MACHINE, 18500), of(8, UNTYPED, 18500)]),
+        ["nothing", "plain", "plain", "plain"]
+    );
+    let both = [instance(1, None), of(8, UNTYPED, 9500)].concat();
+    assert_eq!(
+        seen_after(&[aggregate.clone(), both, of(9, UNTYPED, 15500), instance(8, None), instance(9, None)]),
+        ["plain", "dnd", "away", "away", "closed"]
+    );
+    assert_eq!(
+        seen_after(&[aggregate.clone(), instance(1, None), of(8, UNTYPED, 9500)])[1..],
+        ["closed", "dnd"]
+    );
+    assert_eq!(seen_after(&[of(8, UNTYPED, 9500), aggregate, instance(8, None)])[1..], ["plain", "plain"]);
+}
+
+#[test]
+fn an_instance_of_note_that_is_taken_back_takes_only_what_it_told() {
+    let note = |number: u32, kind: &str, text: &str| {
+        let xmlns = ns::CATEGORY_NOTE;
+        format!(
+            "<category name='note' instance='{number}'><note xmlns='{xmlns}'><body type='{kind}'>{text}</body></note></category>"
+        )
+    };
+    let gone = |number: u32| format!("<category name='note' instance='{number}'/>");
+    let known = |inside: String, known: &Presentity| {
+        let context = Context { known: Some(known), ..context() };
+        Format::Categories.read(categories(&inside).as_bytes(), context).unwrap().unwrap()
+    };
+    let note_of =
+        |known: &Presentity| known.resources[0].notes().iter().next().map(|note| note.text.to_string());
+    let open = instance(1, Some((AGGREGATE, 3500)));
+    let first = known(open + &note(0, "personal", "reading"), &Presentity::default());
+    for other in [gone(1), note(1, "OOF", "at sea"), note(1, "OOF", "")] {
+        assert_eq!(note_of(&known(other.clone(), &first)).as_deref(), Some("reading"), "{other}");
+    }
+    for same in [gone(0), note(0, "OOF", "at sea")] {
+        assert_eq!(note_of(&known(same.clone(), &first)), None, "{same}");
+    }
+    let second = known(note(3, "personal", "writing"), &first);
+    assert_eq!(note_of(&second).as_deref(), Some("writing"));
+    assert_eq!(note_of(&known(gone(0), &second)).as_deref(), Some("writing"));
+    assert_eq!(note_of(&known(gone(3), &second)), None);
+}
+
+#[test]
+fn so_many_times_are_looked_ahead_to_and_no_more() {
+    // Each note ends a second after the one before, and is the one of its language.
+    let note = |number: usize| {
+        let end = format!("2099-01-01T00:00:{number:02}Z");
+        format!("<body type='personal' xml:lang='x-{}' endTime='{end}'>n{number}</body>", number % 8)
+    };
+    let changes = |count: usize| {
+        let bodies: String = (1..=count).map(note).collect();
+        let note =
+            format!("<category name='note'><note xmlns='{}'>{bodies}</note></category>", ns::CATEGORY_NOTE);
+        let state = instance(1, Some((AGGREGATE, 3500)));
+        let mut known = read(Format::Categories, &categories(&(state + &note))).unwrap().unwrap();
+        std::iter::from_fn(|| known.changes_at().inspect(|at| assert!(known.time_passed(*at)))).count()
+    };
+    assert_eq!(changes(MAX_FORESEEN), MAX_FORESEEN);
+    assert_eq!(changes(MAX_FORESEEN + 1), MAX_FORESEEN);
 }
 
 #[test]

@@ -297,6 +297,23 @@ fn the_table_of_what_partners_see_is_true() {
     assert_eq!(table, BTreeMap::new(), "rows of docs/trust.md that no document stands for");
 }
 
+#[test]
+fn public_partners_cannot_tell_why_somebody_is_gone_for_long() {
+    let activity = |token: &str| categories(15500, &format!("<s:activity token='{token}'/>"), "");
+    let in_rpid =
+        |name: &str| document("t", "", "", &format!("<rpid:activities><rpid:{name}/></rpid:activities>"), "");
+    let of_lync = ["out-of-office", "off-work"].map(activity);
+    let of_rpid = ["vacation", "holiday", "permanent-absence", "sleeping"].map(in_rpid);
+    for partner in [PartnerType::PublicVerified, PartnerType::PublicUnverified] {
+        for of_one_format in [of_lync.as_slice(), of_rpid.as_slice()] {
+            let told = of_one_format.iter().map(|document| told(document, partner));
+            let told: std::collections::BTreeSet<_> = told.collect();
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told.iter().all(|stanza| stanza.contains("<show>xa</show></presence>")), "{told:?}");
+        }
+    }
+}
+
 /// A word that says where it was planted and cannot come about by chance.
 fn word(place: &str) -> String {
     format!("planted-{place}")

@@ -95,11 +95,13 @@ const TRYING: usize = 0;
 const PROCEEDING: usize = 1;
 /// The same for INVITE.
 const INVITE_TRYING: usize = 2;
-/// INVITEs that got some provisional answer.
+/// INVITEs that got 100 Trying and nothing else.
 const INVITE_PROCEEDING: usize = 3;
+/// INVITEs that got another provisional answer, the last one longest ago first.
+const RINGING: usize = 4;
 /// INVITEs that got their final answer: Completed and Accepted.
-const SETTLED: usize = 4;
-const LANES: usize = 5;
+const SETTLED: usize = 5;
+const LANES: usize = 6;
 
 /// A timer that fired.
 pub(super) enum Fired<'a> {
@@ -190,16 +192,20 @@ impl Server {
     pub(super) fn proceed(&mut self, handle: Handle) {
         let Some(pending) = self.pending.get_mut(handle) else { return };
         pending.trying = true;
-        let lane = if pending.kind == Kind::Invite { INVITE_PROCEEDING } else { PROCEEDING };
-        self.pending.shift(handle, lane);
+        match (pending.kind, &pending.answered) {
+            // 100 is no news to who has heard it ring.
+            (Kind::Invite, Some(_)) => {}
+            (Kind::Invite, None) => self.pending.shift(handle, INVITE_PROCEEDING),
+            (Kind::NonInvite | Kind::Silent, _) => self.pending.shift(handle, PROCEEDING),
+        }
     }
 
     /// Notes another provisional answer to INVITE, which repeats get again.
     pub(super) fn ring(&mut self, handle: Handle, answered: Answered) {
-        if let Some(pending) = self.pending.get_mut(handle) {
-            pending.answered = Some(Box::new(answered));
-        }
-        self.proceed(handle);
+        let Some(pending) = self.pending.get_mut(handle) else { return };
+        pending.trying = true;
+        pending.answered = Some(Box::new(answered));
+        self.pending.shift(handle, RINGING);
     }
 
     /// Notes the final answer to INVITE. So many are remembered at most as may wait for an answer, and so many bytes of them: the
@@ -272,33 +278,28 @@ impl Server {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = LANE_TIMERS.iter().filter_map(|(lane, after)| {
-            self.pending.first(*lane).map(|(_, pending)| pending.arrived + *after)
+            self.pending.first(*lane).map(|(_, pending)| pending.since() + *after)
         });
-        let settled = self.pending.first(SETTLED).map(|(_, pending)| pending.since() + SETTLED_FOR);
-        waiting.chain(settled).min()
+        waiting.min()
     }
 
     /// The next timer that has fired.
     pub(super) fn fired(&mut self, now: Instant) -> Option<Fired<'_>> {
         let due = LANE_TIMERS.iter().find_map(|(lane, after)| {
             let (handle, pending) = self.pending.first(*lane)?;
-            (pending.arrived + *after <= now).then_some((*lane, handle))
+            (pending.since() + *after <= now).then_some((*lane, handle))
         });
-        match due {
-            Some((TRYING | INVITE_TRYING, handle)) => {
+        match due? {
+            (TRYING | INVITE_TRYING, handle) => {
                 self.proceed(handle);
                 self.pending.get_mut(handle).map(Fired::Trying)
             }
-            Some((INVITE_PROCEEDING, handle)) => Some(Fired::InviteAbandoned(handle)),
-            Some((_, handle)) => self.end(handle).map(|_| Fired::Abandoned),
-            None => {
-                let (handle, pending) = self.pending.first(SETTLED)?;
-                if pending.since() + SETTLED_FOR > now {
-                    return None;
-                }
+            (INVITE_PROCEEDING | RINGING, handle) => Some(Fired::InviteAbandoned(handle)),
+            (SETTLED, handle) => {
                 let accepted = self.end(handle)?.accepted().is_some();
                 Some(if accepted { Fired::Over } else { Fired::Unacknowledged })
             }
+            (_, handle) => self.end(handle).map(|_| Fired::Abandoned),
         }
     }
 
@@ -326,12 +327,15 @@ impl Server {
     }
 }
 
-/// How long after its arrival a request stays in a lane.
-const LANE_TIMERS: [(usize, Duration); 4] = [
+/// How long a request stays in a lane: after its arrival, or after its last answer other than 100. A lane is in the order of
+/// these times, so that its first one is due first.
+const LANE_TIMERS: [(usize, Duration); LANES] = [
     (TRYING, TRYING_AFTER),
     (INVITE_TRYING, INVITE_TRYING_AFTER),
     (PROCEEDING, ABANDONED_AFTER),
     (INVITE_PROCEEDING, INVITE_ABANDONED_AFTER),
+    (RINGING, INVITE_ABANDONED_AFTER),
+    (SETTLED, SETTLED_FOR),
 ];
 
 impl Answered {

@@ -1,7 +1,7 @@
 //! Dialback on streams that partners open.
 
 use nuncio_translate::Moment;
-use nuncio_translate::text::LogSafe;
+use nuncio_translate::text::{LogSafe, LogWhole};
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::dialback::{DialbackCondition, Pair, VerifyOutcome, VerifyRequest};
 use nuncio_xmpp::stream::{DialbackRefusal, PartnerVerdict};
@@ -38,7 +38,8 @@ impl InboundSession {
     pub(super) fn take_verdicts(&mut self, now: Moment) {
         let Some(verdicts) = &self.verdicts else { return };
         for Verdict { request, outcome, evidence } in verdicts.take() {
-            self.note_key(&request.pair(), Step::key_checked(evidence), now);
+            self.note_key(&request.pair(), Step::key_checked(&evidence), now);
+            self.checked = Some(evidence);
             let outcome = self.on_the_terms_of_now(&request, outcome, now);
             match outcome {
                 VerifyOutcome::Valid if self.stream.step() == Waiting::Established => {
@@ -47,6 +48,7 @@ impl InboundSession {
                 _ => self.stream.verified(&request, outcome, now.instant),
             }
             self.act(now);
+            self.checked = None;
         }
     }
 
@@ -139,9 +141,12 @@ impl InboundSession {
             return;
         }
         let domain = LogSafe(from.as_str());
+        // The whole way: who reads the line wants to know which server said so, or why none could be asked.
+        let way = self.checked.as_ref().map(|way| format!("; its key was {way}")).unwrap_or_default();
+        let way = LogWhole(&way);
         match why.is_alarm() {
-            true => warn!(%domain, peer = %self.peer, "dialback refused: {why}"),
-            false => info!(%domain, peer = %self.peer, "dialback refused: {why}"),
+            true => warn!(%domain, peer = %self.peer, "dialback refused: {why}{way}"),
+            false => info!(%domain, peer = %self.peer, "dialback refused: {why}{way}"),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::house::{House, Reply};
+use nuncio_translate::message::Formats;
+
+use crate::house::{House, Plan, Reply};
 use crate::text::Request;
 
 const ALICE: &str = "alice@contoso.com";
@@ -255,4 +257,25 @@ fn s2s_35_a_message_above_the_partners_limit_is_refused_with_the_limit() {
     }
     assert!(house.stanzas(PARTNER).is_empty());
     assert_eq!(house.ask(wire, Request::message(BOB, &long[..9000]).bytes()).status(), Some(200));
+}
+
+#[test]
+fn im_04_s2s_35_a_message_that_is_too_large_with_its_form_goes_without() {
+    let formats = Formats { xhtml_im: true, ..Formats::default() };
+    let mut house = House::planned(Plan { formats, ..Plan::default() });
+    house
+        .features
+        .insert(PARTNER, "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes></limits>");
+    let wire = house.front_end();
+    let html = |octets: usize| format!("<b>{}</b>", "x".repeat(octets));
+    let typed = |html: &str| Request::new("MESSAGE", BOB).with("Content-Type: text/html").with_body(html);
+    // The first one finds out on the stream that it opens, the second one before; then one that fits with it.
+    for (octets, with_form) in [(6_000, false), (6_000, false), (3_000, true)] {
+        let answer = house.ask(wire, typed(&html(octets)).bytes());
+        assert_eq!(answer.status(), Some(200));
+        let stanza = house.stanzas(PARTNER).remove(0);
+        assert_eq!(stanza.body().map(str::len), Some(octets));
+        assert_eq!(stanza.child("html").is_some(), with_form, "{octets}");
+    }
+    assert_eq!(house.ask(wire, typed(&html(10_000)).bytes()).status(), Some(513), "nor without it");
 }

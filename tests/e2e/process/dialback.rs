@@ -168,8 +168,13 @@ async fn sasl_07_a_partner_that_drops_the_connection_over_it_is_met_once_more_wi
 
 #[tokio::test]
 async fn db_10_a_key_that_its_own_server_does_not_know_lets_nobody_in() -> Result<()> {
-    let town = town(OVER_TLS).await?;
-    let _gateway = town.gateway("").await?;
+    let mut town = Town::with_zone(|zone, at| {
+        let zone = zone.host("fe.contoso.com", at(2)).host("xmpp.wingtip.com", at(3));
+        zone.xmpp("wingtip.com", "old.wingtip.com", 5269).xmpp("wingtip.com", "xmpp.wingtip.com", 5269)
+    })
+    .await?;
+    town.partner = OVER_TLS.to_owned();
+    let gateway = town.gateway("").await?;
     let _server = Server::listens(&town, Some(&town.good_wingtip()?), Says::Invalid).await?;
     let mut mallory = calls(&town, true).await?;
     let result = gives_key(&mut mallory, "wingtip.com").await?;
@@ -178,6 +183,12 @@ async fn db_10_a_key_that_its_own_server_does_not_know_lets_nobody_in() -> Resul
     mallory.until_closed().await?;
     let line = town.log.line_after(0, "dialback refused").await?;
     ensure!(line.contains("WARN") && line.contains("wingtip.com"), "{line}");
+    // How that was found out, and what of the DNS led nowhere, stands in the line and in the evidence.
+    gateway.signal("USR1").await?;
+    let evidence = town.log.line_after(0, "status: attempt:").await?;
+    for way in ["found INVALID by ", "xmpp.wingtip.com", "(left out: ", "old.wingtip.com"] {
+        ensure!(line.contains(way) && evidence.contains(way), "{way}: {line}\n{evidence}");
+    }
     Ok(())
 }
 

@@ -2,12 +2,26 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Result, bail, ensure};
-use nuncio_world::pki::{Flaw, Usage};
+use anyhow::{Context as _, Result, bail, ensure};
+use nuncio_world::pki::{Credential, Flaw, Usage};
 use nuncio_world::xml::Item;
-use nuncio_world::xmpp_peer::XmppPeer;
+use nuncio_world::xmpp_peer::{XmppListener, XmppPeer};
 
-use crate::town::{Town, from_carol, takes_all};
+use crate::town::{ALICE, CAROL, Town, from_carol, takes_all};
+
+/// Certificates of wingtip.com, and whether each proves that it is he.
+fn certificates(town: &Town) -> Result<[(&'static str, Credential, bool); 6]> {
+    let issue = |label: &str, name: &str, usage, flaw| town.pki.issue(label, &[name], usage, flaw);
+    Ok([
+        ("wrong-name", issue("wrong-name", "elsewhere.example", Usage::Both, Flaw::None)?, false),
+        ("name-below", issue("name-below", "chat.wingtip.com", Usage::Both, Flaw::None)?, false),
+        ("expired", issue("expired", "wingtip.com", Usage::Both, Flaw::Expired)?, false),
+        ("unknown", issue("unknown", "wingtip.com", Usage::Both, Flaw::OtherAuthority)?, false),
+        ("self", issue("self", "wingtip.com", Usage::Both, Flaw::SelfSigned)?, false),
+        // All that public authorities issue (DEC-14). Last: a stream once open stays.
+        ("server-only", issue("server-only", "wingtip.com", Usage::ServerOnly, Flaw::None)?, true),
+    ])
+}
 
 /// Up to the features under TLS.
 async fn opened(town: &Town, at: SocketAddr, protocols: &[&str]) -> Result<XmppPeer> {
@@ -70,4 +84,64 @@ async fn sec_12_a_partner_with_roots_of_his_own_may_begin_with_tls() -> Result<(
         XmppPeer::dial_direct(&town.pki, Some(&his), town.xmpp(), "contoso.com", &["xmpp-server"]).await?;
     carol.open("wingtip.com", "contoso.com").await?;
     carol.authenticate("wingtip.com", "contoso.com").await
+}
+
+#[tokio::test]
+async fn tls_10_dec_14_who_begins_with_tls_is_believed_like_anybody_else() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    for (label, credential, good) in certificates(&town)? {
+        for at in [town.xmpp(), town.direct()] {
+            let mut peer =
+                XmppPeer::dial_direct(&town.pki, Some(&credential), at, "contoso.com", &["xmpp-server"])
+                    .await?;
+            let opened = peer.open("wingtip.com", "contoso.com").await.context(label)?;
+            let offered = matches!(&opened, Item::Element(features) if features.raw.contains("EXTERNAL"));
+            let let_in = offered && peer.authenticate("wingtip.com", "contoso.com").await.is_ok();
+            ensure!(let_in == good, "{label}: {}", peer.transcript());
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn tls_10_dec_14_who_is_called_with_tls_is_believed_like_anybody_else() -> Result<()> {
+    let town = Town::with_zone(|zone, at| {
+        let zone = zone.host("fe.contoso.com", at(2)).host("xmpp.wingtip.com", at(3));
+        zone.xmpps("wingtip.com", "xmpp.wingtip.com", 5270)
+    })
+    .await?;
+    let _gateway = town
+        .gateway("xmpp.hold = \"1s\"\nxmpp.backoff_initial = \"10ms\"\nxmpp.backoff_max = \"10ms\"")
+        .await?;
+    let listener = XmppListener::bind(town.somewhere(3, 5270)).await?;
+    let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
+    for (label, credential, good) in certificates(&town)? {
+        let call = alice.send_message(ALICE, CAROL, label).await?;
+        let accepting = async {
+            loop {
+                if let Ok((mut peer, ..)) =
+                    listener.accept_direct(&town.pki, &credential, "wingtip.com").await
+                    && let Ok(element) = peer.element().await
+                {
+                    return (peer, element);
+                }
+            }
+        };
+        if good {
+            let ((_peer, element), answer) = tokio::join!(accepting, alice.final_answer(&call));
+            ensure!(element.body() == Some(label), "{label}: {element}");
+            ensure!(answer?.status() == Some(200), "{label}");
+            continue;
+        }
+        tokio::select! {
+            (_, element) = accepting => bail!("{label}: was sent {element}"),
+            answer = alice.final_answer(&call) => {
+                let answer = answer?;
+                ensure!(answer.status() == Some(504), "{label}: {answer}");
+                ensure!(answer.must("ms-diagnostics")?.contains("certificate"), "{label}: {answer}");
+            }
+        }
+    }
+    Ok(())
 }

@@ -65,6 +65,12 @@ impl World {
         }
     }
 
+    /// It crashed, say: what it is told of its subscription finds nobody.
+    pub(super) fn endpoint_forgets(&mut self, pair: usize, endpoint: usize) {
+        let forgotten = self.presence.pairs[pair].endpoints[endpoint].subscription.take();
+        self.presence.counts.forgotten += u64::from(forgotten.is_some());
+    }
+
     pub(super) fn endpoint_asks(&mut self, pair: usize, endpoint: usize) {
         let place = &mut self.presence.pairs[pair].endpoints[endpoint];
         let Some(subscription) = place.subscription.as_mut() else { return };

@@ -5,7 +5,7 @@ use nuncio_translate::judge::PartnerType;
 use super::server::{DEVICES, Decision};
 use super::{Act, Question, User, Watched};
 use crate::faults::Fault;
-use crate::net::{MILLI, SECOND};
+use crate::net::{MILLI, Micros, SECOND};
 use crate::partner::{Acks, Partner, Pings};
 use crate::world::{Event, LOCAL, World};
 
@@ -13,6 +13,10 @@ const SHOWS: [&str; 3] = ["", "away", "dnd"];
 const RESOURCES: [&str; 2] = ["orchard", "balcony"];
 const TYPES: [PartnerType; 3] =
     [PartnerType::Federated, PartnerType::PublicVerified, PartnerType::PublicUnverified];
+/// As long as nothing goes wrong, a change is seen on the other side after so long.
+const FRESH: Micros = 20 * SECOND;
+/// Steps of the wall clock, in seconds, as an administrator or a time server makes them.
+const STEPS: [i64; 4] = [-1800, -20, 20, 1800];
 /// Things that happen in a run.
 const ACTS: u64 = 45;
 
@@ -75,9 +79,14 @@ pub(crate) fn scene(seed: u64) -> World {
     // By then every fault is repaired.
     let mut at = span + 200 * SECOND;
     world.at(at, Event::Presence(Act::Heal));
-    for _ in 0..4 {
+    for round in 0..4 {
         at += 100 * SECOND;
         world.at(at, Event::Presence(Act::SignIn));
+        // By the third one everybody has found his way back.
+        if round == 2 {
+            world.at(at + 900 * SECOND, Event::Presence(Act::Change));
+            world.at(at + 900 * SECOND + FRESH, Event::Presence(Act::Fresh));
+        }
         at += 1900 * SECOND;
     }
     world.at(at, Event::Presence(Act::Agree));
@@ -92,7 +101,7 @@ impl World {
         let pair = self.rng.index(self.presence.pairs.len());
         let endpoint = self.rng.index(2);
         self.note("something", pair as u64, endpoint as u64);
-        match self.rng.range(0, 30) {
+        match self.rng.range(0, 33) {
             0..=3 => {
                 let seconds = self.rng.pick(&[120, 3600, 3600]);
                 self.endpoint_adds(pair, endpoint, seconds);
@@ -130,10 +139,31 @@ impl World {
             24 | 25 => self.contact_writes_to_user(pair),
             26 => self.user_writes_to_contact(pair),
             27 | 28 => self.administrator(pair),
-            _ => {
+            29 => {
                 let at = self.now + self.rng.range(0, 100 * MILLI);
                 self.at(at, Event::Crash);
             }
+            30 => self.front_end_forgets(pair),
+            31 => self.endpoint_forgets(pair, endpoint),
+            _ => {
+                self.presence.counts.clock_steps += 1;
+                let seconds = self.rng.pick(&STEPS);
+                self.step_clock(seconds);
+            }
+        }
+    }
+
+    /// Everybody is something else than before.
+    pub(super) fn everybody_changes(&mut self) {
+        for user in 0..self.presence.users.len() {
+            let show = self.rng.pick(&SHOWS);
+            self.presence.users[user].devices[0] = Some(show);
+            self.presence.users[user].version += 1;
+            self.user_changes(user);
+        }
+        for pair in 0..self.presence.pairs.len() {
+            let show = self.rng.pick(&SHOWS);
+            self.contact_is(pair, RESOURCES[0], Some(show));
         }
     }
 

@@ -50,6 +50,9 @@ pub(crate) enum Act {
     /// Nothing goes wrong any more, and everybody may talk to everybody.
     Heal,
     SignIn,
+    /// Everybody changes what is to be seen of him; soon after it is looked who has seen it.
+    Change,
+    Fresh,
     Agree,
     Leave,
     Empty,
@@ -125,6 +128,9 @@ pub(crate) struct Counts {
     pub(crate) subscribed_to_users: u64,
     pub(crate) refused_to_endpoints: u64,
     pub(crate) messages: u64,
+    /// Dialogs that the front end forgot, and steps of the clock.
+    pub(crate) forgotten: u64,
+    pub(crate) clock_steps: u64,
     /// Pairs that at the end agreed on something worth agreeing on.
     pub(crate) contacts_see: u64,
     pub(crate) users_see: u64,
@@ -139,6 +145,8 @@ impl std::ops::AddAssign for Counts {
         self.subscribed_to_users += other.subscribed_to_users;
         self.refused_to_endpoints += other.refused_to_endpoints;
         self.messages += other.messages;
+        self.forgotten += other.forgotten;
+        self.clock_steps += other.clock_steps;
         self.contacts_see += other.contacts_see;
         self.users_see += other.users_see;
     }
@@ -173,6 +181,8 @@ impl World {
             Act::Unanswered(number) => self.unanswered(number),
             Act::Heal => self.everything_works(),
             Act::SignIn => self.all_sign_in(),
+            Act::Change => self.everybody_changes(),
+            Act::Fresh => self.all_is_fresh(),
             Act::Agree => self.agree(),
             Act::Leave => self.everybody_leaves(),
             Act::Empty => self.nothing_is_left(),

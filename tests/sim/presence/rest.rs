@@ -32,17 +32,29 @@ impl World {
         }
     }
 
+    /// What changed a moment ago has arrived on both sides.
+    pub(super) fn all_is_fresh(&mut self) {
+        for pair in 0..self.presence.pairs.len() {
+            self.lapsed_endpoints(pair);
+            let problems = self.not_arrived(pair, "a change arrives soon");
+            problems.into_iter().for_each(|problem| self.ledger.violation(problem));
+        }
+    }
+
+    fn not_arrived(&mut self, pair: usize, rule: &str) -> Vec<String> {
+        let record = &self.presence.pairs[pair];
+        let who = format!("{} and {}", self.presence.users[record.user].address, record.address);
+        let told = [self.contact_sees(pair), self.endpoints_see(pair)].concat();
+        told.into_iter().map(|problem| format!("{rule}: {who}: {problem}")).collect()
+    }
+
     /// The last state has arrived on both sides.
     pub(super) fn agree(&mut self) {
         let mut problems = Vec::new();
         let mut dialogs = 0;
         for pair in 0..self.presence.pairs.len() {
             self.lapsed_endpoints(pair);
-            let record = &self.presence.pairs[pair];
-            let who = format!("{} and {}", self.presence.users[record.user].address, record.address);
-            let told = [self.contact_sees(pair), self.endpoints_see(pair)].concat();
-            problems
-                .extend(told.into_iter().map(|problem| format!("the last state arrives: {who}: {problem}")));
+            problems.extend(self.not_arrived(pair, "the last state arrives"));
             let record = &self.presence.pairs[pair];
             dialogs += record.dialogs.iter().filter(|dialog| dialog.ended.is_none()).count();
             dialogs += record.endpoints.iter().filter(|endpoint| endpoint.subscription.is_some()).count();

@@ -48,6 +48,13 @@ impl World {
         }
     }
 
+    /// It was restarted, say: it knows nothing of the gateway's subscriptions any more, and tells nobody.
+    pub(super) fn front_end_forgets(&mut self, pair: usize) {
+        let dialogs = &mut self.presence.pairs[pair].dialogs;
+        self.presence.counts.forgotten += dialogs.len() as u64;
+        dialogs.clear();
+    }
+
     pub(super) fn pair_changes(&mut self, pair: usize) {
         let refused = self.presence.pairs[pair].decision == Decision::Refused;
         for dialog in &mut self.presence.pairs[pair].dialogs {

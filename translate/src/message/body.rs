@@ -81,7 +81,7 @@ pub(super) fn read<'a>(
         let empty = Body { text: Cow::Borrowed(""), html: None, subject: None, wishes: Wishes::default() };
         return if bytes.is_empty() { Ok(empty) } else { Err(BodyRefusal::ContentType) };
     };
-    let mut reader = Reader { wants_html: formats.xhtml_im, parts: 0 };
+    let mut reader = Reader { parts: 0 };
     let found = reader.content(&kind, Transfer::AsIs, bytes, 0)?;
     found.body(formats)
 }
@@ -139,7 +139,6 @@ impl<'a> Found<'a> {
 }
 
 struct Reader {
-    wants_html: bool,
     parts: usize,
 }
 
@@ -188,6 +187,7 @@ impl Reader {
         level: usize,
     ) -> Result<Found<'a>, BodyRefusal> {
         let (mut found, mut refusal) = (Found::default(), None);
+        // To the end, whatever was found: what is refused does not depend on what is made of the rest.
         for part in multipart::parts(bytes, &boundary(kind)?) {
             match self.part(part, level) {
                 Ok(part) => found.add(part),
@@ -197,9 +197,6 @@ impl Reader {
                     refusal = Some(why)
                 }
                 Err(_) => {}
-            }
-            if found.says_something() && !self.wants_html {
-                break;
             }
         }
         if found.plain.is_none() && found.html.is_none() {

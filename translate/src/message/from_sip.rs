@@ -223,6 +223,12 @@ pub fn write(
     Ok(body.wishes.into_owned())
 }
 
+/// Takes out of the stanza what is not necessary, for a partner that takes none as large: its markup (IM-04). False, and
+/// nothing changed, if there is nothing of the kind.
+pub fn make_brief(stanza: &mut Vec<u8>) -> bool {
+    html::remove_xhtml_im(stanza)
+}
+
 impl MessageRefusal {
     /// The status of the answer.
     pub fn status(&self) -> u16 {

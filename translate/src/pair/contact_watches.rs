@@ -73,6 +73,8 @@ struct Passing {
     asks: Option<Asks>,
     /// Then the contact is told that the SIP user cannot be seen any more, unless the front end shows him before.
     grace_until: Option<Instant>,
+    /// Then what is known of the SIP user becomes otherwise by itself: a note of his ends.
+    changes_at: Option<Instant>,
     /// Until then it is remembered that `unsubscribed` was sent.
     farewell_until: Option<Instant>,
     backoff: Backoff,
@@ -87,6 +89,7 @@ impl Nothing for Passing {
         leaving_until: None,
         asks: None,
         grace_until: None,
+        changes_at: None,
         farewell_until: None,
         backoff: Backoff::NONE,
         owes: Owes { state: false, subscribed: false, farewell: false },
@@ -137,11 +140,13 @@ impl ContactWatches {
         match roster::inbound(&mut to, &mut from, Stanza::Subscribe) {
             Inbound::Deliver => match step.contact_may_ask() {
                 Ok(_) if looks_like_another(step) => step.fact(Fact::MixedScripts),
-                Ok(_) if !step.context.budget.ask(step.context.key, step.context.now) => {
-                    step.fact(Fact::TooManyRequests);
-                }
-                // Without a place for the subscription the request is not taken on: nothing is stored of it (PS-03).
+                // Without a place for the subscription the request is not taken on: nothing is stored of it (PS-03), and
+                // nothing charged for it.
                 Ok(permit) if self.take_place(step) => {
+                    if !step.context.budget.ask(step.context.key, step.context.now) {
+                        self.settle(step);
+                        return step.fact(Fact::TooManyRequests);
+                    }
                     step.set_from(From::Pending);
                     self.begin_anew(step);
                     self.want(permit, step);
@@ -284,6 +289,7 @@ impl ContactWatches {
             asks,
             self.interest_until,
             self.passing.grace_until,
+            self.passing.changes_at,
             self.passing.leaving_until,
             self.passing.farewell_until,
             self.passing.backoff.deadline(),
@@ -302,6 +308,9 @@ impl ContactWatches {
         self.passing.asks.take_if(|asks| asks.until <= now);
         if self.passing.grace_until.take_if(due).is_some() {
             self.lose_sight(step);
+        }
+        if self.passing.changes_at.take_if(due).is_some() {
+            self.time_passed(step);
         }
         if self.passing.farewell_until.take_if(due).is_some() && step.roster.from == From::No {
             self.farewell_ends(step);

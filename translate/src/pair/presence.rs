@@ -231,6 +231,7 @@ impl<M> Pair<M> {
 
     /// The policy is another one. Everything that it forbids from now on ends.
     pub fn policy_changed(&mut self, context: &mut Context<'_>) {
+        self.forget_words_to_nobody(context);
         self.known_step(context, |contact, user, step| {
             contact.reconsider(step);
             user.reconsider(step);
@@ -276,13 +277,18 @@ impl<M> Pair<M> {
         pair
     }
 
+    /// Where there is nothing between the two but that he wrote to the contact, that ends with the partner's entry, as it does
+    /// where there is more: when the domain comes back, it may be somebody else's.
+    fn forget_words_to_nobody(&mut self, context: &Context<'_>) {
+        if self.presence.is_none() && self.consent != Consent::default() && context.domains_are_gone() {
+            self.consent = Consent::default();
+            self.saved.touch();
+        }
+    }
+
     /// Takes up again what was restored. The rules may have changed meanwhile.
     pub fn resume(&mut self, context: &mut Context<'_>) {
-        if self.presence.is_none() && self.consent != Consent::default() && context.domains_are_gone() {
-            // Nothing but that he wrote to the contact: as where there is more between the two, see `reconsider`.
-            self.consent = Consent::default();
-            return self.saved.touch();
-        }
+        self.forget_words_to_nobody(context);
         // Restored dialogs have jumped ahead with their CSeq: before that is seen it has to be on record, or the process
         // after the next crash would jump to the same numbers.
         let record = self.record(context.now);

@@ -35,7 +35,7 @@ impl Presentity {
     pub fn outlive_subscription(&mut self) {
         for resource in &mut self.resources {
             resource.set_updated_ms(None);
-            resource.set_in_parts(false);
+            resource.set_part(None);
         }
     }
 

@@ -1,6 +1,8 @@
 use compact_str::CompactString;
 
 use super::activity::Activity;
+use super::foreseen::Foreseen;
+use super::instance::StateInstance;
 use super::notes::Notes;
 
 /// What is known of one user: his resources, at most [`MAX_RESOURCES`](super::MAX_RESOURCES), ids all different.
@@ -25,8 +27,8 @@ pub struct Resource {
     pub priority: Option<i8>,
     /// Milliseconds of Unix time; 0: unknown.
     updated_ms: u64,
-    /// Told of in parts: the next document of this subscription need not say everything.
-    in_parts: bool,
+    /// Told of in parts, and the state in this one: the next document of this subscription need not say everything.
+    part: Option<StateInstance>,
     details: Option<Box<Details>>,
 }
 
@@ -55,9 +57,11 @@ pub enum Show {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Details {
     notes: Notes,
+    note_instance: u32,
     activity: Option<Activity>,
     activity_text: Option<CompactString>,
     idle_since: Option<u64>,
+    foreseen: Option<Box<Foreseen>>,
 }
 
 impl Presentity {
@@ -99,7 +103,7 @@ impl Resource {
             show: None,
             priority: None,
             updated_ms: 0,
-            in_parts: false,
+            part: None,
             details: None,
         }
     }
@@ -132,7 +136,7 @@ impl Resource {
 
     /// Replaces the notes.
     pub fn set_notes(&mut self, notes: Notes) {
-        self.detail(|details| details.notes = notes);
+        self.set_notes_of(0, notes);
     }
 
     /// Replaces the activity and its text; the text is cleaned and cut like a note.
@@ -152,12 +156,40 @@ impl Resource {
     }
 
     /// What a document of parts leaves out stays as it is known of this one.
-    pub(super) fn is_in_parts(&self) -> bool {
-        self.in_parts
+    pub(super) fn part(&self) -> Option<StateInstance> {
+        self.part
     }
 
-    pub(super) fn set_in_parts(&mut self, in_parts: bool) {
-        self.in_parts = in_parts;
+    pub(super) fn set_part(&mut self, part: Option<StateInstance>) {
+        self.part = part;
+    }
+
+    /// The instance that last said something of notes.
+    pub(super) fn note_instance(&self) -> u32 {
+        self.details.as_ref().map_or(0, |details| details.note_instance)
+    }
+
+    /// Replaces the notes by those of an instance.
+    pub(super) fn set_notes_of(&mut self, instance: u32, notes: Notes) {
+        self.detail(|details| (details.notes, details.note_instance) = (notes, instance));
+    }
+
+    /// What it will be next.
+    pub(super) fn foreseen(&self) -> Option<&Foreseen> {
+        self.details.as_ref()?.foreseen.as_deref()
+    }
+
+    pub(super) fn foreseen_mut(&mut self) -> Option<&mut Foreseen> {
+        self.details.as_mut()?.foreseen.as_deref_mut()
+    }
+
+    pub(super) fn set_foreseen(&mut self, foreseen: Option<Foreseen>) {
+        self.detail(|details| details.foreseen = foreseen.map(Box::new));
+    }
+
+    pub(super) fn take_foreseen(&mut self, due: impl FnOnce(&Foreseen) -> bool) -> Option<Foreseen> {
+        let details = self.details.as_mut()?;
+        details.foreseen.take_if(|foreseen| due(foreseen)).map(|foreseen| *foreseen)
     }
 
     fn detail(&mut self, change: impl FnOnce(&mut Details)) {

@@ -386,6 +386,13 @@ impl Rig {
         self.input(|pair, context| pair.policy_changed(context));
     }
 
+    /// The administrator takes the partner's entry away.
+    pub(crate) fn partner_removed(&mut self, users: UserPolicy) {
+        let generation = self.snapshot.generation() + 1;
+        self.snapshot = Snapshot::new(generation, ["contoso.example".into()], []).with_users(users);
+        self.input(|pair, context| pair.policy_changed(context));
+    }
+
     /// The SIP user writes to the contact.
     pub(crate) fn user_writes(&mut self) {
         let question = Question {

@@ -361,8 +361,9 @@ fn dec_07_without_interest_the_dialog_ends_and_consent_lasts() {
 }
 
 #[test]
-fn ps_03_without_a_place_nothing_is_begun() {
+fn ps_03_sec_41_without_a_place_nothing_is_begun_and_nothing_charged() {
     let mut rig = Rig::new(PartnerType::Federated);
+    rig.places.asks = 1;
     rig.places.most = 0;
     rig.stanza("", "type='subscribe'", "");
     assert!(rig.requests.is_empty());

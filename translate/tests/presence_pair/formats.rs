@@ -74,6 +74,61 @@ fn what_a_part_leaves_out_stays() {
     assert_eq!(told(&mut rig), ["available sip away writing"]);
 }
 
+/// A personal note that holds between these times of the day on which the rig starts, at eight.
+fn note_within(text: &str, start: &str, end: &str) -> String {
+    let day = |time: &str| if time.is_empty() { String::new() } else { format!("2027-01-15T{time}:00") };
+    let bounds = format!("type='personal' startTime='{}' endTime='{}'", day(start), day(end));
+    note(text).replace("type='personal'", &bounds)
+}
+
+#[test]
+fn a_note_goes_when_its_time_is_over_and_comes_when_it_begins() {
+    let (mut rig, mut dialog) = seen();
+    let breakfast = note_within("breakfast", "", "08:30");
+    notify(&mut rig, &mut dialog, ACTIVE, &[&state(15500), &breakfast]);
+    assert_eq!(told(&mut rig), ["available sip away breakfast"]);
+    rig.pass(29 * MINUTE);
+    assert_eq!(told(&mut rig), [""; 0]);
+    // What comes meanwhile and does not speak of the note leaves its end to it.
+    notify(&mut rig, &mut dialog, ACTIVE, &[&state(3500)]);
+    assert_eq!(told(&mut rig), ["available sip breakfast"]);
+    rig.pass(MINUTE);
+    assert_eq!(told(&mut rig), ["available sip"]);
+    notify(&mut rig, &mut dialog, ACTIVE, &[&note_within("lunch", "08:35", "08:45")]);
+    assert_eq!(told(&mut rig), [""; 0]);
+    for expected in ["available sip lunch", "available sip"] {
+        rig.pass(10 * MINUTE);
+        assert_eq!(told(&mut rig), [expected]);
+    }
+}
+
+#[test]
+fn a_note_that_was_taken_back_does_not_begin() {
+    let (mut rig, mut dialog) = seen();
+    notify(&mut rig, &mut dialog, ACTIVE, &[&note_within("lunch", "08:10", "13:00")]);
+    assert_eq!(told(&mut rig), ["available sip"]);
+    notify(&mut rig, &mut dialog, ACTIVE, &["<category name='note' instance='0'/>"]);
+    rig.pass(20 * MINUTE);
+    assert_eq!(told(&mut rig), [""; 0]);
+}
+
+#[test]
+fn pd_08_an_activity_ends_when_it_says_so() {
+    let mut rig = Rig::new(PartnerType::Federated);
+    rig.stanza("", "type='subscribe'", "");
+    let mut dialog = accept(&mut rig);
+    let activity = "<activities xmlns='urn:ietf:params:xml:ns:pidf:rpid' until='2027-01-15T08:20:00Z'><on-the-phone/></activities>";
+    let document = pidf(&[("desk", true, "", "")]).replace(
+        "</tuple>",
+        &format!("</tuple><person xmlns='{}' id='p'>{activity}</person>", ns::PIDF_DATA_MODEL),
+    );
+    let number = rig.in_dialog(&dialog.notify_in(Format::Pidf, ACTIVE, &document));
+    assert_eq!(rig.status(number), 200);
+    assert_eq!(told(&mut rig), ["subscribed", "available desk dnd"]);
+    rig.pass(20 * MINUTE);
+    assert_eq!(told(&mut rig), ["available desk"]);
+}
+
 #[test]
 fn pr_04_active_without_a_document_takes_everything_back() {
     let (mut rig, mut dialog) = seen();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nuncio_translate::judge::PartnerType;
+use nuncio_translate::judge::{PartnerType, Refusal, UserPolicy, Verdict};
 use nuncio_translate::pair::*;
 
 use super::contact_watches::{accept, asked, notify, seen};
@@ -20,9 +20,23 @@ fn sec_41_a_request_beyond_the_quota_goes_nowhere_and_he_may_ask_again() {
     assert!(rig.requests.is_empty());
     assert_eq!(rig.told(), [""; 0]);
     assert!(rig.pair.is_idle(rig.now), "nothing is remembered");
+    assert_eq!(rig.places.held[&Place::Subscription], 0, "nor is a place");
     rig.places.asks = 1;
     rig.stanza("", "type='subscribe'", "");
     rig.request();
+}
+
+#[test]
+fn trust_who_was_written_to_before_his_entry_went_may_not_answer_when_it_is_back() {
+    let mut rig = Rig::new(PartnerType::PublicUnverified);
+    let users = || UserPolicy::new(true, Verdict::Allow, vec![]);
+    rig.user_writes();
+    assert_eq!(rig.message_of_contact(), Ok(()));
+    rig.partner_removed(users());
+    rig.policy(PartnerType::PublicUnverified, true, users());
+    assert_eq!(rig.message_of_contact(), Err(Refusal::SipUserFirst), "the domain may be somebody else's");
+    rig.user_writes();
+    assert_eq!(rig.message_of_contact(), Ok(()));
 }
 
 #[test]

@@ -8,6 +8,9 @@ use crate::pair_rig::DAY;
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     pub(crate) partner: PartnerType,
+    /// The partner has an entry.
+    pub(crate) listed: bool,
+    /// It is enabled.
     pub(crate) enabled: bool,
     /// The SIP user may talk to partners.
     pub(crate) user: bool,
@@ -23,7 +26,12 @@ impl Rules {
     }
 
     fn open(&self) -> bool {
-        self.enabled && self.user
+        self.is_connected() && self.user
+    }
+
+    /// There may be streams with the partner.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.listed && self.enabled
     }
 
     /// The SIP user asks to see the contact, and sees him.

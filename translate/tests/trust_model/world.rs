@@ -41,7 +41,7 @@ impl World {
             log: Vec::new(),
             rig: Rig::new(partner),
             dice,
-            rules: Rules { partner, enabled: true, user: true, added: None, wrote: None },
+            rules: Rules { partner, listed: true, enabled: true, user: true, added: None, wrote: None },
             contact: Contact::default(),
             sip: FrontEnd::new(),
             to_xmpp: VecDeque::new(),
@@ -78,7 +78,7 @@ impl World {
 
     fn something_happens(&mut self) {
         let endpoint = (self.dice.random() % 2) as usize;
-        match self.dice.random() % 26 {
+        match self.dice.random() % 27 {
             0..=3 => {
                 self.say(format!("endpoint {endpoint} adds the contact"));
                 self.sip.add(endpoint, 3600);
@@ -144,6 +144,14 @@ impl World {
                 self.rules.added = None;
                 self.rig.input(|pair, context| pair.consent_removed(context));
             }
+            24 => {
+                self.rules.listed = !self.rules.listed;
+                if self.rules.listed {
+                    self.entry_is_back();
+                } else {
+                    self.entry_goes();
+                }
+            }
             _ => {
                 let most = if self.chance(60) {
                     46 * DAY
@@ -188,13 +196,32 @@ impl World {
         self.apply_policy();
     }
 
+    /// With the entry goes all that there was between the two.
+    fn entry_goes(&mut self) {
+        (self.rules.added, self.rules.wrote, self.may_ask) = (None, None, false);
+        self.apply_policy();
+    }
+
+    /// The contact has heard nothing of it, and removes whom he has not seen for so long; he may add him again.
+    fn entry_is_back(&mut self) {
+        self.apply_policy();
+        self.contact.gives_up();
+        self.contact.sees.clear();
+        self.contact.agrees(false);
+    }
+
     fn apply_policy(&mut self) {
-        let Rules { partner, enabled, user, .. } = self.rules;
-        self.say(format!("policy: {partner}, enabled {enabled}, user allowed {user}"));
+        let Rules { partner, listed, enabled, user, .. } = self.rules;
+        self.say(format!("policy: {partner}, listed {listed}, enabled {enabled}, user allowed {user}"));
         let verdict = if user { Verdict::Allow } else { Verdict::Deny };
         // What waits in lanes and queues is judged again before it leaves; here it is dropped and reported.
         let (stanzas, requests) = (std::mem::take(&mut self.to_xmpp), std::mem::take(&mut self.to_sip));
-        self.rig.policy(partner, enabled, UserPolicy::new(true, verdict, vec![]));
+        let users = UserPolicy::new(true, verdict, vec![]);
+        if listed {
+            self.rig.policy(partner, enabled, users);
+        } else {
+            self.rig.partner_removed(users);
+        }
         self.collect();
         let (newer, newer_requests) = (std::mem::take(&mut self.to_xmpp), std::mem::take(&mut self.to_sip));
         self.to_xmpp = stanzas;
@@ -214,7 +241,7 @@ impl World {
         }
         self.to_xmpp.extend(newer);
         self.to_sip.extend(newer_requests);
-        if !enabled {
+        if !self.rules.is_connected() {
             // The streams of a disabled partner are closed.
             for stanza in std::mem::take(&mut self.to_xmpp) {
                 self.rig.input(|pair, context| pair.lost(&stanza.sent, context));
@@ -295,7 +322,7 @@ impl World {
             (_, "subscribe" | "probe") => self.rules.user_may_see(),
             (_, "available" | "subscribed") => self.rules.contact_may_see(now),
             (Some(_), "unavailable") => self.rules.contact_may_see(now),
-            (None, "unavailable" | "unsubscribed") => self.rules.enabled,
+            (None, "unavailable" | "unsubscribed") => self.rules.is_connected(),
             (_, other) => panic!("{other}"),
         }
     }
@@ -349,10 +376,10 @@ impl World {
         match self.dice.random() % 4 {
             0 => {
                 let Some(stanza) = self.to_xmpp.pop_front() else { return };
-                if !self.rules.enabled || self.lossy && self.chance(6) {
+                if !self.rules.is_connected() || self.lossy && self.chance(6) {
                     self.say(format!("  lost: {}", told(&stanza)));
                     // It may have arrived all the same.
-                    if self.rules.enabled && self.chance(2) {
+                    if self.rules.is_connected() && self.chance(2) {
                         self.contact_receives(&stanza);
                     }
                     self.rig.input(|pair, context| pair.lost(&stanza.sent, context));
@@ -377,7 +404,7 @@ impl World {
             2 if !self.contact.out.is_empty() => {
                 let text = self.contact.out.remove(0);
                 // Streams of a disabled partner are closed.
-                if self.rules.enabled {
+                if self.rules.is_connected() {
                     let kind = text.split("type='").nth(1).and_then(|rest| rest.split('\'').next());
                     self.say(format!("  ← XMPP {}", kind.unwrap_or("available")));
                     self.rig.element(&text);
@@ -464,7 +491,12 @@ impl World {
         self.say("now everything works");
         self.lossy = false;
         self.rules.enabled = true;
-        self.apply_policy();
+        if self.rules.listed {
+            self.apply_policy();
+        } else {
+            self.rules.listed = true;
+            self.entry_is_back();
+        }
         self.rig.input(|pair, context| pair.reachable(Duration::from_secs(5), context));
         self.deliver_all();
         for _ in 0..3 {

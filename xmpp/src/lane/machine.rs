@@ -400,6 +400,11 @@ impl<E: Envelope> Lane<E> {
         self.queue.is_empty() && self.writing.is_none() && settled
     }
 
+    /// Whether the partner takes a stanza of so many octets (XEP-0478), as far as is known.
+    pub fn takes(&self, octets: usize) -> bool {
+        self.max_bytes.is_none_or(|limit| octets <= limit)
+    }
+
     /// Stanzas and replies queued or being written: never above the configured bounds.
     pub fn occupancy(&self) -> (usize, usize) {
         let writing = self.writing.as_ref().map_or(0, |batch| batch.tracked.len());

@@ -161,6 +161,11 @@ pub trait WriteHooks<E> {
     /// Whether the stanza may still leave. What had to wait is judged again under the rules of now.
     fn admit(&mut self, stanza: Outgoing<'_, E>) -> bool;
 
+    /// The stanza is larger than the partner takes (XEP-0478): what it can do without may be taken out.
+    fn make_brief(&mut self, stanza: &mut Vec<u8>) {
+        let _ = stanza;
+    }
+
     /// Appends an XEP-0199 ping to the remote domain whose id carries `sequence`.
     fn ping(&mut self, sequence: u64, out: &mut Vec<u8>);
 }

@@ -118,6 +118,9 @@ impl<E: Envelope> Lane<E> {
                 return None;
             }
         }
+        if !self.takes(entry.bytes.len()) {
+            hooks.make_brief(&mut entry.bytes);
+        }
         if let Some(limit) = self.max_bytes.filter(|limit| entry.bytes.len() > *limit) {
             match entry.envelope {
                 Some(envelope) => self.outputs.push_back(Output::TooLarge { envelope, limit }),

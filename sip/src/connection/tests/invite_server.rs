@@ -197,6 +197,31 @@ fn an_invite_that_nobody_answers_gets_408_after_three_minutes() {
 }
 
 #[test]
+fn an_invite_left_ringing_gets_408_after_three_minutes_without_news() {
+    let mut rig = Rig::new();
+    let mut ringing = |branch: &str, until: u64| {
+        let via = format!("SIP/2.0/TLS fe.contoso.example:5061;branch=z9hG4bK{branch}");
+        rig.receive(Req { via: &via, call_id: branch, ..INVITE }.text());
+        let (txn, _) = rig.request();
+        assert_eq!(rig.respond(txn, 180), Responded::Sent);
+        rig.tick(until);
+        txn
+    };
+    // The first one rings again after a minute, and so hears longer of it than the one that came after it.
+    let first = ringing("first", 30_000);
+    ringing("second", 60_000);
+    assert_eq!(rig.respond(first, 180), Responded::Sent);
+    rig.written();
+    assert!(rig.tick(209_999).written().is_empty());
+    assert_eq!(rig.tick(210_000).statuses(), [408]);
+    assert!(rig.tick(239_999).written().is_empty());
+    // 100 is no news: three minutes after the last one that was.
+    assert_eq!(rig.respond(first, 100), Responded::Sent);
+    rig.written();
+    assert_eq!(rig.tick(240_000).statuses(), [408]);
+}
+
+#[test]
 fn an_invite_refused_by_its_form_is_acknowledged_like_any_other() {
     let mut rig = Rig::new();
     rig.receive(Req { extra: "Require: 100rel\r\n", ..INVITE }.text());

@@ -10,4 +10,4 @@ mod tokens;
 mod xhtml_im;
 
 pub(super) use to_text::to_text;
-pub(super) use xhtml_im::write as write_xhtml_im;
+pub(super) use xhtml_im::{remove as remove_xhtml_im, write as write_xhtml_im};

@@ -31,12 +31,28 @@ const PROPERTIES: [&str; 10] = [
     "text-decoration",
 ];
 
+const START: &str =
+    "<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'>";
+const END: &str = "</body></html>";
+
+/// Takes the `<html/>` out of a `<message/>` that was written by us: without the ornament it may have a place where
+/// stanzas are limited. False, and nothing changed, if there is none.
+pub(in crate::message) fn remove(stanza: &mut Vec<u8>) -> bool {
+    // Neither stands in any text: there every `<` is escaped.
+    let start = memchr::memmem::find(stanza, START.as_bytes());
+    let end = memchr::memmem::find(stanza, END.as_bytes()).map(|end| end + END.len());
+    let (Some(start), Some(end)) = (start, end) else { return false };
+    if start < end {
+        stanza.drain(start..end);
+    }
+    start < end
+}
+
 /// Appends the `<html/>` of a message. False, and nothing appended, if it would be longer than [`XHTML_MAX`].
 pub(in crate::message) fn write(html: &str, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     let mut markup = Markup { out, open: SmallVec::new() };
-    markup
-        .raw("<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'>");
+    markup.raw(START);
     for token in Tokens::new(html) {
         match token {
             Token::Text(text) => markup.text(&entities::resolve(text)),
@@ -49,7 +65,7 @@ pub(in crate::message) fn write(html: &str, out: &mut Vec<u8>) -> bool {
         }
     }
     markup.close_to(0);
-    markup.raw("</body></html>");
+    markup.raw(END);
     true
 }
 

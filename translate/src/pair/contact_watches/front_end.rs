@@ -173,6 +173,7 @@ impl ContactWatches {
             // It may be small enough.
             self.passing.brief = false;
         }
+        self.look_ahead(step);
         if step.roster.from == From::Pending
             && let Ok(permit) = step.contact_may_see()
         {

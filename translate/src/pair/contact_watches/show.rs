@@ -1,6 +1,7 @@
 //! What the contact is shown.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use compact_str::CompactString;
 use smallvec::SmallVec;
@@ -23,6 +24,30 @@ impl ContactWatches {
     /// The contact is told everything, whether he has seen it or not (XI-05).
     pub(super) fn show_everything(&mut self, step: &mut Step<'_, '_>) {
         self.tell(true, step);
+    }
+
+    /// It is time for something that the document foretold, such as the end of a note.
+    pub(super) fn time_passed(&mut self, step: &mut Step<'_, '_>) {
+        let now_ms = step.context.now.unix_ms;
+        if self.document.as_mut().is_some_and(|document| document.time_passed(now_ms)) {
+            // It may be small enough.
+            self.passing.brief = false;
+            self.show(step);
+        }
+        self.look_ahead(step);
+    }
+
+    /// Notes when that will be.
+    pub(super) fn look_ahead(&mut self, step: &Step<'_, '_>) {
+        let now = step.context.now;
+        let at_ms = self.document.as_ref().and_then(Presentity::changes_at);
+        if at_ms.is_none() && self.passing.changes_at.is_none() {
+            return;
+        }
+        self.passing.changes_at = at_ms.map(|at_ms| {
+            let wait = Duration::from_millis(at_ms.saturating_sub(now.unix_ms));
+            now.instant + wait.min(LOOK_AGAIN)
+        });
     }
 
     fn tell(&mut self, everything: bool, step: &mut Step<'_, '_>) {
@@ -240,6 +265,9 @@ impl ContactWatches {
         step.saved.touch();
     }
 }
+
+/// The wall clock may be set meanwhile: longer than this nobody waits for a time that it is to show.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
 type Names = SmallVec<[CompactString; 2]>;
 

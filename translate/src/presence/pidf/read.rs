@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::rpid::{self, Doing, Input};
 use super::{priority, tuple_id};
 use crate::presence::document::{self, Context, DocumentError};
+use crate::presence::foreseen::Times;
 use crate::presence::{Availability, MAX_RESOURCES, MAX_TUPLES, Notes, Presentity, Resource, Show};
 use crate::time;
 
@@ -15,15 +16,24 @@ pub(super) fn document(document: &[u8], context: &Context<'_>) -> Result<Present
     if !root.is("presence", ns::PIDF) {
         return Err(DocumentError::Root { format: "PIDF", name: "presence", ns: ns::PIDF });
     }
-    let tuples = || root.elements().filter(|child| child.is("tuple", ns::PIDF));
-    let count = tuples().count();
-    if count > MAX_TUPLES {
+    if root.elements().filter(|child| is_tuple(*child)).count() > MAX_TUPLES {
         return Err(DocumentError::TooManyTuples);
     }
+    let times = Times::after(context.now_ms, root, &["from", "until"], |time| time::parse(time.trim()), None);
+    let mut now = presentity(root, context);
+    times.foresee(&mut now, |now_ms| Some(presentity(root, &Context { now_ms, ..*context })));
+    Ok(now)
+}
+
+fn is_tuple(element: ElementRef<'_>) -> bool {
+    element.is("tuple", ns::PIDF)
+}
+
+fn presentity(root: ElementRef<'_>, context: &Context<'_>) -> Presentity {
     let around = Around::read(root, context);
-    let mut presentity = Presentity { resources: Vec::with_capacity(count) };
+    let mut presentity = Presentity::default();
     let mut seen: SmallVec<[&str; 4]> = SmallVec::new();
-    for tuple in tuples() {
+    for tuple in root.elements().filter(|child| is_tuple(*child)) {
         let id = tuple.attr("id").unwrap_or_default();
         // The id is there once, or it names nothing: the first one counts (PD-02).
         if seen.contains(&id) {
@@ -38,7 +48,7 @@ pub(super) fn document(document: &[u8], context: &Context<'_>) -> Result<Present
     presentity.resources.sort_by_key(|resource| resource.availability == Availability::Closed);
     presentity.resources.truncate(MAX_RESOURCES);
     presentity.resources.shrink_to_fit();
-    Ok(presentity)
+    presentity
 }
 
 /// The resource for a tuple id; two ids that stand for one resource do not share it.
