@@ -206,7 +206,7 @@ impl House {
         let stanza = self.rig.pair.next_message().unwrap().clone();
         let thread = stanza.attr("thread").map(str::to_owned);
         match self.way(thread.as_deref()) {
-            Way::Invite => self.invite(Some(permit), thread.as_deref()),
+            Way::Invite => self.invite(permit, thread.as_deref()),
             Way::Pager => {
                 let (serial, _) = self.rig.pair.release(permit).unwrap();
                 self.leaves(&stanza);
@@ -227,8 +227,8 @@ impl House {
 
     fn notice(&mut self) {
         match self.way(None) {
-            Way::Invite => self.invite(None, None),
-            Way::Pager => {
+            // Nobody is invited for it.
+            Way::Invite | Way::Pager => {
                 let (serial, _) = self.rig.pair.release_notice().unwrap();
                 self.alone = Some((serial, None));
             }
@@ -242,7 +242,7 @@ impl House {
         }
     }
 
-    fn invite(&mut self, permit: Option<Permit>, thread: Option<&str>) {
+    fn invite(&mut self, permit: Permit, thread: Option<&str>) {
         let (contact, user) = (format!("sip:{CONTACT}"), format!("sip:{USER}"));
         let inviting =
             Inviting { contact_uri: &contact, user_uri: &user, thread, resource: Some("home"), state: None };
@@ -343,6 +343,7 @@ impl House {
     /// ACK that never came has then waited too long.
     fn visit(&mut self) {
         for _ in 0..2 {
+            for _ in self.rig.pair.waits_long(self.rig.now) {}
             for stanza in self.rig.pair.expired(&self.config, self.rig.now) {
                 self.fate(&stanza, Fate::Told);
             }

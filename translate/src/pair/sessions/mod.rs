@@ -234,7 +234,7 @@ impl<M> Talk<M> {
             if self.sessions.all.get(at).is_some_and(|talk| talk.session.is_over()) {
                 // What went in it has had its outcome, unless not even BYE could be written.
                 if self.sessions.all.swap_remove(at).message.is_some() {
-                    self.message_settled(MessageOutcome::Undelivered(Undelivered::Lost), context);
+                    self.message_settled(MessageOutcome::Undelivered(Undelivered::Lost), false, context);
                 }
             } else {
                 at += 1;

@@ -67,12 +67,12 @@ impl<M> Talk<M> {
             SessionReport::Message { serial, outcome } => match talk.message.take_if(|own| *own == serial) {
                 Some(_) => {
                     // Where the front end that holds it is not reached, another one is asked for a new one.
-                    if matches!(outcome, MessageOutcome::Undelivered(Undelivered::NotSent))
-                        && !talk.front_end.is_empty()
-                    {
+                    let unreached = matches!(outcome, MessageOutcome::Undelivered(Undelivered::NotSent));
+                    let held = unreached && !talk.front_end.is_empty();
+                    if held {
                         talk.session.end(&mut context.session());
                     }
-                    self.message_settled(outcome, context);
+                    self.message_settled(outcome, held, context);
                 }
                 None => {
                     if let MessageOutcome::Refused(response) = outcome {
@@ -110,15 +110,15 @@ impl<M> Talk<M> {
         }
     }
 
-    pub(super) fn message_settled(&mut self, outcome: MessageOutcome, context: &Context<'_>) {
+    /// `held`: it was not sent, for the front end that held its session could not be reached.
+    pub(super) fn message_settled(&mut self, outcome: MessageOutcome, held: bool, context: &Context<'_>) {
         let Some(pending) = self.pending.take() else { return };
-        // Whoever does not know the session has not processed what came in it, and what was not sent was not either: once
-        // more in another one, and only once.
-        let unprocessed = match &outcome {
+        // Whoever does not know the session has not processed what came in it: once more in another one, and only once.
+        let unknown = match &outcome {
             MessageOutcome::Refused(response) => response.status().is_some_and(|status| status.0 == 481),
-            MessageOutcome::Undelivered(Undelivered::NotSent) => true,
             _ => false,
         };
+        let unprocessed = unknown || held;
         match pending.item {
             ToSip::Message(stanza) if unprocessed && !pending.again => {
                 let since = context.now.instant;
