@@ -66,7 +66,7 @@ struct Conversation {
     to_user: ToUser,
     /// The number that a message of the contact has in the session while it is under way.
     message: Option<u32>,
-    /// It holds a place among the invitations under way ([`Place::Invitation`](super::Place::Invitation)).
+    /// It holds a place among the invitations under way ([`Place::Invitation`]).
     holds_place: bool,
 }
 
