@@ -7,6 +7,12 @@ use crate::net::{Micros, SECOND};
 /// For so long the gateway waits for an answer of the front end (Timer F).
 pub(crate) const PATIENCE: Micros = 32 * SECOND;
 
+/// What has waited for a session for so long, its stream is told was taken on.
+const TAKEN_ON_AFTER: Micros = 5 * SECOND;
+
+/// Which of a pair's notices are meant.
+type Told = fn(&mut PairRecord) -> &mut u64;
+
 /// Names one of the pairs of a run.
 pub(crate) type PairId = usize;
 
@@ -84,7 +90,9 @@ pub(crate) struct Ledger {
     pub(crate) from_sip: Vec<FromSip>,
     pub(crate) from_xmpp: Vec<FromXmpp>,
     /// Distinct notices that left, by Call-ID and number.
-    pub(crate) notices: BTreeMap<String, PairId>,
+    pub(crate) notices: BTreeMap<String, (PairId, Told, u64)>,
+    /// Messages may wait for sessions.
+    pub(crate) has_sessions: bool,
     pub(crate) violations: Vec<String>,
 }
 
@@ -172,7 +180,7 @@ impl Ledger {
 
     /// A notice left for the front end.
     pub(crate) fn notice_left(&mut self, name: &str, pair: PairId, text: &str) {
-        if self.notices.insert(name.to_owned(), pair).is_some() {
+        if self.notices.contains_key(name) {
             return;
         }
         let count = match text.split(' ').next().and_then(|word| word.parse::<u64>().ok()) {
@@ -180,13 +188,21 @@ impl Ledger {
             None if text.starts_with("Your message to ") => 1,
             None => return self.violation(format!("a notice nobody understands: {text}")),
         };
-        let record = &mut self.pairs[pair];
-        if text.contains("several different reasons") {
-            record.noticed_mixed += count;
+        let told: Told = if text.contains("several different reasons") {
+            |record| &mut record.noticed_mixed
         } else if text.contains("may not have arrived") {
-            record.noticed_lost += count;
+            |record| &mut record.noticed_lost
         } else {
-            record.noticed_error += count;
+            |record| &mut record.noticed_error
+        };
+        *told(&mut self.pairs[pair]) += count;
+        self.notices.insert(name.to_owned(), (pair, told, count));
+    }
+
+    /// A notice came in a session that the front end has forgotten: nobody has read it, and it goes once more, alone.
+    pub(crate) fn notice_refused(&mut self, name: &str) {
+        if let Some((pair, told, count)) = self.notices.remove(name) {
+            *told(&mut self.pairs[pair]) -= count;
         }
     }
 
@@ -266,6 +282,12 @@ impl Ledger {
         problems.into_iter().for_each(|problem| self.violation(problem));
     }
 
+    /// It waited for a session, and its stream was told so after a while.
+    fn taken_on(&self, message: &FromXmpp, acknowledged: Micros) -> bool {
+        let waited = message.arrived.map_or(0, |arrived| acknowledged.saturating_sub(arrived));
+        self.has_sessions && waited >= TAKEN_ON_AFTER
+    }
+
     fn close_xmpp(&mut self, counted: &[Counted]) {
         let mut problems = Vec::new();
         let mut unaccounted = vec![Vec::new(); counted.len()];
@@ -282,6 +304,7 @@ impl Ledger {
             if let (Some(accepted), Some(acknowledged), true) =
                 (message.accepted_in_time, message.acknowledged, message.errors.is_empty())
                 && acknowledged < accepted
+                && !self.taken_on(message, acknowledged)
             {
                 problems.push(format!("c{id} was acknowledged before the front end had accepted it"));
             }

@@ -166,8 +166,7 @@ impl World {
             Some(pair) => {
                 self.note("notice", pair as u64, 0);
                 // In a session there may be several.
-                let (call_id, cseq) = (message.call_id().unwrap_or_default(), message.cseq());
-                let name = format!("{call_id} {}", cseq.map_or(0, |cseq| cseq.number));
+                let name = name_of(message);
                 self.sessions.counts.notices += u64::from(message.to_tag().is_some());
                 self.ledger.notice_left(&name, pair, &text);
             }
@@ -216,4 +215,10 @@ fn numbers(text: &str, mark: &str) -> Vec<usize> {
         .map(|(at, _)| &text[at + mark.len()..])
         .filter_map(|rest| rest[..digits(rest)].parse().ok())
         .collect()
+}
+
+/// What tells one MESSAGE from another, whichever next hop it is offered to.
+pub(crate) fn name_of(message: &Message) -> String {
+    let (call_id, cseq) = (message.call_id().unwrap_or_default(), message.cseq());
+    format!("{call_id} {}", cseq.map_or(0, |cseq| cseq.number))
 }

@@ -4,7 +4,7 @@ use nuncio_sip::{Message, Method, ResponseHead, StatusCode};
 
 use super::{AUDIO, Act, COMPOSING, DESCRIPTION, Dialog, State, contact_of, target_of};
 use crate::net::{ConnId, MILLI, Micros, SECOND};
-use crate::observer::{address, is_composing};
+use crate::observer::{address, is_composing, name_of};
 use crate::world::{Event, World};
 
 /// A 2xx is repeated for so long (64·T1).
@@ -50,6 +50,9 @@ impl World {
                         live.into_iter().for_each(|it| self.sessions.dialogs[it].state = State::Over);
                     }
                     _ => self.sessions.counts.refreshes += 1,
+                }
+                if request.method() == Method::Message && refusal == Some(481) {
+                    self.ledger.notice_refused(&name_of(request));
                 }
                 let moody = !self.sessions.calm && self.rng.chance(5);
                 let odd = self.rng.pick(&[405, 415, 480, 481, 491, 500]);
