@@ -13,7 +13,7 @@
 mod dialog;
 mod members;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,8 @@ struct Held {
     endpoint: CompactString,
     /// Members that watch, by number.
     watching: BTreeMap<u32, Watching>,
+    /// Members whose pairs have ended it as refused: nobody asks for them again unless they are named again.
+    refused: BTreeSet<u32>,
     /// Of the last requests to members' pairs.
     cseq: u32,
     /// Of the last SUBSCRIBE: what its members ask for is asked for in its name.

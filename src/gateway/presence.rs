@@ -36,6 +36,10 @@ impl Gateway {
         now: Moment,
     ) -> Result<(), SipAnswer> {
         match request.to_tag() {
+            // It shares its dialog with an INVITE, which answers for it (EV-12).
+            Some(tag) if request.method() == Method::Subscribe && self.is_session(tag) => {
+                self.sip_in_session(front_end, reply, tag, request, bells, now)
+            }
             Some(tag) => self.sip_in_dialog(front_end, reply, tag, request, bells, now),
             // A NOTIFY outside of any dialog belongs to no subscription of ours (EV-05).
             None if matches!(request.method(), Method::Notify | Method::Benotify) => {

@@ -202,6 +202,10 @@ impl Gateway {
         self.answers().refused(reply, self.said(invite_cancelled()), now);
     }
 
+    pub(super) fn is_session(&self, tag: &str) -> bool {
+        self.dialogs.pair_of(tag).is_some_and(|key| self.ask_pair(&key, |pair| pair.has_session(tag)))
+    }
+
     /// The pair whose session this is. The tag alone is not proof: the peer has to speak for the user's domain.
     fn session_of(&self, front_end: usize, tag: &str) -> Option<PairKey> {
         self.dialogs.pair_of(tag).filter(|key| self.speaks_for(front_end, key.local_domain()))

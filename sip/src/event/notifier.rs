@@ -266,7 +266,9 @@ impl Notifier {
         let document = document(self.state);
         let lasts_until = self.extended(context.now);
         let state = self.subscription_state(lasts_until, context.now);
-        let benotify = self.terms().is_some_and(|terms| terms.go_unanswered(context.now));
+        // The last word must arrive: it takes something back.
+        let last = self.has_ended();
+        let benotify = !last && self.terms().is_some_and(|terms| terms.go_unanswered(context.now));
         let method = if benotify { Method::Benotify } else { Method::Notify };
         let language = document.as_ref().and_then(|document| document.language.as_deref());
         let event = event_of(&self.dialog, context.config);
@@ -284,7 +286,7 @@ impl Notifier {
         match self.dialog.request(method, &context.config.origin(), context.tokens, &fields, body) {
             Ok(request) => {
                 self.serial = self.serial.wrapping_add(1);
-                let (serial, last) = (self.serial, self.has_ended());
+                let serial = self.serial;
                 self.in_flight = Some(InFlight { serial, since: context.now, last });
                 self.due = None;
                 self.stalled_until = None;

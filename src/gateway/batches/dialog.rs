@@ -66,6 +66,7 @@ impl Gateway {
             watching: std::collections::BTreeMap::new(),
             cseq: 0,
             transaction: reply.transaction,
+            refused: Default::default(),
             armed: None,
         };
         if let Some(oldest) = self.batches.insert(&tag, user, held) {
@@ -172,7 +173,8 @@ impl Gateway {
     pub(in crate::gateway) fn visit_batch(&self, tag: &str, now: Moment) {
         let Some(held) = self.batches.get(tag) else { return };
         let mut batch = held.lock();
-        batch.armed = None;
+        // What is armed for later still comes.
+        batch.armed.take_if(|at| *at <= now.instant);
         self.with_batch_context(now, |context| batch.machine.handle_timeout(context));
         self.carry_batch(&mut batch, now);
         let ended = batch.machine.has_ended();

@@ -192,9 +192,12 @@ impl Gateway {
         let document = Some(message.body()).filter(|body| !body.is_empty());
         let document = document.map(|body| (Bytes::from(body.to_vec()), permitted));
         let mut batch = held.lock();
-        if matches!(state, State::Terminated(_)) {
+        if let State::Terminated(reason) = state {
             batch.watching.remove(&number);
             self.batches.release(tag);
+            if reason == "rejected" {
+                batch.refused.insert(number);
+            }
         }
         self.with_batch_context(now, |context| {
             batch.machine.told(number, Told { state, document }, context);
@@ -243,6 +246,11 @@ impl Held {
                 Change::Add(uri) => {
                     cleared.retain(|other| *other != uri);
                     self.machine.add(&uri);
+                    // Whoever is named is asked for, whatever he said before.
+                    let named = self.machine.members().find(|(_, member)| **member == *uri);
+                    if let Some((number, _)) = named {
+                        self.refused.remove(&number);
+                    }
                 }
                 Change::Remove(uri) => gone.extend(self.remove(&uri)),
             }
@@ -253,17 +261,19 @@ impl Held {
 
     fn remove(&mut self, uri: &str) -> Option<Watching> {
         let number = self.machine.remove(uri)?;
+        self.refused.remove(&number);
         self.watching.remove(&number)
     }
 
-    /// All members.
+    /// All members who are to watch.
     fn joining(&self) -> Vec<Joining> {
         let member = |(number, uri): (u32, &str)| Joining {
             number,
             uri: uri.into(),
             watching: self.watching.get(&number).cloned(),
         };
-        self.machine.members().map(member).collect()
+        let wanted = |(number, _): &(u32, &str)| !self.refused.contains(number);
+        self.machine.members().filter(wanted).map(member).collect()
     }
 }
 

@@ -46,6 +46,7 @@ fn every_message_is_answered_and_arrives() {
             "gateway xmpp-to-sip categories",
             "gateway xmpp-to-sip lync",
             "gateway xmpp-to-sip presence",
+            "gateway xmpp-to-sip session",
             "gateway xmpp-to-sip small",
             "relay-acknowledged sip-to-xmpp lync",
             "relay-acknowledged sip-to-xmpp small",

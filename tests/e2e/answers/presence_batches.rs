@@ -226,6 +226,29 @@ fn trust_what_the_contact_ends_is_over_in_the_list() {
 }
 
 #[test]
+fn trust_who_ended_it_is_asked_again_only_when_the_user_names_him() {
+    let (mut house, wire, mut dialog) = seen();
+    house.partner_says(PARTNER, &stanza(BOB, "type='unsubscribed'", ""));
+    house.advance(6 * SECOND);
+    house.requests();
+    house.told(PARTNER);
+    let refresh = |dialog: &mut Dialog| {
+        dialog
+            .request("SUBSCRIBE")
+            .with(format!("Contact: {HERE}"))
+            .with(format!("Accept: {ACCEPT}"))
+            .with("Expires: 1800")
+    };
+    assert_eq!(house.status(wire, &refresh(&mut dialog)), 200);
+    house.run();
+    assert!(house.told(PARTNER).is_empty(), "a refresh has no hand of the user in it");
+    assert!(members(&house.request()).iter().any(|member| member.starts_with("bob terminated")));
+    assert_eq!(house.status(wire, &listing(refresh(&mut dialog), list("subscribe", &[BOB]))), 200);
+    house.run();
+    assert_eq!(house.told(PARTNER), ["subscribe"]);
+}
+
+#[test]
 fn trust_what_a_new_policy_forbids_is_over_in_the_list_and_the_others_go_on() {
     let (mut house, _, _) = seen();
     let partner = |domain: &str, partner_type, enabled| {

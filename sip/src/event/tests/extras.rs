@@ -98,13 +98,13 @@ fn a_benotify_that_has_not_left_is_written_anew() {
 }
 
 #[test]
-fn the_last_benotify_is_the_end_of_all() {
+fn the_last_word_wants_an_answer_for_it_takes_something_back() {
     let mut rig = watching(LYNC);
     let told = rig.terminate(TerminateReason::NoResource);
     let last = notify("terminated;reason=noresource", "one");
     assert_eq!(told, [Told::Ended(NotifierEnd::Terminated), last]);
-    assert_eq!(rig.method(), Method::Benotify);
-    assert_eq!(rig.leaves(), [Told::Released]);
+    assert_eq!(rig.method(), Method::Notify);
+    assert_eq!(rig.answer(200, &[]), [Told::Released]);
 }
 
 #[test]

@@ -160,6 +160,17 @@ fn sip_29_and_31_what_belongs_to_no_session_gets_481() {
 }
 
 #[test]
+fn ev_12_a_subscription_in_the_dialog_of_a_session_is_refused_and_costs_it_nothing() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    let subscribe = chat.next("SUBSCRIBE").with("Event: presence").with("Contact: <sip:alice@contoso.com>");
+    let answer = house.ask(wire, subscribe.bytes());
+    assert_eq!(answer.status(), Some(403), "{answer}");
+    assert_eq!(chat.say(&mut house, "still there").status(), Some(200));
+}
+
+#[test]
 fn sec_14_a_front_end_of_another_domain_has_no_part_in_a_session() {
     let mut house = House::planned(Plan {
         served: &["contoso.com", "other.example"],

@@ -52,6 +52,12 @@ impl<M> Pair<M> {
         self.talk.as_ref().is_some_and(|talk| !talk.sessions.all.is_empty())
     }
 
+    /// One of them has this local tag.
+    pub fn has_session(&self, tag: &str) -> bool {
+        let mut all = self.talk.iter().flat_map(|talk| &talk.sessions.all);
+        all.any(|talk| talk.session.local_tag() == tag)
+    }
+
     /// Sessions, established or not.
     pub fn sessions(&self) -> usize {
         self.talk.as_ref().map_or(0, |talk| talk.sessions.all.len())
