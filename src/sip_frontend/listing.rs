@@ -14,7 +14,7 @@ use crate::config::{Lookup, NextHop as Place};
 use crate::context::{Context, Source};
 use crate::dns::{DnsError, SipLookup, SipTargets, sip_targets};
 use crate::gateway::{NextHop, Route};
-use crate::net::contain::{INTERNAL_ERROR, contained};
+use crate::net::contain::{INTERNAL_ERROR, contained, contained_now};
 use crate::net::now;
 
 /// How soon an answer that has run out in the cache is asked for anew.
@@ -63,8 +63,10 @@ pub(super) async fn keep(context: &Context, index: usize, route: &Route) {
             let name = context.sip.front_ends.get(source.front_end).map_or("", |front_end| &front_end.name);
             tell(name, said);
         });
-        listing.apply(route);
-        context.gateway.serve_route(route, now());
+        let _ = contained_now("a step of a list of front ends", panics, || {
+            listing.apply(route);
+            context.gateway.serve_route(route, now());
+        });
         let wait = if listing.is_complete() { LOOK_AGAIN } else { LOOK_SOON };
         tokio::select! {
             () = sleep(wait) => {}

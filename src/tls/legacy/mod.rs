@@ -8,7 +8,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{PKey, PKeyRef, Private, Public};
 use openssl::ssl::{
     Ssl, SslContext, SslMethod, SslMode, SslOptions, SslRef, SslSessionCacheMode, SslVerifyMode, SslVersion,
 };
@@ -53,6 +53,8 @@ const GROUPS: &str = "X25519:P-256:P-384";
 
 /// OpenSSL's own floor: 112 bits, RSA of 2048.
 const SECURITY_LEVEL: u32 = 2;
+/// The same floor for the key of a peer's certificate, as rustls has it.
+const LEAST_RSA_BITS: u32 = 2048;
 
 /// The private key of an identity as OpenSSL holds it.
 pub(super) type LegacyKey = PKey<Private>;
@@ -191,6 +193,11 @@ fn chain(ssl: &SslRef) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let Some(own) = ssl.peer_certificate() else {
         return Ok(Vec::new());
     };
+    // That every certificate passes the handshake lifts OpenSSL's own floor for its key, too.
+    let short = |key: &PKeyRef<Public>| key.rsa().is_ok_and(|_| key.bits() < LEAST_RSA_BITS);
+    if own.public_key().is_ok_and(|key| short(&key)) {
+        return Err(TlsError::Certificate("its RSA key is shorter than 2048 bits"));
+    }
     let mut chain = vec![CertificateDer::from(own.to_der().map_err(setup)?)];
     // Of a server it has the server's own as well, of a client it does not.
     let skipped = usize::from(!ssl.is_server());

@@ -179,6 +179,31 @@ async fn tls_06_below_the_floor_nobody_is_served() {
     assert!(error.to_string().contains("TLS 1.2"), "{error}");
 }
 
+/// A client certificate of its own making with an RSA key of this size.
+fn self_made(bits: u32) -> SslContextBuilder {
+    let key = PKey::from_rsa(openssl::rsa::Rsa::generate(bits).unwrap()).unwrap();
+    let mut made = X509::builder().unwrap();
+    made.set_pubkey(&key).unwrap();
+    made.set_not_before(&openssl::asn1::Asn1Time::days_from_now(0).unwrap()).unwrap();
+    made.set_not_after(&openssl::asn1::Asn1Time::days_from_now(1).unwrap()).unwrap();
+    made.sign(&key, openssl::hash::MessageDigest::sha256()).unwrap();
+    let mut context = peer("ECDHE-RSA-AES128-SHA:@SECLEVEL=0", None);
+    context.set_certificate(&made.build()).unwrap();
+    context.set_private_key(&key).unwrap();
+    context
+}
+
+#[tokio::test]
+async fn tls_06_a_short_rsa_key_is_refused_here_as_by_rustls() {
+    let ca = Ca::new("Root");
+    let own = rsa(&ca, "a.ex");
+    let (ours, _) = called(&server(&own), self_made(1024)).await;
+    let error = ours.map(drop).unwrap_err();
+    assert!(matches!(error, TlsError::Certificate(why) if why.contains("2048")), "{error}");
+    let (ours, _) = called(&server(&own), self_made(2048)).await;
+    assert!(ours.is_ok());
+}
+
 /// The point of judging afterwards holds here as well.
 #[tokio::test]
 async fn tls_18_every_certificate_passes_the_handshake_and_is_judged_after_it() {
