@@ -33,7 +33,8 @@ pub(crate) async fn lync_is_told_by_benotify_and_in_the_answer(world: World) -> 
     let answer = watch.refresh(0).await?;
     ensure!(answer.status() == Some(200), "{answer}");
     let last = watch.until("the end", |notice| notice.state == "terminated").await?;
-    ensure!(last.request.method() == Some("BENOTIFY"), "{}", last.request);
+    // The last word takes something back, and wants an answer.
+    ensure!(last.request.method() == Some("NOTIFY"), "{}", last.request);
     let stanzas = until_a_message(front_end, bob).await?;
     ensure!(stanzas.iter().all(|stanza| stanza.attribute("type") != Some("unavailable")), "{stanzas:?}");
     stage.scene.gateway.still_runs()
