@@ -174,7 +174,12 @@ impl Gateway {
             }
         });
         self.serve_route_of(key.local_domain(), now);
-        handed_over.unwrap_or_else(|| Err(self.said(unknown_session())))
+        match handed_over {
+            Some(Some(answered)) => answered,
+            // It may have crossed before the step failed: 481 would have it sent again.
+            Some(None) => Err(self.internal_error()),
+            None => Err(self.said(unknown_session())),
+        }
     }
 
     /// An ACK; it belongs to the session that its To tag names, or to none.
@@ -379,14 +384,15 @@ impl Gateway {
         pair.contact_spoke(thread.as_deref(), addresses.from.resource(), (state, is_message), context);
     }
 
-    /// Runs a step on a pair that is there, carries out what it wants, and lets leave what may leave then.
+    /// Runs a step on a pair that is there, carries out what it wants, and lets leave what may leave then. `None`: it is not
+    /// there; `Some(None)`: the step failed, and the pair was emptied.
     fn with_known_session<R>(
         &self,
         key: &PairKey,
         bells: &mut Bells,
         now: Moment,
         step: impl FnOnce(&mut Pair, &mut pair::Context<'_>, &mut Bells) -> R,
-    ) -> Option<R> {
+    ) -> Option<Option<R>> {
         let remote = self.known_remote(key.remote_domain())?;
         let mut result = None;
         let done =
@@ -399,8 +405,9 @@ impl Gateway {
             });
         if let Err(lost) = done {
             self.pair_lost(key.as_str(), lost, now);
+            return Some(result);
         }
-        result
+        result.map(Some)
     }
 
     /// The process is going to end: what of a pair lives at front ends does, and what waited for it leaves as it can.

@@ -96,6 +96,21 @@ fn after_a_crash_a_session_is_unknown_and_the_next_one_works() {
 }
 
 #[test]
+fn what_may_have_crossed_before_a_panic_is_not_said_to_be_unknown() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    chat.say(&mut house, "hello");
+    bob_writes(&mut house, "b1", &format!("<body>x</body>{ACTIVE}"));
+    chat.say(&mut house, "hello");
+    // Two draws make the tag of the answer; the third names the state that the contact is told.
+    house.panic_at(3);
+    let bye = chat.next("BYE");
+    let answer = house.ask(wire, bye.bytes());
+    assert_eq!(answer.status(), Some(500), "{answer}");
+}
+
+#[test]
 fn a_panic_in_a_session_costs_the_session_and_nothing_else() {
     let mut house = house();
     let wire = house.front_end();
