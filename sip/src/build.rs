@@ -15,6 +15,9 @@ pub use text::{MAX_DISPLAY, MAX_TEXT, display_name, header_text};
 pub use uri::UriBuilder;
 pub(crate) use within::write_within_transaction;
 
+/// Header fields by name and value, none as a rule.
+pub type Fields = Box<[(&'static str, String)]>;
+
 /// A part without which a message cannot be written is unusable. Parts that a message can do without are left
 /// out or cleaned instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -37,7 +37,7 @@ mod values;
 mod via;
 
 pub use build::{
-    BuildError, MAX_DISPLAY, MAX_TEXT, RequestBuilder, ResponseBuilder, ResponseHead, UriBuilder,
+    BuildError, Fields, MAX_DISPLAY, MAX_TEXT, RequestBuilder, ResponseBuilder, ResponseHead, UriBuilder,
     display_name, header_text,
 };
 pub use check::{DropReason, Rejection, check_request, check_request_with, check_response};

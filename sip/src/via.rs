@@ -61,6 +61,12 @@ impl<'a> Via<'a> {
         if self.sent_by == host_port {
             return true;
         }
+        // Every request is asked whether it has been here before, and hardly any has.
+        if let Host::Name(name) = self.host
+            && host_port.get(..name.len()).is_none_or(|start| !start.eq_ignore_ascii_case(name))
+        {
+            return false;
+        }
         Host::parse_with_port(host_port)
             .is_some_and(|(host, port)| self.host.is_same(&host) && self.port == port)
     }

@@ -127,14 +127,14 @@ fn verdict(bytes: &[u8]) -> Verdict {
 }
 
 #[test]
-fn rfc_4475_verdicts() {
+fn tv_50_rfc_4475_verdicts() {
     for (name, expected) in RFC_4475 {
         assert_eq!(verdict(&read("rfc4475", name)), expected, "{name}");
     }
 }
 
 #[test]
-fn rfc_5118_verdicts() {
+fn tv_51_rfc_5118_verdicts() {
     for (name, expected) in RFC_5118 {
         assert_eq!(verdict(&read("rfc5118", name)), expected, "{name}");
     }
@@ -356,7 +356,7 @@ fn oddities_that_do_no_harm() {
 }
 
 #[test]
-fn rfc_5118_addresses() {
+fn sip_43_rfc_5118_addresses() {
     let v6 = |text: &str| Some(text.parse::<std::net::IpAddr>().unwrap());
     let m = rfc5118("port-ambiguous");
     assert_eq!((m.uri().unwrap().host().ip(), m.uri().unwrap().port()), (v6("2001:db8::10:5070"), None));

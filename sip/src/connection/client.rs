@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::arena::{Arena, Handle};
 use super::keys::{Key, KeyMap};
 use super::{INVITE_ABANDONED_AFTER, SETTLED_FOR, SendRefused, TIMER_F, Why};
-use crate::StatusCode;
+use crate::{Fields, StatusCode};
 
 /// The client transactions of one connection.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ struct Pending<E> {
 struct Invite {
     /// The whole request: ACK and CANCEL are made of it.
     request: Bytes,
-    /// To be cancelled with the first provisional response.
-    cancel_wanted: bool,
+    /// To be cancelled with the first provisional response, by a CANCEL with these fields.
+    cancel_wanted: Option<Fields>,
 }
 
 /// Sent, in the order of sending. Timer F, or B of an INVITE without any response: they are equally long.
@@ -70,15 +70,16 @@ pub(super) enum Final<E> {
 pub(super) enum Known {
     No,
     Yes,
-    /// With the INVITE that has to be cancelled now.
+    /// With the INVITE that has to be cancelled now, and the fields that say why.
     Invite {
-        cancel: Option<Bytes>,
+        cancel: Option<(Bytes, Fields)>,
     },
 }
 
 /// A timer that fired.
 pub(super) enum Expired<E> {
-    Failed(E),
+    /// The request of this envelope, sent or cancelled then, got no final response.
+    Failed { envelope: E, since: Instant },
     /// An INVITE that was left without a final response has to be cancelled.
     Cancel(Bytes),
     /// Timer M.
@@ -114,7 +115,7 @@ impl<E> Client<E> {
         match self.table.entry(key) {
             Entry::Occupied(_) => Err(SendRefused { why: Why::BranchInUse, envelope }),
             Entry::Vacant(vacant) => {
-                let invite = invite.map(|request| Box::new(Invite { request, cancel_wanted: false }));
+                let invite = invite.map(|request| Box::new(Invite { request, cancel_wanted: None }));
                 let pending = Pending { key, since: now, begins, envelope: Some(envelope), invite };
                 vacant.insert(self.pending.push(SENT, pending));
                 Ok(())
@@ -161,7 +162,7 @@ impl<E> Client<E> {
         let Some(invite) = self.pending.get_mut(handle).and_then(|pending| pending.invite.as_mut()) else {
             return if answered { Known::No } else { Known::Yes };
         };
-        let cancel = std::mem::take(&mut invite.cancel_wanted).then(|| invite.request.clone());
+        let cancel = invite.cancel_wanted.take().map(|fields| (invite.request.clone(), fields));
         match (lane, &cancel) {
             (_, Some(_)) => self.move_to(handle, CANCELLED, now),
             // Every provisional response but 100 makes a proxy wait anew (Timer C); so do we for any.
@@ -172,19 +173,19 @@ impl<E> Client<E> {
     }
 
     /// The INVITE with this key is not wanted any more: returns it if CANCEL may leave now.
-    pub(super) fn cancel(&mut self, key: Key, now: Instant) -> Option<Bytes> {
+    pub(super) fn cancel(&mut self, key: Key, fields: Fields, now: Instant) -> Option<(Bytes, Fields)> {
         let handle = *self.table.get(&key)?;
         let lane = self.pending.lane(handle);
         let invite = self.pending.get_mut(handle)?.invite.as_mut()?;
         match lane {
             Some(SENT) => {
-                invite.cancel_wanted = true;
+                invite.cancel_wanted.get_or_insert(fields);
                 None
             }
             Some(PROCEEDING) => {
                 let request = invite.request.clone();
                 self.move_to(handle, CANCELLED, now);
-                Some(request)
+                Some((request, fields))
             }
             _ => None,
         }
@@ -215,22 +216,20 @@ impl<E> Client<E> {
             self.move_to(handle, CANCELLED, now);
             return Some(Expired::Cancel(request));
         }
-        Some(self.take(handle)?.envelope.map_or(Expired::Over, Expired::Failed))
+        let Pending { envelope, since, .. } = self.take(handle)?;
+        Some(envelope.map_or(Expired::Over, |envelope| Expired::Failed { envelope, since }))
     }
 
-    /// Takes all requests without response, in the order they were sent, and says of each whether any of it may have left:
-    /// `handed_out` is how far the stream has been taken for writing.
-    pub(super) fn lost(&mut self, handed_out: u64) -> Vec<(E, bool)> {
+    /// Takes all requests without response, each with where it begins in the stream.
+    pub(super) fn lost(&mut self) -> Vec<(u64, E)> {
         let mut lost = Vec::new();
         for lane in 0..LANES {
             while let Some((handle, _)) = self.pending.first(lane) {
-                lost.extend(self.take(handle));
+                let pending = self.take(handle);
+                lost.extend(pending.and_then(|pending| Some((pending.begins, pending.envelope?))));
             }
         }
-        lost.sort_by_key(|pending| pending.begins);
-        lost.into_iter()
-            .filter_map(|pending| pending.envelope.map(|envelope| (envelope, pending.begins < handed_out)))
-            .collect()
+        lost
     }
 
     fn move_to(&mut self, handle: Handle, lane: usize, now: Instant) {

@@ -8,7 +8,8 @@
 //!    error, [`handle_timeout`](Connection::handle_timeout) at [`deadline`](Connection::deadline),
 //!    [`closed`](Connection::closed) once when the socket is gone.
 //! 2. After each input drain [`poll`](Connection::poll), then write what
-//!    [`transmit`](Connection::transmit) yields. What it has yielded counts as possibly sent.
+//!    [`transmit`](Connection::transmit) yields, and say [`written`](Connection::written) when all of it is. What it has
+//!    yielded counts as possibly sent.
 //! 3. Stop reading while [`is_congested`](Connection::is_congested): the peer does not take the
 //!    answers to its own requests.
 //!
@@ -45,11 +46,12 @@ pub(crate) use jitter::Jitter;
 pub use keep_alive::{ANSWER_WITHIN, KeepAliveInterval, PONG_WITHIN, SHORTEST_INTERVAL};
 pub use probe::MS_KEEP_ALIVE_TIMEOUT;
 
-use crate::{FrameError, Message, Method, ResponseHead, StatusCode, Via};
+use crate::{Fields, FrameError, Message, Method, ResponseHead, StatusCode, Via};
 use arena::Handle;
 use client::{Client, Expired};
 use keep_alive::{Due, KeepAlive};
 use keys::{Key, Keys};
+use send::Unanswered;
 use server::{Answered, Fired, Kind, Pending, Server};
 
 /// RFC 3261 §17.1.1.1: the unit of all transaction timers.
@@ -135,7 +137,11 @@ pub struct Connection<E> {
     probe: Option<Key>,
     /// How many there were.
     probes: u32,
+    /// When a response to a request of the caller's came last, of any kind.
+    answered: Option<Instant>,
     outputs: VecDeque<Output<E>>,
+    /// BENOTIFYs that are not written yet, in their order.
+    unanswered: VecDeque<Unanswered<E>>,
     /// Bytes to be written.
     out: Vec<u8>,
     /// Bytes that [`Connection::transmit`] has yielded so far.
@@ -144,6 +150,8 @@ pub struct Connection<E> {
     phase: Phase,
     /// See [`Connection::retire`].
     retiring: bool,
+    /// See [`Connection::finish`].
+    finished: bool,
     /// See [`Connection::alias`].
     alias: Option<u16>,
 }
@@ -167,7 +175,7 @@ pub enum Output<E> {
     /// A response to INVITE beside the one that settles it: provisional (not 100), before it, or 2xx of this or of
     /// another branch of a fork, after it. It belongs to the dialog that its From tag names.
     Early { message: Message },
-    /// An ACK or BENOTIFY of ours stands in the output: nothing comes back for it.
+    /// An ACK of ours stands in the output, or a BENOTIFY is written: nothing comes back for it.
     Acknowledged { envelope: E },
     /// A request that gets no response.
     Failed { envelope: E, why: Failure },
@@ -180,7 +188,10 @@ pub enum Output<E> {
 pub enum Failure {
     /// No final response in time. The peer may have processed the request.
     #[error("no answer within 32 seconds")]
-    Timeout,
+    Timeout {
+        /// Meanwhile there was a response to this or another request, if only a provisional one: somebody is there.
+        heard: bool,
+    },
     /// The connection ended first.
     #[error("the connection was lost before the answer came")]
     ConnectionLost {
@@ -202,7 +213,7 @@ pub enum Why {
     /// [`ConnectionConfig::max_pending_out`] requests wait for their answer.
     #[error("too many requests wait for an answer on this connection")]
     Full,
-    /// The connection is closed.
+    /// The connection is closed, or about to be.
     #[error("the connection is closed")]
     Closed,
     /// Another request with this branch and method waits for its answer.
@@ -243,12 +254,15 @@ impl<E> Connection<E> {
                 .map(|interval| KeepAlive::new(interval, config.probe.is_some(), keys.seed(), now)),
             probe: None,
             probes: 0,
+            answered: None,
             outputs: VecDeque::new(),
+            unanswered: VecDeque::new(),
             out: Vec::new(),
             taken: 0,
             counters: Counters::default(),
             phase: Phase::Open,
             retiring: false,
+            finished: false,
             alias: None,
             keys,
             config,
@@ -380,11 +394,14 @@ impl<E> Connection<E> {
     /// Cancels an INVITE of ours: CANCEL leaves at once if a provisional response has come, else with the first one (RFC
     /// 3261 §9.1). Its final response, 487 as a rule, comes as any other; without one it fails after 64·T1. Harmless for
     /// an INVITE that is settled.
-    pub fn cancel(&mut self, branch: &str, now: Instant) {
+    ///
+    /// `fields` say why, on the CANCEL.
+    pub fn cancel(&mut self, branch: &str, fields: Fields, now: Instant) {
         if self.phase != Phase::Closed
-            && let Some(invite) = self.client.cancel(self.keys.client(branch, Method::Invite), now)
+            && let Some((invite, fields)) =
+                self.client.cancel(self.keys.client(branch, Method::Invite), fields, now)
         {
-            self.write_cancel(&invite);
+            self.write_cancel(&invite, &fields);
         }
     }
 
@@ -404,8 +421,13 @@ impl<E> Connection<E> {
         self.phase = Phase::Closed;
         self.keep_alive = None;
         self.out = Vec::new();
-        for (envelope, written) in self.client.lost(self.taken) {
+        let unanswered = std::mem::take(&mut self.unanswered).into_iter();
+        let mut lost = self.client.lost();
+        lost.extend(unanswered.map(|request| (request.begins, request.envelope)));
+        lost.sort_by_key(|(begins, _)| *begins);
+        for (begins, envelope) in lost {
             self.counters.lost += 1;
+            let written = begins < self.taken;
             self.outputs.push_back(Output::Failed { envelope, why: Failure::ConnectionLost { written } });
         }
     }
@@ -438,6 +460,13 @@ impl<E> Connection<E> {
     /// It was to end, and nothing keeps it any more.
     pub fn is_done(&self) -> bool {
         (self.retiring || self.phase == Phase::Draining) && self.is_idle()
+    }
+
+    /// If it [is done](Connection::is_done), nothing is sent on it any more from now on, and the driver closes it: a request
+    /// that came between the two would be lost with it. Until then a connection that is to end takes requests as any other.
+    pub fn finish(&mut self) -> bool {
+        self.finished |= self.is_done();
+        self.finished
     }
 
     /// Takes what is to be written: whole messages, in order.
@@ -473,11 +502,12 @@ impl<E> Connection<E> {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(expired) = self.client.expired(now) {
             match expired {
-                Expired::Failed(envelope) => {
+                Expired::Failed { envelope, since } => {
                     self.counters.timeouts += 1;
-                    self.outputs.push_back(Output::Failed { envelope, why: Failure::Timeout });
+                    let heard = self.answered.is_some_and(|at| at >= since);
+                    self.outputs.push_back(Output::Failed { envelope, why: Failure::Timeout { heard } });
                 }
-                Expired::Cancel(invite) => self.write_cancel(&invite),
+                Expired::Cancel(invite) => self.write_cancel(&invite, &[]),
                 Expired::Over => {}
             }
         }
@@ -513,7 +543,8 @@ impl<E> Connection<E> {
 
     /// Nothing is under way in either direction, and nothing waits to be written.
     pub fn is_idle(&self) -> bool {
-        self.server.len() == 0 && self.client.len() == 0 && self.out.is_empty() && self.outputs.is_empty()
+        let quiet = self.server.len() == 0 && self.client.len() == 0 && self.unanswered.is_empty();
+        quiet && self.out.is_empty() && self.outputs.is_empty()
     }
 
     /// The peer takes too little of what we write to it; reading more of it would only add to that.
@@ -523,7 +554,7 @@ impl<E> Connection<E> {
 
     /// Another request would be refused.
     pub fn is_full(&self) -> bool {
-        self.phase == Phase::Closed || self.client.is_full()
+        self.takes_nothing() || self.client.is_full()
     }
 
     /// Our To tag in the answers of this transaction, unless the request brought one.
@@ -567,6 +598,10 @@ impl<E> Connection<E> {
             self.server.ring(handle, Answered { status, response: response.into(), at: now });
         }
         Responded::Sent
+    }
+
+    fn takes_nothing(&self) -> bool {
+        self.phase == Phase::Closed || self.finished
     }
 
     fn write_probe(&mut self) {

@@ -73,7 +73,7 @@ impl<E> Connection<E> {
             Some((&mut self.counters.overloaded, 503, why))
         } else if merged.is_some_and(|merged| self.server.is_merged(merged)) {
             Some((&mut self.counters.merged, 482, "the same request has arrived over another way"))
-        } else if has_been_here(&message, &self.config) {
+        } else if has_been_here(&message, via.ok(), &self.config) {
             Some((&mut self.counters.looped, 482, "it has been here before: one of its Vias is our own"))
         } else {
             None
@@ -281,7 +281,7 @@ impl<E> Connection<E> {
             return;
         }
         if cseq.method == Method::Cancel {
-            return self.receive_answer_to_cancel(&via);
+            return self.receive_answer_to_cancel(&via, now);
         }
         if status.is_provisional() {
             return self.receive_provisional(key, status, message, now);
@@ -289,6 +289,7 @@ impl<E> Connection<E> {
         match self.client.finish(key, status, now) {
             Final::First { envelope, invite } => {
                 self.counters.responses += 1;
+                self.answered = Some(now);
                 if let Some(invite) = invite {
                     // RFC 3261 §17.1.1.3. The caller acknowledges 2xx.
                     self.acknowledge(&invite, &message);
@@ -306,11 +307,11 @@ impl<E> Connection<E> {
     fn receive_provisional(&mut self, key: Key, status: StatusCode, message: Message, now: Instant) {
         match self.client.proceed(key, now) {
             Known::No => self.counters.stray_responses += 1,
-            Known::Yes => self.counters.provisional += 1,
+            Known::Yes => self.has_proceeded(now),
             Known::Invite { cancel } => {
-                self.counters.provisional += 1;
-                if let Some(invite) = cancel {
-                    self.write_cancel(&invite);
+                self.has_proceeded(now);
+                if let Some((invite, fields)) = cancel {
+                    self.write_cancel(&invite, &fields);
                 }
                 if status.0 > 100 {
                     self.outputs.push_back(Output::Early { message });
@@ -320,27 +321,32 @@ impl<E> Connection<E> {
     }
 
     /// What was cancelled gets its own answer, whatever is said to CANCEL.
-    fn receive_answer_to_cancel(&mut self, via: &Via<'_>) {
+    fn receive_answer_to_cancel(&mut self, via: &Via<'_>, now: Instant) {
         let ours = via
             .branch()
             .is_some_and(|branch| self.client.is_cancelled(self.keys.client(branch, Method::Invite)));
         match ours {
-            true => self.counters.provisional += 1,
+            true => self.has_proceeded(now),
             false => self.counters.stray_responses += 1,
         }
+    }
+
+    fn has_proceeded(&mut self, now: Instant) {
+        self.counters.provisional += 1;
+        self.answered = Some(now);
     }
 
     fn acknowledge(&mut self, invite: &Bytes, response: &Message) {
         let to = response.header(HeaderName::To).unwrap_or_default();
         if let Ok(invite) = Message::parse(invite.clone()) {
-            write_within_transaction(&mut self.out, &invite, Method::Ack, to);
+            write_within_transaction(&mut self.out, &invite, Method::Ack, to, &[]);
         }
     }
 
-    pub(super) fn write_cancel(&mut self, invite: &Bytes) {
+    pub(super) fn write_cancel(&mut self, invite: &Bytes, fields: &[(&str, String)]) {
         if let Ok(invite) = Message::parse(invite.clone()) {
             let to = invite.header(HeaderName::To).unwrap_or_default();
-            write_within_transaction(&mut self.out, &invite, Method::Cancel, to);
+            write_within_transaction(&mut self.out, &invite, Method::Cancel, to, fields);
             self.counters.cancels_sent += 1;
         }
     }
@@ -368,11 +374,11 @@ pub(super) const CANCELLABLE: [Method<'static>; 15] = [
 
 /// Whether a request of ours has come back (RFC 3261 §16.3 step 4). Whatever it met on its way, a spiral for a proxy (RFC 5393
 /// §4.2), it is a loop for the one that wrote it: its sender is on the other side. A Via that cannot be read is nobody's.
-fn has_been_here(message: &Message, config: &ConnectionConfig) -> bool {
+fn has_been_here(message: &Message, top: Option<Via<'_>>, config: &ConnectionConfig) -> bool {
     let is_ours = |via: Via<'_>| {
         via.is_sent_by(&config.sent_by) || config.other_names.iter().any(|name| via.is_sent_by(name))
     };
-    message.vias().flatten().any(is_ours)
+    top.into_iter().chain(message.lower_vias().flatten()).any(is_ours)
 }
 
 /// A request has come again: a pending one is absorbed — or gets 100 again, once that is its latest

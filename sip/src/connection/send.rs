@@ -1,15 +1,17 @@
 //! Requests of ours on their way out.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Connection, Output, Phase, SendRefused, Why};
+use super::{Connection, Output, SendRefused, Why};
 use crate::Method;
 
 impl<E> Connection<E> {
-    /// Sends a request. `bytes` is the whole message; `branch` and `method` are what stands in it. An ACK, and a BENOTIFY, comes back as
-    /// [`Output::Acknowledged`] at once.
+    /// Sends a request. `bytes` is the whole message; `branch` and `method` are what stands in it. Nobody answers an ACK or a
+    /// BENOTIFY: it comes back as [`Output::Acknowledged`], an ACK at once, which is repeated if it was lost, a BENOTIFY when it
+    /// is [written](Connection::written), and as [`Output::Failed`] if the connection ends before.
     ///
     /// # Errors
     /// The envelope comes back at once when the request cannot be taken.
@@ -47,15 +49,21 @@ impl<E> Connection<E> {
             lines.iter().for_each(|line| out.extend_from_slice(line.as_bytes()));
             out.extend_from_slice(rest);
         };
-        if self.phase == Phase::Closed {
+        if self.takes_nothing() {
             return Err(SendRefused { why: Why::Closed, envelope });
         }
-        if matches!(method, Method::Ack | Method::Benotify) {
+        if method == Method::Ack {
             write(&mut self.out);
             self.outputs.push_back(Output::Acknowledged { envelope });
             return Ok(());
         }
         let begins = self.taken + self.out.len() as u64;
+        if method == Method::Benotify {
+            write(&mut self.out);
+            let ends = self.taken + self.out.len() as u64;
+            self.unanswered.push_back(Unanswered { begins, ends, envelope });
+            return Ok(());
+        }
         // ACK and CANCEL are made of it.
         let invite = (method == Method::Invite).then(|| {
             let mut whole = Vec::new();
@@ -66,6 +74,29 @@ impl<E> Connection<E> {
         write(&mut self.out);
         Ok(())
     }
+}
+
+impl<E> Connection<E> {
+    /// All that [`Connection::transmit`] has yielded is with the operating system. True: outputs came of it.
+    pub fn written(&mut self) -> bool {
+        let before = self.outputs.len();
+        while let Some(gone) = self.unanswered.pop_front_if(|request| request.ends <= self.taken) {
+            self.outputs.push_back(Output::Acknowledged { envelope: gone.envelope });
+        }
+        if self.unanswered.is_empty() {
+            self.unanswered = VecDeque::new();
+        }
+        self.outputs.len() > before
+    }
+}
+
+/// A request that nobody answers, from when it is queued until it is written.
+#[derive(Debug)]
+pub(super) struct Unanswered<E> {
+    /// Where it begins and ends in the stream of all bytes ever queued.
+    pub(super) begins: u64,
+    ends: u64,
+    pub(super) envelope: E,
 }
 
 /// Where the line behind the top Via of a request of ours begins: the third one, as our builders write it.

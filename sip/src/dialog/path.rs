@@ -36,13 +36,15 @@ impl<'a> Path<'a> {
 
 /// A URI without what may not stand in a Request-URI (RFC 3261 §19.1.1): headers and `method`.
 fn request_uri(uri: &str) -> Cow<'_, str> {
-    let uri = uri.split_once('?').map_or(uri, |(uri, _)| uri);
+    // In front of the `@`, `?` and `;` are letters of the user's name (§25.1); behind it there is no second one.
+    let (user, rest) = uri.split_at(uri.find('@').map_or(0, |at| at + 1));
+    let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
     let is_method = |piece: &&str| piece.split('=').next().is_some_and(|n| n.eq_ignore_ascii_case("method"));
-    let mut pieces = uri.split(';');
+    let mut pieces = rest.split(';');
     if !pieces.clone().any(|piece| is_method(&piece)) {
-        return uri.into();
+        return uri.get(..user.len() + rest.len()).unwrap_or(uri).into();
     }
-    let mut out = pieces.next().unwrap_or_default().to_owned();
+    let mut out = [user, pieces.next().unwrap_or_default()].concat();
     for piece in pieces.filter(|piece| !is_method(piece)) {
         out.push(';');
         out.push_str(piece);

@@ -112,3 +112,17 @@ fn a_fork_is_another_dialog_of_the_same_invite() {
     assert_eq!(one.call_id(), two.call_id());
     assert_eq!(two.request_uri(), "sip:juliet@phone.example");
 }
+
+#[test]
+fn a_request_uri_keeps_the_users_name_and_loses_headers_and_method() {
+    for (contact, uri) in [
+        ("sip:who?;method=x@pc.example;gruu", "sip:who?;method=x@pc.example;gruu"),
+        ("sip:who?@pc.example;method=BYE;lr?Subject=x", "sip:who?@pc.example;lr"),
+        ("sip:juliet@pc.example?Subject=x", "sip:juliet@pc.example"),
+        ("sip:pc.example;METHOD=BYE;gruu?a=b", "sip:pc.example;gruu"),
+    ] {
+        let mut dialog = inviting();
+        dialog.confirm(&ok(";tag=fe1", &[&format!("Contact: <{contact}>")])).unwrap();
+        assert_eq!(write(&mut dialog, Method::Message).request_uri(), uri);
+    }
+}

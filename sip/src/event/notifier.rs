@@ -123,6 +123,13 @@ impl Notifier {
         }
     }
 
+    /// The watcher does not remember what it was told: it is told the newest state again, at once. Harmless after the end.
+    pub fn tell_again(&mut self, context: &mut Context<'_>) {
+        if !self.has_ended() {
+            self.want(Due::Now, context.now);
+        }
+    }
+
     /// Ends it with a last NOTIFY. The first end counts.
     pub fn terminate(&mut self, end: Terminate, context: &mut Context<'_>) {
         let Terminate { reason, retry_after, fields } = end;
@@ -149,7 +156,7 @@ impl Notifier {
         context: &mut Context<'_>,
         document: &mut dyn FnMut(NotifyState) -> Option<Document>,
     ) -> Option<NotifierOutput> {
-        if self.outputs.is_empty() && self.leaves_at().is_some_and(|at| at <= context.now) {
+        if self.writes(context.now) {
             self.notify(context, document);
         }
         let output = self.outputs.pop_front();
@@ -158,6 +165,11 @@ impl Notifier {
             self.outputs = VecDeque::new();
         }
         output
+    }
+
+    /// [`Notifier::poll`] would ask for a document now.
+    pub fn writes(&self, now: Instant) -> bool {
+        self.outputs.is_empty() && self.leaves_at().is_some_and(|at| at <= now)
     }
 
     /// [`Notifier::poll`] would say `None`.
@@ -279,6 +291,8 @@ impl Notifier {
         let require = document.as_ref().and_then(|document| document.require);
         fields.extend(require.map(|require| (HeaderName::Require.as_str(), require)));
         fields.extend(language.map(|language| (HeaderName::ContentLanguage.as_str(), language)));
+        let beside = document.iter().flat_map(|document| &document.fields);
+        fields.extend(beside.map(|(name, value)| (*name, value.as_str())));
         let last_words = self.beside.iter().filter_map(|beside| beside.last_words.as_ref());
         let last_words = last_words.flat_map(|words| &words.fields);
         fields.extend(last_words.map(|(name, value)| (*name, value.as_str())));

@@ -8,8 +8,8 @@
 //!   ACK or a BENOTIFY, as [`HopOutput::Acknowledged`];
 //! * requests leave in the order in which they were pushed;
 //! * nothing waits longer than [`HopConfig::hold`] to be sent;
-//! * nothing is sent twice unless it surely was not processed: nothing of it was written, or the answer was 503
-//!   and somebody else is there to ask.
+//! * nothing is sent twice unless it surely was not processed: nothing of it was written, the answer was 503
+//!   and somebody else is there to ask, or it was a redirect to another of the next hops.
 //!
 //! ## Together with the connections
 //!
@@ -23,8 +23,11 @@
 //! the group.
 
 mod backoff;
+mod config;
 mod held;
+mod listing;
 mod output;
+mod redirect;
 mod request;
 mod targets;
 #[cfg(test)]
@@ -34,11 +37,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use config::{ATTEMPTS_PER_HOLD, FAIL_BACK_CAP, HopConfig};
 pub use output::{ConnectFailure, HopFailure, HopOutput, PushRefusal, PushRefused};
 pub use request::{NoBranch, OutRequest, Outgoing};
 
-use crate::Message;
 use crate::connection::{Failure, SendRefused, Why};
+use crate::{Fields, Message};
 use backoff::Backoff;
 use held::Held;
 use request::Sent;
@@ -51,53 +55,6 @@ pub const MAX_TARGETS: usize = 64;
 /// Names a connection; the driver chooses the number and never uses it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HopConnection(pub u64);
-
-/// What a group has to know.
-#[derive(Clone, Debug)]
-pub struct HopConfig {
-    /// How long a request may wait to be sent.
-    pub hold: Duration,
-    /// Requests that may wait for their answer on the connection; further ones are held. No more than
-    /// [`ConnectionConfig::max_pending_out`](crate::connection::ConnectionConfig::max_pending_out).
-    pub window: usize,
-    /// Requests the group takes, held and sent together.
-    pub max_requests: usize,
-    /// Bytes of all requests the group takes.
-    pub max_bytes: usize,
-    /// Wait after the first round in which every next hop failed; it doubles with each further one …
-    pub backoff_first: Duration,
-    /// … up to this.
-    pub backoff_cap: Duration,
-    /// A connection that ends sooner, and without any response, counts as a failed one.
-    pub stable_after: Duration,
-    /// How long a next hop that answered 503 without Retry-After is left alone while there are others.
-    pub avoid: Duration,
-    /// The longest Retry-After that is obeyed.
-    pub avoid_cap: Duration,
-    /// How often it is looked whether a next hop that is preferred to the one in use can be reached (fail-back). The wait
-    /// doubles with each that takes the connection and then does not answer, up to [`FAIL_BACK_CAP`] times.
-    pub fail_back: Duration,
-}
-
-/// How much longer the wait for the next fail-back gets at most.
-pub const FAIL_BACK_CAP: u32 = 16;
-
-impl Default for HopConfig {
-    fn default() -> Self {
-        Self {
-            hold: Duration::from_secs(10),
-            window: 16 * 1024,
-            max_requests: 64 * 1024,
-            max_bytes: 64 * 1024 * 1024,
-            backoff_first: Duration::from_secs(1),
-            backoff_cap: Duration::from_secs(30),
-            stable_after: Duration::from_secs(5),
-            avoid: Duration::from_secs(5),
-            avoid_cap: Duration::from_secs(60),
-            fail_back: Duration::from_secs(60),
-        }
-    }
-}
 
 /// The machine. `E` is what the caller gets back with the outcome of a request.
 #[derive(Debug)]
@@ -170,33 +127,6 @@ impl<E> HopGroup<E> {
         }
     }
 
-    /// These are the next hops from now on, in order of preference. What is under way stays where it is; a connection to
-    /// somebody who is not among them is exchanged for another one, and used until that is there.
-    pub fn list(&mut self, targets: impl IntoIterator<Item = HopTarget>, now: Instant) {
-        let grew = self.targets.replace(targets);
-        match &mut self.state {
-            // Of those that were not known before, none has failed.
-            State::Down { not_before } if grew => *not_before = None,
-            State::Up(active) => {
-                let listed = self.targets.is_listed(active.target);
-                let better = self.targets.has_better(active.target);
-                active.look_at = match active.look_at {
-                    _ if !listed => better.then_some(now),
-                    at => better.then(|| at.unwrap_or(now + self.config.fail_back)),
-                };
-            }
-            State::Down { .. } | State::Connecting { .. } => {}
-        }
-        self.advance(now);
-    }
-
-    /// There is no next hop at all, and this is why.
-    pub fn nothing_listed(&mut self, of: impl Into<String>, reason: impl Into<String>) {
-        if self.targets.len() == 0 {
-            self.last_failure = Some(Arc::new(ConnectFailure { target: of.into(), reason: reason.into() }));
-        }
-    }
-
     /// Takes a request.
     ///
     /// # Errors
@@ -221,6 +151,7 @@ impl<E> HopGroup<E> {
             sent: None,
             attempts: 0,
             refusal: None,
+            redirected: false,
         });
         self.advance(now);
         Ok(())
@@ -265,11 +196,8 @@ impl<E> HopGroup<E> {
             }
             // The one in use goes on; the next better one, or all of them again after a while.
             State::Up(active) if let Some(target) = self.moving.take() => {
-                self.moving = self.targets.better_after(active.target, Some(target), now);
-                match self.moving {
-                    Some(target) => self.outputs.push_back(HopOutput::Connect { target }),
-                    None => active.look_at = Some(now + self.config.fail_back * self.fail_back_times),
-                }
+                let next = self.targets.better_after(active.target, Some(target), now);
+                self.move_to(next, now);
             }
             State::Up(_) | State::Down { .. } => {}
         }
@@ -285,7 +213,10 @@ impl<E> HopGroup<E> {
     /// A request got its final response.
     pub fn response(&mut self, outgoing: Outgoing<E>, message: Message, now: Instant) {
         self.came_back(&outgoing, Some(now));
-        if message.status().is_some_and(|status| status.0 == 503)
+        let status = message.status().map_or(0, |status| status.0);
+        if let Some(redirect) = self.redirect(&outgoing, status, &message, now) {
+            self.follow(outgoing, redirect, message);
+        } else if status == 503
             && let Some(sent) = outgoing.sent
             && self.may_ask_another(&outgoing, sent, now)
         {
@@ -297,7 +228,7 @@ impl<E> HopGroup<E> {
         self.advance(now);
     }
 
-    /// An ACK or a BENOTIFY stands in the output of its connection.
+    /// An ACK stands in the output of its connection, or a BENOTIFY is written.
     pub fn acknowledged(&mut self, outgoing: Outgoing<E>, now: Instant) {
         self.came_back(&outgoing, None);
         self.give_back(outgoing.request.bytes().len());
@@ -306,24 +237,27 @@ impl<E> HopGroup<E> {
     }
 
     /// An INVITE is not wanted any more (RFC 3261 §9); `branch` is the one it was pushed with. Its outcome comes back as
-    /// always: [`HopFailure::Withdrawn`] if nothing of it was sent, else what is answered after CANCEL. Harmless when it
-    /// has come back already.
-    pub fn cancel(&mut self, branch: &str, now: Instant) {
+    /// always: [`HopFailure::Withdrawn`] if nothing of it was sent, else what is answered after CANCEL, which carries these
+    /// fields. False: it is not here, or has come back already.
+    pub fn cancel(&mut self, branch: &str, fields: &Fields, now: Instant) -> bool {
         if let Some((connection, branch)) = self.invites.get(branch) {
             let (connection, branch) = (*connection, branch.clone());
-            self.outputs.push_back(HopOutput::Cancel { connection, branch });
+            self.outputs.push_back(HopOutput::Cancel { connection, branch, fields: fields.clone() });
         } else if let Some(outgoing) = self.held.take(branch) {
             self.fail(outgoing, HopFailure::Withdrawn);
             self.advance(now);
+        } else {
+            return false;
         }
+        true
     }
 
     /// A request got no response from its connection.
     pub fn failed(&mut self, outgoing: Outgoing<E>, why: Failure, now: Instant) {
         self.came_back(&outgoing, None);
         match why {
-            Failure::Timeout => {
-                if let Some(sent) = outgoing.sent {
+            Failure::Timeout { heard } => {
+                if let Some(sent) = outgoing.sent.filter(|_| !heard) {
                     self.retire_if_deaf(sent, now);
                 }
                 self.fail(outgoing, HopFailure::Timeout);
@@ -362,23 +296,6 @@ impl<E> HopGroup<E> {
         self.came_back(&outgoing, None);
         self.fail(outgoing, HopFailure::Withdrawn);
         self.advance(now);
-    }
-
-    /// Connects at once, whatever failed before (the administrator knows better), or looks for a better connection.
-    pub fn retry_now(&mut self, now: Instant) {
-        match &mut self.state {
-            State::Down { .. } => {
-                self.backoff.reset();
-                self.targets.forgive();
-                self.connect(now);
-            }
-            State::Up(active) if active.look_at.is_some() => {
-                active.look_at = Some(now);
-                self.targets.forgive();
-                self.look_for_better(now);
-            }
-            State::Up(_) | State::Connecting { .. } => {}
-        }
     }
 
     /// Connects if there is no connection, unless every next hop failed a moment ago: somebody wants to know whether one is
@@ -495,19 +412,6 @@ impl<E> HopGroup<E> {
         self.settle();
     }
 
-    /// Begins to exchange the connection for a better one, if it is time.
-    fn look_for_better(&mut self, now: Instant) {
-        let State::Up(active) = &mut self.state else { return };
-        if self.moving.is_some() || self.draining || active.look_at.is_none_or(|at| at > now) {
-            return;
-        }
-        self.moving = self.targets.better_after(active.target, None, now);
-        match self.moving {
-            Some(target) => self.outputs.push_back(HopOutput::Connect { target }),
-            None => active.look_at = Some(now + self.config.fail_back * self.fail_back_times),
-        }
-    }
-
     /// There is no connection any more, unless one is under way.
     fn down(&mut self, not_before: Option<Instant>) {
         self.state = match self.moving.take() {
@@ -518,13 +422,16 @@ impl<E> HopGroup<E> {
 
     fn connect(&mut self, now: Instant) {
         match self.targets.next(now) {
-            Some(target) => {
-                self.state = State::Connecting { target };
-                self.outputs.push_back(HopOutput::Connect { target });
-            }
+            Some(target) => self.connect_to(target),
             // Only without any next hop at all. Requests wait for one to be listed, until their hold ends.
             None => self.state = State::Down { not_before: Some(now + self.backoff.failed()) },
         }
+    }
+
+    fn connect_to(&mut self, target: usize) {
+        self.state = State::Connecting { target };
+        let within = self.targets.has_untried_beside(target).then(|| self.config.attempt());
+        self.outputs.push_back(HopOutput::Connect { target, within });
     }
 
     fn target_failed(&mut self, target: usize, reason: String, now: Instant) {
@@ -563,7 +470,7 @@ impl<E> HopGroup<E> {
     }
 
     /// 503: this next hop takes nothing now. What it is working on, it may finish.
-    fn ask_another(&mut self, mut outgoing: Outgoing<E>, sent: Sent, message: Message, now: Instant) {
+    fn ask_another(&mut self, outgoing: Outgoing<E>, sent: Sent, message: Message, now: Instant) {
         let retry_after = message.retry_after().ok().flatten();
         let avoid = retry_after.map_or(self.config.avoid, |after| Duration::from_secs(after.seconds.into()));
         self.targets.avoid(sent.target, now + avoid.clamp(self.config.avoid, self.config.avoid_cap));
@@ -573,12 +480,20 @@ impl<E> HopGroup<E> {
             self.outputs.push_back(HopOutput::Release { connection: active.connection });
             self.down(None);
         }
+        self.send_again(outgoing, message, None);
+    }
+
+    /// As a new transaction, to a new Request-URI if there is one. What was answered goes back should nobody else answer.
+    fn send_again(&mut self, mut outgoing: Outgoing<E>, answer: Message, uri: Option<&str>) {
         let before = outgoing.request.bytes().len();
+        if let Some(uri) = uri {
+            outgoing.request.readdress(uri);
+        }
         outgoing.attempts += 1;
         outgoing.request.renumber(outgoing.attempts + 1);
         let after = outgoing.request.bytes().len();
         self.load_bytes = self.load_bytes.saturating_sub(before).saturating_add(after);
-        outgoing.refusal = Some(Box::new(message));
+        outgoing.refusal = Some(Box::new(answer));
         self.held.put_back(outgoing);
     }
 
@@ -590,13 +505,6 @@ impl<E> HopGroup<E> {
             self.moved_in_vain();
             self.outputs.push_back(HopOutput::Release { connection });
             self.target_failed(target, "it did not answer any request".to_owned(), now);
-        }
-    }
-
-    /// The better one was not better: it is not tried again so soon.
-    fn moved_in_vain(&mut self) {
-        if let State::Up(Active { moved: true, .. }) = self.state {
-            self.fail_back_times = (self.fail_back_times * 2).min(FAIL_BACK_CAP);
         }
     }
 

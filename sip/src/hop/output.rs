@@ -1,25 +1,27 @@
 //! What a group of next hops wants of its driver, and why a request comes back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{HopConnection, Outgoing};
-use crate::Message;
+use crate::{Fields, Message};
 
 /// What a group wants of its driver.
 #[derive(Debug)]
 pub enum HopOutput<E> {
     /// Connect to this next hop, then say [`HopGroup::connected`](super::HopGroup::connected) or
-    /// [`HopGroup::connect_failed`](super::HopGroup::connect_failed). No second one comes before that.
-    Connect { target: usize },
+    /// [`HopGroup::connect_failed`](super::HopGroup::connect_failed). No second one comes before that. One that is not there
+    /// `within` this time has failed; without it, the driver's own times count.
+    Connect { target: usize, within: Option<Duration> },
     /// Send this on that connection.
     Send { connection: HopConnection, outgoing: Outgoing<E> },
     /// Nothing more will be sent on that connection: close it when its transactions have ended.
     Release { connection: HopConnection },
-    /// Call [`Connection::cancel`](crate::connection::Connection::cancel) with this branch there.
-    Cancel { connection: HopConnection, branch: String },
+    /// Call [`Connection::cancel`](crate::connection::Connection::cancel) with this branch and these fields there.
+    Cancel { connection: HopConnection, branch: String, fields: Fields },
     /// The final response to a request.
     Response { envelope: E, message: Message },
-    /// An ACK or a BENOTIFY has been sent: no response will come.
+    /// An ACK has been sent, or a BENOTIFY written: no response will come.
     Acknowledged { envelope: E },
     /// A request that gets no response.
     Failed { envelope: E, why: HopFailure },

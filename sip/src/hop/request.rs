@@ -76,6 +76,21 @@ impl OutRequest {
         self.ends = self.base_ends + suffix.len();
         self.bytes = bytes.into();
     }
+
+    /// Gives it another Request-URI; `uri` must be one.
+    pub(super) fn readdress(&mut self, uri: &str) {
+        let Some(method) = memchr::memchr(b' ', &self.bytes) else { return };
+        let old = self.bytes.get(method + 1..).and_then(|rest| memchr::memchr(b' ', rest));
+        let Some(end) = old.map(|length| method + 1 + length).filter(|end| *end < self.begins) else {
+            return;
+        };
+        let head = self.bytes.get(..=method).unwrap_or_default();
+        let tail = self.bytes.get(end..).unwrap_or_default();
+        let moved = |place: usize| place - end + method + 1 + uri.len();
+        (self.begins, self.base_ends, self.ends) =
+            (moved(self.begins), moved(self.base_ends), moved(self.ends));
+        self.bytes = [head, uri.as_bytes(), tail].concat().into();
+    }
 }
 
 const PARAMETER: &[u8] = b";branch=";
@@ -94,8 +109,10 @@ pub struct Outgoing<E> {
     pub(super) sent: Option<Sent>,
     /// How often a connection has taken it and it came to an answer.
     pub(super) attempts: u32,
-    /// The 503 it got, should nobody else take it.
+    /// The 503 or the redirect it got, should nobody else take it.
     pub(super) refusal: Option<Box<Message>>,
+    /// It has followed a redirect, and follows no other.
+    pub(super) redirected: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +181,18 @@ mod tests {
         assert_eq!(request.method(), Method::Message);
         assert_eq!(OutRequest::new(RAW, "z9hG4bKn1b"), Err(NoBranch));
         assert_eq!(OutRequest::new(RAW, ""), Err(NoBranch));
+    }
+
+    #[test]
+    fn another_request_uri_changes_nothing_else_and_the_branch_is_still_found() {
+        let mut request = OutRequest::new(RAW, "z9hG4bKn1a").unwrap();
+        for uri in ["sip:a@a-longer-name.example:5061", "sip:b"] {
+            request.readdress(uri);
+            let expected = RAW.replacen("sip:a@x", uri, 1);
+            assert_eq!((request.bytes().as_ref(), request.branch()), (expected.as_bytes(), "z9hG4bKn1a"));
+        }
+        request.renumber(2);
+        assert_eq!(request.branch(), "z9hG4bKn1a.2");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::MAX_TARGETS;
 pub struct HopTarget {
     /// Names it in [`HopOutput::Connect`](super::HopOutput::Connect). A number is never used again for another next hop.
     pub id: usize,
-    /// For people.
+    /// `host:port`: for people, and for redirects to it.
     pub label: String,
     /// Of next hops of equal rank none is preferred to a connection to the other; lower ranks are.
     pub rank: u32,
@@ -62,11 +62,22 @@ impl Targets {
         self.get(id).map_or("a next hop that is none any more", |target| target.target.label.as_str())
     }
 
+    /// The one that is called so.
+    pub(super) fn labelled(&self, label: &str) -> Option<usize> {
+        let target = self.0.iter().find(|target| target.target.label.eq_ignore_ascii_case(label))?;
+        Some(target.target.id)
+    }
+
     /// The first that has not failed in this round, rather one that has not refused us lately. `None`: there is none at all.
     pub(super) fn next(&self, now: Instant) -> Option<usize> {
         let untried = || self.0.iter().filter(|target| !target.failed);
         let next = untried().find(|target| target.is_welcome(now)).or_else(|| untried().next());
         next.map(|target| target.target.id)
+    }
+
+    /// Whether any other is still to be tried in this round.
+    pub(super) fn has_untried_beside(&self, id: usize) -> bool {
+        self.0.iter().any(|target| target.target.id != id && !target.failed)
     }
 
     /// Notes a failure; true if it was the last of the round, and begins a new one.

@@ -55,6 +55,11 @@ impl Message {
         self.list(HeaderName::Via).map(Via::parse)
     }
 
+    /// The Via elements below the top one.
+    pub fn lower_vias(&self) -> impl Iterator<Item = Result<Via<'_>, HeaderError>> {
+        self.list(HeaderName::Via).skip(1).map(Via::parse)
+    }
+
     /// From.
     ///
     /// # Errors

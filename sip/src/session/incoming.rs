@@ -1,5 +1,7 @@
 //! Requests of the other side inside the session.
 
+use std::time::Duration;
+
 use super::check::{offer, unknown_session};
 use super::{
     ACK_WITHIN, Context, Invited, Phase, Purpose, REPEAT_FIRST, Session, SessionEnd, SessionReport,
@@ -8,6 +10,9 @@ use super::{
 use crate::dialog::{Answer, Order};
 use crate::sdp::{Description, MEDIA_TYPE, Offer, Unacceptable};
 use crate::{HeaderName, Message, Method, Uri};
+
+/// RFC 3261 §14.2: who sends an INVITE too early is to send it again within this time, by chance.
+const AGAIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is to be done with a request.
 #[derive(Debug)]
@@ -118,11 +123,23 @@ impl Session {
     }
 
     /// RFC 3261 §14.2: the session is refreshed, messages stay, media that are added get port 0 (CH-12). Refused, nothing
-    /// changes.
-    fn reinvited(&mut self, request: &Message, context: &Context<'_>) -> Answer {
+    /// changes. While the one before waits for its ACK there is no other one: whoever goes on asking would put off the end
+    /// of a session that nobody acknowledges.
+    fn reinvited(&mut self, request: &Message, context: &mut Context<'_>) -> Answer {
         if self.offers() {
             self.dialog.noted(request);
             return Answer::plain(491).because("a re-INVITE of the gateway waits for its answer");
+        }
+        if let Some(answer) = &self.unacknowledged {
+            self.dialog.noted(request);
+            let why = "the INVITE before it has been answered, and has no ACK yet";
+            return match answer.offered {
+                true => Answer::plain(491).because(why),
+                false => {
+                    let seconds = context.between(Duration::ZERO, AGAIN_WITHIN).as_secs();
+                    Answer::plain(500).with(HeaderName::RetryAfter.as_str(), seconds.to_string()).because(why)
+                }
+            };
         }
         let accepted =
             timer::check(request, context.config).and_then(|()| self.accept_invite(request, context));

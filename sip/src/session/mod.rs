@@ -51,7 +51,7 @@ pub use timer::{LEAST_INTERVAL, Refresher};
 use crate::dialog::{Dialog, NoDialog, Unwritable};
 use crate::event::Undelivered;
 use crate::sdp::{AcceptTypes, Description, MEDIA_TYPE, Origin};
-use crate::{HeaderName, Message, Method, UriError};
+use crate::{Fields, HeaderName, Message, Method, UriError};
 use timer::Interval;
 
 /// RFC 3261 §13.3.1.4: a 2xx is repeated after T1, then after twice as long each time …
@@ -97,6 +97,8 @@ pub struct Session {
     used: Instant,
     /// When it ends for want of messages.
     idle_at: Instant,
+    /// What our BYE says beside, of why.
+    parting: Fields,
 }
 
 /// An INVITE of ours.
@@ -231,6 +233,7 @@ impl Session {
             refresh_at: None,
             used: context.now,
             idle_at: context.now + context.config.idle,
+            parting: Fields::default(),
         }
     }
 
@@ -280,9 +283,21 @@ impl Session {
     /// Ends it: BYE, or CANCEL while nobody has answered. A report `Ended`, or `Failed`, comes at once. An ACK that is
     /// still awaited is waited for first (RFC 3261 §15).
     pub fn end(&mut self, context: &mut Context<'_>) {
+        self.end_saying(Fields::default(), context);
+    }
+
+    /// The same, with header fields on BYE or CANCEL that say why: `Reason` (RFC 3326) and whatever else the other side
+    /// reads.
+    pub fn end_saying(&mut self, fields: Fields, context: &mut Context<'_>) {
         match self.phase {
-            Phase::Inviting(_) => self.abandon(InviteFailure::Abandoned),
-            Phase::Live => self.end_because(SessionEnd::Ours, context),
+            Phase::Inviting(_) => {
+                self.parting = fields;
+                self.abandon(InviteFailure::Abandoned);
+            }
+            Phase::Live => {
+                self.parting = fields;
+                self.end_because(SessionEnd::Ours, context);
+            }
             Phase::Abandoned | Phase::Ending | Phase::Over => {}
         }
     }
@@ -360,6 +375,19 @@ impl Session {
     /// It has ended, or failed. Its last requests may still be on their way.
     pub fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Abandoned | Phase::Ending | Phase::Over)
+    }
+
+    /// We sent the first INVITE.
+    pub fn is_ours(&self) -> bool {
+        self.role == Role::Caller
+    }
+
+    /// The branch of our INVITE that waits for its answer.
+    pub fn awaits(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Inviting(inviting) => Some(&inviting.branch),
+            _ => None,
+        }
     }
 
     /// There is nothing more to be done: it can be dropped.
@@ -443,7 +471,8 @@ impl Session {
     /// Nobody waits for an answer to our INVITE any more.
     fn abandon(&mut self, why: InviteFailure) {
         if let Phase::Inviting(inviting) = std::mem::replace(&mut self.phase, Phase::Abandoned) {
-            self.outputs.push_back(SessionOutput::Cancel { branch: inviting.branch });
+            let (branch, fields) = (inviting.branch, self.parting.clone());
+            self.outputs.push_back(SessionOutput::Cancel { branch, fields });
             self.report(SessionReport::Failed(Box::new(why)));
         }
     }
@@ -467,7 +496,10 @@ impl Session {
 
     fn send_bye(&mut self, context: &mut Context<'_>) {
         self.unacknowledged = None;
-        if self.send(Method::Bye, Purpose::Bye, &[], None, context).is_none() {
+        let parting = std::mem::take(&mut self.parting);
+        let fields: SmallVec<[(&str, &str); 2]> =
+            parting.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if self.send(Method::Bye, Purpose::Bye, &fields, None, context).is_none() {
             self.release();
         }
     }

@@ -2,10 +2,10 @@
 
 use compact_str::CompactString;
 
-use crate::Message;
 use crate::event::Undelivered;
 use crate::hop::OutRequest;
 use crate::sdp::{SdpError, Unacceptable};
+use crate::{Fields, Message};
 
 /// What a session wants of its caller.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub enum SessionOutput {
     Released(CompactString),
     /// Send this; the outcome comes back with the serial.
     Send { serial: u32, request: OutRequest },
-    /// Cancel the INVITE that was pushed with this branch.
-    Cancel { branch: String },
+    /// Cancel the INVITE that was pushed with this branch, with these fields on the CANCEL.
+    Cancel { branch: String, fields: Fields },
     /// Send the last 2xx to an INVITE once more.
     Repeat,
     /// What became of it.

@@ -40,7 +40,7 @@ fn methods(rig: &mut Rig) -> Vec<String> {
 fn sip_20_timer_b_ends_an_invite_without_any_response_after_32_s() {
     let mut rig = inviting();
     assert_eq!(did(rig.tick(31_999)), [""; 0]);
-    assert_eq!(did(rig.tick(32_000)), ["Timeout"]);
+    assert_eq!(did(rig.tick(32_000)), ["Timeout { heard: false }"]);
     assert!(rig.connection.is_idle() && rig.connection.deadline().is_none());
 }
 
@@ -111,7 +111,7 @@ fn a_refusal_after_2xx_is_dropped() {
 #[test]
 fn sip_28_cancel_waits_for_a_provisional_response() {
     let mut rig = inviting();
-    rig.connection.cancel(BRANCH, rig.now);
+    rig.connection.cancel(BRANCH, Fields::default(), rig.now);
     assert!(rig.written().is_empty());
     rig.receive(answer(100));
     let [cancel] = &rig.sent()[..] else { panic!("one CANCEL expected") };
@@ -125,11 +125,28 @@ fn sip_28_cancel_waits_for_a_provisional_response() {
 }
 
 #[test]
+fn sip_28_cancel_says_why_also_if_it_had_to_wait() {
+    for waits in [true, false] {
+        let mut rig = inviting();
+        if !waits {
+            rig.receive(answer(100));
+        }
+        let why = Fields::from([("Reason", "SIP;cause=403".to_owned())]);
+        rig.connection.cancel(BRANCH, why, rig.now);
+        if waits {
+            rig.receive(answer(100));
+        }
+        let [cancel] = &rig.sent()[..] else { panic!("one CANCEL expected") };
+        assert_eq!(cancel.other("Reason"), Some("SIP;cause=403"), "{waits}");
+    }
+}
+
+#[test]
 fn sip_28_cancel_leaves_at_once_after_a_provisional_response() {
     let mut rig = inviting();
     rig.receive(answer(100));
-    rig.connection.cancel(BRANCH, rig.now);
-    rig.connection.cancel(BRANCH, rig.now);
+    rig.connection.cancel(BRANCH, Fields::default(), rig.now);
+    rig.connection.cancel(BRANCH, Fields::default(), rig.now);
     assert_eq!(methods(&mut rig), ["CANCEL"]);
     rig.receive(response_to(&format!("SIP/2.0/TLS {SENT_BY};branch={BRANCH}"), "CANCEL", 200));
     assert_eq!(did(&mut rig), [""; 0]);
@@ -143,7 +160,7 @@ fn sip_28_cancel_leaves_at_once_after_a_provisional_response() {
 fn sip_28_a_2xx_that_crosses_cancel_counts() {
     let mut rig = inviting();
     rig.receive(answer(180));
-    rig.connection.cancel(BRANCH, rig.now);
+    rig.connection.cancel(BRANCH, Fields::default(), rig.now);
     rig.receive(answer(200));
     assert_eq!(did(&mut rig), ["early 180", "final 200"]);
 }
@@ -153,17 +170,17 @@ fn sip_28_a_cancelled_invite_without_final_response_ends_after_32_s() {
     let mut rig = inviting();
     rig.receive(answer(100));
     rig.at(10_000);
-    rig.connection.cancel(BRANCH, rig.now);
+    rig.connection.cancel(BRANCH, Fields::default(), rig.now);
     assert_eq!(did(rig.tick(41_999)), [""; 0]);
-    assert_eq!(did(rig.tick(42_000)), ["Timeout"]);
+    assert_eq!(did(rig.tick(42_000)), ["Timeout { heard: false }"]);
 }
 
 #[test]
 fn sip_28_cancel_of_a_settled_invite_does_nothing() {
     let mut rig = inviting();
     rig.receive(answer(200));
-    rig.connection.cancel(BRANCH, rig.now);
-    rig.connection.cancel("z9hG4bKother", rig.now);
+    rig.connection.cancel(BRANCH, Fields::default(), rig.now);
+    rig.connection.cancel("z9hG4bKother", Fields::default(), rig.now);
     assert!(rig.written().is_empty());
 }
 
@@ -174,7 +191,7 @@ fn an_invite_left_ringing_is_cancelled_after_three_minutes_without_news() {
     rig.tick(170_000).receive(answer(180));
     assert!(rig.tick(349_999).written().is_empty(), "each provisional response begins anew");
     assert_eq!(methods(rig.tick(350_000)), ["CANCEL"]);
-    assert_eq!(did(rig.tick(382_000)).last().unwrap(), "Timeout");
+    assert_eq!(did(rig.tick(382_000)).last().unwrap(), "Timeout { heard: false }");
 }
 
 #[test]
@@ -193,13 +210,72 @@ fn a_lost_connection_returns_invites_in_their_place() {
 }
 
 #[test]
-fn an_ack_or_benotify_of_ours_comes_back_at_once_and_waits_for_nothing() {
-    for (name, method) in [("ACK", Method::Ack), ("BENOTIFY", Method::Benotify)] {
-        let mut rig = Rig::new();
-        let request = Req { method: name, ..REQ }.text();
-        rig.connection.send_request(request.as_bytes(), "z9hG4bK1", method, 5, rig.now).unwrap();
-        assert!(matches!(rig.poll()[..], [Output::Acknowledged { envelope: 5 }]));
-        assert_eq!(rig.written(), request.as_bytes());
-        assert!(rig.connection.is_idle() && rig.connection.deadline().is_none());
+fn an_ack_of_ours_comes_back_at_once_and_waits_for_nothing() {
+    let mut rig = Rig::new();
+    let request = Req { method: "ACK", ..REQ }.text();
+    rig.connection.send_request(request.as_bytes(), "z9hG4bK1", Method::Ack, 5, rig.now).unwrap();
+    assert!(matches!(rig.poll()[..], [Output::Acknowledged { envelope: 5 }]));
+    assert_eq!(rig.written(), request.as_bytes());
+    assert!(rig.connection.is_idle() && rig.connection.deadline().is_none());
+}
+
+fn benotify(rig: &mut Rig, branch: &str, envelope: u32) -> String {
+    let request = Req { method: "BENOTIFY", ..REQ }.text();
+    let method = Method::Benotify;
+    rig.connection.send_request(request.as_bytes(), branch, method, envelope, rig.now).unwrap();
+    request
+}
+
+#[test]
+fn a_benotify_of_ours_comes_back_when_it_is_written() {
+    let mut rig = Rig::new();
+    let request = benotify(&mut rig, "z9hG4bK1", 5);
+    assert!(!rig.connection.written(), "nothing was taken");
+    assert_eq!(rig.written(), request.as_bytes());
+    assert!(rig.poll().is_empty() && !rig.connection.is_idle() && rig.connection.deadline().is_none());
+    benotify(&mut rig, "z9hG4bK2", 6);
+    assert!(rig.connection.written());
+    assert!(
+        matches!(rig.poll()[..], [Output::Acknowledged { envelope: 5 }]),
+        "the other one has not been taken"
+    );
+    rig.written();
+    assert!(rig.connection.written());
+    assert!(matches!(rig.poll()[..], [Output::Acknowledged { envelope: 6 }]));
+    assert!(rig.connection.is_idle() && !rig.connection.written());
+}
+
+#[test]
+fn a_benotify_of_ours_that_is_not_written_is_lost_with_its_connection_in_the_order_of_all_requests() {
+    let mut rig = Rig::new();
+    benotify(&mut rig, "z9hG4bK1", 1);
+    rig.send("z9hG4bK2", 2).unwrap();
+    rig.written();
+    benotify(&mut rig, "z9hG4bK3", 3);
+    rig.send("z9hG4bK4", 4).unwrap();
+    rig.connection.closed();
+    let lost = |output| match output {
+        Output::Failed { envelope, why: Failure::ConnectionLost { written } } => (envelope, written),
+        other => panic!("{other:?}"),
+    };
+    let outcomes: Vec<_> = rig.poll().into_iter().map(lost).collect();
+    assert_eq!(outcomes, [(1, true), (2, true), (3, false), (4, false)]);
+    assert!(!rig.connection.written() && rig.connection.is_idle());
+}
+
+#[test]
+fn a_timeout_says_whether_anybody_answered_anything_meanwhile() {
+    for (answered, at, heard) in [(100, 5_000, true), (180, 0, true), (200, 1, true), (180, 4_999, false)] {
+        let mut rig = inviting();
+        rig.at(if heard { 0 } else { 5_000 });
+        rig.send("z9hG4bKa", 2).unwrap();
+        rig.at(at).receive(answer(answered));
+        did(&mut rig);
+        let of_message = if heard { 32_000 } else { 37_000 };
+        assert_eq!(
+            did(rig.tick(of_message)),
+            [format!("Timeout {{ heard: {heard} }}")],
+            "{answered} at {at}"
+        );
     }
 }

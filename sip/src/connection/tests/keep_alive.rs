@@ -12,7 +12,7 @@ fn interval(rig: &Rig, since: Instant) -> u128 {
 }
 
 #[test]
-fn sip_12_a_ping_is_answered_at_once() {
+fn sip_12_and_tv_61_a_ping_is_answered_at_once() {
     let mut rig = Rig::new();
     rig.connection.ping(rig.now);
     assert_eq!(rig.written(), b"\r\n");
@@ -57,7 +57,7 @@ fn sip_12_a_peer_that_never_answered_a_ping_is_left_in_peace() {
 }
 
 #[test]
-fn sip_12_no_pong_in_10_s_means_dead_said_once() {
+fn sip_12_and_tv_61_no_pong_in_10_s_means_dead_said_once() {
     let mut rig = pinging();
     rig.now = rig.connection.deadline().unwrap();
     rig.connection.handle_timeout(rig.now);

@@ -243,7 +243,10 @@ fn a_clock_that_leaps_fires_every_timer_in_turn() {
     rig.send("z9hG4bKc", 1).unwrap();
     rig.written();
     rig.tick(3_600_000);
-    assert!(matches!(rig.poll()[..], [Output::Failed { envelope: 1, why: Failure::Timeout }]));
+    assert!(matches!(
+        rig.poll()[..],
+        [Output::Failed { envelope: 1, why: Failure::Timeout { heard: false } }]
+    ));
     assert_eq!(rig.statuses(), [100]);
     assert!(rig.connection.is_idle());
     assert_eq!(rig.counters().abandoned, 1);
@@ -520,6 +523,28 @@ fn draining_finishes_what_is_pending_and_refuses_the_rest() {
     assert_eq!(rig.poll().len(), 1);
     assert!(rig.connection.is_idle());
     assert_eq!(rig.counters().refused_draining, 1);
+}
+
+#[test]
+fn a_connection_that_is_to_end_takes_requests_of_ours_until_it_is_really_over() {
+    for ends in [Connection::drain, Connection::retire] {
+        let mut rig = Rig::new();
+        assert!(!rig.connection.finish(), "nobody wants it to end");
+        ends(&mut rig.connection);
+        rig.send("z9hG4bKo", 1).unwrap();
+        rig.written();
+        assert!(!rig.connection.finish(), "an answer is to come");
+        rig.receive(response("z9hG4bKo", 200));
+        rig.poll();
+        rig.send("z9hG4bKp", 2).unwrap();
+        assert!(!rig.connection.finish());
+        rig.written();
+        rig.receive(response("z9hG4bKp", 200));
+        rig.poll();
+        assert!(rig.connection.finish());
+        assert_eq!(rig.send("z9hG4bKq", 3).unwrap_err().why, Why::Closed, "it would be lost");
+        assert!(rig.connection.is_full());
+    }
 }
 
 #[test]

@@ -34,6 +34,9 @@ impl Notifier {
         if let Some(require) = document.require {
             answer = answer.with(HeaderName::Require.as_str(), require);
         }
+        for (name, value) in document.fields {
+            answer = answer.with(name, value);
+        }
         if let Some(language) = document.language {
             answer = answer.with(HeaderName::ContentLanguage.as_str(), language);
         }

@@ -105,4 +105,6 @@ pub struct Document {
     pub language: Option<CompactString>,
     /// Require: what the watcher has to know to read it.
     pub require: Option<&'static str>,
+    /// Further header fields.
+    pub fields: Vec<(&'static str, String)>,
 }

@@ -36,6 +36,7 @@ fn piggyback(rig: &mut NotRig, answer: Answer) -> Answer {
             body: content.clone().into(),
             language: None,
             require: None,
+            fields: Vec::new(),
         })
     };
     rig.machine.piggyback(answer, &mut rig.world.cx(), &mut document)

@@ -139,7 +139,13 @@ impl Link {
                 let watch = self.watches.get_mut(&tag).unwrap();
                 let mut document = |_| {
                     let body = version.clone().into();
-                    Some(Document { media: "application/pidf+xml", body, language: None, require: None })
+                    Some(Document {
+                        media: "application/pidf+xml",
+                        body,
+                        language: None,
+                        require: None,
+                        fields: Vec::new(),
+                    })
                 };
                 let Some(output) = watch.machine.poll(&mut self.world.cx(), &mut document) else { break };
                 match output {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn pr_31_and_dec_10_200_and_notify_at_once() {
+fn ev_03_pr_31_and_dec_10_200_and_notify_at_once() {
     let (mut rig, answer) = NotRig::accepted(&["Expires: 600"]);
     assert_eq!((answer.status, answer.header("Expires")), (200, Some("600")));
     assert_eq!(rig.told(), [Told::Bound, notify("pending;expires=600", "")]);
@@ -204,7 +204,13 @@ fn a_document_may_name_its_language() {
     let (mut rig, _) = NotRig::accepted(&[]);
     let mut document = |_| {
         let body = "x".into();
-        Some(Document { media: "application/pidf+xml", body, language: Some("de".into()), require: None })
+        Some(Document {
+            media: "application/pidf+xml",
+            body,
+            language: Some("de".into()),
+            require: None,
+            fields: Vec::new(),
+        })
     };
     let mut sent = None;
     while let Some(output) = rig.machine.poll(&mut rig.world.cx(), &mut document) {

@@ -100,7 +100,13 @@ impl NotRig {
                 asked += 1;
                 let body = content.clone().into();
                 let media = "application/pidf+xml";
-                (!content.is_empty()).then_some(Document { media, body, language: None, require: None })
+                (!content.is_empty()).then_some(Document {
+                    media,
+                    body,
+                    language: None,
+                    require: None,
+                    fields: Vec::new(),
+                })
             };
             let output = self.machine.poll(&mut self.world.cx(), &mut document);
             self.asked += asked;

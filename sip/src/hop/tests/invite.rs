@@ -8,8 +8,11 @@ fn push(rig: &mut Rig, method: &str, envelope: u32) -> Vec<Did> {
 }
 
 fn cancel(rig: &mut Rig, envelope: u32) -> Vec<Did> {
-    rig.group.cancel(&format!("z9hG4bKn1-{envelope}"), rig.now);
-    rig.poll()
+    let why = Fields::from([("Reason", "SIP;cause=403".to_owned())]);
+    let known = rig.group.cancel(&format!("z9hG4bKn1-{envelope}"), &why, rig.now);
+    let did = rig.poll();
+    assert_eq!(known, !did.is_empty(), "whoever does not know it says so");
+    did
 }
 
 #[test]

@@ -43,6 +43,18 @@ fn sip_13_the_preferred_one_is_used_again_once_it_can_be_reached() {
 }
 
 #[test]
+fn sip_13_what_waits_for_a_fail_back_that_hangs_gets_to_the_one_that_works_in_time() {
+    let mut rig = Rig::failed_over();
+    assert_eq!((rig.tick(60_000), rig.within), (vec![Connect(0)], Some(Duration::from_secs(10) / 3)));
+    // The connection in use is lost: what is to leave waits for this attempt, and no longer than it may take.
+    rig.closed(1);
+    assert_eq!(rig.push(1), []);
+    rig.at(63_334);
+    assert_eq!(rig.connect_failed("hangs"), [Connect(1)]);
+    assert_eq!(rig.connected(2), [Send(2, 1)]);
+}
+
+#[test]
 fn while_the_preferred_one_cannot_be_reached_nothing_changes() {
     let mut rig = Rig::failed_over();
     for minute in 1..=3 {
@@ -74,7 +86,7 @@ fn a_preferred_one_that_takes_connections_and_answers_nothing_is_tried_ever_less
         let did = rig.connected(connection);
         assert!(matches!(did[..], [Release(_)]), "{did:?}");
         assert_eq!(rig.push(1), [Send(connection, 1)]);
-        let did = rig.failed(1, Failure::Timeout);
+        let did = rig.failed(1, Failure::Timeout { heard: false });
         assert_eq!(did, [Release(connection), Failed(1, HopFailure::Timeout)]);
         assert_eq!(rig.push(2), [Connect(1)]);
         assert_eq!(rig.connected(connection + 1), [Send(connection + 1, 2)]);
@@ -173,4 +185,28 @@ fn a_drained_group_looks_for_nothing_better() {
     rig.group.drain();
     assert_eq!(rig.tick(60_000), []);
     assert_eq!(rig.response(1, 200), [Response(1, 200), Release(1)]);
+}
+
+#[test]
+fn sip_06_a_connection_that_is_given_up_finishes_what_it_has_and_carries_nothing_more() {
+    let mut rig = Rig::up(TWO);
+    rig.push(1);
+    rig.group.give_up(HopConnection(9), rig.now);
+    assert_eq!(rig.poll(), [], "it is another one");
+    rig.group.give_up(HopConnection(1), rig.now);
+    assert_eq!(rig.poll(), [Release(1)]);
+    assert_eq!(rig.push(2), [Connect(0)]);
+    assert_eq!(rig.response(1, 200), [Response(1, 200)]);
+    assert_eq!(rig.connected(2), [Send(2, 2)]);
+}
+
+#[test]
+fn who_knows_better_has_the_preferred_one_tried_at_once() {
+    let mut rig = Rig::failed_over();
+    assert!(rig.group.is_second_best());
+    rig.group.retry_now(rig.now);
+    assert_eq!(rig.poll(), [Connect(0)]);
+    assert!(!rig.group.is_second_best(), "it is being tried");
+    assert_eq!(rig.connected(2), [Release(1)]);
+    assert!(!rig.group.is_second_best());
 }

@@ -3,6 +3,7 @@
 mod invite;
 mod listing;
 mod random;
+mod redirect;
 mod rules;
 
 use super::*;
@@ -17,6 +18,8 @@ pub(super) struct Rig {
     pub(super) now: Instant,
     /// What was sent and not handed back.
     pub(super) sent: Vec<Outgoing<u32>>,
+    /// How long the last attempt to connect may take.
+    pub(super) within: Option<Duration>,
 }
 
 /// An output, in short.
@@ -43,7 +46,7 @@ impl Rig {
         change(&mut config);
         let now = Instant::now();
         let targets = targets.iter().map(|target| (*target).to_owned());
-        Self { group: HopGroup::new(config, targets, 7), start: now, now, sent: Vec::new() }
+        Self { group: HopGroup::new(config, targets, 7), start: now, now, sent: Vec::new(), within: None }
     }
 
     pub(super) fn at(&mut self, millis: u64) -> &mut Self {
@@ -107,7 +110,10 @@ impl Rig {
         let mut did = Vec::new();
         while let Some(output) = self.group.poll() {
             did.push(match output {
-                HopOutput::Connect { target } => Did::Connect(target),
+                HopOutput::Connect { target, within } => {
+                    self.within = within;
+                    Did::Connect(target)
+                }
                 HopOutput::Send { connection, outgoing } => {
                     let envelope = *outgoing.envelope();
                     self.sent.push(outgoing);
@@ -118,7 +124,10 @@ impl Rig {
                     Did::Response(envelope, message.status().unwrap().0)
                 }
                 HopOutput::Failed { envelope, why } => Did::Failed(envelope, why),
-                HopOutput::Cancel { connection, branch } => Did::Cancel(connection.0, branch),
+                HopOutput::Cancel { connection, branch, fields } => {
+                    assert_eq!(*fields, [("Reason", "SIP;cause=403".to_owned())]);
+                    Did::Cancel(connection.0, branch)
+                }
                 HopOutput::Acknowledged { envelope } => Did::Acknowledged(envelope),
             });
         }

@@ -31,7 +31,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let status = prop_oneof![6 => Just(200u16), 3 => Just(503u16), 1 => Just(480u16), 1 => Just(0u16)];
+    let status = prop_oneof![6 => Just(200u16), 3 => Just(503u16), 2 => Just(302u16), 1 => Just(480u16), 1 => Just(0u16)];
     let step = prop_oneof![
         10 => Just(Step::Push),
         6 => prop::bool::weighted(0.7).prop_map(Step::Connect),
@@ -176,7 +176,7 @@ impl World {
             return;
         };
         let envelope: u32 = request.call_id().unwrap().parse().unwrap();
-        if status != 503 {
+        if !matches!(status, 302 | 503) {
             *self.processed.entry(envelope).or_default() += 1;
         }
         if status != 0 {
@@ -184,7 +184,8 @@ impl World {
             let text = format!(
                 "SIP/2.0 {status} X\r\nVia: {via}\r\nFrom: <sip:romeo@contoso.example>;tag=f\r\n\
                  To: <sip:juliet@example.com>;tag=t\r\nCall-ID: {envelope}\r\nCSeq: 1 MESSAGE\r\n\
-                 Content-Length: 0\r\n\r\n"
+                 Contact: <sip:fe{}.example>\r\nContent-Length: 0\r\n\r\n",
+                envelope % 4
             );
             link.connection.receive(Message::parse(text.into()).unwrap(), || "t", self.now);
         }
@@ -317,7 +318,7 @@ proptest! {
             let processed = world.processed.get(envelope).copied().unwrap_or(0);
             prop_assert!(processed <= 1, "{} was processed twice", envelope);
             match told {
-                Told::Status(503) | Told::No => prop_assert_eq!(processed, 0, "{} was told {:?}", envelope, told),
+                Told::Status(302 | 503) | Told::No => prop_assert_eq!(processed, 0, "{} was told {:?}", envelope, told),
                 Told::Status(_) => prop_assert_eq!(processed, 1),
                 Told::Perhaps => {}
             }

@@ -37,6 +37,18 @@ fn sip_13_the_next_target_is_tried_after_a_connect_failure() {
 }
 
 #[test]
+fn sip_13_a_next_hop_that_hangs_is_given_up_in_time_for_the_others() {
+    let third = Duration::from_secs(10) / 3;
+    let mut rig = Rig::new(&["fe1.example:5061", "fe2.example:5061", "fe3.example:5061"]);
+    assert_eq!((rig.push(1), rig.within), (vec![Connect(0)], Some(third)));
+    assert_eq!((rig.connect_failed("hangs"), rig.within), (vec![Connect(1)], Some(third)));
+    assert_eq!((rig.connect_failed("hangs"), rig.within), (vec![Connect(2)], None), "nobody is left to try");
+    assert!(third * ATTEMPTS_PER_HOLD <= HopConfig::default().hold);
+    let mut rig = Rig::new(ONE);
+    assert_eq!((rig.push(1), rig.within), (vec![Connect(0)], None));
+}
+
+#[test]
 fn after_all_targets_failed_it_waits_ever_longer_up_to_the_cap() {
     let mut rig = Rig::with(TWO, |config| config.hold = Duration::from_secs(3_600));
     assert_eq!(rig.push(1), [Connect(0)]);
@@ -100,7 +112,9 @@ fn what_waited_too_long_is_not_sent_by_a_late_connection() {
 
 #[test]
 fn never_twice_a_request_of_which_anything_may_have_left_is_not_sent_again() {
-    for (why, failure) in [(WRITTEN, HopFailure::Lost), (Failure::Timeout, HopFailure::Timeout)] {
+    for (why, failure) in
+        [(WRITTEN, HopFailure::Lost), (Failure::Timeout { heard: false }, HopFailure::Timeout)]
+    {
         let mut rig = Rig::up(TWO);
         rig.push(1);
         assert!(failure.may_have_arrived());
@@ -248,10 +262,22 @@ fn a_connection_nobody_answers_on_is_given_up() {
     rig.at(2_000).push(2);
     // Number 2 was answered after number 1 was sent: somebody is there.
     rig.response(2, 200);
-    assert_eq!(rig.at(33_000).failed(1, Failure::Timeout), [Failed(1, HopFailure::Timeout)]);
+    assert_eq!(rig.at(33_000).failed(1, Failure::Timeout { heard: false }), [Failed(1, HopFailure::Timeout)]);
     assert_eq!(rig.push(3), [Send(1, 3)]);
-    assert_eq!(rig.at(65_000).failed(3, Failure::Timeout), [Release(1), Failed(3, HopFailure::Timeout)]);
+    assert_eq!(
+        rig.at(65_000).failed(3, Failure::Timeout { heard: false }),
+        [Release(1), Failed(3, HopFailure::Timeout)]
+    );
     assert_eq!(rig.push(4), [Connect(1)]);
+}
+
+#[test]
+fn a_connection_on_which_somebody_answers_provisionally_is_kept() {
+    let mut rig = Rig::up(TWO);
+    rig.at(1_000).push(1);
+    let timeout = Failure::Timeout { heard: true };
+    assert_eq!(rig.at(33_000).failed(1, timeout), [Failed(1, HopFailure::Timeout)]);
+    assert_eq!(rig.push(2), [Send(1, 2)]);
 }
 
 #[test]
@@ -264,7 +290,7 @@ fn the_window_bounds_what_is_sent_and_the_order_holds() {
     assert_eq!(rig.push(4), []);
     assert_eq!(rig.response(2, 200), [Response(2, 200), Send(1, 3)]);
     assert_eq!(rig.tick(10_000), [Failed(4, HopFailure::Congested)]);
-    assert_eq!(rig.failed(1, Failure::Timeout), [Failed(1, HopFailure::Timeout)]);
+    assert_eq!(rig.failed(1, Failure::Timeout { heard: false }), [Failed(1, HopFailure::Timeout)]);
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn an_invite_without_offer_gets_ours_and_its_ack_the_answer() {
     let invited = check_invite(&request, &world.config).unwrap();
     let (session, answer) = Session::accept(&request, invited, "ours1", &mut world.cx()).unwrap();
     assert_eq!(media(&answer), ["m=message 5060 sip null"]);
-    let mut rig = Rig { world, session, sent: Vec::new(), cseq: 1 };
+    let mut rig = Rig { world, session, sent: Vec::new(), cseq: 1, parting: Fields::default() };
     rig.did();
     assert_eq!(rig.ack_with(1, OFFER), [Did::Established]);
     assert!(rig.session.accepts("text", "html"));
@@ -109,7 +109,7 @@ fn an_ack_that_answers_our_offer_with_nothing_usable_ends_the_session() {
         let request = invite(&[], "");
         let invited = check_invite(&request, &world.config).unwrap();
         let (session, _) = Session::accept(&request, invited, "ours1", &mut world.cx()).unwrap();
-        let mut rig = Rig { world, session, sent: Vec::new(), cseq: 1 };
+        let mut rig = Rig { world, session, sent: Vec::new(), cseq: 1, parting: Fields::default() };
         rig.did();
         assert_eq!(rig.ack_with(1, body), [Did::Ended(SessionEnd::Unacceptable), send("BYE")]);
     }

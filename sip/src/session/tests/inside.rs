@@ -271,7 +271,7 @@ fn a_restored_session_goes_on_where_it_was() {
     let mut session = Session::restore(record, &mut world.cx());
     assert!(session.is_established() && session.accepts("text", "html"));
     session.message(&[], ("text/plain", b"again"), &mut world.cx()).unwrap();
-    let mut rig = Rig { world, session, sent: Vec::new(), cseq: old.cseq };
+    let mut rig = Rig { world, session, sent: Vec::new(), cseq: old.cseq, parting: Fields::default() };
     assert_eq!(rig.did(), [Did::Bound, send("MESSAGE")]);
     let (_, message) = rig.last("MESSAGE");
     assert_eq!(message.cseq().unwrap().number, crate::dialog::RESTORE_JUMP + 1);
@@ -286,4 +286,60 @@ fn there_is_nothing_to_keep_of_what_is_not_established() {
     let mut rig = Rig::called();
     rig.session.end(&mut rig.world.cx());
     assert!(rig.session.record().is_none());
+}
+
+#[test]
+fn ch_11_who_goes_on_inviting_without_ack_does_not_put_off_the_end() {
+    for first in [true, false] {
+        let mut rig = if first { Rig::invited() } else { Rig::answering() };
+        if !first {
+            rig.request("INVITE", &[], OFFER);
+        }
+        for at in [1_000, 20_000, 31_999] {
+            rig.tick(at);
+            let answer = rig.request("INVITE", &[], OFFER).0.unwrap();
+            assert_eq!(answer.status, 500, "RFC 3261 §14.2");
+            let seconds: u32 = answer.header("Retry-After").unwrap().parse().unwrap();
+            assert!(seconds <= 10, "{seconds}");
+        }
+        assert_eq!(rig.tick(32_000), [Did::Ended(SessionEnd::NoAck), send("BYE")]);
+    }
+}
+
+#[test]
+fn a_re_invite_while_our_offer_waits_for_its_answer_gets_491() {
+    let mut rig = Rig::answering();
+    assert_eq!(rig.status("INVITE", &[], ""), 200, "our offer");
+    assert_eq!(rig.status("INVITE", &[], OFFER), 491);
+    let number = rig.cseq - 1;
+    rig.ack_with(number, OFFER);
+    assert_eq!(rig.status("INVITE", &[], OFFER), 200);
+}
+
+#[test]
+fn who_ends_it_says_why_on_bye_and_cancel_alike() {
+    let why = || Fields::from([("Reason", "SIP;cause=403".to_owned())]);
+    let on_bye = |rig: &Rig| rig.last("BYE").1.other("Reason").map(str::to_owned);
+    let mut rig = Rig::called();
+    rig.session.end_saying(why(), &mut rig.world.cx());
+    rig.did();
+    assert_eq!(on_bye(&rig).as_deref(), Some("SIP;cause=403"));
+
+    let mut rig = Rig::invited();
+    rig.session.end_saying(why(), &mut rig.world.cx());
+    assert_eq!(rig.did(), [Did::Ended(SessionEnd::Ours)], "not before ACK");
+    rig.ack(1);
+    assert_eq!(on_bye(&rig).as_deref(), Some("SIP;cause=403"));
+
+    let mut rig = Rig::inviting();
+    rig.session.end_saying(why(), &mut rig.world.cx());
+    assert_eq!(rig.did(), [Did::Cancel, failed("Abandoned")]);
+    assert_eq!(rig.parting, why());
+    assert_eq!(rig.accepted(&[]), [send("ACK"), send("BYE")], "it crossed our CANCEL");
+    assert_eq!(on_bye(&rig).as_deref(), Some("SIP;cause=403"));
+
+    let mut rig = Rig::called();
+    rig.session.end(&mut rig.world.cx());
+    rig.did();
+    assert_eq!(on_bye(&rig), None);
 }

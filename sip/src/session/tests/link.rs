@@ -46,7 +46,7 @@ fn linked(interval: Option<u32>) -> (Rig, Rig) {
     world.config.idle = IDLE;
     let invited = check_invite(&invite, &world.config).unwrap();
     let (session, answer) = Session::accept(&invite, invited, "callee", &mut world.cx()).unwrap();
-    let mut callee = Rig { world, session, sent: Vec::new(), cseq: 0 };
+    let mut callee = Rig { world, session, sent: Vec::new(), cseq: 0, parting: Fields::default() };
     caller.session.response(serial, &as_response(&invite, &answer, "callee"), &mut caller.world.cx());
     carry(&mut caller, &mut callee);
     carry(&mut callee, &mut caller);

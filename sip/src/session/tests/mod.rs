@@ -95,6 +95,8 @@ pub(super) struct Rig {
     pub(super) sent: Vec<(u32, Message)>,
     /// CSeq of the other side's last request.
     pub(super) cseq: u32,
+    /// What stands on the last CANCEL.
+    pub(super) parting: Fields,
 }
 
 impl Rig {
@@ -102,7 +104,7 @@ impl Rig {
     pub(super) fn inviting() -> Self {
         let mut world = World::new();
         let session = Session::invite(&invitation(OURS), &mut world.cx()).unwrap();
-        let mut rig = Self { world, session, sent: Vec::new(), cseq: 0 };
+        let mut rig = Self { world, session, sent: Vec::new(), cseq: 0, parting: Fields::default() };
         assert_eq!(rig.did(), [Did::Bound, send("INVITE")]);
         rig
     }
@@ -120,7 +122,7 @@ impl Rig {
         let request = invite(extra, OFFER);
         let invited = check_invite(&request, &world.config).unwrap();
         let (session, answer) = Session::accept(&request, invited, "ours1", &mut world.cx()).unwrap();
-        let mut rig = Self { world, session, sent: Vec::new(), cseq: 1 };
+        let mut rig = Self { world, session, sent: Vec::new(), cseq: 1, parting: Fields::default() };
         assert_eq!(rig.did(), [Did::Bound]);
         (rig, answer)
     }
@@ -149,7 +151,8 @@ impl Rig {
                     self.sent.push((serial, request));
                     Did::Send(method)
                 }
-                SessionOutput::Cancel { branch } => {
+                SessionOutput::Cancel { branch, fields } => {
+                    self.parting = fields;
                     let (_, invite) = self.sent.iter().rfind(|(_, m)| m.method() == Method::Invite).unwrap();
                     assert_eq!(invite.top_via().unwrap().branch(), Some(branch.as_str()));
                     Did::Cancel

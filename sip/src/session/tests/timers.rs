@@ -203,7 +203,7 @@ fn ch_13_a_restored_session_is_refreshed_at_once_if_that_is_ours() {
     let record = old.session.record().unwrap();
     let mut world = old.world;
     let session = Session::restore(record, &mut world.cx());
-    let mut rig = Rig { world, session, sent: Vec::new(), cseq: 0 };
+    let mut rig = Rig { world, session, sent: Vec::new(), cseq: 0, parting: Fields::default() };
     rig.did();
     assert_eq!(rig.tick(0), [send("UPDATE")]);
 }
