@@ -251,7 +251,7 @@ fn s2s_20_a_bad_localpart_costs_that_stanza_only() {
 }
 
 #[test]
-fn s2s_21_and_cmp_01_foreign_elements() {
+fn s2s_21_cmp_01_and_sec_07_foreign_elements() {
     for element in [
         "<ns1:foo xmlns:ns1='urn:foo' to='juliet@contoso.com'/>",
         "<compress xmlns='http://jabber.org/protocol/compress'><method>zlib</method></compress>",

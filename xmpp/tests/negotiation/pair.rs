@@ -138,7 +138,7 @@ fn the_two_machines_understand_each_other_however_bytes_are_packed() {
 }
 
 #[test]
-fn an_untrusted_initiator_gets_no_stanza_across() {
+fn tls_16_an_untrusted_initiator_gets_no_stanza_across() {
     let mut link =
         Link::new(proof("fabrikam.com"), facts(ChainStatus::Untrusted("expired".into()), "contoso.com"));
     link.run(|| 7);
