@@ -30,6 +30,18 @@ impl Form {
         }
     }
 
+    /// A field of ours in this form: `said` is the value that was written for our own side ([`Form::Inward`]).
+    pub fn of(self, said: &str) -> (&'static str, String) {
+        let value = match (self, said.split_once(";source=\"")) {
+            (Self::Public, Some((id, rest))) => {
+                let (_, rest) = rest.split_once('"').unwrap_or_default();
+                [id, rest].concat()
+            }
+            _ => said.to_owned(),
+        };
+        (self.field(), value)
+    }
+
     /// What a connection adds to refusals of its own: the [`Diagnostic::of_status`].
     pub fn explains(self) -> fn(&str, u16, &str) -> (&'static str, String) {
         match self {
@@ -152,11 +164,12 @@ impl From<&MessageRefusal> for Diagnostic {
 impl From<Refusal> for Diagnostic {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::UnlistedDomain | Refusal::PartnerDisabled => Self::NoRoute,
+            Refusal::UnlistedDomain | Refusal::PartnerDisabled | Refusal::DomainBlocked => Self::NoRoute,
             Refusal::DomainNotServed => Self::ForeignSender,
             Refusal::FederationOff
             | Refusal::UserDenied
             | Refusal::UserNotAllowed
+            | Refusal::ContactBlocked
             | Refusal::SipUserFirst => Self::SenderNotAuthorised,
         }
     }
@@ -197,6 +210,8 @@ mod tests {
             |form| Diagnostic::NoRoute.field(form, "edge.contoso.com", "the domain is in no partner entry");
         let value = "1005;source=\"edge.contoso.com\";reason=\"the domain is in no partner entry\"";
         assert_eq!(said(Form::Inward), ("ms-diagnostics", value.to_owned()));
+        assert_eq!(Form::Inward.of(value), said(Form::Inward));
+        assert_eq!(Form::Public.of(value), said(Form::Public));
         let value = "1005;reason=\"the domain is in no partner entry\"";
         assert_eq!(said(Form::Public), ("ms-diagnostics-public", value.to_owned()));
     }

@@ -126,7 +126,7 @@ mod tests {
     ];
 
     #[test]
-    fn xep_0106_examples_hold_both_ways() {
+    fn tv_37_xep_0106_examples_hold_both_ways() {
         for (text, localpart) in XEP_0106 {
             assert_eq!(escape(text), localpart);
             assert_eq!(unescape(localpart), text);

@@ -7,6 +7,7 @@
 //! Form: node label, kind and sequence, send time, check, for example `n1.m2k.1jf0q8c3f.7h2ncm6d8kq0x4vz`. The numbers are
 //! base32 (Crockford's alphabet in lower case), so nothing in an id ever needs escaping in XML.
 
+use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use compact_str::CompactString;
@@ -20,6 +21,8 @@ pub const ID_MAX: usize = LABEL_MAX + 1 + 1 + 13 + 1 + 13 + 1 + CHECK_LEN;
 
 /// Base32 digits of the check: 80 bits of a 128-bit SipHash-2-4. Guessing happens online and every miss is counted.
 const CHECK_LEN: usize = 16;
+/// Digits that stand for a pair: 60 bits.
+const PAIR_DIGITS: usize = 12;
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// The secret behind the check. One per deployment: every node of it must be able to verify.
@@ -34,8 +37,8 @@ impl Key {
 }
 
 /// Never shows the secret.
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(…)")
     }
 }
@@ -51,6 +54,8 @@ pub enum Kind {
     Ping,
     /// Any other request of our own.
     Query,
+    /// An instant message of a contact: for logs only, no stanza has such an id.
+    Received,
 }
 
 impl Kind {
@@ -60,6 +65,7 @@ impl Kind {
             Self::Presence => b'p',
             Self::Ping => b'i',
             Self::Query => b'q',
+            Self::Received => b'c',
         }
     }
 
@@ -85,6 +91,52 @@ pub struct StanzaId {
     pub sequence: u64,
     /// When it was sent, to the millisecond.
     pub sent: SystemTime,
+}
+
+/// An id without its check, by which everything about one message is found in a log: `n1.m2k.1jf0q8c3f`. The id of a stanza
+/// begins with it, here and at the partner's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stem<'a> {
+    /// The node's label.
+    pub label: &'a str,
+    pub kind: Kind,
+    /// The node's running number.
+    pub sequence: u64,
+    /// When it came, in milliseconds of Unix time.
+    pub at_ms: u64,
+}
+
+impl<'a> From<&'a StanzaId> for Stem<'a> {
+    fn from(id: &'a StanzaId) -> Self {
+        Self { label: &id.label, kind: id.kind, sequence: id.sequence, at_ms: millis(id.sent) }
+    }
+}
+
+impl fmt::Display for Stem<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.label, char::from(self.kind.letter()))?;
+        show_number(f, self.sequence)?;
+        f.write_char('.')?;
+        show_number(f, self.at_ms)
+    }
+}
+
+/// What stands in a log for the two of a pair: for their subscriptions and sessions, in all processes of a node. Whoever has not
+/// the key cannot tell who they are. Worked out when it is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct PairId<'a> {
+    pub key: &'a Key,
+    pub sip_user: &'a str,
+    pub contact: &'a str,
+}
+
+impl fmt::Display for PairId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No id begins so: the check of none can be read here.
+        let digits = check(self.key, b"pair", self.sip_user, self.contact);
+        f.write_str("pair.")?;
+        digits.iter().take(PAIR_DIGITS).try_for_each(|digit| f.write_char(char::from(*digit)))
+    }
 }
 
 /// Why an id is not ours.
@@ -177,9 +229,17 @@ fn check(key: &Key, signed: &[u8], from: &str, to: &str) -> [u8; CHECK_LEN] {
     text
 }
 
-fn push_number(out: &mut Vec<u8>, number: u64) {
+fn digits(number: u64) -> impl Iterator<Item = u8> {
     let digits = (u64::BITS - number.leading_zeros()).div_ceil(5).max(1);
-    out.extend((0..digits).rev().map(|place| base32_digit(number >> (5 * place))));
+    (0..digits).rev().map(move |place| base32_digit(number >> (5 * place)))
+}
+
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    out.extend(digits(number));
+}
+
+fn show_number(f: &mut fmt::Formatter<'_>, number: u64) -> fmt::Result {
+    digits(number).try_for_each(|digit| f.write_char(char::from(digit)))
 }
 
 fn read_number(text: &str) -> Option<u64> {
@@ -228,6 +288,30 @@ mod tests {
             assert_eq!((read.kind, read.sequence), (kind, 41));
             assert_eq!(read.sent, UNIX_EPOCH + Duration::from_millis(1_795_000_000_123));
         }
+    }
+
+    #[test]
+    fn a_stem_is_what_the_id_begins_with_and_what_a_read_one_says() {
+        let id = minted(Kind::Message, 41, 1_795_000_000_123);
+        let stem = Stem { label: "n1", kind: Kind::Message, sequence: 41, at_ms: 1_795_000_000_123 };
+        assert_eq!(id.rsplit_once('.').unwrap().0, stem.to_string());
+        assert_eq!(Stem::from(&verify(&key(), &id, FROM, TO).unwrap()), stem);
+    }
+
+    #[test]
+    fn what_is_for_logs_only_is_no_id_of_a_stanza() {
+        let id = minted(Kind::Received, 41, 1_795_000_000_123);
+        assert_eq!(verify(&key(), &id, FROM, TO), Err(IdError::Foreign));
+    }
+
+    #[test]
+    fn a_pair_stands_under_the_same_id_as_long_as_the_key_is_the_same() {
+        let (key, other) = (Key::new([1; 16]), Key::new([2; 16]));
+        let id = |key, contact| PairId { key, sip_user: FROM, contact }.to_string();
+        assert_eq!(id(&key, TO), id(&key, TO));
+        assert_ne!(id(&key, TO), id(&key, "nurse@fabrikam.com"));
+        assert_ne!(id(&key, TO), id(&other, TO));
+        assert_eq!(id(&key, TO).len(), "pair.".len() + PAIR_DIGITS);
     }
 
     #[test]

@@ -53,7 +53,7 @@ const BOTH_WAYS: [(&str, &str); 21] = [
 ];
 
 #[test]
-fn a1_to_a15_both_ways() {
+fn tv_01_a1_to_a15_both_ways() {
     for (uri, jid) in BOTH_WAYS {
         assert_eq!(to_jid(uri).as_deref(), Ok(jid), "{uri}");
         assert_eq!(to_uri(jid).as_deref(), Ok(uri), "{jid}");

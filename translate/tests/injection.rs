@@ -53,7 +53,7 @@ proptest! {
     })]
 
     #[test]
-    fn sec_30_xmpp_text_never_makes_a_header_field(
+    fn sec_30_and_sec_36_xmpp_text_never_makes_a_header_field(
         subject in hostile(), thread in hostile(), lang in hostile(), resource in hostile(), body in hostile(), kind in hostile(),
     ) {
         let stanza = Element::new("message", ns::SERVER).with_attr("type", &kind).with_lang(&lang)

@@ -12,6 +12,9 @@ use super::MAX_MEMBERS;
 /// Media types of lists.
 pub const MEDIA: [&str; 2] = ["application/adrl+xml", "application/msrtc-adrl-categorylist+xml"];
 
+/// Most parts of one list: `create`, `add` and `delete`, or lists in actions. Clients send one.
+pub const MAX_PARTS: usize = 16;
+
 /// What a list may cost: that many resources, each with what clients put into it.
 const LIMITS: ReadLimits = ReadLimits {
     stanza: 256 * 1024,
@@ -47,6 +50,8 @@ pub enum ListError {
     Resource,
     #[error("the list names more than {MAX_MEMBERS} resources")]
     TooMany,
+    #[error("the list has more than {MAX_PARTS} parts")]
+    TooManyParts,
 }
 
 impl ListError {
@@ -58,7 +63,7 @@ impl ListError {
                 ReadErrorKind::StanzaTooBig => 413,
                 _ => 400,
             },
-            Self::TooMany => 413,
+            Self::TooMany | Self::TooManyParts => 413,
             Self::Root | Self::Action | Self::Resource => 400,
         }
     }
@@ -76,18 +81,18 @@ pub fn is_list(media: &ContentType<'_>) -> bool {
 pub fn read(body: &[u8]) -> Result<Vec<Change>, ListError> {
     let document = Document::parse(body, &LIMITS)?;
     let root = document.root();
-    let mut changes = Vec::new();
+    let mut parts = Parts::default();
     match (root.name(), root.ns()) {
         // Clients leave its namespace out.
         ("adhoclist", ns::ADHOC_LIST | "") => {
             for part in root.elements() {
                 match part.name() {
                     "create" => {
-                        changes.push(Change::Clear);
-                        resources(part, Change::Add, &mut changes)?;
+                        parts.changes.push(Change::Clear);
+                        parts.take(part, Change::Add)?;
                     }
-                    "add" => resources(part, Change::Add, &mut changes)?,
-                    "delete" | "remove" => resources(part, Change::Remove, &mut changes)?,
+                    "add" => parts.take(part, Change::Add)?,
+                    "delete" | "remove" => parts.take(part, Change::Remove)?,
                     _ => {}
                 }
             }
@@ -100,30 +105,39 @@ pub fn read(body: &[u8]) -> Result<Vec<Change>, ListError> {
                     _ => return Err(ListError::Action),
                 };
                 for list in action.elements().filter(|part| part.name() == "adhocList") {
-                    resources(list, change, &mut changes)?;
+                    parts.take(list, change)?;
                 }
             }
         }
         _ => return Err(ListError::Root),
     }
-    Ok(changes)
+    Ok(parts.changes)
 }
 
-fn resources(
-    list: ElementRef<'_>,
-    change: fn(Box<str>) -> Change,
-    changes: &mut Vec<Change>,
-) -> Result<(), ListError> {
-    for resource in list.elements().filter(|part| part.name() == "resource") {
-        let uri = resource.attr("uri").map(str::trim).filter(|uri| !uri.is_empty());
-        changes.push(change(uri.ok_or(ListError::Resource)?.into()));
-        // A list is created once, as a rule; each time counts as one more resource afterwards.
-        let clears = usize::from(changes.first() == Some(&Change::Clear));
-        if changes.len() - clears > MAX_MEMBERS {
-            return Err(ListError::TooMany);
+/// What has been read of a list.
+#[derive(Default)]
+struct Parts {
+    changes: Vec<Change>,
+    parts: usize,
+    resources: usize,
+}
+
+impl Parts {
+    fn take(&mut self, part: ElementRef<'_>, change: fn(Box<str>) -> Change) -> Result<(), ListError> {
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(ListError::TooManyParts);
         }
+        for resource in part.elements().filter(|part| part.name() == "resource") {
+            let uri = resource.attr("uri").map(str::trim).filter(|uri| !uri.is_empty());
+            self.changes.push(change(uri.ok_or(ListError::Resource)?.into()));
+            self.resources += 1;
+            if self.resources > MAX_MEMBERS {
+                return Err(ListError::TooMany);
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -197,5 +211,30 @@ mod tests {
             assert!(read(of(MAX_MEMBERS).as_bytes()).is_ok(), "{part}");
             assert_eq!(read(of(MAX_MEMBERS + 1).as_bytes()), Err(ListError::TooMany), "{part}");
         }
+    }
+
+    #[test]
+    fn as_many_parts_as_may_be_and_one_more() {
+        for part in ["<create/>", "<add/>", "<delete><resource uri='sip:a@b'/></delete>"] {
+            let of = |count: usize| format!("<adhoclist>{}</adhoclist>", part.repeat(count));
+            assert!(read(of(MAX_PARTS).as_bytes()).is_ok(), "{part}");
+            assert_eq!(read(of(MAX_PARTS + 1).as_bytes()), Err(ListError::TooManyParts), "{part}");
+        }
+        let of = |count: usize| {
+            let lists = "<adhocList/>".repeat(count);
+            let ns = ns::BATCH_SUBSCRIBE;
+            format!("<batchSub xmlns='{ns}'><action name='subscribe'>{lists}</action></batchSub>")
+        };
+        assert!(read(of(MAX_PARTS).as_bytes()).is_ok());
+        assert_eq!(read(of(MAX_PARTS + 1).as_bytes()), Err(ListError::TooManyParts));
+    }
+
+    #[test]
+    fn as_many_elements_as_may_be_and_one_more() {
+        // Besides the root.
+        let of = |count: usize| format!("<adhoclist>{}</adhoclist>", "<x/>".repeat(count - 1));
+        assert!(read(of(LIMITS.elements).as_bytes()).is_ok());
+        let error = read(of(LIMITS.elements + 1).as_bytes()).unwrap_err();
+        assert!(matches!(error, ListError::Xml(_)) && error.status() == 400, "{error}");
     }
 }

@@ -10,5 +10,5 @@ mod members;
 pub mod rlmi;
 
 pub use list::{Change, ListError};
-pub use machine::{Batch, EVENT_LIST, NOTIFICATION_MAX};
-pub use members::{MAX_MEMBERS, State, Told};
+pub use machine::{Batch, BatchOutput, EVENT_LIST, MAX_REASONS, NOTIFICATION_MAX};
+pub use members::{Changed, MAX_MEMBERS, State, Told};

@@ -38,7 +38,9 @@ pub enum Kind {
 pub struct Question<'a> {
     /// The SIP user, as a normalised bare JID.
     pub sip_user: &'a str,
-    /// The domain of the contact, normalised.
+    /// The contact, as a normalised bare JID.
+    pub contact: &'a str,
+    /// His domain.
     pub contact_domain: &'a str,
     pub direction: Direction,
     pub kind: Kind,
@@ -108,6 +110,10 @@ pub enum Refusal {
     UnlistedDomain,
     #[error("the partner entry is disabled")]
     PartnerDisabled,
+    #[error("the domain is blocked")]
+    DomainBlocked,
+    #[error("the contact is blocked")]
+    ContactBlocked,
     #[error("talking to XMPP partners is switched off for all SIP users (policy.enabled)")]
     FederationOff,
     #[error("a policy rule denies it to this SIP user")]
@@ -119,12 +125,25 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every one of them.
+    pub const ALL: [Self; 7] = [
+        Self::DomainNotServed,
+        Self::UnlistedDomain,
+        Self::PartnerDisabled,
+        Self::FederationOff,
+        Self::UserDenied,
+        Self::UserNotAllowed,
+        Self::SipUserFirst,
+    ];
+
     /// A short stable name for logs, metrics and `ms-diagnostics`.
     pub fn name(self) -> &'static str {
         match self {
             Self::DomainNotServed => "domain-not-served",
             Self::UnlistedDomain => "unlisted-domain",
             Self::PartnerDisabled => "partner-disabled",
+            Self::DomainBlocked => "domain-blocked",
+            Self::ContactBlocked => "contact-blocked",
             Self::FederationOff => "federation-off",
             Self::UserDenied => "user-denied",
             Self::UserNotAllowed => "user-not-allowed",
@@ -148,6 +167,9 @@ pub fn judge(
         return Err(Refusal::DomainNotServed);
     }
     let partner = snapshot.open_partner(question.contact_domain)?;
+    if snapshot.blocks(question.contact) {
+        return Err(Refusal::ContactBlocked);
+    }
     snapshot.users().check(question.sip_user, &partner.domain, question.contact_domain)?;
     let added = || consent.is_added(snapshot.consent_lifetime(), unix_now);
     let trusted = partner.partner_type != PartnerType::PublicUnverified;

@@ -49,6 +49,8 @@ pub struct Snapshot {
     partners: HashMap<CompactString, Arc<Partner>>,
     users: UserPolicy,
     consent_lifetime: Duration,
+    /// Domains, and contacts as bare JIDs, all normalised.
+    blocked: HashSet<CompactString>,
 }
 
 impl Snapshot {
@@ -72,6 +74,7 @@ impl Snapshot {
             partners: by_domain,
             users: UserPolicy::default(),
             consent_lifetime: CONSENT_LIFETIME,
+            blocked: HashSet::new(),
         }
     }
 
@@ -87,6 +90,25 @@ impl Snapshot {
     pub fn with_consent_lifetime(mut self, lifetime: Duration) -> Self {
         self.consent_lifetime = lifetime;
         self
+    }
+
+    /// With contacts (bare JIDs) and domains that are kept out, whatever else is said of them (SEC-41).
+    #[must_use]
+    pub fn with_blocked(mut self, blocked: impl IntoIterator<Item = CompactString>) -> Self {
+        self.blocked = blocked.into_iter().collect();
+        self
+    }
+
+    /// With another generation: of two policies the later one has the larger.
+    #[must_use]
+    pub fn with_generation(mut self, generation: u64) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Whether this domain, or this contact, is kept out by name.
+    pub fn blocks(&self, name: &str) -> bool {
+        !self.blocked.is_empty() && self.blocked.contains(name)
     }
 
     pub fn generation(&self) -> u64 {
@@ -106,10 +128,22 @@ impl Snapshot {
     /// The partner of `domain`, if it may be talked to at all.
     ///
     /// # Errors
-    /// The domain is in no entry, or its entry is disabled.
+    /// The domain is in no entry, its entry is disabled, or it is blocked.
     pub fn open_partner(&self, domain: &str) -> Result<&Arc<Partner>, Refusal> {
         let partner = self.partners.get(domain).ok_or(Refusal::UnlistedDomain)?;
-        if partner.enabled { Ok(partner) } else { Err(Refusal::PartnerDisabled) }
+        match partner.enabled {
+            false => Err(Refusal::PartnerDisabled),
+            true if self.blocks(domain) => Err(Refusal::DomainBlocked),
+            true => Ok(partner),
+        }
+    }
+
+    /// Every partner entry, in no particular order.
+    pub fn partners(&self) -> impl Iterator<Item = &Partner> {
+        self.partners
+            .iter()
+            .filter(|(domain, partner)| **domain == partner.domain)
+            .map(|(_, partner)| &**partner)
     }
 
     pub fn served_domains(&self) -> impl Iterator<Item = &str> {

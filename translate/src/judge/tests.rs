@@ -21,7 +21,13 @@ fn snapshot() -> Snapshot {
 }
 
 fn ask(domain: &str, consent: &Consent, direction: Direction, kind: Kind) -> Result<Rule, Refusal> {
-    let question = Question { sip_user: "alice@contoso.example", contact_domain: domain, direction, kind };
+    let question = Question {
+        sip_user: "alice@contoso.example",
+        contact: "mallory@fabrikam.example",
+        contact_domain: domain,
+        direction,
+        kind,
+    };
     judge(&snapshot(), &question, consent, NOW).map(|permit| permit.rule())
 }
 
@@ -126,7 +132,13 @@ fn what_policy_refuses_a_sip_user_crosses_in_no_direction() {
     for direction in [Direction::SipToXmpp, Direction::XmppToSip] {
         for kind in [Kind::Message, Kind::Subscribe, Kind::Presence] {
             let ask = |sip_user| {
-                let question = Question { sip_user, contact_domain: "fabrikam.example", direction, kind };
+                let question = Question {
+                    sip_user,
+                    contact: "bob@fabrikam.example",
+                    contact_domain: "fabrikam.example",
+                    direction,
+                    kind,
+                };
                 judge(&snapshot, &question, &added(NOW), NOW).map(|permit| permit.rule())
             };
             assert_eq!(ask("alice@contoso.example"), Err(Refusal::UserDenied));
@@ -150,6 +162,7 @@ fn a_later_subscribe_renews_consent_and_keeps_its_beginning() {
 fn a_permit_names_the_generation_it_was_given_under_and_the_partner_type() {
     let question = Question {
         sip_user: "alice@contoso.example",
+        contact: "bob@verified.example",
         contact_domain: "verified.example",
         direction: Direction::SipToXmpp,
         kind: Kind::Message,
@@ -163,8 +176,32 @@ fn nothing_crosses_for_a_user_of_a_domain_that_is_not_served() {
     for direction in [Direction::SipToXmpp, Direction::XmppToSip] {
         for kind in [Kind::Message, Kind::Subscribe, Kind::Presence] {
             let sip_user = "alice@former.example";
-            let question = Question { sip_user, contact_domain: "fabrikam.example", direction, kind };
+            let question = Question {
+                sip_user,
+                contact: "bob@fabrikam.example",
+                contact_domain: "fabrikam.example",
+                direction,
+                kind,
+            };
             assert_eq!(judge(&snapshot(), &question, &added(NOW), NOW), Err(Refusal::DomainNotServed));
+        }
+    }
+}
+
+#[test]
+fn sec_41_a_block_wins_over_partner_type_and_consent_in_both_directions() {
+    let blocked = snapshot().with_blocked(["mallory@fabrikam.example".into(), "verified.example".into()]);
+    let ask = |contact: &str, direction, kind| {
+        let contact_domain = contact.split_once('@').map_or(contact, |(_, domain)| domain);
+        let question =
+            Question { sip_user: "alice@contoso.example", contact, contact_domain, direction, kind };
+        judge(&blocked, &question, &added(NOW), NOW).map(|permit| permit.rule())
+    };
+    for direction in [Direction::SipToXmpp, Direction::XmppToSip] {
+        for kind in [Kind::Message, Kind::Subscribe, Kind::Presence] {
+            assert_eq!(ask("mallory@fabrikam.example", direction, kind), Err(Refusal::ContactBlocked));
+            assert_eq!(ask("anybody@verified.example", direction, kind), Err(Refusal::DomainBlocked));
+            assert!(ask("bob@fabrikam.example", direction, kind).is_ok());
         }
     }
 }

@@ -232,6 +232,11 @@ impl SessionMessage {
     }
 }
 
+/// News that nobody is expected to answer (RFC 6121 §5.2.2).
+pub fn is_headline(stanza: &Element) -> bool {
+    stanza.attr("type") == Some("headline")
+}
+
 /// The thread of a message.
 pub fn thread(stanza: &Element) -> Option<Cow<'_, str>> {
     stanza.child("thread", ns::SERVER).map(Element::text)

@@ -249,14 +249,17 @@ impl ContactWatches {
             },
             From::Pending => match step.contact_may_ask() {
                 Ok(permit) => self.wake(permit, step),
-                Err(refusal) if self.is_shown() && refusal != Refusal::PartnerDisabled => {
+                Err(refusal)
+                    if self.is_shown()
+                        && !matches!(refusal, Refusal::PartnerDisabled | Refusal::DomainBlocked) =>
+                {
                     self.farewell(Ended::ByRule(refusal), step);
                 }
                 Err(Refusal::SipUserFirst) => {
                     self.forget(step);
                     Self::keep(step);
                 }
-                Err(Refusal::PartnerDisabled) => self.suspend(step),
+                Err(Refusal::PartnerDisabled | Refusal::DomainBlocked) => self.suspend(step),
                 Err(refusal) => {
                     self.forget(step);
                     step.refused(Attempt::ContactWaited, refusal);
@@ -268,7 +271,7 @@ impl ContactWatches {
                     self.show(step);
                     self.wake(permit, step);
                 }
-                Err(Refusal::PartnerDisabled) => self.suspend(step),
+                Err(Refusal::PartnerDisabled | Refusal::DomainBlocked) => self.suspend(step),
                 Err(refusal @ (Refusal::UnlistedDomain | Refusal::DomainNotServed)) => {
                     // Nobody there can be told anything.
                     self.forget(step);

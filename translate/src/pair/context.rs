@@ -13,7 +13,10 @@ pub struct Context<'a> {
     pub snapshot: &'a Snapshot,
     pub config: &'a PresenceConfig,
     pub events: &'a EventConfig,
-    pub sessions: &'a SessionConfig,
+    /// The number of what we are to front ends on behalf of this contact, now.
+    pub identity: usize,
+    /// Settings of sessions under the identity of a number: a session keeps that which it began under.
+    pub sessions: &'a dyn Fn(usize) -> &'a SessionConfig,
     pub tokens: &'a mut dyn Tokens,
     pub budget: &'a mut dyn Budget,
     pub now: Moment,
@@ -59,8 +62,9 @@ impl Context<'_> {
         event::Context { config: self.events, tokens: self.tokens, now: self.now.instant }
     }
 
-    pub(super) fn session(&mut self) -> session::Context<'_> {
-        session::Context { config: self.sessions, tokens: self.tokens, now: self.now.instant }
+    /// For a session under this identity.
+    pub(super) fn session(&mut self, identity: usize) -> session::Context<'_> {
+        session::Context { config: (self.sessions)(identity), tokens: self.tokens, now: self.now.instant }
     }
 
     pub(super) fn judge(
@@ -71,6 +75,7 @@ impl Context<'_> {
     ) -> Result<Permit, Refusal> {
         let question = Question {
             sip_user: self.key.sip_user(),
+            contact: self.key.contact(),
             contact_domain: self.key.remote_domain(),
             direction,
             kind,

@@ -47,7 +47,9 @@ use reported::Reported;
 pub use salvage::{Rescued, Salvage};
 use saved::Saved;
 use sessions::Sessions;
-pub use sessions::{Inviting, MOST_SESSIONS, Outcome, Saying, Settled, Way};
+pub use sessions::{
+    CONVERSATION_LASTS, Forbidden, Inviting, MOST_CONVERSATIONS, MOST_SESSIONS, Outcome, Saying, Settled, Way,
+};
 
 use crate::Moment;
 use crate::judge::{Consent, Kind, PartnerType, Permit, REPLY_WINDOW, Rule};
@@ -206,7 +208,7 @@ impl<M> Talk<M> {
     /// How long what it remembers of messages may still be of use.
     fn needed_for(&self, now: Moment) -> Option<Duration> {
         let of_user = self.reported.needed_for(now).max(self.awaited.needed_for(now));
-        of_user.max(self.kept.needed_for(now.instant))
+        of_user.max(self.kept.needed_for(now.instant)).max(self.sessions.needed_for(now.instant))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a pair's presence wants of its caller, as plain data.
 
 use compact_str::CompactString;
+use nuncio_sip::Fields;
 use nuncio_sip::connection::ServerTxn;
 use nuncio_sip::event::Answer;
 use nuncio_sip::hop::OutRequest;
@@ -27,8 +28,8 @@ pub enum Output {
     Bound(CompactString),
     /// … and no more.
     Released(CompactString),
-    /// Cancel the INVITE that was sent with this branch; the front end is that of its [`Request`].
-    Cancel { branch: String, front_end: Option<CompactString> },
+    /// Cancel the INVITE that was sent with this branch, wherever that went, with these fields on the CANCEL.
+    Cancel { branch: String, fields: Fields },
     /// Send the 2xx to this INVITE once more.
     Repeat(Asked),
     /// Replace what is stored of the pair by this, `None`: by nothing, and call
@@ -70,13 +71,22 @@ pub struct Judged {
     pub rule: Rule,
     pub kind: Kind,
     pub generation: u64,
+    /// Whether the partner had proved itself by certificate when the stanza came that this passes on; `None`: it passes on
+    /// none, and what holds when it leaves counts.
+    pub proved: Option<bool>,
 }
 
 impl Judged {
     /// Uses up the permit.
     #[expect(clippy::needless_pass_by_value, reason = "a permit is good for one crossing")]
     pub(super) fn new(permit: Permit, kind: Kind) -> Self {
-        Self { rule: permit.rule(), kind, generation: permit.generation() }
+        Self { rule: permit.rule(), kind, generation: permit.generation(), proved: None }
+    }
+
+    /// For something that passes on a stanza which came under this evidence.
+    #[must_use]
+    pub fn with_proof(self, proved: Option<bool>) -> Self {
+        Self { proved, ..self }
     }
 }
 
@@ -93,6 +103,8 @@ pub struct Request {
     /// The front end that holds its dialog, by name: no other one knows of it. `None`: any that serves the SIP user's
     /// domain.
     pub front_end: Option<CompactString>,
+    /// The number of what we are to front ends in its dialog; `None`: what we are on behalf of the contact now.
+    pub identity: Option<usize>,
     /// As for [`ToXmpp::judged`], in the direction to SIP.
     pub judged: Option<Judged>,
 }

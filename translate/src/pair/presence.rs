@@ -135,6 +135,18 @@ impl<M> Pair<M> {
         });
     }
 
+    /// The endpoint with this tag is told again what there is to be seen, at once: it is a member of a [batch](crate::batch),
+    /// which keeps nothing that it has told.
+    pub fn tell_again(&mut self, tag: &str, context: &mut Context<'_>) {
+        self.known_step(context, |_, user, step| user.tell_again(tag, step));
+    }
+
+    /// Whether there is such an endpoint, and its subscription has not ended.
+    pub fn is_watched_by(&self, tag: &str) -> bool {
+        let user = self.presence.as_ref().and_then(|presence| presence.user.as_ref());
+        user.is_some_and(|user| user.is_watched_by(tag))
+    }
+
     /// A request that gets no response, or was not taken at all.
     pub fn request_failed(&mut self, half: &Half, serial: u32, why: Undelivered, context: &mut Context<'_>) {
         if let Half::Session(number) = half {
@@ -357,7 +369,7 @@ impl<M> Pair<M> {
         self.has_sessions() || self.presence.as_deref().is_some_and(of_user)
     }
 
-    /// Subscriptions of the SIP user's endpoints. Those that a stop has ended count until the endpoint has answered.
+    /// Subscriptions of the SIP user's endpoints, without members of batches. Those that a stop has ended count until the endpoint has answered.
     pub fn endpoints(&self) -> usize {
         self.presence.as_ref().map_or(0, |presence| presence.user.as_ref().map_or(0, |user| user.endpoints()))
     }

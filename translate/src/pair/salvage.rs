@@ -4,6 +4,7 @@ use compact_str::CompactString;
 
 use super::output::{Asked, Output};
 use super::presence::Presence;
+use super::sessions::Abandoned;
 use super::{Context, From, Pair, PairRecord, Place, Talk, ToSip};
 use crate::Moment;
 
@@ -19,6 +20,8 @@ pub struct Salvage<M> {
     pub tags: Vec<CompactString>,
     /// Places of the budget that they held.
     pub places: Vec<Place>,
+    /// Branches of INVITEs of ours that wait for their answer: nobody is there to take it.
+    pub invitations: Vec<String>,
     /// Let go of what it names, then [`Pair::revive`] it.
     pub presence: Option<Box<Rescued>>,
 }
@@ -37,7 +40,14 @@ pub struct Rescued {
 
 impl<M> Default for Salvage<M> {
     fn default() -> Self {
-        Self { messages: Vec::new(), notices: 0, tags: Vec::new(), places: Vec::new(), presence: None }
+        Self {
+            messages: Vec::new(),
+            notices: 0,
+            tags: Vec::new(),
+            places: Vec::new(),
+            invitations: Vec::new(),
+            presence: None,
+        }
     }
 }
 
@@ -52,11 +62,11 @@ impl<M> Pair<M> {
         let (saved, talk) = (std::mem::take(&mut self.saved), self.talk.take());
         *self = Self { consent, serial, saved, ..Self::default() };
         let (mut messages, mut notices) = (Vec::new(), 0);
-        let (mut tags, mut places) = (Vec::new(), Vec::new());
+        let mut abandoned = Abandoned::default();
         if let Some(talk) = talk {
             let Talk { waiting, notices: told, reported, awaited, reports, kept, pending, sessions, settled } =
                 *talk;
-            (tags, places) = sessions.rescue();
+            abandoned = sessions.rescue();
             notices = told.count() + reports.len() as u64;
             let pending = pending.into_iter().map(|pending| pending.item);
             for item in settled.into_iter().map(|settled| settled.item).chain(pending) {
@@ -69,7 +79,8 @@ impl<M> Pair<M> {
             messages.extend(waiting.into_iter().map(|waiting| waiting.stanza));
             self.talk = Some(Box::new(Talk { reported, awaited, kept, ..Talk::default() }));
         }
-        Salvage { messages, notices, tags, places, presence }
+        let Abandoned { tags, places, invitations } = abandoned;
+        Salvage { messages, notices, tags, places, invitations, presence }
     }
 
     /// Takes presence up again as after a restart: poll it, and call [`Pair::resume`] after a while. Nothing happens if

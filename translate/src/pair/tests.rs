@@ -23,6 +23,7 @@ fn stanza(body: &str) -> Element {
 fn permit(pair: &Pair, domain: &str, direction: Direction, now: Moment) -> Result<Permit, Refusal> {
     let question = Question {
         sip_user: "alice@contoso.example",
+        contact: domain,
         contact_domain: domain,
         direction,
         kind: Kind::Message,

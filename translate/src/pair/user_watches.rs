@@ -14,7 +14,7 @@ use compact_str::CompactString;
 use nuncio_sip::event::{Notifier, NotifierEnd, TerminateReason};
 
 use super::backoff::Backoff;
-use super::output::{AddedEnd, Attempt, Ended, Fact};
+use super::output::{AddedEnd, Attempt, BATCH, Ended, Fact};
 use super::seldom::{Nothing, Seldom};
 use super::step::Step;
 use super::{NotifierRecord, To};
@@ -231,6 +231,12 @@ impl UserWatches {
         self.watchers.iter().any(|watcher| !watcher.notifier.has_ended())
     }
 
+    /// The endpoint with this tag does.
+    pub(super) fn is_watched_by(&self, tag: &str) -> bool {
+        let live = |watcher: &&Watcher| !watcher.notifier.has_ended();
+        self.watchers.iter().filter(live).any(|watcher| watcher.notifier.local_tag() == tag)
+    }
+
     /// There is nothing to be remembered.
     pub(super) fn is_nothing(&self) -> bool {
         self.watchers.is_empty()
@@ -256,11 +262,12 @@ impl UserWatches {
         self.leaving.is_some() && !self.watchers.is_empty()
     }
 
-    /// Endpoints with a subscription, as far as they have said.
+    /// Endpoints with a subscription, as far as they have said. Members of batches have none of their own.
     pub(super) fn endpoints(&self) -> usize {
+        let own = self.watchers.iter().filter(|watcher| watcher.front_end != BATCH).count();
         let tried = |tag: &str| self.watchers.iter().any(|watcher| watcher.notifier.local_tag() == tag);
         let leaving = self.leaving.iter().flat_map(|leaving| &leaving.records);
-        self.watchers.len() + leaving.filter(|record| !tried(&record.dialog.local_tag)).count()
+        own + leaving.filter(|record| !tried(&record.dialog.local_tag)).count()
     }
 
     /// Nothing of this half would be lost.

@@ -1,3 +1,5 @@
+use std::num::NonZeroU64;
+
 use compact_str::CompactString;
 
 use super::activity::Activity;
@@ -25,8 +27,8 @@ pub struct Resource {
     pub show: Option<Show>,
     /// XMPP priority; `None` is 0.
     pub priority: Option<i8>,
-    /// Milliseconds of Unix time; 0: unknown.
-    updated_ms: u64,
+    activity: Option<Activity>,
+    updated: Millis,
     /// Told of in parts, and the state in this one: the next document of this subscription need not say everything.
     part: Option<StateInstance>,
     details: Option<Box<Details>>,
@@ -54,13 +56,17 @@ pub enum Show {
     Xa,
 }
 
+/// Milliseconds of Unix time in six octets, good for 8,900 years; 0: unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Millis([u8; 6]);
+
+/// Words of the user's own, and what few documents say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Details {
     notes: Notes,
     note_instance: u32,
-    activity: Option<Activity>,
-    activity_text: Option<CompactString>,
-    idle_since: Option<u64>,
+    activity_text: Option<Box<str>>,
+    idle_since: Option<NonZeroU64>,
     foreseen: Option<Box<Foreseen>>,
 }
 
@@ -102,7 +108,8 @@ impl Resource {
             availability,
             show: None,
             priority: None,
-            updated_ms: 0,
+            activity: None,
+            updated: Millis::default(),
             part: None,
             details: None,
         }
@@ -116,7 +123,7 @@ impl Resource {
 
     /// What he does.
     pub fn activity(&self) -> Option<Activity> {
-        self.details.as_ref()?.activity
+        self.activity
     }
 
     /// What he does, in words.
@@ -126,12 +133,12 @@ impl Resource {
 
     /// Since when he has not touched the device, in seconds of Unix time.
     pub fn idle_since(&self) -> Option<u64> {
-        self.details.as_ref()?.idle_since
+        self.details.as_ref()?.idle_since.map(NonZeroU64::get)
     }
 
     /// When the state became so, in milliseconds of Unix time, if the document says it.
     pub fn updated_ms(&self) -> Option<u64> {
-        (self.updated_ms != 0).then_some(self.updated_ms)
+        self.updated.known()
     }
 
     /// Replaces the notes.
@@ -141,18 +148,19 @@ impl Resource {
 
     /// Replaces the activity and its text; the text is cleaned and cut like a note.
     pub fn set_activity(&mut self, activity: Option<Activity>, text: Option<&str>) {
+        self.activity = activity;
         let text = text.and_then(super::notes::clean);
-        self.detail(|details| (details.activity, details.activity_text) = (activity, text));
+        self.detail(|details| details.activity_text = text.map(|text| text.as_str().into()));
     }
 
     /// Replaces the idle time, in seconds of Unix time.
     pub fn set_idle_since(&mut self, since: Option<u64>) {
-        self.detail(|details| details.idle_since = since);
+        self.detail(|details| details.idle_since = since.and_then(NonZeroU64::new));
     }
 
     /// Sets when the state became so, in milliseconds of Unix time.
     pub fn set_updated_ms(&mut self, time: Option<u64>) {
-        self.updated_ms = time.unwrap_or(0);
+        self.updated = Millis::of(time);
     }
 
     /// What a document of parts leaves out stays as it is known of this one.
@@ -201,6 +209,21 @@ impl Resource {
     }
 }
 
+impl Millis {
+    /// Times beyond what fits are not known.
+    fn of(time: Option<u64>) -> Self {
+        match time.unwrap_or(0).to_le_bytes() {
+            [a, b, c, d, e, f, 0, 0] => Self([a, b, c, d, e, f]),
+            _ => Self::default(),
+        }
+    }
+
+    fn known(self) -> Option<u64> {
+        let [a, b, c, d, e, f] = self.0;
+        Some(u64::from_le_bytes([a, b, c, d, e, f, 0, 0])).filter(|time| *time != 0)
+    }
+}
+
 impl Show {
     /// The word XMPP has for it.
     pub fn as_str(self) -> &'static str {
@@ -232,6 +255,23 @@ mod tests {
     fn a_resource_is_small() {
         assert!(size_of::<Resource>() <= 48, "{}", size_of::<Resource>());
         assert_eq!(size_of::<Presentity>(), 24);
+        assert!(size_of::<Details>() <= 104, "{}", size_of::<Details>());
+    }
+
+    #[test]
+    fn a_time_is_kept_up_to_the_last_that_fits() {
+        let mut resource = Resource::new("a", Availability::Open);
+        for (time, kept) in [(0, None), (1, Some(1)), ((1 << 48) - 1, Some((1 << 48) - 1)), (1 << 48, None)] {
+            resource.set_updated_ms(Some(time));
+            assert_eq!(resource.updated_ms(), kept);
+        }
+    }
+
+    #[test]
+    fn an_activity_alone_needs_no_room_of_its_own() {
+        let mut resource = Resource::new("a", Availability::Open);
+        resource.set_activity(Some(Activity::Meeting), None);
+        assert_eq!((resource.activity(), resource.details), (Some(Activity::Meeting), None));
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub(crate) struct Rig {
     pub(crate) snapshot: Snapshot,
     pub(crate) config: PresenceConfig,
     pub(crate) events: EventConfig,
+    /// What we are to front ends.
+    pub(crate) identity: usize,
     pub(crate) sessions: SessionConfig,
     pub(crate) numbers: Numbers,
     pub(crate) places: Places,
@@ -132,6 +134,7 @@ impl Rig {
             snapshot: snapshot(1, partner_type, true, UserPolicy::default()),
             config: PresenceConfig::default(),
             events: Format::subscriptions("nuncio.example:5061", "nuncio.example:5061"),
+            identity: 0,
             sessions: SessionConfig::new("nuncio.example:5061", "nuncio.example:5061", [0, 0, 0, 0].into()),
             numbers: Numbers::default(),
             places: Places { held: HashMap::new(), most: 10, asks: 1000 },
@@ -155,22 +158,36 @@ impl Rig {
 
     /// Gives the pair something, and takes down what it wants.
     pub(crate) fn input(&mut self, input: impl FnOnce(&mut Pair, &mut Context<'_>)) {
-        let Self { pair, key, snapshot, config, events, sessions, numbers, places, now, .. } = self;
-        let mut context =
-            Context { key, snapshot, config, events, sessions, tokens: numbers, budget: places, now: *now };
+        let Self { pair, key, snapshot, config, events, identity, sessions, numbers, places, now, .. } = self;
+        let (identity, sessions) = (*identity, |_| &*sessions);
+        let mut context = Context {
+            key,
+            snapshot,
+            config,
+            events,
+            identity,
+            sessions: &sessions,
+            tokens: numbers,
+            budget: places,
+            now: *now,
+        };
         input(pair, &mut context);
         self.drain();
     }
 
     pub(crate) fn drain(&mut self) {
         loop {
-            let Self { pair, key, snapshot, config, events, sessions, numbers, places, now, .. } = self;
+            let Self {
+                pair, key, snapshot, config, events, identity, sessions, numbers, places, now, ..
+            } = self;
+            let (identity, sessions) = (*identity, |_| &*sessions);
             let mut context = Context {
                 key,
                 snapshot,
                 config,
                 events,
-                sessions,
+                identity,
+                sessions: &sessions,
                 tokens: numbers,
                 budget: places,
                 now: *now,
@@ -364,13 +381,15 @@ impl Rig {
         self.pair = Pair::default();
         self.uncommitted.clear();
         if let Some(record) = self.stored.clone() {
-            let Self { key, snapshot, config, events, sessions, numbers, places, now, .. } = self;
+            let Self { key, snapshot, config, events, identity, sessions, numbers, places, now, .. } = self;
+            let (identity, sessions) = (*identity, |_| &*sessions);
             let mut context = Context {
                 key,
                 snapshot,
                 config,
                 events,
-                sessions,
+                identity,
+                sessions: &sessions,
                 tokens: numbers,
                 budget: places,
                 now: *now,
@@ -397,6 +416,7 @@ impl Rig {
     pub(crate) fn user_writes(&mut self) {
         let question = Question {
             sip_user: USER,
+            contact: CONTACT,
             contact_domain: "fabrikam.example",
             direction: Direction::SipToXmpp,
             kind: Kind::Message,
@@ -415,6 +435,7 @@ impl Rig {
     pub(crate) fn message_of_contact(&self) -> Result<(), Refusal> {
         let question = Question {
             sip_user: USER,
+            contact: CONTACT,
             contact_domain: "fabrikam.example",
             direction: Direction::XmppToSip,
             kind: Kind::Message,

@@ -110,7 +110,14 @@ impl ContactWatches {
                     };
                     let half = Half::Subscriber(self.epoch);
                     let front_end = self.front_end.as_deref().map(CompactString::from);
-                    step.push(Output::Request(Request { half, serial, request, front_end, judged }));
+                    step.push(Output::Request(Request {
+                        half,
+                        serial,
+                        request,
+                        front_end,
+                        identity: None,
+                        judged,
+                    }));
                 }
                 SubscriberOutput::Report(report) => self.report(report, std::mem::take(&mut told), step),
             }

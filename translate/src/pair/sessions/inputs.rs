@@ -1,16 +1,16 @@
 //! What a pair is told about sessions, and asked.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
-use nuncio_sip::Message;
 use nuncio_sip::event::{Answer, Undelivered};
 use nuncio_sip::session::{Invitation, Invited, Received, Session, unknown_session};
+use nuncio_sip::{Fields, Message};
 
 use super::super::output::{Asked, Judged};
 use super::super::{Context, Pair, Place, ToSip};
 use super::{Conversation, MOST_SESSIONS, Settled, Way};
-use crate::judge::{Kind, Permit};
+use crate::judge::{Direction, Kind, Permit, Refusal};
 use crate::message::from_sip::Chat;
 use crate::message::{call_word, thread_of};
 use crate::typing::{ChatState, Typing};
@@ -29,6 +29,16 @@ pub struct Inviting<'a> {
     /// Where that came from, and the state that it carries.
     pub resource: Option<&'a str>,
     pub state: Option<ChatState>,
+    /// As for [`Judged::proved`].
+    pub proved: Option<bool>,
+}
+
+/// Why a session may not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forbidden {
+    ByRule(Refusal),
+    /// It began under another identity than we have on behalf of the contact now.
+    OtherIdentity,
 }
 
 /// A message that goes in a session, released before.
@@ -64,12 +74,12 @@ impl<M> Pair<M> {
     }
 
     /// How the next message goes; `thread` is its own, `invites` whether the SIP user's side is to be invited at all.
-    pub fn way(&self, thread: Option<&str>, invites: bool, context: &Context<'_>) -> Way {
+    pub fn way(&self, thread: Option<&str>, invites: bool, now: Instant) -> Way {
         let Some(talk) = &self.talk else { return if invites { Way::Invite } else { Way::Pager } };
         if let Some(chosen) = talk.sessions.choose(thread) {
             return Way::Session(chosen.number);
         }
-        let refused = talk.sessions.by_pager_until.is_some_and(|until| context.now.instant < until);
+        let refused = talk.sessions.by_pager_until.is_some_and(|until| now < until);
         if invites && !refused { Way::Invite } else { Way::Pager }
     }
 
@@ -108,17 +118,18 @@ impl<M> Pair<M> {
             conversation: Some(&conversation),
             call_word: named.and_then(call_word),
         };
-        let Ok(session) = Session::invite(&invitation, &mut context.session()) else {
+        let identity = context.identity;
+        let Ok(session) = Session::invite(&invitation, &mut context.session(identity)) else {
             context.budget.give_back(context.key, Place::Invitation);
             return Err(permit);
         };
         let thread = named.map_or_else(|| thread_of(session.call_id()).into(), CompactString::from);
-        let mut talk = Conversation::new(self.session_number(), session, thread);
+        let mut talk = Conversation::new(self.session_number(), session, identity, thread);
         talk.holds_place = true;
         talk.resource = inviting.resource.map(CompactString::from);
         talk.to_contact.contact_wrote(inviting.state, true);
-        let judged = Some(Judged::new(permit, Kind::Message));
-        self.with_sessions(judged, context, |sessions, _| sessions.all.push(talk));
+        let judged = Judged::new(permit, Kind::Message).with_proof(inviting.proved);
+        self.with_sessions(Some(judged), context, |sessions, _| sessions.all.push(talk));
         Ok(())
     }
 
@@ -133,7 +144,8 @@ impl<M> Pair<M> {
         (tag, front_end): (&str, &str),
         context: &mut Context<'_>,
     ) -> Answer {
-        let accepted = Session::accept(request, invited, tag, &mut context.session());
+        let identity = context.identity;
+        let accepted = Session::accept(request, invited, tag, &mut context.session(identity));
         let (session, answer) = match accepted {
             Ok(accepted) => accepted,
             Err(refusal) => return refusal,
@@ -146,10 +158,12 @@ impl<M> Pair<M> {
                 && let Some(oldest) =
                     sessions.all.iter_mut().filter(begun).min_by_key(|talk| talk.session.last_used())
             {
-                oldest.session.end(&mut context.session());
+                oldest.session.end(&mut context.session(oldest.identity));
             }
-            let thread = thread_of(session.call_id()).into();
-            let mut talk = Conversation::new(number, session, thread);
+            // He goes on with a conversation whose session has ended.
+            let known = sessions.threads.of(session.conversation(), context.now.instant).cloned();
+            let thread = known.unwrap_or_else(|| thread_of(session.call_id()).into());
+            let mut talk = Conversation::new(number, session, identity, thread);
             (talk.asked, talk.front_end) = (Some(asked), front_end.into());
             sessions.all.push(talk);
         });
@@ -172,7 +186,7 @@ impl<M> Pair<M> {
         }
         self.with_sessions(None, context, |sessions, context| {
             let Some(talk) = sessions.find(tag) else { return };
-            received = talk.session.request(request, &mut context.session());
+            received = talk.session.request(request, &mut context.session(talk.identity));
             let accepts = matches!(&received, Received::Answer(answer) if answer.is_success());
             let is_its_own = accepts || matches!(received, Received::Content);
             if is_its_own && talk.front_end != front_end {
@@ -188,14 +202,14 @@ impl<M> Pair<M> {
     /// An ACK with this To tag.
     pub fn session_acknowledged(&mut self, tag: &str, request: &Message, context: &mut Context<'_>) {
         self.with_session(tag, context, |talk, context| {
-            talk.session.acknowledged(request, &mut context.session());
+            talk.session.acknowledged(request, &mut context.session(talk.identity));
         });
     }
 
     /// A response with this From tag that belongs to an INVITE and does not settle it.
     pub fn session_early(&mut self, tag: &str, response: &Message, context: &mut Context<'_>) {
         self.with_session(tag, context, |talk, context| {
-            talk.session.early(response, &mut context.session());
+            talk.session.early(response, &mut context.session(talk.identity));
         });
     }
 
@@ -207,7 +221,7 @@ impl<M> Pair<M> {
         context: &mut Context<'_>,
     ) {
         self.with_numbered(number, context, |talk, context| {
-            talk.session.response(serial, response, &mut context.session());
+            talk.session.response(serial, response, &mut context.session(talk.identity));
         });
     }
 
@@ -219,7 +233,7 @@ impl<M> Pair<M> {
         context: &mut Context<'_>,
     ) {
         self.with_numbered(number, context, |talk, context| {
-            talk.session.failed(serial, why, &mut context.session());
+            talk.session.failed(serial, why, &mut context.session(talk.identity));
         });
     }
 
@@ -236,7 +250,8 @@ impl<M> Pair<M> {
             if is_said {
                 talk.to_user.message();
             }
-            talk.message = talk.session.message(saying.fields, saying.body, &mut context.session()).ok();
+            let mut surroundings = context.session(talk.identity);
+            talk.message = talk.session.message(saying.fields, saying.body, &mut surroundings).ok();
             taken = talk.message.is_some();
         });
         taken
@@ -274,7 +289,9 @@ impl<M> Pair<M> {
             talk.resource = resource.map(CompactString::from);
             talk.to_contact.contact_wrote(state, is_message);
             match state {
-                Some(ChatState::Gone) if !is_message => talk.session.end(&mut context.session()),
+                Some(ChatState::Gone) if !is_message => {
+                    talk.session.end(&mut context.session(talk.identity));
+                }
                 Some(state) if !is_message => talk.to_user.state(state, now),
                 _ => {}
             }
@@ -292,9 +309,37 @@ impl<M> Pair<M> {
     pub fn end_sessions(&mut self, context: &mut Context<'_>) {
         if self.has_sessions() {
             self.with_sessions(None, context, |sessions, context| {
-                sessions.all.iter_mut().for_each(|talk| talk.session.end(&mut context.session()));
+                for talk in &mut sessions.all {
+                    talk.session.end(&mut context.session(talk.identity));
+                }
             });
         }
+    }
+
+    /// Ends what the rules forbid from now on: all sessions if the SIP user may not write any more, those that were begun on the
+    /// contact's behalf if the contact may not, and those in which front ends take us, and so him, for something else than
+    /// from now on. `parting` makes the header fields that tell the other side why, under the identity of a number.
+    pub fn end_forbidden_sessions(
+        &mut self,
+        parting: impl Fn(Forbidden, usize) -> Fields,
+        context: &mut Context<'_>,
+    ) {
+        if !self.has_sessions() {
+            return;
+        }
+        let refused = |direction| context.judge(direction, Kind::Message, &self.consent).err();
+        let (user, contact) = (refused(Direction::SipToXmpp), refused(Direction::XmppToSip));
+        let identity = context.identity;
+        self.with_sessions(None, context, |sessions, context| {
+            for talk in &mut sessions.all {
+                let rule = user.or_else(|| contact.filter(|_| talk.session.is_ours())).map(Forbidden::ByRule);
+                let other = (talk.identity != identity).then_some(Forbidden::OtherIdentity);
+                if let Some(why) = rule.or(other).filter(|_| !talk.session.has_ended()) {
+                    let parting = parting(why, talk.identity);
+                    talk.session.end_saying(parting, &mut context.session(talk.identity));
+                }
+            }
+        });
     }
 
     /// Something that went in a session, or waited for one, and whose sender can be told now.
@@ -314,7 +359,7 @@ impl<M> Pair<M> {
         let now = context.now.instant;
         self.with_sessions(None, context, |sessions, context| {
             for talk in &mut sessions.all {
-                talk.session.handle_timeout(&mut context.session());
+                talk.session.handle_timeout(&mut context.session(talk.identity));
                 talk.to_contact.handle_timeout(now);
                 talk.to_user.handle_timeout(now);
             }

@@ -8,16 +8,19 @@
 mod inputs;
 mod news;
 mod settled;
+mod threads;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use nuncio_sip::event::Undelivered;
 use nuncio_sip::session::{MessageOutcome, Session};
 
-pub use inputs::{Inviting, Saying};
+pub use inputs::{Forbidden, Inviting, Saying};
 pub use settled::{Outcome, Settled};
+use threads::Threads;
+pub use threads::{CONVERSATION_LASTS, MOST_CONVERSATIONS};
 
 use super::Talk;
 use super::output::{Asked, Half, Judged, Output, Request, Sent, ToXmpp};
@@ -48,6 +51,8 @@ pub(super) struct Sessions {
     by_pager_until: Option<Instant>,
     /// An invitation was lost with its connection, and none has come about since.
     lost: bool,
+    /// What conversations were about whose sessions may be over.
+    threads: Threads,
 }
 
 /// One session, and what it is for the contact.
@@ -56,6 +61,8 @@ struct Conversation {
     /// No other one of the pair has it.
     number: u32,
     session: Session,
+    /// The number of what we are to front ends in it.
+    identity: usize,
     /// The front end that holds its dialog, by name; empty: any.
     front_end: CompactString,
     /// The INVITE of the SIP user that began it.
@@ -101,17 +108,27 @@ impl Sessions {
         !self.outputs.is_empty()
     }
 
-    /// The tags of all, also of those whose end nobody has heard of, and the places that are held.
-    pub(super) fn rescue(self) -> (Vec<CompactString>, Vec<Place>) {
+    /// How long what it knows of conversations may still be of use.
+    pub(super) fn needed_for(&self, now: Instant) -> Option<Duration> {
+        self.threads.needed_for(now)
+    }
+
+    /// What others hold for it.
+    pub(super) fn rescue(self) -> Abandoned {
         let held = self.all.iter().filter(|talk| talk.holds_place);
-        let places = held.map(|_| Place::Invitation).collect();
-        let mut tags: Vec<_> = self.all.iter().map(|talk| talk.session.local_tag().into()).collect();
-        let released = self.outputs.into_iter().filter_map(|output| match output {
-            Output::Released(tag) => Some(tag),
-            _ => None,
-        });
-        tags.extend(released);
-        (tags, places)
+        let mut abandoned = Abandoned {
+            tags: self.all.iter().map(|talk| talk.session.local_tag().into()).collect(),
+            places: held.map(|_| Place::Invitation).collect(),
+            invitations: self.all.iter().filter_map(|talk| talk.session.awaits()).map(Into::into).collect(),
+        };
+        for output in self.outputs {
+            match output {
+                Output::Released(tag) => abandoned.tags.push(tag),
+                Output::Cancel { branch, .. } => abandoned.invitations.push(branch),
+                _ => {}
+            }
+        }
+        abandoned
     }
 
     fn find(&mut self, tag: &str) -> Option<&mut Conversation> {
@@ -131,16 +148,28 @@ impl Sessions {
     /// The session for a message of this thread.
     fn choose(&self, thread: Option<&str>) -> Option<&Conversation> {
         let established = || self.all.iter().filter(|talk| talk.session.is_established());
-        let of_thread = thread.and_then(|thread| established().find(|talk| talk.thread == thread));
-        of_thread.or_else(|| established().max_by_key(|talk| talk.session.last_used()))
+        let of_thread = established().filter(|talk| thread.is_some_and(|thread| talk.thread == thread));
+        let last = |talk: &&Conversation| talk.session.last_used();
+        of_thread.max_by_key(last).or_else(|| established().max_by_key(last))
     }
 }
 
+/// What is held outside of a pair for sessions that it has no more.
+#[derive(Debug, Default)]
+pub(super) struct Abandoned {
+    /// Local tags, also of sessions whose end nobody has heard of.
+    pub(super) tags: Vec<CompactString>,
+    pub(super) places: Vec<Place>,
+    /// Branches of INVITEs that wait for their answer.
+    pub(super) invitations: Vec<String>,
+}
+
 impl Conversation {
-    fn new(number: u32, session: Session, thread: CompactString) -> Self {
+    fn new(number: u32, session: Session, identity: usize, thread: CompactString) -> Self {
         Self {
             number,
             session,
+            identity,
             front_end: CompactString::default(),
             asked: None,
             thread,
@@ -191,12 +220,13 @@ impl Conversation {
             let sent = match signal {
                 Signal::Keyboard(typing) => {
                     keyboard::write(typing, &mut document);
-                    self.session.info(&[], (keyboard::MEDIA_TYPE, &document), &mut context.session())
+                    let body = (keyboard::MEDIA_TYPE, &document[..]);
+                    self.session.info(&[], body, &mut context.session(self.identity))
                 }
                 Signal::IsComposing(composing) => {
                     composing.write(&mut document);
                     let body = (iscomposing::MEDIA_TYPE, &document[..]);
-                    self.session.message(&[], body, &mut context.session())
+                    self.session.message(&[], body, &mut context.session(self.identity))
                 }
             };
             // Too much is under way: he types again soon.

@@ -31,9 +31,10 @@ impl<M> Talk<M> {
                 let crosses = matches!(request.method(), Method::Message | Method::Info | Method::Invite);
                 let judged = judged.filter(|_| crosses);
                 let (half, front_end) = (talk.half(), talk.holder());
-                Output::Request(Request { half, serial, request, front_end, judged })
+                let identity = Some(talk.identity);
+                Output::Request(Request { half, serial, request, front_end, identity, judged })
             }
-            SessionOutput::Cancel { branch } => Output::Cancel { branch, front_end: talk.holder() },
+            SessionOutput::Cancel { branch, fields } => Output::Cancel { branch, fields },
             SessionOutput::Repeat => match talk.asked {
                 Some(asked) => Output::Repeat(asked),
                 None => return,
@@ -49,6 +50,7 @@ impl<M> Talk<M> {
             SessionReport::Ringing { .. } => {}
             SessionReport::Established => {
                 talk.open(context);
+                self.sessions.threads.note(talk.session.conversation(), &talk.thread, context.now.instant);
                 self.sessions.lost = false;
                 self.fact(Fact::SessionBegan);
                 self.call_off_others(at, context);
@@ -60,7 +62,14 @@ impl<M> Talk<M> {
                 }
                 // It was not heard of, and no message has been sent: once more, by whichever way is there then.
                 Instead::Again if !std::mem::replace(&mut self.sessions.lost, true) => {}
-                Instead::Again => self.nothing_leaves(&Outcome::Uninvited(Undelivered::Lost)),
+                Instead::Again => {
+                    // Of the next message it is the first time again.
+                    self.sessions.lost = false;
+                    self.nothing_leaves(&Outcome::Uninvited(Undelivered::Lost));
+                }
+                // Both have invited each other (glare), and theirs is there, or about to be: what waits goes in that one, or,
+                // if it comes to nothing, is invited for anew.
+                Instead::Nothing(_) if self.another_lives(at) => {}
                 Instead::Nothing(outcome) => self.nothing_leaves(&outcome),
                 Instead::Whatever => {}
             },
@@ -70,7 +79,7 @@ impl<M> Talk<M> {
                     let unreached = matches!(outcome, MessageOutcome::Undelivered(Undelivered::NotSent));
                     let held = unreached && !talk.front_end.is_empty();
                     if held {
-                        talk.session.end(&mut context.session());
+                        talk.session.end(&mut context.session(talk.identity));
                     }
                     self.message_settled(outcome, held, context);
                 }
@@ -83,9 +92,15 @@ impl<M> Talk<M> {
             SessionReport::Ended(why) => {
                 talk.to_contact.ended();
                 talk.to_user.closed();
+                self.sessions.threads.note(talk.session.conversation(), &talk.thread, context.now.instant);
                 self.fact(Fact::SessionEnded(why));
             }
         }
+    }
+
+    fn another_lives(&self, at: usize) -> bool {
+        let mut others = self.sessions.all.iter().enumerate().filter(|(other, _)| *other != at);
+        others.any(|(_, talk)| !talk.session.has_ended())
     }
 
     /// Both have invited each other (glare): one session is enough, and this one is there. Its turn in the pump may have
@@ -94,7 +109,7 @@ impl<M> Talk<M> {
         for other in (0..self.sessions.all.len()).filter(|other| *other != at) {
             let Some(talk) = self.sessions.all.get_mut(other) else { return };
             if talk.asked.is_none() && !talk.session.has_ended() && !talk.session.is_established() {
-                talk.session.end(&mut context.session());
+                talk.session.end(&mut context.session(talk.identity));
             }
             while let Some(output) = self.sessions.all.get_mut(other).and_then(|talk| talk.session.poll()) {
                 self.carry_out(other, output, None, context);
@@ -122,7 +137,7 @@ impl<M> Talk<M> {
         match pending.item {
             ToSip::Message(stanza) if unprocessed && !pending.again => {
                 let since = context.now.instant;
-                self.waiting.push_front(Waiting { stanza, since, again: true, taken_on: true });
+                self.waiting.push_front(Waiting { stanza, since, again: true, taken_on: false });
             }
             ToSip::Notice(notice) if unprocessed => self.notices.add(notice),
             item => self.settled.push_back(Settled { item, outcome: outcome.into() }),

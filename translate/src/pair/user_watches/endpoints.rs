@@ -136,6 +136,13 @@ impl UserWatches {
         }
     }
 
+    /// The endpoint does not remember what it was told.
+    pub(in crate::pair) fn tell_again(&mut self, tag: &str, step: &mut Step<'_, '_>) {
+        if let Some(watcher) = self.watcher(tag) {
+            watcher.notifier.tell_again(&mut step.event());
+        }
+    }
+
     /// A BENOTIFY is on its way.
     pub(in crate::pair) fn left(&mut self, tag: &str, serial: u32, step: &mut Step<'_, '_>) {
         if let Some(watcher) = self.watcher(tag) {
@@ -193,6 +200,7 @@ impl UserWatches {
                 rule: permit.rule(),
                 kind: crate::judge::Kind::Presence,
                 generation: permit.generation(),
+                proved: None,
             });
             let Self { watchers, state, known, stamp, .. } = self;
             let Some(watcher) = watchers.get_mut(at) else { return true };
@@ -216,7 +224,14 @@ impl UserWatches {
                     let front_end = Some(watcher.front_end.clone());
                     // The end of a subscription shows nothing.
                     let judged = judged.filter(|_| !watcher.notifier.has_ended());
-                    step.push(Output::Request(Request { half, serial, request, front_end, judged }));
+                    step.push(Output::Request(Request {
+                        half,
+                        serial,
+                        request,
+                        front_end,
+                        identity: None,
+                        judged,
+                    }));
                 }
                 Some(NotifierOutput::Ended(end)) => {
                     let last = !self.is_watched();
@@ -359,5 +374,11 @@ fn written(key: &PairKey, shown: &Presentity, media: &str, stamp: u64) -> Option
     let mut body = Vec::with_capacity(512);
     format.write(&contact, shown, stamp, &mut body);
     let language = format.language(shown).map(Into::into);
-    Some(Document { media: format.media_type(), body: body.into(), language, require: None })
+    Some(Document {
+        media: format.media_type(),
+        body: body.into(),
+        language,
+        require: None,
+        fields: Vec::new(),
+    })
 }
