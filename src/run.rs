@@ -1,32 +1,45 @@
 //! Running the gateway: from a checked configuration to listening sockets, and down again.
 
+mod control;
+mod life;
+mod listening;
 pub(crate) mod node_key;
-mod setup;
+pub(crate) mod setup;
 mod status;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::checks::{self, Level};
-use crate::config::{Config, Listener};
+use crate::config::{Loaded, Sources};
 use crate::context::Context;
+use crate::control::Control;
+use crate::control::access::{Access, NewAccess};
 use crate::gateway::Gateway;
+use crate::health::BEAT;
 use crate::net::contain::contained_now;
-use crate::net::listener::{ListenLimits, bind, serve};
+use crate::net::listener::{ListenLimits, serve};
 use crate::net::now;
+use crate::net::proxied::Proxies;
 use crate::net::strangers::StrangerLimits;
+use crate::policy::{self, Authority, Governed, SetAside};
 use crate::renew::{self, Renewal};
+use crate::service::{Notifier, Service};
+use crate::store::{Keep, Outcome, Store, Ticket};
 use crate::tls::Proof;
 use crate::xmpp_frontend::accept::Begins;
 use crate::{sip_frontend, xmpp_frontend};
+use listening::{Side, listen};
 
 /// How long a stopping gateway waits for the disk to take the last changes.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
@@ -36,8 +49,13 @@ const STORE_PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What kept it from starting, or that it was stopped before it had drained.
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    for finding in checks::all(&config, SystemTime::now()) {
+pub async fn run(sources: Sources, loaded: Loaded, service: Service) -> anyhow::Result<()> {
+    let Service { notifier, mut inherited } = service;
+    let notifier = Arc::new(notifier);
+    notifier.status("starting");
+    // Before the store is opened: they look at its file, too, and whoever closes a file takes all locks from it that the process
+    // has (fcntl(2)). Without SQLite's own, another program would tidy away the log under it.
+    for finding in checks::all(&loaded.config, SystemTime::now()) {
         let (subject, fix) = (&finding.subject, finding.fix.as_deref().unwrap_or_default());
         match finding.level {
             Level::Good | Level::Note => {}
@@ -45,12 +63,29 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             Level::Wrong => error!("{subject}: {}; {fix}", finding.text),
         }
     }
-    let mut signals = Signals::new().context("cannot listen for signals")?;
+    // It says best what is wrong with the state directory.
+    node_key::load(&loaded.config.node.state_dir)?;
+    let store = Arc::new(setup::store(&loaded.config)?);
+    let (sources, loaded) = stored(sources, loaded, &store)?;
+    let config = loaded.config.clone();
+    let mut signals = Signals::new(Arc::clone(&notifier)).context("cannot listen for signals")?;
     let limits = config.limits.clone();
     let renewal = Renewal::open(&config, SystemTime::now())?;
     let in_use = renewal.in_use()?;
-    let context = setup::context(&config, &in_use)?;
-    let waiters = setup::Waiters(Arc::downgrade(&context.gateway));
+    let context = setup::context(&config, &in_use, Arc::clone(&store))?;
+    let (done, saved) = watch::channel((Ticket::default(), Outcome::Saved));
+    let waiters = setup::Waiters { gateway: Arc::downgrade(&context.gateway), done };
+    let renewal = Arc::new(Mutex::new(renewal));
+    let access = Access::new(NewAccess::load(&config)?);
+    let governed = Governed {
+        gateway: Arc::clone(&context.gateway),
+        store,
+        renewal: Arc::clone(&renewal),
+        in_use: in_use.clone(),
+        access: access.clone(),
+        done: saved,
+    };
+    let authority = Arc::new(Authority::new(sources, loaded, governed));
     // Nothing is written before all is read.
     let restored = context.gateway.restore(now())?;
     if restored > 0 {
@@ -59,12 +94,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     context.store.start(Arc::new(waiters)).context("cannot start the store's thread")?;
 
     // All are bound before the first connection is taken: a gateway that cannot start serves nobody.
-    let sip_listeners = listen(&config.sip.listeners, "SIP")?;
-    let xmpp_listeners = listen(&config.xmpp.listeners, "XMPP")?;
+    let sip_listeners = listen(&config.sip.listeners, Side::Sip, &mut inherited)?;
+    let xmpp_listeners = listen(&config.xmpp.listeners, Side::Xmpp, &mut inherited)?;
+    inherited.all_taken()?;
     let named = |name: &'static str, sockets: &[TcpListener]| -> std::io::Result<Vec<String>> {
         sockets.iter().map(|socket| Ok(format!("{name} {}", socket.local_addr()?))).collect()
     };
-    let bound = [named("sip", &sip_listeners)?, named("xmpp", &xmpp_listeners)?].concat();
+    let state = Control {
+        context: Arc::clone(&context),
+        authority: Arc::clone(&authority),
+        renew: Arc::clone(&signals.renew),
+    };
+    let controls = control::open(&config, &access, state, inherited.take_control())?;
+    let bound = [named("sip", &sip_listeners)?, named("xmpp", &xmpp_listeners)?, controls.named()].concat();
     let sip_limits = ListenLimits {
         open: limits.sip.connections,
         strangers: StrangerLimits {
@@ -72,6 +114,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             per_address: limits.sip.unauthenticated_per_address,
             failures_per_address: limits.sip.failures_per_address,
         },
+        proxies: None,
     };
     let xmpp_limits = ListenLimits {
         open: limits.xmpp.connections,
@@ -80,14 +123,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             per_address: limits.xmpp.unauthenticated_per_address,
             failures_per_address: limits.xmpp.failures_per_address,
         },
+        proxies: None,
     };
-    for socket in sip_listeners {
+    for (socket, listener) in sip_listeners.into_iter().zip(&config.sip.listeners) {
         let shared = Arc::clone(&context);
         let handler =
             move |stream, peer, new| sip_frontend::accept::serve(Arc::clone(&shared), stream, peer, new);
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
         let log = Arc::clone(context.gateway.log_budget());
-        context.tasks.spawn(serve("sip", socket, sip_limits, log, tasks, stop, handler));
+        let proxies = Proxies::new(listener.proxies.clone(), limits.sip.handshake);
+        let limits = ListenLimits { proxies, ..sip_limits.clone() };
+        context.tasks.spawn(serve("sip", socket, limits, log, tasks, stop, handler));
     }
     for (socket, listener) in xmpp_listeners.into_iter().zip(&config.xmpp.listeners) {
         let shared = Arc::clone(&context);
@@ -97,7 +143,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         };
         let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
         let log = Arc::clone(context.gateway.log_budget());
-        context.tasks.spawn(serve("xmpp", socket, xmpp_limits, log, tasks, stop, handler));
+        let proxies = Proxies::new(listener.proxies.clone(), limits.xmpp.handshake);
+        let limits = ListenLimits { proxies, ..xmpp_limits.clone() };
+        context.tasks.spawn(serve("xmpp", socket, limits, log, tasks, stop, handler));
     }
 
     // These end with the process, not with its connections.
@@ -105,25 +153,39 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     for index in 0..context.gateway.routes().len() {
         services.spawn(sip_frontend::next_hop::serve(Arc::clone(&context), index));
     }
-    services.spawn(keep_time(Arc::clone(&context)));
+    controls.serve(&context, &mut services);
+    let beats = Arc::<AtomicU64>::default();
+    services.spawn(keep_time(Arc::clone(&context), Arc::clone(&beats)));
+    if let Some(every) = notifier.heartbeat() {
+        services.spawn(life::show(Arc::clone(&context), Arc::clone(&notifier), beats, every));
+    }
     services.spawn(run_errands(Arc::clone(&context)));
     let (gateway, order) = (Arc::clone(&context.gateway), Arc::clone(&signals.renew));
     let federate = {
-        let (config, gateway) = (Arc::new(config.clone()), Arc::clone(&gateway));
-        move |proofs: &[Arc<Proof>]| match setup::federation(&config, proofs) {
+        let (authority, gateway) = (Arc::clone(&authority), Arc::clone(&gateway));
+        move |proofs: &[Arc<Proof>]| match authority.federation(proofs) {
             Ok(federation) => gateway.set_federation(federation, now()),
             Err(error) => error!("what partners' certificates are held against stays as it was: {error:#}"),
         }
     };
-    services.spawn(renew::serve(renewal, in_use, gateway, limits.file_check, order, federate));
-
+    services.spawn(reload(authority, Arc::clone(&signals.reload), Arc::clone(&signals.renew)));
     let (partners, policy) = (config.partners.len(), config.policy.to_string());
+    context.gateway.pulse().listens();
+    let status = format!("listening on {}", bound.join(", "));
+    let reloaded = {
+        let (notifier, status) = (Arc::clone(&notifier), status.clone());
+        move || notifier.ready(&status)
+    };
+    services.spawn(renew::serve(renewal, in_use, gateway, limits.file_check, order, federate, reloaded));
+
     info!(listening = bound.join(", "), domains = %setup::domains(&config), partners, policy, "ready");
+    notifier.ready(&status);
     let reason = tokio::select! {
         reason = signals.next(&context) => reason,
         () = ended(&mut services) => anyhow::bail!("a service of the gateway ended after an internal error"),
     };
     info!("{reason}: finishing what is under way; a second signal stops at once");
+    notifier.stopping("finishing what is under way");
     let drained = tokio::select! {
         drained = timeout(limits.drain, drain(&context, limits.drain)) => drained,
         reason = signals.next(&context) => anyhow::bail!("{reason} again: stopped before everything was finished"),
@@ -147,20 +209,45 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// With what is stored. It was read before as well, where it could be; from now on nobody else writes it.
+fn stored(sources: Sources, loaded: Loaded, store: &Store) -> anyhow::Result<(Sources, Loaded)> {
+    let entries = store.entries();
+    let sources = sources.stored(entries);
+    let (loaded, set_aside) = match policy::load(&sources) {
+        Ok(loaded) => loaded,
+        Err(report) => anyhow::bail!(
+            "the configuration with what is stored in {}:\n{report}",
+            loaded.config.node.state_dir.display()
+        ),
+    };
+    for SetAside { domain, why } in set_aside {
+        error!(
+            "the stored partner {domain} is switched off until the next change of the configuration, because he does not go with \
+             the files: {}",
+            why.join("; ")
+        );
+    }
+    Ok((sources, loaded))
+}
+
+/// Reads the configuration again when somebody asks for it, and then has the files with certificates looked at.
+async fn reload(authority: Arc<Authority>, order: Arc<Notify>, renew: Arc<Notify>) {
+    loop {
+        order.notified().await;
+        let authority = Arc::clone(&authority);
+        let reloaded = spawn_blocking(move || authority.reload("SIGHUP")).await;
+        if let Ok(Err(refused)) = reloaded {
+            policy::tell(&refused);
+        }
+        renew.notify_one();
+    }
+}
+
 /// Until one of the tasks that never end has ended.
 async fn ended(services: &mut tokio::task::JoinSet<()>) {
     if services.join_next().await.is_none() {
         std::future::pending::<()>().await;
     }
-}
-
-/// Binds all listeners of one side.
-fn listen(listeners: &[Listener], side: &str) -> anyhow::Result<Vec<TcpListener>> {
-    let one = |listener: &Listener| {
-        let address = listener.bind;
-        bind(address, listener.only_v6).with_context(|| format!("cannot listen on {address} for {side}"))
-    };
-    listeners.iter().map(one).collect()
 }
 
 /// Nothing new; everything under way to its end, or back to its sender when more than half of the time is
@@ -233,29 +320,41 @@ async fn run_errands(context: Arc<Context>) {
         let gateway = Arc::clone(&context.gateway);
         let panics = &context.gateway.counters().tasks_panicked;
         while gateway.errands_are_short() {
+            gateway.pulse().errands.beat(now().instant);
             let step = contained_now("an errand", panics, || gateway.run_errands(now()));
             if matches!(step, Ok(false)) {
-                bell.notified().await;
+                rung(&bell).await;
             }
         }
-        let all = move || while gateway.run_errands(now()) {};
+        let all = move || {
+            while gateway.run_errands(now()) {
+                gateway.pulse().errands.beat(now().instant);
+            }
+        };
         if spawn_blocking(all).await.is_err() {
             context.gateway.counters().tasks_panicked.add(1);
             error!("an internal error ended an errand (see the panic above); the others go on");
             continue;
         }
-        bell.notified().await;
+        rung(&bell).await;
     }
 }
 
-/// Calls the gateway when one of its deadlines has come.
-async fn keep_time(context: Arc<Context>) {
+/// Until the bell is rung, or it is time for a sign of life.
+async fn rung(bell: &Notify) {
+    let _ = timeout(BEAT, bell.notified()).await;
+}
+
+/// Calls the gateway when one of its deadlines has come, and counts its rounds in `beats`.
+async fn keep_time(context: Arc<Context>, beats: Arc<AtomicU64>) {
     let wake = context.gateway.timer_wake();
     loop {
+        beats.fetch_add(1, Ordering::Relaxed);
+        context.gateway.pulse().timers.beat(now().instant);
         match context.gateway.deadline() {
-            None => wake.notified().await,
+            None => rung(&wake).await,
             Some(deadline) => tokio::select! {
-                () = wake.notified() => {}
+                () = rung(&wake) => {}
                 () = sleep_until(deadline.into()) => context.gateway.handle_timeout(now()),
             },
         }
@@ -271,19 +370,25 @@ struct Signals {
     hang_up: Signal,
     status: Signal,
     retry: Signal,
+    /// Rings when the configuration is to be read again.
+    reload: Arc<Notify>,
     /// Rings when certificates and roots are to be looked at.
     renew: Arc<Notify>,
+    /// Is told of that.
+    notifier: Arc<Notifier>,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new(notifier: Arc<Notifier>) -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             status: signal(SignalKind::user_defined1())?,
             retry: signal(SignalKind::user_defined2())?,
+            reload: Arc::default(),
             renew: Arc::default(),
+            notifier,
         })
     }
 
@@ -295,7 +400,10 @@ impl Signals {
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.status.recv() => status::log(&context.gateway),
                 _ = self.retry.recv() => status::retry(&context.gateway),
-                _ = self.hang_up.recv() => self.renew.notify_one(),
+                _ = self.hang_up.recv() => {
+                    self.notifier.reloading();
+                    self.reload.notify_one();
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! From the configuration to what the running program needs.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ use compact_str::CompactString;
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::HopConfig;
 use nuncio_sip::session::SessionConfig;
-use nuncio_translate::judge::{self, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{PairConfig, PresenceConfig};
 use nuncio_translate::presence::Format;
@@ -17,44 +17,46 @@ use nuncio_translate::trust::TrustModel;
 use nuncio_xmpp::about::{About, ContactKind};
 use nuncio_xmpp::dialback::DialbackSecret;
 use nuncio_xmpp::lane::LaneConfig;
-use nuncio_xmpp::rate::Rate;
 use nuncio_xmpp::stream::{InboundConfig, KeepAlive, Quiet, StreamLimits, Timeouts};
 use nuncio_xmpp::{Domain, ReadLimits};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node_key;
-use crate::config::{self, Config, LogAddresses, Lookup, PartnerType, SentBy, SipUsers};
+use crate::config::{self, Config, LogAddresses, Lookup, SentBy};
 use crate::context::{Context, FrontEndNames, Leave, RouteHops, SipName, SipSide, Source, XmppSide};
 use crate::dns::{Dns, DnsConfig, Family, Reach};
 use crate::gateway::{
-    Environment, Federation, FrontEnd, Gateway, Im, LaneKey, LanePort, PartnerStreams, PlaceLimits,
-    RequestLimits, Route, Settings, SipIdentity, StreamRates, Verification, VerifyLimits, session_config,
+    Environment, FrontEnd, Gateway, Im, LaneKey, LanePort, PlaceLimits, RequestLimits, Route, Settings,
+    SipIdentity, Verification, VerifyLimits, session_config,
 };
 use crate::net::now;
+use crate::policy;
+use crate::policy::made::{self, domain, names, partner_type};
 use crate::renew::InUse;
 use crate::sip_frontend::listing::given;
+use crate::sip_frontend::next_hop::JUDGED_EVERY;
 use crate::store::{Committed, Keep, Outcome, Store, StoreOptions, Ticket};
-use crate::tls::{ClientTls, Proof, ServerTls};
+use crate::tls::{ClientTls, ServerTls};
 use crate::xmpp_frontend;
 
 /// Everything the tasks share, ready to run.
 ///
 /// # Errors
 /// A file that cannot be used, with what to do about it.
-pub(super) fn context(config: &Config, in_use: &InUse) -> anyhow::Result<Arc<Context>> {
+pub(super) fn context(config: &Config, in_use: &InUse, store: Arc<Store>) -> anyhow::Result<Arc<Context>> {
     let environment = Arc::new(Runtime { context: OnceLock::new(), handle: Handle::current() });
-    let store = Arc::new(store(config)?);
     let gateway = Gateway::new(
         settings(config)?,
-        snapshot(config)?,
+        made::snapshot(config)?,
         front_ends(config)?,
         routes(config)?,
         Arc::clone(&store) as Arc<dyn Keep>,
         Box::new(Arc::clone(&environment)),
     );
-    gateway.set_federation(federation(config, &in_use.proofs)?, now());
+    gateway.set_federation(made::federation(config, &in_use.proofs)?, now());
     let secret = dialback_secret(config, &*store)?;
     let dns =
         DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
@@ -75,7 +77,7 @@ pub(super) fn context(config: &Config, in_use: &InUse) -> anyhow::Result<Arc<Con
 }
 
 /// The store, opened and checked. It writes once it is started with whoever waits for tickets.
-fn store(config: &Config) -> anyhow::Result<Store> {
+pub(super) fn store(config: &Config) -> anyhow::Result<Store> {
     let limits = &config.limits.store;
     let options = StoreOptions {
         audit_age: limits.audit_age,
@@ -88,11 +90,16 @@ fn store(config: &Config) -> anyhow::Result<Store> {
 }
 
 /// Brings word from the store to the pairs that wait for it.
-pub(super) struct Waiters(pub(super) Weak<Gateway>);
+pub(super) struct Waiters {
+    pub(super) gateway: Weak<Gateway>,
+    /// For everybody else.
+    pub(super) done: watch::Sender<policy::Done>,
+}
 
 impl Committed for Waiters {
     fn committed(&self, up_to: Ticket, outcome: Outcome) {
-        if let Some(gateway) = self.0.upgrade() {
+        self.done.send_replace((up_to, outcome));
+        if let Some(gateway) = self.gateway.upgrade() {
             gateway.committed(up_to, outcome, now());
         }
     }
@@ -118,14 +125,6 @@ fn sip_identity(config: &Config, identity: &config::SipIdentity) -> SipIdentity 
         name: identity.name.to_string().into(),
         events: events(config, &identity.name),
         sessions: sessions(config, &identity.name),
-    }
-}
-
-fn partner_type(configured: PartnerType) -> judge::PartnerType {
-    match configured {
-        PartnerType::Federated => judge::PartnerType::Federated,
-        PartnerType::PublicVerified => judge::PartnerType::PublicVerified,
-        PartnerType::PublicUnverified => judge::PartnerType::PublicUnverified,
     }
 }
 
@@ -290,86 +289,6 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     })
 }
 
-/// The normalised form of a configured domain, as it stands in JIDs.
-fn domain(configured: &config::Domain) -> anyhow::Result<Domain> {
-    Domain::parse(configured.as_str()).map_err(|error| anyhow!("{}: {error}", configured.as_str()))
-}
-
-fn names<'a>(configured: impl IntoIterator<Item = &'a config::Domain>) -> anyhow::Result<Vec<CompactString>> {
-    configured.into_iter().map(|name| Ok(domain(name)?.as_str().into())).collect()
-}
-
-fn snapshot(config: &Config) -> anyhow::Result<Snapshot> {
-    let mut partners = Vec::with_capacity(config.partners.len());
-    for partner in config.partners.iter() {
-        let entry = judge::Partner {
-            domain: domain(&partner.domain)?.as_str().into(),
-            partner_type: partner_type(partner.partner_type),
-            enabled: partner.enabled,
-        };
-        partners.push((entry, names(&partner.additional_domains)?));
-    }
-    let snapshot = Snapshot::new(1, names(&config.sip.domains)?, partners);
-    Ok(snapshot.with_users(users(&config.policy)?).with_consent_lifetime(config.policy.consent))
-}
-
-/// What a partner may send: after a quiet time five seconds' worth may come at once.
-fn rate(per_second: usize) -> Rate {
-    const SECONDS_AT_ONCE: u64 = 5;
-    Rate::new(u64::try_from(per_second).unwrap_or(u64::MAX), SECONDS_AT_ONCE)
-}
-
-/// How streams with each partner are made; the proofs are in the order of the partners.
-pub(super) fn federation(config: &Config, proofs: &[Arc<Proof>]) -> anyhow::Result<Federation> {
-    let mut partners = Vec::with_capacity(config.partners.len());
-    for (partner, proof) in config.partners.iter().zip(proofs) {
-        let streams = PartnerStreams {
-            partner: domain(&partner.domain)?.as_str().into(),
-            enabled: partner.enabled,
-            negotiation: partner.negotiation,
-            rules: partner.rules,
-            keep_alive: partner.keep_alive,
-            both_ways: partner.bidirectional,
-            management: partner.stream_management,
-            connection_limit: partner.connection_limit,
-            max_stanza: Some(partner.stanza_limit),
-            max_depth: Some(partner.stanza_depth),
-            max_attributes: Some(partner.stanza_attributes),
-            rates: StreamRates {
-                stanzas: rate(partner.stanzas_per_second),
-                bytes: rate(partner.bytes_per_second),
-            },
-            proxy: partner.proxy.clone(),
-            proof: Arc::clone(proof),
-        };
-        partners.push((streams, names(partner.domains())?));
-    }
-    Ok(Federation::new(partners))
-}
-
-fn users(policy: &config::Policy) -> anyhow::Result<UserPolicy> {
-    let verdict = |verdict| match verdict {
-        config::Verdict::Allow => Verdict::Allow,
-        config::Verdict::Deny => Verdict::Deny,
-    };
-    let who = |users: &SipUsers| -> anyhow::Result<Who> {
-        Ok(match users {
-            SipUsers::One(user) => Who::User(user.clone()),
-            SipUsers::Domain(name) => Who::Domain(domain(name)?.as_str().into()),
-            SipUsers::Matching(pattern) => Who::Pattern(pattern.clone()),
-        })
-    };
-    let mut rules = Vec::with_capacity(policy.rules.len());
-    for rule in &policy.rules {
-        rules.push(UserRule {
-            who: rule.users.iter().map(who).collect::<anyhow::Result<_>>()?,
-            partners: names(&rule.partners)?,
-            verdict: verdict(rule.verdict),
-        });
-    }
-    Ok(UserPolicy::new(policy.enabled, verdict(policy.default), rules))
-}
-
 /// The names the hosts of a front end go by.
 fn hosts(front_end: &config::FrontEnd) -> Vec<CompactString> {
     let certified = front_end.certificate_names.iter().map(|name| name.as_str().into());
@@ -453,7 +372,11 @@ fn leave(connect: &config::Connect, timeout: Duration) -> Leave {
     Leave { source: connect.source_address, family: family(connect.family), timeout }
 }
 
-fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
+/// The means of the SIP side.
+///
+/// # Errors
+/// What a library cannot be set up for.
+pub(crate) fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
     let (sip, limits) = (&config.sip, &config.limits.sip);
     let identities = Arc::clone(&in_use.sip_identities);
     let mut server = ServerTls::new(Arc::clone(&identities))?;
@@ -479,6 +402,8 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
         },
         max_pending: limits.pending_per_connection,
         handshake: limits.handshake,
+        hold: limits.hold,
+        lending_check: config.limits.file_check.min(JUDGED_EVERY),
         arrival: limits.arrival,
         front_ends: sip
             .front_ends
@@ -493,12 +418,20 @@ fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
                 backend: front_end.tls_backend.into(),
             })
             .collect(),
+        unsettled: watch::Sender::new(unsettled(config)),
         routes: (0..=sip.identities.len())
             .flat_map(|identity| {
                 sources(config).into_iter().map(move |sources| RouteHops { identity, sources })
             })
             .collect(),
     })
+}
+
+/// The front ends that are known by what DNS says only.
+fn unsettled(config: &Config) -> BTreeSet<usize> {
+    let named_by_dns = |front_end: &config::FrontEnd| front_end.certificate_names.is_empty();
+    let front_ends = config.sip.front_ends.iter().enumerate();
+    front_ends.filter(|(_, front_end)| named_by_dns(front_end)).map(|(index, _)| index).collect()
 }
 
 /// The name of the generated secret in the store.
@@ -518,7 +451,15 @@ fn dialback_secret(config: &Config, store: &dyn Keep) -> anyhow::Result<Arc<Dial
     Ok(Arc::new(DialbackSecret::new(&secret)))
 }
 
-fn xmpp_side(config: &Config, in_use: &InUse, dialback: Arc<DialbackSecret>) -> anyhow::Result<XmppSide> {
+/// The means of the XMPP side.
+///
+/// # Errors
+/// As [`sip_side`].
+pub(crate) fn xmpp_side(
+    config: &Config,
+    in_use: &InUse,
+    dialback: Arc<DialbackSecret>,
+) -> anyhow::Result<XmppSide> {
     let limits = &config.limits.xmpp;
     let identities = Arc::clone(&in_use.xmpp_identities);
     let served: Vec<Domain> = config.sip.domains.iter().map(domain).collect::<anyhow::Result<_>>()?;

@@ -84,7 +84,9 @@ pub(super) fn retry(gateway: &Gateway) {
     info!(
         lanes_to_partners = retried.lanes,
         ways_to_front_ends = retried.routes,
-        "SIGUSR2: those that were in back-off need not wait any more; what is queued is tried now"
+        not_to_the_preferred_one = retried.second_best,
+        "SIGUSR2: those that were in back-off need not wait any more; what is queued is tried now, and so are preferred front \
+         ends that were away"
     );
 }
 

@@ -21,7 +21,8 @@ pub struct Checked {
     pub unwritable: Option<StoreError>,
 }
 
-const TABLES: [&str; 7] = ["pair", "dialog", "route", "shown", "audit", "secret", "proved"];
+const TABLES: [&str; 10] =
+    ["pair", "dialog", "route", "shown", "audit", "secret", "proved", "partner", "policy", "block"];
 
 /// Reads everything, changes nothing. The gateway may run.
 ///

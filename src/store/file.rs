@@ -133,6 +133,8 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let sqlite = |error| StoreError::sqlite(path, &error);
     let connection = Connection::open_with_flags(path, flags(false)).map_err(sqlite)?;
     careful(&connection).map_err(sqlite)?;
+    // The last one who closes it tidies up, and with the log the sign would go that the gateway had no time to.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sqlite)?;
     // The file is not touched before something is asked. What else may be wrong with it is for the caller to find.
     match connection.pragma_query_one::<i32>(None, "user_version").map_err(sqlite) {
         Err(error) if error.is_of_the_disk() && log_size(path)? == 0 => {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::queue::{Change, Queue, Sealed};
 use super::{AuditEntry, Failing, Fault, Health, Keep, Outcome, StoreError, Ticket};
+use crate::config::{Entry, Kind, Stored};
 
 /// Keeps what it is told to in memory, in two parts: what waits, and what has been committed. A crash loses the first.
 ///
@@ -33,6 +34,7 @@ struct Disk {
     secrets: HashMap<CompactString, Sealed>,
     proved: BTreeSet<CompactString>,
     audit: Vec<AuditEntry>,
+    entries: Stored,
 }
 
 impl Memory {
@@ -51,6 +53,11 @@ impl Memory {
                 Change::Proved(domain, true) => drop(inner.disk.proved.insert(domain)),
                 Change::Proved(domain, false) => drop(inner.disk.proved.remove(&domain)),
                 Change::Audit(entry) => inner.disk.audit.push(entry),
+                Change::Entry(kind, name, None) => drop(inner.disk.entries.remove(kind, &name)),
+                Change::Entry(kind, name, Some(settings)) => {
+                    let settings = serde_json::from_str(&settings).unwrap_or_default();
+                    drop(inner.disk.entries.put(kind, &name, settings));
+                }
             }
         }
         inner.commits += 1;
@@ -134,6 +141,15 @@ impl Keep for Memory {
 
     fn set_proved(&self, domain: &str, proved: bool) -> Ticket {
         self.inner.lock().queue.push(Change::Proved(domain.into(), proved))
+    }
+
+    fn entries(&self) -> Stored {
+        self.inner.lock().disk.entries.clone()
+    }
+
+    fn set_entry(&self, kind: Kind, name: &str, entry: Option<&Entry>) -> Ticket {
+        let settings = entry.map(|entry| serde_json::Value::Object(entry.clone()).to_string().into());
+        self.inner.lock().queue.push(Change::Entry(kind, kind.normalise(name).into(), settings))
     }
 
     fn health(&self) -> Health {

@@ -4,11 +4,13 @@
 //! what is to be kept goes into a queue, and one thread of the store's own writes it, as much as there is in one
 //! transaction. A caller whose promise depends on the disk keeps the [`Ticket`] and waits until [`Committed`] reports it.
 
+mod audit;
 mod backup;
 mod census;
 mod check;
 mod confirm;
 mod consent;
+mod entries;
 mod error;
 mod file;
 mod load;
@@ -24,11 +26,15 @@ mod writer;
 use compact_str::CompactString;
 use nuncio_translate::pair::{PairKey, PairRecord};
 
+use crate::config::{Entry, Kind, Stored};
+
+pub use audit::{AUDIT_MOST, AuditQuery, AuditRow, audit};
 pub use backup::backup;
 pub use census::{Census, census};
 pub use check::{Checked, check, glance, obstacle};
 pub use confirm::allow_dialback;
 pub use consent::{Forgotten, forget_consent};
+pub use entries::stored;
 pub use error::{Fault, StoreError};
 pub use memory::Memory;
 pub use show::{Shown, Table, show};
@@ -84,6 +90,12 @@ pub trait Keep: Send + Sync {
     fn proved(&self) -> Vec<CompactString>;
 
     fn set_proved(&self, domain: &str, proved: bool) -> Ticket;
+
+    /// The partners, policies and blocks that administrators made, as last set.
+    fn entries(&self) -> Stored;
+
+    /// Keeps an entry in place of the one of its name; `None`: there is to be none.
+    fn set_entry(&self, kind: Kind, name: &str, entry: Option<&Entry>) -> Ticket;
 
     fn health(&self) -> Health;
 }

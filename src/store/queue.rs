@@ -6,6 +6,7 @@ use compact_str::CompactString;
 use nuncio_translate::pair::{PairKey, PairRecord};
 
 use super::{AuditEntry, Ticket};
+use crate::config::Kind;
 
 /// Most audit entries that wait. They cannot be merged; at the bound the oldest goes, and the trail says so.
 pub(super) const AUDIT_QUEUE: usize = 16_384;
@@ -19,6 +20,8 @@ pub(super) enum Change {
     /// Whether a partner's domain has proved itself by certificate.
     Proved(CompactString, bool),
     Audit(AuditEntry),
+    /// What an administrator made, as JSON. `None`: it is gone.
+    Entry(Kind, CompactString, Option<Box<str>>),
 }
 
 /// A secret: not to be seen in debug output.
@@ -37,13 +40,14 @@ enum Subject {
     Pair(PairKey),
     Secret(CompactString),
     Proved(CompactString),
+    Entry(Kind, CompactString),
 }
 
 impl Change {
     /// Whether anybody may wait for it to be on the disk. Nobody does for what is only noted.
     pub(super) fn is_awaited(&self) -> bool {
         match self {
-            Self::Pair(..) | Self::Secret(..) => true,
+            Self::Pair(..) | Self::Secret(..) | Self::Entry(..) => true,
             Self::Proved(..) | Self::Audit(_) => false,
         }
     }
@@ -53,6 +57,7 @@ impl Change {
             Self::Pair(key, _) => Some(Subject::Pair(key.clone())),
             Self::Secret(name, _) => Some(Subject::Secret(name.clone())),
             Self::Proved(domain, _) => Some(Subject::Proved(domain.clone())),
+            Self::Entry(kind, name, _) => Some(Subject::Entry(*kind, name.clone())),
             Self::Audit(_) => None,
         }
     }

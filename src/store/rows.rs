@@ -4,8 +4,8 @@ use nuncio_sip::event::DialogRecord;
 use nuncio_translate::pair::{From as FromState, NotifierRecord, PairKey, PairRecord, To as ToState};
 use rusqlite::{CachedStatement, Result, Transaction};
 
-use super::AuditEntry;
 use super::queue::Change;
+use super::{AuditEntry, entries};
 
 pub(super) const SUBSCRIBER: &str = "subscriber";
 pub(super) const NOTIFIER: &str = "notifier";
@@ -25,11 +25,12 @@ pub(super) struct Writer<'t> {
     prove: CachedStatement<'t>,
     unprove: CachedStatement<'t>,
     audit: CachedStatement<'t>,
+    transaction: &'t Transaction<'t>,
     now: i64,
 }
 
 impl<'t> Writer<'t> {
-    pub(super) fn new(transaction: &'t Transaction<'_>, now: u64) -> Result<Self> {
+    pub(super) fn new(transaction: &'t Transaction<'t>, now: u64) -> Result<Self> {
         Ok(Self {
             pair: transaction.prepare_cached(
                 "INSERT INTO pair (sip_user, contact, added_since, last_subscribe, sip_user_wrote, to_state, \
@@ -62,6 +63,7 @@ impl<'t> Writer<'t> {
             audit: transaction.prepare_cached(
                 "INSERT INTO audit (at, actor, what, subject, was, became) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?,
+            transaction,
             now: integer(now),
         })
     }
@@ -76,6 +78,10 @@ impl<'t> Writer<'t> {
             Change::Proved(domain, true) => self.prove.execute((domain.as_str(), self.now)).map(drop),
             Change::Proved(domain, false) => self.unprove.execute([domain.as_str()]).map(drop),
             Change::Audit(entry) => self.audit(entry),
+            // Seldom: its statement is not kept.
+            Change::Entry(kind, name, settings) => {
+                entries::write(self.transaction, *kind, name, settings.as_deref(), self.now)
+            }
         }
     }
 

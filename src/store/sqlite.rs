@@ -15,8 +15,10 @@ use super::file::{self, Found};
 use super::lock::Lock;
 use super::queue::{Change, Queue, Sealed};
 use super::{
-    AuditEntry, Committed, FILE, Failing, Fault, Health, Keep, StoreError, Ticket, load, schema, writer,
+    AuditEntry, Committed, FILE, Failing, Fault, Health, Keep, StoreError, Ticket, entries, load, schema,
+    writer,
 };
+use crate::config::{Entry, Kind, Stored};
 use crate::net::now;
 
 /// How the store behaves.
@@ -97,6 +99,7 @@ pub(super) struct State {
     pub(super) running: bool,
     secrets: HashMap<CompactString, Sealed>,
     proved: BTreeSet<CompactString>,
+    entries: Stored,
 }
 
 /// What the writer has before it while it lets more come.
@@ -152,6 +155,7 @@ impl Store {
         };
         let secrets = secrets(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
         let proved = proved(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
+        let entries = entries::load(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
         let failing = unwritable.as_ref().map(|error| Failing {
             fault: error.fault.clone(),
             evidence: error.evidence.clone(),
@@ -159,7 +163,7 @@ impl Store {
             since: now().unix(),
         });
         let connection = unwritable.is_none().then_some(connection);
-        let state = Mutex::new(State { secrets, proved, failing, ..State::default() });
+        let state = Mutex::new(State { secrets, proved, entries, failing, ..State::default() });
         let shared = Shared {
             path,
             options,
@@ -228,7 +232,7 @@ impl Store {
             Change::Secret(name, value) => drop(state.secrets.insert(name.clone(), value.clone())),
             Change::Proved(domain, true) => drop(state.proved.insert(domain.clone())),
             Change::Proved(domain, false) => drop(state.proved.remove(domain)),
-            Change::Pair(..) | Change::Audit(_) => {}
+            Change::Pair(..) | Change::Audit(_) | Change::Entry(..) => {}
         }
         let awaited = change.is_awaited();
         let ticket = state.queue.push(change);
@@ -283,6 +287,22 @@ impl Keep for Store {
 
     fn set_proved(&self, domain: &str, proved: bool) -> Ticket {
         self.push(Change::Proved(domain.into(), proved))
+    }
+
+    fn entries(&self) -> Stored {
+        self.shared.state.lock().entries.clone()
+    }
+
+    fn set_entry(&self, kind: Kind, name: &str, entry: Option<&Entry>) -> Ticket {
+        let name = kind.normalise(name);
+        let settings = entry.map(|entry| serde_json::Value::Object(entry.clone()).to_string().into());
+        let mut state = self.shared.state.lock();
+        match entry {
+            Some(entry) => drop(state.entries.put(kind, &name, entry.clone())),
+            None => drop(state.entries.remove(kind, &name)),
+        }
+        drop(state);
+        self.push(Change::Entry(kind, name.into(), settings))
     }
 
     fn health(&self) -> Health {

@@ -364,6 +364,7 @@ fn name(change: &Change) -> String {
         Change::Pair(..) => "the record of a pair".to_owned(),
         Change::Secret(name, _) => format!("the secret {name:?}"),
         Change::Proved(domain, _) => format!("what {domain:?} proved"),
+        Change::Entry(kind, name, _) => format!("the {kind} {name:?}"),
         Change::Audit(entry) => format!("an audit entry {:?}", entry.what),
     }
 }

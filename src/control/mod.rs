@@ -1,0 +1,73 @@
+//! The control plane: one HTTP/JSON API by which the gateway is administered while it runs.
+//!
+//! It is served on a Unix socket, where the kernel says who asks, and, if `[control]` says so, on TCP with TLS, where a token
+//! does. Every endpoint stands in one table ([`table`]) with the role it needs; whoever has less is refused before anything
+//! of his request is read. Every error is a problem document (RFC 9457), those of the framework as well.
+
+pub mod access;
+mod applied;
+mod audit;
+pub mod caller;
+pub mod client;
+mod configuration;
+mod entries;
+mod extract;
+mod listen;
+mod openapi;
+mod peer;
+mod problem;
+mod relations;
+mod status;
+mod streams;
+pub mod table;
+pub mod tokens;
+mod watching;
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::Notify;
+
+use crate::context::Context;
+use crate::policy::Authority;
+
+pub use caller::{Caller, Role};
+pub use extract::{Body, Checked};
+pub use listen::{LocalSocket, Remote};
+pub use peer::Groups;
+pub use problem::Problem;
+pub use table::{Answer, Endpoint};
+
+/// Where the socket is unless `control.socket` says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/nuncio/control.sock";
+
+/// What the handlers share.
+pub struct Control {
+    /// The running program.
+    pub context: Arc<Context>,
+    /// What holds, and the way to change it.
+    pub authority: Arc<Authority>,
+    /// Rings when the files with certificates and roots are to be looked at.
+    pub renew: Arc<Notify>,
+}
+
+/// As handlers get it: `State(control): State<Shared>`.
+pub type Shared = Arc<Control>;
+
+/// Every endpoint there is. Each part of the API has its own list beside its handlers.
+pub fn endpoints() -> Vec<Endpoint> {
+    let mut all = status::endpoints();
+    all.extend(entries::endpoints());
+    all.extend(streams::endpoints());
+    all.extend(configuration::endpoints());
+    all.extend(audit::endpoints());
+    all.extend(relations::endpoints());
+    all.extend(watching::endpoints());
+    all.extend(openapi::endpoints_here());
+    all
+}
+
+/// All endpoints behind their roles.
+pub fn router(control: Shared) -> Router {
+    table::router(control, endpoints())
+}

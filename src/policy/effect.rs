@@ -1,0 +1,108 @@
+//! When a key takes effect that was changed while the gateway runs.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::Difference;
+
+/// When a change takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// At once, also on what stands.
+    Now,
+    /// For connections and streams made from now on.
+    NewConnections,
+    /// When the gateway starts the next time.
+    NextStart,
+}
+
+/// Keys that take effect at once, and sections all of whose keys do.
+const NOW: [&str; 8] = [
+    "partner",
+    "policy",
+    "block",
+    "control.admin_group",
+    "control.viewer_group",
+    "control.tokens",
+    "control.certificate",
+    "control.key",
+];
+
+/// The same for new connections.
+const NEW_CONNECTIONS: [&str; 12] = [
+    "certificate",
+    "sip.certificate",
+    "sip.key",
+    "sip.roots",
+    "sip.crls",
+    "xmpp.roots",
+    "xmpp.negotiation_rules",
+    "limits.xmpp.connections_per_partner",
+    "limits.xmpp.stanza",
+    "limits.xmpp.depth",
+    "limits.xmpp.attributes",
+    "limits.xmpp.stanzas_per_second",
+];
+
+impl Effect {
+    /// When a change of the key at this path takes effect.
+    pub fn of(path: &str) -> Self {
+        let is = |key: &str| match path.strip_prefix(key) {
+            Some(rest) => rest.is_empty() || rest.starts_with(['.', '[']),
+            None => false,
+        };
+        if NOW.into_iter().any(is) {
+            Self::Now
+        } else if NEW_CONNECTIONS.into_iter().any(is) || is("limits.xmpp.bytes_per_second") {
+            Self::NewConnections
+        } else {
+            Self::NextStart
+        }
+    }
+}
+
+/// One key that has another value.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Changed {
+    /// `partner[fabrikam.com].type`
+    pub path: String,
+    /// Absent: it had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Value>,
+    /// Absent: it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Value>,
+    pub takes_effect: Effect,
+}
+
+impl From<Difference> for Changed {
+    fn from(difference: Difference) -> Self {
+        let Difference { path, from, to } = difference;
+        Self { takes_effect: Effect::of(&path), path, from, to }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::reference;
+
+    #[test]
+    fn every_key_that_is_named_here_is_a_key_or_a_section() {
+        let keys = reference::keys();
+        for named in NOW.into_iter().chain(NEW_CONNECTIONS) {
+            let below = format!("{named}.");
+            assert!(keys.iter().any(|key| key == named || key.starts_with(&below)), "{named}");
+        }
+    }
+
+    #[test]
+    fn entries_of_lists_go_by_their_section_and_no_key_by_the_beginning_of_another() {
+        assert_eq!(Effect::of("partner[fabrikam.com].type"), Effect::Now);
+        assert_eq!(Effect::of("policy.rule[wards].verdict"), Effect::Now);
+        assert_eq!(Effect::of("sip.certificate"), Effect::NewConnections);
+        assert_eq!(Effect::of("sip.certificates"), Effect::NextStart);
+        assert_eq!(Effect::of("sip.listener[0.0.0.0:5061].bind"), Effect::NextStart);
+    }
+}
