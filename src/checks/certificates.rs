@@ -1,5 +1,7 @@
 //! Our own certificates, seen with the eyes of those who will be shown them.
 
+mod strength;
+
 use std::time::{Duration, SystemTime};
 
 use nuncio_xmpp::Domain;
@@ -7,8 +9,8 @@ use nuncio_xmpp::Domain;
 use super::Findings;
 use crate::config::{self, Called, Host};
 use crate::tls::{
-    ChainStatus, Identity, IdentityConcern, NameMatch, PeerCertificate, Roots, Usage, date, judge_chain,
-    sip_names_match, xmpp_names, xmpp_remark,
+    ChainStatus, Identity, IdentityConcern, NameMatch, PeerCertificate, Roots, SanName, Usage, date,
+    judge_chain, sip_names_match, xmpp_names, xmpp_remark,
 };
 
 /// Shorter than this to go: time to renew.
@@ -51,15 +53,8 @@ pub(super) fn xmpp(
         return;
     }
     usage(identity, findings, now);
-    if certificate
-        .usages
-        .as_ref()
-        .is_some_and(|usages| !usages.contains(&Usage::ClientAuth) && !usages.contains(&Usage::Any))
-    {
-        findings.note(
-            "it is not for TLS clients; some servers, ejabberd among them, then refuse it on streams that we open".to_owned(),
-        );
-    }
+    strength::check(identity, false, findings);
+    software(certificate, findings);
     match best_status(identity, roots, now) {
         ChainStatus::Valid => findings.good("its chain is complete, and leads to a root of xmpp.roots or of this machine".to_owned()),
         ChainStatus::SelfSigned => findings.warning(
@@ -79,6 +74,39 @@ pub(super) fn xmpp(
         // Said before.
         ChainStatus::WrongUsage { .. } => {}
         status => findings.wrong(status.to_string(), "have it issued anew, and put the chain that comes with it into the file".to_owned()),
+    }
+}
+
+/// Whose software will not take a certificate that is good in itself.
+fn software(certificate: &PeerCertificate, findings: &mut Findings) {
+    let restricted = |usages: &Vec<Usage>| {
+        usages.contains(&Usage::ServerAuth)
+            && !usages.contains(&Usage::ClientAuth)
+            && !usages.contains(&Usage::Any)
+    };
+    if certificate.usages.as_ref().is_some_and(restricted) {
+        findings.note(
+            "it is for TLS servers only, as public CAs issue them since 2026. On streams that we open, ejabberd before 25.08, \
+             Openfire before its update of 2026, and probably Cisco Expressway and Lync's own gateway refuse it, and leave \
+             dialback where both sides allow it; Prosody takes it"
+                .to_owned(),
+        );
+    }
+    let names = certificate.names();
+    let dns = names.iter().any(|name| matches!(name, SanName::Dns(_)));
+    let others = names.iter().any(|name| matches!(name, SanName::SrvName(_) | SanName::XmppAddr(_)));
+    if others && !dns {
+        findings.warning(
+            "it names domains by SRVName or XmppAddr only: servers that look at DNS names alone refuse it"
+                .to_owned(),
+            "have it issued with SAN DNS: for each domain as well".to_owned(),
+        );
+    }
+    if certificate.subject.is_empty() {
+        findings.note(
+            "its subject is empty, which RFC 6120 §13.7.1.1 does not allow; hardly any server minds"
+                .to_owned(),
+        );
     }
 }
 
@@ -103,6 +131,7 @@ pub(super) fn sip(
         return;
     }
     usage(identity, findings, now);
+    strength::check(identity, true, findings);
     // Which roots front ends know cannot be seen from here; those of their own certificates are a guess, and a private
     // root is as it should be.
     match best_status(identity, &[roots], now) {

@@ -1,16 +1,24 @@
-//! Whether what the configuration names will do its work: certificates, the state directory. For `nuncio check config`,
-//! which shows everything, and for `nuncio run`, which logs what is not well.
+//! Whether what the configuration names will do its work: certificates, the state directory, DNS, the way to partners and front
+//! ends. For `nuncio check`, which shows everything, and for `nuncio run`, which logs what is not well with what can be seen
+//! without asking anybody.
 
 mod certificates;
+pub mod connectivity;
+pub mod dns;
+mod report;
 mod state;
 
 use std::time::SystemTime;
 
+use serde::Serialize;
+
 use crate::config::{self, Called, Config, Domain};
-use crate::tls::{Identity, Proof, Roots};
+use crate::tls::{Identity, IdentityError, Proof, Roots};
+
+pub use report::{Checked, Report, What, look, problems};
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub level: Level,
     /// What was looked at: `[sip] certificate /etc/nuncio/sip.pem`.
@@ -18,11 +26,13 @@ pub struct Finding {
     /// What was seen.
     pub text: String,
     /// What to do about it; nothing if it is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
 
 /// How good or bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// As it should be.
     Good,
@@ -42,6 +52,15 @@ pub fn all(config: &Config, now: SystemTime) -> Vec<Finding> {
     policy(config, &mut findings);
     partners(config, &mut findings);
     state::check(config, &mut findings);
+    findings.list
+}
+
+/// Looks at the certificates and keys that the configuration names, ours and those that others' are held against.
+pub fn certificates(config: &Config, now: SystemTime) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    sip_certificates(config, &mut findings, now);
+    xmpp_certificates(config, &mut findings, now);
+    partners(config, &mut findings);
     findings.list
 }
 
@@ -89,7 +108,7 @@ fn sip_certificate(config: &Config, called: Called<'_>, findings: &mut Findings,
         (Ok(identity), Ok(roots)) => {
             findings.list.extend(sip_identity(&identity, called, &roots, config, now))
         }
-        (Err(error), _) => findings.wrong(error.to_string(), "mend the file".to_owned()),
+        (Err(error), _) => unusable(files, &error, findings),
         (_, Err(error)) => findings.wrong(error.to_string(), "mend the file that sip.roots names".to_owned()),
     }
     if let Some(Err(error)) = config.sip.crls.as_deref().map(|file| Proof::default().with_crls(file)) {
@@ -106,9 +125,19 @@ fn xmpp_certificates(config: &Config, findings: &mut Findings, now: SystemTime) 
         findings.about(format!("[[certificate]] {}", files.certificate.display()));
         match Identity::load(&files.certificate, &files.key) {
             Ok(identity) => findings.list.extend(xmpp_identity(&identity, files, &domains, &roots, now)),
-            Err(error) => findings.wrong(error.to_string(), "mend the file".to_owned()),
+            Err(error) => unusable(files, &error, findings),
         }
     }
+}
+
+/// A certificate and key of ours that cannot even be loaded.
+fn unusable(files: &config::Identity, error: &IdentityError, findings: &mut Findings) {
+    let there = files.certificate.exists() && files.key.exists();
+    let fix = match there {
+        true => "mend the file".to_owned(),
+        false => format!("have one issued: nuncio cert request --for {}", files.certificate.display()),
+    };
+    findings.wrong(error.to_string(), fix);
 }
 
 /// Right as it is written, and perhaps not as it is meant: then nothing works, and nothing else says why.
@@ -143,30 +172,35 @@ fn partners(config: &Config, findings: &mut Findings) {
 
 /// Collects findings about one subject after the other.
 #[derive(Debug, Default)]
-struct Findings {
+pub(crate) struct Findings {
     list: Vec<Finding>,
     subject: String,
 }
 
 impl Findings {
-    fn about(&mut self, subject: String) {
+    pub(crate) fn about(&mut self, subject: String) {
         self.subject = subject;
     }
 
-    fn good(&mut self, text: String) {
+    pub(crate) fn good(&mut self, text: String) {
         self.add(Level::Good, text, None);
     }
 
-    fn note(&mut self, text: String) {
+    pub(crate) fn note(&mut self, text: String) {
         self.add(Level::Note, text, None);
     }
 
-    fn warning(&mut self, text: String, fix: String) {
+    pub(crate) fn warning(&mut self, text: String, fix: String) {
         self.add(Level::Warning, text, Some(fix));
     }
 
-    fn wrong(&mut self, text: String, fix: String) {
+    pub(crate) fn wrong(&mut self, text: String, fix: String) {
         self.add(Level::Wrong, text, Some(fix));
+    }
+
+    /// What was found.
+    pub(crate) fn into_list(self) -> Vec<Finding> {
+        self.list
     }
 
     fn add(&mut self, level: Level, text: String, fix: Option<String>) {

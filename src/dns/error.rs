@@ -24,7 +24,8 @@ pub enum DnsError {
     },
     /// Every host of the federation record is in another domain, and an Edge server does not accept that either.
     #[error(
-        "the federation record (_sipfederationtls._tcp) of {domain} leads to {target}, which is not in {domain}: whoever          calls there could not tell who answers; name a host of the domain in it, or list the front ends in next_hops"
+        "the federation record (_sipfederationtls._tcp) of {domain} leads to {target}, which is not in {domain}: whoever \
+         calls there could not tell who answers; name a host of the domain in it, or list the front ends in next_hops"
     )]
     OtherDomain {
         /// The SIP domain.

@@ -13,6 +13,7 @@ use super::{DnsError, Family, NaptrRecord, Resolve, SrvRecord};
 pub(crate) struct FakeDns {
     srv: HashMap<String, Result<Vec<SrvRecord>, DnsError>>,
     naptr: HashMap<String, Result<Vec<NaptrRecord>, DnsError>>,
+    aliases: HashMap<String, String>,
     addresses: HashMap<String, Result<Vec<IpAddr>, DnsError>>,
     asked: Mutex<Vec<String>>,
 }
@@ -52,6 +53,12 @@ impl FakeDns {
         self
     }
 
+    /// Makes a name an alias; its addresses are set apart.
+    pub(crate) fn alias_of(mut self, name: &str, real: &str) -> Self {
+        self.aliases.insert(name.to_owned(), real.to_owned());
+        self
+    }
+
     /// Sets the addresses of a host.
     pub(crate) fn host(mut self, name: &str, addresses: &[&str]) -> Self {
         let addresses = addresses.iter().map(|address| address.parse().expect("an IP address")).collect();
@@ -82,6 +89,10 @@ impl Resolve for FakeDns {
         self.asked.lock().push(format!("NAPTR {name}"));
         let missing = || Err(DnsError::NoSuchDomain { name: name.to_owned() });
         Box::pin(ready(self.naptr.get(name).cloned().unwrap_or_else(missing)))
+    }
+
+    fn alias<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>, DnsError>> {
+        Box::pin(ready(Ok(self.aliases.get(name).cloned())))
     }
 
     fn addresses<'a>(

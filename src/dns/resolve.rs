@@ -17,6 +17,9 @@ pub trait Resolve: Send + Sync {
     /// The NAPTR records at `name`; as with [`Resolve::srv`], none is no error.
     fn naptr<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<NaptrRecord>, DnsError>>;
 
+    /// The name that `name` is an alias of (CNAME), if it is one.
+    fn alias<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>, DnsError>>;
+
     /// The addresses of `host` of that family, IPv6 and IPv4 taking turns, IPv6 first (RFC 8305 §4). Never `Ok` and empty:
     /// an existing name without any is [`DnsError::NoAddress`].
     fn addresses<'a>(&'a self, host: &'a str, family: Family)

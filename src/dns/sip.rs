@@ -44,8 +44,21 @@ pub struct SipTarget {
 pub struct SipTargets {
     /// In the order of trying; never empty.
     pub targets: Vec<SipTarget>,
+    /// The names of the SRV records, in order of preference. The place of its name is the upper half of a target's rank.
+    pub services: Vec<String>,
+    /// The first question without an answer: what it was about is as it was known before.
+    pub unanswered: Option<DnsError>,
     /// The questions that led there, and what was answered and is not followed, for people.
     pub evidence: Vec<String>,
+}
+
+impl SipTargets {
+    /// Those of one service, if it stood at this place.
+    fn of<'a>(&'a self, service: &str, place: u32) -> impl Iterator<Item = SipTarget> + 'a {
+        let before = self.services.iter().position(|known| known == service);
+        let own = self.targets.iter().filter(move |target| usize::try_from(target.rank >> 16).ok() == before);
+        own.map(move |target| SipTarget { rank: (place << 16) | (target.rank & 0xffff), ..target.clone() })
+    }
 }
 
 impl fmt::Display for SipTarget {
@@ -54,7 +67,9 @@ impl fmt::Display for SipTarget {
     }
 }
 
-/// The hosts that serve a SIP domain over TLS, in the order of trying. `seed` decides among those of equal priority.
+/// The hosts that serve a SIP domain over TLS, in the order of trying. `seed` decides among those of equal priority: the same
+/// one decides in the same way as long as the records are the same. `known` is what was found the last time: what DNS does
+/// not answer now stays as it was.
 ///
 /// # Errors
 /// When DNS names none, or did not answer.
@@ -63,9 +78,10 @@ pub async fn sip_targets(
     domain: &str,
     lookup: SipLookup,
     seed: u64,
+    known: Option<&SipTargets>,
 ) -> Result<SipTargets, DnsError> {
     let domain = ascii_name(domain)?;
-    let search = Search { resolver, evidence: Vec::new(), random: StdRng::seed_from_u64(seed) };
+    let search = Search { resolver, evidence: Vec::new(), unanswered: None, seed, known };
     match lookup {
         SipLookup::Sip => search.sip(domain).await,
         SipLookup::Federation => search.federation(domain).await,
@@ -75,41 +91,63 @@ pub async fn sip_targets(
 struct Search<'a> {
     resolver: &'a dyn Resolve,
     evidence: Vec<String>,
-    random: StdRng,
+    unanswered: Option<DnsError>,
+    seed: u64,
+    known: Option<&'a SipTargets>,
 }
 
 impl Search<'_> {
     async fn sip(mut self, domain: String) -> Result<SipTargets, DnsError> {
         let mut targets = Vec::new();
-        let mut failure = None;
+        let (mut refusal, mut answers) = (None, 0);
         let services = self.services(&domain).await;
         for (place, service) in (0u32..).zip(&services) {
             match self.srv(service).await {
-                Ok(records) => targets.extend(self.ordered(records, place)),
-                Err(error) => failure = Some(error),
+                Ok(records) => {
+                    answers += 1;
+                    targets.extend(self.ordered(records, place));
+                }
+                // That it is not offered there is an answer.
+                Err(error @ DnsError::NoService { .. }) => {
+                    answers += 1;
+                    refusal = Some(error);
+                }
+                Err(error) => {
+                    targets.extend(self.known.into_iter().flat_map(|known| known.of(service, place)));
+                    self.unanswered.get_or_insert(error);
+                }
             }
         }
-        if !targets.is_empty() {
-            return Ok(SipTargets { targets, evidence: self.evidence });
+        if !targets.is_empty() && answers > 0 {
+            return Ok(self.found(targets, services));
         }
-        if let Some(failure) = failure {
-            return Err(failure);
+        // RFC 3263 §4.2: without SRV records the domain is the name of the host. If it is not known that there are none, that
+        // would be to go elsewhere.
+        if let Some(error) = self.unanswered.take().or(refusal) {
+            return Err(error);
         }
-        // RFC 3263 §4.2: without SRV records the domain is the name of the host.
         self.resolver.addresses(&domain, Family::Any).await?;
         self.evidence.push(format!("{domain} itself, port {SIPS_PORT}"));
         let own = SipTarget { host: domain, port: SIPS_PORT, rank: 0 };
-        Ok(SipTargets { targets: vec![own], evidence: self.evidence })
+        Ok(self.found(vec![own], services))
+    }
+
+    fn found(self, targets: Vec<SipTarget>, services: Vec<String>) -> SipTargets {
+        SipTargets { targets, services, unanswered: self.unanswered, evidence: self.evidence }
     }
 
     /// The names at which SRV records are, in order of preference. What NAPTR offers over anything but TLS is none of ours.
     async fn services(&mut self, domain: &str) -> Vec<String> {
         let mut records = match self.resolver.naptr(domain).await {
             Ok(records) => records,
-            // Who has none is asked for SRV records; and so is who cannot say, for servers that know no NAPTR are many.
+            Err(DnsError::NoSuchDomain { .. }) => Vec::new(),
+            // Where it led the last time it still leads. Without that SRV records are asked for as if there were none, for
+            // servers that know no NAPTR are many; and nothing else is.
             Err(error) => {
-                if !matches!(error, DnsError::NoSuchDomain { .. }) {
-                    self.evidence.push(error.to_string());
+                self.evidence.push(error.to_string());
+                self.unanswered = Some(error);
+                if let Some(known) = self.known {
+                    return known.services.clone();
                 }
                 Vec::new()
             }
@@ -154,7 +192,7 @@ impl Search<'_> {
             Some(foreign) if targets.is_empty() => {
                 Err(DnsError::OtherDomain { domain, target: foreign.target })
             }
-            _ => Ok(SipTargets { targets, evidence: self.evidence }),
+            _ => Ok(self.found(targets, vec![service])),
         }
     }
 
@@ -188,8 +226,13 @@ impl Search<'_> {
         Ok(records)
     }
 
-    fn ordered(&mut self, records: Vec<SrvRecord>, place: u32) -> Vec<SipTarget> {
-        let mut ordered = order_srv(records, &mut self.random);
+    fn ordered(&mut self, mut records: Vec<SrvRecord>, place: u32) -> Vec<SipTarget> {
+        // Servers give them in another order each time.
+        records.sort_unstable_by(|a, b| {
+            (a.priority, a.weight, &a.target, a.port).cmp(&(b.priority, b.weight, &b.target, b.port))
+        });
+        let mut random = StdRng::seed_from_u64(self.seed.wrapping_add(place.into()));
+        let mut ordered = order_srv(records, &mut random);
         if let Some(more @ 1..) = ordered.len().checked_sub(MAX_SRV_RECORDS) {
             self.evidence.push(format!("{more} records more than are looked at"));
             ordered.truncate(MAX_SRV_RECORDS);

@@ -131,6 +131,16 @@ impl Resolve for Dns {
         })
     }
 
+    fn alias<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>, DnsError>> {
+        Box::pin(async move {
+            let real = |data: RData| match data {
+                RData::CNAME(real) => Some(real.0.to_ascii().trim_end_matches('.').to_owned()),
+                _ => None,
+            };
+            Ok(self.ask(name, RecordType::CNAME).await?.into_iter().find_map(real))
+        })
+    }
+
     fn addresses<'a>(
         &'a self,
         host: &'a str,

@@ -3,6 +3,7 @@
 //! The files are looked at from time to time, and at once when somebody says so (SIGHUP). What they hold is put in use for
 //! new handshakes; connections go on as they are. What cannot be used is refused, loudly, and what was in use stays.
 
+mod adopt;
 mod look;
 mod slot;
 mod sources;
@@ -12,14 +13,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use crate::certs::expiry::{self, Told};
 use crate::checks::Level;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::net::contain::contained_now;
 use crate::tls::{Identity, IdentityStore, NoIdentity, Proof, RootsStore, date};
+pub use adopt::Prepared;
 use slot::{Occasion, Slot, Step};
 use sources::{IdentityFiles, ProofFiles, RootsFile, said};
 
@@ -36,6 +40,8 @@ pub struct Renewal {
     sip_proof: Slot<ProofFiles>,
     /// In the order of the partners.
     proofs: Vec<Slot<ProofFiles>>,
+    /// What was told of the ends of `sip_identities` and then `xmpp_identities`.
+    told: Vec<Told>,
 }
 
 /// What is in use, for handshakes.
@@ -68,10 +74,14 @@ impl Renewal {
             let source = IdentityFiles::of_domains(&shared, files, domains);
             xmpp_identities.push(open(source, now, "[[certificate]]")?);
         }
+        let sip_identities = IdentityFiles::of_front_ends(&shared)
+            .map(|source| open(source, now, "sip.certificate"))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let told =
+            sip_identities.iter().chain(&xmpp_identities).map(|slot| said_at_start(slot.current(), now));
         Ok(Self {
-            sip_identities: IdentityFiles::of_front_ends(&shared)
-                .map(|source| open(source, now, "sip.certificate"))
-                .collect::<anyhow::Result<_>>()?,
+            told: told.collect(),
+            sip_identities,
             xmpp_identities,
             sip_roots: open(RootsFile::new(Some(&config.sip.roots)), now, "sip.roots")?,
             xmpp_roots: open(RootsFile::new(config.xmpp.roots.as_ref()), now, "xmpp.roots")?,
@@ -99,7 +109,8 @@ impl Renewal {
         })
     }
 
-    fn proofs(&self) -> Vec<Arc<Proof>> {
+    /// What partners' certificates are held against, in the order of the partners.
+    pub fn proofs(&self) -> Vec<Arc<Proof>> {
         self.proofs.iter().map(|slot| Arc::clone(slot.current())).collect()
     }
 
@@ -136,8 +147,9 @@ impl Renewal {
         }
 
         let slots = self.sip_identities.iter().chain(&self.xmpp_identities);
-        for (slot, step) in slots.zip(sip.iter().chain(&xmpp)) {
+        for ((slot, step), told) in slots.zip(sip.iter().chain(&xmpp)).zip(&mut self.told) {
             tell_of_identity(slot, step, now);
+            tell_of_end(slot, step, told, now);
         }
         tell_of_roots(&self.sip_roots, &sip_roots, "sip.roots");
         tell_of_roots(&self.xmpp_roots, &xmpp_roots, "xmpp.roots");
@@ -154,14 +166,16 @@ impl Renewal {
     }
 }
 
-/// Looks at the files every so often, and when `order` rings, until the process ends.
+/// Looks at the files every so often, and when `order` rings, until the process ends; `looked_after` is called when the latter
+/// is done. `federate` gets the proofs of partners while nobody else can change what partners there are.
 pub async fn serve(
-    mut renewal: Renewal,
+    renewal: Arc<Mutex<Renewal>>,
     in_use: InUse,
     gateway: Arc<Gateway>,
     every: Duration,
     order: Arc<Notify>,
     federate: impl Fn(&[Arc<Proof>]) + Clone + Send + 'static,
+    looked_after: impl Fn() + Send + 'static,
 ) {
     loop {
         let occasion = tokio::select! {
@@ -169,22 +183,20 @@ pub async fn serve(
             () = tokio::time::sleep(every) => Occasion::Interval,
         };
         let (in_use, gateway, federate) = (in_use.clone(), Arc::clone(&gateway), federate.clone());
+        let renewal = Arc::clone(&renewal);
         // A file may be on a disk that does not answer.
         let looked = tokio::task::spawn_blocking(move || {
             let panics = &gateway.counters().tasks_panicked;
-            let step = || renewal.step(occasion, &in_use, &federate);
+            let step = || renewal.lock().step(occasion, &in_use, &federate);
             let _ = contained_now("a look at certificates and roots", panics, step);
-            renewal
         });
-        renewal = match looked.await {
-            Ok(renewal) => renewal,
-            // The runtime is going down.
-            Err(_) => return,
-        };
+        // The runtime is going down.
+        if looked.await.is_err() {
+            return;
+        }
         if occasion == Occasion::Order {
-            info!(
-                "SIGHUP: certificates, keys, roots and revocation lists were looked at; the configuration itself is read at start only"
-            );
+            info!("certificates, keys, roots and revocation lists were looked at");
+            looked_after();
         }
     }
 }
@@ -226,6 +238,41 @@ fn tell_of_identity(slot: &Slot<IdentityFiles>, step: &Step, now: SystemTime) {
     }
 }
 
+/// What the start says of a certificate that runs out ([`crate::checks`]) need not be said again at once. Of issuers it says
+/// nothing.
+fn said_at_start(identity: &Identity, now: SystemTime) -> Told {
+    let (mut told, end) = (Told::default(), identity.ends());
+    if end == identity.certificate().not_after {
+        let _ = told.due(end, now);
+    }
+    told
+}
+
+/// Says so when what is shown runs out. Of what is new that was said with it.
+fn tell_of_end(slot: &Slot<IdentityFiles>, step: &Step, told: &mut Told, now: SystemTime) {
+    if *step == Step::Renewed {
+        *told = said_at_start(slot.current(), now);
+    }
+    let Some((left, text)) = end_of(slot, told, now) else { return };
+    let certificate = slot.current().certificate();
+    let (serial, until) = (&certificate.serial, date(slot.current().ends()));
+    match left.is_zero() {
+        true => error!(serial, until, "{text}"),
+        false => warn!(serial, until, "{text}"),
+    }
+}
+
+/// What is to be said now of the end of what is shown, and how much time is left.
+fn end_of(slot: &Slot<IdentityFiles>, told: &mut Told, now: SystemTime) -> Option<(Duration, String)> {
+    let identity = slot.current();
+    let left = told.due(identity.ends(), now)?;
+    let own = identity.ends() == identity.certificate().not_after;
+    let what = if own { "it" } else { "an issuer in its chain" };
+    let so = if left.is_zero() { "no peer accepts it; " } else { "" };
+    let (name, words) = (slot.source().name(), expiry::words(left));
+    Some((left, format!("{name}: {what} {words}: {so}renew it (nuncio cert request)")))
+}
+
 fn tell_of_roots(slot: &Slot<RootsFile>, step: &Step, key: &str) {
     tell(
         step,
@@ -254,4 +301,58 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sources::tests::{opened, put};
+    use super::*;
+    use crate::tls::testing::{Ca, San, now, san, validity};
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[test]
+    fn what_runs_out_is_told_in_time_and_a_renewed_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Ca::new("Root");
+        std::fs::write(folder.path().join("roots.pem"), root.pem()).unwrap();
+        let until = |year| {
+            root.issue("contoso.com", |params| {
+                san(params, &[San::Dns("contoso.com")]);
+                validity(params, 2020, year);
+            })
+        };
+        put(folder.path(), &until(2027));
+        let mut slot = opened(folder.path());
+        let end = slot.current().certificate().not_after;
+        let mut told = said_at_start(slot.current(), now());
+        let mut at = |slot: &Slot<IdentityFiles>, left: Duration| {
+            end_of(slot, &mut told, end - left)
+                .map(|(_, text)| text.rsplit_once(".pem: ").unwrap().1.to_owned())
+        };
+        assert_eq!(at(&slot, DAY * 31), None);
+        assert_eq!(at(&slot, DAY * 14).unwrap(), "it expires in 14 days: renew it (nuncio cert request)");
+        assert_eq!(at(&slot, DAY * 14 - Duration::from_secs(60)), None);
+        let over = "it has expired: no peer accepts it; renew it (nuncio cert request)";
+        assert_eq!(at(&slot, Duration::ZERO).unwrap(), over);
+        put(folder.path(), &until(2040));
+        assert_eq!(slot.step(Occasion::Order, Instant::now(), now()), Step::Renewed);
+        assert_eq!(at(&slot, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn an_issuer_that_runs_out_first_is_told_too_also_right_after_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Ca::new("Root");
+        std::fs::write(folder.path().join("roots.pem"), root.pem()).unwrap();
+        let between = root.intermediate_with("Between", |params| validity(params, 2020, 2027));
+        let mut issued = between.server(&["contoso.com"]);
+        issued.chain.push(between.der());
+        put(folder.path(), &issued);
+        let slot = opened(folder.path());
+        let soon = slot.current().ends() - DAY;
+        let mut told = said_at_start(slot.current(), soon);
+        let (_, text) = end_of(&slot, &mut told, soon).unwrap();
+        assert!(text.contains("an issuer in its chain expires in 1 day"), "{text}");
+    }
 }

@@ -101,6 +101,11 @@ impl<S: Source> Slot<S> {
         Ok(Self { source, current, content: digest(&contents), look, trouble: None })
     }
 
+    /// The same thing, of the same files, as another source has it that makes no other thing of them.
+    pub(super) fn under(self, source: S) -> Self {
+        Self { source, ..self }
+    }
+
     /// What is in use.
     pub(super) fn current(&self) -> &Arc<S::Thing> {
         &self.current

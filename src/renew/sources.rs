@@ -17,6 +17,7 @@ pub(super) struct IdentityFiles {
 }
 
 /// Whom a certificate is for.
+#[derive(PartialEq, Eq)]
 pub(super) enum IdentityOf {
     /// Front ends; its place in [`config::Sip::called`].
     FrontEnds(usize),
@@ -25,6 +26,7 @@ pub(super) enum IdentityOf {
 }
 
 /// The roots of one side, from a file or from the system.
+#[derive(PartialEq, Eq)]
 pub(super) struct RootsFile {
     files: Vec<PathBuf>,
 }
@@ -43,6 +45,11 @@ impl IdentityFiles {
     fn new(config: &Arc<Config>, files: &config::Identity, of: IdentityOf) -> Self {
         let files = [files.certificate.clone(), files.key.clone()];
         Self { config: Arc::clone(config), of, files }
+    }
+
+    /// Whether it makes the same of the same files.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.files == other.files && self.of == other.of
     }
 
     /// The names by which those who connect ask for it; none if it is for whoever asks for none that is known.
@@ -128,6 +135,7 @@ impl Source for IdentityFiles {
 }
 
 /// What the certificates of one partner, or of front ends, are held against.
+#[derive(PartialEq, Eq)]
 pub(super) struct ProofFiles {
     name: String,
     pins: Vec<[u8; 32]>,
@@ -241,7 +249,7 @@ pub(super) fn said(finding: &Finding) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs;
     use std::path::Path;
     use std::time::{Duration, Instant};
@@ -260,7 +268,7 @@ mod tests {
         Arc::new(Config::load(&sources, &|_, _| Ok(())).unwrap().0)
     }
 
-    fn put(folder: &Path, issued: &Issued) {
+    pub(in crate::renew) fn put(folder: &Path, issued: &Issued) {
         fs::write(folder.join("contoso.pem"), issued.pem()).unwrap();
         fs::write(folder.join("contoso.key"), issued.key_pem()).unwrap();
     }
@@ -272,7 +280,7 @@ mod tests {
         })
     }
 
-    fn opened(folder: &Path) -> Slot<IdentityFiles> {
+    pub(in crate::renew) fn opened(folder: &Path) -> Slot<IdentityFiles> {
         let config = config(folder, "");
         let (files, domains) = config.certificates.iter().next().unwrap();
         let domains = domains.into_iter().cloned().collect();

@@ -182,7 +182,8 @@ pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
     hash
 }
 
-fn san_name(name: &GeneralName<'_>) -> SanName {
+/// A name of a certificate, or of a request for one.
+pub(crate) fn san_name(name: &GeneralName<'_>) -> SanName {
     match name {
         GeneralName::DNSName(name) => SanName::Dns((*name).to_owned()),
         GeneralName::URI(uri) => SanName::Uri((*uri).to_owned()),
@@ -232,7 +233,8 @@ fn ip_address(bytes: &[u8]) -> String {
     address.map_or_else(|_| "a malformed IP address".to_owned(), |address| format!("IP address {address}"))
 }
 
-fn usages(extension: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<Usage> {
+/// What an extended key usage names.
+pub(crate) fn usages(extension: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<Usage> {
     let mut usages = Vec::new();
     let known = [
         (extension.server_auth, Usage::ServerAuth),

@@ -147,7 +147,7 @@ impl fmt::Display for ChainStatus {
             Self::Revoked => f.write_str("the certificate or one of its issuers has been revoked"),
             Self::RevocationUnknown { detail } => write!(
                 f,
-                "whether the certificate has been revoked cannot be known: {detail}; put a new list into the partner's crls"
+                "whether the certificate has been revoked cannot be known: {detail}; put a newer list into the crls that are set for this peer"
             ),
             Self::NotPinned { key } => write!(
                 f,

@@ -12,6 +12,7 @@ use tokio_rustls::rustls::{Error as RustlsError, InconsistentKeys};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
+use super::certificate::sha256;
 #[cfg(feature = "openssl-legacy")]
 use super::legacy;
 use super::pem::{self, PemError};
@@ -177,6 +178,13 @@ impl Identity {
         &self.certificate
     }
 
+    /// When the first certificate of the chain expires.
+    pub fn ends(&self) -> SystemTime {
+        let issuers = self.chain().iter().skip(1).filter_map(|der| PeerCertificate::from_der(der).ok());
+        let first = issuers.map(|issuer| issuer.not_after).min();
+        first.map_or(self.certificate.not_after, |first| first.min(self.certificate.not_after))
+    }
+
     /// The chain as it is sent, for [`super::judge_chain`].
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.key.cert
@@ -242,6 +250,18 @@ impl fmt::Display for IdentityConcern {
             ),
         }
     }
+}
+
+/// SHA-256 of the public key that belongs to a private key in PEM, as [`PeerCertificate::spki_sha256`] is of a certificate's.
+///
+/// # Errors
+/// When it is no private key, or of a kind that cannot be used. `file` is only named.
+pub(crate) fn public_key_of(key: &[u8], file: &Path) -> Result<[u8; 32], IdentityError> {
+    let unusable = |detail: &str| IdentityError::Key { file: file.into(), detail: printable(detail) };
+    let key = pem::private_key(key, file)?;
+    let key = aws_lc_rs::sign::any_supported_type(&key).map_err(|error| unusable(&error.to_string()))?;
+    let public = key.public_key().ok_or_else(|| unusable("its public key cannot be told"))?;
+    Ok(sha256(&public))
 }
 
 /// Reads every certificate, and checks that each is issued by the next: peers with TLS 1.2 may insist on it.

@@ -13,8 +13,8 @@
 pub use tokio_rustls::rustls::pki_types::CertificateDer;
 
 pub use backend::Backend;
-pub(crate) use certificate::digest;
 pub use certificate::{CertificateError, PeerCertificate, SanName, Usage};
+pub(crate) use certificate::{digest, san_name, usages};
 pub use chain::{ChainStatus, judge_chain};
 pub use config::{ClientTls, ServerTls, TlsVersion};
 pub use error::TlsError;
@@ -23,8 +23,11 @@ pub use handshake::{
     PeerFacts, Presented, XMPP_SERVER_ALPN, accept, accept_direct, accept_for, connect, connect_by,
     connect_direct,
 };
+pub(crate) use identity::public_key_of;
 pub use identity::{Identity, IdentityConcern, IdentityError};
 pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names, xmpp_remark};
+pub use pem::PemError;
+pub(crate) use pem::{Section, certificates, pem_text, sections};
 pub use proof::{CrlError, Proof};
 pub use roots::{Roots, RootsError};
 pub use store::{IdentityStore, NoIdentity, RootsStore};
@@ -55,7 +58,7 @@ mod verifier;
 
 /// Text of a foreign certificate made fit for logs and error messages: no control characters, no characters that change the
 /// direction of writing, no quotation marks like those it is put in, and not longer than 200 characters (SEC-34, SEC-35).
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut printable: String = text
         .chars()

@@ -4,7 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio_rustls::rustls::pki_types::pem::{PemObject, SectionKind};
 use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::printable;
@@ -62,7 +64,10 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, PemError> {
 }
 
 /// All certificates of the text, at least one.
-pub(super) fn certificates(text: &[u8], file: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+///
+/// # Errors
+/// When the text is no PEM, or has none.
+pub(crate) fn certificates(text: &[u8], file: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(text)
         .collect::<Result<_, _>>()
         .map_err(|error| broken(&error, file))?;
@@ -70,6 +75,56 @@ pub(super) fn certificates(text: &[u8], file: &Path) -> Result<Vec<CertificateDe
         return Err(lacks("certificate", text, file));
     }
     Ok(certificates)
+}
+
+/// Certificates as PEM text.
+pub(crate) fn pem_text<'a>(certificates: impl IntoIterator<Item = &'a CertificateDer<'static>>) -> String {
+    const LINE: usize = 64;
+    let mut text = String::new();
+    for certificate in certificates {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        let encoded = STANDARD.encode(certificate);
+        for (place, letter) in encoded.char_indices() {
+            if place > 0 && place % LINE == 0 {
+                text.push('\n');
+            }
+            text.push(letter);
+        }
+        text.push_str("\n-----END CERTIFICATE-----\n");
+    }
+    text
+}
+
+/// A section of a PEM text.
+pub(crate) enum Section {
+    Certificate(Vec<u8>),
+    Request(Vec<u8>),
+    /// Of which nothing is kept.
+    PrivateKey,
+    /// Something else, in words.
+    Other(String),
+}
+
+/// Everything that PEM text has, in its order.
+///
+/// # Errors
+/// The number of the section that is broken, and what is wrong with it.
+pub(crate) fn sections(text: &[u8]) -> Result<Vec<Section>, (usize, String)> {
+    let mut sections = Vec::new();
+    for section in <(SectionKind, Vec<u8>) as PemObject>::pem_slice_iter(text) {
+        let (kind, der) = section.map_err(|error| (sections.len() + 1, words(&error)))?;
+        sections.push(match kind {
+            SectionKind::Certificate => Section::Certificate(der),
+            SectionKind::Csr => Section::Request(der),
+            SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => {
+                Section::PrivateKey
+            }
+            SectionKind::Crl => Section::Other("a revocation list".to_owned()),
+            SectionKind::PublicKey => Section::Other("a public key".to_owned()),
+            _ => Section::Other("something of no use here".to_owned()),
+        });
+    }
+    Ok(sections)
 }
 
 /// All revocation lists of the text, at least one.
@@ -104,9 +159,14 @@ pub(super) fn private_key(text: &[u8], file: &Path) -> Result<PrivateKeyDer<'sta
 }
 
 fn broken(error: &tokio_rustls::rustls::pki_types::pem::Error, file: &Path) -> PemError {
+    PemError::Broken { file: file.into(), detail: words(error) }
+}
+
+/// What is wrong with PEM.
+fn words(error: &tokio_rustls::rustls::pki_types::pem::Error) -> String {
     use tokio_rustls::rustls::pki_types::pem::Error;
     let text = |bytes: &[u8]| printable(&String::from_utf8_lossy(bytes));
-    let detail = match error {
+    match error {
         Error::MissingSectionEnd { end_marker } => {
             // Depending on the library's version this is the label or the whole line.
             let label = text(end_marker);
@@ -116,8 +176,7 @@ fn broken(error: &tokio_rustls::rustls::pki_types::pem::Error, file: &Path) -> P
         Error::IllegalSectionStart { line } => format!("the line “{}” is malformed", text(line).trim_end()),
         Error::Base64Decode(_) => "a section is not base64 (was the file cut or edited?)".to_owned(),
         other => printable(&other.to_string()),
-    };
-    PemError::Broken { file: file.into(), detail }
+    }
 }
 
 fn lacks(expected: &'static str, text: &[u8], file: &Path) -> PemError {

@@ -73,6 +73,19 @@ impl IdentityStore {
         domain.and_then(|domain| current.exact(domain)).unwrap_or(&current.default).clone()
     }
 
+    /// Every identity with a name: once for each domain it is for, in their order. The default one, if it is for none, is
+    /// there with what its certificate says it is for.
+    pub fn named(&self) -> Vec<(String, Arc<Identity>)> {
+        let current = self.current.load();
+        let named = current.by_domain.iter();
+        let mut named: Vec<_> = named.map(|(name, of)| (name.to_string(), Arc::clone(of))).collect();
+        if !named.iter().any(|(_, identity)| Arc::ptr_eq(identity, &current.default)) {
+            named.push((current.default.certificate().subject.clone(), Arc::clone(&current.default)));
+        }
+        named.sort_by(|(a, _), (b, _)| a.cmp(b));
+        named
+    }
+
     /// The identity for exactly this domain.
     pub fn exact(&self, domain: &str) -> Option<Arc<Identity>> {
         self.current.load().exact(domain).cloned()

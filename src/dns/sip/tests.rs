@@ -6,7 +6,7 @@ const SIPS: &str = "_sips._tcp.contoso.com";
 const FEDERATION: &str = "_sipfederationtls._tcp.contoso.com";
 
 async fn find(dns: &FakeDns, lookup: SipLookup) -> Result<SipTargets, DnsError> {
-    sip_targets(dns, "contoso.com", lookup, 1).await
+    sip_targets(dns, "contoso.com", lookup, 1, None).await
 }
 
 async fn hosts(dns: &FakeDns, lookup: SipLookup) -> Vec<(String, u32)> {
@@ -30,7 +30,7 @@ fn naptr(order: u16, preference: u16, service: &str, replacement: &str) -> Naptr
 }
 
 #[tokio::test]
-async fn sip_13_naptr_leads_to_srv_and_that_to_hosts() {
+async fn sip_13_and_tv_63_naptr_leads_to_srv_and_that_to_hosts() {
     let dns = FakeDns::new()
         .naptr("contoso.com", naptr(50, 50, "SIPS+D2T", "_sips._tcp.elsewhere.example"))
         .naptr("contoso.com", naptr(10, 10, "SIP+D2U", "_sip._udp.contoso.com"))
@@ -89,6 +89,75 @@ async fn sip_13_a_question_for_srv_without_answer_is_no_reason_to_go_elsewhere()
     let dot = FakeDns::new().srv(SIPS, (0, 0, 0, "")).host("contoso.com", &["192.0.2.1"]);
     let error = find(&dot, SipLookup::Sip).await.unwrap_err();
     assert!(error.to_string().contains("_sips._tcp.contoso.com says that it offers no"), "{error}");
+}
+
+async fn again(dns: &FakeDns, known: &SipTargets) -> Result<SipTargets, DnsError> {
+    sip_targets(dns, "contoso.com", SipLookup::Sip, 1, Some(known)).await
+}
+
+fn timeout(name: &str) -> DnsError {
+    DnsError::Timeout { name: name.to_owned() }
+}
+
+#[tokio::test]
+async fn sip_13_a_question_for_naptr_without_answer_does_not_lead_to_the_domains_own_address() {
+    let silent = || FakeDns::new().naptr_answer("contoso.com", Err(timeout("contoso.com")));
+    let dns = silent().host("contoso.com", &["192.0.2.1"]);
+    assert_eq!(find(&dns, SipLookup::Sip).await, Err(timeout("contoso.com")));
+    assert!(!dns.asked().contains(&"contoso.com".to_owned()));
+
+    // Where it led before it still leads, and there the records are those of now.
+    let elsewhere = "_sips._tcp.elsewhere.example";
+    let before = FakeDns::new()
+        .naptr("contoso.com", naptr(1, 1, "SIPS+D2T", elsewhere))
+        .srv(elsewhere, (1, 0, 5061, "old.example"));
+    let known = find(&before, SipLookup::Sip).await.unwrap();
+    let dns = silent().srv(elsewhere, (1, 0, 5061, "new.example")).srv(SIPS, (1, 0, 5061, "fe.contoso.com"));
+    let found = again(&dns, &known).await.unwrap();
+    assert_eq!(found.targets[0].to_string(), "new.example:5061");
+    assert_eq!((found.targets.len(), found.unanswered), (1, Some(timeout("contoso.com"))));
+    let dns =
+        silent().srv_answer(elsewhere, Err(timeout(elsewhere))).srv(SIPS, (1, 0, 5061, "fe.contoso.com"));
+    assert_eq!(again(&dns, &known).await, Err(timeout("contoso.com")), "nothing is known anew");
+}
+
+#[tokio::test]
+async fn sip_13_of_several_services_the_one_without_an_answer_stays_as_it_was() {
+    let (a, b) = ("_sips._tcp.a.example", "_sips._tcp.b.example");
+    let both = |first: u16, second: u16| {
+        FakeDns::new()
+            .naptr("contoso.com", naptr(first, 0, "SIPS+D2T", a))
+            .naptr("contoso.com", naptr(second, 0, "SIPS+D2T", b))
+    };
+    let before = both(1, 2).srv(a, (7, 0, 1, "a.example")).srv(b, (7, 0, 2, "b.example"));
+    let known = find(&before, SipLookup::Sip).await.unwrap();
+    // Their preference has changed, too.
+    let dns = both(2, 1).srv(a, (7, 0, 1, "new.example")).srv_answer(b, Err(timeout(b)));
+    let found = again(&dns, &known).await.unwrap();
+    let hosts: Vec<_> = found.targets.iter().map(|target| (target.to_string(), target.rank)).collect();
+    assert_eq!(hosts, [host("b.example:2", 7), host("new.example:1", 65_543)]);
+    assert_eq!(found.unanswered, Some(timeout(b)));
+    // “Not offered” is an answer.
+    let dns = both(1, 2).srv(a, (7, 0, 1, "new.example")).srv(b, (0, 0, 0, ""));
+    let found = again(&dns, &known).await.unwrap();
+    assert_eq!((found.targets.len(), found.unanswered), (1, None));
+    // Without anything known, what there is is better than nothing.
+    let dns = both(1, 2).srv(a, (7, 0, 1, "new.example")).srv_answer(b, Err(timeout(b)));
+    assert_eq!(find(&dns, SipLookup::Sip).await.unwrap().targets.len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_records_are_chosen_from_in_the_same_way_whatever_order_they_come_in() {
+    let names: Vec<_> = (0..40).map(|n| format!("fe{n}.contoso.com")).collect();
+    let dns = |names: &mut dyn Iterator<Item = &String>| {
+        names.fold(FakeDns::new(), |dns, name| dns.srv(SIPS, (1, 5, 5061, name)))
+    };
+    let (forth, back) = (dns(&mut names.iter()), dns(&mut names.iter().rev()));
+    let found = hosts(&forth, SipLookup::Sip).await;
+    assert_eq!(found.len(), MAX_SRV_RECORDS);
+    assert_eq!(hosts(&back, SipLookup::Sip).await, found);
+    let other = sip_targets(&forth, "contoso.com", SipLookup::Sip, 2, None).await.unwrap();
+    assert_ne!(other.targets[0].to_string(), found[0].0, "others choose others");
 }
 
 #[tokio::test]

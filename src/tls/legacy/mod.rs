@@ -10,7 +10,8 @@ use std::sync::{Arc, Weak};
 
 use openssl::pkey::{PKey, PKeyRef, Private, Public};
 use openssl::ssl::{
-    Ssl, SslContext, SslMethod, SslMode, SslOptions, SslRef, SslSessionCacheMode, SslVerifyMode, SslVersion,
+    Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef, SslSessionCacheMode,
+    SslVerifyMode, SslVersion,
 };
 use openssl::x509::X509;
 use parking_lot::Mutex;
@@ -123,7 +124,7 @@ impl Legacy {
             return Ok(context.clone());
         }
         contexts.retain(|(of, _)| of.strong_count() > 0);
-        let context = context(identity)?;
+        let context = set_up(identity)?.build();
         contexts.push((Arc::downgrade(identity), context.clone()));
         Ok(context)
     }
@@ -136,7 +137,7 @@ impl std::fmt::Debug for Legacy {
 }
 
 /// Everything is said here: what the system's configuration of OpenSSL says counts for other programs.
-fn context(identity: &Identity) -> Result<SslContext, TlsError> {
+fn set_up(identity: &Identity) -> Result<SslContextBuilder, TlsError> {
     let unusable = || TlsError::Setup("OpenSSL cannot use the private key of our certificate".to_owned());
     let key = identity.legacy_key().ok_or_else(unusable)?;
     let mut chain = identity.chain().iter().map(|der| X509::from_der(der).map_err(setup));
@@ -148,6 +149,9 @@ fn context(identity: &Identity) -> Result<SslContext, TlsError> {
     context.set_cipher_list(SUITES).map_err(setup)?;
     context.set_sigalgs_list(SIGNATURES).map_err(setup)?;
     context.set_groups_list(GROUPS).map_err(setup)?;
+    // What the system's configuration has turned on or off of these as well.
+    let of_the_system = context.options();
+    context.clear_options(of_the_system);
     context.set_options(
         SslOptions::NO_RENEGOTIATION
             | SslOptions::NO_COMPRESSION
@@ -172,7 +176,7 @@ fn context(identity: &Identity) -> Result<SslContext, TlsError> {
         context.add_extra_chain_cert(issuer?).map_err(setup)?;
     }
     context.set_private_key(key).map_err(setup)?;
-    Ok(context.build())
+    Ok(context)
 }
 
 fn finished<S>(

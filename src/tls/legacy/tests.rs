@@ -1,6 +1,6 @@
 use std::io::ErrorKind;
 
-use openssl::ssl::{Ssl, SslContextBuilder};
+use openssl::ssl::Ssl;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
@@ -45,10 +45,17 @@ async fn accepted(stream: DuplexStream, server: &ServerTls) -> Ours {
 
 /// Somebody with this set-up calls us.
 async fn called(server: &ServerTls, client: SslContextBuilder) -> (Ours, Theirs) {
+    called_as(Some("a.ex"), server, client).await
+}
+
+/// The same, asking for this name.
+async fn called_as(name: Option<&str>, server: &ServerTls, client: SslContextBuilder) -> (Ours, Theirs) {
     // So small that a hello comes in many pieces.
     let (near, far) = duplex(64);
     let mut ssl = Ssl::new(&client.build()).unwrap();
-    ssl.set_hostname("a.ex").unwrap();
+    if let Some(name) = name {
+        ssl.set_hostname(name).unwrap();
+    }
     let mut far = SslStream::new(ssl, far).unwrap();
     let (ours, theirs) = tokio::join!(accepted(near, server), Pin::new(&mut far).connect());
     (ours, (far, theirs))
@@ -320,4 +327,66 @@ async fn plain_text_is_seen_to_be_none_of_it() {
     drop(far);
     let error = accept(near, &server).await.map(drop).unwrap_err();
     assert!(matches!(error, TlsError::Closed), "{error}");
+}
+
+/// Tells the test below that it runs in a process of its own, with that configuration.
+const CHILD: &str = "NUNCIO_TEST_OF_OPENSSL_CNF";
+
+/// OpenSSL reads its configuration once in a process.
+#[test]
+fn tls_06_what_the_configuration_of_the_system_allows_is_not_allowed_here() {
+    let ca = Ca::new("Root");
+    let own = rsa(&ca, "a.ex");
+    let wanted = SslOptions::NO_RENEGOTIATION
+        | SslOptions::NO_COMPRESSION
+        | SslOptions::NO_TICKET
+        | SslOptions::CIPHER_SERVER_PREFERENCE;
+    if std::env::var_os(CHILD).is_some() {
+        let others = SslContext::builder(SslMethod::tls()).unwrap().options();
+        assert!(others.contains(SslOptions::ALLOW_UNSAFE_LEGACY_RENEGOTIATION | SslOptions::NO_TLSV1_2));
+        let ours = set_up(&own.identity()).unwrap().options();
+        assert_eq!(ours, wanted);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("openssl.cnf");
+    let text = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = weak\n[weak]\n\
+                Options = UnsafeLegacyRenegotiation\nProtocol = -TLSv1.2\nCipherString = ALL:@SECLEVEL=0\n";
+    std::fs::write(&file, text).unwrap();
+    let name = "tls::legacy::tests::tls_06_what_the_configuration_of_the_system_allows_is_not_allowed_here";
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let child = child.args([name, "--exact", "--nocapture"]).env(CHILD, "1").env("OPENSSL_CONF", &file);
+    let output = child.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// As with rustls: who asks for a name is shown its certificate, and what is in common depends on that one.
+#[tokio::test]
+async fn tls_05_the_certificate_is_chosen_by_sni_and_with_it_the_library() {
+    let ca = Ca::new("Root");
+    let (default, named, ecdsa) = (rsa(&ca, "gateway.ex"), rsa(&ca, "a.ex"), ca.server(&["b.ex"]));
+    let of = |issued: &Issued, names: &[&str]| {
+        (names.iter().map(|name| (*name).to_owned()).collect(), issued.identity())
+    };
+    let store = IdentityStore::new(vec![of(&default, &[]), of(&named, &["a.ex"]), of(&ecdsa, &["b.ex"])]);
+    let server = ServerTls::new(Arc::new(store.unwrap())).unwrap().also_by(Backend::OpensslLegacy).unwrap();
+    let windows = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-SHA256";
+    for (sni, shown, backend) in [
+        (Some("a.ex"), &named, Backend::OpensslLegacy),
+        (Some("A.EX"), &named, Backend::OpensslLegacy),
+        (Some("b.ex"), &ecdsa, Backend::Rustls),
+        (Some("unknown.ex"), &default, Backend::OpensslLegacy),
+        (None, &default, Backend::OpensslLegacy),
+    ] {
+        let (ours, (far, done)) = called_as(sni, &server, peer(windows, None)).await;
+        done.unwrap();
+        let (_, facts) = ours.unwrap();
+        let certificate = far.ssl().peer_certificate().unwrap().to_der().unwrap();
+        assert_eq!((certificate, facts.backend), (shown.chain[0].to_vec(), backend), "{sni:?}");
+    }
 }

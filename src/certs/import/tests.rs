@@ -1,0 +1,239 @@
+use rcgen::{ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+
+use super::super::places::tests::config;
+use super::super::{places, select};
+use super::*;
+use crate::tls::testing::{Ca, Issued, San, der, eku, now, san};
+
+/// A folder with a configuration, the keys of which are here.
+struct Bench {
+    folder: tempfile::TempDir,
+    config: Config,
+    root: Ca,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Ca::new("Root");
+        fs::write(folder.path().join("roots.pem"), root.pem()).unwrap();
+        let config = config(folder.path(), &[], "");
+        Self { folder, config, root }
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    fn has(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+
+    /// The import of a text for the place that is wanted, or for whichever fits.
+    fn import(&self, text: &[u8], wanted: Option<&str>) -> Result<Vec<Imported>, ImportError> {
+        self.import_with(text, wanted, None)
+    }
+
+    fn import_with(
+        &self,
+        text: &[u8],
+        wanted: Option<&str>,
+        key: Option<&Issued>,
+    ) -> Result<Vec<Imported>, ImportError> {
+        let places = places(&self.config);
+        let chosen = select(&places, &[wanted.unwrap_or("all").to_owned()]).unwrap();
+        let given = key.map(|issued| (PathBuf::from("given.key"), issued.key_pem().into_bytes()));
+        let keys = Keys { given, named: wanted.is_some() };
+        import(&self.config, &chosen, &[("brought.pem".into(), text.to_vec())], &keys, now())
+    }
+}
+
+fn texts(imported: &Imported, level: Level) -> Vec<&str> {
+    let list = imported.findings.iter().filter(|finding| finding.level == level);
+    list.map(|finding| finding.text.as_str()).collect()
+}
+
+fn both(issued: &Issued, more: &[&Ca]) -> String {
+    let others: String = more.iter().map(|ca| ca.pem()).collect();
+    issued.pem() + &others
+}
+
+#[test]
+fn a_certificate_finds_the_place_of_its_key_and_is_written_beside_it() {
+    let bench = Bench::new();
+    let issued = bench.root.server(&["contoso.com"]);
+    bench.put("contoso.key.new", &issued.key_pem());
+    bench.put("contoso.key", &KeyPair::generate().unwrap().serialize_pem());
+    let imported = bench.import(issued.pem().as_bytes(), None).unwrap();
+    let [imported] = imported.as_slice() else { panic!("{imported:?}") };
+    assert!(!imported.is_wrong(), "{imported:?}");
+    assert_eq!(imported.key, bench.folder.path().join("contoso.key.new"));
+    imported.store().unwrap();
+    assert_eq!(bench.has("contoso.pem.new"), issued.pem());
+    assert!(!bench.folder.path().join("contoso.pem").exists(), "it is in use without being assigned");
+}
+
+#[test]
+fn a_chain_is_put_in_order_and_freed_of_what_does_not_belong() {
+    let bench = Bench::new();
+    let (outer, stranger) = (bench.root.intermediate("Outer"), Ca::new("Stranger"));
+    let inner = outer.intermediate("Inner");
+    let issued = inner.server(&["contoso.com"]);
+    bench.put("contoso.key", &issued.key_pem());
+    let shuffled = both(&bench.root.server(&["else.example"]), &[&bench.root, &outer, &stranger])
+        + &both(&issued, &[&inner]);
+    let imported = bench.import(shuffled.as_bytes(), None).unwrap().remove(0);
+    assert_eq!(imported.chain, both(&issued, &[&inner, &outer]));
+    let notes = texts(&imported, Level::Note).join("\n");
+    for said in [
+        "not in order",
+        "the root “CN=Root” is left out",
+        "“CN=Stranger” does not belong",
+        "“CN=server” does not",
+    ] {
+        assert!(notes.contains(said), "{said}: {notes}");
+    }
+    let in_order = bench.import(both(&issued, &[&inner, &outer]).as_bytes(), None).unwrap().remove(0);
+    assert!(!texts(&in_order, Level::Note).join("").contains("order"), "{in_order:?}");
+}
+
+#[test]
+fn an_issuer_that_only_has_the_name_of_the_issuer_does_not_count() {
+    let bench = Bench::new();
+    let (real, namesake) = (bench.root.intermediate("Between"), Ca::new("Other").intermediate("Between"));
+    let issued = real.server(&["contoso.com"]);
+    bench.put("contoso.key", &issued.key_pem());
+    let imported = bench.import(both(&issued, &[&namesake, &real]).as_bytes(), None).unwrap().remove(0);
+    assert_eq!(imported.chain, both(&issued, &[&real]));
+}
+
+#[test]
+fn an_issuer_that_was_not_brought_is_taken_from_the_file_in_use() {
+    let bench = Bench::new();
+    let between = bench.root.intermediate("Between");
+    let (before, after) = (between.server(&["contoso.com"]), between.server(&["contoso.com"]));
+    bench.put("contoso.pem", &both(&before, &[&between]));
+    bench.put("contoso.key.new", &after.key_pem());
+    let imported = bench.import(after.pem().as_bytes(), None).unwrap().remove(0);
+    assert_eq!(imported.chain, both(&after, &[&between]));
+    assert!(texts(&imported, Level::Note).iter().any(|text| text.contains("taken from the file in use")));
+}
+
+#[test]
+fn der_is_taken_as_well() {
+    let bench = Bench::new();
+    let issued = bench.root.server(&["contoso.com"]);
+    bench.put("contoso.key", &issued.key_pem());
+    let imported = bench.import(&issued.chain[0], None).unwrap().remove(0);
+    assert_eq!(imported.chain, issued.pem());
+}
+
+#[test]
+fn a_certificate_for_a_key_that_is_not_here_is_refused_with_the_keys_that_are() {
+    let bench = Bench::new();
+    bench.put("contoso.key", &KeyPair::generate().unwrap().serialize_pem());
+    let error = bench.import(bench.root.server(&["contoso.com"]).pem().as_bytes(), None).unwrap_err();
+    let ImportError::NoKey { certificates, keys } = &error else { panic!("{error}") };
+    assert_eq!(certificates, &["contoso.com"]);
+    assert_eq!(keys, &[bench.folder.path().join("contoso.key").display().to_string()]);
+}
+
+#[test]
+fn what_peers_would_refuse_is_wrong_and_says_why() {
+    let bench = Bench::new();
+    for (issued, said) in [
+        (bench.root.server(&["litware.com"]), "it is not for contoso.com"),
+        (
+            bench.root.issue("x", |params| {
+                san(params, &[San::Dns("contoso.com")]);
+                eku(params, &[ExtendedKeyUsagePurpose::ClientAuth]);
+            }),
+            "serverAuth",
+        ),
+        (
+            bench.root.issue("x", |params| {
+                san(params, &[San::Dns("contoso.com")]);
+                crate::tls::testing::validity(params, 2020, 2025);
+            }),
+            "it expired on 2025-01-01",
+        ),
+        (
+            bench.root.issue("x", |params| {
+                san(params, &[San::Dns("contoso.com")]);
+                params.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
+            }),
+            "lacks digitalSignature",
+        ),
+    ] {
+        bench.put("contoso.key", &issued.key_pem());
+        let imported = bench.import(issued.pem().as_bytes(), None).unwrap().remove(0);
+        assert!(imported.is_wrong(), "{said}");
+        let wrong = texts(&imported, Level::Wrong).join("\n");
+        assert!(wrong.contains(said), "{said}: {wrong}");
+    }
+}
+
+#[test]
+fn whose_software_will_refuse_it_is_said_of_one_that_is_good() {
+    let bench = Bench::new();
+    let with = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
+        let issued = bench.root.issue("x", |params| change(params));
+        bench.put("contoso.key", &issued.key_pem());
+        bench.import(issued.pem().as_bytes(), None).unwrap().remove(0)
+    };
+    let imported = with(&|params| {
+        san(params, &[San::Dns("contoso.com")]);
+        eku(params, &[ExtendedKeyUsagePurpose::ServerAuth]);
+    });
+    assert!(texts(&imported, Level::Note).iter().any(|text| text.contains("ejabberd before 25.08")));
+    let both = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let imported = with(&|params| {
+        san(params, &[San::Dns("contoso.com")]);
+        eku(params, &both);
+    });
+    assert!(!texts(&imported, Level::Note).iter().any(|text| text.contains("ejabberd")), "{imported:?}");
+    let imported = with(&|params| san(params, &[San::XmppAddr("contoso.com")]));
+    assert!(
+        texts(&imported, Level::Warning).iter().any(|text| text.contains("XmppAddr only")),
+        "{imported:?}"
+    );
+    let imported = with(&|params| {
+        san(params, &[San::Dns("contoso.com")]);
+        // TLS feature: status_request.
+        let content = der(0x30, &[&[0x02, 0x01, 0x05]]);
+        let staple = rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 24], content);
+        params.custom_extensions.push(staple);
+    });
+    assert!(texts(&imported, Level::Warning).iter().any(|text| text.contains("must staple")), "{imported:?}");
+}
+
+#[test]
+fn a_key_from_elsewhere_comes_with_its_certificate_and_is_private() {
+    use std::os::unix::fs::MetadataExt as _;
+    let bench = Bench::new();
+    let issued = bench.root.server(&["contoso.com"]);
+    let imported = bench.import_with(issued.pem().as_bytes(), None, Some(&issued)).unwrap();
+    let [imported] = imported.as_slice() else { panic!("it is not for front ends: {imported:?}") };
+    imported.store().unwrap();
+    assert_eq!(bench.has("contoso.key.new"), issued.key_pem());
+    let mode = fs::metadata(bench.folder.path().join("contoso.key.new")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let stranger = bench.root.server(&["else.example"]);
+    let refused = bench.import_with(stranger.pem().as_bytes(), None, Some(&stranger));
+    assert!(matches!(refused, Err(ImportError::NoPlace)), "{refused:?}");
+    let named = bench.import_with(stranger.pem().as_bytes(), Some("xmpp"), Some(&stranger)).unwrap();
+    assert!(named[0].is_wrong(), "it is said why");
+}
+
+#[test]
+fn nothing_that_is_shown_of_an_import_has_the_key() {
+    let bench = Bench::new();
+    let issued = bench.root.server(&["contoso.com"]);
+    let imported = bench.import_with(issued.pem().as_bytes(), Some("xmpp"), Some(&issued)).unwrap();
+    let secret = issued.key_pem();
+    let line = secret.lines().nth(1).unwrap();
+    let json = serde_json::to_string(&imported).unwrap();
+    assert!(json.contains("\"level\":\"good\""), "{json}");
+    assert!(!json.contains(line) && !format!("{imported:?}").contains(line));
+    assert!(!format!("{imported:?}").contains(&format!("{:?}", secret.as_bytes())));
+}

@@ -1,0 +1,167 @@
+//! A request and its key as files.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::Place;
+use super::files::{Access, FileError, beside, exists, write};
+use super::request::{KeyKind, Request, RequestError, request};
+
+/// A request that waits for its certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// It in PEM.
+    pub pem: String,
+    /// Its file.
+    pub file: PathBuf,
+    /// The files of the new key; none if it is for the key in use.
+    pub keys: Vec<PathBuf>,
+}
+
+/// Why nothing was prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Nothing to prepare it for.
+    #[error("there is no certificate to ask for")]
+    NoPlace,
+    /// A key is waiting for its certificate.
+    #[error(
+        "{} exists: a request is with the CA, and its certificate would be of no use without this key. With --replace a new one \
+         takes its place", .0.display()
+    )]
+    Waiting(PathBuf),
+    /// The key in use is not to be had.
+    #[error("the key in use cannot be read: {}: {error}", .file.display())]
+    KeyInUse {
+        /// Its file.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The request cannot be made.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Makes a request for one certificate in all these places, and with a `kind` a new key for it; without one it is for the key
+/// in use at the first. `replace`: also if one is waiting for its certificate. Keys are written first: a request without its key
+/// would be of no use.
+///
+/// # Errors
+/// See [`PrepareError`].
+pub fn prepare(
+    places: &[&Place],
+    kind: Option<KeyKind>,
+    wanted: &Request,
+    replace: bool,
+) -> Result<Prepared, PrepareError> {
+    let Some(first) = places.first() else { return Err(PrepareError::NoPlace) };
+    let key = match kind {
+        Some(kind) => kind.generate()?,
+        None => {
+            let in_use = |error| PrepareError::KeyInUse { file: first.key.clone(), error };
+            Zeroizing::new(std::fs::read_to_string(&first.key).map_err(in_use)?)
+        }
+    };
+    let made = request(&key, wanted)?;
+    let mut keys: Vec<PathBuf> = Vec::new();
+    if kind.is_some() {
+        let file = |place: &&Place| beside(&place.key, ".new");
+        for place in places {
+            let file = file(place);
+            if !replace && exists(&file)? {
+                return Err(PrepareError::Waiting(file));
+            }
+        }
+        for place in places {
+            let file = file(place);
+            if !keys.contains(&file) {
+                write_key(&place.key, &file, &key, replace)?;
+                keys.push(file);
+            }
+        }
+    }
+    let file = beside(&first.certificate, ".csr");
+    write(&file, made.pem.as_bytes(), Access::public(&first.certificate), true)?;
+    Ok(Prepared { pem: made.pem, file, keys })
+}
+
+fn write_key(place: &Path, file: &Path, key: &str, replace: bool) -> Result<(), PrepareError> {
+    match write(file, key.as_bytes(), Access::of_new_key(place), replace) {
+        Err(FileError::Exists(file)) => Err(PrepareError::Waiting(file)),
+        other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::super::places::tests::config;
+    use super::super::{Keys, import, places};
+    use super::*;
+    use crate::tls::public_key_of;
+
+    fn wanted() -> Request {
+        Request { names: vec!["contoso.com".into()], ..Request::default() }
+    }
+
+    #[test]
+    fn a_key_is_private_and_waits_for_its_certificate_unless_it_is_to_be_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), &[], "");
+        let places = places(&config);
+        let chosen: Vec<&Place> = places.iter().collect();
+        let made = |replace| prepare(&chosen, Some(KeyKind::P256), &wanted(), replace);
+        let first = made(false).unwrap();
+        assert_eq!(first.keys, ["sip.key.new", "contoso.key.new"].map(|name| folder.path().join(name)));
+        let read = || fs::read_to_string(&first.keys[1]).unwrap();
+        let key = read();
+        assert_eq!(key, fs::read_to_string(&first.keys[0]).unwrap(), "one certificate has one key");
+        assert_eq!(fs::metadata(&first.keys[0]).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(folder.path().join("sip.pem.csr")).unwrap(), first.pem);
+        assert!(matches!(made(false), Err(PrepareError::Waiting(_))));
+        assert_eq!(read(), key);
+        made(true).unwrap();
+        assert_ne!(read(), key);
+    }
+
+    #[test]
+    fn a_request_for_the_key_in_use_makes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), &[], "");
+        let places = places(&config);
+        let chosen = [&places[1]];
+        assert!(matches!(prepare(&chosen, None, &wanted(), false), Err(PrepareError::KeyInUse { .. })));
+        let ca = crate::tls::testing::Ca::new("Root");
+        let issued = ca.server(&["contoso.com"]);
+        fs::write(&places[1].key, issued.key_pem()).unwrap();
+        assert!(prepare(&chosen, None, &wanted(), false).unwrap().keys.is_empty());
+        assert!(!folder.path().join("contoso.key.new").exists());
+    }
+
+    /// From the request to the certificate in one's hand.
+    #[test]
+    fn what_is_signed_for_a_request_is_found_by_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), &[], "");
+        let places = places(&config);
+        let prepared = prepare(&[&places[1]], Some(KeyKind::Rsa2048), &wanted(), false).unwrap();
+        let key = fs::read(&prepared.keys[0]).unwrap();
+        let public = public_key_of(&key, &prepared.keys[0]).unwrap();
+        let ca = crate::tls::testing::Ca::new("Root");
+        let signed = ca.sign_for(std::str::from_utf8(&key).unwrap(), &["contoso.com"]);
+        assert_eq!(signed.facts().spki_sha256, public);
+        let texts = [("sent.pem".into(), signed.pem().into_bytes())];
+        let all: Vec<&Place> = places.iter().collect();
+        let now = crate::tls::testing::now();
+        let imported = import(&config, &all, &texts, &Keys::default(), now).unwrap();
+        assert_eq!(imported.len(), 1);
+        assert_eq!(imported[0].place, places[1]);
+    }
+}

@@ -1,0 +1,90 @@
+//! Whether partners and front ends can be reached, and we: DNS, TCP, TLS, certificates, and of partners what they offer and how
+//! they let us in. Nothing is asked of anybody's users: no stanza and no SIP request is sent.
+
+mod front_ends;
+mod listeners;
+mod partners;
+mod probe;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use nuncio_xmpp::dialback::DialbackSecret;
+
+use crate::checks::Finding;
+use crate::config::Config;
+use crate::context::{SipSide, XmppSide};
+use crate::dns::{Dns, DnsConfig};
+use crate::renew::{InUse, Renewal};
+use crate::run::setup;
+
+/// What is to be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whom {
+    /// A partner, by one of his domains, or a front end, by its name. None: everybody, and our own listeners.
+    pub names: Vec<String>,
+}
+
+/// Why nobody was tried.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectivityError {
+    /// Who was named is nobody.
+    #[error("{0:?} is neither a domain of a partner nor the name of a front end in the configuration")]
+    Unknown(String),
+    /// What connections need cannot be had: a certificate, the resolver.
+    #[error("no connection can be tried: {0:#}")]
+    Setup(anyhow::Error),
+}
+
+/// Tries to reach everybody who is meant, as the running gateway would, up to the moment at which stanzas or requests could
+/// flow. The time of each attempt is bounded as in the gateway.
+///
+/// # Errors
+/// When there is nobody to try, or no way to.
+pub async fn connectivity(config: &Config, whom: &Whom) -> Result<Vec<Finding>, ConnectivityError> {
+    let partners = partners::named(config, whom);
+    let front_ends = front_ends::named(config, whom);
+    for name in &whom.names {
+        let known = |of: &[String]| of.iter().any(|known| known == name);
+        if !known(&partners.names) && !known(&front_ends.names) {
+            return Err(ConnectivityError::Unknown(name.clone()));
+        }
+    }
+    let means = Means::new(config).map_err(ConnectivityError::Setup)?;
+    let mut findings = Vec::new();
+    if whom.names.is_empty() {
+        findings.extend(listeners::check(config, &means).await);
+    }
+    findings.extend(front_ends::check(&means, &front_ends.chosen).await);
+    findings.extend(partners::check(&means, &partners.chosen).await);
+    Ok(findings)
+}
+
+/// Those who were meant, and by which names.
+struct Named<T> {
+    chosen: Vec<T>,
+    names: Vec<String>,
+}
+
+/// What connections are made with: the same as in the running gateway.
+struct Means {
+    dns: Dns,
+    sip: SipSide,
+    xmpp: XmppSide,
+    in_use: InUse,
+}
+
+impl Means {
+    fn new(config: &Config) -> anyhow::Result<Self> {
+        let in_use = Renewal::open(config, SystemTime::now())?.in_use()?;
+        // Of streams that come in; there are none here.
+        let secret = Arc::new(DialbackSecret::new(&rand::random::<[u8; 32]>()));
+        let servers = config.dns.servers.clone().unwrap_or_default();
+        Ok(Self {
+            dns: Dns::new(&DnsConfig { servers, timeout: config.dns.timeout })?,
+            sip: setup::sip_side(config, &in_use)?,
+            xmpp: setup::xmpp_side(config, &in_use, secret)?,
+            in_use,
+        })
+    }
+}

@@ -1,0 +1,294 @@
+//! Whether partners let us in, and by what.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use nuncio_xmpp::Domain;
+use nuncio_xmpp::stream::{Cause, Evidence, OutboundConfig, Retry, Terms, TlsFacts};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::probe::{Came, Handshake, probe};
+use super::{Means, Named, Whom};
+use crate::checks::{Finding, Findings};
+use crate::config::{self, Config, Partner};
+use crate::dns::{Candidate, DnsError, Found, host_candidates, xmpp_server_candidates};
+use crate::gateway::attempts::{Outcome, Step};
+use crate::net::dial::{Tried, dial, targets};
+use crate::net::now;
+use crate::net::race::Race;
+use crate::tls::{self, Proof, TlsStream};
+
+/// Partners that are tried at a time.
+const AT_ONCE: usize = 8;
+
+/// A domain of a partner, and one of ours that calls it.
+#[derive(Clone)]
+pub(super) struct Pair<'a> {
+    partner: &'a Partner,
+    /// His place in the configuration.
+    index: usize,
+    remote: &'a config::Domain,
+    local: &'a config::Domain,
+}
+
+/// The domains of those who were meant, each called by one domain of ours for every certificate that we show.
+pub(super) fn named<'a>(config: &'a Config, whom: &Whom) -> Named<Pair<'a>> {
+    let locals = callers(config);
+    let (mut chosen, mut names) = (Vec::new(), Vec::new());
+    for (index, partner) in config.partners.iter().enumerate() {
+        names.extend(
+            whom.names.iter().filter(|name| partner.domains().any(|domain| is(domain, name))).cloned(),
+        );
+        // The primary domain stands for all of them.
+        let whole = whom.names.is_empty() || whom.names.iter().any(|name| is(&partner.domain, name));
+        let meant = |domain: &&config::Domain| whole || whom.names.iter().any(|name| is(domain, name));
+        for remote in partner.domains().filter(meant) {
+            chosen.extend(locals.iter().map(|&local| Pair { partner, index, remote, local }));
+        }
+    }
+    Named { chosen, names }
+}
+
+fn is(domain: &config::Domain, name: &str) -> bool {
+    config::Domain::new(name).is_ok_and(|name| *domain == name)
+}
+
+/// One served domain for each certificate: what a partner makes of us depends on that.
+fn callers(config: &Config) -> Vec<&config::Domain> {
+    let mut shown = HashSet::new();
+    config.sip.domains.iter().filter(|domain| shown.insert(config.certificates.of(domain))).collect()
+}
+
+pub(super) async fn check(means: &Means, pairs: &[Pair<'_>]) -> Vec<Finding> {
+    let each = pairs.iter().cloned().map(|pair| Attempt::new(means, pair).run());
+    let found: Vec<Vec<Finding>> = stream::iter(each).buffered(AT_ONCE).collect().await;
+    found.into_iter().flatten().collect()
+}
+
+/// One attempt to open a stream.
+struct Attempt<'a> {
+    means: &'a Means,
+    pair: Pair<'a>,
+    terms: Terms,
+    findings: Findings,
+    /// What did not come about on the way, told once it is known whether anything did.
+    failures: Vec<Failure>,
+}
+
+/// What did not come about, and what can be done about it.
+struct Failure {
+    text: String,
+    fix: String,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(means: &'a Means, pair: Pair<'a>) -> Self {
+        let mut findings = Findings::default();
+        findings.about(format!("partner {} from {}", pair.remote.to_unicode(), pair.local.to_unicode()));
+        let terms = Terms::new(pair.partner.negotiation, pair.partner.rules);
+        Self { means, pair, terms, findings, failures: Vec::new() }
+    }
+
+    async fn run(mut self) -> Vec<Finding> {
+        if !self.pair.partner.enabled {
+            self.findings.note("disabled (enabled = false): not tried".to_owned());
+            return self.findings.into_list();
+        }
+        let found = match self.search().await {
+            Ok(found) => found,
+            Err(error) => {
+                let fix = "ask the partner for his records, or name his host in the entry: proxy";
+                self.findings.wrong(Step::NotFound(error.to_string()).to_string(), fix.to_owned());
+                return self.findings.into_list();
+            }
+        };
+        self.findings.good(Step::found(&Found { left_out: Vec::new(), ..found.clone() }).to_string());
+        for left_out in &found.left_out {
+            let fix = "tell the partner; it is tried without";
+            self.findings.warning(left_out.to_string(), fix.to_owned());
+        }
+        let connected = self.over(&found.candidates).await;
+        for Failure { text, fix } in std::mem::take(&mut self.failures) {
+            match connected {
+                true => self.findings.warning(text, fix),
+                false => self.findings.wrong(text, fix),
+            }
+        }
+        self.findings.into_list()
+    }
+
+    async fn search(&self) -> Result<Found, DnsError> {
+        let Means { dns, xmpp, .. } = self.means;
+        match &self.pair.partner.proxy {
+            Some(proxy) => {
+                let host = proxy.host.to_string();
+                let candidates = host_candidates(dns, &host, proxy.port, xmpp.reach.family).await?;
+                Ok(Found { candidates, ..Found::default() })
+            }
+            None => xmpp_server_candidates(dns, self.pair.remote.as_str(), xmpp.reach, rand::random()).await,
+        }
+    }
+
+    /// Over all addresses; whether one led to a stream, or to the point where only the running gateway can go on.
+    async fn over(&mut self, candidates: &[Candidate]) -> bool {
+        let (leave, time) = (self.means.xmpp.leave, self.means.xmpp.reach_time);
+        let mut race = Race::new(targets(candidates), time, now().instant);
+        loop {
+            let failures = &mut self.failures;
+            let told = |tried: Tried<'_>| failures.extend(not_connected(tried));
+            let Some((candidate, connection)) = dial(leave, &mut race, candidates, told).await else {
+                return false;
+            };
+            if self.stream(candidate, connection, None).await {
+                return true;
+            }
+            race.lost(now().instant);
+        }
+    }
+
+    /// A stream on this connection, and if a weaker way that the entry allows is advised, on one more.
+    async fn stream(&mut self, candidate: &Candidate, connection: TcpStream, retry: Option<Retry>) -> bool {
+        let (Ok(local), Ok(remote)) =
+            (Domain::parse(self.pair.local.as_str()), Domain::parse(self.pair.remote.as_str()))
+        else {
+            return false;
+        };
+        let Means { xmpp, in_use, .. } = self.means;
+        let config = OutboundConfig {
+            limits: xmpp.limits,
+            timeouts: xmpp.timeouts,
+            terms: self.terms,
+            direct_tls: candidate.direct_tls,
+            retry,
+            ..OutboundConfig::new(local, remote)
+        };
+        let proof = in_use.proofs.get(self.pair.index).cloned().unwrap_or_default();
+        let mut shake = Shake {
+            means: self.means,
+            proof,
+            pair: &self.pair,
+            direct_tls: candidate.direct_tls,
+            said: None,
+        };
+        let came = probe(config, connection, &mut shake).await;
+        let said = shake.said;
+        self.findings.good(Step::connected(candidate, Duration::ZERO).to_string());
+        if let Some(said) = said {
+            self.findings.good(said.to_string());
+        }
+        match came {
+            Some(Came::Established(established)) => {
+                let notes = established.other_notes().map(ToString::to_string).collect::<Vec<_>>();
+                let Outcome::Established { method, features, .. } = Outcome::established(&established) else {
+                    return true;
+                };
+                let offers = if features.is_empty() { "nothing".to_owned() } else { features.join(", ") };
+                self.findings.good(format!("he lets us in by {method}, and offers: {offers}"));
+                notes.into_iter().for_each(|note| self.findings.note(note));
+                true
+            }
+            Some(Came::Ended(evidence)) => self.ended(candidate, &evidence, retry).await,
+            None => false,
+        }
+    }
+
+    async fn ended(&mut self, candidate: &Candidate, evidence: &Evidence, retry: Option<Retry>) -> bool {
+        if matches!(evidence.cause, Cause::NoSecret) {
+            let notes: Vec<_> = evidence.notes.iter().map(ToString::to_string).collect();
+            notes.into_iter().for_each(|note| self.findings.note(note));
+            self.findings.note(
+                "what comes next is dialback: he asks our server whether a key is ours. That is for the running gateway; it is not \
+                 tried from here"
+                    .to_owned(),
+            );
+            return true;
+        }
+        if let (Some(advised), None) = (evidence.retry, retry) {
+            let alone = std::slice::from_ref(candidate);
+            let leave = self.means.xmpp.leave;
+            let mut race = Race::new([1], leave.timeout, now().instant);
+            if let Some((_, connection)) = dial(leave, &mut race, alone, |_| {}).await {
+                return Box::pin(self.stream(candidate, connection, Some(advised))).await;
+            }
+        }
+        let step = Step::NoStream { address: candidate.to_string(), why: evidence.to_string() };
+        self.failures.push(Failure { text: step.to_string(), fix: fix(&evidence.cause).to_owned() });
+        false
+    }
+}
+
+/// The handshake of the running gateway.
+struct Shake<'a> {
+    means: &'a Means,
+    proof: Arc<Proof>,
+    pair: &'a Pair<'a>,
+    direct_tls: bool,
+    /// What it showed.
+    said: Option<Step>,
+}
+
+impl Handshake for Shake<'_> {
+    async fn shake(&mut self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, TlsFacts), String> {
+        let xmpp = &self.means.xmpp;
+        let identity = xmpp.identities.choose(Some(self.pair.local.as_str()));
+        let to = self.pair.remote.as_str();
+        let handshake = async {
+            match self.direct_tls {
+                true => tls::connect_direct(stream, &xmpp.client, to, Some(&identity)).await,
+                false => tls::connect(stream, &xmpp.client, to, Some(&identity)).await,
+            }
+        };
+        let (stream, facts) = timeout(xmpp.handshake, handshake)
+            .await
+            .map_err(|_| format!("the TLS handshake took longer than {:?}", xmpp.handshake))?
+            .map_err(|error| error.to_string())?;
+        let facts = xmpp.facts(&facts, &self.proof);
+        self.said = Some(Step::tls(&facts));
+        Ok((stream, facts))
+    }
+}
+
+fn not_connected(tried: Tried<'_>) -> Option<Failure> {
+    let (text, fix) = match tried {
+        Tried::Connected(..) => return None,
+        Tried::Failed(candidate, took, error) => (
+            Step::not_connected(candidate, took, error).to_string(),
+            "see whether the firewall lets us out to that port; if it does, his server is down: tell him",
+        ),
+        Tried::TimeOver(left) => (
+            format!("the time for it (limits.xmpp.reach) is over, {left} addresses not tried"),
+            "see whether the firewall lets us out; or raise limits.xmpp.reach",
+        ),
+    };
+    Some(Failure { text, fix: fix.to_owned() })
+}
+
+/// What to do when a stream does not come about.
+fn fix(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::Certificate { .. } => {
+            "ask the partner to mend his certificate; if he cannot, his entry can have roots or pins of his own, or sasl = \
+             \"optional\" with dialback"
+        }
+        Cause::NoExternal { .. } | Cause::SaslFailed { .. } => {
+            "he does not take our certificate: “nuncio check certs” says what he may dislike; or allow dialback in his entry, sasl \
+             = \"optional\""
+        }
+        Cause::NoStartTls { .. } | Cause::StartTlsFailed | Cause::TlsFailed(_) => {
+            "ask the partner to switch TLS on; docs/federation.md says what his entry can allow instead"
+        }
+        Cause::TlsSwitchedOff => {
+            "his entry has tls = \"not-supported\", and he wants TLS: set it to \"required\""
+        }
+        Cause::NoDialback { .. } => {
+            "he does not offer dialback, which is what his entry leaves: set sasl = \"optional\""
+        }
+        Cause::PeerError { .. } => {
+            "ask the partner, with these words: his server may not know our domain as his partner"
+        }
+        _ => "ask the partner, with these words",
+    }
+}

@@ -1,0 +1,132 @@
+//! Another configuration: what its files hold is loaded before anything is changed, and what is in use already stays as it is.
+
+use std::collections::HashMap;
+use std::slice::from_ref;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::slot::{Slot, Source};
+use super::sources::{IdentityFiles, ProofFiles, RootsFile};
+use super::{InUse, Renewal, identities, open, put_in_use};
+use crate::config::Config;
+
+/// What is looked at from now on, loaded as far as it is not in use already.
+pub struct Prepared {
+    sip_identities: Vec<Next<IdentityFiles>>,
+    xmpp_identities: Vec<Next<IdentityFiles>>,
+    sip_roots: Next<RootsFile>,
+    xmpp_roots: Next<RootsFile>,
+    sip_proof: Next<ProofFiles>,
+    proofs: Vec<Next<ProofFiles>>,
+}
+
+/// One thing.
+enum Next<S: Source> {
+    /// It is in use, at this place.
+    Same(usize, S),
+    New(Slot<S>),
+}
+
+impl Renewal {
+    /// Loads what this configuration names and is not in use.
+    ///
+    /// # Errors
+    /// A file that cannot be used, with what to do about it. Nothing is changed then, and nothing otherwise.
+    pub fn prepare(&self, config: &Config, now: SystemTime) -> anyhow::Result<Prepared> {
+        let shared = Arc::new(config.clone());
+        let like = IdentityFiles::is_like;
+        let mut xmpp_identities = Vec::new();
+        for (files, domains) in config.certificates.iter() {
+            let domains = domains.into_iter().cloned().collect();
+            let source = IdentityFiles::of_domains(&shared, files, domains);
+            xmpp_identities.push(next(&self.xmpp_identities, source, like, now, "[[certificate]]")?);
+        }
+        let roots = |slot, file, what| next(from_ref(slot), RootsFile::new(file), RootsFile::eq, now, what);
+        // Found by their names: there may be thousands of partners.
+        let by_name: HashMap<String, usize> =
+            self.proofs.iter().enumerate().map(|(at, slot)| (slot.source().name(), at)).collect();
+        let proof = |source: ProofFiles| match by_name.get(&source.name()) {
+            Some(at) if self.proofs.get(*at).is_some_and(|slot| *slot.source() == source) => {
+                Ok(Next::Same(*at, source))
+            }
+            _ => open(source, now, "[[partner]]").map(Next::New),
+        };
+        Ok(Prepared {
+            sip_identities: IdentityFiles::of_front_ends(&shared)
+                .map(|source| next(&self.sip_identities, source, like, now, "sip.certificate"))
+                .collect::<anyhow::Result<_>>()?,
+            xmpp_identities,
+            sip_roots: roots(&self.sip_roots, Some(&config.sip.roots), "sip.roots")?,
+            xmpp_roots: roots(&self.xmpp_roots, config.xmpp.roots.as_ref(), "xmpp.roots")?,
+            sip_proof: next(
+                from_ref(&self.sip_proof),
+                ProofFiles::of_front_ends(config),
+                ProofFiles::eq,
+                now,
+                "sip.crls",
+            )?,
+            proofs: config
+                .partners
+                .iter()
+                .map(|partner| proof(ProofFiles::of(partner)))
+                .collect::<anyhow::Result<_>>()?,
+        })
+    }
+
+    /// Puts it in use for new handshakes. The proofs of partners are for whoever knows the partners: [`Renewal::proofs`].
+    pub fn adopt(&mut self, prepared: Prepared, in_use: &InUse) {
+        let Prepared { sip_identities, xmpp_identities, sip_roots, xmpp_roots, sip_proof, proofs } = prepared;
+        if take_all(&mut self.sip_identities, sip_identities) {
+            put_in_use(&in_use.sip_identities, identities(&self.sip_identities));
+        }
+        if take_all(&mut self.xmpp_identities, xmpp_identities) {
+            put_in_use(&in_use.xmpp_identities, identities(&self.xmpp_identities));
+        }
+        if let Next::New(slot) = sip_roots {
+            in_use.sip_roots.replace(Arc::clone(slot.current()));
+            self.sip_roots = slot;
+        }
+        if let Next::New(slot) = xmpp_roots {
+            in_use.xmpp_roots.replace(Arc::clone(slot.current()));
+            self.xmpp_roots = slot;
+        }
+        if let Next::New(slot) = sip_proof {
+            in_use.sip_proof.store(Arc::clone(slot.current()));
+            self.sip_proof = slot;
+        }
+        take_all(&mut self.proofs, proofs);
+    }
+}
+
+fn next<S: Source>(
+    in_use: &[Slot<S>],
+    source: S,
+    is_like: impl Fn(&S, &S) -> bool,
+    now: SystemTime,
+    what: &'static str,
+) -> anyhow::Result<Next<S>> {
+    match in_use.iter().position(|slot| is_like(slot.source(), &source)) {
+        Some(at) => Ok(Next::Same(at, source)),
+        None => open(source, now, what).map(Next::New),
+    }
+}
+
+/// Whether there is anything new, or in another order.
+fn take_all<S: Source>(slots: &mut Vec<Slot<S>>, next: Vec<Next<S>>) -> bool {
+    let mut old: Vec<Option<Slot<S>>> = std::mem::take(slots).into_iter().map(Some).collect();
+    let mut changed = old.len() != next.len();
+    for (place, next) in next.into_iter().enumerate() {
+        match next {
+            Next::Same(at, source) => {
+                changed |= at != place;
+                // Each source is like one slot at most: no two are alike in a configuration.
+                slots.extend(old.get_mut(at).and_then(Option::take).map(|slot| slot.under(source)));
+            }
+            Next::New(slot) => {
+                changed = true;
+                slots.push(slot);
+            }
+        }
+    }
+    changed
+}
