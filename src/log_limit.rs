@@ -50,6 +50,7 @@ macro_rules! causes {
 causes! {
     AcceptFailed: Warn, 1 of 1, "connections that could not be accepted";
     ListenerFull: Warn, 2 of 10, "connections closed because a listener had no room for them";
+    NotProxied: Warn, 2 of 10, "connections closed because no load balancer of ours said whose they were";
     SipHandshake: Info, 5 of 20, "SIP connections whose TLS handshake failed";
     SipStranger: Warn, 5 of 20, "SIP connections of peers that are no front ends of ours";
     MayBeLost: Info, 30 of 300, "messages that may not have arrived";
@@ -68,6 +69,7 @@ causes! {
     PartnerSlowed: Warn, 1 of 10, "times that a partner sent more than he may and was read more slowly";
     ContactRefused: Info, 10 of 100, "messages of contacts that the rules refused";
     SubscribeRefused: Info, 10 of 100, "SUBSCRIBEs of SIP users that were refused";
+    MemberEnded: Info, 10 of 100, "members of subscriptions to lists that are not watched";
     NotifyRefused: Info, 10 of 100, "NOTIFYs of front ends that were refused";
     NothingSeen: Info, 10 of 100, "subscriptions and presence that came to nothing";
     PresenceTooLarge: Info, 10 of 100, "stanzas of presence that were larger than their partners take";
