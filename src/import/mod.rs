@@ -1,0 +1,3 @@
+//! What other products export, read and turned into configuration of ours.
+
+pub mod lync;
