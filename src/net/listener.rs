@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::now;
+use super::proxied::Proxies;
 use super::strangers::{Refused, StrangerLimits, Strangers, Unauthenticated};
 use crate::log_limit::{Cause, LogBudget, Source};
 
@@ -39,13 +40,25 @@ pub fn bind(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// How many connections a listener takes at a time.
-#[derive(Debug, Clone, Copy)]
+/// Takes over a socket that listens already.
+///
+/// # Errors
+/// The operating system's.
+pub fn take_over(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    prepare(SockRef::from(&socket));
+    TcpListener::from_std(socket)
+}
+
+/// How many connections a listener takes at a time, and from whom.
+#[derive(Debug, Clone)]
 pub struct ListenLimits {
     /// All of them.
     pub open: usize,
     /// Those whose peer has not proved yet who it is.
     pub strangers: StrangerLimits,
+    /// Load balancers, through which all of them come.
+    pub proxies: Option<Proxies>,
 }
 
 /// Accepts connections until `stop`, each served in a task of its own. What exceeds the limits is closed
@@ -59,16 +72,12 @@ pub async fn serve<F, T>(
     stop: CancellationToken,
     handler: F,
 ) where
-    F: Fn(TcpStream, SocketAddr, Unauthenticated) -> T + Send + 'static,
+    F: Fn(TcpStream, SocketAddr, Unauthenticated) -> T + Send + Sync + 'static,
     T: Future<Output = ()> + Send + 'static,
 {
     let slots = Arc::new(Semaphore::new(limits.open));
     let strangers = Strangers::new(limits.strangers);
-    let refuse = |peer: SocketAddr, limit: usize, why: &str| {
-        if log.allows(Cause::ListenerFull, peer.ip(), now().instant) {
-            warn!(listener = name, %peer, limit, "connection closed: {why}");
-        }
-    };
+    let door = Arc::new(Door { name, limits, strangers, log, handler });
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -77,7 +86,7 @@ pub async fn serve<F, T>(
         let (stream, peer) = match accepted {
             Ok(connection) => connection,
             Err(error) => {
-                if log.allows(Cause::AcceptFailed, Source::Listener(name), now().instant) {
+                if door.log.allows(Cause::AcceptFailed, Source::Listener(name), now().instant) {
                     warn!(listener = name, %error, "cannot accept a connection; trying again shortly");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -85,40 +94,118 @@ pub async fn serve<F, T>(
             }
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            refuse(peer, limits.open, "too many are open");
+            door.refuse(peer, door.limits.open, "too many are open");
             continue;
         };
-        let stranger = match strangers.enter(peer.ip(), now().instant) {
+        if door.limits.proxies.is_none() {
+            if let Some(served) = door.enter(stream, peer) {
+                tasks.spawn(async move {
+                    served.await;
+                    drop(slot);
+                });
+            }
+            continue;
+        }
+        if !door.may_speak_for_others(peer) {
+            continue;
+        }
+        let (door, stop) = (Arc::clone(&door), stop.clone());
+        tasks.spawn(async move {
+            let mut stream = stream;
+            let client = stop.run_until_cancelled(door.whose(&mut stream, peer)).await.flatten();
+            if let Some(served) = client.and_then(|client| door.enter(stream, client)) {
+                served.await;
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// Who comes in at a listener, and by whom he is served.
+struct Door<F> {
+    name: &'static str,
+    limits: ListenLimits,
+    strangers: Arc<Strangers>,
+    log: Arc<LogBudget>,
+    handler: F,
+}
+
+impl<F, T> Door<F>
+where
+    F: Fn(TcpStream, SocketAddr, Unauthenticated) -> T,
+    T: Future<Output = ()> + Send + 'static,
+{
+    fn refuse(&self, peer: SocketAddr, limit: usize, why: &str) {
+        if self.log.allows(Cause::ListenerFull, peer.ip(), now().instant) {
+            warn!(listener = self.name, %peer, limit, "connection closed: {why}");
+        }
+    }
+
+    /// Serves a connection of `peer`, if there is room for one more stranger from there.
+    fn enter(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Option<impl Future<Output = ()> + Send + use<F, T>> {
+        let limits = &self.limits.strangers;
+        let stranger = match self.strangers.enter(peer.ip(), now().instant) {
             Ok(stranger) => stranger,
             Err(refused) => {
                 let (limit, why) = match refused {
-                    Refused::Full => (limits.strangers.most, TOO_MANY),
-                    Refused::Share => (
-                        limits.strangers.per_address,
-                        "too many from its address have not proved yet who they are",
-                    ),
+                    Refused::Full => (limits.most, TOO_MANY),
+                    Refused::Share => {
+                        (limits.per_address, "too many from its address have not proved yet who they are")
+                    }
                     Refused::Failures => (
-                        limits.strangers.failures_per_address,
+                        limits.failures_per_address,
                         "too many from its address in a minute have not proved who they are",
                     ),
                 };
-                refuse(peer, limit, why);
-                continue;
+                self.refuse(peer, limit, why);
+                return None;
             }
         };
-        debug!(listener = name, %peer, "connection accepted");
+        debug!(listener = self.name, %peer, "connection accepted");
         let evicted = stranger.evicted();
         // In a box: a future that is handed on by value has room for itself in each that takes it.
-        let task = Box::pin(handler(stream, peer, stranger));
-        let (log, most) = (Arc::clone(&log), limits.strangers.most);
-        tasks.spawn(async move {
+        let task = Box::pin((self.handler)(stream, peer, stranger));
+        let (name, log, most) = (self.name, Arc::clone(&self.log), limits.most);
+        Some(async move {
             if evicted.run_until_cancelled(task).await.is_none()
                 && log.allows(Cause::ListenerFull, peer.ip(), now().instant)
             {
                 warn!(listener = name, %peer, limit = most, "connection closed: {TOO_MANY}; it was the oldest");
             }
-            drop(slot);
-        });
+        })
+    }
+
+    /// Whether `proxy` is one of the load balancers.
+    fn may_speak_for_others(&self, proxy: SocketAddr) -> bool {
+        let may = self.limits.proxies.as_ref().is_some_and(|proxies| proxies.trusts(proxy.ip()));
+        if !may {
+            self.not_proxied(proxy, "it comes from none of the listener's proxies");
+        }
+        may
+    }
+
+    /// Whose connection it is that `proxy` hands on.
+    async fn whose(&self, stream: &mut TcpStream, proxy: SocketAddr) -> Option<SocketAddr> {
+        match self.limits.proxies.as_ref()?.whose(stream, proxy).await {
+            Ok(client) => {
+                debug!(listener = self.name, %proxy, peer = %client, "connection handed on");
+                Some(client)
+            }
+            Err(why) => {
+                self.not_proxied(proxy, &why.to_string());
+                None
+            }
+        }
+    }
+
+    fn not_proxied(&self, peer: SocketAddr, why: &str) {
+        if self.log.allows(Cause::NotProxied, peer.ip(), now().instant) {
+            warn!(listener = self.name, %peer, "connection closed: {why}");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod contain;
 pub(crate) mod dial;
 pub mod listener;
 pub mod origin;
+pub mod proxied;
 pub mod pump;
 pub mod race;
 pub mod session;

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the closed world needs and this machine lacks (Debian packages). Safe to run any number of times; silent
-# when nothing is missing. Services that come with a package are not started, and not at the next boot either.
+# Installs what the closed world needs and this machine lacks (Debian packages); `install.sh build`: only what it takes to
+# build. Safe to run any number of times; silent when nothing is missing. Services that come with a package are not started,
+# and not at the next boot either.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -10,24 +11,32 @@ need() { # command package
 }
 need cc build-essential
 need make make
-need ip iproute2
-need unshare util-linux
-need setpriv util-linux
-need nft nftables
-need dnsmasq dnsmasq-base
-need ejabberdctl ejabberd
-need erl erlang-base
-need prosody prosody
-need sipp sip-tester
-need kamailio kamailio
-need stunnel stunnel4
-# A module and no command.
-set -- /usr/lib/*/kamailio/modules/tls.so
-[ -e "$1" ] || missing="$missing kamailio-tls-modules"
-need openssl openssl
 need pkg-config pkg-config
 # OpenSSL's header files are no command.
 pkg-config --exists openssl 2>/dev/null || missing="$missing libssl-dev"
+if [ "${1:-world}" != build ]; then
+    need ip iproute2
+    need unshare util-linux
+    need setpriv util-linux
+    need nft nftables
+    need dnsmasq dnsmasq-base
+    need ejabberdctl ejabberd
+    need erl erlang-base
+    need prosody prosody
+    need sipp sip-tester
+    need kamailio kamailio
+    need stunnel stunnel4
+    # A module and no command.
+    set -- /usr/lib/*/kamailio/modules/tls.so
+    [ -e "$1" ] || missing="$missing kamailio-tls-modules"
+    need openssl openssl
+    need promtool prometheus
+    # For the package: what it needs where it is installed, and what looks at it.
+    need adduser adduser
+    need dpkg-shlibdeps dpkg-dev
+    need systemd-analyze systemd
+    need groff groff-base
+fi
 
 if ! command -v cargo >/dev/null 2>&1; then
     echo "cargo is missing: install Rust (https://rustup.rs), version 1.95 or later." >&2
@@ -69,7 +78,7 @@ fi
 if [ -d /run/systemd/system ]; then
     for package in $missing; do
         case $package in
-            ejabberd | kamailio | prosody | stunnel4) systemctl --quiet disable "$package" 2>/dev/null || true ;;
+            ejabberd | kamailio | prometheus | prosody | stunnel4) systemctl --quiet disable "$package" 2>/dev/null || true ;;
         esac
     done
 fi
