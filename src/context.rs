@@ -1,5 +1,6 @@
 //! What every connection task shares: the gateway and the means to reach the world.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,6 +9,7 @@ use arc_swap::ArcSwap;
 use nuncio_sip::Limits as SipLimits;
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::stream::{ChainStatus, InboundConfig, StreamLimits, Timeouts, TlsFacts};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,10 +53,16 @@ pub struct SipSide {
     pub limits: SipLimits,
     pub max_pending: usize,
     pub handshake: Duration,
+    /// How long requests wait for a connection.
+    pub hold: Duration,
+    /// How often it is looked whether who lends a connection is still who he was.
+    pub lending_check: Duration,
     /// Time for a message to arrive whole, and for a stranger's first request.
     pub arrival: Duration,
     /// Same order as in the gateway.
     pub front_ends: Vec<FrontEndNames>,
+    /// The front ends of which DNS has not said yet who they are, or that there is nobody.
+    pub unsettled: watch::Sender<BTreeSet<usize>>,
     /// Where the next hops of each route come from; routes in the order of the gateway.
     pub routes: Vec<RouteHops>,
 }
@@ -87,6 +95,13 @@ pub struct FrontEndNames {
     pub certificate_names: Vec<String>,
     /// Which library does TLS with it.
     pub backend: Backend,
+}
+
+impl FrontEndNames {
+    /// The names that its certificates may carry: those of its entry, else those of the next hop.
+    pub fn names_or<'a>(&'a self, of_hop: &'a [String]) -> &'a [String] {
+        if self.certificate_names.is_empty() { of_hop } else { &self.certificate_names }
+    }
 }
 
 /// Where one next hop, or several, come from.

@@ -6,16 +6,23 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod certs;
 pub mod checks;
 pub mod cli;
 pub mod config;
 mod context;
+pub mod control;
 pub mod dns;
 pub mod gateway;
+pub mod health;
+pub mod import;
 pub mod log_limit;
+pub mod metrics;
 pub mod net;
+pub mod policy;
 pub mod renew;
 mod run;
+pub mod service;
 pub mod sip_frontend;
 pub mod store;
 pub mod tls;

@@ -2,31 +2,183 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use super::{ConfigArguments, complain, load};
-use crate::checks::{self, Finding, Level};
-use crate::config::{Config, Listener, Lookup, NextHop, TlsBackend};
+use clap::{Args, Subcommand};
 
-pub(super) fn config(arguments: &ConfigArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
-    match load(&arguments.sources(environment)) {
-        Ok((config, report)) => {
-            eprint!("{report}");
-            let findings = checks::all(&config, SystemTime::now());
-            let warnings = report.problems().len();
-            let text = format!("{}\n{}", summary(&config), findings_text(&findings, warnings));
-            let wrong = findings.iter().any(|finding| finding.level == Level::Wrong);
-            match std::io::stdout().write_all(text.as_bytes()) {
-                Ok(()) if !wrong => ExitCode::SUCCESS,
-                _ => ExitCode::FAILURE,
+use super::report::{findings_text, report_text, say, say_json};
+use super::{ConfigArguments, ConfigOption, complain, front_ends, with_stored};
+use crate::checks::connectivity::Whom;
+use crate::checks::{self, Checked, Finding, Report, What, look, problems};
+use crate::config::{Config, Listener, Loaded, Lookup, NextHop, Setting, TlsBackend};
+use crate::policy::{self, SetAside};
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    #[command(subcommand)]
+    what: Option<One>,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    config: ConfigOption,
+}
+
+#[derive(Debug, Subcommand)]
+enum One {
+    /// Check the configuration, and show what it amounts to
+    #[command(long_about = CHECK_CONFIG_ABOUT)]
+    Config {
+        #[command(flatten)]
+        how: How,
+        /// Show every key that has a value instead, as a file that says the same, and where each comes from
+        #[arg(long)]
+        effective: bool,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Check our certificates and keys, and what those of others are held against
+    Certs {
+        #[command(flatten)]
+        how: How,
+        #[command(flatten)]
+        config: ConfigOption,
+    },
+    /// Compare what DNS says of us with what it has to say
+    #[command(long_about = CHECK_DNS_ABOUT)]
+    Dns {
+        #[command(flatten)]
+        how: How,
+        #[command(flatten)]
+        config: ConfigOption,
+    },
+    /// Try partners, front ends and our own listeners
+    #[command(long_about = CHECK_CONNECTIVITY_ABOUT)]
+    Connectivity {
+        /// Only these: a domain of a partner, or the name of a front end
+        #[arg(value_name = "WHOM")]
+        names: Vec<String>,
+        #[command(flatten)]
+        how: How,
+        #[command(flatten)]
+        config: ConfigOption,
+    },
+    /// Check the state directory and the database, from end to end
+    Store {
+        #[command(flatten)]
+        how: How,
+        #[command(flatten)]
+        config: ConfigOption,
+    },
+    /// Ask DNS where the front ends are, and show what it says
+    #[command(long_about = CHECK_FRONT_ENDS_ABOUT)]
+    FrontEnds(ConfigArguments),
+}
+
+/// How it is told.
+#[derive(Debug, Clone, Copy, Args)]
+struct How {
+    /// For programs
+    #[arg(long)]
+    json: bool,
+    /// Warnings make the exit code 1, too
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(super) fn run(arguments: &CheckArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    let everybody = Whom::default();
+    let (how, of, what, whom) = match &arguments.what {
+        Some(One::Config { how, effective: true, config }) => return effective(*how, config, environment),
+        Some(One::Config { how, config, .. }) => return self::config(*how, config, environment),
+        Some(One::FrontEnds(arguments)) => return front_ends::run(arguments, environment),
+        None => (arguments.how, &arguments.config, &What::ALL[..], everybody),
+        Some(One::Certs { how, config }) => (*how, config, &[What::Certs][..], everybody),
+        Some(One::Dns { how, config }) => (*how, config, &[What::Dns][..], everybody),
+        Some(One::Store { how, config }) => (*how, config, &[What::Store][..], everybody),
+        Some(One::Connectivity { how, config, names }) => {
+            (*how, config, &[What::Connectivity][..], Whom { names: names.clone() })
+        }
+    };
+    let (config, problems) = match of.load_with(environment) {
+        Ok((config, report)) => (config, problems(&report)),
+        Err(report) => return unusable(&report, how),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("nuncio: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut checks = Vec::new();
+    for what in what {
+        let mut checked = runtime.block_on(look(&config, *what, &whom, SystemTime::now()));
+        if *what == What::Config {
+            checked.findings.splice(0..0, problems.iter().cloned());
+        }
+        checks.push(checked);
+    }
+    let report = Report::new(checks);
+    let done = if how.json { say_json(&report) } else { say(&report_text(&report)) };
+    how.verdict(&report, done)
+}
+
+impl How {
+    /// The exit code.
+    fn verdict(self, report: &Report, done: ExitCode) -> ExitCode {
+        match report.is_wrong() || (self.strict && report.warnings > 0) {
+            true => ExitCode::FAILURE,
+            false => done,
+        }
+    }
+}
+
+/// There is nothing to look at.
+fn unusable(report: &crate::config::Report, how: How) -> ExitCode {
+    if how.json {
+        say_json(&Report::new(vec![Checked { check: What::Config, findings: problems(report) }]));
+    } else {
+        complain(report);
+    }
+    ExitCode::FAILURE
+}
+
+/// Every key that has a value, and where it comes from.
+fn effective(how: How, arguments: &ConfigArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    let effective = match policy::load(&with_stored(arguments.sources(environment))) {
+        Ok((Loaded { effective, .. }, _)) => effective,
+        Err(report) => return unusable(&report, how),
+    };
+    if !how.json {
+        return say(&effective.toml());
+    }
+    let setting = |setting: &Setting| serde_json::json!({ "path": setting.path, "value": setting.value, "origin": setting.origin.text() });
+    let settings: Vec<_> = effective.iter().map(setting).collect();
+    say(&(serde_json::json!({ "settings": settings }).to_string() + "\n"))
+}
+
+fn config(how: How, arguments: &ConfigArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    match policy::load(&with_stored(arguments.sources(environment))) {
+        Ok((Loaded { config, report, .. }, set_aside)) => {
+            for SetAside { domain, why } in set_aside {
+                eprintln!("stored partner {domain}: would be switched off: {}", why.join("; "));
             }
+            let findings = checks::all(&config, SystemTime::now());
+            let text = |warnings| format!("{}\n{}", summary(&config), looked_at(&findings, warnings));
+            let text = (!how.json).then(|| text(report.problems().len()));
+            let found = problems(&report).into_iter().chain(findings.clone()).collect();
+            let checked = Report::new(vec![Checked { check: What::Config, findings: found }]);
+            let done = match text {
+                None => say_json(&checked),
+                Some(text) => {
+                    eprint!("{report}");
+                    say(&text)
+                }
+            };
+            how.verdict(&checked, done)
         }
-        Err(report) => {
-            complain(&report);
-            ExitCode::FAILURE
-        }
+        Err(report) => unusable(&report, how),
     }
 }
 
@@ -99,45 +251,10 @@ fn summary(config: &Config) -> String {
 }
 
 /// What was looked at, and how it is; `warnings` were given before.
-fn findings_text(findings: &[Finding], warnings: usize) -> String {
-    let mut text = String::from("What it names was looked at");
+fn looked_at(findings: &[Finding], warnings: usize) -> String {
     // Who looks decides what may be read and written.
-    let _ = writeln!(text, ", as user {}:", rustix::process::geteuid().as_raw());
-    let mut subject = "";
-    for finding in findings {
-        if subject != finding.subject {
-            subject = &finding.subject;
-            let _ = writeln!(text, "\n{subject}");
-        }
-        let level = match finding.level {
-            Level::Good => "good",
-            Level::Note => "note",
-            Level::Warning => "WARNING",
-            Level::Wrong => "ERROR",
-        };
-        let _ = writeln!(text, "  {level:<8} {}", finding.text);
-        if let Some(fix) = &finding.fix {
-            let _ = writeln!(text, "  {:<8} fix: {fix}", "");
-        }
-    }
-    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-    let plural = |count: usize, word: &str| match count {
-        1 => format!("1 {word}"),
-        _ => format!("{count} {word}s"),
-    };
-    let (wrong, warnings) = (count(Level::Wrong), count(Level::Warning) + warnings);
-    let verdict = match (wrong, warnings) {
-        (0, 0) => "Everything is right.".to_owned(),
-        (0, _) => format!("It works, with {}.", plural(warnings, "warning")),
-        (_, 0) => format!("{}: what is named there will not work.", plural(wrong, "error")),
-        _ => format!(
-            "{} and {}: what is named there will not work.",
-            plural(wrong, "error"),
-            plural(warnings, "warning")
-        ),
-    };
-    let _ = writeln!(text, "\n{verdict}");
-    text
+    let user = rustix::process::geteuid().as_raw();
+    format!("What it names was looked at, as user {user}:\n{}", findings_text(findings, warnings))
 }
 
 fn listeners(listeners: &[Listener]) -> String {
@@ -163,3 +280,62 @@ fn join(items: impl Iterator<Item = impl ToString>) -> String {
 fn join_or(items: impl Iterator<Item = impl ToString>) -> String {
     items.map(|item| item.to_string()).collect::<Vec<_>>().join(" or ")
 }
+
+pub(super) const ABOUT: &str = "\
+Check everything, or one thing, without changing anything.
+
+Without a word it checks all of them: config, certs, store, dns, connectivity. Each finding is good, a note, a WARNING (it \
+works, perhaps not with everybody or not for long) or an ERROR (it does not work), with what to do about it.
+
+Run it as the user of the service, who may not read or write what you may: \"sudo -u nuncio nuncio check\". It may be done \
+while the gateway runs.";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  nuncio check
+  nuncio check connectivity fabrikam.com
+  nuncio check --strict --json | jq -r '.checks[].findings[] | select(.fix) | .text'
+
+Exit codes:
+  0  nothing is wrong; there may be warnings
+  1  something is an ERROR, or the configuration cannot be used; with --strict, also if something is a WARNING
+  2  the command line is wrong";
+
+const CHECK_CONFIG_ABOUT: &str = "\
+Check the configuration, and show what it amounts to.
+
+Reads the files and the environment exactly as \"nuncio run\" does; changes nothing, connects to nothing. Errors go to \
+standard error, each with file, line and column, and the exit code is 1.
+
+If there are none, a summary goes to standard output, and then what it names is looked at: whether each certificate is \
+for the domains or the name it is shown for, is valid, for servers, and has its chain; whether the state directory and \
+the key in it can be used, and by nobody else. Anything that will not work is an ERROR, with the fix, and the exit code \
+is 1; warnings leave it 0.
+
+Run it as the user of the service, who may not read or write what you may: \"sudo -u nuncio nuncio check config\".";
+
+const CHECK_FRONT_ENDS_ABOUT: &str = "\
+Ask DNS where the front ends are, and show what it says.
+
+For each domain among the next hops: which records were asked for and what they hold, in the order in which the hosts \
+would be tried, and what is not followed and why; for each host its addresses; and the names that its certificate has to \
+carry. Nothing is connected to. The exit code is 1 if a front end has no host with an address.";
+
+const CHECK_DNS_ABOUT: &str = "\
+Compare what DNS says of us with what it has to say.
+
+For each served domain the records that \"nuncio dns show\" prints: missing, leading elsewhere, with another port, refused by \
+the target \".\"; for each host that they lead to its addresses: missing, private, an alias (CNAME), of a family that no \
+listener takes; and for each front end whether it is found. The servers of dns.servers are asked, or those of this machine: in \
+a network with answers of its own (split DNS), name one outside by NUNCIO_DNS__SERVERS=9.9.9.9:53.";
+
+const CHECK_CONNECTIVITY_ABOUT: &str = "\
+Try partners, front ends and our own listeners.
+
+Each is tried as the running gateway would, up to the point at which stanzas or requests could flow; none is sent. Front \
+ends: each address of each host, with TCP, TLS, its certificate and its names. Partners: DNS, TCP, STARTTLS or Direct TLS, his \
+certificate, what he offers, and whether he takes our certificate (SASL EXTERNAL), once for each certificate of ours. Dialback \
+is not tried, since only the running gateway can answer for the key. Our own listeners: here, and at the hosts that DNS is to \
+name, whether they show the right certificate.
+
+It takes as long as the limits allow: limits.xmpp.reach for a partner who does not answer.";

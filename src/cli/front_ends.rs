@@ -80,7 +80,7 @@ async fn hosts(dns: &Dns, domain: &str, lookup: Lookup, family: dns::Family, tex
         Lookup::Sip => SipLookup::Sip,
         Lookup::Federation => SipLookup::Federation,
     };
-    match sip_targets(dns, domain, how, rand::random()).await {
+    match sip_targets(dns, domain, how, rand::random(), None).await {
         Ok(targets) => {
             for line in &targets.evidence {
                 let _ = writeln!(text, "    {line}");

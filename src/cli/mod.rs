@@ -3,11 +3,20 @@
 //! Exit codes: 0 done; 1 the configuration is wrong or the gateway failed; 2 the command line is wrong; 3 the database has to
 //! be seen to by somebody.
 
+mod cert;
 mod check;
+mod client;
+mod dns;
+mod entries;
 mod front_ends;
+mod import;
 mod log;
+mod relations;
+mod report;
 mod run;
+mod running;
 mod store;
+mod token;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,7 +25,7 @@ use std::process::ExitCode;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, DEFAULT_FILE, LogFormat, Report, Sources};
+use crate::config::{Config, DEFAULT_FILE, Kind, LogFormat, Report, Sources};
 
 /// Runs the program with these arguments and this environment.
 pub fn main(
@@ -35,10 +44,27 @@ pub fn main(
     let environment = environment.into_iter().collect();
     match cli.command {
         Command::Run(arguments) => run::run(arguments, environment),
-        Command::Check(Check::Config(arguments)) => check::config(&arguments, environment),
-        Command::Check(Check::FrontEnds(arguments)) => front_ends::run(&arguments, environment),
+        Command::Partner(arguments) => entries::run(Kind::Partner, &arguments, environment),
+        Command::Policy(arguments) => entries::run(Kind::Policy, &arguments, environment),
+        Command::Block(arguments) => entries::run(Kind::Block, &arguments, environment),
+        Command::Reload(arguments) => running::reload(&arguments, environment),
+        Command::Status(arguments) => running::status(&arguments, environment),
+        Command::Streams(arguments) => running::streams(&arguments, environment),
+        Command::Consent(arguments) => relations::consent(&arguments, environment),
+        Command::Subscriptions(arguments) => relations::subscriptions(&arguments, environment),
+        Command::Audit(arguments) => running::audit(&arguments, environment),
+        Command::Check(arguments) => check::run(&arguments, environment),
+        Command::Dns(verb) => dns::run(&verb, environment),
+        Command::Cert(verb) => cert::run(&verb, environment),
         Command::Store(arguments) => store::run(&arguments, environment),
+        Command::Token(arguments) => token::run(&arguments),
+        Command::Import(arguments) => import::run(arguments, environment),
     }
+}
+
+/// The command line as data, for man pages and completions.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
 }
 
 #[derive(Debug, Parser)]
@@ -53,22 +79,45 @@ enum Command {
     /// Run the gateway in the foreground
     #[command(long_about = RUN_ABOUT)]
     Run(RunArguments),
-    /// Check things without changing anything
-    #[command(subcommand)]
-    Check(Check),
+    /// Partners: list, show, make, change, remove, export, apply
+    #[command(long_about = entries::PARTNER_ABOUT)]
+    Partner(entries::EntriesArguments),
+    /// Which SIP users may talk to partners
+    #[command(long_about = entries::POLICY_ABOUT)]
+    Policy(entries::EntriesArguments),
+    /// Keep contacts, domains or addresses out, at once
+    #[command(long_about = entries::BLOCK_ABOUT)]
+    Block(entries::EntriesArguments),
+    /// Have the running gateway read its configuration again: all of it is put in force, or nothing
+    Reload(running::PlainArguments),
+    /// What the running gateway holds and has counted
+    Status(running::PlainArguments),
+    /// Streams with partners: list, close
+    Streams(running::StreamsArguments),
+    /// Whom SIP users have added: list, remove
+    Consent(relations::ConsentArguments),
+    /// Who sees whom: list
+    Subscriptions(relations::SubscriptionsArguments),
+    /// Who changed what, the latest first
+    Audit(running::AuditArguments),
+    /// Check everything, or one thing, without changing anything
+    #[command(long_about = check::ABOUT, after_long_help = check::EXAMPLES, args_conflicts_with_subcommands = true)]
+    Check(check::CheckArguments),
+    /// The records that have to be in DNS
+    #[command(subcommand, long_about = dns::ABOUT)]
+    Dns(dns::DnsVerb),
+    /// Make signing requests, and put signed certificates in use
+    #[command(subcommand, long_about = cert::ABOUT, after_long_help = cert::EXAMPLES)]
+    Cert(cert::Cert),
     /// Look after the database of what survives a restart
     #[command(long_about = store::ABOUT)]
     Store(store::StoreArguments),
-}
-
-#[derive(Debug, Subcommand)]
-enum Check {
-    /// Check the configuration, and show what it amounts to
-    #[command(long_about = CHECK_CONFIG_ABOUT)]
-    Config(ConfigArguments),
-    /// Ask DNS where the front ends are, and show what it says
-    #[command(long_about = CHECK_FRONT_ENDS_ABOUT)]
-    FrontEnds(ConfigArguments),
+    /// Make a token for the control plane over TCP
+    #[command(long_about = token::ABOUT)]
+    Token(token::TokenArguments),
+    /// Take over what another product was configured with
+    #[command(long_about = import::ABOUT)]
+    Import(import::ImportArguments),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -80,6 +129,15 @@ struct ConfigArguments {
     /// The same as --config FILE
     #[arg(value_name = "FILE", conflicts_with = "config")]
     files: Vec<PathBuf>,
+}
+
+/// The same where other files are what a command is about.
+#[derive(Debug, Clone, Args)]
+struct ConfigOption {
+    /// Configuration file; again for another one over it. Without any: the file that the environment variable NUNCIO_CONFIG
+    /// names, else /etc/nuncio/nuncio.toml
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -105,10 +163,34 @@ impl ConfigArguments {
     }
 }
 
+impl ConfigOption {
+    /// The configuration, without a look at the files that it names: they may not be there yet.
+    fn load(&self, environment: Vec<(OsString, OsString)>) -> Result<Config, Report> {
+        self.load_with(environment).map(|(config, _)| config)
+    }
+
+    /// The same with what is to be said about it.
+    fn load_with(&self, environment: Vec<(OsString, OsString)>) -> Result<(Config, Report), Report> {
+        let arguments = ConfigArguments { config: self.config.clone(), files: Vec::new() };
+        let sources = arguments.sources(environment).trusting_paths();
+        Config::load(&sources, &|_, _| Ok(()))
+    }
+}
+
 fn load(sources: &Sources) -> Result<(Config, Report), Report> {
     Config::load(sources, &|certificate, key| {
         crate::tls::Identity::load(certificate, key).map(drop).map_err(|error| error.to_string())
     })
+}
+
+/// With the partners, policies and blocks that are stored, as far as they can be read.
+fn with_stored(sources: Sources) -> Sources {
+    let stored = Config::state_dir(&sources).map(|state_dir| crate::store::stored(&state_dir));
+    match stored {
+        Some(Ok(stored)) => sources.stored(stored),
+        // Whoever needs the database says what is wrong with it.
+        Some(Err(_)) | None => sources,
+    }
 }
 
 /// Tells on standard error what is wrong with the configuration.
@@ -132,11 +214,17 @@ const AFTER_HELP: &str = "\
 First steps:
   1. Write /etc/nuncio/nuncio.toml, from examples/nuncio.toml;
      docs/configuration.md explains every key.
-  2. nuncio check config
+  2. nuncio cert request, and nuncio cert import with what the CA sends, unless
+     there are certificates already.
+  3. nuncio check config
      tells line by line what is wrong with it, or what it amounts to; then
      looks at certificates and the state directory, and says what will not work.
-  3. nuncio run
+  4. nuncio dns show
+     prints the records to create.
+  5. nuncio run
      The log says \"ready\" with the addresses that it listens on.
+  6. nuncio check
+     also asks DNS, and tries every partner and front end.
 
 The environment overrides the file, NUNCIO_SECTION__KEY, with two underscores
 between section and key: NUNCIO_LOG__LEVEL=debug,
@@ -160,28 +248,9 @@ Signals:
                    exit code 0; a second one ends it at once
   SIGUSR1          write into the log what it holds and has counted
   SIGUSR2          try partners and front ends that are in back-off at once
-  SIGHUP           look at once at certificates, keys, roots and revocation lists;
-                   the configuration itself is read at start only";
-
-const CHECK_CONFIG_ABOUT: &str = "\
-Check the configuration, and show what it amounts to.
-
-Reads the files and the environment exactly as \"nuncio run\" does; changes nothing, connects to nothing. Errors go to \
-standard error, each with file, line and column, and the exit code is 1.
-
-If there are none, a summary goes to standard output, and then what it names is looked at: whether each certificate is \
-for the domains or the name it is shown for, is valid, for servers, and has its chain; whether the state directory and \
-the key in it can be used, and by nobody else. Anything that will not work is an ERROR, with the fix, and the exit code \
-is 1; warnings leave it 0.
-
-Run it as the user of the service, who may not read or write what you may: \"sudo -u nuncio nuncio check config\".";
-
-const CHECK_FRONT_ENDS_ABOUT: &str = "\
-Ask DNS where the front ends are, and show what it says.
-
-For each domain among the next hops: which records were asked for and what they hold, in the order in which the hosts \
-would be tried, and what is not followed and why; for each host its addresses; and the names that its certificate has to \
-carry. Nothing is connected to. The exit code is 1 if a front end has no host with an address.";
+  SIGHUP           read the configuration again, all or nothing, and look at
+                   once at certificates, keys, roots and revocation lists;
+                   nuncio reload does the same, and says what came of it";
 
 #[cfg(test)]
 mod tests {

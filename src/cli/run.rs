@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use super::{RunArguments, complain, load, log};
+use super::{RunArguments, complain, log, with_stored};
+use crate::policy;
+use crate::service::Service;
 use crate::store::StoreError;
 
 /// Starting it again changes nothing: service managers are told to leave it at that.
@@ -12,23 +14,32 @@ const NEEDS_SOMEBODY: u8 = 3;
 pub(super) fn run(arguments: RunArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let sources = arguments
         .config
-        .sources(environment)
+        .sources(environment.clone())
         .flag("--log-level", "log.level", arguments.log_level)
         .flag("--log-format", "log.format", arguments.log_format);
-    let (config, report) = match load(&sources) {
+    let sources = with_stored(sources);
+    let (loaded, _) = match policy::load(&sources) {
         Ok(loaded) => loaded,
         Err(report) => {
             complain(&report);
             return ExitCode::FAILURE;
         }
     };
-    if let Err(error) = log::init(&config.log) {
+    if let Err(error) = log::init(&loaded.config.log) {
         eprintln!("nuncio: the log cannot be set up: {error:#}");
         return ExitCode::FAILURE;
     }
-    for problem in report.problems() {
+    for problem in loaded.report.problems() {
         tracing::warn!(place = %problem.place, "{}", problem.text);
     }
+    // Before there are other threads.
+    let service = match Service::from_environment(&environment) {
+        Ok(service) => service,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -36,7 +47,7 @@ pub(super) fn run(arguments: RunArguments, environment: Vec<(OsString, OsString)
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(crate::run(config)) {
+    match runtime.block_on(crate::run(sources, loaded, service)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("stopped: {error:#}");

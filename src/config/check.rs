@@ -1,5 +1,7 @@
 //! What only shows between values: overlaps, contradictions, gaps.
 
+mod blocks;
+mod control;
 mod partners;
 mod policy;
 mod sip_identities;
@@ -16,6 +18,7 @@ use super::Sources;
 use super::address::{Bind, Domain, NextHop, SourceAddress};
 use super::federation::{RATE_MIN_BYTES, RATE_MIN_STANZAS, Secret};
 use super::file::{FrontEndSection, PartnerSection, Root};
+use super::network::Network;
 use super::pem::{self, Holds};
 use super::problem::{Problem, Severity};
 use super::read::{At, OneOrMore, Sections, Slot};
@@ -43,6 +46,7 @@ impl Checker<'_> {
         self.certificates(root, &served);
         self.partners(root, &served);
         self.policy(root, &served);
+        self.blocks(root, &served);
         self.listeners(root);
         self.limits(root, merged);
         if !sources.trust_paths {
@@ -117,6 +121,7 @@ impl Checker<'_> {
         let mut has: HashMap<&Domain, ()> = HashMap::new();
         let mut all = false;
         let mut sound = sip.front_ends.sound;
+        let mut shown = HashMap::new();
         for front_end in front_ends {
             let front_end = &front_end.value;
             let label = front_end_label(front_end);
@@ -138,6 +143,7 @@ impl Checker<'_> {
             self.no_repeats(&format!("{label} next_hops"), &front_end.next_hops);
             self.no_repeats(&format!("{label} domains"), &front_end.domains);
             self.look_up(&label, front_end);
+            self.names_of_its_own(&label, front_end, &mut shown);
             self.backend_is_built_in(&label, &front_end.tls_backend);
             sound &= front_end.domains.sound;
             all |= front_end.domains.place.is_none();
@@ -162,6 +168,44 @@ impl Checker<'_> {
                     ),
                 );
             }
+        }
+    }
+
+    /// A front end that connects is told by its certificate: one that two entries name would always be the first.
+    fn names_of_its_own<'a>(
+        &mut self,
+        label: &str,
+        front_end: &'a FrontEndSection,
+        shown: &mut HashMap<(&'a Domain, bool), Option<PlaceId>>,
+    ) {
+        // Without names of its own it has those of its domains, or, of hosts that only DNS knows.
+        let by_hosts = front_end.lookup.value == Some(Lookup::Federation);
+        let names: Vec<_> = match front_end.certificate_names.value {
+            Some(_) => {
+                let names = elements(&front_end.certificate_names);
+                names.map(|name| ((name.value.domain(), false), name.place)).collect()
+            }
+            None => elements(&front_end.next_hops)
+                .filter_map(|hop| match &hop.value {
+                    NextHop::At(_) => None,
+                    NextHop::Of(domain) => Some(((domain, by_hosts), hop.place)),
+                })
+                .collect(),
+        };
+        let others = shown.clone();
+        for (name, place) in names {
+            if let Some(first) = others.get(&name) {
+                let first = self.places.name(*first);
+                self.error(
+                    place,
+                    format!(
+                        "{label} certificates with the name {} are those of another front end already, at {first}; who connects \
+                         with one would be taken for that one, so give each a name of its own, or make one of the two entries",
+                        name.0
+                    ),
+                );
+            }
+            shown.entry(name).or_insert(place);
         }
     }
 
@@ -288,16 +332,21 @@ impl Checker<'_> {
             let header = "[[sip.listener]]";
             self.at_least_one(header, &sip.listeners);
             for listener in sip.listeners.value.iter().flat_map(|listeners| &listeners.0) {
-                self.listener(header, &listener.value.bind, &listener.value.family, &mut bound);
+                let listener = &listener.value;
+                self.listener(header, &listener.bind, &listener.family, &mut bound);
+                self.proxies(header, &listener.bind, &listener.proxy_protocol, &listener.proxies);
             }
         }
         if let Some(xmpp) = &root.xmpp.value {
             let header = "[[xmpp.listener]]";
             self.at_least_one(header, &xmpp.listeners);
             for listener in xmpp.listeners.value.iter().flat_map(|listeners| &listeners.0) {
-                self.listener(header, &listener.value.bind, &listener.value.family, &mut bound);
+                let listener = &listener.value;
+                self.listener(header, &listener.bind, &listener.family, &mut bound);
+                self.proxies(header, &listener.bind, &listener.proxy_protocol, &listener.proxies);
             }
         }
+        self.control(root, &mut bound);
     }
 
     fn at_least_one<T>(&mut self, header: &str, listeners: &Slot<Sections<T>>) {
@@ -342,6 +391,31 @@ impl Checker<'_> {
             self.error(bind_place, format!("{label}: bind: {other}, at {place}"));
         }
         bound.push((bind, both, bind_place));
+    }
+
+    /// Who may say whose connection it is has to be known, and is asked for nothing else.
+    fn proxies(
+        &mut self,
+        header: &str,
+        bind: &Slot<Bind>,
+        on: &Slot<bool>,
+        proxies: &Slot<Vec<At<Network>>>,
+    ) {
+        let (Some(on_value), Some(list)) = (on.value, &proxies.value) else { return };
+        let label = bind.value.map_or_else(|| header.to_owned(), |bind| format!("{header} {}", bind.0));
+        if on_value && list.is_empty() && proxies.sound {
+            self.error(
+                on.place,
+                format!(
+                    "{label}: proxy_protocol: nobody is allowed to use it; list the load balancers in proxies"
+                ),
+            );
+        } else if !on_value && !list.is_empty() {
+            self.error(
+                proxies.place,
+                format!("{label}: proxies: says nothing without proxy_protocol = true; add that, or leave this out"),
+            );
+        }
     }
 
     fn connect(&mut self, header: &str, source: &Slot<SourceAddress>, family: &Slot<Family>) {
@@ -461,6 +535,7 @@ impl Checker<'_> {
             self.secret("[xmpp] dialback_secret", &xmpp.dialback_secret);
         }
         self.partner_files(root);
+        self.control_files(root, identity);
         for (index, certificate) in root.certificates.value.iter().flat_map(|list| &list.0).enumerate() {
             let label = format!("[[certificate]] number {}:", index + 1);
             self.identity(&label, &certificate.value.certificate, &certificate.value.key, identity);

@@ -6,11 +6,13 @@ use std::time::Duration;
 use nuncio_xmpp::{NegotiationRules, SaslUse, TlsUse};
 
 use super::address::{Bind, CertificateName, DnsServer, Domain, NextHop, SentBy, SourceAddress};
+use super::block::BlockAddress;
 use super::contact::ContactUri;
 use super::federation::{
     ByteRate, ConnectionLimit, Proxy, SpkiPin, StanzaAttributes, StanzaDepth, StanzaLimit, StanzaRate,
 };
 use super::limits::Limits;
+use super::network::Network;
 use super::policy::{ConsentLifetime, SipUsers};
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sectioned, Sections, Slot};
 use super::schema::{Key, Presence, Shape};
@@ -88,12 +90,16 @@ section! {
         /// Certificates of the XMPP side, each for one or more served domains. Which one a partner sees is decided by
         /// the domain he asks for (stream `to`, SNI); if he asks for none, the first one.
         "certificate" => certificates: Sections<CertificateSection>, required;
+        /// Administration while it runs: `nuncio partner`, `nuncio reload` and the like come in here.
+        "control" => control: ControlSection, default "{}";
         /// Limits. Every one has a default that suits most.
         "limits" => limits: Limits, default "{}";
         /// Which SIP users may talk to partners.
         "policy" => policy: PolicySection, default "{}";
         /// Partners: the XMPP domains that we talk to. A domain that is not listed is refused.
         "partner" => partners: Sections<PartnerSection>, default "[]";
+        /// Who is kept out, whatever the entries of partners say.
+        "block" => blocks: Sections<BlockSection>, default "[]";
     }
 }
 
@@ -182,6 +188,11 @@ section! {
         "bind" => bind: Bind, required;
         /// Only with `[::]`: `"any"` takes IPv4 connections too (the default), `"ipv6"` does not.
         "family" => family: Family, optional;
+        /// Whether a load balancer in front says whose connection each is, by the PROXY protocol, version 2. Connections without
+        /// it, or from others than `proxies`, are closed.
+        "proxy_protocol" => proxy_protocol: bool, default "false";
+        /// The load balancers, by address or network. Whoever connects from there may say that he is anybody.
+        "proxies" => proxies: Vec<At<Network>>, default "[]";
     }
 }
 
@@ -194,6 +205,11 @@ section! {
         /// Whether connections have to begin with TLS (XEP-0368), as those do to which SRV records of
         /// `_xmpps-server._tcp` lead. Otherwise both are taken, TLS from the first byte and STARTTLS.
         "direct_tls" => direct_tls: bool, default "false";
+        /// Whether a load balancer in front says whose connection each is, by the PROXY protocol, version 2. Connections without
+        /// it, or from others than `proxies`, are closed.
+        "proxy_protocol" => proxy_protocol: bool, default "false";
+        /// The load balancers, by address or network. Whoever connects from there may say that he is anybody.
+        "proxies" => proxies: Vec<At<Network>>, default "[]";
     }
 }
 
@@ -250,6 +266,9 @@ section! {
 
 section! {
     struct XmppSection {
+        /// Names of the hosts that partners connect to, in order of preference: where the SRV records of the served domains lead
+        /// that `nuncio dns show` prints and `nuncio check dns` expects. Absent: the host of `sip.name`.
+        "hosts" => hosts: OneOrMore<Domain>, optional;
         /// Root certificates in PEM that the certificates of partners must chain to. Absent: those of the system.
         "roots" => roots: PathBuf, optional;
         /// By which rules the negotiation settings of partners are judged: `"strict"`, or `"compat"` as in Lync Server 2013,
@@ -306,6 +325,27 @@ section! {
 }
 
 section! {
+    struct ControlSection {
+        /// The Unix socket on which the gateway is administered. Absent: `/run/nuncio/control.sock`; if there can be none at that
+        /// place, the gateway runs without and says so.
+        "socket" => socket: PathBuf, optional;
+        /// The group whose members may do everything there, as root may.
+        "admin_group" => admin_group: String, default "\"nuncio-admin\"";
+        /// The group whose members may see everything there and change nothing.
+        "viewer_group" => viewer_group: String, default "\"nuncio-viewer\"";
+        /// Address and port for the same over TCP, with TLS and tokens. Absent: not over TCP. Needs `certificate`, `key` and
+        /// `tokens`.
+        "listen" => listen: Bind, optional;
+        /// Certificate chain in PEM that is shown there, own certificate first.
+        "certificate" => certificate: PathBuf, optional;
+        /// Private key of `certificate` in PEM, without passphrase.
+        "key" => key: PathBuf, optional;
+        /// File with the tokens that are taken there, a line each, as `nuncio token` prints them: name, role, SHA-256.
+        "tokens" => tokens: PathBuf, optional;
+    }
+}
+
+section! {
     struct PolicySection {
         /// The global switch: `false` refuses messages and subscriptions of all SIP users, and nothing of them is
         /// visible outside.
@@ -326,7 +366,19 @@ section! {
 }
 
 section! {
-    struct RuleSection {
+    struct BlockSection named by "address" {
+        /// Who: a contact, a domain with all its contacts and servers, or an IP address or network from which nobody may connect.
+        /// Contacts learn no more of it than that there is no such user.
+        "address" => address: BlockAddress, required;
+        /// Free text.
+        "description" => description: String, default "\"\"";
+    }
+}
+
+section! {
+    struct RuleSection named by "name" {
+        /// What it is called in lists. Those that are made while the gateway runs have one.
+        "name" => name: String, optional;
         /// Whom it is about: addresses, served domains, or patterns in which `*` stands for any text.
         "users" => users: OneOrMore<SipUsers>, required;
         /// Partners it is about, by any of their domains; the primary domain stands for all of them. Absent: all partners.

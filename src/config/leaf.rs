@@ -6,7 +6,8 @@ use ::config::ValueKind;
 
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sections};
 use super::schema::Shape;
-use super::value::Text;
+use super::source::Credentials;
+use super::value::{Text, quoted};
 
 impl<T: Text> Read for T {
     fn shape() -> Shape {
@@ -51,7 +52,8 @@ impl Read for String {
     }
 }
 
-/// A path; a relative one starts at the folder of the file in which it is written.
+/// A path; a relative one starts at the folder of the file in which it is written, one with `${CREDENTIALS_DIRECTORY}/` in front
+/// where the service manager says.
 impl Read for PathBuf {
     fn shape() -> Shape {
         Shape::Value("path".to_owned())
@@ -63,9 +65,47 @@ impl Read for PathBuf {
             reader.refuse(node, "a path is expected, this is empty");
             return None;
         }
+        if let Some(name) = text.strip_prefix(CREDENTIALS) {
+            return credential(node, reader, text, name);
+        }
+        if reader.is_stored(node) && !std::path::Path::new(text).is_absolute() {
+            reader.refuse(
+                node,
+                format!("{} has to be a path from the root on, with a / in front", quoted(text)),
+            );
+            return None;
+        }
         match reader.folder(node) {
             Some(folder) => Some(folder.join(text)),
             None => Some(Self::from(text)),
+        }
+    }
+}
+
+/// What a path begins with that names a file which systemd hands over (LoadCredential=, systemd.exec(5)).
+const CREDENTIALS: &str = "${CREDENTIALS_DIRECTORY}/";
+
+fn credential(node: Node<'_>, reader: &mut Reader<'_>, text: &str, name: &str) -> Option<PathBuf> {
+    if name.is_empty() || name.contains('/') || name == ".." || name == "." {
+        reader.refuse(
+            node,
+            format!("{} names no credential; expected {CREDENTIALS} and the name of one", quoted(text)),
+        );
+        return None;
+    }
+    match reader.credentials() {
+        Credentials::In(folder) => Some(folder.join(name)),
+        Credentials::NotAsked => Some(PathBuf::from(text)),
+        Credentials::None => {
+            reader.refuse(
+                node,
+                format!(
+                    "{} is handed over by systemd, to a service with LoadCredential= only; for a check while the service runs: \
+                     CREDENTIALS_DIRECTORY=/run/credentials/nuncio.service nuncio check config",
+                    quoted(text)
+                ),
+            );
+            None
         }
     }
 }

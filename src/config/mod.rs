@@ -14,12 +14,15 @@
 //! tables of `docs/configuration.md` come from that declaration.
 
 mod address;
+mod block;
 mod check;
 mod contact;
+mod effective;
 mod federation;
 mod file;
 mod leaf;
 mod limits;
+mod network;
 mod pem;
 mod policy;
 mod problem;
@@ -28,6 +31,7 @@ pub mod reference;
 mod resolve;
 mod schema;
 mod source;
+mod stored;
 mod value;
 
 use std::collections::HashMap;
@@ -40,17 +44,21 @@ use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
 pub use address::{
     Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, NextHop, SentBy, SourceAddress,
 };
+pub use block::{Block, BlockAddress};
 pub use contact::ContactUri;
+pub use effective::{Difference, Effective, Origin, Setting, written};
 pub use federation::{Proxy, Secret, SpkiPin};
 pub use limits::{Limits, PairLimits, PresenceLimits, SipLimits, StoreLimits, XmppLimits};
+pub use network::Network;
 pub use policy::SipUsers;
 pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
-pub(crate) use value::printable;
+pub use stored::{Entry, GLOBAL, Kind, Stored};
 pub use value::{
     Family, Im, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Text, TlsBackend,
     TrustModel, ValueError, Verdict,
 };
+pub(crate) use value::{duration_text, printable, quoted};
 
 /// Where the configuration is looked for unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/nuncio/nuncio.toml";
@@ -70,12 +78,27 @@ pub struct Config {
     pub xmpp: Xmpp,
     /// `[[certificate]]`
     pub certificates: Certificates,
+    /// `[control]`
+    pub control: Control,
     /// `[limits]`
     pub limits: Limits,
     /// `[policy]`
     pub policy: Policy,
     /// `[[partner]]`
     pub partners: Partners,
+    /// `[[block]]`
+    pub blocks: Vec<Block>,
+}
+
+/// A configuration with what is known of its making.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// Warnings.
+    pub report: Report,
+    /// The same key by key, with where each value comes from.
+    pub effective: Effective,
 }
 
 impl Config {
@@ -88,7 +111,31 @@ impl Config {
         sources: &Sources,
         identity: &dyn Fn(&Path, &Path) -> Result<(), String>,
     ) -> Result<(Self, Report), Report> {
+        Self::load_whole(sources, identity).map(|Loaded { config, report, .. }| (config, report))
+    }
+
+    /// The same with where each value comes from.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_whole(
+        sources: &Sources,
+        identity: &dyn Fn(&Path, &Path) -> Result<(), String>,
+    ) -> Result<Loaded, Report> {
         resolve::load(sources, identity)
+    }
+
+    /// The state directory, however wrong everything else may be: what is stored there belongs to the configuration.
+    pub fn state_dir(sources: &Sources) -> Option<PathBuf> {
+        resolve::state_dir(sources)
+    }
+
+    /// The names of the hosts that partners connect to, in order of preference. None if there is no name for them.
+    pub fn xmpp_hosts(&self) -> Vec<&Domain> {
+        match (self.xmpp.hosts.as_slice(), &self.sip.name.host) {
+            ([], Host::Name(name)) => vec![name],
+            (hosts, _) => hosts.iter().collect(),
+        }
     }
 
     /// Whether `domain` is a SIP domain that we serve.
@@ -154,7 +201,7 @@ pub struct XmppConnect {
 }
 
 /// A socket that listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Address and port.
     pub bind: SocketAddr,
@@ -162,6 +209,8 @@ pub struct Listener {
     pub only_v6: bool,
     /// Of the XMPP side only: connections have to begin with TLS.
     pub direct_tls: bool,
+    /// The load balancers that connect, and say whose connection it is; empty: peers connect themselves.
+    pub proxies: Vec<Network>,
 }
 
 /// The SIP side.
@@ -317,6 +366,8 @@ impl FrontEnd {
 /// The XMPP side.
 #[derive(Clone, Debug)]
 pub struct Xmpp {
+    /// The hosts that partners connect to, in order of preference; empty: that of `sip.name`. See [`Config::xmpp_hosts`].
+    pub hosts: Vec<Domain>,
     /// The roots that partners' certificates must chain to, a PEM file; `None`: those of the system.
     pub roots: Option<PathBuf>,
     /// The file with the secret of dialback keys; `None`: it is generated. [`Secret::from_file`] reads it.
@@ -383,6 +434,30 @@ impl Certificates {
     }
 }
 
+/// Administration while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The Unix socket; `None`: the usual place, if there can be one.
+    pub socket: Option<PathBuf>,
+    /// Its members may do everything.
+    pub admin_group: String,
+    /// Its members may see everything.
+    pub viewer_group: String,
+    /// The same over TCP.
+    pub remote: Option<ControlRemote>,
+}
+
+/// Administration over TCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlRemote {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// What is shown there.
+    pub identity: Identity,
+    /// The file of tokens.
+    pub tokens: PathBuf,
+}
+
 /// Which SIP users may talk to partners, and for how long a contact counts as added.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -403,6 +478,8 @@ pub struct Policy {
 /// One rule about SIP users.
 #[derive(Clone, Debug)]
 pub struct PolicyRule {
+    /// What it is called, if it has a name.
+    pub name: Option<String>,
     /// Never empty.
     pub users: Vec<SipUsers>,
     /// Domains of partners; empty: all partners.

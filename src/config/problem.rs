@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::stored::Kind;
 use super::value::printable;
 
 /// How bad a problem is.
@@ -25,6 +26,8 @@ pub struct Problem {
     pub text: String,
     /// The line of the file with a mark under the spot, if it is in a file.
     pub excerpt: Option<String>,
+    /// The stored entry it is in, if it is in one.
+    pub stored: Option<(Kind, String)>,
     /// Sorts problems into the order of their sources.
     pub(super) order: (usize, usize),
 }

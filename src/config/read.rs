@@ -10,7 +10,7 @@ use ::config::{Map, Value, ValueKind};
 
 use super::problem::{Problem, Severity};
 use super::schema::{Key, Presence, Shape};
-use super::source::{Part, PlaceId, Places};
+use super::source::{Credentials, Part, PlaceId, Places};
 use super::value::{Text, nearest, quoted};
 
 /// Something that can be read from a value.
@@ -116,9 +116,19 @@ impl<'a> Reader<'a> {
         self.places.is_untyped(node.place())
     }
 
+    /// Whether the value came from the store, which is nowhere in particular.
+    pub(super) fn is_stored(&self, node: Node<'_>) -> bool {
+        node.place().is_some_and(|place| self.places.is_stored(place))
+    }
+
     /// The folder of the file in which the value stands.
     pub(super) fn folder(&self, node: Node<'_>) -> Option<&Path> {
         self.places.folder(node.place())
+    }
+
+    /// Where files are that the service manager hands over.
+    pub(super) fn credentials(&self) -> &Credentials {
+        self.places.credentials()
     }
 
     /// Notes that the value of the current key is wrong.
@@ -438,7 +448,7 @@ fn elsewhere(name: &str, path: &str) -> Option<String> {
 }
 
 /// A default, written as in the file. The unit tests read every one of them.
-fn default_value(text: &str) -> Value {
+pub(super) fn default_value(text: &str) -> Value {
     fn convert(value: &toml::Value) -> Value {
         match value {
             toml::Value::String(text) => Value::new(None, text.as_str()),

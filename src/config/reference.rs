@@ -1,5 +1,7 @@
 //! The key tables of `docs/configuration.md`, made from the sections themselves.
 
+use serde_json::{Map, Value, json};
+
 use super::file::Root;
 use super::read::Section;
 use super::schema::{Key, Presence, Shape, walk};
@@ -13,6 +15,43 @@ pub fn keys() -> Vec<String> {
         }
     });
     keys
+}
+
+/// A JSON schema of the keys of a section, given as a dotted path: `partner`, `policy.rule`. Sections below it are left out. The
+/// key `named_by` is left out, too: it stands in the path of a request.
+pub fn json_schema(section: &str, named_by: Option<&str>) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    walk(&Root::keys(), "", &mut |header, _, key| {
+        let Shape::Value(allowed) = &key.shape else { return };
+        if header.trim_matches(['[', ']']) != section || Some(key.name) == named_by {
+            return;
+        }
+        let about = format!("{} ({})", paragraph(key.doc), allowed.replace('`', ""));
+        let mut schema = json!({ "type": json_type(allowed), "description": about });
+        if let (Some(object), true) = (schema.as_object_mut(), json_type(allowed) == "array") {
+            object.insert("items".to_owned(), json!({ "type": "string" }));
+        }
+        properties.insert(key.name.to_owned(), schema);
+        if key.presence == Presence::Required {
+            required.push(key.name);
+        }
+    });
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+/// The type of JSON for what may be written in the file.
+fn json_type(allowed: &str) -> &'static str {
+    const NUMBERS: [&str; 5] = ["connections", "bytes", "levels", "attributes", "stanzas"];
+    if allowed.starts_with("`true`") {
+        "boolean"
+    } else if allowed.starts_with("list of") {
+        "array"
+    } else if NUMBERS.iter().any(|unit| allowed.starts_with(unit)) {
+        "integer"
+    } else {
+        "string"
+    }
 }
 
 /// All sections with their keys, in Markdown.

@@ -1,7 +1,7 @@
 //! From sources to the [`Config`].
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::config::{ConfigError, Map, Value, ValueKind};
 
@@ -10,27 +10,29 @@ use nuncio_xmpp::{Negotiation, NegotiationRules};
 use super::address::Domain;
 use super::check::Checker;
 use super::contact::ContactUri;
+use super::effective::Effective;
 use super::file::{
-    ConnectSection, ContactsSection, ListenerSection, PartnerSection, PolicySection, Root, RuleSection,
-    SipIdentitySection, SipSection, XmppConnectSection, XmppListenerSection, XmppSection,
+    BlockSection, ConnectSection, ContactsSection, ControlSection, ListenerSection, PartnerSection,
+    PolicySection, Root, RuleSection, SipIdentitySection, SipSection, XmppConnectSection,
+    XmppListenerSection, XmppSection,
 };
 use super::limits::Limits;
 use super::problem::{Report, Severity};
-use super::read::{At, OneOrMore, Reader, Sections};
+use super::read::{At, OneOrMore, Reader, Section as _, Sections};
 use super::source::{Layer, Part, Sources};
 use super::value::Family;
 use super::{
-    Certificates, Config, Connect, Contacts, Dns, FrontEnd, Identity, Listener, Log, Node, Partner, Partners,
-    Policy, PolicyRule, Sip, SipIdentity, Xmpp, XmppConnect,
+    Block, Certificates, Config, Connect, Contacts, Control, ControlRemote, Dns, FrontEnd, Identity,
+    Listener, Loaded, Log, Node, Partner, Partners, Policy, PolicyRule, Sip, SipIdentity, Xmpp, XmppConnect,
 };
 
 /// See [`Config::load`].
 pub(super) fn load(
     sources: &Sources,
     identity: &dyn Fn(&Path, &Path) -> Result<(), String>,
-) -> Result<(Config, Report), Report> {
+) -> Result<Loaded, Report> {
     let mut problems = Vec::new();
-    let (places, layers) = sources.read(&mut problems);
+    let (mut places, layers) = sources.read(&mut problems);
     // Each file by itself: what is wrong is wrong even if a later layer covers it.
     let files = layers.iter().filter(|layer| layer.is_file);
     for layer in files.clone() {
@@ -40,7 +42,7 @@ pub(super) fn load(
         // What the unreadable file says is not known, so nothing can be called missing.
         return Err(Report::new(problems));
     }
-    let merged = match merge(layers) {
+    let mut merged = match merge(layers) {
         Ok(merged) => merged,
         Err(error) => {
             let text = format!("the sources cannot be laid over each other: {error}");
@@ -48,6 +50,7 @@ pub(super) fn load(
             return Err(Report::new(problems));
         }
     };
+    sources.stored.lay(&mut merged, &mut places, &mut problems);
     let empty = Map::new();
     let values = if let ValueKind::Table(values) = &merged.kind { values } else { &empty };
     let root: Root = Reader::new(&places, &mut problems, true).root(values);
@@ -55,8 +58,9 @@ pub(super) fn load(
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(Report::new(problems));
     }
+    let effective = Effective::of(&Root::keys(), values, &places);
     match config(root) {
-        Some(config) => Ok((config, Report::new(problems))),
+        Some(config) => Ok(Loaded { config, report: Report::new(problems), effective }),
         None => {
             let text =
                 "a value is missing and its check does not say which: this is a defect of nuncio".to_owned();
@@ -64,6 +68,16 @@ pub(super) fn load(
             Err(Report::new(problems))
         }
     }
+}
+
+/// See [`Config::state_dir`].
+pub(super) fn state_dir(sources: &Sources) -> Option<PathBuf> {
+    let mut problems = Vec::new();
+    let (places, layers) = sources.read(&mut problems);
+    let merged = merge(layers).ok()?;
+    let ValueKind::Table(values) = &merged.kind else { return None };
+    let root: Root = Reader::new(&places, &mut problems, true).root(values);
+    root.node.value?.state_dir.value
 }
 
 fn merge(layers: Vec<Layer>) -> Result<Value, ConfigError> {
@@ -101,8 +115,10 @@ fn config(root: Root) -> Option<Config> {
             }
             certificates
         },
+        control: control(root.control.value?)?,
         policy: policy(root.policy.value?)?,
         partners: partners(root.partners.value?.0, rules, &limits)?,
+        blocks: root.blocks.value?.0.into_iter().map(block).collect::<Option<_>>()?,
         limits,
     })
 }
@@ -155,6 +171,7 @@ fn sip_identity(section: At<SipIdentitySection>) -> Option<SipIdentity> {
 
 fn xmpp(xmpp: XmppSection) -> Option<Xmpp> {
     Some(Xmpp {
+        hosts: xmpp.hosts.value.map(plain).unwrap_or_default(),
         roots: xmpp.roots.value,
         dialback_secret: xmpp.dialback_secret.value,
         connect: xmpp_connect(xmpp.connect.value?)?,
@@ -197,7 +214,8 @@ fn listeners(listeners: Sections<ListenerSection>) -> Option<Vec<Listener>> {
     let listener = |section: At<ListenerSection>| {
         let bind = section.value.bind.value?.0;
         let only_v6 = section.value.family.value == Some(Family::Ipv6);
-        Some(Listener { bind, only_v6, direct_tls: false })
+        let proxies = section.value.proxies.value?.into_iter().map(|network| network.value).collect();
+        Some(Listener { bind, only_v6, direct_tls: false, proxies })
     };
     listeners.0.into_iter().map(listener).collect()
 }
@@ -206,15 +224,38 @@ fn xmpp_listeners(listeners: Sections<XmppListenerSection>) -> Option<Vec<Listen
     let listener = |section: At<XmppListenerSection>| {
         let bind = section.value.bind.value?.0;
         let only_v6 = section.value.family.value == Some(Family::Ipv6);
-        Some(Listener { bind, only_v6, direct_tls: section.value.direct_tls.value? })
+        let proxies = section.value.proxies.value?.into_iter().map(|network| network.value).collect();
+        Some(Listener { bind, only_v6, direct_tls: section.value.direct_tls.value?, proxies })
     };
     listeners.0.into_iter().map(listener).collect()
+}
+
+fn block(section: At<BlockSection>) -> Option<Block> {
+    Some(Block { address: section.value.address.value?, description: section.value.description.value? })
+}
+
+fn control(control: ControlSection) -> Option<Control> {
+    let remote = match control.listen.value {
+        Some(listen) => Some(ControlRemote {
+            listen: listen.0,
+            identity: Identity { certificate: control.certificate.value?, key: control.key.value? },
+            tokens: control.tokens.value?,
+        }),
+        None => None,
+    };
+    Some(Control {
+        socket: control.socket.value,
+        admin_group: control.admin_group.value?,
+        viewer_group: control.viewer_group.value?,
+        remote,
+    })
 }
 
 fn policy(policy: PolicySection) -> Option<Policy> {
     let rule = |section: At<RuleSection>| {
         let section = section.value;
         Some(PolicyRule {
+            name: section.name.value,
             users: plain(section.users.value?),
             partners: section.partners.value?.into_iter().map(|domain| domain.value).collect(),
             verdict: section.verdict.value?,

@@ -14,6 +14,7 @@ use super::file::Root;
 use super::problem::{Lines, Problem, Severity};
 use super::read::Section;
 use super::schema::{Key, Shape};
+use super::stored::{Kind, Stored};
 use super::value::{nearest, printable, quoted};
 
 /// What a configuration is made from; later sources win over earlier ones, flags over the environment over files.
@@ -22,6 +23,7 @@ pub struct Sources {
     files: Vec<TomlFile>,
     environment: Vec<(OsString, OsString)>,
     flags: Vec<Flag>,
+    pub(super) stored: Stored,
     pub(super) trust_paths: bool,
 }
 
@@ -69,10 +71,21 @@ impl Sources {
         self
     }
 
+    /// With these stored entries in place of those there were.
+    pub fn stored(mut self, stored: Stored) -> Self {
+        self.stored = stored;
+        self
+    }
+
     /// Leaves the files that the configuration names (certificates, keys, roots) unopened.
     pub fn trusting_paths(mut self) -> Self {
         self.trust_paths = true;
         self
+    }
+
+    /// The stored entries among them.
+    pub fn stored_entries(&self) -> &Stored {
+        &self.stored
     }
 
     /// How many files there are.
@@ -80,9 +93,20 @@ impl Sources {
         self.files.len()
     }
 
+    /// Where the environment says that files are which the service manager hands over.
+    fn credentials(&self) -> Credentials {
+        let named =
+            |(name, folder): &(OsString, OsString)| name == "CREDENTIALS_DIRECTORY" && !folder.is_empty();
+        match self.environment.iter().find(|variable| named(variable)) {
+            Some((_, folder)) => Credentials::In(folder.into()),
+            None if self.trust_paths => Credentials::NotAsked,
+            None => Credentials::None,
+        }
+    }
+
     /// Reads everything. The layers come in the order in which they are laid over each other.
     pub(super) fn read(&self, problems: &mut Vec<Problem>) -> (Places, Vec<Layer>) {
-        let mut places = Places::default();
+        let mut places = Places { credentials: self.credentials(), ..Places::default() };
         let mut layers = Vec::new();
         for file in &self.files {
             layers.extend(places.read_file(file, problems));
@@ -92,6 +116,18 @@ impl Sources {
         layers.push(places.read_flags(&self.flags));
         (places, layers)
     }
+}
+
+/// Where files are that the service manager hands over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Credentials {
+    /// In this folder.
+    In(PathBuf),
+    /// Nowhere.
+    #[default]
+    None,
+    /// Files are not opened anyway.
+    NotAsked,
 }
 
 /// The values of one source.
@@ -119,6 +155,12 @@ impl ::config::Source for Layer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PlaceId(usize);
 
+impl std::fmt::Display for PlaceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl PlaceId {
     pub(super) fn of(value: &Value) -> Option<Self> {
         value.origin()?.parse().ok().map(Self)
@@ -137,6 +179,7 @@ enum Place {
     File { file: usize, key: Range<usize>, value: Range<usize> },
     Environment { name: String },
     Flag { name: &'static str },
+    Stored { kind: Kind, name: String },
 }
 
 /// Where every value stands.
@@ -146,6 +189,7 @@ pub(super) struct Places {
     places: Vec<Place>,
     /// Where a section is opened. Laying layers over each other makes tables anew, without origin.
     sections: HashMap<String, PlaceId>,
+    credentials: Credentials,
 }
 
 impl Places {
@@ -287,6 +331,16 @@ impl Places {
         Layer { values, is_file: false }
     }
 
+    /// The place of everything in a stored entry.
+    pub(super) fn stored(&mut self, kind: Kind, name: &str) -> PlaceId {
+        self.add(Place::Stored { kind, name: name.to_owned() })
+    }
+
+    /// Whether it is one of these.
+    pub(super) fn is_stored(&self, id: PlaceId) -> bool {
+        matches!(self.get(id), Some(Place::Stored { .. }))
+    }
+
     fn add(&mut self, place: Place) -> PlaceId {
         self.places.push(place);
         PlaceId(self.places.len() - 1)
@@ -299,6 +353,11 @@ impl Places {
     /// Where the section `path` ("sip.connect") is opened.
     pub(super) fn section(&self, path: &str) -> Option<PlaceId> {
         self.sections.get(path).copied()
+    }
+
+    /// Where files are that the service manager hands over.
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     /// Whether the value came as text from outside a file, where everything is text.
@@ -337,6 +396,9 @@ impl Places {
             Some(Place::Flag { name }) => {
                 (format!("flag {name}"), None, (usize::MAX, id.map_or(0, |id| id.0)))
             }
+            Some(Place::Stored { kind, name }) => {
+                (format!("stored {kind} {name}"), None, (usize::MAX - 2, id.map_or(0, |id| id.0)))
+            }
             // Nothing stands anywhere: the last file is where it would be added.
             None => match self.files.last() {
                 Some((path, _)) => (path.display().to_string(), None, (self.files.len() - 1, 0)),
@@ -355,12 +417,16 @@ impl Places {
         let (place, excerpt, order) = self.locate(id, part);
         // Keys and messages of others get in here; none of them commands a terminal.
         let text = text.chars().map(printable).collect();
-        Problem { severity, place, text, excerpt, order }
+        let stored = match id.and_then(|id| self.get(id)) {
+            Some(Place::Stored { kind, name }) => Some((*kind, name.clone())),
+            _ => None,
+        };
+        Problem { severity, place, text, excerpt, stored, order }
     }
 
     fn about_file(&self, file: usize, text: String) -> Problem {
         let place = self.files.get(file).map(|(path, _)| path.display().to_string()).unwrap_or_default();
-        Problem { severity: Severity::Error, place, text, excerpt: None, order: (file, 0) }
+        Problem { severity: Severity::Error, place, text, excerpt: None, stored: None, order: (file, 0) }
     }
 }
 

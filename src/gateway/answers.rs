@@ -4,15 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use compact_str::CompactString;
-
 use nuncio_sip::connection::{Responded, ServerTxn};
 use nuncio_translate::Moment;
 use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::errors::SipFailure;
 use smallvec::SmallVec;
 
-use super::{ConnectionId, Gateway, ReplyTo, SipLink, SipPeer, SipPort};
+use super::{ConnectionId, Fate, Gateway, ReplyTo, SipLink, SipPeer, SipPort};
 
 /// What the front ends may send us.
 pub(super) const ALLOW: &str =
@@ -30,24 +28,42 @@ pub(super) struct SipAnswer {
     because: Option<Box<Because>>,
     /// Content-Type and body; few answers have one.
     body: Option<Box<(&'static str, Bytes)>>,
+    /// A rule forbids what was asked for.
+    by_rule: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Because {
     diagnostic: Diagnostic,
-    /// Our name.
-    source: CompactString,
     why: String,
 }
 
 impl SipAnswer {
     pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: SmallVec::new(), because: None, body: None }
+        Self {
+            status,
+            reason: reason.into(),
+            headers: SmallVec::new(),
+            because: None,
+            body: None,
+            by_rule: false,
+        }
     }
 
     pub(super) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((header, value.into()));
         self
+    }
+
+    /// A rule forbids what was asked for.
+    pub(super) fn by_rule(mut self) -> Self {
+        self.by_rule = true;
+        self
+    }
+
+    /// What becomes of a message that is answered so.
+    pub(super) fn fate(&self) -> Fate {
+        if self.by_rule { Fate::Refused } else { Fate::Failed }
     }
 
     pub(super) fn with_body(mut self, body: Option<Box<(&'static str, Bytes)>>) -> Self {
@@ -61,9 +77,9 @@ impl SipAnswer {
     }
 
     /// Says to our own side why (`ms-diagnostics`, mission: it explains itself).
-    pub(super) fn because(mut self, gateway: &Gateway, diagnostic: Diagnostic, why: &str) -> Self {
-        let source = gateway.settings.sip_name.clone();
-        self.because = Some(Box::new(Because { diagnostic, source, why: why.to_owned() }));
+    /// What we are called there is a matter of the connection.
+    pub(super) fn because(mut self, diagnostic: Diagnostic, why: &str) -> Self {
+        self.because = Some(Box::new(Because { diagnostic, why: why.to_owned() }));
         self
     }
 }
@@ -152,8 +168,9 @@ impl Answers<'_> {
                     None => connection.respond(transaction, 200, "OK", &[], None, now.instant),
                     Some(answer) => {
                         let because = answer.because.as_deref();
-                        let because = because
-                            .map(|Because { diagnostic, source, why }| diagnostic.field(form, source, why));
+                        let source = &connection.config().sent_by;
+                        let because =
+                            because.map(|Because { diagnostic, why }| diagnostic.field(form, source, why));
                         let headers: SmallVec<[(&str, &str); 4]> = answer
                             .headers
                             .iter()

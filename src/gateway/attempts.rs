@@ -119,6 +119,8 @@ fn shelf(attempt: &Attempt) -> usize {
 impl Gateway {
     /// Keeps what became of an attempt with a partner. Strangers have only a place among the refused domains.
     pub fn keep_attempt(&self, remote: &str, attempt: Attempt) -> Option<AttemptId> {
+        let took = matches!(attempt.outcome, Outcome::Established { .. }).then_some(attempt.took);
+        self.count_attempt(remote, attempt.direction, took);
         let policy = self.policy();
         let partner = policy.partner(remote)?;
         Some(self.attempts.lock().add(&partner.domain, attempt))

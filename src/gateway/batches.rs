@@ -11,7 +11,9 @@
 //! learns of it soon.
 
 mod dialog;
+mod ends;
 mod members;
+mod refusals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,12 +58,16 @@ pub(super) struct Batches {
 #[derive(Debug)]
 struct Held {
     machine: Batch<Permitted>,
+    /// It counts among those that its user may have.
+    counts: bool,
+    /// A stop of the process ends it: its members' pairs end what these hold, and no contact hears of it.
+    stopping: bool,
+    /// It wants to be told of its members again.
+    gathers: bool,
     /// Whose it is. There is no contact: the user's name stands for both.
     key: PairKey,
     /// The front end that holds the dialog, by name.
     front_end: CompactString,
-    /// Which endpoint of the user it is.
-    endpoint: CompactString,
     /// Members that watch, by number.
     watching: BTreeMap<u32, Watching>,
     /// Members whose pairs have ended it as refused: nobody asks for them again unless they are named again.
@@ -111,7 +117,11 @@ impl Batches {
 
     /// Takes in a batch. Returns the one that has to end for it.
     fn insert(&self, tag: &CompactString, user: &str, held: Held) -> Option<CompactString> {
+        let counts = held.counts;
         self.held.insert(tag.clone(), Arc::new(Mutex::new(held)));
+        if !counts {
+            return None;
+        }
         let mut tags = self.users.entry(user.into()).or_default();
         tags.push(tag.clone());
         (tags.len() > PER_USER).then(|| tags.remove(0))
@@ -130,6 +140,18 @@ impl Batches {
     fn member(&self, tag: &str) -> Option<(Arc<Mutex<Held>>, u32)> {
         let (batch, number) = self.members.get(&self.prints.of(tag)).map(|member| member.clone())?;
         Some((self.get(&batch)?, number))
+    }
+
+    /// All of them, in an order that a simulation can repeat.
+    fn all(&self) -> Vec<(CompactString, Arc<Mutex<Held>>)> {
+        let mut all: Vec<_> = self.held.iter().map(|held| (held.key().clone(), Arc::clone(&held))).collect();
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    /// Whether one has ended whose front end has not answered yet.
+    pub(super) fn any_is_ending(&self) -> bool {
+        self.all().iter().any(|(_, held)| held.lock().machine.has_ended())
     }
 
     /// How many there are.

@@ -3,12 +3,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// Counters since the start of the process.
         #[derive(Debug, Default)]
-        pub struct Counters { $($(#[$doc])* pub $name: Counter,)* }
+        pub struct Counters { $($(#[doc = $doc])* pub $name: Counter,)* }
 
         impl Counters {
+            /// Every counter: its name, that of its metric, and what it counts, in the order of [`Counters::list`].
+            pub const ALL: &'static [(&'static str, &'static str, &'static str)] =
+                &[$((stringify!($name), concat!("nuncio_", stringify!($name)), concat!($($doc),*)),)*];
+
             /// Every counter with its name.
             pub fn list(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name.get()),)*]
@@ -98,6 +102,8 @@ counters! {
     sip_requests_not_for_us,
     /// Connections of front ends that their requests from us went over (RFC 5923).
     connections_reused,
+    /// Those of them that were let go because the front end did not prove any more who it is.
+    lendings_ended,
     /// Requests of front ends whose sender the edge itself has not verified.
     sip_senders_doubted,
     /// SIP requests refused because the peer's certificate is no front end's.

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::vec::IntoIter;
 
+use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
@@ -44,6 +45,8 @@ struct Todo {
     policy: Option<Walk>,
     /// Front ends are away: who watches there?
     searches: VecDeque<Search>,
+    /// Routes with pairs that wait for room there, or for a front end.
+    rooms: VecDeque<usize>,
     /// The process is going to end.
     ending: Option<Ending>,
     /// The time for that is over.
@@ -80,8 +83,11 @@ pub(super) struct Walk {
 /// Subscriptions of endpoints that are to end.
 #[derive(Debug)]
 struct Ending {
-    /// The front ends of batches have been told.
-    batches_told: bool,
+    /// It is known which batches there are.
+    has_batches: bool,
+    /// These, by the route that their last notifications take, as the pairs below. They go first: what their members hold is
+    /// between them and the pairs.
+    batches: Vec<Vec<CompactString>>,
     /// Partners that have not been asked yet which of their pairs are watched.
     remotes: Vec<Arc<Remote>>,
     /// The pairs, by the route their NOTIFYs take; the last list is of those that have none.
@@ -126,9 +132,19 @@ impl Errands {
         self.ring();
     }
 
+    /// The pairs that wait for this route are to go on.
+    pub(super) fn resume(&self, route: usize) {
+        let mut todo = self.todo.lock();
+        if !todo.rooms.contains(&route) {
+            todo.rooms.push_back(route);
+        }
+        drop(todo);
+        self.ring();
+    }
+
     fn end(&self, remotes: Vec<Arc<Remote>>, routes: usize) {
-        self.todo.lock().ending =
-            Some(Ending { batches_told: false, remotes, pairs: vec![Vec::new(); routes + 1] });
+        let (batches, pairs) = (vec![Vec::new(); routes + 1], vec![Vec::new(); routes + 1]);
+        self.todo.lock().ending = Some(Ending { has_batches: false, batches, remotes, pairs });
         self.ring();
     }
 
@@ -140,7 +156,8 @@ impl Errands {
     /// The lanes whose pairs are to hear something; `None`: there is other work that may be long, or more than a step of this.
     fn only_words(&self) -> Option<Vec<LaneKey>> {
         let todo = self.todo.lock();
-        let walks = todo.policy.is_some() || !todo.searches.is_empty() || todo.ending.is_some();
+        let walks = todo.policy.is_some() || todo.ending.is_some();
+        let walks = walks || !todo.searches.is_empty() || !todo.rooms.is_empty();
         let long = todo.telling.is_some() || walks;
         let few = todo.words.len() <= STEP && todo.stored.len() <= STEP;
         (!long && few).then(|| todo.words.iter().map(|(lane, _)| lane.clone()).collect())
@@ -154,6 +171,7 @@ impl Errands {
             && todo.telling.is_none()
             && todo.policy.is_none()
             && todo.searches.is_empty()
+            && todo.rooms.is_empty()
             && todo.ending.is_none()
     }
 
@@ -200,6 +218,7 @@ impl Gateway {
             self.run_words(now),
             self.run_policy(now),
             self.run_searches(now),
+            self.run_rooms(now),
             self.run_ending(now),
         ];
         more.contains(&true)
@@ -236,10 +255,11 @@ impl Gateway {
     }
 
     /// The time for telling endpoints is over: how many subscriptions have not ended, as far as their front ends have
-    /// said. They stay on record. Walks all pairs.
+    /// said. Those of pairs stay on record. Walks all pairs.
     pub fn stop_ending_subscriptions(&self) -> usize {
         self.errands.stop_ending();
-        self.all_remotes().iter().map(|remote| remote.pairs.endpoints()).sum()
+        let of_pairs: usize = self.all_remotes().iter().map(|remote| remote.pairs.endpoints()).sum();
+        of_pairs + self.batches.len()
     }
 
     fn run_stored(&self, now: Moment) -> bool {
@@ -278,8 +298,7 @@ impl Gateway {
 
     fn run_policy(&self, now: Moment) -> bool {
         let (Some(mut walk), in_hand) = self.errands.take(|todo| todo.policy.take()) else { return false };
-        let more =
-            walk.step(|key| self.visit_presence(key, now, |pair, context| pair.policy_changed(context)));
+        let more = walk.step(|key| self.apply_policy_to(key, now));
         in_hand.put_down(|todo| {
             // Another policy may have come meanwhile: then that walk is the one.
             if more && todo.policy.is_none() {
@@ -307,13 +326,30 @@ impl Gateway {
         more
     }
 
+    fn run_rooms(&self, now: Moment) -> bool {
+        let (route, in_hand) = self.errands.take(|todo| todo.rooms.pop_front());
+        let Some(route) = route else { return false };
+        let unfinished = self.resume_some(route, now).then_some(route);
+        let mut more = false;
+        in_hand.put_down(|todo| {
+            let again = unfinished.filter(|route| !todo.rooms.contains(route));
+            todo.rooms.extend(again);
+            more = !todo.rooms.is_empty();
+        });
+        more
+    }
+
     fn run_ending(&self, now: Moment) -> bool {
         let (Some(mut ending), in_hand) = self.errands.take(|todo| todo.ending.take()) else { return false };
         let mut more = false;
-        if !std::mem::replace(&mut ending.batches_told, true) {
-            self.end_batches(now);
-        }
-        if let Some(remote) = ending.remotes.pop() {
+        if !std::mem::replace(&mut ending.has_batches, true) {
+            for (tag, place) in self.batches_by_route() {
+                if let Some(batches) = ending.batches.get_mut(place) {
+                    batches.push(tag);
+                }
+            }
+            more = true;
+        } else if let Some(remote) = ending.remotes.pop() {
             for key in remote.pairs.watched() {
                 let place = self.route_place(&key);
                 if let Some(pairs) = ending.pairs.get_mut(place) {
@@ -322,17 +358,23 @@ impl Gateway {
             }
             more = true;
         } else {
-            for (place, pairs) in ending.pairs.iter_mut().enumerate() {
+            for (place, (batches, pairs)) in ending.batches.iter_mut().zip(&mut ending.pairs).enumerate() {
                 let has_room = || self.routes.get(place).is_none_or(has_room);
                 for _ in 0..STEP {
-                    let Some(key) = pairs.pop_if(|_| has_room()) else { break };
-                    self.end_pair(&key, now);
+                    if let Some(tag) = batches.pop_if(|_| has_room()) {
+                        self.stop_batch(&tag, now);
+                    } else if let Some(key) = pairs.pop_if(|_| has_room()) {
+                        self.end_pair(&key, now);
+                    } else {
+                        break;
+                    }
                 }
                 // Without room, the next answer rings.
-                more |= !pairs.is_empty() && has_room();
+                more |= !(batches.is_empty() && pairs.is_empty()) && has_room();
             }
         }
-        let left = more || ending.pairs.iter().any(|pairs| !pairs.is_empty());
+        let told = ending.batches.iter().all(Vec::is_empty) && ending.pairs.iter().all(Vec::is_empty);
+        let left = more || !told;
         in_hand.put_down(|todo| {
             if left && !todo.ending_is_over {
                 todo.ending = Some(ending);

@@ -13,6 +13,7 @@ use nuncio_translate::message::from_sip::{self, Ends, MessageRefusal};
 use nuncio_translate::message::{ACCEPT, ACCEPT_ENCODING};
 use nuncio_translate::pair::{Ask, PairKey};
 use nuncio_translate::receipt::imdn::Wishes;
+use nuncio_translate::stanza_id::Stem;
 use nuncio_translate::text::LogSafe;
 use nuncio_translate::{Moment, stanza_id};
 use nuncio_xmpp::Condition;
@@ -22,6 +23,7 @@ use tracing::{debug, info, warn};
 use crate::log_limit::{Cause, Source};
 
 use super::answers::{ALLOW, SUPPORTED, SipAnswer};
+use super::log_ids::MESSAGES;
 use super::port::Bells;
 use super::refusals::Refused;
 use super::{Cargo, ConnectionId, Gateway, LanePort, Pair, ReplyTo, ToXmppEnvelope};
@@ -43,7 +45,9 @@ pub enum SipPeer {
 }
 
 /// A message of a SIP user as it goes to the contact.
-pub(super) struct Crossing {
+pub(super) struct Crossing<'a> {
+    /// Of the MESSAGE.
+    call_id: &'a str,
     stanza: Vec<u8>,
     /// In the id of the stanza.
     sequence: u64,
@@ -70,6 +74,9 @@ impl Gateway {
             self.refuse_stranger(peer, reply, now);
             return;
         };
+        if let Some(tally) = self.front_end_tallies.get(front_end) {
+            tally.asked(request.method());
+        }
         if let Some(answer) = self.doubted(peer, request) {
             let user = request.from_header().map_or("", |from| from.uri.as_str());
             self.log_doubted(user, request, &answer, now);
@@ -86,9 +93,7 @@ impl Gateway {
             Method::Message => match self.sip_message(front_end, reply, request, bells, now) {
                 Ok(()) => return,
                 Err(answer) => {
-                    self.counters.sip_to_xmpp_failed.add(1);
-                    let user = request.from_header().map_or("", |from| from.uri.as_str());
-                    self.log_message_refused(user, request.request_uri(), &answer);
+                    self.message_refused(request, &answer, now);
                     answer
                 }
             },
@@ -124,10 +129,27 @@ impl Gateway {
         self.answers().refused(reply, answer, now);
     }
 
+    /// A message of a SIP user that was not taken on, counted and logged.
+    fn message_refused(&self, request: &Message, answer: &SipAnswer, now: Moment) {
+        self.counters.sip_to_xmpp_failed.add(1);
+        let domain = Uri::parse(request.request_uri()).map(|uri| uri.host().to_string()).unwrap_or_default();
+        self.tally(&domain).came_to(Direction::SipToXmpp, answer.fate());
+        let user = request.from_header().map_or("", |from| from.uri.as_str());
+        let id = self.id_from_sip(self.next_sequence(), now.unix_ms);
+        self.log_message_refused(id, user, request.request_uri(), call_id(request), answer);
+    }
+
     /// The line that says what became of a message a SIP user asks about.
-    fn log_message_refused(&self, user: &str, contact: &str, answer: &SipAnswer) {
+    fn log_message_refused(
+        &self,
+        id: Stem<'_>,
+        user: &str,
+        contact: &str,
+        call_id: Option<&str>,
+        answer: &SipAnswer,
+    ) {
         info!(
-            user = %self.shown(user), contact = %self.shown(contact), status = answer.status,
+            %id, call_id = call_id.map(|id| display(LogSafe(id))), user = %self.shown(user), contact = %self.shown(contact), status = answer.status,
             why = %LogSafe(answer.why()), "MESSAGE refused"
         );
     }
@@ -146,7 +168,7 @@ impl Gateway {
         self.counters.sip_requests_not_for_us.add(1);
         let method = LogSafe(request.method().as_str());
         debug!(%method, status = answer.status, why, "request of a front end refused");
-        answer.because(self, Diagnostic::RequestKind, why)
+        answer.because(Diagnostic::RequestKind, why)
     }
 
     /// The health probe of front ends and edges (SIP-32).
@@ -165,7 +187,7 @@ impl Gateway {
         self.counters.unlisted_sip_peers.add(1);
         // That this peer is a stranger was logged when it connected.
         debug!(%why, "SIP request refused: the peer is no front end of ours");
-        let answer = SipAnswer::new(403, "Forbidden").because(self, Diagnostic::ForeignSender, why);
+        let answer = SipAnswer::new(403, "Forbidden").because(Diagnostic::ForeignSender, why);
         self.answers().refused(reply, answer, now);
     }
 
@@ -208,6 +230,7 @@ impl Gateway {
             remote.pairs.with_pair(&composed, &self.settings.pair, &self.timers, now, |key, pair| {
                 let question = Question {
                     sip_user: from,
+                    contact: to,
                     contact_domain: remote_domain,
                     direction: Direction::SipToXmpp,
                     kind: Kind::Message,
@@ -226,13 +249,13 @@ impl Gateway {
     }
 
     /// What the contact gets; `chat` is the session that it is part of.
-    pub(super) fn stanza_of(
+    pub(super) fn stanza_of<'a>(
         &self,
-        request: &Message,
+        request: &'a Message,
         ends: &Ends,
         chat: Option<&from_sip::Chat>,
         now: Moment,
-    ) -> Result<Crossing, SipAnswer> {
+    ) -> Result<Crossing<'a>, SipAnswer> {
         let lasts = from_sip::lasts(request, now.wall()).map_err(|refusal| self.refused_message(&refusal))?;
         if lasts.is_some_and(|lasts| lasts.is_zero()) {
             return Err(self.expired("it had expired when it came here"));
@@ -258,7 +281,8 @@ impl Gateway {
         let mut stanza = Vec::with_capacity(request.body().len() + STANZA_OVERHEAD);
         let wishes = from_sip::write(request, ends, id, settings.formats, chat, &mut stanza)
             .map_err(|refusal| self.refused_message(&refusal))?;
-        Ok(Crossing { stanza, sequence, wishes, thread: chat.map(|chat| chat.thread.clone()), expires_ms })
+        let (call_id, thread) = (call_id(request).unwrap_or_default(), chat.map(|chat| chat.thread.clone()));
+        Ok(Crossing { call_id, stanza, sequence, wishes, thread, expires_ms })
     }
 
     /// Puts a message of the SIP user on its lane. Under the pair's guard, so that messages enter it in the order they were
@@ -268,16 +292,17 @@ impl Gateway {
         pair: &mut Pair,
         key: &PairKey,
         (permit, reply): (Permit, ReplyTo),
-        (lane, crossing): (&LanePort, Crossing),
+        (lane, crossing): (&LanePort, Crossing<'_>),
         bells: &mut Bells,
         now: Moment,
     ) -> Result<(), SipAnswer> {
-        let Crossing { mut stanza, sequence, wishes, thread, expires_ms } = crossing;
+        let Crossing { call_id, mut stanza, sequence, wishes, thread, expires_ms } = crossing;
         let asks = NonZeroU64::new(sequence).filter(|_| wishes.any());
         let envelope = ToXmppEnvelope {
             pair: key.clone(),
             cargo: Cargo::Message(reply),
             sent_ms: now.unix_ms,
+            sequence,
             generation: pair.sip_user_writes(permit, now).generation(),
             asks,
             expires_ms,
@@ -291,6 +316,11 @@ impl Gateway {
         };
         let partner = key.remote_domain();
         lane.feed_later(bells, push).map_err(|error| self.lane_refused(partner, &error.reason))?;
+        debug!(
+            target: MESSAGES, id = %self.id_from_sip(sequence, now.unix_ms), call_id = %LogSafe(call_id),
+            user = %self.shown(key.sip_user()), contact = %self.shown(key.contact()),
+            "message of a SIP user taken: it waits for the stream to the partner"
+        );
         if asks.is_some() {
             pair.awaits(Ask { sequence, sent: now.wall(), thread, wishes });
         }
@@ -319,17 +349,18 @@ impl Gateway {
 
     pub(super) fn refused_by_rule(&self, refusal: Refusal, remote_domain: &str) -> SipAnswer {
         let diagnostic = match refusal {
-            Refusal::UnlistedDomain => Diagnostic::NoRoute,
+            Refusal::UnlistedDomain | Refusal::DomainBlocked => Diagnostic::NoRoute,
             _ => Diagnostic::SenderNotAuthorised,
         };
         let why = diagnostics::by_rule(refusal, remote_domain);
         match refusal {
             Refusal::UnlistedDomain if self.policy.load().serves(remote_domain) => {
                 let why = format!("{remote_domain} is a SIP domain; its users are not reached over XMPP");
-                SipAnswer::new(404, "Not Found").because(self, Diagnostic::NoRoute, &why)
+                SipAnswer::new(404, "Not Found").because(Diagnostic::NoRoute, &why)
             }
-            _ => SipAnswer::new(403, "Forbidden").because(self, diagnostic, &why),
+            _ => SipAnswer::new(403, "Forbidden").because(diagnostic, &why),
         }
+        .by_rule()
     }
 
     pub(super) fn refused_message(&self, refusal: &MessageRefusal) -> SipAnswer {
@@ -337,7 +368,7 @@ impl Gateway {
         for (name, value) in refusal.headers(&self.settings.sip_name) {
             answer = answer.with(name, value);
         }
-        answer.because(self, Diagnostic::from(refusal), &refusal.to_string())
+        answer.because(Diagnostic::from(refusal), &refusal.to_string())
     }
 
     fn lane_refused(&self, partner: &str, reason: &PushRefusal) -> SipAnswer {
@@ -352,65 +383,81 @@ impl Gateway {
     /// The answer to a message above what the partner announced to take (S2S-35).
     pub(super) fn too_large(&self, partner: &str, limit: usize) -> SipAnswer {
         let why = format!("partner {partner} takes no stanza of more than {limit} bytes (XEP-0478)");
-        SipAnswer::new(513, "Message Too Large").because(self, Diagnostic::RefusedByPartner, &why)
+        SipAnswer::new(513, "Message Too Large").because(Diagnostic::RefusedByPartner, &why)
     }
 
     /// The answer to a message that never got, or may not have got, to the partner (ERR-04, EXS-16, EXS-17).
     pub(super) fn undelivered(
         &self,
-        pair: &PairKey,
+        envelope: &ToXmppEnvelope,
         failure: Option<&Failure>,
         may_have_arrived: bool,
     ) -> SipAnswer {
-        let remote = pair.remote_domain();
+        let remote = envelope.pair.remote_domain();
         let answer = if may_have_arrived {
             let why =
                 format!("{}; the message may or may not have arrived", Self::failure_text(remote, failure));
-            SipAnswer::new(504, "Server Time-out").because(self, Diagnostic::NoRouteNow, &why)
+            SipAnswer::new(504, "Server Time-out").because(Diagnostic::NoRouteNow, &why)
         } else {
             self.unreachable(remote, failure)
         };
-        self.failed(pair, answer)
+        self.gave_up(envelope, answer)
     }
 
-    pub(super) fn refused_while_waiting(&self, pair: &PairKey, now: Moment) -> SipAnswer {
-        let remote = pair.remote_domain();
+    pub(super) fn refused_while_waiting(&self, envelope: &ToXmppEnvelope, now: Moment) -> SipAnswer {
+        let (pair, remote) = (&envelope.pair, envelope.pair.remote_domain());
         let refusal = self.policy.load().open_partner(remote).err().unwrap_or(Refusal::PartnerDisabled);
         self.audit_refusal(&Refused::of(pair, Direction::SipToXmpp, REFUSED, refusal), now);
-        self.failed(pair, self.refused_by_rule(refusal, remote))
+        self.gave_up(envelope, self.refused_by_rule(refusal, remote))
     }
 
     /// The answer to a message that its sender wants to be delivered by now or not at all (IM-11). The way to the recipient took
     /// too long, whoever is to blame; 408 would say the same, and is for INVITE only (RFC 4320 §4.2).
     pub(super) fn expired(&self, why: &str) -> SipAnswer {
         let why = format!("the message was not delivered: {why}");
-        SipAnswer::new(504, "Message Expired").because(self, Diagnostic::NoRouteNow, &why)
+        SipAnswer::new(504, "Message Expired").because(Diagnostic::NoRouteNow, &why)
     }
 
     /// The final answer to a message that had been taken on, counted and logged.
-    pub(super) fn failed(&self, pair: &PairKey, answer: SipAnswer) -> SipAnswer {
+    pub(super) fn gave_up(&self, envelope: &ToXmppEnvelope, answer: SipAnswer) -> SipAnswer {
+        let id = self.id_from_sip(envelope.sequence, envelope.sent_ms);
+        self.failed(id, &envelope.pair, None, answer)
+    }
+
+    /// The same for a message in a session, which was not taken on.
+    pub(super) fn failed_in_session(
+        &self,
+        pair: &PairKey,
+        request: &Message,
+        answer: SipAnswer,
+        now: Moment,
+    ) -> SipAnswer {
+        let id = self.id_from_sip(self.next_sequence(), now.unix_ms);
+        self.failed(id, pair, call_id(request), answer)
+    }
+
+    fn failed(&self, id: Stem<'_>, pair: &PairKey, call_id: Option<&str>, answer: SipAnswer) -> SipAnswer {
         self.counters.sip_to_xmpp_failed.add(1);
-        self.log_message_refused(pair.sip_user(), pair.contact(), &answer);
+        self.tally(pair.remote_domain()).came_to(Direction::SipToXmpp, answer.fate());
+        self.log_message_refused(id, pair.sip_user(), pair.contact(), call_id, &answer);
         answer
     }
 
     pub(super) fn shutting_down(&self) -> SipAnswer {
         let why = "the gateway is shutting down";
-        SipAnswer::new(503, "Service Unavailable").because(self, Diagnostic::Shutdown, why)
+        SipAnswer::new(503, "Service Unavailable").because(Diagnostic::Shutdown, why)
     }
 
     pub(super) fn internal_error(&self) -> SipAnswer {
         let why = "a step of the gateway failed; its log says more";
-        SipAnswer::new(500, "Server Internal Error").because(self, Diagnostic::Internal, why)
+        SipAnswer::new(500, "Server Internal Error").because(Diagnostic::Internal, why)
     }
 
     /// There is no room for it now.
     fn later(&self, why: &str) -> SipAnswer {
-        SipAnswer::new(480, "Temporarily Unavailable").with("Retry-After", RETRY_AFTER.to_string()).because(
-            self,
-            Diagnostic::NoRouteNow,
-            why,
-        )
+        SipAnswer::new(480, "Temporarily Unavailable")
+            .with("Retry-After", RETRY_AFTER.to_string())
+            .because(Diagnostic::NoRouteNow, why)
     }
 
     fn unreachable(&self, partner: &str, failure: Option<&Failure>) -> SipAnswer {
@@ -431,6 +478,11 @@ impl Gateway {
             Some(FailureKind::Shutdown) => Diagnostic::Shutdown,
             _ => Diagnostic::NoRouteNow,
         };
-        SipAnswer::from(errors::to_sip(&trouble, Answering::NonInvite)).because(self, diagnostic, &why)
+        SipAnswer::from(errors::to_sip(&trouble, Answering::NonInvite)).because(diagnostic, &why)
     }
+}
+
+/// For logs.
+fn call_id(request: &Message) -> Option<&str> {
+    request.call_id().ok()
 }

@@ -1,6 +1,7 @@
 //! Stanzas of partners.
 
 use std::cell::Cell;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, judge
 use nuncio_translate::message::encrypted;
 use nuncio_translate::message::to_sip::{self, Languages, Reading};
 use nuncio_translate::pair::{Cause, From, LATEST_ERROR, Notice, PairKey};
-use nuncio_translate::stanza_id::{self, IdError};
+use nuncio_translate::stanza_id::{self, IdError, Stem};
+use nuncio_translate::text::LogSafe;
 use nuncio_translate::typing::ChatState;
 use nuncio_xmpp::lane::LaneCounters;
 use nuncio_xmpp::stanza::is_error;
@@ -27,10 +29,11 @@ use crate::log_limit::{self, Source};
 use super::hops::message_of;
 use super::incoming::{Incoming, ReplySlot};
 use super::iq::{self, Answer};
+use super::log_ids::MESSAGES;
 use super::port::Bells;
 use super::refusals::Refused;
 use super::timers::Due;
-use super::{Gateway, LanePort, Pair};
+use super::{Fate, Gateway, LanePort, Pair};
 
 impl Gateway {
     /// Whether a stanza may have to be answered, so that it needs a reservation. What only brings an answer
@@ -117,8 +120,12 @@ impl Gateway {
             match due {
                 Due::Pair(key) => self.visit_pair(&key, now),
                 Due::Resume(key) => self.resume(key, now),
-                Due::Room(route) => self.resume_waiting(route, now),
+                Due::Room(route) => self.resume_waiting(route),
                 Due::Absence(route) => self.look_for_front_ends(route, now),
+                Due::Refresh(refresh) => {
+                    let (route, key) = *refresh;
+                    self.refresh_one(route, key, now);
+                }
                 Due::Reply(reply) => {
                     let (slot, bytes) = *reply;
                     slot.send(bytes, now);
@@ -140,7 +147,7 @@ impl Gateway {
         self.timers.wake()
     }
 
-    fn xmpp_message(&self, message: Incoming, addresses: &Addresses, now: Moment) {
+    fn xmpp_message(&self, mut message: Incoming, addresses: &Addresses, now: Moment) {
         if let Some(failure) = encrypted::refusal(message.stanza(), self.settings.formats) {
             return message.fail(&failure, now);
         }
@@ -164,14 +171,19 @@ impl Gateway {
         }
         let policy = self.policy.load();
         let remote = self.remote(addresses.from.domain());
+        message.counted_in(remote.tally(), self.next_sequence());
+        let number = message.number();
         let mut composed = String::new();
         PairKey::compose(addresses.to.bare_str(), addresses.from.bare_str(), &mut composed);
         // Taken by whichever of the two ends it.
-        let message = Cell::new(Some(message));
+        let proved = self.proof_of(addresses.from.domain());
+        let message = Cell::new(Some(message.under_proof(proved)));
         let refuse = |key: &PairKey, refusal| {
             self.counters.xmpp_to_sip_refused.add(1);
-            self.log_contact_refused(key, refusal, "message of a contact refused", now);
+            let id = self.id_from_xmpp(number);
+            self.log_contact_refused(&id, key, refusal, "message of a contact refused", now);
             if let Some(message) = message.take() {
+                message.came_to(Fate::Refused);
                 self.reply_uniform(message, now);
             }
         };
@@ -188,46 +200,57 @@ impl Gateway {
                     Ok(permit) => permit,
                 };
                 let Some(message) = message.take() else { return };
-                if pair.has_sessions() {
-                    let said = (ChatState::of(message.stanza()), true);
-                    self.in_context(key, now, |context| {
+                let bells = &mut Bells::default();
+                self.in_context_under(&policy, key, now, |context| {
+                    if pair.has_sessions() {
+                        let said = (ChatState::of(message.stanza()), true);
                         self.spoke(message.stanza(), addresses, said, pair, context);
-                    });
-                }
-                match pair.contact_writes(permit, message, settings, now) {
-                    Ok(()) => {
-                        self.run_pair(key, pair, now);
-                        if pair.has_presence() {
-                            self.in_context(key, now, |context| {
-                                pair.contact_is_there(context);
-                                self.run_presence(pair, context, &mut Bells::default());
-                            });
-                        }
                     }
-                    Err(message) => {
+                    debug!(
+                        target: MESSAGES, id = %self.id_from_xmpp(number),
+                        stanza_id = message.stanza().attr("id").map(|id| display(LogSafe(id))),
+                        user = %self.shown(key.sip_user()), contact = %self.shown(key.contact()),
+                        "message of a contact taken: it waits for its turn"
+                    );
+                    let written = pair.contact_writes(permit, message, settings, now);
+                    let is_taken = written.is_ok();
+                    if let Err(message) = written {
                         self.counters.xmpp_to_sip_failed.add(1);
-                        self.log_contact_failed("too many messages wait for the user", key, now);
+                        message.came_to(Fate::Failed);
+                        self.log_contact_failed("too many messages wait for the user", number, key, now);
                         let failure = XmppFailure {
                             kind: ErrorType::Wait,
                             ..XmppFailure::new(Condition::ResourceConstraint, "too many messages are waiting")
                         };
                         message.fail(&failure, now);
-                        self.run_pair(key, pair, now);
                     }
-                }
+                    self.run_pair(pair, context, bells);
+                    if is_taken && pair.has_presence() {
+                        pair.contact_is_there(context);
+                        self.run_presence(pair, context, bells);
+                    }
+                });
             });
         if let Err(lost) = done {
             self.pair_lost(&composed, lost, now);
         }
     }
 
-    pub(super) fn log_contact_refused(&self, key: &PairKey, refusal: Refusal, what: &str, now: Moment) {
+    /// `id` is that of the message, or of the pair if it is none.
+    pub(super) fn log_contact_refused(
+        &self,
+        id: &dyn fmt::Display,
+        key: &PairKey,
+        refusal: Refusal,
+        what: &str,
+        now: Moment,
+    ) {
         let direction = Direction::XmppToSip;
         self.audit_refusal(&Refused::of(key, direction, "message of a contact refused", refusal), now);
         let source = Source::Domain(key.remote_domain());
         if self.log_budget.allows(log_limit::Cause::ContactRefused, source, now.instant) {
             let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
-            info!(rule = refusal.name(), %user, %contact, "{what}");
+            info!(%id, rule = refusal.name(), %user, %contact, "{what}");
         }
     }
 
@@ -241,11 +264,13 @@ impl Gateway {
 
     fn visit_pair(&self, key: &PairKey, now: Moment) {
         let remote = self.remote(key.remote_domain());
+        let mut sends = false;
         let done = remote.pairs.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
             pair.waits_long(now).for_each(Incoming::take_on);
             for message in pair.expired(&self.settings.pair, now) {
                 self.counters.xmpp_to_sip_failed.add(1);
-                self.log_contact_failed("it waited too long for its turn", key, now);
+                message.came_to(Fate::Failed);
+                self.log_contact_failed("it waited too long for its turn", message.number(), key, now);
                 let failure = XmppFailure {
                     kind: ErrorType::Wait,
                     ..XmppFailure::new(Condition::RemoteServerTimeout, "the message waited too long")
@@ -254,15 +279,19 @@ impl Gateway {
             }
             // Also without presence: that a public contact may reply is on record, and ends.
             self.in_context(key, now, |context| {
+                let bells = &mut Bells::default();
                 pair.handle_timeout(context);
-                self.run_presence(pair, context, &mut Bells::default());
+                sends = self.run_presence(pair, context, bells);
+                sends |= self.run_pair(pair, context, bells);
             });
-            self.run_pair(key, pair, now);
         });
         if let Err(lost) = done {
+            sends = true;
             self.pair_lost(key.as_str(), lost, now);
         }
-        self.serve_route_of(key.local_domain(), now);
+        if sends {
+            self.serve_route_of(key.local_domain(), now);
+        }
     }
 
     /// The messages of a pair that still wait go back to their sender.
@@ -271,6 +300,7 @@ impl Gateway {
         let done = remote.pairs.visit(key, &self.settings.pair, &self.timers, now, |_, pair| {
             for message in pair.give_up() {
                 self.counters.xmpp_to_sip_failed.add(1);
+                message.came_to(Fate::Failed);
                 let failure = XmppFailure {
                     kind: ErrorType::Wait,
                     ..XmppFailure::new(Condition::RemoteServerTimeout, "the gateway is being shut down")
@@ -301,6 +331,15 @@ impl Gateway {
                     let first = pair.late_error(&id, cause);
                     if first { &self.counters.late_errors } else { &self.counters.late_errors_repeated }
                         .add(1);
+                    if first {
+                        info!(
+                            id = %Stem::from(&id), user = %self.shown(user), contact = %self.shown(contact),
+                            condition = error.condition.as_str(),
+                            "message of a SIP user came back after it was delivered; he is told"
+                        );
+                        let tally = self.tally(addresses.from.domain());
+                        tally.came_to(Direction::SipToXmpp, Fate::FailedLate);
+                    }
                 });
             }
             Ok(_) => {}
@@ -324,7 +363,7 @@ impl Gateway {
         let remote = self.remote(remote_domain);
         let done = remote.pairs.with_pair(composed, &self.settings.pair, &self.timers, now, |key, pair| {
             tell(pair);
-            self.run_pair(key, pair, now);
+            self.run_pair_alone(key, pair, now);
         });
         if let Err(lost) = done {
             self.pair_lost(composed, lost, now);
@@ -368,6 +407,7 @@ impl Gateway {
         PairKey::compose(addresses.to.bare_str(), addresses.from.bare_str(), &mut composed);
         let question = Question {
             sip_user: addresses.to.bare_str(),
+            contact: addresses.from.bare_str(),
             contact_domain: addresses.from.domain(),
             direction: Direction::SipToXmpp,
             kind: Kind::Presence,

@@ -9,8 +9,9 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::{Direction, Kind, Question, judge};
 use nuncio_translate::pair::{Half, PairKey};
 
+use super::from_xmpp::took;
 use super::outcomes::Word;
-use super::routes::Route;
+use super::routes::{ConnectOrder, Route};
 use super::{ConnectionId, Gateway, Judged, ToSipEnvelope};
 use crate::log_limit::{Cause, Source};
 
@@ -65,8 +66,8 @@ impl Gateway {
                     continue;
                 };
                 match output {
-                    HopOutput::Connect { target } => {
-                        *route.connect.lock() = Some(target);
+                    HopOutput::Connect { target, within } => {
+                        *route.connect.lock() = Some(ConnectOrder { target, within });
                         route.hops.notify();
                     }
                     HopOutput::Send { outgoing, .. } if !self.may_still_leave(outgoing.envelope(), now) => {
@@ -87,10 +88,10 @@ impl Gateway {
                         self.send(group, &mut batch, now);
                         self.release_connection(ConnectionId(connection.0));
                     }
-                    HopOutput::Cancel { connection, branch } => {
+                    HopOutput::Cancel { connection, branch, fields } => {
                         self.send(group, &mut batch, now);
                         if let Some(port) = self.connection(ConnectionId(connection.0)) {
-                            port.feed(|connection| connection.cancel(&branch, now.instant));
+                            port.feed(|connection| connection.cancel(&branch, fields, now.instant));
                         }
                     }
                     HopOutput::Acknowledged { envelope } => settled.push((envelope, Outcome::Left)),
@@ -115,8 +116,8 @@ impl Gateway {
     }
 
     /// What had to wait for its connection is judged again if the policy has changed since.
-    fn may_still_leave(&self, envelope: &ToSipEnvelope, now: Moment) -> bool {
-        let Some(Judged { generation, consent, kind }) = envelope.judged else { return true };
+    pub(super) fn may_still_leave(&self, envelope: &ToSipEnvelope, now: Moment) -> bool {
+        let Some(Judged { generation, consent, kind, .. }) = envelope.judged else { return true };
         let policy = self.policy.load();
         if generation == policy.generation() {
             return true;
@@ -129,7 +130,17 @@ impl Gateway {
         match judge(&policy, &question, &consent, now.unix()) {
             Ok(_) => true,
             Err(refusal) => {
-                self.log_contact_refused(&envelope.pair, refusal, "refused when it was about to leave", now);
+                let what = "refused when it was about to leave";
+                match envelope.brings {
+                    Some(number) => {
+                        let id = self.id_from_xmpp(number);
+                        self.log_contact_refused(&id, &envelope.pair, refusal, what, now);
+                    }
+                    None => {
+                        let id = self.id_of_pair(&envelope.pair);
+                        self.log_contact_refused(&id, &envelope.pair, refusal, what, now);
+                    }
+                }
                 false
             }
         }
@@ -157,7 +168,28 @@ impl Gateway {
 
     /// A request of ours has its final answer, or never will.
     fn settle(&self, route: &Route, envelope: &ToSipEnvelope, outcome: Outcome, now: Moment) {
+        if !self.settle_with_pair(route, envelope, outcome, now) {
+            return;
+        }
+        // Whoever settles serves his own route until nothing is to be settled any more. What follows from it may go another
+        // way: that of a dialog's front end is not that of its domain, and each of our identities has its own.
+        let domain = envelope.pair.local_domain();
+        let others = self.routes.iter().filter(|other| !std::ptr::eq(*other, route) && other.serves(domain));
+        others.for_each(|other| other.hops.notify());
+    }
+
+    /// Whether something new is on a route to the user.
+    fn settle_with_pair(
+        &self,
+        route: &Route,
+        envelope: &ToSipEnvelope,
+        outcome: Outcome,
+        now: Moment,
+    ) -> bool {
         let key = &envelope.pair;
+        if let Outcome::Settled(outcome) = &outcome {
+            self.count_answer(route, envelope, outcome, now);
+        }
         if self.ending.load(Ordering::Relaxed) {
             self.errands.ring();
         }
@@ -165,28 +197,54 @@ impl Gateway {
             route.events.fetch_sub(1, Ordering::Relaxed);
             return match (outcome, half) {
                 // An ACK.
-                (Outcome::Left, Half::Session(_)) => {}
+                (Outcome::Left, Half::Session(_)) => false,
                 (Outcome::Left, _) => self.event_left(key, half, envelope.serial, now),
                 (Outcome::Settled(outcome), Half::Session(_)) => {
-                    self.session_settled(envelope, half, &outcome, now);
+                    self.session_settled(envelope, half, &outcome, now)
                 }
                 (Outcome::Settled(outcome), _) => {
-                    self.event_settled(key, half, envelope.serial, &outcome, now);
+                    self.event_settled(key, half, envelope.serial, &outcome, now)
                 }
             };
         }
         // A MESSAGE is always answered.
-        let Outcome::Settled(outcome) = outcome else { return };
+        let Outcome::Settled(outcome) = outcome else { return false };
         let remote = self.remote(key.remote_domain());
         let done =
             remote.pairs.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
                 if let Some(item) = pair.settled(envelope.serial) {
                     self.tell_sender(key, pair, item, &Word::of(&outcome), Some(envelope.sent_ms), now);
                 }
-                self.run_pair(key, pair, now);
+                self.run_pair_alone(key, pair, now)
             });
-        if let Err(lost) = done {
+        done.unwrap_or_else(|lost| {
             self.pair_lost(key.as_str(), lost, now);
+            true
+        })
+    }
+
+    /// Counts what the front end said that the route leads to now.
+    fn count_answer(
+        &self,
+        route: &Route,
+        envelope: &ToSipEnvelope,
+        outcome: &Result<Message, HopFailure>,
+        now: Moment,
+    ) {
+        let status = match outcome {
+            Ok(response) => Some(response.status().map_or(500, |status| status.0)),
+            Err(
+                HopFailure::Timeout
+                | HopFailure::Lost
+                | HopFailure::Congested
+                | HopFailure::Unreachable { .. },
+            ) => None,
+            // Nobody was asked, and that is nobody's fault but ours.
+            Err(_) => return,
+        };
+        let tally = route.answered_by().and_then(|front_end| self.front_end_tallies.get(front_end));
+        if let Some(tally) = tally {
+            tally.answered(status, took(envelope.sent_ms, now));
         }
     }
 
@@ -199,6 +257,7 @@ impl Gateway {
 pub(super) fn message_of(pair: &PairKey) -> Question<'_> {
     Question {
         sip_user: pair.sip_user(),
+        contact: pair.contact(),
         contact_domain: pair.remote_domain(),
         direction: Direction::XmppToSip,
         kind: Kind::Message,

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use nuncio_translate::Moment;
 use nuncio_translate::errors::XmppFailure;
+use nuncio_translate::judge::Direction;
 use nuncio_xmpp::{Condition, Element, write_error_reply};
 use tracing::error;
 
-use super::{LanePort, Unsettled};
+use super::{Fate, LanePort, MessageNumber, Tally, Unsettled};
 
 /// A reserved place for one reply in a lane. Dropped unused, it is free again.
 #[derive(Debug)]
@@ -60,15 +61,55 @@ pub(super) struct Incoming {
     /// Gone once the sender's due is settled.
     slot: Option<ReplySlot>,
     arrival: Moment,
+    /// Where it is counted what becomes of it, if it is a message that may cross.
+    tally: Option<Arc<Tally>>,
+    /// What it is told by then.
+    sequence: u64,
+    /// Whether the partner had proved itself by certificate then, if anybody is to be told.
+    proved: Option<bool>,
 }
 
 impl Incoming {
     pub(super) fn new(stanza: Element, slot: Option<ReplySlot>, now: Moment) -> Self {
-        Self { stanza, slot, arrival: now }
+        Self { stanza, slot, arrival: now, tally: None, sequence: 0, proved: None }
+    }
+
+    pub(super) fn under_proof(mut self, proved: Option<bool>) -> Self {
+        self.proved = proved;
+        self
+    }
+
+    pub(super) fn proved(&self) -> Option<bool> {
+        self.proved
     }
 
     pub(super) fn stanza(&self) -> &Element {
         &self.stanza
+    }
+
+    /// It is a message, counts there, and has this number.
+    pub(super) fn counted_in(&mut self, tally: &Arc<Tally>, sequence: u64) {
+        (self.tally, self.sequence) = (Some(Arc::clone(tally)), sequence);
+    }
+
+    /// What it is told by in the log.
+    pub(super) fn number(&self) -> MessageNumber {
+        MessageNumber { sequence: self.sequence, at_ms: self.arrival.unix_ms }
+    }
+
+    /// A front end has taken it.
+    pub(super) fn delivered(&self, now: Moment) {
+        if let Some(tally) = &self.tally {
+            let took = now.instant.saturating_duration_since(self.arrival.instant);
+            tally.delivered(Direction::XmppToSip, took);
+        }
+    }
+
+    /// Something else became of it.
+    pub(super) fn came_to(&self, fate: Fate) {
+        if let Some(tally) = &self.tally {
+            tally.came_to(Direction::XmppToSip, fate);
+        }
     }
 
     /// Its stream need not wait any longer for what becomes of it; its sender is told all the same if it comes to nothing.

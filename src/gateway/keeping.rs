@@ -160,7 +160,8 @@ impl Gateway {
         // Conversations come and go; what is worth a line is said of their messages.
         if self.count_session(key, &fact, now) {
             let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
-            return debug!(%user, %contact, "{what} {}", detail.unwrap_or_default());
+            let id = self.id_of_pair(key);
+            return debug!(%id, %user, %contact, "{what} {}", detail.unwrap_or_default());
         }
         if let Fact::Refused { what: attempt, refusal } = fact {
             let direction = match attempt {
@@ -183,7 +184,8 @@ impl Gateway {
             return;
         }
         let words = detail.as_ref().map_or_else(|| what.to_owned(), |detail| format!("{what} {detail}"));
-        info!(user = %self.shown(key.sip_user()), contact = %self.shown(key.contact()), "{words}");
+        let id = self.id_of_pair(key);
+        info!(%id, user = %self.shown(key.sip_user()), contact = %self.shown(key.contact()), "{words}");
         let Some(who) = who else { return };
         let actor = match who {
             Actor::SipUser => key.sip_user(),

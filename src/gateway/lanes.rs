@@ -14,9 +14,11 @@ use tracing::{debug, info};
 
 use crate::log_limit::{self, Source};
 
+use super::from_xmpp::took;
+use super::log_ids::MESSAGES;
 use super::port::Port;
 use super::remote::Remote;
-use super::{Cargo, Gateway, LaneKey, LanePort, Receipt, ToXmppEnvelope};
+use super::{Cargo, Fate, Gateway, LaneKey, LanePort, Receipt, ToXmppEnvelope};
 
 /// A message that waited longer carries the time it was sent (XEP-0203, IM-20).
 const DELAY_FROM: Duration = Duration::from_secs(2);
@@ -125,6 +127,8 @@ impl Gateway {
     ) -> LaneWants {
         let mut wants = LaneWants::default();
         let mut answers = self.answers();
+        // Looked up once for all of them.
+        let mut tally = None;
         for output in outputs {
             match output {
                 Output::Connect => wants.connect = true,
@@ -136,6 +140,12 @@ impl Gateway {
                 Output::Written(envelope) => match envelope.cargo {
                     Cargo::Message(reply) => {
                         self.counters.sip_to_xmpp_delivered.add(1);
+                        debug!(
+                            target: MESSAGES, id = %self.id_from_sip(envelope.sequence, envelope.sent_ms),
+                            "it was written to the stream, or acknowledged: answered with 200"
+                        );
+                        let tally = tally.get_or_insert_with(|| self.tally(&key.remote));
+                        tally.delivered(Direction::SipToXmpp, took(envelope.sent_ms, now));
                         answers.accepted(reply, now);
                     }
                     Cargo::Presence { sent, .. } if *sent == Sent::Aside => {}
@@ -144,7 +154,7 @@ impl Gateway {
                 Output::Expired { envelope, failure } => match &envelope.cargo {
                     Cargo::Message(reply) => {
                         self.asks_no_more(&envelope, now);
-                        let answer = self.undelivered(&envelope.pair, failure.as_ref(), false);
+                        let answer = self.undelivered(&envelope, failure.as_ref(), false);
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
@@ -152,7 +162,7 @@ impl Gateway {
                 Output::InFlight { envelope, failure } => match &envelope.cargo {
                     Cargo::Message(reply) => {
                         self.asks_no_more(&envelope, now);
-                        let answer = self.undelivered(&envelope.pair, failure.as_ref(), true);
+                        let answer = self.undelivered(&envelope, failure.as_ref(), true);
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
@@ -161,8 +171,8 @@ impl Gateway {
                     Cargo::Message(reply) => {
                         self.asks_no_more(&envelope, now);
                         let answer = match envelope.has_expired(now) {
-                            true => self.failed(&envelope.pair, self.expired("it expired while it waited")),
-                            false => self.refused_while_waiting(&envelope.pair, now),
+                            true => self.gave_up(&envelope, self.expired("it expired while it waited")),
+                            false => self.refused_while_waiting(&envelope, now),
                         };
                         answers.refused(*reply, answer, now);
                     }
@@ -171,7 +181,7 @@ impl Gateway {
                 Output::TooLarge { envelope, limit } => match &envelope.cargo {
                     Cargo::Message(reply) => {
                         self.asks_no_more(&envelope, now);
-                        let answer = self.failed(&envelope.pair, self.too_large(&key.remote, limit));
+                        let answer = self.gave_up(&envelope, self.too_large(&key.remote, limit));
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } if **sent == Sent::Aside => {}
@@ -200,10 +210,12 @@ impl Gateway {
             return self.presence_lost(&receipt.pair, sent, now);
         }
         self.counters.sip_to_xmpp_may_be_lost.add(1);
+        self.tally(receipt.pair.remote_domain()).came_to(Direction::SipToXmpp, Fate::MayBeLost);
         let source = Source::Domain(receipt.pair.remote_domain());
         if self.log_budget.allows(log_limit::Cause::MayBeLost, source, now.instant) {
             let (user, contact) = (self.shown(receipt.pair.sip_user()), self.shown(receipt.pair.contact()));
-            info!(%user, %contact, "a message may not have arrived: the stream ended before the partner confirmed it");
+            let id = self.id_from_sip(receipt.sequence, receipt.sent_ms);
+            info!(%id, %user, %contact, "a message may not have arrived: the stream ended before the partner confirmed it");
         }
         let notice = Notice::new(Cause::MayBeLost, Moment::wall_at(receipt.sent_ms));
         self.notify_sip_user(receipt.pair.as_str(), receipt.pair.remote_domain(), notice, now);
@@ -234,6 +246,7 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
         if stanza.envelope.generation != policy.generation() {
             let question = Question {
                 sip_user: stanza.envelope.pair.sip_user(),
+                contact: stanza.envelope.pair.contact(),
                 contact_domain: &self.key.remote,
                 direction: Direction::SipToXmpp,
                 kind: Kind::Message,
@@ -241,7 +254,8 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
             match judge(&policy, &question, &Consent::default(), self.now.unix()) {
                 Ok(permit) => stanza.envelope.generation = permit.generation(),
                 Err(refusal) => {
-                    debug!(contact = %self.gateway.shown(stanza.envelope.pair.contact()), rule = refusal.name(), "refused when it was about to leave");
+                    let id = self.gateway.id_from_sip(stanza.envelope.sequence, stanza.envelope.sent_ms);
+                    debug!(target: MESSAGES, %id, rule = refusal.name(), "refused when it was about to leave");
                     return false;
                 }
             }

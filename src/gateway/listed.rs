@@ -98,6 +98,11 @@ impl Listed {
         (now, changed)
     }
 
+    /// Those of now, then those of late.
+    pub(super) fn known(&self) -> impl Iterator<Item = &NextHop> {
+        self.now.iter().chain(&self.before).map(|(_, hop)| hop)
+    }
+
     pub(super) fn get(&self, id: usize) -> Option<&NextHop> {
         let mut all = self.now.iter().chain(&self.before);
         all.find(|(known, _)| *known == id).map(|(_, hop)| hop)

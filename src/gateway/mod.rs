@@ -29,6 +29,9 @@ mod iq;
 mod keeping;
 mod lanes;
 mod listed;
+mod living;
+mod log_ids;
+mod measures;
 mod no_sessions;
 mod outage;
 mod outcomes;
@@ -41,6 +44,7 @@ mod proved;
 mod receipts;
 mod refusals;
 mod refused;
+mod relations;
 mod releasing;
 mod remote;
 mod requests;
@@ -54,6 +58,7 @@ mod settling;
 mod sharing;
 mod status;
 mod streams;
+mod tally;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timers;
@@ -69,6 +74,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use compact_str::CompactString;
 use dashmap::DashMap;
+use nuncio_sip::Fields;
 use nuncio_sip::connection::{Connection, ServerTxn};
 use nuncio_sip::event::EventConfig;
 use nuncio_sip::hop::Outgoing;
@@ -77,7 +83,7 @@ use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Kind, Snapshot};
 use nuncio_translate::message::Formats;
 use nuncio_translate::pair::{Budget as _, Half, PairConfig, PairKey, PresenceConfig, Sent};
-use nuncio_translate::stanza_id;
+use nuncio_translate::stanza_id::{self, PairId};
 use nuncio_translate::text::{LogAddress, Privacy};
 use nuncio_translate::trust::Stamps;
 use nuncio_xmpp::about::About;
@@ -95,20 +101,26 @@ pub use from_sip::SipPeer;
 pub use identities::{IdentityNumber, SipIdentity};
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
+pub use living::{Dismissal, Enlisted, StreamShown};
+pub use log_ids::MessageNumber;
+pub use measures::{FrontEndMeasures, LaneStates, Measures, OTHERS, PartnerMeasures, RouteMeasures};
 pub use outage::was_lost;
 pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
+pub use relations::Relation;
 pub use requests::RequestLimits;
-pub use reuse::Carries;
-pub use routes::{FrontEnd, HopPort, Im, NextHop, Route};
+pub use reuse::{Carries, Owner};
+pub use routes::{ConnectOrder, FrontEnd, HopPort, Im, NextHop, Route};
 pub use sessions::session_config;
 pub use settling::{Settling, Unsettled};
 pub use sharing::{Guest, Seat, SharedStream};
 pub use status::{LaneStatus, RouteStatus};
 pub use streams::{InboundPlaces, KeyOut, OutboundPlace, Slowed, StreamCount, TooMany};
+pub use tally::{BOUNDS, Distribution, Fate, FrontEndTally, StreamKind, StreamTally, StreamUp, Tally};
 pub use trust::Vouched;
 pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};
 
+use crate::health::Pulse;
 use crate::log_limit::LogBudget;
 use crate::store::Keep;
 use dialogs::Dialogs;
@@ -151,6 +163,8 @@ pub struct ToXmppEnvelope {
     pub cargo: Cargo,
     /// Milliseconds of Unix time at which the message came in.
     pub sent_ms: u64,
+    /// In the id of the stanza of a message.
+    pub sequence: u64,
     /// Policy generation of the permit it crosses under.
     pub generation: u64,
     /// Its sender wants to know what becomes of it, and its pair knows that by this number.
@@ -187,6 +201,7 @@ pub struct ReplyTo {
 pub struct Receipt {
     pub pair: PairKey,
     pub sent_ms: u64,
+    pub sequence: u64,
     /// `None`: a message.
     pub presence: Option<Box<Sent>>,
 }
@@ -199,7 +214,7 @@ impl Envelope for ToXmppEnvelope {
             Cargo::Message(_) => None,
             Cargo::Presence { sent, .. } => Some(sent.clone()),
         };
-        Receipt { pair: self.pair.clone(), sent_ms: self.sent_ms, presence }
+        Receipt { pair: self.pair.clone(), sent_ms: self.sent_ms, sequence: self.sequence, presence }
     }
 }
 
@@ -214,6 +229,8 @@ pub struct ToSipEnvelope {
     pub sent_ms: u64,
     /// What it was judged by; a notice needs no permit.
     pub judged: Option<Judged>,
+    /// The message of the contact that it brings.
+    pub brings: Option<MessageNumber>,
 }
 
 impl ToSipEnvelope {
@@ -231,6 +248,9 @@ pub struct Judged {
     /// The pair's consent at that time.
     pub consent: Consent,
     pub kind: Kind,
+    /// Whether the partner had proved itself by certificate when the stanza came that this passes on; `None`: what holds
+    /// when it leaves counts.
+    pub proved: Option<bool>,
 }
 
 /// What the gateway needs from the world around it: the runtime in production, the simulation in tests.
@@ -328,6 +348,8 @@ pub struct Gateway {
     proved: proved::Proved,
     verifying: Arc<verifying::Verifying>,
     remotes: DashMap<CompactString, Arc<Remote>>,
+    living: Arc<living::LivingStreams>,
+    blocked_networks: ArcSwap<Vec<crate::config::Network>>,
     streams: Arc<streams::StreamCounter>,
     connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
@@ -351,6 +373,11 @@ pub struct Gateway {
     next_connection: AtomicU64,
     sequence: AtomicU64,
     counters: Counters,
+    /// Running numbers of all domains that are no partners.
+    others: Arc<Tally>,
+    /// Those of front ends, in their order.
+    front_end_tallies: Box<[FrontEndTally]>,
+    pulse: Pulse,
     log_budget: Arc<LogBudget>,
     environment: Box<dyn Environment>,
     draining: AtomicBool,
@@ -389,8 +416,13 @@ impl Gateway {
             policy: ArcSwap::from_pointee(policy),
             federation: ArcSwap::from_pointee(Federation::default()),
             remotes: DashMap::new(),
+            living: Arc::default(),
+            blocked_networks: ArcSwap::default(),
             streams: Arc::default(),
             connections: DashMap::new(),
+            front_end_tallies: front_ends.iter().map(|_| FrontEndTally::default()).collect(),
+            others: Arc::default(),
+            pulse: Pulse::default(),
             front_ends,
             routes,
             pace: Mutex::new(RefusalPace::default()),
@@ -430,8 +462,8 @@ impl Gateway {
         self.policy.load()
     }
 
-    /// Puts a new policy in force. What crosses from now on is judged under it, also what has waited; subscriptions that it
-    /// forbids end as an errand.
+    /// Puts a new policy in force. What crosses from now on is judged under it, also what has waited; subscriptions and sessions
+    /// that it forbids end as an errand.
     pub fn set_policy(&self, policy: Snapshot) {
         self.policy.store(Arc::new(policy));
         self.apply_policy();
@@ -444,6 +476,16 @@ impl Gateway {
     /// Asked before others' doings become lines of the log.
     pub fn log_budget(&self) -> &Arc<LogBudget> {
         &self.log_budget
+    }
+
+    /// Signs of life of the tasks that serve it.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// It has been told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.ending.load(Ordering::SeqCst) || self.draining.load(Ordering::SeqCst)
     }
 
     pub fn counters(&self) -> &Counters {
@@ -511,7 +553,7 @@ impl Gateway {
     /// Every endpoint of a SIP user has been told that its subscription ends, and its front end has answered or is not
     /// asked any more; no other errand is left either. May walk all pairs.
     pub fn has_said_goodbye(&self) -> bool {
-        self.errands_done() && !self.any_pair(Pair::is_ending)
+        self.errands_done() && !self.batches.any_is_ending() && !self.any_pair(Pair::is_ending)
     }
 
     fn any_pair(&self, ask: impl Fn(&Pair) -> bool) -> bool {
@@ -548,11 +590,16 @@ impl Gateway {
         self.counters.pairs_lost.add(1);
         self.counters.xmpp_to_sip_failed.add(messages);
         self.counters.notices_lost.add(lost.notices);
-        let contact = composed.split_once('\0').map_or("", |(_, contact)| contact);
-        error!(contact = %self.shown(contact), messages, notices = lost.notices,
+        let (sip_user, contact) = composed.split_once('\0').unwrap_or_default();
+        let id = PairId { key: &self.settings.node_key, sip_user, contact };
+        error!(%id, contact = %self.shown(contact), messages, notices = lost.notices,
             "a pair was emptied after an internal error (see the panic above); the senders of its messages are told");
-        lost.messages.into_iter().for_each(|message| message.fail(&incoming::lost(), now));
+        for message in lost.messages {
+            message.came_to(Fate::Failed);
+            message.fail(&incoming::lost(), now);
+        }
         lost.tags.iter().for_each(|tag| self.dialogs.release(tag));
+        lost.invitations.iter().for_each(|branch| self.cancel_invite(branch, &Fields::default(), now));
         let key = PairKey::from_composed(composed);
         lost.places.into_iter().for_each(|place| (&self.places).give_back(&key, place));
         if let Some(presence) = lost.presence {

@@ -10,12 +10,13 @@ use nuncio_translate::pair::{From, Outcome, PairKey, ToSip};
 use nuncio_translate::receipt::xmpp::{Receipts, Received, is_received, read};
 use nuncio_translate::text::LogSafe;
 use nuncio_translate::{Moment, diagnostics};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::from_xmpp::took;
 use super::incoming::Incoming;
+use super::log_ids::MESSAGES;
 use super::receipts::what_is_left_of;
-use super::{Gateway, Pair};
+use super::{Fate, Gateway, MessageNumber, Pair};
 use crate::log_limit::Cause;
 
 /// The last word of the SIP side on one of them.
@@ -127,10 +128,15 @@ impl Gateway {
     ) {
         let Some(trouble) = word.trouble() else {
             self.counters.xmpp_to_sip_refused.add(1);
+            message.came_to(Fate::Refused);
             return self.reply_uniform(message, now);
         };
         let Some(failure) = errors::to_xmpp(&trouble, authorised) else {
             self.counters.xmpp_to_sip_delivered.add(1);
+            message.delivered(now);
+            if let Word::Answered { status, .. } = word {
+                debug!(target: MESSAGES, id = %self.id_from_xmpp(message.number()), status, "a front end has taken it");
+            }
             return match word {
                 Word::Answered { status, .. } if authorised && is_received(*status) => {
                     self.acknowledge_receipt(message, now);
@@ -139,6 +145,7 @@ impl Gateway {
             };
         };
         self.counters.xmpp_to_sip_failed.add(1);
+        message.came_to(Fate::Failed);
         match word {
             Word::Answered { status, why, .. } => {
                 if failure == errors::UNIFORM_REFUSAL
@@ -146,10 +153,12 @@ impl Gateway {
                 {
                     self.pace.lock().observe(took(sent_ms, now));
                 }
-                self.log_contact_declined(*status, why, key, now);
+                self.log_contact_declined(*status, why, message.number(), key, now);
             }
-            Word::NoAnswer => self.log_contact_failed("the invitation was not answered", key, now),
-            Word::Failed { why, .. } => self.log_contact_failed(why, key, now),
+            Word::NoAnswer => {
+                self.log_contact_failed("the invitation was not answered", message.number(), key, now)
+            }
+            Word::Failed { why, .. } => self.log_contact_failed(why, message.number(), key, now),
         }
         message.fail(&failure, now);
     }
@@ -167,18 +176,32 @@ impl Gateway {
         message.answer(receipt, now);
     }
 
-    fn log_contact_declined(&self, status: u16, why: &str, key: &PairKey, now: Moment) {
+    fn log_contact_declined(
+        &self,
+        status: u16,
+        why: &str,
+        number: MessageNumber,
+        key: &PairKey,
+        now: Moment,
+    ) {
         if self.may_log(Cause::ContactDeclined, key, now) {
             let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
-            let why = LogSafe(why);
-            info!(%user, %contact, status, %why, "message of a contact refused by a front end");
+            let (id, why) = (self.id_from_xmpp(number), LogSafe(why));
+            info!(%id, %user, %contact, status, %why, "message of a contact refused by a front end");
         }
     }
 
-    pub(super) fn log_contact_failed(&self, why: impl fmt::Display, key: &PairKey, now: Moment) {
+    pub(super) fn log_contact_failed(
+        &self,
+        why: impl fmt::Display,
+        number: MessageNumber,
+        key: &PairKey,
+        now: Moment,
+    ) {
         if self.may_log(Cause::ContactFailed, key, now) {
             let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
-            warn!(%user, %contact, %why, "message of a contact did not reach a front end");
+            let id = self.id_from_xmpp(number);
+            warn!(%id, %user, %contact, %why, "message of a contact did not reach a front end");
         }
     }
 
@@ -188,7 +211,8 @@ impl Gateway {
         } else {
             self.counters.notices_lost.add(1);
             if self.may_log(Cause::NoticeFailed, key, now) {
-                warn!(contact = %self.shown(key.contact()), "a failure notice reached no front end");
+                let (id, contact) = (self.id_of_pair(key), self.shown(key.contact()));
+                warn!(%id, %contact, "a failure notice reached no front end");
             }
         }
     }

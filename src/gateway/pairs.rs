@@ -211,6 +211,11 @@ impl Pairs {
         self.map.len()
     }
 
+    /// Asks each of them.
+    pub(super) fn each(&self, mut ask: impl FnMut(&Pair)) {
+        self.map.iter().for_each(|slot| ask(&slot.pair));
+    }
+
     /// Adds what is held here.
     pub(super) fn add_to(&self, holdings: &mut Holdings) {
         for slot in &self.map {

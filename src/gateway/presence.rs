@@ -1,18 +1,17 @@
-//! Presence: what comes in for a pair, and what the pair then wants.
+//! Presence: what comes in for a pair.
+
+mod outputs;
 
 use std::sync::atomic::Ordering;
 
 use compact_str::CompactString;
 use nuncio_sip::event::{self, Undelivered, check_notify, check_subscribe};
-use nuncio_sip::hop::{HopFailure, HopGroup};
+use nuncio_sip::hop::HopFailure;
 use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Direction, Kind, Question, Refusal, Snapshot, judge};
-use nuncio_translate::pair::{
-    self, Arrived, Asked, Attempt, BATCH, Fact, Half, Output, PairKey, Request, Sent, Subscribing, ToXmpp,
-};
+use nuncio_translate::pair::{self, Arrived, Asked, Attempt, Fact, Half, PairKey, Sent, Subscribing};
 use nuncio_translate::presence::from_xmpp::{self, Reading};
-use nuncio_xmpp::lane::{Lane, PushRefusal};
 use nuncio_xmpp::{Addresses, BareJid};
 use tracing::info;
 
@@ -23,7 +22,7 @@ use super::batches::is_batch;
 use super::incoming::Incoming;
 use super::port::Bells;
 use super::refusals::Refused;
-use super::{Cargo, ConnectionId, Gateway, Judged, Pair, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
+use super::{ConnectionId, Gateway, Pair, ReplyTo};
 
 impl Gateway {
     /// A SUBSCRIBE or NOTIFY of a front end.
@@ -68,6 +67,7 @@ impl Gateway {
         // Refused here, it makes no pair, and the reason reaches the SIP user.
         let question = Question {
             sip_user: user,
+            contact,
             contact_domain: remote_domain,
             direction: Direction::SipToXmpp,
             kind: Kind::Subscribe,
@@ -165,13 +165,13 @@ impl Gateway {
                     .get(..host.len() - domain.len())
                     .is_some_and(|head| head.is_empty() || head.ends_with('.'))
         };
-        let front_end = self.front_ends.get(front_end);
-        front_end.is_some_and(|front_end| {
-            front_end.domains.iter().any(|domain| below(domain))
-                || front_end.hosts.iter().any(|known| below(known))
-        }) || self
-            .connection(connection)
-            .is_some_and(|port| port.step(|connection| connection.config().peer.ip().to_string() == host))
+        let known = self.front_ends.get(front_end);
+        known.is_some_and(|known| {
+            known.domains.iter().any(|domain| below(domain)) || known.hosts.iter().any(|host| below(host))
+        }) || self.routes.iter().any(|route| route.has_host(front_end, below))
+            || self
+                .connection(connection)
+                .is_some_and(|port| port.step(|connection| connection.config().peer.ip().to_string() == host))
     }
 
     /// A presence stanza of a contact. Requests that follow from it are queued only: see [`Gateway::xmpp_stanza`].
@@ -217,6 +217,7 @@ impl Gateway {
         let key = PairKey::from_composed(composed);
         let question = Question {
             sip_user: key.sip_user(),
+            contact: key.contact(),
             contact_domain: key.remote_domain(),
             direction: Direction::XmppToSip,
             kind: Kind::Subscribe,
@@ -261,14 +262,16 @@ impl Gateway {
         let source = Source::Domain(key.remote_domain());
         if self.log_budget.allows(Cause::PresenceTooLarge, source, now.instant) {
             let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
+            let id = self.id_of_pair(key);
             info!(
-                %user, %contact, limit,
+                %id, %user, %contact, limit,
                 "a stanza of presence is larger than the partner takes: it goes without texts, or, if it is a request, not at all"
             );
         }
     }
 
-    /// A SUBSCRIBE or NOTIFY of ours has its final answer, or never will. Called under no lock.
+    /// A SUBSCRIBE or NOTIFY of ours has its final answer, or never will. Called under no lock. Whether something new is on a route
+    /// to the user.
     pub(super) fn event_settled(
         &self,
         key: &PairKey,
@@ -276,35 +279,34 @@ impl Gateway {
         serial: u64,
         outcome: &Result<Message, HopFailure>,
         now: Moment,
-    ) {
+    ) -> bool {
         match outcome {
             Ok(_) => self.counters.events_to_sip.add(1),
             Err(_) => self.counters.events_undelivered.add(1),
         }
         let serial = u32::try_from(serial).unwrap_or_default();
         if self.batch_settled(half, serial, Some(outcome), now) {
-            return;
+            return false;
         }
         let mut bells = Bells::default();
         let (composed, remote_domain) = (key.as_str(), key.remote_domain());
-        // Whoever settles serves the route until nothing is to be settled any more.
         self.with_known_presence(composed, remote_domain, &mut bells, now, |pair, context| match outcome {
             Ok(response) => pair.response(half, serial, response, context),
             Err(why) => pair.request_failed(half, serial, Undelivered::from(why), context),
-        });
+        })
     }
 
-    /// A BENOTIFY of ours has left. Called under no lock.
-    pub(super) fn event_left(&self, key: &PairKey, half: &Half, serial: u64, now: Moment) {
+    /// A BENOTIFY of ours has left. Called under no lock. Says the same.
+    pub(super) fn event_left(&self, key: &PairKey, half: &Half, serial: u64, now: Moment) -> bool {
         self.counters.events_to_sip.add(1);
         let serial = u32::try_from(serial).unwrap_or_default();
         if self.batch_settled(half, serial, None, now) {
-            return;
+            return false;
         }
         let mut bells = Bells::default();
         self.with_known_presence(key.as_str(), key.remote_domain(), &mut bells, now, |pair, context| {
             pair.request_left(half, serial, context);
-        });
+        })
     }
 
     /// Runs a step on the presence of a pair, made if need be, and carries out what it wants; also says whether the route
@@ -390,175 +392,35 @@ impl Gateway {
         now: Moment,
         step: impl FnOnce(&mut pair::Context<'_>) -> R,
     ) -> R {
-        let snapshot = self.policy.load();
-        let identity = self.identity_of(&snapshot, key.remote_domain());
+        self.in_context_under(&self.policy.load(), key, now, step)
+    }
+
+    /// The same for who has the policy at hand.
+    pub(super) fn in_context_under<R>(
+        &self,
+        snapshot: &Snapshot,
+        key: &PairKey,
+        now: Moment,
+        step: impl FnOnce(&mut pair::Context<'_>) -> R,
+    ) -> R {
+        let identity = self.identity_of(snapshot, key.remote_domain());
         let (mut tokens, mut budget) = (Tokens(self), &self.places);
         step(&mut pair::Context {
             key,
-            snapshot: &snapshot,
+            snapshot,
             config: &self.settings.presence,
             events: self.settings.events_of(identity),
-            sessions: self.settings.sessions_of(identity),
+            identity,
+            sessions: &|identity| self.settings.sessions_of(identity),
             tokens: &mut tokens,
             budget: &mut budget,
             now,
         })
     }
 
-    /// Carries out what the pair's presence wants. Called under the pair's guard; once that is released, the caller
-    /// serves the route, if this says that there is a request on it.
-    pub(super) fn run_presence(
-        &self,
-        pair: &mut Pair,
-        context: &mut pair::Context<'_>,
-        bells: &mut Bells,
-    ) -> bool {
-        let (key, now) = (context.key, context.now);
-        let mut sends = false;
-        while let Some(output) = pair.poll(context) {
-            match output {
-                Output::ToXmpp(item) => {
-                    let sent = item.sent.clone();
-                    match self.push_presence(key, item, bells, now) {
-                        Ok(()) => {}
-                        Err(_) if sent == Sent::Aside => {}
-                        Err(PushRefusal::TooLarge(limit)) => {
-                            self.note_too_large(key, limit, now);
-                            pair.too_large(&sent, context);
-                        }
-                        Err(_) => {
-                            self.counters.presence_undelivered.add(1);
-                            pair.lost(&sent, context);
-                        }
-                    }
-                }
-                Output::Recall(sent) => self.recall_presence(key, &sent),
-                Output::Request(request) if request.front_end.as_deref() == Some(BATCH) => {
-                    sends |= self.batch_told(key, pair.consent(), &request, now);
-                    pair.request_left(&request.half, request.serial, context);
-                }
-                Output::Request(request) => {
-                    let (half, serial) = (request.half.clone(), request.serial);
-                    sends = true;
-                    if !self.push_event(key, (context.snapshot, pair.consent()), request, now) {
-                        pair.request_failed(&half, serial, Undelivered::NotSent, context);
-                    }
-                }
-                Output::Answer { asked, answer } => {
-                    let refuses = !answer.is_success();
-                    let answer = self.said(answer);
-                    if refuses {
-                        self.event_refused(key, asked, &answer, now);
-                    }
-                    self.answers().refused(reply_to(asked), answer, now);
-                }
-                Output::Refuse { asked, refusal } => {
-                    let answer = self.refused_by_rule(refusal, key.remote_domain());
-                    self.event_refused(key, asked, &answer, now);
-                    self.answers().refused(reply_to(asked), answer, now);
-                }
-                Output::Bound(tag) => self.dialogs.bind(&tag, key),
-                Output::Released(tag) => self.dialogs.release(&tag),
-                Output::Cancel { branch, front_end } => {
-                    sends = true;
-                    self.cancel_invite(key, &branch, front_end.as_deref(), now);
-                }
-                Output::Repeat(asked) => self.repeat_answer(reply_to(asked)),
-                Output::Save { ticket, record } => {
-                    if !self.save(key, ticket, record, now) {
-                        pair.committed(ticket);
-                    }
-                }
-                Output::Fact(fact) => self.note(key, fact, now),
-            }
-        }
-        sends
-    }
-
-    /// Puts a stanza on the lane to the partner.
-    fn push_presence(
-        &self,
-        key: &PairKey,
-        item: ToXmpp,
-        bells: &mut Bells,
-        now: Moment,
-    ) -> Result<(), PushRefusal> {
-        // No lane, and nothing in one, for a domain that is no partner any more, or not ours.
-        let policy = self.policy.load();
-        if policy.partner(key.remote_domain()).is_none() || !policy.serves(key.local_domain()) {
-            return Ok(());
-        }
-        let remote = self.remote(key.remote_domain());
-        let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
-        let envelope = ToXmppEnvelope {
-            pair: key.clone(),
-            cargo: Cargo::Presence { sent: Box::new(item.sent), takes_back: item.judged.is_none() },
-            asks: None,
-            expires_ms: u64::MAX,
-            sent_ms: now.unix_ms,
-            generation: item.judged.map_or(0, |judged| judged.generation),
-        };
-        let push = |lane: &mut Lane<_>| {
-            let first = !lane.has_queue();
-            (lane.push(item.stanza, envelope, now.instant), first)
-        };
-        lane.feed_later(bells, push).map_err(|refused| refused.reason)
-    }
-
-    /// Takes out of the lane to the partner what of this pair waits there.
-    fn recall_presence(&self, key: &PairKey, unwanted: &Sent) {
-        let lane = self.known_lane(key.local_domain(), key.remote_domain());
-        let of_pair = |envelope: &ToXmppEnvelope| {
-            envelope.pair == *key
-                && matches!(&envelope.cargo, Cargo::Presence { sent, .. } if **sent == *unwanted)
-        };
-        if let Some(lane) = lane {
-            lane.feed_if(|lane| {
-                // Nobody waits for word of them.
-                drop(lane.recall(of_pair));
-                lane.has_outputs()
-            });
-        }
-    }
-
-    /// Hands a request to the front ends of the SIP user's domain. `false`: it was not taken.
-    fn push_event(
-        &self,
-        key: &PairKey,
-        (policy, consent): (&Snapshot, &Consent),
-        request: Request,
-        now: Moment,
-    ) -> bool {
-        let local_domain = key.local_domain();
-        let identity = self.identity_of(policy, key.remote_domain());
-        let holder = request.front_end.as_deref();
-        let holder = holder.and_then(|name| self.dialog_route(identity, local_domain, name));
-        let Some(route) = holder.or_else(|| self.route_of(identity, local_domain)) else { return false };
-        let envelope = ToSipEnvelope {
-            pair: key.clone(),
-            serial: u64::from(request.serial),
-            event: Some(request.half),
-            sent_ms: now.unix_ms,
-            judged: request.judged.map(|judged| Judged {
-                generation: judged.generation,
-                consent: *consent,
-                kind: judged.kind,
-            }),
-        };
-        // Counted before it can come back.
-        route.events.fetch_add(1, Ordering::Relaxed);
-        let push = |group: &mut HopGroup<_>| group.push(request.request, envelope, now.instant).is_ok();
-        // The callers serve the way to the domain, and no other one.
-        let taken = if holder.is_some() { route.hops.feed(push) } else { route.hops.step(push) };
-        if !taken {
-            route.events.fetch_sub(1, Ordering::Relaxed);
-        }
-        taken
-    }
-
     /// The SIP user does not count as having added the contact any more, because an administrator says so.
     pub fn remove_consent(&self, key: &PairKey, now: Moment) {
-        self.visit_presence(key, now, |pair, context| pair.consent_removed(context));
+        self.end_forbidden(key, now, |pair, context| pair.consent_removed(context));
     }
 }
 

@@ -5,10 +5,10 @@ use nuncio_translate::address::SipUser;
 use nuncio_translate::diagnostics::Diagnostic;
 use nuncio_translate::document::DocumentError;
 use nuncio_translate::errors::{self, SipTrouble, XmppFailure};
-use nuncio_translate::judge::judge;
+use nuncio_translate::judge::{Direction, judge};
 use nuncio_translate::message::from_sip::Ends;
 use nuncio_translate::message::to_sip::{self, Request};
-use nuncio_translate::pair::{From, PairKey, Report, Telling, ToSip, Way};
+use nuncio_translate::pair::{self, From, PairKey, Report, Telling, ToSip, Way};
 use nuncio_translate::receipt::imdn::{Envelope, Notification};
 use nuncio_translate::receipt::notification::{self, Notified};
 use nuncio_translate::receipt::xmpp::{Receipts, fates};
@@ -21,8 +21,8 @@ use super::answers::SipAnswer;
 use super::hops::message_of;
 use super::incoming::{Incoming, ReplySlot};
 use super::outcomes::Word;
-use super::releasing::{contact_of, user_of};
-use super::{Gateway, Pair, ToSipEnvelope, ToXmppEnvelope};
+use super::releasing::{alone, contact_of, say, user_of};
+use super::{Gateway, Pair, ToXmppEnvelope};
 use crate::log_limit::Cause;
 
 impl Gateway {
@@ -47,7 +47,7 @@ impl Gateway {
         if told.is_empty() {
             return;
         }
-        let key = PairKey::new(user, contact);
+        let (key, mut sends) = (PairKey::new(user, contact), false);
         let tell = |key: &PairKey, pair: &mut Pair| {
             if judge(&self.policy.load(), &message_of(key), pair.consent(), now.unix()).is_err() {
                 return;
@@ -57,13 +57,15 @@ impl Gateway {
                     self.counters.reports_lost.add(1);
                 }
             }
-            self.run_pair(key, pair, now);
+            sends = self.run_pair_alone(key, pair, now);
         };
         let (settings, timers) = (&self.settings.pair, &self.timers);
         if let Err(lost) = remote.pairs.with_existing(key.as_str(), settings, timers, now, tell) {
             self.pair_lost(key.as_str(), lost, now);
         }
-        self.serve_route_of(key.local_domain(), now);
+        if sends {
+            self.serve_route_of(key.local_domain(), now);
+        }
     }
 
     /// A MESSAGE outside of any session that says what became of messages of a contact: taken, whether it is of use or not.
@@ -109,6 +111,7 @@ impl Gateway {
                 let status = listed.map_or(500, |recipient| recipient.status);
                 let trouble = SipTrouble::Answered { status, reason: "", new_address: None };
                 self.counters.xmpp_to_sip_failed_late.add(1);
+                self.tally(key.remote_domain()).came_to(Direction::XmppToSip, super::Fate::FailedLate);
                 match errors::to_xmpp(&trouble, authorised) {
                     Some(failure) => message.fail(&failure, now),
                     None => message.done(),
@@ -128,7 +131,7 @@ impl Gateway {
             }
             Err(error) => {
                 let (status, why) = (error.status(), format!("the notification cannot be read: {error}"));
-                SipAnswer::new(status, StatusCode(status).phrase()).because(self, Diagnostic::Malformed, &why)
+                SipAnswer::new(status, StatusCode(status).phrase()).because(Diagnostic::Malformed, &why)
             }
         }
     }
@@ -145,27 +148,22 @@ impl Gateway {
         }
     }
 
-    /// Lets the next report leave: in a session if there is one that takes it, else alone.
-    pub(super) fn run_report(&self, key: &PairKey, pair: &mut Pair, now: Moment) {
+    /// Lets the next report leave: in a session if there is one that takes it, else alone. True: there is something new on
+    /// the route.
+    pub(super) fn run_report(&self, pair: &mut Pair, context: &mut pair::Context<'_>) -> bool {
         let way = pair.way_of_report(pair.next_report().and_then(|report| report.thread.as_deref()));
-        let Some((serial, report)) = pair.release_report() else { return };
-        let body = self.notification(key, report, now);
+        let Some((serial, report)) = pair.release_report() else { return false };
+        let body = self.notification(context.key, report, context.now);
         let sent = body.and_then(|body| match way {
             Way::Session(session) => {
-                self.say(key, pair, (serial, session), (&[], (cpim::MEDIA_TYPE, &body)), None, now)
+                say(pair, (serial, session), (&[], (cpim::MEDIA_TYPE, &body)), None, context).map(|()| false)
             }
             Way::Pager | Way::Invite => {
-                let envelope = ToSipEnvelope {
-                    pair: key.clone(),
-                    serial,
-                    event: None,
-                    sent_ms: now.unix_ms,
-                    judged: None,
-                };
                 let write = |request: &Request<'_>, out: &mut Vec<u8>| {
                     to_sip::write_other((cpim::MEDIA_TYPE, &body), request, out)
                 };
-                self.send_alone(envelope, None, body.len(), write, now)
+                let envelope = alone(context, serial, None);
+                self.send_alone(envelope, None, body.len(), write, context).map(|()| true)
             }
         });
         if sent.is_err()
@@ -173,6 +171,7 @@ impl Gateway {
         {
             self.report_lost(pair, report);
         }
+        sent.unwrap_or(false)
     }
 
     /// Its body.
@@ -212,7 +211,8 @@ impl Gateway {
         }
         self.report_lost(pair, report);
         if self.may_log(Cause::NoticeFailed, key, now) {
-            warn!(contact = %self.shown(key.contact()), "word of what became of a message reached no front end");
+            let (id, contact) = (self.id_of_pair(key), self.shown(key.contact()));
+            warn!(%id, %contact, "word of what became of a message reached no front end");
         }
     }
 }

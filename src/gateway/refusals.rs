@@ -91,6 +91,7 @@ impl Gateway {
     /// Puts it into the audit trail, if there is room for it.
     pub(super) fn audit_refusal(&self, refused: &Refused<'_>, now: Moment) {
         let Refused { sip_user, contact, partner, direction, what, refusal } = *refused;
+        self.count_refusal(partner, direction, refusal);
         let refusals = &self.refusals;
         let window = match direction {
             Direction::SipToXmpp => &refusals.to_xmpp,

@@ -2,20 +2,23 @@
 
 use compact_str::CompactString;
 use nuncio_sip::Via;
-use nuncio_sip::hop::{OutRequest, PushRefusal};
+use nuncio_sip::hop::{HopGroup, OutRequest, PushRefusal};
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::XmppFailure;
 use nuncio_translate::judge::{Kind, Permit, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, RequestError, SessionMessage};
 use nuncio_translate::pair::{self, Inviting, NextForSip, Notice, PairKey, Saying, ToSip, Way};
+use nuncio_translate::text::LogSafe;
 use nuncio_translate::typing::ChatState;
 use nuncio_translate::{Moment, notice};
 use nuncio_xmpp::{BareJid, Condition, Element, ErrorType, Jid};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::hops::message_of;
+use super::incoming::Incoming;
+use super::log_ids::MESSAGES;
 use super::port::Bells;
-use super::{Gateway, Judged, Pair, ToSipEnvelope};
+use super::{Fate, Gateway, Judged, Pair, ToSipEnvelope};
 use crate::log_limit::Cause;
 
 /// Room for everything of a MESSAGE but its body, so that writing it allocates once.
@@ -29,73 +32,127 @@ struct First {
     thread: Option<CompactString>,
     resource: Option<CompactString>,
     state: Option<ChatState>,
+    proved: Option<bool>,
 }
 
 impl Gateway {
+    /// The same where nothing else is done with the pair that takes its surroundings: most of the time there is nothing.
+    pub(super) fn run_pair_alone(&self, key: &PairKey, pair: &mut Pair, now: Moment) -> bool {
+        let waits = pair.next_for_sip() != NextForSip::Nothing || pair.sessions_stir();
+        waits && self.in_context(key, now, |context| self.run_pair(pair, context, &mut Bells::default()))
+    }
+
     /// Lets everything leave that may leave, and tells the senders of what has come to its end in sessions. Called under
-    /// the pair's guard; once that is released, the caller serves the route ([`Gateway::serve_route_of`]).
-    pub(super) fn run_pair(&self, key: &PairKey, pair: &mut Pair, now: Moment) {
+    /// the pair's guard; once that is released, the caller serves the route ([`Gateway::serve_route_of`]), if this says that
+    /// there is something new on it.
+    pub(super) fn run_pair(
+        &self,
+        pair: &mut Pair,
+        context: &mut pair::Context<'_>,
+        bells: &mut Bells,
+    ) -> bool {
+        let (key, now) = (context.key, context.now);
+        let mut sends = false;
         loop {
-            match pair.next_for_sip() {
+            sends |= match pair.next_for_sip() {
                 NextForSip::Nothing if pair.sessions_stir() => {
-                    self.in_context(key, now, |context| {
-                        self.run_presence(pair, context, &mut Bells::default());
-                    });
+                    let sends = self.run_presence(pair, context, bells);
                     self.settle_sessions(key, pair, None, now);
+                    sends
                 }
-                NextForSip::Nothing => return,
-                NextForSip::Notice => self.run_notice(key, pair, now),
-                NextForSip::Report => self.run_report(key, pair, now),
+                NextForSip::Nothing => return sends,
+                NextForSip::Notice => self.run_notice(pair, context),
+                NextForSip::Report => self.run_report(pair, context),
                 NextForSip::Message => {
-                    let policy = self.policy.load();
-                    match judge(&policy, &message_of(key), pair.consent(), now.unix()) {
+                    match judge(context.snapshot, &message_of(key), pair.consent(), now.unix()) {
                         Err(refusal) => {
-                            self.counters.xmpp_to_sip_refused.add(1);
-                            self.log_contact_refused(key, refusal, "refused when its turn came", now);
-                            let Some(message) = pair.refuse() else { return };
-                            self.reply_uniform(message, now);
+                            let Some(message) = pair.refuse() else { return sends };
+                            let id = self.id_from_xmpp(message.number());
+                            self.log_contact_refused(&id, key, refusal, "refused when its turn came", now);
+                            self.refused_by_rule_now(message, now);
+                            false
                         }
-                        Ok(permit) => self.run_message(key, pair, permit, now),
+                        Ok(permit) => self.run_message(pair, permit, context),
                     }
                 }
             }
         }
     }
 
-    fn run_message(&self, key: &PairKey, pair: &mut Pair, permit: Permit, now: Moment) {
-        let invites = self.invites(key, now);
-        if !invites && !pair.has_sessions() {
-            return self.message_alone(key, pair, permit, now);
+    /// What waits for the SIP user and may not leave any more is answered now, whatever it waits for.
+    pub(super) fn refuse_forbidden(&self, pair: &mut Pair, context: &pair::Context<'_>) {
+        let (key, now) = (context.key, context.now);
+        if pair.waiting() > 0
+            && let Err(refusal) = judge(context.snapshot, &message_of(key), pair.consent(), now.unix())
+        {
+            let id = self.id_of_pair(key);
+            self.log_contact_refused(&id, key, refusal, "refused because the rules have changed", now);
+            while let Some(message) = pair.refuse() {
+                let id = self.id_from_xmpp(message.number());
+                debug!(target: MESSAGES, %id, rule = refusal.name(), "refused because the rules have changed");
+                self.refused_by_rule_now(message, now);
+            }
         }
-        let Some(stanza) = pair.next_message().map(super::incoming::Incoming::stanza) else { return };
+    }
+
+    fn refused_by_rule_now(&self, message: Incoming, now: Moment) {
+        self.counters.xmpp_to_sip_refused.add(1);
+        message.came_to(Fate::Refused);
+        self.reply_uniform(message, now);
+    }
+
+    // What follows says whether there is something new on a route. What goes in a session is put there later.
+
+    fn run_message(&self, pair: &mut Pair, permit: Permit, context: &mut pair::Context<'_>) -> bool {
+        let invites = self.invites(context.key, context.now);
+        if !invites && !pair.has_sessions() {
+            return self.message_alone(pair, permit, context);
+        }
+        let Some(message) = pair.next_message() else { return false };
+        let stanza = message.stanza();
         let thread = to_sip::thread(stanza);
-        match self.in_context(key, now, |context| pair.way(thread.as_deref(), invites, context)) {
-            Way::Pager => self.message_alone(key, pair, permit, now),
-            Way::Session(session) => self.message_in_session(key, pair, permit, session, now),
+        // Nobody answers a headline: it is no reason to begin a conversation.
+        let invites = invites && !to_sip::is_headline(stanza);
+        match pair.way(thread.as_deref(), invites, context.now.instant) {
+            Way::Pager => self.message_alone(pair, permit, context),
+            Way::Session(session) => {
+                self.message_in_session(pair, permit, session, context);
+                false
+            }
             Way::Invite => {
                 let sender = stanza.attr("from").and_then(|from| Jid::parse(from).ok());
                 let first = First {
                     thread: thread.map(Into::into),
                     resource: sender.as_ref().and_then(Jid::resource).map(CompactString::from),
                     state: ChatState::of(stanza),
+                    proved: message.proved(),
                 };
-                self.invite(key, pair, permit, &first, now);
+                self.invite(pair, permit, &first, context)
             }
         }
     }
 
     /// Word from the gateway goes in a session if there is one. Nobody is invited for it: it would ring for no message.
-    fn run_notice(&self, key: &PairKey, pair: &mut Pair, now: Moment) {
-        match self.in_context(key, now, |context| pair.way(None, false, context)) {
-            Way::Session(session) => self.notice_in_session(key, pair, session, now),
-            Way::Pager | Way::Invite => self.notice_alone(key, pair, now),
+    fn run_notice(&self, pair: &mut Pair, context: &mut pair::Context<'_>) -> bool {
+        match pair.way(None, false, context.now.instant) {
+            Way::Session(session) => {
+                self.notice_in_session(pair, session, context);
+                false
+            }
+            Way::Pager | Way::Invite => self.notice_alone(pair, context),
         }
     }
 
     /// Invites the SIP user. Where that cannot be done, the message goes alone.
-    fn invite(&self, key: &PairKey, pair: &mut Pair, permit: Permit, first: &First, now: Moment) {
-        let (Ok(contact), Ok(user)) = (contact_of(key), user_of(key)) else {
-            return self.message_alone(key, pair, permit, now);
+    fn invite(
+        &self,
+        pair: &mut Pair,
+        permit: Permit,
+        first: &First,
+        context: &mut pair::Context<'_>,
+    ) -> bool {
+        let (Ok(contact), Ok(user)) = (contact_of(context.key), user_of(context.key)) else {
+            return self.message_alone(pair, permit, context);
         };
         let (contact_uri, user_uri) = (contact.uri(None), user.uri());
         let inviting = Inviting {
@@ -104,30 +161,37 @@ impl Gateway {
             thread: first.thread.as_deref(),
             resource: first.resource.as_deref(),
             state: first.state,
+            proved: first.proved,
         };
-        if let Err(permit) = self.in_context(key, now, |context| pair.invite(permit, &inviting, context)) {
-            self.message_alone(key, pair, permit, now);
+        match pair.invite(permit, &inviting, context) {
+            Ok(()) => false,
+            Err(permit) => self.message_alone(pair, permit, context),
         }
     }
 
-    fn message_alone(&self, key: &PairKey, pair: &mut Pair, permit: Permit, now: Moment) {
-        let judged =
-            Judged { generation: permit.generation(), consent: *pair.consent(), kind: Kind::Message };
-        let Some((serial, message)) = pair.release(permit) else { return };
-        let envelope = ToSipEnvelope {
-            pair: key.clone(),
-            serial,
-            event: None,
-            sent_ms: now.unix_ms,
-            judged: Some(judged),
-        };
-        if let Err(failure) = self.send_message(envelope, message.stanza(), now) {
-            self.never_left(pair, serial, &failure, now);
+    fn message_alone(&self, pair: &mut Pair, permit: Permit, context: &pair::Context<'_>) -> bool {
+        let (generation, consent) = (permit.generation(), *pair.consent());
+        let Some((serial, message)) = pair.release(permit) else { return false };
+        let judged = Judged { generation, consent, kind: Kind::Message, proved: message.proved() };
+        let envelope =
+            ToSipEnvelope { brings: Some(message.number()), ..alone(context, serial, Some(judged)) };
+        let sent = self.send_message(envelope, message.stanza(), context);
+        if let Err(failure) = &sent {
+            self.never_left(context.key, pair, serial, failure, context.now);
         }
+        sent.is_ok()
     }
 
-    fn message_in_session(&self, key: &PairKey, pair: &mut Pair, permit: Permit, session: u32, now: Moment) {
+    fn message_in_session(
+        &self,
+        pair: &mut Pair,
+        permit: Permit,
+        session: u32,
+        context: &mut pair::Context<'_>,
+    ) {
         let Some((serial, judged, message)) = pair.release_judged(permit) else { return };
+        let number = message.number();
+        let judged = judged.with_proof(message.proved());
         let said = match to_sip::read(message.stanza(), Languages::default()) {
             Reading::Instant(instant) => Ok(SessionMessage::from(&instant)),
             Reading::Refuse(failure) => Err(failure),
@@ -135,51 +199,43 @@ impl Gateway {
             Reading::Nothing | Reading::Error(_) => Err(internal()),
         };
         let sent = said.and_then(|said| {
-            self.say(key, pair, (serial, session), (&said.fields(), said.body()), Some(judged), now)
+            say(pair, (serial, session), (&said.fields(), said.body()), Some(judged), context)
         });
-        if let Err(failure) = sent {
-            self.never_left(pair, serial, &failure, now);
+        match sent {
+            Ok(()) => debug!(
+                target: MESSAGES, id = %self.id_from_xmpp(number), session = %self.id_of_pair(context.key),
+                "it leaves in a session"
+            ),
+            Err(failure) => self.never_left(context.key, pair, serial, &failure, context.now),
         }
     }
 
-    fn notice_alone(&self, key: &PairKey, pair: &mut Pair, now: Moment) {
+    fn notice_alone(&self, pair: &mut Pair, context: &pair::Context<'_>) -> bool {
+        let Some((serial, notice)) = pair.release_notice() else { return false };
+        let sent = self.send_notice(alone(context, serial, None), notice, context);
+        if let Err(failure) = &sent {
+            self.notice_never_left(context.key, pair, serial, failure, context.now);
+        }
+        sent.is_ok()
+    }
+
+    fn notice_in_session(&self, pair: &mut Pair, session: u32, context: &mut pair::Context<'_>) {
         let Some((serial, notice)) = pair.release_notice() else { return };
-        let envelope =
-            ToSipEnvelope { pair: key.clone(), serial, event: None, sent_ms: now.unix_ms, judged: None };
-        if let Err(failure) = self.send_notice(envelope, notice, now) {
-            self.notice_never_left(key, pair, serial, &failure, now);
-        }
-    }
-
-    fn notice_in_session(&self, key: &PairKey, pair: &mut Pair, session: u32, now: Moment) {
-        let Some((serial, notice)) = pair.release_notice() else { return };
-        let said = contact_of(key).map(|contact| SessionMessage::from(&notice::instant(notice, &contact)));
-        let sent = said.and_then(|said| {
-            self.say(key, pair, (serial, session), (&said.fields(), said.body()), None, now)
-        });
+        let contact = contact_of(context.key);
+        let said = contact.map(|contact| SessionMessage::from(&notice::instant(notice, &contact)));
+        let sent =
+            said.and_then(|said| say(pair, (serial, session), (&said.fields(), said.body()), None, context));
         if let Err(failure) = sent {
-            self.notice_never_left(key, pair, serial, &failure, now);
+            self.notice_never_left(context.key, pair, serial, &failure, context.now);
         }
     }
 
-    /// Puts what was released into a session.
-    pub(super) fn say(
-        &self,
-        key: &PairKey,
-        pair: &mut Pair,
-        (serial, session): (u64, u32),
-        (fields, body): Said<'_>,
-        judged: Option<pair::Judged>,
-        now: Moment,
-    ) -> Result<(), XmppFailure> {
-        let saying = Saying { serial, session, fields, body, judged };
-        let taken = self.in_context(key, now, |context| pair.say(&saying, context));
-        if taken { Ok(()) } else { Err(busy()) }
-    }
-
-    fn never_left(&self, pair: &mut Pair, serial: u64, failure: &XmppFailure, now: Moment) {
+    fn never_left(&self, key: &PairKey, pair: &mut Pair, serial: u64, failure: &XmppFailure, now: Moment) {
         if let Some(ToSip::Message(message)) = pair.settled(serial) {
             self.counters.xmpp_to_sip_failed.add(1);
+            message.came_to(Fate::Failed);
+            let why = failure.text.as_deref().unwrap_or("it could not be sent");
+            self.log_contact_failed(LogSafe(why), message.number(), key, now);
             message.fail(failure, now);
         }
     }
@@ -195,7 +251,8 @@ impl Gateway {
         pair.settled(serial);
         self.counters.notices_lost.add(1);
         if self.may_log(Cause::NoticeFailed, key, now) {
-            warn!(contact = %self.shown(key.contact()), ?failure, "a failure notice could not be sent");
+            let (id, contact) = (self.id_of_pair(key), self.shown(key.contact()));
+            warn!(%id, %contact, ?failure, "a failure notice could not be sent");
         }
     }
 
@@ -203,7 +260,7 @@ impl Gateway {
         &self,
         envelope: ToSipEnvelope,
         stanza: &Element,
-        now: Moment,
+        context: &pair::Context<'_>,
     ) -> Result<(), XmppFailure> {
         let instant = match to_sip::read(stanza, Languages::default()) {
             Reading::Instant(instant) => instant,
@@ -213,13 +270,17 @@ impl Gateway {
         };
         let sender = stanza.attr("from").and_then(|from| Jid::parse(from).ok());
         let resource = sender.as_ref().and_then(Jid::resource);
-        self.send_instant(envelope, resource, &instant, now)
+        self.send_instant(envelope, resource, &instant, context)
     }
 
-    fn send_notice(&self, envelope: ToSipEnvelope, notice: &Notice, now: Moment) -> Result<(), XmppFailure> {
-        let key = &envelope.pair;
-        let instant = notice::instant(notice, &contact_of(key)?);
-        self.send_instant(envelope, None, &instant, now)
+    fn send_notice(
+        &self,
+        envelope: ToSipEnvelope,
+        notice: &Notice,
+        context: &pair::Context<'_>,
+    ) -> Result<(), XmppFailure> {
+        let instant = notice::instant(notice, &contact_of(context.key)?);
+        self.send_instant(envelope, None, &instant, context)
     }
 
     fn send_instant(
@@ -227,10 +288,10 @@ impl Gateway {
         envelope: ToSipEnvelope,
         resource: Option<&str>,
         instant: &to_sip::Instant<'_>,
-        now: Moment,
+        context: &pair::Context<'_>,
     ) -> Result<(), XmppFailure> {
         let write = |request: &Request<'_>, out: &mut Vec<u8>| to_sip::write(instant, request, out);
-        self.send_alone(envelope, resource, instant.body.len(), write, now)
+        self.send_alone(envelope, resource, instant.body.len(), write, context)
     }
 
     /// Writes a MESSAGE, with a body of about that length, and hands it to the front end that serves the pair's SIP user.
@@ -240,11 +301,10 @@ impl Gateway {
         resource: Option<&str>,
         length: usize,
         write: impl FnOnce(&Request<'_>, &mut Vec<u8>) -> Result<(), RequestError>,
-        now: Moment,
+        context: &pair::Context<'_>,
     ) -> Result<(), XmppFailure> {
-        let key = &envelope.pair;
+        let (key, identity) = (context.key, context.identity);
         let (sender, recipient) = (contact_of(key)?, user_of(key)?);
-        let identity = self.identity_of(&self.policy.load(), key.remote_domain());
         let (tag, call_token) = (self.token(), self.token());
         let branch = branch(&call_token);
         let request = Request {
@@ -265,12 +325,42 @@ impl Gateway {
         })?;
         let route = self.route_of(identity, key.local_domain()).ok_or_else(internal)?;
         let request = OutRequest::new(bytes, &branch).map_err(|_| internal())?;
+        if let Some(number) = envelope.brings {
+            debug!(
+                target: MESSAGES, id = %self.id_from_xmpp(number), call_id = %call_token,
+                "it leaves for a front end"
+            );
+        }
         // What the group then wants is seen to when the pair's guard is released.
-        route
-            .hops
-            .step(|group| group.push(request, envelope, now.instant))
-            .map_err(|refused| not_taken(refused.why))
+        let push = |group: &mut HopGroup<_>| {
+            group.push(request, envelope, context.now.instant).map_err(|refused| not_taken(refused.why))
+        };
+        route.hops.step(push)
     }
+}
+
+/// The envelope of something that goes by itself.
+pub(super) fn alone(context: &pair::Context<'_>, serial: u64, judged: Option<Judged>) -> ToSipEnvelope {
+    ToSipEnvelope {
+        pair: context.key.clone(),
+        serial,
+        event: None,
+        sent_ms: context.now.unix_ms,
+        judged,
+        brings: None,
+    }
+}
+
+/// Puts what was released into a session.
+pub(super) fn say(
+    pair: &mut Pair,
+    (serial, session): (u64, u32),
+    (fields, body): Said<'_>,
+    judged: Option<pair::Judged>,
+    context: &mut pair::Context<'_>,
+) -> Result<(), XmppFailure> {
+    let saying = Saying { serial, session, fields, body, judged };
+    if pair.say(&saying, context) { Ok(()) } else { Err(busy()) }
 }
 
 /// A branch with the token of the Call-ID: who sees one sees the other, so two secrets would be worth no more than one.

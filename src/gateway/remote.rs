@@ -11,6 +11,7 @@ use super::LanePort;
 use super::pairs::Pairs;
 use super::sharing::Shared;
 use super::streams::{Meters, StreamCounter};
+use super::tally::Tally;
 use super::trust::Proofs;
 
 type Lanes = SmallVec<[(CompactString, Arc<LanePort>); 1]>;
@@ -35,6 +36,8 @@ pub(super) struct Remote {
     meters: Mutex<Meters>,
     /// How its streams were proved.
     proofs: Mutex<Proofs>,
+    /// What happened with it.
+    tally: Arc<Tally>,
 }
 
 /// The bell of a session, and the domain of ours that its stream is for.
@@ -52,6 +55,7 @@ impl Remote {
             shared: Mutex::default(),
             meters: Mutex::default(),
             proofs: Mutex::default(),
+            tally: Arc::default(),
         }
     }
 
@@ -61,6 +65,10 @@ impl Remote {
 
     pub(super) fn meters(&self) -> &Mutex<Meters> {
         &self.meters
+    }
+
+    pub(super) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     pub(super) fn proofs(&self) -> &Mutex<Proofs> {

@@ -16,6 +16,8 @@ use super::prints::{PrintMap, Prints};
 const WEIGHT: u64 = 3600;
 /// After so many requests it is looked which meters are full again and need not be remembered.
 const SWEEP_EVERY: usize = 4096;
+/// A table with fewer entries for its room is made smaller then.
+const SPARSE: usize = 4;
 
 /// How many there may be in an hour, and as many at once after a pause.
 #[derive(Debug, Clone)]
@@ -55,6 +57,9 @@ impl Requests {
     pub(super) fn ask(&self, key: &PairKey, now: Moment) -> bool {
         if self.asked.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.meters.retain(|_, meter| !meter.is_full(now.instant));
+            if self.meters.len() < self.meters.capacity() / SPARSE {
+                self.meters.shrink_to_fit();
+            }
         }
         let limits = &self.limits;
         let counted = [

@@ -12,7 +12,8 @@ use tracing::warn;
 
 use super::Gateway;
 use super::Pair;
-use super::absence::Absence;
+use super::absence::{Absence, Rounds};
+use super::errands::STEP;
 use super::port::Bells;
 use super::routes::Route;
 use super::timers::Due;
@@ -38,6 +39,8 @@ pub(super) struct Line {
     pub(super) unreachable_since: Option<Instant>,
     /// No connection leads to the front ends, and nobody knows yet what that means.
     pub(super) absence: Option<Absence>,
+    /// Of those whose front ends were back before anybody missed them.
+    pub(super) rounds: Rounds,
 }
 
 #[derive(Debug)]
@@ -95,7 +98,7 @@ impl Gateway {
     /// # Errors
     /// The store cannot be read.
     pub fn restore(&self, now: Moment) -> Result<u64, crate::store::StoreError> {
-        let spread = Duration::from_secs(1) / self.settings.restart_rate.max(1);
+        let spread = self.spread();
         let mut number = 0u32;
         self.store.load_pairs(&mut |key, record| {
             let remote = self.remote(key.remote_domain());
@@ -105,11 +108,19 @@ impl Gateway {
                 pair
             });
             remote.pairs.insert(&key, pair);
-            // Up to one place earlier or later, so that nothing beats in step.
-            let jitter = spread.mul_f64(self.environment.random() as f64 / u64::MAX as f64);
-            self.timers.schedule(now.instant + spread * number + jitter, Due::Resume(key));
+            self.timers.schedule(now.instant + spread * number + self.up_to(spread), Due::Resume(key));
             number = number.saturating_add(1);
         })
+    }
+
+    /// The time between two pairs of many that do something.
+    pub(super) fn spread(&self) -> Duration {
+        Duration::from_secs(1) / self.settings.restart_rate.max(1)
+    }
+
+    /// Up to one place later, so that nothing beats in step.
+    pub(super) fn up_to(&self, spread: Duration) -> Duration {
+        spread.mul_f64(self.environment.random() as f64 / u64::MAX as f64)
     }
 
     /// The time of a restored pair has come.
@@ -144,12 +155,18 @@ impl Gateway {
         }
     }
 
-    /// The pairs that wait for this route do what they wait for, as far as there is room.
-    pub(super) fn resume_waiting(&self, number: usize, now: Moment) {
-        let Some(route) = self.routes.get(number) else { return };
+    /// The pairs that wait for this route are to do what they wait for: an errand, for there may be many.
+    pub(super) fn resume_waiting(&self, number: usize) {
+        self.errands.resume(number);
+    }
+
+    /// The next few of them do, if there is room. True: so may others now.
+    pub(super) fn resume_some(&self, number: usize, now: Moment) -> bool {
+        let Some(route) = self.routes.get(number) else { return false };
         let connected = route.is_connected();
+        let room = if connected { self.room_on(route) } else { 0 };
         let mut waiting = route.resuming.lock();
-        let next = if connected { waiting.take(self.room_on(route)) } else { Vec::new() };
+        let next = waiting.take(room.min(STEP));
         let unseen = self.unseen(&mut waiting, route, connected, now);
         drop(waiting);
         if !connected {
@@ -171,11 +188,14 @@ impl Gateway {
         if waiting.pairs.is_empty() {
             waiting.pairs = VecDeque::new();
             waiting.unreachable_since = None;
+        } else if room > next.len() {
+            return true;
         } else {
             // Nothing hurries any more where nobody is there and everybody knows.
             let idle = !connected && waiting.showing == 0;
             self.timers.schedule(now.instant + if idle { SELDOM } else { LOOK }, Due::Room(number));
         }
+        false
     }
 
     /// Asks for a connection, though nothing is to be sent on it yet.

@@ -6,17 +6,19 @@ use nuncio_xmpp::lane::Lane;
 
 use super::Gateway;
 
-/// How many were in back-off.
+/// How many had to wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retried {
     /// Ways to partners' domains.
     pub lanes: usize,
     /// Ways to front ends.
     pub routes: usize,
+    /// Ways to front ends that are not in back-off, but lead to another one than the preferred.
+    pub second_best: usize,
 }
 
 impl Gateway {
-    /// Ends every back-off: the administrator knows that something is better now. Lanes in which nothing waits connect with
+    /// Ends every back-off, and every wait for a preferred front end: the administrator knows that something is better now. Lanes in which nothing waits connect with
     /// the next stanza.
     pub fn retry_now(&self, now: Instant) -> Retried {
         let mut retried = Retried::default();
@@ -29,12 +31,13 @@ impl Gateway {
         }
         for route in &self.routes {
             route.hops.feed_if(|group| {
-                let waited = group.is_backing_off(now);
-                if waited {
+                let (waited, second_best) = (group.is_backing_off(now), group.is_second_best());
+                if waited || second_best {
                     group.retry_now(now);
-                    retried.routes += 1;
+                    retried.routes += usize::from(waited);
+                    retried.second_best += usize::from(second_best);
                 }
-                waited
+                waited || second_best
             });
         }
         retried
@@ -60,8 +63,10 @@ mod tests {
     use nuncio_xmpp::lane::{Failure, FailureKind, Output};
     use tokio::sync::Notify;
 
-    use super::super::testing::{gateway_of, interrupted};
-    use super::super::{LaneKey, LanePort};
+    use nuncio_sip::hop::HopConnection;
+
+    use super::super::testing::{gateway_of, interrupted, moment};
+    use super::super::{LaneKey, LanePort, NextHop};
     use super::*;
 
     const LOCAL: &str = "contoso.example";
@@ -91,9 +96,32 @@ mod tests {
         let waiting =
             ["fabrikam.example", "wingtip.example"].map(|remote| out_of_reach(&gateway, remote, now));
         gateway.lane(LOCAL, "idle.example");
-        assert_eq!(gateway.retry_now(now), Retried { lanes: 2, routes: 0 });
+        assert_eq!(gateway.retry_now(now), Retried { lanes: 2, ..Retried::default() });
         assert!(waiting.iter().all(|lane| connects(lane, now)));
         assert_eq!(gateway.retry_now(now), Retried::default());
+    }
+
+    #[test]
+    fn who_asks_for_it_has_a_preferred_front_end_tried_at_once() {
+        let (gateway, now) = (gateway_of(LOCAL, "fabrikam.example"), moment());
+        let route = &gateway.routes()[0];
+        let hop = |host, rank| NextHop::new(0, host, 5061).ranked(rank);
+        route.list(vec![hop("first.example", 0), hop("second.example", 1)], Vec::new(), now.instant);
+        route.hops.step(|group| {
+            group.knock(now.instant);
+            group.connect_failed("refused", now.instant);
+            group.knock(now.instant);
+            group.connected(HopConnection(7), now.instant);
+        });
+        gateway.serve_route(route, now);
+        let second = route.take_connect_order().map(|order| order.target);
+        let retried = gateway.retry_now(now.instant);
+        assert_eq!(retried, Retried { second_best: 1, ..Retried::default() });
+        gateway.serve_route(route, now);
+        let first = route.take_connect_order().unwrap().target;
+        assert_eq!(route.next_hop(first).unwrap().host, "first.example");
+        assert_ne!(Some(first), second);
+        assert_eq!(gateway.retry_now(now.instant), Retried::default(), "it is being tried");
     }
 
     #[test]

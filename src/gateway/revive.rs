@@ -28,7 +28,7 @@ impl Gateway {
         match done {
             Ok(()) => self.timers.schedule(now.instant + AFTER, Due::Resume(key)),
             Err(lost) => {
-                error!(contact = %self.shown(key.contact()),
+                error!(id = %self.id_of_pair(&key), contact = %self.shown(key.contact()),
                     "the presence of a pair cannot be taken up again (see the panic above); it can after a restart");
                 if let Some(mut presence) = lost.presence {
                     self.let_go(&key, &mut presence, now);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use nuncio_sip::hop::{HopConfig, HopConnection, HopGroup, HopTarget};
@@ -48,6 +48,15 @@ pub enum Im {
     Session,
     /// In sessions as long as the front end knows what they are.
     Automatic,
+}
+
+/// A connection that a group of next hops wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectOrder {
+    /// The number of the next hop.
+    pub target: usize,
+    /// The attempt has failed if it takes longer; if there is nobody else to try, it may take its time.
+    pub within: Option<Duration>,
 }
 
 impl FrontEnd {
@@ -103,9 +112,9 @@ pub struct Route {
     front_ends: Arc<[usize]>,
     /// What the targets of the group are.
     listed: Arc<Mutex<Listed>>,
-    /// The next hop the group wants a connection to, until its driver takes the order.
-    pub(super) connect: Arc<Mutex<Option<usize>>>,
-    /// Rung when the last next hop has failed, too.
+    /// The connection that the group wants, until its driver takes the order.
+    pub(super) connect: Arc<Mutex<Option<ConnectOrder>>>,
+    /// Rung when the last next hop has failed, too; each domain that is looked up may wait for it.
     failed: Arc<Notify>,
     /// The deadline its driver sleeps towards.
     pub(super) armed: Arc<Mutex<Option<Instant>>>,
@@ -196,8 +205,8 @@ impl Route {
         self.domains.iter().any(|served| served == local_domain)
     }
 
-    /// For the group's driver: the number of the next hop to connect to, if one is wanted.
-    pub fn take_connect_order(&self) -> Option<usize> {
+    /// For the group's driver: the connection to make, if one is wanted.
+    pub fn take_connect_order(&self) -> Option<ConnectOrder> {
         self.connect.lock().take()
     }
 
@@ -208,7 +217,7 @@ impl Route {
             group.is_backing_off(now)
         });
         if all_failed {
-            self.failed.notify_one();
+            self.failed.notify_waiters();
         }
     }
 
@@ -224,6 +233,16 @@ impl Route {
         deadline
     }
 
+    /// The front end that a connection leads to; the only front end of the route, whether there is one or not.
+    pub(super) fn answered_by(&self) -> Option<usize> {
+        let first = *self.front_ends.first()?;
+        if self.front_ends.iter().all(|other| *other == first) {
+            return Some(first);
+        }
+        let active = self.hops.step(|group| group.active());
+        active.and_then(|(_, target)| self.front_end_of(target))
+    }
+
     /// Which front end a target of the group belongs to.
     pub fn front_end_of(&self, target: usize) -> Option<usize> {
         self.listed.lock().get(target).map(|hop| hop.front_end)
@@ -234,6 +253,12 @@ impl Route {
         let listed = self.listed.lock();
         let own = listed.now().filter(|hop| hop.front_end == front_end);
         own.map(|hop| hop.server_name.clone()).collect()
+    }
+
+    /// Whether a next hop of this front end, now or of late, has such a host.
+    pub(super) fn has_host(&self, front_end: usize, is_it: impl Fn(&str) -> bool) -> bool {
+        let listed = self.listed.lock();
+        listed.known().any(|hop| hop.front_end == front_end && is_it(&hop.host))
     }
 
     pub(super) fn leads_to(&self, front_end: usize) -> bool {

@@ -11,12 +11,12 @@ use nuncio_sip::connection::Responded;
 use nuncio_sip::event::Undelivered;
 use nuncio_sip::hop::HopFailure;
 use nuncio_sip::session::{Received, SessionConfig, check_invite, invite_cancelled, unknown_session};
-use nuncio_sip::{Message, Method, StatusCode};
+use nuncio_sip::{Fields, Message, Method, StatusCode};
 use nuncio_translate::Moment;
-use nuncio_translate::diagnostics::Diagnostic;
+use nuncio_translate::diagnostics::{self, Diagnostic, Form};
 use nuncio_translate::judge::{Direction, Kind, Question, judge};
 use nuncio_translate::message::{SESSION_READS, from_sip, to_sip};
-use nuncio_translate::pair::{self, Fact, Half, PairKey};
+use nuncio_translate::pair::{self, Fact, Forbidden, Half, PairKey};
 use nuncio_translate::receipt::notification;
 use nuncio_translate::text::LogSafe;
 use nuncio_translate::typing::iscomposing::IsComposing;
@@ -33,7 +33,7 @@ use super::port::Bells;
 use super::presence::asked;
 use super::refusals::Refused;
 use super::releasing::{contact_of, user_of};
-use super::{Gateway, Pair, ReplyTo, SipPeer, ToSipEnvelope};
+use super::{Gateway, IdentityNumber, Pair, ReplyTo, SipPeer, ToSipEnvelope};
 
 /// Settings of sessions with the defaults. `name` is that of our Via and Contact.
 pub fn session_config(name: &str) -> SessionConfig {
@@ -42,6 +42,8 @@ pub fn session_config(name: &str) -> SessionConfig {
     SessionConfig { allow: ALLOW, reads: SESSION_READS.to_vec(), ..SessionConfig::new(name, name, nowhere) }
 }
 
+/// RFC 3326: what a request for such a session would be answered now.
+const REASON: &str = "SIP;cause=403;text=\"Forbidden\"";
 /// In the audit trail.
 const REFUSED: &str = "invitation of a SIP user refused";
 
@@ -82,7 +84,8 @@ impl Gateway {
             self.counters.sessions_refused.add(1);
             let user = request.from_header().map_or("", |from| from.uri.as_str());
             let (user, contact) = (self.shown(user), self.shown(request.request_uri()));
-            info!(%user, %contact, status, %why, "INVITE refused");
+            let call_id = LogSafe(request.call_id().unwrap_or_default());
+            info!(%call_id, %user, %contact, status, %why, "INVITE refused");
         }
     }
 
@@ -129,6 +132,7 @@ impl Gateway {
         let Some(tag) = tag else { return Ok(()) };
         let question = Question {
             sip_user: user,
+            contact,
             contact_domain: remote_domain,
             direction: Direction::SipToXmpp,
             kind: Kind::Message,
@@ -167,13 +171,16 @@ impl Gateway {
     ) -> Result<(), SipAnswer> {
         let key = self.session_of(front_end, tag).ok_or_else(|| self.said(unknown_session()))?;
         let holder = self.holder(front_end);
-        let handed_over = self.with_known_session(&key, bells, now, |pair, context, bells| {
-            match pair.session_request(asked(reply, request), tag, holder, request, context) {
-                Received::Answer(answer) => Err(self.said(answer)),
-                Received::Content => self.said_in_session(reply, tag, request, pair, context, bells),
-            }
-        });
-        self.serve_route_of(key.local_domain(), now);
+        let (handed_over, sends) =
+            self.with_known_session(&key, bells, now, |pair, context, bells| {
+                match pair.session_request(asked(reply, request), tag, holder, request, context) {
+                    Received::Answer(answer) => Err(self.said(answer)),
+                    Received::Content => self.said_in_session(reply, tag, request, pair, context, bells),
+                }
+            });
+        if sends {
+            self.serve_route_of(key.local_domain(), now);
+        }
         match handed_over {
             Some(Some(answered)) => answered,
             // It may have crossed before the step failed: 481 would have it sent again.
@@ -186,20 +193,14 @@ impl Gateway {
     pub fn sip_acknowledged(&self, peer: &SipPeer, request: &Message, now: Moment) {
         let (SipPeer::FrontEnd(front_end), Some(tag)) = (peer, request.to_tag()) else { return };
         let Some(key) = self.session_of(*front_end, tag) else { return };
-        self.with_known_session(&key, &mut Bells::default(), now, |pair, context, _| {
-            pair.session_acknowledged(tag, request, context);
-        });
-        self.serve_route_of(key.local_domain(), now);
+        self.visit_session(&key, now, |pair, context| pair.session_acknowledged(tag, request, context));
     }
 
     /// A response to an INVITE of ours that does not settle it.
     pub fn sip_early(&self, peer: &SipPeer, response: &Message, now: Moment) {
         let (SipPeer::FrontEnd(front_end), Some(tag)) = (peer, response.from_tag()) else { return };
         let Some(key) = self.session_of(*front_end, tag) else { return };
-        self.with_known_session(&key, &mut Bells::default(), now, |pair, context, _| {
-            pair.session_early(tag, response, context);
-        });
-        self.serve_route_of(key.local_domain(), now);
+        self.visit_session(&key, now, |pair, context| pair.session_early(tag, response, context));
     }
 
     /// An INVITE was cancelled before it was answered.
@@ -237,7 +238,7 @@ impl Gateway {
             }
             None => {
                 let crossed = self.cross_in_session(reply, tag, request, pair, context, bells);
-                crossed.map_err(|answer| self.failed(context.key, answer))
+                crossed.map_err(|answer| self.failed_in_session(context.key, request, answer, context.now))
             }
         }
     }
@@ -261,13 +262,13 @@ impl Gateway {
                 let answer =
                     SipAnswer::new(415, "Unsupported Media Type").with("Accept", keyboard::MEDIA_TYPE);
                 let why = "of INFO, only what clients send while somebody types is understood";
-                return Some(Err(answer.because(self, Diagnostic::RequestKind, why)));
+                return Some(Err(answer.because(Diagnostic::RequestKind, why)));
             }
         };
         Some(read.map_err(|error| {
             let status = error.status();
             let why = format!("what it says of typing cannot be read: {error}");
-            SipAnswer::new(status, StatusCode(status).phrase()).because(self, Diagnostic::RequestKind, &why)
+            SipAnswer::new(status, StatusCode(status).phrase()).because(Diagnostic::RequestKind, &why)
         }))
     }
 
@@ -283,6 +284,7 @@ impl Gateway {
         let (key, now) = (context.key, context.now);
         let question = Question {
             sip_user: key.sip_user(),
+            contact: key.contact(),
             contact_domain: key.remote_domain(),
             direction: Direction::SipToXmpp,
             kind: Kind::Message,
@@ -303,23 +305,25 @@ impl Gateway {
         self.hand_over(pair, key, (permit, reply), (&lane, stanza), bells, now)
     }
 
-    /// A request of ours in a session, or for one, has its final answer, or never will. Called under no lock.
+    /// A request of ours in a session, or for one, has its final answer, or never will. Called under no lock. Whether something
+    /// new is on a route to the user.
     pub(super) fn session_settled(
         &self,
         envelope: &ToSipEnvelope,
         half: &Half,
         outcome: &Result<Message, HopFailure>,
         now: Moment,
-    ) {
+    ) -> bool {
         let serial = u32::try_from(envelope.serial).unwrap_or_default();
-        // Whoever settles serves the route until nothing is to be settled any more.
-        self.with_known_session(&envelope.pair, &mut Bells::default(), now, |pair, context, _| {
-            match outcome {
-                Ok(response) => pair.response(half, serial, response, context),
-                Err(why) => pair.request_failed(half, serial, Undelivered::from(why), context),
-            }
-            self.settle_sessions(context.key, pair, Some(envelope.sent_ms), now);
-        });
+        let (_, sends) =
+            self.with_known_session(&envelope.pair, &mut Bells::default(), now, |pair, context, _| {
+                match outcome {
+                    Ok(response) => pair.response(half, serial, response, context),
+                    Err(why) => pair.request_failed(half, serial, Undelivered::from(why), context),
+                }
+                self.settle_sessions(context.key, pair, Some(envelope.sent_ms), now);
+            });
+        sends
     }
 
     /// Counts what happens to sessions; `false`: the fact is about something else.
@@ -336,14 +340,59 @@ impl Gateway {
         true
     }
 
-    /// An INVITE of ours is wanted no more. The caller serves the route.
-    pub(super) fn cancel_invite(&self, key: &PairKey, branch: &str, front_end: Option<&str>, now: Moment) {
-        let local_domain = key.local_domain();
-        let identity = self.identity_of(&self.policy.load(), key.remote_domain());
-        let holder = front_end.and_then(|name| self.dialog_route(identity, local_domain, name));
-        if let Some(route) = holder.or_else(|| self.route_of(identity, local_domain)) {
-            route.hops.feed(|group| group.cancel(branch, now.instant));
+    /// An INVITE of ours is wanted no more. CANCEL goes the way of its INVITE (RFC 3261 §9.1), whatever we are called on behalf
+    /// of the contact by now, and whoever holds the dialog: the group that has taken the INVITE knows it. Its driver serves it.
+    pub(super) fn cancel_invite(&self, branch: &str, fields: &Fields, now: Moment) {
+        for route in &self.routes {
+            let mut known = false;
+            route.hops.feed_if(|group| {
+                known = group.cancel(branch, fields, now.instant);
+                known
+            });
+            if known {
+                return;
+            }
         }
+    }
+
+    /// The policy is another one: what it forbids between the two ends now.
+    pub(super) fn apply_policy_to(&self, key: &PairKey, now: Moment) {
+        self.end_forbidden(key, now, |pair, context| pair.policy_changed(context));
+    }
+
+    /// After a step that may take away what the two were allowed: their sessions end, and what waits for the SIP user is
+    /// answered.
+    pub(super) fn end_forbidden(
+        &self,
+        key: &PairKey,
+        now: Moment,
+        step: impl FnOnce(&mut Pair, &mut pair::Context<'_>),
+    ) {
+        self.visit_session(key, now, |pair, context| {
+            step(pair, context);
+            pair.end_forbidden_sessions(|why, identity| self.parting(key, why, identity), context);
+            self.refuse_forbidden(pair, context);
+        });
+    }
+
+    /// What BYE and CANCEL say of a session that may not go on.
+    fn parting(&self, key: &PairKey, why: Forbidden, identity: IdentityNumber) -> Fields {
+        let remote_domain = key.remote_domain();
+        let (diagnostic, text) = match why {
+            Forbidden::ByRule(refusal) => {
+                (Diagnostic::from(refusal), diagnostics::by_rule(refusal, remote_domain))
+            }
+            Forbidden::OtherIdentity => {
+                let text = format!("{remote_domain}: the partner's type has changed, and with it our name");
+                (Diagnostic::NoRouteNow, text)
+            }
+        };
+        // Which of them reads it is not known. What may cross the border of an enterprise may stay inside of one, too.
+        let mut readers = self.front_ends.iter().filter(|known| known.speaks_for(key.local_domain()));
+        let crosses = readers.any(|known| known.trust.diagnostics() == Form::Public);
+        let form = if crosses { Form::Public } else { Form::Inward };
+        let diagnostics = diagnostic.field(form, self.settings.name_of(identity), &text);
+        Fields::from([("Reason", REASON.to_owned()), diagnostics])
     }
 
     /// The 2xx to an INVITE has no ACK yet.
@@ -363,6 +412,7 @@ impl Gateway {
         if !has_sessions {
             return;
         }
+        // What is said to front ends of it waits for whoever works on the stanzas of one read.
         self.with_known_session(&key, &mut Bells::default(), now, |pair, context, _| {
             // A contact who may not write is not heard typing either.
             if judge(context.snapshot, &message_of(context.key), pair.consent(), now.unix()).is_ok() {
@@ -384,36 +434,51 @@ impl Gateway {
         pair.contact_spoke(thread.as_deref(), addresses.from.resource(), (state, is_message), context);
     }
 
-    /// Runs a step on a pair that is there, carries out what it wants, and lets leave what may leave then. `None`: it is not
-    /// there; `Some(None)`: the step failed, and the pair was emptied.
+    /// Runs a step on a pair that is there, where it is the only one: everything leaves at once.
+    fn visit_session(
+        &self,
+        key: &PairKey,
+        now: Moment,
+        step: impl FnOnce(&mut Pair, &mut pair::Context<'_>),
+    ) {
+        let bells = &mut Bells::default();
+        let (_, sends) = self.with_known_session(key, bells, now, |pair, context, _| step(pair, context));
+        if sends {
+            self.serve_route_of(key.local_domain(), now);
+        }
+    }
+
+    /// Runs a step on a pair that is there, carries out what it wants, and lets leave what may leave then; also says whether
+    /// the route has to be served, because there is something on it. `None`: the pair is not there; `Some(None)`: the step
+    /// failed, and the pair was emptied.
     fn with_known_session<R>(
         &self,
         key: &PairKey,
         bells: &mut Bells,
         now: Moment,
         step: impl FnOnce(&mut Pair, &mut pair::Context<'_>, &mut Bells) -> R,
-    ) -> Option<Option<R>> {
-        let remote = self.known_remote(key.remote_domain())?;
-        let mut result = None;
+    ) -> (Option<Option<R>>, bool) {
+        let Some(remote) = self.known_remote(key.remote_domain()) else { return (None, false) };
+        let (mut result, mut sends) = (None, false);
         let done =
             remote.pairs.with_existing(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
                 self.in_context(key, now, |context| {
                     result = Some(step(pair, context, bells));
-                    self.run_presence(pair, context, bells);
+                    sends = self.run_presence(pair, context, bells);
+                    sends |= self.run_pair(pair, context, bells);
                 });
-                self.run_pair(key, pair, now);
             });
         if let Err(lost) = done {
             self.pair_lost(key.as_str(), lost, now);
-            return Some(result);
+            // Whatever had been put there before it failed.
+            return (Some(result), true);
         }
-        result.map(Some)
+        (result.map(Some), sends)
     }
 
     /// The process is going to end: what of a pair lives at front ends does, and what waited for it leaves as it can.
     pub(super) fn end_pair(&self, key: &PairKey, now: Moment) {
-        self.with_known_session(key, &mut Bells::default(), now, |pair, context, _| pair.shutdown(context));
-        self.serve_route_of(key.local_domain(), now);
+        self.visit_session(key, now, |pair, context| pair.shutdown(context));
     }
 
     /// The answer to an INVITE for a contact whose partner takes nothing now.
@@ -424,6 +489,6 @@ impl Gateway {
             PushRefusal::Unreachable(failure) => Self::failure_text(partner, Some(failure)),
         };
         let answer = SipAnswer::new(480, "Temporarily Unavailable");
-        answer.with("Retry-After", RETRY_AFTER.to_string()).because(self, Diagnostic::NoRouteNow, &why)
+        answer.with("Retry-After", RETRY_AFTER.to_string()).because(Diagnostic::NoRouteNow, &why)
     }
 }

@@ -1,6 +1,7 @@
 //! A small gateway for tests of what stands around it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nuncio_sip::hop::HopConfig;
@@ -31,6 +32,8 @@ pub(crate) type Keys = Arc<Mutex<Vec<Verification>>>;
 #[derive(Default)]
 struct Nobody {
     keys: Keys,
+    /// Draws that differ, so far; else all are the same.
+    draws: Option<AtomicU64>,
 }
 
 impl Environment for Nobody {
@@ -41,7 +44,7 @@ impl Environment for Nobody {
     }
 
     fn random(&self) -> u64 {
-        4
+        self.draws.as_ref().map_or(4, |draws| draws.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -53,6 +56,12 @@ pub(crate) fn gateway_of(local: &str, remote: &str) -> Gateway {
 /// The same with other settings.
 pub(crate) fn gateway_with(local: &str, remote: &str, change: impl FnOnce(&mut Settings)) -> Gateway {
     furnished(Arc::new(Memory::new()), local, remote, change, Nobody::default())
+}
+
+/// The same, whose names differ.
+pub(crate) fn gateway_with_names(local: &str, remote: &str) -> Gateway {
+    let nobody = Nobody { draws: Some(AtomicU64::new(1)), ..Nobody::default() };
+    furnished(Arc::new(Memory::new()), local, remote, |_| {}, nobody)
 }
 
 /// The same, with the keys that it gives to be verified.
@@ -150,5 +159,5 @@ pub(crate) fn reaching(gateway: &Gateway, key: &LaneKey) -> usize {
 /// Of a message of some pair, which no pair knows of.
 pub(crate) fn envelope() -> ToSipEnvelope {
     let pair = PairKey::new("alice@contoso.example", "bob@fabrikam.example");
-    ToSipEnvelope { pair, serial: 1, event: None, sent_ms: 0, judged: None }
+    ToSipEnvelope { pair, serial: 1, event: None, sent_ms: 0, judged: None, brings: None }
 }

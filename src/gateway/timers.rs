@@ -3,10 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use compact_str::CompactString;
 use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -23,10 +22,12 @@ const STEP: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     shards: [Mutex<BinaryHeap<Reverse<Entry>>>; SHARDS],
+    /// What the times of entries are counted from.
+    epoch: OnceLock<Instant>,
     wake: Arc<Notify>,
 }
 
-/// What is due.
+/// What is due. Small, for there are one or two entries for each of hundreds of thousands of pairs.
 #[derive(Debug)]
 pub(super) enum Due {
     /// The pair wants to be looked at.
@@ -37,10 +38,12 @@ pub(super) enum Due {
     Room(usize),
     /// The front ends of the route of this number may be away.
     Absence(usize),
+    /// The front end of a pair, on the route of this number, may have forgotten its subscription.
+    Refresh(Box<(usize, PairKey)>),
     /// The batch with this tag wants to be looked at.
-    Batch(CompactString),
+    Batch(Arc<str>),
     /// Nothing is left to be done for it.
-    BatchGone(CompactString),
+    BatchGone(Arc<str>),
     /// The store is looked after.
     Store,
     /// A refusal has waited long enough: it takes its place.
@@ -49,9 +52,12 @@ pub(super) enum Due {
 
 #[derive(Debug)]
 struct Entry {
-    at: Instant,
+    at: Time,
     due: Due,
 }
+
+/// Nanoseconds since the epoch of the timers: half of an [`Instant`].
+type Time = i64;
 
 /// By time only.
 impl Ord for Entry {
@@ -79,6 +85,7 @@ impl Timers {
         let mut hasher = DefaultHasher::new();
         match &due {
             Due::Pair(key) | Due::Resume(key) => key.hash(&mut hasher),
+            Due::Refresh(refresh) => refresh.1.hash(&mut hasher),
             Due::Batch(tag) | Due::BatchGone(tag) => tag.hash(&mut hasher),
             Due::Room(route) | Due::Absence(route) => route.hash(&mut hasher),
             Due::Reply(reply) => reply.1.hash(&mut hasher),
@@ -86,6 +93,7 @@ impl Timers {
         }
         let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default();
         let Some(shard) = self.shards.get(index) else { return };
+        let at = self.time(at);
         let mut heap = shard.lock();
         let earliest = heap.peek().is_none_or(|Reverse(first)| at < first.at);
         heap.push(Reverse(Entry { at, due }));
@@ -97,11 +105,25 @@ impl Timers {
 
     /// When something is due next.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.shards.iter().filter_map(|shard| shard.lock().peek().map(|Reverse(entry)| entry.at)).min()
+        let first = |shard: &Mutex<BinaryHeap<_>>| shard.lock().peek().map(|Reverse(Entry { at, .. })| *at);
+        let at = self.shards.iter().filter_map(first).min()?;
+        let (epoch, apart) = (*self.epoch.get()?, Duration::from_nanos(at.unsigned_abs()));
+        if at < 0 { epoch.checked_sub(apart) } else { epoch.checked_add(apart) }
+    }
+
+    /// The first time there is becomes the epoch. Those three centuries away are as good as never.
+    fn time(&self, at: Instant) -> Time {
+        let epoch = *self.epoch.get_or_init(|| at);
+        let nanos = |apart: Duration| Time::try_from(apart.as_nanos()).unwrap_or(Time::MAX);
+        match at.checked_duration_since(epoch) {
+            Some(later) => nanos(later),
+            None => -nanos(epoch.duration_since(at)),
+        }
     }
 
     /// Takes out what is due at `now`, some of it if it is much.
     pub(super) fn take(&self, now: Instant) -> Vec<Due> {
+        let now = self.time(now);
         let mut due = Vec::new();
         for shard in &self.shards {
             let mut heap = shard.lock();
@@ -115,6 +137,13 @@ impl Timers {
         due
     }
 
+    /// Takes out all that is due at `now`.
+    #[cfg(test)]
+    pub(super) fn all_until(&self, now: Instant) -> Vec<Due> {
+        let steps = std::iter::repeat_with(|| self.take(now)).take_while(|step| !step.is_empty());
+        steps.flatten().collect()
+    }
+
     /// Rings when the next deadline came closer.
     pub(super) fn wake(&self) -> Arc<Notify> {
         Arc::clone(&self.wake)
@@ -123,9 +152,27 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<Reverse<Entry>>() <= 32, "{}", size_of::<Entry>());
+    }
+
+    #[test]
+    fn times_before_the_first_one_keep_their_order() {
+        let (timers, start) = (Timers::default(), Instant::now());
+        let hour = Duration::from_secs(3600);
+        for (at, name) in [(start, "b"), (start - hour, "a"), (start + hour, "c")] {
+            timers.schedule(at, Due::Pair(PairKey::new(name, name)));
+        }
+        for (at, name) in [(start - hour, "a"), (start, "b"), (start + hour, "c")] {
+            assert_eq!(timers.deadline(), Some(at));
+            assert!(timers.take(at - Duration::from_nanos(1)).is_empty());
+            let due = timers.take(at);
+            assert!(matches!(&*due, [Due::Pair(key)] if key.contact() == name), "{due:?}");
+        }
+    }
 
     #[test]
     fn due_in_time_and_not_before() {

@@ -66,6 +66,13 @@ impl Gateway {
         })
     }
 
+    /// The evidence under which a stanza comes in that may be passed on to a front end who is told of it. It stays that of this
+    /// moment, however long the stanza waits: what proves itself later vouches for nothing said before.
+    pub(super) fn proof_of(&self, domain: &str) -> Option<bool> {
+        let is_told = self.front_ends.iter().any(|front_end| front_end.trust.writes());
+        is_told.then(|| self.is_proved(domain))
+    }
+
     /// What the peer takes us for; a stranger for nothing.
     pub fn trust_model(&self, peer: &SipPeer) -> TrustModel {
         let SipPeer::FrontEnd(index) = *peer else { return TrustModel::Plain };
@@ -86,7 +93,9 @@ impl Gateway {
             Some(partner) if self.trust_model(&link.peer).writes() => {
                 let key = outgoing.envelope().pair.clone();
                 let domain = key.remote_domain();
-                let stamp = self.stamps.of(partner.partner_type, self.is_proved(domain), domain);
+                let of_stanza = outgoing.envelope().judged.and_then(|judged| judged.proved);
+                let proved = of_stanza.unwrap_or_else(|| self.is_proved(domain));
+                let stamp = self.stamps.of(partner.partner_type, proved, domain);
                 connection.send_on(outgoing, &stamp.pieces(), now.instant)
             }
             _ => connection.send(outgoing, now.instant),
@@ -114,6 +123,6 @@ impl Gateway {
         }
         let doubt = trust::doubt(request)?;
         self.counters.sip_senders_doubted.add(1);
-        Some(SipAnswer::new(403, "Forbidden").because(self, Diagnostic::ForeignSender, &doubt.to_string()))
+        Some(SipAnswer::new(403, "Forbidden").because(Diagnostic::ForeignSender, &doubt.to_string()))
     }
 }

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::old_suites::{why_not_accepted, why_not_taken};
 use super::session::SipSession;
 use crate::context::Context;
-use crate::gateway::{IdentityNumber, SipPeer};
+use crate::gateway::{IdentityNumber, NextHop, Owner, SipPeer};
 use crate::log_limit::Cause;
 use crate::net::now;
 use crate::net::pump::pump;
@@ -26,6 +26,9 @@ pub async fn serve(
     peer: SocketAddr,
     unauthenticated: Unauthenticated,
 ) {
+    if context.gateway.is_blocked(peer.ip()) {
+        return debug!(%peer, "SIP connection closed: its address is blocked");
+    }
     let log = context.gateway.log_budget();
     let (stream, facts) = match timeout(context.sip.handshake, tls::accept(stream, &context.sip.server)).await
     {
@@ -33,7 +36,9 @@ pub async fn serve(
         failed => {
             if log.allows(Cause::SipHandshake, peer.ip(), now().instant) {
                 let why = match failed {
-                    Ok(Err(error)) => format!("failed: {}", why_not_accepted(&error)),
+                    Ok(Err(error)) => {
+                        format!("failed: {}", why_not_accepted(&error, &context.sip.front_ends))
+                    }
                     _ => format!("took longer than {:?}", context.sip.handshake),
                 };
                 info!(%peer, "SIP connection closed: TLS handshake {why}");
@@ -41,7 +46,7 @@ pub async fn serve(
             return;
         }
     };
-    let who = recognise(&context, &facts);
+    let who = recognise_settled(&context, &facts).await;
     // A session has begun, and ends with its first answer, or soon.
     unauthenticated.keep();
     match &who {
@@ -59,6 +64,10 @@ pub async fn serve(
         SipPeer::Unlisted(why) => warn!(%peer, "SIP peer is no front end of ours: {why}"),
     }
     let mut session = session(&context, who, peer, 0, None, None);
+    let shared = Arc::downgrade(&context);
+    session.belongs_to(Owner::new(move |hop| {
+        shared.upgrade().is_some_and(|context| is_next_hop(&context, &facts, hop))
+    }));
     pump(Box::new(stream), &mut session, Some(&context.stop), |session, _| session.shut_down()).await;
 }
 
@@ -84,6 +93,37 @@ pub(super) fn session(
         ..ConnectionConfig::new(peer, name, secret)
     };
     SipSession::new(gateway, who, config, context.sip.limits, context.sip.arrival, now())
+}
+
+/// Which front end a certificate belongs to, once it is known. Somebody whose certificate is good may be one that DNS has not
+/// been asked for yet: the gateway has just started.
+async fn recognise_settled(context: &Context, facts: &PeerFacts) -> SipPeer {
+    let mut unsettled = context.sip.unsettled.subscribe();
+    let waits = async {
+        loop {
+            let is_over = unsettled.borrow_and_update().is_empty();
+            match recognise(context, facts) {
+                SipPeer::Unlisted(_) if !is_over && context.sip.judge(facts).is_valid() => {}
+                who => return who,
+            }
+            if unsettled.changed().await.is_err() {
+                return recognise(context, facts);
+            }
+        }
+    };
+    timeout(context.sip.handshake, waits).await.unwrap_or_else(|_| recognise(context, facts))
+}
+
+/// Whether who presented this is the one that a next hop leads to, as if we had connected to it.
+fn is_next_hop(context: &Context, facts: &PeerFacts, hop: &NextHop) -> bool {
+    let named = |certificate| {
+        let own = [hop.server_name.to_string()];
+        let front_end = context.sip.front_ends.get(hop.front_end);
+        let names = front_end.map_or(&own[..], |front_end| front_end.names_or(&own));
+        matches!(sip_names_match(certificate, names), NameMatch::Matched(_))
+    };
+    matches!(recognise(context, facts), SipPeer::FrontEnd(front_end) if front_end == hop.front_end)
+        && facts.certificate().is_some_and(named)
 }
 
 /// Which front end a certificate belongs to. Chain and names are judged apart, so that the refusal can say

@@ -3,5 +3,5 @@
 pub mod accept;
 pub mod listing;
 pub mod next_hop;
-mod old_suites;
+pub(crate) mod old_suites;
 pub mod session;

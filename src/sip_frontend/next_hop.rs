@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nuncio_sip::connection::KeepAliveInterval;
+use nuncio_sip::hop::ATTEMPTS_PER_HOLD;
 use tokio::net::TcpStream;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::accept::session;
@@ -14,7 +16,7 @@ use super::old_suites::why_not_called;
 use super::session::SipSession;
 use crate::context::{Context, FrontEndNames, RouteHops};
 use crate::dns::host_candidates;
-use crate::gateway::{Gateway, IdentityNumber, NextHop, Route, SipPeer};
+use crate::gateway::{ConnectOrder, Gateway, IdentityNumber, NextHop, Route, SipPeer};
 use crate::net::contain::{INTERNAL_ERROR, contained, contained_now};
 use crate::net::dial::{Tried, dial, targets, told};
 use crate::net::now;
@@ -27,18 +29,36 @@ use crate::tls::{self, ChainStatus, NameMatch, TlsStream, sip_names_match};
 pub async fn serve(context: Arc<Context>, index: usize) {
     let Some(route) = context.gateway.routes().get(index) else { return };
     // In a task of its own: what waits meanwhile must still expire in time.
-    let connect = |target| drop(context.tasks.spawn(open(Arc::clone(&context), index, target)));
-    tokio::join!(keep(&context.gateway, route, connect), listing::keep(&context, index, route));
+    let connect = |order| drop(context.tasks.spawn(open(Arc::clone(&context), index, order)));
+    tokio::join!(
+        keep(&context.gateway, route, connect),
+        listing::keep(&context, index, route),
+        judge_lending(&context, index),
+    );
+}
+
+/// How often it is looked at least whether who lends a connection is still who he was: certificates run out, and files with
+/// roots and revocation lists change.
+pub const JUDGED_EVERY: Duration = Duration::from_secs(10);
+
+async fn judge_lending(context: &Context, index: usize) {
+    let panics = &context.gateway.counters().tasks_panicked;
+    loop {
+        sleep(context.sip.lending_check).await;
+        let _ = contained_now("a look at who lends a connection", panics, || {
+            context.gateway.judge_lending(index, now());
+        });
+    }
 }
 
 /// Keeps the clock of a group, and passes on its orders to connect.
-async fn keep(gateway: &Gateway, route: &Route, connect: impl Fn(usize)) {
+async fn keep(gateway: &Gateway, route: &Route, connect: impl Fn(ConnectOrder)) {
     let panics = &gateway.counters().tasks_panicked;
     let wake = route.hops.wake();
     loop {
         let _ = contained_now("a step of a route", panics, || gateway.serve_route(route, now()));
-        if let Some(target) = route.take_connect_order() {
-            connect(target);
+        if let Some(order) = route.take_connect_order() {
+            connect(order);
             continue;
         }
         match route.arm() {
@@ -54,20 +74,23 @@ async fn keep(gateway: &Gateway, route: &Route, connect: impl Fn(usize)) {
 }
 
 /// Connects to one next hop and runs the connection to its end.
-async fn open(context: Arc<Context>, index: usize, target: usize) {
+async fn open(context: Arc<Context>, index: usize, ConnectOrder { target, within }: ConnectOrder) {
     let Some(RouteHops { identity, .. }) = context.sip.routes.get(index) else { return };
     let route = context.gateway.routes().get(index);
     let Some(hop) = route.and_then(|route| route.next_hop(target)) else { return };
     let Some(front_end) = context.sip.front_ends.get(hop.front_end) else { return };
     let panics = &context.gateway.counters().tasks_panicked;
-    let borrowed =
-        contained("a look for a connection to borrow", panics, borrow(&context, index, &hop)).await;
-    if let Ok(Some(peer)) = borrowed {
+    let end = within.map(|within| tokio::time::Instant::now() + within);
+    let borrowed = contained("a look for a connection to borrow", panics, borrow(&context, index, &hop));
+    if let Ok(Ok(Some(peer))) = in_time(end, borrowed).await {
         info!(front_end = %front_end.name, %peer, "requests go over the connection that the front end opened (RFC 5923)");
         return;
     }
     let attempt = async {
-        let (stream, peer) = attempt(&context, *identity, front_end, &hop).await?;
+        let attempt = attempt(&context, *identity, front_end, &hop, within);
+        let late =
+            || format!("{hop} took longer than {:?}, and there are others", within.unwrap_or_default());
+        let (stream, peer) = in_time(end, attempt).await.unwrap_or_else(|Late| Err(late()))?;
         let who = SipPeer::FrontEnd(hop.front_end);
         let alive = Some(KeepAliveInterval::default());
         let session = session(&context, who, peer, *identity, alive, Some(hop.to_string()));
@@ -76,6 +99,17 @@ async fn open(context: Arc<Context>, index: usize, target: usize) {
     };
     if let Some((stream, mut session)) = attempted(&context.gateway, index, &front_end.name, attempt).await {
         pump(Box::new(stream), &mut session, Some(&context.release), |session, _| session.shut_down()).await;
+    }
+}
+
+/// It took too long.
+struct Late;
+
+/// The result if it is there by then.
+async fn in_time<T>(end: Option<tokio::time::Instant>, work: impl Future<Output = T>) -> Result<T, Late> {
+    match end {
+        Some(end) => timeout_at(end, work).await.map_err(|_| Late),
+        None => Ok(work.await),
     }
 }
 
@@ -102,10 +136,14 @@ async fn attempted<S>(
         }
         Err(why) => why,
     };
-    warn!(%front_end, "no connection to front end {front_end}: {why}");
-    if let Some(route) = gateway.routes().get(index) {
-        route.connect_failed(why, now().instant);
+    let route = gateway.routes().get(index)?;
+    match route.hops.step(|group| group.active().is_some()) {
+        false => warn!(%front_end, "no connection to front end {front_end}: {why}"),
+        true => {
+            info!(%front_end, "no connection to front end {front_end}, which is preferred to the one in use: {why}")
+        }
     }
+    route.connect_failed(why, now().instant);
     None
 }
 
@@ -114,15 +152,17 @@ async fn borrow(context: &Context, index: usize, hop: &NextHop) -> Option<Socket
     let leave = context.sip.leave;
     let candidates = host_candidates(&context.dns, &hop.host, hop.port, leave.family).await.ok()?;
     let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address).collect();
-    context.gateway.borrow_connection(index, hop.front_end, &addresses, now())
+    context.gateway.borrow_connection(index, hop, &addresses, now())
 }
 
-/// TLS with the next hop, at the first of its addresses that gets that far. The error names what was tried.
+/// TLS with the next hop, at the first of its addresses that gets that far. The error names what was tried. As long as there
+/// is another address, none takes all the time there is: what the connection is for does not wait for ever.
 async fn attempt(
     context: &Context,
     identity: IdentityNumber,
     front_end: &FrontEndNames,
     hop: &NextHop,
+    within: Option<Duration>,
 ) -> Result<(TlsStream<TcpStream>, SocketAddr), String> {
     let leave = context.sip.leave;
     let candidates = host_candidates(&context.dns, &hop.host, hop.port, leave.family)
@@ -132,6 +172,8 @@ async fn attempt(
     let each = leave.timeout + context.sip.handshake;
     let time = each.saturating_mul(u32::try_from(candidates.len()).unwrap_or(u32::MAX));
     let mut race = Race::new(targets(&candidates), time, began);
+    let in_all = u32::try_from(candidates.len()).unwrap_or(u32::MAX).clamp(1, ATTEMPTS_PER_HOLD);
+    let share = (within.unwrap_or(context.sip.hold) / in_all).min(context.sip.handshake);
     let mut failures: Vec<String> = Vec::new();
     loop {
         let note = |tried: Tried<'_>| {
@@ -142,7 +184,9 @@ async fn attempt(
         let Some((candidate, stream)) = dial(leave, &mut race, &candidates, note).await else {
             return Err(told(failures.iter().map(String::as_str)));
         };
-        match handshake(context, identity, front_end, hop, stream).await {
+        let is_last = failures.len() + 1 >= candidates.len();
+        let time = if is_last { context.sip.handshake } else { share };
+        match handshake(context, identity, front_end, hop, stream, time).await {
             Ok(stream) => return Ok((stream, candidate.address)),
             Err(error) => failures.push(format!("{candidate}: {error}")),
         }
@@ -158,14 +202,15 @@ async fn handshake(
     front_end: &FrontEndNames,
     hop: &NextHop,
     stream: TcpStream,
+    time: Duration,
 ) -> Result<TlsStream<TcpStream>, String> {
     let own = (identity > 0).then(|| context.sip.names.get(identity)).flatten();
     let identity = context.sip.identities.choose(own.map(|name| name.host.as_str()));
     let handshake =
         tls::connect_by(front_end.backend, stream, &context.sip.client, &hop.server_name, &identity);
-    let (stream, facts) = timeout(context.sip.handshake, handshake)
+    let (stream, facts) = timeout(time, handshake)
         .await
-        .map_err(|_| format!("the TLS handshake took longer than {:?}", context.sip.handshake))?
+        .map_err(|_| format!("the TLS handshake took longer than {time:?}"))?
         .map_err(|error| why_not_called(&error, front_end))?;
     match context.sip.judge(&facts) {
         ChainStatus::Valid => {}
@@ -173,8 +218,7 @@ async fn handshake(
     }
     let certificate = facts.certificate().ok_or("it presented no readable certificate")?;
     let own = [hop.server_name.to_string()];
-    let names = if front_end.certificate_names.is_empty() { &own } else { &front_end.certificate_names[..] };
-    match sip_names_match(certificate, names) {
+    match sip_names_match(certificate, front_end.names_or(&own)) {
         NameMatch::Matched(_) => Ok(stream),
         NameMatch::Mismatch(mismatch) => Err(mismatch.to_string()),
     }
@@ -187,6 +231,9 @@ mod tests {
     use super::*;
     use crate::gateway::testing::{envelope, gateway_of};
 
+    /// There is nobody else to try.
+    const ORDER: ConnectOrder = ConnectOrder { target: 0, within: None };
+
     fn request() -> OutRequest {
         let text = "MESSAGE sip:alice@contoso.example SIP/2.0\r\nVia: SIP/2.0/TLS gw;branch=z9hG4bKa\r\n\
                     Content-Length: 0\r\n\r\n";
@@ -196,9 +243,9 @@ mod tests {
     /// The group has something to send and has ordered a connection.
     fn ordered(gateway: &Gateway) -> &Route {
         let route = &gateway.routes()[0];
-        route.hops.step(|group| group.push(request(), envelope(), now().instant)).unwrap();
+        assert!(route.hops.step(|group| group.push(request(), envelope(), now().instant).is_ok()));
         gateway.serve_route(route, now());
-        assert_eq!(route.take_connect_order(), Some(0));
+        assert_eq!(route.take_connect_order(), Some(ORDER));
         route
     }
 
@@ -206,10 +253,10 @@ mod tests {
     fn tries_again(gateway: &Gateway, route: &Route) {
         let failure = route.hops.step(|group| group.last_failure().map(|failure| failure.reason.clone()));
         assert!(failure.is_some(), "the group was not told");
-        let later = now() + std::time::Duration::from_secs(3);
+        let later = now() + Duration::from_secs(3);
         route.hops.step(|group| group.handle_timeout(later.instant));
         gateway.serve_route(route, later);
-        assert_eq!(route.take_connect_order(), Some(0), "the group waits for an attempt that is no more");
+        assert_eq!(route.take_connect_order(), Some(ORDER), "the group waits for an attempt that is no more");
         assert_eq!(gateway.counters().tasks_panicked.get(), 1);
     }
 

@@ -7,7 +7,7 @@ use crate::tls::{Backend, TlsError};
 const SETTING: &str = "tls_backend = \"openssl-legacy\"";
 
 /// Why TLS with a front end that we called came to nothing, with what may help.
-pub(super) fn why_not_called(error: &TlsError, front_end: &FrontEndNames) -> String {
+pub(crate) fn why_not_called(error: &TlsError, front_end: &FrontEndNames) -> String {
     match front_end.backend {
         Backend::Rustls if error.suggests_old_suites() => format!(
             "{error}; if it is as old as Lync Server 2013, it may have no cipher suite of ours: set {SETTING} in \
@@ -18,10 +18,12 @@ pub(super) fn why_not_called(error: &TlsError, front_end: &FrontEndNames) -> Str
     }
 }
 
-/// Why TLS with a peer that called us came to nothing, with what may help. Who it was is not known.
-pub(super) fn why_not_accepted(error: &TlsError) -> String {
+/// Why TLS with a peer that called us came to nothing, with what may help. Who it was is not known; where one of the front ends
+/// has the setting already, old suites are served to all who call.
+pub(super) fn why_not_accepted(error: &TlsError, front_ends: &[FrontEndNames]) -> String {
+    let is_set = front_ends.iter().any(|front_end| front_end.backend == Backend::OpensslLegacy);
     match error {
-        TlsError::NoCommonSuite(_) => format!(
+        TlsError::NoCommonSuite(_) if !is_set => format!(
             "{error}; if it is a front end as old as Lync Server 2013, set {SETTING} in its [[sip.front_end]]"
         ),
         error => error.to_string(),
@@ -65,6 +67,15 @@ mod tests {
         }
         let said = text(io::ErrorKind::TimedOut.into(), Backend::Rustls);
         assert!(!said.contains("tls_backend"), "{said}");
+    }
+
+    #[test]
+    fn who_calls_with_nothing_in_common_is_not_told_of_a_setting_that_is_there() {
+        let error = TlsError::NoCommonSuite("nothing in common");
+        let said = why_not_accepted(&error, &[front_end(Backend::Rustls)]);
+        assert!(said.contains("tls_backend"), "{said}");
+        let said = why_not_accepted(&error, &[front_end(Backend::Rustls), front_end(Backend::OpensslLegacy)]);
+        assert_eq!(said, error.to_string());
     }
 
     #[test]

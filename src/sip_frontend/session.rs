@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use crate::gateway::port::Bells;
 use crate::gateway::{
-    Carries, ConnectionId, Gateway, ReplyTo, Route, SUPPORTED, SipPeer, SipPort, ToSipEnvelope,
+    Carries, ConnectionId, Gateway, Owner, ReplyTo, Route, SUPPORTED, SipPeer, SipPort, ToSipEnvelope,
 };
 use crate::log_limit::{Cause, Source};
 use crate::net::session::{End, Next, Session};
@@ -78,7 +78,13 @@ impl SipSession {
         self.id
     }
 
-    /// The gateway is stopping: what is under way is finished, then the connection closes.
+    /// The peer opened the connection, and this says who he is.
+    pub fn belongs_to(&self, owner: Owner) {
+        self.carries.belongs_to(owner);
+    }
+
+    /// The gateway is stopping: what is under way is finished, then the connection closes. One that carries requests of ours
+    /// goes on until the group lets it go.
     pub fn shut_down(&mut self) {
         self.port.feed(Connection::drain);
     }
@@ -155,7 +161,7 @@ impl SipSession {
             }
         }
         self.outputs = outputs;
-        if self.port.step(|connection| connection.is_done()) {
+        if !self.carries.is_lent() && self.port.step(Connection::finish) {
             self.show_out();
         }
     }
@@ -242,7 +248,11 @@ impl Session for SipSession {
         self.port.step(|connection| connection.transmit(output));
     }
 
-    fn written(&mut self, _now: Moment) {}
+    fn written(&mut self, now: Moment) {
+        if self.port.step(Connection::written) {
+            self.run(now);
+        }
+    }
 
     fn closed(&mut self, end: End, now: Moment) {
         debug!(connection = self.id.0, why = %end, "SIP connection closed");
@@ -255,7 +265,8 @@ impl Session for SipSession {
             self.gateway.serve_route(route, now);
         }
         if let SipPeer::FrontEnd(front_end) = self.peer {
-            self.gateway.connection_lost(front_end, now);
+            // What we close ourselves says nothing of the other end.
+            self.gateway.connection_lost(front_end, self.next == Next::Close, now);
         }
         self.gateway.forget_connection(self.id);
     }

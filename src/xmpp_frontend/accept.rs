@@ -38,6 +38,9 @@ pub async fn serve(
     peer: SocketAddr,
     unauthenticated: Unauthenticated,
 ) {
+    if context.gateway.is_blocked(peer.ip()) {
+        return debug!(%peer, "XMPP connection closed: its address is blocked");
+    }
     let began = now();
     let Some(direct) = begins_with_tls(&context, begins, &stream).await else { return };
     let mut session = session(&context, peer, direct, began);

@@ -13,7 +13,7 @@ use nuncio_translate::Moment;
 use nuncio_xmpp::dialback::Pair;
 use nuncio_xmpp::lane::{Failure, FailureKind};
 use nuncio_xmpp::stream::{
-    Established, Inbound, InboundConfig, Method, Output, Step as Waiting, StreamIds, TlsFacts,
+    Direction, Established, Inbound, InboundConfig, Method, Output, Step as Waiting, StreamIds, TlsFacts,
 };
 use nuncio_xmpp::{Domain, StreamCondition};
 use tokio::sync::Notify;
@@ -150,6 +150,7 @@ impl InboundSession {
 
     fn run(&mut self, now: Moment) {
         self.work(now);
+        self.dismiss(now);
         self.intake.pass_on(now);
         self.serve_way_back(now);
     }
@@ -163,6 +164,15 @@ impl InboundSession {
         // Whatever waits for room, the stream's own affairs do not.
         self.act(now);
         self.take_verdicts(now);
+    }
+
+    /// Ends the stream if it may not live any more.
+    fn dismiss(&mut self, now: Moment) {
+        let Some(why) = self.life.dismissed() else { return };
+        let partner = self.domains.as_ref().map(|(_, remote)| remote.as_str());
+        info!(partner, peer = %self.peer, "inbound stream is being closed: {}", why.why());
+        self.stream.close(now.instant, why.told());
+        self.work(now);
     }
 
     /// Acts on what the stream puts out.
@@ -228,6 +238,15 @@ impl InboundSession {
         }
         let quiet = self.gateway.quiet(established.remote.as_str());
         self.life.established(&established, quiet, None, now);
+        let (peer, address) = (self.peer.to_string(), Some(self.peer.ip()));
+        self.life.enlist(self.gateway.enlist(
+            &established,
+            Direction::Inbound,
+            &peer,
+            address,
+            &self.wake,
+            now,
+        ));
         let Established { local, remote, lang, tls, method, by_certificate, .. } = established;
         self.intake.speaks(lang);
         self.intake.established(&remote, tls, by_certificate);

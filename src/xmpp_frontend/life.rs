@@ -6,13 +6,13 @@ use std::time::Instant;
 use nuncio_translate::Moment;
 use nuncio_xmpp::lane::LaneCounters;
 use nuncio_xmpp::stream::{Established, Evidence, Quiet};
-use nuncio_xmpp::{StanzaKind, StreamCondition};
+use nuncio_xmpp::{Domain, StanzaKind, StreamCondition};
 use smallvec::SmallVec;
 
 use super::expiry::Expiry;
 use super::watch::{Ask, Watch};
 use crate::gateway::attempts::AttemptId;
-use crate::gateway::{Gateway, was_lost};
+use crate::gateway::{Dismissal, Enlisted, Gateway, StreamUp, was_lost};
 use crate::net::session::Next;
 
 /// Why a stream ends when the gateway does.
@@ -33,6 +33,10 @@ pub(super) struct Life {
     expiry: Option<Expiry>,
     /// What was noted of how it came about, and of further domains that it may be used for.
     attempts: SmallVec<[AttemptId; 1]>,
+    /// Since it is established: among the living.
+    enlisted: Option<Enlisted>,
+    /// It is counted as long as it is up.
+    up: Option<StreamUp>,
 }
 
 impl Life {
@@ -44,7 +48,30 @@ impl Life {
             watch: None,
             expiry: None,
             attempts: SmallVec::new(),
+            enlisted: None,
+            up: None,
         }
+    }
+
+    /// The stream is among the living.
+    pub(super) fn enlist(&mut self, enlisted: Enlisted) {
+        self.enlisted = Some(enlisted);
+    }
+
+    /// It may be used for one more pair of domains.
+    pub(super) fn joined(&self, local: &Domain, remote: &Domain) {
+        if let Some(enlisted) = &self.enlisted {
+            enlisted.joined(local.as_str(), remote.as_str());
+        }
+    }
+
+    /// Why the stream is to end, if somebody wants that; said once.
+    pub(super) fn dismissed(&mut self) -> Option<Dismissal> {
+        let why = self.enlisted.as_ref()?.dismissed();
+        if why.is_some() {
+            self.enlisted = None;
+        }
+        why
     }
 
     /// What the driver is to do.
@@ -84,9 +111,16 @@ impl Life {
         self.attempts.extend(attempt);
     }
 
+    /// It is counted from now on.
+    pub(super) fn holds(&mut self, up: StreamUp) {
+        self.up = Some(up);
+    }
+
     /// The stream has ended, which is noted too.
     pub(super) fn ended(&mut self, evidence: &Evidence, gateway: &Gateway) {
         self.lost = was_lost(&evidence.cause);
+        self.enlisted = None;
+        self.up = None;
         let attempts = std::mem::take(&mut self.attempts);
         if !attempts.is_empty() {
             let why = evidence.to_string();

@@ -11,7 +11,8 @@ use nuncio_translate::text::LogWhole;
 use nuncio_xmpp::dialback::Pair;
 use nuncio_xmpp::lane::{Failure, FailureKind, LaneCounters, Offer};
 use nuncio_xmpp::stream::{
-    Established, Method, Outbound, OutboundConfig, Output, Redirect, Retry, Step as Waiting, TlsFacts,
+    Direction, Established, Method, Outbound, OutboundConfig, Output, Redirect, Retry, Step as Waiting,
+    TlsFacts,
 };
 use nuncio_xmpp::{StreamCondition, stanza};
 use tokio::sync::Notify;
@@ -148,6 +149,16 @@ impl LaneSession {
         self.serve_lane(now);
     }
 
+    /// Ends the stream if it may not live any more; whether it does.
+    fn dismiss(&mut self, now: Moment) -> bool {
+        let Some(why) = self.life.dismissed() else { return false };
+        let local = self.carrier.key().local.as_str();
+        info!(partner = self.remote(), local, "outbound stream is being closed: {}", why.why());
+        self.stream.close(now.instant, why.told());
+        self.work(now);
+        true
+    }
+
     fn work(&mut self, now: Moment) {
         if let Some(intake) = &mut self.intake {
             intake.settled().into_iter().for_each(|number| self.stream.settled(number));
@@ -221,6 +232,7 @@ impl LaneSession {
         if let Some(guests) = &mut self.guests {
             guests.let_in(pair, now);
         }
+        self.life.joined(&pair.from, &pair.to);
         if let Some(intake) = &mut self.intake {
             intake.enter_ours(&pair.from, &pair.to);
         }
@@ -249,6 +261,10 @@ impl LaneSession {
         }
         let (quiet, idle) = (self.gateway.quiet(self.remote()), established.features.limits.idle_seconds);
         self.life.established(&established, quiet, idle, now);
+        let wake = self.carrier.wake();
+        let enlisted =
+            self.gateway.enlist(&established, Direction::Outbound, &self.address, None, &wake, now);
+        self.life.enlist(enlisted);
         let Established { local, remote, features, both_ways, lang, tls, by_certificate, .. } = established;
         let limits = features.limits;
         let offer = Offer {
@@ -387,6 +403,10 @@ impl Session for LaneSession {
                 self.life.wrote(now);
             }
             self.serve_lane(now);
+        }
+        // Not before what waits has been judged by the same rules, one by one: left alone it would want another stream at once.
+        if self.dismiss(now) {
+            self.stream.transmit(output);
         }
     }
 

@@ -1,7 +1,12 @@
 //! Rules about SIP users: they can only speak of users we serve and of partners we have.
 
+use std::collections::HashMap;
+
 use super::super::file::Root;
-use super::super::read::{At, Sections};
+use super::super::problem::Severity;
+use super::super::read::{At, Sections, Slot};
+use super::super::source::{Part, PlaceId};
+use super::super::stored::GLOBAL;
 use super::super::value::{nearest, quoted};
 use super::super::{Domain, SipUsers};
 use super::{Checker, Served, elements};
@@ -10,9 +15,14 @@ impl Checker<'_> {
     pub(super) fn policy(&mut self, root: &Root, served: &Served) {
         let Some(policy) = &root.policy.value else { return };
         let Some(Sections(rules)) = &policy.rules.value else { return };
+        let mut names: HashMap<&str, Option<PlaceId>> = HashMap::new();
         for (index, rule) in rules.iter().enumerate() {
             let rule = &rule.value;
-            let label = format!("[[policy.rule]] number {}:", index + 1);
+            let label = match &rule.name.value {
+                Some(name) => format!("[[policy.rule]] {name}:"),
+                None => format!("[[policy.rule]] number {}:", index + 1),
+            };
+            self.rule_name(&label, &rule.name, &mut names);
             for users in elements(&rule.users) {
                 self.users_are_served(&label, users, served);
             }
@@ -22,8 +32,46 @@ impl Checker<'_> {
         }
     }
 
+    fn rule_name<'a>(
+        &mut self,
+        label: &str,
+        name: &'a Slot<String>,
+        names: &mut HashMap<&'a str, Option<PlaceId>>,
+    ) {
+        let Some(text) = &name.value else { return };
+        if text.trim().is_empty() || text == GLOBAL {
+            self.error(
+                name.place,
+                format!(
+                    "{label} name: {} cannot be the name of a rule; \"{GLOBAL}\" stands for [policy] itself",
+                    quoted(text)
+                ),
+            );
+        } else if let Some(first) = names.insert(text, name.place) {
+            let first = self.places.name(first);
+            self.error(name.place, format!("{label} name: another rule has this name, at {first}"));
+        }
+    }
+
+    /// What a rule names that is not there. A stored rule stays when a partner or a domain goes: it then says nothing about it,
+    /// and says it again when that comes back.
+    fn idle(&mut self, place: Option<PlaceId>, text: String) {
+        match place.is_some_and(|place| self.places.is_stored(place)) {
+            true => self.problems.push(self.places.problem(Severity::Warning, place, Part::Value, text)),
+            false => self.error(place, text),
+        }
+    }
+
     fn users_are_served(&mut self, label: &str, users: &At<SipUsers>, served: &Served) {
         let Some(domain) = users.value.domain() else { return };
+        if users.place.is_some_and(|place| self.places.is_stored(place))
+            && !served.domains.contains_key(&domain)
+        {
+            return self.idle(
+                users.place,
+                format!("{label} users: {domain} is not a served domain ([sip] domains)"),
+            );
+        }
         self.must_be_served(&format!("{label} users"), &At { value: domain, place: users.place }, served);
     }
 
@@ -43,6 +91,6 @@ impl Checker<'_> {
             Some(meant) => format!("did you mean {}?", quoted(meant)),
             None => "list it in a [[partner]] first, or leave it out".to_owned(),
         };
-        self.error(partner.place, format!("{label} partners: {named} is no partner's domain; {advice}"));
+        self.idle(partner.place, format!("{label} partners: {named} is no partner's domain; {advice}"));
     }
 }

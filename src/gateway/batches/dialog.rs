@@ -1,29 +1,24 @@
 //! The dialog of a batch with its front end.
 
 use compact_str::CompactString;
-use nuncio_sip::event::{
-    self, NotifierOutput, Terminate, TerminateReason, Undelivered, check_subscribe, unknown_subscription,
-};
+use nuncio_sip::event::{self, Undelivered, check_subscribe, unknown_subscription};
 use nuncio_sip::hop::{HopFailure, HopGroup, OutRequest};
 use nuncio_sip::{HeaderName, Message, Method, Uri};
 use nuncio_translate::Moment;
-use nuncio_translate::batch::{Batch, Change, EVENT_LIST, ListError, list};
+use nuncio_translate::batch::{Batch, BatchOutput, Change, EVENT_LIST, ListError, list};
 use nuncio_translate::diagnostics::Diagnostic;
-use nuncio_translate::judge::{Consent, Direction, Kind, Question, judge};
+use nuncio_translate::judge::{Consent, Direction, Kind, Question, Snapshot, judge};
 use nuncio_translate::pair::{Half, PairKey};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::{Held, Permitted};
 use crate::gateway::answers::SipAnswer;
-use crate::gateway::presence::{Tokens, endpoint};
+use crate::gateway::presence::Tokens;
 use crate::gateway::timers::Due;
-use crate::gateway::{Gateway, IdentityNumber, Judged, ReplyTo, ToSipEnvelope};
+use crate::gateway::{Gateway, IdentityNumber, Judged, ReplyTo, Route, ToSipEnvelope};
 
 /// What we are to the front end: a batch may be of contacts of every trust level, so it is no identity of one of them.
 const OURSELVES: IdentityNumber = 0;
-/// A front end whose batch made room for others may subscribe again after this time.
-const MADE_ROOM: Duration = Duration::from_secs(3600);
 
 /// Whether a SUBSCRIBE has a list of resources.
 pub(in crate::gateway) fn is_batch(request: &Message) -> bool {
@@ -46,10 +41,11 @@ impl Gateway {
         if !request.supported().any(|tag| tag.eq_ignore_ascii_case(EVENT_LIST)) {
             let why = "it subscribes to a list of resources and does not say that it can read lists (Supported: eventlist)";
             let answer = SipAnswer::new(421, "Extension Required").with("Require", EVENT_LIST);
-            return Err(answer.because(self, Diagnostic::RequestKind, why));
+            return Err(answer.because(Diagnostic::RequestKind, why));
         }
         let user = self.sender(front_end, request)?;
         let changes = self.read_list(request)?;
+        self.refuse_if_all_are(user.jid().as_str(), &changes, now)?;
         let port = self.connection(reply.connection);
         let tag = port.and_then(|port| {
             port.step(|connection| connection.to_tag(reply.transaction).map(CompactString::from))
@@ -59,10 +55,13 @@ impl Gateway {
         let (machine, answer) = accepted.map_err(|answer| self.said(answer))?;
         let user = user.jid().as_str();
         let held = Held {
+            // Who asks once is answered at once.
+            counts: !machine.fetches(),
+            stopping: false,
+            gathers: false,
             machine,
             key: PairKey::new(user, user),
             front_end: self.front_ends.get(front_end).map_or("", |front_end| &front_end.name).into(),
-            endpoint: endpoint(request),
             watching: std::collections::BTreeMap::new(),
             cseq: 0,
             transaction: reply.transaction,
@@ -70,11 +69,9 @@ impl Gateway {
             armed: None,
         };
         if let Some(oldest) = self.batches.insert(&tag, user, held) {
-            let end =
-                Terminate { retry_after: Some(MADE_ROOM), ..Terminate::because(TerminateReason::Probation) };
-            self.end_batch(&oldest, end, now);
+            self.make_room(&oldest, now);
         }
-        self.change_members(&tag, changes, wanted.expires, now);
+        self.change_members(&tag, &changes, wanted.expires, now);
         self.answer_batch(&tag, reply, answer, now);
         Ok(())
     }
@@ -111,7 +108,7 @@ impl Gateway {
         let (tag, ended) = (CompactString::from(batch.machine.local_tag()), batch.machine.has_ended());
         drop(batch);
         if !ended {
-            self.change_members(&tag, changes, self.batches.events.max_expires, now);
+            self.change_members(&tag, &changes, self.batches.events.max_expires, now);
         }
         self.answer_batch(&tag, reply, answer, now);
         Some(Ok(()))
@@ -124,7 +121,7 @@ impl Gateway {
         if encoded {
             let why = "its list is compressed or encoded (Content-Encoding), which is not read";
             let answer = SipAnswer::new(415, "Unsupported Media Type").with("Accept-Encoding", "identity");
-            return Err(answer.because(self, Diagnostic::RequestKind, why));
+            return Err(answer.because(Diagnostic::RequestKind, why));
         }
         list::read(&request.body()).map_err(|error| self.bad_list(&error))
     }
@@ -132,18 +129,19 @@ impl Gateway {
     fn bad_list(&self, error: &ListError) -> SipAnswer {
         let (status, why) = (error.status(), error.to_string());
         let phrase = nuncio_sip::StatusCode(status).phrase();
-        SipAnswer::new(status, phrase).because(self, Diagnostic::of_status(status), &why)
+        SipAnswer::new(status, phrase).because(Diagnostic::of_status(status), &why)
     }
 
     /// Everything of the members that can be known at once is known: the answer leaves, and then what follows from it.
     fn answer_batch(&self, tag: &str, reply: ReplyTo, answer: event::Answer, now: Moment) {
         let Some(held) = self.batches.get(tag) else { return };
         let mut batch = held.lock();
+        let policy = self.policy.load();
         let answer = self.with_batch_context(now, |context| {
-            batch.machine.gathered(answer, context, &mut |permitted| self.may_be_shown(permitted, now))
+            batch.machine.gathered(answer, context, &mut |permitted| may_be_shown(&policy, permitted, now))
         });
         self.answers().refused(reply, self.said(answer), now);
-        self.carry_batch(&mut batch, now);
+        self.carry_under(&policy, &mut batch, now);
         drop(batch);
         // If it has ended, its members do not wait for its timer.
         self.visit_batch(tag, now);
@@ -169,76 +167,34 @@ impl Gateway {
         true
     }
 
-    /// A batch wants to be looked at. Called under no lock.
-    pub(in crate::gateway) fn visit_batch(&self, tag: &str, now: Moment) {
-        let Some(held) = self.batches.get(tag) else { return };
-        let mut batch = held.lock();
-        // What is armed for later still comes.
-        batch.armed.take_if(|at| *at <= now.instant);
-        self.with_batch_context(now, |context| batch.machine.handle_timeout(context));
-        self.carry_batch(&mut batch, now);
-        let ended = batch.machine.has_ended();
-        let watching = if ended { std::mem::take(&mut batch.watching) } else { Default::default() };
-        let domain = CompactString::from(batch.key.local_domain());
-        batch.cseq += 1;
-        let (cseq, transaction) = (batch.cseq, batch.transaction);
-        drop(batch);
-        for watching in watching.into_values() {
-            self.leave_pair(&watching, (cseq, transaction), now);
-        }
-        self.serve_route_of(&domain, now);
-    }
-
-    /// The process is going to end: front ends are told to subscribe elsewhere (EV-15).
-    pub(in crate::gateway) fn end_batches(&self, now: Moment) {
-        let mut tags: Vec<_> = self.batches.held.iter().map(|held| held.key().clone()).collect();
-        tags.sort_unstable();
-        for tag in tags {
-            self.end_batch(&tag, Terminate::because(TerminateReason::Deactivated), now);
-        }
-    }
-
-    fn end_batch(&self, tag: &str, end: Terminate, now: Moment) {
-        if let Some(held) = self.batches.get(tag) {
-            let mut batch = held.lock();
-            self.with_batch_context(now, |context| batch.machine.terminate(end, context));
-            drop(batch);
-            self.visit_batch(tag, now);
-        }
-    }
-
-    /// Its last notification is settled.
-    pub(in crate::gateway) fn forget_batch(&self, tag: &str, now: Moment) {
-        // Whoever still watches for it stops.
-        self.visit_batch(tag, now);
-        self.batches.remove(tag);
-    }
-
     /// Carries out what a batch wants. What it wants of pairs is left to its timer: a pair's guard may be held.
     pub(super) fn carry_batch(&self, batch: &mut Held, now: Moment) {
+        let policy = self.policy.load();
+        self.carry_under(&policy, batch, now);
+    }
+
+    /// The same: what leaves is judged by this policy, and says so. Under another one it is written anew before it is sent.
+    pub(super) fn carry_under(&self, policy: &Snapshot, batch: &mut Held, now: Moment) {
         loop {
             let output = self.with_batch_context(now, |context| {
-                batch.machine.poll(context, &mut |permitted| self.may_be_shown(permitted, now))
+                batch.machine.poll(context, &mut |permitted| may_be_shown(policy, permitted, now))
             });
+            let tag = || batch.machine.local_tag().into();
             match output {
                 None => break,
-                Some(NotifierOutput::Send { serial, request }) => {
-                    if !self.push_batch(batch, serial, request, now) {
+                Some(BatchOutput::Send { serial, request }) => {
+                    if !self.push_batch(policy, batch, serial, request, now) {
                         self.with_batch_context(now, |context| {
                             batch.machine.failed(serial, Undelivered::NotSent, context);
                         });
                     }
                 }
-                Some(NotifierOutput::Ended(_)) => {
-                    let tag = batch.machine.local_tag().into();
-                    self.timers.schedule(now.instant, Due::Batch(tag));
+                Some(BatchOutput::Gather) => {
+                    self.timers.schedule(now.instant, Due::Batch(tag()));
+                    batch.gathers = true;
                 }
-                // It is found by its own tag, which nothing else has.
-                Some(NotifierOutput::Bound(_) | NotifierOutput::Stalled(_)) => {}
-                Some(NotifierOutput::Released(_)) => {
-                    let tag = batch.machine.local_tag().into();
-                    self.timers.schedule(now.instant, Due::BatchGone(tag));
-                }
+                Some(BatchOutput::Ended) => self.timers.schedule(now.instant, Due::Batch(tag())),
+                Some(BatchOutput::Released) => self.timers.schedule(now.instant, Due::BatchGone(tag())),
             }
         }
         if let Some(at) = batch.machine.deadline()
@@ -250,10 +206,15 @@ impl Gateway {
     }
 
     /// Hands a notification to the front end that holds the dialog. `false`: it was not taken.
-    fn push_batch(&self, batch: &Held, serial: u32, request: OutRequest, now: Moment) -> bool {
-        let local_domain = batch.key.local_domain();
-        let holder = self.dialog_route(OURSELVES, local_domain, &batch.front_end);
-        let Some(route) = holder.or_else(|| self.route_of(OURSELVES, local_domain)) else { return false };
+    fn push_batch(
+        &self,
+        policy: &Snapshot,
+        batch: &Held,
+        serial: u32,
+        request: OutRequest,
+        now: Moment,
+    ) -> bool {
+        let Some(route) = self.route_of_batch(batch) else { return false };
         let envelope = ToSipEnvelope {
             pair: batch.key.clone(),
             serial: u64::from(serial),
@@ -261,10 +222,12 @@ impl Gateway {
             sent_ms: now.unix_ms,
             // Under another policy it is written anew.
             judged: Some(Judged {
-                generation: self.policy.load().generation(),
+                generation: policy.generation(),
                 consent: Consent::default(),
                 kind: Kind::Presence,
+                proved: None,
             }),
+            brings: None,
         };
         route.events.fetch_add(1, Ordering::Relaxed);
         let push = |group: &mut HopGroup<_>| group.push(request, envelope, now.instant).is_ok();
@@ -275,19 +238,11 @@ impl Gateway {
         taken
     }
 
-    /// Whether a member's document may still be shown.
-    fn may_be_shown(&self, permitted: &Permitted, now: Moment) -> bool {
-        let Permitted { pair, judged } = permitted;
-        let Some(judged) = judged else { return true };
-        let policy = self.policy.load();
-        let question = Question {
-            sip_user: pair.sip_user(),
-            contact_domain: pair.remote_domain(),
-            direction: Direction::XmppToSip,
-            kind: judged.kind,
-        };
-        judged.generation == policy.generation()
-            || judge(&policy, &question, &judged.consent, now.unix()).is_ok()
+    /// The way to the front end that holds the dialog.
+    pub(super) fn route_of_batch(&self, batch: &Held) -> Option<&Route> {
+        let local_domain = batch.key.local_domain();
+        let holder = self.dialog_route(OURSELVES, local_domain, &batch.front_end);
+        holder.or_else(|| self.route_of(OURSELVES, local_domain))
     }
 
     pub(super) fn with_batch_context<R>(
@@ -298,4 +253,18 @@ impl Gateway {
         let mut tokens = Tokens(self);
         step(&mut event::Context { config: &self.batches.events, tokens: &mut tokens, now: now.instant })
     }
+}
+
+/// Whether a member's document may still be shown.
+fn may_be_shown(policy: &Snapshot, permitted: &Permitted, now: Moment) -> bool {
+    let Permitted { pair, judged } = permitted;
+    let Some(judged) = judged else { return true };
+    let question = Question {
+        sip_user: pair.sip_user(),
+        contact: pair.contact(),
+        contact_domain: pair.remote_domain(),
+        direction: Direction::XmppToSip,
+        kind: judged.kind,
+    };
+    judged.generation == policy.generation() || judge(policy, &question, &judged.consent, now.unix()).is_ok()
 }

@@ -1,23 +1,31 @@
 //! The members of a batch: each holds a subscription with his pair, in requests that never leave this process.
 
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use compact_str::CompactString;
+use nuncio_sip::Message;
 use nuncio_sip::connection::ServerTxn;
 use nuncio_sip::event::{Extras, Wanted};
-use nuncio_sip::{Message, Uri};
 use nuncio_translate::Moment;
 use nuncio_translate::address::Contact;
 use nuncio_translate::batch::{Change, State, Told};
-use nuncio_translate::judge::{Consent, Direction, Kind, Question, judge};
+use nuncio_translate::diagnostics::{self, Diagnostic};
+use nuncio_translate::judge::Consent;
 use nuncio_translate::pair::{Asked, BATCH, Half, PairKey, Request, Subscribing};
 
 use super::{Held, MEMBERS_LAST, Permitted, Watching};
 use crate::gateway::port::Bells;
-use crate::gateway::refusals::Refused;
 use crate::gateway::{Gateway, Judged};
 
 /// No connection has this number: nobody waits for the answers to members.
 const NOBODY: u64 = 0;
+
+/// Beyond every `CSeq` number that was given out before the batch was gone.
+const GONE: u32 = 1 << 20;
 
 /// A member who is to watch.
 struct Joining {
@@ -32,7 +40,6 @@ struct Joining {
 struct Round<'a> {
     batch: &'a CompactString,
     user: &'a str,
-    endpoint: &'a str,
     media: &'static str,
     cseq: u32,
     transaction: ServerTxn,
@@ -43,22 +50,14 @@ struct Round<'a> {
 impl Gateway {
     /// Changes the members as a SUBSCRIBE says, and subscribes for all of them, again for those who watch. Called under no
     /// lock.
-    pub(super) fn change_members(
-        &self,
-        tag: &CompactString,
-        changes: Vec<Change>,
-        expires: u32,
-        now: Moment,
-    ) {
+    pub(super) fn change_members(&self, tag: &CompactString, changes: &[Change], expires: u32, now: Moment) {
         let Some(held) = self.batches.get(tag) else { return };
         let mut batch = held.lock();
         batch.cseq += 1;
-        let (user, endpoint) = (CompactString::from(batch.key.sip_user()), batch.endpoint.clone());
-        let endpoint = ["batch ", &endpoint].concat();
+        let user = CompactString::from(batch.key.sip_user());
         let round = Round {
             batch: tag,
             user: &user,
-            endpoint: &endpoint,
             media: batch.machine.media(),
             cseq: batch.cseq,
             transaction: batch.transaction,
@@ -71,58 +70,76 @@ impl Gateway {
             self.leave_pair(watching, (round.cseq, round.transaction), now);
         }
         for member in joining {
-            self.join(&round, member, now);
+            self.join(&round, &member, now);
         }
     }
 
     /// One member subscribes with his pair.
-    fn join(&self, round: &Round<'_>, member: Joining, now: Moment) {
-        let Joining { number, uri, watching } = member;
-        if let Some(watching) = watching.filter(|watching| self.dialogs.pair_of(&watching.tag).is_some()) {
-            return self.ask_again(round, &watching, now);
+    fn join(&self, round: &Round<'_>, member: &Joining, now: Moment) {
+        if let Some(watching) = &member.watching
+            && self.has_watcher(watching)
+        {
+            return self.ask_again(round, watching, now);
         }
-        let contact = Uri::parse(&uri).ok().and_then(|uri| Contact::from_uri(&uri).ok());
-        let Some(contact) = contact else {
-            return self.end_member(round, number, "noresource", now);
-        };
-        let pair = PairKey::new(round.user, contact.jid().as_str());
-        let question = Question {
-            sip_user: pair.sip_user(),
-            contact_domain: pair.remote_domain(),
-            direction: Direction::SipToXmpp,
-            kind: Kind::Subscribe,
-        };
-        let judged = judge(&self.policy.load(), &question, &Consent::default(), now.unix());
-        if let Err(refusal) = judged.map(drop) {
-            let what = "subscription of a SIP user refused";
-            self.audit_refusal(&Refused::of(&pair, Direction::SipToXmpp, what, refusal), now);
-            return self.end_member(round, number, "rejected", now);
+        if let Some(watching) = self.enter(round, member, now) {
+            self.begin(round, member.number, &watching, now);
+            self.look_back(round, member.number, &watching, now);
         }
+    }
+
+    /// He has his place in the batch from now on, and what he does is known to be for it. `None`: he cannot be a member, or is
+    /// none any more, or another SUBSCRIBE of the same dialog is a step ahead.
+    fn enter(&self, round: &Round<'_>, member: &Joining, now: Moment) -> Option<Watching> {
+        let pair = match self.member(&self.policy.load(), round.user, &member.uri, now) {
+            Ok(pair) => pair,
+            Err(why) => {
+                self.audit_no_member(&why, now);
+                self.end_member(round, member, why.reason(), why.diagnostic(), now);
+                return None;
+            }
+        };
         let watching = Watching { tag: self.token(), pair };
-        let Some(held) = self.batches.get(round.batch) else { return };
+        let held = self.batches.get(round.batch)?;
         let mut batch = held.lock();
+        let is_member = batch.machine.members().any(|(number, _)| number == member.number);
+        let lost = member.watching.as_ref().map(|lost| &lost.tag);
+        let known = batch.watching.get(&member.number).map(|watching| &watching.tag);
+        let is_ahead = known.is_some() && known != lost;
+        if batch.machine.has_ended() || !is_member || is_ahead || batch.refused.contains(&member.number) {
+            return None;
+        }
         // The pair knows of none of his any more.
-        if let Some(lost) = batch.watching.remove(&number) {
+        if let Some(lost) = batch.watching.remove(&member.number) {
             self.batches.release(&lost.tag);
         }
         if batch.watching.values().any(|other| other.pair == watching.pair) {
             // Named twice, in two ways of writing him.
-            batch.machine.remove(&uri);
-            return;
+            batch.machine.remove(member.number);
+            return None;
         }
-        batch.watching.insert(number, watching.clone());
-        drop(batch);
-        self.batches.bind(&watching.tag, round.batch, number);
-        let Some(request) = self.subscribe(round, &watching, "") else {
-            return self.end_member(round, number, "noresource", now);
+        batch.watching.insert(member.number, watching.clone());
+        // Whoever ends the batch finds both, or none.
+        self.batches.bind(&watching.tag, round.batch, member.number);
+        Some(watching)
+    }
+
+    fn begin(&self, round: &Round<'_>, number: u32, watching: &Watching, now: Moment) {
+        let internal = (Diagnostic::Internal, "an internal error".to_owned());
+        let uri = watching.pair.contact().into();
+        let member = Joining { number, uri, watching: Some(watching.clone()) };
+        let Some(request) = self.subscribe(round, watching, "") else {
+            return self.end_member(round, &member, "noresource", internal, now);
         };
         let wanted =
             Wanted { expires: round.expires, media: round.media, event_id: None, extras: Extras::default() };
+        // Of an endpoint's subscriptions the last one takes the place of those before. Two lists of one device are not to take a
+        // member from each other, nor two SUBSCRIBEs that are worked on at the same time.
+        let endpoint = ["batch ", &watching.tag].concat();
         let subscribing = Subscribing {
             request: &request,
             wanted: &wanted,
             tag: &watching.tag,
-            endpoint: round.endpoint,
+            endpoint: &endpoint,
             front_end: BATCH,
         };
         let mut bells = Bells::default();
@@ -131,8 +148,30 @@ impl Gateway {
             pair.sip_subscribes(asked(round.transaction), subscribing, context);
         });
         if done.is_none() {
-            self.end_member(round, number, "probation", now);
+            self.end_member(round, &member, "probation", internal, now);
         }
+    }
+
+    /// The batch may have ended, or let him go, before the pair knew of him: then nobody else tells the pair.
+    fn look_back(&self, round: &Round<'_>, number: u32, watching: &Watching, now: Moment) {
+        let cseq = match self.batches.get(round.batch) {
+            Some(held) => {
+                let mut batch = held.lock();
+                if batch.watching.get(&number).is_some_and(|known| known.tag == watching.tag) {
+                    return;
+                }
+                // Others may have asked the pair meanwhile: a number that it knows would be taken for a repeat.
+                batch.cseq += 1;
+                batch.cseq
+            }
+            None => round.cseq + GONE,
+        };
+        self.leave_pair(watching, (cseq, round.transaction), now);
+    }
+
+    /// The pair knows of this watcher.
+    fn has_watcher(&self, watching: &Watching) -> bool {
+        self.ask_pair(&watching.pair, |pair| pair.is_watched_by(&watching.tag))
     }
 
     /// A member who watches subscribes again: his consent lasts on.
@@ -146,11 +185,13 @@ impl Gateway {
     /// A member watches no more.
     pub(super) fn leave_pair(&self, watching: &Watching, (cseq, transaction): (u32, ServerTxn), now: Moment) {
         self.batches.release(&watching.tag);
+        if !self.has_watcher(watching) {
+            return;
+        }
         let (user, tag) = (watching.pair.sip_user(), [";tag=", &watching.tag].concat());
         let round = Round {
             batch: &CompactString::default(),
             user,
-            endpoint: "",
             media: self.batches.events.default_media,
             cseq,
             transaction,
@@ -187,33 +228,54 @@ impl Gateway {
             generation: judged.generation,
             consent: *consent,
             kind: judged.kind,
+            proved: None,
         });
         let permitted = Permitted { pair: key.clone(), judged };
         let document = Some(message.body()).filter(|body| !body.is_empty());
         let document = document.map(|body| (Bytes::from(body.to_vec()), permitted));
         let mut batch = held.lock();
+        let mut why = None;
         if let State::Terminated(reason) = state {
             batch.watching.remove(&number);
             self.batches.release(tag);
             if reason == "rejected" {
                 batch.refused.insert(number);
             }
+            if reason == "deactivated" && self.ending.load(Ordering::Relaxed) {
+                // Of which the end of the batch tells.
+                return false;
+            }
+            // To whoever asked once it is no news.
+            if !batch.machine.fetches() {
+                let said = diagnostics::said_by(&message).unwrap_or_default();
+                self.log_member_ended(key.sip_user(), key.contact(), reason, said, now);
+                why = (!said.is_empty()).then(|| self.reason_as_said(&batch.front_end, said));
+            }
         }
         self.with_batch_context(now, |context| {
-            batch.machine.told(number, Told { state, document }, context);
+            batch.machine.told(number, Told { state, document, why }, context);
         });
         self.carry_batch(&mut batch, now);
         true
     }
 
-    fn end_member(&self, round: &Round<'_>, number: u32, reason: &'static str, now: Moment) {
+    fn end_member(
+        &self,
+        round: &Round<'_>,
+        member: &Joining,
+        reason: &'static str,
+        (diagnostic, why): (Diagnostic, String),
+        now: Moment,
+    ) {
+        self.log_member_ended(round.user, &member.uri, reason, &why, now);
         let Some(held) = self.batches.get(round.batch) else { return };
         let mut batch = held.lock();
-        if let Some(watching) = batch.watching.remove(&number) {
+        if let Some(watching) = batch.watching.remove(&member.number) {
             self.batches.release(&watching.tag);
         }
-        let told = Told { state: State::Terminated(reason), document: None };
-        self.with_batch_context(now, |context| batch.machine.told(number, told, context));
+        let why = Some(self.reason_for(&batch.front_end, (diagnostic, &why)));
+        let told = Told { why, ..Told::only(State::Terminated(reason)) };
+        self.with_batch_context(now, |context| batch.machine.told(member.number, told, context));
     }
 
     /// The SUBSCRIBE of a member to his pair.
@@ -237,32 +299,13 @@ impl Gateway {
 
 impl Held {
     /// Changes the members. Returns those who watch no more.
-    fn change(&mut self, changes: Vec<Change>) -> Vec<Watching> {
-        let mut gone = Vec::new();
-        let mut cleared = Vec::new();
-        for change in changes {
-            match change {
-                Change::Clear => cleared = self.machine.members().map(|(_, uri)| Box::from(uri)).collect(),
-                Change::Add(uri) => {
-                    cleared.retain(|other| *other != uri);
-                    self.machine.add(&uri);
-                    // Whoever is named is asked for, whatever he said before.
-                    let named = self.machine.members().find(|(_, member)| **member == *uri);
-                    if let Some((number, _)) = named {
-                        self.refused.remove(&number);
-                    }
-                }
-                Change::Remove(uri) => gone.extend(self.remove(&uri)),
-            }
+    fn change(&mut self, changes: &[Change]) -> Vec<Watching> {
+        let changed = self.machine.change(changes);
+        // Whoever is named is asked for, whatever he said before.
+        for number in changed.gone.iter().chain(&changed.named) {
+            self.refused.remove(number);
         }
-        gone.extend(cleared.iter().filter_map(|uri| self.remove(uri)));
-        gone
-    }
-
-    fn remove(&mut self, uri: &str) -> Option<Watching> {
-        let number = self.machine.remove(uri)?;
-        self.refused.remove(&number);
-        self.watching.remove(&number)
+        changed.gone.iter().filter_map(|number| self.watching.remove(number)).collect()
     }
 
     /// All members who are to watch.

@@ -108,6 +108,7 @@ impl InboundSession {
         let outcome = Outcome::extended(method);
         self.life.noted(self.gateway.keep_attempt(pair.from.as_str(), recorder.finish(outcome, now.instant)));
         self.intake.vouched(&pair.from, false);
+        self.life.joined(&pair.to, &pair.from);
         if self.enter(&pair.to, &pair.from, now) {
             self.gateway.partner_is_back(pair.from.as_str(), now.instant);
         }

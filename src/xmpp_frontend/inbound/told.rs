@@ -4,7 +4,7 @@
 use nuncio_translate::Moment;
 use nuncio_translate::text::LogWhole;
 use nuncio_xmpp::Domain;
-use nuncio_xmpp::stream::{Cause as EndCause, Established, Evidence};
+use nuncio_xmpp::stream::{Cause as EndCause, Direction, Established, Evidence};
 use tracing::info;
 
 use super::InboundSession;
@@ -32,6 +32,7 @@ impl InboundSession {
                 "inbound stream established"
             );
         }
+        self.life.holds(self.gateway.stream_up(established, Direction::Inbound));
         self.keep_success(established, now);
     }
 

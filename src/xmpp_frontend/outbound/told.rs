@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nuncio_translate::Moment;
 use nuncio_translate::text::{LogSafe, LogWhole};
-use nuncio_xmpp::stream::{Cause, Established, Evidence};
+use nuncio_xmpp::stream::{Cause, Direction, Established, Evidence};
 use tracing::info;
 
 use super::LaneSession;
@@ -28,6 +28,7 @@ impl LaneSession {
             method = %LogWhole(&established.how().to_string()), both_ways = established.both_ways, ?took,
             "outbound stream established"
         );
+        self.life.holds(self.gateway.stream_up(established, Direction::Outbound));
         if let Some(recorder) = self.recorder.take() {
             let outcome = Outcome::established(established);
             let record = recorder.finish(outcome, now.instant);

@@ -1,0 +1,497 @@
+//! `nuncio cert`
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::report::{findings_text, say, say_json};
+use super::{ConfigOption, complain};
+use crate::certs::{self, Assigned, KeyKind, Keys, Place, Request, Seen, Side, Subject};
+use crate::checks::{self, Level};
+use crate::config::{Config, Domain};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Cert {
+    /// Make a key and a signing request for it, with the names that the configuration asks for
+    #[command(long_about = REQUEST_ABOUT)]
+    Request(RequestArguments),
+    /// Show certificates and requests: those in these files, or those of the configuration
+    Show {
+        /// PEM, or one certificate or request in DER
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigOption,
+    },
+    /// Check what the CA sent, and keep it ready beside the place where it will be used
+    #[command(long_about = IMPORT_ABOUT)]
+    Import(ImportArguments),
+    /// Put in use what was imported, or back in use what was there before
+    #[command(long_about = ASSIGN_ABOUT)]
+    Assign(AssignArguments),
+    /// Check the certificates in use, and tell what waits beside them (the same as "nuncio check certs")
+    Check {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigOption,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Chosen {
+    /// Which certificate: one of the names that it has to carry, its file, "sip", "xmpp" or "all". It may be left out if the
+    /// configuration has only one, and when importing
+    #[arg(long = "for", value_name = "WHICH")]
+    wanted: Vec<String>,
+    #[command(flatten)]
+    config: ConfigOption,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RequestArguments {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Kind of the new key
+    #[arg(long, value_name = "KIND", default_value = "rsa2048",
+        value_parser = PossibleValuesParser::new(KeyKind::ALL.map(|(word, _)| word)))]
+    key_type: String,
+    /// Keep the key in use: partners may have pinned it
+    #[arg(long, conflicts_with = "key_type")]
+    keep_key: bool,
+    /// Organisation
+    #[arg(long, value_name = "TEXT")]
+    organisation: Option<String>,
+    /// Part of the organisation
+    #[arg(long, value_name = "TEXT")]
+    unit: Option<String>,
+    /// City
+    #[arg(long, value_name = "TEXT")]
+    locality: Option<String>,
+    /// State or province
+    #[arg(long, value_name = "TEXT")]
+    state: Option<String>,
+    /// Country, two letters
+    #[arg(long, value_name = "CODE")]
+    country: Option<String>,
+    /// One more name to ask for; may be given again
+    #[arg(long, value_name = "NAME", value_parser = domain)]
+    name: Vec<Domain>,
+    /// A name not to ask for, if it is only customary, such as sip.contoso.com; may be given again
+    #[arg(long, value_name = "NAME", value_parser = domain)]
+    leave_out: Vec<Domain>,
+    /// Ask for SRVName and XmppAddr of each XMPP domain as well. For a CA of your own: public ones do not issue them
+    #[arg(long)]
+    xmpp_names: bool,
+    /// Make a new key and request even if one is waiting for its certificate
+    #[arg(long)]
+    replace: bool,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    /// The certificate and those between it and the root, PEM or DER, in one file or several, in any order
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The private key, if it was not made here: PEM without passphrase. It is copied
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Put it in use at once
+    #[arg(long)]
+    assign: bool,
+    /// Take it although peers will refuse it
+    #[arg(long)]
+    anyway: bool,
+    /// Do not wait until the gateway shows it
+    #[arg(long, requires = "assign")]
+    no_wait: bool,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    chosen: Chosen,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AssignArguments {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Put back what was in use before; a second time takes that back
+    #[arg(long)]
+    undo: bool,
+    /// Put it in use although peers will refuse it
+    #[arg(long, conflicts_with = "undo")]
+    anyway: bool,
+    /// Do not wait until the gateway shows it
+    #[arg(long)]
+    no_wait: bool,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+fn domain(text: &str) -> Result<Domain, String> {
+    Domain::new(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    let of = match verb {
+        Cert::Show { files, json, .. } if !files.is_empty() => return show(files, *json),
+        Cert::Show { config, .. } | Cert::Check { config, .. } => config,
+        Cert::Request(arguments) => &arguments.chosen.config,
+        Cert::Import(arguments) => &arguments.chosen.config,
+        Cert::Assign(arguments) => &arguments.chosen.config,
+    };
+    let config = match of.load(environment) {
+        Ok(config) => config,
+        Err(report) => {
+            complain(&report);
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = match verb {
+        Cert::Show { json, .. } => {
+            let files: Vec<_> = certs::places(&config).into_iter().map(|place| place.certificate).collect();
+            return show(&files, *json);
+        }
+        Cert::Check { json, .. } => return check(&config, *json),
+        Cert::Request(arguments) => request(&config, arguments),
+        Cert::Import(arguments) => import(&config, arguments),
+        Cert::Assign(arguments) => assign(&config, arguments),
+    };
+    done.unwrap_or_else(|why| {
+        eprintln!("nuncio: {why}");
+        ExitCode::FAILURE
+    })
+}
+
+/// What went wrong, in a sentence.
+type Done = Result<ExitCode, String>;
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn request(config: &Config, arguments: &RequestArguments) -> Done {
+    let places = certs::places(config);
+    let chosen = certs::select(&places, &arguments.chosen.wanted).map_err(text)?;
+    let names = certs::names(config, &chosen, &arguments.name, &arguments.leave_out);
+    let RequestArguments { organisation, unit, locality, state, country, .. } = arguments;
+    let (organisation, unit, locality) = (organisation.clone(), unit.clone(), locality.clone());
+    let subject = Subject { organisation, unit, locality, state: state.clone(), country: country.clone() };
+    let xmpp = chosen.iter().any(|place| place.uses.iter().any(|used| used.side == Side::Xmpp));
+    let domains = config.sip.domains.iter().filter(|domain| {
+        let names = chosen.iter().flat_map(|place| place.names());
+        names.into_iter().any(|name| name == domain.as_str())
+    });
+    let wanted = Request {
+        subject,
+        names: names.iter().map(|name| name.name.clone()).collect(),
+        xmpp_names: if arguments.xmpp_names && xmpp { domains.cloned().collect() } else { Vec::new() },
+    };
+    let kind = KeyKind::ALL.iter().find(|(word, _)| *word == arguments.key_type);
+    let kind = kind.map_or_else(KeyKind::default, |(_, kind)| *kind);
+    let made = certs::prepare(&chosen, (!arguments.keep_key).then_some(kind), &wanted, arguments.replace);
+    let made = made.map_err(text)?;
+    if arguments.json {
+        return Ok(say_json(&json!({
+            "request": made.pem, "file": made.file, "keys": made.keys, "names": names,
+        })));
+    }
+    let mut out = String::from("The certificate is asked for these names:\n\n");
+    for name in &names {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "  {:<32} {}", name.name, name.why);
+    }
+    match made.keys.as_slice() {
+        [] => out.push_str("\nThe key is the one in use.\n"),
+        keys => {
+            let keys: Vec<_> = keys.iter().map(|file| file.display().to_string()).collect();
+            let _ = writeln!(out, "\nA new key ({kind}) is in {}, for its owner only.", keys.join(" and "));
+        }
+    }
+    let _ = writeln!(
+        out,
+        "The request is in {file}; it is no secret:\n\n{pem}\nHave it signed. Then: nuncio cert import --assign FILE, with what \
+         the CA sends. Until then nothing changes.",
+        file = made.file.display(),
+        pem = made.pem
+    );
+    Ok(say(&out))
+}
+
+fn show(files: &[PathBuf], json: bool) -> ExitCode {
+    let (mut shown, mut out, mut failed) = (Vec::new(), String::new(), false);
+    for file in files {
+        let items = std::fs::read(file).map_err(text).and_then(|content| certs::show(&content).map_err(text));
+        match items {
+            Ok(items) => {
+                let _ = writeln!(out, "{}", file.display());
+                items.iter().for_each(|item| {
+                    let _ = writeln!(out, "{item}");
+                });
+                shown.push(json!({ "file": file, "items": items }));
+            }
+            Err(error) => {
+                failed = true;
+                eprintln!("nuncio: {}: {error}", file.display());
+            }
+        }
+    }
+    let done = if json { say_json(&shown) } else { say(&format!("{}\n", out.trim_end())) };
+    if failed { ExitCode::FAILURE } else { done }
+}
+
+fn import(config: &Config, arguments: &ImportArguments) -> Done {
+    let read = |file: &PathBuf| {
+        let content = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok::<_, String>((file.clone(), content))
+    };
+    let texts: Vec<_> = arguments.files.iter().map(read).collect::<Result<_, _>>()?;
+    let keys = Keys {
+        given: arguments.key.as_ref().map(read).transpose()?,
+        named: !arguments.chosen.wanted.is_empty(),
+    };
+    let places = certs::places(config);
+    let wanted = match arguments.chosen.wanted.as_slice() {
+        [] => vec!["all".to_owned()],
+        wanted => wanted.to_vec(),
+    };
+    let chosen = certs::select(&places, &wanted).map_err(text)?;
+    let imported = certs::import(config, &chosen, &texts, &keys, SystemTime::now()).map_err(text)?;
+    let wrong = imported.iter().any(certs::Imported::is_wrong);
+    let taken = arguments.anyway || !wrong;
+    if taken {
+        imported.iter().try_for_each(certs::Imported::store).map_err(text)?;
+    }
+    if !arguments.json {
+        for imported in &imported {
+            let place = &imported.place;
+            say(&format!("For {}:\n{}\n", place.certificate.display(), findings_text(&imported.findings, 0)));
+        }
+    }
+    if !taken {
+        let why =
+            "it is not taken: peers would refuse it. Have it issued anew as said above, or add --anyway";
+        if arguments.json {
+            say_json(&json!({ "imported": imported, "taken": false }));
+        }
+        return Err(why.to_owned());
+    }
+    let mut assigned = Vec::new();
+    if arguments.assign {
+        for imported in &imported {
+            let done = certs::assign(config, &imported.place, arguments.anyway, SystemTime::now());
+            assigned.push(done.map_err(text)?);
+        }
+    }
+    let live = if arguments.no_wait { Vec::new() } else { wait(config, &assigned)? };
+    if arguments.json {
+        say_json(&json!({ "imported": imported, "taken": true, "assigned": assigned, "live": live }));
+    } else if arguments.assign {
+        tell(&assigned, &live);
+    } else {
+        say("It is kept ready. To put it in use: nuncio cert assign\n");
+    }
+    Ok(verdict(&live))
+}
+
+fn assign(config: &Config, arguments: &AssignArguments) -> Done {
+    let places = certs::places(config);
+    let waiting = certs::waiting(&places);
+    let chosen: Vec<&Place> = match arguments.chosen.wanted.as_slice() {
+        [] => {
+            let ready = |waiting: &&certs::Waiting| match arguments.undo {
+                true => waiting.undo,
+                false => waiting.certificate,
+            };
+            let ready: Vec<&Place> = waiting.iter().filter(ready).map(|waiting| &waiting.place).collect();
+            match ready.as_slice() {
+                [] if arguments.undo => return Err("nothing was in use before what is in use now".to_owned()),
+                [] => return Err("nothing was imported that is not in use".to_owned()),
+                [_, _, ..] if arguments.undo => certs::select(&places, &[]).map_err(text)?,
+                _ => ready,
+            }
+        }
+        wanted => certs::select(&places, wanted).map_err(text)?,
+    };
+    let one = |place: &&Place| match arguments.undo {
+        true => certs::undo(place),
+        false => certs::assign(config, place, arguments.anyway, SystemTime::now()),
+    };
+    let assigned: Vec<Assigned> = chosen.iter().map(one).collect::<Result<_, _>>().map_err(text)?;
+    let live = if arguments.no_wait { Vec::new() } else { wait(config, &assigned)? };
+    match arguments.json {
+        true => say_json(&json!({ "assigned": assigned, "live": live })),
+        false => tell(&assigned, &live),
+    };
+    Ok(verdict(&live))
+}
+
+fn tell(assigned: &[Assigned], live: &[Live]) -> ExitCode {
+    let mut out = String::new();
+    for assigned in assigned {
+        let Assigned { place, serial, not_after, undo, .. } = assigned;
+        let file = place.certificate.display();
+        let _ = writeln!(out, "{file}: in its place, serial {serial}, valid until {not_after}.");
+        if *undo {
+            let _ = writeln!(out, "What was there before is kept: nuncio cert assign --undo brings it back.");
+        }
+    }
+    for live in live {
+        let _ = writeln!(out, "{}", live.text);
+    }
+    say(&out)
+}
+
+fn verdict(live: &[Live]) -> ExitCode {
+    if live.iter().any(|live| live.shown == Some(false)) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// What a listener shows after a change.
+#[derive(serde::Serialize)]
+struct Live {
+    /// Whether it shows what is in its place; `None`: nobody listens there.
+    shown: Option<bool>,
+    text: String,
+}
+
+/// Waits until the gateway, if it runs here, shows what is in its place.
+fn wait(config: &Config, assigned: &[Assigned]) -> Result<Vec<Live>, String> {
+    /// What it may take besides the interval at which the gateway looks: files that are replaced one after the other settle.
+    const SETTLE: Duration = Duration::from_secs(8);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
+    let patience = config.limits.file_check.min(Duration::from_secs(60)) + SETTLE;
+    runtime.block_on(async {
+        let mut live = Vec::new();
+        for assigned in assigned {
+            for used in &assigned.place.uses {
+                let fallback = config.sip.name.host.to_string();
+                let name = used.names.first().unwrap_or(&fallback);
+                for address in certs::listening(config, used.side) {
+                    live.push(shows(used.side, address, name, assigned, patience).await);
+                }
+            }
+        }
+        Ok(live)
+    })
+}
+
+async fn shows(
+    side: Side,
+    address: std::net::SocketAddr,
+    name: &str,
+    assigned: &Assigned,
+    patience: Duration,
+) -> Live {
+    const GLANCE: Duration = Duration::from_millis(500);
+    let end = tokio::time::Instant::now() + patience;
+    loop {
+        let (shown, said) = match certs::see(side, address, name).await {
+            Seen::Certificate(seen) if seen.sha256 == assigned.sha256 => {
+                return Live {
+                    shown: Some(true),
+                    text: format!("{address} shows it to who asks for {name}"),
+                };
+            }
+            Seen::Certificate(seen) => {
+                (Some(false), format!("still shows the one with serial {}", seen.serial))
+            }
+            Seen::NoHandshake(why) => (Some(false), format!("cannot be asked: {why}")),
+            Seen::NoConnection(why) => {
+                let text = format!("{address}: {why}; a gateway that is started here uses it from then on");
+                return Live { shown: None, text };
+            }
+        };
+        if tokio::time::Instant::now() >= end {
+            let text = format!("{address} {said} to who asks for {name}: the log of the gateway says why");
+            return Live { shown, text };
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+fn check(config: &Config, json: bool) -> ExitCode {
+    let findings = checks::certificates(config, SystemTime::now());
+    let waiting: Vec<_> = certs::waiting(&certs::places(config))
+        .into_iter()
+        .filter(|waiting| waiting.key || waiting.certificate)
+        .collect();
+    let wrong = findings.iter().any(|finding| finding.level == Level::Wrong);
+    let done = if json {
+        say_json(&json!({ "findings": findings, "waiting": waiting }))
+    } else {
+        let mut out = findings_text(&findings, 0);
+        for waiting in &waiting {
+            let file = waiting.place.certificate.display();
+            let _ = match waiting.certificate {
+                true => writeln!(
+                    out,
+                    "\nA certificate for {file} was imported and is not in use: nuncio cert assign"
+                ),
+                false => {
+                    writeln!(out, "\nA request for {file} waits for its certificate: nuncio cert import FILE")
+                }
+            };
+        }
+        say(&out)
+    };
+    if wrong { ExitCode::FAILURE } else { done }
+}
+
+pub(super) const ABOUT: &str = "\
+Make signing requests, and put signed certificates in use.
+
+The configuration names the files of each certificate and its key; these commands write beside them, and into them only when \
+told to. All work while the gateway runs and while it does not, and before the first certificate exists. Run them as a user \
+who may write where the configuration names the files; what is written belongs to the owner of what it replaces.";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  nuncio cert request --for xmpp --organisation \"Contoso Ltd\" --country GB
+  nuncio cert show /etc/nuncio/contoso.pem.csr
+  nuncio cert import contoso.crt intermediate.crt
+  nuncio cert assign
+  nuncio cert assign --undo
+  nuncio cert import --assign --key privkey.pem fullchain.pem    (the hook of an ACME client)
+
+Exit codes: 0 done; 1 refused, or not done; 2 the command line is wrong.";
+
+const REQUEST_ABOUT: &str = "\
+Make a key and a signing request for it, with the names that the configuration asks for.
+
+Asked for are, as DNS names in A-labels: for the SIP side the name by which front ends call the gateway, those of \
+[[sip.identity]], and sip.DOMAIN of each domain; for the XMPP side the domains and the hosts that partners connect to. No \
+wildcards, for they count for nothing on the SIP side, and no SIP URIs, for a certificate that has one speaks for nothing else \
+there. SRVName and XmppAddr (--xmpp-names) add nothing for partners who look at DNS names, which is all of them; with a CA of \
+your own they tie the certificate to XMPP.
+
+The key goes to FILE.new beside the key of the configuration, for its owner only, and is never shown; the request goes to \
+FILE.csr beside the certificate and to standard output. What is in use stays in use.";
+
+const IMPORT_ABOUT: &str = "\
+Check what the CA sent, and keep it ready beside the place where it will be used.
+
+It finds the place by the key: the one that the last request made, or the one in use. The chain is put in order, and what does \
+not belong to it is left out; missing intermediates are taken from the file in use if they are there. Checked are the names \
+for everything that it has to serve for, validity, usages, key and signatures, and the chain up to a root; it says whose \
+software will refuse it. What peers would refuse is not taken.";
+
+const ASSIGN_ABOUT: &str = "\
+Put in use what was imported, or back in use what was there before.
+
+Each file is replaced at once. A gateway that runs takes it up within limits.file_check (10s): new connections are shown it, \
+those that exist go on. The command waits until its listeners show it, and says so; the exit code is 1 if they do not.";

@@ -1,0 +1,366 @@
+//! `nuncio partner`, `nuncio policy`, `nuncio block`: what they have in common.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use axum::http::Method;
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+
+use super::client::{ClientArguments, Failed, Gateway, changes, end, pretty, printable, text};
+use crate::config::{Kind, reference, written};
+use crate::control::client::escaped;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EntriesArguments {
+    #[command(flatten)]
+    client: ClientArguments,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// All of them, in lines
+    List,
+    /// One of them, with every key that has a value
+    Show {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Make one: NAME KEY=VALUE …
+    #[command(alias = "add")]
+    New {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Keys of its section in the configuration file; items of a list are separated by commas
+        #[arg(value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        /// Only say what it would amount to
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Change some of its keys; KEY= takes one away, so that its default holds
+    Set {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        settings: Vec<String>,
+        /// Only say what it would amount to
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove it
+    Remove {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Only say what it would amount to
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The same as: set NAME enabled=true
+    Enable {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// The same as: set NAME enabled=false
+    Disable {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Print the stored ones as sections of a configuration file
+    Export {
+        /// Those declared in files as well
+        #[arg(long)]
+        all: bool,
+    },
+    /// Bring the stored ones to what a file says, all or none
+    Apply {
+        /// Sections as in the configuration file, as export prints them
+        #[arg(long, short, value_name = "FILE")]
+        file: PathBuf,
+        /// Remove stored ones that are not in the file
+        #[arg(long)]
+        prune: bool,
+        /// Only say what it would amount to
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// What the API calls them, and the file.
+struct Names {
+    kind: Kind,
+    collection: &'static str,
+    section: &'static str,
+}
+
+fn names(kind: Kind) -> Names {
+    let (collection, section) = match kind {
+        Kind::Partner => ("partners", "partner"),
+        Kind::Policy => ("policies", "policy.rule"),
+        Kind::Block => ("blocks", "block"),
+    };
+    Names { kind, collection, section }
+}
+
+pub(super) fn run(
+    kind: Kind,
+    arguments: &EntriesArguments,
+    environment: Vec<(OsString, OsString)>,
+) -> ExitCode {
+    let gateway = arguments.client.gateway(environment);
+    let names = names(kind);
+    end(names.perform(&arguments.verb, arguments.client.json, &gateway))
+}
+
+impl Names {
+    fn perform(&self, verb: &Verb, json: bool, gateway: &Gateway) -> Result<String, Failed> {
+        let all = format!("/v1/{}", self.collection);
+        let one = |name: &str| format!("/v1/{}/{}", self.collection, escaped(name));
+        let shown = |answer: Value, text: &dyn Fn(&Value) -> String| {
+            Ok(if json { pretty(&answer) } else { text(&answer) })
+        };
+        match verb {
+            Verb::List => shown(gateway.ask(Method::GET, &all, None)?, &|list| self.list(list)),
+            Verb::Show { name } => {
+                shown(gateway.ask(Method::GET, &one(name), None)?, &|entry| self.show(entry))
+            }
+            Verb::New { name, settings, dry_run } => {
+                let mut entry = self.settings(settings)?;
+                entry.insert(self.kind.named_by().to_owned(), json!(name));
+                self.change(gateway, Method::POST, &all, Some(&Value::Object(entry)), *dry_run, json)
+            }
+            Verb::Set { name, settings, dry_run } => {
+                let entry = Value::Object(self.settings(settings)?);
+                self.change(gateway, Method::PATCH, &one(name), Some(&entry), *dry_run, json)
+            }
+            Verb::Enable { name } => self.change(
+                gateway,
+                Method::PATCH,
+                &one(name),
+                Some(&json!({ "enabled": true })),
+                false,
+                json,
+            ),
+            Verb::Disable { name } => self.change(
+                gateway,
+                Method::PATCH,
+                &one(name),
+                Some(&json!({ "enabled": false })),
+                false,
+                json,
+            ),
+            Verb::Remove { name, dry_run } => {
+                self.change(gateway, Method::DELETE, &one(name), None, *dry_run, json)
+            }
+            Verb::Export { all: declared } => {
+                let list = gateway.ask(Method::GET, &all, None)?;
+                shown(list, &|list| self.export(list, *declared))
+            }
+            Verb::Apply { file, prune, dry_run } => {
+                let wanted = json!({ "entries": self.read(file)?, "prune": prune });
+                let path = format!("/v1/apply/{}", self.collection);
+                self.change(gateway, Method::POST, &path, Some(&wanted), *dry_run, json)
+            }
+        }
+    }
+
+    /// What it amounts to is shown first; then it is done.
+    fn change(
+        &self,
+        gateway: &Gateway,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        dry_run: bool,
+        json: bool,
+    ) -> Result<String, Failed> {
+        let would = gateway.ask(method.clone(), &format!("{path}?dry_run=true"), body)?;
+        let mut out = String::new();
+        if let Some(entry) = would.get("entry").filter(|_| self.kind == Kind::Partner) {
+            out.push_str(&format!("{}\n", self.line(entry)));
+            if let Some(negotiation) = entry.get("negotiation") {
+                out.push_str(&format!("  {}\n", verdict(negotiation)));
+            }
+        }
+        if dry_run {
+            let unchanged = format!("{out}{}Nothing was changed: this was a dry run.\n", changes(&would));
+            return Ok(if json { pretty(&would) } else { unchanged });
+        }
+        let done = gateway.ask(method, path, body)?;
+        if json {
+            return Ok(pretty(&done));
+        }
+        let same = done.get("changed").and_then(Value::as_array).is_some_and(Vec::is_empty);
+        let end = if same { "It was so already." } else { "It is in force, and saved." };
+        let end = if done.get("saved") == Some(&json!(false)) { "It is in force." } else { end };
+        Ok(format!("{out}{}{end}\n", changes(&done)))
+    }
+
+    fn list(&self, list: &Value) -> String {
+        let mut out = String::new();
+        for entry in list.as_array().into_iter().flatten() {
+            let _ = writeln!(out, "{}", self.line(entry));
+        }
+        if out.is_empty() {
+            let _ = writeln!(out, "There are none.");
+        }
+        out
+    }
+
+    fn line(&self, entry: &Value) -> String {
+        let list = |key: &str| -> String {
+            let list = entry.get(key).and_then(Value::as_array).into_iter().flatten();
+            list.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        };
+        let name = text(entry, self.kind.named_by());
+        let origin = text(entry, "origin");
+        let line = match self.kind {
+            Kind::Partner => {
+                let more = Some(list("additional_domains")).filter(|more| !more.is_empty());
+                let more = more.map(|more| format!(" ({more})")).unwrap_or_default();
+                let off = if entry.get("enabled") == Some(&json!(false)) { ", DISABLED" } else { "" };
+                let means = entry
+                    .get("negotiation")
+                    .map(|negotiation| text(negotiation, "means"))
+                    .unwrap_or_default();
+                format!("{name}{more}: {}, {means}{off}", text(entry, "type"))
+            }
+            Kind::Policy if entry.get("enabled").is_some() => {
+                let switch = if entry.get("enabled") == Some(&json!(false)) { "OFF" } else { "on" };
+                format!("{name}: {switch}, default {}", text(entry, "default"))
+            }
+            Kind::Policy => {
+                let partners = Some(list("partners")).filter(|partners| !partners.is_empty());
+                let partners = partners.map(|partners| format!(" for {partners}")).unwrap_or_default();
+                let name = if name.is_empty() { "(no name)" } else { name };
+                format!("{name}: {} {}{partners}", text(entry, "verdict"), list("users"))
+            }
+            Kind::Block => {
+                let about = Some(text(entry, "description")).filter(|about| !about.is_empty());
+                format!("{name}{}", about.map(|about| format!(": {about}")).unwrap_or_default())
+            }
+        };
+        printable(&format!("{line} [{origin}]"))
+    }
+
+    fn show(&self, entry: &Value) -> String {
+        let mut out = String::new();
+        for (key, value) in self.keys(entry) {
+            if key != "negotiation" {
+                let _ = writeln!(out, "{key:<20} {}", printable(&written(value)));
+            }
+        }
+        if let Some(negotiation) = entry.get("negotiation") {
+            let _ = writeln!(out, "{:<20} {}", "negotiation", verdict(negotiation));
+        }
+        out
+    }
+
+    /// The keys of an entry, the one that names it first.
+    fn keys<'v>(&self, entry: &'v Value) -> impl Iterator<Item = (&'v String, &'v Value)> {
+        let named_by = self.kind.named_by();
+        let keys = || entry.as_object().into_iter().flatten();
+        keys().filter(move |(key, _)| *key == named_by).chain(keys().filter(move |(key, _)| *key != named_by))
+    }
+
+    fn export(&self, list: &Value, declared: bool) -> String {
+        let mut out = String::new();
+        for entry in list.as_array().into_iter().flatten() {
+            let stored = entry.get("origin") == Some(&json!("stored"));
+            // The global keys are no section of their own here.
+            let is_global = self.kind == Kind::Policy && entry.get("enabled").is_some();
+            if !(stored || declared) || is_global {
+                continue;
+            }
+            let _ = writeln!(out, "[[{}]]", self.section);
+            for (key, value) in
+                self.keys(entry).filter(|(key, _)| !["origin", "negotiation"].contains(&key.as_str()))
+            {
+                let _ = writeln!(out, "{key} = {}", written(value));
+            }
+            out.push('\n');
+        }
+        out
+    }
+
+    /// The sections of a file.
+    fn read(&self, file: &Path) -> Result<Vec<Value>, Failed> {
+        let unusable = |why: &dyn std::fmt::Display| Failed(format!("{}: {why}", file.display()));
+        let content = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
+        let table: toml::Table = toml::from_str(&content).map_err(|error| unusable(&error))?;
+        let mut at = toml::Value::Table(table);
+        for name in self.section.split('.') {
+            at = match at {
+                toml::Value::Table(mut table) => table.remove(name).unwrap_or(toml::Value::Array(Vec::new())),
+                _ => return Err(unusable(&format!("there is no [[{}]] in it", self.section))),
+            };
+        }
+        match serde_json::to_value(at) {
+            Ok(Value::Array(list)) => Ok(list),
+            _ => Err(unusable(&format!("each is written under its own [[{}]]", self.section))),
+        }
+    }
+
+    /// KEY=VALUE, each as its key wants it.
+    fn settings(&self, settings: &[String]) -> Result<Map<String, Value>, Failed> {
+        let mut schema = reference::json_schema(self.section, None);
+        if self.kind == Kind::Policy
+            && let (Some(more), Some(Value::Object(own))) = (
+                reference::json_schema("policy", None).get("properties").cloned(),
+                schema.get_mut("properties"),
+            )
+        {
+            own.extend(more.as_object().cloned().unwrap_or_default());
+        }
+        let mut entry = Map::new();
+        for setting in settings {
+            let Some((key, value)) = setting.split_once('=') else {
+                return Err(Failed(format!("{setting:?}: expected KEY=VALUE")));
+            };
+            let kind = schema.pointer(&format!("/properties/{key}/type")).and_then(Value::as_str);
+            let value = match (kind, value) {
+                (_, "") => Value::Null,
+                (Some("boolean"), "true" | "on" | "yes") => json!(true),
+                (Some("boolean"), "false" | "off" | "no") => json!(false),
+                (Some("integer"), number) => {
+                    number.parse::<i64>().map_or_else(|_| json!(number), |number| json!(number))
+                }
+                (Some("array"), list) => list.split(',').map(|item| json!(item.trim())).collect(),
+                (_, text) => json!(text),
+            };
+            entry.insert(key.to_owned(), value);
+        }
+        Ok(entry)
+    }
+}
+
+fn verdict(negotiation: &Value) -> String {
+    let reason = Some(text(negotiation, "reason")).filter(|reason| !reason.is_empty());
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!(
+        "{}{reason}: {}, {}",
+        text(negotiation, "verdict"),
+        text(negotiation, "methods"),
+        text(negotiation, "means")
+    )
+}
+
+pub(super) const PARTNER_ABOUT: &str = "\
+Partners of the running gateway: those declared in its files, which are changed there, and those that are stored, which are \
+changed here and take effect at once.
+
+The keys are those of [[partner]] in docs/configuration.md: nuncio partner new fabrikam.com type=federated sasl=optional. Before \
+anything is saved it is checked as the files are, and what comes of TLS, SASL and dialback is shown: S is SASL EXTERNAL over \
+TLS, T dialback over TLS, C dialback over plain TCP.";
+
+pub(super) const POLICY_ABOUT: &str = "\
+Which SIP users may talk to partners. Rules have the keys of [[policy.rule]]: nuncio policy new wards users=*-ext@contoso.com \
+verdict=deny. The rule \"global\" stands for [policy] itself: nuncio policy set global enabled=false switches everything off.";
+
+pub(super) const BLOCK_ABOUT: &str = "\
+Keep contacts, domains or IP addresses out, at once: nuncio block add mallory@fabrikam.com, nuncio block add 192.0.2.0/24 \
+description=\"scans\". Streams that are affected end; contacts learn no more than that there is no such user.";

@@ -1,0 +1,136 @@
+//! `nuncio import`
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::{ConfigArguments, complain, load};
+use crate::config::{Config, DEFAULT_FILE};
+use crate::import::lync::{Choices, Export, MAX_FILE, Plan};
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    #[command(subcommand)]
+    from: From,
+}
+
+#[derive(Debug, Subcommand)]
+enum From {
+    /// From Lync Server 2013 or Skype for Business Server 2015
+    #[command(long_about = LYNC_ABOUT)]
+    Lync(LyncArguments),
+}
+
+#[derive(Debug, Args)]
+struct LyncArguments {
+    /// What the cmdlets exported; "-" is standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Print what goes into the configuration file, in TOML; the plan goes to standard error
+    #[arg(long, conflicts_with = "json")]
+    toml: bool,
+    /// Print the plan as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Take over federated partners too that may come in by dialback over plain TCP: whoever controls the network or DNS
+    /// can pose as them
+    #[arg(long)]
+    accept_spoofable: bool,
+    /// The configuration that partners and domains are compared with. Without it: the file that NUNCIO_CONFIG names, else
+    /// /etc/nuncio/nuncio.toml, if it is there
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+}
+
+pub(super) const ABOUT: &str = "Take over what another product was configured with";
+
+const LYNC_ABOUT: &str = "\
+Take over partners, limits and policy from Lync Server 2013 or Skype for Business Server 2015.
+
+Export there, in the management shell:
+  Get-CsXmppAllowedPartner        | Export-Clixml partners.xml
+  Get-CsXmppGatewayConfiguration  | Export-Clixml gateway.xml
+  Get-CsExternalAccessPolicy      | Export-Clixml policies.xml
+ConvertTo-Json and Export-Csv do as well, with what docs/import.md says about words and lists.
+
+Shows the plan: each partner with the ways to authenticate his streams that result, what has no counterpart here, and \
+what cannot be taken over and why. Nothing is changed. The exit code is 1 if something is left out that has a counterpart.";
+
+pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    let From::Lync(arguments) = arguments.from;
+    let mut export = Export::default();
+    for file in &arguments.files {
+        let read = read(file).map_err(|error| error.to_string());
+        if let Err(why) = read.and_then(|bytes| export.read(&bytes).map_err(|error| error.to_string())) {
+            eprintln!("nuncio: {}: {why}", file.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    let config = match configured(&arguments.config, environment) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let choices = Choices { accept_spoofable: arguments.accept_spoofable, config: config.as_ref() };
+    let plan = Plan::new(&export, &choices);
+    if let Err(why) = plan.check() {
+        eprintln!("nuncio: the plan would not load, and is not shown: {}", why.join("; "));
+        return ExitCode::FAILURE;
+    }
+    let mut words = plan.to_string();
+    if config.is_none() {
+        words.push_str(
+            "\nNo configuration was found to compare with: own domains and known partners are not noticed.\n",
+        );
+    }
+    let text = if arguments.json {
+        match serde_json::to_string(&plan) {
+            Ok(json) => json + "\n",
+            Err(error) => {
+                eprintln!("nuncio: the plan cannot be written as JSON: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    } else if arguments.toml {
+        eprint!("{words}");
+        plan.toml()
+    } else {
+        words
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) if plan.is_whole() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// The file, or one byte more than may be.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = MAX_FILE as u64 + 1;
+    if file == Path::new("-") {
+        io::stdin().lock().take(most).read_to_end(&mut bytes)?;
+    } else {
+        File::open(file)?.take(most).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// The configuration to compare with; one that is named has to be right.
+fn configured(named: &[PathBuf], environment: Vec<(OsString, OsString)>) -> Result<Option<Config>, ExitCode> {
+    let said = environment.iter().any(|(name, value)| name == "NUNCIO_CONFIG" && !value.is_empty());
+    if named.is_empty() && !said && !Path::new(DEFAULT_FILE).exists() {
+        return Ok(None);
+    }
+    let arguments = ConfigArguments { config: named.to_vec(), files: Vec::new() };
+    // Whether its certificates can be read is not the question.
+    match load(&arguments.sources(environment).trusting_paths()) {
+        Ok((config, _)) => Ok(Some(config)),
+        Err(report) => {
+            complain(&report);
+            Err(ExitCode::FAILURE)
+        }
+    }
+}

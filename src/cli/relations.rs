@@ -1,0 +1,119 @@
+//! `nuncio consent` and `nuncio subscriptions`.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use axum::http::Method;
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::client::{ClientArguments, end, pretty, printable, text};
+use crate::control::client::escaped;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ConsentArguments {
+    #[command(flatten)]
+    client: ClientArguments,
+    #[command(subcommand)]
+    verb: ConsentVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConsentVerb {
+    /// Whom SIP users have added
+    List {
+        /// Only those with this in one of the addresses
+        #[arg(value_name = "TEXT")]
+        with: Option<String>,
+    },
+    /// Take back that a SIP user has added a contact
+    Remove {
+        /// The SIP user
+        #[arg(value_name = "USER")]
+        user: String,
+        /// The contact
+        #[arg(value_name = "CONTACT")]
+        contact: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SubscriptionsArguments {
+    #[command(flatten)]
+    client: ClientArguments,
+    #[command(subcommand)]
+    verb: SubscriptionsVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum SubscriptionsVerb {
+    /// Who sees whom, or asks to
+    List {
+        /// Only those with this in one of the addresses
+        #[arg(value_name = "TEXT")]
+        with: Option<String>,
+    },
+}
+
+pub(super) fn consent(arguments: &ConsentArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    let gateway = arguments.client.gateway(environment);
+    let json = arguments.client.json;
+    end(match &arguments.verb {
+        ConsentVerb::List { with } => gateway
+            .ask(Method::GET, &format!("/v1/consents{}", query(with)), None)
+            .map(|list| if json { pretty(&list) } else { lines(&list) }),
+        ConsentVerb::Remove { user, contact } => {
+            let path = format!("/v1/consents?user={}&contact={}", escaped(user), escaped(contact));
+            gateway.ask(Method::DELETE, &path, None).map(|answer| match answer.get("removed") {
+                _ if json => pretty(&answer),
+                Some(Value::Bool(true)) => format!(
+                    "{user} does not count as having added {contact} any more. If he subscribes to him again, he adds him again; a \
+                     rule keeps him from it: nuncio policy new NAME users={user} verdict=deny\n"
+                ),
+                _ => format!("{user} has not added {contact}; nothing was changed.\n"),
+            })
+        }
+    })
+}
+
+pub(super) fn subscriptions(
+    arguments: &SubscriptionsArguments,
+    environment: Vec<(OsString, OsString)>,
+) -> ExitCode {
+    let SubscriptionsVerb::List { with } = &arguments.verb;
+    let path = format!("/v1/subscriptions{}", query(with));
+    let list = arguments.client.gateway(environment).ask(Method::GET, &path, None);
+    end(list.map(|list| if arguments.client.json { pretty(&list) } else { lines(&list) }))
+}
+
+fn query(with: &Option<String>) -> String {
+    with.as_ref().map(|with| format!("?with={}", escaped(with))).unwrap_or_default()
+}
+
+fn lines(list: &Value) -> String {
+    let mut out = String::new();
+    for relation in list.as_array().into_iter().flatten() {
+        let time = |key: &str| {
+            let seconds = relation.get(key).and_then(Value::as_i64)?;
+            Some(jiff::Timestamp::from_second(seconds).ok()?.to_string())
+        };
+        let added = match (time("added_since"), time("last_subscribe")) {
+            (Some(since), Some(last)) => format!("added {since}, last SUBSCRIBE {last}"),
+            _ => "not added".to_owned(),
+        };
+        let endpoints = relation.get("endpoints").cloned().unwrap_or_else(|| json!(0));
+        let line = format!(
+            "{} ⇄ {}: {added}; user sees contact: {} ({endpoints} endpoints); contact sees user: {}",
+            text(relation, "sip_user"),
+            text(relation, "contact"),
+            text(relation, "user_sees"),
+            text(relation, "contact_sees"),
+        );
+        let _ = writeln!(out, "{}", printable(&line));
+    }
+    if out.is_empty() {
+        let _ = writeln!(out, "There are none.");
+    }
+    out
+}
