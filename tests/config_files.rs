@@ -71,11 +71,13 @@ What it names was looked at, as user UID:
 [sip] certificate pki/sip.pem
   good     it is for nuncio.contoso.com (sip.name)
   good     it is valid until 4096-01-01 00:00:00 UTC, DAYS days from now
+  good     its key is good (ECDSA, P-256)
   good     its chain is complete, and leads to one of sip.roots
 
 [[certificate]] pki/contoso.pem
   good     it is for contoso.com
   good     it is valid until 4096-01-01 00:00:00 UTC, DAYS days from now
+  good     its key is good (ECDSA, P-256)
   good     its chain is complete, and leads to a root of xmpp.roots or of this machine
 
 [node] state_dir state
@@ -419,9 +421,13 @@ fn run_refuses_a_wrong_file_with_the_same_words() {
 #[test]
 fn a_wrong_command_line_ends_with_2() {
     let workspace = Workspace::new();
-    for arguments in
-        [&["check"][..], &["run", "--log-format", "xml"], &["walk"], &["run", "--conf", "x"], &[]]
-    {
+    for arguments in [
+        &["check", "everything"][..],
+        &["run", "--log-format", "xml"],
+        &["walk"],
+        &["run", "--conf", "x"],
+        &[],
+    ] {
         let run = workspace.nuncio(arguments, &[]);
         assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.stderr);
     }

@@ -321,3 +321,26 @@ fn xe_15_a_partners_own_limits_go_before_those_of_all() {
     let of_stanzas = config.partners.iter().map(|partner| (partner.stanza_depth, partner.stanza_attributes));
     assert_eq!(of_stanzas.collect::<Vec<_>>(), [(32, 64), (8, 16)]);
 }
+
+#[test]
+fn a_credential_is_where_the_service_manager_says() {
+    let file = BASE.replace("key = \"pki/sip.key\"", "key = \"${CREDENTIALS_DIRECTORY}/keys_sip.key\"");
+    assert_ne!(file, BASE);
+    let sources = Sources::new().toml("/etc/nuncio/nuncio.toml", file);
+    let given = environment(&[("CREDENTIALS_DIRECTORY", "/run/credentials/nuncio.service")]);
+    let config = load(sources.clone().environment(given)).unwrap();
+    assert_eq!(config.sip.identity.key.to_str(), Some("/run/credentials/nuncio.service/keys_sip.key"));
+    // Others than the service only want to know the rest.
+    let config = load(sources).unwrap();
+    assert_eq!(config.sip.identity.key.to_str(), Some("${CREDENTIALS_DIRECTORY}/keys_sip.key"));
+}
+
+#[test]
+fn load_balancers_are_listed_with_the_listener_that_they_stand_before() {
+    let lines = "proxy_protocol = true\nproxies = [\"10.0.0.0/8\", \"2001:db8::1\"]\n";
+    let file = BASE.replace("[[xmpp.listener]]\n", &format!("[[xmpp.listener]]\n{lines}"));
+    let config = load(Sources::new().toml("nuncio.toml", file)).unwrap();
+    let shown: Vec<String> = config.xmpp.listeners[0].proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.0/8", "2001:db8::1"]);
+    assert!(config.sip.listeners[0].proxies.is_empty());
+}

@@ -9,12 +9,13 @@ use std::path::Path;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const STATUSES: [&str; 5] = ["met", "partly", "departed", "not yet", "not applicable"];
 /// With what something comes that is not there yet.
-const SUBJECTS: [&str; 5] = ["presence", "federation", "session IM", "administration", "not planned"];
+const SUBJECTS: [&str; 4] = ["presence", "federation", "administration", "not planned"];
 const HEADER: &str = "| Id | Requirement | Source | Priority | Status | Evidence |";
 /// Cases that one test goes through, and that test.
-const GOLDEN: [(&str, &str); 2] = [
+const GOLDEN: [(&str, &str); 3] = [
     ("translate/tests/golden/", "translate/tests/golden.rs::golden_pairs"),
     ("translate/tests/golden_presence/", "translate/tests/golden_presence.rs::golden_presence"),
+    ("tests/e2e/answers/golden/", "tests/e2e/answers/golden.rs::golden_transcripts"),
 ];
 /// Tests of a runner of its own, and the list it runs.
 const SCENARIOS: (&str, &str) =
@@ -119,6 +120,47 @@ fn every_status_has_its_evidence() {
     }
 }
 
+/// `| Flow | … |` of docs/interop.md against the list of scenarios: each is named, and runs by way of Kamailio where it says so.
+#[test]
+fn the_table_of_flows_is_that_of_the_scenarios() {
+    let (mut direct, mut by_kamailio) = (BTreeSet::new(), BTreeSet::new());
+    for entry in SCENARIOS.1.split("scenario!(").skip(1) {
+        let entry = entry.split_once(')').expect(entry).0;
+        let name = entry.split_whitespace().next().expect(entry);
+        if entry.contains("through Kamailio") {
+            by_kamailio.insert(name);
+        } else if !entry.contains("with Prosody") {
+            direct.insert(name);
+        }
+    }
+    let twin = |name: &str| by_kamailio.get(format!("{name}_kamailio").as_str()).copied();
+    let (document, mut named) = (read("docs/interop.md"), BTreeSet::new());
+    for row in cells(&document, "| Flow | Directly | By way of Kamailio | With SIPp |") {
+        let [flow, directly, kamailio, sipp] = row[..] else { panic!("not four cells: {row:?}") };
+        for name in quoted(directly).chain(quoted(sipp)) {
+            assert!(direct.contains(name), "{flow}: {name} is no scenario");
+            named.insert(name);
+        }
+        for name in quoted(directly) {
+            assert_eq!(twin(name).is_some(), kamailio == "yes", "{flow}: {name} by way of Kamailio");
+        }
+        named.extend(quoted(directly).chain(quoted(sipp)).filter_map(twin));
+        named.extend(quoted(kamailio).filter_map(|name| by_kamailio.get(name).copied()));
+        assert!(
+            kamailio == "yes" || kamailio.starts_with("no: ") || kamailio.starts_with('`'),
+            "{flow}: {kamailio}"
+        );
+        assert!(quoted(sipp).all(|name| twin(name).is_some()), "{flow}: SIPp by way of Kamailio");
+    }
+    let missing: Vec<_> = direct.union(&by_kamailio).filter(|name| !named.contains(**name)).collect();
+    assert!(missing.is_empty(), "not in the table: {missing:#?}");
+}
+
+/// What stands in back quotes.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
 /// Whether the source holds a test function of that name that is run.
 fn holds_test(source: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
@@ -173,6 +215,55 @@ fn every_test_named_exists() {
         }
     }
     assert!(missing.is_empty(), "named, but not there: {missing:#?}");
+}
+
+/// Messages, the SIP side, and the specifications' own examples.
+const NAMED: [&str; 7] = ["IM", "CH", "GC", "SIP", "EV", "PD", "TV"];
+
+#[test]
+fn what_is_met_of_the_sip_side_is_named_by_a_test() {
+    let ours = |row: &&Row| {
+        let exercised = ["met", "partly", "departed"].contains(&row.status.as_str());
+        exercised && row.priority <= 1 && NAMED.contains(&row.id.split('-').next().unwrap_or_default())
+    };
+    let rows = rows();
+    let nameless =
+        rows.iter().filter(ours).filter(|row| !row.tests().iter().any(|test| is_named(test, &row.id)));
+    let nameless: Vec<&str> = nameless.map(|row| row.id.as_str()).collect();
+    assert!(nameless.is_empty(), "no test is named after these: {nameless:?}");
+}
+
+/// Whether the name of a test, or the first line of a golden file, has the id.
+fn is_named(test: &str, id: &str) -> bool {
+    let Some((_, name)) = test.split_once("::") else {
+        return read(test).lines().next().is_some_and(|line| line.contains(id));
+    };
+    let (family, number) = id.split_once('-').expect(id);
+    let (family, number): (_, u32) = (family.to_lowercase(), number.parse().expect(id));
+    let words: Vec<&str> = name.split('_').collect();
+    let families = words.iter().enumerate().filter(|(_, word)| **word == family);
+    families.map(|(at, _)| &words[at + 1..]).any(|behind| {
+        let (mut last, mut to) = (0, false);
+        for word in behind {
+            match (*word, word.parse()) {
+                (_, Ok(found)) if found == number || to && (last..=found).contains(&number) => return true,
+                (_, Ok(found)) => (last, to) = (found, false),
+                ("to", _) => to = true,
+                ("and", _) => {}
+                _ => return false,
+            }
+        }
+        false
+    })
+}
+
+#[test]
+fn names_of_tests_have_ids_alone_in_lists_and_in_ranges() {
+    let has = |name, id| is_named(&format!("a.rs::{name}"), id);
+    assert!(has("im_30_and_33_to_35_x", "IM-30") && has("im_30_and_33_to_35_x", "IM-34"));
+    assert!(has("db_03_and_tv_30_to_32_keys", "TV-31") && has("sip_11_12_x", "SIP-12"));
+    assert!(!has("im_30_and_33_to_35_x", "IM-31") && !has("sip_34_adr_09_x", "SIP-09"));
+    assert!(!has("dec_10_200_and", "SIP-10") && !has("im_1_x_40", "IM-40"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio::gateway::{LaneKey, LanePort, LaneWants, SipPeer};
+use nuncio::gateway::{ConnectOrder, LaneKey, LanePort, LaneWants, SipPeer};
 use nuncio::sip_frontend::session::SipSession;
 use nuncio::xmpp_frontend::outbound::LaneSession;
 use nuncio_sip::connection::{ConnectionConfig, KeepAliveInterval};
@@ -199,7 +199,7 @@ impl World {
         loop {
             let now = self.moment();
             gateway.serve_route(route, now);
-            if let Some(target) = route.take_connect_order() {
+            if let Some(ConnectOrder { target, .. }) = route.take_connect_order() {
                 let (delay, ok) = self.reach_node(target);
                 self.note("hop connects", target as u64, delay);
                 let process = self.process;

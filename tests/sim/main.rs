@@ -38,7 +38,7 @@ use world::{Event, LOCAL, World};
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 1000;
 /// Of a run with presence, which is shorter.
-const PRESENCE_SEEDS: u64 = 4000;
+const PRESENCE_SEEDS: u64 = 5000;
 /// Messages of a run, both directions together; a few more are lost on their way to the gateway.
 const MESSAGES: u64 = 200;
 /// Traffic and faults fall into this time.

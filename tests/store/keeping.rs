@@ -62,7 +62,18 @@ fn what_is_forgotten_leaves_nothing_behind() {
     let rows = check(folder.path()).unwrap().tables;
     assert_eq!(
         rows,
-        [("pair", 1), ("dialog", 3), ("route", 3), ("shown", 2), ("audit", 0), ("secret", 0), ("proved", 0)]
+        [
+            ("pair", 1),
+            ("dialog", 3),
+            ("route", 3),
+            ("shown", 2),
+            ("audit", 0),
+            ("secret", 0),
+            ("proved", 0),
+            ("partner", 0),
+            ("policy", 0),
+            ("block", 0)
+        ]
     );
 }
 

@@ -245,7 +245,7 @@ fn xi_11_to_13_iqs_and_presence() {
 }
 
 #[test]
-fn xe_01_what_the_domain_says_of_itself_is_this_and_nothing_else() {
+fn xe_01_xe_09_and_xe_10_what_the_domain_says_of_itself_is_this_and_nothing_else() {
     let mut house = House::new();
     let mut ask = |query: &str, node: &str| {
         house.partner_says(

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nuncio::gateway::NextHop;
+use nuncio::gateway::{Im, NextHop};
 use nuncio_world::sip_text::SipMessage;
 use nuncio_xmpp::lane::FailureKind;
 
@@ -171,4 +171,70 @@ fn sip_13_hosts_that_dns_names_no_more_are_left_without_losing_a_message() {
     traffic.flows(SECOND);
     assert_eq!(traffic.account(), [""; 0]);
     assert_eq!(traffic.taken.borrow().len(), traffic.sent);
+}
+
+/// The first request of a kind that comes is redirected to there.
+fn redirects(method: &'static str, contact: &'static str) -> impl FnMut(&SipMessage) -> Reply {
+    let mut asked = 0;
+    move |request| {
+        asked += usize::from(request.method() == Some(method));
+        match asked {
+            1 => Reply::With(302, "Moved Temporarily", vec![("Contact", contact.to_owned())]),
+            _ => Reply::Status(200, "OK"),
+        }
+    }
+}
+
+const HELLO: &str = "<message from='bob@fabrikam.com/home' to='alice@contoso.com' id='b1' type='chat'><body>hello</body></message>";
+
+#[test]
+fn sip_13_a_redirect_to_another_front_end_is_followed_there() {
+    let mut house = two();
+    house.rule = Box::new(redirects("MESSAGE", "<sip:alice@spare.contoso.com;transport=tls>"));
+    house.partner_says(PARTNER, HELLO);
+    assert_eq!(house.asked.iter().map(|(front_end, _)| *front_end).collect::<Vec<_>>(), [0, 1]);
+    let requests = house.requests();
+    assert!(
+        requests[1].start.starts_with("MESSAGE sip:alice@spare.contoso.com;transport=tls "),
+        "{requests:?}"
+    );
+    assert_eq!(requests[0].header("Call-ID"), requests[1].header("Call-ID"));
+    assert_eq!((house.count("xmpp_to_sip_delivered"), house.stanzas(PARTNER).len()), (1, 0));
+}
+
+#[test]
+fn sip_13_a_redirect_out_of_the_list_is_told_to_the_contact() {
+    let mut house = two();
+    house.rule = Box::new(redirects("MESSAGE", "<sip:alice@elsewhere.example>"));
+    house.partner_says(PARTNER, HELLO);
+    assert_eq!(house.requests().len(), 1);
+    assert_eq!(house.count("xmpp_to_sip_failed"), 1);
+}
+
+#[test]
+fn sip_13_a_subscription_follows_a_redirect_and_stays_where_it_led() {
+    let mut house = two();
+    house.rule = Box::new(redirects("SUBSCRIBE", "<sip:alice@spare.contoso.com>"));
+    house.partner_says(
+        PARTNER,
+        "<presence from='bob@fabrikam.com' to='alice@contoso.com' type='subscribe' id='s1'/>",
+    );
+    let asked: Vec<_> = house.asked.drain(..).collect();
+    assert_eq!(asked, [(0, "SUBSCRIBE".to_owned()), (1, "SUBSCRIBE".to_owned())]);
+}
+
+#[test]
+fn sip_13_an_invitation_follows_a_redirect() {
+    let next_hops = &[(0, "fe.contoso.com:5061"), (1, "spare.contoso.com:5061")];
+    let mut house = House::planned(Plan { next_hops, im: Im::Session, ..Plan::default() });
+    let mut redirect = redirects("INVITE", "<sip:alice@spare.contoso.com>");
+    house.rule = Box::new(move |request| match (redirect(request), request.method()) {
+        (reply @ Reply::With(..), _) => reply,
+        (_, Some("INVITE")) => Reply::Status(488, "Not Acceptable Here"),
+        _ => Reply::Status(200, "OK"),
+    });
+    house.partner_says(PARTNER, HELLO);
+    let invited: Vec<_> = house.asked.iter().filter(|(_, method)| method == "INVITE").collect();
+    assert_eq!(invited, [&(0, "INVITE".to_owned()), &(1, "INVITE".to_owned())]);
+    assert_eq!(house.count("xmpp_to_sip_delivered"), 1, "and alone it arrives in the end");
 }

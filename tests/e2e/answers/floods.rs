@@ -198,7 +198,7 @@ fn sec_46_ten_thousand_requests_leave_nothing_behind() {
 
 /// SEC-15: as many answers as requests, and small ones.
 #[test]
-fn sec_50_a_burst_beyond_what_may_wait_gets_503_and_what_may_wait_is_delivered() {
+fn sec_15_and_sec_50_a_burst_beyond_what_may_wait_gets_503_and_what_may_wait_is_delivered() {
     const WAITING: usize = 100;
     let mut house = House::planned(Plan { pending: WAITING, ..Plan::default() });
     house.reach.insert("fabrikam.com", Reach::Pending);

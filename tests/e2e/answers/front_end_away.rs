@@ -90,6 +90,45 @@ fn a_connection_that_is_closed_and_can_be_made_again_says_nothing() {
     assert_eq!(house.told(PARTNER), [""; 0]);
 }
 
+/// It is started anew: all of its connections end, and the next one finds it there.
+fn restarts(house: &mut House) {
+    for wire in 0..house.wires.len() {
+        if house.wires[wire].open {
+            house.cut(wire);
+        }
+    }
+}
+
+#[test]
+fn xi_09_a_front_end_that_was_back_before_anybody_missed_it_is_asked() {
+    let mut house = house();
+    let (_, mut dialog) = house.seen_by(BOB);
+    restarts(&mut house);
+    let refresh = house.wait_for_request(6 * SECOND);
+    assert_eq!(refresh.must("Call-ID").unwrap(), dialog.call_id);
+    assert_eq!(house.told(PARTNER), [""; 0], "no flapping");
+    let wire = house.front_end();
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &open("xa"))), 200);
+    assert_eq!(house.told(PARTNER), ["available desk xa"]);
+    house.advance(10 * MINUTE);
+    assert!(house.requests().is_empty(), "once");
+}
+
+#[test]
+fn xi_09_one_that_closes_what_is_idle_is_asked_seldom() {
+    let mut house = house();
+    let (_, mut dialog) = house.seen_by(BOB);
+    restarts(&mut house);
+    house.wait_for_request(6 * SECOND);
+    let wire = house.front_end();
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &open("xa"))), 200);
+    house.advance(MINUTE);
+    restarts(&mut house);
+    house.advance(3 * MINUTE);
+    assert!(house.requests().is_empty());
+    house.wait_for_request(2 * MINUTE);
+}
+
 #[test]
 fn a_front_end_at_which_nobody_watches_is_left_alone() {
     let mut house = house();

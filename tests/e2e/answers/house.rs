@@ -7,11 +7,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use compact_str::CompactString;
-use nuncio::gateway::{FrontEnd, Gateway, LaneKey, NextHop, Route, SipPeer};
+use futures_util::FutureExt as _;
+use nuncio::gateway::{ConnectOrder, FrontEnd, Gateway, LaneKey, NextHop, Owner, Route, SipPeer};
 use nuncio::net::session::{End, Next, Session};
 use nuncio::sip_frontend::session::SipSession;
 use nuncio::store::{Keep, Memory};
@@ -90,6 +92,8 @@ pub(crate) struct House {
     pub(crate) pings_answered: bool,
     /// What partners offer after authentication on streams we open.
     pub(crate) features: HashMap<&'static str, &'static str>,
+    /// Whether front ends prove who they are.
+    pub(crate) certificates_hold: Arc<AtomicBool>,
     /// The next hops that the gateway tried to connect to, in order.
     pub(crate) connects: Vec<usize>,
     /// The names of the next hops; those listed later are behind those of the plan.
@@ -113,6 +117,8 @@ pub(crate) struct Wire {
     pub(crate) open: bool,
     /// Keep-alive pings of the gateway.
     pub(crate) pings: usize,
+    /// Its bytes go nowhere: the gateway has nothing written on it.
+    pub(crate) stuck: bool,
 }
 
 impl House {
@@ -173,6 +179,7 @@ impl House {
             answers: VecDeque::new(),
             pings_answered: true,
             features: HashMap::new(),
+            certificates_hold: Arc::new(AtomicBool::new(true)),
             connects: Vec::new(),
             hop_names: next_hops.iter().map(ToString::to_string).collect(),
             route_names,
@@ -201,6 +208,8 @@ impl House {
         let gateway = Arc::clone(&self.gateway);
         let front_end = if let SipPeer::FrontEnd(number) = peer { number } else { usize::MAX };
         let session = SipSession::new(gateway, peer, config, self.limits, ARRIVAL, self.now);
+        let proves = Arc::clone(&self.certificates_hold);
+        session.belongs_to(Owner::new(move |_| proves.load(Ordering::Relaxed)));
         self.wires.push(Wire {
             session,
             input: BytesMut::new(),
@@ -209,6 +218,7 @@ impl House {
             front_end,
             open: true,
             pings: 0,
+            stuck: false,
         });
         self.wires.len() - 1
     }
@@ -229,6 +239,12 @@ impl House {
         let now = self.now;
         self.wires[wire].open = false;
         self.wires[wire].session.closed(End::Peer, now);
+        self.run();
+    }
+
+    /// The gateway stops, as connections that others opened hear of it first.
+    pub(crate) fn stops_for(&mut self, wire: usize) {
+        self.wires[wire].session.shut_down();
         self.run();
     }
 
@@ -346,6 +362,7 @@ impl House {
         self.streams.iter_mut().for_each(|stream| stream.handle_timeout(now));
         for route in self.gateway.routes() {
             route.hops.step(|group| group.handle_timeout(now.instant));
+            self.gateway.serve_route(route, now);
         }
         self.gateway.handle_timeout(now);
     }
@@ -413,7 +430,7 @@ impl House {
     fn step_wire(&mut self, index: usize) -> bool {
         let now = self.now;
         let wire = &mut self.wires[index];
-        if !wire.open {
+        if !wire.open || wire.stuck {
             return false;
         }
         let mut out = Vec::new();
@@ -460,17 +477,22 @@ impl House {
         let (gateway, now) = (Arc::clone(&self.gateway), self.now);
         let mut moved = false;
         for (number, route) in gateway.routes().iter().enumerate() {
-            gateway.serve_route(route, now);
-            let Some(target) = route.take_connect_order() else { continue };
+            // As the task of a route does: whoever puts something on it without serving it has to ring.
+            let bell = route.hops.wake();
+            if bell.notified().now_or_never().is_some() {
+                gateway.serve_route(route, now);
+            }
+            let Some(ConnectOrder { target, .. }) = route.take_connect_order() else { continue };
             moved = true;
-            let name = route.next_hop(target).unwrap().to_string();
+            let next_hop = route.next_hop(target).unwrap();
+            let name = next_hop.to_string();
             let hop = self.hop_names.iter().position(|known| *known == name).unwrap_or_else(|| {
                 self.hop_names.push(name);
                 self.hop_names.len() - 1
             });
             let whose = route.front_end_of(target).unwrap();
             let address = SocketAddr::new(FRONT_END.ip(), 5061);
-            if gateway.borrow_connection(number, whose, &[address], now).is_some() {
+            if gateway.borrow_connection(number, &next_hop, &[address], now).is_some() {
                 continue;
             }
             self.connects.push(hop);

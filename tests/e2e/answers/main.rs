@@ -1,5 +1,6 @@
 //! What the gateway answers: its real sessions and machines, fed with bytes, without a socket and on a virtual clock.
 
+mod golden;
 mod hearing;
 mod house;
 mod partner;
@@ -33,6 +34,7 @@ mod late;
 mod lync;
 mod many;
 mod messages;
+mod metrics;
 mod quiet;
 mod reasons;
 mod refusals;

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use nuncio::gateway::GOODBYES_AHEAD;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::pair::PairKey;
 use nuncio_world::sip_text::SipMessage;
 
-use crate::house::{House, Plan};
+use crate::house::{House, Plan, Reply};
 use crate::presence_formats::{CATEGORIES, subscribe_with};
 use crate::text::Request;
 use crate::watching::*;
@@ -262,6 +263,8 @@ fn trust_what_a_new_policy_forbids_is_over_in_the_list_and_the_others_go_on() {
     house.advance(6 * SECOND);
     let list = house.request();
     assert_eq!(members(&list), ["bob terminated rejected"]);
+    let why = list.must("ms-diagnostics").unwrap();
+    assert!(why.starts_with("1005;source=") && why.contains("fabrikam.com"), "{why}");
     assert!(!list.body.contains("<availability>"), "{}", list.body);
     house.partner_says("verified.example", &stanza(&format!("{VERA}/home"), "", "<show>dnd</show>"));
     house.advance(6 * SECOND);
@@ -310,7 +313,7 @@ fn ev_19_the_end_of_a_batch_ends_what_its_members_hold() {
 #[test]
 fn ev_19_so_does_a_front_end_that_does_not_know_it_any_more() {
     let (mut house, _, _) = seen();
-    house.rule = Box::new(|_| crate::house::Reply::Status(481, "Call/Transaction Does Not Exist"));
+    house.rule = Box::new(|_| Reply::Status(481, "Call/Transaction Does Not Exist"));
     house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>dnd</show>"));
     house.advance(6 * SECOND);
     assert_eq!(house.requests().len(), 1);
@@ -363,12 +366,93 @@ fn ev_19_what_a_batch_must_not_be() {
 }
 
 #[test]
-fn ev_15_a_planned_stop_ends_batches() {
+fn ev_15_a_planned_stop_ends_batches_waits_for_the_answer_and_tells_no_contact() {
     let (mut house, wire, _) = seen();
+    house.front_end_takes = 2 * SECOND;
+    house.gateway.end_subscriptions();
+    house.run();
+    let last = house.request();
+    assert_eq!(last.must("Subscription-State").unwrap(), "terminated;reason=deactivated");
+    assert!(last.must("ms-diagnostics").unwrap().starts_with("29008;"), "{last}");
+    assert!(!house.gateway.has_said_goodbye(), "the front end has not answered");
+    house.advance(6 * SECOND);
+    assert!(house.gateway.has_said_goodbye() && house.requests().is_empty());
+    assert_eq!((house.told(PARTNER), house.told("verified.example")), (vec![], vec![]), "no flapping");
+    assert_eq!(house.status(wire, &batch(&[BOB])), 503);
+    let holdings = house.gateway.holdings();
+    assert_eq!(holdings.batches, 0);
+}
+
+#[test]
+fn ev_15_a_planned_stop_ends_many_batches_as_fast_as_the_front_end_takes_it() {
+    const COUNT: usize = GOODBYES_AHEAD + 100;
+    let mut house = house();
+    let wire = house.front_end();
+    for number in 0..COUNT {
+        let mut request = batch(&[BOB]);
+        let user = format!("sip:u{number}@contoso.com");
+        request.from = format!("<{user}>;tag=1");
+        (request.to, request.call_id) = (format!("<{user}>"), format!("call-{number}"));
+        house.send(wire, request.bytes());
+    }
+    house.advance(10 * SECOND);
+    house.requests();
+    house.rule = Box::new(|_| Reply::Silence);
     house.gateway.end_subscriptions();
     house.advance(6 * SECOND);
-    assert_eq!(house.states(), ["terminated;reason=deactivated"]);
-    assert_eq!(house.status(wire, &batch(&[BOB])), 503);
+    assert_eq!(house.requests().len(), GOODBYES_AHEAD, "so many are sent ahead, and no more");
+    assert_eq!(house.gateway.stop_ending_subscriptions(), COUNT);
+}
+
+#[test]
+fn ev_19_two_lists_of_one_device_have_a_member_in_common() {
+    let (mut house, wire, _) = seen();
+    assert_eq!(house.status(wire, &batch(&[BOB])), 200);
+    house.advance(6 * SECOND);
+    assert_eq!(
+        house.requests().iter().map(members).collect::<Vec<_>>(),
+        [["bob active 3500"]],
+        "and nobody is taken out"
+    );
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>dnd</show>"));
+    house.advance(6 * SECOND);
+    assert_eq!(
+        house.requests().iter().map(members).collect::<Vec<_>>(),
+        [["bob active 9500"], ["bob active 9500"]]
+    );
+}
+
+#[test]
+fn ev_19_a_list_of_which_nobody_may_be_watched_is_refused_with_the_reason() {
+    let mut house = house();
+    let wire = house.front_end();
+    let answer = house.ask(wire, batch(&["no-domain", "eve@nowhere.example", "eva@nowhere.example"]).bytes());
+    assert_eq!(answer.status(), Some(403), "{answer}");
+    let why = answer.must("ms-diagnostics").unwrap();
+    assert!(why.starts_with("1005;") && why.contains("nowhere.example"), "{why}");
+    assert_eq!(house.status(wire, &batch(&["no-domain"])), 404);
+    assert_eq!(house.status(wire, &batch(&[])), 200, "an empty list is one to be added to");
+    assert_eq!(house.gateway.holdings().batches, 1);
+}
+
+#[test]
+fn who_asks_once_needs_no_place_among_the_lists_of_a_user() {
+    let mut house = house();
+    let wire = house.front_end();
+    let once = || {
+        let mut request = batch(&[BOB]);
+        request.more.retain(|line| !line.starts_with("Expires"));
+        request.with("Expires: 0")
+    };
+    for _ in 0..16 {
+        assert_eq!(house.status(wire, &batch(&[VERA])), 200);
+    }
+    house.advance(6 * SECOND);
+    house.requests();
+    assert_eq!(house.status(wire, &once()), 200);
+    house.advance(6 * SECOND);
+    assert_eq!(house.states(), ["terminated;reason=timeout"], "its own");
+    assert_eq!(house.gateway.holdings().batches, 16);
 }
 
 #[test]
@@ -384,13 +468,15 @@ fn as_many_batches_as_a_user_may_have_and_one_more() {
     house.requests();
     assert_eq!(house.status(wire, &batch(&[BOB])), 200);
     house.advance(6 * SECOND);
-    let ends: Vec<_> = house
-        .requests()
+    let requests = house.requests();
+    let why = requests.iter().find_map(|request| request.header("ms-diagnostics"));
+    let ends: Vec<_> = requests
         .iter()
         .filter_map(|request| request.header("Subscription-State").map(str::to_owned))
         .filter(|state| state.starts_with("terminated"))
         .collect();
     assert_eq!(ends, ["terminated;reason=probation;retry-after=3600"]);
+    assert!(why.unwrap().starts_with("29006;"));
     assert_eq!(house.gateway.holdings().batches, 16);
 }
 
@@ -426,4 +512,22 @@ fn a_member_whose_pair_was_lost_watches_again_with_the_next_refresh() {
     house.advance(6 * SECOND);
     let last = house.requests().pop().unwrap();
     assert_eq!(members(&last), ["bob active 15500"]);
+}
+
+#[test]
+fn ev_19_who_was_told_nothing_is_told_everything_as_it_is_by_then() {
+    let (mut house, _, _) = seen();
+    house.rule = Box::new(|_| Reply::Status(500, "Server Internal Error"));
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>dnd</show>"));
+    house.wait_for_request(6 * SECOND);
+    house.rule = Box::new(accepts);
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>xa</show>"));
+    house.partner_says("verified.example", &stanza(&format!("{VERA}/home"), "", "<show>dnd</show>"));
+    let next = house.wait_for_request(6 * SECOND);
+    assert_eq!(
+        (version(&next).1, members(&next)),
+        (true, vec!["bob active 15500".into(), "vera active 9500".into()])
+    );
+    house.advance(MINUTE);
+    assert!(house.requests().is_empty(), "nothing is left to be told");
 }

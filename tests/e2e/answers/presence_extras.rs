@@ -90,6 +90,21 @@ fn nobody_waits_for_an_answer_to_a_benotify() {
 }
 
 #[test]
+fn a_benotify_that_dies_with_its_connection_goes_out_on_the_next_one() {
+    let (mut house, _, _) = watched();
+    let hop = house.hop();
+    house.wires[hop].stuck = true;
+    house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>dnd</show>"));
+    house.advance(10 * SECOND);
+    assert!(house.requests().is_empty());
+    house.cut(hop);
+    house.advance(SECOND);
+    assert_eq!(shows(&house.request()), ("BENOTIFY", "active;expires=28800", "else"));
+    house.advance(MINUTE);
+    assert!(house.requests().is_empty(), "once");
+}
+
+#[test]
 fn an_answer_to_a_benotify_is_not_listened_to() {
     let (mut house, _, _) = watched();
     house.rule = Box::new(|_| Reply::Status(481, "Call/Transaction Does Not Exist"));

@@ -1,5 +1,7 @@
 //! SUBSCRIBE, NOTIFY and presence stanzas of somebody who means no good, or counts wrongly (PS, EV, SEC).
 
+use nuncio::gateway::NextHop;
+
 use crate::text::Request;
 use crate::watching::*;
 
@@ -106,6 +108,24 @@ fn ps_06_and_ev_18_a_contact_that_leads_elsewhere_is_refused() {
     house.partner_says(PARTNER, &stanza("bob@fabrikam.com/home", "", "<show>xa</show>"));
     house.advance(10 * SECOND);
     assert!(house.requests().iter().all(|request| request.start.contains("@fe.contoso.com")));
+}
+
+#[test]
+fn ps_06_a_contact_at_a_host_that_dns_names_leads_inside() {
+    let mut house = house();
+    let wire = house.front_end();
+    let subscribe = |host: &str, call: &str| {
+        let contact = format!("Contact: <sip:alice@{host}>");
+        let request = Request::new("SUBSCRIBE", BOB).with("Event: presence").with(contact);
+        request.set(|request| request.call_id = call.to_owned())
+    };
+    assert_eq!(house.status(wire, &subscribe("edge.hoster.example", "1")), 403, "nobody has named it");
+    let route = &house.gateway.routes()[0];
+    let named = [(0, "edge.hoster.example"), (1, "edge.other.example")];
+    let named = named.map(|(front_end, host)| NextHop::new(front_end, host, 5061));
+    route.list(named.into(), Vec::new(), house.now.instant);
+    assert_eq!(house.status(wire, &subscribe("edge.hoster.example", "2")), 200);
+    assert_eq!(house.status(wire, &subscribe("edge.other.example", "3")), 403, "that is another front end's");
 }
 
 #[test]

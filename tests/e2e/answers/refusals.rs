@@ -61,7 +61,7 @@ fn refusing_house(status: u16) -> House {
 }
 
 #[test]
-fn uniform_refusals_are_the_same_bytes_and_take_the_same_time() {
+fn xe_13_and_sec_43_uniform_refusals_are_the_same_bytes_and_take_the_same_time() {
     let mut seen = Vec::new();
     // The front end says no, for any reason.
     for status in [404, 403, 480, 486, 410, 401, 407, 484, 485, 600, 603, 604, 302] {
@@ -122,6 +122,20 @@ fn uniform_refusals_are_the_same_bytes_and_take_the_same_time() {
     assert_eq!(took, TAKES);
     assert!(house.requests().is_empty());
     seen.push(("denied by policy".to_owned(), text));
+
+    // The administrator has blocked the contact, or his whole domain.
+    for blocked in ["bob@fabrikam.com", "fabrikam.com"] {
+        let mut house = refusing_house(404);
+        answered(&mut house, "fabrikam.com", &message("bob@fabrikam.com", "nobody@contoso.com", ""));
+        house.requests();
+        let policy = house.gateway.policy().as_ref().clone();
+        house.gateway.set_policy(policy.with_generation(2).with_blocked([blocked.into()]));
+        let (text, took) =
+            answered(&mut house, "fabrikam.com", &message("bob@fabrikam.com", "alice@contoso.com", ""));
+        assert_eq!(took, TAKES, "{blocked}");
+        assert!(house.requests().is_empty(), "{blocked}: something crossed");
+        seen.push((format!("blocked: {blocked}"), text));
+    }
 
     let (first, expected) = &seen[0];
     assert!(expected.contains("<service-unavailable ") && !expected.contains("text"), "{expected}");

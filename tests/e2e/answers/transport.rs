@@ -1,5 +1,6 @@
 //! Connections and framing (SIP-01 to SIP-15 of docs/conformance.md).
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nuncio::gateway::SipPeer;
@@ -76,6 +77,53 @@ fn sip_06_a_borrowed_connection_that_nothing_is_answered_on_is_left_to_its_owner
     assert_eq!(house.connects, [0], "the next message takes one of our own");
     assert_eq!(house.requests().len(), 1);
     assert_eq!(house.ask(calls, lending("fe.contoso.com:5061")).status(), Some(200), "it is not closed");
+}
+
+/// A house whose front end has lent its connection, which has carried a message.
+fn lent() -> (House, usize) {
+    let mut house = House::new();
+    let calls = house.front_end();
+    assert_eq!(house.ask(calls, lending("fe.contoso.com:5061")).status(), Some(200));
+    house.partner_says("fabrikam.com", HELLO);
+    assert_eq!(answer_all(&mut house, calls), 1);
+    (house, calls)
+}
+
+#[test]
+fn sip_06_a_borrowed_connection_lives_until_nothing_more_goes_to_front_ends() {
+    let (mut house, calls) = lent();
+    house.stops_for(calls);
+    assert!(house.wires[calls].open);
+    // What is still to be told goes over it.
+    house.partner_says("fabrikam.com", HELLO);
+    assert_eq!(house.connects, [0; 0]);
+    assert_eq!(answer_all(&mut house, calls), 1);
+    assert_eq!(house.count("xmpp_to_sip_delivered"), 2);
+    // New requests of its owner are not taken any more.
+    assert_eq!(house.ask(calls, Request::message(BOB, "hi").bytes()).status(), Some(503));
+    house.gateway.routes()[0].hops.feed(|group| group.drain());
+    house.run();
+    assert!(!house.wires[calls].open, "nothing keeps it any more");
+}
+
+#[test]
+fn sip_06_who_does_not_prove_any_more_who_he_is_lends_nothing() {
+    let (mut house, calls) = lent();
+    let now = house.now;
+    house.gateway.judge_lending(0, now);
+    house.partner_says("fabrikam.com", HELLO);
+    assert_eq!(house.taken(calls).len(), 1, "nothing has changed");
+
+    house.certificates_hold.store(false, Ordering::Relaxed);
+    house.gateway.judge_lending(0, now);
+    house.partner_says("fabrikam.com", &HELLO.replace("bob@", "rob@"));
+    assert_eq!((house.taken(calls).len(), house.connects.len()), (0, 1), "the next one goes another way");
+    assert_eq!(house.count("lendings_ended"), 1);
+    assert!(house.wires[calls].open, "its owner may go on with it");
+    let own = house.hop();
+    house.cut(own);
+    house.partner_says("fabrikam.com", &HELLO.replace("bob@", "tom@"));
+    assert_eq!((house.taken(calls).len(), house.connects.len()), (0, 2), "nor is it borrowed again");
 }
 
 #[test]

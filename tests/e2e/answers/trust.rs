@@ -1,12 +1,14 @@
 //! What front ends are told of how far contacts are trusted, and how far they are believed about their users; for each of
 //! the models in which a Lync-style system takes us in.
 
+use nuncio::gateway::Im;
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_translate::trust::TrustModel;
 use nuncio_world::sip_text::SipMessage;
+use nuncio_xmpp::lane::FailureKind;
 
 use crate::hearing::Log;
-use crate::house::{House, Plan, Reply};
+use crate::house::{House, Plan, Reach, Reply};
 use crate::text::Request;
 use crate::watching::*;
 
@@ -76,6 +78,27 @@ fn a_contact_whose_domain_is_not_proved_is_not_called_verified() {
     assert!(said(&mut house));
     drop((strong, another));
     assert!(said(&mut house), "it is known who he was");
+}
+
+/// Whoever proves himself later vouches for nothing that was said before, and who does not takes nothing back.
+#[test]
+fn what_is_said_of_a_message_is_what_was_proved_when_it_came() {
+    for (im, proved) in [(Im::Pager, true), (Im::Pager, false), (Im::Session, true), (Im::Session, false)] {
+        let mut house = planned(Plan { trust: TrustModel::Server, im, ..Plan::default() });
+        house.rule = Box::new(crate::sessions::accepts);
+        house.front_end_reach = Reach::Down(FailureKind::Unreachable);
+        let before = house.gateway.vouched(PARTNER, proved);
+        house.partner_says(PARTNER, &message(BOB, "hello"));
+        drop(before);
+        let _after = house.gateway.vouched(PARTNER, !proved);
+        house.front_end_reach = Reach::Up;
+        house.advance(5 * SECOND);
+        let requests = house.requests();
+        for method in if im == Im::Pager { &["MESSAGE"][..] } else { &["INVITE", "MESSAGE"] } {
+            let request = requests.iter().find(|request| request.method() == Some(method)).expect(method);
+            assert_eq!(request.must(FIELD).unwrap().contains("=verified;"), proved, "{im:?}: {request}");
+        }
+    }
 }
 
 #[test]
@@ -307,6 +330,16 @@ fn a_trusted_server_names_itself_by_partner_type() {
         let told = told_of(&mut house, contact);
         assert!(told.must(FIELD).unwrap().contains(&format!(";ms-ep-fqdn={name};")), "{told}");
     }
+}
+
+#[test]
+fn a_refusal_names_us_as_we_are_called_on_its_connection() {
+    let mut house = by_type(TrustModel::Server);
+    told_of(&mut house, "bob@verified.example");
+    let wire = house.hop();
+    house.send(wire, Request::message("bob@stranger.example", "hi").bytes());
+    let answer = house.relayed.pop().expect("an answer");
+    assert!(answer.must("ms-diagnostics").unwrap().contains("source=\"verified.contoso.com\""), "{answer}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use tokio::net::UdpSocket;
@@ -46,25 +48,38 @@ impl Zone {
     }
 }
 
-pub(crate) struct Dns(JoinHandle<()>);
+pub(crate) struct Dns {
+    task: JoinHandle<()>,
+    silent: Arc<AtomicBool>,
+}
 
 impl Dns {
     pub(crate) async fn serve(zone: Zone, address: SocketAddr) -> Result<Self> {
         let socket = UdpSocket::bind(address).await?;
-        Ok(Self(tokio::spawn(async move {
+        let silent = Arc::new(AtomicBool::new(false));
+        let says_nothing = Arc::clone(&silent);
+        let task = tokio::spawn(async move {
             let mut packet = [0; 1500];
             while let Ok((size, client)) = socket.recv_from(&mut packet).await {
-                if let Some(answer) = answer(&zone, &packet[..size]) {
+                if !says_nothing.load(Ordering::Relaxed)
+                    && let Some(answer) = answer(&zone, &packet[..size])
+                {
                     let _ = socket.send_to(&answer, client).await;
                 }
             }
-        })))
+        });
+        Ok(Self { task, silent })
+    }
+
+    /// From now on questions go unanswered, or not any more.
+    pub(crate) fn silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
     }
 }
 
 impl Drop for Dns {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 

@@ -1,7 +1,12 @@
 //! Two front ends for the same domains.
 
-use anyhow::{Result, ensure};
+use std::net::Ipv4Addr;
 
+use anyhow::{Context as _, Result, ensure};
+use nuncio_world::pki::Pki;
+use tokio::net::TcpListener;
+
+use crate::dns::Zone;
 use crate::town::{Town, from_carol, takes_all};
 
 /// Beside pool1, which nobody plays here.
@@ -25,6 +30,43 @@ async fn the_second_takes_what_the_first_cannot_and_shows_a_name_of_its_own() ->
     let good = town.pki.good("spare", &["spare.contoso.com"])?;
     spare = town.answers_at(town.spare(), &good, takes_all).await?;
     ensure!(spare.next_message().await?.body == "for the spare");
+    Ok(())
+}
+
+/// It takes connections and says nothing.
+async fn hangs(at: std::net::SocketAddr) -> Result<TcpListener> {
+    Ok(TcpListener::bind(at).await?)
+}
+
+/// A message waits so long; a handshake may take longer.
+const SHORT_HOLD: &str = "sip.hold = \"6s\"\n";
+
+#[tokio::test]
+async fn sip_13_a_front_end_that_hangs_costs_no_message_as_long_as_there_is_another() -> Result<()> {
+    let town = Town::found().await?;
+    let _first = hangs(town.fe()).await?;
+    let good = town.pki.good("spare", &["spare.contoso.com"])?;
+    let mut spare = town.answers_at(town.spare(), &good, takes_all).await?;
+    let _gateway = town.gateway(&format!("{SHORT_HOLD}{SPARE}")).await?;
+    let mut carol = town.wingtip_speaks().await?;
+    carol.say(&from_carol("1", "in time")).await?;
+    ensure!(spare.next_message().await?.body == "in time");
+    ensure!(town.log.text().contains("took longer than 2s, and there are others"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn sip_13_an_address_that_hangs_costs_no_message_as_long_as_there_is_another() -> Result<()> {
+    let zone = |zone: Zone, at: &dyn Fn(u8) -> Ipv4Addr| {
+        zone.host("fe.contoso.com", at(5)).host("fe.contoso.com", at(2))
+    };
+    let town = Town::with_zone(zone).await?;
+    let _hangs = hangs(town.spare()).await?;
+    let mut front_end = town.answers(&town.good_front_end()?, takes_all).await?;
+    let _gateway = town.gateway(SHORT_HOLD).await?;
+    let mut carol = town.wingtip_speaks().await?;
+    carol.say(&from_carol("1", "in time")).await?;
+    ensure!(front_end.next_message().await?.body == "in time");
     Ok(())
 }
 
@@ -56,6 +98,11 @@ async fn sip_13_dns_names_the_hosts_and_the_next_one_takes_over_and_gives_back()
     let said = town.log.line_after(0, "DNS names the hosts of front end pool1").await?;
     ensure!(said.contains("fe.contoso.com:5061, spare.contoso.com:5061"), "{said}");
     ensure!(said.contains("SRV _sips._tcp.contoso.com"), "{said}");
+    let said = town
+        .log
+        .line_after(0, "no connection to front end pool1, which is preferred to the one in use")
+        .await?;
+    ensure!(said.contains(" INFO "), "everything works: {said}");
     let mark = town.log.mark();
     let mut first = town.answers(&pool, takes_all).await?;
     // The spare's, when the other one has taken its place.
@@ -104,6 +151,22 @@ async fn a_federation_record_names_hosts_that_prove_their_own_names_in_both_dire
 }
 
 #[tokio::test]
+async fn a_front_end_that_only_dns_knows_may_call_before_dns_has_answered() -> Result<()> {
+    let town = found_by_dns(FEDERATION, "next_hops = [\"contoso.com\"]\nlookup = \"federation\"").await?;
+    town.dns.silent(true);
+    let _gateway = town.gateway("").await?;
+    let mut caller = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = caller.send_options("contoso.com").await?;
+    // Whose certificate is not even good is not waited for.
+    let mut stranger = town.calls(None).await?;
+    let refused = stranger.send_options("contoso.com").await?;
+    ensure!(stranger.final_answer(&refused).await?.status() == Some(403));
+    town.dns.silent(false);
+    ensure!(caller.final_answer(&call).await?.status() == Some(200));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_federation_record_that_leads_out_of_its_domain_leads_nowhere() -> Result<()> {
     let town = found_by_dns(FEDERATION, "next_hops = [\"hosted.example\"]\nlookup = \"federation\"").await?;
     let hoster = town.pki.good("hoster", &["sip.hoster.example"])?;
@@ -142,5 +205,40 @@ async fn sip_13_what_dns_says_can_be_asked_for_on_the_command_line() -> Result<(
     let (code, said) = check("nowhere.example", "sip").await?;
     ensure!(code == Some(1) && said.contains("ERROR there is no such domain as nowhere.example"), "{said}");
     ensure!(said.contains("have to carry nowhere.example"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn sip_06_a_connection_is_lent_as_long_as_its_certificate_holds() -> Result<()> {
+    // Who calls over loopback has this address.
+    let lender = Ipv4Addr::LOCALHOST;
+    let town =
+        Town::with_zone(|zone: Zone, _: &dyn Fn(u8) -> Ipv4Addr| zone.host("fe.contoso.com", lender)).await?;
+    let _gateway = town.gateway("file_check = \"100ms\"\n").await?;
+    let mut caller = town.calls(Some(&town.good_front_end()?)).await?;
+    caller
+        .send_raw(
+            "OPTIONS sip:contoso.com SIP/2.0\r\nVia: SIP/2.0/TLS fe.contoso.com:5061;branch=z9hG4bKlends;alias\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:contoso.com>;tag=f\r\nTo: <sip:contoso.com>\r\nCall-ID: lends\r\n\
+             CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
+        )
+        .await?;
+    ensure!(caller.final_answer("lends").await?.status() == Some(200));
+    let mut carol = town.wingtip_speaks().await?;
+    carol.say(&from_carol("1", "borrowed")).await?;
+    let message = caller.next().await?.context("the connection ended")?;
+    ensure!(message.body == "borrowed", "{message:?}");
+    caller.send_raw(&message.answer(200, "OK", &[])?).await?;
+
+    let mark = town.log.mark();
+    let elsewhere = tempfile::tempdir()?;
+    std::fs::copy(Pki::new(elsewhere.path())?.roots_file(), town.pki.roots_file())?;
+    town.log.line_after(mark, "requests go no longer over the connection that the front end opened").await?;
+    carol.say(&from_carol("2", "not borrowed")).await?;
+    // Nobody takes calls there.
+    town.log.line_after(mark, "no connection to front end pool1").await?;
+    let call = caller.send_options("contoso.com").await?;
+    let next = caller.next().await?.context("the connection ended")?;
+    ensure!(next.header("Call-ID") == Some(&call), "nothing else came on it: {next:?}");
     Ok(())
 }

@@ -11,6 +11,9 @@ mod openssl;
 mod town;
 
 mod certificates;
+mod commands;
+mod control;
+mod correlation;
 mod dialback;
 mod direct_tls;
 mod front_ends;
@@ -23,5 +26,6 @@ mod old_suites;
 mod privacy;
 mod reach;
 mod renewal;
+mod service;
 mod sharing;
 mod store;

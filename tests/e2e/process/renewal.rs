@@ -79,8 +79,7 @@ async fn tls_19_sighup_takes_what_is_new_at_once_and_each_domain_keeps_its_own()
     ensure!(!shows(&town.wingtip_speaks().await?, &new), "nobody has said so yet");
     let mark = town.log.mark();
     gateway.signal("HUP").await?;
-    let said = town.log.line_after(mark, "SIGHUP").await?;
-    ensure!(said.contains("configuration itself is read at start only"), "{said}");
+    town.log.line_after(mark, "were looked at").await?;
     ensure!(shows(&town.wingtip_speaks().await?, &new));
     let litware =
         XmppPeer::authenticated(&town.pki, &town.good_wingtip()?, town.xmpp(), "wingtip.com", "litware.com")

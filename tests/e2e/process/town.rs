@@ -1,7 +1,7 @@
 //! Everything around one gateway process: addresses of its own on loopback, DNS, certificates, a configuration.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -27,7 +27,7 @@ pub(crate) struct Town {
     pub(crate) pki: Pki,
     folder: tempfile::TempDir,
     network: [u8; 2],
-    _dns: Dns,
+    pub(crate) dns: Dns,
     /// What the gateway logs.
     pub(crate) log: Arc<Log>,
     /// Whether DNS may lead to loopback, where everything of the town is.
@@ -38,6 +38,10 @@ pub(crate) struct Town {
     pub(crate) partner: String,
     /// More lines of the section for SIP.
     pub(crate) sip: String,
+    /// More lines of the listener for partners.
+    pub(crate) xmpp_listener: String,
+    /// More lines of the section for control.
+    pub(crate) control_more: String,
     /// How pool1 is named and found.
     pub(crate) pool: String,
 }
@@ -71,12 +75,14 @@ impl Town {
             pki,
             folder,
             network,
-            _dns: dns,
+            dns,
             log: Log::new("nuncio"),
             private_addresses: true,
             front_end: String::new(),
             partner: String::new(),
             sip: String::new(),
+            xmpp_listener: String::new(),
+            control_more: String::new(),
             pool: "certificate_names = [\"fe.contoso.com\"]\nnext_hops = [\"fe.contoso.com:5061\"]"
                 .to_owned(),
         })
@@ -121,6 +127,11 @@ impl Town {
         self.at(3, 5269)
     }
 
+    /// The control socket of the gateway.
+    pub(crate) fn control(&self) -> PathBuf {
+        self.folder().join("control.sock")
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -136,8 +147,8 @@ impl Town {
         self.start_by(&[], limits, state)
     }
 
-    /// The same by a program that turns into the one it is given.
-    pub(crate) fn start_by(&self, starter: &[&str], limits: &str, state: &Path) -> Result<Process> {
+    /// Writes the configuration. `limits` are lines below `[limits]`.
+    pub(crate) fn configure(&self, limits: &str, state: &Path) -> Result<PathBuf> {
         let pki = self.folder().join("pki");
         let text = format!(
             r#"
@@ -162,6 +173,7 @@ roots = "{pki}/roots.pem"
 connect.private_addresses = {private}
 [[xmpp.listener]]
 bind = "{xmpp}"
+{xmpp_listener}
 [[xmpp.listener]]
 bind = "{direct}"
 direct_tls = true
@@ -178,9 +190,14 @@ domain = "wingtip.com"
 additional_domains = ["chat.wingtip.com"]
 type = "federated"
 {partner}
+[control]
+socket = {socket:?}
+{control_more}
 [limits]
 {limits}
 "#,
+            socket = self.control(),
+            control_more = self.control_more,
             dns = self.at(4, 5353),
             private = self.private_addresses,
             front_end = self.front_end,
@@ -190,10 +207,17 @@ type = "federated"
             pki = pki.display(),
             sip = self.sip(),
             xmpp = self.xmpp(),
+            xmpp_listener = self.xmpp_listener,
             direct = self.direct(),
         );
         let file = self.folder().join("nuncio.toml");
         std::fs::write(&file, text)?;
+        Ok(file)
+    }
+
+    /// Starts the gateway by a program that turns into the one it is given.
+    pub(crate) fn start_by(&self, starter: &[&str], limits: &str, state: &Path) -> Result<Process> {
+        let file = self.configure(limits, state)?;
         let words = [starter, &[env!("CARGO_BIN_EXE_nuncio")]].concat();
         let mut command = Command::new(words[0]);
         command

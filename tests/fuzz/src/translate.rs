@@ -82,7 +82,7 @@ pub fn categories(data: &[u8]) {
 /// If a limit does not hold, or if what is written is no list.
 pub fn adrl(data: &[u8]) {
     let Ok(changes) = list::read(data) else { return };
-    assert!(changes.len() <= MAX_MEMBERS + 1);
+    assert!(changes.len() <= MAX_MEMBERS + list::MAX_PARTS);
     let uris: Vec<_> = changes
         .iter()
         .filter_map(|change| match change {

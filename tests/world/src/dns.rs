@@ -9,7 +9,9 @@ use crate::process::Process;
 use crate::sandbox::DNS_SERVER;
 use crate::template::fill;
 use crate::wait::listening;
-use crate::world::{FABRIKAM, FRONT_END, FRONT_END_2, GATEWAY, NORTHWIND, POOL, TAILSPIN, WINGTIP, World};
+use crate::world::{
+    FABRIKAM, FRONT_END, FRONT_END_2, GATEWAY, NORTHWIND, POOL, POOL_2, TAILSPIN, WINGTIP, World,
+};
 
 /// What a scenario changes in the zone.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,6 +32,7 @@ pub async fn start(world: &World, changes: Changes<'_>) -> Result<Process> {
             ("front_end", &FRONT_END.to_string()),
             ("front_end_2", &FRONT_END_2.to_string()),
             ("pool", &POOL.to_string()),
+            ("pool_2", &POOL_2.to_string()),
             ("fabrikam", &FABRIKAM.to_string()),
             ("northwind", &NORTHWIND.to_string()),
             ("wingtip", &WINGTIP.to_string()),

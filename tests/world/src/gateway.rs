@@ -51,6 +51,10 @@ pub struct Settings<'a> {
     pub front_ends: &'a [&'a str],
     /// How messages go to their users: `pager`, `session` or `automatic`.
     pub im: &'a str,
+    /// What they take the gateway for: `plain`, `edge` or `server`.
+    pub trust: &'a str,
+    /// Partner types for which the gateway has a name and a certificate of its own: type and name.
+    pub identities: &'a [(&'a str, &'a str)],
     /// `tracing` filter.
     pub log_level: &'a str,
     /// Domains served besides `contoso.com`.
@@ -68,6 +72,8 @@ impl Default for Settings<'_> {
             limits: "",
             front_ends: &["fe.contoso.com"],
             im: "pager",
+            trust: "plain",
+            identities: &[],
             log_level: "info",
             more_domains: &[],
             server_only: &[],
@@ -104,6 +110,14 @@ impl Gateway {
                 "[[certificate]]\ndomains = {domains:?}\ncertificate = {certificate:?}\nkey = {key:?}\n\n"
             );
         }
+        let mut identities = String::new();
+        for (kind, name) in settings.identities {
+            let shown = world.pki().good(&format!("nuncio-{kind}"), &[name])?;
+            let (certificate, key) = (&shown.certificate_file, &shown.key_file);
+            identities += &format!(
+                "[[sip.identity]]\nname = {name:?}\ntypes = [{kind:?}]\ncertificate = {certificate:?}\nkey = {key:?}\n\n"
+            );
+        }
         let domains = [&*both, settings.server_only].concat();
         let next_hops: Vec<String> = settings.front_ends.iter().map(|host| format!("{host}:5061")).collect();
         let folder = world.folder().join("nuncio");
@@ -133,6 +147,8 @@ impl Gateway {
                 ("roots", &world.pki().roots_file().display().to_string()),
                 ("front_ends", &format!("{:?}", settings.front_ends)),
                 ("im", settings.im),
+                ("trust", settings.trust),
+                ("identities", &identities),
                 ("next_hops", &format!("{next_hops:?}")),
                 ("limits", settings.limits),
                 ("partners", &partners),

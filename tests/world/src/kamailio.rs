@@ -4,7 +4,7 @@
 //! every dialog goes through it.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
@@ -14,7 +14,7 @@ use crate::process::Process;
 use crate::sipp::{ANSWERING, OUTGOING};
 use crate::template::fill;
 use crate::wait::listening;
-use crate::world::{FRONT_END, GATEWAY_SIP, POOL, World};
+use crate::world::{FRONT_END, FRONT_END_2, GATEWAY_SIP, POOL, POOL_2, World};
 
 /// Who the front end is that the gateway knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,21 +39,29 @@ pub struct Place {
 impl Edge {
     /// The place of the agent.
     pub fn place(self) -> Place {
-        let front_end = SocketAddr::new(FRONT_END, 5061);
+        self.places()[0]
+    }
+
+    /// The places of two, where the scenario has two front ends.
+    pub fn places(self) -> [Place; 2] {
+        let at = |address| SocketAddr::new(address, 5061);
+        let [first, second] = NAMES.map(|(_, name, address)| (name, at(address)));
+        let place = |host, listens, calls| Place { host, listens, calls };
         match self {
-            Self::Agent => Place {
-                host: "fe.contoso.com",
-                listens: front_end,
-                calls: ("nuncio.contoso.com", GATEWAY_SIP),
-            },
-            Self::Kamailio => Place {
-                host: "pool.contoso.com",
-                listens: SocketAddr::new(POOL, 5061),
-                calls: ("fe.contoso.com", front_end),
-            },
+            Self::Agent => {
+                let gateway = ("nuncio.contoso.com", GATEWAY_SIP);
+                [place(first.0, first.1, gateway), place(second.0, second.1, gateway)]
+            }
+            Self::Kamailio => {
+                [place("pool.contoso.com", at(POOL), first), place("pool2.contoso.com", at(POOL_2), second)]
+            }
         }
     }
 }
+
+/// The front ends that the gateway knows, and what each is called here.
+const NAMES: [(&str, &str, IpAddr); 2] =
+    [("kamailio", "fe.contoso.com", FRONT_END), ("kamailio2", "fe2.contoso.com", FRONT_END_2)];
 
 /// Who is behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +79,12 @@ pub struct Kamailio {
 }
 
 impl Kamailio {
-    /// Starts it and waits until it listens.
-    pub async fn start(world: &World, behind: Behind) -> Result<Self> {
-        let folder = world.folder().join("kamailio");
+    /// Starts the first or the second and waits until it listens.
+    pub async fn start(world: &World, which: usize, behind: Behind) -> Result<Self> {
+        let (label, host, address) = *NAMES.get(which).context("there are two")?;
+        let folder = world.folder().join(label);
         fs::create_dir_all(&folder)?;
-        let shows = world.pki().good("fe", &["fe.contoso.com"])?;
+        let shows = world.pki().good(&format!("{label}-tls"), &[host])?;
         let tls = fill(
             include_str!("../../interop/kamailio-tls.cfg"),
             &[
@@ -88,14 +97,16 @@ impl Kamailio {
         fs::write(&tls_config, tls)?;
         let (plain, target) = match behind {
             Behind::Agent => {
-                (String::new(), format!("sip:{}:5061;transport=tls", Edge::Kamailio.place().host))
+                let host = Edge::Kamailio.places()[which].host;
+                (String::new(), format!("sip:{host}:5061;transport=tls"))
             }
             Behind::Sipp => (format!("\nlisten=tcp:{OUTGOING}"), format!("sip:{ANSWERING};transport=tcp")),
         };
         let config = fill(
             include_str!("../../interop/kamailio.cfg"),
             &[
-                ("address", &FRONT_END.to_string()),
+                ("address", &address.to_string()),
+                ("host", host),
                 ("plain", &plain),
                 ("tls_config", &tls_config.display().to_string()),
                 ("behind", &target),
@@ -115,9 +126,9 @@ impl Kamailio {
             .current_dir(&folder)
             // It is several processes, and they are to end together.
             .process_group(0);
-        let mut process = world.spawn("kamailio", &mut command)?;
+        let mut process = world.spawn(label, &mut command)?;
         tokio::select! {
-            listens = listening("kamailio", SocketAddr::new(FRONT_END, 5061)) => listens?,
+            listens = listening(label, SocketAddr::new(address, 5061)) => listens?,
             status = process.ended() => bail!("kamailio does not start: {}", status?),
         }
         Ok(Self { process })

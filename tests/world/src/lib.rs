@@ -20,6 +20,7 @@ pub mod network;
 pub mod pidf;
 pub mod pki;
 pub mod process;
+pub mod promtool;
 mod prosody;
 pub mod runner;
 pub mod sandbox;

@@ -27,6 +27,8 @@ use crate::xmpp_server::Brand;
 
 /// Nothing in a world takes longer.
 const SCENARIO_PATIENCE: Duration = Duration::from_secs(300);
+/// Scenarios at a time for each processor: most of the time they wait for each other's messages.
+const PER_PROCESSOR: usize = 2;
 /// How much of each log a failure shows.
 const LOG_LINES: usize = 120;
 /// Names a folder that gets the whole logs of a failed scenario.
@@ -219,8 +221,8 @@ fn run_all(chosen: VecDeque<Scenario>, known: usize, threads: Option<usize>) -> 
         return Ok(ExitCode::FAILURE);
     }
     let stage = Stage::prepare(chosen.iter().any(|scenario| scenario.ordinary_user))?;
-    let threads =
-        threads.or_else(|| thread::available_parallelism().ok().map(Into::into)).unwrap_or(2).clamp(1, count);
+    let processors = thread::available_parallelism().map_or(2, usize::from);
+    let threads = threads.unwrap_or(PER_PROCESSOR * processors).clamp(1, count);
     let queue = Mutex::new(chosen);
     let verdicts = Mutex::new(Vec::new());
     thread::scope(|scope| {

@@ -119,13 +119,30 @@ impl Sipp {
         Self::call_once(world, &format!("sipp-{endpoint}"), &scenario)
     }
 
-    /// A user begins a session with the contact, says these things in it, closes it, and is told that it is gone; succeeds
-    /// when all answers are right.
+    /// A user begins a session with the contact, says these things in it, types, refreshes it, wants what no session has,
+    /// closes it, and is told that it is gone; succeeds when all answers are right.
     pub fn session(world: &World, (from, to): (&str, &str), bodies: &[&str]) -> Result<Self> {
-        let said = bodies.iter().map(|body| ("MESSAGE", *body, "200"));
-        let all = said.chain([("BYE", "", "200"), ("MESSAGE", "too late", "481")]);
+        const TEXT: &str = "text/plain;charset=UTF-8";
+        let composing =
+            "<isComposing xmlns='urn:ietf:params:xml:ns:im-iscomposing'><state>active</state></isComposing>";
+        let said = bodies.iter().map(|body| ("MESSAGE", TEXT, *body, "200"));
+        let all = said.chain([
+            (
+                "INFO",
+                "application/xml",
+                "<KeyboardActivity><status status=\"type\"/></KeyboardActivity>",
+                "200",
+            ),
+            ("MESSAGE", "application/im-iscomposing+xml", composing, "200"),
+            ("UPDATE", "application/sdp", "", "200"),
+            ("MESSAGE", "text/rtf", "{\\rtf1 x}", "415"),
+            ("INFO", "application/dtmf-relay", "Signal=1", "415"),
+            ("REFER", TEXT, "", "405"),
+            ("BYE", TEXT, "", "200"),
+            ("MESSAGE", TEXT, "too late", "481"),
+        ]);
         let mut requests = String::new();
-        for (number, (method, body, status)) in (2..).zip(all) {
+        for (number, (method, media, body, status)) in (2..).zip(all) {
             requests += &fill(
                 include_str!("../../interop/sipp/session-request.xml"),
                 &[
@@ -134,6 +151,7 @@ impl Sipp {
                     ("to", to),
                     ("method", method),
                     ("number", &i32::to_string(&number)),
+                    ("media", media),
                     ("body", body),
                     ("status", status),
                 ],
@@ -154,6 +172,21 @@ impl Sipp {
             &[("transport", transport(world)), ("host", &host), ("contact", &contact), ("user", user)],
         )?;
         Self::listen(world, "answer-session.xml", &scenario, &["-m", "1"]).await
+    }
+
+    /// Whoever is invited refuses once, with this status; succeeds when that is acknowledged.
+    pub async fn refuse_session(world: &World, status: u16, reason: &str) -> Result<Self> {
+        let scenario = fill(
+            include_str!("../../interop/sipp/refuse-session.xml"),
+            &[("status", &status.to_string()), ("reason", reason)],
+        )?;
+        Self::listen(world, "refuse-session.xml", &scenario, &["-m", "1"]).await
+    }
+
+    /// Whoever is invited lets it ring; succeeds when the invitation has been withdrawn, and that is acknowledged.
+    pub async fn ring(world: &World) -> Result<Self> {
+        let scenario = include_str!("../../interop/sipp/ring.xml");
+        Self::listen(world, "ring.xml", scenario, &["-m", "1"]).await
     }
 
     /// Takes every NOTIFY.
@@ -205,6 +238,11 @@ impl Sipp {
     /// Waits until SIPp has seen or sent a message with the text (only where messages are traced).
     pub async fn says(&mut self, text: &str) -> Result<String> {
         self.process.says(text).await
+    }
+
+    /// Whether it has seen or sent a message with the text after the mark.
+    pub fn has_said_after(&self, mark: usize, text: &str) -> bool {
+        self.process.log().text().lines().skip(mark).any(|line| line.contains(text))
     }
 
     /// What it has seen and sent so far is before this mark.

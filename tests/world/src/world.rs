@@ -22,6 +22,8 @@ pub const FRONT_END: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 20));
 pub const FRONT_END_2: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 23));
 /// The pool of users behind `fe.contoso.com`, where that is Kamailio: `pool.contoso.com`.
 pub const POOL: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 22));
+/// The pool behind `fe2.contoso.com`, where that is Kamailio, too: `pool2.contoso.com`.
+pub const POOL_2: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 24));
 /// Where SIPp calls from.
 pub const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 21));
 /// The partner `fabrikam.com`, served by ejabberd or Prosody.
@@ -55,7 +57,7 @@ struct Inner {
     pki: Pki,
     logs: Mutex<Vec<Arc<Log>>>,
     dns: Mutex<Option<Process>>,
-    kamailio: tokio::sync::Mutex<Option<Kamailio>>,
+    kamailio: tokio::sync::Mutex<[Option<Kamailio>; 2]>,
 }
 
 impl World {
@@ -150,17 +152,28 @@ impl World {
 
     /// Where that is Kamailio: has it run, with that behind it, and returns once it does.
     pub async fn open_edge(&self, behind: Behind) -> Result<()> {
+        self.open_edge_at(0, behind).await
+    }
+
+    /// As [`Self::open_edge`], the first or the second of two.
+    pub async fn open_edge_at(&self, which: usize, behind: Behind) -> Result<()> {
         let mut kamailio = self.inner.kamailio.lock().await;
-        if self.inner.edge == Edge::Kamailio && kamailio.is_none() {
-            *kamailio = Some(Kamailio::start(self, behind).await?);
+        let place = kamailio.get_mut(which).context("there are two")?;
+        if self.inner.edge == Edge::Kamailio && place.is_none() {
+            *place = Some(Kamailio::start(self, which, behind).await?);
         }
         Ok(())
     }
 
     /// Kills Kamailio; [`Self::open_edge`] starts another one.
     pub async fn kill_edge(&self) -> Result<()> {
+        self.kill_edge_at(0).await
+    }
+
+    /// As [`Self::kill_edge`], the first or the second of two.
+    pub async fn kill_edge_at(&self, which: usize) -> Result<()> {
         let mut kamailio = self.inner.kamailio.lock().await;
-        kamailio.take().context("no Kamailio runs")?.kill().await
+        kamailio.get_mut(which).and_then(Option::take).context("no Kamailio runs")?.kill().await
     }
 
     /// The folder of the world's files.

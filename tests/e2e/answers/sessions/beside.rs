@@ -132,7 +132,7 @@ fn receipts(house: &mut House) -> Vec<Option<String>> {
 const REQUEST: &str = "<body>x</body><request xmlns='urn:xmpp:receipts'/>";
 
 #[test]
-fn im_40_200_is_a_receipt_for_who_may_see_the_user_and_202_is_none() {
+fn im_08_and_im_40_200_is_a_receipt_for_who_may_see_the_user_and_202_is_none() {
     for (sees, status, expected) in
         [(true, 200, vec![Some("b1".to_owned())]), (true, 202, vec![]), (false, 200, vec![])]
     {

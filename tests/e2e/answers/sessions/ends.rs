@@ -126,6 +126,31 @@ fn a_panic_in_a_session_costs_the_session_and_nothing_else() {
 }
 
 #[test]
+fn an_invitation_that_rings_when_a_step_panics_is_cancelled_and_nothing_stays_behind() {
+    let mut house = house();
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") => Reply::Status(180, "Ringing"),
+        Some("ACK") => Reply::Silence,
+        _ => Reply::Status(200, "OK"),
+    });
+    bob_writes(&mut house, "b1", "<body>1</body>");
+    let invite = house.requests().remove(0);
+    let wire = house.front_end();
+    // Two draws make the tag of the answer; the third is the pair's.
+    house.panic_at(3);
+    let answer = house.ask(wire, invitation(BOB).bytes());
+    assert_eq!(answer.status(), Some(500), "{answer}");
+    let requests = house.requests();
+    assert_eq!(methods(&requests), ["CANCEL"]);
+    assert_eq!(requests[0].must("Via").unwrap(), invite.must("Via").unwrap());
+    house.advance(Duration::from_secs(100));
+    assert_eq!(house.gateway.holdings().dialogs, 0);
+    house.rule = Box::new(accepts);
+    bob_writes(&mut house, "b2", "<body>2</body>");
+    assert_eq!(methods(&house.requests()), ["INVITE", "ACK", "MESSAGE"]);
+}
+
+#[test]
 fn a_planned_stop_ends_sessions_with_bye() {
     let mut house = house();
     let wire = house.front_end();

@@ -9,16 +9,19 @@ fn ch_02_the_first_message_invites_and_all_wait_in_order_until_it_is_accepted() 
     let mut house = house();
     // Longer than a message may wait for a connection.
     house.front_end_takes = Duration::from_secs(20);
-    for number in 1..=3 {
+    for number in 1..=2 {
         bob_writes(&mut house, &format!("b{number}"), &format!("<body>{number}</body>"));
     }
     let requests = house.requests();
     assert_eq!(methods(&requests), ["INVITE"]);
+    // It makes the pair look at all of them again when the first ones have waited for that long.
+    house.advance(Duration::from_secs(6));
+    bob_writes(&mut house, "b3", "<body>3</body>");
     assert_eq!(requests[0].address("From").unwrap(), "sip:bob@fabrikam.com");
     assert!(requests[0].body.contains("m=message 5060 sip null"), "{}", requests[0]);
     assert!(requests[0].header("Ms-Conversation-ID").is_some());
-    house.advance(Duration::from_secs(19));
-    assert!(house.requests().is_empty());
+    house.advance(Duration::from_secs(13));
+    assert!(house.requests().is_empty() && house.stanzas("fabrikam.com").is_empty());
     // Each message takes its time, too, and has it.
     house.front_end_takes = Duration::from_secs(4);
     house.advance(Duration::from_secs(20));
@@ -127,17 +130,20 @@ fn an_automatic_front_end_that_knows_no_invite_is_not_asked_for_anybody_for_an_h
         Some("ACK") => Reply::Silence,
         _ => Reply::Status(200, "OK"),
     });
-    let writes = |house: &mut House, from: &str| {
+    // Each time to somebody else: of himself nobody says anything by that status.
+    let writes_to = |house: &mut House, user: &str| {
         house.partner_says(
             "fabrikam.com",
-            &format!("<message from='{from}@fabrikam.com/x' to='{ALICE}' id='1'><body>x</body></message>"),
+            &format!(
+                "<message from='bob@fabrikam.com/x' to='{user}@contoso.com' id='1'><body>x</body></message>"
+            ),
         );
         methods(&house.requests()).join(" ")
     };
-    assert_eq!(writes(&mut house, "bob"), "INVITE ACK MESSAGE");
-    assert_eq!(writes(&mut house, "carol"), "MESSAGE");
+    assert_eq!(writes_to(&mut house, "alice"), "INVITE ACK MESSAGE");
+    assert_eq!(writes_to(&mut house, "carol"), "MESSAGE");
     house.advance(Duration::from_secs(3601));
-    assert_eq!(writes(&mut house, "dave"), "INVITE ACK MESSAGE");
+    assert_eq!(writes_to(&mut house, "dave"), "INVITE ACK MESSAGE");
 }
 
 #[test]
@@ -176,6 +182,25 @@ fn glare_both_invite_each_other_and_the_messages_go_in_the_session_that_is_there
     assert_eq!(message.must("Call-ID").unwrap(), chat.call_id);
     assert!(methods(&requests).contains(&"CANCEL"), "one window is enough: {:?}", methods(&requests));
     assert!(house.stanzas("fabrikam.com").is_empty());
+}
+
+#[test]
+fn glare_a_refusal_of_ours_costs_no_message_while_theirs_is_about_to_be_there() {
+    let mut house = house();
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE" | "ACK") => Reply::Silence,
+        _ => Reply::Status(200, "OK"),
+    });
+    bob_writes(&mut house, "b1", "<body>1</body>");
+    let ours = house.requests().remove(0);
+    let (hop, wire) = (house.hop(), house.front_end());
+    let (chat, _) = Chat::invite(&mut house, wire, invitation(BOB));
+    house.send(hop, ours.answer(486, "Busy Here", &[]).unwrap());
+    assert!(house.stanzas("fabrikam.com").is_empty(), "it waits for the session that is being set up");
+    chat.acknowledge(&mut house);
+    let requests = house.requests();
+    let message = requests.iter().find(|request| request.method() == Some("MESSAGE")).expect("it leaves");
+    assert_eq!(message.must("Call-ID").unwrap(), chat.call_id);
 }
 
 #[test]
@@ -297,4 +322,22 @@ fn a_thread_too_long_for_an_answer_is_not_kept() {
     let stanza = house.stanzas("fabrikam.com").remove(0);
     let thread = invite.must("Call-ID").unwrap().split('@').next().unwrap();
     assert_eq!(stanza.child("thread").map(|thread| thread.text.as_str()), Some(thread));
+}
+
+#[test]
+fn a_headline_is_no_reason_to_begin_a_conversation() {
+    let headline = |house: &mut House| {
+        house.partner_says(
+            "fabrikam.com",
+            &format!("<message from='bob@fabrikam.com/home' to='{ALICE}' id='h' type='headline'><body>news</body></message>"),
+        );
+        house.requests().remove(0)
+    };
+    let mut house = house();
+    let alone = headline(&mut house);
+    assert_eq!((alone.method(), alone.body.as_str()), (Some("MESSAGE"), "news"));
+    assert!(!alone.must("To").unwrap().contains("tag="), "alone");
+    let wire = house.front_end();
+    let chat = Chat::open(&mut house, wire);
+    assert_eq!(headline(&mut house).must("Call-ID").unwrap(), chat.call_id, "where there is one");
 }

@@ -6,6 +6,8 @@ mod from_contact;
 mod from_user;
 mod imdn;
 mod notified;
+mod rules;
+mod threads;
 mod vectors;
 
 use nuncio::gateway::Im;
@@ -111,7 +113,7 @@ fn house() -> House {
     house
 }
 
-fn accepts(request: &SipMessage) -> Reply {
+pub(crate) fn accepts(request: &SipMessage) -> Reply {
     match request.method() {
         Some("INVITE") => {
             let contact = ("Contact", "<sip:alice@contoso.com;opaque=user:epid:x;gruu>".to_owned());

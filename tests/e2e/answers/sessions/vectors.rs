@@ -130,6 +130,58 @@ fn tv_13_bye_is_gone() {
     assert_eq!(thread(&gone), Some(HIS_THREAD));
 }
 
+/// The flows of RFC 3261 §24 with messages in place of sound: Alice's INVITE as her proxy passes it on (F4), Bob's 200 (F11), her
+/// ACK, and the BYE with which he ends it (F18). As printed, with sound, there is nothing to accept, and nobody registers here.
+#[test]
+fn tv_52_the_flows_of_rfc_3261() {
+    let partners = &[("biloxi.com", PartnerType::Federated, true)];
+    let mut house = House::planned(Plan { served: &["atlanta.com"], partners, ..Plan::default() });
+    let wire = house.front_end();
+    let vias = "SIP/2.0/TLS bigbox3.site3.atlanta.com;branch=z9hG4bK77ef4c2312983.1;received=192.0.2.2\r\n\
+                Via: SIP/2.0/TLS pc33.atlanta.com;branch=z9hG4bKnashds8;received=192.0.2.1";
+    let alices = |method: &'static str| {
+        Request::new(method, "bob@biloxi.com").set(|request| {
+            request.via = vias.to_owned();
+            request.from = "Alice <sip:alice@atlanta.com>;tag=1928301774".to_owned();
+            request.to = "Bob <sip:bob@biloxi.com>".to_owned();
+            request.call_id = "a84b4c76e66710".to_owned();
+            request.cseq = format!("314159 {method}");
+            request.max_forwards = Some(69);
+            request.more.push("Contact: <sip:alice@pc33.atlanta.com>".to_owned());
+        })
+    };
+    let invite =
+        |description: &str| alices("INVITE").with("Content-Type: application/sdp").with_body(description);
+    let sound = DESCRIPTION.replace("m=message 5060 sip null", "m=audio 49172 RTP/AVP 0");
+    let earlier = invite(&sound).set(|request| {
+        request.cseq = "314158 INVITE".to_owned();
+        request.via = vias.replace("83.1;", "82.1;");
+    });
+    let silent = house.ask(wire, earlier.bytes());
+    assert_eq!(silent.status(), Some(488), "{silent}");
+    assert_eq!(house.ask(wire, alices("REGISTER").bytes()).status(), Some(405));
+
+    let (chat, answer) = Chat::invite(&mut house, wire, invite(DESCRIPTION));
+    assert_eq!(answer.status(), Some(200), "{answer}");
+    assert_eq!(answer.all("Via").count(), 2, "{answer}");
+    assert_eq!(answer.header("CSeq"), Some("314159 INVITE"));
+    let ack = chat.request("ACK", 314_159);
+    house.send(wire, ack.bytes());
+    house.partner_says(
+        "biloxi.com",
+        &format!("<message from='bob@biloxi.com/x' to='alice@atlanta.com' type='chat'>{GONE}</message>"),
+    );
+    let bye = house.requests().remove(0);
+    assert_eq!(bye.start, "BYE sip:alice@pc33.atlanta.com SIP/2.0");
+    assert_eq!(
+        bye.must("From").unwrap().split_once(";tag="),
+        answer.must("To").unwrap().split_once(";tag=").map(|(_, tag)| ("<sip:bob@biloxi.com>", tag))
+    );
+    assert!(bye.must("To").unwrap().ends_with("<sip:alice@atlanta.com>;tag=1928301774"), "{bye}");
+    assert_eq!(bye.header("Call-ID"), Some("a84b4c76e66710"));
+    assert_eq!(house.gateway.holdings().dialogs, 0);
+}
+
 /// With the misspelt location of the schema, as printed.
 #[test]
 fn tv_57_the_documents_of_rfc_3994() {

@@ -9,10 +9,44 @@ use super::watched::{Reply, user_of};
 use super::{FrontEnd, Line};
 use crate::sip_text::SipMessage;
 
-/// What a client of Lync offers and accepts.
-const DESCRIPTION: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.20\r\ns=session\r\nc=IN IP4 127.0.0.20\r\nt=0 0\r\n\
-    m=message 5060 sip null\r\na=accept-types:text/plain multipart/alternative image/gif text/rtf text/html \
-    application/x-ms-ink application/ms-imdn+xml text/x-msmsgsinvite\r\n";
+/// What a description begins with, whoever writes it.
+const HEAD: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.20\r\ns=session\r\nc=IN IP4 127.0.0.20\r\nt=0 0\r\n";
+/// The media type of descriptions.
+pub const DESCRIPTION: &str = "application/sdp";
+
+/// Whose clients the users have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Clients {
+    /// Lync's.
+    #[default]
+    Lync,
+    /// Some that read what RFCs have: message/cpim with notifications (RFC 5438), isComposing (RFC 3994).
+    Rfc,
+}
+
+impl Clients {
+    /// What they offer and accept.
+    pub fn description(self) -> String {
+        let accepted = match self {
+            Self::Lync => {
+                "text/plain multipart/alternative image/gif text/rtf text/html application/x-ms-ink \
+                 application/ms-imdn+xml text/x-msmsgsinvite"
+            }
+            Self::Rfc => "text/plain message/cpim message/imdn+xml application/im-iscomposing+xml",
+        };
+        format!("{HEAD}m=message 5060 sip null\r\na=accept-types:{accepted}\r\n")
+    }
+
+    /// The same with a call beside the messages.
+    pub fn with_audio(self) -> String {
+        self.description() + "m=audio 4000 RTP/AVP 0\r\n"
+    }
+
+    /// A description of these media and no others, one line each.
+    pub fn only(media: &str) -> String {
+        format!("{HEAD}{media}\r\n")
+    }
+}
 
 /// What becomes of invitations to a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +62,7 @@ pub enum Invited {
 /// What is known of sessions.
 #[derive(Debug, Default)]
 pub(super) struct Chats {
+    clients: Clients,
     /// Who is not in here is not there.
     users: HashMap<String, Invited>,
     /// Call-ID and our tag of the sessions that there are.
@@ -44,6 +79,8 @@ pub struct Chat {
     /// From and To of our requests, tags and all.
     from: String,
     to: String,
+    /// Where his client is.
+    contact: String,
     /// The Contact of the gateway.
     target: String,
     /// Who stands in between, as seen from here.
@@ -52,6 +89,11 @@ pub struct Chat {
 }
 
 impl FrontEnd {
+    /// From now on the users have such clients.
+    pub fn clients_are(&self, clients: Clients) {
+        self.book().chats.clients = clients;
+    }
+
     /// From now on invitations to the user are treated like this.
     pub fn when_invited(&self, user: &str, invited: Invited) {
         self.book().chats.users.insert(user.to_owned(), invited);
@@ -59,28 +101,41 @@ impl FrontEnd {
 
     /// The user's client invites the contact; the session is there if the answer, whatever it is, is 200.
     pub async fn invite(&self, user: &str, contact: &str) -> Result<(Option<Chat>, SipMessage)> {
+        let description = self.book().chats.clients.description();
+        self.invite_with(user, contact, (DESCRIPTION, &description), &[]).await
+    }
+
+    /// As [`Self::invite`], with any body and further header fields.
+    pub async fn invite_with(
+        &self,
+        user: &str,
+        contact: &str,
+        (media, body): (&str, &str),
+        more: &[(&str, &str)],
+    ) -> Result<(Option<Chat>, SipMessage)> {
         let (call_id, tag) = (self.fresh("i"), self.fresh("f"));
         let mut chat = Chat {
             front_end: self.clone(),
             call_id,
             from: format!("<sip:{user}>;tag={tag};epid=0123456789"),
             to: format!("<sip:{contact}>"),
+            contact: client_of(user),
             target: format!("sip:{contact}"),
             route: Vec::new(),
             cseq: 1,
         };
         let own = format!("<{};lr;ms-route-sig=x/y=>", self.uri());
-        let media = ("Content-Type", "application/sdp");
-        let more = [
+        let fields = [
             ("Record-Route", own.as_str()),
-            ("Contact", &format!("<sip:{user};opaque=user:epid:chat;gruu>")),
+            ("Contact", &format!("<{}>", chat.contact)),
             ("Supported", "timer"),
             ("Supported", "ms-embedded-first-message"),
             ("ms-text-format", "text/plain; charset=UTF-8; ms-body=aGVsbG8="),
             ("Allow", "INVITE, BYE, ACK, CANCEL, INFO, MESSAGE, UPDATE"),
-            media,
+            ("Content-Type", media),
         ];
-        let answer = self.ask(&chat.request("INVITE", &more, DESCRIPTION)).await?;
+        let fields = [&fields, more].concat();
+        let answer = self.ask(&chat.request("INVITE", &fields, body)).await?;
         if answer.status() != Some(200) {
             return Ok((None, answer));
         }
@@ -100,6 +155,17 @@ impl FrontEnd {
         self.book().chats.open.clear();
     }
 
+    /// Withdraws an invitation, whatever has become of it.
+    pub async fn cancel(&self, invite: &str) -> Result<SipMessage> {
+        let invite = SipMessage::take(&mut invite.as_bytes().to_vec())?.context("no request")?;
+        let uri = invite.start.split(' ').nth(1).context("no Request-URI")?;
+        let mut text = format!("CANCEL {uri} SIP/2.0\r\n");
+        for name in ["Via", "Max-Forwards", "From", "To", "Call-ID"] {
+            text += &format!("{name}: {}\r\n", invite.must(name)?);
+        }
+        self.ask(&(text + "CSeq: 1 CANCEL\r\nContent-Length: 0\r\n\r\n")).await
+    }
+
     /// The session that an invitation of the gateway's has begun.
     pub fn chat_of(&self, invite: &SipMessage) -> Result<Chat> {
         Ok(Chat {
@@ -107,6 +173,7 @@ impl FrontEnd {
             call_id: invite.must("Call-ID")?.to_owned(),
             from: format!("{};tag={}", invite.must("To")?, tag_for(invite)?),
             to: invite.must("From")?.to_owned(),
+            contact: client_of(&user_of(invite)?),
             target: invite.address("Contact")?.to_owned(),
             route: invite.all("Record-Route").map(str::to_owned).collect(),
             cseq: 0,
@@ -127,14 +194,14 @@ impl FrontEnd {
             Some(Invited::Accept) => {
                 ensure!(request.body.contains("m=message"), "no session of messages:\n{request}");
                 let mut headers = vec![
-                    ("Contact", format!("<sip:{user};opaque=user:epid:chat;gruu>")),
-                    ("Content-Type", "application/sdp".to_owned()),
+                    ("Contact", format!("<{}>", client_of(&user))),
+                    ("Content-Type", DESCRIPTION.to_owned()),
                     ("Record-Route", self.record_route()),
                 ];
                 headers.extend(request.all("Record-Route").map(|entry| ("Record-Route", entry.to_owned())));
                 let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 let tag = tag_for(request)?;
-                let answer = request.answer_with(200, "OK", &headers, DESCRIPTION)?;
+                let answer = request.answer_with(200, "OK", &headers, &book.chats.clients.description())?;
                 book.chats.open.push((request.must("Call-ID")?.to_owned(), tag.clone()));
                 (200, answer.replace(";tag=agent", &format!(";tag={tag}")))
             }
@@ -182,14 +249,38 @@ impl FrontEnd {
 impl Chat {
     /// The user says something.
     pub async fn say(&mut self, body: &str) -> Result<SipMessage> {
-        self.ask("MESSAGE", "text/plain;charset=UTF-8", body).await
+        self.say_as("text/plain;charset=UTF-8", body).await
+    }
+
+    /// As [`Self::say`], of any media type.
+    pub async fn say_as(&mut self, media: &str, body: &str) -> Result<SipMessage> {
+        self.ask("MESSAGE", &[("Content-Type", media)], body).await
     }
 
     /// The user types, or has stopped.
     pub async fn types(&mut self, typing: bool) -> Result<SipMessage> {
         let status = if typing { "type" } else { "idle" };
         let body = format!("<KeyboardActivity><status status=\"{status}\"/></KeyboardActivity>");
-        self.ask("INFO", "application/xml", &body).await
+        self.ask("INFO", &[("Content-Type", "application/xml")], &body).await
+    }
+
+    /// re-INVITE with this description, from this client of the user's; acknowledged if the answer is 200.
+    pub async fn invite_again(&mut self, client: &str, description: &str) -> Result<SipMessage> {
+        let contact = format!("<{client}>");
+        let answer =
+            self.ask("INVITE", &[("Contact", &contact), ("Content-Type", DESCRIPTION)], description).await?;
+        if answer.status() == Some(200) {
+            client.clone_into(&mut self.contact);
+            self.target = answer.address("Contact")?.to_owned();
+            self.front_end.tell(&self.request("ACK", &[], "")).await?;
+        }
+        Ok(answer)
+    }
+
+    /// UPDATE without a description, with further header fields.
+    pub async fn update(&mut self, more: &[(&str, &str)]) -> Result<SipMessage> {
+        let contact = format!("<{}>", self.contact);
+        self.ask("UPDATE", &[&[("Contact", contact.as_str())], more].concat(), "").await
     }
 
     /// The user closes the window.
@@ -206,15 +297,21 @@ impl Chat {
         &self.call_id
     }
 
-    async fn ask(&mut self, method: &str, media: &str, body: &str) -> Result<SipMessage> {
+    /// The address of the user's client.
+    pub fn client(&self) -> &str {
+        &self.contact
+    }
+
+    /// Any request of the user's client.
+    pub async fn ask(&mut self, method: &str, more: &[(&str, &str)], body: &str) -> Result<SipMessage> {
         self.cseq += 1;
-        let text = self.request(method, &[("Content-Type", media)], body);
+        let text = self.request(method, more, body);
         self.front_end.ask(&text).await
     }
 
     fn request(&self, method: &str, more: &[(&str, &str)], body: &str) -> String {
-        // An ACK has the number of its INVITE.
-        let cseq = format!("{} {method}", if method == "ACK" { 1 } else { self.cseq });
+        // An ACK, which follows its INVITE at once, has the number of that.
+        let cseq = format!("{} {method}", self.cseq);
         let mut headers = vec![
             ("From", self.from.as_str()),
             ("To", self.to.as_str()),
@@ -229,4 +326,9 @@ impl Chat {
 /// The tag that we give the session of an invitation.
 fn tag_for(invite: &SipMessage) -> Result<String> {
     Ok(format!("s{}", invite.must("Call-ID")?.split('@').next().unwrap_or_default()))
+}
+
+/// The GRUU of a client of the user's.
+fn client_of(user: &str) -> String {
+    format!("sip:{user};opaque=user:epid:chat;gruu")
 }

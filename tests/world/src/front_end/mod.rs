@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncWriteExt, split};
@@ -26,10 +27,10 @@ use crate::pki::Credential;
 use crate::sip_agent::read_message;
 use crate::sip_text::SipMessage;
 use crate::tls;
-use crate::wait::within;
+use crate::wait::{PATIENCE, within, within_time};
 
 use chat::Chats;
-pub use chat::{Chat, Invited};
+pub use chat::{Chat, Clients, DESCRIPTION, Invited};
 use line::Line;
 pub use watch::{Asks, Notice, Watch};
 pub use watched::{Decision, Watcher};
@@ -64,6 +65,8 @@ struct Book {
     chats: Chats,
     /// Who waits for the NOTIFYs of a dialog, by Call-ID and our tag.
     watches: HashMap<(String, String), mpsc::UnboundedSender<SipMessage>>,
+    /// The id that the next message of a contact gets, which is kept and not delivered yet.
+    keeps: Option<String>,
 }
 
 /// A request that came, and how it was answered.
@@ -138,8 +141,14 @@ impl FrontEnd {
 
     /// The next SUBSCRIBE or MESSAGE (NOTIFYs go to their [`Watch`]).
     pub async fn next(&self) -> Result<Arrival> {
+        self.next_within(PATIENCE).await
+    }
+
+    /// As [`Self::next`], for what takes its time.
+    pub async fn next_within(&self, patience: Duration) -> Result<Arrival> {
         let mut inbox = self.inner.inbox.lock().await;
-        within("a request at the front end", inbox.recv()).await?.context("the front end has ended")
+        let arrival = within_time("a request at the front end", patience, inbox.recv()).await?;
+        arrival.context("the front end has ended")
     }
 
     /// The next request with that method, which must be the next of all.
@@ -162,19 +171,30 @@ impl FrontEnd {
 
     /// As [`Self::send_message`], of any media type.
     pub async fn send_message_as(&self, from: &str, to: &str, media: &str, body: &str) -> Result<SipMessage> {
+        self.send_fields((from, to), &[("Content-Type", media)], body).await
+    }
+
+    /// As [`Self::send_message`], with further header fields.
+    pub async fn send_message_with(
+        &self,
+        (from, to): (&str, &str),
+        more: &[(&str, &str)],
+        body: &str,
+    ) -> Result<SipMessage> {
+        let text = ("Content-Type", "text/plain;charset=UTF-8");
+        self.send_fields((from, to), &[more, &[text]].concat(), body).await
+    }
+
+    async fn send_fields(
+        &self,
+        (from, to): (&str, &str),
+        more: &[(&str, &str)],
+        body: &str,
+    ) -> Result<SipMessage> {
         let call_id = self.fresh("m");
-        let text = self.request(
-            ("MESSAGE", &format!("sip:{to}")),
-            &[],
-            &[
-                ("From", &format!("<sip:{from}>;tag=f{call_id}")),
-                ("To", &format!("<sip:{to}>")),
-                ("Call-ID", &call_id),
-                ("CSeq", "1 MESSAGE"),
-                ("Content-Type", media),
-            ],
-            body,
-        );
+        let (sender, recipient) = (format!("<sip:{from}>;tag=f{call_id}"), format!("<sip:{to}>"));
+        let fields = [("From", &*sender), ("To", &*recipient), ("Call-ID", &*call_id), ("CSeq", "1 MESSAGE")];
+        let text = self.request(("MESSAGE", &format!("sip:{to}")), &[], &[&fields, more].concat(), body);
         self.ask(&text).await
     }
 
@@ -283,10 +303,19 @@ impl FrontEnd {
         Ok(())
     }
 
+    /// The next message of a contact is kept, under this id: 202. What becomes of it, the front end says later.
+    pub fn keeps_next(&self, id: &str) {
+        self.book().keeps = Some(id.to_owned());
+    }
+
     /// The answer to any other request: 200 to users who exist.
     fn take_message(&self, request: &SipMessage) -> Result<Reply> {
         let user = user_of(request)?;
-        Ok(match self.book().watched.knows(&user) {
+        let mut book = self.book();
+        if let Some(id) = book.keeps.take() {
+            return Ok((202, request.answer(202, "Accepted", &[("Message-Id", &id)])?, None));
+        }
+        Ok(match book.watched.knows(&user) {
             true => (200, request.answer(200, "OK", &[])?, None),
             false => (404, request.answer(404, "Not Found", &[])?, None),
         })

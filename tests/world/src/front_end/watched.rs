@@ -19,6 +19,8 @@ pub enum Decision {
     Accept,
     /// This status and reason.
     Refuse(u16, &'static str),
+    /// Active at once, for so many seconds or more: less is refused with 423.
+    AcceptFor(u32),
 }
 
 /// Status and text of an answer, and what has to be notified after it.
@@ -167,8 +169,13 @@ impl FrontEnd {
                     Some(&Decision::Refuse(status, reason)) => {
                         return Ok((status, request.answer(status, reason, &[])?, None));
                     }
+                    Some(&Decision::AcceptFor(least)) if expires < least => {
+                        let least = least.to_string();
+                        let headers = [("Min-Expires", least.as_str())];
+                        return Ok((423, request.answer(423, "Interval Too Brief", &headers)?, None));
+                    }
                     Some(decision) => {
-                        let active = *decision == Decision::Accept;
+                        let active = *decision != Decision::Pending;
                         watched.watchers.push(Dialog::new(request, user, self.fresh("w"), active)?);
                     }
                 }

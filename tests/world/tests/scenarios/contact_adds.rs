@@ -45,6 +45,28 @@ pub(crate) async fn contact_adds_user_and_is_accepted(world: World) -> Result<()
     Ok(())
 }
 
+/// 423 of the front end: it is asked again for as long as it wants, and he notices nothing of that (PR-07).
+pub(crate) async fn pr_07_contact_adds_user_for_longer(world: World) -> Result<()> {
+    let mut stage = Stage::set(&world).await?;
+    let (front_end, bob) = (&stage.front_end, &mut stage.scene.bob);
+    front_end.decide(ALICE, Decision::AcceptFor(7200));
+    front_end.set_presence(ALICE, &[Tuple::open("desk")])?;
+    bob.add_contact(ALICE).await?;
+    let brief = front_end.next_is("SUBSCRIBE").await?;
+    ensure!(
+        brief.status == 423 && brief.request.must("Expires")?.parse::<u32>()? < 7200,
+        "{}",
+        brief.request
+    );
+    let long = front_end.next_is("SUBSCRIBE").await?;
+    ensure!(long.status == 200 && long.request.must("Expires")? == "7200", "{}", long.request);
+    let consent = bob.next_presence_from(ALICE).await?;
+    ensure!(kind(&consent) == "subscribed", "{consent}");
+    let presence = bob.next_presence_from(ALICE).await?;
+    ensure!(presence.attribute("from") == Some("alice@contoso.com/desk"), "{presence}");
+    Ok(())
+}
+
 /// The front end refuses at once (403, 489, 603: PR-06), or the SIP user does later (NOTIFY rejected, PR-22): silence, as for
 /// somebody who does not exist. If she takes it back: `unsubscribed`, after `unavailable` from wherever she was seen (XI-06).
 pub(crate) async fn contact_adds_user_and_is_denied(world: World) -> Result<()> {

@@ -59,6 +59,22 @@ pub(crate) async fn kamailio_stays_in_the_path(world: World) -> Result<()> {
     Ok(())
 }
 
+/// The one that the gateway knows is gone, with its connections.
+async fn kill_front_end(world: &World, stage: &Stage) -> Result<()> {
+    match world.edge() {
+        Edge::Agent => stage.front_end.kill().await,
+        Edge::Kamailio => world.kill_edge().await?,
+    }
+    Ok(())
+}
+
+async fn restart_front_end(world: &World, stage: &Stage) -> Result<()> {
+    match world.edge() {
+        Edge::Agent => stage.front_end.start_again().await,
+        Edge::Kamailio => world.open_edge(Behind::Agent).await,
+    }
+}
+
 /// The front end is killed and comes back while the gateway runs: the dialogs that were there go on, Bob is asked nothing,
 /// neither is seen to have gone, and what happened meanwhile is seen right afterwards (XI-09, PR-36).
 pub(crate) async fn front_end_killed_and_everything_is_as_before(world: World) -> Result<()> {
@@ -67,18 +83,12 @@ pub(crate) async fn front_end_killed_and_everything_is_as_before(world: World) -
     let watchers = stage.front_end.watchers(ALICE);
     goes_on(&stage.front_end, &mut stage.scene.bob, &mut watch, "before the end").await?;
 
-    match world.edge() {
-        Edge::Agent => stage.front_end.kill().await,
-        Edge::Kamailio => world.kill_edge().await?,
-    }
+    kill_front_end(&world, &stage).await?;
     stage.front_end.set_presence(ALICE, &[Tuple::open("desk").show("xa").note("meanwhile")])?;
     stage.scene.bob.show("dnd", "meanwhile", 0).await?;
     // It is found to be away before it is back.
     world.log("nuncio").line_after(0, "was lost and none can be reached").await?;
-    match world.edge() {
-        Edge::Agent => stage.front_end.start_again().await?,
-        Edge::Kamailio => world.open_edge(Behind::Agent).await?,
-    }
+    restart_front_end(&world, &stage).await?;
     let arrival = stage.front_end.next_is("SUBSCRIBE").await?;
     ensure!(arrival.status == 200 && arrival.request.must("To")?.contains(";tag="), "{}", arrival.request);
     ensure!(stage.front_end.watchers(ALICE) == watchers, "another dialog");
@@ -98,12 +108,12 @@ pub(crate) async fn front_end_killed_and_everything_is_as_before(world: World) -
 pub(crate) async fn front_end_killed_and_has_forgotten(world: World) -> Result<()> {
     let mut stage = Stage::set_with(&world, &Settings { limits: QUICK, ..Settings::default() }).await?;
     let watch = friends(&mut stage).await?;
-    stage.front_end.kill().await;
+    kill_front_end(&world, &stage).await?;
     stage.front_end.forget_watchers();
     drop(watch);
     stage.front_end.set_presence(ALICE, &[Tuple::open("desk").note("restarted")])?;
     world.log("nuncio").line_after(0, "was lost and none can be reached").await?;
-    stage.front_end.start_again().await?;
+    restart_front_end(&world, &stage).await?;
 
     let refresh = stage.front_end.next_is("SUBSCRIBE").await?;
     ensure!(refresh.status == 481, "{}", refresh.request);

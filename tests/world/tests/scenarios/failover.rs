@@ -1,18 +1,17 @@
 //! Two front ends of one pool: the first is gone and comes back while messages are under way in both directions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nuncio_world::gateway::Settings;
+use nuncio_world::kamailio::{Behind, Edge};
 use nuncio_world::pki::Credential;
 use nuncio_world::sip_agent::{Reply, SipConnection, SipServer};
 use nuncio_world::sip_text::SipMessage;
 use nuncio_world::wait::until_ok;
-use nuncio_world::world::{FRONT_END, FRONT_END_2, GATEWAY_SIP};
 use nuncio_world::xml::Element;
 use nuncio_world::xmpp_client::XmppClient;
 use nuncio_world::{PATIENCE, World};
@@ -36,8 +35,8 @@ struct Pool {
 
 impl Pool {
     async fn start(world: &World) -> Result<Self> {
-        let credentials =
-            [world.pki().good("fe", &["fe.contoso.com"])?, world.pki().good("fe2", &["fe2.contoso.com"])?];
+        let [first, second] = world.edge().places().map(|place| world.pki().good(place.host, &[place.host]));
+        let credentials = [first?, second?];
         let mut pool = Self {
             world: world.clone(),
             credentials,
@@ -51,7 +50,8 @@ impl Pool {
     }
 
     async fn start_one(&mut self, which: usize) -> Result<()> {
-        let at = SocketAddr::new([FRONT_END, FRONT_END_2][which], 5061);
+        self.world.open_edge_at(which, Behind::Agent).await?;
+        let at = self.world.edge().places()[which].listens;
         let silent = Arc::clone(&self.silent[which]);
         silent.store(false, Ordering::Relaxed);
         let rule = move |request: &SipMessage| match silent.load(Ordering::Relaxed) {
@@ -70,6 +70,9 @@ impl Pool {
 
     /// Gone, with its connections. What it had got by then is counted.
     async fn kill(&mut self, which: usize) -> Result<()> {
+        if self.world.edge() == Edge::Kamailio {
+            self.world.kill_edge_at(which).await?;
+        }
         let server = self.servers[which].take().context("it is gone already")?;
         server.kill().await.into_iter().try_for_each(|request| self.note(which, &request))
     }
@@ -92,10 +95,10 @@ impl Pool {
         Ok(())
     }
 
-    /// A connection of that front end's to the gateway.
+    /// A connection of that front end's to the gateway, or of its pool's to it.
     async fn calls(&self, which: usize) -> Result<SipConnection> {
-        let credential = &self.credentials[which];
-        SipConnection::connect(self.world.pki(), Some(credential), "nuncio.contoso.com", GATEWAY_SIP).await
+        let (name, address) = self.world.edge().places()[which].calls;
+        SipConnection::connect(self.world.pki(), Some(&self.credentials[which]), name, address).await
     }
 }
 

@@ -11,29 +11,34 @@ use nuncio_world::xml::Element;
 use super::scene::{ALICE, BOB, check_message};
 use super::stage::Stage;
 
-const STATES: &str = "http://jabber.org/protocol/chatstates";
+pub(crate) const STATES: &str = "http://jabber.org/protocol/chatstates";
 
 /// A front end that is invited to sessions, and does that with them.
-async fn stage(world: &World, invited: Invited) -> Result<Stage> {
+pub(crate) async fn stage(world: &World, invited: Invited) -> Result<Stage> {
     let stage = Stage::set_with(world, &Settings { im: "session", ..Settings::default() }).await?;
     stage.front_end.decide(ALICE, Decision::Accept);
     stage.front_end.when_invited(ALICE, invited);
     Ok(stage)
 }
 
-/// The next request of a method; others before it are no error, but an INVITE is.
-async fn next_request(stage: &Stage, method: &str) -> Result<SipMessage> {
-    let arrival = stage.front_end.next().await?;
-    ensure!(arrival.request.method() == Some(method), "not {method}:\n{}", arrival.request);
-    Ok(arrival.request)
+/// The next request of all, which must be of that method.
+pub(crate) async fn next_request(stage: &Stage, method: &str) -> Result<SipMessage> {
+    Ok(stage.front_end.next_is(method).await?.request)
+}
+
+/// The user begins a session, which is accepted.
+pub(crate) async fn begins(stage: &Stage) -> Result<Chat> {
+    let (chat, answer) = stage.front_end.invite(ALICE, BOB).await?;
+    chat.with_context(|| format!("refused:\n{answer}"))
 }
 
 /// Bob's chat message with more than words in it.
-async fn bob_sends(stage: &mut Stage, id: &str, inside: &str) -> Result<()> {
+pub(crate) async fn bob_sends(stage: &mut Stage, id: &str, inside: &str) -> Result<()> {
     stage.scene.bob.send_raw(&format!("<message type='chat' to='{ALICE}' id='{id}'>{inside}</message>")).await
 }
 
-fn state_of(message: &Element) -> Option<&str> {
+/// The chat state in a message (XEP-0085).
+pub(crate) fn state_of(message: &Element) -> Option<&str> {
     let states = ["active", "composing", "paused", "inactive", "gone"];
     states.into_iter().find(|state| message.child(state).is_some())
 }
@@ -42,8 +47,7 @@ fn state_of(message: &Element) -> Option<&str> {
 /// thread (CH-07), the embedded first message is not said twice, and the answers come in the session.
 pub(crate) async fn ch_04_a_user_begins_a_session(world: World) -> Result<()> {
     let mut stage = stage(&world, Invited::Accept).await?;
-    let (chat, answer) = stage.front_end.invite(ALICE, BOB).await?;
-    let mut chat = chat.with_context(|| format!("refused:\n{answer}"))?;
+    let mut chat = begins(&stage).await?;
     let mut threads = Vec::new();
     for text in ["hello", "zwölf <&> \u{1F98A}", "two\r\nlines"] {
         let answer = chat.say(text).await?;
@@ -125,8 +129,7 @@ pub(crate) async fn im_30_typing_and_receipts(world: World) -> Result<()> {
     let mut stage = stage(&world, Invited::Accept).await?;
     // Who may not see her is not told whether she has got anything.
     stage.bob_sees_alice(&[Tuple::open("desk")]).await?;
-    let (chat, answer) = stage.front_end.invite(ALICE, BOB).await?;
-    let mut chat: Chat = chat.with_context(|| format!("refused:\n{answer}"))?;
+    let mut chat = begins(&stage).await?;
     chat.say("hello").await?;
     check_message(&stage.scene.bob.next_message().await?, ALICE, BOB, "hello")?;
 
@@ -167,8 +170,7 @@ pub(crate) async fn glare_ends_in_one_session(world: World) -> Result<()> {
     let mut stage = stage(&world, Invited::Ring).await?;
     stage.scene.bob.send_message(ALICE, "at the same time").await?;
     let invite = next_request(&stage, "INVITE").await?;
-    let (chat, answer) = stage.front_end.invite(ALICE, BOB).await?;
-    let mut chat = chat.with_context(|| format!("refused:\n{answer}"))?;
+    let mut chat = begins(&stage).await?;
     let mut methods = Vec::new();
     while methods.len() < 2 {
         let request = stage.front_end.next().await?.request;

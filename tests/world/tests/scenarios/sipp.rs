@@ -65,9 +65,10 @@ pub(crate) async fn sipp_front_end_answers(world: World) -> Result<()> {
     Ok(())
 }
 
-/// SIPp begins a session with Bob, and Bob one with SIPp.
+/// SIPp begins a session with Bob, and Bob one with SIPp; it is refused, and it rings until it is withdrawn.
 pub(crate) async fn sipp_has_sessions(world: World) -> Result<()> {
-    let settings = Settings { im: "session", ..Settings::default() };
+    let limits = "sip.answer_within = \"5s\"\nsip.backoff_initial = \"100ms\"\nsip.backoff_max = \"500ms\"";
+    let settings = Settings { im: "session", limits, ..Settings::default() };
     let mut scene = Scene::set_with(&world, &settings).await?;
     let _lines = scene.lines_for_sipp(&world).await?;
     let mut caller = Sipp::session(&world, (ALICE, BOB), &["one", "two"])?;
@@ -85,5 +86,27 @@ pub(crate) async fn sipp_has_sessions(world: World) -> Result<()> {
     ensure!(status.success(), "the contact's session: SIPp ended with {status}");
     let more = scene.bob.stanzas_before_ping("end").await?;
     ensure!(more.iter().all(|stanza| stanza.body().is_none()), "{more:?}");
+
+    for withdrawn in [false, true] {
+        let mut sipp = match withdrawn {
+            false => Sipp::refuse_session(&world, 603, "Decline").await?,
+            true => Sipp::ring(&world).await?,
+        };
+        // What goes out before the gateway sees that its connection has ended comes back as well; then he writes again.
+        let mut attempt = 0;
+        let mark = sipp.mark();
+        while !sipp.has_said_after(mark, "INVITE sip:") {
+            attempt += 1;
+            ensure!(attempt < 30, "SIPp is never found again");
+            let id = scene.bob.send_message(ALICE, "are you there").await?;
+            let error = scene.bob.next_message().await?;
+            ensure!(
+                error.attribute("id") == Some(&id) && error.attribute("type") == Some("error"),
+                "{error}"
+            );
+        }
+        let status = sipp.ended(Duration::from_secs(40)).await?;
+        ensure!(status.success(), "withdrawn: {withdrawn}: SIPp ended with {status}");
+    }
     scene.gateway.still_runs()
 }

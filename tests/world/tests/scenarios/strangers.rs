@@ -15,7 +15,7 @@ use super::scene::{ALICE, BOB, Scene, calls_with, check_message, check_request, 
 
 /// A SIP peer whose certificate is not listed: the handshake succeeds, the first request gets 403 with a reason that
 /// names what was presented and what was expected, and the connection ends.
-pub(crate) async fn unlisted_sip_certificates_are_refused(world: World) -> Result<()> {
+pub(crate) async fn sip_01_unlisted_sip_certificates_are_refused(world: World) -> Result<()> {
     let mut scene = Scene::set(&world).await?;
     let pki = world.pki();
     let name = &["fe.contoso.com"];

@@ -1,13 +1,14 @@
 //! The demonstration: a closed world on this machine, messages and presence through it both ways, and what becomes of
 //! those that may not or cannot arrive. Ends with success only if every step really happened.
 
+mod chat;
 mod presence;
 
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use nuncio_world::front_end::{Decision, FrontEnd};
+use nuncio_world::front_end::{Decision, FrontEnd, Invited};
 use nuncio_world::gateway::{self, Gateway, Partner, Settings};
 use nuncio_world::kamailio::Edge;
 use nuncio_world::sandbox::{self, Sandbox};
@@ -50,6 +51,8 @@ async fn demonstrate(world: World) -> Result<()> {
     let mut cast = Cast::gather(&world, &mut screen).await?;
     cast.sip_to_xmpp(&mut screen).await?;
     cast.xmpp_to_sip(&mut screen).await?;
+    cast.sip_user_begins_a_chat(&mut screen).await?;
+    cast.xmpp_user_begins_a_chat(&mut screen).await?;
     cast.unknown_xmpp_user(&mut screen).await?;
     cast.unknown_sip_user(&mut screen).await?;
     unlisted_partner(&mut screen).await?;
@@ -92,12 +95,14 @@ impl Cast {
             Partner::federated("fabrikam.com"),
             Partner { domain: "litware.com", kind: "public-unverified", keys: "" },
         ];
-        let gateway = Gateway::start(world, &Settings { partners, ..Settings::default() }).await?;
+        let settings = Settings { partners, im: "session", ..Settings::default() };
+        let gateway = Gateway::start(world, &settings).await?;
         screen.done(&format!("nuncio for contoso.com: SIP on {GATEWAY_SIP}, XMPP on {GATEWAY_XMPP}"));
         screen.done("its partners: fabrikam.com (federated) and litware.com (public-unverified)");
         let credential = world.pki().good("fe", &["fe.contoso.com"])?;
         let front_end = FrontEnd::start(world, &credential).await?;
         front_end.decide(ALICE, Decision::Pending);
+        front_end.when_invited(ALICE, Invited::Refuse(488, "Not Acceptable Here"));
         screen.done(&format!(
             "a SIP front end with {ALICE} on {}, mutual TLS both ways",
             world.edge().place().listens
@@ -126,12 +131,14 @@ impl Cast {
         screen.step("Bob (XMPP) answers Alice (SIP)");
         let text = "Hello Alice, yes. Grüße!";
         self.bob.send_message(ALICE, text).await?;
+        self.front_end.next_is("INVITE").await?;
+        screen.done("her client is asked whether it wants a chat (INVITE), and refuses: 488");
         let request = self.front_end.next_is("MESSAGE").await?.request;
         screen
             .beside(("SIP: the front end receives", &request.raw), ("XMPP: Bob sends", self.bob.last_sent()));
         ensure!(request.body == text, "another text:\n{request}");
         ensure!(request.address("From")?.starts_with(&format!("sip:{BOB}")), "{request}");
-        screen.done("the text arrived as it was sent, from Bob's own address");
+        screen.done("the text arrived all the same, alone, as it was sent and from Bob's own address");
         Ok(())
     }
 
@@ -153,7 +160,7 @@ impl Cast {
     async fn unknown_sip_user(&mut self, screen: &mut Screen) -> Result<()> {
         screen.step("Bob writes to somebody at contoso.com who does not exist");
         let id = self.bob.send_message("nobody@contoso.com", "Are you there?").await?;
-        let request = self.front_end.next_is("MESSAGE").await?.request;
+        let request = self.front_end.next_is("INVITE").await?.request;
         let error = self.bob.next_message().await?;
         let refusal = request.answer(404, "Not Found", &[])?;
         screen.beside(("SIP: the front end answers", &refusal), ("XMPP: Bob receives", &error.raw));
