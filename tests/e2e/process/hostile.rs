@@ -33,7 +33,8 @@ async fn plain_text_where_tls_is_due() -> Result<()> {
         let mark = town.log.mark();
         let mut tcp = TcpStream::connect(town.sip()).await?;
         tcp.write_all(text.as_bytes()).await?;
-        tcp.shutdown().await?;
+        // Not if the gateway has closed it already.
+        tcp.shutdown().await.ok();
         let mut answer = Vec::new();
         within("the gateway to close", tcp.read_to_end(&mut answer)).await?.ok();
         ensure!(!answer.starts_with(b"SIP/2.0"), "it answered: {:?}", String::from_utf8_lossy(&answer));
@@ -51,7 +52,8 @@ async fn plain_text_where_tls_is_due() -> Result<()> {
     {
         let mut tcp = TcpStream::connect(town.xmpp()).await?;
         tcp.write_all(bytes).await?;
-        tcp.shutdown().await?;
+        // Not if the gateway has closed it already.
+        tcp.shutdown().await.ok();
         let mut answer = Vec::new();
         within("the gateway to close", tcp.read_to_end(&mut answer)).await?.ok();
         ensure!(!answer.contains(&b'<'), "{answer:?}");
