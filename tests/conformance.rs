@@ -218,7 +218,8 @@ fn every_test_named_exists() {
 }
 
 /// Messages, the SIP side, and the specifications' own examples.
-const NAMED: [&str; 16] = ["IM", "CH", "GC", "SIP", "EV", "PD", "TV", "S2S", "SASL", "DB", "TLS", "SEC", "SM", "BI", "XE", "XI"];
+const NAMED: [&str; 16] =
+    ["IM", "CH", "GC", "SIP", "EV", "PD", "TV", "S2S", "SASL", "DB", "TLS", "SEC", "SM", "BI", "XE", "XI"];
 
 #[test]
 fn what_is_met_of_the_sip_side_is_named_by_a_test() {

@@ -4,6 +4,19 @@ use crate::house::Reply;
 use crate::watching::*;
 
 #[test]
+fn xi_02_a_subscribe_to_a_full_address_is_one_to_the_bare_address() {
+    let mut house = house();
+    house.partner_says(
+        PARTNER,
+        "<presence from='bob@fabrikam.com' to='alice@contoso.com/desk' type='subscribe' id='s1'/>",
+    );
+    let request = house.request();
+    assert_eq!(request.start, "SUBSCRIBE sip:alice@contoso.com SIP/2.0");
+    assert_eq!(request.header("To").unwrap(), "<sip:alice@contoso.com>");
+    assert!(house.told(PARTNER).is_empty());
+}
+
+#[test]
 fn pr_01_subscribe_becomes_a_subscribe_from_bare_to_bare() {
     let mut house = house();
     house.partner_says(PARTNER, &stanza("bob@fabrikam.com/orchard", "type='subscribe' id='s1'", ""));

@@ -29,3 +29,4 @@ mod renewal;
 mod service;
 mod sharing;
 mod store;
+mod under_load;

@@ -166,7 +166,7 @@ fn pr_10_five_subscribes_make_one_dialog() {
 }
 
 #[test]
-fn pr_12_and_pr_14_a_probe_of_a_stranger_fetches_once() {
+fn pr_12_and_pr_14_and_xi_08_a_probe_of_a_stranger_fetches_once() {
     let mut rig = Rig::new(PartnerType::Federated);
     rig.stanza("/orchard", "type='probe' id='p1'", "");
     let fetch = rig.request();
