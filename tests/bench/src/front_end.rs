@@ -15,24 +15,38 @@ pub(crate) struct Answer {
     pub(crate) size: usize,
 }
 
-/// Reads the answer at the beginning of `bytes`; `None` if it is not all there yet.
+/// Reads the answer at the beginning of `bytes`, which has no body; `None` if it is not all there yet.
 pub(crate) fn answer(
     bytes: &[u8],
     end: &memmem::Finder<'_>,
     branch: &memmem::Finder<'_>,
 ) -> Result<Option<Answer>> {
+    let Some((answer, head)) = answer_with_body(bytes, end, branch)? else { return Ok(None) };
+    if answer.size > head.len() + end.needle().len() {
+        bail!("an answer with a body: {}", String::from_utf8_lossy(head));
+    }
+    Ok(Some(answer))
+}
+
+/// The same for one that may have a body; its head too.
+pub(crate) fn answer_with_body<'a>(
+    bytes: &'a [u8],
+    end: &memmem::Finder<'_>,
+    branch: &memmem::Finder<'_>,
+) -> Result<Option<(Answer, &'a [u8])>> {
     let Some(at) = end.find(bytes) else { return Ok(None) };
     let head = bytes.get(..at).unwrap_or_default();
     let status = head
         .strip_prefix(b"SIP/2.0 ")
         .and_then(|rest| std::str::from_utf8(rest.get(..3)?).ok()?.parse().ok())
         .with_context(|| format!("no answer: {}", String::from_utf8_lossy(head)))?;
-    if body_length(head)? > 0 {
-        bail!("an answer with a body: {}", String::from_utf8_lossy(head));
+    let size = at + end.needle().len() + body_length(head)?;
+    if bytes.len() < size {
+        return Ok(None);
     }
     let id = branch.find(head).and_then(|at| head.get(at + branch.needle().len()..)?.get(..ID_DIGITS));
     let pair = id.and_then(identify).map(|(pair, _)| pair);
-    Ok(Some(Answer { status, pair, size: at + end.needle().len() }))
+    Ok(Some((Answer { status, pair, size }, head)))
 }
 
 /// A request, as far as a sink cares.

@@ -16,15 +16,18 @@ use tokio_rustls::TlsStream;
 use crate::child::Orders;
 use crate::front_end;
 use crate::job::{
-    Direction, GATEWAY, GeneratorJob, Matching, Order, Pace, Round, SIP_CONNECTIONS, partner_domain,
+    Direction, GATEWAY, GeneratorJob, Matching, Order, Pace, Round, SIP_CONNECTIONS, Set, partner_domain,
 };
 use crate::partner;
 use crate::pki;
 use crate::rounds::{Pairs, Record};
+use crate::sessions::{Session, Wire};
 use crate::template::{self, Template};
 use crate::tls::Tls;
 
 const READ: usize = 64 * 1024;
+/// For all sessions to be opened, or ended.
+const SESSIONS: Duration = Duration::from_secs(60);
 
 /// Runs rounds until the orders end.
 pub(crate) async fn run(job: GeneratorJob, orders: Orders) -> Result<()> {
@@ -52,11 +55,25 @@ async fn requests(job: GeneratorJob, mut orders: Orders) -> Result<()> {
             out: Vec::new(),
             pairs: Pairs::new(job.pairs),
             pending: VecDeque::new(),
+            sessions: Vec::new(),
         });
+    }
+    if job.set == Set::Session {
+        let open = try_join_all(lines.iter_mut().map(|line| line.open_sessions(&job)));
+        timeout(SESSIONS, open).await.context("sessions are not opened")??;
     }
     orders.answer(&"ready")?;
     while let Some(order) = orders.next().await? {
-        let Order::Round(round) = order else { bail!("{order:?} is nothing for a generator of requests") };
+        let round = match order {
+            Order::Round(round) => round,
+            Order::EndSessions => {
+                let end = try_join_all(lines.iter_mut().map(|line| line.end_sessions(&job)));
+                timeout(SESSIONS, end).await.context("sessions are not ended")??;
+                orders.answer(&"ended")?;
+                continue;
+            }
+            order => bail!("{order:?} is nothing for a generator of requests"),
+        };
         let record = RefCell::new(Record::new(round));
         let limit = record.borrow().limit();
         let work = try_join_all(lines.iter_mut().map(|line| line.round(&job, &template, round, &record)));
@@ -79,9 +96,32 @@ struct Line {
     pairs: Pairs,
     /// Pairs that wait for their answer, in the order of their requests.
     pending: VecDeque<u32>,
+    /// By pair, where they are in sessions.
+    sessions: Vec<Option<Session>>,
 }
 
 impl Line {
+    fn own_pairs(&self, pairs: u32) -> Vec<u32> {
+        (0..pairs).filter(|pair| *pair as usize % SIP_CONNECTIONS == self.number).collect()
+    }
+
+    fn wire(&mut self, job: &GeneratorJob) -> Wire<'_> {
+        Wire { stream: &mut self.stream, input: &mut self.input, partners: job.streams as u32 }
+    }
+
+    async fn open_sessions(&mut self, job: &GeneratorJob) -> Result<()> {
+        let mut sessions = vec![None; job.pairs as usize];
+        let pairs = self.own_pairs(job.pairs);
+        self.wire(job).open(&pairs, &mut sessions).await?;
+        self.sessions = sessions;
+        Ok(())
+    }
+
+    async fn end_sessions(&mut self, job: &GeneratorJob) -> Result<()> {
+        let (pairs, sessions) = (self.own_pairs(job.pairs), std::mem::take(&mut self.sessions));
+        self.wire(job).end(&pairs, &sessions).await
+    }
+
     async fn round(
         &mut self,
         job: &GeneratorJob,
@@ -89,8 +129,8 @@ impl Line {
         round: Round,
         record: &RefCell<Record>,
     ) -> Result<()> {
-        let own = |pair: &u32| *pair as usize % SIP_CONNECTIONS == self.number;
-        self.pairs.begin((0..round.pairs.min(job.pairs)).filter(own));
+        let own = self.own_pairs(round.pairs.min(job.pairs));
+        self.pairs.begin(own.into_iter());
         let (end, branch) = (Finder::new(b"\r\n\r\n"), Finder::new(b"branch=z9hG4bK"));
         let mut clock = clock(record.borrow().interval(SIP_CONNECTIONS), self.number);
         let window = match round.pace {
@@ -111,6 +151,8 @@ impl Line {
                     break;
                 }
                 let Some((pair, sequence)) = self.pairs.take(now) else { break };
+                let session = self.sessions.get(pair as usize).and_then(Option::as_ref);
+                let template = session.map_or(template, |session| &session.message);
                 template.write(&mut self.out, pair, pair % job.streams as u32, sequence);
                 if job.matching == Matching::Order {
                     self.pending.push_back(pair);

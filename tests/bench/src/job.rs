@@ -168,6 +168,8 @@ pub(crate) enum Order {
     Dial(usize),
     /// To an end that opens connections: open so many.
     Handshakes(Handshakes),
+    /// To a generator of requests: end the sessions.
+    EndSessions,
     /// To a sink: how many messages came? To an end of connections: how many came, and how many are open?
     Count,
     /// To one side of presence: subscribe for these pairs, and wait until it sees the other.

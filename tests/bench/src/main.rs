@@ -18,6 +18,7 @@ mod process;
 mod relay;
 mod report;
 mod rounds;
+mod sessions;
 mod sink;
 mod tally;
 mod template;

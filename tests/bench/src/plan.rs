@@ -159,13 +159,15 @@ fn groups(quick: bool) -> Vec<Group> {
             }
         }
     }
-    groups.push(Group {
-        subject: Subject::Gateway,
-        direction: Direction::XmppToSip,
-        set: Set::Session,
-        streams: 4,
-        paces: windows,
-    });
+    for direction in [Direction::SipToXmpp, Direction::XmppToSip] {
+        groups.push(Group {
+            subject: Subject::Gateway,
+            direction,
+            set: Set::Session,
+            streams: 4,
+            paces: windows.clone(),
+        });
+    }
     groups
 }
 
@@ -371,7 +373,10 @@ impl Stage {
     }
 
     /// Ends the processes; the gateway has to agree with the count.
-    fn tear_down(self, group: &Group) -> Result<()> {
+    fn tear_down(mut self, group: &Group) -> Result<()> {
+        if (group.set, group.direction) == (Set::Session, Direction::SipToXmpp) {
+            self.generator.ask::<String>(Order::EndSessions)?;
+        }
         drop(self.generator);
         match self.tested {
             Tested::Relay(relay) => drop(relay),

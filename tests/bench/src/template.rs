@@ -74,9 +74,8 @@ pub(crate) fn request(set: Set) -> Template {
              To: <sip:{contact}>\r\n\
              Call-ID: {{pair}}{{sequence}}@{FRONT_END}\r\n\
              CSeq: 1 MESSAGE\r\n\
-             Content-Type: text/plain\r\n\
-             Content-Length: {length}\r\n\r\n\
-             {{pair}}{{sequence}}{text}"
+             {}",
+            text_plain()
         ),
         Set::Lync => {
             // Long opaque values, as signatures and routes are.
@@ -141,6 +140,13 @@ pub(crate) fn request(set: Set) -> Template {
             )
         }
     })
+}
+
+/// The last header fields and the body of a small message.
+pub(crate) fn text_plain() -> String {
+    let text = text(Set::Session);
+    let length = ID_DIGITS + text.len();
+    format!("Content-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{{pair}}{{sequence}}{text}")
 }
 
 /// `<message/>` from a contact to a user.

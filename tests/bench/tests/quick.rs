@@ -42,6 +42,7 @@ fn every_message_is_answered_and_arrives() {
             "gateway sip-to-xmpp categories",
             "gateway sip-to-xmpp lync",
             "gateway sip-to-xmpp presence",
+            "gateway sip-to-xmpp session",
             "gateway sip-to-xmpp small",
             "gateway xmpp-to-sip categories",
             "gateway xmpp-to-sip lync",
@@ -69,6 +70,6 @@ fn every_message_is_answered_and_arrives() {
     assert_eq!(handshakes, ["inbound P-256", "outbound P-256", "inbound RSA-2048", "outbound RSA-2048"]);
     assert_eq!(report["idle_streams"]["partners"], IDLE);
     let table = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(table.matches("SIP → XMPP").count(), 2, "{table}");
+    assert_eq!(table.matches("SIP → XMPP").count(), 3, "{table}");
     assert_eq!(table.matches("NOTIFY → presence").count(), 2, "{table}");
 }

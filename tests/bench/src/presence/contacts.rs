@@ -96,7 +96,9 @@ pub(crate) async fn run(job: PresenceJob, mut orders: Orders) -> Result<()> {
                 orders.answer(&outcome.await)?;
             }
             Order::Count => orders.answer(&contacts.count())?,
-            Order::Dial(_) | Order::Handshakes(_) | Order::Anew => bail!("{order:?} is nothing for contacts"),
+            Order::Dial(_) | Order::Handshakes(_) | Order::Anew | Order::EndSessions => {
+                bail!("{order:?} is nothing for contacts")
+            }
         }
     }
     Ok(())

@@ -112,7 +112,9 @@ pub(crate) async fn run(job: PresenceJob, mut orders: Orders) -> Result<()> {
                 orders.answer(&"ready")?;
             }
             Order::Count => orders.answer(&house.count())?,
-            Order::Dial(_) | Order::Handshakes(_) => bail!("{order:?} is nothing for a front end"),
+            Order::Dial(_) | Order::Handshakes(_) | Order::EndSessions => {
+                bail!("{order:?} is nothing for a front end")
+            }
         }
     }
     Ok(())
