@@ -178,6 +178,7 @@ impl SipServer {
             // They end with the server.
             let mut serving = JoinSet::new();
             while let Ok((tcp, _)) = listener.accept().await {
+                tcp.set_nodelay(true).ok();
                 let (acceptor, rule, arrived) = (acceptor.clone(), Arc::clone(&rule), arrived.clone());
                 let (count, last) = (Arc::clone(&count), Arc::clone(&last));
                 serving.spawn(async move {

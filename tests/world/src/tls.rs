@@ -58,6 +58,8 @@ pub async fn dial(
     address: SocketAddr,
 ) -> Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+    // Else an answer may wait 40 ms for the acknowledgement of what was said before.
+    tcp.set_nodelay(true)?;
     connect(pki, presents, name, tcp).await
 }
 

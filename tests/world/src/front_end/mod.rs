@@ -121,6 +121,7 @@ impl FrontEnd {
         let listening = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((tcp, _)) = listener.accept().await {
+                tcp.set_nodelay(true).ok();
                 let (acceptor, serving) = (acceptor.clone(), serving.clone());
                 connections.spawn(async move {
                     if let Ok(stream) = acceptor.accept(tcp).await

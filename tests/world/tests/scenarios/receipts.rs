@@ -121,6 +121,9 @@ pub(crate) async fn im_40_the_contact_hears_what_became_of_a_message(world: Worl
         bob_sends(&mut stage, id, "<body>are you there</body><request xmlns='urn:xmpp:receipts'/>").await?;
         let arrival = stage.front_end.next_is("MESSAGE").await?;
         ensure!(arrival.status == 202, "{}", arrival.request);
+        // The next one leaves when the gateway has read that, and no sooner: the notification comes on another connection.
+        bob_sends(&mut stage, &format!("after-{id}"), "<body>and now</body>").await?;
+        stage.front_end.next_is("MESSAGE").await?;
         let early = until_a_message(&stage.front_end, &mut stage.scene.bob).await?;
         ensure!(early.iter().all(|stanza| stanza.name != "message"), "nobody knows yet: {early:?}");
 
