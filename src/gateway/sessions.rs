@@ -305,20 +305,25 @@ impl Gateway {
         self.hand_over(pair, key, (permit, reply), (&lane, stanza), bells, now)
     }
 
-    /// A request of ours in a session, or for one, has its final answer, or never will. Called under no lock. Whether something
-    /// new is on a route to the user.
+    /// A request of ours in a session, or for one, has its final answer, given by the front end of this number, or never will.
+    /// Called under no lock. Whether something new is on a route to the user.
     pub(super) fn session_settled(
         &self,
         envelope: &ToSipEnvelope,
         half: &Half,
-        outcome: &Result<Message, HopFailure>,
+        (outcome, by): (&Result<Message, HopFailure>, Option<usize>),
         now: Moment,
     ) -> bool {
+        let holder = by.map_or("", |front_end| self.holder(front_end));
         let serial = u32::try_from(envelope.serial).unwrap_or_default();
         let (_, sends) =
             self.with_known_session(&envelope.pair, &mut Bells::default(), now, |pair, context, _| {
                 match outcome {
-                    Ok(response) => pair.response(half, serial, response, context),
+                    Ok(response) => {
+                        // First of all: the ACK is for the one who has accepted.
+                        pair.session_answered(half, holder, response);
+                        pair.response(half, serial, response, context);
+                    }
                     Err(why) => pair.request_failed(half, serial, Undelivered::from(why), context),
                 }
                 self.settle_sessions(context.key, pair, Some(envelope.sent_ms), now);
