@@ -43,7 +43,9 @@ pub fn session_config(name: &str) -> SessionConfig {
 }
 
 /// RFC 3326: what a request for such a session would be answered now.
-const REASON: &str = "SIP;cause=403;text=\"Forbidden\"";
+const FORBIDDEN: &str = "SIP;cause=403;text=\"Forbidden\"";
+/// The same of one that may begin anew at any time, and only cannot go on as it is.
+const NOT_AS_IT_IS: &str = "SIP;cause=480;text=\"Temporarily Unavailable\"";
 /// In the audit trail.
 const REFUSED: &str = "invitation of a SIP user refused";
 
@@ -383,13 +385,13 @@ impl Gateway {
     /// What BYE and CANCEL say of a session that may not go on.
     fn parting(&self, key: &PairKey, why: Forbidden, identity: IdentityNumber) -> Fields {
         let remote_domain = key.remote_domain();
-        let (diagnostic, text) = match why {
+        let (reason, diagnostic, text) = match why {
             Forbidden::ByRule(refusal) => {
-                (Diagnostic::from(refusal), diagnostics::by_rule(refusal, remote_domain))
+                (FORBIDDEN, Diagnostic::from(refusal), diagnostics::by_rule(refusal, remote_domain))
             }
             Forbidden::OtherIdentity => {
                 let text = format!("{remote_domain}: the partner's type has changed, and with it our name");
-                (Diagnostic::NoRouteNow, text)
+                (NOT_AS_IT_IS, Diagnostic::NoRouteNow, text)
             }
         };
         // Which of them reads it is not known. What may cross the border of an enterprise may stay inside of one, too.
@@ -397,7 +399,7 @@ impl Gateway {
         let crosses = readers.any(|known| known.trust.diagnostics() == Form::Public);
         let form = if crosses { Form::Public } else { Form::Inward };
         let diagnostics = diagnostic.field(form, self.settings.name_of(identity), &text);
-        Fields::from([("Reason", REASON.to_owned()), diagnostics])
+        Fields::from([("Reason", reason.to_owned()), diagnostics])
     }
 
     /// The 2xx to an INVITE has no ACK yet.

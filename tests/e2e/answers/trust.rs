@@ -360,3 +360,20 @@ fn a_partner_whose_type_changes_goes_by_the_other_name_from_then_on() {
     house.gateway.set_policy(Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]));
     assert!(told_of(&mut house, BOB).must("Via").unwrap().contains("TLS verified.contoso.com;"));
 }
+
+/// Nobody is forbidden anything: who reads 403 would not write to the contact again.
+#[test]
+fn a_session_that_ends_for_our_other_name_says_that_it_may_begin_anew() {
+    let mut house =
+        planned(Plan { trust: TrustModel::Edge, identities: BY_TYPE, im: Im::Session, ..Plan::default() });
+    house.rule = Box::new(crate::sessions::accepts);
+    house.partner_says(PARTNER, &message(BOB, "hello"));
+    house.requests();
+    let partner =
+        Partner { domain: PARTNER.into(), partner_type: PartnerType::PublicVerified, enabled: true };
+    house.gateway.set_policy(Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]));
+    house.run();
+    let bye = house.requests().into_iter().find(|request| request.method() == Some("BYE")).expect("a BYE");
+    assert_eq!(bye.header("Reason"), Some("SIP;cause=480;text=\"Temporarily Unavailable\""));
+    assert!(bye.must("ms-diagnostics-public").unwrap().contains("partner's type has changed"), "{bye}");
+}
