@@ -146,7 +146,7 @@ impl Gateway {
             judge(&policy, &question, pair.consent(), now.unix()).map(drop).map_err(by_rule)?;
             let ours = (tag.as_str(), self.holder(front_end));
             let answer = pair.invited(asked(reply, request), request, invited, ours, context);
-            Ok::<_, SipAnswer>(self.said(answer))
+            Ok::<_, SipAnswer>(self.said(answer).of_contact(remote_domain))
         });
         let (answer, sends) = done.ok_or_else(|| self.internal_error())?;
         if sends {
@@ -184,7 +184,7 @@ impl Gateway {
             self.serve_route_of(key.local_domain(), now);
         }
         match handed_over {
-            Some(Some(answered)) => answered,
+            Some(Some(answered)) => answered.map_err(|answer| answer.of_contact(key.remote_domain())),
             // It may have crossed before the step failed: 481 would have it sent again.
             Some(None) => Err(self.internal_error()),
             None => Err(self.said(unknown_session())),
