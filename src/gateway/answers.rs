@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use compact_str::CompactString;
 use nuncio_sip::connection::{Responded, ServerTxn};
 use nuncio_translate::Moment;
 use nuncio_translate::diagnostics::Diagnostic;
@@ -30,6 +31,8 @@ pub(super) struct SipAnswer {
     body: Option<Box<(&'static str, Bytes)>>,
     /// A rule forbids what was asked for.
     by_rule: bool,
+    /// The domain of the contact on whose behalf it is given.
+    contact_domain: Option<CompactString>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +50,7 @@ impl SipAnswer {
             because: None,
             body: None,
             by_rule: false,
+            contact_domain: None,
         }
     }
 
@@ -64,6 +68,12 @@ impl SipAnswer {
     /// What becomes of a message that is answered so.
     pub(super) fn fate(&self) -> Fate {
         if self.by_rule { Fate::Refused } else { Fate::Failed }
+    }
+
+    /// It is given on behalf of a contact of this domain, unless it refuses: that we do ourselves.
+    pub(super) fn of_contact(mut self, domain: &str) -> Self {
+        self.contact_domain = (self.status < 300).then(|| domain.into());
+        self
     }
 
     pub(super) fn with_body(mut self, body: Option<Box<(&'static str, Bytes)>>) -> Self {
@@ -134,20 +144,37 @@ impl Gateway {
 }
 
 impl Answers<'_> {
-    pub(super) fn accepted(&mut self, reply: ReplyTo, now: Moment) {
-        self.answer(reply, None, now);
+    /// A bare 200 on behalf of a contact of this domain.
+    pub(super) fn accepted(&mut self, reply: ReplyTo, contact_domain: &str, now: Moment) {
+        self.turn_to(reply.connection);
+        let said = self.word_of(contact_domain);
+        let answer =
+            said.map(|said| Box::new(SipAnswer { headers: [said].into(), ..SipAnswer::new(200, "OK") }));
+        self.put(reply, answer, now);
     }
 
-    pub(super) fn refused(&mut self, reply: ReplyTo, answer: SipAnswer, now: Moment) {
-        self.answer(reply, Some(Box::new(answer)), now);
+    pub(super) fn refused(&mut self, reply: ReplyTo, mut answer: SipAnswer, now: Moment) {
+        self.turn_to(reply.connection);
+        let said = answer.contact_domain.as_deref().and_then(|domain| self.word_of(domain));
+        answer.headers.extend(said);
+        self.put(reply, Some(Box::new(answer)), now);
     }
 
-    fn answer(&mut self, reply: ReplyTo, answer: Option<Box<SipAnswer>>, now: Moment) {
-        if self.connection.as_ref().is_none_or(|(id, _)| *id != reply.connection) {
+    /// How far the contact is trusted, where the front end asked on this connection believes us.
+    fn word_of(&self, contact_domain: &str) -> Option<(&'static str, String)> {
+        let (_, link) = self.connection.as_ref()?;
+        self.gateway.word_of(contact_domain, &link.peer)
+    }
+
+    fn turn_to(&mut self, connection: ConnectionId) {
+        if self.connection.as_ref().is_none_or(|(id, _)| *id != connection) {
             self.flush();
             // A connection that is gone took its sender with it: there is nobody to answer.
-            self.connection = self.gateway.link(reply.connection).map(|link| (reply.connection, link));
+            self.connection = self.gateway.link(connection).map(|link| (connection, link));
         }
+    }
+
+    fn put(&mut self, reply: ReplyTo, answer: Option<Box<SipAnswer>>, now: Moment) {
         self.now = Some(now);
         self.batch.push((reply.transaction, answer));
     }

@@ -202,7 +202,7 @@ impl Gateway {
         let policy = self.policy.load();
         let ends = self.ends(front_end, request)?;
         if let Some(answer) = self.sip_notifies(&ends, request, now) {
-            self.answers().refused(reply, answer, now);
+            self.answers().refused(reply, answer.of_contact(ends.contact.domain()), now);
             return Ok(());
         }
         let remote_domain = ends.contact.domain();

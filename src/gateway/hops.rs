@@ -17,7 +17,8 @@ use crate::log_limit::{Cause, Source};
 
 /// What became of a request.
 enum Outcome {
-    Settled(Result<Message, HopFailure>),
+    /// By the front end of this number, if any was asked.
+    Settled(Result<Message, HopFailure>, Option<usize>),
     /// It has left, and nobody answers it.
     Left,
 }
@@ -95,14 +96,16 @@ impl Gateway {
                         }
                     }
                     HopOutput::Acknowledged { envelope } => settled.push((envelope, Outcome::Left)),
-                    HopOutput::Response { envelope, message } => {
+                    HopOutput::Response { envelope, message, target } => {
                         if settled.is_empty() {
                             settled.reserve(room);
                         }
-                        settled.push((envelope, Outcome::Settled(Ok(message))));
+                        let by = target.and_then(|target| route.front_end_of(target));
+                        settled.push((envelope, Outcome::Settled(Ok(message), by)));
                     }
-                    HopOutput::Failed { envelope, why } => {
-                        settled.push((envelope, Outcome::Settled(Err(why))))
+                    HopOutput::Failed { envelope, why, target } => {
+                        let by = target.and_then(|target| route.front_end_of(target));
+                        settled.push((envelope, Outcome::Settled(Err(why), by)));
                     }
                 }
             }
@@ -187,8 +190,8 @@ impl Gateway {
         now: Moment,
     ) -> bool {
         let key = &envelope.pair;
-        if let Outcome::Settled(outcome) = &outcome {
-            self.count_answer(route, envelope, outcome, now);
+        if let Outcome::Settled(outcome, by) = &outcome {
+            self.count_answer(by.or_else(|| route.only_front_end()), envelope, outcome, now);
         }
         if self.ending.load(Ordering::Relaxed) {
             self.errands.ring();
@@ -199,16 +202,16 @@ impl Gateway {
                 // An ACK.
                 (Outcome::Left, Half::Session(_)) => false,
                 (Outcome::Left, _) => self.event_left(key, half, envelope.serial, now),
-                (Outcome::Settled(outcome), Half::Session(_)) => {
-                    self.session_settled(envelope, half, &outcome, now)
+                (Outcome::Settled(outcome, by), Half::Session(_)) => {
+                    self.session_settled(envelope, half, (&outcome, by), now)
                 }
-                (Outcome::Settled(outcome), _) => {
+                (Outcome::Settled(outcome, _), _) => {
                     self.event_settled(key, half, envelope.serial, &outcome, now)
                 }
             };
         }
         // A MESSAGE is always answered.
-        let Outcome::Settled(outcome) = outcome else { return false };
+        let Outcome::Settled(outcome, _) = outcome else { return false };
         let remote = self.remote(key.remote_domain());
         let done =
             remote.pairs.with_pair(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
@@ -223,10 +226,10 @@ impl Gateway {
         })
     }
 
-    /// Counts what the front end said that the route leads to now.
+    /// Counts what the front end of this number said.
     fn count_answer(
         &self,
-        route: &Route,
+        front_end: Option<usize>,
         envelope: &ToSipEnvelope,
         outcome: &Result<Message, HopFailure>,
         now: Moment,
@@ -242,7 +245,7 @@ impl Gateway {
             // Nobody was asked, and that is nobody's fault but ours.
             Err(_) => return,
         };
-        let tally = route.answered_by().and_then(|front_end| self.front_end_tallies.get(front_end));
+        let tally = front_end.and_then(|front_end| self.front_end_tallies.get(front_end));
         if let Some(tally) = tally {
             tally.answered(status, took(envelope.sent_ms, now));
         }

@@ -146,7 +146,7 @@ impl Gateway {
                         );
                         let tally = tally.get_or_insert_with(|| self.tally(&key.remote));
                         tally.delivered(Direction::SipToXmpp, took(envelope.sent_ms, now));
-                        answers.accepted(reply, now);
+                        answers.accepted(reply, &key.remote, now);
                     }
                     Cargo::Presence { sent, .. } if *sent == Sent::Aside => {}
                     Cargo::Presence { .. } => self.counters.presence_to_xmpp.add(1),

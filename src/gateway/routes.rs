@@ -233,14 +233,10 @@ impl Route {
         deadline
     }
 
-    /// The front end that a connection leads to; the only front end of the route, whether there is one or not.
-    pub(super) fn answered_by(&self) -> Option<usize> {
+    /// The front end that it leads to, if that is only one.
+    pub(super) fn only_front_end(&self) -> Option<usize> {
         let first = *self.front_ends.first()?;
-        if self.front_ends.iter().all(|other| *other == first) {
-            return Some(first);
-        }
-        let active = self.hops.step(|group| group.active());
-        active.and_then(|(_, target)| self.front_end_of(target))
+        self.front_ends.iter().all(|other| *other == first).then_some(first)
     }
 
     /// Which front end a target of the group belongs to.

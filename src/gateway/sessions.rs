@@ -43,7 +43,9 @@ pub fn session_config(name: &str) -> SessionConfig {
 }
 
 /// RFC 3326: what a request for such a session would be answered now.
-const REASON: &str = "SIP;cause=403;text=\"Forbidden\"";
+const FORBIDDEN: &str = "SIP;cause=403;text=\"Forbidden\"";
+/// The same of one that may begin anew at any time, and only cannot go on as it is.
+const NOT_AS_IT_IS: &str = "SIP;cause=480;text=\"Temporarily Unavailable\"";
 /// In the audit trail.
 const REFUSED: &str = "invitation of a SIP user refused";
 
@@ -144,7 +146,7 @@ impl Gateway {
             judge(&policy, &question, pair.consent(), now.unix()).map(drop).map_err(by_rule)?;
             let ours = (tag.as_str(), self.holder(front_end));
             let answer = pair.invited(asked(reply, request), request, invited, ours, context);
-            Ok::<_, SipAnswer>(self.said(answer))
+            Ok::<_, SipAnswer>(self.said(answer).of_contact(remote_domain))
         });
         let (answer, sends) = done.ok_or_else(|| self.internal_error())?;
         if sends {
@@ -182,7 +184,7 @@ impl Gateway {
             self.serve_route_of(key.local_domain(), now);
         }
         match handed_over {
-            Some(Some(answered)) => answered,
+            Some(Some(answered)) => answered.map_err(|answer| answer.of_contact(key.remote_domain())),
             // It may have crossed before the step failed: 481 would have it sent again.
             Some(None) => Err(self.internal_error()),
             None => Err(self.said(unknown_session())),
@@ -305,20 +307,25 @@ impl Gateway {
         self.hand_over(pair, key, (permit, reply), (&lane, stanza), bells, now)
     }
 
-    /// A request of ours in a session, or for one, has its final answer, or never will. Called under no lock. Whether something
-    /// new is on a route to the user.
+    /// A request of ours in a session, or for one, has its final answer, given by the front end of this number, or never will.
+    /// Called under no lock. Whether something new is on a route to the user.
     pub(super) fn session_settled(
         &self,
         envelope: &ToSipEnvelope,
         half: &Half,
-        outcome: &Result<Message, HopFailure>,
+        (outcome, by): (&Result<Message, HopFailure>, Option<usize>),
         now: Moment,
     ) -> bool {
+        let holder = by.map_or("", |front_end| self.holder(front_end));
         let serial = u32::try_from(envelope.serial).unwrap_or_default();
         let (_, sends) =
             self.with_known_session(&envelope.pair, &mut Bells::default(), now, |pair, context, _| {
                 match outcome {
-                    Ok(response) => pair.response(half, serial, response, context),
+                    Ok(response) => {
+                        // First of all: the ACK is for the one who has accepted.
+                        pair.session_answered(half, holder, response);
+                        pair.response(half, serial, response, context);
+                    }
                     Err(why) => pair.request_failed(half, serial, Undelivered::from(why), context),
                 }
                 self.settle_sessions(context.key, pair, Some(envelope.sent_ms), now);
@@ -378,13 +385,13 @@ impl Gateway {
     /// What BYE and CANCEL say of a session that may not go on.
     fn parting(&self, key: &PairKey, why: Forbidden, identity: IdentityNumber) -> Fields {
         let remote_domain = key.remote_domain();
-        let (diagnostic, text) = match why {
+        let (reason, diagnostic, text) = match why {
             Forbidden::ByRule(refusal) => {
-                (Diagnostic::from(refusal), diagnostics::by_rule(refusal, remote_domain))
+                (FORBIDDEN, Diagnostic::from(refusal), diagnostics::by_rule(refusal, remote_domain))
             }
             Forbidden::OtherIdentity => {
                 let text = format!("{remote_domain}: the partner's type has changed, and with it our name");
-                (Diagnostic::NoRouteNow, text)
+                (NOT_AS_IT_IS, Diagnostic::NoRouteNow, text)
             }
         };
         // Which of them reads it is not known. What may cross the border of an enterprise may stay inside of one, too.
@@ -392,7 +399,7 @@ impl Gateway {
         let crosses = readers.any(|known| known.trust.diagnostics() == Form::Public);
         let form = if crosses { Form::Public } else { Form::Inward };
         let diagnostics = diagnostic.field(form, self.settings.name_of(identity), &text);
-        Fields::from([("Reason", REASON.to_owned()), diagnostics])
+        Fields::from([("Reason", reason.to_owned()), diagnostics])
     }
 
     /// The 2xx to an INVITE has no ACK yet.

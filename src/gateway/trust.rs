@@ -105,6 +105,17 @@ impl Gateway {
         }
     }
 
+    /// The header field that says the same on a 2xx that we give on the contact's behalf: an edge puts it on what comes from
+    /// outside, on responses as on requests (MS-SIPRE §2.2.15).
+    pub(super) fn word_of(&self, contact_domain: &str, peer: &SipPeer) -> Option<(&'static str, String)> {
+        if !self.trust_model(peer).writes() {
+            return None;
+        }
+        let policy = self.policy.load();
+        let partner = policy.partner(contact_domain)?;
+        Some(self.stamps.of(partner.partner_type, self.is_proved(contact_domain), contact_domain).field())
+    }
+
     /// How long a request to front ends of this domain may be, beside what is added on the way; see
     /// [`Gateway::send_trusted`].
     pub(super) fn message_cap(&self, remote_domain: &str) -> Option<usize> {

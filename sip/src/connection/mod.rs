@@ -21,12 +21,16 @@
 //! the caller: ACK for 2xx in both directions, the repetition of a 2xx until ACK, and 2xx of further branches of a
 //! fork. ACK for any other answer never leaves here.
 
+mod answer;
 mod arena;
 mod client;
+mod config;
 mod counters;
+mod ending;
 mod jitter;
 mod keep_alive;
 mod keys;
+mod output;
 mod probe;
 mod receive;
 mod send;
@@ -36,23 +40,23 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
+pub use config::{ConnectionConfig, Explain};
 pub use counters::Counters;
 pub(crate) use jitter::Jitter;
 pub use keep_alive::{ANSWER_WITHIN, KeepAliveInterval, PONG_WITHIN, SHORTEST_INTERVAL};
+pub use output::{Failure, Output, Responded, SendRefused, Why};
 pub use probe::MS_KEEP_ALIVE_TIMEOUT;
 
 use crate::{Fields, FrameError, Message, Method, ResponseHead, StatusCode, Via};
+use answer::write_trying;
 use arena::Handle;
 use client::{Client, Expired};
 use keep_alive::{Due, KeepAlive};
 use keys::{Key, Keys};
 use send::Unanswered;
-use server::{Answered, Fired, Kind, Pending, Server};
+use server::{Fired, Kind, Server};
 
 /// RFC 3261 §17.1.1.1: the unit of all transaction timers.
 pub const T1: Duration = Duration::from_millis(500);
@@ -75,55 +79,6 @@ pub const ABANDONED_AFTER: Duration = TIMER_F;
 pub const RING: usize = 256;
 /// How long at most an answered request is remembered (DEC-27).
 pub const RING_AGE: Duration = Duration::from_secs(5);
-
-/// Name and value of a header field made of who refuses, the status and the reason in words.
-pub type Explain = fn(source: &str, status: u16, why: &str) -> (&'static str, String);
-
-/// What a connection has to know.
-#[derive(Clone, Debug)]
-pub struct ConnectionConfig {
-    /// The other end, for `received` and `rport`.
-    pub peer: SocketAddr,
-    /// `host[:port]` in the Vias we send. Responses with another one are dropped (SIP-09).
-    pub sent_by: String,
-    /// Further names of ours: a request with a Via of any of them was ours (SIP-37).
-    pub other_names: Arc<[String]>,
-    /// Requests of the peer that may wait for our answer; one more gets 503 (SIP-35, SIP-50).
-    pub max_pending_in: usize,
-    /// Requests of ours that may wait for the peer's answer; one more is refused to the caller.
-    pub max_pending_out: usize,
-    /// Unwritten bytes at which [`Connection::is_congested`] begins.
-    pub max_backlog: usize,
-    /// Option tags that a request may require; another one gets 420 (SIP-25).
-    pub supported: &'static [&'static str],
-    /// What is added to a refusal that the caller never sees, so that it explains itself.
-    pub explain: Option<Explain>,
-    /// Keep-alive pings (RFC 5626), only for connections we opened.
-    pub keep_alive: Option<KeepAliveInterval>,
-    /// `host[:port]` of the peer, if OPTIONS may be sent to it for the same end.
-    pub probe: Option<String>,
-    /// Random bytes: they key the tables against chosen collisions and spread the pings.
-    pub secret: [u8; 16],
-}
-
-impl ConnectionConfig {
-    /// Defaults for everything that has one.
-    pub fn new(peer: SocketAddr, sent_by: impl Into<String>, secret: [u8; 16]) -> Self {
-        Self {
-            peer,
-            sent_by: sent_by.into(),
-            other_names: Arc::default(),
-            max_pending_in: 16 * 1024,
-            max_pending_out: 16 * 1024,
-            max_backlog: 4 * 1024 * 1024,
-            supported: &[],
-            explain: None,
-            keep_alive: None,
-            probe: None,
-            secret,
-        }
-    }
-}
 
 /// The machine. `E` is what the caller gets back with the outcome of a request it sent.
 #[derive(Debug)]
@@ -160,81 +115,6 @@ pub struct Connection<E> {
 /// ([`Connection::repeat`]); afterwards it names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerTxn(Handle);
-
-/// What a connection wants of its caller.
-#[derive(Debug)]
-pub enum Output<E> {
-    /// A request, well formed and new. Answer it with [`Connection::respond`].
-    Request { txn: ServerTxn, message: Message },
-    /// A pending INVITE was cancelled: answer it with 487, unless you have answered it meanwhile.
-    Cancelled { txn: ServerTxn },
-    /// An ACK, unless it is for an answer other than 2xx. It belongs to the dialog that its To tag names, or to none.
-    Ack { message: Message },
-    /// The final response to a request; the first one, if it is 2xx to INVITE.
-    Response { envelope: E, message: Message },
-    /// A response to INVITE beside the one that settles it: provisional (not 100), before it, or 2xx of this or of
-    /// another branch of a fork, after it. It belongs to the dialog that its From tag names.
-    Early { message: Message },
-    /// An ACK of ours stands in the output, or a BENOTIFY is written: nothing comes back for it.
-    Acknowledged { envelope: E },
-    /// A request that gets no response.
-    Failed { envelope: E, why: Failure },
-    /// The peer does not answer pings: close the socket, then call [`Connection::closed`].
-    Dead,
-}
-
-/// Why a request of ours got no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// No final response in time. The peer may have processed the request.
-    #[error("no answer within 32 seconds")]
-    Timeout {
-        /// Meanwhile there was a response to this or another request, if only a provisional one: somebody is there.
-        heard: bool,
-    },
-    /// The connection ended first.
-    #[error("the connection was lost before the answer came")]
-    ConnectionLost {
-        /// Any of it may have been sent: the peer may have processed it. `false` is certain.
-        written: bool,
-    },
-}
-
-/// A request was not taken; nothing of it will be sent.
-#[derive(Debug, PartialEq, Eq)]
-pub struct SendRefused<E> {
-    pub why: Why,
-    pub envelope: E,
-}
-
-/// Why a request was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Why {
-    /// [`ConnectionConfig::max_pending_out`] requests wait for their answer.
-    #[error("too many requests wait for an answer on this connection")]
-    Full,
-    /// The connection is closed, or about to be.
-    #[error("the connection is closed")]
-    Closed,
-    /// Another request with this branch and method waits for its answer.
-    #[error("the branch is in use")]
-    BranchInUse,
-}
-
-/// What became of an answer.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "an orphaned answer is sent by nobody else"]
-pub enum Responded {
-    /// It stands in the output.
-    Sent,
-    /// This method gets no answer (BENOTIFY); the transaction has ended.
-    Silent,
-    /// The connection was closed meanwhile. This is the response; RFC 3261 §18.2.2 lets it go over a new
-    /// connection to the address in its top Via.
-    Orphaned(Bytes),
-    /// Not a status for this request, or a transaction that has ended: dropped and counted.
-    Dropped,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -322,75 +202,6 @@ impl<E> Connection<E> {
         }
     }
 
-    /// Answers a request. Of provisional answers only 100 may go to a non-INVITE request, and 408 never
-    /// (RFC 4320 §4): it goes out as 504. A 2xx to INVITE is repeated with [`Connection::repeat`].
-    pub fn respond(
-        &mut self,
-        txn: ServerTxn,
-        status: u16,
-        reason: &str,
-        extra: &[(&str, &str)],
-        body: Option<(&str, &[u8])>,
-        now: Instant,
-    ) -> Responded {
-        let ServerTxn(handle) = txn;
-        let Some(pending) = self.server.get(handle) else {
-            self.counters.late_answers += 1;
-            return Responded::Dropped;
-        };
-        if status < 200 {
-            return self.respond_provisionally(handle, status, reason, extra, now);
-        }
-        if pending.kind == Kind::Invite {
-            return self.answer_invite(handle, status, reason, extra, body, now);
-        }
-        let (status, reason) = match (status, pending.kind) {
-            (408, Kind::NonInvite) => {
-                self.counters.forbidden_answers += 1;
-                (504, StatusCode(504).phrase())
-            }
-            _ => (status, reason),
-        };
-        let Some(pending) = self.server.end(handle) else { return Responded::Dropped };
-        if self.phase == Phase::Closed {
-            if pending.kind == Kind::Silent {
-                return Responded::Silent;
-            }
-            let mut response = Vec::new();
-            pending.head.write(&mut response, status, reason, extra, body);
-            return Responded::Orphaned(response.into());
-        }
-        self.answer(
-            Some(pending.key),
-            &pending.head,
-            pending.tag,
-            pending.kind,
-            status,
-            reason,
-            extra,
-            body,
-            now,
-        )
-    }
-
-    /// Sends the 2xx to an INVITE once more: nobody has acknowledged it yet (RFC 3261 §13.3.1.4; CH-11). Possible for
-    /// 64·T1 after it was given.
-    pub fn repeat(&mut self, txn: ServerTxn) -> Responded {
-        match self.server.accepted(txn.0).and_then(Pending::accepted) {
-            Some(answered) if self.phase == Phase::Closed => {
-                Responded::Orphaned(Bytes::copy_from_slice(&answered.response))
-            }
-            Some(answered) => {
-                self.out.extend_from_slice(&answered.response);
-                Responded::Sent
-            }
-            None => {
-                self.counters.late_answers += 1;
-                Responded::Dropped
-            }
-        }
-    }
-
     /// Cancels an INVITE of ours: CANCEL leaves at once if a provisional response has come, else with the first one (RFC
     /// 3261 §9.1). Its final response, 487 as a rule, comes as any other; without one it fails after 64·T1. Harmless for
     /// an INVITE that is settled.
@@ -405,68 +216,11 @@ impl<E> Connection<E> {
         }
     }
 
-    /// Sends a response whose own connection is gone ([`Responded::Orphaned`]).
-    pub fn relay(&mut self, response: &[u8]) {
-        if self.phase != Phase::Closed {
-            self.write(response);
-        }
-    }
-
-    /// The socket is gone. Every request without response fails, in the order they were sent; requests
-    /// that wait for our answer stay until answered ([`Responded::Orphaned`]).
-    pub fn closed(&mut self) {
-        if self.phase == Phase::Closed {
-            return;
-        }
-        self.phase = Phase::Closed;
-        self.keep_alive = None;
-        self.out = Vec::new();
-        let unanswered = std::mem::take(&mut self.unanswered).into_iter();
-        let mut lost = self.client.lost();
-        lost.extend(unanswered.map(|request| (request.begins, request.envelope)));
-        lost.sort_by_key(|(begins, _)| *begins);
-        for (begins, envelope) in lost {
-            self.counters.lost += 1;
-            let written = begins < self.taken;
-            self.outputs.push_back(Output::Failed { envelope, why: Failure::ConnectionLost { written } });
-        }
-    }
-
-    /// Shutdown has begun: new requests of the peer get 503, what is under way is finished.
-    pub fn drain(&mut self) {
-        if self.phase == Phase::Open {
-            self.phase = Phase::Draining;
-        }
-    }
-
-    /// Nothing more of ours is sent on it: it is to be closed once nothing is under way. Requests of the peer
-    /// are served until then.
-    pub fn retire(&mut self) {
-        self.retiring = true;
-    }
-
     /// Where else the peer is to be found, if it lets us send requests on this connection instead of opening one to there
     /// (RFC 5923): it put `alias` into a Via. Whether it may say so depends on who it is, which is the caller's business.
     pub fn alias(&self) -> Option<SocketAddr> {
         let port = self.alias.filter(|_| self.phase == Phase::Open && !self.retiring)?;
         Some(SocketAddr::new(self.config.peer.ip().to_canonical(), port))
-    }
-
-    /// The socket is gone.
-    pub fn is_closed(&self) -> bool {
-        self.phase == Phase::Closed
-    }
-
-    /// It was to end, and nothing keeps it any more.
-    pub fn is_done(&self) -> bool {
-        (self.retiring || self.phase == Phase::Draining) && self.is_idle()
-    }
-
-    /// If it [is done](Connection::is_done), nothing is sent on it any more from now on, and the driver closes it: a request
-    /// that came between the two would be lost with it. Until then a connection that is to end takes requests as any other.
-    pub fn finish(&mut self) -> bool {
-        self.finished |= self.is_done();
-        self.finished
     }
 
     /// Takes what is to be written: whole messages, in order.
@@ -570,40 +324,6 @@ impl<E> Connection<E> {
         &self.config
     }
 
-    fn respond_provisionally(
-        &mut self,
-        handle: Handle,
-        status: u16,
-        reason: &str,
-        extra: &[(&str, &str)],
-        now: Instant,
-    ) -> Responded {
-        let Some(pending) = self.server.get(handle) else { return Responded::Dropped };
-        let allowed = match pending.kind {
-            Kind::Invite => true,
-            Kind::NonInvite => status == 100,
-            Kind::Silent => false,
-        };
-        if !allowed || self.phase == Phase::Closed {
-            self.counters.forbidden_answers += 1;
-            return Responded::Dropped;
-        }
-        if status == 100 {
-            write_trying(&mut self.out, &pending.head);
-            self.server.proceed(handle);
-        } else {
-            let mut response = Vec::new();
-            pending.head.write(&mut response, status, reason, extra, None);
-            self.out.extend_from_slice(&response);
-            self.server.ring(handle, Answered { status, response: response.into(), at: now });
-        }
-        Responded::Sent
-    }
-
-    fn takes_nothing(&self) -> bool {
-        self.phase == Phase::Closed || self.finished
-    }
-
     fn write_probe(&mut self) {
         let Some(to) = &self.config.probe else { return };
         self.probes = self.probes.wrapping_add(1);
@@ -623,8 +343,4 @@ impl<E> Connection<E> {
     fn write(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
-}
-
-fn write_trying(out: &mut Vec<u8>, head: &ResponseHead) {
-    head.write(out, 100, StatusCode(100).phrase(), &[], None);
 }

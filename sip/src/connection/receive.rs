@@ -5,13 +5,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use compact_str::CompactString;
 
-use super::arena::Handle;
 use super::client::{Final, Known};
 use super::keys::{Key, MethodlessKey};
-use super::server::{Acknowledged, Answered, Finished, Kind, Pending, Repeat};
-use super::{
-    Connection, ConnectionConfig, Counters, Output, Phase, Responded, ServerTxn, probe, write_trying,
-};
+use super::server::{Acknowledged, Finished, Kind, Pending, Repeat};
+use super::{Connection, ConnectionConfig, Counters, Output, Phase, ServerTxn, probe, write_trying};
 use crate::build::write_within_transaction;
 use crate::{
     DropReason, HeaderName, Message, Method, ResponseHead, StatusCode, Via, read_request, read_response,
@@ -194,62 +191,6 @@ impl<E> Connection<E> {
             key => {
                 let _ = self.answer(key, &head, tag, kind, status, reason, &fields, None, now);
             }
-        }
-    }
-
-    /// Writes a final answer to INVITE. It is kept as it was sent, until ACK or for 64·T1.
-    pub(super) fn answer_invite(
-        &mut self,
-        handle: Handle,
-        status: u16,
-        reason: &str,
-        extra: &[(&str, &str)],
-        body: Option<(&str, &[u8])>,
-        now: Instant,
-    ) -> Responded {
-        let Some(pending) = self.server.get(handle) else { return Responded::Dropped };
-        let mut response = Vec::new();
-        pending.head.write(&mut response, status, reason, extra, body);
-        let responded = if self.phase == Phase::Closed {
-            Responded::Orphaned(Bytes::copy_from_slice(&response))
-        } else {
-            self.out.extend_from_slice(&response);
-            Responded::Sent
-        };
-        self.server.settle(handle, Answered { status, response: response.into(), at: now });
-        responded
-    }
-
-    /// Writes a final answer and remembers it.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one response")]
-    pub(super) fn answer(
-        &mut self,
-        key: Option<Key>,
-        head: &ResponseHead,
-        tag: CompactString,
-        kind: Kind,
-        status: u16,
-        reason: &str,
-        extra: &[(&str, &str)],
-        body: Option<(&str, &[u8])>,
-        now: Instant,
-    ) -> Responded {
-        let begins = self.out.len();
-        if kind != Kind::Silent {
-            head.write(&mut self.out, status, reason, extra, body);
-        }
-        if let Some(key) = key {
-            // Nearly every answer is a bare 200: status and tag bring it back, without a copy.
-            let plain = extra.is_empty() && body.is_none() && reason == StatusCode(status).phrase();
-            let response = match plain {
-                true => None,
-                false => self.out.get(begins..).map(Box::from),
-            };
-            self.server.remember(key, status, tag, response, now);
-        }
-        match kind {
-            Kind::Silent => Responded::Silent,
-            Kind::Invite | Kind::NonInvite => Responded::Sent,
         }
     }
 

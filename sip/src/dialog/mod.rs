@@ -72,6 +72,17 @@ pub enum Order {
     Old,
 }
 
+impl Order {
+    /// Of this number after that one.
+    pub(crate) fn of(number: u32, last: Option<u32>) -> Self {
+        match last {
+            Some(last) if number < last => Self::Old,
+            Some(last) if number == last => Self::Repeat,
+            _ => Self::New,
+        }
+    }
+}
+
 /// Why a request does not make a dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoDialog {
@@ -333,12 +344,7 @@ impl Dialog {
 
     /// Where a request of the other side stands.
     pub fn order(&self, request: &Message) -> Result<Order, HeaderError> {
-        let number = request.cseq()?.number;
-        Ok(match self.remote_cseq {
-            Some(last) if number < last => Order::Old,
-            Some(last) if number == last => Order::Repeat,
-            _ => Order::New,
-        })
+        Ok(Order::of(request.cseq()?.number, self.remote_cseq))
     }
 
     /// Takes note of the number of a request that refreshes no target, or was refused.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Active, ConnectFailure, FAIL_BACK_CAP, HopConnection, HopGroup, HopOutput, HopTarget, State};
+use super::{
+    Active, Beside, ConnectFailure, FAIL_BACK_CAP, HopConnection, HopGroup, HopOutput, HopTarget, State,
+};
 
 impl<E> HopGroup<E> {
     /// These are the next hops from now on, in order of preference. What is under way stays where it is; a connection to
@@ -53,7 +55,8 @@ impl<E> HopGroup<E> {
 
     /// Whether there is a connection, and a better one would be looked for after a while.
     pub fn is_second_best(&self) -> bool {
-        matches!(&self.state, State::Up(active) if active.look_at.is_some() && self.moving.is_none())
+        let moving = matches!(self.beside, Some(Beside::Better(_)));
+        matches!(&self.state, State::Up(active) if active.look_at.is_some() && !moving)
     }
 
     /// This connection is not to be used any more, though it is there: who it leads to is not who he was. What is under way on
@@ -71,7 +74,7 @@ impl<E> HopGroup<E> {
     /// Begins to exchange the connection for a better one, if it is time.
     pub(super) fn look_for_better(&mut self, now: Instant) {
         let State::Up(active) = &self.state else { return };
-        if self.moving.is_some() || self.draining || active.look_at.is_none_or(|at| at > now) {
+        if self.beside.is_some() || self.draining || active.look_at.is_none_or(|at| at > now) {
             return;
         }
         let better = self.targets.better_after(active.target, None, now);
@@ -80,7 +83,7 @@ impl<E> HopGroup<E> {
 
     /// Tries this better one. Without one, all of them are tried again after a while.
     pub(super) fn move_to(&mut self, better: Option<usize>, now: Instant) {
-        self.moving = better;
+        self.beside = better.map(Beside::Better);
         match better {
             // The connection in use may be lost meanwhile, and what is to leave then waits for this attempt.
             Some(target) => {

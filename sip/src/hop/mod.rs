@@ -1,6 +1,7 @@
 //! The machine in front of a front end: which next hop, when to connect, what waits, what is sent again.
 //!
-//! A [`HopGroup`] has an ordered list of next hops and at most one connection that it sends on. The list may change at any
+//! A [`HopGroup`] has an ordered list of next hops and at most one connection that it sends on; only what a redirect leads
+//! to another of them takes a connection of its own. The list may change at any
 //! time ([`HopGroup::list`]). A connection to somebody who is not the most preferred, or not listed any more, is exchanged for
 //! a better one as soon as that is there, and not before ([`HopConfig::fail_back`]). Its promises:
 //!
@@ -9,7 +10,8 @@
 //! * requests leave in the order in which they were pushed;
 //! * nothing waits longer than [`HopConfig::hold`] to be sent;
 //! * nothing is sent twice unless it surely was not processed: nothing of it was written, the answer was 503
-//!   and somebody else is there to ask, or it was a redirect to another of the next hops.
+//!   and somebody else is there to ask, or it was a redirect to another of the next hops;
+//! * an INVITE that was cancelled is not sent again at all.
 //!
 //! ## Together with the connections
 //!
@@ -22,9 +24,11 @@
 //! they pushed. The connection's own task collects what its machine puts out, releases it, and only then locks
 //! the group.
 
+mod again;
 mod backoff;
 mod config;
 mod held;
+mod invites;
 mod listing;
 mod output;
 mod redirect;
@@ -33,18 +37,20 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use config::{ATTEMPTS_PER_HOLD, FAIL_BACK_CAP, HopConfig};
 pub use output::{ConnectFailure, HopFailure, HopOutput, PushRefusal, PushRefused};
 pub use request::{NoBranch, OutRequest, Outgoing};
 
+use crate::Message;
 use crate::connection::{Failure, SendRefused, Why};
-use crate::{Fields, Message};
 use backoff::Backoff;
 use held::Held;
+use invites::Invites;
+use redirect::Diverted;
 use request::Sent;
 pub use targets::HopTarget;
 use targets::Targets;
@@ -63,14 +69,15 @@ pub struct HopGroup<E> {
     targets: Targets,
     backoff: Backoff,
     state: State,
-    /// While a connection is up: the next hop that a better one is tried to.
-    moving: Option<usize>,
+    /// While a connection is up: the attempt beside it.
+    beside: Option<Beside>,
     /// How many times [`HopConfig::fail_back`] is waited.
     fail_back_times: u32,
     held: Held<E>,
+    /// What a redirect leads to a next hop, until a connection to that is there.
+    diverted: Diverted<E>,
     outputs: VecDeque<HopOutput<E>>,
-    /// INVITEs on their way: the branch that the caller knows, where it went, and the branch it has there.
-    invites: BTreeMap<String, (HopConnection, String)>,
+    invites: Invites,
     /// Requests taken and not yet given back, and their bytes.
     load: usize,
     load_bytes: usize,
@@ -106,6 +113,23 @@ struct Active {
     moved: bool,
 }
 
+/// An attempt to connect while there is a connection.
+#[derive(Clone, Copy, Debug)]
+enum Beside {
+    /// To a next hop that is preferred: all goes there once it is reached.
+    Better(usize),
+    /// To one that requests were redirected to: only these go there.
+    Redirect(usize),
+}
+
+impl Beside {
+    fn target(self) -> usize {
+        match self {
+            Self::Better(target) | Self::Redirect(target) => target,
+        }
+    }
+}
+
 impl<E> HopGroup<E> {
     /// `targets` are the next hops in order of preference, `random` is the seed of the back-off's jitter.
     pub fn new(config: HopConfig, targets: impl IntoIterator<Item = String>, random: u64) -> Self {
@@ -114,11 +138,12 @@ impl<E> HopGroup<E> {
             config,
             targets: Targets::fixed(targets),
             state: State::Down { not_before: None },
-            moving: None,
+            beside: None,
             fail_back_times: 1,
             held: Held::new(),
+            diverted: Diverted::new(),
             outputs: VecDeque::new(),
-            invites: BTreeMap::new(),
+            invites: Invites::default(),
             load: 0,
             load_bytes: 0,
             next_number: 0,
@@ -152,6 +177,7 @@ impl<E> HopGroup<E> {
             attempts: 0,
             refusal: None,
             redirected: false,
+            cancelled: false,
         });
         self.advance(now);
         Ok(())
@@ -165,10 +191,15 @@ impl<E> HopGroup<E> {
                 self.expire_due(now);
                 self.up(connection, target, false, now);
             }
-            State::Up(Active { connection: old, .. }) if let Some(target) = self.moving.take() => {
-                // What it is working on, it may finish.
-                self.outputs.push_back(HopOutput::Release { connection: old });
-                self.up(connection, target, true, now);
+            State::Up(Active { connection: old, .. }) if let Some(beside) = self.beside.take() => {
+                match beside {
+                    Beside::Better(target) => {
+                        // What it is working on, it may finish.
+                        self.outputs.push_back(HopOutput::Release { connection: old });
+                        self.up(connection, target, true, now);
+                    }
+                    Beside::Redirect(target) => self.arrive(connection, target, now),
+                }
             }
             // Nobody asked for it.
             State::Down { .. } | State::Up(_) => self.outputs.push_back(HopOutput::Release { connection }),
@@ -189,15 +220,21 @@ impl<E> HopGroup<E> {
 
     /// The connection asked for did not come about: name not resolved, refused, timed out, wrong certificate.
     pub fn connect_failed(&mut self, reason: impl Into<String>, now: Instant) {
-        match &mut self.state {
+        match &self.state {
             State::Connecting { target } => {
                 let target = *target;
+                self.turn_back(target);
                 self.target_failed(target, reason.into(), now);
             }
-            // The one in use goes on; the next better one, or all of them again after a while.
-            State::Up(active) if let Some(target) = self.moving.take() => {
-                let next = self.targets.better_after(active.target, Some(target), now);
-                self.move_to(next, now);
+            // The one in use goes on.
+            State::Up(active) if let Some(beside) = self.beside.take() => {
+                let used = active.target;
+                self.turn_back(beside.target());
+                if let Beside::Better(target) = beside {
+                    // The next better one, or all of them again after a while.
+                    let next = self.targets.better_after(used, Some(target), now);
+                    self.move_to(next, now);
+                }
             }
             State::Up(_) | State::Down { .. } => {}
         }
@@ -211,8 +248,8 @@ impl<E> HopGroup<E> {
     }
 
     /// A request got its final response.
-    pub fn response(&mut self, outgoing: Outgoing<E>, message: Message, now: Instant) {
-        self.came_back(&outgoing, Some(now));
+    pub fn response(&mut self, mut outgoing: Outgoing<E>, message: Message, now: Instant) {
+        self.came_back(&mut outgoing, Some(now));
         let status = message.status().map_or(0, |status| status.0);
         if let Some(redirect) = self.redirect(&outgoing, status, &message, now) {
             self.follow(outgoing, redirect, message);
@@ -222,39 +259,22 @@ impl<E> HopGroup<E> {
         {
             self.ask_another(outgoing, sent, message, now);
         } else {
-            self.give_back(outgoing.request.bytes().len());
-            self.outputs.push_back(HopOutput::Response { envelope: outgoing.envelope, message });
+            self.answer(outgoing, message);
         }
         self.advance(now);
     }
 
     /// An ACK stands in the output of its connection, or a BENOTIFY is written.
-    pub fn acknowledged(&mut self, outgoing: Outgoing<E>, now: Instant) {
-        self.came_back(&outgoing, None);
+    pub fn acknowledged(&mut self, mut outgoing: Outgoing<E>, now: Instant) {
+        self.came_back(&mut outgoing, None);
         self.give_back(outgoing.request.bytes().len());
         self.outputs.push_back(HopOutput::Acknowledged { envelope: outgoing.envelope });
         self.advance(now);
     }
 
-    /// An INVITE is not wanted any more (RFC 3261 §9); `branch` is the one it was pushed with. Its outcome comes back as
-    /// always: [`HopFailure::Withdrawn`] if nothing of it was sent, else what is answered after CANCEL, which carries these
-    /// fields. False: it is not here, or has come back already.
-    pub fn cancel(&mut self, branch: &str, fields: &Fields, now: Instant) -> bool {
-        if let Some((connection, branch)) = self.invites.get(branch) {
-            let (connection, branch) = (*connection, branch.clone());
-            self.outputs.push_back(HopOutput::Cancel { connection, branch, fields: fields.clone() });
-        } else if let Some(outgoing) = self.held.take(branch) {
-            self.fail(outgoing, HopFailure::Withdrawn);
-            self.advance(now);
-        } else {
-            return false;
-        }
-        true
-    }
-
     /// A request got no response from its connection.
-    pub fn failed(&mut self, outgoing: Outgoing<E>, why: Failure, now: Instant) {
-        self.came_back(&outgoing, None);
+    pub fn failed(&mut self, mut outgoing: Outgoing<E>, why: Failure, now: Instant) {
+        self.came_back(&mut outgoing, None);
         match why {
             Failure::Timeout { heard } => {
                 if let Some(sent) = outgoing.sent.filter(|_| !heard) {
@@ -268,7 +288,7 @@ impl<E> HopGroup<E> {
             }
             Failure::ConnectionLost { written: false } => {
                 self.lose_of(&outgoing, now);
-                self.held.put_back(outgoing);
+                self.take_back(outgoing);
             }
         }
         self.advance(now);
@@ -276,24 +296,24 @@ impl<E> HopGroup<E> {
 
     /// A connection did not take a request; nothing of it was sent.
     pub fn refused(&mut self, refused: SendRefused<Outgoing<E>>, now: Instant) {
-        let SendRefused { why, envelope: outgoing } = refused;
-        self.came_back(&outgoing, None);
+        let SendRefused { why, envelope: mut outgoing } = refused;
+        self.came_back(&mut outgoing, None);
         match why {
             Why::Closed => {
                 self.lose_of(&outgoing, now);
-                self.held.put_back(outgoing);
+                self.take_back(outgoing);
                 self.advance(now);
             }
             // It is sent when the next one has come back; the connection has no room before that.
-            Why::Full => self.held.put_back(outgoing),
+            Why::Full => self.take_back(outgoing),
             // It could never be told apart from the other one's answer.
             Why::BranchInUse => self.fail(outgoing, HopFailure::BranchInUse),
         }
     }
 
     /// The caller does not want this sent any more, now that its turn has come: what had to wait is judged again.
-    pub fn withdraw(&mut self, outgoing: Outgoing<E>, now: Instant) {
-        self.came_back(&outgoing, None);
+    pub fn withdraw(&mut self, mut outgoing: Outgoing<E>, now: Instant) {
+        self.came_back(&mut outgoing, None);
         self.fail(outgoing, HopFailure::Withdrawn);
         self.advance(now);
     }
@@ -323,7 +343,7 @@ impl<E> HopGroup<E> {
     /// Gives back what was not sent yet: the time for draining is over.
     pub fn abandon(&mut self) {
         self.draining = true;
-        while let Some(outgoing) = self.held.pop() {
+        while let Some(outgoing) = self.held.pop().or_else(|| self.diverted.pop()) {
             self.fail(outgoing, HopFailure::ShuttingDown);
         }
         self.settle();
@@ -341,10 +361,11 @@ impl<E> HopGroup<E> {
 
     /// When [`HopGroup::handle_timeout`] is to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        let hold = self.held.first().map(|first| first.pushed + self.config.hold);
+        let firsts = [self.held.first(), self.diverted.first()].into_iter().flatten();
+        let hold = firsts.map(|first| first.pushed + self.config.hold).min();
         let other = match &self.state {
             State::Down { not_before: Some(at) } if hold.is_some() => Some(*at),
-            State::Up(active) if self.moving.is_none() && !self.draining => active.look_at,
+            State::Up(active) if self.beside.is_none() && !self.draining => active.look_at,
             _ => None,
         };
         [hold, other].into_iter().flatten().min()
@@ -386,36 +407,44 @@ impl<E> HopGroup<E> {
     /// Does what has become possible or due: gives back what waited too long, sends, connects.
     fn advance(&mut self, now: Instant) {
         self.expire_due(now);
-        match &mut self.state {
-            State::Up(active) => {
-                while active.in_flight < self.config.window
-                    && let Some(mut outgoing) = self.held.pop()
-                {
-                    active.in_flight += 1;
-                    let (connection, target) = (active.connection, active.target);
-                    outgoing.sent = Some(Sent { connection, target, at: now });
-                    if outgoing.request.is_invite() {
-                        let branch = outgoing.request.branch().to_owned();
-                        self.invites.insert(outgoing.request.base_branch().to_owned(), (connection, branch));
-                    }
-                    self.outputs.push_back(HopOutput::Send { connection, outgoing });
-                }
-            }
+        match self.state {
+            State::Up(_) => self.send_held(now),
             State::Down { not_before } if not_before.is_none_or(|at| at <= now) => {
-                if !self.held.is_empty() {
+                if !self.held.is_empty() || self.diverted.first().is_some() {
                     self.connect(now);
                 }
             }
             State::Down { .. } | State::Connecting { .. } => {}
         }
+        self.look_for_redirected();
         self.look_for_better(now);
         self.settle();
     }
 
+    fn send_held(&mut self, now: Instant) {
+        while let State::Up(active) = &mut self.state
+            && active.in_flight < self.config.window
+            && let Some(outgoing) = self.diverted.pop_for(active.target).or_else(|| self.held.pop())
+        {
+            active.in_flight += 1;
+            let (connection, target) = (active.connection, active.target);
+            self.send(outgoing, Sent { connection, target, at: now });
+        }
+    }
+
+    fn send(&mut self, mut outgoing: Outgoing<E>, sent: Sent) {
+        let connection = sent.connection;
+        outgoing.sent = Some(sent);
+        if outgoing.request.is_invite() {
+            self.invites.leaves(&outgoing.request, connection);
+        }
+        self.outputs.push_back(HopOutput::Send { connection, outgoing });
+    }
+
     /// There is no connection any more, unless one is under way.
     fn down(&mut self, not_before: Option<Instant>) {
-        self.state = match self.moving.take() {
-            Some(target) => State::Connecting { target },
+        self.state = match self.beside.take() {
+            Some(beside) => State::Connecting { target: beside.target() },
             None => State::Down { not_before },
         };
     }
@@ -443,9 +472,9 @@ impl<E> HopGroup<E> {
     }
 
     /// Takes a request off the count of its connection.
-    fn came_back(&mut self, outgoing: &Outgoing<E>, heard: Option<Instant>) {
+    fn came_back(&mut self, outgoing: &mut Outgoing<E>, heard: Option<Instant>) {
         if outgoing.request.is_invite() {
-            self.invites.remove(outgoing.request.base_branch());
+            outgoing.cancelled = self.invites.came_back(&outgoing.request);
         }
         let State::Up(active) = &mut self.state else { return };
         if outgoing.sent.is_some_and(|sent| sent.connection == active.connection) {
@@ -460,41 +489,6 @@ impl<E> HopGroup<E> {
                 self.backoff.reset();
             }
         }
-    }
-
-    fn may_ask_another(&self, outgoing: &Outgoing<E>, sent: Sent, now: Instant) -> bool {
-        let attempts = usize::try_from(outgoing.attempts + 1).unwrap_or(usize::MAX);
-        attempts < self.targets.len()
-            && self.targets.has_other(sent.target, now)
-            && outgoing.pushed + self.config.hold > now
-    }
-
-    /// 503: this next hop takes nothing now. What it is working on, it may finish.
-    fn ask_another(&mut self, outgoing: Outgoing<E>, sent: Sent, message: Message, now: Instant) {
-        let retry_after = message.retry_after().ok().flatten();
-        let avoid = retry_after.map_or(self.config.avoid, |after| Duration::from_secs(after.seconds.into()));
-        self.targets.avoid(sent.target, now + avoid.clamp(self.config.avoid, self.config.avoid_cap));
-        if let State::Up(active) = &self.state
-            && active.target == sent.target
-        {
-            self.outputs.push_back(HopOutput::Release { connection: active.connection });
-            self.down(None);
-        }
-        self.send_again(outgoing, message, None);
-    }
-
-    /// As a new transaction, to a new Request-URI if there is one. What was answered goes back should nobody else answer.
-    fn send_again(&mut self, mut outgoing: Outgoing<E>, answer: Message, uri: Option<&str>) {
-        let before = outgoing.request.bytes().len();
-        if let Some(uri) = uri {
-            outgoing.request.readdress(uri);
-        }
-        outgoing.attempts += 1;
-        outgoing.request.renumber(outgoing.attempts + 1);
-        let after = outgoing.request.bytes().len();
-        self.load_bytes = self.load_bytes.saturating_sub(before).saturating_add(after);
-        outgoing.refusal = Some(Box::new(answer));
-        self.held.put_back(outgoing);
     }
 
     /// A request timed out, and nothing was answered on its connection since it was sent: nobody is there.
@@ -532,8 +526,15 @@ impl<E> HopGroup<E> {
     }
 
     fn expire_due(&mut self, now: Instant) {
-        while self.held.first().is_some_and(|first| first.pushed + self.config.hold <= now)
+        let hold = self.config.hold;
+        let due = |first: Option<&Outgoing<E>>| first.is_some_and(|first| first.pushed + hold <= now);
+        while due(self.held.first())
             && let Some(outgoing) = self.held.pop()
+        {
+            self.expire(outgoing);
+        }
+        while due(self.diverted.first())
+            && let Some(outgoing) = self.diverted.pop()
         {
             self.expire(outgoing);
         }
@@ -541,9 +542,7 @@ impl<E> HopGroup<E> {
 
     fn expire(&mut self, mut outgoing: Outgoing<E>) {
         if let Some(message) = outgoing.refusal.take() {
-            self.give_back(outgoing.request.bytes().len());
-            self.outputs.push_back(HopOutput::Response { envelope: outgoing.envelope, message: *message });
-            return;
+            return self.answer(outgoing, *message);
         }
         let why = match self.state {
             State::Up(_) => HopFailure::Congested,
@@ -552,9 +551,16 @@ impl<E> HopGroup<E> {
         self.fail(outgoing, why);
     }
 
+    fn answer(&mut self, outgoing: Outgoing<E>, message: Message) {
+        self.give_back(outgoing.request.bytes().len());
+        let target = outgoing.sent.map(|sent| sent.target);
+        self.outputs.push_back(HopOutput::Response { envelope: outgoing.envelope, message, target });
+    }
+
     fn fail(&mut self, outgoing: Outgoing<E>, why: HopFailure) {
         self.give_back(outgoing.request.bytes().len());
-        self.outputs.push_back(HopOutput::Failed { envelope: outgoing.envelope, why });
+        let target = outgoing.sent.map(|sent| sent.target);
+        self.outputs.push_back(HopOutput::Failed { envelope: outgoing.envelope, why, target });
     }
 
     fn give_back(&mut self, bytes: usize) {

@@ -19,12 +19,12 @@ pub enum HopOutput<E> {
     Release { connection: HopConnection },
     /// Call [`Connection::cancel`](crate::connection::Connection::cancel) with this branch and these fields there.
     Cancel { connection: HopConnection, branch: String, fields: Fields },
-    /// The final response to a request.
-    Response { envelope: E, message: Message },
+    /// The final response to a request, which `target` was asked last.
+    Response { envelope: E, message: Message, target: Option<usize> },
     /// An ACK has been sent, or a BENOTIFY written: no response will come.
     Acknowledged { envelope: E },
-    /// A request that gets no response.
-    Failed { envelope: E, why: HopFailure },
+    /// A request that gets no response; the next hop that was asked last, if any was.
+    Failed { envelope: E, why: HopFailure, target: Option<usize> },
 }
 
 /// Why a request gets no response.

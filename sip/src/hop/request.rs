@@ -113,6 +113,8 @@ pub struct Outgoing<E> {
     pub(super) refusal: Option<Box<Message>>,
     /// It has followed a redirect, and follows no other.
     pub(super) redirected: bool,
+    /// Nobody wants it any more: it is not sent again.
+    pub(super) cancelled: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -33,13 +33,21 @@ impl Session {
             Phase::Live => true,
             // What crosses our BYE was said in the session, and what overtakes the 2xx on another connection was, too.
             Phase::Ending | Phase::Inviting(_) => content,
-            Phase::Abandoned | Phase::Over => false,
+            Phase::Abandoned | Phase::Left | Phase::Over => false,
         };
         let both_end = method == Method::Bye && matches!(self.phase, Phase::Ending);
         if !self.dialog.owns(request) || !(welcome || both_end) {
             return Received::Answer(unknown_session());
         }
-        match self.dialog.order(request) {
+        let tag = request.from_tag().unwrap_or_default();
+        let order = match &self.phase {
+            Phase::Inviting(inviting) if inviting.branches.are_too_many_with(tag) => {
+                return Received::Answer(unknown_session());
+            }
+            Phase::Inviting(inviting) => request.cseq().map(|cseq| inviting.branches.order(tag, cseq.number)),
+            _ => self.dialog.order(request),
+        };
+        match order {
             Ok(Order::New) => {}
             Ok(Order::Old | Order::Repeat) => {
                 return Received::Answer(
@@ -55,7 +63,10 @@ impl Session {
         }
         let answer = match method {
             _ if content => {
-                self.dialog.noted(request);
+                match &mut self.phase {
+                    Phase::Inviting(inviting) => inviting.branches.noted(request),
+                    _ => self.dialog.noted(request),
+                }
                 if method == Method::Message {
                     self.touch(context);
                 }
@@ -173,8 +184,8 @@ impl Session {
         self.dialog.noted(request);
         if matches!(self.phase, Phase::Live) {
             self.report(SessionReport::Ended(SessionEnd::Theirs));
-            self.phase = Phase::Ending;
         }
+        self.phase = Phase::Left;
         self.unacknowledged = None;
         self.refresh_at = None;
         self.settle();

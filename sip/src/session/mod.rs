@@ -24,6 +24,7 @@
 //! The first message that Lync embeds in an INVITE (`ms-text-format`) is never taken, and never said to be: the other side
 //! sends it again as MESSAGE, so that it arrives once.
 
+mod branches;
 mod check;
 mod config;
 mod incoming;
@@ -52,6 +53,7 @@ use crate::dialog::{Dialog, NoDialog, Unwritable};
 use crate::event::Undelivered;
 use crate::sdp::{AcceptTypes, Description, MEDIA_TYPE, Origin};
 use crate::{Fields, HeaderName, Message, Method, UriError};
+use branches::Branches;
 use timer::Interval;
 
 /// RFC 3261 §13.3.1.4: a 2xx is repeated after T1, then after twice as long each time …
@@ -130,6 +132,9 @@ enum Phase {
     Live,
     /// BYE is on its way, in one dialog or several.
     Ending,
+    /// The other side has said BYE, or has forgotten it: nothing more of it is taken. What of ours is under way still has
+    /// its outcome.
+    Left,
     Over,
 }
 
@@ -140,6 +145,8 @@ struct Inviting {
     cancel_at: Instant,
     /// It asks for an interval that a 422 has named.
     raised: bool,
+    /// Who has said something in the session that it is to become.
+    branches: Branches,
 }
 
 /// A request of ours on its way.
@@ -298,7 +305,7 @@ impl Session {
                 self.parting = fields;
                 self.end_because(SessionEnd::Ours, context);
             }
-            Phase::Abandoned | Phase::Ending | Phase::Over => {}
+            Phase::Abandoned | Phase::Ending | Phase::Left | Phase::Over => {}
         }
     }
 
@@ -322,7 +329,7 @@ impl Session {
                 let ends = self.interval.as_ref().map(Interval::ends_at);
                 [idle, ends, self.refresh_at].into_iter().flatten().min()
             }
-            Phase::Abandoned | Phase::Ending | Phase::Over => None,
+            Phase::Abandoned | Phase::Ending | Phase::Left | Phase::Over => None,
         };
         let ack = self.unacknowledged.as_ref().map(|answer| answer.repeat_at.min(answer.until));
         [outcome, phase, ack].into_iter().flatten().min()
@@ -374,7 +381,7 @@ impl Session {
 
     /// It has ended, or failed. Its last requests may still be on their way.
     pub fn has_ended(&self) -> bool {
-        matches!(self.phase, Phase::Abandoned | Phase::Ending | Phase::Over)
+        matches!(self.phase, Phase::Abandoned | Phase::Ending | Phase::Left | Phase::Over)
     }
 
     /// We sent the first INVITE.
@@ -462,6 +469,7 @@ impl Session {
                     branch,
                     cancel_at: context.now + config.answer_within,
                     raised: least.is_some(),
+                    branches: Branches::default(),
                 });
             }
             Err(_) => self.fail(InviteFailure::Unwritable),

@@ -1,5 +1,6 @@
 //! What became of requests of ours.
 
+use super::branches::Branches;
 use super::timer::min_se;
 use super::{
     Context, InviteFailure, MAX_FORKS, MessageOutcome, Phase, Purpose, Session, SessionEnd, SessionOutput,
@@ -83,7 +84,7 @@ impl Session {
             return;
         }
         // The one that settles it comes with its serial, and before.
-        let settled = matches!(self.phase, Phase::Live | Phase::Ending);
+        let settled = matches!(self.phase, Phase::Live | Phase::Ending | Phase::Left);
         let Some(tag) = response.to_tag().filter(|_| settled) else { return };
         if tag == self.dialog.remote_tag() {
             // Its ACK was lost (RFC 3261 §13.2.2.4).
@@ -96,12 +97,19 @@ impl Session {
     /// The first 2xx wins.
     fn invite_accepted(&mut self, response: &Message, context: &mut Context<'_>) {
         let number = response.cseq().map_or(0, |cseq| cseq.number);
-        let wanted = matches!(self.phase, Phase::Inviting(_));
+        let (wanted, branches) = match &mut self.phase {
+            Phase::Inviting(inviting) => (true, std::mem::take(&mut inviting.branches)),
+            _ => (false, Branches::default()),
+        };
         if self.dialog.confirm(response).is_err() {
             if wanted {
                 self.report(SessionReport::Failed(Box::new(InviteFailure::NoDialog)));
             }
             return self.release();
+        }
+        // What the other branches have said is not of this dialog, and their numbers do not count in it.
+        if let Some(last) = branches.last(self.dialog.remote_tag()) {
+            self.dialog.noted_number(last);
         }
         self.acknowledge(number, context);
         if !wanted {
@@ -175,7 +183,7 @@ impl Session {
         }
         if status == 481 {
             self.report(SessionReport::Ended(SessionEnd::Gone(status)));
-            self.phase = Phase::Ending;
+            self.phase = Phase::Left;
             self.unacknowledged = None;
         } else {
             self.end_because(SessionEnd::Gone(status), context);
@@ -228,7 +236,7 @@ impl Session {
     /// An ended session goes when nothing of it is under way any more.
     pub(super) fn settle(&mut self) {
         let idle = self.under_way.is_empty() && self.unacknowledged.is_none();
-        if matches!(self.phase, Phase::Ending) && idle {
+        if matches!(self.phase, Phase::Ending | Phase::Left) && idle {
             self.release();
         }
     }

@@ -55,7 +55,7 @@ impl Gateway {
                 }
                 Output::Answer { asked, answer } => {
                     let refuses = !answer.is_success();
-                    let answer = self.said(answer);
+                    let answer = self.said(answer).of_contact(key.remote_domain());
                     if refuses {
                         self.event_refused(key, asked, &answer, now);
                     }

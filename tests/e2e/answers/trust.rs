@@ -62,6 +62,32 @@ fn every_request_on_behalf_of_a_contact_says_it() {
     }
 }
 
+#[test]
+fn every_2xx_on_behalf_of_a_contact_says_it_and_no_other_answer_does() {
+    let mut house = taken_for(TrustModel::Server);
+    let wire = house.front_end();
+    let said = |house: &mut House, request: Request, status: u16| {
+        let answer = house.ask(wire, request.bytes());
+        assert_eq!(answer.status(), Some(status), "{answer}");
+        answer.header(FIELD).map(str::to_owned)
+    };
+    assert_eq!(said(&mut house, Request::message(BOB, "hi"), 200).as_deref(), Some(FEDERATED));
+    assert_eq!(said(&mut house, subscribe(BOB, 3600), 200).as_deref(), Some(FEDERATED));
+    let invite = crate::sessions::invitation(BOB);
+    let answer = house.ask(wire, invite.bytes());
+    assert_eq!(answer.header(FIELD), Some(FEDERATED), "{answer}");
+    let mut chat = crate::sessions::Chat::of(wire, &invite, &answer);
+    chat.acknowledge(&mut house);
+    for answer in [chat.say(&mut house, "hi"), chat.types(&mut house, "on"), chat.bye(&mut house)] {
+        assert_eq!((answer.status(), answer.header(FIELD)), (Some(200), Some(FEDERATED)), "{answer}");
+    }
+    let public = said(&mut house, Request::message("bob@public.example", "hi"), 200);
+    assert!(public.is_some_and(|said| said.contains("=unverified;") && said.ends_with("=public.example")));
+    // A refusal is ours, and health is nobody's.
+    assert_eq!(said(&mut house, Request::message("bob@stranger.example", "hi"), 403), None);
+    assert_eq!(said(&mut house, Request::new("OPTIONS", "nuncio.contoso.com"), 200), None);
+}
+
 /// A partner whose last stream came by dialback alone may be anybody, while it is up and until he proves himself again.
 #[test]
 fn a_contact_whose_domain_is_not_proved_is_not_called_verified() {
@@ -107,6 +133,9 @@ fn as_a_peer_of_the_edge_or_of_any_server_we_say_nothing_of_the_kind() {
         let mut house = taken_for(trust);
         let request = told_of(&mut house, BOB);
         assert!(!request.raw.to_lowercase().contains(FIELD), "{trust:?}: {request}");
+        let wire = house.front_end();
+        let answer = house.ask(wire, Request::message(BOB, "hi").bytes());
+        assert_eq!((answer.status(), answer.header(FIELD)), (Some(200), None), "{answer}");
     }
 }
 
@@ -359,4 +388,21 @@ fn a_partner_whose_type_changes_goes_by_the_other_name_from_then_on() {
         Partner { domain: PARTNER.into(), partner_type: PartnerType::PublicVerified, enabled: true };
     house.gateway.set_policy(Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]));
     assert!(told_of(&mut house, BOB).must("Via").unwrap().contains("TLS verified.contoso.com;"));
+}
+
+/// Nobody is forbidden anything: who reads 403 would not write to the contact again.
+#[test]
+fn a_session_that_ends_for_our_other_name_says_that_it_may_begin_anew() {
+    let mut house =
+        planned(Plan { trust: TrustModel::Edge, identities: BY_TYPE, im: Im::Session, ..Plan::default() });
+    house.rule = Box::new(crate::sessions::accepts);
+    house.partner_says(PARTNER, &message(BOB, "hello"));
+    house.requests();
+    let partner =
+        Partner { domain: PARTNER.into(), partner_type: PartnerType::PublicVerified, enabled: true };
+    house.gateway.set_policy(Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]));
+    house.run();
+    let bye = house.requests().into_iter().find(|request| request.method() == Some("BYE")).expect("a BYE");
+    assert_eq!(bye.header("Reason"), Some("SIP;cause=480;text=\"Temporarily Unavailable\""));
+    assert!(bye.must("ms-diagnostics-public").unwrap().contains("partner's type has changed"), "{bye}");
 }

@@ -16,7 +16,7 @@ const TYPES: [PartnerType; 3] =
 /// One whole header line, in pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp<'a> {
-    head: &'a str,
+    value: &'a str,
     /// The provider's domain, A-labels; empty for an organisation.
     provider: Cow<'a, str>,
 }
@@ -24,7 +24,7 @@ pub struct Stamp<'a> {
 impl Stamps {
     /// `name` is what we call ourselves on the SIP side to front ends, for partners of this type (`host[:port]`).
     pub fn new(name: impl Fn(PartnerType) -> String) -> Self {
-        Self(TYPES.map(|partner| [false, true].map(|verified| head(partner, verified, &name(partner)))))
+        Self(TYPES.map(|partner| [false, true].map(|verified| value(partner, verified, &name(partner)))))
     }
 
     /// What is said of a contact. `verified`: his server proved by certificate that it speaks for his domain; whether it knows
@@ -40,27 +40,34 @@ impl Stamps {
             PartnerType::Federated => Cow::Borrowed(""),
             _ => ascii(domain),
         };
-        Stamp { head: if verified { proved } else { unproved }, provider }
+        Stamp { value: if verified { proved } else { unproved }, provider }
     }
 
     /// The most octets that the line takes for a contact of this domain.
     pub fn longest(&self, domain: &str) -> usize {
-        let head = self.0.as_flattened().iter().map(|head| head.len()).max().unwrap_or_default();
-        head + ascii(domain).len() + LINE_END.len()
+        let value = self.0.as_flattened().iter().map(|value| value.len()).max().unwrap_or_default();
+        NAME.len() + COLON.len() + value + ascii(domain).len() + LINE_END.len()
     }
 }
 
 impl Stamp<'_> {
     /// The line, with its end.
-    pub fn pieces(&self) -> [&str; 3] {
-        [self.head, &self.provider, LINE_END]
+    pub fn pieces(&self) -> [&str; 5] {
+        [NAME, COLON, self.value, &self.provider, LINE_END]
+    }
+
+    /// Name and value.
+    pub fn field(&self) -> (&'static str, String) {
+        (NAME, [self.value, &self.provider].concat())
     }
 }
 
+const NAME: &str = "ms-edge-proxy-message-trust";
+const COLON: &str = ": ";
 const LINE_END: &str = "\r\n";
 
-/// The line up to where the provider's domain follows, if it is one.
-fn head(partner: PartnerType, proved: bool, name: &str) -> Box<str> {
+/// The value up to where the provider's domain follows, if it is one.
+fn value(partner: PartnerType, proved: bool, name: &str) -> Box<str> {
     let (source, network, remote) = match partner {
         // An entry of its own, with a name: what an allow list is to an edge.
         PartnerType::Federated => ("DirectPartner", "federation", ""),
@@ -78,7 +85,7 @@ fn head(partner: PartnerType, proved: bool, name: &str) -> Box<str> {
         _ => name,
     };
     format!(
-        "ms-edge-proxy-message-trust: ms-source-type={source};ms-ep-fqdn={host};ms-source-verified-user={user};\
+        "ms-source-type={source};ms-ep-fqdn={host};ms-source-verified-user={user};\
          ms-source-network={network}{remote}"
     )
     .into()

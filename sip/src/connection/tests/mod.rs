@@ -2,11 +2,14 @@
 
 mod alias;
 mod client;
+mod ending;
 mod invite_client;
 mod invite_server;
 mod keep_alive;
+mod matching;
 mod probe;
 mod random;
+mod repeats;
 mod server;
 
 use bytes::BytesMut;
@@ -167,4 +170,10 @@ pub(super) fn to_tag(message: &Message) -> String {
 
 pub(super) fn header(message: &Message, name: HeaderName) -> String {
     message.header(name).unwrap_or_default().to_owned()
+}
+
+/// Another transaction of the same peer.
+pub(super) fn other(branch: &str, call_id: &str) -> String {
+    let via = format!("SIP/2.0/TLS fe.contoso.example:5061;branch={branch}");
+    Req { via: &via, call_id, ..REQ }.text()
 }

@@ -1,6 +1,7 @@
 //! INVITE, what cancels it, and ACK.
 
 use super::*;
+use crate::Fields;
 
 fn push(rig: &mut Rig, method: &str, envelope: u32) -> Vec<Did> {
     rig.group.push(request_of(method, envelope), envelope, rig.now).unwrap();
@@ -50,4 +51,42 @@ fn sip_28_an_invite_that_has_not_left_is_taken_back_without_a_word() {
     push(&mut rig, "MESSAGE", 2);
     assert_eq!(cancel(&mut rig, 1), [Did::Failed(1, HopFailure::Withdrawn)]);
     assert_eq!(rig.connected(1), [Did::Send(1, 2)]);
+}
+
+#[test]
+fn sip_28_an_invite_that_was_cancelled_goes_to_nobody_else_whatever_is_answered() {
+    for (status, extra) in [(503, ""), (302, "Contact: <sip:juliet@fe2.example>\r\n"), (487, "")] {
+        let mut rig = Rig::up(TWO);
+        push(&mut rig, "INVITE", 1);
+        cancel(&mut rig, 1);
+        assert_eq!(rig.response_with(1, status, extra), [Did::Response(1, status)]);
+        assert!(rig.group.is_idle());
+    }
+}
+
+#[test]
+fn sip_28_an_invite_that_was_cancelled_and_was_never_written_is_not_sent_after_all() {
+    let lost = Failure::ConnectionLost { written: false };
+    let mut rig = Rig::up(TWO);
+    push(&mut rig, "INVITE", 1);
+    cancel(&mut rig, 1);
+    assert_eq!(rig.failed(1, lost), [Did::Failed(1, HopFailure::Withdrawn)]);
+    for why in [Why::Closed, Why::Full] {
+        let mut rig = Rig::up(TWO);
+        push(&mut rig, "INVITE", 1);
+        cancel(&mut rig, 1);
+        let envelope = rig.take(1);
+        rig.group.refused(SendRefused { why, envelope }, rig.now);
+        assert_eq!(rig.poll(), [Did::Failed(1, HopFailure::Withdrawn)], "{why:?}");
+    }
+}
+
+#[test]
+fn sip_28_a_redirected_invite_is_taken_back_before_it_gets_there() {
+    let mut rig = Rig::up(TWO);
+    push(&mut rig, "INVITE", 1);
+    let did = rig.response_with(1, 302, "Contact: <sip:juliet@fe2.example>\r\n");
+    assert_eq!(did, [Did::Connect(1)]);
+    assert_eq!(cancel(&mut rig, 1), [Did::Failed(1, HopFailure::Withdrawn)]);
+    assert_eq!(rig.connected(2), [Did::Release(2)]);
 }

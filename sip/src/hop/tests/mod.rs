@@ -6,6 +6,8 @@ mod random;
 mod redirect;
 mod rules;
 
+use std::time::Duration;
+
 use super::*;
 
 pub(super) const ONE: &[&str] = &["fe1.example:5061"];
@@ -120,10 +122,10 @@ impl Rig {
                     Did::Send(connection.0, envelope)
                 }
                 HopOutput::Release { connection } => Did::Release(connection.0),
-                HopOutput::Response { envelope, message } => {
+                HopOutput::Response { envelope, message, .. } => {
                     Did::Response(envelope, message.status().unwrap().0)
                 }
-                HopOutput::Failed { envelope, why } => Did::Failed(envelope, why),
+                HopOutput::Failed { envelope, why, .. } => Did::Failed(envelope, why),
                 HopOutput::Cancel { connection, branch, fields } => {
                     assert_eq!(*fields, [("Reason", "SIP;cause=403".to_owned())]);
                     Did::Cancel(connection.0, branch)

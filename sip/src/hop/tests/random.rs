@@ -129,10 +129,10 @@ impl World {
                         link.released = true;
                     }
                 }
-                HopOutput::Response { envelope, message } => {
+                HopOutput::Response { envelope, message, .. } => {
                     self.tell(envelope, Told::Status(message.status().unwrap().0));
                 }
-                HopOutput::Failed { envelope, why } => {
+                HopOutput::Failed { envelope, why, .. } => {
                     let told = if why.may_have_arrived() { Told::Perhaps } else { Told::No };
                     self.tell(envelope, told);
                 }

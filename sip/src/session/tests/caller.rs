@@ -167,6 +167,40 @@ fn a_message_that_overtakes_the_2xx_is_taken() {
     assert_eq!(rig.request_as("MESSAGE", 1, &[], "").0.unwrap().status, 500, "its number counts");
 }
 
+/// A MESSAGE of that branch of the fork; its status, 0 if it is taken.
+fn branch_says(rig: &mut Rig, tag: &str, number: u32) -> u16 {
+    let said = rig.inside("MESSAGE", number, &["Content-Type: text/plain"], "hi");
+    let from = format!("From: <{THEIRS}>;tag=");
+    let text = String::from_utf8(said.raw().to_vec()).unwrap();
+    let text = text.replace(&format!("{from}fe1"), &format!("{from}{tag}"));
+    match rig.session.request(&Message::parse(text.into()).unwrap(), &mut rig.world.cx()) {
+        Received::Answer(answer) => answer.status,
+        Received::Content => 0,
+    }
+}
+
+#[test]
+fn sip_29_the_numbers_of_one_branch_of_a_fork_do_not_count_in_another() {
+    let mut rig = Rig::inviting();
+    assert_eq!(branch_says(&mut rig, "fe2", 1000), 0);
+    assert_eq!(branch_says(&mut rig, "fe1", 5), 0, "each has its own");
+    assert_eq!(branch_says(&mut rig, "fe1", 5), 500);
+    assert_eq!(rig.accepted(&[]), [send("ACK"), Did::Established]);
+    assert_eq!(branch_says(&mut rig, "fe1", 5), 500, "its number counts");
+    assert_eq!(branch_says(&mut rig, "fe1", 6), 0);
+    assert_eq!(branch_says(&mut rig, "fe2", 1001), 481);
+}
+
+#[test]
+fn so_many_branches_of_a_fork_are_heard_and_no_more() {
+    let mut rig = Rig::inviting();
+    for n in 0..MAX_FORKS {
+        assert_eq!(branch_says(&mut rig, &format!("fork{n}"), 1), 0);
+    }
+    assert_eq!(branch_says(&mut rig, "another", 1), 481);
+    assert_eq!(branch_says(&mut rig, "fork0", 2), 0);
+}
+
 #[test]
 fn only_sip_addresses_meet_in_sessions() {
     let mut world = World::new();

@@ -85,6 +85,28 @@ fn what_is_under_way_at_their_bye_still_has_its_outcome() {
 }
 
 #[test]
+fn sip_31_after_their_bye_nothing_more_of_theirs_is_taken_whatever_of_ours_is_under_way() {
+    for ends_too in [false, true] {
+        let mut rig = Rig::answering();
+        rig.say();
+        if ends_too {
+            rig.session.end(&mut rig.world.cx());
+        }
+        rig.did();
+        assert_eq!(rig.status("BYE", &[], ""), 200);
+        for (method, body) in [("MESSAGE", "hi"), ("INFO", "<x/>"), ("BYE", "")] {
+            assert_eq!(rig.status(method, TEXT, body), 481, "{method}, {ends_too}");
+        }
+        let rest = rig.answer("MESSAGE", 200, &[]);
+        assert_eq!(
+            rest.last() == Some(&Did::Released),
+            !ends_too,
+            "the outcome is still waited for: {rest:?}"
+        );
+    }
+}
+
+#[test]
 fn our_bye_ends_it_whatever_comes_of_it() {
     for outcome in [Ok(200), Ok(481), Err(Undelivered::Timeout)] {
         let mut rig = Rig::called();

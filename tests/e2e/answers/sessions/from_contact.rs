@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::watching::MINUTE;
 
 #[test]
 fn ch_02_the_first_message_invites_and_all_wait_in_order_until_it_is_accepted() {
@@ -270,6 +271,34 @@ fn a_front_end_that_holds_a_session_and_is_gone_leaves_it_to_the_other_one() {
     let message = requests.iter().find(|request| request.method() == Some("MESSAGE")).expect("it arrives");
     assert_eq!(message.body, "1");
     assert!(house.stanzas("fabrikam.com").iter().all(|stanza| stanza.attribute("type") != Some("error")));
+}
+
+/// The others know nothing of a dialog that one front end has accepted (RFC 3261 §12.2).
+#[test]
+fn sip_29_a_session_that_we_begin_stays_with_the_front_end_that_accepted_it() {
+    let next_hops = &[(0, "fe.contoso.com:5061"), (1, "spare.contoso.com:5061")];
+    let mut house = House::planned(Plan { im: Im::Session, next_hops, ..Plan::default() });
+    house.rule = Box::new(accepts);
+    house.next_hop_reach.insert(0, crate::house::Reach::Down(nuncio_xmpp::lane::FailureKind::Unreachable));
+    bob_writes(&mut house, "b1", "<body>1</body>");
+    let asked = |house: &mut House| -> Vec<(usize, String)> { std::mem::take(&mut house.asked) };
+    let at = |front_end: usize, methods: &[&str]| -> Vec<(usize, String)> {
+        methods.iter().map(|method| (front_end, (*method).to_owned())).collect()
+    };
+    assert_eq!(asked(&mut house), at(1, &["INVITE", "ACK", "MESSAGE"]));
+    // The preferred one is back, and what belongs to no dialog goes there.
+    house.next_hop_reach.clear();
+    house.advance(2 * MINUTE);
+    house.partner_says(
+        "fabrikam.com",
+        "<message from='carol@fabrikam.com/home' to='alice@contoso.com' id='c1' type='chat'><body>1</body></message>",
+    );
+    assert_eq!(asked(&mut house), at(0, &["INVITE", "ACK", "MESSAGE"]));
+    house.requests();
+    bob_writes(&mut house, "b2", "<body>2</body>");
+    assert_eq!(asked(&mut house), at(1, &["MESSAGE"]));
+    bob_writes(&mut house, "b3", "<gone xmlns='http://jabber.org/protocol/chatstates'/>");
+    assert_eq!(asked(&mut house), at(1, &["BYE"]));
 }
 
 #[test]

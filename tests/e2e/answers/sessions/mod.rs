@@ -24,7 +24,7 @@ const DESCRIPTION: &str = "v=0\r\no=- 0 0 IN IP4 192.0.2.20\r\ns=session\r\nc=IN
                            m=message 5060 sip null\r\na=accept-types:text/plain text/html application/x-ms-ink\r\n";
 
 /// A session as Alice's side knows it.
-struct Chat {
+pub(crate) struct Chat {
     wire: usize,
     call_id: String,
     ours: String,
@@ -45,11 +45,16 @@ impl Chat {
 
     /// Without ACK.
     fn invite(house: &mut House, wire: usize, invitation: Request) -> (Self, SipMessage) {
-        let (call_id, ours) = (invitation.call_id.clone(), invitation.from.clone());
         let answer = house.ask(wire, invitation.bytes());
+        (Self::of(wire, &invitation, &answer), answer)
+    }
+
+    /// Of an INVITE of hers and its answer.
+    pub(crate) fn of(wire: usize, invitation: &Request, answer: &SipMessage) -> Self {
+        let (call_id, ours) = (invitation.call_id.clone(), invitation.from.clone());
         let theirs = answer.must("To").unwrap().to_owned();
         let target = answer.header("Contact").unwrap_or("<sip:none>").trim_matches(['<', '>']).to_owned();
-        (Self { wire, call_id, ours, theirs, target, number: 1 }, answer)
+        Self { wire, call_id, ours, theirs, target, number: 1 }
     }
 
     /// One that the gateway has begun, as its INVITE says.
@@ -64,7 +69,7 @@ impl Chat {
         }
     }
 
-    fn acknowledge(&self, house: &mut House) {
+    pub(crate) fn acknowledge(&self, house: &mut House) {
         let ack = self.request("ACK", 1);
         house.send(self.wire, ack.bytes());
     }
@@ -84,12 +89,17 @@ impl Chat {
     }
 
     /// Alice says something in it.
-    fn say(&mut self, house: &mut House, body: &str) -> SipMessage {
+    pub(crate) fn say(&mut self, house: &mut House, body: &str) -> SipMessage {
         let request = self.next("MESSAGE").with("Content-Type: text/plain;charset=UTF-8").with_body(body);
         house.ask(self.wire, request.bytes())
     }
 
-    fn types(&mut self, house: &mut House, status: &str) -> SipMessage {
+    pub(crate) fn bye(&mut self, house: &mut House) -> SipMessage {
+        let bye = self.next("BYE");
+        house.ask(self.wire, bye.bytes())
+    }
+
+    pub(crate) fn types(&mut self, house: &mut House, status: &str) -> SipMessage {
         let body = format!("<KeyboardActivity><status status=\"{status}\"/></KeyboardActivity>");
         let request = self.next("INFO").with("Content-Type: application/xml").with_body(body);
         house.ask(self.wire, request.bytes())
@@ -97,7 +107,7 @@ impl Chat {
 }
 
 /// An INVITE of Alice's.
-fn invitation(to: &str) -> Request {
+pub(crate) fn invitation(to: &str) -> Request {
     Request::new("INVITE", to)
         .with("Contact: <sip:alice@contoso.com;opaque=user:epid:x;gruu>")
         .with("Supported: timer, ms-embedded-first-message")

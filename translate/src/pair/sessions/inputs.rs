@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use compact_str::CompactString;
 use nuncio_sip::event::{Answer, Undelivered};
 use nuncio_sip::session::{Invitation, Invited, Received, Session, unknown_session};
-use nuncio_sip::{Fields, Message};
+use nuncio_sip::{Fields, Message, Method};
 
-use super::super::output::{Asked, Judged};
+use super::super::output::{Asked, Half, Judged};
 use super::super::{Context, Pair, Place, ToSip};
 use super::{Conversation, MOST_SESSIONS, Settled, Way};
 use crate::judge::{Direction, Kind, Permit, Refusal};
@@ -192,7 +192,7 @@ impl<M> Pair<M> {
             if is_its_own && talk.front_end != front_end {
                 talk.front_end = front_end.into();
             }
-            if accepts && request.method() == nuncio_sip::Method::Invite {
+            if accepts && request.method() == Method::Invite {
                 talk.asked = Some(asked);
             }
         });
@@ -211,6 +211,18 @@ impl<M> Pair<M> {
         self.with_session(tag, context, |talk, context| {
             talk.session.early(response, &mut context.session(talk.identity));
         });
+    }
+
+    /// The final response to a request in a session, or for one, comes from the front end of this name, if it matters which
+    /// one: who accepts our INVITE holds the dialog, and all that is to follow goes there, the ACK first.
+    pub fn session_answered(&mut self, half: &Half, front_end: &str, response: &Message) {
+        let accepts = response.status().is_some_and(|status| status.is_success())
+            && response.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
+        let Half::Session(number) = half else { return };
+        let talk = self.talk.as_mut().and_then(|talk| talk.sessions.numbered(*number));
+        if let Some(talk) = talk.filter(|_| accepts && !front_end.is_empty()) {
+            talk.front_end = front_end.into();
+        }
     }
 
     pub(in super::super) fn session_response(
