@@ -134,7 +134,7 @@ impl<M> Pair<M> {
     }
 
     /// The SIP user invites the contact, and nothing speaks against it: accepted at once, without a word to the contact
-    /// (CH-04). `tag` is the To tag of the answer that this gives, to be sent when the outputs are carried out;
+    /// (CH-04), if there is room for one more session. `tag` is the To tag of the answer that this gives, to be sent when the outputs are carried out;
     /// `front_end` as for [`Pair::session_request`].
     pub fn invited(
         &mut self,
@@ -144,6 +144,11 @@ impl<M> Pair<M> {
         (tag, front_end): (&str, &str),
         context: &mut Context<'_>,
     ) -> Answer {
+        if self.talk.as_ref().is_some_and(|talk| !talk.sessions.have_room()) {
+            return Answer::plain(486).because(
+                "too many sessions of the two are not acknowledged, or have ended and wait for the answer to BYE",
+            );
+        }
         let identity = context.identity;
         let accepted = Session::accept(request, invited, tag, &mut context.session(identity));
         let (session, answer) = match accepted {
