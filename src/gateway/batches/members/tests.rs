@@ -107,7 +107,7 @@ fn changes(scene: &Rc<Scene>, changes: Vec<Change>) -> Task {
             return;
         }
         batch.cseq += 1;
-        let (cseq, left, joining) = (batch.cseq, batch.change(&changes), batch.joining());
+        let (cseq, left, joining) = (batch.cseq, batch.change(&changes), batch.joining(1));
         drop(batch);
         for watching in left {
             let scene = Rc::clone(&scene);
