@@ -302,7 +302,9 @@ impl Gateway {
         let stanza = self.stanza_of(request, &ends, Some(&chat), now)?;
         let remote = self.remote(key.remote_domain());
         let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
-        self.hand_over(pair, key, (permit, reply), (&lane, stanza), bells, now)
+        self.hand_over(pair, key, (permit, reply), (&lane, stanza), bells, now)?;
+        pair.user_said(tag, chat.state);
+        Ok(())
     }
 
     /// A request of ours in a session, or for one, has its final answer, or never will. Called under no lock. Whether something

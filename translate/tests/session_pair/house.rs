@@ -344,7 +344,8 @@ impl House {
             if let (Received::Content, "INFO") = (&said, method) {
                 pair.user_types(&theirs.tag, Typing::Active, Duration::from_secs(6), context);
             } else if matches!(said, Received::Content) {
-                assert!(pair.user_says(&theirs.tag).is_some(), "content of no session");
+                let chat = pair.user_says(&theirs.tag).expect("content of a session");
+                pair.user_said(&theirs.tag, chat.state);
             }
             received = Some(said);
         });

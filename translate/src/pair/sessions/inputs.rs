@@ -251,13 +251,13 @@ impl<M> Pair<M> {
         let is_said = !matches!(pending.item, ToSip::Report(_));
         self.with_sessions(saying.judged, context, |sessions, context| {
             let Some(talk) = sessions.numbered(saying.session) else { return };
-            // A report is nothing that the contact says.
-            if is_said {
-                talk.to_user.message();
-            }
             let mut surroundings = context.session(talk.identity);
             talk.message = talk.session.message(saying.fields, saying.body, &mut surroundings).ok();
             taken = talk.message.is_some();
+            // A report is nothing that the contact says.
+            if taken && is_said {
+                talk.to_user.message();
+            }
         });
         taken
     }
@@ -268,11 +268,18 @@ impl<M> Pair<M> {
         self.with_session(tag, context, |talk, _| talk.to_contact.indication(typing, lasts, now));
     }
 
-    /// The SIP user says something in this session, and it is about to cross: what that is for the contact.
-    pub fn user_says(&mut self, tag: &str) -> Option<Chat> {
-        let talk = self.talk.as_mut()?.sessions.find(tag)?;
-        let state = talk.to_contact.message();
+    /// The SIP user says something in this session: what that is for the contact. If it crosses, [`Pair::user_said`] follows.
+    pub fn user_says(&self, tag: &str) -> Option<Chat> {
+        let talk = self.talk.as_ref()?.sessions.all.iter().find(|talk| talk.session.local_tag() == tag)?;
+        let state = talk.to_contact.carried();
         Some(Chat { thread: talk.thread.clone(), resource: talk.resource.clone(), state })
+    }
+
+    /// It is on its way to the contact, with this state, and ends the SIP user's typing.
+    pub fn user_said(&mut self, tag: &str, state: Option<ChatState>) {
+        if let Some(talk) = self.talk.as_mut().and_then(|talk| talk.sessions.find(tag)) {
+            talk.to_contact.message(state);
+        }
     }
 
     /// The contact wrote: a state, a message, or both. `<gone/>` ends the session (CH-05); a state never makes one.
