@@ -119,6 +119,8 @@ struct Waiting<M> {
     since: Instant,
     /// It has been on its way before, and surely was not processed.
     again: bool,
+    /// In a session it was refused as something that does not go in sessions: it goes by itself.
+    alone: bool,
     /// Its stream has been told that it was taken on: see [`Pair::waits_long`].
     taken_on: bool,
 }
@@ -254,7 +256,13 @@ impl<M> Pair<M> {
         if talk.waiting.len() >= config.queue {
             return Err(Box::new(stanza));
         }
-        talk.waiting.push_back(Waiting { stanza, since: now.instant, again: false, taken_on: false });
+        talk.waiting.push_back(Waiting {
+            stanza,
+            since: now.instant,
+            again: false,
+            alone: false,
+            taken_on: false,
+        });
         Ok(())
     }
 

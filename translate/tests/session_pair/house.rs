@@ -242,11 +242,11 @@ impl House {
 
     pub(crate) fn respond(&mut self, request: &Request, status: u16, fork: bool) {
         let response = response(request, status, fork);
-        if status == 481 && message(request).method() == Method::Message {
+        if matches!(status, 405 | 481 | 501) && message(request).method() == Method::Message {
             let text = String::from_utf8_lossy(&message(request).body()).into_owned();
-            // It may leave once more, if it has not done so.
+            // It may leave once more, if it has not done so; and alone in any case.
             if let Ok(number) = text.parse::<u32>()
-                && self.left.iter().filter(|left| **left == number).count() == 1
+                && (status != 481 || self.left.iter().filter(|left| **left == number).count() == 1)
             {
                 self.forgotten.insert(number);
             }

@@ -76,6 +76,10 @@ impl<M> Pair<M> {
     /// How the next message goes; `thread` is its own, `invites` whether the SIP user's side is to be invited at all.
     pub fn way(&self, thread: Option<&str>, invites: bool, now: Instant) -> Way {
         let Some(talk) = &self.talk else { return if invites { Way::Invite } else { Way::Pager } };
+        // Also for what is said before it: who took no message in one session would take none in the next.
+        if talk.waiting.front().is_some_and(|waiting| waiting.alone) {
+            return Way::Pager;
+        }
         if let Some(chosen) = talk.sessions.choose(thread) {
             return Way::Session(chosen.number);
         }
