@@ -28,6 +28,7 @@ use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
 
 pub(super) use dialog::is_batch;
+pub(super) use ends::Visit;
 
 use super::Judged;
 use super::prints::{PrintMap, Prints};

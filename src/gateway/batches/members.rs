@@ -18,7 +18,7 @@ use nuncio_translate::judge::Consent;
 use nuncio_translate::pair::{Asked, BATCH, Half, PairKey, Request, Subscribing};
 
 use super::refusals::NoMember;
-use super::{Held, MEMBERS_LAST, Permitted, Refusing, Watching};
+use super::{Held, MEMBERS_LAST, Permitted, Refusing, Visit, Watching};
 use crate::gateway::port::Bells;
 use crate::gateway::{Gateway, Judged};
 
@@ -65,11 +65,10 @@ impl Gateway {
             expires: if expires == 0 { 0 } else { MEMBERS_LAST },
         };
         let left = batch.change(changes);
+        let left = (!left.is_empty()).then(|| Visit::leave(&batch, left));
         let joining = batch.joining(self.policy.load().generation());
         drop(batch);
-        for watching in &left {
-            self.leave_pair(watching, (round.cseq, round.transaction), now);
-        }
+        left.into_iter().for_each(|left| self.errands.visit(left));
         for member in joining {
             self.join(&round, &member, now);
         }
