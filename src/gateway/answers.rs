@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nuncio_sip::HeaderName;
 use nuncio_sip::connection::{Responded, ServerTxn};
 use nuncio_translate::Moment;
 use nuncio_translate::diagnostics::Diagnostic;
@@ -30,6 +31,8 @@ pub(super) struct SipAnswer {
     body: Option<Box<(&'static str, Bytes)>>,
     /// A rule forbids what was asked for.
     by_rule: bool,
+    /// Code and text of a Warning (RFC 3261 §20.43).
+    warning: Option<Box<(u16, String)>>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,11 +50,18 @@ impl SipAnswer {
             because: None,
             body: None,
             by_rule: false,
+            warning: None,
         }
     }
 
     pub(super) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((header, value.into()));
+        self
+    }
+
+    /// With a Warning. Who warns is a matter of the connection, too.
+    pub(super) fn warning(mut self, code: u16, text: &str) -> Self {
+        self.warning = Some(Box::new((code, text.to_owned())));
         self
     }
 
@@ -171,9 +181,13 @@ impl Answers<'_> {
                         let source = &connection.config().sent_by;
                         let because =
                             because.map(|Because { diagnostic, why }| diagnostic.field(form, source, why));
+                        let warning = answer.warning.as_deref().map(|(code, text)| {
+                            (HeaderName::Warning.as_str(), format!("{code} {source} \"{text}\""))
+                        });
                         let headers: SmallVec<[(&str, &str); 4]> = answer
                             .headers
                             .iter()
+                            .chain(&warning)
                             .chain(&because)
                             .map(|(name, value)| (*name, value.as_str()))
                             .collect();

@@ -360,3 +360,25 @@ fn a_partner_whose_type_changes_goes_by_the_other_name_from_then_on() {
     house.gateway.set_policy(Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]));
     assert!(told_of(&mut house, BOB).must("Via").unwrap().contains("TLS verified.contoso.com;"));
 }
+
+#[test]
+fn a_warning_names_us_as_we_are_called_on_its_connection() {
+    let mut house = by_type(TrustModel::Server);
+    told_of(&mut house, "bob@verified.example");
+    let wire = house.hop();
+    let msrp = "v=0\r\no=- 0 0 IN IP4 192.0.2.20\r\ns=s\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\nm=message 7654 TCP/MSRP *\r\n";
+    let invite = Request::new("INVITE", "bob@verified.example")
+        .with("Contact: <sip:alice@contoso.com;opaque=user:epid:x;gruu>")
+        .with("Content-Type: application/sdp")
+        .with_body(msrp);
+    let secure = Request::message("bob@verified.example", "hi").set(|request| {
+        request.uri = "sips:bob@verified.example".into();
+    });
+    for (request, status, code) in [(invite, 488, "302"), (secure, 480, "380")] {
+        house.send(wire, request.bytes());
+        let answer = house.relayed.pop().expect("an answer");
+        assert_eq!(answer.status(), Some(status), "{answer}");
+        let begins = format!("{code} verified.contoso.com \"");
+        assert!(answer.must("Warning").unwrap().starts_with(&begins), "{answer}");
+    }
+}
