@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use compact_str::CompactString;
+use nuncio_sip::HeaderName;
 use nuncio_sip::connection::{Responded, ServerTxn};
 use nuncio_translate::Moment;
 use nuncio_translate::diagnostics::Diagnostic;
@@ -33,6 +34,8 @@ pub(super) struct SipAnswer {
     by_rule: bool,
     /// The domain of the contact on whose behalf it is given.
     contact_domain: Option<CompactString>,
+    /// Code and text of a Warning (RFC 3261 §20.43).
+    warning: Option<Box<(u16, String)>>,
 }
 
 #[derive(Debug, Clone)]
@@ -51,11 +54,18 @@ impl SipAnswer {
             body: None,
             by_rule: false,
             contact_domain: None,
+            warning: None,
         }
     }
 
     pub(super) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((header, value.into()));
+        self
+    }
+
+    /// With a Warning. Who warns is a matter of the connection, too.
+    pub(super) fn warning(mut self, code: u16, text: &str) -> Self {
+        self.warning = Some(Box::new((code, text.to_owned())));
         self
     }
 
@@ -198,9 +208,13 @@ impl Answers<'_> {
                         let source = &connection.config().sent_by;
                         let because =
                             because.map(|Because { diagnostic, why }| diagnostic.field(form, source, why));
+                        let warning = answer.warning.as_deref().map(|(code, text)| {
+                            (HeaderName::Warning.as_str(), format!("{code} {source} \"{text}\""))
+                        });
                         let headers: SmallVec<[(&str, &str); 4]> = answer
                             .headers
                             .iter()
+                            .chain(&warning)
                             .chain(&because)
                             .map(|(name, value)| (*name, value.as_str()))
                             .collect();

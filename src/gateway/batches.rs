@@ -15,7 +15,7 @@ mod ends;
 mod members;
 mod refusals;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
 
 pub(super) use dialog::is_batch;
+pub(super) use ends::Visit;
 
 use super::Judged;
 use super::prints::{PrintMap, Prints};
@@ -70,13 +71,22 @@ struct Held {
     front_end: CompactString,
     /// Members that watch, by number.
     watching: BTreeMap<u32, Watching>,
-    /// Members whose pairs have ended it as refused: nobody asks for them again unless they are named again.
-    refused: BTreeSet<u32>,
+    /// Members who are refused: nobody asks for them again unless they are named again, or what refuses them changes.
+    refused: BTreeMap<u32, Refusing>,
     /// Of the last requests to members' pairs.
     cseq: u32,
     /// Of the last SUBSCRIBE: what its members ask for is asked for in its name.
     transaction: ServerTxn,
     armed: Option<Instant>,
+}
+
+/// What refuses a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusing {
+    /// His pair has ended it so, or there is nobody of that name.
+    Himself,
+    /// The rules of the policy of this generation.
+    Policy(u64),
 }
 
 /// A member's dialog with his pair.

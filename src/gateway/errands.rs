@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::absence::Search;
+use super::batches::Visit;
 use super::remote::Remote;
 use super::{Gateway, LaneKey, Route};
 
@@ -41,6 +42,8 @@ struct Todo {
     /// Word of partners, by lane, and the walk to the pairs that the first one concerns.
     words: VecDeque<(LaneKey, Word)>,
     telling: Option<Telling>,
+    /// What batches want of their members' pairs.
+    visits: VecDeque<Visit>,
     /// The policy is another one.
     policy: Option<Walk>,
     /// Front ends are away: who watches there?
@@ -120,6 +123,12 @@ impl Errands {
         self.ring();
     }
 
+    /// The pairs of a batch's members are to be seen to.
+    pub(super) fn visit(&self, visit: Visit) {
+        self.todo.lock().visits.push_back(visit);
+        self.ring();
+    }
+
     /// Every pair is to look at the policy again. A walk that is under way begins anew.
     fn policy(&self, remotes: Vec<Arc<Remote>>) {
         self.todo.lock().policy = Some(Walk::over(remotes));
@@ -159,7 +168,8 @@ impl Errands {
         let walks = todo.policy.is_some() || todo.ending.is_some();
         let walks = walks || !todo.searches.is_empty() || !todo.rooms.is_empty();
         let long = todo.telling.is_some() || walks;
-        let few = todo.words.len() <= STEP && todo.stored.len() <= STEP;
+        let visited: usize = todo.visits.iter().map(Visit::pairs).sum();
+        let few = todo.words.len() <= STEP && todo.stored.len() <= STEP && visited <= STEP;
         (!long && few).then(|| todo.words.iter().map(|(lane, _)| lane.clone()).collect())
     }
 
@@ -169,6 +179,7 @@ impl Errands {
             && todo.stored.is_empty()
             && todo.words.is_empty()
             && todo.telling.is_none()
+            && todo.visits.is_empty()
             && todo.policy.is_none()
             && todo.searches.is_empty()
             && todo.rooms.is_empty()
@@ -216,6 +227,7 @@ impl Gateway {
         let more = [
             self.run_stored(now),
             self.run_words(now),
+            self.run_visits(now),
             self.run_policy(now),
             self.run_searches(now),
             self.run_rooms(now),
@@ -292,6 +304,19 @@ impl Gateway {
         in_hand.put_down(|todo| {
             todo.telling = telling.filter(|telling| !telling.keys.as_slice().is_empty());
             more = todo.telling.is_some() || !todo.words.is_empty();
+        });
+        more
+    }
+
+    fn run_visits(&self, now: Moment) -> bool {
+        let (visit, in_hand) = self.errands.take(|todo| todo.visits.pop_front());
+        let Some(mut visit) = visit else { return false };
+        let unfinished = self.visit_some(&mut visit, now).then_some(visit);
+        let mut more = false;
+        in_hand.put_down(|todo| {
+            // Behind the others: nobody waits for the longest list.
+            todo.visits.extend(unfinished);
+            more = !todo.visits.is_empty();
         });
         more
     }

@@ -36,6 +36,9 @@ impl Gateway {
         for (name, value) in answer.headers {
             out = out.with(name, value);
         }
+        if let Some((code, text)) = answer.warning.as_deref() {
+            out = out.warning(*code, text);
+        }
         if !refuses {
             return out;
         }

@@ -365,8 +365,11 @@ impl Gateway {
 
     pub(super) fn refused_message(&self, refusal: &MessageRefusal) -> SipAnswer {
         let mut answer = SipAnswer::new(refusal.status(), refusal.reason());
-        for (name, value) in refusal.headers(&self.settings.sip_name) {
+        if let Some((name, value)) = refusal.header() {
             answer = answer.with(name, value);
+        }
+        if let Some((code, text)) = refusal.warning() {
+            answer = answer.warning(code, text);
         }
         answer.because(Diagnostic::from(refusal), &refusal.to_string())
     }

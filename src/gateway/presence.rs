@@ -411,6 +411,7 @@ impl Gateway {
             config: &self.settings.presence,
             events: self.settings.events_of(identity),
             identity,
+            events_under: &|identity| self.settings.events_of(identity),
             sessions: &|identity| self.settings.sessions_of(identity),
             tokens: &mut tokens,
             budget: &mut budget,

@@ -10,11 +10,13 @@ use compact_str::CompactString;
 use nuncio_sip::connection::Responded;
 use nuncio_sip::event::Undelivered;
 use nuncio_sip::hop::HopFailure;
-use nuncio_sip::session::{Received, SessionConfig, check_invite, invite_cancelled, unknown_session};
+use nuncio_sip::session::{
+    Invited, Received, SessionConfig, check_invite, invite_cancelled, unknown_session,
+};
 use nuncio_sip::{Fields, Message, Method, StatusCode};
 use nuncio_translate::Moment;
 use nuncio_translate::diagnostics::{self, Diagnostic, Form};
-use nuncio_translate::judge::{Direction, Kind, Question, judge};
+use nuncio_translate::judge::{Direction, Kind, Question, Refusal, judge};
 use nuncio_translate::message::{SESSION_READS, from_sip, to_sip};
 use nuncio_translate::pair::{self, Fact, Forbidden, Half, PairKey};
 use nuncio_translate::receipt::notification;
@@ -48,6 +50,9 @@ const FORBIDDEN: &str = "SIP;cause=403;text=\"Forbidden\"";
 const NOT_AS_IT_IS: &str = "SIP;cause=480;text=\"Temporarily Unavailable\"";
 /// In the audit trail.
 const REFUSED: &str = "invitation of a SIP user refused";
+
+#[cfg(test)]
+mod tests;
 
 impl Gateway {
     /// A request of sessions: INVITE, and what is inside of one.
@@ -121,8 +126,8 @@ impl Gateway {
             self.audit_refusal(&refused, now);
             self.refused_by_rule(refusal, remote_domain)
         };
-        let policy = self.policy.load();
-        policy.open_partner(remote_domain).map_err(by_rule)?;
+        // Who is no partner gets no pair.
+        self.policy.load().open_partner(remote_domain).map_err(by_rule)?;
         let lane = self.known_lane(ends.sender.domain(), remote_domain);
         if let Some(reason) = lane.and_then(|lane| lane.step(|lane| lane.would_refuse(now.instant))) {
             return Err(self.not_now(remote_domain, &reason));
@@ -132,21 +137,11 @@ impl Gateway {
             port.step(|connection| connection.to_tag(reply.transaction).map(CompactString::from))
         });
         let Some(tag) = tag else { return Ok(()) };
-        let question = Question {
-            sip_user: user,
-            contact,
-            contact_domain: remote_domain,
-            direction: Direction::SipToXmpp,
-            kind: Kind::Message,
-        };
         let mut composed = String::new();
         PairKey::compose(user, contact, &mut composed);
         let done = self.with_presence(&composed, remote_domain, bells, now, |pair, context| {
-            // Messages get permits of their own.
-            judge(&policy, &question, pair.consent(), now.unix()).map(drop).map_err(by_rule)?;
             let ours = (tag.as_str(), self.holder(front_end));
-            let answer = pair.invited(asked(reply, request), request, invited, ours, context);
-            Ok::<_, SipAnswer>(self.said(answer).of_contact(remote_domain))
+            self.accept_invite(reply, request, invited, ours, pair, context).map_err(by_rule)
         });
         let (answer, sends) = done.ok_or_else(|| self.internal_error())?;
         if sends {
@@ -159,6 +154,24 @@ impl Gateway {
         }
         self.answers().refused(reply, answer, now);
         Ok(())
+    }
+
+    /// Under the pair's guard, and by the policy of this moment: whoever looks for what a new policy forbids takes the same
+    /// guard, and finds the session that was begun under the one before.
+    fn accept_invite(
+        &self,
+        reply: ReplyTo,
+        request: &Message,
+        invited: Invited,
+        ours: (&str, &str),
+        pair: &mut Pair,
+        context: &mut pair::Context<'_>,
+    ) -> Result<SipAnswer, Refusal> {
+        let question = Question { direction: Direction::SipToXmpp, ..message_of(context.key) };
+        // Messages get permits of their own.
+        judge(context.snapshot, &question, pair.consent(), context.now.unix()).map(drop)?;
+        let answer = pair.invited(asked(reply, request), request, invited, ours, context);
+        Ok(self.said(answer).of_contact(context.key.remote_domain()))
     }
 
     /// A request inside a session. It is found by our tag, whoever its From says it is from.
@@ -304,7 +317,9 @@ impl Gateway {
         let stanza = self.stanza_of(request, &ends, Some(&chat), now)?;
         let remote = self.remote(key.remote_domain());
         let lane = self.lane_below(&remote, key.local_domain(), key.remote_domain());
-        self.hand_over(pair, key, (permit, reply), (&lane, stanza), bells, now)
+        self.hand_over(pair, key, (permit, reply), (&lane, stanza), bells, now)?;
+        pair.user_said(tag, chat.state);
+        Ok(())
     }
 
     /// A request of ours in a session, or for one, has its final answer, given by the front end of this number, or never will.

@@ -234,9 +234,9 @@ impl UriRefusal {
         }
     }
 
-    /// The value of the `Warning` header the answer needs (RFC 5630 §5.1.1.2): only `sips:` has one.
-    pub fn warning(&self, agent: &str) -> Option<String> {
-        (*self == Self::Secure).then(|| format!("380 {agent} \"SIPS Not Allowed\""))
+    /// Code and text of the `Warning` that the answer needs (RFC 5630 §5.1.1.2): only `sips:` has one.
+    pub fn warning(&self) -> Option<(u16, &'static str)> {
+        (*self == Self::Secure).then_some((380, "SIPS Not Allowed"))
     }
 }
 

@@ -126,7 +126,7 @@ impl Diagnostic {
     pub fn of_status(status: u16) -> Self {
         match status {
             406 | 415 => Self::Body,
-            413 | 423 | 513 => Self::Limit,
+            413 | 423 | 486 | 513 => Self::Limit,
             403 | 405 | 481 | 482 | 489 | 501 => Self::RequestKind,
             483 => Self::TooManyHops,
             408 | 503 => Self::NoRouteNow,

@@ -141,11 +141,8 @@ fn adr_17_a_localpart_that_would_be_too_long_is_refused() {
 fn arc_05_only_sips_recipients_are_refused_and_the_answer_warns() {
     let uri = Uri::parse("sips:romeo@contoso.com").unwrap();
     assert_eq!(Contact::from_uri(&uri), Err(UriRefusal::Secure));
-    assert_eq!(
-        UriRefusal::Secure.warning("edge.contoso.com").as_deref(),
-        Some("380 edge.contoso.com \"SIPS Not Allowed\"")
-    );
-    assert_eq!(UriRefusal::NoUser.warning("edge.contoso.com"), None);
+    assert_eq!(UriRefusal::Secure.warning(), Some((380, "SIPS Not Allowed")));
+    assert_eq!(UriRefusal::NoUser.warning(), None);
     assert_eq!(SipUser::from_uri(&uri).unwrap().uri(), "sip:romeo@contoso.com");
 }
 

@@ -84,8 +84,11 @@ fn check_from_sip(case: &Case) {
         ("answer", expected) => {
             let refusal = outcome.expect_err(&case.name);
             let mut answer = format!("{} {}", refusal.status(), refusal.reason());
-            for (name, value) in refusal.headers("edge.example.net") {
+            if let Some((name, value)) = refusal.header() {
                 answer.push_str(&format!("\n{name}: {value}"));
+            }
+            if let Some((code, text)) = refusal.warning() {
+                answer.push_str(&format!("\nWarning: {code} edge.example.net \"{text}\""));
             }
             assert_eq!(answer, expected, "{}", case.name);
             assert_eq!(out, b"before", "{}: nothing is left behind", case.name);

@@ -103,7 +103,7 @@ impl House {
                 let sent = std::time::UNIX_EPOCH;
                 self.input(|pair, _| pair.notify(Notice::new(Cause::MayBeLost, sent)));
             }
-            Step::UserInvites => self.user_invites(),
+            Step::UserInvites => drop(self.user_invites()),
             Step::User(place, method) => self.user(place, method),
             Step::Acknowledge(place, distance) => self.acknowledge(place, distance),
             Step::Answer { place, status, fork } => {
@@ -150,6 +150,44 @@ fn an_invitation_of_ours_is_called_off_at_once_though_what_it_was_for_may_not_le
     house.user_invites();
     house.acknowledge(0, 0);
     assert_eq!(house.fates.get(&1), Some(&Fate::Told));
+}
+
+#[test]
+fn so_many_sessions_may_wait_for_their_ack_and_one_more_is_refused() {
+    let mut house = House::new(false, 600);
+    let accepted = (0..3 * MOST_SESSIONS).filter(|_| house.user_invites() == 200).count();
+    assert_eq!((accepted, house.rig.pair.sessions()), (MOST_SESSIONS, MOST_SESSIONS));
+    house.acknowledge(0, 0);
+    assert_eq!(house.user_invites(), 200, "the one that is established makes room");
+    assert_eq!(house.user_invites(), 486, "no other one is");
+    house.finish();
+}
+
+#[test]
+fn who_never_answers_bye_has_so_many_sessions_and_no_more() {
+    let mut house = House::new(false, 600);
+    for _ in 0..100 {
+        if house.user_invites() == 200 {
+            house.acknowledge(0, 0);
+        }
+    }
+    assert_eq!(house.rig.pair.sessions(), 2 * MOST_SESSIONS);
+    house.finish();
+}
+
+#[test]
+fn ch_02_a_message_does_not_wait_for_ever_for_who_invites_and_never_acknowledges() {
+    let mut house = House::new(true, 600);
+    house.user_invites();
+    house.contact_writes(None, None);
+    let start = house.rig.now.instant;
+    while house.fates.is_empty() {
+        assert!(house.rig.now.instant < start + Duration::from_secs(660), "it waits for ever");
+        house.step(Step::Wait(20_000));
+        house.user_invites();
+    }
+    assert_eq!(house.fates.get(&1), Some(&Fate::Told));
+    house.finish();
 }
 
 #[test]

@@ -17,13 +17,16 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// Content-Type and body; few answers have one.
     pub body: Option<Box<(&'static str, Bytes)>>,
+    /// Code and text of a Warning (RFC 3261 §20.43). Who warns is what we are called on the connection that it leaves on.
+    pub warning: Option<Box<(u16, String)>>,
     /// The evidence, in words for whoever runs the front end; empty with a 2xx.
     pub why: Cow<'static, str>,
 }
 
 impl Answer {
     pub fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), headers: Vec::new(), body: None, why: Cow::Borrowed("") }
+        let (headers, why) = (Vec::new(), Cow::Borrowed(""));
+        Self { status, reason: reason.into(), headers, body: None, warning: None, why }
     }
 
     /// With the registered phrase.
@@ -38,6 +41,11 @@ impl Answer {
 
     pub(crate) fn with_body(mut self, media: &'static str, body: Bytes) -> Self {
         self.body = Some(Box::new((media, body)));
+        self
+    }
+
+    pub(crate) fn warning(mut self, code: u16, text: String) -> Self {
+        self.warning = Some(Box::new((code, text)));
         self
     }
 

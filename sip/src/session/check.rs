@@ -27,7 +27,7 @@ pub fn check_invite(request: &Message, config: &SessionConfig) -> Result<Invited
     if request.header_bytes(HeaderName::Accept).is_some() && quality(request, MEDIA_TYPE).0 == 0 {
         return Err(Answer::plain(406).because("the caller takes no session description as answer (Accept)"));
     }
-    offer(request, config, |offer| offer.messages().map(drop))?;
+    offer(request, |offer| offer.messages().map(drop))?;
     timer::check(request, config)?;
     let conversation = request.header(HeaderName::MsConversationId).filter(|id| !id.is_empty());
     Ok(Invited { conversation: conversation.map(CompactString::from) })
@@ -46,7 +46,6 @@ pub fn invite_cancelled() -> Answer {
 /// Reads the offer in a request; `None`: it holds none.
 pub(super) fn offer<T>(
     request: &Message,
-    config: &SessionConfig,
     read: impl FnOnce(&Offer<'_>) -> Result<T, Unacceptable>,
 ) -> Result<Option<T>, Answer> {
     let body = request.body();
@@ -55,10 +54,9 @@ pub(super) fn offer<T>(
     }
     check_type(request)?;
     let offer = Offer::parse(&body).map_err(malformed)?;
-    read(&offer).map(Some).map_err(|why| {
-        let warning = format!("{} {} \"{why}\"", why.warning(), config.sent_by);
-        Answer::plain(488).with(HeaderName::Warning.as_str(), warning).because(why.to_string())
-    })
+    read(&offer)
+        .map(Some)
+        .map_err(|why| Answer::plain(488).warning(why.warning(), why.to_string()).because(why.to_string()))
 }
 
 fn check_type(request: &Message) -> Result<(), Answer> {

@@ -221,9 +221,7 @@ impl Session {
         let mut sdp = self.sdp;
         sdp.version = sdp.version.saturating_add(1);
         let description = Description { origin: sdp, accept_types: &accept_types };
-        let read = offer(request, context.config, |offer| {
-            Ok((description.answer(offer, &own)?, accepts_of(offer)?))
-        })?;
+        let read = offer(request, |offer| Ok((description.answer(offer, &own)?, accepts_of(offer)?)))?;
         let Some((answer, accepts)) = read else { return Ok(false) };
         self.description = answer.into();
         self.accepts = accepts;

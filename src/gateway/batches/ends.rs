@@ -10,13 +10,17 @@ use nuncio_translate::diagnostics::Diagnostic;
 
 use super::{Held, PER_USER, Watching};
 use crate::gateway::Gateway;
+use crate::gateway::errands::STEP;
 
 /// A front end whose batch made room for others may subscribe again after this time.
 const MADE_ROOM: Duration = Duration::from_secs(3600);
 
-/// What a batch wants of its members' pairs.
-pub(super) struct Visit {
+/// What a batch wants of its members' pairs, of which there may be hundreds: an errand.
+#[derive(Debug)]
+pub(in crate::gateway) struct Visit {
     what: What,
+    batch: CompactString,
+    /// Who has not been seen to.
     pub(super) watching: Vec<Watching>,
     cseq: u32,
     transaction: ServerTxn,
@@ -24,7 +28,7 @@ pub(super) struct Visit {
     domain: CompactString,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Nothing,
     /// It is to be told of them again.
@@ -35,19 +39,53 @@ enum What {
     Stops,
 }
 
+impl Visit {
+    /// Members of this batch whom the SIP user has taken out of it leave.
+    pub(super) fn leave(held: &Held, watching: Vec<Watching>) -> Self {
+        Self::of(What::Leaves, held, watching)
+    }
+
+    fn of(what: What, held: &Held, watching: Vec<Watching>) -> Self {
+        let (cseq, transaction) = (held.cseq, held.transaction);
+        let (batch, domain) = (held.machine.local_tag().into(), held.key.local_domain().into());
+        Self { what, batch, watching, cseq, transaction, domain }
+    }
+
+    /// Pairs to be visited.
+    pub(in crate::gateway) fn pairs(&self) -> usize {
+        self.watching.len()
+    }
+}
+
 impl Gateway {
-    /// A batch wants to be looked at. Called under no lock.
+    /// A batch wants to be looked at. What it wants of its members' pairs is left as an errand. Called under no lock.
     pub(in crate::gateway) fn visit_batch(&self, tag: &str, now: Moment) {
         let Some(visit) = self.look_at_batch(tag, now) else { return };
-        visit.watching.iter().for_each(|watching| self.see_to(&visit, watching, now));
+        self.serve_route_of(&visit.domain, now);
+        match visit.what {
+            What::Nothing => {}
+            // No pair is asked for it.
+            What::Stops => visit.watching.iter().for_each(|watching| self.see_to(&visit, watching, now)),
+            What::TellsAgain | What::Leaves => self.errands.visit(visit),
+        }
+    }
+
+    /// Sees to some more members. True: there are others.
+    pub(in crate::gateway) fn visit_some(&self, visit: &mut Visit, now: Moment) -> bool {
+        let rest = visit.watching.split_off(visit.watching.len().min(STEP));
+        visit.watching.iter().for_each(|watching| self.see_to(visit, watching, now));
+        visit.watching = rest;
+        let more = !visit.watching.is_empty();
         if visit.what == What::TellsAgain
-            && let Some(held) = self.batches.get(tag)
+            && !more
+            && let Some(held) = self.batches.get(&visit.batch)
         {
             let mut batch = held.lock();
             batch.machine.told_again();
             self.carry_batch(&mut batch, now);
         }
         self.serve_route_of(&visit.domain, now);
+        more
     }
 
     /// Does what is due, and takes down what it wants of its members' pairs.
@@ -68,8 +106,7 @@ impl Gateway {
             false => (What::Nothing, Vec::new()),
         };
         batch.cseq += 1;
-        let (cseq, transaction) = (batch.cseq, batch.transaction);
-        Some(Visit { what, watching, cseq, transaction, domain: batch.key.local_domain().into() })
+        Some(Visit::of(what, &batch, watching))
     }
 
     /// Does what a batch wants of one of its members' pairs.

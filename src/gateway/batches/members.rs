@@ -17,7 +17,8 @@ use nuncio_translate::diagnostics::{self, Diagnostic};
 use nuncio_translate::judge::Consent;
 use nuncio_translate::pair::{Asked, BATCH, Half, PairKey, Request, Subscribing};
 
-use super::{Held, MEMBERS_LAST, Permitted, Watching};
+use super::refusals::NoMember;
+use super::{Held, MEMBERS_LAST, Permitted, Refusing, Visit, Watching};
 use crate::gateway::port::Bells;
 use crate::gateway::{Gateway, Judged};
 
@@ -64,11 +65,10 @@ impl Gateway {
             expires: if expires == 0 { 0 } else { MEMBERS_LAST },
         };
         let left = batch.change(changes);
-        let joining = batch.joining();
+        let left = (!left.is_empty()).then(|| Visit::leave(&batch, left));
+        let joining = batch.joining(self.policy.load().generation());
         drop(batch);
-        for watching in &left {
-            self.leave_pair(watching, (round.cseq, round.transaction), now);
-        }
+        left.into_iter().for_each(|left| self.errands.visit(left));
         for member in joining {
             self.join(&round, &member, now);
         }
@@ -90,11 +90,16 @@ impl Gateway {
     /// He has his place in the batch from now on, and what he does is known to be for it. `None`: he cannot be a member, or is
     /// none any more, or another SUBSCRIBE of the same dialog is a step ahead.
     fn enter(&self, round: &Round<'_>, member: &Joining, now: Moment) -> Option<Watching> {
-        let pair = match self.member(&self.policy.load(), round.user, &member.uri, now) {
+        let policy = self.policy.load();
+        let pair = match self.member(&policy, round.user, &member.uri, now) {
             Ok(pair) => pair,
             Err(why) => {
                 self.audit_no_member(&why, now);
-                self.end_member(round, member, why.reason(), why.diagnostic(), now);
+                let refusing = match &why {
+                    NoMember::Nobody => Refusing::Himself,
+                    NoMember::ByRule(..) => Refusing::Policy(policy.generation()),
+                };
+                self.end_member(round, member, why.reason(), why.diagnostic(), Some(refusing), now);
                 return None;
             }
         };
@@ -105,8 +110,18 @@ impl Gateway {
         let lost = member.watching.as_ref().map(|lost| &lost.tag);
         let known = batch.watching.get(&member.number).map(|watching| &watching.tag);
         let is_ahead = known.is_some() && known != lost;
-        if batch.machine.has_ended() || !is_member || is_ahead || batch.refused.contains(&member.number) {
+        if batch.machine.has_ended()
+            || !is_member
+            || is_ahead
+            || batch.is_refused(member.number, policy.generation())
+        {
             return None;
+        }
+        if batch.refused.remove(&member.number).is_some() {
+            // The rules allow it by now. What his pair says may have to wait for the store; he is no longer refused.
+            self.with_batch_context(now, |context| {
+                batch.machine.told(member.number, Told::only(State::Pending), context);
+            });
         }
         // The pair knows of none of his any more.
         if let Some(lost) = batch.watching.remove(&member.number) {
@@ -128,7 +143,7 @@ impl Gateway {
         let uri = watching.pair.contact().into();
         let member = Joining { number, uri, watching: Some(watching.clone()) };
         let Some(request) = self.subscribe(round, watching, "") else {
-            return self.end_member(round, &member, "noresource", internal, now);
+            return self.end_member(round, &member, "noresource", internal, None, now);
         };
         let wanted =
             Wanted { expires: round.expires, media: round.media, event_id: None, extras: Extras::default() };
@@ -148,7 +163,7 @@ impl Gateway {
             pair.sip_subscribes(asked(round.transaction), subscribing, context);
         });
         if done.is_none() {
-            self.end_member(round, &member, "probation", internal, now);
+            self.end_member(round, &member, "probation", internal, None, now);
         }
     }
 
@@ -239,7 +254,7 @@ impl Gateway {
             batch.watching.remove(&number);
             self.batches.release(tag);
             if reason == "rejected" {
-                batch.refused.insert(number);
+                batch.refused.insert(number, Refusing::Himself);
             }
             if reason == "deactivated" && self.ending.load(Ordering::Relaxed) {
                 // Of which the end of the batch tells.
@@ -259,12 +274,14 @@ impl Gateway {
         true
     }
 
+    /// A member is one no more; what refuses him is asked once.
     fn end_member(
         &self,
         round: &Round<'_>,
         member: &Joining,
         reason: &'static str,
         (diagnostic, why): (Diagnostic, String),
+        refusing: Option<Refusing>,
         now: Moment,
     ) {
         self.log_member_ended(round.user, &member.uri, reason, &why, now);
@@ -273,6 +290,7 @@ impl Gateway {
         if let Some(watching) = batch.watching.remove(&member.number) {
             self.batches.release(&watching.tag);
         }
+        batch.refused.extend(refusing.map(|refusing| (member.number, refusing)));
         let why = Some(self.reason_for(&batch.front_end, (diagnostic, &why)));
         let told = Told { why, ..Told::only(State::Terminated(reason)) };
         self.with_batch_context(now, |context| batch.machine.told(member.number, told, context));
@@ -308,14 +326,23 @@ impl Held {
         changed.gone.iter().filter_map(|number| self.watching.remove(number)).collect()
     }
 
-    /// All members who are to watch.
-    fn joining(&self) -> Vec<Joining> {
+    /// He is refused, also under the policy of this generation.
+    fn is_refused(&self, number: u32, generation: u64) -> bool {
+        match self.refused.get(&number) {
+            Some(Refusing::Himself) => true,
+            Some(Refusing::Policy(judged_by)) => *judged_by == generation,
+            None => false,
+        }
+    }
+
+    /// All members who are to watch, under the policy of this generation.
+    fn joining(&self, generation: u64) -> Vec<Joining> {
         let member = |(number, uri): (u32, &str)| Joining {
             number,
             uri: uri.into(),
             watching: self.watching.get(&number).cloned(),
         };
-        let wanted = |(number, _): &(u32, &str)| !self.refused.contains(number);
+        let wanted = |(number, _): &(u32, &str)| !self.is_refused(*number, generation);
         self.machine.members().filter(wanted).map(member).collect()
     }
 }

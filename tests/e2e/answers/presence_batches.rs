@@ -250,6 +250,51 @@ fn trust_who_ended_it_is_asked_again_only_when_the_user_names_him() {
 }
 
 #[test]
+fn trust_who_is_refused_by_rule_is_refused_once_and_asked_for_again_under_another_policy() {
+    let mut house = house();
+    let policy = |generation, enabled| {
+        let partner = |domain: &str, enabled| {
+            let partner_type = PartnerType::Federated;
+            (Partner { domain: domain.into(), partner_type, enabled }, Vec::new())
+        };
+        let partners = [partner(PARTNER, true), partner("verified.example", enabled)];
+        Snapshot::new(generation, ["contoso.com".into()], partners)
+    };
+    house.gateway.set_policy(policy(2, false));
+    let wire = house.front_end();
+    let request = batch(&[BOB, VERA]);
+    let answer = house.ask(wire, request.bytes());
+    let mut dialog = Dialog::made(&request, &answer);
+    let mut refreshed = |house: &mut House| {
+        house.advance(1700 * SECOND);
+        house.requests();
+        let refresh = dialog
+            .request("SUBSCRIBE")
+            .with(format!("Contact: {HERE}"))
+            .with(format!("Accept: {ACCEPT}"))
+            .with("Expires: 1800");
+        assert_eq!(house.status(wire, &refresh), 200);
+        house.run();
+        members(&house.request())
+    };
+    for _ in 0..4 {
+        assert_eq!(refreshed(&mut house)[1], "vera terminated rejected");
+    }
+    let refused = |house: &House| {
+        house
+            .store
+            .audit_trail()
+            .iter()
+            .filter(|entry| entry.what.contains("refused") && entry.subject.contains(VERA))
+            .count()
+    };
+    assert_eq!(refused(&house), 1, "though two hours have passed");
+    house.gateway.set_policy(policy(3, true));
+    assert_eq!(refreshed(&mut house)[1], "vera pending");
+    assert_eq!(refused(&house), 1);
+}
+
+#[test]
 fn trust_what_a_new_policy_forbids_is_over_in_the_list_and_the_others_go_on() {
     let (mut house, _, _) = seen();
     let partner = |domain: &str, partner_type, enabled| {

@@ -398,11 +398,100 @@ fn a_session_that_ends_for_our_other_name_says_that_it_may_begin_anew() {
     house.rule = Box::new(crate::sessions::accepts);
     house.partner_says(PARTNER, &message(BOB, "hello"));
     house.requests();
+    renames(&mut house);
+    let bye = house.requests().into_iter().find(|request| request.method() == Some("BYE")).expect("a BYE");
+    assert_eq!(bye.header("Reason"), Some("SIP;cause=480;text=\"Temporarily Unavailable\""));
+    assert!(bye.must("ms-diagnostics-public").unwrap().contains("partner's type has changed"), "{bye}");
+}
+
+#[test]
+fn a_warning_names_us_as_we_are_called_on_its_connection() {
+    let mut house = by_type(TrustModel::Server);
+    told_of(&mut house, "bob@verified.example");
+    let wire = house.hop();
+    let msrp = "v=0\r\no=- 0 0 IN IP4 192.0.2.20\r\ns=s\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\nm=message 7654 TCP/MSRP *\r\n";
+    let invite = Request::new("INVITE", "bob@verified.example")
+        .with("Contact: <sip:alice@contoso.com;opaque=user:epid:x;gruu>")
+        .with("Content-Type: application/sdp")
+        .with_body(msrp);
+    let secure = Request::message("bob@verified.example", "hi").set(|request| {
+        request.uri = "sips:bob@verified.example".into();
+    });
+    for (request, status, code) in [(invite, 488, "302"), (secure, 480, "380")] {
+        house.send(wire, request.bytes());
+        let answer = house.relayed.pop().expect("an answer");
+        assert_eq!(answer.status(), Some(status), "{answer}");
+        let begins = format!("{code} verified.contoso.com \"");
+        assert!(answer.must("Warning").unwrap().starts_with(&begins), "{answer}");
+    }
+}
+
+/// The partner's type becomes another one, and with it our name.
+fn renames(house: &mut House) {
     let partner =
         Partner { domain: PARTNER.into(), partner_type: PartnerType::PublicVerified, enabled: true };
     house.gateway.set_policy(Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]));
     house.run();
-    let bye = house.requests().into_iter().find(|request| request.method() == Some("BYE")).expect("a BYE");
-    assert_eq!(bye.header("Reason"), Some("SIP;cause=480;text=\"Temporarily Unavailable\""));
-    assert!(bye.must("ms-diagnostics-public").unwrap().contains("partner's type has changed"), "{bye}");
+}
+
+/// Whether a request was sent by us under this name.
+fn is_from(request: &SipMessage, name: &str) -> bool {
+    request.must("Via").unwrap().contains(&format!("TLS {name};"))
+        && request.header("Contact").is_none_or(|contact| contact.contains(name))
+}
+
+#[test]
+fn trust_what_the_contact_sees_is_asked_for_anew_under_the_name_of_his_partners_new_type() {
+    let mut house = by_type(TrustModel::Edge);
+    let (wire, mut dialog) = house.seen_by(BOB);
+    renames(&mut house);
+    let end = house.request();
+    assert_eq!((end.method(), end.header("Expires")), (Some("SUBSCRIBE"), Some("0")));
+    assert_eq!(end.must("Call-ID").unwrap(), dialog.call_id);
+    assert!(is_from(&end, "nuncio.contoso.com"), "it ends under its own: {end}");
+    // What is asked for meanwhile waits for that.
+    house.partner_says(PARTNER, &stanza(BOB, "type='probe'", ""));
+    assert!(house.requests().is_empty());
+    house.told(PARTNER);
+    assert_eq!(house.status(wire, &dialog.notify("terminated;reason=timeout", "")), 200);
+    let begin = house.request();
+    assert_eq!((begin.method(), begin.header("Expires")), (Some("SUBSCRIBE"), Some("3600")));
+    assert_ne!(begin.must("Call-ID").unwrap(), dialog.call_id);
+    assert!(is_from(&begin, "verified.contoso.com"), "{begin}");
+    let mut dialog = Dialog::of(&begin);
+    let (desk, id) = (pidf(&[("desk", true, "", "")]), veiled(BOB, "desk"));
+    assert_eq!(house.status(wire, &dialog.notify(OPEN, &desk)), 200);
+    let told = house.told(PARTNER);
+    assert!(told.iter().all(|word| *word == format!("available {id}")), "nobody is gone: {told:?}");
+    house.advance(HOUR);
+    let refresh = house.requests().remove(0);
+    assert_eq!(refresh.must("Call-ID").unwrap(), dialog.call_id);
+    assert!(is_from(&refresh, "verified.contoso.com"), "{refresh}");
+}
+
+#[test]
+fn trust_an_endpoint_is_to_subscribe_again_where_the_contact_is_trusted_otherwise() {
+    let mut house = by_type(TrustModel::Edge);
+    let (wire, dialog) = house.user_sees(BOB);
+    renames(&mut house);
+    let end = house.request();
+    assert_eq!(end.must("Subscription-State").unwrap(), "terminated;reason=deactivated");
+    assert_eq!(end.must("Call-ID").unwrap(), dialog.call_id);
+    assert!(is_from(&end, "nuncio.contoso.com"), "it ends under its own: {end}");
+    assert!(house.told(PARTNER).is_empty(), "nobody is gone");
+    let request = subscribe(BOB, 3600);
+    let answer = house.ask(wire, request.bytes());
+    assert!(answer.must("Contact").unwrap().contains("verified.contoso.com"), "{answer}");
+    assert!(is_from(&house.request(), "verified.contoso.com"));
+}
+
+#[test]
+fn trust_a_subscription_goes_on_where_the_name_stays() {
+    let mut house = by_type(TrustModel::Edge);
+    let (.., seen) = house.seen_by(BOB);
+    let partner = Partner { domain: PARTNER.into(), partner_type: PartnerType::Federated, enabled: true };
+    house.gateway.set_policy(Snapshot::new(2, ["contoso.com".into()], [(partner, Vec::new())]));
+    house.run();
+    assert!(house.requests().is_empty());
+    assert_eq!(house.gateway.holdings().subscriptions, 1, "{}", seen.call_id);
 }

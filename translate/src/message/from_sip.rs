@@ -1,12 +1,10 @@
 //! SIP MESSAGE → `<message/>` (RFC 7572 §5).
 
-use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use compact_str::CompactString;
 use nuncio_sip::{HeaderError, HeaderName, Message, Scheme, Uri, UriError};
 use nuncio_xmpp::{Jid, StartTag, escape};
-use smallvec::SmallVec;
 
 use super::{ACCEPT, ACCEPT_ENCODING, Formats, HOPS, SHIM, SHIM_HOPS, body, html, language};
 use crate::address::{self, Contact, SipUser, UriRefusal};
@@ -264,19 +262,23 @@ impl MessageRefusal {
         }
     }
 
-    /// The header fields the answer must carry (RFC 3261 §21.4.13, RFC 5630 §5.1.1.2). `agent` is our name.
-    pub fn headers(&self, agent: &str) -> SmallVec<[(&'static str, Cow<'static, str>); 1]> {
-        let field = match self {
-            Self::Recipient(refusal) => {
-                refusal.warning(agent).map(|warning| ("Warning", Cow::Owned(warning)))
-            }
+    /// The header field that the answer must carry beside (RFC 3261 §21.4.13).
+    pub fn header(&self) -> Option<(&'static str, &'static str)> {
+        match self {
             Self::Body(BodyRefusal::MediaType | BodyRefusal::Charset | BodyRefusal::Requirement) => {
-                Some(("Accept", Cow::Borrowed(ACCEPT)))
+                Some(("Accept", ACCEPT))
             }
-            Self::Body(BodyRefusal::Encoding) => Some(("Accept-Encoding", Cow::Borrowed(ACCEPT_ENCODING))),
+            Self::Body(BodyRefusal::Encoding) => Some(("Accept-Encoding", ACCEPT_ENCODING)),
             _ => None,
-        };
-        field.into_iter().collect()
+        }
+    }
+
+    /// Code and text of the `Warning` that it needs.
+    pub fn warning(&self) -> Option<(u16, &'static str)> {
+        match self {
+            Self::Recipient(refusal) => refusal.warning(),
+            _ => None,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) use front_end::Told;
 
 use super::From;
 use super::backoff::Backoff;
-use super::context::Place;
+use super::context::{Identity, Place};
 use super::output::{Attempt, Ended, Fact};
 use super::presence::Arrived;
 use super::roster::{self, Inbound, Stanza};
@@ -41,6 +41,10 @@ pub(super) struct ContactWatches {
     front_end: Option<Box<str>>,
     /// Tells the requests of this subscriber from those of an earlier one.
     epoch: u32,
+    /// What we are to front ends in its dialog.
+    identity: Identity,
+    /// It ends under that one, and begins anew under another.
+    moves: bool,
     /// It holds a place of the budget.
     place: bool,
     /// It asks once and does not subscribe.
@@ -248,7 +252,10 @@ impl ContactWatches {
                 Err(_) => {}
             },
             From::Pending => match step.contact_may_ask() {
-                Ok(permit) => self.wake(permit, step),
+                Ok(permit) => {
+                    self.change_identity(step);
+                    self.wake(permit, step);
+                }
                 Err(refusal)
                     if self.is_shown()
                         && !matches!(refusal, Refusal::PartnerDisabled | Refusal::DomainBlocked) =>
@@ -269,6 +276,7 @@ impl ContactWatches {
                 Ok(permit) => {
                     // The partner may be of another type by now.
                     self.show(step);
+                    self.change_identity(step);
                     self.wake(permit, step);
                 }
                 Err(Refusal::PartnerDisabled | Refusal::DomainBlocked) => self.suspend(step),
@@ -305,8 +313,9 @@ impl ContactWatches {
     pub(super) fn handle_timeout(&mut self, step: &mut Step<'_, '_>) {
         let now = step.context.now.instant;
         let due = |at: &mut Instant| *at <= now;
+        let identity = self.identity(step);
         if let Some(subscriber) = &mut self.subscriber {
-            subscriber.handle_timeout(&mut step.event());
+            subscriber.handle_timeout(&mut step.event_under(identity));
         }
         self.passing.asks.take_if(|asks| asks.until <= now);
         if self.passing.grace_until.take_if(due).is_some() {
@@ -440,8 +449,13 @@ impl ContactWatches {
             return;
         }
         self.rest = Rest::No;
+        if self.moves {
+            // It begins when the other one has ended.
+            return;
+        }
+        let identity = self.identity(step);
         if let Some(subscriber) = self.subscriber(permit, step) {
-            subscriber.subscribe(&mut step.event());
+            subscriber.subscribe(&mut step.event_under(identity));
             self.begun = Some(step.context.now.instant);
         }
     }
@@ -453,8 +467,9 @@ impl ContactWatches {
             return;
         }
         self.fetching = true;
+        let identity = self.identity(step);
         if let Some(subscriber) = self.subscriber(permit, step) {
-            subscriber.fetch(&mut step.event());
+            subscriber.fetch(&mut step.event_under(identity));
             self.begun = Some(step.context.now.instant);
         }
     }
@@ -468,6 +483,27 @@ impl ContactWatches {
             self.epoch = step.context.tokens.random() as u32;
         }
         self.subscriber.as_deref_mut()
+    }
+
+    /// What we are in the dialog that there is, else in the one that begins next.
+    fn identity(&mut self, step: &Step<'_, '_>) -> Identity {
+        let lasts = |subscriber: &Subscriber| subscriber.local_tag().is_some() && !subscriber.is_closing();
+        if !self.moves && !self.subscriber.as_ref().is_some_and(|subscriber| lasts(subscriber)) {
+            self.identity = step.context.identity();
+        }
+        self.identity
+    }
+
+    /// A subscription that began under another name than we have on behalf of the contact now was granted to somebody who is
+    /// trusted otherwise: it ends, under its own, and another one begins. What the contact sees stays.
+    fn change_identity(&mut self, step: &mut Step<'_, '_>) {
+        let identity = self.identity(step);
+        if identity != step.context.identity()
+            && let Some(subscriber) = &mut self.subscriber
+        {
+            self.moves = true;
+            subscriber.unsubscribe(&mut step.event_under(identity));
+        }
     }
 
     fn take_place(&mut self, step: &mut Step<'_, '_>) -> bool {
@@ -497,8 +533,9 @@ impl ContactWatches {
     }
 
     pub(super) fn failed(&mut self, epoch: u32, serial: u32, why: Undelivered, step: &mut Step<'_, '_>) {
+        let identity = self.identity(step);
         if let Some(subscriber) = self.subscriber.as_mut().filter(|_| epoch == self.epoch) {
-            subscriber.failed(serial, why, &mut step.event());
+            subscriber.failed(serial, why, &mut step.event_under(identity));
         }
     }
 }

@@ -15,12 +15,17 @@ pub struct Context<'a> {
     pub events: &'a EventConfig,
     /// The number of what we are to front ends on behalf of this contact, now.
     pub identity: usize,
-    /// Settings of sessions under the identity of a number: a session keeps that which it began under.
+    /// Settings of subscriptions under the identity of a number: a dialog keeps that which it began under.
+    pub events_under: &'a dyn Fn(usize) -> &'a EventConfig,
+    /// The same of sessions.
     pub sessions: &'a dyn Fn(usize) -> &'a SessionConfig,
     pub tokens: &'a mut dyn Tokens,
     pub budget: &'a mut dyn Budget,
     pub now: Moment,
 }
+
+/// The number of an identity as subscriptions keep it. There is one for each type of partners at the most, and one for all.
+pub(super) type Identity = u8;
 
 /// Places that are counted beyond the single pair: by contact, by partner, in total (PS-03).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +65,17 @@ impl Budget for () {
 impl Context<'_> {
     pub(super) fn event(&mut self) -> event::Context<'_> {
         event::Context { config: self.events, tokens: self.tokens, now: self.now.instant }
+    }
+
+    /// For a subscription under this identity.
+    pub(super) fn event_under(&mut self, identity: Identity) -> event::Context<'_> {
+        let config = (self.events_under)(identity.into());
+        event::Context { config, tokens: self.tokens, now: self.now.instant }
+    }
+
+    /// That which a dialog that begins now begins under.
+    pub(super) fn identity(&self) -> Identity {
+        Identity::try_from(self.identity).unwrap_or_default()
     }
 
     /// For a session under this identity.

@@ -62,6 +62,10 @@ const SERIALS_APART: u64 = 1 << 20;
 /// How long a message waits for a session before its stream is told that it was taken on.
 const LONG: Duration = Duration::from_secs(5);
 
+/// How long a message waits for a session at the most. What we begin ourselves comes to its end sooner, each time; but whoever
+/// invites again and again, and never acknowledges, would have it wait for ever.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// Bounds of a pair.
 #[derive(Debug, Clone)]
 pub struct PairConfig {
@@ -115,6 +119,8 @@ struct Waiting<M> {
     since: Instant,
     /// It has been on its way before, and surely was not processed.
     again: bool,
+    /// In a session it was refused as something that does not go in sessions: it goes by itself.
+    alone: bool,
     /// Its stream has been told that it was taken on: see [`Pair::waits_long`].
     taken_on: bool,
 }
@@ -250,7 +256,13 @@ impl<M> Pair<M> {
         if talk.waiting.len() >= config.queue {
             return Err(Box::new(stanza));
         }
-        talk.waiting.push_back(Waiting { stanza, since: now.instant, again: false, taken_on: false });
+        talk.waiting.push_back(Waiting {
+            stanza,
+            since: now.instant,
+            again: false,
+            alone: false,
+            taken_on: false,
+        });
         Ok(())
     }
 
@@ -365,14 +377,13 @@ impl<M> Pair<M> {
         talk.pending.take_if(|pending| pending.serial == serial).map(|pending| pending.item)
     }
 
-    /// Takes out the messages that have waited for longer than the hold time.
+    /// Takes out the messages that have waited for longer than the hold time, or for longer than any session is waited for.
     pub fn expired(&mut self, config: &PairConfig, now: Moment) -> Vec<M> {
         let mut expired = Vec::new();
+        let Some(talk) = self.talk.as_mut() else { return expired };
         // An invitation has a clock of its own, and the SIP user may take his time (CH-02).
-        let Some(talk) = self.talk.as_mut().filter(|talk| !talk.sessions.must_wait()) else { return expired };
-        while let Some(waiting) =
-            talk.waiting.pop_front_if(|waiting| waiting.since + config.hold <= now.instant)
-        {
+        let most = if talk.sessions.must_wait() { LONGEST } else { config.hold };
+        while let Some(waiting) = talk.waiting.pop_front_if(|waiting| waiting.since + most <= now.instant) {
             expired.push(waiting.stanza);
         }
         expired
@@ -394,7 +405,11 @@ impl<M> Pair<M> {
     pub fn deadline(&self, config: &PairConfig, now: Moment) -> Option<Instant> {
         let talk = self.talk.as_ref();
         let hold = talk.and_then(|talk| match talk.sessions.must_wait() {
-            true => talk.waiting.iter().find(|waiting| !waiting.taken_on).map(|waiting| waiting.since + LONG),
+            true => {
+                let long = talk.waiting.iter().find(|waiting| !waiting.taken_on);
+                let longest = talk.waiting.front().map(|waiting| waiting.since + LONGEST);
+                long.map(|waiting| waiting.since + LONG).into_iter().chain(longest).min()
+            }
             false => talk.waiting.front().map(|waiting| waiting.since + config.hold),
         });
         let sessions = talk.and_then(|talk| talk.sessions.deadline());

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use nuncio_sip::event;
 use nuncio_xmpp::{BareJid, Jid};
 
+use super::context::Identity;
 use super::output::{Attempt, Fact, Judged, Output, Sent, ToXmpp};
 use super::saved::Saved;
 use super::{Context, From, To};
@@ -49,6 +50,11 @@ pub(super) struct Reply<'a> {
 impl Step<'_, '_> {
     pub(super) fn event(&mut self) -> event::Context<'_> {
         self.context.event()
+    }
+
+    /// For a subscription that began under this identity.
+    pub(super) fn event_under(&mut self, identity: Identity) -> event::Context<'_> {
+        self.context.event_under(identity)
     }
 
     pub(super) fn unix(&self) -> u64 {

@@ -14,6 +14,7 @@ use compact_str::CompactString;
 use nuncio_sip::event::{Notifier, NotifierEnd, TerminateReason};
 
 use super::backoff::Backoff;
+use super::context::Identity;
 use super::output::{AddedEnd, Attempt, BATCH, Ended, Fact};
 use super::seldom::{Nothing, Seldom};
 use super::step::Step;
@@ -113,6 +114,8 @@ struct Watcher {
     endpoint: Box<str>,
     front_end: CompactString,
     media: &'static str,
+    /// What we are to front ends in its dialog.
+    identity: Identity,
     /// It only wanted to know once.
     fetches: bool,
     stored_expiry: Option<Instant>,
@@ -141,7 +144,7 @@ impl UserWatches {
 
     /// Makes what is so agree with what the rules say now: what the SIP user may not ask for he does not see.
     pub(super) fn reconsider(&mut self, step: &mut Step<'_, '_>) {
-        let Err(refusal) = step.user_may_ask() else { return };
+        let Err(refusal) = step.user_may_ask() else { return self.change_identity(step) };
         if self.is_watched() {
             step.refused(Attempt::UserWatched, refusal);
             self.end_all(TerminateReason::Rejected, None, LastWords::Rule(refusal), step);
@@ -162,6 +165,19 @@ impl UserWatches {
         }
         if consent.added.is_some() {
             step.fact(Fact::AddedEnded(AddedEnd::Forgotten));
+        }
+    }
+
+    /// Whoever watches under another name than we have on behalf of the contact now has subscribed where the contact was trusted
+    /// otherwise: he is to subscribe again (RFC 6665 §4.1.3, `deactivated`: at once). The contact is told nothing, for nobody
+    /// is gone.
+    fn change_identity(&mut self, step: &mut Step<'_, '_>) {
+        let now = step.context.identity();
+        // Towards the front end of a batch the batch speaks, as the gateway itself.
+        let of_before = |watcher: &&mut Watcher| watcher.identity != now && watcher.front_end != BATCH;
+        for watcher in self.watchers.iter_mut().filter(of_before) {
+            let end = LastWords::OtherIdentity.of(watcher, TerminateReason::Deactivated, None, step);
+            watcher.notifier.terminate(end, &mut step.event_under(watcher.identity));
         }
     }
 
@@ -195,7 +211,7 @@ impl UserWatches {
         let now = step.context.now.instant;
         let due = |at: &mut Instant| *at <= now;
         for watcher in &mut self.watchers {
-            watcher.notifier.handle_timeout(&mut step.event());
+            watcher.notifier.handle_timeout(&mut step.event_under(watcher.identity));
         }
         if self.passing.show_at.take_if(due).is_some() {
             self.changed(step);
@@ -317,8 +333,8 @@ impl UserWatches {
         step: &mut Step<'_, '_>,
     ) {
         for watcher in &mut self.watchers {
-            let end = why.of(&watcher.front_end, reason, retry_after, step);
-            watcher.notifier.terminate(end, &mut step.event());
+            let end = why.of(watcher, reason, retry_after, step);
+            watcher.notifier.terminate(end, &mut step.event_under(watcher.identity));
         }
         self.wait_for_nothing();
         self.ask_again = false;
@@ -358,7 +374,7 @@ impl UserWatches {
 
     fn changed(&mut self, step: &mut Step<'_, '_>) {
         for watcher in &mut self.watchers {
-            watcher.notifier.changed(&mut step.event());
+            watcher.notifier.changed(&mut step.event_under(watcher.identity));
         }
     }
 

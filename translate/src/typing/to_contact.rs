@@ -23,13 +23,17 @@ impl ToContact {
         self.tell();
     }
 
-    /// A message of the SIP user is about to go to the contact, and ends his typing. The state that it carries.
-    pub fn message(&mut self) -> Option<ChatState> {
+    /// The state that a message of the SIP user carries.
+    pub fn carried(&self) -> Option<ChatState> {
+        (self.knows != Some(false)).then_some(ChatState::Active)
+    }
+
+    /// A message of the SIP user is on its way to the contact with this state, and ends his typing. One that does not get
+    /// there ends nothing: the contact would go on seeing him type, and nobody would tell him of the end.
+    pub fn message(&mut self, carried: Option<ChatState>) {
         self.typing_until = None;
         self.output = None;
-        let state = (self.knows != Some(false)).then_some(ChatState::Active);
-        self.told = state;
-        state
+        self.told = carried;
     }
 
     /// The contact wrote: a state, a message, or both.
@@ -94,10 +98,17 @@ mod tests {
         std::iter::from_fn(|| machine.poll()).collect()
     }
 
+    /// A message of the SIP user crosses.
+    fn crosses(machine: &mut ToContact) -> Option<ChatState> {
+        let state = machine.carried();
+        machine.message(state);
+        state
+    }
+
     /// A conversation with somebody who knows chat states.
     fn in_conversation() -> ToContact {
         let mut machine = ToContact::default();
-        assert_eq!(machine.message(), Some(ChatState::Active));
+        assert_eq!(crosses(&mut machine), Some(ChatState::Active));
         machine.contact_wrote(Some(ChatState::Active), true);
         machine
     }
@@ -107,7 +118,7 @@ mod tests {
         let (mut machine, now) = (ToContact::default(), Instant::now());
         machine.indication(Typing::Active, KEYBOARD_LASTS, now);
         assert_eq!(said(&mut machine), []);
-        assert_eq!(machine.message(), Some(ChatState::Active), "asks");
+        assert_eq!(crosses(&mut machine), Some(ChatState::Active), "asks");
         machine.indication(Typing::Active, KEYBOARD_LASTS, now);
         assert_eq!(said(&mut machine), []);
         machine.contact_wrote(Some(ChatState::Composing), false);
@@ -118,12 +129,12 @@ mod tests {
     fn im_34_an_answer_without_state_is_a_no_until_one_has_a_state() {
         let (mut machine, now) = (ToContact::default(), Instant::now());
         machine.contact_wrote(None, true);
-        assert_eq!(machine.message(), None);
+        assert_eq!(crosses(&mut machine), None);
         machine.indication(Typing::Active, KEYBOARD_LASTS, now);
         machine.ended();
         assert_eq!(said(&mut machine), []);
         machine.contact_wrote(Some(ChatState::Active), true);
-        assert_eq!(machine.message(), Some(ChatState::Active));
+        assert_eq!(crosses(&mut machine), Some(ChatState::Active));
     }
 
     #[test]
@@ -167,7 +178,7 @@ mod tests {
         let (mut machine, now) = (in_conversation(), Instant::now());
         machine.indication(Typing::Active, KEYBOARD_LASTS, now);
         assert_eq!(said(&mut machine), [ChatState::Composing]);
-        assert_eq!(machine.message(), Some(ChatState::Active));
+        assert_eq!(crosses(&mut machine), Some(ChatState::Active));
         assert_eq!((said(&mut machine).as_slice(), machine.deadline()), ([].as_slice(), None));
         machine.indication(Typing::Idle, KEYBOARD_LASTS, now);
         assert_eq!(said(&mut machine), []);
@@ -182,7 +193,7 @@ mod tests {
         assert_eq!(said(&mut machine), [ChatState::Gone]);
         machine.ended();
         assert_eq!(said(&mut machine), []);
-        assert_eq!(machine.message(), Some(ChatState::Active));
+        assert_eq!(crosses(&mut machine), Some(ChatState::Active));
     }
 
     #[test]

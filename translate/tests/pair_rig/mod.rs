@@ -159,13 +159,14 @@ impl Rig {
     /// Gives the pair something, and takes down what it wants.
     pub(crate) fn input(&mut self, input: impl FnOnce(&mut Pair, &mut Context<'_>)) {
         let Self { pair, key, snapshot, config, events, identity, sessions, numbers, places, now, .. } = self;
-        let (identity, sessions) = (*identity, |_| &*sessions);
+        let (identity, under, sessions) = (*identity, |_| &*events, |_| &*sessions);
         let mut context = Context {
             key,
             snapshot,
             config,
             events,
             identity,
+            events_under: &under,
             sessions: &sessions,
             tokens: numbers,
             budget: places,
@@ -180,13 +181,14 @@ impl Rig {
             let Self {
                 pair, key, snapshot, config, events, identity, sessions, numbers, places, now, ..
             } = self;
-            let (identity, sessions) = (*identity, |_| &*sessions);
+            let (identity, under, sessions) = (*identity, |_| &*events, |_| &*sessions);
             let mut context = Context {
                 key,
                 snapshot,
                 config,
                 events,
                 identity,
+                events_under: &under,
                 sessions: &sessions,
                 tokens: numbers,
                 budget: places,
@@ -382,13 +384,14 @@ impl Rig {
         self.uncommitted.clear();
         if let Some(record) = self.stored.clone() {
             let Self { key, snapshot, config, events, identity, sessions, numbers, places, now, .. } = self;
-            let (identity, sessions) = (*identity, |_| &*sessions);
+            let (identity, under, sessions) = (*identity, |_| &*events, |_| &*sessions);
             let mut context = Context {
                 key,
                 snapshot,
                 config,
                 events,
                 identity,
+                events_under: &under,
                 sessions: &sessions,
                 tokens: numbers,
                 budget: places,

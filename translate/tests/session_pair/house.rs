@@ -242,11 +242,11 @@ impl House {
 
     pub(crate) fn respond(&mut self, request: &Request, status: u16, fork: bool) {
         let response = response(request, status, fork);
-        if status == 481 && message(request).method() == Method::Message {
+        if matches!(status, 405 | 481 | 501) && message(request).method() == Method::Message {
             let text = String::from_utf8_lossy(&message(request).body()).into_owned();
-            // It may leave once more, if it has not done so.
+            // It may leave once more, if it has not done so; and alone in any case.
             if let Ok(number) = text.parse::<u32>()
-                && self.left.iter().filter(|left| **left == number).count() == 1
+                && (status != 481 || self.left.iter().filter(|left| **left == number).count() == 1)
             {
                 self.forgotten.insert(number);
             }
@@ -302,7 +302,8 @@ impl House {
         }
     }
 
-    pub(crate) fn user_invites(&mut self) {
+    /// The answer to an INVITE of the SIP user: accepted, or refused for want of room.
+    pub(crate) fn user_invites(&mut self) -> u16 {
         self.calls += 1;
         let call = self.calls;
         let theirs = Theirs {
@@ -318,8 +319,13 @@ impl House {
         self.input(|pair, context| {
             status = pair.invited(asked, &request, invited, (&theirs.tag, ""), context).status;
         });
-        assert_eq!(status, 200);
-        self.theirs.push(theirs);
+        let most = if status == 200 { 2 * MOST_SESSIONS } else { MOST_SESSIONS - 1 };
+        let held = self.rig.pair.sessions();
+        assert!(matches!(status, 200 | 486) && (status == 200) == (held <= most), "{status} with {held}");
+        if status == 200 {
+            self.theirs.push(theirs);
+        }
+        status
     }
 
     pub(crate) fn user(&mut self, place: usize, method: &'static str) {
@@ -338,7 +344,8 @@ impl House {
             if let (Received::Content, "INFO") = (&said, method) {
                 pair.user_types(&theirs.tag, Typing::Active, Duration::from_secs(6), context);
             } else if matches!(said, Received::Content) {
-                assert!(pair.user_says(&theirs.tag).is_some(), "content of no session");
+                let chat = pair.user_says(&theirs.tag).expect("content of a session");
+                pair.user_said(&theirs.tag, chat.state);
             }
             received = Some(said);
         });

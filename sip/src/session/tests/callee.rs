@@ -120,9 +120,9 @@ fn ch_10_what_offers_no_messages_gets_488_with_the_reason() {
     let msrp = "v=0\r\nm=message 7654 TCP/MSRP *\r\n";
     let answer = refused(&[], msrp);
     assert_eq!(answer.status, 488);
-    let warning = "302 gw.example:5061 \"instant messages go as SIP MESSAGE here, not over MSRP\"";
-    assert_eq!(answer.header("Warning"), Some(warning));
-    crate::WarningValue::parse(warning).unwrap();
+    let (code, text) = answer.warning.as_deref().expect("a warning");
+    assert_eq!((*code, text.as_str()), (302, "instant messages go as SIP MESSAGE here, not over MSRP"));
+    crate::WarningValue::parse(&format!("{code} gw.example:5061 \"{text}\"")).unwrap();
     assert_eq!(refused(&[], &format!("v=0\r\n{AUDIO}")).status, 488);
 }
 

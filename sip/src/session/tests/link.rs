@@ -16,9 +16,7 @@ fn carry(from: &mut Rig, to: &mut Rig) {
         }
         let answer = match to.session.request(&request, &mut to.world.cx()) {
             Received::Answer(answer) => answer,
-            Received::Content => {
-                Answer { status: 200, reason: "OK".into(), headers: Vec::new(), body: None, why: "".into() }
-            }
+            Received::Content => Answer::plain(200),
         };
         from.session.response(serial, &as_response(&request, &answer, ""), &mut from.world.cx());
     }

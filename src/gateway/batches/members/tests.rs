@@ -15,6 +15,7 @@ use proptest::prelude::*;
 
 use super::super::ends::Visit;
 use super::*;
+use crate::gateway::errands::STEP;
 use crate::gateway::testing::{gateway_with_names, moment};
 
 const BATCH_TAG: &str = "batch-1";
@@ -107,7 +108,7 @@ fn changes(scene: &Rc<Scene>, changes: Vec<Change>) -> Task {
             return;
         }
         batch.cseq += 1;
-        let (cseq, left, joining) = (batch.cseq, batch.change(&changes), batch.joining());
+        let (cseq, left, joining) = (batch.cseq, batch.change(&changes), batch.joining(1));
         drop(batch);
         for watching in left {
             let scene = Rc::clone(&scene);
@@ -194,6 +195,42 @@ proptest! {
         }
         scene.check();
     }
+}
+
+#[test]
+fn whatever_a_batch_wants_of_many_members_is_done_in_steps() {
+    let scene = Scene::new();
+    let Scene { gateway, now, held, .. } = &*scene;
+    let many = 3 * STEP + 1;
+    let adds: Vec<_> =
+        (0..many).map(|number| Change::Add(format!("sip:c{number}@fabrikam.example").into())).collect();
+    gateway.change_members(&BATCH_TAG.into(), &adds, 600, *now);
+    while gateway.run_errands(*now) {}
+    let pairs: Vec<_> = held.lock().watching.values().cloned().collect();
+    let watched = || pairs.iter().filter(|watching| gateway.has_watcher(watching)).count();
+    assert_eq!((pairs.len(), watched()), (many, many));
+    let steps = || std::iter::from_fn(|| gateway.run_errands(*now).then_some(())).count() + 1;
+
+    held.lock().gathers = true;
+    gateway.visit_batch(BATCH_TAG, *now);
+    assert!(!gateway.errands_are_short());
+    assert_eq!(steps(), 4, "told of all of them again");
+
+    let removes: Vec<_> =
+        (0..=STEP).map(|number| Change::Remove(format!("sip:c{number}@fabrikam.example").into())).collect();
+    gateway.change_members(&BATCH_TAG.into(), &removes, 600, *now);
+    assert_eq!((watched(), steps(), watched()), (many, 2, many - STEP - 1), "taken out");
+
+    let end = Terminate::because(TerminateReason::Probation);
+    gateway.with_batch_context(*now, |context| held.lock().machine.terminate(end, context));
+    gateway.visit_batch(BATCH_TAG, *now);
+    let mut left = vec![watched()];
+    while gateway.run_errands(*now) {
+        left.push(watched());
+    }
+    left.push(watched());
+    assert_eq!(left, [2 * STEP, STEP, 0], "ended");
+    assert!(gateway.errands_done());
 }
 
 #[test]

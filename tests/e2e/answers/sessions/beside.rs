@@ -45,6 +45,22 @@ fn im_30_and_im_34_the_users_typing_reaches_a_contact_who_knows_states_and_nobod
 }
 
 #[test]
+fn im_30_a_message_that_does_not_cross_leaves_nobody_typing_for_ever() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    chat.say(&mut house, "hello");
+    bob_writes(&mut house, "b1", &format!("<body>hi</body>{}", state("active")));
+    states(&mut house);
+    chat.types(&mut house, "type");
+    assert_eq!(states(&mut house), [("composing".to_owned(), true)]);
+    let rtf = chat.next("MESSAGE").with("Content-Type: text/rtf").with_body("{\\rtf1 x}");
+    assert_eq!(house.ask(wire, rtf.bytes()).status(), Some(415));
+    house.advance(Duration::from_secs(7));
+    assert_eq!(states(&mut house), [("active".to_owned(), true)], "the end of what he was told of");
+}
+
+#[test]
 fn im_30_the_contacts_typing_is_said_again_every_5_seconds_and_invites_nobody() {
     let mut house = house();
     bob_writes(&mut house, "b0", &state("composing"));

@@ -106,6 +106,55 @@ fn ch_03_where_sessions_are_refused_as_such_messages_go_alone_and_nobody_asks_ag
 }
 
 #[test]
+fn ch_03_a_session_that_takes_no_messages_ends_and_all_of_them_go_alone() {
+    for (status, reason) in [(405, "Method Not Allowed"), (501, "Not Implemented")] {
+        let mut house = house();
+        house.rule = Box::new(move |request| match request.method() {
+            Some("MESSAGE") if request.must("To").unwrap().contains("tag=") => Reply::Status(status, reason),
+            _ => accepts(request),
+        });
+        bob_writes(&mut house, "b1", "<body>1</body>");
+        bob_writes(&mut house, "b2", "<body>2</body>");
+        let requests = house.requests();
+        let alone = |request: &SipMessage| !request.must("To").unwrap().contains("tag=");
+        let bodies = |requests: &[SipMessage]| -> Vec<String> {
+            let messages = requests.iter().filter(|request| request.method() == Some("MESSAGE"));
+            messages.filter(|message| alone(message)).map(|message| message.body.clone()).collect()
+        };
+        let mut sent = methods(&requests);
+        sent.sort_unstable();
+        assert_eq!(sent, ["ACK", "BYE", "INVITE", "MESSAGE", "MESSAGE", "MESSAGE"], "{status}");
+        assert_eq!(bodies(&requests), ["1", "2"], "{status}: in their order");
+        assert!(house.stanzas("fabrikam.com").is_empty(), "{status}: nobody is told of a failure");
+        house.advance(Duration::from_secs(3500));
+        bob_writes(&mut house, "b3", "<body>3</body>");
+        assert_eq!(methods(&house.requests()), ["MESSAGE"], "{status}");
+        house.advance(Duration::from_secs(101));
+        bob_writes(&mut house, "b4", "<body>4</body>");
+        assert_eq!(methods(&house.requests())[0], "INVITE", "{status}");
+    }
+}
+
+#[test]
+fn ch_03_a_message_that_one_session_after_the_other_does_not_take_goes_alone() {
+    let mut house = house();
+    let wire = house.front_end();
+    // The user has begun two, and his client takes no messages in either.
+    let _chats = [Chat::open(&mut house, wire), Chat::open(&mut house, wire)];
+    house.rule = Box::new(|request| match request.method() {
+        Some("MESSAGE") if request.must("To").unwrap().contains("tag=") => {
+            Reply::Status(405, "Method Not Allowed")
+        }
+        _ => accepts(request),
+    });
+    bob_writes(&mut house, "b1", "<body>1</body>");
+    let requests = house.requests();
+    assert_eq!(methods(&requests), ["MESSAGE", "BYE", "MESSAGE"]);
+    assert!(!requests[2].must("To").unwrap().contains("tag="), "alone");
+    assert!(house.stanzas("fabrikam.com").is_empty());
+}
+
+#[test]
 fn ch_03_what_refuses_the_user_comes_back_to_whoever_waits() {
     let mut house = house();
     house.rule = Box::new(|request| match request.method() {

@@ -21,9 +21,12 @@ impl ContactWatches {
             // It has ended meanwhile.
             return;
         }
+        let identity = self.identity(step);
         match &mut self.subscriber {
             // It was permitted when it was wanted.
-            Some(subscriber) if !subscriber.is_idle() => subscriber.try_now(&mut step.event()),
+            Some(subscriber) if !subscriber.is_idle() => {
+                subscriber.try_now(&mut step.event_under(identity));
+            }
             _ => self.ask_anew(step),
         }
     }
@@ -38,7 +41,9 @@ impl ContactWatches {
         }
         let until = step.context.now.instant + step.context.config.grace;
         if let Some(subscriber) = self.subscriber.as_mut().filter(|subscriber| subscriber.is_live()) {
-            subscriber.move_on(&mut step.event());
+            // The dialog that it leaves has nobody to speak to any more.
+            self.identity = step.context.identity();
+            subscriber.move_on(&mut step.event_under(self.identity));
             self.passing.grace_until.get_or_insert(until);
         }
     }

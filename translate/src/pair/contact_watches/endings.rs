@@ -19,8 +19,10 @@ impl ContactWatches {
     pub(super) fn close(&mut self, step: &mut Step<'_, '_>) {
         self.passing.grace_until = None;
         self.passing.asks = None;
+        let identity = self.identity(step);
+        self.moves = false;
         if let Some(subscriber) = &mut self.subscriber {
-            subscriber.unsubscribe(&mut step.event());
+            subscriber.unsubscribe(&mut step.event_under(identity));
         }
         self.fetching = false;
     }

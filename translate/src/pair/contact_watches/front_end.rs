@@ -48,9 +48,10 @@ impl ContactWatches {
                 return (answer, Told::Nothing);
             }
         };
+        let identity = self.identity(step);
         match &mut self.subscriber {
             Some(subscriber) => {
-                let answer = subscriber.notify(request, &mut step.event());
+                let answer = subscriber.notify(request, &mut step.event_under(identity));
                 if answer.is_success() && self.front_end.as_deref().unwrap_or_default() != front_end {
                     self.front_end = (!front_end.is_empty()).then(|| front_end.into());
                 }
@@ -69,10 +70,11 @@ impl ContactWatches {
         response: &Message,
         step: &mut Step<'_, '_>,
     ) -> Told {
+        let identity = self.identity(step);
         let Some(subscriber) = self.subscriber.as_mut().filter(|_| epoch == self.epoch) else {
             return Told::Nothing;
         };
-        subscriber.response(serial, response, &mut step.event());
+        subscriber.response(serial, response, &mut step.event_under(identity));
         match response.header(HeaderName::MsPiggybackCSeq) {
             Some(_) => read(response, self.document.as_ref(), step).unwrap_or(Told::Other),
             None => Told::Nothing,
@@ -86,7 +88,18 @@ impl ContactWatches {
 
     /// Carries out what the machine wants.
     pub(in crate::pair) fn pump(&mut self, mut told: Told, step: &mut Step<'_, '_>) {
-        while let Some(output) = self.subscriber.as_mut().and_then(|subscriber| subscriber.poll()) {
+        let mut begins_anew = false;
+        loop {
+            let Some(output) = self.subscriber.as_mut().and_then(|subscriber| subscriber.poll()) else {
+                // All that was said of the one before has been heard.
+                if !std::mem::take(&mut begins_anew) {
+                    break;
+                }
+                if self.needs_front_end(step.roster.from) {
+                    self.begin(step);
+                }
+                continue;
+            };
             match output {
                 SubscriberOutput::Bound(tag) => step.push(Output::Bound(tag)),
                 SubscriberOutput::Released(tag) => {
@@ -96,6 +109,9 @@ impl ContactWatches {
                         document.outlive_subscription();
                     }
                     step.push(Output::Released(tag));
+                    if std::mem::take(&mut self.moves) {
+                        begins_anew = true;
+                    }
                 }
                 SubscriberOutput::Send { serial, request } => {
                     let ends = self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_closing());
@@ -115,7 +131,7 @@ impl ContactWatches {
                         serial,
                         request,
                         front_end,
-                        identity: None,
+                        identity: Some(self.identity.into()),
                         judged,
                     }));
                 }
@@ -131,8 +147,9 @@ impl ContactWatches {
         if self.fetching {
             step.refused(Attempt::ContactProbes, refusal);
         }
+        let identity = self.identity(step);
         if let Some(subscriber) = &mut self.subscriber {
-            subscriber.failed(serial, Undelivered::NotSent, &mut step.event());
+            subscriber.failed(serial, Undelivered::NotSent, &mut step.event_under(identity));
         }
         self.reconsider(step);
     }

@@ -44,6 +44,8 @@ impl ContactWatches {
                 step.context.now.instant + Duration::from_secs(step.context.events.longest_expires.into());
             let expires = instant_at(expires_at, step.context.now).min(latest);
             half.subscriber = Some(Box::new(Subscriber::restore(dialog, expires)));
+            // Which one it began under is not on record.
+            half.identity = step.context.identity();
             // Who had a place before has it still.
             half.place = step.context.budget.take(key, Place::Subscription);
         }
@@ -79,8 +81,11 @@ impl ContactWatches {
                 }
                 // Whether he was interested is not on record: for the time being he is.
                 self.interested(step);
+                let identity = self.identity(step);
                 match &mut self.subscriber {
-                    Some(subscriber) if subscriber.is_live() => subscriber.take_up(&mut step.event()),
+                    Some(subscriber) if subscriber.is_live() => {
+                        subscriber.take_up(&mut step.event_under(identity));
+                    }
                     _ => self.ask_anew(step),
                 }
             }

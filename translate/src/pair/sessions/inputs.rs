@@ -76,6 +76,10 @@ impl<M> Pair<M> {
     /// How the next message goes; `thread` is its own, `invites` whether the SIP user's side is to be invited at all.
     pub fn way(&self, thread: Option<&str>, invites: bool, now: Instant) -> Way {
         let Some(talk) = &self.talk else { return if invites { Way::Invite } else { Way::Pager } };
+        // Also for what is said before it: who took no message in one session would take none in the next.
+        if talk.waiting.front().is_some_and(|waiting| waiting.alone) {
+            return Way::Pager;
+        }
         if let Some(chosen) = talk.sessions.choose(thread) {
             return Way::Session(chosen.number);
         }
@@ -134,7 +138,7 @@ impl<M> Pair<M> {
     }
 
     /// The SIP user invites the contact, and nothing speaks against it: accepted at once, without a word to the contact
-    /// (CH-04). `tag` is the To tag of the answer that this gives, to be sent when the outputs are carried out;
+    /// (CH-04), if there is room for one more session. `tag` is the To tag of the answer that this gives, to be sent when the outputs are carried out;
     /// `front_end` as for [`Pair::session_request`].
     pub fn invited(
         &mut self,
@@ -144,6 +148,11 @@ impl<M> Pair<M> {
         (tag, front_end): (&str, &str),
         context: &mut Context<'_>,
     ) -> Answer {
+        if self.talk.as_ref().is_some_and(|talk| !talk.sessions.have_room()) {
+            return Answer::plain(486).because(
+                "too many sessions of the two are not acknowledged, or have ended and wait for the answer to BYE",
+            );
+        }
         let identity = context.identity;
         let accepted = Session::accept(request, invited, tag, &mut context.session(identity));
         let (session, answer) = match accepted {
@@ -258,13 +267,13 @@ impl<M> Pair<M> {
         let is_said = !matches!(pending.item, ToSip::Report(_));
         self.with_sessions(saying.judged, context, |sessions, context| {
             let Some(talk) = sessions.numbered(saying.session) else { return };
-            // A report is nothing that the contact says.
-            if is_said {
-                talk.to_user.message();
-            }
             let mut surroundings = context.session(talk.identity);
             talk.message = talk.session.message(saying.fields, saying.body, &mut surroundings).ok();
             taken = talk.message.is_some();
+            // A report is nothing that the contact says.
+            if taken && is_said {
+                talk.to_user.message();
+            }
         });
         taken
     }
@@ -275,11 +284,18 @@ impl<M> Pair<M> {
         self.with_session(tag, context, |talk, _| talk.to_contact.indication(typing, lasts, now));
     }
 
-    /// The SIP user says something in this session, and it is about to cross: what that is for the contact.
-    pub fn user_says(&mut self, tag: &str) -> Option<Chat> {
-        let talk = self.talk.as_mut()?.sessions.find(tag)?;
-        let state = talk.to_contact.message();
+    /// The SIP user says something in this session: what that is for the contact. If it crosses, [`Pair::user_said`] follows.
+    pub fn user_says(&self, tag: &str) -> Option<Chat> {
+        let talk = self.talk.as_ref()?.sessions.all.iter().find(|talk| talk.session.local_tag() == tag)?;
+        let state = talk.to_contact.carried();
         Some(Chat { thread: talk.thread.clone(), resource: talk.resource.clone(), state })
+    }
+
+    /// It is on its way to the contact, with this state, and ends the SIP user's typing.
+    pub fn user_said(&mut self, tag: &str, state: Option<ChatState>) {
+        if let Some(talk) = self.talk.as_mut().and_then(|talk| talk.sessions.find(tag)) {
+            talk.to_contact.message(state);
+        }
     }
 
     /// The contact wrote: a state, a message, or both. `<gone/>` ends the session (CH-05); a state never makes one.

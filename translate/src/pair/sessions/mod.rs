@@ -28,8 +28,11 @@ use super::{Context, Place};
 use crate::judge::{Consent, Direction, Kind};
 use crate::typing::{Signal, Standalone, ToContact, ToUser, iscomposing, keyboard};
 
-/// Sessions that a pair may have at a time; one more ends the one that was used least recently.
+/// Sessions that a pair may have at a time; one more ends the one that was used least recently. One that waits for its ACK
+/// cannot be ended (RFC 3261 §15): where only such could make room, the next one is refused.
 pub const MOST_SESSIONS: usize = 8;
+/// The same with those that have ended and whose last requests are still on their way.
+const MOST_HELD: usize = 2 * MOST_SESSIONS;
 
 /// How the next message goes to the SIP user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +89,13 @@ impl Sessions {
     pub(super) fn must_wait(&self) -> bool {
         let begun = |talk: &Conversation| !talk.session.has_ended();
         !self.all.iter().any(|talk| talk.session.is_established()) && self.all.iter().any(begun)
+    }
+
+    /// One more has a place, perhaps in place of one that is established.
+    fn have_room(&self) -> bool {
+        let live = || self.all.iter().filter(|talk| !talk.session.has_ended());
+        let makes_room = || live().any(|talk| talk.session.is_established());
+        self.all.len() < MOST_HELD && (live().count() < MOST_SESSIONS || makes_room())
     }
 
     /// When something is due in any of them.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nuncio_sip::Method;
 use nuncio_sip::event::Undelivered;
-use nuncio_sip::session::{MessageOutcome, SessionOutput, SessionReport};
+use nuncio_sip::session::{MessageOutcome, SessionEnd, SessionOutput, SessionReport};
 
 use super::super::output::Fact;
 use super::super::{ToSip, Waiting};
@@ -90,6 +90,11 @@ impl<M> Talk<M> {
                 }
             },
             SessionReport::Ended(why) => {
+                // It was accepted, and takes no messages: of no more use than one that is refused (CH-03).
+                if matches!(why, SessionEnd::Gone(status) if is_about_messages(status)) {
+                    self.sessions.by_pager_until = Some(context.now.instant + BY_PAGER);
+                    self.sessions.outputs.push_back(Output::Fact(Fact::SessionRefused { status: None }));
+                }
                 talk.to_contact.ended();
                 talk.to_user.closed();
                 self.sessions.threads.note(talk.session.conversation(), &talk.thread, context.now.instant);
@@ -128,18 +133,20 @@ impl<M> Talk<M> {
     /// `held`: it was not sent, for the front end that held its session could not be reached.
     pub(super) fn message_settled(&mut self, outcome: MessageOutcome, held: bool, context: &Context<'_>) {
         let Some(pending) = self.pending.take() else { return };
-        // Whoever does not know the session has not processed what came in it: once more in another one, and only once.
-        let unknown = match &outcome {
-            MessageOutcome::Refused(response) => response.status().is_some_and(|status| status.0 == 481),
-            _ => false,
+        let status = match &outcome {
+            MessageOutcome::Refused(response) => response.status().map_or(500, |status| status.0),
+            _ => 0,
         };
-        let unprocessed = unknown || held;
+        // Whoever does not know the session has not processed what came in it: once more in another one, and only once.
+        let unprocessed = status == 481 || held;
+        // Nor has who takes no messages in sessions (CH-03).
+        let alone = is_about_messages(status);
         match pending.item {
-            ToSip::Message(stanza) if unprocessed && !pending.again => {
+            ToSip::Message(stanza) if alone || (unprocessed && !pending.again) => {
                 let since = context.now.instant;
-                self.waiting.push_front(Waiting { stanza, since, again: true, taken_on: false });
+                self.waiting.push_front(Waiting { stanza, since, again: true, alone, taken_on: false });
             }
-            ToSip::Notice(notice) if unprocessed => self.notices.add(notice),
+            ToSip::Notice(notice) if alone || unprocessed => self.notices.add(notice),
             item => self.settled.push_back(Settled { item, outcome: outcome.into() }),
         }
     }
@@ -147,6 +154,11 @@ impl<M> Talk<M> {
     fn fact(&mut self, fact: Fact) {
         self.sessions.outputs.push_back(Output::Fact(fact));
     }
+}
+
+/// Statuses by which a MESSAGE inside a session is refused as such.
+fn is_about_messages(status: u16) -> bool {
+    matches!(status, 405 | 501)
 }
 
 impl Conversation {

@@ -36,7 +36,7 @@ impl UserWatches {
             passing.owes.ask = false;
         }
         for watcher in &mut self.watchers {
-            watcher.notifier.set_active(true, &mut step.event());
+            watcher.notifier.set_active(true, &mut step.event_under(watcher.identity));
         }
         // What he showed before was meant for the moment (PM-27).
         self.forget_state();
@@ -70,7 +70,7 @@ impl UserWatches {
             // PR-36: he does not remember; an endpoint asked for him just now, so he is asked once more.
             step.set_to(To::Pending);
             for watcher in &mut self.watchers {
-                watcher.notifier.set_active(false, &mut step.event());
+                watcher.notifier.set_active(false, &mut step.event_under(watcher.identity));
             }
             self.ask(permit, Subscription::Subscribe, step);
             return;
@@ -242,8 +242,8 @@ impl UserWatches {
         let records = self.watchers.iter().filter_map(|watcher| watcher.record(now)).collect();
         self.leaving = Some(Box::new(Leaving { records }));
         for watcher in &mut self.watchers {
-            let end = LastWords::Stopping.of(&watcher.front_end, TerminateReason::Deactivated, None, step);
-            watcher.notifier.terminate(end, &mut step.event());
+            let end = LastWords::Stopping.of(watcher, TerminateReason::Deactivated, None, step);
+            watcher.notifier.terminate(end, &mut step.event_under(watcher.identity));
         }
     }
 }

@@ -39,7 +39,8 @@ impl UserWatches {
     ) -> (Answer, bool) {
         let Subscribing { request, wanted, tag, endpoint, front_end } = subscribing;
         let active = step.roster.to == To::Yes;
-        let accepted = Notifier::accept(request, wanted, tag, active, &mut step.event());
+        let identity = step.context.identity();
+        let accepted = Notifier::accept(request, wanted, tag, active, &mut step.event_under(identity));
         let (notifier, answer) = match accepted {
             Ok(accepted) => accepted,
             Err(answer) => return (answer, false),
@@ -51,6 +52,7 @@ impl UserWatches {
             endpoint: endpoint.into(),
             front_end: front_end.into(),
             media: wanted.media,
+            identity,
             fetches,
             stored_expiry: None,
         };
@@ -88,7 +90,7 @@ impl UserWatches {
         let mut view = View { known: known.then_some(state), stamp, now_ms: step.context.now.unix_ms };
         let (key, media, fetches) = (step.context.key, watcher.media, watcher.fetches);
         let mut write = |notify: NotifyState| view.written(notify, key, media, fetches, permit.take());
-        watcher.notifier.piggyback(answer, &mut step.event(), &mut write)
+        watcher.notifier.piggyback(answer, &mut step.event_under(watcher.identity), &mut write)
     }
 
     /// A SUBSCRIBE inside the dialog with this tag; `None`: there is none.
@@ -104,7 +106,7 @@ impl UserWatches {
         if request.method() != nuncio_sip::Method::Subscribe {
             return Some(unknown_subscription());
         }
-        let answer = watcher.notifier.subscribe(request, routable, &mut step.event());
+        let answer = watcher.notifier.subscribe(request, routable, &mut step.event_under(watcher.identity));
         if answer.is_success() && watcher.front_end != front_end {
             watcher.front_end = front_end.into();
             step.saved.touch();
@@ -131,7 +133,7 @@ impl UserWatches {
     ) {
         if let Some(watcher) = self.watcher(tag) {
             let ended = watcher.notifier.has_ended();
-            watcher.notifier.response(serial, response, &mut step.event());
+            watcher.notifier.response(serial, response, &mut step.event_under(watcher.identity));
             self.has_left(tag, ended);
         }
     }
@@ -139,7 +141,7 @@ impl UserWatches {
     /// The endpoint does not remember what it was told.
     pub(in crate::pair) fn tell_again(&mut self, tag: &str, step: &mut Step<'_, '_>) {
         if let Some(watcher) = self.watcher(tag) {
-            watcher.notifier.tell_again(&mut step.event());
+            watcher.notifier.tell_again(&mut step.event_under(watcher.identity));
         }
     }
 
@@ -147,7 +149,7 @@ impl UserWatches {
     pub(in crate::pair) fn left(&mut self, tag: &str, serial: u32, step: &mut Step<'_, '_>) {
         if let Some(watcher) = self.watcher(tag) {
             let ended = watcher.notifier.has_ended();
-            watcher.notifier.sent(serial, &mut step.event());
+            watcher.notifier.sent(serial, &mut step.event_under(watcher.identity));
             self.has_left(tag, ended);
         }
     }
@@ -167,7 +169,7 @@ impl UserWatches {
         step: &mut Step<'_, '_>,
     ) {
         if let Some(watcher) = self.watcher(tag) {
-            watcher.notifier.failed(serial, why, &mut step.event());
+            watcher.notifier.failed(serial, why, &mut step.event_under(watcher.identity));
         }
     }
 
@@ -208,7 +210,7 @@ impl UserWatches {
             let mut permit = permit;
             let mut view = View { known: known.then_some(state), stamp, now_ms: step.context.now.unix_ms };
             let mut write = |notify: NotifyState| view.written(notify, key, media, fetches, permit.take());
-            let output = watcher.notifier.poll(&mut step.context.event(), &mut write);
+            let output = watcher.notifier.poll(&mut step.context.event_under(watcher.identity), &mut write);
             match output {
                 None => {
                     watcher.keep_expiry(step);
@@ -229,7 +231,7 @@ impl UserWatches {
                         serial,
                         request,
                         front_end,
-                        identity: None,
+                        identity: Some(watcher.identity.into()),
                         judged,
                     }));
                 }
@@ -249,17 +251,22 @@ impl UserWatches {
     /// A new subscription takes the place of an older one of the same endpoint, or of the one that ends first.
     fn make_room(&mut self, endpoint: &str, step: &mut Step<'_, '_>) {
         let end = |why: LastWords, watcher: &Watcher, step: &Step<'_, '_>| {
-            why.of(&watcher.front_end, TerminateReason::Probation, Some(REPLACED), step)
+            why.of(watcher, TerminateReason::Probation, Some(REPLACED), step)
         };
         let live = |watcher: &&mut Watcher| !watcher.notifier.has_ended();
         for watcher in self.watchers.iter_mut().filter(live).filter(|watcher| *watcher.endpoint == *endpoint)
         {
-            watcher.notifier.terminate(end(LastWords::Replaced, watcher, step), &mut step.event());
+            watcher
+                .notifier
+                .terminate(end(LastWords::Replaced, watcher, step), &mut step.event_under(watcher.identity));
         }
         if self.watchers.iter_mut().filter(live).count() >= step.context.config.endpoints {
             let expiry = |watcher: &&mut Watcher| watcher.notifier.expires_at();
             if let Some(watcher) = self.watchers.iter_mut().filter(live).min_by_key(expiry) {
-                watcher.notifier.terminate(end(LastWords::TooMany, watcher, step), &mut step.event());
+                watcher.notifier.terminate(
+                    end(LastWords::TooMany, watcher, step),
+                    &mut step.event_under(watcher.identity),
+                );
             }
         }
         // Their last NOTIFYs may take a while; no more of them than of living ones are waited for.

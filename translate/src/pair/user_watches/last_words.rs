@@ -5,6 +5,7 @@ use std::time::Duration;
 use nuncio_sip::event::{Terminate, TerminateReason};
 use nuncio_xmpp::Condition;
 
+use super::Watcher;
 use crate::diagnostics::{self, Diagnostic};
 use crate::judge::Refusal;
 use crate::pair::step::Step;
@@ -26,13 +27,15 @@ pub(super) enum LastWords {
     /// He takes no stanza as large as the request.
     TooLarge,
     Stopping,
+    /// Our name towards front ends is another one from now on.
+    OtherIdentity,
 }
 
 impl LastWords {
-    /// The end for that reason, as the front end of this name is told it.
+    /// The end for that reason, as the front end of this endpoint is told it.
     pub(super) fn of(
         self,
-        front_end: &str,
+        watcher: &Watcher,
         reason: TerminateReason,
         retry_after: Option<Duration>,
         step: &Step<'_, '_>,
@@ -74,12 +77,17 @@ impl LastWords {
                 Diagnostic::RefusedByPartner,
                 format!("partner {remote}: it takes no stanza as large as the request"),
             ),
+            Self::OtherIdentity => (
+                Diagnostic::NoRouteNow,
+                format!("{remote}: the partner's type has changed, and with it our name; subscribe again"),
+            ),
             Self::Stopping => {
                 (Diagnostic::Shutdown, "the gateway is shutting down; subscribe again".to_owned())
             }
         };
-        let form = context.config.diagnostics_for(front_end);
-        let fields = vec![diagnostic.field(form, &context.events.contact_host, &why)];
+        let form = context.config.diagnostics_for(&watcher.front_end);
+        let ourselves = &(context.events_under)(watcher.identity.into()).contact_host;
+        let fields = vec![diagnostic.field(form, ourselves, &why)];
         Terminate { reason, retry_after, fields }
     }
 }

@@ -28,7 +28,7 @@ use nuncio_sip::event::Notifier;
 impl UserWatches {
     pub(in crate::pair) fn restore(record: &mut PairRecord, step: &mut Step<'_, '_>) -> Self {
         let active = step.roster.to == To::Yes;
-        let (events, now) = (step.context.events, step.context.now);
+        let (events, identity, now) = (step.context.events, step.context.identity(), step.context.now);
         // However far the clock was set back meanwhile, nothing lasts longer than was granted (PR-38).
         let latest = now.instant + Duration::from_secs(events.max_expires.into());
         let watcher = |record: NotifierRecord| {
@@ -41,6 +41,8 @@ impl UserWatches {
                 endpoint: endpoint.as_str().into(),
                 front_end,
                 media: media.unwrap_or(events.default_media),
+                // Which one it began under is not on record.
+                identity,
                 fetches: false,
                 stored_expiry: Some(expires),
             }
