@@ -79,6 +79,7 @@ causes! {
     ContactFailed: Warn, 10 of 100, "messages of contacts that reached no front end";
     NoticeFailed: Warn, 10 of 100, "failure notices that reached no front end";
     StanzaDropped: Warn, 1 of 10, "stanzas dropped because their stream ended while no answer had room";
+    ControlRefused: Warn, 3 of 10, "requests to the control plane that were refused, which are missing in the audit trail, too";
     ForgedId: Info, 1 of 10, "stanza errors whose id fails its check";
 }
 
@@ -101,6 +102,8 @@ pub enum Source<'a> {
     Domain(&'a str),
     /// A user of a partner, by his bare address.
     Contact(&'a str),
+    /// Somebody who asks the control plane, as the audit trail calls him.
+    Caller(&'a str),
     /// Nobody else: one of our own listeners.
     Listener(&'a str),
 }
@@ -112,6 +115,7 @@ impl Source<'_> {
             Self::Address(_) => ("address", "addresses"),
             Self::Domain(_) => ("domain", "domains"),
             Self::Contact(_) => ("contact", "contacts"),
+            Self::Caller(_) => ("caller", "callers"),
             Self::Listener(_) => ("listener", "listeners"),
         }
     }

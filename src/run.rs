@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::checks::{self, Level};
-use crate::config::{Loaded, Sources};
+use crate::config::{Kind, Loaded, SetAside, Sources};
 use crate::context::Context;
 use crate::control::Control;
 use crate::control::access::{Access, NewAccess};
@@ -32,7 +32,7 @@ use crate::net::listener::{ListenLimits, serve};
 use crate::net::now;
 use crate::net::proxied::Proxies;
 use crate::net::strangers::StrangerLimits;
-use crate::policy::{self, Authority, Governed, SetAside};
+use crate::policy::{self, Authority, Governed};
 use crate::renew::{self, Renewal};
 use crate::service::{Notifier, Service};
 use crate::store::{Keep, Outcome, Store, Ticket};
@@ -213,17 +213,22 @@ pub async fn run(sources: Sources, loaded: Loaded, service: Service) -> anyhow::
 fn stored(sources: Sources, loaded: Loaded, store: &Store) -> anyhow::Result<(Sources, Loaded)> {
     let entries = store.entries();
     let sources = sources.stored(entries);
-    let (loaded, set_aside) = match policy::load(&sources) {
+    let loaded = match policy::load(&sources) {
         Ok(loaded) => loaded,
         Err(report) => anyhow::bail!(
             "the configuration with what is stored in {}:\n{report}",
             loaded.config.node.state_dir.display()
         ),
     };
-    for SetAside { domain, why } in set_aside {
+    // Of those that give way to a file there is a warning already.
+    for SetAside { kind, name, why, .. } in loaded.set_aside.iter().filter(|aside| !aside.declared) {
+        let instead = match kind {
+            Kind::Partner => "there is no federation with him",
+            Kind::Block | Kind::Policy => "it may not hold",
+        };
         error!(
-            "the stored partner {domain} is switched off until the next change of the configuration, because he does not go with \
-             the files: {}",
+            "the stored {kind} {name} is set aside, and {instead} until it is changed, or a reload finds it usable: {}; see \
+             nuncio {kind} list",
             why.join("; ")
         );
     }

@@ -12,7 +12,7 @@ use super::{ConfigArguments, ConfigOption, complain, front_ends, with_stored};
 use crate::checks::connectivity::Whom;
 use crate::checks::{self, Checked, Finding, Report, What, look, problems};
 use crate::config::{Config, Listener, Loaded, Lookup, NextHop, Setting, TlsBackend};
-use crate::policy::{self, SetAside};
+use crate::policy;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
@@ -147,7 +147,7 @@ fn unusable(report: &crate::config::Report, how: How) -> ExitCode {
 /// Every key that has a value, and where it comes from.
 fn effective(how: How, arguments: &ConfigArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let effective = match policy::load(&with_stored(arguments.sources(environment))) {
-        Ok((Loaded { effective, .. }, _)) => effective,
+        Ok(Loaded { effective, .. }) => effective,
         Err(report) => return unusable(&report, how),
     };
     if !how.json {
@@ -160,9 +160,9 @@ fn effective(how: How, arguments: &ConfigArguments, environment: Vec<(OsString, 
 
 fn config(how: How, arguments: &ConfigArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     match policy::load(&with_stored(arguments.sources(environment))) {
-        Ok((Loaded { config, report, .. }, set_aside)) => {
-            for SetAside { domain, why } in set_aside {
-                eprintln!("stored partner {domain}: would be switched off: {}", why.join("; "));
+        Ok(Loaded { config, report, set_aside, .. }) => {
+            for aside in set_aside.iter().filter(|aside| !aside.declared) {
+                eprintln!("stored {} {}: {}", aside.kind, aside.name, aside.text());
             }
             let findings = checks::all(&config, SystemTime::now());
             let text = |warnings| format!("{}\n{}", summary(&config), looked_at(&findings, warnings));

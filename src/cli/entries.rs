@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use super::client::{ClientArguments, Failed, Gateway, changes, end, pretty, printable, text};
-use crate::config::{Kind, reference, written};
+use crate::config::{GLOBAL, Kind, reference, written};
 use crate::control::client::escaped;
 
 #[derive(Debug, clap::Args)]
@@ -157,7 +157,7 @@ impl Names {
                 self.change(gateway, Method::DELETE, &one(name), None, *dry_run, json)
             }
             Verb::Export { all: declared } => {
-                let list = gateway.ask(Method::GET, &all, None)?;
+                let list = gateway.ask(Method::GET, &format!("{all}?only_set=true"), None)?;
                 shown(list, &|list| self.export(list, *declared))
             }
             Verb::Apply { file, prune, dry_run } => {
@@ -218,7 +218,9 @@ impl Names {
         };
         let name = text(entry, self.kind.named_by());
         let origin = text(entry, "origin");
+        let not_held = list("set_aside");
         let line = match self.kind {
+            _ if !not_held.is_empty() => format!("{name}: set aside: {not_held}"),
             Kind::Partner => {
                 let more = Some(list("additional_domains")).filter(|more| !more.is_empty());
                 let more = more.map(|more| format!(" ({more})")).unwrap_or_default();
@@ -267,41 +269,72 @@ impl Names {
         keys().filter(move |(key, _)| *key == named_by).chain(keys().filter(move |(key, _)| *key != named_by))
     }
 
+    /// As sections of a file, which `apply` takes.
     fn export(&self, list: &Value, declared: bool) -> String {
-        let mut out = String::new();
+        let (mut global, mut sections) = (String::new(), String::new());
         for entry in list.as_array().into_iter().flatten() {
-            let stored = entry.get("origin") == Some(&json!("stored"));
-            // The global keys are no section of their own here.
-            let is_global = self.kind == Kind::Policy && entry.get("enabled").is_some();
-            if !(stored || declared) || is_global {
+            if !declared && entry.get("origin") != Some(&json!("stored")) {
                 continue;
             }
-            let _ = writeln!(out, "[[{}]]", self.section);
-            for (key, value) in
-                self.keys(entry).filter(|(key, _)| !["origin", "negotiation"].contains(&key.as_str()))
-            {
-                let _ = writeln!(out, "{key} = {}", written(value));
+            let said = ["origin", "negotiation", "set_aside"];
+            let keys = self.keys(entry).filter(|(key, _)| !said.contains(&key.as_str()));
+            // It stands for the keys of [policy] itself, and is no rule.
+            if self.kind == Kind::Policy && text(entry, "name") == GLOBAL {
+                for (key, value) in keys.filter(|(key, _)| *key != "name") {
+                    let _ = writeln!(global, "{key} = {}", written(value));
+                }
+                continue;
             }
-            out.push('\n');
+            let mut section = format!("[[{}]]\n", self.section);
+            for (key, value) in keys {
+                let _ = writeln!(section, "{key} = {}", written(value));
+            }
+            let why = entry.get("set_aside").and_then(Value::as_array).into_iter().flatten();
+            let why: Vec<&str> = why.filter_map(Value::as_str).collect();
+            if why.is_empty() {
+                let _ = writeln!(sections, "{section}");
+                continue;
+            }
+            // It could not be applied.
+            let why = printable(&why.join("; "));
+            let lines: String = section.lines().map(|line| format!("# {line}\n")).collect();
+            let _ = writeln!(sections, "# set aside: {why}\n{lines}");
         }
-        out
+        if !global.is_empty() {
+            global = format!("[policy]\n{global}\n");
+        }
+        global + &sections
     }
 
-    /// The sections of a file.
+    /// The sections of a file. Keys of `[policy]` itself are the rule that stands for it.
     fn read(&self, file: &Path) -> Result<Vec<Value>, Failed> {
         let unusable = |why: &dyn std::fmt::Display| Failed(format!("{}: {why}", file.display()));
         let content = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
-        let table: toml::Table = toml::from_str(&content).map_err(|error| unusable(&error))?;
-        let mut at = toml::Value::Table(table);
-        for name in self.section.split('.') {
-            at = match at {
-                toml::Value::Table(mut table) => table.remove(name).unwrap_or(toml::Value::Array(Vec::new())),
-                _ => return Err(unusable(&format!("there is no [[{}]] in it", self.section))),
-            };
+        let mut table: toml::Table = toml::from_str(&content).map_err(|error| unusable(&error))?;
+        let no_list = || unusable(&format!("each is written under its own [[{}]]", self.section));
+        let (mut global, sections) = match self.section.split_once('.') {
+            None => (None, table.remove(self.section)),
+            Some((outer, inner)) => match table.remove(outer) {
+                Some(toml::Value::Table(mut outer)) => {
+                    let inner = outer.remove(inner);
+                    (Some(outer).filter(|rest| !rest.is_empty()), inner)
+                }
+                Some(_) => return Err(no_list()),
+                None => (None, None),
+            },
+        };
+        if let Some(global) = &mut global {
+            global.insert(self.kind.named_by().to_owned(), GLOBAL.into());
         }
-        match serde_json::to_value(at) {
+        let mut list = match sections {
+            Some(toml::Value::Array(list)) => list,
+            Some(_) => return Err(no_list()),
+            None => Vec::new(),
+        };
+        list.extend(global.map(toml::Value::Table));
+        match serde_json::to_value(list) {
             Ok(Value::Array(list)) => Ok(list),
-            _ => Err(unusable(&format!("each is written under its own [[{}]]", self.section))),
+            _ => Err(no_list()),
         }
     }
 

@@ -8,7 +8,7 @@ use axum::http::Method;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::client::{ClientArguments, end, pretty, printable, text};
+use super::client::{ClientArguments, changes, end, pretty, printable, text};
 use crate::control::client::escaped;
 
 #[derive(Debug, clap::Args)]
@@ -69,7 +69,8 @@ pub(super) fn consent(arguments: &ConsentArguments, environment: Vec<(OsString, 
                 _ if json => pretty(&answer),
                 Some(Value::Bool(true)) => format!(
                     "{user} does not count as having added {contact} any more. If he subscribes to him again, he adds him again; a \
-                     rule keeps him from it: nuncio policy new NAME users={user} verdict=deny\n"
+                     rule keeps him from it: nuncio policy new NAME users={user} verdict=deny\n{}",
+                    changes(&answer)
                 ),
                 _ => format!("{user} has not added {contact}; nothing was changed.\n"),
             })

@@ -17,8 +17,9 @@ pub(super) fn run(arguments: RunArguments, environment: Vec<(OsString, OsString)
         .sources(environment.clone())
         .flag("--log-level", "log.level", arguments.log_level)
         .flag("--log-format", "log.format", arguments.log_format);
-    let sources = with_stored(sources);
-    let (loaded, _) = match policy::load(&sources) {
+    // Read once: what is changed later while it runs is changed beside what the files say now.
+    let sources = with_stored(sources.read_now());
+    let loaded = match policy::load(&sources) {
         Ok(loaded) => loaded,
         Err(report) => {
             complain(&report);

@@ -59,7 +59,7 @@ pub(super) fn reload(arguments: &PlainArguments, environment: Vec<(OsString, OsS
         if arguments.client.json {
             return pretty(&answer);
         }
-        let same = answer.get("changed").and_then(Value::as_array).is_some_and(Vec::is_empty);
+        let same = answer.get("lines").and_then(Value::as_array).is_some_and(Vec::is_empty);
         let what = if same {
             "The files say what they said before."
         } else {

@@ -85,6 +85,12 @@ impl Effective {
         self.places.get(path).and_then(|at| self.settings.get(*at))
     }
 
+    /// Whether the other one says the same in the same order. Where a value comes from makes no difference.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.settings.len() == other.settings.len()
+            && self.settings.iter().zip(&other.settings).all(|(a, b)| a.path == b.path && a.value == b.value)
+    }
+
     /// What is different in `new`, by path. Where a value comes from makes no difference.
     pub fn differences(&self, new: &Self) -> Vec<Difference> {
         let by_path = |of: &Self| -> BTreeMap<String, Json> {

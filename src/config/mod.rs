@@ -15,6 +15,7 @@
 
 mod address;
 mod block;
+mod certificates;
 mod check;
 mod contact;
 mod effective;
@@ -45,6 +46,7 @@ pub use address::{
     Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, NextHop, SentBy, SourceAddress,
 };
 pub use block::{Block, BlockAddress};
+pub use certificates::Certificates;
 pub use contact::ContactUri;
 pub use effective::{Difference, Effective, Origin, Setting, written};
 pub use federation::{Proxy, Secret, SpkiPin};
@@ -53,7 +55,7 @@ pub use network::Network;
 pub use policy::SipUsers;
 pub use problem::{Problem, Report, Severity};
 pub use source::Sources;
-pub use stored::{Entry, GLOBAL, Kind, Stored};
+pub use stored::{Entry, GLOBAL, Kind, SetAside, Stored};
 pub use value::{
     Family, Im, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Text, TlsBackend,
     TrustModel, ValueError, Verdict,
@@ -99,6 +101,8 @@ pub struct Loaded {
     pub report: Report,
     /// The same key by key, with where each value comes from.
     pub effective: Effective,
+    /// Stored entries that do not hold.
+    pub set_aside: Vec<SetAside>,
 }
 
 impl Config {
@@ -403,35 +407,6 @@ pub struct Contacts {
     pub status: Vec<ContactUri>,
     /// `xmpp.contacts.support`
     pub support: Vec<ContactUri>,
-}
-
-/// The certificates of the XMPP side.
-#[derive(Clone, Debug)]
-pub struct Certificates {
-    identities: Vec<Identity>,
-    of_domain: HashMap<Domain, usize>,
-}
-
-impl Certificates {
-    /// Which certificate speaks for `domain`; every served domain has one.
-    pub fn of(&self, domain: &Domain) -> Option<&Identity> {
-        self.of_domain.get(domain).and_then(|index| self.identities.get(*index))
-    }
-
-    /// The certificate for those who do not say which domain they want: the first one.
-    pub fn default_identity(&self) -> Option<&Identity> {
-        self.identities.first()
-    }
-
-    /// All certificates, in the order of the file, each with the domains that it speaks for.
-    pub fn iter(&self) -> impl Iterator<Item = (&Identity, Vec<&Domain>)> {
-        self.identities.iter().enumerate().map(|(index, identity)| {
-            let mut domains: Vec<&Domain> =
-                self.of_domain.iter().filter(|(_, i)| **i == index).map(|(d, _)| d).collect();
-            domains.sort_unstable();
-            (identity, domains)
-        })
-    }
 }
 
 /// Administration while it runs.

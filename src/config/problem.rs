@@ -60,6 +60,20 @@ impl Report {
         Self { problems }
     }
 
+    /// Of what was found in files that the configuration names: each with its place, the stored entry it is of, if it is of one,
+    /// and a sentence.
+    pub fn of_files(found: impl IntoIterator<Item = (String, Option<(Kind, String)>, String)>) -> Self {
+        let problem = |(place, stored, text): (String, _, String)| Problem {
+            severity: Severity::Error,
+            place,
+            text: text.chars().map(printable).collect(),
+            excerpt: None,
+            stored,
+            order: (usize::MAX - 2, 0),
+        };
+        Self::new(found.into_iter().map(problem).collect())
+    }
+
     /// The problems in the order of the sources.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

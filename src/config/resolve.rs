@@ -50,7 +50,7 @@ pub(super) fn load(
             return Err(Report::new(problems));
         }
     };
-    sources.stored.lay(&mut merged, &mut places, &mut problems);
+    let set_aside = sources.stored.lay(&mut merged, &mut places, &mut problems);
     let empty = Map::new();
     let values = if let ValueKind::Table(values) = &merged.kind { values } else { &empty };
     let root: Root = Reader::new(&places, &mut problems, true).root(values);
@@ -60,7 +60,7 @@ pub(super) fn load(
     }
     let effective = Effective::of(&Root::keys(), values, &places);
     match config(root) {
-        Some(config) => Ok(Loaded { config, report: Report::new(problems), effective }),
+        Some(config) => Ok(Loaded { config, report: Report::new(problems), effective, set_aside }),
         None => {
             let text =
                 "a value is missing and its check does not say which: this is a defect of nuncio".to_owned();

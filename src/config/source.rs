@@ -30,8 +30,18 @@ pub struct Sources {
 #[derive(Clone, Debug)]
 struct TomlFile {
     name: PathBuf,
+    text: Text,
+}
+
+/// What a file says.
+#[derive(Clone, Debug)]
+enum Text {
     /// Given by the caller instead of read from the disk.
-    text: Option<String>,
+    Given(String),
+    /// Read when it is needed.
+    OnDisk,
+    /// As it was read, or why it could not be.
+    Read(Result<String, String>),
 }
 
 #[derive(Clone, Debug)]
@@ -49,13 +59,24 @@ impl Sources {
 
     /// Adds a TOML file.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.files.push(TomlFile { name: path.into(), text: None });
+        self.files.push(TomlFile { name: path.into(), text: Text::OnDisk });
         self
     }
 
     /// Adds a TOML document that is not on the disk; `name` stands in for its path.
     pub fn toml(mut self, name: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        self.files.push(TomlFile { name: name.into(), text: Some(text.into()) });
+        self.files.push(TomlFile { name: name.into(), text: Text::Given(text.into()) });
+        self
+    }
+
+    /// Reads the files now. What they say later goes unheard until this is called again: whoever loads several times, as with
+    /// other stored entries, loads the same.
+    pub fn read_now(mut self) -> Self {
+        for file in &mut self.files {
+            if !matches!(file.text, Text::Given(_)) {
+                file.text = Text::Read(read_text(&file.name));
+            }
+        }
         self
     }
 
@@ -197,8 +218,9 @@ impl Places {
     fn read_file(&mut self, file: &TomlFile, problems: &mut Vec<Problem>) -> Option<Layer> {
         let index = self.files.len();
         let text = match &file.text {
-            Some(text) => Ok(text.clone()),
-            None => read_text(&file.name),
+            Text::Given(text) => Ok(text.clone()),
+            Text::OnDisk => read_text(&file.name),
+            Text::Read(text) => text.clone(),
         };
         let (text, unreadable) = match text {
             Ok(text) => (text, None),

@@ -105,8 +105,27 @@ impl Stored {
         self.entries.iter().map(|((kind, name), entry)| (*kind, name.as_str(), entry))
     }
 
-    /// Lays them behind what the files say. What the files say besides is told in `problems`.
-    pub(super) fn lay(&self, root: &mut Value, places: &mut Places, problems: &mut Vec<Problem>) {
+    /// Without those that are set aside, and with what is in their place.
+    #[must_use]
+    pub fn without<'a>(&self, set_aside: impl IntoIterator<Item = &'a SetAside>) -> Self {
+        let mut rest = self.clone();
+        for SetAside { kind, name, instead, .. } in set_aside {
+            match instead {
+                Some(instead) => rest.put(*kind, name, instead.clone()),
+                None => rest.remove(*kind, name),
+            };
+        }
+        rest
+    }
+
+    /// Lays them behind what the files say. What the files say besides is told in `problems`; it comes back as set aside.
+    pub(super) fn lay(
+        &self,
+        root: &mut Value,
+        places: &mut Places,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<SetAside> {
+        let mut set_aside = Vec::new();
         let declared = declared_domains(root);
         let named = |root: &Value, path: &[&str], key, kind: Kind, name: &str| {
             let found = names(root, path, key).into_iter().find(|(other, _)| kind.normalise(other) == *name);
@@ -118,11 +137,10 @@ impl Stored {
             if *kind != Kind::Partner
                 && let Some(first) = named(root, kind.path(), kind.named_by(), *kind, name)
             {
-                let first = places.name(Some(first));
-                let text = format!(
-                    "set aside: it is declared at {first}, which wins; remove this one: nuncio {kind} remove {name}"
-                );
-                problems.push(places.problem(Severity::Warning, Some(place), Part::Value, text));
+                let why = format!("it is declared at {}, which wins", places.name(Some(first)));
+                let given_way = SetAside::gives_way(*kind, name, why);
+                problems.push(places.problem(Severity::Warning, Some(place), Part::Value, given_way.text()));
+                set_aside.push(given_way);
                 continue;
             }
             match kind {
@@ -130,10 +148,15 @@ impl Stored {
                     values.insert("domain".to_owned(), text(name, place));
                     if let Some((domain, first)) = clash(&values, &declared) {
                         let first = places.name(Some(first));
-                        problems.push(places.problem(Severity::Warning, Some(place), Part::Value, format!(
-                            "set aside: {} is declared at {first}, which wins; remove this one: nuncio partner remove {name}",
-                            domain.to_unicode()
-                        )));
+                        let why = format!("{} is declared at {first}, which wins", domain.to_unicode());
+                        let given_way = SetAside::gives_way(*kind, name, why);
+                        problems.push(places.problem(
+                            Severity::Warning,
+                            Some(place),
+                            Part::Value,
+                            given_way.text(),
+                        ));
+                        set_aside.push(given_way);
                         continue;
                     }
                     push(root, &["partner"], values, place);
@@ -149,6 +172,39 @@ impl Stored {
                 }
             }
         }
+        set_aside
+    }
+}
+
+/// A stored entry that does not hold, because it does not go with the rest. It stays stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetAside {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name, as it is compared.
+    pub name: String,
+    /// What is wrong, each in a sentence.
+    pub why: Vec<String>,
+    /// A file says something else, which holds.
+    pub declared: bool,
+    /// What holds in its place, allowing less.
+    pub instead: Option<Entry>,
+}
+
+impl SetAside {
+    fn gives_way(kind: Kind, name: &str, why: String) -> Self {
+        Self { kind, name: name.to_owned(), why: vec![why], declared: true, instead: None }
+    }
+
+    /// Whether it is this entry.
+    pub fn is(&self, kind: Kind, name: &str) -> bool {
+        self.kind == kind && self.name == kind.normalise(name)
+    }
+
+    /// For people, with what to do.
+    pub fn text(&self) -> String {
+        let Self { kind, name, why, .. } = self;
+        format!("set aside: {}; remove this one: nuncio {kind} remove {name}", why.join("; "))
     }
 }
 

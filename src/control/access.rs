@@ -60,12 +60,19 @@ impl Access {
         }
     }
 
+    /// What would be different for those who come with tokens, in lines.
+    pub fn differences(&self, loaded: &NewAccess) -> Vec<String> {
+        let none = Tokens::default();
+        let new = loaded.remote.as_ref().map_or(&none, |(tokens, _)| tokens);
+        self.tokens.load().differences(new)
+    }
+
     /// Puts it in use for requests from now on.
     pub fn adopt(&self, loaded: NewAccess) {
         self.groups.store(Arc::new(loaded.groups));
-        let Some((tokens, identity)) = loaded.remote else { return };
-        self.tokens.store(Arc::new(tokens));
-        if let Some(store) = &self.identity {
+        let (tokens, identity) = loaded.remote.unzip();
+        self.tokens.store(Arc::new(tokens.unwrap_or_default()));
+        if let (Some(store), Some(identity)) = (&self.identity, identity) {
             // One is enough, and there is one.
             let _ = store.replace(vec![(Vec::new(), identity)]);
         }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::{Problem, Shared};
+use crate::context::Context;
 use crate::policy::{Applied, Authority, Refused, lines};
 
 impl From<Refused> for Problem {
@@ -18,27 +19,31 @@ impl From<Refused> for Problem {
             }
             Refused::Unusable(why) => Self::refused(format!("nothing was changed: {why}")),
             Refused::Absent(..) => Self::not_found(refused.to_string()),
-            Refused::Declared { .. } => Self::conflict(refused.to_string()),
+            Refused::Declared { .. } | Refused::Exists(..) => Self::conflict(refused.to_string()),
         }
     }
 }
 
 /// Does something that reads files and waits for the disk.
-pub(super) async fn on_authority<T: Send + 'static>(
+pub(super) async fn on_authority<T: Send + 'static, E: Send + 'static>(
     control: &Shared,
-    work: impl FnOnce(&Authority) -> Result<T, Refused> + Send + 'static,
-) -> Result<T, Problem> {
-    let authority = std::sync::Arc::clone(&control.authority);
-    match spawn_blocking(move || work(&authority)).await {
+    work: impl FnOnce(&Authority, &Context) -> Result<T, E> + Send + 'static,
+) -> Result<T, Problem>
+where
+    Problem: From<E>,
+{
+    let control = std::sync::Arc::clone(control);
+    match spawn_blocking(move || work(&control.authority, &control.context)).await {
         Ok(done) => done.map_err(Problem::from),
         Err(_) => Err(Problem::internal("an internal error, which the log of the gateway shows")),
     }
 }
 
 pub(super) fn answer(applied: &Applied) -> Value {
+    let changes = lines(&applied.changed).into_iter().chain(applied.tokens.iter().cloned());
     json!({
         "changed": applied.changed,
-        "lines": lines(&applied.changed),
+        "lines": changes.collect::<Vec<_>>(),
         "with_the_next_start": lines(&applied.pending),
         "warnings": applied.warnings,
         "streams_closed": applied.streams_closed,

@@ -5,7 +5,7 @@ use axum::extract::{Extension, State};
 use serde_json::{Value, json};
 
 use super::applied::{answer, on_authority, schema};
-use super::{Answer, Caller, Endpoint, Problem, Role, Shared};
+use super::{Answer, Caller, Change, Endpoint, Problem, Role, Shared};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let setting = json!({
@@ -26,7 +26,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Answer::json(settings),
             show,
         ),
-        Endpoint::post(
+        Endpoint::change(
+            Change::Post,
             "/v1/reload",
             "Read the files again: all of it is put in force, or nothing.",
             Answer::json(schema()),
@@ -52,7 +53,7 @@ async fn reload(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, Problem> {
-    let applied = on_authority(&control, move |authority| authority.reload(&caller.name)).await;
+    let applied = on_authority(&control, move |authority, _| authority.reload(&caller.name)).await;
     if let Err(problem) = &applied {
         tracing::warn!("the configuration stays as it was: {}", problem.detail);
     }

@@ -1,26 +1,36 @@
 //! Partners, policies and blocks: those of the files beside the stored ones, which can be changed.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use axum::Json;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::applied::{answer, on_authority, schema as applied_schema};
-use super::{Answer, Body, Caller, Checked, Endpoint, Problem, Role, Shared};
-use crate::config::{Domain, Entry, GLOBAL, Kind, Origin, reference};
-use crate::policy::{Edit, InForce};
+use super::{Answer, Body, Caller, Change, Checked, Endpoint, Problem, Role, Shared};
+use crate::config::{Domain, Entry, GLOBAL, Kind, Origin, SetAside, reference};
+use crate::context::Context;
+use crate::policy::{Authority, Edit, InForce, Refused};
 
-/// What is said of an entry beside its keys.
+/// What is said of an entry beside its keys: where it comes from, what comes of it, and why it does not hold.
+const SAID: [&str; 3] = [ORIGIN, "negotiation", SET_ASIDE];
 const ORIGIN: &str = "origin";
+const SET_ASIDE: &str = "set_aside";
+/// The origin of what can be changed here.
+const STORED: &str = "stored";
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 struct Dry {
     #[serde(default)]
     dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct Listed {
+    #[serde(default)]
+    only_set: bool,
 }
 
 type Name = Checked<Path<String>>;
@@ -38,184 +48,207 @@ struct Apply {
     prune: bool,
 }
 
-macro_rules! endpoints_of {
-    ($list:ident, $kind:expr, $all:literal, $one:literal, $apply:literal, $section:literal) => {{
-        let (kind, word): (Kind, &str) = ($kind, $kind.as_str());
-        let _ = word;
-        let keys = || reference::json_schema($section, Some(kind.named_by()));
-        let whole = || reference::json_schema($section, None);
-        // A part of the keys is enough; `null` takes one away.
-        let part = || {
-            let mut schema = keys();
-            if let Some(object) = schema.as_object_mut() {
-                object.remove("required");
-                for property in object.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
-                    if let Some(property) = property.1.as_object_mut()
-                        && let Some(Value::String(one)) = property.get("type").cloned()
-                    {
-                        property.insert("type".to_owned(), json!([one, "null"]));
-                    }
-                }
-            }
-            schema
-        };
-        let list = Answer::json(json!({ "type": "array", "items": { "type": "object" } }));
-        let shown = || Answer::json(json!({ "type": "object" }));
-        let applied = || Answer::json(applied_schema());
-        let dry = || json!({ "type": "boolean", "default": false });
-        const DRY: &str = "Only say what it would amount to.";
-        $list.push(Endpoint::get($all, Role::Viewer, concat!("All of them: those of the files and those stored. ", $section, "."), list,
-            |State(control): State<Shared>| async move { Json(all(&control.authority.in_force(), $kind)) }));
-        $list.push(Endpoint::get($one, Role::Viewer, concat!("One of them. ", $section, "."), shown(),
-            |State(control): State<Shared>, Checked(Path(name)): Name| async move {
-                one(&control.authority.in_force(), $kind, &name).map(Json)
-            }));
-        $list.push(Endpoint::post($all, concat!("Make one that is not there. ", $section, "."), applied().with_status(StatusCode::CREATED),
-            |State(control): State<Shared>, Extension(caller): Who, Checked(Query(dry)): DryRun, Body(entry): Body<Entry>| async move {
-                create(&control, &caller, $kind, entry, dry).await
-            }).takes(whole()).query("dry_run", DRY, dry()));
-        $list.push(Endpoint::put($one, concat!("Let it be this, whatever it was. ", $section, "."), applied(),
-            |State(control): State<Shared>, Extension(caller): Who, Checked(Path(name)): Name, Checked(Query(dry)): DryRun, Body(entry): Body<Entry>| async move {
-                put(&control, &caller, $kind, name, entry, dry).await
-            }).takes(keys()).query("dry_run", DRY, dry()));
-        $list.push(Endpoint::patch($one, concat!("Change some of its keys; null takes one away. ", $section, "."), applied(),
-            |State(control): State<Shared>, Extension(caller): Who, Checked(Path(name)): Name, Checked(Query(dry)): DryRun, Body(entry): Body<Entry>| async move {
-                patch(&control, &caller, $kind, name, entry, dry).await
-            }).takes(part()).query("dry_run", DRY, dry()));
-        $list.push(Endpoint::delete($one, concat!("Remove it. ", $section, "."), applied(),
-            |State(control): State<Shared>, Extension(caller): Who, Checked(Path(name)): Name, Checked(Query(dry)): DryRun| async move {
-                change(&control, &caller, vec![Edit::Remove($kind, name)], dry).await.map(Json)
-            }).query("dry_run", DRY, dry()));
-        $list.push(Endpoint::post($apply, concat!("Bring many to what is given here, all or none. ", $section, "."), applied(),
-            |State(control): State<Shared>, Extension(caller): Who, Checked(Query(dry)): DryRun, Body(wanted): Body<Apply>| async move {
-                apply(&control, &caller, $kind, wanted, dry).await
-            }).takes(json!({
-                "type": "object",
-                "required": ["entries"],
-                "additionalProperties": false,
-                "properties": {
-                    "entries": { "type": "array", "items": whole() },
-                    "prune": { "type": "boolean", "description": "Whether those that are stored and not among them go." },
-                },
-            })).query("dry_run", DRY, dry()));
-    }};
+/// The paths of the endpoints of one kind, and its section in the file.
+struct Paths {
+    kind: Kind,
+    all: &'static str,
+    one: &'static str,
+    apply: &'static str,
+    section: &'static str,
 }
+
+const PATHS: [Paths; 3] = [
+    Paths {
+        kind: Kind::Partner,
+        all: "/v1/partners",
+        one: "/v1/partners/{domain}",
+        apply: "/v1/apply/partners",
+        section: "partner",
+    },
+    Paths {
+        kind: Kind::Policy,
+        all: "/v1/policies",
+        one: "/v1/policies/{name}",
+        apply: "/v1/apply/policies",
+        section: "policy.rule",
+    },
+    Paths {
+        kind: Kind::Block,
+        all: "/v1/blocks",
+        one: "/v1/blocks/{address}",
+        apply: "/v1/apply/blocks",
+        section: "block",
+    },
+];
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let mut list = Vec::new();
-    endpoints_of!(
-        list,
-        Kind::Partner,
-        "/v1/partners",
-        "/v1/partners/{domain}",
-        "/v1/apply/partners",
-        "partner"
-    );
-    endpoints_of!(
-        list,
-        Kind::Policy,
-        "/v1/policies",
-        "/v1/policies/{name}",
-        "/v1/apply/policies",
-        "policy.rule"
-    );
-    endpoints_of!(list, Kind::Block, "/v1/blocks", "/v1/blocks/{address}", "/v1/apply/blocks", "block");
-    list
+    PATHS.into_iter().flat_map(of_kind).collect()
 }
 
-async fn create(
-    control: &Shared,
-    caller: &Caller,
-    kind: Kind,
-    mut entry: Entry,
-    dry: Dry,
-) -> Result<Response, Problem> {
-    let name = take_name(kind, &mut entry)?;
-    if one(&control.authority.in_force(), kind, &name).is_ok() {
-        return Err(Problem::conflict(format!("there is a {kind} {name} already; change that one")));
-    }
-    let done = change(control, caller, vec![Edit::Put(kind, name, entry)], dry).await?;
-    let status = if dry.dry_run { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Json(done)).into_response())
-}
-
-async fn put(
-    control: &Shared,
-    caller: &Caller,
-    kind: Kind,
-    name: String,
-    mut entry: Entry,
-    dry: Dry,
-) -> Result<Json<Value>, Problem> {
-    agree(kind, &name, &mut entry)?;
-    change(control, caller, vec![Edit::Put(kind, name, entry)], dry).await.map(Json)
-}
-
-async fn patch(
-    control: &Shared,
-    caller: &Caller,
-    kind: Kind,
-    name: String,
-    mut entry: Entry,
-    dry: Dry,
-) -> Result<Json<Value>, Problem> {
-    agree(kind, &name, &mut entry)?;
-    let mut whole = match control.authority.stored(kind, &name) {
-        Ok(whole) => whole,
-        // There is always a [policy].
-        Err(_) if (kind, name.as_str()) == (Kind::Policy, GLOBAL) => Entry::new(),
-        Err(refused) => return Err(refused.into()),
+fn of_kind(Paths { kind, all, one, apply, section }: Paths) -> Vec<Endpoint> {
+    let whole = reference::json_schema(section, None);
+    let keys = reference::json_schema(section, Some(kind.named_by()));
+    let about = |what: &str| format!("{what}. {section}.");
+    let flag = || json!({ "type": "boolean", "default": false });
+    let applied = || Answer::json(applied_schema());
+    let dry = |endpoint: Endpoint| endpoint.query("dry_run", "Only say what it would amount to.", flag());
+    let list = Answer::json(json!({ "type": "array", "items": { "type": "object" } }));
+    let many = json!({
+        "type": "object",
+        "required": ["entries"],
+        "additionalProperties": false,
+        "properties": {
+            "entries": { "type": "array", "items": whole },
+            "prune": { "type": "boolean", "description": "Whether those that are stored and not among them go." },
+        },
+    });
+    let listed = move |State(control): State<Shared>, Checked(Query(wanted)): Checked<Query<Listed>>| async move {
+        Json(
+            entries(&control.authority.in_force(), kind, wanted.only_set)
+                .into_iter()
+                .map(|(_, entry)| entry)
+                .collect::<Value>(),
+        )
     };
-    whole.extend(entry);
-    change(control, caller, vec![Edit::Put(kind, name, whole)], dry).await.map(Json)
-}
-
-async fn apply(
-    control: &Shared,
-    caller: &Caller,
-    kind: Kind,
-    wanted: Apply,
-    dry: Dry,
-) -> Result<Json<Value>, Problem> {
-    let in_force = control.authority.in_force();
-    let mut edits = Vec::with_capacity(wanted.entries.len());
-    let mut named: BTreeMap<String, ()> = BTreeMap::new();
-    for mut entry in wanted.entries {
-        let name = take_name(kind, &mut entry)?;
-        let normal = kind.normalise(&name);
-        if named.insert(normal.clone(), ()).is_some() {
-            return Err(Problem::refused(format!("{name} is there twice")));
-        }
-        if in_force.stored.get(kind, &normal) != Some(&entry) {
-            edits.push(Edit::Put(kind, name, entry));
-        }
-    }
-    if wanted.prune {
-        let stored =
-            in_force.stored.iter().filter(|(other, name, _)| *other == kind && !named.contains_key(*name));
-        edits.extend(stored.map(|(_, name, _)| Edit::Remove(kind, name.to_owned())));
-    }
-    change(control, caller, edits, dry).await.map(Json)
-}
-
-async fn change(control: &Shared, caller: &Caller, edits: Vec<Edit>, dry: Dry) -> Result<Value, Problem> {
-    let who = caller.name.clone();
-    let subject = match edits.as_slice() {
-        [Edit::Put(kind, name, _)] => Some((*kind, name.clone())),
-        _ => None,
+    let found = move |State(control): State<Shared>, Checked(Path(name)): Name| async move {
+        find(&control.authority.in_force(), kind, &name).map(Json)
     };
-    let applied = on_authority(control, move |authority| authority.change(&who, &edits, dry.dry_run)).await?;
+    let create = move |State(control): State<Shared>,
+                       Extension(caller): Who,
+                       Checked(Query(dry)): DryRun,
+                       Body(mut entry): Body<Entry>| async move {
+        let edit = take_name(kind, &mut entry).map(|name| Edit::Create(kind, name, entry))?;
+        let done = change(&control, caller, edit, dry).await?;
+        Ok::<_, Problem>((if dry.dry_run { StatusCode::OK } else { StatusCode::CREATED }, done))
+    };
+    let alter = |edit: fn(Kind, String, Entry) -> Edit| {
+        move |State(control): State<Shared>,
+              Extension(caller): Who,
+              Checked(Path(name)): Name,
+              Checked(Query(dry)): DryRun,
+              Body(mut entry): Body<Entry>| async move {
+            agree(kind, &name, &mut entry)?;
+            change(&control, caller, edit(kind, name, entry), dry).await
+        }
+    };
+    let remove = move |State(control): State<Shared>,
+                       Extension(caller): Who,
+                       Checked(Path(name)): Name,
+                       Checked(Query(dry)): DryRun| async move {
+        change(&control, caller, Edit::Remove(kind, name), dry).await
+    };
+    let bring = move |State(control): State<Shared>,
+                      Extension(caller): Who,
+                      Checked(Query(dry)): DryRun,
+                      Body(wanted): Body<Apply>| async move {
+        let edit = wanted.edit(kind)?;
+        change(&control, caller, edit, dry).await
+    };
+    vec![
+        Endpoint::get(
+            all,
+            Role::Viewer,
+            about("All of them: those of the files and those stored"),
+            list,
+            listed,
+        )
+        .query(
+            "only_set",
+            "Only keys that were set: no defaults, and nothing else that is said of them.",
+            flag(),
+        ),
+        Endpoint::get(
+            one,
+            Role::Viewer,
+            about("One of them"),
+            Answer::json(json!({ "type": "object" })),
+            found,
+        ),
+        dry(Endpoint::change(
+            Change::Post,
+            all,
+            about("Make one that is not there"),
+            applied().with_status(StatusCode::CREATED),
+            create,
+        ))
+        .takes(whole),
+        dry(Endpoint::change(
+            Change::Put,
+            one,
+            about("Let it be this, whatever it was"),
+            applied(),
+            alter(Edit::Put),
+        ))
+        .takes(keys.clone()),
+        dry(Endpoint::change(
+            Change::Patch,
+            one,
+            about("Change some of its keys; null takes one away"),
+            applied(),
+            alter(Edit::Patch),
+        ))
+        .takes(part(keys)),
+        dry(Endpoint::change(Change::Delete, one, about("Remove it"), applied(), remove)),
+        dry(Endpoint::change(
+            Change::Post,
+            apply,
+            about("Bring many to what is given here, all or none"),
+            applied(),
+            bring,
+        ))
+        .takes(many),
+    ]
+}
+
+/// The schema of some of the keys; `null` takes one away.
+fn part(mut schema: Value) -> Value {
+    if let Some(object) = schema.as_object_mut() {
+        object.remove("required");
+        let properties = object.get_mut("properties").and_then(Value::as_object_mut);
+        for property in properties.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+            if let Some(Value::String(one)) = property.get("type").cloned() {
+                property.insert("type".to_owned(), json!([one, "null"]));
+            }
+        }
+    }
+    schema
+}
+
+impl Apply {
+    fn edit(self, kind: Kind) -> Result<Edit, Problem> {
+        let mut entries = Vec::with_capacity(self.entries.len());
+        let mut named: HashSet<String> = HashSet::new();
+        for mut entry in self.entries {
+            let name = take_name(kind, &mut entry)?;
+            if !named.insert(kind.normalise(&name)) {
+                return Err(Problem::refused(format!("{name} is there twice")));
+            }
+            entries.push((name, entry));
+        }
+        Ok(Edit::Bring { kind, entries, prune: self.prune })
+    }
+}
+
+async fn change(control: &Shared, caller: Caller, edit: Edit, dry: Dry) -> Result<Json<Value>, Problem> {
+    let subject = match &edit {
+        Edit::Create(kind, name, _) | Edit::Put(kind, name, _) | Edit::Patch(kind, name, _) => {
+            Some((*kind, name.clone()))
+        }
+        Edit::Remove(..) | Edit::Bring { .. } => None,
+    };
+    let change = move |authority: &Authority, _: &Context| authority.change(&caller.name, edit, dry.dry_run);
+    let applied = on_authority::<_, Refused>(control, change).await?;
     let mut answer = answer(&applied);
-    let entry = subject.and_then(|(kind, name)| one(&applied.in_force, kind, &name).ok());
+    let entry = subject.and_then(|(kind, name)| find(&applied.in_force, kind, &name).ok());
     if let (Some(object), Some(entry)) = (answer.as_object_mut(), entry) {
         object.insert("entry".to_owned(), entry);
     }
-    Ok(answer)
+    Ok(Json(answer))
 }
 
 /// The name of an entry, which is not among its keys any more.
 fn take_name(kind: Kind, entry: &mut Entry) -> Result<String, Problem> {
-    entry.remove(ORIGIN);
+    SAID.iter().for_each(|said| drop(entry.remove(*said)));
     let key = kind.named_by();
     match entry.remove(key) {
         Some(Value::String(name)) if !name.trim().is_empty() => Ok(name),
@@ -227,7 +260,7 @@ fn take_name(kind: Kind, entry: &mut Entry) -> Result<String, Problem> {
 /// The name in the path and the one in the body, if there is one, are the same.
 fn agree(kind: Kind, name: &str, entry: &mut Entry) -> Result<(), Problem> {
     if !entry.contains_key(kind.named_by()) {
-        entry.remove(ORIGIN);
+        SAID.iter().for_each(|said| drop(entry.remove(*said)));
         return Ok(());
     }
     let inside = take_name(kind, entry)?;
@@ -240,65 +273,79 @@ fn agree(kind: Kind, name: &str, entry: &mut Entry) -> Result<(), Problem> {
     }
 }
 
-/// All entries of a kind, with every key that has a value.
-pub(super) fn all(in_force: &InForce, kind: Kind) -> Value {
-    entries(in_force, kind).into_iter().map(|(_, entry)| entry).collect()
-}
-
-fn one(in_force: &InForce, kind: Kind, name: &str) -> Result<Value, Problem> {
+fn find(in_force: &InForce, kind: Kind, name: &str) -> Result<Value, Problem> {
     let normal = kind.normalise(name);
-    let found = entries(in_force, kind).into_iter().find(|(other, _)| *other == normal);
+    let found = entries(in_force, kind, false).into_iter().find(|(other, _)| *other == normal);
     found.map(|(_, entry)| entry).ok_or_else(|| Problem::not_found(format!("there is no {kind} {name}")))
 }
 
-fn entries(in_force: &InForce, kind: Kind) -> Vec<(String, Value)> {
+/// All entries of a kind, each by its name: those that hold, and then those that are set aside.
+fn entries(in_force: &InForce, kind: Kind, only_set: bool) -> Vec<(String, Value)> {
+    let set_aside: Vec<&SetAside> =
+        in_force.loaded.set_aside.iter().filter(|aside| aside.kind == kind).collect();
+    let mut list: Vec<(String, Map<String, Value>)> = Vec::new();
+    if kind == Kind::Policy {
+        list.extend(global(in_force, only_set));
+    }
     let section = match kind {
         Kind::Partner => "partner[",
         Kind::Policy => "policy.rule[",
         Kind::Block => "block[",
     };
-    let mut list: Vec<(String, Map<String, Value>)> = Vec::new();
-    if kind == Kind::Policy {
-        let mut global = Map::new();
-        global.insert("name".to_owned(), json!(GLOBAL));
-        for setting in in_force.loaded.effective.iter() {
-            if let Some(key) = setting.path.strip_prefix("policy.").filter(|key| !key.contains('[')) {
-                global.insert(key.to_owned(), setting.value.clone());
-            }
-        }
-        global.insert(
-            ORIGIN.to_owned(),
-            json!(if in_force.stored.get(kind, GLOBAL).is_some() { "stored" } else { "files" }),
-        );
-        list.push((GLOBAL.to_owned(), global));
-    }
+    let holding = list.len();
     for setting in in_force.loaded.effective.iter() {
         let Some((name, key)) = setting.path.strip_prefix(section).and_then(|rest| rest.rsplit_once("]."))
         else {
             continue;
         };
-        if list.last().is_none_or(|(last, _)| last != name) {
-            let origin = match &setting.origin {
-                Origin::Stored => "stored",
-                Origin::Declared(place) => place,
-                Origin::Default => "default",
-            };
-            let mut entry = Map::new();
-            entry.insert(ORIGIN.to_owned(), json!(origin));
-            list.push((name.to_owned(), entry));
+        let stands_in = |aside: &&SetAside| !aside.declared && aside.is(kind, name);
+        if set_aside.iter().any(stands_in) || (only_set && setting.origin == Origin::Default) {
+            continue;
+        }
+        if list.len() == holding || list.last().is_none_or(|(last, _)| last != name) {
+            let origin = setting.origin.text();
+            list.push((name.to_owned(), Map::from_iter([(ORIGIN.to_owned(), json!(origin))])));
         }
         if let Some((_, entry)) = list.last_mut() {
             entry.insert(key.to_owned(), setting.value.clone());
         }
     }
-    list.into_iter()
-        .map(|(name, mut entry)| {
-            if kind == Kind::Partner {
-                verdict(in_force, &name, &mut entry);
-            }
-            (name, Value::Object(entry))
-        })
-        .collect()
+    if kind == Kind::Partner && !only_set {
+        list.iter_mut().for_each(|(name, entry)| verdict(in_force, name, entry));
+    }
+    let aside = |aside: &SetAside| {
+        let mut entry = in_force.stored.get(kind, &aside.name).cloned().unwrap_or_default();
+        entry.insert(kind.named_by().to_owned(), json!(aside.name));
+        entry.insert(ORIGIN.to_owned(), json!(STORED));
+        entry.insert(SET_ASIDE.to_owned(), json!(aside.why));
+        (aside.name.clone(), entry)
+    };
+    list.extend(set_aside.into_iter().map(aside));
+    list.into_iter().map(|(name, entry)| (name, Value::Object(entry))).collect()
+}
+
+/// The keys of `[policy]`. With `only_set` those that are stored and those of the files are two entries.
+fn global(in_force: &InForce, only_set: bool) -> Vec<(String, Map<String, Value>)> {
+    let stored = in_force.stored.get(Kind::Policy, GLOBAL);
+    let mut keys = Map::new();
+    for setting in in_force.loaded.effective.iter() {
+        let is_set = matches!(setting.origin, Origin::Declared(_));
+        if let Some(key) = setting.path.strip_prefix("policy.").filter(|key| !key.contains('['))
+            && (is_set || !only_set)
+        {
+            keys.insert(key.to_owned(), setting.value.clone());
+        }
+    }
+    let entry = |mut keys: Map<String, Value>, origin| {
+        keys.insert(Kind::Policy.named_by().to_owned(), json!(GLOBAL));
+        keys.insert(ORIGIN.to_owned(), json!(origin));
+        (GLOBAL.to_owned(), keys)
+    };
+    if !only_set {
+        return vec![entry(keys, if stored.is_some() { STORED } else { "files" })];
+    }
+    let stored = stored.map(|stored| entry(stored.clone(), STORED));
+    stored.into_iter().chain((!keys.is_empty()).then(|| entry(keys, "files"))).collect()
 }
 
 /// What comes of his TLS, SASL and dialback.

@@ -15,6 +15,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::{Extension, Router};
+use compact_str::format_compact;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -28,6 +29,7 @@ use tracing::{debug, warn};
 use super::peer::{self, Groups};
 use super::tokens::Tokens;
 use super::{Caller, Role};
+use crate::net::origin::Origin;
 use crate::net::strangers::Unauthenticated;
 use crate::tls::{self, ServerTls};
 
@@ -202,7 +204,8 @@ impl Remote {
                 return debug!(%peer, "a client of the control plane did not finish its handshake in time");
             }
         };
-        let door = Door { tokens: self.tokens, place: Arc::new(Mutex::new(Some(place))) };
+        let place = Arc::new(Mutex::new(Some(place)));
+        let door = Door { tokens: self.tokens, from: peer.ip().into(), place };
         converse(Box::new(stream), self.router.layer(from_fn_with_state(door, authenticate))).await;
     }
 }
@@ -211,6 +214,7 @@ impl Remote {
 #[derive(Clone)]
 struct Door {
     tokens: Arc<ArcSwap<Tokens>>,
+    from: Origin,
     /// Among those who have not proved who they are.
     place: Arc<Mutex<Option<Unauthenticated>>>,
 }
@@ -221,10 +225,10 @@ async fn authenticate(State(door): State<Door>, mut request: Request, next: Next
     let token = shown
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let caller = door.tokens.load().caller(token.map(|(_, token)| token.trim()));
-    if caller.role > Role::Anyone
-        && let Some(place) = door.place.lock().take()
-    {
+    let mut caller = door.tokens.load().caller(token.map(|(_, token)| token.trim()));
+    if caller.role == Role::Anyone {
+        caller.name = format_compact!("{} at {}", caller.name, door.from);
+    } else if let Some(place) = door.place.lock().take() {
         place.proved();
     }
     request.extensions_mut().insert(caller);

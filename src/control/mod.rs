@@ -36,7 +36,7 @@ pub use extract::{Body, Checked};
 pub use listen::{LocalSocket, Remote};
 pub use peer::Groups;
 pub use problem::Problem;
-pub use table::{Answer, Endpoint};
+pub use table::{Answer, Change, Endpoint};
 
 /// Where the socket is unless `control.socket` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/nuncio/control.sock";

@@ -7,10 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::{Answer, Caller, Checked, Endpoint, Problem, Role, Shared};
+use super::applied::on_authority;
+use super::{Answer, Caller, Change, Checked, Endpoint, Problem, Role, Shared};
 use crate::gateway::Relation;
 use crate::net::now;
-use crate::store::{AuditEntry, Keep};
+use crate::store::Ticket;
 
 /// So many, unless more are asked for.
 const USUAL: usize = 1000;
@@ -55,8 +56,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     };
     let removed = json!({
         "type": "object",
-        "required": ["removed"],
-        "properties": { "removed": { "type": "boolean", "description": "Whether the user had added the contact." } },
+        "required": ["removed", "saved"],
+        "properties": {
+            "removed": { "type": "boolean", "description": "Whether the user had added the contact." },
+            "saved": { "type": "boolean", "description": "Whether it is on the disk; it holds in any case." },
+            "unsaved": { "type": ["string", "null"], "description": "Why it is not." },
+        },
     });
     let consents = "Whom SIP users have added, and so given leave to write to them and to see them.";
     let subscriptions = "Who sees whom, or asks to.";
@@ -64,7 +69,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         filtered(Endpoint::get("/v1/consents", Role::Viewer, consents, list(), added)),
         filtered(Endpoint::get("/v1/subscriptions", Role::Viewer, subscriptions, list(), all)),
-        Endpoint::delete("/v1/consents", remove, Answer::json(removed), take_back)
+        Endpoint::change(Change::Delete, "/v1/consents", remove, Answer::json(removed), take_back)
             .query("user", "The SIP user.", json!({ "type": "string" }))
             .query("contact", "The contact.", json!({ "type": "string" })),
     ]
@@ -116,22 +121,19 @@ async fn take_back(
         ))),
     };
     let (user, contact) = (bare(&between.user)?, bare(&between.contact)?);
-    let removed = control.context.gateway.take_back_consent(user.as_str(), contact.as_str(), now());
-    match removed {
-        None => Err(Problem::not_found(format!("nothing is known of {user} and {contact}"))),
-        Some(removed) => {
-            if removed {
-                let entry = AuditEntry {
-                    at: now().unix(),
-                    actor: caller.name,
-                    what: "consent.removed".into(),
-                    subject: format!("{user} {contact}").into(),
-                    from: None,
-                    to: None,
-                };
-                let _ = control.context.store.audit(entry);
-            }
-            Ok(Json(json!({ "removed": removed })))
+    let taken = on_authority(&control, move |authority, context| {
+        let removed = context.gateway.take_back_consent(user.as_str(), contact.as_str(), now());
+        // What the pair gave to the store is older than this entry of the trail.
+        let subject = format!("{user} {contact}");
+        let ticket = match removed {
+            Some(true) => authority.audit(&caller.name, "consent.removed", &subject, None, None),
+            Some(false) | None => Ticket::default(),
+        };
+        match removed {
+            Some(removed) => Ok((removed, authority.wait(ticket))),
+            None => Err(Problem::not_found(format!("nothing is known of {user} and {contact}"))),
         }
-    }
+    });
+    let (removed, unsaved) = taken.await?;
+    Ok(Json(json!({ "removed": removed, "saved": unsaved.is_none(), "unsaved": unsaved })))
 }

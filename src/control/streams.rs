@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::{Answer, Caller, Checked, Endpoint, Problem, Role, Shared};
+use super::{Answer, Caller, Change, Checked, Endpoint, Problem, Role, Shared};
 use crate::gateway::StreamShown;
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -48,7 +48,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             list,
         )
         .query("domain", domain, text()),
-        Endpoint::delete(
+        Endpoint::change(
+            Change::Delete,
             "/v1/streams/{id}",
             "End a stream in good order. If it is needed, there is a new one soon.",
             Answer::json(closed),
@@ -78,10 +79,17 @@ async fn close(
     Extension(caller): Extension<Caller>,
     Checked(Path(id)): Checked<Path<u64>>,
 ) -> Result<Json<Value>, Problem> {
-    let closed = control.context.gateway.close_streams(|stream| stream.id == id);
+    let gateway = &control.context.gateway;
+    let shown = gateway.streams_shown().into_iter().find(|stream| stream.id == id);
+    let closed = gateway.close_streams(|stream| stream.id == id);
     if closed == 0 {
         return Err(Problem::not_found(format!("there is no stream {id}")));
     }
     info!(stream = id, by = %caller.name, "a stream is being closed");
+    let subject = shown.map_or_else(
+        || format!("stream {id}"),
+        |stream| format!("stream {id}, {}, {} and {}", stream.direction, stream.local, stream.remote),
+    );
+    control.authority.audit(&caller.name, "stream.closed", &subject, None, None);
     Ok(Json(json!({ "closed": closed })))
 }

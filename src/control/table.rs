@@ -1,6 +1,7 @@
 //! The one table of endpoints: what each is called, which role it needs, what goes in and what comes out. The router, the
 //! description of the API and the tests of the roles are made from it, so that none of them can forget one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -11,9 +12,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 use serde_json::Value;
+use tracing::warn;
 
 use super::extract::LONGEST_BODY;
 use super::{Caller, Problem, Role, Shared};
+use crate::log_limit::{Cause, Source};
+use crate::net::now;
 
 /// How long one request may take, its body included. Checks that ask the network take longest.
 const REQUEST_TIME: Duration = Duration::from_secs(120);
@@ -27,7 +31,7 @@ pub struct Endpoint {
     /// The least that whoever asks has to be.
     pub role: Role,
     /// What it does, in a line.
-    pub summary: &'static str,
+    pub summary: String,
     /// The parameters in the query.
     pub query: Vec<Parameter>,
     /// The schema of the body it takes.
@@ -35,6 +39,15 @@ pub struct Endpoint {
     /// What it answers if all goes well.
     pub gives: Answer,
     handler: MethodRouter<Shared>,
+}
+
+/// The methods that change something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Post,
+    Put,
+    Patch,
+    Delete,
 }
 
 /// A parameter in the query.
@@ -74,58 +87,54 @@ impl Answer {
 
 impl Endpoint {
     /// GET.
-    pub fn get<H, T>(path: &'static str, role: Role, summary: &'static str, gives: Answer, handler: H) -> Self
-    where
-        H: Handler<T, Shared>,
-        T: 'static,
-    {
-        Self::new(Method::GET, path, role, summary, gives, on(MethodFilter::GET, handler))
-    }
-
-    /// POST. It changes something, so it is for [`Role::Admin`].
-    pub fn post<H, T>(path: &'static str, summary: &'static str, gives: Answer, handler: H) -> Self
-    where
-        H: Handler<T, Shared>,
-        T: 'static,
-    {
-        Self::new(Method::POST, path, Role::Admin, summary, gives, on(MethodFilter::POST, handler))
-    }
-
-    /// PUT. It changes something, so it is for [`Role::Admin`].
-    pub fn put<H, T>(path: &'static str, summary: &'static str, gives: Answer, handler: H) -> Self
-    where
-        H: Handler<T, Shared>,
-        T: 'static,
-    {
-        Self::new(Method::PUT, path, Role::Admin, summary, gives, on(MethodFilter::PUT, handler))
-    }
-
-    /// PATCH. It changes something, so it is for [`Role::Admin`].
-    pub fn patch<H, T>(path: &'static str, summary: &'static str, gives: Answer, handler: H) -> Self
-    where
-        H: Handler<T, Shared>,
-        T: 'static,
-    {
-        Self::new(Method::PATCH, path, Role::Admin, summary, gives, on(MethodFilter::PATCH, handler))
-    }
-
-    /// DELETE. It changes something, so it is for [`Role::Admin`].
-    pub fn delete<H, T>(path: &'static str, summary: &'static str, gives: Answer, handler: H) -> Self
-    where
-        H: Handler<T, Shared>,
-        T: 'static,
-    {
-        Self::new(Method::DELETE, path, Role::Admin, summary, gives, on(MethodFilter::DELETE, handler))
-    }
-
-    fn new(
-        method: Method,
+    pub fn get<H, T>(
         path: &'static str,
         role: Role,
-        summary: &'static str,
+        summary: impl Into<String>,
         gives: Answer,
-        handler: MethodRouter<Shared>,
-    ) -> Self {
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        Self::new((Method::GET, MethodFilter::GET), path, role, summary, gives, handler)
+    }
+
+    /// POST, PUT, PATCH or DELETE. It changes something, so it is for [`Role::Admin`].
+    pub fn change<H, T>(
+        change: Change,
+        path: &'static str,
+        summary: impl Into<String>,
+        gives: Answer,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        let method = match change {
+            Change::Post => (Method::POST, MethodFilter::POST),
+            Change::Put => (Method::PUT, MethodFilter::PUT),
+            Change::Patch => (Method::PATCH, MethodFilter::PATCH),
+            Change::Delete => (Method::DELETE, MethodFilter::DELETE),
+        };
+        Self::new(method, path, Role::Admin, summary, gives, handler)
+    }
+
+    fn new<H, T>(
+        (method, filter): (Method, MethodFilter),
+        path: &'static str,
+        role: Role,
+        summary: impl Into<String>,
+        gives: Answer,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        let (summary, handler) = (summary.into(), on(filter, handler));
         Self { method, path, role, summary, query: Vec::new(), takes: None, gives, handler }
     }
 
@@ -152,9 +161,9 @@ impl Endpoint {
 /// The endpoints as a service, each behind its role; everything else is a problem document.
 pub(super) fn router(control: Shared, endpoints: Vec<Endpoint>) -> Router {
     let mut router = Router::new();
-    for endpoint in endpoints {
-        let guarded = endpoint.handler.route_layer(from_fn_with_state(endpoint.role, guard));
-        router = router.route(endpoint.path, guarded);
+    for Endpoint { method, path, role, handler, .. } in endpoints {
+        let door = Door { needed: role, method, path, control: Arc::clone(&control) };
+        router = router.route(path, handler.route_layer(from_fn_with_state(door, guard)));
     }
     router
         .fallback(nowhere)
@@ -164,13 +173,23 @@ pub(super) fn router(control: Shared, endpoints: Vec<Endpoint>) -> Router {
         .with_state(control)
 }
 
-/// Lets in who has the role.
+/// The way to one endpoint.
+#[derive(Clone)]
+struct Door {
+    needed: Role,
+    method: Method,
+    path: &'static str,
+    control: Shared,
+}
+
+/// Lets in who has the role. Who has not is noted, but not as often as he likes.
 async fn guard(
-    State(needed): State<Role>,
+    State(door): State<Door>,
     Extension(caller): Extension<Caller>,
     request: Request,
     next: Next,
 ) -> Response {
+    let Door { needed, method, path, control } = door;
     if caller.role >= needed {
         return next.run(request).await;
     }
@@ -179,8 +198,14 @@ async fn guard(
         Role::Anyone if by_token => StatusCode::UNAUTHORIZED,
         _ => StatusCode::FORBIDDEN,
     };
-    Problem::new(status, format!("this needs the role {needed}, and {name} has the role {role}: {why}"))
-        .into_response()
+    let lacks = format!("this needs the role {needed}, and {name} has the role {role}: {why}");
+    let log = control.context.gateway.log_budget();
+    if log.allows(Cause::ControlRefused, Source::Caller(&name), now().instant) {
+        warn!("{method} {path} was refused: {lacks}");
+        let subject = format!("{method} {path}");
+        control.authority.audit(&name, "request.refused", &subject, None, Some(lacks.clone()));
+    }
+    Problem::new(status, lacks).into_response()
 }
 
 async fn nowhere(request: Request) -> Problem {

@@ -97,6 +97,26 @@ impl Tokens {
         self.list.is_empty()
     }
 
+    /// What is different in `new`, a line for each token. None shows more of one than its name.
+    pub fn differences(&self, new: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for Token { name, role, sha256 } in &self.list {
+            lines.extend(match new.list.iter().find(|token| token.name == *name) {
+                None => Some(format!("token {name}: removed")),
+                Some(after) if after.role != *role && after.sha256 != *sha256 => {
+                    Some(format!("token {name}: {role} → {}, and another one", after.role))
+                }
+                Some(after) if after.role != *role => Some(format!("token {name}: {role} → {}", after.role)),
+                Some(after) if after.sha256 != *sha256 => Some(format!("token {name}: another one")),
+                Some(_) => None,
+            });
+        }
+        let known = |name: &str| self.list.iter().any(|token| token.name == name);
+        let added = new.list.iter().filter(|token| !known(&token.name));
+        lines.extend(added.map(|Token { name, role, .. }| format!("token {name}: added ({role})")));
+        lines
+    }
+
     /// Whose token this is. All are compared, each in constant time, so the time tells nothing.
     pub fn caller(&self, shown: Option<&str>) -> Caller {
         let stranger = |why: &str| Caller {
@@ -167,6 +187,26 @@ mod tests {
             assert_eq!(role(wrong), Role::Anyone, "{wrong}");
         }
         assert_eq!(tokens.caller(None).role, Role::Anyone);
+    }
+
+    #[test]
+    fn what_is_different_is_told_by_name() {
+        let (ops, grafana, backup) =
+            (make("ops", Role::Admin), make("grafana", Role::Viewer), make("backup", Role::Viewer));
+        let tokens = |lines: &[&str]| Tokens::parse(&lines.join("\n")).unwrap();
+        let old = tokens(&[&ops.line, &grafana.line, &backup.line]);
+        assert!(old.differences(&old.clone()).is_empty());
+        let lesser = ops.line.replace("admin", "viewer");
+        let new = tokens(&[&make("new", Role::Viewer).line, &lesser, &make("backup", Role::Viewer).line]);
+        assert_eq!(
+            old.differences(&new),
+            [
+                "token ops: admin → viewer",
+                "token grafana: removed",
+                "token backup: another one",
+                "token new: added (viewer)"
+            ]
+        );
     }
 
     #[test]

@@ -44,8 +44,10 @@ struct Todo {
     telling: Option<Telling>,
     /// What batches want of their members' pairs.
     visits: VecDeque<Visit>,
-    /// The policy is another one.
+    /// The policy is another one: the round that is under way, and whether there is to be one after it, for the pairs that it has
+    /// visited already. It is never begun anew: under changes that follow each other closely it would not come to its end.
     policy: Option<Walk>,
+    policy_again: bool,
     /// Front ends are away: who watches there?
     searches: VecDeque<Search>,
     /// Routes with pairs that wait for room there, or for a front end.
@@ -129,9 +131,9 @@ impl Errands {
         self.ring();
     }
 
-    /// Every pair is to look at the policy again. A walk that is under way begins anew.
-    fn policy(&self, remotes: Vec<Arc<Remote>>) {
-        self.todo.lock().policy = Some(Walk::over(remotes));
+    /// Every pair is to look at the policy again.
+    fn policy(&self) {
+        self.todo.lock().policy_again = true;
         self.ring();
     }
 
@@ -165,7 +167,7 @@ impl Errands {
     /// The lanes whose pairs are to hear something; `None`: there is other work that may be long, or more than a step of this.
     fn only_words(&self) -> Option<Vec<LaneKey>> {
         let todo = self.todo.lock();
-        let walks = todo.policy.is_some() || todo.ending.is_some();
+        let walks = todo.policy.is_some() || todo.policy_again || todo.ending.is_some();
         let walks = walks || !todo.searches.is_empty() || !todo.rooms.is_empty();
         let long = todo.telling.is_some() || walks;
         let visited: usize = todo.visits.iter().map(Visit::pairs).sum();
@@ -181,6 +183,7 @@ impl Errands {
             && todo.telling.is_none()
             && todo.visits.is_empty()
             && todo.policy.is_none()
+            && !todo.policy_again
             && todo.searches.is_empty()
             && todo.rooms.is_empty()
             && todo.ending.is_none()
@@ -255,7 +258,7 @@ impl Gateway {
 
     /// The policy is another one: what it forbids from now on ends. What crosses is judged by it already.
     pub(super) fn apply_policy(&self) {
-        self.errands.policy(self.all_remotes());
+        self.errands.policy();
     }
 
     /// The process is going to end: endpoints are told to subscribe elsewhere (EV-15), as fast as their front ends take
@@ -322,13 +325,17 @@ impl Gateway {
     }
 
     fn run_policy(&self, now: Moment) -> bool {
-        let (Some(mut walk), in_hand) = self.errands.take(|todo| todo.policy.take()) else { return false };
-        let more = walk.step(|key| self.apply_policy_to(key, now));
+        let ((walk, begins), in_hand) = self.errands.take(|todo| match todo.policy.take() {
+            Some(walk) => (Some(walk), false),
+            None => (None, std::mem::take(&mut todo.policy_again)),
+        });
+        let walk = walk.or_else(|| begins.then(|| Walk::over(self.all_remotes())));
+        let Some(mut walk) = walk else { return false };
+        let unfinished = walk.step(|key| self.apply_policy_to(key, now)).then_some(walk);
+        let mut more = false;
         in_hand.put_down(|todo| {
-            // Another policy may have come meanwhile: then that walk is the one.
-            if more && todo.policy.is_none() {
-                todo.policy = Some(walk);
-            }
+            todo.policy = unfinished;
+            more = todo.policy.is_some() || todo.policy_again;
         });
         more
     }

@@ -1,20 +1,24 @@
-//! Changes of stored entries.
+//! Changes of stored entries. What a change makes of the entry that it finds is made in its turn: of two at once, none is lost.
 
 use serde_json::Value;
-use tokio::runtime::Handle;
-use tokio::time::timeout;
 
-use super::{Applied, Authority, SAVE_PATIENCE};
+use super::{Applied, Authority, InForce, Prepared};
 use crate::config::{Entry, GLOBAL, Kind, Origin, Report, Stored};
-use crate::store::{Keep, Outcome, Ticket};
+use crate::store::{Keep, Ticket};
 
-/// A change of one stored entry.
+/// A change of stored entries.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Edit {
+    /// There is none of this name, and this is to be it.
+    Create(Kind, String, Entry),
     /// It is to be this, whatever it was.
     Put(Kind, String, Entry),
+    /// It is there, and these of its keys are to be so; `null` takes one away.
+    Patch(Kind, String, Entry),
     /// It is to be gone.
     Remove(Kind, String),
+    /// These are to be so, each by its name, and with `prune` those that are stored and not among them are to be gone.
+    Bring { kind: Kind, entries: Vec<(String, Entry)>, prune: bool },
 }
 
 /// Why nothing was changed.
@@ -29,6 +33,9 @@ pub enum Refused {
     /// There is no such entry.
     #[error("there is no {0} {1}")]
     Absent(Kind, String),
+    /// There is one.
+    #[error("there is a {0} {1} already; change that one")]
+    Exists(Kind, String),
     /// It is in a file.
     #[error(
         "{kind} {name} is declared at {place}: what is in a file is changed there, and takes effect with nuncio reload"
@@ -36,154 +43,181 @@ pub enum Refused {
     Declared { kind: Kind, name: String, place: String },
 }
 
-impl Edit {
-    fn subject(&self) -> (Kind, &str) {
-        match self {
-            Self::Put(kind, name, _) | Self::Remove(kind, name) => (*kind, name),
-        }
-    }
+/// What an edit comes to for one entry.
+struct Step {
+    kind: Kind,
+    /// As it was given.
+    name: String,
+    old: Option<Entry>,
+    new: Option<Entry>,
 }
 
 impl Authority {
-    /// Makes these changes, all or none, and keeps them. With `dry_run` it only says what they would amount to. It reads files and
-    /// waits for the disk: not for a thread that carries messages.
+    /// Makes this change, all of it or nothing, and keeps it. With `dry_run` it only says what it would amount to, having made the
+    /// same checks. It opens files and waits for the disk: not for a thread that carries messages.
     ///
     /// # Errors
-    /// Why none was made.
-    pub fn change(&self, who: &str, edits: &[Edit], dry_run: bool) -> Result<Applied, Refused> {
-        let mut turn = self.turn.lock();
+    /// Why nothing was changed.
+    pub fn change(&self, who: &str, edit: Edit, dry_run: bool) -> Result<Applied, Refused> {
+        let turn = self.turn.lock();
         let before = self.in_force();
         let mut stored = before.stored.clone();
-        let mut histories = Vec::with_capacity(edits.len());
-        for edit in edits {
-            let (kind, name) = edit.subject();
-            self.must_not_be_declared(kind, name)?;
-            let old = match edit {
-                Edit::Put(_, _, entry) => stored.put(kind, name, without_nulls(entry)),
-                Edit::Remove(..) => {
-                    let old = stored.remove(kind, name);
-                    Some(old.ok_or_else(|| Refused::Absent(kind, name.to_owned()))?)
-                }
+        let steps = self.steps(&before, edit)?;
+        for Step { kind, name, new, .. } in &steps {
+            match new {
+                Some(entry) => stored.put(*kind, name, entry.clone()),
+                None => stored.remove(*kind, name),
             };
-            histories.push(old);
         }
-        let prepared = self.prepare(stored.clone())?;
-        for edit in edits {
-            if let Edit::Put(kind, name, entry) = edit {
-                Self::must_count(&prepared.in_force.loaded.effective, *kind, name, entry)?;
-            }
-        }
-        let mut prepared = prepared;
-        for edit in edits {
-            if let Edit::Remove(Kind::Partner, name) = edit {
-                prepared.warnings.push(format!(
+        // What was set aside stays so until the next reload, unless it is this that is changed.
+        let stays = before.loaded.set_aside.iter().filter(|aside| !aside.declared);
+        let stays = stays.filter(|aside| !steps.iter().any(|step| aside.is(step.kind, &step.name)));
+        let sources = turn.clone().stored(stored.clone());
+        let mut prepared = self.prepare(&sources, stays.cloned().collect(), |_, _| false)?;
+        for Step { kind, name, new, .. } in &steps {
+            match new {
+                Some(entry) => must_count(&prepared, *kind, name, entry)?,
+                None if *kind == Kind::Partner => prepared.warnings.push(format!(
                     "with {name} goes what is known of his users, also who has added them; to keep it, disable him instead"
-                ));
+                )),
+                None => {}
             }
         }
         if dry_run {
-            let super::Prepared { in_force, changed, pending, warnings, .. } = prepared;
+            let Prepared { in_force, changed, tokens, pending, warnings, .. } = prepared;
             let in_force = std::sync::Arc::new(in_force);
-            return Ok(Applied { in_force, changed, pending, warnings, streams_closed: 0, unsaved: None });
+            return Ok(Applied {
+                in_force,
+                changed,
+                tokens,
+                pending,
+                warnings,
+                streams_closed: 0,
+                unsaved: None,
+            });
         }
-        let mut applied = self.put_in_force(prepared, &mut turn)?;
-        let ticket = self.keep(who, edits, histories, &stored);
+        let mut applied = self.put_in_force(prepared);
+        let ticket = self.keep(who, steps);
         drop(turn);
         applied.unsaved = self.wait(ticket);
         Ok(applied)
     }
 
-    /// The entry as it is stored, for somebody who wants to change part of it.
-    ///
-    /// # Errors
-    /// There is none, or it is in a file.
-    pub fn stored(&self, kind: Kind, name: &str) -> Result<Entry, Refused> {
-        self.must_not_be_declared(kind, name)?;
-        let entry = self.in_force.load().stored.get(kind, name).cloned();
-        entry.ok_or_else(|| Refused::Absent(kind, name.to_owned()))
+    /// What the edit comes to, beside what is in force now.
+    fn steps(&self, before: &InForce, edit: Edit) -> Result<Vec<Step>, Refused> {
+        let stored = &before.stored;
+        let put = |kind, name: String, new: Entry| {
+            must_not_be_declared(before, kind, &name)?;
+            let (old, new) = (stored.get(kind, &name).cloned(), Some(without_nulls(&new)));
+            Ok(Step { kind, name, old, new })
+        };
+        let step = match edit {
+            Edit::Create(kind, name, entry) => {
+                let is_global = kind == Kind::Policy && name == GLOBAL;
+                let is_there = before.loaded.effective.get(&path(kind, &name)).is_some();
+                if is_global || is_there || stored.get(kind, &name).is_some() {
+                    return Err(Refused::Exists(kind, name));
+                }
+                put(kind, name, entry)?
+            }
+            Edit::Put(kind, name, entry) => put(kind, name, entry)?,
+            Edit::Patch(kind, name, part) => {
+                must_not_be_declared(before, kind, &name)?;
+                let mut whole = match stored.get(kind, &name) {
+                    Some(entry) => entry.clone(),
+                    // There is always a [policy].
+                    None if kind == Kind::Policy && name == GLOBAL => Entry::new(),
+                    None => return Err(Refused::Absent(kind, name)),
+                };
+                whole.extend(part);
+                put(kind, name, whole)?
+            }
+            Edit::Remove(kind, name) => match stored.get(kind, &name) {
+                // Also one that gives way to a file.
+                Some(old) => Step { kind, old: Some(old.clone()), new: None, name },
+                None => {
+                    must_not_be_declared(before, kind, &name)?;
+                    return Err(Refused::Absent(kind, name));
+                }
+            },
+            Edit::Bring { kind, entries, prune } => return bring(stored, kind, entries, prune, put),
+        };
+        Ok(vec![step])
     }
 
-    fn keep(&self, who: &str, edits: &[Edit], histories: Vec<Option<Entry>>, stored: &Stored) -> Ticket {
-        let store = &self.governed.store;
+    fn keep(&self, who: &str, steps: Vec<Step>) -> Ticket {
         let mut last = Ticket::default();
-        for (edit, old) in edits.iter().zip(histories) {
-            let (kind, name) = edit.subject();
-            let name = kind.normalise(name);
-            let new = stored.get(kind, &name);
-            let word = match (&old, new) {
+        for Step { kind, name, old, new } in steps {
+            let word = match (&old, &new) {
+                (old, new) if old == new => continue,
                 (None, _) => "created",
                 (Some(_), Some(_)) => "changed",
                 (Some(_), None) => "removed",
             };
+            let name = kind.normalise(&name);
             let text = |entry: &Entry| Value::Object(entry.clone()).to_string();
-            self.audit(who, &format!("{kind}.{word}"), &name, old.as_ref().map(text), new.map(text));
-            last = store.set_entry(kind, &name, new);
+            self.audit(who, &format!("{kind}.{word}"), &name, old.as_ref().map(text), new.as_ref().map(text));
+            last = self.governed.store.set_entry(kind, &name, new.as_ref());
             tracing::info!(by = who, "{kind} {name} was {word}");
         }
         last
     }
+}
 
-    /// Waits until it is on the disk; why it is not.
-    fn wait(&self, ticket: Ticket) -> Option<String> {
-        let mut done = self.governed.done.clone();
-        let Ok(runtime) = Handle::try_current() else { return Some("nobody waited for the disk".to_owned()) };
-        let waiting = runtime.block_on(async {
-            timeout(SAVE_PATIENCE, done.wait_for(|(up_to, _)| *up_to >= ticket))
-                .await
-                .map(|done| done.map(|done| done.1).unwrap_or(Outcome::Unsaved))
-        });
-        match waiting {
-            Ok(Outcome::Saved) => None,
-            Ok(Outcome::Unsaved) => {
-                let failing = self.governed.store.health().failing;
-                Some(
-                    failing.map_or_else(|| "the store could not write it".to_owned(), |failing| failing.text),
-                )
+/// Those that are not as they are to be. The keys of `[policy]` are no entry like others: they go when they are named, or
+/// removed by name, and not because a list of rules does not have them.
+fn bring(
+    stored: &Stored,
+    kind: Kind,
+    entries: Vec<(String, Entry)>,
+    prune: bool,
+    put: impl Fn(Kind, String, Entry) -> Result<Step, Refused>,
+) -> Result<Vec<Step>, Refused> {
+    let named: Vec<String> = entries.iter().map(|(name, _)| kind.normalise(name)).collect();
+    let named: std::collections::HashSet<&str> = named.iter().map(String::as_str).collect();
+    let gone = stored.iter().filter(|(other, name, _)| {
+        prune && *other == kind && !named.contains(name) && !(kind == Kind::Policy && *name == GLOBAL)
+    });
+    let gone =
+        gone.map(|(_, name, old)| Step { kind, name: name.to_owned(), old: Some(old.clone()), new: None });
+    let new =
+        entries.into_iter().filter(|(name, entry)| stored.get(kind, name) != Some(&without_nulls(entry)));
+    let new = new.map(|(name, entry)| put(kind, name, entry));
+    new.chain(gone.map(Ok)).collect()
+}
+
+/// What is declared in a file is changed there.
+fn must_not_be_declared(before: &InForce, kind: Kind, name: &str) -> Result<(), Refused> {
+    let declared = before.loaded.effective.get(&path(kind, name)).map(|setting| &setting.origin);
+    match declared {
+        Some(Origin::Declared(place)) if !(kind == Kind::Policy && name == GLOBAL) => {
+            Err(Refused::Declared { kind, name: name.to_owned(), place: place.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the file says wins: an entry that would say nothing is not stored.
+fn must_count(prepared: &Prepared<'_>, kind: Kind, name: &str, entry: &Entry) -> Result<(), Refused> {
+    let keys: Vec<String> = match (kind, name) {
+        (Kind::Policy, GLOBAL) => entry.keys().map(|key| format!("policy.{key}")).collect(),
+        _ => vec![path(kind, name)],
+    };
+    for key in keys {
+        match prepared.in_force.loaded.effective.get(&key).map(|setting| &setting.origin) {
+            Some(Origin::Stored) => {}
+            Some(Origin::Declared(place)) => {
+                return Err(Refused::Declared { kind, name: name.to_owned(), place: place.clone() });
             }
-            Err(_) => Some(format!("the disk has said nothing for {} s", SAVE_PATIENCE.as_secs())),
+            _ => {
+                return Err(Refused::Unusable(format!(
+                    "one of the domains of {name} is that of a partner who is declared in a file, which wins; the entry would say \
+                     nothing"
+                )));
+            }
         }
     }
-
-    fn must_not_be_declared(&self, kind: Kind, name: &str) -> Result<(), Refused> {
-        let in_force = self.in_force.load();
-        let declared = in_force.loaded.effective.get(&path(kind, name)).map(|setting| &setting.origin);
-        match declared {
-            Some(Origin::Declared(place)) if !(kind == Kind::Policy && name == GLOBAL) => {
-                Err(Refused::Declared { kind, name: name.to_owned(), place: place.clone() })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// What the file says wins: an entry that would say nothing is not stored.
-    fn must_count(
-        effective: &crate::config::Effective,
-        kind: Kind,
-        name: &str,
-        entry: &Entry,
-    ) -> Result<(), Refused> {
-        let keys: Vec<String> = match (kind, name) {
-            (Kind::Policy, GLOBAL) => {
-                without_nulls(entry).keys().map(|key| format!("policy.{key}")).collect()
-            }
-            _ => vec![path(kind, name)],
-        };
-        for key in keys {
-            match effective.get(&key).map(|setting| &setting.origin) {
-                Some(Origin::Stored) => {}
-                Some(Origin::Declared(place)) => {
-                    return Err(Refused::Declared { kind, name: name.to_owned(), place: place.clone() });
-                }
-                _ => {
-                    return Err(Refused::Unusable(format!(
-                        "one of the domains of {name} is that of a partner who is declared in a file, which wins; the entry would \
-                         say nothing"
-                    )));
-                }
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// The path of the key that names an entry.

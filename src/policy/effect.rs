@@ -17,7 +17,10 @@ pub enum Effect {
     NextStart,
 }
 
-/// Keys that take effect at once, and sections all of whose keys do.
+/// Keys that wait for the next start, unlike others of their section.
+const NEXT_START: [&str; 2] = ["policy.idle_times", "policy.mixed_scripts"];
+
+/// Keys that take effect at once, and sections all of whose other keys do.
 const NOW: [&str; 8] = [
     "partner",
     "policy",
@@ -52,7 +55,9 @@ impl Effect {
             Some(rest) => rest.is_empty() || rest.starts_with(['.', '[']),
             None => false,
         };
-        if NOW.into_iter().any(is) {
+        if NEXT_START.into_iter().any(is) {
+            Self::NextStart
+        } else if NOW.into_iter().any(is) {
             Self::Now
         } else if NEW_CONNECTIONS.into_iter().any(is) || is("limits.xmpp.bytes_per_second") {
             Self::NewConnections
@@ -91,7 +96,7 @@ mod tests {
     #[test]
     fn every_key_that_is_named_here_is_a_key_or_a_section() {
         let keys = reference::keys();
-        for named in NOW.into_iter().chain(NEW_CONNECTIONS) {
+        for named in NOW.into_iter().chain(NEW_CONNECTIONS).chain(NEXT_START) {
             let below = format!("{named}.");
             assert!(keys.iter().any(|key| key == named || key.starts_with(&below)), "{named}");
         }
@@ -101,6 +106,8 @@ mod tests {
     fn entries_of_lists_go_by_their_section_and_no_key_by_the_beginning_of_another() {
         assert_eq!(Effect::of("partner[fabrikam.com].type"), Effect::Now);
         assert_eq!(Effect::of("policy.rule[wards].verdict"), Effect::Now);
+        assert_eq!(Effect::of("policy.default"), Effect::Now);
+        assert_eq!(Effect::of("policy.mixed_scripts"), Effect::NextStart, "conversations are set up with it");
         assert_eq!(Effect::of("sip.certificate"), Effect::NewConnections);
         assert_eq!(Effect::of("sip.certificates"), Effect::NextStart);
         assert_eq!(Effect::of("sip.listener[0.0.0.0:5061].bind"), Effect::NextStart);

@@ -1,58 +1,112 @@
-//! The configuration at the start, with what is stored.
+//! The configuration with what is stored. A stored entry that does not go with the rest is set aside instead of standing in the
+//! way of everything: it stays stored, is shown as what it is, and can be changed and removed.
 
-use crate::config::{Config, Entry, Kind, Loaded, PartnerType, Report, Severity, Sources, Text as _};
+use std::path::Path;
+
+use crate::config::{
+    Config, Entry, Kind, Loaded, PartnerType, Report, SetAside, Severity, Sources, Text as _,
+};
+use crate::renew;
 use crate::tls::Identity;
 
-/// A stored partner that cannot be used beside the files as they are now, and is switched off.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetAside {
-    /// His primary domain.
-    pub domain: String,
-    /// What is wrong.
-    pub why: Vec<String>,
-}
-
-/// Loads the configuration. A stored partner that does not go with the files any more is switched off: less is allowed then,
-/// and a gateway that does not start could not be told to remove him. Everything else that is wrong is an error.
+/// Loads the configuration at the start. A stored partner or block that does not go with the files any more is set aside: a
+/// gateway that does not start could not be told to remove him. In its place is what allows less: a partner who is switched off.
+/// A stored rule cannot be set aside so, for without it more may be allowed. It is an error, as everything else that is wrong.
 ///
 /// # Errors
 /// Everything that is wrong.
-pub fn load(sources: &Sources) -> Result<(Loaded, Vec<SetAside>), Report> {
-    let mut sources = sources.clone();
-    let mut set_aside: Vec<SetAside> = Vec::new();
-    let identity = |certificate: &std::path::Path, key: &std::path::Path| {
+pub fn load(sources: &Sources) -> Result<Loaded, Report> {
+    let identity = |certificate: &Path, key: &Path| {
         Identity::load(certificate, key).map(drop).map_err(|error| error.to_string())
     };
+    let files = |loaded: &Loaded| {
+        let stored = sources.stored_entries();
+        let partners = loaded.config.partners.iter();
+        let stored = partners.filter(|partner| stored.get(Kind::Partner, partner.domain.as_str()).is_some());
+        let unusable = renew::unusable(stored);
+        if unusable.is_empty() { Ok(()) } else { Err(of_partners(sources, unusable)) }
+    };
+    settle(sources, Vec::new(), &identity, |_, _| true, files).map(|(loaded, ())| loaded)
+}
+
+/// What is wrong with files of partners, as a report that knows which of them are stored.
+pub(super) fn of_partners(
+    sources: &Sources,
+    unusable: impl IntoIterator<Item = (crate::config::Domain, String)>,
+) -> Report {
+    let stored = sources.stored_entries();
+    Report::of_files(unusable.into_iter().map(|(domain, why)| {
+        let (place, entry) = match stored.get(Kind::Partner, domain.as_str()) {
+            Some(_) => ("stored partner", Some((Kind::Partner, domain.as_str().to_owned()))),
+            None => ("partner", None),
+        };
+        (format!("{place} {}", domain.to_unicode()), entry, why)
+    }))
+}
+
+/// Loads the configuration without what is set aside already, and checks the rest of it with `usable`. What is wrong with stored
+/// entries that `may_be` set aside puts them aside, too.
+///
+/// # Errors
+/// Everything that is wrong with the rest.
+pub(super) fn settle<T>(
+    sources: &Sources,
+    mut set_aside: Vec<SetAside>,
+    identity: &dyn Fn(&Path, &Path) -> Result<(), String>,
+    may_be: impl Fn(Kind, &str) -> bool,
+    usable: impl Fn(&Loaded) -> Result<T, Report>,
+) -> Result<(Loaded, T), Report> {
     loop {
-        let report = match Config::load_whole(&sources, &identity) {
-            Ok(loaded) => return Ok((loaded, set_aside)),
+        let stored = sources.stored_entries().without(&set_aside);
+        let tried = Config::load_whole(&sources.clone().stored(stored), identity);
+        let report = match tried.and_then(|loaded| usable(&loaded).map(|used| (loaded, used))) {
+            Ok((mut loaded, used)) => {
+                loaded.set_aside.extend(set_aside);
+                return Ok((loaded, used));
+            }
             Err(report) => report,
         };
-        let mut stored = sources.stored_entries().clone();
-        let before = set_aside.len();
+        let mut progress = false;
         for problem in report.problems().iter().filter(|problem| problem.severity == Severity::Error) {
-            let Some((Kind::Partner, domain)) = &problem.stored else { continue };
-            let text = problem.text.clone();
-            match set_aside.iter_mut().find(|aside| aside.domain == *domain) {
-                Some(aside) if aside.why.contains(&text) => {}
-                Some(aside) => aside.why.push(text),
-                None => set_aside.push(SetAside { domain: domain.clone(), why: vec![text] }),
-            }
-            let whole = stored.remove(Kind::Partner, domain);
-            // Switched off he keeps what is known of his users. Only if not even that goes with the files, there is none of him.
-            if let Some(disabled) = whole.and_then(|whole| disabled(&whole)) {
-                stored.put(Kind::Partner, domain, disabled);
+            if let Some((kind, name)) = &problem.stored
+                && may_be(*kind, name)
+                && let Some(whole) = sources.stored_entries().get(*kind, name)
+            {
+                progress |= put_aside(&mut set_aside, (*kind, name), whole, &problem.text);
             }
         }
-        if set_aside.len() == before && stored == *sources.stored_entries() {
+        if !progress {
             return Err(report);
         }
-        sources = sources.stored(stored);
     }
 }
 
-/// The partner with his domains and his type, and nothing else. `None`: it is that already.
-fn disabled(whole: &Entry) -> Option<Entry> {
+/// Notes that an entry is set aside. False: that changes nothing.
+fn put_aside(set_aside: &mut Vec<SetAside>, (kind, name): (Kind, &str), whole: &Entry, why: &str) -> bool {
+    let less = match kind {
+        Kind::Partner => disabled(whole),
+        // The address alone.
+        Kind::Block => Entry::new(),
+        Kind::Policy => return false,
+    };
+    match set_aside.iter_mut().find(|aside| aside.is(kind, name)) {
+        None => {
+            let instead = (less != *whole).then_some(less);
+            let (name, why) = (name.to_owned(), vec![why.to_owned()]);
+            set_aside.push(SetAside { kind, name, why, declared: false, instead });
+            true
+        }
+        // Another reason that was found together with the first; or not even what is in its place goes with the rest.
+        Some(aside) if !aside.why.iter().any(|known| known == why) => {
+            aside.why.push(why.to_owned());
+            true
+        }
+        Some(aside) => aside.instead.take().is_some(),
+    }
+}
+
+/// The partner with his domains and his type, and nothing else. Switched off he keeps what is known of his users.
+fn disabled(whole: &Entry) -> Entry {
     let known = |kind: &&str| PartnerType::parse(kind).is_ok();
     let kind = whole.get("type").and_then(serde_json::Value::as_str).filter(known);
     let mut entry = Entry::new();
@@ -61,7 +115,7 @@ fn disabled(whole: &Entry) -> Option<Entry> {
     if let Some(more) = whole.get("additional_domains") {
         entry.insert("additional_domains".to_owned(), more.clone());
     }
-    (entry != *whole).then_some(entry)
+    entry
 }
 
 #[cfg(test)]
@@ -83,20 +137,21 @@ mod tests {
     #[test]
     fn a_stored_partner_that_cannot_be_used_any_more_is_switched_off_and_the_others_are_not() {
         let wrong = json!({ "type": "federated", "tls": "not-supported", "sasl": "required" });
-        let (loaded, set_aside) =
+        let loaded =
             load(&sources(&[("a.example", wrong), ("b.example", json!({ "type": "federated" }))])).unwrap();
+        let set_aside = &loaded.set_aside;
         let enabled =
             |domain| loaded.config.partners.of(&Domain::new(domain).unwrap()).map(|partner| partner.enabled);
         assert_eq!((enabled("a.example"), enabled("b.example")), (Some(false), Some(true)));
         assert_eq!(set_aside.len(), 1);
-        assert_eq!(set_aside[0].domain, "a.example");
+        assert_eq!(set_aside[0].name, "a.example");
         assert!(set_aside[0].why[0].contains("cannot be used"), "{set_aside:?}");
     }
 
     #[test]
     fn one_whose_domain_is_served_by_now_is_left_out_and_one_that_is_declared_by_now_gives_way() {
         let federated = || json!({ "type": "federated" });
-        let (loaded, set_aside) = load(&sources(&[
+        let loaded = load(&sources(&[
             ("contoso.com", federated()),
             ("fabrikam.com", json!({ "type": "public-verified" })),
         ]))
@@ -104,7 +159,30 @@ mod tests {
         assert_eq!(loaded.config.partners.len(), 1);
         let partner = loaded.config.partners.iter().next().unwrap();
         assert_eq!(partner.partner_type, PartnerType::Federated, "the file wins");
-        assert_eq!(set_aside.len(), 1);
+        let given_way = |aside: &SetAside| (aside.name.as_str() == "fabrikam.com", aside.declared);
+        let given_way: Vec<_> = loaded.set_aside.iter().map(given_way).collect();
+        assert_eq!(given_way, [(true, true), (false, false)]);
         assert_eq!(loaded.report.problems().len(), 1, "{}", loaded.report);
+    }
+
+    #[test]
+    fn a_block_of_a_domain_that_is_served_by_now_is_left_out_and_a_rule_that_cannot_be_read_is_an_error() {
+        let mut stored = Stored::default();
+        for address in ["contoso.com", "mallory@contoso.com", "192.0.2.7"] {
+            stored.put(Kind::Block, address, Entry::new());
+        }
+        let loaded = load(&sources(&[]).stored(stored.clone())).unwrap();
+        assert_eq!((loaded.config.blocks.len(), loaded.set_aside.len()), (1, 2), "{:?}", loaded.set_aside);
+        stored.put(Kind::Policy, "wards", json!({ "verdict": "deny" }).as_object().cloned().unwrap());
+        let report = load(&sources(&[]).stored(stored)).unwrap_err();
+        assert!(report.to_string().contains("stored policy wards"), "{report}");
+    }
+
+    #[test]
+    fn a_block_with_more_than_can_be_read_holds_all_the_same() {
+        let mut stored = Stored::default();
+        stored.put(Kind::Block, "192.0.2.7", json!({ "until": "2030" }).as_object().cloned().unwrap());
+        let loaded = load(&sources(&[]).stored(stored)).unwrap();
+        assert_eq!((loaded.config.blocks.len(), loaded.set_aside.len()), (1, 1));
     }
 }

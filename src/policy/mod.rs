@@ -1,6 +1,6 @@
 //! What holds, and the only way to change it. The files and the stored entries together are read, checked and loaded beside what
 //! is in use; if all of it can be used it is put in force in one go, and otherwise nothing is changed. The start, a reload
-//! and every change by the control plane go this way.
+//! and every change by the control plane go this way. Files are read by the first two only.
 
 mod change;
 mod effect;
@@ -8,26 +8,32 @@ mod load;
 pub(crate) mod made;
 mod running;
 mod said;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use compact_str::CompactString;
+use nuncio_translate::judge::Snapshot;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::config::{Config, Loaded, Report, Sources, Stored};
+use crate::config::{Config, Kind, Loaded, Report, SetAside, Sources, Stored};
 use crate::control::access::{Access, NewAccess};
 use crate::gateway::{Federation, Gateway};
 use crate::net::now;
-use crate::renew::{InUse, Renewal};
+use crate::renew::{self, InUse, Renewal, Unusable};
 use crate::store::{AuditEntry, Keep, Outcome, Store, Ticket};
 use crate::tls::Proof;
 
 pub use change::{Edit, Refused};
 pub use effect::{Changed, Effect};
-pub use load::{SetAside, load};
+pub use load::load;
 pub use said::lines;
 
 /// What of the configuration is in force.
@@ -47,6 +53,8 @@ pub struct Applied {
     pub in_force: Arc<InForce>,
     /// Every key that has another value.
     pub changed: Vec<Changed>,
+    /// Tokens that are other ones, in lines.
+    pub tokens: Vec<String>,
     /// Keys whose values, of now or of before, wait for the next start.
     pub pending: Vec<Changed>,
     /// What the checks warn of.
@@ -73,31 +81,29 @@ pub struct Governed {
 
 /// See the [module](self).
 pub struct Authority {
-    /// Without stored entries.
-    sources: Sources,
     /// As the gateway started.
     start: Loaded,
     governed: Governed,
     in_force: ArcSwap<InForce>,
-    /// One change at a time.
-    turn: Mutex<u64>,
+    /// One change at a time: what the files said when they were read last, without stored entries.
+    turn: Mutex<Sources>,
 }
 
 /// How long a change waits for the disk before it is answered without.
 const SAVE_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Authority {
-    /// For a gateway that was started with what was loaded from these sources, stored entries included.
+    /// For a gateway that was started with what was loaded from these sources, stored entries included. Their files are
+    /// [read](Sources::read_now), so that a change of a stored entry finds in them what the start did.
     pub fn new(sources: Sources, start: Loaded, governed: Governed) -> Self {
         let stored = sources.stored_entries().clone();
         let in_force = InForce { running: start.config.clone(), loaded: start.clone(), stored };
         governed.gateway.set_blocked_networks(made::networks(&start.config));
         Self {
-            sources: sources.trusting_paths(),
             start,
             governed,
             in_force: ArcSwap::from_pointee(in_force),
-            turn: Mutex::new(1),
+            turn: Mutex::new(sources.trusting_paths()),
         }
     }
 
@@ -115,111 +121,190 @@ impl Authority {
         made::federation(&self.in_force.load().running, proofs)
     }
 
-    /// Reads the files again and puts in force what they say. It reads files: not for a thread that carries messages.
+    /// Reads the files again and puts in force what they say. Stored entries that were set aside are tried again; none is put
+    /// aside for it that was not before. It reads files and waits for the disk: not for a thread that carries messages.
     ///
     /// # Errors
     /// Everything that is wrong; then nothing has changed.
     pub fn reload(&self, who: &str) -> Result<Applied, Refused> {
         let mut turn = self.turn.lock();
-        let stored = self.in_force.load().stored.clone();
-        let prepared = self.prepare(stored)?;
-        let mut applied = self.put_in_force(prepared, &mut turn)?;
+        let before = self.in_force();
+        let sources = turn.clone().read_now().stored(before.stored.clone());
+        let was = |kind, name: &str| {
+            before.loaded.set_aside.iter().any(|aside| !aside.declared && aside.is(kind, name))
+        };
+        let mut prepared = self.prepare(&sources, Vec::new(), was)?;
+        let access = NewAccess::load(&prepared.in_force.running);
+        let access = access.map_err(|error| Refused::Unusable(format!("{error:#}")))?;
+        prepared.tokens = self.governed.access.differences(&access);
+        prepared.access = Some(access);
+        let mut applied = self.put_in_force(prepared);
+        *turn = sources.stored(Stored::default());
         drop(turn);
-        let text = lines(&applied.changed);
-        for line in &text {
+        let mut last = Ticket::default();
+        let lines = lines(&applied.changed);
+        for line in lines.iter().chain(&applied.tokens) {
             info!("reloaded: {line}");
         }
-        info!(changes = text.len(), by = who, "the configuration was read again and is in force");
-        if !text.is_empty() {
-            applied.unsaved = self.audit(who, "configuration.reloaded", "files", None, Some(text.join("; ")));
+        let changes = lines.len() + applied.tokens.len();
+        info!(changes, by = who, "the configuration was read again and is in force");
+        for (what, lines) in [("configuration.reloaded", &lines), ("tokens.changed", &applied.tokens)] {
+            if !lines.is_empty() {
+                last = self.audit(who, what, "files", None, Some(lines.join("; ")));
+            }
         }
+        applied.unsaved = self.wait(last);
         Ok(applied)
     }
 
-    /// Loads and checks everything; nothing is changed.
-    fn prepare(&self, stored: Stored) -> Result<Prepared, Refused> {
-        let loaded = Config::load_whole(&self.sources.clone().stored(stored.clone()), &|_, _| Ok(()))
-            .map_err(Refused::Configuration)?;
-        if let Some(domain) = running::still_served(&self.start.config, &loaded.config) {
-            return Err(Refused::Unusable(format!(
-                "{} is to be a partner's, and is served here until the next start: restart the gateway for it",
-                domain.to_unicode()
-            )));
-        }
-        let running = running::running(&self.start.config, &loaded.config);
-        let access = NewAccess::load(&running).map_err(|error| Refused::Unusable(format!("{error:#}")))?;
-        let before = self.in_force.load();
+    /// Loads and checks everything; nothing is changed. Stored entries that are set aside already stay so, and others that `may_be`
+    /// are put aside if need be.
+    fn prepare(
+        &self,
+        sources: &Sources,
+        set_aside: Vec<SetAside>,
+        may_be: impl Fn(Kind, &str) -> bool,
+    ) -> Result<Prepared<'_>, Refused> {
+        let before = self.in_force();
+        let usable = |loaded: &Loaded| {
+            let early = running::still_served(&self.start.config, &loaded.config);
+            if !early.is_empty() {
+                return Err(load::of_partners(sources, early));
+            }
+            let running = running::running(&self.start.config, &before.running, &loaded.config);
+            // Whoever looks at the files meanwhile would put newer proofs in force, and these would take their place: not before
+            // all of it is done.
+            let renewal = self.governed.renewal.lock();
+            match renewal.prepare(&running, SystemTime::now()) {
+                Ok(files) => Ok((running, renewal, files)),
+                Err(Unusable::Partners(faults)) => Err(load::of_partners(sources, faults)),
+                Err(Unusable::Other(error)) => {
+                    Err(Report::of_files([("files".to_owned(), None, format!("{error:#}"))]))
+                }
+            }
+        };
+        let settled = load::settle(sources, set_aside, &|_, _| Ok(()), may_be, usable);
+        let (loaded, (running, renewal, files)) = settled.map_err(Refused::Configuration)?;
+        let unusable = |error: anyhow::Error| Refused::Unusable(format!("{error:#}"));
+        let renegotiated = running::renegotiated(&before.running, &running);
+        let (renegotiated, snapshot) =
+            (made::names(&renegotiated).map_err(unusable)?, made::snapshot(&running).map_err(unusable)?);
+        let federation = made::federation(&running, &renewal.proofs_with(&files)).map_err(unusable)?;
         let differences = |of: &Loaded| -> Vec<Changed> {
             of.effective.differences(&loaded.effective).into_iter().map(Changed::from).collect()
         };
         let changed = differences(&before.loaded);
         let pending = differences(&self.start).into_iter();
         let pending = pending.filter(|change| change.takes_effect == Effect::NextStart).collect();
-        let warnings = warnings(&loaded.report);
-        Ok(Prepared { in_force: InForce { loaded, running, stored }, access, changed, pending, warnings })
+        Ok(Prepared {
+            is_new: !before.loaded.effective.says_the_same(&loaded.effective),
+            changed,
+            pending,
+            warnings: warnings(&loaded.report),
+            in_force: InForce { loaded, running, stored: sources.stored_entries().clone() },
+            renewal,
+            files,
+            renegotiated,
+            snapshot,
+            federation,
+            access: None,
+            tokens: Vec::new(),
+        })
     }
 
-    /// The last things that can fail, and then what cannot.
-    fn put_in_force(&self, prepared: Prepared, turn: &mut u64) -> Result<Applied, Refused> {
-        let Prepared { in_force, access, changed, pending, warnings } = prepared;
-        let Governed { gateway, renewal, in_use, access: in_use_access, .. } = &self.governed;
-        let unusable = |error: anyhow::Error| Refused::Unusable(format!("{error:#}"));
-        let snapshot = made::snapshot(&in_force.running).map_err(unusable)?;
-        let mut renewal = renewal.lock();
-        let files = renewal.prepare(&in_force.running, SystemTime::now()).map_err(unusable)?;
-
-        let before = self.in_force.load_full();
-        let renegotiated = running::renegotiated(&before.running, &in_force.running);
-        let renegotiated = made::names(&renegotiated).map_err(unusable)?;
-        let networks = made::networks(&in_force.running);
-        renewal.adopt(files, in_use);
-        let federation = made::federation(&in_force.running, &renewal.proofs()).map_err(unusable)?;
-        in_use_access.adopt(access);
+    /// Nothing of it can fail. What is as it was is left alone: nobody looks at his work again for nothing.
+    fn put_in_force(&self, prepared: Prepared<'_>) -> Applied {
+        let Prepared { in_force, is_new, mut renewal, files, renegotiated, snapshot, federation, .. } =
+            prepared;
+        let Prepared { access, changed, tokens, pending, warnings, .. } = prepared;
+        let Governed { gateway, in_use, access: in_use_access, .. } = &self.governed;
         let in_force = Arc::new(in_force);
-        self.in_force.store(Arc::clone(&in_force));
-        *turn += 1;
-        gateway.set_federation(federation, now());
-        // Not before: whoever looks at the files meanwhile would put newer proofs in force, and these would take their place.
-        drop(renewal);
-        gateway.set_policy(snapshot.with_generation(*turn));
-        gateway.set_blocked_networks(networks);
-        let streams_closed = gateway.end_forbidden_streams(&renegotiated);
+        if let Some(access) = access {
+            in_use_access.adopt(access);
+        }
+        let mut streams_closed = 0;
+        if is_new {
+            renewal.adopt(files, in_use);
+            self.in_force.store(Arc::clone(&in_force));
+            gateway.set_federation(federation, now());
+            drop(renewal);
+            let generation = gateway.policy().generation();
+            if snapshot.clone().with_generation(generation) != **gateway.policy() {
+                gateway.set_policy(snapshot.with_generation(generation + 1));
+            }
+            gateway.set_blocked_networks(made::networks(&in_force.running));
+            streams_closed = gateway.end_forbidden_streams(&renegotiated);
+        } else {
+            self.in_force.store(Arc::clone(&in_force));
+        }
         if streams_closed > 0 {
             info!(
                 streams_closed,
                 "streams end that the configuration does not allow any more, or wants to be made anew"
             );
         }
-        Ok(Applied { in_force, changed, pending, warnings, streams_closed, unsaved: None })
+        Applied { in_force, changed, tokens, pending, warnings, streams_closed, unsaved: None }
     }
 
-    /// Adds to the audit trail; why it could not be kept.
-    fn audit(
+    /// Adds to the audit trail.
+    pub fn audit(
         &self,
         who: &str,
         what: &str,
         subject: &str,
         from: Option<String>,
         to: Option<String>,
-    ) -> Option<String> {
-        let entry = AuditEntry {
+    ) -> Ticket {
+        self.governed.store.audit(AuditEntry {
             at: now().unix(),
             actor: who.into(),
             what: what.into(),
             subject: subject.into(),
             from: from.map(Into::into),
             to: to.map(Into::into),
-        };
-        let _ = self.governed.store.audit(entry);
-        self.governed.store.health().failing.map(|failing| failing.text)
+        })
+    }
+
+    /// Waits until it is on the disk; why it is not. Not for a thread that carries messages.
+    pub fn wait(&self, ticket: Ticket) -> Option<String> {
+        // There is nothing to wait for.
+        if ticket == Ticket::default() {
+            return None;
+        }
+        let mut done = self.governed.done.clone();
+        let Ok(runtime) = Handle::try_current() else { return Some("nobody waited for the disk".to_owned()) };
+        let waiting = runtime.block_on(async {
+            timeout(SAVE_PATIENCE, done.wait_for(|(up_to, _)| *up_to >= ticket))
+                .await
+                .map(|done| done.map(|done| done.1).unwrap_or(Outcome::Unsaved))
+        });
+        match waiting {
+            Ok(Outcome::Saved) => None,
+            Ok(Outcome::Unsaved) => {
+                let failing = self.governed.store.health().failing;
+                Some(
+                    failing.map_or_else(|| "the store could not write it".to_owned(), |failing| failing.text),
+                )
+            }
+            Err(_) => Some(format!("the disk has said nothing for {} s", SAVE_PATIENCE.as_secs())),
+        }
     }
 }
 
 /// Loaded, checked, and not in force.
-struct Prepared {
+struct Prepared<'a> {
     in_force: InForce,
-    access: NewAccess,
+    /// Whether any key has another value, or stands in another order.
+    is_new: bool,
+    renewal: MutexGuard<'a, Renewal>,
+    files: renew::Prepared,
+    /// Domains whose streams are to be made anew.
+    renegotiated: Vec<CompactString>,
+    snapshot: Snapshot,
+    federation: Federation,
+    access: Option<NewAccess>,
     changed: Vec<Changed>,
+    tokens: Vec<String>,
     pending: Vec<Changed>,
     warnings: Vec<String>,
 }

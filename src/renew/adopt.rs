@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use super::slot::{Slot, Source};
 use super::sources::{IdentityFiles, ProofFiles, RootsFile};
 use super::{InUse, Renewal, identities, open, put_in_use};
-use crate::config::Config;
+use crate::config::{Config, Domain, Partner};
+use crate::tls::Proof;
 
 /// What is looked at from now on, loaded as far as it is not in use already.
 pub struct Prepared {
@@ -18,6 +19,31 @@ pub struct Prepared {
     xmpp_roots: Next<RootsFile>,
     sip_proof: Next<ProofFiles>,
     proofs: Vec<Next<ProofFiles>>,
+}
+
+/// What cannot be used, with what to do about it.
+#[derive(Debug)]
+pub enum Unusable {
+    /// What partners' certificates are to be held against.
+    Partners(Vec<(Domain, String)>),
+    /// Something else.
+    Other(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Unusable {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Those of these partners whose files cannot be used, and why.
+pub fn unusable<'a>(partners: impl IntoIterator<Item = &'a Partner>) -> Vec<(Domain, String)> {
+    let now = SystemTime::now();
+    let fault = |partner: &Partner| {
+        let fault = Slot::open(ProofFiles::of(partner), now).err();
+        fault.map(|why| (partner.domain.clone(), why))
+    };
+    partners.into_iter().filter_map(fault).collect()
 }
 
 /// One thing.
@@ -31,8 +57,8 @@ impl Renewal {
     /// Loads what this configuration names and is not in use.
     ///
     /// # Errors
-    /// A file that cannot be used, with what to do about it. Nothing is changed then, and nothing otherwise.
-    pub fn prepare(&self, config: &Config, now: SystemTime) -> anyhow::Result<Prepared> {
+    /// Files that cannot be used. Nothing is changed then, and nothing otherwise.
+    pub fn prepare(&self, config: &Config, now: SystemTime) -> Result<Prepared, Unusable> {
         let shared = Arc::new(config.clone());
         let like = IdentityFiles::is_like;
         let mut xmpp_identities = Vec::new();
@@ -49,8 +75,18 @@ impl Renewal {
             Some(at) if self.proofs.get(*at).is_some_and(|slot| *slot.source() == source) => {
                 Ok(Next::Same(*at, source))
             }
-            _ => open(source, now, "[[partner]]").map(Next::New),
+            _ => Slot::open(source, now).map(Next::New),
         };
+        let (mut proofs, mut faults) = (Vec::with_capacity(config.partners.len()), Vec::new());
+        for partner in config.partners.iter() {
+            match proof(ProofFiles::of(partner)) {
+                Ok(next) => proofs.push(next),
+                Err(why) => faults.push((partner.domain.clone(), why)),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(Unusable::Partners(faults));
+        }
         Ok(Prepared {
             sip_identities: IdentityFiles::of_front_ends(&shared)
                 .map(|source| next(&self.sip_identities, source, like, now, "sip.certificate"))
@@ -65,15 +101,20 @@ impl Renewal {
                 now,
                 "sip.crls",
             )?,
-            proofs: config
-                .partners
-                .iter()
-                .map(|partner| proof(ProofFiles::of(partner)))
-                .collect::<anyhow::Result<_>>()?,
+            proofs,
         })
     }
 
-    /// Puts it in use for new handshakes. The proofs of partners are for whoever knows the partners: [`Renewal::proofs`].
+    /// What partners' certificates will be held against, in the order of the partners.
+    pub fn proofs_with(&self, prepared: &Prepared) -> Vec<Arc<Proof>> {
+        let proof = |next: &Next<ProofFiles>| match next {
+            Next::Same(at, _) => self.proofs.get(*at).map(|slot| Arc::clone(slot.current())),
+            Next::New(slot) => Some(Arc::clone(slot.current())),
+        };
+        prepared.proofs.iter().filter_map(proof).collect()
+    }
+
+    /// Puts it in use for new handshakes. The proofs of partners are for whoever knows the partners: [`Renewal::proofs_with`].
     pub fn adopt(&mut self, prepared: Prepared, in_use: &InUse) {
         let Prepared { sip_identities, xmpp_identities, sip_roots, xmpp_roots, sip_proof, proofs } = prepared;
         if take_all(&mut self.sip_identities, sip_identities) {

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::net::contain::contained_now;
 use crate::tls::{Identity, IdentityStore, NoIdentity, Proof, RootsStore, date};
-pub use adopt::Prepared;
+pub use adopt::{Prepared, Unusable, unusable};
 use slot::{Occasion, Slot, Step};
 use sources::{IdentityFiles, ProofFiles, RootsFile, said};
 

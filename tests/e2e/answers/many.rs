@@ -147,6 +147,20 @@ fn a_policy_that_comes_while_the_one_before_is_looked_at_reaches_every_pair() {
 }
 
 #[test]
+fn policies_that_follow_each_other_closely_reach_every_pair_all_the_same() {
+    const COUNT: usize = 1000;
+    let house = watched(COUNT, To::Yes);
+    let load = || house.gateway.routes()[0].hops.step(|group| group.load());
+    for step in 0..2 * COUNT / STEP {
+        let entry = Partner { domain: PARTNER.into(), partner_type: PartnerType::Federated, enabled: false };
+        let generation = 2 + step as u64;
+        house.gateway.set_policy(Snapshot::new(generation, ["contoso.com".into()], [(entry, Vec::new())]));
+        assert!(house.gateway.run_errands(house.now), "there is another one to be looked at");
+    }
+    assert_eq!(load(), COUNT, "each endpoint is told");
+}
+
+#[test]
 fn every_pair_that_lost_something_hears_that_the_partner_is_reached_again() {
     const COUNT: usize = 300;
     let mut house = watched(COUNT, To::Pending);

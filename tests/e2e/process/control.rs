@@ -16,15 +16,15 @@ use tokio::process::Command;
 use crate::town::{ALICE, CAROL, Town, from_carol, takes_all};
 
 /// What a command said.
-struct Said {
+pub(crate) struct Said {
     good: bool,
-    out: String,
+    pub(crate) out: String,
     err: String,
 }
 
 impl Town {
     /// An administrator's command.
-    async fn nuncio(&self, arguments: &[&str]) -> Result<Said> {
+    pub(crate) async fn nuncio(&self, arguments: &[&str]) -> Result<Said> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
         let Output { status, stdout, stderr } =
             command.args(arguments).arg("--socket").arg(self.control()).output().await?;
@@ -32,21 +32,21 @@ impl Town {
     }
 
     /// The same, and it has to be done.
-    async fn done(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn done(&self, arguments: &[&str]) -> Result<String> {
         let Said { good, out, err } = self.nuncio(arguments).await?;
         ensure!(good, "nuncio {}: {out}{err}", arguments.join(" "));
         Ok(out)
     }
 
     /// The same, and it has to be refused.
-    async fn refused(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn refused(&self, arguments: &[&str]) -> Result<String> {
         let Said { good, out, err } = self.nuncio(arguments).await?;
         ensure!(!good, "nuncio {} was done: {out}{err}", arguments.join(" "));
         Ok(err)
     }
 
     /// Changes the file that the gateway was started with.
-    fn edit(&self, from: &str, to: &str) -> Result<()> {
+    pub(crate) fn edit(&self, from: &str, to: &str) -> Result<()> {
         let file = self.folder().join("nuncio.toml");
         let text = std::fs::read_to_string(&file)?;
         ensure!(text.contains(from), "{from:?} is not in the file");
@@ -54,7 +54,7 @@ impl Town {
     }
 
     /// fabrikam.com, no partner of the file, tries to come in.
-    async fn fabrikam(&self) -> Result<Outcome> {
+    pub(crate) async fn fabrikam(&self) -> Result<Outcome> {
         let good = self.pki.good("fabrikam", &["fabrikam.com"])?;
         let (_, outcome) =
             XmppPeer::negotiate(&self.pki, Some(&good), self.xmpp(), "fabrikam.com", "contoso.com").await?;
@@ -62,7 +62,7 @@ impl Town {
     }
 }
 
-fn comes_in(outcome: &Outcome) -> bool {
+pub(crate) fn comes_in(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Authenticated)
 }
 
@@ -307,7 +307,13 @@ async fn without_a_gateway_people_are_told_what_to_do() -> Result<()> {
 }
 
 /// A request over TCP, with a token or without: the status and the media type of the answer.
-async fn asks(town: &Town, from: u8, method: &str, path: &str, token: Option<&str>) -> Result<(u16, String)> {
+pub(crate) async fn asks(
+    town: &Town,
+    from: u8,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+) -> Result<(u16, String)> {
     // Whoever fails too often from one address is not heard for a while.
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.bind((town.unused(from), 0).into())?;

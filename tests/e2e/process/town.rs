@@ -218,6 +218,17 @@ socket = {socket:?}
     /// Starts the gateway by a program that turns into the one it is given.
     pub(crate) fn start_by(&self, starter: &[&str], limits: &str, state: &Path) -> Result<Process> {
         let file = self.configure(limits, state)?;
+        self.spawn(starter, &file)
+    }
+
+    /// Starts the gateway again with its configuration as it is on the disk.
+    pub(crate) async fn gateway_as_configured(&self) -> Result<Process> {
+        let mut gateway = self.spawn(&[], &self.folder().join("nuncio.toml"))?;
+        gateway.says("ready").await?;
+        Ok(gateway)
+    }
+
+    fn spawn(&self, starter: &[&str], file: &Path) -> Result<Process> {
         let words = [starter, &[env!("CARGO_BIN_EXE_nuncio")]].concat();
         let mut command = Command::new(words[0]);
         command

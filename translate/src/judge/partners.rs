@@ -41,7 +41,7 @@ pub struct Partner {
 }
 
 /// The policy of one moment. A change makes a new snapshot with the next generation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     generation: u64,
     served: HashSet<CompactString>,

@@ -35,7 +35,7 @@ pub struct UserRule {
 
 /// The policy for SIP users: a global switch, what holds when no rule speaks of a user, and rules.
 /// A rule that denies wins over every rule that allows, and any rule wins over the default.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserPolicy {
     enabled: bool,
     default: Verdict,

@@ -1,0 +1,109 @@
+//! Stored entries that do not go with the files any more: set aside, shown, and nobody's hindrance.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::control::comes_in;
+use crate::town::Town;
+
+#[tokio::test]
+async fn a_stored_partner_whose_files_are_gone_is_set_aside_and_hinders_nobody() -> Result<()> {
+    let town = Town::found().await?;
+    let roots = town.folder().join("fabrikam-roots.pem");
+    let copy = || std::fs::copy(town.folder().join("pki").join("roots.pem"), &roots);
+    copy()?;
+    let mut gateway = town.gateway("").await?;
+    let setting = format!("roots={}", roots.to_str().context("path")?);
+    town.done(&["partner", "new", "fabrikam.com", "type=federated", &setting]).await?;
+    gateway.stop().await?;
+    std::fs::remove_file(&roots)?;
+    let mark = town.log.mark();
+    gateway = town.gateway_as_configured().await?;
+    town.log.line_after(mark, "the stored partner fabrikam.com is set aside").await?;
+    ensure!(!comes_in(&town.fabrikam().await?));
+
+    let said = town.done(&["partner", "new", "northwind.com", "type=federated"]).await?;
+    ensure!(said.contains("in force, and saved"), "{said}");
+    town.done(&["policy", "set", "global", "default=allow"]).await?;
+    town.done(&["reload"]).await?;
+    for said in
+        [town.done(&["partner", "list"]).await?, town.done(&["partner", "show", "fabrikam.com"]).await?]
+    {
+        ensure!(
+            said.contains("set") && said.contains("aside") && said.contains("fabrikam-roots.pem"),
+            "{said}"
+        );
+    }
+    // Exported it goes along, and does not make what is exported useless.
+    let exported = town.done(&["partner", "export"]).await?;
+    ensure!(exported.contains("# domain = \"fabrikam.com\""), "{exported}");
+    let file = town.folder().join("exported.toml");
+    std::fs::write(&file, &exported)?;
+    town.done(&["partner", "apply", "-f", file.to_str().context("path")?]).await?;
+
+    // Mended he is a partner again, whichever way.
+    copy()?;
+    town.done(&["reload"]).await?;
+    ensure!(comes_in(&town.fabrikam().await?));
+    gateway.stop().await?;
+    std::fs::remove_file(&roots)?;
+    gateway = town.gateway_as_configured().await?;
+    let said = town.refused(&["partner", "set", "fabrikam.com", "description=Fabrikam"]).await?;
+    ensure!(said.contains("fabrikam-roots.pem"), "{said}");
+    town.done(&["partner", "set", "fabrikam.com", "roots="]).await?;
+    ensure!(comes_in(&town.fabrikam().await?));
+    gateway.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_stored_of_a_domain_that_becomes_ours_is_set_aside_at_the_start() -> Result<()> {
+    let town = Town::found().await?;
+    let mut gateway = town.gateway("").await?;
+    for (kind, name) in
+        [("block", "tailspin.com"), ("block", "mallory@tailspin.com"), ("block", "mallory@wingtip.com")]
+    {
+        town.done(&[kind, "add", name]).await?;
+    }
+    town.done(&["partner", "new", "fabrikam.com", "type=federated"]).await?;
+    gateway.stop().await?;
+    town.edit("\"litware.com\"]\nname", "\"litware.com\", \"tailspin.com\", \"fabrikam.com\"]\nname")?;
+    town.edit(
+        "domains = [\"litware.com\"]",
+        "domains = [\"litware.com\", \"tailspin.com\", \"fabrikam.com\"]",
+    )?;
+    let mark = town.log.mark();
+    gateway = town.gateway_as_configured().await?;
+    for name in ["block mallory@tailspin.com", "block tailspin.com", "partner fabrikam.com"] {
+        town.log.line_after(mark, &format!("the stored {name} is set aside")).await?;
+    }
+    for (kind, name, others) in [("block", "tailspin.com", 3), ("partner", "fabrikam.com", 2)] {
+        let listed = town.done(&[kind, "list"]).await?;
+        ensure!(listed.lines().count() == others && listed.contains("set aside"), "{listed}");
+        let shown = town.done(&[kind, "show", name]).await?;
+        ensure!(
+            shown.contains("is one of our own") || shown.contains("is served by this gateway itself"),
+            "{shown}"
+        );
+        town.done(&[kind, "remove", name]).await?;
+        ensure!(town.refused(&[kind, "show", name]).await?.contains("there is no"));
+    }
+    gateway.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_file_declares_by_now_is_set_aside_and_can_be_removed() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    town.done(&["partner", "new", "fabrikam.com", "type=public-verified"]).await?;
+    town.edit("[limits]", "[[partner]]\ndomain = \"fabrikam.com\"\ntype = \"federated\"\n[limits]")?;
+    let said = town.done(&["reload"]).await?;
+    ensure!(said.contains("partner[fabrikam.com].type: \"public-verified\" → \"federated\""), "{said}");
+    let listed = town.done(&["partner", "list"]).await?;
+    ensure!(listed.contains("fabrikam.com: federated") && listed.contains("set aside"), "{listed}");
+    town.done(&["partner", "remove", "fabrikam.com"]).await?;
+    let listed = town.done(&["partner", "list"]).await?;
+    ensure!(listed.contains("fabrikam.com: federated") && !listed.contains("set aside"), "{listed}");
+    ensure!(town.refused(&["partner", "remove", "fabrikam.com"]).await?.contains("is declared at"));
+    Ok(())
+}
