@@ -4,8 +4,8 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::{Applied, Authority, SAVE_PATIENCE};
-use crate::config::{Entry, GLOBAL, Kind, Origin, Report, Stored};
+use super::{Applied, Authority, SAVE_PATIENCE, cut_off};
+use crate::config::{Block, Config, Entry, GLOBAL, Kind, Origin, Report, Stored};
 use crate::store::{Keep, Outcome, Ticket};
 
 /// A change of one stored entry.
@@ -73,6 +73,7 @@ impl Authority {
                 Self::must_count(&prepared.in_force.loaded.effective, *kind, name, entry)?;
             }
         }
+        self.must_spare_front_ends(&prepared.in_force.running, edits)?;
         let mut prepared = prepared;
         for edit in edits {
             if let Edit::Remove(Kind::Partner, name) = edit {
@@ -141,6 +142,20 @@ impl Authority {
                 )
             }
             Err(_) => Some(format!("the disk has said nothing for {} s", SAVE_PATIENCE.as_secs())),
+        }
+    }
+
+    /// Whoever blocks an address wants somebody kept out, not his own front ends; a block that is in a file is only warned of.
+    fn must_spare_front_ends(&self, config: &Config, edits: &[Edit]) -> Result<(), Refused> {
+        let put = |block: &Block| {
+            edits.iter().any(|edit| match edit {
+                Edit::Put(Kind::Block, name, _) => Kind::Block.normalise(name) == block.address.to_string(),
+                _ => false,
+            })
+        };
+        match cut_off::all(&self.governed.gateway, config, put).into_iter().next() {
+            Some(text) => Err(Refused::Unusable(text)),
+            None => Ok(()),
         }
     }
 

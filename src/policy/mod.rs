@@ -3,6 +3,7 @@
 //! and every change by the control plane go this way.
 
 mod change;
+mod cut_off;
 mod effect;
 mod load;
 pub(crate) mod made;
@@ -17,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::config::{Config, Loaded, Report, Sources, Stored};
+use crate::config::{Block, Config, Loaded, Report, Sources, Stored};
 use crate::control::access::{Access, NewAccess};
 use crate::gateway::{Federation, Gateway};
 use crate::net::now;
@@ -91,7 +92,9 @@ impl Authority {
     pub fn new(sources: Sources, start: Loaded, governed: Governed) -> Self {
         let stored = sources.stored_entries().clone();
         let in_force = InForce { running: start.config.clone(), loaded: start.clone(), stored };
-        governed.gateway.set_blocked_networks(made::networks(&start.config));
+        for text in cut_off::all(&governed.gateway, &in_force.running, |_| true) {
+            warn!("{text}");
+        }
         Self {
             sources: sources.trusting_paths(),
             start,
@@ -155,7 +158,9 @@ impl Authority {
         let changed = differences(&before.loaded);
         let pending = differences(&self.start).into_iter();
         let pending = pending.filter(|change| change.takes_effect == Effect::NextStart).collect();
-        let warnings = warnings(&loaded.report);
+        let mut warnings = warnings(&loaded.report);
+        let is_new = |block: &Block| !before.running.blocks.contains(block);
+        warnings.extend(cut_off::all(&self.governed.gateway, &running, is_new));
         Ok(Prepared { in_force: InForce { loaded, running, stored }, access, changed, pending, warnings })
     }
 
@@ -168,9 +173,6 @@ impl Authority {
         let mut renewal = renewal.lock();
         let files = renewal.prepare(&in_force.running, SystemTime::now()).map_err(unusable)?;
 
-        let before = self.in_force.load_full();
-        let renegotiated = running::renegotiated(&before.running, &in_force.running);
-        let renegotiated = made::names(&renegotiated).map_err(unusable)?;
         let networks = made::networks(&in_force.running);
         renewal.adopt(files, in_use);
         let federation = made::federation(&in_force.running, &renewal.proofs()).map_err(unusable)?;
@@ -182,13 +184,17 @@ impl Authority {
         // Not before: whoever looks at the files meanwhile would put newer proofs in force, and these would take their place.
         drop(renewal);
         gateway.set_policy(snapshot.with_generation(*turn));
-        gateway.set_blocked_networks(networks);
-        let streams_closed = gateway.end_forbidden_streams(&renegotiated);
+        gateway.blocked_networks().replace(networks);
+        let streams_closed = gateway.end_forbidden_streams();
         if streams_closed > 0 {
             info!(
                 streams_closed,
                 "streams end that the configuration does not allow any more, or wants to be made anew"
             );
+        }
+        let connections_closed = gateway.end_forbidden_connections();
+        if connections_closed > 0 {
+            info!(connections_closed, "SIP connections end that the configuration does not allow any more");
         }
         Ok(Applied { in_force, changed, pending, warnings, streams_closed, unsaved: None })
     }

@@ -29,23 +29,3 @@ pub(super) fn running(start: &Config, new: &Config) -> Config {
 pub(super) fn still_served<'c>(start: &'c Config, new: &Config) -> Option<&'c Domain> {
     start.sip.domains.iter().find(|domain| new.partners.of(domain).is_some())
 }
-
-/// The domains of partners whose streams are to be made anew: what is negotiated on them, or what his certificates are held
-/// against, is another thing.
-pub(super) fn renegotiated(old: &Config, new: &Config) -> Vec<Domain> {
-    let mut domains = Vec::new();
-    for before in old.partners.iter() {
-        let Some(after) = new.partners.of(&before.domain) else { continue };
-        let same = before.negotiation == after.negotiation
-            && before.rules == after.rules
-            && before.roots == after.roots
-            && before.pins == after.pins
-            && before.pins_replace_roots == after.pins_replace_roots
-            && before.crls == after.crls
-            && before.proxy == after.proxy;
-        if !same {
-            domains.extend(after.domains().cloned());
-        }
-    }
-    domains
-}

@@ -106,7 +106,7 @@ impl Asking<'_> {
         race: &mut Race,
         candidates: &'c [Candidate],
     ) -> Option<(&'c Candidate, TcpStream)> {
-        let leave = self.context.xmpp.leave;
+        let leave = &self.context.xmpp.leave;
         let told = |tried: Tried<'_>| match tried {
             Tried::Connected(..) => {}
             Tried::Failed(candidate, _, error) => self.say(format!("{candidate}: {error}")),
@@ -210,7 +210,7 @@ impl VerifySession {
         let Pumped::StartTls(stream) = pump(connection, self, None, |_, _| {}).await else { return };
         let between = (request.to.as_str(), request.from.as_str());
         match handshake(context, between, candidate.direct_tls, stream).await {
-            Ok((stream, facts)) => {
+            Ok((stream, facts, _)) => {
                 self.tls_established(facts, now());
                 pump(Box::new(stream), self, None, |_, _| {}).await;
             }

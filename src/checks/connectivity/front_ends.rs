@@ -8,7 +8,6 @@ use crate::checks::{Finding, Findings};
 use crate::config::{Config, FrontEnd, HostPort, Lookup, NextHop};
 use crate::context::FrontEndNames;
 use crate::dns::{Candidate, SipLookup, host_candidates, sip_targets};
-use crate::net::listener::connect;
 use crate::sip_frontend::old_suites::why_not_called;
 use crate::tls::{self, ChainStatus, NameMatch, sip_names_match};
 
@@ -101,7 +100,7 @@ async fn call(
     findings: &mut Findings,
 ) {
     let sip = &means.sip;
-    let stream = match connect(candidate.address, sip.leave.source, sip.leave.timeout).await {
+    let stream = match sip.leave.connect(candidate.address).await {
         Ok(stream) => stream,
         Err(error) => {
             let fix = "see whether it runs, and whether the firewall lets us through to that port";

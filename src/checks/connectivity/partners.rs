@@ -134,7 +134,7 @@ impl<'a> Attempt<'a> {
 
     /// Over all addresses; whether one led to a stream, or to the point where only the running gateway can go on.
     async fn over(&mut self, candidates: &[Candidate]) -> bool {
-        let (leave, time) = (self.means.xmpp.leave, self.means.xmpp.reach_time);
+        let (leave, time) = (&self.means.xmpp.leave, self.means.xmpp.reach_time);
         let mut race = Race::new(targets(candidates), time, now().instant);
         loop {
             let failures = &mut self.failures;
@@ -208,7 +208,7 @@ impl<'a> Attempt<'a> {
         }
         if let (Some(advised), None) = (evidence.retry, retry) {
             let alone = std::slice::from_ref(candidate);
-            let leave = self.means.xmpp.leave;
+            let leave = &self.means.xmpp.leave;
             let mut race = Race::new([1], leave.timeout, now().instant);
             if let Some((_, connection)) = dial(leave, &mut race, alone, |_| {}).await {
                 return Box::pin(self.stream(candidate, connection, Some(advised))).await;

@@ -32,21 +32,21 @@ impl Town {
     }
 
     /// The same, and it has to be done.
-    async fn done(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn done(&self, arguments: &[&str]) -> Result<String> {
         let Said { good, out, err } = self.nuncio(arguments).await?;
         ensure!(good, "nuncio {}: {out}{err}", arguments.join(" "));
         Ok(out)
     }
 
     /// The same, and it has to be refused.
-    async fn refused(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn refused(&self, arguments: &[&str]) -> Result<String> {
         let Said { good, out, err } = self.nuncio(arguments).await?;
         ensure!(!good, "nuncio {} was done: {out}{err}", arguments.join(" "));
         Ok(err)
     }
 
     /// Changes the file that the gateway was started with.
-    fn edit(&self, from: &str, to: &str) -> Result<()> {
+    pub(crate) fn edit(&self, from: &str, to: &str) -> Result<()> {
         let file = self.folder().join("nuncio.toml");
         let text = std::fs::read_to_string(&file)?;
         ensure!(text.contains(from), "{from:?} is not in the file");
@@ -67,7 +67,7 @@ fn comes_in(outcome: &Outcome) -> bool {
 }
 
 /// Alice writes to Carol; the status she gets.
-async fn alice_writes(alice: &mut SipConnection) -> Result<String> {
+pub(crate) async fn alice_writes(alice: &mut SipConnection) -> Result<String> {
     let call = alice.send_message(ALICE, CAROL, "hello").await?;
     Ok(alice.final_answer(&call).await?.start)
 }
