@@ -21,7 +21,9 @@ use crate::gateway::{Gateway, IdentityNumber};
 use crate::net::blocked::BlockedNetworks;
 use crate::net::listener::connect;
 use crate::store::Store;
-use crate::tls::{self, Backend, ClientTls, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls};
+use crate::tls::{
+    self, Backend, ClientTls, Identity, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls,
+};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
@@ -72,6 +74,12 @@ pub struct SipSide {
 }
 
 impl SipSide {
+    /// The certificate that we show under this of our names.
+    pub fn identity_of(&self, number: IdentityNumber) -> Arc<Identity> {
+        let own = (number > 0).then(|| self.names.get(number)).flatten();
+        self.identities.choose(own.map(|name| name.host.as_str()))
+    }
+
     /// Whether what a front end presented is to be believed now.
     pub fn judge(&self, peer: &PeerFacts) -> tls::ChainStatus {
         self.proof.load().judge(peer, &self.roots.current(), SystemTime::now())

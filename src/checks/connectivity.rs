@@ -4,7 +4,6 @@
 mod front_ends;
 mod listeners;
 mod partners;
-mod probe;
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -164,6 +164,10 @@ pub(super) fn router(control: Shared, endpoints: Vec<Endpoint>) -> Router {
         .with_state(control)
 }
 
+/// Goes with the answer of an endpoint that anyone may use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ForAnyone;
+
 /// Lets in who has the role.
 async fn guard(
     State(needed): State<Role>,
@@ -172,7 +176,11 @@ async fn guard(
     next: Next,
 ) -> Response {
     if caller.role >= needed {
-        return next.run(request).await;
+        let mut response = next.run(request).await;
+        if needed == Role::Anyone {
+            response.extensions_mut().insert(ForAnyone);
+        }
+        return response;
     }
     let Caller { name, role, why, by_token } = caller;
     let status = match role {

@@ -205,8 +205,7 @@ async fn handshake(
     stream: TcpStream,
     time: Duration,
 ) -> Result<(TlsStream<TcpStream>, PeerFacts), String> {
-    let own = (identity > 0).then(|| context.sip.names.get(identity)).flatten();
-    let identity = context.sip.identities.choose(own.map(|name| name.host.as_str()));
+    let identity = context.sip.identity_of(identity);
     let handshake =
         tls::connect_by(front_end.backend, stream, &context.sip.client, &hop.server_name, &identity);
     let (stream, facts) = timeout(time, handshake)

@@ -515,6 +515,13 @@ mod tests {
         let gateway = gateway_with("contoso.example", "fabrikam.example", |settings| settings.streams = 1);
         let (key, first) = lane("contoso.example", "fabrikam.example");
         let (other, second) = lane("contoso.example", "wingtip.example");
+        let partner = |domain: &str| {
+            let partner =
+                Partner { domain: domain.into(), partner_type: PartnerType::Federated, enabled: true };
+            (partner, Vec::new())
+        };
+        let partners = [&key.remote, &other.remote].map(|domain| partner(domain));
+        gateway.set_policy(Snapshot::new(2, [key.local.clone()], partners));
         let (opened, end, ended) = (Notify::new(), Notify::new(), Notify::new());
         let open = || async {
             opened.notify_one();

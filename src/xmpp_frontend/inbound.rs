@@ -50,7 +50,7 @@ pub struct InboundSession {
     until_established: Option<Unauthenticated>,
     /// What the peer presented; held until the stream is established.
     credentials: Option<Arc<Credentials>>,
-    /// The terms under which it is negotiated, and under which a further domain is let in.
+    /// The terms under which its negotiation began, or under which a key was judged last.
     under: TermsOfNow,
     /// Notes what happens until the stream is established.
     recorder: Option<Recorder>,
@@ -198,7 +198,6 @@ impl InboundSession {
             match output {
                 Output::StartTls => self.life.start_tls(),
                 Output::AskPartner { from, to: _ } => {
-                    self.under = self.gateway.terms_of_now();
                     let verdict = self.verdict(&from, now);
                     self.judge_for(&from);
                     self.stream.partner_verdict(verdict, now.instant);

@@ -10,7 +10,6 @@ use nuncio_xmpp::stream::{Cause, Evidence, OutboundConfig, Retry, Terms, TlsFact
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::probe::{Came, Handshake, probe};
 use super::{Means, Named, Whom};
 use crate::checks::{Finding, Findings};
 use crate::config::{self, Config, Partner};
@@ -20,6 +19,7 @@ use crate::net::dial::{Tried, dial, targets};
 use crate::net::now;
 use crate::net::race::Race;
 use crate::tls::{self, Proof, TlsStream};
+use crate::xmpp_frontend::errand::{self, Came, Handshake};
 
 /// Partners that are tried at a time.
 const AT_ONCE: usize = 8;
@@ -173,7 +173,7 @@ impl<'a> Attempt<'a> {
             direct_tls: candidate.direct_tls,
             said: None,
         };
-        let came = probe(config, connection, &mut shake).await;
+        let came = errand::run(config, connection, &mut shake).await;
         let said = shake.said;
         self.findings.good(Step::connected(candidate, Duration::ZERO).to_string());
         if let Some(said) = said {
@@ -191,7 +191,8 @@ impl<'a> Attempt<'a> {
                 true
             }
             Some(Came::Ended(evidence)) => self.ended(candidate, &evidence, retry).await,
-            None => false,
+            // Nothing is asked.
+            Some(Came::Verified(_)) | None => false,
         }
     }
 
