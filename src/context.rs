@@ -1,7 +1,8 @@
 //! What every connection task shares: the gateway and the means to reach the world.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +10,7 @@ use arc_swap::ArcSwap;
 use nuncio_sip::Limits as SipLimits;
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::stream::{ChainStatus, InboundConfig, StreamLimits, Timeouts, TlsFacts};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,8 +18,12 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Lookup, NextHop};
 use crate::dns::{Dns, Family, Reach};
 use crate::gateway::{Gateway, IdentityNumber};
+use crate::net::blocked::BlockedNetworks;
+use crate::net::listener::connect;
 use crate::store::Store;
-use crate::tls::{self, Backend, ClientTls, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls};
+use crate::tls::{
+    self, Backend, ClientTls, Identity, IdentityStore, PeerFacts, Proof, Roots, RootsStore, ServerTls,
+};
 
 /// Shared by all tasks of the running program.
 pub struct Context {
@@ -68,6 +74,12 @@ pub struct SipSide {
 }
 
 impl SipSide {
+    /// The certificate that we show under this of our names.
+    pub fn identity_of(&self, number: IdentityNumber) -> Arc<Identity> {
+        let own = (number > 0).then(|| self.names.get(number)).flatten();
+        self.identities.choose(own.map(|name| name.host.as_str()))
+    }
+
     /// Whether what a front end presented is to be believed now.
     pub fn judge(&self, peer: &PeerFacts) -> tls::ChainStatus {
         self.proof.load().judge(peer, &self.roots.current(), SystemTime::now())
@@ -133,11 +145,24 @@ pub struct XmppSide {
 }
 
 /// How outbound connections leave this machine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Leave {
     pub source: Option<IpAddr>,
     pub family: Family,
     pub timeout: Duration,
+    /// Where none leads.
+    pub blocked: BlockedNetworks,
+}
+
+impl Leave {
+    /// Opens a connection. Whoever does so comes by here, so no block is forgotten.
+    ///
+    /// # Errors
+    /// The operating system's, `TimedOut`, or `PermissionDenied` where the address is blocked.
+    pub async fn connect(&self, target: SocketAddr) -> io::Result<TcpStream> {
+        self.blocked.check(target.ip())?;
+        connect(target, self.source, self.timeout).await
+    }
 }
 
 impl XmppSide {

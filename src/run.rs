@@ -104,6 +104,7 @@ pub async fn run(sources: Sources, loaded: Loaded, service: Service) -> anyhow::
         context: Arc::clone(&context),
         authority: Arc::clone(&authority),
         renew: Arc::clone(&signals.renew),
+        walks: Arc::new(tokio::sync::Semaphore::new(1)),
     };
     let controls = control::open(&config, &access, state, inherited.take_control())?;
     let bound = [named("sip", &sip_listeners)?, named("xmpp", &xmpp_listeners)?, controls.named()].concat();
@@ -184,6 +185,7 @@ pub async fn run(sources: Sources, loaded: Loaded, service: Service) -> anyhow::
         reason = signals.next(&context) => reason,
         () = ended(&mut services) => anyhow::bail!("a service of the gateway ended after an internal error"),
     };
+    signals.stopping = true;
     info!("{reason}: finishing what is under way; a second signal stops at once");
     notifier.stopping("finishing what is under way");
     let drained = tokio::select! {
@@ -381,6 +383,8 @@ struct Signals {
     renew: Arc<Notify>,
     /// Is told of that.
     notifier: Arc<Notifier>,
+    /// It has been told to stop.
+    stopping: bool,
 }
 
 impl Signals {
@@ -394,6 +398,7 @@ impl Signals {
             reload: Arc::default(),
             renew: Arc::default(),
             notifier,
+            stopping: false,
         })
     }
 
@@ -405,7 +410,11 @@ impl Signals {
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.status.recv() => status::log(&context.gateway),
                 _ = self.retry.recv() => status::retry(&context.gateway),
-                _ = self.hang_up.recv() => {
+                // What it would change is what a stopping gateway is about to leave; and the service manager is told that it
+                // stops, not that it reloads.
+                _ = self.hang_up.recv() => if self.stopping {
+                    info!("SIGHUP: nothing is read again, the gateway is stopping");
+                } else {
                     self.notifier.reloading();
                     self.reload.notify_one();
                 }

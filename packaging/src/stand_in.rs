@@ -19,6 +19,8 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use crate::unit::{Unit, words};
 
 /// Where units are, the most important place first.
+/// Where links to units are that start with the machine.
+const LINKS: &str = "/etc/systemd/system";
 const UNITS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 /// Where this program keeps what it knows of services.
@@ -40,6 +42,10 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let unit = units.first().context("which unit?")?.trim_end_matches(".service");
+    ensure!(
+        !unit.ends_with(".socket") || ["enable", "disable"].contains(verb),
+        "this stand-in for systemctl does not listen on sockets"
+    );
     let service = Service { name: unit.to_owned() };
     match *verb {
         "supervise" => service.supervise()?,
@@ -51,7 +57,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
         }
         "reload" => service.reload()?,
         "enable" | "disable" => {
-            service.unit()?;
+            service.link(*verb == "enable")?;
             if flags.contains(&"--now") {
                 if *verb == "enable" { service.start()? } else { service.stop()? }
             }
@@ -72,7 +78,34 @@ struct Service {
 
 impl Service {
     fn unit(&self) -> Result<Unit> {
-        Unit::load(&UNITS.map(Path::new), &format!("{}.service", self.name))
+        Unit::load(&UNITS.map(Path::new), &self.file_name())
+    }
+
+    fn file_name(&self) -> String {
+        match self.name.ends_with(".socket") {
+            true => self.name.clone(),
+            false => format!("{}.service", self.name),
+        }
+    }
+
+    /// Makes the links that have it started with the machine, or removes them.
+    fn link(&self, wanted: bool) -> Result<()> {
+        let name = self.file_name();
+        for target in self.unit()?.words("Install", "WantedBy") {
+            let folder = Path::new(LINKS).join(format!("{target}.wants"));
+            let link = folder.join(&name);
+            match wanted {
+                true => {
+                    fs::create_dir_all(&folder)?;
+                    let _ = fs::remove_file(&link);
+                    std::os::unix::fs::symlink(Path::new("/usr/lib/systemd/system").join(&name), &link)?;
+                }
+                false => {
+                    let _ = fs::remove_file(&link);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn file(&self, what: &str) -> PathBuf {

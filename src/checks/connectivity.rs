@@ -4,7 +4,6 @@
 mod front_ends;
 mod listeners;
 mod partners;
-mod probe;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,6 +14,8 @@ use crate::checks::Finding;
 use crate::config::Config;
 use crate::context::{SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig};
+use crate::net::blocked::BlockedNetworks;
+use crate::policy::made;
 use crate::renew::{InUse, Renewal};
 use crate::run::setup;
 
@@ -79,11 +80,12 @@ impl Means {
         let in_use = Renewal::open(config, SystemTime::now())?.in_use()?;
         // Of streams that come in; there are none here.
         let secret = Arc::new(DialbackSecret::new(&rand::random::<[u8; 32]>()));
+        let blocked = BlockedNetworks::new(made::networks(config));
         let servers = config.dns.servers.clone().unwrap_or_default();
         Ok(Self {
             dns: Dns::new(&DnsConfig { servers, timeout: config.dns.timeout })?,
-            sip: setup::sip_side(config, &in_use)?,
-            xmpp: setup::xmpp_side(config, &in_use, secret)?,
+            sip: setup::sip_side(config, &in_use, &blocked)?,
+            xmpp: setup::xmpp_side(config, &in_use, secret, &blocked)?,
             in_use,
         })
     }

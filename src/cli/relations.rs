@@ -8,7 +8,8 @@ use axum::http::Method;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::client::{ClientArguments, changes, end, pretty, printable, text};
+use super::client::{ClientArguments, Failed, Gateway, changes, end, pretty, printable, text};
+use crate::control::MOST_RELATIONS as MOST;
 use crate::control::client::escaped;
 
 #[derive(Debug, clap::Args)]
@@ -60,9 +61,9 @@ pub(super) fn consent(arguments: &ConsentArguments, environment: Vec<(OsString, 
     let gateway = arguments.client.gateway(environment);
     let json = arguments.client.json;
     end(match &arguments.verb {
-        ConsentVerb::List { with } => gateway
-            .ask(Method::GET, &format!("/v1/consents{}", query(with)), None)
-            .map(|list| if json { pretty(&list) } else { lines(&list) }),
+        ConsentVerb::List { with } => {
+            all_of(&gateway, "/v1/consents", with).map(|list| if json { pretty(&list) } else { lines(&list) })
+        }
         ConsentVerb::Remove { user, contact } => {
             let path = format!("/v1/consents?user={}&contact={}", escaped(user), escaped(contact));
             gateway.ask(Method::DELETE, &path, None).map(|answer| match answer.get("removed") {
@@ -83,13 +84,30 @@ pub(super) fn subscriptions(
     environment: Vec<(OsString, OsString)>,
 ) -> ExitCode {
     let SubscriptionsVerb::List { with } = &arguments.verb;
-    let path = format!("/v1/subscriptions{}", query(with));
-    let list = arguments.client.gateway(environment).ask(Method::GET, &path, None);
+    let list = all_of(&arguments.client.gateway(environment), "/v1/subscriptions", with);
     end(list.map(|list| if arguments.client.json { pretty(&list) } else { lines(&list) }))
 }
 
-fn query(with: &Option<String>) -> String {
-    with.as_ref().map(|with| format!("?with={}", escaped(with))).unwrap_or_default()
+/// All pages of a list.
+fn all_of(gateway: &Gateway, path: &str, with: &Option<String>) -> Result<Value, Failed> {
+    let mut all = Vec::new();
+    let with = with.as_ref().map(|with| format!("&with={}", escaped(with))).unwrap_or_default();
+    let mut after = String::new();
+    loop {
+        let page = gateway.ask(Method::GET, &format!("{path}?most={MOST}{with}{after}"), None)?;
+        let Value::Array(page) = page else {
+            return Err(Failed("the gateway answered something that is no list".to_owned()));
+        };
+        let is_full = page.len() >= MOST;
+        all.extend(page);
+        match all.last() {
+            Some(last) if is_full => {
+                let place = format!("{} {}", text(last, "sip_user"), text(last, "contact"));
+                after = format!("&after={}", escaped(&place));
+            }
+            _ => return Ok(Value::Array(all)),
+        }
+    }
 }
 
 fn lines(list: &Value) -> String {

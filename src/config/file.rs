@@ -367,8 +367,8 @@ section! {
 
 section! {
     struct BlockSection named by "address" {
-        /// Who: a contact, a domain with all its contacts and servers, or an IP address or network from which nobody may connect.
-        /// Contacts learn no more of it than that there is no such user.
+        /// Who: a contact, a domain with all its contacts and servers, or an IP address or network from which nobody may connect,
+        /// and where nobody is called; not that of a front end. Contacts learn no more of it than that there is no such user.
         "address" => address: BlockAddress, required;
         /// Free text.
         "description" => description: String, default "\"\"";

@@ -53,6 +53,11 @@ async fn reload(
     State(control): State<Shared>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, Problem> {
+    if control.context.stop.is_cancelled() {
+        return Err(Problem::conflict(
+            "the gateway is stopping: nothing is read again; the next start reads it".to_owned(),
+        ));
+    }
     let applied = on_authority(&control, move |authority, _| authority.reload(&caller.name)).await;
     if let Err(problem) = &applied {
         tracing::warn!("the configuration stays as it was: {}", problem.detail);

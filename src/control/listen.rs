@@ -10,23 +10,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::{Extension, Router};
 use compact_str::format_compact;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixListener};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::peer::{self, Groups};
+use super::table::ForAnyone;
 use super::tokens::Tokens;
 use super::{Caller, Role};
 use crate::net::origin::Origin;
@@ -46,8 +47,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections of one user at a time.
 const PER_USER: usize = 16;
-/// Connections of all users but root, who always finds room.
-const ALL_USERS: usize = 64;
+/// Connections of all users together of whom it is not known yet whether they have a role. They stay for as long as the
+/// system takes to say which groups they are in.
+const UNKNOWN: usize = 64;
+/// Connections of all users together who have none: they can ask whether the gateway lives. Those who administer it are in groups
+/// whose members the administrator knows, and always find room, however many others there are.
+const WITHOUT_ROLE: usize = 16;
 
 /// The Unix socket. A file that it has made is removed when this is dropped.
 pub struct LocalSocket {
@@ -103,17 +108,27 @@ impl LocalSocket {
                 }
             };
             let Ok(credentials) = stream.peer_cred() else { continue };
-            let Some(place) = users.enter(credentials.uid()) else {
+            let Some(mut place) = users.enter(credentials.uid()) else {
                 debug!(
                     uid = credentials.uid(),
                     "a connection to the control socket was closed: the user has too many"
                 );
                 continue;
             };
-            let (groups, router) = (groups.load_full(), router.clone());
+            let (groups, router) = (Arc::clone(&groups), router.clone());
             connections.spawn(async move {
-                let caller = peer::caller(credentials, &groups).await;
-                converse_locally(stream, caller, router).await;
+                let who = move || {
+                    let groups = groups.load_full();
+                    async move { peer::caller(credentials, &groups).await }
+                };
+                let role = who().await.role;
+                if !place.goes_on_as(role) {
+                    return debug!(
+                        uid = credentials.uid(),
+                        "a connection to the control socket was closed: too many users without a role have one"
+                    );
+                }
+                converse(stream, asking_each_time(router, who)).await;
                 drop(place);
             });
         }
@@ -144,43 +159,108 @@ fn is_left_over(path: &Path) -> bool {
 /// How many connections each user has.
 #[derive(Debug, Default)]
 struct Users {
-    open: Mutex<HashMap<u32, usize>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    by_uid: HashMap<u32, usize>,
+    unknown: usize,
+    without_role: usize,
 }
 
 /// The place of one connection.
 struct Place {
     users: Arc<Users>,
     uid: u32,
+    among: Among,
+}
+
+/// As what a connection is counted, besides as its user's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Among {
+    Unknown,
+    WithoutRole,
+    /// As nothing: its user has a role, or is root.
+    WithRole,
+}
+
+impl Open {
+    fn count(&mut self, among: Among) -> Option<(&mut usize, usize)> {
+        match among {
+            Among::Unknown => Some((&mut self.unknown, UNKNOWN)),
+            Among::WithoutRole => Some((&mut self.without_role, WITHOUT_ROLE)),
+            Among::WithRole => None,
+        }
+    }
+
+    fn enter(&mut self, among: Among) -> bool {
+        let Some((count, most)) = self.count(among) else { return true };
+        let room = *count < most;
+        *count += usize::from(room);
+        room
+    }
+
+    fn leave(&mut self, among: Among) {
+        if let Some((count, _)) = self.count(among) {
+            *count = count.saturating_sub(1);
+        }
+    }
 }
 
 impl Users {
     fn enter(self: &Arc<Self>, uid: u32) -> Option<Place> {
         let mut open = self.open.lock();
-        let others: usize = open.iter().filter(|(other, _)| **other != 0).map(|(_, count)| count).sum();
-        let own = open.entry(uid).or_default();
-        let full = uid != 0 && others >= ALL_USERS;
-        if *own >= PER_USER || full {
+        let among = if uid == 0 { Among::WithRole } else { Among::Unknown };
+        let is_full = open.by_uid.get(&uid).is_some_and(|own| *own >= PER_USER);
+        if is_full || !open.enter(among) {
             return None;
         }
-        *own += 1;
-        Some(Place { users: Arc::clone(self), uid })
+        *open.by_uid.entry(uid).or_default() += 1;
+        Some(Place { users: Arc::clone(self), uid, among })
+    }
+}
+
+impl Place {
+    /// It is known now which role its user has. Whether there is room for it.
+    fn goes_on_as(&mut self, role: Role) -> bool {
+        let among = if role > Role::Anyone { Among::WithRole } else { Among::WithoutRole };
+        let mut open = self.users.open.lock();
+        let room = open.enter(among);
+        if room {
+            open.leave(std::mem::replace(&mut self.among, among));
+        }
+        room
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.users.open.lock();
-        if let Some(count) = open.get_mut(&self.uid) {
+        open.leave(self.among);
+        if let Some(count) = open.by_uid.get_mut(&self.uid) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&self.uid);
+                open.by_uid.remove(&self.uid);
             }
         }
     }
 }
 
-async fn converse_locally(stream: UnixStream, caller: Caller, router: Router) {
-    converse(stream, router.layer(Extension(caller))).await;
+/// Asks for each request who makes it. A connection may last, and who is taken out of a group meanwhile is out: nobody tells us of
+/// it, so connections could not be closed for it instead.
+fn asking_each_time<W, F>(router: Router, who: W) -> Router
+where
+    W: Fn() -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Caller> + Send + 'static,
+{
+    router.layer(from_fn(move |mut request: Request, next: Next| {
+        let caller = who();
+        async move {
+            request.extensions_mut().insert(caller.await);
+            next.run(request).await
+        }
+    }))
 }
 
 /// What serving connections on TCP takes.
@@ -220,9 +300,11 @@ struct Door {
 }
 
 async fn authenticate(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = request.headers().get(header::AUTHORIZATION).cloned();
     // The scheme is written in any case (RFC 9110 §11.1).
     let token = shown
+        .as_ref()
+        .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let mut caller = door.tokens.load().caller(token.map(|(_, token)| token.trim()));
@@ -232,7 +314,15 @@ async fn authenticate(State(door): State<Door>, mut request: Request, next: Next
         place.proved();
     }
     request.extensions_mut().insert(caller);
-    next.run(request).await
+    let response = next.run(request).await;
+    // A load balancer that asks how the gateway is has no token, and does nothing wrong.
+    if shown.is_none()
+        && response.extensions().get::<ForAnyone>().is_some()
+        && let Some(place) = &mut *door.place.lock()
+    {
+        place.excuse();
+    }
+    response
 }
 
 /// Answers the requests of one connection.
@@ -292,10 +382,63 @@ mod tests {
         for uid in 1001..1004 {
             held.extend((0..PER_USER).map(|_| enter(uid).unwrap()));
         }
-        assert_eq!(held.len(), ALL_USERS);
-        assert!(enter(1005).is_none(), "all places of users are taken");
+        assert_eq!(held.len(), UNKNOWN);
+        assert!(enter(1005).is_none(), "nobody knows yet who the others are");
         assert!(enter(0).is_some());
         held.pop();
         assert!(enter(1005).is_some());
+    }
+
+    #[test]
+    fn users_without_a_role_take_no_place_of_those_who_have_one() {
+        let users = Arc::new(Users::default());
+        let as_what = |uid, role| {
+            let mut place = users.enter(uid)?;
+            place.goes_on_as(role).then_some(place)
+        };
+        // As many users as there are, and all of them keep what they get.
+        let strangers: Vec<Place> = (1000..3000).filter_map(|uid| as_what(uid, Role::Anyone)).collect();
+        assert_eq!(strangers.len(), WITHOUT_ROLE);
+        let members: Vec<Place> = (5000..5100).filter_map(|uid| as_what(uid, Role::Viewer)).collect();
+        assert_eq!(members.len(), 100);
+        drop(strangers);
+        assert!(as_what(1000, Role::Anyone).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_is_taken_out_of_a_group_is_out_with_his_next_request_on_the_same_connection() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        use axum::Extension;
+        use axum::routing::get;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let role = |Extension(caller): Extension<Caller>| async move { caller.role.as_str() };
+        let router = Router::new().route("/role", get(role));
+        let is_in = Arc::new(AtomicBool::new(true));
+        let who = {
+            let is_in = Arc::clone(&is_in);
+            move || {
+                let role = if is_in.load(Ordering::SeqCst) { Role::Admin } else { Role::Anyone };
+                std::future::ready(Caller { name: "alice".into(), role, why: "".into(), by_token: false })
+            }
+        };
+        let (mut client, server) = tokio::io::duplex(4096);
+        let served = tokio::spawn(converse(server, asking_each_time(router, who)));
+        let mut seen = String::new();
+        for word in ["admin", "anyone"] {
+            client.write_all(b"GET /role HTTP/1.1\r\nHost: nuncio\r\n\r\n").await.unwrap();
+            seen.clear();
+            while !seen.ends_with(word) {
+                let mut bytes = [0; 1024];
+                let count = client.read(&mut bytes).await.unwrap();
+                assert!(count > 0, "the connection ended: {seen}");
+                seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+                assert!(!seen.ends_with("admin") || word == "admin", "he still is: {seen}");
+            }
+            is_in.store(false, Ordering::SeqCst);
+        }
+        drop(client);
+        served.await.unwrap();
     }
 }

@@ -26,7 +26,8 @@ mod watching;
 use std::sync::Arc;
 
 use axum::Router;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::spawn_blocking;
 
 use crate::context::Context;
 use crate::policy::Authority;
@@ -36,6 +37,7 @@ pub use extract::{Body, Checked};
 pub use listen::{LocalSocket, Remote};
 pub use peer::Groups;
 pub use problem::Problem;
+pub(crate) use relations::MOST as MOST_RELATIONS;
 pub use table::{Answer, Change, Endpoint};
 
 /// Where the socket is unless `control.socket` says otherwise.
@@ -49,6 +51,31 @@ pub struct Control {
     pub authority: Arc<Authority>,
     /// Rings when the files with certificates and roots are to be looked at.
     pub renew: Arc<Notify>,
+    /// See [`Control::walk`].
+    pub walks: Arc<Semaphore>,
+}
+
+impl Control {
+    /// Does what looks at every pair there is, off the threads that carry messages, and one at a time: however many ask, it is no
+    /// more than one thread's work, and the others wait for their turn, or for the end of their request.
+    ///
+    /// # Errors
+    /// It panicked.
+    async fn walk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Context) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let failed = || Problem::internal("an internal error, which the log of the gateway shows");
+        let turn = Arc::clone(&self.walks).acquire_owned().await.map_err(|_| failed())?;
+        let context = Arc::clone(&self.context);
+        // The turn goes with the work, which ends no sooner because nobody waits for it.
+        let done = spawn_blocking(move || {
+            let result = work(&context);
+            drop(turn);
+            result
+        });
+        done.await.map_err(|_| failed())
+    }
 }
 
 /// As handlers get it: `State(control): State<Shared>`.

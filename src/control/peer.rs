@@ -28,7 +28,7 @@ pub struct Groups {
     pub viewer: String,
 }
 
-/// Who connected, with the most that he may do.
+/// Who connected, with the most that he may do now.
 pub(super) async fn caller(credentials: UCred, groups: &Groups) -> Caller {
     let groups = groups.clone();
     let (uid, gid) = (credentials.uid(), credentials.gid());

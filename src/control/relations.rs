@@ -5,7 +5,6 @@ use axum::extract::{Extension, Query, State};
 use nuncio_xmpp::BareJid;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 
 use super::applied::on_authority;
 use super::{Answer, Caller, Change, Checked, Endpoint, Problem, Role, Shared};
@@ -15,13 +14,14 @@ use crate::store::Ticket;
 
 /// So many, unless more are asked for.
 const USUAL: usize = 1000;
-/// Never more.
-const MOST: usize = 1_000_000;
+/// Never more at a time; the next page is asked for with `after`.
+pub(crate) const MOST: usize = 10_000;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 struct Wanted {
     with: Option<String>,
     most: Option<usize>,
+    after: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -53,6 +53,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint
             .query("with", "Only those with this in one of the addresses.", json!({ "type": "string" }))
             .query("most", "At most so many.", most)
+            .query(
+                "after",
+                "Only those after the one between these two: the next page. They are `sip_user` and `contact` of the last one, \
+                 with a space between them.",
+                json!({ "type": "string" }),
+            )
     };
     let removed = json!({
         "type": "object",
@@ -97,16 +103,25 @@ async fn list(
     wanted: Wanted,
     is_one: fn(&Relation) -> bool,
 ) -> Result<Json<Vec<Relation>>, Problem> {
-    let gateway = std::sync::Arc::clone(&control.context.gateway);
     let with = wanted.with.unwrap_or_default().to_lowercase();
     let most = wanted.most.unwrap_or(USUAL).min(MOST);
-    let listed = spawn_blocking(move || {
-        gateway.relations(most, |relation| {
+    let after = match wanted.after {
+        None => None,
+        Some(text) => match text.split_once(' ') {
+            Some((user, contact)) => Some((user.to_owned(), contact.to_owned())),
+            None => {
+                return Err(Problem::refused(format!(
+                    "after={text:?}: expected a SIP user, a space, and a contact"
+                )));
+            }
+        },
+    };
+    let listed = control.walk(move |context| {
+        context.gateway.relations(most, after, |relation| {
             is_one(relation) && (relation.sip_user.contains(&with) || relation.contact.contains(&with))
         })
     });
-    let failed = |_| Problem::internal("an internal error, which the log of the gateway shows");
-    listed.await.map(Json).map_err(failed)
+    listed.await.map(Json)
 }
 
 async fn take_back(

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Endpoint, Role, Shared};
+use super::{Answer, Endpoint, Problem, Role, Shared};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let summary = "What the gateway holds now, and what it has counted since it started.";
@@ -20,12 +20,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint::get("/v1/status", Role::Viewer, summary, Answer::json(schema), show)]
 }
 
-async fn show(State(control): State<Shared>) -> Json<Value> {
+async fn show(State(control): State<Shared>) -> Result<Json<Value>, Problem> {
+    let holds = control.walk(|context| context.gateway.holdings()).await?;
     let gateway = &control.context.gateway;
-    let holds = gateway.holdings();
     let counters: Map<String, Value> =
         gateway.counters().list().into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
-    Json(json!({
+    Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "holds": {
             "pairs": holds.pairs,
@@ -39,5 +39,5 @@ async fn show(State(control): State<Shared>) -> Json<Value> {
             "outbound_streams": holds.streams.outbound,
         },
         "counters": counters,
-    }))
+    })))
 }

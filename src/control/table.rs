@@ -173,6 +173,10 @@ pub(super) fn router(control: Shared, endpoints: Vec<Endpoint>) -> Router {
         .with_state(control)
 }
 
+/// Goes with the answer of an endpoint that anyone may use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ForAnyone;
+
 /// The way to one endpoint.
 #[derive(Clone)]
 struct Door {
@@ -191,7 +195,11 @@ async fn guard(
 ) -> Response {
     let Door { needed, method, path, control } = door;
     if caller.role >= needed {
-        return next.run(request).await;
+        let mut response = next.run(request).await;
+        if needed == Role::Anyone {
+            response.extensions_mut().insert(ForAnyone);
+        }
+        return response;
     }
     let Caller { name, role, why, by_token } = caller;
     let status = match role {

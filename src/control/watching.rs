@@ -1,13 +1,10 @@
 //! For those who watch over the gateway: metrics, and whether it is alive and ready.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 
 use super::problem::Fault;
 use super::{Answer, Caller, Endpoint, Problem, Role, Shared};
@@ -45,9 +42,7 @@ async fn show(State(control): State<Shared>, headers: HeaderMap) -> Result<Respo
     // It may come in several fields.
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let format = Format::for_accept(Some(&accepted.collect::<Vec<_>>().join(",")));
-    let context = Arc::clone(&control.context);
-    // Walks all pairs.
-    let written = spawn_blocking(move || {
+    let written = control.walk(move |context| {
         let now = now();
         let mut certificates = metrics::certificates("sip", &context.sip.identities);
         certificates.extend(metrics::certificates("xmpp", &context.xmpp.identities));
@@ -55,10 +50,7 @@ async fn show(State(control): State<Shared>, headers: HeaderMap) -> Result<Respo
         let sources = Sources { gateway: &context.gateway, certificates: &certificates, ready: &ready };
         metrics::render(&sources, format, now)
     });
-    match written.await {
-        Ok(text) => Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response()),
-        Err(_) => Err(Problem::internal("an internal error, which the log of the gateway shows")),
-    }
+    Ok(([(header::CONTENT_TYPE, format.content_type())], written.await?).into_response())
 }
 
 async fn live(

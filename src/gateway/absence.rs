@@ -376,10 +376,11 @@ mod tests {
         let keys: Vec<PairKey> =
             gateway.all_remotes().iter().flat_map(|remote| remote.pairs.keys()).collect();
         gateway.line_up(keys, For::Return, 0, &gateway.routes[0], now);
-        let config = ConnectionConfig::new("192.0.2.1:5061".parse().unwrap(), "gw", [0; 16]);
+        let peer: std::net::SocketAddr = "192.0.2.1:5061".parse().unwrap();
+        let config = ConnectionConfig::new(peer, "gw", [0; 16]);
         let connection = Connection::new(config, now.instant);
-        let (id, ..) = gateway.register_connection(SipPeer::FrontEnd(0), connection);
-        connect_by(&gateway, id.0, now);
+        let registered = gateway.register_connection(SipPeer::FrontEnd(0), peer.ip(), connection);
+        connect_by(&gateway, registered.id.0, now);
         let line = || gateway.routes[0].resuming.lock().keys().count();
         gateway.resume_waiting(0);
         assert_eq!(

@@ -67,6 +67,12 @@ impl PartnerStreams {
         }
     }
 
+    /// Whether streams are made under the same terms: what may be negotiated with him, and where he is found. What his
+    /// certificates are held against is none of them: each certificate is judged again when that changes.
+    fn has_terms_of(&self, other: &Self) -> bool {
+        self.negotiation == other.negotiation && self.rules == other.rules && self.proxy == other.proxy
+    }
+
     /// The ways to authenticate his streams.
     pub fn methods(&self) -> Methods {
         self.negotiation.verdict(self.rules).methods()
@@ -89,10 +95,23 @@ impl Default for StreamRates {
 /// The partners by each of their domains, normalised.
 #[derive(Debug, Default)]
 pub struct Federation {
-    by_domain: HashMap<CompactString, Arc<PartnerStreams>>,
+    by_domain: HashMap<CompactString, Entry>,
+    /// Grows with each change.
+    number: u64,
     /// Whether any of them may come in by dialback over plain TCP.
     in_clear: bool,
 }
+
+#[derive(Debug)]
+struct Entry {
+    streams: Arc<PartnerStreams>,
+    /// The number of the change that made its terms what they are.
+    since: u64,
+}
+
+/// The terms of all partners at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TermsOfNow(u64);
 
 impl Federation {
     /// Each partner with all his domains.
@@ -102,17 +121,38 @@ impl Federation {
         for (partner, domains) in partners {
             in_clear |= partner.enabled && partner.methods().dialback_tcp;
             let partner = Arc::new(partner);
-            by_domain.extend(domains.into_iter().map(|domain| (domain, Arc::clone(&partner))));
+            let entry = |domain| (domain, Entry { streams: Arc::clone(&partner), since: 0 });
+            by_domain.extend(domains.into_iter().map(entry));
         }
-        Self { by_domain, in_clear }
+        Self { by_domain, number: 0, in_clear }
+    }
+
+    /// The next after `before`: terms that are the same are as old as they were.
+    fn after(mut self, before: &Self) -> Self {
+        self.number = before.number + 1;
+        for (domain, entry) in &mut self.by_domain {
+            let same = before.by_domain.get(domain).filter(|old| old.streams.has_terms_of(&entry.streams));
+            entry.since = same.map_or(self.number, |old| old.since);
+        }
+        self
     }
 }
 
 impl Gateway {
     /// What holds for streams with this domain. Whether it is a partner at all, the policy says.
     pub fn partner_streams(&self, domain: &str) -> Arc<PartnerStreams> {
-        let known = self.federation.load().by_domain.get(domain).cloned();
+        let known = self.federation.load().by_domain.get(domain).map(|entry| Arc::clone(&entry.streams));
         known.unwrap_or_else(|| Arc::new(PartnerStreams::new(domain, self.settings.streams_per_partner)))
+    }
+
+    /// To be asked before the terms themselves are: what is negotiated under them may be old when it is done.
+    pub fn terms_of_now(&self) -> TermsOfNow {
+        TermsOfNow(self.federation.load().number)
+    }
+
+    /// Whether the terms for streams with this domain are others than they were then.
+    pub fn terms_changed(&self, domain: &str, since: TermsOfNow) -> bool {
+        self.federation.load().by_domain.get(domain).is_some_and(|entry| entry.since > since.0)
     }
 
     /// What is allowed on one stream with this domain.
@@ -145,7 +185,9 @@ impl Gateway {
     /// Puts other settings of partners in force, for streams from now on. Domains whose entry takes no certificates any more
     /// have nothing to prove (SEC-11); the entry may have changed since the last start, too.
     pub fn set_federation(&self, federation: Federation, now: Moment) {
-        self.federation.store(Arc::new(federation));
+        // One change at a time: those who make them see to that.
+        let next = federation.after(&self.federation.load());
+        self.federation.store(Arc::new(next));
         self.release_proved(now);
     }
 
@@ -153,7 +195,7 @@ impl Gateway {
         let federation = self.federation.load();
         for domain in self.proved.list() {
             let partner = federation.by_domain.get(&domain);
-            if partner.is_some_and(|partner| !partner.methods().external) {
+            if partner.is_some_and(|entry| !entry.streams.methods().external) {
                 self.set_proved(&domain, false, "nuncio", "his entry takes no certificates", now);
             }
         }

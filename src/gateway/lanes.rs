@@ -154,7 +154,11 @@ impl Gateway {
                 Output::Expired { envelope, failure } => match &envelope.cargo {
                     Cargo::Message(reply) => {
                         self.asks_no_more(&envelope, now);
-                        let answer = self.undelivered(&envelope, failure.as_ref(), false);
+                        let answer = match self.policy.load().open_partner(&key.remote) {
+                            Ok(_) => self.undelivered(&envelope, failure.as_ref(), false),
+                            // That is why there was no stream for it.
+                            Err(_) => self.refused_while_waiting(&envelope, now),
+                        };
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),

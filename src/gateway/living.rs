@@ -1,11 +1,12 @@
 //! Streams that are established: which there are, and how one is made to end. What the rules of this moment do not allow any
 //! more ends at once; so does what an administrator wants to end.
 
+use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
-use compact_str::CompactString;
 use dashmap::DashMap;
 use nuncio_translate::Moment;
 use nuncio_xmpp::StreamCondition;
@@ -14,39 +15,53 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::Gateway;
+use super::{Gateway, TermsOfNow};
+use crate::net::blocked::{BlockedNetworks, IsBlocked};
+use crate::tls::{ChainStatus, Credentials};
 
 /// Why a stream is to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dismissal {
     /// The peer may not come in any more.
     NotAllowed,
+    /// The address at its other end is blocked.
+    Blocked(IsBlocked),
     /// The terms are others: a new stream is to be made under them.
     OtherTerms,
+    /// The certificate that let the peer in is not believed any more; why, for people.
+    NotBelieved(String),
     /// An administrator wants it so.
     Ordered,
 }
 
 impl Dismissal {
-    const ALL: [Self; 3] = [Self::NotAllowed, Self::OtherTerms, Self::Ordered];
-
     /// What the peer is told. Who may not come in learns no more than a stranger.
-    pub fn told(self) -> Option<(StreamCondition, &'static str)> {
+    pub fn told(&self) -> Option<(StreamCondition, &'static str)> {
         match self {
-            Self::NotAllowed => {
+            Self::NotAllowed | Self::Blocked(_) => {
                 Some((StreamCondition::PolicyViolation, "this domain does not federate with yours"))
             }
             Self::OtherTerms => Some((StreamCondition::Reset, "the terms have changed; connect again")),
+            Self::NotBelieved(_) => {
+                Some((StreamCondition::Reset, "your certificate does not prove your domain any more"))
+            }
             Self::Ordered => None,
         }
     }
+}
 
-    /// For the log.
-    pub fn why(self) -> &'static str {
+/// For the log.
+impl fmt::Display for Dismissal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAllowed => "the partner may not come in any more",
-            Self::OtherTerms => "the terms for streams with this partner have changed",
-            Self::Ordered => "an administrator closed it",
+            Self::NotAllowed => f.write_str("the partner may not come in any more"),
+            Self::Blocked(why) => why.fmt(f),
+            Self::OtherTerms => f.write_str("the terms for streams with this partner have changed"),
+            Self::NotBelieved(why) => write!(
+                f,
+                "by the roots, pins and revocation lists of now the partner's certificate is not trusted: {why}"
+            ),
+            Self::Ordered => f.write_str("an administrator closed it"),
         }
     }
 }
@@ -58,15 +73,33 @@ pub(super) struct LivingStreams {
     by_number: DashMap<u64, Arc<Living>>,
 }
 
+/// A stream that has come about.
+#[derive(Debug)]
+pub struct CameAbout<'a> {
+    pub established: &'a Established,
+    pub direction: Direction,
+    /// The other end, for people.
+    pub peer: &'a str,
+    pub address: Option<IpAddr>,
+    /// What the peer presented, if that let it in.
+    pub credentials: Option<Arc<Credentials>>,
+    /// The terms under which it was negotiated.
+    pub under: TermsOfNow,
+    /// Rings its session.
+    pub wake: Arc<Notify>,
+}
+
 #[derive(Debug)]
 struct Living {
     shown: StreamShown,
     address: Option<IpAddr>,
     method: Method,
-    /// Further pairs of domains, ours first.
-    more: Mutex<Vec<[String; 2]>>,
-    /// 0: it may live; else the place of the reason in [`Dismissal::ALL`], and 1.
-    dismissed: AtomicU8,
+    credentials: Option<Arc<Credentials>>,
+    under: TermsOfNow,
+    /// Further pairs of domains, ours first, and under which terms each was let in.
+    more: Mutex<Vec<([String; 2], TermsOfNow)>>,
+    /// Why it is to end, if it is.
+    dismissed: OnceLock<Dismissal>,
     /// Rings its session.
     wake: Arc<Notify>,
 }
@@ -106,14 +139,8 @@ pub struct Enlisted {
 
 impl Enlisted {
     /// Why it is to end, if it is.
-    pub fn dismissed(&self) -> Option<Dismissal> {
-        let reason = usize::from(self.living.dismissed.load(Ordering::Acquire)).checked_sub(1)?;
-        Dismissal::ALL.get(reason).copied()
-    }
-
-    /// It may be used for one more pair of domains.
-    pub fn joined(&self, local: &str, remote: &str) {
-        self.living.more.lock().push([local.into(), remote.into()]);
+    pub fn dismissed(&self) -> Option<&Dismissal> {
+        self.living.dismissed.get()
     }
 }
 
@@ -125,36 +152,30 @@ impl Drop for Enlisted {
 
 impl Living {
     fn dismiss(&self, why: Dismissal) {
-        let place = Dismissal::ALL.iter().position(|known| *known == why).unwrap_or_default();
-        let code = u8::try_from(place + 1).unwrap_or(1);
         // The first reason stands.
-        if self.dismissed.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        if self.dismissed.set(why).is_ok() {
             self.wake.notify_one();
         }
     }
 
     fn shown(&self) -> StreamShown {
-        StreamShown { further: self.more.lock().clone(), ..self.shown.clone() }
+        let further = self.more.lock().iter().map(|(domains, _)| domains.clone()).collect();
+        StreamShown { further, ..self.shown.clone() }
     }
 
-    /// The partner's domains on it.
-    fn remotes(&self) -> Vec<String> {
+    /// The partner's domains on it, each with the terms under which it was let in.
+    fn remotes(&self) -> Vec<(String, TermsOfNow)> {
         let more = self.more.lock();
-        std::iter::once(&self.shown.remote).chain(more.iter().map(|[_, remote]| remote)).cloned().collect()
+        let more = more.iter().map(|([_, remote], under)| (remote.clone(), *under));
+        std::iter::once((self.shown.remote.clone(), self.under)).chain(more).collect()
     }
 }
 
 impl Gateway {
-    /// The stream of the session that `wake` rings is established.
-    pub fn enlist(
-        &self,
-        established: &Established,
-        direction: Direction,
-        peer: &str,
-        address: Option<IpAddr>,
-        wake: &Arc<Notify>,
-        now: Moment,
-    ) -> Enlisted {
+    /// A stream is established. Whether it may carry anything, [`Enlisted::dismissed`] says: the rules may have changed while
+    /// it came about, and whoever changed them cannot have seen it.
+    pub fn enlist(&self, stream: CameAbout<'_>, now: Moment) -> Enlisted {
+        let CameAbout { established, direction, peer, address, credentials, under, wake } = stream;
         let streams = &self.living;
         let tls = established.tls.as_ref();
         let shown = StreamShown {
@@ -176,17 +197,22 @@ impl Gateway {
         let living = Arc::new(Living {
             address,
             method: established.method,
+            credentials: credentials.filter(|_| established.by_certificate),
+            under,
             more: Mutex::new(Vec::new()),
-            dismissed: AtomicU8::new(0),
-            wake: Arc::clone(wake),
+            dismissed: OnceLock::new(),
+            wake,
             shown,
         });
         streams.by_number.insert(living.shown.id, Arc::clone(&living));
-        // The rules may have changed while it came about; whoever changed them cannot have seen it.
-        if let Some(why) = self.forbidden(&living) {
-            living.dismiss(why);
-        }
+        self.end_if_not_allowed(&living);
         Enlisted { living, streams: Arc::clone(streams) }
+    }
+
+    /// It may be used for one more pair of domains, let in under these terms. May dismiss it, as [`Self::enlist`] may.
+    pub fn joined(&self, stream: &Enlisted, local: &str, remote: &str, under: TermsOfNow) {
+        stream.living.more.lock().push(([local.into(), remote.into()], under));
+        self.end_if_not_allowed(&stream.living);
     }
 
     /// All established streams, in the order in which they came about.
@@ -203,35 +229,37 @@ impl Gateway {
         closing.inspect(|living| living.dismiss(Dismissal::Ordered)).count()
     }
 
-    /// Makes streams end that the rules of this moment do not allow, and those with one of `domains`, whose terms are others
-    /// now; how many.
-    pub fn end_forbidden_streams(&self, domains: &[CompactString]) -> usize {
-        let mut count = 0;
-        for living in self.living_streams() {
-            let renegotiate =
-                || living.remotes().iter().any(|remote| domains.iter().any(|domain| domain == remote));
-            let why = self.forbidden(&living).or_else(|| renegotiate().then_some(Dismissal::OtherTerms));
-            if let Some(why) = why {
-                living.dismiss(why);
-                count += 1;
-            }
-        }
-        count
+    /// Makes streams end that the rules, terms, blocks, roots and revocation lists of this moment do not allow; how many. It
+    /// judges certificates: not for a thread that carries messages.
+    pub fn end_forbidden_streams(&self) -> usize {
+        self.living_streams().iter().filter(|living| self.end_if_not_allowed(living)).count()
     }
 
     fn living_streams(&self) -> Vec<Arc<Living>> {
         self.living.by_number.iter().map(|living| Arc::clone(&living)).collect()
     }
 
+    fn end_if_not_allowed(&self, living: &Living) -> bool {
+        let why = self.forbidden(living);
+        let ends = why.is_some();
+        why.into_iter().for_each(|why| living.dismiss(why));
+        ends
+    }
+
     fn forbidden(&self, living: &Living) -> Option<Dismissal> {
         let policy = self.policy();
-        if living.address.is_some_and(|address| self.is_blocked(address)) {
+        if let Some(Err(why)) = living.address.map(|address| self.blocked_networks.check(address)) {
+            return Some(Dismissal::Blocked(why));
+        }
+        let remotes = living.remotes();
+        if remotes.iter().any(|(remote, _)| policy.open_partner(remote).is_err()) {
             return Some(Dismissal::NotAllowed);
         }
-        if living.remotes().iter().any(|remote| policy.open_partner(remote).is_err()) {
-            return Some(Dismissal::NotAllowed);
+        if remotes.iter().any(|(remote, under)| self.terms_changed(remote, *under)) {
+            return Some(Dismissal::OtherTerms);
         }
-        let methods = self.partner_streams(&living.shown.remote).methods();
+        let streams = self.partner_streams(&living.shown.remote);
+        let methods = streams.methods();
         let allowed = match living.method {
             Method::SaslExternal => methods.external,
             Method::DialbackTls => methods.dialback_tls,
@@ -239,16 +267,17 @@ impl Gateway {
             // One that is not known here is in no set of ways.
             _ => false,
         };
-        (!allowed).then_some(Dismissal::OtherTerms)
+        if !allowed {
+            return Some(Dismissal::OtherTerms);
+        }
+        match living.credentials.as_ref()?.judge(&streams.proof, SystemTime::now()) {
+            ChainStatus::Valid => None,
+            status => Some(Dismissal::NotBelieved(status.to_string())),
+        }
     }
 
-    /// Addresses from which nobody may connect.
-    pub fn set_blocked_networks(&self, networks: Vec<crate::config::Network>) {
-        self.blocked_networks.store(Arc::new(networks));
-    }
-
-    /// Whether nobody may connect from there (SEC-41).
-    pub fn is_blocked(&self, address: IpAddr) -> bool {
-        self.blocked_networks.load().iter().any(|network| network.contains(address))
+    /// Networks that nobody may connect from, and that nobody is called in (SEC-41).
+    pub fn blocked_networks(&self) -> &BlockedNetworks {
+        &self.blocked_networks
     }
 }

@@ -15,6 +15,7 @@ mod answers;
 pub mod attempts;
 mod batches;
 mod both_ways;
+mod connections;
 mod counters;
 mod dialogs;
 mod errands;
@@ -56,6 +57,7 @@ mod routes;
 mod sessions;
 mod settling;
 mod sharing;
+mod standing;
 mod status;
 mod streams;
 mod tally;
@@ -94,14 +96,15 @@ use tracing::error;
 
 pub use answers::SUPPORTED;
 pub use both_ways::OfferedBack;
+pub use connections::Registered;
 pub use counters::{Counter, Counters};
 pub use errands::GOODBYES_AHEAD;
-pub use federation::{Federation, PartnerStreams, StreamRates};
+pub use federation::{Federation, PartnerStreams, StreamRates, TermsOfNow};
 pub use from_sip::SipPeer;
 pub use identities::{IdentityNumber, SipIdentity};
 pub use incoming::ReplySlot;
 pub use lanes::{LaneHooks, LaneWants};
-pub use living::{Dismissal, Enlisted, StreamShown};
+pub use living::{CameAbout, Dismissal, Enlisted, StreamShown};
 pub use log_ids::MessageNumber;
 pub use measures::{FrontEndMeasures, LaneStates, Measures, OTHERS, PartnerMeasures, RouteMeasures};
 pub use outage::was_lost;
@@ -114,6 +117,7 @@ pub use routes::{ConnectOrder, FrontEnd, HopPort, Im, NextHop, Route};
 pub use sessions::session_config;
 pub use settling::{Settling, Unsettled};
 pub use sharing::{Guest, Seat, SharedStream};
+pub use standing::{Believed, Standing};
 pub use status::{LaneStatus, RouteStatus};
 pub use streams::{InboundPlaces, KeyOut, OutboundPlace, Slowed, StreamCount, TooMany};
 pub use tally::{BOUNDS, Distribution, Fate, FrontEndTally, StreamKind, StreamTally, StreamUp, Tally};
@@ -122,7 +126,9 @@ pub use verifying::{Busy, Verdict, Verdicts, Verification, VerifyLimits};
 
 use crate::health::Pulse;
 use crate::log_limit::LogBudget;
+use crate::net::blocked::BlockedNetworks;
 use crate::store::Keep;
+use connections::SipLink;
 use dialogs::Dialogs;
 use errands::Errands;
 use incoming::Incoming;
@@ -286,14 +292,6 @@ pub struct Holdings {
     pub batches: usize,
 }
 
-/// A SIP connection as others find it.
-#[derive(Debug, Clone)]
-struct SipLink {
-    port: Arc<SipPort>,
-    peer: SipPeer,
-    carries: Arc<Carries>,
-}
-
 /// What does not change while the gateway runs.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -349,7 +347,7 @@ pub struct Gateway {
     verifying: Arc<verifying::Verifying>,
     remotes: DashMap<CompactString, Arc<Remote>>,
     living: Arc<living::LivingStreams>,
-    blocked_networks: ArcSwap<Vec<crate::config::Network>>,
+    blocked_networks: BlockedNetworks,
     streams: Arc<streams::StreamCounter>,
     connections: DashMap<ConnectionId, SipLink>,
     front_ends: Vec<FrontEnd>,
@@ -417,7 +415,7 @@ impl Gateway {
             federation: ArcSwap::from_pointee(Federation::default()),
             remotes: DashMap::new(),
             living: Arc::default(),
-            blocked_networks: ArcSwap::default(),
+            blocked_networks: BlockedNetworks::default(),
             streams: Arc::default(),
             connections: DashMap::new(),
             front_end_tallies: front_ends.iter().map(|_| FrontEndTally::default()).collect(),
@@ -433,29 +431,6 @@ impl Gateway {
             environment,
             draining: AtomicBool::new(false),
         }
-    }
-
-    /// Makes a SIP connection known, so that answers find it.
-    pub fn register_connection(
-        &self,
-        peer: SipPeer,
-        connection: Connection<Outgoing<ToSipEnvelope>>,
-    ) -> (ConnectionId, Arc<SipPort>, Arc<Carries>) {
-        let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
-        let port = Arc::new(Port::new(connection));
-        let carries = Arc::new(Carries::default());
-        let link = SipLink { port: Arc::clone(&port), peer, carries: Arc::clone(&carries) };
-        self.connections.insert(id, link);
-        (id, port, carries)
-    }
-
-    /// A SIP connection ended. It is remembered while requests that came on it wait for their answer,
-    /// which then goes another way (RFC 3261 §18.2.2).
-    pub fn forget_connection(&self, id: ConnectionId) {
-        self.connections.remove_if(&id, |_, link| {
-            // What a stranger was not answered goes nowhere else.
-            matches!(link.peer, SipPeer::Unlisted(_)) || link.port.step(|connection| connection.is_idle())
-        });
     }
 
     pub fn policy(&self) -> arc_swap::Guard<Arc<Snapshot>> {

@@ -1,5 +1,7 @@
 //! Who has added whom, and who sees whom: for administrators.
 
+use std::collections::BTreeSet;
+
 use nuncio_translate::Moment;
 use nuncio_translate::pair::{From, PairKey, To};
 use serde::Serialize;
@@ -48,20 +50,31 @@ impl Relation {
 }
 
 impl Gateway {
-    /// The pairs with more between them than messages whose addresses are wanted, in their order, at most `most`. Walks all pairs:
-    /// not for a thread that carries messages.
-    pub fn relations(&self, most: usize, wanted: impl Fn(&Relation) -> bool) -> Vec<Relation> {
+    /// The pairs with more between them than messages whose addresses are wanted, in the order of their addresses, the first `most`
+    /// after the one between these two. Walks all pairs, and keeps no more than it gives: not for a thread that carries messages.
+    pub fn relations(
+        &self,
+        most: usize,
+        after: Option<(String, String)>,
+        wanted: impl Fn(&Relation) -> bool,
+    ) -> Vec<Relation> {
+        let comes_after = |key: &PairKey| {
+            after.as_ref().is_none_or(|(user, contact)| {
+                (key.sip_user(), key.contact()) > (user.as_str(), contact.as_str())
+            })
+        };
         let remotes: Vec<_> = self.remotes.iter().map(|remote| std::sync::Arc::clone(&remote)).collect();
-        let mut list = Vec::new();
+        let mut list = BTreeSet::new();
         for remote in remotes {
-            for key in remote.pairs.keys() {
+            for key in remote.pairs.keys().into_iter().filter(comes_after) {
                 let relation = remote.pairs.look(key.as_str(), |pair| Relation::of(&key, pair));
                 list.extend(relation.filter(|relation| !relation.is_nothing() && wanted(relation)));
+                if list.len() > most {
+                    list.pop_last();
+                }
             }
         }
-        list.sort_unstable();
-        list.truncate(most);
-        list
+        list.into_iter().collect()
     }
 
     /// The administrator takes back that the SIP user added the contact, both as bare JIDs. What follows from it happens at once.
@@ -82,5 +95,48 @@ impl Relation {
         self.added_since.is_none()
             && self.endpoints == 0
             && [self.user_sees, self.contact_sees].into_iter().all(|state| state == "no")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nuncio_translate::pair::PairRecord;
+
+    use super::super::testing::{gateway_on, moment};
+    use super::*;
+    use crate::store::{Keep, Memory};
+
+    #[test]
+    fn page_after_page_gives_each_relation_once_and_in_order() {
+        let before = Memory::new();
+        // A contact may have several users, and a user several contacts.
+        for number in 0..25 {
+            let key = PairKey::new(
+                &format!("u{}@contoso.example", number % 4),
+                &format!("c{number}@fabrikam.example"),
+            );
+            before.save_pair(
+                &key,
+                PairRecord {
+                    sip_user_wrote: Some(moment().unix()),
+                    from: From::Yes,
+                    ..PairRecord::default()
+                },
+            );
+        }
+        before.commit(usize::MAX);
+        let gateway = gateway_on(before.crash().into(), "contoso.example", "fabrikam.example");
+        gateway.restore(moment()).unwrap();
+        let all = gateway.relations(usize::MAX, None, |_| true);
+        assert!(all.len() == 25 && all.is_sorted());
+        let (mut pages, mut after) = (Vec::new(), None);
+        loop {
+            let page = gateway.relations(10, after, |_| true);
+            let Some(last) = page.last() else { break };
+            assert!(page.len() <= 10);
+            after = Some((last.sip_user.clone(), last.contact.clone()));
+            pages.extend(page);
+        }
+        assert_eq!(pages, all);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use compact_str::CompactString;
 use nuncio_translate::Moment;
+use nuncio_translate::judge::Refusal;
 use nuncio_xmpp::lane::{Failure, FailureKind, Lane};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -87,6 +88,14 @@ impl Gateway {
         least.asking.lock().push(Asking { key: key.clone(), since: now, why, seat: Seat::on(least) });
         least.bell.notify_one();
         true
+    }
+
+    /// The lane may not have a stream: the partner may not come in, or is none any more. What waits for it is refused by that
+    /// rule.
+    pub fn may_not_connect(&self, key: &LaneKey, lane: &LanePort, refusal: Refusal, now: Moment) {
+        info!(partner = %key.remote, local = %key.local, rule = refusal.name(), "not connected: {refusal}");
+        let (failure, random) = (Failure::new(FailureKind::Negotiation, refusal.to_string()), self.random());
+        lane.feed(|lane| lane.connect_failed(failure, random, now.instant));
     }
 
     /// There is no stream for the lane: it waits as after any failure, and those who wait for it are told why.

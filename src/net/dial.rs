@@ -7,7 +7,6 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 
-use super::listener::connect;
 use super::now;
 use super::pump::wait_until;
 use super::race::{Move, Race};
@@ -31,7 +30,7 @@ pub(crate) enum Tried<'c> {
 
 /// The next connection that comes about; `None`: there is no other. What happens is `told`.
 pub(crate) async fn dial<'c>(
-    leave: Leave,
+    leave: &Leave,
     race: &mut Race,
     candidates: &'c [Candidate],
     mut told: impl FnMut(Tried<'_>),
@@ -44,7 +43,7 @@ pub(crate) async fn dial<'c>(
                     let Some(candidate) = candidates.get(number) else { continue };
                     running.push(async move {
                         let began = now().instant;
-                        let result = connect(candidate.address, leave.source, leave.timeout).await;
+                        let result = leave.connect(candidate.address).await;
                         (number, candidate, now().instant.saturating_duration_since(began), result)
                     });
                 }

@@ -3,6 +3,7 @@
 //! Nothing in here queues, judges or decides: sessions do, and they do it without IO, so that the
 //! simulation runs the same sessions over streams of its own.
 
+pub mod blocked;
 mod clock;
 pub mod contain;
 pub(crate) mod dial;

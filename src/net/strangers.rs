@@ -60,6 +60,8 @@ pub struct Unauthenticated {
     number: u64,
     origin: Origin,
     evicted: CancellationToken,
+    /// It does not count as a failure any more.
+    excused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +106,7 @@ impl Strangers {
         state.next += 1;
         state.places.insert(number, Place { origin, evict: Some(evicted.clone()) });
         *state.held.entry(origin).or_default() += 1;
-        Ok(Unauthenticated { strangers: Arc::clone(self), number, origin, evicted })
+        Ok(Unauthenticated { strangers: Arc::clone(self), number, origin, evicted, excused: false })
     }
 
     fn rate(&self) -> Rate {
@@ -119,7 +121,16 @@ impl Unauthenticated {
     }
 
     /// The peer has proved who it is: this was no failure.
-    pub fn proved(self) {
+    pub fn proved(mut self) {
+        self.excuse();
+    }
+
+    /// The peer has not proved who it is, and need not: what it wanted is for everybody. It keeps its place among those who have
+    /// not, and this was no failure.
+    pub fn excuse(&mut self) {
+        if std::mem::replace(&mut self.excused, true) {
+            return;
+        }
         let rate = self.strangers.rate();
         let mut state = self.strangers.state.lock();
         if let Some(meter) = state.failures.get_mut(&self.origin) {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Applied, Authority, InForce, Prepared};
-use crate::config::{Entry, GLOBAL, Kind, Origin, Report, Stored};
+use super::{Applied, Authority, InForce, Prepared, cut_off};
+use crate::config::{Block, Config, Entry, GLOBAL, Kind, Origin, Report, Stored};
 use crate::store::{Keep, Ticket};
 
 /// A change of stored entries.
@@ -83,6 +83,7 @@ impl Authority {
                 None => {}
             }
         }
+        self.must_spare_front_ends(&prepared.in_force.running, &steps)?;
         if dry_run {
             let Prepared { in_force, changed, tokens, pending, warnings, .. } = prepared;
             let in_force = std::sync::Arc::new(in_force);
@@ -143,6 +144,19 @@ impl Authority {
             Edit::Bring { kind, entries, prune } => return bring(stored, kind, entries, prune, put),
         };
         Ok(vec![step])
+    }
+
+    /// Whoever blocks an address wants somebody kept out, not his own front ends; a block that is in a file is only warned of.
+    fn must_spare_front_ends(&self, config: &Config, steps: &[Step]) -> Result<(), Refused> {
+        let put = |block: &Block| {
+            steps.iter().any(|Step { kind, name, new, .. }| {
+                *kind == Kind::Block && new.is_some() && kind.normalise(name) == block.address.to_string()
+            })
+        };
+        match cut_off::all(&self.governed.gateway, config, put).into_iter().next() {
+            Some(text) => Err(Refused::Unusable(text)),
+            None => Ok(()),
+        }
     }
 
     fn keep(&self, who: &str, steps: Vec<Step>) -> Ticket {

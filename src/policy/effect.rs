@@ -21,10 +21,14 @@ pub enum Effect {
 const NEXT_START: [&str; 2] = ["policy.idle_times", "policy.mixed_scripts"];
 
 /// Keys that take effect at once, and sections all of whose other keys do.
-const NOW: [&str; 8] = [
+const NOW: [&str; 12] = [
     "partner",
     "policy",
     "block",
+    "sip.roots",
+    "sip.crls",
+    "xmpp.roots",
+    "xmpp.negotiation_rules",
     "control.admin_group",
     "control.viewer_group",
     "control.tokens",
@@ -33,14 +37,10 @@ const NOW: [&str; 8] = [
 ];
 
 /// The same for new connections.
-const NEW_CONNECTIONS: [&str; 12] = [
+const NEW_CONNECTIONS: [&str; 8] = [
     "certificate",
     "sip.certificate",
     "sip.key",
-    "sip.roots",
-    "sip.crls",
-    "xmpp.roots",
-    "xmpp.negotiation_rules",
     "limits.xmpp.connections_per_partner",
     "limits.xmpp.stanza",
     "limits.xmpp.depth",
@@ -109,6 +109,7 @@ mod tests {
         assert_eq!(Effect::of("policy.default"), Effect::Now);
         assert_eq!(Effect::of("policy.mixed_scripts"), Effect::NextStart, "conversations are set up with it");
         assert_eq!(Effect::of("sip.certificate"), Effect::NewConnections);
+        assert_eq!(Effect::of("sip.crls"), Effect::Now, "what they do not let in any more ends");
         assert_eq!(Effect::of("sip.certificates"), Effect::NextStart);
         assert_eq!(Effect::of("sip.listener[0.0.0.0:5061].bind"), Effect::NextStart);
     }

@@ -119,7 +119,7 @@ fn users(policy: &config::Policy) -> anyhow::Result<UserPolicy> {
 }
 
 /// The addresses from which nobody may connect.
-pub(super) fn networks(config: &Config) -> Vec<Network> {
+pub(crate) fn networks(config: &Config) -> Vec<Network> {
     let networks = config.blocks.iter().filter_map(|block| match block.address {
         BlockAddress::Network(network) => Some(network),
         BlockAddress::Contact(_) | BlockAddress::Domain(_) => None,

@@ -3,6 +3,7 @@
 //! and every change by the control plane go this way. Files are read by the first two only.
 
 mod change;
+mod cut_off;
 mod effect;
 mod load;
 pub(crate) mod made;
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use compact_str::CompactString;
 use nuncio_translate::judge::Snapshot;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::config::{Config, Kind, Loaded, Report, SetAside, Sources, Stored};
+use crate::config::{Block, Config, Kind, Loaded, Report, SetAside, Sources, Stored};
 use crate::control::access::{Access, NewAccess};
 use crate::gateway::{Federation, Gateway};
 use crate::net::now;
@@ -98,7 +98,9 @@ impl Authority {
     pub fn new(sources: Sources, start: Loaded, governed: Governed) -> Self {
         let stored = sources.stored_entries().clone();
         let in_force = InForce { running: start.config.clone(), loaded: start.clone(), stored };
-        governed.gateway.set_blocked_networks(made::networks(&start.config));
+        for text in cut_off::all(&governed.gateway, &in_force.running, |_| true) {
+            warn!("{text}");
+        }
         Self {
             start,
             governed,
@@ -186,9 +188,7 @@ impl Authority {
         let settled = load::settle(sources, set_aside, &|_, _| Ok(()), may_be, usable);
         let (loaded, (running, renewal, files)) = settled.map_err(Refused::Configuration)?;
         let unusable = |error: anyhow::Error| Refused::Unusable(format!("{error:#}"));
-        let renegotiated = running::renegotiated(&before.running, &running);
-        let (renegotiated, snapshot) =
-            (made::names(&renegotiated).map_err(unusable)?, made::snapshot(&running).map_err(unusable)?);
+        let snapshot = made::snapshot(&running).map_err(unusable)?;
         let federation = made::federation(&running, &renewal.proofs_with(&files)).map_err(unusable)?;
         let differences = |of: &Loaded| -> Vec<Changed> {
             of.effective.differences(&loaded.effective).into_iter().map(Changed::from).collect()
@@ -196,15 +196,17 @@ impl Authority {
         let changed = differences(&before.loaded);
         let pending = differences(&self.start).into_iter();
         let pending = pending.filter(|change| change.takes_effect == Effect::NextStart).collect();
+        let mut warnings = warnings(&loaded.report);
+        let is_new = |block: &Block| !before.running.blocks.contains(block);
+        warnings.extend(cut_off::all(&self.governed.gateway, &running, is_new));
         Ok(Prepared {
             is_new: !before.loaded.effective.says_the_same(&loaded.effective),
             changed,
             pending,
-            warnings: warnings(&loaded.report),
+            warnings,
             in_force: InForce { loaded, running, stored: sources.stored_entries().clone() },
             renewal,
             files,
-            renegotiated,
             snapshot,
             federation,
             access: None,
@@ -214,15 +216,14 @@ impl Authority {
 
     /// Nothing of it can fail. What is as it was is left alone: nobody looks at his work again for nothing.
     fn put_in_force(&self, prepared: Prepared<'_>) -> Applied {
-        let Prepared { in_force, is_new, mut renewal, files, renegotiated, snapshot, federation, .. } =
-            prepared;
+        let Prepared { in_force, is_new, mut renewal, files, snapshot, federation, .. } = prepared;
         let Prepared { access, changed, tokens, pending, warnings, .. } = prepared;
         let Governed { gateway, in_use, access: in_use_access, .. } = &self.governed;
         let in_force = Arc::new(in_force);
         if let Some(access) = access {
             in_use_access.adopt(access);
         }
-        let mut streams_closed = 0;
+        let (mut streams_closed, mut connections_closed) = (0, 0);
         if is_new {
             renewal.adopt(files, in_use);
             self.in_force.store(Arc::clone(&in_force));
@@ -232,8 +233,9 @@ impl Authority {
             if snapshot.clone().with_generation(generation) != **gateway.policy() {
                 gateway.set_policy(snapshot.with_generation(generation + 1));
             }
-            gateway.set_blocked_networks(made::networks(&in_force.running));
-            streams_closed = gateway.end_forbidden_streams(&renegotiated);
+            gateway.blocked_networks().replace(made::networks(&in_force.running));
+            streams_closed = gateway.end_forbidden_streams();
+            connections_closed = gateway.end_forbidden_connections();
         } else {
             self.in_force.store(Arc::clone(&in_force));
         }
@@ -242,6 +244,9 @@ impl Authority {
                 streams_closed,
                 "streams end that the configuration does not allow any more, or wants to be made anew"
             );
+        }
+        if connections_closed > 0 {
+            info!(connections_closed, "SIP connections end that the configuration does not allow any more");
         }
         Applied { in_force, changed, tokens, pending, warnings, streams_closed, unsaved: None }
     }
@@ -298,8 +303,6 @@ struct Prepared<'a> {
     is_new: bool,
     renewal: MutexGuard<'a, Renewal>,
     files: renew::Prepared,
-    /// Domains whose streams are to be made anew.
-    renegotiated: Vec<CompactString>,
     snapshot: Snapshot,
     federation: Federation,
     access: Option<NewAccess>,

@@ -38,26 +38,6 @@ pub(super) fn still_served(start: &Config, new: &Config) -> Vec<(Domain, String)
     start.sip.domains.iter().filter_map(early).collect()
 }
 
-/// The domains of partners whose streams are to be made anew: what is negotiated on them, or what his certificates are held
-/// against, is another thing.
-pub(super) fn renegotiated(old: &Config, new: &Config) -> Vec<Domain> {
-    let mut domains = Vec::new();
-    for before in old.partners.iter() {
-        let Some(after) = new.partners.of(&before.domain) else { continue };
-        let same = before.negotiation == after.negotiation
-            && before.rules == after.rules
-            && before.roots == after.roots
-            && before.pins == after.pins
-            && before.pins_replace_roots == after.pins_replace_roots
-            && before.crls == after.crls
-            && before.proxy == after.proxy;
-        if !same {
-            domains.extend(after.domains().cloned());
-        }
-    }
-    domains
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::slot::{Slot, Source};
 use super::sources::{IdentityFiles, ProofFiles, RootsFile};
 use super::{InUse, Renewal, identities, open, put_in_use};
+use crate::certs::expiry::Told;
 use crate::config::{Config, Domain, Partner};
 use crate::tls::Proof;
 
@@ -117,12 +118,17 @@ impl Renewal {
     /// Puts it in use for new handshakes. The proofs of partners are for whoever knows the partners: [`Renewal::proofs_with`].
     pub fn adopt(&mut self, prepared: Prepared, in_use: &InUse) {
         let Prepared { sip_identities, xmpp_identities, sip_roots, xmpp_roots, sip_proof, proofs } = prepared;
-        if take_all(&mut self.sip_identities, sip_identities) {
+        let sip_before = self.sip_identities.len();
+        let sip = take_all(&mut self.sip_identities, sip_identities);
+        if sip.changed {
             put_in_use(&in_use.sip_identities, identities(&self.sip_identities));
         }
-        if take_all(&mut self.xmpp_identities, xmpp_identities) {
+        let xmpp = take_all(&mut self.xmpp_identities, xmpp_identities);
+        if xmpp.changed {
             put_in_use(&in_use.xmpp_identities, identities(&self.xmpp_identities));
         }
+        let from = sip.from.into_iter().chain(xmpp.from.into_iter().map(|at| at.map(|at| sip_before + at)));
+        self.told = follow(&self.told, from);
         if let Next::New(slot) = sip_roots {
             in_use.sip_roots.replace(Arc::clone(slot.current()));
             self.sip_roots = slot;
@@ -152,22 +158,75 @@ fn next<S: Source>(
     }
 }
 
-/// Whether there is anything new, or in another order.
-fn take_all<S: Source>(slots: &mut Vec<Slot<S>>, next: Vec<Next<S>>) -> bool {
+/// What was told of certificates goes where they go. Of a new one nothing was told: a reload says nothing of ends.
+fn follow(told: &[Told], from: impl Iterator<Item = Option<usize>>) -> Vec<Told> {
+    from.map(|at| at.and_then(|at| told.get(at)).copied().unwrap_or_default()).collect()
+}
+
+/// What became of slots.
+struct Taken {
+    /// There is anything new, or in another order.
+    changed: bool,
+    /// The place where each was before; `None`: it is new.
+    from: Vec<Option<usize>>,
+}
+
+fn take_all<S: Source>(slots: &mut Vec<Slot<S>>, next: Vec<Next<S>>) -> Taken {
     let mut old: Vec<Option<Slot<S>>> = std::mem::take(slots).into_iter().map(Some).collect();
     let mut changed = old.len() != next.len();
+    let mut from = Vec::with_capacity(next.len());
     for (place, next) in next.into_iter().enumerate() {
         match next {
             Next::Same(at, source) => {
                 changed |= at != place;
+                from.push(Some(at));
                 // Each source is like one slot at most: no two are alike in a configuration.
                 slots.extend(old.get_mut(at).and_then(Option::take).map(|slot| slot.under(source)));
             }
             Next::New(slot) => {
                 changed = true;
+                from.push(None);
                 slots.push(slot);
             }
         }
     }
-    changed
+    Taken { changed, from }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::super::sources::tests::{opened, put};
+    use super::*;
+    use crate::tls::testing::{Ca, now};
+
+    #[test]
+    fn what_was_told_of_a_certificate_goes_with_it_to_its_new_place() {
+        let ca = Ca::new("Root");
+        let slot = || {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("roots.pem"), ca.pem()).unwrap();
+            put(folder.path(), &ca.server(&["contoso.com"]));
+            let slot = opened(folder.path());
+            (folder, slot)
+        };
+        let [(_a, first), (_b, second), (_c, new)] = [slot(), slot(), slot()];
+        let end = now() + Duration::from_secs(60);
+        let said = |end| {
+            let mut told = Told::default();
+            told.due(end, now()).expect("it is near");
+            told
+        };
+        let told = [said(end), said(end + Duration::from_secs(60))];
+        let same = |at, slot: &Slot<IdentityFiles>| Next::Same(at, slot.source().clone());
+        let next = vec![Next::New(new), same(1, &second), same(0, &first)];
+        let mut slots = vec![first, second];
+        let taken = take_all(&mut slots, next);
+        assert!(taken.changed);
+        let told_now = follow(&told, taken.from.into_iter());
+        assert_eq!(told_now, [Told::default(), told[1], told[0]]);
+        assert_eq!(told_now.len(), slots.len(), "each has what was told of it");
+    }
 }

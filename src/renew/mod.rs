@@ -1,7 +1,8 @@
 //! Certificates, keys, roots and revocation lists that are replaced on disk while the gateway runs (TLS-19).
 //!
 //! The files are looked at from time to time, and at once when somebody says so (SIGHUP). What they hold is put in use for
-//! new handshakes; connections go on as they are. What cannot be used is refused, loudly, and what was in use stays.
+//! new handshakes. Connections go on as they are, but for those whose peer was let in by a certificate that is not believed
+//! any more: they end. What cannot be used is refused, loudly, and what was in use stays.
 
 mod adopt;
 mod look;
@@ -115,7 +116,8 @@ impl Renewal {
     }
 
     /// Looks at everything, puts in use what is new, and then says so in the log.
-    fn step(&mut self, occasion: Occasion, in_use: &InUse, federate: &impl Fn(&[Arc<Proof>])) {
+    /// Says whether certificates of peers are held against something else now.
+    fn step(&mut self, occasion: Occasion, in_use: &InUse, federate: &impl Fn(&[Arc<Proof>])) -> bool {
         let (instant, now) = (Instant::now(), SystemTime::now());
         let each = self.sip_identities.iter_mut().map(|slot| slot.step(occasion, instant, now));
         let sip: Vec<Step> = each.collect();
@@ -159,10 +161,11 @@ impl Renewal {
                 step,
                 || slot.source().name(),
                 |name| {
-                    info!("{name}: renewed; new connections are judged by it");
+                    info!("{name}: renewed; all connections are judged by it");
                 },
             );
         }
+        [&sip_roots, &xmpp_roots, &sip_proof].into_iter().chain(&proofs).any(|step| *step == Step::Renewed)
     }
 }
 
@@ -187,7 +190,11 @@ pub async fn serve(
         // A file may be on a disk that does not answer.
         let looked = tokio::task::spawn_blocking(move || {
             let panics = &gateway.counters().tasks_panicked;
-            let step = || renewal.lock().step(occasion, &in_use, &federate);
+            let step = || {
+                if renewal.lock().step(occasion, &in_use, &federate) {
+                    end_disbelieved(&gateway);
+                }
+            };
             let _ = contained_now("a look at certificates and roots", panics, step);
         });
         // The runtime is going down.
@@ -198,6 +205,17 @@ pub async fn serve(
             info!("certificates, keys, roots and revocation lists were looked at");
             looked_after();
         }
+    }
+}
+
+/// Whoever was let in by a certificate that is not believed any more goes: new lists and roots count for all.
+fn end_disbelieved(gateway: &Gateway) {
+    let (streams, connections) = (gateway.end_forbidden_streams(), gateway.end_forbidden_connections());
+    if streams + connections > 0 {
+        info!(
+            streams,
+            connections, "streams and SIP connections end whose certificates are not believed any more"
+        );
     }
 }
 
@@ -279,7 +297,7 @@ fn tell_of_roots(slot: &Slot<RootsFile>, step: &Step, key: &str) {
         || key.to_owned(),
         |name| {
             let (roots, source) = (slot.current().len(), slot.current().source());
-            info!(roots, source, "{name}: renewed; new connections are judged by it");
+            info!(roots, source, "{name}: renewed; all connections are judged by it");
         },
     );
 }

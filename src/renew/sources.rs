@@ -10,6 +10,7 @@ use crate::config::{self, Config, Domain, Partner};
 use crate::tls::{CertificateDer, Identity, Proof, Roots};
 
 /// A certificate of ours with its key.
+#[derive(Clone)]
 pub(super) struct IdentityFiles {
     config: Arc<Config>,
     pub(super) of: IdentityOf,
@@ -17,7 +18,7 @@ pub(super) struct IdentityFiles {
 }
 
 /// Whom a certificate is for.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum IdentityOf {
     /// Front ends; its place in [`config::Sip::called`].
     FrontEnds(usize),

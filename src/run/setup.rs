@@ -32,6 +32,7 @@ use crate::gateway::{
     Environment, FrontEnd, Gateway, Im, LaneKey, LanePort, PlaceLimits, RequestLimits, Route, Settings,
     SipIdentity, Verification, VerifyLimits, session_config,
 };
+use crate::net::blocked::BlockedNetworks;
 use crate::net::now;
 use crate::policy;
 use crate::policy::made::{self, domain, names, partner_type};
@@ -57,6 +58,8 @@ pub(super) fn context(config: &Config, in_use: &InUse, store: Arc<Store>) -> any
         Box::new(Arc::clone(&environment)),
     );
     gateway.set_federation(made::federation(config, &in_use.proofs)?, now());
+    let blocked = gateway.blocked_networks().clone();
+    blocked.replace(made::networks(config));
     let secret = dialback_secret(config, &*store)?;
     let dns =
         DnsConfig { servers: config.dns.servers.clone().unwrap_or_default(), timeout: config.dns.timeout };
@@ -64,8 +67,8 @@ pub(super) fn context(config: &Config, in_use: &InUse, store: Arc<Store>) -> any
         gateway: Arc::new(gateway),
         store,
         dns: Dns::new(&dns)?,
-        sip: sip_side(config, in_use)?,
-        xmpp: xmpp_side(config, in_use, secret)?,
+        sip: sip_side(config, in_use, &blocked)?,
+        xmpp: xmpp_side(config, in_use, secret, &blocked)?,
         stop: CancellationToken::new(),
         hurry: CancellationToken::new(),
         release: CancellationToken::new(),
@@ -368,15 +371,20 @@ fn family(configured: config::Family) -> Family {
     }
 }
 
-fn leave(connect: &config::Connect, timeout: Duration) -> Leave {
-    Leave { source: connect.source_address, family: family(connect.family), timeout }
+fn leave(connect: &config::Connect, timeout: Duration, blocked: &BlockedNetworks) -> Leave {
+    let blocked = blocked.clone();
+    Leave { source: connect.source_address, family: family(connect.family), timeout, blocked }
 }
 
 /// The means of the SIP side.
 ///
 /// # Errors
 /// What a library cannot be set up for.
-pub(crate) fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSide> {
+pub(crate) fn sip_side(
+    config: &Config,
+    in_use: &InUse,
+    blocked: &BlockedNetworks,
+) -> anyhow::Result<SipSide> {
     let (sip, limits) = (&config.sip, &config.limits.sip);
     let identities = Arc::clone(&in_use.sip_identities);
     let mut server = ServerTls::new(Arc::clone(&identities))?;
@@ -393,7 +401,7 @@ pub(crate) fn sip_side(config: &Config, in_use: &InUse) -> anyhow::Result<SipSid
         client: ClientTls::new()?,
         roots: Arc::clone(&in_use.sip_roots),
         proof: Arc::clone(&in_use.sip_proof),
-        leave: leave(&sip.connect, limits.connect),
+        leave: leave(&sip.connect, limits.connect, blocked),
         limits: nuncio_sip::Limits {
             head: limits.head,
             header: limits.header,
@@ -459,6 +467,7 @@ pub(crate) fn xmpp_side(
     config: &Config,
     in_use: &InUse,
     dialback: Arc<DialbackSecret>,
+    blocked: &BlockedNetworks,
 ) -> anyhow::Result<XmppSide> {
     let limits = &config.limits.xmpp;
     let identities = Arc::clone(&in_use.xmpp_identities);
@@ -487,7 +496,7 @@ pub(crate) fn xmpp_side(
         identities,
         client: ClientTls::new()?,
         roots: Arc::clone(&in_use.xmpp_roots),
-        leave: leave(&config.xmpp.connect.connect, limits.connect),
+        leave: leave(&config.xmpp.connect.connect, limits.connect, blocked),
         inbound: InboundConfig {
             limits: stream_limits,
             timeouts,

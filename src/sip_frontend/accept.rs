@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::old_suites::{why_not_accepted, why_not_taken};
 use super::session::SipSession;
 use crate::context::Context;
-use crate::gateway::{IdentityNumber, NextHop, Owner, SipPeer};
+use crate::gateway::{Believed, IdentityNumber, NextHop, Owner, SipPeer};
 use crate::log_limit::Cause;
 use crate::net::now;
 use crate::net::pump::pump;
@@ -26,7 +26,7 @@ pub async fn serve(
     peer: SocketAddr,
     unauthenticated: Unauthenticated,
 ) {
-    if context.gateway.is_blocked(peer.ip()) {
+    if context.gateway.blocked_networks().contains(peer.ip()) {
         return debug!(%peer, "SIP connection closed: its address is blocked");
     }
     let log = context.gateway.log_budget();
@@ -63,11 +63,17 @@ pub async fn serve(
         }
         SipPeer::Unlisted(why) => warn!(%peer, "SIP peer is no front end of ours: {why}"),
     }
+    let is_front_end = matches!(who, SipPeer::FrontEnd(_));
     let mut session = session(&context, who, peer, 0, None, None);
-    let shared = Arc::downgrade(&context);
+    let (shared, facts) = (Arc::downgrade(&context), Arc::new(facts));
+    let of_owner = Arc::clone(&facts);
     session.belongs_to(Owner::new(move |hop| {
-        shared.upgrade().is_some_and(|context| is_next_hop(&context, &facts, hop))
+        shared.upgrade().is_some_and(|context| is_next_hop(&context, &of_owner, hop))
     }));
+    // A stranger is shown out in any case, with a reason.
+    if is_front_end {
+        session.rests_on(believed(&context, facts));
+    }
     pump(Box::new(stream), &mut session, Some(&context.stop), |session, _| session.shut_down()).await;
 }
 
@@ -93,6 +99,16 @@ pub(super) fn session(
         ..ConnectionConfig::new(peer, name, secret)
     };
     SipSession::new(gateway, who, config, context.sip.limits, context.sip.arrival, now())
+}
+
+/// Whether the chain that a front end showed is believed at a moment. Its names were found good at the handshake, when they
+/// were held against the entry; which names DNS gives is looked after where they are used.
+pub(super) fn believed(context: &Arc<Context>, facts: Arc<PeerFacts>) -> Believed {
+    let shared = Arc::downgrade(context);
+    Believed::new(move || match shared.upgrade()?.sip.judge(&facts) {
+        ChainStatus::Valid => None,
+        status => Some(status.to_string()),
+    })
 }
 
 /// Which front end a certificate belongs to, once it is known. Somebody whose certificate is good may be one that DNS has not

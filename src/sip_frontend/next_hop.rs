@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 use tracing::{info, warn};
 
-use super::accept::session;
+use super::accept::{believed, session};
 use super::listing;
 use super::old_suites::why_not_called;
 use super::session::SipSession;
@@ -23,7 +23,7 @@ use crate::net::now;
 use crate::net::pump::pump;
 use crate::net::race::Race;
 use crate::net::session::{End, Session};
-use crate::tls::{self, ChainStatus, NameMatch, TlsStream, sip_names_match};
+use crate::tls::{self, ChainStatus, NameMatch, PeerFacts, TlsStream, sip_names_match};
 
 /// Serves the route with this number until the program ends.
 pub async fn serve(context: Arc<Context>, index: usize) {
@@ -90,10 +90,11 @@ async fn open(context: Arc<Context>, index: usize, ConnectOrder { target, within
         let attempt = attempt(&context, *identity, front_end, &hop, within);
         let late =
             || format!("{hop} took longer than {:?}, and there are others", within.unwrap_or_default());
-        let (stream, peer) = in_time(end, attempt).await.unwrap_or_else(|Late| Err(late()))?;
+        let (stream, facts, peer) = in_time(end, attempt).await.unwrap_or_else(|Late| Err(late()))?;
         let who = SipPeer::FrontEnd(hop.front_end);
         let alive = Some(KeepAliveInterval::default());
-        let session = session(&context, who, peer, *identity, alive, Some(hop.to_string()));
+        let mut session = session(&context, who, peer, *identity, alive, Some(hop.to_string()));
+        session.rests_on(believed(&context, Arc::new(facts)));
         info!(front_end = %front_end.name, %peer, "connected to front end");
         Ok((stream, session))
     };
@@ -149,8 +150,8 @@ async fn attempted<S>(
 
 /// Whether a connection that the front end opened from this next hop may be used.
 async fn borrow(context: &Context, index: usize, hop: &NextHop) -> Option<SocketAddr> {
-    let leave = context.sip.leave;
-    let candidates = host_candidates(&context.dns, &hop.host, hop.port, leave.family).await.ok()?;
+    let family = context.sip.leave.family;
+    let candidates = host_candidates(&context.dns, &hop.host, hop.port, family).await.ok()?;
     let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address).collect();
     context.gateway.borrow_connection(index, hop, &addresses, now())
 }
@@ -163,8 +164,8 @@ async fn attempt(
     front_end: &FrontEndNames,
     hop: &NextHop,
     within: Option<Duration>,
-) -> Result<(TlsStream<TcpStream>, SocketAddr), String> {
-    let leave = context.sip.leave;
+) -> Result<(TlsStream<TcpStream>, PeerFacts, SocketAddr), String> {
+    let leave = &context.sip.leave;
     let candidates = host_candidates(&context.dns, &hop.host, hop.port, leave.family)
         .await
         .map_err(|error| error.to_string())?;
@@ -187,7 +188,7 @@ async fn attempt(
         let is_last = failures.len() + 1 >= candidates.len();
         let time = if is_last { context.sip.handshake } else { share };
         match handshake(context, identity, front_end, hop, stream, time).await {
-            Ok(stream) => return Ok((stream, candidate.address)),
+            Ok((stream, facts)) => return Ok((stream, facts, candidate.address)),
             Err(error) => failures.push(format!("{candidate}: {error}")),
         }
         race.lost(now().instant);
@@ -203,9 +204,8 @@ async fn handshake(
     hop: &NextHop,
     stream: TcpStream,
     time: Duration,
-) -> Result<TlsStream<TcpStream>, String> {
-    let own = (identity > 0).then(|| context.sip.names.get(identity)).flatten();
-    let identity = context.sip.identities.choose(own.map(|name| name.host.as_str()));
+) -> Result<(TlsStream<TcpStream>, PeerFacts), String> {
+    let identity = context.sip.identity_of(identity);
     let handshake =
         tls::connect_by(front_end.backend, stream, &context.sip.client, &hop.server_name, &identity);
     let (stream, facts) = timeout(time, handshake)
@@ -219,7 +219,7 @@ async fn handshake(
     let certificate = facts.certificate().ok_or("it presented no readable certificate")?;
     let own = [hop.server_name.to_string()];
     match sip_names_match(certificate, front_end.names_or(&own)) {
-        NameMatch::Matched(_) => Ok(stream),
+        NameMatch::Matched(_) => Ok((stream, facts)),
         NameMatch::Mismatch(mismatch) => Err(mismatch.to_string()),
     }
 }

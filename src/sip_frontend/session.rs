@@ -16,7 +16,8 @@ use tracing::{debug, info, warn};
 
 use crate::gateway::port::Bells;
 use crate::gateway::{
-    Carries, ConnectionId, Gateway, Owner, ReplyTo, Route, SUPPORTED, SipPeer, SipPort, ToSipEnvelope,
+    Believed, Carries, ConnectionId, Gateway, Owner, Registered, ReplyTo, Route, SUPPORTED, SipPeer, SipPort,
+    Standing, ToSipEnvelope,
 };
 use crate::log_limit::{Cause, Source};
 use crate::net::session::{End, Next, Session};
@@ -29,6 +30,8 @@ pub struct SipSession {
     peer: SipPeer,
     /// The route whose requests this connection carries: one that we opened, or that the peer lends.
     carries: Arc<Carries>,
+    /// Whether it may go on.
+    standing: Arc<Standing>,
     address: IpAddr,
     framer: Framer,
     /// How long a message may take to arrive whole.
@@ -56,14 +59,16 @@ impl SipSession {
         let other_names = gateway.sip_names();
         let config = ConnectionConfig { explain, other_names, supported: SUPPORTED, ..config };
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
-        let (id, port, carries) =
-            gateway.register_connection(peer.clone(), Connection::new(config, now.instant));
+        let connection = Connection::new(config, now.instant);
+        let Registered { id, port, carries, standing } =
+            gateway.register_connection(peer.clone(), address, connection);
         Self {
             gateway,
             id,
             port,
             peer,
             carries,
+            standing,
             address,
             framer: Framer::new(limits),
             arrival,
@@ -81,6 +86,20 @@ impl SipSession {
     /// The peer opened the connection, and this says who he is.
     pub fn belongs_to(&self, owner: Owner) {
         self.carries.belongs_to(owner);
+    }
+
+    /// The peer showed a certificate, and this says whether it is believed.
+    pub fn rests_on(&mut self, believed: Believed) {
+        self.standing.rests_on(believed);
+        self.gateway.end_if_forbidden_connection(&self.standing);
+        self.leave_if_forbidden();
+    }
+
+    /// Nothing more is read, and what is under way goes another way if there is one.
+    fn leave_if_forbidden(&mut self) {
+        let Some(why) = self.standing.over().filter(|_| !self.deaf) else { return };
+        info!(connection = self.id.0, peer = %self.address, "SIP connection is being closed: {why}");
+        self.show_out();
     }
 
     /// The gateway is stopping: what is under way is finished, then the connection closes. One that carries requests of ours
@@ -105,6 +124,7 @@ impl SipSession {
 
     /// Acts on what the transactions put out, until nothing is left.
     fn run(&mut self, now: Moment) {
+        self.leave_if_forbidden();
         let mut outputs = std::mem::take(&mut self.outputs);
         loop {
             self.port.step(|connection| connection.poll_all(&mut outputs));

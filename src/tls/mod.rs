@@ -17,6 +17,7 @@ pub use certificate::{CertificateError, PeerCertificate, SanName, Usage};
 pub(crate) use certificate::{digest, san_name, usages};
 pub use chain::{ChainStatus, judge_chain};
 pub use config::{ClientTls, ServerTls, TlsVersion};
+pub use credentials::Credentials;
 pub use error::TlsError;
 pub use gather::Gathering;
 pub use handshake::{
@@ -37,6 +38,7 @@ mod backend;
 mod certificate;
 mod chain;
 mod config;
+mod credentials;
 mod error;
 mod gather;
 mod handshake;

@@ -16,7 +16,7 @@ use crate::net::pump::{Pumped, pump};
 use crate::net::session::Session;
 use crate::net::sever::Sever;
 use crate::net::strangers::Unauthenticated;
-use crate::tls;
+use crate::tls::{self, Credentials};
 
 /// How connections to a listener begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub async fn serve(
     peer: SocketAddr,
     unauthenticated: Unauthenticated,
 ) {
-    if context.gateway.is_blocked(peer.ip()) {
+    if context.gateway.blocked_networks().contains(peer.ip()) {
         return debug!(%peer, "XMPP connection closed: its address is blocked");
     }
     let began = now();
@@ -59,7 +59,7 @@ pub async fn serve(
     let Some(handshake) = handshake else { return };
     let why = match handshake {
         Ok(Ok((stream, facts))) => {
-            let facts = session.judge(context.xmpp.roots.current(), facts);
+            let facts = session.judge(Credentials::new(facts, Arc::clone(&context.xmpp.roots)));
             session.tls_established(facts, now());
             until_stop(&context, Box::new(stream), &mut session).await;
             return;

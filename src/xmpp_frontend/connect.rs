@@ -15,7 +15,7 @@ use super::reach::{Failures, dns_failure, follow, handshake, search, take_unusab
 use crate::context::Context;
 use crate::dns::Candidate;
 use crate::gateway::attempts::{Outcome, Recorder, Step};
-use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants};
+use crate::gateway::{Gateway, LaneKey, LanePort, LaneWants, TermsOfNow};
 use crate::net::contain::{INTERNAL_ERROR, contained, contained_now};
 use crate::net::dial::{Tried, dial, targets};
 use crate::net::now;
@@ -54,6 +54,12 @@ async fn keep<F: Future<Output = LaneWants>>(
         };
         wants |= now_wants;
         if wants.connect {
+            // Asked each time: it may have been ordered by what the rules of then allowed.
+            if let Err(refusal) = gateway.policy().open_partner(&key.remote).map(drop) {
+                gateway.may_not_connect(key, lane, refusal, now());
+                wants.connect = false;
+                continue;
+            }
             // Held until the stream has ended.
             let Some(_place) = gateway.outbound_place(key, lane, now()) else {
                 wants.connect = false;
@@ -148,6 +154,7 @@ async fn open(context: &Arc<Context>, key: &LaneKey, lane: &Arc<LanePort>) -> La
         recorder: Some(Recorder::outbound(&key.local, &key.remote, began)),
         failures: Failures::default(),
         redirect: None,
+        under: context.gateway.terms_of_now(),
     };
     let mut failure = match attempt.run().await {
         Ok(wants) => return wants,
@@ -185,14 +192,39 @@ struct Attempt<'a> {
     failures: Failures,
     /// Where the partner says that he is to be found instead.
     redirect: Option<Redirect>,
+    /// The terms under which it began.
+    under: TermsOfNow,
 }
 
 /// Redirects that are followed one after the other; RFC 6120 §4.9.3.19 has 2 to 5.
 const REDIRECTS: usize = 3;
 
 impl Attempt<'_> {
-    /// Up to the end of the stream, or why there is none.
+    /// Up to the end of the stream, or why there is none. Terms that change on the way are a new beginning.
     async fn run(&mut self) -> Result<LaneWants, Failure> {
+        loop {
+            let ended = self.run_once().await;
+            if ended.is_ok() || !self.is_outdated() {
+                return ended;
+            }
+            self.under = self.context.gateway.terms_of_now();
+            (self.failures, self.redirect) = (Failures::default(), None);
+        }
+    }
+
+    /// Whether the partner is to be reached in another way than when this began, and at all.
+    fn is_outdated(&self) -> bool {
+        self.context.gateway.terms_changed(&self.key.remote, self.under) && self.allowed().is_ok()
+    }
+
+    /// Whether the rules of this moment let us connect at all.
+    fn allowed(&self) -> Result<(), Failure> {
+        let refused = self.context.gateway.policy().open_partner(&self.key.remote).map(drop);
+        refused.map_err(|refusal| Failure::new(FailureKind::Negotiation, refusal.to_string()))
+    }
+
+    /// Under the terms of now.
+    async fn run_once(&mut self) -> Result<LaneWants, Failure> {
         let search = search(self.context, &self.key.remote);
         let found = match meanwhile(self.context, self.key, self.lane, search).await? {
             Ok(found) => found,
@@ -227,6 +259,7 @@ impl Attempt<'_> {
         let began = now().instant;
         let mut race = Race::new(targets(candidates), end.saturating_duration_since(began), began);
         loop {
+            self.allowed()?;
             let Some((candidate, stream)) = self.connection(&mut race, candidates).await? else {
                 return Ok(None);
             };
@@ -234,7 +267,7 @@ impl Attempt<'_> {
                 return Ok(Some(wants));
             }
             let superseded = self.lane.step(|lane| lane.is_open());
-            if self.redirect.is_some() || superseded {
+            if self.redirect.is_some() || superseded || self.is_outdated() {
                 return Ok(None);
             }
             race.lost(now().instant);
@@ -268,7 +301,7 @@ impl Attempt<'_> {
     ) -> Result<Option<(&'c Candidate, TcpStream)>, Failure> {
         let (context, key, lane) = (self.context, self.key, self.lane);
         let told = |tried: Tried<'_>| self.tried(tried);
-        let connection = dial(context.xmpp.leave, race, candidates, told);
+        let connection = dial(&context.xmpp.leave, race, candidates, told);
         Ok(meanwhile(context, key, lane, connection).await?)
     }
 
@@ -334,6 +367,7 @@ impl Attempt<'_> {
         };
         let gateway = Arc::clone(&context.gateway);
         let mut session = LaneSession::new(gateway, key.clone(), Arc::clone(self.lane), config, now());
+        session.begun_under(self.under);
         session.record(candidate, self.recorder.take());
         run(context, key, self.lane, candidate, connection, &mut session).await;
         if session.was_open() {
@@ -371,7 +405,8 @@ async fn run(
     let Pumped::StartTls(stream) = pump(stream, session, hurry, abandon).await else { return };
     let handshake = handshake(context, (&key.local, &key.remote), candidate.direct_tls, stream);
     let why = match meanwhile(context, key, lane, handshake).await {
-        Ok(Ok((stream, facts))) => {
+        Ok(Ok((stream, facts, credentials))) => {
+            session.presented(credentials);
             session.tls_established(facts, now());
             pump(Box::new(stream), session, hurry, abandon).await;
             return;
@@ -388,6 +423,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
+    use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
     use tokio::sync::Notify;
 
     use super::*;
@@ -429,6 +465,30 @@ mod tests {
         assert_eq!(attempts.load(Ordering::Relaxed), 2);
     }
 
+    #[tokio::test]
+    async fn a_partner_who_may_not_come_in_any_more_is_not_called_though_a_lane_asks_for_it() {
+        let gateway = gateway_of("contoso.example", "fabrikam.example");
+        let (key, lane) = lane("contoso.example", "fabrikam.example");
+        lane.feed(|lane| lane.push_reply(b"<iq/>".to_vec(), now().instant));
+        let switched_off =
+            Partner { domain: key.remote.clone(), partner_type: PartnerType::Federated, enabled: false };
+        gateway.set_policy(Snapshot::new(2, [key.local.clone()], [(switched_off, Vec::new())]));
+        let open = || async { panic!("he is called") };
+        let why = || lane.step(|lane| lane.last_failure().cloned());
+        let refused = async {
+            while why().is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = refused => {}
+            () = keep(&gateway, &key, &lane, open) => panic!("the lane is served no longer"),
+            () = tokio::time::sleep(WHILE) => panic!("nobody is told"),
+        }
+        assert_eq!(gateway.counters().tasks_panicked.get(), 0);
+        assert_eq!(gateway.streams(), crate::gateway::StreamCount::default());
+    }
+
     /// A stream of the partner's took the lane and ended, between two looks of the one who is on his way to him.
     #[tokio::test]
     async fn an_attempt_for_a_lane_that_has_nothing_left_to_send_ends_with_it() {
@@ -455,6 +515,13 @@ mod tests {
         let gateway = gateway_with("contoso.example", "fabrikam.example", |settings| settings.streams = 1);
         let (key, first) = lane("contoso.example", "fabrikam.example");
         let (other, second) = lane("contoso.example", "wingtip.example");
+        let partner = |domain: &str| {
+            let partner =
+                Partner { domain: domain.into(), partner_type: PartnerType::Federated, enabled: true };
+            (partner, Vec::new())
+        };
+        let partners = [&key.remote, &other.remote].map(|domain| partner(domain));
+        gateway.set_policy(Snapshot::new(2, [key.local.clone()], partners));
         let (opened, end, ended) = (Notify::new(), Notify::new(), Notify::new());
         let open = || async {
             opened.notify_one();

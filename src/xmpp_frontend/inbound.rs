@@ -20,16 +20,16 @@ use tokio::sync::Notify;
 use tracing::{debug, info};
 
 use crate::gateway::attempts::{Recorder, Step};
-use crate::gateway::{Gateway, LaneWants, Verdicts};
+use crate::gateway::{CameAbout, Dismissal, Gateway, LaneWants, TermsOfNow, Verdicts};
 use crate::net::session::{End, Next, Session};
 use crate::net::strangers::Unauthenticated;
-use crate::tls::{PeerFacts, Roots};
+use crate::tls::Credentials;
 
 use super::carrier::{NOT_READ, NOTHING_ACKNOWLEDGED};
 use super::expiry::EXPIRED;
 use super::intake::{Came, Intake};
 use super::life::{Life, STOPPING};
-use super::presented::Presented;
+use super::presented;
 use super::watch::{Ask, NO_LIFE_TOLD};
 use super::way_back::WayBack;
 
@@ -48,8 +48,10 @@ pub struct InboundSession {
     wake: Arc<Notify>,
     /// Held until the stream is established.
     until_established: Option<Unauthenticated>,
-    /// Held until the peer says who it is.
-    presented: Option<Presented>,
+    /// What the peer presented; held until the stream is established.
+    credentials: Option<Arc<Credentials>>,
+    /// The terms under which its negotiation began, or under which a key was judged last.
+    under: TermsOfNow,
     /// Notes what happens until the stream is established.
     recorder: Option<Recorder>,
     /// Note what comes of the keys of further domains.
@@ -85,7 +87,7 @@ impl InboundSession {
     }
 
     fn on(gateway: Arc<Gateway>, stream: Inbound, peer: SocketAddr, now: Moment) -> Self {
-        let wake = Arc::new(Notify::new());
+        let (wake, under) = (Arc::new(Notify::new()), gateway.terms_of_now());
         Self {
             intake: Intake::new(Arc::clone(&gateway), Arc::clone(&wake)),
             gateway,
@@ -96,7 +98,8 @@ impl InboundSession {
             life: Life::new(),
             wake,
             until_established: None,
-            presented: None,
+            credentials: None,
+            under,
             recorder: Some(Recorder::inbound(peer, now)),
             keys: Vec::new(),
             verdicts: None,
@@ -115,9 +118,10 @@ impl InboundSession {
     }
 
     /// What TLS shows of the peer, as far as it is known who it should be. It is judged again when that is known.
-    pub fn judge(&mut self, roots: Arc<Roots>, peer: PeerFacts) -> TlsFacts {
-        let (facts, presented) = Presented::judge(roots, &self.gateway, peer, self.stream.claimed());
-        self.presented = presented;
+    pub fn judge(&mut self, credentials: Credentials) -> TlsFacts {
+        let claimed = self.stream.claimed().map_or("", Domain::as_str);
+        let facts = presented::judge(&credentials, &self.gateway, claimed);
+        self.credentials = Some(Arc::new(credentials));
         facts
     }
 
@@ -169,10 +173,23 @@ impl InboundSession {
     /// Ends the stream if it may not live any more.
     fn dismiss(&mut self, now: Moment) {
         let Some(why) = self.life.dismissed() else { return };
-        let partner = self.domains.as_ref().map(|(_, remote)| remote.as_str());
-        info!(partner, peer = %self.peer, "inbound stream is being closed: {}", why.why());
+        self.tell_dismissed(&why);
         self.stream.close(now.instant, why.told());
         self.work(now);
+    }
+
+    /// Ends the stream, which came about under rules that are no more, before it carries anything.
+    fn turn_out(&mut self, why: &Dismissal, now: Moment) {
+        self.tell_dismissed(why);
+        match why.told() {
+            Some((condition, text)) => self.stream.turn_out(condition, text, now.instant),
+            None => self.stream.close(now.instant, None),
+        }
+    }
+
+    fn tell_dismissed(&self, why: &Dismissal) {
+        let partner = self.domains.as_ref().map(|(_, remote)| remote.as_str());
+        info!(partner, peer = %self.peer, "inbound stream is being closed: {why}");
     }
 
     /// Acts on what the stream puts out.
@@ -238,15 +255,20 @@ impl InboundSession {
         }
         let quiet = self.gateway.quiet(established.remote.as_str());
         self.life.established(&established, quiet, None, now);
-        let (peer, address) = (self.peer.to_string(), Some(self.peer.ip()));
-        self.life.enlist(self.gateway.enlist(
-            &established,
-            Direction::Inbound,
-            &peer,
-            address,
-            &self.wake,
-            now,
-        ));
+        let stream = CameAbout {
+            established: &established,
+            direction: Direction::Inbound,
+            peer: &self.peer.to_string(),
+            address: Some(self.peer.ip()),
+            credentials: self.credentials.take(),
+            under: self.under,
+            wake: Arc::clone(&self.wake),
+        };
+        self.life.enlist(self.gateway.enlist(stream, now));
+        if let Some(why) = self.life.dismissed() {
+            self.domains = Some((established.local, established.remote));
+            return self.turn_out(&why, now);
+        }
         let Established { local, remote, lang, tls, method, by_certificate, .. } = established;
         self.intake.speaks(lang);
         self.intake.established(&remote, tls, by_certificate);

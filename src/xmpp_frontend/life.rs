@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::expiry::Expiry;
 use super::watch::{Ask, Watch};
 use crate::gateway::attempts::AttemptId;
-use crate::gateway::{Dismissal, Enlisted, Gateway, StreamUp, was_lost};
+use crate::gateway::{Dismissal, Enlisted, Gateway, StreamUp, TermsOfNow, was_lost};
 use crate::net::session::Next;
 
 /// Why a stream ends when the gateway does.
@@ -58,20 +58,18 @@ impl Life {
         self.enlisted = Some(enlisted);
     }
 
-    /// It may be used for one more pair of domains.
-    pub(super) fn joined(&self, local: &Domain, remote: &Domain) {
+    /// It may be used for one more pair of domains, let in under these terms.
+    pub(super) fn joined(&self, gateway: &Gateway, local: &Domain, remote: &Domain, under: TermsOfNow) {
         if let Some(enlisted) = &self.enlisted {
-            enlisted.joined(local.as_str(), remote.as_str());
+            gateway.joined(enlisted, local.as_str(), remote.as_str(), under);
         }
     }
 
     /// Why the stream is to end, if somebody wants that; said once.
     pub(super) fn dismissed(&mut self) -> Option<Dismissal> {
-        let why = self.enlisted.as_ref()?.dismissed();
-        if why.is_some() {
-            self.enlisted = None;
-        }
-        why
+        let why = self.enlisted.as_ref()?.dismissed()?.clone();
+        self.enlisted = None;
+        Some(why)
     }
 
     /// What the driver is to do.

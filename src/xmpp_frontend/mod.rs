@@ -3,6 +3,7 @@
 pub mod accept;
 mod carrier;
 pub mod connect;
+pub(crate) mod errand;
 mod expiry;
 mod guests;
 pub mod inbound;

@@ -2,6 +2,7 @@
 
 mod told;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,8 +27,9 @@ use super::life::{Life, STOPPING};
 use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD};
 use crate::dns::Candidate;
 use crate::gateway::attempts::{Recorder, Step};
-use crate::gateway::{Gateway, KeyOut, LaneKey, LanePort, LaneWants};
+use crate::gateway::{CameAbout, Gateway, KeyOut, LaneKey, LanePort, LaneWants, TermsOfNow};
 use crate::net::session::{End, Next, Session};
+use crate::tls::Credentials;
 
 /// The session of one outbound stream and the lane it carries.
 pub struct LaneSession {
@@ -49,7 +51,12 @@ pub struct LaneSession {
     /// Where the partner says that he is to be found instead.
     redirect: Option<Redirect>,
     /// Where the connection leads, for people.
-    address: String,
+    peer: String,
+    address: Option<IpAddr>,
+    /// What the partner presented; held until the stream is established.
+    credentials: Option<Arc<Credentials>>,
+    /// The terms under which it is negotiated.
+    under: TermsOfNow,
     /// Notes what happens until the stream is established.
     recorder: Option<Recorder>,
 }
@@ -62,7 +69,7 @@ impl LaneSession {
         config: OutboundConfig,
         now: Moment,
     ) -> Self {
-        let stream = Outbound::new(config, now.instant);
+        let (stream, under) = (Outbound::new(config, now.instant), gateway.terms_of_now());
         let carrier = Carrier::new(Arc::clone(&gateway), key, lane, now);
         Self {
             gateway,
@@ -76,20 +83,34 @@ impl LaneSession {
             failure: None,
             retry: None,
             redirect: None,
-            address: String::new(),
+            peer: String::new(),
+            address: None,
+            credentials: None,
+            under,
             recorder: None,
         }
     }
 
     /// Notes what happens on the connection to this candidate.
     pub fn record(&mut self, candidate: &Candidate, recorder: Option<Recorder>) {
-        self.address = candidate.to_string();
+        self.peer = candidate.to_string();
+        self.address = Some(candidate.address.ip());
         self.recorder = recorder;
+    }
+
+    /// The attempt began under these terms.
+    pub fn begun_under(&mut self, under: TermsOfNow) {
+        self.under = under;
     }
 
     /// What was noted, if no stream came of it.
     pub fn recorder(&mut self) -> Option<Recorder> {
         self.recorder.take()
+    }
+
+    /// What the partner presented at the handshake.
+    pub fn presented(&mut self, credentials: Credentials) {
+        self.credentials = Some(Arc::new(credentials));
     }
 
     pub fn tls_established(&mut self, facts: TlsFacts, now: Moment) {
@@ -153,7 +174,8 @@ impl LaneSession {
     fn dismiss(&mut self, now: Moment) -> bool {
         let Some(why) = self.life.dismissed() else { return false };
         let local = self.carrier.key().local.as_str();
-        info!(partner = self.remote(), local, "outbound stream is being closed: {}", why.why());
+        info!(partner = self.remote(), local, "outbound stream is being closed: {why}");
+        self.failure.get_or_insert_with(|| Failure::new(FailureKind::Negotiation, why.to_string()));
         self.stream.close(now.instant, why.told());
         self.work(now);
         true
@@ -229,10 +251,10 @@ impl LaneSession {
 
     /// The partner takes stanzas of one more of our domains on the stream.
     fn let_in(&mut self, pair: &Pair, now: Moment) {
+        self.life.joined(&self.gateway, &pair.from, &pair.to, self.under);
         if let Some(guests) = &mut self.guests {
             guests.let_in(pair, now);
         }
-        self.life.joined(&pair.from, &pair.to);
         if let Some(intake) = &mut self.intake {
             intake.enter_ours(&pair.from, &pair.to);
         }
@@ -262,9 +284,20 @@ impl LaneSession {
         let (quiet, idle) = (self.gateway.quiet(self.remote()), established.features.limits.idle_seconds);
         self.life.established(&established, quiet, idle, now);
         let wake = self.carrier.wake();
-        let enlisted =
-            self.gateway.enlist(&established, Direction::Outbound, &self.address, None, &wake, now);
-        self.life.enlist(enlisted);
+        let stream = CameAbout {
+            established: &established,
+            direction: Direction::Outbound,
+            peer: &self.peer,
+            address: self.address,
+            credentials: self.credentials.take(),
+            under: self.under,
+            wake,
+        };
+        self.life.enlist(self.gateway.enlist(stream, now));
+        // Before it carries anything.
+        if self.dismiss(now) {
+            return;
+        }
         let Established { local, remote, features, both_ways, lang, tls, by_certificate, .. } = established;
         let limits = features.limits;
         let offer = Offer {

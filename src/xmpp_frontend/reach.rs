@@ -1,5 +1,7 @@
 //! How a partner is reached: where he is looked for, connecting, the handshake, and what is said when nothing comes of it.
 
+use std::sync::Arc;
+
 use nuncio_xmpp::lane::{Failure, FailureKind};
 use nuncio_xmpp::stream::{Redirect, Terms, TlsFacts};
 use nuncio_xmpp::{Domain, TlsUse};
@@ -11,7 +13,7 @@ use crate::dns::{
     Candidate, DnsError, DnsErrorKind, Found, host_candidates, redirect_candidates, xmpp_server_candidates,
 };
 use crate::net::dial::told;
-use crate::tls::{self, TlsStream};
+use crate::tls::{self, Credentials, TlsStream};
 
 /// The addresses to try: those of the proxy, or what DNS says.
 pub(super) async fn search(context: &Context, remote: &str) -> Result<Found, DnsError> {
@@ -69,7 +71,7 @@ pub(super) async fn handshake(
     (local, remote): (&str, &str),
     direct_tls: bool,
     stream: TcpStream,
-) -> Result<(TlsStream<TcpStream>, TlsFacts), String> {
+) -> Result<(TlsStream<TcpStream>, TlsFacts, Credentials), String> {
     let (from, to) = (ascii(local), ascii(remote));
     let (client, limit) = (&context.xmpp.client, context.xmpp.handshake);
     let identity = context.xmpp.identities.choose(Some(&from));
@@ -82,7 +84,8 @@ pub(super) async fn handshake(
     match timeout(limit, handshake).await {
         Ok(Ok((stream, facts))) => {
             let partner = context.gateway.partner_streams(remote);
-            Ok((stream, context.xmpp.facts(&facts, &partner.proof)))
+            let judged = context.xmpp.facts(&facts, &partner.proof);
+            Ok((stream, judged, Credentials::new(facts, Arc::clone(&context.xmpp.roots))))
         }
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("the TLS handshake took longer than {limit:?}")),

@@ -2,26 +2,22 @@
 //! found by DNS anew, and never on the one that brought the key (DB-12).
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::BytesMut;
-use nuncio_translate::Moment;
 use nuncio_xmpp::dialback::{DialbackCondition, VerifyOutcome, VerifyRequest};
-use nuncio_xmpp::stream::{Cause, Evidence, Outbound, OutboundConfig, Output, Retry, TlsFacts};
+use nuncio_xmpp::stream::{Cause, Evidence, OutboundConfig, Retry, TlsFacts};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::errand::{self, Came, Handshake};
 use super::reach::{handshake, search, take_unusable};
 use crate::context::Context;
 use crate::dns::{Candidate, DnsErrorKind, Found};
 use crate::gateway::Verification;
 use crate::net::dial::{Tried, dial, targets};
 use crate::net::now;
-use crate::net::pump::{Pumped, pump};
 use crate::net::race::Race;
-use crate::net::session::{End, Next, Session};
+use crate::tls::TlsStream;
 
 /// Answers one question, within the time for it.
 pub async fn serve(context: Arc<Context>, verification: Verification) {
@@ -106,7 +102,7 @@ impl Asking<'_> {
         race: &mut Race,
         candidates: &'c [Candidate],
     ) -> Option<(&'c Candidate, TcpStream)> {
-        let leave = self.context.xmpp.leave;
+        let leave = &self.context.xmpp.leave;
         let told = |tried: Tried<'_>| match tried {
             Tried::Connected(..) => {}
             Tried::Failed(candidate, _, error) => self.say(format!("{candidate}: {error}")),
@@ -143,19 +139,20 @@ impl Asking<'_> {
             retry,
             ..OutboundConfig::verify(self.request.clone(), terms)
         };
-        let mut session = VerifySession::new(config, now());
-        session.serve(context, &self.request, candidate, connection).await;
-        match (session.outcome, session.evidence) {
-            (Some(outcome), _) => {
+        let mut shake = Shake { context, request: &self.request, direct_tls: candidate.direct_tls };
+        match errand::run(config, connection, &mut shake).await {
+            Some(Came::Verified(outcome)) => {
                 self.say(candidate.to_string());
                 Ended::Answered(outcome)
             }
-            (None, Some(evidence)) => {
+            Some(Came::Ended(evidence)) => {
                 self.say(format!("{candidate}: {evidence}"));
                 Ended::Failed(evidence)
             }
-            // A machine says why it ended, always.
-            (None, None) => Ended::Answered(VerifyOutcome::Failed(DialbackCondition::RemoteServerTimeout)),
+            // A machine says why it ended, always; and one that asks is for nothing else.
+            Some(Came::Established(_)) | None => {
+                Ended::Answered(VerifyOutcome::Failed(DialbackCondition::RemoteServerTimeout))
+            }
         }
     }
 
@@ -179,111 +176,17 @@ impl Asking<'_> {
     }
 }
 
-/// The session of a stream on which one question is asked.
-struct VerifySession {
-    stream: Outbound,
-    outcome: Option<VerifyOutcome>,
-    evidence: Option<Box<Evidence>>,
-    next: Next,
-    wake: Arc<Notify>,
+/// Made as for any stream to the partner.
+struct Shake<'a> {
+    context: &'a Context,
+    request: &'a VerifyRequest,
+    direct_tls: bool,
 }
 
-impl VerifySession {
-    fn new(config: OutboundConfig, now: Moment) -> Self {
-        Self {
-            stream: Outbound::new(config, now.instant),
-            outcome: None,
-            evidence: None,
-            next: Next::Run,
-            wake: Arc::default(),
-        }
-    }
-
-    /// Up to the answer, or the end of the connection; how it is closed afterwards is nobody's concern.
-    async fn serve(
-        &mut self,
-        context: &Context,
-        request: &VerifyRequest,
-        candidate: &Candidate,
-        connection: TcpStream,
-    ) {
-        let Pumped::StartTls(stream) = pump(connection, self, None, |_, _| {}).await else { return };
-        let between = (request.to.as_str(), request.from.as_str());
-        match handshake(context, between, candidate.direct_tls, stream).await {
-            Ok((stream, facts)) => {
-                self.tls_established(facts, now());
-                pump(Box::new(stream), self, None, |_, _| {}).await;
-            }
-            Err(why) => {
-                self.stream.tls_failed(&why);
-                self.run();
-                self.closed(End::Local, now());
-            }
-        }
-    }
-
-    fn tls_established(&mut self, facts: TlsFacts, now: Moment) {
-        self.next = Next::Run;
-        self.stream.tls_established(facts, now.instant);
-        self.run();
-    }
-
-    fn run(&mut self) {
-        while let Some(output) = self.stream.poll() {
-            match output {
-                Output::StartTls => self.next = Next::StartTls,
-                Output::Verified(outcome) => self.outcome = Some(outcome),
-                Output::Closed(evidence) => self.evidence = Some(evidence),
-                Output::ShutdownTls => self.next = Next::Close,
-                Output::Abort => self.next = Next::Abort,
-                // Nothing else is asked or taken on such a stream.
-                _ => {}
-            }
-        }
-        // The peer has answered and need not be waited for.
-        if self.outcome.is_some() && self.next == Next::Run {
-            self.next = Next::Close;
-        }
-    }
-}
-
-impl Session for VerifySession {
-    fn receive(&mut self, input: &mut BytesMut, now: Moment) {
-        self.stream.receive(input, now.instant);
-        input.clear();
-        self.run();
-    }
-
-    fn transmit(&mut self, output: &mut Vec<u8>, _now: Moment) {
-        self.run();
-        self.stream.transmit(output);
-    }
-
-    fn written(&mut self, _now: Moment) {}
-
-    fn closed(&mut self, end: End, _now: Moment) {
-        self.stream.disconnected(end.why());
-        self.run();
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.stream.deadline()
-    }
-
-    fn handle_timeout(&mut self, now: Moment) {
-        self.stream.handle_timeout(now.instant);
-        self.run();
-    }
-
-    fn wants_read(&self) -> bool {
-        true
-    }
-
-    fn next(&self) -> Next {
-        self.next
-    }
-
-    fn wake(&self) -> Arc<Notify> {
-        Arc::clone(&self.wake)
+impl Handshake for Shake<'_> {
+    async fn shake(&mut self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, TlsFacts), String> {
+        let between = (self.request.to.as_str(), self.request.from.as_str());
+        let (stream, facts, _) = handshake(self.context, between, self.direct_tls, stream).await?;
+        Ok((stream, facts))
     }
 }

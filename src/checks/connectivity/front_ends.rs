@@ -8,7 +8,7 @@ use crate::checks::{Finding, Findings};
 use crate::config::{Config, FrontEnd, HostPort, Lookup, NextHop};
 use crate::context::FrontEndNames;
 use crate::dns::{Candidate, SipLookup, host_candidates, sip_targets};
-use crate::net::listener::connect;
+use crate::gateway::IdentityNumber;
 use crate::sip_frontend::old_suites::why_not_called;
 use crate::tls::{self, ChainStatus, NameMatch, sip_names_match};
 
@@ -53,7 +53,10 @@ async fn one(means: &Means, index: usize, front_end: &FrontEnd) -> Vec<Finding> 
         match host_candidates(&means.dns, &hop.host, hop.port, family).await {
             Ok(candidates) => {
                 for candidate in &candidates {
-                    call(means, names, hop, candidate, &mut findings).await;
+                    // What is used for partners of some types only is shown nowhere else.
+                    for identity in 0..means.sip.names.len() {
+                        call(means, names, hop, candidate, identity, &mut findings).await;
+                    }
                 }
             }
             Err(error) => findings.wrong(
@@ -92,32 +95,37 @@ async fn of_domain(
     }
 }
 
-/// TCP, TLS with our certificate, and a look at his.
+/// TCP, TLS with the certificate of one name of ours, and a look at his.
 async fn call(
     means: &Means,
     names: &FrontEndNames,
     hop: &Hop,
     candidate: &Candidate,
+    identity: IdentityNumber,
     findings: &mut Findings,
 ) {
     let sip = &means.sip;
-    let stream = match connect(candidate.address, sip.leave.source, sip.leave.timeout).await {
+    let shown = match sip.names.get(identity) {
+        Some(name) if sip.names.len() > 1 => format!("{candidate}, as {}", name.sent_by),
+        _ => candidate.to_string(),
+    };
+    let stream = match sip.leave.connect(candidate.address).await {
         Ok(stream) => stream,
         Err(error) => {
             let fix = "see whether it runs, and whether the firewall lets us through to that port";
-            return findings.wrong(format!("{candidate}: {error}"), fix.to_owned());
+            return findings.wrong(format!("{shown}: {error}"), fix.to_owned());
         }
     };
-    let identity = sip.identities.choose(None);
+    let identity = sip.identity_of(identity);
     let handshake = tls::connect_by(names.backend, stream, &sip.client, &hop.server_name, &identity);
     let (stream, facts) = match timeout(sip.handshake, handshake).await {
         Ok(Ok(done)) => done,
         Ok(Err(error)) => {
-            let fix = "see whether it trusts the CA of sip.certificate; docs/operations.md, “Old front ends”, if it is old";
-            return findings.wrong(format!("{candidate}: {}", why_not_called(&error, names)), fix.to_owned());
+            let fix = "see whether it trusts the CA of sip.certificate, and of that in [[sip.identity]]; docs/operations.md, “Old front ends”, if it is old";
+            return findings.wrong(format!("{shown}: {}", why_not_called(&error, names)), fix.to_owned());
         }
         Err(_) => {
-            let text = format!("{candidate}: the TLS handshake took longer than {:?}", sip.handshake);
+            let text = format!("{shown}: the TLS handshake took longer than {:?}", sip.handshake);
             return findings.wrong(text, "see whether SIP over TLS is what listens there".to_owned());
         }
     };
@@ -128,7 +136,7 @@ async fn call(
         status => {
             let fix = "put the root of its CA into the file that sip.roots names";
             return findings
-                .wrong(format!("{candidate}: its certificate is not trusted: {status}"), fix.to_owned());
+                .wrong(format!("{shown}: its certificate is not trusted: {status}"), fix.to_owned());
         }
     }
     let Some(certificate) = facts.certificate() else { return };
@@ -136,12 +144,12 @@ async fn call(
     let expected = if names.certificate_names.is_empty() { &own[..] } else { &names.certificate_names };
     match sip_names_match(certificate, expected) {
         NameMatch::Matched(name) => findings.good(format!(
-            "{candidate}: {version} with {cipher}, its certificate is for {}, valid until {}",
+            "{shown}: {version} with {cipher}, its certificate is for {}, valid until {}",
             name.presented,
             tls::date(certificate.not_after)
         )),
         NameMatch::Mismatch(mismatch) => findings.wrong(
-            format!("{candidate}: {mismatch}"),
+            format!("{shown}: {mismatch}"),
             "if it is the right server, add its name to certificate_names".to_owned(),
         ),
     }

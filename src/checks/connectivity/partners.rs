@@ -10,7 +10,6 @@ use nuncio_xmpp::stream::{Cause, Evidence, OutboundConfig, Retry, Terms, TlsFact
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::probe::{Came, Handshake, probe};
 use super::{Means, Named, Whom};
 use crate::checks::{Finding, Findings};
 use crate::config::{self, Config, Partner};
@@ -20,6 +19,7 @@ use crate::net::dial::{Tried, dial, targets};
 use crate::net::now;
 use crate::net::race::Race;
 use crate::tls::{self, Proof, TlsStream};
+use crate::xmpp_frontend::errand::{self, Came, Handshake};
 
 /// Partners that are tried at a time.
 const AT_ONCE: usize = 8;
@@ -134,7 +134,7 @@ impl<'a> Attempt<'a> {
 
     /// Over all addresses; whether one led to a stream, or to the point where only the running gateway can go on.
     async fn over(&mut self, candidates: &[Candidate]) -> bool {
-        let (leave, time) = (self.means.xmpp.leave, self.means.xmpp.reach_time);
+        let (leave, time) = (&self.means.xmpp.leave, self.means.xmpp.reach_time);
         let mut race = Race::new(targets(candidates), time, now().instant);
         loop {
             let failures = &mut self.failures;
@@ -173,7 +173,7 @@ impl<'a> Attempt<'a> {
             direct_tls: candidate.direct_tls,
             said: None,
         };
-        let came = probe(config, connection, &mut shake).await;
+        let came = errand::run(config, connection, &mut shake).await;
         let said = shake.said;
         self.findings.good(Step::connected(candidate, Duration::ZERO).to_string());
         if let Some(said) = said {
@@ -191,7 +191,8 @@ impl<'a> Attempt<'a> {
                 true
             }
             Some(Came::Ended(evidence)) => self.ended(candidate, &evidence, retry).await,
-            None => false,
+            // Nothing is asked.
+            Some(Came::Verified(_)) | None => false,
         }
     }
 
@@ -208,7 +209,7 @@ impl<'a> Attempt<'a> {
         }
         if let (Some(advised), None) = (evidence.retry, retry) {
             let alone = std::slice::from_ref(candidate);
-            let leave = self.means.xmpp.leave;
+            let leave = &self.means.xmpp.leave;
             let mut race = Race::new([1], leave.timeout, now().instant);
             if let Some((_, connection)) = dial(leave, &mut race, alone, |_| {}).await {
                 return Box::pin(self.stream(candidate, connection, Some(advised))).await;

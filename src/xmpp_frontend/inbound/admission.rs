@@ -7,7 +7,7 @@ use nuncio_xmpp::stream::{PartnerVerdict, Refusal};
 use nuncio_xmpp::{Domain, StreamCondition};
 use tracing::{info, warn};
 
-use super::{InboundSession, Waiting};
+use super::{InboundSession, Waiting, presented};
 use crate::gateway::TooMany;
 use crate::log_limit::{Cause, Source};
 
@@ -72,8 +72,8 @@ impl InboundSession {
         if self.stream.step() != Waiting::Partner {
             return;
         }
-        if let Some(presented) = self.presented.take() {
-            self.stream.judged_again(presented.judge_for(&self.gateway, from));
+        if let Some(credentials) = &self.credentials {
+            self.stream.judged_again(presented::judge(credentials, &self.gateway, from.as_str()));
         }
     }
 

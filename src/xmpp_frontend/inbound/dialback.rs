@@ -62,6 +62,7 @@ impl InboundSession {
         if outcome != VerifyOutcome::Valid {
             return outcome;
         }
+        self.under = self.gateway.terms_of_now();
         match self.verdict_of_policy(&request.from, now) {
             PartnerVerdict::Allowed(terms) => {
                 self.stream.terms_of_now(request, terms);
@@ -108,7 +109,10 @@ impl InboundSession {
         let outcome = Outcome::extended(method);
         self.life.noted(self.gateway.keep_attempt(pair.from.as_str(), recorder.finish(outcome, now.instant)));
         self.intake.vouched(&pair.from, false);
-        self.life.joined(&pair.to, &pair.from);
+        self.life.joined(&self.gateway, &pair.to, &pair.from, self.under);
+        if let Some(why) = self.life.dismissed() {
+            return self.turn_out(&why, now);
+        }
         if self.enter(&pair.to, &pair.from, now) {
             self.gateway.partner_is_back(pair.from.as_str(), now.instant);
         }

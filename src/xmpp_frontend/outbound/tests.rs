@@ -42,6 +42,14 @@ struct Stream {
 impl Stream {
     /// Established by dialback, for contoso.example.
     fn open(gateway: &Arc<Gateway>, features: &str) -> Self {
+        let mut stream = Self::before_the_answer(gateway, features);
+        let heard = stream.lets_in(LOCAL);
+        assert!(stream.session.was_open() && heard.contains("<iq"), "{heard}");
+        stream
+    }
+
+    /// The partner has the key of contoso.example.
+    fn before_the_answer(gateway: &Arc<Gateway>, features: &str) -> Self {
         let (key, lane) = (key(LOCAL), lane_of(gateway, &key(LOCAL)));
         wants_stream(&lane);
         let place = gateway.outbound_place(&key, &lane, now()).expect("there is a place");
@@ -69,8 +77,6 @@ impl Stream {
         stream.hear();
         let dialback = "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>";
         stream.say(&format!("{HEADER}<stream:features>{dialback}{features}</stream:features>"));
-        let heard = stream.lets_in(LOCAL);
-        assert!(stream.session.was_open() && heard.contains("<iq"), "{heard}");
         stream
     }
 
@@ -153,6 +159,21 @@ fn what_became_of_a_lane_that_shares_a_stream_is_remembered_like_any_other() {
         end.contains("litware.example") && end.contains("; ended: ") && end.contains("reset by"),
         "{end}"
     );
+}
+
+/// It waited for the answer to its key while the entry changed.
+#[test]
+fn a_stream_that_came_about_under_old_terms_ends_before_it_carries_anything() {
+    let gateway = gateway(StreamRates::default());
+    let mut stream = Stream::before_the_answer(&gateway, "");
+    let negotiation = Negotiation { tls: TlsUse::Optional, sasl: SaslUse::Optional, dialback: true };
+    let partner = PartnerStreams { negotiation, ..PartnerStreams::new(REMOTE, 1) };
+    gateway.set_federation(Federation::new([(partner, vec![REMOTE.into()])]), now());
+    let heard = stream.lets_in(LOCAL);
+    assert!(heard.contains("<reset ") && !heard.contains("<iq"), "{heard}");
+    assert!(!stream.session.was_open() && !is_open(&stream.lane));
+    let why = stream.session.failure().expect("it is said why");
+    assert!(why.text.contains("the terms for streams with this partner have changed"), "{why}");
 }
 
 /// The partner takes the second domain after a stream of his own took its lane; when that has ended, he is not asked again.

@@ -23,7 +23,7 @@ impl LaneSession {
         let took = self.recorder.as_ref().map_or(Duration::ZERO, |recorder| recorder.took(now.instant));
         let tls = established.tls.as_ref();
         info!(
-            partner = established.remote.as_str(), local = established.local.as_str(), at = %LogSafe(&self.address),
+            partner = established.remote.as_str(), local = established.local.as_str(), at = %LogSafe(&self.peer),
             tls = tls.map_or("none", |tls| tls.protocol.as_str()), cipher = tls.map_or("none", |tls| tls.cipher.as_str()),
             method = %LogWhole(&established.how().to_string()), both_ways = established.both_ways, ?took,
             "outbound stream established"
@@ -39,7 +39,7 @@ impl LaneSession {
     /// SEC-11: the partner offered less than it had shown before.
     pub(super) fn alarm(&self, evidence: &Evidence, now: Moment) {
         if evidence.cause == Cause::Downgrade {
-            self.gateway.downgraded(self.remote(), &self.address, now);
+            self.gateway.downgraded(self.remote(), &self.peer, now);
         }
     }
 }

@@ -131,6 +131,27 @@ async fn check_connectivity_says_what_is_wrong_with_a_partner_and_what_to_do() -
     Ok(())
 }
 
+/// What is shown for partners of some types only may be what the front end does not trust.
+#[tokio::test]
+async fn check_connectivity_shows_front_ends_each_of_our_certificates() -> Result<()> {
+    let mut town = Town::found().await?;
+    town.pki.good("gateway-federated", &["federated.contoso.com"])?;
+    let pki = town.folder().join("pki");
+    town.partner = format!(
+        "[[sip.identity]]\nname = \"federated.contoso.com\"\ntypes = [\"federated\"]\n\
+         certificate = \"{pki}/gateway-federated.pem\"\nkey = \"{pki}/gateway-federated.key\"",
+        pki = pki.display()
+    );
+    town.is_configured()?;
+    let _front_end = town.answers(&town.good_front_end()?, takes_all).await?;
+    let output = town.types(&["check", "connectivity", "pool1"]).await?;
+    ensure!(output.status.success(), "{}", said(&output));
+    for name in ["nuncio.contoso.com", "federated.contoso.com"] {
+        ensure!(said(&output).contains(&format!(", as {name}: TLS")), "{name}: {}", said(&output));
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn sip_04_check_connectivity_judges_front_ends_by_their_certificates() -> Result<()> {
     let town = Town::found().await?;

@@ -109,6 +109,29 @@ async fn a_second_sigterm_ends_at_once() -> Result<()> {
     Ok(())
 }
 
+/// What it would change is about to be left.
+#[tokio::test]
+async fn a_gateway_that_is_told_to_stop_reads_nothing_again() -> Result<()> {
+    let town = Town::found().await?;
+    let mut gateway = town.gateway("").await?;
+    let mut front_end = town.answers(&town.good_front_end()?, |_| Reply::Silence).await?;
+    let mut carol = town.wingtip_speaks().await?;
+    carol.say(&from_carol("x", "held")).await?;
+    front_end.next_message().await?;
+    town.edit("domain = \"wingtip.com\"", "domain = \"wingtip.com\"\nenabled = false")?;
+    let mark = town.log.mark();
+    gateway.signal("TERM").await?;
+    town.log.line_after(mark, "finishing what is under way").await?;
+    gateway.signal("HUP").await?;
+    town.log.line_after(mark, "SIGHUP: nothing is read again").await?;
+    let said = town.refused(&["reload"]).await?;
+    ensure!(said.contains("the gateway is stopping"), "{said}");
+    gateway.signal("TERM").await?;
+    gateway.ended().await?;
+    ensure!(town.log.lines_with(&["partner[wingtip.com].enabled"]).is_empty(), "it was read again");
+    Ok(())
+}
+
 /// A contact is owed word of his message: success would say that he got it.
 #[tokio::test]
 async fn a_stop_that_leaves_the_fate_of_a_message_open_is_no_success() -> Result<()> {

@@ -3,6 +3,7 @@
 //! What needs real servers is in the closed world (`tests/world`); here are the peers that mean no good, and the process
 //! itself. Every test has addresses of its own in 127.0.0.0/8.
 
+mod at_once;
 mod both_ways;
 mod caller;
 mod dns;

@@ -95,3 +95,26 @@ async fn a_second_gateway_in_the_same_place_does_not_start() -> Result<()> {
     ensure!(said.contains(&format!("is in use by another gateway (process {} holds", first.pid())), "{said}");
     Ok(())
 }
+
+/// A process that opens a file of a database and closes it beside SQLite loses its locks on it (fcntl(2)): the next one who closes
+/// the database takes himself for the last, and removes the log below the gateway.
+#[tokio::test]
+async fn who_looks_at_the_audit_trail_of_a_running_gateway_costs_it_no_lock() -> Result<()> {
+    let town = Town::found().await?;
+    let database = town.folder().join("state").join(FILE);
+    let mut gateway = town.gateway("").await?;
+    town.done(&["partner", "new", "fabrikam.com", "type=federated"]).await?;
+    let trail = town.done(&["audit", "fabrikam.com"]).await?;
+    ensure!(trail.contains("partner.created"), "{trail}");
+    // The test is another process. It reads something, or SQLite would open nothing.
+    let other = rusqlite::Connection::open(&database)?;
+    other.query_row("SELECT count(*) FROM audit", (), |row| row.get::<_, i64>(0))?;
+    other.close().map_err(|(_, error)| error)?;
+    ensure!(database.with_extension("db-wal").exists(), "the log was removed below the gateway");
+    town.done(&["partner", "set", "fabrikam.com", "description=written"]).await?;
+    gateway.kill().await?;
+    let _gateway = town.gateway("").await?;
+    let shown = town.done(&["partner", "show", "fabrikam.com"]).await?;
+    ensure!(shown.contains("written"), "{shown}");
+    Ok(())
+}

@@ -1,10 +1,11 @@
-//! One stream to a partner that carries nothing: opened, authenticated if both sides can by certificate, closed.
+//! A stream of ours that carries nothing: opened for one thing, a question or just to see that it comes about, and closed.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
 use nuncio_translate::Moment;
+use nuncio_xmpp::dialback::VerifyOutcome;
 use nuncio_xmpp::stream::{Established, Evidence, Outbound, OutboundConfig, Output, TlsFacts};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -14,16 +15,18 @@ use crate::net::pump::{Pumped, pump};
 use crate::net::session::{End, Next, Session};
 use crate::tls::TlsStream;
 
-/// How far the stream came.
-pub(super) enum Came {
+/// What came of it.
+pub(crate) enum Came {
     /// Stanzas could flow.
     Established(Box<Established>),
-    /// It did not come about.
+    /// The question was answered.
+    Verified(VerifyOutcome),
+    /// Neither: it ended.
     Ended(Box<Evidence>),
 }
 
 /// What there is to do about TLS, between the two parts of a stream.
-pub(super) trait Handshake {
+pub(crate) trait Handshake {
     /// The handshake, and what it shows.
     fn shake(
         &mut self,
@@ -31,13 +34,13 @@ pub(super) trait Handshake {
     ) -> impl Future<Output = Result<(TlsStream<TcpStream>, TlsFacts), String>> + Send;
 }
 
-/// Runs a stream to its end. `None`: it ended without a word of why, which no stream does.
-pub(super) async fn probe(
+/// Runs a stream until what it is for is done, or to its end. `None`: it ended without a word of why, which no stream does.
+pub(crate) async fn run(
     config: OutboundConfig,
     connection: TcpStream,
     handshake: &mut impl Handshake,
 ) -> Option<Came> {
-    let mut session = Probe {
+    let mut session = Errand {
         stream: Outbound::new(config, now().instant),
         came: None,
         next: Next::Run,
@@ -48,27 +51,28 @@ pub(super) async fn probe(
             Ok((stream, facts)) => {
                 session.next = Next::Run;
                 session.stream.tls_established(facts, now().instant);
-                session.run();
+                session.act();
                 pump(Box::new(stream), &mut session, None, |_, _| {}).await;
             }
             Err(why) => {
                 session.stream.tls_failed(&why);
-                session.run();
+                session.act();
+                session.closed(End::Local, now());
             }
         }
     }
     session.came
 }
 
-struct Probe {
+struct Errand {
     stream: Outbound,
     came: Option<Came>,
     next: Next,
     wake: Arc<Notify>,
 }
 
-impl Probe {
-    fn run(&mut self) {
+impl Errand {
+    fn act(&mut self) {
         while let Some(output) = self.stream.poll() {
             match output {
                 Output::StartTls => self.next = Next::StartTls,
@@ -76,27 +80,34 @@ impl Probe {
                     self.came = Some(Came::Established(established));
                     self.stream.close(now().instant, None);
                 }
+                Output::Verified(outcome) => {
+                    self.came = Some(Came::Verified(outcome));
+                    // The peer has answered and need not be waited for.
+                    if self.next == Next::Run {
+                        self.next = Next::Close;
+                    }
+                }
                 Output::Closed(evidence) => {
                     self.came.get_or_insert(Came::Ended(evidence));
                 }
                 Output::ShutdownTls => self.next = Next::Close,
                 Output::Abort => self.next = Next::Abort,
-                // Nothing else is asked or taken.
+                // Nothing else is asked or taken on such a stream.
                 _ => {}
             }
         }
     }
 }
 
-impl Session for Probe {
+impl Session for Errand {
     fn receive(&mut self, input: &mut BytesMut, now: Moment) {
         self.stream.receive(input, now.instant);
         input.clear();
-        self.run();
+        self.act();
     }
 
     fn transmit(&mut self, output: &mut Vec<u8>, _: Moment) {
-        self.run();
+        self.act();
         self.stream.transmit(output);
     }
 
@@ -104,7 +115,7 @@ impl Session for Probe {
 
     fn closed(&mut self, end: End, _: Moment) {
         self.stream.disconnected(end.why());
-        self.run();
+        self.act();
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -113,7 +124,7 @@ impl Session for Probe {
 
     fn handle_timeout(&mut self, now: Moment) {
         self.stream.handle_timeout(now.instant);
-        self.run();
+        self.act();
     }
 
     fn wants_read(&self) -> bool {

@@ -1,0 +1,61 @@
+//! SIP connections, as long as somebody may need them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use nuncio_sip::connection::Connection;
+use nuncio_sip::hop::Outgoing;
+
+use super::port::Port;
+use super::{Carries, ConnectionId, Gateway, SipPeer, SipPort, Standing, ToSipEnvelope};
+
+/// A SIP connection as others find it.
+#[derive(Debug, Clone)]
+pub(super) struct SipLink {
+    pub(super) port: Arc<SipPort>,
+    pub(super) peer: SipPeer,
+    pub(super) carries: Arc<Carries>,
+    pub(super) standing: Arc<Standing>,
+}
+
+/// What the session of a SIP connection shares with others.
+#[derive(Debug)]
+pub struct Registered {
+    pub id: ConnectionId,
+    pub port: Arc<SipPort>,
+    pub carries: Arc<Carries>,
+    pub standing: Arc<Standing>,
+}
+
+impl Gateway {
+    /// Makes a SIP connection known, so that answers find it.
+    pub fn register_connection(
+        &self,
+        peer: SipPeer,
+        address: IpAddr,
+        connection: Connection<Outgoing<ToSipEnvelope>>,
+    ) -> Registered {
+        let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        let port = Arc::new(Port::new(connection));
+        let carries = Arc::new(Carries::default());
+        let standing = Arc::new(Standing::new(address));
+        let registered = Registered {
+            id,
+            port: Arc::clone(&port),
+            carries: Arc::clone(&carries),
+            standing: Arc::clone(&standing),
+        };
+        self.connections.insert(id, SipLink { port, peer, carries, standing });
+        registered
+    }
+
+    /// A SIP connection ended. It is remembered while requests that came on it wait for their answer,
+    /// which then goes another way (RFC 3261 §18.2.2).
+    pub fn forget_connection(&self, id: ConnectionId) {
+        self.connections.remove_if(&id, |_, link| {
+            // What a stranger was not answered goes nowhere else.
+            matches!(link.peer, SipPeer::Unlisted(_)) || link.port.step(|connection| connection.is_idle())
+        });
+    }
+}
