@@ -18,6 +18,7 @@ mod both_ways;
 mod connections;
 mod counters;
 mod dialogs;
+mod envelopes;
 mod errands;
 mod events_refused;
 mod federation;
@@ -55,6 +56,7 @@ mod reuse;
 mod revive;
 mod routes;
 mod sessions;
+mod settings;
 mod settling;
 mod sharing;
 mod standing;
@@ -64,33 +66,27 @@ mod tally;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timers;
+mod tokens;
 mod trust;
 mod uniform;
 mod verifying;
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use compact_str::CompactString;
 use dashmap::DashMap;
 use nuncio_sip::Fields;
-use nuncio_sip::connection::{Connection, ServerTxn};
-use nuncio_sip::event::EventConfig;
+use nuncio_sip::connection::Connection;
 use nuncio_sip::hop::Outgoing;
-use nuncio_sip::session::SessionConfig;
 use nuncio_translate::Moment;
-use nuncio_translate::judge::{Consent, Kind, Snapshot};
-use nuncio_translate::message::Formats;
-use nuncio_translate::pair::{Budget as _, Half, PairConfig, PairKey, PresenceConfig, Sent};
-use nuncio_translate::stanza_id::{self, PairId};
-use nuncio_translate::text::{LogAddress, Privacy};
+use nuncio_translate::judge::Snapshot;
+use nuncio_translate::pair::{Budget as _, PairKey};
+use nuncio_translate::stanza_id::PairId;
+use nuncio_translate::text::LogAddress;
 use nuncio_translate::trust::Stamps;
-use nuncio_xmpp::about::About;
-use nuncio_xmpp::lane::{Envelope, Lane, LaneConfig};
-use nuncio_xmpp::stream::Quiet;
+use nuncio_xmpp::lane::Lane;
 use parking_lot::Mutex;
 use tracing::error;
 
@@ -98,6 +94,7 @@ pub use answers::SUPPORTED;
 pub use both_ways::OfferedBack;
 pub use connections::Registered;
 pub use counters::{Counter, Counters};
+pub use envelopes::{Cargo, Judged, LaneKey, Receipt, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
 pub use errands::GOODBYES_AHEAD;
 pub use federation::{Federation, PartnerStreams, StreamRates, TermsOfNow};
 pub use from_sip::SipPeer;
@@ -115,6 +112,7 @@ pub use requests::RequestLimits;
 pub use reuse::{Carries, Owner};
 pub use routes::{ConnectOrder, FrontEnd, HopPort, Im, NextHop, Route};
 pub use sessions::session_config;
+pub use settings::Settings;
 pub use settling::{Settling, Unsettled};
 pub use sharing::{Guest, Seat, SharedStream};
 pub use standing::{Believed, Standing};
@@ -155,110 +153,6 @@ pub type LanePort = Port<ToXmppLane>;
 /// The machine of a lane.
 pub type ToXmppLane = Lane<ToXmppEnvelope>;
 
-/// What a lane is called: from one of our domains to one of a partner's.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct LaneKey {
-    pub local: CompactString,
-    pub remote: CompactString,
-}
-
-/// Travels with what a pair sends through the lane.
-#[derive(Debug)]
-pub struct ToXmppEnvelope {
-    pub pair: PairKey,
-    pub cargo: Cargo,
-    /// Milliseconds of Unix time at which the message came in.
-    pub sent_ms: u64,
-    /// In the id of the stanza of a message.
-    pub sequence: u64,
-    /// Policy generation of the permit it crosses under.
-    pub generation: u64,
-    /// Its sender wants to know what becomes of it, and its pair knows that by this number.
-    pub asks: Option<NonZeroU64>,
-    /// Milliseconds of Unix time from which on it is not to be delivered any more; the largest number: never.
-    pub expires_ms: u64,
-}
-
-impl ToXmppEnvelope {
-    fn has_expired(&self, now: Moment) -> bool {
-        self.expires_ms <= now.unix_ms
-    }
-}
-
-/// What it is.
-#[derive(Debug)]
-pub enum Cargo {
-    /// A message of the SIP user, who waits for his answer.
-    Message(ReplyTo),
-    /// Presence, or a stanza of a subscription: if it is lost, the pair sends what is true then.
-    /// `takes_back`: it only takes something back, and always may.
-    Presence { sent: Box<Sent>, takes_back: bool },
-}
-
-/// Where the SIP sender waits for his answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplyTo {
-    pub connection: ConnectionId,
-    pub transaction: ServerTxn,
-}
-
-/// What is kept of a written stanza until it is proved processed.
-#[derive(Debug)]
-pub struct Receipt {
-    pub pair: PairKey,
-    pub sent_ms: u64,
-    pub sequence: u64,
-    /// `None`: a message.
-    pub presence: Option<Box<Sent>>,
-}
-
-impl Envelope for ToXmppEnvelope {
-    type Receipt = Receipt;
-
-    fn receipt(&self) -> Receipt {
-        let presence = match &self.cargo {
-            Cargo::Message(_) => None,
-            Cargo::Presence { sent, .. } => Some(sent.clone()),
-        };
-        Receipt { pair: self.pair.clone(), sent_ms: self.sent_ms, sequence: self.sequence, presence }
-    }
-}
-
-/// Travels with a request to a front end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToSipEnvelope {
-    pub pair: PairKey,
-    pub serial: u64,
-    /// Which machine of the pair sent it; `None`: it is a MESSAGE.
-    pub event: Option<Half>,
-    /// Milliseconds of Unix time at which it left the pair.
-    pub sent_ms: u64,
-    /// What it was judged by; a notice needs no permit.
-    pub judged: Option<Judged>,
-    /// The message of the contact that it brings.
-    pub brings: Option<MessageNumber>,
-}
-
-impl ToSipEnvelope {
-    /// It is a notification of a batch, which has no contact: its user's name stands for both.
-    fn is_of_batch(&self) -> bool {
-        self.pair.sip_user() == self.pair.contact()
-    }
-}
-
-/// What is needed to judge a message again that had to wait for its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Judged {
-    /// Policy generation of the permit it left the pair under.
-    pub generation: u64,
-    /// The pair's consent at that time.
-    pub consent: Consent,
-    pub kind: Kind,
-    /// Whether the partner had proved itself by certificate when the stanza came that this passes on; `None`: what holds
-    /// when it leaves counts.
-    pub proved: Option<bool>,
-}
-
 /// What the gateway needs from the world around it: the runtime in production, the simulation in tests.
 pub trait Environment: Send + Sync {
     /// A new lane wants a task that serves it for the rest of the process.
@@ -290,52 +184,6 @@ pub struct Holdings {
     pub dialogs: usize,
     /// Batched subscriptions of front ends.
     pub batches: usize,
-}
-
-/// What does not change while the gateway runs.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Goes into every id we make.
-    pub node_label: CompactString,
-    /// The key of the checks in stanza ids.
-    pub node_key: stanza_id::Key,
-    /// Our name in Via, Contact and `ms-diagnostics` (host, or host:port).
-    pub sip_name: CompactString,
-    /// What our domains say of themselves.
-    pub about: About,
-    /// What goes into stanzas beside plain text.
-    pub formats: Formats,
-    /// Longest MESSAGE we send, in octets (DEC-11).
-    pub message_cap: Option<usize>,
-    pub pair: PairConfig,
-    pub presence: PresenceConfig,
-    /// Subscriptions on the SIP side, in both roles.
-    pub events: EventConfig,
-    /// Sessions there, in both roles.
-    pub sessions: SessionConfig,
-    /// What we are to front ends for partners of some types; for all others, what stands above.
-    pub identities: Vec<SipIdentity>,
-    pub places: PlaceLimits,
-    /// So many pairs do something in a second that many pairs have to do: those of the process before this one take up
-    /// their work, or the contacts of a partner that was lost are asked anew.
-    pub restart_rate: u32,
-    /// How long the store may say nothing before those who wait for it go on without.
-    pub store_patience: Duration,
-    pub lane: LaneConfig,
-    /// When quiet streams are probed, given up and closed. `keep_alive` is for partners that have it on.
-    pub quiet: Quiet,
-    /// Dialback keys that may be verified.
-    pub verify: VerifyLimits,
-    /// Most streams at a time with all partners, whoever opens them.
-    pub streams: usize,
-    /// The same, with a partner of whom nothing else is said.
-    pub streams_per_partner: usize,
-    /// Entries in the list of refused domains.
-    pub refused_domains: usize,
-    /// How addresses of users appear in logs.
-    pub privacy: Privacy,
-    /// When this process started, in milliseconds of Unix time. Answers to older pings prove nothing.
-    pub started_ms: u64,
 }
 
 /// The gateway: shared by all connections.
@@ -471,19 +319,6 @@ impl Gateway {
         self.environment.random()
     }
 
-    /// A fresh name that nobody can guess: the node's label and 128 random bits. For tags, branches, Call-IDs
-    /// and stream ids; a pool finds the node by its label.
-    pub fn token(&self) -> CompactString {
-        let mut token = CompactString::with_capacity(self.settings.node_label.len() + 33);
-        token.push_str(&self.settings.node_label);
-        token.push('.');
-        for random in [self.random(), self.random()] {
-            let digits = hex(random);
-            token.push_str(std::str::from_utf8(&digits).unwrap_or_default());
-        }
-        token
-    }
-
     /// Records a stream header from a domain that is no partner.
     pub fn record_refused_domain(&self, domain: &str, unix_ms: u64) -> Attempts {
         self.refused.lock().record(domain, unix_ms)
@@ -584,36 +419,5 @@ impl Gateway {
 
     fn next_sequence(&self) -> u64 {
         self.sequence.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// Sixteen digits, by arithmetic on all of them at a time rather than one by one: tokens are made for each message.
-fn hex(number: u64) -> [u8; 16] {
-    const LOW: u128 = 0x0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f;
-    const ONES: u128 = 0x0101_0101_0101_0101_0101_0101_0101_0101;
-    // One nibble into each byte: halves, quarters, … move apart.
-    let mut nibbles = u128::from(number);
-    for (shift, mask) in [
-        (32, 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff_u128),
-        (16, 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff),
-        (8, 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff),
-        (4, LOW),
-    ] {
-        nibbles = (nibbles | nibbles << shift) & mask;
-    }
-    // 6 lifts the digits from `a` on over the next sixteen.
-    let letters = ((nibbles + 6 * ONES) >> 4) & ONES;
-    (nibbles + u128::from(b'0') * ONES + u128::from(b'a' - b'0' - 10) * letters).to_be_bytes()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hex_writes_what_the_formatter_writes() {
-        for number in [0, 1, 9, 10, 15, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 1 << 63] {
-            assert_eq!(std::str::from_utf8(&hex(number)), Ok(format!("{number:016x}").as_str()));
-        }
     }
 }

@@ -34,6 +34,8 @@ mod late;
 mod lync;
 mod many;
 mod messages;
+mod messages_addresses;
+mod messages_content;
 mod metrics;
 mod quiet;
 mod reasons;
