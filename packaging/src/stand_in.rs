@@ -66,6 +66,31 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Does what `journalctl --unit UNIT [--lines NUMBER] [--no-pager]` would do.
+///
+/// # Errors
+/// Other arguments, no such log.
+pub fn show_log(arguments: &[String]) -> Result<ExitCode> {
+    let (mut unit, mut most) = (None, usize::MAX);
+    let mut words = arguments.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "-u" | "--unit" => unit = words.next(),
+            "-n" | "--lines" => most = words.next().context("how many lines?")?.parse()?,
+            "--no-pager" => {}
+            other => bail!("{other} is unknown. (This is a stand-in for journalctl.)"),
+        }
+    }
+    let unit = unit.context("of which unit?")?.trim_end_matches(".service");
+    let file = Path::new(LOGS).join(format!("{unit}.log"));
+    let log = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let lines: Vec<&str> = log.lines().collect();
+    for line in lines.get(lines.len().saturating_sub(most)..).unwrap_or_default() {
+        println!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 struct Service {
     name: String,
 }
