@@ -66,17 +66,18 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does what `journalctl --unit UNIT [--lines NUMBER] [--no-pager]` would do.
+/// Does what `journalctl --unit UNIT [--lines NUMBER] [--grep TEXT] [--no-pager]` would do; the text is no pattern but for `.`.
 ///
 /// # Errors
 /// Other arguments, no such log.
 pub fn show_log(arguments: &[String]) -> Result<ExitCode> {
-    let (mut unit, mut most) = (None, usize::MAX);
+    let (mut unit, mut most, mut wanted) = (None, usize::MAX, "");
     let mut words = arguments.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word {
             "-u" | "--unit" => unit = words.next(),
             "-n" | "--lines" => most = words.next().context("how many lines?")?.parse()?,
+            "-g" | "--grep" => wanted = words.next().context("which text?")?,
             "--no-pager" => {}
             other => bail!("{other} is unknown. (This is a stand-in for journalctl.)"),
         }
@@ -84,7 +85,13 @@ pub fn show_log(arguments: &[String]) -> Result<ExitCode> {
     let unit = unit.context("of which unit?")?.trim_end_matches(".service");
     let file = Path::new(LOGS).join(format!("{unit}.log"));
     let log = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let lines: Vec<&str> = log.lines().collect();
+    let has = |line: &str| {
+        line.as_bytes()
+            .windows(wanted.len().max(1))
+            .any(|part| part.iter().zip(wanted.as_bytes()).all(|(one, other)| one == other || *other == b'.'))
+    };
+    let lines: Vec<&str> = log.lines().filter(|line| has(line)).collect();
+    ensure!(!lines.is_empty(), "-- No entries --");
     for line in lines.get(lines.len().saturating_sub(most)..).unwrap_or_default() {
         println!("{line}");
     }

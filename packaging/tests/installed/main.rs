@@ -42,6 +42,8 @@ fn the_package_holds_program_unit_man_pages_completions_and_example() -> Result<
         ("-rw-r--r--", "/usr/share/fish/vendor_completions.d/nuncio.fish\n"),
         ("-rw-r--r--", "/usr/share/nuncio/nuncio.toml\n"),
         ("-rw-r--r--", "/usr/share/doc/nuncio/operations.md"),
+        ("-rw-r--r--", "/usr/share/doc/nuncio/quickstart.md"),
+        ("-rw-r--r--", "/usr/share/doc/nuncio/monitoring/alerts.yml"),
     ] {
         let line = contents.lines().find(|line| format!("{line}\n").contains(path));
         ensure!(

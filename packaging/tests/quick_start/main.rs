@@ -3,7 +3,7 @@
 //!
 //! What is run is the text of the page, block by block, on a machine in the closed world. What others do meanwhile (the
 //! CAs, whoever looks after DNS, front ends and users) the page marks with `<!-- here: … -->`, and [`others`] does it.
-//! For `systemctl` and `journalctl` there are stand-ins, which are not systemd: they read the installed unit.
+//! Then it asks what `docs/operations.md` has for the night. For `systemctl` and `journalctl` there are stand-ins, which are not systemd: they read the installed unit.
 
 #[path = "../machine/mod.rs"]
 mod machine;
@@ -20,6 +20,7 @@ use others::Others;
 use page::Step;
 
 const PAGE: &str = include_str!("../../../docs/quickstart.md");
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
 fn main() -> ExitCode {
     // Outside, where cargo has its folders, and once.
@@ -74,6 +75,18 @@ async fn the_quick_start_leads_to_a_tested_partner(world: World) -> Result<()> {
     }
     ensure!(blocks >= 10, "the page has only {blocks} blocks of commands");
     others.all_done()?;
+    // What the night watch asks has an answer on a gateway that is as it should be.
+    let asked = page::asked(OPERATIONS, "At 3 a.m.")?;
+    ensure!(asked.len() > 10, "{asked:?}");
+    for command in asked {
+        let Done { code, said } = machine.run(command)?;
+        // The log need not have anything of what went well.
+        ensure!(
+            code == Some(0) || said.trim() == "-- No entries --",
+            "{command}\nended with {code:?}:\n{said}"
+        );
+        log.push(format!("# {command}\n{said}"));
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! A page of the documentation as what is to be done, in order.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// One thing after the other.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +47,20 @@ pub(crate) fn steps(page: &str) -> Result<Vec<Step>> {
         }
     }
     Ok(steps)
+}
+
+/// The commands in the middle column of the table of a section.
+pub(crate) fn asked<'a>(page: &'a str, section: &str) -> Result<Vec<&'a str>> {
+    let (_, rest) =
+        page.split_once(&format!("\n## {section}\n")).with_context(|| format!("no section {section}"))?;
+    let section = rest.split_once("\n## ").map_or(rest, |(section, _)| section);
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| {
+        let cell = row.split('|').nth(2).map(str::trim).unwrap_or_default();
+        let command = cell.strip_prefix('`').and_then(|cell| cell.strip_suffix('`'));
+        command.with_context(|| format!("no command: {row}"))
+    })
+    .collect()
 }
 
 /// Whether `said` has the lines that the page shows, in this order; a line `…` stands for any number of lines, and within a
