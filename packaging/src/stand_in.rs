@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -199,6 +199,7 @@ impl Service {
         fs::write(self.file("pid"), child.id().to_string())?;
         let mut heard = File::create(self.file("heard"))?;
         let mut words = [0; 4096];
+        let mut ended = None;
         loop {
             if let Ok(length) = notify.recv(&mut words) {
                 let text = String::from_utf8_lossy(words.get(..length).unwrap_or_default()).into_owned();
@@ -206,12 +207,20 @@ impl Service {
                 if text.lines().any(|line| line == "READY=1") {
                     File::create(self.file("ready"))?;
                 }
+                // What it said before it ended is heard, however late.
+                continue;
             }
-            if let Some(status) = child.try_wait()? {
-                ensure!(status.success(), "the main process ended with {status}");
-                return Ok(());
+            if let Some(status) = ended {
+                return Self::judge(status);
             }
+            // One more look at the socket after the end.
+            ended = child.try_wait()?;
         }
+    }
+
+    fn judge(status: ExitStatus) -> Result<()> {
+        ensure!(status.success(), "the main process ended with {status}");
+        Ok(())
     }
 
     fn spawn(&self, unit: &Unit, notify: &Path) -> Result<Child> {

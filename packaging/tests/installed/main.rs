@@ -101,7 +101,7 @@ fn every_man_page_is_clean_and_completions_are_read_by_their_shell() -> Result<(
     let pages = machine.must("ls /usr/share/man/man1/nuncio*.1.gz")?;
     ensure!(pages.lines().count() > 5, "{pages}");
     for page in pages.lines() {
-        let said = machine.must(&format!("zcat {page} | groff -man -Tutf8 -ww -rHY=0 2>&1 >/dev/null"))?;
+        let said = machine.must(&format!("zcat {page} | groff -k -man -Tutf8 -ww -rHY=0 2>&1 >/dev/null"))?;
         ensure!(said.is_empty(), "{page}: {said}");
     }
     machine.must("bash -n /usr/share/bash-completion/completions/nuncio")?;
@@ -152,7 +152,11 @@ fn it_runs_as_its_unit_says_and_is_reloaded_and_stopped() -> Result<()> {
     machine.must("bash -c '</dev/tcp/127.0.0.1/5061 && </dev/tcp/127.0.0.1/5269'")?;
     machine.must("test $(stat -c %U:%a /run/nuncio) = nuncio:755")?;
     machine.must("test -f /var/lib/nuncio/nuncio.db")?;
-    machine.must("systemctl reload nuncio && systemctl stop nuncio")?;
+    // Reloading begins after `reload` has returned.
+    machine.must("systemctl reload nuncio")?;
+    let heard = "/run/systemctl-stand-in/nuncio.heard";
+    machine.must(&format!("timeout 60 sh -c 'until grep -qx RELOADING=1 {heard}; do sleep 0.1; done'"))?;
+    machine.must("systemctl stop nuncio")?;
     let heard = machine.must("cat /run/systemctl-stand-in/nuncio.heard")?;
     let words: Vec<&str> =
         heard.lines().filter(|line| ["READY=1", "RELOADING=1", "STOPPING=1"].contains(line)).collect();
