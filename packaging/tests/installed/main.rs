@@ -18,12 +18,14 @@ static PACKAGE: LazyLock<PathBuf> = LazyLock::new(|| {
     built
 });
 
-/// A machine with the package.
-fn installed() -> Result<Machine> {
-    let machine = Machine::new(true)?;
-    machine.put(&PACKAGE, "/root/nuncio.deb")?;
-    machine.must("dpkg --install /root/nuncio.deb")?;
-    Ok(machine)
+impl Machine {
+    /// A machine with the package, in a network of its own.
+    fn installed() -> Result<Self> {
+        let machine = Self::new(true)?;
+        machine.put(&PACKAGE, "/root/nuncio.deb")?;
+        machine.must("dpkg --install /root/nuncio.deb")?;
+        Ok(machine)
+    }
 }
 
 #[test]
@@ -58,7 +60,7 @@ fn the_package_holds_program_unit_man_pages_completions_and_example() -> Result<
 
 #[test]
 fn the_first_installation_makes_user_groups_folders_and_a_configuration_and_starts_nothing() -> Result<()> {
-    let machine = installed()?;
+    let machine = Machine::installed()?;
     let user = machine.must("getent passwd nuncio")?;
     ensure!(user.contains(":/var/lib/nuncio:") && user.trim().ends_with("/nologin"), "{user}");
     machine.must("getent group nuncio nuncio-admin nuncio-viewer")?;
@@ -81,7 +83,7 @@ drwx------ nuncio:nuncio /var/lib/nuncio
 
 #[test]
 fn the_units_are_in_order_and_leave_little_exposed() -> Result<()> {
-    let machine = installed()?;
+    let machine = Machine::installed()?;
     let analyze = |what: &str| {
         machine.run(&format!("cd $(dirname $(dpkg -L nuncio | grep nuncio.service$)) && {what}"))
     };
@@ -97,7 +99,7 @@ fn the_units_are_in_order_and_leave_little_exposed() -> Result<()> {
 
 #[test]
 fn every_man_page_is_clean_and_completions_are_read_by_their_shell() -> Result<()> {
-    let machine = installed()?;
+    let machine = Machine::installed()?;
     let pages = machine.must("ls /usr/share/man/man1/nuncio*.1.gz")?;
     ensure!(pages.lines().count() > 5, "{pages}");
     for page in pages.lines() {
@@ -126,7 +128,7 @@ fn configure(machine: &Machine) -> Result<()> {
 
 #[test]
 fn it_runs_as_its_unit_says_and_is_reloaded_and_stopped() -> Result<()> {
-    let machine = installed()?;
+    let machine = Machine::installed()?;
     configure(&machine)?;
     machine.must("setpriv --reuid=nuncio --regid=nuncio --clear-groups nuncio check config")?;
     machine
@@ -165,7 +167,7 @@ fn it_runs_as_its_unit_says_and_is_reloaded_and_stopped() -> Result<()> {
 
 #[test]
 fn a_key_that_only_root_may_read_is_handed_over() -> Result<()> {
-    let machine = installed()?;
+    let machine = Machine::installed()?;
     configure(&machine)?;
     machine.must(
         "cd /etc/nuncio && mv sip.key contoso.key keys/ && chown root:root keys/* && chmod 600 keys/*",
@@ -183,7 +185,7 @@ fn a_key_that_only_root_may_read_is_handed_over() -> Result<()> {
 
 #[test]
 fn a_configuration_that_cannot_be_used_fails_the_start_with_the_reason_in_the_log() -> Result<()> {
-    let machine = installed()?;
+    let machine = Machine::installed()?;
     let Done { code, said } = machine.run("systemctl start nuncio")?;
     ensure!(code == Some(1) && said.contains("failed"), "{said}");
     let log = machine.must("cat /var/log/systemctl-stand-in/nuncio.log")?;
@@ -193,7 +195,7 @@ fn a_configuration_that_cannot_be_used_fails_the_start_with_the_reason_in_the_lo
 
 #[test]
 fn an_upgrade_keeps_what_was_configured_and_only_purging_takes_it() -> Result<()> {
-    let machine = installed()?;
+    let machine = Machine::installed()?;
     machine.must(
         "echo '# mine' >> /etc/nuncio/nuncio.toml; touch /var/lib/nuncio/nuncio.db /etc/nuncio/keys/sip.key",
     )?;
