@@ -67,7 +67,7 @@ fn with_json_the_plan_is_one_object_with_the_keys_of_the_file() {
 
 #[test]
 fn a_partner_of_the_configuration_is_not_added_again() {
-    let minimal = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nuncio.toml");
+    let minimal = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/right/minimal.toml");
     let output = import(&["partners.csv"], Some(&minimal));
     let plan = text(&output.stdout);
     assert!(plan.contains("Configured already, and not touched: fabrikam.com"), "{plan}");

@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,38 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
             return Ok(ExitCode::from(if main.is_some() { 0 } else { 3 }));
         }
         other => bail!("Unknown command verb {other}. (This is a stand-in for systemctl.)"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does what `journalctl --unit UNIT [--lines NUMBER] [--grep TEXT] [--no-pager]` would do; the text is no pattern but for `.`.
+///
+/// # Errors
+/// Other arguments, no such log.
+pub fn show_log(arguments: &[String]) -> Result<ExitCode> {
+    let (mut unit, mut most, mut wanted) = (None, usize::MAX, "");
+    let mut words = arguments.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "-u" | "--unit" => unit = words.next(),
+            "-n" | "--lines" => most = words.next().context("how many lines?")?.parse()?,
+            "-g" | "--grep" => wanted = words.next().context("which text?")?,
+            "--no-pager" => {}
+            other => bail!("{other} is unknown. (This is a stand-in for journalctl.)"),
+        }
+    }
+    let unit = unit.context("of which unit?")?.trim_end_matches(".service");
+    let file = Path::new(LOGS).join(format!("{unit}.log"));
+    let log = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let has = |line: &str| {
+        line.as_bytes()
+            .windows(wanted.len().max(1))
+            .any(|part| part.iter().zip(wanted.as_bytes()).all(|(one, other)| one == other || *other == b'.'))
+    };
+    let lines: Vec<&str> = log.lines().filter(|line| has(line)).collect();
+    ensure!(!lines.is_empty(), "-- No entries --");
+    for line in lines.get(lines.len().saturating_sub(most)..).unwrap_or_default() {
+        println!("{line}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -200,6 +232,7 @@ impl Service {
         fs::write(self.file("pid"), child.id().to_string())?;
         let mut heard = File::create(self.file("heard"))?;
         let mut words = [0; 4096];
+        let mut ended = None;
         loop {
             if let Ok(length) = notify.recv(&mut words) {
                 let text = String::from_utf8_lossy(words.get(..length).unwrap_or_default()).into_owned();
@@ -207,12 +240,20 @@ impl Service {
                 if text.lines().any(|line| line == "READY=1") {
                     File::create(self.file("ready"))?;
                 }
+                // What it said before it ended is heard, however late.
+                continue;
             }
-            if let Some(status) = child.try_wait()? {
-                ensure!(status.success(), "the main process ended with {status}");
-                return Ok(());
+            if let Some(status) = ended {
+                return Self::judge(status);
             }
+            // One more look at the socket after the end.
+            ended = child.try_wait()?;
         }
+    }
+
+    fn judge(status: ExitStatus) -> Result<()> {
+        ensure!(status.success(), "the main process ended with {status}");
+        Ok(())
     }
 
     fn spawn(&self, unit: &Unit, notify: &Path) -> Result<Child> {

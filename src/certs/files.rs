@@ -48,10 +48,17 @@ impl Access {
         Self { mode: 0o600, owner: owner_of(place) }
     }
 
-    /// Of a key in its place: as the one before it; a group that could read that one can read it still. Nobody else can.
+    /// Of a key in its place: as the one before it; a group that could read that one can read it still. The first one is for
+    /// the group that its directory is for, as `/etc/nuncio` is for the service, which could not start without. Nobody else
+    /// can read it.
     pub(super) fn of_key(place: &Path) -> Self {
-        let group = fs::metadata(place).map_or(0, |metadata| metadata.mode() & 0o040);
-        Self { mode: 0o600 | group, ..Self::of_new_key(place) }
+        let before = fs::metadata(place).map(|metadata| metadata.mode());
+        let group = before.unwrap_or_else(|_| {
+            let directory = fs::metadata(folder(place)).map_or(0, |metadata| metadata.mode());
+            // Kept from all others, and not from the group: that is who it is for.
+            if directory & 0o057 == 0o050 { 0o040 } else { 0 }
+        });
+        Self { mode: 0o600 | (group & 0o040), ..Self::of_new_key(place) }
     }
 
     /// Of what everybody may know.
@@ -196,6 +203,18 @@ mod tests {
             "{refused:?}"
         );
         assert_eq!(fs::read(&file).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn the_first_key_is_for_the_group_that_its_directory_is_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.key");
+        for (directory, key) in
+            [(0o750, 0o640), (0o770, 0o640), (0o700, 0o600), (0o755, 0o600), (0o710, 0o600)]
+        {
+            fs::set_permissions(folder.path(), Permissions::from_mode(directory)).unwrap();
+            assert_eq!(Access::of_key(&path).mode, key, "{directory:o}");
+        }
     }
 
     #[test]

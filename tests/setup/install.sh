@@ -30,6 +30,8 @@ if [ "${1:-world}" != build ]; then
     set -- /usr/lib/*/kamailio/modules/tls.so
     [ -e "$1" ] || missing="$missing kamailio-tls-modules"
     need openssl openssl
+    need curl curl
+    need update-ca-certificates ca-certificates
     need promtool prometheus
     # For the package: what it needs where it is installed, and what looks at it.
     need adduser adduser

@@ -78,12 +78,18 @@ impl Pki {
         let pki = Self { folder: folder.to_owned(), trusted, unknown };
         fs::write(pki.roots_file(), pki.trusted.pem())?;
         fs::write(pki.other_roots_file(), pki.unknown.pem())?;
+        write_secret(&pki.root_key_file(), &pki.trusted.key().serialize_pem())?;
         Ok(pki)
     }
 
     /// The root that everybody in the world trusts, PEM.
     pub fn roots_file(&self) -> PathBuf {
         self.folder.join("roots.pem")
+    }
+
+    /// Its private key, for whoever signs requests, PEM.
+    pub fn root_key_file(&self) -> PathBuf {
+        self.folder.join("root.key")
     }
 
     /// The root that nobody trusts but who wants to trust nobody else, PEM.

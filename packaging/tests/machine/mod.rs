@@ -1,29 +1,35 @@
-//! A machine to install on: this one, with everything that is written going to memory, in namespaces of its own.
+//! A machine to install on: this one, with everything that is written going to memory, in namespaces of its own. For
+//! `systemctl` and `journalctl` it has stand-ins, which are not systemd (see `systemctl-stand-in.rs`).
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-/// The package, built once for all tests.
-pub(crate) static PACKAGE: LazyLock<PathBuf> = LazyLock::new(|| package().unwrap());
+/// Where cargo has put what it built for this profile: target/debug.
+fn profile() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    Ok(own.parent().and_then(Path::parent).context("no target folder")?.to_owned())
+}
+
+/// Where [`build_package`] leaves the package.
+pub(crate) fn package() -> Result<PathBuf> {
+    Ok(profile()?.join("package/nuncio.deb"))
+}
 
 /// Builds the package around the program of this profile, which takes seconds; that of a release differs in nothing else.
-fn package() -> Result<PathBuf> {
+pub(crate) fn build_package() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    // Where cargo has put this test: target/debug/deps.
-    let own = std::env::current_exe()?;
-    let profile = own.parent().and_then(Path::parent).context("no target folder")?;
+    let profile = profile()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built =
         Command::new(&cargo).current_dir(&root).args(["build", "--quiet", "-p", "nuncio"]).status()?;
     ensure!(built.success(), "nuncio cannot be built");
     nuncio_packaging::write(&profile.join("package"))?;
-    let file = profile.join("package/nuncio.deb");
+    let file = package()?;
     let output = Command::new(&cargo)
         .current_dir(&root)
         .args(["deb", "--quiet", "--no-build", "--fast", "--profile", "dev", "--output"])
@@ -65,16 +71,23 @@ mount -t tmpfs none root/tmp
 ip link set lo up
 # What this machine may have of an earlier trial.
 rm -rf root/etc/nuncio root/var/lib/nuncio
+# What the overlay has of it is the file below all mounts.
+cat /etc/resolv.conf > resolv.conf || true
+rm -f root/etc/resolv.conf
+mv resolv.conf root/etc/resolv.conf
 echo up
 exec sleep infinity
 "#;
 
 impl Machine {
-    /// A machine without the package.
-    pub(crate) fn new() -> Result<Self> {
+    /// A machine without the package, in a network of its own or in the one of this process.
+    pub(crate) fn new(own_network: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        let network = own_network.then_some("--net");
         let mut unshare = Command::new("unshare")
-            .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", MAKE, "sh"])
+            .args(["--mount", "--pid", "--fork", "--kill-child"])
+            .args(network)
+            .args(["sh", "-c", MAKE, "sh"])
             .arg(folder.path())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -83,16 +96,21 @@ impl Machine {
         ensure!(line == "up\n", "no machine can be made (it needs root and overlayfs)");
         let children = format!("/proc/{0}/task/{0}/children", unshare.id());
         let init = fs::read_to_string(children)?.trim().parse()?;
-        Ok(Self { unshare, init, folder })
+        let machine = Self { unshare, init, folder };
+        for name in ["systemctl", "journalctl"] {
+            machine.put(
+                Path::new(env!("CARGO_BIN_EXE_systemctl-stand-in")),
+                &format!("/usr/local/bin/{name}"),
+            )?;
+        }
+        Ok(machine)
     }
 
-    /// One with the package, and with the stand-in for systemctl (see `systemctl-stand-in.rs`: it is not systemd).
-    pub(crate) fn installed() -> Result<Self> {
-        let machine = Self::new()?;
-        machine.must(&format!("dpkg --install {}", PACKAGE.display()))?;
-        let stand_in = env!("CARGO_BIN_EXE_systemctl-stand-in");
-        machine.must(&format!("install {stand_in} /usr/local/bin/systemctl"))?;
-        Ok(machine)
+    /// Copies a file onto it, with its mode.
+    pub(crate) fn put(&self, file: &Path, to: &str) -> Result<()> {
+        let root = format!("/proc/{}/root{}/root", self.init, self.folder.path().display());
+        fs::copy(file, format!("{root}{to}")).with_context(|| format!("{} to {to}", file.display()))?;
+        Ok(())
     }
 
     /// Runs a line of shell on it, as root.
