@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::report::{findings_text, say, say_json};
 use super::{ConfigOption, complain};
-use crate::certs::{self, Assigned, KeyKind, Keys, Place, Request, Seen, Side, Subject};
+use crate::certs::{self, Assigned, KeyKind, Keys, Place, Seen, Side, Subject, Wish};
 use crate::checks::{self, Level};
 use crate::config::{Config, Domain};
 
@@ -186,26 +186,20 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 fn request(config: &Config, arguments: &RequestArguments) -> Done {
-    let places = certs::places(config);
-    let chosen = certs::select(&places, &arguments.chosen.wanted).map_err(text)?;
-    let names = certs::names(config, &chosen, &arguments.name, &arguments.leave_out);
     let RequestArguments { organisation, unit, locality, state, country, .. } = arguments;
     let (organisation, unit, locality) = (organisation.clone(), unit.clone(), locality.clone());
-    let subject = Subject { organisation, unit, locality, state: state.clone(), country: country.clone() };
-    let xmpp = chosen.iter().any(|place| place.uses.iter().any(|used| used.side == Side::Xmpp));
-    let domains = config.sip.domains.iter().filter(|domain| {
-        let names = chosen.iter().flat_map(|place| place.names());
-        names.into_iter().any(|name| name == domain.as_str())
-    });
-    let wanted = Request {
-        subject,
-        names: names.iter().map(|name| name.name.clone()).collect(),
-        xmpp_names: if arguments.xmpp_names && xmpp { domains.cloned().collect() } else { Vec::new() },
-    };
     let kind = KeyKind::ALL.iter().find(|(word, _)| *word == arguments.key_type);
     let kind = kind.map_or_else(KeyKind::default, |(_, kind)| *kind);
-    let made = certs::prepare(&chosen, (!arguments.keep_key).then_some(kind), &wanted, arguments.replace);
-    let made = made.map_err(text)?;
+    let wish = Wish {
+        which: arguments.chosen.wanted.clone(),
+        key: (!arguments.keep_key).then_some(kind),
+        subject: Subject { organisation, unit, locality, state: state.clone(), country: country.clone() },
+        more: arguments.name.clone(),
+        leave_out: arguments.leave_out.clone(),
+        xmpp_names: arguments.xmpp_names,
+        replace: arguments.replace,
+    };
+    let (made, names) = certs::ask(config, &wish).map_err(text)?;
     if arguments.json {
         return Ok(say_json(&json!({
             "request": made.pem, "file": made.file, "keys": made.keys, "names": names,
@@ -311,23 +305,7 @@ fn import(config: &Config, arguments: &ImportArguments) -> Done {
 
 fn assign(config: &Config, arguments: &AssignArguments) -> Done {
     let places = certs::places(config);
-    let waiting = certs::waiting(&places);
-    let chosen: Vec<&Place> = match arguments.chosen.wanted.as_slice() {
-        [] => {
-            let ready = |waiting: &&certs::Waiting| match arguments.undo {
-                true => waiting.undo,
-                false => waiting.certificate,
-            };
-            let ready: Vec<&Place> = waiting.iter().filter(ready).map(|waiting| &waiting.place).collect();
-            match ready.as_slice() {
-                [] if arguments.undo => return Err("nothing was in use before what is in use now".to_owned()),
-                [] => return Err("nothing was imported that is not in use".to_owned()),
-                [_, _, ..] if arguments.undo => certs::select(&places, &[]).map_err(text)?,
-                _ => ready,
-            }
-        }
-        wanted => certs::select(&places, wanted).map_err(text)?,
-    };
+    let chosen = certs::ready(&places, &arguments.chosen.wanted, arguments.undo).map_err(text)?;
     let one = |place: &&Place| match arguments.undo {
         true => certs::undo(place),
         false => certs::assign(config, place, arguments.anyway, SystemTime::now()),

@@ -22,7 +22,7 @@ pub(super) struct EntriesArguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// All of them, in lines
     List,
     /// One of them, with every key that has a value
@@ -111,9 +111,11 @@ pub(super) fn run(
     arguments: &EntriesArguments,
     environment: Vec<(OsString, OsString)>,
 ) -> ExitCode {
-    let gateway = arguments.client.gateway(environment);
-    let names = names(kind);
-    end(names.perform(&arguments.verb, arguments.client.json, &gateway))
+    perform(kind, &arguments.verb, arguments.client.json, &arguments.client.gateway(environment))
+}
+
+pub(super) fn perform(kind: Kind, verb: &Verb, json: bool, gateway: &Gateway) -> ExitCode {
+    end(names(kind).perform(verb, json, gateway))
 }
 
 impl Names {

@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use super::{Answer, Checked, Endpoint, Problem, Role, Shared};
-use crate::store::{AUDIT_MOST, AuditQuery, AuditRow, audit};
+use super::{Answer, Caller, Checked, Control, Endpoint, Problem, Role, Shared};
+use crate::net::now;
+use crate::store::{AUDIT_MOST, AuditEntry, AuditQuery, AuditRow, Keep as _, audit};
 
 /// So many entries, unless more are asked for.
 const USUAL: usize = 100;
@@ -65,6 +66,25 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             json!({ "type": "integer", "minimum": 1, "maximum": AUDIT_MOST, "default": USUAL }),
         ),
     ]
+}
+
+/// Adds to the trail what somebody did beside the entries.
+pub(super) fn note(
+    control: &Control,
+    caller: &Caller,
+    what: &'static str,
+    subject: &str,
+    to: Option<String>,
+) {
+    let entry = AuditEntry {
+        at: now().unix(),
+        actor: caller.name.clone(),
+        what: what.into(),
+        subject: subject.into(),
+        from: None,
+        to: to.map(Into::into),
+    };
+    let _ = control.context.store.audit(entry);
 }
 
 async fn list(

@@ -45,8 +45,8 @@ fn operation(endpoint: &Endpoint) -> Value {
     let mut parameters: Vec<Value> = in_path(endpoint.path)
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
-    parameters.extend(endpoint.query.iter().map(|Parameter { name, about, schema }| {
-        json!({ "name": name, "in": "query", "required": false, "description": about, "schema": schema })
+    parameters.extend(endpoint.query.iter().map(|Parameter { name, about, schema, required }| {
+        json!({ "name": name, "in": "query", "required": required, "description": about, "schema": schema })
     }));
     let mut operation = json!({
         "operationId": operation_id(endpoint),

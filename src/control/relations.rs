@@ -2,11 +2,11 @@
 
 use axum::Json;
 use axum::extract::{Extension, Query, State};
-use nuncio_xmpp::BareJid;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
+use super::dialogs::address;
 use super::{Answer, Caller, Checked, Endpoint, Problem, Role, Shared};
 use crate::gateway::Relation;
 use crate::net::now;
@@ -65,8 +65,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         filtered(Endpoint::get("/v1/consents", Role::Viewer, consents, list(), added)),
         filtered(Endpoint::get("/v1/subscriptions", Role::Viewer, subscriptions, list(), all)),
         Endpoint::delete("/v1/consents", remove, Answer::json(removed), take_back)
-            .query("user", "The SIP user.", json!({ "type": "string" }))
-            .query("contact", "The contact.", json!({ "type": "string" })),
+            .needs("user", "The SIP user.", json!({ "type": "string" }))
+            .needs("contact", "The contact.", json!({ "type": "string" })),
     ]
 }
 
@@ -109,13 +109,7 @@ async fn take_back(
     Extension(caller): Extension<Caller>,
     Checked(Query(between)): Checked<Query<Between>>,
 ) -> Result<Json<Value>, Problem> {
-    let bare = |text: &str| match BareJid::parse(text.strip_prefix("sip:").unwrap_or(text)) {
-        Ok(address) if address.local().is_some() => Ok(address),
-        _ => Err(Problem::refused(format!(
-            "{text:?} is no address of a user; it has to look like alice@contoso.com"
-        ))),
-    };
-    let (user, contact) = (bare(&between.user)?, bare(&between.contact)?);
+    let (user, contact) = (address(&between.user)?, address(&between.contact)?);
     let removed = control.context.gateway.take_back_consent(user.as_str(), contact.as_str(), now());
     match removed {
         None => Err(Problem::not_found(format!("nothing is known of {user} and {contact}"))),

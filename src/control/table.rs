@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::extract::LONGEST_BODY;
 use super::{Caller, Problem, Role, Shared};
 
-/// How long one request may take, its body included. Checks that ask the network take longest.
+/// How long one request may take, its body included.
 const REQUEST_TIME: Duration = Duration::from_secs(120);
 
 /// One endpoint.
@@ -34,6 +34,8 @@ pub struct Endpoint {
     pub takes: Option<Value>,
     /// What it answers if all goes well.
     pub gives: Answer,
+    /// How long it may take, the body of the request included.
+    time: Duration,
     handler: MethodRouter<Shared>,
 }
 
@@ -44,6 +46,8 @@ pub struct Parameter {
     pub about: &'static str,
     /// JSON schema.
     pub schema: Value,
+    /// There is no answer without it.
+    pub required: bool,
 }
 
 /// An answer.
@@ -126,7 +130,17 @@ impl Endpoint {
         gives: Answer,
         handler: MethodRouter<Shared>,
     ) -> Self {
-        Self { method, path, role, summary, query: Vec::new(), takes: None, gives, handler }
+        Self {
+            method,
+            path,
+            role,
+            summary,
+            query: Vec::new(),
+            takes: None,
+            gives,
+            time: REQUEST_TIME,
+            handler,
+        }
     }
 
     /// Lets those with less than the method usually asks for use it: a check that changes nothing may be a POST.
@@ -144,8 +158,21 @@ impl Endpoint {
     /// One more parameter in the query.
     #[must_use]
     pub fn query(mut self, name: &'static str, about: &'static str, schema: Value) -> Self {
-        self.query.push(Parameter { name, about, schema });
+        self.query.push(Parameter { name, about, schema, required: false });
         self
+    }
+
+    /// One more, without which there is no answer.
+    #[must_use]
+    pub fn needs(mut self, name: &'static str, about: &'static str, schema: Value) -> Self {
+        self.query.push(Parameter { name, about, schema, required: true });
+        self
+    }
+
+    /// It may take longer than others.
+    #[must_use]
+    pub fn within(self, time: Duration) -> Self {
+        Self { time, ..self }
     }
 }
 
@@ -153,14 +180,14 @@ impl Endpoint {
 pub(super) fn router(control: Shared, endpoints: Vec<Endpoint>) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints {
-        let guarded = endpoint.handler.route_layer(from_fn_with_state(endpoint.role, guard));
+        let timed = endpoint.handler.route_layer(from_fn_with_state(endpoint.time, in_time));
+        let guarded = timed.route_layer(from_fn_with_state(endpoint.role, guard));
         router = router.route(endpoint.path, guarded);
     }
     router
         .fallback(nowhere)
         .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
-        .layer(from_fn(in_time))
         .with_state(control)
 }
 
@@ -201,11 +228,11 @@ async fn other_method(request: Request) -> Problem {
     )
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(REQUEST_TIME, next.run(request)).await {
+async fn in_time(State(most): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(most, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let seconds = REQUEST_TIME.as_secs();
+            let seconds = most.as_secs();
             Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("it was not done within {seconds} s, and may be done all the same"),

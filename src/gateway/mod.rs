@@ -15,6 +15,7 @@ mod answers;
 pub mod attempts;
 mod batches;
 mod both_ways;
+mod by_hand;
 mod counters;
 mod dialogs;
 mod errands;
@@ -94,6 +95,7 @@ use tracing::error;
 
 pub use answers::SUPPORTED;
 pub use both_ways::OfferedBack;
+pub use by_hand::{SessionShown, WhoSees};
 pub use counters::{Counter, Counters};
 pub use errands::GOODBYES_AHEAD;
 pub use federation::{Federation, PartnerStreams, StreamRates};

@@ -136,6 +136,15 @@ impl Authority {
         Ok(applied)
     }
 
+    /// What the files and the stored entries amount to now, as a reload would find it. Nothing is changed.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn look(&self) -> Result<Loaded, Refused> {
+        let stored = self.in_force.load().stored.clone();
+        self.prepare(stored).map(|prepared| prepared.in_force.loaded)
+    }
+
     /// Loads and checks everything; nothing is changed.
     fn prepare(&self, stored: Stored) -> Result<Prepared, Refused> {
         let loaded = Config::load_whole(&self.sources.clone().stored(stored.clone()), &|_, _| Ok(()))

@@ -124,7 +124,8 @@ impl<M> Pair<M> {
             return Err(permit);
         };
         let thread = named.map_or_else(|| thread_of(session.call_id()).into(), CompactString::from);
-        let mut talk = Conversation::new(self.session_number(), session, identity, thread);
+        let mut talk =
+            Conversation::new(self.session_number(), session, identity, thread, context.now.unix_ms);
         talk.holds_place = true;
         talk.resource = inviting.resource.map(CompactString::from);
         talk.to_contact.contact_wrote(inviting.state, true);
@@ -163,7 +164,7 @@ impl<M> Pair<M> {
             // He goes on with a conversation whose session has ended.
             let known = sessions.threads.of(session.conversation(), context.now.instant).cloned();
             let thread = known.unwrap_or_else(|| thread_of(session.call_id()).into());
-            let mut talk = Conversation::new(number, session, identity, thread);
+            let mut talk = Conversation::new(number, session, identity, thread, context.now.unix_ms);
             (talk.asked, talk.front_end) = (Some(asked), front_end.into());
             sessions.all.push(talk);
         });
@@ -253,6 +254,7 @@ impl<M> Pair<M> {
             let mut surroundings = context.session(talk.identity);
             talk.message = talk.session.message(saying.fields, saying.body, &mut surroundings).ok();
             taken = talk.message.is_some();
+            talk.messages.of_contact += u32::from(taken && is_said);
         });
         taken
     }
@@ -267,6 +269,7 @@ impl<M> Pair<M> {
     pub fn user_says(&mut self, tag: &str) -> Option<Chat> {
         let talk = self.talk.as_mut()?.sessions.find(tag)?;
         let state = talk.to_contact.message();
+        talk.messages.of_user += 1;
         Some(Chat { thread: talk.thread.clone(), resource: talk.resource.clone(), state })
     }
 
@@ -388,7 +391,7 @@ impl<M> Pair<M> {
         }
     }
 
-    fn with_session(
+    pub(super) fn with_session(
         &mut self,
         tag: &str,
         context: &mut Context<'_>,

@@ -26,6 +26,8 @@ pub(super) enum LastWords {
     /// He takes no stanza as large as the request.
     TooLarge,
     Stopping,
+    /// An administrator has it so.
+    Closed,
 }
 
 impl LastWords {
@@ -77,6 +79,10 @@ impl LastWords {
             Self::Stopping => {
                 (Diagnostic::Shutdown, "the gateway is shutting down; subscribe again".to_owned())
             }
+            Self::Closed => (
+                Diagnostic::ClosedByHand,
+                "an administrator has ended the subscription; a new one is not refused".to_owned(),
+            ),
         };
         let form = context.config.diagnostics_for(front_end);
         let fields = vec![diagnostic.field(form, &context.events.contact_host, &why)];
