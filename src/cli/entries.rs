@@ -323,7 +323,9 @@ impl Names {
             let Some((key, value)) = setting.split_once('=') else {
                 return Err(Failed(format!("{setting:?}: expected KEY=VALUE")));
             };
-            let kind = schema.pointer(&format!("/properties/{key}/type")).and_then(Value::as_str);
+            let kind = schema.pointer(&format!("/properties/{key}/type"));
+            // Of those that may be absent it is the first of two.
+            let kind = kind.map(|kind| kind.get(0).unwrap_or(kind)).and_then(Value::as_str);
             let value = match (kind, value) {
                 (_, "") => Value::Null,
                 (Some("boolean"), "true" | "on" | "yes") => json!(true),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
+use super::extract::at_most;
 use super::{Answer, Caller, Checked, Control, Endpoint, Problem, Role, Shared};
 use crate::net::now;
 use crate::store::{AUDIT_MOST, AuditEntry, AuditQuery, AuditRow, Keep as _, audit};
@@ -91,6 +92,7 @@ async fn list(
     State(control): State<Shared>,
     Checked(Query(wanted)): Checked<Query<Wanted>>,
 ) -> Result<Json<Vec<AuditRow>>, Problem> {
+    let limit = at_most(wanted.most, USUAL, AUDIT_MOST)?;
     let state_dir = control.authority.in_force().running.node.state_dir.clone();
     let read = spawn_blocking(move || {
         let query = AuditQuery {
@@ -99,7 +101,7 @@ async fn list(
             with: wanted.with.as_deref(),
             subject: wanted.subject.as_deref(),
             actor: wanted.actor.as_deref(),
-            limit: wanted.most.unwrap_or(USUAL),
+            limit,
         };
         audit(&state_dir, &query)
     });

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::audit::note;
+use super::extract::at_most;
 use super::{Answer, Caller, Checked, Endpoint, Problem, Role, Shared};
 use crate::gateway::{SessionShown, WhoSees};
 use crate::net::now;
@@ -98,7 +99,7 @@ async fn list(
 ) -> Result<Json<Vec<SessionShown>>, Problem> {
     let gateway = std::sync::Arc::clone(&control.context.gateway);
     let with = wanted.with.unwrap_or_default().to_lowercase();
-    let most = wanted.most.unwrap_or(USUAL).min(MOST);
+    let most = at_most(wanted.most, USUAL, MOST)?;
     let listed = spawn_blocking(move || {
         let is_meant =
             |session: &SessionShown| session.sip_user.contains(&with) || session.contact.contains(&with);

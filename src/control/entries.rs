@@ -54,6 +54,9 @@ macro_rules! endpoints_of {
                         && let Some(Value::String(one)) = property.get("type").cloned()
                     {
                         property.insert("type".to_owned(), json!([one, "null"]));
+                        if let Some(Value::Array(words)) = property.get_mut("enum") {
+                            words.push(Value::Null);
+                        }
                     }
                 }
             }

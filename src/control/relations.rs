@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::dialogs::address;
+use super::extract::at_most;
 use super::{Answer, Caller, Checked, Endpoint, Problem, Role, Shared};
 use crate::gateway::Relation;
 use crate::net::now;
@@ -94,7 +95,7 @@ async fn list(
 ) -> Result<Json<Vec<Relation>>, Problem> {
     let gateway = std::sync::Arc::clone(&control.context.gateway);
     let with = wanted.with.unwrap_or_default().to_lowercase();
-    let most = wanted.most.unwrap_or(USUAL).min(MOST);
+    let most = at_most(wanted.most, USUAL, MOST)?;
     let listed = spawn_blocking(move || {
         gateway.relations(most, |relation| {
             is_one(relation) && (relation.sip_user.contains(&with) || relation.contact.contains(&with))

@@ -26,6 +26,8 @@ pub struct Endpoint {
     pub path: &'static str,
     /// The least that whoever asks has to be.
     pub role: Role,
+    /// What stands for the part in braces is a number.
+    pub numbered: bool,
     /// What it does, in a line.
     pub summary: &'static str,
     /// The parameters in the query.
@@ -134,6 +136,7 @@ impl Endpoint {
             method,
             path,
             role,
+            numbered: false,
             summary,
             query: Vec::new(),
             takes: None,
@@ -147,6 +150,12 @@ impl Endpoint {
     #[must_use]
     pub fn for_role(self, role: Role) -> Self {
         Self { role, ..self }
+    }
+
+    /// What stands for the part in braces of its path is a number.
+    #[must_use]
+    pub fn numbered(self) -> Self {
+        Self { numbered: true, ..self }
     }
 
     /// The schema of its body.

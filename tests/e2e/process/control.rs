@@ -5,26 +5,24 @@ use std::process::Output;
 use anyhow::{Context, Result, ensure};
 use axum::http::Method;
 use nuncio::control::client::Client;
-use nuncio::control::{Role, tokens};
 use nuncio_world::promtool::promtool;
 use nuncio_world::sip_agent::SipConnection;
 use nuncio_world::xmpp_peer::{Outcome, XmppPeer};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::town::{ALICE, CAROL, Town, from_carol, takes_all};
 
 /// What a command said.
-struct Said {
-    good: bool,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) good: bool,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Town {
     /// An administrator's command.
-    async fn nuncio(&self, arguments: &[&str]) -> Result<Said> {
+    pub(crate) async fn nuncio(&self, arguments: &[&str]) -> Result<Said> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
         let Output { status, stdout, stderr } =
             command.args(arguments).arg("--socket").arg(self.control()).output().await?;
@@ -32,21 +30,21 @@ impl Town {
     }
 
     /// The same, and it has to be done.
-    async fn done(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn done(&self, arguments: &[&str]) -> Result<String> {
         let Said { good, out, err } = self.nuncio(arguments).await?;
         ensure!(good, "nuncio {}: {out}{err}", arguments.join(" "));
         Ok(out)
     }
 
     /// The same, and it has to be refused.
-    async fn refused(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn refused(&self, arguments: &[&str]) -> Result<String> {
         let Said { good, out, err } = self.nuncio(arguments).await?;
         ensure!(!good, "nuncio {} was done: {out}{err}", arguments.join(" "));
         Ok(err)
     }
 
     /// Changes the file that the gateway was started with.
-    fn edit(&self, from: &str, to: &str) -> Result<()> {
+    pub(crate) fn edit(&self, from: &str, to: &str) -> Result<()> {
         let file = self.folder().join("nuncio.toml");
         let text = std::fs::read_to_string(&file)?;
         ensure!(text.contains(from), "{from:?} is not in the file");
@@ -303,70 +301,6 @@ async fn without_a_gateway_people_are_told_what_to_do() -> Result<()> {
     ensure!(said.contains("no gateway answers at") && said.contains("systemctl start nuncio"), "{said}");
     let gateway = town.gateway("").await?;
     drop(gateway);
-    Ok(())
-}
-
-/// A request over TCP, with a token or without: the status and the media type of the answer.
-async fn asks(town: &Town, from: u8, method: &str, path: &str, token: Option<&str>) -> Result<(u16, String)> {
-    // Whoever fails too often from one address is not heard for a while.
-    let socket = tokio::net::TcpSocket::new_v4()?;
-    socket.bind((town.unused(from), 0).into())?;
-    let stream = socket.connect(town.somewhere(1, 8443)).await?;
-    let tls = nuncio::tls::ClientTls::new()?;
-    let (mut stream, _) = nuncio::tls::connect(stream, &tls, "nuncio.contoso.com", None).await?;
-    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: nuncio\r\n{token}Connection: close\r\nContent-Length: 0\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    stream.flush().await?;
-    let mut answer = Vec::new();
-    // It is over with the connection, however that ends.
-    let _ = stream.read_to_end(&mut answer).await;
-    let head = String::from_utf8_lossy(&answer).to_lowercase();
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
-    let media_type = head.split("content-type: ").nth(1).and_then(|rest| rest.split("\r\n").next());
-    Ok((status, media_type.unwrap_or_default().to_owned()))
-}
-
-#[tokio::test]
-async fn every_endpoint_refuses_who_has_not_its_role() -> Result<()> {
-    let mut town = Town::found().await?;
-    let (admin, viewer) = (tokens::make("ops", Role::Admin), tokens::make("grafana", Role::Viewer));
-    let file = town.folder().join("tokens");
-    std::fs::write(&file, format!("{}\n{}\n", admin.line, viewer.line))?;
-    let pki = town.folder().join("pki");
-    town.control_more = format!(
-        "listen = \"{}\"\ntokens = {file:?}\ncertificate = {:?}\nkey = {:?}\n",
-        town.somewhere(1, 8443),
-        pki.join("gateway-sip.pem"),
-        pki.join("gateway-sip.key"),
-    );
-    let _gateway = town.gateway("").await?;
-    let mut seen = 0;
-    for endpoint in nuncio::control::endpoints() {
-        let (method, path) = (endpoint.method.as_str(), endpoint.path.replace(['{', '}'], ""));
-        let status = async |token| -> Result<u16> {
-            let (status, media_type) = asks(&town, seen, method, &path, token).await?;
-            let refused = [401, 403].contains(&status);
-            ensure!(!refused || media_type == "application/problem+json", "{method} {path}: {media_type}");
-            Ok(status)
-        };
-        let with =
-            [status(None).await?, status(Some("nuncio_wrong")).await?, status(Some(&viewer.token)).await?];
-        let expected = match endpoint.role {
-            Role::Anyone => [false, false, false],
-            Role::Viewer => [true, true, false],
-            Role::Admin => [true, true, true],
-        };
-        for (status, (refused, code)) in with.into_iter().zip(expected.into_iter().zip([401, 401, 403])) {
-            ensure!((status == code) == refused, "{method} {path} needs {}: {with:?}", endpoint.role);
-        }
-        seen += 1;
-    }
-    ensure!(seen > 20, "only {seen} endpoints");
-    let (status, _) = asks(&town, 0, "POST", "/v1/reload", Some(&admin.token)).await?;
-    ensure!(status == 200, "{status}");
     Ok(())
 }
 
