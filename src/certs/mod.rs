@@ -18,6 +18,7 @@ mod assign;
 pub mod expiry;
 mod files;
 mod import;
+mod live;
 mod names;
 mod places;
 mod prepare;
@@ -30,6 +31,7 @@ pub use ask::{AskError, Wish, ask};
 pub use assign::{AssignError, Assigned, Waiting, assign, undo, waiting};
 pub use files::FileError;
 pub use import::{ImportError, Imported, Keys, import};
+pub use live::{Live, live};
 pub use names::{Name, Why, names};
 #[cfg(test)]
 pub(crate) use places::tests;

@@ -2,7 +2,7 @@
 //! made elsewhere, and never go out.
 
 use std::path::{Path as File, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -12,8 +12,11 @@ use tokio::task::spawn_blocking;
 
 use super::audit::note;
 use super::{Answer, Body, Caller, Endpoint, Problem, Role, Shared};
-use crate::certs::{self, Assigned, Imported, KeyKind, Keys, Place, Subject, Wish};
+use crate::certs::{self, Assigned, Imported, KeyKind, Keys, Live, Place, Subject, Wish};
 use crate::config::{Config, Domain};
+
+/// It takes one listener after the other.
+const WAITING: Duration = Duration::from_secs(900);
 
 /// What a signing request is to say.
 #[derive(Debug, Default, Deserialize)]
@@ -45,6 +48,8 @@ struct Brought {
     assign: bool,
     #[serde(default)]
     anyway: bool,
+    #[serde(default)]
+    wait: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -53,6 +58,7 @@ struct Assign {
     r#for: Vec<String>,
     undo: bool,
     anyway: bool,
+    wait: bool,
 }
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -88,6 +94,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "for": which(),
             "assign": switch("Put it in use at once."),
             "anyway": switch("Although peers will refuse it."),
+            "wait": switch("Wait until the listeners show it."),
         }),
     );
     let assign = object(
@@ -96,6 +103,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "for": which(),
             "undo": switch("Put back what was in use before."),
             "anyway": switch("Although peers will refuse it."),
+            "wait": switch("Wait until the listeners show it."),
         }),
     );
     let any = || json!({ "type": "object" });
@@ -137,14 +145,16 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             Answer::json(all("imported")),
             import,
         )
-        .takes(brought),
+        .takes(brought)
+        .within(WAITING),
         Endpoint::post(
             "/v1/certificates/assign",
             "Put in use what was imported, or back in use what was there before. Connections that are open stay.",
             Answer::json(all("assigned")),
             assign_these,
         )
-        .takes(assign),
+        .takes(assign)
+        .within(WAITING),
     ]
 }
 
@@ -234,6 +244,7 @@ async fn import(
     Extension(caller): Extension<Caller>,
     Body(brought): Body<Brought>,
 ) -> Result<Json<Value>, Problem> {
+    let wait = brought.wait;
     let done = on_files(&control, move |config| {
         let places = certs::places(config);
         let named = !brought.r#for.is_empty();
@@ -267,8 +278,8 @@ async fn import(
             None,
         );
     }
-    in_use(&control, &caller, &assigned);
-    Ok(Json(json!({ "imported": imported, "assigned": assigned })))
+    let live = in_use(&control, &caller, &assigned, wait).await;
+    Ok(Json(json!({ "imported": imported, "assigned": assigned, "live": live })))
 }
 
 /// Peers would refuse it.
@@ -294,6 +305,7 @@ async fn assign_these(
     Extension(caller): Extension<Caller>,
     Body(wanted): Body<Assign>,
 ) -> Result<Json<Value>, Problem> {
+    let wait = wanted.wait;
     let assigned = on_files(&control, move |config| {
         let places = certs::places(config);
         let chosen = certs::ready(&places, &wanted.r#for, wanted.undo).map_err(refused)?;
@@ -304,17 +316,22 @@ async fn assign_these(
         chosen.iter().map(one).collect::<Result<Vec<Assigned>, _>>().map_err(refused)
     });
     let assigned = assigned.await?;
-    in_use(&control, &caller, &assigned);
-    Ok(Json(json!({ "assigned": assigned })))
+    let live = in_use(&control, &caller, &assigned, wait).await;
+    Ok(Json(json!({ "assigned": assigned, "live": live })))
 }
 
-/// The gateway takes them up at once.
-fn in_use(control: &Shared, caller: &Caller, assigned: &[Assigned]) {
+/// The gateway takes them up at once; what its listeners show then, if that is to be waited for.
+async fn in_use(control: &Shared, caller: &Caller, assigned: &[Assigned], wait: bool) -> Vec<Live> {
     for Assigned { place, serial, not_after, .. } in assigned {
         let to = format!("serial {serial}, valid until {not_after}");
         note(control, caller, "certificate.assigned", &place.certificate.display().to_string(), Some(to));
     }
-    if !assigned.is_empty() {
-        control.renew.notify_one();
+    if assigned.is_empty() {
+        return Vec::new();
+    }
+    control.renew.notify_one();
+    match wait {
+        true => certs::live(&control.authority.in_force().running, assigned).await,
+        false => Vec::new(),
     }
 }

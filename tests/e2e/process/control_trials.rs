@@ -171,6 +171,36 @@ async fn a_certificate_is_asked_for_imported_and_put_in_use_by_the_api_and_its_k
 }
 
 #[tokio::test]
+async fn certificates_are_looked_after_by_the_gateway_where_one_runs() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let said = town.nuncio(&["cert", "request", "--for", "contoso.com", "--key-type", "p256"]).await?;
+    ensure!(said.good && said.err.contains("Done by the running gateway"), "{}{}", said.out, said.err);
+    ensure!(
+        said.out.contains("BEGIN CERTIFICATE REQUEST") && said.out.contains("partners look for it"),
+        "{}",
+        said.out
+    );
+    let shown = town.done(&["cert", "show"]).await?;
+    ensure!(shown.contains("gateway-contoso.pem") && shown.contains("DNS:litware.com"), "{shown}");
+
+    let before = town.wingtip_speaks().await?.shown().cloned().context("no certificate")?;
+    let renewed = town.pki.good("renewed", &["contoso.com"])?;
+    let path = |file: &std::path::Path| file.display().to_string();
+    let (certificate, key) = (path(&renewed.certificate_file), path(&renewed.key_file));
+    let words = ["cert", "import", "--for", "litware.com", "--key", &key, &certificate];
+    let refused = town.refused(&words).await?;
+    ensure!(refused.contains("it is not for litware.com"), "{refused}");
+    let said = town.done(&["cert", "import", "--assign", "--key", &key, &certificate]).await?;
+    ensure!(said.contains(&format!("{} shows it to who asks for contoso.com", town.xmpp())), "{said}");
+    ensure!(town.wingtip_speaks().await?.shown() == Some(&renewed.certificate));
+    let said = town.done(&["cert", "assign", "--undo", "--for", "contoso.com"]).await?;
+    ensure!(said.contains("in its place, serial"), "{said}");
+    ensure!(town.wingtip_speaks().await?.shown() == Some(&before));
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_import_is_applied_all_or_none_and_what_is_there_stays_as_it_is() -> Result<()> {
     let town = Town::found().await?;
     let _gateway = town.gateway("").await?;
