@@ -11,14 +11,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::town::Town;
 
 /// Tokens that open the gateway over TCP.
-pub(crate) struct Keys {
-    pub(crate) admin: Made,
+struct Keys {
+    admin: Made,
     viewer: Made,
 }
 
 impl Town {
     /// The control plane will be served over TCP as well.
-    pub(crate) fn opens_control(&mut self) -> Result<Keys> {
+    fn opens_control(&mut self) -> Result<Keys> {
         let keys =
             Keys { admin: tokens::make("ops", Role::Admin), viewer: tokens::make("grafana", Role::Viewer) };
         let file = self.folder().join("tokens");
