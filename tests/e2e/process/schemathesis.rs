@@ -77,6 +77,8 @@ async fn schemathesis_finds_nothing_at_the_api_of_a_running_gateway() -> Result<
             "--request-timeout",
             "60",
         ])
+        // Who is answered before all of his body was read may find the connection closed with his next request.
+        .args(["--request-retries", "3"])
         .args(["--suppress-health-check", "all", "--warnings", "off"])
         .current_dir(town.folder())
         .output()
