@@ -13,25 +13,31 @@
 //!
 //! A key is readable by its owner only from the first byte on, and is shown by nothing.
 
+mod ask;
 mod assign;
 pub mod expiry;
 mod files;
 mod import;
+mod live;
 mod names;
 mod places;
 mod prepare;
+mod ready;
 mod request;
 mod show;
 mod shown;
 
+pub use ask::{AskError, Wish, ask};
 pub use assign::{AssignError, Assigned, Waiting, assign, undo, waiting};
 pub use files::FileError;
 pub use import::{ImportError, Imported, Keys, import};
+pub use live::{Live, live};
 pub use names::{Name, Why, names};
 #[cfg(test)]
 pub(crate) use places::tests;
 pub use places::{Place, SelectError, Side, Use, places, select};
 pub use prepare::{PrepareError, Prepared, prepare};
+pub use ready::{NotReady, ready};
 pub use request::{KeyKind, Made, Request, RequestError, Subject, request};
 pub use show::{ShowError, ShownItem, show};
 pub(crate) use show::{key as key_in_words, signature as signature_in_words};

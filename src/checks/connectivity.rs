@@ -8,16 +8,18 @@ mod partners;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use nuncio_xmpp::Domain;
 use nuncio_xmpp::dialback::DialbackSecret;
 
 use crate::checks::Finding;
-use crate::config::Config;
-use crate::context::{SipSide, XmppSide};
+use crate::config::{Config, Partner};
+use crate::context::{Context, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig};
 use crate::net::blocked::BlockedNetworks;
 use crate::policy::made;
 use crate::renew::{InUse, Renewal};
 use crate::run::setup;
+use crate::tls::Proof;
 
 /// What is to be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub async fn connectivity(config: &Config, whom: &Whom) -> Result<Vec<Finding>, 
         findings.extend(listeners::check(config, &means).await);
     }
     findings.extend(front_ends::check(&means, &front_ends.chosen).await);
-    findings.extend(partners::check(&means, &partners.chosen).await);
+    findings.extend(partners::check(&means.way(), &partners.chosen).await);
     Ok(findings)
 }
 
@@ -65,6 +67,45 @@ pub async fn connectivity(config: &Config, whom: &Whom) -> Result<Vec<Finding>, 
 struct Named<T> {
     chosen: Vec<T>,
     names: Vec<String>,
+}
+
+/// Tries a partner out of the running gateway, with what it uses itself. Since it can answer for its keys, dialback is tried as
+/// well.
+///
+/// # Errors
+/// There is no such partner.
+pub async fn from_gateway(
+    context: &Context,
+    config: &Config,
+    whom: &Whom,
+) -> Result<Vec<Finding>, ConnectivityError> {
+    let partners = partners::named(config, whom);
+    if let Some(name) = whom.names.iter().find(|name| !partners.names.contains(name)) {
+        return Err(ConnectivityError::Unknown(name.clone()));
+    }
+    let proof = |partner: &Partner| {
+        let written = partner.domain.as_str();
+        let domain = Domain::parse(written);
+        let name = domain.as_ref().map_or(written, Domain::as_str);
+        Arc::clone(&context.gateway.partner_streams(name).proof)
+    };
+    let way = Way {
+        dns: &context.dns,
+        xmpp: &context.xmpp,
+        proofs: &config.partners.iter().map(proof).collect::<Vec<_>>(),
+        dialback: context.xmpp.inbound.dialback.clone(),
+    };
+    Ok(partners::check(&way, &partners.chosen).await)
+}
+
+/// What streams to partners are tried with.
+struct Way<'a> {
+    dns: &'a Dns,
+    xmpp: &'a XmppSide,
+    /// What each partner's certificates are held against, in their order.
+    proofs: &'a [Arc<Proof>],
+    /// Only the running gateway can answer for keys that are made with it.
+    dialback: Option<Arc<DialbackSecret>>,
 }
 
 /// What connections are made with: the same as in the running gateway.
@@ -76,6 +117,10 @@ struct Means {
 }
 
 impl Means {
+    fn way(&self) -> Way<'_> {
+        Way { dns: &self.dns, xmpp: &self.xmpp, proofs: &self.in_use.proofs, dialback: None }
+    }
+
     fn new(config: &Config) -> anyhow::Result<Self> {
         let in_use = Renewal::open(config, SystemTime::now())?.in_use()?;
         // Of streams that come in; there are none here.

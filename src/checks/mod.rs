@@ -10,7 +10,7 @@ mod state;
 
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Called, Config, Domain};
 use crate::tls::{Identity, IdentityError, Proof, Roots};
@@ -18,7 +18,7 @@ use crate::tls::{Identity, IdentityError, Proof, Roots};
 pub use report::{Checked, Report, What, look, problems};
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub level: Level,
     /// What was looked at: `[sip] certificate /etc/nuncio/sip.pem`.
@@ -31,7 +31,7 @@ pub struct Finding {
 }
 
 /// How good or bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// As it should be.

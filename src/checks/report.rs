@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::connectivity::{Whom, connectivity};
 use super::{Finding, Findings, Level, certificates, dns, policy, state};
@@ -11,7 +11,7 @@ use crate::dns::{Dns, DnsConfig};
 use crate::store;
 
 /// What can be checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
     /// The configuration by itself.
@@ -43,7 +43,7 @@ impl What {
 }
 
 /// What one check found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
     /// Which check it was.
     pub check: What,
@@ -52,7 +52,7 @@ pub struct Checked {
 }
 
 /// What all checks found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The worst of it.
     pub level: Level,

@@ -1,18 +1,21 @@
 //! `nuncio cert`
 
+mod through;
+
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::client::{WhoArguments, done_here, end};
 use super::report::{findings_text, say, say_json};
 use super::{ConfigOption, complain};
-use crate::certs::{self, Assigned, KeyKind, Keys, Place, Request, Seen, Side, Subject};
+use crate::certs::{self, Assigned, KeyKind, Keys, Live, Name, Place, Prepared, Subject, Wish};
 use crate::checks::{self, Level};
 use crate::config::{Config, Domain};
 
@@ -29,6 +32,8 @@ pub(super) enum Cert {
         /// For programs
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        who: WhoArguments,
         #[command(flatten)]
         config: ConfigOption,
     },
@@ -54,6 +59,8 @@ struct Chosen {
     /// configuration has only one, and when importing
     #[arg(long = "for", value_name = "WHICH")]
     wanted: Vec<String>,
+    #[command(flatten)]
+    who: WhoArguments,
     #[command(flatten)]
     config: ConfigOption,
 }
@@ -155,6 +162,20 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
         Cert::Import(arguments) => &arguments.chosen.config,
         Cert::Assign(arguments) => &arguments.chosen.config,
     };
+    let who = match verb {
+        Cert::Check { .. } => None,
+        Cert::Show { who, .. } => Some(who),
+        Cert::Request(arguments) => Some(&arguments.chosen.who),
+        Cert::Import(arguments) => Some(&arguments.chosen.who),
+        Cert::Assign(arguments) => Some(&arguments.chosen.who),
+    };
+    if let Some(gateway) = who.and_then(|who| who.gateway(&of.config, &environment)) {
+        match through::run(verb, &gateway) {
+            Ok(Ok(done)) => return done,
+            Ok(Err(why)) => done_here(&why),
+            Err(failed) => return end(Err(failed)),
+        }
+    }
     let config = match of.load(environment) {
         Ok(config) => config,
         Err(report) => {
@@ -186,33 +207,33 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 fn request(config: &Config, arguments: &RequestArguments) -> Done {
-    let places = certs::places(config);
-    let chosen = certs::select(&places, &arguments.chosen.wanted).map_err(text)?;
-    let names = certs::names(config, &chosen, &arguments.name, &arguments.leave_out);
     let RequestArguments { organisation, unit, locality, state, country, .. } = arguments;
     let (organisation, unit, locality) = (organisation.clone(), unit.clone(), locality.clone());
-    let subject = Subject { organisation, unit, locality, state: state.clone(), country: country.clone() };
-    let xmpp = chosen.iter().any(|place| place.uses.iter().any(|used| used.side == Side::Xmpp));
-    let domains = config.sip.domains.iter().filter(|domain| {
-        let names = chosen.iter().flat_map(|place| place.names());
-        names.into_iter().any(|name| name == domain.as_str())
-    });
-    let wanted = Request {
-        subject,
-        names: names.iter().map(|name| name.name.clone()).collect(),
-        xmpp_names: if arguments.xmpp_names && xmpp { domains.cloned().collect() } else { Vec::new() },
-    };
     let kind = KeyKind::ALL.iter().find(|(word, _)| *word == arguments.key_type);
     let kind = kind.map_or_else(KeyKind::default, |(_, kind)| *kind);
-    let made = certs::prepare(&chosen, (!arguments.keep_key).then_some(kind), &wanted, arguments.replace);
-    let made = made.map_err(text)?;
+    let wish = Wish {
+        which: arguments.chosen.wanted.clone(),
+        key: (!arguments.keep_key).then_some(kind),
+        subject: Subject { organisation, unit, locality, state: state.clone(), country: country.clone() },
+        more: arguments.name.clone(),
+        leave_out: arguments.leave_out.clone(),
+        xmpp_names: arguments.xmpp_names,
+        replace: arguments.replace,
+    };
+    let (made, names) = certs::ask(config, &wish).map_err(text)?;
     if arguments.json {
         return Ok(say_json(&json!({
             "request": made.pem, "file": made.file, "keys": made.keys, "names": names,
         })));
     }
+    let key = (!arguments.keep_key).then(|| kind.to_string());
+    Ok(say(&asked(&made, &names, key.as_deref())))
+}
+
+/// A request that was made, and what comes next; `key`: the kind of the new one.
+fn asked(made: &Prepared, names: &[Name], key: Option<&str>) -> String {
     let mut out = String::from("The certificate is asked for these names:\n\n");
-    for name in &names {
+    for name in names {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "  {:<32} {}", name.name, name.why);
     }
@@ -220,7 +241,12 @@ fn request(config: &Config, arguments: &RequestArguments) -> Done {
         [] => out.push_str("\nThe key is the one in use.\n"),
         keys => {
             let keys: Vec<_> = keys.iter().map(|file| file.display().to_string()).collect();
-            let _ = writeln!(out, "\nA new key ({kind}) is in {}, for its owner only.", keys.join(" and "));
+            let _ = writeln!(
+                out,
+                "\nA new key ({}) is in {}, for its owner only.",
+                key.unwrap_or_default(),
+                keys.join(" and ")
+            );
         }
     }
     let _ = writeln!(
@@ -230,7 +256,7 @@ fn request(config: &Config, arguments: &RequestArguments) -> Done {
         file = made.file.display(),
         pem = made.pem
     );
-    Ok(say(&out))
+    out
 }
 
 fn show(files: &[PathBuf], json: bool) -> ExitCode {
@@ -311,23 +337,7 @@ fn import(config: &Config, arguments: &ImportArguments) -> Done {
 
 fn assign(config: &Config, arguments: &AssignArguments) -> Done {
     let places = certs::places(config);
-    let waiting = certs::waiting(&places);
-    let chosen: Vec<&Place> = match arguments.chosen.wanted.as_slice() {
-        [] => {
-            let ready = |waiting: &&certs::Waiting| match arguments.undo {
-                true => waiting.undo,
-                false => waiting.certificate,
-            };
-            let ready: Vec<&Place> = waiting.iter().filter(ready).map(|waiting| &waiting.place).collect();
-            match ready.as_slice() {
-                [] if arguments.undo => return Err("nothing was in use before what is in use now".to_owned()),
-                [] => return Err("nothing was imported that is not in use".to_owned()),
-                [_, _, ..] if arguments.undo => certs::select(&places, &[]).map_err(text)?,
-                _ => ready,
-            }
-        }
-        wanted => certs::select(&places, wanted).map_err(text)?,
-    };
+    let chosen = certs::ready(&places, &arguments.chosen.wanted, arguments.undo).map_err(text)?;
     let one = |place: &&Place| match arguments.undo {
         true => certs::undo(place),
         false => certs::assign(config, place, arguments.anyway, SystemTime::now()),
@@ -343,13 +353,8 @@ fn assign(config: &Config, arguments: &AssignArguments) -> Done {
 
 fn tell(assigned: &[Assigned], live: &[Live]) -> ExitCode {
     let mut out = String::new();
-    for assigned in assigned {
-        let Assigned { place, serial, not_after, undo, .. } = assigned;
-        let file = place.certificate.display();
-        let _ = writeln!(out, "{file}: in its place, serial {serial}, valid until {not_after}.");
-        if *undo {
-            let _ = writeln!(out, "What was there before is kept: nuncio cert assign --undo brings it back.");
-        }
+    for Assigned { place, serial, not_after, undo, .. } in assigned {
+        out.push_str(&in_place(&place.certificate.display().to_string(), serial, not_after, *undo));
     }
     for live in live {
         let _ = writeln!(out, "{}", live.text);
@@ -357,71 +362,22 @@ fn tell(assigned: &[Assigned], live: &[Live]) -> ExitCode {
     say(&out)
 }
 
+fn in_place(file: &str, serial: &str, not_after: &str, undo: bool) -> String {
+    let undo = match undo {
+        true => "What was there before is kept: nuncio cert assign --undo brings it back.\n",
+        false => "",
+    };
+    format!("{file}: in its place, serial {serial}, valid until {not_after}.\n{undo}")
+}
+
 fn verdict(live: &[Live]) -> ExitCode {
     if live.iter().any(|live| live.shown == Some(false)) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// What a listener shows after a change.
-#[derive(serde::Serialize)]
-struct Live {
-    /// Whether it shows what is in its place; `None`: nobody listens there.
-    shown: Option<bool>,
-    text: String,
-}
-
 /// Waits until the gateway, if it runs here, shows what is in its place.
 fn wait(config: &Config, assigned: &[Assigned]) -> Result<Vec<Live>, String> {
-    /// What it may take besides the interval at which the gateway looks: files that are replaced one after the other settle.
-    const SETTLE: Duration = Duration::from_secs(8);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
-    let patience = config.limits.file_check.min(Duration::from_secs(60)) + SETTLE;
-    runtime.block_on(async {
-        let mut live = Vec::new();
-        for assigned in assigned {
-            for used in &assigned.place.uses {
-                let fallback = config.sip.name.host.to_string();
-                let name = used.names.first().unwrap_or(&fallback);
-                for address in certs::listening(config, used.side) {
-                    live.push(shows(used.side, address, name, assigned, patience).await);
-                }
-            }
-        }
-        Ok(live)
-    })
-}
-
-async fn shows(
-    side: Side,
-    address: std::net::SocketAddr,
-    name: &str,
-    assigned: &Assigned,
-    patience: Duration,
-) -> Live {
-    const GLANCE: Duration = Duration::from_millis(500);
-    let end = tokio::time::Instant::now() + patience;
-    loop {
-        let (shown, said) = match certs::see(side, address, name).await {
-            Seen::Certificate(seen) if seen.sha256 == assigned.sha256 => {
-                return Live {
-                    shown: Some(true),
-                    text: format!("{address} shows it to who asks for {name}"),
-                };
-            }
-            Seen::Certificate(seen) => {
-                (Some(false), format!("still shows the one with serial {}", seen.serial))
-            }
-            Seen::NoHandshake(why) => (Some(false), format!("cannot be asked: {why}")),
-            Seen::NoConnection(why) => {
-                let text = format!("{address}: {why}; a gateway that is started here uses it from then on");
-                return Live { shown: None, text };
-            }
-        };
-        if tokio::time::Instant::now() >= end {
-            let text = format!("{address} {said} to who asks for {name}: the log of the gateway says why");
-            return Live { shown, text };
-        }
-        tokio::time::sleep(GLANCE).await;
-    }
+    Ok(runtime.block_on(certs::live(config, assigned)))
 }
 
 fn check(config: &Config, json: bool) -> ExitCode {
@@ -456,8 +412,9 @@ pub(super) const ABOUT: &str = "\
 Make signing requests, and put signed certificates in use.
 
 The configuration names the files of each certificate and its key; these commands write beside them, and into them only when \
-told to. All work while the gateway runs and while it does not, and before the first certificate exists. Run them as a user \
-who may write where the configuration names the files; what is written belongs to the owner of what it replaces.";
+told to. A gateway that runs does it itself, for members of control.admin_group; standard error says whether it did. All work \
+while none runs, too, and before the first certificate exists: then, with --here and with --config, run them as a user who may \
+write where the configuration names the files; what is written belongs to the owner of what it replaces.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -5,13 +5,16 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use axum::http::Method;
 use clap::{Args, Subcommand};
 
+use super::client::{Failed, Gateway, WhoArguments, done_here, end};
 use super::report::{findings_text, report_text, say, say_json};
 use super::{ConfigArguments, ConfigOption, complain, front_ends, with_stored};
 use crate::checks::connectivity::Whom;
 use crate::checks::{self, Checked, Finding, Report, What, look, problems};
 use crate::config::{Config, Listener, Loaded, Lookup, NextHop, Setting, TlsBackend};
+use crate::control::client::escaped;
 use crate::policy;
 
 #[derive(Debug, Args)]
@@ -20,6 +23,8 @@ pub(super) struct CheckArguments {
     what: Option<One>,
     #[command(flatten)]
     how: How,
+    #[command(flatten)]
+    who: WhoArguments,
     #[command(flatten)]
     config: ConfigOption,
 }
@@ -42,6 +47,8 @@ enum One {
         #[command(flatten)]
         how: How,
         #[command(flatten)]
+        who: WhoArguments,
+        #[command(flatten)]
         config: ConfigOption,
     },
     /// Compare what DNS says of us with what it has to say
@@ -49,6 +56,8 @@ enum One {
     Dns {
         #[command(flatten)]
         how: How,
+        #[command(flatten)]
+        who: WhoArguments,
         #[command(flatten)]
         config: ConfigOption,
     },
@@ -61,12 +70,16 @@ enum One {
         #[command(flatten)]
         how: How,
         #[command(flatten)]
+        who: WhoArguments,
+        #[command(flatten)]
         config: ConfigOption,
     },
     /// Check the state directory and the database, from end to end
     Store {
         #[command(flatten)]
         how: How,
+        #[command(flatten)]
+        who: WhoArguments,
         #[command(flatten)]
         config: ConfigOption,
     },
@@ -88,19 +101,29 @@ struct How {
 
 pub(super) fn run(arguments: &CheckArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let everybody = Whom::default();
-    let (how, of, what, whom) = match &arguments.what {
+    let (how, who, of, what, whom) = match &arguments.what {
         Some(One::Config { how, effective: true, config }) => return effective(*how, config, environment),
         Some(One::Config { how, config, .. }) => return self::config(*how, config, environment),
         Some(One::FrontEnds(arguments)) => return front_ends::run(arguments, environment),
-        None => (arguments.how, &arguments.config, &What::ALL[..], everybody),
-        Some(One::Certs { how, config }) => (*how, config, &[What::Certs][..], everybody),
-        Some(One::Dns { how, config }) => (*how, config, &[What::Dns][..], everybody),
-        Some(One::Store { how, config }) => (*how, config, &[What::Store][..], everybody),
-        Some(One::Connectivity { how, config, names }) => {
-            (*how, config, &[What::Connectivity][..], Whom { names: names.clone() })
+        None => (arguments.how, &arguments.who, &arguments.config, &What::ALL[..], everybody),
+        Some(One::Certs { how, who, config }) => (*how, who, config, &[What::Certs][..], everybody),
+        Some(One::Dns { how, who, config }) => (*how, who, config, &[What::Dns][..], everybody),
+        Some(One::Store { how, who, config }) => (*how, who, config, &[What::Store][..], everybody),
+        Some(One::Connectivity { how, who, config, names }) => {
+            (*how, who, config, &[What::Connectivity][..], Whom { names: names.clone() })
         }
     };
-    let (config, problems) = match of.load_with(environment) {
+    if let Some(gateway) = who.gateway(&of.config, &environment) {
+        match through(&gateway, what, &whom) {
+            Ok(Ok(report)) => {
+                gateway.says_who();
+                return how.tell(&report);
+            }
+            Ok(Err(why)) => done_here(&why),
+            Err(failed) => return end(Err(failed)),
+        }
+    }
+    let (config, problems) = match with_stored_entries(of, environment) {
         Ok((config, report)) => (config, problems(&report)),
         Err(report) => return unusable(&report, how),
     };
@@ -119,12 +142,47 @@ pub(super) fn run(arguments: &CheckArguments, environment: Vec<(OsString, OsStri
         }
         checks.push(checked);
     }
-    let report = Report::new(checks);
-    let done = if how.json { say_json(&report) } else { say(&report_text(&report)) };
-    how.verdict(&report, done)
+    how.tell(&Report::new(checks))
+}
+
+/// The checks as the running gateway makes them; `Ok(Err)`: why it is not the one to make them.
+fn through(gateway: &Gateway, what: &[What], whom: &Whom) -> Result<Result<Report, String>, Failed> {
+    let mut checks = Vec::new();
+    for what in what {
+        let whom = match (what, whom.names.as_slice()) {
+            (What::Connectivity, names @ [_, ..]) => format!("?whom={}", escaped(&names.join(","))),
+            _ => String::new(),
+        };
+        let path = format!("/v1/checks/{}{whom}", what.as_str());
+        let answer = match gateway.ask_if_there(Method::GET, &path, None)? {
+            Ok(answer) => answer,
+            Err(why) => return Ok(Err(why)),
+        };
+        let report: Report = serde_json::from_value(answer)
+            .map_err(|error| Failed(format!("the gateway answered something else than findings: {error}")))?;
+        checks.extend(report.checks);
+    }
+    Ok(Ok(Report::new(checks)))
+}
+
+/// The configuration with what is stored beside the files. Where the two do not go together, "nuncio check config" says so; what
+/// the files say is looked at all the same.
+fn with_stored_entries(
+    of: &ConfigOption,
+    environment: Vec<(OsString, OsString)>,
+) -> Result<(Config, crate::config::Report), crate::config::Report> {
+    let arguments = ConfigArguments { config: of.config.clone(), files: Vec::new() };
+    let whole = with_stored(arguments.sources(environment.clone())).trusting_paths();
+    Config::load(&whole, &|_, _| Ok(())).or_else(|_| of.load_with(environment))
 }
 
 impl How {
+    /// Tells it, with the exit code.
+    fn tell(self, report: &Report) -> ExitCode {
+        let done = if self.json { say_json(report) } else { say(&report_text(report)) };
+        self.verdict(report, done)
+    }
+
     /// The exit code.
     fn verdict(self, report: &Report, done: ExitCode) -> ExitCode {
         match report.is_wrong() || (self.strict && report.warnings > 0) {
@@ -287,8 +345,10 @@ Check everything, or one thing, without changing anything.
 Without a word it checks all of them: config, certs, store, dns, connectivity. Each finding is good, a note, a WARNING (it \
 works, perhaps not with everybody or not for long) or an ERROR (it does not work), with what to do about it.
 
-Run it as the user of the service, who may not read or write what you may: \"sudo -u nuncio nuncio check\". It may be done \
-while the gateway runs.";
+A gateway that runs makes them itself, with what it uses and as its own user, for whoever may ask it (see control.admin_group); \
+standard error says whether it did. \"config\" is always made here: of the file, before a reload. With --here, with --config, \
+or where no gateway runs they are all made here; then run it as the user of the service, who may not read or write what you \
+may: \"sudo -u nuncio nuncio check\".";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -335,7 +395,7 @@ Try partners, front ends and our own listeners.
 Each is tried as the running gateway would, up to the point at which stanzas or requests could flow; none is sent. Front \
 ends: each address of each host, with TCP, TLS, its certificate and its names. Partners: DNS, TCP, STARTTLS or Direct TLS, his \
 certificate, what he offers, and whether he takes our certificate (SASL EXTERNAL), once for each certificate of ours. Dialback \
-is not tried, since only the running gateway can answer for the key. Our own listeners: here, and at the hosts that DNS is to \
+is not tried: nuncio partner test, which asks the running gateway, tries it, too. Our own listeners: here, and at the hosts that DNS is to \
 name, whether they show the right certificate.
 
 It takes as long as the limits allow: limits.xmpp.reach for a partner who does not answer.";

@@ -5,14 +5,14 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use clap::Args;
 use serde_json::Value;
 
 use super::{ConfigArguments, with_stored};
 use crate::config::Config;
 use crate::control::DEFAULT_SOCKET;
-use crate::control::client::{Client, ClientError};
+use crate::control::client::{Client, ClientError, Reply};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ClientArguments {
@@ -32,8 +32,7 @@ pub(super) struct Gateway {
 
 impl ClientArguments {
     pub(super) fn gateway(&self, environment: Vec<(OsString, OsString)>) -> Gateway {
-        let socket = self.socket.clone().unwrap_or_else(|| socket_of(environment));
-        Gateway { client: Client::new(socket) }
+        Gateway::at(self.socket.clone(), environment)
     }
 }
 
@@ -59,16 +58,91 @@ impl From<ClientError> for Failed {
 }
 
 impl Gateway {
+    /// The one with this socket, or with that of the environment or the configuration.
+    pub(super) fn at(socket: Option<PathBuf>, environment: Vec<(OsString, OsString)>) -> Self {
+        Self { client: Client::new(socket.unwrap_or_else(|| socket_of(environment))) }
+    }
+
     /// The answer, if it is what was asked for.
     pub(super) fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failed> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failed(format!("the runtime cannot be started: {error}")))?;
-        let reply = runtime.block_on(self.client.ask(method, path, body))?;
+        let reply = self.exchange(method, path, body)??;
         if !reply.status.is_success() {
             return Err(Failed(reply.refusal()));
         }
         reply.json().ok_or_else(|| Failed("the gateway answered something that is not JSON".to_owned()))
     }
+
+    /// The same where this process can do it as well: `Ok(Err)` says why the gateway is not the one to do it, for nobody answers
+    /// or whoever asks may not.
+    pub(super) fn ask_if_there(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Result<Value, String>, Failed> {
+        let reply = match self.exchange(method, path, body)? {
+            Ok(reply) => reply,
+            Err(ClientError::Absent(socket)) => {
+                return Ok(Err(format!("no gateway answers at {}", socket.display())));
+            }
+            Err(error @ ClientError::Denied(..)) => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        match reply.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Err(reply.refusal())),
+            status if !status.is_success() => Err(Failed(reply.refusal())),
+            _ => {
+                let answer = reply.json();
+                answer
+                    .map(Ok)
+                    .ok_or_else(|| Failed("the gateway answered something that is not JSON".to_owned()))
+            }
+        }
+    }
+
+    fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Result<Reply, ClientError>, Failed> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failed(format!("the runtime cannot be started: {error}")))?;
+        Ok(runtime.block_on(self.client.ask(method, path, body)))
+    }
+}
+
+/// Who does what both can do: the running gateway, which is asked first, or this process.
+#[derive(Debug, Clone, Args)]
+pub(super) struct WhoArguments {
+    /// Control socket of the gateway; without it as for the other commands, see "nuncio status --help"
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["here", "config"])]
+    socket: Option<PathBuf>,
+    /// Do it in this process and not in the running gateway. So it is with --config too, for the file may be another one than
+    /// the gateway's
+    #[arg(long)]
+    here: bool,
+}
+
+impl WhoArguments {
+    /// The running gateway if it is to be asked, given the configuration files that were named.
+    pub(super) fn gateway(&self, named: &[PathBuf], environment: &[(OsString, OsString)]) -> Option<Gateway> {
+        let asked = !self.here && named.is_empty();
+        asked.then(|| Gateway::at(self.socket.clone(), environment.to_vec()))
+    }
+}
+
+impl Gateway {
+    /// For people: who has done it.
+    pub(super) fn says_who(&self) {
+        eprintln!("Done by the running gateway ({}).", self.client.socket().display());
+    }
+}
+
+/// The same for what was done here instead.
+pub(super) fn done_here(why: &str) {
+    let user = rustix::process::geteuid().as_raw();
+    eprintln!("Done by this command as user {user}, and not by a running gateway: {why}.");
 }
 
 /// Ends a command.

@@ -3,8 +3,11 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use axum::http::Method;
 use clap::Subcommand;
+use serde_json::Value;
 
+use super::client::{WhoArguments, done_here, end};
 use super::report::{say, say_json};
 use super::{ConfigOption, complain};
 use crate::checks::dns::wanted;
@@ -18,12 +21,26 @@ pub(super) enum DnsVerb {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
+        who: WhoArguments,
+        #[command(flatten)]
         config: ConfigOption,
     },
 }
 
 pub(super) fn run(verb: &DnsVerb, environment: Vec<(OsString, OsString)>) -> ExitCode {
-    let DnsVerb::Show { json, config } = verb;
+    let DnsVerb::Show { json, who, config } = verb;
+    if let Some(gateway) = who.gateway(&config.config, &environment) {
+        match gateway.ask_if_there(Method::GET, "/v1/dns", None) {
+            Ok(Ok(mut answer)) => {
+                gateway.says_who();
+                let text = answer.as_object_mut().and_then(|answer| answer.remove("text"));
+                let text = text.as_ref().and_then(Value::as_str).unwrap_or_default();
+                return if *json { say_json(&answer) } else { say(text) };
+            }
+            Ok(Err(why)) => done_here(&why),
+            Err(failed) => return end(Err(failed)),
+        }
+    }
     match config.load(environment) {
         Ok(config) => {
             let wanted = wanted(&config);

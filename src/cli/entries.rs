@@ -22,7 +22,7 @@ pub(super) struct EntriesArguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// All of them, in lines
     List,
     /// One of them, with every key that has a value
@@ -111,9 +111,11 @@ pub(super) fn run(
     arguments: &EntriesArguments,
     environment: Vec<(OsString, OsString)>,
 ) -> ExitCode {
-    let gateway = arguments.client.gateway(environment);
-    let names = names(kind);
-    end(names.perform(&arguments.verb, arguments.client.json, &gateway))
+    perform(kind, &arguments.verb, arguments.client.json, &arguments.client.gateway(environment))
+}
+
+pub(super) fn perform(kind: Kind, verb: &Verb, json: bool, gateway: &Gateway) -> ExitCode {
+    end(names(kind).perform(verb, json, gateway))
 }
 
 impl Names {
@@ -354,7 +356,9 @@ impl Names {
             let Some((key, value)) = setting.split_once('=') else {
                 return Err(Failed(format!("{setting:?}: expected KEY=VALUE")));
             };
-            let kind = schema.pointer(&format!("/properties/{key}/type")).and_then(Value::as_str);
+            let kind = schema.pointer(&format!("/properties/{key}/type"));
+            // Of those that may be absent it is the first of two.
+            let kind = kind.map(|kind| kind.get(0).unwrap_or(kind)).and_then(Value::as_str);
             let value = match (kind, value) {
                 (_, "") => Value::Null,
                 (Some("boolean"), "true" | "on" | "yes") => json!(true),

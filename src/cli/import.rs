@@ -1,5 +1,7 @@
 //! `nuncio import`
 
+mod apply;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -8,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::client::Gateway;
 use super::{ConfigArguments, complain, load};
 use crate::config::{Config, DEFAULT_FILE};
 use crate::import::lync::{Choices, Export, MAX_FILE, Plan};
@@ -36,6 +39,12 @@ struct LyncArguments {
     /// Print the plan as one JSON object
     #[arg(long)]
     json: bool,
+    /// Have the running gateway take partners and policy over, all or none; at once, and for good
+    #[arg(long, conflicts_with = "toml")]
+    apply: bool,
+    /// With --apply: control socket of the gateway, as for the other commands
+    #[arg(long, value_name = "PATH", requires = "apply")]
+    socket: Option<PathBuf>,
     /// Take over federated partners too that may come in by dialback over plain TCP: whoever controls the network or DNS
     /// can pose as them
     #[arg(long)]
@@ -58,7 +67,9 @@ Export there, in the management shell:
 ConvertTo-Json and Export-Csv do as well, with what docs/import.md says about words and lists.
 
 Shows the plan: each partner with the ways to authenticate his streams that result, what has no counterpart here, and \
-what cannot be taken over and why. Nothing is changed. The exit code is 1 if something is left out that has a counterpart.";
+what cannot be taken over and why. Nothing is changed, unless --apply says so: then the running gateway takes over the partners \
+that it has not, and the policy, as \"nuncio partner apply\" does. Limits stand in the configuration file only, and are printed \
+for it. The exit code is 1 if something is left out that has a counterpart.";
 
 pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let From::Lync(arguments) = arguments.from;
@@ -70,6 +81,7 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
             return ExitCode::FAILURE;
         }
     }
+    let gateway = arguments.apply.then(|| Gateway::at(arguments.socket.clone(), environment.clone()));
     let config = match configured(&arguments.config, environment) {
         Ok(config) => config,
         Err(code) => return code,
@@ -85,6 +97,9 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
         words.push_str(
             "\nNo configuration was found to compare with: own domains and known partners are not noticed.\n",
         );
+    }
+    if let Some(gateway) = gateway {
+        return apply::apply(&plan, &words, arguments.json, &gateway);
     }
     let text = if arguments.json {
         match serde_json::to_string(&plan) {

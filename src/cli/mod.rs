@@ -11,10 +11,12 @@ mod entries;
 mod front_ends;
 mod import;
 mod log;
+mod partner;
 mod relations;
 mod report;
 mod run;
 mod running;
+mod sessions;
 mod store;
 mod token;
 
@@ -44,12 +46,13 @@ pub fn main(
     let environment = environment.into_iter().collect();
     match cli.command {
         Command::Run(arguments) => run::run(arguments, environment),
-        Command::Partner(arguments) => entries::run(Kind::Partner, &arguments, environment),
+        Command::Partner(arguments) => partner::run(&arguments, environment),
         Command::Policy(arguments) => entries::run(Kind::Policy, &arguments, environment),
         Command::Block(arguments) => entries::run(Kind::Block, &arguments, environment),
         Command::Reload(arguments) => running::reload(&arguments, environment),
         Command::Status(arguments) => running::status(&arguments, environment),
         Command::Streams(arguments) => running::streams(&arguments, environment),
+        Command::Sessions(arguments) => sessions::run(&arguments, environment),
         Command::Consent(arguments) => relations::consent(&arguments, environment),
         Command::Subscriptions(arguments) => relations::subscriptions(&arguments, environment),
         Command::Audit(arguments) => running::audit(&arguments, environment),
@@ -79,9 +82,9 @@ enum Command {
     /// Run the gateway in the foreground
     #[command(long_about = RUN_ABOUT)]
     Run(RunArguments),
-    /// Partners: list, show, make, change, remove, export, apply
+    /// Partners: list, show, make, change, remove, try, export, apply
     #[command(long_about = entries::PARTNER_ABOUT)]
-    Partner(entries::EntriesArguments),
+    Partner(partner::PartnerArguments),
     /// Which SIP users may talk to partners
     #[command(long_about = entries::POLICY_ABOUT)]
     Policy(entries::EntriesArguments),
@@ -94,9 +97,11 @@ enum Command {
     Status(running::PlainArguments),
     /// Streams with partners: list, close
     Streams(running::StreamsArguments),
+    /// Sessions of instant messages with front ends: list, close
+    Sessions(sessions::SessionsArguments),
     /// Whom SIP users have added: list, remove
     Consent(relations::ConsentArguments),
-    /// Who sees whom: list
+    /// Who sees whom: list, close
     Subscriptions(relations::SubscriptionsArguments),
     /// Who changed what, the latest first
     Audit(running::AuditArguments),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use axum::http::Method;
 use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
 use super::client::{ClientArguments, Failed, Gateway, changes, end, pretty, printable, text};
@@ -55,6 +56,20 @@ enum SubscriptionsVerb {
         #[arg(value_name = "TEXT")]
         with: Option<String>,
     },
+    /// End what one of the two sees of the other. Nothing forbids him to ask anew: for that see "nuncio block", "nuncio policy"
+    /// and "nuncio consent remove"
+    Close {
+        /// Whose it is: "user" ends the subscriptions of his endpoints with NOTIFY (terminated;reason=deactivated), "contact"
+        /// the one at the front end, and the contact gets "unsubscribed"
+        #[arg(value_name = "WHO", value_parser = PossibleValuesParser::new(["user", "contact"]))]
+        who: String,
+        /// The SIP user
+        #[arg(value_name = "USER")]
+        user: String,
+        /// The contact
+        #[arg(value_name = "CONTACT")]
+        contact: String,
+    },
 }
 
 pub(super) fn consent(arguments: &ConsentArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
@@ -83,9 +98,20 @@ pub(super) fn subscriptions(
     arguments: &SubscriptionsArguments,
     environment: Vec<(OsString, OsString)>,
 ) -> ExitCode {
-    let SubscriptionsVerb::List { with } = &arguments.verb;
-    let list = all_of(&arguments.client.gateway(environment), "/v1/subscriptions", with);
-    end(list.map(|list| if arguments.client.json { pretty(&list) } else { lines(&list) }))
+    let (gateway, json) = (arguments.client.gateway(environment), arguments.client.json);
+    end(match &arguments.verb {
+        SubscriptionsVerb::List { with } => all_of(&gateway, "/v1/subscriptions", with)
+            .map(|list| if json { pretty(&list) } else { lines(&list) }),
+        SubscriptionsVerb::Close { who, user, contact } => {
+            let (of, sees) = (escaped(user), escaped(contact));
+            let path = format!("/v1/subscriptions?user={of}&contact={sees}&who={who}");
+            gateway.ask(Method::DELETE, &path, None).map(|answer| match answer.get("closed") {
+                _ if json => pretty(&answer),
+                Some(Value::Bool(true)) => "It is being ended.\n".to_owned(),
+                _ => "There is none; nothing was changed.\n".to_owned(),
+            })
+        }
+    })
 }
 
 /// All pages of a list.

@@ -28,16 +28,37 @@ pub fn json_schema(section: &str, named_by: Option<&str>) -> Value {
             return;
         }
         let about = format!("{} ({})", paragraph(key.doc), allowed.replace('`', ""));
-        let mut schema = json!({ "type": json_type(allowed), "description": about });
-        if let (Some(object), true) = (schema.as_object_mut(), json_type(allowed) == "array") {
-            object.insert("items".to_owned(), json!({ "type": "string" }));
+        let kind = json_type(allowed);
+        let required_here = key.presence == Presence::Required;
+        // `null` leaves it at its default.
+        let kinds = if required_here { json!(kind) } else { json!([kind, "null"]) };
+        let mut schema = json!({ "type": kinds, "description": about });
+        if let Some(object) = schema.as_object_mut() {
+            if kind == "array" {
+                object.insert("items".to_owned(), json!({ "type": "string" }));
+            }
+            if let Some(words) = words(allowed) {
+                let null = (!required_here).then_some(Value::Null);
+                let all = words.into_iter().map(Value::from).chain(null);
+                object.insert("enum".to_owned(), all.collect());
+            }
         }
         properties.insert(key.name.to_owned(), schema);
-        if key.presence == Presence::Required {
+        if required_here {
             required.push(key.name);
         }
     });
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+/// The words of which one may be written in the file, if it is one of several.
+fn words(allowed: &str) -> Option<Vec<&str>> {
+    fn word(part: &str) -> Option<&str> {
+        let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        part.strip_prefix("`\"")?.strip_suffix("\"`").filter(is_word)
+    }
+    let words: Option<Vec<&str>> = allowed.split(", ").map(word).collect();
+    words.filter(|words| words.len() > 1)
 }
 
 /// The type of JSON for what may be written in the file.

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use super::{Answer, Checked, Endpoint, Problem, Role, Shared};
+use super::extract::at_most;
+use super::{Answer, Caller, Checked, Control, Endpoint, Problem, Role, Shared};
 use crate::store::{AUDIT_MOST, AuditQuery, AuditRow, audit};
 
 /// So many entries, unless more are asked for.
@@ -67,10 +68,22 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// Adds to the trail what somebody did beside the entries.
+pub(super) fn note(
+    control: &Control,
+    caller: &Caller,
+    what: &'static str,
+    subject: &str,
+    to: Option<String>,
+) {
+    control.authority.audit(&caller.name, what, subject, None, to);
+}
+
 async fn list(
     State(control): State<Shared>,
     Checked(Query(wanted)): Checked<Query<Wanted>>,
 ) -> Result<Json<Vec<AuditRow>>, Problem> {
+    let limit = at_most(wanted.most, USUAL, AUDIT_MOST)?;
     let state_dir = control.authority.in_force().running.node.state_dir.clone();
     let read = spawn_blocking(move || {
         let query = AuditQuery {
@@ -79,7 +92,7 @@ async fn list(
             with: wanted.with.as_deref(),
             subject: wanted.subject.as_deref(),
             actor: wanted.actor.as_deref(),
-            limit: wanted.most.unwrap_or(USUAL),
+            limit,
         };
         audit(&state_dir, &query)
     });

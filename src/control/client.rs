@@ -13,8 +13,8 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// The gateway gives a request less.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// The gateway gives a request less, checks that wait for others included.
+const PATIENCE: Duration = Duration::from_secs(1860);
 /// The longest answer that is read, in bytes.
 const LONGEST: usize = 256 * 1024 * 1024;
 
@@ -62,6 +62,11 @@ impl Client {
     /// For the gateway with this socket.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self { socket: socket.into() }
+    }
+
+    /// Where it asks.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Makes a request and waits for the answer, whatever its status.

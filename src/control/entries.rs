@@ -208,6 +208,9 @@ fn part(mut schema: Value) -> Value {
         for property in properties.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
             if let Some(Value::String(one)) = property.get("type").cloned() {
                 property.insert("type".to_owned(), json!([one, "null"]));
+                if let Some(Value::Array(words)) = property.get_mut("enum") {
+                    words.push(Value::Null);
+                }
             }
         }
     }

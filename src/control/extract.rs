@@ -37,6 +37,14 @@ fn unreadable(rejection: JsonRejection) -> Problem {
     Problem::new(rejection.status(), detail)
 }
 
+/// How many are wanted: `usual`, unless somebody says so, from 1 to `most`.
+pub(super) fn at_most(wanted: Option<usize>, usual: usize, most: usize) -> Result<usize, Problem> {
+    match wanted.unwrap_or(usual) {
+        number if (1..=most).contains(&number) => Ok(number),
+        number => Err(Problem::refused(format!("most: {number} is not from 1 to {most}"))),
+    }
+}
+
 /// A part of the path, or the query, as axum takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checked<T>(pub T);

@@ -8,8 +8,11 @@ pub mod access;
 mod applied;
 mod audit;
 pub mod caller;
+mod certificates;
+mod checks;
 pub mod client;
 mod configuration;
+mod dialogs;
 mod entries;
 mod extract;
 mod listen;
@@ -21,6 +24,7 @@ mod status;
 mod streams;
 pub mod table;
 pub mod tokens;
+mod trials;
 mod watching;
 
 use std::sync::Arc;
@@ -85,10 +89,14 @@ pub type Shared = Arc<Control>;
 pub fn endpoints() -> Vec<Endpoint> {
     let mut all = status::endpoints();
     all.extend(entries::endpoints());
+    all.extend(trials::endpoints());
     all.extend(streams::endpoints());
+    all.extend(dialogs::endpoints());
     all.extend(configuration::endpoints());
     all.extend(audit::endpoints());
     all.extend(relations::endpoints());
+    all.extend(checks::endpoints());
+    all.extend(certificates::endpoints());
     all.extend(watching::endpoints());
     all.extend(openapi::endpoints_here());
     all

@@ -1,6 +1,7 @@
 //! The description of the API (OpenAPI 3.1), made from the table of endpoints.
 
 use axum::Json;
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::table::{Endpoint, Parameter};
@@ -43,10 +44,20 @@ pub(super) fn document(endpoints: &[Endpoint]) -> Value {
 
 fn operation(endpoint: &Endpoint) -> Value {
     let mut parameters: Vec<Value> = in_path(endpoint.path)
-        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .map(|name| {
+            let schema = match endpoint.numbered {
+                true => json!({ "type": "integer", "minimum": 0 }),
+                false => json!({ "type": "string", "minLength": 1 }),
+            };
+            let mut parameter = json!({ "name": name, "in": "path", "required": true, "schema": schema });
+            if let (Some(object), Some(example)) = (parameter.as_object_mut(), example(name)) {
+                object.insert("example".to_owned(), json!(example));
+            }
+            parameter
+        })
         .collect();
-    parameters.extend(endpoint.query.iter().map(|Parameter { name, about, schema }| {
-        json!({ "name": name, "in": "query", "required": false, "description": about, "schema": schema })
+    parameters.extend(endpoint.query.iter().map(|Parameter { name, about, schema, required }| {
+        json!({ "name": name, "in": "query", "required": required, "description": about, "schema": schema })
     }));
     let mut operation = json!({
         "operationId": operation_id(endpoint),
@@ -73,7 +84,7 @@ fn responses(endpoint: &Endpoint) -> Value {
         None => json!({ *media_type: {} }),
     };
     let about = status.canonical_reason().unwrap_or("Done");
-    json!({
+    let mut responses = json!({
         status.as_str(): { "description": about, "content": content },
         "default": {
             "description": "Why it is not done.",
@@ -81,7 +92,23 @@ fn responses(endpoint: &Endpoint) -> Value {
                 "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
             },
         },
-    })
+    });
+    // What is not there after a dry run was not made.
+    if let (Some(object), StatusCode::CREATED) = (responses.as_object_mut(), *status) {
+        let dry = json!({ "description": "What it would amount to.", "content": content });
+        object.insert(StatusCode::OK.as_str().to_owned(), dry);
+    }
+    responses
+}
+
+/// What may stand in a path, for those who try it out.
+fn example(name: &str) -> Option<&'static str> {
+    match name {
+        "domain" => Some("fabrikam.com"),
+        "name" => Some("wards"),
+        "address" => Some("mallory@fabrikam.com"),
+        _ => None,
+    }
 }
 
 /// The names in braces.

@@ -56,6 +56,11 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
+    /// 500 for a step that ended in a panic.
+    pub fn failed() -> Self {
+        Self::internal("an internal error, which the log of the gateway shows")
+    }
+
     /// 422 with everything that is wrong with a configuration.
     pub fn of_report(detail: impl Into<String>, report: &config::Report) -> Self {
         let errors = report.problems().iter().filter(|problem| problem.severity == config::Severity::Error);

@@ -2,11 +2,12 @@
 
 use axum::Json;
 use axum::extract::{Extension, Query, State};
-use nuncio_xmpp::BareJid;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::applied::on_authority;
+use super::dialogs::address;
+use super::extract::at_most;
 use super::{Answer, Caller, Change, Checked, Endpoint, Problem, Role, Shared};
 use crate::gateway::Relation;
 use crate::net::now;
@@ -76,8 +77,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         filtered(Endpoint::get("/v1/consents", Role::Viewer, consents, list(), added)),
         filtered(Endpoint::get("/v1/subscriptions", Role::Viewer, subscriptions, list(), all)),
         Endpoint::change(Change::Delete, "/v1/consents", remove, Answer::json(removed), take_back)
-            .query("user", "The SIP user.", json!({ "type": "string" }))
-            .query("contact", "The contact.", json!({ "type": "string" })),
+            .needs("user", "The SIP user.", json!({ "type": "string" }))
+            .needs("contact", "The contact.", json!({ "type": "string" })),
     ]
 }
 
@@ -104,7 +105,7 @@ async fn list(
     is_one: fn(&Relation) -> bool,
 ) -> Result<Json<Vec<Relation>>, Problem> {
     let with = wanted.with.unwrap_or_default().to_lowercase();
-    let most = wanted.most.unwrap_or(USUAL).min(MOST);
+    let most = at_most(wanted.most, USUAL, MOST)?;
     let after = match wanted.after {
         None => None,
         Some(text) => match text.split_once(' ') {
@@ -129,13 +130,7 @@ async fn take_back(
     Extension(caller): Extension<Caller>,
     Checked(Query(between)): Checked<Query<Between>>,
 ) -> Result<Json<Value>, Problem> {
-    let bare = |text: &str| match BareJid::parse(text.strip_prefix("sip:").unwrap_or(text)) {
-        Ok(address) if address.local().is_some() => Ok(address),
-        _ => Err(Problem::refused(format!(
-            "{text:?} is no address of a user; it has to look like alice@contoso.com"
-        ))),
-    };
-    let (user, contact) = (bare(&between.user)?, bare(&between.contact)?);
+    let (user, contact) = (address(&between.user)?, address(&between.contact)?);
     let taken = on_authority(&control, move |authority, context| {
         let removed = context.gateway.take_back_consent(user.as_str(), contact.as_str(), now());
         // What the pair gave to the store is older than this entry of the trail.

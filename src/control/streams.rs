@@ -54,7 +54,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "End a stream in good order. If it is needed, there is a new one soon.",
             Answer::json(closed),
             close,
-        ),
+        )
+        .numbered(),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
@@ -19,7 +19,7 @@ use super::{Caller, Problem, Role, Shared};
 use crate::log_limit::{Cause, Source};
 use crate::net::now;
 
-/// How long one request may take, its body included. Checks that ask the network take longest.
+/// How long one request may take, its body included.
 const REQUEST_TIME: Duration = Duration::from_secs(120);
 
 /// One endpoint.
@@ -30,6 +30,8 @@ pub struct Endpoint {
     pub path: &'static str,
     /// The least that whoever asks has to be.
     pub role: Role,
+    /// What stands for the part in braces is a number.
+    pub numbered: bool,
     /// What it does, in a line.
     pub summary: String,
     /// The parameters in the query.
@@ -38,6 +40,8 @@ pub struct Endpoint {
     pub takes: Option<Value>,
     /// What it answers if all goes well.
     pub gives: Answer,
+    /// How long it may take, the body of the request included.
+    time: Duration,
     handler: MethodRouter<Shared>,
 }
 
@@ -57,6 +61,8 @@ pub struct Parameter {
     pub about: &'static str,
     /// JSON schema.
     pub schema: Value,
+    /// There is no answer without it.
+    pub required: bool,
 }
 
 /// An answer.
@@ -135,13 +141,20 @@ impl Endpoint {
         T: 'static,
     {
         let (summary, handler) = (summary.into(), on(filter, handler));
-        Self { method, path, role, summary, query: Vec::new(), takes: None, gives, handler }
+        let (numbered, query, takes, time) = (false, Vec::new(), None, REQUEST_TIME);
+        Self { method, path, role, numbered, summary, query, takes, gives, time, handler }
     }
 
     /// Lets those with less than the method usually asks for use it: a check that changes nothing may be a POST.
     #[must_use]
     pub fn for_role(self, role: Role) -> Self {
         Self { role, ..self }
+    }
+
+    /// What stands for the part in braces of its path is a number.
+    #[must_use]
+    pub fn numbered(self) -> Self {
+        Self { numbered: true, ..self }
     }
 
     /// The schema of its body.
@@ -153,23 +166,36 @@ impl Endpoint {
     /// One more parameter in the query.
     #[must_use]
     pub fn query(mut self, name: &'static str, about: &'static str, schema: Value) -> Self {
-        self.query.push(Parameter { name, about, schema });
+        self.query.push(Parameter { name, about, schema, required: false });
         self
+    }
+
+    /// One more, without which there is no answer.
+    #[must_use]
+    pub fn needs(mut self, name: &'static str, about: &'static str, schema: Value) -> Self {
+        self.query.push(Parameter { name, about, schema, required: true });
+        self
+    }
+
+    /// It may take longer than others.
+    #[must_use]
+    pub fn within(self, time: Duration) -> Self {
+        Self { time, ..self }
     }
 }
 
 /// The endpoints as a service, each behind its role; everything else is a problem document.
 pub(super) fn router(control: Shared, endpoints: Vec<Endpoint>) -> Router {
     let mut router = Router::new();
-    for Endpoint { method, path, role, handler, .. } in endpoints {
+    for Endpoint { method, path, role, time, handler, .. } in endpoints {
         let door = Door { needed: role, method, path, control: Arc::clone(&control) };
-        router = router.route(path, handler.route_layer(from_fn_with_state(door, guard)));
+        let timed = handler.route_layer(from_fn_with_state(time, in_time));
+        router = router.route(path, timed.route_layer(from_fn_with_state(door, guard)));
     }
     router
         .fallback(nowhere)
         .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
-        .layer(from_fn(in_time))
         .with_state(control)
 }
 
@@ -234,11 +260,11 @@ async fn other_method(request: Request) -> Problem {
     )
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(REQUEST_TIME, next.run(request)).await {
+async fn in_time(State(most): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(most, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let seconds = REQUEST_TIME.as_secs();
+            let seconds = most.as_secs();
             Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("it was not done within {seconds} s, and may be done all the same"),

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use compact_str::CompactString;
 use nuncio_sip::HeaderName;
 use nuncio_sip::connection::{Responded, ServerTxn};
 use nuncio_translate::Moment;
@@ -33,7 +32,7 @@ pub(super) struct SipAnswer {
     /// A rule forbids what was asked for.
     by_rule: bool,
     /// The domain of the contact on whose behalf it is given.
-    contact_domain: Option<CompactString>,
+    contact_domain: Option<Box<str>>,
     /// Code and text of a Warning (RFC 3261 §20.43).
     warning: Option<Box<(u16, String)>>,
 }

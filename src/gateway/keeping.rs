@@ -321,6 +321,7 @@ fn why(ended: &Ended) -> String {
         Ended::ByContact => "(the contact wanted it)".to_owned(),
         Ended::ByFrontEnd => "(the front end ended it)".to_owned(),
         Ended::ByRule(refusal) => format!("({refusal}: {})", refusal.name()),
+        Ended::ByHand => "(an administrator ended it)".to_owned(),
         Ended::Undeliverable => "(the partner could not be reached, or returned the request)".to_owned(),
         Ended::TooLarge => "(the partner takes no stanza as large as the request)".to_owned(),
     }
@@ -330,6 +331,6 @@ fn by(ended: &Ended, front_end: Actor) -> Actor {
     match ended {
         Ended::ByContact => Actor::Contact,
         Ended::ByFrontEnd => front_end,
-        Ended::ByRule(_) | Ended::Undeliverable | Ended::TooLarge => Actor::Gateway,
+        Ended::ByRule(_) | Ended::ByHand | Ended::Undeliverable | Ended::TooLarge => Actor::Gateway,
     }
 }

@@ -15,6 +15,7 @@ mod answers;
 pub mod attempts;
 mod batches;
 mod both_ways;
+mod by_hand;
 mod connections;
 mod counters;
 mod dialogs;
@@ -92,6 +93,7 @@ use tracing::error;
 
 pub use answers::SUPPORTED;
 pub use both_ways::OfferedBack;
+pub use by_hand::{SessionShown, WhoSees};
 pub use connections::Registered;
 pub use counters::{Counter, Counters};
 pub use envelopes::{Cargo, Judged, LaneKey, Receipt, ReplyTo, ToSipEnvelope, ToXmppEnvelope};

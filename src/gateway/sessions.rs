@@ -409,12 +409,23 @@ impl Gateway {
                 (NOT_AS_IT_IS, Diagnostic::NoRouteNow, text)
             }
         };
+        let diagnostics = self.parting_word(key, diagnostic, &text, identity);
+        Fields::from([("Reason", reason.to_owned()), diagnostics])
+    }
+
+    /// Why a session ends, as the user's side may read it.
+    pub(super) fn parting_word(
+        &self,
+        key: &PairKey,
+        diagnostic: Diagnostic,
+        text: &str,
+        identity: IdentityNumber,
+    ) -> (&'static str, String) {
         // Which of them reads it is not known. What may cross the border of an enterprise may stay inside of one, too.
         let mut readers = self.front_ends.iter().filter(|known| known.speaks_for(key.local_domain()));
         let crosses = readers.any(|known| known.trust.diagnostics() == Form::Public);
         let form = if crosses { Form::Public } else { Form::Inward };
-        let diagnostics = diagnostic.field(form, self.settings.name_of(identity), &text);
-        Fields::from([("Reason", reason.to_owned()), diagnostics])
+        diagnostic.field(form, self.settings.name_of(identity), text)
     }
 
     /// The 2xx to an INVITE has no ACK yet.
@@ -457,7 +468,7 @@ impl Gateway {
     }
 
     /// Runs a step on a pair that is there, where it is the only one: everything leaves at once.
-    fn visit_session(
+    pub(super) fn visit_session(
         &self,
         key: &PairKey,
         now: Moment,

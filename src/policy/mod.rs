@@ -132,10 +132,7 @@ impl Authority {
         let mut turn = self.turn.lock();
         let before = self.in_force();
         let sources = turn.clone().read_now().stored(before.stored.clone());
-        let was = |kind, name: &str| {
-            before.loaded.set_aside.iter().any(|aside| !aside.declared && aside.is(kind, name))
-        };
-        let mut prepared = self.prepare(&sources, Vec::new(), was)?;
+        let mut prepared = self.prepare(&sources, Vec::new(), was_set_aside(&before))?;
         let access = NewAccess::load(&prepared.in_force.running);
         let access = access.map_err(|error| Refused::Unusable(format!("{error:#}")))?;
         prepared.tokens = self.governed.access.differences(&access);
@@ -157,6 +154,17 @@ impl Authority {
         }
         applied.unsaved = self.wait(last);
         Ok(applied)
+    }
+
+    /// What the files and the stored entries amount to now, as a reload would find it. Nothing is changed.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn look(&self) -> Result<Loaded, Refused> {
+        let turn = self.turn.lock();
+        let before = self.in_force();
+        let sources = turn.clone().read_now().stored(before.stored.clone());
+        self.prepare(&sources, Vec::new(), was_set_aside(&before)).map(|prepared| prepared.in_force.loaded)
     }
 
     /// Loads and checks everything; nothing is changed. Stored entries that are set aside already stay so, and others that `may_be`
@@ -310,6 +318,11 @@ struct Prepared<'a> {
     tokens: Vec<String>,
     pending: Vec<Changed>,
     warnings: Vec<String>,
+}
+
+/// Whether an entry was set aside before, other than for a file that declares it.
+fn was_set_aside(before: &InForce) -> impl Fn(Kind, &str) -> bool {
+    |kind, name| before.loaded.set_aside.iter().any(|aside| !aside.declared && aside.is(kind, name))
 }
 
 fn warnings(report: &Report) -> Vec<String> {

@@ -38,6 +38,8 @@ if [ "${1:-world}" != build ]; then
     need dpkg-shlibdeps dpkg-dev
     need systemd-analyze systemd
     need groff groff-base
+    # A module and no command: for schemathesis, which comes from PyPI.
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 fi
 
 if ! command -v cargo >/dev/null 2>&1; then

@@ -4,7 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-stage_setup() { tests/setup/install.sh && tests/setup/install-cargo-deny.sh && tests/setup/install-cargo-deb.sh; }
+stage_setup() {
+    tests/setup/install.sh && tests/setup/install-cargo-deny.sh && tests/setup/install-cargo-deb.sh &&
+        tests/setup/install-schemathesis.sh
+}
 stage_fmt() { cargo fmt --all --check; }
 stage_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
 stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items; }

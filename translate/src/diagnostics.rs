@@ -96,6 +96,8 @@ pub enum Diagnostic {
     Internal,
     /// The contact said no, or takes back that he said yes.
     Declined,
+    /// An administrator ended it; nothing forbids a new one.
+    ClosedByHand,
 }
 
 impl Diagnostic {
@@ -119,6 +121,7 @@ impl Diagnostic {
             Self::Shutdown => 29008,
             Self::Internal => 29009,
             Self::Declined => 29010,
+            Self::ClosedByHand => 29011,
         }
     }
 

@@ -10,7 +10,7 @@ use nuncio_xmpp::stream::{Cause, Evidence, OutboundConfig, Retry, Terms, TlsFact
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Means, Named, Whom};
+use super::{Named, Way, Whom};
 use crate::checks::{Finding, Findings};
 use crate::config::{self, Config, Partner};
 use crate::dns::{Candidate, DnsError, Found, host_candidates, xmpp_server_candidates};
@@ -62,15 +62,18 @@ fn callers(config: &Config) -> Vec<&config::Domain> {
     config.sip.domains.iter().filter(|domain| shown.insert(config.certificates.of(domain))).collect()
 }
 
-pub(super) async fn check(means: &Means, pairs: &[Pair<'_>]) -> Vec<Finding> {
-    let each = pairs.iter().cloned().map(|pair| Attempt::new(means, pair).run());
+pub(super) async fn check(way: &Way<'_>, pairs: &[Pair<'_>]) -> Vec<Finding> {
+    let mut each = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        each.push(Attempt::new(way, pair.clone()).run());
+    }
     let found: Vec<Vec<Finding>> = stream::iter(each).buffered(AT_ONCE).collect().await;
     found.into_iter().flatten().collect()
 }
 
 /// One attempt to open a stream.
 struct Attempt<'a> {
-    means: &'a Means,
+    way: &'a Way<'a>,
     pair: Pair<'a>,
     terms: Terms,
     findings: Findings,
@@ -85,11 +88,11 @@ struct Failure {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(means: &'a Means, pair: Pair<'a>) -> Self {
+    fn new(way: &'a Way<'a>, pair: Pair<'a>) -> Self {
         let mut findings = Findings::default();
         findings.about(format!("partner {} from {}", pair.remote.to_unicode(), pair.local.to_unicode()));
         let terms = Terms::new(pair.partner.negotiation, pair.partner.rules);
-        Self { means, pair, terms, findings, failures: Vec::new() }
+        Self { way, pair, terms, findings, failures: Vec::new() }
     }
 
     async fn run(mut self) -> Vec<Finding> {
@@ -121,7 +124,7 @@ impl<'a> Attempt<'a> {
     }
 
     async fn search(&self) -> Result<Found, DnsError> {
-        let Means { dns, xmpp, .. } = self.means;
+        let Way { dns, xmpp, .. } = *self.way;
         match &self.pair.partner.proxy {
             Some(proxy) => {
                 let host = proxy.host.to_string();
@@ -134,7 +137,7 @@ impl<'a> Attempt<'a> {
 
     /// Over all addresses; whether one led to a stream, or to the point where only the running gateway can go on.
     async fn over(&mut self, candidates: &[Candidate]) -> bool {
-        let (leave, time) = (&self.means.xmpp.leave, self.means.xmpp.reach_time);
+        let (leave, time) = (&self.way.xmpp.leave, self.way.xmpp.reach_time);
         let mut race = Race::new(targets(candidates), time, now().instant);
         loop {
             let failures = &mut self.failures;
@@ -156,23 +159,19 @@ impl<'a> Attempt<'a> {
         else {
             return false;
         };
-        let Means { xmpp, in_use, .. } = self.means;
+        let Way { xmpp, proofs, ref dialback, .. } = *self.way;
         let config = OutboundConfig {
             limits: xmpp.limits,
             timeouts: xmpp.timeouts,
             terms: self.terms,
+            dialback: dialback.clone(),
             direct_tls: candidate.direct_tls,
             retry,
             ..OutboundConfig::new(local, remote)
         };
-        let proof = in_use.proofs.get(self.pair.index).cloned().unwrap_or_default();
-        let mut shake = Shake {
-            means: self.means,
-            proof,
-            pair: &self.pair,
-            direct_tls: candidate.direct_tls,
-            said: None,
-        };
+        let proof = proofs.get(self.pair.index).cloned().unwrap_or_default();
+        let mut shake =
+            Shake { way: self.way, proof, pair: &self.pair, direct_tls: candidate.direct_tls, said: None };
         let came = errand::run(config, connection, &mut shake).await;
         let said = shake.said;
         self.findings.good(Step::connected(candidate, Duration::ZERO).to_string());
@@ -209,7 +208,7 @@ impl<'a> Attempt<'a> {
         }
         if let (Some(advised), None) = (evidence.retry, retry) {
             let alone = std::slice::from_ref(candidate);
-            let leave = &self.means.xmpp.leave;
+            let leave = &self.way.xmpp.leave;
             let mut race = Race::new([1], leave.timeout, now().instant);
             if let Some((_, connection)) = dial(leave, &mut race, alone, |_| {}).await {
                 return Box::pin(self.stream(candidate, connection, Some(advised))).await;
@@ -223,7 +222,7 @@ impl<'a> Attempt<'a> {
 
 /// The handshake of the running gateway.
 struct Shake<'a> {
-    means: &'a Means,
+    way: &'a Way<'a>,
     proof: Arc<Proof>,
     pair: &'a Pair<'a>,
     direct_tls: bool,
@@ -233,7 +232,7 @@ struct Shake<'a> {
 
 impl Handshake for Shake<'_> {
     async fn shake(&mut self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, TlsFacts), String> {
-        let xmpp = &self.means.xmpp;
+        let xmpp = &self.way.xmpp;
         let identity = xmpp.identities.choose(Some(self.pair.local.as_str()));
         let to = self.pair.remote.as_str();
         let handshake = async {

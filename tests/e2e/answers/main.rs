@@ -22,6 +22,7 @@ mod text;
 
 mod acknowledged;
 mod beside_text;
+mod by_hand;
 mod disk;
 mod errors;
 mod expiry;

@@ -48,7 +48,8 @@ pub use salvage::{Rescued, Salvage};
 use saved::Saved;
 use sessions::Sessions;
 pub use sessions::{
-    CONVERSATION_LASTS, Forbidden, Inviting, MOST_CONVERSATIONS, MOST_SESSIONS, Outcome, Saying, Settled, Way,
+    CONVERSATION_LASTS, Forbidden, Inviting, MOST_CONVERSATIONS, MOST_SESSIONS, Outcome, Saying,
+    SessionState, SessionView, Settled, Way,
 };
 
 use crate::Moment;

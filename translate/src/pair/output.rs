@@ -211,6 +211,8 @@ pub enum Ended {
     ByFrontEnd,
     /// A rule forbids it from now on.
     ByRule(Refusal),
+    /// An administrator ended it.
+    ByHand,
     /// The partner could not be reached, or returned the request.
     Undeliverable,
     /// The partner takes no stanza as large as the request.

@@ -262,6 +262,21 @@ impl<M> Pair<M> {
         });
     }
 
+    /// An administrator ends the subscriptions of the SIP user's endpoints to the contact. They may ask anew at once; what the
+    /// contact agreed to lasts. False: there is none.
+    pub fn user_closed(&mut self, context: &mut Context<'_>) -> bool {
+        let mut closed = false;
+        self.known_step(context, |_, user, step| closed = user.closed(step));
+        closed
+    }
+
+    /// An administrator ends what the contact sees of the SIP user, or asks to see. He may ask anew. False: nothing.
+    pub fn contact_closed(&mut self, context: &mut Context<'_>) -> bool {
+        let mut closed = false;
+        self.known_step(context, |contact, _, step| closed = contact.closed(step));
+        closed
+    }
+
     /// The record with this ticket is stored, or cannot be. A ticket of an earlier pair of the same name means nothing
     /// here. Poll afterwards.
     pub fn committed(&mut self, ticket: u64) {

@@ -190,6 +190,16 @@ impl UserWatches {
         }
     }
 
+    /// An administrator ends what there is. The endpoints may subscribe anew at once (RFC 6665 §4.1.3).
+    pub(super) fn closed(&mut self, step: &mut Step<'_, '_>) -> bool {
+        let watched = self.is_watched();
+        if watched {
+            self.end_all(TerminateReason::Deactivated, None, LastWords::Closed, step);
+            self.says_goodbye(step);
+        }
+        watched
+    }
+
     /// When [`UserWatches::handle_timeout`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let notifiers = self.watchers.iter().filter_map(|watcher| watcher.notifier.deadline()).min();

@@ -26,7 +26,7 @@ const DESCRIPTION: &str = "v=0\r\no=- 0 0 IN IP4 192.0.2.20\r\ns=session\r\nc=IN
 /// A session as Alice's side knows it.
 pub(crate) struct Chat {
     wire: usize,
-    call_id: String,
+    pub(crate) call_id: String,
     ours: String,
     theirs: String,
     /// Where requests go: the gateway's Contact.
@@ -36,7 +36,7 @@ pub(crate) struct Chat {
 
 impl Chat {
     /// Alice invites Bob; he is accepted, and she acknowledges it.
-    fn open(house: &mut House, wire: usize) -> Self {
+    pub(crate) fn open(house: &mut House, wire: usize) -> Self {
         let (chat, answer) = Self::invite(house, wire, invitation(BOB));
         assert_eq!(answer.status(), Some(200), "{answer}");
         chat.acknowledge(house);
@@ -117,7 +117,7 @@ pub(crate) fn invitation(to: &str) -> Request {
 }
 
 /// A house whose front end is invited to sessions, and accepts them.
-fn house() -> House {
+pub(crate) fn house() -> House {
     let mut house = House::planned(Plan { im: Im::Session, ..Plan::default() });
     house.rule = Box::new(accepts);
     house
@@ -135,7 +135,7 @@ pub(crate) fn accepts(request: &SipMessage) -> Reply {
     }
 }
 
-fn bob_writes(house: &mut House, id: &str, children: &str) {
+pub(crate) fn bob_writes(house: &mut House, id: &str, children: &str) {
     house.partner_says(
         "fabrikam.com",
         &format!(
@@ -145,6 +145,6 @@ fn bob_writes(house: &mut House, id: &str, children: &str) {
 }
 
 /// The methods of the requests that reached the front end.
-fn methods(requests: &[SipMessage]) -> Vec<&str> {
+pub(crate) fn methods(requests: &[SipMessage]) -> Vec<&str> {
     requests.iter().filter_map(SipMessage::method).collect()
 }

@@ -72,6 +72,18 @@ impl ContactWatches {
         step.fact(Fact::ContactSeesNoMore(ended));
     }
 
+    /// An administrator ends it. Who sees the SIP user, or saw him until a moment ago, is told, as if the SIP user had taken it
+    /// back; of a request that nobody has decided on he hears no more than before.
+    pub(in super::super) fn closed(&mut self, step: &mut Step<'_, '_>) -> bool {
+        match step.roster.from {
+            From::No => return false,
+            From::Yes => self.farewell(Ended::ByHand, step),
+            From::Pending if self.is_shown() => self.farewell(Ended::ByHand, step),
+            From::Pending | From::Kept => self.forget(step),
+        }
+        true
+    }
+
     /// No evidence for a long time that the contact is there (DEC-07). What he may still see of it would become stale.
     pub(super) fn doze(&mut self, step: &mut Step<'_, '_>) {
         if step.roster.from == From::Yes && self.rest != Rest::Suspended {

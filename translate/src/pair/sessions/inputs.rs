@@ -128,7 +128,8 @@ impl<M> Pair<M> {
             return Err(permit);
         };
         let thread = named.map_or_else(|| thread_of(session.call_id()).into(), CompactString::from);
-        let mut talk = Conversation::new(self.session_number(), session, identity, thread);
+        let mut talk =
+            Conversation::new(self.session_number(), session, identity, thread, context.now.unix_ms);
         talk.holds_place = true;
         talk.resource = inviting.resource.map(CompactString::from);
         talk.to_contact.contact_wrote(inviting.state, true);
@@ -172,7 +173,7 @@ impl<M> Pair<M> {
             // He goes on with a conversation whose session has ended.
             let known = sessions.threads.of(session.conversation(), context.now.instant).cloned();
             let thread = known.unwrap_or_else(|| thread_of(session.call_id()).into());
-            let mut talk = Conversation::new(number, session, identity, thread);
+            let mut talk = Conversation::new(number, session, identity, thread, context.now.unix_ms);
             (talk.asked, talk.front_end) = (Some(asked), front_end.into());
             sessions.all.push(talk);
         });
@@ -273,6 +274,7 @@ impl<M> Pair<M> {
             // A report is nothing that the contact says.
             if taken && is_said {
                 talk.to_user.message();
+                talk.messages.of_contact += 1;
             }
         });
         taken
@@ -295,6 +297,7 @@ impl<M> Pair<M> {
     pub fn user_said(&mut self, tag: &str, state: Option<ChatState>) {
         if let Some(talk) = self.talk.as_mut().and_then(|talk| talk.sessions.find(tag)) {
             talk.to_contact.message(state);
+            talk.messages.of_user += 1;
         }
     }
 
@@ -416,7 +419,7 @@ impl<M> Pair<M> {
         }
     }
 
-    fn with_session(
+    pub(super) fn with_session(
         &mut self,
         tag: &str,
         context: &mut Context<'_>,

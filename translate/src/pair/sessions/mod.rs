@@ -8,6 +8,7 @@
 mod inputs;
 mod news;
 mod settled;
+mod shown;
 mod threads;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use nuncio_sip::session::{MessageOutcome, Session};
 
 pub use inputs::{Forbidden, Inviting, Saying};
 pub use settled::{Outcome, Settled};
+pub use shown::{SessionState, SessionView};
 use threads::Threads;
 pub use threads::{CONVERSATION_LASTS, MOST_CONVERSATIONS};
 
@@ -78,6 +80,17 @@ struct Conversation {
     message: Option<u32>,
     /// It holds a place among the invitations under way ([`Place::Invitation`]).
     holds_place: bool,
+    /// When it was begun, in milliseconds of Unix time.
+    began_ms: u64,
+    /// Messages that went in it so far, of each of the two.
+    messages: Messages,
+}
+
+/// How many there were.
+#[derive(Debug, Clone, Copy, Default)]
+struct Messages {
+    of_user: u32,
+    of_contact: u32,
 }
 
 impl Sessions {
@@ -175,7 +188,7 @@ pub(super) struct Abandoned {
 }
 
 impl Conversation {
-    fn new(number: u32, session: Session, identity: usize, thread: CompactString) -> Self {
+    fn new(number: u32, session: Session, identity: usize, thread: CompactString, began_ms: u64) -> Self {
         Self {
             number,
             session,
@@ -188,6 +201,8 @@ impl Conversation {
             to_user: ToUser::default(),
             message: None,
             holds_place: false,
+            began_ms,
+            messages: Messages::default(),
         }
     }
 

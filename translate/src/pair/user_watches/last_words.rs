@@ -29,6 +29,8 @@ pub(super) enum LastWords {
     Stopping,
     /// Our name towards front ends is another one from now on.
     OtherIdentity,
+    /// An administrator has it so.
+    Closed,
 }
 
 impl LastWords {
@@ -84,6 +86,10 @@ impl LastWords {
             Self::Stopping => {
                 (Diagnostic::Shutdown, "the gateway is shutting down; subscribe again".to_owned())
             }
+            Self::Closed => (
+                Diagnostic::ClosedByHand,
+                "an administrator has ended the subscription; a new one is not refused".to_owned(),
+            ),
         };
         let form = context.config.diagnostics_for(&watcher.front_end);
         let ourselves = &(context.events_under)(watcher.identity.into()).contact_host;

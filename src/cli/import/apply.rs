@@ -1,0 +1,89 @@
+//! The running gateway takes the plan over.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::cli::client::{Failed, Gateway, changes, end, pretty, text};
+use crate::import::lync::{LimitEntry, PartnerPlan, Plan};
+
+/// What the gateway is asked for.
+struct Order {
+    method: Method,
+    path: &'static str,
+    body: Value,
+    /// What it is about, for people.
+    what: &'static str,
+}
+
+pub(super) fn apply(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> ExitCode {
+    let done = end(applied(plan, words, as_json, gateway));
+    if plan.is_whole() { done } else { ExitCode::FAILURE }
+}
+
+fn applied(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> Result<String, Failed> {
+    let known = gateway.ask(Method::GET, "/v1/partners", None)?;
+    let known: BTreeSet<&str> =
+        known.as_array().into_iter().flatten().map(|partner| text(partner, "domain")).collect();
+    let (there, new): (Vec<&PartnerPlan>, Vec<_>) =
+        plan.partners.iter().partition(|partner| known.contains(partner.entry.domain.as_str()));
+    let there: Vec<&str> = there.iter().map(|partner| partner.entry.domain.as_str()).collect();
+    let orders = orders(plan, &new)?;
+    // Nothing is done of it unless all of it can be.
+    for order in &orders {
+        gateway.ask(order.method.clone(), &format!("{}?dry_run=true", order.path), Some(&order.body))?;
+    }
+    let mut answers = Vec::new();
+    for order in &orders {
+        answers.push(gateway.ask(order.method.clone(), order.path, Some(&order.body))?);
+    }
+    if as_json {
+        let of = |what| orders.iter().position(|order| order.what == what).and_then(|at| answers.get(at));
+        let applied = json!({ "policy": of(POLICY), "partners": of(PARTNERS), "configured": there });
+        return Ok(pretty(&json!({ "plan": plan, "applied": applied })));
+    }
+    let mut out = format!("{words}\nApplied to the running gateway:\n");
+    for (order, answer) in orders.iter().zip(&answers) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{}", order.what);
+        let same = answer.get("changed").and_then(Value::as_array).is_some_and(Vec::is_empty);
+        out.push_str(if same { "  it was so already\n" } else { "" });
+        out.push_str(&changes(answer));
+    }
+    if orders.is_empty() {
+        out.push_str("  nothing: there is neither a new partner nor a policy\n");
+    }
+    if !there.is_empty() {
+        let _ = writeln!(out, "Not touched, for it has them already: {}", there.join(", "));
+    }
+    if !plan.limits.is_empty() {
+        out.push_str(
+            "\nLimits are in the configuration file only. Put these there, and restart:\n[limits]\n",
+        );
+        plan.limits.iter().map(LimitEntry::line).for_each(|line| out.push_str(&format!("{line}\n")));
+    }
+    Ok(out)
+}
+
+const POLICY: &str = "policy";
+const PARTNERS: &str = "partners";
+
+/// The policy first: nobody talks to a new partner who is not to.
+fn orders(plan: &Plan, new: &[&PartnerPlan]) -> Result<Vec<Order>, Failed> {
+    let mut orders = Vec::new();
+    if let Some(policy) = plan.policy {
+        let body = json!({ "default": policy.default });
+        orders.push(Order { method: Method::PATCH, path: "/v1/policies/global", body, what: POLICY });
+    }
+    if !new.is_empty() {
+        let entries: Result<Vec<Value>, _> =
+            new.iter().map(|partner| serde_json::to_value(&partner.entry)).collect();
+        let entries = entries.map_err(|error| Failed(format!("the plan cannot be written: {error}")))?;
+        let body = json!({ "entries": entries, "prune": false });
+        orders.push(Order { method: Method::POST, path: "/v1/apply/partners", body, what: PARTNERS });
+    }
+    Ok(orders)
+}

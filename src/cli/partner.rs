@@ -1,0 +1,79 @@
+//! `nuncio partner`: what it has beside other entries.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use axum::http::Method;
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::client::{ClientArguments, Failed, end, pretty, printable, text};
+use super::entries::{Verb, perform};
+use super::report::findings_text;
+use crate::checks::{Finding, Level};
+use crate::config::Kind;
+use crate::control::client::escaped;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PartnerArguments {
+    #[command(flatten)]
+    client: ClientArguments,
+    #[command(subcommand)]
+    verb: PartnerVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum PartnerVerb {
+    /// Have the running gateway try a partner as his entry says
+    #[command(long_about = TEST_ABOUT)]
+    Test {
+        /// One of his domains. The primary one stands for all of them
+        #[arg(value_name = "DOMAIN")]
+        name: String,
+    },
+    #[command(flatten)]
+    Entry(Verb),
+}
+
+const TEST_ABOUT: &str = "\
+Have the running gateway try a partner as his entry says.
+
+DNS, connections, TLS and his certificate, what he offers, and whether he lets us in, by our certificate (SASL EXTERNAL) or by \
+dialback; once for each of his domains and each certificate of ours. The streams are new ones and carry no stanza; those that \
+are open are not touched. Then what became of the latest attempts of either side.
+
+The exit code is 1 if one of his domains does not let us in. Without a running gateway: nuncio check connectivity DOMAIN.";
+
+pub(super) fn run(arguments: &PartnerArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    let (gateway, json) = (arguments.client.gateway(environment), arguments.client.json);
+    let name = match &arguments.verb {
+        PartnerVerb::Entry(verb) => return perform(Kind::Partner, verb, json, &gateway),
+        PartnerVerb::Test { name } => name,
+    };
+    let path = format!("/v1/partners/{}/test", escaped(name));
+    let answer = match gateway.ask(Method::POST, &path, None) {
+        Ok(answer) => answer,
+        Err(failed) => return end(Err(failed)),
+    };
+    let said = if json { Ok(pretty(&answer)) } else { in_words(&answer) };
+    let done = end(said);
+    let wrong = serde_json::to_value(Level::Wrong).ok();
+    if answer.get("level") == wrong.as_ref() { ExitCode::FAILURE } else { done }
+}
+
+fn in_words(answer: &Value) -> Result<String, Failed> {
+    let findings = answer.get("findings").cloned().unwrap_or_default();
+    let findings: Vec<Finding> = serde_json::from_value(findings)
+        .map_err(|error| Failed(format!("the gateway answered something else than findings: {error}")))?;
+    let mut out = findings_text(&findings, 0);
+    let attempts = answer.get("attempts").and_then(Value::as_array).into_iter().flatten();
+    for (number, attempt) in attempts.enumerate() {
+        if number == 0 {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "\nThe latest attempts before this one:");
+        }
+        let _ = writeln!(out, "  {}", printable(text(attempt, "text")));
+    }
+    Ok(out)
+}

@@ -1,0 +1,231 @@
+//! What the running gateway tries and looks at for an administrator.
+
+use anyhow::{Context, Result, ensure};
+use axum::http::Method;
+use nuncio::control::client::Client;
+use nuncio_world::pki::{Flaw, Usage};
+use serde_json::{Value, json};
+
+use crate::caller::{Says, Server};
+use crate::control::Said;
+use crate::town::{Town, takes_all};
+
+#[tokio::test]
+async fn a_partner_is_tried_by_the_running_gateway_and_its_streams_stay() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let mut carol = town.wingtip_speaks().await?;
+    let listener = town.wingtip_listens().await?;
+    let certificate = town.pki.good("chat", &["chat.wingtip.com"])?;
+    // Once for each certificate of ours.
+    let lets_in = async {
+        let mut peers = Vec::new();
+        for _ in 0..2 {
+            peers.push(listener.accept(&town.pki, &certificate, "chat.wingtip.com").await?);
+        }
+        for peer in &mut peers {
+            // Nothing but the end of the stream comes.
+            peer.until_closed().await?;
+        }
+        anyhow::Ok(())
+    };
+    let (said, let_in) = tokio::join!(town.done(&["partner", "test", "chat.wingtip.com"]), lets_in);
+    let said = said?;
+    let_in.with_context(|| said.clone())?;
+    for from in ["contoso.com", "litware.com"] {
+        ensure!(said.contains(&format!("partner chat.wingtip.com from {from}\n")), "{said}");
+    }
+    ensure!(said.matches("he lets us in by SASL EXTERNAL over TLS").count() == 2, "{said}");
+    ensure!(said.contains("The latest attempts before this one:"), "{said}");
+    ensure!(said.contains("wingtip.com at 127."), "the stream of his own: {said}");
+    carol.say("<iq from='carol@wingtip.com' to='contoso.com' id='p' type='get'><ping xmlns='urn:xmpp:ping'/></iq>").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_trial_goes_through_dialback_which_only_the_running_gateway_can_answer() -> Result<()> {
+    let mut town = Town::found().await?;
+    town.partner = "sasl = \"optional\"".to_owned();
+    let _gateway = town.gateway("").await?;
+    let flawed = town.pki.issue("flawed", &["elsewhere.example"], Usage::Both, Flaw::SelfSigned)?;
+    let _server = Server::listens(&town, Some(&flawed), Says::Valid).await?;
+    let said = town.done(&["partner", "test", "wingtip.com"]).await?;
+    ensure!(said.contains("he lets us in by dialback over TLS"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_partner_that_cannot_be_reached_costs_the_exit_code_and_programs_read_why() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let Said { good, out, err } = town.nuncio(&["partner", "test", "wingtip.com", "--json"]).await?;
+    ensure!(!good, "nobody listens there: {out}{err}");
+    let tried: Value = serde_json::from_str(&out)?;
+    ensure!(tried["partner"] == "wingtip.com" && tried["level"] == "wrong", "{tried}");
+    let findings = tried["findings"].as_array().context("no findings")?;
+    let wrong = findings.iter().find(|finding| finding["level"] == "wrong").context("nothing is wrong")?;
+    ensure!(wrong["fix"].as_str().is_some_and(|fix| fix.contains("firewall")), "{wrong}");
+
+    let said = town.refused(&["partner", "test", "nobody.example"]).await?;
+    ensure!(said.contains("there is no partner nobody.example"), "{said}");
+    town.done(&["partner", "new", "fabrikam.com", "type=federated", "enabled=false"]).await?;
+    let said = town.refused(&["partner", "test", "fabrikam.com"]).await?;
+    ensure!(said.contains("fabrikam.com is disabled"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn checks_are_made_by_the_gateway_where_one_runs_and_here_where_not() -> Result<()> {
+    let town = Town::found().await?;
+    let gateway = town.gateway("").await?;
+    let _front_end = town.answers(&town.good_front_end()?, takes_all).await?;
+    // The stored one is no less a partner.
+    town.done(&["partner", "new", "fabrikam.com", "type=federated"]).await?;
+    let Said { out, err, .. } = town.nuncio(&["check", "connectivity", "fabrikam.com"]).await?;
+    ensure!(out.contains("partner fabrikam.com from contoso.com"), "{out}{err}");
+    ensure!(err.contains("Done by the running gateway"), "{err}");
+
+    let Said { out, err, good } = town.nuncio(&["check", "--json"]).await?;
+    ensure!(!good, "litware.com has no record in this DNS: {out}{err}");
+    let report: Value = serde_json::from_str(&out)?;
+    let checks = report["checks"].as_array().context("no checks")?.iter();
+    let checks: Vec<_> = checks.filter_map(|check| check["check"].as_str()).collect();
+    ensure!(checks == ["config", "certs", "store", "dns", "connectivity"], "{checks:?}");
+
+    let shown = town.done(&["dns", "show"]).await?;
+    ensure!(shown.contains("_xmpp-server._tcp.litware.com. IN SRV 10 0 5269 nuncio.contoso.com."), "{shown}");
+
+    drop(gateway);
+    let Said { err, .. } = town.nuncio(&["check", "certs"]).await?;
+    ensure!(err.contains("and not by a running gateway: no gateway answers at"), "{err}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_check_of_the_configuration_finds_what_a_reload_would() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let client = Client::new(town.control());
+    let level = async || -> Result<Value> {
+        let reply = client.ask(Method::GET, "/v1/checks/config", None).await?;
+        Ok(reply.json().context("no JSON")?["level"].clone())
+    };
+    ensure!(level().await? != "wrong");
+    town.edit("[limits]", "[limits]\ndrain = 7\n")?;
+    ensure!(level().await? == "wrong");
+    town.edit("drain = 7", "drain = \"7s\"")?;
+    ensure!(level().await? != "wrong");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_is_asked_for_imported_and_put_in_use_by_the_api_and_its_key_is_never_shown()
+-> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let before = town.wingtip_speaks().await?.shown().cloned().context("no certificate")?;
+    let client = Client::new(town.control());
+    let ask = async |method, path: &str, body: Option<Value>| -> Result<(u16, Value)> {
+        let reply = client.ask(method, path, body.as_ref()).await?;
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        ensure!(!text.contains("PRIVATE KEY"), "{path}: {text}");
+        Ok((reply.status.as_u16(), reply.json().context("no JSON")?))
+    };
+    let asked = json!({ "for": ["contoso.com"], "organisation": "Contoso", "key_type": "p256" });
+    let (status, made) = ask(Method::POST, "/v1/certificates/request", Some(asked)).await?;
+    ensure!(status == 200 && made["request"].as_str().is_some_and(|pem| pem.contains("REQUEST")), "{made}");
+    let (_, shown) = ask(Method::GET, "/v1/certificates", None).await?;
+    let waits = |shown: &Value| {
+        shown.as_array().is_some_and(|all| all.iter().any(|one| one["waiting"]["key"] == true))
+    };
+    ensure!(waits(&shown), "{shown}");
+
+    // One from elsewhere, with its key.
+    let renewed = town.pki.good("renewed", &["contoso.com"])?;
+    let certificates = std::fs::read_to_string(&renewed.certificate_file)?;
+    let key = std::fs::read_to_string(&renewed.key_file)?;
+    let other = json!({ "certificates": certificates, "key": key, "for": ["litware.com"], "assign": true });
+    let (status, refused) = ask(Method::POST, "/v1/certificates/import", Some(other)).await?;
+    ensure!(
+        status == 422 && refused["errors"].to_string().contains("it is not for litware.com"),
+        "{refused}"
+    );
+    let mark = town.log.mark();
+    let brought = json!({ "certificates": certificates, "key": key, "for": ["contoso.com"], "assign": true });
+    let (status, imported) = ask(Method::POST, "/v1/certificates/import", Some(brought)).await?;
+    ensure!(status == 200 && imported["assigned"][0]["undo"] == true, "{imported}");
+    town.log.line_after(mark, "were looked at").await?;
+    ensure!(town.wingtip_speaks().await?.shown() == Some(&renewed.certificate));
+
+    let mark = town.log.mark();
+    let undo = json!({ "undo": true, "for": ["contoso.com"] });
+    let (status, undone) = ask(Method::POST, "/v1/certificates/assign", Some(undo)).await?;
+    ensure!(status == 200, "{undone}");
+    town.log.line_after(mark, "were looked at").await?;
+    ensure!(town.wingtip_speaks().await?.shown() == Some(&before));
+    let trail = town.done(&["audit", "gateway-contoso"]).await?;
+    for part in ["certificate.requested", "certificate.imported", "certificate.assigned"] {
+        ensure!(trail.contains(part), "{part} is not in\n{trail}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn certificates_are_looked_after_by_the_gateway_where_one_runs() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let said = town.nuncio(&["cert", "request", "--for", "contoso.com", "--key-type", "p256"]).await?;
+    ensure!(said.good && said.err.contains("Done by the running gateway"), "{}{}", said.out, said.err);
+    ensure!(
+        said.out.contains("BEGIN CERTIFICATE REQUEST") && said.out.contains("partners look for it"),
+        "{}",
+        said.out
+    );
+    let shown = town.done(&["cert", "show"]).await?;
+    ensure!(shown.contains("gateway-contoso.pem") && shown.contains("DNS:litware.com"), "{shown}");
+
+    let before = town.wingtip_speaks().await?.shown().cloned().context("no certificate")?;
+    let renewed = town.pki.good("renewed", &["contoso.com"])?;
+    let path = |file: &std::path::Path| file.display().to_string();
+    let (certificate, key) = (path(&renewed.certificate_file), path(&renewed.key_file));
+    let words = ["cert", "import", "--for", "litware.com", "--key", &key, &certificate];
+    let refused = town.refused(&words).await?;
+    ensure!(refused.contains("it is not for litware.com"), "{refused}");
+    let said = town.done(&["cert", "import", "--assign", "--key", &key, &certificate]).await?;
+    ensure!(said.contains(&format!("{} shows it to who asks for contoso.com", town.xmpp())), "{said}");
+    ensure!(town.wingtip_speaks().await?.shown() == Some(&renewed.certificate));
+    let said = town.done(&["cert", "assign", "--undo", "--for", "contoso.com"]).await?;
+    ensure!(said.contains("in its place, serial"), "{said}");
+    ensure!(town.wingtip_speaks().await?.shown() == Some(&before));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_import_is_applied_all_or_none_and_what_is_there_stays_as_it_is() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
+    let file = |name: &str| fixtures.join(name).display().to_string();
+    let (partners, gateway, policies) = (file("partners.xml"), file("gateway.json"), file("policies.csv"));
+    let config = town.folder().join("nuncio.toml").display().to_string();
+    town.done(&["partner", "new", "fabrikam.com", "type=public-verified", "description=ours"]).await?;
+    let words = ["import", "lync", &partners, &gateway, &policies, "--config", &config, "--apply"];
+    let Said { good, out, err } = town.nuncio(&words).await?;
+    ensure!(!good, "something is left out, as without --apply: {out}{err}");
+    for part in [
+        "NOT taken over:",
+        "Applied to the running gateway:",
+        "policy.default: \"allow\" → \"deny\"",
+        "Not touched, for it has them already: fabrikam.com",
+        "Limits are in the configuration file only",
+    ] {
+        ensure!(out.contains(part), "{part}: {out}{err}");
+    }
+    let listed = town.done(&["partner", "list"]).await?;
+    ensure!(listed.contains("fabrikam.com: public-verified"), "{listed}");
+    ensure!(listed.lines().filter(|line| line.ends_with("[stored]")).count() == 3, "{listed}");
+    ensure!(listed.contains("tailspin.com: federated"), "{listed}");
+    let again = town.nuncio(&words).await?;
+    ensure!(again.out.contains("it was so already"), "{}", again.out);
+    Ok(())
+}
