@@ -1,7 +1,7 @@
 //! Requests we originate.
 
 use super::{BuildError, text};
-use crate::{CSeq, Host, Method, NameAddr, Uri, lex};
+use crate::{CSeq, Host, Method, NameAddr, Params, Uri, lex};
 
 /// Appends a request to a buffer, field by field. The first unusable mandatory part fails the whole request at
 /// [`RequestBuilder::finish`], and the buffer is left as it was.
@@ -49,22 +49,39 @@ impl<'o> RequestBuilder<'o> {
     /// From with our tag.
     #[must_use]
     pub fn from(self, display: Option<&str>, uri: &Uri<'_>, tag: &str) -> Self {
-        self.address("From", display, uri, Some(tag))
+        self.address("From", display, uri, Some(tag), "")
     }
 
     /// To; with the peer's tag inside a dialog.
     #[must_use]
     pub fn to(self, display: Option<&str>, uri: &Uri<'_>, tag: Option<&str>) -> Self {
-        self.address("To", display, uri, tag)
+        self.address("To", display, uri, tag, "")
+    }
+
+    /// To of a dialog: the other side's tag, if it has one, and the parameters that stand behind it (`tag;epid=…`).
+    #[must_use]
+    pub fn to_party(self, uri: &Uri<'_>, party: &str) -> Self {
+        let (tag, params) = party.split_at(party.find(';').unwrap_or(party.len()));
+        if Params::of_header(params).is_none() || params.bytes().any(|byte| byte.is_ascii_control()) {
+            return self.fail(BuildError::Tag);
+        }
+        self.address("To", None, uri, Some(tag).filter(|tag| !tag.is_empty()), params)
     }
 
     /// Contact.
     #[must_use]
     pub fn contact(self, uri: &Uri<'_>) -> Self {
-        self.address("Contact", None, uri, None)
+        self.address("Contact", None, uri, None, "")
     }
 
-    fn address(self, name: &str, display: Option<&str>, uri: &Uri<'_>, tag: Option<&str>) -> Self {
+    fn address(
+        self,
+        name: &str,
+        display: Option<&str>,
+        uri: &Uri<'_>,
+        tag: Option<&str>,
+        params: &str,
+    ) -> Self {
         if tag.is_some_and(|tag| !lex::is_token(tag)) {
             return self.fail(BuildError::Tag);
         }
@@ -82,6 +99,7 @@ impl<'o> RequestBuilder<'o> {
             self.out.extend_from_slice(b";tag=");
             self.out.extend_from_slice(tag.as_bytes());
         }
+        self.out.extend_from_slice(params.as_bytes());
         self.out.extend_from_slice(b"\r\n");
         self
     }

@@ -52,6 +52,8 @@ pub struct Dialog {
 
 const CALL_ID: usize = 0;
 const LOCAL_TAG: usize = 1;
+/// The tag, and behind it what else stands in From or To of the other side: Lync's `epid` names the endpoint there. Tags hold
+/// no `;`.
 const REMOTE_TAG: usize = 2;
 const LOCAL_URI: usize = 3;
 const REMOTE_URI: usize = 4;
@@ -209,9 +211,9 @@ impl Dialog {
     /// # Errors
     /// [`NoDialog`]; nothing has changed then.
     pub fn establish(&mut self, request: &Message) -> Result<(), NoDialog> {
-        let tag = request.from_header()?.tag().ok_or(NoDialog::NoTag)?;
+        let party = party(&request.from_header()?)?;
         let number = request.cseq()?.number;
-        self.learn(tag, record_routes(request)?, request)?;
+        self.learn(&party, record_routes(request)?, request)?;
         self.remote_cseq = Some(number);
         Ok(())
     }
@@ -222,13 +224,13 @@ impl Dialog {
     /// # Errors
     /// [`NoDialog`]; nothing has changed then.
     pub fn confirm(&mut self, response: &Message) -> Result<(), NoDialog> {
-        let tag = response.to_header()?.tag().ok_or(NoDialog::NoTag)?;
+        let party = party(&response.to_header()?)?;
         let mut routes = record_routes(response)?;
         routes.reverse();
         if contact(response)?.is_none() {
             return Err(NoDialog::Contact);
         }
-        self.learn(tag, routes, response)
+        self.learn(&party, routes, response)
     }
 
     /// The dialog of another branch of a fork: the same INVITE, another 2xx.
@@ -241,12 +243,12 @@ impl Dialog {
         Ok(fork)
     }
 
-    fn learn(&mut self, tag: &str, routes: Routes<'_>, message: &Message) -> Result<(), NoDialog> {
+    fn learn(&mut self, party: &str, routes: Routes<'_>, message: &Message) -> Result<(), NoDialog> {
         let mut fixed = self.fixed();
         if let Some(target) = contact(message)? {
             fixed[REMOTE_TARGET] = target;
         }
-        fixed[REMOTE_TAG] = tag;
+        fixed[REMOTE_TAG] = party;
         let kept = fixed[CALL_ID].len()
             + fixed[REMOTE_TAG].len()
             + fixed[LOCAL_URI].len()
@@ -324,7 +326,7 @@ impl Dialog {
 
     /// The tag of the other side; empty while it has not chosen one.
     pub fn remote_tag(&self) -> &str {
-        self.text(REMOTE_TAG)
+        tag_of(self.text(REMOTE_TAG))
     }
 
     /// The other side's Contact URI.
@@ -336,7 +338,7 @@ impl Dialog {
     /// answered yet takes any tag of theirs.
     pub fn owns(&self, request: &Message) -> bool {
         let fixed = self.fixed();
-        let same_tag = |tag: &str| fixed[REMOTE_TAG].is_empty() || fixed[REMOTE_TAG] == tag;
+        let same_tag = |tag: &str| fixed[REMOTE_TAG].is_empty() || tag_of(fixed[REMOTE_TAG]) == tag;
         request.call_id().is_ok_and(|call_id| fixed[CALL_ID] == call_id)
             && request.to_tag().is_some_and(|tag| fixed[LOCAL_TAG] == tag)
             && same_tag(request.from_tag().unwrap_or_default())
@@ -470,7 +472,6 @@ impl Dialog {
         let fixed = self.fixed();
         let local = Uri::parse(fixed[LOCAL_URI])?;
         let path = Path::of(fixed[REMOTE_TARGET], self.routes())?;
-        let tag = Some(fixed[REMOTE_TAG]).filter(|tag| !tag.is_empty());
         let room = self.routes().map(|route| route.len() + 9).sum::<usize>()
             + body.map_or(0, |(_, body)| body.len());
         let mut out = Vec::with_capacity(room + REQUEST_OVERHEAD);
@@ -478,7 +479,7 @@ impl Dialog {
             .via("TLS", origin.sent_by, &branch)
             .max_forwards(HOPS)
             .from(None, &local, fixed[LOCAL_TAG])
-            .to(None, &Uri::parse(fixed[REMOTE_URI])?, tag)
+            .to_party(&Uri::parse(fixed[REMOTE_URI])?, fixed[REMOTE_TAG])
             .call_id(fixed[CALL_ID])
             .cseq(cseq);
         if refreshes_target(cseq.method) {
@@ -501,6 +502,24 @@ impl Dialog {
 /// Requests that tell the other side our Contact; the others may not (MESSAGE, RFC 3428 §7) or need not carry one.
 fn refreshes_target(method: Method<'_>) -> bool {
     matches!(method, Method::Invite | Method::Update | Method::Subscribe | Method::Notify)
+}
+
+/// The tag of the other side and its further parameters, which go back to it as they came.
+fn party(address: &NameAddr<'_>) -> Result<CompactString, NoDialog> {
+    let mut party = CompactString::from(address.tag().ok_or(NoDialog::NoTag)?);
+    for (name, value) in address.params.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("tag")) {
+        let parts = [";", name, if value.is_some() { "=" } else { "" }, value.unwrap_or_default()];
+        // What is allowed inside quotes could end a line.
+        if !parts.iter().any(|part| part.bytes().any(|byte| byte.is_ascii_control())) {
+            parts.iter().for_each(|part| party.push_str(part));
+        }
+    }
+    Ok(party)
+}
+
+/// The tag in what [`party`] has made.
+fn tag_of(party: &str) -> &str {
+    party.split_once(';').map_or(party, |(tag, _)| tag)
 }
 
 /// The addresses of Record-Route, in the order they stand in.

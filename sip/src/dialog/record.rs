@@ -8,7 +8,7 @@ use compact_str::CompactString;
 pub struct DialogRecord {
     pub call_id: CompactString,
     pub local_tag: CompactString,
-    /// Empty while the other side has not chosen one.
+    /// Empty while the other side has not chosen one; behind it further parameters of its From or To (`;epid=…`).
     pub remote_tag: CompactString,
     /// The URI of our From in requests we send.
     pub local_uri: Box<str>,

@@ -126,3 +126,25 @@ fn a_request_uri_keeps_the_users_name_and_loses_headers_and_method() {
         assert_eq!(write(&mut dialog, Method::Message).request_uri(), uri);
     }
 }
+
+#[test]
+fn what_stands_behind_the_tag_of_the_other_side_goes_back_to_it() {
+    let mut dialog = inviting();
+    dialog.confirm(&ok(";epid=7b21e0c94d;tag=fe1;x=\"a;b\"", &[CONTACT])).unwrap();
+    let to = "<sip:juliet@sip.example>;tag=fe1;epid=7b21e0c94d;x=\"a;b\"";
+    assert_eq!(write(&mut dialog, Method::Message).header(HeaderName::To), Some(to));
+    let mut again = Dialog::restore(dialog.record());
+    assert_eq!(write(&mut again, Method::Message).header(HeaderName::To), Some(to));
+    // It is no part of what a dialog is known by (RFC 3261 §12).
+    assert_eq!(again.remote_tag(), "fe1");
+    let theirs = |from: &str| {
+        let text = format!(
+            "INFO sip:romeo@gw.example SIP/2.0\r\nVia: SIP/2.0/TLS fe.example;branch=z9hG4bK1\r\nMax-Forwards: 9\r\n\
+             From: <sip:juliet@sip.example>;{from}\r\nTo: <sip:romeo@im.example>;tag=tok2\r\nCall-ID: tok1\r\n\
+             CSeq: 2 INFO\r\nContent-Length: 0\r\n\r\n"
+        );
+        Message::parse(text.into()).unwrap()
+    };
+    assert!(again.owns(&theirs("tag=fe1")) && again.owns(&theirs("epid=other;tag=fe1")));
+    assert!(!again.owns(&theirs("tag=fe2;epid=7b21e0c94d")));
+}

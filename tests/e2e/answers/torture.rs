@@ -1,10 +1,11 @@
 //! The messages of RFC 4475 and RFC 5118 at a whole gateway, with the answers expected of a gateway. Their INVITEs are about
-//! audio: 488 says that they were understood.
+//! audio: 488 says that they were understood. With messages for media, and to a contact, the valid ones make sessions.
 //!
 //! Their top Via names UDP mostly; over TLS it names TLS, as the vectors' notes ask (TV-50).
 
 use std::path::Path;
 
+use nuncio_sip::Message;
 use nuncio_translate::judge::PartnerType;
 
 use crate::house::{House, Plan};
@@ -216,4 +217,105 @@ fn mpart01_says_what_is_accepted() {
     let wire = house.front_end();
     let answer = house.ask(wire, read("rfc4475", "mpart01"));
     assert!(answer.must("Accept").unwrap().starts_with("text/plain"), "{answer}");
+}
+
+/// What a client of messages offers; the head stays as it is.
+const MESSAGES: &str = "v=0\r\no=- 0 0 IN IP4 192.0.2.5\r\ns=-\r\nc=IN IP4 192.0.2.5\r\nt=0 0\r\nm=message 5060 sip null\r\n\
+                        a=accept-types:text/plain\r\n";
+
+/// What is replaced, and by what.
+type Changes = &'static [(&'static str, &'static str)];
+
+/// The INVITEs of the vectors that are valid: who writes, who is written to, and what in them keeps them from being about
+/// messages, with what it is instead.
+const SESSIONS: [(&str, &str, &str, Changes); 7] = [
+    // Sender and recipient are of one domain there, so that nothing would cross.
+    ("rfc4475/esc01", "example.net", "example.org", &[("@example.net SIP", "@example.org SIP")]),
+    ("rfc4475/longreq", "example.net", "example.com", &[]),
+    ("rfc4475/baddate", "example.net", "example.com", &[]),
+    ("rfc4475/sdp01", "example.net", "example.com", &[("Accept: text/nobodyKnowsThis\r\n", "")]),
+    ("rfc4475/invut", "example.net", "example.com", &[("application/unknownformat", "application/sdp")]),
+    // Its session is unknown here; without the tag it asks for a new one.
+    (
+        "rfc4475/wsinv",
+        "example.com",
+        "chair-dnrc.example.com",
+        &[
+            (" ;   tag    = 1918181833n", ""),
+            ("Route:\r\n <sip:services.example.com;lr;unknownwith=value;unknown-no-value>\r\n", ""),
+        ],
+    ),
+    ("rfc5118/ipv4-mapped-ipv6", "east.example.com", "example.com", &[]),
+];
+
+/// The message with this body, whatever its length was called.
+fn with_messages(bytes: Vec<u8>, changes: &[(&str, &str)]) -> String {
+    let text = String::from_utf8(bytes).unwrap();
+    let head = text.split_once("\r\n\r\n").unwrap().0;
+    let is_length = |line: &&str| {
+        let name = line.split(':').next().unwrap().trim().to_ascii_lowercase();
+        name != "content-length" && name != "l"
+    };
+    let lines: Vec<_> = head.split("\r\n").filter(is_length).collect();
+    let head = format!("{}\r\nContent-Length: {}\r\n\r\n", lines.join("\r\n"), MESSAGES.len());
+    let changed = changes.iter().fold(head, |head, (from, to)| {
+        assert!(head.contains(from), "{from:?} in {head}");
+        head.replace(from, to)
+    });
+    changed + MESSAGES
+}
+
+#[test]
+fn tv_50_the_valid_invites_of_rfc_4475_make_sessions_once_they_are_about_messages() {
+    for (name, from, to, changes) in SESSIONS {
+        let (set, file) = name.split_once('/').unwrap();
+        let mut house = House::planned(Plan {
+            served: Box::leak(Box::new([from])),
+            partners: Box::leak(Box::new([(to, PartnerType::Federated, true)])),
+            ..Plan::default()
+        });
+        let wire = house.front_end();
+        let invite = with_messages(read(set, file), changes);
+        let answer = house.ask(wire, &invite);
+        let parsed = Message::parse(invite.clone().into_bytes().into()).unwrap();
+        assert_eq!(answer.status(), Some(200), "{name}: {answer}");
+        let accepted = Message::parse(answer.raw.clone().into_bytes().into()).unwrap();
+        assert_eq!(accepted.call_id(), parsed.call_id(), "{name}");
+        assert_eq!(accepted.cseq(), parsed.cseq(), "{name}");
+        assert_eq!(accepted.vias().count(), parsed.vias().count(), "{name}");
+        let tag = |message: &Message| message.from_header().unwrap().tag().map(str::to_owned);
+        assert_eq!(tag(&accepted), tag(&parsed), "{name}");
+
+        // In it: ACK, something said, and what the contact answers, to where the INVITE wanted it.
+        let (call_id, ours) = (parsed.call_id().unwrap(), answer.must("To").unwrap());
+        let caller = parsed.from_header().unwrap();
+        let theirs = format!("<{}>;tag={}", caller.uri.as_str(), caller.tag().unwrap());
+        let number = parsed.cseq().unwrap().number;
+        let request = |method: &str, number: u32, body: &str| {
+            format!(
+                "{method} {} SIP/2.0\r\nVia: SIP/2.0/TLS fe;branch=z9hG4bK-{method}\r\nMax-Forwards: 9\r\nFrom: {theirs}\r\n\
+                 To: {ours}\r\nCall-ID: {call_id}\r\nCSeq: {number} {method}\r\nContent-Type: text/plain\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                answer.address("Contact").unwrap(),
+                body.len()
+            )
+        };
+        house.send(wire, request("ACK", number, ""));
+        let said = house.ask(wire, request("MESSAGE", number + 1, "hello"));
+        assert_eq!(said.status(), Some(200), "{name}: {said}");
+        let stanzas = house.stanzas(to);
+        assert_eq!(stanzas.len(), 1, "{name}: {stanzas:?}");
+        let (sender, contact) = (stanzas[0].attribute("from").unwrap(), stanzas[0].attribute("to").unwrap());
+        assert_eq!(stanzas[0].body(), Some("hello"), "{name}");
+        house.partner_says(
+            to,
+            &format!("<message type='chat' from='{contact}' to='{sender}' id='x'><body>hi</body></message>"),
+        );
+        let requests = house.requests();
+        assert_eq!(requests.len(), 1, "{name}: {requests:?}");
+        let target = parsed.contacts().next().unwrap().unwrap().uri.as_str().to_owned();
+        assert_eq!(requests[0].start, format!("MESSAGE {target} SIP/2.0"), "{name}");
+        assert!(requests[0].must("To").unwrap().starts_with(&theirs), "{name}: {}", requests[0]);
+        assert_eq!(requests[0].header("Call-ID"), Some(call_id), "{name}");
+    }
 }

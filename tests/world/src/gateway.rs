@@ -19,6 +19,9 @@ use crate::world::{GATEWAY, GATEWAY_SIP, GATEWAY_XMPP, World};
 /// Names the program to test; set for the processes inside a world.
 pub const BINARY: &str = "NUNCIO_BIN";
 
+/// A test does not wait for minutes until a partner is tried again, unless it says so.
+const BACKOFF: &str = "xmpp.backoff_initial = \"100ms\"\nxmpp.backoff_max = \"1s\"";
+
 /// The first line of what it says about its state.
 const REPORT_BEGINS: &str = "status: held now";
 
@@ -150,6 +153,7 @@ impl Gateway {
                 ("trust", settings.trust),
                 ("identities", &identities),
                 ("next_hops", &format!("{next_hops:?}")),
+                ("backoff", if settings.limits.contains("xmpp.backoff_") { "" } else { BACKOFF }),
                 ("limits", settings.limits),
                 ("partners", &partners),
             ],

@@ -164,6 +164,28 @@ impl Sipp {
         Self::call_once(world, "sipp-session", &scenario)
     }
 
+    /// A user, who is `verified` or `unverified` by what his edge says, invites the contact; succeeds when the answer has that
+    /// status, and this in its `ms-diagnostics` (a regular expression).
+    pub fn refused(
+        world: &World,
+        (from, user): (&str, &str),
+        to: &str,
+        (status, reason): (u16, &str),
+    ) -> Result<Self> {
+        let scenario = fill(
+            include_str!("../../interop/sipp/refused-session.xml"),
+            &[
+                ("transport", transport(world)),
+                ("from", from),
+                ("user", user),
+                ("to", to),
+                ("status", &status.to_string()),
+                ("reason", reason),
+            ],
+        )?;
+        Self::call_once(world, &format!("sipp-refused-{}", to.replace(['@', '.'], "-")), &scenario)
+    }
+
     /// The user is invited once: he accepts, hears something, says "heard" and closes the session.
     pub async fn answer_session(world: &World, user: &str) -> Result<Self> {
         let (host, contact) = own(world);

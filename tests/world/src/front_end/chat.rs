@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 
+use super::FrontEnd;
 use super::watched::{Reply, user_of};
-use super::{FrontEnd, Line};
 use crate::sip_text::SipMessage;
 
 /// What a description begins with, whoever writes it.
@@ -241,7 +241,8 @@ impl FrontEnd {
     /// Sends something that has no answer.
     async fn tell(&self, request: &str) -> Result<()> {
         let line = self.inner.line.lock().await;
-        let line = line.as_ref().filter(|line| !Line::has_ended(line)).context("no connection")?;
+        let open = line.as_ref().filter(|(_, line)| !line.has_ended());
+        let (_, line) = open.context("no connection")?;
         line.send(request).await.map(drop)
     }
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsStream;
 
 use crate::World;
+use crate::kamailio::Place;
 use crate::pki::Credential;
 use crate::process::Log;
 use crate::sip_agent::read_message;
@@ -31,8 +32,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) async fn open(world: &World, credential: &Credential) -> Result<Self> {
-        let (name, address) = world.edge().place().calls;
+    pub(super) async fn open(world: &World, place: &Place, credential: &Credential) -> Result<Self> {
+        let (name, address) = place.calls;
         let stream = tls::dial(world.pki(), Some(credential), name, address).await?;
         let (mut reader, writer) = split(stream);
         let writer = Arc::new(tokio::sync::Mutex::new(writer));

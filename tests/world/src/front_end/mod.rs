@@ -8,7 +8,7 @@ mod line;
 mod watch;
 mod watched;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,17 +45,20 @@ pub struct FrontEnd {
 #[derive(Debug)]
 struct Inner {
     world: World,
-    credential: Credential,
+    /// Of the pool's front ends: where each stands, and what it shows there. What is known all of them know.
+    pool: Vec<(Place, Credential)>,
     place: Place,
     book: Mutex<Book>,
     /// The connection to the gateway, or to Kamailio in front of it; replaced when it has ended.
-    line: tokio::sync::Mutex<Option<Line>>,
+    line: tokio::sync::Mutex<Option<(usize, Line)>>,
     count: AtomicU64,
     last_sent: Mutex<String>,
     arrivals: mpsc::UnboundedSender<Arrival>,
     inbox: tokio::sync::Mutex<mpsc::UnboundedReceiver<Arrival>>,
-    /// Accepts and serves connections while it runs.
-    listening: Mutex<Option<JoinHandle<()>>>,
+    /// Which of the pool takes what comes and says nothing any more.
+    silent: Mutex<HashSet<usize>>,
+    /// Those of the pool that are there, each accepting and serving connections.
+    listening: Mutex<HashMap<usize, JoinHandle<()>>>,
 }
 
 /// What is known of subscriptions.
@@ -74,19 +77,27 @@ struct Book {
 pub struct Arrival {
     /// The request.
     pub request: SipMessage,
-    /// The answer it got.
+    /// The answer it got; 0: none.
     pub status: u16,
+    /// Which front end of the pool it came to.
+    pub at: usize,
 }
 
 impl FrontEnd {
     /// Listens at its place; the first request of its own connects to the gateway, or to Kamailio in front of it.
     pub async fn start(world: &World, credential: &Credential) -> Result<Self> {
         world.open_edge(Behind::Agent).await?;
-        let place = world.edge().place();
+        Self::start_pool(world, vec![(world.edge().place(), credential.clone())]).await
+    }
+
+    /// Front ends of one pool, which share what they know: a dialog is at home at each of them.
+    pub async fn start_pool(world: &World, pool: Vec<(Place, Credential)>) -> Result<Self> {
+        let (place, _) = *pool.first().context("a pool of none")?;
+        let count = pool.len();
         let (arrivals, inbox) = mpsc::unbounded_channel();
         let inner = Inner {
             world: world.clone(),
-            credential: credential.clone(),
+            pool,
             place,
             book: Mutex::default(),
             line: tokio::sync::Mutex::default(),
@@ -94,29 +105,59 @@ impl FrontEnd {
             last_sent: Mutex::default(),
             arrivals,
             inbox: tokio::sync::Mutex::new(inbox),
+            silent: Mutex::default(),
             listening: Mutex::default(),
         };
         let front_end = Self { inner: Arc::new(inner) };
-        front_end.start_again().await?;
+        for which in 0..count {
+            front_end.start_one_again(which).await?;
+        }
         Ok(front_end)
     }
 
     /// It is gone, with all of its connections. What it knows of subscriptions it still knows.
     pub async fn kill(&self) {
-        let listening = self.inner.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.kill_one(0).await;
+    }
+
+    /// One of the pool is gone, with all of its connections.
+    pub async fn kill_one(&self, which: usize) {
+        let listening = self.listening().remove(&which);
         if let Some(listening) = listening {
             listening.abort();
             // Only then its connections are closed.
             listening.await.ok();
         }
-        *self.inner.line.lock().await = None;
+        let mut line = self.inner.line.lock().await;
+        if line.as_ref().is_some_and(|(at, _)| *at == which) {
+            *line = None;
+        }
+    }
+
+    /// One of the pool takes what comes, and answers nothing, as one that is about to die.
+    pub fn falls_silent(&self, which: usize) {
+        self.inner.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(which);
+    }
+
+    fn is_silent(&self, which: usize) -> bool {
+        self.inner.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&which)
+    }
+
+    fn listening(&self) -> MutexGuard<'_, HashMap<usize, JoinHandle<()>>> {
+        self.inner.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Listens again.
     pub async fn start_again(&self) -> Result<()> {
-        let Inner { world, credential, place, .. } = &*self.inner;
-        let acceptor = tls::acceptor(world.pki(), credential)?;
+        self.start_one_again(0).await
+    }
+
+    /// One of the pool listens again.
+    pub async fn start_one_again(&self, which: usize) -> Result<()> {
+        let (place, credential) = self.inner.pool.get(which).context("no such front end")?;
+        let acceptor = tls::acceptor(self.inner.world.pki(), credential)?;
         let listener = TcpListener::bind(place.listens).await.context("the front end cannot listen")?;
+        self.inner.silent.lock().unwrap_or_else(PoisonError::into_inner).remove(&which);
         let serving = self.clone();
         let listening = tokio::spawn(async move {
             let mut connections = JoinSet::new();
@@ -125,7 +166,7 @@ impl FrontEnd {
                 let (acceptor, serving) = (acceptor.clone(), serving.clone());
                 connections.spawn(async move {
                     if let Ok(stream) = acceptor.accept(tcp).await
-                        && let Err(error) = serving.serve(stream.into()).await
+                        && let Err(error) = serving.serve(stream.into(), which).await
                     {
                         serving
                             .inner
@@ -136,7 +177,7 @@ impl FrontEnd {
                 });
             }
         });
-        *self.inner.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening);
+        self.listening().insert(which, listening);
         Ok(())
     }
 
@@ -208,10 +249,10 @@ impl FrontEnd {
     async fn ask_with(&self, make: impl FnOnce() -> Result<String>) -> Result<SipMessage> {
         let (request, answer) = {
             let mut line = self.inner.line.lock().await;
-            if line.as_ref().is_none_or(Line::has_ended) {
-                *line = Some(Line::open(&self.inner.world, &self.inner.credential).await?);
+            if line.as_ref().is_none_or(|(_, line)| line.has_ended()) {
+                *line = Some(self.open_line().await?);
             }
-            let line = line.as_ref().context("no connection")?;
+            let (_, line) = line.as_ref().context("no connection")?;
             let request = make()?;
             request.clone_into(&mut self.inner.last_sent.lock().unwrap_or_else(PoisonError::into_inner));
             let answer = line.send(&request).await?;
@@ -220,6 +261,13 @@ impl FrontEnd {
         within("the answer of the gateway", answer)
             .await?
             .with_context(|| format!("the connection ended before the answer to\n{request}"))
+    }
+
+    /// A connection of the first that is there, or would be: it may call where nobody can call it.
+    async fn open_line(&self) -> Result<(usize, Line)> {
+        let which = self.listening().keys().min().copied().unwrap_or_default();
+        let (place, credential) = self.inner.pool.get(which).context("no such front end")?;
+        Ok((which, Line::open(&self.inner.world, place, credential).await?))
     }
 
     /// The request sent last.
@@ -261,7 +309,7 @@ impl FrontEnd {
     }
 
     /// Reads requests of the gateway's and answers each at once.
-    async fn serve(&self, stream: TlsStream<tokio::net::TcpStream>) -> Result<()> {
+    async fn serve(&self, stream: TlsStream<tokio::net::TcpStream>, at: usize) -> Result<()> {
         let (mut reader, mut writer) = split(stream);
         let log = self.inner.world.log("front-end");
         let mut buffer = Vec::new();
@@ -284,6 +332,12 @@ impl FrontEnd {
                     None => self.take_message(&request)?,
                 },
             };
+            if self.is_silent(at) {
+                if request.method() != Some("NOTIFY") {
+                    self.inner.arrivals.send(Arrival { request, status: 0, at }).ok();
+                }
+                continue;
+            }
             log.push(format!("> {answer}"));
             writer.write_all(answer.as_bytes()).await?;
             writer.flush().await?;
@@ -297,7 +351,7 @@ impl FrontEnd {
                 });
             }
             if request.method() != Some("NOTIFY") {
-                self.inner.arrivals.send(Arrival { request, status }).ok();
+                self.inner.arrivals.send(Arrival { request, status, at }).ok();
             }
         }
         writer.shutdown().await.ok();

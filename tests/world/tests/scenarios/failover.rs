@@ -19,7 +19,8 @@ use nuncio_world::{PATIENCE, World};
 use super::scene::{BOB, Scene, takes_all};
 
 /// One that was away is tried again at once, not after a minute; and what finds nobody is given up soon.
-const QUICK: &str = "sip.backoff_initial = \"100ms\"\nsip.backoff_max = \"500ms\"\nsip.hold = \"3s\"";
+pub(crate) const QUICK: &str =
+    "sip.backoff_initial = \"100ms\"\nsip.backoff_max = \"500ms\"\nsip.hold = \"3s\"";
 /// Messages under way while something happens.
 const BURST: usize = 40;
 

@@ -10,6 +10,7 @@ mod documents;
 mod edge;
 mod failing;
 mod failover;
+mod failover_sessions;
 mod harness;
 mod ledger;
 mod letters;
@@ -63,6 +64,7 @@ use failing::{
     partner_is_removed_from_dns_acknowledged, partner_is_removed_from_dns_both_ways, partner_reads_slowly,
 };
 use failover::front_ends_take_over_from_each_other;
+use failover_sessions::sessions_and_presence_go_on_at_another_front_end;
 use harness::{
     refuses_unknown_authorities, servers_authenticate_each_other, sipp_speaks_through_stunnel,
     two_ejabberd_domains_federate,
@@ -94,7 +96,9 @@ use sessions::{
     front_end_has_forgotten_the_session, glare_ends_in_one_session, im_30_typing_and_receipts,
 };
 use sharing::domains_share_a_stream;
-use sipp::{sipp_front_end_answers, sipp_has_sessions, ten_thousand_arrive_in_order};
+use sipp::{
+    sipp_front_end_answers, sipp_has_sessions, sipp_is_refused_sessions, ten_thousand_arrive_in_order,
+};
 use sipp_presence::{sipp_is_subscribed_to, sipp_subscribes_and_refreshes};
 use states::{presence_follows_both_ways, resources_are_tuples};
 use strangers::{
@@ -221,6 +225,9 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(pr_07_contact_adds_user_for_longer_kamailio through Kamailio: pr_07_contact_adds_user_for_longer),
     scenario!(sipp_has_sessions),
     scenario!(sipp_has_sessions_kamailio through Kamailio: sipp_has_sessions),
+    scenario!(sipp_is_refused_sessions),
+    scenario!(sipp_is_refused_sessions_kamailio through Kamailio: sipp_is_refused_sessions),
+    scenario!(sessions_and_presence_go_on_at_another_front_end),
     scenario!(front_ends_take_over_from_each_other),
     scenario!(front_ends_take_over_from_each_other_kamailio through Kamailio: front_ends_take_over_from_each_other),
     scenario!(bodies_of_every_form_arrive),

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nuncio_world::World;
-use nuncio_world::gateway::Settings;
+use nuncio_world::gateway::{Partner, Settings};
 use nuncio_world::sipp::Sipp;
 
 use super::scene::{ALICE, BOB, Scene, check_message};
 
 const CONVERSATIONS: usize = 20;
 const EACH: usize = 500;
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Done when: SIPp sends 10,000 MESSAGEs through stunnel and the gateway; ejabberd's user receives 10,000, in order per
 /// conversation.
@@ -108,5 +109,41 @@ pub(crate) async fn sipp_has_sessions(world: World) -> Result<()> {
         let status = sipp.ended(Duration::from_secs(40)).await?;
         ensure!(status.success(), "withdrawn: {withdrawn}: SIPp ended with {status}");
     }
+    scene.gateway.still_runs()
+}
+
+/// An invitation that no message could follow is refused at once with the reason, and nothing of it crosses: 403 where policy or
+/// trust forbids it, 480 where the partner was out of reach just now.
+pub(crate) async fn sipp_is_refused_sessions(world: World) -> Result<()> {
+    // Whoever was out of reach once is not tried again for longer than a message would wait.
+    let limits = "xmpp.backoff_initial = \"10m\"\nxmpp.backoff_max = \"1h\"";
+    let (mut off, mut wingtip) = (Partner::federated("off.example"), Partner::federated("wingtip.com"));
+    off.keys = "enabled = false";
+    wingtip.keys = "\n[[policy.rule]]\nusers = [\"dave@contoso.com\"]\nverdict = \"deny\"";
+    let partners = vec![Partner::federated("fabrikam.com"), off, wingtip];
+    let settings = Settings { im: "session", trust: "server", limits, partners, ..Settings::default() };
+    let mut scene = Scene::set_with(&world, &settings).await?;
+    let _lines = scene.lines_for_sipp(&world).await?;
+    // Nobody is at home at wingtip.com: that is found out by a message.
+    let mut message = Sipp::send_messages(&world, 1, 1, "carol@wingtip.com")?;
+    scene.gateway.log().line_after(0, "no stream to partner wingtip.com").await?;
+    message.stop().await?;
+    let alice = (ALICE, "verified");
+    for (user, to, status, reason) in [
+        (alice, "bob@stranger.example", 403, "1005;.*stranger.example"),
+        (alice, "bob@off.example", 403, "1002;.*disabled"),
+        (("dave@contoso.com", "verified"), BOB, 403, "1002;.*policy rule"),
+        ((ALICE, "unverified"), BOB, 403, "29005;"),
+        (alice, "carol@wingtip.com", 480, "1007;.*wingtip.com"),
+    ] {
+        let ended = Sipp::refused(&world, user, to, (status, reason))?.ended(PATIENCE).await?;
+        ensure!(ended.success(), "{user:?} to {to}, {status}: SIPp ended with {ended}");
+    }
+    let none = scene.bob.stanzas_before_ping("refused").await?;
+    ensure!(none.is_empty(), "{none:?}");
+    // Who may has his session, whatever was refused before.
+    let ended = Sipp::session(&world, (ALICE, BOB), &["one"])?.ended(PATIENCE).await?;
+    ensure!(ended.success(), "SIPp ended with {ended}");
+    check_message(&scene.bob.next_message().await?, ALICE, BOB, "one")?;
     scene.gateway.still_runs()
 }
