@@ -5,15 +5,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// One thing after the other.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A block of commands, as it stands on the page; and a command that says whether it is to be run at all.
-    Run(String, Option<String>),
+    /// A block of commands, as it stands on the page.
+    Run(String),
     /// What the block before it has printed, as the page shows it: `…` stands for anything.
     Shown(String),
     /// What somebody else does at this point, who has no command on this page.
     Here(String),
 }
 
-/// The steps of a page: blocks fenced as `sh`, or `sh if COMMAND`, and `text`, and `<!-- here: … -->`. Others are not run.
+/// The steps of a page: blocks fenced as `sh` and `text`, and `<!-- here: … -->`. Others are not run.
 pub(crate) fn steps(page: &str) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     let mut lines = page.lines();
@@ -34,16 +34,13 @@ pub(crate) fn steps(page: &str) -> Result<Vec<Step>> {
             }
         }
         match language {
-            "sh" => steps.push(Step::Run(block, None)),
+            "sh" => steps.push(Step::Run(block)),
             "text" => {
                 ensure!(matches!(steps.last(), Some(Step::Run(..))), "printed by no command: {block}");
                 steps.push(Step::Shown(block));
             }
             "powershell" | "toml" => {}
-            other => match other.strip_prefix("sh if ") {
-                Some(command) => steps.push(Step::Run(block, Some(command.to_owned()))),
-                None => bail!("a block in {other:?}"),
-            },
+            other => bail!("a block in {other:?}"),
         }
     }
     Ok(steps)
