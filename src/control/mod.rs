@@ -55,7 +55,7 @@ pub struct Control {
     pub authority: Arc<Authority>,
     /// Rings when the files with certificates and roots are to be looked at.
     pub renew: Arc<Notify>,
-    /// See [`Control::walk`].
+    /// The turn of who looks at every pair there is.
     pub walks: Arc<Semaphore>,
 }
 

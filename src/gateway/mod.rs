@@ -288,9 +288,10 @@ impl Gateway {
     }
 
     /// Puts a new policy in force. What crosses from now on is judged under it, also what has waited; subscriptions and sessions
-    /// that it forbids end as an errand.
+    /// that it forbids end as an errand. Partners that may come in again are tried at once if something waits for them.
     pub fn set_policy(&self, policy: Snapshot) {
-        self.policy.store(Arc::new(policy));
+        let before = self.policy.swap(Arc::new(policy));
+        self.retry_opened(&before);
         self.apply_policy();
     }
 

@@ -1,7 +1,9 @@
 //! Partners and front ends that are tried again before their back-off is over.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use nuncio_translate::judge::Snapshot;
 use nuncio_xmpp::lane::Lane;
 
 use super::Gateway;
@@ -43,6 +45,18 @@ impl Gateway {
         retried
     }
 
+    /// Lanes to partners who were not called under the policy before, and may be under this one.
+    pub(super) fn retry_opened(&self, before: &Snapshot) {
+        let policy = self.policy.load();
+        let is_opened =
+            |domain: &str| before.open_partner(domain).is_err() && policy.open_partner(domain).is_ok();
+        let opened = self.remotes.iter().filter(|remote| is_opened(remote.key()));
+        let opened: Vec<_> = opened.map(|remote| Arc::clone(&remote)).collect();
+        for (_, lane) in opened.iter().flat_map(|remote| remote.named_lanes()) {
+            lane.feed_if(Lane::retry_now);
+        }
+    }
+
     /// A stream of the partner's to us was established, so his server is there: lanes to that domain need not wait any more.
     /// Those that a stream of his takes back need none of ours, unless there is a session to resume.
     pub fn partner_is_back(&self, domain: &str, now: Instant) {
@@ -58,8 +72,6 @@ impl Gateway {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use nuncio_xmpp::lane::{Failure, FailureKind, Output};
     use tokio::sync::Notify;
 

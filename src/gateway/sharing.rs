@@ -92,10 +92,9 @@ impl Gateway {
 
     /// The lane may not have a stream: the partner may not come in, or is none any more. What waits for it is refused by that
     /// rule.
-    pub fn may_not_connect(&self, key: &LaneKey, lane: &LanePort, refusal: Refusal, now: Moment) {
+    pub fn may_not_connect(&self, key: &LaneKey, lane: &LanePort, refusal: Refusal) {
         info!(partner = %key.remote, local = %key.local, rule = refusal.name(), "not connected: {refusal}");
-        let (failure, random) = (Failure::new(FailureKind::Negotiation, refusal.to_string()), self.random());
-        lane.feed(|lane| lane.connect_failed(failure, random, now.instant));
+        lane.feed(|lane| lane.connect_forbidden(Failure::new(FailureKind::Negotiation, refusal.to_string())));
     }
 
     /// There is no stream for the lane: it waits as after any failure, and those who wait for it are told why.

@@ -56,7 +56,7 @@ async fn keep<F: Future<Output = LaneWants>>(
         if wants.connect {
             // Asked each time: it may have been ordered by what the rules of then allowed.
             if let Err(refusal) = gateway.policy().open_partner(&key.remote).map(drop) {
-                gateway.may_not_connect(key, lane, refusal, now());
+                gateway.may_not_connect(key, lane, refusal);
                 wants.connect = false;
                 continue;
             }

@@ -6,7 +6,7 @@ use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
 use nuncio_world::xml::Element;
 use nuncio_xmpp::lane::LaneConfig;
 
-use crate::house::{House, Plan, Reply};
+use crate::house::{House, Plan, Reach, Reply};
 
 fn from_bob(id: &str) -> String {
     format!("<message from='bob@fabrikam.com/home' to='alice@contoso.com' id='{id}'><body>x</body></message>")
@@ -79,10 +79,14 @@ fn an_answer_to_a_message_from_before_a_panic_settles_nothing_that_came_after() 
     house.rule = Box::new(|_| Reply::Silence);
     house.partner_says("fabrikam.com", &from_bob("before"));
     let before = house.requests.pop_front().unwrap();
+    // What he is told waits for a stream meanwhile.
+    house.reach.insert("fabrikam.com", Reach::Pending);
     house.gateway.set_policy(policy(2, false));
     house.panic_once();
     house.partner_says("fabrikam.com", &from_bob("refused"));
     house.gateway.set_policy(policy(3, true));
+    house.reach.insert("fabrikam.com", Reach::Up);
+    house.run();
     let lost = house.stanzas("fabrikam.com");
     assert_eq!(outcomes(&lost), [("refused", "internal-server-error"), ("before", "internal-server-error")]);
 

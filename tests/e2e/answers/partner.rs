@@ -159,6 +159,10 @@ impl Line {
             Next::Close | Next::Abort => {
                 session.closed(End::Local, now);
                 self.connecting = session.wants().connect;
+                if let (false, Some(why)) = (session.was_open(), session.failure().cloned()) {
+                    self.lane.step(|lane| lane.connect_failed(why, 0, now.instant));
+                    gateway.lane_unreachable(&self.key);
+                }
                 self.session = None;
                 return true;
             }
@@ -198,6 +202,10 @@ impl Line {
             }
             Reach::Up => {
                 self.connecting = false;
+                if let Err(refusal) = gateway.policy().open_partner(&self.key.remote).map(drop) {
+                    gateway.may_not_connect(&self.key, &self.lane, refusal);
+                    return true;
+                }
                 self.place = gateway.outbound_place(&self.key, &self.lane, now);
                 if self.place.is_none() {
                     return true;

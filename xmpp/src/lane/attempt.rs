@@ -29,6 +29,16 @@ impl<E: Envelope> Lane<E> {
         self.back_off(random, now);
     }
 
+    /// The attempt asked for by [`Output::Connect`] is forbidden, and no later one is made: what waits is given up. The next
+    /// stanza asks again.
+    pub fn connect_forbidden(&mut self, why: Failure) {
+        if matches!(self.state, State::Connecting) {
+            self.last_failure = Some(why);
+            self.state = State::Idle;
+            self.give_up_queue();
+        }
+    }
+
     /// Whether something waits for a stream.
     pub(super) fn wants_stream(&self) -> bool {
         !self.queue.is_empty() || self.managed.wants_stream()
