@@ -21,7 +21,7 @@ pub struct ConnectionConfig {
     pub max_pending_in: usize,
     /// Requests of ours that may wait for the peer's answer; one more is refused to the caller.
     pub max_pending_out: usize,
-    /// Unwritten bytes at which [`Connection::is_congested`] begins.
+    /// Unwritten bytes at which [`Connection::is_congested`](super::Connection::is_congested) begins.
     pub max_backlog: usize,
     /// Option tags that a request may require; another one gets 420 (SIP-25).
     pub supported: &'static [&'static str],

@@ -4,7 +4,7 @@ use super::{Connection, Failure, Output, Phase};
 
 impl<E> Connection<E> {
     /// The socket is gone. Every request without response fails, in the order they were sent; requests
-    /// that wait for our answer stay until answered ([`Responded::Orphaned`]).
+    /// that wait for our answer stay until answered ([`Responded::Orphaned`](super::Responded::Orphaned)).
     pub fn closed(&mut self) {
         if self.phase == Phase::Closed {
             return;

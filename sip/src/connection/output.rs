@@ -8,7 +8,7 @@ use crate::Message;
 /// What a connection wants of its caller.
 #[derive(Debug)]
 pub enum Output<E> {
-    /// A request, well formed and new. Answer it with [`Connection::respond`].
+    /// A request, well formed and new. Answer it with [`Connection::respond`](super::Connection::respond).
     Request { txn: ServerTxn, message: Message },
     /// A pending INVITE was cancelled: answer it with 487, unless you have answered it meanwhile.
     Cancelled { txn: ServerTxn },
@@ -23,7 +23,7 @@ pub enum Output<E> {
     Acknowledged { envelope: E },
     /// A request that gets no response.
     Failed { envelope: E, why: Failure },
-    /// The peer does not answer pings: close the socket, then call [`Connection::closed`].
+    /// The peer does not answer pings: close the socket, then call [`Connection::closed`](super::Connection::closed).
     Dead,
 }
 
@@ -54,7 +54,7 @@ pub struct SendRefused<E> {
 /// Why a request was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
-    /// [`ConnectionConfig::max_pending_out`] requests wait for their answer.
+    /// [`ConnectionConfig::max_pending_out`](super::ConnectionConfig::max_pending_out) requests wait for their answer.
     #[error("too many requests wait for an answer on this connection")]
     Full,
     /// The connection is closed, or about to be.
