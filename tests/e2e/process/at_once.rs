@@ -103,7 +103,7 @@ async fn a_stream_that_is_negotiated_while_its_terms_change_carries_nothing() ->
     refused(&mut terms).await.context("other terms")?;
 
     // A pin is no term: the certificate is judged again.
-    let pin = "pins = [\"sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"]";
+    let pin = "pins = [\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"]";
     let mut pinned = secured().await?;
     town.edit("negotiation_rules = \"compat\"", &format!("negotiation_rules = \"compat\"\n{pin}"))?;
     town.done(&["reload"]).await?;

@@ -126,10 +126,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every one of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::DomainNotServed,
         Self::UnlistedDomain,
         Self::PartnerDisabled,
+        Self::DomainBlocked,
+        Self::ContactBlocked,
         Self::FederationOff,
         Self::UserDenied,
         Self::UserNotAllowed,

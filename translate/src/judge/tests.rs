@@ -205,3 +205,22 @@ fn sec_41_a_block_wins_over_partner_type_and_consent_in_both_directions() {
         }
     }
 }
+
+/// Metrics count by this list: a rule that is not in it is never seen there.
+#[test]
+fn every_refusal_is_among_all() {
+    const LAST: usize = 8;
+    // Whoever adds one gives it the next number, and has to put it into the list.
+    let number = |refusal| match refusal {
+        Refusal::DomainNotServed => 0,
+        Refusal::UnlistedDomain => 1,
+        Refusal::PartnerDisabled => 2,
+        Refusal::DomainBlocked => 3,
+        Refusal::ContactBlocked => 4,
+        Refusal::FederationOff => 5,
+        Refusal::UserDenied => 6,
+        Refusal::UserNotAllowed => 7,
+        Refusal::SipUserFirst => LAST,
+    };
+    assert!(Refusal::ALL.into_iter().map(number).eq(0..=LAST));
+}
