@@ -100,7 +100,10 @@ async fn sip_13_dns_names_the_hosts_and_the_next_one_takes_over_and_gives_back()
     ensure!(said.contains("SRV _sips._tcp.contoso.com"), "{said}");
     let said = town
         .log
-        .line_after(0, "no connection to front end pool1, which was wanted beside the one in use or in its place")
+        .line_after(
+            0,
+            "no connection to front end pool1, which was wanted beside the one in use or in its place",
+        )
         .await?;
     ensure!(said.contains(" INFO "), "everything works: {said}");
     let mark = town.log.mark();
