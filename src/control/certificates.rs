@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use rustix::fs::{Access, access};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -167,6 +169,27 @@ async fn on_files<T: Send + 'static>(
     spawn_blocking(move || work(&in_force.running)).await.map_err(|_| Problem::failed())?
 }
 
+/// The same for something that leaves files beside those of the configuration. Where the system keeps the gateway from that, as the
+/// package does, it says so with 403, and whoever asks may do it himself if he has the right to.
+async fn on_files_there<T: Send + 'static>(
+    control: &Shared,
+    work: impl FnOnce(&Config) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let guarded = move |config: &Config| {
+        for place in certs::places(config) {
+            for file in [&place.certificate, &place.key] {
+                let folder = file.parent().unwrap_or_else(|| File::new("/"));
+                if let Err(why) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+                    let text = format!("the gateway itself may not write to {}: {why}", folder.display());
+                    return Err(Problem::new(StatusCode::FORBIDDEN, text));
+                }
+            }
+        }
+        work(config)
+    };
+    on_files(control, guarded).await
+}
+
 fn refused(why: impl std::fmt::Display) -> Problem {
     Problem::refused(why.to_string())
 }
@@ -230,7 +253,8 @@ async fn ask(
         xmpp_names: asked.xmpp_names,
         replace: asked.replace,
     };
-    let (made, names) = on_files(&control, move |config| certs::ask(config, &wish).map_err(refused)).await?;
+    let (made, names) =
+        on_files_there(&control, move |config| certs::ask(config, &wish).map_err(refused)).await?;
     note(&control, &caller, "certificate.requested", &made.file.display().to_string(), None);
     Ok(Json(json!({ "request": made.pem, "file": made.file, "keys": made.keys, "names": names })))
 }
@@ -245,7 +269,7 @@ async fn import(
     Body(brought): Body<Brought>,
 ) -> Result<Json<Value>, Problem> {
     let wait = brought.wait;
-    let done = on_files(&control, move |config| {
+    let done = on_files_there(&control, move |config| {
         let places = certs::places(config);
         let named = !brought.r#for.is_empty();
         let wanted = if named { brought.r#for } else { vec!["all".to_owned()] };
@@ -306,7 +330,7 @@ async fn assign_these(
     Body(wanted): Body<Assign>,
 ) -> Result<Json<Value>, Problem> {
     let wait = wanted.wait;
-    let assigned = on_files(&control, move |config| {
+    let assigned = on_files_there(&control, move |config| {
         let places = certs::places(config);
         let chosen = certs::ready(&places, &wanted.r#for, wanted.undo).map_err(refused)?;
         let one = |place: &&Place| match wanted.undo {

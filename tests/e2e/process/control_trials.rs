@@ -77,7 +77,7 @@ async fn a_partner_that_cannot_be_reached_costs_the_exit_code_and_programs_read_
 #[tokio::test]
 async fn checks_are_made_by_the_gateway_where_one_runs_and_here_where_not() -> Result<()> {
     let town = Town::found().await?;
-    let gateway = town.gateway("").await?;
+    let mut gateway = town.gateway("").await?;
     let _front_end = town.answers(&town.good_front_end()?, takes_all).await?;
     // The stored one is no less a partner.
     town.done(&["partner", "new", "fabrikam.com", "type=federated"]).await?;
@@ -95,7 +95,7 @@ async fn checks_are_made_by_the_gateway_where_one_runs_and_here_where_not() -> R
     let shown = town.done(&["dns", "show"]).await?;
     ensure!(shown.contains("_xmpp-server._tcp.litware.com. IN SRV 10 0 5269 nuncio.contoso.com."), "{shown}");
 
-    drop(gateway);
+    gateway.kill().await?;
     let Said { err, .. } = town.nuncio(&["check", "certs"]).await?;
     ensure!(err.contains("and not by a running gateway: no gateway answers at"), "{err}");
     Ok(())

@@ -145,8 +145,9 @@ impl FrontEnd {
         chat.route =
             answer.all("Record-Route").filter(|at| !at.contains(&self.uri())).map(str::to_owned).collect();
         chat.route.reverse();
-        self.tell(&chat.request("ACK", &[], "")).await?;
+        // Open before the ACK leaves: what is said in it may be here as soon as that is read.
         self.book().chats.open.push((chat.call_id.clone(), tag));
+        self.tell(&chat.request("ACK", &[], "")).await?;
         Ok((Some(chat), answer))
     }
 
