@@ -120,7 +120,7 @@ impl Others {
     /// Creates what `nuncio dns show` has printed, and nothing else.
     async fn create_records(&self, said: &str) -> Result<()> {
         let mut zone = theirs();
-        for line in said.lines().filter(|line| !line.starts_with(';') && !line.trim().is_empty()) {
+        for line in said.lines().filter(|line| !line.starts_with([';', 'D']) && !line.trim().is_empty()) {
             let words: Vec<&str> = line.split_whitespace().map(|word| word.trim_end_matches('.')).collect();
             zone += &match words[..] {
                 [name, "IN", "SRV", priority, weight, port, host] => {

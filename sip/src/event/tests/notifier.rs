@@ -11,7 +11,7 @@ fn ev_03_pr_31_and_dec_10_200_and_notify_at_once() {
     crate::check_request(sent).unwrap();
     assert_eq!(sent.method(), crate::Method::Notify);
     assert_eq!(sent.header(HeaderName::From), Some("<sip:juliet@im.example>;tag=ours"));
-    assert_eq!(sent.header(HeaderName::To), Some("<sip:romeo@sip.example>;tag=fe9"));
+    assert_eq!(sent.header(HeaderName::To), Some("<sip:romeo@sip.example>;tag=fe9;epid=1234"));
     assert_eq!(sent.call_id().unwrap(), "c1@fe.example");
     assert_eq!(sent.header(HeaderName::Event), Some("presence"));
 }
