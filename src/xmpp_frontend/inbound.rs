@@ -265,9 +265,12 @@ impl InboundSession {
             wake: Arc::clone(&self.wake),
         };
         self.life.enlist(self.gateway.enlist(stream, now));
-        if let Some(why) = self.life.dismissed() {
+        // Who he is, is not in doubt if only the policy has changed: what he has sent already is refused, each by that rule. Else
+        // nothing of it is looked at.
+        let dismissed = self.life.dismissed();
+        if let Some(why) = dismissed.as_ref().filter(|why| **why != Dismissal::NotAllowed) {
             self.domains = Some((established.local, established.remote));
-            return self.turn_out(&why, now);
+            return self.turn_out(why, now);
         }
         let Established { local, remote, lang, tls, method, by_certificate, .. } = established;
         self.intake.speaks(lang);
@@ -283,6 +286,10 @@ impl InboundSession {
             self.gateway.partner_is_back(remote.as_str(), now.instant);
         }
         self.domains = Some((local, remote));
+        if let Some(why) = dismissed {
+            self.tell_dismissed(&why);
+            self.stream.close(now.instant, why.told());
+        }
     }
 
     /// Sees to what the lane reports and wants, where one goes back on this stream.
