@@ -27,7 +27,7 @@ use super::life::{Life, STOPPING};
 use super::watch::{Ask, NO_LIFE, NO_LIFE_TOLD};
 use crate::dns::Candidate;
 use crate::gateway::attempts::{Recorder, Step};
-use crate::gateway::{CameAbout, Gateway, KeyOut, LaneKey, LanePort, LaneWants, TermsOfNow};
+use crate::gateway::{CameAbout, Dismissal, Gateway, KeyOut, LaneKey, LanePort, LaneWants, TermsOfNow};
 use crate::net::session::{End, Next, Session};
 use crate::tls::Credentials;
 
@@ -173,12 +173,16 @@ impl LaneSession {
     /// Ends the stream if it may not live any more; whether it does.
     fn dismiss(&mut self, now: Moment) -> bool {
         let Some(why) = self.life.dismissed() else { return false };
+        self.dismissed(&why, now);
+        self.work(now);
+        true
+    }
+
+    fn dismissed(&mut self, why: &Dismissal, now: Moment) {
         let local = self.carrier.key().local.as_str();
         info!(partner = self.remote(), local, "outbound stream is being closed: {why}");
         self.failure.get_or_insert_with(|| Failure::new(FailureKind::Negotiation, why.to_string()));
         self.stream.close(now.instant, why.told());
-        self.work(now);
-        true
     }
 
     fn work(&mut self, now: Moment) {
@@ -294,9 +298,11 @@ impl LaneSession {
             wake,
         };
         self.life.enlist(self.gateway.enlist(stream, now));
-        // Before it carries anything.
-        if self.dismiss(now) {
-            return;
+        // A stream whose terms are no more carries nothing. Who the partner is, is not in doubt if only the policy has changed: what he
+        // has sent already is refused, each by that rule. Else nothing of it is looked at.
+        let dismissed = self.life.dismissed();
+        if let Some(why) = dismissed.as_ref().filter(|why| **why != Dismissal::NotAllowed) {
+            return self.dismissed(why, now);
         }
         let Established { local, remote, features, both_ways, lang, tls, by_certificate, .. } = established;
         let limits = features.limits;
@@ -311,6 +317,9 @@ impl LaneSession {
             intake.enter_ours(&local, &remote);
             intake.established(&remote, tls, by_certificate);
             self.intake = Some(intake);
+        }
+        if let Some(why) = dismissed {
+            return self.dismissed(&why, now);
         }
         self.opened = self.carrier.open(offer, now);
         if !self.opened {
