@@ -246,7 +246,7 @@ impl Inbound {
                 Heard::Element(element) => self.element(element, now),
                 Heard::Error(error) => {
                     let cause = self.explain(Cause::from(&error));
-                    self.wire.give_up(cause, now);
+                    self.wire.peer_failed(cause, now);
                 }
                 Heard::Close => {
                     let cause = self.explain(Cause::PeerClosed);

@@ -158,7 +158,7 @@ impl Outbound {
                     self.redirected(&error);
                     let answer = NoStartTlsAnswer::StreamError(error.condition);
                     let cause = self.explain(answer, Cause::from(&error));
-                    self.wire.give_up(cause, now);
+                    self.wire.peer_failed(cause, now);
                 }
                 Heard::Close => {
                     let cause = self.explain(NoStartTlsAnswer::Closed, Cause::PeerClosed);

@@ -112,6 +112,30 @@ fn tv_21_each_stream_error_shown_is_understood_from_a_peer_at_every_stage() {
     }
 }
 
+/// A peer that answers our closing tag has taken what we wrote before it. One that reports an error has not, though a closing tag follows:
+/// the two have crossed.
+fn answers<M: Machine>(side: impl Fn() -> Side<M>) {
+    for (said, taken) in [
+        ("</stream:stream>", true),
+        (
+            "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+            false,
+        ),
+    ] {
+        let mut side = side();
+        assert_eq!(side.close(None), "</stream:stream>");
+        assert_eq!(side.closed().cause, Cause::WeClosed(None));
+        assert_eq!(side.send(said), "");
+        assert_eq!(side.machine.close_answered(), taken, "{said}");
+    }
+}
+
+#[test]
+fn s2s_29_a_stream_error_that_crosses_our_closing_tag_answers_nothing() {
+    answers(Out::open);
+    answers(In::open);
+}
+
 #[test]
 fn tv_21_a_header_as_shown_gets_our_header_and_then_its_error() {
     let header = |attributes: &str| {

@@ -19,6 +19,7 @@ pub(crate) trait Machine {
     fn deadline(&self) -> Option<Instant>;
     fn handle_timeout(&mut self, now: Instant);
     fn close(&mut self, now: Instant, error: Option<(StreamCondition, &str)>);
+    fn close_answered(&self) -> bool;
 }
 
 macro_rules! machine {
@@ -44,6 +45,9 @@ macro_rules! machine {
             }
             fn close(&mut self, now: Instant, error: Option<(StreamCondition, &str)>) {
                 self.close(now, error);
+            }
+            fn close_answered(&self) -> bool {
+                self.close_answered()
             }
         }
     };

@@ -86,6 +86,15 @@ impl Wire {
         }
     }
 
+    /// The peer's stream error: answered with our closing tag. If that went out already, the peer's, which follows, does not answer it:
+    /// who gives up takes nothing any more of what we wrote before it (RFC 6120 §4.9.1.1).
+    pub(in crate::stream) fn peer_failed(&mut self, cause: Cause, now: Instant) {
+        if self.ending == Ending::Draining {
+            self.ending = Ending::Discarding;
+        }
+        self.give_up(cause, now);
+    }
+
     /// We close because the caller wants to; the peer may finish what it is sending.
     pub(in crate::stream) fn close(&mut self, error: Option<(StreamCondition, &str)>, now: Instant) {
         if self.step == Step::TlsHandshake {
