@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
@@ -16,6 +17,9 @@ use super::variable;
 pub struct Notifier {
     socket: Option<UnixDatagram>,
     watchdog: Option<Duration>,
+    /// It has been said that it stops. Held while something is said that would unsay it: a reload that ends meanwhile, on another
+    /// thread, must not have it ready again.
+    stopping: Mutex<bool>,
 }
 
 impl Notifier {
@@ -23,7 +27,7 @@ impl Notifier {
     pub fn from_environment(environment: &[(OsString, OsString)]) -> Self {
         let Some(address) = variable(environment, "NOTIFY_SOCKET") else { return Self::default() };
         match connected(address) {
-            Ok(socket) => Self { socket: Some(socket), watchdog: watchdog(environment) },
+            Ok(socket) => Self { socket: Some(socket), watchdog: watchdog(environment), ..Self::default() },
             Err(error) => {
                 // The log is not set up yet.
                 eprintln!(
@@ -34,9 +38,9 @@ impl Notifier {
         }
     }
 
-    /// It takes connections, and all that was kept is restored; or a reload is done.
+    /// It takes connections, and all that was kept is restored; or a reload is done. Nothing once it stops.
     pub fn ready(&self, status: &str) {
-        self.send(&format!("READY=1\nSTATUS={}", line(status)));
+        self.send_unless_stopping(&format!("READY=1\nSTATUS={}", line(status)));
     }
 
     /// What it does now, for `systemctl status`.
@@ -44,15 +48,17 @@ impl Notifier {
         self.send(&format!("STATUS={}", line(status)));
     }
 
-    /// It reads its configuration again; [`Self::ready`] is to follow, whatever comes of it.
+    /// It reads its configuration again; [`Self::ready`] is to follow, whatever comes of it. Nothing once it stops.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1000);
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+        self.send_unless_stopping(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
     /// It has begun to stop.
     pub fn stopping(&self, status: &str) {
+        let mut stopping = self.stopping.lock();
+        *stopping = true;
         self.send(&format!("STOPPING=1\nSTATUS={}", line(status)));
     }
 
@@ -64,6 +70,13 @@ impl Notifier {
     /// How often [`Self::alive`] is to be said: twice in the time after which silence means death. `None`: nobody waits for it.
     pub fn heartbeat(&self) -> Option<Duration> {
         self.watchdog.map(|most| most / 2)
+    }
+
+    fn send_unless_stopping(&self, words: &str) {
+        let stopping = self.stopping.lock();
+        if !*stopping {
+            self.send(words);
+        }
     }
 
     fn send(&self, words: &str) {
@@ -126,6 +139,9 @@ mod tests {
         assert_eq!(received(&manager), "READY=1\nSTATUS=two lines");
         notifier.stopping("draining");
         assert_eq!(received(&manager), "STOPPING=1\nSTATUS=draining");
+        // A reload that was under way ends now; it is not to be taken for ready again.
+        notifier.ready("listening");
+        notifier.reloading();
         notifier.alive();
         assert_eq!(received(&manager), "WATCHDOG=1");
     }
