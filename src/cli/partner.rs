@@ -8,7 +8,7 @@ use axum::http::Method;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::client::{ClientArguments, Failed, end, pretty, printable, text};
+use super::client::{ClientArguments, Failed, changes, end, pretty, printable, text};
 use super::entries::{Verb, perform};
 use super::report::findings_text;
 use crate::checks::{Finding, Level};
@@ -32,9 +32,22 @@ enum PartnerVerb {
         #[arg(value_name = "DOMAIN")]
         name: String,
     },
+    /// Take a domain with dialback alone again that had proved itself by certificate
+    #[command(long_about = ALLOW_ABOUT)]
+    AllowDialback {
+        /// The domain itself, be it a partner's primary one or an additional one
+        domain: String,
+    },
     #[command(flatten)]
     Entry(Verb),
 }
+
+const ALLOW_ABOUT: &str = "\
+Take a domain with dialback alone again that had proved itself by certificate (SASL EXTERNAL).
+
+A domain that did so once is not taken with less any more, although its entry allows it: somebody may be posing as it. Ask its \
+administrator first, by other means than XMPP, whether the certificate is gone for good. It goes into the audit trail, and holds \
+until the domain proves itself by certificate again. While no gateway runs: nuncio store allow-dialback DOMAIN.";
 
 const TEST_ABOUT: &str = "\
 Have the running gateway try a partner as his entry says.
@@ -49,6 +62,17 @@ pub(super) fn run(arguments: &PartnerArguments, environment: Vec<(OsString, OsSt
     let (gateway, json) = (arguments.client.gateway(environment), arguments.client.json);
     let name = match &arguments.verb {
         PartnerVerb::Entry(verb) => return perform(Kind::Partner, verb, json, &gateway),
+        PartnerVerb::AllowDialback { domain } => {
+            let path = format!("/v1/proved/{}", escaped(domain));
+            return end(gateway.ask(Method::DELETE, &path, None).map(|answer| match json {
+                true => pretty(&answer),
+                false => format!(
+                    "{} may come in by dialback alone again, if its entry allows that.\n{}",
+                    printable(text(&answer, "domain")),
+                    changes(&answer)
+                ),
+            }));
+        }
         PartnerVerb::Test { name } => name,
     };
     let path = format!("/v1/partners/{}/test", escaped(name));

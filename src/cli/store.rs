@@ -320,4 +320,4 @@ somebody may be posing as him. When he says that his certificate is gone for goo
 command forgets that he had one, and writes it into the audit trail. The next time he proves himself by certificate, it \
 holds again.
 
-The gateway has to be stopped for it.";
+The gateway has to be stopped for it; one that runs is told by nuncio partner allow-dialback.";

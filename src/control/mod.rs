@@ -19,6 +19,7 @@ mod listen;
 mod openapi;
 mod peer;
 mod problem;
+mod proved;
 mod relations;
 mod status;
 mod streams;
@@ -90,6 +91,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     let mut all = status::endpoints();
     all.extend(entries::endpoints());
     all.extend(trials::endpoints());
+    all.extend(proved::endpoints());
     all.extend(streams::endpoints());
     all.extend(dialogs::endpoints());
     all.extend(configuration::endpoints());

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use compact_str::CompactString;
 use nuncio_translate::Moment;
 use nuncio_translate::text::LogSafe;
+use nuncio_xmpp::lane::Lane;
 use parking_lot::RwLock;
 use tracing::{info, warn};
 
 use super::Gateway;
 use crate::log_limit::{Cause, Source};
-use crate::store::AuditEntry;
+use crate::store::{AuditEntry, Ticket};
 
 /// Their names, normalised. Only partners' domains come in, so that their number is bounded by the configuration.
 #[derive(Debug, Default)]
@@ -58,10 +59,32 @@ impl Gateway {
             warn!(
                 partner = domain, at = %LogSafe(at),
                 "refused: {domain} proved itself by certificate before, and now offers dialback alone. Somebody may be posing \
-                 as it. Ask its administrator, by other means, whether its certificate is gone for good; if so, stop the \
-                 gateway, run: nuncio store allow-dialback {domain}, and start it again"
+                 as it. Ask its administrator, by other means, whether its certificate is gone for good; if so: nuncio \
+                 partner allow-dialback {domain}"
             );
         }
+    }
+
+    /// All domains of which that is so.
+    pub fn all_proved(&self) -> Vec<CompactString> {
+        self.proved.list()
+    }
+
+    /// The administrator says that a domain's certificate is gone for good: it is taken with dialback alone again, and what waits
+    /// for it is tried at once. The ticket of the entry in the audit trail; `None`: nothing was known of the domain.
+    pub fn allow_dialback(&self, domain: &str, actor: &str, now: Moment) -> Option<Ticket> {
+        if !self.proved.set(domain, false) {
+            return None;
+        }
+        self.store.set_proved(domain, false);
+        info!(partner = domain, by = actor, "{domain} may come in by dialback alone again");
+        let ticket = self.store.audit(AuditEntry::dialback_allowed(domain, actor, now.unix()));
+        if let Some(remote) = self.known_remote(domain) {
+            for (_, lane) in remote.named_lanes() {
+                lane.feed_if(Lane::retry_now);
+            }
+        }
+        Some(ticket)
     }
 
     pub(super) fn set_proved(&self, domain: &str, proved: bool, actor: &str, why: &str, now: Moment) {

@@ -34,14 +34,7 @@ pub fn allow_dialback(state_dir: &Path, domain: &str, at: u64) -> Result<bool, S
         return Ok(false);
     }
     store.set_proved(domain, false);
-    store.audit(AuditEntry {
-        at,
-        actor: "administrator".into(),
-        what: "partner.dialback_allowed".into(),
-        subject: domain.into(),
-        from: Some("proved by certificate".into()),
-        to: None,
-    });
+    store.audit(AuditEntry::dialback_allowed(domain, "administrator", at));
     store.start(Arc::new(Nobody)).map_err(|error| StoreError::io(&path, &error))?;
     store.close(PATIENCE)?;
     Ok(true)

@@ -115,6 +115,20 @@ pub struct AuditEntry {
     pub to: Option<Box<str>>,
 }
 
+impl AuditEntry {
+    /// `actor` has said that a domain, which proved itself by certificate before, may come in by dialback alone again.
+    pub fn dialback_allowed(domain: &str, actor: &str, at: u64) -> Self {
+        Self {
+            at,
+            actor: actor.into(),
+            what: "partner.dialback_allowed".into(),
+            subject: domain.into(),
+            from: Some("proved by certificate".into()),
+            to: None,
+        }
+    }
+}
+
 /// The state of the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {

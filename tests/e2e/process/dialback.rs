@@ -309,7 +309,7 @@ async fn sec_11_dialback_alone_is_refused_to_who_proved_himself_by_certificate()
     let result = gives_key(&mut mallory, "wingtip.com").await?;
     ensure!(result.condition() == Some("not-authorized"), "{result}");
     let line = town.log.line_after(mark, "now offers dialback alone").await?;
-    ensure!(line.contains("WARN") && line.contains("nuncio store allow-dialback wingtip.com"), "{line}");
+    ensure!(line.contains("WARN") && line.contains("nuncio partner allow-dialback wingtip.com"), "{line}");
     let said = allow_dialback(&town).await?;
     ensure!(!said.0 && said.1.contains("in use"), "while the gateway runs: {said:?}");
     gateway.stop().await?;
@@ -321,6 +321,43 @@ async fn sec_11_dialback_alone_is_refused_to_who_proved_himself_by_certificate()
     ensure!(gives_key(&mut carol, "wingtip.com").await?.attribute("type") == Some("valid"));
     let said = allow_dialback(&town).await;
     said.map(drop).context("it can be asked at any time")
+}
+
+/// The same while the gateway runs: no other partner has to notice.
+#[tokio::test]
+async fn sec_11_the_administrator_says_so_to_the_gateway_that_runs() -> Result<()> {
+    let town = town(OVER_TLS).await?;
+    let mut gateway = town.gateway("").await?;
+    let _server = Server::listens(&town, Some(&town.good_wingtip()?), Says::Valid).await?;
+    let wingtip = town.good_wingtip()?;
+    let (_stream, outcome) =
+        XmppPeer::negotiate(&town.pki, Some(&wingtip), town.xmpp(), "wingtip.com", "contoso.com").await?;
+    ensure!(matches!(outcome, Outcome::Authenticated), "{outcome:?}");
+    town.log.line_after(0, "proved itself by certificate").await?;
+    let mut mallory = calls(&town, true).await?;
+    let result = gives_key(&mut mallory, "wingtip.com").await?;
+    ensure!(result.condition() == Some("not-authorized"), "{result}");
+
+    let said = town.refused(&["partner", "allow-dialback", "contoso.org"]).await?;
+    ensure!(said.contains("contoso.org has not proved itself by certificate"), "{said}");
+    let mark = town.log.mark();
+    let said = town.done(&["partner", "allow-dialback", "WingTip.com"]).await?;
+    ensure!(said.contains("wingtip.com may come in by dialback alone again"), "{said}");
+    town.log.line_after(mark, "wingtip.com may come in by dialback alone again").await?;
+    let mut carol = calls(&town, true).await?;
+    ensure!(gives_key(&mut carol, "wingtip.com").await?.attribute("type") == Some("valid"), "let in");
+    town.refused(&["partner", "allow-dialback", "wingtip.com"]).await?;
+    gateway.kill().await?;
+    // It was on the disk before the command ended.
+    let mut audit = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+    audit.args(["store", "show", "audit", "--state-dir"]).arg(town.folder().join("state"));
+    let trail = String::from_utf8(audit.output().await?.stdout)?;
+    ensure!(trail.contains("partner.dialback_allowed"), "{trail}");
+    let gateway = town.gateway("").await?;
+    let mut carol = calls(&town, true).await?;
+    ensure!(gives_key(&mut carol, "wingtip.com").await?.attribute("type") == Some("valid"), "after a crash");
+    drop(gateway);
+    Ok(())
 }
 
 /// Whether it worked, and what it said.

@@ -150,7 +150,7 @@ fn dialback_they_asked_for() {
         said(&side),
         "a peer calling itself fabrikam.com: proved its domain by certificate before and now could only use dialback; \
          refused; somebody may be posing as this partner: if its administrator says, by other means, that they gave their \
-         certificate up, stop the gateway, run nuncio store allow-dialback for the domain, and start it again; \
+         certificate up, run nuncio partner allow-dialback for the domain; \
          it showed no certificate"
     );
 }

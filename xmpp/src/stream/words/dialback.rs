@@ -39,8 +39,8 @@ pub(super) fn cause(f: &mut Formatter<'_>, cause: &Cause, direction: Direction) 
         (Cause::DialbackRefused(why), _) => write!(f, "tried server dialback: {why}"),
         (Cause::Downgrade, _) => f.write_str(
             "proved its domain by certificate before and now could only use dialback; refused; somebody may be posing \
-             as this partner: if its administrator says, by other means, that they gave their certificate up, stop the gateway, \
-             run nuncio store allow-dialback for the domain, and start it again",
+             as this partner: if its administrator says, by other means, that they gave their certificate up, \
+             run nuncio partner allow-dialback for the domain",
         ),
         _ => Ok(()),
     }
