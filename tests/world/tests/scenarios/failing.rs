@@ -85,7 +85,7 @@ impl Play {
         let northwind = world.pki().good("northwind", &["northwind.com"])?;
         let front_end = world.pki().good("fe", &["fe.contoso.com"])?;
         let partners = ["fabrikam.com", "northwind.com"].map(Partner::federated).to_vec();
-        let limits = "xmpp.hold = \"2s\"";
+        let limits = "xmpp.hold = \"5s\"";
         let gateway = Gateway::start(&world, &Settings { partners, limits, ..Settings::default() }).await?;
         let domains = [("fabrikam.com", &fabrikam)];
         let server = XmppServer::start(&world, victim, ("fabrikam", FABRIKAM), &domains, &setup).await?;
