@@ -226,7 +226,8 @@ fn stored(sources: Sources, loaded: Loaded, store: &Store) -> anyhow::Result<(So
     for SetAside { kind, name, why, .. } in loaded.set_aside.iter().filter(|aside| !aside.declared) {
         let instead = match kind {
             Kind::Partner => "there is no federation with him",
-            Kind::Block | Kind::Policy => "it may not hold",
+            Kind::Policy => "what is in its place allows no more than it did, and perhaps nobody anything,",
+            Kind::Block => "it may not hold",
         };
         error!(
             "the stored {kind} {name} is set aside, and {instead} until it is changed, or a reload finds it usable: {}; see \
@@ -237,14 +238,17 @@ fn stored(sources: Sources, loaded: Loaded, store: &Store) -> anyhow::Result<(So
     Ok((sources, loaded))
 }
 
+/// Who asks for a reload by it.
+const SIGHUP: &str = "SIGHUP";
+
 /// Reads the configuration again when somebody asks for it, and then has the files with certificates looked at.
 async fn reload(authority: Arc<Authority>, order: Arc<Notify>, renew: Arc<Notify>) {
     loop {
         order.notified().await;
         let authority = Arc::clone(&authority);
-        let reloaded = spawn_blocking(move || authority.reload("SIGHUP")).await;
+        let reloaded = spawn_blocking(move || authority.reload(SIGHUP)).await;
         if let Ok(Err(refused)) = reloaded {
-            policy::tell(&refused);
+            policy::tell(&refused, SIGHUP);
         }
         renew.notify_one();
     }

@@ -330,9 +330,13 @@ fn a_credential_is_where_the_service_manager_says() {
     let given = environment(&[("CREDENTIALS_DIRECTORY", "/run/credentials/nuncio.service")]);
     let config = load(sources.clone().environment(given)).unwrap();
     assert_eq!(config.sip.identity.key.to_str(), Some("/run/credentials/nuncio.service/keys_sip.key"));
-    // Others than the service only want to know the rest.
+    // Others than the service have no copies: they mean what those are made of.
     let config = load(sources).unwrap();
-    assert_eq!(config.sip.identity.key.to_str(), Some("${CREDENTIALS_DIRECTORY}/keys_sip.key"));
+    assert_eq!(config.sip.identity.key.to_str(), Some("/etc/nuncio/keys/sip.key"));
+    // As far as the unit of the package says what that is.
+    let file = BASE.replace("key = \"pki/sip.key\"", "key = \"${CREDENTIALS_DIRECTORY}/sip.key\"");
+    let config = load(Sources::new().toml("/etc/nuncio/nuncio.toml", file)).unwrap();
+    assert_eq!(config.sip.identity.key.to_str(), Some("${CREDENTIALS_DIRECTORY}/sip.key"));
 }
 
 #[test]

@@ -18,9 +18,9 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::unit::{Unit, words};
 
-/// Where units are, the most important place first.
 /// Where links to units are that start with the machine.
 const LINKS: &str = "/etc/systemd/system";
+/// Where units are, the most important place first.
 const UNITS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 /// Where this program keeps what it knows of services.

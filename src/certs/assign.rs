@@ -14,7 +14,7 @@ use super::Place;
 use super::files::{Access, FileError, beside, exchange, exists, rename, write};
 use super::import::judged;
 use crate::checks::{Finding, Level};
-use crate::config::Config;
+use crate::config::{Config, HANDED_OVER_FROM};
 use crate::tls::{Identity, IdentityError, date};
 
 /// What waits beside a place.
@@ -44,6 +44,10 @@ pub struct Assigned {
     /// SHA-256 of the certificate.
     #[serde(skip)]
     pub sha256: [u8; 32],
+    /// The key is another one now, of which the gateway has a copy since its start (LoadCredential=): it takes both up with the
+    /// next one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub needs_restart: bool,
 }
 
 /// Why nothing was put in its place.
@@ -124,7 +128,7 @@ pub fn assign(
     }
     Access::public(certificate).give(&new_certificate)?;
     rename(&new_certificate, certificate, true)?;
-    Ok(Assigned::of(place, &identity))
+    Ok(Assigned::of(place, &identity, moves_key))
 }
 
 /// Puts back what was in a place before the last [`assign`]. What is there now is kept in its stead: a second [`undo`] takes
@@ -141,17 +145,18 @@ pub fn undo(place: &Place) -> Result<Assigned, AssignError> {
         }
     }
     let identity = Identity::load(&old_certificate, &old_key)?;
+    let other_key = !exists(&place.key)? || read(&old_key)? != read(&place.key)?;
     for (path, old) in [(&place.key, &old_key), (&place.certificate, &old_certificate)] {
         match exists(path)? {
             true => exchange(old, path)?,
             false => rename(old, path, false)?,
         }
     }
-    Ok(Assigned::of(place, &identity))
+    Ok(Assigned::of(place, &identity, other_key))
 }
 
 impl Assigned {
-    fn of(place: &Place, identity: &Identity) -> Self {
+    fn of(place: &Place, identity: &Identity, other_key: bool) -> Self {
         let certificate = identity.certificate();
         Self {
             place: place.clone(),
@@ -159,6 +164,7 @@ impl Assigned {
             not_after: date(certificate.not_after),
             undo: waiting(std::slice::from_ref(place)).iter().any(|waiting| waiting.undo),
             sha256: certificate.sha256,
+            needs_restart: other_key && place.key.starts_with(HANDED_OVER_FROM),
         }
     }
 }

@@ -112,7 +112,11 @@ pub fn import(
     let (mut imported, mut looked_at) = (Vec::new(), Vec::new());
     for &place in places {
         for (file, key) in candidates(place, keys) {
-            looked_at.push(file.display().to_string());
+            // A key that was given is tried for each place.
+            let shown = file.display().to_string();
+            if !looked_at.contains(&shown) {
+                looked_at.push(shown);
+            }
             let public = match public_key_of(&key, &file) {
                 Ok(public) => public,
                 Err(error) if keys.given.is_some() => return Err(error.into()),

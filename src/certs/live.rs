@@ -24,6 +24,15 @@ pub async fn live(config: &Config, assigned: &[Assigned]) -> Vec<Live> {
     let patience = config.limits.file_check.min(Duration::from_secs(60)) + SETTLE;
     let mut live = Vec::new();
     for assigned in assigned {
+        if assigned.needs_restart {
+            let text = format!(
+                "{} is handed over when the gateway starts: a gateway that runs goes on with both files from before until \
+                 systemctl restart nuncio",
+                assigned.place.key.display()
+            );
+            live.push(Live { shown: None, text });
+            continue;
+        }
         for used in &assigned.place.uses {
             let fallback = config.sip.name.host.to_string();
             let name = used.names.first().unwrap_or(&fallback);

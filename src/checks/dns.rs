@@ -2,6 +2,7 @@
 
 mod front_ends;
 mod hosts;
+mod patience;
 mod wanted;
 
 use std::collections::HashSet;
@@ -10,11 +11,13 @@ use crate::checks::{Finding, Findings};
 use crate::config::{Config, Domain};
 use crate::dns::{DnsError, Resolve, SrvRecord};
 
+use patience::Patience;
 pub use wanted::{HostRecords, Record, Wanted, Zone, wanted};
 
 /// Asks DNS for everything that partners and front ends ask it for to find us, and for what we ask it to find front ends.
 pub async fn compare(config: &Config, resolver: &dyn Resolve) -> Vec<Finding> {
     let mut findings = Findings::default();
+    let resolver: &dyn Resolve = &Patience::with(resolver);
     let wanted = wanted(config);
     let ours: HashSet<&str> = config.xmpp_hosts().iter().map(|host| host.as_str()).collect();
     let mut targets = HashSet::new();
@@ -137,30 +140,36 @@ impl Check<'_> {
         if good.is_empty() {
             let mut ports: Vec<u16> = wanted.iter().map(|record| record.port).collect();
             ports.dedup();
-            let text = match odd.iter().find(|record| self.ours.contains(lower(&record.target).as_str())) {
-                _ if wanted.is_empty() => {
-                    format!("{name} leads to {}, but no listener is for Direct TLS alone", all.join(", "))
-                }
-                Some(record) => format!(
-                    "{name} leads to {}, where no listener of this kind is: the configuration has {}",
-                    place(&record.target, record.port),
-                    join(&ports)
-                ),
-                None => format!("{name} leads elsewhere: {}", all.join(", ")),
-            };
-            let fix = match wanted {
+            let to_us = odd.iter().find(|record| self.ours.contains(lower(&record.target).as_str()));
+            match (wanted, to_us) {
                 // Listeners take TLS from the first byte on the port for STARTTLS, too.
-                [] => "add an [[xmpp.listener]] with direct_tls = true, or see that the record leads to a listener; each takes \
-                       Direct TLS, too"
-                    .to_owned(),
-                _ => create(wanted) + " in its place; if a translation of ports stands in between, or other hosts are meant, \
-                                       name them in xmpp.hosts",
-            };
-            match wanted.is_empty()
-                && odd.iter().all(|record| self.ours.contains(lower(&record.target).as_str()))
-            {
-                true => findings.note(format!("{text}; an ordinary listener takes it, too")),
-                false => findings.wrong(text, fix),
+                ([], _) => {
+                    let text =
+                        format!("{name} leads to {}, but no listener is for Direct TLS alone", all.join(", "));
+                    match odd.iter().all(|record| self.ours.contains(lower(&record.target).as_str())) {
+                        true => findings.note(format!("{text}; an ordinary listener takes it, too")),
+                        false => findings.wrong(
+                            text,
+                            "add an [[xmpp.listener]] with direct_tls = true, or see that the record leads to a listener; each \
+                             takes Direct TLS, too"
+                                .to_owned(),
+                        ),
+                    }
+                }
+                // What stands in between cannot be seen from here.
+                (_, Some(record)) => findings.warning(
+                    format!(
+                        "{name} leads to {}, where no listener of this kind is: the configuration has {}; right only where ports \
+                         are translated on the way",
+                        place(&record.target, record.port),
+                        join(&ports)
+                    ),
+                    create(wanted) + " in its place, unless ports are translated",
+                ),
+                (_, None) => findings.wrong(
+                    format!("{name} leads elsewhere: {}", all.join(", ")),
+                    create(wanted) + " in its place; if other hosts are meant, name them in xmpp.hosts",
+                ),
             }
             return;
         }

@@ -121,6 +121,12 @@ fn xmpp_certificates(config: &Config, findings: &mut Findings, now: SystemTime) 
     let system = Roots::system().ok();
     let ours = config.xmpp.roots.as_ref().and_then(|file| Roots::from_pem_file(file).ok());
     let roots: Vec<&Roots> = ours.iter().chain(&system).collect();
+    if let Some(file) = &config.xmpp.roots {
+        findings.about(format!("[xmpp] roots {}", file.display()));
+        if let Err(error) = Roots::from_pem_file(file) {
+            findings.wrong(error.to_string(), "mend the file that xmpp.roots names".to_owned());
+        }
+    }
     for (files, domains) in config.certificates.iter() {
         findings.about(format!("[[certificate]] {}", files.certificate.display()));
         match Identity::load(&files.certificate, &files.key) {

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::connectivity::{Whom, connectivity};
+use super::connectivity::{ConnectivityError, Whom, connectivity};
 use super::{Finding, Findings, Level, certificates, dns, policy, state};
 use crate::config::{self, Config, Severity};
 use crate::dns::{Dns, DnsConfig};
@@ -106,7 +106,16 @@ pub async fn look(config: &Config, what: What, whom: &Whom, now: SystemTime) -> 
         }
         What::Connectivity => match connectivity(config, whom).await {
             Ok(findings) => findings,
-            Err(error) => cannot("connections", error.to_string(), "mend that first"),
+            Err(error @ ConnectivityError::Unknown(_)) => cannot(
+                "connections",
+                error.to_string(),
+                "“nuncio partner list” has the partners, “nuncio check config” the front ends",
+            ),
+            Err(error @ ConnectivityError::Setup(_)) => cannot(
+                "connections",
+                error.to_string(),
+                "“nuncio check config” and “nuncio check certs” say what to do about it",
+            ),
         },
     };
     Checked { check: what, findings }

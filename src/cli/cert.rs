@@ -17,7 +17,7 @@ use super::report::{findings_text, say, say_json};
 use super::{ConfigOption, complain};
 use crate::certs::{self, Assigned, KeyKind, Keys, Live, Name, Place, Prepared, Subject, Wish};
 use crate::checks::{self, Level};
-use crate::config::{Config, Domain};
+use crate::config::{Config, Domain, HANDED_OVER_FROM};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Cert {
@@ -183,6 +183,10 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
             return ExitCode::FAILURE;
         }
     };
+    if let Some(why) = unknown_origin(verb, &config) {
+        eprintln!("nuncio: {why}");
+        return ExitCode::FAILURE;
+    }
     let done = match verb {
         Cert::Show { json, .. } => {
             let files: Vec<_> = certs::places(&config).into_iter().map(|place| place.certificate).collect();
@@ -197,6 +201,22 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
         eprintln!("nuncio: {why}");
         ExitCode::FAILURE
     })
+}
+
+/// Of a key that systemd hands over only its unit knows what it is a copy of, unless it is the unit of the package.
+fn unknown_origin(verb: &Cert, config: &Config) -> Option<String> {
+    if matches!(verb, Cert::Show { .. } | Cert::Check { .. }) {
+        return None;
+    }
+    let mut places = certs::places(config).into_iter();
+    let unknown = places.find(|place| place.key.starts_with("${CREDENTIALS_DIRECTORY}"))?;
+    Some(format!(
+        "{} is a copy that systemd makes at the start, and which file it is made of cannot be told from here: LoadCredential= of \
+         the unit says it. Name that folder, in which the file has to be called as in the configuration: \
+         CREDENTIALS_DIRECTORY=FOLDER nuncio cert …. Keys in {HANDED_OVER_FROM} are found without, as \
+         ${{CREDENTIALS_DIRECTORY}}/keys_FILE",
+        unknown.key.display()
+    ))
 }
 
 /// What went wrong, in a sentence.

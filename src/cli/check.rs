@@ -123,8 +123,14 @@ pub(super) fn run(arguments: &CheckArguments, environment: Vec<(OsString, OsStri
             Err(failed) => return end(Err(failed)),
         }
     }
-    let (config, problems) = match with_stored_entries(of, environment) {
-        Ok((config, report)) => (config, problems(&report)),
+    // What a start would say, also of the files that it names; the other checks are made whatever that is.
+    let arguments = ConfigArguments { config: of.config.clone(), files: Vec::new() };
+    let at_start = match policy::load(&with_stored(arguments.sources(environment.clone()))) {
+        Ok(loaded) => problems(&loaded.report),
+        Err(report) => problems(&report),
+    };
+    let config = match with_stored_entries(of, environment) {
+        Ok(config) => config,
         Err(report) => return unusable(&report, how),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -138,7 +144,7 @@ pub(super) fn run(arguments: &CheckArguments, environment: Vec<(OsString, OsStri
     for what in what {
         let mut checked = runtime.block_on(look(&config, *what, &whom, SystemTime::now()));
         if *what == What::Config {
-            checked.findings.splice(0..0, problems.iter().cloned());
+            checked.findings.splice(0..0, at_start.iter().cloned());
         }
         checks.push(checked);
     }
@@ -165,15 +171,16 @@ fn through(gateway: &Gateway, what: &[What], whom: &Whom) -> Result<Result<Repor
     Ok(Ok(Report::new(checks)))
 }
 
-/// The configuration with what is stored beside the files. Where the two do not go together, "nuncio check config" says so; what
-/// the files say is looked at all the same.
+/// The configuration with what is stored beside the files, whether or not what it names is there. Where the two do not go
+/// together, what the files say is looked at all the same.
 fn with_stored_entries(
     of: &ConfigOption,
     environment: Vec<(OsString, OsString)>,
-) -> Result<(Config, crate::config::Report), crate::config::Report> {
+) -> Result<Config, crate::config::Report> {
     let arguments = ConfigArguments { config: of.config.clone(), files: Vec::new() };
     let whole = with_stored(arguments.sources(environment.clone())).trusting_paths();
-    Config::load(&whole, &|_, _| Ok(())).or_else(|_| of.load_with(environment))
+    let loaded = Config::load(&whole, &|_, _| Ok(())).map(|(config, _)| config);
+    loaded.or_else(|_| of.load(environment))
 }
 
 impl How {

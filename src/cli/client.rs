@@ -9,8 +9,8 @@ use axum::http::{Method, StatusCode};
 use clap::Args;
 use serde_json::Value;
 
-use super::{ConfigArguments, with_stored};
-use crate::config::Config;
+use super::ConfigArguments;
+use crate::config::{Config, Severity};
 use crate::control::DEFAULT_SOCKET;
 use crate::control::client::{Client, ClientError, Reply};
 
@@ -28,6 +28,8 @@ pub(super) struct ClientArguments {
 /// The way to the gateway.
 pub(super) struct Gateway {
     client: Client,
+    /// Why its socket may be elsewhere.
+    doubt: Option<String>,
 }
 
 impl ClientArguments {
@@ -36,36 +38,39 @@ impl ClientArguments {
     }
 }
 
-fn socket_of(environment: Vec<(OsString, OsString)>) -> PathBuf {
+/// Where it is, and why it may be elsewhere.
+fn socket_of(environment: Vec<(OsString, OsString)>) -> (PathBuf, Option<String>) {
     const VARIABLE: &str = "NUNCIO_CONTROL__SOCKET";
     if let Some((_, value)) = environment.iter().find(|(name, value)| name == VARIABLE && !value.is_empty()) {
-        return value.into();
+        return (value.into(), None);
     }
     let sources = ConfigArguments { config: Vec::new(), files: Vec::new() }.sources(environment);
-    // Who may administer the gateway need not be able to read its files.
-    let loaded = Config::load(&with_stored(sources).trusting_paths(), &|_, _| Ok(()));
-    let configured = loaded.ok().and_then(|(config, _)| config.control.socket);
-    configured.unwrap_or_else(|| DEFAULT_SOCKET.into())
+    // Who may administer the gateway need not be able to read its files; and one that is being edited is no reason not to find it.
+    let (configured, report) = Config::control_socket(&sources.trusting_paths());
+    if let Some(socket) = configured {
+        return (socket, None);
+    }
+    let wrong = report.problems().iter().find(|problem| problem.severity == Severity::Error);
+    let doubt = wrong.map(|problem| format!("{}: {}", problem.place, problem.text));
+    (DEFAULT_SOCKET.into(), doubt)
 }
 
 /// A refusal, or why there is no answer: for people.
 pub(super) struct Failed(pub(super) String);
 
-impl From<ClientError> for Failed {
-    fn from(error: ClientError) -> Self {
-        Self(error.to_string())
-    }
-}
-
 impl Gateway {
     /// The one with this socket, or with that of the environment or the configuration.
     pub(super) fn at(socket: Option<PathBuf>, environment: Vec<(OsString, OsString)>) -> Self {
-        Self { client: Client::new(socket.unwrap_or_else(|| socket_of(environment))) }
+        let (socket, doubt) = match socket {
+            Some(socket) => (socket, None),
+            None => socket_of(environment),
+        };
+        Self { client: Client::new(socket), doubt }
     }
 
     /// The answer, if it is what was asked for.
     pub(super) fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failed> {
-        let reply = self.exchange(method, path, body)??;
+        let reply = self.exchange(method, path, body)?.map_err(|error| self.failed(&error))?;
         if !reply.status.is_success() {
             return Err(Failed(reply.refusal()));
         }
@@ -83,10 +88,14 @@ impl Gateway {
         let reply = match self.exchange(method, path, body)? {
             Ok(reply) => reply,
             Err(ClientError::Absent(socket)) => {
-                return Ok(Err(format!("no gateway answers at {}", socket.display())));
+                return Ok(Err(format!(
+                    "no gateway answers at {}{}",
+                    socket.display(),
+                    self.perhaps_elsewhere()
+                )));
             }
             Err(error @ ClientError::Denied(..)) => return Ok(Err(error.to_string())),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(self.failed(&error)),
         };
         match reply.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Err(reply.refusal())),
@@ -98,6 +107,21 @@ impl Gateway {
                     .ok_or_else(|| Failed("the gateway answered something that is not JSON".to_owned()))
             }
         }
+    }
+
+    fn failed(&self, error: &ClientError) -> Failed {
+        match error {
+            ClientError::Absent(_) => Failed(format!("{error}{}", self.perhaps_elsewhere())),
+            _ => Failed(error.to_string()),
+        }
+    }
+
+    /// Where the place of the socket is a guess, for want of a file that says it.
+    fn perhaps_elsewhere(&self) -> String {
+        let doubt = self.doubt.as_ref();
+        doubt
+            .map(|why| format!(" (the usual place, for the configuration cannot be read: {why})"))
+            .unwrap_or_default()
     }
 
     fn exchange(

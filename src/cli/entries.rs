@@ -14,13 +14,52 @@ use crate::config::{GLOBAL, Kind, reference, written};
 use crate::control::client::escaped;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct EntriesArguments {
+pub(super) struct PolicyArguments {
     #[command(flatten)]
     client: ClientArguments,
     #[command(subcommand)]
-    verb: Verb,
+    verb: PolicyVerb,
 }
 
+#[derive(Debug, Subcommand)]
+enum PolicyVerb {
+    /// Make a rule: NAME KEY=VALUE …
+    New(Making),
+    #[command(flatten)]
+    Entry(Verb),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BlockArguments {
+    #[command(flatten)]
+    client: ClientArguments,
+    #[command(subcommand)]
+    verb: BlockVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum BlockVerb {
+    /// Keep somebody out: an address, a domain, an IP address or a network
+    #[command(alias = "new")]
+    Add(Making),
+    #[command(flatten)]
+    Entry(Verb),
+}
+
+/// An entry that is not there yet.
+#[derive(Debug, clap::Args)]
+pub(super) struct Making {
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Keys of its section in the configuration file; items of a list are separated by commas
+    #[arg(value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Only say what it would amount to
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What can be done with entries of each kind.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// All of them, in lines
@@ -29,18 +68,6 @@ pub(super) enum Verb {
     Show {
         #[arg(value_name = "NAME")]
         name: String,
-    },
-    /// Make one: NAME KEY=VALUE …
-    #[command(alias = "add")]
-    New {
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// Keys of its section in the configuration file; items of a list are separated by commas
-        #[arg(value_name = "KEY=VALUE")]
-        settings: Vec<String>,
-        /// Only say what it would amount to
-        #[arg(long)]
-        dry_run: bool,
     },
     /// Change some of its keys; KEY= takes one away, so that its default holds
     Set {
@@ -59,16 +86,6 @@ pub(super) enum Verb {
         /// Only say what it would amount to
         #[arg(long)]
         dry_run: bool,
-    },
-    /// The same as: set NAME enabled=true
-    Enable {
-        #[arg(value_name = "NAME")]
-        name: String,
-    },
-    /// The same as: set NAME enabled=false
-    Disable {
-        #[arg(value_name = "NAME")]
-        name: String,
     },
     /// Print the stored ones as sections of a configuration file
     Export {
@@ -106,12 +123,24 @@ fn names(kind: Kind) -> Names {
     Names { kind, collection, section }
 }
 
-pub(super) fn run(
-    kind: Kind,
-    arguments: &EntriesArguments,
-    environment: Vec<(OsString, OsString)>,
-) -> ExitCode {
-    perform(kind, &arguments.verb, arguments.client.json, &arguments.client.gateway(environment))
+pub(super) fn policy(arguments: &PolicyArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    let (gateway, json) = (arguments.client.gateway(environment), arguments.client.json);
+    match &arguments.verb {
+        PolicyVerb::New(making) => make(Kind::Policy, making, json, &gateway),
+        PolicyVerb::Entry(verb) => perform(Kind::Policy, verb, json, &gateway),
+    }
+}
+
+pub(super) fn block(arguments: &BlockArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
+    let (gateway, json) = (arguments.client.gateway(environment), arguments.client.json);
+    match &arguments.verb {
+        BlockVerb::Add(making) => make(Kind::Block, making, json, &gateway),
+        BlockVerb::Entry(verb) => perform(Kind::Block, verb, json, &gateway),
+    }
+}
+
+pub(super) fn make(kind: Kind, making: &Making, json: bool, gateway: &Gateway) -> ExitCode {
+    end(names(kind).make(making, json, gateway))
 }
 
 pub(super) fn perform(kind: Kind, verb: &Verb, json: bool, gateway: &Gateway) -> ExitCode {
@@ -119,6 +148,14 @@ pub(super) fn perform(kind: Kind, verb: &Verb, json: bool, gateway: &Gateway) ->
 }
 
 impl Names {
+    fn make(&self, making: &Making, json: bool, gateway: &Gateway) -> Result<String, Failed> {
+        let Making { name, settings, dry_run } = making;
+        let mut entry = self.settings(settings)?;
+        entry.insert(self.kind.named_by().to_owned(), json!(name));
+        let all = format!("/v1/{}", self.collection);
+        self.change(gateway, Method::POST, &all, Some(&Value::Object(entry)), *dry_run, json)
+    }
+
     fn perform(&self, verb: &Verb, json: bool, gateway: &Gateway) -> Result<String, Failed> {
         let all = format!("/v1/{}", self.collection);
         let one = |name: &str| format!("/v1/{}/{}", self.collection, escaped(name));
@@ -130,31 +167,10 @@ impl Names {
             Verb::Show { name } => {
                 shown(gateway.ask(Method::GET, &one(name), None)?, &|entry| self.show(entry))
             }
-            Verb::New { name, settings, dry_run } => {
-                let mut entry = self.settings(settings)?;
-                entry.insert(self.kind.named_by().to_owned(), json!(name));
-                self.change(gateway, Method::POST, &all, Some(&Value::Object(entry)), *dry_run, json)
-            }
             Verb::Set { name, settings, dry_run } => {
                 let entry = Value::Object(self.settings(settings)?);
                 self.change(gateway, Method::PATCH, &one(name), Some(&entry), *dry_run, json)
             }
-            Verb::Enable { name } => self.change(
-                gateway,
-                Method::PATCH,
-                &one(name),
-                Some(&json!({ "enabled": true })),
-                false,
-                json,
-            ),
-            Verb::Disable { name } => self.change(
-                gateway,
-                Method::PATCH,
-                &one(name),
-                Some(&json!({ "enabled": false })),
-                false,
-                json,
-            ),
             Verb::Remove { name, dry_run } => {
                 self.change(gateway, Method::DELETE, &one(name), None, *dry_run, json)
             }
@@ -253,9 +269,14 @@ impl Names {
 
     fn show(&self, entry: &Value) -> String {
         let mut out = String::new();
+        let is_default = |key: &str| {
+            let mut defaults = entry.get("defaults").and_then(Value::as_array).into_iter().flatten();
+            defaults.any(|default| default == key)
+        };
         for (key, value) in self.keys(entry) {
-            if key != "negotiation" {
-                let _ = writeln!(out, "{key:<20} {}", printable(&written(value)));
+            if key != "negotiation" && key != "defaults" {
+                let by_default = if is_default(key) { "  (default)" } else { "" };
+                let _ = writeln!(out, "{key:<20} {}{by_default}", printable(&written(value)));
             }
         }
         if let Some(negotiation) = entry.get("negotiation") {
@@ -278,7 +299,7 @@ impl Names {
             if !declared && entry.get("origin") != Some(&json!("stored")) {
                 continue;
             }
-            let said = ["origin", "negotiation", "set_aside"];
+            let said = ["origin", "defaults", "negotiation", "set_aside"];
             let keys = self.keys(entry).filter(|(key, _)| !said.contains(&key.as_str()));
             // It stands for the keys of [policy] itself, and is no rule.
             if self.kind == Kind::Policy && text(entry, "name") == GLOBAL {
@@ -399,5 +420,5 @@ Which SIP users may talk to partners. Rules have the keys of [[policy.rule]]: nu
 verdict=deny. The rule \"global\" stands for [policy] itself: nuncio policy set global enabled=false switches everything off.";
 
 pub(super) const BLOCK_ABOUT: &str = "\
-Keep contacts, domains or IP addresses out, at once: nuncio block add mallory@fabrikam.com, nuncio block add 192.0.2.0/24 \
-description=\"scans\". Streams that are affected end; contacts learn no more than that there is no such user.";
+Keep contacts, domains or IP addresses out, at once: nuncio block add mallory@fabrikam.com, nuncio block add fabrikam.com, nuncio \
+block add 192.0.2.0/24 description=\"scans\"; nuncio block remove lets them in again. Streams that are affected end; contacts learn no more than that there is no such user.";

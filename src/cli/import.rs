@@ -2,15 +2,17 @@
 
 mod apply;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use axum::http::Method;
 use clap::{Args, Subcommand};
 
-use super::client::Gateway;
+use super::client::{Gateway, end, text};
 use super::{ConfigArguments, complain, load};
 use crate::config::{Config, DEFAULT_FILE};
 use crate::import::lync::{Choices, Export, MAX_FILE, Plan};
@@ -42,15 +44,15 @@ struct LyncArguments {
     /// Have the running gateway take partners and policy over, all or none; at once, and for good
     #[arg(long, conflicts_with = "toml")]
     apply: bool,
-    /// With --apply: control socket of the gateway, as for the other commands
-    #[arg(long, value_name = "PATH", requires = "apply")]
+    /// Control socket of the gateway, as for the other commands
+    #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Take over federated partners too that may come in by dialback over plain TCP: whoever controls the network or DNS
     /// can pose as them
     #[arg(long)]
     accept_spoofable: bool,
     /// The configuration that partners and domains are compared with. Without it: the file that NUNCIO_CONFIG names, else
-    /// /etc/nuncio/nuncio.toml, if it is there
+    /// /etc/nuncio/nuncio.toml, if it is there; and the partners that the running gateway has, if there is one
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
 }
@@ -69,7 +71,7 @@ ConvertTo-Json and Export-Csv do as well, with what docs/import.md says about wo
 Shows the plan: each partner with the ways to authenticate his streams that result, what has no counterpart here, and \
 what cannot be taken over and why. Nothing is changed, unless --apply says so: then the running gateway takes over the partners \
 that it has not, and the policy, as \"nuncio partner apply\" does. Limits stand in the configuration file only, and are printed \
-for it. The exit code is 1 if something is left out that has a counterpart.";
+for it. Partners that a running gateway has are told apart, if this user may ask it. The exit code is 1 if something is left out that has a counterpart.";
 
 pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let From::Lync(arguments) = arguments.from;
@@ -81,24 +83,39 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
             return ExitCode::FAILURE;
         }
     }
-    let gateway = arguments.apply.then(|| Gateway::at(arguments.socket.clone(), environment.clone()));
+    let gateway = || Gateway::at(arguments.socket.clone(), environment.clone());
+    let applying = arguments.apply.then(gateway);
+    // Another configuration may be that of another gateway.
+    let running =
+        (!arguments.apply && (arguments.config.is_empty() || arguments.socket.is_some())).then(gateway);
+    let running = match running.map(|gateway| gateway.ask_if_there(Method::GET, "/v1/partners", None)) {
+        Some(Ok(Ok(partners))) => Some(partners),
+        // Nobody can be asked.
+        Some(Ok(Err(_))) | None => None,
+        Some(Err(failed)) => return end(Err(failed)),
+    };
     let config = match configured(&arguments.config, environment) {
         Ok(config) => config,
         Err(code) => return code,
     };
     let choices = Choices { accept_spoofable: arguments.accept_spoofable, config: config.as_ref() };
-    let plan = Plan::new(&export, &choices);
+    let mut plan = Plan::new(&export, &choices);
+    if let Some(running) = &running {
+        let there: BTreeSet<&str> =
+            running.as_array().into_iter().flatten().map(|partner| text(partner, "domain")).collect();
+        plan.leave(|domain| there.contains(domain));
+    }
     if let Err(why) = plan.check() {
         eprintln!("nuncio: the plan would not load, and is not shown: {}", why.join("; "));
         return ExitCode::FAILURE;
     }
     let mut words = plan.to_string();
-    if config.is_none() {
+    if config.is_none() && running.is_none() {
         words.push_str(
             "\nNo configuration was found to compare with: own domains and known partners are not noticed.\n",
         );
     }
-    if let Some(gateway) = gateway {
+    if let Some(gateway) = applying {
         return apply::apply(&plan, &words, arguments.json, &gateway);
     }
     let text = if arguments.json {

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, DEFAULT_FILE, Kind, LogFormat, Report, Sources};
+use crate::config::{Config, DEFAULT_FILE, LogFormat, Report, Sources};
 
 /// Runs the program with these arguments and this environment.
 pub fn main(
@@ -47,8 +47,8 @@ pub fn main(
     match cli.command {
         Command::Run(arguments) => run::run(arguments, environment),
         Command::Partner(arguments) => partner::run(&arguments, environment),
-        Command::Policy(arguments) => entries::run(Kind::Policy, &arguments, environment),
-        Command::Block(arguments) => entries::run(Kind::Block, &arguments, environment),
+        Command::Policy(arguments) => entries::policy(&arguments, environment),
+        Command::Block(arguments) => entries::block(&arguments, environment),
         Command::Reload(arguments) => running::reload(&arguments, environment),
         Command::Status(arguments) => running::status(&arguments, environment),
         Command::Streams(arguments) => running::streams(&arguments, environment),
@@ -87,10 +87,10 @@ enum Command {
     Partner(partner::PartnerArguments),
     /// Which SIP users may talk to partners
     #[command(long_about = entries::POLICY_ABOUT)]
-    Policy(entries::EntriesArguments),
+    Policy(entries::PolicyArguments),
     /// Keep contacts, domains or addresses out, at once
     #[command(long_about = entries::BLOCK_ABOUT)]
-    Block(entries::EntriesArguments),
+    Block(entries::BlockArguments),
     /// Have the running gateway read its configuration again: all of it is put in force, or nothing
     Reload(running::PlainArguments),
     /// What the running gateway holds and has counted
@@ -171,14 +171,9 @@ impl ConfigArguments {
 impl ConfigOption {
     /// The configuration, without a look at the files that it names: they may not be there yet.
     fn load(&self, environment: Vec<(OsString, OsString)>) -> Result<Config, Report> {
-        self.load_with(environment).map(|(config, _)| config)
-    }
-
-    /// The same with what is to be said about it.
-    fn load_with(&self, environment: Vec<(OsString, OsString)>) -> Result<(Config, Report), Report> {
         let arguments = ConfigArguments { config: self.config.clone(), files: Vec::new() };
         let sources = arguments.sources(environment).trusting_paths();
-        Config::load(&sources, &|_, _| Ok(()))
+        Config::load(&sources, &|_, _| Ok(())).map(|(config, _)| config)
     }
 }
 
@@ -241,7 +236,9 @@ may stand more than once: they are in the file only.
 Exit codes:
   0  done
   1  the configuration is wrong, or the gateway failed
-  2  the command line is wrong";
+  2  the command line is wrong
+  3  the database has to be seen to by somebody: it is damaged, of a newer
+     version, or not one of Nuncio";
 
 const RUN_ABOUT: &str = "\
 Run the gateway in the foreground.

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::client::{ClientArguments, Failed, changes, end, pretty, printable, text};
-use super::entries::{Verb, perform};
+use super::entries::{Making, Verb, make, perform};
 use super::report::findings_text;
 use crate::checks::{Finding, Level};
 use crate::config::Kind;
@@ -38,6 +38,18 @@ enum PartnerVerb {
         /// The domain itself, be it a partner's primary one or an additional one
         domain: String,
     },
+    /// Make one: DOMAIN KEY=VALUE …
+    New(Making),
+    /// Let him in again: the same as set DOMAIN enabled=true
+    Enable {
+        #[arg(value_name = "DOMAIN")]
+        name: String,
+    },
+    /// Keep him out, and what is known of his users: the same as set DOMAIN enabled=false
+    Disable {
+        #[arg(value_name = "DOMAIN")]
+        name: String,
+    },
     #[command(flatten)]
     Entry(Verb),
 }
@@ -60,6 +72,10 @@ The exit code is 1 if one of his domains does not let us in. Without a running g
 
 pub(super) fn run(arguments: &PartnerArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let (gateway, json) = (arguments.client.gateway(environment), arguments.client.json);
+    let switch = |name: &str, on: bool| {
+        let settings = vec![format!("enabled={on}")];
+        perform(Kind::Partner, &Verb::Set { name: name.to_owned(), settings, dry_run: false }, json, &gateway)
+    };
     let name = match &arguments.verb {
         PartnerVerb::Entry(verb) => return perform(Kind::Partner, verb, json, &gateway),
         PartnerVerb::AllowDialback { domain } => {
@@ -73,6 +89,9 @@ pub(super) fn run(arguments: &PartnerArguments, environment: Vec<(OsString, OsSt
                 ),
             }));
         }
+        PartnerVerb::New(making) => return make(Kind::Partner, making, json, &gateway),
+        PartnerVerb::Enable { name } => return switch(name, true),
+        PartnerVerb::Disable { name } => return switch(name, false),
         PartnerVerb::Test { name } => name,
     };
     let path = format!("/v1/partners/{}/test", escaped(name));

@@ -1,9 +1,10 @@
 //! Reading single values and lists of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::config::ValueKind;
 
+use super::HANDED_OVER_FROM;
 use super::read::{At, Node, OneOrMore, Read, Reader, Section, Sections};
 use super::schema::Shape;
 use super::source::Credentials;
@@ -68,7 +69,7 @@ impl Read for PathBuf {
         if let Some(name) = text.strip_prefix(CREDENTIALS) {
             return credential(node, reader, text, name);
         }
-        if reader.is_stored(node) && !std::path::Path::new(text).is_absolute() {
+        if reader.is_stored(node) && !Path::new(text).is_absolute() {
             reader.refuse(
                 node,
                 format!("{} has to be a path from the root on, with a / in front", quoted(text)),
@@ -84,6 +85,8 @@ impl Read for PathBuf {
 
 /// What a path begins with that names a file which systemd hands over (LoadCredential=, systemd.exec(5)).
 const CREDENTIALS: &str = "${CREDENTIALS_DIRECTORY}/";
+/// What the names of those begin with that the unit of the package hands over: `LoadCredential=keys:/etc/nuncio/keys`.
+const HANDED_OVER: &str = "keys_";
 
 fn credential(node: Node<'_>, reader: &mut Reader<'_>, text: &str, name: &str) -> Option<PathBuf> {
     if name.is_empty() || name.contains('/') || name == ".." || name == "." {
@@ -93,14 +96,19 @@ fn credential(node: Node<'_>, reader: &mut Reader<'_>, text: &str, name: &str) -
         );
         return None;
     }
-    match reader.credentials() {
-        Credentials::In(folder) => Some(folder.join(name)),
-        Credentials::NotAsked => Some(PathBuf::from(text)),
-        Credentials::None => {
+    // Only the service has the copies. Whoever else asks means what they are copies of, as far as that is known.
+    let original = name.strip_prefix(HANDED_OVER).map(|file| Path::new(HANDED_OVER_FROM).join(file));
+    match (reader.credentials(), original) {
+        (Credentials::In(folder), _) => Some(folder.join(name)),
+        (Credentials::NotAsked, Some(original)) => Some(original),
+        (Credentials::NotAsked, None) => Some(PathBuf::from(text)),
+        (Credentials::None, Some(original)) if original.exists() => Some(original),
+        (Credentials::None, _) => {
             reader.refuse(
                 node,
                 format!(
-                    "{} is handed over by systemd, to a service with LoadCredential= only; for a check while the service runs: \
+                    "{} is handed over by systemd, to a service with LoadCredential= only; root can check what is handed over \
+                     from {HANDED_OVER_FROM}; anybody who may read the copies, while the service runs: \
                      CREDENTIALS_DIRECTORY=/run/credentials/nuncio.service nuncio check config",
                     quoted(text)
                 ),

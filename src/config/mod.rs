@@ -64,6 +64,8 @@ pub(crate) use value::{duration_text, printable, quoted};
 
 /// Where the configuration is looked for unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/nuncio/nuncio.toml";
+/// Where root keeps keys that the unit of the package hands over at the start, as copies.
+pub const HANDED_OVER_FROM: &str = "/etc/nuncio/keys";
 
 /// A configuration in which every value is right by itself and all fit together.
 #[derive(Clone, Debug)]
@@ -132,6 +134,12 @@ impl Config {
     /// The state directory, however wrong everything else may be: what is stored there belongs to the configuration.
     pub fn state_dir(sources: &Sources) -> Option<PathBuf> {
         resolve::state_dir(sources)
+    }
+
+    /// Where the control socket is, however wrong everything else may be, and what is wrong with what was read: who cannot read
+    /// it all does not know that it says nothing of the socket.
+    pub fn control_socket(sources: &Sources) -> (Option<PathBuf>, Report) {
+        resolve::control_socket(sources)
     }
 
     /// The names of the hosts that partners connect to, in order of preference. None if there is no name for them.

@@ -80,6 +80,18 @@ pub(super) fn state_dir(sources: &Sources) -> Option<PathBuf> {
     root.node.value?.state_dir.value
 }
 
+/// See [`Config::control_socket`].
+pub(super) fn control_socket(sources: &Sources) -> (Option<PathBuf>, Report) {
+    let mut problems = Vec::new();
+    let (places, layers) = sources.read(&mut problems);
+    let socket = merge(layers).ok().and_then(|merged| {
+        let ValueKind::Table(values) = &merged.kind else { return None };
+        let root: Root = Reader::new(&places, &mut problems, true).root(values);
+        root.control.value?.socket.value
+    });
+    (socket, Report::new(problems))
+}
+
 fn merge(layers: Vec<Layer>) -> Result<Value, ConfigError> {
     let mut builder = ::config::Config::builder();
     for layer in layers {

@@ -104,6 +104,11 @@ impl Sources {
         self
     }
 
+    /// Whether those files stay unopened.
+    pub fn trusts_paths(&self) -> bool {
+        self.trust_paths
+    }
+
     /// The stored entries among them.
     pub fn stored_entries(&self) -> &Stored {
         &self.stored

@@ -11,11 +11,11 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match &refused {
             Refused::Configuration(report) => {
-                let count = report.errors();
-                Self::of_report(
-                    format!("nothing was changed: it could not be loaded, for {count} reasons"),
-                    report,
-                )
+                let reasons = match report.errors() {
+                    1 => "this reason".to_owned(),
+                    count => format!("these {count} reasons"),
+                };
+                Self::of_report(format!("nothing was changed: it could not be loaded, for {reasons}"), report)
             }
             Refused::Unusable(why) => Self::refused(format!("nothing was changed: {why}")),
             Refused::Absent(..) => Self::not_found(refused.to_string()),

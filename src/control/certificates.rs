@@ -180,7 +180,11 @@ async fn on_files_there<T: Send + 'static>(
             for file in [&place.certificate, &place.key] {
                 let folder = file.parent().unwrap_or_else(|| File::new("/"));
                 if let Err(why) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
-                    let text = format!("the gateway itself may not write to {}: {why}", folder.display());
+                    let text = format!(
+                        "the gateway itself may not write to {}: {why}; “nuncio cert” does it on this machine for who may, \
+                         which is root as a rule",
+                        folder.display()
+                    );
                     return Err(Problem::new(StatusCode::FORBIDDEN, text));
                 }
             }

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::applied::{answer, on_authority, schema};
 use super::{Answer, Caller, Change, Endpoint, Problem, Role, Shared};
+use crate::context::Context;
+use crate::policy::{self, Authority};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let setting = json!({
@@ -58,10 +60,10 @@ async fn reload(
             "the gateway is stopping: nothing is read again; the next start reads it".to_owned(),
         ));
     }
-    let applied = on_authority(&control, move |authority, _| authority.reload(&caller.name)).await;
-    if let Err(problem) = &applied {
-        tracing::warn!("the configuration stays as it was: {}", problem.detail);
-    }
+    let read_again = move |authority: &Authority, _: &Context| {
+        authority.reload(&caller.name).inspect_err(|refused| policy::tell(refused, &caller.name))
+    };
+    let applied = on_authority(&control, read_again).await;
     // Certificates are looked at whatever the files say.
     control.renew.notify_one();
     Ok(Json(answer(&applied?)))

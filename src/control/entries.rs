@@ -14,8 +14,11 @@ use crate::config::{Domain, Entry, GLOBAL, Kind, Origin, SetAside, reference};
 use crate::context::Context;
 use crate::policy::{Authority, Edit, InForce, Refused};
 
-/// What is said of an entry beside its keys: where it comes from, what comes of it, and why it does not hold.
-const SAID: [&str; 3] = [ORIGIN, "negotiation", SET_ASIDE];
+/// What is said of an entry beside its keys: where it comes from, which of them nobody has set, what comes of it, and why it does not
+/// hold.
+const SAID: [&str; 4] = [ORIGIN, DEFAULTS, "negotiation", SET_ASIDE];
+/// Its keys that were not set.
+const DEFAULTS: &str = "defaults";
 const ORIGIN: &str = "origin";
 const SET_ASIDE: &str = "set_aside";
 /// The origin of what can be changed here.
@@ -88,7 +91,19 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 fn of_kind(Paths { kind, all, one, apply, section }: Paths) -> Vec<Endpoint> {
     let whole = reference::json_schema(section, None);
     let keys = reference::json_schema(section, Some(kind.named_by()));
-    let about = |what: &str| format!("{what}. {section}.");
+    // The rule that stands for [policy] itself has other keys.
+    let or_global = |rule: Value, named: bool| match kind {
+        Kind::Policy => json!({ "anyOf": [rule, global_schema(named)] }),
+        Kind::Partner | Kind::Block => rule,
+    };
+    let (one_word, all_word) = match kind {
+        Kind::Partner => ("a partner", "partners"),
+        Kind::Policy => {
+            ("a rule about SIP users, or “global”, which stands for [policy] itself", "rules about SIP users")
+        }
+        Kind::Block => ("a block", "blocks"),
+    };
+    let about = |what: &str| format!("{what} {one_word}.");
     let flag = || json!({ "type": "boolean", "default": false });
     let applied = || Answer::json(applied_schema());
     let dry = |endpoint: Endpoint| endpoint.query("dry_run", "Only say what it would amount to.", flag());
@@ -98,7 +113,7 @@ fn of_kind(Paths { kind, all, one, apply, section }: Paths) -> Vec<Endpoint> {
         "required": ["entries"],
         "additionalProperties": false,
         "properties": {
-            "entries": { "type": "array", "items": whole },
+            "entries": { "type": "array", "items": or_global(whole.clone(), true) },
             "prune": { "type": "boolean", "description": "Whether those that are stored and not among them go." },
         },
     });
@@ -148,7 +163,7 @@ fn of_kind(Paths { kind, all, one, apply, section }: Paths) -> Vec<Endpoint> {
         Endpoint::get(
             all,
             Role::Viewer,
-            about("All of them: those of the files and those stored"),
+            format!("All {all_word}: those of the files and those stored."),
             list,
             listed,
         )
@@ -157,17 +172,11 @@ fn of_kind(Paths { kind, all, one, apply, section }: Paths) -> Vec<Endpoint> {
             "Only keys that were set: no defaults, and nothing else that is said of them.",
             flag(),
         ),
-        Endpoint::get(
-            one,
-            Role::Viewer,
-            about("One of them"),
-            Answer::json(json!({ "type": "object" })),
-            found,
-        ),
+        Endpoint::get(one, Role::Viewer, about("Show"), Answer::json(json!({ "type": "object" })), found),
         dry(Endpoint::change(
             Change::Post,
             all,
-            about("Make one that is not there"),
+            about("Make and store"),
             applied().with_status(StatusCode::CREATED),
             create,
         ))
@@ -175,29 +184,41 @@ fn of_kind(Paths { kind, all, one, apply, section }: Paths) -> Vec<Endpoint> {
         dry(Endpoint::change(
             Change::Put,
             one,
-            about("Let it be this, whatever it was"),
+            about("Store, whatever was stored under its name:"),
             applied(),
             alter(Edit::Put),
         ))
-        .takes(keys.clone()),
+        .takes(or_global(keys.clone(), false)),
         dry(Endpoint::change(
             Change::Patch,
             one,
-            about("Change some of its keys; null takes one away"),
+            format!("Change some keys of {one_word}; null takes a key away."),
             applied(),
             alter(Edit::Patch),
         ))
-        .takes(part(keys)),
-        dry(Endpoint::change(Change::Delete, one, about("Remove it"), applied(), remove)),
+        .takes(or_global(part(keys), false)),
+        dry(Endpoint::change(Change::Delete, one, about("Remove from the store"), applied(), remove)),
         dry(Endpoint::change(
             Change::Post,
             apply,
-            about("Bring many to what is given here, all or none"),
+            format!("Bring the stored {all_word} to what is given, all or none."),
             applied(),
             bring,
         ))
         .takes(many),
     ]
+}
+
+/// The schema of the keys of `[policy]`, with the name that stands for it or without.
+fn global_schema(named: bool) -> Value {
+    let mut schema = part(reference::json_schema("policy", None));
+    if named && let Some(object) = schema.as_object_mut() {
+        object.insert("required".to_owned(), json!([Kind::Policy.named_by()]));
+        if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.insert(Kind::Policy.named_by().to_owned(), json!({ "const": GLOBAL }));
+        }
+    }
+    schema
 }
 
 /// The schema of some of the keys; `null` takes one away.
@@ -287,7 +308,8 @@ fn entries(in_force: &InForce, kind: Kind, only_set: bool) -> Vec<(String, Value
     let set_aside: Vec<&SetAside> =
         in_force.loaded.set_aside.iter().filter(|aside| aside.kind == kind).collect();
     let mut list: Vec<(String, Map<String, Value>)> = Vec::new();
-    if kind == Kind::Policy {
+    // Where its stored keys are set aside, they are shown as such.
+    if kind == Kind::Policy && !set_aside.iter().any(|aside| aside.name == GLOBAL) {
         list.extend(global(in_force, only_set));
     }
     let section = match kind {
@@ -311,10 +333,16 @@ fn entries(in_force: &InForce, kind: Kind, only_set: bool) -> Vec<(String, Value
         }
         if let Some((_, entry)) = list.last_mut() {
             entry.insert(key.to_owned(), setting.value.clone());
+            if setting.origin == Origin::Default {
+                is_default(entry, key);
+            }
         }
     }
     if kind == Kind::Partner && !only_set {
-        list.iter_mut().for_each(|(name, entry)| verdict(in_force, name, entry));
+        list.iter_mut().for_each(|(name, entry)| {
+            inherited(in_force, name, entry);
+            verdict(in_force, name, entry);
+        });
     }
     let aside = |aside: &SetAside| {
         let mut entry = in_force.stored.get(kind, &aside.name).cloned().unwrap_or_default();
@@ -337,6 +365,9 @@ fn global(in_force: &InForce, only_set: bool) -> Vec<(String, Map<String, Value>
             && (is_set || !only_set)
         {
             keys.insert(key.to_owned(), setting.value.clone());
+            if setting.origin == Origin::Default {
+                is_default(&mut keys, key);
+            }
         }
     }
     let entry = |mut keys: Map<String, Value>, origin| {
@@ -349,6 +380,34 @@ fn global(in_force: &InForce, only_set: bool) -> Vec<(String, Map<String, Value>
     }
     let stored = stored.map(|stored| entry(stored.clone(), STORED));
     stored.into_iter().chain((!keys.is_empty()).then(|| entry(keys, "files"))).collect()
+}
+
+/// Notes that nobody has set this key.
+fn is_default(entry: &mut Map<String, Value>, key: &str) {
+    let defaults = entry.entry(DEFAULTS).or_insert_with(|| json!([]));
+    if let Some(defaults) = defaults.as_array_mut() {
+        defaults.push(json!(key));
+    }
+}
+
+/// What holds for a partner because it holds for all, if he has nothing of his own.
+fn inherited(in_force: &InForce, name: &str, entry: &mut Map<String, Value>) {
+    let domain = Domain::new(name).ok();
+    let Some(partner) = domain.and_then(|domain| in_force.loaded.config.partners.of(&domain)) else { return };
+    for (key, value) in [
+        ("negotiation_rules", json!(partner.rules.to_string())),
+        ("connection_limit", json!(partner.connection_limit)),
+        ("stanza_limit", json!(partner.stanza_limit)),
+        ("stanza_depth", json!(partner.stanza_depth)),
+        ("stanza_attributes", json!(partner.stanza_attributes)),
+        ("stanzas_per_second", json!(partner.stanzas_per_second)),
+        ("bytes_per_second", json!(partner.bytes_per_second)),
+    ] {
+        if !entry.contains_key(key) {
+            entry.insert(key.to_owned(), value);
+            is_default(entry, key);
+        }
+    }
 }
 
 /// What comes of his TLS, SASL and dialback.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Applied, Authority, InForce, Prepared, cut_off};
-use crate::config::{Block, Config, Entry, GLOBAL, Kind, Origin, Report, Stored};
+use crate::config::{Block, Config, Entry, GLOBAL, Kind, Origin, Problem, Report, Severity, Stored};
 use crate::store::{Keep, Ticket};
 
 /// A change of stored entries.
@@ -43,6 +43,17 @@ pub enum Refused {
     Declared { kind: Kind, name: String, place: String },
 }
 
+impl Refused {
+    /// For the log: every reason, and no excerpt of the file.
+    pub fn in_a_line(&self) -> String {
+        let Self::Configuration(report) = self else { return self.to_string() };
+        let errors = report.problems().iter().filter(|problem| problem.severity == Severity::Error);
+        let reasons: Vec<String> =
+            errors.map(|problem| format!("{}: {}", problem.place, problem.text)).collect();
+        reasons.join("; ").split('\n').map(str::trim).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// What an edit comes to for one entry.
 struct Step {
     kind: Kind,
@@ -72,8 +83,16 @@ impl Authority {
         // What was set aside stays so until the next reload, unless it is this that is changed.
         let stays = before.loaded.set_aside.iter().filter(|aside| !aside.declared);
         let stays = stays.filter(|aside| !steps.iter().any(|step| aside.is(step.kind, &step.name)));
-        let sources = turn.clone().stored(stored.clone());
+        let sources = turn.clone().trusting_paths().stored(stored.clone());
         let mut prepared = self.prepare(&sources, stays.cloned().collect(), |_, _| false)?;
+        // Of what was so before, nobody needs to hear with every change, unless it is of what is changed.
+        let of_it = |problem: &Problem| {
+            problem.stored.as_ref().is_some_and(|(kind, name)| {
+                steps.iter().any(|step| step.kind == *kind && kind.normalise(&step.name) == *name)
+            })
+        };
+        let known = super::warnings(&before.loaded.report, |problem| !of_it(problem));
+        prepared.warnings.retain(|warning| !known.contains(warning));
         for Step { kind, name, new, .. } in &steps {
             match new {
                 Some(entry) => must_count(&prepared, *kind, name, entry)?,

@@ -4,29 +4,40 @@
 use std::path::Path;
 
 use crate::config::{
-    Config, Entry, Kind, Loaded, PartnerType, Report, SetAside, Severity, Sources, Text as _,
+    Config, Entry, GLOBAL, Kind, Loaded, PartnerType, Report, SetAside, Severity, Sources, Text as _, Verdict,
 };
 use crate::renew;
 use crate::tls::Identity;
 
-/// Loads the configuration at the start. A stored partner or block that does not go with the files any more is set aside: a
-/// gateway that does not start could not be told to remove him. In its place is what allows less: a partner who is switched off.
-/// A stored rule cannot be set aside so, for without it more may be allowed. It is an error, as everything else that is wrong.
+/// Loads the configuration at the start. A stored entry that does not go with the files any more is set aside: a gateway that does
+/// not start could not be told to remove it. In its place is what allows less: a partner who is switched off, a rule that denies
+/// everybody. Everything else that is wrong is an error.
 ///
 /// # Errors
 /// Everything that is wrong.
 pub fn load(sources: &Sources) -> Result<Loaded, Report> {
-    let identity = |certificate: &Path, key: &Path| {
-        Identity::load(certificate, key).map(drop).map_err(|error| error.to_string())
-    };
-    let files = |loaded: &Loaded| {
-        let stored = sources.stored_entries();
-        let partners = loaded.config.partners.iter();
-        let stored = partners.filter(|partner| stored.get(Kind::Partner, partner.domain.as_str()).is_some());
-        let unusable = renew::unusable(stored);
-        if unusable.is_empty() { Ok(()) } else { Err(of_partners(sources, unusable)) }
-    };
+    let files = |loaded: &Loaded| files(sources, loaded);
     settle(sources, Vec::new(), &identity, |_, _| true, files).map(|(loaded, ())| loaded)
+}
+
+/// Whether a certificate and its key can be used, and belong together.
+pub(super) fn identity(certificate: &Path, key: &Path) -> Result<(), String> {
+    Identity::load(certificate, key).map(drop).map_err(|error| error.to_string())
+}
+
+/// Whether what the certificates of others are held against can be used, as it is on the disk now: roots and revocation lists.
+/// Where paths are trusted it is looked at for stored partners only, who can be set aside for it.
+pub(super) fn files(sources: &Sources, loaded: &Loaded) -> Result<(), Report> {
+    let (stored, all) = (sources.stored_entries(), !sources.trusts_paths());
+    let partners = loaded.config.partners.iter();
+    let partners =
+        partners.filter(|partner| all || stored.get(Kind::Partner, partner.domain.as_str()).is_some());
+    let mut faults: Vec<_> = named(sources, renew::unusable(partners)).collect();
+    if all {
+        let of_all = renew::unusable_for_all(&loaded.config).into_iter();
+        faults.extend(of_all.map(|(key, why)| (key.to_owned(), None, why)));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Report::of_files(faults)) }
 }
 
 /// What is wrong with files of partners, as a report that knows which of them are stored.
@@ -34,14 +45,22 @@ pub(super) fn of_partners(
     sources: &Sources,
     unusable: impl IntoIterator<Item = (crate::config::Domain, String)>,
 ) -> Report {
+    Report::of_files(named(sources, unusable))
+}
+
+/// Each with its place, and the stored entry that it is of.
+fn named(
+    sources: &Sources,
+    unusable: impl IntoIterator<Item = (crate::config::Domain, String)>,
+) -> impl Iterator<Item = (String, Option<(Kind, String)>, String)> {
     let stored = sources.stored_entries();
-    Report::of_files(unusable.into_iter().map(|(domain, why)| {
+    unusable.into_iter().map(|(domain, why)| {
         let (place, entry) = match stored.get(Kind::Partner, domain.as_str()) {
             Some(_) => ("stored partner", Some((Kind::Partner, domain.as_str().to_owned()))),
             None => ("partner", None),
         };
         (format!("{place} {}", domain.to_unicode()), entry, why)
-    }))
+    })
 }
 
 /// Loads the configuration without what is set aside already, and checks the rest of it with `usable`. What is wrong with stored
@@ -84,14 +103,19 @@ pub(super) fn settle<T>(
 /// Notes that an entry is set aside. False: that changes nothing.
 fn put_aside(set_aside: &mut Vec<SetAside>, (kind, name): (Kind, &str), whole: &Entry, why: &str) -> bool {
     let less = match kind {
-        Kind::Partner => disabled(whole),
+        Kind::Partner => Some(disabled(whole)),
         // The address alone.
-        Kind::Block => Entry::new(),
-        Kind::Policy => return false,
+        Kind::Block => Some(Entry::new()),
+        Kind::Policy => closed(name, whole),
     };
+    let denies = kind == Kind::Policy && less.is_some();
     match set_aside.iter_mut().find(|aside| aside.is(kind, name)) {
         None => {
-            let instead = (less != *whole).then_some(less);
+            let instead = less.filter(|less| less != whole);
+            // Without it more would be allowed.
+            if denies && instead.is_none() {
+                return false;
+            }
             let (name, why) = (name.to_owned(), vec![why.to_owned()]);
             set_aside.push(SetAside { kind, name, why, declared: false, instead });
             true
@@ -101,6 +125,7 @@ fn put_aside(set_aside: &mut Vec<SetAside>, (kind, name): (Kind, &str), whole: &
             aside.why.push(why.to_owned());
             true
         }
+        Some(_) if denies => false,
         Some(aside) => aside.instead.take().is_some(),
     }
 }
@@ -116,6 +141,23 @@ fn disabled(whole: &Entry) -> Entry {
         entry.insert("additional_domains".to_owned(), more.clone());
     }
     entry
+}
+
+/// What allows nobody more than this does, whatever it was meant to say. A rule that allows may be left out. Whom one denies is not
+/// known, so it is everybody: there is no federation then, but a gateway that can be told what to do about it. `[policy]` itself is
+/// switched off.
+fn closed(name: &str, whole: &Entry) -> Option<Entry> {
+    let mut entry = Entry::new();
+    if name == GLOBAL {
+        entry.insert("enabled".to_owned(), false.into());
+        return Some(entry);
+    }
+    if whole.get("verdict").and_then(serde_json::Value::as_str) == Some(Verdict::Allow.as_str()) {
+        return None;
+    }
+    entry.insert("users".to_owned(), vec!["*"].into());
+    entry.insert("verdict".to_owned(), Verdict::Deny.as_str().into());
+    Some(entry)
 }
 
 #[cfg(test)]
@@ -166,16 +208,41 @@ mod tests {
     }
 
     #[test]
-    fn a_block_of_a_domain_that_is_served_by_now_is_left_out_and_a_rule_that_cannot_be_read_is_an_error() {
+    fn a_block_of_a_domain_that_is_served_by_now_is_left_out() {
         let mut stored = Stored::default();
         for address in ["contoso.com", "mallory@contoso.com", "192.0.2.7"] {
             stored.put(Kind::Block, address, Entry::new());
         }
         let loaded = load(&sources(&[]).stored(stored.clone())).unwrap();
         assert_eq!((loaded.config.blocks.len(), loaded.set_aside.len()), (1, 2), "{:?}", loaded.set_aside);
-        stored.put(Kind::Policy, "wards", json!({ "verdict": "deny" }).as_object().cloned().unwrap());
-        let report = load(&sources(&[]).stored(stored)).unwrap_err();
-        assert!(report.to_string().contains("stored policy wards"), "{report}");
+    }
+
+    /// What holds then: whether it is on, and its rules, each with its verdict and its users.
+    fn policy(name: &str, entry: serde_json::Value) -> (bool, Vec<String>) {
+        let mut stored = Stored::default();
+        stored.put(Kind::Policy, name, entry.as_object().cloned().unwrap());
+        let loaded = load(&sources(&[]).stored(stored)).unwrap();
+        let aside: Vec<_> = loaded.set_aside.iter().map(|aside| (aside.kind, aside.name.as_str())).collect();
+        assert_eq!(aside, [(Kind::Policy, name)]);
+        let policy = &loaded.config.policy;
+        let rule = |rule: &crate::config::PolicyRule| {
+            let users: Vec<_> = rule.users.iter().map(ToString::to_string).collect();
+            format!("{} {}", rule.verdict, users.join(" "))
+        };
+        (policy.enabled, policy.rules.iter().map(rule).collect())
+    }
+
+    #[test]
+    fn in_place_of_a_rule_that_cannot_be_read_is_what_allows_no_more() {
+        let deny_all = || (true, vec!["deny *".to_owned()]);
+        assert_eq!(policy("wards", json!({ "verdict": "deny" })), deny_all());
+        assert_eq!(
+            policy("wards", json!({ "users": ["alice@contoso.com"], "verdict": "deni" })),
+            deny_all(),
+            "nobody knows what it was meant to say"
+        );
+        assert_eq!(policy("wards", json!({ "users": ["alice@"], "verdict": "allow" })), (true, Vec::new()));
+        assert_eq!(policy("global", json!({ "consent": "never" })), (false, Vec::new()));
     }
 
     #[test]

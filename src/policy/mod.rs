@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::config::{Block, Config, Kind, Loaded, Report, SetAside, Sources, Stored};
+use crate::config::{Block, Config, Kind, Loaded, Problem, Report, SetAside, Sources, Stored};
 use crate::control::access::{Access, NewAccess};
 use crate::gateway::{Federation, Gateway};
 use crate::net::now;
@@ -85,7 +85,8 @@ pub struct Authority {
     start: Loaded,
     governed: Governed,
     in_force: ArcSwap<InForce>,
-    /// One change at a time: what the files said when they were read last, without stored entries.
+    /// One change at a time: what the files said when they were read last, without stored entries. A change goes by that, and
+    /// looks at no file but those that it names anew.
     turn: Mutex<Sources>,
 }
 
@@ -101,12 +102,7 @@ impl Authority {
         for text in cut_off::all(&governed.gateway, &in_force.running, |_| true) {
             warn!("{text}");
         }
-        Self {
-            start,
-            governed,
-            in_force: ArcSwap::from_pointee(in_force),
-            turn: Mutex::new(sources.trusting_paths()),
-        }
+        Self { start, governed, in_force: ArcSwap::from_pointee(in_force), turn: Mutex::new(sources) }
     }
 
     /// What is in force.
@@ -123,8 +119,9 @@ impl Authority {
         made::federation(&self.in_force.load().running, proofs)
     }
 
-    /// Reads the files again and puts in force what they say. Stored entries that were set aside are tried again; none is put
-    /// aside for it that was not before. It reads files and waits for the disk: not for a thread that carries messages.
+    /// Reads the files again, those that they name as well, and puts in force what they say: what a start would refuse is refused
+    /// here. Stored entries that were set aside are tried again; none is put aside for it that was not before. It reads files and
+    /// waits for the disk: not for a thread that carries messages.
     ///
     /// # Errors
     /// Everything that is wrong; then nothing has changed.
@@ -181,6 +178,9 @@ impl Authority {
             if !early.is_empty() {
                 return Err(load::of_partners(sources, early));
             }
+            if !sources.trusts_paths() {
+                load::files(sources, loaded)?;
+            }
             let running = running::running(&self.start.config, &before.running, &loaded.config);
             // Whoever looks at the files meanwhile would put newer proofs in force, and these would take their place: not before
             // all of it is done.
@@ -193,7 +193,7 @@ impl Authority {
                 }
             }
         };
-        let settled = load::settle(sources, set_aside, &|_, _| Ok(()), may_be, usable);
+        let settled = load::settle(sources, set_aside, &load::identity, may_be, usable);
         let (loaded, (running, renewal, files)) = settled.map_err(Refused::Configuration)?;
         let unusable = |error: anyhow::Error| Refused::Unusable(format!("{error:#}"));
         let snapshot = made::snapshot(&running).map_err(unusable)?;
@@ -204,7 +204,7 @@ impl Authority {
         let changed = differences(&before.loaded);
         let pending = differences(&self.start).into_iter();
         let pending = pending.filter(|change| change.takes_effect == Effect::NextStart).collect();
-        let mut warnings = warnings(&loaded.report);
+        let mut warnings = warnings(&loaded.report, |_| true);
         let is_new = |block: &Block| !before.running.blocks.contains(block);
         warnings.extend(cut_off::all(&self.governed.gateway, &running, is_new));
         Ok(Prepared {
@@ -325,11 +325,12 @@ fn was_set_aside(before: &InForce) -> impl Fn(Kind, &str) -> bool {
     |kind, name| before.loaded.set_aside.iter().any(|aside| !aside.declared && aside.is(kind, name))
 }
 
-fn warnings(report: &Report) -> Vec<String> {
-    report.problems().iter().map(|problem| format!("{}: {}", problem.place, problem.text)).collect()
+fn warnings(report: &Report, which: impl Fn(&Problem) -> bool) -> Vec<String> {
+    let problems = report.problems().iter().filter(|problem| which(problem));
+    problems.map(|problem| format!("{}: {}", problem.place, problem.text)).collect()
 }
 
-/// Tells in the log what a reload met.
-pub fn tell(refused: &Refused) {
-    warn!("the configuration stays as it was: {refused}");
+/// Tells in the log what a reload met, with every reason.
+pub fn tell(refused: &Refused, who: &str) {
+    warn!(by = who, "the configuration stays as it was: {}", refused.in_a_line());
 }

@@ -47,6 +47,19 @@ pub fn unusable<'a>(partners: impl IntoIterator<Item = &'a Partner>) -> Vec<(Dom
     partners.into_iter().filter_map(fault).collect()
 }
 
+/// The files that cannot be used of those that the certificates of all peers of a side are held against: each by its key, and why.
+pub fn unusable_for_all(config: &Config) -> Vec<(&'static str, String)> {
+    let now = SystemTime::now();
+    let mut faults = Vec::new();
+    let mut look = |key, fault: Option<String>| faults.extend(fault.map(|why| (key, why)));
+    look("sip.roots", Slot::open(RootsFile::new(Some(&config.sip.roots)), now).err());
+    if let Some(roots) = &config.xmpp.roots {
+        look("xmpp.roots", Slot::open(RootsFile::new(Some(roots)), now).err());
+    }
+    look("sip.crls", Slot::open(ProofFiles::of_front_ends(config), now).err());
+    faults
+}
+
 /// One thing.
 enum Next<S: Source> {
     /// It is in use, at this place.

@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::net::contain::contained_now;
 use crate::tls::{Identity, IdentityStore, NoIdentity, Proof, RootsStore, date};
-pub use adopt::{Prepared, Unusable, unusable};
+pub use adopt::{Prepared, Unusable, unusable, unusable_for_all};
 use slot::{Occasion, Slot, Step};
 use sources::{IdentityFiles, ProofFiles, RootsFile, said};
 

@@ -1,5 +1,6 @@
 //! The package, installed: what it holds, what it makes, what it starts and what it leaves behind.
 
+mod certificates;
 #[path = "../machine/mod.rs"]
 mod machine;
 
@@ -10,6 +11,7 @@ use std::sync::LazyLock;
 use anyhow::{Result, ensure};
 use machine::{Done, Machine};
 use nuncio_world::pki::Pki;
+use tempfile::TempDir;
 
 /// The package, built once for all tests.
 static PACKAGE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -110,8 +112,8 @@ fn every_man_page_is_clean_and_completions_are_read_by_their_shell() -> Result<(
     Ok(())
 }
 
-/// A configuration that loads, with certificates of our own CA.
-fn configure(machine: &Machine) -> Result<()> {
+/// A configuration that loads, with certificates of our own CA, which is in this folder.
+fn configure(machine: &Machine) -> Result<(TempDir, Pki)> {
     let folder = tempfile::tempdir()?;
     let pki = Pki::new(folder.path())?;
     pki.good("sip", &["nuncio.contoso.com"])?;
@@ -123,7 +125,7 @@ fn configure(machine: &Machine) -> Result<()> {
             "umask 027; cat > /etc/nuncio/{to} <<'END'\n{text}END\nchgrp nuncio /etc/nuncio/{to}"
         ))?;
     }
-    Ok(())
+    Ok((folder, pki))
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{Named, Way, Whom};
 use crate::checks::{Finding, Findings};
 use crate::config::{self, Config, Partner};
-use crate::dns::{Candidate, DnsError, Found, host_candidates, xmpp_server_candidates};
+use crate::dns::{Candidate, DnsError, DnsErrorKind, Found, host_candidates, xmpp_server_candidates};
 use crate::gateway::attempts::{Outcome, Step};
 use crate::net::dial::{Tried, dial, targets};
 use crate::net::now;
@@ -103,7 +103,7 @@ impl<'a> Attempt<'a> {
         let found = match self.search().await {
             Ok(found) => found,
             Err(error) => {
-                let fix = "ask the partner for his records, or name his host in the entry: proxy";
+                let fix = not_found(error.kind());
                 self.findings.wrong(Step::NotFound(error.to_string()).to_string(), fix.to_owned());
                 return self.findings.into_list();
             }
@@ -251,6 +251,21 @@ impl Handshake for Shake<'_> {
     }
 }
 
+/// What to do where his records cannot be had: that there are none is his to mend, and that nobody says so is ours first.
+fn not_found(kind: DnsErrorKind) -> &'static str {
+    match kind {
+        DnsErrorKind::DoesNotExist => "ask the partner for his records, or name his host in the entry: proxy",
+        DnsErrorKind::Timeout => {
+            "see to the DNS servers that this gateway asks (dns.servers, else those of the machine): “nuncio check dns” asks them \
+             about us. If they answer that, those of the partner do not: tell him"
+        }
+        DnsErrorKind::Unresolvable => {
+            "see whether “nuncio check dns” fails as well: then it is the DNS servers that this gateway asks (dns.servers, else \
+             those of the machine). If not, it is the partner's records: tell him, or name his host in the entry: proxy"
+        }
+    }
+}
+
 fn not_connected(tried: Tried<'_>) -> Option<Failure> {
     let (text, fix) = match tried {
         Tried::Connected(..) => return None,
@@ -290,5 +305,18 @@ fn fix(cause: &Cause) -> &'static str {
             "ask the partner, with these words: his server may not know our domain as his partner"
         }
         _ => "ask the partner, with these words",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_to_mend_what_is_not_found_depends_on_who_said_so() {
+        let fix = |error: DnsError| not_found(error.kind());
+        let name = || "fabrikam.com".to_owned();
+        assert!(fix(DnsError::NoSuchDomain { name: name() }).starts_with("ask the partner"));
+        assert!(fix(DnsError::Timeout { name: name() }).contains("dns.servers"), "our own may be dead");
     }
 }

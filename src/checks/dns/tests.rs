@@ -59,11 +59,15 @@ async fn a_record_that_leads_elsewhere_is_wrong_and_one_beside_ours_is_a_warning
 }
 
 #[tokio::test]
-async fn another_port_than_that_of_a_listener_is_wrong() {
-    let findings = found(world().srv(XMPP, (10, 0, 5222, HOST))).await;
-    let (level, text, _) = odd(&findings);
-    assert_eq!(level, Level::Wrong);
-    assert!(text.ends_with("where no listener of this kind is: the configuration has port 5269"), "{text}");
+async fn another_port_than_that_of_a_listener_is_a_warning_for_it_may_be_translated() {
+    let findings = found(world().srv(XMPP, (10, 0, 443, HOST))).await;
+    let (level, text, fix) = odd(&findings);
+    assert_eq!(level, Level::Warning);
+    assert!(text.contains("where no listener of this kind is: the configuration has port 5269"), "{text}");
+    assert!(
+        text.ends_with("translated on the way") && fix.ends_with("unless ports are translated"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -72,6 +72,7 @@ impl Checker<'_> {
         let additional = additional.map(|domain| ("additional_domains", &domain.value, domain.place));
         for (key, domain, place) in primary.chain(additional) {
             let shown = domain.to_unicode();
+            self.is_somebody_elses(domain, &format!("{label} {key}"), place);
             if let Some(served) = served.domains.get(domain) {
                 let served = self.places.name(*served);
                 self.error(
@@ -93,6 +94,23 @@ impl Checker<'_> {
             } else {
                 known.insert(domain, (index, place));
             }
+        }
+    }
+
+    /// Whether it is a name that a server elsewhere can have.
+    fn is_somebody_elses(&mut self, domain: &Domain, label: &str, place: Option<PlaceId>) {
+        let (shown, labels) = (domain.to_unicode(), domain.as_str().split('.').collect::<Vec<_>>());
+        match labels.as_slice() {
+            // RFC 6761 §6.3.
+            [.., "localhost"] => self.error(
+                place,
+                format!("{label}: {shown} is this machine itself, wherever it is asked for, and nobody's who federates"),
+            ),
+            [_] => self.warning(
+                place,
+                format!("{label}: {shown} has no dot in it: it can be found in this network at most; is a part missing?"),
+            ),
+            _ => {}
         }
     }
 

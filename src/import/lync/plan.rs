@@ -65,6 +65,15 @@ pub struct Unmapped {
 }
 
 impl Plan {
+    /// Partners who are `there`, by their domain, are not to be added.
+    pub fn leave(&mut self, there: impl Fn(&str) -> bool) {
+        let (known, new) =
+            std::mem::take(&mut self.partners).into_iter().partition(|partner| there(&partner.entry.domain));
+        self.partners = new;
+        let known: Vec<PartnerPlan> = known;
+        self.configured.extend(known.into_iter().map(|partner| partner.entry.domain));
+    }
+
     /// What to do with what was exported.
     pub fn new(export: &Export, choices: &Choices<'_>) -> Self {
         let mut plan = Self::default();

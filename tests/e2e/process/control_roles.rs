@@ -119,6 +119,14 @@ async fn the_description_has_every_endpoint_and_nothing_else() -> Result<()> {
         "{types:?}"
     );
 
+    // The rule “global” stands for [policy], and has its keys.
+    let global =
+        "/~1v1~1policies~1{name}/patch/requestBody/content/application~1json/schema/anyOf/1/properties";
+    let global = description["paths"].pointer(global).context("not described")?;
+    for key in ["enabled", "default", "consent"] {
+        ensure!(global.get(key).is_some(), "{key} is not in {global}");
+    }
+
     // What the router has is what is described.
     for path in paths.keys() {
         for method in METHODS {

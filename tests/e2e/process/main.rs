@@ -16,6 +16,7 @@ mod commands;
 mod control;
 mod control_access;
 mod control_changes;
+mod control_files;
 mod control_roles;
 mod control_set_aside;
 mod control_trials;
