@@ -18,7 +18,7 @@ const BOB: &str = "bob@fabrikam.com";
 const PARTNER: &str = "fabrikam.com";
 
 /// Options: `im` (pager, session), `trust` (plain, edge), `identities` (the partner type with a name of its own for us), `type` of
-/// the partner, `contact sees user`, and `partner`: why he cannot be reached.
+/// the partner, `contact sees user`, `partner`: why he cannot be reached, and `front ends`: 2.
 pub(crate) fn house(transcript: &Transcript) -> House {
     let im = match transcript.option("im") {
         None | Some("pager") => Im::Pager,
@@ -35,13 +35,18 @@ pub(crate) fn house(transcript: &Transcript) -> House {
         Some("public-verified") => &[(PartnerType::PublicVerified, "verified.contoso.com")],
         other => panic!("identities: {other:?}"),
     };
+    let next_hops = match transcript.option("front ends") {
+        None => Plan::default().next_hops,
+        Some("2") => &[(0, "fe.contoso.com:5061"), (1, "spare.contoso.com:5061")],
+        other => panic!("front ends: {other:?}"),
+    };
     let store = Memory::new();
     if transcript.option("contact sees user").is_some() {
         store.save_pair(&PairKey::new(ALICE, BOB), PairRecord { from: From::Yes, ..PairRecord::default() });
         store.commit(usize::MAX);
     }
-    let mut house =
-        House::planned(Plan { im, trust, identities, store: Arc::new(store.crash()), ..Plan::default() });
+    let store = Arc::new(store.crash());
+    let mut house = House::planned(Plan { im, trust, identities, next_hops, store, ..Plan::default() });
     match transcript.option("type") {
         None | Some("federated") => {}
         Some("public-unverified") => rules(&house, PartnerType::PublicUnverified, true),
@@ -75,6 +80,9 @@ pub(crate) fn happens(house: &mut House, event: &str) {
     let pair = PairKey::new(ALICE, BOB);
     match event {
         "the partner can be reached" => drop(house.reach.remove(PARTNER)),
+        "the first front end is gone" => {
+            house.next_hop_reach.insert(0, Reach::Down(FailureKind::Unreachable));
+        }
         "the partner is disabled" => rules(house, PartnerType::Federated, false),
         "the partner becomes public-verified" => rules(house, PartnerType::PublicVerified, true),
         "the user may not any more" => {
