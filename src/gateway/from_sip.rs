@@ -348,17 +348,13 @@ impl Gateway {
     }
 
     pub(super) fn refused_by_rule(&self, refusal: Refusal, remote_domain: &str) -> SipAnswer {
-        let diagnostic = match refusal {
-            Refusal::UnlistedDomain | Refusal::DomainBlocked => Diagnostic::NoRoute,
-            _ => Diagnostic::SenderNotAuthorised,
-        };
         let why = diagnostics::by_rule(refusal, remote_domain);
         match refusal {
             Refusal::UnlistedDomain if self.policy.load().serves(remote_domain) => {
                 let why = format!("{remote_domain} is a SIP domain; its users are not reached over XMPP");
                 SipAnswer::new(404, "Not Found").because(Diagnostic::NoRoute, &why)
             }
-            _ => SipAnswer::new(403, "Forbidden").because(diagnostic, &why),
+            _ => SipAnswer::new(403, "Forbidden").because(Diagnostic::from(refusal), &why),
         }
         .by_rule()
     }
@@ -476,12 +472,19 @@ impl Gateway {
         };
         trouble.no_such_domain = kind == Some(FailureKind::DomainNotFound);
         let why = Self::failure_text(partner, failure);
-        let diagnostic = match kind {
-            Some(FailureKind::DomainNotFound | FailureKind::Unresolvable) => Diagnostic::NoDnsRecord,
-            Some(FailureKind::Shutdown) => Diagnostic::Shutdown,
-            _ => Diagnostic::NoRouteNow,
-        };
-        SipAnswer::from(errors::to_sip(&trouble, Answering::NonInvite)).because(diagnostic, &why)
+        SipAnswer::from(errors::to_sip(&trouble, Answering::NonInvite)).because(diagnostic_of(kind), &why)
+    }
+}
+
+/// Why a partner is not reached, as front ends number it.
+pub(super) fn diagnostic_of(failure: Option<FailureKind>) -> Diagnostic {
+    match failure {
+        Some(FailureKind::DomainNotFound | FailureKind::Unresolvable) => Diagnostic::NoDnsRecord,
+        Some(FailureKind::Certificate) => Diagnostic::Certificate,
+        Some(FailureKind::Shutdown) => Diagnostic::Shutdown,
+        Some(FailureKind::Unreachable | FailureKind::Negotiation | FailureKind::TooManyStreams) | None => {
+            Diagnostic::NoRouteNow
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use nuncio_xmpp::{Addresses, Element};
 use tracing::{debug, info};
 
 use super::answers::{ALLOW, SipAnswer};
-use super::from_sip::{REFUSED as MESSAGE_REFUSED, RETRY_AFTER};
+use super::from_sip::{REFUSED as MESSAGE_REFUSED, RETRY_AFTER, diagnostic_of};
 use super::hops::message_of;
 use super::port::Bells;
 use super::presence::asked;
@@ -516,12 +516,16 @@ impl Gateway {
 
     /// The answer to an INVITE for a contact whose partner takes nothing now.
     fn not_now(&self, partner: &str, reason: &PushRefusal) -> SipAnswer {
-        let why = match reason {
+        let (kind, why) = match reason {
             PushRefusal::ShuttingDown => return self.shutting_down(),
-            PushRefusal::Full | PushRefusal::TooLarge(_) => format!("partner {partner}: its queue is full"),
-            PushRefusal::Unreachable(failure) => Self::failure_text(partner, Some(failure)),
+            PushRefusal::Full | PushRefusal::TooLarge(_) => {
+                (None, format!("partner {partner}: its queue is full"))
+            }
+            PushRefusal::Unreachable(failure) => {
+                (Some(failure.kind), Self::failure_text(partner, Some(failure)))
+            }
         };
         let answer = SipAnswer::new(480, "Temporarily Unavailable");
-        answer.with("Retry-After", RETRY_AFTER.to_string()).because(Diagnostic::NoRouteNow, &why)
+        answer.with("Retry-After", RETRY_AFTER.to_string()).because(diagnostic_of(kind), &why)
     }
 }

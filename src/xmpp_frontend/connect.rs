@@ -374,9 +374,11 @@ impl Attempt<'_> {
             return Ok(Ended::Carried(session.wants()));
         }
         self.recorder = session.recorder();
-        let why = session.failure().map_or("the connection ended", |failure| &failure.text);
+        let failure = session.failure();
+        let why = failure.map_or("the connection ended", |failure| &failure.text);
+        let kind = failure.map_or(FailureKind::Negotiation, |failure| failure.kind);
         self.note(Step::NoStream { address: candidate.to_string(), why: why.to_owned() });
-        self.failures.add(FailureKind::Negotiation, format!("{candidate}: {why}"));
+        self.failures.add(kind, format!("{candidate}: {why}"));
         self.redirect = session.redirect();
         // It is where he says that he is, or nowhere.
         Ok(Ended::Failed(session.retry().filter(|_| self.redirect.is_none())))

@@ -12,8 +12,8 @@ use nuncio_translate::text::LogWhole;
 use nuncio_xmpp::dialback::Pair;
 use nuncio_xmpp::lane::{Failure, FailureKind, LaneCounters, Offer};
 use nuncio_xmpp::stream::{
-    Direction, Established, Method, Outbound, OutboundConfig, Output, Redirect, Retry, Step as Waiting,
-    TlsFacts,
+    Cause, Direction, Established, Method, Outbound, OutboundConfig, Output, Redirect, Retry,
+    Step as Waiting, TlsFacts,
 };
 use nuncio_xmpp::{StreamCondition, stanza};
 use tokio::sync::Notify;
@@ -210,7 +210,11 @@ impl LaneSession {
                     if let Some(intake) = &mut self.intake {
                         intake.stream_ended(now);
                     }
-                    self.failure.get_or_insert_with(|| Failure::new(FailureKind::Negotiation, text));
+                    let kind = match evidence.cause {
+                        Cause::Certificate { .. } => FailureKind::Certificate,
+                        _ => FailureKind::Negotiation,
+                    };
+                    self.failure.get_or_insert_with(|| Failure::new(kind, text));
                 }
                 Output::ShutdownTls => {
                     self.life.leave();

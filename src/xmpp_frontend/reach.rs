@@ -112,8 +112,9 @@ impl Failures {
         let Some((last, _)) = self.list.last() else {
             return Failure::new(FailureKind::Unresolvable, "DNS gave no address to connect to");
         };
-        let refused = self.list.iter().any(|(kind, _)| *kind == FailureKind::Negotiation);
-        let kind = if refused { FailureKind::Negotiation } else { *last };
+        let refused =
+            |kind: &FailureKind| matches!(kind, FailureKind::Negotiation | FailureKind::Certificate);
+        let kind = *self.list.iter().map(|(kind, _)| kind).rfind(|kind| refused(kind)).unwrap_or(last);
         Failure::new(kind, told(self.list.iter().map(|(_, text)| text.as_str())))
     }
 }
@@ -133,6 +134,8 @@ mod tests {
         let (unreachable, negotiation) = (FailureKind::Unreachable, FailureKind::Negotiation);
         assert_eq!(one_of(&[(unreachable, "a")]).kind, unreachable);
         assert_eq!(one_of(&[(negotiation, "a"), (unreachable, "b")]).kind, negotiation);
+        let certificate = FailureKind::Certificate;
+        assert_eq!(one_of(&[(certificate, "a"), (unreachable, "b")]).kind, certificate);
         assert_eq!(one_of(&[]).kind, FailureKind::Unresolvable);
     }
 

@@ -64,15 +64,15 @@ const REASON_CAP: usize = 256;
 pub enum Diagnostic {
     /// The sender may not talk to federated partners.
     SenderNotAuthorised,
-    /// The recipient does not exist.
+    /// The recipient does not exist, says his server.
     NoSuchUser,
-    /// The recipient's domain is no partner, or a disabled one.
+    /// The recipient's domain is no partner, or one that is disabled or blocked.
     NoRoute,
     /// The partner cannot be reached now, or is too slow.
     NoRouteNow,
     /// The partner's domain has no `_xmpp-server` record and no address.
     NoDnsRecord,
-    /// The partner's certificate is not trusted.
+    /// The certificate that the partner shows does not prove his domain.
     Certificate,
     /// A kind of request that does not cross.
     RequestKind,
@@ -129,8 +129,8 @@ impl Diagnostic {
     pub fn of_status(status: u16) -> Self {
         match status {
             406 | 415 => Self::Body,
-            413 | 423 | 486 | 513 => Self::Limit,
-            403 | 405 | 481 | 482 | 489 | 501 => Self::RequestKind,
+            413 | 422 | 423 | 486 | 513 => Self::Limit,
+            403 | 405 | 481 | 482 | 488 | 489 | 501 => Self::RequestKind,
             483 => Self::TooManyHops,
             408 | 503 => Self::NoRouteNow,
             _ => Self::Malformed,

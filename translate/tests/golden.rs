@@ -12,7 +12,7 @@ use bytes::Bytes;
 use nuncio_sip::Message;
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, SessionMessage};
-use nuncio_translate::message::{Formats, from_sip, insert_delay};
+use nuncio_translate::message::{Formats, encrypted, from_sip, insert_delay};
 use nuncio_translate::typing::ChatState;
 use nuncio_xmpp::{Element, Jid, ReadLimits};
 
@@ -123,6 +123,13 @@ fn check_from_xmpp(case: &Case) {
         extra: &[],
         cap: None,
     };
+    let formats =
+        Formats { refuse_encrypted: case.option("refuse-encrypted").is_some(), ..Formats::default() };
+    if let Some(failure) = encrypted::refusal(&stanza, formats) {
+        let refused = format!("{} {}", failure.kind, failure.condition);
+        assert_eq!((kind, expected), ("error", refused.as_str()), "{}", case.name);
+        return;
+    }
     let languages =
         Languages { recipient: case.option("recipient-language"), stream: case.option("stream-language") };
     match (kind, to_sip::read(&stanza, languages)) {
@@ -166,5 +173,5 @@ fn check_from_xmpp(case: &Case) {
 #[test]
 fn golden_pairs() {
     let (from_sip, from_xmpp) = for_each_case("golden", check_from_sip, check_from_xmpp);
-    assert!(from_sip >= 51 && from_xmpp >= 19, "{from_sip}, {from_xmpp}");
+    assert!(from_sip >= 59 && from_xmpp >= 26, "{from_sip}, {from_xmpp}");
 }

@@ -88,7 +88,10 @@ impl Session {
             other => {
                 self.dialog.noted(request);
                 let status = if other.is_known() { 405 } else { 501 };
-                Answer::plain(status).with(HeaderName::Allow.as_str(), context.config.allow)
+                Answer::plain(status).with(HeaderName::Allow.as_str(), context.config.allow).because(format!(
+                    "{} has no meaning in a session of instant messages of two",
+                    other.as_str()
+                ))
             }
         };
         Received::Answer(answer)

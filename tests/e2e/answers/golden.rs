@@ -1,37 +1,32 @@
 //! Golden transcripts: what a conversation of both sides looks like, SIP beside XMPP, whole messages and nothing left out
-//! (docs/mapping.md: sessions, typing, receipts and notifications, what Lync adds to subscriptions, batches).
+//! (docs/mapping.md: sessions, typing, receipts and notifications, what Lync adds to subscriptions, batches, diagnostics, what
+//! domains and users are asked).
 //!
-//! Each file of `golden/` holds one: a line that says what it shows, options, then sections in their order.
+//! Each file of `golden/` holds one: a line that says what it shows, options, rows of the mapping that it is a case of, then
+//! sections in their order.
 //!
 //! - `sip in`, `xmpp in`: what front end and partner send. A response is written without what it copies from its request
 //!   (RFC 3261 §8.2.6.2) but CSeq, and is given to the next request with that method, whenever that comes.
 //! - `sip out`, `xmpp out`: what they get, each side in its order. When a file ends, nothing else may have come.
-//! - `wait 10s`: time passes.
+//! - `wait 10s`: time passes. Whatever else may happen stands in [`events`].
 //!
 //! `{name}` stands for something without white space that the gateway chose, and is the same wherever it stands. Lines of
 //! SIP end with CRLF, and Content-Length is left out. Lines of XMPP are joined; `⏎` stands for a line feed in text.
 //!
-//! `BLESS=1` writes what came out into the files.
+//! `BLESS=1` writes what came out into the files; into one that says nothing of what comes out, all of it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
 
-use nuncio::gateway::Im;
-use nuncio::store::{Keep, Memory};
-use nuncio_translate::pair::{From, PairKey, PairRecord};
 use nuncio_world::sip_text::SipMessage;
 
-use crate::house::{House, Plan, Reply};
-
-const ALICE: &str = "alice@contoso.com";
-const BOB: &str = "bob@fabrikam.com";
+use crate::golden_events as events;
+use crate::house::{House, Reply};
 
 /// A file, taken apart.
-struct Transcript {
+pub(crate) struct Transcript {
     path: PathBuf,
     /// What stands before the first section.
     head: String,
@@ -51,7 +46,7 @@ impl Transcript {
         Self { path, head, sections }
     }
 
-    fn option(&self, name: &str) -> Option<&str> {
+    pub(crate) fn option(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
             .skip(1)
@@ -179,35 +174,47 @@ fn shown(message: &SipMessage) -> String {
     text
 }
 
-fn house(transcript: &Transcript) -> House {
-    let im = match transcript.option("im") {
-        None | Some("pager") => Im::Pager,
-        Some("session") => Im::Session,
-        other => panic!("im: {other:?}"),
-    };
-    let store = Memory::new();
-    if transcript.option("contact sees user").is_some() {
-        store.save_pair(&PairKey::new(ALICE, BOB), PairRecord { from: From::Yes, ..PairRecord::default() });
-        store.commit(usize::MAX);
+/// What came and was not looked at yet, each side in its order.
+#[derive(Default)]
+struct Came {
+    responses: VecDeque<String>,
+    requests: VecDeque<String>,
+    stanzas: VecDeque<String>,
+}
+
+impl Came {
+    fn take(&mut self, house: &mut House, wire: usize) {
+        self.responses.extend(house.taken(wire).iter().map(shown));
+        self.requests.extend(house.requests().iter().map(shown));
+        self.stanzas.extend(house.stanzas("fabrikam.com").into_iter().map(|stanza| stanza.raw));
     }
-    let mut house = House::planned(Plan { im, store: Arc::new(store.crash()), ..Plan::default() });
-    house.gateway.restore(house.now).unwrap();
-    // What is restored is looked after first.
-    house.advance(Duration::from_secs(1));
-    house.requests();
-    house
+
+    /// What a section of that name and content expects next.
+    fn next(&mut self, name: &str, content: &str) -> Option<String> {
+        match name {
+            "xmpp out" => self.stanzas.pop_front(),
+            _ if content.starts_with("SIP/2.0 ") => self.responses.pop_front(),
+            _ => self.requests.pop_front(),
+        }
+    }
+
+    /// All of it, as sections.
+    fn sections(&mut self, places: &mut Places) -> Vec<(String, String)> {
+        let sip = self.responses.drain(..).chain(self.requests.drain(..));
+        let sip: Vec<_> = sip.map(|came| ("sip out".to_owned(), places.bless(&came))).collect();
+        let xmpp = self.stanzas.drain(..).map(|came| ("xmpp out".to_owned(), in_lines(&places.bless(&came))));
+        sip.into_iter().chain(xmpp).collect()
+    }
 }
 
 /// Plays it, and returns what does not fit.
 fn play(transcript: &mut Transcript, bless: bool) -> Vec<String> {
-    let mut house = house(transcript);
+    let mut house = events::house(transcript);
     let wire = house.front_end();
-    let due: VecDeque<Due> = transcript
-        .sections
-        .iter()
-        .filter(|(name, content)| name == "sip in" && content.starts_with("SIP/2.0 "))
-        .map(|(_, content)| Due::read(content))
-        .collect();
+    let is_response =
+        |(name, content): &&(String, String)| name == "sip in" && content.starts_with("SIP/2.0 ");
+    let due: VecDeque<Due> =
+        transcript.sections.iter().filter(is_response).map(|(_, content)| Due::read(content)).collect();
     let due = Rc::new(RefCell::new(due));
     let answers = Rc::clone(&due);
     house.rule = Box::new(move |request| {
@@ -219,39 +226,37 @@ fn play(transcript: &mut Transcript, bless: bool) -> Vec<String> {
     let given = transcript.sections.iter().filter(|(name, _)| name.ends_with(" in"));
     let given = given.map(|(_, content)| content.as_str()).collect();
     let mut places = Places { found: Vec::new(), given };
-    let (mut requests, mut responses, mut stanzas) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-    let mut wrong = Vec::new();
-    for (name, content) in &mut transcript.sections {
+    let fill = bless && !transcript.sections.iter().any(|(name, _)| name.ends_with(" out"));
+    let (mut came, mut wrong, mut played) = (Came::default(), Vec::new(), Vec::new());
+    for (name, mut content) in std::mem::take(&mut transcript.sections) {
+        let responds = is_response(&&(name.clone(), content.clone()));
+        if fill && !responds {
+            played.extend(came.sections(&mut places));
+        }
         match name.as_str() {
-            "sip in" if content.starts_with("SIP/2.0 ") => {}
-            "sip in" => house.send(wire, request(&places.fill(content))),
-            "xmpp in" => house.partner_says("fabrikam.com", &joined(&places.fill(content))),
+            "sip in" if responds => {}
+            "sip in" => house.send(wire, request(&places.fill(&content))),
+            "xmpp in" => house.partner_says("fabrikam.com", &joined(&places.fill(&content))),
             "sip out" | "xmpp out" => {
-                let came = match name.as_str() {
-                    "xmpp out" => stanzas.pop_front(),
-                    _ if content.starts_with("SIP/2.0 ") => responses.pop_front(),
-                    _ => requests.pop_front(),
-                };
-                let came: String = came.unwrap_or_else(|| "nothing".to_owned());
-                let expected = if name == "xmpp out" { joined(content) } else { content.clone() };
+                let found = came.next(&name, &content).unwrap_or_else(|| "nothing".to_owned());
+                let expected = if name == "xmpp out" { joined(&content) } else { content.clone() };
                 if bless {
-                    let blessed = places.bless(&came);
-                    *content = if name == "xmpp out" { in_lines(&blessed) } else { blessed };
-                } else if !places.matches(&expected, &came) {
-                    wrong.push(format!("expected\n{}\n— and not\n{came}", places.fill(&expected)));
+                    let blessed = places.bless(&found);
+                    content = if name == "xmpp out" { in_lines(&blessed) } else { blessed };
+                } else if !places.matches(&expected, &found) {
+                    wrong.push(format!("expected\n{}\n— and not\n{found}", places.fill(&expected)));
                 }
             }
-            other => {
-                let seconds = other.strip_prefix("wait ").and_then(|time| time.strip_suffix('s'));
-                let seconds = seconds.unwrap_or_else(|| panic!("unknown section {other}"));
-                house.advance(Duration::from_secs(seconds.parse().unwrap()));
-            }
+            event => events::happens(&mut house, event),
         }
-        responses.extend(house.taken(wire).iter().map(shown));
-        requests.extend(house.requests().iter().map(shown));
-        stanzas.extend(house.stanzas("fabrikam.com").into_iter().map(|stanza| stanza.raw));
+        came.take(&mut house, wire);
+        played.push((name, content));
     }
-    let more = responses.into_iter().chain(requests).chain(stanzas);
+    if fill {
+        played.extend(came.sections(&mut places));
+    }
+    transcript.sections = played;
+    let more = came.responses.into_iter().chain(came.requests).chain(came.stanzas);
     wrong.extend(more.map(|more| format!("nobody expects\n{more}")));
     wrong.extend(due.borrow().iter().map(|due| format!("this answers nothing:\n{}", due.text)));
     wrong
@@ -296,6 +301,6 @@ fn paths() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/answers/golden");
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() >= 43, "{}", paths.len());
+    assert!(paths.len() >= 80, "{}", paths.len());
     paths
 }

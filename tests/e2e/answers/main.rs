@@ -1,6 +1,7 @@
 //! What the gateway answers: its real sessions and machines, fed with bytes, without a socket and on a virtual clock.
 
 mod golden;
+mod golden_events;
 mod hearing;
 mod house;
 mod partner;

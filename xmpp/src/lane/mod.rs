@@ -126,6 +126,8 @@ pub enum FailureKind {
     Unreachable,
     /// A connection was made but no stream we may use came of it: `remote-server-timeout`.
     Negotiation,
+    /// The same, because the certificate shown there does not prove the domain.
+    Certificate,
     /// There are as many streams as there may be: `resource-constraint`.
     TooManyStreams,
     /// The gateway is stopping.

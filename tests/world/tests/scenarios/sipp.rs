@@ -131,7 +131,7 @@ pub(crate) async fn sipp_is_refused_sessions(world: World) -> Result<()> {
     let alice = (ALICE, "verified");
     for (user, to, status, reason) in [
         (alice, "bob@stranger.example", 403, "1005;.*stranger.example"),
-        (alice, "bob@off.example", 403, "1002;.*disabled"),
+        (alice, "bob@off.example", 403, "1005;.*disabled"),
         (("dave@contoso.com", "verified"), BOB, 403, "1002;.*policy rule"),
         ((ALICE, "unverified"), BOB, 403, "29005;"),
         (alice, "carol@wingtip.com", 480, "1007;.*wingtip.com"),

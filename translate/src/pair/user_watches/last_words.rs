@@ -65,7 +65,10 @@ impl LastWords {
                 ),
             ),
             Self::Returned(condition) => (
-                Diagnostic::RefusedByPartner,
+                match condition {
+                    Condition::ItemNotFound => Diagnostic::NoSuchUser,
+                    _ => Diagnostic::RefusedByPartner,
+                },
                 format!("partner {remote}: the request came back with {}", condition.as_str()),
             ),
             Self::Unreachable => (
