@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use nuncio_sip::connection::Connection;
+use nuncio_sip::connection::{Connection, Merging};
 use nuncio_sip::hop::Outgoing;
 
 use super::port::Port;
@@ -29,6 +29,13 @@ pub struct Registered {
 }
 
 impl Gateway {
+    /// Where requests of this peer are held against those that came on other connections. What a stranger sends is refused
+    /// each time, and is no copy of anything.
+    pub fn merging(&self, peer: &SipPeer) -> Option<Arc<dyn Merging>> {
+        let merged = Arc::clone(&self.merged) as Arc<dyn Merging>;
+        matches!(peer, SipPeer::FrontEnd(_)).then_some(merged)
+    }
+
     /// Makes a SIP connection known, so that answers find it.
     pub fn register_connection(
         &self,

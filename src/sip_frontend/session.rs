@@ -57,7 +57,8 @@ impl SipSession {
         let address = config.peer.ip();
         let explain = Some(gateway.trust_model(&peer).diagnostics().explains());
         let other_names = gateway.sip_names();
-        let config = ConnectionConfig { explain, other_names, supported: SUPPORTED, ..config };
+        let merging = gateway.merging(&peer);
+        let config = ConnectionConfig { explain, other_names, merging, supported: SUPPORTED, ..config };
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let connection = Connection::new(config, now.instant);
         let Registered { id, port, carries, standing } =
