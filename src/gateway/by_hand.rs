@@ -1,5 +1,6 @@
 //! Sessions as an administrator sees them, and the dialogs with front ends that he ends by hand.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use nuncio_sip::Fields;
@@ -62,7 +63,8 @@ impl SessionShown {
 }
 
 impl Gateway {
-    /// The sessions that are wanted, by pair and age, at most `most`. Walks all pairs: not for a thread that carries messages.
+    /// The sessions that are wanted, by pair and age, the first `most`. Walks all pairs, and keeps no more than it gives: not for a
+    /// thread that carries messages.
     pub fn sessions_shown(
         &self,
         most: usize,
@@ -70,17 +72,20 @@ impl Gateway {
         now: Moment,
     ) -> Vec<SessionShown> {
         let remotes: Vec<_> = self.remotes.iter().map(|remote| std::sync::Arc::clone(&remote)).collect();
-        let mut list = Vec::new();
+        let mut list = BTreeSet::new();
         for remote in remotes {
             for key in remote.pairs.keys() {
                 let views = remote.pairs.look(key.as_str(), super::Pair::session_views).unwrap_or_default();
                 let shown = views.into_iter().map(|view| SessionShown::of(&key, view, now.instant));
-                list.extend(shown.filter(|session| wanted(session)));
+                for session in shown.filter(|session| wanted(session)) {
+                    list.insert(session);
+                    if list.len() > most {
+                        list.pop_last();
+                    }
+                }
             }
         }
-        list.sort_unstable();
-        list.truncate(most);
-        list
+        list.into_iter().collect()
     }
 
     /// Ends a session with BYE, or with CANCEL if the SIP user has not accepted it yet. Whose it was; `None`: there is none of

@@ -258,6 +258,8 @@ impl Gateway {
         if remotes.iter().any(|(remote, under)| self.terms_changed(remote, *under)) {
             return Some(Dismissal::OtherTerms);
         }
+        // What let it in was the word of the first domain. Further ones came by dialback, each under its own terms: what changes in
+        // those was seen above.
         let streams = self.partner_streams(&living.shown.remote);
         let methods = streams.methods();
         let allowed = match living.method {
@@ -279,5 +281,90 @@ impl Gateway {
     /// Networks that nobody may connect from, and that nobody is called in (SEC-41).
     pub fn blocked_networks(&self) -> &BlockedNetworks {
         &self.blocked_networks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nuncio_translate::judge::{Partner, PartnerType, Snapshot};
+    use nuncio_xmpp::{Domain, Negotiation, SaslUse, TlsUse};
+
+    use super::super::testing::{gateway_of, moment};
+    use super::super::{Federation, PartnerStreams};
+    use super::*;
+
+    const LOCAL: &str = "contoso.example";
+    const FIRST: &str = "fabrikam.example";
+    const FURTHER: &str = "wingtip.example";
+
+    fn policy(generation: u64, partners: &[&str]) -> Snapshot {
+        let partner = |domain: &&str| {
+            let domain = (*domain).into();
+            (Partner { domain, partner_type: PartnerType::Federated, enabled: true }, Vec::new())
+        };
+        Snapshot::new(generation, [LOCAL.into()], partners.iter().map(partner))
+    }
+
+    /// Two partners; whether dialback is on with each.
+    fn federation(first: bool, further: bool) -> Federation {
+        let partner = |domain: &str, dialback| {
+            let negotiation = Negotiation { tls: TlsUse::Required, sasl: SaslUse::Optional, dialback };
+            (PartnerStreams { negotiation, ..PartnerStreams::new(domain, 20) }, vec![domain.into()])
+        };
+        Federation::new([partner(FIRST, first), partner(FURTHER, further)])
+    }
+
+    /// A stream by dialback, of the first one, that the further one has joined.
+    fn shared() -> (Gateway, Enlisted) {
+        let gateway = gateway_of(LOCAL, FIRST);
+        gateway.set_policy(policy(2, &[FIRST, FURTHER]));
+        gateway.set_federation(federation(true, true), moment());
+        let established = Established {
+            local: Domain::parse(LOCAL).unwrap(),
+            remote: Domain::parse(FIRST).unwrap(),
+            stream_id: None,
+            method: Method::DialbackTls,
+            tls: None,
+            by_certificate: false,
+            features: Default::default(),
+            both_ways: false,
+            notes: Vec::new(),
+            lang: None,
+        };
+        let came = CameAbout {
+            established: &established,
+            direction: Direction::Inbound,
+            peer: "192.0.2.1",
+            address: None,
+            credentials: None,
+            under: gateway.terms_of_now(),
+            wake: Arc::default(),
+        };
+        let enlisted = gateway.enlist(came, moment());
+        gateway.joined(&enlisted, LOCAL, FURTHER, gateway.terms_of_now());
+        assert_eq!((gateway.end_forbidden_streams(), enlisted.dismissed()), (0, None));
+        (gateway, enlisted)
+    }
+
+    #[test]
+    fn a_stream_ends_with_the_terms_of_any_domain_on_it() {
+        for (first, further) in [(false, true), (true, false)] {
+            let (gateway, enlisted) = shared();
+            gateway.set_federation(federation(true, true), moment());
+            assert_eq!(gateway.end_forbidden_streams(), 0, "they are the same");
+            gateway.set_federation(federation(first, further), moment());
+            assert_eq!(gateway.end_forbidden_streams(), 1);
+            assert_eq!(enlisted.dismissed(), Some(&Dismissal::OtherTerms));
+        }
+    }
+
+    #[test]
+    fn a_stream_ends_with_the_leave_of_any_domain_on_it() {
+        for left in [FIRST, FURTHER] {
+            let (gateway, enlisted) = shared();
+            gateway.set_policy(policy(3, &[left]));
+            assert_eq!(gateway.end_forbidden_streams(), 1);
+            assert_eq!(enlisted.dismissed(), Some(&Dismissal::NotAllowed));
+        }
     }
 }

@@ -35,6 +35,7 @@ mod listed;
 mod living;
 mod log_ids;
 mod measures;
+mod merged;
 mod no_sessions;
 mod outage;
 mod outcomes;
@@ -200,6 +201,7 @@ pub struct Gateway {
     blocked_networks: BlockedNetworks,
     streams: Arc<streams::StreamCounter>,
     connections: DashMap<ConnectionId, SipLink>,
+    merged: Arc<merged::MergedRequests>,
     front_ends: Vec<FrontEnd>,
     routes: Vec<Route>,
     /// What front ends are told of contacts.
@@ -268,6 +270,7 @@ impl Gateway {
             blocked_networks: BlockedNetworks::default(),
             streams: Arc::default(),
             connections: DashMap::new(),
+            merged: Arc::default(),
             front_end_tallies: front_ends.iter().map(|_| FrontEndTally::default()).collect(),
             others: Arc::default(),
             pulse: Pulse::default(),

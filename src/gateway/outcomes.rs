@@ -29,8 +29,8 @@ pub(super) enum Word<'a> {
         /// Under which somebody keeps it.
         message_id: Option<&'a str>,
     },
-    /// The SIP user did not take part in the session that it waited for.
-    NoAnswer,
+    /// The SIP user did not take part in the session that it waited for, for this reason.
+    NoSession(&'static str),
     /// There is no answer, for this reason.
     Failed { kind: Undelivered, why: &'a dyn fmt::Display },
 }
@@ -62,7 +62,7 @@ impl<'a> Word<'a> {
             Self::Answered { status, reason, .. } => {
                 SipTrouble::Answered { status, reason, new_address: None }
             }
-            Self::NoAnswer => SipTrouble::Answered { status: 480, reason: "", new_address: None },
+            Self::NoSession(_) => SipTrouble::Answered { status: 480, reason: "", new_address: None },
             Self::Failed { kind: Undelivered::Timeout, .. } => SipTrouble::Timeout,
             Self::Failed { kind: Undelivered::Lost, .. } => SipTrouble::Transport { written: true },
             Self::Failed { kind: Undelivered::NotSent, .. } => SipTrouble::Transport { written: false },
@@ -84,7 +84,10 @@ impl Gateway {
                     Word::Answered { status: *status, reason: "", why: "", message_id: message_id.as_deref() }
                 }
                 Outcome::Refused(response) => Word::response(response),
-                Outcome::NoAnswer => Word::NoAnswer,
+                Outcome::NoAnswer => Word::NoSession("the invitation was not answered"),
+                Outcome::CalledOff => {
+                    Word::NoSession("an administrator ended the session that it waited for")
+                }
                 // Whatever became of the invitation, what it was for has not been sent.
                 Outcome::Uninvited(_) => Word::Failed { kind: Undelivered::NotSent, why: &words },
                 Outcome::Undelivered(kind) => Word::Failed { kind: *kind, why: &words },
@@ -155,9 +158,7 @@ impl Gateway {
                 }
                 self.log_contact_declined(*status, why, message.number(), key, now);
             }
-            Word::NoAnswer => {
-                self.log_contact_failed("the invitation was not answered", message.number(), key, now)
-            }
+            Word::NoSession(why) => self.log_contact_failed(why, message.number(), key, now),
             Word::Failed { why, .. } => self.log_contact_failed(why, message.number(), key, now),
         }
         message.fail(&failure, now);

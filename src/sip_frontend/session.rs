@@ -57,7 +57,8 @@ impl SipSession {
         let address = config.peer.ip();
         let explain = Some(gateway.trust_model(&peer).diagnostics().explains());
         let other_names = gateway.sip_names();
-        let config = ConnectionConfig { explain, other_names, supported: SUPPORTED, ..config };
+        let merging = gateway.merging(&peer);
+        let config = ConnectionConfig { explain, other_names, merging, supported: SUPPORTED, ..config };
         let patience = matches!(peer, SipPeer::Unlisted(_)).then(|| now.instant + arrival);
         let connection = Connection::new(config, now.instant);
         let Registered { id, port, carries, standing } =
@@ -288,7 +289,7 @@ impl Session for SipSession {
             // What we close ourselves says nothing of the other end.
             self.gateway.connection_lost(front_end, self.next == Next::Close, now);
         }
-        self.gateway.forget_connection(self.id);
+        self.gateway.forget_connection(self.id, now);
     }
 
     fn deadline(&self) -> Option<Instant> {

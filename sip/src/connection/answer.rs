@@ -41,7 +41,7 @@ impl<E> Connection<E> {
             }
             _ => (status, reason),
         };
-        let Some(pending) = self.server.end(handle) else { return Responded::Dropped };
+        let Some(pending) = self.server.end_with(handle, status, now) else { return Responded::Dropped };
         if self.phase == Phase::Closed {
             if pending.kind == Kind::Silent {
                 return Responded::Silent;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::KeepAliveInterval;
+use super::{KeepAliveInterval, Merging};
 
 /// Name and value of a header field made of who refuses, the status and the reason in words.
 pub type Explain = fn(source: &str, status: u16, why: &str) -> (&'static str, String);
@@ -31,6 +31,8 @@ pub struct ConnectionConfig {
     pub keep_alive: Option<KeepAliveInterval>,
     /// `host[:port]` of the peer, if OPTIONS may be sent to it for the same end.
     pub probe: Option<String>,
+    /// The requests under way on all connections that copies of one may come on; none: copies are not looked for.
+    pub merging: Option<Arc<dyn Merging>>,
     /// Random bytes: they key the tables against chosen collisions and spread the pings.
     pub secret: [u8; 16],
 }
@@ -49,6 +51,7 @@ impl ConnectionConfig {
             explain: None,
             keep_alive: None,
             probe: None,
+            merging: None,
             secret,
         }
     }

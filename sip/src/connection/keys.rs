@@ -9,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::{HeaderName, Message, Method, Via};
+use crate::{Message, Method, Via};
 
 /// Names one transaction on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,21 +67,6 @@ impl Keys {
         Some(MethodlessKey(hasher))
     }
 
-    /// What merged copies of one request have in common (RFC 3261 §8.2.2.2). `None`: the request is
-    /// inside a dialog, where there is nothing to merge. The request must have passed the check.
-    pub(super) fn merged(&self, request: &Message) -> Option<Key> {
-        if request.to_tag().is_some() {
-            return None;
-        }
-        let mut hasher = self.hasher;
-        hasher.write_u8(Domain::Merged as u8);
-        write(&mut hasher, request.from_tag().unwrap_or_default());
-        write(&mut hasher, request.header(HeaderName::CallId)?);
-        // Blanks between number and method could differ only where somebody rewrote the field.
-        write(&mut hasher, request.header(HeaderName::CSeq)?);
-        Some(finish(&hasher))
-    }
-
     /// A number for whoever needs one that others cannot guess.
     pub(super) fn seed(&self) -> u64 {
         let mut hasher = self.hasher;
@@ -96,6 +81,13 @@ impl Keys {
         write(&mut hasher, branch);
         write(&mut hasher, method.as_str());
         finish(&hasher)
+    }
+}
+
+impl Key {
+    /// One of so many parts; it says nothing of where the key stands in a table.
+    pub(super) fn part(self, parts: usize) -> usize {
+        usize::try_from((self.0 >> 64) as u64 % parts.max(1) as u64).unwrap_or_default()
     }
 }
 
@@ -117,7 +109,7 @@ impl MethodlessKey {
 /// Keeps the kinds of key apart within one secret.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum Domain {
+pub(super) enum Domain {
     Server,
     ServerOld,
     Merged,
@@ -126,12 +118,12 @@ enum Domain {
 }
 
 /// The terminator keeps ("ab", "c") and ("a", "bc") apart; it stands in no header value.
-fn write(hasher: &mut SipHasher13, text: &str) {
+pub(super) fn write(hasher: &mut SipHasher13, text: &str) {
     hasher.write(text.as_bytes());
     hasher.write_u8(0);
 }
 
-fn finish(hasher: &SipHasher13) -> Key {
+pub(super) fn finish(hasher: &SipHasher13) -> Key {
     Key(hasher.finish128().into())
 }
 

@@ -30,6 +30,7 @@ mod ending;
 mod jitter;
 mod keep_alive;
 mod keys;
+mod merging;
 mod output;
 mod probe;
 mod receive;
@@ -46,6 +47,7 @@ pub use config::{ConnectionConfig, Explain};
 pub use counters::Counters;
 pub(crate) use jitter::Jitter;
 pub use keep_alive::{ANSWER_WITHIN, KeepAliveInterval, PONG_WITHIN, SHORTEST_INTERVAL};
+pub use merging::{Copies, Merged, Merging};
 pub use output::{Failure, Output, Responded, SendRefused, Why};
 pub use probe::MS_KEEP_ALIVE_TIMEOUT;
 
@@ -127,7 +129,7 @@ impl<E> Connection<E> {
     pub fn new(config: ConnectionConfig, now: Instant) -> Self {
         let keys = Keys::new(&config.secret);
         Self {
-            server: Server::new(config.max_pending_in),
+            server: Server::new(config.max_pending_in, config.merging.clone()),
             client: Client::new(config.max_pending_out),
             keep_alive: config
                 .keep_alive
@@ -304,6 +306,12 @@ impl<E> Connection<E> {
     /// The peer takes too little of what we write to it; reading more of it would only add to that.
     pub fn is_congested(&self) -> bool {
         self.out.len() >= self.config.max_backlog
+    }
+
+    /// Until when the INVITE that was answered longest ago is remembered: a 2xx may have to be [repeated](Connection::repeat)
+    /// till then, also when the connection is gone. `None`: there is no such INVITE.
+    pub fn repeats_until(&self) -> Option<Instant> {
+        self.server.repeats_until()
     }
 
     /// Another request would be refused.

@@ -62,14 +62,11 @@ impl<E> Connection<E> {
             self.receive_cancel(&message, &methodless, key, tag, now);
             return;
         }
-        let merged = self.keys.merged(&message);
         let refusal = if self.phase == Phase::Draining {
             Some((&mut self.counters.refused_draining, 503, "this connection is being closed"))
         } else if self.server.is_full() {
             let why = "as many requests of this connection as may wait for an answer are waiting";
             Some((&mut self.counters.overloaded, 503, why))
-        } else if merged.is_some_and(|merged| self.server.is_merged(merged)) {
-            Some((&mut self.counters.merged, 482, "the same request has arrived over another way"))
         } else if has_been_here(&message, via.ok(), &self.config) {
             Some((&mut self.counters.looped, 482, "it has been here before: one of its Vias is our own"))
         } else {
@@ -89,13 +86,20 @@ impl<E> Connection<E> {
         if let Some(agreed) = message.header(HeaderName::MsKeepAlive).and_then(probe::agreed) {
             head = head.with_field(HeaderName::MsKeepAlive, &agreed);
         }
+        // Nothing else speaks against it: from here on it is under way.
+        let Ok(copies) = self.server.first_of(&message, now) else {
+            self.counters.merged += 1;
+            let verdict = (482, StatusCode(482).phrase(), "the same request has arrived over another way");
+            self.refuse(&message, Some(key), kind, tag, verdict, &[], now);
+            return;
+        };
         if self.alias.is_none()
             && let Ok(via) = via
             && via.params.get("alias").is_some()
         {
             self.alias = Some(via.port.unwrap_or(SIPS_PORT));
         }
-        let pending = Pending { key, merged, head, tag, kind, arrived: now, trying: false, answered: None };
+        let pending = Pending { key, copies, head, tag, kind, arrived: now, trying: false, answered: None };
         let txn = ServerTxn(self.server.begin(pending));
         self.counters.requests += 1;
         self.outputs.push_back(Output::Request { txn, message });
@@ -177,7 +181,7 @@ impl<E> Connection<E> {
             Some(key) if kind == Kind::Invite => {
                 let pending = Pending {
                     key,
-                    merged: None,
+                    copies: None,
                     head,
                     tag,
                     kind,

@@ -1,6 +1,7 @@
 //! Server transactions (RFC 3261 §17.2 on a reliable transport, RFC 6026; DEC-27).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
@@ -8,9 +9,10 @@ use compact_str::CompactString;
 use super::arena::{Arena, Handle};
 use super::keys::{Key, KeyMap};
 use super::{
-    ABANDONED_AFTER, INVITE_ABANDONED_AFTER, INVITE_TRYING_AFTER, RING, RING_AGE, SETTLED_FOR, TRYING_AFTER,
+    ABANDONED_AFTER, Copies, INVITE_ABANDONED_AFTER, INVITE_TRYING_AFTER, Merging, RING, RING_AGE,
+    SETTLED_FOR, TRYING_AFTER,
 };
-use crate::ResponseHead;
+use crate::{Message, ResponseHead};
 
 /// The server transactions of one connection: those that wait for the caller's answer, INVITEs that have it and
 /// wait for ACK or for their end, and the last [`RING`] others that have it.
@@ -25,7 +27,7 @@ pub(super) struct Server {
     /// Number of the first entry of `finished`, counted over the life of the connection.
     first_finished: u64,
     table: KeyMap<Place>,
-    merged: KeyMap<()>,
+    merging: Option<Arc<dyn Merging>>,
     max_pending: usize,
 }
 
@@ -33,8 +35,8 @@ pub(super) struct Server {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) key: Key,
-    /// What other copies of this request would share with it; none inside a dialog.
-    pub(super) merged: Option<Key>,
+    /// What other copies of this request share with it, as long as they are one too many; none inside a dialog.
+    pub(super) copies: Option<Copies>,
     pub(super) head: ResponseHead,
     /// Our To tag.
     pub(super) tag: CompactString,
@@ -115,6 +117,10 @@ pub(super) enum Fired<'a> {
     Over,
 }
 
+/// Another copy of the request has come before.
+#[derive(Debug)]
+pub(super) struct Merges;
+
 /// What an ACK is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Acknowledged {
@@ -127,7 +133,7 @@ pub(super) enum Acknowledged {
 }
 
 impl Server {
-    pub(super) fn new(max_pending: usize) -> Self {
+    pub(super) fn new(max_pending: usize, merging: Option<Arc<dyn Merging>>) -> Self {
         Self {
             pending: Arena::new(),
             settled: 0,
@@ -135,7 +141,7 @@ impl Server {
             finished: VecDeque::new(),
             first_finished: 0,
             table: KeyMap::default(),
-            merged: KeyMap::default(),
+            merging,
             max_pending,
         }
     }
@@ -161,20 +167,21 @@ impl Server {
         }
     }
 
-    /// The transaction goes on with another copy of this request (RFC 3261 §8.2.2.2).
-    pub(super) fn is_merged(&self, merged: Key) -> bool {
-        self.merged.contains_key(&merged)
+    /// Whether a request is the first of its copies (RFC 3261 §8.2.2.2). What is found is to go into its transaction.
+    pub(super) fn first_of(&self, request: &Message, now: Instant) -> Result<Option<Copies>, Merges> {
+        let Some(merging) = &self.merging else { return Ok(None) };
+        match Copies::of(request, merging.secret()) {
+            Some(copies) if !merging.begin(copies, now) => Err(Merges),
+            copies => Ok(copies),
+        }
     }
 
     /// Begins a transaction.
     pub(super) fn begin(&mut self, pending: Pending) -> Handle {
-        let (key, merged) = (pending.key, pending.merged);
+        let key = pending.key;
         let lane = if pending.kind == Kind::Invite { INVITE_TRYING } else { TRYING };
         let handle = self.pending.push(lane, pending);
         self.table.insert(key, Place::Pending(handle));
-        if let Some(merged) = merged {
-            self.merged.insert(merged, ());
-        }
         handle
     }
 
@@ -208,14 +215,16 @@ impl Server {
         self.pending.shift(handle, RINGING);
     }
 
-    /// Notes the final answer to INVITE. So many are remembered at most as may wait for an answer, and so many bytes of them: the
+    /// Notes the final answer to INVITE. What is refused may come again on another way. So many are remembered at most as may wait for an answer, and so many bytes of them: the
     /// oldest is let go, for over TLS nothing is sent twice.
     pub(super) fn settle(&mut self, handle: Handle, answered: Answered) {
         let Some(pending) = self.pending.get_mut(handle) else { return };
         self.settled += usize::from(!pending.is_settled());
         self.settled_bytes = self.settled_bytes.saturating_sub(pending.settled_bytes()) + answered.bytes();
+        let refused = (answered.status >= 300).then(|| pending.copies.take()).flatten();
         pending.answered = Some(Box::new(answered));
         self.pending.shift(handle, SETTLED);
+        self.may_come_again(refused);
         while (self.settled > self.max_pending || self.settled_bytes > SETTLED_BYTES)
             && let Some((oldest, _)) = self.pending.first(SETTLED)
         {
@@ -246,15 +255,34 @@ impl Server {
         self.get(handle).filter(|pending| pending.kind == Kind::Invite).map(|_| handle)
     }
 
-    /// Takes a transaction out.
+    /// Takes a transaction out. Further copies of its request are not one too many any more.
     pub(super) fn end(&mut self, handle: Handle) -> Option<Pending> {
+        let mut pending = self.take(handle)?;
+        self.may_come_again(pending.copies.take());
+        Some(pending)
+    }
+
+    /// The same of one that gets this final answer now: what is delivered by it is not to come again.
+    pub(super) fn end_with(&mut self, handle: Handle, status: u16, now: Instant) -> Option<Pending> {
+        let mut pending = self.take(handle)?;
+        match pending.copies.take_if(|copies| copies.delivers() && (200..300).contains(&status)) {
+            Some(copies) => self.merging.iter().for_each(|merging| merging.end(copies, Some(now))),
+            None => self.may_come_again(pending.copies.take()),
+        }
+        Some(pending)
+    }
+
+    fn may_come_again(&self, copies: Option<Copies>) {
+        if let (Some(merging), Some(copies)) = (&self.merging, copies) {
+            merging.end(copies, None);
+        }
+    }
+
+    fn take(&mut self, handle: Handle) -> Option<Pending> {
         let pending = self.pending.remove(handle)?;
         self.settled -= usize::from(pending.is_settled());
         self.settled_bytes = self.settled_bytes.saturating_sub(pending.settled_bytes());
         self.table.remove(&pending.key);
-        if let Some(merged) = pending.merged {
-            self.merged.remove(&merged);
-        }
         Some(pending)
     }
 
@@ -281,6 +309,10 @@ impl Server {
             self.pending.first(*lane).map(|(_, pending)| pending.since() + *after)
         });
         waiting.min()
+    }
+
+    pub(super) fn repeats_until(&self) -> Option<Instant> {
+        self.pending.first(SETTLED).map(|(_, pending)| pending.since() + SETTLED_FOR)
     }
 
     /// The next timer that has fired.
@@ -324,6 +356,17 @@ impl Server {
             self.table.remove(&finished.key);
         }
         self.first_finished += 1;
+    }
+}
+
+/// The table of copies is not ours alone.
+impl Drop for Server {
+    fn drop(&mut self) {
+        for lane in 0..LANES {
+            while let Some((handle, _)) = self.pending.first(lane) {
+                self.end(handle);
+            }
+        }
     }
 }
 

@@ -30,7 +30,6 @@ mod config;
 mod incoming;
 mod outcome;
 mod output;
-mod record;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -46,7 +45,6 @@ pub use check::{Invited, check_invite, invite_cancelled, unknown_session};
 pub use config::{Context, SessionConfig};
 pub use incoming::Received;
 pub use output::{InviteFailure, MessageOutcome, SessionEnd, SessionOutput, SessionReport};
-pub use record::SessionRecord;
 pub use timer::{LEAST_INTERVAL, Refresher};
 
 use crate::dialog::{Dialog, NoDialog, Unwritable};

@@ -3,7 +3,7 @@
 use nuncio::gateway::{SessionShown, WhoSees};
 use nuncio_world::sip_text::SipMessage;
 
-use crate::house::House;
+use crate::house::{House, Reply};
 use crate::sessions::{self, Chat, bob_writes, methods};
 use crate::watching::*;
 
@@ -47,6 +47,75 @@ fn a_session_is_shown_with_what_went_in_it_and_ended_by_bye_and_the_next_message
     bob_writes(&mut house, "b2", "<body>again</body>");
     assert_eq!(methods(&house.requests()), ["INVITE", "ACK", "MESSAGE"]);
     assert_eq!(all(&house)[0].begun_by, "contact");
+}
+
+#[test]
+fn what_rings_and_is_ended_by_hand_does_not_ring_again_for_what_has_waited() {
+    let mut house = sessions::house();
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") => Reply::Status(180, "Ringing"),
+        _ => Reply::Status(200, "OK"),
+    });
+    for id in ["b1", "b2"] {
+        bob_writes(&mut house, id, "<body>x</body>");
+    }
+    assert_eq!(methods(&house.requests()), ["INVITE"]);
+    let shown = all(&house);
+    assert_eq!((shown.len(), shown[0].state), (1, "inviting"));
+    assert!(house.gateway.close_session(&shown[0].id, house.now).is_some());
+    house.run();
+    let requests = house.requests();
+    assert_eq!(methods(&requests), ["CANCEL"]);
+    assert!(diagnostics(&requests[0]).starts_with("29011;"), "{}", requests[0]);
+    let told = house.stanzas(PARTNER);
+    let ids: Vec<_> = told.iter().map(|stanza| stanza.attribute("id").unwrap()).collect();
+    assert_eq!(ids, ["b1", "b2"]);
+    assert!(told.iter().all(|stanza| stanza.attribute("type") == Some("error")), "{told:?}");
+    house.advance(100 * SECOND);
+    assert!(house.requests().is_empty() && house.stanzas(PARTNER).is_empty());
+    assert_eq!(house.gateway.holdings().dialogs, 0);
+    bob_writes(&mut house, "b3", "<body>again</body>");
+    assert_eq!(methods(&house.requests()), ["INVITE"]);
+}
+
+/// What waits for the session that the SIP user himself has begun goes on waiting for it, whichever of the two is ended.
+#[test]
+fn what_can_go_in_another_session_waits_for_that() {
+    let mut house = sessions::house();
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") => Reply::Status(180, "Ringing"),
+        _ => Reply::Status(200, "OK"),
+    });
+    bob_writes(&mut house, "b1", "<body>x</body>");
+    let wire = house.front_end();
+    let invitation = sessions::invitation(BOB);
+    let answer = house.ask(wire, invitation.bytes());
+    let chat = Chat::of(wire, &invitation, &answer);
+    let ours = all(&house).into_iter().find(|session| session.begun_by == "contact").expect("it rings");
+    assert!(house.gateway.close_session(&ours.id, house.now).is_some());
+    house.run();
+    assert!(house.stanzas(PARTNER).is_empty());
+    chat.acknowledge(&mut house);
+    let requests = house.requests();
+    let message = requests.iter().find(|request| request.method() == Some("MESSAGE")).expect("it leaves");
+    assert_eq!(message.must("Call-ID").unwrap(), chat.call_id);
+}
+
+#[test]
+fn of_many_sessions_the_first_are_shown() {
+    let mut house = sessions::house();
+    for user in ["dave", "alice", "carol"] {
+        house.partner_says(
+            PARTNER,
+            &format!(
+                "<message from='{BOB}/home' to='{user}@contoso.com' id='{user}' type='chat'><body>x</body></message>"
+            ),
+        );
+    }
+    let everything = all(&house);
+    let users: Vec<_> = everything.iter().map(|session| session.sip_user.as_str()).collect();
+    assert_eq!(users, ["alice@contoso.com", "carol@contoso.com", "dave@contoso.com"]);
+    assert_eq!(house.gateway.sessions_shown(2, |_| true, house.now), everything[..2]);
 }
 
 #[test]

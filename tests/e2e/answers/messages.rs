@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nuncio::gateway::SipPeer;
+
 use crate::house::{House, NAME, Plan, Reach, Reply};
 use crate::text::Request;
 
@@ -205,11 +207,14 @@ fn dec_27_memory_ends_after_five_seconds_or_256_requests() {
     for number in 0..255 {
         house.ask(wire, Request::new("OPTIONS", &format!("u{number}@contoso.com")).bytes());
     }
-    house.ask(wire, &request);
-    assert!(house.stanzas("fabrikam.com").is_empty());
+    assert_eq!(house.ask(wire, &request).status(), Some(200));
     house.ask(wire, Request::new("OPTIONS", "contoso.com").bytes());
-    house.ask(wire, &request);
-    assert_eq!(house.stanzas("fabrikam.com").len(), 1);
+    assert_eq!(
+        house.ask(wire, &request).status(),
+        Some(482),
+        "its answer is forgotten, the message is not (IM-18)"
+    );
+    assert!(house.stanzas("fabrikam.com").is_empty());
 }
 
 #[test]
@@ -225,6 +230,54 @@ fn im_18_a_merged_request_gets_482() {
     house.reach.insert("fabrikam.com", Reach::Up);
     house.run();
     assert_eq!(house.stanzas("fabrikam.com").len(), 1);
+}
+
+/// The same request as another edge passes it on.
+fn copy(request: &Request, edge: u32) -> Vec<u8> {
+    let via = format!("SIP/2.0/TLS edge{edge}.contoso.com;branch=z9hG4bK-e{edge}");
+    request.clone().set(|request| request.via = via).bytes()
+}
+
+#[test]
+fn im_18_a_message_forked_over_two_edges_is_delivered_once() {
+    let mut house = House::new();
+    house.reach.insert("fabrikam.com", Reach::Pending);
+    let (first, second) = (house.front_end(), house.connect_as(SipPeer::FrontEnd(1), false));
+    let request = Request::message(BOB, "hi");
+    house.send(first, copy(&request, 1));
+    assert_eq!(house.ask(second, copy(&request, 2)).status(), Some(482), "it is under way");
+    house.reach.insert("fabrikam.com", Reach::Up);
+    house.run();
+    assert_eq!(house.taken(first).iter().map(|answer| answer.status()).collect::<Vec<_>>(), [Some(200)]);
+    assert_eq!(house.ask(second, copy(&request, 3)).status(), Some(482), "it has been delivered");
+    assert_eq!(house.stanzas("fabrikam.com").len(), 1);
+}
+
+#[test]
+fn im_18_a_message_that_was_refused_is_taken_over_another_edge() {
+    let mut house = House::new();
+    house.reach.insert("fabrikam.com", Reach::Pending);
+    let (first, second) = (house.front_end(), house.front_end());
+    let request = Request::message(BOB, "hi");
+    house.send(first, copy(&request, 1));
+    house.advance(Duration::from_secs(11));
+    let refusal = house.taken(first).pop().expect("it is answered");
+    assert!(refusal.status() >= Some(400), "{refusal}");
+    house.reach.insert("fabrikam.com", Reach::Up);
+    house.run();
+    assert_eq!(house.ask(second, copy(&request, 2)).status(), Some(200));
+    assert_eq!(house.stanzas("fabrikam.com").len(), 1);
+}
+
+/// What a stranger sends is refused each time, and is in nobody's way.
+#[test]
+fn im_18_a_stranger_cannot_have_a_message_of_a_front_end_refused() {
+    let mut house = House::new();
+    let stranger = house.connect_as(SipPeer::Unlisted("nobody".to_owned()), false);
+    let request = Request::message(BOB, "hi");
+    assert_eq!(house.ask(stranger, copy(&request, 1)).status(), Some(403));
+    let wire = house.front_end();
+    assert_eq!(house.ask(wire, copy(&request, 2)).status(), Some(200));
 }
 
 #[test]

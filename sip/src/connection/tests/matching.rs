@@ -69,13 +69,15 @@ fn im_18_only_unfinished_requests_outside_dialogs_merge() {
         rig.request();
         assert!(rig.written().is_empty());
     }
-    // DEC-27: a finished one merges with nothing.
-    let mut rig = Rig::new();
-    rig.receive(REQ.text());
-    let (txn, _) = rig.request();
-    let _ = rig.respond(txn, 200);
-    rig.receive(second.text());
-    rig.request();
+    // DEC-27: a finished one merges with nothing, unless it brought something.
+    for (method, status) in [("OPTIONS", 200), ("MESSAGE", 480), ("INVITE", 486)] {
+        let mut rig = Rig::new();
+        rig.receive(Req { method, ..REQ }.text());
+        let (txn, _) = rig.request();
+        let _ = rig.respond(txn, status);
+        rig.receive(Req { method, ..second }.text());
+        rig.request();
+    }
 }
 
 #[test]

@@ -7,10 +7,13 @@ mod invite_client;
 mod invite_server;
 mod keep_alive;
 mod matching;
+mod merging;
 mod probe;
 mod random;
 mod repeats;
 mod server;
+
+use std::sync::Arc;
 
 use bytes::BytesMut;
 
@@ -34,6 +37,7 @@ impl Rig {
 
     pub(super) fn with(change: impl FnOnce(&mut ConnectionConfig)) -> Self {
         let mut config = ConnectionConfig::new("192.0.2.7:40000".parse().unwrap(), SENT_BY, [7; 16]);
+        config.merging = Some(Arc::new(merging::House::default()));
         change(&mut config);
         let now = Instant::now();
         Self { connection: Connection::new(config, now), start: now, now, tags: 0 }

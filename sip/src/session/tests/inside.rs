@@ -285,32 +285,6 @@ fn what_makes_a_conference_of_it_is_not_allowed() {
 }
 
 #[test]
-fn a_restored_session_goes_on_where_it_was() {
-    let mut old = Rig::answering();
-    old.status("MESSAGE", TEXT, "hi");
-    let record = old.session.record().unwrap();
-    let mut world = old.world;
-    let mut session = Session::restore(record, &mut world.cx());
-    assert!(session.is_established() && session.accepts("text", "html"));
-    session.message(&[], ("text/plain", b"again"), &mut world.cx()).unwrap();
-    let mut rig = Rig { world, session, sent: Vec::new(), cseq: old.cseq, parting: Fields::default() };
-    assert_eq!(rig.did(), [Did::Bound, send("MESSAGE")]);
-    let (_, message) = rig.last("MESSAGE");
-    assert_eq!(message.cseq().unwrap().number, crate::dialog::RESTORE_JUMP + 1);
-    assert_eq!(message.header(HeaderName::Route), Some("<sip:fe.example;lr;sig=x%2F>"));
-    assert_eq!(rig.request_as("MESSAGE", 2, TEXT, "hi").0.unwrap().status, 500, "order outlives the process");
-}
-
-#[test]
-fn there_is_nothing_to_keep_of_what_is_not_established() {
-    assert!(Rig::inviting().session.record().is_none());
-    assert!(Rig::invited().session.record().is_none());
-    let mut rig = Rig::called();
-    rig.session.end(&mut rig.world.cx());
-    assert!(rig.session.record().is_none());
-}
-
-#[test]
 fn ch_11_who_goes_on_inviting_without_ack_does_not_put_off_the_end() {
     for first in [true, false] {
         let mut rig = if first { Rig::invited() } else { Rig::answering() };

@@ -196,14 +196,3 @@ fn ch_12_after_491_who_chose_the_call_id_waits_longer() {
     assert_eq!(rig.tick(150_980), []);
     assert_eq!(rig.tick(151_000), [send("UPDATE")]);
 }
-
-#[test]
-fn ch_13_a_restored_session_is_refreshed_at_once_if_that_is_ours() {
-    let old = called_with(&[OURS_TO_REFRESH, UPDATES]);
-    let record = old.session.record().unwrap();
-    let mut world = old.world;
-    let session = Session::restore(record, &mut world.cx());
-    let mut rig = Rig { world, session, sent: Vec::new(), cseq: 0, parting: Fields::default() };
-    rig.did();
-    assert_eq!(rig.tick(0), [send("UPDATE")]);
-}

@@ -100,8 +100,12 @@ impl Sessions {
 
     /// Messages wait for one that has been begun, and there is no other one to take them.
     pub(super) fn must_wait(&self) -> bool {
-        let begun = |talk: &Conversation| !talk.session.has_ended();
-        !self.all.iter().any(|talk| talk.session.is_established()) && self.all.iter().any(begun)
+        !self.all.iter().any(|talk| talk.session.is_established()) && self.any_lives()
+    }
+
+    /// There is one that has not ended, established or not.
+    fn any_lives(&self) -> bool {
+        self.all.iter().any(|talk| !talk.session.has_ended())
     }
 
     /// One more has a place, perhaps in place of one that is established.

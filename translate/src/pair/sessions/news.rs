@@ -123,7 +123,7 @@ impl<M> Talk<M> {
     }
 
     /// Nobody is there to take what waits. Word from the gateway goes alone.
-    fn nothing_leaves(&mut self, outcome: &Outcome) {
+    pub(super) fn nothing_leaves(&mut self, outcome: &Outcome) {
         for waiting in self.waiting.drain(..) {
             let item = ToSip::Message(waiting.stanza);
             self.settled.push_back(Settled { item, outcome: outcome.clone() });

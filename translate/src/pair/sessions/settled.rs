@@ -26,6 +26,8 @@ pub enum Outcome {
     Uninvited(Undelivered),
     /// The SIP user did not answer the invitation that it waited for; it surely did not arrive.
     NoAnswer,
+    /// An administrator ended the session that it waited for; it surely did not arrive.
+    CalledOff,
 }
 
 impl From<MessageOutcome> for Outcome {
@@ -47,7 +49,7 @@ pub(super) enum Instead {
     Again,
     /// They do not go at all.
     Nothing(Outcome),
-    /// It was not wanted any more.
+    /// It was not wanted any more. Whoever did not want it sees to what waits, if that is not to go another way.
     Whatever,
 }
 

@@ -6,6 +6,7 @@ use compact_str::CompactString;
 use nuncio_sip::Fields;
 
 use super::super::{Context, Pair};
+use super::Outcome;
 
 /// One session of a pair, as it is at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,20 +74,25 @@ impl<M> Pair<M> {
     }
 
     /// An administrator ends a session. `parting` makes the header fields that tell the other side why, under the identity of
-    /// a number. What waits for it has its outcome. False: there is none of this tag that has not ended.
+    /// a number. What waited for it to be established has its outcome, unless there is another one to wait for: that the
+    /// SIP user's side rings again at once is not what he means. False: there is none of this tag that has not ended.
     pub fn close_session(
         &mut self,
         tag: &str,
         parting: impl FnOnce(usize) -> Fields,
         context: &mut Context<'_>,
     ) -> bool {
-        let mut closed = false;
+        let (mut closed, mut awaited) = (false, false);
         self.with_session(tag, context, |talk, context| {
             if !talk.session.has_ended() {
+                awaited = !talk.session.is_established();
                 talk.session.end_saying(parting(talk.identity), &mut context.session(talk.identity));
                 closed = true;
             }
         });
+        if awaited && let Some(talk) = self.talk.as_mut().filter(|talk| !talk.sessions.any_lives()) {
+            talk.nothing_leaves(&Outcome::CalledOff);
+        }
         closed
     }
 }
