@@ -105,11 +105,34 @@ fn promtool_takes_every_query_of_the_dashboard() {
     assert!(said.is_ok(), "{said:?}\n{rules}");
 }
 
+/// The names of all alerts.
+fn alerts() -> Vec<String> {
+    let rules = read("alerts.yml");
+    let named = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let alerts: Vec<_> = named.map(str::to_owned).collect();
+    assert!(alerts.len() > 20, "{alerts:?}");
+    alerts
+}
+
+#[test]
+fn every_alert_was_seen_to_come_and_to_stay_away() {
+    let tests = read("alerts_test.yml");
+    let has = |wanted: &str| tests.lines().any(|line| line.trim().ends_with(wanted));
+    let untried: Vec<_> = alerts()
+        .into_iter()
+        // One for which alerts are expected has them in lines of their own.
+        .filter(|alert| {
+            let comes = has(&format!("alertname: {alert}"));
+            let stays_away = has(&format!("alertname: {alert}, exp_alerts: [] }}"));
+            !(comes && stays_away)
+        })
+        .collect();
+    assert!(untried.is_empty(), "alerts_test.yml does not try {untried:?}");
+}
+
 #[test]
 fn operations_say_what_to_do_about_every_alert() {
-    let rules = read("alerts.yml");
-    let alerts: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert!(alerts.len() > 10, "{alerts:?}");
+    let alerts = alerts();
     let operations = std::fs::read_to_string(folder().join("../operations.md")).unwrap();
     let missing: Vec<_> = alerts.iter().filter(|alert| !operations.contains(&format!("`{alert}`"))).collect();
     assert!(missing.is_empty(), "docs/operations.md has no row about {missing:?}");
