@@ -279,6 +279,20 @@ fn files_of_a_partner_that_cannot_be_used_are_errors_with_their_fix() {
 }
 
 #[test]
+fn roots_for_partners_that_cannot_be_used_are_an_error() {
+    let workspace = Workspace::new();
+    let minimal = std::fs::read_to_string(Path::new(FOLDER).join("right/minimal.toml")).unwrap();
+    workspace.write("xmpp-roots.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let text = minimal.replace("[xmpp]\nroots = \"pki/roots.pem\"", "[xmpp]\nroots = \"xmpp-roots.pem\"");
+    assert_ne!(text, minimal);
+    workspace.write("nuncio.toml", &text);
+    let run = workspace.nuncio(&["check", "config", "nuncio.toml"], &[STATE]);
+    assert_eq!(run.code, Some(1), "{}", run.stdout);
+    let expected = "\n[xmpp] roots xmpp-roots.pem\n  ERROR    ";
+    assert!(run.stdout.contains(expected), "{}", run.stdout);
+}
+
+#[test]
 fn sec_35_the_dialback_secret_is_judged_and_not_shown() {
     use std::os::unix::fs::PermissionsExt;
     let workspace = Workspace::new();

@@ -16,7 +16,8 @@ use crate::tls::Identity;
 /// # Errors
 /// Everything that is wrong.
 pub fn load(sources: &Sources) -> Result<Loaded, Report> {
-    let files = |loaded: &Loaded| files(sources, loaded);
+    // What is wrong with the others is found by the check, or ends the start.
+    let files = |loaded: &Loaded| files(sources, loaded, false);
     settle(sources, Vec::new(), &identity, |_, _| true, files).map(|(loaded, ())| loaded)
 }
 
@@ -25,10 +26,10 @@ pub(super) fn identity(certificate: &Path, key: &Path) -> Result<(), String> {
     Identity::load(certificate, key).map(drop).map_err(|error| error.to_string())
 }
 
-/// Whether what the certificates of others are held against can be used, as it is on the disk now: roots and revocation lists.
-/// Where paths are trusted it is looked at for stored partners only, who can be set aside for it.
-pub(super) fn files(sources: &Sources, loaded: &Loaded) -> Result<(), Report> {
-    let (stored, all) = (sources.stored_entries(), !sources.trusts_paths());
+/// Whether what the certificates of others are held against can be used, as it is on the disk now: roots and revocation lists of
+/// stored partners, who can be set aside for it, or of `all` peers.
+pub(super) fn files(sources: &Sources, loaded: &Loaded, all: bool) -> Result<(), Report> {
+    let stored = sources.stored_entries();
     let partners = loaded.config.partners.iter();
     let partners =
         partners.filter(|partner| all || stored.get(Kind::Partner, partner.domain.as_str()).is_some());

@@ -179,7 +179,7 @@ impl Authority {
                 return Err(load::of_partners(sources, early));
             }
             if !sources.trusts_paths() {
-                load::files(sources, loaded)?;
+                load::files(sources, loaded, true)?;
             }
             let running = running::running(&self.start.config, &before.running, &loaded.config);
             // Whoever looks at the files meanwhile would put newer proofs in force, and these would take their place: not before

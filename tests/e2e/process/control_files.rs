@@ -23,6 +23,8 @@ impl Town {
     }
 }
 
+/// Of no key.
+const PIN: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 const FABRIKAM: &str = "[[partner]]\ndomain = \"fabrikam.com\"\ntype = \"federated\"\n[limits]";
 
 #[tokio::test]
@@ -115,12 +117,12 @@ async fn a_file_that_cannot_be_read_does_not_hide_the_gateway_that_runs() -> Res
 #[tokio::test]
 async fn a_change_tells_of_what_it_changes_and_not_of_what_was_so_before() -> Result<()> {
     let mut town = Town::found().await?;
-    town.partner = "pins = [\"0000000000000000000000000000000000000000000000000000000000000000\"]".to_owned();
+    town.partner = format!("pins = [{PIN:?}]");
     let _gateway = town.gateway("").await?;
     let warning = "there is only one, and the federation ends";
     let said = town.done(&["partner", "new", "fabrikam.com", "type=federated"]).await?;
     ensure!(!said.contains(warning), "that is of wingtip.com: {said}");
-    let pin = format!("pins={}", "11".repeat(32));
+    let pin = format!("pins={PIN}");
     for change in [
         ["partner", "new", "northwind.com", "type=federated", &pin],
         ["partner", "set", "northwind.com", "description=North", "keep_alive=false"],
