@@ -91,7 +91,7 @@ pub(crate) fn happens(house: &mut House, event: &str) {
             let users = UserPolicy::new(true, Verdict::Allow, denied);
             house.gateway.set_policy(policy(PartnerType::Federated, true).with_users(users));
         }
-        "consent is taken back" => drop(house.gateway.remove_consent(&pair, house.now)),
+        "consent is taken back" => house.gateway.remove_consent(&pair, house.now),
         "an administrator ends the session" => {
             let shown = house.gateway.sessions_shown(1, |_| true, house.now);
             let id = &shown.first().expect("there is a session").id;
