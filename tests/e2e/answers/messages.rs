@@ -269,17 +269,6 @@ fn im_18_a_message_that_was_refused_is_taken_over_another_edge() {
     assert_eq!(house.stanzas("fabrikam.com").len(), 1);
 }
 
-/// What a stranger sends is refused each time, and is in nobody's way.
-#[test]
-fn im_18_a_stranger_cannot_have_a_message_of_a_front_end_refused() {
-    let mut house = House::new();
-    let stranger = house.connect_as(SipPeer::Unlisted("nobody".to_owned()), false);
-    let request = Request::message(BOB, "hi");
-    assert_eq!(house.ask(stranger, copy(&request, 1)).status(), Some(403));
-    let wire = house.front_end();
-    assert_eq!(house.ask(wire, copy(&request, 2)).status(), Some(200));
-}
-
 #[test]
 fn arc_06_our_own_output_fed_back_goes_nowhere() {
     let mut house = House::new();
