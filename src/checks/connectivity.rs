@@ -1,5 +1,6 @@
 //! Whether partners and front ends can be reached, and we: DNS, TCP, TLS, certificates, and of partners what they offer and how
-//! they let us in. Nothing is asked of anybody's users: no stanza and no SIP request is sent.
+//! they let us in. Nothing is asked of anybody's users: no SIP request is sent, and of stanzas only a ping to a partner's domain,
+//! by the running gateway.
 
 mod front_ends;
 mod listeners;
@@ -10,11 +11,13 @@ use std::time::SystemTime;
 
 use nuncio_xmpp::Domain;
 use nuncio_xmpp::dialback::DialbackSecret;
+use serde::Serialize;
 
 use crate::checks::Finding;
 use crate::config::{Config, Partner};
 use crate::context::{Context, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig};
+use crate::gateway::Gateway;
 use crate::net::blocked::BlockedNetworks;
 use crate::policy::made;
 use crate::renew::{InUse, Renewal};
@@ -59,7 +62,7 @@ pub async fn connectivity(config: &Config, whom: &Whom) -> Result<Vec<Finding>, 
         findings.extend(listeners::check(config, &means).await);
     }
     findings.extend(front_ends::check(&means, &front_ends.chosen).await);
-    findings.extend(partners::check(&means.way(), &partners.chosen).await);
+    findings.extend(partners::check(&means.way(), &partners.chosen).await.findings);
     Ok(findings)
 }
 
@@ -70,7 +73,7 @@ struct Named<T> {
 }
 
 /// Tries a partner out of the running gateway, with what it uses itself. Since it can answer for its keys, dialback is tried as
-/// well.
+/// well; and since it is there that his answers arrive, so is whether he answers a ping.
 ///
 /// # Errors
 /// There is no such partner.
@@ -78,7 +81,7 @@ pub async fn from_gateway(
     context: &Context,
     config: &Config,
     whom: &Whom,
-) -> Result<Vec<Finding>, ConnectivityError> {
+) -> Result<Tried, ConnectivityError> {
     let partners = partners::named(config, whom);
     if let Some(name) = whom.names.iter().find(|name| !partners.names.contains(name)) {
         return Err(ConnectivityError::Unknown(name.clone()));
@@ -94,6 +97,7 @@ pub async fn from_gateway(
         xmpp: &context.xmpp,
         proofs: &config.partners.iter().map(proof).collect::<Vec<_>>(),
         dialback: context.xmpp.inbound.dialback.clone(),
+        gateway: Some(&context.gateway),
     };
     Ok(partners::check(&way, &partners.chosen).await)
 }
@@ -106,6 +110,48 @@ struct Way<'a> {
     proofs: &'a [Arc<Proof>],
     /// Only the running gateway can answer for keys that are made with it.
     dialback: Option<Arc<DialbackSecret>>,
+    /// Where answers to pings arrive: they come on streams of the partner's own.
+    gateway: Option<&'a Gateway>,
+}
+
+/// What came of trying partners.
+#[derive(Debug, Default)]
+pub struct Tried {
+    /// Step by step.
+    pub findings: Vec<Finding>,
+    /// Of each way on which a stream came about.
+    pub pings: Vec<PingResult>,
+}
+
+/// What came of a ping to a partner's domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PingResult {
+    /// The domain of the partner.
+    pub partner: String,
+    /// The domain of ours.
+    pub from: String,
+    pub outcome: PingOutcome,
+    /// How long the answer took, or how long it was waited for.
+    pub milliseconds: u64,
+}
+
+/// What came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PingOutcome {
+    /// A result.
+    Answered,
+    /// An error, which is an answer as well.
+    Refused,
+    /// An answer on the stream of ours, where nothing of his is taken.
+    OnOurStream,
+    /// Nothing.
+    Unanswered,
+}
+
+impl PingOutcome {
+    /// All of their words.
+    pub const WORDS: [&'static str; 4] = ["answered", "refused", "on-our-stream", "unanswered"];
 }
 
 /// What connections are made with: the same as in the running gateway.
@@ -118,7 +164,7 @@ struct Means {
 
 impl Means {
     fn way(&self) -> Way<'_> {
-        Way { dns: &self.dns, xmpp: &self.xmpp, proofs: &self.in_use.proofs, dialback: None }
+        Way { dns: &self.dns, xmpp: &self.xmpp, proofs: &self.in_use.proofs, dialback: None, gateway: None }
     }
 
     fn new(config: &Config) -> anyhow::Result<Self> {

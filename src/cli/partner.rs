@@ -65,10 +65,11 @@ const TEST_ABOUT: &str = "\
 Have the running gateway try a partner as his entry says.
 
 DNS, connections, TLS and his certificate, what he offers, and whether he lets us in, by our certificate (SASL EXTERNAL) or by \
-dialback; once for each of his domains and each certificate of ours. The streams are new ones and carry no stanza; those that \
-are open are not touched. Then what became of the latest attempts of either side.
+dialback, once for each of his domains and each certificate of ours; and whether he answers a ping (XEP-0199), which he does on a \
+stream of his own: so it is seen that what he sends reaches us. The streams are new ones and carry nothing else; those that are \
+open are not touched. Then what became of the latest attempts of either side.
 
-The exit code is 1 if one of his domains does not let us in. Without a running gateway: nuncio check connectivity DOMAIN.";
+The exit code is 1 if one of his domains does not let us in, or answers nothing. Without a running gateway: nuncio check connectivity DOMAIN.";
 
 pub(super) fn run(arguments: &PartnerArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let (gateway, json) = (arguments.client.gateway(environment), arguments.client.json);
@@ -114,7 +115,7 @@ fn in_words(answer: &Value) -> Result<String, Failed> {
     for (number, attempt) in attempts.enumerate() {
         if number == 0 {
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "\nThe latest attempts before this one:");
+            let _ = writeln!(out, "\nThe latest attempts of either side:");
         }
         let _ = writeln!(out, "  {}", printable(text(attempt, "text")));
     }

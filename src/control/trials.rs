@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::checks::{PATIENCE, findings_schema, one_at_a_time};
 use super::{Answer, Caller, Change, Checked, Endpoint, Problem, Shared};
-use crate::checks::connectivity::{Whom, from_gateway};
+use crate::checks::connectivity::{PingOutcome, Tried, Whom, from_gateway};
 use crate::checks::{Checked as Looked, Report, What};
 use crate::config::Domain;
 use crate::gateway::attempts::{Attempt, Outcome};
@@ -24,24 +24,43 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "text": { "type": "string", "description": "All of it in a line, step by step." },
         },
     });
+    let ping = json!({
+        "type": "object",
+        "required": ["partner", "from", "outcome", "milliseconds"],
+        "properties": {
+            "partner": { "type": "string", "description": "The domain of his that was asked." },
+            "from": { "type": "string", "description": "The domain of ours that asked." },
+            "outcome": {
+                "type": "string",
+                "enum": PingOutcome::WORDS,
+                "description": "`refused`: by an error, which is an answer as well. `on-our-stream`: where nothing of his is taken.",
+            },
+            "milliseconds": { "type": "integer", "description": "Until the answer, or until it was given up." },
+        },
+    });
     let tried = json!({
         "type": "object",
-        "required": ["partner", "level", "errors", "warnings", "findings", "attempts"],
+        "required": ["partner", "level", "errors", "warnings", "findings", "pings", "attempts"],
         "properties": {
             "partner": { "type": "string", "description": "His primary domain." },
             "level": { "type": "string", "enum": ["good", "note", "warning", "wrong"] },
             "errors": { "type": "integer" },
             "warnings": { "type": "integer" },
             "findings": findings_schema(),
+            "pings": {
+                "type": "array",
+                "description": "What came of the ping on each stream that came about.",
+                "items": ping,
+            },
             "attempts": {
                 "type": "array",
-                "description": "The latest ones before it, of either side, the latest first.",
+                "description": "The latest ones, of either side, the latest first; none of them is a stream of this trial.",
                 "items": attempt,
             },
         },
     });
     let about = "Try a partner as his entry says: DNS, connection, TLS, and whether he lets us in, by his certificate or by \
-        dialback. No stanza is sent.";
+        dialback; then whether he answers a ping. No other stanza is sent.";
     vec![
         Endpoint::change(Change::Post, "/v1/partners/{domain}/test", about, Answer::json(tried), test)
             .within(PATIENCE),
@@ -66,11 +85,11 @@ async fn test(
     info!(partner = %partner.domain.as_str(), by = %caller.name, "a partner is being tried");
     let primary = nuncio_xmpp::Domain::parse(partner.domain.as_str());
     let primary = primary.as_ref().map_or(partner.domain.as_str(), nuncio_xmpp::Domain::as_str);
-    // Before the trial, which is none of them: its own streams carry nothing.
-    let attempts = control.context.gateway.attempts_with(primary);
     let whom = Whom { names: vec![name] };
-    let findings = from_gateway(&control.context, config, &whom).await;
-    let findings = findings.map_err(|error| Problem::not_found(error.to_string()))?;
+    let tried = from_gateway(&control.context, config, &whom).await;
+    let Tried { findings, pings } = tried.map_err(|error| Problem::not_found(error.to_string()))?;
+    // After the trial, whose own streams are none of them: the stream that he may have opened for his answer is one.
+    let attempts = control.context.gateway.attempts_with(primary);
     let Report { level, errors, warnings, checks } =
         Report::new(vec![Looked { check: What::Connectivity, findings }]);
     let findings: Vec<_> = checks.into_iter().flat_map(|looked| looked.findings).collect();
@@ -80,6 +99,7 @@ async fn test(
         "errors": errors,
         "warnings": warnings,
         "findings": findings,
+        "pings": pings,
         "attempts": attempts.iter().map(|attempt| shown(attempt)).collect::<Vec<_>>(),
     })))
 }

@@ -114,6 +114,16 @@ struct Entry {
 pub struct TermsOfNow(u64);
 
 impl Federation {
+    /// Grows with each change.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// How much the partner of this domain may send.
+    pub(super) fn rates_of(&self, domain: &str) -> Option<StreamRates> {
+        self.by_domain.get(domain).map(|entry| entry.streams.rates)
+    }
+
     /// Each partner with all his domains.
     pub fn new(partners: impl IntoIterator<Item = (PartnerStreams, Vec<CompactString>)>) -> Self {
         let mut by_domain = HashMap::new();

@@ -33,7 +33,7 @@ use super::log_ids::MESSAGES;
 use super::port::Bells;
 use super::refusals::Refused;
 use super::timers::Due;
-use super::{Fate, Gateway, LanePort, Pair};
+use super::{Fate, Gateway, Pair};
 
 impl Gateway {
     /// Whether a stanza may have to be answered, so that it needs a reservation. What only brings an answer
@@ -377,9 +377,9 @@ impl Gateway {
 
     fn xmpp_iq(&self, iq: Incoming, addresses: &Addresses, now: Moment) {
         match check_iq(iq.stanza()) {
-            IqVerdict::Result { id, .. } | IqVerdict::Error { id } => {
-                let lane = self.lane(addresses.to.domain(), addresses.from.domain());
-                self.iq_answered(id, addresses, &lane);
+            verdict @ (IqVerdict::Result { id, .. } | IqVerdict::Error { id }) => {
+                let is_error = matches!(verdict, IqVerdict::Error { .. });
+                self.iq_answered(id, is_error, addresses, now);
                 iq.done();
             }
             IqVerdict::Request { kind, id, payload } => {
@@ -420,13 +420,14 @@ impl Gateway {
         remote.pairs.look(&composed, sees).unwrap_or(false)
     }
 
-    /// An answer to one of our pings proves that what was sent before it was processed.
-    fn iq_answered(&self, id: &str, addresses: &Addresses, lane: &LanePort) {
+    /// An answer to a ping of a lane proves that what was sent before it was processed.
+    fn iq_answered(&self, id: &str, is_error: bool, addresses: &Addresses, now: Moment) {
         let (remote, local) = (addresses.from.as_str(), addresses.to.as_str());
         match stanza_id::verify(&self.settings.node_key, id, local, remote) {
             Ok(id) if id.kind == stanza_id::Kind::Ping => {
                 // A ping of the process before this one counts nothing of ours.
                 if id.sent >= Moment::wall_at(self.settings.started_ms) {
+                    let lane = self.lane(addresses.to.domain(), addresses.from.domain());
                     lane.feed_if(|lane| {
                         lane.ping_answered(id.sequence);
                         // Its list was full, or the next ping is due.
@@ -434,6 +435,7 @@ impl Gateway {
                     });
                 }
             }
+            Ok(id) if id.kind == stanza_id::Kind::Query => self.ping_answered(id.sequence, is_error, now),
             Ok(_) => {}
             Err(IdError::Foreign) => debug!(from = %self.shown(remote), "answer to a request we never made"),
             Err(IdError::Forged) => self.counters.forged_ids.add(1),

@@ -9,13 +9,14 @@ use nuncio_translate::judge::{Consent, Direction, Kind, Question, judge};
 use nuncio_translate::pair::{Cause, Notice, Sent};
 use nuncio_translate::{Moment, message, stanza_id};
 use nuncio_xmpp::lane::{Failure, Lane, Outgoing, Output, WriteHooks};
-use nuncio_xmpp::{StartTag, ns};
+use nuncio_xmpp::ns;
 use tracing::{debug, info};
 
 use crate::log_limit::{self, Source};
 
 use super::from_xmpp::took;
 use super::log_ids::MESSAGES;
+use super::pings;
 use super::port::Port;
 use super::remote::Remote;
 use super::{Cargo, Fate, Gateway, LaneKey, LanePort, Receipt, ToXmppEnvelope};
@@ -277,29 +278,9 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
     }
 
     fn ping(&mut self, sequence: u64, out: &mut Vec<u8>) {
-        let (local, remote) = (self.key.local.as_str(), self.key.remote.as_str());
-        let settings = &self.gateway.settings;
-        let mut id = Vec::with_capacity(stanza_id::ID_MAX);
-        let (sent, kind) = (self.now.wall(), stanza_id::Kind::Ping);
-        stanza_id::mint(
-            &settings.node_key,
-            &settings.node_label,
-            kind,
-            sequence,
-            sent,
-            local,
-            remote,
-            &mut id,
-        );
-        let id = String::from_utf8(id).unwrap_or_default();
-        StartTag::open(out, "iq")
-            .attr("type", "get")
-            .attr("id", &id)
-            .attr("from", local)
-            .attr("to", remote)
-            .end();
-        StartTag::open(out, "ping").ns(ns::PING).empty();
-        StartTag::close(out, "iq");
+        let domains = (self.key.local.as_str(), self.key.remote.as_str());
+        let kind = stanza_id::Kind::Ping;
+        pings::write(&self.gateway.settings, kind, sequence, domains, self.now, out);
     }
 }
 

@@ -40,6 +40,7 @@ mod no_sessions;
 mod outage;
 mod outcomes;
 mod pairs;
+mod pings;
 mod places;
 pub mod port;
 mod presence;
@@ -108,6 +109,7 @@ pub use living::{CameAbout, Dismissal, Enlisted, StreamShown};
 pub use log_ids::MessageNumber;
 pub use measures::{FrontEndMeasures, LaneStates, Measures, OTHERS, PartnerMeasures, RouteMeasures};
 pub use outage::was_lost;
+pub use pings::{Answer as PingAnswer, Ping};
 pub use places::PlaceLimits;
 pub use refused::{Attempts, RefusedDomains};
 pub use relations::Relation;
@@ -216,6 +218,7 @@ pub struct Gateway {
     dialogs: Dialogs,
     batches: batches::Batches,
     places: Places,
+    pings: Arc<pings::Pings>,
     no_sessions: no_sessions::NoSessions,
     store: Arc<dyn Keep>,
     keeping: Keeping,
@@ -251,6 +254,7 @@ impl Gateway {
             refusals: refusals::Refusals::default(),
             attempts: Mutex::new(attempts::Attempts::new(attempts::BYTES)),
             places: Places::new(settings.places.clone()),
+            pings: Arc::default(),
             dialogs: Dialogs::default(),
             no_sessions: no_sessions::NoSessions::default(),
             batches: batches::Batches::new(&settings.events),

@@ -67,6 +67,8 @@ pub struct KeyOut {
 pub struct InboundPlaces {
     in_all: Option<Counted>,
     of_partners: Vec<OfPartner>,
+    /// The number of the entries of partners that their rates are from.
+    under: u64,
 }
 
 #[derive(Debug)]
@@ -140,7 +142,7 @@ impl InboundPlaces {
     /// Charges what a read brought: each partner with his stanzas, and with as much of the bytes as they are of all stanzas. If
     /// there is none, the bytes are the first one's. Who has sent more than he may, if somebody has: what has come is worked
     /// on, and the rest waits on his side, and that of everybody else who uses his connection (SEC-40).
-    pub fn charge(&mut self, bytes: u64, now: Instant) -> Option<Slowed<'_>> {
+    fn charge(&mut self, bytes: u64, now: Instant) -> Option<Slowed<'_>> {
         let stanzas: u64 = self.of_partners.iter().map(|place| place.uncharged).sum();
         let mut slowed: Option<Slowed<'_>> = None;
         for (index, place) in self.of_partners.iter_mut().enumerate() {
@@ -250,6 +252,19 @@ impl Gateway {
         places.in_all = Some(in_all);
         places.enter(&streams, domain, Some(counted), remote);
         Ok(())
+    }
+
+    /// Charges what a read of a stream with these places brought, by what its partners may send now; the stream may be open for
+    /// long. Who has sent more than he may, if somebody has.
+    pub fn charge<'p>(&self, places: &'p mut InboundPlaces, bytes: u64, now: Instant) -> Option<Slowed<'p>> {
+        let federation = self.federation.load();
+        if places.under != federation.number() {
+            places.under = federation.number();
+            for place in &mut places.of_partners {
+                place.rates = federation.rates_of(&place.partner).unwrap_or(place.rates);
+            }
+        }
+        places.charge(bytes, now)
     }
 
     /// A stream that was let in beyond the limit takes ordinary places if there are any now.

@@ -21,7 +21,7 @@ pub enum Effect {
 const NEXT_START: [&str; 2] = ["policy.idle_times", "policy.mixed_scripts"];
 
 /// Keys that take effect at once, and sections all of whose other keys do.
-const NOW: [&str; 12] = [
+const NOW: [&str; 14] = [
     "partner",
     "policy",
     "block",
@@ -29,6 +29,8 @@ const NOW: [&str; 12] = [
     "sip.crls",
     "xmpp.roots",
     "xmpp.negotiation_rules",
+    "limits.xmpp.stanzas_per_second",
+    "limits.xmpp.bytes_per_second",
     "control.admin_group",
     "control.viewer_group",
     "control.tokens",
@@ -37,7 +39,7 @@ const NOW: [&str; 12] = [
 ];
 
 /// The same for new connections.
-const NEW_CONNECTIONS: [&str; 8] = [
+const NEW_CONNECTIONS: [&str; 7] = [
     "certificate",
     "sip.certificate",
     "sip.key",
@@ -45,7 +47,6 @@ const NEW_CONNECTIONS: [&str; 8] = [
     "limits.xmpp.stanza",
     "limits.xmpp.depth",
     "limits.xmpp.attributes",
-    "limits.xmpp.stanzas_per_second",
 ];
 
 impl Effect {
@@ -59,7 +60,7 @@ impl Effect {
             Self::NextStart
         } else if NOW.into_iter().any(is) {
             Self::Now
-        } else if NEW_CONNECTIONS.into_iter().any(is) || is("limits.xmpp.bytes_per_second") {
+        } else if NEW_CONNECTIONS.into_iter().any(is) {
             Self::NewConnections
         } else {
             Self::NextStart

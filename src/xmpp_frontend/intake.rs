@@ -199,7 +199,10 @@ impl Intake {
     pub(super) fn charge(&mut self, bytes: usize, now: Moment) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.slowed_until = None;
-        let Some(Slowed { partner, until }) = self.places.charge(bytes, now.instant) else { return };
+        let Some(Slowed { partner, until }) = self.gateway.charge(&mut self.places, bytes, now.instant)
+        else {
+            return;
+        };
         self.slowed_until = Some(until);
         self.gateway.counters().streams_slowed.add(1);
         if self.gateway.log_budget().allows(Cause::PartnerSlowed, Source::Domain(partner), now.instant) {

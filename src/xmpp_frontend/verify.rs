@@ -140,7 +140,7 @@ impl Asking<'_> {
             ..OutboundConfig::verify(self.request.clone(), terms)
         };
         let mut shake = Shake { context, request: &self.request, direct_tls: candidate.direct_tls };
-        match errand::run(config, connection, &mut shake).await {
+        match errand::run(config, connection, &mut shake, None).await {
             Some(Came::Verified(outcome)) => {
                 self.say(candidate.to_string());
                 Ended::Answered(outcome)

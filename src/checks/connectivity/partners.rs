@@ -10,7 +10,7 @@ use nuncio_xmpp::stream::{Cause, Evidence, OutboundConfig, Retry, Terms, TlsFact
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Named, Way, Whom};
+use super::{Named, PingOutcome, PingResult, Way, Whom};
 use crate::checks::{Finding, Findings};
 use crate::config::{self, Config, Partner};
 use crate::dns::{Candidate, DnsError, DnsErrorKind, Found, host_candidates, xmpp_server_candidates};
@@ -19,10 +19,14 @@ use crate::net::dial::{Tried, dial, targets};
 use crate::net::now;
 use crate::net::race::Race;
 use crate::tls::{self, Proof, TlsStream};
-use crate::xmpp_frontend::errand::{self, Came, Handshake};
+use crate::xmpp_frontend::errand::{self, Came, Handshake, Pinged, Pinging};
 
 /// Partners that are tried at a time.
 const AT_ONCE: usize = 8;
+
+/// How long an answer to a ping is waited for, for he may have to look us up and open a stream first; and not longer than we take
+/// for that ourselves (limits.xmpp.reach).
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A domain of a partner, and one of ours that calls it.
 #[derive(Clone)]
@@ -62,13 +66,18 @@ fn callers(config: &Config) -> Vec<&config::Domain> {
     config.sip.domains.iter().filter(|domain| shown.insert(config.certificates.of(domain))).collect()
 }
 
-pub(super) async fn check(way: &Way<'_>, pairs: &[Pair<'_>]) -> Vec<Finding> {
+pub(super) async fn check(way: &Way<'_>, pairs: &[Pair<'_>]) -> super::Tried {
     let mut each = Vec::with_capacity(pairs.len());
     for pair in pairs {
         each.push(Attempt::new(way, pair.clone()).run());
     }
-    let found: Vec<Vec<Finding>> = stream::iter(each).buffered(AT_ONCE).collect().await;
-    found.into_iter().flatten().collect()
+    let found: Vec<(Vec<Finding>, Option<PingResult>)> = stream::iter(each).buffered(AT_ONCE).collect().await;
+    let mut tried = super::Tried::default();
+    for (findings, ping) in found {
+        tried.findings.extend(findings);
+        tried.pings.extend(ping);
+    }
+    tried
 }
 
 /// One attempt to open a stream.
@@ -79,6 +88,8 @@ struct Attempt<'a> {
     findings: Findings,
     /// What did not come about on the way, told once it is known whether anything did.
     failures: Vec<Failure>,
+    /// What came of the ping on the stream that came about.
+    ping: Option<PingResult>,
 }
 
 /// What did not come about, and what can be done about it.
@@ -92,20 +103,22 @@ impl<'a> Attempt<'a> {
         let mut findings = Findings::default();
         findings.about(format!("partner {} from {}", pair.remote.to_unicode(), pair.local.to_unicode()));
         let terms = Terms::new(pair.partner.negotiation, pair.partner.rules);
-        Self { way, pair, terms, findings, failures: Vec::new() }
+        // Nobody is there to take what a partner would send back on this stream; he answers on one of his own.
+        let terms = Terms { both_ways: false, ..terms };
+        Self { way, pair, terms, findings, failures: Vec::new(), ping: None }
     }
 
-    async fn run(mut self) -> Vec<Finding> {
+    async fn run(mut self) -> (Vec<Finding>, Option<PingResult>) {
         if !self.pair.partner.enabled {
             self.findings.note("disabled (enabled = false): not tried".to_owned());
-            return self.findings.into_list();
+            return (self.findings.into_list(), None);
         }
         let found = match self.search().await {
             Ok(found) => found,
             Err(error) => {
                 let fix = not_found(error.kind());
                 self.findings.wrong(Step::NotFound(error.to_string()).to_string(), fix.to_owned());
-                return self.findings.into_list();
+                return (self.findings.into_list(), None);
             }
         };
         self.findings.good(Step::found(&Found { left_out: Vec::new(), ..found.clone() }).to_string());
@@ -120,7 +133,7 @@ impl<'a> Attempt<'a> {
                 false => self.findings.wrong(text, fix),
             }
         }
-        self.findings.into_list()
+        (self.findings.into_list(), self.ping)
     }
 
     async fn search(&self) -> Result<Found, DnsError> {
@@ -159,7 +172,11 @@ impl<'a> Attempt<'a> {
         else {
             return false;
         };
-        let Way { xmpp, proofs, ref dialback, .. } = *self.way;
+        let Way { xmpp, proofs, ref dialback, gateway, .. } = *self.way;
+        let mut pinging = gateway.map(|gateway| {
+            let ping = gateway.ping(local.as_str(), remote.as_str(), now());
+            Pinging::new(ping, PATIENCE.min(xmpp.reach_time))
+        });
         let config = OutboundConfig {
             limits: xmpp.limits,
             timeouts: xmpp.timeouts,
@@ -172,7 +189,7 @@ impl<'a> Attempt<'a> {
         let proof = proofs.get(self.pair.index).cloned().unwrap_or_default();
         let mut shake =
             Shake { way: self.way, proof, pair: &self.pair, direct_tls: candidate.direct_tls, said: None };
-        let came = errand::run(config, connection, &mut shake).await;
+        let came = errand::run(config, connection, &mut shake, pinging.as_mut()).await;
         let said = shake.said;
         self.findings.good(Step::connected(candidate, Duration::ZERO).to_string());
         if let Some(said) = said {
@@ -181,18 +198,74 @@ impl<'a> Attempt<'a> {
         match came {
             Some(Came::Established(established)) => {
                 let notes = established.other_notes().map(ToString::to_string).collect::<Vec<_>>();
+                let offers_both_ways = established.features.bidi;
                 let Outcome::Established { method, features, .. } = Outcome::established(&established) else {
                     return true;
                 };
                 let offers = if features.is_empty() { "nothing".to_owned() } else { features.join(", ") };
                 self.findings.good(format!("he lets us in by {method}, and offers: {offers}"));
                 notes.into_iter().for_each(|note| self.findings.note(note));
+                if let Some(pinging) = pinging {
+                    self.pinged(pinging.outcome(now().instant), offers_both_ways);
+                }
                 true
             }
             Some(Came::Ended(evidence)) => self.ended(candidate, &evidence, retry).await,
             // Nothing is asked.
             Some(Came::Verified(_)) | None => false,
         }
+    }
+
+    /// Whether what he sends reaches us.
+    fn pinged(&mut self, pinged: Pinged, offers_both_ways: bool) {
+        let both_ways = offers_both_ways && self.pair.partner.bidirectional;
+        let (findings, local) = (&mut self.findings, self.pair.local.to_unicode());
+        let fix = format!(
+            "his server has to find ours and to be let in: “nuncio check dns” says whether {local} is found, and “nuncio check \
+             connectivity” whether our listeners answer; the attempts below are those that came so far. If there is none, ask the \
+             partner what his log says of streams to {local}"
+        );
+        let (outcome, time) = match pinged {
+            Pinged::NotSent => return,
+            Pinged::Answered { took, is_error: false } => {
+                let took_ms = took.as_millis();
+                findings.good(format!("he answers a ping after {took_ms} ms: what he sends reaches us"));
+                (PingOutcome::Answered, took)
+            }
+            Pinged::Answered { took, is_error: true } => {
+                findings.good(format!(
+                    "he takes no pings, and says so after {} ms: what he sends reaches us",
+                    took.as_millis()
+                ));
+                (PingOutcome::Refused, took)
+            }
+            Pinged::Unasked { took } => {
+                let text = "he answers a ping on the stream that we opened, where he may not send anything: what he sends so is \
+                    dropped (RFC 6120 §4.5)";
+                findings.warning(text.to_owned(), fix);
+                (PingOutcome::OnOurStream, took)
+            }
+            Pinged::Unanswered { after } => {
+                let text =
+                    format!("he has not answered a ping within {after:.1?}: what he sends does not reach us");
+                match both_ways {
+                    true => findings.warning(
+                        format!(
+                            "{text}, unless it comes on a stream of ours that goes both ways, as he offers"
+                        ),
+                        fix,
+                    ),
+                    false => findings.wrong(text, fix),
+                }
+                (PingOutcome::Unanswered, after)
+            }
+        };
+        self.ping = Some(PingResult {
+            partner: self.pair.remote.to_unicode().into_owned(),
+            from: local.into_owned(),
+            outcome,
+            milliseconds: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        });
     }
 
     async fn ended(&mut self, candidate: &Candidate, evidence: &Evidence, retry: Option<Retry>) -> bool {

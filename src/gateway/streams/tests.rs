@@ -211,14 +211,19 @@ fn sec_40_what_all_his_streams_bring_counts_together_and_nobody_elses() {
         [ONE, FURTHER, OTHER].map(|domain| inbound(&gateway, domain).unwrap());
     let begin = Instant::now();
     let after = |millis| Some(begin + std::time::Duration::from_millis(millis));
-    assert_eq!(brings(&mut one, &[(ONE, 10)], 10, begin), None, "at the limit");
-    assert_eq!(brings(&mut two, &[(FURTHER, 1)], 10, begin), after(100), "one past it, on another stream");
-    assert_eq!(brings(&mut one, &[], 1980, begin), after(1000), "the longer of both counts");
-    assert_eq!(brings(&mut other, &[(OTHER, 10)], 1000, begin), None);
+    assert_eq!(brings(&gateway, &mut one, &[(ONE, 10)], 10, begin), None, "at the limit");
+    assert_eq!(
+        brings(&gateway, &mut two, &[(FURTHER, 1)], 10, begin),
+        after(100),
+        "one past it, on another stream"
+    );
+    assert_eq!(brings(&gateway, &mut one, &[], 1980, begin), after(1000), "the longer of both counts");
+    assert_eq!(brings(&gateway, &mut other, &[(OTHER, 10)], 1000, begin), None);
 }
 
 /// Until when nothing is read after so many stanzas of each domain, and so many bytes.
 fn brings(
+    gateway: &Gateway,
     places: &mut InboundPlaces,
     stanzas: &[(&str, usize)],
     bytes: u64,
@@ -227,7 +232,7 @@ fn brings(
     for (domain, count) in stanzas {
         (0..*count).for_each(|_| places.came(domain));
     }
-    places.charge(bytes, now).map(|slowed| slowed.until)
+    gateway.charge(places, bytes, now).map(|slowed| slowed.until)
 }
 
 #[test]
@@ -239,15 +244,15 @@ fn sec_40_on_a_stream_of_two_partners_each_is_charged_for_his_own() {
     gateway.enter_stream(&mut both, OTHER, &Arc::default()).unwrap();
     gateway.enter_stream(&mut both, FURTHER, &Arc::default()).unwrap();
     let begin = Instant::now();
-    assert_eq!(brings(&mut both, &[(OTHER, 8), (ONE, 1), (FURTHER, 1)], 1000, begin), None);
+    assert_eq!(brings(&gateway, &mut both, &[(OTHER, 8), (ONE, 1), (FURTHER, 1)], 1000, begin), None);
     let mut alone = inbound(&gateway, ONE).unwrap();
     assert_eq!(
-        brings(&mut alone, &[(ONE, 8)], 800, begin),
+        brings(&gateway, &mut alone, &[(ONE, 8)], 800, begin),
         None,
         "8 stanzas of 10, 800 bytes of 1000 were left"
     );
     (0..3).for_each(|_| both.came(OTHER));
-    let slowed = both.charge(0, begin).unwrap();
+    let slowed = gateway.charge(&mut both, 0, begin).unwrap();
     assert_eq!((slowed.partner, slowed.until), (OTHER, begin + std::time::Duration::from_millis(100)));
 }
 
@@ -255,5 +260,18 @@ fn sec_40_on_a_stream_of_two_partners_each_is_charged_for_his_own() {
 fn without_rates_nobody_waits() {
     let gateway = gateway_of(LOCAL, ONE);
     let mut places = inbound(&gateway, ONE).unwrap();
-    assert_eq!(brings(&mut places, &[(ONE, 100_000)], u64::MAX, Instant::now()), None);
+    assert_eq!(brings(&gateway, &mut places, &[(ONE, 100_000)], u64::MAX, Instant::now()), None);
+}
+
+#[test]
+fn sec_40_the_rates_of_now_hold_for_streams_that_are_open() {
+    let gateway = gateway_of(LOCAL, ONE);
+    let mut places = inbound(&gateway, ONE).unwrap();
+    let begin = Instant::now();
+    assert_eq!(brings(&gateway, &mut places, &[(ONE, 100)], 100, begin), None);
+    let rates = StreamRates { stanzas: Rate::new(10, 1), ..StreamRates::default() };
+    partners(&gateway, |domain| PartnerStreams { rates, ..PartnerStreams::new(domain, 20) });
+    assert!(brings(&gateway, &mut places, &[(ONE, 11)], 11, begin).is_some(), "his entry says less by now");
+    partners(&gateway, |domain| PartnerStreams::new(domain, 20));
+    assert_eq!(brings(&gateway, &mut places, &[(ONE, 100)], 100, begin), None, "and again nothing");
 }

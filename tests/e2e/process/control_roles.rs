@@ -35,7 +35,7 @@ impl Town {
 }
 
 /// A path that nobody has anything at.
-fn example(path: &str) -> String {
+pub(crate) fn example(path: &str) -> String {
     path.replace(['{', '}'], "")
 }
 

@@ -3,44 +3,164 @@
 use anyhow::{Context, Result, ensure};
 use axum::http::Method;
 use nuncio::control::client::Client;
-use nuncio_world::pki::{Flaw, Usage};
+use nuncio_world::pki::{Credential, Flaw, Usage};
+use nuncio_world::xmpp_peer::{XmppListener, XmppPeer};
 use serde_json::{Value, json};
 
-use crate::caller::{Says, Server};
+use crate::caller::{Says, Server, calls};
 use crate::control::Said;
 use crate::town::{Town, takes_all};
+
+const CHAT: &str = "chat.wingtip.com";
+
+/// The server of chat.wingtip.com.
+struct Chat<'t> {
+    town: &'t Town,
+    certificate: Credential,
+    listener: XmppListener,
+}
+
+impl<'t> Chat<'t> {
+    async fn listens(town: &'t Town) -> Result<Self> {
+        let certificate = town.pki.good("chat", &[CHAT])?;
+        Ok(Self { town, certificate, listener: town.wingtip_listens().await? })
+    }
+
+    /// It opens a stream of its own.
+    async fn speaks(&self, to: &str) -> Result<XmppPeer> {
+        XmppPeer::authenticated(&self.town.pki, &self.certificate, self.town.xmpp(), CHAT, to).await
+    }
+
+    /// It lets in the streams of a trial, one for each certificate of ours, and gives what comes on each of them: the domain of
+    /// ours, and the id of the ping.
+    async fn is_pinged(&self) -> Result<Vec<(XmppPeer, String, String)>> {
+        let mut pinged = Vec::new();
+        for _ in 0..2 {
+            let mut peer = self.listener.accept(&self.town.pki, &self.certificate, CHAT).await?;
+            let ping = peer.element().await?;
+            let of = |name| ping.attribute(name).unwrap_or_default().to_owned();
+            ensure!(of("type") == "get" && of("to") == CHAT && ping.child("ping").is_some(), "{ping}");
+            pinged.push((peer, of("from"), of("id")));
+        }
+        Ok(pinged)
+    }
+}
+
+fn answer(kind: &str, id: &str, to: &str) -> String {
+    let error =
+        "<error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    let inside = if kind == "error" { error } else { "" };
+    format!("<iq type='{kind}' id='{id}' from='{CHAT}' to='{to}'>{inside}</iq>")
+}
+
+/// What `--json` has of the ping from this domain of ours.
+fn ping_from<'v>(tried: &'v Value, from: &str) -> Result<&'v Value> {
+    let pings = tried["pings"].as_array().with_context(|| format!("no pings: {tried}"))?;
+    pings.iter().find(|ping| ping["from"] == from).with_context(|| format!("none from {from}: {tried}"))
+}
 
 #[tokio::test]
 async fn a_partner_is_tried_by_the_running_gateway_and_its_streams_stay() -> Result<()> {
     let town = Town::found().await?;
     let _gateway = town.gateway("").await?;
     let mut carol = town.wingtip_speaks().await?;
-    let listener = town.wingtip_listens().await?;
-    let certificate = town.pki.good("chat", &["chat.wingtip.com"])?;
-    // Once for each certificate of ours.
+    let chat = Chat::listens(&town).await?;
     let lets_in = async {
-        let mut peers = Vec::new();
-        for _ in 0..2 {
-            peers.push(listener.accept(&town.pki, &certificate, "chat.wingtip.com").await?);
-        }
-        for peer in &mut peers {
+        for (mut peer, from, id) in chat.is_pinged().await? {
+            // On a stream of its own, once as a result and once as an error.
+            let kind = if from == "contoso.com" { "result" } else { "error" };
+            let mut own = chat.speaks(&from).await?;
+            own.say(&answer(kind, &id, &from)).await?;
             // Nothing but the end of the stream comes.
             peer.until_closed().await?;
         }
         anyhow::Ok(())
     };
-    let (said, let_in) = tokio::join!(town.done(&["partner", "test", "chat.wingtip.com"]), lets_in);
+    let (said, let_in) = tokio::join!(town.done(&["partner", "test", CHAT]), lets_in);
     let said = said?;
     let_in.with_context(|| said.clone())?;
     for from in ["contoso.com", "litware.com"] {
         ensure!(said.contains(&format!("partner chat.wingtip.com from {from}\n")), "{said}");
     }
     ensure!(said.matches("he lets us in by SASL EXTERNAL over TLS").count() == 2, "{said}");
-    ensure!(said.contains("The latest attempts before this one:"), "{said}");
+    ensure!(said.matches(" ms: what he sends reaches us").count() == 2, "{said}");
+    ensure!(said.contains("he answers a ping after") && said.contains("he takes no pings"), "{said}");
+    ensure!(said.contains("The latest attempts of either side:"), "{said}");
     ensure!(said.contains("wingtip.com at 127."), "the stream of his own: {said}");
     carol.say("<iq from='carol@wingtip.com' to='contoso.com' id='p' type='get'><ping xmlns='urn:xmpp:ping'/></iq>").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_partner_whose_answer_to_a_ping_does_not_reach_us_costs_the_exit_code() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("xmpp.reach = \"3s\"").await?;
+    let chat = Chat::listens(&town).await?;
+    let lets_in = async {
+        let mut pinged = chat.is_pinged().await?;
+        for (peer, from, id) in &mut pinged {
+            // The one is answered where nothing may come from, the other by a stranger to it.
+            match from.as_str() {
+                "contoso.com" => peer.say(&answer("result", id, from)).await?,
+                _ => town.wingtip_speaks().await?.say(&answer("result", id, from)).await?,
+            }
+        }
+        for (peer, ..) in &mut pinged {
+            peer.until_closed().await?;
+        }
+        anyhow::Ok(())
+    };
+    let words = ["partner", "test", CHAT, "--json"];
+    let (said, let_in) = tokio::join!(town.nuncio(&words), lets_in);
+    let Said { good, out, err } = said?;
+    let_in.with_context(|| out.clone())?;
+    ensure!(!good, "{out}{err}");
+    let tried: Value = serde_json::from_str(&out)?;
+    let (ours, silent) = (ping_from(&tried, "contoso.com")?, ping_from(&tried, "litware.com")?);
+    ensure!(ours["outcome"] == "on-our-stream" && silent["outcome"] == "unanswered", "{tried}");
+    ensure!(ours["partner"] == CHAT && silent["milliseconds"] == 3000, "{tried}");
+    for (level, text) in [
+        ("warning", "he answers a ping on the stream that we opened"),
+        ("wrong", "he has not answered a ping within 3.0s: what he sends does not reach us"),
+    ] {
+        let findings = tried["findings"].as_array().context("no findings")?;
+        let finding =
+            findings.iter().find(|it| it["text"].as_str().is_some_and(|said| said.starts_with(text)));
+        let finding = finding.with_context(|| format!("{text:?} is not in {tried}"))?;
+        ensure!(finding["level"] == level, "{finding}");
+        ensure!(finding["fix"].as_str().is_some_and(|fix| fix.contains("nuncio check dns")), "{finding}");
+    }
+    Ok(())
+}
+
+/// Nobody would take what comes back on the stream of a trial.
+#[tokio::test]
+async fn bi_01_a_trial_does_not_ask_for_stanzas_on_its_stream_though_it_is_offered() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let chat = Chat::listens(&town).await?;
+    let called = async {
+        for _ in 0..2 {
+            let refused = chat.listener.accept_both_ways(&town.pki, &chat.certificate, CHAT).await;
+            let said = refused.err().map(|error| error.to_string()).unwrap_or_default();
+            ensure!(said.contains("it does not ask for both ways: <auth"), "{said}");
+        }
+        anyhow::Ok(())
+    };
+    let (said, called) = tokio::join!(town.nuncio(&["partner", "test", CHAT]), called);
+    let said = said?;
+    called.with_context(|| said.out.clone())?;
+    ensure!(!said.good, "nobody let it in: {}", said.out);
+    Ok(())
+}
+
+/// From the domains of wingtip.com to those of ours that have certificates of their own.
+const WAYS_BACK: [(&str, &str); 4] = [
+    ("wingtip.com", "contoso.com"),
+    ("wingtip.com", "litware.com"),
+    (CHAT, "contoso.com"),
+    (CHAT, "litware.com"),
+];
 
 #[tokio::test]
 async fn a_trial_goes_through_dialback_which_only_the_running_gateway_can_answer() -> Result<()> {
@@ -48,9 +168,31 @@ async fn a_trial_goes_through_dialback_which_only_the_running_gateway_can_answer
     town.partner = "sasl = \"optional\"".to_owned();
     let _gateway = town.gateway("").await?;
     let flawed = town.pki.issue("flawed", &["elsewhere.example"], Usage::Both, Flaw::SelfSigned)?;
-    let _server = Server::listens(&town, Some(&flawed), Says::Valid).await?;
-    let said = town.done(&["partner", "test", "wingtip.com"]).await?;
-    ensure!(said.contains("he lets us in by dialback over TLS"), "{said}");
+    let mut server = Server::listens(&town, Some(&flawed), Says::Valid).await?;
+    let mut own = calls(&town, true).await?;
+    // The way back is proved by dialback as well, for each of his domains and each of ours that asks.
+    for (his, ours) in WAYS_BACK {
+        own.say(&format!(
+            "<db:result xmlns:db='jabber:server:dialback' from='{his}' to='{ours}'>a key of his</db:result>"
+        ))
+        .await?;
+        let said = own.element().await?;
+        ensure!(said.attribute("type") == Some("valid"), "{said}");
+    }
+    let answers = async {
+        for _ in WAYS_BACK {
+            let ping = server.hears("iq").await?;
+            let of = |name| ping.attribute(name).unwrap_or_default();
+            let (id, his, ours) = (of("id"), of("to"), of("from"));
+            own.say(&format!("<iq type='result' id='{id}' from='{his}' to='{ours}'/>")).await?;
+        }
+        anyhow::Ok(())
+    };
+    let (said, answered) = tokio::join!(town.done(&["partner", "test", "wingtip.com"]), answers);
+    let said = said?;
+    answered.with_context(|| said.clone())?;
+    ensure!(said.matches("he lets us in by dialback over TLS").count() == 4, "{said}");
+    ensure!(said.matches("he answers a ping after").count() == 4, "{said}");
     Ok(())
 }
 

@@ -20,6 +20,7 @@ mod control_files;
 mod control_roles;
 mod control_set_aside;
 mod control_trials;
+mod control_users;
 mod correlation;
 mod dialback;
 mod direct_tls;

@@ -138,6 +138,7 @@ impl Gateway {
             include_str!("../../interop/nuncio.toml"),
             &[
                 ("state", &state.display().to_string()),
+                ("control", &folder.join("control.sock").display().to_string()),
                 ("log_level", settings.log_level),
                 ("dns", DNS_SERVER),
                 ("address", &GATEWAY.to_string()),
@@ -201,6 +202,17 @@ impl Gateway {
             shown.is_ok_and(|shown| String::from_utf8_lossy(&shown.stdout).contains(text))
         })
         .await
+    }
+
+    /// What `nuncio partner test` says of one of the domains of a partner, whether good or bad.
+    pub async fn tries(&self, partner: &str) -> Result<String> {
+        let program = std::env::var_os(BINARY).with_context(|| format!("{BINARY} is not set"))?;
+        let mut command = Command::new(program);
+        command
+            .args(["partner", "test", partner, "--socket"])
+            .arg(self.config.with_file_name("control.sock"));
+        let tried = command.env_remove(BINARY).output().await?;
+        Ok(format!("{}{}", String::from_utf8_lossy(&tried.stdout), String::from_utf8_lossy(&tried.stderr)))
     }
 
     /// Has the gateway write its state into its log: the latest attempts to open streams among it.

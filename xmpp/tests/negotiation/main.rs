@@ -5,6 +5,7 @@ mod both_ways;
 #[path = "../common/cases.rs"]
 mod cases;
 mod federation;
+mod further_domains;
 mod google_talk;
 mod hostile;
 mod inbound;

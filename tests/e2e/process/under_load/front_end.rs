@@ -3,17 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nuncio_world::sip_agent::{SipConnection, SipServer};
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::ledger::Ledger;
+use super::pace::{AT_ONCE, ticks};
 use super::rules::{ALICE, CARL, CAROL, DAVE, TOM, URSULA, Way};
 
 /// Who writes to whom, in turn.
-const TURNS: [(&str, &str); 8] = [
+pub(crate) const TURNS: [(&str, &str); 8] = [
     (ALICE, CAROL),
     (DAVE, CAROL),
     (ALICE, URSULA),
@@ -24,20 +23,13 @@ const TURNS: [(&str, &str); 8] = [
     (DAVE, CARL),
 ];
 
-/// Half of a thousand messages in a second.
-pub(crate) const EVERY: Duration = Duration::from_millis(10);
-pub(crate) const AT_ONCE: usize = 5;
-/// Most that are under way each way: on a slow machine the load waits instead of filling queues, which have limits.
-pub(crate) const MOST_UNDER_WAY: usize = 200;
-
 /// Writes until `stopped`.
 pub(crate) async fn calls(
     mut connection: SipConnection,
     ledger: &RefCell<Ledger>,
     stopped: &Cell<bool>,
 ) -> Result<Infallible> {
-    let mut tick = interval(EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut tick = ticks();
     let mut asked = HashMap::new();
     let mut turns = TURNS.into_iter().cycle();
     loop {
@@ -53,8 +45,8 @@ pub(crate) async fn calls(
             }
             _ = tick.tick(), if !stopped.get() => {
                 for (user, contact) in turns.by_ref().take(AT_ONCE) {
-                    if ledger.borrow().under_way(Way::ToXmpp) >= MOST_UNDER_WAY {
-                        break;
+                    if !ledger.borrow_mut().turn(Way::ToXmpp, contact, 0) {
+                        continue;
                     }
                     let number = ledger.borrow_mut().send(Way::ToXmpp, user, contact);
                     let call = connection.send_message(user, contact, &format!("message {number}")).await?;

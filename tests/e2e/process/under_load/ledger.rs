@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::rules::{History, Rules, Way};
+use super::pace::Pace;
+use super::rules::{History, Rules, URSULA, Way};
 
 /// One message.
 #[derive(Debug)]
@@ -19,14 +20,15 @@ struct Message {
     arrived: Vec<Instant>,
     /// The error that the partner got for it (to SIP).
     bounced: Vec<(Instant, String)>,
-    /// The stream it was sent on ended first (to SIP): his server tells him that it did not arrive.
-    cut: bool,
+    /// The stream it was sent on ended first (to SIP), and when: his server tells him that it did not arrive.
+    cut: Option<Instant>,
 }
 
 impl Message {
     fn is_settled(&self) -> bool {
         self.answered.is_some()
-            || self.way == Way::ToSip && (self.cut || !self.arrived.is_empty() || !self.bounced.is_empty())
+            || self.way == Way::ToSip
+                && (self.cut.is_some() || !self.arrived.is_empty() || !self.bounced.is_empty())
     }
 }
 
@@ -34,6 +36,7 @@ impl Message {
 pub(crate) struct Ledger {
     messages: Vec<Message>,
     pub(crate) history: History,
+    pub(crate) pace: Pace,
     /// Of how many messages each SIP user was told later that they may not have arrived, by contact.
     told_later: HashMap<(String, String), u64>,
     /// What should not have happened.
@@ -46,28 +49,23 @@ pub(crate) struct Sum {
     pub(crate) crossed: u64,
     pub(crate) refused: u64,
     pub(crate) cut: u64,
+    /// Those of them that are lost indeed.
     pub(crate) told_later: u64,
+    /// Of which senders were told that they may be.
+    pub(crate) told: u64,
 }
 
 impl Ledger {
     pub(crate) fn new(first: Rules) -> Self {
         let history = History::new(first);
-        Self { messages: Vec::new(), history, told_later: HashMap::new(), odd: Vec::new() }
+        let (pace, told_later) = (Pace::default(), HashMap::new());
+        Self { messages: Vec::new(), history, pace, told_later, odd: Vec::new() }
     }
 
     /// A message is being sent; its number.
     pub(crate) fn send(&mut self, way: Way, user: &'static str, contact: &'static str) -> usize {
         let (sent, arrived, bounced) = (Instant::now(), Vec::new(), Vec::new());
-        self.messages.push(Message {
-            way,
-            user,
-            contact,
-            sent,
-            answered: None,
-            arrived,
-            bounced,
-            cut: false,
-        });
+        self.messages.push(Message { way, user, contact, sent, answered: None, arrived, bounced, cut: None });
         self.messages.len() - 1
     }
 
@@ -76,8 +74,26 @@ impl Ledger {
     }
 
     /// How many are under way. Of all that were sent the oldest that are settled are not looked at again.
-    pub(crate) fn under_way(&self, way: Way) -> usize {
-        self.messages.iter().rev().take(2_000).filter(|it| it.way == way && !it.is_settled()).count()
+    pub(crate) fn under_way(&self) -> usize {
+        self.messages.iter().rev().take(2_000).filter(|it| !it.is_settled()).count()
+    }
+
+    /// The turn of who writes to this contact, or of the contact, has come. Whether he may write, with so many waiting that were
+    /// not sent yet.
+    pub(crate) fn turn(&mut self, way: Way, contact: &str, waiting: usize) -> bool {
+        let partner = domain_of(contact);
+        let with_him = |it: &&Message| it.way == way && !it.is_settled() && domain_of(it.contact) == partner;
+        let under_way = self.messages.iter().rev().take(2_000).filter(with_him).count();
+        self.pace.turn(under_way + waiting)
+    }
+
+    /// In the order of pairs and ways: how many each has sent.
+    pub(crate) fn sent_by_each(&self) -> HashMap<(Way, &'static str, &'static str), usize> {
+        let mut sent = HashMap::new();
+        for Message { way, user, contact, .. } in &self.messages {
+            *sent.entry((*way, *user, *contact)).or_default() += 1;
+        }
+        sent
     }
 
     /// The front end was answered.
@@ -124,7 +140,7 @@ impl Ledger {
     pub(crate) fn cut(&mut self, numbers: &[usize]) {
         for number in numbers {
             if let Some(message) = self.messages.get_mut(*number) {
-                message.cut = !message.is_settled();
+                message.cut = (!message.is_settled()).then(Instant::now);
             }
         }
     }
@@ -177,7 +193,10 @@ impl Ledger {
                         sum.refused += 1;
                     }
                     (None, []) => {
-                        ensure!(message.cut, "lost: {}", about());
+                        let when = message.cut.with_context(|| format!("lost: {}", about()))?;
+                        // Streams end in the middle for nothing but that their partner is switched off.
+                        ensure!(message.contact == URSULA, "the stream of another ended: {}", about());
+                        self.may_be(message, when, false).with_context(about)?;
                         sum.cut += 1;
                     }
                     _ => anyhow::bail!("it came to more than one end: {}", about()),
@@ -188,6 +207,10 @@ impl Ledger {
             let told = self.told_later.get(&pair).copied().unwrap_or_default();
             ensure!(many <= told, "{many} of {pair:?} are lost, and he was told of {told}");
             sum.told_later += many;
+        }
+        for ((_, contact), many) in &self.told_later {
+            ensure!(contact == URSULA, "a user is told of {many} to {contact}, whose stream never ended");
+            sum.told += many;
         }
         Ok(sum)
     }
@@ -204,4 +227,8 @@ impl Ledger {
         );
         Ok(())
     }
+}
+
+fn domain_of(contact: &str) -> Option<&str> {
+    contact.rsplit('@').next()
 }

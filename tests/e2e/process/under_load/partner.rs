@@ -32,6 +32,8 @@ pub(crate) struct Partner<'a> {
     listener: XmppListener,
     ledger: &'a RefCell<Ledger>,
     orders: mpsc::UnboundedSender<Order>,
+    /// Messages that it was given to send and has not sent yet.
+    waiting: Cell<usize>,
     /// Whether its own stream is up.
     speaks: Cell<bool>,
     /// Streams so far: its own, and those of the gateway.
@@ -50,11 +52,23 @@ impl<'a> Partner<'a> {
     ) -> Result<(Rc<Self>, Orders)> {
         let credential = pki.good(domain, &[domain])?;
         let listener = XmppListener::bind(address).await?;
-        let (orders, waiting) = mpsc::unbounded_channel();
+        let (orders, ordered) = mpsc::unbounded_channel();
         let (speaks, opened, accepted) = (Cell::new(false), Cell::new(0), Cell::new(0));
-        let partner =
-            Self { domain, pki, credential, gateway, listener, ledger, orders, speaks, opened, accepted };
-        Ok((Rc::new(partner), Orders(waiting)))
+        let waiting = Cell::new(0);
+        let partner = Self {
+            domain,
+            pki,
+            credential,
+            gateway,
+            listener,
+            ledger,
+            orders,
+            waiting,
+            speaks,
+            opened,
+            accepted,
+        };
+        Ok((Rc::new(partner), Orders(ordered)))
     }
 
     pub(crate) fn is_of(&self, contact: &str) -> bool {
@@ -65,11 +79,28 @@ impl<'a> Partner<'a> {
         self.speaks.get()
     }
 
-    /// Sends a message of this contact; not if its stream is down.
-    pub(crate) fn send(&self, contact: &'static str, user: &'static str) {
-        if self.is_up() {
-            self.orders.send(Order::Message(contact, user)).ok();
+    /// Messages that wait for its stream.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.get()
+    }
+
+    /// The turn of this contact has come: it sends a message of his; not if too many are under way, or its stream is down.
+    pub(crate) fn has_turn(&self, contact: &'static str, user: &'static str) {
+        let mut ledger = self.ledger.borrow_mut();
+        if !ledger.turn(Way::ToSip, contact, self.waiting()) {
+            return;
         }
+        if !self.is_up() {
+            return ledger.pace.away.push(contact);
+        }
+        self.waiting.set(self.waiting() + 1);
+        self.orders.send(Order::Message(contact, user)).ok();
+    }
+
+    /// Sends at once what nobody answers, and much of it: answers to questions that nobody asked.
+    pub(crate) fn floods(&self) {
+        let answer = format!("<iq type='result' id='none' from='{}' to='contoso.com'/>", self.domain);
+        self.orders.send(Order::Answer(answer.repeat(150))).ok();
     }
 
     /// Keeps a stream to the gateway, as far as the gateway lets it.
@@ -102,6 +133,7 @@ impl<'a> Partner<'a> {
                 order = orders.recv() => {
                     let text = match order {
                         Some(Order::Message(contact, user)) => {
+                            self.waiting.set(self.waiting() - 1);
                             let number = self.ledger.borrow_mut().send(Way::ToSip, user, contact);
                             sent.push(number);
                             format!(

@@ -12,7 +12,7 @@ pub(crate) const CAROL: &str = "carol@wingtip.com";
 pub(crate) const CARL: &str = "carl@wingtip.com";
 /// Of the partner that is switched off and on.
 pub(crate) const URSULA: &str = "ursula@fabrikam.com";
-/// Of the partner whose type changes. Both SIP users write to him.
+/// Of the partner whose type changes, and how much he may send. Both SIP users write to him.
 pub(crate) const TOM: &str = "tom@tailspin.com";
 /// Of the same. Nobody ever writes to her.
 pub(crate) const TINA: &str = "tina@tailspin.com";

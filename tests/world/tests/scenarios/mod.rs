@@ -31,6 +31,7 @@ mod stage;
 mod states;
 mod strangers;
 mod streams;
+mod tried;
 mod trust;
 mod unverified;
 mod user_adds;
@@ -109,6 +110,7 @@ use streams::{
     bad_certificates_do_not_get_in, bad_certificates_get_no_message, foreign_from_ends_the_stream,
     stanza_before_authentication,
 };
+use tried::a_partner_is_tried;
 use trust::{front_ends_are_told_whom_to_trust, sec_14_unverified_senders_are_refused};
 use unverified::public_unverified_contact_waits_for_the_user;
 use user_adds::{user_adds_contact_and_is_accepted, user_adds_contact_and_is_denied, user_takes_it_back};
@@ -152,6 +154,8 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(sm_02_a_cut_stream_begins_a_new_session),
     scenario!(sm_02_a_cut_stream_both_ways_begins_a_new_session),
     scenario!(sm_02_a_cut_stream_of_prosodys_begins_a_new_session),
+    scenario!(a_partner_is_tried),
+    scenario!(a_partner_is_tried_prosody with Prosody: a_partner_is_tried),
     scenario!(domains_share_a_stream),
     scenario!(domains_share_a_stream_prosody with Prosody: domains_share_a_stream),
     scenario!(two_ejabberd_domains_federate),
