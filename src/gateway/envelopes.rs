@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use compact_str::CompactString;
 use nuncio_sip::connection::ServerTxn;
 use nuncio_translate::Moment;
-use nuncio_translate::judge::{Consent, Kind};
+use nuncio_translate::judge::{Consent, Kind, Refusal};
 use nuncio_translate::pair::{Half, PairKey, Sent};
 use nuncio_xmpp::lane::Envelope;
 
@@ -29,6 +29,8 @@ pub struct ToXmppEnvelope {
     pub sequence: u64,
     /// Policy generation of the permit it crosses under.
     pub generation: u64,
+    /// The rule that kept it from leaving when its turn came.
+    pub refused: Option<Refusal>,
     /// Its sender wants to know what becomes of it, and its pair knows that by this number.
     pub asks: Option<NonZeroU64>,
     /// Milliseconds of Unix time from which on it is not to be delivered any more; the largest number: never.

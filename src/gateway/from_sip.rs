@@ -8,7 +8,7 @@ use nuncio_sip::{Message, Method, Uri};
 use nuncio_translate::address::SipUser;
 use nuncio_translate::diagnostics::{self, Diagnostic};
 use nuncio_translate::errors::{self, About, Answering, XmppTrouble};
-use nuncio_translate::judge::{Direction, Kind, Permit, Question, Refusal, judge};
+use nuncio_translate::judge::{Consent, Direction, Kind, Permit, Question, Refusal, Snapshot, judge};
 use nuncio_translate::message::from_sip::{self, Ends, MessageRefusal};
 use nuncio_translate::message::{ACCEPT, ACCEPT_ENCODING};
 use nuncio_translate::pair::{Ask, PairKey};
@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 use crate::log_limit::{Cause, Source};
 
 use super::answers::{ALLOW, SUPPORTED, SipAnswer};
+use super::hops::message_of;
 use super::log_ids::MESSAGES;
 use super::port::Bells;
 use super::refusals::Refused;
@@ -303,7 +304,8 @@ impl Gateway {
             cargo: Cargo::Message(reply),
             sent_ms: now.unix_ms,
             sequence,
-            generation: pair.sip_user_writes(permit, now).generation(),
+            generation: permit.generation(),
+            refused: None,
             asks,
             expires_ms,
         };
@@ -316,6 +318,8 @@ impl Gateway {
         };
         let partner = key.remote_domain();
         lane.feed_later(bells, push).map_err(|error| self.lane_refused(partner, &error.reason))?;
+        // The contact cannot have got it yet, let alone answered: whatever of him is judged waits for this pair.
+        pair.sip_user_writes(permit, now);
         debug!(
             target: MESSAGES, id = %self.id_from_sip(sequence, now.unix_ms), call_id = %LogSafe(call_id),
             user = %self.shown(key.sip_user()), contact = %self.shown(key.contact()),
@@ -403,9 +407,35 @@ impl Gateway {
         self.gave_up(envelope, answer)
     }
 
-    pub(super) fn refused_while_waiting(&self, envelope: &ToXmppEnvelope, now: Moment) -> SipAnswer {
+    /// The rule that forbids what was permitted when it came. Nothing does as long as the policy is the same: what a SIP user
+    /// may write is between him and that.
+    pub(super) fn forbidden_since(
+        &self,
+        envelope: &mut ToXmppEnvelope,
+        policy: &Snapshot,
+        now: Moment,
+    ) -> Option<Refusal> {
+        if envelope.generation == policy.generation() {
+            return None;
+        }
+        let question = Question { direction: Direction::SipToXmpp, ..message_of(&envelope.pair) };
+        match judge(policy, &question, &Consent::default(), now.unix()) {
+            Ok(permit) => {
+                envelope.generation = permit.generation();
+                None
+            }
+            Err(refusal) => Some(refusal),
+        }
+    }
+
+    /// The answer to a message that a rule forbids by now.
+    pub(super) fn refused_while_waiting(
+        &self,
+        envelope: &ToXmppEnvelope,
+        refusal: Refusal,
+        now: Moment,
+    ) -> SipAnswer {
         let (pair, remote) = (&envelope.pair, envelope.pair.remote_domain());
-        let refusal = self.policy.load().open_partner(remote).err().unwrap_or(Refusal::PartnerDisabled);
         self.audit_refusal(&Refused::of(pair, Direction::SipToXmpp, REFUSED, refusal), now);
         self.gave_up(envelope, self.refused_by_rule(refusal, remote))
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nuncio_translate::judge::{Consent, Direction, Kind, Question, judge};
+use nuncio_translate::judge::Direction;
 use nuncio_translate::pair::{Cause, Notice, Sent};
 use nuncio_translate::{Moment, message, stanza_id};
 use nuncio_xmpp::lane::{Failure, Lane, Outgoing, Output, WriteHooks};
@@ -152,17 +152,17 @@ impl Gateway {
                     Cargo::Presence { sent, .. } if *sent == Sent::Aside => {}
                     Cargo::Presence { .. } => self.counters.presence_to_xmpp.add(1),
                 },
-                Output::Expired { envelope, failure } => match &envelope.cargo {
+                Output::Expired { mut envelope, failure } => match envelope.cargo {
                     Cargo::Message(reply) => {
                         self.asks_no_more(&envelope, now);
-                        let answer = match self.policy.load().open_partner(&key.remote) {
-                            Ok(_) => self.undelivered(&envelope, failure.as_ref(), false),
-                            // That is why there was no stream for it.
-                            Err(_) => self.refused_while_waiting(&envelope, now),
+                        // That may be why there was no stream for it; and if it is not, he may not try again.
+                        let answer = match self.forbidden_since(&mut envelope, &self.policy.load(), now) {
+                            Some(refusal) => self.refused_while_waiting(&envelope, refusal, now),
+                            None => self.undelivered(&envelope, failure.as_ref(), false),
                         };
-                        answers.refused(*reply, answer, now);
+                        answers.refused(reply, answer, now);
                     }
-                    Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
+                    Cargo::Presence { ref sent, .. } => self.presence_lost(&envelope.pair, sent, now),
                 },
                 Output::InFlight { envelope, failure } => match &envelope.cargo {
                     Cargo::Message(reply) => {
@@ -175,9 +175,9 @@ impl Gateway {
                 Output::Refused(envelope) => match &envelope.cargo {
                     Cargo::Message(reply) => {
                         self.asks_no_more(&envelope, now);
-                        let answer = match envelope.has_expired(now) {
-                            true => self.gave_up(&envelope, self.expired("it expired while it waited")),
-                            false => self.refused_while_waiting(&envelope, now),
+                        let answer = match envelope.refused {
+                            Some(refusal) => self.refused_while_waiting(&envelope, refusal, now),
+                            None => self.gave_up(&envelope, self.expired("it expired while it waited")),
                         };
                         answers.refused(*reply, answer, now);
                     }
@@ -248,22 +248,12 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
         if !stanza.again && stanza.envelope.has_expired(self.now) {
             return false;
         }
-        if stanza.envelope.generation != policy.generation() {
-            let question = Question {
-                sip_user: stanza.envelope.pair.sip_user(),
-                contact: stanza.envelope.pair.contact(),
-                contact_domain: &self.key.remote,
-                direction: Direction::SipToXmpp,
-                kind: Kind::Message,
-            };
-            match judge(&policy, &question, &Consent::default(), self.now.unix()) {
-                Ok(permit) => stanza.envelope.generation = permit.generation(),
-                Err(refusal) => {
-                    let id = self.gateway.id_from_sip(stanza.envelope.sequence, stanza.envelope.sent_ms);
-                    debug!(target: MESSAGES, %id, rule = refusal.name(), "refused when it was about to leave");
-                    return false;
-                }
-            }
+        if let Some(refusal) = self.gateway.forbidden_since(stanza.envelope, &policy, self.now) {
+            let id = self.gateway.id_from_sip(stanza.envelope.sequence, stanza.envelope.sent_ms);
+            debug!(target: MESSAGES, %id, rule = refusal.name(), "refused when it was about to leave");
+            // Whoever answers its sender says by which rule.
+            stanza.envelope.refused = Some(refusal);
+            return false;
         }
         // What leaves again may say already when it was sent.
         let stamped = stanza.again && says_when(stanza.bytes);

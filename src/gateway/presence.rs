@@ -421,7 +421,10 @@ impl Gateway {
 
     /// The SIP user does not count as having added the contact any more, because an administrator says so.
     pub fn remove_consent(&self, key: &PairKey, now: Moment) {
-        self.end_forbidden(key, now, |pair, context| pair.consent_removed(context));
+        self.end_forbidden(key, now, |pair, context| {
+            pair.consent_removed(context);
+            self.withdraw_forbidden(pair, context);
+        });
     }
 }
 

@@ -5,7 +5,7 @@ use nuncio_sip::Via;
 use nuncio_sip::hop::{HopGroup, OutRequest, PushRefusal};
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::errors::XmppFailure;
-use nuncio_translate::judge::{Kind, Permit, judge};
+use nuncio_translate::judge::{Direction, Kind, Permit, Question, judge};
 use nuncio_translate::message::to_sip::{self, Languages, Reading, Request, RequestError, SessionMessage};
 use nuncio_translate::pair::{self, Inviting, NextForSip, Notice, PairKey, Saying, ToSip, Way};
 use nuncio_translate::text::LogSafe;
@@ -92,6 +92,30 @@ impl Gateway {
                 debug!(target: MESSAGES, %id, rule = refusal.name(), "refused because the rules have changed");
                 self.refused_by_rule_now(message, now);
             }
+        }
+    }
+
+    /// What of the pair has left it, waits for a connection or a stream, and may not leave any more without the consent that was
+    /// taken away. It is taken out now: when its turn comes it is judged again only under another policy, for consent belongs to
+    /// the pair, and nobody may look at that from there. Called under the pair's guard, so that nothing of it comes after.
+    pub(super) fn withdraw_forbidden(&self, pair: &Pair, context: &pair::Context<'_>) {
+        let (key, now) = (context.key, context.now);
+        let forbidden = |direction, kind| {
+            let question = Question { direction, kind, ..message_of(key) };
+            judge(context.snapshot, &question, pair.consent(), now.unix()).is_err()
+        };
+        let unwanted = |envelope: &ToSipEnvelope| {
+            envelope.pair == *key
+                && envelope.judged.is_some_and(|judged| forbidden(Direction::XmppToSip, judged.kind))
+        };
+        for route in &self.routes {
+            route.hops.feed_if(|group| {
+                group.withdraw_waiting(unwanted, now.instant);
+                group.outputs() > 0
+            });
+        }
+        if forbidden(Direction::SipToXmpp, Kind::Presence) {
+            self.recall_shown(key);
         }
     }
 

@@ -8,6 +8,7 @@ mod presence_pair {
     mod contact_watches;
     mod crash;
     mod extras;
+    mod farewells;
     mod formats;
     mod ghosts;
     mod lasting;

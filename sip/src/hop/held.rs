@@ -47,6 +47,24 @@ impl<E> Held<E> {
         })
     }
 
+    /// Takes out those that are `unwanted`, in their order.
+    pub(super) fn take_all(&mut self, unwanted: &mut impl FnMut(&E) -> bool) -> Vec<Outgoing<E>> {
+        let mut found = Vec::new();
+        for queue in [&mut self.again, &mut self.fresh] {
+            if !queue.iter().any(|outgoing| unwanted(&outgoing.envelope)) {
+                continue;
+            }
+            for outgoing in std::mem::take(queue) {
+                if unwanted(&outgoing.envelope) {
+                    found.push(outgoing);
+                } else {
+                    queue.push_back(outgoing);
+                }
+            }
+        }
+        found
+    }
+
     pub(super) fn pop(&mut self) -> Option<Outgoing<E>> {
         self.again.pop_front().or_else(|| self.fresh.pop_front())
     }

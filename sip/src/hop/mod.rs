@@ -36,6 +36,7 @@ mod request;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod withdraw;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -309,13 +310,6 @@ impl<E> HopGroup<E> {
             // It could never be told apart from the other one's answer.
             Why::BranchInUse => self.fail(outgoing, HopFailure::BranchInUse),
         }
-    }
-
-    /// The caller does not want this sent any more, now that its turn has come: what had to wait is judged again.
-    pub fn withdraw(&mut self, mut outgoing: Outgoing<E>, now: Instant) {
-        self.came_back(&mut outgoing, None);
-        self.fail(outgoing, HopFailure::Withdrawn);
-        self.advance(now);
     }
 
     /// Connects if there is no connection, unless every next hop failed a moment ago: somebody wants to know whether one is

@@ -137,6 +137,15 @@ impl<E> Diverted<E> {
         self.remove(|_, outgoing| outgoing.request.base_branch() == branch)
     }
 
+    /// Takes out those that are `unwanted`, in their order.
+    pub(super) fn take_all(&mut self, unwanted: &mut impl FnMut(&E) -> bool) -> Vec<Outgoing<E>> {
+        let mut found = Vec::new();
+        while let Some(place) = self.0.iter().position(|(_, outgoing)| unwanted(&outgoing.envelope)) {
+            found.extend(self.0.remove(place).map(|(_, outgoing)| outgoing));
+        }
+        found
+    }
+
     /// Where the oldest goes that does not go to this next hop.
     fn other_than(&self, target: usize) -> Option<usize> {
         self.0.iter().map(|(to, _)| *to).find(|to| *to != target)

@@ -7,6 +7,7 @@ use nuncio_sip::hop::HopGroup;
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{Consent, Snapshot};
 use nuncio_translate::pair::{self, BATCH, Output, PairKey, Request, Sent, ToXmpp};
+use nuncio_translate::presence::to_xmpp::Subscription;
 use nuncio_xmpp::lane::{Lane, PushRefusal};
 
 use super::reply_to;
@@ -107,6 +108,7 @@ impl Gateway {
             sent_ms: now.unix_ms,
             sequence: 0,
             generation: item.judged.map_or(0, |judged| judged.generation),
+            refused: None,
         };
         let push = |lane: &mut Lane<_>| {
             let first = !lane.has_queue();
@@ -117,10 +119,26 @@ impl Gateway {
 
     /// Takes out of the lane to the partner what of this pair waits there.
     fn recall_presence(&self, key: &PairKey, unwanted: &Sent) {
+        self.recall(key, |sent, _| sent == unwanted);
+    }
+
+    /// The same of what shows the SIP user. What takes something back stays, and so does what he asks the contact for.
+    pub(in crate::gateway) fn recall_shown(&self, key: &PairKey) {
+        self.recall(key, |sent, takes_back| match sent {
+            Sent::Subscription(kind) => *kind == Subscription::Subscribed,
+            Sent::Presence { .. } | Sent::Reply => !takes_back,
+            Sent::Aside => false,
+        });
+    }
+
+    fn recall(&self, key: &PairKey, unwanted: impl Fn(&Sent, bool) -> bool) {
         let lane = self.known_lane(key.local_domain(), key.remote_domain());
         let of_pair = |envelope: &ToXmppEnvelope| {
             envelope.pair == *key
-                && matches!(&envelope.cargo, Cargo::Presence { sent, .. } if **sent == *unwanted)
+                && match &envelope.cargo {
+                    Cargo::Presence { sent, takes_back } => unwanted(sent, *takes_back),
+                    Cargo::Message(_) => false,
+                }
         };
         if let Some(lane) = lane {
             lane.feed_if(|lane| {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot, UserPolicy, UserRule, Verdict, Who};
+use nuncio_world::sip_text::SipMessage;
 use nuncio_world::xml::Element;
+use nuncio_xmpp::lane::FailureKind;
 
 use crate::house::{House, Plan, Reach, Reply};
 use crate::watching::*;
@@ -316,13 +318,66 @@ fn policy_that_denies_a_user_from_now_on_ends_everything_in_order() {
     assert!(!told.contains(&"unsubscribe".to_owned()), "what the contact agreed to lasts: {told:?}");
     assert_eq!(told[..2], ["unavailable desk", "unsubscribed"], "{told:?}");
     let requests = house.requests();
-    let rejected = |request: &nuncio_world::sip_text::SipMessage| {
-        request.header("Subscription-State") == Some("terminated;reason=rejected")
-    };
+    let rejected =
+        |request: &SipMessage| request.header("Subscription-State") == Some("terminated;reason=rejected");
     assert!(requests.iter().any(rejected), "{requests:?}");
     let closed = requests.iter().any(|request| request.header("Expires") == Some("0"));
     assert!(closed, "{requests:?}");
     assert_ne!(house.status(wire, &user.subscribe(3600)), 200);
+}
+
+/// The front end cannot be reached, and consent goes before it can.
+#[test]
+fn trust_what_waits_for_the_front_end_does_not_leave_without_the_consent_it_was_judged_by() {
+    let mut house = house();
+    let (wire, _) = house.user_asks(EVE);
+    house.requests();
+    house.told(PUBLIC);
+    house.front_end_reach = Reach::Down(FailureKind::Unreachable);
+    let hop = house.hop();
+    house.cut(hop);
+    house.partner_says(PUBLIC, &stanza(EVE, "type='subscribe'", ""));
+    let message =
+        |from: &str| format!("<message from='{from}/x' to='{ALICE}' id='m'><body>hi</body></message>");
+    house.partner_says(PUBLIC, &message(EVE));
+    house.partner_says(PARTNER, &message(BOB));
+    assert!(house.requests().is_empty());
+    house.gateway.remove_consent(&nuncio_translate::pair::PairKey::new(ALICE, EVE), house.now);
+    house.front_end_reach = Reach::Up;
+    house.advance(5 * SECOND);
+    let requests = house.requests();
+    let of_eve = |request: &&SipMessage| request.address("From").is_ok_and(|from| from.contains(EVE));
+    let crossed = requests.iter().filter(of_eve).filter(|request| request.method() != Some("NOTIFY"));
+    assert_eq!(crossed.collect::<Vec<_>>().len(), 0, "{requests:?}");
+    let messages = requests.iter().filter(|request| request.method() == Some("MESSAGE")).count();
+    assert_eq!(messages, 1, "that of somebody else leaves: {requests:?}");
+    let answers = house.stanzas(PUBLIC);
+    let answer = answers.iter().find(|stanza| stanza.name == "message").expect("an answer");
+    assert_eq!(answer.condition().unwrap(), "service-unavailable");
+    // Her request is kept.
+    let request = subscribe(EVE, 3600);
+    house.ask(wire, request.bytes());
+    let requests = house.requests();
+    assert!(requests.iter().any(|request| request.method() == Some("SUBSCRIBE")), "{requests:?}");
+}
+
+/// The same towards the contact: her stream has not come about.
+#[test]
+fn trust_presence_that_waits_for_the_stream_does_not_leave_without_consent() {
+    let mut house = house();
+    house.user_asks(EVE);
+    house.requests();
+    let (wire, mut contact) = house.contact_asks(EVE);
+    house.told(PUBLIC);
+    house.reach.insert(PUBLIC, Reach::Pending);
+    house.cut_line(PUBLIC);
+    house.status(wire, &contact.notify(OPEN, &with_note()));
+    house.gateway.remove_consent(&nuncio_translate::pair::PairKey::new(ALICE, EVE), house.now);
+    house.reach.insert(PUBLIC, Reach::Up);
+    house.advance(2 * MINUTE);
+    let told = house.told(PUBLIC);
+    let shows = told.iter().any(|told| told == "subscribed" || told.starts_with("available"));
+    assert!(!shows && told.iter().any(|told| told == "unsubscribed"), "{told:?}");
 }
 
 #[test]

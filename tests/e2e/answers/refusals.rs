@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use nuncio_translate::judge::{Partner, PartnerType, Snapshot, UserPolicy, UserRule, Verdict, Who};
+use nuncio_translate::judge::{Partner, PartnerType, Refusal, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_world::xml::Element;
 
 use crate::house::{House, Reply};
@@ -242,6 +242,26 @@ fn trust_a_refused_message_of_the_sip_user_opens_nothing() {
     assert!(!eve_writes(&mut house));
 }
 
+#[test]
+fn trust_a_message_for_which_there_was_no_way_opens_nothing() {
+    let mut house = House::new();
+    house.features.insert(
+        "public.example",
+        "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes></limits>",
+    );
+    let wire = house.front_end();
+    let carol = Request::message("eve@public.example", "x")
+        .set(|request| request.from = "<sip:carol@contoso.com>;tag=1".to_owned());
+    assert_eq!(house.ask(wire, carol.bytes()).status(), Some(200), "the limit is known now");
+    house.stanzas("public.example");
+    let long = Request::message("eve@public.example", &"x".repeat(10_000));
+    assert_eq!(house.ask(wire, long.bytes()).status(), Some(513));
+    assert!(!eve_writes(&mut house), "there is nothing to answer");
+    assert_eq!(house.ask(wire, Request::message("eve@public.example", "x").bytes()).status(), Some(200));
+    house.stanzas("public.example");
+    assert!(eve_writes(&mut house));
+}
+
 /// What waits is judged again when it leaves.
 #[test]
 fn trust_what_waits_when_a_partner_is_disabled_does_not_leave() {
@@ -267,6 +287,58 @@ fn trust_what_waits_when_a_partner_is_disabled_does_not_leave() {
     assert_eq!(answers.len(), 1);
     assert_eq!(answers[0].status(), Some(403));
     assert!(answers[0].must("ms-diagnostics").unwrap().contains("partner-disabled"), "{}", answers[0]);
+}
+
+/// Policies that forbid alice to write to bob, each with the rule that says so.
+fn forbidding() -> Vec<(Refusal, Snapshot)> {
+    let partner = |enabled| {
+        let partner =
+            Partner { domain: "fabrikam.com".into(), partner_type: PartnerType::Federated, enabled };
+        (partner, Vec::new())
+    };
+    let of = |enabled| Snapshot::new(2, ["contoso.com".into()], [partner(enabled)]);
+    let users = |enabled, default| of(true).with_users(UserPolicy::new(enabled, default, vec![]));
+    vec![
+        (Refusal::DomainNotServed, Snapshot::new(2, ["other.example".into()], [partner(true)])),
+        (Refusal::UnlistedDomain, Snapshot::new(2, ["contoso.com".into()], [])),
+        (Refusal::PartnerDisabled, of(false)),
+        (Refusal::DomainBlocked, of(true).with_blocked(["fabrikam.com".into()])),
+        (Refusal::ContactBlocked, of(true).with_blocked(["bob@fabrikam.com".into()])),
+        (Refusal::FederationOff, users(false, Verdict::Allow)),
+        (Refusal::UserDenied, denying("alice@contoso.com")),
+        (Refusal::UserNotAllowed, users(true, Verdict::Deny)),
+    ]
+}
+
+/// Whether the stream that it waits for opens after that, or never does.
+#[test]
+fn trust_what_waits_and_is_forbidden_meanwhile_is_refused_by_the_rule_that_forbids_it() {
+    let rules = forbidding();
+    let of_users = Refusal::ALL.into_iter().filter(|refusal| *refusal != Refusal::SipUserFirst);
+    assert_eq!(rules.iter().map(|(rule, _)| *rule).collect::<Vec<_>>(), of_users.collect::<Vec<_>>());
+    for (rule, policy) in rules {
+        for opens in [true, false] {
+            let mut house = House::new();
+            house.reach.insert("fabrikam.com", crate::house::Reach::Pending);
+            let wire = house.front_end();
+            house.send(wire, Request::message("bob@fabrikam.com", "x").bytes());
+            house.gateway.set_policy(policy.clone());
+            if opens {
+                house.reach.insert("fabrikam.com", crate::house::Reach::Up);
+            }
+            house.advance(Duration::from_secs(15));
+            assert!(house.stanzas("fabrikam.com").is_empty(), "{rule:?}: it left");
+            let answers = house.taken(wire);
+            let answer = answers.last().expect("an answer");
+            assert_eq!(answer.status(), Some(403), "{rule:?}, opens: {opens}: {answer}");
+            let why = answer.must("ms-diagnostics").unwrap();
+            assert!(why.contains(&format!("({})", rule.name())), "{rule:?}, opens: {opens}: {why}");
+            let trail = house.store.audit_trail();
+            let recorded = trail.iter().filter_map(|entry| entry.to.as_deref());
+            let recorded = recorded.filter(|what| what.ends_with(&format!("({})", rule.name()))).count();
+            assert_eq!(recorded, 1, "{rule:?}, opens: {opens}: {trail:?}");
+        }
+    }
 }
 
 #[test]

@@ -152,13 +152,16 @@ impl ContactWatches {
                         return step.fact(Fact::TooManyRequests);
                     }
                     step.set_from(From::Pending);
-                    self.begin_anew(step);
+                    self.begin_anew();
                     self.want(permit, step);
                 }
                 Ok(_) => {}
-                // What he is being told ends this request as well; he may ask again.
-                Err(Refusal::SipUserFirst) if self.passing.farewell_until.is_some() => {}
-                Err(Refusal::SipUserFirst) => Self::keep(step),
+                Err(Refusal::SipUserFirst) => {
+                    Self::keep(step);
+                    if step.roster.from == From::Kept {
+                        self.asks_after_farewell();
+                    }
+                }
                 Err(refusal) => step.refused(Attempt::ContactSubscribes, refusal),
             },
             // PR-11: it is asked again because nobody answered. A kept request goes on waiting.
@@ -180,9 +183,8 @@ impl ContactWatches {
     /// does not exist.
     pub(super) fn gives_up(&mut self, step: &mut Step<'_, '_>) {
         match step.roster.from {
-            From::Yes => self.farewell(Ended::ByContact, step),
-            From::Pending | From::Kept => self.forget(step),
             From::No => {}
+            _ => self.end(Ended::ByContact, step),
         }
     }
 
@@ -231,13 +233,15 @@ impl ContactWatches {
 
     /// Makes what is so agree with what the rules say now.
     pub(super) fn reconsider(&mut self, step: &mut Step<'_, '_>) {
+        if step.context.domains_are_gone() {
+            self.farewell_is_vain(step);
+        } else if self.passing.owes.farewell {
+            self.say_farewell_again(step);
+        }
         match step.roster.from {
             From::No => {
                 if self.passing.asks.is_some() && step.contact_may_ask().is_err() {
                     self.passing.asks = None;
-                }
-                if self.passing.owes.farewell {
-                    self.say_farewell_again(step);
                 }
             }
             From::Kept => match step.contact_may_ask() {
@@ -245,7 +249,7 @@ impl ContactWatches {
                     // The SIP user added the contact: what was kept is acted on.
                     Self::give_kept_place_back(step);
                     step.set_from(From::Pending);
-                    self.begin_anew(step);
+                    self.begin_anew();
                     self.want(permit, step);
                 }
                 Err(Refusal::UnlistedDomain | Refusal::DomainNotServed) => self.forget(step),
@@ -274,6 +278,9 @@ impl ContactWatches {
             },
             From::Yes => match step.contact_may_see() {
                 Ok(permit) => {
+                    if self.passing.owes.subscribed && !self.waits() {
+                        self.say_subscribed_again(step);
+                    }
                     // The partner may be of another type by now.
                     self.show(step);
                     self.change_identity(step);
@@ -324,7 +331,7 @@ impl ContactWatches {
         if self.passing.changes_at.take_if(due).is_some() {
             self.time_passed(step);
         }
-        if self.passing.farewell_until.take_if(due).is_some() && step.roster.from == From::No {
+        if self.passing.farewell_until.take_if(due).is_some() {
             self.farewell_ends(step);
         }
         if self.passing.leaving_until.take_if(due).is_some() {
@@ -425,16 +432,10 @@ impl ContactWatches {
         self.begun.is_none_or(|begun| begun + step.context.config.fetch_interval <= now)
     }
 
-    fn begin_anew(&mut self, step: &mut Step<'_, '_>) {
+    fn begin_anew(&mut self) {
         self.rest = Rest::No;
         self.retry.succeeded();
-        let owed = std::mem::take(&mut self.passing.owes).farewell;
-        if self.passing.farewell_until.take().is_some() || owed {
-            // He was told that he sees no more, and it may be lost. `unsubscribed` would refuse what he asks for now; that
-            // he sees nobody he can be told.
-            step.unavailable();
-            self.shown.lost("");
-        }
+        self.asks_after_farewell();
     }
 
     /// There shall be a subscription at the front end.

@@ -53,7 +53,7 @@ pub use sessions::{
 };
 
 use crate::Moment;
-use crate::judge::{Consent, Kind, PartnerType, Permit, REPLY_WINDOW, Rule};
+use crate::judge::{Consent, Kind, PartnerType, Permit, REPLY_WINDOW};
 use crate::receipt::Fate;
 use crate::stanza_id::StanzaId;
 
@@ -144,25 +144,6 @@ pub enum ToSip<M = Element> {
     Report(Report),
 }
 
-/// Proof that a message of the SIP user was judged and its pair told; needed to put it on a lane.
-#[derive(Debug)]
-#[must_use]
-pub struct Crossing {
-    rule: Rule,
-    generation: u64,
-}
-
-impl Crossing {
-    pub fn rule(&self) -> Rule {
-        self.rule
-    }
-
-    /// The policy generation under which it may cross.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-}
-
 /// What is next for the SIP user, see [`Pair::next_for_sip`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum NextForSip {
@@ -232,14 +213,15 @@ impl<M> Pair<M> {
         &self.consent
     }
 
-    /// A message of the SIP user crosses: from now on the contact may answer for a while.
-    pub fn sip_user_writes(&mut self, permit: Permit, now: Moment) -> Crossing {
+    /// A message of the SIP user is on its way: from now on the contact may answer for a while. One that was refused, or for
+    /// which there was no way, is nothing to answer.
+    #[expect(clippy::needless_pass_by_value, reason = "a permit is good for one crossing")]
+    pub fn sip_user_writes(&mut self, permit: Permit, now: Moment) {
         self.consent.sip_user_wrote = Some(now.unix());
         // Nobody else needs it to be remembered.
         if permit.partner_type() == PartnerType::PublicUnverified && self.saved.wrote_lags(now.unix()) {
             self.saved.touch();
         }
-        Crossing { rule: permit.rule(), generation: permit.generation() }
     }
 
     /// A message of the contact arrived and was judged. It leaves by [`Pair::next_for_sip`], in order.

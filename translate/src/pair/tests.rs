@@ -1,7 +1,7 @@
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::judge::{Direction, Kind, Partner, PartnerType, Question, Refusal, Snapshot, judge};
+use crate::judge::{Direction, Kind, Partner, PartnerType, Question, Refusal, Rule, Snapshot, judge};
 
 fn start() -> Moment {
     Moment { instant: Instant::now(), unix_ms: 1_800_000_000_000 }
@@ -105,8 +105,8 @@ fn an_unverified_contact_may_answer_for_a_day_after_the_last_message() {
     let answer = |pair: &Pair, now| permit(pair, "public.example", Direction::XmppToSip, now).map(drop);
     assert_eq!(answer(&pair, now), Err(Refusal::SipUserFirst));
     let write = permit(&pair, "public.example", Direction::SipToXmpp, now).unwrap();
-    let crossing = pair.sip_user_writes(write, now);
-    assert_eq!((crossing.rule(), crossing.generation()), (Rule::SipUserMayWrite, 1));
+    assert_eq!((write.rule(), write.generation()), (Rule::SipUserMayWrite, 1));
+    pair.sip_user_writes(write, now);
     assert_eq!(answer(&pair, now + Duration::from_secs(86_399)), Ok(()));
     assert_eq!(answer(&pair, now + REPLY_WINDOW), Err(Refusal::SipUserFirst));
 }
@@ -116,7 +116,7 @@ fn a_pair_is_idle_once_nothing_waits_and_no_answer_is_expected() {
     let (mut pair, now) = (Pair::default(), start());
     assert!(pair.is_idle(now));
     let write = permit(&pair, "fabrikam.example", Direction::SipToXmpp, now).unwrap();
-    let _ = pair.sip_user_writes(write, now);
+    pair.sip_user_writes(write, now);
     assert!(!pair.is_idle(now));
     let end = now + REPLY_WINDOW;
     assert_eq!(pair.deadline(&PairConfig::default(), now), Some(end.instant));
@@ -127,7 +127,7 @@ fn a_pair_is_idle_once_nothing_waits_and_no_answer_is_expected() {
 fn salvage_gives_back_what_was_held_and_keeps_what_must_not_start_again() {
     let (mut pair, now) = (Pair::default(), start());
     let write_out = permit(&pair, "public.example", Direction::SipToXmpp, now).unwrap();
-    let _ = pair.sip_user_writes(write_out, now);
+    pair.sip_user_writes(write_out, now);
     for body in ["1", "2"] {
         write(&mut pair, body, now);
     }

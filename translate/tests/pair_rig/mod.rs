@@ -14,7 +14,7 @@ use nuncio_sip::event::{Answer, EventConfig, Tokens, Undelivered, check_notify, 
 use nuncio_sip::session::SessionConfig;
 use nuncio_translate::Moment;
 use nuncio_translate::judge::{
-    Direction, Kind, Partner, PartnerType, Question, Refusal, Snapshot, UserPolicy, judge,
+    Direction, Kind, Partner, PartnerType, Permit, Question, Refusal, Snapshot, UserPolicy, judge,
 };
 use nuncio_translate::pair::*;
 use nuncio_translate::presence::{Format, from_xmpp};
@@ -108,6 +108,8 @@ pub(crate) struct Rig {
     pub(crate) facts: Vec<Fact>,
     /// Branches of INVITEs.
     pub(crate) cancelled: Vec<String>,
+    /// Messages of the contact that waited for too long.
+    pub(crate) expired: usize,
     start: Instant,
     tag: String,
     transaction: ServerTxn,
@@ -153,6 +155,7 @@ impl Rig {
             bound: BTreeSet::new(),
             facts: Vec::new(),
             cancelled: Vec::new(),
+            expired: 0,
             start: instant,
             tag: String::new(),
             transaction: transaction(instant),
@@ -359,6 +362,7 @@ impl Rig {
             assert!(steps < 100_000, "it never comes to rest");
             self.now = self.at(due);
             self.input(|pair, context| pair.handle_timeout(context));
+            self.expired += self.pair.expired(&PairConfig::default(), self.now).len();
         }
         self.now = self.at(end.instant);
     }
@@ -421,16 +425,15 @@ impl Rig {
 
     /// The SIP user writes to the contact.
     pub(crate) fn user_writes(&mut self) {
-        let question = Question {
-            sip_user: USER,
-            contact: CONTACT,
-            contact_domain: "fabrikam.example",
-            direction: Direction::SipToXmpp,
-            kind: Kind::Message,
-        };
-        let permit = judge(&self.snapshot, &question, self.pair.consent(), self.now.unix()).unwrap();
-        let _ = self.pair.sip_user_writes(permit, self.now);
+        self.user_tries_to_write().unwrap();
+    }
+
+    /// The same, if he may.
+    pub(crate) fn user_tries_to_write(&mut self) -> Result<(), Refusal> {
+        let permit = self.judge_message(Direction::SipToXmpp)?;
+        self.pair.sip_user_writes(permit, self.now);
         self.drain();
+        Ok(())
     }
 
     /// The To tag of the last SUBSCRIBE outside of a dialog.
@@ -440,14 +443,44 @@ impl Rig {
 
     /// Whether a message of the contact would cross.
     pub(crate) fn message_of_contact(&self) -> Result<(), Refusal> {
+        self.judge_message(Direction::XmppToSip).map(drop)
+    }
+
+    /// A message of the contact comes, and waits for its turn if it may.
+    pub(crate) fn contact_tries_to_write(&mut self) -> Result<(), Refusal> {
+        let permit = self.judge_message(Direction::XmppToSip)?;
+        let stanza = Element::parse_document(b"<message/>", &ReadLimits::default()).unwrap();
+        self.pair.contact_writes(permit, stanza, &PairConfig::default(), self.now).unwrap();
+        Ok(())
+    }
+
+    /// The turn of the message of the contact that waits comes: it leaves and is answered, or is refused. `None`: none waits.
+    pub(crate) fn contact_is_heard(&mut self) -> Option<Result<(), Refusal>> {
+        if self.pair.next_for_sip() != NextForSip::Message {
+            return None;
+        }
+        Some(match self.judge_message(Direction::XmppToSip) {
+            Ok(permit) => {
+                let (serial, _) = self.pair.release(permit).unwrap();
+                self.pair.settled(serial).unwrap();
+                Ok(())
+            }
+            Err(refusal) => {
+                self.pair.refuse().unwrap();
+                Err(refusal)
+            }
+        })
+    }
+
+    fn judge_message(&self, direction: Direction) -> Result<Permit, Refusal> {
         let question = Question {
             sip_user: USER,
             contact: CONTACT,
             contact_domain: "fabrikam.example",
-            direction: Direction::XmppToSip,
+            direction,
             kind: Kind::Message,
         };
-        judge(&self.snapshot, &question, self.pair.consent(), self.now.unix()).map(drop)
+        judge(&self.snapshot, &question, self.pair.consent(), self.now.unix())
     }
 
     /// The stanzas since the last look: `type resource show`.

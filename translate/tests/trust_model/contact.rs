@@ -17,6 +17,8 @@ pub(crate) struct Contact {
     /// What he sees of the SIP user.
     pub(crate) sees: BTreeMap<String, String>,
     pub(crate) out: Vec<String>,
+    /// His server asks once, and not again whenever his client signs in.
+    pub(crate) asks_once: bool,
 }
 
 impl Contact {
@@ -80,8 +82,8 @@ impl Contact {
     pub(crate) fn signs_in(&mut self) {
         match self.to {
             To::Yes => self.send("", "probe", ""),
-            To::Pending => self.send("", "subscribe", ""),
-            To::No => {}
+            To::Pending if !self.asks_once => self.send("", "subscribe", ""),
+            To::Pending | To::No => {}
         }
     }
 

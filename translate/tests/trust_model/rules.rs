@@ -1,6 +1,6 @@
 //! The trust table, written down a second time: as a person would read it.
 
-use nuncio_translate::judge::PartnerType;
+use nuncio_translate::judge::{PartnerType, Refusal};
 
 use crate::pair_rig::DAY;
 
@@ -32,6 +32,16 @@ impl Rules {
     /// There may be streams with the partner.
     pub(crate) fn is_connected(&self) -> bool {
         self.listed && self.enabled
+    }
+
+    /// Why the SIP user may not write to the contact, as he is told.
+    pub(crate) fn user_may_not_write(&self) -> Option<Refusal> {
+        match self {
+            Self { listed: false, .. } => Some(Refusal::UnlistedDomain),
+            Self { enabled: false, .. } => Some(Refusal::PartnerDisabled),
+            Self { user: false, .. } => Some(Refusal::UserNotAllowed),
+            _ => None,
+        }
     }
 
     /// The SIP user asks to see the contact, and sees him.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use nuncio_sip::HeaderName;
 use nuncio_sip::event::{Tokens, Undelivered};
 use nuncio_translate::judge::{PartnerType, UserPolicy, Verdict};
 use nuncio_translate::pair::{From, Half, Request, To, ToXmpp};
@@ -26,7 +27,25 @@ pub(crate) struct World {
     to_sip: VecDeque<Request>,
     /// An endpoint asked for the contact since he last refused: so he may be asked, again and again until he answers.
     may_ask: bool,
+    /// The contact asked when he might, or might once he is added, and nothing has ended that since: it has to be acted on.
+    asked: bool,
+    knows: Knows,
     lossy: bool,
+}
+
+/// What the contact has been told since the partner has an entry. To whoever was told nothing there is nothing to take back.
+#[derive(Debug, Default)]
+struct Knows {
+    /// That he may see the SIP user.
+    sees: bool,
+    /// That he does not any more, for the first time, in seconds.
+    farewell: Option<u64>,
+    /// He may not have heard that.
+    doubt: bool,
+    /// The SIP user has asked for him.
+    asked: bool,
+    /// The front end has let him see the SIP user.
+    let_in: bool,
 }
 
 impl World {
@@ -37,16 +56,19 @@ impl World {
             1 => PartnerType::PublicVerified,
             _ => PartnerType::PublicUnverified,
         };
+        let asks_once = dice.random().is_multiple_of(2);
         Self {
             log: Vec::new(),
             rig: Rig::new(partner),
             dice,
             rules: Rules { partner, listed: true, enabled: true, user: true, added: None, wrote: None },
-            contact: Contact::default(),
+            contact: Contact { asks_once, ..Contact::default() },
             sip: FrontEnd::new(),
             to_xmpp: VecDeque::new(),
             to_sip: VecDeque::new(),
             may_ask: false,
+            asked: false,
+            knows: Knows::default(),
             lossy: true,
         }
     }
@@ -78,7 +100,7 @@ impl World {
 
     fn something_happens(&mut self) {
         let endpoint = (self.dice.random() % 2) as usize;
-        match self.dice.random() % 27 {
+        match self.dice.random() % 29 {
             0..=3 => {
                 self.say(format!("endpoint {endpoint} adds the contact"));
                 self.sip.add(endpoint, 3600);
@@ -136,7 +158,8 @@ impl World {
                 self.sip.decision = decision;
                 self.sip.tell();
             }
-            19 => self.messages(),
+            19 | 27 => self.messages(),
+            28 => self.turns_come(),
             20 => self.crash(),
             21 | 22 => self.policy(),
             23 => {
@@ -171,15 +194,33 @@ impl World {
     fn messages(&mut self) {
         let now = self.rig.now.unix();
         if self.chance(2) {
-            let writes = self.rig.message_of_contact().is_ok();
+            let writes = self.rig.contact_tries_to_write().is_ok();
+            self.say(format!("the contact writes: {writes}"));
             assert_eq!(writes, self.rules.contact_may_write(now), "a message of the contact");
             if writes {
                 self.rig.input(|pair, context| pair.contact_is_there(context));
             }
-        } else if self.rules.user_may_see() {
-            self.say("the SIP user writes");
-            self.rules.wrote = Some(now);
-            self.rig.user_writes();
+            if self.chance(2) {
+                self.turns_come();
+            }
+        } else {
+            let before = self.rig.pair.consent().sip_user_wrote;
+            let writes = self.rig.user_tries_to_write();
+            self.say(format!("the SIP user writes: {writes:?}"));
+            assert_eq!(writes.err(), self.rules.user_may_not_write(), "a message of the SIP user");
+            match writes {
+                Ok(()) => self.rules.wrote = Some(now),
+                Err(_) => assert_eq!(before, self.rig.pair.consent().sip_user_wrote, "what was refused"),
+            }
+        }
+    }
+
+    /// What the contact wrote had to wait, and the rules may be others by now.
+    fn turns_come(&mut self) {
+        let now = self.rig.now.unix();
+        while let Some(leaves) = self.rig.contact_is_heard() {
+            self.say(format!("a message of the contact, when its turn comes: {leaves:?}"));
+            assert_eq!(leaves.is_ok(), self.rules.contact_may_write(now), "a message that waited");
         }
     }
 
@@ -199,6 +240,7 @@ impl World {
     /// With the entry goes all that there was between the two.
     fn entry_goes(&mut self) {
         (self.rules.added, self.rules.wrote, self.may_ask) = (None, None, false);
+        self.knows = Knows::default();
         self.apply_policy();
     }
 
@@ -213,6 +255,7 @@ impl World {
     fn apply_policy(&mut self) {
         let Rules { partner, listed, enabled, user, .. } = self.rules;
         self.say(format!("policy: {partner}, listed {listed}, enabled {enabled}, user allowed {user}"));
+        self.asked &= listed && user;
         let verdict = if user { Verdict::Allow } else { Verdict::Deny };
         // What waits in lanes and queues is judged again before it leaves; here it is dropped and reported.
         let (stanzas, requests) = (std::mem::take(&mut self.to_xmpp), std::mem::take(&mut self.to_sip));
@@ -237,12 +280,14 @@ impl World {
             keep
         });
         for sent in lost {
+            self.knows.doubt = true;
             self.rig.input(|pair, context| pair.lost(&sent, context));
         }
         self.to_xmpp.extend(newer);
         self.to_sip.extend(newer_requests);
         if !self.rules.is_connected() {
             // The streams of a disabled partner are closed.
+            self.knows.doubt |= !self.to_xmpp.is_empty();
             for stanza in std::mem::take(&mut self.to_xmpp) {
                 self.rig.input(|pair, context| pair.lost(&stanza.sent, context));
             }
@@ -252,6 +297,7 @@ impl World {
 
     fn crash(&mut self) {
         self.say("kill -9");
+        self.knows.doubt = true;
         // What was under way may have got there, or not.
         let arrived = (self.dice.random() as usize) % (self.to_xmpp.len() + 1);
         for stanza in std::mem::take(&mut self.to_xmpp).into_iter().take(arrived) {
@@ -302,6 +348,7 @@ impl World {
         for stanza in std::mem::take(&mut self.rig.stanzas) {
             self.say(format!("  → XMPP {}", told(&stanza)));
             self.check_stanza(&stanza);
+            self.check_silence(&stanza);
             let asks = told(&stanza) == "subscribe";
             assert!(!asks || self.may_ask, "the contact is asked for consent twice");
             self.to_xmpp.push_back(stanza);
@@ -336,6 +383,30 @@ impl World {
             // A name that he saw when he might is taken back by that name.
             let named = DEVICES.iter().any(|device| what.contains(device));
             assert!(!named || what.starts_with("unavailable"), "{text}");
+        }
+    }
+
+    /// Nobody is told that there is somebody who is not to be seen, unless he has seen him.
+    fn check_silence(&mut self, stanza: &ToXmpp) {
+        let now = self.rig.now.unix();
+        let Knows { sees, farewell, doubt, asked, let_in } = self.knows;
+        let lately = farewell.is_some_and(|since| now < since + DAY || doubt);
+        match (&stanza.judged, told(stanza).split(' ').next().unwrap_or_default()) {
+            (_, "subscribe" | "probe") => self.knows.asked = true,
+            (_, "subscribed") => {
+                assert!(let_in, "the front end has let nobody in");
+                self.knows = Knows { sees: true, farewell: None, doubt: false, ..self.knows };
+            }
+            (_, "unsubscribed") => {
+                assert!(sees || lately, "a stranger is told that he sees nobody");
+                if sees {
+                    self.knows = Knows { sees: false, farewell: Some(now), doubt: false, ..self.knows };
+                }
+            }
+            (None, "unavailable") => {
+                assert!(sees || lately || asked, "a stranger is told that nobody is there");
+            }
+            _ => {}
         }
     }
 
@@ -378,6 +449,7 @@ impl World {
                 let Some(stanza) = self.to_xmpp.pop_front() else { return };
                 if !self.rules.is_connected() || self.lossy && self.chance(6) {
                     self.say(format!("  lost: {}", told(&stanza)));
+                    self.knows.doubt = true;
                     // It may have arrived all the same.
                     if self.rules.is_connected() && self.chance(2) {
                         self.contact_receives(&stanza);
@@ -398,6 +470,7 @@ impl World {
                     self.rig.fail(&request, why);
                 } else {
                     let status = self.sip_receives(&request);
+                    self.asked &= status != 603;
                     self.rig.respond(&request, status, "Expires: 3600\r\n");
                 }
             }
@@ -408,6 +481,11 @@ impl World {
                     let kind = text.split("type='").nth(1).and_then(|rest| rest.split('\'').next());
                     self.say(format!("  ← XMPP {}", kind.unwrap_or("available")));
                     self.rig.element(&text);
+                    match kind {
+                        Some("subscribe") => self.asked |= self.rules.user,
+                        Some("unsubscribe") => self.asked = false,
+                        _ => {}
+                    }
                     if kind == Some("unsubscribed") {
                         self.collect();
                         self.may_ask = self.rig.pair.to() == To::Pending;
@@ -439,6 +517,9 @@ impl World {
         let now = self.rig.now.unix();
         match request {
             FromSip::Notify(dialog, request) => {
+                let state = request.header(HeaderName::SubscriptionState).unwrap_or_default();
+                self.asked &= !state.contains("rejected");
+                self.knows.let_in |= state.starts_with("active");
                 let number = self.rig.in_dialog(&request);
                 let status = self.rig.status(number);
                 if status != 200 {
@@ -499,7 +580,12 @@ impl World {
         }
         self.rig.input(|pair, context| pair.reachable(Duration::from_secs(5), context));
         self.deliver_all();
-        for _ in 0..3 {
+        for round in 0..15 {
+            // A front end that failed often is asked again after an hour, unless the contact asks anew.
+            let waits = self.contact.asks_once && self.asked && self.contact.to == To::Pending;
+            if round >= 3 && !waits {
+                break;
+            }
             self.pass(Duration::from_secs(1200));
             self.sip.refresh(0, 3600);
             self.sip.refresh(1, 3600);
@@ -520,9 +606,11 @@ impl World {
         let may = self.rules.contact_may_see(now);
         let mut sees: Vec<&str> = self.contact.sees.values().map(String::as_str).collect();
         if self.contact.to == To::Yes {
-            assert!(may, "the contact thinks that he may see");
-            // If he has not heard that he did not, and the SIP user has not decided anew, he goes on thinking so.
-            let undecided = from == From::Pending && self.sip.decision == Decision::Asked;
+            // If he has not heard that he did not, and asked all the same, and the SIP user has not decided anew, he goes on
+            // thinking so.
+            let undecided =
+                from == From::Kept || from == From::Pending && self.sip.decision == Decision::Asked;
+            assert!(may || from == From::Kept, "the contact thinks that he may see");
             assert!(from == From::Yes || undecided, "the contact thinks that he may see, and {from:?}");
             sees.sort_unstable();
             let mut is = shown;
@@ -536,7 +624,9 @@ impl World {
         } else if !may {
             assert_eq!(sees.len(), 0, "the contact sees what he may not");
         }
-        if may && self.contact.to == To::Pending {
+        // Requests are kept for thirty days.
+        let young = now < START_MS / 1000 + 29 * DAY;
+        if may && self.contact.to == To::Pending && (!self.contact.asks_once || self.asked && young) {
             assert_ne!(self.sip.decision, Decision::Allowed, "the contact waits for nothing");
         }
         for endpoint in &self.sip.endpoints {

@@ -455,6 +455,25 @@ fn what_is_taken_back_when_its_turn_comes_is_given_back_and_the_rest_goes_on() {
 }
 
 #[test]
+fn what_is_taken_back_before_its_turn_comes_is_given_back_and_the_rest_leaves() {
+    let mut rig = Rig::with(ONE, |config| config.window = 2);
+    for number in 1..=4 {
+        rig.push(number);
+    }
+    rig.group.withdraw_waiting(|envelope| envelope % 2 == 0, rig.now);
+    assert_eq!(rig.poll(), [Failed(2, HopFailure::Withdrawn), Failed(4, HopFailure::Withdrawn)]);
+    // Of two that have been given out and not taken, and one that waits, the middle one.
+    rig.push(5);
+    rig.group.connected(HopConnection(1), rig.now);
+    rig.group.withdraw_waiting(|envelope| *envelope == 3, rig.now);
+    assert_eq!(rig.poll(), [Send(1, 1), Failed(3, HopFailure::Withdrawn), Send(1, 5)], "its place is free");
+    for number in [1, 5] {
+        assert_eq!(rig.response(number, 200), [Response(number, 200)]);
+    }
+    assert!(rig.group.is_idle());
+}
+
+#[test]
 fn a_group_without_targets_refuses_after_the_hold() {
     let mut rig = Rig::new(&[]);
     assert_eq!(rig.push(1), []);

@@ -202,6 +202,7 @@ impl ContactWatches {
             && let Ok(permit) = step.contact_may_see()
         {
             step.set_from(From::Yes);
+            self.farewell_is_over();
             step.fact(Fact::ContactSees(permit.rule()));
             // XI-05: then the presence. A crash between the two is healed at the restart, see `restart`.
             step.cross(permit, Subscription::Subscribed, "", true);
@@ -268,11 +269,11 @@ impl ContactWatches {
     /// The front end does not let the contact see the SIP user, or knows of none. Who has seen nobody yet may not tell the two
     /// apart, nor either from a rule of ours (mission, rule 3): he is told nothing. Who has is told that it is over.
     fn turned_away(&mut self, status: Option<u16>, step: &mut Step<'_, '_>) {
-        if step.roster.from == From::Yes || self.is_shown() {
-            return self.farewell(Ended::ByFrontEnd, step);
+        let told = step.roster.from == From::Yes || self.is_shown();
+        self.end(Ended::ByFrontEnd, step);
+        if !told {
+            step.fact(Fact::TurnedAway { status });
         }
-        self.forget(step);
-        step.fact(Fact::TurnedAway { status });
     }
 
     /// Tries again after a while, a few times. What the contact sees stays as it is for a moment (XI-09).

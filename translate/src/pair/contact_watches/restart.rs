@@ -5,7 +5,7 @@
 //! - `subscribed` leaves after [`From::Yes`] is stored, so it may be missing although the record says yes. A contact who
 //!   has it already ignores a second one (RFC 6121 §A.3), so a young yes is said again.
 //! - `unsubscribed` leaves after [`From::No`] and its time are stored, so it may be missing; it is said again as well,
-//!   with `unavailable` from the bare JID for all that he may have seen.
+//!   with `unavailable` from the bare JID for all that he may have seen. If he has asked anew since, only that is said.
 //! - A subscription at the front end that is on record is refreshed; if the front end has forgotten it, it is made anew.
 //!   One that is not on record is refused its next NOTIFY (481) and made anew. Neither asks anybody for consent: that is
 //!   between the front end and its user, and he has given it.
@@ -14,16 +14,16 @@
 
 use std::time::Duration;
 
+use compact_str::CompactString;
 use nuncio_sip::event::Subscriber;
 
-use super::endings::FAREWELL;
+use super::endings::{FAREWELL, FAREWELL_MOST};
 use super::{ContactWatches, Rest, Told};
 use crate::Moment;
 use crate::pair::context::Place;
 use crate::pair::step::{Step, instant_at, unix_at};
 use crate::pair::{From, PairRecord, SubscriberRecord};
 use crate::presence::Shown;
-use crate::presence::to_xmpp::Subscription;
 
 /// A yes that is younger may not have left before the crash.
 const YOUNG: Duration = Duration::from_secs(3600);
@@ -52,7 +52,16 @@ impl ContactWatches {
         if record.from == From::Kept {
             let _ = step.context.budget.take(key, Place::KeptRequest);
         }
-        if record.from == From::No && record.from_since != 0 {
+        let told_lately = match record.from {
+            From::No => record.from_since != 0,
+            // He asked anew since.
+            From::Kept | From::Pending => {
+                let most = record.from_since.saturating_add(FAREWELL_MOST);
+                half.is_shown() && step.unix() < most
+            }
+            From::Yes => false,
+        };
+        if told_lately {
             half.passing.farewell_until = Some(step.context.now.instant + FAREWELL);
             half.passing.owes.farewell = true;
         }
@@ -62,17 +71,15 @@ impl ContactWatches {
 
     /// Takes up what was restored.
     pub(in crate::pair) fn resume(&mut self, step: &mut Step<'_, '_>) {
+        if self.passing.owes.farewell {
+            self.say_farewell_again(step);
+        }
         match step.roster.from {
-            From::Kept => {}
-            From::No if self.passing.owes.farewell => self.say_farewell_again(step),
-            From::No => {}
+            From::Kept | From::No => {}
             From::Pending | From::Yes => {
                 let young = step.roster.from_since.saturating_add(YOUNG.as_secs()) > step.unix();
-                if step.roster.from == From::Yes
-                    && young
-                    && let Ok(permit) = step.contact_may_see()
-                {
-                    step.cross(permit, Subscription::Subscribed, "", false);
+                if step.roster.from == From::Yes && young {
+                    self.say_subscribed_again(step);
                 }
                 if step.roster.from == From::Yes && self.document.is_none() {
                     // What he sees was true before the restart. Nobody vouches for it any more, if the front end does not.
@@ -111,6 +118,13 @@ impl ContactWatches {
     pub(in crate::pair) fn record(&self, record: &mut PairRecord, now: Moment) {
         let leaving = self.passing.leaving.iter().filter(|name| !self.shown.has(name));
         record.shown = self.shown.names().chain(leaving).cloned().collect();
+        if self.passing.farewell_until.is_some()
+            && matches!(record.from, From::Kept | From::Pending)
+            && record.shown.is_empty()
+        {
+            // He asks again before what he saw is taken back for sure.
+            record.shown.push(CompactString::default());
+        }
         let subscription = self.subscriber.as_ref().and_then(|subscriber| subscriber.record());
         record.subscriber = subscription.map(|(dialog, expires)| SubscriberRecord {
             dialog,

@@ -183,11 +183,16 @@ impl ContactWatches {
             (Sent::Subscription(Subscription::Subscribed), From::Yes) => {
                 (self.passing.owes.subscribed, self.passing.owes.state) = (true, true);
             }
-            (Sent::Subscription(Subscription::Unsubscribed) | Sent::Presence { .. }, From::No)
-                if self.passing.farewell_until.is_some() =>
+            (Sent::Subscription(Subscription::Unsubscribed) | Sent::Presence { .. }, from)
+                if from != From::Yes && self.passing.farewell_until.is_some() =>
             {
                 self.passing.owes.farewell = true;
                 self.passing.farewell_until = None;
+                if from != From::No {
+                    // He asked without having heard it.
+                    self.shown.lost("");
+                    step.saved.touch();
+                }
             }
             _ => return false,
         }
@@ -223,11 +228,8 @@ impl ContactWatches {
     /// Sends what was lost, as it is now.
     pub(super) fn send_again(&mut self, step: &mut Step<'_, '_>) {
         let owes = std::mem::take(&mut self.passing.owes);
-        if owes.subscribed
-            && step.roster.from == From::Yes
-            && let Ok(permit) = step.contact_may_see()
-        {
-            step.cross(permit, Subscription::Subscribed, "", true);
+        if owes.subscribed && step.roster.from == From::Yes {
+            self.say_subscribed_again(step);
         }
         if owes.state {
             if self.document.is_some() {
@@ -237,19 +239,31 @@ impl ContactWatches {
                 self.lose_sight(step);
             }
         }
-        if owes.farewell && step.roster.from == From::No {
+        if owes.farewell && step.roster.from != From::Yes {
             self.say_farewell_again(step);
         }
     }
 
-    /// `unsubscribed` once more. Who subscribes again meanwhile is not told: his state is another one then.
+    /// `subscribed` once more, when it may be said.
+    pub(super) fn say_subscribed_again(&mut self, step: &mut Step<'_, '_>) {
+        let permit = step.contact_may_see();
+        // A disabled partner is told when he is enabled again.
+        self.passing.owes.subscribed = permit.is_err();
+        if let Ok(permit) = permit {
+            step.cross(permit, Subscription::Subscribed, "", true);
+        }
+    }
+
+    /// What the contact saw is taken back once more, and unless he asks for it anew by now, `unsubscribed` is said.
     pub(super) fn say_farewell_again(&mut self, step: &mut Step<'_, '_>) {
         self.passing.farewell_until = Some(step.context.now.instant + FAREWELL);
         // A disabled partner is told when he is enabled again.
         self.passing.owes.farewell = !step.context.partner_is_open();
         if !self.passing.owes.farewell {
             step.unavailable();
-            step.take_back();
+            if step.roster.from == From::No {
+                step.take_back();
+            }
         }
     }
 
@@ -261,7 +275,9 @@ impl ContactWatches {
             return;
         }
         self.passing.owes.farewell = false;
-        step.roster.from_since = 0;
+        if step.roster.from == From::No {
+            step.roster.from_since = 0;
+        }
         step.saved.touch();
     }
 }

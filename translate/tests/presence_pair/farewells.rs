@@ -1,0 +1,97 @@
+//! The contact is told that he sees no more, and what he asks for after that.
+
+use std::time::Duration;
+
+use nuncio_translate::judge::{PartnerType, UserPolicy};
+use nuncio_translate::pair::*;
+
+use super::contact_watches::{asked, notify, seen};
+use crate::pair_rig::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The contact saw the SIP user, and may not any more: that is what is on its way to him.
+fn unseen() -> Rig {
+    let (mut rig, _) = seen(PartnerType::Federated);
+    rig.policy(PartnerType::PublicUnverified, true, UserPolicy::default());
+    rig.answer_all(200);
+    rig
+}
+
+fn adds(rig: &mut Rig, call_id: &str) -> Request {
+    let request = Remote::endpoint(call_id).subscribe(3600);
+    let number = rig.subscribe(&request, "epid1");
+    assert_eq!(rig.status(number), 200);
+    let at = rig.requests.iter().position(|request| matches!(request.half, Half::Subscriber(_)));
+    rig.requests.remove(at.expect("his request goes to the front end"))
+}
+
+#[test]
+fn trust_a_request_that_answers_a_farewell_is_kept_in_silence() {
+    let mut rig = unseen();
+    assert_eq!(rig.told(), ["unavailable desk", "unsubscribed"]);
+    rig.stanza("", "type='subscribe'", "");
+    assert_eq!((rig.pair.from(), rig.told()), (From::Kept, vec![]), "as of anybody");
+    rig.pass(Duration::from_secs(3 * DAY));
+    rig.crash();
+    assert_eq!(rig.told(), [""; 0]);
+    let mut dialog = Remote::of(&adds(&mut rig, "c9"), "fe9");
+    rig.told();
+    rig.in_dialog(&dialog.notify("active;expires=3600", &pidf(&[("desk", true, "", "")])));
+    assert_eq!(rig.told()[0], "subscribed");
+}
+
+#[test]
+fn trust_after_a_farewell_that_was_lost_what_he_saw_is_taken_back_and_his_request_is_not_refused() {
+    for crash in [false, true] {
+        let mut rig = unseen();
+        if crash {
+            rig.stanzas.clear();
+            rig.stanza("", "type='subscribe'", "");
+            rig.crash();
+        } else {
+            assert_eq!(rig.lose_stanzas(), 2);
+            rig.stanza("", "type='subscribe'", "");
+        }
+        rig.pass(MINUTE);
+        assert_eq!((rig.pair.from(), rig.told()), (From::Kept, vec!["unavailable".to_owned()]), "{crash}");
+        rig.stanza("", "type='subscribe'", "");
+        rig.pass(MINUTE);
+        assert_eq!(rig.told(), [""; 0], "it has arrived");
+        adds(&mut rig, "c9");
+    }
+}
+
+#[test]
+fn trust_a_farewell_is_not_said_when_the_domain_may_be_somebody_elses() {
+    for asks in [false, true] {
+        let mut rig = unseen();
+        rig.lose_stanzas();
+        if asks {
+            rig.stanza("", "type='subscribe'", "");
+        }
+        rig.partner_removed(UserPolicy::default());
+        rig.policy(PartnerType::PublicUnverified, true, UserPolicy::default());
+        rig.pass(MINUTE);
+        rig.crash();
+        assert_eq!((rig.pair.from(), rig.told()), (From::No, vec![]), "asks: {asks}");
+    }
+}
+
+#[test]
+fn trust_a_subscribed_that_was_lost_on_a_disabled_partner_is_said_when_he_is_enabled() {
+    for crash in [false, true] {
+        let (mut rig, mut dialog) = asked(PartnerType::Federated);
+        notify(&mut rig, &mut dialog, "active;expires=3600", &pidf(&[("desk", true, "", "")]));
+        rig.policy(PartnerType::Federated, false, UserPolicy::default());
+        assert_eq!(rig.lose_stanzas(), 2);
+        rig.pass(MINUTE);
+        if crash {
+            rig.crash();
+        }
+        assert_eq!(rig.told(), [""; 0]);
+        rig.policy(PartnerType::Federated, true, UserPolicy::default());
+        rig.pass(MINUTE);
+        assert!(rig.told().contains(&"subscribed".to_owned()), "crash: {crash}");
+    }
+}
