@@ -319,36 +319,44 @@ async fn two_hundred_changes_under_load_lose_and_double_nothing_and_let_nothing_
     }
     let time = began.elapsed();
 
-    let ledger = ledger.borrow();
-    let (sum, sent, pace) = (ledger.check()?, ledger.sent(), &ledger.pace);
-    let (full, away, waiting) = (pace.full, pace.away.len(), fabrikam.waiting());
-    println!("{sent} messages in {time:.1?} ({:.0}/s): {sum:?}", sent as f64 / time.as_secs_f64());
-    println!("{} turns: {full} given up, {away} without a stream, {waiting} waiting for one", pace.offered);
-    ensure!(sum.crossed > sum.refused && sum.refused > 500, "hardly anything was tried: {sum:?}");
+    {
+        let ledger = ledger.borrow();
+        let (sum, sent, pace) = (ledger.check()?, ledger.sent(), &ledger.pace);
+        let (full, away, waiting) = (pace.full, pace.away.len(), fabrikam.waiting());
+        println!("{sent} messages in {time:.1?} ({:.0}/s): {sum:?}", sent as f64 / time.as_secs_f64());
+        println!(
+            "{} turns: {full} given up, {away} without a stream, {waiting} waiting for one",
+            pace.offered
+        );
+        ensure!(sum.crossed > sum.refused && sum.refused > 500, "hardly anything was tried: {sum:?}");
 
-    // A thousand turns in a second, and each of them is accounted for; so is each message.
-    ensure!(pace.offered == sent + full + away + waiting, "{} turns: {sent}, {full}, …", pace.offered);
-    ensure!(pace.away.iter().all(|contact| *contact == URSULA), "another partner had no stream");
-    let ends = sum.crossed + sum.refused + sum.cut + sum.told_later;
-    ensure!(ends == sent as u64, "{sent} were sent, and {sum:?}");
-    let each = ledger.sent_by_each();
-    let pairs = TURNS.len() + front_end::TURNS.len();
-    ensure!(
-        each.len() == pairs && each.values().all(|sent| *sent > APART),
-        "somebody hardly wrote: {each:?}"
-    );
+        // A thousand turns in a second, and each of them is accounted for; so is each message.
+        ensure!(pace.offered == sent + full + away + waiting, "{} turns: {sent}, {full}, …", pace.offered);
+        ensure!(pace.away.iter().all(|contact| *contact == URSULA), "another partner had no stream");
+        let ends = sum.crossed + sum.refused + sum.cut + sum.told_later;
+        ensure!(ends == sent as u64, "{sent} were sent, and {sum:?}");
+        let each = ledger.sent_by_each();
+        let pairs = TURNS.len() + front_end::TURNS.len();
+        ensure!(
+            each.len() == pairs && each.values().all(|sent| *sent > APART),
+            "somebody hardly wrote: {each:?}"
+        );
 
-    // Nothing but switching fabrikam.com off ends streams in the middle (the ledger sees to that), and each end costs few.
-    let (cut, most) = (sum.cut, fabrikam.opened.get() * MOST_UNDER_WAY as u64);
-    ensure!(cut <= most, "{cut} were cut off, of {most} that may have been under way");
-    let (told, most) = (sum.told, fabrikam.accepted.get() * MOST_IN_DOUBT);
-    ensure!(told <= most, "users were told that {told} may be lost, of {most} that may have been in doubt");
-    for (partner, streams) in [(&wingtip, 1), (&tailspin, 1)] {
-        let counts = (partner.opened.get(), partner.accepted.get());
-        ensure!(counts == (streams, streams), "a partner was disturbed: {counts:?}");
+        // Nothing but switching fabrikam.com off ends streams in the middle (the ledger sees to that), and each end costs few.
+        let (cut, most) = (sum.cut, fabrikam.opened.get() * MOST_UNDER_WAY as u64);
+        ensure!(cut <= most, "{cut} were cut off, of {most} that may have been under way");
+        let (told, most) = (sum.told, fabrikam.accepted.get() * MOST_IN_DOUBT);
+        ensure!(
+            told <= most,
+            "users were told that {told} may be lost, of {most} that may have been in doubt"
+        );
+        for (partner, streams) in [(&wingtip, 1), (&tailspin, 1)] {
+            let counts = (partner.opened.get(), partner.accepted.get());
+            ensure!(counts == (streams, streams), "a partner was disturbed: {counts:?}");
+        }
+        let counts = (fabrikam.opened.get(), fabrikam.accepted.get());
+        ensure!(counts.0 > 1 && counts.1 > 1, "fabrikam.com was never disturbed: {counts:?}");
     }
-    let counts = (fabrikam.opened.get(), fabrikam.accepted.get());
-    ensure!(counts.0 > 1 && counts.1 > 1, "fabrikam.com was never disturbed: {counts:?}");
     ensure!(gateway.stop().await?.success(), "{}", town.log.tail(40).join("\n"));
     Ok(())
 }
