@@ -1,5 +1,8 @@
 //! The pair between the two sides, a network that delays and loses, and what happens to them.
 
+#[path = "checks.rs"]
+mod checks;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -7,6 +10,8 @@ use nuncio_sip::HeaderName;
 use nuncio_sip::event::{Tokens, Undelivered};
 use nuncio_translate::judge::{PartnerType, UserPolicy, Verdict};
 use nuncio_translate::pair::{From, Half, Request, To, ToXmpp};
+
+use checks::Knows;
 
 use super::contact::Contact;
 use super::front_end::{DEVICES, Decision, FromSip, FrontEnd, SECRET};
@@ -31,21 +36,6 @@ pub(crate) struct World {
     asked: bool,
     knows: Knows,
     lossy: bool,
-}
-
-/// What the contact has been told since the partner has an entry. To whoever was told nothing there is nothing to take back.
-#[derive(Debug, Default)]
-struct Knows {
-    /// That he may see the SIP user.
-    sees: bool,
-    /// That he does not any more, for the first time, in seconds.
-    farewell: Option<u64>,
-    /// He may not have heard that.
-    doubt: bool,
-    /// The SIP user has asked for him.
-    asked: bool,
-    /// The front end has let him see the SIP user.
-    let_in: bool,
 }
 
 impl World {
@@ -360,72 +350,6 @@ impl World {
             self.say(format!("  → SIP {line} {detail} {}", text.call_id().unwrap_or_default()));
             self.check_request(&request);
             self.to_sip.push_back(request);
-        }
-    }
-
-    fn may_cross(&self, stanza: &ToXmpp) -> bool {
-        let now = self.rig.now.unix();
-        match (&stanza.judged, told(stanza).split(' ').next().unwrap_or_default()) {
-            (_, "subscribe" | "probe") => self.rules.user_may_see(),
-            (_, "available" | "subscribed") => self.rules.contact_may_see(now),
-            (Some(_), "unavailable") => self.rules.contact_may_see(now),
-            (None, "unavailable" | "unsubscribed") => self.rules.is_connected(),
-            (_, other) => panic!("{other}"),
-        }
-    }
-
-    fn check_stanza(&self, stanza: &ToXmpp) {
-        let what = told(stanza);
-        assert!(self.may_cross(stanza), "forbidden to the contact: {what}");
-        let text = String::from_utf8_lossy(&stanza.stanza);
-        if !self.rules.contact_may_read_notes() {
-            assert!(!text.contains(SECRET), "free text to a public partner: {text}");
-            // A name that he saw when he might is taken back by that name.
-            let named = DEVICES.iter().any(|device| what.contains(device));
-            assert!(!named || what.starts_with("unavailable"), "{text}");
-        }
-    }
-
-    /// Nobody is told that there is somebody who is not to be seen, unless he has seen him.
-    fn check_silence(&mut self, stanza: &ToXmpp) {
-        let now = self.rig.now.unix();
-        let Knows { sees, farewell, doubt, asked, let_in } = self.knows;
-        let lately = farewell.is_some_and(|since| now < since + DAY || doubt);
-        match (&stanza.judged, told(stanza).split(' ').next().unwrap_or_default()) {
-            (_, "subscribe" | "probe") => self.knows.asked = true,
-            (_, "subscribed") => {
-                assert!(let_in, "the front end has let nobody in");
-                self.knows = Knows { sees: true, farewell: None, doubt: false, ..self.knows };
-            }
-            (_, "unsubscribed") => {
-                assert!(sees || lately, "a stranger is told that he sees nobody");
-                if sees {
-                    self.knows = Knows { sees: false, farewell: Some(now), doubt: false, ..self.knows };
-                }
-            }
-            (None, "unavailable") => {
-                assert!(sees || lately || asked, "a stranger is told that nobody is there");
-            }
-            _ => {}
-        }
-    }
-
-    fn check_request(&self, request: &Request) {
-        let now = self.rig.now.unix();
-        match request.half {
-            Half::Subscriber(_) if message(request).to_header().unwrap().tag().is_none() => {
-                assert!(self.rules.contact_may_see(now), "asked for the contact without leave");
-            }
-            Half::Subscriber(_) if expires(request) != Some(0) => {
-                assert!(self.rules.contact_may_see(now), "refreshed for the contact without leave");
-            }
-            Half::Subscriber(_) => {}
-            Half::Notifier(_) => {
-                let open = body(request).contains("<basic>open");
-                assert!(!open || self.rules.user_may_see(), "the contact is shown without leave");
-                assert!(!state_of(request).starts_with("active") || self.rules.user_may_see());
-            }
-            Half::Session(_) => unreachable!("nobody is invited"),
         }
     }
 
