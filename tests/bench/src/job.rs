@@ -16,7 +16,7 @@ pub(crate) const SIP_CONNECTIONS: usize = 4;
 
 /// The partner domain with this number.
 pub(crate) fn partner_domain(number: usize) -> String {
-    format!("p{number:04}.bench.example")
+    format!("p{number:03}.bench.example")
 }
 
 /// Which messages are sent.
