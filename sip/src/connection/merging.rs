@@ -1,7 +1,8 @@
 //! Copies of one request that arrive over different ways (RFC 3261 §8.2.2.2; IM-18): the first one counts.
 //!
-//! A proxy on the way has forked the request, or tries another way because the connection of the first was lost. Copies differ in
-//! their Via alone, so they are other transactions, and often come on other connections. The table of those that are under way
+//! A proxy on the way has forked the request, or tries another way because the connection of the first was lost. Copies for one
+//! addressee differ in their Via, so they are other transactions, and often come on other connections. What is forked to several
+//! addressees is one request for each of them: behind us each is a server of his own. The table of those that are under way
 //! is therefore one for all connections that copies of one request may come on; it is the caller's ([`Merging`]), for it has
 //! to be shared between them.
 
@@ -14,7 +15,7 @@ use siphasher::sip128::SipHasher13;
 
 use super::RING_AGE;
 use super::keys::{Domain, Key, KeyMap, finish, write};
-use crate::{HeaderName, Message, Method};
+use crate::{HeaderName, Host, Message, Method};
 
 /// What all copies of one request have in common, as one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,7 @@ impl Copies {
         write(&mut hasher, request.header(HeaderName::CallId)?);
         // Blanks between number and method could differ only where somebody rewrote the field.
         write(&mut hasher, request.header(HeaderName::CSeq)?);
+        write_addressee(&mut hasher, request);
         Some(Self { key: finish(&hasher), delivers: request.method() == Method::Message })
     }
 
@@ -69,6 +71,18 @@ impl Copies {
     /// Whether it is one too many once another copy has got 2xx.
     pub(super) fn delivers(self) -> bool {
         self.delivers
+    }
+}
+
+/// User and host of the Request-URI: each way may add parameters of its own.
+fn write_addressee(hasher: &mut SipHasher13, request: &Message) {
+    match request.uri().map(|uri| (uri.user(), uri.host())) {
+        Ok((user, Host::Name(name))) => {
+            write(hasher, user.unwrap_or_default());
+            name.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+        }
+        // No address of a contact.
+        _ => write(hasher, request.request_uri()),
     }
 }
 

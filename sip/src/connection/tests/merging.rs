@@ -49,6 +49,20 @@ fn im_18_a_copy_on_another_connection_gets_482_while_the_first_is_under_way() {
     }
 }
 
+/// A group's proxy forks to each of its members: behind us each is a server of his own (RFC 3261 §16.6).
+#[test]
+fn im_18_a_request_that_is_forked_to_two_addressees_is_one_for_each() {
+    let (mut first, mut second) = two();
+    first.receive(REQ.text());
+    first.request();
+    second.receive(copy(Req { uri: "sip:mercutio@example.com", ..REQ }));
+    second.request();
+    // Each way may add parameters of its own.
+    let via = "SIP/2.0/TLS edge3.contoso.example:5061;branch=z9hG4bKy";
+    second.receive(Req { uri: "sip:juliet@Example.COM;transport=tls", via, ..REQ }.text());
+    assert_eq!(second.statuses(), [482]);
+}
+
 #[test]
 fn im_18_what_was_delivered_is_not_taken_on_another_connection_for_5_s() {
     let (mut first, mut second) = two();

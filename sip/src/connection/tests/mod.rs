@@ -121,6 +121,7 @@ impl Rig {
 #[derive(Clone, Copy)]
 pub(super) struct Req<'a> {
     pub(super) method: &'a str,
+    pub(super) uri: &'a str,
     pub(super) via: &'a str,
     pub(super) from_tag: &'a str,
     pub(super) to: &'a str,
@@ -131,6 +132,7 @@ pub(super) struct Req<'a> {
 
 pub(super) const REQ: Req<'static> = Req {
     method: "MESSAGE",
+    uri: "sip:juliet@example.com",
     via: "SIP/2.0/TLS fe.contoso.example:5061;branch=z9hG4bK1",
     from_tag: "f1",
     to: "<sip:juliet@example.com>",
@@ -141,9 +143,9 @@ pub(super) const REQ: Req<'static> = Req {
 
 impl Req<'_> {
     pub(super) fn text(&self) -> String {
-        let Self { method, via, from_tag, to, call_id, cseq, extra } = self;
+        let Self { method, uri, via, from_tag, to, call_id, cseq, extra } = self;
         format!(
-            "{method} sip:juliet@example.com SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\n\
+            "{method} {uri} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\n\
              From: <sip:romeo@contoso.example>;tag={from_tag}\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
              CSeq: {cseq} {method}\r\n{extra}Content-Length: 0\r\n\r\n"
         )
