@@ -81,9 +81,9 @@ impl Bystander {
     }
 
     /// Ends the conversation.
-    pub(crate) async fn stop(self) -> Result<Conversation> {
+    pub(crate) async fn stop(&mut self) -> Result<Conversation> {
         self.phase.send_replace(None);
-        let times = self.task.await??;
+        let times = (&mut self.task).await??;
         let messages: usize = times.iter().map(|(_, times)| times.len()).sum();
         Ok(Conversation { rounds: u64::try_from(messages / 2)?, times: beside_each_other(times) })
     }

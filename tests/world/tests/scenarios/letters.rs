@@ -23,6 +23,8 @@ pub(crate) struct Letters {
     sent: usize,
     arrived: BTreeSet<usize>,
     came_back: Vec<String>,
+    /// So many of these are the gateway's doing: more were on their way to the one reader than may wait for him.
+    too_many: u64,
     /// The id of the last one.
     last: String,
 }
@@ -63,6 +65,7 @@ impl Letters {
         let back = message.attribute("type") == Some("error");
         if back {
             self.came_back.push(message.attribute("id").unwrap_or_default().to_owned());
+            self.too_many += u64::from(message.to_string().contains("too many messages are waiting"));
         }
         back
     }
@@ -75,6 +78,11 @@ impl Letters {
     /// Whether the last one has arrived.
     pub(crate) fn has_last(&self) -> bool {
         self.sent.checked_sub(1).is_some_and(|last| self.arrived.contains(&last))
+    }
+
+    /// How many the gateway has sent back because too many waited.
+    pub(crate) fn too_many(&self) -> u64 {
+        self.too_many
     }
 
     /// How many have arrived.
