@@ -132,9 +132,9 @@ impl Gateway {
 
     /// Answers whose connection is gone: they go over the connection we hold to the same front end, which
     /// is the one its Via leads to (SIP-07). Without one, the sender's transaction times out.
-    pub(super) fn send_orphans(&self, id: ConnectionId, responses: Vec<Bytes>) {
+    fn send_orphans(&self, id: ConnectionId, responses: Vec<Bytes>, now: Moment) {
         let peer = self.connections.get(&id).map(|link| link.peer.clone());
-        self.forget_connection(id);
+        self.forget_connection(id, now);
         let Some(SipPeer::FrontEnd(index)) = peer else { return };
         let Some(port) = self.connection_to(index) else {
             self.counters.answers_lost.add(responses.len() as u64);
@@ -228,7 +228,7 @@ impl Answers<'_> {
             }
         });
         if let (false, Some((id, _))) = (orphans.is_empty(), &self.connection) {
-            self.gateway.send_orphans(*id, orphans);
+            self.gateway.send_orphans(*id, orphans, now);
         }
     }
 }

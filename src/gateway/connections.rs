@@ -6,8 +6,10 @@ use std::sync::atomic::Ordering;
 
 use nuncio_sip::connection::{Connection, Merging};
 use nuncio_sip::hop::Outgoing;
+use nuncio_translate::Moment;
 
 use super::port::Port;
+use super::timers::Due;
 use super::{Carries, ConnectionId, Gateway, SipPeer, SipPort, Standing, ToSipEnvelope};
 
 /// A SIP connection as others find it.
@@ -57,12 +59,21 @@ impl Gateway {
         registered
     }
 
-    /// A SIP connection ended. It is remembered while requests that came on it wait for their answer,
-    /// which then goes another way (RFC 3261 §18.2.2).
-    pub fn forget_connection(&self, id: ConnectionId) {
+    /// A SIP connection ended. It is remembered while requests that came on it wait for their answer, and while an answer may
+    /// have to be repeated: both go another way then (RFC 3261 §18.2.2).
+    pub fn forget_connection(&self, id: ConnectionId, now: Moment) {
+        let mut repeats = None;
         self.connections.remove_if(&id, |_, link| {
             // What a stranger was not answered goes nowhere else.
-            matches!(link.peer, SipPeer::Unlisted(_)) || link.port.step(|connection| connection.is_idle())
+            matches!(link.peer, SipPeer::Unlisted(_))
+                || link.port.step(|connection| {
+                    connection.handle_timeout(now.instant);
+                    repeats = connection.repeats_until();
+                    repeats.is_none() && connection.is_idle()
+                })
         });
+        if let Some(until) = repeats {
+            self.timers.schedule(until, Due::Connection(id));
+        }
     }
 }

@@ -132,6 +132,7 @@ impl Gateway {
                 }
                 Due::Batch(tag) => self.visit_batch(&tag, now),
                 Due::BatchGone(tag) => self.forget_batch(&tag, now),
+                Due::Connection(id) => self.forget_connection(id, now),
                 Due::Store => self.watch_store(now),
             }
         }

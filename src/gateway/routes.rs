@@ -332,6 +332,13 @@ impl Gateway {
         self.front_ends.get(front_end).filter(|_| matters).map_or("", |front_end| &front_end.name)
     }
 
+    /// Has a connection to a front end made, if there is none and it has not failed a moment ago. Nothing waits for it.
+    pub(super) fn call(&self, front_end: usize, now: Moment) {
+        if let Some(route) = self.routes.iter().find(|route| route.only_front_end() == Some(front_end)) {
+            route.hops.feed(|group| group.knock(now.instant));
+        }
+    }
+
     /// A connection that we hold to a front end, on whichever route.
     pub(super) fn connection_to(&self, front_end: usize) -> Option<Arc<SipPort>> {
         let connection = self.routes.iter().find_map(|route| route.connection_to(front_end))?;

@@ -428,11 +428,17 @@ impl Gateway {
         diagnostic.field(form, self.settings.name_of(identity), text)
     }
 
-    /// The 2xx to an INVITE has no ACK yet.
-    pub(super) fn repeat_answer(&self, reply: ReplyTo) {
-        let Some(port) = self.connection(reply.connection) else { return };
-        if let Responded::Orphaned(response) = port.feed(|connection| connection.repeat(reply.transaction)) {
-            self.send_orphans(reply.connection, vec![response]);
+    /// The 2xx to an INVITE has no ACK yet. If its connection is gone, it goes over ours to the same front end (RFC 3261
+    /// §18.2.2); where there is none, one is made for the next time that it is repeated.
+    pub(super) fn repeat_answer(&self, reply: ReplyTo, now: Moment) {
+        let Some(link) = self.link(reply.connection) else { return };
+        let repeated = link.port.feed(|connection| connection.repeat(reply.transaction));
+        let (Responded::Orphaned(response), SipPeer::FrontEnd(front_end)) = (repeated, link.peer) else {
+            return;
+        };
+        match self.connection_to(front_end) {
+            Some(port) => port.feed(|connection| connection.relay(&response)),
+            None => self.call(front_end, now),
         }
     }
 

@@ -10,6 +10,7 @@ use nuncio_translate::pair::PairKey;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::ConnectionId;
 use super::incoming::ReplySlot;
 
 /// Enough that two cores rarely meet at one lock.
@@ -44,6 +45,8 @@ pub(super) enum Due {
     Batch(Arc<str>),
     /// Nothing is left to be done for it.
     BatchGone(Arc<str>),
+    /// A SIP connection that is gone has remembered its last answers for long enough.
+    Connection(ConnectionId),
     /// The store is looked after.
     Store,
     /// A refusal has waited long enough: it takes its place.
@@ -88,6 +91,7 @@ impl Timers {
             Due::Refresh(refresh) => refresh.1.hash(&mut hasher),
             Due::Batch(tag) | Due::BatchGone(tag) => tag.hash(&mut hasher),
             Due::Room(route) | Due::Absence(route) => route.hash(&mut hasher),
+            Due::Connection(id) => id.hash(&mut hasher),
             Due::Reply(reply) => reply.1.hash(&mut hasher),
             Due::Store => {}
         }

@@ -289,7 +289,7 @@ impl Session for SipSession {
             // What we close ourselves says nothing of the other end.
             self.gateway.connection_lost(front_end, self.next == Next::Close, now);
         }
-        self.gateway.forget_connection(self.id);
+        self.gateway.forget_connection(self.id, now);
     }
 
     fn deadline(&self) -> Option<Instant> {

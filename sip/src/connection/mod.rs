@@ -308,6 +308,12 @@ impl<E> Connection<E> {
         self.out.len() >= self.config.max_backlog
     }
 
+    /// Until when the INVITE that was answered longest ago is remembered: a 2xx may have to be [repeated](Connection::repeat)
+    /// till then, also when the connection is gone. `None`: there is no such INVITE.
+    pub fn repeats_until(&self) -> Option<Instant> {
+        self.server.repeats_until()
+    }
+
     /// Another request would be refused.
     pub fn is_full(&self) -> bool {
         self.takes_nothing() || self.client.is_full()

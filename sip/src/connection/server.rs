@@ -311,6 +311,10 @@ impl Server {
         waiting.min()
     }
 
+    pub(super) fn repeats_until(&self) -> Option<Instant> {
+        self.pending.first(SETTLED).map(|(_, pending)| pending.since() + SETTLED_FOR)
+    }
+
     /// The next timer that has fired.
     pub(super) fn fired(&mut self, now: Instant) -> Option<Fired<'_>> {
         let due = LANE_TIMERS.iter().find_map(|(lane, after)| {

@@ -73,7 +73,7 @@ impl Gateway {
                     sends = true;
                     self.cancel_invite(&branch, &fields, now);
                 }
-                Output::Repeat(asked) => self.repeat_answer(reply_to(asked)),
+                Output::Repeat(asked) => self.repeat_answer(reply_to(asked), now),
                 Output::Save { ticket, record } => {
                     if !self.save(key, ticket, record, now) {
                         pair.committed(ticket);

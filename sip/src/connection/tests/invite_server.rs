@@ -106,6 +106,8 @@ fn ch_11_a_2xx_whose_connection_is_gone_is_handed_back_each_time() {
     rig.connection.closed();
     let Responded::Orphaned(first) = rig.respond(txn, 200) else { panic!("an orphan expected") };
     assert_eq!(rig.connection.repeat(txn), Responded::Orphaned(first));
+    assert_eq!(rig.connection.repeats_until(), Some(rig.start + SETTLED_FOR));
+    assert_eq!(rig.tick(32_000).connection.repeats_until(), None);
 }
 
 #[test]

@@ -144,6 +144,37 @@ fn ch_11_a_2xx_without_ack_is_repeated_and_then_the_session_ends() {
     assert_eq!(house.gateway.holdings().dialogs, 0);
 }
 
+/// RFC 3261 §13.3.1.4, §18.2.2: until there is an ACK, wherever the connection of the INVITE has gone.
+#[test]
+fn ch_11_a_2xx_is_repeated_over_a_new_connection_when_that_of_the_invite_is_gone() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let (chat, answer) = Chat::invite(&mut house, wire, invitation(BOB));
+    house.cut(wire);
+    assert!(house.connects.is_empty());
+    house.advance(Duration::from_secs(4));
+    assert_eq!(house.connects, [0], "one is made");
+    let repeats = std::mem::take(&mut house.relayed);
+    assert!(!repeats.is_empty() && repeats.iter().all(|repeat| repeat.to_string() == answer.to_string()));
+    let new = house.front_end();
+    Chat { wire: new, ..chat }.acknowledge(&mut house);
+    house.advance(Duration::from_secs(40));
+    assert!(house.relayed.is_empty() && house.requests().is_empty(), "it stands");
+    assert_eq!((house.gateway.holdings().dialogs, house.gateway.holdings().connections), (1, 2));
+}
+
+#[test]
+fn ch_11_where_no_connection_comes_about_the_session_ends_for_want_of_ack() {
+    let mut house = House::new();
+    house.front_end_reach = Reach::Pending;
+    let wire = house.front_end();
+    Chat::invite(&mut house, wire, invitation(BOB));
+    house.cut(wire);
+    house.advance(Duration::from_secs(70));
+    assert_eq!(house.relayed.len(), 0);
+    assert_eq!((house.gateway.holdings().dialogs, house.gateway.holdings().connections), (0, 0));
+}
+
 #[test]
 fn sip_29_and_31_what_belongs_to_no_session_gets_481() {
     let mut house = House::new();
