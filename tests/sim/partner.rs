@@ -509,7 +509,8 @@ impl World {
         if !evil {
             self.contact_asides(pair, &from);
         }
-        if self.rng.chance(3) {
+        // Under a false name it would end the stream, and nobody would know what came after it.
+        if self.rng.chance(3) && !evil {
             self.forge(partner, &from, &to);
         }
     }
