@@ -254,8 +254,8 @@ section! {
         "asserted_identity" => asserted_identity: bool, default "true";
         /// How messages of contacts go to its users: `"session"`, in sessions that begin with an INVITE, as Lync clients expect
         /// it, and alone where a session is refused as such (405, 415, 488, 501 …); `"pager"`, each alone as MESSAGE; `"automatic"`,
-        /// in sessions, but for an hour not to a front end that has said that it knows no INVITE (405, 501). Sessions that
-        /// its users begin are always taken.
+        /// in sessions, but for an hour not to a front end that knows no INVITE: it has said so (405, 501) for two users one
+        /// after the other, and no session has come about since. Sessions that its users begin are always taken.
         "im" => im: Im, default "\"automatic\"";
         /// Which library does TLS with it. `"openssl-legacy"` is for servers of the age of Lync Server 2013 that offer no cipher
         /// suite of `"rustls"`: TLS 1.2 only, with forward secrecy, but also with CBC. Connections to it are always made so; one

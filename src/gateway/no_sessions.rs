@@ -19,14 +19,23 @@ pub(super) struct NoSessions {
 }
 
 impl NoSessions {
-    /// The user's side has refused a session.
-    pub(super) fn refused(&self, user: &str, now: Moment) {
+    /// The user's side has refused a session. The user's fingerprint.
+    pub(super) fn refused(&self, user: &str, now: Moment) -> u64 {
+        let print = self.prints.of(user);
         if self.users.len() >= MOST {
             self.users.retain(|_, until| *until > now.unix());
         }
         if self.users.len() < MOST {
             let until = now.unix().saturating_add(NO_SESSIONS_FOR.as_secs());
-            self.users.insert(self.prints.of(user), until);
+            self.users.insert(print, until);
+        }
+        print
+    }
+
+    /// The user's side has taken part in a session.
+    pub(super) fn taken(&self, user: &str) {
+        if !self.users.is_empty() {
+            self.users.remove(&self.prints.of(user));
         }
     }
 
@@ -54,12 +63,19 @@ mod tests {
         assert!(!users.invites("alice@contoso.example", at(3699)));
         assert!(users.invites("alice@contoso.example", at(3700)));
         assert!(users.invites("carol@contoso.example", at(100)));
+        users.taken("alice@contoso.example");
+        assert!(
+            users.invites("alice@contoso.example", at(101)),
+            "what was true a moment ago is not any more"
+        );
     }
 
     #[test]
     fn so_many_are_remembered_and_no_more_until_their_time_is_over() {
         let users = NoSessions::default();
-        (0..MOST).for_each(|number| users.refused(&number.to_string(), at(100)));
+        for number in 0..MOST {
+            users.refused(&number.to_string(), at(100));
+        }
         users.refused("one more", at(100));
         assert!(users.invites("one more", at(101)) && !users.invites("7", at(101)));
         users.refused("one more", at(3700));

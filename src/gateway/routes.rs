@@ -124,6 +124,8 @@ pub struct Route {
     pub(super) events: Arc<AtomicUsize>,
     /// Until then nobody is invited this way where that is left to us: seconds of Unix time.
     no_sessions_until: Arc<AtomicU64>,
+    /// The fingerprint of the user whose side said last that it knows no INVITE, if no session has come about since; else 0.
+    refused_by: Arc<AtomicU64>,
 }
 
 impl Route {
@@ -146,6 +148,7 @@ impl Route {
             resuming: Waiting::default(),
             events: Arc::default(),
             no_sessions_until: Arc::default(),
+            refused_by: Arc::default(),
         }
     }
 
@@ -305,12 +308,25 @@ impl Gateway {
     }
 
     /// A front end has refused a session with this status. That user is not invited again for a while, and at front ends
-    /// that do not know INVITE at all nobody is.
+    /// that do not know INVITE at all nobody is. It takes two users to tell, and no session in between: the status may be
+    /// the word of one user's device.
     pub(super) fn sessions_refused(&self, key: &PairKey, status: Option<u16>, now: Moment) {
-        self.no_sessions.refused(key.sip_user(), now);
+        let user = self.no_sessions.refused(key.sip_user(), now);
         if let (Some(405 | 501), Some((_, route))) = (status, self.numbered_route_of(key)) {
-            let until = now.unix().saturating_add(NO_SESSIONS_FOR.as_secs());
-            route.no_sessions_until.store(until, Ordering::Relaxed);
+            let before = route.refused_by.swap(user, Ordering::Relaxed);
+            if before != 0 && before != user {
+                let until = now.unix().saturating_add(NO_SESSIONS_FOR.as_secs());
+                route.no_sessions_until.store(until, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A session with the user has come about, whoever began it: he may be invited, and so may others there.
+    pub(super) fn sessions_taken(&self, key: &PairKey) {
+        self.no_sessions.taken(key.sip_user());
+        if let Some((_, route)) = self.numbered_route_of(key) {
+            route.refused_by.store(0, Ordering::Relaxed);
+            route.no_sessions_until.store(0, Ordering::Relaxed);
         }
     }
 

@@ -351,7 +351,10 @@ impl Gateway {
     /// Counts what happens to sessions; `false`: the fact is about something else.
     pub(super) fn count_session(&self, key: &PairKey, fact: &Fact, now: Moment) -> bool {
         match fact {
-            Fact::SessionBegan => self.counters.sessions_begun.add(1),
+            Fact::SessionBegan => {
+                self.counters.sessions_begun.add(1);
+                self.sessions_taken(key);
+            }
             Fact::SessionEnded(_) => {}
             Fact::SessionRefused { status } => {
                 self.counters.sessions_refused.add(1);

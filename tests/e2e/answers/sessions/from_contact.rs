@@ -172,6 +172,17 @@ fn ch_03_what_refuses_the_user_comes_back_to_whoever_waits() {
     assert_eq!(ids, [(Some("error"), Some("b1")), (Some("error"), Some("b2"))]);
 }
 
+/// Bob writes to a user: what reaches the front end.
+fn writes_to(house: &mut House, user: &str) -> String {
+    house.partner_says(
+        "fabrikam.com",
+        &format!(
+            "<message from='bob@fabrikam.com/x' to='{user}@contoso.com' id='1'><body>x</body></message>"
+        ),
+    );
+    methods(&house.requests()).join(" ")
+}
+
 #[test]
 fn an_automatic_front_end_that_knows_no_invite_is_not_asked_for_anybody_for_an_hour() {
     let mut house = House::planned(Plan { im: Im::Automatic, ..Plan::default() });
@@ -181,19 +192,58 @@ fn an_automatic_front_end_that_knows_no_invite_is_not_asked_for_anybody_for_an_h
         _ => Reply::Status(200, "OK"),
     });
     // Each time to somebody else: of himself nobody says anything by that status.
-    let writes_to = |house: &mut House, user: &str| {
-        house.partner_says(
-            "fabrikam.com",
-            &format!(
-                "<message from='bob@fabrikam.com/x' to='{user}@contoso.com' id='1'><body>x</body></message>"
-            ),
-        );
-        methods(&house.requests()).join(" ")
-    };
     assert_eq!(writes_to(&mut house, "alice"), "INVITE ACK MESSAGE");
-    assert_eq!(writes_to(&mut house, "carol"), "MESSAGE");
+    assert_eq!(
+        writes_to(&mut house, "carol"),
+        "INVITE ACK MESSAGE",
+        "it may have been alice's telephone that said so"
+    );
+    assert_eq!(writes_to(&mut house, "dave"), "MESSAGE");
     house.advance(Duration::from_secs(3601));
+    assert_eq!(writes_to(&mut house, "erin"), "INVITE ACK MESSAGE");
+}
+
+#[test]
+fn an_automatic_front_end_with_whom_a_session_comes_about_knows_invite() {
+    let mut house = House::planned(Plan { im: Im::Automatic, ..Plan::default() });
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") if !request.must("To").unwrap().contains("dave") => {
+            Reply::Status(405, "Method Not Allowed")
+        }
+        _ => accepts(request),
+    });
+    assert_eq!(writes_to(&mut house, "alice"), "INVITE ACK MESSAGE");
     assert_eq!(writes_to(&mut house, "dave"), "INVITE ACK MESSAGE");
+    assert_eq!(writes_to(&mut house, "carol"), "INVITE ACK MESSAGE");
+    assert_eq!(writes_to(&mut house, "erin"), "INVITE ACK MESSAGE", "between alice and carol it was known");
+    assert_eq!(writes_to(&mut house, "frank"), "MESSAGE", "carol and erin have refused, one after the other");
+    // And so does one that a user begins.
+    let wire = house.front_end();
+    Chat::open(&mut house, wire);
+    assert_eq!(writes_to(&mut house, "grace"), "INVITE ACK MESSAGE");
+}
+
+#[test]
+fn ch_03_who_begins_a_session_himself_is_invited_again() {
+    let mut house = house();
+    house.rule = Box::new(|request| match request.method() {
+        Some("INVITE") => Reply::Status(488, "Not Acceptable Here"),
+        _ => accepts(request),
+    });
+    assert_eq!(writes_to(&mut house, "alice"), "INVITE ACK MESSAGE");
+    assert_eq!(writes_to(&mut house, "alice"), "MESSAGE");
+    // Another of her clients begins one, and ends it.
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    assert_eq!(chat.bye(&mut house).status(), Some(200));
+    assert_eq!(writes_to(&mut house, "alice"), "INVITE ACK MESSAGE", "of the same contact");
+    assert_eq!(writes_to(&mut house, "alice"), "MESSAGE", "refused again");
+    Chat::open(&mut house, wire).bye(&mut house);
+    house.partner_says(
+        "fabrikam.com",
+        "<message from='carol@fabrikam.com/x' to='alice@contoso.com' id='2'><body>x</body></message>",
+    );
+    assert_eq!(methods(&house.requests()), ["INVITE", "ACK", "MESSAGE"], "of any other");
 }
 
 #[test]

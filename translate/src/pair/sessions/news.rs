@@ -52,6 +52,8 @@ impl<M> Talk<M> {
                 talk.open(context);
                 self.sessions.threads.note(talk.session.conversation(), &talk.thread, context.now.instant);
                 self.sessions.lost = false;
+                // Whatever refused one before, this one was taken.
+                self.sessions.by_pager_until = None;
                 self.fact(Fact::SessionBegan);
                 self.call_off_others(at, context);
             }
