@@ -63,6 +63,42 @@ fn trust_after_a_farewell_that_was_lost_what_he_saw_is_taken_back_and_his_reques
 }
 
 #[test]
+fn trust_a_farewell_that_never_arrives_is_said_for_a_day() {
+    for asks in [false, true] {
+        let mut rig = unseen();
+        rig.lose_stanzas();
+        if asks {
+            rig.stanza("", "type='subscribe'", "");
+        }
+        let lost_in = |rig: &mut Rig, hours: u64| {
+            let mut lost = 0;
+            for _ in 0..hours * 60 {
+                rig.pass(MINUTE);
+                lost += rig.lose_stanzas();
+            }
+            lost
+        };
+        assert!(lost_in(&mut rig, 22) > 0 && lost_in(&mut rig, 1) > 0, "asks: {asks}");
+        lost_in(&mut rig, 2);
+        assert_eq!(lost_in(&mut rig, 24), 0, "asks: {asks}");
+        rig.crash();
+        assert_eq!(rig.told(), [""; 0], "asks: {asks}");
+    }
+}
+
+#[test]
+fn trust_a_farewell_to_a_partner_that_was_disabled_for_days_is_said_when_he_is_enabled() {
+    let mut rig = unseen();
+    rig.lose_stanzas();
+    rig.policy(PartnerType::PublicUnverified, false, UserPolicy::default());
+    rig.pass(Duration::from_secs(3 * DAY));
+    assert_eq!(rig.told(), [""; 0]);
+    rig.policy(PartnerType::PublicUnverified, true, UserPolicy::default());
+    rig.pass(MINUTE);
+    assert!(rig.told().contains(&"unsubscribed".to_owned()));
+}
+
+#[test]
 fn trust_a_farewell_is_not_said_when_the_domain_may_be_somebody_elses() {
     for asks in [false, true] {
         let mut rig = unseen();

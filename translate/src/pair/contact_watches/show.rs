@@ -186,12 +186,16 @@ impl ContactWatches {
             (Sent::Subscription(Subscription::Unsubscribed) | Sent::Presence { .. }, from)
                 if from != From::Yes && self.passing.farewell_until.is_some() =>
             {
-                self.passing.owes.farewell = true;
-                self.passing.farewell_until = None;
                 if from != From::No {
                     // He asked without having heard it.
                     self.shown.lost("");
                     step.saved.touch();
+                }
+                self.passing.owes.farewell = true;
+                self.passing.farewell_until = None;
+                if self.farewell_is_old(step) {
+                    self.farewell_ends(step);
+                    return true;
                 }
             }
             _ => return false,
@@ -267,10 +271,15 @@ impl ContactWatches {
         }
     }
 
+    /// It has been said for so long that it is not said again. To a disabled partner nothing was said.
+    fn farewell_is_old(&self, step: &Step<'_, '_>) -> bool {
+        let most = step.roster.from_since.saturating_add(FAREWELL_MOST);
+        step.unix() >= most && !step.context.partner_is_disabled()
+    }
+
     /// Either he knows by now, or he never will.
     pub(super) fn farewell_ends(&mut self, step: &mut Step<'_, '_>) {
-        let most = step.roster.from_since.saturating_add(FAREWELL_MOST);
-        if self.passing.owes.farewell && (step.unix() < most || step.context.partner_is_disabled()) {
+        if self.passing.owes.farewell && !self.farewell_is_old(step) {
             self.passing.farewell_until = Some(step.context.now.instant + FAREWELL);
             return;
         }
