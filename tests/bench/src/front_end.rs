@@ -151,7 +151,7 @@ mod tests {
         let mut out = Vec::new();
         accept(request.head, &mut out);
         let text = String::from_utf8(out.clone()).unwrap();
-        assert!(text.contains("\r\nTo: <sip:c000005@p001.bench.example>;tag=sink\r\n"), "{text}");
+        assert!(text.contains("\r\nTo: <sip:c000005@p0001.bench.example>;tag=sink\r\n"), "{text}");
         let branch = memmem::Finder::new("branch=z9hG4bK");
         let read = answer(&out, &end, &branch).unwrap().unwrap();
         assert_eq!(read, Answer { status: 200, pair: Some(5), size: out.len() });

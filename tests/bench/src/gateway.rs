@@ -79,10 +79,22 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it and waits until it is ready.
+    /// Starts it, with as many partners as there are to be streams if they are many, and waits until it is ready.
     /// `sessions`: users are invited to them.
-    pub(crate) fn start(program: &Path, place: Place, folder: &Path, sessions: bool) -> Result<Self> {
-        let text = configuration(place, folder, PARTNERS);
+    pub(crate) fn start(
+        program: &Path,
+        place: Place,
+        folder: &Path,
+        sessions: bool,
+        streams: usize,
+    ) -> Result<Self> {
+        let mut text = configuration(place, folder, PARTNERS.max(streams));
+        if streams > PARTNERS {
+            let most = streams * 2;
+            text.push_str(&format!(
+                "[limits.xmpp]\nconnections = {most}\nstreams = {most}\nunauthenticated_per_address = 256\n"
+            ));
+        }
         let text = if sessions { text.replace("im = 'pager'", "im = 'session'") } else { text };
         Self::start_from(program, folder, &text)
     }

@@ -16,7 +16,12 @@ pub(crate) const SIP_CONNECTIONS: usize = 4;
 
 /// The partner domain with this number.
 pub(crate) fn partner_domain(number: usize) -> String {
-    format!("p{number:03}.bench.example")
+    format!("p{number:04}.bench.example")
+}
+
+/// The number of a [`partner_domain`].
+pub(crate) fn partner_number(domain: &str) -> Option<usize> {
+    domain.strip_prefix('p')?.strip_suffix(".bench.example")?.parse().ok()
 }
 
 /// Which messages are sent.

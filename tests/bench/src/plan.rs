@@ -124,6 +124,9 @@ struct Group {
     paces: Vec<Pace>,
 }
 
+/// So many partners, each with a stream of its own, to see what that costs a message.
+const MANY: [usize; 2] = [1_000, 10_000];
+
 fn groups(quick: bool) -> Vec<Group> {
     let relays = [Subject::RelayWritten, Subject::RelayAcknowledged];
     let (streams, windows) = match quick {
@@ -167,6 +170,19 @@ fn groups(quick: bool) -> Vec<Group> {
             streams: 4,
             paces: windows.clone(),
         });
+    }
+    if !quick {
+        for streams in MANY {
+            for direction in [Direction::SipToXmpp, Direction::XmppToSip] {
+                groups.push(Group {
+                    subject: Subject::Gateway,
+                    direction,
+                    set: Set::Small,
+                    streams,
+                    paces: vec![Pace::Window(256)],
+                });
+            }
+        }
     }
     groups
 }
@@ -233,7 +249,11 @@ impl Bench<'_> {
         for &pace in &group.paces {
             let pairs = self.arguments.pairs();
             if !self.arguments.quick {
-                let warm_up = Until::Seconds(self.arguments.seconds.min(1.0));
+                // Every stream is to be open.
+                let warm_up = match group.streams {
+                    streams if MANY.contains(&streams) => Until::Messages(u64::from(pairs) * 2),
+                    _ => Until::Seconds(self.arguments.seconds.min(1.0)),
+                };
                 stage.round(Round { pace, until: warm_up, pairs })?;
             }
             let mut runs = Vec::new();
@@ -266,7 +286,8 @@ impl Bench<'_> {
         let sink = Role::start("sink", &sink_job, false)?;
         let tested = match group.subject {
             Subject::Gateway => {
-                Tested::Gateway(Gateway::start(&self.program, place, self.folder, group.set == Set::Session)?)
+                let sessions = group.set == Set::Session;
+                Tested::Gateway(Gateway::start(&self.program, place, self.folder, sessions, group.streams)?)
             }
             Subject::RelayWritten | Subject::RelayAcknowledged => {
                 let waits_for_acknowledgement = group.subject == Subject::RelayAcknowledged;

@@ -68,7 +68,7 @@ impl Record {
     pub(crate) fn limit(&self) -> Duration {
         match self.round.until {
             Until::Seconds(seconds) => Duration::from_secs_f64(seconds) + DRAIN,
-            Until::Messages(_) => DRAIN * 2,
+            Until::Messages(_) => DRAIN * 6,
         }
     }
 

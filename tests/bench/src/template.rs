@@ -3,7 +3,7 @@
 use crate::job::{FRONT_END, GATEWAY, SIP_DOMAIN, Set};
 use crate::tally::{ID_DIGITS, PAIR_DIGITS, SEQUENCE_DIGITS};
 
-const PARTNER_DIGITS: usize = 3;
+const PARTNER_DIGITS: usize = 4;
 
 /// A message with holes for its numbers.
 #[derive(Clone, Debug)]
@@ -226,7 +226,7 @@ mod tests {
             request(set).write(&mut out, 42, 7, 9);
             let text = String::from_utf8(out).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            assert!(head.starts_with("MESSAGE sip:c000042@p007.bench.example SIP/2.0\r\n"), "{text}");
+            assert!(head.starts_with("MESSAGE sip:c000042@p0007.bench.example SIP/2.0\r\n"), "{text}");
             assert!(head.contains("branch=z9hG4bK00004200000009"), "{text}");
             assert!(head.contains(&format!("Content-Length: {}", body.len())), "{text}");
             assert!(body.starts_with("00004200000009 Watson"), "{text}");

@@ -18,7 +18,7 @@ use super::load::{Events, Kind, Load, listen_to_sink};
 use super::text;
 use crate::child::Orders;
 use crate::gateway::PARTNERS;
-use crate::job::{Count, Direction, Order, Pace, PresenceJob, Round, Until, partner_domain};
+use crate::job::{Count, Direction, Order, Pace, PresenceJob, Round, Until, partner_domain, partner_number};
 use crate::partner;
 use crate::pki;
 use crate::sink::pong;
@@ -164,7 +164,7 @@ impl Contacts {
     async fn serve(&self, tcp: TcpStream, number: u64) -> Result<()> {
         let partner::Stream { mut tls, local } =
             partner::accept(&self.tls, tcp, &self.served, number).await?;
-        let domain: usize = local.get(1..4).context("a domain without a number")?.parse()?;
+        let domain = partner_number(&local).context("a domain without a number")?;
         let (presence_end, iq_end) = (Finder::new(b"</presence>"), Finder::new(b"</iq>"));
         let mut input = BytesMut::new();
         loop {
