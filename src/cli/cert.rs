@@ -12,7 +12,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::client::{WhoArguments, done_here, end};
+use super::client::{Failed, WhoArguments, done_here, end};
 use super::report::{findings_text, say, say_json};
 use super::{ConfigOption, complain};
 use crate::certs::{self, Assigned, KeyKind, Keys, Live, Name, Place, Prepared, Subject, Wish};
@@ -51,6 +51,17 @@ pub(super) enum Cert {
         #[command(flatten)]
         config: ConfigOption,
     },
+}
+
+impl Cert {
+    fn is_json(&self) -> bool {
+        match self {
+            Self::Show { json, .. } | Self::Check { json, .. } => *json,
+            Self::Request(arguments) => arguments.json,
+            Self::Import(arguments) => arguments.json,
+            Self::Assign(arguments) => arguments.json,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -173,7 +184,7 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
         match through::run(verb, &gateway) {
             Ok(Ok(done)) => return done,
             Ok(Err(why)) => done_here(&why),
-            Err(failed) => return end(Err(failed)),
+            Err(failed) => return end(Err(failed.in_json(verb.is_json()))),
         }
     }
     let config = match of.load(environment) {
@@ -197,10 +208,7 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
         Cert::Import(arguments) => import(&config, arguments),
         Cert::Assign(arguments) => assign(&config, arguments),
     };
-    done.unwrap_or_else(|why| {
-        eprintln!("nuncio: {why}");
-        ExitCode::FAILURE
-    })
+    done.unwrap_or_else(|why| end(Err(Failed::new(why).in_json(verb.is_json()))))
 }
 
 /// Of a key that systemd hands over only its unit knows what it is a copy of, unless it is the unit of the package.
@@ -333,7 +341,9 @@ fn import(config: &Config, arguments: &ImportArguments) -> Done {
         let why =
             "it is not taken: peers would refuse it. Have it issued anew as said above, or add --anyway";
         if arguments.json {
+            eprintln!("nuncio: {why}");
             say_json(&json!({ "imported": imported, "taken": false }));
+            return Ok(ExitCode::FAILURE);
         }
         return Err(why.to_owned());
     }

@@ -92,7 +92,7 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
         Some(Ok(Ok(partners))) => Some(partners),
         // Nobody can be asked.
         Some(Ok(Err(_))) | None => None,
-        Some(Err(failed)) => return end(Err(failed)),
+        Some(Err(failed)) => return end(Err(failed.in_json(arguments.json))),
     };
     let config = match configured(&arguments.config, environment) {
         Ok(config) => config,

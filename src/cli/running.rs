@@ -8,7 +8,7 @@ use axum::http::Method;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::client::{ClientArguments, Failed, changes, end, pretty, printable, text};
+use super::client::{ClientArguments, Failed, Said, changes, end, finish, pretty, printable, text};
 use crate::control::client::escaped;
 
 #[derive(Debug, clap::Args)]
@@ -55,9 +55,9 @@ pub(super) struct AuditArguments {
 
 pub(super) fn reload(arguments: &PlainArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let answer = arguments.client.gateway(environment).ask(Method::POST, "/v1/reload", None);
-    end(answer.map(|answer| {
+    finish(answer.map(|answer| {
         if arguments.client.json {
-            return pretty(&answer);
+            return Said::after(&answer, pretty(&answer));
         }
         let same = answer.get("lines").and_then(Value::as_array).is_some_and(Vec::is_empty);
         let what = if same {
@@ -65,7 +65,7 @@ pub(super) fn reload(arguments: &PlainArguments, environment: Vec<(OsString, OsS
         } else {
             "The configuration was read again and is in force:"
         };
-        format!("{what}\n{}", changes(&answer))
+        Said::after(&answer, format!("{what}\n{}", changes(&answer)))
     }))
 }
 

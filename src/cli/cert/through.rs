@@ -82,7 +82,7 @@ fn wanted(arguments: &AssignArguments) -> Value {
 }
 
 fn read(file: &PathBuf) -> Result<Vec<u8>, Failed> {
-    std::fs::read(file).map_err(|error| Failed(format!("{}: {error}", file.display())))
+    std::fs::read(file).map_err(|error| Failed::new(format!("{}: {error}", file.display())))
 }
 
 /// As PEM, what may be a certificate in DER.
@@ -100,7 +100,7 @@ fn pem(content: &[u8]) -> String {
 fn part<T: DeserializeOwned>(answer: &Value, key: &str) -> Result<T, Failed> {
     let part = answer.get(key).cloned().unwrap_or_default();
     serde_json::from_value(part)
-        .map_err(|error| Failed(format!("the gateway answered something else than {key}: {error}")))
+        .map_err(|error| Failed::new(format!("the gateway answered something else than {key}: {error}")))
 }
 
 fn shown(answer: &Value, as_json: bool) -> Result<ExitCode, Failed> {

@@ -15,6 +15,7 @@ mod certificates;
 mod commands;
 mod control;
 mod control_access;
+mod control_apply;
 mod control_changes;
 mod control_files;
 mod control_roles;
