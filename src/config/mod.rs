@@ -34,6 +34,7 @@ mod schema;
 mod source;
 mod stored;
 mod value;
+mod words;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

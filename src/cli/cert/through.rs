@@ -68,6 +68,7 @@ fn brought(arguments: &ImportArguments) -> Result<Value, Failed> {
         "for": arguments.chosen.wanted,
         "assign": arguments.assign,
         "anyway": arguments.anyway,
+        "replace_key": arguments.replace_key,
         "wait": arguments.assign && !arguments.no_wait,
     }))
 }
@@ -91,7 +92,8 @@ fn pem(content: &[u8]) -> String {
         Ok(text) => text.to_owned(),
         Err(_) => {
             let base64 = STANDARD.encode(content);
-            format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n")
+            let label = if crate::tls::is_pkcs7(content) { "PKCS7" } else { "CERTIFICATE" };
+            format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
         }
     }
 }
@@ -145,6 +147,7 @@ fn imported(mut answer: Value, arguments: &ImportArguments) -> Result<ExitCode, 
         let findings: Vec<Finding> = part(one, "findings")?;
         say(&format!("For {}:\n{}\n", text(&place, "certificate"), findings_text(&findings, 0)));
     }
+    say(&super::kept(&part::<Vec<PathBuf>>(&answer, "kept")?));
     match arguments.assign {
         true => assigned(&answer, false),
         false => Ok(say("It is kept ready. To put it in use: nuncio cert assign\n")),
