@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::ConfigArguments;
 use super::report::say;
-use crate::config::{Config, Severity};
+use crate::config::{Config, Domain, Severity};
 use crate::control::DEFAULT_SOCKET;
 use crate::control::client::{Client, ClientError, Reply};
 
@@ -298,6 +298,18 @@ pub(super) fn changes(answer: &Value) -> String {
         out.push_str(&format!("  it holds, but is not on the disk: {}\n", printable(why)));
     }
     out
+}
+
+/// A domain, or an address at one, in A-labels, and behind it as people read it.
+pub(super) fn in_both_forms(name: &str) -> String {
+    let (user, domain) = match name.rsplit_once('@') {
+        Some((user, domain)) => (format!("{user}@"), domain),
+        None => (String::new(), name),
+    };
+    match Domain::new(domain) {
+        Ok(known) if known.to_unicode() != domain => format!("{name} ({user}{})", known.to_unicode()),
+        _ => name.to_owned(),
+    }
 }
 
 /// Fit for a terminal.

@@ -13,7 +13,9 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use self::prune::Removal;
-use super::client::{ClientArguments, Failed, Gateway, Said, changes, finish, pretty, printable, text};
+use super::client::{
+    ClientArguments, Failed, Gateway, Said, changes, finish, in_both_forms, pretty, printable, text,
+};
 use super::report::say;
 use crate::config::{Kind, quoted, reference, written};
 use crate::control::client::escaped;
@@ -274,9 +276,12 @@ impl Names {
     fn line(&self, entry: &Value) -> String {
         let list = |key: &str| -> String {
             let list = entry.get(key).and_then(Value::as_array).into_iter().flatten();
-            list.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+            list.filter_map(Value::as_str).map(in_both_forms).collect::<Vec<_>>().join(", ")
         };
-        let name = text(entry, self.kind.named_by());
+        let name = match self.kind {
+            Kind::Partner | Kind::Block => in_both_forms(text(entry, self.kind.named_by())),
+            Kind::Policy => text(entry, self.kind.named_by()).to_owned(),
+        };
         let origin = text(entry, "origin");
         let not_held = list("set_aside");
         let line = match self.kind {
@@ -298,7 +303,7 @@ impl Names {
             Kind::Policy => {
                 let partners = Some(list("partners")).filter(|partners| !partners.is_empty());
                 let partners = partners.map(|partners| format!(" for {partners}")).unwrap_or_default();
-                let name = if name.is_empty() { "(no name)" } else { name };
+                let name = if name.is_empty() { "(no name)" } else { &name };
                 format!("{name}: {} {}{partners}", text(entry, "verdict"), list("users"))
             }
             Kind::Block => {
@@ -318,7 +323,9 @@ impl Names {
         for (key, value) in self.keys(entry) {
             if key != "negotiation" && key != "defaults" {
                 let by_default = if is_default(key) { "  (default)" } else { "" };
-                let _ = writeln!(out, "{key:<20} {}{by_default}", printable(&written(value)));
+                let also = value.as_str().filter(|_| key == self.kind.named_by());
+                let also = also.map(|name| in_both_forms(name).split_off(name.len())).unwrap_or_default();
+                let _ = writeln!(out, "{key:<20} {}{by_default}", printable(&(written(value) + &also)));
             }
         }
         if let Some(negotiation) = entry.get("negotiation") {

@@ -19,6 +19,7 @@ mod running;
 mod sessions;
 mod store;
 mod token;
+mod trail;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -9,6 +9,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::client::{ClientArguments, Failed, Said, changes, end, finish, pretty, printable, text};
+use super::trail;
 use crate::control::client::escaped;
 
 #[derive(Debug, clap::Args)]
@@ -134,23 +135,6 @@ pub(super) fn audit(arguments: &AuditArguments, environment: Vec<(OsString, OsSt
         if arguments.client.json {
             return pretty(&answer);
         }
-        let mut out = String::new();
-        for entry in answer.as_array().into_iter().flatten() {
-            let at = entry.get("at").and_then(Value::as_i64).unwrap_or_default();
-            let at = jiff::Timestamp::from_second(at).map(|at| at.to_string()).unwrap_or_default();
-            let change = match (text(entry, "from"), text(entry, "to")) {
-                ("", "") => String::new(),
-                ("", to) => format!(": {to}"),
-                (from, to) => format!(": {from} → {to}"),
-            };
-            let line = format!(
-                "{at}  {}  {}  {}{change}",
-                text(entry, "actor"),
-                text(entry, "what"),
-                text(entry, "subject")
-            );
-            let _ = writeln!(out, "{}", printable(&line));
-        }
-        out
+        trail::lines(&answer)
     }))
 }

@@ -58,6 +58,9 @@ fn applied(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> Result
     if orders.is_empty() {
         out.push_str("  nothing: there is neither a new partner nor a policy\n");
     }
+    if let Some(warning) = plan.warning() {
+        let _ = writeln!(out, "{warning}");
+    }
     if !there.is_empty() {
         let _ = writeln!(out, "Not touched, for it has them already: {}", there.join(", "));
     }
