@@ -44,8 +44,23 @@ fn the_plan_is_shown_and_what_is_left_out_costs_the_exit_code() {
     let plan = text(&output.stdout);
     assert!(plan.contains("Partners to add: 5") && plan.contains("NOT taken over:"), "{plan}");
     assert_eq!(output.status.code(), Some(1));
+    for count in ["Partners in the files: 7", "Not taken over: 2"] {
+        assert!(plan.contains(count), "{count}: {plan}");
+    }
     let whole = import(&["gateway.xml"], None);
     assert_eq!(whole.status.code(), Some(0), "{}", text(&whole.stdout));
+}
+
+#[test]
+fn what_is_granted_to_some_users_only_is_left_to_be_done_and_that_is_said() {
+    let output = import(&["policies.csv"], None);
+    let plan = text(&output.stdout);
+    assert!(
+        plan.contains("WARNING: policy.default = \"deny\": no SIP user may talk to any partner"),
+        "{plan}"
+    );
+    assert!(plan.contains("Tag:XmppUsers is granted"), "{plan}");
+    assert_eq!(output.status.code(), Some(1), "{plan}");
 }
 
 #[test]

@@ -112,12 +112,16 @@ pub fn import(
     let (mut imported, mut looked_at) = (Vec::new(), Vec::new());
     for &place in places {
         for (file, key) in candidates(place, keys) {
+            let public = public_key_of(&key, &file);
             // A key that was given is tried for each place.
-            let shown = file.display().to_string();
+            let shown = match &public {
+                Ok(_) => file.display().to_string(),
+                Err(error) => format!("{} ({error})", file.display()),
+            };
             if !looked_at.contains(&shown) {
                 looked_at.push(shown);
             }
-            let public = match public_key_of(&key, &file) {
+            let public = match public {
                 Ok(public) => public,
                 Err(error) if keys.given.is_some() => return Err(error.into()),
                 // Another one may fit.
@@ -149,11 +153,16 @@ impl Imported {
         self.findings.iter().any(|finding| finding.level == Level::Wrong)
     }
 
+    /// The key that comes with it.
+    pub(super) fn brings_key(&self) -> Option<&[u8]> {
+        self.given.as_ref().map(|Secret(key)| key.as_slice())
+    }
+
     /// Writes it beside its place, where [`assign`](super::assign()) takes it from. An earlier one that waits there goes.
     ///
     /// # Errors
     /// What could not be written.
-    pub fn store(&self) -> Result<(), FileError> {
+    pub(super) fn store(&self) -> Result<(), FileError> {
         let Place { certificate, key, .. } = &self.place;
         if let Some(Secret(given)) = &self.given {
             write(&beside(key, ".new"), given, Access::of_new_key(key), true)?;

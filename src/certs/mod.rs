@@ -8,6 +8,7 @@
 //! | file | |
 //! |---|---|
 //! | FILE`.new` | what will take its place: a key that was made with a request, a certificate that was imported |
+//! | FILE`.new.kept-1` | a key that waited for its certificate when another one took its place |
 //! | FILE`.old` | what stood in its place before, for [`undo`] |
 //! | FILE`.csr` | beside the certificate: the signing request |
 //!
@@ -18,6 +19,7 @@ mod assign;
 pub mod expiry;
 mod files;
 mod import;
+mod keep;
 mod live;
 mod names;
 mod places;
@@ -31,6 +33,7 @@ pub use ask::{AskError, Wish, ask};
 pub use assign::{AssignError, Assigned, Waiting, assign, undo, waiting};
 pub use files::FileError;
 pub use import::{ImportError, Imported, Keys, import};
+pub use keep::{StoreError, store};
 pub use live::{Live, live};
 pub use names::{Name, Why, names};
 #[cfg(test)]

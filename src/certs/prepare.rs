@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::Place;
 use super::files::{Access, FileError, beside, exists, write};
+use super::keep::put_by;
 use super::request::{KeyKind, Request, RequestError, request};
 
 /// A request that waits for its certificate.
@@ -28,7 +29,7 @@ pub enum PrepareError {
     /// A key is waiting for its certificate.
     #[error(
         "{} exists: a request is with the CA, and its certificate would be of no use without this key. With --replace a new one \
-         takes its place", .0.display()
+         takes its place, and this one is kept beside it", .0.display()
     )]
     Waiting(PathBuf),
     /// The key in use is not to be had.
@@ -80,6 +81,9 @@ pub fn prepare(
         for place in places {
             let file = file(place);
             if !keys.contains(&file) {
+                if replace && exists(&file)? {
+                    put_by(&file)?;
+                }
                 write_key(&place.key, &file, &key, replace)?;
                 keys.push(file);
             }
@@ -129,6 +133,8 @@ mod tests {
         assert_eq!(read(), key);
         made(true).unwrap();
         assert_ne!(read(), key);
+        let kept = fs::read_to_string(folder.path().join("contoso.key.new.kept-1")).unwrap();
+        assert_eq!(kept, key, "its certificate may still come");
     }
 
     #[test]

@@ -165,7 +165,7 @@ fn sip_names(
     match sip_names_match(certificate, &[name.to_owned()]) {
         NameMatch::Matched(_) => findings.good(format!("it is for {name} ({key})")),
         NameMatch::Mismatch(mismatch) => match sip_names_match(certificate, domains) {
-            NameMatch::Matched(domain) => findings.warning(
+            NameMatch::Matched(domain) => findings.wrong(
                 format!(
                     "it is for {}, but not for {name} ({key}), by which front ends look for it",
                     domain.expected

@@ -12,7 +12,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::client::{WhoArguments, done_here, end};
+use super::client::{Failed, WhoArguments, done_here, end};
 use super::report::{findings_text, say, say_json};
 use super::{ConfigOption, complain};
 use crate::certs::{self, Assigned, KeyKind, Keys, Live, Name, Place, Prepared, Subject, Wish};
@@ -51,6 +51,17 @@ pub(super) enum Cert {
         #[command(flatten)]
         config: ConfigOption,
     },
+}
+
+impl Cert {
+    fn is_json(&self) -> bool {
+        match self {
+            Self::Show { json, .. } | Self::Check { json, .. } => *json,
+            Self::Request(arguments) => arguments.json,
+            Self::Import(arguments) => arguments.json,
+            Self::Assign(arguments) => arguments.json,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -100,7 +111,7 @@ pub(super) struct RequestArguments {
     /// Ask for SRVName and XmppAddr of each XMPP domain as well. For a CA of your own: public ones do not issue them
     #[arg(long)]
     xmpp_names: bool,
-    /// Make a new key and request even if one is waiting for its certificate
+    /// Make a new key and request even if one is waiting for its certificate. The key that waits is kept beside the new one
     #[arg(long)]
     replace: bool,
     /// For programs
@@ -116,6 +127,9 @@ pub(super) struct ImportArguments {
     /// The private key, if it was not made here: PEM without passphrase. It is copied
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Take it although another key waits there for the certificate that a CA is signing; that one is kept beside it
+    #[arg(long, requires = "key")]
+    replace_key: bool,
     /// Put it in use at once
     #[arg(long)]
     assign: bool,
@@ -173,7 +187,7 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
         match through::run(verb, &gateway) {
             Ok(Ok(done)) => return done,
             Ok(Err(why)) => done_here(&why),
-            Err(failed) => return end(Err(failed)),
+            Err(failed) => return end(Err(failed.in_json(verb.is_json()))),
         }
     }
     let config = match of.load(environment) {
@@ -197,10 +211,7 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
         Cert::Import(arguments) => import(&config, arguments),
         Cert::Assign(arguments) => assign(&config, arguments),
     };
-    done.unwrap_or_else(|why| {
-        eprintln!("nuncio: {why}");
-        ExitCode::FAILURE
-    })
+    done.unwrap_or_else(|why| end(Err(Failed::new(why).in_json(verb.is_json()))))
 }
 
 /// Of a key that systemd hands over only its unit knows what it is a copy of, unless it is the unit of the package.
@@ -320,20 +331,23 @@ fn import(config: &Config, arguments: &ImportArguments) -> Done {
     let imported = certs::import(config, &chosen, &texts, &keys, SystemTime::now()).map_err(text)?;
     let wrong = imported.iter().any(certs::Imported::is_wrong);
     let taken = arguments.anyway || !wrong;
-    if taken {
-        imported.iter().try_for_each(certs::Imported::store).map_err(text)?;
-    }
+    let put_by = match taken {
+        true => certs::store(&imported, arguments.replace_key).map_err(text)?,
+        false => Vec::new(),
+    };
     if !arguments.json {
         for imported in &imported {
             let place = &imported.place;
             say(&format!("For {}:\n{}\n", place.certificate.display(), findings_text(&imported.findings, 0)));
         }
+        say(&kept(&put_by));
     }
     if !taken {
-        let why =
-            "it is not taken: peers would refuse it. Have it issued anew as said above, or add --anyway";
+        let why = "it is not taken: peers would refuse it. Have it issued anew as said above, or take it all the same with --anyway";
         if arguments.json {
+            eprintln!("nuncio: {why}");
             say_json(&json!({ "imported": imported, "taken": false }));
+            return Ok(ExitCode::FAILURE);
         }
         return Err(why.to_owned());
     }
@@ -346,13 +360,23 @@ fn import(config: &Config, arguments: &ImportArguments) -> Done {
     }
     let live = if arguments.no_wait { Vec::new() } else { wait(config, &assigned)? };
     if arguments.json {
-        say_json(&json!({ "imported": imported, "taken": true, "assigned": assigned, "live": live }));
+        say_json(&json!({
+            "imported": imported, "taken": true, "kept": put_by, "assigned": assigned, "live": live,
+        }));
     } else if arguments.assign {
         tell(&assigned, &live);
     } else {
         say("It is kept ready. To put it in use: nuncio cert assign\n");
     }
     Ok(verdict(&live))
+}
+
+/// Which keys gave way.
+fn kept(files: &[PathBuf]) -> String {
+    let line = |file: &PathBuf| {
+        format!("The key that waited there for its certificate is kept as {}.\n", file.display())
+    };
+    files.iter().map(line).collect()
 }
 
 fn assign(config: &Config, arguments: &AssignArguments) -> Done {

@@ -164,8 +164,9 @@ fn through(gateway: &Gateway, what: &[What], whom: &Whom) -> Result<Result<Repor
             Ok(answer) => answer,
             Err(why) => return Ok(Err(why)),
         };
-        let report: Report = serde_json::from_value(answer)
-            .map_err(|error| Failed(format!("the gateway answered something else than findings: {error}")))?;
+        let report: Report = serde_json::from_value(answer).map_err(|error| {
+            Failed::new(format!("the gateway answered something else than findings: {error}"))
+        })?;
         checks.extend(report.checks);
     }
     Ok(Ok(Report::new(checks)))

@@ -1,16 +1,16 @@
 //! What commands have in common that ask the running gateway.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use axum::http::{Method, StatusCode};
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ConfigArguments;
-use crate::config::{Config, Severity};
+use super::report::say;
+use crate::config::{Config, Domain, Severity};
 use crate::control::DEFAULT_SOCKET;
 use crate::control::client::{Client, ClientError, Reply};
 
@@ -28,13 +28,15 @@ pub(super) struct ClientArguments {
 /// The way to the gateway.
 pub(super) struct Gateway {
     client: Client,
+    /// Whether a program asks.
+    json: bool,
     /// Why its socket may be elsewhere.
     doubt: Option<String>,
 }
 
 impl ClientArguments {
     pub(super) fn gateway(&self, environment: Vec<(OsString, OsString)>) -> Gateway {
-        Gateway::at(self.socket.clone(), environment)
+        Gateway { json: self.json, ..Gateway::at(self.socket.clone(), environment) }
     }
 }
 
@@ -55,8 +57,73 @@ fn socket_of(environment: Vec<(OsString, OsString)>) -> (PathBuf, Option<String>
     (DEFAULT_SOCKET.into(), doubt)
 }
 
-/// A refusal, or why there is no answer: for people.
-pub(super) struct Failed(pub(super) String);
+/// A refusal, or why there is no answer.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// For people.
+    text: String,
+    /// For programs: what the gateway answered.
+    document: Option<Value>,
+    /// Whether a program asks.
+    json: bool,
+}
+
+impl Failed {
+    /// What a person reads.
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), document: None, json: false }
+    }
+
+    /// The same again.
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn refusal(reply: &Reply) -> Self {
+        Self { document: reply.json(), ..Self::new(reply.refusal()) }
+    }
+
+    /// Whoever asked for JSON gets this as JSON too.
+    #[must_use]
+    pub(super) fn in_json(self, json: bool) -> Self {
+        Self { json: self.json || json, ..self }
+    }
+
+    /// A problem document (RFC 9457), as the control plane answers.
+    fn into_document(self) -> Value {
+        let Self { text, document, .. } = self;
+        let is_problem = |document: &Value| document.get("detail").is_some();
+        document.filter(is_problem).unwrap_or_else(
+            || json!({ "type": "about:blank", "title": "The command failed", "detail": text }),
+        )
+    }
+}
+
+/// What a command says at its end, and how it ends.
+pub(super) struct Said {
+    text: String,
+    code: ExitCode,
+}
+
+impl From<String> for Said {
+    fn from(text: String) -> Self {
+        Self { text, code: ExitCode::SUCCESS }
+    }
+}
+
+impl Said {
+    /// After a change: whether it is kept is in the answer.
+    pub(super) fn after(answer: &Value, text: String) -> Self {
+        match answer.get("saved") {
+            Some(Value::Bool(false)) => Self { text, code: ExitCode::from(UNSAVED) },
+            _ => text.into(),
+        }
+    }
+}
+
+/// The exit code of a change that is in force and not on the disk.
+const UNSAVED: u8 = 4;
 
 impl Gateway {
     /// The one with this socket, or with that of the environment or the configuration.
@@ -65,16 +132,20 @@ impl Gateway {
             Some(socket) => (socket, None),
             None => socket_of(environment),
         };
-        Self { client: Client::new(socket), doubt }
+        Self { client: Client::new(socket), json: false, doubt }
     }
 
     /// The answer, if it is what was asked for.
     pub(super) fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failed> {
+        self.answer(method, path, body).map_err(|failed| failed.in_json(self.json))
+    }
+
+    fn answer(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failed> {
         let reply = self.exchange(method, path, body)?.map_err(|error| self.failed(&error))?;
         if !reply.status.is_success() {
-            return Err(Failed(reply.refusal()));
+            return Err(Failed::refusal(&reply));
         }
-        reply.json().ok_or_else(|| Failed("the gateway answered something that is not JSON".to_owned()))
+        reply.json().ok_or_else(no_json)
     }
 
     /// The same where this process can do it as well: `Ok(Err)` says why the gateway is not the one to do it, for nobody answers
@@ -99,20 +170,15 @@ impl Gateway {
         };
         match reply.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Err(reply.refusal())),
-            status if !status.is_success() => Err(Failed(reply.refusal())),
-            _ => {
-                let answer = reply.json();
-                answer
-                    .map(Ok)
-                    .ok_or_else(|| Failed("the gateway answered something that is not JSON".to_owned()))
-            }
+            status if !status.is_success() => Err(Failed::refusal(&reply)),
+            _ => reply.json().map(Ok).ok_or_else(no_json),
         }
     }
 
     fn failed(&self, error: &ClientError) -> Failed {
         match error {
-            ClientError::Absent(_) => Failed(format!("{error}{}", self.perhaps_elsewhere())),
-            _ => Failed(error.to_string()),
+            ClientError::Absent(_) => Failed::new(format!("{error}{}", self.perhaps_elsewhere())),
+            _ => Failed::new(error.to_string()),
         }
     }
 
@@ -131,7 +197,8 @@ impl Gateway {
         body: Option<&Value>,
     ) -> Result<Result<Reply, ClientError>, Failed> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failed(format!("the runtime cannot be started: {error}")))?;
+        let runtime =
+            runtime.map_err(|error| Failed::new(format!("the runtime cannot be started: {error}")))?;
         Ok(runtime.block_on(self.client.ask(method, path, body)))
     }
 }
@@ -169,15 +236,30 @@ pub(super) fn done_here(why: &str) {
     eprintln!("Done by this command as user {user}, and not by a running gateway: {why}.");
 }
 
-/// Ends a command.
+fn no_json() -> Failed {
+    Failed::new("the gateway answered something that is not JSON")
+}
+
+/// Ends a command that changes nothing.
 pub(super) fn end(done: Result<String, Failed>) -> ExitCode {
+    finish(done.map(Said::from))
+}
+
+/// Ends a command.
+pub(super) fn finish(done: Result<Said, Failed>) -> ExitCode {
     match done {
-        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
-        Err(Failed(why)) => {
-            eprintln!("nuncio: {why}");
+        Ok(Said { text, code }) => {
+            if say(&text) == ExitCode::SUCCESS {
+                code
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(failed) => {
+            eprintln!("nuncio: {}", failed.text);
+            if failed.json {
+                say(&pretty(&failed.into_document()));
+            }
             ExitCode::FAILURE
         }
     }
@@ -216,6 +298,18 @@ pub(super) fn changes(answer: &Value) -> String {
         out.push_str(&format!("  it holds, but is not on the disk: {}\n", printable(why)));
     }
     out
+}
+
+/// A domain, or an address at one, in A-labels, and behind it as people read it.
+pub(super) fn in_both_forms(name: &str) -> String {
+    let (user, domain) = match name.rsplit_once('@') {
+        Some((user, domain)) => (format!("{user}@"), domain),
+        None => (String::new(), name),
+    };
+    match Domain::new(domain) {
+        Ok(known) if known.to_unicode() != domain => format!("{name} ({user}{})", known.to_unicode()),
+        _ => name.to_owned(),
+    }
 }
 
 /// Fit for a terminal.

@@ -1,16 +1,23 @@
 //! `nuncio partner`, `nuncio policy`, `nuncio block`: what they have in common.
 
+mod file;
+mod prune;
+
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use axum::http::Method;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::client::{ClientArguments, Failed, Gateway, changes, end, pretty, printable, text};
-use crate::config::{GLOBAL, Kind, reference, written};
+use self::prune::Removal;
+use super::client::{
+    ClientArguments, Failed, Gateway, Said, changes, finish, in_both_forms, pretty, printable, text,
+};
+use super::report::say;
+use crate::config::{Kind, quoted, reference, written};
 use crate::control::client::escaped;
 
 #[derive(Debug, clap::Args)]
@@ -95,16 +102,26 @@ pub(super) enum Verb {
     },
     /// Bring the stored ones to what a file says, all or none
     Apply {
-        /// Sections as in the configuration file, as export prints them
+        /// Sections as in the configuration file, as export prints them; "-" is standard input
         #[arg(long, short, value_name = "FILE")]
         file: PathBuf,
         /// Remove stored ones that are not in the file
         #[arg(long)]
         prune: bool,
+        /// Also if it removes more of them than it leaves
+        #[arg(long, requires = "prune")]
+        confirm_removal: bool,
         /// Only say what it would amount to
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// What the gateway is asked for.
+struct Change {
+    method: Method,
+    path: String,
+    body: Option<Value>,
 }
 
 /// What the API calls them, and the file.
@@ -140,27 +157,28 @@ pub(super) fn block(arguments: &BlockArguments, environment: Vec<(OsString, OsSt
 }
 
 pub(super) fn make(kind: Kind, making: &Making, json: bool, gateway: &Gateway) -> ExitCode {
-    end(names(kind).make(making, json, gateway))
+    finish(names(kind).make(making, json, gateway).map_err(|failed| failed.in_json(json)))
 }
 
 pub(super) fn perform(kind: Kind, verb: &Verb, json: bool, gateway: &Gateway) -> ExitCode {
-    end(names(kind).perform(verb, json, gateway))
+    finish(names(kind).perform(verb, json, gateway).map_err(|failed| failed.in_json(json)))
 }
 
 impl Names {
-    fn make(&self, making: &Making, json: bool, gateway: &Gateway) -> Result<String, Failed> {
+    fn make(&self, making: &Making, json: bool, gateway: &Gateway) -> Result<Said, Failed> {
         let Making { name, settings, dry_run } = making;
         let mut entry = self.settings(settings)?;
         entry.insert(self.kind.named_by().to_owned(), json!(name));
         let all = format!("/v1/{}", self.collection);
-        self.change(gateway, Method::POST, &all, Some(&Value::Object(entry)), *dry_run, json)
+        let change = Change { method: Method::POST, path: all, body: Some(Value::Object(entry)) };
+        self.change(gateway, &change, "", *dry_run, json)
     }
 
-    fn perform(&self, verb: &Verb, json: bool, gateway: &Gateway) -> Result<String, Failed> {
+    fn perform(&self, verb: &Verb, json: bool, gateway: &Gateway) -> Result<Said, Failed> {
         let all = format!("/v1/{}", self.collection);
         let one = |name: &str| format!("/v1/{}/{}", self.collection, escaped(name));
         let shown = |answer: Value, text: &dyn Fn(&Value) -> String| {
-            Ok(if json { pretty(&answer) } else { text(&answer) })
+            Ok(Said::from(if json { pretty(&answer) } else { text(&answer) }))
         };
         match verb {
             Verb::List => shown(gateway.ask(Method::GET, &all, None)?, &|list| self.list(list)),
@@ -168,20 +186,36 @@ impl Names {
                 shown(gateway.ask(Method::GET, &one(name), None)?, &|entry| self.show(entry))
             }
             Verb::Set { name, settings, dry_run } => {
-                let entry = Value::Object(self.settings(settings)?);
-                self.change(gateway, Method::PATCH, &one(name), Some(&entry), *dry_run, json)
+                let body = Some(Value::Object(self.settings(settings)?));
+                let change = Change { method: Method::PATCH, path: one(name), body };
+                self.change(gateway, &change, "", *dry_run, json)
             }
             Verb::Remove { name, dry_run } => {
-                self.change(gateway, Method::DELETE, &one(name), None, *dry_run, json)
+                let change = Change { method: Method::DELETE, path: one(name), body: None };
+                self.change(gateway, &change, "", *dry_run, json)
             }
             Verb::Export { all: declared } => {
                 let list = gateway.ask(Method::GET, &format!("{all}?only_set=true"), None)?;
                 shown(list, &|list| self.export(list, *declared))
             }
-            Verb::Apply { file, prune, dry_run } => {
-                let wanted = json!({ "entries": self.read(file)?, "prune": prune });
+            Verb::Apply { file, prune, confirm_removal, dry_run } => {
+                let entries = self.read(file)?;
+                let removal = match prune {
+                    true => self.removal(&gateway.ask(Method::GET, &all, None)?, &entries),
+                    false => Removal::default(),
+                };
+                if !*confirm_removal
+                    && !*dry_run
+                    && let Some(why) = removal.wants_confirmation(self.kind)
+                {
+                    return Err(Failed::new(why));
+                }
+                let body = Some(json!({ "entries": entries, "prune": prune }));
                 let path = format!("/v1/apply/{}", self.collection);
-                self.change(gateway, Method::POST, &path, Some(&wanted), *dry_run, json)
+                let change = Change { method: Method::POST, path, body };
+                let confirmation = removal.wants_confirmation(self.kind).filter(|_| !confirm_removal);
+                let confirmation = confirmation.map(|why| format!("  {why}\n")).unwrap_or_default();
+                self.change(gateway, &change, &format!("{removal}{confirmation}"), *dry_run, json)
             }
         }
     }
@@ -190,13 +224,12 @@ impl Names {
     fn change(
         &self,
         gateway: &Gateway,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
+        Change { method, path, body }: &Change,
+        first: &str,
         dry_run: bool,
         json: bool,
-    ) -> Result<String, Failed> {
-        let would = gateway.ask(method.clone(), &format!("{path}?dry_run=true"), body)?;
+    ) -> Result<Said, Failed> {
+        let would = gateway.ask(method.clone(), &format!("{path}?dry_run=true"), body.as_ref())?;
         let mut out = String::new();
         if let Some(entry) = would.get("entry").filter(|_| self.kind == Kind::Partner) {
             out.push_str(&format!("{}\n", self.line(entry)));
@@ -204,18 +237,29 @@ impl Names {
                 out.push_str(&format!("  {}\n", verdict(negotiation)));
             }
         }
+        out.push_str(first);
+        let expected = changes(&would);
+        out.push_str(&expected);
         if dry_run {
-            let unchanged = format!("{out}{}Nothing was changed: this was a dry run.\n", changes(&would));
-            return Ok(if json { pretty(&would) } else { unchanged });
+            let unchanged = format!("{out}Nothing was changed: this was a dry run.\n");
+            return Ok(if json { pretty(&would) } else { unchanged }.into());
         }
-        let done = gateway.ask(method, path, body)?;
+        if !json {
+            say(&out);
+        }
+        let done = gateway.ask(method.clone(), path, body.as_ref())?;
         if json {
-            return Ok(pretty(&done));
+            return Ok(Said::after(&done, pretty(&done)));
         }
-        let same = done.get("changed").and_then(Value::as_array).is_some_and(Vec::is_empty);
+        let same =
+            done.get("changed").and_then(Value::as_array).is_some_and(Vec::is_empty) && first.is_empty();
         let end = if same { "It was so already." } else { "It is in force, and saved." };
         let end = if done.get("saved") == Some(&json!(false)) { "It is in force." } else { end };
-        Ok(format!("{out}{}{end}\n", changes(&done)))
+        let expected: Vec<&str> = expected.lines().collect();
+        let more = changes(&done);
+        let more = more.lines().filter(|line| !expected.contains(line));
+        let more: String = more.map(|line| format!("{line}\n")).collect();
+        Ok(Said::after(&done, format!("{more}{end}\n")))
     }
 
     fn list(&self, list: &Value) -> String {
@@ -232,9 +276,12 @@ impl Names {
     fn line(&self, entry: &Value) -> String {
         let list = |key: &str| -> String {
             let list = entry.get(key).and_then(Value::as_array).into_iter().flatten();
-            list.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+            list.filter_map(Value::as_str).map(in_both_forms).collect::<Vec<_>>().join(", ")
         };
-        let name = text(entry, self.kind.named_by());
+        let name = match self.kind {
+            Kind::Partner | Kind::Block => in_both_forms(text(entry, self.kind.named_by())),
+            Kind::Policy => text(entry, self.kind.named_by()).to_owned(),
+        };
         let origin = text(entry, "origin");
         let not_held = list("set_aside");
         let line = match self.kind {
@@ -256,7 +303,7 @@ impl Names {
             Kind::Policy => {
                 let partners = Some(list("partners")).filter(|partners| !partners.is_empty());
                 let partners = partners.map(|partners| format!(" for {partners}")).unwrap_or_default();
-                let name = if name.is_empty() { "(no name)" } else { name };
+                let name = if name.is_empty() { "(no name)" } else { &name };
                 format!("{name}: {} {}{partners}", text(entry, "verdict"), list("users"))
             }
             Kind::Block => {
@@ -276,7 +323,9 @@ impl Names {
         for (key, value) in self.keys(entry) {
             if key != "negotiation" && key != "defaults" {
                 let by_default = if is_default(key) { "  (default)" } else { "" };
-                let _ = writeln!(out, "{key:<20} {}{by_default}", printable(&written(value)));
+                let also = value.as_str().filter(|_| key == self.kind.named_by());
+                let also = also.map(|name| in_both_forms(name).split_off(name.len())).unwrap_or_default();
+                let _ = writeln!(out, "{key:<20} {}{by_default}", printable(&(written(value) + &also)));
             }
         }
         if let Some(negotiation) = entry.get("negotiation") {
@@ -290,75 +339,6 @@ impl Names {
         let named_by = self.kind.named_by();
         let keys = || entry.as_object().into_iter().flatten();
         keys().filter(move |(key, _)| *key == named_by).chain(keys().filter(move |(key, _)| *key != named_by))
-    }
-
-    /// As sections of a file, which `apply` takes.
-    fn export(&self, list: &Value, declared: bool) -> String {
-        let (mut global, mut sections) = (String::new(), String::new());
-        for entry in list.as_array().into_iter().flatten() {
-            if !declared && entry.get("origin") != Some(&json!("stored")) {
-                continue;
-            }
-            let said = ["origin", "defaults", "negotiation", "set_aside"];
-            let keys = self.keys(entry).filter(|(key, _)| !said.contains(&key.as_str()));
-            // It stands for the keys of [policy] itself, and is no rule.
-            if self.kind == Kind::Policy && text(entry, "name") == GLOBAL {
-                for (key, value) in keys.filter(|(key, _)| *key != "name") {
-                    let _ = writeln!(global, "{key} = {}", written(value));
-                }
-                continue;
-            }
-            let mut section = format!("[[{}]]\n", self.section);
-            for (key, value) in keys {
-                let _ = writeln!(section, "{key} = {}", written(value));
-            }
-            let why = entry.get("set_aside").and_then(Value::as_array).into_iter().flatten();
-            let why: Vec<&str> = why.filter_map(Value::as_str).collect();
-            if why.is_empty() {
-                let _ = writeln!(sections, "{section}");
-                continue;
-            }
-            // It could not be applied.
-            let why = printable(&why.join("; "));
-            let lines: String = section.lines().map(|line| format!("# {line}\n")).collect();
-            let _ = writeln!(sections, "# set aside: {why}\n{lines}");
-        }
-        if !global.is_empty() {
-            global = format!("[policy]\n{global}\n");
-        }
-        global + &sections
-    }
-
-    /// The sections of a file. Keys of `[policy]` itself are the rule that stands for it.
-    fn read(&self, file: &Path) -> Result<Vec<Value>, Failed> {
-        let unusable = |why: &dyn std::fmt::Display| Failed(format!("{}: {why}", file.display()));
-        let content = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
-        let mut table: toml::Table = toml::from_str(&content).map_err(|error| unusable(&error))?;
-        let no_list = || unusable(&format!("each is written under its own [[{}]]", self.section));
-        let (mut global, sections) = match self.section.split_once('.') {
-            None => (None, table.remove(self.section)),
-            Some((outer, inner)) => match table.remove(outer) {
-                Some(toml::Value::Table(mut outer)) => {
-                    let inner = outer.remove(inner);
-                    (Some(outer).filter(|rest| !rest.is_empty()), inner)
-                }
-                Some(_) => return Err(no_list()),
-                None => (None, None),
-            },
-        };
-        if let Some(global) = &mut global {
-            global.insert(self.kind.named_by().to_owned(), GLOBAL.into());
-        }
-        let mut list = match sections {
-            Some(toml::Value::Array(list)) => list,
-            Some(_) => return Err(no_list()),
-            None => Vec::new(),
-        };
-        list.extend(global.map(toml::Value::Table));
-        match serde_json::to_value(list) {
-            Ok(Value::Array(list)) => Ok(list),
-            _ => Err(no_list()),
-        }
     }
 
     /// KEY=VALUE, each as its key wants it.
@@ -375,22 +355,33 @@ impl Names {
         let mut entry = Map::new();
         for setting in settings {
             let Some((key, value)) = setting.split_once('=') else {
-                return Err(Failed(format!("{setting:?}: expected KEY=VALUE")));
+                return Err(Failed::new(format!("{}: expected KEY=VALUE", quoted(setting))));
             };
             let kind = schema.pointer(&format!("/properties/{key}/type"));
             // Of those that may be absent it is the first of two.
             let kind = kind.map(|kind| kind.get(0).unwrap_or(kind)).and_then(Value::as_str);
-            let value = match (kind, value) {
+            let expected =
+                |what: &str| Failed::new(format!("{key}: expected {what}, found {}", quoted(value)));
+            let read = match (kind, value) {
                 (_, "") => Value::Null,
                 (Some("boolean"), "true" | "on" | "yes") => json!(true),
                 (Some("boolean"), "false" | "off" | "no") => json!(false),
-                (Some("integer"), number) => {
-                    number.parse::<i64>().map_or_else(|_| json!(number), |number| json!(number))
-                }
+                (Some("boolean"), _) => return Err(expected("true or false")),
+                (Some("integer"), number) => match number.parse::<i64>() {
+                    Ok(number) => json!(number),
+                    Err(_) => return Err(expected("a whole number")),
+                },
                 (Some("array"), list) => list.split(',').map(|item| json!(item.trim())).collect(),
                 (_, text) => json!(text),
             };
-            entry.insert(key.to_owned(), value);
+            if entry.insert(key.to_owned(), read).is_some() {
+                let list = if kind == Some("array") {
+                    format!("; items of a list are separated by commas: {key}=ONE,OTHER")
+                } else {
+                    String::new()
+                };
+                return Err(Failed::new(format!("{key} is there twice, and holds only one value{list}")));
+            }
         }
         Ok(entry)
     }

@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! Exit codes: 0 done; 1 the configuration is wrong or the gateway failed; 2 the command line is wrong; 3 the database has to
-//! be seen to by somebody.
+//! be seen to by somebody; 4 a change is in force and not on the disk.
 
 mod cert;
 mod check;
@@ -19,6 +19,7 @@ mod running;
 mod sessions;
 mod store;
 mod token;
+mod trail;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -238,7 +239,9 @@ Exit codes:
   1  the configuration is wrong, or the gateway failed
   2  the command line is wrong
   3  the database has to be seen to by somebody: it is damaged, of a newer
-     version, or not one of Nuncio";
+     version, or not one of Nuncio
+  4  the change is in force, and not on the disk: it is gone when the gateway
+     stops, unless its disk works before";
 
 const RUN_ABOUT: &str = "\
 Run the gateway in the foreground.

@@ -8,7 +8,7 @@ use axum::http::Method;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::client::{ClientArguments, Failed, changes, end, pretty, printable, text};
+use super::client::{ClientArguments, Failed, Said, changes, end, finish, pretty, printable, text};
 use super::entries::{Making, Verb, make, perform};
 use super::report::findings_text;
 use crate::checks::{Finding, Level};
@@ -81,13 +81,16 @@ pub(super) fn run(arguments: &PartnerArguments, environment: Vec<(OsString, OsSt
         PartnerVerb::Entry(verb) => return perform(Kind::Partner, verb, json, &gateway),
         PartnerVerb::AllowDialback { domain } => {
             let path = format!("/v1/proved/{}", escaped(domain));
-            return end(gateway.ask(Method::DELETE, &path, None).map(|answer| match json {
-                true => pretty(&answer),
-                false => format!(
-                    "{} may come in by dialback alone again, if its entry allows that.\n{}",
-                    printable(text(&answer, "domain")),
-                    changes(&answer)
-                ),
+            return finish(gateway.ask(Method::DELETE, &path, None).map(|answer| {
+                let said = match json {
+                    true => pretty(&answer),
+                    false => format!(
+                        "{} may come in by dialback alone again, if its entry allows that.\n{}",
+                        printable(text(&answer, "domain")),
+                        changes(&answer)
+                    ),
+                };
+                Said::after(&answer, said)
             }));
         }
         PartnerVerb::New(making) => return make(Kind::Partner, making, json, &gateway),
@@ -108,8 +111,9 @@ pub(super) fn run(arguments: &PartnerArguments, environment: Vec<(OsString, OsSt
 
 fn in_words(answer: &Value) -> Result<String, Failed> {
     let findings = answer.get("findings").cloned().unwrap_or_default();
-    let findings: Vec<Finding> = serde_json::from_value(findings)
-        .map_err(|error| Failed(format!("the gateway answered something else than findings: {error}")))?;
+    let findings: Vec<Finding> = serde_json::from_value(findings).map_err(|error| {
+        Failed::new(format!("the gateway answered something else than findings: {error}"))
+    })?;
     let mut out = findings_text(&findings, 0);
     let attempts = answer.get("attempts").and_then(Value::as_array).into_iter().flatten();
     for (number, attempt) in attempts.enumerate() {

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
-use super::client::{ClientArguments, Failed, Gateway, changes, end, pretty, printable, text};
+use super::client::{ClientArguments, Failed, Gateway, Said, changes, end, finish, pretty, printable, text};
 use crate::control::MOST_RELATIONS as MOST;
 use crate::control::client::escaped;
 
@@ -75,20 +75,24 @@ enum SubscriptionsVerb {
 pub(super) fn consent(arguments: &ConsentArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let gateway = arguments.client.gateway(environment);
     let json = arguments.client.json;
-    end(match &arguments.verb {
+    finish(match &arguments.verb {
         ConsentVerb::List { with } => {
-            all_of(&gateway, "/v1/consents", with).map(|list| if json { pretty(&list) } else { lines(&list) })
+            let list = all_of(&gateway, "/v1/consents", with);
+            list.map(|list| if json { pretty(&list) } else { lines(&list) }.into())
         }
         ConsentVerb::Remove { user, contact } => {
             let path = format!("/v1/consents?user={}&contact={}", escaped(user), escaped(contact));
-            gateway.ask(Method::DELETE, &path, None).map(|answer| match answer.get("removed") {
-                _ if json => pretty(&answer),
-                Some(Value::Bool(true)) => format!(
-                    "{user} does not count as having added {contact} any more. If he subscribes to him again, he adds him again; a \
-                     rule keeps him from it: nuncio policy new NAME users={user} verdict=deny\n{}",
-                    changes(&answer)
-                ),
-                _ => format!("{user} has not added {contact}; nothing was changed.\n"),
+            gateway.ask(Method::DELETE, &path, None).map(|answer| {
+                let text = match answer.get("removed") {
+                    _ if json => pretty(&answer),
+                    Some(Value::Bool(true)) => format!(
+                        "{user} does not count as having added {contact} any more. If he subscribes to him again, he adds him \
+                         again; a rule keeps him from it: nuncio policy new NAME users={user} verdict=deny\n{}",
+                        changes(&answer)
+                    ),
+                    _ => format!("{user} has not added {contact}; nothing was changed.\n"),
+                };
+                Said::after(&answer, text)
             })
         }
     })
@@ -122,7 +126,7 @@ fn all_of(gateway: &Gateway, path: &str, with: &Option<String>) -> Result<Value,
     loop {
         let page = gateway.ask(Method::GET, &format!("{path}?most={MOST}{with}{after}"), None)?;
         let Value::Array(page) = page else {
-            return Err(Failed("the gateway answered something that is no list".to_owned()));
+            return Err(Failed::new("the gateway answered something that is no list".to_owned()));
         };
         let is_full = page.len() >= MOST;
         all.extend(page);

@@ -1,7 +1,7 @@
 //! What checks found, for people and for programs.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -73,7 +73,19 @@ fn verdict(wrong: usize, warnings: usize) -> String {
 
 /// Writes to standard output.
 pub(super) fn say(text: &str) -> ExitCode {
-    std::io::stdout().write_all(text.as_bytes()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Whoever reads only the beginning has closed it; anybody else takes half an export for a whole one.
+            if error.kind() != ErrorKind::BrokenPipe {
+                eprintln!(
+                    "nuncio: standard output cannot be written to: {error}; what is there is not whole"
+                );
+            }
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The same for programs.

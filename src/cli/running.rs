@@ -8,7 +8,8 @@ use axum::http::Method;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::client::{ClientArguments, Failed, changes, end, pretty, printable, text};
+use super::client::{ClientArguments, Failed, Said, changes, end, finish, pretty, printable, text};
+use super::trail;
 use crate::control::client::escaped;
 
 #[derive(Debug, clap::Args)]
@@ -55,9 +56,9 @@ pub(super) struct AuditArguments {
 
 pub(super) fn reload(arguments: &PlainArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let answer = arguments.client.gateway(environment).ask(Method::POST, "/v1/reload", None);
-    end(answer.map(|answer| {
+    finish(answer.map(|answer| {
         if arguments.client.json {
-            return pretty(&answer);
+            return Said::after(&answer, pretty(&answer));
         }
         let same = answer.get("lines").and_then(Value::as_array).is_some_and(Vec::is_empty);
         let what = if same {
@@ -65,7 +66,7 @@ pub(super) fn reload(arguments: &PlainArguments, environment: Vec<(OsString, OsS
         } else {
             "The configuration was read again and is in force:"
         };
-        format!("{what}\n{}", changes(&answer))
+        Said::after(&answer, format!("{what}\n{}", changes(&answer)))
     }))
 }
 
@@ -134,23 +135,6 @@ pub(super) fn audit(arguments: &AuditArguments, environment: Vec<(OsString, OsSt
         if arguments.client.json {
             return pretty(&answer);
         }
-        let mut out = String::new();
-        for entry in answer.as_array().into_iter().flatten() {
-            let at = entry.get("at").and_then(Value::as_i64).unwrap_or_default();
-            let at = jiff::Timestamp::from_second(at).map(|at| at.to_string()).unwrap_or_default();
-            let change = match (text(entry, "from"), text(entry, "to")) {
-                ("", "") => String::new(),
-                ("", to) => format!(": {to}"),
-                (from, to) => format!(": {from} → {to}"),
-            };
-            let line = format!(
-                "{at}  {}  {}  {}{change}",
-                text(entry, "actor"),
-                text(entry, "what"),
-                text(entry, "subject")
-            );
-            let _ = writeln!(out, "{}", printable(&line));
-        }
-        out
+        trail::lines(&answer)
     }))
 }

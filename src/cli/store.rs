@@ -141,9 +141,25 @@ pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsStri
         }
     };
     done.unwrap_or_else(|error| {
-        eprintln!("nuncio: {error}");
+        match (&arguments.verb, &error.fault) {
+            (Verb::AllowDialback { domain, .. }, Fault::InUse) => {
+                running(&format!("nuncio partner allow-dialback {domain}"))
+            }
+            (Verb::ForgetConsent { user, contact, .. }, Fault::InUse) => {
+                running(&format!("nuncio consent remove {user} {contact}"))
+            }
+            _ => eprintln!("nuncio: {error}"),
+        }
         ExitCode::FAILURE
     })
+}
+
+/// What changes the database while no gateway runs is done by the one that does.
+fn running(instead: &str) {
+    eprintln!(
+        "nuncio: the gateway is running, and nothing else may write to its database: have it do that, with {}; or stop it first",
+        super::client::printable(instead)
+    );
 }
 
 fn check(state_dir: &Path) -> Result<ExitCode, StoreError> {

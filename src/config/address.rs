@@ -27,6 +27,12 @@ pub enum DomainError {
     /// An IPv4 or IPv6 address.
     #[error("this is an IP address, a domain name is expected")]
     Address,
+    /// `300.1.1.1`, `192.168.1`: no top-level domain is a number (RFC 3696 §2), and what was meant is an address.
+    #[error(
+        "a domain does not end in a number, and an IP address it is not either: one of IPv4 has four numbers from 0 to 255, without \
+         zeros in front"
+    )]
+    Number,
     /// `user@domain`.
     #[error("only the domain is expected, without the user in front of the @")]
     User,
@@ -66,6 +72,9 @@ impl Domain {
         // Full-width digits and the like become an address only by the mapping.
         if ascii.parse::<IpAddr>().is_ok() {
             return Err(DomainError::Address);
+        }
+        if ascii.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+            return Err(DomainError::Number);
         }
         Ok(Self(ascii.as_ref().into()))
     }

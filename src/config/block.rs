@@ -70,11 +70,20 @@ impl Text for BlockAddress {
                 .map(Self::Network)
                 .ok_or_else(|| refused(&"the prefix is longer than the address"));
         }
+        if let Some(length) = length
+            && length.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            return Err(refused(&"what is in front of the length of the prefix is no IP address"));
+        }
         if !text.contains('@') {
             return Domain::new(text).map(Self::Domain).map_err(|error| refused(&error));
         }
+        if text.contains('*') {
+            return Err(refused(&"it is no pattern; whoever blocks a domain keeps all its contacts out"));
+        }
         let jid =
             BareJid::parse(text.strip_prefix("xmpp:").unwrap_or(text)).map_err(|error| refused(&error))?;
+        Domain::new(jid.domain()).map_err(|error| refused(&error))?;
         Ok(Self::Contact(jid.as_str().into()))
     }
 }
@@ -106,6 +115,15 @@ mod tests {
             "192.0.2.1/x",
             "a b@c",
             "mallory@fabrikam.com/home",
+            "300.1.1.1",
+            "192.168.1",
+            "192.168.001.001",
+            "192.168.1/24",
+            "192.0.2.1-192.0.2.9",
+            "*@fabrikam.com",
+            "*.fabrikam.com",
+            "mallory@300.1.1.1",
+            "mallory@192.0.2.1",
         ] {
             let error = BlockAddress::parse(text).unwrap_err().to_string();
             assert!(error.contains("expected a contact such as"), "{text}: {error}");

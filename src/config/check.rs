@@ -6,6 +6,7 @@ mod files;
 mod front_ends;
 mod limits;
 mod listeners;
+mod look_alike;
 mod partners;
 mod policy;
 mod sip_identities;
@@ -43,6 +44,7 @@ impl Checker<'_> {
         self.sip_identities(root);
         self.certificates(root, &served);
         self.partners(root, &served);
+        self.look_alikes(root, &served);
         self.policy(root, &served);
         self.blocks(root, &served);
         self.listeners(root);

@@ -20,6 +20,7 @@ use super::value::{
     Family, Im, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, TlsBackend, TrustModel,
     Verdict,
 };
+use super::words::{EntryName, FreeText};
 
 macro_rules! presence {
     (required) => {
@@ -231,7 +232,7 @@ section! {
 section! {
     struct FrontEndSection named by "name" {
         /// Its name in logs.
-        "name" => name: String, required;
+        "name" => name: EntryName, required;
         /// The names of which its certificate must carry one, as SAN URI `sip:name` or dNSName. Compared in full. May be
         /// absent if all `next_hops` are domains: then it is the domain itself (RFC 5922), or with `lookup = "federation"`
         /// the name of the host.
@@ -371,14 +372,14 @@ section! {
         /// and where nobody is called; not that of a front end. Contacts learn no more of it than that there is no such user.
         "address" => address: BlockAddress, required;
         /// Free text.
-        "description" => description: String, default "\"\"";
+        "description" => description: FreeText, default "\"\"";
     }
 }
 
 section! {
     struct RuleSection named by "name" {
         /// What it is called in lists. Those that are made while the gateway runs have one.
-        "name" => name: String, optional;
+        "name" => name: EntryName, optional;
         /// Whom it is about: addresses, served domains, or patterns in which `*` stands for any text.
         "users" => users: OneOrMore<SipUsers>, required;
         /// Partners it is about, by any of their domains; the primary domain stands for all of them. Absent: all partners.
@@ -395,7 +396,7 @@ section! {
         /// Further domains of the same partner. Subdomains are not included by themselves.
         "additional_domains" => additional_domains: Vec<At<Domain>>, default "[]";
         /// Free text.
-        "description" => description: String, default "\"\"";
+        "description" => description: FreeText, default "\"\"";
         /// `false`: refused like a domain that is not listed.
         "enabled" => enabled: bool, default "true";
         /// Trust level: an organisation trusted like our own users, a public provider that verifies its users, or one

@@ -34,6 +34,7 @@ mod schema;
 mod source;
 mod stored;
 mod value;
+mod words;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -60,7 +61,7 @@ pub use value::{
     Family, Im, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Text, TlsBackend,
     TrustModel, ValueError, Verdict,
 };
-pub(crate) use value::{duration_text, printable, quoted};
+pub(crate) use value::{duration_text, nearest, printable, quoted};
 
 /// Where the configuration is looked for unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/nuncio/nuncio.toml";

@@ -85,11 +85,15 @@ impl Text for SipUsers {
         if address.contains('*') {
             // Addresses on the XMPP side have no capitals (DEC-05), spaces or controls.
             let plain = |c: char| !c.is_whitespace() && !c.is_control();
-            return if address.chars().all(plain) {
-                Ok(Self::Matching(address.to_lowercase().into()))
-            } else {
-                Err(refused(&"an address has no spaces"))
-            };
+            if !address.chars().all(plain) {
+                return Err(refused(&"an address has no spaces"));
+            }
+            if let Some((_, domain)) = address.rsplit_once('@')
+                && !domain.contains('*')
+            {
+                Domain::new(domain).map_err(|error| refused(&error))?;
+            }
+            return Ok(Self::Matching(address.to_lowercase().into()));
         }
         if !address.contains('@') {
             return Domain::new(address).map(Self::Domain).map_err(|error| refused(&error));
@@ -97,6 +101,7 @@ impl Text for SipUsers {
         let uri = format!("sip:{address}");
         let uri = nuncio_sip::Uri::parse(&uri).map_err(|error| refused(&error))?;
         let user = SipUser::from_uri(&uri).map_err(|error| refused(&error))?;
+        Domain::new(user.jid().domain()).map_err(|error| refused(&error))?;
         Ok(Self::One(user.jid().as_str().into()))
     }
 }
@@ -152,9 +157,19 @@ mod tests {
 
     #[test]
     fn what_names_nobody_is_refused_with_examples() {
-        for text in
-            ["", "alice@", "@contoso.com", "alice smith@contoso.com", "* @contoso.com", "contoso..com"]
-        {
+        for text in [
+            "",
+            "alice@",
+            "@contoso.com",
+            "alice smith@contoso.com",
+            "* @contoso.com",
+            "contoso..com",
+            "300.1.1.1",
+            "192.168.1",
+            "*@192.168.1",
+            "*@",
+            "alice@300.1.1.1",
+        ] {
             let error = SipUsers::parse(text).unwrap_err().to_string();
             assert!(error.contains("expected an address such as \"alice@contoso.com\""), "{text}: {error}");
         }

@@ -142,7 +142,7 @@ fn sip(sip: SipSection) -> Option<Sip> {
     for section in sip.front_ends.value?.0 {
         let section = section.value;
         let front_end = FrontEnd {
-            name: section.name.value?,
+            name: section.name.value?.0,
             certificate_names: section.certificate_names.value.map_or_else(Vec::new, plain),
             next_hops: plain(section.next_hops.value?),
             lookup: section.lookup.value?,
@@ -243,7 +243,7 @@ fn xmpp_listeners(listeners: Sections<XmppListenerSection>) -> Option<Vec<Listen
 }
 
 fn block(section: At<BlockSection>) -> Option<Block> {
-    Some(Block { address: section.value.address.value?, description: section.value.description.value? })
+    Some(Block { address: section.value.address.value?, description: section.value.description.value?.0 })
 }
 
 fn control(control: ControlSection) -> Option<Control> {
@@ -267,7 +267,7 @@ fn policy(policy: PolicySection) -> Option<Policy> {
     let rule = |section: At<RuleSection>| {
         let section = section.value;
         Some(PolicyRule {
-            name: section.name.value,
+            name: section.name.value.map(|name| name.0),
             users: plain(section.users.value?),
             partners: section.partners.value?.into_iter().map(|domain| domain.value).collect(),
             verdict: section.verdict.value?,
@@ -295,7 +295,7 @@ fn partners(sections: Vec<At<PartnerSection>>, rules: NegotiationRules, limits: 
                 .into_iter()
                 .map(|domain| domain.value)
                 .collect(),
-            description: section.description.value?,
+            description: section.description.value?.0,
             enabled: section.enabled.value?,
             partner_type: section.partner_type.value?,
             negotiation: Negotiation {

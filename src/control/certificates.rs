@@ -51,6 +51,8 @@ struct Brought {
     #[serde(default)]
     anyway: bool,
     #[serde(default)]
+    replace_key: bool,
+    #[serde(default)]
     wait: bool,
 }
 
@@ -96,6 +98,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "for": which(),
             "assign": switch("Put it in use at once."),
             "anyway": switch("Although peers will refuse it."),
+            "replace_key": switch("Although another key waits there for its certificate; that one is kept beside it."),
             "wait": switch("Wait until the listeners show it."),
         }),
     );
@@ -286,7 +289,7 @@ async fn import(
         if !brought.anyway && imported.iter().any(Imported::is_wrong) {
             return Err(not_taken(&imported));
         }
-        imported.iter().try_for_each(Imported::store).map_err(refused)?;
+        let kept = certs::store(&imported, brought.replace_key).map_err(refused)?;
         let mut assigned = Vec::new();
         if brought.assign {
             for imported in &imported {
@@ -294,9 +297,9 @@ async fn import(
                 assigned.push(done.map_err(refused)?);
             }
         }
-        Ok((imported, assigned))
+        Ok((imported, kept, assigned))
     });
-    let (imported, assigned) = done.await?;
+    let (imported, kept, assigned) = done.await?;
     for imported in &imported {
         note(
             &control,
@@ -307,7 +310,7 @@ async fn import(
         );
     }
     let live = in_use(&control, &caller, &assigned, wait).await;
-    Ok(Json(json!({ "imported": imported, "assigned": assigned, "live": live })))
+    Ok(Json(json!({ "imported": imported, "kept": kept, "assigned": assigned, "live": live })))
 }
 
 /// Peers would refuse it.
@@ -323,8 +326,8 @@ fn not_taken(imported: &[Imported]) -> Problem {
             .collect::<Vec<_>>()
             .join("; "),
     });
-    let detail =
-        "it is not taken: peers would refuse it. Have it issued anew as said below, or say \"anyway\"";
+    let detail = "it is not taken: peers would refuse it. Have it issued anew as said below, or take it all the same with --anyway (\"anyway\": \
+         true)";
     Problem { errors: errors.collect(), ..Problem::refused(detail) }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Applied, Authority, InForce, Prepared, cut_off};
-use crate::config::{Block, Config, Entry, GLOBAL, Kind, Origin, Problem, Report, Severity, Stored};
+use crate::config::{Block, Config, Domain, Entry, GLOBAL, Kind, Origin, Problem, Report, Severity, Stored};
 use crate::store::{Keep, Ticket};
 
 /// A change of stored entries.
@@ -96,10 +96,7 @@ impl Authority {
         for Step { kind, name, new, .. } in &steps {
             match new {
                 Some(entry) => must_count(&prepared, *kind, name, entry)?,
-                None if *kind == Kind::Partner => prepared.warnings.push(format!(
-                    "with {name} goes what is known of his users, also who has added them; to keep it, disable him instead"
-                )),
-                None => {}
+                None => prepared.warnings.extend(forgotten(&before, &prepared.in_force, *kind, name)),
             }
         }
         self.must_spare_front_ends(&prepared.in_force.running, &steps)?;
@@ -217,6 +214,20 @@ fn bring(
         entries.into_iter().filter(|(name, entry)| stored.get(kind, name) != Some(&without_nulls(entry)));
     let new = new.map(|(name, entry)| put(kind, name, entry));
     new.chain(gone.map(Ok)).collect()
+}
+
+/// What goes with an entry that is removed, if anything does: what is known of users is kept as long as their domain is a partner's, be it
+/// by a file, or by an entry that is set aside and replaced by one that allows nothing.
+fn forgotten(before: &InForce, after: &InForce, kind: Kind, name: &str) -> Option<String> {
+    let domain = Domain::new(name).ok().filter(|_| kind == Kind::Partner)?;
+    before.running.partners.of(&domain).filter(|_| after.running.partners.of(&domain).is_none())?;
+    let instead = match before.loaded.set_aside.iter().any(|aside| aside.is(kind, name)) {
+        true => "leave him set aside, or mend him (nuncio partner set)",
+        false => "disable him instead",
+    };
+    Some(format!(
+        "with {name} goes what is known of his users, also who has added them; to keep it, {instead}"
+    ))
 }
 
 /// What is declared in a file is changed there.

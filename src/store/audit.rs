@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row};
 use serde::Serialize;
 
 use super::{FILE, Fault, StoreError, file, schema};
-use crate::config::printable;
+use crate::config::{Domain, printable};
 
 /// Most entries of one answer.
 pub const AUDIT_MOST: usize = 10_000;
@@ -63,17 +63,44 @@ pub fn audit(state_dir: &Path, query: &AuditQuery<'_>) -> Result<Vec<AuditRow>, 
 
 fn entries(connection: &Connection, query: &AuditQuery<'_>) -> rusqlite::Result<Vec<AuditRow>> {
     let part = |text: Option<&str>| text.unwrap_or_default().to_lowercase();
+    let (subject_a, subject_u) = both_forms(&part(query.subject));
+    let (with_a, with_u) = both_forms(&part(query.with));
     let since = i64::try_from(query.since.unwrap_or_default()).unwrap_or(i64::MAX);
     let limit = i64::try_from(query.limit.min(AUDIT_MOST)).unwrap_or_default();
     let (before, with) = (query.before.unwrap_or(i64::MAX), part(query.with));
-    let asked = (since, before, part(query.subject), part(query.actor), with, limit);
+    let asked = (
+        since,
+        before,
+        part(query.subject),
+        part(query.actor),
+        with,
+        limit,
+        subject_a,
+        subject_u,
+        with_a,
+        with_u,
+    );
     let mut statement = connection.prepare(
         "SELECT id, at, actor, what, subject, was, became FROM audit \
-         WHERE at >= ?1 AND id < ?2 AND instr(lower(subject), ?3) > 0 AND instr(lower(actor), ?4) > 0 \
-         AND (instr(lower(subject), ?5) > 0 OR instr(lower(actor), ?5) > 0) \
+         WHERE at >= ?1 AND id < ?2 AND instr(lower(actor), ?4) > 0 \
+         AND (instr(lower(subject), ?3) > 0 OR instr(lower(subject), ?7) > 0 OR instr(lower(subject), ?8) > 0) \
+         AND (instr(lower(subject), ?5) > 0 OR instr(lower(subject), ?9) > 0 OR instr(lower(subject), ?10) > 0 \
+              OR instr(lower(actor), ?5) > 0) \
          ORDER BY id DESC LIMIT ?6",
     )?;
     statement.query_map(asked, entry)?.collect()
+}
+
+/// A part of a domain or an address with its domain in A-labels and in U-labels: partners are on record by the ones, contacts by the others.
+fn both_forms(text: &str) -> (String, String) {
+    let (user, domain) = match text.rsplit_once('@') {
+        Some((user, domain)) => (format!("{user}@"), domain),
+        None => (String::new(), text),
+    };
+    match Domain::new(domain) {
+        Ok(domain) => (format!("{user}{}", domain.as_str()), format!("{user}{}", domain.to_unicode())),
+        Err(_) => (text.to_owned(), text.to_owned()),
+    }
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
@@ -143,6 +170,17 @@ mod tests {
         );
         assert_eq!(times(&folder, &AuditQuery { with: Some("P3."), ..ALL }), [1003]);
         assert_eq!(times(&folder, &AuditQuery { with: Some("admin"), limit: 2, ..ALL }), [1009, 1006]);
+        let connection = file::open(&folder.path().join(FILE)).unwrap();
+        for (at, subject) in [(2000, "xn--bcher-kva.example"), (2001, "mallory@bücher.example")] {
+            let sql = "INSERT INTO audit (at, actor, what, subject) VALUES (?1, 'root', 'block.created', ?2)";
+            connection.execute(sql, (at, subject)).unwrap();
+        }
+        for text in ["Bücher.example", "xn--bcher-kva.example", "bücher"] {
+            assert_eq!(times(&folder, &AuditQuery { with: Some(text), ..ALL }), [2001, 2000], "{text}");
+            assert_eq!(times(&folder, &AuditQuery { subject: Some(text), ..ALL }), [2001, 2000], "{text}");
+        }
+        let user = "mallory@xn--bcher-kva.example";
+        assert_eq!(times(&folder, &AuditQuery { with: Some(user), ..ALL }), [2001]);
         assert!(times(&folder, &AuditQuery { subject: Some("%"), ..ALL }).is_empty(), "no wildcards");
     }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{Error as RustlsError, InconsistentKeys};
+use x509_parser::asn1_rs::{Integer, Sequence};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
@@ -142,10 +143,7 @@ impl Identity {
         let unusable = |error: &RustlsError| IdentityError::Key {
             file: key_file.into(),
             detail: match (short, error) {
-                (Some(bits), _) => format!(
-                    "an RSA key of {bits} bits is too short, {RSA_MIN} is the least; make a new key, and have a \
-                     certificate issued for it"
-                ),
+                (Some(bits), _) => too_short(bits),
                 (None, RustlsError::General(detail)) => printable(detail),
                 (None, other) => printable(&other.to_string()),
             },
@@ -259,7 +257,11 @@ impl fmt::Display for IdentityConcern {
 pub(crate) fn public_key_of(key: &[u8], file: &Path) -> Result<[u8; 32], IdentityError> {
     let unusable = |detail: &str| IdentityError::Key { file: file.into(), detail: printable(detail) };
     let key = pem::private_key(key, file)?;
-    let key = aws_lc_rs::sign::any_supported_type(&key).map_err(|error| unusable(&error.to_string()))?;
+    let short = rsa_bits(&key).filter(|bits| *bits < RSA_MIN);
+    let key = aws_lc_rs::sign::any_supported_type(&key).map_err(|error| match short {
+        Some(bits) => unusable(&too_short(bits)),
+        None => unusable(&error.to_string()),
+    })?;
     let public = key.public_key().ok_or_else(|| unusable("its public key cannot be told"))?;
     Ok(sha256(&public))
 }
@@ -289,6 +291,40 @@ fn check_chain(chain: &[CertificateDer<'_>], file: &Path) -> Result<PeerCertific
         leaf.get_or_insert(facts);
     }
     leaf.ok_or_else(|| unusable(0, CertificateError::Malformed("there is none".to_owned())))
+}
+
+fn too_short(bits: usize) -> String {
+    format!(
+        "an RSA key of {bits} bits is too short, {RSA_MIN} is the least; make a new key, and have a certificate issued for it"
+    )
+}
+
+/// The bits of a private key, if it is one of RSA.
+fn rsa_bits(key: &PrivateKeyDer<'_>) -> Option<usize> {
+    match key {
+        PrivateKeyDer::Pkcs1(key) => modulus_bits(key.secret_pkcs1_der()),
+        // RFC 5208 §5: version, algorithm, and the key in an octet string.
+        PrivateKeyDer::Pkcs8(key) => {
+            let (_, info) = Sequence::from_der(key.secret_pkcs8_der()).ok()?;
+            let (rest, _) = Integer::from_der(&info.content).ok()?;
+            let (rest, _) = Sequence::from_der(rest).ok()?;
+            let (_, inner) = <&[u8]>::from_der(rest).ok()?;
+            modulus_bits(inner)
+        }
+        _ => None,
+    }
+}
+
+/// RFC 8017 A.1.2: version, modulus, and more.
+fn modulus_bits(pkcs1: &[u8]) -> Option<usize> {
+    let (_, key) = Sequence::from_der(pkcs1).ok()?;
+    let (rest, _) = Integer::from_der(&key.content).ok()?;
+    let (_, modulus) = Integer::from_der(rest).ok()?;
+    let bytes: &[u8] = modulus.as_ref();
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let bytes = bytes.get(zeros..)?;
+    let first = usize::try_from(bytes.first()?.leading_zeros()).ok()?;
+    (bytes.len() * 8).checked_sub(first)
 }
 
 /// The bits of the certificate's RSA key, if they are too few.

@@ -28,7 +28,7 @@ pub(crate) use identity::public_key_of;
 pub use identity::{Identity, IdentityConcern, IdentityError};
 pub use names::{MatchedName, NameKind, NameMatch, NameMismatch, sip_names_match, xmpp_names, xmpp_remark};
 pub use pem::PemError;
-pub(crate) use pem::{Section, certificates, pem_text, sections};
+pub(crate) use pem::{Section, certificates, is_pkcs7, pem_text, sections};
 pub use proof::{CrlError, Proof};
 pub use roots::{Roots, RootsError};
 pub use store::{IdentityStore, NoIdentity, RootsStore};

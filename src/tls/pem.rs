@@ -191,14 +191,34 @@ fn lacks(expected: &'static str, text: &[u8], file: &Path) -> PemError {
             }
         }
     }
+    let bundle = contains_pkcs7(text, &labels);
     let found = match (text, labels.as_slice()) {
         ([], _) => "it is empty".to_owned(),
+        _ if bundle.is_some() => format!(
+            "it is a bundle of the kind PKCS #7 (.p7b), which has to be unpacked first: openssl pkcs7 -inform {} -in FILE.p7b \
+             -print_certs -out FILE.pem",
+            bundle.unwrap_or_default()
+        ),
         // A DER sequence.
         ([0x30, ..], []) => "it seems to be DER, not PEM (convert it with `openssl`)".to_owned(),
         (_, []) => "it is not PEM (there is no line “-----BEGIN …-----”)".to_owned(),
         (_, labels) => format!("it has {}", labels.join(", ")),
     };
     PemError::Lacks { file: file.into(), expected, found }
+}
+
+/// Whether it is what CAs on Windows hand out as .p7b, and in which form.
+fn contains_pkcs7(text: &[u8], labels: &[String]) -> Option<&'static str> {
+    if labels.iter().any(|label| label == "PKCS7" || label == "PKCS #7 SIGNED DATA" || label == "CMS") {
+        return Some("PEM");
+    }
+    is_pkcs7(text).then_some("DER")
+}
+
+/// Whether it begins as signed data in DER: a sequence with that type in front (RFC 2315 §14).
+pub(crate) fn is_pkcs7(der: &[u8]) -> bool {
+    const SIGNED_DATA: [u8; 11] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
+    der.first() == Some(&0x30) && contains(der.get(..20).unwrap_or(der), &SIGNED_DATA)
 }
 
 fn contains(text: &[u8], wanted: &[u8]) -> bool {

@@ -226,6 +226,29 @@ fn a_key_from_elsewhere_comes_with_its_certificate_and_is_private() {
 }
 
 #[test]
+fn what_cannot_be_used_says_what_it_is_and_what_to_do() {
+    let bench = Bench::new();
+    let short = include_str!("../../tls/identity/samples/rsa1024.key");
+    bench.put("contoso.key", short);
+    let issued = bench.root.server(&["contoso.com"]);
+    let error = bench.import(issued.pem().as_bytes(), None).unwrap_err().to_string();
+    assert!(error.contains("an RSA key of 1024 bits is too short"), "{error}");
+    let places = places(&bench.config);
+    let given = Some((PathBuf::from("given.key"), short.as_bytes().to_vec()));
+    let texts = [("brought.pem".into(), issued.pem().into_bytes())];
+    let keys = Keys { given, named: false };
+    let error = import(&bench.config, &[&places[1]], &texts, &keys, now()).unwrap_err().to_string();
+    assert!(error.contains("given.key is unusable: an RSA key of 1024 bits is too short"), "{error}");
+
+    let der = b"\x30\x82\x05\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0";
+    let pem: &[u8] = b"-----BEGIN PKCS7-----\nMIIFAA==\n-----END PKCS7-----\n";
+    for (bundle, form) in [(&der[..], "-inform DER"), (pem, "-inform PEM")] {
+        let error = bench.import(bundle, None).unwrap_err().to_string();
+        assert!(error.contains("PKCS #7 (.p7b)") && error.contains(form), "{error}");
+    }
+}
+
+#[test]
 fn nothing_that_is_shown_of_an_import_has_the_key() {
     let bench = Bench::new();
     let issued = bench.root.server(&["contoso.com"]);

@@ -50,7 +50,7 @@ fn the_sip_certificate_is_for_the_name_that_front_ends_call() {
         (&[San::Dns("gw.contoso.com")][..], Level::Good, "it is for gw.contoso.com (sip.name)"),
         (
             &[San::Dns("contoso.com")],
-            Level::Warning,
+            Level::Wrong,
             "it is for contoso.com, but not for gw.contoso.com (sip.name), by which front ends look for it",
         ),
         (

@@ -68,6 +68,7 @@ fn brought(arguments: &ImportArguments) -> Result<Value, Failed> {
         "for": arguments.chosen.wanted,
         "assign": arguments.assign,
         "anyway": arguments.anyway,
+        "replace_key": arguments.replace_key,
         "wait": arguments.assign && !arguments.no_wait,
     }))
 }
@@ -82,7 +83,7 @@ fn wanted(arguments: &AssignArguments) -> Value {
 }
 
 fn read(file: &PathBuf) -> Result<Vec<u8>, Failed> {
-    std::fs::read(file).map_err(|error| Failed(format!("{}: {error}", file.display())))
+    std::fs::read(file).map_err(|error| Failed::new(format!("{}: {error}", file.display())))
 }
 
 /// As PEM, what may be a certificate in DER.
@@ -91,7 +92,8 @@ fn pem(content: &[u8]) -> String {
         Ok(text) => text.to_owned(),
         Err(_) => {
             let base64 = STANDARD.encode(content);
-            format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n")
+            let label = if crate::tls::is_pkcs7(content) { "PKCS7" } else { "CERTIFICATE" };
+            format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
         }
     }
 }
@@ -100,7 +102,7 @@ fn pem(content: &[u8]) -> String {
 fn part<T: DeserializeOwned>(answer: &Value, key: &str) -> Result<T, Failed> {
     let part = answer.get(key).cloned().unwrap_or_default();
     serde_json::from_value(part)
-        .map_err(|error| Failed(format!("the gateway answered something else than {key}: {error}")))
+        .map_err(|error| Failed::new(format!("the gateway answered something else than {key}: {error}")))
 }
 
 fn shown(answer: &Value, as_json: bool) -> Result<ExitCode, Failed> {
@@ -145,6 +147,7 @@ fn imported(mut answer: Value, arguments: &ImportArguments) -> Result<ExitCode, 
         let findings: Vec<Finding> = part(one, "findings")?;
         say(&format!("For {}:\n{}\n", text(&place, "certificate"), findings_text(&findings, 0)));
     }
+    say(&super::kept(&part::<Vec<PathBuf>>(&answer, "kept")?));
     match arguments.assign {
         true => assigned(&answer, false),
         false => Ok(say("It is kept ready. To put it in use: nuncio cert assign\n")),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::cli::client::{Failed, Gateway, changes, end, pretty, text};
+use crate::cli::client::{Failed, Gateway, Said, changes, finish, pretty, text};
 use crate::import::lync::{LimitEntry, PartnerPlan, Plan};
 
 /// What the gateway is asked for.
@@ -20,11 +20,11 @@ struct Order {
 }
 
 pub(super) fn apply(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> ExitCode {
-    let done = end(applied(plan, words, as_json, gateway));
+    let done = finish(applied(plan, words, as_json, gateway).map_err(|failed| failed.in_json(as_json)));
     if plan.is_whole() { done } else { ExitCode::FAILURE }
 }
 
-fn applied(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> Result<String, Failed> {
+fn applied(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> Result<Said, Failed> {
     let known = gateway.ask(Method::GET, "/v1/partners", None)?;
     let known: BTreeSet<&str> =
         known.as_array().into_iter().flatten().map(|partner| text(partner, "domain")).collect();
@@ -40,10 +40,12 @@ fn applied(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> Result
     for order in &orders {
         answers.push(gateway.ask(order.method.clone(), order.path, Some(&order.body))?);
     }
+    let unsaved = answers.iter().find(|answer| answer.get("saved") == Some(&json!(false)));
+    let said = |text: String| Said::after(unsaved.unwrap_or(&Value::Null), text);
     if as_json {
         let of = |what| orders.iter().position(|order| order.what == what).and_then(|at| answers.get(at));
         let applied = json!({ "policy": of(POLICY), "partners": of(PARTNERS), "configured": there });
-        return Ok(pretty(&json!({ "plan": plan, "applied": applied })));
+        return Ok(said(pretty(&json!({ "plan": plan, "applied": applied }))));
     }
     let mut out = format!("{words}\nApplied to the running gateway:\n");
     for (order, answer) in orders.iter().zip(&answers) {
@@ -56,6 +58,9 @@ fn applied(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> Result
     if orders.is_empty() {
         out.push_str("  nothing: there is neither a new partner nor a policy\n");
     }
+    if let Some(warning) = plan.warning() {
+        let _ = writeln!(out, "{warning}");
+    }
     if !there.is_empty() {
         let _ = writeln!(out, "Not touched, for it has them already: {}", there.join(", "));
     }
@@ -65,7 +70,7 @@ fn applied(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> Result
         );
         plan.limits.iter().map(LimitEntry::line).for_each(|line| out.push_str(&format!("{line}\n")));
     }
-    Ok(out)
+    Ok(said(out))
 }
 
 const POLICY: &str = "policy";
@@ -81,7 +86,7 @@ fn orders(plan: &Plan, new: &[&PartnerPlan]) -> Result<Vec<Order>, Failed> {
     if !new.is_empty() {
         let entries: Result<Vec<Value>, _> =
             new.iter().map(|partner| serde_json::to_value(&partner.entry)).collect();
-        let entries = entries.map_err(|error| Failed(format!("the plan cannot be written: {error}")))?;
+        let entries = entries.map_err(|error| Failed::new(format!("the plan cannot be written: {error}")))?;
         let body = json!({ "entries": entries, "prune": false });
         orders.push(Order { method: Method::POST, path: "/v1/apply/partners", body, what: PARTNERS });
     }

@@ -9,6 +9,7 @@ use super::super::file::{FrontEndSection, Root};
 use super::super::read::{At, Sections, Slot};
 use super::super::source::PlaceId;
 use super::super::value::{Lookup, TlsBackend};
+use super::super::words::EntryName;
 use super::{Checker, Served, elements};
 use crate::tls::Backend;
 
@@ -33,7 +34,7 @@ impl Checker<'_> {
         for front_end in front_ends {
             let front_end = &front_end.value;
             let label = front_end_label(front_end);
-            if let Some(name) = &front_end.name.value {
+            if let Some(EntryName(name)) = &front_end.name.value {
                 if name.trim().is_empty() {
                     self.error(
                         front_end.name.place,
@@ -181,6 +182,6 @@ impl Checker<'_> {
 }
 
 fn front_end_label(front_end: &FrontEndSection) -> String {
-    let name = front_end.name.value.as_deref().unwrap_or("?");
+    let name = front_end.name.value.as_ref().map_or("?", |name| name.0.as_str());
     format!("[[sip.front_end]] {name}:")
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use nuncio_xmpp::{Methods, Negotiation, NegotiationRules, SaslUse, Verdict};
 
-use super::super::Domain;
 use super::super::federation::combination;
 use super::super::file::{PartnerSection, Root};
 use super::super::pem::Holds;
@@ -12,6 +11,7 @@ use super::super::problem::Severity;
 use super::super::read::Sections;
 use super::super::source::{Part, PlaceId};
 use super::super::value::PartnerType;
+use super::super::{Domain, Host};
 use super::{Checker, Served, elements, partner_label};
 
 impl Checker<'_> {
@@ -19,9 +19,11 @@ impl Checker<'_> {
         let Some(Sections(partners)) = &root.partners.value else { return };
         let rules = root.xmpp.value.as_ref().and_then(|xmpp| xmpp.negotiation_rules.value);
         let mut known: HashMap<&Domain, (usize, Option<PlaceId>)> = HashMap::new();
+        let ours = hosts(root);
         for (index, partner) in partners.iter().enumerate() {
             let partner = &partner.value;
             let label = partner_label(partner, index);
+            self.is_not_this_host(partner, &label, &ours);
             self.domains_of(partner, &label, index, served, &mut known);
             if let Some(rules) = partner.negotiation_rules.value.or(rules) {
                 self.negotiation(partner, &label, rules);
@@ -56,6 +58,28 @@ impl Checker<'_> {
                     2 * lanes
                 ),
             );
+        }
+    }
+
+    /// The names of the gateway itself: who connects to one of them connects to it.
+    fn is_not_this_host(
+        &mut self,
+        partner: &PartnerSection,
+        label: &str,
+        ours: &[(&Domain, &str, Option<PlaceId>)],
+    ) {
+        let primary = partner.domain.value.iter().map(|domain| (domain, partner.domain.place));
+        let additional = partner.additional_domains.value.iter().flatten();
+        for (domain, place) in primary.chain(additional.map(|domain| (&domain.value, domain.place))) {
+            if let Some((_, key, first)) = ours.iter().find(|(host, ..)| *host == domain) {
+                let (shown, first) = (domain.to_unicode(), self.places.name(*first));
+                self.error(
+                    place,
+                    format!(
+                        "{label} {shown} is the name of this gateway itself ({key}, {first}); a partner's domain is somebody else's"
+                    ),
+                );
+            }
         }
     }
 
@@ -223,7 +247,24 @@ impl Checker<'_> {
         }
     }
 
-    fn warning(&mut self, place: Option<PlaceId>, text: String) {
+    pub(super) fn warning(&mut self, place: Option<PlaceId>, text: String) {
         self.problems.push(self.places.problem(Severity::Warning, place, Part::Value, text));
     }
+}
+
+/// What the gateway is called by front ends and by partners, with the keys that say so.
+fn hosts(root: &Root) -> Vec<(&Domain, &'static str, Option<PlaceId>)> {
+    let sip = root.sip.value.iter();
+    let named = sip.clone().filter_map(|sip| Some((sip.name.value.as_ref()?, "sip.name", sip.name.place)));
+    let identities = sip.flat_map(|sip| sip.identities.value.iter().flat_map(|Sections(list)| list));
+    let identities = identities.filter_map(|identity| {
+        let name = &identity.value.name;
+        Some((name.value.as_ref()?, "[[sip.identity]] name", name.place))
+    });
+    let sip = named.chain(identities).filter_map(|(name, key, place)| match &name.host {
+        Host::Name(host) => Some((host, key, place)),
+        Host::Address(_) => None,
+    });
+    let xmpp = root.xmpp.value.iter().flat_map(|xmpp| elements(&xmpp.hosts));
+    sip.chain(xmpp.map(|host| (&host.value, "xmpp.hosts", host.place))).collect()
 }

@@ -8,6 +8,7 @@ use super::super::read::{At, Sections, Slot};
 use super::super::source::{Part, PlaceId};
 use super::super::stored::GLOBAL;
 use super::super::value::{nearest, quoted};
+use super::super::words::EntryName;
 use super::super::{Domain, SipUsers};
 use super::{Checker, Served, elements};
 
@@ -35,10 +36,10 @@ impl Checker<'_> {
     fn rule_name<'a>(
         &mut self,
         label: &str,
-        name: &'a Slot<String>,
+        name: &'a Slot<EntryName>,
         names: &mut HashMap<&'a str, Option<PlaceId>>,
     ) {
-        let Some(text) = &name.value else { return };
+        let Some(EntryName(text)) = &name.value else { return };
         if text.trim().is_empty() || text == GLOBAL {
             self.error(
                 name.place,

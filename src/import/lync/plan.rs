@@ -98,9 +98,31 @@ impl Plan {
         plan
     }
 
-    /// Whether everything is taken over that has a counterpart.
+    /// Whether everything is taken over that has a counterpart. What policies grant to some users has one, and has to be written by hand.
     pub fn is_whole(&self) -> bool {
-        self.left_out.is_empty()
+        self.left_out.is_empty() && self.other_policies.iter().all(|other| other.same)
+    }
+
+    /// What the policy does to users of whom nothing is known here, where that is more than to leave things as they are.
+    pub fn warning(&self) -> Option<String> {
+        let policy = self.policy.filter(|policy| policy.default == "deny")?;
+        let others: Vec<&str> = self
+            .other_policies
+            .iter()
+            .filter(|other| !other.same)
+            .map(|other| other.identity.as_str())
+            .collect();
+        let others = match others.as_slice() {
+            [] => String::new(),
+            others => format!(
+                ", also those to whom {} is granted, who are in no export of policies",
+                others.join(", ").chars().map(crate::config::printable).collect::<String>()
+            ),
+        };
+        Some(format!(
+            "WARNING: policy.default = \"{}\": no SIP user may talk to any partner before a rule allows it{others}",
+            policy.default
+        ))
     }
 
     /// Whether all that is written would load.

@@ -59,7 +59,12 @@ fn rule_to_write(other: &OtherPolicy) -> String {
 /// For people: first what would be written, last what an administrator has to look after.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Partners to add: {}", self.partners.len())?;
+        let left_out = self.left_out.iter().filter(|left_out| left_out.what.starts_with("partner ")).count();
+        let (add, there) = (self.partners.len(), self.configured.len());
+        writeln!(f, "Partners in the files: {}", add + there + left_out)?;
+        writeln!(f, "Configured already: {there}")?;
+        writeln!(f, "Not taken over: {left_out}")?;
+        writeln!(f, "Partners to add: {add}")?;
         for PartnerPlan { entry, ways, notes } in &self.partners {
             write!(f, "  {}", entry.domain)?;
             for domain in &entry.additional_domains {
@@ -81,6 +86,9 @@ impl fmt::Display for Plan {
         }
         if let Some(policy) = self.policy {
             writeln!(f, "\nSIP users that no rule speaks of: policy.default = \"{}\"", policy.default)?;
+        }
+        if let Some(warning) = self.warning() {
+            writeln!(f, "{warning}")?;
         }
         let (same, other): (Vec<_>, Vec<_>) = self.other_policies.iter().partition(|other| other.same);
         for other in other {

@@ -31,6 +31,16 @@ impl Town {
         Ok(Said { good: status.success(), out: String::from_utf8(stdout)?, err: String::from_utf8(stderr)? })
     }
 
+    /// The same, and its exit code has to be this one.
+    pub(crate) async fn ends(&self, code: i32, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+        let Output { status, stdout, stderr } =
+            command.args(arguments).arg("--socket").arg(self.control()).output().await?;
+        let (out, err) = (String::from_utf8(stdout)?, String::from_utf8(stderr)?);
+        ensure!(status.code() == Some(code), "{status}: {out}{err}");
+        Ok(out)
+    }
+
     /// The same, and it has to be done.
     pub(crate) async fn done(&self, arguments: &[&str]) -> Result<String> {
         let Said { good, out, err } = self.nuncio(arguments).await?;
@@ -107,7 +117,9 @@ async fn a_partner_is_made_changed_and_removed_while_it_runs_and_outlasts_it() -
     ensure!(said.contains("there is no partner fabrikam.com"), "{said}");
 
     let trail = town.done(&["audit", "fabrikam.com"]).await?;
-    for part in ["partner.created", "partner.changed", "partner.removed", "uid ", r#""enabled":false"#] {
+    for part in
+        ["partner.created", "partner.changed", "partner.removed", "uid ", "enabled: false, was not set"]
+    {
         ensure!(trail.contains(part), "{part} is not in\n{trail}");
     }
     gateway.stop().await?;
@@ -162,8 +174,8 @@ async fn a_dry_run_tells_and_changes_nothing_and_apply_brings_all_or_none() -> R
     std::fs::write(&file, &exported)?;
     ensure!(exported.contains("domain = \"fabrikam.com\"") && !exported.contains("wingtip"), "{exported}");
     town.done(&["partner", "apply", "-f", path]).await?;
-    std::fs::write(&file, "")?;
-    let said = town.done(&["partner", "apply", "-f", path, "--prune"]).await?;
+    std::fs::write(&file, one.replace("fabrikam", "northwind"))?;
+    let said = town.done(&["partner", "apply", "-f", path, "--prune", "--confirm-removal"]).await?;
     ensure!(said.contains("partner[fabrikam.com]: removed"), "{said}");
     Ok(())
 }

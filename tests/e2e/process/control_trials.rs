@@ -293,9 +293,15 @@ async fn a_certificate_is_asked_for_imported_and_put_in_use_by_the_api_and_its_k
         "{refused}"
     );
     let mark = town.log.mark();
-    let brought = json!({ "certificates": certificates, "key": key, "for": ["contoso.com"], "assign": true });
+    let mut brought =
+        json!({ "certificates": certificates, "key": key, "for": ["contoso.com"], "assign": true });
+    let (status, refused) = ask(Method::POST, "/v1/certificates/import", Some(brought.clone())).await?;
+    ensure!(status == 422 && refused["detail"].to_string().contains("a request is with the CA"), "{refused}");
+    brought["replace_key"] = json!(true);
     let (status, imported) = ask(Method::POST, "/v1/certificates/import", Some(brought)).await?;
     ensure!(status == 200 && imported["assigned"][0]["undo"] == true, "{imported}");
+    let kept = imported["kept"][0].as_str().context("the key that waited is lost")?;
+    ensure!(std::fs::read_to_string(kept)?.contains("PRIVATE KEY"), "{kept}");
     town.log.line_after(mark, "were looked at").await?;
     ensure!(town.wingtip_speaks().await?.shown() == Some(&renewed.certificate));
 
@@ -333,7 +339,11 @@ async fn certificates_are_looked_after_by_the_gateway_where_one_runs() -> Result
     let words = ["cert", "import", "--for", "litware.com", "--key", &key, &certificate];
     let refused = town.refused(&words).await?;
     ensure!(refused.contains("it is not for litware.com"), "{refused}");
-    let said = town.done(&["cert", "import", "--assign", "--key", &key, &certificate]).await?;
+    let words = ["cert", "import", "--assign", "--key", &key, &certificate];
+    let refused = town.refused(&words).await?;
+    ensure!(refused.contains("a request is with the CA") && refused.contains("--replace-key"), "{refused}");
+    let said = town.done(&[&words[..], &["--replace-key"]].concat()).await?;
+    ensure!(said.contains("is kept as") && said.contains("gateway-contoso.key.new.kept-1"), "{said}");
     ensure!(said.contains(&format!("{} shows it to who asks for contoso.com", town.xmpp())), "{said}");
     ensure!(town.wingtip_speaks().await?.shown() == Some(&renewed.certificate));
     let said = town.done(&["cert", "assign", "--undo", "--for", "contoso.com"]).await?;

@@ -311,7 +311,10 @@ async fn sec_11_dialback_alone_is_refused_to_who_proved_himself_by_certificate()
     let line = town.log.line_after(mark, "now offers dialback alone").await?;
     ensure!(line.contains("WARN") && line.contains("nuncio partner allow-dialback wingtip.com"), "{line}");
     let said = allow_dialback(&town).await?;
-    ensure!(!said.0 && said.1.contains("in use"), "while the gateway runs: {said:?}");
+    ensure!(
+        !said.0 && said.1.contains("have it do that, with nuncio partner allow-dialback wingtip.com"),
+        "{said:?}"
+    );
     gateway.stop().await?;
 
     let said = allow_dialback(&town).await?;

@@ -1,0 +1,135 @@
+//! Domains that people take for others: those that mix scripts, and those that look like one that we have already. Certificates and DNS
+//! tell them apart; whoever reads a list does not.
+
+use std::collections::HashMap;
+
+use super::super::Domain;
+use super::super::file::Root;
+use super::super::read::Sections;
+use super::super::source::PlaceId;
+use super::{Checker, Served};
+
+impl Checker<'_> {
+    /// Warns of partners' domains that look like another one, of ours or of a partner.
+    pub(super) fn look_alikes(&mut self, root: &Root, served: &Served) {
+        let Some(Sections(partners)) = &root.partners.value else { return };
+        let domains = partners.iter().flat_map(|partner| {
+            let partner = &partner.value;
+            let primary = partner.domain.value.iter().map(|domain| (domain, partner.domain.place));
+            let more = partner.additional_domains.value.iter().flatten();
+            primary.chain(more.map(|domain| (&domain.value, domain.place)))
+        });
+        let domains: Vec<(&Domain, Option<PlaceId>)> = domains.collect();
+        let mut alike: HashMap<String, Vec<(&Domain, &str)>> = HashMap::new();
+        let ours = served.order.iter().map(|(domain, _)| (domain, "one of our own"));
+        for (domain, whose) in ours.chain(domains.iter().map(|(domain, _)| (*domain, "a partner's"))) {
+            alike.entry(look(domain)).or_default().push((domain, whose));
+        }
+        for (domain, place) in domains {
+            let shown = in_both_forms(domain);
+            let label = format!("[[partner]] {shown}:");
+            if nuncio_xmpp::Domain::parse(domain.as_str()).is_ok_and(|domain| domain.mixes_scripts()) {
+                self.warning(
+                    place,
+                    format!(
+                        "{label} it mixes letters of several scripts, as names do that are made to be taken for others; is it meant?"
+                    ),
+                );
+            }
+            let others = alike.get(&look(domain)).into_iter().flatten();
+            for (other, whose) in others.filter(|(other, _)| *other != domain) {
+                let other = in_both_forms(other);
+                self.warning(
+                    place,
+                    format!(
+                        "{label} it looks like {other}, which is {whose} and another domain; is it meant?"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// As it is read, and as it is.
+fn in_both_forms(domain: &Domain) -> String {
+    match domain.to_unicode() {
+        unicode if unicode == domain.as_str() => unicode.into_owned(),
+        unicode => format!("{unicode} ({})", domain.as_str()),
+    }
+}
+
+/// What a domain looks like: the same text for those that people take for each other. Of the confusable letters (UTS 39 §4) it has those
+/// that are in names: Cyrillic, Greek and Armenian ones that look Latin, Latin ones with marks, and digits.
+fn look(domain: &Domain) -> String {
+    const ALIKE: [(char, &str); 28] = [
+        ('a', "аαàáâãäåāăąǎạả"),
+        ('b', "ьЬ"),
+        ('c', "сϲçćĉċč"),
+        ('d', "ԁďđ"),
+        ('e', "еєεèéêëēĕėęěҽẹ"),
+        ('f', "ƒ"),
+        ('g', "ցɡĝğġģ"),
+        ('h', "һհĥħ"),
+        ('i', "іιìíîïĩīĭįıɩ"),
+        ('j', "јϳĵ"),
+        ('k', "кκķĸ"),
+        ('l', "ӏ1ĺļľŀłɫ"),
+        ('m', "мṃ"),
+        ('n', "пηոñńņňŋ"),
+        ('o', "оοσօ0òóôõöøōŏőọ"),
+        ('p', "рρ"),
+        ('q', "ԛզ"),
+        ('r', "гŕŗř"),
+        ('s', "ѕśŝşšș"),
+        ('t', "тτţťŧț"),
+        ('u', "υսùúûüũūŭůűų"),
+        ('v', "νѵ"),
+        ('w', "ԝωшẁẃẅŵ"),
+        ('x', "хχ"),
+        ('y', "уүγýÿŷỳ"),
+        ('z', "źżžƶ"),
+        ('h', "нΗ"),
+        ('b', "вβƅ"),
+    ];
+    let plain = |c: char| ALIKE.iter().find(|(_, like)| like.contains(c)).map_or(c, |(letter, _)| *letter);
+    let look: String = domain.to_unicode().chars().map(plain).collect();
+    look.replace("rn", "m").replace("vv", "w")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Entry, Kind, Sources, Stored};
+
+    /// What is warned of when these are partners, too.
+    fn warnings(domains: &[&str]) -> Vec<String> {
+        let mut stored = Stored::default();
+        for domain in domains {
+            let mut entry = Entry::new();
+            entry.insert("type".to_owned(), "federated".into());
+            stored.put(Kind::Partner, domain, entry);
+        }
+        let text = include_str!("../../../tests/config/right/minimal.toml");
+        let sources = Sources::new().toml("nuncio.toml", text).trusting_paths().stored(stored);
+        let (_, report) = Config::load(&sources, &|_, _| Ok(())).unwrap();
+        report.problems().iter().map(|problem| problem.text.clone()).collect()
+    }
+
+    #[test]
+    fn a_domain_that_is_taken_for_another_is_warned_of() {
+        for (domain, part) in [
+            // With Cyrillic letters among Latin ones, with a mark, with digits, and in letters that run together.
+            ("cоntоsо.com", "mixes letters of several scripts"),
+            ("cоntоsо.com", "it looks like contoso.com, which is one of our own"),
+            ("fabrikäm.com", "it looks like fabrikam.com, which is a partner's"),
+            ("c0ntos0.com", "it looks like contoso.com"),
+            ("fabrikarn.com", "it looks like fabrikam.com"),
+        ] {
+            let warnings = warnings(&[domain]);
+            assert!(warnings.iter().any(|warning| warning.contains(part)), "{domain}: {warnings:?}");
+        }
+        let one = warnings(&["bücher.example", "northwind.com", "почта.example"]);
+        assert!(one.is_empty(), "{one:?}");
+        let both = warnings(&["paypal.example", "раураӏ.example"]);
+        assert!(both.iter().any(|warning| warning.contains("(xn--")), "{both:?}");
+    }
+}

@@ -1,0 +1,143 @@
+//! `apply`: from which files, and what it takes to remove with it; and how commands end for scripts.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use nuncio::store::FILE;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::town::Town;
+
+/// Stored partners, by name.
+async fn stored(town: &Town) -> Result<Vec<String>> {
+    let list = town.done(&["partner", "list"]).await?;
+    let stored = list.lines().filter(|line| line.ends_with("[stored]"));
+    Ok(stored.filter_map(|line| line.split(':').next()).map(str::to_owned).collect())
+}
+
+#[tokio::test]
+async fn what_prune_takes_away_is_told_first_and_most_of_all_only_when_it_is_meant() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let all = ["a.example", "b.example", "c.example"];
+    for domain in all {
+        town.done(&["partner", "new", domain, "type=federated"]).await?;
+    }
+    let exported = town.done(&["partner", "export"]).await?;
+    let file = town.folder().join("partners.toml");
+    let path = file.to_str().context("path")?;
+    let apply = ["partner", "apply", "-f", path, "--prune"];
+    // What a failed export leaves, another file, and half of one.
+    let half = exported.split_inclusive("\n\n").take(2).collect::<String>();
+    let blocks = town.done(&["block", "export"]).await?;
+    let configuration = std::fs::read_to_string(town.folder().join("nuncio.toml"))?;
+    for (content, why) in [
+        ("", "there is no [[partner]] in it"),
+        (&half, "it is not whole"),
+        (&blocks, "there is no [[partner]] in it"),
+        (&configuration, "is none of what “nuncio partner apply” takes"),
+    ] {
+        std::fs::write(&file, content)?;
+        let said = town.refused(&apply).await?;
+        ensure!(said.contains(why) && said.contains("partners.toml"), "{said}");
+        ensure!(stored(&town).await? == all, "{said}");
+    }
+
+    std::fs::write(&file, "[[partner]]\ndomain = \"a.example\"\ntype = \"federated\"\n")?;
+    let said = town.refused(&apply).await?;
+    ensure!(said.contains("removes 2 of the 3") && said.contains("b.example, c.example"), "{said}");
+    ensure!(said.contains("--confirm-removal"), "{said}");
+    let said = town.done(&[&apply[..], &["--dry-run"]].concat()).await?;
+    ensure!(said.contains("and is removed: c.example") && said.contains("Nothing was changed"), "{said}");
+    ensure!(stored(&town).await? == all, "{said}");
+    let said = town.done(&[&apply[..], &["--confirm-removal"]].concat()).await?;
+    ensure!(said.contains("and is removed: b.example") && said.ends_with("saved.\n"), "{said}");
+    ensure!(stored(&town).await? == ["a.example"]);
+
+    // An export of nothing is no mistake, and takes everything away if that is meant.
+    town.done(&["partner", "remove", "a.example"]).await?;
+    std::fs::write(&file, town.done(&["partner", "export"]).await?)?;
+    town.done(&["partner", "new", "a.example", "type=federated"]).await?;
+    ensure!(town.refused(&apply).await?.contains("removes 1 of the 1"));
+    town.done(&[&apply[..], &["--confirm-removal"]].concat()).await?;
+    ensure!(stored(&town).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_exported_goes_through_a_pipe_and_half_of_it_is_complained_of() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    town.done(&["partner", "new", "a.example", "type=federated"]).await?;
+    let exported = town.done(&["partner", "export"]).await?;
+    town.done(&["partner", "remove", "a.example"]).await?;
+    let command = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+        command.args(words).arg("--socket").arg(town.control());
+        command
+    };
+    let mut apply = command(&["partner", "apply", "-f", "-"]).stdin(Stdio::piped()).spawn()?;
+    let mut pipe = apply.stdin.take().context("no standard input")?;
+    pipe.write_all(exported.as_bytes()).await?;
+    drop(pipe);
+    ensure!(apply.wait().await?.success());
+    ensure!(stored(&town).await? == ["a.example"]);
+
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
+    let export = command(&["partner", "export"]).stdout(full).stderr(Stdio::piped()).spawn()?;
+    let export = export.wait_with_output().await?;
+    let said = String::from_utf8(export.stderr)?;
+    ensure!(!export.status.success() && said.contains("standard output cannot be written to"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_is_told_as_json_what_was_refused() -> Result<()> {
+    let town = Town::found().await?;
+    let without = town.nuncio(&["partner", "list", "--json"]).await?;
+    let _gateway = town.gateway("").await?;
+    let said = town.nuncio(&["partner", "new", "contoso.com", "type=federated", "--json"]).await?;
+    let document: Value = serde_json::from_str(&said.out)?;
+    ensure!(!said.good && document["status"] == 422, "{document}");
+    let why = document["errors"][0]["text"].as_str().unwrap_or_default();
+    ensure!(why.contains("is served by this gateway itself"), "{document}");
+    let here = town.nuncio(&["partner", "set", "wingtip.com", "enabled", "--json"]).await?;
+    for (said, why) in [(without, "no gateway answers"), (here, "expected KEY=VALUE")] {
+        let document: Value = serde_json::from_str(&said.out)?;
+        ensure!(document["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{document}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_setting_is_refused_where_it_is_written_twice_or_is_no_such_value() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    for (settings, why) in [
+        (&["type=federated", "type=public-verified"][..], "type is there twice"),
+        (&["type=federated", "pins=a", "pins=b"], "pins=ONE,OTHER"),
+        (
+            &["type=federated", "connection_limit=abc"],
+            "connection_limit: expected a whole number, found \"abc\"",
+        ),
+        (&["type=federated", "enabled=maybe"], "enabled: expected true or false, found \"maybe\""),
+    ] {
+        let said = town.refused(&[&["partner", "new", "a.example"], settings].concat()).await?;
+        ensure!(said.contains(why), "{said}");
+    }
+    ensure!(stored(&town).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_change_that_is_not_on_the_disk_has_an_exit_code_of_its_own() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let database = town.folder().join("state").join(FILE);
+    std::fs::rename(&database, database.with_extension("away"))?;
+    let said = town.ends(4, &["partner", "new", "a.example", "type=federated"]).await?;
+    ensure!(said.contains("it holds, but is not on the disk") && !said.contains("saved."), "{said}");
+    Ok(())
+}
