@@ -106,7 +106,8 @@ pub async fn run(sources: Sources, loaded: Loaded, service: Service) -> anyhow::
         renew: Arc::clone(&signals.renew),
         walks: Arc::new(tokio::sync::Semaphore::new(1)),
     };
-    let controls = control::open(&config, &access, state, inherited.take_control())?;
+    let controls =
+        control::open(&config, &access, in_use.control_identities.as_ref(), state, inherited.take_control())?;
     let bound = [named("sip", &sip_listeners)?, named("xmpp", &xmpp_listeners)?, controls.named()].concat();
     let sip_limits = ListenLimits {
         open: limits.sip.connections,

@@ -55,7 +55,7 @@ pub(super) enum Cert {
 
 #[derive(Debug, Args)]
 struct Chosen {
-    /// Which certificate: one of the names that it has to carry, its file, "sip", "xmpp" or "all". It may be left out if the
+    /// Which certificate: one of the names that it has to carry, its file, "sip", "xmpp", "control" or "all". It may be left out if the
     /// configuration has only one, and when importing
     #[arg(long = "for", value_name = "WHICH")]
     wanted: Vec<String>,
@@ -451,7 +451,7 @@ const REQUEST_ABOUT: &str = "\
 Make a key and a signing request for it, with the names that the configuration asks for.
 
 Asked for are, as DNS names in A-labels: for the SIP side the name by which front ends call the gateway, those of \
-[[sip.identity]], and sip.DOMAIN of each domain; for the XMPP side the domains and the hosts that partners connect to. No \
+[[sip.identity]], and sip.DOMAIN of each domain; for the XMPP side the domains and the hosts that partners connect to; for administration over TCP what --name says. No \
 wildcards, for they count for nothing on the SIP side, and no SIP URIs, for a certificate that has one speaks for nothing else \
 there. SRVName and XmppAddr (--xmpp-names) add nothing for partners who look at DNS names, which is all of them; with a CA of \
 your own they tie the certificate to XMPP.

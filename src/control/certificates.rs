@@ -70,7 +70,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let list = |about: &str| json!({ "type": "array", "items": { "type": "string" }, "description": about });
     let which = || {
         list(
-            "Which: one of the names that it has to carry, its file, \"sip\", \"xmpp\" or \"all\". Absent: the only one.",
+            "Which: one of the names that it has to carry, its file, \"sip\", \"xmpp\", \"control\" or \"all\". Absent: the only one.",
         )
     };
     let kinds = json!({ "enum": KeyKind::ALL.map(|(word, _)| word), "default": "rsa2048" });

@@ -29,7 +29,7 @@ use crate::gateway::{Federation, Gateway};
 use crate::net::now;
 use crate::renew::{self, InUse, Renewal, Unusable};
 use crate::store::{AuditEntry, Keep, Outcome, Store, Ticket};
-use crate::tls::Proof;
+use crate::tls::{IdentityStore, Proof};
 
 pub use change::{Edit, Refused};
 pub use effect::{Changed, Effect};
@@ -108,6 +108,11 @@ impl Authority {
     /// What is in force.
     pub fn in_force(&self) -> Arc<InForce> {
         self.in_force.load_full()
+    }
+
+    /// What is shown to administrators, if they are served over TCP.
+    pub fn control_identities(&self) -> Option<&Arc<IdentityStore>> {
+        self.governed.in_use.control_identities.as_ref()
     }
 
     /// How streams with partners are made when their certificates are held against these. Called where nobody can change the
