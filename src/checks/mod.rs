@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{self, Called, Config, Domain};
 use crate::tls::{Identity, IdentityError, Proof, Roots};
 
-pub use report::{Checked, Report, What, look, problems};
+pub use report::{Checked, Report, What, look, problems, set_aside};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
