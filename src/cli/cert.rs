@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use axum::http::Method;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::client::{WhoArguments, done_here, end};
+use super::client::{Gateway, WhoArguments, done_here, end};
 use super::report::{findings_text, say, say_json};
 use super::{ConfigOption, complain};
 use crate::certs::{self, Assigned, KeyKind, Keys, Live, Name, Place, Prepared, Subject, Wish};
@@ -169,8 +170,9 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
         Cert::Import(arguments) => Some(&arguments.chosen.who),
         Cert::Assign(arguments) => Some(&arguments.chosen.who),
     };
-    if let Some(gateway) = who.and_then(|who| who.gateway(&of.config, &environment)) {
-        match through::run(verb, &gateway) {
+    let gateway = who.and_then(|who| who.gateway(&of.config, &environment));
+    if let Some(gateway) = &gateway {
+        match through::run(verb, gateway) {
             Ok(Ok(done)) => return done,
             Ok(Err(why)) => done_here(&why),
             Err(failed) => return end(Err(failed)),
@@ -194,8 +196,8 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
         }
         Cert::Check { json, .. } => return check(&config, *json),
         Cert::Request(arguments) => request(&config, arguments),
-        Cert::Import(arguments) => import(&config, arguments),
-        Cert::Assign(arguments) => assign(&config, arguments),
+        Cert::Import(arguments) => import(&config, arguments, gateway.as_ref()),
+        Cert::Assign(arguments) => assign(&config, arguments, gateway.as_ref()),
     };
     done.unwrap_or_else(|why| {
         eprintln!("nuncio: {why}");
@@ -301,7 +303,7 @@ fn show(files: &[PathBuf], json: bool) -> ExitCode {
     if failed { ExitCode::FAILURE } else { done }
 }
 
-fn import(config: &Config, arguments: &ImportArguments) -> Done {
+fn import(config: &Config, arguments: &ImportArguments, gateway: Option<&Gateway>) -> Done {
     let read = |file: &PathBuf| {
         let content = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
         Ok::<_, String>((file.clone(), content))
@@ -343,6 +345,7 @@ fn import(config: &Config, arguments: &ImportArguments) -> Done {
             let done = certs::assign(config, &imported.place, arguments.anyway, SystemTime::now());
             assigned.push(done.map_err(text)?);
         }
+        tell_gateway(gateway);
     }
     let live = if arguments.no_wait { Vec::new() } else { wait(config, &assigned)? };
     if arguments.json {
@@ -355,7 +358,7 @@ fn import(config: &Config, arguments: &ImportArguments) -> Done {
     Ok(verdict(&live))
 }
 
-fn assign(config: &Config, arguments: &AssignArguments) -> Done {
+fn assign(config: &Config, arguments: &AssignArguments, gateway: Option<&Gateway>) -> Done {
     let places = certs::places(config);
     let chosen = certs::ready(&places, &arguments.chosen.wanted, arguments.undo).map_err(text)?;
     let one = |place: &&Place| match arguments.undo {
@@ -363,12 +366,21 @@ fn assign(config: &Config, arguments: &AssignArguments) -> Done {
         false => certs::assign(config, place, arguments.anyway, SystemTime::now()),
     };
     let assigned: Vec<Assigned> = chosen.iter().map(one).collect::<Result<_, _>>().map_err(text)?;
+    tell_gateway(gateway);
     let live = if arguments.no_wait { Vec::new() } else { wait(config, &assigned)? };
     match arguments.json {
         true => say_json(&json!({ "assigned": assigned, "live": live })),
         false => tell(&assigned, &live),
     };
     Ok(verdict(&live))
+}
+
+/// A gateway that may not write the files itself may run all the same, and need not find out by itself. If none does, or does not
+/// listen to whoever asks, it does, within limits.file_check.
+fn tell_gateway(gateway: Option<&Gateway>) {
+    if let Some(gateway) = gateway {
+        let _ = gateway.ask(Method::POST, "/v1/certificates/look", None);
+    }
 }
 
 fn tell(assigned: &[Assigned], live: &[Live]) -> ExitCode {
@@ -470,5 +482,6 @@ software will refuse it. What peers would refuse is not taken.";
 const ASSIGN_ABOUT: &str = "\
 Put in use what was imported, or back in use what was there before.
 
-Each file is replaced at once. A gateway that runs takes it up within limits.file_check (10s): new connections are shown it, \
+Each file is replaced at once. A gateway that runs takes it up at once if it can be told, or else within limits.file_check \
+(10s): new connections are shown it, \
 those that exist go on. The command waits until its listeners show it, and says so; the exit code is 1 if they do not.";

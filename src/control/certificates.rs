@@ -157,6 +157,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         )
         .takes(assign)
         .within(WAITING),
+        Endpoint::change(Change::Post,
+            "/v1/certificates/look",
+            "Look at the files at once, of keys, roots and revocation lists as well: somebody has replaced some.",
+            Answer::json(object(&["looking"], json!({ "looking": { "type": "boolean" } }))),
+            look_now,
+        ),
     ]
 }
 
@@ -346,6 +352,12 @@ async fn assign_these(
     let assigned = assigned.await?;
     let live = in_use(&control, &caller, &assigned, wait).await;
     Ok(Json(json!({ "assigned": assigned, "live": live })))
+}
+
+/// Whoever has replaced files need not wait for the next look at them.
+async fn look_now(State(control): State<Shared>) -> Json<Value> {
+    control.renew.notify_one();
+    Json(json!({ "looking": true }))
 }
 
 /// The gateway takes them up at once; what its listeners show then, if that is to be waited for.
