@@ -119,6 +119,8 @@ async fn schemathesis_finds_nothing_as_somebody_who_may_only_look() -> Result<()
     gateway.still_runs()?;
     ensure!(town.done(&["partner", "export"]).await? == before, "who may only look has changed something");
     let trail = town.done(&["audit", "--most", "1000"]).await?;
+    let refused = |line: &str| line.contains("request.refused") && line.contains("viewer");
+    ensure!(trail.lines().any(refused), "was he known at all?\n{trail}");
     let others = trail.lines().filter(|line| !line.contains("request.refused"));
     ensure!(!others.clone().any(|line| line.contains("viewer")), "{}", others.collect::<Vec<_>>().join("\n"));
     Ok(())
