@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::checks::{self, Level};
-use crate::config::{Kind, Loaded, SetAside, Sources};
+use crate::config::{Loaded, Sources};
 use crate::context::Context;
 use crate::control::Control;
 use crate::control::access::{Access, NewAccess};
@@ -106,7 +106,8 @@ pub async fn run(sources: Sources, loaded: Loaded, service: Service) -> anyhow::
         renew: Arc::clone(&signals.renew),
         walks: Arc::new(tokio::sync::Semaphore::new(1)),
     };
-    let controls = control::open(&config, &access, state, inherited.take_control())?;
+    let controls =
+        control::open(&config, &access, in_use.control_identities.as_ref(), state, inherited.take_control())?;
     let bound = [named("sip", &sip_listeners)?, named("xmpp", &xmpp_listeners)?, controls.named()].concat();
     let sip_limits = ListenLimits {
         open: limits.sip.connections,
@@ -223,17 +224,8 @@ fn stored(sources: Sources, loaded: Loaded, store: &Store) -> anyhow::Result<(So
         ),
     };
     // Of those that give way to a file there is a warning already.
-    for SetAside { kind, name, why, .. } in loaded.set_aside.iter().filter(|aside| !aside.declared) {
-        let instead = match kind {
-            Kind::Partner => "there is no federation with him",
-            Kind::Policy => "what is in its place allows no more than it did, and perhaps nobody anything,",
-            Kind::Block => "it may not hold",
-        };
-        error!(
-            "the stored {kind} {name} is set aside, and {instead} until it is changed, or a reload finds it usable: {}; see \
-             nuncio {kind} list",
-            why.join("; ")
-        );
+    for aside in loaded.set_aside.iter().filter(|aside| !aside.declared) {
+        error!("{}", policy::set_aside(aside));
     }
     Ok((sources, loaded))
 }

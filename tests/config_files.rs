@@ -406,7 +406,7 @@ fn a_file_that_is_not_there_or_not_text_is_named() {
     assert_eq!(run.code, Some(1));
     assert_eq!(
         run.stderr,
-        "absent.toml: there is no such file; name the configuration file with --config FILE\n\n\
+        "absent.toml: there is no such file; NUNCIO_CONFIG or --config FILE names the configuration file\n\n\
          The configuration has 1 error.\n"
     );
     std::fs::write(workspace.path().join("latin1.toml"), b"# fine\n[node]\nlabel = \"\xFC\"\n").unwrap();

@@ -253,18 +253,29 @@ fn look(
     let mut findings = findings.into_list();
     findings.extend(judged(config, place, &identity, now));
     let given = given.then(|| Secret(Zeroizing::new(key.to_vec())));
-    let fits = place.uses.iter().all(|used| carries(&leaf.facts, used));
+    let fits = place.uses.iter().all(|used| carries(&leaf.facts, place, used));
     Ok(Imported { place: place.clone(), key: key_file.into(), findings, fits, chain, given })
 }
 
 /// Whether a certificate has all names for this, by the rules of its side (DEC-13).
-fn carries(certificate: &PeerCertificate, used: &Use) -> bool {
+fn carries(certificate: &PeerCertificate, place: &Place, used: &Use) -> bool {
     let presented = xmpp_names(certificate);
     used.names.iter().all(|name| match used.side {
+        // It has no names.
+        Side::Control => true,
         Side::Sip => sip_names_match(certificate, std::slice::from_ref(name)).is_match(),
         Side::Xmpp => XmppDomain::parse(name)
             .is_ok_and(|name| presented.iter().any(|presented| presented.covers(&name))),
-    })
+    }) && (used.side != Side::Control || has_names_in_use(certificate, place))
+}
+
+/// Whether a certificate has all the names of the one in use: all that is known of the names by which administrators call the
+/// gateway. Without one nothing is known, and somebody has to say that this is the place for it.
+fn has_names_in_use(certificate: &PeerCertificate, place: &Place) -> bool {
+    let read = fs::read(&place.certificate).ok();
+    let chain = read.and_then(|text| certificates(&text, &place.certificate).ok()).unwrap_or_default();
+    let in_use = chain.into_iter().next().and_then(|der| Found::read(der).ok());
+    in_use.is_some_and(|used| used.facts.names().iter().all(|name| certificate.names().contains(name)))
 }
 
 /// What can be said of a certificate in this place, for everything that it has to serve for.
@@ -286,6 +297,9 @@ pub(super) fn judged(config: &Config, place: &Place, identity: &Identity, now: S
     for (files, domains) in config.certificates.iter().filter(|(files, _)| here(files)) {
         let domains: Vec<&Domain> = domains;
         findings.extend(checks::xmpp_identity(identity, files, &domains, &roots, now));
+    }
+    if let Some(remote) = config.control.remote.as_ref().filter(|remote| here(&remote.identity)) {
+        findings.extend(checks::control_identity(identity, &remote.identity, &roots, now));
     }
     findings
 }

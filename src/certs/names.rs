@@ -64,6 +64,8 @@ pub fn names(config: &Config, places: &[&Place], extra: &[Domain], left_out: &[D
         let why = match used.side {
             Side::Sip => Why::SipName,
             Side::Xmpp => Why::XmppDomain,
+            // The configuration knows no name by which administrators call it.
+            Side::Control => continue,
         };
         used.names.iter().for_each(|name| add(name.clone(), why));
     }

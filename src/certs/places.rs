@@ -22,9 +22,10 @@ pub struct Place {
 pub struct Use {
     /// Who is shown it.
     pub side: Side,
-    /// The section of the configuration: `[sip]`, `[[sip.identity]]`, `[[certificate]]`.
+    /// The section of the configuration: `[sip]`, `[[sip.identity]]`, `[[certificate]]`, `[control]`.
     pub section: &'static str,
-    /// The names that it has to carry, in A-labels. Empty if front ends call us by an address.
+    /// The names that it has to carry, in A-labels. Empty where the configuration knows none: front ends call us by an address,
+    /// administrators by whatever they like.
     pub names: Vec<String>,
 }
 
@@ -36,6 +37,8 @@ pub enum Side {
     Sip,
     /// Partners.
     Xmpp,
+    /// Whoever administers the gateway over TCP.
+    Control,
 }
 
 /// Why nothing was chosen.
@@ -79,6 +82,9 @@ pub fn places(config: &Config) -> Vec<Place> {
         let names = domains.into_iter().map(|domain| domain.as_str().to_owned()).collect();
         add(files, Use { side: Side::Xmpp, section: "[[certificate]]", names });
     }
+    if let Some(remote) = &config.control.remote {
+        add(&remote.identity, Use { side: Side::Control, section: "[control]", names: Vec::new() });
+    }
     places
 }
 
@@ -90,7 +96,7 @@ fn host(called: Called<'_>) -> Option<String> {
     }
 }
 
-/// The places meant by `wanted`: `all`, `sip`, `xmpp`, one of the names that a certificate has to carry, or its file. Nothing
+/// The places meant by `wanted`: `all`, `sip`, `xmpp`, `control`, one of the names that a certificate has to carry, or its file. Nothing
 /// wanted means the only one there is.
 ///
 /// # Errors
@@ -117,6 +123,7 @@ impl Place {
             "all" => return true,
             "sip" => Some(Side::Sip),
             "xmpp" => Some(Side::Xmpp),
+            "control" => Some(Side::Control),
             _ => None,
         };
         let name = Domain::new(text).ok();
@@ -129,7 +136,12 @@ impl Place {
     /// How to ask for it, in a word.
     pub fn called(&self) -> String {
         let name = self.uses.iter().find_map(|used| used.names.first());
-        name.map_or_else(|| self.certificate.display().to_string(), |name| format!("--for {name}"))
+        let only_control = self.uses.iter().all(|used| used.side == Side::Control);
+        match name {
+            Some(name) => format!("--for {name}"),
+            None if only_control => "--for control".to_owned(),
+            None => format!("--for {}", self.certificate.display()),
+        }
     }
 
     /// All names that a certificate here has to carry.

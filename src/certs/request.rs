@@ -111,7 +111,7 @@ pub struct Made {
 pub enum RequestError {
     /// There is nothing to put into the certificate.
     #[error(
-        "there is no name to ask for: front ends call the gateway by an address; give a name with --name"
+        "there is no name to ask for: the configuration does not say by which name the gateway is called there; give it with --name"
     )]
     NoName,
     /// More than `MAX_NAMES`.

@@ -36,7 +36,7 @@ pub async fn see(side: Side, address: SocketAddr, name: &str) -> Seen {
     };
     let handshake = async {
         match side {
-            Side::Sip => tls::connect(stream, &client, name, None).await,
+            Side::Sip | Side::Control => tls::connect(stream, &client, name, None).await,
             // Every listener for partners takes TLS from the first byte.
             Side::Xmpp => tls::connect_direct(stream, &client, name, None).await,
         }
@@ -53,9 +53,10 @@ pub async fn see(side: Side, address: SocketAddr, name: &str) -> Seen {
 
 /// Where the listeners of a side are reached from this machine.
 pub fn listening(config: &Config, side: Side) -> Vec<SocketAddr> {
-    let listeners = match side {
-        Side::Sip => &config.sip.listeners,
-        Side::Xmpp => &config.xmpp.listeners,
+    let binds: Vec<SocketAddr> = match side {
+        Side::Sip => config.sip.listeners.iter().map(|listener| listener.bind).collect(),
+        Side::Xmpp => config.xmpp.listeners.iter().map(|listener| listener.bind).collect(),
+        Side::Control => config.control.remote.iter().map(|remote| remote.listen).collect(),
     };
     let reached = |bind: SocketAddr| {
         let address = match bind.ip() {
@@ -65,5 +66,5 @@ pub fn listening(config: &Config, side: Side) -> Vec<SocketAddr> {
         };
         SocketAddr::new(address, bind.port())
     };
-    listeners.iter().map(|listener| reached(listener.bind)).collect()
+    binds.into_iter().map(reached).collect()
 }

@@ -153,6 +153,42 @@ pub(super) fn sip(
     }
 }
 
+/// The certificate for administrators, who call us by names that nobody has written down.
+pub(super) fn control(identity: &Identity, roots: &[&Roots], findings: &mut Findings, now: SystemTime) {
+    let certificate = identity.certificate();
+    let names = certificate.names();
+    match names.is_empty() {
+        true => findings.warning(
+            "it carries no name that counts: whoever checks names refuses it".to_owned(),
+            "have it issued with the name by which administrators call this gateway: nuncio cert request --for control --name NAME"
+                .to_owned(),
+        ),
+        false => findings.good(its_names(names.iter().map(ToString::to_string))),
+    }
+    if !validity(certificate, findings, now) {
+        return;
+    }
+    usage(identity, findings, now);
+    strength::check(identity, true, findings);
+    match best_status(identity, roots, now) {
+        ChainStatus::Valid => {
+            findings.good("its chain is complete, and leads to a root that this machine knows".to_owned());
+        }
+        // Administrators can be told which one to believe, and a private root is as it should be.
+        ChainStatus::SelfSigned => {
+            findings.note("it is self-signed: administrators must have it among their trusted roots".to_owned());
+        }
+        ChainStatus::UnknownIssuer { issuer } => findings.note(format!(
+            "its chain ends at “{issuer}”, a root that this machine does not know: administrators must trust that CA"
+        )),
+        ChainStatus::WrongUsage { .. } => {}
+        status => findings.wrong(
+            status.to_string(),
+            "have it issued anew, and put the chain that comes with it into the file".to_owned(),
+        ),
+    }
+}
+
 fn sip_names(
     certificate: &PeerCertificate,
     (name, key): (&str, &str),

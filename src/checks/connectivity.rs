@@ -2,6 +2,7 @@
 //! they let us in. Nothing is asked of anybody's users: no SIP request is sent, and of stanzas only a ping to a partner's domain,
 //! by the running gateway.
 
+mod barred;
 mod front_ends;
 mod listeners;
 mod partners;
@@ -13,7 +14,7 @@ use nuncio_xmpp::Domain;
 use nuncio_xmpp::dialback::DialbackSecret;
 use serde::Serialize;
 
-use crate::checks::Finding;
+use crate::checks::{Finding, Findings};
 use crate::config::{Config, Partner};
 use crate::context::{Context, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig};
@@ -57,13 +58,20 @@ pub async fn connectivity(config: &Config, whom: &Whom) -> Result<Vec<Finding>, 
         }
     }
     let means = Means::new(config).map_err(ConnectivityError::Setup)?;
-    let mut findings = Vec::new();
+    let mut findings = if partners.chosen.is_empty() { Vec::new() } else { policy_first(config) };
     if whom.names.is_empty() {
         findings.extend(listeners::check(config, &means).await);
     }
     findings.extend(front_ends::check(&means, &front_ends.chosen).await);
     findings.extend(partners::check(&means.way(), &partners.chosen).await.findings);
     Ok(findings)
+}
+
+/// A way to partners is of no use while no SIP user may go it.
+fn policy_first(config: &Config) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    super::policy(config, &mut findings);
+    findings.into_list()
 }
 
 /// Those who were meant, and by which names.
@@ -99,7 +107,8 @@ pub async fn from_gateway(
         dialback: context.xmpp.inbound.dialback.clone(),
         gateway: Some(&context.gateway),
     };
-    Ok(partners::check(&way, &partners.chosen).await)
+    let tried = partners::check(&way, &partners.chosen).await;
+    Ok(Tried { findings: [policy_first(config), tried.findings].concat(), ..tried })
 }
 
 /// What streams to partners are tried with.

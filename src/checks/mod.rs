@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{self, Called, Config, Domain};
 use crate::tls::{Identity, IdentityError, Proof, Roots};
 
-pub use report::{Checked, Report, What, look, problems};
+pub use report::{Checked, Report, What, look, problems, set_aside};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,7 @@ pub fn all(config: &Config, now: SystemTime) -> Vec<Finding> {
     let mut findings = Findings::default();
     sip_certificates(config, &mut findings, now);
     xmpp_certificates(config, &mut findings, now);
+    control_certificate(config, &mut findings, now);
     policy(config, &mut findings);
     partners(config, &mut findings);
     state::check(config, &mut findings);
@@ -60,6 +61,7 @@ pub fn certificates(config: &Config, now: SystemTime) -> Vec<Finding> {
     let mut findings = Findings::default();
     sip_certificates(config, &mut findings, now);
     xmpp_certificates(config, &mut findings, now);
+    control_certificate(config, &mut findings, now);
     partners(config, &mut findings);
     findings.list
 }
@@ -95,6 +97,36 @@ pub fn xmpp_identity(
     findings.about(format!("[[certificate]] {}", files.certificate.display()));
     certificates::xmpp(identity, domains, roots, &mut findings, now);
     findings.list
+}
+
+/// Looks at the certificate for administration over TCP. `roots`: the best guess at those of administrators.
+pub fn control_identity(
+    identity: &Identity,
+    files: &config::Identity,
+    roots: &[&Roots],
+    now: SystemTime,
+) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    findings.about(about_control(files));
+    certificates::control(identity, roots, &mut findings, now);
+    findings.list
+}
+
+fn about_control(files: &config::Identity) -> String {
+    format!("[control] certificate {}", files.certificate.display())
+}
+
+fn control_certificate(config: &Config, findings: &mut Findings, now: SystemTime) {
+    let Some(remote) = &config.control.remote else { return };
+    let files = &remote.identity;
+    findings.about(about_control(files));
+    let system = Roots::system().ok();
+    let ours = config.xmpp.roots.as_ref().and_then(|file| Roots::from_pem_file(file).ok());
+    let roots: Vec<&Roots> = ours.iter().chain(&system).collect();
+    match Identity::load(&files.certificate, &files.key) {
+        Ok(identity) => findings.list.extend(control_identity(&identity, files, &roots, now)),
+        Err(error) => unusable(files, &error, findings),
+    }
 }
 
 fn sip_certificates(config: &Config, findings: &mut Findings, now: SystemTime) {

@@ -1,12 +1,13 @@
 //! What checks come to: one form for people, programs and exit codes.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use super::connectivity::{ConnectivityError, Whom, connectivity};
 use super::{Finding, Findings, Level, certificates, dns, policy, state};
-use crate::config::{self, Config, Severity};
+use crate::config::{self, Config, SetAside, Severity};
 use crate::dns::{Dns, DnsConfig};
 use crate::store;
 
@@ -65,8 +66,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Of what these checks found.
-    pub fn new(checks: Vec<Checked>) -> Self {
+    /// Of what these checks found. What one has told already is not told by another again.
+    pub fn new(mut checks: Vec<Checked>) -> Self {
+        let mut told = HashSet::new();
+        let name = |finding: &Finding| (finding.subject.clone(), finding.text.clone());
+        for checked in &mut checks {
+            checked.findings.retain(|finding| !told.contains(&name(finding)));
+            told.extend(checked.findings.iter().map(name));
+        }
         let count = |level| all(&checks).filter(|finding| finding.level == level).count();
         Self {
             level: all(&checks).map(|finding| finding.level).max().unwrap_or(Level::Good),
@@ -149,6 +156,20 @@ fn stored(config: &Config) -> Vec<Finding> {
         }
     }
     findings.into_list()
+}
+
+/// Stored entries that do not hold for what is wrong with them, as findings.
+pub fn set_aside(list: &[SetAside]) -> Vec<Finding> {
+    let finding = |aside: &SetAside| Finding {
+        level: Level::Wrong,
+        subject: format!("stored {} {}", aside.kind, aside.name),
+        text: format!("it is set aside, and does not hold: {}", aside.why.join("; ")),
+        fix: Some(format!(
+            "mend that, and have it read again (nuncio reload); or change it: nuncio {} set",
+            aside.kind
+        )),
+    };
+    list.iter().filter(|aside| !aside.declared).map(finding).collect()
 }
 
 /// What reading the configuration found, as findings.

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use axum::http::Method;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::client::{Failed, WhoArguments, done_here, end};
+use super::client::{Failed, Gateway, WhoArguments, done_here, end};
 use super::report::{findings_text, say, say_json};
 use super::{ConfigOption, complain};
 use crate::certs::{self, Assigned, KeyKind, Keys, Live, Name, Place, Prepared, Subject, Wish};
@@ -66,7 +67,7 @@ impl Cert {
 
 #[derive(Debug, Args)]
 struct Chosen {
-    /// Which certificate: one of the names that it has to carry, its file, "sip", "xmpp" or "all". It may be left out if the
+    /// Which certificate: one of the names that it has to carry, its file, "sip", "xmpp", "control" or "all". It may be left out if the
     /// configuration has only one, and when importing
     #[arg(long = "for", value_name = "WHICH")]
     wanted: Vec<String>,
@@ -183,8 +184,9 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
         Cert::Import(arguments) => Some(&arguments.chosen.who),
         Cert::Assign(arguments) => Some(&arguments.chosen.who),
     };
-    if let Some(gateway) = who.and_then(|who| who.gateway(&of.config, &environment)) {
-        match through::run(verb, &gateway) {
+    let gateway = who.and_then(|who| who.gateway(&of.config, &environment));
+    if let Some(gateway) = &gateway {
+        match through::run(verb, gateway) {
             Ok(Ok(done)) => return done,
             Ok(Err(why)) => done_here(&why),
             Err(failed) => return end(Err(failed.in_json(verb.is_json()))),
@@ -208,8 +210,8 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
         }
         Cert::Check { json, .. } => return check(&config, *json),
         Cert::Request(arguments) => request(&config, arguments),
-        Cert::Import(arguments) => import(&config, arguments),
-        Cert::Assign(arguments) => assign(&config, arguments),
+        Cert::Import(arguments) => import(&config, arguments, gateway.as_ref()),
+        Cert::Assign(arguments) => assign(&config, arguments, gateway.as_ref()),
     };
     done.unwrap_or_else(|why| end(Err(Failed::new(why).in_json(verb.is_json()))))
 }
@@ -312,7 +314,7 @@ fn show(files: &[PathBuf], json: bool) -> ExitCode {
     if failed { ExitCode::FAILURE } else { done }
 }
 
-fn import(config: &Config, arguments: &ImportArguments) -> Done {
+fn import(config: &Config, arguments: &ImportArguments, gateway: Option<&Gateway>) -> Done {
     let read = |file: &PathBuf| {
         let content = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
         Ok::<_, String>((file.clone(), content))
@@ -357,6 +359,7 @@ fn import(config: &Config, arguments: &ImportArguments) -> Done {
             let done = certs::assign(config, &imported.place, arguments.anyway, SystemTime::now());
             assigned.push(done.map_err(text)?);
         }
+        tell_gateway(gateway);
     }
     let live = if arguments.no_wait { Vec::new() } else { wait(config, &assigned)? };
     if arguments.json {
@@ -379,7 +382,7 @@ fn kept(files: &[PathBuf]) -> String {
     files.iter().map(line).collect()
 }
 
-fn assign(config: &Config, arguments: &AssignArguments) -> Done {
+fn assign(config: &Config, arguments: &AssignArguments, gateway: Option<&Gateway>) -> Done {
     let places = certs::places(config);
     let chosen = certs::ready(&places, &arguments.chosen.wanted, arguments.undo).map_err(text)?;
     let one = |place: &&Place| match arguments.undo {
@@ -387,12 +390,21 @@ fn assign(config: &Config, arguments: &AssignArguments) -> Done {
         false => certs::assign(config, place, arguments.anyway, SystemTime::now()),
     };
     let assigned: Vec<Assigned> = chosen.iter().map(one).collect::<Result<_, _>>().map_err(text)?;
+    tell_gateway(gateway);
     let live = if arguments.no_wait { Vec::new() } else { wait(config, &assigned)? };
     match arguments.json {
         true => say_json(&json!({ "assigned": assigned, "live": live })),
         false => tell(&assigned, &live),
     };
     Ok(verdict(&live))
+}
+
+/// A gateway that may not write the files itself may run all the same, and need not find out by itself. If none does, or does not
+/// listen to whoever asks, it does, within limits.file_check.
+fn tell_gateway(gateway: Option<&Gateway>) {
+    if let Some(gateway) = gateway {
+        let _ = gateway.ask(Method::POST, "/v1/certificates/look", None);
+    }
 }
 
 fn tell(assigned: &[Assigned], live: &[Live]) -> ExitCode {
@@ -475,7 +487,7 @@ const REQUEST_ABOUT: &str = "\
 Make a key and a signing request for it, with the names that the configuration asks for.
 
 Asked for are, as DNS names in A-labels: for the SIP side the name by which front ends call the gateway, those of \
-[[sip.identity]], and sip.DOMAIN of each domain; for the XMPP side the domains and the hosts that partners connect to. No \
+[[sip.identity]], and sip.DOMAIN of each domain; for the XMPP side the domains and the hosts that partners connect to; for administration over TCP what --name says. No \
 wildcards, for they count for nothing on the SIP side, and no SIP URIs, for a certificate that has one speaks for nothing else \
 there. SRVName and XmppAddr (--xmpp-names) add nothing for partners who look at DNS names, which is all of them; with a CA of \
 your own they tie the certificate to XMPP.
@@ -494,5 +506,6 @@ software will refuse it. What peers would refuse is not taken.";
 const ASSIGN_ABOUT: &str = "\
 Put in use what was imported, or back in use what was there before.
 
-Each file is replaced at once. A gateway that runs takes it up within limits.file_check (10s): new connections are shown it, \
+Each file is replaced at once. A gateway that runs takes it up at once if it can be told, or else within limits.file_check \
+(10s): new connections are shown it, \
 those that exist go on. The command waits until its listeners show it, and says so; the exit code is 1 if they do not.";

@@ -126,7 +126,7 @@ pub(super) fn run(arguments: &CheckArguments, environment: Vec<(OsString, OsStri
     // What a start would say, also of the files that it names; the other checks are made whatever that is.
     let arguments = ConfigArguments { config: of.config.clone(), files: Vec::new() };
     let at_start = match policy::load(&with_stored(arguments.sources(environment.clone()))) {
-        Ok(loaded) => problems(&loaded.report),
+        Ok(loaded) => [problems(&loaded.report), checks::set_aside(&loaded.set_aside)].concat(),
         Err(report) => problems(&report),
     };
     let config = match with_stored_entries(of, environment) {
@@ -227,10 +227,8 @@ fn effective(how: How, arguments: &ConfigArguments, environment: Vec<(OsString, 
 fn config(how: How, arguments: &ConfigArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     match policy::load(&with_stored(arguments.sources(environment))) {
         Ok(Loaded { config, report, set_aside, .. }) => {
-            for aside in set_aside.iter().filter(|aside| !aside.declared) {
-                eprintln!("stored {} {}: {}", aside.kind, aside.name, aside.text());
-            }
-            let findings = checks::all(&config, SystemTime::now());
+            let aside = checks::set_aside(&set_aside);
+            let findings = [aside, checks::all(&config, SystemTime::now())].concat();
             let text = |warnings| format!("{}\n{}", summary(&config), looked_at(&findings, warnings));
             let text = (!how.json).then(|| text(report.problems().len()));
             let found = problems(&report).into_iter().chain(findings.clone()).collect();

@@ -282,10 +282,15 @@ pub(super) fn changes(answer: &Value) -> String {
         list.filter_map(Value::as_str).map(printable).collect()
     };
     let mut out = String::new();
-    for line in list("lines") {
+    // What waits is among both, if it is new.
+    let key = |line: &String| line.split_once(": ").map(|(key, _)| key.to_owned());
+    let waits = list("with_the_next_start");
+    let waiting: Vec<_> = waits.iter().filter_map(key).collect();
+    for line in list("lines").iter().filter(|line| key(line).is_none_or(|key| !waiting.contains(&key))) {
         out.push_str(&format!("  {line}\n"));
     }
-    for line in list("with_the_next_start") {
+    for line in waits {
+        let line = line.strip_suffix(" (with the next start)").unwrap_or(&line);
         out.push_str(&format!("  waits for the next start: {line}\n"));
     }
     for line in list("warnings") {

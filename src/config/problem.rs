@@ -28,6 +28,8 @@ pub struct Problem {
     pub excerpt: Option<String>,
     /// The stored entry it is in, if it is in one.
     pub stored: Option<(Kind, String)>,
+    /// It is with a file that the configuration names, and not with what it says.
+    pub of_file: bool,
     /// Sorts problems into the order of their sources.
     pub(super) order: (usize, usize),
 }
@@ -69,9 +71,17 @@ impl Report {
             text: text.chars().map(printable).collect(),
             excerpt: None,
             stored,
+            of_file: true,
             order: (usize::MAX - 2, 0),
         };
         Self::new(found.into_iter().map(problem).collect())
+    }
+
+    /// Of stored entries that do not go with the rest, found as [`of_files`](Self::of_files) is, and not with their files.
+    pub fn of_entries(found: impl IntoIterator<Item = (String, Option<(Kind, String)>, String)>) -> Self {
+        let mut report = Self::of_files(found);
+        report.problems.iter_mut().for_each(|problem| problem.of_file = false);
+        report
     }
 
     /// The problems in the order of the sources.

@@ -82,14 +82,22 @@ pub(super) fn state_dir(sources: &Sources) -> Option<PathBuf> {
 
 /// See [`Config::control_socket`].
 pub(super) fn control_socket(sources: &Sources) -> (Option<PathBuf>, Report) {
-    let mut problems = Vec::new();
-    let (places, layers) = sources.read(&mut problems);
+    let mut unreadable = Vec::new();
+    let (places, layers) = sources.read(&mut unreadable);
+    // What is wrong with, or missing in, what can be read has nothing to do with it.
+    let mut others = Vec::new();
     let socket = merge(layers).ok().and_then(|merged| {
         let ValueKind::Table(values) = &merged.kind else { return None };
-        let root: Root = Reader::new(&places, &mut problems, true).root(values);
-        root.control.value?.socket.value
+        let root: Root = Reader::new(&places, &mut others, true).root(values);
+        Some(root.control.value?.socket)
     });
-    (socket, Report::new(problems))
+    let place = socket.as_ref().and_then(|socket| socket.place);
+    let socket = socket.and_then(|socket| socket.value);
+    if socket.is_none() && place.is_some() {
+        let place = places.name(place);
+        unreadable.extend(others.into_iter().filter(|problem| problem.place.starts_with(&place)));
+    }
+    (socket, Report::new(unreadable))
 }
 
 fn merge(layers: Vec<Layer>) -> Result<Value, ConfigError> {

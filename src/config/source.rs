@@ -448,19 +448,27 @@ impl Places {
             Some(Place::Stored { kind, name }) => Some((*kind, name.clone())),
             _ => None,
         };
-        Problem { severity, place, text, excerpt, stored, order }
+        Problem { severity, place, text, excerpt, stored, of_file: false, order }
     }
 
     fn about_file(&self, file: usize, text: String) -> Problem {
         let place = self.files.get(file).map(|(path, _)| path.display().to_string()).unwrap_or_default();
-        Problem { severity: Severity::Error, place, text, excerpt: None, stored: None, order: (file, 0) }
+        Problem {
+            severity: Severity::Error,
+            place,
+            text,
+            excerpt: None,
+            stored: None,
+            of_file: false,
+            order: (file, 0),
+        }
     }
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
     let bytes = std::fs::read(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
-            "there is no such file; name the configuration file with --config FILE".to_owned()
+            "there is no such file; NUNCIO_CONFIG or --config FILE names the configuration file".to_owned()
         }
         ErrorKind::PermissionDenied => "the file may not be read by this user".to_owned(),
         ErrorKind::IsADirectory => "this is a folder, a TOML file is expected".to_owned(),

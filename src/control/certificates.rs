@@ -72,7 +72,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let list = |about: &str| json!({ "type": "array", "items": { "type": "string" }, "description": about });
     let which = || {
         list(
-            "Which: one of the names that it has to carry, its file, \"sip\", \"xmpp\" or \"all\". Absent: the only one.",
+            "Which: one of the names that it has to carry, its file, \"sip\", \"xmpp\", \"control\" or \"all\". Absent: the only one.",
         )
     };
     let kinds = json!({ "enum": KeyKind::ALL.map(|(word, _)| word), "default": "rsa2048" });
@@ -160,6 +160,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         )
         .takes(assign)
         .within(WAITING),
+        Endpoint::change(Change::Post,
+            "/v1/certificates/look",
+            "Look at the files at once, of keys, roots and revocation lists as well: somebody has replaced some.",
+            Answer::json(object(&["looking"], json!({ "looking": { "type": "boolean" } }))),
+            look_now,
+        ),
     ]
 }
 
@@ -349,6 +355,12 @@ async fn assign_these(
     let assigned = assigned.await?;
     let live = in_use(&control, &caller, &assigned, wait).await;
     Ok(Json(json!({ "assigned": assigned, "live": live })))
+}
+
+/// Whoever has replaced files need not wait for the next look at them.
+async fn look_now(State(control): State<Shared>) -> Json<Value> {
+    control.renew.notify_one();
+    Json(json!({ "looking": true }))
 }
 
 /// The gateway takes them up at once; what its listeners show then, if that is to be waited for.

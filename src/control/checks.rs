@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use super::{Answer, Checked, Endpoint, Problem, Role, Shared};
 use crate::checks::connectivity::Whom;
 use crate::checks::dns::wanted;
-use crate::checks::{Checked as Looked, Finding, Level, Report, What, look, problems};
+use crate::checks::{Checked as Looked, Finding, Level, Report, What, look, problems, set_aside};
 use crate::policy::Refused;
 
 /// Whoever does not answer is waited for, and there may be many of them.
@@ -118,6 +118,7 @@ async fn check_config(State(control): State<Shared>) -> Result<Json<Report>, Pro
     let findings = match looked {
         Ok(loaded) => {
             let mut findings = problems(&loaded.report);
+            findings.extend(set_aside(&loaded.set_aside));
             let more = look(&loaded.config, What::Config, &Whom::default(), SystemTime::now()).await;
             findings.extend(more.findings);
             findings

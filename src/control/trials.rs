@@ -10,8 +10,9 @@ use super::checks::{PATIENCE, findings_schema, one_at_a_time};
 use super::{Answer, Caller, Change, Checked, Endpoint, Problem, Shared};
 use crate::checks::connectivity::{PingOutcome, Tried, Whom, from_gateway};
 use crate::checks::{Checked as Looked, Report, What};
-use crate::config::Domain;
+use crate::config::{Domain, Kind};
 use crate::gateway::attempts::{Attempt, Outcome};
+use crate::policy;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let attempt = json!({
@@ -76,6 +77,11 @@ async fn test(
     let config = &in_force.running;
     let partner = Domain::new(&name).ok().and_then(|domain| config.partners.of(&domain));
     let partner = partner.ok_or_else(|| Problem::not_found(format!("there is no partner {name}")))?;
+    let set_aside = in_force.loaded.set_aside.iter().filter(|aside| !aside.declared);
+    let domain = partner.domain.as_str();
+    if let Some(aside) = set_aside.clone().find(|aside| aside.is(Kind::Partner, domain)) {
+        return Err(Problem::conflict(format!("nothing is to be tried: {}", policy::set_aside(aside))));
+    }
     if !partner.enabled {
         return Err(Problem::conflict(format!(
             "{name} is disabled, and nothing is to be tried: nuncio partner enable {name}"

@@ -42,10 +42,14 @@ async fn show(State(control): State<Shared>, headers: HeaderMap) -> Result<Respo
     // It may come in several fields.
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let format = Format::for_accept(Some(&accepted.collect::<Vec<_>>().join(",")));
+    let administration = control.authority.control_identities().cloned();
     let written = control.walk(move |context| {
         let now = now();
         let mut certificates = metrics::certificates("sip", &context.sip.identities);
         certificates.extend(metrics::certificates("xmpp", &context.xmpp.identities));
+        if let Some(identities) = &administration {
+            certificates.extend(metrics::certificates("control", identities));
+        }
         let ready = health::ready(&context.gateway, now);
         let sources = Sources { gateway: &context.gateway, certificates: &certificates, ready: &ready };
         metrics::render(&sources, format, now)

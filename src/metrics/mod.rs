@@ -34,7 +34,7 @@ pub struct Sources<'a> {
 /// One of our certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// `sip` or `xmpp`.
+    /// `sip`, `xmpp` or `control`.
     pub side: &'static str,
     /// What it is for: a domain, or a name of ours on the SIP side.
     pub name: String,

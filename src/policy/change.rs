@@ -84,7 +84,7 @@ impl Authority {
         let stays = before.loaded.set_aside.iter().filter(|aside| !aside.declared);
         let stays = stays.filter(|aside| !steps.iter().any(|step| aside.is(step.kind, &step.name)));
         let sources = turn.clone().trusting_paths().stored(stored.clone());
-        let mut prepared = self.prepare(&sources, stays.cloned().collect(), |_, _| false)?;
+        let mut prepared = self.prepare(&sources, stays.cloned().collect(), |_| false)?;
         // Of what was so before, nobody needs to hear with every change, unless it is of what is changed.
         let of_it = |problem: &Problem| {
             problem.stored.as_ref().is_some_and(|(kind, name)| {

@@ -21,7 +21,7 @@ pub enum Effect {
 const NEXT_START: [&str; 2] = ["policy.idle_times", "policy.mixed_scripts"];
 
 /// Keys that take effect at once, and sections all of whose other keys do.
-const NOW: [&str; 14] = [
+const NOW: [&str; 12] = [
     "partner",
     "policy",
     "block",
@@ -34,15 +34,15 @@ const NOW: [&str; 14] = [
     "control.admin_group",
     "control.viewer_group",
     "control.tokens",
-    "control.certificate",
-    "control.key",
 ];
 
 /// The same for new connections.
-const NEW_CONNECTIONS: [&str; 7] = [
+const NEW_CONNECTIONS: [&str; 9] = [
     "certificate",
     "sip.certificate",
     "sip.key",
+    "control.certificate",
+    "control.key",
     "limits.xmpp.connections_per_partner",
     "limits.xmpp.stanza",
     "limits.xmpp.depth",

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use crate::config::{
-    Config, Entry, GLOBAL, Kind, Loaded, PartnerType, Report, SetAside, Severity, Sources, Text as _, Verdict,
+    Config, Entry, GLOBAL, Kind, Loaded, PartnerType, Problem, Report, SetAside, Severity, Sources,
+    Text as _, Verdict,
 };
 use crate::renew;
 use crate::tls::Identity;
@@ -18,7 +19,7 @@ use crate::tls::Identity;
 pub fn load(sources: &Sources) -> Result<Loaded, Report> {
     // What is wrong with the others is found by the check, or ends the start.
     let files = |loaded: &Loaded| files(sources, loaded, false);
-    settle(sources, Vec::new(), &identity, |_, _| true, files).map(|(loaded, ())| loaded)
+    settle(sources, Vec::new(), &identity, |_| true, files).map(|(loaded, ())| loaded)
 }
 
 /// Whether a certificate and its key can be used, and belong together.
@@ -49,6 +50,14 @@ pub(super) fn of_partners(
     Report::of_files(named(sources, unusable))
 }
 
+/// The same of partners that do not go with what the gateway was started with.
+pub(super) fn of_early(
+    sources: &Sources,
+    early: impl IntoIterator<Item = (crate::config::Domain, String)>,
+) -> Report {
+    Report::of_entries(named(sources, early))
+}
+
 /// Each with its place, and the stored entry that it is of.
 fn named(
     sources: &Sources,
@@ -73,7 +82,7 @@ pub(super) fn settle<T>(
     sources: &Sources,
     mut set_aside: Vec<SetAside>,
     identity: &dyn Fn(&Path, &Path) -> Result<(), String>,
-    may_be: impl Fn(Kind, &str) -> bool,
+    may_be: impl Fn(&Problem) -> bool,
     usable: impl Fn(&Loaded) -> Result<T, Report>,
 ) -> Result<(Loaded, T), Report> {
     loop {
@@ -89,7 +98,7 @@ pub(super) fn settle<T>(
         let mut progress = false;
         for problem in report.problems().iter().filter(|problem| problem.severity == Severity::Error) {
             if let Some((kind, name)) = &problem.stored
-                && may_be(*kind, name)
+                && may_be(problem)
                 && let Some(whole) = sources.stored_entries().get(*kind, name)
             {
                 progress |= put_aside(&mut set_aside, (*kind, name), whole, &problem.text);

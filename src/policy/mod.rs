@@ -23,18 +23,19 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::config::{Block, Config, Kind, Loaded, Problem, Report, SetAside, Sources, Stored};
+use crate::checks::{self, Finding, Level};
+use crate::config::{Block, Config, Loaded, Problem, Report, SetAside, Sources, Stored};
 use crate::control::access::{Access, NewAccess};
 use crate::gateway::{Federation, Gateway};
 use crate::net::now;
 use crate::renew::{self, InUse, Renewal, Unusable};
 use crate::store::{AuditEntry, Keep, Outcome, Store, Ticket};
-use crate::tls::Proof;
+use crate::tls::{IdentityStore, Proof};
 
 pub use change::{Edit, Refused};
 pub use effect::{Changed, Effect};
 pub use load::load;
-pub use said::lines;
+pub use said::{lines, set_aside};
 
 /// What of the configuration is in force.
 pub struct InForce {
@@ -110,6 +111,11 @@ impl Authority {
         self.in_force.load_full()
     }
 
+    /// What is shown to administrators, if they are served over TCP.
+    pub fn control_identities(&self) -> Option<&Arc<IdentityStore>> {
+        self.governed.in_use.control_identities.as_ref()
+    }
+
     /// How streams with partners are made when their certificates are held against these. Called where nobody can change the
     /// partners meanwhile.
     ///
@@ -120,8 +126,9 @@ impl Authority {
     }
 
     /// Reads the files again, those that they name as well, and puts in force what they say: what a start would refuse is refused
-    /// here. Stored entries that were set aside are tried again; none is put aside for it that was not before. It reads files and
-    /// waits for the disk: not for a thread that carries messages.
+    /// here. Stored entries that were set aside are tried again; and those are put aside, as at a start, whose own files cannot be
+    /// used: they are nobody else's hindrance. What does not go with what the files say now is an error of these, and refused. It
+    /// reads files and waits for the disk: not for a thread that carries messages.
     ///
     /// # Errors
     /// Everything that is wrong; then nothing has changed.
@@ -129,7 +136,7 @@ impl Authority {
         let mut turn = self.turn.lock();
         let before = self.in_force();
         let sources = turn.clone().read_now().stored(before.stored.clone());
-        let mut prepared = self.prepare(&sources, Vec::new(), was_set_aside(&before))?;
+        let mut prepared = self.prepare(&sources, Vec::new(), may_be_set_aside(&before))?;
         let access = NewAccess::load(&prepared.in_force.running);
         let access = access.map_err(|error| Refused::Unusable(format!("{error:#}")))?;
         prepared.tokens = self.governed.access.differences(&access);
@@ -137,10 +144,16 @@ impl Authority {
         let mut applied = self.put_in_force(prepared);
         *turn = sources.stored(Stored::default());
         drop(turn);
+        let Loaded { set_aside, .. } = &applied.in_force.loaded;
+        applied.warnings.extend(set_aside.iter().filter(|aside| !aside.declared).map(said::set_aside));
+        applied.warnings.extend(certificates(&applied.in_force.running));
         let mut last = Ticket::default();
         let lines = lines(&applied.changed);
         for line in lines.iter().chain(&applied.tokens) {
             info!("reloaded: {line}");
+        }
+        for warning in &applied.warnings {
+            warn!(by = who, "reloaded, but: {warning}");
         }
         let changes = lines.len() + applied.tokens.len();
         info!(changes, by = who, "the configuration was read again and is in force");
@@ -161,7 +174,7 @@ impl Authority {
         let turn = self.turn.lock();
         let before = self.in_force();
         let sources = turn.clone().read_now().stored(before.stored.clone());
-        self.prepare(&sources, Vec::new(), was_set_aside(&before)).map(|prepared| prepared.in_force.loaded)
+        self.prepare(&sources, Vec::new(), may_be_set_aside(&before)).map(|prepared| prepared.in_force.loaded)
     }
 
     /// Loads and checks everything; nothing is changed. Stored entries that are set aside already stay so, and others that `may_be`
@@ -170,13 +183,13 @@ impl Authority {
         &self,
         sources: &Sources,
         set_aside: Vec<SetAside>,
-        may_be: impl Fn(Kind, &str) -> bool,
+        may_be: impl Fn(&Problem) -> bool,
     ) -> Result<Prepared<'_>, Refused> {
         let before = self.in_force();
         let usable = |loaded: &Loaded| {
             let early = running::still_served(&self.start.config, &loaded.config);
             if !early.is_empty() {
-                return Err(load::of_partners(sources, early));
+                return Err(load::of_early(sources, early));
             }
             if !sources.trusts_paths() {
                 load::files(sources, loaded, true)?;
@@ -320,9 +333,25 @@ struct Prepared<'a> {
     warnings: Vec<String>,
 }
 
-/// Whether an entry was set aside before, other than for a file that declares it.
-fn was_set_aside(before: &InForce) -> impl Fn(Kind, &str) -> bool {
-    |kind, name| before.loaded.set_aside.iter().any(|aside| !aside.declared && aside.is(kind, name))
+/// Whether the entry that has this problem may be set aside by a reload: its own files cannot be used, or it was set aside before,
+/// other than for a file that declares it.
+fn may_be_set_aside(before: &InForce) -> impl Fn(&Problem) -> bool {
+    |problem| {
+        let mut known = before.loaded.set_aside.iter().filter(|aside| !aside.declared);
+        problem.of_file
+            || problem.stored.as_ref().is_some_and(|(kind, name)| known.any(|aside| aside.is(*kind, name)))
+    }
+}
+
+/// What is wrong with our certificates as they are on the disk, or soon will be: that they can be read is not all that matters.
+fn certificates(config: &Config) -> Vec<String> {
+    let findings = checks::certificates(config, SystemTime::now()).into_iter();
+    let bad = findings.filter(|finding| finding.level >= Level::Warning);
+    bad.map(|Finding { subject, text, fix, .. }| match fix {
+        Some(fix) => format!("{subject}: {text}; {fix}"),
+        None => format!("{subject}: {text}"),
+    })
+    .collect()
 }
 
 fn warnings(report: &Report, which: impl Fn(&Problem) -> bool) -> Vec<String> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Changed, Effect};
-use crate::config::written;
+use crate::config::{Kind, SetAside, written};
 
 /// The difference in lines that a person understands. An entry that came or went is one line.
 pub fn lines(changed: &[Changed]) -> Vec<String> {
@@ -43,6 +43,21 @@ pub fn lines(changed: &[Changed]) -> Vec<String> {
         lines.push(format!("{path}: {change}{when}"));
     }
     lines
+}
+
+/// A stored entry that does not hold, for whoever may not know of it yet.
+pub fn set_aside(aside: &SetAside) -> String {
+    let SetAside { kind, name, why, .. } = aside;
+    let instead = match kind {
+        Kind::Partner => "there is no federation with him",
+        Kind::Policy => "what is in its place allows no more than it did, and perhaps nobody anything,",
+        Kind::Block => "it may not hold",
+    };
+    format!(
+        "the stored {kind} {name} is set aside, and {instead} until it is changed, or a reload finds it usable: {}; see nuncio \
+         {kind} list",
+        why.join("; ")
+    )
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::Entry;
+use crate::config::{Entry, Kind};
 use crate::gateway::testing::{gateway_of, moment};
 use crate::store::StoreOptions;
 use crate::tls::testing::{Ca, Issued};

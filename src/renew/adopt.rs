@@ -16,6 +16,7 @@ use crate::tls::Proof;
 pub struct Prepared {
     sip_identities: Vec<Next<IdentityFiles>>,
     xmpp_identities: Vec<Next<IdentityFiles>>,
+    control_identities: Vec<Next<IdentityFiles>>,
     sip_roots: Next<RootsFile>,
     xmpp_roots: Next<RootsFile>,
     sip_proof: Next<ProofFiles>,
@@ -106,6 +107,10 @@ impl Renewal {
                 .map(|source| next(&self.sip_identities, source, like, now, "sip.certificate"))
                 .collect::<anyhow::Result<_>>()?,
             xmpp_identities,
+            control_identities: IdentityFiles::of_control(&shared)
+                .map(|source| next(&self.control_identities, source, like, now, "control.certificate"))
+                .into_iter()
+                .collect::<anyhow::Result<_>>()?,
             sip_roots: roots(&self.sip_roots, Some(&config.sip.roots), "sip.roots")?,
             xmpp_roots: roots(&self.xmpp_roots, config.xmpp.roots.as_ref(), "xmpp.roots")?,
             sip_proof: next(
@@ -130,8 +135,10 @@ impl Renewal {
 
     /// Puts it in use for new handshakes. The proofs of partners are for whoever knows the partners: [`Renewal::proofs_with`].
     pub fn adopt(&mut self, prepared: Prepared, in_use: &InUse) {
-        let Prepared { sip_identities, xmpp_identities, sip_roots, xmpp_roots, sip_proof, proofs } = prepared;
+        let Prepared { sip_identities, xmpp_identities, control_identities, .. } = prepared;
+        let Prepared { sip_roots, xmpp_roots, sip_proof, proofs, .. } = prepared;
         let sip_before = self.sip_identities.len();
+        let both_before = sip_before + self.xmpp_identities.len();
         let sip = take_all(&mut self.sip_identities, sip_identities);
         if sip.changed {
             put_in_use(&in_use.sip_identities, identities(&self.sip_identities));
@@ -140,7 +147,17 @@ impl Renewal {
         if xmpp.changed {
             put_in_use(&in_use.xmpp_identities, identities(&self.xmpp_identities));
         }
-        let from = sip.from.into_iter().chain(xmpp.from.into_iter().map(|at| at.map(|at| sip_before + at)));
+        let control = take_all(&mut self.control_identities, control_identities);
+        // Without any the socket shows what it has until the next start; no token opens anything there.
+        if control.changed
+            && let Some(store) = &in_use.control_identities
+            && !self.control_identities.is_empty()
+        {
+            put_in_use(store, identities(&self.control_identities));
+        }
+        let behind =
+            |taken: Taken, before: usize| taken.from.into_iter().map(move |at| at.map(|at| before + at));
+        let from = behind(sip, 0).chain(behind(xmpp, sip_before)).chain(behind(control, both_before));
         self.told = follow(&self.told, from);
         if let Next::New(slot) = sip_roots {
             in_use.sip_roots.replace(Arc::clone(slot.current()));

@@ -36,12 +36,14 @@ pub struct Renewal {
     /// In the order of [`config::Sip::called`](crate::config::Sip::called).
     sip_identities: Vec<Slot<IdentityFiles>>,
     xmpp_identities: Vec<Slot<IdentityFiles>>,
+    /// One, if administration is served over TCP.
+    control_identities: Vec<Slot<IdentityFiles>>,
     sip_roots: Slot<RootsFile>,
     xmpp_roots: Slot<RootsFile>,
     sip_proof: Slot<ProofFiles>,
     /// In the order of the partners.
     proofs: Vec<Slot<ProofFiles>>,
-    /// What was told of the ends of `sip_identities` and then `xmpp_identities`.
+    /// What was told of the ends of `sip_identities`, then `xmpp_identities`, then `control_identities`.
     told: Vec<Told>,
 }
 
@@ -52,6 +54,8 @@ pub struct InUse {
     pub sip_identities: Arc<IdentityStore>,
     /// Towards partners.
     pub xmpp_identities: Arc<IdentityStore>,
+    /// Towards administrators; absent if the gateway started without serving them over TCP.
+    pub control_identities: Option<Arc<IdentityStore>>,
     /// For front ends.
     pub sip_roots: Arc<RootsStore>,
     /// For partners.
@@ -78,12 +82,16 @@ impl Renewal {
         let sip_identities = IdentityFiles::of_front_ends(&shared)
             .map(|source| open(source, now, "sip.certificate"))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let told =
-            sip_identities.iter().chain(&xmpp_identities).map(|slot| said_at_start(slot.current(), now));
+        let control_identities = IdentityFiles::of_control(&shared)
+            .map(|source| open(source, now, "control.certificate"))
+            .into_iter()
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let all = sip_identities.iter().chain(&xmpp_identities).chain(&control_identities);
         Ok(Self {
-            told: told.collect(),
+            told: all.map(|slot| said_at_start(slot.current(), now)).collect(),
             sip_identities,
             xmpp_identities,
+            control_identities,
             sip_roots: open(RootsFile::new(Some(&config.sip.roots)), now, "sip.roots")?,
             xmpp_roots: open(RootsFile::new(config.xmpp.roots.as_ref()), now, "xmpp.roots")?,
             sip_proof: open(ProofFiles::of_front_ends(config), now, "sip.crls")?,
@@ -103,6 +111,10 @@ impl Renewal {
         Ok(InUse {
             sip_identities: Arc::new(IdentityStore::new(identities(&self.sip_identities))?),
             xmpp_identities: Arc::new(IdentityStore::new(identities(&self.xmpp_identities))?),
+            control_identities: match self.control_identities.as_slice() {
+                [] => None,
+                slots => Some(Arc::new(IdentityStore::new(identities(slots))?)),
+            },
             sip_roots: Arc::new(RootsStore::new(Arc::clone(self.sip_roots.current()))),
             xmpp_roots: Arc::new(RootsStore::new(Arc::clone(self.xmpp_roots.current()))),
             sip_proof: Arc::new(ArcSwap::new(Arc::clone(self.sip_proof.current()))),
@@ -123,6 +135,8 @@ impl Renewal {
         let sip: Vec<Step> = each.collect();
         let each = self.xmpp_identities.iter_mut().map(|slot| slot.step(occasion, instant, now));
         let xmpp: Vec<Step> = each.collect();
+        let each = self.control_identities.iter_mut().map(|slot| slot.step(occasion, instant, now));
+        let control: Vec<Step> = each.collect();
         let sip_roots = self.sip_roots.step(occasion, instant, now);
         let xmpp_roots = self.xmpp_roots.step(occasion, instant, now);
         let sip_proof = self.sip_proof.step(occasion, instant, now);
@@ -134,6 +148,11 @@ impl Renewal {
         }
         if xmpp.contains(&Step::Renewed) {
             put_in_use(&in_use.xmpp_identities, identities(&self.xmpp_identities));
+        }
+        if control.contains(&Step::Renewed)
+            && let Some(store) = &in_use.control_identities
+        {
+            put_in_use(store, identities(&self.control_identities));
         }
         if sip_roots == Step::Renewed {
             in_use.sip_roots.replace(Arc::clone(self.sip_roots.current()));
@@ -148,8 +167,9 @@ impl Renewal {
             federate(&self.proofs());
         }
 
-        let slots = self.sip_identities.iter().chain(&self.xmpp_identities);
-        for ((slot, step), told) in slots.zip(sip.iter().chain(&xmpp)).zip(&mut self.told) {
+        let slots = self.sip_identities.iter().chain(&self.xmpp_identities).chain(&self.control_identities);
+        let steps = sip.iter().chain(&xmpp).chain(&control);
+        for ((slot, step), told) in slots.zip(steps).zip(&mut self.told) {
             tell_of_identity(slot, step, now);
             tell_of_end(slot, step, told, now);
         }

@@ -24,6 +24,8 @@ pub(super) enum IdentityOf {
     FrontEnds(usize),
     /// Partners; the domains it speaks for.
     Domains(Vec<Domain>),
+    /// Whoever administers the gateway over TCP.
+    Control,
 }
 
 /// The roots of one side, from a file or from the system.
@@ -43,6 +45,12 @@ impl IdentityFiles {
         Self::new(config, files, IdentityOf::Domains(domains))
     }
 
+    /// The one for administration over TCP, if there is any.
+    pub(super) fn of_control(config: &Arc<Config>) -> Option<Self> {
+        let remote = config.control.remote.as_ref()?;
+        Some(Self::new(config, &remote.identity, IdentityOf::Control))
+    }
+
     fn new(config: &Arc<Config>, files: &config::Identity, of: IdentityOf) -> Self {
         let files = [files.certificate.clone(), files.key.clone()];
         Self { config: Arc::clone(config), of, files }
@@ -57,7 +65,7 @@ impl IdentityFiles {
     pub(super) fn names(&self) -> Vec<String> {
         match &self.of {
             IdentityOf::Domains(domains) => domains.iter().map(|domain| domain.as_str().to_owned()).collect(),
-            IdentityOf::FrontEnds(0) => Vec::new(),
+            IdentityOf::FrontEnds(0) | IdentityOf::Control => Vec::new(),
             IdentityOf::FrontEnds(place) => self
                 .config
                 .sip
@@ -74,6 +82,7 @@ impl IdentityFiles {
         let [certificate, _] = &self.files;
         let section = match &self.of {
             IdentityOf::Domains(_) => "[[certificate]]",
+            IdentityOf::Control => "[control] certificate",
             IdentityOf::FrontEnds(place) => {
                 self.config.sip.called().nth(*place).map_or("", |called| called.certificate_key)
             }
@@ -84,22 +93,29 @@ impl IdentityFiles {
     /// What can be said of a certificate that these files may hold.
     pub(super) fn findings(&self, identity: &Identity, now: SystemTime) -> Vec<Finding> {
         let config = &self.config;
-        let domains = match &self.of {
-            IdentityOf::Domains(domains) => domains,
+        let [certificate, key] = self.files.clone();
+        let files = config::Identity { certificate, key };
+        let ours = || config.xmpp.roots.as_ref().and_then(|file| Roots::from_pem_file(file).ok());
+        match &self.of {
             IdentityOf::FrontEnds(place) => {
                 // Which roots front ends know is a guess, and no reason to call it wrong.
                 let known = Roots::from_pem_file(&config.sip.roots).ok().zip(config.sip.called().nth(*place));
-                return known
+                known
                     .map(|(roots, called)| checks::sip_identity(identity, called, &roots, config, now))
-                    .unwrap_or_default();
+                    .unwrap_or_default()
             }
-        };
-        let [certificate, key] = self.files.clone();
-        let ours = config.xmpp.roots.as_ref().and_then(|file| Roots::from_pem_file(file).ok());
-        let system = Roots::system().ok();
-        let roots: Vec<&Roots> = ours.iter().chain(&system).collect();
-        let domains: Vec<&Domain> = domains.iter().collect();
-        checks::xmpp_identity(identity, &config::Identity { certificate, key }, &domains, &roots, now)
+            IdentityOf::Domains(domains) => {
+                let (ours, system) = (ours(), Roots::system().ok());
+                let roots: Vec<&Roots> = ours.iter().chain(&system).collect();
+                let domains: Vec<&Domain> = domains.iter().collect();
+                checks::xmpp_identity(identity, &files, &domains, &roots, now)
+            }
+            IdentityOf::Control => {
+                let (ours, system) = (ours(), Roots::system().ok());
+                let roots: Vec<&Roots> = ours.iter().chain(&system).collect();
+                checks::control_identity(identity, &files, &roots, now)
+            }
+        }
     }
 }
 

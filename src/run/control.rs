@@ -19,7 +19,7 @@ use crate::control::access::Access;
 use crate::control::{Control, DEFAULT_SOCKET, Groups, LocalSocket, Remote, router};
 use crate::net::listener::{ListenLimits, bind, serve};
 use crate::net::strangers::StrangerLimits;
-use crate::tls::ServerTls;
+use crate::tls::{IdentityStore, ServerTls};
 
 /// Connections over TCP at a time.
 const CONNECTIONS: usize = 256;
@@ -42,6 +42,7 @@ pub(super) struct Controls {
 pub(super) fn open(
     config: &Config,
     access: &Access,
+    identities: Option<&Arc<IdentityStore>>,
     state: Control,
     inherited: Option<UnixListener>,
 ) -> anyhow::Result<Controls> {
@@ -56,11 +57,11 @@ pub(super) fn open(
         let path = control.socket.as_deref().unwrap_or_else(|| Path::new(DEFAULT_SOCKET));
         names.push(format!("control {}", path.display()));
     }
-    let remote = match (&control.remote, &access.identity) {
-        (Some(remote), Some(identity)) => {
+    let remote = match (&control.remote, identities) {
+        (Some(remote), Some(identities)) => {
             let (socket, address) = listen(remote)?;
             names.push(format!("control {address}"));
-            let tls = ServerTls::new(Arc::clone(identity))?;
+            let tls = ServerTls::new(Arc::clone(identities))?;
             Some((socket, Remote { tls, tokens: Arc::clone(&access.tokens), router: router.clone() }))
         }
         _ => None,

@@ -74,6 +74,29 @@ fn a_certificate_finds_the_place_of_its_key_and_is_written_beside_it() {
 }
 
 #[test]
+fn what_an_acme_client_brings_takes_the_place_of_control_only_with_all_names_of_the_one_there() {
+    let mut bench = Bench::new();
+    let control = "[control]\nlisten = \"127.0.0.1:8443\"\ntokens = \"pki/tokens\"\ncertificate = \"pki/control.pem\"\n\
+                   key = \"pki/control.key\"\n";
+    let path = bench.folder.path().to_owned();
+    bench.config = config(&path, &[], &control.replace("pki/", &format!("{}/", path.display())));
+    let both = bench.root.server(&["contoso.com", "admin.contoso.com"]);
+    let places_of = |bench: &Bench, wanted| -> Vec<String> {
+        let imported = bench.import_with(both.pem().as_bytes(), wanted, Some(&both)).unwrap();
+        let file = |imported: &Imported| {
+            imported.place.certificate.file_name().unwrap().to_string_lossy().into_owned()
+        };
+        imported.iter().map(file).collect()
+    };
+    assert_eq!(places_of(&bench, None), ["contoso.pem"], "nothing is known of the other");
+    assert_eq!(places_of(&bench, Some("control")), ["control.pem"]);
+    bench.put("control.pem", &bench.root.server(&["admin.litware.com"]).pem());
+    assert_eq!(places_of(&bench, None), ["contoso.pem"], "it has another name");
+    bench.put("control.pem", &bench.root.server(&["admin.contoso.com"]).pem());
+    assert_eq!(places_of(&bench, None), ["contoso.pem", "control.pem"]);
+}
+
+#[test]
 fn a_chain_is_put_in_order_and_freed_of_what_does_not_belong() {
     let bench = Bench::new();
     let (outer, stranger) = (bench.root.intermediate("Outer"), Ca::new("Stranger"));

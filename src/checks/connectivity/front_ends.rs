@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
+use super::barred::fix_of;
 use super::{Means, Named, Whom};
 use crate::checks::{Finding, Findings};
 use crate::config::{Config, FrontEnd, HostPort, Lookup, NextHop};
@@ -112,8 +113,9 @@ async fn call(
     let stream = match sip.leave.connect(candidate.address).await {
         Ok(stream) => stream,
         Err(error) => {
-            let fix = "see whether it runs, and whether the firewall lets us through to that port";
-            return findings.wrong(format!("{shown}: {error}"), fix.to_owned());
+            let fix =
+                fix_of(&error, "see whether it runs, and whether the firewall lets us through to that port");
+            return findings.wrong(format!("{shown}: {error}"), fix);
         }
     };
     let identity = sip.identity_of(identity);

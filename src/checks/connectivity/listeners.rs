@@ -23,8 +23,11 @@ async fn here(config: &Config, means: &Means) -> Vec<Finding> {
     let asked: Vec<(Side, SocketAddr, String)> = uses
         .flat_map(|used| {
             let addresses = listening(config, used.side).into_iter();
+            // Administrators get the same whatever they ask for.
+            let any = (used.side == Side::Control).then(|| config.sip.name.host.to_string());
+            let names: Vec<String> = used.names.iter().cloned().chain(any).collect();
             let each = addresses.flat_map(|address| {
-                used.names.iter().map(|name| (used.side, address, name.clone())).collect::<Vec<_>>()
+                names.iter().map(|name| (used.side, address, name.clone())).collect::<Vec<_>>()
             });
             each.collect::<Vec<_>>()
         })
@@ -73,16 +76,21 @@ async fn outside(config: &Config, means: &Means) -> Vec<Finding> {
 
 fn shown(means: &Means, side: Side, name: &str, seen: Seen, findings: &mut Findings) {
     let identities = match side {
-        Side::Sip => &means.in_use.sip_identities,
-        Side::Xmpp => &means.in_use.xmpp_identities,
+        Side::Sip => Some(&means.in_use.sip_identities),
+        Side::Xmpp => Some(&means.in_use.xmpp_identities),
+        Side::Control => means.in_use.control_identities.as_ref(),
     };
-    let ours = identities.choose(Some(name));
+    let Some(ours) = identities.map(|identities| identities.choose(Some(name))) else { return };
+    let what = match side {
+        Side::Sip | Side::Xmpp => format!("the certificate for {name}"),
+        Side::Control => "the certificate of [control]".to_owned(),
+    };
     match seen {
         Seen::Certificate(seen) if seen.sha256 == ours.certificate().sha256 => {
-            findings.good(format!("it shows the certificate for {name}, valid until {}", date(seen.not_after)));
+            findings.good(format!("it shows {what}, valid until {}", date(seen.not_after)));
         }
         Seen::Certificate(seen) => findings.warning(
-            format!("it shows another certificate for {name} than the file holds: {seen}"),
+            format!("it shows another certificate than the file holds that is {what}: {seen}"),
             "if that is ours, the log of the gateway says why the new one is not used; otherwise somebody else answers there"
                 .to_owned(),
         ),

@@ -10,6 +10,7 @@ use nuncio_xmpp::stream::{Cause, Evidence, OutboundConfig, Retry, Terms, TlsFact
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::barred::{Barred, fix_of};
 use super::{Named, PingOutcome, PingResult, Way, Whom};
 use crate::checks::{Finding, Findings};
 use crate::config::{self, Config, Partner};
@@ -36,6 +37,9 @@ pub(super) struct Pair<'a> {
     index: usize,
     remote: &'a config::Domain,
     local: &'a config::Domain,
+    /// Somebody asked for it, and not for everybody.
+    by_name: bool,
+    barred: Option<Barred>,
 }
 
 /// The domains of those who were meant, each called by one domain of ours for every certificate that we show.
@@ -50,7 +54,15 @@ pub(super) fn named<'a>(config: &'a Config, whom: &Whom) -> Named<Pair<'a>> {
         let whole = whom.names.is_empty() || whom.names.iter().any(|name| is(&partner.domain, name));
         let meant = |domain: &&config::Domain| whole || whom.names.iter().any(|name| is(domain, name));
         for remote in partner.domains().filter(meant) {
-            chosen.extend(locals.iter().map(|&local| Pair { partner, index, remote, local }));
+            let (by_name, barred) = (!whom.names.is_empty(), Barred::of(config, partner, remote));
+            chosen.extend(locals.iter().map(|&local| Pair {
+                partner,
+                index,
+                remote,
+                local,
+                by_name,
+                barred: barred.clone(),
+            }));
         }
     }
     Named { chosen, names }
@@ -109,8 +121,8 @@ impl<'a> Attempt<'a> {
     }
 
     async fn run(mut self) -> (Vec<Finding>, Option<PingResult>) {
-        if !self.pair.partner.enabled {
-            self.findings.note("disabled (enabled = false): not tried".to_owned());
+        if let Some(barred) = &self.pair.barred {
+            barred.tell(self.pair.by_name, &mut self.findings);
             return (self.findings.into_list(), None);
         }
         let found = match self.search().await {
@@ -344,14 +356,17 @@ fn not_connected(tried: Tried<'_>) -> Option<Failure> {
         Tried::Connected(..) => return None,
         Tried::Failed(candidate, took, error) => (
             Step::not_connected(candidate, took, error).to_string(),
-            "see whether the firewall lets us out to that port; if it does, his server is down: tell him",
+            fix_of(
+                error,
+                "see whether the firewall lets us out to that port; if it does, his server is down: tell him",
+            ),
         ),
         Tried::TimeOver(left) => (
             format!("the time for it (limits.xmpp.reach) is over, {left} addresses not tried"),
-            "see whether the firewall lets us out; or raise limits.xmpp.reach",
+            "see whether the firewall lets us out; or raise limits.xmpp.reach".to_owned(),
         ),
     };
-    Some(Failure { text, fix: fix.to_owned() })
+    Some(Failure { text, fix })
 }
 
 /// What to do when a stream does not come about.

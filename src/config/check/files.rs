@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::super::federation::Secret;
 use super::super::file::Root;
 use super::super::pem::{self, Holds};
-use super::super::problem::Severity;
+use super::super::problem::{Problem, Severity};
 use super::super::read::Slot;
 use super::super::source::Part;
 use super::{Checker, sip_identities};
@@ -83,7 +83,9 @@ impl Checker<'_> {
         match pem::check(file, holds) {
             Ok(()) => true,
             Err(sentence) => {
-                self.error(path.place, format!("{label}: {sentence}"));
+                let text = format!("{label}: {sentence}");
+                let problem = self.places.problem(Severity::Error, path.place, Part::Value, text);
+                self.problems.push(Problem { of_file: true, ..problem });
                 false
             }
         }

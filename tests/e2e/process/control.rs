@@ -194,6 +194,7 @@ async fn a_reload_is_all_or_nothing_and_says_what_is_different() -> Result<()> {
     let said = town.done(&["reload"]).await?;
     ensure!(said.contains("partner[fabrikam.com]: added"), "{said}");
     ensure!(said.contains("waits for the next start: limits.drain: \"20s\" → \"7s\""), "{said}");
+    ensure!(said.matches("limits.drain").count() == 1, "it is told twice: {said}");
     ensure!(comes_in(&town.fabrikam().await?));
     ensure!(town.done(&["reload"]).await?.contains("The files say what they said before."));
 

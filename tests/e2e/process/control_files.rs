@@ -4,6 +4,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use nuncio_world::pki::{Flaw, Usage};
 use tokio::process::Command;
 
 use crate::control::{Said, comes_in};
@@ -11,7 +12,7 @@ use crate::town::Town;
 
 impl Town {
     /// An administrator's command that is told of the file and not of the socket.
-    async fn by_file(&self, words: &[&str]) -> Result<Said> {
+    pub(crate) async fn by_file(&self, words: &[&str]) -> Result<Said> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
         command.args(words).env_clear().env("NUNCIO_CONFIG", self.folder().join("nuncio.toml"));
         let output = command.output().await?;
@@ -95,6 +96,35 @@ async fn a_reload_that_is_rejected_is_in_the_log_in_one_line_with_every_reason()
 }
 
 #[tokio::test]
+async fn a_reload_warns_of_what_will_not_do_and_by_sighup_the_log_does() -> Result<()> {
+    let town = Town::found().await?;
+    let gateway = town.gateway("").await?;
+    let expired = town.pki.issue("expired", &["nuncio.contoso.com"], Usage::Both, Flaw::Expired)?;
+    for (from, to) in [("gateway-sip.pem", &expired.certificate_file), ("gateway-sip.key", &expired.key_file)]
+    {
+        let from = town.folder().join("pki").join(from).display().to_string();
+        town.edit(&from, &to.display().to_string())?;
+    }
+    town.edit("[limits]", &format!("{}pins = [{PIN:?}]\n[limits]", FABRIKAM.replace("[limits]", "")))?;
+    // It can be read, and is put in force; that is not all that there is to say.
+    let (is_over, pins) = ("it expired on 2021-01-01", "there is only one, and the federation ends");
+    let said = town.done(&["reload"]).await?;
+    for warning in [is_over, pins] {
+        let line = said.lines().find(|line| line.contains(warning)).context(said.clone())?;
+        ensure!(line.trim_start().starts_with("warning: "), "{said}");
+    }
+    ensure!(said.contains("expired.pem"), "{said}");
+
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    for warning in [is_over, pins] {
+        let line = town.log.line_after(mark, warning).await?;
+        ensure!(line.contains("WARN") && line.contains("by=\"SIGHUP\""), "{line}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_read_does_not_hide_the_gateway_that_runs() -> Result<()> {
     let town = Town::found().await?;
     let _gateway = town.gateway("").await?;
@@ -105,11 +135,28 @@ async fn a_file_that_cannot_be_read_does_not_hide_the_gateway_that_runs() -> Res
     town.edit("nonsense = true", "nonsense = [")?;
     let Said { good, err, .. } = town.by_file(&["status"]).await?;
     ensure!(!good, "it cannot be known");
-    for part in
-        ["no gateway answers at /run/nuncio/control.sock", "cannot be read: ", "nuncio.toml:", "--socket"]
-    {
+    let usual = "no gateway answers at /run/nuncio/control.sock";
+    for part in [usual, "cannot be read: ", "nuncio.toml:", "not valid TOML", "--socket"] {
         ensure!(err.contains(part), "{part} is not in {err}");
     }
+    ensure!(!err.contains("certificate"), "that is not why: {err}");
+    ensure!(town.nuncio(&["status"]).await?.good, "who names the socket needs no file");
+
+    // A socket that is no path is named as what it is.
+    town.edit("nonsense = [", "")?;
+    town.edit(&format!("socket = {:?}", town.control()), "socket = 7")?;
+    let Said { good, err, .. } = town.by_file(&["status"]).await?;
+    ensure!(!good && err.contains(usual) && err.contains("socket"), "{err}");
+    ensure!(err.contains("cannot be read: ") && err.contains("expected"), "{err}");
+    // One that is not set is in the usual place, and there is nothing to doubt.
+    town.edit("socket = 7", "")?;
+    town.edit("[[certificate]]", "[[other]]")?;
+    let Said { good, err, .. } = town.by_file(&["status"]).await?;
+    ensure!(!good && err.contains(usual) && !err.contains("cannot be read"), "{err}");
+    fs::remove_file(town.folder().join("nuncio.toml"))?;
+    let Said { good, err, .. } = town.by_file(&["status"]).await?;
+    ensure!(!good && err.contains(usual) && err.contains("there is no such file; NUNCIO_CONFIG"), "{err}");
+    ensure!(!err.contains("[[certificate]]"), "that is not why: {err}");
     ensure!(town.nuncio(&["status"]).await?.good, "who names the socket needs no file");
     Ok(())
 }

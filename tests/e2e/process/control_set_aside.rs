@@ -56,6 +56,49 @@ async fn a_stored_partner_whose_files_are_gone_is_set_aside_and_hinders_nobody()
 }
 
 #[tokio::test]
+async fn a_stored_partner_whose_files_go_while_it_runs_does_not_veto_a_reload() -> Result<()> {
+    let town = Town::found().await?;
+    let roots = town.folder().join("fabrikam-roots.pem");
+    let copy = || std::fs::copy(town.folder().join("pki").join("roots.pem"), &roots);
+    copy()?;
+    let gateway = town.gateway("").await?;
+    let setting = format!("roots={}", roots.to_str().context("path")?);
+    town.done(&["partner", "new", "fabrikam.com", "type=federated", &setting]).await?;
+    ensure!(comes_in(&town.fabrikam().await?));
+    std::fs::remove_file(&roots)?;
+    town.edit("[limits]", "[[partner]]\ndomain = \"northwind.com\"\ntype = \"federated\"\n[limits]")?;
+    let said = town.by_file(&["check", "config"]).await?;
+    ensure!(!said.good && said.out.contains("stored partner fabrikam.com"), "{}{}", said.out, said.err);
+
+    let mark = town.log.mark();
+    let said = town.done(&["reload"]).await?;
+    ensure!(said.contains("partner[northwind.com]: added"), "{said}");
+    let aside = "the stored partner fabrikam.com is set aside";
+    ensure!(said.contains(&format!("warning: {aside}")) && said.contains("fabrikam-roots.pem"), "{said}");
+    let line = town.log.line_after(mark, aside).await?;
+    ensure!(line.contains("WARN") && line.contains("fabrikam-roots.pem"), "{line}");
+    ensure!(!comes_in(&town.fabrikam().await?), "by which roots?");
+    let said = town.refused(&["partner", "test", "fabrikam.com"]).await?;
+    ensure!(said.contains(aside) && !said.contains("partner enable"), "{said}");
+
+    // It is so with SIGHUP, and until the file is there again.
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    town.log.line_after(mark, aside).await?;
+    copy()?;
+    let said = town.done(&["reload"]).await?;
+    ensure!(!said.contains("set aside"), "{said}");
+    ensure!(comes_in(&town.fabrikam().await?));
+
+    // What the file says now, and does not go with what is stored, is an error of the file.
+    town.edit("\"northwind.com\"", "\"northwind.com\"\nroots = \"/nowhere/roots.pem\"")?;
+    let said = town.refused(&["reload"]).await?;
+    ensure!(said.contains("/nowhere/roots.pem"), "{said}");
+    ensure!(comes_in(&town.fabrikam().await?));
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_stored_of_a_domain_that_becomes_ours_is_set_aside_at_the_start() -> Result<()> {
     let town = Town::found().await?;
     let mut gateway = town.gateway("").await?;

@@ -217,6 +217,55 @@ async fn a_partner_that_cannot_be_reached_costs_the_exit_code_and_programs_read_
 }
 
 #[tokio::test]
+async fn what_administrators_have_put_in_the_way_themselves_is_told_before_anything_is_tried() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let asks = [["partner", "test", CHAT].to_vec(), ["check", "connectivity", CHAT].to_vec()];
+    // Who is told what to do, by the line of what was found.
+    let fix_of = |said: &Said, found: &str| -> Result<String> {
+        let after = said.out.split_once(found).with_context(|| format!("{found} is not in {}", said.out))?.1;
+        Ok(after.lines().take(4).collect())
+    };
+    town.done(&["block", "add", CHAT, "description=ticket 4711"]).await?;
+    for ask in &asks {
+        let said = town.nuncio(ask).await?;
+        ensure!(!said.good, "nobody comes through: {}", said.out);
+        let fix = fix_of(&said, "there is a block for chat.wingtip.com (ticket 4711)")?;
+        ensure!(fix.contains("nuncio block remove chat.wingtip.com"), "{}", said.out);
+        ensure!(!said.out.contains("firewall"), "it was tried: {}", said.out);
+    }
+    // To the others the block is nothing; the domain is one of a partner's.
+    let said = town.nuncio(&["check", "connectivity"]).await?;
+    ensure!(said.out.contains("WARNING  there is a block for chat.wingtip.com"), "{}", said.out);
+    town.done(&["block", "remove", CHAT]).await?;
+
+    town.done(&["block", "add", &town.wingtip().ip().to_string()]).await?;
+    for ask in &asks {
+        let said = town.nuncio(ask).await?;
+        let fix = fix_of(&said, "not called: there is a block for")?;
+        ensure!(!said.good && fix.contains("take that block away"), "{}", said.out);
+        ensure!(!said.out.contains("firewall"), "it is not the firewall's fault: {}", said.out);
+    }
+    town.done(&["block", "remove", &town.wingtip().ip().to_string()]).await?;
+
+    town.done(&["policy", "set", "global", "enabled=false"]).await?;
+    for ask in &asks {
+        let said = town.nuncio(ask).await?;
+        let (off, tried) =
+            (said.out.find("it is off (enabled = false)"), said.out.find("partner chat.wingtip.com from"));
+        ensure!(off.context(said.out.clone())? < tried.context(said.out.clone())?, "{}", said.out);
+        ensure!(fix_of(&said, "it is off")?.contains("policy.enabled = true"), "{}", said.out);
+    }
+    town.done(&["policy", "set", "global", "enabled=true"]).await?;
+
+    town.done(&["partner", "new", "fabrikam.com", "type=federated", "enabled=false"]).await?;
+    let said = town.nuncio(&["check", "connectivity", "fabrikam.com"]).await?;
+    let fix = fix_of(&said, "he is disabled")?;
+    ensure!(!said.good && fix.contains("nuncio partner enable fabrikam.com"), "{}", said.out);
+    Ok(())
+}
+
+#[tokio::test]
 async fn checks_are_made_by_the_gateway_where_one_runs_and_here_where_not() -> Result<()> {
     let town = Town::found().await?;
     let mut gateway = town.gateway("").await?;
@@ -349,6 +398,34 @@ async fn certificates_are_looked_after_by_the_gateway_where_one_runs() -> Result
     let said = town.done(&["cert", "assign", "--undo", "--for", "contoso.com"]).await?;
     ensure!(said.contains("in its place, serial"), "{said}");
     ensure!(town.wingtip_speaks().await?.shown() == Some(&before));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gateway_that_may_not_write_its_certificates_is_told_at_once_that_somebody_else_has() -> Result<()>
+{
+    const MOUNT: &str = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
+    let town = Town::found().await?;
+    let pki = town.folder().join("pki");
+    let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self")?) == 0;
+    let namespace = if root { "--ipc" } else { "--map-root-user" };
+    let starter =
+        ["unshare", "--mount", namespace, "sh", "-c", MOUNT, pki.to_str().context("a path that is text")?];
+    // It does not find out by itself.
+    let mut gateway = town.start_by(&starter, "file_check = \"24h\"", &town.folder().join("state"))?;
+    gateway.says("ready").await?;
+    let renewed = town.pki.good("renewed", &["contoso.com"])?;
+    let path = |file: &std::path::Path| file.display().to_string();
+    let (certificate, key) = (path(&renewed.certificate_file), path(&renewed.key_file));
+    let shows = format!("{} shows it to who asks for contoso.com", town.xmpp());
+    for words in [
+        &["cert", "import", "--assign", "--for", "contoso.com", "--key", &key, &certificate][..],
+        &["cert", "assign", "--undo", "--for", "contoso.com"],
+    ] {
+        let Said { good, out, err } = town.by_file(words).await?;
+        ensure!(err.contains("the gateway itself may not write"), "{words:?}: {out}{err}");
+        ensure!(good && out.contains(&shows), "{words:?}: {out}{err}");
+    }
     Ok(())
 }
 

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use axum::http::Method;
+use nuncio::control::client::Client;
 use nuncio_world::pki::{Credential, Flaw, Pki, Usage};
 use nuncio_world::sip_agent::SipConnection;
 use nuncio_world::xmpp_peer::{Outcome, XmppPeer};
@@ -121,6 +124,62 @@ async fn tls_19_what_is_broken_is_refused_aloud_and_the_old_one_stays() -> Resul
     gateway.signal("HUP").await?;
     town.log.line_after(mark, "gateway-contoso.pem: renewed").await?;
     ensure!(shows(&town.wingtip_speaks().await?, &new));
+    Ok(())
+}
+
+/// The certificate that is shown to administrators, if the handshake comes about.
+async fn shown_to_administrators(town: &Town) -> Result<[u8; 32]> {
+    let stream = tokio::net::TcpStream::connect(town.somewhere(1, 8443)).await?;
+    let tls = nuncio::tls::ClientTls::new()?;
+    let (_, facts) = nuncio::tls::connect(stream, &tls, "admin.contoso.com", None).await?;
+    Ok(facts.certificate().context("no certificate")?.sha256)
+}
+
+#[tokio::test]
+async fn the_certificate_of_control_is_checked_counted_warned_of_and_renewed_like_the_others() -> Result<()> {
+    let mut town = Town::found().await?;
+    let tokens = town.folder().join("tokens");
+    fs::write(&tokens, "")?;
+    town.control_more = format!(
+        "listen = \"{}\"\ntokens = {tokens:?}\ncertificate = {:?}\nkey = {:?}\n",
+        town.somewhere(1, 8443),
+        town.file("control.pem"),
+        town.file("control.key"),
+    );
+    let issue = |days: u64| {
+        town.pki.issue_as("control", Usage::ServerOnly, Flaw::None, |params| {
+            params.subject_alt_names = vec![rcgen::SanType::DnsName("admin.contoso.com".try_into().unwrap())];
+            params.not_after = (SystemTime::now() + Duration::from_secs(days * 24 * 60 * 60 + 60)).into();
+        })
+    };
+    let short = issue(12)?;
+    let mark = town.log.mark();
+    let _gateway = town.gateway(OFTEN).await?;
+    let said = town.log.line_after(mark, "control.pem: it expires in 12 days").await?;
+    ensure!(said.contains("WARN") && said.contains("[control] certificate"), "{said}");
+
+    let said = town.nuncio(&["check", "certs"]).await?.out;
+    ensure!(said.contains("control.pem") && said.contains("it expires in 12 days"), "{said}");
+    let said = town.done(&["cert", "show"]).await?;
+    ensure!(said.contains("control.pem") && said.contains("DNS:admin.contoso.com"), "{said}");
+    let metrics = Client::new(town.control()).ask(Method::GET, "/metrics", None).await?;
+    let metrics = String::from_utf8(metrics.body.to_vec())?;
+    let counted = "nuncio_certificate_expiry_timestamp_seconds{side=\"control\",name=";
+    ensure!(metrics.lines().any(|line| line.starts_with(counted)), "{counted} is not in\n{metrics}");
+
+    let before = shown_to_administrators(&town).await?;
+    ensure!(before == nuncio::tls::PeerCertificate::from_der(&short.certificate)?.sha256);
+    let mark = town.log.mark();
+    let new = issue(300)?;
+    town.log.line_after(mark, "control.pem: renewed").await?;
+    let new = nuncio::tls::PeerCertificate::from_der(&new.certificate)?.sha256;
+    ensure!(shown_to_administrators(&town).await? == new, "administrators are shown the old one");
+
+    // What peers would refuse does not take its place, as with the others.
+    let mark = town.log.mark();
+    town.pki.issue("control", &["admin.contoso.com"], Usage::ServerOnly, Flaw::Expired)?;
+    town.log.line_after(mark, "control.pem: what is on disk now is not used: it expired on").await?;
+    ensure!(shown_to_administrators(&town).await? == new);
     Ok(())
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Ledger {
     pub(crate) pace: Pace,
     /// Of how many messages each SIP user was told later that they may not have arrived, by contact.
     told_later: HashMap<(String, String), u64>,
+    /// How many have arrived.
+    crossed: usize,
     /// What should not have happened.
     odd: Vec<String>,
 }
@@ -59,7 +61,7 @@ impl Ledger {
     pub(crate) fn new(first: Rules) -> Self {
         let history = History::new(first);
         let (pace, told_later) = (Pace::default(), HashMap::new());
-        Self { messages: Vec::new(), history, pace, told_later, odd: Vec::new() }
+        Self { messages: Vec::new(), history, pace, told_later, crossed: 0, odd: Vec::new() }
     }
 
     /// A message is being sent; its number.
@@ -71,6 +73,19 @@ impl Ledger {
 
     pub(crate) fn sent(&self) -> usize {
         self.messages.len()
+    }
+
+    /// How many have arrived so far.
+    pub(crate) fn crossed(&self) -> usize {
+        self.crossed
+    }
+
+    /// The same by the way they went.
+    pub(crate) fn crossed_each_way(&self) -> [(Way, usize); 2] {
+        [Way::ToXmpp, Way::ToSip].map(|way| {
+            let arrived = |message: &&Message| message.way == way && !message.arrived.is_empty();
+            (way, self.messages.iter().filter(arrived).count())
+        })
     }
 
     /// How many are under way. Of all that were sent the oldest that are settled are not looked at again.
@@ -120,6 +135,7 @@ impl Ledger {
         let bare = from.split(['/', ';']).next().unwrap_or_default();
         if message.way == way && bare == sender && to == receiver {
             message.arrived.push(Instant::now());
+            self.crossed += 1;
         } else {
             self.odd(format!("message {number} comes from {from} to {to}"));
         }
