@@ -19,7 +19,8 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(10);
 pub enum Received {
     /// It gets this answer.
     Answer(Answer),
-    /// A MESSAGE or INFO, the next in its order: the caller takes it on and answers.
+    /// A MESSAGE or INFO, the next in its order: the caller takes it on and answers. If it is a message, and not about typing
+    /// or what became of one, [`Session::used`] follows.
     Content,
 }
 
@@ -67,9 +68,6 @@ impl Session {
                     Phase::Inviting(inviting) => inviting.branches.noted(request),
                     _ => self.dialog.noted(request),
                 }
-                if method == Method::Message {
-                    self.touch(context);
-                }
                 return Received::Content;
             }
             Method::Bye => self.bye(request),
@@ -116,7 +114,7 @@ impl Session {
             return self.end_because(SessionEnd::Unacceptable, context);
         }
         if first {
-            self.touch(context);
+            self.used(context);
             self.report(SessionReport::Established);
         }
     }

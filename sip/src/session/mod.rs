@@ -242,11 +242,30 @@ impl Session {
         }
     }
 
-    /// Sends a MESSAGE. `fields` stand behind those of the dialog. A report `Message` with this serial follows.
+    /// Sends a MESSAGE in which something is said. `fields` stand behind those of the dialog. A report `Message` with this
+    /// serial follows.
     ///
     /// # Errors
     /// [`NotReady`]: the session is not established, or too much is under way.
     pub fn message(
+        &mut self,
+        fields: &[(&str, &str)],
+        body: (&str, &[u8]),
+        context: &mut Context<'_>,
+    ) -> Result<u32, NotReady> {
+        let sent = self.content(Method::Message, fields, body, context);
+        if sent.is_ok() {
+            self.used(context);
+        }
+        sent
+    }
+
+    /// Sends a MESSAGE that is about messages: typing (RFC 3994), or what became of one (RFC 5438). It is no use of the
+    /// session: nobody has said anything. The same report follows.
+    ///
+    /// # Errors
+    /// [`NotReady`].
+    pub fn aside(
         &mut self,
         fields: &[(&str, &str)],
         body: (&str, &[u8]),
@@ -279,9 +298,6 @@ impl Session {
             return Err(NotReady);
         }
         let is_message = method == Method::Message;
-        if is_message {
-            self.touch(context);
-        }
         self.send(method, Purpose::Content { is_message }, fields, Some(body), context).ok_or(NotReady)
     }
 
@@ -430,8 +446,8 @@ impl Session {
         self.used
     }
 
-    /// A message goes, or it begins.
-    fn touch(&mut self, context: &Context<'_>) {
+    /// A message goes, or it begins. Of what comes in, only the caller knows whether it is one.
+    pub fn used(&mut self, context: &Context<'_>) {
         self.used = context.now;
         self.idle_at = context.now + context.config.idle;
     }

@@ -66,6 +66,47 @@ fn ch_05_ten_minutes_without_messages_end_it() {
 }
 
 #[test]
+fn ch_05_typing_of_either_side_in_a_message_keeps_no_session_alive() {
+    let typing = "Content-Type: application/im-iscomposing+xml";
+    let mut house = House::new();
+    let wire = house.front_end();
+    let reads = DESCRIPTION.replace("text/html", "application/im-iscomposing+xml");
+    let (mut chat, _) = Chat::invite(&mut house, wire, invitation(BOB).with_body(&reads));
+    chat.acknowledge(&mut house);
+    bob_writes(&mut house, "b1", &format!("<body>x</body>{ACTIVE}"));
+    assert_eq!(methods(&house.requests()), ["MESSAGE"]);
+    house.advance(Duration::from_secs(590));
+    let document =
+        "<isComposing xmlns='urn:ietf:params:xml:ns:im-iscomposing'><state>active</state></isComposing>";
+    let composing = chat.next("MESSAGE").with(typing).with_body(document);
+    assert_eq!(house.ask(wire, composing.bytes()).status(), Some(200));
+    bob_writes(&mut house, "b2", "<composing xmlns='http://jabber.org/protocol/chatstates'/>");
+    let told = house.requests();
+    assert_eq!(methods(&told), ["MESSAGE"]);
+    assert_eq!(told[0].header("Content-Type"), Some("application/im-iscomposing+xml"));
+    house.advance(Duration::from_secs(9));
+    assert!(house.requests().is_empty());
+    house.advance(Duration::from_secs(2));
+    assert_eq!(methods(&house.requests()), ["BYE"]);
+}
+
+#[test]
+fn ch_05_a_message_of_either_side_begins_the_ten_minutes_anew() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    house.advance(Duration::from_secs(400));
+    assert_eq!(chat.say(&mut house, "x").status(), Some(200));
+    house.advance(Duration::from_secs(400));
+    bob_writes(&mut house, "b1", "<body>x</body>");
+    assert_eq!(methods(&house.requests()), ["MESSAGE"]);
+    house.advance(Duration::from_secs(599));
+    assert!(house.requests().is_empty());
+    house.advance(Duration::from_secs(2));
+    assert_eq!(methods(&house.requests()), ["BYE"]);
+}
+
+#[test]
 fn one_session_too_many_ends_the_one_that_was_used_least_recently() {
     let mut house = House::new();
     let wire = house.front_end();
