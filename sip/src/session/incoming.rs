@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::check::{offer, unknown_session};
+use super::check::unknown_session;
+use super::offer::offer;
 use super::{
     ACK_WITHIN, Context, Invited, Phase, Purpose, REPEAT_FIRST, Session, SessionEnd, SessionReport,
     Unacknowledged, timer,

@@ -28,6 +28,7 @@ mod branches;
 mod check;
 mod config;
 mod incoming;
+mod offer;
 mod outcome;
 mod output;
 #[cfg(test)]
