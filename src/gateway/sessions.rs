@@ -214,7 +214,9 @@ impl Gateway {
     /// A response to an INVITE of ours that does not settle it.
     pub fn sip_early(&self, peer: &SipPeer, response: &Message, now: Moment) {
         let (SipPeer::FrontEnd(front_end), Some(tag)) = (peer, response.from_tag()) else { return };
-        let Some(key) = self.session_of(*front_end, tag) else { return };
+        let Some(key) = self.session_of(*front_end, tag) else {
+            return self.decline_late(*front_end, response, now);
+        };
         self.visit_session(&key, now, |pair, context| pair.session_early(tag, response, context));
     }
 

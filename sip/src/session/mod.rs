@@ -15,7 +15,8 @@
 //! * [`SessionOutput::Repeat`] asks for [`Connection::repeat`](crate::connection::Connection::repeat) with the transaction
 //!   of the last INVITE of this session that was answered with 2xx.
 //! * [`Output::Ack`](crate::connection::Output::Ack) finds the session by its To tag, and
-//!   [`Output::Early`](crate::connection::Output::Early) by its From tag: `Bound` and `Released` name them.
+//!   [`Output::Early`](crate::connection::Output::Early) by its From tag: `Bound` and `Released` name them. A 2xx that
+//!   finds none gets what [`decline`] says.
 //!
 //! Of an INVITE outside of any dialog, [`check_invite`] says what it asks for, or how it has to be refused; whether it is
 //! welcome is up to the caller, who refuses with 403 or 480, or calls [`Session::accept`]. Until then it is the caller's,
@@ -27,6 +28,7 @@
 mod branches;
 mod check;
 mod config;
+mod declined;
 mod incoming;
 mod offer;
 mod outcome;
@@ -44,6 +46,7 @@ use smallvec::SmallVec;
 
 pub use check::{Invited, check_invite, invite_cancelled, unknown_session};
 pub use config::{Context, SessionConfig};
+pub use declined::decline;
 pub use incoming::Received;
 pub use output::{InviteFailure, MessageOutcome, SessionEnd, SessionOutput, SessionReport};
 pub use timer::{LEAST_INTERVAL, Refresher};

@@ -40,6 +40,40 @@ fn ch_05_gone_of_the_contact_ends_it() {
     assert!(house.stanzas("fabrikam.com").is_empty());
 }
 
+/// The 2xx of another client of Alice's to this INVITE.
+fn late_accept(invite: &SipMessage) -> String {
+    let contact = ("Contact", "<sip:alice@contoso.com;opaque=user:epid:y;gruu>");
+    let more = [contact, ("Content-Type", "application/sdp")];
+    invite.answer_with(200, "OK", &more, DESCRIPTION).unwrap().replace(";tag=agent", ";tag=phone")
+}
+
+#[test]
+fn who_accepts_an_invitation_after_the_session_has_ended_gets_ack_and_bye() {
+    for ended in [false, true] {
+        let mut house = house();
+        bob_writes(&mut house, "b1", &format!("<body>x</body>{ACTIVE}"));
+        let invite = house.requests().remove(0);
+        assert_eq!(invite.method(), Some("INVITE"));
+        if ended {
+            bob_writes(&mut house, "b2", GONE);
+            assert_eq!(methods(&house.requests()), ["BYE"]);
+            assert_eq!(house.gateway.holdings().dialogs, 0);
+        }
+        house.advance(Duration::from_secs(20));
+        house.send(house.hop(), late_accept(&invite));
+        let told = house.requests();
+        assert_eq!(methods(&told), ["ACK", "BYE"], "ended: {ended}");
+        for request in &told {
+            assert!(request.must("To").unwrap().ends_with(";tag=phone"), "{request}");
+            assert!(request.start.contains("epid:y"), "{request}");
+        }
+        // 64·T1 after the first 2xx there can be none any more.
+        house.advance(Duration::from_secs(40));
+        house.send(house.hop(), late_accept(&invite));
+        assert!(house.requests().is_empty(), "ended: {ended}");
+    }
+}
+
 #[test]
 fn ch_05_gone_from_another_thread_ends_nothing() {
     let mut house = house();
