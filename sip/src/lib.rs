@@ -27,6 +27,7 @@ mod limits;
 mod list;
 mod message;
 mod method;
+pub mod multipart;
 mod name_addr;
 mod params;
 pub mod sdp;

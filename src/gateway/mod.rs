@@ -23,6 +23,7 @@ mod envelopes;
 mod errands;
 mod events_refused;
 mod federation;
+mod forks;
 mod from_sip;
 mod from_xmpp;
 mod hops;

@@ -214,7 +214,9 @@ impl Gateway {
     /// A response to an INVITE of ours that does not settle it.
     pub fn sip_early(&self, peer: &SipPeer, response: &Message, now: Moment) {
         let (SipPeer::FrontEnd(front_end), Some(tag)) = (peer, response.from_tag()) else { return };
-        let Some(key) = self.session_of(*front_end, tag) else { return };
+        let Some(key) = self.session_of(*front_end, tag) else {
+            return self.decline_late(*front_end, response, now);
+        };
         self.visit_session(&key, now, |pair, context| pair.session_early(tag, response, context));
     }
 
@@ -293,7 +295,7 @@ impl Gateway {
         tag: &str,
         request: &Message,
         pair: &mut Pair,
-        context: &pair::Context<'_>,
+        context: &mut pair::Context<'_>,
         bells: &mut Bells,
     ) -> Result<(), SipAnswer> {
         let (key, now) = (context.key, context.now);
@@ -311,7 +313,7 @@ impl Gateway {
         let (Ok(sender), Ok(contact)) = (user_of(key), contact_of(key)) else {
             return Err(self.internal_error());
         };
-        let Some(chat) = pair.user_says(tag) else { return Err(self.said(unknown_session())) };
+        let Some(chat) = pair.user_says(tag, context) else { return Err(self.said(unknown_session())) };
         let ends = from_sip::ends_in_session(request, sender, contact, &chat)
             .map_err(|refusal| self.refused_message(&refusal))?;
         let stanza = self.stanza_of(request, &ends, Some(&chat), now)?;

@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use nuncio_translate::address::Contact;
+use nuncio_translate::presence::document::Stamp;
 use nuncio_translate::presence::{Disclosure, Format, Presentity, Shown, document, from_xmpp, pidf, to_xmpp};
 use nuncio_xmpp::{BareJid, Element, Jid, ReadLimits};
 
@@ -98,12 +99,12 @@ fn main() {
         report.state.priority = Some(priority);
         black_box(known.report(report));
         out.clear();
-        pidf::write(&contact, &known, 1_795_183_385_042, &mut out);
+        pidf::write(&contact, &known, Stamp::at(1_795_183_385_042), &mut out);
         black_box(&out);
     });
     measure("categories of a contact", || {
         out.clear();
-        Format::Categories.write(&contact, black_box(&known), 1_795_183_385_042, &mut out);
+        Format::Categories.write(&contact, black_box(&known), Stamp::at(1_795_183_385_042), &mut out);
         black_box(&out);
     });
 }

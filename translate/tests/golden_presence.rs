@@ -9,6 +9,7 @@
 mod golden_case;
 
 use nuncio_translate::address::Contact;
+use nuncio_translate::presence::document::Stamp;
 use nuncio_translate::presence::{
     Disclosure, Format, Presentity, Show, Shown, Veil, document, from_xmpp, to_xmpp,
 };
@@ -103,7 +104,7 @@ fn check_from_xmpp(case: &Case) {
         now_ms: now_ms(case),
     };
     let mut known = Presentity::default();
-    let mut stamp = 0;
+    let mut stamp = Stamp::default();
     for [(_, stanza), (kind, expected)] in steps(case) {
         let stanza = Element::parse_document(joined(stanza).as_bytes(), &ReadLimits::default()).unwrap();
         let from = Jid::parse(stanza.attr("from").unwrap()).unwrap();
@@ -116,7 +117,7 @@ fn check_from_xmpp(case: &Case) {
             continue;
         }
         assert!(changed, "{}", case.name);
-        stamp = document::next_stamp(stamp, now_ms(case));
+        stamp = stamp.next(now_ms(case));
         let mut out = Vec::new();
         let format = format(kind);
         format.write(&contact, &known, stamp, &mut out);
@@ -132,13 +133,13 @@ fn check_from_xmpp(case: &Case) {
     }
 }
 
-fn every_resource_comes_back(case: &Case, read: &Presentity, known: &Presentity, stamp: u64) {
+fn every_resource_comes_back(case: &Case, read: &Presentity, known: &Presentity, stamp: Stamp) {
     assert_eq!(read.open().count(), known.open().count(), "{}", case.name);
     for (read, known) in read.open().zip(known.open()) {
         assert_eq!((&read.id, read.show), (&known.id, known.show), "{}", case.name);
         assert_eq!(read.priority, known.priority.filter(|priority| *priority >= 0), "{}", case.name);
         assert_eq!((read.notes(), read.idle_since()), (known.notes(), known.idle_since()), "{}", case.name);
-        assert_eq!(read.updated_ms(), Some(stamp), "{}", case.name);
+        assert_eq!(read.updated_ms(), Some(stamp.unix_ms()), "{}", case.name);
     }
 }
 

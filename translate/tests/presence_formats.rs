@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nuncio_translate::address::Contact;
-use nuncio_translate::presence::document::{Context, DocumentError, LIMITS};
+use nuncio_translate::presence::document::{Context, DocumentError, LIMITS, Stamp};
 use nuncio_translate::presence::{
     Availability, Format, MAX_FORESEEN, Notes, Presentity, Resource, Show, WHOLE,
 };
@@ -30,7 +30,7 @@ fn whole(format: Format, document: &str) -> Resource {
 fn written(format: Format, state: &Presentity) -> String {
     let contact = Contact::from_jid(&BareJid::parse("juliet@fabrikam.example").unwrap()).unwrap();
     let mut out = b"before".to_vec();
-    format.write(&contact, state, STAMP, &mut out);
+    format.write(&contact, state, Stamp::at(STAMP), &mut out);
     String::from_utf8(out.split_off("before".len())).unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! Presence documents: what hostile ones cost, and how ours look.
 
 use nuncio_translate::address::Contact;
-use nuncio_translate::presence::document::{self, Context, DocumentError, LIMITS};
+use nuncio_translate::presence::document::{Context, DocumentError, LIMITS, Stamp};
 use nuncio_translate::presence::pidf;
 use nuncio_translate::presence::{Availability, MAX_NOTE, MAX_NOTES, MAX_RESOURCES, MAX_TUPLES};
 use nuncio_translate::presence::{Notes, Presentity, Resource, Show};
@@ -32,7 +32,7 @@ fn tuple(id: usize, inner: &str) -> String {
 fn written(state: &Presentity) -> String {
     let contact = Contact::from_jid(&BareJid::parse("juliet@fabrikam.example").unwrap()).unwrap();
     let mut out = b"before".to_vec();
-    pidf::write(&contact, state, STAMP, &mut out);
+    pidf::write(&contact, state, Stamp::at(STAMP), &mut out);
     String::from_utf8(out.split_off("before".len())).unwrap()
 }
 
@@ -158,9 +158,21 @@ fn pr_35_a_contact_of_whom_nothing_is_known_is_closed() {
 
 #[test]
 fn pd_05_no_two_documents_have_one_timestamp() {
-    assert_eq!(document::next_stamp(0, STAMP), STAMP);
-    assert_eq!(document::next_stamp(STAMP, STAMP), STAMP + 1);
-    assert_eq!(document::next_stamp(STAMP + 5, STAMP), STAMP + 6, "the clock was set back");
+    let stamp = Stamp::at(STAMP);
+    assert_eq!(stamp.unix_ms(), STAMP);
+    assert_eq!(stamp.next(STAMP).unix_ms(), STAMP + 1);
+    assert_eq!(Stamp::at(STAMP + 5).next(STAMP).unix_ms(), STAMP + 6, "the clock was set back");
+}
+
+#[test]
+fn pd_05_no_two_documents_have_one_version() {
+    let second = u32::try_from(STAMP / 1000).unwrap();
+    let stamp = Stamp::at(STAMP);
+    assert_eq!(stamp.version(), second);
+    assert_eq!(stamp.next(STAMP + 1).version(), second + 1, "of one second");
+    assert_eq!(stamp.next(STAMP).next(STAMP).version(), second + 2);
+    assert_eq!(stamp.next(STAMP).next(STAMP + 60_000).version(), second + 60);
+    assert_eq!(Stamp::at(STAMP + 5_000).next(STAMP).version(), second + 6, "the clock was set back");
 }
 
 #[test]

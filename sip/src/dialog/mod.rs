@@ -233,6 +233,28 @@ impl Dialog {
         self.learn(&party, routes, response)
     }
 
+    /// The dialog that a 2xx to an INVITE of ours makes, of which nothing is known but that response.
+    ///
+    /// # Errors
+    /// [`NoDialog`].
+    pub fn answered(response: &Message) -> Result<Self, NoDialog> {
+        let (from, to) = (response.from_header()?, response.to_header()?);
+        let mut dialog = Self::of(&DialogRecord {
+            call_id: response.call_id()?.into(),
+            local_tag: from.tag().ok_or(NoDialog::NoTag)?.into(),
+            remote_tag: CompactString::default(),
+            local_uri: from.uri.as_str().into(),
+            remote_uri: to.uri.as_str().into(),
+            remote_target: Box::default(),
+            routes: Box::default(),
+            local_cseq: response.cseq()?.number,
+            remote_cseq: None,
+            event_id: None,
+        });
+        dialog.confirm(response)?;
+        Ok(dialog)
+    }
+
     /// The dialog of another branch of a fork: the same INVITE, another 2xx.
     ///
     /// # Errors

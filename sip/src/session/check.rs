@@ -2,11 +2,12 @@
 
 use compact_str::CompactString;
 
+use super::offer::{is_conference, offer};
 use super::{SessionConfig, timer};
 use crate::dialog::Answer;
 use crate::event::quality;
-use crate::sdp::{MEDIA_TYPE, Offer, SdpError, Unacceptable};
-use crate::{ContentType, HeaderName, Message};
+use crate::sdp::MEDIA_TYPE;
+use crate::{CommaList, HeaderName, Message};
 
 /// What an INVITE that passed asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct Invited {
 /// Judges an INVITE. One with a To tag belongs to a session: if none is bound to the tag, it gets 481.
 ///
 /// # Errors
-/// The answer it gets: 400, 406, 415, 422, 481, 488.
+/// The answer it gets: 400, 406, 413, 415, 422, 481, 488.
 pub fn check_invite(request: &Message, config: &SessionConfig) -> Result<Invited, Answer> {
     if request.to_tag().is_some() {
         return Err(unknown_session());
@@ -28,9 +29,21 @@ pub fn check_invite(request: &Message, config: &SessionConfig) -> Result<Invited
         return Err(Answer::plain(406).because("the caller takes no session description as answer (Accept)"));
     }
     offer(request, |offer| offer.messages().map(drop))?;
+    if is_of_several(request) {
+        return Err(is_conference());
+    }
     timer::check(request, config)?;
     let conversation = request.header(HeaderName::MsConversationId).filter(|id| !id.is_empty());
     Ok(Invited { conversation: conversation.map(CompactString::from) })
+}
+
+/// Lync invites to a conversation of several without its server of conferences, too: everybody who takes part stands in
+/// `EndPoints`, and whoever was told to join by REFER says `TriggeredInvite: TRUE`. Accepted, the contact would be taken to hear
+/// and to be heard by all of them.
+fn is_of_several(request: &Message) -> bool {
+    let triggered = request.other("TriggeredInvite").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let endpoints = request.other("EndPoints").map_or(0, |value| CommaList::new(value).count());
+    triggered || endpoints > 2
 }
 
 /// The answer to a request inside a session that nobody knows (SIP-29, SIP-31).
@@ -41,59 +54,4 @@ pub fn unknown_session() -> Answer {
 /// The answer to an INVITE that was cancelled before it had one (SIP-28).
 pub fn invite_cancelled() -> Answer {
     Answer::plain(487).because("the caller cancelled it")
-}
-
-/// Reads the offer in a request; `None`: it holds none.
-pub(super) fn offer<T>(
-    request: &Message,
-    read: impl FnOnce(&Offer<'_>) -> Result<T, Unacceptable>,
-) -> Result<Option<T>, Answer> {
-    let body = request.body();
-    if body.is_empty() {
-        return Ok(None);
-    }
-    check_type(request)?;
-    let offer = Offer::parse(&body).map_err(malformed)?;
-    read(&offer)
-        .map(Some)
-        .map_err(|why| Answer::plain(488).warning(why.warning(), why.to_string()).because(why.to_string()))
-}
-
-fn check_type(request: &Message) -> Result<(), Answer> {
-    let encoded = request.list(HeaderName::ContentEncoding).any(|c| !c.eq_ignore_ascii_case("identity"));
-    if encoded {
-        let answer = Answer::plain(415).with(HeaderName::AcceptEncoding.as_str(), "identity");
-        return Err(answer.because("the session description is in a Content-Encoding that is not supported"));
-    }
-    match request.content_type() {
-        Ok(Some(media)) if is_description(&media) => Ok(()),
-        // An invitation to a conference (multiparty by design has no counterpart in a pair).
-        Ok(Some(media)) if media.is("application", "ms-conf-invite+xml") => {
-            let why = "conferences do not cross to XMPP: invite the contact alone";
-            Err(Answer::new(488, "Conferences Not Supported").because(why))
-        }
-        Err(_) => Err(Answer::new(400, "Malformed Content-Type Header Field")),
-        Ok(_) => {
-            let answer = Answer::plain(415).with(HeaderName::Accept.as_str(), MEDIA_TYPE);
-            Err(answer.because("the body of the INVITE is no session description (application/sdp)"))
-        }
-    }
-}
-
-fn is_description(media: &ContentType<'_>) -> bool {
-    media.is("application", "sdp")
-}
-
-fn malformed(error: SdpError) -> Answer {
-    let status = match error {
-        SdpError::TooLarge | SdpError::TooManyLines | SdpError::TooManyMedia => 488,
-        _ => 400,
-    };
-    let mut reason = error.to_string();
-    // The others begin with a lower-case letter, for they stand in sentences; a phrase does not.
-    if let Some(first) = reason.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    let why = format!("the session description cannot be used: {error}");
-    Answer::new(status, reason).because(why)
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::check::{offer, unknown_session};
+use super::check::unknown_session;
+use super::offer::offer;
 use super::{
     ACK_WITHIN, Context, Invited, Phase, Purpose, REPEAT_FIRST, Session, SessionEnd, SessionReport,
     Unacknowledged, timer,
@@ -19,7 +20,8 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(10);
 pub enum Received {
     /// It gets this answer.
     Answer(Answer),
-    /// A MESSAGE or INFO, the next in its order: the caller takes it on and answers.
+    /// A MESSAGE or INFO, the next in its order: the caller takes it on and answers. If it is a message, and not about typing
+    /// or what became of one, [`Session::used`] follows.
     Content,
 }
 
@@ -67,9 +69,6 @@ impl Session {
                     Phase::Inviting(inviting) => inviting.branches.noted(request),
                     _ => self.dialog.noted(request),
                 }
-                if method == Method::Message {
-                    self.touch(context);
-                }
                 return Received::Content;
             }
             Method::Bye => self.bye(request),
@@ -116,7 +115,7 @@ impl Session {
             return self.end_because(SessionEnd::Unacceptable, context);
         }
         if first {
-            self.touch(context);
+            self.used(context);
             self.report(SessionReport::Established);
         }
     }

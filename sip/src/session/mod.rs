@@ -15,7 +15,8 @@
 //! * [`SessionOutput::Repeat`] asks for [`Connection::repeat`](crate::connection::Connection::repeat) with the transaction
 //!   of the last INVITE of this session that was answered with 2xx.
 //! * [`Output::Ack`](crate::connection::Output::Ack) finds the session by its To tag, and
-//!   [`Output::Early`](crate::connection::Output::Early) by its From tag: `Bound` and `Released` name them.
+//!   [`Output::Early`](crate::connection::Output::Early) by its From tag: `Bound` and `Released` name them. A 2xx that
+//!   finds none gets what [`decline`] says.
 //!
 //! Of an INVITE outside of any dialog, [`check_invite`] says what it asks for, or how it has to be refused; whether it is
 //! welcome is up to the caller, who refuses with 403 or 480, or calls [`Session::accept`]. Until then it is the caller's,
@@ -27,7 +28,9 @@
 mod branches;
 mod check;
 mod config;
+mod declined;
 mod incoming;
+mod offer;
 mod outcome;
 mod output;
 #[cfg(test)]
@@ -43,6 +46,7 @@ use smallvec::SmallVec;
 
 pub use check::{Invited, check_invite, invite_cancelled, unknown_session};
 pub use config::{Context, SessionConfig};
+pub use declined::decline;
 pub use incoming::Received;
 pub use output::{InviteFailure, MessageOutcome, SessionEnd, SessionOutput, SessionReport};
 pub use timer::{LEAST_INTERVAL, Refresher};
@@ -242,11 +246,30 @@ impl Session {
         }
     }
 
-    /// Sends a MESSAGE. `fields` stand behind those of the dialog. A report `Message` with this serial follows.
+    /// Sends a MESSAGE in which something is said. `fields` stand behind those of the dialog. A report `Message` with this
+    /// serial follows.
     ///
     /// # Errors
     /// [`NotReady`]: the session is not established, or too much is under way.
     pub fn message(
+        &mut self,
+        fields: &[(&str, &str)],
+        body: (&str, &[u8]),
+        context: &mut Context<'_>,
+    ) -> Result<u32, NotReady> {
+        let sent = self.content(Method::Message, fields, body, context);
+        if sent.is_ok() {
+            self.used(context);
+        }
+        sent
+    }
+
+    /// Sends a MESSAGE that is about messages: typing (RFC 3994), or what became of one (RFC 5438). It is no use of the
+    /// session: nobody has said anything. The same report follows.
+    ///
+    /// # Errors
+    /// [`NotReady`].
+    pub fn aside(
         &mut self,
         fields: &[(&str, &str)],
         body: (&str, &[u8]),
@@ -279,9 +302,6 @@ impl Session {
             return Err(NotReady);
         }
         let is_message = method == Method::Message;
-        if is_message {
-            self.touch(context);
-        }
         self.send(method, Purpose::Content { is_message }, fields, Some(body), context).ok_or(NotReady)
     }
 
@@ -430,8 +450,8 @@ impl Session {
         self.used
     }
 
-    /// A message goes, or it begins.
-    fn touch(&mut self, context: &Context<'_>) {
+    /// A message goes, or it begins. Of what comes in, only the caller knows whether it is one.
+    pub fn used(&mut self, context: &Context<'_>) {
         self.used = context.now;
         self.idle_at = context.now + context.config.idle;
     }

@@ -123,7 +123,7 @@ impl Session {
         self.takes_update = response.allow().any(|method| method == Method::Update);
         self.phase = Phase::Live;
         self.confirmed = true;
-        self.touch(context);
+        self.used(context);
         self.granted(response, context);
         self.report(SessionReport::Established);
     }

@@ -150,7 +150,7 @@ impl Gateway {
     }
 
     /// Hands a request to the front ends of the SIP user's domain. `false`: it was not taken.
-    fn push_event(
+    pub(in crate::gateway) fn push_event(
         &self,
         key: &PairKey,
         (policy, consent): (&Snapshot, &Consent),

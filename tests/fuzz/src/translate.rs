@@ -6,6 +6,7 @@ use nuncio_translate::address::{Contact, SipUser, full_jid, iri_from_uri, resour
 use nuncio_translate::batch::{Change, MAX_MEMBERS, State, list, rlmi};
 use nuncio_translate::cpim::{Cpim, MOST_FIELDS};
 use nuncio_translate::message::{Formats, from_sip as message_from_sip};
+use nuncio_translate::presence::document::Stamp;
 use nuncio_translate::presence::{
     Disclosure, Format, MAX_NOTE, MAX_NOTES, MAX_RESOURCES, Presentity, Shown, Veil, document, from_xmpp,
     to_xmpp,
@@ -154,7 +155,7 @@ pub fn presence(format: Format, data: &[u8]) {
     let contact = Contact::from_jid(&BareJid::parse("j@f.example").expect("an address")).expect("a user");
     for written in Format::ALL {
         let mut out = Vec::new();
-        written.write(&contact, &state, NOW_MS, &mut out);
+        written.write(&contact, &state, Stamp::at(NOW_MS), &mut out);
         let back = written.read(&out, context).expect("what we write, we read").expect("with a state");
         match written {
             Format::Pidf => assert_eq!(back.open().count(), state.open().count()),

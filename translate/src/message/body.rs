@@ -6,11 +6,11 @@
 
 use std::borrow::Cow;
 
-use nuncio_sip::{ContentType, HeaderName, Message};
+use nuncio_sip::{ContentType, HeaderName, Message, multipart};
 
 use super::entity::Entity;
 use super::transfer::Transfer;
-use super::{Formats, charset, html, multipart};
+use super::{Formats, charset, html};
 use crate::cpim::{self, Cpim, CpimError};
 use crate::receipt::imdn::{self, Wishes};
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use nuncio_sip::multipart::{field, unfolded};
+
 use super::body::BodyRefusal;
 use super::transfer::Transfer;
 
@@ -60,30 +62,6 @@ impl<'a> Entity<'a> {
         }
         Ok(())
     }
-}
-
-/// The first field with the lines that continue it, and what follows; `None`: the bytes end in it.
-fn field(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let mut from = 0;
-    loop {
-        let line_end = bytes.get(from..).and_then(|rest| memchr::memchr(b'\n', rest)).map(|at| from + at);
-        let Some(line_end) = line_end else { return (bytes, None) };
-        let after = bytes.get(line_end + 1..).unwrap_or_default();
-        let field = bytes.get(..line_end).unwrap_or_default();
-        let field = field.strip_suffix(b"\r").unwrap_or(field);
-        if field.is_empty() || !matches!(after.first(), Some(b' ' | b'\t')) {
-            return (field, Some(after));
-        }
-        from = line_end + 1;
-    }
-}
-
-/// One line of a field that may stand on several.
-fn unfolded(value: &str) -> Cow<'_, str> {
-    if !value.contains(['\r', '\n']) {
-        return Cow::Borrowed(value);
-    }
-    Cow::Owned(value.chars().filter(|character| !matches!(character, '\r' | '\n')).collect())
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ pub mod encrypted;
 mod entity;
 pub mod from_sip;
 mod html;
-mod multipart;
 pub mod to_sip;
 mod transfer;
 

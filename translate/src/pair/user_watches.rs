@@ -21,6 +21,7 @@ use super::step::Step;
 use super::{NotifierRecord, To};
 use crate::judge::{Consent, Permit, Refusal};
 use crate::presence::Presentity;
+use crate::presence::document::Stamp;
 use crate::presence::to_xmpp::Subscription;
 use last_words::LastWords;
 
@@ -47,8 +48,8 @@ pub(super) struct UserWatches {
     state: Presentity,
     /// `state` says what is so; otherwise nothing is known of the contact.
     known: bool,
-    /// Of the last document, in milliseconds of Unix time.
-    stamp: u64,
+    /// Of the last document.
+    stamp: Stamp,
     /// What the contact was asked last.
     asked: Option<Asked>,
     /// The contact's presence was asked for because an endpoint subscribed: if he does not know of it any more, he is
@@ -269,7 +270,7 @@ impl UserWatches {
             && self.leaving.is_none()
             && self.state.resources.is_empty()
             && !self.known
-            && self.stamp == 0
+            && self.stamp == Stamp::default()
             && self.asked.is_none()
             && !self.ask_again
             && !self.unasked

@@ -72,9 +72,46 @@ impl DocumentError {
     }
 }
 
-/// The timestamp of the next document: now, but never the same or an earlier one than `last` (PD-05).
-pub fn next_stamp(last: u64, now_ms: u64) -> u64 {
-    now_ms.max(last.saturating_add(1))
+/// What tells a document from the one before it, for the watchers of one contact: two of them never have the same time or
+/// the same version.
+///
+/// Readers keep versions in 32 bits, where seconds of Unix time have room until 2106, and milliseconds have none: a version is
+/// the second of the document, or one more than that of the document before. Every pair has a stamp, so it is one number:
+/// milliseconds above, below them how far the version is ahead of their second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stamp(u64);
+
+/// Bits of a stamp for how far its version is ahead: that of twelve days with one more document than seconds, in each of them.
+const AHEAD: u32 = 20;
+
+impl Stamp {
+    /// Of a document that has none before it, made at this time in milliseconds of Unix time. Its version is above those of
+    /// an earlier process, which nobody remembers.
+    pub fn at(unix_ms: u64) -> Self {
+        Self::default().next(unix_ms)
+    }
+
+    /// Of the next document: now, and its second for the version, but never the same or an earlier one than of this (PD-05).
+    #[must_use]
+    pub fn next(self, now_ms: u64) -> Self {
+        let unix_ms = now_ms.max(self.unix_ms().saturating_add(1)).min(u64::MAX >> AHEAD);
+        let ahead = (self.seconds() + 1).saturating_sub(unix_ms / 1000);
+        Self(unix_ms << AHEAD | ahead.min((1 << AHEAD) - 1))
+    }
+
+    /// Milliseconds of Unix time.
+    pub fn unix_ms(self) -> u64 {
+        self.0 >> AHEAD
+    }
+
+    /// The number of the document.
+    pub fn version(self) -> u32 {
+        u32::try_from(self.seconds()).unwrap_or(u32::MAX)
+    }
+
+    fn seconds(self) -> u64 {
+        self.unix_ms() / 1000 + (self.0 & ((1 << AHEAD) - 1))
+    }
 }
 
 /// The one way by which documents become XML (PD-10).

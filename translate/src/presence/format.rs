@@ -1,7 +1,7 @@
 use nuncio_sip::ContentType;
 use nuncio_sip::event::EventConfig;
 
-use super::document::{Context, DocumentError};
+use super::document::{Context, DocumentError, Stamp};
 use super::model::Presentity;
 use super::{categories, msrtc, pidf, xpidf};
 use crate::address::Contact;
@@ -73,13 +73,12 @@ impl Format {
         }
     }
 
-    /// Appends a document of this format. `stamp_ms`: milliseconds of Unix time, never the same twice for one watcher; see
-    /// [`next_stamp`](super::document::next_stamp).
-    pub fn write(self, contact: &Contact, state: &Presentity, stamp_ms: u64, out: &mut Vec<u8>) {
+    /// Appends a document of this format.
+    pub fn write(self, contact: &Contact, state: &Presentity, stamp: Stamp, out: &mut Vec<u8>) {
         match self {
-            Self::Categories => categories::write(contact, state, stamp_ms, out),
+            Self::Categories => categories::write(contact, state, stamp, out),
             Self::Msrtc => msrtc::write(contact, state, out),
-            Self::Pidf => pidf::write(contact, state, stamp_ms, out),
+            Self::Pidf => pidf::write(contact, state, stamp, out),
             Self::Xpidf => xpidf::write(contact, state, out),
         }
     }

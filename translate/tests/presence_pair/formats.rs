@@ -6,6 +6,7 @@ use nuncio_sip::HeaderName;
 use nuncio_translate::judge::PartnerType;
 use nuncio_translate::pair::*;
 use nuncio_translate::presence::Format;
+use nuncio_translate::presence::document::LIMITS;
 use nuncio_xmpp::{Element, ns};
 
 use super::user_watches::notified;
@@ -212,4 +213,41 @@ fn pr_43_the_format_of_a_watcher_outlives_refreshes_and_the_process() {
         rig.pass(MINUTE);
         assert_eq!(media(&mut rig).last().map(String::as_str), Some(format.media_type()));
     }
+}
+
+/// The versions of the NOTIFYs in categories since the last look: each of them is the same in all categories of a document.
+fn versions(rig: &mut Rig) -> Vec<u64> {
+    let requests = rig.answer_all(200);
+    let bodies = requests.iter().map(|request| message(request).body()).filter(|body| !body.is_empty());
+    let version = |body: &[u8]| {
+        let root = Element::parse_document(body, &LIMITS).unwrap();
+        let mut versions: Vec<_> =
+            root.elements().map(|category| category.attr("version").unwrap()).collect();
+        versions.dedup();
+        assert_eq!(versions.len(), 1, "{versions:?}");
+        versions[0].parse().unwrap()
+    };
+    bodies.map(|body| version(&body)).collect()
+}
+
+#[test]
+fn pd_05_documents_of_one_second_have_versions_that_grow() {
+    let mut rig = Rig::new(PartnerType::Federated);
+    let mut endpoint = Remote::endpoint("c1");
+    let number = rig.subscribe(&endpoint.subscribe_for(Format::Categories, 3600), "epid1");
+    assert_eq!(rig.status(number), 200);
+    endpoint.gateway_tag = rig.newest_tag();
+    notified(&mut rig);
+    rig.stanza("", "type='subscribed'", "");
+    rig.stanza("/garden", "", "");
+    rig.pass(Duration::from_secs(10));
+    let mut seen = versions(&mut rig);
+    assert!(!seen.is_empty());
+    for _ in 0..3 {
+        // Each is answered with a document at once (RFC 6665 §4.2.1.2).
+        let number = rig.in_dialog(&endpoint.subscribe_for(Format::Categories, 3600));
+        assert_eq!(rig.status(number), 200);
+        seen.extend(versions(&mut rig));
+    }
+    assert!(seen.len() >= 4 && seen.is_sorted_by(|a, b| a < b), "{seen:?}");
 }

@@ -344,7 +344,7 @@ impl House {
             if let (Received::Content, "INFO") = (&said, method) {
                 pair.user_types(&theirs.tag, Typing::Active, Duration::from_secs(6), context);
             } else if matches!(said, Received::Content) {
-                let chat = pair.user_says(&theirs.tag).expect("content of a session");
+                let chat = pair.user_says(&theirs.tag, context).expect("content of a session");
                 pair.user_said(&theirs.tag, chat.state);
             }
             received = Some(said);

@@ -137,6 +137,114 @@ fn what_is_no_description_is_refused() {
     assert_eq!(refused(&["Content-Type: application/ms-conf-invite+xml"], "<x/>").status, 488);
 }
 
+const MIXED: &str = "Content-Type: multipart/mixed;boundary=b";
+const ALTERNATIVE: &str = "Content-Type: multipart/alternative;boundary=\"b\"";
+
+/// A body of these parts: type, further fields, content.
+fn parted(boundary: &str, parts: &[(&str, &str, &str)]) -> String {
+    let part = |(kind, fields, content): &(&str, &str, &str)| {
+        format!("--{boundary}\r\nContent-Type: {kind}\r\n{fields}\r\n{content}\r\n")
+    };
+    parts.iter().map(part).collect::<String>() + &format!("--{boundary}--\r\n")
+}
+
+const SDP: &str = "application/sdp";
+const OLDER: &str =
+    "Content-ID: <a@b>\r\nContent-Disposition: session; handling=optional; ms-proxy-2007fallback\r\n";
+
+#[test]
+fn ch_10_audio_as_lync_offers_it_gets_488_with_the_reason() {
+    let audio = format!("v=0\r\n{AUDIO}");
+    let session = "Content-Disposition: session\r\n";
+    let lync = parted("b", &[(SDP, OLDER, &audio), (SDP, session, &audio)]);
+    let nested =
+        parted("c", &[("multipart/alternative;boundary=b", "", &lync), ("application/pidf+xml", "", "<x/>")]);
+    for (kind, body) in
+        [(ALTERNATIVE, &lync), (MIXED, &lync), ("Content-Type: multipart/mixed;boundary=c", &nested)]
+    {
+        let answer = refused(&[kind], body);
+        let (code, text) = answer.warning.as_deref().expect("a warning");
+        let expected = (488, 304, "only instant messages cross here, neither audio nor video");
+        assert_eq!((answer.status, *code, text.as_str()), expected, "{kind}");
+    }
+}
+
+#[test]
+fn ch_10_messages_in_one_part_of_several_are_taken() {
+    let audio = format!("v=0\r\n{AUDIO}");
+    let both = format!("{OFFER}{AUDIO}");
+    let optional = "Content-Disposition: render;handling=optional\r\n";
+    for (kind, body, answered) in [
+        (ALTERNATIVE, parted("b", &[(SDP, OLDER, &audio), (SDP, "", OFFER)]), 1),
+        (ALTERNATIVE, parted("b", &[(SDP, "", OFFER), (SDP, "", &audio)]), 1),
+        (ALTERNATIVE, parted("b", &[(SDP, "", OFFER), (SDP, "", &both)]), 2),
+        (ALTERNATIVE, parted("b", &[(SDP, "", OFFER), ("text/plain", "", "x"), (SDP, "", "nonsense")]), 1),
+        (
+            MIXED,
+            parted(
+                "b",
+                &[("text/plain", optional, "x"), (SDP, "Content-Transfer-Encoding: 8bit\r\n", OFFER)],
+            ),
+            1,
+        ),
+        (
+            MIXED,
+            parted("b", &[("multipart/alternative;boundary=c", "", &parted("c", &[(SDP, "", OFFER)]))]),
+            1,
+        ),
+    ] {
+        let request = invite(&[kind], &body);
+        let mut world = World::new();
+        let invited = check_invite(&request, &world.config).unwrap_or_else(|why| panic!("{body}: {why:?}"));
+        let (session, answer) = Session::accept(&request, invited, "ours1", &mut world.cx()).unwrap();
+        assert_eq!((media(&answer).len(), media(&answer)[0].as_str()), (answered, MESSAGES), "{body}");
+        assert!(session.accepts("text", "html"), "{body}");
+    }
+}
+
+#[test]
+fn what_has_to_be_understood_beside_a_description_and_is_not_refuses_it() {
+    let conference = "application/ms-conf-invite+xml";
+    for (body, status) in [
+        // A text in it would be lost without a word.
+        (parted("b", &[(SDP, "", OFFER), ("text/plain", "", "hello")]), 415),
+        (parted("b", &[(SDP, "", OFFER), (conference, "", "<x/>")]), 488),
+        (parted("b", &[("text/plain", "", "x")]), 415),
+        (parted("b", &[(SDP, "Content-Encoding: gzip\r\n", OFFER)]), 415),
+        (parted("b", &[(SDP, "Content-Transfer-Encoding: base64\r\n", OFFER)]), 415),
+        (parted("b", &[(SDP, "", "nonsense")]), 400),
+        (parted("b", &[("no type", "", OFFER)]), 400),
+        ("--b\r\nno end".to_owned(), 400),
+        (parted("b", &[(SDP, "", OFFER); 17]), 413),
+    ] {
+        assert_eq!(refused(&[MIXED], &body).status, status, "{body}");
+    }
+    let alternative = |parts: &[(&str, &str, &str)]| refused(&[ALTERNATIVE], &parted("b", parts)).status;
+    assert_eq!(alternative(&[("text/plain", "", "x"), (conference, "", "<x/>")]), 488);
+    assert_eq!(alternative(&[("text/plain", "", "x")]), 415);
+    assert_eq!(refused(&["Content-Type: multipart/mixed"], "x").status, 400);
+    let mut deep = OFFER.to_owned();
+    let mut kind = SDP.to_owned();
+    for boundary in ["d", "c", "b"] {
+        deep = parted(boundary, &[(&kind, "", &deep)]);
+        kind = format!("multipart/mixed;boundary={boundary}");
+    }
+    assert_eq!(refused(&[MIXED], &deep).status, 413);
+}
+
+#[test]
+fn ch_12_conversations_of_several_are_refused_and_those_of_two_are_not() {
+    let two = "EndPoints: \"Capulet, Juliet\" <sip:juliet@sip.example>, <sip:romeo@im.example>";
+    for lines in [&[two][..], &[two, "TriggeredInvite: FALSE"]] {
+        assert!(check_invite(&invite(lines, OFFER), &World::new().config).is_ok(), "{lines:?}");
+    }
+    let three = format!("{two},<sip:paris@sip.example>");
+    for line in [three.as_str(), "TriggeredInvite: TRUE"] {
+        let answer = refused(&[line], OFFER);
+        assert_eq!((answer.status, answer.reason.as_ref()), (488, "Conferences Not Supported"), "{line}");
+    }
+}
+
 #[test]
 fn who_takes_no_description_back_gets_406() {
     assert_eq!(refused(&["Accept: text/plain"], OFFER).status, 406);

@@ -77,6 +77,33 @@ fn a_fork_that_repeats_its_2xx_gets_ack_again_and_no_second_bye() {
 }
 
 #[test]
+fn a_2xx_whose_session_is_no_more_gets_ack_and_bye_in_its_own_dialog() {
+    let mut rig = Rig::called();
+    let (_, invite) = rig.last("INVITE");
+    let routes = ("Record-Route", "<sip:fe.example;lr;sig=x%2F>");
+    let late = response(&invite, 200, "fork", &[CONTACT, routes], OFFER);
+    let [ack, bye] = decline(&late, &mut rig.world.cx()).unwrap().map(|request| {
+        let request = Message::parse(request.bytes().clone()).unwrap();
+        crate::check_request_with(&request, &[]).unwrap();
+        request
+    });
+    for (request, method, number) in [(&ack, Method::Ack, 1), (&bye, Method::Bye, 2)] {
+        assert_eq!(request.cseq().unwrap(), crate::CSeq { number, method });
+        assert_eq!(request.request_uri(), "sip:juliet@pc.example;gruu");
+        assert_eq!(request.header(HeaderName::Route), Some(routes.1));
+        assert_eq!((request.call_id(), request.from_tag()), (invite.call_id(), invite.from_tag()));
+        assert_eq!(request.to_tag(), Some("fork"));
+    }
+    let busy = response(&invite, 486, "fork", &[CONTACT], "");
+    let contactless = response(&invite, 200, "fork", &[], OFFER);
+    let message = rig.inside("MESSAGE", 1, &[], "");
+    let said = response(&message, 200, "fork", &[CONTACT], "");
+    for other in [busy, contactless, said] {
+        assert!(decline(&other, &mut rig.world.cx()).is_none());
+    }
+}
+
+#[test]
 fn so_many_forks_are_told_bye_and_no_more() {
     let mut rig = Rig::called();
     for n in 0..MAX_FORKS {

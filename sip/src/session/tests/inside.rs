@@ -135,6 +135,8 @@ fn ch_05_a_session_without_messages_ends_after_ten_minutes() {
     let mut rig = Rig::answering();
     rig.world.at(100_000);
     rig.status("MESSAGE", TEXT, "hi");
+    rig.session.used(&rig.world.cx());
+    assert_eq!(rig.tick(699_999), []);
     rig.world.at(200_000);
     rig.say();
     rig.did();
@@ -145,9 +147,15 @@ fn ch_05_a_session_without_messages_ends_after_ten_minutes() {
 
 #[test]
 fn ch_05_typing_alone_keeps_no_session_alive() {
+    let composing = "application/im-iscomposing+xml";
     let mut rig = Rig::answering();
     rig.world.at(500_000);
     rig.status("INFO", &["Content-Type: application/xml"], "<x/>");
+    rig.status("MESSAGE", &[&format!("Content-Type: {composing}")], "<x/>");
+    rig.session.aside(&[], (composing, b"<x/>"), &mut rig.world.cx()).unwrap();
+    rig.session.info(&[], ("application/xml", b"<x/>"), &mut rig.world.cx()).unwrap();
+    assert_eq!(rig.tick(599_999), [send("MESSAGE"), send("INFO")]);
+    assert_eq!(rig.session.last_used(), rig.world.start);
     assert_eq!(rig.tick(600_000)[0], Did::Ended(SessionEnd::Idle));
 }
 

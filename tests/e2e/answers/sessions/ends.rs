@@ -40,6 +40,40 @@ fn ch_05_gone_of_the_contact_ends_it() {
     assert!(house.stanzas("fabrikam.com").is_empty());
 }
 
+/// The 2xx of another client of Alice's to this INVITE.
+fn late_accept(invite: &SipMessage) -> String {
+    let contact = ("Contact", "<sip:alice@contoso.com;opaque=user:epid:y;gruu>");
+    let more = [contact, ("Content-Type", "application/sdp")];
+    invite.answer_with(200, "OK", &more, DESCRIPTION).unwrap().replace(";tag=agent", ";tag=phone")
+}
+
+#[test]
+fn who_accepts_an_invitation_after_the_session_has_ended_gets_ack_and_bye() {
+    for ended in [false, true] {
+        let mut house = house();
+        bob_writes(&mut house, "b1", &format!("<body>x</body>{ACTIVE}"));
+        let invite = house.requests().remove(0);
+        assert_eq!(invite.method(), Some("INVITE"));
+        if ended {
+            bob_writes(&mut house, "b2", GONE);
+            assert_eq!(methods(&house.requests()), ["BYE"]);
+            assert_eq!(house.gateway.holdings().dialogs, 0);
+        }
+        house.advance(Duration::from_secs(20));
+        house.send(house.hop(), late_accept(&invite));
+        let told = house.requests();
+        assert_eq!(methods(&told), ["ACK", "BYE"], "ended: {ended}");
+        for request in &told {
+            assert!(request.must("To").unwrap().ends_with(";tag=phone"), "{request}");
+            assert!(request.start.contains("epid:y"), "{request}");
+        }
+        // 64·T1 after the first 2xx there can be none any more.
+        house.advance(Duration::from_secs(40));
+        house.send(house.hop(), late_accept(&invite));
+        assert!(house.requests().is_empty(), "ended: {ended}");
+    }
+}
+
 #[test]
 fn ch_05_gone_from_another_thread_ends_nothing() {
     let mut house = house();
@@ -63,6 +97,47 @@ fn ch_05_ten_minutes_without_messages_end_it() {
     assert_eq!(house.gateway.holdings().dialogs, 0);
     house.advance(Duration::from_secs(25 * 3600));
     assert_eq!(house.gateway.holdings().pairs, 0, "nothing stays behind");
+}
+
+#[test]
+fn ch_05_typing_of_either_side_in_a_message_keeps_no_session_alive() {
+    let typing = "Content-Type: application/im-iscomposing+xml";
+    let mut house = House::new();
+    let wire = house.front_end();
+    let reads = DESCRIPTION.replace("text/html", "application/im-iscomposing+xml");
+    let (mut chat, _) = Chat::invite(&mut house, wire, invitation(BOB).with_body(&reads));
+    chat.acknowledge(&mut house);
+    bob_writes(&mut house, "b1", &format!("<body>x</body>{ACTIVE}"));
+    assert_eq!(methods(&house.requests()), ["MESSAGE"]);
+    house.advance(Duration::from_secs(590));
+    let document =
+        "<isComposing xmlns='urn:ietf:params:xml:ns:im-iscomposing'><state>active</state></isComposing>";
+    let composing = chat.next("MESSAGE").with(typing).with_body(document);
+    assert_eq!(house.ask(wire, composing.bytes()).status(), Some(200));
+    bob_writes(&mut house, "b2", "<composing xmlns='http://jabber.org/protocol/chatstates'/>");
+    let told = house.requests();
+    assert_eq!(methods(&told), ["MESSAGE"]);
+    assert_eq!(told[0].header("Content-Type"), Some("application/im-iscomposing+xml"));
+    house.advance(Duration::from_secs(9));
+    assert!(house.requests().is_empty());
+    house.advance(Duration::from_secs(2));
+    assert_eq!(methods(&house.requests()), ["BYE"]);
+}
+
+#[test]
+fn ch_05_a_message_of_either_side_begins_the_ten_minutes_anew() {
+    let mut house = House::new();
+    let wire = house.front_end();
+    let mut chat = Chat::open(&mut house, wire);
+    house.advance(Duration::from_secs(400));
+    assert_eq!(chat.say(&mut house, "x").status(), Some(200));
+    house.advance(Duration::from_secs(400));
+    bob_writes(&mut house, "b1", "<body>x</body>");
+    assert_eq!(methods(&house.requests()), ["MESSAGE"]);
+    house.advance(Duration::from_secs(599));
+    assert!(house.requests().is_empty());
+    house.advance(Duration::from_secs(2));
+    assert_eq!(methods(&house.requests()), ["BYE"]);
 }
 
 #[test]

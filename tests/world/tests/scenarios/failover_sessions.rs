@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nuncio_world::front_end::{Chat, Decision, FrontEnd, Invited, Watch};
 use nuncio_world::gateway::Settings;
+use nuncio_world::kamailio::{Behind, Edge};
 use nuncio_world::sip_text::SipMessage;
 use nuncio_world::wait::until_ok;
 use nuncio_world::xml::Element;
@@ -51,7 +52,8 @@ fn number(text: &str, prefix: &str) -> Result<usize> {
 impl Pool {
     async fn start(world: &World, bob: &mut XmppClient) -> Result<Self> {
         let mut places = Vec::new();
-        for place in world.edge().places() {
+        for (which, place) in world.edge().places().into_iter().enumerate() {
+            world.open_edge_at(which, Behind::Agent).await?;
             places.push((place, world.pki().good(place.host, &[place.host])?));
         }
         let front_end = FrontEnd::start_pool(world, places).await?;
@@ -67,6 +69,20 @@ impl Pool {
             watches.push((watch, cseq(&seen.request)?));
         }
         Ok(Self { front_end, chats: BTreeMap::new(), watches, arrived: BTreeMap::new() })
+    }
+
+    /// One of them is gone: with Kamailio before it, where that is what the gateway knows.
+    async fn kill(&self, world: &World, which: usize) -> Result<()> {
+        if world.edge() == Edge::Kamailio {
+            world.kill_edge_at(which).await?;
+        }
+        self.front_end.kill_one(which).await;
+        Ok(())
+    }
+
+    async fn start_again(&self, world: &World, which: usize) -> Result<()> {
+        self.front_end.start_one_again(which).await?;
+        world.open_edge_at(which, Behind::Agent).await
     }
 
     /// Notes what has come: no message twice, wherever.
@@ -221,7 +237,7 @@ pub(crate) async fn sessions_and_presence_go_on_at_another_front_end(world: Worl
                 (whose, chat, word, answer)
             });
         }
-        pool.front_end.kill_one(gone).await;
+        pool.kill(&world, gone).await?;
         contact.write(bob).await?;
         while let Some(spoken) = speaking.join_next().await {
             let (whose, chat, word, answer) = spoken?;
@@ -246,7 +262,7 @@ pub(crate) async fn sessions_and_presence_go_on_at_another_front_end(world: Worl
             (after..contact.ids.len()).find(|number| pool.arrived.get(number) != Some(&(stays, true)));
         ensure!(elsewhere.is_none(), "{elsewhere:?}: {:?}", pool.arrived);
         pool.sees(contact.mood).await?;
-        pool.front_end.start_one_again(gone).await?;
+        pool.start_again(&world, gone).await?;
     }
     for stanza in bob.stanzas_before_ping("end").await? {
         contact.take(&stanza)?;

@@ -232,6 +232,8 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(sipp_is_refused_sessions),
     scenario!(sipp_is_refused_sessions_kamailio through Kamailio: sipp_is_refused_sessions),
     scenario!(sessions_and_presence_go_on_at_another_front_end),
+    scenario!(sessions_and_presence_go_on_at_another_front_end_kamailio through Kamailio:
+        sessions_and_presence_go_on_at_another_front_end),
     scenario!(front_ends_take_over_from_each_other),
     scenario!(front_ends_take_over_from_each_other_kamailio through Kamailio: front_ends_take_over_from_each_other),
     scenario!(bodies_of_every_form_arrive),

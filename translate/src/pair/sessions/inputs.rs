@@ -269,9 +269,12 @@ impl<M> Pair<M> {
         self.with_sessions(saying.judged, context, |sessions, context| {
             let Some(talk) = sessions.numbered(saying.session) else { return };
             let mut surroundings = context.session(talk.identity);
-            talk.message = talk.session.message(saying.fields, saying.body, &mut surroundings).ok();
-            taken = talk.message.is_some();
             // A report is nothing that the contact says.
+            talk.message = match is_said {
+                true => talk.session.message(saying.fields, saying.body, &mut surroundings).ok(),
+                false => talk.session.aside(saying.fields, saying.body, &mut surroundings).ok(),
+            };
+            taken = talk.message.is_some();
             if taken && is_said {
                 talk.to_user.message();
                 talk.messages.of_contact += 1;
@@ -286,9 +289,11 @@ impl<M> Pair<M> {
         self.with_session(tag, context, |talk, _| talk.to_contact.indication(typing, lasts, now));
     }
 
-    /// The SIP user says something in this session: what that is for the contact. If it crosses, [`Pair::user_said`] follows.
-    pub fn user_says(&self, tag: &str) -> Option<Chat> {
-        let talk = self.talk.as_ref()?.sessions.all.iter().find(|talk| talk.session.local_tag() == tag)?;
+    /// The SIP user says something in this session: what that is for the contact. It is in use by that, even if what he says
+    /// cannot cross. If it crosses, [`Pair::user_said`] follows.
+    pub fn user_says(&mut self, tag: &str, context: &mut Context<'_>) -> Option<Chat> {
+        let talk = self.talk.as_mut()?.sessions.find(tag)?;
+        talk.session.used(&context.session(talk.identity));
         let state = talk.to_contact.carried();
         Some(Chat { thread: talk.thread.clone(), resource: talk.resource.clone(), state })
     }

@@ -255,7 +255,7 @@ impl Conversation {
                 Signal::IsComposing(composing) => {
                     composing.write(&mut document);
                     let body = (iscomposing::MEDIA_TYPE, &document[..]);
-                    self.session.message(&[], body, &mut context.session(self.identity))
+                    self.session.aside(&[], body, &mut context.session(self.identity))
                 }
             };
             // Too much is under way: he types again soon.

@@ -19,8 +19,9 @@ use crate::pair::output::{Fact, Half, Output, Request};
 use crate::pair::presence::{Routable, Subscribing};
 use crate::pair::roster::{self, Stanza};
 use crate::pair::step::Step;
+use crate::presence::document::Stamp;
 use crate::presence::to_xmpp::Subscription;
-use crate::presence::{Format, Presentity, document};
+use crate::presence::{Format, Presentity};
 
 /// An endpoint whose subscription another one took the place of may subscribe again after this time. It must not do so
 /// at once, or two that call themselves the same would chase each other.
@@ -326,7 +327,7 @@ impl UserWatches {
 struct View<'a> {
     /// `None`: nothing is known.
     known: Option<&'a mut Presentity>,
-    stamp: &'a mut u64,
+    stamp: &'a mut Stamp,
     now_ms: u64,
 }
 
@@ -341,7 +342,7 @@ impl View<'_> {
         permit: Option<Permit>,
     ) -> Option<Document> {
         let shown = visible(notify, fetches, self.known.as_deref(), permit)?;
-        *self.stamp = document::next_stamp(*self.stamp, self.now_ms);
+        *self.stamp = self.stamp.next(self.now_ms);
         written(key, shown, media, *self.stamp)
     }
 }
@@ -375,7 +376,7 @@ fn visible(
     }
 }
 
-fn written(key: &PairKey, shown: &Presentity, media: &str, stamp: u64) -> Option<Document> {
+fn written(key: &PairKey, shown: &Presentity, media: &str, stamp: Stamp) -> Option<Document> {
     let contact = Contact::from_jid(&BareJid::parse(key.contact()).ok()?).ok()?;
     let format = Format::named(media);
     let mut body = Vec::with_capacity(512);

@@ -10,7 +10,7 @@ mod read;
 mod state;
 mod write;
 
-use super::document::{Context, DocumentError};
+use super::document::{Context, DocumentError, Stamp};
 use super::model::Presentity;
 use crate::address::Contact;
 
@@ -24,8 +24,6 @@ pub fn read(document: &[u8], context: Context<'_>) -> Result<Option<Presentity>,
 
 /// Appends the document that tells SIP watchers about a contact: all categories that we have, in full.
 ///
-/// `stamp_ms`: milliseconds of Unix time, never the same twice for one watcher; see
-/// [`next_stamp`](super::document::next_stamp).
-pub fn write(contact: &Contact, state: &Presentity, stamp_ms: u64, out: &mut Vec<u8>) {
-    write::document(contact, state, stamp_ms, out);
+pub fn write(contact: &Contact, state: &Presentity, stamp: Stamp, out: &mut Vec<u8>) {
+    write::document(contact, state, stamp, out);
 }

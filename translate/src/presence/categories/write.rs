@@ -4,20 +4,20 @@ use nuncio_xmpp::{StartTag, escape, ns};
 use super::state::availability;
 use crate::address::Contact;
 use crate::presence::Presentity;
+use crate::presence::document::Stamp;
 use crate::time;
 
 /// See [`super::write()`].
-pub(super) fn document(contact: &Contact, state: &Presentity, stamp_ms: u64, out: &mut Vec<u8>) {
+pub(super) fn document(contact: &Contact, state: &Presentity, stamp: Stamp, out: &mut Vec<u8>) {
     let uri = contact.uri(None);
     let address = uri.strip_prefix("sip:").unwrap_or(&uri);
     let whole = state.whole();
     let availability = format_compact!("{}", availability(whole.state));
     let mut published = Vec::with_capacity(24);
-    time::write_stamp(stamp_ms, &mut published);
+    time::write_stamp(stamp.unix_ms(), &mut published);
     let category = Category {
         published: std::str::from_utf8(&published).unwrap_or_default(),
-        // Each document is newer than the one before, by its number, too.
-        version: format_compact!("{}", stamp_ms / 1000),
+        version: format_compact!("{}", stamp.version()),
     };
     out.extend_from_slice(b"<?xml version='1.0' encoding='UTF-8'?>");
     StartTag::open(out, "categories").ns(ns::CATEGORIES).attr("uri", &uri).end();

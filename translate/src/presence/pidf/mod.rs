@@ -6,7 +6,7 @@ mod rpid;
 mod tuple_id;
 mod write;
 
-use super::document::{Context, DocumentError};
+use super::document::{Context, DocumentError, Stamp};
 use super::model::Presentity;
 use crate::address::Contact;
 
@@ -20,8 +20,6 @@ pub fn read(document: &[u8], context: Context<'_>) -> Result<Presentity, Documen
 
 /// Appends the document that tells SIP watchers about a contact.
 ///
-/// `stamp_ms`: milliseconds of Unix time, never the same twice for one watcher; see
-/// [`next_stamp`](super::document::next_stamp).
-pub fn write(contact: &Contact, state: &Presentity, stamp_ms: u64, out: &mut Vec<u8>) {
-    write::document(contact, state, stamp_ms, out);
+pub fn write(contact: &Contact, state: &Presentity, stamp: Stamp, out: &mut Vec<u8>) {
+    write::document(contact, state, stamp, out);
 }

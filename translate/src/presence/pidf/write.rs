@@ -2,11 +2,12 @@ use nuncio_xmpp::{StartTag, escape};
 
 use super::{priority, tuple_id};
 use crate::address::Contact;
+use crate::presence::document::Stamp;
 use crate::presence::{Activity, Availability, Presentity, Resource, Show};
 use crate::time;
 
 /// See [`super::write()`].
-pub(super) fn document(contact: &Contact, state: &Presentity, stamp_ms: u64, out: &mut Vec<u8>) {
+pub(super) fn document(contact: &Contact, state: &Presentity, stamp: Stamp, out: &mut Vec<u8>) {
     let uri = contact.uri(None);
     let address = uri.strip_prefix("sip:").unwrap_or(&uri);
     let person = state.foremost().and_then(activity);
@@ -25,10 +26,10 @@ pub(super) fn document(contact: &Contact, state: &Presentity, stamp_ms: u64, out
     escape::attr(out, address);
     out.extend_from_slice(b"'>");
     if state.resources.is_empty() {
-        tuple(&Resource::new("", Availability::Closed), address, stamp_ms, out);
+        tuple(&Resource::new("", Availability::Closed), address, stamp.unix_ms(), out);
     }
     for resource in &state.resources {
-        tuple(resource, address, stamp_ms, out);
+        tuple(resource, address, stamp.unix_ms(), out);
     }
     if let Some(activity) = person {
         out.extend_from_slice(b"<dm:person id='p1'><rpid:activities><rpid:");

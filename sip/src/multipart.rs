@@ -1,11 +1,13 @@
-//! The parts of a multipart body (RFC 2046 §5.1).
+//! The parts of a multipart body (RFC 2046 §5.1), and the header fields that a part begins with (RFC 2045 §3).
+
+use std::borrow::Cow;
 
 /// Longest boundary (RFC 2046 §5.1.1).
 const BOUNDARY_MAX: usize = 70;
 
 /// The pieces between the delimiter lines, each beginning with its header fields. None at all if the boundary is no
 /// boundary. A part without a delimiter behind it was cut off on its way, and is not handed out.
-pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> impl Iterator<Item = &'a [u8]> {
+pub fn parts<'a>(body: &'a [u8], boundary: &str) -> impl Iterator<Item = &'a [u8]> {
     let usable = (1..=BOUNDARY_MAX).contains(&boundary.len());
     let delimiter = [b"--", boundary.as_bytes()].concat();
     let first = if usable { next_delimiter(body, &delimiter) } else { None };
@@ -18,6 +20,30 @@ pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> impl Iterator<Item = 
         rest = Some(behind);
         Some(part)
     })
+}
+
+/// The first field with the lines that continue it, and what follows; `None`: the bytes end in it.
+pub fn field(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let mut from = 0;
+    loop {
+        let line_end = bytes.get(from..).and_then(|rest| memchr::memchr(b'\n', rest)).map(|at| from + at);
+        let Some(line_end) = line_end else { return (bytes, None) };
+        let after = bytes.get(line_end + 1..).unwrap_or_default();
+        let field = bytes.get(..line_end).unwrap_or_default();
+        let field = field.strip_suffix(b"\r").unwrap_or(field);
+        if field.is_empty() || !matches!(after.first(), Some(b' ' | b'\t')) {
+            return (field, Some(after));
+        }
+        from = line_end + 1;
+    }
+}
+
+/// One line of a field that may stand on several.
+pub fn unfolded(value: &str) -> Cow<'_, str> {
+    if !value.contains(['\r', '\n']) {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(value.chars().filter(|character| !matches!(character, '\r' | '\n')).collect())
 }
 
 /// What stands before the next delimiter line (without the line end that belongs to it), and what follows the delimiter.
