@@ -275,7 +275,10 @@ fn has_names_in_use(certificate: &PeerCertificate, place: &Place) -> bool {
     let read = fs::read(&place.certificate).ok();
     let chain = read.and_then(|text| certificates(&text, &place.certificate).ok()).unwrap_or_default();
     let in_use = chain.into_iter().next().and_then(|der| Found::read(der).ok());
-    in_use.is_some_and(|used| used.facts.names().iter().all(|name| certificate.names().contains(name)))
+    in_use.is_some_and(|used| {
+        let names = used.facts.names();
+        !names.is_empty() && names.iter().all(|name| certificate.names().contains(name))
+    })
 }
 
 /// What can be said of a certificate in this place, for everything that it has to serve for.

@@ -58,7 +58,7 @@ pub async fn connectivity(config: &Config, whom: &Whom) -> Result<Vec<Finding>, 
         }
     }
     let means = Means::new(config).map_err(ConnectivityError::Setup)?;
-    let mut findings = if partners.chosen.is_empty() { Vec::new() } else { policy_first(config) };
+    let mut findings = if partners.chosen.is_empty() { Vec::new() } else { policy_first(config, whom) };
     if whom.names.is_empty() {
         findings.extend(listeners::check(config, &means).await);
     }
@@ -68,9 +68,9 @@ pub async fn connectivity(config: &Config, whom: &Whom) -> Result<Vec<Finding>, 
 }
 
 /// A way to partners is of no use while no SIP user may go it.
-fn policy_first(config: &Config) -> Vec<Finding> {
+fn policy_first(config: &Config, whom: &Whom) -> Vec<Finding> {
     let mut findings = Findings::default();
-    super::policy(config, &mut findings);
+    super::policy(config, !whom.names.is_empty(), &mut findings);
     findings.into_list()
 }
 
@@ -108,7 +108,7 @@ pub async fn from_gateway(
         gateway: Some(&context.gateway),
     };
     let tried = partners::check(&way, &partners.chosen).await;
-    Ok(Tried { findings: [policy_first(config), tried.findings].concat(), ..tried })
+    Ok(Tried { findings: [policy_first(config, whom), tried.findings].concat(), ..tried })
 }
 
 /// What streams to partners are tried with.

@@ -50,7 +50,7 @@ pub fn all(config: &Config, now: SystemTime) -> Vec<Finding> {
     sip_certificates(config, &mut findings, now);
     xmpp_certificates(config, &mut findings, now);
     control_certificate(config, &mut findings, now);
-    policy(config, &mut findings);
+    policy(config, false, &mut findings);
     partners(config, &mut findings);
     state::check(config, &mut findings);
     findings.list
@@ -178,20 +178,26 @@ fn unusable(files: &config::Identity, error: &IdentityError, findings: &mut Find
     findings.wrong(error.to_string(), fix);
 }
 
-/// Right as it is written, and perhaps not as it is meant: then nothing works, and nothing else says why.
-fn policy(config: &Config, findings: &mut Findings) {
+/// Right as it is written, and perhaps not as it is meant: then nothing works, and nothing else says why. Who asks for somebody
+/// `by_name` wants it to work.
+fn policy(config: &Config, by_name: bool, findings: &mut Findings) {
     findings.about("[policy]".to_owned());
-    if !config.policy.enabled {
-        findings.warning(
-            "it is off (enabled = false): no SIP user may talk to any partner, and for contacts none exists"
-                .to_owned(),
-            "set policy.enabled = true, unless this is meant".to_owned(),
-        );
+    let (text, fix) = if !config.policy.enabled {
+        (
+            "it is off (enabled = false): no SIP user may talk to any partner, and for contacts none exists",
+            "unless this is meant: nuncio policy set global enabled=true, or policy.enabled = true in the file that says it",
+        )
     } else if config.policy.refuses_everybody() {
-        findings.warning(
-            "default is \"deny\" and no rule allows anybody: no SIP user may talk to any partner".to_owned(),
-            "add a [[policy.rule]] with verdict = \"allow\", unless this is meant".to_owned(),
-        );
+        (
+            "default is \"deny\" and no rule allows anybody: no SIP user may talk to any partner",
+            "unless this is meant: nuncio policy new NAME verdict=allow, or a [[policy.rule]] with verdict = \"allow\"",
+        )
+    } else {
+        return;
+    };
+    match by_name {
+        true => findings.wrong(text.to_owned(), fix.to_owned()),
+        false => findings.warning(text.to_owned(), fix.to_owned()),
     }
 }
 

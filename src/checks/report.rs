@@ -99,7 +99,7 @@ pub async fn look(config: &Config, what: What, whom: &Whom, now: SystemTime) -> 
     let findings = match what {
         What::Config => {
             let mut findings = Findings::default();
-            policy(config, &mut findings);
+            policy(config, false, &mut findings);
             findings.into_list()
         }
         What::Certs => certificates(config, now),

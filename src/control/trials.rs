@@ -84,7 +84,7 @@ async fn test(
     }
     if !partner.enabled {
         return Err(Problem::conflict(format!(
-            "{name} is disabled, and nothing is to be tried: nuncio partner enable {name}"
+            "{name} is disabled, and nothing is to be tried: nuncio partner enable {name}, or enabled = true in the file that declares him"
         )));
     }
     let _turn = one_at_a_time()?;

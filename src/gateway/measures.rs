@@ -201,7 +201,10 @@ impl Gateway {
             .map(|(front_end, tally)| FrontEndMeasures { name: &front_end.name, tally, connections: 0 })
             .collect();
         let mut unlisted = 0;
-        for link in &self.connections {
+        // What has ended and is remembered for answers is no connection any more.
+        let open =
+            self.connections.iter().filter(|link| link.port.step(|connection| !connection.is_closed()));
+        for link in open {
             let known = match link.peer {
                 SipPeer::FrontEnd(index) => measures.get_mut(index),
                 SipPeer::Unlisted(_) => None,

@@ -88,6 +88,9 @@ impl Gateway {
             let SipPeer::FrontEnd(index) = link.peer else { continue };
             let Some(front_end) = self.front_ends.get(index) else { continue };
             let address = link.standing.address;
+            if link.port.step(|connection| connection.is_closed()) {
+                continue;
+            }
             if within(address) && !found.contains(&(front_end.name.as_str(), address)) {
                 found.push((&front_end.name, address));
             }

@@ -74,12 +74,14 @@ impl Copies {
     }
 }
 
-/// User and host of the Request-URI: each way may add parameters of its own.
+/// User and host of the Request-URI: each way may add parameters of its own. Of contacts case means nothing (RFC 7622 §3.3.1).
 fn write_addressee(hasher: &mut SipHasher13, request: &Message) {
     match request.uri().map(|uri| (uri.user(), uri.host())) {
         Ok((user, Host::Name(name))) => {
-            write(hasher, user.unwrap_or_default());
-            name.bytes().for_each(|byte| hasher.write_u8(byte.to_ascii_lowercase()));
+            let user = user.unwrap_or_default();
+            for byte in user.bytes().chain(*b"@").chain(name.bytes()) {
+                hasher.write_u8(byte.to_ascii_lowercase());
+            }
         }
         // No address of a contact.
         _ => write(hasher, request.request_uri()),

@@ -45,7 +45,9 @@ impl Barred {
                         "there is a block for {}{why}: there are no streams, and nothing is tried",
                         domain.to_unicode()
                     ),
-                    format!("unless this is meant: nuncio block remove {domain}"),
+                    format!(
+                        "unless this is meant: nuncio block remove {domain}; “nuncio block list” says whether it is in a file"
+                    ),
                 )
             }
         };

@@ -13,19 +13,21 @@ impl Checker<'_> {
     /// Warns of partners' domains that look like another one, of ours or of a partner.
     pub(super) fn look_alikes(&mut self, root: &Root, served: &Served) {
         let Some(Sections(partners)) = &root.partners.value else { return };
-        let domains = partners.iter().flat_map(|partner| {
+        let domains = partners.iter().enumerate().flat_map(|(number, partner)| {
             let partner = &partner.value;
             let primary = partner.domain.value.iter().map(|domain| (domain, partner.domain.place));
             let more = partner.additional_domains.value.iter().flatten();
-            primary.chain(more.map(|domain| (&domain.value, domain.place)))
+            let more = more.map(|domain| (&domain.value, domain.place));
+            primary.chain(more).map(move |(domain, place)| (number, domain, place))
         });
-        let domains: Vec<(&Domain, Option<PlaceId>)> = domains.collect();
-        let mut alike: HashMap<String, Vec<(&Domain, &str)>> = HashMap::new();
-        let ours = served.order.iter().map(|(domain, _)| (domain, "one of our own"));
-        for (domain, whose) in ours.chain(domains.iter().map(|(domain, _)| (*domain, "a partner's"))) {
-            alike.entry(look(domain)).or_default().push((domain, whose));
+        let domains: Vec<(usize, &Domain, Option<PlaceId>)> = domains.collect();
+        let mut alike: HashMap<String, Vec<(Option<usize>, &Domain)>> = HashMap::new();
+        let ours = served.order.iter().map(|(domain, _)| (None, domain));
+        for (number, domain) in ours.chain(domains.iter().map(|(number, domain, _)| (Some(*number), *domain)))
+        {
+            alike.entry(look(domain)).or_default().push((number, domain));
         }
-        for (domain, place) in domains {
+        for (number, domain, place) in domains {
             let shown = in_both_forms(domain);
             let label = format!("[[partner]] {shown}:");
             if nuncio_xmpp::Domain::parse(domain.as_str()).is_ok_and(|domain| domain.mixes_scripts()) {
@@ -37,7 +39,9 @@ impl Checker<'_> {
                 );
             }
             let others = alike.get(&look(domain)).into_iter().flatten();
-            for (other, whose) in others.filter(|(other, _)| *other != domain) {
+            // What one partner has beside each other, he means.
+            for (whose, other) in others.filter(|(whose, other)| *whose != Some(number) && *other != domain) {
+                let whose = if whose.is_some() { "a partner's" } else { "one of our own" };
                 let other = in_both_forms(other);
                 self.warning(
                     place,
@@ -91,7 +95,8 @@ fn look(domain: &Domain) -> String {
         ('h', "нΗ"),
         ('b', "вβƅ"),
     ];
-    let plain = |c: char| ALIKE.iter().find(|(_, like)| like.contains(c)).map_or(c, |(letter, _)| *letter);
+    let looks = |c: char| ALIKE.iter().find(|(_, like)| like.contains(c)).map_or(c, |(letter, _)| *letter);
+    let plain = |c: char| if c.is_ascii() && !matches!(c, '0' | '1') { c } else { looks(c) };
     let look: String = domain.to_unicode().chars().map(plain).collect();
     look.replace("rn", "m").replace("vv", "w")
 }
@@ -108,6 +113,10 @@ mod tests {
             entry.insert("type".to_owned(), "federated".into());
             stored.put(Kind::Partner, domain, entry);
         }
+        warnings_of(stored)
+    }
+
+    fn warnings_of(stored: Stored) -> Vec<String> {
         let text = include_str!("../../../tests/config/right/minimal.toml");
         let sources = Sources::new().toml("nuncio.toml", text).trusting_paths().stored(stored);
         let (_, report) = Config::load(&sources, &|_, _| Ok(())).unwrap();
@@ -129,6 +138,13 @@ mod tests {
         }
         let one = warnings(&["bücher.example", "northwind.com", "почта.example"]);
         assert!(one.is_empty(), "{one:?}");
+        let mut sources = Stored::default();
+        let mut entry = Entry::new();
+        entry.insert("type".to_owned(), "federated".into());
+        entry.insert("additional_domains".to_owned(), vec!["muller.example"].into());
+        sources.put(Kind::Partner, "müller.example", entry);
+        let own = warnings_of(sources);
+        assert!(own.is_empty(), "both are his: {own:?}");
         let both = warnings(&["paypal.example", "раураӏ.example"]);
         assert!(both.iter().any(|warning| warning.contains("(xn--")), "{both:?}");
     }

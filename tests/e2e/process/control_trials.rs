@@ -254,7 +254,8 @@ async fn what_administrators_have_put_in_the_way_themselves_is_told_before_anyth
         let (off, tried) =
             (said.out.find("it is off (enabled = false)"), said.out.find("partner chat.wingtip.com from"));
         ensure!(off.context(said.out.clone())? < tried.context(said.out.clone())?, "{}", said.out);
-        ensure!(fix_of(&said, "it is off")?.contains("policy.enabled = true"), "{}", said.out);
+        let fix = fix_of(&said, "it is off")?;
+        ensure!(!said.good && fix.contains("nuncio policy set global enabled=true"), "{}", said.out);
     }
     town.done(&["policy", "set", "global", "enabled=true"]).await?;
 

@@ -86,7 +86,7 @@ const AHEAD: u32 = 20;
 
 impl Stamp {
     /// Of a document that has none before it, made at this time in milliseconds of Unix time. Its version is above those of
-    /// an earlier process, which nobody remembers.
+    /// an earlier process, unless that was ahead of the clock when it ended: it wrote more than one in its last seconds.
     pub fn at(unix_ms: u64) -> Self {
         Self::default().next(unix_ms)
     }

@@ -57,9 +57,9 @@ fn im_18_a_request_that_is_forked_to_two_addressees_is_one_for_each() {
     first.request();
     second.receive(copy(Req { uri: "sip:mercutio@example.com", ..REQ }));
     second.request();
-    // Each way may add parameters of its own.
+    // Each way may add parameters of its own, and contacts are the same in capitals (RFC 7622 §3.3.1).
     let via = "SIP/2.0/TLS edge3.contoso.example:5061;branch=z9hG4bKy";
-    second.receive(Req { uri: "sip:juliet@Example.COM;transport=tls", via, ..REQ }.text());
+    second.receive(Req { uri: "sip:Juliet@Example.COM;transport=tls", via, ..REQ }.text());
     assert_eq!(second.statuses(), [482]);
 }
 
