@@ -13,9 +13,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::client::{Failed, Gateway, WhoArguments, done_here, end};
+use super::ConfigOption;
+use super::client::{Failed, Gateway, WhoArguments, done_here, end, unusable};
 use super::report::{findings_text, say, say_json};
-use super::{ConfigOption, complain};
 use crate::certs::{self, Assigned, KeyKind, Keys, Live, Name, Place, Prepared, Subject, Wish};
 use crate::checks::{self, Level};
 use crate::config::{Config, Domain, HANDED_OVER_FROM};
@@ -194,14 +194,10 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
     }
     let config = match of.load(environment) {
         Ok(config) => config,
-        Err(report) => {
-            complain(&report);
-            return ExitCode::FAILURE;
-        }
+        Err(report) => return unusable(&report, verb.is_json()),
     };
     if let Some(why) = unknown_origin(verb, &config) {
-        eprintln!("nuncio: {why}");
-        return ExitCode::FAILURE;
+        return end(Err(Failed::new(why).in_json(verb.is_json())));
     }
     let done = match verb {
         Cert::Show { json, .. } => {

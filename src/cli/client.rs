@@ -8,11 +8,11 @@ use axum::http::{Method, StatusCode};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::ConfigArguments;
 use super::report::say;
-use crate::config::{Config, Domain, Severity};
-use crate::control::DEFAULT_SOCKET;
+use super::{ConfigArguments, complain};
+use crate::config::{Config, Domain, Report, Severity};
 use crate::control::client::{Client, ClientError, Reply};
+use crate::control::{DEFAULT_SOCKET, Problem};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ClientArguments {
@@ -243,6 +243,16 @@ fn no_json() -> Failed {
 /// Ends a command that changes nothing.
 pub(super) fn end(done: Result<String, Failed>) -> ExitCode {
     finish(done.map(Said::from))
+}
+
+/// Ends a command whose configuration cannot be used.
+pub(super) fn unusable(report: &Report, json: bool) -> ExitCode {
+    complain(report);
+    if json {
+        let detail = "the configuration cannot be used; nothing was done";
+        say(&pretty(&Problem::of_report(detail, report).document()));
+    }
+    ExitCode::FAILURE
 }
 
 /// Ends a command.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use nuncio::store::FILE;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixListener;
 use tokio::process::Command;
 
 use crate::town::Town;
@@ -139,5 +140,48 @@ async fn a_change_that_is_not_on_the_disk_has_an_exit_code_of_its_own() -> Resul
     std::fs::rename(&database, database.with_extension("away"))?;
     let said = town.ends(4, &["partner", "new", "a.example", "type=federated"]).await?;
     ensure!(said.contains("it holds, but is not on the disk") && !said.contains("saved."), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn commands_that_work_beside_the_gateway_fail_in_json_too() -> Result<()> {
+    let town = Town::found().await?;
+    town.configure("", &town.folder().join("state"))?;
+    town.edit("type = \"federated\"", "type = \"friends\"")?;
+    for words in [&["dns", "show", "--json"][..], &["cert", "check", "--json"], &["cert", "assign", "--json"]]
+    {
+        let said = town
+            .by_file(
+                &[words, &["--config", &town.folder().join("nuncio.toml").display().to_string()]].concat(),
+            )
+            .await?;
+        let document: Value =
+            serde_json::from_str(&said.out).with_context(|| format!("{words:?}: {}", said.err))?;
+        let why = document["errors"][0]["text"].as_str().unwrap_or_default();
+        ensure!(
+            !said.good && document["detail"].is_string() && why.contains("friends"),
+            "{words:?}: {document}"
+        );
+        ensure!(said.err.contains("friends"), "{words:?}: {}", said.err);
+    }
+    // Something listens at the socket that is no gateway.
+    let listener = UnixListener::bind(town.control())?;
+    let listening = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            drop(stream);
+        }
+    });
+    for words in [
+        &["dns", "show", "--json"][..],
+        &["check", "certs", "--json"],
+        &["partner", "test", "wingtip.com", "--json"],
+    ] {
+        let said = town.nuncio(words).await?;
+        let document: Value =
+            serde_json::from_str(&said.out).with_context(|| format!("{words:?}: {}", said.err))?;
+        let why = document["detail"].as_str().unwrap_or_default();
+        ensure!(!said.good && why.contains("does not answer as it should"), "{words:?}: {document}");
+    }
+    listening.abort();
     Ok(())
 }
