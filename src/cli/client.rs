@@ -84,6 +84,11 @@ impl Failed {
         Self { document: reply.json(), ..Self::new(reply.refusal()) }
     }
 
+    /// Whether the gateway said so, and did nothing.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.document.is_some()
+    }
+
     /// Whoever asked for JSON gets this as JSON too.
     #[must_use]
     pub(super) fn in_json(self, json: bool) -> Self {
@@ -240,11 +245,6 @@ fn no_json() -> Failed {
     Failed::new("the gateway answered something that is not JSON")
 }
 
-/// Ends a command that changes nothing.
-pub(super) fn end(done: Result<String, Failed>) -> ExitCode {
-    finish(done.map(Said::from))
-}
-
 /// Ends a command whose configuration cannot be used.
 pub(super) fn unusable(report: &Report, json: bool) -> ExitCode {
     complain(report);
@@ -253,6 +253,11 @@ pub(super) fn unusable(report: &Report, json: bool) -> ExitCode {
         say(&pretty(&Problem::of_report(detail, report).document()));
     }
     ExitCode::FAILURE
+}
+
+/// Ends a command that changes nothing.
+pub(super) fn end(done: Result<String, Failed>) -> ExitCode {
+    finish(done.map(Said::from))
 }
 
 /// Ends a command.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use nuncio::store::FILE;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 use tokio::process::Command;
 
@@ -183,5 +183,43 @@ async fn commands_that_work_beside_the_gateway_fail_in_json_too() -> Result<()> 
         ensure!(!said.good && why.contains("does not answer as it should"), "{words:?}: {document}");
     }
     listening.abort();
+    Ok(())
+}
+
+/// Between what it would be and what it is, somebody else may have changed things.
+#[tokio::test]
+async fn what_was_announced_and_then_refused_is_taken_back() -> Result<()> {
+    let town = Town::found().await?;
+    for (refusal, end) in [
+        (
+            "HTTP/1.1 404 Not Found\r\ncontent-type: application/problem+json\r\ncontent-length: 38\r\n\r\n{\"title\":\"Gone\",\"detail\":\"it is gone\"}",
+            "nothing was changed.",
+        ),
+        ("", "is not known."),
+    ] {
+        let listener = UnixListener::bind(town.control())?;
+        let would = r#"{"changed":["partner[a.example]"],"lines":["partner[a.example]: removed"]}"#;
+        let would = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{would}",
+            would.len()
+        );
+        let gateway = async {
+            for answer in [would.as_str(), refusal] {
+                let (mut stream, _) = listener.accept().await?;
+                let mut request = Vec::new();
+                while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                    ensure!(stream.read_buf(&mut request).await? > 0, "half a request");
+                }
+                stream.write_all(answer.as_bytes()).await?;
+            }
+            Ok(())
+        };
+        let (said, answered) = tokio::join!(town.nuncio(&["partner", "remove", "a.example"]), gateway);
+        answered?;
+        let said = said?;
+        ensure!(!said.good && said.out.contains("partner[a.example]: removed"), "{}{}", said.out, said.err);
+        ensure!(said.out.trim_end().ends_with(end), "{}{}", said.out, said.err);
+        std::fs::remove_file(town.control())?;
+    }
     Ok(())
 }
