@@ -252,7 +252,7 @@ fn request(config: &Config, arguments: &RequestArguments) -> Done {
     let (made, names) = certs::ask(config, &wish).map_err(text)?;
     if arguments.json {
         return Ok(say_json(&json!({
-            "request": made.pem, "file": made.file, "keys": made.keys, "names": names,
+            "request": made.pem, "file": made.file, "keys": made.keys, "kept": made.kept, "names": names,
         })));
     }
     let key = (!arguments.keep_key).then(|| kind.to_string());
@@ -278,6 +278,7 @@ fn asked(made: &Prepared, names: &[Name], key: Option<&str>) -> String {
             );
         }
     }
+    out.push_str(&kept(&made.kept));
     let _ = writeln!(
         out,
         "The request is in {file}; it is no secret:\n\n{pem}\nHave it signed. Then: nuncio cert import --assign FILE, with what \
@@ -373,7 +374,11 @@ fn import(config: &Config, arguments: &ImportArguments, gateway: Option<&Gateway
 /// Which keys gave way.
 fn kept(files: &[PathBuf]) -> String {
     let line = |file: &PathBuf| {
-        format!("The key that waited there for its certificate is kept as {}.\n", file.display())
+        format!(
+            "The key that waited there for its certificate is kept as {file}. When that certificate comes: nuncio cert import CERT \
+             --key {file} (and --replace-key, if another key waits there then).\n",
+            file = file.display()
+        )
     };
     files.iter().map(line).collect()
 }
