@@ -64,6 +64,8 @@ pub(super) struct Failed {
     text: String,
     /// For programs: what the gateway answered.
     document: Option<Value>,
+    /// The gateway said so, and did nothing.
+    refused: bool,
     /// Whether a program asks.
     json: bool,
 }
@@ -71,7 +73,7 @@ pub(super) struct Failed {
 impl Failed {
     /// What a person reads.
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), document: None, json: false }
+        Self { text: text.into(), document: None, refused: false, json: false }
     }
 
     /// The same again.
@@ -81,12 +83,13 @@ impl Failed {
     }
 
     fn refusal(reply: &Reply) -> Self {
-        Self { document: reply.json(), ..Self::new(reply.refusal()) }
+        let refused = reply.status.is_client_error();
+        Self { document: reply.json(), refused, ..Self::new(reply.refusal()) }
     }
 
     /// Whether the gateway said so, and did nothing.
     pub(super) fn is_refusal(&self) -> bool {
-        self.document.is_some()
+        self.refused
     }
 
     /// Whoever asked for JSON gets this as JSON too.
