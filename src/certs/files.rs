@@ -33,6 +33,18 @@ pub enum FileError {
         /// What went wrong.
         error: io::Error,
     },
+    /// Keys had given way when something failed, and could not be put back.
+    #[error("{error}; keys that waited there for their certificates are kept as {}", list(.files))]
+    Away {
+        /// What failed.
+        error: Box<FileError>,
+        /// Where the keys are.
+        files: Vec<PathBuf>,
+    },
+}
+
+fn list(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ")
 }
 
 /// Who may do what with a file: its mode, and its owner and group where they can be given away.
@@ -150,7 +162,7 @@ fn settled(renamed: io::Result<()>, to: &Path) -> Result<(), FileError> {
     }
 }
 
-fn folder(path: &Path) -> &Path {
+pub(super) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

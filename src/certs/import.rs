@@ -12,6 +12,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::files::{Access, FileError, beside, write};
+use super::keep::kept_at;
 use super::{Place, Side, Use};
 use crate::checks::{self, Finding, Findings, Level};
 use crate::config::{Config, Domain, Identity as Files};
@@ -79,21 +80,36 @@ pub enum ImportError {
     Key(#[from] IdentityError),
     /// No certificate belongs to a key.
     #[error(
-        "none of these certificates ({}) belongs to a key of this gateway; keys are in: {}. The request has to be the last \
-         one that “nuncio cert request” made; a key that was made elsewhere is given with --key", .certificates.join(", "),
-        .keys.join(", ")
+        "none of these certificates ({}) belongs to a key that waits or is in use; such keys are in: {}. {}",
+        .certificates.join(", "), .keys.join(", "), other_key(.kept)
     )]
     NoKey {
         /// Whose they are.
         certificates: Vec<String>,
         /// Where keys were looked for.
         keys: Vec<String>,
+        /// Keys that they belong to, and that gave way to others.
+        kept: Vec<PathBuf>,
     },
     /// Nobody said where it belongs, and it is right for no place.
     #[error(
         "it is not right for any certificate of the configuration; say with --for which one is meant, and why not is told"
     )]
     NoPlace,
+}
+
+/// Which key it may be instead.
+fn other_key(kept: &[PathBuf]) -> String {
+    match kept.first() {
+        Some(kept) => format!(
+            "It belongs to one that was kept when another took its place. To import it with that: nuncio cert import CERT --key {} \
+             (and --replace-key, if the other one is to give way)",
+            kept.display()
+        ),
+        None => "The request has to be the last one that “nuncio cert request” made; a key that was made elsewhere is given \
+                 with --key"
+            .to_owned(),
+    }
 }
 
 /// Looks at certificates for these places. What is wrong with them is in the findings; whoever takes them in spite of
@@ -135,7 +151,12 @@ pub fn import(
     }
     if imported.is_empty() {
         let certificates = pool.iter().map(|found| shown(&found.facts)).collect();
-        return Err(ImportError::NoKey { certificates, keys: looked_at });
+        let is_theirs = |file: &PathBuf| {
+            let public = fs::read(file).ok().and_then(|key| public_key_of(&key, file).ok());
+            public.is_some_and(|public| pool.iter().any(|found| found.facts.spki_sha256 == public))
+        };
+        let kept = places.iter().flat_map(|place| kept_at(&place.key)).filter(is_theirs).collect();
+        return Err(ImportError::NoKey { certificates, keys: looked_at, kept });
     }
     // A key from elsewhere says nothing of where it belongs; what the certificate is for does.
     if keys.given.is_some() && !keys.named && imported.len() > 1 {

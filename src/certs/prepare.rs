@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::Place;
 use super::files::{Access, FileError, beside, exists, write};
-use super::keep::put_by;
+use super::keep::GaveWay;
 use super::request::{KeyKind, Request, RequestError, request};
 
 /// A request that waits for its certificate.
@@ -18,6 +18,8 @@ pub struct Prepared {
     pub file: PathBuf,
     /// The files of the new key; none if it is for the key in use.
     pub keys: Vec<PathBuf>,
+    /// The files of keys that waited for their certificates, and gave way to it.
+    pub kept: Vec<PathBuf>,
 }
 
 /// Why nothing was prepared.
@@ -69,8 +71,25 @@ pub fn prepare(
         }
     };
     let made = request(&key, wanted)?;
+    let mut gave_way = GaveWay::default();
+    match written(places, first, kind.map(|_| key.as_str()), &made.pem, replace, &mut gave_way) {
+        Ok((file, keys)) => Ok(Prepared { pem: made.pem, file, keys, kept: gave_way.kept() }),
+        Err(PrepareError::File(error)) => Err(gave_way.back(error).into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The file of the request, and those of its key, if that is a new one.
+fn written(
+    places: &[&Place],
+    first: &Place,
+    key: Option<&str>,
+    pem: &str,
+    replace: bool,
+    gave_way: &mut GaveWay,
+) -> Result<(PathBuf, Vec<PathBuf>), PrepareError> {
     let mut keys: Vec<PathBuf> = Vec::new();
-    if kind.is_some() {
+    if let Some(key) = key {
         let file = |place: &&Place| beside(&place.key, ".new");
         for place in places {
             let file = file(place);
@@ -82,16 +101,16 @@ pub fn prepare(
             let file = file(place);
             if !keys.contains(&file) {
                 if replace && exists(&file)? {
-                    put_by(&file)?;
+                    gave_way.put_by(&file)?;
                 }
-                write_key(&place.key, &file, &key, replace)?;
+                write_key(&place.key, &file, key, replace)?;
                 keys.push(file);
             }
         }
     }
     let file = beside(&first.certificate, ".csr");
-    write(&file, made.pem.as_bytes(), Access::public(&first.certificate), true)?;
-    Ok(Prepared { pem: made.pem, file, keys })
+    write(&file, pem.as_bytes(), Access::public(&first.certificate), true)?;
+    Ok((file, keys))
 }
 
 fn write_key(place: &Path, file: &Path, key: &str, replace: bool) -> Result<(), PrepareError> {
@@ -131,10 +150,19 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.path().join("sip.pem.csr")).unwrap(), first.pem);
         assert!(matches!(made(false), Err(PrepareError::Waiting(_))));
         assert_eq!(read(), key);
-        made(true).unwrap();
+        let again = made(true).unwrap();
+        assert_eq!(again.kept, first.keys.iter().map(|file| beside(file, ".kept-1")).collect::<Vec<_>>());
         assert_ne!(read(), key);
         let kept = fs::read_to_string(folder.path().join("contoso.key.new.kept-1")).unwrap();
         assert_eq!(kept, key, "its certificate may still come");
+
+        // Without its request a new key is of no use.
+        let newest = read();
+        let file = folder.path().join("sip.pem.csr");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert!(matches!(made(true), Err(PrepareError::File(_))));
+        assert_eq!(read(), newest);
     }
 
     #[test]

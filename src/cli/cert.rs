@@ -13,9 +13,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::client::{Failed, Gateway, WhoArguments, done_here, end};
+use super::ConfigOption;
+use super::client::{Failed, Gateway, WhoArguments, done_here, end, unusable};
 use super::report::{findings_text, say, say_json};
-use super::{ConfigOption, complain};
 use crate::certs::{self, Assigned, KeyKind, Keys, Live, Name, Place, Prepared, Subject, Wish};
 use crate::checks::{self, Level};
 use crate::config::{Config, Domain, HANDED_OVER_FROM};
@@ -194,14 +194,10 @@ pub(super) fn run(verb: &Cert, environment: Vec<(OsString, OsString)>) -> ExitCo
     }
     let config = match of.load(environment) {
         Ok(config) => config,
-        Err(report) => {
-            complain(&report);
-            return ExitCode::FAILURE;
-        }
+        Err(report) => return unusable(&report, verb.is_json()),
     };
     if let Some(why) = unknown_origin(verb, &config) {
-        eprintln!("nuncio: {why}");
-        return ExitCode::FAILURE;
+        return end(Err(Failed::new(why).in_json(verb.is_json())));
     }
     let done = match verb {
         Cert::Show { json, .. } => {
@@ -256,7 +252,7 @@ fn request(config: &Config, arguments: &RequestArguments) -> Done {
     let (made, names) = certs::ask(config, &wish).map_err(text)?;
     if arguments.json {
         return Ok(say_json(&json!({
-            "request": made.pem, "file": made.file, "keys": made.keys, "names": names,
+            "request": made.pem, "file": made.file, "keys": made.keys, "kept": made.kept, "names": names,
         })));
     }
     let key = (!arguments.keep_key).then(|| kind.to_string());
@@ -282,6 +278,7 @@ fn asked(made: &Prepared, names: &[Name], key: Option<&str>) -> String {
             );
         }
     }
+    out.push_str(&kept(&made.kept));
     let _ = writeln!(
         out,
         "The request is in {file}; it is no secret:\n\n{pem}\nHave it signed. Then: nuncio cert import --assign FILE, with what \
@@ -377,7 +374,11 @@ fn import(config: &Config, arguments: &ImportArguments, gateway: Option<&Gateway
 /// Which keys gave way.
 fn kept(files: &[PathBuf]) -> String {
     let line = |file: &PathBuf| {
-        format!("The key that waited there for its certificate is kept as {}.\n", file.display())
+        format!(
+            "The key that waited there for its certificate is kept as {file}. When that certificate comes: nuncio cert import CERT \
+             --key {file} (and --replace-key, if another key waits there then).\n",
+            file = file.display()
+        )
     };
     files.iter().map(line).collect()
 }

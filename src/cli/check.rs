@@ -120,7 +120,7 @@ pub(super) fn run(arguments: &CheckArguments, environment: Vec<(OsString, OsStri
                 return how.tell(&report);
             }
             Ok(Err(why)) => done_here(&why),
-            Err(failed) => return end(Err(failed)),
+            Err(failed) => return end(Err(failed.in_json(how.json))),
         }
     }
     // What a start would say, also of the files that it names; the other checks are made whatever that is.
@@ -136,8 +136,8 @@ pub(super) fn run(arguments: &CheckArguments, environment: Vec<(OsString, OsStri
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("nuncio: the runtime cannot be started: {error}");
-            return ExitCode::FAILURE;
+            let failed = Failed::new(format!("the runtime cannot be started: {error}"));
+            return end(Err(failed.in_json(how.json)));
         }
     };
     let mut checks = Vec::new();

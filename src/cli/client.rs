@@ -8,11 +8,11 @@ use axum::http::{Method, StatusCode};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::ConfigArguments;
 use super::report::say;
-use crate::config::{Config, Domain, Severity};
-use crate::control::DEFAULT_SOCKET;
+use super::{ConfigArguments, complain};
+use crate::config::{Config, Domain, Report, Severity};
 use crate::control::client::{Client, ClientError, Reply};
+use crate::control::{DEFAULT_SOCKET, Problem};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ClientArguments {
@@ -64,6 +64,8 @@ pub(super) struct Failed {
     text: String,
     /// For programs: what the gateway answered.
     document: Option<Value>,
+    /// The gateway said so, and did nothing.
+    refused: bool,
     /// Whether a program asks.
     json: bool,
 }
@@ -71,7 +73,7 @@ pub(super) struct Failed {
 impl Failed {
     /// What a person reads.
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), document: None, json: false }
+        Self { text: text.into(), document: None, refused: false, json: false }
     }
 
     /// The same again.
@@ -81,7 +83,13 @@ impl Failed {
     }
 
     fn refusal(reply: &Reply) -> Self {
-        Self { document: reply.json(), ..Self::new(reply.refusal()) }
+        let refused = reply.status.is_client_error();
+        Self { document: reply.json(), refused, ..Self::new(reply.refusal()) }
+    }
+
+    /// Whether the gateway said so, and did nothing.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.refused
     }
 
     /// Whoever asked for JSON gets this as JSON too.
@@ -238,6 +246,16 @@ pub(super) fn done_here(why: &str) {
 
 fn no_json() -> Failed {
     Failed::new("the gateway answered something that is not JSON")
+}
+
+/// Ends a command whose configuration cannot be used.
+pub(super) fn unusable(report: &Report, json: bool) -> ExitCode {
+    complain(report);
+    if json {
+        let detail = "the configuration cannot be used; nothing was done";
+        say(&pretty(&Problem::of_report(detail, report).document()));
+    }
+    ExitCode::FAILURE
 }
 
 /// Ends a command that changes nothing.

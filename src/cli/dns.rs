@@ -7,9 +7,9 @@ use axum::http::Method;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::client::{WhoArguments, done_here, end};
+use super::ConfigOption;
+use super::client::{WhoArguments, done_here, end, unusable};
 use super::report::{say, say_json};
-use super::{ConfigOption, complain};
 use crate::checks::dns::wanted;
 
 #[derive(Debug, Subcommand)]
@@ -38,7 +38,7 @@ pub(super) fn run(verb: &DnsVerb, environment: Vec<(OsString, OsString)>) -> Exi
                 return if *json { say_json(&answer) } else { say(text) };
             }
             Ok(Err(why)) => done_here(&why),
-            Err(failed) => return end(Err(failed)),
+            Err(failed) => return end(Err(failed.in_json(*json))),
         }
     }
     match config.load(environment) {
@@ -46,10 +46,7 @@ pub(super) fn run(verb: &DnsVerb, environment: Vec<(OsString, OsString)>) -> Exi
             let wanted = wanted(&config);
             if *json { say_json(&wanted) } else { say(&wanted.to_string()) }
         }
-        Err(report) => {
-            complain(&report);
-            ExitCode::FAILURE
-        }
+        Err(report) => unusable(&report, *json),
     }
 }
 

@@ -247,7 +247,14 @@ impl Names {
         if !json {
             say(&out);
         }
-        let done = gateway.ask(method.clone(), path, body.as_ref())?;
+        let done = gateway.ask(method.clone(), path, body.as_ref()).inspect_err(|failed| {
+            if !json {
+                say(match failed.is_refusal() {
+                    true => "That was not done: nothing was changed.\n",
+                    false => "Whether that was done is not known.\n",
+                });
+            }
+        })?;
         if json {
             return Ok(Said::after(&done, pretty(&done)));
         }

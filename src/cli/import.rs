@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use axum::http::Method;
 use clap::{Args, Subcommand};
 
-use super::client::{Gateway, end, text};
-use super::{ConfigArguments, complain, load};
-use crate::config::{Config, DEFAULT_FILE};
+use super::client::{Failed, Gateway, end, text, unusable};
+use super::{ConfigArguments, load};
+use crate::config::{Config, DEFAULT_FILE, Report};
 use crate::import::lync::{Choices, Export, MAX_FILE, Plan};
 
 #[derive(Debug, Args)]
@@ -75,12 +75,12 @@ for it. Partners that a running gateway has are told apart, if this user may ask
 
 pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let From::Lync(arguments) = arguments.from;
+    let failed = |why: String| end(Err(Failed::new(why).in_json(arguments.json)));
     let mut export = Export::default();
     for file in &arguments.files {
         let read = read(file).map_err(|error| error.to_string());
         if let Err(why) = read.and_then(|bytes| export.read(&bytes).map_err(|error| error.to_string())) {
-            eprintln!("nuncio: {}: {why}", file.display());
-            return ExitCode::FAILURE;
+            return failed(format!("{}: {why}", file.display()));
         }
     }
     let gateway = || Gateway::at(arguments.socket.clone(), environment.clone());
@@ -96,7 +96,7 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
     };
     let config = match configured(&arguments.config, environment) {
         Ok(config) => config,
-        Err(code) => return code,
+        Err(report) => return unusable(&report, arguments.json),
     };
     let choices = Choices { accept_spoofable: arguments.accept_spoofable, config: config.as_ref() };
     let mut plan = Plan::new(&export, &choices);
@@ -106,8 +106,7 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
         plan.leave(|domain| there.contains(domain));
     }
     if let Err(why) = plan.check() {
-        eprintln!("nuncio: the plan would not load, and is not shown: {}", why.join("; "));
-        return ExitCode::FAILURE;
+        return failed(format!("the plan would not load, and is not shown: {}", why.join("; ")));
     }
     let mut words = plan.to_string();
     if config.is_none() && running.is_none() {
@@ -121,10 +120,7 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
     let text = if arguments.json {
         match serde_json::to_string(&plan) {
             Ok(json) => json + "\n",
-            Err(error) => {
-                eprintln!("nuncio: the plan cannot be written as JSON: {error}");
-                return ExitCode::FAILURE;
-            }
+            Err(error) => return failed(format!("the plan cannot be written as JSON: {error}")),
         }
     } else if arguments.toml {
         eprint!("{words}");
@@ -151,18 +147,12 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The configuration to compare with; one that is named has to be right.
-fn configured(named: &[PathBuf], environment: Vec<(OsString, OsString)>) -> Result<Option<Config>, ExitCode> {
+fn configured(named: &[PathBuf], environment: Vec<(OsString, OsString)>) -> Result<Option<Config>, Report> {
     let said = environment.iter().any(|(name, value)| name == "NUNCIO_CONFIG" && !value.is_empty());
     if named.is_empty() && !said && !Path::new(DEFAULT_FILE).exists() {
         return Ok(None);
     }
     let arguments = ConfigArguments { config: named.to_vec(), files: Vec::new() };
     // Whether its certificates can be read is not the question.
-    match load(&arguments.sources(environment).trusting_paths()) {
-        Ok((config, _)) => Ok(Some(config)),
-        Err(report) => {
-            complain(&report);
-            Err(ExitCode::FAILURE)
-        }
-    }
+    load(&arguments.sources(environment).trusting_paths()).map(|(config, _)| Some(config))
 }

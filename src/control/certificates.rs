@@ -126,8 +126,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     });
     let request = json!({
         "type": "object",
-        "required": ["request", "file", "keys", "names"],
-        "properties": { "request": { "type": "string", "description": "In PEM." }, "file": { "type": "string" }, "keys": list("Files with the new key; none: the key in use."), "names": { "type": "array", "items": any() } },
+        "required": ["request", "file", "keys", "kept", "names"],
+        "properties": { "request": { "type": "string", "description": "In PEM." }, "file": { "type": "string" }, "keys": list("Files with the new key; none: the key in use."), "kept": list("Files with keys that waited for their certificates, and gave way."), "names": { "type": "array", "items": any() } },
     });
     vec![
         Endpoint::get(
@@ -269,7 +269,9 @@ async fn ask(
     let (made, names) =
         on_files_there(&control, move |config| certs::ask(config, &wish).map_err(refused)).await?;
     note(&control, &caller, "certificate.requested", &made.file.display().to_string(), None);
-    Ok(Json(json!({ "request": made.pem, "file": made.file, "keys": made.keys, "names": names })))
+    Ok(Json(
+        json!({ "request": made.pem, "file": made.file, "keys": made.keys, "kept": made.kept, "names": names }),
+    ))
 }
 
 fn kinds() -> String {

@@ -46,7 +46,7 @@ type Who = Extension<Caller>;
 struct Apply {
     /// All entries, each with the key that names it.
     entries: Vec<Entry>,
-    /// Whether those that are stored and not among them go.
+    /// Whether those that are stored and not among them go, unless they are set aside.
     #[serde(default)]
     prune: bool,
 }
@@ -114,7 +114,7 @@ fn of_kind(Paths { kind, all, one, apply, section }: Paths) -> Vec<Endpoint> {
         "additionalProperties": false,
         "properties": {
             "entries": { "type": "array", "items": or_global(whole.clone(), true) },
-            "prune": { "type": "boolean", "description": "Whether those that are stored and not among them go." },
+            "prune": { "type": "boolean", "description": "Whether those that are stored and not among them go, unless they are set aside." },
         },
     });
     let listed = move |State(control): State<Shared>, Checked(Query(wanted)): Checked<Query<Listed>>| async move {

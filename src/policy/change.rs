@@ -1,9 +1,13 @@
 //! Changes of stored entries. What a change makes of the entry that it finds is made in its turn: of two at once, none is lost.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{Applied, Authority, InForce, Prepared, cut_off};
-use crate::config::{Block, Config, Domain, Entry, GLOBAL, Kind, Origin, Problem, Report, Severity, Stored};
+use crate::config::{
+    Block, Config, Domain, Entry, GLOBAL, Kind, Origin, Problem, Report, SetAside, Severity,
+};
 use crate::store::{Keep, Ticket};
 
 /// A change of stored entries.
@@ -17,7 +21,8 @@ pub enum Edit {
     Patch(Kind, String, Entry),
     /// It is to be gone.
     Remove(Kind, String),
-    /// These are to be so, each by its name, and with `prune` those that are stored and not among them are to be gone.
+    /// These are to be so, each by its name, and with `prune` those that are stored and not among them are to be gone, but for
+    /// those that are set aside.
     Bring { kind: Kind, entries: Vec<(String, Entry)>, prune: bool },
 }
 
@@ -73,6 +78,7 @@ impl Authority {
         let turn = self.turn.lock();
         let before = self.in_force();
         let mut stored = before.stored.clone();
+        let left = left(&before, &edit);
         let steps = self.steps(&before, edit)?;
         for Step { kind, name, new, .. } in &steps {
             match new {
@@ -93,6 +99,7 @@ impl Authority {
         };
         let known = super::warnings(&before.loaded.report, |problem| !of_it(problem));
         prepared.warnings.retain(|warning| !known.contains(warning));
+        prepared.warnings.extend(left);
         for Step { kind, name, new, .. } in &steps {
             match new {
                 Some(entry) => must_count(&prepared, *kind, name, entry)?,
@@ -157,7 +164,7 @@ impl Authority {
                     return Err(Refused::Absent(kind, name));
                 }
             },
-            Edit::Bring { kind, entries, prune } => return bring(stored, kind, entries, prune, put),
+            Edit::Bring { kind, entries, prune } => return bring(before, kind, entries, prune, put),
         };
         Ok(vec![step])
     }
@@ -195,25 +202,47 @@ impl Authority {
 }
 
 /// Those that are not as they are to be. The keys of `[policy]` are no entry like others: they go when they are named, or
-/// removed by name, and not because a list of rules does not have them.
+/// removed by name, and not because a list of rules does not have them. Nor does what is set aside: no list could have it.
 fn bring(
-    stored: &Stored,
+    before: &InForce,
     kind: Kind,
     entries: Vec<(String, Entry)>,
     prune: bool,
     put: impl Fn(Kind, String, Entry) -> Result<Step, Refused>,
 ) -> Result<Vec<Step>, Refused> {
-    let named: Vec<String> = entries.iter().map(|(name, _)| kind.normalise(name)).collect();
-    let named: std::collections::HashSet<&str> = named.iter().map(String::as_str).collect();
+    let stored = &before.stored;
+    let aside = &before.loaded.set_aside;
+    let named = names(kind, &entries);
     let gone = stored.iter().filter(|(other, name, _)| {
-        prune && *other == kind && !named.contains(name) && !(kind == Kind::Policy && *name == GLOBAL)
+        prune && *other == kind && !named.contains(*name) && !(kind == Kind::Policy && *name == GLOBAL)
     });
+    let gone = gone.filter(|(_, name, _)| !aside.iter().any(|aside| aside.is(kind, name)));
     let gone =
         gone.map(|(_, name, old)| Step { kind, name: name.to_owned(), old: Some(old.clone()), new: None });
     let new =
         entries.into_iter().filter(|(name, entry)| stored.get(kind, name) != Some(&without_nulls(entry)));
     let new = new.map(|(name, entry)| put(kind, name, entry));
     new.chain(gone.map(Ok)).collect()
+}
+
+/// What would go with `prune` if it were not set aside, each in a sentence.
+fn left(before: &InForce, edit: &Edit) -> Vec<String> {
+    let Edit::Bring { kind, entries, prune: true } = edit else { return Vec::new() };
+    let named = names(*kind, entries);
+    let left = before.loaded.set_aside.iter();
+    let left = left.filter(|aside| aside.kind == *kind && !named.contains(&aside.name));
+    let sentence = |aside: &SetAside| {
+        let name = &aside.name;
+        format!(
+            "the stored {kind} {name} is set aside, and is left as it is: nuncio {kind} remove {name} removes it"
+        )
+    };
+    left.map(sentence).collect()
+}
+
+/// The names of these entries, as they are compared.
+fn names(kind: Kind, entries: &[(String, Entry)]) -> HashSet<String> {
+    entries.iter().map(|(name, _)| kind.normalise(name)).collect()
 }
 
 /// What goes with an entry that is removed, if anything does: what is known of users is kept as long as their domain is a partner's, be it

@@ -156,9 +156,22 @@ fn a_certificate_for_a_key_that_is_not_here_is_refused_with_the_keys_that_are() 
     let bench = Bench::new();
     bench.put("contoso.key", &KeyPair::generate().unwrap().serialize_pem());
     let error = bench.import(bench.root.server(&["contoso.com"]).pem().as_bytes(), None).unwrap_err();
-    let ImportError::NoKey { certificates, keys } = &error else { panic!("{error}") };
+    let ImportError::NoKey { certificates, keys, kept } = &error else { panic!("{error}") };
     assert_eq!(certificates, &["contoso.com"]);
     assert_eq!(keys, &[bench.folder.path().join("contoso.key").display().to_string()]);
+    assert!(kept.is_empty() && error.to_string().contains("the last one that"), "{error}");
+}
+
+#[test]
+fn a_certificate_for_a_key_that_gave_way_is_refused_with_where_that_is_kept() {
+    let bench = Bench::new();
+    let issued = bench.root.server(&["contoso.com"]);
+    bench.put("contoso.key.new", &KeyPair::generate().unwrap().serialize_pem());
+    bench.put("contoso.key.new.kept-1", &KeyPair::generate().unwrap().serialize_pem());
+    bench.put("contoso.key.new.kept-2", &issued.key_pem());
+    let error = bench.import(issued.pem().as_bytes(), None).unwrap_err().to_string();
+    assert!(error.contains("--key") && error.contains("contoso.key.new.kept-2"), "{error}");
+    assert!(!error.contains("kept-1"), "{error}");
 }
 
 #[test]

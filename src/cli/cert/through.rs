@@ -129,8 +129,12 @@ fn requested(answer: &Value, arguments: &RequestArguments) -> Result<ExitCode, F
     if arguments.json {
         return Ok(say_json(answer));
     }
-    let made =
-        Prepared { pem: part(answer, "request")?, file: part(answer, "file")?, keys: part(answer, "keys")? };
+    let made = Prepared {
+        pem: part(answer, "request")?,
+        file: part(answer, "file")?,
+        keys: part(answer, "keys")?,
+        kept: part(answer, "kept")?,
+    };
     let names: Vec<Name> = part(answer, "names")?;
     Ok(say(&asked(&made, &names, Some(&arguments.key_type))))
 }

@@ -19,13 +19,15 @@ pub(super) struct Removal {
 }
 
 impl Names {
-    /// Of the entries that there are, those that are stored and not in the file. The keys of `[policy]` are never among them.
+    /// Of the entries that there are, those that are stored and not in the file. The keys of `[policy]` are never among them, nor is
+    /// what is set aside.
     pub(super) fn removal(&self, there: &Value, wanted: &[Value]) -> Removal {
         let named_by = self.kind.named_by();
         let wanted: HashSet<String> =
             wanted.iter().map(|entry| self.kind.normalise(text(entry, named_by))).collect();
         let stored = there.as_array().into_iter().flatten();
         let stored = stored.filter(|entry| entry.get("origin") == Some(&json!("stored")));
+        let stored = stored.filter(|entry| entry.get("set_aside").is_none());
         let stored = stored.map(|entry| text(entry, named_by).to_owned());
         let stored = stored.filter(|name| !(self.kind == Kind::Policy && name == GLOBAL));
         let (stay, gone): (Vec<_>, Vec<_>) =

@@ -21,7 +21,8 @@ struct Order {
 
 pub(super) fn apply(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> ExitCode {
     let done = finish(applied(plan, words, as_json, gateway).map_err(|failed| failed.in_json(as_json)));
-    if plan.is_whole() { done } else { ExitCode::FAILURE }
+    // What is not on the disk is the worse of the two.
+    if plan.is_whole() || done != ExitCode::SUCCESS { done } else { ExitCode::FAILURE }
 }
 
 fn applied(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> Result<Said, Failed> {

@@ -37,20 +37,23 @@ pub(super) fn plan<'a>(
         let verdict = match verdict(object) {
             Ok(verdict) => verdict,
             Err(why) => {
-                left_out.push(LeftOut { what, why: vec![why] });
+                left_out.push(LeftOut { of: Kind::Access, what, why: vec![why] });
                 continue;
             }
         };
         if identity.is_empty() {
-            left_out.push(LeftOut { what, why: vec!["it has no Identity".to_owned()] });
+            left_out.push(LeftOut { of: Kind::Access, what, why: vec!["it has no Identity".to_owned()] });
             continue;
         }
         mapping.note(Kind::Access, &what, object);
         if !identity.eq_ignore_ascii_case("Global") {
             others.push(OtherPolicy { identity: identity.to_owned(), verdict, same: false });
         } else if global.is_some_and(|known| known.default != verdict) {
-            left_out
-                .push(LeftOut { what, why: vec!["there is another one, which says otherwise".to_owned()] });
+            left_out.push(LeftOut {
+                of: Kind::Access,
+                what,
+                why: vec!["there is another one, which says otherwise".to_owned()],
+            });
         } else {
             global = Some(PolicyEntry { default: verdict });
         }

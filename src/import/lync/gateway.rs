@@ -39,7 +39,11 @@ pub(super) fn plan(object: &Object, mapping: &mut Mapping<'_>) -> (Vec<LimitEntr
             continue;
         };
         let mut wrong = |why: String| {
-            left_out.push(LeftOut { what: format!("{WHAT}: {}", parameter.name), why: vec![why] })
+            left_out.push(LeftOut {
+                of: Kind::Gateway,
+                what: format!("{WHAT}: {}", parameter.name),
+                why: vec![why],
+            })
         };
         let text = match text(parameter.name, value) {
             Ok(Some(text)) => text,

@@ -43,6 +43,9 @@ pub struct Plan {
 /// Something that cannot be taken over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
+    /// What kind of object it is, or is in.
+    #[serde(skip)]
+    pub of: Kind,
     /// The partner, policy or parameter.
     pub what: String,
     /// Everything that is wrong with it.
@@ -88,7 +91,11 @@ impl Plan {
         }
         if gateways.any(|other| Some(other) != export.of(Kind::Gateway).next()) {
             let why = "there is another one, which says otherwise; the first is used".to_owned();
-            plan.left_out.push(LeftOut { what: "a gateway configuration".to_owned(), why: vec![why] });
+            plan.left_out.push(LeftOut {
+                of: Kind::Gateway,
+                what: "a gateway configuration".to_owned(),
+                why: vec![why],
+            });
         }
         let (policy, others, left_out) = access::plan(export.of(Kind::Access), &mut mapping);
         plan.policy = policy;
@@ -144,7 +151,7 @@ impl Plan {
             let planned = match partner::plan(object, choices, mapping) {
                 Ok(planned) => planned,
                 Err(why) => {
-                    self.left_out.push(LeftOut { what, why });
+                    self.left_out.push(LeftOut { of: Kind::Partner, what, why });
                     continue;
                 }
             };
@@ -169,7 +176,7 @@ impl Plan {
                 }
             }
             if !why.is_empty() {
-                self.left_out.push(LeftOut { what, why });
+                self.left_out.push(LeftOut { of: Kind::Partner, what, why });
                 continue;
             }
             taken.extend(own().map(|domain| (domain.clone(), planned.entry.domain.clone())));

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::access::OtherPolicy;
+use super::parameters::Kind;
 use super::partner::PartnerPlan;
 use super::plan::{Plan, Unmapped};
 use super::trial;
@@ -59,7 +60,7 @@ fn rule_to_write(other: &OtherPolicy) -> String {
 /// For people: first what would be written, last what an administrator has to look after.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left_out = self.left_out.iter().filter(|left_out| left_out.what.starts_with("partner ")).count();
+        let left_out = self.left_out.iter().filter(|left_out| left_out.of == Kind::Partner).count();
         let (add, there) = (self.partners.len(), self.configured.len());
         writeln!(f, "Partners in the files: {}", add + there + left_out)?;
         writeln!(f, "Configured already: {there}")?;

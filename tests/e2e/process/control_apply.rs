@@ -5,7 +5,8 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use nuncio::store::FILE;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixListener;
 use tokio::process::Command;
 
 use crate::town::Town;
@@ -139,5 +140,86 @@ async fn a_change_that_is_not_on_the_disk_has_an_exit_code_of_its_own() -> Resul
     std::fs::rename(&database, database.with_extension("away"))?;
     let said = town.ends(4, &["partner", "new", "a.example", "type=federated"]).await?;
     ensure!(said.contains("it holds, but is not on the disk") && !said.contains("saved."), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn commands_that_work_beside_the_gateway_fail_in_json_too() -> Result<()> {
+    let town = Town::found().await?;
+    town.configure("", &town.folder().join("state"))?;
+    town.edit("type = \"federated\"", "type = \"friends\"")?;
+    for words in [&["dns", "show", "--json"][..], &["cert", "check", "--json"], &["cert", "assign", "--json"]]
+    {
+        let said = town
+            .by_file(
+                &[words, &["--config", &town.folder().join("nuncio.toml").display().to_string()]].concat(),
+            )
+            .await?;
+        let document: Value =
+            serde_json::from_str(&said.out).with_context(|| format!("{words:?}: {}", said.err))?;
+        let why = document["errors"][0]["text"].as_str().unwrap_or_default();
+        ensure!(
+            !said.good && document["detail"].is_string() && why.contains("friends"),
+            "{words:?}: {document}"
+        );
+        ensure!(said.err.contains("friends"), "{words:?}: {}", said.err);
+    }
+    // Something listens at the socket that is no gateway.
+    let listener = UnixListener::bind(town.control())?;
+    let listening = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            drop(stream);
+        }
+    });
+    for words in [
+        &["dns", "show", "--json"][..],
+        &["check", "certs", "--json"],
+        &["partner", "test", "wingtip.com", "--json"],
+    ] {
+        let said = town.nuncio(words).await?;
+        let document: Value =
+            serde_json::from_str(&said.out).with_context(|| format!("{words:?}: {}", said.err))?;
+        let why = document["detail"].as_str().unwrap_or_default();
+        ensure!(!said.good && why.contains("does not answer as it should"), "{words:?}: {document}");
+    }
+    listening.abort();
+    Ok(())
+}
+
+/// Between what it would be and what it is, somebody else may have changed things.
+#[tokio::test]
+async fn what_was_announced_and_then_refused_is_taken_back() -> Result<()> {
+    let town = Town::found().await?;
+    for (refusal, end) in [
+        (
+            "HTTP/1.1 404 Not Found\r\ncontent-type: application/problem+json\r\ncontent-length: 38\r\n\r\n{\"title\":\"Gone\",\"detail\":\"it is gone\"}",
+            "nothing was changed.",
+        ),
+        ("", "is not known."),
+    ] {
+        let listener = UnixListener::bind(town.control())?;
+        let would = r#"{"changed":["partner[a.example]"],"lines":["partner[a.example]: removed"]}"#;
+        let would = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{would}",
+            would.len()
+        );
+        let gateway = async {
+            for answer in [would.as_str(), refusal] {
+                let (mut stream, _) = listener.accept().await?;
+                let mut request = Vec::new();
+                while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                    ensure!(stream.read_buf(&mut request).await? > 0, "half a request");
+                }
+                stream.write_all(answer.as_bytes()).await?;
+            }
+            Ok(())
+        };
+        let (said, answered) = tokio::join!(town.nuncio(&["partner", "remove", "a.example"]), gateway);
+        answered?;
+        let said = said?;
+        ensure!(!said.good && said.out.contains("partner[a.example]: removed"), "{}{}", said.out, said.err);
+        ensure!(said.out.trim_end().ends_with(end), "{}{}", said.out, said.err);
+        std::fs::remove_file(town.control())?;
+    }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Stored entries that do not go with the files any more: set aside, shown, and nobody's hindrance.
 
 use anyhow::{Context, Result, ensure};
+use nuncio::store::FILE;
 
 use crate::control::comes_in;
 use crate::town::Town;
@@ -148,5 +149,60 @@ async fn what_a_file_declares_by_now_is_set_aside_and_can_be_removed() -> Result
     let listed = town.done(&["partner", "list"]).await?;
     ensure!(listed.contains("fabrikam.com: federated") && !listed.contains("set aside"), "{listed}");
     ensure!(town.refused(&["partner", "remove", "fabrikam.com"]).await?.contains("is declared at"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_set_aside_outlives_an_export_that_is_applied_with_prune() -> Result<()> {
+    let town = Town::found().await?;
+    let roots = town.folder().join("fabrikam-roots.pem");
+    std::fs::copy(town.folder().join("pki").join("roots.pem"), &roots)?;
+    let mut gateway = town.gateway("").await?;
+    let setting = format!("roots={}", roots.to_str().context("path")?);
+    town.done(&["partner", "new", "fabrikam.com", "type=federated", &setting]).await?;
+    town.done(&["partner", "new", "northwind.com", "type=federated"]).await?;
+    town.done(&["policy", "new", "wards", "users=alice@contoso.com", "verdict=deny"]).await?;
+    town.done(&["policy", "new", "staff", "users=*@litware.com", "verdict=allow"]).await?;
+    gateway.stop().await?;
+    std::fs::remove_file(&roots)?;
+    // As a later version may have written it, which had to be taken back.
+    rusqlite::Connection::open(town.folder().join("state").join(FILE))?.execute(
+        "UPDATE policy SET settings = json_set(settings, '$.users', json('[\"alice@contoso.com\", \"ward 7\"]')) WHERE name = 'wards'",
+        (),
+    )?;
+    gateway = town.gateway_as_configured().await?;
+
+    for (kind, name, other) in [("partner", "fabrikam.com", "northwind.com"), ("policy", "wards", "staff")] {
+        let before = town.done(&[kind, "show", name]).await?;
+        ensure!(before.contains("set_aside"), "{before}");
+        let file = town.folder().join(format!("{kind}.toml"));
+        let path = file.to_str().context("path")?;
+        let exported = town.done(&[kind, "export"]).await?;
+        std::fs::write(&file, &exported)?;
+        let left = format!("the stored {kind} {name} is set aside, and is left as it is");
+        let said = town.done(&[kind, "apply", "-f", path, "--prune"]).await?;
+        ensure!(said.contains(&left) && said.contains("It was so already"), "{said}");
+        ensure!(!said.contains("is removed"), "{said}");
+        ensure!(town.done(&[kind, "show", name]).await? == before);
+        // Nor does it count for what is left.
+        std::fs::write(
+            &file,
+            exported.lines().filter(|line| line.starts_with("# nuncio")).collect::<Vec<_>>().join("\n"),
+        )?;
+        let said = town.refused(&[kind, "apply", "-f", path, "--prune"]).await?;
+        ensure!(said.contains("removes 1 of the 1") && !said.contains(name), "{said}");
+        let said = town.done(&[kind, "apply", "-f", path, "--prune", "--confirm-removal"]).await?;
+        ensure!(said.contains(&left) && said.contains(&format!("is removed: {other}")), "{said}");
+        ensure!(town.done(&[kind, "show", name]).await? == before);
+    }
+    // It is there after a restart as well, and goes when it is named.
+    gateway.stop().await?;
+    gateway = town.gateway_as_configured().await?;
+    for (kind, name) in [("partner", "fabrikam.com"), ("policy", "wards")] {
+        ensure!(town.done(&[kind, "list"]).await?.contains("set aside"));
+        town.done(&[kind, "remove", name]).await?;
+        ensure!(!town.done(&[kind, "list"]).await?.contains("set aside"));
+    }
+    gateway.stop().await?;
     Ok(())
 }

@@ -457,5 +457,12 @@ async fn an_import_is_applied_all_or_none_and_what_is_there_stays_as_it_is() -> 
     ensure!(listed.contains("tailspin.com: federated"), "{listed}");
     let again = town.nuncio(&words).await?;
     ensure!(again.out.contains("it was so already"), "{}", again.out);
+
+    // That what holds is not on the disk counts for more than what is left out.
+    town.done(&["partner", "remove", "tailspin.com"]).await?;
+    let database = town.folder().join("state").join(nuncio::store::FILE);
+    std::fs::rename(&database, database.with_extension("away"))?;
+    let said = town.ends(4, &words).await?;
+    ensure!(said.contains("it holds, but is not on the disk"), "{said}");
     Ok(())
 }
