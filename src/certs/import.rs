@@ -17,8 +17,8 @@ use super::{Place, Side, Use};
 use crate::checks::{self, Finding, Findings, Level};
 use crate::config::{Config, Domain, Identity as Files};
 use crate::tls::{
-    CertificateDer, Identity, IdentityError, PeerCertificate, PemError, Roots, certificates, pem_text,
-    printable, public_key_of, sip_names_match, xmpp_names,
+    CertificateDer, ChainStatus, Identity, IdentityError, PeerCertificate, PemError, Roots, certificates,
+    judge_chain, pem_text, printable, public_key_of, sip_names_match, xmpp_names,
 };
 
 /// What somebody brings.
@@ -274,7 +274,8 @@ fn look(
     let mut findings = findings.into_list();
     findings.extend(judged(config, place, &identity, now));
     let given = given.then(|| Secret(Zeroizing::new(key.to_vec())));
-    let fits = place.uses.iter().all(|used| carries(&leaf.facts, place, used));
+    let names_fit = place.uses.iter().all(|used| carries(&leaf.facts, place, used));
+    let fits = names_fit && front_ends_go_on_believing(config, place, &identity, now);
     Ok(Imported { place: place.clone(), key: key_file.into(), findings, fits, chain, given })
 }
 
@@ -288,6 +289,21 @@ fn carries(certificate: &PeerCertificate, place: &Place, used: &Use) -> bool {
         Side::Xmpp => XmppDomain::parse(name)
             .is_ok_and(|name| presented.iter().any(|presented| presented.covers(&name))),
     }) && (used.side != Side::Control || has_names_in_use(certificate, place))
+}
+
+/// Whether front ends, who as a rule know the roots that we know their certificates by, would believe the chain if they believe
+/// that of the one in use: a certificate of a public CA does not take the place of one of theirs unless somebody says so.
+fn front_ends_go_on_believing(config: &Config, place: &Place, new: &Identity, now: SystemTime) -> bool {
+    if !place.uses.iter().any(|used| used.side == Side::Sip) {
+        return true;
+    }
+    let Ok(roots) = Roots::from_pem_file(&config.sip.roots) else { return true };
+    let read = fs::read(&place.certificate).ok();
+    let used = read.and_then(|text| certificates(&text, &place.certificate).ok()).unwrap_or_default();
+    let believed = |chain: &[CertificateDer<'_>]| {
+        matches!(judge_chain(chain, &roots, now), ChainStatus::Valid | ChainStatus::Expired { .. })
+    };
+    !believed(&used) || believed(new.chain())
 }
 
 /// Whether a certificate has all the names of the one in use: all that is known of the names by which administrators call the

@@ -32,6 +32,11 @@ impl Network {
         let address = address.to_canonical();
         address.is_ipv4() == self.address.is_ipv4() && Self::new(address, self.length) == Some(*self)
     }
+
+    /// Whether it is every address of its kind.
+    pub fn is_everybody(&self) -> bool {
+        self.length == 0
+    }
 }
 
 pub(super) const fn bits_of(address: IpAddr) -> u8 {

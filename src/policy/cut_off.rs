@@ -16,6 +16,12 @@ pub(super) fn all(gateway: &Gateway, config: &Config, which: impl Fn(&Block) -> 
         let mut found: Vec<(&str, IpAddr)> = of_entries.chain(connected).collect();
         found.sort_unstable();
         found.dedup();
+        if found.is_empty() && network.is_everybody() {
+            texts.push(format!(
+                "the block of {network} keeps out whoever has an address of this kind, our own front ends as well; block a smaller \
+                 network"
+            ));
+        }
         texts.extend(found.into_iter().map(|(name, address)| {
             format!(
                 "the block of {network} keeps out our own front end {name}, which is at {address}: no connection with it stands or \

@@ -97,6 +97,21 @@ fn what_an_acme_client_brings_takes_the_place_of_control_only_with_all_names_of_
 }
 
 #[test]
+fn what_a_public_ca_signed_does_not_take_the_place_of_what_front_ends_believe_by_itself() {
+    let bench = Bench::new();
+    let names = ["contoso.com", "nuncio.contoso.com"];
+    bench.put("sip.pem", &bench.root.server(&["nuncio.contoso.com"]).pem());
+    let places_of = |issued: &Issued, wanted| -> Vec<String> {
+        let imported = bench.import_with(issued.pem().as_bytes(), wanted, Some(issued)).unwrap();
+        imported.iter().map(|imported| imported.place.called()).collect()
+    };
+    let public = Ca::new("Public").server(&names);
+    assert_eq!(places_of(&public, None), ["--for contoso.com"]);
+    assert_eq!(places_of(&public, Some("sip")).len(), 1, "somebody says so");
+    assert_eq!(places_of(&bench.root.server(&names), None).len(), 2, "they believe this one as well");
+}
+
+#[test]
 fn a_chain_is_put_in_order_and_freed_of_what_does_not_belong() {
     let bench = Bench::new();
     let (outer, stranger) = (bench.root.intermediate("Outer"), Ca::new("Stranger"));

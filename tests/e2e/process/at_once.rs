@@ -61,6 +61,9 @@ async fn sec_41_our_own_front_end_is_not_blocked_by_mistake_and_by_intention_at_
         let said = town.refused(&["block", "add", network]).await?;
         ensure!(said.contains("keeps out our own front end pool1, which is at 127.0.0.1"), "{said}");
     }
+    // Nobody of ours is there now, and somebody may be found there by DNS.
+    let said = town.refused(&["block", "add", "::/0"]).await?;
+    ensure!(said.contains("the block of ::/0 keeps out whoever has an address of this kind"), "{said}");
     town.edit("[control]", "[[block]]\naddress = \"127.0.0.1\"\n[control]")?;
     let said = town.done(&["reload"]).await?;
     ensure!(said.contains("keeps out our own front end pool1"), "{said}");
