@@ -37,7 +37,7 @@ pub enum FileError {
     #[error("{error}; keys that waited there for their certificates are kept as {}", list(.files))]
     Away {
         /// What failed.
-        error: Box<FileError>,
+        error: Box<Self>,
         /// Where the keys are.
         files: Vec<PathBuf>,
     },
