@@ -105,7 +105,7 @@ pub(super) enum Verb {
         /// Sections as in the configuration file, as export prints them; "-" is standard input
         #[arg(long, short, value_name = "FILE")]
         file: PathBuf,
-        /// Remove stored ones that are not in the file
+        /// Remove stored ones that are not in the file, but for those that are set aside
         #[arg(long)]
         prune: bool,
         /// Also if it removes more of them than it leaves
