@@ -309,7 +309,7 @@ fn forget_consent_refuses_while_the_gateway_runs() {
     ear.hears(store.save_pair(&key(1), record(1)));
     let said = nuncio(folder.path(), &FORGET);
     assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("stop that one"), "{}", said.err);
+    assert!(said.err.contains("have it do that, with nuncio consent remove"), "{}", said.err);
     assert_eq!(pairs(&store), [(key(1), record(1))]);
 }
 
