@@ -132,6 +132,8 @@ impl Cast {
         screen.done("Dave sees that she is busy; her note is not for a public partner's eyes");
         watch.until("Dave being there", |notice| notice.state == "active" && notice.is_open()).await?;
         self.dave.send_message(ALICE, "Hi again").await?;
+        // She has chatted since she refused to: she is asked again.
+        self.front_end.next_is("INVITE").await?;
         let message = self.front_end.next_is("MESSAGE").await?.request;
         ensure!(message.body == "Hi again" && message.address("From")?.contains("dave"), "{message}");
         screen.done("Alice sees Dave, and his messages arrive");
