@@ -234,8 +234,7 @@ async fn sec_03_and_40_what_is_sent_takes_no_more_memory_than_the_limits_allow()
     let (_, most) = memory(&gateway)?;
     // What is read at a time; what waits for its end, in a buffer that doubles as it grows, with what that left to the
     // allocator; and what the work of all threads takes, of which the allocator keeps more or less. It bounds the whole; it
-    // does not tell one limit from another: with `pre_auth_stanza` at 2 MiB it is the same, for such strangers are shown out
-    // before.
+    // does not tell one limit from another: with `pre_auth_stanza` at 2 MiB it is the same.
     let (read, grown, work) = (64 * KIB, 6, 24 * 1024 * KIB);
     let allowed = STRANGERS * (read + grown * PRE_AUTH) + STREAMS * (read + grown * STANZA) + work;
     ensure!(most - before <= allowed, "{} KiB more, {} allowed", (most - before) / KIB, allowed / KIB);
