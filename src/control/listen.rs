@@ -20,12 +20,13 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixListener};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use super::extract::LONGEST_BODY;
 use super::peer::{self, Groups};
 use super::table::ForAnyone;
 use super::tokens::Tokens;
@@ -42,6 +43,9 @@ const LONGEST_HEAD: usize = 64 * 1024;
 const LIFETIME: Duration = Duration::from_secs(3600);
 /// A TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Who was answered before he had sent everything may finish for so long, and send so many bytes.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+const LONGEST_REST: usize = 4 * LONGEST_BODY;
 /// Pause after an accept error, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -326,18 +330,35 @@ async fn authenticate(State(door): State<Door>, mut request: Request, next: Next
 }
 
 /// Answers the requests of one connection.
-async fn converse<S>(stream: S, router: Router)
+async fn converse<S>(mut stream: S, router: Router)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let service = TowerToHyperService::new(router.layer(from_fn(dismiss)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(LONGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Ok(Err(error)) = timeout(LIFETIME, pin!(connection)).await {
-        debug!(%error, "a connection to the control plane ended");
+        .serve_connection(TokioIo::new(&mut stream), service);
+    match timeout(LIFETIME, pin!(connection)).await {
+        Ok(Ok(())) => {
+            let _ = timeout(LAST_WORDS, let_finish(stream)).await;
+        }
+        Ok(Err(error)) => debug!(%error, "a connection to the control plane ended"),
+        Err(_) => {}
+    }
+}
+
+/// Takes what is still coming from who was answered before he had said everything: with it unread the connection would be reset,
+/// and the answer that tells him why perhaps with it (RFC 9112 §9.6). Ours is closed to write already.
+async fn let_finish(mut stream: impl AsyncRead + Unpin) {
+    let mut rest = [0; 8 * 1024];
+    let mut taken = 0;
+    while let Ok(length @ 1..) = stream.read(&mut rest).await {
+        taken += length;
+        if taken > LONGEST_REST {
+            return;
+        }
     }
 }
 
@@ -411,7 +432,7 @@ mod tests {
 
         use axum::Extension;
         use axum::routing::get;
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        use tokio::io::AsyncWriteExt;
 
         let role = |Extension(caller): Extension<Caller>| async move { caller.role.as_str() };
         let router = Router::new().route("/role", get(role));

@@ -11,6 +11,7 @@ use nuncio_world::sip_agent::SipConnection;
 use nuncio_world::xmpp_peer::{Outcome, XmppPeer};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use crate::town::{ALICE, CAROL, Town, from_carol, takes_all};
@@ -401,6 +402,24 @@ async fn every_error_is_a_problem_document() -> Result<()> {
         let document = reply.json().context("no JSON")?;
         ensure!(document["status"] == status && document["detail"].is_string(), "{document}");
     }
+    Ok(())
+}
+
+/// Not that the gateway hung up on him, which is what a client of HTTP says who still sends when the connection is reset.
+#[tokio::test]
+async fn who_sends_more_than_is_taken_can_finish_and_reads_why_it_was_not() -> Result<()> {
+    const TOO_MUCH: usize = 24 * 1024 * 1024;
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let mut stream = UnixStream::connect(town.control()).await?;
+    let head = format!(
+        "POST /v1/partners HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {TOO_MUCH}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&vec![b' '; TOO_MUCH]).await.context("it hung up while it was told")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    ensure!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     Ok(())
 }
 
