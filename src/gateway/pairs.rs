@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use nuncio_translate::Moment;
@@ -10,7 +10,7 @@ use nuncio_translate::pair::{PairConfig, PairKey, Salvage};
 use smallvec::SmallVec;
 
 use super::incoming::Incoming;
-use super::timers::{Due, Timers};
+use super::timers::{Due, Time, Timers};
 use super::{Holdings, Pair};
 
 /// How soon after its last use a pair that holds nothing is looked at and dropped.
@@ -33,8 +33,8 @@ pub(super) type PairLost = Salvage<Incoming>;
 #[derive(Debug)]
 struct Slot {
     pair: Pair,
-    /// The entries that the timers hold for this pair, each earlier than the ones before it.
-    timers: SmallVec<[Instant; 2]>,
+    /// The entries that the timers hold for this pair, in their time, each earlier than the ones before it.
+    timers: SmallVec<[Time; 2]>,
 }
 
 impl Pairs {
@@ -158,7 +158,8 @@ impl Pairs {
     ) {
         if let Some(mut entry) = self.map.get_mut(key.as_str()) {
             let (key, slot) = entry.pair_mut();
-            slot.timers.retain(|timer| *timer > now.instant);
+            let passed = timers.time(now.instant);
+            slot.timers.retain(|timer| *timer > passed);
             visit(key, &mut slot.pair);
             if !slot.pair.is_idle(now) {
                 slot.schedule(key, config, timers, now);
@@ -237,8 +238,9 @@ impl Slot {
             None if self.pair.is_idle(now) => now.instant + LINGER,
             None => return,
         };
-        if self.timers.iter().all(|timer| wanted < *timer) {
-            self.timers.push(wanted);
+        let at = timers.time(wanted);
+        if self.timers.iter().all(|timer| at < *timer) {
+            self.timers.push(at);
             timers.schedule(wanted, Due::Pair(key.clone()));
         }
     }
@@ -247,6 +249,7 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Instant;
 
     use nuncio_translate::pair::{PairRecord, To};
 
@@ -255,6 +258,12 @@ mod tests {
     use crate::store::{Keep, Memory};
 
     const START: u64 = 1_800_000_000;
+
+    /// With its pair: there are hundreds of thousands. One byte more, and the allocator takes the next size it has.
+    #[test]
+    fn a_slot_is_small() {
+        assert!(size_of::<Slot>() <= 128, "{}", size_of::<Slot>());
+    }
 
     /// A gateway after a restart, with one pair on record.
     fn restored(record: PairRecord, now: Moment) -> (Gateway, Arc<Memory>, PairKey) {

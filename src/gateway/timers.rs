@@ -60,7 +60,7 @@ struct Entry {
 }
 
 /// Nanoseconds since the epoch of the timers: half of an [`Instant`].
-type Time = i64;
+pub(super) type Time = i64;
 
 /// By time only.
 impl Ord for Entry {
@@ -116,7 +116,7 @@ impl Timers {
     }
 
     /// The first time there is becomes the epoch. Those three centuries away are as good as never.
-    fn time(&self, at: Instant) -> Time {
+    pub(super) fn time(&self, at: Instant) -> Time {
         let epoch = *self.epoch.get_or_init(|| at);
         let nanos = |apart: Duration| Time::try_from(apart.as_nanos()).unwrap_or(Time::MAX);
         match at.checked_duration_since(epoch) {

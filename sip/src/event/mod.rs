@@ -25,6 +25,7 @@
 mod check;
 mod config;
 mod extras;
+mod few;
 mod notifier;
 mod report;
 mod retry;

@@ -4,15 +4,15 @@ mod incoming;
 mod outcome;
 mod piggyback;
 
-use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use compact_str::ToCompactString;
 
+use super::few::Few;
 use super::report::{Again, EndReason, SubscribeFailure, SubscriberOutput, SubscriberReport};
 use super::{Context, Dialog, DialogRecord, Undelivered, event_of};
-use crate::{HeaderName, Method, UriError};
+use crate::{HeaderName, Method, Tick, UriError};
 
 /// A shorter duration than this, in seconds, is taken for this: whoever grants nothing must not make us refresh all
 /// the time.
@@ -34,11 +34,11 @@ pub struct Subscriber {
     phase: Phase,
     /// Apart, for most of the time there is none.
     in_flight: Option<Box<InFlight>>,
-    outputs: VecDeque<SubscriberOutput>,
+    outputs: Few<SubscriberOutput>,
     /// When the subscription is over, as last granted.
-    expires_at: Option<Instant>,
+    expires_at: Option<Tick>,
     /// Timer N: the NOTIFY that follows a 2xx is awaited until then.
-    notify_until: Option<Instant>,
+    notify_until: Option<Tick>,
     serial: u32,
     /// Seconds asked for, if 423 has raised them above those of the configuration.
     raised: Option<NonZeroU32>,
@@ -54,14 +54,14 @@ pub struct Subscriber {
 enum Phase {
     Idle,
     /// Nothing until then.
-    Waiting(Instant),
+    Waiting(Tick),
     /// SUBSCRIBE was sent, no NOTIFY has come.
     Trying,
     /// As Trying, for a fetch; a NOTIFY may have come that did not end it.
     Fetching,
     /// A NOTIFY has made the dialog.
     Live {
-        refresh_at: Option<Instant>,
+        refresh_at: Option<Tick>,
     },
     /// SUBSCRIBE with Expires 0 was sent in the dialog, the last NOTIFY has not come.
     Closing,
@@ -112,8 +112,8 @@ impl Subscriber {
             dialog,
             phase,
             in_flight: None,
-            outputs: VecDeque::new(),
-            expires_at,
+            outputs: Few::default(),
+            expires_at: expires_at.map(Tick::from),
             notify_until: None,
             serial: 0,
             raised: None,
@@ -134,7 +134,7 @@ impl Subscriber {
 
     /// Begins one after so long, unless there is one or one is planned for an earlier time.
     pub fn subscribe_after(&mut self, wait: Duration, context: &mut Context<'_>) {
-        let at = context.now + wait;
+        let at = Tick::from(context.now + wait);
         match self.phase {
             Phase::Idle => self.phase = Phase::Waiting(at),
             Phase::Waiting(earlier) => self.phase = Phase::Waiting(earlier.min(at)),
@@ -204,12 +204,7 @@ impl Subscriber {
 
     /// The next thing to do; drain it after every input.
     pub fn poll(&mut self) -> Option<SubscriberOutput> {
-        let output = self.outputs.pop_front();
-        if output.is_none() {
-            // Hundreds of thousands of subscriptions have nothing to say at any one time.
-            self.outputs = VecDeque::new();
-        }
-        output
+        self.outputs.pop_front()
     }
 
     /// When [`Subscriber::handle_timeout`] is to be called.
@@ -222,14 +217,16 @@ impl Subscriber {
             }
             _ => None,
         };
-        [outcome, self.notify_until, phase].into_iter().flatten().min()
+        let others = self.notify_until.into_iter().chain(phase).min();
+        outcome.into_iter().chain(others.map(Tick::get)).min()
     }
 
     /// Fires what is due; harmless when nothing is.
     pub fn handle_timeout(&mut self, context: &mut Context<'_>) {
-        let now = context.now;
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let lost = self.in_flight.as_ref().filter(|request| due(Some(request.since + OUTCOME_WITHIN)));
+        let now = Tick::from(context.now);
+        let due = |at: Option<Tick>| at.is_some_and(|at| at <= now);
+        let is_lost = |request: &&Box<InFlight>| request.since + OUTCOME_WITHIN <= context.now;
+        let lost = self.in_flight.as_ref().filter(is_lost);
         if let Some(serial) = lost.map(|request| request.serial) {
             self.failed(serial, Undelivered::Lost, context);
         }
@@ -256,7 +253,7 @@ impl Subscriber {
 
     /// The dialog of the subscription, and when that is over; `None` without one.
     pub fn lasting(&self) -> Option<(&Dialog, Instant)> {
-        self.expires_at.filter(|_| self.is_live()).map(|at| (&self.dialog, at))
+        self.expires_at.filter(|_| self.is_live()).map(|at| (&self.dialog, at.get()))
     }
 
     /// The tag it is bound to.
@@ -378,10 +375,11 @@ impl Subscriber {
     /// How long the subscription lasts from now on, as somebody says who may make it shorter, and the next refresh.
     fn lasts(&mut self, seconds: u32, context: &mut Context<'_>) {
         let lasts = Duration::from_secs(seconds.max(SHORTEST_GRANT).into());
-        self.expires_at = Some(context.now + lasts);
+        self.expires_at = Some((context.now + lasts).into());
         if let Phase::Live { refresh_at } = &mut self.phase {
             let (least, most) = REFRESH_BETWEEN;
-            *refresh_at = Some(context.now + context.between(lasts.mul_f64(least), lasts.mul_f64(most)));
+            let wait = context.between(lasts.mul_f64(least), lasts.mul_f64(most));
+            *refresh_at = Some((context.now + wait).into());
         }
     }
 }

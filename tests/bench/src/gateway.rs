@@ -205,6 +205,7 @@ fn configuration(place: Place, folder: &Path, partners: usize) -> String {
     let (sip, xmpp, root) = (pki::SIP, pki::XMPP, pki::ROOT);
     let mut text = format!(
         "[node]\nstate_dir = '{dir}/state'\n\n\
+         [control]\nsocket = '{dir}/control.sock'\n\n\
          [log]\nformat = 'json'\nlevel = 'info'\n\n\
          [dns]\nservers = ['{}']\n\n\
          [sip]\ndomains = ['{SIP_DOMAIN}']\nname = '{GATEWAY}'\n\

@@ -135,7 +135,7 @@ pub(crate) struct Memory {
 pub(crate) struct PresenceMemory {
     pub(crate) dialect: Dialect,
     pub(crate) pairs: u32,
-    /// Bytes of routes and remote target, which are kept as they came: when the contact watches, and when the user does.
+    /// Bytes of routes, remote target, Call-ID and tags, which are kept as they came: when the contact watches, and when the user does.
     pub(crate) kept: [usize; 2],
     /// Resident bytes per pair whose contact watches the SIP user.
     pub(crate) watched_bytes: u64,
@@ -324,7 +324,7 @@ pub(crate) fn table(report: &Report) -> String {
         let _ = writeln!(
             text,
             "\nMemory of the gateway with {} live pairs, {dialect}: {} bytes resident per pair whose contact watches the SIP \
-             user ({watched} of them routes and remote target as they came), {} bytes more if he watches the contact too \
+             user ({watched} of them routes, remote target, Call-ID and tags as they came), {} bytes more if he watches the contact too \
              ({watching}); {} MiB resident in all.",
             thousands(f64::from(memory.pairs)),
             memory.watched_bytes,

@@ -14,6 +14,7 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
+use nuncio_sip::Tick;
 use nuncio_sip::event::{Retry, Subscriber, Undelivered};
 use nuncio_xmpp::BareJid;
 
@@ -38,7 +39,7 @@ use stored::Stored;
 pub(super) struct ContactWatches {
     subscriber: Option<Box<Subscriber>>,
     /// The front end that holds its dialog, by name; `None`: there is none yet, or no other one.
-    front_end: Option<Box<str>>,
+    front_end: Option<Box<CompactString>>,
     /// Tells the requests of this subscriber from those of an earlier one.
     epoch: u32,
     /// What we are to front ends in its dialog.
@@ -52,14 +53,14 @@ pub(super) struct ContactWatches {
     rest: Rest,
     retry: Retry,
     /// When the front end was last asked anew.
-    begun: Option<Instant>,
+    begun: Option<Tick>,
     /// What is known of the SIP user; `None`: nothing.
     document: Option<Presentity>,
     shown: Shown,
     /// After a restart: what the contact saw last may not be on record.
     unsure: bool,
     /// Until then the contact is taken to be interested.
-    interest_until: Option<Instant>,
+    interest_until: Option<Tick>,
     /// What is on record of the subscription.
     stored: Option<Stored>,
     /// Milliseconds of Unix time.
@@ -305,7 +306,7 @@ impl ContactWatches {
         [
             subscriber,
             asks,
-            self.interest_until,
+            self.interest_until.map(Tick::get),
             self.passing.grace_until,
             self.passing.changes_at,
             self.passing.leaving_until,
@@ -338,7 +339,7 @@ impl ContactWatches {
             self.passing.leaving = Vec::new();
             step.saved.touch();
         }
-        if self.interest_until.take_if(due).is_some() {
+        if self.interest_until.take_if(|until| until.get() <= now).is_some() {
             // A request waits for the SIP user to decide, whoever else is there.
             if step.contact_is_seen || step.roster.from == From::Pending {
                 self.interested(step);
@@ -419,17 +420,22 @@ impl ContactWatches {
         self.passing.backoff.reachable(within, step.context);
     }
 
+    /// The front end that holds its dialog, by name.
+    fn front_end(&self) -> Option<&str> {
+        self.front_end.as_ref().map(|name| name.as_str())
+    }
+
     fn is_live(&self) -> bool {
         self.subscriber.as_ref().is_some_and(|subscriber| subscriber.is_live())
     }
 
     fn interested(&mut self, step: &Step<'_, '_>) {
-        self.interest_until = Some(step.context.now.instant + step.context.config.interest);
+        self.interest_until = Some((step.context.now.instant + step.context.config.interest).into());
     }
 
     fn may_ask_again(&self, step: &Step<'_, '_>) -> bool {
         let now = step.context.now.instant;
-        self.begun.is_none_or(|begun| begun + step.context.config.fetch_interval <= now)
+        self.begun.is_none_or(|begun| begun.get() + step.context.config.fetch_interval <= now)
     }
 
     fn begin_anew(&mut self) {
@@ -457,7 +463,7 @@ impl ContactWatches {
         let identity = self.identity(step);
         if let Some(subscriber) = self.subscriber(permit, step) {
             subscriber.subscribe(&mut step.event_under(identity));
-            self.begun = Some(step.context.now.instant);
+            self.begun = Some(step.context.now.instant.into());
         }
     }
 
@@ -471,7 +477,7 @@ impl ContactWatches {
         let identity = self.identity(step);
         if let Some(subscriber) = self.subscriber(permit, step) {
             subscriber.fetch(&mut step.event_under(identity));
-            self.begun = Some(step.context.now.instant);
+            self.begun = Some(step.context.now.instant.into());
         }
     }
 
@@ -525,7 +531,7 @@ impl ContactWatches {
             step.context.budget.give_back(step.context.key, Place::Subscription);
         }
         let record = self.subscriber.as_ref().and_then(|subscriber| subscriber.lasting());
-        let front_end = self.front_end.as_deref();
+        let front_end = self.front_end();
         let record = record.map(|(dialog, expires)| Stored::new(dialog, front_end, expires));
         if !Stored::still_serves(self.stored, record) {
             self.stored = record;

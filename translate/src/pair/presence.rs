@@ -547,11 +547,11 @@ mod tests {
     /// Without texts and what is known of resources. A step beyond these numbers costs every pair there is.
     #[test]
     fn a_pair_is_small_and_one_without_presence_is_smaller() {
-        assert!(size_of::<Pair>() <= 112, "{}", size_of::<Pair>());
+        assert!(size_of::<Pair>() <= 104, "{}", size_of::<Pair>());
         let both = size_of::<Pair>() + size_of::<Presence>();
         let contact = size_of::<ContactWatches>() + size_of::<Subscriber>();
         let user = size_of::<UserWatches>() + UserWatches::WATCHER;
-        assert!(both + contact <= 496, "the contact watches: {both} + {contact}");
-        assert!(both + user <= 576, "the user watches: {both} + {user}");
+        assert!(both + contact <= 408, "the contact watches: {both} + {contact}");
+        assert!(both + user <= 568, "the user watches: {both} + {user}");
     }
 }

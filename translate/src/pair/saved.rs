@@ -1,6 +1,7 @@
 //! What is stored of a pair, and what waits for it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 
 use super::PairRecord;
 
@@ -16,8 +17,8 @@ pub(super) struct Saved {
     committed: u64,
     /// Fingerprint of the stored record; 0: nothing is stored.
     print: u64,
-    /// When the SIP user last wrote, as stored.
-    wrote: Option<u64>,
+    /// When the SIP user last wrote, as stored. Nobody did in 1970.
+    wrote: Option<NonZeroU64>,
 }
 
 /// Tickets that one pair may give out before they reach those of the next one that is made.
@@ -31,7 +32,7 @@ impl Saved {
     /// The record of an earlier process, as it was read. That its dialogs have jumped ahead with their `CSeq` is stored
     /// when it takes up its work, before it says anything.
     pub(super) fn restored(record: &PairRecord) -> Self {
-        Self { print: print(record), wrote: record.sip_user_wrote, ..Self::default() }
+        Self { print: print(record), wrote: wrote(record), ..Self::default() }
     }
 
     /// Of the pair with this number: its tickets are larger than those of all with a lower one, so that word of what an
@@ -69,7 +70,7 @@ impl Saved {
 
     /// Whether the stored time of the SIP user's last message is too old.
     pub(super) fn wrote_lags(&self, now: u64) -> bool {
-        self.wrote.is_none_or(|wrote| wrote.saturating_add(WROTE_LAG) <= now)
+        self.wrote.is_none_or(|wrote| wrote.get().saturating_add(WROTE_LAG) <= now)
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -89,10 +90,14 @@ impl Saved {
             return None;
         }
         self.print = print;
-        self.wrote = record.sip_user_wrote;
+        self.wrote = wrote(&record);
         self.ticket += 1;
         Some((self.ticket, (print != 0).then(|| Box::new(record))))
     }
+}
+
+fn wrote(record: &PairRecord) -> Option<NonZeroU64> {
+    record.sip_user_wrote.and_then(NonZeroU64::new)
 }
 
 /// 0: an empty record. `CSeq` numbers do not count: restored dialogs jump ahead, and the jump is stored.
@@ -121,7 +126,7 @@ fn print(record: &PairRecord) -> u64 {
 mod tests {
     use super::*;
 
-    fn wrote(at: u64) -> PairRecord {
+    fn written(at: u64) -> PairRecord {
         PairRecord { sip_user_wrote: Some(at), ..PairRecord::default() }
     }
 
@@ -129,9 +134,9 @@ mod tests {
     fn the_same_record_is_stored_once_and_an_empty_one_is_forgotten() {
         let mut saved = Saved::default();
         saved.touch();
-        assert_eq!(saved.next(wrote(5)), Some((1, Some(Box::new(wrote(5))))));
+        assert_eq!(saved.next(written(5)), Some((1, Some(Box::new(written(5))))));
         saved.touch();
-        assert_eq!(saved.next(wrote(5)), None);
+        assert_eq!(saved.next(written(5)), None);
         assert!(!saved.is_nothing());
         saved.touch();
         assert_eq!(saved.next(PairRecord::default()), Some((2, None)));
@@ -142,12 +147,12 @@ mod tests {
     fn what_waits_is_released_by_the_record_that_follows_it() {
         let mut saved = Saved::default();
         let first = saved.awaited();
-        assert!(saved.next(wrote(5)).is_some());
+        assert!(saved.next(written(5)).is_some());
         saved.committed(first + 7);
         assert!(saved.has(first) && !saved.has(first + 1), "no ticket is committed that was not given out");
         let second = saved.awaited();
         assert!(!saved.has(second));
-        assert!(saved.next(wrote(5)).is_some(), "although it says the same");
+        assert!(saved.next(written(5)).is_some(), "although it says the same");
         saved.committed(second);
         assert!(saved.has(second));
     }
@@ -157,7 +162,7 @@ mod tests {
         let mut saved = Saved::default();
         saved.touch();
         let first = saved.up_to_now();
-        assert!(saved.next(wrote(5)).is_some());
+        assert!(saved.next(written(5)).is_some());
         assert_eq!(saved.up_to_now(), first);
         assert!(!saved.is_dirty() && !saved.has(first));
         saved.committed(first);
@@ -168,12 +173,12 @@ mod tests {
     #[test]
     fn a_ticket_of_an_earlier_pair_releases_nothing() {
         let mut earlier = Saved::numbered(1);
-        earlier.next(wrote(5));
+        earlier.next(written(5));
         let (last, _) = earlier.next(PairRecord::default()).unwrap();
         let mut later = Saved::numbered(2);
         assert!(later.has(0), "what waits for nothing does not wait");
         let first = later.awaited();
-        later.next(wrote(5));
+        later.next(written(5));
         later.committed(last);
         assert!(!later.has(first));
         later.committed(first);
@@ -184,7 +189,7 @@ mod tests {
     fn the_last_message_is_stored_once_an_hour() {
         let mut saved = Saved::default();
         assert!(saved.wrote_lags(1000));
-        saved.next(wrote(1000));
+        saved.next(written(1000));
         assert!(!saved.wrote_lags(1000 + WROTE_LAG - 1));
         assert!(saved.wrote_lags(1000 + WROTE_LAG));
     }

@@ -132,7 +132,7 @@ impl Subscriber {
     /// A dialog that has just come about has no time of refresh yet.
     fn plan_refresh(&mut self, context: &mut Context<'_>) {
         if let (Phase::Live { refresh_at: None }, Some(at)) = (self.phase, self.expires_at) {
-            let left = at.saturating_duration_since(context.now).as_secs();
+            let left = at.get().saturating_duration_since(context.now).as_secs();
             self.lasts(u32::try_from(left).unwrap_or(u32::MAX), context);
         }
     }

@@ -68,7 +68,7 @@ impl Subscriber {
         }
         if matches!(self.phase, Phase::Closing | Phase::Fetching) {
             if notify_follows {
-                self.notify_until = Some(context.now + TIMER_N);
+                self.notify_until = Some((context.now + TIMER_N).into());
             } else {
                 self.notify_missing(context);
             }
@@ -81,7 +81,7 @@ impl Subscriber {
             self.lasts(request.expires, context);
         }
         if !request.notified && (notify_follows || request.purpose == Purpose::Initial) {
-            self.notify_until = Some(context.now + TIMER_N);
+            self.notify_until = Some((context.now + TIMER_N).into());
         }
         self.close_if_wanted(context);
     }
@@ -100,11 +100,12 @@ impl Subscriber {
 
     /// The subscription lasts on (RFC 6665 §4.1.2.2); each try takes part of the time that is left.
     fn refresh_again(&mut self, retry_after: Option<Duration>, context: &mut Context<'_>) {
-        let left = self.expires_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(context.now));
+        let left =
+            self.expires_at.map_or(Duration::ZERO, |at| at.get().saturating_duration_since(context.now));
         let wait = context.between(left / 4, left / 2).max(retry_after.unwrap_or_default());
         let fits = left > LAST_TRY && wait < left;
         if let Phase::Live { refresh_at } = &mut self.phase {
-            *refresh_at = fits.then(|| context.now + wait);
+            *refresh_at = fits.then(|| (context.now + wait).into());
         }
         self.close_if_wanted(context);
     }

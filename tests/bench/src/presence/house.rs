@@ -315,7 +315,7 @@ impl House {
             let target =
                 contact.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(uri, _)| uri);
             let (to, from, call_id) = (text("To")?, text("From")?, text("Call-ID")?);
-            let tag = if to.contains(";tag=") { "" } else { ";tag=sink" };
+            let tag = if to.contains(";tag=") { String::new() } else { format!(";tag={}", text::SINK_TAG) };
             dialog.head = format!(
                 "NOTIFY {} SIP/2.0\r\nFrom: {to}{tag}\r\nTo: {from}\r\nCall-ID: {call_id}\r\n",
                 target.context("no Contact")?

@@ -30,19 +30,33 @@ pub(super) fn accepting(dialect: Dialect) -> String {
     format!("Expires: 3600\r\n{}", path(dialect, &contact()))
 }
 
+/// A name that the gateway makes: the label of its node and 32 digits.
+const TOKEN: usize = "n1.".len() + 32;
+
 /// Bytes that the gateway has to keep as they came: of the dialog in which a contact watches a user, and of that in which
-/// the user watches the contact.
+/// the user watches the contact. Routes, remote target, Call-ID and both tags.
 pub(super) fn kept(dialect: Dialect) -> [usize; 2] {
     let routes = match dialect {
         Dialect::Pidf => 0,
         Dialect::Categories => lync::routes().iter().map(String::len).sum(),
     };
-    let length = |uri: String| {
+    let length = |text: &str| {
         let mut written = Vec::new();
-        Template::new(&uri).write(&mut written, 0, 0, 0);
-        written.len() + routes
+        Template::new(text).write(&mut written, 0, 0, 0);
+        written.len()
     };
-    [length(contact()), length(endpoint(dialect))]
+    let contact_watches = length(&contact()) + TOKEN + TOKEN + SINK_TAG.len();
+    let user_watches = length(&endpoint(dialect)) + length(&call_id()) + length(TAG) + TOKEN;
+    [routes + contact_watches, routes + user_watches]
+}
+
+/// The tag of the front end, where the gateway subscribes.
+pub(super) const SINK_TAG: &str = "sink";
+/// That of the user who subscribes, and his Call-ID.
+const TAG: &str = "w{pair}";
+
+fn call_id() -> String {
+    format!("{TAG}{{sequence}}@{FRONT_END}")
 }
 
 /// Where the front end itself wants requests.
@@ -109,14 +123,15 @@ pub(super) fn subscribe(dialect: Dialect) -> Template {
         "SUBSCRIBE sip:c{{pair}}@p{{partner}}.bench.example SIP/2.0\r\n\
          Via: SIP/2.0/TLS {FRONT_END}:5061;branch=z9hG4bK{{pair}}{{sequence}}\r\n\
          Max-Forwards: 70\r\n\
-         From: <sip:u{{pair}}@{SIP_DOMAIN}>;tag=w{{pair}}\r\n\
+         From: <sip:u{{pair}}@{SIP_DOMAIN}>;tag={TAG}\r\n\
          To: <sip:c{{pair}}@p{{partner}}.bench.example>\r\n\
-         Call-ID: w{{pair}}{{sequence}}@{FRONT_END}\r\n\
+         Call-ID: {}\r\n\
          CSeq: 1 SUBSCRIBE\r\n\
          {}Event: presence\r\n\
          Accept: {}\r\n\
          Expires: 28800\r\n\
          Content-Length: 0\r\n\r\n",
+        call_id(),
         path(dialect, &endpoint(dialect)),
         media(dialect)
     ))

@@ -7,7 +7,7 @@ use crate::pair::step::Step;
 impl ContactWatches {
     /// There is a subscription at this front end, or there shall be one; `None`: at the only one, or at whichever takes it.
     pub(in crate::pair) fn watches_at(&self, front_end: Option<&str>, from: From) -> bool {
-        self.needs_front_end(from) && self.front_end.as_deref() == front_end
+        self.needs_front_end(from) && self.front_end() == front_end
     }
 
     /// What the contact sees, or waits for, comes from a front end.

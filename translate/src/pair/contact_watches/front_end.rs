@@ -52,8 +52,8 @@ impl ContactWatches {
         match &mut self.subscriber {
             Some(subscriber) => {
                 let answer = subscriber.notify(request, &mut step.event_under(identity));
-                if answer.is_success() && self.front_end.as_deref().unwrap_or_default() != front_end {
-                    self.front_end = (!front_end.is_empty()).then(|| front_end.into());
+                if answer.is_success() && self.front_end().unwrap_or_default() != front_end {
+                    self.front_end = (!front_end.is_empty()).then(|| Box::new(front_end.into()));
                 }
                 (answer, told)
             }
@@ -125,7 +125,7 @@ impl ContactWatches {
                         }
                     };
                     let half = Half::Subscriber(self.epoch);
-                    let front_end = self.front_end.as_deref().map(CompactString::from);
+                    let front_end = self.front_end().map(CompactString::from);
                     step.push(Output::Request(Request {
                         half,
                         serial,
@@ -300,7 +300,7 @@ impl ContactWatches {
     }
 
     fn may_begin_at_once(&self, step: &Step<'_, '_>) -> bool {
-        self.begun.is_none_or(|begun| begun + AT_ONCE_EVERY <= step.context.now.instant)
+        self.begun.is_none_or(|begun| begun.get() + AT_ONCE_EVERY <= step.context.now.instant)
     }
 
     fn begin(&mut self, step: &mut Step<'_, '_>) {

@@ -38,7 +38,7 @@ impl ContactWatches {
         };
         let key = step.context.key;
         if let Some(SubscriberRecord { dialog, expires_at, front_end }) = record.subscriber.take() {
-            half.front_end = (!front_end.is_empty()).then(|| front_end.as_str().into());
+            half.front_end = (!front_end.is_empty()).then(|| Box::new(front_end.as_str().into()));
             // However far the clock was set back meanwhile.
             let latest =
                 step.context.now.instant + Duration::from_secs(step.context.events.longest_expires.into());
@@ -129,7 +129,7 @@ impl ContactWatches {
         record.subscriber = subscription.map(|(dialog, expires)| SubscriberRecord {
             dialog,
             expires_at: unix_at(expires, now),
-            front_end: self.front_end.as_deref().unwrap_or_default().into(),
+            front_end: self.front_end().unwrap_or_default().into(),
         });
     }
 }
