@@ -18,6 +18,7 @@ mod control_access;
 mod control_apply;
 mod control_changes;
 mod control_files;
+mod control_hangs;
 mod control_names;
 mod control_roles;
 mod control_set_aside;
