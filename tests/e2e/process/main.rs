@@ -22,6 +22,7 @@ mod control_hangs;
 mod control_names;
 mod control_roles;
 mod control_set_aside;
+mod control_told;
 mod control_trials;
 mod control_users;
 mod correlation;
