@@ -15,7 +15,7 @@ use nuncio_xmpp::dialback::DialbackSecret;
 use serde::Serialize;
 
 use crate::checks::{Finding, Findings};
-use crate::config::{Config, Partner};
+use crate::config::{Config, Partner, quoted};
 use crate::context::{Context, SipSide, XmppSide};
 use crate::dns::{Dns, DnsConfig};
 use crate::gateway::Gateway;
@@ -36,7 +36,7 @@ pub struct Whom {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectivityError {
     /// Who was named is nobody.
-    #[error("{0:?} is neither a domain of a partner nor the name of a front end in the configuration")]
+    #[error("{} is neither a domain of a partner nor the name of a front end in the configuration", quoted(.0))]
     Unknown(String),
     /// What connections need cannot be had: a certificate, the resolver.
     #[error("no connection can be tried: {0:#}")]

@@ -30,6 +30,8 @@ pub(super) struct Gateway {
     client: Client,
     /// Whether a program asks.
     json: bool,
+    /// Whether the command can do without it, with `--here`.
+    or_here: bool,
     /// Why its socket may be elsewhere.
     doubt: Option<String>,
 }
@@ -87,6 +89,12 @@ impl Failed {
         Self { document: reply.json(), refused, ..Self::new(reply.refusal()) }
     }
 
+    /// With what people should hear besides.
+    fn and_also(self, more: Option<String>) -> Self {
+        let text = more.into_iter().fold(self.text, |text, more| format!("{text}\n{more}"));
+        Self { text, ..self }
+    }
+
     /// Whether the gateway said so, and did nothing.
     pub(super) fn is_refusal(&self) -> bool {
         self.refused
@@ -111,12 +119,14 @@ impl Failed {
 /// What a command says at its end, and how it ends.
 pub(super) struct Said {
     text: String,
+    /// What it would be refused for, if it were done.
+    refused: Option<String>,
     code: ExitCode,
 }
 
 impl From<String> for Said {
     fn from(text: String) -> Self {
-        Self { text, code: ExitCode::SUCCESS }
+        Self { text, refused: None, code: ExitCode::SUCCESS }
     }
 }
 
@@ -124,9 +134,15 @@ impl Said {
     /// After a change: whether it is kept is in the answer.
     pub(super) fn after(answer: &Value, text: String) -> Self {
         match answer.get("saved") {
-            Some(Value::Bool(false)) => Self { text, code: ExitCode::from(UNSAVED) },
+            Some(Value::Bool(false)) => Self { code: ExitCode::from(UNSAVED), ..text.into() },
             _ => text.into(),
         }
+    }
+
+    /// After a dry run: it ends as what it stands for would.
+    pub(super) fn would(text: String, refused: Option<String>) -> Self {
+        let code = if refused.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        Self { text, refused, code }
     }
 }
 
@@ -140,7 +156,7 @@ impl Gateway {
             Some(socket) => (socket, None),
             None => socket_of(environment),
         };
-        Self { client: Client::new(socket), json: false, doubt }
+        Self { client: Client::new(socket), json: false, or_here: false, doubt }
     }
 
     /// The answer, if it is what was asked for.
@@ -174,11 +190,14 @@ impl Gateway {
                 )));
             }
             Err(error @ ClientError::Denied(..)) => return Ok(Err(error.to_string())),
+            Err(error @ ClientError::Silent { .. }) if self.or_here => {
+                return Err(Failed::new(format!("{error}. This command does it itself with --here")));
+            }
             Err(error) => return Err(self.failed(&error)),
         };
         match reply.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Err(reply.refusal())),
-            status if !status.is_success() => Err(Failed::refusal(&reply)),
+            status if !status.is_success() => Err(Failed::refusal(&reply).and_also(self.unread())),
             _ => reply.json().map(Ok).ok_or_else(no_json),
         }
     }
@@ -227,14 +246,50 @@ impl WhoArguments {
     /// The running gateway if it is to be asked, given the configuration files that were named.
     pub(super) fn gateway(&self, named: &[PathBuf], environment: &[(OsString, OsString)]) -> Option<Gateway> {
         let asked = !self.here && named.is_empty();
-        asked.then(|| Gateway::at(self.socket.clone(), environment.to_vec()))
+        asked.then(|| Gateway { or_here: true, ..Gateway::at(self.socket.clone(), environment.to_vec()) })
     }
 }
 
 impl Gateway {
-    /// For people: who has done it.
+    /// For people: who has done it, and by what.
     pub(super) fn says_who(&self) {
         eprintln!("Done by the running gateway ({}).", self.client.socket().display());
+        if let Some(warning) = self.unread() {
+            eprintln!("{warning}");
+        }
+    }
+
+    /// That the files say something else than what the gateway goes by, if they do and it says so.
+    fn unread(&self) -> Option<String> {
+        const SHOWN: usize = 3;
+        let answer = self.or_here.then(|| self.answer(Method::GET, "/v1/config/unread", None))?.ok()?;
+        let keys = |list: &str| -> Vec<String> {
+            let keys = answer.get(list).and_then(Value::as_array).into_iter().flatten();
+            keys.filter_map(Value::as_str).map(printable).collect()
+        };
+        let by_what = "this is by what is in force; --here goes by the file";
+        if let Some(why) = answer.get("unreadable").and_then(Value::as_str) {
+            return Some(format!(
+                "warning: the configuration on the disk cannot be used, and is not in force ({}): {by_what}",
+                printable(why)
+            ));
+        }
+        let (reload, mut all) = (keys("reload"), keys("next_start"));
+        all.retain(|key| !reload.contains(key));
+        all.splice(0..0, reload.iter().cloned());
+        let how = match reload.as_slice() {
+            _ if all.is_empty() => return None,
+            [] => "it waits for the next start",
+            _ => "nuncio reload puts it in force",
+        };
+        let more = all.len().saturating_sub(SHOWN);
+        let mut shown = all.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
+        if more > 0 {
+            shown.push_str(&format!(" and {more} more"));
+        }
+        Some(format!(
+            "warning: the configuration on the disk says something that is not in force ({shown}): {by_what}, and {how}"
+        ))
     }
 }
 
@@ -266,12 +321,12 @@ pub(super) fn end(done: Result<String, Failed>) -> ExitCode {
 /// Ends a command.
 pub(super) fn finish(done: Result<Said, Failed>) -> ExitCode {
     match done {
-        Ok(Said { text, code }) => {
-            if say(&text) == ExitCode::SUCCESS {
-                code
-            } else {
-                ExitCode::FAILURE
+        Ok(Said { text, refused, code }) => {
+            let said = say(&text);
+            if let Some(why) = refused {
+                eprintln!("nuncio: it would be refused: {why}");
             }
+            if said == ExitCode::SUCCESS { code } else { ExitCode::FAILURE }
         }
         Err(failed) => {
             eprintln!("nuncio: {}", failed.text);
@@ -311,6 +366,9 @@ pub(super) fn changes(answer: &Value) -> String {
         let line = line.strip_suffix(" (with the next start)").unwrap_or(&line);
         out.push_str(&format!("  waits for the next start: {line}\n"));
     }
+    for line in list("stored") {
+        out.push_str(&format!("  {line}\n"));
+    }
     for line in list("warnings") {
         out.push_str(&format!("  warning: {line}\n"));
     }
@@ -321,6 +379,12 @@ pub(super) fn changes(answer: &Value) -> String {
         out.push_str(&format!("  it holds, but is not on the disk: {}\n", printable(why)));
     }
     out
+}
+
+/// Whether a change made nothing different, not even what is stored.
+pub(super) fn is_as_it_was(answer: &Value) -> bool {
+    let none = |key: &str| answer.get(key).and_then(Value::as_array).is_none_or(Vec::is_empty);
+    answer.get("changed").is_some() && none("changed") && none("stored")
 }
 
 /// A domain, or an address at one, in A-labels, and behind it as people read it.

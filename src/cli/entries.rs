@@ -1,5 +1,6 @@
 //! `nuncio partner`, `nuncio policy`, `nuncio block`: what they have in common.
 
+mod change;
 mod file;
 mod prune;
 
@@ -12,11 +13,9 @@ use axum::http::Method;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
+use self::change::{Change, verdict};
 use self::prune::Removal;
-use super::client::{
-    ClientArguments, Failed, Gateway, Said, changes, finish, in_both_forms, pretty, printable, text,
-};
-use super::report::say;
+use super::client::{ClientArguments, Failed, Gateway, Said, finish, in_both_forms, pretty, printable, text};
 use crate::config::{Kind, quoted, reference, written};
 use crate::control::client::escaped;
 
@@ -117,13 +116,6 @@ pub(super) enum Verb {
     },
 }
 
-/// What the gateway is asked for.
-struct Change {
-    method: Method,
-    path: String,
-    body: Option<Value>,
-}
-
 /// What the API calls them, and the file.
 struct Names {
     kind: Kind,
@@ -170,8 +162,8 @@ impl Names {
         let mut entry = self.settings(settings)?;
         entry.insert(self.kind.named_by().to_owned(), json!(name));
         let all = format!("/v1/{}", self.collection);
-        let change = Change { method: Method::POST, path: all, body: Some(Value::Object(entry)) };
-        self.change(gateway, &change, "", *dry_run, json)
+        let change = Change::new(Method::POST, all, Some(Value::Object(entry)));
+        self.change(gateway, &change, *dry_run, json)
     }
 
     fn perform(&self, verb: &Verb, json: bool, gateway: &Gateway) -> Result<Said, Failed> {
@@ -187,12 +179,11 @@ impl Names {
             }
             Verb::Set { name, settings, dry_run } => {
                 let body = Some(Value::Object(self.settings(settings)?));
-                let change = Change { method: Method::PATCH, path: one(name), body };
-                self.change(gateway, &change, "", *dry_run, json)
+                let change = Change::new(Method::PATCH, one(name), body);
+                self.change(gateway, &change, *dry_run, json)
             }
             Verb::Remove { name, dry_run } => {
-                let change = Change { method: Method::DELETE, path: one(name), body: None };
-                self.change(gateway, &change, "", *dry_run, json)
+                self.change(gateway, &Change::new(Method::DELETE, one(name), None), *dry_run, json)
             }
             Verb::Export { all: declared } => {
                 let list = gateway.ask(Method::GET, &format!("{all}?only_set=true"), None)?;
@@ -204,69 +195,16 @@ impl Names {
                     true => self.removal(&gateway.ask(Method::GET, &all, None)?, &entries),
                     false => Removal::default(),
                 };
-                if !*confirm_removal
-                    && !*dry_run
-                    && let Some(why) = removal.wants_confirmation(self.kind)
-                {
+                let refused = removal.wants_confirmation(self.kind).filter(|_| !confirm_removal);
+                if let (Some(why), false) = (&refused, dry_run) {
                     return Err(Failed::new(why));
                 }
                 let body = Some(json!({ "entries": entries, "prune": prune }));
                 let path = format!("/v1/apply/{}", self.collection);
-                let change = Change { method: Method::POST, path, body };
-                let confirmation = removal.wants_confirmation(self.kind).filter(|_| !confirm_removal);
-                let confirmation = confirmation.map(|why| format!("  {why}\n")).unwrap_or_default();
-                self.change(gateway, &change, &format!("{removal}{confirmation}"), *dry_run, json)
+                let change = Change { method: Method::POST, path, body, first: removal.to_string(), refused };
+                self.change(gateway, &change, *dry_run, json)
             }
         }
-    }
-
-    /// What it amounts to is shown first; then it is done.
-    fn change(
-        &self,
-        gateway: &Gateway,
-        Change { method, path, body }: &Change,
-        first: &str,
-        dry_run: bool,
-        json: bool,
-    ) -> Result<Said, Failed> {
-        let would = gateway.ask(method.clone(), &format!("{path}?dry_run=true"), body.as_ref())?;
-        let mut out = String::new();
-        if let Some(entry) = would.get("entry").filter(|_| self.kind == Kind::Partner) {
-            out.push_str(&format!("{}\n", self.line(entry)));
-            if let Some(negotiation) = entry.get("negotiation") {
-                out.push_str(&format!("  {}\n", verdict(negotiation)));
-            }
-        }
-        out.push_str(first);
-        let expected = changes(&would);
-        out.push_str(&expected);
-        if dry_run {
-            let unchanged = format!("{out}Nothing was changed: this was a dry run.\n");
-            return Ok(if json { pretty(&would) } else { unchanged }.into());
-        }
-        if !json {
-            say(&out);
-        }
-        let done = gateway.ask(method.clone(), path, body.as_ref()).inspect_err(|failed| {
-            if !json {
-                say(match failed.is_refusal() {
-                    true => "That was not done: nothing was changed.\n",
-                    false => "Whether that was done is not known.\n",
-                });
-            }
-        })?;
-        if json {
-            return Ok(Said::after(&done, pretty(&done)));
-        }
-        let same =
-            done.get("changed").and_then(Value::as_array).is_some_and(Vec::is_empty) && first.is_empty();
-        let end = if same { "It was so already." } else { "It is in force, and saved." };
-        let end = if done.get("saved") == Some(&json!(false)) { "It is in force." } else { end };
-        let expected: Vec<&str> = expected.lines().collect();
-        let more = changes(&done);
-        let more = more.lines().filter(|line| !expected.contains(line));
-        let more: String = more.map(|line| format!("{line}\n")).collect();
-        Ok(Said::after(&done, format!("{more}{end}\n")))
     }
 
     fn list(&self, list: &Value) -> String {
@@ -392,17 +330,6 @@ impl Names {
         }
         Ok(entry)
     }
-}
-
-fn verdict(negotiation: &Value) -> String {
-    let reason = Some(text(negotiation, "reason")).filter(|reason| !reason.is_empty());
-    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    format!(
-        "{}{reason}: {}, {}",
-        text(negotiation, "verdict"),
-        text(negotiation, "methods"),
-        text(negotiation, "means")
-    )
 }
 
 pub(super) const PARTNER_ABOUT: &str = "\

@@ -1,7 +1,8 @@
 //! The command line.
 //!
-//! Exit codes: 0 done; 1 the configuration is wrong or the gateway failed; 2 the command line is wrong; 3 the database has to
-//! be seen to by somebody; 4 a change is in force and not on the disk.
+//! Exit codes: 0 done; 1 the configuration is wrong, the gateway failed, or a check found something wrong, the database included;
+//! 2 the command line is wrong; 3 `run` does not start, for the database has to be seen to by somebody; 4 a change is in force and
+//! not on the disk.
 
 mod cert;
 mod check;
@@ -236,10 +237,11 @@ may stand more than once: they are in the file only.
 
 Exit codes:
   0  done
-  1  the configuration is wrong, or the gateway failed
+  1  refused, or not done: the configuration is wrong, the gateway failed, or
+     a check found something wrong, the database included
   2  the command line is wrong
-  3  the database has to be seen to by somebody: it is damaged, of a newer
-     version, or not one of Nuncio
+  3  of nuncio run: the database has to be seen to by somebody; it is damaged,
+     of a newer version, or not one of Nuncio
   4  the change is in force, and not on the disk: it is gone when the gateway
      stops, unless its disk works before";
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::client::{ClientArguments, Failed, Said, changes, end, finish, pretty, printable, text};
 use super::trail;
+use crate::config::quoted;
 use crate::control::client::escaped;
 
 #[derive(Debug, clap::Args)]
@@ -131,10 +132,13 @@ pub(super) fn audit(arguments: &AuditArguments, environment: Vec<(OsString, OsSt
     let with = arguments.with.as_ref().map(|with| format!("&with={}", escaped(with))).unwrap_or_default();
     let path = format!("/v1/audit?most={}{with}", arguments.most);
     let answer: Result<Value, Failed> = arguments.client.gateway(environment).ask(Method::GET, &path, None);
-    end(answer.map(|answer| {
-        if arguments.client.json {
-            return pretty(&answer);
+    end(answer.map(|answer| match (trail::lines(&answer), &arguments.with) {
+        _ if arguments.client.json => pretty(&answer),
+        (lines, _) if !lines.is_empty() => lines,
+        (_, None) => "There is no entry in the audit trail.\n".to_owned(),
+        (_, Some(with)) => {
+            let with = printable(&quoted(with));
+            format!("There is no entry in the audit trail that has {with} in its subject or actor.\n")
         }
-        trail::lines(&answer)
     }))
 }

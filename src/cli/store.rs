@@ -31,7 +31,7 @@ struct Place {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Read everything and say whether it is whole
+    /// Read everything and say whether it is whole; the exit code is 1 if not
     Check {
         #[command(flatten)]
         place: Place,

@@ -81,8 +81,16 @@ impl Text for BlockAddress {
         if text.contains('*') {
             return Err(refused(&"it is no pattern; whoever blocks a domain keeps all its contacts out"));
         }
-        let jid =
-            BareJid::parse(text.strip_prefix("xmpp:").unwrap_or(text)).map_err(|error| refused(&error))?;
+        let text = text.strip_prefix("xmpp:").unwrap_or(text);
+        let bare = text.split_once('/').map(|(bare, _)| bare).filter(|bare| BareJid::parse(bare).is_ok());
+        if let Some(bare) = bare {
+            let why = format!(
+                "it has a resource, and a contact is kept out with all of them: block {}",
+                quoted(bare)
+            );
+            return Err(refused(&why));
+        }
+        let jid = BareJid::parse(text).map_err(|error| refused(&error))?;
         Domain::new(jid.domain()).map_err(|error| refused(&error))?;
         Ok(Self::Contact(jid.as_str().into()))
     }
@@ -106,6 +114,11 @@ mod tests {
             ("0.0.0.0/0", "0.0.0.0/0"),
         ] {
             assert_eq!(BlockAddress::parse(text).unwrap().to_string(), expected, "{text}");
+        }
+        for text in ["Mallory@fabrikam.com/home", "xmpp:Mallory@fabrikam.com/a/b"] {
+            let error = BlockAddress::parse(text).unwrap_err().to_string();
+            let instead = "it has a resource, and a contact is kept out with all of them: block \"Mallory@fabrikam.com\"";
+            assert!(error.contains(instead), "{text}: {error}");
         }
         for text in [
             "",

@@ -61,7 +61,7 @@ pub use value::{
     Family, Im, LogAddresses, LogFilter, LogFormat, Lookup, NodeLabel, PartnerType, Text, TlsBackend,
     TrustModel, ValueError, Verdict,
 };
-pub(crate) use value::{duration_text, nearest, printable, quoted};
+pub(crate) use value::{duration_text, nearest, printable, quoted, shown, with_words_cut};
 
 /// Where the configuration is looked for unless `--config` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/nuncio/nuncio.toml";

@@ -31,6 +31,10 @@ pub(super) fn check(path: &Path, holds: Holds) -> Result<(), String> {
     let shown = path.display();
     let what = holds.name();
     let unreadable = |error: std::io::Error| match error.kind() {
+        // A gateway that runs does not know of it yet: the command has to go by the file.
+        ErrorKind::NotFound if holds == Holds::Chain => format!(
+            "{shown} does not exist; expected {what} in PEM there (to have one issued: nuncio cert request --here --for {shown})"
+        ),
         ErrorKind::NotFound => format!("{shown} does not exist; expected {what} in PEM there"),
         ErrorKind::PermissionDenied => {
             format!(

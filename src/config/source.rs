@@ -15,7 +15,7 @@ use super::problem::{Lines, Problem, Severity};
 use super::read::Section;
 use super::schema::{Key, Shape};
 use super::stored::{Kind, Stored};
-use super::value::{nearest, printable, quoted};
+use super::value::{nearest, printable, quoted, shown, with_words_cut};
 
 /// What a configuration is made from; later sources win over earlier ones, flags over the environment over files.
 #[derive(Clone, Debug, Default)]
@@ -424,7 +424,7 @@ impl Places {
                 (format!("flag {name}"), None, (usize::MAX, id.map_or(0, |id| id.0)))
             }
             Some(Place::Stored { kind, name }) => {
-                (format!("stored {kind} {name}"), None, (usize::MAX - 2, id.map_or(0, |id| id.0)))
+                (format!("stored {kind} {}", shown(name)), None, (usize::MAX - 2, id.map_or(0, |id| id.0)))
             }
             // Nothing stands anywhere: the last file is where it would be added.
             None => match self.files.last() {
@@ -443,7 +443,7 @@ impl Places {
     ) -> Problem {
         let (place, excerpt, order) = self.locate(id, part);
         // Keys and messages of others get in here; none of them commands a terminal.
-        let text = text.chars().map(printable).collect();
+        let text = with_words_cut(&text).chars().map(printable).collect();
         let stored = match id.and_then(|id| self.get(id)) {
             Some(Place::Stored { kind, name }) => Some((*kind, name.clone())),
             _ => None,

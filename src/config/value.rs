@@ -240,6 +240,32 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("\"{shown}\"")
 }
 
+/// A name that somebody gave, fit for a terminal: of one that is endless only the beginning.
+pub(crate) fn shown(name: &str) -> String {
+    let mut shown: String = name.chars().take(LONGEST_SHOWN).map(printable).collect();
+    if name.chars().nth(LONGEST_SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A sentence of ours in which words of others may stand: of those that are endless only the beginning.
+pub(crate) fn with_words_cut(sentence: &str) -> String {
+    let (mut cut, mut length) = (String::with_capacity(sentence.len().min(4096)), 0_usize);
+    for c in sentence.chars() {
+        length = if c.is_whitespace() { 0 } else { length.saturating_add(1) };
+        match length {
+            ..=LONGEST_SHOWN => cut.push(c),
+            length if length == LONGEST_SHOWN + 1 => cut.push('…'),
+            _ => {}
+        }
+    }
+    cut
+}
+
+/// How many characters of a name or word are shown.
+const LONGEST_SHOWN: usize = 200;
+
 /// Control and bidirectional formatting characters do not reach a terminal.
 pub(crate) fn printable(c: char) -> char {
     match c {

@@ -123,7 +123,7 @@ async fn check_config(State(control): State<Shared>) -> Result<Json<Report>, Pro
             findings.extend(more.findings);
             findings
         }
-        Err(Refused::Configuration(report)) => problems(&report),
+        Err(Refused::Configuration(report) | Refused::StaysAside { report, .. }) => problems(&report),
         Err(refused) => vec![Finding {
             level: Level::Wrong,
             subject: "configuration".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode, header};
@@ -11,10 +12,16 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+
+use crate::config::shown;
 
 /// The gateway gives a request less, checks that wait for others included.
 const PATIENCE: Duration = Duration::from_secs(1860);
+/// After so long without an answer the gateway is asked whether it lives.
+const SILENCE: Duration = Duration::from_secs(10);
+/// That it says in this time, be it in the middle of a check that takes half an hour.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 /// The longest answer that is read, in bytes.
 const LONGEST: usize = 256 * 1024 * 1024;
 
@@ -22,6 +29,8 @@ const LONGEST: usize = 256 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     socket: PathBuf,
+    silence: Duration,
+    sign_of_life: Duration,
 }
 
 /// What it answered.
@@ -41,12 +50,39 @@ pub enum ClientError {
     /// The system does not let us.
     #[error("the control socket {} cannot be used: {}", .0.display(), .1)]
     Denied(PathBuf, String),
+    /// It hangs.
+    #[error("the gateway at {} has shown no sign of life for {} s{why}", .socket.display(), .waited.as_secs())]
+    Silent { socket: PathBuf, waited: Duration, why: String },
     /// Something else came than an answer.
     #[error("the gateway at {} does not answer as it should: {}", .0.display(), .1)]
     Broken(PathBuf, String),
     /// The request cannot be made.
     #[error("{0}")]
     Request(String),
+}
+
+/// A process, and the letter that the system has for its state (proc(5)). The socket may be one that systemd listens at for it.
+fn seen(process: i32) -> Option<(i32, char)> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (name, rest) = stat.rsplit_once(") ")?;
+    let is_manager = name.ends_with("(systemd");
+    rest.chars().next().filter(|_| !is_manager).map(|state| (process, state))
+}
+
+/// Why it may hang, and what helps.
+fn hangs(process: Option<(i32, char)>) -> String {
+    const OTHERWISE: &str =
+        "journalctl -u nuncio may say why; systemctl restart nuncio ends it and starts it anew";
+    match process {
+        Some((process, 'T' | 't')) => {
+            format!(": its process {process} is stopped (state T): kill -CONT {process} lets it go on")
+        }
+        Some((process, 'D')) => format!(
+            ": its process {process} waits for a disk or another device (state D); dmesg may say for which, and nothing else helps it"
+        ),
+        Some((process, state)) => format!(": its process {process} hangs (state {state}); {OTHERWISE}"),
+        None => format!(": {OTHERWISE}"),
+    }
 }
 
 fn absent(socket: &Path) -> String {
@@ -61,7 +97,14 @@ fn absent(socket: &Path) -> String {
 impl Client {
     /// For the gateway with this socket.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into() }
+        Self { socket: socket.into(), silence: SILENCE, sign_of_life: SIGN_OF_LIFE }
+    }
+
+    /// With other times: after `silence` without an answer it asks whether the gateway lives, and gives up after another
+    /// `sign_of_life` without any.
+    #[must_use]
+    pub fn with_patience(self, silence: Duration, sign_of_life: Duration) -> Self {
+        Self { silence, sign_of_life, ..self }
     }
 
     /// Where it asks.
@@ -69,15 +112,48 @@ impl Client {
         &self.socket
     }
 
-    /// Makes a request and waits for the answer, whatever its status.
+    /// Makes a request and waits for the answer, whatever its status: as long as the gateway may take for it, and no longer than
+    /// it shows signs of life.
     ///
     /// # Errors
     /// Nobody answers, or not as HTTP.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, ClientError> {
-        match timeout(PATIENCE, self.exchange(method, path, body)).await {
-            Ok(reply) => reply,
-            Err(_) => Err(self.broken(format!("nothing within {} s", PATIENCE.as_secs()))),
+        let reads = method == Method::GET || path.contains("dry_run=true");
+        let asked = Instant::now();
+        let mut answer = pin!(self.exchange(method, path, body));
+        loop {
+            if let Ok(reply) = timeout(self.silence, &mut answer).await {
+                return reply;
+            }
+            if asked.elapsed() > PATIENCE {
+                return Err(self.broken(format!("nothing within {} s", PATIENCE.as_secs())));
+            }
+            let lives = tokio::select! {
+                biased;
+                reply = &mut answer => return reply,
+                lives = self.lives() => lives,
+            };
+            if !lives {
+                return Err(self.silent(reads).await);
+            }
         }
+    }
+
+    /// Whether anything comes back, be it a refusal or the end of the connection: none of these comes from a process that hangs.
+    async fn lives(&self) -> bool {
+        let sign = timeout(self.sign_of_life, self.exchange(Method::GET, "/health/live", None)).await;
+        !matches!(sign, Err(_) | Ok(Err(ClientError::Denied(..))))
+    }
+
+    /// With what can be seen of the process from here. A change that it has been sent it does when it goes on; unless the request only `reads`.
+    async fn silent(&self, reads: bool) -> ClientError {
+        let stream = UnixStream::connect(&self.socket).await.ok();
+        let process = stream.and_then(|stream| stream.peer_cred().ok()?.pid());
+        let mut why = hangs(process.and_then(seen));
+        if !reads {
+            why.push_str(". What it was asked for it may still do when it goes on");
+        }
+        ClientError::Silent { socket: self.socket.clone(), waited: self.silence + self.sign_of_life, why }
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, ClientError> {
@@ -97,7 +173,7 @@ impl Client {
         };
         let request = request
             .body(Full::new(body))
-            .map_err(|error| ClientError::Request(format!("{path}: {error}")))?;
+            .map_err(|error| ClientError::Request(format!("{}: {error}", shown(path))))?;
         // It ends with the connection.
         let driver = tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(|error| self.broken(error))?;

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::applied::{answer, on_authority, schema as applied_schema};
 use super::{Answer, Body, Caller, Change, Checked, Endpoint, Problem, Role, Shared};
-use crate::config::{Domain, Entry, GLOBAL, Kind, Origin, SetAside, reference};
+use crate::config::{Domain, Entry, GLOBAL, Kind, Origin, SetAside, reference, shown};
 use crate::context::Context;
-use crate::policy::{Authority, Edit, InForce, Refused};
+use crate::policy::{Applied, Authority, Edit, InForce, Refused};
 
 /// What is said of an entry beside its keys: where it comes from, which of them nobody has set, what comes of it, and why it does not
 /// hold.
@@ -245,7 +245,7 @@ impl Apply {
         for mut entry in self.entries {
             let name = take_name(kind, &mut entry)?;
             if !named.insert(kind.normalise(&name)) {
-                return Err(Problem::refused(format!("{name} is there twice")));
+                return Err(Problem::refused(format!("{} is there twice", shown(&name))));
             }
             entries.push((name, entry));
         }
@@ -260,6 +260,10 @@ async fn change(control: &Shared, caller: Caller, edit: Edit, dry: Dry) -> Resul
         }
         Edit::Remove(..) | Edit::Bring { .. } => None,
     };
+    let several = match &edit {
+        Edit::Bring { kind, .. } => Some(*kind),
+        _ => None,
+    };
     let change = move |authority: &Authority, _: &Context| authority.change(&caller.name, edit, dry.dry_run);
     let applied = on_authority::<_, Refused>(control, change).await?;
     let mut answer = answer(&applied);
@@ -267,7 +271,29 @@ async fn change(control: &Shared, caller: Caller, edit: Edit, dry: Dry) -> Resul
     if let (Some(object), Some(entry)) = (answer.as_object_mut(), entry) {
         object.insert("entry".to_owned(), entry);
     }
+    if let (Some(object), Some(kind)) = (answer.as_object_mut(), several) {
+        object.insert("entries".to_owned(), changed_of(kind, &applied));
+    }
     Ok(Json(answer))
+}
+
+/// Those of a kind of which any key has another value, and that are not gone.
+fn changed_of(kind: Kind, applied: &Applied) -> Value {
+    let prefix = section(kind);
+    let paths = applied.changed.iter().map(|change| change.path.as_str());
+    let names = paths.filter_map(|path| path.strip_prefix(prefix)?.rsplit_once("]."));
+    let names: HashSet<&str> = names.map(|(name, _)| name).collect();
+    let is_one = |(name, _): &(String, Value)| names.contains(name.as_str());
+    entries(&applied.in_force, kind, false).into_iter().filter(is_one).map(|(_, entry)| entry).collect()
+}
+
+/// How the paths of keys of entries begin.
+fn section(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Partner => "partner[",
+        Kind::Policy => "policy.rule[",
+        Kind::Block => "block[",
+    }
 }
 
 /// The name of an entry, which is not among its keys any more.
@@ -291,8 +317,10 @@ fn agree(kind: Kind, name: &str, entry: &mut Entry) -> Result<(), Problem> {
     match kind.normalise(&inside) == kind.normalise(name) {
         true => Ok(()),
         false => Err(Problem::refused(format!(
-            "this is {name}, and its {} cannot be changed to {inside}: make another one and remove this one",
-            kind.named_by()
+            "this is {}, and its {} cannot be changed to {}: make another one and remove this one",
+            shown(name),
+            kind.named_by(),
+            shown(&inside)
         ))),
     }
 }
@@ -300,7 +328,9 @@ fn agree(kind: Kind, name: &str, entry: &mut Entry) -> Result<(), Problem> {
 fn find(in_force: &InForce, kind: Kind, name: &str) -> Result<Value, Problem> {
     let normal = kind.normalise(name);
     let found = entries(in_force, kind, false).into_iter().find(|(other, _)| *other == normal);
-    found.map(|(_, entry)| entry).ok_or_else(|| Problem::not_found(format!("there is no {kind} {name}")))
+    found
+        .map(|(_, entry)| entry)
+        .ok_or_else(|| Problem::not_found(format!("there is no {kind} {}", shown(name))))
 }
 
 /// All entries of a kind, each by its name: those that hold, and then those that are set aside.
@@ -312,11 +342,7 @@ fn entries(in_force: &InForce, kind: Kind, only_set: bool) -> Vec<(String, Value
     if kind == Kind::Policy && !set_aside.iter().any(|aside| aside.name == GLOBAL) {
         list.extend(global(in_force, only_set));
     }
-    let section = match kind {
-        Kind::Partner => "partner[",
-        Kind::Policy => "policy.rule[",
-        Kind::Block => "block[",
-    };
+    let section = section(kind);
     let holding = list.len();
     for setting in in_force.loaded.effective.iter() {
         let Some((name, key)) = setting.path.strip_prefix(section).and_then(|rest| rest.rsplit_once("]."))

@@ -33,7 +33,8 @@ pub struct Fault {
 impl Problem {
     /// With a sentence for people.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), errors: Vec::new() }
+        // Whoever asks knows what he has given: it is not sent back to him at any length.
+        Self { status, detail: config::with_words_cut(&detail.into()), errors: Vec::new() }
     }
 
     /// 404.
@@ -66,7 +67,10 @@ impl Problem {
         let errors = report.problems().iter().filter(|problem| problem.severity == config::Severity::Error);
         Self {
             errors: errors
-                .map(|problem| Fault { place: problem.place.clone(), text: problem.text.clone() })
+                .map(|problem| Fault {
+                    place: config::with_words_cut(&problem.place),
+                    text: config::with_words_cut(&problem.text),
+                })
                 .collect(),
             ..Self::refused(detail)
         }

@@ -4,10 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{Applied, Authority, InForce, Prepared, cut_off};
-use crate::config::{
-    Block, Config, Domain, Entry, GLOBAL, Kind, Origin, Problem, Report, SetAside, Severity,
-};
+use super::refused::{Refused, stays_aside};
+use super::{Applied, Authority, Changed, InForce, Prepared, cut_off};
+use crate::config::{Block, Config, Domain, Entry, GLOBAL, Kind, Origin, Problem, SetAside};
 use crate::store::{Keep, Ticket};
 
 /// A change of stored entries.
@@ -24,39 +23,6 @@ pub enum Edit {
     /// These are to be so, each by its name, and with `prune` those that are stored and not among them are to be gone, but for
     /// those that are set aside.
     Bring { kind: Kind, entries: Vec<(String, Entry)>, prune: bool },
-}
-
-/// Why nothing was changed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Refused {
-    /// It could not be loaded.
-    #[error("{0}")]
-    Configuration(Report),
-    /// It could be read, and not be put in force.
-    #[error("{0}")]
-    Unusable(String),
-    /// There is no such entry.
-    #[error("there is no {0} {1}")]
-    Absent(Kind, String),
-    /// There is one.
-    #[error("there is a {0} {1} already; change that one")]
-    Exists(Kind, String),
-    /// It is in a file.
-    #[error(
-        "{kind} {name} is declared at {place}: what is in a file is changed there, and takes effect with nuncio reload"
-    )]
-    Declared { kind: Kind, name: String, place: String },
-}
-
-impl Refused {
-    /// For the log: every reason, and no excerpt of the file.
-    pub fn in_a_line(&self) -> String {
-        let Self::Configuration(report) = self else { return self.to_string() };
-        let errors = report.problems().iter().filter(|problem| problem.severity == Severity::Error);
-        let reasons: Vec<String> =
-            errors.map(|problem| format!("{}: {}", problem.place, problem.text)).collect();
-        reasons.join("; ").split('\n').map(str::trim).collect::<Vec<_>>().join(" ")
-    }
 }
 
 /// What an edit comes to for one entry.
@@ -90,7 +56,9 @@ impl Authority {
         let stays = before.loaded.set_aside.iter().filter(|aside| !aside.declared);
         let stays = stays.filter(|aside| !steps.iter().any(|step| aside.is(step.kind, &step.name)));
         let sources = turn.clone().trusting_paths().stored(stored.clone());
-        let mut prepared = self.prepare(&sources, stays.cloned().collect(), |_| false)?;
+        let named = steps.iter().map(|step| (step.kind, step.name.as_str()));
+        let prepared = self.prepare(&sources, stays.cloned().collect(), |_| false);
+        let mut prepared = prepared.map_err(|refused| stays_aside(refused, &before, named))?;
         // Of what was so before, nobody needs to hear with every change, unless it is of what is changed.
         let of_it = |problem: &Problem| {
             problem.stored.as_ref().is_some_and(|(kind, name)| {
@@ -106,7 +74,9 @@ impl Authority {
                 None => prepared.warnings.extend(forgotten(&before, &prepared.in_force, *kind, name)),
             }
         }
+        prepared.warnings.extend(steps.iter().filter_map(wider));
         self.must_spare_front_ends(&prepared.in_force.running, &steps)?;
+        let unseen = unseen(&steps, &prepared.changed);
         if dry_run {
             let Prepared { in_force, changed, tokens, pending, warnings, .. } = prepared;
             let in_force = std::sync::Arc::new(in_force);
@@ -116,11 +86,14 @@ impl Authority {
                 tokens,
                 pending,
                 warnings,
+                unseen,
                 streams_closed: 0,
+                dry_run,
                 unsaved: None,
             });
         }
         let mut applied = self.put_in_force(prepared);
+        applied.unseen = unseen;
         let ticket = self.keep(who, steps);
         drop(turn);
         applied.unsaved = self.wait(ticket);
@@ -138,9 +111,10 @@ impl Authority {
         let step = match edit {
             Edit::Create(kind, name, entry) => {
                 let is_global = kind == Kind::Policy && name == GLOBAL;
+                must_not_be_declared(before, kind, &name)?;
                 let is_there = before.loaded.effective.get(&path(kind, &name)).is_some();
                 if is_global || is_there || stored.get(kind, &name).is_some() {
-                    return Err(Refused::Exists(kind, name));
+                    return Err(Refused::Exists(kind, kind.normalise(&name)));
                 }
                 put(kind, name, entry)?
             }
@@ -264,7 +238,8 @@ fn must_not_be_declared(before: &InForce, kind: Kind, name: &str) -> Result<(), 
     let declared = before.loaded.effective.get(&path(kind, name)).map(|setting| &setting.origin);
     match declared {
         Some(Origin::Declared(place)) if !(kind == Kind::Policy && name == GLOBAL) => {
-            Err(Refused::Declared { kind, name: name.to_owned(), place: place.clone() })
+            let (place, stored) = (place.clone(), before.stored.get(kind, name).is_some());
+            Err(Refused::Declared { kind, name: name.to_owned(), place, stored })
         }
         _ => Ok(()),
     }
@@ -280,17 +255,55 @@ fn must_count(prepared: &Prepared<'_>, kind: Kind, name: &str, entry: &Entry) ->
         match prepared.in_force.loaded.effective.get(&key).map(|setting| &setting.origin) {
             Some(Origin::Stored) => {}
             Some(Origin::Declared(place)) => {
-                return Err(Refused::Declared { kind, name: name.to_owned(), place: place.clone() });
+                let (name, place) = (name.to_owned(), place.clone());
+                return Err(Refused::Declared { kind, name, place, stored: false });
             }
             _ => {
-                return Err(Refused::Unusable(format!(
-                    "one of the domains of {name} is that of a partner who is declared in a file, which wins; the entry would say \
-                     nothing"
-                )));
+                // It gives way, and the reason says to whom.
+                let mut aside = prepared.in_force.loaded.set_aside.iter();
+                let why = aside.find(|aside| aside.is(kind, name)).map(|aside| aside.why.join("; "));
+                let why = why.unwrap_or_else(|| "a file says something else, which wins".to_owned());
+                return Err(Refused::Unusable(format!("{why}; the entry would say nothing")));
             }
         }
     }
     Ok(())
+}
+
+/// A block that keeps out more than the address that it was written with.
+fn wider(step: &Step) -> Option<String> {
+    let Step { kind: Kind::Block, name, new: Some(_), .. } = step else { return None };
+    let (address, _) = name.split_once('/')?;
+    let network = Kind::Block.normalise(name);
+    let first = network.split_once('/')?.0.parse::<std::net::IpAddr>().ok()?;
+    let written = address.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok()?.to_canonical();
+    (written != first).then(|| {
+        format!(
+            "{name} keeps out all of {network}; to keep out {written} alone, remove this one (nuncio block remove {network}), and \
+             nuncio block add {written}"
+        )
+    })
+}
+
+/// What becomes of stored entries of whom nothing holds that did not before: those that are set aside for a file, or that say
+/// what was so already.
+fn unseen(steps: &[Step], changed: &[Changed]) -> Vec<String> {
+    let seen: HashSet<&str> =
+        changed.iter().filter_map(|change| change.path.rsplit_once('.')).map(|(entry, _)| entry).collect();
+    let other = steps.iter().filter(|step| step.old != step.new);
+    let other = other.filter(|Step { kind, name, .. }| match (kind, name.as_str()) {
+        (Kind::Policy, GLOBAL) => !seen.contains("policy"),
+        _ => path(*kind, name).rsplit_once('.').is_none_or(|(entry, _)| !seen.contains(entry)),
+    });
+    let line = |Step { kind, name, old, new }: &Step| {
+        let what = match (old, new) {
+            (None, _) => "added",
+            (Some(_), Some(_)) => "changed",
+            (Some(_), None) => "removed",
+        };
+        format!("stored {kind} {}: {what}", kind.normalise(name))
+    };
+    other.map(line).collect()
 }
 
 /// The path of the key that names an entry.

@@ -7,6 +7,7 @@ mod cut_off;
 mod effect;
 mod load;
 pub(crate) mod made;
+mod refused;
 mod running;
 mod said;
 #[cfg(test)]
@@ -32,9 +33,10 @@ use crate::renew::{self, InUse, Renewal, Unusable};
 use crate::store::{AuditEntry, Keep, Outcome, Store, Ticket};
 use crate::tls::{IdentityStore, Proof};
 
-pub use change::{Edit, Refused};
+pub use change::Edit;
 pub use effect::{Changed, Effect};
 pub use load::load;
+pub use refused::Refused;
 pub use said::{lines, set_aside};
 
 /// What of the configuration is in force.
@@ -60,10 +62,23 @@ pub struct Applied {
     pub pending: Vec<Changed>,
     /// What the checks warn of.
     pub warnings: Vec<String>,
+    /// Stored entries that are other ones without anything else being so, in lines.
+    pub unseen: Vec<String>,
     /// Streams that end for it.
     pub streams_closed: usize,
+    /// It was only asked what it would come to: nothing of it holds.
+    pub dry_run: bool,
     /// Why it is not on the disk, if it is not. It holds until the gateway stops.
     pub unsaved: Option<String>,
+}
+
+/// What the files say and the gateway does not go by.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    /// What a reload would find.
+    pub reload: Vec<Changed>,
+    /// What waits for the next start, read already or not.
+    pub next_start: Vec<Changed>,
 }
 
 /// The disk's last word on tickets: all up to this one are done.
@@ -164,6 +179,25 @@ impl Authority {
         }
         applied.unsaved = self.wait(last);
         Ok(applied)
+    }
+
+    /// What the files say now that is not in force: what a reload would change, as far as it can be told without the files that
+    /// they name, and what waits for the next start. Nothing is changed.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn unread(&self) -> Result<Unread, Report> {
+        let sources = self.turn.lock().clone();
+        let before = self.in_force();
+        let sources = sources.read_now().stored(before.stored.clone()).trusting_paths();
+        let set_aside = before.loaded.set_aside.iter().filter(|aside| !aside.declared).cloned().collect();
+        let (loaded, ()) = load::settle(&sources, set_aside, &|_, _| Ok(()), |_| true, |_| Ok(()))?;
+        let differences = |of: &Loaded| -> Vec<Changed> {
+            of.effective.differences(&loaded.effective).into_iter().map(Changed::from).collect()
+        };
+        let waits = |change: &Changed| change.takes_effect == Effect::NextStart;
+        let next_start = differences(&self.start).into_iter().filter(waits).collect();
+        Ok(Unread { reload: differences(&before.loaded), next_start })
     }
 
     /// What the files and the stored entries amount to now, as a reload would find it. Nothing is changed.
@@ -269,7 +303,18 @@ impl Authority {
         if connections_closed > 0 {
             info!(connections_closed, "SIP connections end that the configuration does not allow any more");
         }
-        Applied { in_force, changed, tokens, pending, warnings, streams_closed, unsaved: None }
+        let (unseen, dry_run) = (Vec::new(), false);
+        Applied {
+            in_force,
+            changed,
+            tokens,
+            pending,
+            warnings,
+            unseen,
+            streams_closed,
+            dry_run,
+            unsaved: None,
+        }
     }
 
     /// Adds to the audit trail.

@@ -3,6 +3,7 @@
 //! What an export prints begins and ends with a line that says so. Half of one, as a full disk or a broken connection leaves it, is told
 //! from the whole by that, and nothing at all from the export of an empty list.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
@@ -79,8 +80,7 @@ impl Names {
         let unusable = |why: &dyn std::fmt::Display| Failed::new(format!("{called}: {why}"));
         let table = DeTable::parse(&content).map_err(|error| unusable(&error))?;
         let read = self.entries(&content, table.get_ref()).map_err(|Fault(at, why)| {
-            let line = content.get(..at).unwrap_or_default().matches('\n').count() + 1;
-            Failed::new(format!("{called}:{line}: {why}; nothing was changed"))
+            Failed::new(format!("{called}:{}: {why}; nothing was changed", line_of(&content, at)))
         })?;
         let exported = self.is_exported(&content).map_err(|why| unusable(&why))?;
         if read.is_empty() && !exported {
@@ -143,8 +143,23 @@ impl Names {
 
     fn sections(&self, content: &str, value: &Spanned<DeValue<'_>>) -> Result<Vec<Value>, Fault> {
         let DeValue::Array(list) = value.get_ref() else { return Err(self.no_list(value)) };
-        let section = |section: &Spanned<DeValue<'_>>| {
+        // Where each name stands, and in which section.
+        let mut known: HashMap<String, (usize, usize)> = HashMap::new();
+        let section = |(number, section): (usize, &Spanned<DeValue<'_>>)| {
             let DeValue::Table(keys) = section.get_ref() else { return Err(self.no_list(section)) };
+            for (name, at) in self.names_in(keys) {
+                let (first, of) = *known.entry(self.kind.normalise(name)).or_insert((at, number));
+                if of != number {
+                    let (name, line) = (quoted(name), line_of(content, first));
+                    return Err(Fault(
+                        at,
+                        format!(
+                            "{name} is there twice: first in line {line}, of another [[{}]]",
+                            self.section
+                        ),
+                    ));
+                }
+            }
             let mut entry = Map::new();
             for (key, value) in keys {
                 must_be_known(self.section, &format!("[[{}]]", self.section), key)?;
@@ -152,7 +167,28 @@ impl Names {
             }
             Ok(Value::Object(entry))
         };
-        list.iter().map(section).collect()
+        list.iter().enumerate().map(section).collect()
+    }
+
+    /// What a section is called, and where that stands; of a partner all his domains.
+    fn names_in<'d>(&self, keys: &'d DeTable<'_>) -> Vec<(&'d str, usize)> {
+        let mut names = Vec::new();
+        for (key, value) in keys {
+            let list = match value.get_ref() {
+                DeValue::Array(list)
+                    if self.kind == Kind::Partner && key.get_ref() == "additional_domains" =>
+                {
+                    list.iter().collect()
+                }
+                _ if key.get_ref() == self.kind.named_by() => vec![value],
+                _ => Vec::new(),
+            };
+            names.extend(list.iter().filter_map(|name| match name.get_ref() {
+                DeValue::String(text) => Some((text.as_ref(), name.span().start)),
+                _ => None,
+            }));
+        }
+        names
     }
 
     fn no_list(&self, value: &Spanned<DeValue<'_>>) -> Fault {
@@ -167,6 +203,11 @@ impl Names {
         };
         format!("{shown} is none of what “nuncio {} apply” takes, which is [[{}]]", self.kind, self.section)
     }
+}
+
+/// The line in which a byte stands.
+fn line_of(content: &str, at: usize) -> usize {
+    content.get(..at).unwrap_or_default().matches('\n').count() + 1
 }
 
 /// What one of our sections has.

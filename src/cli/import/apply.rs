@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::cli::client::{Failed, Gateway, Said, changes, finish, pretty, text};
+use crate::cli::client::{Failed, Gateway, Said, changes, finish, is_as_it_was, pretty, text};
 use crate::import::lync::{LimitEntry, PartnerPlan, Plan};
 
 /// What the gateway is asked for.
@@ -52,7 +52,7 @@ fn applied(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> Result
     for (order, answer) in orders.iter().zip(&answers) {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{}", order.what);
-        let same = answer.get("changed").and_then(Value::as_array).is_some_and(Vec::is_empty);
+        let same = is_as_it_was(answer);
         out.push_str(if same { "  it was so already\n" } else { "" });
         out.push_str(&changes(answer));
     }

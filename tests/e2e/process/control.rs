@@ -103,7 +103,7 @@ async fn a_partner_is_made_changed_and_removed_while_it_runs_and_outlasts_it() -
     );
 
     let again = town.refused(&["partner", "new", "Fabrikam.com", "type=federated"]).await?;
-    ensure!(again.contains("there is a partner Fabrikam.com already"), "{again}");
+    ensure!(again.contains("there is a partner fabrikam.com already; change that one"), "{again}");
 
     // It outlasts the process, also one that was killed.
     gateway.kill().await?;
@@ -138,7 +138,7 @@ async fn what_could_not_load_is_refused_with_the_reason_and_nothing_is_saved() -
         (&["new", "contoso.com", "type=federated"], "is served by this gateway itself"),
         (
             &["new", "fabrikam.com", "type=federated", "additional_domains=wingtip.com"],
-            "declared in a file, which wins",
+            "wingtip.com is declared at",
         ),
         (&["new", "not a domain", "type=federated"], "domain"),
         (&["set", "wingtip.com", "enabled=false"], "is declared at"),

@@ -50,7 +50,8 @@ async fn what_prune_takes_away_is_told_first_and_most_of_all_only_when_it_is_mea
     let said = town.refused(&apply).await?;
     ensure!(said.contains("removes 2 of the 3") && said.contains("b.example, c.example"), "{said}");
     ensure!(said.contains("--confirm-removal"), "{said}");
-    let said = town.done(&[&apply[..], &["--dry-run"]].concat()).await?;
+    // A dry run ends as it would.
+    let said = town.ends(1, &[&apply[..], &["--dry-run"]].concat()).await?;
     ensure!(said.contains("and is removed: c.example") && said.contains("Nothing was changed"), "{said}");
     ensure!(stored(&town).await? == all, "{said}");
     let said = town.done(&[&apply[..], &["--confirm-removal"]].concat()).await?;

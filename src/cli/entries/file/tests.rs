@@ -108,6 +108,35 @@ fn what_is_not_known_is_told_with_its_line() {
 }
 
 #[test]
+fn who_is_there_twice_is_told_with_both_lines() {
+    let partner = |domain: &str, more: &str| format!("[[partner]]\ndomain = \"{domain}\"\n{more}\n");
+    for (kind, content, expected) in [
+        (
+            Kind::Partner,
+            partner("a.example", "") + &partner("b.example", "") + &partner("A.example", ""),
+            "FILE:8: \"A.example\" is there twice: first in line 2, of another [[partner]]",
+        ),
+        (
+            Kind::Partner,
+            partner("a.example", "additional_domains = [\"c.example\",\n\"b.example\"]")
+                + &partner("b.example", ""),
+            "FILE:6: \"b.example\" is there twice: first in line 4, of another [[partner]]",
+        ),
+        (
+            Kind::Block,
+            "[[block]]\naddress = \"192.0.2.0/24\"\n[[block]]\naddress = \"192.0.2.9/24\"\n".to_owned(),
+            "FILE:4: \"192.0.2.9/24\" is there twice: first in line 2, of another [[block]]",
+        ),
+    ] {
+        let error = read(kind, &content).unwrap_err();
+        assert!(error.starts_with(expected) && error.ends_with("nothing was changed"), "{error}\n{expected}");
+    }
+    // What the gateway itself says of one partner is its own to say.
+    let once = partner("a.example", "additional_domains = [\"a.example\"]") + &partner("b.example", "");
+    assert_eq!(read(Kind::Partner, &once).unwrap().len(), 2);
+}
+
+#[test]
 fn a_file_that_cannot_be_read_says_which() {
     let failed = names(Kind::Block).read(Path::new("/nowhere/blocks.toml")).unwrap_err();
     assert!(failed.text().starts_with("/nowhere/blocks.toml: "), "{}", failed.text());
