@@ -225,7 +225,7 @@ impl<M> Pair<M> {
         let mut settled = None;
         self.with_session(tag, context, |talk, context| {
             if talk.session.acknowledged(request, &mut context.session(talk.identity)) {
-                settled = talk.asked.take();
+                settled = talk.asked;
             }
         });
         settled
