@@ -160,7 +160,7 @@ impl Leave {
     /// # Errors
     /// The operating system's, `TimedOut`, or `PermissionDenied` where the address is blocked.
     pub async fn connect(&self, target: SocketAddr) -> io::Result<TcpStream> {
-        self.blocked.check(target.ip())?;
+        self.blocked.may_be_called(target.ip())?;
         connect(target, self.source, self.timeout).await
     }
 }

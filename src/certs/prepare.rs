@@ -71,24 +71,30 @@ pub fn prepare(
         }
     };
     let made = request(&key, wanted)?;
-    let mut gave_way = GaveWay::default();
-    match written(places, first, kind.map(|_| key.as_str()), &made.pem, replace, &mut gave_way) {
-        Ok((file, keys)) => Ok(Prepared { pem: made.pem, file, keys, kept: gave_way.kept() }),
-        Err(PrepareError::File(error)) => Err(gave_way.back(error).into()),
-        Err(error) => Err(error),
+    let (mut keys, mut gave_way) = (Vec::new(), GaveWay::default());
+    let key = kind.map(|_| key.as_str());
+    match written(places, first, key, &made.pem, replace, (&mut keys, &mut gave_way)) {
+        Ok(file) => Ok(Prepared { pem: made.pem, file, keys, kept: gave_way.kept() }),
+        Err(error) => {
+            // No request is there for them, and they would stand in the way of the next one.
+            keys.iter().for_each(|file| drop(std::fs::remove_file(file)));
+            match error {
+                PrepareError::File(error) => Err(gave_way.back(error).into()),
+                error => Err(error),
+            }
+        }
     }
 }
 
-/// The file of the request, and those of its key, if that is a new one.
+/// The file of the request. Those of its key, if that is a new one, are noted as they are written.
 fn written(
     places: &[&Place],
     first: &Place,
     key: Option<&str>,
     pem: &str,
     replace: bool,
-    gave_way: &mut GaveWay,
-) -> Result<(PathBuf, Vec<PathBuf>), PrepareError> {
-    let mut keys: Vec<PathBuf> = Vec::new();
+    (keys, gave_way): (&mut Vec<PathBuf>, &mut GaveWay),
+) -> Result<PathBuf, PrepareError> {
     if let Some(key) = key {
         let file = |place: &&Place| beside(&place.key, ".new");
         for place in places {
@@ -110,7 +116,7 @@ fn written(
     }
     let file = beside(&first.certificate, ".csr");
     write(&file, pem.as_bytes(), Access::public(&first.certificate), true)?;
-    Ok((file, keys))
+    Ok(file)
 }
 
 fn write_key(place: &Path, file: &Path, key: &str, replace: bool) -> Result<(), PrepareError> {
@@ -163,6 +169,22 @@ mod tests {
         fs::create_dir(&file).unwrap();
         assert!(matches!(made(true), Err(PrepareError::File(_))));
         assert_eq!(read(), newest);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_written_leaves_no_key_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), &[], "");
+        let places = places(&config);
+        let chosen: Vec<&Place> = places.iter().collect();
+        let made = || prepare(&chosen, Some(KeyKind::P256), &wanted(), false);
+        let request = folder.path().join("sip.pem.csr");
+        fs::create_dir(&request).unwrap();
+        assert!(matches!(made(), Err(PrepareError::File(_))));
+        let left = |name: &str| folder.path().join(name).exists();
+        assert!(!left("sip.key.new") && !left("contoso.key.new"));
+        fs::remove_dir(&request).unwrap();
+        assert_eq!(made().unwrap().keys.len(), 2, "nothing stands in the way");
     }
 
     #[test]

@@ -58,7 +58,9 @@ pub(super) fn xmpp(
     match best_status(identity, roots, now) {
         ChainStatus::Valid => findings.good("its chain is complete, and leads to a root of xmpp.roots or of this machine".to_owned()),
         ChainStatus::SelfSigned => findings.warning(
-            "it is self-signed: no partner accepts it that has not been told to".to_owned(),
+            "it is self-signed: no partner lets us in by it (SASL EXTERNAL) who has not been told to; where a partner allows dialback, \
+             that is left"
+                .to_owned(),
             "have it signed by a CA that partners know".to_owned(),
         ),
         ChainStatus::UnknownIssuer { issuer } => match alone(identity, now) {

@@ -11,6 +11,7 @@ use crate::checks::{Finding, Findings};
 use crate::config::{Config, Domain};
 use crate::dns::{DnsError, Resolve, SrvRecord};
 
+pub(crate) use front_ends::family;
 use patience::Patience;
 pub use wanted::{HostRecords, Record, Wanted, Zone, wanted};
 

@@ -2,6 +2,7 @@
 //! ends. For `nuncio check`, which shows everything, and for `nuncio run`, which logs what is not well with what can be seen
 //! without asking anybody.
 
+pub mod blocks;
 mod certificates;
 pub mod connectivity;
 pub mod dns;

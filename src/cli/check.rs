@@ -228,7 +228,11 @@ fn config(how: How, arguments: &ConfigArguments, environment: Vec<(OsString, OsS
     match policy::load(&with_stored(arguments.sources(environment))) {
         Ok(Loaded { config, report, set_aside, .. }) => {
             let aside = checks::set_aside(&set_aside);
-            let findings = [aside, checks::all(&config, SystemTime::now())].concat();
+            let mut findings = [aside, checks::all(&config, SystemTime::now())].concat();
+            // DNS may have to be asked where our front ends are.
+            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                findings.extend(runtime.block_on(checks::blocks::check(&config)));
+            }
             let text = |warnings| format!("{}\n{}", summary(&config), looked_at(&findings, warnings));
             let text = (!how.json).then(|| text(report.problems().len()));
             let found = problems(&report).into_iter().chain(findings.clone()).collect();

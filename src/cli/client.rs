@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::report::say;
 use super::{ConfigArguments, complain};
-use crate::config::{Config, Domain, Report, Severity};
+use crate::config::{Config, Report, Severity, both_forms};
 use crate::control::client::{Client, ClientError, Reply};
 use crate::control::{DEFAULT_SOCKET, Problem};
 
@@ -389,14 +389,8 @@ pub(super) fn is_as_it_was(answer: &Value) -> bool {
 
 /// A domain, or an address at one, in A-labels, and behind it as people read it.
 pub(super) fn in_both_forms(name: &str) -> String {
-    let (user, domain) = match name.rsplit_once('@') {
-        Some((user, domain)) => (format!("{user}@"), domain),
-        None => (String::new(), name),
-    };
-    match Domain::new(domain) {
-        Ok(known) if known.to_unicode() != domain => format!("{name} ({user}{})", known.to_unicode()),
-        _ => name.to_owned(),
-    }
+    let (_, unicode) = both_forms(name);
+    if unicode == name { unicode } else { format!("{name} ({unicode})") }
 }
 
 /// Fit for a terminal.

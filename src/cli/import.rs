@@ -2,7 +2,6 @@
 
 mod apply;
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -11,11 +10,12 @@ use std::process::ExitCode;
 
 use axum::http::Method;
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
 use super::client::{Failed, Gateway, end, text, unusable};
 use super::{ConfigArguments, load};
 use crate::config::{Config, DEFAULT_FILE, Report};
-use crate::import::lync::{Choices, Export, MAX_FILE, Plan};
+use crate::import::lync::{Choices, Export, Known, MAX_FILE, Plan};
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArguments {
@@ -83,28 +83,29 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
             return failed(format!("{}: {why}", file.display()));
         }
     }
-    let gateway = || Gateway::at(arguments.socket.clone(), environment.clone());
-    let applying = arguments.apply.then(gateway);
-    // Another configuration may be that of another gateway.
-    let running =
-        (!arguments.apply && (arguments.config.is_empty() || arguments.socket.is_some())).then(gateway);
-    let running = match running.map(|gateway| gateway.ask_if_there(Method::GET, "/v1/partners", None)) {
-        Some(Ok(Ok(partners))) => Some(partners),
-        // Nobody can be asked.
-        Some(Ok(Err(_))) | None => None,
-        Some(Err(failed)) => return end(Err(failed.in_json(arguments.json))),
+    let gateway = Gateway::at(arguments.socket.clone(), environment.clone());
+    // Another configuration may be that of another gateway, unless this is the one that is to take the plan over.
+    let asks = arguments.config.is_empty() || arguments.socket.is_some();
+    let running = match (arguments.apply, asks) {
+        (true, _) => gateway.ask(Method::GET, PARTNERS, None).map(Some),
+        // Perhaps nobody can be asked.
+        (false, true) => gateway.ask_if_there(Method::GET, PARTNERS, None).map(Result::ok),
+        (false, false) => Ok(None),
+    };
+    let running = match running {
+        Ok(running) => running.map(|partners| known(&partners)),
+        Err(failed) => return end(Err(failed.in_json(arguments.json))),
     };
     let config = match configured(&arguments.config, environment) {
         Ok(config) => config,
         Err(report) => return unusable(&report, arguments.json),
     };
-    let choices = Choices { accept_spoofable: arguments.accept_spoofable, config: config.as_ref() };
-    let mut plan = Plan::new(&export, &choices);
-    if let Some(running) = &running {
-        let there: BTreeSet<&str> =
-            running.as_array().into_iter().flatten().map(|partner| text(partner, "domain")).collect();
-        plan.leave(|domain| there.contains(domain));
-    }
+    let choices = Choices {
+        accept_spoofable: arguments.accept_spoofable,
+        config: config.as_ref(),
+        running: running.as_deref().unwrap_or_default(),
+    };
+    let plan = Plan::new(&export, &choices);
     if let Err(why) = plan.check() {
         return failed(format!("the plan would not load, and is not shown: {}", why.join("; ")));
     }
@@ -114,8 +115,10 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
             "\nNo configuration was found to compare with: own domains and known partners are not noticed.\n",
         );
     }
-    if let Some(gateway) = applying {
-        return apply::apply(&plan, &words, arguments.json, &gateway);
+    if arguments.apply {
+        let has = |domain: &&str| choices.running.iter().any(|known| known.domain == **domain);
+        let there: Vec<&str> = plan.configured.iter().map(String::as_str).filter(has).collect();
+        return apply::apply(&plan, (&words, &there), arguments.json, &gateway);
     }
     let text = if arguments.json {
         match serde_json::to_string(&plan) {
@@ -132,6 +135,24 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
         Ok(()) if plan.is_whole() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
+}
+
+/// Where the running gateway tells of its partners.
+const PARTNERS: &str = "/v1/partners";
+
+/// The partners of the answer with all their domains.
+fn known(partners: &Value) -> Vec<Known> {
+    let all = |partner: &Value| Known {
+        domain: text(partner, "domain").to_owned(),
+        additional_domains: partner
+            .get("additional_domains")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|domain| domain.as_str().map(str::to_owned))
+            .collect(),
+    };
+    partners.as_array().into_iter().flatten().map(all).collect()
 }
 
 /// The file, or one byte more than may be.

@@ -92,6 +92,19 @@ impl Domain {
     }
 }
 
+/// A domain, or an address at one, in A-labels and in U-labels: partners are on record by the ones, contacts by the others, and
+/// people read the others. What is neither comes back as it is.
+pub(crate) fn both_forms(text: &str) -> (String, String) {
+    let (user, domain) = match text.rfind('@') {
+        Some(at) => text.split_at(at + 1),
+        None => ("", text),
+    };
+    match Domain::new(domain) {
+        Ok(domain) => (format!("{user}{}", domain.as_str()), format!("{user}{}", domain.to_unicode())),
+        Err(_) => (text.to_owned(), text.to_owned()),
+    }
+}
+
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

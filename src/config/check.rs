@@ -50,7 +50,7 @@ impl Checker<'_> {
         self.listeners(root);
         self.limits(root, merged);
         if !sources.trust_paths {
-            self.files(root, identity);
+            self.files(root, sources, identity);
         }
     }
 

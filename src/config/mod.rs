@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use nuncio_xmpp::{Methods, Negotiation, NegotiationRules};
 
+pub(crate) use address::both_forms;
 pub use address::{
     Bind, CertificateName, DnsServer, Domain, DomainError, Host, HostPort, NextHop, SentBy, SourceAddress,
 };

@@ -77,6 +77,17 @@ impl Report {
         Self::new(found.into_iter().map(problem).collect())
     }
 
+    /// The same as warnings, beside what was found already.
+    #[must_use]
+    pub fn with_warnings(
+        mut self,
+        found: impl IntoIterator<Item = (String, Option<(Kind, String)>, String)>,
+    ) -> Self {
+        let found = Self::of_files(found).problems.into_iter();
+        self.problems.extend(found.map(|problem| Problem { severity: Severity::Warning, ..problem }));
+        Self::new(self.problems)
+    }
+
     /// Of stored entries that do not go with the rest, found as [`of_files`](Self::of_files) is, and not with their files.
     pub fn of_entries(found: impl IntoIterator<Item = (String, Option<(Kind, String)>, String)>) -> Self {
         let mut report = Self::of_files(found);

@@ -25,6 +25,8 @@ pub struct Sources {
     flags: Vec<Flag>,
     pub(super) stored: Stored,
     pub(super) trust_paths: bool,
+    /// Stored partners whose files stay unopened.
+    pub(super) held: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -104,9 +106,21 @@ impl Sources {
         self
     }
 
+    /// Leaves the files of these stored partners unopened: what was made of them before stays in use.
+    #[must_use]
+    pub fn holding(mut self, partners: impl IntoIterator<Item = String>) -> Self {
+        self.held = partners.into_iter().collect();
+        self
+    }
+
     /// Whether those files stay unopened.
     pub fn trusts_paths(&self) -> bool {
         self.trust_paths
+    }
+
+    /// Whether the files of this stored partner do.
+    pub fn holds(&self, partner: &str) -> bool {
+        self.held.iter().any(|held| held == partner)
     }
 
     /// The stored entries among them.

@@ -13,49 +13,48 @@ pub(super) struct FreeText(pub(super) String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EntryName(pub(super) String);
 
-impl FreeText {
-    /// The longest one, in characters.
-    const MAX: usize = 1000;
+/// Words of so many characters at most.
+trait Words: Sized {
+    const WHAT: &'static str;
+    /// The longest ones, in characters.
+    const MAX: usize;
+
+    fn of(text: &str) -> Result<Self, ValueError>;
 }
 
-impl EntryName {
-    /// The longest one, in characters.
-    const MAX: usize = 100;
-}
-
-fn at_most(text: &str, most: usize) -> Result<(), ValueError> {
-    let characters = text.chars().count();
-    match characters > most {
-        true => Err(ValueError::new(format!(
-            "{} has {characters} characters; expected {most} at most",
-            quoted(text)
-        ))),
-        false => Ok(()),
-    }
-}
-
-impl Text for FreeText {
-    const WHAT: &'static str = "a text";
+impl<W: Words> Text for W {
+    const WHAT: &'static str = W::WHAT;
 
     fn allowed() -> String {
-        format!("text, {} characters at most", Self::MAX)
+        format!("text, {} characters at most", W::MAX)
     }
 
     fn parse(text: &str) -> Result<Self, ValueError> {
-        at_most(text, Self::MAX)?;
+        let (characters, most) = (text.chars().count(), W::MAX);
+        match characters > most {
+            true => Err(ValueError::new(format!(
+                "{} has {characters} characters; expected {most} at most",
+                quoted(text)
+            ))),
+            false => W::of(text),
+        }
+    }
+}
+
+impl Words for FreeText {
+    const WHAT: &'static str = "a text";
+    const MAX: usize = 1000;
+
+    fn of(text: &str) -> Result<Self, ValueError> {
         Ok(Self(text.to_owned()))
     }
 }
 
-impl Text for EntryName {
+impl Words for EntryName {
     const WHAT: &'static str = "a name";
+    const MAX: usize = 100;
 
-    fn allowed() -> String {
-        format!("text, {} characters at most", Self::MAX)
-    }
-
-    fn parse(text: &str) -> Result<Self, ValueError> {
-        at_most(text, Self::MAX)?;
+    fn of(text: &str) -> Result<Self, ValueError> {
         match text.chars().any(char::is_control) {
             true => Err(ValueError::new(format!(
                 "{} has line breaks or other controls in it; expected a name in one line",

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use nuncio_xmpp::stream::Direction;
 
+pub(crate) use record::brief;
 pub use record::{Attempt, MAX_BYTES, MAX_STEPS, Outcome, Recorder, Step};
 
 use super::Gateway;

@@ -78,6 +78,8 @@ counters! {
     stanzas_dropped,
     /// Attempts to connect, and steps of tasks, that an internal error ended.
     tasks_panicked,
+    /// Times that new contents of certificate, key, roots or revocation list files could not be used; the old ones stayed in use.
+    files_not_used,
     /// Pairs emptied after an internal error.
     pairs_lost,
     /// Answers to SIP requests whose connection was gone, with none other to the same front end.

@@ -1,11 +1,12 @@
-//! Users who accept an invitation of ours a second time, when nobody is there any more who could talk with them.
+//! Users who accept an invitation of ours when nobody is there any more who could talk with them.
 //!
 //! A proxy may fork our INVITE to several clients of the user. While the session with the first that has accepted lives, it
-//! sees to the others itself; afterwards it is gone, and a client that was late would wait for its ACK.
+//! sees to the others itself; afterwards it is gone, and a client that was late would wait for its ACK. So would the first one,
+//! if a step on the pair failed before it accepted: a pair that was emptied knows no session.
 
 use compact_str::CompactString;
 use nuncio_sip::Message;
-use nuncio_sip::session::decline;
+use nuncio_sip::session;
 use nuncio_translate::Moment;
 use nuncio_translate::address::{Contact, SipUser};
 use nuncio_translate::judge::Consent;
@@ -20,23 +21,21 @@ const NO_SESSION: Half = Half::Session(u32::MAX);
 
 impl Gateway {
     /// A 2xx to an INVITE of ours, of which no session is known any more: ACK and BYE (RFC 3261 §13.2.2.4), to the front end
-    /// that it comes from.
-    pub(super) fn decline_late(&self, front_end: usize, response: &Message, now: Moment) {
-        let (Ok(from), Ok(to)) = (response.from_header(), response.to_header()) else { return };
-        let (Ok(contact), Ok(user)) = (Contact::from_uri(&from.uri), SipUser::from_uri(&to.uri)) else {
-            return;
-        };
+    /// that it comes from. Whose they are, if they are on a route now, which the caller serves.
+    pub(super) fn decline(&self, front_end: usize, response: &Message, now: Moment) -> Option<PairKey> {
+        let contact = Contact::from_uri(&response.from_header().ok()?.uri).ok()?;
+        let user = SipUser::from_uri(&response.to_header().ok()?.uri).ok()?;
         if !self.speaks_for(front_end, user.domain()) {
-            return;
+            return None;
         }
         let identity = self.identity_in(response);
         let mut tokens = Tokens(self);
-        let mut context = nuncio_sip::session::Context {
+        let mut context = session::Context {
             config: self.settings.sessions_of(identity),
             tokens: &mut tokens,
             now: now.instant,
         };
-        let Some(requests) = decline(response, &mut context) else { return };
+        let requests = session::decline(response, &mut context)?;
         let key = PairKey::new(user.jid().as_str(), contact.jid().as_str());
         debug!(
             call_id = %nuncio_translate::text::LogSafe(response.call_id().unwrap_or_default()),
@@ -55,7 +54,7 @@ impl Gateway {
             };
             self.push_event(&key, (&policy, &Consent::default()), request, now);
         }
-        self.serve_route_of(key.local_domain(), now);
+        Some(key)
     }
 
     /// What we were to the front end in the request that this answers.

@@ -1,6 +1,7 @@
 //! The next hops of a route, which may come and go.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use compact_str::CompactString;
 use nuncio_sip::hop::MAX_TARGETS;
@@ -51,6 +52,8 @@ pub(super) struct Listed {
     /// Latest last.
     before: Vec<(usize, NextHop)>,
     next_id: usize,
+    /// Where DNS said last that those of now are: by their numbers.
+    addresses: Vec<(usize, Vec<IpAddr>)>,
     /// How they are known.
     pub(super) evidence: Vec<String>,
 }
@@ -59,7 +62,7 @@ impl Listed {
     pub(super) fn new(next_hops: Vec<NextHop>) -> Self {
         let next_id = next_hops.len();
         let now = next_hops.into_iter().enumerate().collect();
-        Self { now, before: Vec::new(), next_id, evidence: Vec::new() }
+        Self { now, before: Vec::new(), next_id, addresses: Vec::new(), evidence: Vec::new() }
     }
 
     /// Who was known before keeps his number. True if others are listed than before, or they are preferred differently.
@@ -95,7 +98,27 @@ impl Listed {
         };
         let changed = set(&self.now) != set(&now);
         self.now.clone_from(&now);
+        self.addresses.retain(|(id, _)| now.iter().any(|(listed, _)| listed == id));
         (now, changed)
+    }
+
+    /// This is where one of them is.
+    pub(super) fn found(&mut self, hop: &NextHop, addresses: Vec<IpAddr>) {
+        let Some((id, _)) = self.now.iter().find(|(_, listed)| listed.is_at(hop)) else { return };
+        match self.addresses.iter_mut().find(|(known, _)| known == id) {
+            Some((_, known)) => *known = addresses,
+            None => self.addresses.push((*id, addresses)),
+        }
+    }
+
+    /// Where those of now are, as far as it is known: each with the front end.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (usize, IpAddr)> {
+        self.addresses.iter().flat_map(|(id, addresses)| {
+            let front_end = self.get(*id).map(|hop| hop.front_end);
+            front_end
+                .into_iter()
+                .flat_map(move |index| addresses.iter().map(move |address| (index, *address)))
+        })
     }
 
     /// Those of now, then those of late.
@@ -141,6 +164,18 @@ mod tests {
         assert_eq!(replace(&mut listed, &["b", "a"]), (vec![1, 0], false));
         let ranked = hops(&["a", "b"]).into_iter().map(|hop| hop.ranked(1)).collect();
         assert!(listed.replace(ranked, Vec::new()).1);
+    }
+
+    #[test]
+    fn where_a_next_hop_is_is_known_as_long_as_it_is_listed() {
+        let at = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let mut listed = Listed::new(hops(&["a", "b"]));
+        listed.found(&NextHop::new(0, "a", 5061), vec![at(1), at(2)]);
+        listed.found(&NextHop::new(0, "a", 5061), vec![at(3)]);
+        listed.found(&NextHop::new(0, "c", 5061), vec![at(4)]);
+        assert_eq!(listed.addresses().collect::<Vec<_>>(), [(0, at(3))]);
+        replace(&mut listed, &["b"]);
+        assert_eq!(listed.addresses().count(), 0);
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl fmt::Display for Dismissal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAllowed => f.write_str("the partner may not come in any more"),
-            Self::Blocked(why) => why.fmt(f),
+            Self::Blocked(why) => write!(f, "the address at its other end is blocked: {why}"),
             Self::OtherTerms => f.write_str("the terms for streams with this partner have changed"),
             Self::NotBelieved(why) => write!(
                 f,

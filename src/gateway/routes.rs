@@ -1,5 +1,6 @@
 //! Front ends, and the ways to the users behind them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -252,6 +253,16 @@ impl Route {
         let listed = self.listed.lock();
         let own = listed.now().filter(|hop| hop.front_end == front_end);
         own.map(|hop| hop.server_name.clone()).collect()
+    }
+
+    /// This is where DNS says that the host of a next hop is.
+    pub fn found(&self, hop: &NextHop, addresses: Vec<IpAddr>) {
+        self.listed.lock().found(hop, addresses);
+    }
+
+    /// Where it said so last of those that are listed now: each with the front end.
+    pub(super) fn addresses(&self) -> Vec<(usize, IpAddr)> {
+        self.listed.lock().addresses().collect()
     }
 
     /// Whether a next hop of this front end, now or of late, has such a host.

@@ -32,7 +32,7 @@ use super::answers::{ALLOW, SipAnswer};
 use super::from_sip::{REFUSED as MESSAGE_REFUSED, RETRY_AFTER, diagnostic_of};
 use super::hops::message_of;
 use super::port::Bells;
-use super::presence::asked;
+use super::presence::{asked, reply_to};
 use super::refusals::Refused;
 use super::releasing::{contact_of, user_of};
 use super::{Gateway, IdentityNumber, Pair, ReplyTo, SipPeer, ToSipEnvelope};
@@ -53,6 +53,15 @@ const REFUSED: &str = "invitation of a SIP user refused";
 
 #[cfg(test)]
 mod tests;
+
+/// What came of a step on a pair.
+enum Visited<R> {
+    /// There is no such pair.
+    Nobody,
+    Done(R),
+    /// The pair was emptied; what the step said before it failed.
+    Failed(Option<R>),
+}
 
 impl Gateway {
     /// A request of sessions: INVITE, and what is inside of one.
@@ -197,10 +206,12 @@ impl Gateway {
             self.serve_route_of(key.local_domain(), now);
         }
         match handed_over {
-            Some(Some(answered)) => answered.map_err(|answer| answer.of_contact(key.remote_domain())),
+            Visited::Done(answered) | Visited::Failed(Some(answered)) => {
+                answered.map_err(|answer| answer.of_contact(key.remote_domain()))
+            }
             // It may have crossed before the step failed: 481 would have it sent again.
-            Some(None) => Err(self.internal_error()),
-            None => Err(self.said(unknown_session())),
+            Visited::Failed(None) => Err(self.internal_error()),
+            Visited::Nobody => Err(self.said(unknown_session())),
         }
     }
 
@@ -208,14 +219,23 @@ impl Gateway {
     pub fn sip_acknowledged(&self, peer: &SipPeer, request: &Message, now: Moment) {
         let (SipPeer::FrontEnd(front_end), Some(tag)) = (peer, request.to_tag()) else { return };
         let Some(key) = self.session_of(*front_end, tag) else { return };
-        self.visit_session(&key, now, |pair, context| pair.session_acknowledged(tag, request, context));
+        let mut settled = None;
+        self.visit_session(&key, now, |pair, context| {
+            settled = pair.session_acknowledged(tag, request, context);
+        });
+        if let Some(asked) = settled {
+            self.answer_acknowledged(reply_to(asked), now);
+        }
     }
 
     /// A response to an INVITE of ours that does not settle it.
     pub fn sip_early(&self, peer: &SipPeer, response: &Message, now: Moment) {
         let (SipPeer::FrontEnd(front_end), Some(tag)) = (peer, response.from_tag()) else { return };
         let Some(key) = self.session_of(*front_end, tag) else {
-            return self.decline_late(*front_end, response, now);
+            if let Some(key) = self.decline(*front_end, response, now) {
+                self.serve_route_of(key.local_domain(), now);
+            }
+            return;
         };
         self.visit_session(&key, now, |pair, context| pair.session_early(tag, response, context));
     }
@@ -335,8 +355,9 @@ impl Gateway {
     ) -> bool {
         let holder = by.map_or("", |front_end| self.holder(front_end));
         let serial = u32::try_from(envelope.serial).unwrap_or_default();
-        let (_, sends) =
+        let (done, sends) =
             self.with_known_session(&envelope.pair, &mut Bells::default(), now, |pair, context, _| {
+                let known = matches!(half, Half::Session(number) if pair.has_session_numbered(*number));
                 match outcome {
                     Ok(response) => {
                         // First of all: the ACK is for the one who has accepted.
@@ -346,7 +367,14 @@ impl Gateway {
                     Err(why) => pair.request_failed(half, serial, Undelivered::from(why), context),
                 }
                 self.settle_sessions(context.key, pair, Some(envelope.sent_ms), now);
+                known
             });
+        // Who accepts finds nobody to talk with: the pair has gone, was emptied since, or is emptied by this very step.
+        if let (Ok(response), Some(front_end)) = (outcome, by)
+            && !matches!(done, Visited::Done(true))
+        {
+            return self.decline(front_end, response, now).is_some() || sends;
+        }
         sends
     }
 
@@ -447,6 +475,18 @@ impl Gateway {
         }
     }
 
+    /// The 2xx to an INVITE has its ACK. A connection that is remembered for such answers alone need not be any longer.
+    fn answer_acknowledged(&self, reply: ReplyTo, now: Moment) {
+        let Some(link) = self.link(reply.connection) else { return };
+        let gone = link.port.step(|connection| {
+            connection.acknowledged(reply.transaction);
+            connection.is_closed()
+        });
+        if gone {
+            self.forget_connection(reply.connection, now);
+        }
+    }
+
     /// A stanza of a contact without text: a chat state, perhaps. Nobody is answered.
     pub(super) fn contact_aside(&self, stanza: &Element, addresses: &Addresses, now: Moment) {
         let Some(state) = ChatState::of(stanza) else { return };
@@ -493,16 +533,15 @@ impl Gateway {
     }
 
     /// Runs a step on a pair that is there, carries out what it wants, and lets leave what may leave then; also says whether
-    /// the route has to be served, because there is something on it. `None`: the pair is not there; `Some(None)`: the step
-    /// failed, and the pair was emptied.
+    /// the route has to be served, because there is something on it.
     fn with_known_session<R>(
         &self,
         key: &PairKey,
         bells: &mut Bells,
         now: Moment,
         step: impl FnOnce(&mut Pair, &mut pair::Context<'_>, &mut Bells) -> R,
-    ) -> (Option<Option<R>>, bool) {
-        let Some(remote) = self.known_remote(key.remote_domain()) else { return (None, false) };
+    ) -> (Visited<R>, bool) {
+        let Some(remote) = self.known_remote(key.remote_domain()) else { return (Visited::Nobody, false) };
         let (mut result, mut sends) = (None, false);
         let done =
             remote.pairs.with_existing(key.as_str(), &self.settings.pair, &self.timers, now, |key, pair| {
@@ -515,9 +554,9 @@ impl Gateway {
         if let Err(lost) = done {
             self.pair_lost(key.as_str(), lost, now);
             // Whatever had been put there before it failed.
-            return (Some(result), true);
+            return (Visited::Failed(result), true);
         }
-        (result.map(Some), sends)
+        (result.map_or(Visited::Nobody, Visited::Done), sends)
     }
 
     /// The process is going to end: what of a pair lives at front ends does, and what waited for it leaves as it can.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
-use super::{Gateway, SipLink, SipPeer};
+use super::{Gateway, Route, SipLink, SipPeer};
 
 /// Why the certificate that a peer showed is not believed now, if it is not.
 pub struct Believed(Box<dyn Fn() -> Option<String> + Send + Sync>);
@@ -81,7 +81,8 @@ impl Gateway {
         ended
     }
 
-    /// Front ends with which there are connections that these networks would end.
+    /// Front ends with which there are connections that these networks would end, and those whose hosts were there when DNS was
+    /// asked last.
     pub fn front_ends_within(&self, within: impl Fn(IpAddr) -> bool) -> Vec<(&str, IpAddr)> {
         let mut found: Vec<(&str, IpAddr)> = Vec::new();
         for link in &self.connections {
@@ -95,7 +96,13 @@ impl Gateway {
                 found.push((&front_end.name, address));
             }
         }
+        for (index, address) in self.routes.iter().flat_map(Route::addresses) {
+            if let Some(front_end) = self.front_ends.get(index).filter(|_| within(address)) {
+                found.push((&front_end.name, address));
+            }
+        }
         found.sort();
+        found.dedup();
         found
     }
 }

@@ -13,9 +13,13 @@ use crate::config::Network;
 #[derive(Debug, Clone, Default)]
 pub struct BlockedNetworks(Arc<ArcSwap<Vec<Network>>>);
 
-/// Why an address is not called.
+/// An address is in this one: it is not called, and nobody is let in from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IsBlocked(Network);
+
+/// Why nobody was called.
+#[derive(Debug)]
+pub struct NotCalled(IsBlocked);
 
 impl BlockedNetworks {
     /// To begin with.
@@ -35,7 +39,15 @@ impl BlockedNetworks {
         self.check(address).is_err()
     }
 
-    /// The same, with the reason.
+    /// Whether the address may be called.
+    ///
+    /// # Errors
+    /// It is in one of them.
+    pub fn may_be_called(&self, address: IpAddr) -> Result<(), NotCalled> {
+        self.check(address).map_err(NotCalled)
+    }
+
+    /// Whether it is in none of them.
     ///
     /// # Errors
     /// It is in this one.
@@ -50,14 +62,22 @@ impl BlockedNetworks {
 impl fmt::Display for IsBlocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(network) = self;
-        write!(f, "not called: there is a block for {network} (nuncio block remove {network})")
+        write!(f, "there is a block for {network} (nuncio block remove {network})")
     }
 }
 
 impl std::error::Error for IsBlocked {}
 
-impl From<IsBlocked> for io::Error {
-    fn from(why: IsBlocked) -> Self {
+impl fmt::Display for NotCalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not called: {}", self.0)
+    }
+}
+
+impl std::error::Error for NotCalled {}
+
+impl From<NotCalled> for io::Error {
+    fn from(why: NotCalled) -> Self {
         Self::new(io::ErrorKind::PermissionDenied, why)
     }
 }

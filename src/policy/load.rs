@@ -1,6 +1,7 @@
 //! The configuration with what is stored. A stored entry that does not go with the rest is set aside instead of standing in the
 //! way of everything: it stays stored, is shown as what it is, and can be changed and removed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::{
@@ -18,8 +19,8 @@ use crate::tls::Identity;
 /// Everything that is wrong.
 pub fn load(sources: &Sources) -> Result<Loaded, Report> {
     // What is wrong with the others is found by the check, or ends the start.
-    let files = |loaded: &Loaded| files(sources, loaded, false);
-    settle(sources, Vec::new(), &identity, |_| true, files).map(|(loaded, ())| loaded)
+    let files = |_: &Sources, loaded: &Loaded| files(sources, loaded, false);
+    settle(sources, Vec::new(), &identity, (|_| true, |_| false), files).map(|(loaded, ())| loaded)
 }
 
 /// Whether a certificate and its key can be used, and belong together.
@@ -34,6 +35,7 @@ pub(super) fn files(sources: &Sources, loaded: &Loaded, all: bool) -> Result<(),
     let partners = loaded.config.partners.iter();
     let partners =
         partners.filter(|partner| all || stored.get(Kind::Partner, partner.domain.as_str()).is_some());
+    let partners = partners.filter(|partner| !sources.holds(partner.domain.as_str()));
     let mut faults: Vec<_> = named(sources, renew::unusable(partners)).collect();
     if all {
         let of_all = renew::unusable_for_all(&loaded.config).into_iter();
@@ -74,7 +76,8 @@ fn named(
 }
 
 /// Loads the configuration without what is set aside already, and checks the rest of it with `usable`. What is wrong with stored
-/// entries that `may_be` set aside puts them aside, too.
+/// entries that `may_be` set aside puts them aside, too; but where it is a file of a partner whose proof `is_in_use`, that goes on
+/// being used, with a warning.
 ///
 /// # Errors
 /// Everything that is wrong with the rest.
@@ -82,25 +85,33 @@ pub(super) fn settle<T>(
     sources: &Sources,
     mut set_aside: Vec<SetAside>,
     identity: &dyn Fn(&Path, &Path) -> Result<(), String>,
-    may_be: impl Fn(&Problem) -> bool,
-    usable: impl Fn(&Loaded) -> Result<T, Report>,
+    (may_be, is_in_use): (impl Fn(&Problem) -> bool, impl Fn(&str) -> bool),
+    usable: impl Fn(&Sources, &Loaded) -> Result<T, Report>,
 ) -> Result<(Loaded, T), Report> {
+    let mut held: BTreeMap<String, Vec<String>> = BTreeMap::new();
     loop {
         let stored = sources.stored_entries().without(&set_aside);
-        let tried = Config::load_whole(&sources.clone().stored(stored), identity);
-        let report = match tried.and_then(|loaded| usable(&loaded).map(|used| (loaded, used))) {
+        let trying = sources.clone().holding(held.keys().cloned());
+        let tried = Config::load_whole(&trying.clone().stored(stored), identity);
+        let report = match tried.and_then(|loaded| usable(&trying, &loaded).map(|used| (loaded, used))) {
             Ok((mut loaded, used)) => {
                 loaded.set_aside.extend(set_aside);
+                loaded.report = loaded.report.with_warnings(held.into_iter().map(stays_in_use));
                 return Ok((loaded, used));
             }
             Err(report) => report,
         };
         let mut progress = false;
         for problem in report.problems().iter().filter(|problem| problem.severity == Severity::Error) {
-            if let Some((kind, name)) = &problem.stored
-                && may_be(problem)
+            let Some((kind, name)) = &problem.stored else { continue };
+            // Held already, there is more to it than a file that is not opened then.
+            if problem.of_file && *kind == Kind::Partner && !trying.holds(name) && is_in_use(name) {
+                held.entry(name.clone()).or_default().push(problem.text.clone());
+                progress = true;
+            } else if may_be(problem)
                 && let Some(whole) = sources.stored_entries().get(*kind, name)
             {
+                held.remove(name);
                 progress |= put_aside(&mut set_aside, (*kind, name), whole, &problem.text);
             }
         }
@@ -108,6 +119,16 @@ pub(super) fn settle<T>(
             return Err(report);
         }
     }
+}
+
+/// What is to be known of a stored partner whose files cannot be used any more, while what was made of them before can.
+fn stays_in_use((name, why): (String, Vec<String>)) -> (String, Option<(Kind, String)>, String) {
+    let text = format!(
+        "{}; what was read there before stays in use, but with a start he would be set aside: put the file right, or name \
+         another (nuncio partner set {name})",
+        why.join("; ")
+    );
+    (format!("stored partner {name}"), Some((Kind::Partner, name)), text)
 }
 
 /// Notes that an entry is set aside. False: that changes nothing.

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::checks::{self, Finding, Level};
-use crate::config::{Block, Config, Loaded, Problem, Report, SetAside, Sources, Stored};
+use crate::config::{Block, Config, Kind, Loaded, Problem, Report, SetAside, Sources, Stored};
 use crate::control::access::{Access, NewAccess};
 use crate::gateway::{Federation, Gateway};
 use crate::net::now;
@@ -141,8 +141,9 @@ impl Authority {
     }
 
     /// Reads the files again, those that they name as well, and puts in force what they say: what a start would refuse is refused
-    /// here. Stored entries that were set aside are tried again; and those are put aside, as at a start, whose own files cannot be
-    /// used: they are nobody else's hindrance. What does not go with what the files say now is an error of these, and refused. It
+    /// here. Stored entries that were set aside are tried again. Of those whose own files cannot be used any more, what was made of
+    /// these before stays in use, as it does between reloads, with a warning; where there is nothing, they are put aside as at a
+    /// start: they are nobody else's hindrance. What does not go with what the files say now is an error of these, and refused. It
     /// reads files and waits for the disk: not for a thread that carries messages.
     ///
     /// # Errors
@@ -191,7 +192,8 @@ impl Authority {
         let before = self.in_force();
         let sources = sources.read_now().stored(before.stored.clone()).trusting_paths();
         let set_aside = before.loaded.set_aside.iter().filter(|aside| !aside.declared).cloned().collect();
-        let (loaded, ()) = load::settle(&sources, set_aside, &|_, _| Ok(()), |_| true, |_| Ok(()))?;
+        let (loaded, ()) =
+            load::settle(&sources, set_aside, &|_, _| Ok(()), (|_| true, |_| false), |_, _| Ok(()))?;
         let differences = |of: &Loaded| -> Vec<Changed> {
             of.effective.differences(&loaded.effective).into_iter().map(Changed::from).collect()
         };
@@ -220,7 +222,7 @@ impl Authority {
         may_be: impl Fn(&Problem) -> bool,
     ) -> Result<Prepared<'_>, Refused> {
         let before = self.in_force();
-        let usable = |loaded: &Loaded| {
+        let usable = |sources: &Sources, loaded: &Loaded| {
             let early = running::still_served(&self.start.config, &loaded.config);
             if !early.is_empty() {
                 return Err(load::of_early(sources, early));
@@ -240,7 +242,15 @@ impl Authority {
                 }
             }
         };
-        let settled = load::settle(sources, set_aside, &load::identity, may_be, usable);
+        let was_aside = |name: &str| {
+            before.loaded.set_aside.iter().any(|aside| !aside.declared && aside.is(Kind::Partner, name))
+        };
+        // What he is held against was made of the same files, unless he was set aside.
+        let is_in_use = |name: &str| {
+            let known = before.stored.get(Kind::Partner, name);
+            known.is_some() && known == sources.stored_entries().get(Kind::Partner, name) && !was_aside(name)
+        };
+        let settled = load::settle(sources, set_aside, &load::identity, (may_be, is_in_use), usable);
         let (loaded, (running, renewal, files)) = settled.map_err(Refused::Configuration)?;
         let unusable = |error: anyhow::Error| Refused::Unusable(format!("{error:#}"));
         let snapshot = made::snapshot(&running).map_err(unusable)?;

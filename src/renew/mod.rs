@@ -128,8 +128,8 @@ impl Renewal {
     }
 
     /// Looks at everything, puts in use what is new, and then says so in the log.
-    /// Says whether certificates of peers are held against something else now.
-    fn step(&mut self, occasion: Occasion, in_use: &InUse, federate: &impl Fn(&[Arc<Proof>])) -> bool {
+    /// Says whether certificates of peers are held against something else now, and how much of what is on the disk is not used.
+    fn step(&mut self, occasion: Occasion, in_use: &InUse, federate: &impl Fn(&[Arc<Proof>])) -> (bool, u64) {
         let (instant, now) = (Instant::now(), SystemTime::now());
         let each = self.sip_identities.iter_mut().map(|slot| slot.step(occasion, instant, now));
         let sip: Vec<Step> = each.collect();
@@ -185,7 +185,10 @@ impl Renewal {
                 },
             );
         }
-        [&sip_roots, &xmpp_roots, &sip_proof].into_iter().chain(&proofs).any(|step| *step == Step::Renewed)
+        let others = || [&sip_roots, &xmpp_roots, &sip_proof].into_iter().chain(&proofs);
+        let all = others().chain(&sip).chain(&xmpp).chain(&control);
+        let refused = all.filter(|step| matches!(step, Step::Refused(_))).count() as u64;
+        (others().any(|step| *step == Step::Renewed), refused)
     }
 }
 
@@ -211,7 +214,9 @@ pub async fn serve(
         let looked = tokio::task::spawn_blocking(move || {
             let panics = &gateway.counters().tasks_panicked;
             let step = || {
-                if renewal.lock().step(occasion, &in_use, &federate) {
+                let (judges_anew, refused) = renewal.lock().step(occasion, &in_use, &federate);
+                gateway.counters().files_not_used.add(refused);
+                if judges_anew {
                     end_disbelieved(&gateway);
                 }
             };

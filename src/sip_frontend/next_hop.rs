@@ -15,7 +15,7 @@ use super::listing;
 use super::old_suites::why_not_called;
 use super::session::SipSession;
 use crate::context::{Context, FrontEndNames, RouteHops};
-use crate::dns::host_candidates;
+use crate::dns::{Candidate, DnsError, host_candidates};
 use crate::gateway::{ConnectOrder, Gateway, IdentityNumber, NextHop, Route, SipPeer};
 use crate::net::contain::{INTERNAL_ERROR, contained, contained_now};
 use crate::net::dial::{Tried, dial, targets, told};
@@ -87,7 +87,7 @@ async fn open(context: Arc<Context>, index: usize, ConnectOrder { target, within
         return;
     }
     let attempt = async {
-        let attempt = attempt(&context, *identity, front_end, &hop, within);
+        let attempt = attempt(&context, (index, *identity), front_end, &hop, within);
         let late =
             || format!("{hop} took longer than {:?}, and there are others", within.unwrap_or_default());
         let (stream, facts, peer) = in_time(end, attempt).await.unwrap_or_else(|Late| Err(late()))?;
@@ -148,10 +148,18 @@ async fn attempted<S>(
     None
 }
 
+/// Where a next hop is. The route remembers it, for whoever asks whether a network has our front ends in it.
+async fn candidates(context: &Context, index: usize, hop: &NextHop) -> Result<Vec<Candidate>, DnsError> {
+    let found = host_candidates(&context.dns, &hop.host, hop.port, context.sip.leave.family).await?;
+    if let Some(route) = context.gateway.routes().get(index) {
+        route.found(hop, found.iter().map(|candidate| candidate.address.ip()).collect());
+    }
+    Ok(found)
+}
+
 /// Whether a connection that the front end opened from this next hop may be used.
 async fn borrow(context: &Context, index: usize, hop: &NextHop) -> Option<SocketAddr> {
-    let family = context.sip.leave.family;
-    let candidates = host_candidates(&context.dns, &hop.host, hop.port, family).await.ok()?;
+    let candidates = candidates(context, index, hop).await.ok()?;
     let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address).collect();
     context.gateway.borrow_connection(index, hop, &addresses, now())
 }
@@ -160,15 +168,13 @@ async fn borrow(context: &Context, index: usize, hop: &NextHop) -> Option<Socket
 /// is another address, none takes all the time there is: what the connection is for does not wait for ever.
 async fn attempt(
     context: &Context,
-    identity: IdentityNumber,
+    (index, identity): (usize, IdentityNumber),
     front_end: &FrontEndNames,
     hop: &NextHop,
     within: Option<Duration>,
 ) -> Result<(TlsStream<TcpStream>, PeerFacts, SocketAddr), String> {
     let leave = &context.sip.leave;
-    let candidates = host_candidates(&context.dns, &hop.host, hop.port, leave.family)
-        .await
-        .map_err(|error| error.to_string())?;
+    let candidates = candidates(context, index, hop).await.map_err(|error| error.to_string())?;
     let began = now().instant;
     let each = leave.timeout + context.sip.handshake;
     let time = each.saturating_mul(u32::try_from(candidates.len()).unwrap_or(u32::MAX));

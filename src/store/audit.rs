@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row};
 use serde::Serialize;
 
 use super::{FILE, Fault, StoreError, file, schema};
-use crate::config::{Domain, printable};
+use crate::config::{both_forms, printable};
 
 /// Most entries of one answer.
 pub const AUDIT_MOST: usize = 10_000;
@@ -63,6 +63,7 @@ pub fn audit(state_dir: &Path, query: &AuditQuery<'_>) -> Result<Vec<AuditRow>, 
 
 fn entries(connection: &Connection, query: &AuditQuery<'_>) -> rusqlite::Result<Vec<AuditRow>> {
     let part = |text: Option<&str>| text.unwrap_or_default().to_lowercase();
+    // Parts of domains and addresses, which are on record in either form.
     let (subject_a, subject_u) = both_forms(&part(query.subject));
     let (with_a, with_u) = both_forms(&part(query.with));
     let since = i64::try_from(query.since.unwrap_or_default()).unwrap_or(i64::MAX);
@@ -89,18 +90,6 @@ fn entries(connection: &Connection, query: &AuditQuery<'_>) -> rusqlite::Result<
          ORDER BY id DESC LIMIT ?6",
     )?;
     statement.query_map(asked, entry)?.collect()
-}
-
-/// A part of a domain or an address with its domain in A-labels and in U-labels: partners are on record by the ones, contacts by the others.
-fn both_forms(text: &str) -> (String, String) {
-    let (user, domain) = match text.rsplit_once('@') {
-        Some((user, domain)) => (format!("{user}@"), domain),
-        None => (String::new(), text),
-    };
-    match Domain::new(domain) {
-        Ok(domain) => (format!("{user}{}", domain.as_str()), format!("{user}{}", domain.to_unicode())),
-        Err(_) => (text.to_owned(), text.to_owned()),
-    }
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<AuditRow> {

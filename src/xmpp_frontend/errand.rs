@@ -19,8 +19,8 @@ use crate::tls::TlsStream;
 
 /// What came of it.
 pub(crate) enum Came {
-    /// Stanzas could flow.
-    Established(Box<Established>),
+    /// Stanzas could flow, from then on.
+    Established(Box<Established>, Instant),
     /// The question was answered.
     Verified(VerifyOutcome),
     /// Neither: it ended.
@@ -138,7 +138,7 @@ impl Errand<'_> {
             match output {
                 Output::StartTls => self.next = Next::StartTls,
                 Output::Established(established) => {
-                    self.came = Some(Came::Established(established));
+                    self.came = Some(Came::Established(established, now().instant));
                     if self.pinging.is_none() {
                         self.stream.close(now().instant, None);
                     }
@@ -180,7 +180,7 @@ impl Session for Errand<'_> {
     fn transmit(&mut self, output: &mut Vec<u8>, now: Moment) {
         self.act();
         self.stream.transmit(output);
-        let is_up = matches!(self.came, Some(Came::Established(_))) && self.stream.write_allowed();
+        let is_up = matches!(self.came, Some(Came::Established(..))) && self.stream.write_allowed();
         if let Some(pinging) = &mut self.pinging
             && is_up
         {

@@ -150,7 +150,7 @@ impl Asking<'_> {
                 Ended::Failed(evidence)
             }
             // A machine says why it ended, always; and one that asks is for nothing else.
-            Some(Came::Established(_)) | None => {
+            Some(Came::Established(..)) | None => {
                 Ended::Answered(VerifyOutcome::Failed(DialbackCondition::RemoteServerTimeout))
             }
         }

@@ -66,7 +66,7 @@ impl<E> Connection<E> {
     /// Sends the 2xx to an INVITE once more: nobody has acknowledged it yet (RFC 3261 §13.3.1.4; CH-11). Possible for
     /// 64·T1 after it was given.
     pub fn repeat(&mut self, txn: ServerTxn) -> Responded {
-        match self.server.accepted(txn.0).and_then(Pending::accepted) {
+        match self.server.accepted(txn.0).and_then(Pending::repeated) {
             Some(answered) if self.phase == Phase::Closed => {
                 Responded::Orphaned(Bytes::copy_from_slice(&answered.response))
             }
@@ -79,6 +79,11 @@ impl<E> Connection<E> {
                 Responded::Dropped
             }
         }
+    }
+
+    /// The 2xx to this INVITE has its ACK, which may have come on any connection: nothing is left to be repeated.
+    pub fn acknowledged(&mut self, txn: ServerTxn) {
+        self.server.acknowledged(txn.0);
     }
 
     /// Sends a response whose own connection is gone ([`Responded::Orphaned`]).

@@ -79,6 +79,16 @@ impl<T, const LANES: usize> Arena<T, LANES> {
         Some((self.handle(index), value))
     }
 
+    /// The entries of `lane`, the oldest first.
+    pub(super) fn iter(&self, lane: usize) -> impl Iterator<Item = &T> {
+        let mut index = self.lanes.get(lane).map_or(NONE, |ends| ends.head);
+        std::iter::from_fn(move || {
+            let slot = self.slots.get(index as usize)?;
+            index = slot.next;
+            slot.value.as_ref()
+        })
+    }
+
     pub(super) fn get(&self, handle: Handle) -> Option<&T> {
         self.slots.get(self.index(handle)? as usize)?.value.as_ref()
     }
@@ -210,6 +220,7 @@ mod tests {
                     _ => {}
                 }
                 for (lane, model) in model.iter().enumerate() {
+                    prop_assert!(arena.iter(lane).eq(model.iter().map(|(_, value)| value)));
                     prop_assert_eq!(arena.first(lane).map(|(h, v)| (h, *v)), model.front().copied());
                 }
                 prop_assert_eq!(arena.len(), model[0].len() + model[1].len());

@@ -308,8 +308,8 @@ impl<E> Connection<E> {
         self.out.len() >= self.config.max_backlog
     }
 
-    /// Until when the INVITE that was answered longest ago is remembered: a 2xx may have to be [repeated](Connection::repeat)
-    /// till then, also when the connection is gone. `None`: there is no such INVITE.
+    /// Until when the 2xx to INVITE of longest ago that has no ACK yet is remembered: it may have to be
+    /// [repeated](Connection::repeat) till then, also when the connection is gone. `None`: there is no such one.
     pub fn repeats_until(&self) -> Option<Instant> {
         self.server.repeats_until()
     }

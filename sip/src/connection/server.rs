@@ -52,6 +52,7 @@ pub(super) struct Pending {
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) status: u16,
+    /// Empty once a 2xx is acknowledged.
     pub(super) response: Box<[u8]>,
     pub(super) at: Instant,
 }
@@ -249,6 +250,17 @@ impl Server {
         }
     }
 
+    /// The 2xx to this INVITE has its ACK: it is not repeated any more (RFC 3261 §13.3.1.4), so it is not kept. That there was such an
+    /// INVITE is, for repeats of it (RFC 6026 §7.1).
+    pub(super) fn acknowledged(&mut self, handle: Handle) {
+        let Some(pending) = self.pending.get_mut(handle) else { return };
+        let before = pending.settled_bytes();
+        if let Some(answered) = pending.answered.as_mut().filter(|answered| answered.is_success()) {
+            answered.response = Box::default();
+            self.settled_bytes = self.settled_bytes.saturating_sub(before);
+        }
+    }
+
     /// The handle of a pending INVITE.
     pub(super) fn pending_invite(&self, key: Key) -> Option<Handle> {
         let Some(Place::Pending(handle)) = self.table.get(&key).copied() else { return None };
@@ -312,7 +324,8 @@ impl Server {
     }
 
     pub(super) fn repeats_until(&self) -> Option<Instant> {
-        self.pending.first(SETTLED).map(|(_, pending)| pending.since() + SETTLED_FOR)
+        let mut repeated = self.pending.iter(SETTLED).filter(|pending| pending.repeated().is_some());
+        repeated.next().map(|pending| pending.since() + SETTLED_FOR)
     }
 
     /// The next timer that has fired.
@@ -385,6 +398,10 @@ impl Answered {
     fn bytes(&self) -> usize {
         self.response.len().saturating_mul(2)
     }
+
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
 }
 
 impl Pending {
@@ -395,7 +412,12 @@ impl Pending {
 
     /// The 2xx it was answered with.
     pub(super) fn accepted(&self) -> Option<&Answered> {
-        self.answered.as_deref().filter(|answered| (200..300).contains(&answered.status))
+        self.answered.as_deref().filter(|answered| answered.is_success())
+    }
+
+    /// The same, as long as it has no ACK.
+    pub(super) fn repeated(&self) -> Option<&Answered> {
+        self.accepted().filter(|answered| !answered.response.is_empty())
     }
 
     /// What is kept of it once it is settled: the answer, and nearly as much of the request.

@@ -225,8 +225,8 @@ impl Subscriber {
     pub fn handle_timeout(&mut self, context: &mut Context<'_>) {
         let now = Tick::from(context.now);
         let due = |at: Option<Tick>| at.is_some_and(|at| at <= now);
-        let is_lost = |request: &&Box<InFlight>| request.since + OUTCOME_WITHIN <= context.now;
-        let lost = self.in_flight.as_ref().filter(is_lost);
+        let is_lost = |request: &&InFlight| request.since + OUTCOME_WITHIN <= context.now;
+        let lost = self.in_flight.as_deref().filter(is_lost);
         if let Some(serial) = lost.map(|request| request.serial) {
             self.failed(serial, Undelivered::Lost, context);
         }

@@ -96,28 +96,28 @@ impl Session {
         Received::Answer(answer)
     }
 
-    /// An ACK for a 2xx of ours.
-    pub fn acknowledged(&mut self, request: &Message, context: &mut Context<'_>) {
+    /// An ACK for a 2xx of ours. Whether it is the first one for the last of them, which is not repeated any more.
+    pub fn acknowledged(&mut self, request: &Message, context: &mut Context<'_>) -> bool {
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         if !self.dialog.owns(request) {
-            return;
+            return false;
         }
-        let Some(answer) = self.unacknowledged.take_if(|answer| answer.number == number) else { return };
+        let Some(answer) = self.unacknowledged.take_if(|answer| answer.number == number) else {
+            return false;
+        };
         let first = !std::mem::replace(&mut self.confirmed, true);
         if matches!(self.phase, Phase::Ending) {
             // It was to be ended as soon as that is possible.
             if first {
                 self.send_bye(context);
             }
-            return;
-        }
-        if answer.offered && self.take_answer(&request.body()).is_err() {
-            return self.end_because(SessionEnd::Unacceptable, context);
-        }
-        if first {
+        } else if answer.offered && self.take_answer(&request.body()).is_err() {
+            self.end_because(SessionEnd::Unacceptable, context);
+        } else if first {
             self.used(context);
             self.report(SessionReport::Established);
         }
+        true
     }
 
     /// Accepts the INVITE that begins it.

@@ -4,7 +4,7 @@ use rcgen::ExtendedKeyUsagePurpose;
 
 use super::super::{Finding, Level};
 use super::*;
-use crate::tls::testing::{Ca, Issued, San, eku, now, san, validity as valid};
+use crate::tls::testing::{Ca, Issued, San, eku, now, san, self_signed, validity as valid};
 
 #[test]
 fn a_certificate_for_all_its_domains_is_good() {
@@ -23,6 +23,16 @@ fn a_certificate_for_all_its_domains_is_good() {
     let found = for_partners(&issued, &["contoso.com", "b.example", "c.example", "im.d.example"], &ca);
     assert_eq!(texts(&found, Level::Good)[0], "it is for b.example, c.example, contoso.com, im.d.example");
     assert_eq!(worst(&found), Level::Good, "{found:?}");
+}
+
+/// Where there is dialback, a certificate proves nothing, and need not.
+#[test]
+fn a_self_signed_one_is_warned_of_and_not_wrong() {
+    let issued = self_signed("contoso.com", |params| san(params, &[San::Dns("contoso.com")]));
+    let found = for_partners(&issued, &["contoso.com"], &Ca::new("Root"));
+    assert_eq!(worst(&found), Level::Warning, "{found:?}");
+    let said = |text: &&str| text.contains("self-signed") && text.contains("dialback");
+    assert!(texts(&found, Level::Warning).iter().any(said), "{found:?}");
 }
 
 #[test]

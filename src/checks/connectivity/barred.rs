@@ -4,7 +4,7 @@ use std::io;
 
 use crate::checks::Findings;
 use crate::config::{BlockAddress, Config, Domain, Partner};
-use crate::net::blocked::IsBlocked;
+use crate::net::blocked::NotCalled;
 
 /// Why the gateway opens no stream to a domain of a partner, and takes none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Barred {
 
 /// What to do where there is no connection to an address: a block of ours is not the fault of anybody's firewall.
 pub(super) fn fix_of(error: &io::Error, otherwise: &str) -> String {
-    let blocked = error.get_ref().and_then(|inner| inner.downcast_ref::<IsBlocked>());
+    let blocked = error.get_ref().and_then(|inner| inner.downcast_ref::<NotCalled>());
     match blocked {
         Some(_) => "unless this is meant, take that block away; “nuncio block list” has it, and whether it is in a file".to_owned(),
         None => otherwise.to_owned(),

@@ -15,7 +15,7 @@ use super::{Named, PingOutcome, PingResult, Way, Whom};
 use crate::checks::{Finding, Findings};
 use crate::config::{self, Config, Partner};
 use crate::dns::{Candidate, DnsError, DnsErrorKind, Found, host_candidates, xmpp_server_candidates};
-use crate::gateway::attempts::{Outcome, Step};
+use crate::gateway::attempts::{Outcome, Step, brief};
 use crate::net::dial::{Tried, dial, targets};
 use crate::net::now;
 use crate::net::race::Race;
@@ -125,15 +125,20 @@ impl<'a> Attempt<'a> {
             barred.tell(self.pair.by_name, &mut self.findings);
             return (self.findings.into_list(), None);
         }
-        let found = match self.search().await {
+        let asked = now().instant;
+        let found = self.search().await;
+        let took = brief(now().instant.saturating_duration_since(asked));
+        let found = match found {
             Ok(found) => found,
             Err(error) => {
                 let fix = not_found(error.kind());
-                self.findings.wrong(Step::NotFound(error.to_string()).to_string(), fix.to_owned());
+                let text = format!("{} (DNS took {took})", Step::NotFound(error.to_string()));
+                self.findings.wrong(text, fix.to_owned());
                 return (self.findings.into_list(), None);
             }
         };
-        self.findings.good(Step::found(&Found { left_out: Vec::new(), ..found.clone() }).to_string());
+        let step = Step::found(&Found { left_out: Vec::new(), ..found.clone() });
+        self.findings.good(format!("{step} (DNS took {took})"));
         for left_out in &found.left_out {
             let fix = "tell the partner; it is tried without";
             self.findings.warning(left_out.to_string(), fix.to_owned());
@@ -165,12 +170,15 @@ impl<'a> Attempt<'a> {
         let (leave, time) = (&self.way.xmpp.leave, self.way.xmpp.reach_time);
         let mut race = Race::new(targets(candidates), time, now().instant);
         loop {
-            let failures = &mut self.failures;
-            let told = |tried: Tried<'_>| failures.extend(not_connected(tried));
+            let (failures, mut took) = (&mut self.failures, Duration::ZERO);
+            let told = |tried: Tried<'_>| match tried {
+                Tried::Connected(_, after) => took = after,
+                failed => failures.extend(not_connected(failed)),
+            };
             let Some((candidate, connection)) = dial(leave, &mut race, candidates, told).await else {
                 return false;
             };
-            if self.stream(candidate, connection, None).await {
+            if self.stream((candidate, took), connection, None).await {
                 return true;
             }
             race.lost(now().instant);
@@ -178,7 +186,13 @@ impl<'a> Attempt<'a> {
     }
 
     /// A stream on this connection, and if a weaker way that the entry allows is advised, on one more.
-    async fn stream(&mut self, candidate: &Candidate, connection: TcpStream, retry: Option<Retry>) -> bool {
+    async fn stream(
+        &mut self,
+        (candidate, took): (&Candidate, Duration),
+        connection: TcpStream,
+        retry: Option<Retry>,
+    ) -> bool {
+        let connected = now().instant;
         let (Ok(local), Ok(remote)) =
             (Domain::parse(self.pair.local.as_str()), Domain::parse(self.pair.remote.as_str()))
         else {
@@ -203,19 +217,21 @@ impl<'a> Attempt<'a> {
             Shake { way: self.way, proof, pair: &self.pair, direct_tls: candidate.direct_tls, said: None };
         let came = errand::run(config, connection, &mut shake, pinging.as_mut()).await;
         let said = shake.said;
-        self.findings.good(Step::connected(candidate, Duration::ZERO).to_string());
-        if let Some(said) = said {
-            self.findings.good(said.to_string());
+        self.findings.good(Step::connected(candidate, took).to_string());
+        if let Some((step, took)) = said {
+            self.findings.good(format!("{step} (the handshake took {})", brief(took)));
         }
         match came {
-            Some(Came::Established(established)) => {
+            Some(Came::Established(established, at)) => {
                 let notes = established.other_notes().map(ToString::to_string).collect::<Vec<_>>();
                 let offers_both_ways = established.features.bidi;
                 let Outcome::Established { method, features, .. } = Outcome::established(&established) else {
                     return true;
                 };
                 let offers = if features.is_empty() { "nothing".to_owned() } else { features.join(", ") };
-                self.findings.good(format!("he lets us in by {method}, and offers: {offers}"));
+                let after = brief(at.saturating_duration_since(connected));
+                self.findings
+                    .good(format!("he lets us in by {method}, and offers: {offers} (after {after})"));
                 notes.into_iter().for_each(|note| self.findings.note(note));
                 if let Some(pinging) = pinging {
                     self.pinged(pinging.outcome(now().instant), offers_both_ways);
@@ -295,8 +311,14 @@ impl<'a> Attempt<'a> {
             let alone = std::slice::from_ref(candidate);
             let leave = &self.way.xmpp.leave;
             let mut race = Race::new([1], leave.timeout, now().instant);
-            if let Some((_, connection)) = dial(leave, &mut race, alone, |_| {}).await {
-                return Box::pin(self.stream(candidate, connection, Some(advised))).await;
+            let mut took = Duration::ZERO;
+            let told = |tried: Tried<'_>| {
+                if let Tried::Connected(_, after) = tried {
+                    took = after;
+                }
+            };
+            if let Some((_, connection)) = dial(leave, &mut race, alone, told).await {
+                return Box::pin(self.stream((candidate, took), connection, Some(advised))).await;
             }
         }
         let step = Step::NoStream { address: candidate.to_string(), why: evidence.to_string() };
@@ -311,8 +333,8 @@ struct Shake<'a> {
     proof: Arc<Proof>,
     pair: &'a Pair<'a>,
     direct_tls: bool,
-    /// What it showed.
-    said: Option<Step>,
+    /// What it showed, and how long it took.
+    said: Option<(Step, Duration)>,
 }
 
 impl Handshake for Shake<'_> {
@@ -320,6 +342,7 @@ impl Handshake for Shake<'_> {
         let xmpp = &self.way.xmpp;
         let identity = xmpp.identities.choose(Some(self.pair.local.as_str()));
         let to = self.pair.remote.as_str();
+        let began = now().instant;
         let handshake = async {
             match self.direct_tls {
                 true => tls::connect_direct(stream, &xmpp.client, to, Some(&identity)).await,
@@ -331,7 +354,7 @@ impl Handshake for Shake<'_> {
             .map_err(|_| format!("the TLS handshake took longer than {:?}", xmpp.handshake))?
             .map_err(|error| error.to_string())?;
         let facts = xmpp.facts(&facts, &self.proof);
-        self.said = Some(Step::tls(&facts));
+        self.said = Some((Step::tls(&facts), now().instant.saturating_duration_since(began)));
         Ok((stream, facts))
     }
 }

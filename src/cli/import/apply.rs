@@ -1,14 +1,13 @@
 //! The running gateway takes the plan over.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::cli::client::{Failed, Gateway, Said, changes, finish, is_as_it_was, pretty, text};
-use crate::import::lync::{LimitEntry, PartnerPlan, Plan};
+use crate::cli::client::{Failed, Gateway, Said, changes, finish, is_as_it_was, pretty};
+use crate::import::lync::{LimitEntry, Plan};
 
 /// What the gateway is asked for.
 struct Order {
@@ -19,20 +18,26 @@ struct Order {
     what: &'static str,
 }
 
-pub(super) fn apply(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> ExitCode {
-    let done = finish(applied(plan, words, as_json, gateway).map_err(|failed| failed.in_json(as_json)));
+/// `there`: partners of the export that it has already.
+pub(super) fn apply(
+    plan: &Plan,
+    (words, there): (&str, &[&str]),
+    as_json: bool,
+    gateway: &Gateway,
+) -> ExitCode {
+    let done =
+        finish(applied(plan, (words, there), as_json, gateway).map_err(|failed| failed.in_json(as_json)));
     // What is not on the disk is the worse of the two.
     if plan.is_whole() || done != ExitCode::SUCCESS { done } else { ExitCode::FAILURE }
 }
 
-fn applied(plan: &Plan, words: &str, as_json: bool, gateway: &Gateway) -> Result<Said, Failed> {
-    let known = gateway.ask(Method::GET, "/v1/partners", None)?;
-    let known: BTreeSet<&str> =
-        known.as_array().into_iter().flatten().map(|partner| text(partner, "domain")).collect();
-    let (there, new): (Vec<&PartnerPlan>, Vec<_>) =
-        plan.partners.iter().partition(|partner| known.contains(partner.entry.domain.as_str()));
-    let there: Vec<&str> = there.iter().map(|partner| partner.entry.domain.as_str()).collect();
-    let orders = orders(plan, &new)?;
+fn applied(
+    plan: &Plan,
+    (words, there): (&str, &[&str]),
+    as_json: bool,
+    gateway: &Gateway,
+) -> Result<Said, Failed> {
+    let orders = orders(plan)?;
     // Nothing is done of it unless all of it can be.
     for order in &orders {
         gateway.ask(order.method.clone(), &format!("{}?dry_run=true", order.path), Some(&order.body))?;
@@ -78,15 +83,15 @@ const POLICY: &str = "policy";
 const PARTNERS: &str = "partners";
 
 /// The policy first: nobody talks to a new partner who is not to.
-fn orders(plan: &Plan, new: &[&PartnerPlan]) -> Result<Vec<Order>, Failed> {
+fn orders(plan: &Plan) -> Result<Vec<Order>, Failed> {
     let mut orders = Vec::new();
     if let Some(policy) = plan.policy {
         let body = json!({ "default": policy.default });
         orders.push(Order { method: Method::PATCH, path: "/v1/policies/global", body, what: POLICY });
     }
-    if !new.is_empty() {
+    if !plan.partners.is_empty() {
         let entries: Result<Vec<Value>, _> =
-            new.iter().map(|partner| serde_json::to_value(&partner.entry)).collect();
+            plan.partners.iter().map(|partner| serde_json::to_value(&partner.entry)).collect();
         let entries = entries.map_err(|error| Failed::new(format!("the plan cannot be written: {error}")))?;
         let body = json!({ "entries": entries, "prune": false });
         orders.push(Order { method: Method::POST, path: "/v1/apply/partners", body, what: PARTNERS });

@@ -7,11 +7,16 @@ use super::super::file::Root;
 use super::super::pem::{self, Holds};
 use super::super::problem::{Problem, Severity};
 use super::super::read::Slot;
-use super::super::source::Part;
+use super::super::source::{Part, Sources};
 use super::{Checker, sip_identities};
 
 impl Checker<'_> {
-    pub(super) fn files(&mut self, root: &Root, identity: &dyn Fn(&Path, &Path) -> Result<(), String>) {
+    pub(super) fn files(
+        &mut self,
+        root: &Root,
+        sources: &Sources,
+        identity: &dyn Fn(&Path, &Path) -> Result<(), String>,
+    ) {
         if let Some(node) = &root.node.value
             && let Some(folder) = &node.state_dir.value
             && folder.exists()
@@ -33,7 +38,7 @@ impl Checker<'_> {
             self.file("[xmpp] roots", &xmpp.roots, Holds::Roots);
             self.secret("[xmpp] dialback_secret", &xmpp.dialback_secret);
         }
-        self.partner_files(root);
+        self.partner_files(root, sources);
         self.control_files(root, identity);
         for (index, certificate) in root.certificates.value.iter().flat_map(|list| &list.0).enumerate() {
             let label = format!("[[certificate]] number {}:", index + 1);

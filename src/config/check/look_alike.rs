@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::super::Domain;
+use super::super::address::both_forms;
 use super::super::file::Root;
 use super::super::read::Sections;
 use super::super::source::PlaceId;
@@ -56,10 +57,8 @@ impl Checker<'_> {
 
 /// As it is read, and as it is.
 fn in_both_forms(domain: &Domain) -> String {
-    match domain.to_unicode() {
-        unicode if unicode == domain.as_str() => unicode.into_owned(),
-        unicode => format!("{unicode} ({})", domain.as_str()),
-    }
+    let (ascii, unicode) = both_forms(domain.as_str());
+    if unicode == ascii { unicode } else { format!("{unicode} ({ascii})") }
 }
 
 /// What a domain looks like: the same text for those that people take for each other. Of the confusable letters (UTS 39 §4) it has those

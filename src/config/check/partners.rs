@@ -9,7 +9,7 @@ use super::super::file::{PartnerSection, Root};
 use super::super::pem::Holds;
 use super::super::problem::Severity;
 use super::super::read::Sections;
-use super::super::source::{Part, PlaceId};
+use super::super::source::{Part, PlaceId, Sources};
 use super::super::value::PartnerType;
 use super::super::{Domain, Host};
 use super::{Checker, Served, elements, partner_label};
@@ -238,9 +238,16 @@ impl Checker<'_> {
     }
 
     /// Whether the files a partner names hold what they should.
-    pub(super) fn partner_files(&mut self, root: &Root) {
+    pub(super) fn partner_files(&mut self, root: &Root, sources: &Sources) {
         for (index, partner) in root.partners.value.iter().flat_map(|list| &list.0).enumerate() {
             let partner = &partner.value;
+            // What is declared is at hand for whoever wrote it, and is never held.
+            if let Some(domain) = &partner.domain.value
+                && partner.domain.place.is_some_and(|place| self.places.is_stored(place))
+                && sources.holds(domain.as_str())
+            {
+                continue;
+            }
             let label = partner_label(partner, index);
             self.file(&format!("{label} roots"), &partner.roots, Holds::Roots);
             self.file(&format!("{label} crls"), &partner.crls, Holds::Crls);

@@ -332,7 +332,7 @@ fn texts<T: fmt::Display>(list: &[T]) -> Vec<String> {
 }
 
 /// A duration for people: `12 ms`, `3.4 s`.
-fn brief(duration: Duration) -> String {
+pub(crate) fn brief(duration: Duration) -> String {
     match duration.as_millis() {
         millis @ ..1000 => format!("{millis} ms"),
         _ => format!("{:.1} s", duration.as_secs_f64()),

@@ -25,7 +25,7 @@ pub use access::{OtherPolicy, PolicyEntry};
 pub use gateway::LimitEntry;
 pub use parameters::{Fate, Kind, Parameter, markdown};
 pub use partner::{PartnerEntry, PartnerPlan};
-pub use plan::{Choices, LeftOut, Plan, Unmapped};
+pub use plan::{Choices, Known, LeftOut, Plan, Unmapped};
 use value::Object;
 
 /// Largest file that is read, in bytes: 10,000 partners in the most verbose form have less.

@@ -19,6 +19,17 @@ pub struct Choices<'a> {
     pub accept_spoofable: bool,
     /// What is configured already: the domains served, and partners.
     pub config: Option<&'a Config>,
+    /// The partners that a running gateway has, stored ones among them.
+    pub running: &'a [Known],
+}
+
+/// A partner that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// What he goes by.
+    pub domain: String,
+    /// His others.
+    pub additional_domains: Vec<String>,
 }
 
 /// What an import comes to.
@@ -68,15 +79,6 @@ pub struct Unmapped {
 }
 
 impl Plan {
-    /// Partners who are `there`, by their domain, are not to be added.
-    pub fn leave(&mut self, there: impl Fn(&str) -> bool) {
-        let (known, new) =
-            std::mem::take(&mut self.partners).into_iter().partition(|partner| there(&partner.entry.domain));
-        self.partners = new;
-        let known: Vec<PartnerPlan> = known;
-        self.configured.extend(known.into_iter().map(|partner| partner.entry.domain));
-    }
-
     /// What to do with what was exported.
     pub fn new(export: &Export, choices: &Choices<'_>) -> Self {
         let mut plan = Self::default();
@@ -161,19 +163,17 @@ impl Plan {
                     taken.get(domain).map(|other| format!("{domain} is a domain of {other} already"))
                 })
                 .collect();
-            if let Some(config) = choices.config {
-                let mut known = false;
-                for domain in own() {
-                    match clash(config, &planned.entry.domain, domain) {
-                        Clash::None => {}
-                        Clash::Same => known = true,
-                        Clash::With(text) => why.push(text),
-                    }
+            let mut known = false;
+            for domain in own() {
+                match clash(choices, &planned.entry.domain, domain) {
+                    Clash::None => {}
+                    Clash::Same => known = true,
+                    Clash::With(text) => why.push(text),
                 }
-                if known && why.is_empty() {
-                    self.configured.push(planned.entry.domain);
-                    continue;
-                }
+            }
+            if known && why.is_empty() {
+                self.configured.push(planned.entry.domain);
+                continue;
             }
             if !why.is_empty() {
                 self.left_out.push(LeftOut { of: Kind::Partner, what, why });
@@ -192,21 +192,27 @@ enum Clash {
     With(String),
 }
 
-fn clash(config: &Config, primary: &str, domain: &str) -> Clash {
+fn clash(choices: &Choices<'_>, primary: &str, domain: &str) -> Clash {
     let Ok(domain) = crate::config::Domain::new(domain) else { return Clash::None };
-    if config.serves(&domain) {
+    if choices.config.is_some_and(|config| config.serves(&domain)) {
         return Clash::With(format!(
             "{} is served here ([sip] domains), and no partner's",
             domain.to_unicode()
         ));
     }
-    match config.partners.of(&domain) {
+    let configured = choices.config.and_then(|config| config.partners.of(&domain));
+    let configured = configured.map(|partner| (partner.domain.as_str(), "configured partner"));
+    let has = |known: &&Known| {
+        std::iter::once(&known.domain).chain(&known.additional_domains).any(|known| known == domain.as_str())
+    };
+    let running = || choices.running.iter().find(has).map(|known| (known.domain.as_str(), "partner"));
+    match configured.or_else(running) {
         None => Clash::None,
-        Some(partner) if partner.domain.as_str() == primary => Clash::Same,
-        Some(partner) => Clash::With(format!(
-            "{} is a domain of the configured partner {} already",
+        Some((other, _)) if other == primary => Clash::Same,
+        Some((other, what)) => Clash::With(format!(
+            "{} is a domain of the {what} {} already",
             domain.to_unicode(),
-            partner.domain.to_unicode()
+            crate::config::both_forms(other).1
         )),
     }
 }

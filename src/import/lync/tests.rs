@@ -20,7 +20,7 @@ const POLICIES: [(&str, &[u8]); 3] = [
     ("CSV", include_bytes!("../../../tests/import/policies.csv")),
 ];
 
-const RISKY: Choices<'_> = Choices { accept_spoofable: true, config: None };
+const RISKY: Choices<'_> = Choices { accept_spoofable: true, config: None, running: &[] };
 
 fn export(files: &[&[u8]]) -> Export {
     let mut export = Export::default();

@@ -68,7 +68,41 @@ async fn sec_41_our_own_front_end_is_not_blocked_by_mistake_and_by_intention_at_
     let said = town.done(&["reload"]).await?;
     ensure!(said.contains("keeps out our own front end pool1"), "{said}");
     ensure!(alice.next().await?.is_none(), "the connection stands");
-    town.log.line_after(0, "SIP connection is being closed: not called: there is a block").await?;
+    town.log.line_after(0, "SIP connection is being closed: there is a block").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn sec_41_a_front_end_that_is_named_and_not_connected_is_not_blocked_by_mistake_either() -> Result<()> {
+    let town = Town::found().await?;
+    let mut gateway = town.gateway("").await?;
+    // Nobody is there; DNS was asked for it.
+    let mut carol = town.wingtip_speaks().await?;
+    carol.say(&from_carol("1", "anybody there?")).await?;
+    town.log.line_after(0, "no connection to front end pool1").await?;
+    let address = town.fe().ip().to_string();
+    let cut_off = format!("keeps out our own front end pool1, which is at {address}");
+    let said = town.refused(&["block", "add", &address]).await?;
+    ensure!(said.contains(&cut_off), "{said}");
+    ensure!(!town.by_file(&["check", "config"]).await?.out.contains("keeps out"));
+
+    // In a file it is told before it holds, and with it.
+    let block = format!("[[block]]\naddress = \"{address}\"\n[control]");
+    town.edit("[control]", &block)?;
+    let said = town.by_file(&["check", "config"]).await?;
+    let warned = said.out.contains("WARNING") && said.out.contains(&cut_off);
+    ensure!(said.good && warned, "{}{}", said.out, said.err);
+    let said = town.done(&["reload"]).await?;
+    ensure!(said.contains(&cut_off), "{said}");
+    gateway.stop().await?;
+    // Where DNS does not know it, nobody is found, and nothing fails.
+    town.edit("fe.contoso.com:5061", "nowhere.contoso.com:5061")?;
+    let said = town.by_file(&["check", "config"]).await?;
+    ensure!(said.good && !said.out.contains("keeps out"), "{}{}", said.out, said.err);
+    // Without DNS it is known where an entry says so itself.
+    town.edit("nowhere.contoso.com:5061", &format!("{address}:5061"))?;
+    let said = town.by_file(&["check", "config"]).await?;
+    ensure!(said.good && said.out.contains(&cut_off), "{}{}", said.out, said.err);
     Ok(())
 }
 

@@ -254,5 +254,11 @@ async fn a_plan_tells_which_partners_the_running_gateway_has() -> Result<()> {
     let there = "Configured already, and not touched: fabrikam.com";
     ensure!(out.contains(there) && out.contains("\n  gmail.com"), "{out}");
     ensure!(!out.contains("\n  fabrikam.com"), "{out}");
+    // What would be refused when it is applied is left out of the plan.
+    town.done(&["partner", "new", "others.example", "type=federated", "additional_domains=gmail.com"])
+        .await?;
+    let Said { out, .. } = town.nuncio(&["import", "lync", export]).await?;
+    ensure!(out.contains("gmail.com is a domain of the partner others.example already"), "{out}");
+    ensure!(!out.contains("\n  gmail.com"), "{out}");
     Ok(())
 }

@@ -57,12 +57,12 @@ async fn a_stored_partner_whose_files_are_gone_is_set_aside_and_hinders_nobody()
 }
 
 #[tokio::test]
-async fn a_stored_partner_whose_files_go_while_it_runs_does_not_veto_a_reload() -> Result<()> {
+async fn tls_19_a_stored_partner_whose_files_go_while_it_runs_vetoes_no_reload_and_stays_one() -> Result<()> {
     let town = Town::found().await?;
-    let roots = town.folder().join("fabrikam-roots.pem");
+    let (roots, lists) = (town.folder().join("fabrikam-roots.pem"), town.folder().join("fabrikam-crls.pem"));
     let copy = || std::fs::copy(town.folder().join("pki").join("roots.pem"), &roots);
     copy()?;
-    let gateway = town.gateway("").await?;
+    let mut gateway = town.gateway("").await?;
     let setting = format!("roots={}", roots.to_str().context("path")?);
     town.done(&["partner", "new", "fabrikam.com", "type=federated", &setting]).await?;
     ensure!(comes_in(&town.fabrikam().await?));
@@ -71,25 +71,52 @@ async fn a_stored_partner_whose_files_go_while_it_runs_does_not_veto_a_reload() 
     let said = town.by_file(&["check", "config"]).await?;
     ensure!(!said.good && said.out.contains("stored partner fabrikam.com"), "{}{}", said.out, said.err);
 
+    // What was read there before is as good as it was: it stays in use, and everybody hears of it.
     let mark = town.log.mark();
     let said = town.done(&["reload"]).await?;
     ensure!(said.contains("partner[northwind.com]: added"), "{said}");
-    let aside = "the stored partner fabrikam.com is set aside";
-    ensure!(said.contains(&format!("warning: {aside}")) && said.contains("fabrikam-roots.pem"), "{said}");
-    let line = town.log.line_after(mark, aside).await?;
+    let stays = "what was read there before stays in use";
+    let warned = |said: &str| {
+        said.lines().any(|line| {
+            line.contains("stored partner fabrikam.com")
+                && line.contains("fabrikam-roots.pem")
+                && line.contains(stays)
+        })
+    };
+    ensure!(warned(&said) && !said.contains("is set aside"), "{said}");
+    let line = town.log.line_after(mark, stays).await?;
     ensure!(line.contains("WARN") && line.contains("fabrikam-roots.pem"), "{line}");
+    town.log.line_after(mark, "certificates, keys, roots and revocation lists were looked at").await?;
+    ensure!(comes_in(&town.fabrikam().await?));
+    ensure!(town.done(&["status"]).await?.contains("files_not_used"), "it is counted");
+
+    // It is so with SIGHUP, and a change of another entry goes by what is in use.
+    let mark = town.log.mark();
+    gateway.signal("HUP").await?;
+    town.log.line_after(mark, stays).await?;
+    town.done(&["partner", "new", "tailspin.com", "type=federated"]).await?;
+    ensure!(comes_in(&town.fabrikam().await?));
+    // What he is held against from now on was never read.
+    let said =
+        town.refused(&["partner", "set", "fabrikam.com", &format!("crls={}", lists.display())]).await?;
+    ensure!(said.contains("cannot read"), "{said}");
+    copy()?;
+    let said = town.done(&["reload"]).await?;
+    ensure!(!said.contains(stays), "{said}");
+    ensure!(comes_in(&town.fabrikam().await?));
+
+    // Set aside by a start, there is nothing that could stay.
+    std::fs::remove_file(&roots)?;
+    gateway.stop().await?;
+    let _gateway = town.gateway_as_configured().await?;
+    let aside = "the stored partner fabrikam.com is set aside";
+    let said = town.done(&["reload"]).await?;
+    ensure!(said.contains(&format!("warning: {aside}")) && !said.contains(stays), "{said}");
     ensure!(!comes_in(&town.fabrikam().await?), "by which roots?");
     let said = town.refused(&["partner", "test", "fabrikam.com"]).await?;
     ensure!(said.contains(aside) && !said.contains("partner enable"), "{said}");
-
-    // It is so with SIGHUP, and until the file is there again.
-    let mark = town.log.mark();
-    gateway.signal("HUP").await?;
-    town.log.line_after(mark, aside).await?;
     copy()?;
-    let said = town.done(&["reload"]).await?;
-    ensure!(!said.contains("set aside"), "{said}");
-    ensure!(comes_in(&town.fabrikam().await?));
+    town.done(&["reload"]).await?;
 
     // What the file says now, and does not go with what is stored, is an error of the file.
     town.edit("\"northwind.com\"", "\"northwind.com\"\nroots = \"/nowhere/roots.pem\"")?;

@@ -84,6 +84,19 @@ async fn a_partner_is_tried_by_the_running_gateway_and_its_streams_stay() -> Res
     }
     ensure!(said.matches("he lets us in by SASL EXTERNAL over TLS").count() == 2, "{said}");
     ensure!(said.matches(" ms: what he sends reaches us").count() == 2, "{said}");
+    // Step by step, each with the time that it took.
+    let steps = [
+        ("to try: ", " (DNS took "),
+        ("connected to ", ") in "),
+        ("TLS 1.3 with ", " (the handshake took "),
+        ("he lets us in by ", " (after "),
+    ];
+    for (step, took) in steps {
+        let lines = said.lines().filter(|line| line.contains(&format!("good     {step}")));
+        let timed = lines.filter(|line| line.contains(took)).count();
+        ensure!(timed == 2, "{step}: {said}");
+    }
+    ensure!(said.contains("the chain holds, names: "), "{said}");
     ensure!(said.contains("he answers a ping after") && said.contains("he takes no pings"), "{said}");
     ensure!(said.contains("The latest attempts of either side:"), "{said}");
     ensure!(said.contains("wingtip.com at 127."), "the stream of his own: {said}");
@@ -439,6 +452,9 @@ async fn an_import_is_applied_all_or_none_and_what_is_there_stays_as_it_is() -> 
     let (partners, gateway, policies) = (file("partners.xml"), file("gateway.json"), file("policies.csv"));
     let config = town.folder().join("nuncio.toml").display().to_string();
     town.done(&["partner", "new", "fabrikam.com", "type=public-verified", "description=ours"]).await?;
+    // In the export it is a partner by itself.
+    town.done(&["partner", "new", "others.example", "type=federated", "additional_domains=gmail.com"])
+        .await?;
     let words = ["import", "lync", &partners, &gateway, &policies, "--config", &config, "--apply"];
     let Said { good, out, err } = town.nuncio(&words).await?;
     ensure!(!good, "something is left out, as without --apply: {out}{err}");
@@ -446,7 +462,9 @@ async fn an_import_is_applied_all_or_none_and_what_is_there_stays_as_it_is() -> 
         "NOT taken over:",
         "Applied to the running gateway:",
         "policy.default: \"allow\" → \"deny\"",
+        "Configured already, and not touched: fabrikam.com",
         "Not touched, for it has them already: fabrikam.com",
+        "gmail.com is a domain of the partner others.example already",
         "Limits are in the configuration file only",
     ] {
         ensure!(out.contains(part), "{part}: {out}{err}");

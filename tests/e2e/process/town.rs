@@ -1,11 +1,11 @@
 //! Everything around one gateway process: addresses of its own on loopback, DNS, certificates, a configuration.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nuncio_world::pki::{Credential, Pki};
 use nuncio_world::process::{Log, Process};
 use nuncio_world::sip_agent::{Reply, SipConnection, SipServer};
@@ -19,6 +19,17 @@ use crate::dns::{Dns, Zone};
 
 pub(crate) const ALICE: &str = "alice@contoso.com";
 pub(crate) const CAROL: &str = "carol@wingtip.com";
+
+/// The second octet of all addresses of this run, with the socket that keeps other runs on this machine from taking it too.
+static RUN: LazyLock<Option<(u8, UdpSocket)>> = LazyLock::new(|| {
+    let first = std::process::id() % RUNS;
+    let mut numbers = (0..RUNS).filter_map(|n| u8::try_from(32 + (first + n) % RUNS).ok());
+    numbers.find_map(|run| {
+        UdpSocket::bind((Ipv4Addr::new(127, run, 255, 254), 5353)).ok().map(|claim| (run, claim))
+    })
+});
+/// Runs at a time, at most.
+const RUNS: u32 = 192;
 
 /// Towns of this process so far.
 static TOWNS: AtomicU8 = AtomicU8::new(1);
@@ -63,8 +74,8 @@ impl Town {
         let folder = tempfile::tempdir()?;
         let pki = Pki::new(&folder.path().join("pki"))?;
         // Other runs on this machine have other numbers, other towns of this run another third octet.
-        let run = 32 + u8::try_from(std::process::id() % 192)?;
-        let network = [run, TOWNS.fetch_add(1, Ordering::Relaxed)];
+        let (run, _) = RUN.as_ref().context("too many runs at a time on this machine")?;
+        let network = [*run, TOWNS.fetch_add(1, Ordering::Relaxed)];
         let at = |host| Ipv4Addr::new(127, network[0], network[1], host);
         let zone = zone(Zone::default(), &at);
         let dns = Dns::serve(zone, SocketAddr::new(at(4).into(), 5353)).await?;

@@ -360,7 +360,9 @@ impl House {
         }
         self.rig.facts.clear();
         let tag = theirs.tag;
-        self.input(|pair, context| pair.session_acknowledged(&tag, &ack, context));
+        self.input(|pair, context| {
+            pair.session_acknowledged(&tag, &ack, context);
+        });
         if self.rig.take_facts().contains(&Fact::SessionBegan) {
             self.check_called_off();
         }

@@ -110,6 +110,28 @@ fn ch_11_a_2xx_whose_connection_is_gone_is_handed_back_each_time() {
     assert_eq!(rig.tick(32_000).connection.repeats_until(), None);
 }
 
+/// RFC 3261 §13.3.1.4; RFC 6026 §7.1.
+#[test]
+fn ch_11_a_2xx_that_is_acknowledged_is_not_repeated_nor_kept_and_repeats_of_the_invite_are_absorbed() {
+    let (mut rig, txn, _) = answered(200);
+    assert_eq!(rig.connection.repeats_until(), Some(rig.start + SETTLED_FOR));
+    rig.connection.acknowledged(txn);
+    assert_eq!(rig.connection.repeat(txn), Responded::Dropped);
+    assert_eq!(rig.connection.repeats_until(), None);
+    rig.tick(31_999).receive(INVITE.text());
+    assert!(rig.poll().is_empty() && rig.written().is_empty());
+    rig.tick(32_000).receive(INVITE.text());
+    rig.request();
+    assert_eq!(rig.counters().unacknowledged, 0);
+}
+
+#[test]
+fn ch_11_a_refusal_keeps_no_connection_that_is_gone() {
+    let (mut rig, txn, _) = answered(486);
+    rig.connection.acknowledged(txn);
+    assert_eq!(rig.connection.repeats_until(), None, "the caller repeats 2xx alone");
+}
+
 #[test]
 fn sip_20_the_ack_for_2xx_is_handed_up() {
     let (mut rig, _, _) = answered(200);

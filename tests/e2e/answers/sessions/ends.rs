@@ -225,6 +225,37 @@ fn an_invitation_that_rings_when_a_step_panics_is_cancelled_and_nothing_stays_be
     assert_eq!(methods(&house.requests()), ["INVITE", "ACK", "MESSAGE"]);
 }
 
+/// RFC 3261 §13.2.2.4: who has accepted waits for an ACK, and thinks that there is a session.
+#[test]
+fn who_accepts_an_invitation_of_a_pair_that_a_panic_has_emptied_gets_ack_and_bye() {
+    for by_the_answer in [false, true] {
+        let mut house = house();
+        house.rule = Box::new(|request| match request.method() {
+            Some("INVITE") => Reply::Status(180, "Ringing"),
+            Some("ACK") => Reply::Silence,
+            _ => Reply::Status(200, "OK"),
+        });
+        bob_writes(&mut house, "b1", "<body>1</body>");
+        let invite = house.requests().remove(0);
+        if by_the_answer {
+            house.panic_once();
+        } else {
+            let wire = house.front_end();
+            // Two draws make the tag of the answer; the third is the pair's.
+            house.panic_at(3);
+            house.ask(wire, invitation(BOB).bytes());
+            assert_eq!(methods(&house.requests()), ["CANCEL"]);
+        }
+        house.send(house.hop(), late_accept(&invite));
+        assert_eq!(house.count("pairs_lost"), 1, "{by_the_answer}");
+        let told = house.requests();
+        assert_eq!(methods(&told), ["ACK", "BYE"], "{by_the_answer}");
+        assert!(told.iter().all(|request| request.must("To").unwrap().ends_with(";tag=phone")), "{told:?}");
+        house.advance(Duration::from_secs(100));
+        assert_eq!(house.gateway.holdings().dialogs, 0);
+    }
+}
+
 #[test]
 fn a_planned_stop_ends_sessions_with_bye() {
     let mut house = house();

@@ -164,6 +164,27 @@ fn ch_11_a_2xx_is_repeated_over_a_new_connection_when_that_of_the_invite_is_gone
 }
 
 #[test]
+fn ch_11_a_connection_that_is_gone_is_remembered_for_a_2xx_until_its_ack_and_no_longer() {
+    for before in [true, false] {
+        let mut house = House::new();
+        let wire = house.front_end();
+        let (chat, _) = Chat::invite(&mut house, wire, invitation(BOB));
+        if before {
+            chat.acknowledge(&mut house);
+            house.cut(wire);
+        } else {
+            house.cut(wire);
+            let new = house.front_end();
+            let held = house.gateway.holdings().connections;
+            Chat { wire: new, ..chat }.acknowledge(&mut house);
+            assert_eq!(house.gateway.holdings().connections, held - 1);
+            house.cut(new);
+        }
+        assert_eq!((house.gateway.holdings().dialogs, house.gateway.holdings().connections), (1, 0));
+    }
+}
+
+#[test]
 fn ch_11_where_no_connection_comes_about_the_session_ends_for_want_of_ack() {
     let mut house = House::new();
     house.front_end_reach = Reach::Pending;

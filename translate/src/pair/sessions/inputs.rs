@@ -68,6 +68,12 @@ impl<M> Pair<M> {
         all.any(|talk| talk.session.local_tag() == tag)
     }
 
+    /// One of them has this number, as in [`Half::Session`].
+    pub fn has_session_numbered(&self, number: u32) -> bool {
+        let mut all = self.talk.iter().flat_map(|talk| &talk.sessions.all);
+        all.any(|talk| talk.number == number)
+    }
+
     /// Sessions, established or not.
     pub fn sessions(&self) -> usize {
         self.talk.as_ref().map_or(0, |talk| talk.sessions.all.len())
@@ -209,11 +215,20 @@ impl<M> Pair<M> {
         received
     }
 
-    /// An ACK with this To tag.
-    pub fn session_acknowledged(&mut self, tag: &str, request: &Message, context: &mut Context<'_>) {
+    /// An ACK with this To tag; the INVITE whose answer is not to be repeated any more.
+    pub fn session_acknowledged(
+        &mut self,
+        tag: &str,
+        request: &Message,
+        context: &mut Context<'_>,
+    ) -> Option<Asked> {
+        let mut settled = None;
         self.with_session(tag, context, |talk, context| {
-            talk.session.acknowledged(request, &mut context.session(talk.identity));
+            if talk.session.acknowledged(request, &mut context.session(talk.identity)) {
+                settled = talk.asked;
+            }
         });
+        settled
     }
 
     /// A response with this From tag that belongs to an INVITE and does not settle it.
