@@ -133,7 +133,8 @@ async fn sip_14_a_body_at_the_limit_crosses_and_one_octet_more_gets_413() -> Res
 #[tokio::test]
 async fn sec_03_who_drips_is_shown_out() -> Result<()> {
     let town = Town::found().await?;
-    let limits = "sip.handshake = \"300ms\"\nxmpp.handshake = \"300ms\"\nxmpp.establishment = \"1s\"";
+    // Time enough, on a machine that does much else, for those who do it right.
+    let limits = "sip.handshake = \"5s\"\nxmpp.handshake = \"5s\"\nxmpp.establishment = \"8s\"";
     let mut gateway = town.gateway(limits).await?;
     // Silence, and a drop now and then, before TLS on both sides, and inside TLS before authentication.
     let mut silent = TcpStream::connect(town.sip()).await?;
@@ -171,7 +172,7 @@ async fn sec_03_who_drips_is_shown_out() -> Result<()> {
 #[tokio::test]
 async fn sec_35_nobody_else_writes_our_log() -> Result<()> {
     let town = Town::found().await?;
-    let mut gateway = town.gateway("xmpp.hold = \"1s\"\nsip.hold = \"1s\"\nxmpp.backoff_max = \"10ms\"\nxmpp.backoff_initial = \"10ms\"").await?;
+    let mut gateway = town.gateway("xmpp.hold = \"6s\"\nsip.hold = \"6s\"\nxmpp.backoff_max = \"10ms\"\nxmpp.backoff_initial = \"10ms\"").await?;
     const EVIL: &str = "x\u{9b}31m\u{202e}\u{2028}FORGED";
     // A SIP peer: certificate, User-Agent, From, Request-URI, reason phrase, Call-ID.
     let credential =
@@ -233,7 +234,8 @@ async fn sec_35_nobody_else_writes_our_log() -> Result<()> {
             let (mut tcp, _) = rude.accept().await?;
             let header = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
                 from='wingtip.com' id='1' version='1.0'>";
-            tcp.write_all(format!("{header}{text}").as_bytes()).await?;
+            // Not if the gateway has given up this attempt.
+            tcp.write_all(format!("{header}{text}").as_bytes()).await.ok();
             let mut rest = Vec::new();
             tcp.read_to_end(&mut rest).await.ok();
         }
