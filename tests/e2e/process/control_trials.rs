@@ -254,9 +254,15 @@ async fn what_administrators_have_put_in_the_way_themselves_is_told_before_anyth
         let (off, tried) =
             (said.out.find("it is off (enabled = false)"), said.out.find("partner chat.wingtip.com from"));
         ensure!(off.context(said.out.clone())? < tried.context(said.out.clone())?, "{}", said.out);
+        // Nobody would listen in any case: what is wrong is this.
+        let line = said.out.lines().find(|line| line.contains("it is off")).context("it is told")?;
+        ensure!(line.trim_start().starts_with("ERROR "), "{}", said.out);
         let fix = fix_of(&said, "it is off")?;
         ensure!(!said.good && fix.contains("nuncio policy set global enabled=true"), "{}", said.out);
     }
+    // Who asks for nobody may mean it so.
+    let said = town.nuncio(&["check", "connectivity"]).await?;
+    ensure!(said.out.contains("WARNING  it is off"), "{}", said.out);
     town.done(&["policy", "set", "global", "enabled=true"]).await?;
 
     town.done(&["partner", "new", "fabrikam.com", "type=federated", "enabled=false"]).await?;

@@ -1,11 +1,11 @@
 //! Everything around one gateway process: addresses of its own on loopback, DNS, certificates, a configuration.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nuncio_world::pki::{Credential, Pki};
 use nuncio_world::process::{Log, Process};
 use nuncio_world::sip_agent::{Reply, SipConnection, SipServer};
@@ -22,6 +22,21 @@ pub(crate) const CAROL: &str = "carol@wingtip.com";
 
 /// Towns of this process so far.
 static TOWNS: AtomicU8 = AtomicU8::new(1);
+
+/// The second octet of this run's addresses; its towns have other third ones. As long as it lasts a socket keeps other runs on this
+/// machine from taking the same.
+fn run() -> Result<u8> {
+    static RUN: OnceLock<Option<(u8, UdpSocket)>> = OnceLock::new();
+    let free = || {
+        let first = std::process::id();
+        (0..192).find_map(|more| {
+            let octet = 32 + u8::try_from((first + more) % 192).ok()?;
+            Some((octet, UdpSocket::bind((Ipv4Addr::new(127, octet, 0, 254), 5353)).ok()?))
+        })
+    };
+    let found = RUN.get_or_init(free).as_ref();
+    found.map(|(octet, _)| *octet).context("no addresses are free for this run")
+}
 
 pub(crate) struct Town {
     pub(crate) pki: Pki,
@@ -62,9 +77,7 @@ impl Town {
     pub(crate) async fn with_zone(zone: impl Fn(Zone, &dyn Fn(u8) -> Ipv4Addr) -> Zone) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let pki = Pki::new(&folder.path().join("pki"))?;
-        // Other runs on this machine have other numbers, other towns of this run another third octet.
-        let run = 32 + u8::try_from(std::process::id() % 192)?;
-        let network = [run, TOWNS.fetch_add(1, Ordering::Relaxed)];
+        let network = [run()?, TOWNS.fetch_add(1, Ordering::Relaxed)];
         let at = |host| Ipv4Addr::new(127, network[0], network[1], host);
         let zone = zone(Zone::default(), &at);
         let dns = Dns::serve(zone, SocketAddr::new(at(4).into(), 5353)).await?;
