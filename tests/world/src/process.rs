@@ -80,6 +80,22 @@ impl Log {
         .await?
     }
 
+    /// The lines that contain all of the texts, as soon as there are so many: what a process has done it may have told already, and
+    /// nobody has read it yet.
+    pub async fn so_many_lines_with(&self, count: usize, texts: &[&str]) -> Result<Vec<String>> {
+        let mut grown = self.grown.subscribe();
+        within(&format!("{count} lines with {texts:?} in the log of {}", self.name), async {
+            loop {
+                let found = self.lines_with(texts);
+                if found.len() >= count {
+                    return Ok(found);
+                }
+                grown.changed().await.with_context(|| format!("the log of {} has ended", self.name))?;
+            }
+        })
+        .await?
+    }
+
     /// The lines that contain all of the texts.
     pub fn lines_with(&self, texts: &[&str]) -> Vec<String> {
         let fits = |line: &&String| texts.iter().all(|text| line.contains(text));
