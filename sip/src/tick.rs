@@ -28,7 +28,8 @@ impl From<Instant> for Tick {
 impl Tick {
     /// The point in time.
     pub fn get(self) -> Instant {
-        let (nanos, epoch) = (self.0.get(), *EPOCH.get_or_init(Instant::now));
+        // Whoever has one has made it from an `Instant`, and so there is an epoch.
+        let (nanos, epoch) = (self.0.get(), *EPOCH.get_or_init(|| unreachable!("a tick without an epoch")));
         let apart = if nanos > 0 { nanos.unsigned_abs() - 1 } else { nanos.unsigned_abs() };
         let apart = Duration::from_nanos(apart);
         let at = if nanos > 0 { epoch.checked_add(apart) } else { epoch.checked_sub(apart) };

@@ -144,6 +144,27 @@ mod tests {
         sources.put(Kind::Partner, "müller.example", entry);
         let own = warnings_of(sources);
         assert!(own.is_empty(), "both are his: {own:?}");
+        // Each of a partner's domains may be taken for another, and another for it.
+        let more = |domain: &str, more: &str| {
+            let mut entry = Entry::new();
+            entry.insert("type".to_owned(), "federated".into());
+            entry.insert("additional_domains".to_owned(), vec![more].into());
+            let mut stored = Stored::default();
+            stored.put(Kind::Partner, domain, entry);
+            stored
+        };
+        let his = warnings_of(more("northwind.com", "c0ntos0.com"));
+        assert!(
+            his.iter().any(|warning| warning.contains("c0ntos0.com: it looks like contoso.com")),
+            "{his:?}"
+        );
+        let mut two = more("northwind.com", "tailspin.example");
+        let mut entry = Entry::new();
+        entry.insert("type".to_owned(), "federated".into());
+        two.put(Kind::Partner, "tai1spin.example", entry);
+        let two = warnings_of(two);
+        let other = "tai1spin.example: it looks like tailspin.example, which is a partner's";
+        assert!(two.iter().any(|warning| warning.contains(other)), "{two:?}");
         let both = warnings(&["paypal.example", "раураӏ.example"]);
         assert!(both.iter().any(|warning| warning.contains("(xn--")), "{both:?}");
     }

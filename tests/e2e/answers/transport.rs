@@ -164,8 +164,15 @@ fn sip_07_without_another_connection_the_lost_answer_is_counted() {
     let mut house = House::new();
     house.reach.insert("fabrikam.com", Reach::Pending);
     let wire = house.front_end();
+    // How many connections with the front end there are, and whether there are any that a block would end.
+    let counted = |house: &House| {
+        let measured = house.gateway.measures().front_ends[0].connections;
+        (measured, house.gateway.front_ends_within(|_| true).len())
+    };
     house.send(wire, Request::message(BOB, "hi").bytes());
+    assert_eq!(counted(&house), (1, 1));
     house.cut(wire);
+    assert_eq!(counted(&house), (0, 0), "it is remembered for its answer, and is no connection any more");
     house.reach.insert("fabrikam.com", Reach::Up);
     house.run();
     assert_eq!(house.stanzas("fabrikam.com").len(), 1);

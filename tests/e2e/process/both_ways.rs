@@ -206,7 +206,9 @@ async fn a_stop_closes_a_stream_both_ways_when_everything_has_left() -> Result<(
     let mut calls = Vec::new();
     let mut answers = Vec::new();
     for number in 0..MESSAGES {
-        calls.push(alice.send_message(ALICE, CAROL, &number.to_string()).await?);
+        // Once it stops, it may close before all is said.
+        let Ok(call) = alice.send_message(ALICE, CAROL, &number.to_string()).await else { break };
+        calls.push(call);
         if number == MESSAGES / 2 {
             // It is at work, and most of what was sent is still in front of it or in it.
             answers.extend(alice.next().await?);

@@ -260,11 +260,17 @@ async fn sec_41_a_blocked_contact_is_nobody_and_a_blocked_domain_has_no_streams(
     let town = Town::found().await?;
     let _gateway = town.gateway("").await?;
     let mut front_end = town.answers(&town.good_front_end()?, takes_all).await?;
-    let _listener = town.wingtip_listens().await?;
+    let listener = town.wingtip_listens().await?;
     let mut carol = town.wingtip_speaks().await?;
     let mut alice = town.calls(Some(&town.good_front_end()?)).await?;
     town.done(&["block", "add", "Carol@Wingtip.com", "description=spam"]).await?;
     carol.say(&from_carol("blocked", "let me in")).await?;
+    // Who answers this has read that.
+    carol
+        .say("<iq from='wingtip.com' to='contoso.com' id='p' type='get'><ping xmlns='urn:xmpp:ping'/></iq>")
+        .await?;
+    let mut wingtip = listener.accept(&town.pki, &town.good_wingtip()?, "wingtip.com").await?;
+    while wingtip.element().await?.attribute("id") != Some("p") {}
     let status = alice_writes(&mut alice).await?;
     ensure!(status.contains("403"), "{status}");
 

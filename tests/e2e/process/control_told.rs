@@ -62,13 +62,14 @@ async fn what_is_declared_or_set_aside_is_refused_with_what_to_do() -> Result<()
     let town = Town::found().await?;
     let roots = town.folder().join("fabrikam-roots.pem");
     std::fs::copy(town.folder().join("pki").join("roots.pem"), &roots)?;
-    let _gateway = town.gateway("").await?;
+    let mut gateway = town.gateway("").await?;
     let setting = format!("roots={}", roots.to_str().context("path")?);
     town.done(&["partner", "new", "fabrikam.com", "type=federated", &setting]).await?;
     town.done(&["partner", "new", "northwind.com", "type=public-verified"]).await?;
+    gateway.stop().await?;
     std::fs::remove_file(&roots)?;
     town.edit("[limits]", NORTHWIND)?;
-    town.done(&["reload"]).await?;
+    let _gateway = town.gateway_as_configured().await?;
 
     for domain in ["wingtip.com", "chat.wingtip.com", "northwind.com"] {
         let said = town.refused(&["partner", "new", domain, "type=federated"]).await?;

@@ -274,7 +274,7 @@ async fn db_13_each_domain_of_a_stream_is_answered_on_its_own_lane() -> Result<(
 #[tokio::test]
 async fn db_14_dialback_switched_off_is_ignored_until_the_stream_ends() -> Result<()> {
     let town = town("dialback = false").await?;
-    let _gateway = town.gateway("xmpp.establishment = \"1s\"").await?;
+    let _gateway = town.gateway("xmpp.establishment = \"8s\"").await?;
     let mut carol = calls(&town, true).await?;
     let end = gives_key(&mut carol, "wingtip.com").await?;
     ensure!(end.name == "stream:error" && end.child("policy-violation").is_some(), "{end}");

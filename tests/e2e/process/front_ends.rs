@@ -39,7 +39,7 @@ async fn hangs(at: std::net::SocketAddr) -> Result<TcpListener> {
 }
 
 /// A message waits so long; a handshake may take longer.
-const SHORT_HOLD: &str = "sip.hold = \"6s\"\n";
+const SHORT_HOLD: &str = "sip.hold = \"9s\"\n";
 
 #[tokio::test]
 async fn sip_13_a_front_end_that_hangs_costs_no_message_as_long_as_there_is_another() -> Result<()> {
@@ -51,8 +51,7 @@ async fn sip_13_a_front_end_that_hangs_costs_no_message_as_long_as_there_is_anot
     let mut carol = town.wingtip_speaks().await?;
     carol.say(&from_carol("1", "in time")).await?;
     ensure!(spare.next_message().await?.body == "in time");
-    ensure!(town.log.text().contains("took longer than 2s, and there are others"));
-    Ok(())
+    town.log.line_after(0, "took longer than 3s, and there are others").await.map(drop)
 }
 
 #[tokio::test]

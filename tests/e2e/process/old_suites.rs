@@ -71,7 +71,7 @@ async fn tls_07_an_old_front_end_that_calls_is_named_the_setting_and_let_in_with
 #[tokio::test]
 async fn tls_07_an_old_front_end_that_is_called_is_named_the_setting_and_reached_with_it() -> Result<()> {
     let mut town = town("").await?;
-    let mut pool = OpenSsl::listens(&town.pki, town.fe(), &fe(&town)?, CBC)?;
+    let mut pool = OpenSsl::listens(&town.pki, town.fe(), &fe(&town)?, CBC).await?;
     let mut gateway = town.gateway(QUICK).await?;
     let mut carol = town.wingtip_speaks().await?;
     carol.say(&from_carol("1", "too new for you")).await?;
@@ -110,7 +110,7 @@ async fn tls_18_with_old_suites_names_and_dates_count_as_ever() -> Result<()> {
         ensure!(answer.status() == Some(403), "{answer}");
         town.log.line_with(&["SIP peer is no front end of ours", why]).await?;
 
-        let _called = OpenSsl::listens(&town.pki, town.fe(), credential, CBC)?;
+        let _called = OpenSsl::listens(&town.pki, town.fe(), credential, CBC).await?;
         carol.say(&from_carol(why, "to nobody")).await?;
         town.log.line_with(&["no connection to front end pool1", why]).await?;
     }

@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use nuncio_world::pki::{Credential, Pki};
 use nuncio_world::process::Log;
 use nuncio_world::sip_text::SipMessage;
-use nuncio_world::wait::within;
+use nuncio_world::wait::{until, within};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// One of the two programs, with what goes through it.
@@ -31,7 +32,15 @@ impl OpenSsl {
     }
 
     /// Takes calls, one after the other; who calls must present a certificate that the root vouches for.
-    pub(crate) fn listens(pki: &Pki, at: SocketAddr, presents: &Credential, suites: &str) -> Result<Self> {
+    pub(crate) async fn listens(
+        pki: &Pki,
+        at: SocketAddr,
+        presents: &Credential,
+        suites: &str,
+    ) -> Result<Self> {
+        // One that has just been dropped may still hold the address.
+        until("the address of openssl to be free", || async move { TcpListener::bind(at).await.is_ok() })
+            .await?;
         let mut command = Command::new("openssl");
         command.args(["s_server", "-accept"]).arg(at.to_string()).args(["-quiet", "-Verify", "2"]);
         command.arg("-verify_return_error");

@@ -12,7 +12,7 @@ const SECRET: &str = "never-in-a-log";
 async fn log_of_a_run(addresses: &str) -> Result<String> {
     let town = Town::found().await?;
     let settings = format!(
-        "sip.hold = \"1s\"\nxmpp.hold = \"1s\"\nxmpp.close = \"200ms\"\ndrain = \"3s\"\n[log]\naddresses = \"{addresses}\""
+        "sip.hold = \"6s\"\nxmpp.hold = \"6s\"\nxmpp.close = \"200ms\"\ndrain = \"3s\"\n[log]\naddresses = \"{addresses}\""
     );
     let mut gateway = town.gateway(&settings).await?;
     let listener = town.wingtip_listens().await?;

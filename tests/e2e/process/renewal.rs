@@ -135,8 +135,8 @@ async fn shown_to_administrators(town: &Town) -> Result<[u8; 32]> {
     Ok(facts.certificate().context("no certificate")?.sha256)
 }
 
-#[tokio::test]
-async fn the_certificate_of_control_is_checked_counted_warned_of_and_renewed_like_the_others() -> Result<()> {
+/// Administrators come over TCP as well.
+async fn town_with_control() -> Result<Town> {
     let mut town = Town::found().await?;
     let tokens = town.folder().join("tokens");
     fs::write(&tokens, "")?;
@@ -146,6 +146,46 @@ async fn the_certificate_of_control_is_checked_counted_warned_of_and_renewed_lik
         town.file("control.pem"),
         town.file("control.key"),
     );
+    Ok(town)
+}
+
+#[tokio::test]
+async fn what_a_reload_or_an_import_brings_for_control_is_shown_to_administrators_unless_it_will_not_do()
+-> Result<()> {
+    let town = town_with_control().await?;
+    let issue = |label, flaw| town.pki.issue(label, &["admin.contoso.com"], Usage::ServerOnly, flaw);
+    let shown = async |issued: &Credential| -> Result<bool> {
+        let expected = nuncio::tls::PeerCertificate::from_der(&issued.certificate)?.sha256;
+        Ok(shown_to_administrators(&town).await? == expected)
+    };
+    let first = issue("control", Flaw::None)?;
+    let _gateway = town.gateway(NEVER).await?;
+    ensure!(shown(&first).await?);
+    let second = issue("second", Flaw::None)?;
+    for file in ["control.pem", "control.key"] {
+        town.edit(&format!("pki/{file}"), &format!("pki/{}", file.replace("control", "second")))?;
+    }
+    town.done(&["reload"]).await?;
+    ensure!(shown(&second).await?, "administrators are shown what was in the files that count no more");
+
+    let words = |issued: &Credential| -> Vec<String> {
+        let (certificate, key) = (issued.certificate_file.display(), issued.key_file.display());
+        let words = ["cert", "import", "--assign", "--for", "control", "--key"].map(str::to_owned);
+        words.into_iter().chain([key.to_string(), certificate.to_string()]).collect()
+    };
+    let expired = words(&issue("expired", Flaw::Expired)?);
+    let said = town.refused(&expired.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    ensure!(said.contains("it expired on"), "{said}");
+    ensure!(shown(&second).await?, "what nobody would accept was put in use");
+    let third = issue("third", Flaw::None)?;
+    town.done(&words(&third).iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    ensure!(shown(&third).await?, "administrators are shown the old one");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_certificate_of_control_is_checked_counted_warned_of_and_renewed_like_the_others() -> Result<()> {
+    let town = town_with_control().await?;
     let issue = |days: u64| {
         town.pki.issue_as("control", Usage::ServerOnly, Flaw::None, |params| {
             params.subject_alt_names = vec![rcgen::SanType::DnsName("admin.contoso.com".try_into().unwrap())];

@@ -32,7 +32,7 @@ async fn db_13_a_second_domain_of_ours_goes_by_the_stream_of_the_first() -> Resu
         );
         ensure!(front_end.final_answer(&call).await?.status() == Some(200), "{body}");
     }
-    let opened = town.log.lines_with(&["outbound stream established"]);
+    let opened = town.log.so_many_lines_with(1, &["outbound stream established"]).await?;
     ensure!(opened.len() == 1, "{opened:?}");
     let line = town.log.line_after(0, "the lane shares one").await?;
     ensure!(line.contains("local=litware.com"), "{line}");

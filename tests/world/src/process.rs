@@ -8,12 +8,16 @@ use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::wait::within;
+use crate::wait::{PATIENCE, within, within_time};
 
 /// How long a process may take to stop by itself before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(40);
+
+/// How long the last lines of a process that has ended may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Everything a process printed, through all its restarts.
 #[derive(Debug)]
@@ -76,6 +80,22 @@ impl Log {
         .await?
     }
 
+    /// The lines that contain all of the texts, as soon as there are so many: what a process has done it may have told already, and
+    /// nobody has read it yet.
+    pub async fn so_many_lines_with(&self, count: usize, texts: &[&str]) -> Result<Vec<String>> {
+        let mut grown = self.grown.subscribe();
+        within(&format!("{count} lines with {texts:?} in the log of {}", self.name), async {
+            loop {
+                let found = self.lines_with(texts);
+                if found.len() >= count {
+                    return Ok(found);
+                }
+                grown.changed().await.with_context(|| format!("the log of {} has ended", self.name))?;
+            }
+        })
+        .await?
+    }
+
     /// The lines that contain all of the texts.
     pub fn lines_with(&self, texts: &[&str]) -> Vec<String> {
         let fits = |line: &&String| texts.iter().all(|text| line.contains(text));
@@ -116,6 +136,8 @@ pub struct Process {
     pid: u32,
     log: Arc<Log>,
     started_at: usize,
+    /// What copies its output into the log.
+    copying: Vec<JoinHandle<()>>,
 }
 
 impl Process {
@@ -129,14 +151,15 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {name} ({:?})", command.as_std().get_program()))?;
+        let mut copying = Vec::new();
         if let Some(output) = child.stdout.take() {
-            tokio::spawn(copy_lines(output, Arc::clone(log)));
+            copying.push(tokio::spawn(copy_lines(output, Arc::clone(log))));
         }
         if let Some(output) = child.stderr.take() {
-            tokio::spawn(copy_lines(output, Arc::clone(log)));
+            copying.push(tokio::spawn(copy_lines(output, Arc::clone(log))));
         }
         let pid = child.id().with_context(|| format!("{name} has no process id"))?;
-        Ok(Self { name: name.to_owned(), child, pid, log: Arc::clone(log), started_at })
+        Ok(Self { name: name.to_owned(), child, pid, log: Arc::clone(log), started_at, copying })
     }
 
     /// Waits for a line of this run that contains the text. Fails at once when the process ends first.
@@ -146,7 +169,10 @@ impl Process {
             biased;
             line = log.line_after(self.started_at, text) => line,
             status = self.child.wait() => {
-                bail!("{} ended ({}) before it said {text:?}", self.name, status?)
+                let status = status?;
+                self.hear_out().await;
+                let said = self.log.tail(10).join("\n");
+                bail!("{} ended ({status}) before it said {text:?}:\n{said}", self.name)
             }
         }
     }
@@ -161,19 +187,32 @@ impl Process {
 
     /// Waits until the process ends by itself.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
-        Ok(within(&format!("{} to end", self.name), self.child.wait()).await??)
+        self.ended_within(PATIENCE).await
     }
 
     /// As [`Self::ended`], with another patience.
     pub async fn ended_within(&mut self, patience: Duration) -> Result<ExitStatus> {
-        Ok(crate::wait::within_time(&format!("{} to end", self.name), patience, self.child.wait()).await??)
+        let status = within_time(&format!("{} to end", self.name), patience, self.child.wait()).await??;
+        self.hear_out().await;
+        Ok(status)
+    }
+
+    /// It has ended: what it said last is in the log before anybody looks there.
+    async fn hear_out(&mut self) {
+        for copying in self.copying.drain(..) {
+            // A child of its own may have its output still.
+            timeout(LAST_WORDS, copying).await.ok();
+        }
     }
 
     /// SIGTERM, then SIGKILL when that did not help.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
         self.signal("TERM").await?;
         match timeout(STOP_PATIENCE, self.child.wait()).await {
-            Ok(status) => Ok(status?),
+            Ok(status) => {
+                self.hear_out().await;
+                Ok(status?)
+            }
             Err(_) => {
                 self.kill().await?;
                 bail!("{} did not stop within {STOP_PATIENCE:?} of SIGTERM and was killed", self.name)
@@ -183,13 +222,16 @@ impl Process {
 
     /// SIGKILL.
     pub async fn kill(&mut self) -> Result<()> {
-        Ok(self.child.kill().await?)
+        self.child.kill().await?;
+        self.hear_out().await;
+        Ok(())
     }
 
     /// SIGKILL to it and to all that it has started; it must have been started as the head of a group.
     pub async fn kill_group(&mut self) -> Result<()> {
         self.signal_to("KILL", &format!("-{}", self.pid)).await?;
         self.child.wait().await?;
+        self.hear_out().await;
         Ok(())
     }
 

@@ -88,6 +88,15 @@ impl Ledger {
         })
     }
 
+    /// In the order of pairs and ways: how many of each have arrived.
+    pub(crate) fn crossed_by_each(&self) -> HashMap<(Way, &'static str, &'static str), usize> {
+        let mut crossed = HashMap::new();
+        for Message { way, user, contact, arrived, .. } in &self.messages {
+            *crossed.entry((*way, *user, *contact)).or_default() += arrived.len();
+        }
+        crossed
+    }
+
     /// How many are under way. Of all that were sent the oldest that are settled are not looked at again.
     pub(crate) fn under_way(&self) -> usize {
         self.messages.iter().rev().take(2_000).filter(|it| !it.is_settled()).count()

@@ -75,7 +75,7 @@ async fn our_stream_is_cut(world: &World, setup: Setup) -> Result<()> {
     ensure!(told.is_empty(), "reported after its answer: {told:?}");
 
     let log = scene.server.log();
-    let agreed = log.lines_with(&["Sending[s2sin]: <enabled "]);
+    let agreed = log.so_many_lines_with(2, &["Sending[s2sin]: <enabled "]).await?;
     ensure!(agreed.len() == 2, "a session for each of two streams: {agreed:?}");
     ensure!(agreed.iter().all(|line| !line.contains(" id='")), "a session that could be resumed: {agreed:?}");
     let resumed = log.lines_with(&["Received[s2sin", ": <resume "]);
@@ -119,7 +119,8 @@ pub(crate) async fn sm_02_a_cut_stream_of_prosodys_begins_a_new_session(world: W
     check_request(&front_end.next_message().await?, BOB, ALICE, "after")?;
     let rest = front_end.waiting();
     ensure!(rest.is_empty(), "come a second time: {rest:?}");
-    let opened = scene.gateway.log().lines_with(&["inbound stream established", "partner=\"fabrikam.com\""]);
+    let established = ["inbound stream established", "partner=\"fabrikam.com\""];
+    let opened = scene.gateway.log().so_many_lines_with(2, &established).await?;
     ensure!(opened.len() == 2, "{opened:?}");
     let asked = scene.server.log().lines_with(&["Sending[s2sout", ": <resume "]);
     ensure!(asked.is_empty(), "{asked:?}");

@@ -27,7 +27,7 @@ async fn deliveries_until(ledger: &mut Ledger, bob: &mut XmppClient, last: &str)
 /// Done when: ejabberd stopped and started in between; delivered or reported, nothing doubled.
 pub(crate) async fn ejabberd_stops_and_starts(world: World) -> Result<()> {
     // Shorter than the defaults, to make the outage longer than both.
-    let limits = "xmpp.hold = \"3s\"";
+    let limits = "xmpp.hold = \"8s\"";
     let mut scene = Scene::set_with(&world, &Settings { limits, ..Settings::default() }).await?;
     let mut reports = scene.answers(&world, takes_all).await?;
     let mut front_end = scene.calls(&world).await?;

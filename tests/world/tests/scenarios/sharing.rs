@@ -30,9 +30,9 @@ pub(crate) async fn domains_share_a_stream(world: World) -> Result<()> {
         ensure!(answer.status() == Some(200), "{text}: {answer:?}");
     }
     let log = scene.gateway.log();
-    let opened = log.lines_with(&["outbound stream established"]);
+    let opened = log.so_many_lines_with(1, &["outbound stream established"]).await?;
     ensure!(opened.len() == 1 && opened[0].contains("dialback over TLS"), "{opened:?}");
-    let shared = log.lines_with(&["the lane shares one", "local=contoso.net"]);
+    let shared = log.so_many_lines_with(1, &["the lane shares one", "local=contoso.net"]).await?;
     ensure!(shared.len() == 1, "{shared:?}");
     scene.gateway.still_runs()
 }

@@ -12,7 +12,7 @@ pub(crate) async fn a_partner_is_tried(world: World) -> Result<()> {
     ensure!(said.contains("he lets us in by SASL EXTERNAL over TLS"), "{said}");
     ensure!(said.contains("he answers a ping after "), "{said}");
     let log = scene.gateway.log();
-    let his = log.lines_with(&["inbound stream established", "partner=\"fabrikam.com\""]);
+    let his = log.so_many_lines_with(1, &["inbound stream established", "partner=\"fabrikam.com\""]).await?;
     ensure!(his.len() == 1, "{his:?}\n{said}");
     let ours = log.lines_with(&["outbound stream established"]);
     ensure!(ours.is_empty(), "that of the trial is none that stanzas go over: {ours:?}");
