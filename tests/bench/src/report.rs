@@ -377,7 +377,7 @@ pub(crate) fn table(report: &Report) -> String {
     text
 }
 
-fn handshakes(lines: &[Compared]) -> Vec<[String; 14]> {
+fn handshakes(lines: &[Compared]) -> Vec<[String; 11]> {
     let head = [
         "opened by",
         "keys",
@@ -390,9 +390,6 @@ fn handshakes(lines: &[Compared]) -> Vec<[String; 14]> {
         "talking/s",
         "talking CPU µs",
         "talking ÷ gateway",
-        "TLS alone/s",
-        "TLS alone CPU µs",
-        "bare ÷ TLS alone",
     ];
     let mut rows = vec![head.map(str::to_owned)];
     for line in lines {
@@ -401,8 +398,7 @@ fn handshakes(lines: &[Compared]) -> Vec<[String; 14]> {
             values.sort_by(f64::total_cmp);
             values.get(values.len() / 2).copied().unwrap_or_default()
         };
-        let all = [&line.gateway, &line.bare, &line.talking, &line.alone];
-        let alone = |text: String| if line.alone.is_empty() { "–".to_owned() } else { text };
+        let all = [&line.gateway, &line.bare, &line.talking];
         let per_second = all.map(|runs| median(runs, |run| run.per_second));
         let cpu = all.map(|runs| median(runs, |run| run.cpu_us));
         rows.push([
@@ -425,9 +421,6 @@ fn handshakes(lines: &[Compared]) -> Vec<[String; 14]> {
             thousands(per_second[2]),
             format!("{:.0}", cpu[2]),
             format!("{:.2}", cpu[2] / cpu[0]),
-            alone(thousands(per_second[3])),
-            alone(format!("{:.0}", cpu[3])),
-            alone(format!("{:.2}", cpu[1] / cpu[3])),
         ]);
     }
     rows

@@ -3,12 +3,11 @@
 //!
 //! The bare one beside it is the same TLS library, verifies the same chain and reads the same names of the certificate.
 //! Nobody resumes a session. A third one is the bare one with as much to and fro as a stream has: what is between it and the
-//! gateway is what the gateway makes of it. And where partners open them, a fourth: the gateway with nothing but the handshake.
+//! gateway is what the gateway makes of it.
 
 pub(crate) mod end;
 mod talk;
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -34,10 +33,6 @@ const IDLE: usize = 10_000;
 /// Of these, opened for each order.
 const AT_A_TIME: u32 = 500;
 
-/// Limits of a gateway that so many meet at once, from one address.
-const MANY: &str =
-    "\n[limits.xmpp]\nconnections = 10000\nstreams = 10000\nunauthenticated_per_address = 256\n";
-
 /// What all measurements here share.
 pub(crate) struct Acquaintance<'a> {
     pub(crate) arguments: &'a Arguments,
@@ -56,8 +51,7 @@ pub(crate) enum Opened {
     Outbound,
 }
 
-/// One line: the gateway, the bare one, the bare one that talks as much as a stream, and the gateway with partners that begin
-/// with TLS (XEP-0368) and leave when it is there: their chain is judged and their names are read, as the bare one does.
+/// One line: the gateway, the bare one, and the bare one that talks as much as a stream.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Compared {
     pub(crate) opened: Opened,
@@ -65,8 +59,6 @@ pub(crate) struct Compared {
     pub(crate) gateway: Vec<Run>,
     pub(crate) bare: Vec<Run>,
     pub(crate) talking: Vec<Run>,
-    /// Empty where the gateway opens them: it does not leave.
-    pub(crate) alone: Vec<Run>,
 }
 
 /// Handshakes of one process under test.
@@ -114,15 +106,13 @@ impl Acquaintance<'_> {
         let folder = self.folder.join(name((opened, keys)));
         std::fs::create_dir(&folder)?;
         pki::make(&folder, keys)?;
-        let (mut gateway, mut bare, mut talking, mut alone) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut gateway, mut bare, mut talking) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.arguments.runs() {
             match opened {
                 Opened::Inbound => {
                     gateway.push(self.inbound(&folder).context("gateway")?);
                     bare.push(self.bare_inbound(&folder, false).context("bare")?);
                     talking.push(self.bare_inbound(&folder, true).context("bare, talking")?);
-                    alone.push(self.inbound_alone(&folder).context("gateway, TLS alone")?);
                 }
                 Opened::Outbound => {
                     gateway.push(self.outbound(&folder).context("gateway")?);
@@ -131,7 +121,7 @@ impl Acquaintance<'_> {
                 }
             }
         }
-        Ok(Compared { opened, keys, gateway, bare, talking, alone })
+        Ok(Compared { opened, keys, gateway, bare, talking })
     }
 
     /// Streams of many partners, opened once and left alone.
@@ -176,24 +166,12 @@ impl Acquaintance<'_> {
 
     /// Partners open streams, until stanzas could flow, and close the connection.
     fn inbound(&self, folder: &Path) -> Result<Run> {
+        let more =
+            "\n[limits.xmpp]\nconnections = 10000\nstreams = 10000\nunauthenticated_per_address = 256\n";
         // Warm-up included, each stream is of another partner.
         let partners = 2 * self.count() as usize;
-        let gateway = Gateway::start_with(self.program, self.place, folder, MANY, partners)?;
+        let gateway = Gateway::start_with(self.program, self.place, folder, more, partners)?;
         let mut dialler = self.end(End::OpensStreams { keeps: false }, folder, false)?;
-        self.warm_up(&mut dialler)?;
-        let run = measured(|| gateway.usage(), || dialler.ask(order(self.count())));
-        let run = run.with_context(|| gateway.text())?;
-        gateway.kill()?;
-        Ok(run)
-    }
-
-    /// The very load of the bare one, at the gateway.
-    fn inbound_alone(&self, folder: &Path) -> Result<Run> {
-        // Who leaves without a word has not proved who he is.
-        let more = format!("{MANY}failures_per_address = 1000000\n");
-        let gateway = Gateway::start_with(self.program, self.place, folder, &more, 1)?;
-        let opens = End::OpensTls { certificate: pki::PARTNER.into(), peer: SIP_DOMAIN.into(), talks: false };
-        let mut dialler = self.end_at(self.place.xmpp(), opens, folder, false)?;
         self.warm_up(&mut dialler)?;
         let run = measured(|| gateway.usage(), || dialler.ask(order(self.count())));
         let run = run.with_context(|| gateway.text())?;
@@ -269,10 +247,6 @@ impl Acquaintance<'_> {
             End::OpensStreams { .. } => self.place.xmpp(),
             End::TakesStreams | End::TakesTls { .. } | End::OpensTls { .. } => self.place.partner(),
         };
-        self.end_at(address, end, folder, free)
-    }
-
-    fn end_at(&self, address: SocketAddr, end: End, folder: &Path, free: bool) -> Result<Role> {
         Role::start("end", &HandshakeJob { end, address, folder: folder.to_owned() }, free)
     }
 
