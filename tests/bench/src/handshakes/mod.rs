@@ -33,6 +33,10 @@ const IDLE: usize = 10_000;
 /// Of these, opened for each order.
 const AT_A_TIME: u32 = 500;
 
+/// Limits of a gateway that has so many streams at once, from one address.
+const MANY: &str =
+    "\n[limits.xmpp]\nconnections = 10000\nstreams = 10000\nunauthenticated_per_address = 256\n";
+
 /// What all measurements here share.
 pub(crate) struct Acquaintance<'a> {
     pub(crate) arguments: &'a Arguments,
@@ -166,11 +170,9 @@ impl Acquaintance<'_> {
 
     /// Partners open streams, until stanzas could flow, and close the connection.
     fn inbound(&self, folder: &Path) -> Result<Run> {
-        let more =
-            "\n[limits.xmpp]\nconnections = 10000\nstreams = 10000\nunauthenticated_per_address = 256\n";
         // Warm-up included, each stream is of another partner.
         let partners = 2 * self.count() as usize;
-        let gateway = Gateway::start_with(self.program, self.place, folder, more, partners)?;
+        let gateway = Gateway::start_with(self.program, self.place, folder, MANY, partners)?;
         let mut dialler = self.end(End::OpensStreams { keeps: false }, folder, false)?;
         self.warm_up(&mut dialler)?;
         let run = measured(|| gateway.usage(), || dialler.ask(order(self.count())));
@@ -191,7 +193,7 @@ impl Acquaintance<'_> {
     fn outbound(&self, folder: &Path) -> Result<Run> {
         let (count, place) = (self.count(), self.place);
         let mut partners = self.end(End::TakesStreams, folder, false)?;
-        let gateway = Gateway::start_with(self.program, place, folder, "", count as usize)?;
+        let gateway = Gateway::start_with(self.program, place, folder, MANY, count as usize)?;
         let job = GeneratorJob {
             direction: Direction::SipToXmpp,
             set: Set::Small,
