@@ -116,7 +116,9 @@ pub(super) fn run(arguments: &CheckArguments, environment: Vec<(OsString, OsStri
     if let Some(gateway) = who.gateway(&of.config, &environment) {
         match through(&gateway, what, &whom) {
             Ok(Ok(report)) => {
-                gateway.says_who();
+                // The gateway reads the file for that, as a reload would.
+                let all_but_config = what.contains(&What::Config) && what.len() > 1;
+                gateway.says_who(if all_but_config { "all of this but config" } else { "this" });
                 return how.tell(&report);
             }
             Ok(Err(why)) => done_here(&why),
@@ -356,7 +358,8 @@ Without a word it checks all of them: config, certs, store, dns, connectivity. E
 works, perhaps not with everybody or not for long) or an ERROR (it does not work), with what to do about it.
 
 A gateway that runs makes them itself, with what it uses and as its own user, for whoever may ask it (see control.admin_group); \
-standard error says whether it did. \"config\" is always made here: of the file, before a reload. With --here, with --config, \
+standard error says whether it did. \"config\" is of the file, as a reload would find it, and \"nuncio check config\" is always \
+made here. With --here, with --config, \
 or where no gateway runs they are all made here; then run it as the user of the service, who may not read or write what you \
 may: \"sudo -u nuncio nuncio check\".";
 
@@ -374,8 +377,8 @@ Exit codes:
 const CHECK_CONFIG_ABOUT: &str = "\
 Check the configuration, and show what it amounts to.
 
-Reads the files and the environment exactly as \"nuncio run\" does; changes nothing, connects to nothing. Errors go to \
-standard error, each with file, line and column, and the exit code is 1.
+Reads the files and the environment exactly as \"nuncio run\" does; changes nothing, and connects to nothing, but asks DNS \
+where the front ends are if a network is blocked. Errors go to standard error, each with file, line and column, and the exit code is 1.
 
 If there are none, a summary goes to standard output, and then what it names is looked at: whether each certificate is \
 for the domains or the name it is shown for, is valid, for servers, and has its chain; whether the state directory and \

@@ -197,7 +197,7 @@ impl Gateway {
         };
         match reply.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(Err(reply.refusal())),
-            status if !status.is_success() => Err(Failed::refusal(&reply).and_also(self.unread())),
+            status if !status.is_success() => Err(Failed::refusal(&reply).and_also(self.unread("this"))),
             _ => reply.json().map(Ok).ok_or_else(no_json),
         }
     }
@@ -251,37 +251,39 @@ impl WhoArguments {
 }
 
 impl Gateway {
-    /// For people: who has done it, and by what.
-    pub(super) fn says_who(&self) {
+    /// For people: who has done it, and by what. `what` is by what is in force, and not by the file.
+    pub(super) fn says_who(&self, what: &str) {
         eprintln!("Done by the running gateway ({}).", self.client.socket().display());
-        if let Some(warning) = self.unread() {
+        if let Some(warning) = self.unread(what) {
             eprintln!("{warning}");
         }
     }
 
     /// That the files say something else than what the gateway goes by, if they do and it says so.
-    fn unread(&self) -> Option<String> {
+    fn unread(&self, what: &str) -> Option<String> {
         const SHOWN: usize = 3;
         let answer = self.or_here.then(|| self.answer(Method::GET, "/v1/config/unread", None))?.ok()?;
         let keys = |list: &str| -> Vec<String> {
             let keys = answer.get(list).and_then(Value::as_array).into_iter().flatten();
             keys.filter_map(Value::as_str).map(printable).collect()
         };
-        let by_what = "this is by what is in force; --here goes by the file";
+        let by_what = format!("{what} is by what is in force; --here goes by the file");
         if let Some(why) = answer.get("unreadable").and_then(Value::as_str) {
             return Some(format!(
                 "warning: the configuration on the disk cannot be used, and is not in force ({}): {by_what}",
                 printable(why)
             ));
         }
-        let (reload, mut all) = (keys("reload"), keys("next_start"));
-        all.retain(|key| !reload.contains(key));
-        all.splice(0..0, reload.iter().cloned());
-        let how = match reload.as_slice() {
-            _ if all.is_empty() => return None,
-            [] => "it waits for the next start",
-            _ => "nuncio reload puts it in force",
+        // What a reload brings, but for what it only makes ready for the next start.
+        let (mut all, waiting) = (keys("reload"), keys("next_start"));
+        all.retain(|key| !waiting.contains(key));
+        let how = match (all.as_slice(), waiting.as_slice()) {
+            ([], []) => return None,
+            ([], _) => "it waits for the next start",
+            (_, []) => "nuncio reload puts it in force",
+            _ => "nuncio reload puts it in force, but for what waits for the next start",
         };
+        all.extend(waiting);
         let more = all.len().saturating_sub(SHOWN);
         let mut shown = all.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
         if more > 0 {

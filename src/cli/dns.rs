@@ -32,7 +32,7 @@ pub(super) fn run(verb: &DnsVerb, environment: Vec<(OsString, OsString)>) -> Exi
     if let Some(gateway) = who.gateway(&config.config, &environment) {
         match gateway.ask_if_there(Method::GET, "/v1/dns", None) {
             Ok(Ok(mut answer)) => {
-                gateway.says_who();
+                gateway.says_who("this");
                 let text = answer.as_object_mut().and_then(|answer| answer.remove("text"));
                 let text = text.as_ref().and_then(Value::as_str).unwrap_or_default();
                 return if *json { say_json(&answer) } else { say(text) };

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::client::{Failed, Gateway, end, text, unusable};
 use super::{ConfigArguments, load};
-use crate::config::{Config, DEFAULT_FILE, Report};
+use crate::config::{Config, DEFAULT_FILE, Report, both_forms};
 use crate::import::lync::{Choices, Export, Known, MAX_FILE, Plan};
 
 #[derive(Debug, Args)]
@@ -140,16 +140,17 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
 /// Where the running gateway tells of its partners.
 const PARTNERS: &str = "/v1/partners";
 
-/// The partners of the answer with all their domains.
+/// The partners of the answer with all their domains, in the form in which domains are compared: they are told as they were written.
 fn known(partners: &Value) -> Vec<Known> {
+    let compared = |domain: &str| both_forms(domain).0;
     let all = |partner: &Value| Known {
-        domain: text(partner, "domain").to_owned(),
+        domain: compared(text(partner, "domain")),
         additional_domains: partner
             .get("additional_domains")
             .and_then(Value::as_array)
             .into_iter()
             .flatten()
-            .filter_map(|domain| domain.as_str().map(str::to_owned))
+            .filter_map(|domain| domain.as_str().map(compared))
             .collect(),
     };
     partners.as_array().into_iter().flatten().map(all).collect()

@@ -65,7 +65,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let whom = "Only these, separated by commas: a domain of a partner, or the name of a front end.";
     let dns_records = "The records that have to be in DNS.";
     vec![
-        Endpoint::get("/v1/checks/config", Role::Viewer, config, report(), check_config),
+        Endpoint::get("/v1/checks/config", Role::Viewer, config, report(), check_config).within(PATIENCE),
         Endpoint::get("/v1/checks/certs", Role::Viewer, certs, report(), |State(control): State<Shared>| {
             check(control, What::Certs, Whom::default())
         }),
@@ -113,6 +113,8 @@ pub(super) fn one_at_a_time() -> Result<SemaphorePermit<'static>, Problem> {
 }
 
 async fn check_config(State(control): State<Shared>) -> Result<Json<Report>, Problem> {
+    // Where a network is blocked DNS is asked where the front ends are.
+    let _turn = one_at_a_time()?;
     let authority = std::sync::Arc::clone(&control.authority);
     let looked = spawn_blocking(move || authority.look()).await.map_err(|_| Problem::failed())?;
     let findings = match looked {

@@ -51,7 +51,7 @@ pub enum ClientError {
     #[error("the control socket {} cannot be used: {}", .0.display(), .1)]
     Denied(PathBuf, String),
     /// It hangs.
-    #[error("the gateway at {} has shown no sign of life for {} s{why}", .socket.display(), .waited.as_secs())]
+    #[error("the gateway at {} has shown no sign of life{}{why}", .socket.display(), so_long(*.waited))]
     Silent { socket: PathBuf, waited: Duration, why: String },
     /// Something else came than an answer.
     #[error("the gateway at {} does not answer as it should: {}", .0.display(), .1)]
@@ -82,6 +82,13 @@ fn hangs(process: Option<(i32, char)>) -> String {
         ),
         Some((process, state)) => format!(": its process {process} hangs (state {state}); {OTHERWISE}"),
         None => format!(": {OTHERWISE}"),
+    }
+}
+
+fn so_long(waited: Duration) -> String {
+    match waited.as_secs() {
+        0 => ", and takes no connection any more".to_owned(),
+        seconds => format!(" for {seconds} s"),
     }
 }
 
@@ -134,7 +141,7 @@ impl Client {
                 lives = self.lives() => lives,
             };
             if !lives {
-                return Err(self.silent(reads).await);
+                return Err(self.silent(asked, reads).await);
             }
         }
     }
@@ -142,23 +149,29 @@ impl Client {
     /// Whether anything comes back, be it a refusal or the end of the connection: none of these comes from a process that hangs.
     async fn lives(&self) -> bool {
         let sign = timeout(self.sign_of_life, self.exchange(Method::GET, "/health/live", None)).await;
-        !matches!(sign, Err(_) | Ok(Err(ClientError::Denied(..))))
+        !matches!(sign, Err(_) | Ok(Err(ClientError::Denied(..) | ClientError::Silent { .. })))
     }
 
     /// With what can be seen of the process from here. A change that it has been sent it does when it goes on; unless the request only `reads`.
-    async fn silent(&self, reads: bool) -> ClientError {
+    async fn silent(&self, asked: Instant, reads: bool) -> ClientError {
         let stream = UnixStream::connect(&self.socket).await.ok();
         let process = stream.and_then(|stream| stream.peer_cred().ok()?.pid());
         let mut why = hangs(process.and_then(seen));
         if !reads {
             why.push_str(". What it was asked for it may still do when it goes on");
         }
-        ClientError::Silent { socket: self.socket.clone(), waited: self.silence + self.sign_of_life, why }
+        self.silent_for(asked.elapsed(), why)
+    }
+
+    fn silent_for(&self, waited: Duration, why: String) -> ClientError {
+        ClientError::Silent { socket: self.socket.clone(), waited, why }
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, ClientError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => ClientError::Absent(self.socket.clone()),
+            // So many have asked and gave up that there is no place in its queue (unix(7)).
+            ErrorKind::WouldBlock => self.silent_for(Duration::ZERO, hangs(None)),
             _ => ClientError::Denied(self.socket.clone(), error.to_string()),
         })?;
         let (mut sender, connection) =

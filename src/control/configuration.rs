@@ -11,7 +11,7 @@ use super::applied::{answer, on_authority, schema};
 use super::{Answer, Caller, Change, Endpoint, Problem, Role, Shared};
 use crate::config::Severity;
 use crate::context::Context;
-use crate::policy::{self, Authority, Changed, Unread, lines};
+use crate::policy::{self, Authority, Unread, keys};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let setting = json!({
@@ -76,9 +76,6 @@ async fn unread(State(control): State<Shared>) -> Result<Json<Value>, Problem> {
     let authority = Arc::clone(&control.authority);
     let unread = spawn_blocking(move || authority.unread()).await.map_err(|_| Problem::failed())?;
     // Tokens and texts of administrators may be among the values: where it is different is enough.
-    let keys = |changed: &[Changed]| -> Vec<String> {
-        lines(changed).iter().filter_map(|line| Some(line.split_once(": ")?.0.to_owned())).collect()
-    };
     Ok(Json(match unread {
         Ok(Unread { reload, next_start }) => {
             json!({ "reload": keys(&reload), "next_start": keys(&next_start), "unreadable": null })

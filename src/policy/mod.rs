@@ -37,7 +37,7 @@ pub use change::Edit;
 pub use effect::{Changed, Effect};
 pub use load::load;
 pub use refused::Refused;
-pub use said::{lines, set_aside};
+pub use said::{keys, lines, set_aside};
 
 /// What of the configuration is in force.
 pub struct InForce {
@@ -192,8 +192,13 @@ impl Authority {
         let before = self.in_force();
         let sources = sources.read_now().stored(before.stored.clone()).trusting_paths();
         let set_aside = before.loaded.set_aside.iter().filter(|aside| !aside.declared).cloned().collect();
-        let (loaded, ()) =
-            load::settle(&sources, set_aside, &|_, _| Ok(()), (|_| true, |_| false), |_, _| Ok(()))?;
+        let (loaded, ()) = load::settle(
+            &sources,
+            set_aside,
+            &|_, _| Ok(()),
+            (may_be_set_aside(&before), |_| false),
+            |_, _| Ok(()),
+        )?;
         let differences = |of: &Loaded| -> Vec<Changed> {
             of.effective.differences(&loaded.effective).into_iter().map(Changed::from).collect()
         };

@@ -7,18 +7,7 @@ use crate::config::{Kind, SetAside, written};
 
 /// The difference in lines that a person understands. An entry that came or went is one line.
 pub fn lines(changed: &[Changed]) -> Vec<String> {
-    let mut whole: HashMap<&str, &str> = HashMap::new();
-    for change in changed {
-        let Some((entry, "domain" | "name" | "address" | "bind")) = change.path.rsplit_once('.') else {
-            continue;
-        };
-        match (&change.from, &change.to) {
-            _ if !entry.ends_with(']') => {}
-            (None, Some(_)) => drop(whole.insert(entry, "added")),
-            (Some(_), None) => drop(whole.insert(entry, "removed")),
-            _ => {}
-        }
-    }
+    let whole = whole(changed);
     let mut lines = Vec::new();
     let mut last = "";
     for Changed { path, from, to, takes_effect } in changed {
@@ -43,6 +32,37 @@ pub fn lines(changed: &[Changed]) -> Vec<String> {
         lines.push(format!("{path}: {change}{when}"));
     }
     lines
+}
+
+/// What is different, without what it was and is: the entries that came or went, and else the keys.
+pub fn keys(changed: &[Changed]) -> Vec<String> {
+    let whole = whole(changed);
+    let mut keys: Vec<String> = Vec::new();
+    for Changed { path, .. } in changed {
+        let entry = path.rsplit_once('.').map_or("", |(entry, _)| entry);
+        let key = if whole.contains_key(entry) { entry } else { path };
+        if keys.last().is_none_or(|last| last != key) {
+            keys.push(key.to_owned());
+        }
+    }
+    keys
+}
+
+/// The entries that came or went, and which of the two.
+fn whole(changed: &[Changed]) -> HashMap<&str, &'static str> {
+    let mut whole = HashMap::new();
+    for change in changed {
+        let Some((entry, "domain" | "name" | "address" | "bind")) = change.path.rsplit_once('.') else {
+            continue;
+        };
+        match (&change.from, &change.to) {
+            _ if !entry.ends_with(']') => {}
+            (None, Some(_)) => drop(whole.insert(entry, "added")),
+            (Some(_), None) => drop(whole.insert(entry, "removed")),
+            _ => {}
+        }
+    }
+    whole
 }
 
 /// A stored entry that does not hold, for whoever may not know of it yet.

@@ -8,10 +8,16 @@ use crate::{HeaderError, HeaderName, Message, NameAddr, Via, lex};
 
 /// Via, From, To, Call-ID and CSeq of the responses to one request (RFC 3261 §8.2.6.2), rendered once. Keeping
 /// it instead of the request lets the request's buffer go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseHead(Box<[u8]>);
 
 impl ResponseHead {
+    /// Its length, in bytes.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Copies what responses need: every Via — the top one with `received` and `rport` filled in (SIP-08) —,
     /// From, To with `to_tag` unless it has a tag (no tag is added if `to_tag` is no token), Call-ID, CSeq.
     ///

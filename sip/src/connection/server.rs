@@ -250,15 +250,24 @@ impl Server {
         }
     }
 
-    /// The 2xx to this INVITE has its ACK: it is not repeated any more (RFC 3261 §13.3.1.4), so it is not kept. That there was such an
-    /// INVITE is, for repeats of it (RFC 6026 §7.1).
+    /// The 2xx to this INVITE has its ACK: it is not repeated any more (RFC 3261 §13.3.1.4), so it is not kept, nor is what
+    /// another answer would need: nothing counts the bytes of these any more. That there was such an INVITE is, for repeats of it
+    /// (RFC 6026 §7.1).
     pub(super) fn acknowledged(&mut self, handle: Handle) {
         let Some(pending) = self.pending.get_mut(handle) else { return };
         let before = pending.settled_bytes();
         if let Some(answered) = pending.answered.as_mut().filter(|answered| answered.is_success()) {
             answered.response = Box::default();
+            pending.head = ResponseHead::default();
             self.settled_bytes = self.settled_bytes.saturating_sub(before);
         }
+    }
+
+    /// The bytes that are kept of a transaction and its answer.
+    #[cfg(test)]
+    pub(super) fn kept(&self, handle: Handle) -> Option<usize> {
+        let pending = self.pending.get(handle)?;
+        Some(pending.head.len() + pending.answered.as_ref().map_or(0, |answered| answered.bytes()))
     }
 
     /// The handle of a pending INVITE.

@@ -28,7 +28,7 @@ pub(super) fn run(verb: &Cert, gateway: &Gateway) -> Result<Result<ExitCode, Str
         Ok(answer) => answer,
         Err(why) => return Ok(Err(why)),
     };
-    gateway.says_who();
+    gateway.says_who("this");
     let done = match verb {
         Cert::Show { json, .. } | Cert::Check { json, .. } => shown(&answer, *json)?,
         Cert::Request(arguments) => requested(&answer, arguments)?,

@@ -255,7 +255,7 @@ async fn a_plan_tells_which_partners_the_running_gateway_has() -> Result<()> {
     ensure!(out.contains(there) && out.contains("\n  gmail.com"), "{out}");
     ensure!(!out.contains("\n  fabrikam.com"), "{out}");
     // What would be refused when it is applied is left out of the plan.
-    town.done(&["partner", "new", "others.example", "type=federated", "additional_domains=gmail.com"])
+    town.done(&["partner", "new", "others.example", "type=federated", "additional_domains=Gmail.COM"])
         .await?;
     let Said { out, .. } = town.nuncio(&["import", "lync", export]).await?;
     ensure!(out.contains("gmail.com is a domain of the partner others.example already"), "{out}");

@@ -43,8 +43,17 @@ async fn who_is_answered_by_what_is_in_force_hears_of_the_file_that_says_somethi
         }
     }
     town.edit(&control, "[control]\n")?;
-    // What was read already, and waits for the next start, is not in force either.
+    // A stored partner that a reload would be refused for makes the file one that cannot be used.
+    town.done(&["partner", "new", "fabrikam.com", "type=federated"]).await?;
+    town.edit("\"contoso.com\", \"litware.com\"", "\"contoso.com\", \"litware.com\", \"fabrikam.com\"")?;
+    let Said { err, .. } = town.nuncio(&["dns", "show"]).await?;
+    ensure!(err.contains("cannot be used, and is not in force") && !err.contains("nuncio reload"), "{err}");
+    town.refused(&["reload"]).await?;
+    town.edit(", \"fabrikam.com\"", "")?;
+    // What waits for the next start is not in force either, whether it was read already or not.
     town.edit("[limits]", "[limits]\ndrain = \"7s\"\n")?;
+    let Said { err, .. } = town.nuncio(&["check", "certs"]).await?;
+    ensure!(err.contains("it waits for the next start") && !err.contains("nuncio reload"), "{err}");
     town.done(&["reload"]).await?;
     let Said { good, err, .. } = town.nuncio(&["dns", "show"]).await?;
     let waits = err.contains(warned) && err.contains("limits.drain") && err.contains("next start");

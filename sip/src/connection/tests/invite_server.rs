@@ -115,7 +115,9 @@ fn ch_11_a_2xx_whose_connection_is_gone_is_handed_back_each_time() {
 fn ch_11_a_2xx_that_is_acknowledged_is_not_repeated_nor_kept_and_repeats_of_the_invite_are_absorbed() {
     let (mut rig, txn, _) = answered(200);
     assert_eq!(rig.connection.repeats_until(), Some(rig.start + SETTLED_FOR));
+    assert!(rig.connection.server.kept(txn.0) > Some(0));
     rig.connection.acknowledged(txn);
+    assert_eq!(rig.connection.server.kept(txn.0), Some(0), "nothing bounds the bytes of these");
     assert_eq!(rig.connection.repeat(txn), Responded::Dropped);
     assert_eq!(rig.connection.repeats_until(), None);
     rig.tick(31_999).receive(INVITE.text());
