@@ -46,10 +46,13 @@ async fn who_is_answered_by_what_is_in_force_hears_of_the_file_that_says_somethi
     // A stored partner that a reload would be refused for makes the file one that cannot be used.
     town.done(&["partner", "new", "fabrikam.com", "type=federated"]).await?;
     town.edit("\"contoso.com\", \"litware.com\"", "\"contoso.com\", \"litware.com\", \"fabrikam.com\"")?;
+    town.edit("domains = [\"litware.com\"]", "domains = [\"litware.com\", \"fabrikam.com\"]")?;
     let Said { err, .. } = town.nuncio(&["dns", "show"]).await?;
     ensure!(err.contains("cannot be used, and is not in force") && !err.contains("nuncio reload"), "{err}");
     town.refused(&["reload"]).await?;
-    town.edit(", \"fabrikam.com\"", "")?;
+    for _ in 0..2 {
+        town.edit(", \"fabrikam.com\"", "")?;
+    }
     // What waits for the next start is not in force either, whether it was read already or not.
     town.edit("[limits]", "[limits]\ndrain = \"7s\"\n")?;
     let Said { err, .. } = town.nuncio(&["check", "certs"]).await?;
