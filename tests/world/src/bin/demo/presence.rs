@@ -131,12 +131,20 @@ impl Cast {
         ensure!(text(&seen, "show") == "dnd" && seen.child("status").is_none(), "{seen}");
         screen.done("Dave sees that she is busy; her note is not for a public partner's eyes");
         watch.until("Dave being there", |notice| notice.state == "active" && notice.is_open()).await?;
+        let note = "at the harbour";
+        self.dave.show("away", note, 0).await?;
+        let notice = watch.until("Dave's note", |notice| notice.notes(note)).await?;
+        screen.beside(
+            ("XMPP: Dave shows", self.dave.last_sent()),
+            ("SIP: Alice receives", &notice.request.raw),
+        );
+        screen.done("Alice sees what he is and his note");
         self.dave.send_message(ALICE, "Hi again").await?;
         // She has chatted since she refused to: she is asked again.
         self.front_end.next_is("INVITE").await?;
         let message = self.front_end.next_is("MESSAGE").await?.request;
         ensure!(message.body == "Hi again" && message.address("From")?.contains("dave"), "{message}");
-        screen.done("Alice sees Dave, and his messages arrive");
+        screen.done("his messages arrive");
         Ok(())
     }
 
