@@ -29,7 +29,12 @@ pub(crate) async fn lync_is_told_by_benotify_and_in_the_answer(world: World) -> 
         ensure!(notice.request.method() == Some("BENOTIFY"), "{}", notice.request);
     }
     let answer = watch.refresh(3600).await?;
-    ensure!(answer.status() == Some(200) && answer.body.contains("third"), "{answer}");
+    ensure!(answer.status() == Some(200), "{answer}");
+    // While the BENOTIFY is still being written there is no room in the answer: one of its own follows.
+    if !answer.body.contains("third") {
+        ensure!(answer.body.is_empty(), "{answer}");
+        watch.until("it once more", |notice| notice.notes("third")).await?;
+    }
     let answer = watch.refresh(0).await?;
     ensure!(answer.status() == Some(200), "{answer}");
     let last = watch.until("the end", |notice| notice.state == "terminated").await?;
@@ -68,8 +73,11 @@ pub(crate) async fn lync_watches_many_at_once(world: World) -> Result<()> {
     };
     ensure!(!list.body.contains(NOBODY), "no news of this one:\n{list}");
     let answer = batch.refresh(3600).await?;
-    ensure!(answer.status() == Some(200) && answer.body.contains("second"), "{answer}");
-    check_list(&answer, true)?;
+    ensure!(answer.status() == Some(200), "{answer}");
+    // While the BENOTIFY is still being written there is no room in the answer: one of its own follows.
+    let told = if answer.body.is_empty() { batch.next_request().await? } else { answer };
+    ensure!(told.body.contains("second"), "{told}");
+    check_list(&told, true)?;
     let answer = batch.refresh(0).await?;
     ensure!(answer.status() == Some(200), "{answer}");
     let last = batch.next_request().await?;
