@@ -64,8 +64,9 @@ enum Verb {
     },
     /// Show what is in it; secrets are never shown
     Show {
-        /// "pairs" (who added whom, who watches whom, the SIP dialogs; this unless said) or "audit" (who changed what, the
-        /// latest first)
+        /// "pairs" (who added whom, who watches whom, the SIP dialogs; this unless said), "pending" (messages of contacts
+        /// that wait for a user to answer an invitation, without what they say) or "audit" (who changed what, the latest
+        /// first)
         #[arg(value_parser = What::parse)]
         what: Option<What>,
         /// One JSON object per line, times in seconds of Unix time
@@ -85,6 +86,7 @@ enum Verb {
 #[derive(Debug, Clone)]
 enum What {
     Pairs,
+    Pending,
     Audit,
     /// The first configuration file: nothing was said of what to show.
     File(PathBuf),
@@ -94,9 +96,10 @@ impl What {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
             "pairs" | "pair" => Ok(Self::Pairs),
+            "pending" => Ok(Self::Pending),
             "audit" => Ok(Self::Audit),
             file if file.contains(['/', '.']) => Ok(Self::File(file.into())),
-            _ => Err("it is neither \"pairs\" nor \"audit\", nor the name of a file".to_owned()),
+            _ => Err("it is neither \"pairs\", \"pending\" nor \"audit\", nor the name of a file".to_owned()),
         }
     }
 }
@@ -134,6 +137,7 @@ pub(super) fn run(arguments: &StoreArguments, environment: Vec<(OsString, OsStri
         Verb::Show { what, json, with, most, .. } => {
             let table = match what {
                 Some(What::Audit) => Table::Audit,
+                Some(What::Pending) => Table::Pending,
                 Some(What::Pairs | What::File(_)) | None => Table::Pairs,
             };
             let most = most.unwrap_or(usize::MAX);
@@ -246,6 +250,7 @@ fn show(state_dir: &Path, what: Shown<'_>) -> Result<ExitCode, StoreError> {
     if count == 0 && what.most > 0 && !what.json {
         let things = match what.table {
             Table::Pairs => "pairs",
+            Table::Pending => "messages that wait for people",
             Table::Audit => "entries of the audit trail",
         };
         // Whoever reads the output with a program gets none; people learn that it was not forgotten.

@@ -51,6 +51,8 @@ pub enum Cargo {
     /// Presence, or a stanza of a subscription: if it is lost, the pair sends what is true then.
     /// `takes_back`: it only takes something back, and always may.
     Presence { sent: Box<Sent>, takes_back: bool },
+    /// Word to the sender of a message that waited, noted under this number, when the process before this one ended.
+    Failure(u64),
 }
 
 /// Where the SIP sender waits for his answer.
@@ -66,19 +68,28 @@ pub struct Receipt {
     pub pair: PairKey,
     pub sent_ms: u64,
     pub sequence: u64,
-    /// `None`: a message.
-    pub presence: Option<Box<Sent>>,
+    pub what: Written,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub enum Written {
+    Message,
+    Presence(Box<Sent>),
+    /// As [`Cargo::Failure`].
+    Failure(u64),
 }
 
 impl Envelope for ToXmppEnvelope {
     type Receipt = Receipt;
 
     fn receipt(&self) -> Receipt {
-        let presence = match &self.cargo {
-            Cargo::Message(_) => None,
-            Cargo::Presence { sent, .. } => Some(sent.clone()),
+        let what = match &self.cargo {
+            Cargo::Message(_) => Written::Message,
+            Cargo::Presence { sent, .. } => Written::Presence(sent.clone()),
+            Cargo::Failure(number) => Written::Failure(*number),
         };
-        Receipt { pair: self.pair.clone(), sent_ms: self.sent_ms, sequence: self.sequence, presence }
+        Receipt { pair: self.pair.clone(), sent_ms: self.sent_ms, sequence: self.sequence, what }
     }
 }
 

@@ -134,6 +134,7 @@ impl Gateway {
                 Due::BatchGone(tag) => self.forget_batch(&tag, now),
                 Due::Connection(id) => self.forget_connection(id, now),
                 Due::Store => self.watch_store(now),
+                Due::Pending => self.tell_pending(now),
             }
         }
     }
@@ -267,7 +268,7 @@ impl Gateway {
         let remote = self.remote(key.remote_domain());
         let mut sends = false;
         let done = remote.pairs.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
-            pair.waits_long(now).for_each(Incoming::take_on);
+            pair.waits_long(now).for_each(|message| message.take_on(&self.pending));
             for message in pair.expired(&self.settings.pair, now) {
                 self.counters.xmpp_to_sip_failed.add(1);
                 message.came_to(Fate::Failed);

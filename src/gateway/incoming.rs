@@ -12,6 +12,7 @@ use nuncio_translate::judge::Direction;
 use nuncio_xmpp::{Condition, Element, write_error_reply};
 use tracing::error;
 
+use super::pending::{Noted, Pending};
 use super::{Fate, LanePort, MessageNumber, Tally, Unsettled};
 
 /// A reserved place for one reply in a lane. Dropped unused, it is free again.
@@ -22,11 +23,17 @@ pub struct ReplySlot {
     /// The stanza it is kept for is acknowledged when it is used or given back, and no sooner: that a refusal by rule
     /// takes as long as one of a front end must not be told by the acknowledgement either.
     unsettled: Option<Unsettled>,
+    /// It waits for people, and stands in the store for as long as its sender is owed something.
+    noted: Option<Box<Noted>>,
 }
 
 impl ReplySlot {
     pub(super) fn reserve(lane: &Arc<LanePort>) -> Option<Self> {
-        lane.step(|lane| lane.reserve_reply()).then(|| Self { lane: Some(Arc::clone(lane)), unsettled: None })
+        lane.step(|lane| lane.reserve_reply()).then(|| Self {
+            lane: Some(Arc::clone(lane)),
+            unsettled: None,
+            noted: None,
+        })
     }
 
     /// The stanza that the place is kept for is to be acknowledged.
@@ -112,10 +119,11 @@ impl Incoming {
         }
     }
 
-    /// Its stream need not wait any longer for what becomes of it; its sender is told all the same if it comes to nothing.
-    pub(super) fn take_on(&mut self) {
-        if let Some(slot) = &mut self.slot {
-            slot.unsettled = None;
+    /// It waits for people. Once that is noted, its stream need not wait any longer for what becomes of it; its sender is told
+    /// all the same if it comes to nothing.
+    pub(super) fn take_on(&mut self, pending: &Arc<Pending>) {
+        if let Some(slot) = self.slot.as_mut().filter(|slot| slot.noted.is_none()) {
+            slot.noted = Some(Box::new(pending.note(&self.stanza, slot.unsettled.take(), self.arrival)));
         }
     }
 
@@ -157,6 +165,12 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         if self.slot.is_none() {
             return;
+        }
+        // Not by a panic: the process is going down with it, and what is told now may find no way out.
+        if let Some(noted) = self.slot.as_mut().and_then(|slot| slot.noted.as_mut())
+            && !std::thread::panicking()
+        {
+            noted.stay();
         }
         error!("a stanza was lost to an internal error; its sender is told");
         // This may well be part of a panic already: another one must not leave from here.

@@ -93,6 +93,7 @@ impl Gateway {
         if outcome == Outcome::Unsaved {
             self.counters.store_unsaved.add(1);
         }
+        self.pending.committed(up_to, outcome);
         let mut done = Vec::new();
         let silence = {
             let mut inner = self.keeping.inner.lock();

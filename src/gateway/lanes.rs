@@ -19,7 +19,7 @@ use super::log_ids::MESSAGES;
 use super::pings;
 use super::port::Port;
 use super::remote::Remote;
-use super::{Cargo, Fate, Gateway, LaneKey, LanePort, Receipt, ToXmppEnvelope};
+use super::{Cargo, Fate, Gateway, LaneKey, LanePort, Receipt, ToXmppEnvelope, Written};
 
 /// A message that waited longer carries the time it was sent (XEP-0203, IM-20).
 const DELAY_FROM: Duration = Duration::from_secs(2);
@@ -151,6 +151,7 @@ impl Gateway {
                     }
                     Cargo::Presence { sent, .. } if *sent == Sent::Aside => {}
                     Cargo::Presence { .. } => self.counters.presence_to_xmpp.add(1),
+                    Cargo::Failure(number) => self.sender_was_told(number, now),
                 },
                 Output::Expired { mut envelope, failure } => match envelope.cargo {
                     Cargo::Message(reply) => {
@@ -163,6 +164,7 @@ impl Gateway {
                         answers.refused(reply, answer, now);
                     }
                     Cargo::Presence { ref sent, .. } => self.presence_lost(&envelope.pair, sent, now),
+                    Cargo::Failure(number) => self.sender_was_not_told(number, now),
                 },
                 Output::InFlight { envelope, failure } => match &envelope.cargo {
                     Cargo::Message(reply) => {
@@ -171,6 +173,7 @@ impl Gateway {
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
+                    Cargo::Failure(number) => self.sender_was_not_told(*number, now),
                 },
                 Output::Refused(envelope) => match &envelope.cargo {
                     Cargo::Message(reply) => {
@@ -182,6 +185,7 @@ impl Gateway {
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
+                    Cargo::Failure(number) => self.sender_was_not_told(*number, now),
                 },
                 Output::TooLarge { envelope, limit } => match &envelope.cargo {
                     Cargo::Message(reply) => {
@@ -190,6 +194,7 @@ impl Gateway {
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } if **sent == Sent::Aside => {}
+                    Cargo::Failure(number) => self.sender_was_not_told(*number, now),
                     Cargo::Presence { sent, .. } => {
                         self.note_too_large(&envelope.pair, limit, now);
                         self.visit_presence(&envelope.pair, now, |pair, context| {
@@ -201,7 +206,7 @@ impl Gateway {
                 // Nothing speaks against delivery of a message. Presence may be said again, and must be if it was lost: the
                 // stream may be dead, and what it says stays.
                 Output::Unproved(receipt) => {
-                    if let Some(sent) = &receipt.presence {
+                    if let Written::Presence(sent) = &receipt.what {
                         self.presence_lost(&receipt.pair, sent, now);
                     }
                 }
@@ -211,8 +216,10 @@ impl Gateway {
     }
 
     fn may_be_lost(&self, receipt: &Receipt, now: Moment) {
-        if let Some(sent) = &receipt.presence {
-            return self.presence_lost(&receipt.pair, sent, now);
+        match &receipt.what {
+            Written::Message => {}
+            Written::Presence(sent) => return self.presence_lost(&receipt.pair, sent, now),
+            Written::Failure(number) => return self.sender_was_not_told(*number, now),
         }
         self.counters.sip_to_xmpp_may_be_lost.add(1);
         self.tally(receipt.pair.remote_domain()).came_to(Direction::SipToXmpp, Fate::MayBeLost);
@@ -243,6 +250,9 @@ impl WriteHooks<ToXmppEnvelope> for LaneHooks<'_> {
             // back always may, but to a disabled partner nothing is sent.
             let same = stanza.envelope.generation == policy.generation();
             return same || (takes_back && policy.open_partner(&self.key.remote).is_ok());
+        }
+        if let Cargo::Failure(_) = stanza.envelope.cargo {
+            return policy.open_partner(&self.key.remote).is_ok();
         }
         // What leaves again may have arrived already: that it did not cannot be said.
         if !stanza.again && stanza.envelope.has_expired(self.now) {

@@ -41,6 +41,7 @@ mod no_sessions;
 mod outage;
 mod outcomes;
 mod pairs;
+mod pending;
 mod pings;
 mod places;
 pub mod port;
@@ -99,7 +100,7 @@ pub use both_ways::OfferedBack;
 pub use by_hand::{SessionShown, WhoSees};
 pub use connections::Registered;
 pub use counters::{Counter, Counters};
-pub use envelopes::{Cargo, Judged, LaneKey, Receipt, ReplyTo, ToSipEnvelope, ToXmppEnvelope};
+pub use envelopes::{Cargo, Judged, LaneKey, Receipt, ReplyTo, ToSipEnvelope, ToXmppEnvelope, Written};
 pub use errands::GOODBYES_AHEAD;
 pub use federation::{Federation, PartnerStreams, StreamRates, TermsOfNow};
 pub use from_sip::SipPeer;
@@ -222,6 +223,7 @@ pub struct Gateway {
     pings: Arc<pings::Pings>,
     no_sessions: no_sessions::NoSessions,
     store: Arc<dyn Keep>,
+    pending: Arc<pending::Pending>,
     keeping: Keeping,
     errands: Errands,
     next_connection: AtomicU64,
@@ -260,6 +262,7 @@ impl Gateway {
             no_sessions: no_sessions::NoSessions::default(),
             batches: batches::Batches::new(&settings.events),
             proved: proved::Proved::new(store.proved()),
+            pending: pending::Pending::new(Arc::clone(&store)),
             store,
             keeping: Keeping::default(),
             errands: Errands::default(),

@@ -98,6 +98,7 @@ impl Gateway {
     /// # Errors
     /// The store cannot be read.
     pub fn restore(&self, now: Moment) -> Result<u64, crate::store::StoreError> {
+        self.restore_pending(now);
         let spread = self.spread();
         let mut number = 0u32;
         self.store.load_pairs(&mut |key, record| {

@@ -21,8 +21,9 @@ pub struct Checked {
     pub unwritable: Option<StoreError>,
 }
 
-const TABLES: [&str; 10] =
-    ["pair", "dialog", "route", "shown", "audit", "secret", "proved", "partner", "policy", "block"];
+const TABLES: [&str; 11] = [
+    "pair", "dialog", "route", "shown", "pending", "audit", "secret", "proved", "partner", "policy", "block",
+];
 
 /// Reads everything, changes nothing. The gateway may run.
 ///

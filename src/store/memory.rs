@@ -1,13 +1,13 @@
 //! A store without a disk, for simulations: what is committed, and whether, is for the test to say.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use compact_str::CompactString;
 use nuncio_translate::pair::{PairKey, PairRecord};
 use parking_lot::Mutex;
 
 use super::queue::{Change, Queue, Sealed};
-use super::{AuditEntry, Failing, Fault, Health, Keep, Outcome, StoreError, Ticket};
+use super::{AuditEntry, Failing, Fault, Health, Keep, Outcome, PendingMessage, StoreError, Ticket};
 use crate::config::{Entry, Kind, Stored};
 
 /// Keeps what it is told to in memory, in two parts: what waits, and what has been committed. A crash loses the first.
@@ -22,6 +22,8 @@ pub struct Memory {
 struct Inner {
     queue: Queue,
     disk: Disk,
+    /// As the process before this one left them.
+    left_pending: BTreeMap<u64, PendingMessage>,
     reported: Ticket,
     failing: bool,
     commits: u64,
@@ -35,6 +37,7 @@ struct Disk {
     proved: BTreeSet<CompactString>,
     audit: Vec<AuditEntry>,
     entries: Stored,
+    pending: BTreeMap<u64, PendingMessage>,
 }
 
 impl Memory {
@@ -53,6 +56,10 @@ impl Memory {
                 Change::Proved(domain, true) => drop(inner.disk.proved.insert(domain)),
                 Change::Proved(domain, false) => drop(inner.disk.proved.remove(&domain)),
                 Change::Audit(entry) => inner.disk.audit.push(entry),
+                Change::Pending(number, Some(message)) => {
+                    drop(inner.disk.pending.insert(number, *message));
+                }
+                Change::Pending(number, None) => drop(inner.disk.pending.remove(&number)),
                 Change::Entry(kind, name, None) => drop(inner.disk.entries.remove(kind, &name)),
                 Change::Entry(kind, name, Some(settings)) => {
                     let settings = serde_json::from_str(&settings).unwrap_or_default();
@@ -78,12 +85,18 @@ impl Memory {
     /// The store that the next process finds: with what was committed and nothing else.
     pub fn crash(&self) -> Self {
         let disk = self.inner.lock().disk.clone();
-        Self { inner: Mutex::new(Inner { disk, ..Inner::default() }) }
+        let left_pending = disk.pending.clone();
+        Self { inner: Mutex::new(Inner { disk, left_pending, ..Inner::default() }) }
     }
 
     /// The record that is committed of a pair.
     pub fn pair(&self, key: &PairKey) -> Option<PairRecord> {
         self.inner.lock().disk.pairs.get(key).cloned()
+    }
+
+    /// The messages that are committed as waiting for people, in the order of their numbers.
+    pub fn pending_messages(&self) -> Vec<PendingMessage> {
+        self.inner.lock().disk.pending.values().cloned().collect()
     }
 
     /// The audit trail as committed, oldest first.
@@ -150,6 +163,19 @@ impl Keep for Memory {
     fn set_entry(&self, kind: Kind, name: &str, entry: Option<&Entry>) -> Ticket {
         let settings = entry.map(|entry| serde_json::Value::Object(entry.clone()).to_string().into());
         self.inner.lock().queue.push(Change::Entry(kind, kind.normalise(name).into(), settings))
+    }
+
+    fn pending(&self) -> Vec<(u64, PendingMessage)> {
+        let inner = self.inner.lock();
+        inner.left_pending.iter().map(|(number, message)| (*number, message.clone())).collect()
+    }
+
+    fn note_pending(&self, number: u64, message: PendingMessage) -> Ticket {
+        self.inner.lock().queue.push(Change::Pending(number, Some(Box::new(message))))
+    }
+
+    fn clear_pending(&self, number: u64) -> Ticket {
+        self.inner.lock().queue.push(Change::Pending(number, None))
     }
 
     fn health(&self) -> Health {

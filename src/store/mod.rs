@@ -16,6 +16,7 @@ mod file;
 mod load;
 mod lock;
 mod memory;
+mod pending;
 mod queue;
 mod rows;
 mod schema;
@@ -37,6 +38,7 @@ pub use consent::{Forgotten, forget_consent};
 pub use entries::stored;
 pub use error::{Fault, StoreError};
 pub use memory::Memory;
+pub use pending::PendingMessage;
 pub use show::{Shown, Table, show};
 pub use sqlite::{Opened, Store, StoreOptions};
 
@@ -97,6 +99,16 @@ pub trait Keep: Send + Sync {
     /// Keeps an entry in place of the one of its name; `None`: there is to be none.
     fn set_entry(&self, kind: Kind, name: &str, entry: Option<&Entry>) -> Ticket;
 
+    /// The messages that waited for people when the process before this one ended, by the numbers it gave them. What this one
+    /// notes is not among them.
+    fn pending(&self) -> Vec<(u64, PendingMessage)>;
+
+    /// Notes a message that waits for people under a number of its own: who sent it is to be told if it comes to nothing.
+    fn note_pending(&self, number: u64, message: PendingMessage) -> Ticket;
+
+    /// The message has come to its end, or its sender has been told.
+    fn clear_pending(&self, number: u64) -> Ticket;
+
     fn health(&self) -> Health;
 }
 
@@ -134,7 +146,7 @@ impl AuditEntry {
 pub struct Health {
     /// Why nothing can be saved at the moment; `None`: all is well.
     pub failing: Option<Failing>,
-    /// Pairs, audit entries and secrets that are not on the disk yet.
+    /// What is not on the disk yet: pairs, audit entries, messages that wait for people, and so on.
     pub waiting: usize,
     /// Transactions since the start, those that worked and those that did not.
     pub commits: u64,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use compact_str::CompactString;
 use nuncio_translate::pair::{PairKey, PairRecord};
 
-use super::{AuditEntry, Ticket};
+use super::{AuditEntry, PendingMessage, Ticket};
 use crate::config::Kind;
 
 /// Most audit entries that wait. They cannot be merged; at the bound the oldest goes, and the trail says so.
@@ -20,6 +20,8 @@ pub(super) enum Change {
     /// Whether a partner's domain has proved itself by certificate.
     Proved(CompactString, bool),
     Audit(AuditEntry),
+    /// A message that waits for people. `None`: it has come to its end.
+    Pending(u64, Option<Box<PendingMessage>>),
     /// What an administrator made, as JSON. `None`: it is gone.
     Entry(Kind, CompactString, Option<Box<str>>),
 }
@@ -41,14 +43,15 @@ enum Subject {
     Secret(CompactString),
     Proved(CompactString),
     Entry(Kind, CompactString),
+    Pending(u64),
 }
 
 impl Change {
     /// Whether anybody may wait for it to be on the disk. Nobody does for what is only noted.
     pub(super) fn is_awaited(&self) -> bool {
         match self {
-            Self::Pair(..) | Self::Secret(..) | Self::Entry(..) => true,
-            Self::Proved(..) | Self::Audit(_) => false,
+            Self::Pair(..) | Self::Secret(..) | Self::Entry(..) | Self::Pending(_, Some(_)) => true,
+            Self::Proved(..) | Self::Audit(_) | Self::Pending(_, None) => false,
         }
     }
 
@@ -58,6 +61,7 @@ impl Change {
             Self::Secret(name, _) => Some(Subject::Secret(name.clone())),
             Self::Proved(domain, _) => Some(Subject::Proved(domain.clone())),
             Self::Entry(kind, name, _) => Some(Subject::Entry(*kind, name.clone())),
+            Self::Pending(number, _) => Some(Subject::Pending(*number)),
             Self::Audit(_) => None,
         }
     }

@@ -5,7 +5,7 @@ use nuncio_translate::pair::{From as FromState, NotifierRecord, PairKey, PairRec
 use rusqlite::{CachedStatement, Result, Transaction};
 
 use super::queue::Change;
-use super::{AuditEntry, entries};
+use super::{AuditEntry, PendingMessage, entries};
 
 pub(super) const SUBSCRIBER: &str = "subscriber";
 pub(super) const NOTIFIER: &str = "notifier";
@@ -25,6 +25,8 @@ pub(super) struct Writer<'t> {
     prove: CachedStatement<'t>,
     unprove: CachedStatement<'t>,
     audit: CachedStatement<'t>,
+    pending: CachedStatement<'t>,
+    clear_pending: CachedStatement<'t>,
     transaction: &'t Transaction<'t>,
     now: i64,
 }
@@ -63,6 +65,10 @@ impl<'t> Writer<'t> {
             audit: transaction.prepare_cached(
                 "INSERT INTO audit (at, actor, what, subject, was, became) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?,
+            pending: transaction.prepare_cached(
+                "INSERT OR REPLACE INTO pending (id, sender, recipient, stanza_id, since) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?,
+            clear_pending: transaction.prepare_cached("DELETE FROM pending WHERE id = ?1")?,
             transaction,
             now: integer(now),
         })
@@ -78,6 +84,8 @@ impl<'t> Writer<'t> {
             Change::Proved(domain, true) => self.prove.execute((domain.as_str(), self.now)).map(drop),
             Change::Proved(domain, false) => self.unprove.execute([domain.as_str()]).map(drop),
             Change::Audit(entry) => self.audit(entry),
+            Change::Pending(number, Some(message)) => self.pending(*number, message),
+            Change::Pending(number, None) => self.clear_pending.execute([integer(*number)]).map(drop),
             // Seldom: its statement is not kept.
             Change::Entry(kind, name, settings) => {
                 entries::write(self.transaction, *kind, name, settings.as_deref(), self.now)
@@ -97,6 +105,12 @@ impl<'t> Writer<'t> {
                 to.as_deref(),
             ))
             .map(drop)
+    }
+
+    fn pending(&mut self, number: u64, message: &PendingMessage) -> Result<()> {
+        let PendingMessage { sender, recipient, stanza_id, since } = message;
+        let (number, since) = (integer(number), integer(*since));
+        self.pending.execute((number, &**sender, &**recipient, stanza_id.as_deref(), since)).map(drop)
     }
 
     fn pair(&mut self, key: &PairKey, record: &PairRecord) -> Result<()> {

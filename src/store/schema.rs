@@ -10,8 +10,12 @@ use super::{Fault, StoreError};
 pub(super) const APPLICATION_ID: i32 = 0x4E6E_6379;
 
 /// Each takes the schema from the version of its place to the next. What has been released is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// The version this program writes.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;

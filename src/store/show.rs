@@ -11,6 +11,8 @@ use super::{FILE, Fault, StoreError, file, schema};
 pub enum Table {
     /// Consent, subscriptions, dialogs.
     Pairs,
+    /// Messages of contacts that wait for people, the oldest first.
+    Pending,
     /// Who changed what, the latest first.
     Audit,
 }
@@ -54,6 +56,8 @@ fn rows(
     let (sql, text): (String, fn(&Row<'_>) -> rusqlite::Result<String>) = match (what.table, what.json) {
         (Table::Pairs, true) => (format!("SELECT {PAIR_JSON} {PAIRS}"), |row| row.get(0)),
         (Table::Pairs, false) => (format!("SELECT {PAIR_TEXT} {PAIRS}"), pair_text),
+        (Table::Pending, true) => (format!("SELECT {PENDING_JSON} {PENDING}"), |row| row.get(0)),
+        (Table::Pending, false) => (format!("SELECT {PENDING_TEXT} {PENDING}"), pending_text),
         (Table::Audit, true) => (format!("SELECT {AUDIT_JSON} {AUDIT}"), |row| row.get(0)),
         (Table::Audit, false) => (format!("SELECT {AUDIT_TEXT} {AUDIT}"), audit_text),
     };
@@ -75,6 +79,8 @@ fn rows(
 
 const PAIRS: &str = "FROM pair WHERE instr(sip_user, ?1) > 0 OR instr(contact, ?1) > 0 \
     ORDER BY sip_user, contact LIMIT ?2";
+const PENDING: &str = "FROM pending WHERE instr(lower(sender), ?1) > 0 OR instr(lower(recipient), ?1) > 0 \
+    ORDER BY id LIMIT ?2";
 const AUDIT: &str =
     "FROM audit WHERE instr(lower(subject), ?1) > 0 OR instr(lower(actor), ?1) > 0 ORDER BY id DESC LIMIT ?2";
 
@@ -95,6 +101,11 @@ const PAIR_JSON: &str = "json_object('sip_user', sip_user, 'contact', contact, '
         'front_end', front_end, 'routes', json((SELECT json_group_array(route) FROM route \
             WHERE route.pair = dialog.pair AND route.role = dialog.role AND route.dialog = dialog.position)))) \
         FROM dialog WHERE dialog.pair = pair.id)))";
+
+const PENDING_TEXT: &str = "datetime(since, 'unixepoch'), sender, recipient, stanza_id";
+
+const PENDING_JSON: &str =
+    "json_object('since', since, 'sender', sender, 'recipient', recipient, 'stanza_id', stanza_id)";
 
 const AUDIT_TEXT: &str = "datetime(at, 'unixepoch'), actor, what, subject, was, became";
 
@@ -122,6 +133,11 @@ fn pair_text(row: &Row<'_>) -> rusqlite::Result<String> {
         text(1)?,
         text(4)?,
     ))
+}
+
+fn pending_text(row: &Row<'_>) -> rusqlite::Result<String> {
+    let text = |column| row.get::<_, Option<String>>(column).map(Option::unwrap_or_default);
+    Ok(format!("{} UTC  {} → {}  id {:?}", text(0)?, text(1)?, text(2)?, text(3)?))
 }
 
 fn audit_text(row: &Row<'_>) -> rusqlite::Result<String> {

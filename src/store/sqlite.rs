@@ -1,6 +1,6 @@
 //! The store on disk: opening it, and its verbs. Everything that writes is in `writer`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use super::file::{self, Found};
 use super::lock::Lock;
 use super::queue::{Change, Queue, Sealed};
 use super::{
-    AuditEntry, Committed, FILE, Failing, Fault, Health, Keep, StoreError, Ticket, entries, load, schema,
-    writer,
+    AuditEntry, Committed, FILE, Failing, Fault, Health, Keep, PendingMessage, StoreError, Ticket, entries,
+    load, pending, schema, writer,
 };
 use crate::config::{Entry, Kind, Stored};
 use crate::net::now;
@@ -100,6 +100,8 @@ pub(super) struct State {
     secrets: HashMap<CompactString, Sealed>,
     proved: BTreeSet<CompactString>,
     entries: Stored,
+    /// As the process before this one left them.
+    pending: BTreeMap<u64, PendingMessage>,
 }
 
 /// What the writer has before it while it lets more come.
@@ -156,6 +158,7 @@ impl Store {
         let secrets = secrets(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
         let proved = proved(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
         let entries = entries::load(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
+        let pending = pending::load(&connection).map_err(|error| StoreError::sqlite(&path, &error))?;
         let failing = unwritable.as_ref().map(|error| Failing {
             fault: error.fault.clone(),
             evidence: error.evidence.clone(),
@@ -163,7 +166,7 @@ impl Store {
             since: now().unix(),
         });
         let connection = unwritable.is_none().then_some(connection);
-        let state = Mutex::new(State { secrets, proved, entries, failing, ..State::default() });
+        let state = Mutex::new(State { secrets, proved, entries, pending, failing, ..State::default() });
         let shared = Shared {
             path,
             options,
@@ -232,7 +235,7 @@ impl Store {
             Change::Secret(name, value) => drop(state.secrets.insert(name.clone(), value.clone())),
             Change::Proved(domain, true) => drop(state.proved.insert(domain.clone())),
             Change::Proved(domain, false) => drop(state.proved.remove(domain)),
-            Change::Pair(..) | Change::Audit(_) | Change::Entry(..) => {}
+            Change::Pair(..) | Change::Audit(_) | Change::Entry(..) | Change::Pending(..) => {}
         }
         let awaited = change.is_awaited();
         let ticket = state.queue.push(change);
@@ -303,6 +306,19 @@ impl Keep for Store {
         }
         drop(state);
         self.push(Change::Entry(kind, name.into(), settings))
+    }
+
+    fn pending(&self) -> Vec<(u64, PendingMessage)> {
+        let state = self.shared.state.lock();
+        state.pending.iter().map(|(number, message)| (*number, message.clone())).collect()
+    }
+
+    fn note_pending(&self, number: u64, message: PendingMessage) -> Ticket {
+        self.push(Change::Pending(number, Some(Box::new(message))))
+    }
+
+    fn clear_pending(&self, number: u64) -> Ticket {
+        self.push(Change::Pending(number, None))
     }
 
     fn health(&self) -> Health {

@@ -365,6 +365,7 @@ fn name(change: &Change) -> String {
         Change::Secret(name, _) => format!("the secret {name:?}"),
         Change::Proved(domain, _) => format!("what {domain:?} proved"),
         Change::Entry(kind, name, _) => format!("the {kind} {name:?}"),
+        Change::Pending(..) => "a message that waits".to_owned(),
         Change::Audit(entry) => format!("an audit entry {:?}", entry.what),
     }
 }

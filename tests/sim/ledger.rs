@@ -7,9 +7,6 @@ use crate::net::{Micros, SECOND};
 /// For so long the gateway waits for an answer of the front end (Timer F).
 pub(crate) const PATIENCE: Micros = 32 * SECOND;
 
-/// What has waited for a session for so long, its stream is told was taken on.
-const TAKEN_ON_AFTER: Micros = 5 * SECOND;
-
 /// Which of a pair's notices are meant.
 type Told = fn(&mut PairRecord) -> &mut u64;
 
@@ -79,6 +76,8 @@ pub(crate) struct FromXmpp {
     pub(crate) excused: bool,
     /// The gateway acknowledged it.
     pub(crate) acknowledged: Option<Micros>,
+    /// It stood in the gateway's store when the word of that arrived.
+    pub(crate) noted: bool,
     /// The stanza error left the gateway.
     pub(crate) errors: Vec<Micros>,
 }
@@ -91,8 +90,6 @@ pub(crate) struct Ledger {
     pub(crate) from_xmpp: Vec<FromXmpp>,
     /// Distinct notices that left, by Call-ID and number.
     pub(crate) notices: BTreeMap<String, (PairId, Told, u64)>,
-    /// Messages may wait for sessions.
-    pub(crate) has_sessions: bool,
     pub(crate) violations: Vec<String>,
 }
 
@@ -282,10 +279,11 @@ impl Ledger {
         problems.into_iter().for_each(|problem| self.violation(problem));
     }
 
-    /// It waited for a session, and its stream was told so after a while.
-    fn taken_on(&self, message: &FromXmpp, acknowledged: Micros) -> bool {
-        let waited = message.arrived.map_or(0, |arrived| acknowledged.saturating_sub(arrived));
-        self.has_sessions && waited >= TAKEN_ON_AFTER
+    /// The gateway's acknowledgement of a message arrived while it stood on disk or not, as `noted` says.
+    pub(crate) fn contact_is_acknowledged(&mut self, id: usize, noted: bool, now: Micros) {
+        let Some(message) = self.from_xmpp.get_mut(id) else { return };
+        message.acknowledged.get_or_insert(now);
+        message.noted |= noted;
     }
 
     fn close_xmpp(&mut self, counted: &[Counted]) {
@@ -304,9 +302,11 @@ impl Ledger {
             if let (Some(accepted), Some(acknowledged), true) =
                 (message.accepted_in_time, message.acknowledged, message.errors.is_empty())
                 && acknowledged < accepted
-                && !self.taken_on(message, acknowledged)
+                && !message.noted
             {
-                problems.push(format!("c{id} was acknowledged before the front end had accepted it"));
+                problems.push(format!(
+                    "c{id} was acknowledged before the front end had accepted it, and stood nowhere"
+                ));
             }
             let settled = message.accepted || message.excused || !message.errors.is_empty();
             if message.arrived.is_some() && !message.evil && !settled {

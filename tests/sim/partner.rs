@@ -379,10 +379,17 @@ impl World {
         for item in unacked.drain(..(handled - stream.acked) as usize) {
             if let Item::Message(id) = item {
                 self.note("c acknowledged", id as u64, index as u64);
-                self.ledger.from_xmpp[id].acknowledged.get_or_insert(self.now);
+                let (noted, now) = (self.is_noted(id), self.now);
+                self.ledger.contact_is_acknowledged(id, noted, now);
             }
         }
         stream.acked = handled;
+    }
+
+    /// Whether the message of a contact is on the gateway's disk as one that waits.
+    fn is_noted(&self, id: usize) -> bool {
+        let name = format!("c{id}");
+        self.store.pending_messages().iter().any(|message| message.stanza_id.as_deref() == Some(&*name))
     }
 
     fn partner_flush(&mut self, stream: &mut Stream) {

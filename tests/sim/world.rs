@@ -237,7 +237,7 @@ impl World {
             lanes: Vec::new(),
             partners,
             pool: Pool::default(),
-            ledger: Ledger { has_sessions: plan.is_some(), ..Ledger::default() },
+            ledger: Ledger::default(),
             policy_generation: 0,
             enabled,
             types,

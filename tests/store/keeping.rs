@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use compact_str::CompactString;
-use nuncio::store::{AuditEntry, FILE, Keep, Outcome, Shown, StoreOptions, Table, Ticket, check, show};
+use nuncio::store::{
+    AuditEntry, FILE, Keep, Outcome, PendingMessage, Shown, StoreOptions, Table, Ticket, check, show,
+};
 use nuncio_sip::event::DialogRecord;
 use nuncio_translate::judge::Added;
 use nuncio_translate::pair::{From, NotifierRecord, PairKey, PairRecord, SubscriberRecord, To};
@@ -67,6 +69,7 @@ fn what_is_forgotten_leaves_nothing_behind() {
             ("dialog", 3),
             ("route", 3),
             ("shown", 2),
+            ("pending", 0),
             ("audit", 0),
             ("secret", 0),
             ("proved", 0),
@@ -118,6 +121,51 @@ fn many_changes_are_few_transactions() {
     assert_eq!((health.waiting, health.failing), (0, None));
     assert!(health.commits < 2000, "{} transactions for 20,000 changes", health.commits);
     assert_eq!(pairs(&store)[999], (key(999), record(999 + 19)));
+}
+
+#[test]
+fn messages_that_wait_come_back_until_they_are_cleared_and_only_those_of_the_process_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = |id: Option<&str>| PendingMessage {
+        sender: "romeo@fabrikam.example/orchard".into(),
+        recipient: "juliet@contoso.example".into(),
+        stanza_id: id.map(Into::into),
+        since: NOW,
+    };
+    let (store, ear) = start(folder.path());
+    store.note_pending(7, message(Some("m1")));
+    ear.hears(store.note_pending(8, message(None)));
+    store.note_pending(9, message(Some("never")));
+    store.clear_pending(9);
+    assert_eq!(store.pending(), [], "its own");
+    close(&store).unwrap();
+    drop(store);
+    let (store, ear) = start(folder.path());
+    assert_eq!(store.pending(), [(7, message(Some("m1"))), (8, message(None))]);
+    assert_eq!(shown(folder.path(), Table::Pending, "ROMEO").len(), 2);
+    assert!(shown(folder.path(), Table::Pending, "mercutio").is_empty());
+    store.clear_pending(7);
+    // Nobody waits for what is only cleared, and what comes next is written with it.
+    ear.hears(store.save_pair(&key(1), record(1)));
+    close(&store).unwrap();
+    drop(store);
+    assert_eq!(open(folder.path()).unwrap().store.pending(), [(8, message(None))]);
+}
+
+fn shown(folder: &std::path::Path, table: Table, with: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for json in [false, true] {
+        let what = Shown { table, json, with: Some(with), most: 9 };
+        let mut found = Vec::new();
+        show(folder, what, &mut |line| {
+            found.push(line.to_owned());
+            Ok(())
+        })
+        .unwrap();
+        assert!(found.iter().all(|line| line.contains("juliet@contoso.example")), "{found:?}");
+        lines = found;
+    }
+    lines
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl Gateway {
             envelope.pair == *key
                 && match &envelope.cargo {
                     Cargo::Presence { sent, takes_back } => unwanted(sent, *takes_back),
-                    Cargo::Message(_) => false,
+                    Cargo::Message(_) | Cargo::Failure(_) => false,
                 }
         };
         if let Some(lane) = lane {

@@ -13,7 +13,7 @@ const PARTNER: &str = "fabrikam.com";
 const MANAGEMENT: &str = "<sm xmlns='urn:xmpp:sm:3'/>";
 const RESUMABLE: &str = "<enabled xmlns='urn:xmpp:sm:3' id='s1' resume='true'/>";
 
-fn handled(count: u32) -> String {
+pub(crate) fn handled(count: u32) -> String {
     format!("<a xmlns='urn:xmpp:sm:3' h='{count}'/>")
 }
 
@@ -133,15 +133,15 @@ fn a_partner_that_acknowledges_nothing_loses_its_stream_after_a_minute() {
 
 // --- streams of the partner ---------------------------------------------------------------------
 
-const ENABLE: &str = "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
-const REQUEST: &str = "<r xmlns='urn:xmpp:sm:3'/>";
+pub(crate) const ENABLE: &str = "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
+pub(crate) const REQUEST: &str = "<r xmlns='urn:xmpp:sm:3'/>";
 
 fn from_bob(id: &str, to: &str) -> String {
     format!("<message from='bob@fabrikam.com/home' to='{to}' id='{id}'><body>hi</body></message>")
 }
 
 /// What the gateway has said on the partner's own stream since it was last asked.
-fn said(house: &mut House) -> String {
+pub(crate) fn said(house: &mut House) -> String {
     let stream = house.streams.iter_mut().find(|stream| stream.is(PARTNER, "contoso.com")).unwrap();
     let said = stream.transcript();
     stream.bytes.clear();

@@ -42,6 +42,7 @@ mod metrics;
 mod quiet;
 mod reasons;
 mod refusals;
+mod ringing;
 mod sessions;
 mod torture;
 mod transactions;

@@ -4,9 +4,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, ensure};
-use nuncio::store::FILE;
+use nuncio::store::{self, FILE, Shown, Table};
 
-use crate::town::Town;
+use nuncio_world::sip_agent::Reply;
+use nuncio_world::sip_text::SipMessage;
+use nuncio_world::wait;
+
+use crate::town::{Town, from_carol};
+
+const PENDING: Shown<'_> = Shown { table: Table::Pending, json: false, with: None, most: 9 };
 
 #[tokio::test]
 async fn a_planned_stop_closes_the_database() -> Result<()> {
@@ -33,6 +39,50 @@ async fn after_kill_9_the_database_is_checked_and_used() -> Result<()> {
     let _gateway = town.gateway("").await?;
     town.log.line_after(mark, "had not been closed: it was checked, and is whole").await?;
     Ok(())
+}
+
+/// It waits for a user who lets the invitation ring, so it may wait for long: its sender is not to lose it without a word.
+#[tokio::test]
+async fn a_contact_whose_message_waited_at_kill_9_is_told_by_the_next_process() -> Result<()> {
+    let town = Town::found().await?;
+    let state = town.folder().join("state");
+    let file = town.configure("", &state)?;
+    let text = fs::read_to_string(&file)?;
+    ensure!(text.contains("im = \"pager\""));
+    fs::write(&file, text.replace("im = \"pager\"", "im = \"session\""))?;
+    let mut gateway = town.gateway_as_configured().await?;
+    let _front_end = town.answers(&town.good_front_end()?, rings).await?;
+    let listener = town.wingtip_listens().await?;
+    let mut carol = town.wingtip_speaks().await?;
+    carol.say(&from_carol("c1", "are you there?")).await?;
+    wait::until_ok("the message on record", async || {
+        let mut found = false;
+        store::show(&state, PENDING, &mut |line| {
+            found |= line.contains("carol@wingtip.com → alice@contoso.com  id \"c1\"");
+            Ok(())
+        })?;
+        Ok(found)
+    })
+    .await?;
+    gateway.kill().await?;
+
+    let mark = town.log.mark();
+    let _gateway = town.gateway_as_configured().await?;
+    let mut wingtip = listener.accept(&town.pki, &town.good_wingtip()?, "wingtip.com").await?;
+    let told = wingtip.element().await?;
+    ensure!((told.attribute("id"), told.attribute("type")) == (Some("c1"), Some("error")), "{told:?}");
+    let words = told.child("error").and_then(|error| error.child("text")).context("no words")?;
+    ensure!(words.text.ends_with("it may not have been delivered"), "{told:?}");
+    town.log.line_after(mark, "ended while messages of contacts waited for users").await?;
+    Ok(())
+}
+
+fn rings(request: &SipMessage) -> Reply {
+    match request.method() {
+        Some("INVITE") => Reply::Status(180, "Ringing"),
+        Some("ACK") => Reply::Silence,
+        _ => Reply::Status(200, "OK"),
+    }
 }
 
 #[tokio::test]

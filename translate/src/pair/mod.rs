@@ -60,8 +60,8 @@ use crate::stanza_id::StanzaId;
 /// So far from each other pairs of the same name begin to number what they send.
 const SERIALS_APART: u64 = 1 << 20;
 
-/// How long a message waits for a session before its stream is told that it was taken on.
-const LONG: Duration = Duration::from_secs(5);
+/// How long a message waits for a session before it is taken on, so that its stream need not wait for it.
+const LONG: Duration = Duration::from_secs(2);
 
 /// How long a message waits for a session at the most. What we begin ourselves comes to its end sooner, each time; but whoever
 /// invites again and again, and never acknowledges, would have it wait for ever.
@@ -122,7 +122,7 @@ struct Waiting<M> {
     again: bool,
     /// In a session it was refused as something that does not go in sessions: it goes by itself.
     alone: bool,
-    /// Its stream has been told that it was taken on: see [`Pair::waits_long`].
+    /// It is taken on: see [`Pair::waits_long`].
     taken_on: bool,
 }
 
@@ -372,8 +372,7 @@ impl<M> Pair<M> {
         expired
     }
 
-    /// The messages that have waited for a session for so long that their streams are to be told that they were taken on,
-    /// each once: the SIP user may take his time, and what comes behind them must not wait for him.
+    /// The messages that have waited for a session for so long that they are to be taken on, each once: the SIP user may take his time, and what comes behind them must not wait for him.
     pub fn waits_long(&mut self, now: Moment) -> impl Iterator<Item = &mut M> {
         let talk = self.talk.as_mut().filter(|talk| talk.sessions.must_wait());
         let waiting = talk.map(|talk| talk.waiting.iter_mut()).into_iter().flatten();
