@@ -36,7 +36,7 @@ fn check_counts_what_is_there_while_the_gateway_runs() {
     ear.hears(store.save_pair(&key(1), record(1)));
     let said = nuncio(folder.path(), &["check"]);
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
-    assert!(said.out.starts_with("DIR/nuncio.db: schema 3, "), "{}", said.out);
+    assert!(said.out.starts_with("DIR/nuncio.db: schema 4, "), "{}", said.out);
     assert!(
         said.out.contains("  dialog           3\n") && said.out.ends_with("It is whole.\n"),
         "{}",
@@ -118,7 +118,7 @@ fn every_verb_takes_a_configuration_file_as_check_config_does() {
         assert_eq!(code, Some(2), "it would not be read: {verb:?}: {said}");
     }
     let (code, said) = with_configuration(&["show", "pears"]);
-    assert!(code == Some(2) && said.contains("neither \"pairs\" nor \"audit\""), "{said}");
+    assert!(code == Some(2) && said.contains("neither \"pairs\", \"pending\" nor \"audit\""), "{said}");
 }
 
 #[test]
