@@ -395,7 +395,7 @@ fn a_key_that_everybody_may_read_is_a_warning() {
     let first = run.stderr.lines().next().unwrap();
     assert_eq!(
         first,
-        "nuncio.toml:7:7: warning: [sip] key: every user of this machine may read pki/sip.key; remove that permission"
+        "nuncio.toml:7:7: warning: [sip] key: every user of this machine may read pki/sip.key; chmod o= pki/sip.key"
     );
 }
 

@@ -6,6 +6,7 @@ pub mod blocks;
 mod certificates;
 pub mod connectivity;
 pub mod dns;
+mod keys;
 mod report;
 mod state;
 
@@ -63,6 +64,8 @@ pub fn certificates(config: &Config, now: SystemTime) -> Vec<Finding> {
     sip_certificates(config, &mut findings, now);
     xmpp_certificates(config, &mut findings, now);
     control_certificate(config, &mut findings, now);
+    // Of these the configuration's own check has told those who look at everything.
+    keys::check(config, &mut findings);
     partners(config, &mut findings);
     findings.list
 }

@@ -122,7 +122,8 @@ pub(super) struct RequestArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArguments {
-    /// The certificate and those between it and the root, PEM or DER, in one file or several, in any order
+    /// The certificate and those between it and the root, PEM or DER, in one file or several, in any order. A root that this machine does
+    /// not know, that of a CA of your own, is named as well
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The private key, if it was not made here: PEM without passphrase. It is copied
@@ -342,7 +343,7 @@ fn import(config: &Config, arguments: &ImportArguments, gateway: Option<&Gateway
         say(&kept(&put_by));
     }
     if !taken {
-        let why = "it is not taken: peers would refuse it. Have it issued anew as said above, or take it all the same with --anyway";
+        let why = "it is not taken: peers would refuse it. Mend it as said above, or take it all the same with --anyway";
         if arguments.json {
             eprintln!("nuncio: {why}");
             say_json(&json!({ "imported": imported, "taken": false }));
@@ -502,7 +503,9 @@ Check what the CA sent, and keep it ready beside the place where it will be used
 It finds the place by the key: the one that the last request made, or the one in use. The chain is put in order, and what does \
 not belong to it is left out; missing intermediates are taken from the file in use if they are there. Checked are the names \
 for everything that it has to serve for, validity, usages, key and signatures, and the chain up to a root; it says whose \
-software will refuse it. What peers would refuse is not taken.";
+software will refuse it. What peers would refuse is not taken. Nor is a chain that stops short of a root of this machine, of sip.roots, of \
+xmpp.roots or among the files: it lacks an intermediate certificate, which is named. The root of a CA of your own is given as one more \
+file, and not sent.";
 
 const ASSIGN_ABOUT: &str = "\
 Put in use what was imported, or back in use what was there before.

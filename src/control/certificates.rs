@@ -334,7 +334,7 @@ fn not_taken(imported: &[Imported]) -> Problem {
             .collect::<Vec<_>>()
             .join("; "),
     });
-    let detail = "it is not taken: peers would refuse it. Have it issued anew as said below, or take it all the same with --anyway (\"anyway\": \
+    let detail = "it is not taken: peers would refuse it. Mend it as said below, or take it all the same with --anyway (\"anyway\": \
          true)";
     Problem { errors: errors.collect(), ..Problem::refused(detail) }
 }
