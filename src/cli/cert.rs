@@ -15,9 +15,9 @@ use serde_json::json;
 
 use super::ConfigOption;
 use super::client::{Failed, Gateway, WhoArguments, done_here, end, unusable};
-use super::report::{findings_text, say, say_json};
+use super::report::{findings_text, report_text, say, say_json};
 use crate::certs::{self, Assigned, KeyKind, Keys, Live, Name, Place, Prepared, Subject, Wish};
-use crate::checks::{self, Level};
+use crate::checks::{self, Checked, Report, What};
 use crate::config::{Config, Domain, HANDED_OVER_FROM};
 
 #[derive(Debug, Subcommand)]
@@ -439,16 +439,19 @@ fn wait(config: &Config, assigned: &[Assigned]) -> Result<Vec<Live>, String> {
 }
 
 fn check(config: &Config, json: bool) -> ExitCode {
-    let findings = checks::certificates(config, SystemTime::now());
+    let findings = [checks::certificates(config, SystemTime::now()), checks::keys(config)].concat();
+    let report = Report::new(vec![Checked { check: What::Certs, findings }]);
     let waiting: Vec<_> = certs::waiting(&certs::places(config))
         .into_iter()
         .filter(|waiting| waiting.key || waiting.certificate)
         .collect();
-    let wrong = findings.iter().any(|finding| finding.level == Level::Wrong);
     let done = if json {
-        say_json(&json!({ "findings": findings, "waiting": waiting }))
+        // In the form of “nuncio check certs”, with more.
+        let mut told = json!(report);
+        told["waiting"] = json!(waiting);
+        say_json(&told)
     } else {
-        let mut out = findings_text(&findings, 0);
+        let mut out = report_text(&report);
         for waiting in &waiting {
             let file = waiting.place.certificate.display();
             let _ = match waiting.certificate {
@@ -463,7 +466,7 @@ fn check(config: &Config, json: bool) -> ExitCode {
         }
         say(&out)
     };
-    if wrong { ExitCode::FAILURE } else { done }
+    if report.is_wrong() { ExitCode::FAILURE } else { done }
 }
 
 pub(super) const ABOUT: &str = "\
