@@ -20,7 +20,7 @@ use crate::checks::{self, Finding, Findings, Level};
 use crate::config::{Config, Domain, Identity as Files};
 use crate::tls::{
     CertificateDer, ChainStatus, Identity, IdentityError, PeerCertificate, PemError, Roots, certificates,
-    judge_chain, pem_text, printable, public_key_of, sip_names_match, xmpp_names,
+    date, judge_chain, pem_text, printable, public_key_of, sip_names_match, xmpp_names,
 };
 
 /// So many certificates that do not belong to a chain are named one by one; who brings the roots of a whole system has 140.
@@ -42,6 +42,13 @@ pub struct Imported {
     pub place: Place,
     /// Which key it is for.
     pub key: PathBuf,
+    /// Its serial number.
+    pub serial: String,
+    /// Until when it is valid.
+    pub not_after: String,
+    /// The serial number of the one in use there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_use: Option<String>,
     /// What was found.
     pub findings: Vec<Finding>,
     /// Whether it has all names that it needs there.
@@ -149,7 +156,9 @@ pub fn import(
                 Err(_) => continue,
             };
             if let Some(leaf) = pool.iter().find(|found| found.facts.spki_sha256 == public) {
-                imported.push(look(config, place, leaf, &pool, (&file, &key), keys.given.is_some(), now)?);
+                // It has to be brought to where it is waited for.
+                let brings = keys.given.is_some() || file == beside(&place.key, ".old");
+                imported.push(look(config, place, leaf, &pool, (&file, &key), brings, now)?);
                 break;
             }
         }
@@ -247,12 +256,13 @@ impl Found {
     }
 }
 
-/// The keys that a certificate for this place may belong to: the given one, or the one that was made last and the one in use.
+/// The keys that a certificate for this place may belong to: the given one, or the one that was made last, the one in use, and the one
+/// that was before it, which after an undo is that of the newest certificate.
 fn candidates(place: &Place, keys: &Keys) -> Vec<(PathBuf, Vec<u8>)> {
     if let Some(given) = &keys.given {
         return vec![given.clone()];
     }
-    let files = [beside(&place.key, ".new"), place.key.clone()];
+    let files = [beside(&place.key, ".new"), place.key.clone(), beside(&place.key, ".old")];
     files.into_iter().filter_map(|file| Some((file.clone(), fs::read(file).ok()?))).collect()
 }
 
@@ -284,7 +294,17 @@ fn look(
     let given = given.then(|| Secret(Zeroizing::new(key.to_vec())));
     let names_fit = place.uses.iter().all(|used| carries(&leaf.facts, place, used));
     let fits = names_fit && front_ends_go_on_believing(config, place, &identity, now);
-    Ok(Imported { place: place.clone(), key: key_file.into(), findings, fits, chain, given })
+    Ok(Imported {
+        place: place.clone(),
+        key: key_file.into(),
+        serial: leaf.facts.serial.clone(),
+        not_after: date(leaf.facts.not_after),
+        in_use: used.first().map(|used| used.facts.serial.clone()),
+        findings,
+        fits,
+        chain,
+        given,
+    })
 }
 
 /// Whether a certificate has all names for this, by the rules of its side (DEC-13).
@@ -347,6 +367,7 @@ pub(super) fn judged(config: &Config, place: &Place, identity: &Identity, now: S
         findings.extend(checks::xmpp_identity(identity, files, &domains, &roots, now));
     }
     if let Some(remote) = config.control.remote.as_ref().filter(|remote| here(&remote.identity)) {
+        let roots: Vec<&Roots> = roots.into_iter().rev().collect();
         findings.extend(checks::control_identity(identity, &remote.identity, &roots, now));
     }
     findings

@@ -215,6 +215,29 @@ fn of_a_whole_systems_roots_that_were_brought_only_some_are_named() {
     assert!(notes.iter().any(|note| note.starts_with("4 more do not belong")), "{notes:?}");
 }
 
+/// After an undo the key of the newest certificate is the one that was in use before.
+#[test]
+fn a_certificate_for_the_key_that_was_undone_finds_it_and_brings_it_back() {
+    let bench = Bench::new();
+    let (first, second) = (bench.root.server(&["contoso.com"]), bench.root.server(&["contoso.com"]));
+    bench.put("contoso.pem", &first.pem());
+    bench.put("contoso.key", &first.key_pem());
+    bench.put("contoso.key.new", &second.key_pem());
+    let places = places(&bench.config);
+    let place = select(&places, &["contoso.com".to_owned()]).unwrap()[0];
+    let takes_in = |pem: &str| {
+        bench.import(pem.as_bytes(), None).unwrap().remove(0).store().unwrap();
+        super::super::assign(&bench.config, place, false, now()).unwrap();
+    };
+    takes_in(&second.pem());
+    let undone = super::super::undo(place).unwrap();
+    assert_eq!(undone.serial, first.facts().serial);
+    assert_eq!(undone.replaced, Some(second.facts().serial));
+    takes_in(&second.pem());
+    assert_eq!((bench.has("contoso.pem"), bench.has("contoso.key")), (second.pem(), second.key_pem()));
+    assert_eq!(bench.has("contoso.key.old"), first.key_pem());
+}
+
 #[test]
 fn der_is_taken_as_well() {
     let bench = Bench::new();
