@@ -198,6 +198,12 @@ async fn apply_shows_what_comes_of_each_that_changes_and_a_dry_run_ends_as_it_wo
     )?;
     let said = town.done(&[&apply[..], &["--dry-run"]].concat()).await?;
     ensure!(said.matches("SASL needs TLS").count() == 1, "once is enough: {said}");
+    // Nothing but plain dialback, for one who is trusted like our own users: taken, and not clean.
+    let plain = "federated\"\ntls = \"not-supported\"\nsasl = \"not-supported\"\naccept_spoofable = true";
+    std::fs::write(&file, text.replace("federated\"", plain))?;
+    let said = town.done(&[&apply[..], &["--dry-run"]].concat()).await?;
+    ensure!(said.contains("accept_spoofable: by dialback over plain TCP"), "{said}");
+    ensure!(said.matches("by dialback over plain TCP, which is open").count() == 1, "once is enough: {said}");
 
     let prune = [&apply[..], &["--prune"]].concat();
     let wanted = "--confirm-removal";
