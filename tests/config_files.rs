@@ -253,6 +253,16 @@ fn streams_that_cannot_all_be_open_are_a_warning_with_the_number_to_set() {
 }
 
 #[test]
+fn a_pattern_that_no_served_user_can_match_is_a_warning() {
+    let rule =
+        |users: &str| format!("[[policy.rule]]\nname = \"x\"\nusers = [\"{users}\"]\nverdict = \"deny\"\n");
+    let run = checked_with(&rule("*@*.org"));
+    assert_eq!(run.code, Some(0));
+    assert!(run.stderr.contains("\"*@*.org\" matches nobody: "), "{}", run.stderr);
+    assert_eq!(checked_with(&rule("help*@*.com")).stderr, "");
+}
+
+#[test]
 fn plain_dialback_of_a_federated_partner_has_to_be_accepted() {
     let partner = |kind: &str, accept: &str| {
         format!(

@@ -143,6 +143,23 @@ fn what_waits_for_the_next_start_and_is_taken_back_does_not_wait_any_more() {
 }
 
 #[test]
+fn whoever_changes_more_than_a_little_hears_what_it_hits() {
+    let office = Office::open();
+    let block = Edit::Put(Kind::Block, "fabrikam.com".to_owned(), Entry::new());
+    let applied = office.authority.change("test", block, false).unwrap();
+    assert!(
+        applied.warnings.iter().any(|said| said.contains("whole partner fabrikam.com")),
+        "{:?}",
+        applied.warnings
+    );
+    office.change(put(json!({ "type": "federated" })));
+    office.edit("[xmpp]", "[policy]\nenabled = false\n[xmpp]");
+    let applied = office.authority.reload("test").unwrap();
+    let warnings = applied.warnings.join("\n");
+    assert!(warnings.contains("none of 2 partners") && !warnings.contains("whole partner"), "{warnings}");
+}
+
+#[test]
 fn the_level_of_the_log_changes_with_a_reload() {
     let office = Office::open();
     office.edit("[xmpp]", "[log]\nlevel = \"nuncio::gateway=debug\"\n[xmpp]");
