@@ -67,12 +67,7 @@ async fn sec_48_tokens_streams_and_who_was_refused_are_in_the_audit_trail() -> R
     ensure!(asks(&town, 1, "GET", "/v1/status", Some(&viewer.token)).await?.0 == 200);
     let said = town.done(&["reload"]).await?;
     ensure!(said.contains("token grafana: removed"), "{said}");
-    let (status, said) = asks(&town, 2, "GET", "/v1/status", Some(&viewer.token)).await?;
-    ensure!(status == 401, "{said}");
-    ensure!(
-        said.contains("this needs a token with the role viewer: the one that was sent is not in the file"),
-        "{said}"
-    );
+    ensure!(asks(&town, 2, "GET", "/v1/status", Some(&viewer.token)).await?.0 == 401);
     ensure!(asks(&town, 3, "POST", "/v1/reload", Some(&ops.token)).await?.0 == 401);
     // More than anybody may fill the disk with.
     for from in 0..50 {
@@ -89,6 +84,7 @@ async fn sec_48_tokens_streams_and_who_was_refused_are_in_the_audit_trail() -> R
         "token ops: admin → viewer, and another one",
         "request.refused",
         "POST /v1/reload",
+        "this needs a token with the role admin: the one that was sent is not in the file of control.tokens",
         &town.unused(3).to_string(),
     ] {
         ensure!(trail.contains(part), "{part} is not in\n{trail}");

@@ -207,7 +207,7 @@ async fn apply_shows_what_comes_of_each_that_changes_and_a_dry_run_ends_as_it_wo
     let would: Value =
         serde_json::from_str(&town.done(&[&apply[..], &["--dry-run", "--json"]].concat()).await?)?;
     ensure!(would["entries"][0]["negotiation"]["verdict"] == "warned", "{would}");
-    let one_more = ["partner", "new", "d.example", "type=public-verified", "tls=optional", "--dry-run"];
+    let one_more = ["partner", "new", "one.example", "type=public-verified", "tls=optional", "--dry-run"];
     let said = town.done(&one_more).await?;
     ensure!(
         said.matches("SASL needs TLS").count() == 1 && said.contains("  warned: "),
