@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn one_way_to_front_ends_is_enough_and_none_is_not() {
         let (idle, up, down) = (route(None, false), route(None, true), route(Some("refused"), false));
-        assert_eq!(front_ends(&[up.clone()]), Check::good("front-ends"));
+        assert_eq!(front_ends(std::slice::from_ref(&up)), Check::good("front-ends"));
         let unknown = front_ends(&[up, idle.clone()]);
         assert_eq!(unknown.state, State::Good, "a load balancer sends nothing before it is ready");
         assert!(unknown.reason.unwrap().contains("contoso.example is reached is not known"));

@@ -448,7 +448,9 @@ fn check(config: &Config, json: bool) -> ExitCode {
     let done = if json {
         // In the form of “nuncio check certs”, with more.
         let mut told = json!(report);
-        told["waiting"] = json!(waiting);
+        if let Some(told) = told.as_object_mut() {
+            told.insert("waiting".to_owned(), json!(waiting));
+        }
         say_json(&told)
     } else {
         let mut out = report_text(&report);

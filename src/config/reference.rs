@@ -106,7 +106,7 @@ pub fn help(section: &str, named_by: &str) -> String {
             Presence::Default(value) => value.replace('"', ""),
         };
         let about = paragraph(key.doc).replace('`', "");
-        let about = about.split_once(". ").map_or(about.trim_end_matches('.'), |(first, _)| first);
+        let about = about.split_once(". ").map_or_else(|| about.trim_end_matches('.'), |(first, _)| first);
         let allowed = allowed.replace(['`', '"'], "");
         text.push_str(&format!("  {}: {allowed} [{default}]\n      {about}\n", key.name));
     });
