@@ -76,7 +76,7 @@ pub enum State {
 pub struct Check {
     pub check: &'static str,
     pub state: State,
-    /// Why it is not good, and what to do about it.
+    /// Why it is not good, and what to do about it; or what is not known of it although it counts as good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -187,7 +187,19 @@ fn front_ends(routes: &[RouteStatus]) -> Check {
             Some(format!("no front end of {} is reached: {failure}", route.domains.join(", ")))
         })
         .collect();
+    let unknown = users.iter().filter(|route| route.connected.is_none() && route.failure.is_none());
+    let unknown: Vec<String> = unknown.map(|route| route.domains.join(", ")).collect();
     match failing.len() {
+        // Whoever waits for traffic before he sends any would wait for ever: it counts as good, and says what that rests on.
+        0 if !unknown.is_empty() => Check {
+            check: NAME,
+            state: State::Good,
+            reason: Some(format!(
+                "whether a front end of {} is reached is not known: there is no connection, and nothing was sent that needed one; \
+                 “nuncio check connectivity” tries it",
+                unknown.join("; ")
+            )),
+        },
         0 => Check::good(NAME),
         all if all == users.len() => Check::not(NAME, State::Failed, failing.join("; ")),
         _ => Check::not(NAME, State::Degraded, failing.join("; ")),
@@ -263,7 +275,10 @@ mod tests {
     #[test]
     fn one_way_to_front_ends_is_enough_and_none_is_not() {
         let (idle, up, down) = (route(None, false), route(None, true), route(Some("refused"), false));
-        assert_eq!(front_ends(&[idle.clone(), up]).state, State::Good);
+        assert_eq!(front_ends(std::slice::from_ref(&up)), Check::good("front-ends"));
+        let unknown = front_ends(&[up, idle.clone()]);
+        assert_eq!(unknown.state, State::Good, "a load balancer sends nothing before it is ready");
+        assert!(unknown.reason.unwrap().contains("contoso.example is reached is not known"));
         assert_eq!(front_ends(&[idle, down.clone()]).state, State::Degraded);
         assert_eq!(front_ends(&[down.clone(), down]).state, State::Failed);
         assert_eq!(front_ends(&[route(Some("the one before"), true)]).state, State::Good);
@@ -278,7 +293,8 @@ mod tests {
             text,
             "{\"ready\":false,\"checks\":[{\"check\":\"listening\",\"state\":\"failed\",\"reason\":\"the gateway is \
              stopping: it finishes what is under way and takes nothing new\"},{\"check\":\"store\",\"state\":\"good\"},\
-             {\"check\":\"front-ends\",\"state\":\"good\"}]}"
+             {\"check\":\"front-ends\",\"state\":\"good\",\"reason\":\"whether a front end of contoso.example is reached is not \
+             known: there is no connection, and nothing was sent that needed one; “nuncio check connectivity” tries it\"}]}"
         );
     }
 }

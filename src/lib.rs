@@ -16,6 +16,7 @@ pub mod dns;
 pub mod gateway;
 pub mod health;
 pub mod import;
+pub mod log_level;
 pub mod log_limit;
 pub mod metrics;
 pub mod net;

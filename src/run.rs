@@ -27,6 +27,7 @@ use crate::control::Control;
 use crate::control::access::{Access, NewAccess};
 use crate::gateway::Gateway;
 use crate::health::BEAT;
+use crate::log_level::LogLevel;
 use crate::net::contain::contained_now;
 use crate::net::listener::{ListenLimits, serve};
 use crate::net::now;
@@ -49,7 +50,12 @@ const STORE_PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What kept it from starting, or that it was stopped before it had drained.
-pub async fn run(sources: Sources, loaded: Loaded, service: Service) -> anyhow::Result<()> {
+pub async fn run(
+    sources: Sources,
+    loaded: Loaded,
+    service: Service,
+    log_level: LogLevel,
+) -> anyhow::Result<()> {
     let Service { notifier, mut inherited } = service;
     let notifier = Arc::new(notifier);
     notifier.status("starting");
@@ -84,6 +90,7 @@ pub async fn run(sources: Sources, loaded: Loaded, service: Service) -> anyhow::
         in_use: in_use.clone(),
         access: access.clone(),
         done: saved,
+        log_level,
     };
     let authority = Arc::new(Authority::new(sources, loaded, governed));
     // Nothing is written before all is read.

@@ -216,13 +216,18 @@ fn the_documented_table_is_what_the_rules_say() {
 
 #[test]
 fn a_combination_that_is_hardly_meant_is_a_warning_with_what_results() {
-    let run = checked_with("[[partner]]\ndomain = \"a.example\"\ntype = \"federated\"\ndialback = true\n");
+    let partner = "[[partner]]\ndomain = \"a.example\"\ntype = \"federated\"\n";
+    let run = checked_with(&format!("{partner}tls = \"optional\"\n"));
     assert_eq!(run.code, Some(0));
-    let expected = "nuncio.toml:32:12: warning: [[partner]] a.example: tls = \"required\", sasl = \"required\", \
-                    dialback = true: dialback never runs when TLS and SASL are both required; ";
+    let expected = "nuncio.toml:32:7: warning: [[partner]] a.example: tls = \"optional\", sasl = \"required\", \
+                    dialback = true: SASL needs TLS: ";
     assert!(run.stderr.starts_with(expected), "{}", run.stderr);
     assert!(run.stderr.contains("what can result is S: SASL EXTERNAL over TLS\n"), "{}", run.stderr);
     assert!(run.stdout.ends_with("It works, with 1 warning.\n"), "{}", run.stdout);
+    // What holds by default is no other for being written out.
+    for default in ["dialback = true", "sasl = \"required\"", "tls = \"required\""] {
+        assert_eq!(checked_with(&format!("{partner}{default}\n")).stderr, "", "{default}");
+    }
 }
 
 /// Each lane has a stream of its own: whoever serves many domains is told before his users find out.
@@ -248,6 +253,16 @@ fn streams_that_cannot_all_be_open_are_a_warning_with_the_number_to_set() {
 }
 
 #[test]
+fn a_pattern_that_no_served_user_can_match_is_a_warning() {
+    let rule =
+        |users: &str| format!("[[policy.rule]]\nname = \"x\"\nusers = [\"{users}\"]\nverdict = \"deny\"\n");
+    let run = checked_with(&rule("*@*.org"));
+    assert_eq!(run.code, Some(0));
+    assert!(run.stderr.contains("\"*@*.org\" matches nobody: "), "{}", run.stderr);
+    assert_eq!(checked_with(&rule("help*@*.com")).stderr, "");
+}
+
+#[test]
 fn plain_dialback_of_a_federated_partner_has_to_be_accepted() {
     let partner = |kind: &str, accept: &str| {
         format!(
@@ -259,7 +274,13 @@ fn plain_dialback_of_a_federated_partner_has_to_be_accepted() {
     let refused = checked_with(&partner("federated", ""));
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("or accept_spoofable = true"), "{}", refused.stderr);
-    assert_eq!(checked_with(&partner("federated", accept)).stderr, "");
+    let taken = checked_with(&partner("federated", accept));
+    assert_eq!(taken.code, Some(0));
+    assert!(
+        taken.stderr.contains("warning: [[partner]] a.example: accept_spoofable: by dialback over"),
+        "{}",
+        taken.stderr
+    );
     assert_eq!(checked_with(&partner("public-verified", "")).stderr, "");
     let needless = checked_with(&partner("public-verified", accept));
     assert_eq!(needless.code, Some(0));
@@ -395,7 +416,7 @@ fn a_key_that_everybody_may_read_is_a_warning() {
     let first = run.stderr.lines().next().unwrap();
     assert_eq!(
         first,
-        "nuncio.toml:7:7: warning: [sip] key: every user of this machine may read pki/sip.key; remove that permission"
+        "nuncio.toml:7:7: warning: [sip] key: every user of this machine may read pki/sip.key; chmod o= pki/sip.key"
     );
 }
 

@@ -50,6 +50,54 @@ fn links(text: &str) -> Vec<&str> {
     pieces.filter_map(|piece| Some(piece.split_once(')')?.0)).filter(|link| !link.contains("://")).collect()
 }
 
+/// Of the documents that the package installs, each link is as good there as here.
+#[test]
+fn every_link_of_the_package_leads_to_a_file_that_is_in_it_too() {
+    let manifest: toml::Table =
+        fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).unwrap().parse().unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+    // Where a file of the repository is installed.
+    let installed = |file: &Path| {
+        assets.iter().find_map(|asset| {
+            let (from, to) = (asset[0].as_str().unwrap(), Path::new(asset[1].as_str().unwrap()));
+            let (name, from) = (file.file_name().unwrap(), Path::new(from));
+            let whole = from.file_name().unwrap().to_str().unwrap();
+            let fits = whole == name
+                || whole.strip_prefix('*').is_some_and(|end| name.to_str().unwrap().ends_with(end));
+            (fits && from.parent() == file.parent()).then(|| to.join(name))
+        })
+    };
+    let (mut followed, mut broken) = (0, Vec::new());
+    for (path, text) in &documents() {
+        let here = path.strip_prefix(ROOT).unwrap();
+        let Some(there) = installed(here) else { continue };
+        for link in links(text) {
+            let file = link.split_once('#').map_or(link, |(file, _)| file);
+            if file.is_empty() {
+                continue;
+            }
+            followed += 1;
+            let target = plain(&here.parent().unwrap().join(file));
+            if installed(&target) != Some(plain(&there.parent().unwrap().join(file))) {
+                broken.push(format!("{}: {link}", here.display()));
+            }
+        }
+    }
+    assert!(followed > 100, "{followed}");
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// A path without `..`.
+fn plain(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut plain, part| {
+        match part {
+            std::path::Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+        plain
+    })
+}
+
 #[test]
 fn every_link_leads_to_a_file_and_a_heading() {
     let documents = documents();

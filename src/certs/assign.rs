@@ -15,7 +15,7 @@ use super::files::{Access, FileError, beside, exchange, exists, rename, write};
 use super::import::judged;
 use crate::checks::{Finding, Level};
 use crate::config::{Config, HANDED_OVER_FROM};
-use crate::tls::{Identity, IdentityError, date};
+use crate::tls::{Identity, IdentityError, PeerCertificate, certificates, date};
 
 /// What waits beside a place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,6 +39,9 @@ pub struct Assigned {
     pub serial: String,
     /// Until when it is valid.
     pub not_after: String,
+    /// The serial number of the one that was there before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<String>,
     /// Whether what was there before can be had back.
     pub undo: bool,
     /// SHA-256 of the certificate.
@@ -118,6 +121,7 @@ pub fn assign(
     if !anyway && let wrong @ [_, ..] = &wrong()[..] {
         return Err(AssignError::Wrong(wrong.to_vec()));
     }
+    let replaced = serial_in(place);
     if has_certificate && has_key && Identity::load(certificate, key).is_ok() {
         keep(certificate, Access::public(certificate))?;
         keep(key, Access::of_key(key))?;
@@ -128,7 +132,7 @@ pub fn assign(
     }
     Access::public(certificate).give(&new_certificate)?;
     rename(&new_certificate, certificate, true)?;
-    Ok(Assigned::of(place, &identity, moves_key))
+    Ok(Assigned { replaced, ..Assigned::of(place, &identity, moves_key) })
 }
 
 /// Puts back what was in a place before the last [`assign`]. What is there now is kept in its stead: a second [`undo`] takes
@@ -145,6 +149,7 @@ pub fn undo(place: &Place) -> Result<Assigned, AssignError> {
         }
     }
     let identity = Identity::load(&old_certificate, &old_key)?;
+    let replaced = serial_in(place);
     let other_key = !exists(&place.key)? || read(&old_key)? != read(&place.key)?;
     for (path, old) in [(&place.key, &old_key), (&place.certificate, &old_certificate)] {
         match exists(path)? {
@@ -152,7 +157,7 @@ pub fn undo(place: &Place) -> Result<Assigned, AssignError> {
             false => rename(old, path, false)?,
         }
     }
-    Ok(Assigned::of(place, &identity, other_key))
+    Ok(Assigned { replaced, ..Assigned::of(place, &identity, other_key) })
 }
 
 impl Assigned {
@@ -162,11 +167,19 @@ impl Assigned {
             place: place.clone(),
             serial: certificate.serial.clone(),
             not_after: date(certificate.not_after),
+            replaced: None,
             undo: waiting(std::slice::from_ref(place)).iter().any(|waiting| waiting.undo),
             sha256: certificate.sha256,
             needs_restart: other_key && place.key.starts_with(HANDED_OVER_FROM),
         }
     }
+}
+
+/// The serial number of the certificate that is in a place.
+pub(super) fn serial_in(place: &Place) -> Option<String> {
+    let text = fs::read(&place.certificate).ok()?;
+    let own = certificates(&text, &place.certificate).ok()?.into_iter().next()?;
+    PeerCertificate::from_der(&own).ok().map(|certificate| certificate.serial)
 }
 
 /// Keeps a copy of what is about to go.

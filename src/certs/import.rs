@@ -1,6 +1,8 @@
 //! Signed certificates, looked at before they are taken: do they belong to a key of ours, are they whole and in order, are they
 //! for all that they have to serve for.
 
+mod reach;
+
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +20,11 @@ use crate::checks::{self, Finding, Findings, Level};
 use crate::config::{Config, Domain, Identity as Files};
 use crate::tls::{
     CertificateDer, ChainStatus, Identity, IdentityError, PeerCertificate, PemError, Roots, certificates,
-    judge_chain, pem_text, printable, public_key_of, sip_names_match, xmpp_names,
+    date, judge_chain, pem_text, printable, public_key_of, sip_names_match, xmpp_names,
 };
+
+/// So many certificates that do not belong to a chain are named one by one; who brings the roots of a whole system has 140.
+const STRANGERS: usize = 5;
 
 /// What somebody brings.
 #[derive(Clone, Default)]
@@ -37,6 +42,13 @@ pub struct Imported {
     pub place: Place,
     /// Which key it is for.
     pub key: PathBuf,
+    /// Its serial number.
+    pub serial: String,
+    /// Until when it is valid.
+    pub not_after: String,
+    /// The serial number of the one in use there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_use: Option<String>,
     /// What was found.
     pub findings: Vec<Finding>,
     /// Whether it has all names that it needs there.
@@ -80,7 +92,7 @@ pub enum ImportError {
     Key(#[from] IdentityError),
     /// No certificate belongs to a key.
     #[error(
-        "none of these certificates ({}) belongs to a key that waits or is in use; such keys are in: {}. {}",
+        "none of these certificates ({}) belongs to a key that was looked at: {}. {}",
         .certificates.join(", "), .keys.join(", "), other_key(.kept)
     )]
     NoKey {
@@ -144,7 +156,9 @@ pub fn import(
                 Err(_) => continue,
             };
             if let Some(leaf) = pool.iter().find(|found| found.facts.spki_sha256 == public) {
-                imported.push(look(config, place, leaf, &pool, (&file, &key), keys.given.is_some(), now)?);
+                // It has to be brought to where it is waited for.
+                let brings = keys.given.is_some() || file == beside(&place.key, ".old");
+                imported.push(look(config, place, leaf, &pool, (&file, &key), brings, now)?);
                 break;
             }
         }
@@ -242,12 +256,13 @@ impl Found {
     }
 }
 
-/// The keys that a certificate for this place may belong to: the given one, or the one that was made last and the one in use.
+/// The keys that a certificate for this place may belong to: the given one, or the one that was made last, the one in use, and the one
+/// that was before it, which after an undo is that of the newest certificate.
 fn candidates(place: &Place, keys: &Keys) -> Vec<(PathBuf, Vec<u8>)> {
     if let Some(given) = &keys.given {
         return vec![given.clone()];
     }
-    let files = [beside(&place.key, ".new"), place.key.clone()];
+    let files = [beside(&place.key, ".new"), place.key.clone(), beside(&place.key, ".old")];
     files.into_iter().filter_map(|file| Some((file.clone(), fs::read(file).ok()?))).collect()
 }
 
@@ -263,12 +278,15 @@ fn look(
     let mut findings = Findings::default();
     findings.about("the file".to_owned());
     findings.good(format!(
-        "its certificate {} belongs to the key in {}",
+        "its certificate {} and {} belong together",
         shown(&leaf.facts),
         key_file.display()
     ));
-    let known = in_use(place);
-    let chain = arrange(leaf, pool, &known, &mut findings);
+    let used = in_use(place);
+    let Arranged { chain, root } = arrange(leaf, pool, &used, &mut findings);
+    if root.is_none() {
+        reach::check(config, &chain, &used, &mut findings, now);
+    }
     let chain = pem_text(chain.iter().map(|found| &found.der));
     let identity = Identity::from_pem(chain.as_bytes(), &place.certificate, key, key_file)?;
     let mut findings = findings.into_list();
@@ -276,7 +294,17 @@ fn look(
     let given = given.then(|| Secret(Zeroizing::new(key.to_vec())));
     let names_fit = place.uses.iter().all(|used| carries(&leaf.facts, place, used));
     let fits = names_fit && front_ends_go_on_believing(config, place, &identity, now);
-    Ok(Imported { place: place.clone(), key: key_file.into(), findings, fits, chain, given })
+    Ok(Imported {
+        place: place.clone(),
+        key: key_file.into(),
+        serial: leaf.facts.serial.clone(),
+        not_after: date(leaf.facts.not_after),
+        in_use: used.first().map(|used| used.facts.serial.clone()),
+        findings,
+        fits,
+        chain,
+        given,
+    })
 }
 
 /// Whether a certificate has all names for this, by the rules of its side (DEC-13).
@@ -339,25 +367,34 @@ pub(super) fn judged(config: &Config, place: &Place, identity: &Identity, now: S
         findings.extend(checks::xmpp_identity(identity, files, &domains, &roots, now));
     }
     if let Some(remote) = config.control.remote.as_ref().filter(|remote| here(&remote.identity)) {
+        let roots: Vec<&Roots> = roots.into_iter().rev().collect();
         findings.extend(checks::control_identity(identity, &remote.identity, &roots, now));
     }
     findings
 }
 
-/// The issuers in the file in use: a renewed certificate often comes without them.
+/// The chain in use: a renewed certificate often comes without its issuers.
 fn in_use(place: &Place) -> Vec<Found> {
     let read = fs::read(&place.certificate).ok();
     let chain = read.and_then(|text| certificates(&text, &place.certificate).ok()).unwrap_or_default();
-    chain.into_iter().skip(1).filter_map(|der| Found::read(der).ok()).collect()
+    chain.into_iter().filter_map(|der| Found::read(der).ok()).collect()
 }
 
-/// The chain from the leaf on, each certificate signed by the next, without the root.
+/// What was brought, in order.
+struct Arranged<'a> {
+    /// From the leaf on, each certificate signed by the next, without the root.
+    chain: Vec<&'a Found>,
+    /// The root, if it was brought as well.
+    root: Option<&'a Found>,
+}
+
 fn arrange<'a>(
     leaf: &'a Found,
     pool: &'a [Found],
-    known: &'a [Found],
+    used: &'a [Found],
     findings: &mut Findings,
-) -> Vec<&'a Found> {
+) -> Arranged<'a> {
+    let known = used.get(1..).unwrap_or_default();
     let mut chain = vec![leaf];
     let (mut last, mut root) = (leaf, None);
     while last.subject != last.issuer {
@@ -384,16 +421,20 @@ fn arrange<'a>(
     if !places.is_sorted() {
         findings.note("its certificates were not in order; they are written in order".to_owned());
     }
-    for other in pool.iter().filter(|found| !chain.iter().any(|link| link.der == found.der)) {
-        let subject = &other.facts.subject;
-        findings.note(match root {
-            Some(root) if root.der == other.der => {
-                format!("the root “{subject}” is left out: peers have it, or do not believe it")
-            }
-            _ => format!("“{subject}” does not belong to the chain, and is left out"),
-        });
+    let is_root = |found: &Found| root.is_some_and(|root| root.der == found.der);
+    if let Some(root) = pool.iter().find(|found| is_root(found)) {
+        let subject = &root.facts.subject;
+        findings.note(format!("the root “{subject}” is left out: peers have it, or do not believe it"));
     }
-    chain
+    let strange = |found: &&Found| !is_root(found) && !chain.iter().any(|link| link.der == found.der);
+    let strangers: Vec<&Found> = pool.iter().filter(strange).collect();
+    for stranger in strangers.iter().take(STRANGERS) {
+        findings.note(format!("“{}” does not belong to the chain, and is left out", stranger.facts.subject));
+    }
+    if let Some(more @ 1..) = strangers.len().checked_sub(STRANGERS) {
+        findings.note(format!("{more} more do not belong to the chain either, and are left out"));
+    }
+    Arranged { chain, root }
 }
 
 /// A certificate in a word.

@@ -174,7 +174,15 @@ pub(super) fn control(identity: &Identity, roots: &[&Roots], findings: &mut Find
     strength::check(identity, true, findings);
     match best_status(identity, roots, now) {
         ChainStatus::Valid => {
-            findings.good("its chain is complete, and leads to a root that this machine knows".to_owned());
+            let knows = |roots: &&Roots| judge_chain(identity.chain(), roots, now).is_valid();
+            match roots.iter().copied().find(knows).filter(|roots| !roots.is_system()) {
+                None => findings
+                    .good("its chain is complete, and leads to a root that this machine knows".to_owned()),
+                Some(roots) => findings.note(format!(
+                    "its chain is complete, and leads to a root in {}, where roots of partners are: administrators must trust that CA",
+                    roots.source()
+                )),
+            }
         }
         // Administrators can be told which one to believe, and a private root is as it should be.
         ChainStatus::SelfSigned => {

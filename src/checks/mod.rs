@@ -6,6 +6,7 @@ pub mod blocks;
 mod certificates;
 pub mod connectivity;
 pub mod dns;
+mod keys;
 mod report;
 mod state;
 
@@ -67,6 +68,13 @@ pub fn certificates(config: &Config, now: SystemTime) -> Vec<Finding> {
     findings.list
 }
 
+/// Looks at who may read the keys that the configuration names.
+pub fn keys(config: &Config) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    keys::check(config, &mut findings);
+    findings.list
+}
+
 /// Looks at a certificate for front ends.
 pub fn sip_identity(
     identity: &Identity,
@@ -123,7 +131,8 @@ fn control_certificate(config: &Config, findings: &mut Findings, now: SystemTime
     findings.about(about_control(files));
     let system = Roots::system().ok();
     let ours = config.xmpp.roots.as_ref().and_then(|file| Roots::from_pem_file(file).ok());
-    let roots: Vec<&Roots> = ours.iter().chain(&system).collect();
+    // Those of the machine first: they are what administrators are most likely to know.
+    let roots: Vec<&Roots> = system.iter().chain(&ours).collect();
     match Identity::load(&files.certificate, &files.key) {
         Ok(identity) => findings.list.extend(control_identity(&identity, files, &roots, now)),
         Err(error) => unusable(files, &error, findings),

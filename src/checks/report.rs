@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::connectivity::{ConnectivityError, Whom, connectivity};
-use super::{Finding, Findings, Level, blocks, certificates, dns, policy, state};
+use super::{Finding, Findings, Level, blocks, certificates, dns, keys, policy, state};
 use crate::config::{self, Config, SetAside, Severity};
 use crate::dns::{Dns, DnsConfig};
 use crate::store;
@@ -102,7 +102,7 @@ pub async fn look(config: &Config, what: What, whom: &Whom, now: SystemTime) -> 
             policy(config, false, &mut findings);
             [findings.into_list(), blocks::check(config).await].concat()
         }
-        What::Certs => certificates(config, now),
+        What::Certs => [certificates(config, now), keys(config)].concat(),
         What::Store => stored(config),
         What::Dns => {
             let servers = config.dns.servers.clone().unwrap_or_default();

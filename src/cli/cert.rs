@@ -15,9 +15,9 @@ use serde_json::json;
 
 use super::ConfigOption;
 use super::client::{Failed, Gateway, WhoArguments, done_here, end, unusable};
-use super::report::{findings_text, say, say_json};
+use super::report::{findings_text, report_text, say, say_json};
 use crate::certs::{self, Assigned, KeyKind, Keys, Live, Name, Place, Prepared, Subject, Wish};
-use crate::checks::{self, Level};
+use crate::checks::{self, Checked, Report, What};
 use crate::config::{Config, Domain, HANDED_OVER_FROM};
 
 #[derive(Debug, Subcommand)]
@@ -122,7 +122,8 @@ pub(super) struct RequestArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArguments {
-    /// The certificate and those between it and the root, PEM or DER, in one file or several, in any order
+    /// The certificate and those between it and the root, PEM or DER, in one file or several, in any order. A root that this machine does
+    /// not know, that of a CA of your own, is named as well
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The private key, if it was not made here: PEM without passphrase. It is copied
@@ -342,7 +343,7 @@ fn import(config: &Config, arguments: &ImportArguments, gateway: Option<&Gateway
         say(&kept(&put_by));
     }
     if !taken {
-        let why = "it is not taken: peers would refuse it. Have it issued anew as said above, or take it all the same with --anyway";
+        let why = "it is not taken: peers would refuse it. Mend it as said above, or take it all the same with --anyway";
         if arguments.json {
             eprintln!("nuncio: {why}");
             say_json(&json!({ "imported": imported, "taken": false }));
@@ -438,16 +439,21 @@ fn wait(config: &Config, assigned: &[Assigned]) -> Result<Vec<Live>, String> {
 }
 
 fn check(config: &Config, json: bool) -> ExitCode {
-    let findings = checks::certificates(config, SystemTime::now());
+    let findings = [checks::certificates(config, SystemTime::now()), checks::keys(config)].concat();
+    let report = Report::new(vec![Checked { check: What::Certs, findings }]);
     let waiting: Vec<_> = certs::waiting(&certs::places(config))
         .into_iter()
         .filter(|waiting| waiting.key || waiting.certificate)
         .collect();
-    let wrong = findings.iter().any(|finding| finding.level == Level::Wrong);
     let done = if json {
-        say_json(&json!({ "findings": findings, "waiting": waiting }))
+        // In the form of “nuncio check certs”, with more.
+        let mut told = json!(report);
+        if let Some(told) = told.as_object_mut() {
+            told.insert("waiting".to_owned(), json!(waiting));
+        }
+        say_json(&told)
     } else {
-        let mut out = findings_text(&findings, 0);
+        let mut out = report_text(&report);
         for waiting in &waiting {
             let file = waiting.place.certificate.display();
             let _ = match waiting.certificate {
@@ -462,7 +468,7 @@ fn check(config: &Config, json: bool) -> ExitCode {
         }
         say(&out)
     };
-    if wrong { ExitCode::FAILURE } else { done }
+    if report.is_wrong() { ExitCode::FAILURE } else { done }
 }
 
 pub(super) const ABOUT: &str = "\
@@ -502,7 +508,9 @@ Check what the CA sent, and keep it ready beside the place where it will be used
 It finds the place by the key: the one that the last request made, or the one in use. The chain is put in order, and what does \
 not belong to it is left out; missing intermediates are taken from the file in use if they are there. Checked are the names \
 for everything that it has to serve for, validity, usages, key and signatures, and the chain up to a root; it says whose \
-software will refuse it. What peers would refuse is not taken.";
+software will refuse it. What peers would refuse is not taken. Nor is a chain that stops short of a root of this machine, of sip.roots, of \
+xmpp.roots or among the files: it lacks an intermediate certificate, which is named. The root of a CA of your own is given as one more \
+file, and not sent.";
 
 const ASSIGN_ABOUT: &str = "\
 Put in use what was imported, or back in use what was there before.

@@ -30,6 +30,7 @@ pub(super) struct PolicyArguments {
 #[derive(Debug, Subcommand)]
 enum PolicyVerb {
     /// Make a rule: NAME KEY=VALUE …
+    #[command(after_long_help = reference::help("policy.rule", "name"))]
     New(Making),
     #[command(flatten)]
     Entry(Verb),
@@ -46,7 +47,7 @@ pub(super) struct BlockArguments {
 #[derive(Debug, Subcommand)]
 enum BlockVerb {
     /// Keep somebody out: an address, a domain, an IP address or a network
-    #[command(alias = "new")]
+    #[command(alias = "new", after_long_help = reference::help("block", "address"))]
     Add(Making),
     #[command(flatten)]
     Entry(Verb),
@@ -55,6 +56,8 @@ enum BlockVerb {
 /// An entry that is not there yet.
 #[derive(Debug, clap::Args)]
 pub(super) struct Making {
+    /// What it goes by: of a partner his domain, of a rule any name, of a block the contact (user@domain), the domain, the IP address or
+    /// the network (192.0.2.0/24)
     #[arg(value_name = "NAME")]
     name: String,
     /// Keys of its section in the configuration file; items of a list are separated by commas
@@ -72,13 +75,16 @@ pub(super) enum Verb {
     List,
     /// One of them, with every key that has a value
     Show {
+        /// What it goes by, as the list shows it; of the policy also “global”, which is [policy] itself
         #[arg(value_name = "NAME")]
         name: String,
     },
     /// Change some of its keys; KEY= takes one away, so that its default holds
     Set {
+        /// What it goes by, as the list shows it; of the policy also “global”, which is [policy] itself (enabled, default, consent)
         #[arg(value_name = "NAME")]
         name: String,
+        /// The keys are in the help of “new” (of blocks “add”); items of a list are separated by commas
         #[arg(value_name = "KEY=VALUE", required = true)]
         settings: Vec<String>,
         /// Only say what it would amount to
@@ -87,6 +93,7 @@ pub(super) enum Verb {
     },
     /// Remove it
     Remove {
+        /// What it goes by, as the list shows it
         #[arg(value_name = "NAME")]
         name: String,
         /// Only say what it would amount to

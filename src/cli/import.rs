@@ -152,6 +152,7 @@ fn known(partners: &Value) -> Vec<Known> {
             .flatten()
             .filter_map(|domain| domain.as_str().map(compared))
             .collect(),
+        entry: partner.as_object().cloned().unwrap_or_default(),
     };
     partners.as_array().into_iter().flatten().map(all).collect()
 }

@@ -269,4 +269,25 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    /// Whoever makes an entry has to know what can be in it, without the documentation at hand.
+    #[test]
+    fn the_help_of_what_makes_an_entry_lists_its_keys() {
+        for (words, section, named_by) in [
+            (["partner", "new"], "partner", "domain"),
+            (["policy", "new"], "policy.rule", "name"),
+            (["block", "add"], "block", "address"),
+        ] {
+            let mut command = Cli::command();
+            let mut found = &mut command;
+            for word in words {
+                found = found.find_subcommand_mut(word).unwrap();
+            }
+            let help = found.render_long_help().to_string();
+            let schema = crate::config::reference::json_schema(section, Some(named_by));
+            for key in schema["properties"].as_object().unwrap().keys() {
+                assert!(help.contains(&format!("\n  {key}: ")), "{key} is not in\n{help}");
+            }
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::client::{ClientArguments, Failed, Said, changes, end, finish, pretty,
 use super::entries::{Making, Verb, make, perform};
 use super::report::findings_text;
 use crate::checks::{Finding, Level};
-use crate::config::Kind;
+use crate::config::{Kind, reference};
 use crate::control::client::escaped;
 
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,7 @@ enum PartnerVerb {
         domain: String,
     },
     /// Make one: DOMAIN KEY=VALUE …
+    #[command(after_long_help = reference::help("partner", "domain"))]
     New(Making),
     /// Let him in again: the same as set DOMAIN enabled=true
     Enable {

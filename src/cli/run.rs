@@ -26,10 +26,13 @@ pub(super) fn run(arguments: RunArguments, environment: Vec<(OsString, OsString)
             return ExitCode::FAILURE;
         }
     };
-    if let Err(error) = log::init(&loaded.config.log) {
-        eprintln!("nuncio: the log cannot be set up: {error:#}");
-        return ExitCode::FAILURE;
-    }
+    let log_level = match log::init(&loaded.config.log) {
+        Ok(log_level) => log_level,
+        Err(error) => {
+            eprintln!("nuncio: the log cannot be set up: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     for problem in loaded.report.problems() {
         tracing::warn!(place = %problem.place, "{}", problem.text);
     }
@@ -48,7 +51,7 @@ pub(super) fn run(arguments: RunArguments, environment: Vec<(OsString, OsString)
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(crate::run(sources, loaded, service)) {
+    match runtime.block_on(crate::run(sources, loaded, service, log_level)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("stopped: {error:#}");

@@ -7,7 +7,7 @@ mod front_ends;
 mod limits;
 mod listeners;
 mod look_alike;
-mod partners;
+pub(super) mod partners;
 mod policy;
 mod sip_identities;
 

@@ -222,7 +222,7 @@ fn origin(value: &Value, places: &Places) -> Origin {
     }
 }
 
-fn to_json(value: &Value) -> Json {
+pub(super) fn to_json(value: &Value) -> Json {
     match &value.kind {
         ValueKind::Nil => Json::Null,
         ValueKind::Boolean(boolean) => Json::from(*boolean),

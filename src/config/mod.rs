@@ -49,6 +49,7 @@ pub use address::{
 };
 pub use block::{Block, BlockAddress};
 pub use certificates::Certificates;
+pub use check::partners::SPOOFABLE;
 pub use contact::ContactUri;
 pub use effective::{Difference, Effective, Origin, Setting, written};
 pub use federation::{Proxy, Secret, SpkiPin};
@@ -461,7 +462,7 @@ pub struct Policy {
 }
 
 /// One rule about SIP users.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyRule {
     /// What it is called, if it has a name.
     pub name: Option<String>,

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::effective::to_json;
 use super::file::Root;
-use super::read::Section;
+use super::read::{Section, default_value};
 use super::schema::{Key, Presence, Shape, walk};
 
 /// Every key that can be set, as a dotted path: `sip.connect.family`.
@@ -15,6 +16,20 @@ pub fn keys() -> Vec<String> {
         }
     });
     keys
+}
+
+/// What holds where nobody sets this key, given as a dotted path: `partner.enabled`, `policy.rule.verdict`. Nothing if being absent means
+/// something of its own, or there is no such key.
+pub fn default_of(key: &str) -> Option<Value> {
+    let mut found = None;
+    walk(&Root::keys(), "", &mut |_, path, candidate| {
+        if path == key
+            && let (Shape::Value(_), Presence::Default(text)) = (&candidate.shape, &candidate.presence)
+        {
+            found = Some(to_json(&default_value(text)));
+        }
+    });
+    found
 }
 
 /// A JSON schema of the keys of a section, given as a dotted path: `partner`, `policy.rule`. Sections below it are left out. The
@@ -73,6 +88,29 @@ fn json_type(allowed: &str) -> &'static str {
     } else {
         "string"
     }
+}
+
+/// The keys of a section for the help of a command: what each may be, what holds without it, and the first sentence of what it means.
+pub fn help(section: &str, named_by: &str) -> String {
+    let mut text =
+        "Keys, each with what it may be and what holds without it (more in docs/configuration.md):\n"
+            .to_owned();
+    walk(&Root::keys(), "", &mut |header, _, key| {
+        let Shape::Value(allowed) = &key.shape else { return };
+        if header.trim_matches(['[', ']']) != section || key.name == named_by {
+            return;
+        }
+        let default = match &key.presence {
+            Presence::Required => "required".to_owned(),
+            Presence::Optional => "not set".to_owned(),
+            Presence::Default(value) => value.replace('"', ""),
+        };
+        let about = paragraph(key.doc).replace('`', "");
+        let about = about.split_once(". ").map_or_else(|| about.trim_end_matches('.'), |(first, _)| first);
+        let allowed = allowed.replace(['`', '"'], "");
+        text.push_str(&format!("  {}: {allowed} [{default}]\n      {about}\n", key.name));
+    });
+    text
 }
 
 /// All sections with their keys, in Markdown.

@@ -308,14 +308,11 @@ async fn import(
         Ok((imported, kept, assigned))
     });
     let (imported, kept, assigned) = done.await?;
-    for imported in &imported {
-        note(
-            &control,
-            &caller,
-            "certificate.imported",
-            &imported.place.certificate.display().to_string(),
-            None,
-        );
+    for Imported { place, serial, not_after, in_use, .. } in &imported {
+        let file = place.certificate.display().to_string();
+        let used = in_use.as_ref().map(|used| format!("; in use there: serial {used}")).unwrap_or_default();
+        let to = format!("serial {serial}, valid until {not_after}{used}");
+        note(&control, &caller, "certificate.imported", &file, Some(to));
     }
     let live = in_use(&control, &caller, &assigned, wait).await;
     Ok(Json(json!({ "imported": imported, "kept": kept, "assigned": assigned, "live": live })))
@@ -334,7 +331,7 @@ fn not_taken(imported: &[Imported]) -> Problem {
             .collect::<Vec<_>>()
             .join("; "),
     });
-    let detail = "it is not taken: peers would refuse it. Have it issued anew as said below, or take it all the same with --anyway (\"anyway\": \
+    let detail = "it is not taken: peers would refuse it. Mend it as said below, or take it all the same with --anyway (\"anyway\": \
          true)";
     Problem { errors: errors.collect(), ..Problem::refused(detail) }
 }
@@ -367,9 +364,11 @@ async fn look_now(State(control): State<Shared>) -> Json<Value> {
 
 /// The gateway takes them up at once; what its listeners show then, if that is to be waited for.
 async fn in_use(control: &Shared, caller: &Caller, assigned: &[Assigned], wait: bool) -> Vec<Live> {
-    for Assigned { place, serial, not_after, .. } in assigned {
+    for Assigned { place, serial, not_after, replaced, .. } in assigned {
+        let (file, from) = (place.certificate.display().to_string(), replaced.as_ref());
+        let from = from.map(|replaced| format!("serial {replaced}"));
         let to = format!("serial {serial}, valid until {not_after}");
-        note(control, caller, "certificate.assigned", &place.certificate.display().to_string(), Some(to));
+        control.authority.audit(&caller.name, "certificate.assigned", &file, from, Some(to));
     }
     if assigned.is_empty() {
         return Vec::new();

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::applied::{answer, on_authority, schema as applied_schema};
 use super::{Answer, Body, Caller, Change, Checked, Endpoint, Problem, Role, Shared};
-use crate::config::{Domain, Entry, GLOBAL, Kind, Origin, SetAside, reference, shown};
+use crate::config::{
+    Domain, Entry, GLOBAL, Kind, Origin, PartnerType, SPOOFABLE, SetAside, reference, shown,
+};
 use crate::context::Context;
 use crate::policy::{Applied, Authority, Edit, InForce, Refused};
 
@@ -445,6 +447,10 @@ fn verdict(in_force: &InForce, name: &str, entry: &mut Map<String, Value>) {
     };
     use nuncio_xmpp::Verdict;
     let (verdict, reason) = match partner.negotiation.verdict(partner.rules) {
+        // Only what is trusted like our own users has to be surer than that; it loads if somebody took the risk.
+        Verdict::Clean(methods) if methods.dialback_tcp && partner.partner_type == PartnerType::Federated => {
+            ("warned", Some(SPOOFABLE.to_owned()))
+        }
         Verdict::Clean(_) => ("clean", None),
         Verdict::Warned(_, reason) => ("warned", Some(reason.to_string())),
         Verdict::Refused(reason) => ("refused", Some(reason.to_string())),

@@ -232,7 +232,10 @@ async fn guard(
         Role::Anyone if by_token => StatusCode::UNAUTHORIZED,
         _ => StatusCode::FORBIDDEN,
     };
-    let lacks = format!("this needs the role {needed}, and {name} has the role {role}: {why}");
+    let lacks = match status {
+        StatusCode::UNAUTHORIZED => format!("this needs a token with the role {needed}: {why}"),
+        _ => format!("this needs the role {needed}, and {name} has the role {role}: {why}"),
+    };
     let log = control.context.gateway.log_budget();
     if log.allows(Cause::ControlRefused, Source::Caller(&name), now().instant) {
         warn!("{method} {path} was refused: {lacks}");

@@ -125,7 +125,9 @@ impl Tokens {
             why: why.into(),
             by_token: true,
         };
-        let Some(shown) = shown else { return stranger("send it as \"Authorization: Bearer TOKEN\"") };
+        let Some(shown) = shown else {
+            return stranger("none was sent; send it as \"Authorization: Bearer TOKEN\"");
+        };
         let sha256 = digest(&SHA256, shown.as_bytes());
         let mut found = None;
         for token in &self.list {
@@ -140,7 +142,7 @@ impl Tokens {
                 why: "its line in the file of control.tokens says so".into(),
                 by_token: true,
             },
-            None => stranger("this token is not in the file of control.tokens"),
+            None => stranger("the one that was sent is not in the file of control.tokens"),
         }
     }
 }

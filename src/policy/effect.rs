@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::config::Difference;
+use crate::config::{Difference, Effective};
 
 /// When a change takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -21,7 +21,8 @@ pub enum Effect {
 const NEXT_START: [&str; 2] = ["policy.idle_times", "policy.mixed_scripts"];
 
 /// Keys that take effect at once, and sections all of whose other keys do.
-const NOW: [&str; 12] = [
+const NOW: [&str; 13] = [
+    "log.level",
     "partner",
     "policy",
     "block",
@@ -80,12 +81,30 @@ pub struct Changed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Value>,
     pub takes_effect: Effect,
+    /// It waited for the next start, and is what the gateway runs by again.
+    #[serde(skip)]
+    pub taken_back: bool,
+}
+
+impl Changed {
+    /// What is different in `new`, which is read by a gateway that was started with `start`.
+    pub(super) fn all(before: &Effective, new: &Effective, start: &Effective) -> Vec<Self> {
+        let differences = before.differences(new).into_iter().map(Self::from);
+        let value = |path: &str| start.get(path).map(|setting| &setting.value);
+        let seen = |change: Self| match change.takes_effect == Effect::NextStart
+            && value(&change.path) == change.to.as_ref()
+        {
+            true => Self { takes_effect: Effect::Now, taken_back: true, ..change },
+            false => change,
+        };
+        differences.map(seen).collect()
+    }
 }
 
 impl From<Difference> for Changed {
     fn from(difference: Difference) -> Self {
         let Difference { path, from, to } = difference;
-        Self { takes_effect: Effect::of(&path), path, from, to }
+        Self { takes_effect: Effect::of(&path), path, from, to, taken_back: false }
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod made;
 mod refused;
 mod running;
 mod said;
+mod sweeping;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use crate::checks::{self, Finding, Level};
 use crate::config::{Block, Config, Kind, Loaded, Problem, Report, SetAside, Sources, Stored};
 use crate::control::access::{Access, NewAccess};
 use crate::gateway::{Federation, Gateway};
+use crate::log_level::LogLevel;
 use crate::net::now;
 use crate::renew::{self, InUse, Renewal, Unusable};
 use crate::store::{AuditEntry, Keep, Outcome, Store, Ticket};
@@ -93,6 +95,8 @@ pub struct Governed {
     pub access: Access,
     /// Says what is on the disk.
     pub done: watch::Receiver<Done>,
+    /// How much is logged.
+    pub log_level: LogLevel,
 }
 
 /// See the [module](self).
@@ -199,9 +203,9 @@ impl Authority {
             (may_be_set_aside(&before), |_| false),
             |_, _| Ok(()),
         )?;
-        let differences = |of: &Loaded| -> Vec<Changed> {
-            of.effective.differences(&loaded.effective).into_iter().map(Changed::from).collect()
-        };
+        let start = &self.start.effective;
+        let differences =
+            |of: &Loaded| -> Vec<Changed> { Changed::all(&of.effective, &loaded.effective, start) };
         let waits = |change: &Changed| change.takes_effect == Effect::NextStart;
         let next_start = differences(&self.start).into_iter().filter(waits).collect();
         Ok(Unread { reload: differences(&before.loaded), next_start })
@@ -260,15 +264,16 @@ impl Authority {
         let unusable = |error: anyhow::Error| Refused::Unusable(format!("{error:#}"));
         let snapshot = made::snapshot(&running).map_err(unusable)?;
         let federation = made::federation(&running, &renewal.proofs_with(&files)).map_err(unusable)?;
-        let differences = |of: &Loaded| -> Vec<Changed> {
-            of.effective.differences(&loaded.effective).into_iter().map(Changed::from).collect()
-        };
+        let start = &self.start.effective;
+        let differences =
+            |of: &Loaded| -> Vec<Changed> { Changed::all(&of.effective, &loaded.effective, start) };
         let changed = differences(&before.loaded);
         let pending = differences(&self.start).into_iter();
         let pending = pending.filter(|change| change.takes_effect == Effect::NextStart).collect();
         let mut warnings = warnings(&loaded.report, |_| true);
         let is_new = |block: &Block| !before.running.blocks.contains(block);
         warnings.extend(cut_off::all(&self.governed.gateway, &running, is_new));
+        warnings.extend(sweeping::all(&before.running, &running));
         Ok(Prepared {
             is_new: !before.loaded.effective.says_the_same(&loaded.effective),
             changed,
@@ -288,8 +293,12 @@ impl Authority {
     fn put_in_force(&self, prepared: Prepared<'_>) -> Applied {
         let Prepared { in_force, is_new, mut renewal, files, snapshot, federation, .. } = prepared;
         let Prepared { access, changed, tokens, pending, warnings, .. } = prepared;
-        let Governed { gateway, in_use, access: in_use_access, .. } = &self.governed;
+        let Governed { gateway, in_use, access: in_use_access, log_level, .. } = &self.governed;
         let in_force = Arc::new(in_force);
+        let level = &in_force.running.log.level;
+        if *level != self.in_force.load().running.log.level {
+            log_level.set(level.as_str());
+        }
         if let Some(access) = access {
             in_use_access.adopt(access);
         }

@@ -5,6 +5,7 @@ use crate::config::{Config, ControlRemote, Domain};
 /// The configuration that a gateway started with `start`, and running by `before`, runs by when `new` is read.
 pub(super) fn running(start: &Config, before: &Config, new: &Config) -> Config {
     let mut running = start.clone();
+    running.log.level = new.log.level.clone();
     running.partners = new.partners.clone();
     running.policy = new.policy.clone();
     running.blocks = new.blocks.clone();

@@ -10,8 +10,11 @@ pub fn lines(changed: &[Changed]) -> Vec<String> {
     let whole = whole(changed);
     let mut lines = Vec::new();
     let mut last = "";
-    for Changed { path, from, to, takes_effect } in changed {
+    for Changed { path, from, to, takes_effect, taken_back } in changed {
         let when = match takes_effect {
+            Effect::Now if *taken_back => {
+                " (as it is in force: what waited for the next start is taken back)"
+            }
             Effect::Now | Effect::NewConnections => "",
             Effect::NextStart => " (with the next start)",
         };
@@ -88,7 +91,13 @@ mod tests {
 
     fn change(path: &str, from: Value, to: Value) -> Changed {
         let some = |value: Value| (!value.is_null()).then_some(value);
-        Changed { path: path.to_owned(), from: some(from), to: some(to), takes_effect: Effect::of(path) }
+        Changed {
+            path: path.to_owned(),
+            from: some(from),
+            to: some(to),
+            takes_effect: Effect::of(path),
+            taken_back: false,
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ struct Office {
     folder: TempDir,
     gateway: Arc<Gateway>,
     authority: Authority,
+    /// How much is logged, if a reload has said so.
+    logged: Arc<Mutex<Vec<String>>>,
 }
 
 impl Office {
@@ -41,6 +43,12 @@ impl Office {
         gateway.set_policy(made::snapshot(config).unwrap());
         while gateway.run_errands(moment()) {}
         let renewal = Renewal::open(config, SystemTime::now()).unwrap();
+        let logged = Arc::<Mutex<Vec<String>>>::default();
+        let levels = Arc::clone(&logged);
+        let log_level = LogLevel::new(move |level| {
+            levels.lock().push(level.to_owned());
+            Ok(())
+        });
         let governed = Governed {
             gateway: Arc::clone(&gateway),
             store: Arc::new(Store::open(folder.path(), StoreOptions::default()).unwrap().store),
@@ -48,8 +56,9 @@ impl Office {
             renewal: Arc::new(Mutex::new(renewal)),
             access: Access::new(NewAccess::load(config).unwrap()),
             done: watch::channel((Ticket::default(), Outcome::Saved)).1,
+            log_level,
         };
-        Self { folder, gateway, authority: Authority::new(sources, loaded, governed) }
+        Self { folder, gateway, authority: Authority::new(sources, loaded, governed), logged }
     }
 
     fn change(&self, edit: Edit) -> Vec<String> {
@@ -114,6 +123,49 @@ fn what_no_rule_asks_about_makes_no_other_policy() {
     let (kind, name, part) = northwind(json!({ "enabled": false }));
     office.change(Edit::Patch(kind, name, part));
     assert_eq!(office.policy(), (3, true));
+}
+
+#[test]
+fn what_waits_for_the_next_start_and_is_taken_back_does_not_wait_any_more() {
+    let office = Office::open();
+    office.edit("[xmpp]", "[limits]\ndrain = \"7s\"\n[xmpp]");
+    assert_eq!(office.reload(), ["limits.drain: \"20s\" → \"7s\" (with the next start)"]);
+    office.edit("drain = \"7s\"", "drain = \"8s\"");
+    assert_eq!(office.reload(), ["limits.drain: \"7s\" → \"8s\" (with the next start)"]);
+    office.edit("drain = \"8s\"", "");
+    let waits =
+        "limits.drain: \"8s\" → \"20s\" (as it is in force: what waited for the next start is taken back)";
+    let unread = office.authority.unread().unwrap();
+    assert_eq!((lines(&unread.reload), unread.next_start.len()), (vec![waits.to_owned()], 0));
+    let applied = office.authority.reload("test").unwrap();
+    assert_eq!(lines(&applied.changed), [waits]);
+    assert_eq!((applied.changed[0].takes_effect, applied.pending.len()), (Effect::Now, 0));
+}
+
+#[test]
+fn whoever_changes_more_than_a_little_hears_what_it_hits() {
+    let office = Office::open();
+    let block = Edit::Put(Kind::Block, "fabrikam.com".to_owned(), Entry::new());
+    let applied = office.authority.change("test", block, false).unwrap();
+    assert!(
+        applied.warnings.iter().any(|said| said.contains("whole partner fabrikam.com")),
+        "{:?}",
+        applied.warnings
+    );
+    office.change(put(json!({ "type": "federated" })));
+    office.edit("[xmpp]", "[policy]\nenabled = false\n[xmpp]");
+    let applied = office.authority.reload("test").unwrap();
+    let warnings = applied.warnings.join("\n");
+    assert!(warnings.contains("none of 2 partners") && !warnings.contains("whole partner"), "{warnings}");
+}
+
+#[test]
+fn the_level_of_the_log_changes_with_a_reload() {
+    let office = Office::open();
+    office.edit("[xmpp]", "[log]\nlevel = \"nuncio::gateway=debug\"\n[xmpp]");
+    assert_eq!(office.reload(), ["log.level: \"info\" → \"nuncio::gateway=debug\""]);
+    office.change(put(json!({ "type": "federated" })));
+    assert_eq!(*office.logged.lock(), ["nuncio::gateway=debug"], "once, when it is another one");
 }
 
 #[test]

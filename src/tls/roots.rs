@@ -40,6 +40,9 @@ pub enum RootsError {
     },
 }
 
+/// What those are called that the operating system comes with.
+const SYSTEM: &str = "the system's roots";
+
 impl Roots {
     /// Loads the certificates of a PEM file.
     ///
@@ -100,7 +103,7 @@ impl Roots {
         if anchors.is_empty() {
             return Err(RootsError::System { detail: "none of them can serve as a root".to_owned() });
         }
-        Ok(Self { anchors, source: "the system's roots".to_owned() })
+        Ok(Self { anchors, source: SYSTEM.to_owned() })
     }
 
     /// How many roots there are.
@@ -116,6 +119,11 @@ impl Roots {
     /// Where they came from, for people.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Whether they are those that the system comes with.
+    pub fn is_system(&self) -> bool {
+        self.source == SYSTEM
     }
 
     pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {

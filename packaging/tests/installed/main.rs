@@ -45,9 +45,9 @@ fn the_package_holds_program_unit_man_pages_completions_and_example() -> Result<
         ("-rw-r--r--", "/usr/share/zsh/vendor-completions/_nuncio\n"),
         ("-rw-r--r--", "/usr/share/fish/vendor_completions.d/nuncio.fish\n"),
         ("-rw-r--r--", "/usr/share/nuncio/nuncio.toml\n"),
-        ("-rw-r--r--", "/usr/share/doc/nuncio/operations.md"),
-        ("-rw-r--r--", "/usr/share/doc/nuncio/quickstart.md"),
-        ("-rw-r--r--", "/usr/share/doc/nuncio/monitoring/alerts.yml"),
+        ("-rw-r--r--", "/usr/share/doc/nuncio/docs/operations.md"),
+        ("-rw-r--r--", "/usr/share/doc/nuncio/docs/quickstart.md"),
+        ("-rw-r--r--", "/usr/share/doc/nuncio/docs/monitoring/alerts.yml"),
     ] {
         let line = contents.lines().find(|line| format!("{line}\n").contains(path));
         ensure!(

@@ -157,6 +157,87 @@ fn an_issuer_that_was_not_brought_is_taken_from_the_file_in_use() {
     assert!(texts(&imported, Level::Note).iter().any(|text| text.contains("taken from the file in use")));
 }
 
+/// An intermediate certificate that is missing is refused, whoever's it is: with it, or with the root of a CA of one's own, it is not.
+#[test]
+fn a_chain_that_stops_short_of_a_root_is_refused_and_says_what_is_missing() {
+    let bench = Bench::new();
+    let public = Ca::new("Public Root");
+    let between = public.intermediate("Between");
+    let issued = between.issue("x", |params| {
+        san(params, &[San::Dns("contoso.com")]);
+        // AuthorityInfoAccess with caIssuers.
+        let (method, url) =
+            (der(0x06, &[&[0x2b, 6, 1, 5, 5, 7, 0x30, 2]]), der(0x86, &[b"http://ca.example/between.crt"]));
+        let access = der(0x30, &[&der(0x30, &[&method, &url])]);
+        params
+            .custom_extensions
+            .push(rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], access));
+    });
+    bench.put("contoso.key", &issued.key_pem());
+    let alone = bench.import(issued.pem().as_bytes(), None).unwrap().remove(0);
+    assert!(alone.is_wrong(), "{alone:?}");
+    let wrong = alone.findings.iter().find(|finding| finding.level == Level::Wrong).unwrap();
+    assert!(wrong.text.contains("“CN=Between”") && wrong.text.contains("intermediate"), "{wrong:?}");
+    let fix = wrong.fix.as_deref().unwrap();
+    assert!(fix.contains("http://ca.example/between.crt") && fix.contains("INTERMEDIATE"), "{fix}");
+    // With that, the next one up is missing: nobody here knows the root.
+    let longer = bench.import(both(&issued, &[&between]).as_bytes(), None).unwrap().remove(0);
+    assert!(texts(&longer, Level::Wrong)[0].contains("“CN=Public Root”"), "{longer:?}");
+    let whole = bench.import(both(&issued, &[&between, &public]).as_bytes(), None).unwrap().remove(0);
+    assert!(!whole.is_wrong(), "{whole:?}");
+    assert_eq!(whole.chain, both(&issued, &[&between]), "a root is not sent");
+    // One's own CA, which signs without anything in between; its renewal need not bring the root again.
+    let own = Ca::new("Own").server(&["contoso.com"]);
+    let own_root = Ca::new("Own too");
+    bench.put("contoso.key", &own.key_pem());
+    assert!(bench.import(own.pem().as_bytes(), None).unwrap().remove(0).is_wrong());
+    let own = own_root.server(&["contoso.com"]);
+    bench.put("contoso.key", &own.key_pem());
+    let imported = bench.import(both(&own, &[&own_root]).as_bytes(), None).unwrap().remove(0);
+    assert!(!imported.is_wrong(), "{imported:?}");
+    bench.put("contoso.pem", &own.pem());
+    assert!(!bench.import(own.pem().as_bytes(), None).unwrap().remove(0).is_wrong());
+    // And that of front ends is known.
+    let known = bench.root.server(&["contoso.com"]);
+    bench.put("contoso.key", &known.key_pem());
+    assert!(!bench.import(known.pem().as_bytes(), None).unwrap().remove(0).is_wrong());
+}
+
+#[test]
+fn of_a_whole_systems_roots_that_were_brought_only_some_are_named() {
+    let bench = Bench::new();
+    let issued = bench.root.server(&["contoso.com"]);
+    bench.put("contoso.key", &issued.key_pem());
+    let strangers: String = (0..9).map(|number| Ca::new(&format!("Stranger {number}")).pem()).collect();
+    let imported = bench.import((issued.pem() + &strangers).as_bytes(), None).unwrap().remove(0);
+    let notes = texts(&imported, Level::Note);
+    assert_eq!(notes.iter().filter(|note| note.contains("“CN=Stranger")).count(), 5, "{notes:?}");
+    assert!(notes.iter().any(|note| note.starts_with("4 more do not belong")), "{notes:?}");
+}
+
+/// After an undo the key of the newest certificate is the one that was in use before.
+#[test]
+fn a_certificate_for_the_key_that_was_undone_finds_it_and_brings_it_back() {
+    let bench = Bench::new();
+    let (first, second) = (bench.root.server(&["contoso.com"]), bench.root.server(&["contoso.com"]));
+    bench.put("contoso.pem", &first.pem());
+    bench.put("contoso.key", &first.key_pem());
+    bench.put("contoso.key.new", &second.key_pem());
+    let places = places(&bench.config);
+    let place = select(&places, &["contoso.com".to_owned()]).unwrap()[0];
+    let takes_in = |pem: &str| {
+        bench.import(pem.as_bytes(), None).unwrap().remove(0).store().unwrap();
+        super::super::assign(&bench.config, place, false, now()).unwrap();
+    };
+    takes_in(&second.pem());
+    let undone = super::super::undo(place).unwrap();
+    assert_eq!(undone.serial, first.facts().serial);
+    assert_eq!(undone.replaced, Some(second.facts().serial));
+    takes_in(&second.pem());
+    assert_eq!((bench.has("contoso.pem"), bench.has("contoso.key")), (second.pem(), second.key_pem()));
+    assert_eq!(bench.has("contoso.key.old"), first.key_pem());
+}
+
 #[test]
 fn der_is_taken_as_well() {
     let bench = Bench::new();

@@ -145,6 +145,19 @@ fn a_root_in_the_file_is_worth_a_note() {
     assert!(texts(&found, Level::Note).iter().any(|text| text.contains("the root “CN=Root”")), "{found:?}");
 }
 
+/// Roots that were given for partners are not those of administrators.
+#[test]
+fn a_root_that_only_partners_are_believed_by_is_not_called_one_of_this_machine() {
+    let ca = Ca::new("Root");
+    let issued = ca.server(&["admin.contoso.com"]);
+    let mut findings = Findings::default();
+    control(&identity(&issued), &[&ca.roots()], &mut findings, now());
+    let found = findings.list;
+    assert_eq!(worst(&found), Level::Note, "{found:?}");
+    assert!(texts(&found, Level::Note)[0].contains("administrators must trust that CA"), "{found:?}");
+    assert!(!found.iter().any(|finding| finding.text.contains("this machine knows")), "{found:?}");
+}
+
 fn for_partners(issued: &Issued, domains: &[&str], roots: &Ca) -> Vec<Finding> {
     for_partners_at(issued, domains, roots, now())
 }

@@ -131,9 +131,9 @@ impl<'a> Attempt<'a> {
         let found = match found {
             Ok(found) => found,
             Err(error) => {
-                let fix = not_found(error.kind());
+                let fix = self.by_proxy().unwrap_or_else(|| not_found(error.kind()).to_owned());
                 let text = format!("{} (DNS took {took})", Step::NotFound(error.to_string()));
-                self.findings.wrong(text, fix.to_owned());
+                self.findings.wrong(text, fix);
                 return (self.findings.into_list(), None);
             }
         };
@@ -145,12 +145,26 @@ impl<'a> Attempt<'a> {
         }
         let connected = self.over(&found.candidates).await;
         for Failure { text, fix } in std::mem::take(&mut self.failures) {
+            // What he says in DNS has nothing to do with it.
+            let fix = match (connected, self.by_proxy()) {
+                (false, Some(by_proxy)) => format!("{fix}; or {by_proxy}"),
+                _ => fix,
+            };
             match connected {
                 true => self.findings.warning(text, fix),
                 false => self.findings.wrong(text, fix),
             }
         }
         (self.findings.into_list(), self.ping)
+    }
+
+    /// What to do where the entry says where he is.
+    fn by_proxy(&self) -> Option<String> {
+        let (proxy, domain) = (self.pair.partner.proxy.as_ref()?, self.pair.partner.domain.as_str());
+        Some(format!(
+            "correct the proxy of his entry, {proxy}, which is used in place of what DNS says of him: nuncio partner set {domain} \
+             proxy=HOST:PORT (proxy= to ask DNS again; where a file declares him, there)"
+        ))
     }
 
     async fn search(&self) -> Result<Found, DnsError> {

@@ -71,20 +71,25 @@ impl Names {
         if self.kind != Kind::Partner {
             return out;
         }
+        // What somebody has set, and not the default, is warned of below.
+        let warnings: Vec<&str> = texts(would.get("warnings")).collect();
+        let warned =
+            |reason: &str| !reason.is_empty() && warnings.iter().any(|warning| warning.contains(reason));
         if let Some(entry) = would.get("entry") {
             out.push_str(&format!("{}\n", self.line(entry)));
-            let negotiation = entry.get("negotiation");
-            out.extend(negotiation.map(|negotiation| format!("  {}\n", verdict(negotiation))));
+            let said = |negotiation: &Value| match warned(text(negotiation, "reason")) {
+                true => without_reason(negotiation),
+                false => verdict(negotiation),
+            };
+            out.extend(entry.get("negotiation").map(|negotiation| format!("  {}\n", said(negotiation))));
         }
-        let warnings: Vec<&str> = texts(would.get("warnings")).collect();
         for entry in would.get("entries").and_then(Value::as_array).into_iter().flatten() {
             out.push_str(&format!("{}\n", self.line(entry)));
             let negotiation =
                 entry.get("negotiation").filter(|negotiation| text(negotiation, "verdict") != "clean");
             let why =
                 negotiation.map(|negotiation| (text(negotiation, "verdict"), text(negotiation, "reason")));
-            // What somebody has set, and not the default, is warned of below.
-            let why = why.filter(|(_, reason)| !warnings.iter().any(|warning| warning.contains(reason)));
+            let why = why.filter(|(_, reason)| !warned(reason));
             out.extend(why.map(|(verdict, reason)| format!("  {verdict} ({reason})\n")));
         }
         out
@@ -99,9 +104,16 @@ fn texts(list: Option<&Value>) -> impl Iterator<Item = &str> {
 /// What comes of TLS, SASL and dialback.
 pub(super) fn verdict(negotiation: &Value) -> String {
     let reason = Some(text(negotiation, "reason")).filter(|reason| !reason.is_empty());
-    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    match (reason, without_reason(negotiation)) {
+        (Some(reason), said) => said.replacen(':', &format!(" ({reason}):"), 1),
+        (None, said) => said,
+    }
+}
+
+/// The same, where why is said elsewhere.
+fn without_reason(negotiation: &Value) -> String {
     format!(
-        "{}{reason}: {}, {}",
+        "{}: {}, {}",
         text(negotiation, "verdict"),
         text(negotiation, "methods"),
         text(negotiation, "means")

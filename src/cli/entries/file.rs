@@ -165,6 +165,13 @@ impl Names {
                 must_be_known(self.section, &format!("[[{}]]", self.section), key)?;
                 entry.insert(key.get_ref().to_string(), plain(content, value)?);
             }
+            let named_by = self.kind.named_by();
+            if !entry.contains_key(named_by) {
+                return Err(Fault(
+                    section.span().start,
+                    format!("this [[{}]] has no {named_by}, by which each goes", self.section),
+                ));
+            }
             Ok(Value::Object(entry))
         };
         list.iter().enumerate().map(section).collect()

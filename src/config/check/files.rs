@@ -75,10 +75,8 @@ impl Checker<'_> {
     /// Warns if everybody on the machine may read the file.
     pub(super) fn keep_private(&mut self, label: &str, path: &Slot<PathBuf>) {
         if let Some(file) = path.value.as_deref().filter(|file| pem::readable_by_all(file)) {
-            let text = format!(
-                "{label}: every user of this machine may read {}; remove that permission",
-                file.display()
-            );
+            let text =
+                format!("{label}: every user of this machine may read {0}; chmod o= {0}", file.display());
             self.problems.push(self.places.problem(Severity::Warning, path.place, Part::Value, text));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use nuncio_xmpp::{Methods, Negotiation, NegotiationRules, SaslUse, Verdict};
+use nuncio_xmpp::{Methods, Negotiation, NegotiationRules, SaslUse, TlsUse, Verdict};
 
 use super::super::federation::combination;
 use super::super::file::{PartnerSection, Root};
@@ -13,6 +13,13 @@ use super::super::source::{Part, PlaceId, Sources};
 use super::super::value::PartnerType;
 use super::super::{Domain, Host};
 use super::{Checker, Served, elements, partner_label};
+
+/// What holds where nobody sets anything.
+const DEFAULT: Negotiation = Negotiation { tls: TlsUse::Required, sasl: SaslUse::Required, dialback: true };
+
+/// What is to be said of a federated partner with dialback over plain TCP, which loads if somebody took the risk.
+pub const SPOOFABLE: &str = "by dialback over plain TCP, which is open to this partner, whoever controls the network or DNS can pose as \
+                             him, and is trusted like our own users then; tls = \"required\", or another type, is surer";
 
 impl Checker<'_> {
     pub(super) fn partners(&mut self, root: &Root, served: &Served) {
@@ -153,8 +160,8 @@ impl Checker<'_> {
         let methods = match negotiation.verdict(rules) {
             Verdict::Clean(methods) => methods,
             Verdict::Warned(methods, reason) => {
-                // The defaults are such a combination: they are no decision to warn about.
-                if written.iter().any(Option::is_some) {
+                // The defaults are such a combination: they are no decision to warn about, written out or not.
+                if negotiation != DEFAULT {
                     let (letters, ways) = (methods, methods.in_words());
                     self.warning(
                         place,
@@ -193,7 +200,12 @@ impl Checker<'_> {
                      tls = \"required\", or another type, or accept_spoofable = true if that risk is to be taken"
                 ),
             );
-        } else if accepted && !needed && partner.accept_spoofable.place.is_some() {
+        } else if needed {
+            self.warning(
+                partner.accept_spoofable.place.or(place),
+                format!("{label} accept_spoofable: {SPOOFABLE}"),
+            );
+        } else if accepted && partner.accept_spoofable.place.is_some() {
             let why = if methods.dialback_tcp {
                 format!("a \"{kind}\" partner is not trusted that much anyway")
             } else {
@@ -227,7 +239,7 @@ impl Checker<'_> {
         }
         let only_tls =
             [("roots", partner.roots.place), ("pins", partner.pins.place), ("crls", partner.crls.place)];
-        if partner.tls.value == Some(nuncio_xmpp::TlsUse::NotSupported) {
+        if partner.tls.value == Some(TlsUse::NotSupported) {
             for (key, place) in only_tls.into_iter().filter(|(_, place)| place.is_some()) {
                 self.warning(
                     place,

@@ -12,6 +12,42 @@ use super::super::words::EntryName;
 use super::super::{Domain, SipUsers};
 use super::{Checker, Served, elements};
 
+/// Whether any address in this domain matches a pattern.
+fn may_be_in(pattern: &str, domain: &Domain) -> bool {
+    [domain.as_str(), &domain.to_unicode()].iter().any(|domain| meet(pattern, &format!("*@{domain}")))
+}
+
+/// Whether two patterns, in which `*` stands for any text, have a text in common.
+fn meet(one: &str, other: &str) -> bool {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    // Whether what was taken of the one, up to here, and the first so many letters of the other have one.
+    let mut row: Vec<bool> = vec![false; other.len() + 1];
+    for taken in 0..=one.len() {
+        let mut next: Vec<bool> = Vec::with_capacity(row.len());
+        let letter = taken.checked_sub(1).and_then(|at| one.get(at));
+        for reached in 0..=other.len() {
+            let facing = reached.checked_sub(1).and_then(|at| other.get(at));
+            let above = || row.get(reached).copied().unwrap_or_default();
+            let beside = || next.last().copied().unwrap_or_default();
+            let across = || reached.checked_sub(1).and_then(|at| row.get(at)).copied().unwrap_or_default();
+            let meets = match (letter, facing) {
+                (None, None) => true,
+                // A star stands for nothing, or for one letter or star more of the other.
+                (Some('*'), Some('*')) => above() || beside() || across(),
+                (Some('*'), _) => above() || beside(),
+                // What is in front of the @ has none.
+                (Some('@'), Some('*')) => beside(),
+                (_, Some('*')) => above() || beside(),
+                (Some(letter), Some(facing)) => letter == facing && across(),
+                _ => false,
+            };
+            next.push(meets);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 impl Checker<'_> {
     pub(super) fn policy(&mut self, root: &Root, served: &Served) {
         let Some(policy) = &root.policy.value else { return };
@@ -64,7 +100,22 @@ impl Checker<'_> {
     }
 
     fn users_are_served(&mut self, label: &str, users: &At<SipUsers>, served: &Served) {
-        let Some(domain) = users.value.domain() else { return };
+        let Some(domain) = users.value.domain() else {
+            // The pattern reaches over domains, or none is whole in it.
+            if let SipUsers::Matching(pattern) = &users.value
+                && !served.domains.keys().any(|domain| may_be_in(pattern, domain))
+            {
+                self.warning(
+                    users.place,
+                    format!(
+                        "{label} users: {} matches nobody: no address in a served domain can look like that; patterns are compared with \
+                         USER@DOMAIN",
+                        quoted(pattern)
+                    ),
+                );
+            }
+            return;
+        };
         if users.place.is_some_and(|place| self.places.is_stored(place))
             && !served.domains.contains_key(&domain)
         {
@@ -93,5 +144,23 @@ impl Checker<'_> {
             None => "list it in a [[partner]] first, or leave it out".to_owned(),
         };
         self.idle(partner.place, format!("{label} partners: {named} is no partner's domain; {advice}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_meet_where_a_text_matches_both() {
+        let domain = Domain::new("im.contoso.com").unwrap();
+        for pattern in ["*", "*.com", "help*", "a*b@*", "*@*", "*@im.*", "a*@*.contoso.com", "*contoso*"] {
+            assert!(may_be_in(pattern, &domain), "{pattern}");
+        }
+        for pattern in
+            ["*.org", "a@*.litware.com", "*@contoso.*", "*@im.contoso.com.*", "*@im.contoso.co", "*#*.org"]
+        {
+            assert!(!may_be_in(pattern, &domain), "{pattern}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod access;
 mod clixml;
 mod csv;
 mod decode;
+mod differs;
 mod gateway;
 mod json;
 mod parameters;
@@ -22,6 +23,7 @@ mod value;
 use nuncio_xmpp::ReadError as XmlError;
 
 pub use access::{OtherPolicy, PolicyEntry};
+pub use differs::Differs;
 pub use gateway::LimitEntry;
 pub use parameters::{Fate, Kind, Parameter, markdown};
 pub use partner::{PartnerEntry, PartnerPlan};

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
+use serde_json::{Map, Value as Json};
 
 use super::access::{self, OtherPolicy, PolicyEntry};
+use super::differs::{Differs, differs, told};
 use super::gateway::{self, LimitEntry};
 use super::parameters::{Fate, Kind};
 use super::partner::{self, PartnerPlan};
@@ -30,6 +32,8 @@ pub struct Known {
     pub domain: String,
     /// His others.
     pub additional_domains: Vec<String>,
+    /// His entry, as the control API tells it.
+    pub entry: Map<String, Json>,
 }
 
 /// What an import comes to.
@@ -45,6 +49,8 @@ pub struct Plan {
     pub other_policies: Vec<OtherPolicy>,
     /// Partners that are configured already, by their domain.
     pub configured: Vec<String>,
+    /// Those of them who are other ones than in the files.
+    pub differing: Vec<Differs>,
     /// What cannot be taken over.
     pub left_out: Vec<LeftOut>,
     /// Parameters without counterpart that are in the files, and what nothing is known of.
@@ -172,6 +178,8 @@ impl Plan {
                 }
             }
             if known && why.is_empty() {
+                let there = there(choices, &planned.entry.domain);
+                self.differing.extend(there.and_then(|there| differs(&planned.entry, &there)));
                 self.configured.push(planned.entry.domain);
                 continue;
             }
@@ -183,6 +191,16 @@ impl Plan {
             self.partners.push(planned);
         }
     }
+}
+
+/// The entry of a partner who is there.
+fn there(choices: &Choices<'_>, primary: &str) -> Option<Map<String, Json>> {
+    let domain = crate::config::Domain::new(primary).ok()?;
+    let configured = choices.config.and_then(|config| config.partners.of(&domain)).map(told);
+    configured.or_else(|| {
+        let mut running = choices.running.iter();
+        running.find(|known| known.domain == domain.as_str()).map(|known| known.entry.clone())
+    })
 }
 
 enum Clash {

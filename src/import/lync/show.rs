@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::access::OtherPolicy;
+use super::differs::Differs;
 use super::parameters::Kind;
 use super::partner::PartnerPlan;
 use super::plan::{Plan, Unmapped};
@@ -78,6 +79,13 @@ impl fmt::Display for Plan {
         }
         if !self.configured.is_empty() {
             writeln!(f, "\nConfigured already, and not touched: {}", self.configured.join(", "))?;
+            for Differs { domain, keys, command } in &self.differing {
+                writeln!(f, "  {domain} is another one in the export: {}", comment(&keys.join("; ")))?;
+                writeln!(f, "    to take that over: {}", comment(command))?;
+            }
+            if self.differing.is_empty() {
+                writeln!(f, "  none of them is another one in the export")?;
+            }
         }
         if !self.limits.is_empty() {
             writeln!(f, "\nLimits to set:")?;

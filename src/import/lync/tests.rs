@@ -296,6 +296,25 @@ fn what_is_configured_already_is_not_touched_and_own_domains_are_no_partners() {
     let known = partner(&[], &choices);
     assert_eq!(known.configured, ["fabrikam.com"]);
     assert!(known.partners.is_empty() && known.is_whole());
+    // Whether there is anything to do about it.
+    let [differing] = known.differing.as_slice() else { panic!("{:?}", known.differing) };
+    assert!(known.to_string().contains("fabrikam.com is another one in the export: "), "{known}");
+    assert_eq!(
+        (differing.keys.join("; ").as_str(), differing.command.as_str()),
+        (
+            "type is \"federated\" here, \"public-unverified\" in the export; additional_domains is [\"it.fabrikam.com\"] here, [] in the \
+             export",
+            "nuncio partner set fabrikam.com type=public-unverified additional_domains="
+        )
+    );
+    let same = [
+        ("PartnerType", text("Federated")),
+        ("AdditionalDomains", text("IT.fabrikam.com")),
+        ("TlsNegotiation", text("Required")),
+    ];
+    let same = partner(&same, &choices);
+    assert!(same.configured.len() == 1 && same.differing.is_empty(), "{same}");
+    assert!(same.to_string().contains("none of them is another one"), "{same}");
     for (domain, why) in [
         ("contoso.com", "served here"),
         ("it.fabrikam.com", "a domain of the configured partner fabrikam.com"),

@@ -84,6 +84,7 @@ async fn sec_48_tokens_streams_and_who_was_refused_are_in_the_audit_trail() -> R
         "token ops: admin → viewer, and another one",
         "request.refused",
         "POST /v1/reload",
+        "this needs a token with the role admin: the one that was sent is not in the file of control.tokens",
         &town.unused(3).to_string(),
     ] {
         ensure!(trail.contains(part), "{part} is not in\n{trail}");

@@ -253,7 +253,13 @@ async fn a_plan_tells_which_partners_the_running_gateway_has() -> Result<()> {
     let Said { out, .. } = town.nuncio(&["import", "lync", export]).await?;
     let there = "Configured already, and not touched: fabrikam.com";
     ensure!(out.contains(there) && out.contains("\n  gmail.com"), "{out}");
-    ensure!(!out.contains("\n  fabrikam.com"), "{out}");
+    ensure!(!out.contains("\n  fabrikam.com:"), "{out}");
+    ensure!(
+        out.contains(
+            "additional_domains is [] here, [\"corp.fabrikam.com\", \"it.fabrikam.com\"] in the export"
+        ),
+        "{out}"
+    );
     // What would be refused when it is applied is left out of the plan.
     town.done(&["partner", "new", "others.example", "type=federated", "additional_domains=Gmail.COM"])
         .await?;

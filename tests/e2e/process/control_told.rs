@@ -198,6 +198,21 @@ async fn apply_shows_what_comes_of_each_that_changes_and_a_dry_run_ends_as_it_wo
     )?;
     let said = town.done(&[&apply[..], &["--dry-run"]].concat()).await?;
     ensure!(said.matches("SASL needs TLS").count() == 1, "once is enough: {said}");
+    // Nothing but plain dialback, for one who is trusted like our own users: taken, and not clean.
+    let plain = "federated\"\ntls = \"not-supported\"\nsasl = \"not-supported\"\naccept_spoofable = true";
+    std::fs::write(&file, text.replace("federated\"", plain))?;
+    let said = town.done(&[&apply[..], &["--dry-run"]].concat()).await?;
+    ensure!(said.contains("accept_spoofable: by dialback over plain TCP"), "{said}");
+    ensure!(said.matches("by dialback over plain TCP, which is open").count() == 1, "once is enough: {said}");
+    let would: Value =
+        serde_json::from_str(&town.done(&[&apply[..], &["--dry-run", "--json"]].concat()).await?)?;
+    ensure!(would["entries"][0]["negotiation"]["verdict"] == "warned", "{would}");
+    let one_more = ["partner", "new", "one.example", "type=public-verified", "tls=optional", "--dry-run"];
+    let said = town.done(&one_more).await?;
+    ensure!(
+        said.matches("SASL needs TLS").count() == 1 && said.contains("  warned: "),
+        "once is enough: {said}"
+    );
 
     let prune = [&apply[..], &["--prune"]].concat();
     let wanted = "--confirm-removal";

@@ -219,13 +219,18 @@ async fn a_partner_that_cannot_be_reached_costs_the_exit_code_and_programs_read_
     ensure!(tried["partner"] == "wingtip.com" && tried["level"] == "wrong", "{tried}");
     let findings = tried["findings"].as_array().context("no findings")?;
     let wrong = findings.iter().find(|finding| finding["level"] == "wrong").context("nothing is wrong")?;
-    ensure!(wrong["fix"].as_str().is_some_and(|fix| fix.contains("firewall")), "{wrong}");
+    let fix = wrong["fix"].as_str().context("no fix")?;
+    ensure!(fix.contains("firewall") && !fix.contains("proxy"), "{wrong}");
 
     let said = town.refused(&["partner", "test", "nobody.example"]).await?;
     ensure!(said.contains("there is no partner nobody.example"), "{said}");
     town.done(&["partner", "new", "fabrikam.com", "type=federated", "enabled=false"]).await?;
     let said = town.refused(&["partner", "test", "fabrikam.com"]).await?;
     ensure!(said.contains("fabrikam.com is disabled"), "{said}");
+    // He is where his entry says, and not where DNS does. Nobody listens on port 1.
+    town.done(&["partner", "new", "northwind.com", "type=federated", "proxy=127.0.0.1:1"]).await?;
+    let Said { good, out, .. } = town.nuncio(&["partner", "test", "northwind.com"]).await?;
+    ensure!(!good && out.contains("correct the proxy of his entry, 127.0.0.1:1"), "{out}");
     Ok(())
 }
 
@@ -384,6 +389,13 @@ async fn a_certificate_is_asked_for_imported_and_put_in_use_by_the_api_and_its_k
     for part in ["certificate.requested", "certificate.imported", "certificate.assigned"] {
         ensure!(trail.contains(part), "{part} is not in\n{trail}");
     }
+    // Which one came in the place of which.
+    for (what, from_to) in
+        [("certificate.imported", "in use there: serial "), ("certificate.assigned", " → serial ")]
+    {
+        let mut lines = trail.lines().filter(|line| line.contains(what));
+        ensure!(lines.all(|line| line.contains("serial ") && line.contains(from_to)), "{trail}");
+    }
     Ok(())
 }
 
@@ -398,6 +410,16 @@ async fn certificates_are_looked_after_by_the_gateway_where_one_runs() -> Result
         "{}",
         said.out
     );
+    // Both words for the same check have one form for programs.
+    let file = town.folder().join("nuncio.toml").display().to_string();
+    let checked = town.by_file(&["cert", "check", "--json", "--config", &file]).await?;
+    let certs = town.by_file(&["check", "certs", "--json", "--config", &file]).await?;
+    let checked: Value = serde_json::from_str(&checked.out).with_context(|| checked.err)?;
+    let certs: Value = serde_json::from_str(&certs.out).with_context(|| certs.err)?;
+    for key in ["level", "errors", "warnings", "checks"] {
+        ensure!(checked[key] == certs[key] && !checked[key].is_null(), "{key}: {checked}\n{certs}");
+    }
+    ensure!(checked["waiting"][0]["key"] == true, "{checked}");
     let shown = town.done(&["cert", "show"]).await?;
     ensure!(shown.contains("gateway-contoso.pem") && shown.contains("DNS:litware.com"), "{shown}");
 

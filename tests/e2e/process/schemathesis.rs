@@ -96,7 +96,7 @@ async fn schemathesis_finds_nothing_at_the_api_of_a_running_gateway() -> Result<
     let town = Town::found().await?;
     let mut gateway = town.gateway("").await?;
     let address = relayed(&town).await?;
-    finds_nothing(&town, address, &[], 10).await?;
+    finds_nothing(&town, address, &[], 25).await?;
     gateway.still_runs()
 }
 
@@ -115,7 +115,7 @@ async fn schemathesis_finds_nothing_as_somebody_who_may_only_look() -> Result<()
     let mut gateway = town.gateway("").await?;
     let before = town.done(&["partner", "export"]).await?;
     let address = relayed_with(&town).await?;
-    finds_nothing(&town, address, &["-H", &format!("Authorization: Bearer {}", viewer.token)], 4).await?;
+    finds_nothing(&town, address, &["-H", &format!("Authorization: Bearer {}", viewer.token)], 8).await?;
     gateway.still_runs()?;
     ensure!(town.done(&["partner", "export"]).await? == before, "who may only look has changed something");
     let trail = town.done(&["audit", "--most", "1000"]).await?;

@@ -108,6 +108,22 @@ fn what_is_not_known_is_told_with_its_line() {
 }
 
 #[test]
+fn a_section_without_what_it_goes_by_is_told_with_its_line() {
+    for (kind, content, said) in [
+        (Kind::Partner, "\n[[partner]]\ntype = \"federated\"\n", "FILE:2: this [[partner]] has no domain"),
+        (Kind::Policy, "[[policy.rule]]\nusers = [\"a@b\"]\n", "FILE:1: this [[policy.rule]] has no name"),
+        (
+            Kind::Block,
+            "[[block]]\naddress = \"a@b.c\"\n\n[[block]]\n",
+            "FILE:4: this [[block]] has no address",
+        ),
+    ] {
+        let error = read(kind, content).unwrap_err();
+        assert!(error.contains(said.trim_start_matches("FILE")), "{error}");
+    }
+}
+
+#[test]
 fn who_is_there_twice_is_told_with_both_lines() {
     let partner = |domain: &str, more: &str| format!("[[partner]]\ndomain = \"{domain}\"\n{more}\n");
     for (kind, content, expected) in [
