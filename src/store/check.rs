@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::{FILE, Fault, StoreError, file, load, schema};
+use super::lock::Lock;
+use super::{FILE, Fault, StoreError, file, load, log, schema};
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub fn check(state_dir: &Path) -> Result<Checked, StoreError> {
         Err(error) if error.fault == Fault::Damaged => vec![error.evidence],
         findings => findings?,
     };
+    findings.extend(damage_of_log(state_dir, &path));
     match foreign_keys(&connection) {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(error.to_string()),
@@ -78,6 +80,14 @@ pub fn glance(state_dir: &Path) -> Result<Option<u32>, StoreError> {
 pub fn obstacle(state_dir: &Path) -> Option<StoreError> {
     let path = state_dir.join(FILE);
     path.exists().then(|| file::obstacle(&path)).flatten()
+}
+
+/// What a gateway would refuse to start with. One that runs changes the log while it is read.
+fn damage_of_log(state_dir: &Path, path: &Path) -> Option<String> {
+    let log = file::with_suffix(path, "-wal");
+    log::damage(&log).ok()??;
+    let _nobody_writes = Lock::take_as_it_is(state_dir).ok()?;
+    log::damage(&log).ok()?
 }
 
 fn foreign_keys(connection: &Connection) -> rusqlite::Result<Vec<String>> {

@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod load;
 mod lock;
+mod log;
 mod memory;
 mod pending;
 mod queue;

@@ -16,7 +16,7 @@ use super::lock::Lock;
 use super::queue::{Change, Queue, Sealed};
 use super::{
     AuditEntry, Committed, FILE, Failing, Fault, Health, Keep, PendingMessage, StoreError, Ticket, entries,
-    load, pending, schema, writer,
+    load, log, pending, schema, writer,
 };
 use crate::config::{Entry, Kind, Stored};
 use crate::net::now;
@@ -136,6 +136,13 @@ impl Store {
         let found = file::look(&path)?;
         if found == Found::Nothing {
             file::create(&path)?;
+        }
+        // Not while somebody else may be writing it.
+        if lock.is_some() && found == (Found::Database { clean: false }) {
+            let damage = log::damage(&file::with_suffix(&path, "-wal"));
+            if let Some(damage) = damage.map_err(|error| StoreError::io(&path, &error))? {
+                return Err(StoreError::new(&path, Fault::Damaged, damage));
+            }
         }
         // Not without the lock.
         let (mut connection, unwritable) = match locked.and_then(|()| file::open(&path)) {

@@ -311,6 +311,7 @@ fn least_of_presence(totals: &Totals) -> Vec<(&'static str, u64, u64)> {
         ("messages", presence.messages, 50),
         ("forgotten dialogs", presence.forgotten, 10),
         ("contacts who see in the end", presence.contacts_see, 60),
+        ("consent taken back", presence.taken_back, 60),
         ("users who see in the end", presence.users_see, 20),
     ]
 }

@@ -60,12 +60,12 @@ impl World {
     pub(crate) fn observe_output(&mut self, pump: usize, bytes: &[u8], since: Micros) {
         match self.pumps[pump].kind {
             Kind::Lane(_, lane) if self.presence.is_on() => {
-                self.watch_stanzas(self.lanes[lane].partner, bytes, since);
+                self.watch_stanzas(self.lanes[lane].partner, bytes);
             }
             Kind::Lane(_, lane) => self.observe_stanzas(self.lanes[lane].partner, bytes),
             Kind::Sip(_) => self.observe_sip(pump, bytes, since),
             // Where they go both ways (XEP-0288).
-            Kind::In(_, partner) if self.presence.is_on() => self.watch_stanzas(partner, bytes, since),
+            Kind::In(_, partner) if self.presence.is_on() => self.watch_stanzas(partner, bytes),
             Kind::In(_, partner) => self.observe_stanzas(partner, bytes),
         }
     }

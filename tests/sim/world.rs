@@ -29,6 +29,8 @@ use crate::pump::{Pump, State};
 use crate::rng::Rng;
 use crate::sessions::{self, Plan, Sessions};
 
+/// How long it may take until a task whose bell has rung runs.
+pub(crate) const WAKING: Micros = 20 * MILLI;
 /// The domain the gateway speaks for.
 pub(crate) const LOCAL: &str = "contoso.example";
 /// Wall clock at the beginning of every run.
@@ -464,7 +466,7 @@ impl World {
 
     fn wake(&mut self, task: Task) {
         // Mostly at once; now and then the scheduler has other things to do.
-        let delay = if self.rng.chance(5) { self.rng.range(0, 20 * MILLI) } else { 0 };
+        let delay = if self.rng.chance(5) { self.rng.range(0, WAKING) } else { 0 };
         self.after(delay, Event::Run(task));
     }
 

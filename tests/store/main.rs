@@ -2,6 +2,7 @@
 
 mod child;
 mod commands;
+mod damaged;
 mod faults;
 mod full;
 mod keeping;

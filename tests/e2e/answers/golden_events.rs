@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio::gateway::Im;
+use nuncio::gateway::{Im, WhoSees};
 use nuncio::store::{Keep, Memory};
 use nuncio_translate::judge::{Partner, PartnerType, Snapshot, UserPolicy, UserRule, Verdict, Who};
 use nuncio_translate::pair::{From, PairKey, PairRecord};
@@ -97,6 +97,8 @@ pub(crate) fn happens(house: &mut House, event: &str) {
             let id = &shown.first().expect("there is a session").id;
             house.gateway.close_session(id, house.now).expect("it was there");
         }
+        "an administrator ends what the user sees" => ends_by_hand(house, WhoSees::User),
+        "an administrator ends what the contact sees" => ends_by_hand(house, WhoSees::Contact),
         "the gateway stops" => {
             house.gateway.end_subscriptions();
             while house.gateway.run_errands(house.now) {}
@@ -106,6 +108,10 @@ pub(crate) fn happens(house: &mut House, event: &str) {
         other => panic!("unknown section {other}"),
     }
     house.run();
+}
+
+fn ends_by_hand(house: &House, who: WhoSees) {
+    assert_eq!(house.gateway.close_subscription(ALICE, BOB, who, house.now), Some(true));
 }
 
 fn rules(house: &House, partner_type: PartnerType, enabled: bool) {

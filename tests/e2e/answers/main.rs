@@ -48,4 +48,5 @@ mod torture;
 mod transactions;
 mod transport;
 mod trust;
+mod trust_tables;
 mod watching;

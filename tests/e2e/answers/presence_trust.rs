@@ -328,7 +328,7 @@ fn policy_that_denies_a_user_from_now_on_ends_everything_in_order() {
 
 /// The front end cannot be reached, and consent goes before it can.
 #[test]
-fn trust_what_waits_for_the_front_end_does_not_leave_without_the_consent_it_was_judged_by() {
+pub(crate) fn trust_what_waits_for_the_front_end_does_not_leave_without_the_consent_it_was_judged_by() {
     let mut house = house();
     let (wire, _) = house.user_asks(EVE);
     house.requests();
@@ -363,7 +363,7 @@ fn trust_what_waits_for_the_front_end_does_not_leave_without_the_consent_it_was_
 
 /// The same towards the contact: her stream has not come about.
 #[test]
-fn trust_presence_that_waits_for_the_stream_does_not_leave_without_consent() {
+pub(crate) fn trust_presence_that_waits_for_the_stream_does_not_leave_without_consent() {
     let mut house = house();
     house.user_asks(EVE);
     house.requests();

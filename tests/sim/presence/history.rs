@@ -1,6 +1,7 @@
 //! What happens in a run: who does what, and when.
 
 use nuncio_translate::judge::PartnerType;
+use nuncio_translate::pair::PairKey;
 
 use super::server::{DEVICES, Decision};
 use super::{Act, Question, User, Watched};
@@ -58,6 +59,10 @@ pub(crate) fn scene(seed: u64) -> World {
         world.partners[partner].acks = world.rng.pick(&[Acks::None, Acks::Promptly, Acks::Late]);
         world.partners[partner].both_ways = world.rng.chance(50);
     }
+    if seed.is_multiple_of(4) {
+        // Where everything hangs on consent.
+        world.types[0].push((0, PartnerType::PublicUnverified));
+    }
     world.publish_policy();
     let span = world.rng.pick(&[200 * SECOND, 900 * SECOND, 7200 * SECOND]);
     for _ in 0..ACTS {
@@ -101,7 +106,7 @@ impl World {
         let pair = self.rng.index(self.presence.pairs.len());
         let endpoint = self.rng.index(2);
         self.note("something", pair as u64, endpoint as u64);
-        match self.rng.range(0, 33) {
+        match self.rng.range(0, 35) {
             0..=3 => {
                 let seconds = self.rng.pick(&[120, 3600, 3600]);
                 self.endpoint_adds(pair, endpoint, seconds);
@@ -145,6 +150,7 @@ impl World {
             }
             30 => self.front_end_forgets(pair),
             31 => self.endpoint_forgets(pair, endpoint),
+            32 | 33 => self.much_waits_for_consent(pair),
             _ => {
                 self.presence.counts.clock_steps += 1;
                 let seconds = self.rng.pick(&STEPS);
@@ -187,14 +193,35 @@ impl World {
                 let allowed = !self.presence.users[user].allowed.last().is_some_and(|(_, allowed)| *allowed);
                 self.presence.users[user].allowed.push((self.now, allowed));
             }
-            _ if self.down => {}
-            _ => {
-                let key =
-                    nuncio_translate::pair::PairKey::new(&self.presence.users[user].address, &record.address);
-                self.presence.pairs[pair].added.push((self.now, false));
-                self.gateway.remove_consent(&key, self.moment());
-            }
+            _ => self.consent_is_taken_back(pair),
         }
         self.publish_policy();
+    }
+
+    pub(super) fn consent_is_taken_back(&mut self, pair: usize) {
+        if self.down {
+            return;
+        }
+        let record = &self.presence.pairs[pair];
+        let key = PairKey::new(&self.presence.users[record.user].address, &record.address);
+        self.note("taken back", pair as u64, 0);
+        self.presence.counts.taken_back += 1;
+        self.presence.pairs[pair].added.push((self.now, false));
+        self.gateway.remove_consent(&key, self.moment());
+    }
+
+    /// Much goes to and fro between the two by the SIP user's consent, and while some of it still waits for a stream, a
+    /// connection or an answer, that is taken back.
+    fn much_waits_for_consent(&mut self, pair: usize) {
+        let (user, endpoint) = (self.presence.pairs[pair].user, self.rng.index(2));
+        self.endpoint_adds(pair, endpoint, 3600);
+        self.contact_asks(pair);
+        self.contact_writes_to_user(pair);
+        self.presence.users[user].devices[0] = Some(self.rng.pick(&SHOWS));
+        self.presence.users[user].version += 1;
+        self.user_changes(user);
+        let at = self.now + self.rng.pick(&[50 * MILLI, SECOND, 8 * SECOND, 30 * SECOND]);
+        let at = self.rng.range(self.now, at);
+        self.at(at, Event::Presence(Act::TakeBack(pair)));
     }
 }

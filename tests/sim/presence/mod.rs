@@ -47,6 +47,8 @@ pub(crate) enum Act {
     },
     /// The request has no answer by now.
     Unanswered(usize),
+    /// The administrator takes back that the SIP user has added the contact.
+    TakeBack(usize),
     /// Nothing goes wrong any more, and everybody may talk to everybody.
     Heal,
     SignIn,
@@ -131,6 +133,8 @@ pub(crate) struct Counts {
     /// Dialogs that the front end forgot, and steps of the clock.
     pub(crate) forgotten: u64,
     pub(crate) clock_steps: u64,
+    /// That the SIP user has added the contact.
+    pub(crate) taken_back: u64,
     /// Pairs that at the end agreed on something worth agreeing on.
     pub(crate) contacts_see: u64,
     pub(crate) users_see: u64,
@@ -147,6 +151,7 @@ impl std::ops::AddAssign for Counts {
         self.messages += other.messages;
         self.forgotten += other.forgotten;
         self.clock_steps += other.clock_steps;
+        self.taken_back += other.taken_back;
         self.contacts_see += other.contacts_see;
         self.users_see += other.users_see;
     }
@@ -179,6 +184,7 @@ impl World {
             Act::Expires { pair, call_id } => self.gateway_lapses(pair, &call_id),
             Act::Ask { pair, endpoint } => self.endpoint_asks(pair, endpoint),
             Act::Unanswered(number) => self.unanswered(number),
+            Act::TakeBack(pair) => self.consent_is_taken_back(pair),
             Act::Heal => self.everything_works(),
             Act::SignIn => self.all_sign_in(),
             Act::Change => self.everybody_changes(),

@@ -9,10 +9,10 @@ use super::{Question, SECRET, question_of};
 use crate::net::{Micros, SECOND};
 use crate::observer::address;
 use crate::rules::was_ever;
-use crate::world::World;
+use crate::world::{WAKING, World};
 
-/// What was allowed when it was put into a queue may leave it for so long, if only the pair's consent has changed.
-const QUEUED: Micros = 40 * SECOND;
+/// A NOTIFY says what was left of the subscription when it was put into a queue, and may stay there for so long.
+const EXPIRY_LAG: Micros = 40 * SECOND;
 /// After this time a contact may not answer any more (mission's trust table).
 const REPLIES: Micros = 24 * 3600 * SECOND;
 
@@ -38,7 +38,7 @@ impl World {
     /// Whether the contact may see the SIP user.
     pub(super) fn contact_may_see_since(&self, pair: usize, since: Micros) -> bool {
         let record = &self.presence.pairs[pair];
-        let added = was_ever(&record.added, since.saturating_sub(QUEUED), |added| *added);
+        let added = was_ever(&record.added, since, |added| *added);
         self.is_open_since(pair, since) && (added || self.was_trusted_since(record.partner, since))
     }
 
@@ -49,8 +49,9 @@ impl World {
         self.ledger.violation(text);
     }
 
-    /// Stanzas leave for a partner; they could have left since `since`.
-    pub(crate) fn watch_stanzas(&mut self, partner: usize, bytes: &[u8], since: Micros) {
+    /// Stanzas leave for a partner. Until a stream takes them they are the gateway's, so the rules of this very moment hold.
+    pub(crate) fn watch_stanzas(&mut self, partner: usize, bytes: &[u8]) {
+        let since = self.now;
         let Ok(text) = std::str::from_utf8(bytes) else {
             return self.ledger.violation("the gateway wrote half a character".to_owned());
         };
@@ -100,8 +101,10 @@ impl World {
         }
     }
 
-    /// A SIP message leaves for the front end.
+    /// A SIP message leaves for the front end; it could have left since `since`. What was handed to a connection that is up has
+    /// left, for all that the gateway can do about it: it goes as soon as the connection's task is woken.
     pub(crate) fn watch_sip(&mut self, message: &Message, since: Micros) {
+        let since = since.saturating_sub(WAKING);
         if let Some(status) = message.status() {
             return self.watch_answer(message, status.0);
         }
@@ -170,7 +173,7 @@ impl World {
         let bound = self.presence.watch.bounds.get(call_id).copied();
         if let (Some(expires), Some(bound)) = (expires, bound)
             // A process that starts after the clock was set back takes the end for later than it is.
-            && since + Micros::from(expires) * SECOND > bound + QUEUED + self.clock_steps
+            && since + Micros::from(expires) * SECOND > bound + EXPIRY_LAG + self.clock_steps
         {
             let late = (since + Micros::from(expires) * SECOND - bound) / SECOND;
             self.ledger.violation(format!("expiry is never lengthened: {call_id} by {late} s"));

@@ -76,6 +76,9 @@ struct Passing {
     leaving_until: Option<Instant>,
     /// The contact asked, and is answered when something is known.
     asks: Option<Asks>,
+    /// He asked once, and is not asked about again before that (PR-13). It outlives the answer: a pair of which nothing else
+    /// remains would forget it with itself.
+    fetched_until: Option<Instant>,
     /// Then the contact is told that the SIP user cannot be seen any more, unless the front end shows him before.
     grace_until: Option<Instant>,
     /// Then what is known of the SIP user becomes otherwise by itself: a note of his ends.
@@ -93,6 +96,7 @@ impl Nothing for Passing {
         leaving: Vec::new(),
         leaving_until: None,
         asks: None,
+        fetched_until: None,
         grace_until: None,
         changes_at: None,
         farewell_until: None,
@@ -306,6 +310,7 @@ impl ContactWatches {
         [
             subscriber,
             asks,
+            self.passing.fetched_until,
             self.interest_until.map(Tick::get),
             self.passing.grace_until,
             self.passing.changes_at,
@@ -326,6 +331,7 @@ impl ContactWatches {
             subscriber.handle_timeout(&mut step.event_under(identity));
         }
         self.passing.asks.take_if(|asks| asks.until <= now);
+        self.passing.fetched_until.take_if(due);
         if self.passing.grace_until.take_if(due).is_some() {
             self.lose_sight(step);
         }
@@ -397,6 +403,7 @@ impl ContactWatches {
     pub(super) fn is_idle(&self) -> bool {
         self.subscriber.as_ref().is_none_or(|subscriber| subscriber.is_idle())
             && self.passing.asks.is_none()
+            && self.passing.fetched_until.is_none()
             && self.passing.farewell_until.is_none()
     }
 
@@ -474,10 +481,11 @@ impl ContactWatches {
             return;
         }
         self.fetching = true;
-        let identity = self.identity(step);
+        let (identity, now) = (self.identity(step), step.context.now.instant);
         if let Some(subscriber) = self.subscriber(permit, step) {
             subscriber.fetch(&mut step.event_under(identity));
-            self.begun = Some(step.context.now.instant.into());
+            self.begun = Some(now.into());
+            self.passing.fetched_until = Some(now + step.context.config.fetch_interval);
         }
     }
 

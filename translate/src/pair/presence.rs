@@ -257,6 +257,7 @@ impl<M> Pair<M> {
                 step.saved.touch();
                 step.fact(Fact::AddedEnded(AddedEnd::Removed));
             }
+            withdraw_forbidden(contact, step);
             contact.reconsider(step);
             user.consent_removed(step);
         });
@@ -534,7 +535,18 @@ fn lapse(contact: &mut ContactWatches, step: &mut Step<'_, '_>) {
         step.consent.added = None;
         step.saved.touch();
         step.fact(Fact::AddedEnded(AddedEnd::Lapsed));
+        withdraw_forbidden(contact, step);
         contact.reconsider(step);
+    }
+}
+
+/// What consent let pass, and has not left the pair yet, does not.
+fn withdraw_forbidden(contact: &mut ContactWatches, step: &mut Step<'_, '_>) {
+    for (half, serial) in step.withdraw_forbidden() {
+        // Only requests for the contact need it.
+        if let Half::Subscriber(epoch) = half {
+            contact.failed(epoch, serial, Undelivered::NotSent, step);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use nuncio_sip::event;
 use nuncio_xmpp::{BareJid, Jid};
 
 use super::context::Identity;
-use super::output::{Attempt, Fact, Judged, Output, Sent, ToXmpp};
+use super::output::{Attempt, Fact, Half, Judged, Output, Sent, ToXmpp};
 use super::saved::Saved;
 use super::{Context, From, To};
 use crate::Moment;
@@ -125,6 +125,27 @@ impl Step<'_, '_> {
         let sent = Sent::Subscription(kind);
         self.orders.retain(|(_, order)| !matches!(order, Output::ToXmpp(stanza) if stanza.sent == sent));
         self.push(Output::Recall(sent));
+    }
+
+    /// Consent has ended: what it let pass and still waits here, for the store or behind what does, does not leave. Returns the
+    /// requests among it, whose machines wait for word of them.
+    pub(super) fn withdraw_forbidden(&mut self) -> Vec<(Half, u32)> {
+        let (context, consent) = (&*self.context, &*self.consent);
+        let allowed = |direction, judged: &Judged| context.judge(direction, judged.kind, consent).is_ok();
+        let mut unsent = Vec::new();
+        self.orders.retain(|(_, order)| match order {
+            Output::ToXmpp(ToXmpp { judged: Some(judged), .. }) => allowed(Direction::SipToXmpp, judged),
+            Output::Request(request) => {
+                let stays =
+                    request.judged.as_ref().is_none_or(|judged| allowed(Direction::XmppToSip, judged));
+                if !stays {
+                    unsent.push((request.half.clone(), request.serial));
+                }
+                stays
+            }
+            _ => true,
+        });
+        unsent
     }
 
     /// `unsubscribed` takes something back and shows nothing, so it needs no permit; only an open partner.

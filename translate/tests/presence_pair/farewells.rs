@@ -131,3 +131,41 @@ fn trust_a_subscribed_that_was_lost_on_a_disabled_partner_is_said_when_he_is_ena
         assert!(rig.told().contains(&"subscribed".to_owned()), "crash: {crash}");
     }
 }
+
+fn takes_consent_away(rig: &mut Rig) {
+    rig.input(|pair, context| pair.consent_removed(context));
+    rig.commit();
+}
+
+/// What the contact asked for waits until it is stored that the SIP user has added him.
+#[test]
+fn trust_what_waits_for_the_store_is_not_asked_for_without_the_consent_it_was_judged_by() {
+    let mut rig = Rig::new(PartnerType::PublicUnverified);
+    rig.stanza("", "type='subscribe'", "");
+    rig.commits = false;
+    let request = Remote::endpoint("c1").subscribe(3600);
+    rig.subscribe(&request, "epid1");
+    assert!(rig.requests.is_empty(), "{:?}", rig.requests);
+    takes_consent_away(&mut rig);
+    let asks = |request: &Request| matches!(request.half, Half::Subscriber(_));
+    assert!(!rig.requests.iter().any(asks), "{:?}", rig.requests);
+    assert_eq!(rig.pair.from(), From::Kept);
+    // The machine that wanted it is free: the next one who adds him gets through.
+    rig.answer_all(200);
+    adds(&mut rig, "c2");
+}
+
+#[test]
+fn trust_what_waits_for_the_store_is_not_shown_without_the_consent_it_was_judged_by() {
+    let mut rig = Rig::new(PartnerType::PublicUnverified);
+    rig.stanza("", "type='subscribe'", "");
+    let mut dialog = Remote::of(&adds(&mut rig, "c1"), "fe1");
+    rig.told();
+    rig.commits = false;
+    rig.in_dialog(&dialog.notify("active;expires=3600", &pidf(&[("desk", true, "", "")])));
+    assert_eq!(rig.told(), [""; 0], "it is to be stored first");
+    takes_consent_away(&mut rig);
+    let told = rig.told();
+    assert!(!told.iter().any(|told| told == "subscribed" || told.starts_with("available")), "{told:?}");
+    assert_eq!(told.last().map(String::as_str), Some("unsubscribed"));
+}

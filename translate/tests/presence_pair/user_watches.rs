@@ -461,3 +461,16 @@ fn a_lost_request_is_repeated_while_somebody_waits_for_it() {
     rig.pass(MINUTE);
     assert_eq!(rig.told(), [""; 0]);
 }
+
+/// The endpoint has not answered its last NOTIFY when the process ends, so it is on record; the contact has declined meanwhile.
+#[test]
+fn ev_15_an_endpoint_does_not_come_back_from_a_stop_to_a_contact_who_has_declined() {
+    let (mut rig, mut dialog) = watching();
+    rig.input(|pair, context| pair.shutdown(context));
+    rig.stanza("", "type='unsubscribed'", "");
+    rig.crash();
+    let number = rig.in_dialog(&dialog.subscribe(3600));
+    assert_eq!(rig.status(number), 481, "it asks anew, and so is the contact");
+    add(&mut rig, "c9", 3600);
+    assert_eq!(rig.told().last().map(String::as_str), Some("subscribe"));
+}

@@ -21,6 +21,14 @@ pub(crate) struct Contact {
     pub(crate) asks_once: bool,
 }
 
+/// A word that stands in each of his notes.
+pub(crate) const NOTE: &str = "reading-the-news";
+
+/// His note, which the SIP user sees whatever the type of the partner.
+pub(crate) fn note(resource: &str, show: &str) -> String {
+    format!("{NOTE} {resource} {show}.")
+}
+
 impl Contact {
     fn send(&mut self, resource: &str, kind: &str, inside: &str) {
         let slash = if resource.is_empty() { "" } else { "/" };
@@ -90,6 +98,7 @@ impl Contact {
     fn show(&mut self, resource: &'static str) {
         let show = self.online[resource];
         let inside = if show.is_empty() { String::new() } else { format!("<show>{show}</show>") };
+        let inside = format!("{inside}<status>{}</status>", note(resource, show));
         self.send(resource, "", &inside);
     }
 

@@ -2,6 +2,8 @@
 
 #[path = "checks.rs"]
 mod checks;
+#[path = "queues.rs"]
+mod queues;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use nuncio_translate::pair::{From, Half, Request, To, ToXmpp};
 
 use checks::Knows;
 
-use super::contact::Contact;
+use super::contact::{Contact, NOTE, note};
 use super::front_end::{DEVICES, Decision, FromSip, FrontEnd, SECRET};
 use super::rules::Rules;
 use crate::pair_rig::{Answered, DAY, Numbers, Rig, START_MS, body, expires, message, state_of, told};
@@ -90,7 +92,7 @@ impl World {
 
     fn something_happens(&mut self) {
         let endpoint = (self.dice.random() % 2) as usize;
-        match self.dice.random() % 29 {
+        match self.dice.random() % 30 {
             0..=3 => {
                 self.say(format!("endpoint {endpoint} adds the contact"));
                 self.sip.add(endpoint, 3600);
@@ -152,11 +154,8 @@ impl World {
             28 => self.turns_come(),
             20 => self.crash(),
             21 | 22 => self.policy(),
-            23 => {
-                self.say("the administrator takes consent away");
-                self.rules.added = None;
-                self.rig.input(|pair, context| pair.consent_removed(context));
-            }
+            23 => self.consent_is_taken_back(),
+            29 => self.planned_stop(),
             24 => {
                 self.rules.listed = !self.rules.listed;
                 if self.rules.listed {
@@ -247,7 +246,6 @@ impl World {
         self.say(format!("policy: {partner}, listed {listed}, enabled {enabled}, user allowed {user}"));
         self.asked &= listed && user;
         let verdict = if user { Verdict::Allow } else { Verdict::Deny };
-        // What waits in lanes and queues is judged again before it leaves; here it is dropped and reported.
         let (stanzas, requests) = (std::mem::take(&mut self.to_xmpp), std::mem::take(&mut self.to_sip));
         let users = UserPolicy::new(true, verdict, vec![]);
         if listed {
@@ -259,20 +257,7 @@ impl World {
         let (newer, newer_requests) = (std::mem::take(&mut self.to_xmpp), std::mem::take(&mut self.to_sip));
         self.to_xmpp = stanzas;
         self.to_sip = requests;
-        let held = self.to_xmpp.iter().map(|stanza| self.may_cross(stanza)).collect::<Vec<_>>();
-        let mut held = held.into_iter();
-        let mut lost = Vec::new();
-        self.to_xmpp.retain(|stanza| {
-            let keep = held.next().unwrap_or(true);
-            if !keep {
-                lost.push(stanza.sent.clone());
-            }
-            keep
-        });
-        for sent in lost {
-            self.knows.doubt = true;
-            self.rig.input(|pair, context| pair.lost(&sent, context));
-        }
+        self.judged_again();
         self.to_xmpp.extend(newer);
         self.to_sip.extend(newer_requests);
         if !self.rules.is_connected() {
@@ -281,6 +266,7 @@ impl World {
             for stanza in std::mem::take(&mut self.to_xmpp) {
                 self.rig.input(|pair, context| pair.lost(&stanza.sent, context));
             }
+            self.asked &= !self.contact.out.iter().any(|said| said.contains("subscribe'"));
             self.contact.out.clear();
         }
     }
@@ -371,6 +357,9 @@ impl World {
         match self.dice.random() % 4 {
             0 => {
                 let Some(stanza) = self.to_xmpp.pop_front() else { return };
+                if self.rules.is_connected() {
+                    self.check_leaving(&stanza);
+                }
                 if !self.rules.is_connected() || self.lossy && self.chance(6) {
                     self.say(format!("  lost: {}", told(&stanza)));
                     self.knows.doubt = true;
@@ -385,6 +374,7 @@ impl World {
             }
             1 => {
                 let Some(request) = self.to_sip.pop_front() else { return };
+                self.check_leaving_request(&request);
                 if self.lossy && self.chance(8) {
                     let why = self.pick(&[Undelivered::NotSent, Undelivered::Lost]);
                     self.say(format!("  failed: {why:?}"));
@@ -401,7 +391,10 @@ impl World {
             2 if !self.contact.out.is_empty() => {
                 let text = self.contact.out.remove(0);
                 // Streams of a disabled partner are closed.
-                if self.rules.is_connected() {
+                if !self.rules.is_connected() {
+                    // What he says now nobody hears.
+                    self.asked &= !text.contains("subscribe'");
+                } else {
                     let kind = text.split("type='").nth(1).and_then(|rest| rest.split('\'').next());
                     self.say(format!("  ← XMPP {}", kind.unwrap_or("available")));
                     self.rig.element(&text);
@@ -563,6 +556,7 @@ impl World {
                     let open = endpoint.document.matches("<basic>open").count();
                     assert_eq!(open, self.contact.online.len(), "{}", endpoint.document);
                     for (resource, show) in &self.contact.online {
+                        assert!(endpoint.document.contains(&note(resource, show)), "{}", endpoint.document);
                         assert!(endpoint.document.contains(resource), "{}", endpoint.document);
                         assert!(show.is_empty() || endpoint.document.contains(show), "{}", endpoint.document);
                     }

@@ -80,7 +80,9 @@ impl UserWatches {
 
     pub(in crate::pair) fn record(&self, record: &mut PairRecord, now: Moment) {
         let live = self.watchers.iter().filter_map(|watcher| watcher.record(now));
-        let leaving = self.leaving.iter().flat_map(|leaving| &leaving.records).cloned();
+        // There is nothing to come back to if the contact has declined since: it gets 481 and may ask anew.
+        let leaving = self.leaving.iter().filter(|_| record.to != To::No);
+        let leaving = leaving.flat_map(|leaving| &leaving.records).cloned();
         record.notifiers = live.chain(leaving).collect();
     }
 }

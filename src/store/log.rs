@@ -1,0 +1,108 @@
+//! Whether the log beside the database is whole, before SQLite takes it up after a crash.
+//!
+//! SQLite reads the log up to the first frame that is not right and takes what follows for a transaction that a power cut
+//! interrupted. That is right for the last one, and for no other: with `synchronous = FULL` each transaction is on the disk
+//! before the next one begins. So where a whole transaction stands behind a frame that is not right, that was damaged later, and
+//! what had been reported as saved would go without a word. (Damage up to the very end looks like a power cut.)
+//!
+//! The format: <https://sqlite.org/fileformat2.html#walformat>.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+const HEADER: usize = 32;
+const FRAME_HEADER: usize = 24;
+/// The last bit says in which order of bytes the sums were made.
+const MAGIC: u32 = 0x377f_0682;
+
+/// What is wrong with the log; `None`: nothing, or there is none. Nobody else may have the database open.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn damage(log: &Path) -> io::Result<Option<String>> {
+    match fs::read(log) {
+        Ok(bytes) => Ok(damaged(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn damaged(log: &[u8]) -> Option<String> {
+    // The header is on the disk before the first frame.
+    let (header, frames) = log.split_at_checked(HEADER)?;
+    if frames.is_empty() {
+        return None;
+    }
+    let Some((sums, page)) = begin(header) else {
+        return Some("its log, nuncio.db-wal, has lost its beginning".to_owned());
+    };
+    let salts = header.get(16..24)?;
+    let (mut before, mut wrong, mut ended) = (Some(sums), None, false);
+    for (number, frame) in frames.chunks_exact(FRAME_HEADER + page).enumerate() {
+        let (head, content) = frame.split_at_checked(FRAME_HEADER)?;
+        let (about, stored) = (head.get(..8)?, head.get(16..24)?);
+        let of_this_log = head.get(8..16)? == salts;
+        // Each frame's sums go on from those of the one before, so what an earlier log left behind does not follow.
+        let follows = of_this_log && before.is_some_and(|sums| sums.add(about).add(content).are(stored));
+        if let (Some(first), true, true) = (wrong, ended, follows) {
+            let text = format!("its log, nuncio.db-wal, is not what was written from frame {first} on");
+            return Some(text);
+        }
+        if !follows && wrong.is_none() {
+            wrong = Some(number);
+        }
+        // The last frame of a transaction says how large the database is: another one follows only if that is on the disk.
+        ended = wrong.is_some() && of_this_log && word(about.get(4..8)?, u32::from_be_bytes) != 0;
+        before = of_this_log.then(|| Sums::read(stored, sums.read));
+    }
+    None
+}
+
+/// The sums of the header and the size of a page; `None`: it is not what SQLite writes.
+fn begin(header: &[u8]) -> Option<(Sums, usize)> {
+    let magic = word(header.get(..4)?, u32::from_be_bytes);
+    let read = match magic {
+        MAGIC => u32::from_le_bytes,
+        _ if magic == MAGIC | 1 => u32::from_be_bytes,
+        _ => return None,
+    };
+    let page = word(header.get(8..12)?, u32::from_be_bytes);
+    let sums = Sums { one: 0, two: 0, read }.add(header.get(..24)?);
+    let right = sums.are(header.get(24..HEADER)?) && (512..=65_536).contains(&page) && page.is_power_of_two();
+    right.then_some((sums, usize::try_from(page).ok()?))
+}
+
+/// The sums of all that stands before.
+#[derive(Clone, Copy)]
+struct Sums {
+    one: u32,
+    two: u32,
+    read: fn([u8; 4]) -> u32,
+}
+
+impl Sums {
+    fn add(self, bytes: &[u8]) -> Self {
+        bytes.chunks_exact(8).fold(self, |Self { one, two, read }, pair| {
+            let (first, second) = pair.split_at(4);
+            let one = one.wrapping_add(word(first, read)).wrapping_add(two);
+            let two = two.wrapping_add(word(second, read)).wrapping_add(one);
+            Self { one, two, read }
+        })
+    }
+
+    /// As they stand in the log.
+    fn read(stored: &[u8], read: fn([u8; 4]) -> u32) -> Self {
+        let (one, two) = stored.split_at_checked(4).unwrap_or_default();
+        Self { one: word(one, u32::from_be_bytes), two: word(two, u32::from_be_bytes), read }
+    }
+
+    fn are(self, stored: &[u8]) -> bool {
+        let stored = Self::read(stored, self.read);
+        (self.one, self.two) == (stored.one, stored.two)
+    }
+}
+
+fn word(bytes: &[u8], read: fn([u8; 4]) -> u32) -> u32 {
+    bytes.try_into().map_or(0, read)
+}
