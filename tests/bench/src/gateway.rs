@@ -90,9 +90,11 @@ impl Gateway {
     ) -> Result<Self> {
         let mut text = configuration(place, folder, PARTNERS.max(streams));
         if streams > PARTNERS {
-            let most = streams * 2;
+            // All partners are one sink or source here, and open theirs at once.
+            let most = streams + 1_000;
             text.push_str(&format!(
-                "[limits.xmpp]\nconnections = {most}\nstreams = {most}\nunauthenticated_per_address = 256\n"
+                "[limits.xmpp]\nconnections = {most}\nstreams = {most}\nunauthenticated = {most}\n\
+                 unauthenticated_per_address = {most}\nfailures_per_address = {most}\n"
             ));
         }
         let text = if sessions { text.replace("im = 'pager'", "im = 'session'") } else { text };
