@@ -21,7 +21,8 @@ const BINARY: &str = "NUNCIO_BIN";
 pub(crate) const PARTNERS: usize = 600;
 /// Longest start: with a large store it takes time.
 const START: Duration = Duration::from_secs(120);
-const STOP: Duration = Duration::from_secs(30);
+/// Longest stop: who watched is told that it ends.
+const STOP: Duration = Duration::from_secs(120);
 
 /// Addresses of a measurement: loopback, and different in every process, so that two at a time do not meet.
 #[derive(Clone, Copy, Debug)]
