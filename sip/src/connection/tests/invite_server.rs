@@ -169,10 +169,10 @@ fn ch_11_of_several_2xx_that_of_longest_ago_without_ack_says_how_long_the_connec
     rig.connection.acknowledged(another, rig.now);
     assert_eq!(until(&rig), None);
     // What is acknowledged is absorbed for 32 s more.
-    assert_eq!(repeat(&mut rig.tick(34_999), 1_000), 0);
-    assert_eq!(repeat(&mut rig.tick(35_000), 1_000), 1);
-    assert_eq!(repeat(&mut rig.tick(37_999), 2_000), 0);
-    assert_eq!(repeat(&mut rig.tick(38_000), 2_000), 1);
+    assert_eq!(repeat(rig.tick(34_999), 1_000), 0);
+    assert_eq!(repeat(rig.tick(35_000), 1_000), 1);
+    assert_eq!(repeat(rig.tick(37_999), 2_000), 0);
+    assert_eq!(repeat(rig.tick(38_000), 2_000), 1);
 }
 
 #[test]
