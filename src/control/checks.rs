@@ -118,7 +118,8 @@ async fn check_config(State(control): State<Shared>) -> Result<Json<Report>, Pro
     let authority = std::sync::Arc::clone(&control.authority);
     let looked = spawn_blocking(move || authority.look()).await.map_err(|_| Problem::failed())?;
     let findings = match looked {
-        Ok(loaded) => {
+        Ok(in_force) => {
+            let loaded = &in_force.loaded;
             let mut findings = problems(&loaded.report);
             findings.extend(set_aside(&loaded.set_aside));
             let more = look(&loaded.config, What::Config, &Whom::default(), SystemTime::now()).await;

@@ -281,12 +281,18 @@ async fn change(control: &Shared, caller: Caller, edit: Edit, dry: Dry) -> Resul
 
 /// Those of a kind of which any key has another value, and that are not gone.
 fn changed_of(kind: Kind, applied: &Applied) -> Value {
-    let prefix = section(kind);
     let paths = applied.changed.iter().map(|change| change.path.as_str());
-    let names = paths.filter_map(|path| path.strip_prefix(prefix)?.rsplit_once("]."));
-    let names: HashSet<&str> = names.map(|(name, _)| name).collect();
+    let names: HashSet<&str> = paths.filter_map(|path| Some(key_of(kind, path)?.0)).collect();
     let is_one = |(name, _): &(String, Value)| names.contains(name.as_str());
     entries(&applied.in_force, kind, false).into_iter().filter(is_one).map(|(_, entry)| entry).collect()
+}
+
+/// The entry that has the key of this path, by its name, and the key.
+fn key_of(kind: Kind, path: &str) -> Option<(&str, &str)> {
+    match path.strip_prefix("policy.").filter(|key| kind == Kind::Policy && !key.contains('[')) {
+        Some(key) => Some((GLOBAL, key)),
+        None => path.strip_prefix(section(kind))?.rsplit_once("]."),
+    }
 }
 
 /// How the paths of keys of entries begin.

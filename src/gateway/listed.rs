@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use nuncio_sip::hop::MAX_TARGETS;
@@ -44,6 +45,10 @@ impl fmt::Display for NextHop {
     }
 }
 
+/// How long it counts where DNS said that a next hop is. Whoever is connected asks no more, and what was said weeks ago may be
+/// somebody else's address. Longer than the resolver believes any answer.
+pub(super) const ADDRESSES_COUNT_FOR: Duration = Duration::from_secs(25 * 60 * 60);
+
 /// The next hops under the numbers that the group knows them by. Those that are listed no more are remembered for a while,
 /// for connections to them may be in use.
 #[derive(Debug)]
@@ -52,8 +57,8 @@ pub(super) struct Listed {
     /// Latest last.
     before: Vec<(usize, NextHop)>,
     next_id: usize,
-    /// Where DNS said last that those of now are: by their numbers.
-    addresses: Vec<(usize, Vec<IpAddr>)>,
+    /// Where DNS said last that those of now are, and when that was: by their numbers.
+    addresses: Vec<(usize, Instant, Vec<IpAddr>)>,
     /// How they are known.
     pub(super) evidence: Vec<String>,
 }
@@ -98,22 +103,22 @@ impl Listed {
         };
         let changed = set(&self.now) != set(&now);
         self.now.clone_from(&now);
-        self.addresses.retain(|(id, _)| now.iter().any(|(listed, _)| listed == id));
+        self.addresses.retain(|(id, ..)| now.iter().any(|(listed, _)| listed == id));
         (now, changed)
     }
 
     /// This is where one of them is.
-    pub(super) fn found(&mut self, hop: &NextHop, addresses: Vec<IpAddr>) {
+    pub(super) fn found(&mut self, hop: &NextHop, addresses: Vec<IpAddr>, now: Instant) {
         let Some((id, _)) = self.now.iter().find(|(_, listed)| listed.is_at(hop)) else { return };
-        match self.addresses.iter_mut().find(|(known, _)| known == id) {
-            Some((_, known)) => *known = addresses,
-            None => self.addresses.push((*id, addresses)),
-        }
+        self.addresses.retain(|(known, ..)| known != id);
+        self.addresses.push((*id, now, addresses));
     }
 
     /// Where those of now are, as far as it is known: each with the front end.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = (usize, IpAddr)> {
-        self.addresses.iter().flat_map(|(id, addresses)| {
+    pub(super) fn addresses(&self, now: Instant) -> impl Iterator<Item = (usize, IpAddr)> {
+        let fresh =
+            move |(_, said, _): &&(_, Instant, _)| now.saturating_duration_since(*said) < ADDRESSES_COUNT_FOR;
+        self.addresses.iter().filter(fresh).flat_map(|(id, _, addresses)| {
             let front_end = self.get(*id).map(|hop| hop.front_end);
             front_end
                 .into_iter()
@@ -169,13 +174,27 @@ mod tests {
     #[test]
     fn where_a_next_hop_is_is_known_as_long_as_it_is_listed() {
         let at = |last: u8| IpAddr::from([192, 0, 2, last]);
-        let mut listed = Listed::new(hops(&["a", "b"]));
-        listed.found(&NextHop::new(0, "a", 5061), vec![at(1), at(2)]);
-        listed.found(&NextHop::new(0, "a", 5061), vec![at(3)]);
-        listed.found(&NextHop::new(0, "c", 5061), vec![at(4)]);
-        assert_eq!(listed.addresses().collect::<Vec<_>>(), [(0, at(3))]);
+        let (mut listed, now) = (Listed::new(hops(&["a", "b"])), Instant::now());
+        listed.found(&NextHop::new(0, "a", 5061), vec![at(1), at(2)], now);
+        listed.found(&NextHop::new(0, "a", 5061), vec![at(3)], now);
+        listed.found(&NextHop::new(0, "c", 5061), vec![at(4)], now);
+        assert_eq!(listed.addresses(now).collect::<Vec<_>>(), [(0, at(3))]);
         replace(&mut listed, &["b"]);
-        assert_eq!(listed.addresses().count(), 0);
+        assert_eq!(listed.addresses(now).count(), 0);
+    }
+
+    #[test]
+    fn where_a_next_hop_was_long_ago_says_nothing() {
+        let at = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let (mut listed, start) = (Listed::new(hops(&["a", "b"])), Instant::now());
+        let (minute, nearly) = (Duration::from_secs(60), ADDRESSES_COUNT_FOR - Duration::from_nanos(1));
+        listed.found(&NextHop::new(0, "a", 5061), vec![at(1), at(2)], start);
+        listed.found(&NextHop::new(0, "b", 5061), vec![at(3)], start + minute);
+        assert_eq!(listed.addresses(start + nearly).count(), 3);
+        assert_eq!(listed.addresses(start + ADDRESSES_COUNT_FOR).collect::<Vec<_>>(), [(0, at(3))]);
+        listed.found(&NextHop::new(0, "a", 5061), vec![at(2)], start + ADDRESSES_COUNT_FOR);
+        let all: Vec<_> = listed.addresses(start + minute + nearly).collect();
+        assert_eq!(all, [(0, at(3)), (0, at(2))], "asked again, it counts again");
     }
 
     #[test]

@@ -256,13 +256,13 @@ impl Route {
     }
 
     /// This is where DNS says that the host of a next hop is.
-    pub fn found(&self, hop: &NextHop, addresses: Vec<IpAddr>) {
-        self.listed.lock().found(hop, addresses);
+    pub fn found(&self, hop: &NextHop, addresses: Vec<IpAddr>, now: Instant) {
+        self.listed.lock().found(hop, addresses, now);
     }
 
-    /// Where it said so last of those that are listed now: each with the front end.
-    pub(super) fn addresses(&self) -> Vec<(usize, IpAddr)> {
-        self.listed.lock().addresses().collect()
+    /// Where it said of late that those listed now are: each with the front end.
+    pub(super) fn addresses(&self, now: Instant) -> Vec<(usize, IpAddr)> {
+        self.listed.lock().addresses(now).collect()
     }
 
     /// Whether a next hop of this front end, now or of late, has such a host.

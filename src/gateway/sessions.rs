@@ -479,7 +479,7 @@ impl Gateway {
     fn answer_acknowledged(&self, reply: ReplyTo, now: Moment) {
         let Some(link) = self.link(reply.connection) else { return };
         let gone = link.port.step(|connection| {
-            connection.acknowledged(reply.transaction);
+            connection.acknowledged(reply.transaction, now.instant);
             connection.is_closed()
         });
         if gone {

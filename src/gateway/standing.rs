@@ -4,8 +4,9 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::OnceLock;
+use std::time::Instant;
 
-use super::{Gateway, Route, SipLink, SipPeer};
+use super::{Gateway, SipLink, SipPeer};
 
 /// Why the certificate that a peer showed is not believed now, if it is not.
 pub struct Believed(Box<dyn Fn() -> Option<String> + Send + Sync>);
@@ -82,8 +83,8 @@ impl Gateway {
     }
 
     /// Front ends with which there are connections that these networks would end, and those whose hosts were there when DNS was
-    /// asked last.
-    pub fn front_ends_within(&self, within: impl Fn(IpAddr) -> bool) -> Vec<(&str, IpAddr)> {
+    /// asked last, unless that was long ago.
+    pub fn front_ends_within(&self, within: impl Fn(IpAddr) -> bool, now: Instant) -> Vec<(&str, IpAddr)> {
         let mut found: Vec<(&str, IpAddr)> = Vec::new();
         for link in &self.connections {
             let SipPeer::FrontEnd(index) = link.peer else { continue };
@@ -96,7 +97,7 @@ impl Gateway {
                 found.push((&front_end.name, address));
             }
         }
-        for (index, address) in self.routes.iter().flat_map(Route::addresses) {
+        for (index, address) in self.routes.iter().flat_map(|route| route.addresses(now)) {
             if let Some(front_end) = self.front_ends.get(index).filter(|_| within(address)) {
                 found.push((&front_end.name, address));
             }

@@ -66,34 +66,26 @@ impl Authority {
             })
         };
         let known = super::warnings(&before.loaded.report, |problem| !of_it(problem));
-        prepared.warnings.retain(|warning| !known.contains(warning));
-        prepared.warnings.extend(left);
+        prepared.applied.warnings.retain(|warning| !known.contains(warning));
+        prepared.applied.warnings.extend(left);
         for Step { kind, name, new, .. } in &steps {
             match new {
                 Some(entry) => must_count(&prepared, *kind, name, entry)?,
-                None => prepared.warnings.extend(forgotten(&before, &prepared.in_force, *kind, name)),
+                None => prepared.applied.warnings.extend(forgotten(
+                    &before,
+                    &prepared.applied.in_force,
+                    *kind,
+                    name,
+                )),
             }
         }
-        prepared.warnings.extend(steps.iter().filter_map(wider));
-        self.must_spare_front_ends(&prepared.in_force.running, &steps)?;
-        let unseen = unseen(&steps, &prepared.changed);
+        prepared.applied.warnings.extend(steps.iter().filter_map(wider));
+        self.must_spare_front_ends(&prepared.applied.in_force.running, &steps)?;
+        prepared.applied.unseen = unseen(&steps, &prepared.applied.changed);
         if dry_run {
-            let Prepared { in_force, changed, tokens, pending, warnings, .. } = prepared;
-            let in_force = std::sync::Arc::new(in_force);
-            return Ok(Applied {
-                in_force,
-                changed,
-                tokens,
-                pending,
-                warnings,
-                unseen,
-                streams_closed: 0,
-                dry_run,
-                unsaved: None,
-            });
+            return Ok(Applied { dry_run, ..prepared.applied });
         }
         let mut applied = self.put_in_force(prepared);
-        applied.unseen = unseen;
         let ticket = self.keep(who, steps);
         drop(turn);
         applied.unsaved = self.wait(ticket);
@@ -252,7 +244,7 @@ fn must_count(prepared: &Prepared<'_>, kind: Kind, name: &str, entry: &Entry) ->
         _ => vec![path(kind, name)],
     };
     for key in keys {
-        match prepared.in_force.loaded.effective.get(&key).map(|setting| &setting.origin) {
+        match prepared.applied.in_force.loaded.effective.get(&key).map(|setting| &setting.origin) {
             Some(Origin::Stored) => {}
             Some(Origin::Declared(place)) => {
                 let (name, place) = (name.to_owned(), place.clone());
@@ -260,7 +252,7 @@ fn must_count(prepared: &Prepared<'_>, kind: Kind, name: &str, entry: &Entry) ->
             }
             _ => {
                 // It gives way, and the reason says to whom.
-                let mut aside = prepared.in_force.loaded.set_aside.iter();
+                let mut aside = prepared.applied.in_force.loaded.set_aside.iter();
                 let why = aside.find(|aside| aside.is(kind, name)).map(|aside| aside.why.join("; "));
                 let why = why.unwrap_or_else(|| "a file says something else, which wins".to_owned());
                 return Err(Refused::Unusable(format!("{why}; the entry would say nothing")));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::checks::blocks::{by_entries, cuts_off};
 use crate::config::{Block, BlockAddress, Config};
 use crate::gateway::Gateway;
+use crate::net::now;
 
 /// What is to be said of each of `which` blocks that has a front end in it: by its entry, by what DNS
 /// said last of the names there, or by a connection that is there.
@@ -14,7 +15,7 @@ pub(super) fn all(gateway: &Gateway, config: &Config, which: impl Fn(&Block) -> 
         let BlockAddress::Network(network) = block.address else { continue };
         let within = |address| network.contains(address);
         let of_entries = by_entries(config).filter(|(_, address)| within(*address));
-        let seen = gateway.front_ends_within(within);
+        let seen = gateway.front_ends_within(within, now().instant);
         let mut found: Vec<(&str, IpAddr)> = of_entries.chain(seen).collect();
         found.sort_unstable();
         found.dedup();

@@ -157,9 +157,9 @@ impl Authority {
         let before = self.in_force();
         let sources = turn.clone().read_now().stored(before.stored.clone());
         let mut prepared = self.prepare(&sources, Vec::new(), may_be_set_aside(&before))?;
-        let access = NewAccess::load(&prepared.in_force.running);
+        let access = NewAccess::load(&prepared.applied.in_force.running);
         let access = access.map_err(|error| Refused::Unusable(format!("{error:#}")))?;
-        prepared.tokens = self.governed.access.differences(&access);
+        prepared.applied.tokens = self.governed.access.differences(&access);
         prepared.access = Some(access);
         let mut applied = self.put_in_force(prepared);
         *turn = sources.stored(Stored::default());
@@ -215,11 +215,12 @@ impl Authority {
     ///
     /// # Errors
     /// Everything that is wrong.
-    pub fn look(&self) -> Result<Loaded, Refused> {
+    pub fn look(&self) -> Result<Arc<InForce>, Refused> {
         let turn = self.turn.lock();
         let before = self.in_force();
         let sources = turn.clone().read_now().stored(before.stored.clone());
-        self.prepare(&sources, Vec::new(), may_be_set_aside(&before)).map(|prepared| prepared.in_force.loaded)
+        self.prepare(&sources, Vec::new(), may_be_set_aside(&before))
+            .map(|prepared| prepared.applied.in_force)
     }
 
     /// Loads and checks everything; nothing is changed. Stored entries that are set aside already stay so, and others that `may_be`
@@ -276,25 +277,30 @@ impl Authority {
         warnings.extend(sweeping::all(&before.running, &running));
         Ok(Prepared {
             is_new: !before.loaded.effective.says_the_same(&loaded.effective),
-            changed,
-            pending,
-            warnings,
-            in_force: InForce { loaded, running, stored: sources.stored_entries().clone() },
             renewal,
             files,
             snapshot,
             federation,
             access: None,
-            tokens: Vec::new(),
+            applied: Applied {
+                in_force: Arc::new(InForce { loaded, running, stored: sources.stored_entries().clone() }),
+                changed,
+                tokens: Vec::new(),
+                pending,
+                warnings,
+                unseen: Vec::new(),
+                streams_closed: 0,
+                dry_run: false,
+                unsaved: None,
+            },
         })
     }
 
     /// Nothing of it can fail. What is as it was is left alone: nobody looks at his work again for nothing.
     fn put_in_force(&self, prepared: Prepared<'_>) -> Applied {
-        let Prepared { in_force, is_new, mut renewal, files, snapshot, federation, .. } = prepared;
-        let Prepared { access, changed, tokens, pending, warnings, .. } = prepared;
+        let Prepared { is_new, mut renewal, files, snapshot, federation, access, applied } = prepared;
         let Governed { gateway, in_use, access: in_use_access, log_level, .. } = &self.governed;
-        let in_force = Arc::new(in_force);
+        let in_force = Arc::clone(&applied.in_force);
         let level = &in_force.running.log.level;
         if *level != self.in_force.load().running.log.level {
             log_level.set(level.as_str());
@@ -327,18 +333,7 @@ impl Authority {
         if connections_closed > 0 {
             info!(connections_closed, "SIP connections end that the configuration does not allow any more");
         }
-        let (unseen, dry_run) = (Vec::new(), false);
-        Applied {
-            in_force,
-            changed,
-            tokens,
-            pending,
-            warnings,
-            unseen,
-            streams_closed,
-            dry_run,
-            unsaved: None,
-        }
+        Applied { streams_closed, ..applied }
     }
 
     /// Adds to the audit trail.
@@ -388,7 +383,6 @@ impl Authority {
 
 /// Loaded, checked, and not in force.
 struct Prepared<'a> {
-    in_force: InForce,
     /// Whether any key has another value, or stands in another order.
     is_new: bool,
     renewal: MutexGuard<'a, Renewal>,
@@ -396,10 +390,8 @@ struct Prepared<'a> {
     snapshot: Snapshot,
     federation: Federation,
     access: Option<NewAccess>,
-    changed: Vec<Changed>,
-    tokens: Vec<String>,
-    pending: Vec<Changed>,
-    warnings: Vec<String>,
+    /// What it will amount to.
+    applied: Applied,
 }
 
 /// Whether the entry that has this problem may be set aside by a reload: its own files cannot be used, or it was set aside before,

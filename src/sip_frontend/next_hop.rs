@@ -152,7 +152,8 @@ async fn attempted<S>(
 async fn candidates(context: &Context, index: usize, hop: &NextHop) -> Result<Vec<Candidate>, DnsError> {
     let found = host_candidates(&context.dns, &hop.host, hop.port, context.sip.leave.family).await?;
     if let Some(route) = context.gateway.routes().get(index) {
-        route.found(hop, found.iter().map(|candidate| candidate.address.ip()).collect());
+        let addresses = found.iter().map(|candidate| candidate.address.ip()).collect();
+        route.found(hop, addresses, now().instant);
     }
     Ok(found)
 }

@@ -82,8 +82,8 @@ impl<E> Connection<E> {
     }
 
     /// The 2xx to this INVITE has its ACK, which may have come on any connection: nothing is left to be repeated.
-    pub fn acknowledged(&mut self, txn: ServerTxn) {
-        self.server.acknowledged(txn.0);
+    pub fn acknowledged(&mut self, txn: ServerTxn, now: Instant) {
+        self.server.acknowledged(txn.0, now);
     }
 
     /// Sends a response whose own connection is gone ([`Responded::Orphaned`]).

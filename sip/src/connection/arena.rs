@@ -80,6 +80,7 @@ impl<T, const LANES: usize> Arena<T, LANES> {
     }
 
     /// The entries of `lane`, the oldest first.
+    #[cfg(test)]
     pub(super) fn iter(&self, lane: usize) -> impl Iterator<Item = &T> {
         let mut index = self.lanes.get(lane).map_or(NONE, |ends| ends.head);
         std::iter::from_fn(move || {

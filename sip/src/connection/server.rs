@@ -54,6 +54,7 @@ pub(super) struct Answered {
     pub(super) status: u16,
     /// Empty once a 2xx is acknowledged.
     pub(super) response: Box<[u8]>,
+    /// When it was given; once a 2xx is acknowledged, when that was.
     pub(super) at: Instant,
 }
 
@@ -102,9 +103,14 @@ const INVITE_TRYING: usize = 2;
 const INVITE_PROCEEDING: usize = 3;
 /// INVITEs that got another provisional answer, the last one longest ago first.
 const RINGING: usize = 4;
-/// INVITEs that got their final answer: Completed and Accepted.
-const SETTLED: usize = 5;
-const LANES: usize = 6;
+/// INVITEs that were refused and wait for ACK: Completed.
+const REFUSED: usize = 5;
+/// INVITEs that got 2xx and wait for ACK: Accepted.
+const ACCEPTED: usize = 6;
+/// INVITEs whose 2xx has its ACK, the one acknowledged longest ago first. They stand apart from those that may have to be
+/// repeated, so that nobody who looks for these has to pass them by.
+const ACKNOWLEDGED: usize = 7;
+const LANES: usize = 8;
 
 /// A timer that fired.
 pub(super) enum Fired<'a> {
@@ -223,14 +229,25 @@ impl Server {
         self.settled += usize::from(!pending.is_settled());
         self.settled_bytes = self.settled_bytes.saturating_sub(pending.settled_bytes()) + answered.bytes();
         let refused = (answered.status >= 300).then(|| pending.copies.take()).flatten();
+        let lane = if answered.is_success() { ACCEPTED } else { REFUSED };
         pending.answered = Some(Box::new(answered));
-        self.pending.shift(handle, SETTLED);
+        self.pending.shift(handle, lane);
         self.may_come_again(refused);
-        while (self.settled > self.max_pending || self.settled_bytes > SETTLED_BYTES)
-            && let Some((oldest, _)) = self.pending.first(SETTLED)
-        {
+        while let Some(oldest) = self.one_too_many() {
             self.end(oldest);
         }
+    }
+
+    /// The answered INVITE to let go first, if there are too many of them or too many bytes are kept for them.
+    fn one_too_many(&self) -> Option<Handle> {
+        // Nothing is kept of those that are acknowledged but that they were there.
+        let lanes = match self.settled > self.max_pending {
+            true => &[REFUSED, ACCEPTED, ACKNOWLEDGED][..],
+            false if self.settled_bytes > SETTLED_BYTES => &[REFUSED, ACCEPTED],
+            false => return None,
+        };
+        let oldest = lanes.iter().filter_map(|lane| self.pending.first(*lane));
+        oldest.min_by_key(|(_, pending)| pending.since()).map(|(handle, _)| handle)
     }
 
     /// An ACK has come that belongs to the transaction with this key (RFC 3261 §17.2.1), if our answer had this tag.
@@ -253,13 +270,17 @@ impl Server {
     /// The 2xx to this INVITE has its ACK: it is not repeated any more (RFC 3261 §13.3.1.4), so it is not kept, nor is what
     /// another answer would need: nothing counts the bytes of these any more. That there was such an INVITE is, for repeats of it
     /// (RFC 6026 §7.1).
-    pub(super) fn acknowledged(&mut self, handle: Handle) {
+    pub(super) fn acknowledged(&mut self, handle: Handle, now: Instant) {
         let Some(pending) = self.pending.get_mut(handle) else { return };
+        if pending.repeated().is_none() {
+            return;
+        }
         let before = pending.settled_bytes();
-        if let Some(answered) = pending.answered.as_mut().filter(|answered| answered.is_success()) {
-            answered.response = Box::default();
+        if let Some(answered) = pending.answered.as_mut() {
+            (answered.response, answered.at) = (Box::default(), now);
             pending.head = ResponseHead::default();
             self.settled_bytes = self.settled_bytes.saturating_sub(before);
+            self.pending.shift(handle, ACKNOWLEDGED);
         }
     }
 
@@ -333,8 +354,7 @@ impl Server {
     }
 
     pub(super) fn repeats_until(&self) -> Option<Instant> {
-        let mut repeated = self.pending.iter(SETTLED).filter(|pending| pending.repeated().is_some());
-        repeated.next().map(|pending| pending.since() + SETTLED_FOR)
+        self.pending.first(ACCEPTED).map(|(_, pending)| pending.since() + SETTLED_FOR)
     }
 
     /// The next timer that has fired.
@@ -349,10 +369,8 @@ impl Server {
                 self.pending.get_mut(handle).map(Fired::Trying)
             }
             (INVITE_PROCEEDING | RINGING, handle) => Some(Fired::InviteAbandoned(handle)),
-            (SETTLED, handle) => {
-                let accepted = self.end(handle)?.accepted().is_some();
-                Some(if accepted { Fired::Over } else { Fired::Unacknowledged })
-            }
+            (REFUSED, handle) => self.end(handle).map(|_| Fired::Unacknowledged),
+            (ACCEPTED | ACKNOWLEDGED, handle) => self.end(handle).map(|_| Fired::Over),
             (_, handle) => self.end(handle).map(|_| Fired::Abandoned),
         }
     }
@@ -392,7 +410,7 @@ impl Drop for Server {
     }
 }
 
-/// How long a request stays in a lane: after its arrival, or after its last answer other than 100. A lane is in the order of
+/// How long a request stays in a lane: after its arrival, after its last answer other than 100, or after its ACK. A lane is in the order of
 /// these times, so that its first one is due first.
 const LANE_TIMERS: [(usize, Duration); LANES] = [
     (TRYING, TRYING_AFTER),
@@ -400,7 +418,9 @@ const LANE_TIMERS: [(usize, Duration); LANES] = [
     (PROCEEDING, ABANDONED_AFTER),
     (INVITE_PROCEEDING, INVITE_ABANDONED_AFTER),
     (RINGING, INVITE_ABANDONED_AFTER),
-    (SETTLED, SETTLED_FOR),
+    (REFUSED, SETTLED_FOR),
+    (ACCEPTED, SETTLED_FOR),
+    (ACKNOWLEDGED, SETTLED_FOR),
 ];
 
 impl Answered {

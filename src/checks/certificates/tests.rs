@@ -35,6 +35,23 @@ fn a_self_signed_one_is_warned_of_and_not_wrong() {
     assert!(texts(&found, Level::Warning).iter().any(said), "{found:?}");
 }
 
+/// On the sides where roots are agreed upon it is no fault, and whoever has to be told of it is named.
+#[test]
+fn a_self_signed_one_for_front_ends_or_administrators_says_who_must_have_it() {
+    let (issued, ca) =
+        (self_signed("gw", |params| san(params, &[San::Dns("gw.contoso.com")])), Ca::new("Root"));
+    let mut for_administrators = Findings::default();
+    control(&identity(&issued), &[&ca.roots()], &mut for_administrators, now());
+    for (found, who) in [
+        (for_front_ends(&issued, &ca), "every front end must have it among its"),
+        (for_administrators.list, "administrators must have it among their"),
+    ] {
+        assert!(worst(&found) <= Level::Note, "{found:?}");
+        let expected = format!("it is self-signed: {who} trusted roots");
+        assert!(texts(&found, Level::Note).contains(&expected.as_str()), "{found:?}");
+    }
+}
+
 #[test]
 fn each_domain_that_a_certificate_is_not_for_is_wrong_and_named() {
     let ca = Ca::new("Root");

@@ -21,7 +21,8 @@ const BINARY: &str = "NUNCIO_BIN";
 pub(crate) const PARTNERS: usize = 600;
 /// Longest start: with a large store it takes time.
 const START: Duration = Duration::from_secs(120);
-const STOP: Duration = Duration::from_secs(30);
+/// Longest stop: who watched is told that it ends.
+const STOP: Duration = Duration::from_secs(120);
 
 /// Addresses of a measurement: loopback, and different in every process, so that two at a time do not meet.
 #[derive(Clone, Copy, Debug)]
@@ -90,9 +91,11 @@ impl Gateway {
     ) -> Result<Self> {
         let mut text = configuration(place, folder, PARTNERS.max(streams));
         if streams > PARTNERS {
-            let most = streams * 2;
+            // All partners are one sink or source here, and open theirs at once.
+            let most = streams + 1_000;
             text.push_str(&format!(
-                "[limits.xmpp]\nconnections = {most}\nstreams = {most}\nunauthenticated_per_address = 256\n"
+                "[limits.xmpp]\nconnections = {most}\nstreams = {most}\nunauthenticated = {most}\n\
+                 unauthenticated_per_address = {most}\nfailures_per_address = {most}\n"
             ));
         }
         let text = if sessions { text.replace("im = 'pager'", "im = 'session'") } else { text };

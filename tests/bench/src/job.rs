@@ -78,14 +78,17 @@ pub(crate) struct SinkJob {
     pub(crate) listen: SocketAddr,
     pub(crate) folder: PathBuf,
     pub(crate) pairs: u32,
+    /// Partner domains that the pairs are spread over: those it answers for.
+    pub(crate) streams: usize,
 }
 
 /// What the sink is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Plays {
-    /// XMPP servers of all partner domains. Pings are answered on streams to the gateway.
-    Partner { gateway: SocketAddr },
+    /// XMPP servers of all partner domains. Pings are answered on streams to the gateway, or on its own if these may go
+    /// `both_ways`.
+    Partner { gateway: SocketAddr, both_ways: bool },
     /// A SIP front end that answers 200.
     FrontEnd { feedback: PathBuf },
     /// The far end of the bare relay; `acknowledges` what it has read.

@@ -24,6 +24,8 @@ pub(crate) struct Stream {
     pub(crate) tls: TlsStream<TcpStream>,
     /// The domain of ours.
     pub(crate) local: String,
+    /// Answers may go back on it (XEP-0288).
+    pub(crate) both_ways: bool,
 }
 
 /// Opens a stream to the gateway.
@@ -34,28 +36,49 @@ pub(crate) async fn dial(tls: &Tls, gateway: SocketAddr, local: &str) -> Result<
     let mut tcp =
         TcpStream::connect(gateway).await.with_context(|| format!("cannot connect to {gateway}"))?;
     tcp.set_nodelay(true)?;
-    ensure!(negotiate(&mut tcp, &mut machine).await?.is_none(), "no TLS on a stream");
+    ensure!(negotiate(&mut tcp, &mut machine, TERMS).await?.is_none(), "no TLS on a stream");
     let mut stream = tls.connect(tcp, SIP_DOMAIN).await?;
     machine.tls_established(facts(SIP_DOMAIN), Instant::now());
-    negotiate(&mut stream, &mut machine).await?.context("a second STARTTLS")?;
-    Ok(Stream { tls: stream, local: local.as_str().to_owned() })
+    let (_, both_ways) = negotiate(&mut stream, &mut machine, TERMS).await?.context("a second STARTTLS")?;
+    Ok(Stream { tls: stream, local: local.as_str().to_owned(), both_ways })
 }
 
 /// Takes a stream of the gateway, for whatever domain it asks for.
-pub(crate) async fn accept(tls: &Tls, mut tcp: TcpStream, served: &[Domain], number: u64) -> Result<Stream> {
+pub(crate) async fn accept(tls: &Tls, tcp: TcpStream, served: &[Domain], number: u64) -> Result<Stream> {
+    accept_on(TERMS, tls, tcp, served, number).await
+}
+
+/// The same of one that may go both ways.
+pub(crate) async fn accept_both_ways(
+    tls: &Tls,
+    tcp: TcpStream,
+    served: &[Domain],
+    number: u64,
+) -> Result<Stream> {
+    accept_on(Terms { both_ways: true, ..TERMS }, tls, tcp, served, number).await
+}
+
+async fn accept_on(
+    terms: Terms,
+    tls: &Tls,
+    mut tcp: TcpStream,
+    served: &[Domain],
+    number: u64,
+) -> Result<Stream> {
     tcp.set_nodelay(true)?;
     let id = |step: u8| format!("bench{number}.{step}").into();
     let config = InboundConfig::new(served.into());
     let mut machine = Inbound::new(config, StreamIds([id(0), id(1), id(2)]), Instant::now());
-    ensure!(negotiate(&mut tcp, &mut machine).await?.is_none(), "no TLS on a stream");
+    ensure!(negotiate(&mut tcp, &mut machine, terms).await?.is_none(), "no TLS on a stream");
     let mut stream = tls.accept(tcp).await?;
     machine.tls_established(facts(SIP_DOMAIN), Instant::now());
-    let local = negotiate(&mut stream, &mut machine).await?.context("a second STARTTLS")?;
-    Ok(Stream { tls: stream, local })
+    let (local, both_ways) =
+        negotiate(&mut stream, &mut machine, terms).await?.context("a second STARTTLS")?;
+    Ok(Stream { tls: stream, local, both_ways })
 }
 
-/// Runs a machine until TLS is to start (`None`) or the stream is established (its local domain).
-async fn negotiate<S, M>(stream: &mut S, machine: &mut M) -> Result<Option<String>>
+/// Runs a machine until TLS is to start (`None`) or the stream is established (its local domain, and whether it goes both ways).
+async fn negotiate<S, M>(stream: &mut S, machine: &mut M, terms: Terms) -> Result<Option<(String, bool)>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     M: Machine,
@@ -66,8 +89,10 @@ where
         while let Some(output) = machine.poll() {
             match output {
                 Output::StartTls => next = Some(None),
-                Output::Established(established) => next = Some(Some(established.local.as_str().to_owned())),
-                Output::AskPartner { .. } => machine.welcome(),
+                Output::Established(established) => {
+                    next = Some(Some((established.local.as_str().to_owned(), established.both_ways)));
+                }
+                Output::AskPartner { .. } => machine.welcome(terms),
                 Output::Closed(why) => bail!("the stream ended: {why}"),
                 other => bail!("{other:?} while a stream is negotiated"),
             }
@@ -90,7 +115,7 @@ trait Machine {
     fn receive(&mut self, bytes: &[u8]);
     fn transmit(&mut self, out: &mut Vec<u8>);
     fn poll(&mut self) -> Option<Output>;
-    fn welcome(&mut self);
+    fn welcome(&mut self, terms: Terms);
 }
 
 impl Machine for Outbound {
@@ -106,7 +131,7 @@ impl Machine for Outbound {
         Self::poll(self)
     }
 
-    fn welcome(&mut self) {}
+    fn welcome(&mut self, _: Terms) {}
 }
 
 impl Machine for Inbound {
@@ -122,8 +147,8 @@ impl Machine for Inbound {
         Self::poll(self)
     }
 
-    fn welcome(&mut self) {
-        self.partner_verdict(PartnerVerdict::Allowed(TERMS), Instant::now());
+    fn welcome(&mut self, terms: Terms) {
+        self.partner_verdict(PartnerVerdict::Allowed(terms), Instant::now());
     }
 }
 

@@ -16,7 +16,7 @@ use crate::job::{
 };
 use crate::pki::{self, Keys};
 use crate::presence::{self, Presence};
-use crate::process::{Role, Usage};
+use crate::process::{Role, Usage, allow_files};
 use crate::report::{self, Line, Memory, Report, Run, Subject};
 
 /// How long messages may be on their way to the sink after the last answer.
@@ -30,6 +30,13 @@ const MEMORY_STREAMS: usize = 500;
 
 /// Measures, prints and writes.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let most = groups(arguments.quick)
+        .iter()
+        .filter(|group| arguments.wants(&group.name()))
+        .map(|group| group.streams)
+        .max();
+    // One for each stream, and what else there is.
+    allow_files(most.unwrap_or_default() as u64 + 1_000)?;
     let program = build()?;
     let folder = tempfile::tempdir()?;
     pki::make(folder.path(), Keys::P256)?;
@@ -179,7 +186,8 @@ fn groups(quick: bool) -> Vec<Group> {
                     direction,
                     set: Set::Small,
                     streams,
-                    paces: vec![Pace::Window(256)],
+                    // With so many of them hardly two messages go the same way at a time.
+                    paces: vec![Pace::Window(1), Pace::Window(256)],
                 });
             }
         }
@@ -274,7 +282,9 @@ impl Bench<'_> {
         let _ = fs::remove_file(&feedback);
         let (plays, listen) = match (group.subject, group.direction) {
             (Subject::Gateway, Direction::SipToXmpp) => {
-                (Plays::Partner { gateway: place.xmpp() }, place.partner())
+                // Twice as many would need more descriptors than a process usually gets.
+                let both_ways = MANY.contains(&group.streams);
+                (Plays::Partner { gateway: place.xmpp(), both_ways }, place.partner())
             }
             (Subject::Gateway, Direction::XmppToSip) => {
                 (Plays::FrontEnd { feedback: feedback.clone() }, place.front_end())
@@ -282,7 +292,8 @@ impl Bench<'_> {
             (Subject::RelayWritten, _) => (Plays::RelayEnd { acknowledges: false }, place.partner()),
             (Subject::RelayAcknowledged, _) => (Plays::RelayEnd { acknowledges: true }, place.partner()),
         };
-        let sink_job = SinkJob { plays, listen, folder: folder.clone(), pairs };
+        let streams = group.streams;
+        let sink_job = SinkJob { plays, listen, folder: folder.clone(), pairs, streams };
         let sink = Role::start("sink", &sink_job, false)?;
         let tested = match group.subject {
             Subject::Gateway => {

@@ -139,6 +139,29 @@ impl Usage {
     }
 }
 
+/// Lets this process, and those that it starts, have so many files open.
+///
+/// # Errors
+/// It may not.
+pub(crate) fn allow_files(count: u64) -> Result<()> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let allowed: Vec<u64> =
+        line.unwrap_or_default().split_whitespace().map_while(|word| word.parse().ok()).collect();
+    let [soft, hard] = allowed[..] else { return Ok(()) };
+    if soft >= count {
+        return Ok(());
+    }
+    let raised = Command::new("prlimit")
+        .arg(format!("--pid={}", std::process::id()))
+        .arg(format!("--nofile={count}:{}", count.max(hard)))
+        .status();
+    if !raised.is_ok_and(|status| status.success()) {
+        bail!("{count} files are needed for this many streams, and {hard} are allowed: ulimit -n {count}");
+    }
+    Ok(())
+}
+
 /// Starts a program whose standard error goes to a file.
 pub(crate) fn spawn_logged(command: &mut Command, log: &Path) -> Result<Child> {
     let file = File::create(log)?;

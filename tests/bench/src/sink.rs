@@ -16,7 +16,6 @@ use tokio_rustls::TlsStream;
 
 use crate::child::Orders;
 use crate::front_end;
-use crate::gateway::PARTNERS;
 use crate::job::{Count, Order, Plays, SIP_DOMAIN, SinkJob, partner_domain};
 use crate::partner;
 use crate::pki;
@@ -32,7 +31,7 @@ pub(crate) async fn run(job: SinkJob, mut orders: Orders) -> Result<()> {
         Plays::Partner { .. } | Plays::RelayEnd { .. } => pki::PARTNER,
     };
     let served: Result<Vec<_>, _> =
-        (0..PARTNERS).map(|number| Domain::parse(&partner_domain(number))).collect();
+        (0..job.streams).map(|number| Domain::parse(&partner_domain(number))).collect();
     let sink = Rc::new(Sink {
         tls: Tls::load(&job.folder, name)?,
         tally: RefCell::new(Tally::new(job.pairs)),
@@ -86,10 +85,13 @@ impl Sink {
     async fn serve(&self, tcp: TcpStream, number: u64) -> Result<()> {
         tcp.set_nodelay(true)?;
         match &self.plays {
-            Plays::Partner { gateway } => {
-                let stream = partner::accept(&self.tls, tcp, &self.served, number).await?;
+            Plays::Partner { gateway, both_ways } => {
+                let stream = match both_ways {
+                    true => partner::accept_both_ways(&self.tls, tcp, &self.served, number).await?,
+                    false => partner::accept(&self.tls, tcp, &self.served, number).await?,
+                };
                 let answers = Answers { sink: self, gateway: *gateway, local: stream.local, writer: None };
-                self.stanzas(stream.tls, answers).await
+                self.stanzas(stream.tls, (!stream.both_ways).then_some(answers)).await
             }
             Plays::FrontEnd { .. } => self.requests(self.tls.accept(tcp).await?).await,
             Plays::RelayEnd { acknowledges } => {
@@ -98,8 +100,12 @@ impl Sink {
         }
     }
 
-    /// A stream of the gateway.
-    async fn stanzas(&self, mut stream: TlsStream<TcpStream>, mut answers: Answers<'_>) -> Result<()> {
+    /// A stream of the gateway; the answers go elsewhere if it does not go both ways.
+    async fn stanzas(
+        &self,
+        mut stream: TlsStream<TcpStream>,
+        mut answers: Option<Answers<'_>>,
+    ) -> Result<()> {
         let scanner = Scanner::new();
         let mut input = BytesMut::new();
         loop {
@@ -122,7 +128,13 @@ impl Sink {
                 input.advance(size);
             }
             for ping in pings {
-                answers.send(&ping).await?;
+                match &mut answers {
+                    Some(answers) => answers.send(&ping).await?,
+                    None => {
+                        stream.write_all(&ping).await?;
+                        stream.flush().await?;
+                    }
+                }
             }
         }
     }

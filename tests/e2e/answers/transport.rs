@@ -167,7 +167,7 @@ fn sip_07_without_another_connection_the_lost_answer_is_counted() {
     // How many connections with the front end there are, and whether there are any that a block would end.
     let counted = |house: &House| {
         let measured = house.gateway.measures().front_ends[0].connections;
-        (measured, house.gateway.front_ends_within(|_| true).len())
+        (measured, house.gateway.front_ends_within(|_| true, house.now.instant).len())
     };
     house.send(wire, Request::message(BOB, "hi").bytes());
     assert_eq!(counted(&house), (1, 1));

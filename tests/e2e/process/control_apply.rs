@@ -3,8 +3,10 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use axum::http::Method;
+use nuncio::control::client::Client;
 use nuncio::store::FILE;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 use tokio::process::Command;
@@ -109,6 +111,42 @@ async fn a_program_is_told_as_json_what_was_refused() -> Result<()> {
     for (said, why) in [(without, "no gateway answers"), (here, "expected KEY=VALUE")] {
         let document: Value = serde_json::from_str(&said.out)?;
         ensure!(document["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{document}");
+    }
+    Ok(())
+}
+
+/// Those of which any key has another value, and that are not gone, as they are then.
+#[tokio::test]
+async fn apply_answers_with_the_entries_that_are_other_ones() -> Result<()> {
+    let town = Town::found().await?;
+    let _gateway = town.gateway("").await?;
+    let client = Client::new(town.control());
+    let rule = |verdict: &str| json!({ "name": "wards", "users": ["alice@contoso.com"], "verdict": verdict });
+    let global = |enabled: bool| json!({ "name": "global", "enabled": enabled });
+    let path = "/v1/apply/policies";
+    for (entries, prune, expected) in [
+        (
+            vec![rule("deny"), global(false)],
+            false,
+            vec![("global", "enabled", json!(false)), ("wards", "verdict", json!("deny"))],
+        ),
+        (vec![rule("deny"), global(true)], false, vec![("global", "enabled", json!(true))]),
+        (vec![rule("allow"), global(true)], false, vec![("wards", "verdict", json!("allow"))]),
+        (vec![global(true)], true, vec![]),
+    ] {
+        let body = json!({ "entries": entries, "prune": prune });
+        for path in [format!("{path}?dry_run=true"), path.to_owned()] {
+            let reply = client.ask(Method::POST, &path, Some(&body)).await?;
+            let answer = reply.json().context("no JSON")?;
+            let others = answer["entries"].as_array().with_context(|| format!("{path}: {answer}"))?;
+            let names: Vec<_> = others.iter().map(|entry| entry["name"].as_str()).collect();
+            ensure!(
+                names == expected.iter().map(|(name, ..)| Some(*name)).collect::<Vec<_>>(),
+                "{path}: {answer}"
+            );
+            let said = |(entry, (_, key, value)): (&Value, &(_, &str, Value))| entry[*key] == *value;
+            ensure!(others.iter().zip(&expected).all(said), "{path}: {answer}");
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use nix::unistd::geteuid;
 use nuncio_world::pki::{Flaw, Usage};
 use tokio::process::Command;
 
@@ -13,7 +14,26 @@ use crate::town::Town;
 impl Town {
     /// An administrator's command that is told of the file and not of the socket.
     pub(crate) async fn by_file(&self, words: &[&str]) -> Result<Said> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+        self.by_file_in(Command::new(env!("CARGO_BIN_EXE_nuncio")), words).await
+    }
+
+    /// The same where nobody serves the usual socket, as somebody may on this machine.
+    async fn by_file_alone(&self, words: &[&str]) -> Result<Said> {
+        let namespace = if geteuid().is_root() { "--ipc" } else { "--map-root-user" };
+        let mut command = Command::new("/usr/bin/unshare");
+        command.args([
+            "--mount",
+            namespace,
+            "/bin/sh",
+            "-c",
+            "mount -t tmpfs none /run && exec \"$@\"",
+            "sh",
+        ]);
+        command.arg(env!("CARGO_BIN_EXE_nuncio"));
+        self.by_file_in(command, words).await
+    }
+
+    async fn by_file_in(&self, mut command: Command, words: &[&str]) -> Result<Said> {
         command.args(words).env_clear().env("NUNCIO_CONFIG", self.folder().join("nuncio.toml"));
         let output = command.output().await?;
         Ok(Said {
@@ -129,11 +149,11 @@ async fn a_file_that_cannot_be_read_does_not_hide_the_gateway_that_runs() -> Res
     let town = Town::found().await?;
     let _gateway = town.gateway("").await?;
     town.edit("[limits]", "[limits]\nnonsense = true\n")?;
-    let Said { good, err, .. } = town.by_file(&["status"]).await?;
+    let Said { good, err, .. } = town.by_file_alone(&["status"]).await?;
     ensure!(good, "the socket is in the file all the same: {err}");
 
     town.edit("nonsense = true", "nonsense = [")?;
-    let Said { good, err, .. } = town.by_file(&["status"]).await?;
+    let Said { good, err, .. } = town.by_file_alone(&["status"]).await?;
     ensure!(!good, "it cannot be known");
     let usual = "no gateway answers at /run/nuncio/control.sock";
     for part in [usual, "cannot be read: ", "nuncio.toml:", "not valid TOML", "--socket"] {
@@ -145,16 +165,16 @@ async fn a_file_that_cannot_be_read_does_not_hide_the_gateway_that_runs() -> Res
     // A socket that is no path is named as what it is.
     town.edit("nonsense = [", "")?;
     town.edit(&format!("socket = {:?}", town.control()), "socket = 7")?;
-    let Said { good, err, .. } = town.by_file(&["status"]).await?;
+    let Said { good, err, .. } = town.by_file_alone(&["status"]).await?;
     ensure!(!good && err.contains(usual) && err.contains("socket"), "{err}");
     ensure!(err.contains("cannot be read: ") && err.contains("expected"), "{err}");
     // One that is not set is in the usual place, and there is nothing to doubt.
     town.edit("socket = 7", "")?;
     town.edit("[[certificate]]", "[[other]]")?;
-    let Said { good, err, .. } = town.by_file(&["status"]).await?;
+    let Said { good, err, .. } = town.by_file_alone(&["status"]).await?;
     ensure!(!good && err.contains(usual) && !err.contains("cannot be read"), "{err}");
     fs::remove_file(town.folder().join("nuncio.toml"))?;
-    let Said { good, err, .. } = town.by_file(&["status"]).await?;
+    let Said { good, err, .. } = town.by_file_alone(&["status"]).await?;
     ensure!(!good && err.contains(usual) && err.contains("there is no such file; NUNCIO_CONFIG"), "{err}");
     ensure!(!err.contains("[[certificate]]"), "that is not why: {err}");
     ensure!(town.nuncio(&["status"]).await?.good, "who names the socket needs no file");

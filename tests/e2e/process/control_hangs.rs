@@ -1,5 +1,6 @@
 //! A gateway that hangs: who asks it is told so soon, and who waits for one that is only long about it is not.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -7,7 +8,7 @@ use axum::http::Method;
 use nuncio::control::client::{Client, ClientError};
 use nuncio_world::wait::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use crate::town::Town;
 
@@ -86,5 +87,31 @@ async fn who_waits_for_something_long_goes_on_waiting_while_the_gateway_shows_si
     let (reply, asked) = tokio::join!(client.ask(Method::GET, "/v1/checks/dns", None), gateway);
     ensure!(asked?.starts_with("GET /v1/checks/dns "));
     ensure!(reply?.json() == Some("done".into()));
+    Ok(())
+}
+
+/// Its queue is full: nobody has taken anything from it for long (unix(7)).
+#[tokio::test]
+async fn who_finds_no_place_in_the_queue_of_a_gateway_is_told_that_it_takes_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("control.sock");
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(&path)?;
+    let _gateway = socket.listen(1)?;
+    let mut waiting = Vec::new();
+    let full = loop {
+        match UnixStream::connect(&path).await {
+            Ok(stream) => waiting.push(stream),
+            Err(error) => break error,
+        }
+        ensure!(waiting.len() < 100, "the queue has no end");
+    };
+    ensure!(full.kind() == ErrorKind::WouldBlock, "{full}");
+    let error = Client::new(&path).ask(Method::GET, "/v1/status", None).await.err().context("an answer")?;
+    ensure!(matches!(error, ClientError::Silent { .. }), "{error:?}");
+    let said = error.to_string();
+    for part in ["takes no connection any more", "systemctl restart nuncio", path.to_str().context("path")?] {
+        ensure!(said.contains(part), "{part} is not in {said}");
+    }
     Ok(())
 }

@@ -116,7 +116,7 @@ fn ch_11_a_2xx_that_is_acknowledged_is_not_repeated_nor_kept_and_repeats_of_the_
     let (mut rig, txn, _) = answered(200);
     assert_eq!(rig.connection.repeats_until(), Some(rig.start + SETTLED_FOR));
     assert!(rig.connection.server.kept(txn.0) > Some(0));
-    rig.connection.acknowledged(txn);
+    rig.connection.acknowledged(txn, rig.now);
     assert_eq!(rig.connection.server.kept(txn.0), Some(0), "nothing bounds the bytes of these");
     assert_eq!(rig.connection.repeat(txn), Responded::Dropped);
     assert_eq!(rig.connection.repeats_until(), None);
@@ -128,9 +128,57 @@ fn ch_11_a_2xx_that_is_acknowledged_is_not_repeated_nor_kept_and_repeats_of_the_
 }
 
 #[test]
+fn ch_11_of_several_2xx_that_of_longest_ago_without_ack_says_how_long_the_connection_is_remembered() {
+    let mut rig = Rig::with(|config| config.max_pending_in = 3);
+    let mut answer = |at: u64, status: u16| {
+        let via = format!("SIP/2.0/TLS fe.contoso.example:5061;branch=z9hG4bK{at}");
+        rig.at(at).receive(Req { via: &via, call_id: &at.to_string(), ..INVITE }.text());
+        let (txn, _) = rig.request();
+        assert_eq!(rig.respond(txn, status), Responded::Sent);
+        txn
+    };
+    let refused = answer(0, 486);
+    let (first, second) = (answer(1_000, 200), answer(2_000, 200));
+    let until = |rig: &Rig| rig.connection.repeats_until().map(|at| (at - rig.start).as_millis());
+    assert_eq!(until(&rig), Some(33_000));
+    rig.at(3_000);
+    rig.connection.acknowledged(first, rig.now);
+    assert_eq!(until(&rig), Some(34_000));
+    // A second ACK for it, and one for what was refused, mean nothing.
+    rig.at(5_000);
+    rig.connection.acknowledged(first, rig.now);
+    rig.connection.acknowledged(refused, rig.now);
+    assert_eq!(until(&rig), Some(34_000));
+    // One more than may be remembered: the one that was refused goes, the oldest.
+    rig.written();
+    let repeat = |rig: &mut Rig, at: u64| {
+        let via = format!("SIP/2.0/TLS fe.contoso.example:5061;branch=z9hG4bK{at}");
+        rig.receive(Req { via: &via, call_id: &at.to_string(), ..INVITE }.text());
+        rig.poll().len()
+    };
+    assert_eq!(repeat(&mut rig, 0), 0, "it gets its answer again");
+    rig.at(6_000).receive(Req { call_id: "another", ..INVITE }.text());
+    let (another, _) = rig.request();
+    assert_eq!(rig.respond(another, 200), Responded::Sent);
+    rig.written();
+    assert_eq!(repeat(&mut rig, 1_000), 0, "absorbed");
+    assert_eq!(repeat(&mut rig, 2_000), 0, "absorbed");
+    assert_eq!(repeat(&mut rig, 0), 1, "a new one");
+    rig.connection.acknowledged(second, rig.now);
+    assert_eq!(until(&rig), Some(38_000));
+    rig.connection.acknowledged(another, rig.now);
+    assert_eq!(until(&rig), None);
+    // What is acknowledged is absorbed for 32 s more.
+    assert_eq!(repeat(rig.tick(34_999), 1_000), 0);
+    assert_eq!(repeat(rig.tick(35_000), 1_000), 1);
+    assert_eq!(repeat(rig.tick(37_999), 2_000), 0);
+    assert_eq!(repeat(rig.tick(38_000), 2_000), 1);
+}
+
+#[test]
 fn ch_11_a_refusal_keeps_no_connection_that_is_gone() {
     let (mut rig, txn, _) = answered(486);
-    rig.connection.acknowledged(txn);
+    rig.connection.acknowledged(txn, rig.now);
     assert_eq!(rig.connection.repeats_until(), None, "the caller repeats 2xx alone");
 }
 

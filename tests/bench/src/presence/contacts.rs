@@ -162,7 +162,7 @@ impl Contacts {
 
     /// A stream of the gateway.
     async fn serve(&self, tcp: TcpStream, number: u64) -> Result<()> {
-        let partner::Stream { mut tls, local } =
+        let partner::Stream { mut tls, local, .. } =
             partner::accept(&self.tls, tcp, &self.served, number).await?;
         let domain = partner_number(&local).context("a domain without a number")?;
         let (presence_end, iq_end) = (Finder::new(b"</presence>"), Finder::new(b"</iq>"));

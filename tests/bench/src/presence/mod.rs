@@ -172,7 +172,8 @@ impl Presence<'_> {
     }
 
     fn start(&self, more: &str) -> Result<Gateway> {
-        let more = format!("\n[limits.presence]\n{more}");
+        // As many as there may be in all.
+        let more = format!("\n[limits.presence]\nsubscriptions_per_partner = 1000000\n{more}");
         Gateway::start_with(self.program, self.place, self.folder, &more, PARTNERS)
     }
 

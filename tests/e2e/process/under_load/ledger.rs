@@ -41,6 +41,10 @@ pub(crate) struct Ledger {
     told_later: HashMap<(String, String), u64>,
     /// How many have arrived.
     crossed: usize,
+    /// The first messages that were sent after each change.
+    stretches: Vec<usize>,
+    /// How many of those sent since the last one have arrived: to XMPP, and to SIP.
+    crossed_since: [usize; 2],
     /// What should not have happened.
     odd: Vec<String>,
 }
@@ -61,7 +65,8 @@ impl Ledger {
     pub(crate) fn new(first: Rules) -> Self {
         let history = History::new(first);
         let (pace, told_later) = (Pace::default(), HashMap::new());
-        Self { messages: Vec::new(), history, pace, told_later, crossed: 0, odd: Vec::new() }
+        let (messages, stretches, odd) = (Vec::new(), Vec::new(), Vec::new());
+        Self { messages, history, pace, told_later, crossed: 0, stretches, crossed_since: [0; 2], odd }
     }
 
     /// A message is being sent; its number.
@@ -80,12 +85,27 @@ impl Ledger {
         self.crossed
     }
 
-    /// The same by the way they went.
-    pub(crate) fn crossed_each_way(&self) -> [(Way, usize); 2] {
-        [Way::ToXmpp, Way::ToSip].map(|way| {
-            let arrived = |message: &&Message| message.way == way && !message.arrived.is_empty();
-            (way, self.messages.iter().filter(arrived).count())
-        })
+    /// What is sent from now on is sent between two other changes.
+    pub(crate) fn begins_stretch(&mut self) {
+        self.stretches.push(self.messages.len());
+        self.crossed_since = [0; 2];
+    }
+
+    /// Whether so many of those that were sent since then have arrived, each way.
+    pub(crate) fn have_crossed_since(&self, many: usize) -> bool {
+        self.crossed_since.iter().all(|crossed| *crossed >= many)
+    }
+
+    /// How many were sent and have arrived each way, from each change to the next.
+    pub(crate) fn crossed_by_stretch(&self) -> Vec<[usize; 2]> {
+        let ends = self.stretches.iter().skip(1).copied().chain([self.messages.len()]);
+        let of = |(first, end): (&usize, usize)| {
+            [Way::ToXmpp, Way::ToSip].map(|way| {
+                let stretch = self.messages.get(*first..end).unwrap_or_default();
+                stretch.iter().filter(|it| it.way == way && !it.arrived.is_empty()).count()
+            })
+        };
+        self.stretches.iter().zip(ends).map(of).collect()
     }
 
     /// In the order of pairs and ways: how many of each have arrived.
@@ -145,6 +165,13 @@ impl Ledger {
         if message.way == way && bare == sender && to == receiver {
             message.arrived.push(Instant::now());
             self.crossed += 1;
+            if self.stretches.last().is_some_and(|first| number >= *first) {
+                let [to_xmpp, to_sip] = &mut self.crossed_since;
+                *match way {
+                    Way::ToXmpp => to_xmpp,
+                    Way::ToSip => to_sip,
+                } += 1;
+            }
         } else {
             self.odd(format!("message {number} comes from {from} to {to}"));
         }

@@ -130,7 +130,7 @@ impl Play {
         let all = play.sent + BEFORE;
         play.send(BEFORE, bytes, |ledger| ledger.arrivals() == all && ledger.all_answered()).await?;
         play.bystander.rounds().await?;
-        play.streams = play.bystanders_streams();
+        play.streams = play.bystanders_streams().await?;
         if setup.bidi {
             play.server.both_ways("fabrikam.com").await?;
         }
@@ -257,7 +257,7 @@ impl Play {
         self.letter_arrives().await?;
         self.send(0, 0, |ledger| ledger.open().is_empty()).await?;
         self.bystander.rounds().await?;
-        let streams = self.bystanders_streams();
+        let streams = self.bystanders_streams().await?;
         let conversation = self.bystander.stop().await?;
         self.bob_has_what_comes().await?;
         self.ledger.check()?;
@@ -291,8 +291,10 @@ impl Play {
     }
 
     /// How many streams there have been with the bystander's partner.
-    fn bystanders_streams(&self) -> usize {
-        self.gateway.log().lines_with(&["stream established", "partner=\"northwind.com\""]).len()
+    async fn bystanders_streams(&mut self) -> Result<usize> {
+        // What the gateway has written into its log before it said how it is has been read when that has.
+        self.gateway.status().await?;
+        Ok(self.gateway.log().lines_with(&["stream established", "partner=\"northwind.com\""]).len())
     }
 }
 

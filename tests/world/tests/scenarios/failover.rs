@@ -18,9 +18,10 @@ use nuncio_world::{PATIENCE, World};
 
 use super::scene::{BOB, Scene, takes_all};
 
-/// One that was away is tried again at once, not after a minute; and what finds nobody is given up soon.
+/// One that was away is tried again at once, not after a minute. There always is another one, and on a machine that does much else
+/// it may take a while until it is found.
 pub(crate) const QUICK: &str =
-    "sip.backoff_initial = \"100ms\"\nsip.backoff_max = \"500ms\"\nsip.hold = \"3s\"";
+    "sip.backoff_initial = \"100ms\"\nsip.backoff_max = \"500ms\"\nsip.hold = \"30s\"";
 /// Messages under way while something happens.
 const BURST: usize = 40;
 
