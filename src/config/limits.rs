@@ -144,8 +144,8 @@ limits! {
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
         /// Most of these from one address, or from one /64 network of IPv6.
         unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
-        /// Most inbound connections from one such address in a minute that end without having shown who it is. More are
-        /// closed at once; who proves it may come as often as he likes.
+        /// Most inbound connections from one such address in a minute that end without having shown who it is; each counts
+        /// until it has. More are closed at once; who proves it may come as often as he likes.
         failures_per_address: usize, "connections" = 300, 1 => 1_000_000;
         /// Most requests of one connection that wait for their final answer. More: 503.
         pending_per_connection: usize, "requests" = 16_384, 1 => 1_000_000;
@@ -216,8 +216,8 @@ limits! {
         unauthenticated: usize, "connections" = 256, 1 => 100_000;
         /// Most of these from one address, or from one /64 network of IPv6.
         unauthenticated_per_address: usize, "connections" = 32, 1 => 100_000;
-        /// Most inbound connections from one such address in a minute that end without having shown who it is. More are
-        /// closed at once; who proves it may come as often as he likes.
+        /// Most inbound connections from one such address in a minute that end without having shown who it is; each counts
+        /// until it has. More are closed at once; who proves it may come as often as he likes.
         failures_per_address: usize, "connections" = 300, 1 => 1_000_000;
         /// Most stanzas that wait for one lane (our domain, their domain).
         lane_queue: usize, "stanzas" = 2048, 1 => 1_000_000;

@@ -372,7 +372,8 @@ impl<M> Pair<M> {
         expired
     }
 
-    /// The messages that have waited for a session for so long that they are to be taken on, each once: the SIP user may take his time, and what comes behind them must not wait for him.
+    /// The messages that have waited for a session for so long that they are to be taken on, each once: the SIP user may take
+    /// his time, and what comes behind them must not wait for him.
     pub fn waits_long(&mut self, now: Moment) -> impl Iterator<Item = &mut M> {
         let talk = self.talk.as_mut().filter(|talk| talk.sessions.must_wait());
         let waiting = talk.map(|talk| talk.waiting.iter_mut()).into_iter().flatten();
