@@ -116,6 +116,7 @@ impl Gateway {
     /// Acts on what is due. If that is much, on a part of it: [`Gateway::deadline`] has passed then still.
     pub fn handle_timeout(&self, now: Moment) {
         self.log_budget.handle_timeout(now.instant);
+        self.tell_pending(now);
         for due in self.timers.take(now.instant) {
             match due {
                 Due::Pair(key) => self.visit_pair(&key, now),
@@ -134,14 +135,14 @@ impl Gateway {
                 Due::BatchGone(tag) => self.forget_batch(&tag, now),
                 Due::Connection(id) => self.forget_connection(id, now),
                 Due::Store => self.watch_store(now),
-                Due::Pending => self.tell_pending(now),
             }
         }
     }
 
     /// When [`Gateway::handle_timeout`] is due.
     pub fn deadline(&self) -> Option<std::time::Instant> {
-        [self.timers.deadline(), self.log_budget.deadline()].into_iter().flatten().min()
+        let deadlines = [self.timers.deadline(), self.log_budget.deadline(), self.pending.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Rings when [`Gateway::deadline`] came closer.
@@ -268,7 +269,9 @@ impl Gateway {
         let remote = self.remote(key.remote_domain());
         let mut sends = false;
         let done = remote.pairs.visit(key, &self.settings.pair, &self.timers, now, |key, pair| {
-            pair.waits_long(now).for_each(|message| message.take_on(&self.pending));
+            if pair.waits_long(now).map(|message| message.take_on(&self.pending, now)).count() > 0 {
+                self.somebody_waits_for_the_store(now);
+            }
             for message in pair.expired(&self.settings.pair, now) {
                 self.counters.xmpp_to_sip_failed.add(1);
                 message.came_to(Fate::Failed);

@@ -43,8 +43,21 @@ impl ReplySlot {
     }
 
     pub(super) fn send(mut self, bytes: Vec<u8>, now: Moment) {
-        if let Some(lane) = self.lane.take() {
-            lane.feed(|lane| lane.push_reply(bytes, now.instant));
+        match (self.noted.take(), &self.lane) {
+            // A reply is lost if his server cannot be reached. He may have an acknowledgement: this one must not be.
+            (Some(noted), Some(lane)) => noted.say(bytes, lane, now),
+            _ => {
+                if let Some(lane) = self.lane.take() {
+                    lane.feed(|lane| lane.push_reply(bytes, now.instant));
+                }
+            }
+        }
+    }
+
+    /// There is nothing to be said.
+    fn done(mut self) {
+        if let Some(noted) = self.noted.take() {
+            noted.done();
         }
     }
 }
@@ -121,15 +134,17 @@ impl Incoming {
 
     /// It waits for people. Once that is noted, its stream need not wait any longer for what becomes of it; its sender is told
     /// all the same if it comes to nothing.
-    pub(super) fn take_on(&mut self, pending: &Arc<Pending>) {
+    pub(super) fn take_on(&mut self, pending: &Arc<Pending>, now: Moment) {
         if let Some(slot) = self.slot.as_mut().filter(|slot| slot.noted.is_none()) {
-            slot.noted = Some(Box::new(pending.note(&self.stanza, slot.unsettled.take(), self.arrival)));
+            slot.noted = Some(Box::new(pending.note(&self.stanza, slot.unsettled.take(), self.arrival, now)));
         }
     }
 
     /// Its sender is owed nothing more.
     pub(super) fn done(mut self) {
-        self.slot = None;
+        if let Some(slot) = self.slot.take() {
+            slot.done();
+        }
     }
 
     pub(super) fn answer(mut self, bytes: Vec<u8>, now: Moment) {
@@ -145,12 +160,20 @@ impl Incoming {
     /// The error in its wording, and the place for it, to be sent later. Nothing if there is none to send.
     pub(super) fn fail_later(mut self, failure: &XmppFailure) -> Option<(ReplySlot, Vec<u8>)> {
         let slot = self.slot.take()?;
-        self.error(failure).map(|bytes| (slot, bytes))
+        match self.error(failure) {
+            Some(bytes) => Some((slot, bytes)),
+            None => {
+                slot.done();
+                None
+            }
+        }
     }
 
     fn settle(&mut self, failure: &XmppFailure, now: Moment) {
-        if let (Some(slot), Some(bytes)) = (self.slot.take(), self.error(failure)) {
-            slot.send(bytes, now);
+        match (self.slot.take(), self.error(failure)) {
+            (Some(slot), Some(bytes)) => slot.send(bytes, now),
+            (Some(slot), None) => slot.done(),
+            (None, _) => {}
         }
     }
 
@@ -165,12 +188,6 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         if self.slot.is_none() {
             return;
-        }
-        // Not by a panic: the process is going down with it, and what is told now may find no way out.
-        if let Some(noted) = self.slot.as_mut().and_then(|slot| slot.noted.as_mut())
-            && !std::thread::panicking()
-        {
-            noted.stay();
         }
         error!("a stanza was lost to an internal error; its sender is told");
         // This may well be part of a panic already: another one must not leave from here.

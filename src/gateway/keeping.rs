@@ -82,10 +82,22 @@ impl Gateway {
             return false;
         }
         inner.waiting.push_back(Waiting { stored, key: key.clone(), ticket, since: now.instant });
+        self.watch(&mut inner, now);
+        true
+    }
+
+    /// Somebody other than a pair waits for the store.
+    pub(super) fn somebody_waits_for_the_store(&self, now: Moment) {
+        let mut inner = self.keeping.inner.lock();
+        if inner.silence.is_none() {
+            self.watch(&mut inner, now);
+        }
+    }
+
+    fn watch(&self, inner: &mut Inner, now: Moment) {
         if !std::mem::replace(&mut inner.watched, true) {
             self.timers.schedule(now.instant + self.settings.store_patience, Due::Store);
         }
-        true
     }
 
     /// The store is done with all tickets up to this one.
@@ -116,9 +128,10 @@ impl Gateway {
     pub(super) fn watch_store(&self, now: Moment) {
         let mut inner = self.keeping.inner.lock();
         inner.watched = false;
-        let Some(first) = inner.waiting.front() else { return };
+        let first = inner.waiting.front().map(|waiting| waiting.since);
+        let Some(first) = first.into_iter().chain(self.pending.waits_since()).min() else { return };
         // As long as it writes, however slowly, it is not dead.
-        let since = inner.heard.map_or(first.since, |heard| heard.max(first.since));
+        let since = inner.heard.map_or(first, |heard| heard.max(first));
         let due = since + self.settings.store_patience;
         if now.instant < due {
             inner.watched = true;

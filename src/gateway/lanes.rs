@@ -91,7 +91,8 @@ impl Gateway {
         if let Some(remote) = self.remotes.get(domain) {
             return Arc::clone(&remote);
         }
-        Arc::clone(&self.remotes.entry(domain.into()).or_insert_with(|| Arc::new(Remote::new())))
+        let make = || Arc::new(Remote::new(self.remotes.hasher().clone()));
+        Arc::clone(&self.remotes.entry(domain.into()).or_insert_with(make))
     }
 
     /// The same, if there is anything below it.
@@ -151,7 +152,7 @@ impl Gateway {
                     }
                     Cargo::Presence { sent, .. } if *sent == Sent::Aside => {}
                     Cargo::Presence { .. } => self.counters.presence_to_xmpp.add(1),
-                    Cargo::Failure(number) => self.sender_was_told(number, now),
+                    Cargo::Failure(number) => self.sender_was_told(number, &envelope.pair, now),
                 },
                 Output::Expired { mut envelope, failure } => match envelope.cargo {
                     Cargo::Message(reply) => {
@@ -185,7 +186,7 @@ impl Gateway {
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } => self.presence_lost(&envelope.pair, sent, now),
-                    Cargo::Failure(number) => self.sender_was_not_told(*number, now),
+                    Cargo::Failure(number) => self.sender_must_not_be_told(*number, now),
                 },
                 Output::TooLarge { envelope, limit } => match &envelope.cargo {
                     Cargo::Message(reply) => {
@@ -194,7 +195,7 @@ impl Gateway {
                         answers.refused(*reply, answer, now);
                     }
                     Cargo::Presence { sent, .. } if **sent == Sent::Aside => {}
-                    Cargo::Failure(number) => self.sender_was_not_told(*number, now),
+                    Cargo::Failure(number) => self.sender_cannot_be_told(*number, &envelope.pair, limit),
                     Cargo::Presence { sent, .. } => {
                         self.note_too_large(&envelope.pair, limit, now);
                         self.visit_presence(&envelope.pair, now, |pair, context| {

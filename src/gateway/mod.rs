@@ -31,6 +31,7 @@ mod identities;
 mod incoming;
 mod iq;
 mod keeping;
+mod keyed;
 mod lanes;
 mod listed;
 mod living;
@@ -200,7 +201,7 @@ pub struct Gateway {
     federation: ArcSwap<Federation>,
     proved: proved::Proved,
     verifying: Arc<verifying::Verifying>,
-    remotes: DashMap<CompactString, Arc<Remote>>,
+    remotes: DashMap<CompactString, Arc<Remote>, keyed::Keyed>,
     living: Arc<living::LivingStreams>,
     blocked_networks: BlockedNetworks,
     streams: Arc<streams::StreamCounter>,
@@ -262,7 +263,7 @@ impl Gateway {
             no_sessions: no_sessions::NoSessions::default(),
             batches: batches::Batches::new(&settings.events),
             proved: proved::Proved::new(store.proved()),
-            pending: pending::Pending::new(Arc::clone(&store)),
+            pending: pending::Pending::new(Arc::clone(&store), timers.wake()),
             store,
             keeping: Keeping::default(),
             errands: Errands::default(),
@@ -273,7 +274,7 @@ impl Gateway {
             settings,
             policy: ArcSwap::from_pointee(policy),
             federation: ArcSwap::from_pointee(Federation::default()),
-            remotes: DashMap::new(),
+            remotes: DashMap::with_hasher(keyed::Keyed::new(&*environment)),
             living: Arc::default(),
             blocked_networks: BlockedNetworks::default(),
             streams: Arc::default(),

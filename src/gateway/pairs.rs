@@ -10,6 +10,7 @@ use nuncio_translate::pair::{PairConfig, PairKey, Salvage};
 use smallvec::SmallVec;
 
 use super::incoming::Incoming;
+use super::keyed::Keyed;
 use super::timers::{Due, Time, Timers};
 use super::{Holdings, Pair};
 
@@ -22,7 +23,7 @@ const PAIR_SHARDS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Pairs {
     /// Each in a box of its own: a table doubles when it is full, and its empty places would be as large as pairs.
-    map: DashMap<PairKey, Box<Slot>>,
+    map: DashMap<PairKey, Box<Slot>, Keyed>,
     /// Those made since the start.
     made: AtomicU64,
 }
@@ -38,8 +39,9 @@ struct Slot {
 }
 
 impl Pairs {
-    pub(super) fn new() -> Self {
-        Self { map: DashMap::with_shard_amount(PAIR_SHARDS), made: AtomicU64::new(0) }
+    pub(super) fn new(hashed: Keyed) -> Self {
+        let map = DashMap::with_hasher_and_shard_amount(hashed, PAIR_SHARDS);
+        Self { map, made: AtomicU64::new(0) }
     }
 
     /// Runs `step` under the guard of the pair called `composed`, which is made if need be.

@@ -2,64 +2,87 @@
 //! store, without what it says. From then on its stream need not wait for what becomes of it (XEP-0198), and if the process
 //! ends before it has come to its end, the next one tells its sender.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nuncio_translate::Moment;
+use nuncio_translate::errors::{UNIFORM_REFUSAL, XmppFailure};
+use nuncio_translate::judge::{Consent, judge};
 use nuncio_translate::pair::PairKey;
-use nuncio_xmpp::{Condition, Element, Jid, ns, write_error_reply};
+use nuncio_xmpp::{Condition, Element, Jid, StanzaKind, write_error};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::errands::STEP;
-use super::timers::Due;
-use super::{Cargo, Gateway, ToXmppEnvelope, Unsettled};
+use super::hops::message_of;
+use super::{Cargo, Gateway, LanePort, ToXmppEnvelope, Unsettled};
 use crate::store::{Keep, Outcome, PendingMessage, Ticket};
 
-/// How long it is not tried again to tell senders whose server could not be reached.
+/// How long it is not tried again to tell a sender whose server could not be reached.
 const LATER: Duration = Duration::from_secs(60);
 
-/// Nobody is told of a message that came longer ago, in seconds: its sender has given it up, or has it delivered long since.
-const TOO_OLD: u64 = 24 * 3600;
+/// The same where it was his server's turn, and a rule forbade it: another one may hold by now.
+const SOON: Duration = Duration::from_secs(1);
+
+/// For so long it is tried. Then he has given it up, or his server is no more.
+const GIVEN_UP: Duration = Duration::from_secs(24 * 3600);
 
 /// The messages that are noted.
 pub(super) struct Pending {
     store: Arc<dyn Keep>,
     next: AtomicU64,
     inner: Mutex<Inner>,
+    /// Rings when [`Pending::deadline`] may have come closer.
+    wake: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Not on the disk yet, oldest first, with what is settled then.
-    unsaved: VecDeque<(Ticket, Waits)>,
-    /// Those of the process before this one whose senders are to be told.
-    left: VecDeque<(u64, PendingMessage)>,
-    /// The same, in the next round: it could not be said now.
-    later: VecDeque<(u64, PendingMessage)>,
-    /// What is said of them waits in a lane, or has been written, and the partner has not confirmed it.
-    under_way: HashMap<u64, PendingMessage>,
-    /// Their senders have been told, as far as can be known by then.
+    /// Not on the disk yet, oldest first.
+    unsaved: VecDeque<Unsaved>,
+    /// What senders are to be told, by the time before which that is not tried, and the number of the message.
+    to_say: BTreeMap<(Instant, u64), Word>,
+    /// The same, in a lane; or written, and the partner has not confirmed it.
+    under_way: HashMap<u64, Word>,
+    /// Senders who have been told, as far as can be known by then.
     told: VecDeque<(Instant, u64)>,
+}
+
+#[derive(Debug)]
+struct Unsaved {
+    ticket: Ticket,
+    waits: Waits,
+    since: Instant,
 }
 
 /// The stanza, as its stream waits for it: until it is noted, or has come to its end.
 type Waits = Arc<Mutex<Option<Unsettled>>>;
 
-/// A message that is noted, until this is dropped: it travels with what its sender is owed.
+/// What the sender of a message that is noted is owed.
+#[derive(Debug)]
+struct Word {
+    message: PendingMessage,
+    /// The error. `None`: that the process ended while the message waited.
+    error: Option<Vec<u8>>,
+    /// When it was tried first.
+    tried: Option<Instant>,
+}
+
+/// A message that is noted: it travels with what its sender is owed. Merely dropped it stays on record, for the process may be
+/// about to end, and the next one to tell him.
 pub(super) struct Noted {
     pending: Arc<Pending>,
     number: u64,
+    message: PendingMessage,
     waits: Waits,
-    /// It has not come to its end: the next process is to find it.
-    stays: bool,
 }
 
 impl Pending {
-    pub(super) fn new(store: Arc<dyn Keep>) -> Arc<Self> {
-        Arc::new(Self { store, next: AtomicU64::new(1), inner: Mutex::default() })
+    pub(super) fn new(store: Arc<dyn Keep>, wake: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self { store, next: AtomicU64::new(1), inner: Mutex::default(), wake })
     }
 
     /// Notes a message. Its stream waits for it until it is on the disk; if it does not get there, to its end.
@@ -68,6 +91,7 @@ impl Pending {
         stanza: &Element,
         unsettled: Option<Unsettled>,
         arrival: Moment,
+        now: Moment,
     ) -> Noted {
         let text = |name| stanza.attr(name).unwrap_or_default().into();
         let message = PendingMessage {
@@ -81,20 +105,20 @@ impl Pending {
         let waits = Arc::new(Mutex::new(unsettled));
         // Held over both steps, so that the store cannot report the ticket before it stands here.
         let mut inner = self.inner.lock();
-        let ticket = self.store.note_pending(number, message);
+        let ticket = self.store.note_pending(number, message.clone());
         if is_awaited {
-            inner.unsaved.push_back((ticket, Arc::clone(&waits)));
+            inner.unsaved.push_back(Unsaved { ticket, waits: Arc::clone(&waits), since: now.instant });
         }
         drop(inner);
-        Noted { pending: Arc::clone(self), number, waits, stays: false }
+        Noted { pending: Arc::clone(self), number, message, waits }
     }
 
     /// The store is done with all tickets up to this one. What it could not write now, nobody relies on: its stream waits on.
     pub(super) fn committed(&self, up_to: Ticket, outcome: Outcome) {
         let mut done = Vec::new();
         let mut inner = self.inner.lock();
-        while let Some((_, waits)) = inner.unsaved.pop_front_if(|(ticket, _)| *ticket <= up_to) {
-            done.push(waits);
+        while let Some(unsaved) = inner.unsaved.pop_front_if(|unsaved| unsaved.ticket <= up_to) {
+            done.push(unsaved.waits);
         }
         drop(inner);
         if outcome == Outcome::Saved {
@@ -102,178 +126,221 @@ impl Pending {
         }
     }
 
-    /// Takes over what the process before this one left; how many.
-    fn take_over(&self) -> usize {
+    /// Since when somebody has waited for the store to write his message down.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.inner.lock().unsaved.front().map(|unsaved| unsaved.since)
+    }
+
+    /// When [`Gateway::tell_pending`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let inner = self.inner.lock();
+        let said = inner.told.front().map(|(at, _)| *at);
+        inner.to_say.first_key_value().map(|((at, _), _)| *at).into_iter().chain(said).min()
+    }
+
+    /// Takes over what the process before this one left, to be said one after the other; how many there are.
+    fn take_over(&self, spread: Duration, now: Moment) -> usize {
         let left = self.store.pending();
         let latest = left.iter().map(|(number, _)| *number).max().unwrap_or_default();
         self.next.fetch_max(latest + 1, Ordering::Relaxed);
+        let (count, mut at) = (left.len(), now.instant);
         let mut inner = self.inner.lock();
-        inner.left.extend(left);
-        inner.left.len()
+        for (number, message) in left {
+            inner.to_say.insert((at, number), Word { message, error: None, tried: None });
+            at += spread;
+        }
+        count
+    }
+
+    /// Puts what a sender is to be told into the lane to him, which says what becomes of it.
+    fn say(&self, number: u64, word: Word, bytes: Vec<u8>, lane: &LanePort, now: Moment) {
+        let Some(pair) = word.pair() else { return self.clear(number) };
+        let envelope = ToXmppEnvelope {
+            pair,
+            cargo: Cargo::Failure(number),
+            sent_ms: now.unix_ms,
+            sequence: 0,
+            generation: 0,
+            refused: None,
+            asks: None,
+            expires_ms: u64::MAX,
+        };
+        // First, for the lane may be quick.
+        self.inner.lock().under_way.insert(number, word);
+        if lane.feed(|lane| lane.push(bytes, envelope, now.instant)).is_err() {
+            self.was_not_said(number, now.instant + LATER);
+        }
+    }
+
+    /// It is to be tried again, not before that.
+    fn was_not_said(&self, number: u64, at: Instant) {
+        let mut inner = self.inner.lock();
+        let Some(word) = inner.under_way.remove(&number) else { return };
+        inner.told.retain(|(_, told)| *told != number);
+        inner.to_say.insert((at, number), word);
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Nobody is owed anything of it any more.
+    fn clear(&self, number: u64) {
+        self.inner.lock().under_way.remove(&number);
+        self.store.clear_pending(number);
     }
 }
 
 impl Noted {
-    /// The process is about to end, and nobody will tell its sender any more: the next one is to do it.
-    pub(super) fn stay(&mut self) {
-        self.stays = true;
+    /// The message has come to its end, and its sender is owed no word of it.
+    pub(super) fn done(self) {
+        self.pending.store.clear_pending(self.number);
+    }
+
+    /// It has come to nothing. This tells its sender, who may have an acknowledgement of it: so it must not be lost.
+    pub(super) fn say(&self, error: Vec<u8>, lane: &LanePort, now: Moment) {
+        let (message, tried) = (self.message.clone(), Some(now.instant));
+        let word = Word { message, error: Some(error.clone()), tried };
+        self.pending.say(self.number, word, error, lane, now);
     }
 }
 
 impl Drop for Noted {
     fn drop(&mut self) {
         drop(self.waits.lock().take());
-        if !self.stays {
-            self.pending.store.clear_pending(self.number);
-        }
+    }
+}
+
+impl Word {
+    fn pair(&self) -> Option<PairKey> {
+        let (from, to) = (Jid::parse(&self.message.sender).ok()?, Jid::parse(&self.message.recipient).ok()?);
+        Some(PairKey::new(to.bare_str(), from.bare_str()))
+    }
+
+    fn in_words_of(&self, failure: &XmppFailure) -> Vec<u8> {
+        let PendingMessage { sender, recipient, stanza_id, .. } = &self.message;
+        let (mut bytes, id) = (Vec::new(), stanza_id.as_deref());
+        let (kind, condition, text) = (failure.kind, failure.condition, failure.text.as_deref());
+        let (from, to) = (Some(&**recipient), Some(&**sender));
+        write_error(&mut bytes, StanzaKind::Message, from, to, id, kind, condition, text, None);
+        bytes
     }
 }
 
 impl Gateway {
     /// Takes over the messages that waited for people when the process before this one ended.
     pub(super) fn restore_pending(&self, now: Moment) {
-        let left = self.pending.take_over();
+        let left = self.pending.take_over(self.spread(), now);
         if left > 0 {
             warn!(
                 messages = left,
-                "the process before this one ended while messages of contacts waited for users to answer invitations: their \
-                 senders are told that they may not have been delivered"
+                "the process before this one ended while messages of contacts waited for users to answer invitations, or before \
+                 their senders were told what became of them: they are told that they may not have been delivered"
             );
-            self.timers.schedule(now.instant, Due::Pending);
         }
     }
 
-    /// Tells some senders of messages that the process before this one left.
+    /// Tells some senders what they are owed.
     pub(super) fn tell_pending(&self, now: Moment) {
-        let (done, untold): (Vec<_>, Vec<_>) = {
-            let mut inner = self.pending.inner.lock();
-            let told = std::iter::from_fn(|| inner.told.pop_front_if(|(at, _)| *at <= now.instant));
-            let told: Vec<_> = told.map(|(_, number)| number).collect();
-            let done = told.into_iter().filter(|number| inner.under_way.remove(number).is_some()).collect();
-            let most = inner.left.len().min(STEP);
-            (done, inner.left.drain(..most).collect())
-        };
-        for number in done {
-            self.pending.store.clear_pending(number);
-        }
-        for (number, message) in untold {
-            // First, for the lane may be quick.
-            self.pending.inner.lock().under_way.insert(number, message.clone());
-            let telling = self.tell_sender_of(number, &message, now);
-            let mut inner = self.pending.inner.lock();
-            match telling {
-                Telling::UnderWay => {}
-                Telling::Nobody => {
-                    inner.under_way.remove(&number);
-                    self.pending.store.clear_pending(number);
-                }
-                Telling::NotNow => {
-                    inner.under_way.remove(&number);
-                    inner.later.push_back((number, message));
-                }
-            }
-        }
+        let (mut done, mut due) = (Vec::new(), Vec::new());
         let mut inner = self.pending.inner.lock();
-        let mut next = inner.told.front().map(|(at, _)| *at);
-        let again = match (inner.left.is_empty(), inner.later.is_empty()) {
-            (false, _) => Some(now.instant + self.spread()),
-            (true, false) => {
-                inner.left = std::mem::take(&mut inner.later);
-                Some(now.instant + LATER)
-            }
-            (true, true) => None,
-        };
-        next = next.into_iter().chain(again).min();
+        while let Some((_, number)) = inner.told.pop_front_if(|(at, _)| *at <= now.instant) {
+            done.push(number);
+        }
+        while due.len() < STEP
+            && let Some(first) = inner.to_say.first_entry().filter(|first| first.key().0 <= now.instant)
+        {
+            let ((_, number), word) = first.remove_entry();
+            due.push((number, word));
+        }
         drop(inner);
-        if let Some(next) = next {
-            self.timers.schedule(next, Due::Pending);
+        done.into_iter().for_each(|number| self.pending.clear(number));
+        for (number, word) in due {
+            self.tell_sender_of(number, word, now);
         }
     }
 
-    fn tell_sender_of(&self, number: u64, message: &PendingMessage, now: Moment) -> Telling {
-        let (Ok(from), Ok(to)) = (Jid::parse(&message.sender), Jid::parse(&message.recipient)) else {
-            return Telling::Nobody;
-        };
-        let key = PairKey::new(to.bare_str(), from.bare_str());
-        let (user, contact) = (self.shown(key.sip_user()), self.shown(key.contact()));
+    fn tell_sender_of(&self, number: u64, mut word: Word, now: Moment) {
         let policy = self.policy.load();
-        let is_known = policy.partner(key.remote_domain()).is_some() && policy.serves(key.local_domain());
-        if !is_known || message.since.saturating_add(TOO_OLD) < now.unix() {
-            info!(%user, %contact, since = message.since, "the sender of a message that waited when the process ended \
-                cannot be told: his domain is no partner any more, or the user's not ours, or it came more than a day ago");
-            return Telling::Nobody;
-        }
-        let mut stanza = Element::new("message", ns::SERVER)
-            .with_attr("from", &message.sender)
-            .with_attr("to", &message.recipient);
-        if let Some(id) = &message.stanza_id {
-            stanza = stanza.with_attr("id", id.as_str());
-        }
-        let mut bytes = Vec::new();
-        let (condition, words) = (Condition::InternalServerError, Some(INTERRUPTED));
-        if !write_error_reply(&mut bytes, &stanza, condition.default_type(), condition, words, None) {
-            return Telling::Nobody;
-        }
-        let envelope = ToXmppEnvelope {
-            cargo: Cargo::Failure(number),
-            sent_ms: now.unix_ms,
-            sequence: 0,
-            generation: policy.generation(),
-            refused: None,
-            asks: None,
-            expires_ms: u64::MAX,
-            pair: key.clone(),
+        let is_known = |key: &PairKey| {
+            policy.partner(key.remote_domain()).is_some() && policy.serves(key.local_domain())
         };
-        let lane = self.lane(to.domain(), from.domain());
-        if lane.feed(|lane| lane.push(bytes, envelope, now.instant)).is_err() {
-            return Telling::NotNow;
+        let Some(key) = word.pair().filter(is_known) else {
+            info!(
+                since = word.message.since,
+                "the sender of a message that waited cannot be told what became of it: his \
+                domain is no partner any more, or the user's not ours"
+            );
+            return self.pending.clear(number);
+        };
+        if word.tried.is_none() {
+            self.counters.xmpp_to_sip_failed.add(1);
         }
-        self.counters.xmpp_to_sip_failed.add(1);
-        let id = self.id_of_pair(&key);
-        info!(%id, %user, %contact, since = message.since,
-            "message of a contact may not have been delivered: the process ended while it waited; its sender is told");
-        Telling::UnderWay
+        if now.instant.saturating_duration_since(*word.tried.get_or_insert(now.instant)) >= GIVEN_UP {
+            let (id, user, contact) =
+                (self.id_of_pair(&key), self.shown(key.sip_user()), self.shown(key.contact()));
+            warn!(%id, %user, %contact, since = word.message.since,
+                "the sender of a message that waited was not told what became of it: his server could not be reached for a day");
+            return self.pending.clear(number);
+        }
+        // Whom the rules forbid is told what everybody is told whom they forbid.
+        let mut consent = Consent::default();
+        let remote = self.remote(key.remote_domain());
+        let look = |_: &PairKey, pair: &mut super::Pair| consent = *pair.consent();
+        if let Err(lost) =
+            remote.pairs.with_existing(key.as_str(), &self.settings.pair, &self.timers, now, look)
+        {
+            self.pair_lost(key.as_str(), lost, now);
+        }
+        let bytes = match (judge(&policy, &message_of(&key), &consent, now.unix()), &word.error) {
+            (Err(_), _) => word.in_words_of(&UNIFORM_REFUSAL),
+            (Ok(_), Some(error)) => error.clone(),
+            (Ok(_), None) => word.in_words_of(&interrupted()),
+        };
+        let lane = self.lane(key.local_domain(), key.remote_domain());
+        self.pending.say(number, word, bytes, &lane, now);
     }
 
-    /// The sender of a message that the process before this one left has been told, unless the stream ends before its server
-    /// has confirmed that.
-    pub(super) fn sender_was_told(&self, number: u64, now: Moment) {
-        let at = now.instant + self.settings.lane.ping_timeout;
+    /// What a sender is owed has been written. He is told, unless the stream ends before his server has confirmed it.
+    pub(super) fn sender_was_told(&self, number: u64, pair: &PairKey, now: Moment) {
         let mut inner = self.pending.inner.lock();
-        let first = inner.told.is_empty();
-        inner.told.push_back((at, number));
+        let was_left = inner.under_way.get(&number).filter(|word| word.error.is_none());
+        let since = was_left.map(|word| word.message.since);
+        inner.told.push_back((now.instant + self.settings.lane.ping_timeout, number));
         drop(inner);
-        if first {
-            self.timers.schedule(at, Due::Pending);
+        self.pending.wake.notify_one();
+        if let Some(since) = since {
+            let (id, user, contact) =
+                (self.id_of_pair(pair), self.shown(pair.sip_user()), self.shown(pair.contact()));
+            info!(%id, %user, %contact, since,
+                "message of a contact may not have been delivered: the process ended while it waited; its sender is told");
         }
     }
 
     /// He may not have been: once more, later.
     pub(super) fn sender_was_not_told(&self, number: u64, now: Moment) {
-        let mut inner = self.pending.inner.lock();
-        let Some(message) = inner.under_way.remove(&number) else { return };
-        inner.told.retain(|(_, told)| *told != number);
-        let first = inner.left.is_empty();
-        inner.left.push_back((number, message));
-        drop(inner);
-        if first {
-            self.timers.schedule(now.instant + LATER, Due::Pending);
-        }
+        self.pending.was_not_said(number, now.instant + LATER);
+    }
+
+    /// It was not to leave when its turn came.
+    pub(super) fn sender_must_not_be_told(&self, number: u64, now: Moment) {
+        self.pending.was_not_said(number, now.instant + SOON);
+    }
+
+    /// It will never fit.
+    pub(super) fn sender_cannot_be_told(&self, number: u64, pair: &PairKey, limit: usize) {
+        let (id, user, contact) =
+            (self.id_of_pair(pair), self.shown(pair.sip_user()), self.shown(pair.contact()));
+        warn!(%id, %user, %contact, limit,
+            "the sender of a message that waited is not told what became of it: even the error is larger than his server takes");
+        self.pending.clear(number);
     }
 }
 
-/// How it went with the sender of a message.
-enum Telling {
-    /// The lane says what becomes of it.
-    UnderWay,
-    /// There is nobody to be told.
-    Nobody,
-    /// His server cannot be reached, or has as much waiting as it may.
-    NotNow,
+fn interrupted() -> XmppFailure {
+    XmppFailure::new(
+        Condition::InternalServerError,
+        "the gateway was interrupted while the message waited for the user; it may not have been delivered",
+    )
 }
-
-const INTERRUPTED: &str =
-    "the gateway was interrupted while the message waited for the user; it may not have been delivered";
 
 impl std::fmt::Debug for Pending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -283,9 +350,6 @@ impl std::fmt::Debug for Pending {
 
 impl std::fmt::Debug for Noted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Noted")
-            .field("number", &self.number)
-            .field("stays", &self.stays)
-            .finish_non_exhaustive()
+        f.debug_struct("Noted").field("number", &self.number).finish_non_exhaustive()
     }
 }

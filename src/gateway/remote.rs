@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::LanePort;
+use super::keyed::Keyed;
 use super::pairs::Pairs;
 use super::sharing::Shared;
 use super::streams::{Meters, StreamCounter};
@@ -44,9 +45,9 @@ pub(super) struct Remote {
 type WayBack = (CompactString, Arc<Notify>);
 
 impl Remote {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(hashed: Keyed) -> Self {
         Self {
-            pairs: Pairs::new(),
+            pairs: Pairs::new(hashed),
             lanes: Mutex::new(SmallVec::new()),
             waiting: Mutex::new(Vec::new()),
             streams: Arc::default(),

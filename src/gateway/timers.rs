@@ -49,8 +49,6 @@ pub(super) enum Due {
     Connection(ConnectionId),
     /// The store is looked after.
     Store,
-    /// Senders of messages that the process before this one left are to be told.
-    Pending,
     /// A refusal has waited long enough: it takes its place.
     Reply(Box<(ReplySlot, Vec<u8>)>),
 }
@@ -95,7 +93,7 @@ impl Timers {
             Due::Room(route) | Due::Absence(route) => route.hash(&mut hasher),
             Due::Connection(id) => id.hash(&mut hasher),
             Due::Reply(reply) => reply.1.hash(&mut hasher),
-            Due::Store | Due::Pending => {}
+            Due::Store => {}
         }
         let index = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default();
         let Some(shard) = self.shards.get(index) else { return };

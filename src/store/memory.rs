@@ -166,8 +166,7 @@ impl Keep for Memory {
     }
 
     fn pending(&self) -> Vec<(u64, PendingMessage)> {
-        let inner = self.inner.lock();
-        inner.left_pending.iter().map(|(number, message)| (*number, message.clone())).collect()
+        std::mem::take(&mut self.inner.lock().left_pending).into_iter().collect()
     }
 
     fn note_pending(&self, number: u64, message: PendingMessage) -> Ticket {

@@ -100,8 +100,8 @@ pub trait Keep: Send + Sync {
     /// Keeps an entry in place of the one of its name; `None`: there is to be none.
     fn set_entry(&self, kind: Kind, name: &str, entry: Option<&Entry>) -> Ticket;
 
-    /// The messages that waited for people when the process before this one ended, by the numbers it gave them. What this one
-    /// notes is not among them.
+    /// The messages that waited for people when the process before this one ended, by the numbers it gave them; once. What this
+    /// one notes is not among them.
     fn pending(&self) -> Vec<(u64, PendingMessage)>;
 
     /// Notes a message that waits for people under a number of its own: who sent it is to be told if it comes to nothing.

@@ -82,6 +82,16 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn push(&mut self, change: Change) -> Ticket {
         self.last += 1;
+        if let Change::Pending(number, None) = change
+            && let subject = Subject::Pending(number)
+            && let Some(place) = self.places.get(&subject)
+            && let Some(Change::Pending(_, Some(_))) = self.changes.get(place)
+        {
+            // It never was on the disk: there is nothing to write. While the disk refuses, thousands may come and go.
+            self.changes.remove(place);
+            self.places.remove(&subject);
+            return Ticket(self.last);
+        }
         match change.subject() {
             Some(subject) => {
                 let place = *self.places.entry(subject).or_insert(self.last);
@@ -129,7 +139,12 @@ impl Queue {
                 }
                 continue;
             };
-            let newer = self.places.insert(subject, place).and_then(|newer| self.changes.remove(&newer));
+            let newer =
+                self.places.insert(subject.clone(), place).and_then(|newer| self.changes.remove(&newer));
+            if let (Change::Pending(_, Some(_)), Some(Change::Pending(_, None))) = (&change, &newer) {
+                self.places.remove(&subject);
+                continue;
+            }
             self.changes.insert(place, newer.unwrap_or(change));
         }
     }
@@ -226,6 +241,34 @@ mod tests {
             queue.push(pair("a", n));
         }
         assert_eq!((queue.len(), queue.last()), (1, Ticket(10_000)));
+    }
+
+    fn pending(number: u64, noted: bool) -> Change {
+        let message =
+            || PendingMessage { sender: "a@b".into(), recipient: "c@d".into(), stanza_id: None, since: 1 };
+        Change::Pending(number, noted.then(|| Box::new(message())))
+    }
+
+    #[test]
+    fn messages_that_came_and_went_while_the_disk_refused_leave_nothing_behind() {
+        let mut queue = Queue::default();
+        queue.push(pair("a", 1));
+        for number in 0..1000 {
+            queue.push(pending(number, true));
+            queue.push(pending(number, false));
+        }
+        assert_eq!(queue.take(9), [(1, pair("a", 1))]);
+        assert_eq!(queue.done(), queue.last());
+        // Those that are being written meanwhile, in vain.
+        queue.push(pending(1000, true));
+        let taken = queue.take(9);
+        queue.push(pending(1000, false));
+        queue.put_back(taken);
+        assert_eq!((queue.len(), queue.done()), (0, queue.last()));
+        // One that is on the disk has to be taken from there.
+        queue.push(pending(1001, false));
+        queue.push(pending(1001, false));
+        assert_eq!(queue.len(), 1);
     }
 
     #[test]

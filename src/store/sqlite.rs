@@ -316,8 +316,7 @@ impl Keep for Store {
     }
 
     fn pending(&self) -> Vec<(u64, PendingMessage)> {
-        let state = self.shared.state.lock();
-        state.pending.iter().map(|(number, message)| (*number, message.clone())).collect()
+        std::mem::take(&mut self.shared.state.lock().pending).into_iter().collect()
     }
 
     fn note_pending(&self, number: u64, message: PendingMessage) -> Ticket {

@@ -76,7 +76,7 @@ pub(crate) struct FromXmpp {
     pub(crate) excused: bool,
     /// The gateway acknowledged it.
     pub(crate) acknowledged: Option<Micros>,
-    /// It stood in the gateway's store when the word of that arrived.
+    /// It stood in the gateway's store when the word of that arrived, or when its error left.
     pub(crate) noted: bool,
     /// The stanza error left the gateway.
     pub(crate) errors: Vec<Micros>,
@@ -290,7 +290,8 @@ impl Ledger {
         let mut problems = Vec::new();
         let mut unaccounted = vec![Vec::new(); counted.len()];
         for (id, message) in self.from_xmpp.iter().enumerate() {
-            if message.errors.len() > 1 {
+            // Of what is noted a sender is told again if the stream ends before his server has confirmed it.
+            if message.errors.len() > 1 && !message.noted {
                 problems.push(format!("c{id} was reported {} times", message.errors.len()));
             }
             if let (Some(accepted), Some(error)) = (message.accepted_in_time, message.errors.first())

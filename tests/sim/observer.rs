@@ -88,8 +88,10 @@ impl World {
         self.watch_states(partner, text);
         for id in numbers(text, " id='c") {
             self.note("reported c", id as u64, partner as u64);
-            let now = self.now;
-            self.ledger.from_xmpp[id].errors.push(now);
+            let (noted, now) = (self.is_noted(id), self.now);
+            let message = &mut self.ledger.from_xmpp[id];
+            message.errors.push(now);
+            message.noted |= noted;
         }
     }
 

@@ -387,7 +387,7 @@ impl World {
     }
 
     /// Whether the message of a contact is on the gateway's disk as one that waits.
-    fn is_noted(&self, id: usize) -> bool {
+    pub(crate) fn is_noted(&self, id: usize) -> bool {
         let name = format!("c{id}");
         self.store.pending_messages().iter().any(|message| message.stanza_id.as_deref() == Some(&*name))
     }

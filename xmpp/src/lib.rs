@@ -28,7 +28,7 @@ pub use jid::{BareJid, Domain, Jid, JidError, JidPart};
 pub use negotiation::{Methods, Negotiation, NegotiationRules, Reason, SaslUse, TlsUse, Verdict};
 pub use stanza::{
     AddressError, Addresses, Condition, ErrorType, IqVerdict, StanzaError, StanzaKind, addresses, check_iq,
-    classify, write_error_reply,
+    classify, write_error, write_error_reply,
 };
 pub use xml::{
     Attribute, Document, Element, ElementRef, Namespace, Node, ReadError, ReadErrorKind, ReadLimits,

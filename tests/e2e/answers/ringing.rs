@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio::gateway::Im;
-use nuncio::store::PendingMessage;
+use nuncio::store::{Fault, PendingMessage};
+use nuncio_translate::judge::{Snapshot, UserPolicy, Verdict};
 use nuncio_world::sip_text::SipMessage;
 use nuncio_xmpp::lane::{FailureKind, LaneConfig};
 
@@ -284,4 +285,94 @@ fn a_message_to_a_domain_that_is_ours_no_more_is_forgotten() {
     house.gateway.restore(house.now).unwrap();
     house.advance(SECOND);
     assert_eq!((told(&mut house), house.store.pending_messages()), (vec![], vec![]));
+}
+
+/// What is on record, by the ids of the messages.
+fn on_record(house: &House) -> Vec<String> {
+    let messages = house.store.pending_messages().into_iter();
+    messages.filter_map(|message| message.stanza_id.map(Into::into)).collect()
+}
+
+/// A house in which one message waits, and is acknowledged, of a partner who then cannot be reached any more.
+fn cut_off() -> House {
+    let mut house = ringing();
+    house.partner_says(PARTNER, ENABLE);
+    writes(&mut house, "b1");
+    house.advance(3 * SECOND);
+    house.reach.insert(PARTNER, Reach::Down(FailureKind::Unreachable));
+    house
+}
+
+#[test]
+fn an_error_of_a_message_that_was_acknowledged_waits_for_its_partner() {
+    let mut house = cut_off();
+    house.advance(10 * 60 * SECOND);
+    assert_eq!((told(&mut house), on_record(&house)), (vec![], vec!["b1".to_owned()]), "nobody answered");
+    house.reach.remove(PARTNER);
+    house.advance(10 * 60 * SECOND);
+    let told = told(&mut house);
+    assert_eq!(told.len(), 1);
+    assert!(!told[0].2.contains("interrupted"), "what became of it: {told:?}");
+    assert_eq!(on_record(&house), [""; 0]);
+    assert_eq!(house.count("xmpp_to_sip_failed"), 1, "counted once");
+    assert_eq!(house.gateway.deadline(), None, "nothing is left to be done");
+}
+
+#[test]
+fn an_error_that_a_stop_could_not_deliver_is_told_by_the_next_process() {
+    let mut house = cut_off();
+    house.gateway.end_subscriptions();
+    house.gateway.give_up(house.now);
+    house.run();
+    house.gateway.drain_lanes();
+    house.advance(SECOND);
+    assert_eq!((told(&mut house), on_record(&house)), (vec![], vec!["b1".to_owned()]));
+    let mut house = next(&house);
+    house.advance(SECOND);
+    assert_eq!(told(&mut house).len(), 1);
+}
+
+#[test]
+fn whom_the_rules_forbid_by_then_is_told_what_all_are_told_whom_they_forbid() {
+    let mut house = ringing();
+    writes(&mut house, "b1");
+    house.advance(5 * SECOND);
+    let store = Arc::new(house.store.crash());
+    let mut house = House::planned(Plan { store, im: Im::Session, ..Plan::default() });
+    let denied = UserPolicy::new(true, Verdict::Deny, Vec::new());
+    let policy = Snapshot::clone(&house.gateway.policy()).with_generation(9).with_users(denied);
+    house.gateway.set_policy(policy);
+    house.gateway.restore(house.now).unwrap();
+    house.advance(SECOND);
+    let told = told(&mut house);
+    let told: Vec<_> = told.iter().map(|(id, condition, words)| [id.as_str(), condition, words]).collect();
+    assert_eq!(told, [["b1", "service-unavailable", ""]]);
+}
+
+#[test]
+fn a_disk_that_hangs_under_what_waits_is_said_to_hang() {
+    let mut house = ringing();
+    house.partner_says(PARTNER, ENABLE);
+    house.disk_hangs = true;
+    writes(&mut house, "b1");
+    house.advance(10 * SECOND);
+    let failing = house.gateway.store_health(house.now).failing.expect("nothing is wrong?");
+    assert_eq!(failing.fault, Fault::Silent);
+    house.disk_hangs = false;
+    house.run();
+    assert_eq!(house.gateway.store_health(house.now).failing, None);
+}
+
+#[test]
+fn an_error_that_is_larger_than_his_server_takes_is_given_up() {
+    let mut house = ringing();
+    house
+        .features
+        .insert(PARTNER, "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes></limits>");
+    writes(&mut house, &"x".repeat(11_000));
+    house.advance(5 * SECOND);
+    assert_eq!(on_record(&house).len(), 1);
+    house.advance(5 * 60 * SECOND);
+    assert_eq!((told(&mut house), on_record(&house)), (vec![], vec![]));
+    assert_eq!(house.gateway.deadline(), None, "nothing is left to be done");
 }
