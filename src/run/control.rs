@@ -48,15 +48,19 @@ pub(super) fn open(
 ) -> anyhow::Result<Controls> {
     let control = &config.control;
     let router = router(Arc::new(state));
-    let local = match inherited {
-        Some(socket) => Some(LocalSocket::take_over(socket).context("the control socket of systemd")?),
-        None => local(control.socket.as_deref())?,
-    };
     let mut names = Vec::new();
-    if local.is_some() {
-        let path = control.socket.as_deref().unwrap_or_else(|| Path::new(DEFAULT_SOCKET));
-        names.push(format!("control {}", path.display()));
-    }
+    let local = match inherited {
+        Some(socket) => {
+            names.push(named(&socket));
+            Some(LocalSocket::take_over(socket).context("the control socket of systemd")?)
+        }
+        None => {
+            let local = local(control.socket.as_deref())?;
+            let path = control.socket.as_deref().unwrap_or_else(|| Path::new(DEFAULT_SOCKET));
+            names.extend(local.is_some().then(|| format!("control {}", path.display())));
+            local
+        }
+    };
     let remote = match (&control.remote, identities) {
         (Some(remote), Some(identities)) => {
             let (socket, address) = listen(remote)?;
@@ -67,6 +71,15 @@ pub(super) fn open(
         _ => None,
     };
     Ok(Controls { local, remote, groups: Arc::clone(&access.groups), router, names })
+}
+
+/// A socket that somebody else has made, by where it is, whatever the configuration says.
+fn named(socket: &UnixListener) -> String {
+    let address = socket.local_addr().ok();
+    match address.as_ref().and_then(|address| address.as_pathname()) {
+        Some(path) => format!("control {}", path.display()),
+        None => "control on a socket of systemd without a path".to_owned(),
+    }
 }
 
 fn local(configured: Option<&Path>) -> anyhow::Result<Option<LocalSocket>> {

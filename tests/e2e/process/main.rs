@@ -32,6 +32,7 @@ mod front_ends;
 mod hostile;
 mod lifetime;
 mod limits;
+mod load_balancers;
 mod memory;
 mod network;
 #[cfg(feature = "openssl-legacy")]

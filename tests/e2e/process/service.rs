@@ -1,15 +1,17 @@
-//! What stands around the process: a service manager that is told things and hands sockets over, and load balancers.
+//! A service manager around the process: it is told things, and hands sockets over.
 
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, ensure};
+use nuncio_world::process::Process;
+use nuncio_world::sip_agent::SipConnection;
 use nuncio_world::wait::within;
-use rustix::io::{FdFlags, fcntl_setfd};
+use nuncio_world::xmpp_peer::XmppPeer;
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixDatagram};
+use tokio::net::{TcpListener, TcpStream, UnixDatagram, UnixListener, UnixStream};
 
-use crate::town::Town;
+use crate::town::{Town, from_carol, takes_all};
 
 /// The next thing that the service manager is told.
 async fn told(manager: &UnixDatagram) -> Result<String> {
@@ -67,16 +69,29 @@ async fn a_gateway_whose_timers_run_says_that_it_lives() -> Result<()> {
     Ok(())
 }
 
+/// Starts the gateway as a service manager does that has these sockets, each with its name.
+fn handed_over(town: &Town, sockets: &[(&str, &dyn AsFd)]) -> Result<Process> {
+    // Far from the numbers that they are going to have there.
+    let copy = |(_, socket): &(&str, &dyn AsFd)| fcntl_dupfd_cloexec(socket, 300);
+    let copies: Vec<OwnedFd> = sockets.iter().map(copy).collect::<Result<_, _>>()?;
+    let mut script = String::new();
+    for (copy, number) in copies.iter().zip(3..) {
+        fcntl_setfd(copy, FdFlags::empty())?;
+        script.push_str(&format!("exec {number}<&{0} {0}<&-; ", copy.as_raw_fd()));
+    }
+    let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
+    let (many, names) = (names.len(), names.join(":"));
+    script.push_str(&format!("LISTEN_PID=$$ LISTEN_FDS={many} LISTEN_FDNAMES={names} exec \"$@\""));
+    town.start_by(&["bash", "-c", &script, "bash"], "", &town.folder().join("state"))
+}
+
 #[tokio::test]
 async fn a_socket_that_is_handed_over_is_served_in_place_of_one_of_our_own() -> Result<()> {
     let town = Town::found().await?;
     let socket = TcpListener::bind(town.xmpp()).await?;
     // It waits there before the gateway runs.
     let mut early = TcpStream::connect(town.xmpp()).await?;
-    fcntl_setfd(socket.as_fd(), FdFlags::empty())?;
-    let script =
-        format!("exec 3<&{}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=xmpp exec \"$@\"", socket.as_raw_fd());
-    let mut gateway = town.start_by(&["bash", "-c", &script, "bash"], "", &town.folder().join("state"))?;
+    let mut gateway = handed_over(&town, &[("xmpp", &socket)])?;
     gateway.says("ready").await?;
     drop(socket);
     let header = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
@@ -89,88 +104,119 @@ async fn a_socket_that_is_handed_over_is_served_in_place_of_one_of_our_own() -> 
 }
 
 #[tokio::test]
+async fn a_socket_for_front_ends_is_taken_over_with_who_waits_there() -> Result<()> {
+    let town = Town::found().await?;
+    let socket = TcpListener::bind(town.sip()).await?;
+    let early = TcpStream::connect(town.sip()).await?;
+    let mut gateway = handed_over(&town, &[("sip", &socket)])?;
+    gateway.says("ready").await?;
+    drop(socket);
+    let good = town.good_front_end()?;
+    let mut front_end =
+        SipConnection::connect_over(early, &town.pki, Some(&good), "nuncio.contoso.com").await?;
+    let call = front_end.send_options("contoso.com").await?;
+    let answer = front_end.final_answer(&call).await?;
+    ensure!(answer.status() == Some(200), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_socket_for_direct_tls_is_taken_over_with_who_waits_there_and_takes_nothing_else() -> Result<()> {
+    let town = Town::found().await?;
+    let socket = TcpListener::bind(town.direct()).await?;
+    let (early, other) = (TcpStream::connect(town.direct()).await?, TcpStream::connect(town.direct()).await?);
+    let mut gateway = handed_over(&town, &[("xmpps", &socket)])?;
+    gateway.says("ready").await?;
+    drop(socket);
+    let mut front_end = town.answers(&town.good_front_end()?, takes_all).await?;
+    let good = town.good_wingtip()?;
+    let mut carol =
+        XmppPeer::direct_over(early, &town.pki, Some(&good), "contoso.com", &["xmpp-server"]).await?;
+    carol.open("wingtip.com", "contoso.com").await?;
+    carol.authenticate("wingtip.com", "contoso.com").await?;
+    carol.say(&from_carol("d", "directly")).await?;
+    ensure!(front_end.next_message().await?.body == "directly");
+    let mut other = other;
+    // Whoever does not begin with TLS may find it closed already.
+    other.write_all(b"<stream:stream ").await.ok();
+    let mut answer = Vec::new();
+    within("the gateway to close", other.read_to_end(&mut answer)).await?.ok();
+    ensure!(!answer.starts_with(b"<"), "it answered without TLS: {}", String::from_utf8_lossy(&answer));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_control_socket_is_taken_over_with_who_waits_there_and_its_file_stays() -> Result<()> {
+    let town = Town::found().await?;
+    let socket = UnixListener::bind(town.control())?;
+    let mut early = UnixStream::connect(town.control()).await?;
+    let mut gateway = handed_over(&town, &[("control", &socket)])?;
+    gateway.says("ready").await?;
+    drop(socket);
+    early.write_all(b"GET /health/live HTTP/1.1\r\nHost: nuncio\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    within("an answer", early.read_to_end(&mut answer)).await??;
+    ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    // By the kernel's word on who connects, as on one of our own.
+    town.done(&["partner", "list"]).await?;
+    ensure!(gateway.stop().await?.success(), "{}", town.log.tail(40).join("\n"));
+    // It is the service manager's, which goes on listening there.
+    ensure!(town.control().exists(), "the file of a socket that is not ours was removed");
+    Ok(())
+}
+
+/// Wherever its unit has put it: there it is named, and the place in the configuration is nobody's.
+#[tokio::test]
+async fn a_control_socket_of_the_service_manager_is_named_where_it_is() -> Result<()> {
+    let town = Town::found().await?;
+    let elsewhere = town.folder().join("elsewhere.sock");
+    let socket = UnixListener::bind(&elsewhere)?;
+    let mut gateway = handed_over(&town, &[("control", &socket)])?;
+    let ready = gateway.says("ready listening=").await?;
+    ensure!(ready.contains(&format!("control {}", elsewhere.display())), "{ready}");
+    ensure!(!ready.contains(&format!("control {}", town.control().display())), "{ready}");
+    ensure!(!town.control().exists(), "there are two");
+    Ok(())
+}
+
+/// Two units of sockets beside each other, and one more of each kind: which is which, their names say, in their order.
+#[tokio::test]
+async fn sockets_that_are_handed_over_together_are_told_apart_by_their_names() -> Result<()> {
+    let town = Town::found().await?;
+    let control = UnixListener::bind(town.control())?;
+    let (direct, sip) = (TcpListener::bind(town.direct()).await?, TcpListener::bind(town.sip()).await?);
+    let xmpp = TcpListener::bind(town.xmpp()).await?;
+    let sockets: [(&str, &dyn AsFd); 4] =
+        [("control", &control), ("xmpps", &direct), ("sip", &sip), ("xmpp", &xmpp)];
+    let mut gateway = handed_over(&town, &sockets)?;
+    gateway.says("ready").await?;
+    drop((control, direct, sip, xmpp));
+    let mut front_end = town.calls(Some(&town.good_front_end()?)).await?;
+    let call = front_end.send_options("contoso.com").await?;
+    ensure!(front_end.final_answer(&call).await?.status() == Some(200));
+    drop(town.wingtip_speaks().await?);
+    let good = town.good_wingtip()?;
+    let at = town.direct();
+    let mut carol =
+        XmppPeer::dial_direct(&town.pki, Some(&good), at, "contoso.com", &["xmpp-server"]).await?;
+    carol.open("wingtip.com", "contoso.com").await?;
+    carol.authenticate("wingtip.com", "contoso.com").await?;
+    town.done(&["partner", "list"]).await.map(drop)
+}
+
+#[tokio::test]
 async fn a_socket_that_no_listener_is_for_keeps_the_gateway_from_starting() -> Result<()> {
     let town = Town::found().await?;
-    let socket = TcpListener::bind(town.somewhere(9, 5269)).await?;
-    fcntl_setfd(socket.as_fd(), FdFlags::empty())?;
-    let script =
-        format!("exec 3<&{}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=xmpp exec \"$@\"", socket.as_raw_fd());
-    let mut gateway = town.start_by(&["bash", "-c", &script, "bash"], "", &town.folder().join("state"))?;
-    gateway.says("for which there is no [[xmpp.listener]]").await?;
-    ensure!(gateway.ended().await?.code() == Some(1));
-    Ok(())
-}
-
-/// What a load balancer says before a connection of `client`: PROXY, TCP over IPv4.
-fn header(client: SocketAddr) -> Vec<u8> {
-    let SocketAddr::V4(client) = client else { panic!("{client} is no IPv4 address") };
-    let (host, port) = (client.ip().octets(), client.port().to_be_bytes());
-    [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &host, &[192, 0, 2, 10], &port, &[0x14, 0x95]].concat()
-}
-
-async fn says(town: &Town, words: &[&[u8]]) -> Result<()> {
-    let mut tcp = TcpStream::connect(town.xmpp()).await?;
-    // The gateway closes when it has heard enough, which may be before all is said: then there is nobody to say it to.
-    for words in words {
-        tcp.write_all(words).await.ok();
+    for (name, at, section) in [
+        ("xmpp", town.somewhere(9, 5269), "xmpp.listener"),
+        ("sip", town.somewhere(9, 5061), "sip.listener"),
+        ("xmpps", town.somewhere(9, 5270), "xmpp.listener"),
+    ] {
+        let socket = TcpListener::bind(at).await?;
+        let mut gateway = handed_over(&town, &[(name, &socket)])?;
+        let refused = format!("hands over the socket {name} {at}, for which there is no [[{section}]]");
+        gateway.says(&refused).await?;
+        ensure!(gateway.ended().await?.code() == Some(1), "{}", town.log.tail(20).join("\n"));
     }
-    tcp.shutdown().await.ok();
-    let mut answer = Vec::new();
-    within("the gateway to close", tcp.read_to_end(&mut answer)).await?.ok();
-    Ok(())
-}
-
-/// A stream of a domain that nobody knows.
-fn stranger(domain: &str) -> Vec<u8> {
-    let header = format!(
-        "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' from='{domain}' \
-         to='contoso.com' version='1.0'>"
-    );
-    header.into_bytes()
-}
-
-#[tokio::test]
-async fn a_connection_through_a_load_balancer_is_that_of_the_address_it_names() -> Result<()> {
-    let mut town = Town::found().await?;
-    town.xmpp_listener = "proxy_protocol = true\nproxies = [\"127.0.0.0/8\"]".to_owned();
-    // From an address, one that fails.
-    let _gateway = town.gateway("xmpp.failures_per_address = 1").await?;
-    for (client, domain) in [("203.0.113.7:40122", "one.example"), ("203.0.113.8:40122", "two.example")] {
-        let mark = town.log.mark();
-        says(&town, &[&header(client.parse()?), &stranger(domain)]).await?;
-        for what in ["connection accepted", "stream refused"] {
-            let line = town.log.line_after(mark, what).await?;
-            ensure!(line.contains(&format!("peer={client}")) && !line.contains("127."), "{line}");
-        }
-    }
-    let mark = town.log.mark();
-    // The limits are those of the client, not of the load balancer, which has brought two already.
-    says(&town, &[&header("203.0.113.7:40123".parse()?), &stranger("one.example")]).await?;
-    let refused = "too many from its address in a minute have not proved who they are";
-    let line = town.log.line_after(mark, refused).await?;
-    ensure!(line.contains("203.0.113.7:40123"), "{line}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn who_is_no_load_balancer_of_ours_or_says_nothing_is_not_let_in() -> Result<()> {
-    let mut town = Town::found().await?;
-    town.xmpp_listener = "proxy_protocol = true\nproxies = [\"127.0.0.0/8\"]".to_owned();
-    let _gateway = town.gateway("").await?;
-    let mark = town.log.mark();
-    says(&town, &[&stranger("one.example")]).await?;
-    town.log.line_after(mark, "it sent no PROXY protocol header").await?;
-    // It only looks whether we are there: no connection of anybody, and no complaint.
-    let mark = town.log.mark();
-    says(&town, &[b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"]).await?;
-    town.log.line_after(mark, "connection accepted").await?;
-
-    let mut other = Town::found().await?;
-    other.xmpp_listener = "proxy_protocol = true\nproxies = [\"192.0.2.1\"]".to_owned();
-    let _gateway = other.gateway("").await?;
-    let mark = other.log.mark();
-    says(&other, &[&header("203.0.113.7:40122".parse()?), &stranger("one.example")]).await?;
-    let line = other.log.line_after(mark, "it comes from none of the listener's proxies").await?;
-    ensure!(!line.contains("203.0.113.7"), "{line}");
     Ok(())
 }

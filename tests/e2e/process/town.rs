@@ -49,6 +49,8 @@ pub(crate) struct Town {
     pub(crate) partner: String,
     /// More lines of the section for SIP.
     pub(crate) sip: String,
+    /// More lines of the listener for front ends.
+    pub(crate) sip_listener: String,
     /// More lines of the listener for partners.
     pub(crate) xmpp_listener: String,
     /// More lines of the section for control.
@@ -92,6 +94,7 @@ impl Town {
             front_end: String::new(),
             partner: String::new(),
             sip: String::new(),
+            sip_listener: String::new(),
             xmpp_listener: String::new(),
             control_more: String::new(),
             pool: "certificate_names = [\"fe.contoso.com\"]\nnext_hops = [\"fe.contoso.com:5061\"]"
@@ -174,6 +177,7 @@ roots = "{pki}/roots.pem"
 {sip_more}
 [[sip.listener]]
 bind = "{sip}"
+{sip_listener}
 [[sip.front_end]]
 name = "pool1"
 {pool}
@@ -217,6 +221,7 @@ socket = {socket:?}
             sip_more = self.sip,
             pki = pki.display(),
             sip = self.sip(),
+            sip_listener = self.sip_listener,
             xmpp = self.xmpp(),
             xmpp_listener = self.xmpp_listener,
             direct = self.direct(),

@@ -48,14 +48,18 @@ impl Log {
         let mut grown = self.grown.subscribe();
         within(&format!("{:?} in the log of {}", text, self.name), async {
             loop {
-                let found = self.lines().iter().skip(mark).find(|line| line.contains(text)).cloned();
-                if let Some(line) = found {
+                if let Some(line) = self.found_after(mark, text) {
                     return Ok(line);
                 }
                 grown.changed().await.with_context(|| format!("the log of {} has ended", self.name))?;
             }
         })
         .await?
+    }
+
+    /// The first line after the mark that contains the text, if there is one already.
+    fn found_after(&self, mark: usize, text: &str) -> Option<String> {
+        self.lines().iter().skip(mark).find(|line| line.contains(text)).cloned()
     }
 
     /// Waits for a line that contains all of the texts, and returns it.
@@ -162,7 +166,7 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, pid, log: Arc::clone(log), started_at, copying })
     }
 
-    /// Waits for a line of this run that contains the text. Fails at once when the process ends first.
+    /// Waits for a line of this run that contains the text. Fails at once when the process ends without it.
     pub async fn says(&mut self, text: &str) -> Result<String> {
         let log = Arc::clone(&self.log);
         tokio::select! {
@@ -171,6 +175,9 @@ impl Process {
             status = self.child.wait() => {
                 let status = status?;
                 self.hear_out().await;
+                if let Some(line) = self.log.found_after(self.started_at, text) {
+                    return Ok(line);
+                }
                 let said = self.log.tail(10).join("\n");
                 bail!("{} ended ({status}) before it said {text:?}:\n{said}", self.name)
             }
@@ -266,5 +273,20 @@ async fn copy_lines(output: impl AsyncRead + Unpin, log: Arc<Log>) {
     while matches!(reader.read_until(b'\n', &mut line).await, Ok(1..)) {
         log.push(String::from_utf8_lossy(&line).trim_end().to_owned());
         line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which of the two is seen first, its end or what it said before, is chance.
+    #[tokio::test]
+    async fn what_a_process_says_last_was_said_before_it_ended() {
+        for _ in 0..50 {
+            let log = Log::new("echo");
+            let mut echo = Process::spawn("echo", Command::new("echo").arg("last words"), &log).unwrap();
+            assert_eq!(echo.says("last words").await.unwrap(), "last words");
+        }
     }
 }

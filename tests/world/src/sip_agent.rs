@@ -40,6 +40,16 @@ impl SipConnection {
         Self::over(tls::dial(pki, presents, name, address).await?)
     }
 
+    /// The same over a connection that is there already, whatever was said on it.
+    pub async fn connect_over(
+        tcp: TcpStream,
+        pki: &Pki,
+        presents: Option<&Credential>,
+        name: &str,
+    ) -> Result<Self> {
+        Self::over(tls::connect(pki, presents, name, tcp).await?)
+    }
+
     fn over(stream: TlsStream<TcpStream>) -> Result<Self> {
         let own = stream.get_ref().0.local_addr()?;
         let shown = tls::presented(&stream);

@@ -54,6 +54,17 @@ impl XmppPeer {
     ) -> Result<Self> {
         let tcp =
             TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        Self::direct_over(tcp, pki, presents, name, protocols).await
+    }
+
+    /// The same over a connection that is there already.
+    pub async fn direct_over(
+        tcp: TcpStream,
+        pki: &Pki,
+        presents: Option<&Credential>,
+        name: &str,
+        protocols: &[&str],
+    ) -> Result<Self> {
         Ok(Self::over(tls::connect_for(pki, presents, name, protocols, tcp).await?))
     }
 

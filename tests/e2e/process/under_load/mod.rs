@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
 use self::ledger::Ledger;
-use self::pace::{AT_ONCE, MOST_UNDER_WAY, ticks};
+use self::pace::{AT_ONCE, Achieved, MOST_UNDER_WAY, ticks};
 use self::partner::Partner;
 use self::rules::{ALICE, CARL, CAROL, DAVE, Rules, TINA, TOM, URSULA};
 use crate::town::{Town, takes_all};
@@ -420,11 +420,7 @@ async fn two_hundred_changes_under_load_lose_and_double_nothing_and_let_nothing_
         let ledger = ledger.borrow();
         let (sum, sent, pace) = (ledger.check()?, ledger.sent(), &ledger.pace);
         let (full, away, waiting) = (pace.full, pace.away.len(), fabrikam.waiting());
-        println!("{sent} messages in {time:.1?} ({:.0}/s): {sum:?}", sent as f64 / time.as_secs_f64());
-        println!(
-            "{} turns: {full} given up, {away} without a stream, {waiting} waiting for one",
-            pace.offered
-        );
+        println!("{sum:?}, {waiting} waiting for a stream");
         ensure!(sum.refused > 500, "hardly anything was tried that is forbidden: {sum:?}");
         // None of the rules forbids for good: of those whom they touch something comes through, and not a trace only beside what
         // others get.
@@ -471,6 +467,12 @@ async fn two_hundred_changes_under_load_lose_and_double_nothing_and_let_nothing_
         }
         let counts = (fabrikam.opened.get(), fabrikam.accepted.get());
         ensure!(counts.0 > 1 && counts.1 > 1, "fabrikam.com was never disturbed: {counts:?}");
+
+        // How far this run was from a thousand messages in a second is told: most of all, what the machine had no room for.
+        let achieved = Achieved { sent, time, pace }.to_string();
+        let share = format!("of {} turns {full} (", pace.offered);
+        ensure!(achieved.contains(&share), "{share} is not told: {achieved}");
+        println!("{CHANGES} changes: {achieved}");
     }
     ensure!(gateway.stop().await?.success(), "{}", town.log.tail(40).join("\n"));
     Ok(())

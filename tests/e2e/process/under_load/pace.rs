@@ -1,6 +1,7 @@
 //! The pace of those who write, and what becomes of each of their turns: a machine that does much else gives up turns, it does not
 //! get slower ones.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -39,4 +40,43 @@ impl Pace {
         self.full += usize::from(is_full);
         !is_full
     }
+}
+
+/// How near the load came to what it was meant to be.
+#[derive(Debug)]
+pub(crate) struct Achieved<'a> {
+    pub(crate) sent: usize,
+    pub(crate) time: Duration,
+    pub(crate) pace: &'a Pace,
+}
+
+impl fmt::Display for Achieved<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Pace { offered, full, away } = self.pace;
+        let part = |turns: usize| 100.0 * turns as f64 / (*offered).max(1) as f64;
+        let (seconds, away) = (self.time.as_secs_f64(), away.len());
+        write!(
+            f,
+            "achieved {:.0} messages/s of {:.0} offered, {} in {seconds:.1} s; of {offered} turns {full} ({:.1} %) given up for too many \
+             under way, {away} ({:.1} %) for no stream",
+            self.sent as f64 / seconds,
+            *offered as f64 / seconds,
+            self.sent,
+            part(*full),
+            part(away),
+        )
+    }
+}
+
+#[test]
+fn what_was_achieved_says_how_many_turns_were_given_up() {
+    let mut pace = Pace::default();
+    let may: Vec<bool> = [0, MOST_UNDER_WAY - 1, MOST_UNDER_WAY, 0].map(|many| pace.turn(many)).into();
+    assert_eq!(may, [true, true, false, true]);
+    pace.away.push("ursula@fabrikam.com");
+    let achieved = Achieved { sent: 2, time: Duration::from_millis(500), pace: &pace };
+    assert_eq!(
+        achieved.to_string(),
+        "achieved 4 messages/s of 8 offered, 2 in 0.5 s; of 4 turns 1 (25.0 %) given up for too many under way, 1 (25.0 %) for no stream"
+    );
 }
