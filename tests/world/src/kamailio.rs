@@ -13,7 +13,7 @@ use crate::dns::path_with_sbin;
 use crate::process::Process;
 use crate::sipp::{ANSWERING, OUTGOING};
 use crate::template::fill;
-use crate::wait::listening;
+use crate::wait::{START_PATIENCE, listening};
 use crate::world::{FRONT_END, FRONT_END_2, GATEWAY_SIP, POOL, POOL_2, World};
 
 /// Who the front end is that the gateway knows.
@@ -129,7 +129,7 @@ impl Kamailio {
         let mut process = world.spawn(label, &mut command)?;
         tokio::select! {
             listens = listening(label, SocketAddr::new(address, 5061)) => listens?,
-            status = process.ended() => bail!("kamailio does not start: {}", status?),
+            status = process.ended_within(START_PATIENCE) => bail!("kamailio does not start: {}", status?),
         }
         Ok(Self { process })
     }

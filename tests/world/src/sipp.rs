@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::process::Command;
 
 use crate::documents::Format;
@@ -217,6 +217,35 @@ impl Sipp {
         Self::listen(world, "take-notify.xml", scenario, &[]).await
     }
 
+    /// An endpoint in the style of Lync subscribes to a contact whom the user sees; succeeds when the answer has what is known of
+    /// him, in this format and with this note.
+    pub fn subscribe_in_lync_style(
+        world: &World,
+        (from, to): (&str, &str),
+        endpoint: &str,
+        (format, note): (Format, &str),
+    ) -> Result<Self> {
+        let scenario = fill(
+            include_str!("../../interop/sipp/benotify.xml"),
+            &[
+                ("transport", transport(world)),
+                ("from", from),
+                ("to", to),
+                ("endpoint", endpoint),
+                ("media", format.media()),
+                ("media_pattern", &format.media().replace('+', "[+]")),
+                ("note", note),
+            ],
+        )?;
+        Self::call_once(world, &format!("sipp-{endpoint}"), &scenario)
+    }
+
+    /// Takes every NOTIFY, and every BENOTIFY, which it does not answer.
+    pub async fn take_benotify(world: &World) -> Result<Self> {
+        let scenario = include_str!("../../interop/sipp/take-benotify.xml");
+        Self::listen(world, "take-benotify.xml", scenario, &[]).await
+    }
+
     /// The user is watched once: what is to happen then stands in the scenario; succeeds when it did.
     pub async fn answer_subscribe(world: &World, user: &str) -> Result<Self> {
         let (host, contact) = own(world);
@@ -275,6 +304,16 @@ impl Sipp {
     /// As [`Self::says`], after the mark.
     pub async fn says_after(&self, mark: usize, text: &str) -> Result<String> {
         self.process.log().line_after(mark, text).await
+    }
+
+    /// The message with the text, from its first line up to there, as soon as it has come (only where messages are traced).
+    pub async fn received_with(&mut self, text: &str) -> Result<String> {
+        self.says(text).await?;
+        let log = self.process.log().text();
+        let before = log.split_once(text).map(|(before, _)| before);
+        let message = before.and_then(|before| before.rsplit_once(" message received "));
+        let (_, message) = message.with_context(|| format!("nothing received with {text:?}"))?;
+        Ok(message.split_once('\n').map_or(message, |(_, rest)| rest).trim_start().to_owned())
     }
 
     /// Stops it.

@@ -11,6 +11,10 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long a thing that must happen may take before the test fails. Generous: it is paid only by failures.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
+/// How long a server may take to start. More than for anything else: ejabberd reads its configuration for 10 s where the machine
+/// has five times more to do than it has processors for, and a scenario may start several at a time.
+pub const START_PATIENCE: Duration = Duration::from_secs(120);
+
 /// How often a condition that cannot announce itself is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -25,14 +29,21 @@ pub async fn within_time<T>(what: &str, patience: Duration, future: impl Future<
 }
 
 /// Looks at a condition until it holds.
-pub async fn until<F>(what: &str, mut holds: impl FnMut() -> F) -> Result<()>
+pub async fn until<F>(what: &str, holds: impl FnMut() -> F) -> Result<()>
 where
     F: Future<Output = bool>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    until_time(what, PATIENCE, holds).await
+}
+
+async fn until_time<F>(what: &str, patience: Duration, mut holds: impl FnMut() -> F) -> Result<()>
+where
+    F: Future<Output = bool>,
+{
+    let deadline = Instant::now() + patience;
     while !holds().await {
         if Instant::now() >= deadline {
-            bail!("waited {PATIENCE:?} in vain for {what}");
+            bail!("waited {patience:?} in vain for {what}");
         }
         sleep(LOOK_EVERY).await;
     }
@@ -51,11 +62,10 @@ pub async fn until_ok(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) 
     Ok(())
 }
 
-/// Waits until somebody accepts TCP connections there.
+/// Waits until somebody who has been started accepts TCP connections there.
 pub async fn listening(who: &str, address: SocketAddr) -> Result<()> {
-    until(
-        &format!("{who} to listen on {address}"),
-        || async move { TcpStream::connect(address).await.is_ok() },
-    )
+    until_time(&format!("{who} to listen on {address}"), START_PATIENCE, || async move {
+        TcpStream::connect(address).await.is_ok()
+    })
     .await
 }

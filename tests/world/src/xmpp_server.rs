@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use crate::pki::Credential;
 use crate::process::{Log, Process};
-use crate::wait::listening;
+use crate::wait::{START_PATIENCE, listening};
 use crate::world::World;
 use crate::xmpp_client::XmppClient;
 use crate::{ejabberd, prosody};
@@ -141,7 +141,7 @@ impl XmppServer {
         for port in [CLIENTS, SERVERS] {
             tokio::select! {
                 listens = listening(&self.name, SocketAddr::new(self.address, port)) => listens?,
-                status = process.ended() => bail!("{} ended at once ({})", self.name, status?),
+                status = process.ended_within(START_PATIENCE) => bail!("{} ended at once ({})", self.name, status?),
             }
         }
         self.process = Some(process);

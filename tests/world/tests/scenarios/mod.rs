@@ -100,7 +100,7 @@ use sharing::domains_share_a_stream;
 use sipp::{
     sipp_front_end_answers, sipp_has_sessions, sipp_is_refused_sessions, ten_thousand_arrive_in_order,
 };
-use sipp_presence::{sipp_is_subscribed_to, sipp_subscribes_and_refreshes};
+use sipp_presence::{sipp_is_subscribed_to, sipp_is_told_by_benotify, sipp_subscribes_and_refreshes};
 use states::{presence_follows_both_ways, resources_are_tuples};
 use strangers::{
     sip_01_unlisted_sip_certificates_are_refused, unlisted_partner_is_not_written_to,
@@ -145,6 +145,7 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(ch_13_sessions_are_refreshed_or_end_kamailio through Kamailio: ch_13_sessions_are_refreshed_or_end),
     scenario!(sipp_is_subscribed_to),
     scenario!(sipp_subscribes_and_refreshes),
+    scenario!(sipp_is_told_by_benotify),
     scenario!(gateway_killed_and_everything_is_as_before),
     scenario!(gateway_killed_and_front_end_has_forgotten),
     scenario!(gateway_killed_before_they_decide),
@@ -191,6 +192,7 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(sipp_front_end_answers),
     scenario!(sipp_front_end_answers_kamailio through Kamailio: sipp_front_end_answers),
     scenario!(sipp_is_subscribed_to_kamailio through Kamailio: sipp_is_subscribed_to),
+    scenario!(sipp_is_told_by_benotify_kamailio through Kamailio: sipp_is_told_by_benotify),
     scenario!(sipp_subscribes_and_refreshes_kamailio through Kamailio: sipp_subscribes_and_refreshes),
     scenario!(ten_thousand_arrive_in_order_kamailio through Kamailio: ten_thousand_arrive_in_order),
     scenario!(ch_04_a_user_begins_a_session),

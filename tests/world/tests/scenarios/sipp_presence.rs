@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nuncio_world::World;
+use nuncio_world::documents::Format;
 use nuncio_world::sipp::Sipp;
 use nuncio_world::xmpp_presence::{kind, text};
 
@@ -40,6 +41,33 @@ pub(crate) async fn sipp_subscribes_and_refreshes(world: World) -> Result<()> {
     notified.says_after(mark, "Subscription-State: active;expires=").await?;
     // PR-40
     notified.says_after(mark, "Subscription-State: terminated;reason=timeout").await?;
+    scene.gateway.still_runs()
+}
+
+/// As a front end in the style of Lync: what is known in the answer, and then BENOTIFY after BENOTIFY, none of which is answered.
+/// Another endpoint of hers asks for nothing of the kind, and is told by NOTIFY all the while.
+pub(crate) async fn sipp_is_told_by_benotify(world: World) -> Result<()> {
+    let mut scene = Scene::set(&world).await?;
+    let _lines = scene.lines_for_sipp(&world).await?;
+    let mut notified = Sipp::take_benotify(&world).await?;
+    let status = Sipp::subscribe(&world, (ALICE, BOB), "plain", 3600, 200)?.ended(PATIENCE).await?;
+    ensure!(status.success(), "SUBSCRIBE: SIPp ended with {status}");
+    let request = scene.bob.next_presence_from(ALICE).await?;
+    ensure!(kind(&request) == "subscribe", "{request}");
+    scene.bob.show("away", "the first", 0).await?;
+    scene.bob.approve(ALICE).await?;
+    notified.says("the first").await?;
+
+    let asks = (Format::Msrtc, "note='the first'");
+    let status = Sipp::subscribe_in_lync_style(&world, (ALICE, BOB), "lync", asks)?.ended(PATIENCE).await?;
+    ensure!(status.success(), "in the style of Lync: SIPp ended with {status}");
+    for note in ["the second", "the third"] {
+        scene.bob.show("dnd", note, 0).await?;
+        for (method, form) in [("BENOTIFY", format!("note='{note}'")), ("NOTIFY", format!("{note}</note>"))] {
+            let message = notified.received_with(&form).await?;
+            ensure!(message.starts_with(&format!("{method} sip:{ALICE}")), "{form}: {message}");
+        }
+    }
     scene.gateway.still_runs()
 }
 
