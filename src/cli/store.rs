@@ -195,6 +195,10 @@ fn check(state_dir: &Path) -> Result<ExitCode, StoreError> {
     for finding in &checked.findings {
         eprintln!("damaged: {finding}");
     }
+    if let Some(fault @ Fault::DamagedLog) = &checked.fault {
+        eprintln!("\nThat is its log alone: {}.", fault.advice(&checked.path));
+        return Ok(ExitCode::FAILURE);
+    }
     eprintln!(
         "\nStop the gateway, keep a copy of the three files nuncio.db*, and restore the last backup. What can still be \
          read comes out with \"nuncio store show --json\"."

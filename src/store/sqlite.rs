@@ -139,9 +139,9 @@ impl Store {
         }
         // Not while somebody else may be writing it.
         if lock.is_some() && found == (Found::Database { clean: false }) {
-            let damage = log::damage(&file::with_suffix(&path, "-wal"));
+            let damage = log::damage(&path);
             if let Some(damage) = damage.map_err(|error| StoreError::io(&path, &error))? {
-                return Err(StoreError::new(&path, Fault::Damaged, damage));
+                return Err(StoreError::new(&path, Fault::DamagedLog, damage));
             }
         }
         // Not without the lock.

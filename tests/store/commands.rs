@@ -8,6 +8,7 @@ use std::process::Command;
 use nuncio::store::{AuditEntry, FILE, Keep};
 use nuncio_translate::pair::{PairKey, PairRecord};
 
+use crate::damaged::{killed, overwrite};
 use crate::support::{close, furnish, key, open, pairs, record, start};
 
 struct Said {
@@ -69,6 +70,20 @@ fn check_says_what_is_damaged() {
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("damaged: ") && said.err.contains("restore the last backup"), "{}", said.err);
     assert!(fs::read(&path).unwrap() == bytes, "nothing was changed");
+}
+
+#[test]
+fn check_says_what_to_do_when_the_log_alone_is_damaged() {
+    let (left, log) = killed();
+    overwrite(&log, 32, 16);
+    let said = nuncio(left.path(), &["check"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.starts_with("damaged: its log, nuncio.db-wal, is not what was written"), "{}", said.err);
+    assert!(
+        said.err.contains("move nuncio.db-wal and nuncio.db-shm away, and those two only"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]
