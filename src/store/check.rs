@@ -89,7 +89,7 @@ pub fn obstacle(state_dir: &Path) -> Option<StoreError> {
 }
 
 /// What a gateway would refuse to start with. One that runs changes the log while it is read.
-fn damage_of_log(state_dir: &Path, path: &Path) -> Option<String> {
+pub(super) fn damage_of_log(state_dir: &Path, path: &Path) -> Option<String> {
     log::damage(path).ok()??;
     let _nobody_writes = Lock::take_as_it_is(state_dir).ok()?;
     log::damage(path).ok()?

@@ -18,6 +18,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::file::with_suffix;
+use super::{Fault, StoreError};
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
@@ -33,6 +34,18 @@ pub(super) fn damage(database: &Path) -> io::Result<Option<String>> {
         Ok(log) => Ok(damaged(&log, &File::open(database)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Before it is opened to write: SQLite passes over what is damaged, and what stands behind it is gone then. Nobody else may have
+/// the database open.
+///
+/// # Errors
+/// The log is damaged, or cannot be read.
+pub(super) fn check(database: &Path) -> Result<(), StoreError> {
+    match damage(database).map_err(|error| StoreError::io(database, &error))? {
+        Some(damage) => Err(StoreError::new(database, Fault::DamagedLog, damage)),
+        None => Ok(()),
     }
 }
 
@@ -68,8 +81,8 @@ fn damaged(log: &[u8], database: &File) -> Option<String> {
     None
 }
 
-/// Whether the database has all that was committed to a log without its header. Only that tells a header that a power cut has torn from
-/// one that was damaged later: the frames behind the one are those of the log before, as whole as behind the other.
+/// Whether the database has all that was committed to a log without its header. Only that tells a header that a power cut has
+/// torn from one that was damaged later: the frames behind the one are those of the log before, as whole as behind the other.
 fn is_taken_over(frames: &[u8], database: &File) -> bool {
     // The size of a page stands in the database as well, with 1 for what 16 bits do not hold.
     let mut size = [0; 2];
@@ -85,7 +98,8 @@ fn is_taken_over(frames: &[u8], database: &File) -> bool {
     let (mut salts, mut open, mut committed, mut pages) = (None, BTreeMap::new(), BTreeMap::new(), 0);
     for (head, content) in frames {
         // What has other salts was left behind by logs before.
-        if *salts.get_or_insert(head.get(8..16)) != head.get(8..16) {
+        let of_log = head.get(8..16);
+        if *salts.get_or_insert(of_log) != of_log {
             break;
         }
         let of = |from| head.get(from..from + 4).map_or(0, |bytes| word(bytes, u32::from_be_bytes));

@@ -73,7 +73,7 @@ fn check_says_what_is_damaged() {
 }
 
 #[test]
-fn check_says_what_to_do_when_the_log_alone_is_damaged() {
+fn a_log_that_is_damaged_is_told_from_the_database_and_passed_over_by_nothing() {
     let (left, log) = killed();
     overwrite(&log, 32, 16);
     let said = nuncio(left.path(), &["check"]);
@@ -84,6 +84,16 @@ fn check_says_what_to_do_when_the_log_alone_is_damaged() {
         "{}",
         said.err
     );
+    // Nor is it passed over by what writes, or taken for all that there was.
+    let whole = fs::read(&log).unwrap();
+    let copy = left.path().join("copy").display().to_string();
+    for command in [&FORGET[..], &["backup", &copy]] {
+        let said = nuncio(left.path(), command);
+        assert_ne!(said.code, Some(0), "{command:?}");
+        assert!(said.err.contains("move nuncio.db-wal and nuncio.db-shm away"), "{command:?}: {}", said.err);
+        assert!(fs::read(&log).unwrap() == whole, "{command:?}");
+    }
+    assert!(!Path::new(&copy).exists());
 }
 
 #[test]
