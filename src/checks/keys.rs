@@ -108,7 +108,8 @@ fn narrower(file: &Path, mode: u32, whose: Whose, around: &Around) -> String {
         Some(service) => format!("chgrp {} {file} && chmod 640 {file}", name(service.group)),
         None if around.means(whose.group) => format!("chmod {mode:03o} {file}"),
         None => format!(
-            "chgrp it to the group that the service runs with, and chmod 640 {file}; or, if it is the service's own, chmod 600 {file}"
+            "chgrp it to the group that the service runs with, and chmod 640 {file}; or, if it is the service's own, chmod \
+             600 {file}"
         ),
     }
 }

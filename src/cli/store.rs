@@ -301,7 +301,8 @@ fn forget_consent(state_dir: &Path, user: &str, contact: &str) -> Result<ExitCod
                     "If the partner is public-unverified, the contact is told then that he does not see the user any more.\n",
                 );
             }
-            text.push_str("If the user subscribes to the contact again, he adds him again; a rule in [policy] keeps him from it.\n");
+            text.push_str("If the user subscribes to the contact again, he adds him again; a rule in [policy] keeps him \
+                from it.\n");
             Ok(say(&text))
         }
     }

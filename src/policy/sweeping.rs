@@ -21,8 +21,8 @@ pub(super) fn all(before: &Config, after: &Config) -> Vec<String> {
     };
     if before.policy.enabled && !after.policy.enabled {
         texts.push(format!(
-            "policy.enabled = false ends all of it: no SIP user may exchange anything with any partner ({partners}), and for contacts no \
-             user exists; nuncio policy set global enabled=true takes it back"
+            "policy.enabled = false ends all of it: no SIP user may exchange anything with any partner ({partners}), and \
+             for contacts no user exists; nuncio policy set global enabled=true takes it back"
         ));
     }
     if before.policy.default == Verdict::Allow && after.policy.default == Verdict::Deny {
@@ -47,8 +47,8 @@ fn of_rule(rule: &PolicyRule, index: usize, config: &Config) -> Option<String> {
     if rule.verdict == Verdict::Allow {
         return (config.policy.default == Verdict::Allow).then(|| {
             format!(
-                "the rule {name} changes nothing: policy.default is \"allow\", and a rule that denies wins over one that allows; to let \
-                 nobody else through: nuncio policy set global default=deny"
+                "the rule {name} changes nothing: policy.default is \"allow\", and a rule that denies wins over one that \
+                 allows; to let nobody else through: nuncio policy set global default=deny"
             )
         });
     }
@@ -66,7 +66,8 @@ fn of_rule(rule: &PolicyRule, index: usize, config: &Config) -> Option<String> {
         ""
     };
     Some(format!(
-        "the rule {name} refuses every SIP user of {}{all}: none of them may exchange anything with {partners}, whatever other rules allow",
+        "the rule {name} refuses every SIP user of {}{all}: none of them may exchange anything with {partners}, whatever \
+         other rules allow",
         listed(domains.into_iter())
     ))
 }
@@ -102,7 +103,8 @@ fn of_block(block: &Block, partners: &Partners) -> Option<String> {
         let below: Vec<&Domain> = every.filter(|domain| what && domain.as_str().ends_with(&end)).collect();
         return Some(match below.is_empty() {
             true => format!(
-                "the block of {} keeps out nobody who could come in now: {shown} is no partner's domain, and who is no partner is refused anyway",
+                "the block of {} keeps out nobody who could come in now: {shown} is no partner's domain, and who is no \
+                 partner is refused anyway",
                 block.address
             ),
             false => format!(
