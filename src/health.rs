@@ -164,6 +164,7 @@ const fn severity(fault: Fault) -> State {
             State::Degraded
         }
         Fault::Damaged
+        | Fault::DamagedLog
         | Fault::Future { .. }
         | Fault::Foreign
         | Fault::InUse

@@ -66,7 +66,8 @@ pub enum AssignError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// Peers would refuse it.
-    #[error("it is not put in use, for peers would refuse it: {}. Have it issued anew, or put it in use all the same with --anyway", texts(.0))]
+    #[error("it is not put in use, for peers would refuse it: {}. Have it issued anew, or put it in use all the same with \
+        --anyway", texts(.0))]
     Wrong(Vec<Finding>),
     /// A file could not be written or moved.
     #[error(transparent)]

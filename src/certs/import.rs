@@ -256,8 +256,8 @@ impl Found {
     }
 }
 
-/// The keys that a certificate for this place may belong to: the given one, or the one that was made last, the one in use, and the one
-/// that was before it, which after an undo is that of the newest certificate.
+/// The keys that a certificate for this place may belong to: the given one, or the one that was made last, the one in use, and
+/// the one that was before it, which after an undo is that of the newest certificate.
 fn candidates(place: &Place, keys: &Keys) -> Vec<(PathBuf, Vec<u8>)> {
     if let Some(given) = &keys.given {
         return vec![given.clone()];

@@ -44,7 +44,13 @@ pub(super) fn xmpp(
             remark.map(|r| format!(" ({r})")).unwrap_or_default()
         );
         let ascii = domain.as_str();
-        findings.wrong(text, format!("have it issued for the domain itself, SAN DNS:{ascii}, or give {shown} a [[certificate]] of its own"));
+        findings.wrong(
+            text,
+            format!(
+                "have it issued for the domain itself, SAN DNS:{ascii}, or give {shown} a \
+            [[certificate]] of its own"
+            ),
+        );
     }
     if !covered.is_empty() {
         findings.good(format!("it is for {}", covered.join(", ")));
@@ -56,10 +62,11 @@ pub(super) fn xmpp(
     strength::check(identity, false, findings);
     software(certificate, findings);
     match best_status(identity, roots, now) {
-        ChainStatus::Valid => findings.good("its chain is complete, and leads to a root of xmpp.roots or of this machine".to_owned()),
+        ChainStatus::Valid => findings.good("its chain is complete, and leads to a root of xmpp.roots or of this \
+            machine".to_owned()),
         ChainStatus::SelfSigned => findings.warning(
-            "it is self-signed: no partner lets us in by it (SASL EXTERNAL) who has not been told to; where a partner allows dialback, \
-             that is left"
+            "it is self-signed: no partner lets us in by it (SASL EXTERNAL) who has not been told to; where a partner \
+             allows dialback, that is left"
                 .to_owned(),
             "have it signed by a CA that partners know".to_owned(),
         ),
@@ -75,7 +82,8 @@ pub(super) fn xmpp(
         },
         // Said before.
         ChainStatus::WrongUsage { .. } => {}
-        status => findings.wrong(status.to_string(), "have it issued anew, and put the chain that comes with it into the file".to_owned()),
+        status => findings.wrong(status.to_string(), "have it issued anew, and put the chain that comes with it into the \
+            file".to_owned()),
     }
 }
 
@@ -179,7 +187,8 @@ pub(super) fn control(identity: &Identity, roots: &[&Roots], findings: &mut Find
                 None => findings
                     .good("its chain is complete, and leads to a root that this machine knows".to_owned()),
                 Some(roots) => findings.note(format!(
-                    "its chain is complete, and leads to a root in {}, where roots of partners are: administrators must trust that CA",
+                    "its chain is complete, and leads to a root in {}, where roots of partners are: administrators must \
+                     trust that CA",
                     roots.source()
                 )),
             }

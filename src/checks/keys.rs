@@ -14,6 +14,7 @@ use crate::config::Config;
 /// Looks at the modes of the keys that the configuration names, and of those that wait beside them or were in use before: they
 /// are as good, for whoever has them, as long as their certificates are.
 pub(super) fn check(config: &Config, findings: &mut Findings) {
+    let service = Whose::of(&config.node.state_dir);
     let mut seen = BTreeSet::new();
     for place in certs::places(config) {
         for ending in ["", ".new", ".old"] {
@@ -25,43 +26,98 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
                 && seen.insert(file.clone())
             {
                 findings.about(format!("key {}", file.display()));
-                look(&file, &metadata, findings);
+                let folder = file.parent().and_then(Whose::of);
+                let around = Around { folder, service, runs: rustix::process::getegid().as_raw() };
+                look(&file, metadata.permissions().mode() & 0o777, Whose::from(&metadata), &around, findings);
             }
         }
     }
 }
 
-fn look(file: &Path, metadata: &Metadata, findings: &mut Findings) {
-    let (mode, shown) = (metadata.permissions().mode() & 0o777, file.display());
-    if mode & 0o007 != 0 {
+/// To whom a file or a folder belongs.
+#[derive(Clone, Copy)]
+struct Whose {
+    user: u32,
+    group: u32,
+}
+
+impl Whose {
+    fn of(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().as_ref().map(Self::from)
+    }
+}
+
+impl From<&Metadata> for Whose {
+    fn from(metadata: &Metadata) -> Self {
+        Self { user: metadata.uid(), group: metadata.gid() }
+    }
+}
+
+/// What a key is held against.
+struct Around {
+    /// To whom its folder belongs.
+    folder: Option<Whose>,
+    /// To whom the state directory belongs, which is the service, whoever asks; `None`: there is none yet.
+    service: Option<Whose>,
+    /// The group of this process.
+    runs: u32,
+}
+
+impl Around {
+    /// Whether the group is one that somebody meant: that of the service or of the folder, as in `/etc/nuncio`, or root's, which is
+    /// what copies that systemd hands over show (their mode is the mask of an access list with the user of the service).
+    fn means(&self, group: u32) -> bool {
+        let known = [self.folder, self.service].into_iter().flatten().map(|whose| whose.group);
+        group == 0 || group == self.runs || known.into_iter().any(|known| known == group)
+    }
+}
+
+fn look(file: &Path, mode: u32, whose: Whose, around: &Around, findings: &mut Findings) {
+    let shown = file.display();
+    // To execute it is nothing.
+    if mode & 0o006 != 0 {
         let may = if mode & 0o004 != 0 { "read" } else { "change" };
         findings.warning(
-            format!("every user of this machine may {may} it (mode {mode:03o}), and whoever has it can pass for this gateway"),
             format!(
-                "chmod {:03o} {shown}; if somebody may have read it, have a certificate issued for a new key: nuncio cert request",
-                mode & 0o640
+                "every user of this machine may {may} it (mode {mode:03o}), and whoever has it can pass for this gateway"
+            ),
+            format!(
+                "{}; if somebody may have read it, have a certificate issued for a new key: nuncio cert request",
+                narrower(file, mode & 0o640, whose, around)
             ),
         );
-    } else if mode & 0o060 != 0 && !is_deliberate(file, metadata.gid()) {
-        let group = metadata.gid();
-        let name = Group::from_gid(Gid::from_raw(group)).ok().flatten();
-        let name = name.map_or_else(|| format!("with number {group}"), |group| group.name);
+    } else if mode & 0o060 != 0 && !around.means(whose.group) {
         findings.warning(
-            format!("members of the group {name} may read or change it (mode {mode:03o}), which is not the group of its folder"),
-            format!("chmod 600 {shown}; or, if it is for the service, chgrp it to the group that the service runs with, mode 640"),
+            format!(
+                "members of the group {} may read or change it (mode {mode:03o}), which is neither that of its folder nor that of \
+                 node.state_dir",
+                name(whose.group)
+            ),
+            narrower(file, 0o600, whose, around),
         );
     } else if mode & 0o020 != 0 {
         findings.warning(format!("its group may change it (mode {mode:03o})"), format!("chmod 640 {shown}"));
     }
 }
 
-/// Whether the group is one that somebody meant: that of the service or of the folder, as in `/etc/nuncio`, or root's, which is what
-/// copies that systemd hands over show (their mode is the mask of an access list with the user of the service).
-fn is_deliberate(file: &Path, group: u32) -> bool {
-    let folder = file.parent().and_then(|folder| fs::metadata(folder).ok());
-    group == 0
-        || group == rustix::process::getegid().as_raw()
-        || folder.is_some_and(|folder| folder.gid() == group)
+/// The commands after which the service can still read the key, and nobody else. `mode`: what is enough if it is the service's own.
+fn narrower(file: &Path, mode: u32, whose: Whose, around: &Around) -> String {
+    let file = file.display();
+    match around.service {
+        Some(service) if service.user == whose.user => format!("chmod {mode:03o} {file}"),
+        Some(service) => format!("chgrp {} {file} && chmod 640 {file}", name(service.group)),
+        None if around.means(whose.group) => format!("chmod {mode:03o} {file}"),
+        None => format!(
+            "chgrp it to the group that the service runs with, and chmod 640 {file}; or, if it is the service's own, chmod \
+             600 {file}"
+        ),
+    }
+}
+
+/// The name of a group, or its number, which commands take as well.
+fn name(group: u32) -> String {
+    let known = Group::from_gid(Gid::from_raw(group)).ok().flatten();
+    known.map_or_else(|| group.to_string(), |group| group.name)
 }
 
 #[cfg(test)]
@@ -80,7 +136,8 @@ mod tests {
             fs::set_permissions(&file, Permissions::from_mode(*mode)).unwrap();
         }
         let mut findings = Findings::default();
-        check(&config(folder.path(), &[], ""), &mut findings);
+        let state = format!("[node]\nstate_dir = {:?}\n", folder.path());
+        check(&config(folder.path(), &[], &state), &mut findings);
         let short = |text: String| text.replace(&folder.path().display().to_string(), "DIR");
         let told = findings.into_list().into_iter();
         told.map(|found| (found.level, short(found.subject), short(found.text + "; " + &found.fix.unwrap())))
@@ -104,16 +161,48 @@ mod tests {
         assert!(text.contains("its group may change it") && text.contains("chmod 640"), "{text}");
     }
 
-    /// Only root can give a file away; as anybody else there is nothing to see.
+    const OTHERS: u32 = 4_000_000_001;
+    const SERVICE: Whose = Whose { user: 4_000_000_002, group: 4_000_000_002 };
+
+    /// What is said of a key of this mode in a folder of root's.
+    fn said(mode: u32, whose: Whose, service: Option<Whose>) -> String {
+        let around = Around { folder: Some(Whose { user: 0, group: 0 }), service, runs: 0 };
+        let mut findings = Findings::default();
+        findings.about("key".to_owned());
+        look(Path::new("/x.key"), mode, whose, &around, &mut findings);
+        let said = findings.into_list().into_iter().map(|found| found.text + "; " + &found.fix.unwrap());
+        said.collect::<Vec<_>>().join("\n")
+    }
+
     #[test]
     fn a_group_that_has_nothing_to_do_with_the_service_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("x.key");
-        fs::write(&file, "key").unwrap();
-        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
-        let metadata = fs::metadata(&file).unwrap();
-        assert!(is_deliberate(&file, metadata.gid()));
-        assert!(is_deliberate(&file, 0), "a copy that systemd hands over");
-        assert!(!is_deliberate(&file, 4_000_000_001));
+        let roots = |group| Whose { user: 0, group };
+        assert_eq!(
+            said(0o640, roots(SERVICE.group), Some(SERVICE)),
+            "",
+            "root asks, and the key is the service's"
+        );
+        assert_eq!(said(0o640, roots(0), Some(SERVICE)), "", "a copy that systemd hands over");
+        let text = said(0o640, roots(OTHERS), Some(SERVICE));
+        assert!(text.contains("members of the group 4000000001 may read"), "{text}");
+        // It must not be locked out by what is advised.
+        assert!(text.ends_with("; chgrp 4000000002 /x.key && chmod 640 /x.key"), "{text}");
+        let own = Whose { group: OTHERS, ..SERVICE };
+        let text = said(0o640, own, Some(SERVICE));
+        assert!(text.ends_with("; chmod 600 /x.key"), "{text}");
+        let text = said(0o640, roots(OTHERS), None);
+        assert!(
+            text.contains("; chgrp it to the group that the service runs with, and chmod 640 /x.key; or"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_service_is_not_locked_out_when_nobody_else_is_to_read() {
+        let roots = Whose { user: 0, group: 0 };
+        let text = said(0o644, roots, Some(SERVICE));
+        assert!(text.contains("; chgrp 4000000002 /x.key && chmod 640 /x.key; if somebody"), "{text}");
+        assert_eq!(said(0o601, roots, Some(SERVICE)), "", "to execute it is nothing");
+        assert!(said(0o602, roots, Some(SERVICE)).contains("may change it"));
     }
 }

@@ -67,8 +67,8 @@ impl Cert {
 
 #[derive(Debug, Args)]
 struct Chosen {
-    /// Which certificate: one of the names that it has to carry, its file, "sip", "xmpp", "control" or "all". It may be left out if the
-    /// configuration has only one, and when importing
+    /// Which certificate: one of the names that it has to carry, its file, "sip", "xmpp", "control" or "all". It may be left
+    /// out if the configuration has only one, and when importing
     #[arg(long = "for", value_name = "WHICH")]
     wanted: Vec<String>,
     #[command(flatten)]
@@ -122,8 +122,8 @@ pub(super) struct RequestArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArguments {
-    /// The certificate and those between it and the root, PEM or DER, in one file or several, in any order. A root that this machine does
-    /// not know, that of a CA of your own, is named as well
+    /// The certificate and those between it and the root, PEM or DER, in one file or several, in any order. A root that this
+    /// machine does not know, that of a CA of your own, is named as well
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The private key, if it was not made here: PEM without passphrase. It is copied
@@ -494,10 +494,10 @@ const REQUEST_ABOUT: &str = "\
 Make a key and a signing request for it, with the names that the configuration asks for.
 
 Asked for are, as DNS names in A-labels: for the SIP side the name by which front ends call the gateway, those of \
-[[sip.identity]], and sip.DOMAIN of each domain; for the XMPP side the domains and the hosts that partners connect to; for administration over TCP what --name says. No \
-wildcards, for they count for nothing on the SIP side, and no SIP URIs, for a certificate that has one speaks for nothing else \
-there. SRVName and XmppAddr (--xmpp-names) add nothing for partners who look at DNS names, which is all of them; with a CA of \
-your own they tie the certificate to XMPP.
+[[sip.identity]], and sip.DOMAIN of each domain; for the XMPP side the domains and the hosts that partners connect to; for \
+administration over TCP what --name says. No wildcards, for they count for nothing on the SIP side, and no SIP URIs, for a \
+certificate that has one speaks for nothing else there. SRVName and XmppAddr (--xmpp-names) add nothing for partners who \
+look at DNS names, which is all of them; with a CA of your own they tie the certificate to XMPP.
 
 The key goes to FILE.new beside the key of the configuration, for its owner only, and is never shown; the request goes to \
 FILE.csr beside the certificate and to standard output. What is in use stays in use.";
@@ -508,9 +508,9 @@ Check what the CA sent, and keep it ready beside the place where it will be used
 It finds the place by the key: the one that the last request made, or the one in use. The chain is put in order, and what does \
 not belong to it is left out; missing intermediates are taken from the file in use if they are there. Checked are the names \
 for everything that it has to serve for, validity, usages, key and signatures, and the chain up to a root; it says whose \
-software will refuse it. What peers would refuse is not taken. Nor is a chain that stops short of a root of this machine, of sip.roots, of \
-xmpp.roots or among the files: it lacks an intermediate certificate, which is named. The root of a CA of your own is given as one more \
-file, and not sent.";
+software will refuse it. What peers would refuse is not taken. Nor is a chain that stops short of a root of this machine, \
+of sip.roots, of xmpp.roots or among the files: it lacks an intermediate certificate, which is named. The root of a CA of \
+your own is given as one more file, and not sent.";
 
 const ASSIGN_ABOUT: &str = "\
 Put in use what was imported, or back in use what was there before.

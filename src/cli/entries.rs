@@ -56,8 +56,8 @@ enum BlockVerb {
 /// An entry that is not there yet.
 #[derive(Debug, clap::Args)]
 pub(super) struct Making {
-    /// What it goes by: of a partner his domain, of a rule any name, of a block the contact (user@domain), the domain, the IP address or
-    /// the network (192.0.2.0/24)
+    /// What it goes by: of a partner his domain, of a rule any name, of a block the contact (user@domain), the domain, the IP
+    /// address or the network (192.0.2.0/24)
     #[arg(value_name = "NAME")]
     name: String,
     /// Keys of its section in the configuration file; items of a list are separated by commas
@@ -353,4 +353,5 @@ verdict=deny. The rule \"global\" stands for [policy] itself: nuncio policy set 
 
 pub(super) const BLOCK_ABOUT: &str = "\
 Keep contacts, domains or IP addresses out, at once: nuncio block add mallory@fabrikam.com, nuncio block add fabrikam.com, nuncio \
-block add 192.0.2.0/24 description=\"scans\"; nuncio block remove lets them in again. Streams that are affected end; contacts learn no more than that there is no such user.";
+block add 192.0.2.0/24 description=\"scans\"; nuncio block remove lets them in again. Streams that are affected end; \
+contacts learn no more than that there is no such user.";

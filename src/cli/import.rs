@@ -71,7 +71,8 @@ ConvertTo-Json and Export-Csv do as well, with what docs/import.md says about wo
 Shows the plan: each partner with the ways to authenticate his streams that result, what has no counterpart here, and \
 what cannot be taken over and why. Nothing is changed, unless --apply says so: then the running gateway takes over the partners \
 that it has not, and the policy, as \"nuncio partner apply\" does. Limits stand in the configuration file only, and are printed \
-for it. Partners that a running gateway has are told apart, if this user may ask it. The exit code is 1 if something is left out that has a counterpart, be it only a policy that is granted to some users, for whom a rule has to be written by hand.";
+for it. Partners that a running gateway has are told apart, if this user may ask it. The exit code is 1 if something is \
+left out that has a counterpart, be it only a policy that is granted to some users, for whom a rule has to be written by hand.";
 
 pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsString)>) -> ExitCode {
     let From::Lync(arguments) = arguments.from;
@@ -140,7 +141,8 @@ pub(super) fn run(arguments: ImportArguments, environment: Vec<(OsString, OsStri
 /// Where the running gateway tells of its partners.
 const PARTNERS: &str = "/v1/partners";
 
-/// The partners of the answer with all their domains, in the form in which domains are compared: they are told as they were written.
+/// The partners of the answer with all their domains, in the form in which domains are compared: they are told as they were
+/// written.
 fn known(partners: &Value) -> Vec<Known> {
     let compared = |domain: &str| both_forms(domain).0;
     let all = |partner: &Value| Known {

@@ -9,8 +9,8 @@ use tracing_subscriber::reload::Handle;
 use crate::config::{Log, LogFormat};
 use crate::log_level::LogLevel;
 
-/// Sends what is traced from now on to standard error. What is given back changes how much that is. The price is a lock that is read for
-/// each line that is written, which has one of its own to take: what is not logged is told by each place without.
+/// Sends what is traced from now on to standard error. What is given back changes how much that is. The price is a lock that is
+/// read for each line that is written, which has one of its own to take: what is not logged is told by each place without.
 ///
 /// # Errors
 /// If it was called before.

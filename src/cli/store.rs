@@ -195,6 +195,10 @@ fn check(state_dir: &Path) -> Result<ExitCode, StoreError> {
     for finding in &checked.findings {
         eprintln!("damaged: {finding}");
     }
+    if let Some(fault @ Fault::DamagedLog) = &checked.fault {
+        eprintln!("\nThat is its log alone: {}.", fault.advice(&checked.path));
+        return Ok(ExitCode::FAILURE);
+    }
     eprintln!(
         "\nStop the gateway, keep a copy of the three files nuncio.db*, and restore the last backup. What can still be \
          read comes out with \"nuncio store show --json\"."
@@ -297,7 +301,8 @@ fn forget_consent(state_dir: &Path, user: &str, contact: &str) -> Result<ExitCod
                     "If the partner is public-unverified, the contact is told then that he does not see the user any more.\n",
                 );
             }
-            text.push_str("If the user subscribes to the contact again, he adds him again; a rule in [policy] keeps him from it.\n");
+            text.push_str("If the user subscribes to the contact again, he adds him again; a rule in [policy] keeps him \
+                from it.\n");
             Ok(say(&text))
         }
     }

@@ -41,8 +41,8 @@ fn section(what: &str, subject: &str) -> &'static str {
     }
 }
 
-/// From what to what. Of entries, which are kept as JSON, only the keys that are different, with the default of one that is or was not
-/// set.
+/// From what to what. Of entries, which are kept as JSON, only the keys that are different, with the default of one that is or
+/// was not set.
 fn change(section: &str, from: &str, to: &str) -> String {
     // A text that is empty says no more than that there is none.
     let default = |key: &str| reference::default_of(&format!("{section}.{key}")).map(|value| written(&value));

@@ -199,12 +199,14 @@ limits! {
         /// Most inbound connections at a time, over all partners, of each listener.
         connections: usize, "connections" = 1000, 1 => 100_000;
         /// Most streams at a time with all partners, whoever opens them. More: `resource-constraint` to the partner; ours wait,
-        /// and their senders get 480. Beyond it come streams of partners to whom dialback keys of ours are out: four for each key, 64 of one partner.
+        /// and their senders get 480. Beyond it come streams of partners to whom dialback keys of ours are out: four for each
+        /// key, 64 of one partner.
         streams: usize, "streams" = 1000, 1 => 100_000;
         /// Most streams at a time with one partner, over all his domains, whoever opens them; the last one is kept for the
         /// direction that has none. Each served domain needs a way to each domain of his: a stream of ours, one of his that goes
-        /// both ways, or a shared one ([federation.md](federation.md)). More: `policy-violation` to the partner; ours wait, and their
-        /// senders get 480. Beyond it come streams of partners to whom dialback keys of ours are out: four for each key, 64 of one partner.
+        /// both ways, or a shared one ([federation.md](federation.md)). More: `policy-violation` to the partner; ours wait, and
+        /// their senders get 480. Beyond it come streams of partners to whom dialback keys of ours are out: four for each key,
+        /// 64 of one partner.
         connections_per_partner: usize, "connections" = 20, 1 => 100_000;
         /// Most stanzas of one partner in a second, over all streams of his domains; 0: any number, else 10 or more. Five
         /// seconds' worth may come at once. Beyond it his streams are read more slowly; a partner's own setting goes before.
@@ -255,7 +257,8 @@ limits! {
         /// With nothing received for so long after that, the stream is closed with `connection-timeout`. Any byte counts as
         /// a sign of life.
         keep_alive_answer: Duration, "duration" = secs(60), secs(1) => secs(3600);
-        /// A stream on which no message and no presence went either way for so long, and nothing is unconfirmed, is closed in good order.
+        /// A stream on which no message and no presence went either way for so long, and nothing is unconfirmed, is closed in
+        /// good order.
         inactivity: Duration, "duration" = secs(600), secs(1) => secs(30 * 24 * 3600);
         /// How long a stream may leave our ping unanswered before what was sent counts as unconfirmed.
         ping_timeout: Duration, "duration" = secs(60), secs(1) => secs(600);
@@ -290,8 +293,8 @@ limits! {
         longest: Duration, "duration" = secs(8 * 3600), secs(60) => secs(24 * 3600);
         /// Shortest subscription granted to an endpoint. Shorter, and under an hour: 423.
         shortest: Duration, "duration" = secs(60), secs(1) => secs(3600);
-        /// How long a subscription at a front end, by which a contact sees a SIP user, is kept without a sign that he still wants it.
-        /// Requests that wait for the SIP user are not ended by it: they have `kept`.
+        /// How long a subscription at a front end, by which a contact sees a SIP user, is kept without a sign that he still
+        /// wants it. Requests that wait for the SIP user are not ended by it: they have `kept`.
         interest: Duration, "duration" = secs(24 * 3600), secs(600) => secs(365 * 24 * 3600);
         /// How long a request of a contact is kept for the SIP user to add him (public-unverified partners), or to decide on it.
         kept: Duration, "duration" = secs(30 * 24 * 3600), secs(3600) => secs(365 * 24 * 3600);
@@ -402,8 +405,8 @@ impl Section for Limits {
             ),
             duration(
                 "file_check",
-                "How often the files with certificates, keys, roots and revocation lists are looked at. What is new is used for new \
-                 connections; SIGHUP has them looked at at once.",
+                "How often the files with certificates, keys, roots and revocation lists are looked at. What is new is used \
+                 for new connections; SIGHUP has them looked at at once.",
                 Self::FILE_CHECK,
                 Self::FILE_CHECK_RANGE,
             ),

@@ -18,8 +18,8 @@ pub fn keys() -> Vec<String> {
     keys
 }
 
-/// What holds where nobody sets this key, given as a dotted path: `partner.enabled`, `policy.rule.verdict`. Nothing if being absent means
-/// something of its own, or there is no such key.
+/// What holds where nobody sets this key, given as a dotted path: `partner.enabled`, `policy.rule.verdict`. Nothing if being
+/// absent means something of its own, or there is no such key.
 pub fn default_of(key: &str) -> Option<Value> {
     let mut found = None;
     walk(&Root::keys(), "", &mut |_, path, candidate| {
@@ -90,7 +90,8 @@ fn json_type(allowed: &str) -> &'static str {
     }
 }
 
-/// The keys of a section for the help of a command: what each may be, what holds without it, and the first sentence of what it means.
+/// The keys of a section for the help of a command: what each may be, what holds without it, and the first sentence of what it
+/// means.
 pub fn help(section: &str, named_by: &str) -> String {
     let mut text =
         "Keys, each with what it may be and what holds without it (more in docs/configuration.md):\n"

@@ -72,7 +72,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let list = |about: &str| json!({ "type": "array", "items": { "type": "string" }, "description": about });
     let which = || {
         list(
-            "Which: one of the names that it has to carry, its file, \"sip\", \"xmpp\", \"control\" or \"all\". Absent: the only one.",
+            "Which: one of the names that it has to carry, its file, \"sip\", \"xmpp\", \"control\" or \"all\". Absent: the \
+             only one.",
         )
     };
     let kinds = json!({ "enum": KeyKind::ALL.map(|(word, _)| word), "default": "rsa2048" });
@@ -121,13 +122,22 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "uses": { "type": "array", "items": any() },
             "items": { "type": "array", "items": any(), "description": "What is in it." },
             "unreadable": text(),
-            "waiting": { "type": "object", "description": "A key without certificate, a certificate that is not in use, one to go back to." },
+            "waiting": {
+                "type": "object",
+                "description": "A key without certificate, a certificate that is not in use, one to go back to.",
+            },
         },
     });
     let request = json!({
         "type": "object",
         "required": ["request", "file", "keys", "kept", "names"],
-        "properties": { "request": { "type": "string", "description": "In PEM." }, "file": { "type": "string" }, "keys": list("Files with the new key; none: the key in use."), "kept": list("Files with keys that waited for their certificates, and gave way."), "names": { "type": "array", "items": any() } },
+        "properties": {
+            "request": { "type": "string", "description": "In PEM." },
+            "file": { "type": "string" },
+            "keys": list("Files with the new key; none: the key in use."),
+            "kept": list("Files with keys that waited for their certificates, and gave way."),
+            "names": { "type": "array", "items": any() },
+        },
     });
     vec![
         Endpoint::get(

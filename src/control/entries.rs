@@ -16,8 +16,8 @@ use crate::config::{
 use crate::context::Context;
 use crate::policy::{Applied, Authority, Edit, InForce, Refused};
 
-/// What is said of an entry beside its keys: where it comes from, which of them nobody has set, what comes of it, and why it does not
-/// hold.
+/// What is said of an entry beside its keys: where it comes from, which of them nobody has set, what comes of it, and why it
+/// does not hold.
 const SAID: [&str; 4] = [ORIGIN, DEFAULTS, "negotiation", SET_ASIDE];
 /// Its keys that were not set.
 const DEFAULTS: &str = "defaults";
@@ -116,7 +116,8 @@ fn of_kind(Paths { kind, all, one, apply, section }: Paths) -> Vec<Endpoint> {
         "additionalProperties": false,
         "properties": {
             "entries": { "type": "array", "items": or_global(whole.clone(), true) },
-            "prune": { "type": "boolean", "description": "Whether those that are stored and not among them go, unless they are set aside." },
+            "prune": { "type": "boolean", "description": "Whether those that are stored and not among them go, unless they \
+             are set aside." },
         },
     });
     let listed = move |State(control): State<Shared>, Checked(Query(wanted)): Checked<Query<Listed>>| async move {

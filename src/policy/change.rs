@@ -211,8 +211,8 @@ fn names(kind: Kind, entries: &[(String, Entry)]) -> HashSet<String> {
     entries.iter().map(|(name, _)| kind.normalise(name)).collect()
 }
 
-/// What goes with an entry that is removed, if anything does: what is known of users is kept as long as their domain is a partner's, be it
-/// by a file, or by an entry that is set aside and replaced by one that allows nothing.
+/// What goes with an entry that is removed, if anything does: what is known of users is kept as long as their domain is a
+/// partner's, be it by a file, or by an entry that is set aside and replaced by one that allows nothing.
 fn forgotten(before: &InForce, after: &InForce, kind: Kind, name: &str) -> Option<String> {
     let domain = Domain::new(name).ok().filter(|_| kind == Kind::Partner)?;
     before.running.partners.of(&domain).filter(|_| after.running.partners.of(&domain).is_none())?;

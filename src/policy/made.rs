@@ -100,13 +100,6 @@ fn users(policy: &config::Policy) -> anyhow::Result<UserPolicy> {
         config::Verdict::Allow => Verdict::Allow,
         config::Verdict::Deny => Verdict::Deny,
     };
-    let who = |users: &SipUsers| -> anyhow::Result<Who> {
-        Ok(match users {
-            SipUsers::One(user) => Who::User(user.clone()),
-            SipUsers::Domain(name) => Who::Domain(domain(name)?.as_str().into()),
-            SipUsers::Matching(pattern) => Who::Pattern(pattern.clone()),
-        })
-    };
     let mut rules = Vec::with_capacity(policy.rules.len());
     for rule in &policy.rules {
         rules.push(UserRule {
@@ -116,6 +109,18 @@ fn users(policy: &config::Policy) -> anyhow::Result<UserPolicy> {
         });
     }
     Ok(UserPolicy::new(policy.enabled, verdict(policy.default), rules))
+}
+
+/// Whom a rule is about.
+///
+/// # Errors
+/// The domain has no normalised form.
+pub(super) fn who(users: &SipUsers) -> anyhow::Result<Who> {
+    Ok(match users {
+        SipUsers::One(user) => Who::User(user.clone()),
+        SipUsers::Domain(name) => Who::Domain(domain(name)?.as_str().into()),
+        SipUsers::Matching(pattern) => Who::Pattern(pattern.clone()),
+    })
 }
 
 /// The addresses from which nobody may connect.

@@ -1,9 +1,12 @@
-//! Changes that are right as they are written, and reach further than a slip of the hand would show: what they hit is said, and what
-//! hits nothing.
+//! Changes that are right as they are written, and reach further than a slip of the hand would show: what they hit is said,
+//! and what hits nothing.
 
 use std::borrow::Cow;
 
-use crate::config::{Block, BlockAddress, Config, Domain, Partners, PolicyRule, SipUsers, Verdict};
+use nuncio_translate::judge::{self, UserPolicy, UserRule};
+
+use super::made;
+use crate::config::{Block, BlockAddress, Config, Domain, Partners, PolicyRule, Verdict};
 
 /// So many names are listed, and the rest counted.
 const LISTED: usize = 5;
@@ -18,8 +21,8 @@ pub(super) fn all(before: &Config, after: &Config) -> Vec<String> {
     };
     if before.policy.enabled && !after.policy.enabled {
         texts.push(format!(
-            "policy.enabled = false ends all of it: no SIP user may exchange anything with any partner ({partners}), and for contacts no \
-             user exists; nuncio policy set global enabled=true takes it back"
+            "policy.enabled = false ends all of it: no SIP user may exchange anything with any partner ({partners}), and \
+             for contacts no user exists; nuncio policy set global enabled=true takes it back"
         ));
     }
     if before.policy.default == Verdict::Allow && after.policy.default == Verdict::Deny {
@@ -44,13 +47,12 @@ fn of_rule(rule: &PolicyRule, index: usize, config: &Config) -> Option<String> {
     if rule.verdict == Verdict::Allow {
         return (config.policy.default == Verdict::Allow).then(|| {
             format!(
-                "the rule {name} changes nothing: policy.default is \"allow\", and a rule that denies wins over one that allows; to let \
-                 nobody else through: nuncio policy set global default=deny"
+                "the rule {name} changes nothing: policy.default is \"allow\", and a rule that denies wins over one that \
+                 allows; to let nobody else through: nuncio policy set global default=deny"
             )
         });
     }
-    let whole = |domain: &&Domain| rule.users.iter().any(|users| covers(users, domain));
-    let domains: Vec<&Domain> = config.sip.domains.iter().filter(whole).collect();
+    let domains = covered(rule, &config.sip.domains);
     if domains.is_empty() {
         return None;
     }
@@ -64,22 +66,24 @@ fn of_rule(rule: &PolicyRule, index: usize, config: &Config) -> Option<String> {
         ""
     };
     Some(format!(
-        "the rule {name} refuses every SIP user of {}{all}: none of them may exchange anything with {partners}, whatever other rules allow",
+        "the rule {name} refuses every SIP user of {}{all}: none of them may exchange anything with {partners}, whatever \
+         other rules allow",
         listed(domains.into_iter())
     ))
 }
 
-/// Whether these are all users of a domain. An address is compared as it is on the XMPP side.
-fn covers(users: &SipUsers, domain: &Domain) -> bool {
-    match users {
-        SipUsers::One(_) => false,
-        SipUsers::Domain(own) => own == domain,
-        SipUsers::Matching(pattern) => pattern.strip_prefix('*').is_some_and(|end| {
-            let end = end.trim_start_matches('*');
-            let ends = |domain: &str| format!("@{domain}").ends_with(end);
-            !end.contains('*') && (ends(domain.as_str()) || ends(&domain.to_unicode()))
-        }),
-    }
+/// The domains of which all users are meant. Asked is what judges the messages, for a user of whom nobody has thought: what refuses
+/// him refuses everybody there.
+fn covered<'a>(rule: &PolicyRule, served: &'a [Domain]) -> Vec<&'a Domain> {
+    // For private use, and in nobody's address.
+    const NOBODY: &str = "\u{10fffd}";
+    let who = rule.users.iter().filter_map(|users| made::who(users).ok()).collect();
+    let denies = UserRule { who, partners: Vec::new(), verdict: judge::Verdict::Deny };
+    let policy = UserPolicy::new(true, judge::Verdict::Allow, vec![denies]);
+    let refused = |domain: &&Domain| {
+        made::domain(domain).is_ok_and(|domain| policy.check(&format!("{NOBODY}@{domain}"), "", "").is_err())
+    };
+    served.iter().filter(refused).collect()
 }
 
 fn of_block(block: &Block, partners: &Partners) -> Option<String> {
@@ -99,7 +103,8 @@ fn of_block(block: &Block, partners: &Partners) -> Option<String> {
         let below: Vec<&Domain> = every.filter(|domain| what && domain.as_str().ends_with(&end)).collect();
         return Some(match below.is_empty() {
             true => format!(
-                "the block of {} keeps out nobody who could come in now: {shown} is no partner's domain, and who is no partner is refused anyway",
+                "the block of {} keeps out nobody who could come in now: {shown} is no partner's domain, and who is no \
+                 partner is refused anyway",
                 block.address
             ),
             false => format!(
@@ -163,6 +168,8 @@ mod tests {
                 rule("*", "verdict = \"deny\""),
                 &["rule x", "contoso.com, litware.com, which is everybody", "any partner (of 2)"],
             ),
+            (rule("*@*", "verdict = \"deny\""), &["contoso.com, litware.com, which is everybody"]),
+            (rule("*@*tware.*", "verdict = \"deny\""), &["of litware.com: none"]),
             (
                 rule("*@contoso.com", "verdict = \"deny\"\npartners = [\"northwind.com\"]"),
                 &["of contoso.com: none", "anything with northwind.com,"],
@@ -178,10 +185,8 @@ mod tests {
             parts.iter().for_each(|part| assert!(said.contains(part), "{part} is not in: {said}"));
             assert!(all(&config(&more), &config(&more)).is_empty(), "what was so before: {more}");
         }
-        for more in
-            [rule("help*@contoso.com", "verdict = \"deny\""), rule("a@contoso.com", "verdict = \"deny\"")]
-        {
-            assert_eq!(said(&more), "", "{more}");
+        for users in ["help*@contoso.com", "*a*@*", "a@contoso.com"] {
+            assert_eq!(said(&rule(users, "verdict = \"deny\"")), "", "{users}");
         }
         assert_eq!(said("[[block]]\naddress = \"mallory@fabrikam.com\"\n"), "");
         assert_eq!(said("[[block]]\naddress = \"192.0.2.1\"\n"), "", "networks have a check of their own");

@@ -141,7 +141,8 @@ async fn attempted<S>(
     match route.hops.step(|group| group.active().is_some()) {
         false => warn!(%front_end, "no connection to front end {front_end}: {why}"),
         true => {
-            info!(%front_end, "no connection to front end {front_end}, which was wanted beside the one in use or in its place: {why}")
+            info!(%front_end, "no connection to front end {front_end}, which was wanted beside the one in use or in its \
+                place: {why}")
         }
     }
     route.connect_failed(why, now().instant);

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use super::check::damage_of_log;
 use super::{FILE, Fault, StoreError, file, schema};
 
 /// Writes a whole, consistent and compact copy to `target`, readable for its owner only; its size in bytes.
@@ -21,6 +22,9 @@ pub fn backup(state_dir: &Path, target: &Path) -> Result<u64, StoreError> {
     // A copy of a damaged database is no backup, and might take the place of one that is.
     if let Some(finding) = file::examine(&path, &connection, false)?.into_iter().next() {
         return Err(StoreError::new(&path, Fault::Damaged, finding));
+    }
+    if let Some(damage) = damage_of_log(state_dir, &path) {
+        return Err(StoreError::new(&path, Fault::DamagedLog, damage));
     }
     let io = |error: std::io::Error| StoreError::io(target, &error);
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(target).map_err(io)?;

@@ -18,6 +18,8 @@ pub struct Checked {
     pub bytes: u64,
     /// What is wrong; empty: nothing.
     pub findings: Vec<String>,
+    /// What kind of damage that is.
+    pub fault: Option<Fault>,
     /// Why it cannot be written now, and what to do; `None`: nothing is in the way.
     pub unwritable: Option<StoreError>,
 }
@@ -42,7 +44,7 @@ pub fn check(state_dir: &Path) -> Result<Checked, StoreError> {
         Err(error) if error.fault == Fault::Damaged => vec![error.evidence],
         findings => findings?,
     };
-    findings.extend(damage_of_log(state_dir, &path));
+    let log = damage_of_log(state_dir, &path);
     match foreign_keys(&connection) {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(error.to_string()),
@@ -57,9 +59,13 @@ pub fn check(state_dir: &Path) -> Result<Checked, StoreError> {
             Err(error) => findings.push(format!("table {table}: {error}")),
         }
     }
+    // The log alone is another matter than the database.
+    let fault = if findings.is_empty() && log.is_some() { Fault::DamagedLog } else { Fault::Damaged };
+    findings.extend(log);
+    let fault = (!findings.is_empty()).then_some(fault);
     let size = |suffix| std::fs::metadata(file::with_suffix(&path, suffix)).map_or(0, |meta| meta.len());
     let unwritable = file::obstacle(&path);
-    Ok(Checked { unwritable, schema, tables, bytes: size("") + size("-wal"), findings, path })
+    Ok(Checked { fault, unwritable, schema, tables, bytes: size("") + size("-wal"), findings, path })
 }
 
 /// Looks whether there is a database that this version can use, without reading through it; its schema, `None`
@@ -83,11 +89,10 @@ pub fn obstacle(state_dir: &Path) -> Option<StoreError> {
 }
 
 /// What a gateway would refuse to start with. One that runs changes the log while it is read.
-fn damage_of_log(state_dir: &Path, path: &Path) -> Option<String> {
-    let log = file::with_suffix(path, "-wal");
-    log::damage(&log).ok()??;
+pub(super) fn damage_of_log(state_dir: &Path, path: &Path) -> Option<String> {
+    log::damage(path).ok()??;
     let _nobody_writes = Lock::take_as_it_is(state_dir).ok()?;
-    log::damage(&log).ok()?
+    log::damage(path).ok()?
 }
 
 fn foreign_keys(connection: &Connection) -> rusqlite::Result<Vec<String>> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Transaction};
 
 use super::lock::Lock;
 use super::rows::integer;
-use super::{FILE, Fault, StoreError, file, schema};
+use super::{FILE, Fault, StoreError, file, log, schema};
 
 /// What there was to be taken away.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub fn forget_consent(
         return Err(StoreError::new(&path, Fault::Absent, ""));
     }
     let _lock = Lock::take(state_dir)?;
+    log::check(&path)?;
     let mut connection = file::open(&path)?;
     if let Some(finding) = file::examine(&path, &connection, false)?.into_iter().next() {
         return Err(StoreError::new(&path, Fault::Damaged, finding));

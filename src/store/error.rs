@@ -29,6 +29,9 @@ pub enum Fault {
     Denied,
     #[error("is damaged")]
     Damaged,
+    /// Of the database itself nothing is known.
+    #[error("is damaged")]
+    DamagedLog,
     #[error(
         "was written by a newer Nuncio: its schema has version {found}, this program knows {known} at most"
     )]
@@ -55,7 +58,7 @@ pub enum Fault {
 
 impl Fault {
     /// What to do about it.
-    fn advice(&self, path: &Path) -> String {
+    pub(crate) fn advice(&self, path: &Path) -> String {
         let folder = path.parent().unwrap_or(path).display();
         match self {
             Self::Full => format!("free some space there (df {folder})"),
@@ -73,6 +76,12 @@ impl Fault {
                 "nothing in it was changed. See what is wrong with \"nuncio store check --state-dir {folder}\", then \
                  restore a backup; without one, move {FILE}, {FILE}-wal and {FILE}-shm away: Nuncio then starts empty, \
                  and users have to add their contacts again"
+            ),
+            Self::DamagedLog => format!(
+                "nothing in it was changed. Keep a copy of {FILE}, {FILE}-wal and {FILE}-shm, then move {FILE}-wal and \
+                 {FILE}-shm away, and those two only: {FILE} by itself holds everything up to when its log was last taken over \
+                 into it. What changed since is lost: contacts added since have to be added again, and consent taken back since \
+                 holds again. If \"nuncio store check --state-dir {folder}\" then finds anything, restore a backup"
             ),
             Self::Future { .. } => {
                 "run the newer version, or restore the backup that was made before it was installed"
@@ -119,7 +128,10 @@ impl StoreError {
 
     /// Neither time nor another start mends it.
     pub fn needs_somebody(&self) -> bool {
-        matches!(self.fault, Fault::Damaged | Fault::Future { .. } | Fault::Foreign | Fault::Orphaned)
+        matches!(
+            self.fault,
+            Fault::Damaged | Fault::DamagedLog | Fault::Future { .. } | Fault::Foreign | Fault::Orphaned
+        )
     }
 
     pub(super) fn new(path: &Path, fault: Fault, evidence: impl Into<String>) -> Self {

@@ -139,10 +139,7 @@ impl Store {
         }
         // Not while somebody else may be writing it.
         if lock.is_some() && found == (Found::Database { clean: false }) {
-            let damage = log::damage(&file::with_suffix(&path, "-wal"));
-            if let Some(damage) = damage.map_err(|error| StoreError::io(&path, &error))? {
-                return Err(StoreError::new(&path, Fault::Damaged, damage));
-            }
+            log::check(&path)?;
         }
         // Not without the lock.
         let (mut connection, unwritable) = match locked.and_then(|()| file::open(&path)) {

@@ -8,6 +8,7 @@ use std::process::Command;
 use nuncio::store::{AuditEntry, FILE, Keep};
 use nuncio_translate::pair::{PairKey, PairRecord};
 
+use crate::damaged::{killed, overwrite};
 use crate::support::{close, furnish, key, open, pairs, record, start};
 
 struct Said {
@@ -69,6 +70,30 @@ fn check_says_what_is_damaged() {
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("damaged: ") && said.err.contains("restore the last backup"), "{}", said.err);
     assert!(fs::read(&path).unwrap() == bytes, "nothing was changed");
+}
+
+#[test]
+fn a_log_that_is_damaged_is_told_from_the_database_and_passed_over_by_nothing() {
+    let (left, log) = killed();
+    overwrite(&log, 32, 16);
+    let said = nuncio(left.path(), &["check"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.starts_with("damaged: its log, nuncio.db-wal, is not what was written"), "{}", said.err);
+    assert!(
+        said.err.contains("move nuncio.db-wal and nuncio.db-shm away, and those two only"),
+        "{}",
+        said.err
+    );
+    // Nor is it passed over by what writes, or taken for all that there was.
+    let whole = fs::read(&log).unwrap();
+    let copy = left.path().join("copy").display().to_string();
+    for command in [&FORGET[..], &["backup", &copy]] {
+        let said = nuncio(left.path(), command);
+        assert_ne!(said.code, Some(0), "{command:?}");
+        assert!(said.err.contains("move nuncio.db-wal and nuncio.db-shm away"), "{command:?}: {}", said.err);
+        assert!(fs::read(&log).unwrap() == whole, "{command:?}");
+    }
+    assert!(!Path::new(&copy).exists());
 }
 
 #[test]

@@ -1,10 +1,13 @@
-//! A database that is damaged under the gateway that has it open: a disk that loses what was written, or somebody who writes into it.
+//! A database that is damaged under the gateway that has it open: a disk that loses what was written, or somebody who writes
+//! into it.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use nuncio::store::{FILE, Fault, Keep, Outcome, Store, Ticket, check};
+use nuncio::store::{FILE, Fault, Keep, Opened, Outcome, Store, Ticket, check};
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use tempfile::TempDir;
 
 use crate::support::{Ear, close, furnish, key, open, pairs, record, start};
@@ -14,7 +17,7 @@ const PAGE: usize = 4096;
 const MANY: u64 = 6000;
 
 /// Overwrites so many bytes of the file from there on, in place.
-fn overwrite(file: &Path, from: usize, most: usize) {
+pub(crate) fn overwrite(file: &Path, from: usize, most: usize) {
     let size = usize::try_from(fs::metadata(file).unwrap().len()).unwrap();
     let open = fs::OpenOptions::new().write(true).open(file).unwrap();
     open.write_all_at(&vec![0x5a; (size - from).min(most)], from as u64).unwrap();
@@ -72,7 +75,7 @@ fn pages_that_nobody_reads_again_are_found_by_the_next_start() {
 }
 
 /// What a gateway that was killed has left, once three transactions have been reported as saved.
-fn killed() -> (TempDir, PathBuf) {
+pub(crate) fn killed() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     furnish(folder.path(), 200);
     let (store, ear) = start(folder.path());
@@ -99,9 +102,73 @@ fn a_log_that_is_overwritten_is_not_passed_over_after_a_crash() {
         overwrite(&log, from, 16);
         let before = fs::read(&log).unwrap();
         let error = open(left.path()).map(|_| ()).unwrap_err();
-        assert_eq!((&error.fault, error.evidence.as_str()), (&Fault::Damaged, evidence));
+        assert_eq!((&error.fault, error.evidence.as_str()), (&Fault::DamagedLog, evidence));
         assert_eq!(check(left.path()).unwrap().findings, [evidence]);
         assert!(fs::read(&log).unwrap() == before, "the log was changed");
+    }
+}
+
+/// The database by itself is as good as it was when the log was taken over.
+#[test]
+fn what_is_advised_when_the_log_alone_is_damaged_saves_what_is_in_the_database() {
+    let (left, log) = killed();
+    overwrite(&log, 32, 16);
+    let error = open(left.path()).map(|_| ()).unwrap_err();
+    let advice = error.advice();
+    assert!(
+        advice.contains("then move nuncio.db-wal and nuncio.db-shm away, and those two only"),
+        "{advice}"
+    );
+    assert!(!advice.contains("empty") && error.needs_somebody(), "{advice}");
+    for suffix in ["-wal", "-shm"] {
+        let file = left.path().join(format!("{FILE}{suffix}"));
+        let away = left.path().join(format!("away{suffix}"));
+        assert!(fs::rename(file, away).is_ok() || suffix == "-shm", "{suffix}");
+    }
+    assert_eq!(check(left.path()).unwrap().findings, [""; 0]);
+    assert_eq!(pairs(&open(left.path()).unwrap().store).len(), 200);
+}
+
+/// Lets SQLite take all of the log over, and leave it.
+fn take_over(database: &Connection) {
+    let took = database.query_one("PRAGMA wal_checkpoint(PASSIVE)", (), |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+    });
+    let (busy, frames, taken) = took.unwrap();
+    assert!(busy == 0 && frames > 0 && frames == taken, "{busy} {frames} {taken}");
+}
+
+/// When all is taken over SQLite begins the log again, with a header in the place of the one before: a power cut may tear it.
+#[test]
+fn a_log_whose_header_was_torn_when_it_was_begun_again_has_lost_nothing() {
+    for (changes, lost) in [(&[true][..], false), (&[true, true], false), (&[true, false], true)] {
+        let (left, log) = killed();
+        let database = Connection::open(left.path().join(FILE)).unwrap();
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+        let size = fs::metadata(&log).unwrap().len();
+        for (number, taken) in changes.iter().enumerate() {
+            // The next ones begin the log again, and leave most of what was there behind them.
+            if number > 0 {
+                database
+                    .execute("INSERT INTO secret (name, value, since) VALUES ('x', x'01', 0)", ())
+                    .unwrap();
+            }
+            if *taken {
+                take_over(&database);
+            }
+        }
+        database.close().unwrap();
+        assert_eq!(fs::metadata(&log).unwrap().len(), size);
+        overwrite(&log, 16, 16);
+        match open(left.path()) {
+            Ok(Opened { store, .. }) => {
+                let saved = pairs(&store);
+                assert!((1..=200).all(|n| saved.contains(&(key(n), record(n + 3000)))), "{changes:?}");
+                assert_eq!(store.secret("x").is_some(), changes.len() > 1);
+                assert!(!lost, "{changes:?}");
+            }
+            Err(error) => assert!(lost && error.fault == Fault::DamagedLog, "{changes:?}: {error}"),
+        }
     }
 }
 

@@ -222,8 +222,8 @@ impl Server {
         self.pending.shift(handle, RINGING);
     }
 
-    /// Notes the final answer to INVITE. What is refused may come again on another way. So many are remembered at most as may wait for an answer, and so many bytes of them: the
-    /// oldest is let go, for over TLS nothing is sent twice.
+    /// Notes the final answer to INVITE. What is refused may come again on another way. So many are remembered at most as may
+    /// wait for an answer, and so many bytes of them: the oldest is let go, for over TLS nothing is sent twice.
     pub(super) fn settle(&mut self, handle: Handle, answered: Answered) {
         let Some(pending) = self.pending.get_mut(handle) else { return };
         self.settled += usize::from(!pending.is_settled());
@@ -410,8 +410,8 @@ impl Drop for Server {
     }
 }
 
-/// How long a request stays in a lane: after its arrival, after its last answer other than 100, or after its ACK. A lane is in the order of
-/// these times, so that its first one is due first.
+/// How long a request stays in a lane: after its arrival, after its last answer other than 100, or after its ACK. A lane is in
+/// the order of these times, so that its first one is due first.
 const LANE_TIMERS: [(usize, Duration); LANES] = [
     (TRYING, TRYING_AFTER),
     (INVITE_TRYING, INVITE_TRYING_AFTER),

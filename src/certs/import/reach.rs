@@ -1,5 +1,5 @@
-//! Whether a chain leads anywhere. Peers have roots and no intermediate certificates: a chain that stops short of a root is believed by
-//! nobody who has not met the missing part by chance, and nothing on our side shows it.
+//! Whether a chain leads anywhere. Peers have roots and no intermediate certificates: a chain that stops short of a root is
+//! believed by nobody who has not met the missing part by chance, and nothing on our side shows it.
 
 use std::time::SystemTime;
 
@@ -41,12 +41,13 @@ pub(super) fn check(
     };
     findings.wrong(
         format!(
-            "its chain ends at “{issuer}”, which is no root of this machine, of sip.roots or of xmpp.roots, and whose certificate was not \
-             brought: an intermediate certificate is missing, and without it peers refuse it"
+            "its chain ends at “{issuer}”, which is no root of this machine, of sip.roots or of xmpp.roots, and whose \
+             certificate was not brought: an intermediate certificate is missing, and without it peers refuse it"
         ),
         format!(
-            "name the file with the certificate of “{issuer}” as well{had}: nuncio cert import CERT INTERMEDIATE; an ACME client has both in \
-             fullchain.pem. If that is the root of a CA of your own, name its certificate as well: it is looked at, and not sent"
+            "name the file with the certificate of “{issuer}” as well{had}: nuncio cert import CERT INTERMEDIATE; an ACME \
+             client has both in fullchain.pem. If that is the root of a CA of your own, name its certificate as well: it is \
+             looked at, and not sent"
         ),
     );
 }

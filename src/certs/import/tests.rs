@@ -157,7 +157,8 @@ fn an_issuer_that_was_not_brought_is_taken_from_the_file_in_use() {
     assert!(texts(&imported, Level::Note).iter().any(|text| text.contains("taken from the file in use")));
 }
 
-/// An intermediate certificate that is missing is refused, whoever's it is: with it, or with the root of a CA of one's own, it is not.
+/// An intermediate certificate that is missing is refused, whoever's it is: with it, or with the root of a CA of one's own, it
+/// is not.
 #[test]
 fn a_chain_that_stops_short_of_a_root_is_refused_and_says_what_is_missing() {
     let bench = Bench::new();

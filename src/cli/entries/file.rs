@@ -1,7 +1,7 @@
 //! Entries as sections of a file: what `export` prints, and what `apply` takes back.
 //!
-//! What an export prints begins and ends with a line that says so. Half of one, as a full disk or a broken connection leaves it, is told
-//! from the whole by that, and nothing at all from the export of an empty list.
+//! What an export prints begins and ends with a line that says so. Half of one, as a full disk or a broken connection leaves
+//! it, is told from the whole by that, and nothing at all from the export of an empty list.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -85,8 +85,8 @@ impl Names {
         let exported = self.is_exported(&content).map_err(|why| unusable(&why))?;
         if read.is_empty() && !exported {
             return Err(unusable(&format!(
-                "there is no [[{}]] in it, and it does not begin and end as “nuncio {} export” prints it where there is none; nothing \
-                 was changed",
+                "there is no [[{}]] in it, and it does not begin and end as “nuncio {} export” prints it where there is \
+                 none; nothing was changed",
                 self.section, self.kind
             )));
         }
@@ -103,7 +103,8 @@ impl Names {
                 self.ends()
             )),
             (false, _) => Err(format!(
-                "it was exported, and its beginning is missing, for the first line is not “{}”: it is not whole; nothing was changed",
+                "it was exported, and its beginning is missing, for the first line is not “{}”: it is not whole; nothing \
+                 was changed",
                 self.begins()
             )),
         }

@@ -18,8 +18,8 @@ use super::{Checker, Served, elements, partner_label};
 const DEFAULT: Negotiation = Negotiation { tls: TlsUse::Required, sasl: SaslUse::Required, dialback: true };
 
 /// What is to be said of a federated partner with dialback over plain TCP, which loads if somebody took the risk.
-pub const SPOOFABLE: &str = "by dialback over plain TCP, which is open to this partner, whoever controls the network or DNS can pose as \
-                             him, and is trusted like our own users then; tls = \"required\", or another type, is surer";
+pub const SPOOFABLE: &str = "by dialback over plain TCP, which is open to this partner, whoever controls the network or DNS \
+    can pose as him, and is trusted like our own users then; tls = \"required\", or another type, is surer";
 
 impl Checker<'_> {
     pub(super) fn partners(&mut self, root: &Root, served: &Served) {
@@ -60,8 +60,8 @@ impl Checker<'_> {
                 place,
                 format!(
                     "{label} each served domain ({ours}) needs a stream to each of his ({his}), and he opens streams too; \
-                     {key} allows {limit} together, and messages that find no place come back{otherwise}; {} is enough if he does as \
-                     we do",
+                     {key} allows {limit} together, and messages that find no place come back{otherwise}; {} is enough if \
+                     he does as we do",
                     2 * lanes
                 ),
             );

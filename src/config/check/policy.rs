@@ -108,8 +108,8 @@ impl Checker<'_> {
                 self.warning(
                     users.place,
                     format!(
-                        "{label} users: {} matches nobody: no address in a served domain can look like that; patterns are compared with \
-                         USER@DOMAIN",
+                        "{label} users: {} matches nobody: no address in a served domain can look like that; patterns are \
+                         compared with USER@DOMAIN",
                         quoted(pattern)
                     ),
                 );

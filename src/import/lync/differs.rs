@@ -1,11 +1,11 @@
-//! In what a partner who is configured already is another one than in the export: whoever runs an import a second time wants to know
-//! what it leaves as it is.
+//! In what a partner who is configured already is another one than in the export: whoever runs an import a second time wants
+//! to know what it leaves as it is.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::partner::PartnerEntry;
-use crate::config::{Partner, written};
+use crate::config::{Partner, PartnerType, written};
 
 /// A partner who is there and says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,21 +20,37 @@ pub struct Differs {
 
 /// The keys that an export can say, with what holds where it says nothing. The description is free text, and connection limits of
 /// partners are only said where they are not those of all.
-const KEYS: [(&str, &str); 7] = [
+const KEYS: [(&str, &str); 9] = [
     ("type", ""),
     ("additional_domains", "[]"),
     ("tls", "\"required\""),
     ("sasl", "\"required\""),
     ("dialback", "true"),
+    (RULES, "\"strict\""),
+    ("accept_spoofable", "false"),
     ("keep_alive", "true"),
     ("proxy", ""),
 ];
+
+/// Which rules judge the three before. Where nobody says so, those of all do.
+const RULES: &str = "negotiation_rules";
+
+/// The keys of which an entry tells what holds although nobody has set them, as the control API names them.
+const DEFAULTS: &str = "defaults";
 
 /// Compares with an entry as the control API tells it, or as [`told`] does.
 pub(super) fn differs(planned: &PartnerEntry, there: &Map<String, Value>) -> Option<Differs> {
     let planned = serde_json::to_value(planned).ok()?;
     let (mut keys, mut sets) = (Vec::new(), Vec::new());
+    let inherited = |key| {
+        let defaults = there.get(DEFAULTS).and_then(Value::as_array);
+        defaults.is_some_and(|defaults| defaults.iter().any(|default| default == key))
+    };
     for (key, default) in KEYS {
+        // Neither says anything, and what holds for all need not be the usual.
+        if planned.get(key).is_none() && inherited(key) {
+            continue;
+        }
         let default = || serde_json::from_str(default).ok();
         let said = planned.get(key).cloned().or_else(default);
         let holds = there.get(key).filter(|value| !value.is_null()).cloned().or_else(default);
@@ -53,12 +69,18 @@ pub(super) fn differs(planned: &PartnerEntry, there: &Map<String, Value>) -> Opt
 /// An entry of the configuration, as the control API tells it.
 pub(super) fn told(partner: &Partner) -> Map<String, Value> {
     let domains: Vec<&str> = partner.additional_domains.iter().map(|domain| domain.as_str()).collect();
+    // Without it, such a partner is not loaded.
+    let spoofable = partner.partner_type == PartnerType::Federated && partner.methods().dialback_tcp;
     let told = json!({
         "type": partner.partner_type.as_str(),
         "additional_domains": domains,
         "tls": partner.negotiation.tls.as_str(),
         "sasl": partner.negotiation.sasl.as_str(),
         "dialback": partner.negotiation.dialback,
+        RULES: partner.rules.as_str(),
+        "accept_spoofable": spoofable,
+        // Whether they are his own is not known any more.
+        DEFAULTS: [RULES],
         "keep_alive": partner.keep_alive,
         "proxy": partner.proxy.as_ref().map(ToString::to_string),
     });

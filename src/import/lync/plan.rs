@@ -113,7 +113,8 @@ impl Plan {
         plan
     }
 
-    /// Whether everything is taken over that has a counterpart. What policies grant to some users has one, and has to be written by hand.
+    /// Whether everything is taken over that has a counterpart. What policies grant to some users has one, and has to be
+    /// written by hand.
     pub fn is_whole(&self) -> bool {
         self.left_out.is_empty() && self.other_policies.iter().all(|other| other.same)
     }

@@ -1,5 +1,7 @@
 //! What is exported in any form, and what it becomes. The fixtures are written by us from the documented parameters.
 
+use serde_json::json;
+
 use super::value::{Object, Value};
 use super::*;
 use crate::config::{Config, Partner, Sources};
@@ -323,6 +325,61 @@ fn what_is_configured_already_is_not_touched_and_own_domains_are_no_partners() {
         let plan = Plan::new(&Export { objects: vec![(Kind::Partner, object)] }, &choices);
         assert!(plan.left_out[0].why[0].contains(why), "{:?}", plan.left_out);
     }
+}
+
+/// What a running gateway tells of fabrikam.com.
+fn running(entry: serde_json::Value) -> [Known; 1] {
+    let entry = entry.as_object().cloned().unwrap();
+    [Known { domain: "fabrikam.com".to_owned(), additional_domains: Vec::new(), entry }]
+}
+
+#[test]
+fn what_takes_over_a_difference_is_what_the_gateway_takes() {
+    let risky = [
+        ("PartnerType", text("Federated")),
+        ("TlsNegotiation", text("NotSupported")),
+        ("SaslNegotiation", text("Optional")),
+    ];
+    let there = running(
+        json!({ "type": "federated", "negotiation_rules": "strict", "defaults": ["negotiation_rules"] }),
+    );
+    let plan = partner(&risky, &Choices { running: &there, ..RISKY });
+    let [differing] = plan.differing.as_slice() else { panic!("{plan}") };
+    assert!(
+        differing.keys.contains(&"accept_spoofable is false here, true in the export".to_owned()),
+        "{plan}"
+    );
+    let sets = differing.command.strip_prefix("nuncio partner set fabrikam.com ").unwrap();
+    let line = |set: &str| {
+        let (key, value) = set.split_once('=').unwrap();
+        if ["true", "false"].contains(&value) { format!("{set}\n") } else { format!("{key} = {value:?}\n") }
+    };
+    let lines: String = sets.split(' ').map(line).collect();
+    let taken = loaded(&format!("[[partner]]\ndomain = \"fabrikam.com\"\ntype = \"federated\"\n{lines}"));
+    // And then there is no difference any more.
+    let again = partner(&risky, &Choices { config: Some(&taken), ..RISKY });
+    assert!(again.configured == ["fabrikam.com"] && again.differing.is_empty(), "{again}");
+}
+
+#[test]
+fn partners_who_differ_in_their_rules_or_in_a_risk_alone_are_other_ones() {
+    let usual = [("PartnerType", text("Federated")), ("TlsNegotiation", text("Required"))];
+    for (key, value, set) in [
+        ("negotiation_rules", json!("compat"), Some("negotiation_rules=strict")),
+        ("accept_spoofable", json!(true), Some("accept_spoofable=false")),
+        ("negotiation_rules", json!("strict"), None),
+    ] {
+        let there = running(json!({ "type": "federated", key: value }));
+        let plan = partner(&usual, &Choices { running: &there, ..Choices::default() });
+        let commands: Vec<&str> = plan.differing.iter().map(|differing| differing.command.as_str()).collect();
+        let expected = set.map(|set| format!("nuncio partner set fabrikam.com {set}"));
+        assert_eq!(commands, expected.as_slice(), "{plan}");
+    }
+    // What holds for all is not his.
+    let there =
+        json!({ "type": "federated", "negotiation_rules": "compat", "defaults": ["negotiation_rules"] });
+    let plan = partner(&usual, &Choices { running: &running(there), ..Choices::default() });
+    assert!(plan.to_string().contains("none of them is another one in the export"), "{plan}");
 }
 
 #[test]

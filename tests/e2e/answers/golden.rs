@@ -1,6 +1,6 @@
 //! Golden transcripts: what a conversation of both sides looks like, SIP beside XMPP, whole messages and nothing left out
-//! (docs/mapping.md: sessions, typing, receipts and notifications, subscriptions and what Lync adds to them, batches, diagnostics, what
-//! domains and users are asked).
+//! (docs/mapping.md: sessions, typing, receipts and notifications, subscriptions and what Lync adds to them, batches,
+//! diagnostics, what domains and users are asked).
 //!
 //! Each file of `golden/` holds one: a line that says what it shows, options, rows of the mapping that it is a case of, then
 //! sections in their order.

@@ -22,8 +22,8 @@ fn installed() -> Result<PathBuf> {
     Ok(file)
 }
 
-/// Where the control socket is to be had by TCP, for it knows no sockets of Unix. Nor are there the limits for strangers, who do not
-/// come again when they have sent too much that is no HTTP; and this one means to.
+/// Where the control socket is to be had by TCP, for it knows no sockets of Unix. Nor are there the limits for strangers, who
+/// do not come again when they have sent too much that is no HTTP; and this one means to.
 async fn relayed(town: &Town) -> Result<SocketAddr> {
     let (listener, socket) = (TcpListener::bind(town.somewhere(1, 8080)).await?, town.control());
     let address = listener.local_addr()?;

@@ -385,7 +385,8 @@ impl<M> Pair<M> {
         self.has_sessions() || self.presence.as_deref().is_some_and(of_user)
     }
 
-    /// Subscriptions of the SIP user's endpoints, without members of batches. Those that a stop has ended count until the endpoint has answered.
+    /// Subscriptions of the SIP user's endpoints, without members of batches. Those that a stop has ended count until the
+    /// endpoint has answered.
     pub fn endpoints(&self) -> usize {
         self.presence.as_ref().map_or(0, |presence| presence.user.as_ref().map_or(0, |user| user.endpoints()))
     }
