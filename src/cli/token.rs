@@ -32,8 +32,11 @@ pub(super) fn run(arguments: &TokenArguments) -> ExitCode {
     );
     eprintln!("\n  {}\n", made.token);
     eprintln!("The line for the file of control.tokens; it takes effect with nuncio reload:");
-    println!("{}", made.line);
-    ExitCode::SUCCESS
+    let said = super::report::say(&format!("{}\n", made.line));
+    if said != ExitCode::SUCCESS {
+        eprintln!("nuncio: the token above is in no file: it opens nothing, so make another one");
+    }
+    said
 }
 
 pub(super) const ABOUT: &str = "\

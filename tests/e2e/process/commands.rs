@@ -216,3 +216,19 @@ async fn check_looks_at_everything_and_at_the_listeners_of_a_gateway_that_runs()
     ensure!(said(&output).contains("it shows the certificate for nuncio.contoso.com"), "{}", said(&output));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_token_whose_line_cannot_be_written_is_said_to_open_nothing() -> Result<()> {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio"));
+    let token =
+        command.args(["token", "grafana"]).stdout(full).stderr(std::process::Stdio::piped()).spawn()?;
+    let output = token.wait_with_output().await?;
+    let said = said(&output);
+    ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    ensure!(
+        said.contains("standard output cannot be written to") && said.contains("it opens nothing"),
+        "{said}"
+    );
+    Ok(())
+}
