@@ -150,6 +150,11 @@ fn a_policy_that_lets_nobody_talk_is_shown_and_warned_of() {
             "policy         on, default deny, no rules, consent for 30d",
             "default is \"deny\" and no rule allows anybody",
         ),
+        (
+            "[[policy.rule]]\nname = \"all\"\nusers = [\"*\"]\nverdict = \"deny\"",
+            "policy         on, default allow, 1 rule, consent for 45d",
+            "the rule all denies every SIP user anything",
+        ),
     ] {
         let run = checked_with(&format!(
             "[[partner]]\ndomain = \"fabrikam.com\"\ntype = \"federated\"\n\n[policy]\n{policy}\n"

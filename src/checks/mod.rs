@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Called, Config, Domain};
+use crate::policy::sweeping;
 use crate::tls::{Identity, IdentityError, Proof, Roots};
 
 pub use report::{Checked, Report, What, look, problems, set_aside};
@@ -194,20 +195,30 @@ fn policy(config: &Config, by_name: bool, findings: &mut Findings) {
     findings.about("[policy]".to_owned());
     let (text, fix) = if !config.policy.enabled {
         (
-            "it is off (enabled = false): no SIP user may talk to any partner, and for contacts none exists",
-            "unless this is meant: nuncio policy set global enabled=true, or policy.enabled = true in the file that says it",
+            "it is off (enabled = false): no SIP user may talk to any partner, and for contacts none exists".to_owned(),
+            "unless this is meant: nuncio policy set global enabled=true, or policy.enabled = true in the file that says it".to_owned(),
         )
     } else if config.policy.refuses_everybody() {
         (
-            "default is \"deny\" and no rule allows anybody: no SIP user may talk to any partner",
-            "unless this is meant: nuncio policy new NAME verdict=allow, or a [[policy.rule]] with verdict = \"allow\"",
+            "default is \"deny\" and no rule allows anybody: no SIP user may talk to any partner".to_owned(),
+            "unless this is meant: nuncio policy new NAME verdict=allow, or a [[policy.rule]] with verdict = \"allow\"".to_owned(),
+        )
+    } else if let Some((index, rule)) = sweeping::denies_everybody(config) {
+        let name = sweeping::name_of(rule, index);
+        (
+            format!(
+                "the rule {name} denies every SIP user anything with any partner, whatever other rules allow"
+            ),
+            format!(
+                "unless this is meant: nuncio policy remove {name}, or take it out of the file that says it"
+            ),
         )
     } else {
         return;
     };
     match by_name {
-        true => findings.wrong(text.to_owned(), fix.to_owned()),
-        false => findings.warning(text.to_owned(), fix.to_owned()),
+        true => findings.wrong(text, fix),
+        false => findings.warning(text, fix),
     }
 }
 

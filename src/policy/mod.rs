@@ -10,7 +10,7 @@ pub(crate) mod made;
 mod refused;
 mod running;
 mod said;
-mod sweeping;
+pub(crate) mod sweeping;
 #[cfg(test)]
 mod tests;
 

@@ -31,6 +31,14 @@ pub(super) fn all(before: &Config, after: &Config) -> Vec<String> {
             "policy.default = \"deny\" refuses every SIP user of whom no rule says otherwise; rules that allow: {allow}"
         ));
     }
+    let (refused, refuses) = (before.policy.refuses_everybody(), after.policy.refuses_everybody());
+    if before.policy.default == Verdict::Deny && after.policy.enabled && refuses && !refused {
+        texts.push(
+            "no rule allows anybody any more, and policy.default is \"deny\": no SIP user may exchange anything with any \
+             partner; nuncio policy new NAME verdict=allow lets some of them"
+                .to_owned(),
+        );
+    }
     for (index, rule) in after.policy.rules.iter().enumerate() {
         if !before.policy.rules.contains(rule) {
             texts.extend(of_rule(rule, index, after));
@@ -42,8 +50,21 @@ pub(super) fn all(before: &Config, after: &Config) -> Vec<String> {
     texts
 }
 
+/// The rule that denies every SIP user anything with any partner, by its name and with its place in the order; `None`: there is none.
+pub(crate) fn denies_everybody(config: &Config) -> Option<(usize, &PolicyRule)> {
+    let denies = |rule: &PolicyRule| rule.verdict == Verdict::Deny && rule.partners.is_empty();
+    let all = config.sip.domains.len();
+    let mut rules = config.policy.rules.iter().enumerate();
+    rules.find(|(_, rule)| denies(rule) && all > 0 && covered(rule, &config.sip.domains).len() == all)
+}
+
+/// What a rule is called.
+pub(crate) fn name_of(rule: &PolicyRule, index: usize) -> String {
+    rule.name.clone().unwrap_or_else(|| format!("number {}", index + 1))
+}
+
 fn of_rule(rule: &PolicyRule, index: usize, config: &Config) -> Option<String> {
-    let name = rule.name.clone().unwrap_or_else(|| format!("number {}", index + 1));
+    let name = name_of(rule, index);
     if rule.verdict == Verdict::Allow {
         return (config.policy.default == Verdict::Allow).then(|| {
             format!(
@@ -205,6 +226,25 @@ mod tests {
         let allows = rule("a@contoso.com", "verdict = \"allow\"");
         assert!(said(&allows).contains("changes nothing"));
         let closed = config("[policy]\ndefault = \"deny\"\n");
-        assert_eq!(all(&closed, &config(&format!("[policy]\ndefault = \"deny\"\n{allows}"))), [""; 0]);
+        let some = config(&format!("[policy]\ndefault = \"deny\"\n{allows}"));
+        assert_eq!(all(&closed, &some), [""; 0]);
+        let said = all(&some, &closed).join("\n");
+        assert!(said.contains("no rule allows anybody any more") && said.lines().count() == 1, "{said}");
+    }
+
+    #[test]
+    fn a_rule_that_denies_everybody_is_found() {
+        let named = |more: &str| {
+            let config = config(more);
+            denies_everybody(&config).map(|(index, rule)| name_of(rule, index))
+        };
+        assert_eq!(named(&rule("*", "verdict = \"deny\"")).as_deref(), Some("x"));
+        for (users, more) in [
+            ("*", "verdict = \"allow\""),
+            ("*@contoso.com", "verdict = \"deny\""),
+            ("*", "verdict = \"deny\"\npartners = [\"northwind.com\"]"),
+        ] {
+            assert_eq!(named(&rule(users, more)), None, "{users} {more}");
+        }
     }
 }

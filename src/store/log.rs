@@ -28,10 +28,10 @@ const MAGIC: u32 = 0x377f_0682;
 /// What is wrong with the log of this database; `None`: nothing, or there is none. Nobody else may have the database open.
 ///
 /// # Errors
-/// One of them cannot be read.
+/// It cannot be read.
 pub(super) fn damage(database: &Path) -> io::Result<Option<String>> {
     match fs::read(with_suffix(database, "-wal")) {
-        Ok(log) => Ok(damaged(&log, &File::open(database)?)),
+        Ok(log) => Ok(damaged(&log, database)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -49,7 +49,7 @@ pub(super) fn check(database: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn damaged(log: &[u8], database: &File) -> Option<String> {
+fn damaged(log: &[u8], database: &Path) -> Option<String> {
     // The header is on the disk before the first frame.
     let (header, frames) = log.split_at_checked(HEADER)?;
     if frames.is_empty() {
@@ -83,7 +83,9 @@ fn damaged(log: &[u8], database: &File) -> Option<String> {
 
 /// Whether the database has all that was committed to a log without its header. Only that tells a header that a power cut has
 /// torn from one that was damaged later: the frames behind the one are those of the log before, as whole as behind the other.
-fn is_taken_over(frames: &[u8], database: &File) -> bool {
+fn is_taken_over(frames: &[u8], database: &Path) -> bool {
+    // Not before it has to be: whoever has the database open in this process loses his locks when this one is closed (fcntl(2)).
+    let Ok(database) = File::open(database) else { return false };
     // The size of a page stands in the database as well, with 1 for what 16 bits do not hold.
     let mut size = [0; 2];
     if database.read_exact_at(&mut size, 16).is_err() {

@@ -283,6 +283,14 @@ async fn what_administrators_have_put_in_the_way_themselves_is_told_before_anyth
     ensure!(said.out.contains("WARNING  it is off"), "{}", said.out);
     town.done(&["policy", "set", "global", "enabled=true"]).await?;
 
+    town.done(&["policy", "new", "all", "users=*", "verdict=deny"]).await?;
+    for ask in &asks {
+        let said = town.nuncio(ask).await?;
+        let fix = fix_of(&said, "the rule all denies every SIP user anything")?;
+        ensure!(!said.good && fix.contains("nuncio policy remove all"), "{}", said.out);
+    }
+    town.done(&["policy", "remove", "all"]).await?;
+
     town.done(&["partner", "new", "fabrikam.com", "type=federated", "enabled=false"]).await?;
     let said = town.nuncio(&["check", "connectivity", "fabrikam.com"]).await?;
     let fix = fix_of(&said, "he is disabled")?;
