@@ -56,9 +56,11 @@ impl World {
     }
 
     pub(super) fn contact_asks(&mut self, pair: usize) {
-        let contact = &mut self.presence.pairs[pair].contact;
-        if contact.to == To::No {
-            contact.to = To::Pending;
+        let record = &mut self.presence.pairs[pair];
+        match record.contact.to {
+            To::No => record.contact.to = To::Pending,
+            To::Yes => record.asked_again = Some(self.now),
+            To::Pending => {}
         }
         self.contact_sends(pair, "", "subscribe", "<status>please</status>");
     }

@@ -47,6 +47,7 @@ pub(crate) fn scene(seed: u64) -> World {
             dialogs: Vec::new(),
             endpoints: Default::default(),
             added: vec![(0, false)],
+            asked_again: None,
             adding_lost: false,
             asked_at: None,
             refused_at: None,

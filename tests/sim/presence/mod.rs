@@ -85,6 +85,8 @@ pub(crate) struct Watched {
     endpoints: [Endpoint; 2],
     /// Whether the SIP user has added the contact, and since when.
     added: Vec<(Micros, bool)>,
+    /// The contact asked although he was subscribed, as he saw it.
+    asked_again: Option<Micros>,
     /// A crash came so soon after he did that the gateway may have forgotten it.
     adding_lost: bool,
     /// When the gateway last read a SUBSCRIBE of an endpoint.
@@ -92,6 +94,16 @@ pub(crate) struct Watched {
     /// When it read the contact's last refusal that nobody could forget.
     refused_at: Option<Micros>,
     wrote_at: Option<Micros>,
+}
+
+impl Watched {
+    /// Whether the contact asked anew within the time that the end of consent takes until he hears of it.
+    fn asked_while_it_ended(&self) -> bool {
+        const HEARD: Micros = 40 * SECOND;
+        let asked =
+            |at: Micros| self.added.iter().any(|(end, added)| !added && (*end..*end + HEARD).contains(&at));
+        self.asked_again.is_some_and(asked)
+    }
 }
 
 /// A request of the front end.

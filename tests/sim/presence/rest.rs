@@ -101,6 +101,9 @@ impl World {
                 }
                 self.presence.counts.contacts_see += u64::from(!is.is_empty());
             }
+            // He asked anew while the end of consent was on its way to him: his request is kept, in silence, in place of what he
+            // had, and he goes on believing in that until he is added again or asks for less.
+            (To::Yes, Decision::Allowed) if record.asked_while_it_ended() => {}
             (To::Yes, Decision::Allowed) => {
                 problems.push("the contact thinks that he may see".to_owned());
             }
